@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::commands::{
-    approval, authorize, changes, check, clock, delegation, entity, export, import, manifest,
+    approval, authorize, changes, check, clock, delegation, entity, export, fleet, import, manifest,
     serve, session, status, stop, task, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
@@ -77,6 +77,7 @@ enum Verb {
     Resume(Box<stop::ResumeArgs>),
     Clock(Box<clock::Args>),
     Status(Box<status::Args>),
+    Fleet(fleet::Args),
     Changes(Box<changes::Args>),
     #[command(name = trial::VERB, hide = true)]
     TryCompiling(try_compiling::Args),
@@ -105,6 +106,7 @@ pub fn main() -> ExitCode {
         Verb::Resume(args) => (args.ask.output, stop::resume(&args)),
         Verb::Clock(args) => (args.ask.output, clock::run(&args)),
         Verb::Status(args) => (args.ask.output, status::run(&args)),
+        Verb::Fleet(args) => (args.output(), fleet::run(&args)),
         Verb::Changes(args) => (args.ask.output, changes::run(&args)),
         Verb::TryCompiling(args) => (Output::default(), try_compiling::run(&args)),
     };

@@ -5,7 +5,6 @@ use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
-use tokio::sync::oneshot;
 
 use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
 use crate::authn::caller::Caller;
@@ -18,15 +17,17 @@ use crate::service::bundle_status::BundleStatus;
 use crate::service::clock::{Clock, MonotonicClock, SystemClock};
 use crate::service::deadline::{Deadline, ServiceError};
 use crate::service::generation::{Generation, LoadedBundle};
-use crate::service::in_flight::{
-    CommitReceipt, InFlightRequest, TentativeVerdict, decision_id, settle, stale_reason,
-};
+use crate::service::fleet::Fleet;
+use crate::service::fleet::state::FleetState;
+use crate::service::in_flight::{InFlightRequest, TentativeVerdict, decision_id, stale_reason};
 use crate::service::is_authorized;
+use crate::service::pending::{PendingResponse, Progress};
 use crate::service::ledger::{Ledger, WriteError};
 use crate::service::request::{ParcRequest, RequestMeta, Response};
 use crate::service::settings::ServiceSettings;
 use crate::service::side_effects::{Commit, LiveFacts};
 use crate::store::backend::{Store, StoreError, StoreWrite};
+use crate::store::postgres::membership::{Membership, ReplicaName};
 use crate::store::sqlite::SqliteStore;
 use crate::store::writer::Writer;
 use crate::telemetry::record::recorder::Recorder;
@@ -43,32 +44,14 @@ pub struct Service {
     settings: ServiceSettings,
     recorder: Recorder,
     bundle_status: ArcSwapOption<BundleStatus>,
+    fleet: Option<Fleet>,
 }
 
-/// A response, or what it has to wait for.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every question is answered at once"
-)]
-pub enum Progress<'a> {
-    /// The response.
-    Ready(Response<Verdict>),
-    /// The response has to wait; [`Service::finish`] waits for it.
-    Pending(PendingResponse<'a>),
-}
-
-/// A request whose response has to wait.
-pub struct PendingResponse<'a>(Box<PendingStage<'a>>);
-
-#[expect(
-    clippy::large_enum_variant,
-    reason = "boxed where it is kept, and nearly always the larger one"
-)]
-enum PendingStage<'a> {
-    /// For the revision that it demands.
-    Revision(RequestMeta<'a>),
-    /// For its side effects to be written.
-    Commit(InFlightRequest<'a>, Verdict, CommitReceipt),
+/// A generation, and the reason not to decide from it.
+#[derive(Clone)]
+pub(super) struct Pinned {
+    pub(super) generation: Arc<Generation>,
+    pub(super) stale: Option<Reason>,
 }
 
 impl Service {
@@ -81,14 +64,45 @@ impl Service {
     pub fn open(
         settings: ServiceSettings,
         recorder: Recorder,
-        mut store: Box<dyn Store>,
+        store: Box<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
+        Self::open_as(settings, recorder, store, clock, None)
+    }
+
+    /// A service over a store that other servers write to as well, as whose member it was joined before. See
+    /// [`crate::service::fleet`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::open`].
+    pub fn open_shared(
+        settings: ServiceSettings,
+        recorder: Recorder,
+        store: Box<dyn Store>,
+        clock: Arc<dyn Clock>,
+        member: (Membership, ReplicaName),
+    ) -> Result<Self, StoreError> {
+        Self::open_as(settings, recorder, store, clock, Some(member))
+    }
+
+    fn open_as(
+        settings: ServiceSettings,
+        recorder: Recorder,
+        mut store: Box<dyn Store>,
+        clock: Arc<dyn Clock>,
+        member: Option<(Membership, ReplicaName)>,
+    ) -> Result<Self, StoreError> {
         let mut loaded = store.load()?;
+        let state = member.as_ref().map(|(membership, name)| {
+            let facts = loaded.facts;
+            Arc::new(FleetState::new(membership.clone(), name.max_staleness, facts))
+        });
+        let history = loaded.history.take();
         let clock = MonotonicClock::new(clock, loaded.lease.or(loaded.clock));
         // The lease is written before the clock is read for a decision.
         store.commit(&[StoreWrite::Lease(clock.lease())])?;
-        let facts = Arc::new(LiveFacts::restore(&settings, &mut loaded)?);
+        let facts = Arc::new(LiveFacts::restore(&settings, &mut loaded, state.clone())?);
         let sessions = Arc::clone(&facts);
         let writer = Writer::start(store)?;
         let ledger = Ledger::new(
@@ -97,9 +111,15 @@ impl Service {
             sessions,
             recorder.clone(),
             settings.idempotency_keys,
+            state.clone(),
         );
+        let ledger = Arc::new(ledger);
+        let fleet = state.zip(member).map(|(state, (_, name))| {
+            Fleet::new(state, &ledger, &facts, name, history)
+        });
         Ok(Self {
-            ledger: Arc::new(ledger),
+            fleet,
+            ledger,
             facts,
             clock,
             settings,
@@ -155,7 +175,15 @@ impl Service {
     ///
     /// As [`Ledger::publish`].
     pub fn publish(&self, load: LoadedBundle) -> Result<u64, WriteError<()>> {
-        self.ledger.publish(load, self.now())
+        let Some(fleet) = &self.fleet else {
+            return self.ledger.publish(load, self.now());
+        };
+        fleet.publish(&self.ledger, &self.facts, load, || self.now())
+    }
+
+    /// What this server is to others on the same store; `None` if it is alone.
+    pub fn fleet(&self) -> Option<&Fleet> {
+        self.fleet.as_ref()
     }
 
     /// Waits for the first generation.
@@ -182,12 +210,12 @@ impl Service {
     /// The calls left of a task's budget; `None` if it has none.
     pub fn calls_left(&self, task: &Task) -> Option<u64> {
         let budget = task.call_budget?;
-        Some(self.facts().quotas.calls_left(&task.id, budget))
+        Some(self.facts().calls_left(&task.id, budget))
     }
 
     /// The calls left of each tool that a task's terms name, in their order; `None` where they have no limit.
     pub fn tool_calls_left(&self, task: &Task) -> Vec<Option<u64>> {
-        let left = |(counter, most): (SmolStr, u64)| self.facts.quotas.calls_left(&counter, most);
+        let left = |(counter, most): (SmolStr, u64)| self.facts.calls_left(&counter, most);
         let uses = task.terms.uses.iter();
         uses.map(|it| task.tool_budget(&it.tool).map(left))
             .collect()
@@ -204,42 +232,24 @@ impl Service {
         ask: RequestMeta<'a>,
         call: &CallContext,
     ) -> Result<Progress<'a>, ServiceError> {
-        let generation = self.live().ok_or(ServiceError::NotReady)?;
+        let pinned = self.pin()?;
         ask.deadline.check()?;
-        if generation.revision() < ask.at_least_revision {
-            return Ok(Progress::Pending(PendingResponse(Box::new(
-                PendingStage::Revision(ask),
-            ))));
+        if pinned.generation.revision() < ask.at_least_revision {
+            return Ok(Progress::Pending(PendingResponse::for_revision(ask)));
         }
-        Ok(self.start_call(self.start_request(ask, generation), call, None))
+        Ok(self.start_call(self.start_request(ask, pinned), call, None))
     }
 
-    /// Waits for a pending response.
+    /// The generation in service, and whether it may be decided from.
     ///
     /// # Errors
     ///
-    /// As [`Service::authorize_now`].
-    pub async fn finish(
-        &self,
-        later: PendingResponse<'_>,
-        call: &CallContext,
-    ) -> Result<Response<Verdict>, ServiceError> {
-        let mut waiting = *later.0;
-        loop {
-            match waiting {
-                PendingStage::Commit(pending, decision, writing) => {
-                    let decision = settle(decision, writing).await;
-                    return Ok(self.record(&pending, RecordedRequest::Call(call), decision));
-                }
-                PendingStage::Revision(ask) => {
-                    let (pending, stale) = self.pin_generation(ask).await?;
-                    match self.start_call(pending, call, stale) {
-                        Progress::Ready(answer) => return Ok(answer),
-                        Progress::Pending(later) => waiting = *later.0,
-                    }
-                }
-            }
-        }
+    /// [`ServiceError::NotReady`] before the first load.
+    pub(super) fn pin(&self) -> Result<Pinned, ServiceError> {
+        // In this order: what is confirmed is in service before that is said.
+        let stale = self.fleet().and_then(|fleet| fleet.state().stale());
+        let generation = self.live().ok_or(ServiceError::NotReady)?;
+        Ok(Pinned { generation, stale })
     }
 
     /// Decides one call.
@@ -270,6 +280,9 @@ impl Service {
         let Some((ask, _)) = asks.iter().max_by_key(|(ask, _)| ask.at_least_revision) else {
             return Ok(Vec::new());
         };
+        for (ask, call) in asks {
+            self.hold_session(ask, call).await;
+        }
         let (first, _) = self.pin_generation(*ask).await?;
         let revision = first.generation.revision();
         // Each is decided on the side effects of those before it; then all wait for their writes together.
@@ -277,7 +290,7 @@ impl Service {
             ask.deadline.check()?;
             let stale = stale_reason(ask.at_least_revision, revision);
             Ok(self.start_call(
-                self.start_request(*ask, Arc::clone(&first.generation)),
+                self.start_request(*ask, first.pinned()),
                 call,
                 stale,
             ))
@@ -312,7 +325,7 @@ impl Service {
             deadline: Deadline::NONE,
             request_id: None,
         };
-        let pending = self.start_request(ask, self.live().ok_or(ServiceError::NotReady)?);
+        let pending = self.start_request(ask, self.pin()?);
         Ok(self.decide(&pending, call).decision)
     }
 
@@ -342,31 +355,8 @@ impl Service {
         Ok(self.record(&pending, question, decision))
     }
 
-    /// Decides a call, and responds unless something has to be written first.
-    pub(super) fn start_call<'a>(
-        &self,
-        pending: InFlightRequest<'a>,
-        call: &CallContext,
-        stale: Option<Reason>,
-    ) -> Progress<'a> {
-        let made = match stale {
-            Some(reason) => TentativeVerdict::denied(reason),
-            None => self.decide(&pending, call),
-        };
-        if made.writes.is_empty() {
-            return Progress::Ready(self.record(
-                &pending,
-                RecordedRequest::Call(call),
-                made.decision,
-            ));
-        }
-        let writing = self.submit_writes(made.writes);
-        let waiting = PendingStage::Commit(pending, made.decision, writing);
-        Progress::Pending(PendingResponse(Box::new(waiting)))
-    }
-
     /// Decides a call, and commits the side effects of an allow.
-    fn decide(&self, pending: &InFlightRequest<'_>, call: &CallContext) -> TentativeVerdict {
+    pub(super) fn decide(&self, pending: &InFlightRequest<'_>, call: &CallContext) -> TentativeVerdict {
         pending.guarded(TentativeVerdict::denied, |generation, asker| {
             let now = pending.started_at;
             // A clock that jumps forward must not expire what was read and done.
@@ -388,8 +378,14 @@ impl Service {
                 }
                 match self.facts.commit(&seen, call, &decision.effects, sure) {
                     Commit::Applied => return TentativeVerdict::unwritten(decision),
-                    Commit::NeedsWrite(writes) => return TentativeVerdict { decision, writes },
+                    Commit::NeedsWrite(writes) => {
+                        return TentativeVerdict {
+                            writes,
+                            ..TentativeVerdict::unwritten(decision)
+                        };
+                    }
                     Commit::Conflict => {}
+                    Commit::SessionNotHeld => return TentativeVerdict::session_not_held(),
                     Commit::Denied(reason) => {
                         self.facts.count_denial(&seen, call, sure);
                         return TentativeVerdict::denied(reason);
@@ -417,33 +413,15 @@ impl Service {
         }
     }
 
-    /// Submits what has to be written before a response.
-    fn submit_writes(&self, writes: Vec<StoreWrite>) -> CommitReceipt {
-        let (done, writing) = oneshot::channel();
-        let facts = Arc::clone(&self.facts);
-        let written = writes.clone();
-        let submitted = self.ledger.writer().submit(writes, move |result| {
-            if result.is_ok() {
-                facts.mark_written(&written);
-            }
-            // The receiver is gone if the request is; what was used up stays used up.
-            let _ = done.send(result);
-        });
-        if let Err(error) = submitted {
-            tracing::error!(%error, "what a call uses up is not written");
-        }
-        // If the submission was rejected, the sender is dropped, and the receiver sees an error.
-        writing
-    }
-
     pub(super) fn start_request<'a>(
         &self,
         ask: RequestMeta<'a>,
-        generation: Arc<Generation>,
+        pinned: Pinned,
     ) -> InFlightRequest<'a> {
         InFlightRequest {
             ask,
-            generation,
+            generation: pinned.generation,
+            stale: pinned.stale,
             started_at: self.now(),
             clock: Instant::now(),
         }
@@ -455,17 +433,17 @@ impl Service {
         &self,
         ask: RequestMeta<'a>,
     ) -> Result<(InFlightRequest<'a>, Option<Reason>), ServiceError> {
-        let mut generation = self.live().ok_or(ServiceError::NotReady)?;
+        let mut pinned = self.pin()?;
         ask.deadline.check()?;
-        if generation.revision() < ask.at_least_revision {
+        if pinned.generation.revision() < ask.at_least_revision {
             let mut revisions = self.ledger.revisions();
             let arrived = revisions.wait_for(|newest| *newest >= ask.at_least_revision);
             // Whether the revision arrived in time shows below.
             let _ = tokio::time::timeout(self.settings.stale_wait, arrived).await;
-            generation = self.live().ok_or(ServiceError::NotReady)?;
+            pinned = self.pin()?;
         }
-        let stale = stale_reason(ask.at_least_revision, generation.revision());
-        Ok((self.start_request(ask, generation), stale))
+        let stale = stale_reason(ask.at_least_revision, pinned.generation.revision());
+        Ok((self.start_request(ask, pinned), stale))
     }
 
     pub(super) fn record(

@@ -88,6 +88,8 @@ pub enum StoreWrite {
         /// How many.
         calls: u64,
     },
+    /// Nothing is written if the others have taken this membership, under which the rest was decided, for dead.
+    DecidedAs(SmolStr),
     /// Nothing is written if one of these carriers has got a label from another server after a fact.
     LabelsSeen {
         /// The number of the last fact that the decision has seen.
@@ -101,6 +103,8 @@ pub enum StoreWrite {
         id: SmolStr,
         /// Its state.
         session: Session,
+        /// The turn in which this server had it.
+        turn: u64,
         /// The time.
         at: SystemTime,
     },
@@ -191,6 +195,7 @@ impl StoreWrite {
             | Self::ApprovalTaken { .. }
             | Self::BudgetTaken { .. }
             | Self::BudgetReturned { .. }
+            | Self::DecidedAs(_)
             | Self::LabelsSeen { .. }
             | Self::UsageCounted(_)
             | Self::TaskSpent { .. }
@@ -225,6 +230,8 @@ pub struct StoredState {
     pub revision: u64,
     /// The number of the last fact, in a store that several servers write to.
     pub facts: u64,
+    /// Names the store and the history that it is in, if several servers write to it: another one after a failover.
+    pub history: Option<SmolStr>,
     /// The latest moment of anything written. `None` before the first write.
     pub clock: Option<SystemTime>,
     /// The time lease, see [`StoreWrite::Lease`].

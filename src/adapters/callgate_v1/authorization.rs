@@ -22,7 +22,8 @@ use crate::domain::request::call_context::{CallContext, TraceContext};
 use crate::proto::v1;
 use crate::proto::v1::authorization_server;
 use crate::service::deadline::Deadline;
-use crate::service::decisions::{PendingResponse, Progress, Service};
+use crate::service::decisions::Service;
+use crate::service::pending::{PendingResponse, Progress};
 use crate::service::request::RequestMeta;
 
 /// The name of this adapter in metrics, logs and traces.

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod delegation;
 pub mod entity;
 pub mod export;
+pub mod fleet;
 pub mod import;
 pub mod manifest;
 pub mod serve;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::ValueEnum;
 use rustix::process::Signal;
+use smol_str::SmolStr;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -25,10 +26,13 @@ use crate::server::reloadable::ReloadableConfig;
 use crate::server::{self, tls};
 use crate::service::clock::SystemClock;
 use crate::service::decisions::Service;
+use crate::service::fleet::confirm::default_name;
 use crate::service::generation::LoadedBundle;
 use crate::service::idempotency::KeyLimits;
 use crate::service::maintenance::RetentionPeriods;
 use crate::service::settings::ServiceSettings;
+use crate::store::postgres::PostgresStore;
+use crate::store::postgres::membership::ReplicaName;
 use crate::store::sqlite::{OnLoss, SqliteStore};
 use crate::telemetry::record::recorder::Recorder;
 use crate::telemetry::setup::{LogFormat, Logging, Telemetry, start_logging};
@@ -69,8 +73,9 @@ pub struct Args {
     /// Listen on a Unix socket at this path, in place of what the configuration says (may be repeated)
     #[arg(long, value_name = "PATH")]
     pub unix: Vec<PathBuf>,
-    /// Keep live authority in this database file, in place of what the configuration says
-    #[arg(long, value_name = "FILE")]
+    /// Keep live authority in this database file, or in the PostgreSQL database of this URL, in place of what the
+    /// configuration says
+    #[arg(long, value_name = "FILE|URL")]
     pub state: Option<PathBuf>,
     /// If the store is gone, damaged or has lost something: set aside what is there and begin with nothing. Everything that
     /// was lent, approved, labelled, ended or stopped is forgotten. A store that is whole is opened as ever
@@ -110,6 +115,7 @@ Examples:
   callgate serve policies --http 127.0.0.1:9080       AuthZEN and ToolHive on another port
   callgate serve policies --unix /run/callgate.sock   on a Unix socket alone
   callgate serve --state /var/lib/callgate/state.db   with its database somewhere else
+  callgate serve --state postgres://callgate@localhost/callgate     shared by several servers: docs/fleet.md
   RUST_LOG=debug callgate serve                       tell more
 
 Ask it something from another terminal:
@@ -124,6 +130,16 @@ impl Args {
             (true, _) => OnLoss::StartFresh,
             (_, true) => OnLoss::Continue,
             _ => OnLoss::Refuse,
+        }
+    }
+
+    /// The database that several servers share, if the command line or else the configuration names one.
+    fn database(&self, config: &Config) -> Option<String> {
+        let given = self.state.as_ref().and_then(|it| it.to_str());
+        match given {
+            Some(url) if url.starts_with("postgres") && url.contains("://") => Some(url.to_owned()),
+            Some(_) => None,
+            None => config.state.url.clone(),
         }
     }
 
@@ -289,10 +305,6 @@ fn check_callers(args: &Args, config: &Config) -> anyhow::Result<()> {
 
 /// Opens the store and the service.
 fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Result<Service> {
-    let configured = || config.state.path(args.base());
-    let file = args.state.clone().unwrap_or_else(configured);
-    let store = Box::new(SqliteStore::open_or(&file, args.on_loss())?);
-    tracing::info!(file = %file.display(), "the store is open");
     let limits = &config.limits;
     let settings = ServiceSettings {
         stale_wait: Duration::from_millis(limits.stale_wait_ms.into()),
@@ -311,6 +323,27 @@ fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Res
         definition_ttl: Duration::from_secs(u64::from(limits.changed_definition_minutes) * 60),
     };
     let clock = Arc::new(SystemClock);
+    if let Some(url) = args.database(config) {
+        if args.new_store || args.store_as_it_is {
+            anyhow::bail!("`--new-store` and `--store-as-it-is` are for a store in a file");
+        }
+        let mut store = PostgresStore::open(&url, args.base(), config.state.password_file.as_deref())?;
+        let name = config.state.replica.as_deref().map(SmolStr::new);
+        let name = ReplicaName {
+            name: name.unwrap_or_else(default_name).to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            max_staleness: Duration::from_millis(config.state.max_staleness_ms.into()),
+        };
+        tracing::info!(database = store.place(), replica = name.name, "the store is open");
+        // Before it is loaded: whoever takes something away that it has not loaded waits for it.
+        let membership = store.join(&name)?;
+        let member = (membership, name);
+        return Ok(Service::open_shared(settings, recorder, Box::new(store), clock, member)?);
+    }
+    let configured = || config.state.path(args.base());
+    let file = args.state.clone().unwrap_or_else(configured);
+    let store = Box::new(SqliteStore::open_or(&file, args.on_loss())?);
+    tracing::info!(file = %file.display(), "the store is open");
     Ok(Service::open(settings, recorder, store, clock)?)
 }
 

@@ -61,6 +61,11 @@ impl Ledger {
                 generation,
                 is_durable: self.unwritten.is_empty(),
             }),
+            // Another server has written meanwhile: it is planned again.
+            _ if self.fleet.is_some() => {
+                let last = self.live().map_or(0, |live| live.revision());
+                Err(StoreError::OutOfOrder { last, found: 0 }.into())
+            }
             _ => Err(StoreError::Closed.into()),
         }
     }

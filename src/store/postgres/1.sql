@@ -8,7 +8,7 @@ CREATE TABLE callgate.head (
     -- Chosen when the store was made: a store that was made anew has another one.
     store_id   text NOT NULL,
     revision   bigint NOT NULL DEFAULT 0,
-    -- The number of the last fact: a label or a shown definition.
+    -- The number of the last fact: a label, a use, a count or a shown definition.
     facts      bigint NOT NULL DEFAULT 0,
     clock      bigint,
     lease      bigint,
@@ -75,14 +75,18 @@ CREATE INDEX approvals_by_task ON callgate.approvals (task) WHERE task IS NOT NU
 
 CREATE TABLE callgate.approval_uses (
     id    text PRIMARY KEY,
-    uses  bigint NOT NULL
+    uses  bigint NOT NULL,
+    fact  bigint NOT NULL DEFAULT 0
 );
+CREATE INDEX approval_uses_by_fact ON callgate.approval_uses (fact);
 
 CREATE TABLE callgate.task_spent (
     id     text PRIMARY KEY,
     spent  bigint NOT NULL,
-    lost   bigint NOT NULL DEFAULT 0
+    lost   bigint NOT NULL DEFAULT 0,
+    fact   bigint NOT NULL DEFAULT 0
 );
+CREATE INDEX task_spent_by_fact ON callgate.task_spent (fact);
 
 CREATE TABLE callgate.sessions (
     id        text PRIMARY KEY,
@@ -93,7 +97,9 @@ CREATE TABLE callgate.sessions (
     at        bigint NOT NULL,
     -- The replica that decides its calls, and another one that waits for it.
     owner     text,
-    wanted    text
+    wanted    text,
+    -- How often it was given to a replica: what was sent before that is told from what came after.
+    turn      bigint NOT NULL DEFAULT 0
 );
 CREATE INDEX sessions_by_at ON callgate.sessions (at);
 CREATE INDEX sessions_wanted ON callgate.sessions (owner) WHERE wanted IS NOT NULL;
@@ -177,6 +183,13 @@ CREATE TABLE callgate.replicas (
     bundle_digest text NOT NULL DEFAULT ''
 );
 
+-- Names what the database holds: which store, in which PostgreSQL system, in which history of it. A standby that is
+-- promoted begins another history.
+CREATE FUNCTION callgate.history() RETURNS text LANGUAGE sql AS $$
+    SELECT (SELECT store_id FROM callgate.head) || ' ' || (SELECT system_identifier FROM pg_control_system())::text
+        || ' ' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
+$$;
+
 CREATE FUNCTION callgate.refuse(state text, said text, about text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION USING ERRCODE = state, MESSAGE = said, DETAIL = about;
@@ -259,7 +272,7 @@ BEGIN
 END $$;
 
 -- Uses an approval once, if it has not been used as often as it may.
-CREATE FUNCTION callgate.take_approval(w jsonb) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION callgate.take_approval(fact_number bigint, w jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     had bigint;
 BEGIN
@@ -269,12 +282,12 @@ BEGIN
         PERFORM callgate.refuse('CG003', 'nothing is left',
             jsonb_build_object('id', w->>'id', 'used', had)::text);
     END IF;
-    INSERT INTO callgate.approval_uses (id, uses) VALUES (w->>'id', had + 1)
-    ON CONFLICT (id) DO UPDATE SET uses = excluded.uses;
+    INSERT INTO callgate.approval_uses (id, uses, fact) VALUES (w->>'id', had + 1, fact_number)
+    ON CONFLICT (id) DO UPDATE SET uses = excluded.uses, fact = excluded.fact;
 END $$;
 
 -- Reserves calls of a budget, if that many are left.
-CREATE FUNCTION callgate.take_budget(w jsonb) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION callgate.take_budget(fact_number bigint, w jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     had bigint;
 BEGIN
@@ -284,13 +297,13 @@ BEGIN
         PERFORM callgate.refuse('CG003', 'nothing is left',
             jsonb_build_object('id', w->>'id', 'used', had)::text);
     END IF;
-    INSERT INTO callgate.task_spent (id, spent) VALUES (w->>'id', had + (w->>'calls')::bigint)
-    ON CONFLICT (id) DO UPDATE SET spent = excluded.spent;
+    INSERT INTO callgate.task_spent (id, spent, fact) VALUES (w->>'id', had + (w->>'calls')::bigint, fact_number)
+    ON CONFLICT (id) DO UPDATE SET spent = excluded.spent, fact = excluded.fact;
 END $$;
 
 CREATE FUNCTION callgate.write_session(me text, w jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    label text;
+    new_label text;
 BEGIN
     CASE w->>'k'
     WHEN 'session_labels' THEN
@@ -306,10 +319,10 @@ BEGIN
     WHEN 'session_released' THEN
         UPDATE callgate.sessions SET calls = (w->>'calls')::bigint, tools = w->>'tools', last = w->>'last',
             at = greatest(at, (w->>'at')::bigint), owner = NULL, wanted = NULL
-        WHERE id = w->>'id' AND owner = me;
+        WHERE id = w->>'id' AND owner = me AND turn = (w->>'turn')::bigint;
     END CASE;
-    FOR label IN SELECT value FROM jsonb_array_elements_text(coalesce(w->'labels', '[]')) LOOP
-        INSERT INTO callgate.session_labels (session, label, at) VALUES (w->>'id', label, (w->>'at')::bigint)
+    FOR new_label IN SELECT value FROM jsonb_array_elements_text(coalesce(w->'labels', '[]')) LOOP
+        INSERT INTO callgate.session_labels (session, label, at) VALUES (w->>'id', new_label, (w->>'at')::bigint)
         ON CONFLICT (session, label) DO NOTHING;
     END LOOP;
 END $$;
@@ -340,17 +353,20 @@ END $$;
 CREATE FUNCTION callgate.write_one(me text, fact_number bigint, w jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     CASE w->>'k'
+    WHEN 'decided_as' THEN
+        PERFORM callgate.check_member(w->>'id');
     WHEN 'entry' THEN
         PERFORM callgate.write_entry(me, w);
     WHEN 'approval_used' THEN
         INSERT INTO callgate.approval_uses (id, uses) VALUES (w->>'id', (w->>'uses')::bigint)
         ON CONFLICT (id) DO UPDATE SET uses = greatest(approval_uses.uses, excluded.uses);
     WHEN 'approval_taken' THEN
-        PERFORM callgate.take_approval(w);
+        PERFORM callgate.take_approval(fact_number, w);
     WHEN 'budget_taken' THEN
-        PERFORM callgate.take_budget(w);
+        PERFORM callgate.take_budget(fact_number, w);
     WHEN 'budget_returned' THEN
-        UPDATE callgate.task_spent SET spent = greatest(spent - (w->>'calls')::bigint, 0) WHERE id = w->>'id';
+        UPDATE callgate.task_spent SET spent = greatest(spent - (w->>'calls')::bigint, 0), fact = fact_number
+        WHERE id = w->>'id';
     WHEN 'task_spent' THEN
         INSERT INTO callgate.task_spent (id, spent, lost)
         VALUES (w->>'id', (w->>'spent')::bigint, (w->>'lost')::bigint)
@@ -400,7 +416,8 @@ BEGIN
     PERFORM callgate.check_member(me);
     fact_number := reached.facts;
     IF EXISTS (SELECT 1 FROM jsonb_array_elements(writes::jsonb) AS it
-            WHERE it->>'k' IN ('labels', 'tool_shown', 'usage_counted')) THEN
+            WHERE it->>'k' IN ('labels', 'tool_shown', 'usage_counted', 'approval_taken', 'budget_taken',
+                'budget_returned')) THEN
         fact_number := fact_number + 1;
         UPDATE callgate.head SET facts = fact_number;
     END IF;
@@ -411,7 +428,9 @@ BEGIN
         UPDATE callgate.head SET clock = at::bigint;
     END IF;
     SELECT * INTO reached FROM callgate.head;
-    RETURN jsonb_build_object('revision', reached.revision, 'facts', reached.facts)::text;
+    RETURN jsonb_build_object('revision', reached.revision, 'facts', reached.facts,
+        'spent', (SELECT jsonb_agg(jsonb_build_array(id, spent)) FROM callgate.task_spent
+            WHERE fact = fact_number AND fact_number > 0))::text;
 END $$;
 
 -- Makes a replica a member. Whoever counts members from now on counts it.
@@ -440,11 +459,15 @@ $$;
 -- replica that has counted them.
 CREATE FUNCTION callgate.facts_after(me text, known bigint, upto bigint) RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT jsonb_build_object(
-        'labels', (SELECT coalesce(jsonb_agg(jsonb_build_array(kind, carrier, label, through, loose_through)
-                ORDER BY fact), '[]')
+        'labels', (SELECT coalesce(jsonb_agg(jsonb_build_array(kind, carrier, label, through, loose_through,
+                by IS NOT DISTINCT FROM me) ORDER BY fact), '[]')
             FROM callgate.labels WHERE fact > known),
         'tools', (SELECT coalesce(jsonb_agg(jsonb_build_array(gateway, type, id, body) ORDER BY fact), '[]')
             FROM callgate.changed_tools WHERE fact > known),
+        'uses', (SELECT coalesce(jsonb_agg(jsonb_build_array(id, uses) ORDER BY fact), '[]')
+            FROM callgate.approval_uses WHERE fact > known),
+        'spent', (SELECT coalesce(jsonb_agg(jsonb_build_array(id, spent, fact) ORDER BY fact), '[]')
+            FROM callgate.task_spent WHERE fact > known),
         'usage', (SELECT coalesce(jsonb_agg(counts ORDER BY fact), '[]')
             FROM callgate.usage_log WHERE fact > known AND fact <= upto AND by <> me))
 $$;
@@ -468,8 +491,7 @@ BEGIN
         PERFORM callgate.refuse('CG002', 'this replica was taken for dead', '{}');
     END IF;
     answer := jsonb_build_object(
-        'store', reached.store_id || ' ' || (SELECT system_identifier FROM pg_control_system())::text
-            || ' ' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
+        'store', callgate.history(),
         'revision', reached.revision, 'facts', reached.facts,
         'replicas', (SELECT jsonb_agg(jsonb_build_array(id, beat, revision, facts, staleness_ms))
             FROM callgate.replicas WHERE id <> me),
@@ -495,16 +517,14 @@ BEGIN
     INSERT INTO callgate.sessions (id, at, owner) VALUES (session_id, at::bigint, me)
     ON CONFLICT (id) DO NOTHING;
     SELECT * INTO known FROM callgate.sessions WHERE id = session_id FOR UPDATE;
-    IF known.owner IS DISTINCT FROM me THEN
-        IF EXISTS (SELECT 1 FROM callgate.replicas WHERE id = known.owner) THEN
-            IF known.wanted IS NULL THEN
-                UPDATE callgate.sessions SET wanted = me WHERE id = session_id;
-            END IF;
-            RETURN '';
+    IF known.owner IS DISTINCT FROM me AND EXISTS (SELECT 1 FROM callgate.replicas WHERE id = known.owner) THEN
+        IF known.wanted IS NULL THEN
+            UPDATE callgate.sessions SET wanted = me WHERE id = session_id;
         END IF;
-        UPDATE callgate.sessions SET owner = me, wanted = NULL WHERE id = session_id;
+        RETURN '';
     END IF;
-    RETURN jsonb_build_object('id', known.id, 'is_ended', known.is_ended, 'calls', known.calls, 'tools', known.tools,
+    UPDATE callgate.sessions SET owner = me, wanted = NULL, turn = turn + 1 WHERE id = session_id;
+    RETURN jsonb_build_object('id', known.id, 'turn', known.turn + 1, 'is_ended', known.is_ended, 'calls', known.calls, 'tools', known.tools,
         'last', known.last, 'at', known.at, 'labels', (SELECT coalesce(jsonb_agg(label ORDER BY session_labels.at, label), '[]')
             FROM callgate.session_labels WHERE session = session_id))::text;
 END $$;
@@ -543,8 +563,9 @@ BEGIN
     -- The counters of a task's tools, `<task>/<tool>`, go with it.
     DELETE FROM callgate.task_spent WHERE split_part(id, '/', 1) = ANY (gone_tasks) AND cardinality(gone_tasks) > 0;
     DELETE FROM callgate.labels WHERE kind = 'task' AND carrier = ANY (gone_tasks);
-    WITH gone AS (DELETE FROM callgate.sessions WHERE id IN (SELECT id FROM callgate.sessions WHERE at < ended LIMIT most)
-            RETURNING id)
+    WITH gone AS (DELETE FROM callgate.sessions WHERE id IN (SELECT id FROM callgate.sessions WHERE at < ended
+            -- A replica gives back what it forgets; until then its row stays.
+            AND NOT EXISTS (SELECT 1 FROM callgate.replicas WHERE replicas.id = owner) LIMIT most) RETURNING id)
         SELECT coalesce(array_agg(id), '{}') INTO gone_sessions FROM gone;
     DELETE FROM callgate.session_labels WHERE session = ANY (gone_sessions);
     largest := greatest(cardinality(delegations), cardinality(approvals), cardinality(gone_tasks),
@@ -574,3 +595,15 @@ BEGIN
     RETURN jsonb_build_object('delegations', delegations, 'approvals', approvals, 'tasks', gone_tasks,
         'most', largest)::text;
 END $$;
+
+-- What people ask: which replicas there are, and how far each is.
+CREATE FUNCTION callgate.fleet() RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT jsonb_build_object('history', callgate.history(), 'revision', head.revision, 'facts', head.facts,
+        'bundle_digest', head.bundle_digest, 'replicas', (SELECT coalesce(jsonb_agg(jsonb_build_object(
+            'id', id, 'name', name, 'version', version,
+            'started_at', floor(extract(epoch FROM started) * 1000), 'max_staleness_ms', staleness_ms,
+            'confirmed_ms_ago', greatest(floor(extract(epoch FROM clock_timestamp() - seen) * 1000), 0),
+            'revision', replicas.revision, 'facts', replicas.facts, 'bundle_digest', replicas.bundle_digest)
+            ORDER BY name, id), '[]') FROM callgate.replicas))::text
+    FROM callgate.head
+$$;

@@ -1,6 +1,6 @@
 //! One server among others on the same database.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use crate::store::backend::{
 use crate::store::columns;
 use crate::store::postgres::connection::PgConnection;
 use crate::store::postgres::read::{EntryForm, to_uid};
-use crate::store::postgres::{Driver, PostgresStore, Progress};
+use crate::store::postgres::{Driver, PostgresStore, Progress, lock};
 use callgate_engine::cedar::EntityUID;
 
 /// How a server appears to the others.
@@ -38,6 +38,8 @@ pub struct Membership {
     sessions: PgConnection,
     runtime: Arc<Driver>,
     progress: Arc<Progress>,
+    /// The id that the store's own writes carry.
+    writes_as: Arc<Mutex<Option<String>>>,
 }
 
 /// What a server says when it asks for a confirmation.
@@ -68,10 +70,14 @@ pub struct Confirmation {
     pub wanted: Vec<SmolStr>,
     /// Changes that this server has not applied, in order, with what was returned for them.
     pub entries: Vec<(ChangeRecord, SmolStr)>,
-    /// Labels that this server may not have.
-    pub labels: Vec<StoredLabel>,
+    /// Labels that are new, and whether this server has written them last.
+    pub labels: Vec<(StoredLabel, bool)>,
     /// Definitions that differ from the pinned ones, or no longer do.
     pub tools: Vec<(SmolStr, EntityUID, Option<StoredDefinition>)>,
+    /// Uses of approvals, by all.
+    pub uses: Vec<(SmolStr, u32)>,
+    /// Calls spent of budgets, by all, with the number of the fact.
+    pub spent: Vec<(SmolStr, u64, u64)>,
     /// What others have counted.
     pub usage: Vec<UsageCount>,
 }
@@ -105,14 +111,17 @@ struct AnswerForm {
 
 #[derive(Deserialize)]
 struct NewsForm {
-    labels: Vec<(String, String, SmolStr, u64, Option<u64>)>,
+    labels: Vec<(String, String, SmolStr, u64, Option<u64>, bool)>,
     tools: Vec<(SmolStr, String, String, Option<String>)>,
+    uses: Vec<(SmolStr, u32)>,
+    spent: Vec<(SmolStr, u64, u64)>,
     usage: Vec<String>,
 }
 
 #[derive(Deserialize)]
 struct SessionForm {
     id: SmolStr,
+    turn: u64,
     is_ended: bool,
     calls: u64,
     tools: String,
@@ -135,18 +144,14 @@ impl PostgresStore {
             sessions: PgConnection::new(self.writes.address().clone()),
             runtime: Arc::clone(&self.runtime),
             progress: Arc::clone(&self.progress),
+            writes_as: Arc::clone(&self.me),
         };
         let limit = Duration::from_secs(5);
         let (joining, name) = (membership.clone(), name.clone());
         self.runtime
             .wait(limit, async move { joining.join(&name, limit).await })?;
-        self.me = Some(membership.id.clone());
+        membership.write_as();
         Ok(membership)
-    }
-
-    /// Goes on under a membership that was joined anew.
-    pub fn continue_as(&mut self, membership: &Membership) {
-        self.me = Some(membership.id.clone());
     }
 }
 
@@ -154,6 +159,11 @@ impl Membership {
     /// The id of the membership.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// From now on the store writes in the name of this membership.
+    pub fn write_as(&self) {
+        *lock(&self.writes_as) = Some(self.id.clone());
     }
 
     /// How far the writes of this server have come.
@@ -229,7 +239,7 @@ impl Membership {
         self.sessions.call(sql, &values, limit).await.map(|_| ())
     }
 
-    /// Asks for a session. `None` if another living server has it, which is then asked to let it go.
+    /// Asks for a session, and gives it with the turn in which this server has it from now on. `None` if another living server has it, which is then asked to let it go.
     ///
     /// # Errors
     ///
@@ -239,7 +249,7 @@ impl Membership {
         session: &str,
         at: std::time::SystemTime,
         limit: Duration,
-    ) -> Result<Option<StoredSession>, StoreError> {
+    ) -> Result<Option<(StoredSession, u64)>, StoreError> {
         let values = [
             Some(self.id.clone()),
             Some(session.to_owned()),
@@ -254,7 +264,8 @@ impl Membership {
         let form: SessionForm =
             serde_json::from_str(&answer).map_err(|error| damaged(error.to_string()))?;
         let at = form::from_millis(form.at).ok_or_else(|| damaged("no moment".to_owned()))?;
-        Ok(Some(StoredSession {
+        let turn = form.turn;
+        let session = StoredSession {
             id: form.id,
             is_ended: form.is_ended,
             calls: form.calls,
@@ -262,7 +273,8 @@ impl Membership {
             tools: columns::to_uids(&form.tools).map_err(damaged)?,
             last: columns::to_uids(&form.last).map_err(damaged)?,
             at,
-        }))
+        };
+        Ok(Some((session, turn)))
     }
 }
 
@@ -292,15 +304,16 @@ impl AnswerForm {
             return Ok(confirmation);
         };
         let moment = |millis| form::from_millis(millis).ok_or_else(|| damaged("no moment".to_owned()));
-        for (kind, carrier, label, through, loose) in news.labels {
-            confirmation.labels.push(StoredLabel {
+        for (kind, carrier, label, through, loose, is_own) in news.labels {
+            let stored = StoredLabel {
                 carrier: columns::to_carrier(&kind, &carrier).map_err(damaged)?,
                 brought: LabelTimes {
                     label,
                     through: moment(through)?,
                     loose_through: loose.map(moment).transpose()?,
                 },
-            });
+            };
+            confirmation.labels.push((stored, is_own));
         }
         for (gateway, ty, id, body) in news.tools {
             let tool = to_uid(&ty, &id).map_err(damaged)?;
@@ -308,6 +321,7 @@ impl AnswerForm {
             let shown = shown.map_err(|error| damaged(error.to_string()))?;
             confirmation.tools.push((gateway, tool, shown));
         }
+        (confirmation.uses, confirmation.spent) = (news.uses, news.spent);
         for counts in news.usage {
             let counts: Vec<UsageCount> =
                 serde_json::from_str(&counts).map_err(|error| damaged(error.to_string()))?;

@@ -8,12 +8,13 @@
 //! [`connection`] makes connections and makes them again; [`read`] and [`write`] are the rows.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use smol_str::SmolStr;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::domain::authority::change::ChangeRecord;
@@ -26,6 +27,7 @@ pub mod membership;
 mod prune;
 mod read;
 mod schema;
+pub mod status;
 mod write;
 
 use connection::{Address, PgConnection};
@@ -47,7 +49,7 @@ pub struct PostgresStore {
     runtime: Arc<Driver>,
     writes: PgConnection,
     /// The id under which this server is a member; `None` if it is alone.
-    me: Option<String>,
+    me: Arc<Mutex<Option<String>>>,
     progress: Arc<Progress>,
 }
 
@@ -55,12 +57,20 @@ pub struct PostgresStore {
 #[derive(Debug, Default)]
 pub struct Progress {
     facts: AtomicU64,
+    /// The last budgets that were reserved from: the calls spent, and the number of the fact.
+    spent: Mutex<Vec<(SmolStr, u64, u64)>>,
 }
 
 impl Progress {
     /// The number of the last fact that this server has seen at a commit.
     pub fn facts(&self) -> u64 {
         self.facts.load(Ordering::Acquire)
+    }
+
+    /// What the last commit has left spent of the budgets that it took from, with the number of the fact. To be asked
+    /// for in the callback of that commit.
+    pub fn spent(&self) -> Vec<(SmolStr, u64, u64)> {
+        lock(&self.spent).clone()
     }
 }
 
@@ -72,6 +82,7 @@ struct Driver(Option<Runtime>);
 #[derive(Debug, Deserialize)]
 struct Committed {
     facts: u64,
+    spent: Option<Vec<(SmolStr, u64)>>,
 }
 
 impl Driver {
@@ -115,6 +126,11 @@ impl Drop for Driver {
     }
 }
 
+/// Each change is made in one step, so it is whole also after a panic.
+fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl PostgresStore {
     /// Connects, and brings the tables up to date. See [`Address::parse`] for the URL.
     ///
@@ -143,7 +159,7 @@ impl PostgresStore {
         Ok(Self {
             runtime,
             writes,
-            me: None,
+            me: Arc::default(),
             progress: Arc::default(),
         })
     }
@@ -182,11 +198,13 @@ impl Store for PostgresStore {
     fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
         let (at, rows) = write::all(writes)?;
         let at = at.map(|at| form::millis(at).to_string());
-        let values = vec![self.me.clone(), at, Some(rows)];
+        let values = vec![lock(&self.me).clone(), at, Some(rows)];
         let answer = self.call("SELECT callgate.commit($1, $2, $3)", values, COMMIT)?;
         let committed: Committed = serde_json::from_str(&answer)
             .map_err(|error| StoreError::Write(format!("the answer to a commit: {error}")))?;
         self.progress.facts.fetch_max(committed.facts, Ordering::AcqRel);
+        let spent = committed.spent.unwrap_or_default().into_iter();
+        *lock(&self.progress.spent) = spent.map(|(id, spent)| (id, spent, committed.facts)).collect();
         Ok(())
     }
 

@@ -92,7 +92,7 @@ impl Tables<'_> {
     }
 
     async fn head(&self) -> Result<StoredState, StoreError> {
-        let sql = "SELECT revision, facts, clock, lease, bundle_digest FROM callgate.head";
+        let sql = "SELECT revision, facts, clock, lease, bundle_digest, callgate.history() FROM callgate.head";
         let found = self
             .all(sql, |row| {
                 Ok(StoredState {
@@ -101,6 +101,7 @@ impl Tables<'_> {
                     clock: optional_moment(row, 2)?,
                     lease: optional_moment(row, 3)?,
                     bundle_digest: optional_text(row, 4)?.map(SmolStr::new),
+                    history: optional_text(row, 5)?.map(SmolStr::new),
                     ..StoredState::default()
                 })
             })

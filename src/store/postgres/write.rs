@@ -53,6 +53,7 @@ fn row(write: &StoreWrite) -> Result<Value, StoreError> {
         StoreWrite::SessionLabels { id, labels, at } => {
             json!({"k": "session_labels", "id": id, "labels": labels, "at": form::millis(*at)})
         }
+        StoreWrite::DecidedAs(id) => json!({"k": "decided_as", "id": id}),
         StoreWrite::LabelsSeen { fact, carriers } => {
             let carriers: Vec<_> = carriers
                 .iter()
@@ -73,7 +74,16 @@ fn row(write: &StoreWrite) -> Result<Value, StoreError> {
             "k": "session", "id": id, "calls": number(*calls), "at": form::millis(*at),
             "tools": columns::of_uids(tools)?, "last": columns::of_uids(last)?,
         }),
-        StoreWrite::SessionReleased { id, session, at } => of_released(id, session, *at)?,
+        StoreWrite::SessionReleased {
+            id,
+            session,
+            turn,
+            at,
+        } => {
+            let mut released = of_released(id, session, *at)?;
+            released["turn"] = json!(turn);
+            released
+        }
         StoreWrite::Usage {
             actor,
             tool,

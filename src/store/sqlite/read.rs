@@ -56,6 +56,7 @@ pub(super) fn load(
     Ok(StoredState {
         revision: reached.revision,
         facts: 0,
+        history: None,
         clock: reached.clock,
         lease: lease(connection)?,
         bundle_digest: meta_value(connection, "bundle_digest")?,

@@ -106,8 +106,12 @@ impl<'c> Rows<'c> {
                 params![id.as_str(), number(*calls)],
             ),
             // There is no other server, so nothing is unseen, owned elsewhere or counted for others.
-            StoreWrite::LabelsSeen { .. } | StoreWrite::UsageCounted(_) => Ok(()),
-            StoreWrite::SessionReleased { id, session, at } => {
+            StoreWrite::DecidedAs(_)
+            | StoreWrite::LabelsSeen { .. }
+            | StoreWrite::UsageCounted(_) => Ok(()),
+            StoreWrite::SessionReleased {
+                id, session, at, ..
+            } => {
                 self.session_labels(id, session.labels.items(), *at)?;
                 self.write(&StoreWrite::Session {
                     id: id.clone(),
