@@ -21,8 +21,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::commands::{
-    approval, authorize, changes, check, clock, delegation, entity, export, fleet, import, manifest,
-    serve, session, status, stop, task, tool, try_compiling,
+    approval, authorize, changes, check, clock, delegation, entity, export, fleet, import,
+    manifest, serve, session, status, stop, task, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
 use crate::reload::trial;

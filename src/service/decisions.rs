@@ -16,13 +16,13 @@ use crate::domain::request::call_context::CallContext;
 use crate::service::bundle_status::BundleStatus;
 use crate::service::clock::{Clock, MonotonicClock, SystemClock};
 use crate::service::deadline::{Deadline, ServiceError};
-use crate::service::generation::{Generation, LoadedBundle};
 use crate::service::fleet::Fleet;
 use crate::service::fleet::state::FleetState;
+use crate::service::generation::{Generation, LoadedBundle};
 use crate::service::in_flight::{InFlightRequest, TentativeVerdict, decision_id, stale_reason};
 use crate::service::is_authorized;
-use crate::service::pending::{PendingResponse, Progress};
 use crate::service::ledger::{Ledger, WriteError};
+use crate::service::pending::{PendingResponse, Progress};
 use crate::service::request::{ParcRequest, RequestMeta, Response};
 use crate::service::settings::ServiceSettings;
 use crate::service::side_effects::{Commit, LiveFacts};
@@ -96,7 +96,11 @@ impl Service {
         let mut loaded = store.load()?;
         let state = member.as_ref().map(|(membership, name)| {
             let facts = loaded.facts;
-            Arc::new(FleetState::new(membership.clone(), name.max_staleness, facts))
+            Arc::new(FleetState::new(
+                membership.clone(),
+                name.max_staleness,
+                facts,
+            ))
         });
         let history = loaded.history.take();
         let clock = MonotonicClock::new(clock, loaded.lease.or(loaded.clock));
@@ -114,9 +118,9 @@ impl Service {
             state.clone(),
         );
         let ledger = Arc::new(ledger);
-        let fleet = state.zip(member).map(|(state, (_, name))| {
-            Fleet::new(state, &ledger, &facts, name, history)
-        });
+        let fleet = state
+            .zip(member)
+            .map(|(state, (_, name))| Fleet::new(state, &ledger, &facts, name, history));
         Ok(Self {
             fleet,
             ledger,
@@ -289,11 +293,7 @@ impl Service {
         let begun = asks.iter().map(|(ask, call)| {
             ask.deadline.check()?;
             let stale = stale_reason(ask.at_least_revision, revision);
-            Ok(self.start_call(
-                self.start_request(*ask, first.pinned()),
-                call,
-                stale,
-            ))
+            Ok(self.start_call(self.start_request(*ask, first.pinned()), call, stale))
         });
         let begun: Vec<Progress<'_>> = begun.collect::<Result<_, ServiceError>>()?;
         let mut answers = Vec::with_capacity(begun.len());
@@ -356,7 +356,11 @@ impl Service {
     }
 
     /// Decides a call, and commits the side effects of an allow.
-    pub(super) fn decide(&self, pending: &InFlightRequest<'_>, call: &CallContext) -> TentativeVerdict {
+    pub(super) fn decide(
+        &self,
+        pending: &InFlightRequest<'_>,
+        call: &CallContext,
+    ) -> TentativeVerdict {
         pending.guarded(TentativeVerdict::denied, |generation, asker| {
             let now = pending.started_at;
             // A clock that jumps forward must not expire what was read and done.

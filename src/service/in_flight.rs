@@ -111,7 +111,10 @@ pub(super) async fn settle(decision: Verdict, writing: CommitReceipt) -> Settled
     };
     tracing::error!(why, "a call was denied because the store did not write");
     let message = "what this call would use up could not be written down";
-    Settled::Final(Verdict::deny(Reason::new(ReasonCode::StoreUnavailable, message)))
+    Settled::Final(Verdict::deny(Reason::new(
+        ReasonCode::StoreUnavailable,
+        message,
+    )))
 }
 
 /// A UUID version 7 of a moment. The library's own clock orders ids within a millisecond behind a lock that all

@@ -10,7 +10,9 @@ use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::service::deadline::ServiceError;
 use crate::service::decisions::Service;
-use crate::service::in_flight::{CommitReceipt, InFlightRequest, Settled, TentativeVerdict, settle};
+use crate::service::in_flight::{
+    CommitReceipt, InFlightRequest, Settled, TentativeVerdict, settle,
+};
 use crate::service::request::{RequestMeta, Response};
 use crate::store::backend::{StoreError, StoreWrite};
 
@@ -132,7 +134,9 @@ impl Service {
         call: &CallContext,
     ) -> Option<Reason> {
         let (fleet, id) = (self.fleet()?, call.workflow.session_id.as_ref()?);
-        let held = ask.deadline.within(fleet.holder().hold(id, self.confirmed_now()));
+        let held = ask
+            .deadline
+            .within(fleet.holder().hold(id, self.confirmed_now()));
         match held.await {
             Ok(Ok(())) => None,
             Ok(Err(reason)) => Some(reason),

@@ -70,7 +70,10 @@ impl Observed<'_> {
             return writes;
         };
         let mut guards = vec![StoreWrite::DecidedAs(member.clone())];
-        if writes.iter().any(|it| matches!(it, StoreWrite::Labels { .. })) {
+        if writes
+            .iter()
+            .any(|it| matches!(it, StoreWrite::Labels { .. }))
+        {
             guards.push(StoreWrite::LabelsSeen {
                 fact: *fact,
                 carriers: self.carriers.all(),

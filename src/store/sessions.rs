@@ -265,7 +265,11 @@ impl Sessions {
     /// Whether this server may advance the session.
     pub fn is_held(&self, id: &str) -> bool {
         !self.is_shared.load(Ordering::Relaxed)
-            || self.shard(id).sessions.get(id).is_some_and(|it| it.turn.is_some())
+            || self
+                .shard(id)
+                .sessions
+                .get(id)
+                .is_some_and(|it| it.turn.is_some())
     }
 
     /// Takes a session as the store has it, with its turn. What is in memory of an earlier turn is forgotten.
@@ -323,7 +327,10 @@ impl Sessions {
     /// Forgets that it holds any: others may have taken them.
     pub fn disown_all(&self) {
         for mut shard in self.shards.each() {
-            shard.sessions.values_mut().for_each(|slot| slot.turn = None);
+            shard
+                .sessions
+                .values_mut()
+                .for_each(|slot| slot.turn = None);
         }
     }
 

@@ -10,6 +10,7 @@ mod control;
 mod docs;
 mod engine;
 mod envoy;
+mod fleet;
 mod gateways;
 mod grpc;
 mod hold;

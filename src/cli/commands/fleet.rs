@@ -64,37 +64,63 @@ impl Args {
 /// If no database is named, or it does not answer.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let Verb::Status(args) = &args.verb;
-    let file = args.config.clone().unwrap_or_else(|| args.dir.join(Config::FILE_NAME));
+    let file = args
+        .config
+        .clone()
+        .unwrap_or_else(|| args.dir.join(Config::FILE_NAME));
     let base = file.parent().unwrap_or(&args.dir).to_owned();
     let (url, password_file) = match &args.state {
         Some(url) => (url.clone(), None),
         None => {
-            let text = std::fs::read_to_string(&file)
-                .with_context(|| format!("`{}` cannot be read; or name the database with `--state`", file.display()))?;
+            let text = std::fs::read_to_string(&file).with_context(|| {
+                format!(
+                    "`{}` cannot be read; or name the database with `--state`",
+                    file.display()
+                )
+            })?;
             let config = Config::from_toml(&text, &file.display().to_string());
-            let state = config.map_err(|_| anyhow::anyhow!("`{}` has faults: `callgate check` tells them", file.display()))?.state;
+            let state = config
+                .map_err(|_| {
+                    anyhow::anyhow!(
+                        "`{}` has faults: `callgate check` tells them",
+                        file.display()
+                    )
+                })?
+                .state;
             let url = state.url.with_context(|| {
-                format!("`{}` names no `state.url`: this server has its store to itself", file.display())
+                format!(
+                    "`{}` names no `state.url`: this server has its store to itself",
+                    file.display()
+                )
             })?;
             (url, state.password_file)
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let fleet = runtime.block_on(status::fleet(&url, &base, password_file.as_deref()))?;
     args.output.answer(&text(&fleet), &fleet)?;
     let is_well = |it: &ReplicaStatus| {
-        it.is_live() && it.revision == fleet.revision && Some(&it.bundle_digest) == fleet.bundle_digest.as_ref()
+        it.is_live()
+            && it.revision == fleet.revision
+            && Some(&it.bundle_digest) == fleet.bundle_digest.as_ref()
     };
-    Ok(match !fleet.replicas.is_empty() && fleet.replicas.iter().all(is_well) {
-        true => Exit::Done,
-        false => Exit::Error,
-    })
+    Ok(
+        match !fleet.replicas.is_empty() && fleet.replicas.iter().all(is_well) {
+            true => Exit::Done,
+            false => Exit::Error,
+        },
+    )
 }
 
 fn text(fleet: &FleetStatus) -> String {
     let mut lines = vec![
         format!("revision  {}", fleet.revision),
-        format!("bundle    {}", fleet.bundle_digest.as_deref().unwrap_or("none")),
+        format!(
+            "bundle    {}",
+            fleet.bundle_digest.as_deref().unwrap_or("none")
+        ),
         format!("database  {}", fleet.history),
     ];
     if fleet.replicas.is_empty() {
@@ -103,8 +129,14 @@ fn text(fleet: &FleetStatus) -> String {
     for it in &fleet.replicas {
         let behind = fleet.revision.saturating_sub(it.revision);
         let lease = match it.is_live() {
-            true => format!("confirmed {:.0} ms ago, decides for {} ms", it.confirmed_ms_ago, it.max_staleness_ms),
-            false => format!("NOT CONFIRMED for {:.1} s: it decides nothing", it.confirmed_ms_ago / 1_000.0),
+            true => format!(
+                "confirmed {:.0} ms ago, decides for {} ms",
+                it.confirmed_ms_ago, it.max_staleness_ms
+            ),
+            false => format!(
+                "NOT CONFIRMED for {:.1} s: it decides nothing",
+                it.confirmed_ms_ago / 1_000.0
+            ),
         };
         lines.push(format!("{}  {}", it.name, it.version));
         lines.push(format!("  revision  {}, {behind} behind", it.revision));

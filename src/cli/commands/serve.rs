@@ -327,18 +327,29 @@ fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Res
         if args.new_store || args.store_as_it_is {
             anyhow::bail!("`--new-store` and `--store-as-it-is` are for a store in a file");
         }
-        let mut store = PostgresStore::open(&url, args.base(), config.state.password_file.as_deref())?;
+        let mut store =
+            PostgresStore::open(&url, args.base(), config.state.password_file.as_deref())?;
         let name = config.state.replica.as_deref().map(SmolStr::new);
         let name = ReplicaName {
             name: name.unwrap_or_else(default_name).to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             max_staleness: Duration::from_millis(config.state.max_staleness_ms.into()),
         };
-        tracing::info!(database = store.place(), replica = name.name, "the store is open");
+        tracing::info!(
+            database = store.place(),
+            replica = name.name,
+            "the store is open"
+        );
         // Before it is loaded: whoever takes something away that it has not loaded waits for it.
         let membership = store.join(&name)?;
         let member = (membership, name);
-        return Ok(Service::open_shared(settings, recorder, Box::new(store), clock, member)?);
+        return Ok(Service::open_shared(
+            settings,
+            recorder,
+            Box::new(store),
+            clock,
+            member,
+        )?);
     }
     let configured = || config.state.path(args.base());
     let file = args.state.clone().unwrap_or_else(configured);

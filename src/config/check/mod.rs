@@ -373,10 +373,13 @@ fn state(state: &StoreConfig, faults: &mut ConfigErrors<'_>) {
         faults.add("state.file", "is an empty path");
     }
     if let Some(url) = &state.url {
-        let is_postgres = url::Url::parse(url)
-            .is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+        let is_postgres =
+            url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
         if !is_postgres {
-            faults.add("state.url", "is not a URL such as `postgres://user@host/database`");
+            faults.add(
+                "state.url",
+                "is not a URL such as `postgres://user@host/database`",
+            );
         }
         if state.file.is_some() {
             faults.add("state.url", "is set beside `file`: there is one store");

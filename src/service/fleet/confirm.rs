@@ -108,7 +108,9 @@ impl Confirmer {
             bundle_digest: live.policy_set_digest.to_string(),
         };
         let membership = self.state.membership();
-        let answer = membership.poll(&question, term.max(Duration::from_secs(1))).await;
+        let answer = membership
+            .poll(&question, term.max(Duration::from_secs(1)))
+            .await;
         let confirmation = match answer {
             Err(StoreError::Fenced) => {
                 self.join_again().await?;
@@ -129,7 +131,10 @@ impl Confirmer {
             // A beat is a write: a database that does not write confirms nothing.
             self.state.confirm(begun.min(self.beat_at));
         }
-        let now = (self.ledger.live().map_or(0, |it| it.revision()), self.state.facts());
+        let now = (
+            self.ledger.live().map_or(0, |it| it.revision()),
+            self.state.facts(),
+        );
         Ok(is_whole && now == self.said)
     }
 
@@ -142,7 +147,8 @@ impl Confirmer {
             &confirmation.usage,
             (&confirmation.uses, &confirmation.spent),
         );
-        self.state.set_facts(self.state.facts().max(confirmation.facts));
+        self.state
+            .set_facts(self.state.facts().max(confirmation.facts));
         for session in &confirmation.wanted {
             self.holder.give_up(session);
         }
@@ -152,7 +158,10 @@ impl Confirmer {
     /// Whether the database is not the one that this server has applied changes of: another one, an older copy, or one
     /// that was promoted and may lack what this server knows.
     fn has_turned_back(&self, confirmation: &Confirmation, applied: (u64, u64)) -> bool {
-        let is_other = self.store.as_ref().is_some_and(|it| *it != confirmation.store);
+        let is_other = self
+            .store
+            .as_ref()
+            .is_some_and(|it| *it != confirmation.store);
         is_other || confirmation.revision < applied.0 || confirmation.facts < applied.1
     }
 
@@ -190,10 +199,14 @@ impl Confirmer {
     /// Notes how far the others are. Who has not been confirmed for longer than it may decide is dead.
     async fn see_others(&mut self, others: &[ReplicaProgress], begun: u64) {
         let now = now_nanos();
-        self.beats.retain(|id, _| others.iter().any(|it| it.id == *id));
+        self.beats
+            .retain(|id, _| others.iter().any(|it| it.id == *id));
         let mut dead = Vec::new();
         for other in others {
-            let seen = self.beats.entry(other.id.clone()).or_insert((other.beat, now));
+            let seen = self
+                .beats
+                .entry(other.id.clone())
+                .or_insert((other.beat, now));
             if seen.0 != other.beat {
                 *seen = (other.beat, now);
             } else if now.saturating_sub(seen.1) >= nanos(with_slack(other.max_staleness)) {
@@ -202,9 +215,17 @@ impl Confirmer {
         }
         self.state.set_view(FleetView {
             asked_at: begun,
-            lowest_revision: others.iter().map(|it| it.revision).min().unwrap_or(u64::MAX),
+            lowest_revision: others
+                .iter()
+                .map(|it| it.revision)
+                .min()
+                .unwrap_or(u64::MAX),
             lowest_facts: others.iter().map(|it| it.facts).min().unwrap_or(u64::MAX),
-            longest_staleness: others.iter().map(|it| it.max_staleness).max().unwrap_or_default(),
+            longest_staleness: others
+                .iter()
+                .map(|it| it.max_staleness)
+                .max()
+                .unwrap_or_default(),
         });
         for other in dead {
             tracing::warn!(replica = other.id, "a replica is silent and taken for dead");

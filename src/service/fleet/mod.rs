@@ -54,7 +54,8 @@ impl Fleet {
     ) -> Self {
         let (ledger, facts) = (Arc::clone(ledger), Arc::clone(facts));
         let is_stopped = Arc::new(AtomicBool::new(false));
-        let holder = SessionHolder::new(Arc::clone(&state), Arc::clone(&ledger), Arc::clone(&facts));
+        let holder =
+            SessionHolder::new(Arc::clone(&state), Arc::clone(&ledger), Arc::clone(&facts));
         let holder = Arc::new(holder);
         let confirmer = Confirmer::new(
             Arc::clone(&state),

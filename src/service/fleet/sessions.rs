@@ -84,7 +84,11 @@ impl SessionHolder {
             // Whoever asks has an end; a signal that is missed costs a moment.
             let _ = tokio::time::timeout(PAUSE * 5, answered).await;
         };
-        let term = self.state.view().longest_staleness.max(self.state.max_staleness());
+        let term = self
+            .state
+            .view()
+            .longest_staleness
+            .max(self.state.max_staleness());
         let limit = 2 * with_slack(term) + MORE;
         match tokio::time::timeout(limit, self.ask(&question.session, now)).await {
             Ok(held) => held,

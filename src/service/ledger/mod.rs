@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -193,7 +193,9 @@ impl Ledger {
             let mut head = self.head();
             let is_known = match (&head.generation, &head.loaded) {
                 // Another server has put the same into service.
-                (Some(_), _) => self.fleet.is_some() && head.stored_digest.as_ref() == Some(&digest),
+                (Some(_), _) => {
+                    self.fleet.is_some() && head.stored_digest.as_ref() == Some(&digest)
+                }
                 (None, loaded) => loaded
                     .as_ref()
                     .is_some_and(|loaded| loaded.digest.as_ref() == Some(&digest)),
@@ -221,10 +223,17 @@ impl Ledger {
             };
             let attempt = head.attempt;
             let submitted = entry.clone();
-            self.submit(&next, entry, digest.clone(), attempt, false, move |result| {
-                // The receiver is gone only if the publisher is.
-                let _ = done.send(result.map(|_| ()));
-            })?;
+            self.submit(
+                &next,
+                entry,
+                digest.clone(),
+                attempt,
+                false,
+                move |result| {
+                    // The receiver is gone only if the publisher is.
+                    let _ = done.send(result.map(|_| ()));
+                },
+            )?;
             self.note_submitted(&mut head, submitted);
             head.stored_digest = Some(digest);
             head.advance(&next);
@@ -260,7 +269,8 @@ impl Ledger {
         now: SystemTime,
         plan: impl FnMut(&Generation) -> Result<PlannedChange, E>,
     ) -> Result<CommittedChange, WriteError<E>> {
-        self.write_in(&self.turns.restrictions, asked, now, plan).await
+        self.write_in(&self.turns.restrictions, asked, now, plan)
+            .await
     }
 
     async fn write_in<E>(
@@ -271,21 +281,30 @@ impl Ledger {
         mut plan: impl FnMut(&Generation) -> Result<PlannedChange, E>,
     ) -> Result<CommittedChange, WriteError<E>> {
         // Of a request that was carried out before nobody knows here what it was.
-        let mut verb = None;
+        let verb = OnceLock::new();
         let mut planned = |generation: &Generation| {
             let planned = plan(generation);
-            verb = planned.as_ref().ok().map(|it| it.verb);
+            if let Ok(change) = &planned {
+                // It is the same each time.
+                let _ = verb.set(change.verb);
+            }
             planned
         };
+        let mut is_newest = self.fleet.is_none();
         for _ in 0..MAX_PLANS {
             let held = turn.lock().await;
             let begun = self.begin(asked.clone(), now, &mut planned);
             drop(held);
+            if begun.is_err() && !std::mem::replace(&mut is_newest, true) {
+                // Nothing is refused for what another server has changed by now.
+                self.catch_up().await?;
+                continue;
+            }
             match self.finish(begun?).await {
                 Err(WriteError::Store(StoreError::OutOfOrder { .. })) if self.fleet.is_some() => {
                     self.catch_up().await?;
                 }
-                result => return self.settled(result, verb).await,
+                result => return self.settled(result, verb.get().copied()).await,
             }
         }
         Err(StoreError::Busy.into())
@@ -395,31 +414,34 @@ impl Ledger {
         let is_current = move || attempts.load(Ordering::Acquire) == attempt;
         let writes = vec![StoreWrite::Entry { entry, id }];
         self.writer.submit_if(writes, is_current, move |result| {
-                let kept = match result {
-                    Ok(()) => {
-                        ledger.apply_written(&next, written);
-                        Ok(WriteResult::Written)
-                    }
-                    Err(error) => {
-                        ledger.roll_back(&error, attempt);
-                        let waiting = UnwrittenChange::from_record(written, named);
-                        // With other servers, what only this one knows is no restriction.
-                        match is_restriction && ledger.fleet.is_none() {
-                            true => {
-                                let taken = ledger.apply_restriction(&mut ledger.head(), waiting);
-                                taken.map(WriteResult::InMemory)
-                            }
-                            false => Err(error),
+            let kept = match result {
+                Ok(()) => {
+                    ledger.apply_written(&next, written);
+                    Ok(WriteResult::Written)
+                }
+                Err(error) => {
+                    ledger.roll_back(&error, attempt);
+                    let waiting = UnwrittenChange::from_record(written, named);
+                    // With other servers, what only this one knows is no restriction.
+                    match is_restriction && ledger.fleet.is_none() {
+                        true => {
+                            let taken = ledger.apply_restriction(&mut ledger.head(), waiting);
+                            taken.map(WriteResult::InMemory)
                         }
+                        false => Err(error),
                     }
-                };
-                done(kept);
-            })
+                }
+            };
+            done(kept);
+        })
     }
 
     /// Puts a written change into service.
     fn apply_written(&self, next: &Arc<Generation>, entry: ChangeRecord) {
-        let _in_service = self.in_service.lock().unwrap_or_else(PoisonError::into_inner);
+        let _in_service = self
+            .in_service
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if self.fleet.is_some() && next.revision() <= *self.revisions.borrow() {
             // It came back from the database before the answer did.
             return;

@@ -40,7 +40,10 @@ impl Ledger {
     ) -> Result<u64, StoreError> {
         for (entry, id) in entries {
             let mut head = self.head();
-            let _in_service = self.in_service.lock().unwrap_or_else(PoisonError::into_inner);
+            let _in_service = self
+                .in_service
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let Some(live) = self.live() else { break };
             if entry.revision <= live.revision() {
                 continue;
@@ -50,9 +53,14 @@ impl Ledger {
                 let last = live.revision();
                 return Err(StoreError::OutOfOrder { last, found });
             }
-            let next = live.with_change(&entry.change, entry.revision).map_err(|error| {
-                StoreError::Damaged(format!("revision {} cannot be applied: {error}", entry.revision))
-            })?;
+            let next = live
+                .with_change(&entry.change, entry.revision)
+                .map_err(|error| {
+                    StoreError::Damaged(format!(
+                        "revision {} cannot be applied: {error}",
+                        entry.revision
+                    ))
+                })?;
             let next = Arc::new(next);
             self.facts.apply_change(&entry.change, entry.at);
             self.publish_generation(&next);
@@ -69,7 +77,11 @@ impl Ledger {
             let is_same = it.change == entry.change && it.asker == entry.asker;
             it.revision == entry.revision && is_same && it.verb == entry.verb
         };
-        while head.submitted.front().is_some_and(|it| it.revision < entry.revision) {
+        while head
+            .submitted
+            .front()
+            .is_some_and(|it| it.revision < entry.revision)
+        {
             head.submitted.pop_front();
         }
         match head.submitted.front() {
@@ -126,7 +138,9 @@ impl Ledger {
         let is_giving = verb.is_some_and(|verb| GIVING.contains(&verb));
         if !is_giving {
             // Of a change that was made before, nobody has waited for all, perhaps.
-            fleet.settled(change.generation.revision().max(change.revision), 0).await?;
+            fleet
+                .settled(change.generation.revision().max(change.revision), 0)
+                .await?;
         }
         Ok(change)
     }
@@ -150,7 +164,10 @@ impl Ledger {
         let (authority, entities) = (loaded.authority.clone(), loaded.entities.clone());
         self.restore(loaded);
         let mut head = self.head();
-        let _in_service = self.in_service.lock().unwrap_or_else(PoisonError::into_inner);
+        let _in_service = self
+            .in_service
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(live) = self.live() {
             let next = live
                 .with_store(authority, entities.into_iter().collect(), revision)

@@ -53,13 +53,16 @@ impl Address {
     /// [`StoreError::Open`] for a URL or a file that cannot be used, and for a server on another machine to which
     /// the URL neither demands TLS nor says `sslmode=disable`.
     pub fn parse(url: &str, base: &Path, password_file: Option<&Path>) -> Result<Self, StoreError> {
-        let parsed = url::Url::parse(url).map_err(|error| unusable(&format!("its URL: {error}")))?;
+        let parsed =
+            url::Url::parse(url).map_err(|error| unusable(&format!("its URL: {error}")))?;
         if !matches!(parsed.scheme(), "postgres" | "postgresql") {
             return Err(unusable("its URL does not begin with `postgres://`"));
         }
         let (rest, files) = split_tls_files(parsed, base);
-        let mut config: Config = (rest.as_str().parse())
-            .map_err(|error: tokio_postgres::Error| unusable(&format!("its URL: {}", errors::text(&error))))?;
+        let mut config: Config =
+            (rest.as_str().parse()).map_err(|error: tokio_postgres::Error| {
+                unusable(&format!("its URL: {}", errors::text(&error)))
+            })?;
         if let Some(file) = password_file {
             let password = std::fs::read_to_string(base.join(file))
                 .map_err(|error| unusable(&format!("`{}`: {error}", base.join(file).display())))?;
@@ -77,7 +80,9 @@ impl Address {
             ));
         }
         if wants_tls && files.ca.is_none() {
-            return Err(unusable("`sslmode=require` needs `sslrootcert=FILE`, the authority of its certificate"));
+            return Err(unusable(
+                "`sslmode=require` needs `sslrootcert=FILE`, the authority of its certificate",
+            ));
         }
         let tls = wants_tls.then(|| tls(&files)).transpose()?;
         if tls.is_some() {
@@ -238,7 +243,9 @@ fn is_local(config: &Config) -> bool {
         Host::Unix(_) => true,
         Host::Tcp(name) => {
             name == "localhost"
-                || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+                || name
+                    .parse()
+                    .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
         }
     })
 }
@@ -251,7 +258,10 @@ fn tls(files: &TlsFiles) -> Result<MakeRustlsConnect, StoreError> {
     if let Some(path) = &files.ca {
         let (added, _) = roots.add_parsable_certificates(certificates(&pem(path)?));
         if added == 0 {
-            return Err(unusable(&format!("`{}` holds no certificate in PEM form", path.display())));
+            return Err(unusable(&format!(
+                "`{}` holds no certificate in PEM form",
+                path.display()
+            )));
         }
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -4,7 +4,9 @@ use super::Address;
 
 fn parse(url: &str) -> Result<String, String> {
     let address = Address::parse(url, Path::new("/etc/callgate"), None);
-    address.map(|it| it.place()).map_err(|error| error.to_string())
+    address
+        .map(|it| it.place())
+        .map_err(|error| error.to_string())
 }
 
 #[test]

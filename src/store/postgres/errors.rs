@@ -33,7 +33,9 @@ pub(super) fn write(error: &tokio_postgres::Error) -> StoreError {
     let Some(database) = error.as_db_error() else {
         return StoreError::Write(text(error));
     };
-    let detail = database.detail().and_then(|it| serde_json::from_str::<Detail>(it).ok());
+    let detail = database
+        .detail()
+        .and_then(|it| serde_json::from_str::<Detail>(it).ok());
     match (database.code().code(), detail) {
         (OUT_OF_ORDER, Some(it)) => StoreError::OutOfOrder {
             last: it.last,

@@ -202,7 +202,11 @@ impl Membership {
     /// # Errors
     ///
     /// [`StoreError::Fenced`] if the others have taken this server for dead, any error of reading otherwise.
-    pub async fn poll(&self, applied: &Applied, limit: Duration) -> Result<Confirmation, StoreError> {
+    pub async fn poll(
+        &self,
+        applied: &Applied,
+        limit: Duration,
+    ) -> Result<Confirmation, StoreError> {
         let values = [
             Some(self.id.clone()),
             Some(applied.revision.to_string()),
@@ -303,7 +307,8 @@ impl AnswerForm {
         let Some(news) = self.news else {
             return Ok(confirmation);
         };
-        let moment = |millis| form::from_millis(millis).ok_or_else(|| damaged("no moment".to_owned()));
+        let moment =
+            |millis| form::from_millis(millis).ok_or_else(|| damaged("no moment".to_owned()));
         for (kind, carrier, label, through, loose, is_own) in news.labels {
             let stored = StoredLabel {
                 carrier: columns::to_carrier(&kind, &carrier).map_err(damaged)?,
@@ -328,5 +333,25 @@ impl AnswerForm {
             confirmation.usage.extend(counts);
         }
         Ok(confirmation)
+    }
+}
+
+#[cfg(test)]
+impl Membership {
+    /// One that leads nowhere.
+    pub fn unconnected() -> Result<Self, StoreError> {
+        let address = crate::store::postgres::connection::Address::parse(
+            "postgres://nobody@127.0.0.1:1/nothing",
+            std::path::Path::new("."),
+            None,
+        )?;
+        Ok(Self {
+            id: "one".to_owned(),
+            polls: PgConnection::new(address.clone()),
+            sessions: PgConnection::new(address),
+            runtime: Arc::new(Driver(None)),
+            progress: Arc::default(),
+            writes_as: Arc::default(),
+        })
     }
 }

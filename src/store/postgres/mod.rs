@@ -8,9 +8,9 @@
 //! [`connection`] makes connections and makes them again; [`read`] and [`write`] are the rows.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -137,11 +137,7 @@ impl PostgresStore {
     /// # Errors
     ///
     /// [`StoreError::Open`] if it cannot be reached or used, [`StoreError::TooNew`] if a newer program wrote it.
-    pub fn open(
-        url: &str,
-        base: &Path,
-        password_file: Option<&Path>,
-    ) -> Result<Self, StoreError> {
+    pub fn open(url: &str, base: &Path, password_file: Option<&Path>) -> Result<Self, StoreError> {
         let address = Address::parse(url, base, password_file)?;
         let place = address.place();
         let runtime = Arc::new(Driver::start()?);
@@ -181,8 +177,10 @@ impl PostgresStore {
         limit: Duration,
     ) -> Result<String, StoreError> {
         let connection = self.writes.clone();
-        self.runtime
-            .wait(limit, async move { connection.call(sql, &values, limit).await })
+        self.runtime.wait(
+            limit,
+            async move { connection.call(sql, &values, limit).await },
+        )
     }
 }
 
@@ -191,7 +189,9 @@ impl Store for PostgresStore {
         let connection = self.writes.clone();
         let load = async move { read::load(connection.fresh().await?).await };
         let loaded = self.runtime.wait(LOAD, load)?;
-        self.progress.facts.fetch_max(loaded.facts, Ordering::AcqRel);
+        self.progress
+            .facts
+            .fetch_max(loaded.facts, Ordering::AcqRel);
         Ok(loaded)
     }
 
@@ -202,9 +202,13 @@ impl Store for PostgresStore {
         let answer = self.call("SELECT callgate.commit($1, $2, $3)", values, COMMIT)?;
         let committed: Committed = serde_json::from_str(&answer)
             .map_err(|error| StoreError::Write(format!("the answer to a commit: {error}")))?;
-        self.progress.facts.fetch_max(committed.facts, Ordering::AcqRel);
+        self.progress
+            .facts
+            .fetch_max(committed.facts, Ordering::AcqRel);
         let spent = committed.spent.unwrap_or_default().into_iter();
-        *lock(&self.progress.spent) = spent.map(|(id, spent)| (id, spent, committed.facts)).collect();
+        *lock(&self.progress.spent) = spent
+            .map(|(id, spent)| (id, spent, committed.facts))
+            .collect();
         Ok(())
     }
 

@@ -26,7 +26,13 @@ pub(super) fn arguments(before: &Retention) -> Vec<Option<String>> {
     let moment = |at: SystemTime| Some(form::millis(at).to_string());
     let (ended, recent) = (moment(before.ended), moment(before.recent));
     let rows = Some(ROWS.to_string());
-    vec![ended, recent, moment(before.places), moment(before.changes), rows]
+    vec![
+        ended,
+        recent,
+        moment(before.places),
+        moment(before.changes),
+        rows,
+    ]
 }
 
 /// Reads the answer of `callgate.prune`.

@@ -48,7 +48,10 @@ pub(super) async fn load(mut client: Client) -> Result<StoredState, StoreError> 
     state.approval_uses = from
         .all("SELECT id, uses FROM callgate.approval_uses", |row| {
             let uses = u32::try_from(count(row, 1)?);
-            Ok((text(row, 0)?.into(), uses.map_err(|_| invalid(row, 1, "not a count of uses"))?))
+            Ok((
+                text(row, 0)?.into(),
+                uses.map_err(|_| invalid(row, 1, "not a count of uses"))?,
+            ))
         })
         .await?;
     for (id, spent, lost) in from
@@ -64,11 +67,15 @@ pub(super) async fn load(mut client: Client) -> Result<StoredState, StoreError> 
     }
     state.sessions = from.sessions().await?;
     state.ended_sessions = from
-        .all("SELECT id FROM callgate.ended_sessions", |row| Ok(text(row, 0)?.into()))
+        .all("SELECT id FROM callgate.ended_sessions", |row| {
+            Ok(text(row, 0)?.into())
+        })
         .await?;
     let tools = "SELECT type, id, gateway, body FROM callgate.changed_tools WHERE body IS NOT NULL";
     state.shown_tools = from
-        .all(tools, |row| Ok((text(row, 2)?.into(), uid(row, 0)?, body(row, 3)?)))
+        .all(tools, |row| {
+            Ok((text(row, 2)?.into(), uid(row, 0)?, body(row, 3)?))
+        })
         .await?;
     let labels = "SELECT kind, carrier, label, through, loose_through FROM callgate.labels";
     state.labels = from.all(labels, label).await?;
@@ -112,19 +119,27 @@ impl Tables<'_> {
 
     async fn authority(&self) -> Result<Authority, StoreError> {
         let mut authority = Authority::default();
-        let grants = self.all("SELECT id, body FROM callgate.grants", |row| body::<Delegation>(row, 1));
+        let grants = self.all("SELECT id, body FROM callgate.grants", |row| {
+            body::<Delegation>(row, 1)
+        });
         for delegation in grants.await? {
             authority.delegations.insert_mut(delegation.into());
         }
-        let stops = self.all("SELECT id, body FROM callgate.stops", |row| body::<Stop>(row, 1));
+        let stops = self.all("SELECT id, body FROM callgate.stops", |row| {
+            body::<Stop>(row, 1)
+        });
         for stop in stops.await? {
             authority.stops.insert_mut(stop.uid.clone(), stop.into());
         }
-        let tasks = self.all("SELECT id, body FROM callgate.tasks", |row| body::<Task>(row, 1));
+        let tasks = self.all("SELECT id, body FROM callgate.tasks", |row| {
+            body::<Task>(row, 1)
+        });
         for task in tasks.await? {
             authority.tasks.insert_mut(task.into());
         }
-        let approvals = self.all("SELECT id, body FROM callgate.approvals", |row| body::<Approval>(row, 1));
+        let approvals = self.all("SELECT id, body FROM callgate.approvals", |row| {
+            body::<Approval>(row, 1)
+        });
         for approval in approvals.await? {
             authority.approvals.insert_mut(approval.into());
         }
@@ -134,7 +149,9 @@ impl Tables<'_> {
     async fn sessions(&self) -> Result<Vec<StoredSession>, StoreError> {
         let mut labels: HashMap<SmolStr, Vec<SmolStr>> = HashMap::new();
         let sql = "SELECT session, label FROM callgate.session_labels ORDER BY session, at, label COLLATE \"C\"";
-        let pairs = self.all(sql, |row| Ok((SmolStr::new(text(row, 0)?), SmolStr::new(text(row, 1)?))));
+        let pairs = self.all(sql, |row| {
+            Ok((SmolStr::new(text(row, 0)?), SmolStr::new(text(row, 1)?)))
+        });
         for (session, label) in pairs.await? {
             labels.entry(session).or_default().push(label);
         }
@@ -211,7 +228,8 @@ pub(super) struct EntryForm {
 impl EntryForm {
     /// The entry, and what was returned for it.
     pub(super) fn read(self) -> Result<(ChangeRecord, SmolStr), StoreError> {
-        let damaged = |why: String| StoreError::Damaged(format!("revision {}: {why}", self.revision));
+        let damaged =
+            |why: String| StoreError::Damaged(format!("revision {}: {why}", self.revision));
         let principal = match (&self.principal_type, self.principal_id) {
             (Some(ty), Some(id)) => Some(to_uid(ty, &id).map_err(damaged)?),
             _ => None,
@@ -285,7 +303,8 @@ fn optional_moment(row: &Row, column: usize) -> Result<Option<SystemTime>, Store
 }
 
 fn body<T: DeserializeOwned>(row: &Row, column: usize) -> Result<T, StoreError> {
-    serde_json::from_str(text(row, column)?).map_err(|error| invalid(row, column, &error.to_string()))
+    serde_json::from_str(text(row, column)?)
+        .map_err(|error| invalid(row, column, &error.to_string()))
 }
 
 fn uids(row: &Row, column: usize) -> Result<Vec<EntityUID>, StoreError> {

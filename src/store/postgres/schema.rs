@@ -32,7 +32,10 @@ pub(super) async fn migrate(mut client: Client, place: &str) -> Result<(), Store
         .map_err(fail)?;
     let version: i32 = first(&found, place)?;
     if version < OLDEST {
-        let why = format!("it is PostgreSQL {}; Callgate needs 15 or later", version / 10_000);
+        let why = format!(
+            "it is PostgreSQL {}; Callgate needs 15 or later",
+            version / 10_000
+        );
         return Err(open_error(place, why));
     }
     transaction
@@ -54,7 +57,10 @@ pub(super) async fn migrate(mut client: Client, place: &str) -> Result<(), Store
         }
     };
     let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
-    let Some(missing) = usize::try_from(done).ok().and_then(|done| MIGRATIONS.get(done..)) else {
+    let Some(missing) = usize::try_from(done)
+        .ok()
+        .and_then(|done| MIGRATIONS.get(done..))
+    else {
         return Err(StoreError::TooNew {
             place: place.to_owned(),
             found: done.cast_unsigned(),
@@ -81,8 +87,11 @@ fn first<'r, T: tokio_postgres::types::FromSql<'r>>(
     rows: &'r [tokio_postgres::Row],
     place: &str,
 ) -> Result<T, StoreError> {
-    let row = rows.first().ok_or_else(|| open_error(place, "no row".to_owned()))?;
-    row.try_get(0).map_err(|error| open_error(place, errors::text(&error)))
+    let row = rows
+        .first()
+        .ok_or_else(|| open_error(place, "no row".to_owned()))?;
+    row.try_get(0)
+        .map_err(|error| open_error(place, errors::text(&error)))
 }
 
 pub(super) fn open_error(place: &str, why: String) -> StoreError {

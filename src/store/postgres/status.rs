@@ -67,6 +67,8 @@ pub async fn fleet(
     password_file: Option<&Path>,
 ) -> Result<FleetStatus, StoreError> {
     let connection = PgConnection::new(Address::parse(url, base, password_file)?);
-    let answer = connection.call("SELECT callgate.fleet()", &[], LIMIT).await?;
+    let answer = connection
+        .call("SELECT callgate.fleet()", &[], LIMIT)
+        .await?;
     serde_json::from_str(&answer).map_err(|error| StoreError::Read(format!("the fleet: {error}")))
 }

@@ -173,7 +173,9 @@ impl<'c> Rows<'c> {
 
     /// A count; 0 if there is none.
     fn value(&self, sql: &str, id: &str) -> Result<u64, StoreError> {
-        let found = self.connection.query_row(sql, [id], |row| row.get::<_, i64>(0));
+        let found = self
+            .connection
+            .query_row(sql, [id], |row| row.get::<_, i64>(0));
         let found = found.optional().map_err(write_error)?.unwrap_or_default();
         u64::try_from(found).map_err(|error| StoreError::Write(error.to_string()))
     }

@@ -70,7 +70,9 @@ impl UsageLedger {
             }
         }
         let parts = counts.chunks(MOST);
-        parts.map(|part| StoreWrite::UsageCounted(part.to_vec())).collect()
+        parts
+            .map(|part| StoreWrite::UsageCounted(part.to_vec()))
+            .collect()
     }
 
     /// Adds what another server has counted.

@@ -116,20 +116,47 @@ const CASES: &[Case] = &[
     ("a_new_store_holds_nothing", a_new_store_holds_nothing),
     ("what_was_written_is_loaded", what_was_written_is_loaded),
     ("changes_are_told_in_order", changes_are_told_in_order),
-    ("a_change_out_of_order_is_refused_with_all_that_came_with_it", a_change_out_of_order_is_refused_with_all_that_came_with_it),
-    ("a_key_is_kept_with_what_it_led_to", a_key_is_kept_with_what_it_led_to),
-    ("what_was_used_never_becomes_less", what_was_used_never_becomes_less),
+    (
+        "a_change_out_of_order_is_refused_with_all_that_came_with_it",
+        a_change_out_of_order_is_refused_with_all_that_came_with_it,
+    ),
+    (
+        "a_key_is_kept_with_what_it_led_to",
+        a_key_is_kept_with_what_it_led_to,
+    ),
+    (
+        "what_was_used_never_becomes_less",
+        what_was_used_never_becomes_less,
+    ),
     (
         "what_is_taken_is_never_more_than_there_is",
         what_is_taken_is_never_more_than_there_is,
     ),
     ("time_never_goes_back", time_never_goes_back),
-    ("a_session_keeps_its_labels_and_its_end", a_session_keeps_its_labels_and_its_end),
-    ("labels_keep_their_latest_moment_and_go_with_what_carries_them", labels_keep_their_latest_moment_and_go_with_what_carries_them),
-    ("what_has_long_ended_is_pruned", what_has_long_ended_is_pruned),
-    ("what_belongs_to_a_task_goes_with_it", what_belongs_to_a_task_goes_with_it),
-    ("the_newest_change_and_the_keys_outlive_their_time", the_newest_change_and_the_keys_outlive_their_time),
-    ("a_store_holds_what_was_committed_and_nothing_else", a_store_holds_what_was_committed_and_nothing_else),
+    (
+        "a_session_keeps_its_labels_and_its_end",
+        a_session_keeps_its_labels_and_its_end,
+    ),
+    (
+        "labels_keep_their_latest_moment_and_go_with_what_carries_them",
+        labels_keep_their_latest_moment_and_go_with_what_carries_them,
+    ),
+    (
+        "what_has_long_ended_is_pruned",
+        what_has_long_ended_is_pruned,
+    ),
+    (
+        "what_belongs_to_a_task_goes_with_it",
+        what_belongs_to_a_task_goes_with_it,
+    ),
+    (
+        "the_newest_change_and_the_keys_outlive_their_time",
+        the_newest_change_and_the_keys_outlive_their_time,
+    ),
+    (
+        "a_store_holds_what_was_committed_and_nothing_else",
+        a_store_holds_what_was_committed_and_nothing_else,
+    ),
 ];
 
 thread_local! {
@@ -217,7 +244,9 @@ fn a_newer_store_in_postgresql_is_refused_and_several_servers_migrate_once() {
 #[test]
 fn every_case_is_in_the_list_of_cases() {
     let text = include_str!("suite.rs");
-    let cases = text.lines().filter(|line| line.trim_start().starts_with("each(|"));
+    let cases = text
+        .lines()
+        .filter(|line| line.trim_start().starts_with("each(|"));
     assert_eq!(cases.count(), CASES.len());
 }
 
@@ -762,7 +791,9 @@ fn what_is_taken_is_never_more_than_there_is() {
         let before = bench.load();
         assert_eq!((before.approval_uses["a"], before.task_spent["t"]), (2, 10));
         // Nothing of a commit is written of which something is not to be had.
-        let refused = bench.store.commit(&[labels("s", &["x"], 9), approval("a", 2)]);
+        let refused = bench
+            .store
+            .commit(&[labels("s", &["x"], 9), approval("a", 2)]);
         assert_eq!(refused, taken("a", 2));
         assert_eq!(bench.store.commit(&[budget("t", 1, 10)]), taken("t", 10));
         assert_eq!(bench.store.commit(&[budget("u", 11, 10)]), taken("u", 0));

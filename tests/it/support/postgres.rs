@@ -37,7 +37,9 @@ fn program(name: &str) -> PathBuf {
         .filter(|path| path.exists())
         .collect();
     found.sort();
-    found.pop().expect("PostgreSQL is not installed: apt-get install postgresql-15")
+    found
+        .pop()
+        .expect("PostgreSQL is not installed: apt-get install postgresql-15")
 }
 
 /// A command that runs as somebody who is not root.
@@ -99,7 +101,11 @@ impl Cluster {
             .arg(&data)
             .output()
             .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         Self::serve(folder, settings)
     }
 
@@ -107,12 +113,26 @@ impl Cluster {
     pub fn standby(&self, settings: &[&str]) -> Self {
         let folder = folder();
         let copied = unprivileged(&program("pg_basebackup"))
-            .args(["-h", "127.0.0.1", "-U", "callgate", "-R", "-X", "stream", "-c", "fast"])
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-U",
+                "callgate",
+                "-R",
+                "-X",
+                "stream",
+                "-c",
+                "fast",
+            ])
             .args(["-p", &self.port.to_string(), "-D"])
             .arg(folder.path().join("data"))
             .output()
             .unwrap();
-        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        assert!(
+            copied.status.success(),
+            "{}",
+            String::from_utf8_lossy(&copied.stderr)
+        );
         let server = Self::serve(folder, settings);
         // It answers before it follows.
         wait_until("standby", || server.query("SELECT 1").is_ok());
@@ -127,7 +147,12 @@ impl Cluster {
             .arg("-D")
             .arg(folder.path().join("data"))
             .args(["-p", &port.to_string(), "-k", ""])
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=300"])
+            .args([
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "max_connections=300",
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
@@ -159,7 +184,15 @@ impl Cluster {
 
     pub fn query_in(&self, database: &str, sql: &str) -> Result<String, String> {
         let said = Command::new(program("psql"))
-            .args(["-h", "127.0.0.1", "-U", "callgate", "-qAt", "-v", "ON_ERROR_STOP=1"])
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-U",
+                "callgate",
+                "-qAt",
+                "-v",
+                "ON_ERROR_STOP=1",
+            ])
             .args(["-p", &self.port.to_string(), "-d", database, "-c", sql])
             .output()
             .unwrap();
@@ -211,7 +244,10 @@ impl Bouncer {
         // Everybody is `callgate` behind it.
         fs::write(&file, text.replace("host=", "user=callgate host=")).unwrap();
         let mut command = unprivileged(Path::new("/usr/sbin/pgbouncer"));
-        command.arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         command.stderr(fs::File::create(folder.path().join("log")).unwrap());
         let process = spawn_for_life(command);
         let bouncer = Self {
@@ -219,7 +255,9 @@ impl Bouncer {
             process,
             _folder: folder,
         };
-        wait_until("pooler", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        wait_until("pooler", || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
         bouncer
     }
 
