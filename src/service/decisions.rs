@@ -103,7 +103,12 @@ impl Service {
             ))
         });
         let history = loaded.history.take();
-        let clock = MonotonicClock::new(clock, loaded.lease.or(loaded.clock));
+        // The lease of another server that runs is ahead of its time.
+        let started_at = match member {
+            Some(_) => loaded.clock,
+            None => loaded.lease.or(loaded.clock),
+        };
+        let clock = MonotonicClock::new(clock, started_at);
         // The lease is written before the clock is read for a decision.
         store.commit(&[StoreWrite::Lease(clock.lease())])?;
         let facts = Arc::new(LiveFacts::restore(&settings, &mut loaded, state.clone())?);

@@ -132,7 +132,7 @@ impl Writer {
     }
 
     /// As [`Writer::submit`], unless `is_current` says right before the commit that what it was planned on is no longer
-    /// so; then `done` gets [`StoreError::OutOfOrder`].
+    /// so; then `done` gets [`StoreError::OutOfOrder`], perhaps after those of later submissions.
     ///
     /// # Errors
     ///

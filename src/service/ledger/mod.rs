@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -41,8 +41,6 @@ const CHANGES_KEPT: usize = 4_096;
 const FORGOTTEN_AT_ONCE: usize = 512;
 /// The attempts of one step while changes are in flight, and the pause between them.
 const FORGET_ATTEMPTS: usize = 50;
-/// The most plans of one change beside the writes of other servers.
-const MAX_PLANS: usize = 100;
 const FORGET_PAUSE: Duration = Duration::from_millis(20);
 
 /// The generation in service, and the order of its changes.
@@ -200,6 +198,12 @@ impl Ledger {
                     .as_ref()
                     .is_some_and(|loaded| loaded.digest.as_ref() == Some(&digest)),
             };
+            let live = self.live().map(|live| live.revision());
+            if is_known && live.is_some_and(|live| live != head.revision) {
+                // What is under way is not in service yet: once it is.
+                let (last, found) = (head.revision, head.revision);
+                return Err(StoreError::OutOfOrder { last, found }.into());
+            }
             let revision = head.revision + u64::from(!is_known);
             let next = Arc::new(head.with_bundle(load, revision)?);
             next.warn_of_shadowed();
@@ -235,11 +239,11 @@ impl Ledger {
                 },
             )?;
             self.note_submitted(&mut head, submitted);
-            head.stored_digest = Some(digest);
             head.advance(&next);
             revision
         };
         written.recv().map_err(|_| StoreError::Closed)??;
+        self.head().stored_digest = Some(digest);
         Ok(revision)
     }
 
@@ -271,43 +275,6 @@ impl Ledger {
     ) -> Result<CommittedChange, WriteError<E>> {
         self.write_in(&self.turns.restrictions, asked, now, plan)
             .await
-    }
-
-    async fn write_in<E>(
-        self: &Arc<Self>,
-        turn: &tokio::sync::Mutex<()>,
-        asked: ChangeOrigin,
-        now: SystemTime,
-        mut plan: impl FnMut(&Generation) -> Result<PlannedChange, E>,
-    ) -> Result<CommittedChange, WriteError<E>> {
-        // Of a request that was carried out before nobody knows here what it was.
-        let verb = OnceLock::new();
-        let mut planned = |generation: &Generation| {
-            let planned = plan(generation);
-            if let Ok(change) = &planned {
-                // It is the same each time.
-                let _ = verb.set(change.verb);
-            }
-            planned
-        };
-        let mut is_newest = self.fleet.is_none();
-        for _ in 0..MAX_PLANS {
-            let held = turn.lock().await;
-            let begun = self.begin(asked.clone(), now, &mut planned);
-            drop(held);
-            if begun.is_err() && !std::mem::replace(&mut is_newest, true) {
-                // Nothing is refused for what another server has changed by now.
-                self.catch_up().await?;
-                continue;
-            }
-            match self.finish(begun?).await {
-                Err(WriteError::Store(StoreError::OutOfOrder { .. })) if self.fleet.is_some() => {
-                    self.catch_up().await?;
-                }
-                result => return self.settled(result, verb.get().copied()).await,
-            }
-        }
-        Err(StoreError::Busy.into())
     }
 
     async fn finish<E>(&self, begun: PendingWrite) -> Result<CommittedChange, WriteError<E>> {

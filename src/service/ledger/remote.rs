@@ -1,19 +1,22 @@
 //! Changes that other servers make on the same store.
 
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use smol_str::SmolStr;
 
-use crate::domain::authority::change::{Change, ChangeRecord};
+use crate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord};
 use crate::service::generation::Generation;
 use crate::service::idempotency::IdempotencyKeys;
 use crate::service::ledger::head::{Head, RestoredState};
-use crate::service::ledger::{CommittedChange, Ledger, WriteError};
+use crate::service::ledger::{CommittedChange, Ledger, PlannedChange, WriteError};
 use crate::store::backend::{StoreError, StoredKey, StoredState};
 
 /// How long a write waits for what another server has written.
 const CATCH_UP: Duration = Duration::from_secs(2);
+
+/// The most plans of one change beside the writes of other servers.
+const MAX_PLANS: usize = 100;
 
 /// Writes that take nothing away from anybody: they are acknowledged before every server knows them.
 const GIVING: [&str; 7] = [
@@ -27,6 +30,44 @@ const GIVING: [&str; 7] = [
 ];
 
 impl Ledger {
+    /// Plans and writes a change in its turn, again as long as another server is faster.
+    pub(super) async fn write_in<E>(
+        self: &Arc<Self>,
+        turn: &tokio::sync::Mutex<()>,
+        asked: ChangeOrigin,
+        now: SystemTime,
+        mut plan: impl FnMut(&Generation) -> Result<PlannedChange, E>,
+    ) -> Result<CommittedChange, WriteError<E>> {
+        // Of a request that was carried out before nobody knows here what it was.
+        let verb = OnceLock::new();
+        let mut planned = |generation: &Generation| {
+            let planned = plan(generation);
+            if let Ok(change) = &planned {
+                // It is the same each time.
+                let _ = verb.set(change.verb);
+            }
+            planned
+        };
+        let mut is_newest = self.fleet.is_none();
+        for _ in 0..MAX_PLANS {
+            let held = turn.lock().await;
+            let begun = self.begin(asked.clone(), now, &mut planned);
+            drop(held);
+            if begun.is_err() && !std::mem::replace(&mut is_newest, true) {
+                // Nothing is refused for what another server has changed by now.
+                self.catch_up().await?;
+                continue;
+            }
+            match self.finish(begun?).await {
+                Err(WriteError::Store(StoreError::OutOfOrder { .. })) if self.fleet.is_some() => {
+                    self.catch_up().await?;
+                }
+                result => return self.settled(result, verb.get().copied()).await,
+            }
+        }
+        Err(StoreError::Busy.into())
+    }
+
     /// Applies changes of the store in their order, and returns the revision in service after that. What this server has
     /// written itself and put into service is passed over.
     ///

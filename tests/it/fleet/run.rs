@@ -1,7 +1,8 @@
 //! One run: objects of its own, clients that use them on all servers, and what happens to the servers meanwhile.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -43,6 +44,14 @@ const BOARD: &str = r#"{
     "post": {"access": "write", "status": "confirmed", "yields": [], "egress": true, "sensitivity": "internal"}
   }
 }"#;
+
+/// Lets a process believe in another time, if it is installed. Without it clocks do not jump.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+/// The file that says how far the wall clock of a server is off.
+fn clock_of(bundle: &Bundle) -> PathBuf {
+    bundle.folder().join("clock")
+}
 
 /// Three servers, each with a link to the database.
 pub struct Fleet {
@@ -99,6 +108,7 @@ impl Fleet {
                 })
                 .collect();
             bundle.file("entities/workers.json", &format!("[{}]", agents.join(",")));
+            fs::write(clock_of(&bundle), "+0").unwrap();
             fleet.replicas.push(Replica {
                 bundle,
                 link,
@@ -112,7 +122,17 @@ impl Fleet {
     /// Starts a server, and waits until it answers.
     async fn begin(&mut self, number: usize) {
         let bundle = self.replicas[number].bundle.clone();
-        let server = tokio::task::spawn_blocking(move || Server::listening(&bundle, &[]));
+        let server = tokio::task::spawn_blocking(move || {
+            let clock = clock_of(&bundle);
+            let preload = Path::new(FAKETIME).exists().then_some(FAKETIME);
+            let variables = [
+                ("LD_PRELOAD", preload.unwrap_or_default()),
+                ("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap()),
+                ("FAKETIME_NO_CACHE", "1"),
+                ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+            ];
+            Server::listening(&bundle, &variables)
+        });
         let server = server.await.unwrap();
         self.doors.write().await[number] = Some(Doors::of(&server).await);
         self.replicas[number].server = Some(server);
@@ -220,7 +240,7 @@ impl Fleet {
             actor: actor(user("ana")),
             to: Some(agent("one")),
             scope: Some(scope(&["mail/list"], AccessLevel::Read)),
-            expires_at: Some(moment_in(3_600)),
+            expires_at: Some(moment_in(36_000)),
             ..Default::default()
         };
         let granted = control.grant_delegation(request).await?.into_inner();
@@ -231,7 +251,7 @@ impl Fleet {
             purpose: name.clone(),
             scope: Some(scope(&["mail/list"], AccessLevel::Read)),
             call_budget: Some(budget),
-            deadline: Some(moment_in(3_600)),
+            deadline: Some(moment_in(36_000)),
             ..Default::default()
         };
         let opened = control.open_task(request).await?.into_inner();
@@ -290,7 +310,7 @@ impl Fleet {
             let pause = Duration::from_millis(200 + dice.below(2_600));
             tokio::time::sleep(Duration::from_millis(dice.below(400))).await;
             let at = begun.elapsed().as_millis();
-            match dice.below(6) {
+            match dice.below(7) {
                 0 | 1 => {
                     told.push(format!("{at} ms: {number} held {pause:?}"));
                     self.replicas[number].link.set(Link::Held);
@@ -306,6 +326,15 @@ impl Fleet {
                     self.signal(number, "-STOP");
                     tokio::time::sleep(pause).await;
                     self.signal(number, "-CONT");
+                }
+                5 => {
+                    let offset = [-1_200, -90, 90, 1_200][dice.below(4) as usize];
+                    told.push(format!(
+                        "{at} ms: the clock of {number} jumps by {offset} s"
+                    ));
+                    let clock = clock_of(&self.replicas[number].bundle);
+                    fs::write(clock, format!("{offset:+}")).unwrap();
+                    tokio::time::sleep(pause / 2).await;
                 }
                 _ => {
                     told.push(format!("{at} ms: {number} killed"));
