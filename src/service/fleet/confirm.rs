@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use smol_str::SmolStr;
 
 use crate::service::fleet::sessions::SessionHolder;
-use crate::service::fleet::state::{FleetState, FleetView, nanos, now_nanos, with_slack};
+use crate::service::fleet::state::{
+    Beginning, FleetState, FleetView, nanos, now_nanos, with_slack,
+};
 use crate::service::ledger::Ledger;
 use crate::service::side_effects::LiveFacts;
 use crate::store::backend::{StoreError, StoredState};
@@ -34,7 +36,7 @@ pub struct Confirmer {
     /// The store and the history that it has loaded.
     store: Option<String>,
     /// When the question was begun with which the last beat was written.
-    beat_at: u64,
+    beat_at: Beginning,
     /// What was said to be applied last.
     said: (u64, u64),
     /// The beats of the others, and since when they stand still.
@@ -61,7 +63,7 @@ impl Confirmer {
             name,
             is_stopped,
             store: history.map(String::from),
-            beat_at: 0,
+            beat_at: Beginning::default(),
             said: (0, 0),
             beats: HashMap::new(),
             logged: None,
@@ -96,10 +98,10 @@ impl Confirmer {
         let Some(live) = self.ledger.live() else {
             return Ok(true);
         };
-        let begun = now_nanos();
+        let begun = Beginning::now();
         let applied = (live.revision(), self.state.facts());
         let term = self.state.max_staleness();
-        let is_due = begun.saturating_sub(self.beat_at) >= nanos(term / BEATS);
+        let is_due = begun.nanos.saturating_sub(self.beat_at.nanos) >= nanos(term / BEATS);
         let is_beat = is_due || applied != self.said;
         let question = Applied {
             revision: applied.0,
@@ -125,11 +127,13 @@ impl Confirmer {
             self.load_again(&confirmation).await?;
             return Ok(false);
         }
-        self.see_others(&confirmation.replicas, begun).await;
+        let view = self.see_others(&confirmation.replicas, begun.nanos).await;
         let is_whole = self.apply(confirmation)?;
         if is_whole {
             // A beat is a write: a database that does not write confirms nothing.
             self.state.confirm(begun.min(self.beat_at));
+            // Behind what it has brought: who waits for it goes on from there.
+            self.state.set_view(view);
         }
         let now = (
             self.ledger.live().map_or(0, |it| it.revision()),
@@ -192,12 +196,12 @@ impl Confirmer {
         self.ledger.writer().access(move |_| writes.write_as())?;
         self.state.set_membership(membership);
         self.holder.forget_all();
-        (self.beat_at, self.said) = (0, (0, 0));
+        (self.beat_at, self.said) = (Beginning::default(), (0, 0));
         Ok(())
     }
 
     /// Notes how far the others are. Who has not been confirmed for longer than it may decide is dead.
-    async fn see_others(&mut self, others: &[ReplicaProgress], begun: u64) {
+    async fn see_others(&mut self, others: &[ReplicaProgress], begun: u64) -> FleetView {
         let now = now_nanos();
         self.beats
             .retain(|id, _| others.iter().any(|it| it.id == *id));
@@ -213,7 +217,7 @@ impl Confirmer {
                 dead.push(other);
             }
         }
-        self.state.set_view(FleetView {
+        let view = FleetView {
             asked_at: begun,
             lowest_revision: others
                 .iter()
@@ -226,7 +230,7 @@ impl Confirmer {
                 .map(|it| it.max_staleness)
                 .max()
                 .unwrap_or_default(),
-        });
+        };
         for other in dead {
             tracing::warn!(replica = other.id, "a replica is silent and taken for dead");
             let limit = Duration::from_secs(1);
@@ -234,6 +238,7 @@ impl Confirmer {
                 self.log(&error);
             }
         }
+        view
     }
 
     fn log(&mut self, error: &StoreError) {

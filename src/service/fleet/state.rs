@@ -1,14 +1,14 @@
 //! How far this server may be believed, and how far the others are.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use rustix::time::{ClockId, clock_gettime};
 use smol_str::SmolStr;
 use tokio::sync::{Notify, watch};
 
+use crate::domain::authority::form;
 use crate::domain::decide::verdict::{Reason, ReasonCode};
 use crate::store::backend::StoreError;
 use crate::store::postgres::membership::Membership;
@@ -24,15 +24,47 @@ const SLACK_PART: u32 = 20;
 /// How long a write waits for a view of the others, beyond the longest lease, before it is said to be unconfirmed.
 const VIEW: Duration = Duration::from_secs(10);
 
-/// Nanoseconds on a clock that nobody sets, and that goes on while the process or the machine is suspended.
+/// Nanoseconds on a clock that nobody sets, and that goes on while the process is paused. It may stand still while the
+/// machine sleeps.
 pub fn now_nanos() -> u64 {
-    #[cfg(target_os = "linux")]
-    let at = clock_gettime(ClockId::Boottime);
-    #[cfg(not(target_os = "linux"))]
-    let at = clock_gettime(ClockId::Monotonic);
-    let seconds = u64::try_from(at.tv_sec).unwrap_or_default();
-    let nanos = u64::try_from(at.tv_nsec).unwrap_or_default();
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
+    // A second, so that nothing is as early as 0.
+    static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+    nanos(BEGINNING.elapsed()).saturating_add(1_000_000_000)
+}
+
+/// When something was begun, by both clocks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Beginning {
+    /// In nanoseconds of [`now_nanos`].
+    pub(super) nanos: u64,
+    /// In milliseconds since the epoch, by the wall clock.
+    wall: u64,
+}
+
+impl Beginning {
+    pub(super) fn now() -> Self {
+        Self {
+            nanos: now_nanos(),
+            wall: form::millis(SystemTime::now()),
+        }
+    }
+
+    /// The earlier of both, by each clock.
+    pub(super) fn min(self, other: Self) -> Self {
+        Self {
+            nanos: self.nanos.min(other.nanos),
+            wall: self.wall.min(other.wall),
+        }
+    }
+
+    #[cfg(test)]
+    fn ago(time: Duration) -> Self {
+        let now = Self::now();
+        Self {
+            nanos: now.nanos - nanos(time),
+            wall: now.wall - u64::try_from(time.as_millis()).unwrap_or_default(),
+        }
+    }
 }
 
 pub(super) fn nanos(time: Duration) -> u64 {
@@ -50,6 +82,8 @@ pub struct FleetState {
     max_staleness: Duration,
     /// Until when it decides, in nanoseconds of [`now_nanos`]; 0 if it does not.
     valid_until: AtomicU64,
+    /// The same by the wall clock, in milliseconds since the epoch: it goes on while the machine sleeps.
+    valid_until_wall: AtomicU64,
     /// The number of the last fact that it decides from.
     facts: AtomicU64,
     /// The membership under which it decides.
@@ -81,6 +115,7 @@ impl FleetState {
         Self {
             max_staleness,
             valid_until: AtomicU64::new(0),
+            valid_until_wall: AtomicU64::new(0),
             facts: AtomicU64::new(facts),
             membership: ArcSwap::from_pointee(membership),
             member: ArcSwap::from_pointee(member),
@@ -97,9 +132,11 @@ impl FleetState {
     /// The reason to deny, if this server has not been confirmed in time. To be asked before anything is read that the
     /// decision depends on: what is confirmed is applied before.
     pub fn stale(&self) -> Option<Reason> {
-        let now = now_nanos();
-        let until = self.valid_until.load(Ordering::Acquire);
-        (now >= until).then(|| {
+        let is_over = now_nanos() >= self.valid_until.load(Ordering::Acquire);
+        // A wall clock that jumps ahead costs one confirmation; one that is set back changes nothing.
+        let wall = form::millis(SystemTime::now());
+        let is_over = is_over || wall >= self.valid_until_wall.load(Ordering::Acquire);
+        is_over.then(|| {
             let message = "this replica has not heard from the database in time";
             Reason::new(ReasonCode::Stale, message)
         })
@@ -110,21 +147,17 @@ impl FleetState {
         self.stale().is_none()
     }
 
-    /// How long ago a confirmation was begun that still counts; `None` if none does.
-    pub fn age(&self) -> Option<Duration> {
-        let until = self.valid_until.load(Ordering::Acquire);
-        let since = until.saturating_sub(nanos(self.max_staleness));
-        (until > now_nanos()).then(|| Duration::from_nanos(now_nanos().saturating_sub(since)))
-    }
-
     /// It decides nothing until it is confirmed again.
     pub fn invalidate(&self) {
         self.valid_until.store(0, Ordering::Release);
     }
 
     /// It is confirmed by a question that was begun then.
-    pub(super) fn confirm(&self, begun_at: u64) {
-        let until = begun_at.saturating_add(nanos(self.max_staleness));
+    pub(super) fn confirm(&self, begun: Beginning) {
+        let until = begun.nanos.saturating_add(nanos(self.max_staleness));
+        let term = u64::try_from(self.max_staleness.as_millis()).unwrap_or(u64::MAX);
+        let wall = begun.wall.saturating_add(term);
+        self.valid_until_wall.store(wall, Ordering::Release);
         self.valid_until.store(until, Ordering::Release);
     }
 

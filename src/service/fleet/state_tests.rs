@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{FleetState, FleetView, nanos, now_nanos, with_slack};
+use super::{Beginning, FleetState, FleetView, nanos, now_nanos, with_slack};
 use crate::domain::decide::verdict::ReasonCode;
 use crate::store::postgres::membership::Membership;
 
@@ -25,13 +25,19 @@ fn view(revision: u64, facts: u64) -> FleetView {
 fn what_is_not_confirmed_denies_and_a_confirmation_counts_from_its_beginning() {
     let state = state();
     assert_eq!(state.stale().map(|it| it.code), Some(ReasonCode::Stale));
-    state.confirm(now_nanos());
+    state.confirm(Beginning::now());
     assert!(state.is_valid());
-    assert!(state.age().is_some_and(|age| age < TERM));
     // The answer came in time, and the question was asked too long ago.
-    state.confirm(now_nanos() - nanos(TERM));
+    state.confirm(Beginning::ago(TERM));
     assert!(!state.is_valid());
-    state.confirm(now_nanos());
+    // The machine has slept meanwhile, and the clock that nobody sets with it.
+    let slept = Beginning {
+        wall: Beginning::ago(TERM).wall,
+        ..Beginning::now()
+    };
+    state.confirm(slept);
+    assert!(!state.is_valid());
+    state.confirm(Beginning::now());
     state.invalidate();
     assert!(!state.is_valid());
 }

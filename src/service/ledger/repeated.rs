@@ -22,6 +22,11 @@ impl Ledger {
         let mut revisions = self.revisions();
         let arrived = revisions.wait_for(|newest| *newest >= known.revision);
         let in_time = tokio::time::timeout(REPEAT_WAIT, arrived).await;
+        if self.fleet.is_some() && !self.head().keys.holds(&known) {
+            // Another server has got that revision: the first request is planned again, and so is this one.
+            let last = known.revision;
+            return Err(StoreError::OutOfOrder { last, found: last }.into());
+        }
         match (in_time, self.live()) {
             (Ok(Ok(_)), Some(generation)) => Ok(CommittedChange {
                 revision: known.revision,
