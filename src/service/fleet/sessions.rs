@@ -33,6 +33,9 @@ pub struct SessionHolder {
     facts: Arc<LiveFacts>,
     /// Sessions that are asked for: one question at a time for each.
     asked: Mutex<HashSet<SmolStr>>,
+    /// Sessions that are being written down to be given up: nothing of them is asked for before that has ended, or what
+    /// this server itself has written last would be missing.
+    released: Mutex<HashSet<SmolStr>>,
     answered: Notify,
     /// How often everything was forgotten. What was asked for before that does not count.
     forgotten: AtomicU64,
@@ -46,7 +49,7 @@ struct Question<'h> {
 
 impl Drop for Question<'_> {
     fn drop(&mut self) {
-        self.holder.asked().remove(&self.session);
+        lock(&self.holder.asked).remove(&self.session);
         self.holder.answered.notify_waiters();
     }
 }
@@ -59,6 +62,7 @@ impl SessionHolder {
             ledger,
             facts,
             asked: Mutex::default(),
+            released: Mutex::default(),
             answered: Notify::new(),
             forgotten: AtomicU64::new(0),
         }
@@ -75,7 +79,8 @@ impl SessionHolder {
             if self.facts.sessions.is_held(session) {
                 return Ok(());
             }
-            if self.asked().insert(session.clone()) {
+            if !lock(&self.released).contains(session) && lock(&self.asked).insert(session.clone())
+            {
                 break Question {
                     holder: self,
                     session: session.clone(),
@@ -127,12 +132,25 @@ impl SessionHolder {
 
     /// Lets a session go that another server waits for.
     pub fn give_up(self: &Arc<Self>, session: &SmolStr) {
+        if lock(&self.released).contains(session) {
+            return;
+        }
+        lock(&self.released).insert(session.clone());
         if let Some(release) = self.facts.sessions.release(session) {
-            if let Err(error) = self.ledger.writer().submit(vec![release], |_| {}) {
+            let (holder, id) = (Arc::clone(self), session.clone());
+            let submitted = self.ledger.writer().submit(vec![release], move |result| {
+                if let Err(error) = result {
+                    tracing::error!(%error, "a session is not written down to be given up");
+                }
+                holder.end_release(&id);
+            });
+            if let Err(error) = submitted {
                 tracing::error!(%error, "a session is not given to the replica that waits for it");
+                self.end_release(session);
             }
             return;
         }
+        self.end_release(session);
         // It is this server's by the database alone, as an answer was lost or the session was forgotten here: it is
         // taken, and given up with the next confirmation.
         let membership = self.state.membership();
@@ -151,9 +169,15 @@ impl SessionHolder {
         self.facts.sessions.disown_all();
     }
 
-    fn asked(&self) -> MutexGuard<'_, HashSet<SmolStr>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    fn end_release(&self, session: &SmolStr) {
+        lock(&self.released).remove(session);
+        self.answered.notify_waiters();
     }
+}
+
+/// Each change is made in one step, so it is whole also after a panic.
+fn lock(held: &Mutex<HashSet<SmolStr>>) -> MutexGuard<'_, HashSet<SmolStr>> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn reason_of(error: &StoreError) -> Reason {
