@@ -109,8 +109,10 @@ impl Service {
             None => loaded.lease.or(loaded.clock),
         };
         let clock = MonotonicClock::new(clock, started_at);
-        // The lease is written before the clock is read for a decision.
-        store.commit(&[StoreWrite::Lease(clock.lease())])?;
+        if member.is_none() {
+            // The lease is written before the clock is read for a decision.
+            store.commit(&[StoreWrite::Lease(clock.lease())])?;
+        }
         let facts = Arc::new(LiveFacts::restore(&settings, &mut loaded, state.clone())?);
         let sessions = Arc::clone(&facts);
         let writer = Writer::start(store)?;

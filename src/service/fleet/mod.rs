@@ -33,6 +33,8 @@ use state::FleetState;
 const PUBLISH_ATTEMPTS: usize = 100;
 /// The pause between two of them.
 const PUBLISH_PAUSE: Duration = Duration::from_millis(20);
+/// Time limit of joining again.
+const JOIN: Duration = Duration::from_secs(5);
 /// Time limit of leaving at the end.
 const LEAVE: Duration = Duration::from_secs(2);
 
@@ -41,6 +43,7 @@ pub struct Fleet {
     state: Arc<FleetState>,
     holder: Arc<SessionHolder>,
     is_stopped: Arc<AtomicBool>,
+    name: ReplicaName,
 }
 
 impl Fleet {
@@ -62,7 +65,7 @@ impl Fleet {
             ledger,
             facts,
             Arc::clone(&holder),
-            name,
+            name.clone(),
             Arc::clone(&is_stopped),
             history,
         );
@@ -73,6 +76,7 @@ impl Fleet {
             state,
             holder,
             is_stopped,
+            name,
         }
     }
 
@@ -109,6 +113,10 @@ impl Fleet {
                 std::thread::sleep(PUBLISH_PAUSE);
                 continue;
             }
+            if last == StoreError::Fenced {
+                // To load and to compile took longer than others wait for a sign of life.
+                self.join_again()?;
+            }
             // Nothing is confirmed before the first bundle: what others have written since is loaded.
             let (done, loaded) = std::sync::mpsc::sync_channel(1);
             ledger.writer().access(move |store| {
@@ -121,6 +129,22 @@ impl Fleet {
             ledger.restore(loaded);
         }
         Err(last.into())
+    }
+
+    /// Joins under a new name before anything is in service.
+    fn join_again(&self) -> Result<(), StoreError> {
+        let membership = self.state.membership().renewed();
+        let (done, joined) = std::sync::mpsc::sync_channel(1);
+        let (joining, name) = (membership.clone(), self.name.clone());
+        let runtime = membership.runtime().ok_or(StoreError::Closed)?;
+        runtime.spawn(async move {
+            // The receiver waits as long as this may take.
+            let _ = done.send(joining.join(&name, JOIN).await);
+        });
+        joined.recv().map_err(|_| StoreError::Closed)??;
+        membership.write_as();
+        self.state.set_membership(membership);
+        Ok(())
     }
 
     /// Decides nothing any more. Sessions are given back by the caller.

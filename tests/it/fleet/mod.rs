@@ -48,18 +48,12 @@ async fn nothing_acknowledged_is_undone_whatever_happens_to_replicas() {
 }
 
 /// What is changed in the database's functions, and what that breaks.
-const MUTATIONS: [(&str, &str, &str, &str); 6] = [
+const MUTATIONS: [(&str, &str, &str, &str); 5] = [
     (
         "the leases of others are not waited for",
         "poll(text,text,text,text,text)",
         "WHERE id <> me)",
         "WHERE false)",
-    ),
-    (
-        "a lease is told to be shorter than it is",
-        "join(text,text,text,text)",
-        "staleness::bigint",
-        "1",
     ),
     (
         "a budget is taken whatever is left",

@@ -127,7 +127,7 @@ impl Player {
         };
         let watch = self
             .stage
-            .control
+            .control()
             .watch_changes(from("gateway", request))
             .await;
         let watch = watch.map_err(|status| status.to_string())?.into_inner();

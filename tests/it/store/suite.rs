@@ -138,6 +138,10 @@ const CASES: &[Case] = &[
         a_session_keeps_its_labels_and_its_end,
     ),
     (
+        "a_stop_stays_until_it_is_lifted",
+        a_stop_stays_until_it_is_lifted,
+    ),
+    (
         "labels_keep_their_latest_moment_and_go_with_what_carries_them",
         labels_keep_their_latest_moment_and_go_with_what_carries_them,
     ),
