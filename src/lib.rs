@@ -39,6 +39,10 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+// Unit tests share fixtures with integration tests, which name the library.
+#[cfg(test)]
+extern crate self as callgate;
+
 pub mod authn;
 pub mod bundle;
 pub mod config;

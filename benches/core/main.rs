@@ -10,11 +10,17 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
+use callgate::analysis::replay::candidate::Candidate;
+use callgate::analysis::replay::{RecordedCapsule, RecordedDecision, replay};
+use callgate::audit::capsule_content::MissingFacts;
+use callgate::audit::capsule_content::encode::{CallCapsule, DecidedWith};
+use callgate::audit::capsule_content::entities::ReachableEntities;
 use callgate::authn::caller::Caller;
 use callgate::bundle;
 use callgate::config::claims::ClaimMapping;
+use callgate::domain::authority::state::Authority;
 use callgate::domain::decide::call::decide;
-use callgate::domain::decide::inputs::Requester;
+use callgate::domain::decide::inputs::{History, Requester};
 use callgate::{CallContext, Snapshot};
 use callgate_engine::cedar::{
     Authorizer, Entities, Entity, Extensions, NoEntitiesSchema, PolicySet, Request, TCComputation,
@@ -113,9 +119,80 @@ fn main() {
     check_that_both_outcomes_occur(&large);
     flatness(&small, &large);
     against_full_scan(&large);
+    replaying(&large);
     upsert(&large);
     memory();
     load();
+}
+
+/// What a capsule costs where a decision is made, and how many are replayed in a second on two threads.
+fn replaying(scene: &Scene) {
+    let (caller, authority) = (Caller::local(), Authority::default());
+    let entities = ReachableEntities::default();
+    let now = SystemTime::now();
+    let capsule = |call: &CallContext| {
+        let with = DecidedWith {
+            policy_set_digest: "sha256:bench",
+            caller: &caller,
+            now,
+            authority: &authority,
+            entities: &entities,
+        };
+        let (history, missing) = (History::default(), MissingFacts::default());
+        let capsule = CallCapsule {
+            with,
+            call,
+            history,
+            missing,
+        };
+        capsule.encode().unwrap_or_default()
+    };
+    let count = scene.calls.len();
+    let encode = time(100_000, |run| {
+        black_box(capsule(&scene.calls[run % count]));
+    });
+    metric("capsule.encode", encode * 1e6, "us");
+    let claims = ClaimMapping::default();
+    let requester = Requester {
+        caller: &caller,
+        claims: &claims,
+    };
+    let record = |index: usize| {
+        let call = &scene.calls[index % count];
+        let verdict = decide(&scene.snapshot, call, requester, now);
+        RecordedDecision {
+            index: index as u64,
+            decision_id: index.to_string(),
+            at: now,
+            is_allow: verdict.is_allow(),
+            is_enforced: true,
+            codes: verdict
+                .reasons
+                .iter()
+                .map(|it| it.code.as_str().into())
+                .collect(),
+            policies: verdict
+                .determining_policies
+                .iter()
+                .map(|it| it.id.clone())
+                .collect(),
+            capsule: RecordedCapsule::Kept(capsule(call)),
+        }
+    };
+    let records: Vec<RecordedDecision> = (0..100_000).map(record).collect();
+    let candidate = Candidate::new(
+        scene.snapshot.clone(),
+        claims.clone(),
+        "sha256:bench".into(),
+    );
+    let samples = (0..5).map(|_| {
+        let records = records.clone();
+        let start = Instant::now();
+        let report = replay(&candidate, records.into_iter(), 2, |_| {});
+        assert_eq!((report.replayed, report.same), (100_000, 100_000));
+        100_000.0 / start.elapsed().as_secs_f64()
+    });
+    metric("replay.decisions_per_s", median(samples.collect()), "1/s");
 }
 
 /// What a start or a change of the files costs: everything read, parsed, checked and compiled.

@@ -7,7 +7,8 @@ use prost_types::{ListValue, Struct, Value as WireValue};
 use serde_json::{Map, Value as Json};
 
 use crate::adapters::input::json;
-use crate::domain::decide::verdict::Verdict;
+use crate::adapters::outcome::PassedDecision;
+use crate::domain::decide::verdict::{Decision, Verdict};
 use crate::service::request::Response;
 use callgate_engine::obligation::Obligation;
 
@@ -17,6 +18,9 @@ pub(in crate::adapters) const DECISION_ID: &str = "x-callgate-decision-id";
 pub(in crate::adapters) const OBLIGATIONS: &str = "x-callgate-obligations";
 /// The header with the obligations in full, as a JSON list, set if any of them has properties.
 pub(in crate::adapters) const OBLIGATION_DETAILS: &str = "x-callgate-obligation-details";
+
+/// The header that says that the decision was not enforced: `false`. Absent where it was.
+pub(in crate::adapters) const ENFORCED: &str = "x-callgate-enforced";
 
 /// Replaces what may not stand in a quoted header value.
 pub(in crate::adapters) fn quotable(text: &str) -> String {
@@ -79,6 +83,8 @@ pub(in crate::adapters) struct RequestMutation {
     pub(in crate::adapters) without: Vec<&'static str>,
     /// Metadata for later filters and the access log.
     pub(in crate::adapters) metadata: Struct,
+    /// The decision, for the record of the outcome.
+    pub(in crate::adapters) decision: Option<PassedDecision>,
 }
 
 /// The mutation of an allowed request.
@@ -98,6 +104,7 @@ pub(in crate::adapters) fn allowed(answers: &[Response<Verdict>]) -> RequestMuta
         (DECISION_ID, id),
         (OBLIGATIONS, joined),
         (OBLIGATION_DETAILS, details),
+        (ENFORCED, observed(answers).map(|_| "false".to_owned())),
     ] {
         match value {
             Some(value) => headers.push((name, value)),
@@ -108,12 +115,23 @@ pub(in crate::adapters) fn allowed(answers: &[Response<Verdict>]) -> RequestMuta
         headers,
         without,
         metadata: with_obligations(answers, &obligations),
+        decision: PassedDecision::first(answers),
     }
 }
 
 /// Metadata for later filters and the access log.
 pub(in crate::adapters) fn metadata(answers: &[Response<Verdict>]) -> Struct {
     with_obligations(answers, &obligations(answers))
+}
+
+/// Of requests of which any is only observed: the decision that would have been enforced on all of them.
+fn observed(answers: &[Response<Verdict>]) -> Option<Decision> {
+    let mut observed = answers.iter().filter_map(|it| it.observed).peekable();
+    observed.peek()?;
+    match observed.any(|decision| decision == Decision::Deny) {
+        true => Some(Decision::Deny),
+        false => Some(Decision::Allow),
+    }
 }
 
 /// Whether any obligation has more than a name.
@@ -150,6 +168,12 @@ fn with_obligations(
         ("obligations", list(obligations.collect())),
         ("obligation_details", list(details.collect())),
     ]);
+    // Only there where it is not enforced, so that an access log can filter by it.
+    if let Some(decision) = observed(answers) {
+        let enforced = Some(Kind::BoolValue(false));
+        fields.insert("enforced", WireValue { kind: enforced });
+        fields.insert("observed_decision", text(decision.as_str()));
+    }
     if let Some(answer) = answers.first() {
         // Revisions count up from 1 and stay far below 2^53.
         let revision = answer.revision.to_string().parse().unwrap_or_default();

@@ -232,7 +232,7 @@ impl ImportOptions {
     }
 }
 
-fn new_server(name: &str) -> ServerEntry {
+pub(in crate::analysis) fn new_server(name: &str) -> ServerEntry {
     ServerEntry {
         name: name.to_owned(),
         owner: UNASSIGNED.to_owned(),

@@ -13,6 +13,7 @@ use serde_json::{Value as Json, json};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status};
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::cli::render;
 use crate::proto::v1;
@@ -106,6 +107,11 @@ impl ServerConnection {
     /// A client of `callgate.v1.Control`.
     pub fn control(&self) -> ControlClient<Channel> {
         ControlClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// A client of `grpc.health.v1`.
+    pub fn health(&self) -> HealthClient<Channel> {
+        HealthClient::new(self.channel.clone())
     }
 
     /// A request with the default timeout.

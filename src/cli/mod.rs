@@ -13,6 +13,7 @@ pub mod control;
 mod file;
 pub mod output;
 pub mod render;
+mod store;
 pub mod value_parser;
 pub mod views;
 
@@ -21,8 +22,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::commands::{
-    approval, authorize, changes, check, clock, delegation, entity, export, fleet, import,
-    manifest, serve, session, status, stop, task, tool, try_compiling,
+    approval, audit, authorize, changes, check, clock, delegation, entity, export, fleet, health,
+    import, manifest, replay, serve, session, status, stop, task, test, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
 use crate::reload::trial;
@@ -44,6 +45,7 @@ From nothing to the first decision:
 
   callgate import tools list.json --server git                    register a server's tools
   callgate check                                                  is everything in order?
+  callgate test                                                   does it decide as it should?
   callgate authorize --agent release --server git --tool git_log --arg repo_path=/srv/app
                                                                   decide one call, and say why
   callgate serve                                                  decide for gateways, over gRPC
@@ -54,19 +56,23 @@ Then, with a server running, for one piece of work:
   callgate delegation grant --as user:sam --to support --server github --access read --for 2h
   callgate approval watch                                         which calls wait for a person?
   callgate stop agent:support --as user:ines --reason leaking     out of service, at once
-  callgate changes                                                who changed what?";
+  callgate changes                                                who changed what?
+  callgate audit tail -f                                          what is decided right now?";
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done or allowed, 1 error, 2 denied, 3 the directory has faults.";
+Exit codes: 0 done or allowed, 1 error, 2 denied or a test failed, 3 the directory has faults,
+4 replayed decisions come out differently.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
     Serve(serve::Args),
     Authorize(Box<authorize::Args>),
     Check(check::Args),
+    Test(test::Args),
     Import(import::Args),
     Export(export::Args),
     Manifest(manifest::Args),
+    Replay(Box<replay::Args>),
     Entity(Box<entity::Args>),
     Tool(Box<tool::Args>),
     Delegation(Box<delegation::Args>),
@@ -76,8 +82,10 @@ enum Verb {
     Stop(Box<stop::StopArgs>),
     Resume(Box<stop::ResumeArgs>),
     Clock(Box<clock::Args>),
+    Audit(Box<audit::Args>),
     Status(Box<status::Args>),
     Fleet(fleet::Args),
+    Health(Box<health::Args>),
     Changes(Box<changes::Args>),
     #[command(name = trial::VERB, hide = true)]
     TryCompiling(try_compiling::Args),
@@ -93,9 +101,11 @@ pub fn main() -> ExitCode {
         Verb::Serve(args) => (args.output, serve::run(&args)),
         Verb::Authorize(args) => (args.output, authorize::run(&args)),
         Verb::Check(args) => (args.output, check::run(&args)),
+        Verb::Test(args) => (args.output(), test::run(&args)),
         Verb::Import(args) => (args.output(), import::run(&args)),
         Verb::Export(args) => (args.output(), export::run(&args)),
         Verb::Manifest(args) => (args.output, manifest::run(&args)),
+        Verb::Replay(args) => (args.output, replay::run(&args)),
         Verb::Entity(args) => (args.ask.output, entity::run(&args)),
         Verb::Tool(args) => (args.ask.output, tool::run(&args)),
         Verb::Delegation(args) => (args.ask.output, delegation::run(&args)),
@@ -105,8 +115,10 @@ pub fn main() -> ExitCode {
         Verb::Stop(args) => (args.ask.output, stop::stop(&args)),
         Verb::Resume(args) => (args.ask.output, stop::resume(&args)),
         Verb::Clock(args) => (args.ask.output, clock::run(&args)),
+        Verb::Audit(args) => (args.output(), audit::run(&args)),
         Verb::Status(args) => (args.ask.output, status::run(&args)),
         Verb::Fleet(args) => (args.output(), fleet::run(&args)),
+        Verb::Health(args) => (args.output, health::run(&args)),
         Verb::Changes(args) => (args.ask.output, changes::run(&args)),
         Verb::TryCompiling(args) => (Output::default(), try_compiling::run(&args)),
     };

@@ -33,6 +33,8 @@ pub enum Exit {
     Denied,
     /// The directory has faults.
     Faults,
+    /// Decisions come out differently.
+    Flips,
 }
 
 impl From<Exit> for ExitCode {
@@ -42,6 +44,7 @@ impl From<Exit> for ExitCode {
             Exit::Error => 1,
             Exit::Denied => 2,
             Exit::Faults => 3,
+            Exit::Flips => 4,
         })
     }
 }
@@ -78,6 +81,21 @@ impl Output {
             Self::Json => writeln!(out, "{}", serde_json::to_string(json)?),
         };
         match written.and_then(|()| out.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Prints text that may hold colours and flushes. Everything untrusted in it is escaped before. Returns `false` once the
+    /// reader has closed the pipe.
+    ///
+    /// # Errors
+    ///
+    /// If stdout cannot be written, a closed pipe excepted.
+    pub fn painted(self, text: &str) -> anyhow::Result<bool> {
+        let mut out = io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             Err(error) => Err(error.into()),

@@ -1,5 +1,7 @@
 //! Value parsers for the command line: `user:sam`, `github/get_issue`, `repo=shop`.
 
+use std::borrow::Cow;
+
 use callgate_engine::cedar::EntityUID;
 use serde_json::Value as Json;
 
@@ -41,6 +43,18 @@ pub fn entity(text: &str) -> Result<EntityRef, String> {
         Some(found) => found.ok_or_else(said),
         None => Err(said()),
     }
+}
+
+/// The short name of an entity as Cedar writes it: `agent:support` for `Mcp::Agent::"support"`. Others stay as they are.
+pub fn short_name(uid: &str) -> Cow<'_, str> {
+    let short = KINDS.iter().find_map(|(short, whole)| {
+        let id = uid
+            .strip_prefix(whole)?
+            .strip_prefix("::\"")?
+            .strip_suffix('"')?;
+        Some(format!("{short}:{id}"))
+    });
+    short.map_or(Cow::Borrowed(uid), Cow::Owned)
 }
 
 /// Parses an agent: its id, or any form that [`entity`] accepts.

@@ -6,6 +6,7 @@
 //! Invariant: plain values with defaults and validation; it starts nothing.
 
 pub mod agentgateway;
+pub mod audit;
 pub mod bundle;
 pub mod callers;
 mod check;
@@ -18,6 +19,7 @@ pub mod http_routes;
 pub mod limits;
 pub mod listen;
 pub mod memory;
+pub mod observe;
 pub mod store;
 pub mod telemetry;
 mod toml_document;
@@ -25,6 +27,7 @@ mod toml_document;
 use serde::Deserialize;
 
 use crate::config::agentgateway::AgentgatewayConfig;
+use crate::config::audit::AuditConfig;
 use crate::config::bundle::BundleConfig;
 use crate::config::callers::CallerConfig;
 use crate::config::claims::ClaimMapping;
@@ -34,6 +37,7 @@ use crate::config::http::{AuthzenConfig, ToolhiveConfig};
 use crate::config::limits::Limits;
 use crate::config::listen::{ListenConfig, TlsConfig};
 use crate::config::memory::MemoryConfig;
+use crate::config::observe::ObserveConfig;
 use crate::config::store::StoreConfig;
 use crate::config::telemetry::TelemetryConfig;
 use crate::config::toml_document::TomlDocument;
@@ -70,9 +74,13 @@ pub struct Config {
     pub memory: MemoryConfig,
     /// The store, and retention. Restart.
     pub state: StoreConfig,
+    /// The decision log. Changes need a restart.
+    pub audit: AuditConfig,
+    /// What is decided and recorded, but not enforced. Reloaded.
+    pub observe: ObserveConfig,
     /// Whether the directory is watched. Changes need a restart.
     pub reload: ReloadConfig,
-    /// Traces, metrics and the decision log. Changes need a restart.
+    /// Traces, metrics and log lines. Changes need a restart.
     pub telemetry: TelemetryConfig,
     /// How policies are validated. Reloaded.
     pub schema: SchemaConfig,
@@ -190,6 +198,9 @@ impl Config {
         }
         if self.state != started_with.state {
             sections.push("state");
+        }
+        if self.audit != started_with.audit {
+            sections.push("audit");
         }
         if self.limits.fixed_at_start() != started_with.limits.fixed_at_start() {
             sections.push("limits");

@@ -405,6 +405,32 @@ fn tls_without_callers_is_a_fault() {
 }
 
 #[test]
+fn limits_of_the_decision_log_have_limits() {
+    for (setting, said) in [
+        (
+            "segment_mib = 0",
+            "`audit.segment_mib` is 0, but must be between 1 and 1024",
+        ),
+        (
+            "keep_days = 0",
+            "`audit.keep_days` is 0, but must be between 1 and 36500",
+        ),
+        (
+            "keep_mib = 1",
+            "`audit.keep_mib` is 1, but must be between 64 and 16777216",
+        ),
+        (
+            "queue_mib = 2000",
+            "`audit.queue_mib` is 2000, but must be between 1 and 1024",
+        ),
+        ("mode = \"sometimes\"", "unknown variant `sometimes`"),
+    ] {
+        let found = faults(&format!("[audit]\n{setting}\n"));
+        assert!(found.len() == 1 && found[0].contains(said), "{found:?}");
+    }
+}
+
+#[test]
 fn what_a_reload_cannot_change_is_named() {
     let read =
         |text: &str| Config::from_toml(text, "f").unwrap_or_else(|faults| panic!("{faults:?}"));
@@ -428,6 +454,7 @@ fn what_a_reload_cannot_change_is_named() {
             &["listen", "reload"],
         ),
         ("[telemetry]\ndecision_log = \"all\"\n", &["telemetry"]),
+        ("[audit]\nmode = \"synced\"\n", &["audit"]),
     ] {
         assert_eq!(read(text).needs_restart(&start), wanted, "{text}");
     }

@@ -12,9 +12,10 @@ use crate::control::page::{ListPage, PageRequest};
 use crate::control::requester::WriteRequester;
 use crate::control::write::{Control, GovernContext, WriteContext};
 use crate::domain::authority::change::Change;
+use crate::domain::entity_json;
 use crate::domain::hierarchy::{self, MAX_GENERATIONS, MAX_PARENTS};
 use crate::domain::schema::TYPES;
-use crate::service::generation::{self, Generation};
+use crate::service::generation::Generation;
 use crate::service::ledger::PlannedChange;
 
 /// The source of an entity.
@@ -190,7 +191,7 @@ pub(super) fn plan_entity(
     let snapshot = &context.generation.snapshot;
     let schema = snapshot.schema().map(Arc::as_ref);
     let fault = |said: String| ControlError::invalid(field, format!("cannot be used: {said}"));
-    let entity = generation::parse_entity(schema, &json).map_err(fault)?;
+    let entity = entity_json::parse_entity(schema, &json).map_err(fault)?;
     if entity.uid() != uid {
         return refuse("has another name than its JSON form".to_owned());
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use callgate_engine::cedar::EntityUID;
 use tokio::sync::oneshot;
 
+use crate::audit::log::{AuditLog, LogStatus};
 use crate::control::error::ControlError;
 use crate::control::write::Control;
 use crate::domain::authority::approval::ApprovalStatus;
@@ -13,6 +14,7 @@ use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::TaskStatus;
 use crate::service::bundle_status::BundleStatus;
 use crate::service::fleet::Fleet;
+use crate::service::observe::ObserveStatus;
 use crate::store::shown_definitions::{ChangedDefinition, GatewayTool};
 use crate::telemetry::export::losses::Loss;
 
@@ -61,8 +63,12 @@ pub struct ServiceStatus {
     pub store_fault: Option<String>,
     /// The number of restrictions in force that are not written.
     pub unwritten: usize,
+    /// What is only observed.
+    pub observe: ObserveStatus,
     /// The fault of the clock, if any.
     pub clock_fault: Option<String>,
+    /// The state of the decision log; `None` if there is none.
+    pub audit: Option<LogStatus>,
 }
 
 impl Control {
@@ -111,7 +117,9 @@ impl Control {
                 now: view.now,
                 store_fault,
                 unwritten: self.service.ledger().unwritten(),
+                observe: self.service.observe_status(),
                 clock_fault: self.service.clock().check(),
+                audit: self.service.recorder().audit().map(AuditLog::status),
             })
         })
     }

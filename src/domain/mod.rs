@@ -16,6 +16,8 @@ pub mod decide;
 pub mod request;
 
 pub mod authority;
+pub mod entity_json;
+pub mod error_chain;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod hierarchy;

@@ -77,11 +77,44 @@ pub enum ReasonCode {
     Overloaded,
     /// The side effects of the call could not be stored.
     StoreUnavailable,
+    /// The decision could not be put on record.
+    AuditUnavailable,
     /// An internal failure.
     Internal,
 }
 
 impl ReasonCode {
+    /// All of them.
+    pub const ALL: [Self; 27] = [
+        Self::NoPermit,
+        Self::Forbidden,
+        Self::EvaluationError,
+        Self::ContextMissing,
+        Self::ContextInvalid,
+        Self::DelegationExpired,
+        Self::DelegationChainBroken,
+        Self::DelegatorDenied,
+        Self::DelegationRevoked,
+        Self::DelegationOutOfScope,
+        Self::TaskClosed,
+        Self::TaskOutOfScope,
+        Self::TaskBudgetSpent,
+        Self::SessionEnded,
+        Self::Stopped,
+        Self::ApprovalRequired,
+        Self::ApprovalInvalid,
+        Self::ToolUnknown,
+        Self::ToolChanged,
+        Self::ServerUnknown,
+        Self::SubjectUnknown,
+        Self::CallerNotTrusted,
+        Self::Stale,
+        Self::Overloaded,
+        Self::StoreUnavailable,
+        Self::AuditUnavailable,
+        Self::Internal,
+    ];
+
     /// The name on the wire and in telemetry.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -110,6 +143,7 @@ impl ReasonCode {
             Self::Stale => "STALE",
             Self::Overloaded => "OVERLOADED",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
+            Self::AuditUnavailable => "AUDIT_UNAVAILABLE",
             Self::Internal => "INTERNAL",
         }
     }

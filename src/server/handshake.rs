@@ -13,9 +13,9 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::domain::error_chain::with_causes;
 use crate::domain::request::visible::shown;
 use crate::server::listen::{Connection, Incoming};
-use crate::telemetry::error_chain::with_causes;
 use crate::telemetry::record::line_window::LineWindow;
 
 /// Encrypted connections that wait to be served.

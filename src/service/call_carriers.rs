@@ -11,16 +11,13 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::chain::resolve_chain;
 use crate::domain::authority::delegation::Delegation;
-use crate::domain::authority::labels::{CarriedLabels, LabelCarrier, LabelCarrierRef, union};
+use crate::domain::authority::labels::{self, CarriedLabels, LabelCarrier, LabelCarrierRef, union};
 use crate::domain::authority::state::Authority;
 use crate::domain::authority::task::Task;
 use crate::domain::request::call_context::CallContext;
 use crate::domain::schema::TYPES;
 use crate::store::backend::StoreWrite;
 use crate::store::carrier_labels::{CarrierLabels, LabelCapacityError, LabelWindow};
-
-/// The context attributes that show labels of other carriers than the session.
-const LABEL_ATTRIBUTES: [&str; 4] = ["labels", "task", "delegation", "recent"];
 
 /// The carriers of one call.
 #[derive(Debug, Clone)]
@@ -76,12 +73,7 @@ impl<'c> CallCarriers<'c> {
         snapshot: &Snapshot,
         now: SystemTime,
     ) -> CarriedLabels {
-        let is_seen = || {
-            LABEL_ATTRIBUTES
-                .iter()
-                .any(|name| snapshot.reads_context(name))
-        };
-        if memory.is_empty() || !is_seen() {
+        if memory.is_empty() || !labels::are_read(snapshot) {
             return CarriedLabels::default();
         }
         self.known(memory, now)

@@ -6,11 +6,12 @@ use std::time::{Instant, SystemTime};
 use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
 
-use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
 use crate::authn::caller::Caller;
 use crate::domain::authority::task::Task;
 use crate::domain::decide::call;
 use crate::domain::decide::inputs::{DecisionInputs, History};
+use crate::domain::decide::is_authorized::ParcRequest;
+use crate::domain::decide::observe::is_waivable;
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::service::bundle_status::BundleStatus;
@@ -19,11 +20,12 @@ use crate::service::deadline::{Deadline, ServiceError};
 use crate::service::fleet::Fleet;
 use crate::service::fleet::state::FleetState;
 use crate::service::generation::{Generation, LoadedBundle};
-use crate::service::in_flight::{InFlightRequest, TentativeVerdict, decision_id, stale_reason};
-use crate::service::is_authorized;
+use crate::service::in_flight::{InFlightRequest, TentativeVerdict, stale_reason};
 use crate::service::ledger::{Ledger, WriteError};
+use crate::service::observe::ObserveState;
 use crate::service::pending::{PendingResponse, Progress};
-use crate::service::request::{ParcRequest, RequestMeta, Response};
+use crate::service::recording::Decided;
+use crate::service::request::{RequestMeta, Response};
 use crate::service::settings::ServiceSettings;
 use crate::service::side_effects::{Commit, LiveFacts};
 use crate::store::backend::{Store, StoreError, StoreWrite};
@@ -44,6 +46,7 @@ pub struct Service {
     settings: ServiceSettings,
     recorder: Recorder,
     bundle_status: ArcSwapOption<BundleStatus>,
+    pub(super) observe: ObserveState,
     fleet: Option<Fleet>,
 }
 
@@ -136,6 +139,7 @@ impl Service {
             settings,
             recorder,
             bundle_status: ArcSwapOption::empty(),
+            observe: ObserveState::default(),
         })
     }
 
@@ -333,7 +337,7 @@ impl Service {
             request_id: None,
         };
         let pending = self.start_request(ask, self.pin()?);
-        Ok(self.decide(&pending, call).decision)
+        Ok(self.decide(&pending, call).decision.verdict)
     }
 
     /// Decides a principal, action, resource and context. Any policy error denies.
@@ -348,18 +352,12 @@ impl Service {
     ) -> Result<Response<Verdict>, ServiceError> {
         let (pending, stale) = self.pin_generation(ask).await?;
         let decision = match stale {
-            Some(reason) => Verdict::deny(reason),
-            None => pending.guarded(Verdict::deny, |generation, _| {
-                is_authorized::decide(generation, &question)
-            }),
+            Some(reason) => Decided::denied(reason),
+            None => self.decide_request(&pending, &question),
         };
-        let question = RecordedRequest::Cedar {
-            principal: &question.principal,
-            action: &question.action,
-            resource: &question.resource,
-            trace: &question.trace,
-        };
-        Ok(self.record(&pending, question, decision))
+        let question = question.recorded();
+        let awaited = self.begin_record(pending, question, decision);
+        Ok(self.finish_record(awaited, question).await)
     }
 
     /// Decides a call, and commits the side effects of an allow.
@@ -376,32 +374,44 @@ impl Service {
             generation
                 .claim_warnings
                 .warn_missing(&generation.claims, call, caller);
+            let is_observed = self.observes(&pending.ask, Some(&call.operation.server));
             for _ in 0..MAX_ATTEMPTS {
                 let seen = self.facts.observe(&pending.ask, generation, call, sure);
                 let world = self.decision_inputs(generation, seen.history());
-                let decision = call::decide(world, call, asker, now);
-                if pending.ask.is_dry_run {
-                    return TentativeVerdict::unwritten(decision);
-                }
-                if !decision.is_allow() {
-                    self.facts.count_denial(&seen, call, sure);
-                    return TentativeVerdict::unwritten(decision);
-                }
-                match self.facts.commit(&seen, call, &decision.effects, sure) {
-                    Commit::Applied => return TentativeVerdict::unwritten(decision),
-                    Commit::NeedsWrite(writes) => {
-                        return TentativeVerdict {
-                            writes,
-                            ..TentativeVerdict::unwritten(decision)
-                        };
+                let verdict = call::decide(world, call, asker, now);
+                let effects =
+                    self.effects_of_passing(&world, call, asker, &verdict, pending, is_observed);
+                let committed = match &effects {
+                    _ if pending.ask.is_dry_run => Commit::Applied,
+                    Some(effects) => self.facts.commit(&seen, call, effects, sure),
+                    None => {
+                        self.facts.count_denial(&seen, call, sure);
+                        Commit::Applied
                     }
-                    Commit::Conflict => {}
-                    Commit::SessionNotHeld => return TentativeVerdict::session_not_held(),
+                };
+                let is_enforced = !(is_observed && effects.is_some());
+                let made = |writes| TentativeVerdict {
+                    writes,
+                    ..TentativeVerdict::unwritten(Decided {
+                        is_enforced,
+                        capsule: self.capsule_of_call(pending, generation, call, &seen),
+                        verdict,
+                    })
+                };
+                return match committed {
+                    Commit::Conflict => continue,
+                    Commit::SessionNotHeld => TentativeVerdict::session_not_held(),
+                    Commit::Applied => made(Vec::new()),
+                    Commit::NeedsWrite(writes) => made(writes),
                     Commit::Denied(reason) => {
                         self.facts.count_denial(&seen, call, sure);
-                        return TentativeVerdict::denied(reason);
+                        // The race was lost after the decision, so no capsule would give this verdict.
+                        TentativeVerdict::unwritten(Decided {
+                            is_enforced: !(is_observed && is_waivable(reason.code)),
+                            ..Decided::denied(reason)
+                        })
                     }
-                }
+                };
             }
             let message = "too many calls of this session at once";
             TentativeVerdict::denied(Reason::new(ReasonCode::Overloaded, message))
@@ -421,6 +431,7 @@ impl Service {
             history,
             named_approvers: &generation.named_approvers,
             valid_for: self.settings.approval_valid_for,
+            observer: None,
         }
     }
 
@@ -455,34 +466,5 @@ impl Service {
         }
         let stale = stale_reason(ask.at_least_revision, pinned.generation.revision());
         Ok((self.start_request(ask, pinned), stale))
-    }
-
-    pub(super) fn record(
-        &self,
-        pending: &InFlightRequest<'_>,
-        question: RecordedRequest<'_>,
-        decision: Verdict,
-    ) -> Response<Verdict> {
-        let decision_id = decision_id(pending.started_at);
-        let snapshot = &pending.generation.snapshot;
-        self.recorder.record(&DecisionRecord {
-            decision_id,
-            caller: &pending.ask.caller.id,
-            adapter: pending.ask.adapter,
-            request_id: pending.ask.request_id,
-            question,
-            decision: &decision,
-            revision: snapshot.revision(),
-            policy_set_digest: &pending.generation.policy_set_digest,
-            is_dry_run: pending.ask.is_dry_run,
-            started_at: pending.started_at,
-            took: pending.clock.elapsed(),
-        });
-        Response {
-            value: decision,
-            decision_id,
-            revision: snapshot.revision(),
-            policies_total: snapshot.policy_count() as u32,
-        }
     }
 }

@@ -4,18 +4,18 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use callgate_engine::Snapshot;
-use callgate_engine::cedar::{
-    CoreSchema, Entity, EntityJsonParser, EntityUID, Extensions, TCComputation, ValidatorSchema,
-};
+use callgate_engine::cedar::EntityUID;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
+use smol_str::SmolStr;
 
+use crate::audit::capsule_content::entities::StoredLookup;
 use crate::config::claims::ClaimMapping;
 use crate::domain::authority::change::Change;
 use crate::domain::authority::state::Authority;
+use crate::domain::entity_json::parse_entity;
 use crate::domain::registration::RegisteredTools;
-use crate::domain::schema;
+use crate::domain::schema::{self, TYPES};
 use crate::service::claim_warnings::ClaimWarnings;
-use crate::telemetry::error_chain::with_causes;
 
 /// The content of one loaded bundle, which goes into service as one unit.
 #[derive(Debug, Clone)]
@@ -132,6 +132,21 @@ impl StoredEntities {
     /// Stored entities that the bundle defines as well.
     pub fn shadowed(&self) -> impl Iterator<Item = &EntityUID> {
         self.all.keys().filter(|uid| self.is_in_bundle(uid))
+    }
+}
+
+impl StoredLookup for StoredEntities {
+    fn stored(&self, uid: &EntityUID) -> Option<&Arc<str>> {
+        self.all.get(uid)
+    }
+
+    fn resources(&self, most: usize) -> Option<Vec<EntityUID>> {
+        // Uids sort by their types.
+        let first = schema::entity_uid(&TYPES.resource, SmolStr::default());
+        let resources = self.after(Some(&first)).map(|(uid, _)| uid);
+        let resources = resources.take_while(|uid| *uid.entity_type() == TYPES.resource);
+        let resources: Vec<EntityUID> = resources.take(most + 1).cloned().collect();
+        (resources.len() <= most).then_some(resources)
     }
 }
 
@@ -314,25 +329,6 @@ impl Generation {
     pub fn revision(&self) -> u64 {
         self.snapshot.revision()
     }
-}
-
-/// Parses an entity in Cedar's JSON form and checks it against the schema.
-///
-/// # Errors
-///
-/// The parser's message, with its causes.
-pub fn parse_entity(schema: Option<&ValidatorSchema>, json: &str) -> Result<Entity, String> {
-    let core = schema.map(CoreSchema::new);
-    let extensions = Extensions::all_available();
-    let parser = EntityJsonParser::new(
-        core.as_ref(),
-        extensions,
-        TCComputation::AssumeAlreadyComputed,
-    );
-    let value = serde_json::from_str(json).map_err(|error| error.to_string())?;
-    parser
-        .single_from_json_value(value)
-        .map_err(|error| with_causes(&error))
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use tokio::sync::oneshot;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::domain::decide::inputs::Requester;
-use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::domain::decide::verdict::{Reason, ReasonCode};
 use crate::service::decisions::Pinned;
 use crate::service::generation::Generation;
+use crate::service::recording::Decided;
 use crate::service::request::RequestMeta;
 use crate::store::backend::{StoreError, StoreWrite};
 
@@ -26,7 +27,7 @@ pub(super) struct InFlightRequest<'a> {
 
 /// A verdict, and what has to be written before it is final.
 pub(super) struct TentativeVerdict {
-    pub(super) decision: Verdict,
+    pub(super) decision: Decided,
     pub(super) writes: Vec<StoreWrite>,
     /// The session has gone to another server meanwhile: nothing is decided.
     pub(super) is_session_lost: bool,
@@ -35,7 +36,7 @@ pub(super) struct TentativeVerdict {
 /// An allow whose write has ended.
 pub(super) enum Settled {
     /// It stands, or is denied.
-    Final(Verdict),
+    Final(Decided),
     /// It does not fit what other servers have written, and nothing of it is written: decide again.
     Outdated(StoreError),
 }
@@ -80,7 +81,7 @@ impl InFlightRequest<'_> {
 }
 
 impl TentativeVerdict {
-    pub(super) fn unwritten(decision: Verdict) -> Self {
+    pub(super) fn unwritten(decision: Decided) -> Self {
         Self {
             decision,
             writes: Vec::new(),
@@ -97,12 +98,12 @@ impl TentativeVerdict {
     }
 
     pub(super) fn denied(reason: Reason) -> Self {
-        Self::unwritten(Verdict::deny(reason))
+        Self::unwritten(Decided::denied(reason))
     }
 }
 
-/// Waits for the write of an allow. If it fails, the call is denied.
-pub(super) async fn settle(decision: Verdict, writing: CommitReceipt) -> Settled {
+/// Waits for the write of what a call leaves behind. If it fails, the call is denied.
+pub(super) async fn settle(decision: Decided, writing: CommitReceipt) -> Settled {
     let why = match writing.await {
         Ok(Ok(())) => return Settled::Final(decision),
         Ok(Err(error)) if error.is_conflict() => return Settled::Outdated(error),
@@ -111,10 +112,8 @@ pub(super) async fn settle(decision: Verdict, writing: CommitReceipt) -> Settled
     };
     tracing::error!(why, "a call was denied because the store did not write");
     let message = "what this call would use up could not be written down";
-    Settled::Final(Verdict::deny(Reason::new(
-        ReasonCode::StoreUnavailable,
-        message,
-    )))
+    let reason = Reason::new(ReasonCode::StoreUnavailable, message);
+    Settled::Final(Decided::denied(reason))
 }
 
 /// A UUID version 7 of a moment. The library's own clock orders ids within a millisecond behind a lock that all

@@ -3,7 +3,8 @@
 use smol_str::SmolStr;
 
 use crate::audit::decision_record::RecordedRequest;
-use crate::domain::decide::listing::{self, HiddenReason, ListedItem};
+use crate::domain::decide::listing::{self, HiddenReason, ListedItem, ListedVerdict};
+use crate::domain::decide::observe;
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::domain::request::call_context::{CallContext, OperationKind};
 use crate::domain::schema;
@@ -11,6 +12,8 @@ use crate::service::deadline::ServiceError;
 use crate::service::decisions::Service;
 use crate::service::generation::Generation;
 use crate::service::in_flight::InFlightRequest;
+use crate::service::observe::passing;
+use crate::service::recording::{AwaitedRecord, Decided};
 use crate::service::request::{RequestMeta, Response};
 use crate::store::backend::StoreWrite;
 use crate::store::shown_definitions::{ChangedDefinition, GatewayTool};
@@ -36,6 +39,25 @@ fn lacks_arguments(generation: &Generation, call: &CallContext) -> bool {
     }
 }
 
+/// A filtered list whose record is on its way into the log.
+pub(super) struct PendingList<'a> {
+    awaited: AwaitedRecord<'a>,
+    /// As decided.
+    verdicts: Vec<HiddenReason>,
+    /// As answered: in observe mode, more is shown.
+    shown: Vec<HiddenReason>,
+}
+
+/// What a record says of a list.
+fn recorded<'c>(call: &'c CallContext, verdicts: &[HiddenReason]) -> RecordedRequest<'c> {
+    let hidden = verdicts.iter().flatten().count();
+    RecordedRequest::Filter {
+        call,
+        kept: verdicts.len() - hidden,
+        hidden,
+    }
+}
+
 impl Service {
     /// Decides for each entry whether the subject may use it, in order, as one record. The operation of `call` is the
     /// listing: which server, and what is listed.
@@ -52,17 +74,18 @@ impl Service {
         let held = self.hold_session(&ask, call).await;
         let (pending, stale) = self.pin_generation(ask).await?;
         let stale = held.or(stale);
-        self.filter_from(&pending, stale, call, offered)
+        let list = self.filter_from(pending, stale, call, offered)?;
+        Ok(self.finish_list(list, call).await)
     }
 
-    /// The same from a pinned generation.
-    fn filter_from(
+    /// The same from a pinned generation, up to the record.
+    pub(super) fn filter_from<'a>(
         &self,
-        pending: &InFlightRequest<'_>,
+        pending: InFlightRequest<'a>,
         stale: Option<Reason>,
         call: &CallContext,
         offered: &[ListedItem],
-    ) -> Result<Response<Vec<HiddenReason>>, ServiceError> {
+    ) -> Result<PendingList<'a>, ServiceError> {
         let ask = pending.ask;
         let filtered = match stale {
             Some(reason) => Err(reason),
@@ -84,49 +107,74 @@ impl Service {
         {
             return Err(ServiceError::DeadlineExceeded);
         }
+        let is_observed = self.observes(&ask, Some(&call.operation.server));
         let (decision, verdicts) = match filtered {
             Ok(verdicts) => (Verdict::allow_unconditionally(), verdicts),
             Err(reason) => {
-                let hidden = Some(reason.code);
+                let hidden = ListedVerdict::from(reason.code);
                 (Verdict::deny(reason), vec![hidden; offered.len()])
             }
         };
+        let passes = decision.is_allow()
+            || (is_observed && self.waives_list(&pending.generation, call, &decision));
+        let shown = verdicts
+            .iter()
+            .map(|it| it.hidden.filter(|_| !is_observed || it.is_held));
+        let shown: Vec<HiddenReason> = shown.collect();
+        let verdicts: Vec<HiddenReason> = verdicts.iter().map(|it| it.hidden).collect();
         if decision.is_allow() {
-            self.remember(pending, &call.operation.server, offered, &verdicts);
+            self.remember(&pending, &call.operation.server, offered, &verdicts);
         }
-        let hidden = verdicts.iter().flatten().count();
-        let question = RecordedRequest::Filter {
-            call,
-            kept: verdicts.len() - hidden,
-            hidden,
+        let decided = Decided {
+            is_enforced: !(is_observed && passes),
+            ..Decided::enforced(decision)
         };
-        let answer = self.record(pending, question, decision);
-        Ok(answer.map(|_| verdicts))
+        let awaited = self.begin_record(pending, recorded(call, &verdicts), decided);
+        Ok(PendingList {
+            awaited,
+            verdicts,
+            shown,
+        })
     }
 
-    /// The verdict about the list entry of a call without the arguments that its tool requires. `None` if the call
-    /// lacks none.
-    pub(super) fn entry_from(
+    /// Whether a list whose evidence fails is shown in observe mode.
+    fn waives_list(&self, generation: &Generation, call: &CallContext, verdict: &Verdict) -> bool {
+        let (snapshot, authority) = (&generation.snapshot, &generation.authority);
+        passing(observe::waive_list(snapshot, authority, call, verdict)).is_some()
+    }
+
+    /// Waits until the record of a list is written. If it cannot be, every entry is hidden.
+    pub(super) async fn finish_list(
+        &self,
+        list: PendingList<'_>,
+        call: &CallContext,
+    ) -> Response<Vec<HiddenReason>> {
+        let PendingList {
+            awaited,
+            verdicts,
+            shown,
+        } = list;
+        let answer = self.finish_record(awaited, recorded(call, &verdicts)).await;
+        let hidden = answer.value.reasons.first().map(|reason| reason.code);
+        answer.map(|decision| match decision.is_allow() {
+            true => shown,
+            false => vec![hidden; shown.len()],
+        })
+    }
+
+    /// The list entry of a call without the arguments that its tool requires. `None` if the call lacks none.
+    pub(super) fn entry_of(
         &self,
         pending: &InFlightRequest<'_>,
         call: &CallContext,
-    ) -> Result<Option<Response<Verdict>>, ServiceError> {
+    ) -> Option<(CallContext, ListedItem)> {
         // Incomplete arguments are those of a call: others may have been left out as well.
         let is_bare =
             matches!(&call.operation.kind, OperationKind::CallTool(it) if it.arguments.is_empty());
         if !is_bare || !lacks_arguments(&pending.generation, call) {
-            return Ok(None);
+            return None;
         }
-        let Some((listing, offered)) = listing::as_listing(call) else {
-            return Ok(None);
-        };
-        let answer = self.filter_from(pending, None, &listing, &[offered])?;
-        Ok(Some(answer.map(
-            |verdicts| match verdicts.into_iter().next().flatten() {
-                None => Verdict::allow_unconditionally(),
-                Some(code) => Verdict::deny(Reason::new(code, "this is not shown in lists")),
-            },
-        )))
+        listing::as_listing(call)
     }
 
     /// Whether the called tool requires arguments that the call does not have: by its pinned schema, or without one by

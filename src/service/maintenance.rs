@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 use crate::service::decisions::Service;
 use crate::store::backend::{Pruned, Retention, StoreError, StoreWrite};
 
@@ -10,6 +12,8 @@ use crate::store::backend::{Pruned, Retention, StoreError, StoreWrite};
 pub const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// The interval of pruning.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
+/// The interval of the warning that something is only observed.
+const REMIND_EVERY: Duration = Duration::from_secs(60);
 /// How much longer the store keeps records than memory does: whatever is in memory must be in the store.
 const MARGIN: Duration = Duration::from_secs(60);
 
@@ -31,8 +35,11 @@ impl Service {
         let mut flush = tokio::time::interval(FLUSH_EVERY);
         flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut prune = tokio::time::interval(PRUNE_EVERY);
+        // The first warning is that of the start.
+        let mut remind = tokio::time::interval_at(Instant::now() + REMIND_EVERY, REMIND_EVERY);
         loop {
             tokio::select! {
+                _ = remind.tick() => self.warn_of_observing(),
                 _ = flush.tick() => self.run_blocking(|it| it.flush()).await,
                 _ = prune.tick() => self.run_blocking(move |it| it.prune(keep)).await,
             }

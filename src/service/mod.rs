@@ -3,9 +3,9 @@
 //! Start at [`decisions::Service`]. [`request`] is what requests and responses have in common, [`generation`]
 //! everything of one revision, [`ledger`] the order of revisions, [`side_effects`] what allowed calls use up and leave
 //! behind, [`call_carriers`] which tasks, delegations and pairs carry the labels of a call, [`maintenance`] background
-//! writes and pruning, [`clock`] the one clock, [`deadline`] the deadline of a request. `listing` filters lists,
+//! writes and pruning, [`clock`] the one clock, [`deadline`] the deadline of a request. `recording` puts decisions on record, `listing` filters lists,
 //! [`pending`] are responses that have to wait, [`fleet`] is what changes when several servers decide from one database.
-//! [`search`] asks Cedar about many entities, [`batch`] decides several requests from one generation. [`server_load`]
+//! [`search`] asks Cedar about many entities, [`batch`] decides several requests from one generation. [`observe`] lets pass what is only observed. [`server_load`]
 //! counts what the server carries, [`concurrency_limit`] adapts how much it accepts, and [`bundle_status`] is the
 //! state of the bundle on disk.
 //!
@@ -25,9 +25,9 @@ pub mod event_counter;
 pub mod fleet;
 pub mod generation;
 pub mod idempotency;
-mod is_authorized;
 pub mod ledger;
 pub mod maintenance;
+pub mod observe;
 pub mod side_effects;
 
 pub mod batch;
@@ -37,6 +37,7 @@ mod in_flight;
 mod listing;
 pub mod pending;
 mod planning_queues;
+mod recording;
 pub mod request;
 pub mod search;
 pub mod server_load;

@@ -13,6 +13,7 @@ use crate::service::decisions::Service;
 use crate::service::in_flight::{
     CommitReceipt, InFlightRequest, Settled, TentativeVerdict, settle,
 };
+use crate::service::recording::{AwaitedRecord, Decided};
 use crate::service::request::{RequestMeta, Response};
 use crate::store::backend::{StoreError, StoreWrite};
 
@@ -46,7 +47,9 @@ enum PendingStage<'a> {
     /// For the session, which another server may hold.
     Session(RequestMeta<'a>),
     /// For its side effects to be written.
-    Commit(InFlightRequest<'a>, Verdict, CommitReceipt),
+    Commit(InFlightRequest<'a>, Decided, CommitReceipt),
+    /// For its record.
+    Record(AwaitedRecord<'a>),
 }
 
 impl<'a> PendingResponse<'a> {
@@ -74,7 +77,8 @@ impl Service {
                     match settle(decision, writing).await {
                         Settled::Final(decision) => {
                             let question = RecordedRequest::Call(call);
-                            return Ok(self.record(&pending, question, decision));
+                            let awaited = self.begin_record(pending, question, decision);
+                            return Ok(self.finish_record(awaited, question).await);
                         }
                         Settled::Outdated(error) => {
                             let denied = self.learn(&error).await;
@@ -82,6 +86,10 @@ impl Service {
                             (pending, denied.or(stale))
                         }
                     }
+                }
+                PendingStage::Record(awaited) => {
+                    let question = RecordedRequest::Call(call);
+                    return Ok(self.finish_record(awaited, question).await);
                 }
                 PendingStage::Session(ask) => {
                     let denied = self.hold_session(&ask, call).await;
@@ -120,7 +128,11 @@ impl Service {
         }
         if made.writes.is_empty() {
             let question = RecordedRequest::Call(call);
-            return Progress::Ready(self.record(&pending, question, made.decision));
+            let awaited = self.begin_record(pending, question, made.decision);
+            if awaited.is_ready() {
+                return Progress::Ready(self.respond(awaited, question));
+            }
+            return wait(PendingStage::Record(awaited));
         }
         let writing = self.submit_writes(made.writes);
         wait(PendingStage::Commit(pending, made.decision, writing))
@@ -166,8 +178,11 @@ impl Service {
         let facts = Arc::clone(self.facts());
         let written = writes.clone();
         let fleet = self.fleet().map(|fleet| Arc::clone(fleet.state()));
-        let is_label = |write: &StoreWrite| matches!(write, StoreWrite::Labels { .. });
-        let has_labels = writes.iter().any(is_label);
+        // A label that is written is settled only once all servers know it: whoever brings it meanwhile waits, too.
+        let is_label =
+            |write: &StoreWrite| fleet.is_some() && matches!(write, StoreWrite::Labels { .. });
+        let (labels, written): (Vec<_>, Vec<_>) = written.into_iter().partition(is_label);
+        let has_labels = !labels.is_empty();
         let submitted = self.ledger().writer().submit(writes, move |result| {
             match &result {
                 Ok(()) => facts.mark_written(&written),
@@ -181,7 +196,11 @@ impl Service {
             let membership = state.membership();
             let reached = membership.progress().facts();
             let settling = async move {
-                let _ = done.send(state.settled(0, reached).await);
+                let settled = state.settled(0, reached).await;
+                if settled.is_ok() {
+                    facts.mark_written(&labels);
+                }
+                let _ = done.send(settled);
             };
             if let Some(runtime) = membership.runtime() {
                 runtime.spawn(settling);

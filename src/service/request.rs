@@ -1,13 +1,12 @@
 //! What every request to the service states, and what every response says besides its verdict.
 
-use callgate_engine::AssertedEntity;
-use callgate_engine::cedar::{Context, EntityUID};
 use smol_str::SmolStr;
 use uuid::Uuid;
 
+use crate::audit::decision_record::RecordedRequest;
 use crate::authn::caller::Caller;
-use crate::domain::decide::verdict::Reason;
-use crate::domain::request::call_context::TraceContext;
+use crate::domain::decide::is_authorized::ParcRequest;
+use crate::domain::decide::verdict::Decision;
 use crate::service::deadline::Deadline;
 
 /// What every request states about itself.
@@ -49,6 +48,21 @@ pub struct Response<T> {
     pub revision: u64,
     /// The number of policies in service.
     pub policies_total: u32,
+    /// Of a request that is only observed: the decision that would have been enforced. The verdict is an allow then, with
+    /// the reasons that it would have been denied for.
+    pub observed: Option<Decision>,
+}
+
+impl ParcRequest {
+    /// What a record says of it.
+    pub(super) fn recorded(&self) -> RecordedRequest<'_> {
+        RecordedRequest::Cedar {
+            principal: &self.principal,
+            action: &self.action,
+            resource: &self.resource,
+            trace: &self.trace,
+        }
+    }
 }
 
 impl<T> Response<T> {
@@ -58,25 +72,7 @@ impl<T> Response<T> {
             decision_id: self.decision_id,
             revision: self.revision,
             policies_total: self.policies_total,
+            observed: self.observed,
         }
     }
-}
-
-/// Cedar's own request, a principal, action, resource and context, for anything that is not an MCP call.
-#[derive(Debug, Clone)]
-pub struct ParcRequest {
-    /// The principal.
-    pub principal: EntityUID,
-    /// The action.
-    pub action: EntityUID,
-    /// The resource.
-    pub resource: EntityUID,
-    /// The context.
-    pub context: Context,
-    /// What the caller asserts of principal and resource, where nothing stored says otherwise.
-    pub asserted: Vec<AssertedEntity>,
-    /// Why it is denied whatever the policies say: it names something that no policy can name.
-    pub denied: Option<Reason>,
-    /// The caller's trace.
-    pub trace: TraceContext,
 }

@@ -6,13 +6,13 @@ use callgate_engine::cedar::{EntityType, EntityUID};
 use callgate_engine::{Cursor, Snapshot, StaleCursorError};
 
 use crate::audit::decision_record::RecordedRequest;
+use crate::domain::decide::is_authorized::{self, ParcRequest};
 use crate::domain::decide::verdict::{Reason, Verdict};
 use crate::domain::request::call_context::TraceContext;
 use crate::service::deadline::ServiceError;
 use crate::service::decisions::Service;
-use crate::service::in_flight::InFlightRequest;
-use crate::service::is_authorized;
-use crate::service::request::{ParcRequest, RequestMeta, Response};
+use crate::service::recording::Decided;
+use crate::service::request::{RequestMeta, Response};
 
 /// What to search for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,30 +90,13 @@ impl SearchTarget {
 }
 
 impl Service {
-    pub(super) fn answer(
-        &self,
-        pending: &InFlightRequest<'_>,
-        question: &ParcRequest,
-    ) -> Response<Verdict> {
-        let decision = pending.guarded(Verdict::deny, |generation, _| {
-            is_authorized::decide(generation, question)
-        });
-        let asked = RecordedRequest::Cedar {
-            principal: &question.principal,
-            action: &question.action,
-            resource: &question.resource,
-            trace: &question.trace,
-        };
-        self.record(pending, asked, decision)
-    }
-
     /// Finds one page. `question` makes the request about a candidate; `None` skips it, and an error ends the search.
     /// The search is one record.
     ///
     /// # Errors
     ///
     /// [`SearchError`].
-    pub fn search<E: std::error::Error + 'static>(
+    pub async fn search<E: std::error::Error + 'static>(
         &self,
         ask: RequestMeta<'_>,
         search: &SearchRequest,
@@ -130,7 +113,9 @@ impl Service {
                 let allowed = |candidate: &EntityUID| {
                     looked_at += 1;
                     let question = question(snapshot, candidate).map_err(SearchError::Question)?;
-                    let decision = question.map(|it| is_authorized::decide(generation, &it));
+                    let decision = question.map(|it| {
+                        is_authorized::decide(&generation.snapshot, &generation.authority, &it)
+                    });
                     Ok(decision.filter(Verdict::is_allow))
                 };
                 let in_time = |_: &(EntityUID, Cursor)| !ask.deadline.is_over();
@@ -153,7 +138,15 @@ impl Service {
             hidden: looked_at - found.hits.len().min(looked_at),
             trace: &search.trace,
         };
-        let answer = self.record(&pending, asked, decision);
+        let awaited = self.begin_record(pending, asked, Decided::enforced(decision));
+        let answer = self.finish_record(awaited, asked).await;
+        let is_allowed = answer.value.is_allow();
+        // Nothing is found if it cannot be put on record.
+        let found = if is_allowed {
+            found
+        } else {
+            EntityPage::default()
+        };
         Ok(answer.map(|_| found))
     }
 }

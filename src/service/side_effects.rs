@@ -161,6 +161,10 @@ impl LiveFacts {
         self.quotas.restore(uses, spent);
         let lost = std::mem::take(&mut loaded.task_lost);
         self.quotas.restore_lost(lost);
+        if self.shared.is_some() {
+            self.carrier_labels.unsettle();
+            self.resource_labels.unsettle();
+        }
         Ok(())
     }
 
@@ -231,7 +235,9 @@ impl LiveFacts {
         let session = call.workflow.session_id.as_ref().zip(seen.session.as_ref());
         // Listing has no side effects on the session.
         let leaves_something = effects.tool.is_some() || !yields.is_empty();
-        if let Some((id, seen)) = session.filter(|_| leaves_something) {
+        // A session that has ended takes up nothing more. Only an observed call comes here in one.
+        let session = session.filter(|(_, seen)| leaves_something && !seen.is_ended);
+        if let Some((id, seen)) = session {
             let next = seen.after(effects.tool.as_ref(), &yields);
             if next.is_full() {
                 return Commit::Denied(overloaded("no more can be remembered of this session"));

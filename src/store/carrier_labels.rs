@@ -256,7 +256,16 @@ impl CarrierLabels {
         }
     }
 
-    /// Adds a label that the store holds. What another server has written counts from the moment that is written, which is
+    /// From now on each label is written once more before it is settled: what the store holds may not be known to all
+    /// servers yet.
+    pub fn unsettle(&self) {
+        for mut shard in self.shards.each() {
+            let marks = shard.slots.values_mut().flat_map(|slot| &mut slot.marks);
+            marks.for_each(|mark| mark.is_settled = false);
+        }
+    }
+
+    /// Adds a label that the store holds. It is not settled: others may not know it yet. What another server has written counts from the moment that is written, which is
     /// not before that server last added it; of what this one has written itself, only what is not known here.
     pub fn merge(&self, stored: StoredLabel, is_own: bool) {
         let mut shard = self.shard(stored.carrier.as_ref());
@@ -339,7 +348,7 @@ impl Slot {
             self.marks.push(LabelState {
                 any,
                 loose,
-                is_settled: true,
+                is_settled: false,
             });
             return;
         };

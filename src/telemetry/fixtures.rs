@@ -45,6 +45,7 @@ impl RecordFixture {
             request_id: None,
             question,
             decision: &self.decision,
+            is_enforced: true,
             revision: 7,
             policy_set_digest: &self.digest,
             is_dry_run: false,
@@ -70,6 +71,7 @@ pub fn policy(id: &str) -> Arc<PolicyInfo> {
         reason: Some("ask the release team".into()),
         obligations: vec![Arc::new(Obligation::custom("log:full"))],
         is_shadow: false,
+        is_always_enforced: false,
         is_forbid: false,
     })
 }
@@ -161,6 +163,7 @@ pub fn call(kind: OperationKind) -> CallContext {
             step: Some("draft".into()),
             purpose: Some("close the quarter".into()),
             request_id: Some("17".into()),
+            parent_decision_id: None,
         },
         approval_ids: vec!["approval-1".into()],
         environment: Environment {

@@ -10,10 +10,9 @@
 //! Invariant: no decisions, and no argument in the clear unless the configuration names it.
 
 pub(crate) mod env;
-pub mod error_chain;
 pub mod export;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod record;
 pub mod redact;
 pub mod setup;

@@ -8,10 +8,12 @@ use crate::cedar::{
     TCComputation,
 };
 use crate::context::ContextSource;
+use crate::index::USUAL_CANDIDATES;
 use crate::interpreter::{Interpreter, RequestVariables};
 use crate::key::EntityRef;
 use crate::overlay::Overlay;
 use crate::policy::{CompiledPolicy, PolicyInfo};
+use crate::scratch::Scratch;
 use crate::slice;
 use crate::snapshot::Snapshot;
 
@@ -48,6 +50,10 @@ pub struct PolicyEvaluation {
     pub shadow_forbids: Vec<Arc<PolicyInfo>>,
     /// The number of policies that were evaluated.
     pub policies_evaluated: u32,
+    /// Whether the request might be allowed if the attribute of
+    /// [`Snapshot::evaluate_each_open_to`] had another value, or were there at all: what
+    /// [`PolicyEvaluation::may_allow`] says if it is [unknown](Query::unknown). Otherwise false.
+    pub may_allow_otherwise: bool,
 }
 
 /// A policy that could not be evaluated.
@@ -72,6 +78,13 @@ impl PolicyEvaluation {
     pub fn may_allow(&self) -> bool {
         let has_permit = !self.permits.is_empty() || !self.undetermined_permits.is_empty();
         has_permit && self.forbids.is_empty() && self.errors.is_empty()
+    }
+
+    /// The forbids marked `@mode("enforce")` that are satisfied, or that could not be evaluated.
+    pub fn always_enforced(&self) -> impl Iterator<Item = &Arc<PolicyInfo>> {
+        let failed = self.errors.iter().map(|error| &error.policy);
+        let forbids = self.forbids.iter().chain(failed);
+        forbids.filter(|policy| policy.is_always_enforced && policy.is_forbid)
     }
 
     /// The shadow policies that would have changed the decision, had they been enforced.
@@ -138,11 +151,32 @@ impl Snapshot {
     }
 
     /// The same for several principals with the same action, resource and context.
-    pub fn evaluate_each<'q>(
-        &'q self,
-        query: &'q Query<'_>,
-        principals: &[&'q EntityUID],
+    pub fn evaluate_each(
+        &self,
+        query: &Query<'_>,
+        principals: &[&EntityUID],
     ) -> Vec<PolicyEvaluation> {
+        self.evaluate_all(query, principals, None)
+    }
+
+    /// The same, and whether each request might be allowed if `attribute` of the context had another value
+    /// ([`PolicyEvaluation::may_allow_otherwise`]).
+    pub fn evaluate_each_open_to(
+        &self,
+        query: &Query<'_>,
+        principals: &[&EntityUID],
+        attribute: &str,
+    ) -> Vec<PolicyEvaluation> {
+        self.evaluate_all(query, principals, Some(attribute))
+    }
+
+    fn evaluate_all(
+        &self,
+        query: &Query<'_>,
+        principals: &[&EntityUID],
+        open_to: Option<&str>,
+    ) -> Vec<PolicyEvaluation> {
+        let scratch = Scratch::default();
         let view = self.view(query.overlays);
         let action = view.entity(EntityRef::Given(query.action));
         let resource = view.entity(EntityRef::Given(query.resource));
@@ -151,45 +185,75 @@ impl Snapshot {
             None => Cow::Owned(self.index().scopes_matching(&action)),
         };
         let resources = self.index().scopes_matching(&resource);
-        let evaluate = |principal: &'q EntityUID| {
+        let mut candidates = Vec::with_capacity(USUAL_CANDIDATES);
+        let mut evaluations = Vec::with_capacity(principals.len());
+        for principal in principals {
             let principal_view = view.entity(EntityRef::Given(principal));
-            let principals = self.index().scopes_matching(&principal_view);
-            let candidates = self.index().candidates(&principals, &actions, &resources);
+            let scopes = self.index().scopes_matching(&principal_view);
+            candidates.clear();
+            self.index()
+                .candidates(&scopes, &actions, &resources, &mut candidates);
             let variables = RequestVariables {
                 view,
                 principal: &principal_view,
                 action: &action,
                 resource: &resource,
                 context: query.context,
+                scratch: &scratch,
             };
-            let mut evaluation = PolicyEvaluation {
-                policies_evaluated: candidates.len() as u32,
-                ..PolicyEvaluation::default()
-            };
-            let mut left_to_cedar = Vec::new();
-            for number in candidates {
-                let compiled = self.policy(number);
-                match compiled.interpret(&variables, query) {
-                    Some(outcome) => evaluation.count(compiled, outcome),
-                    None => left_to_cedar.push(compiled),
-                }
-            }
-            if !left_to_cedar.is_empty() {
-                self.evaluate_by_cedar(query, principal, &left_to_cedar, &mut evaluation);
-            }
-            evaluation
-        };
-        principals.iter().copied().map(evaluate).collect()
+            let candidates = candidates.iter().map(|number| self.policy(*number));
+            evaluations
+                .push(self.evaluate_policies(query, principal, &variables, candidates, open_to));
+        }
+        evaluations
     }
 
-    /// Evaluates these policies by Cedar's own evaluator.
+    /// Evaluates the policies that can apply to one principal, whose view is among the variables.
+    fn evaluate_policies<'a>(
+        &'a self,
+        query: &Query<'_>,
+        principal: &EntityUID,
+        variables: &RequestVariables<'_, 'a>,
+        policies: impl ExactSizeIterator<Item = &'a CompiledPolicy>,
+        open_to: Option<&str>,
+    ) -> PolicyEvaluation {
+        let mut evaluation = PolicyEvaluation {
+            policies_evaluated: policies.len() as u32,
+            ..PolicyEvaluation::default()
+        };
+        let mut openness = open_to.map(Openness::new);
+        let mut left_to_cedar = Vec::new();
+        for compiled in policies {
+            match compiled.interpret(variables, query) {
+                Some(outcome) => {
+                    if let Some(openness) = &mut openness {
+                        openness.count(compiled, &outcome);
+                    }
+                    evaluation.count(compiled, outcome);
+                }
+                None => left_to_cedar.push(compiled),
+            }
+        }
+        if !left_to_cedar.is_empty() {
+            let outcomes = self.evaluate_by_cedar(query, principal, &left_to_cedar);
+            for (compiled, outcome) in left_to_cedar.into_iter().zip(outcomes) {
+                if let Some(openness) = &mut openness {
+                    openness.count(compiled, &outcome);
+                }
+                evaluation.count(compiled, outcome);
+            }
+        }
+        evaluation.may_allow_otherwise = openness.is_some_and(|openness| openness.may_allow());
+        evaluation
+    }
+
+    /// The outcomes of these policies by Cedar's own evaluator.
     fn evaluate_by_cedar(
         &self,
         query: &Query<'_>,
         principal: &EntityUID,
         policies: &[&CompiledPolicy],
-        evaluation: &mut PolicyEvaluation,
-    ) {
+    ) -> Vec<PolicyOutcome> {
         let view = self.view(query.overlays);
         let known = [principal, query.action, query.resource]
             .into_iter()
@@ -207,19 +271,60 @@ impl Snapshot {
         let evaluator = entities.as_ref().map(|entities| {
             Evaluator::new(query.to_request(principal, context), entities, extensions)
         });
-        for compiled in policies {
-            let outcome = match &evaluator {
-                Ok(evaluator) => compiled.evaluate(evaluator),
-                // Cannot happen, as no uid is unpacked twice. If it did, the request would be denied.
-                Err(error) => PolicyOutcome::Failed(error.to_string()),
-            };
-            evaluation.count(compiled, outcome);
+        let outcome = |compiled: &&CompiledPolicy| match &evaluator {
+            Ok(evaluator) => compiled.evaluate(evaluator),
+            // Cannot happen, as no uid is unpacked twice. If it did, the request would be denied.
+            Err(error) => PolicyOutcome::Failed(error.to_string()),
+        };
+        policies.iter().map(outcome).collect()
+    }
+}
+
+/// Whether a request might be allowed if one attribute of the context were not known: then a policy that
+/// reads it may or may not apply, and all others apply as they do.
+struct Openness<'a> {
+    attribute: &'a str,
+    has_permit: bool,
+    is_denied: bool,
+}
+
+impl<'a> Openness<'a> {
+    fn new(attribute: &'a str) -> Self {
+        Self {
+            attribute,
+            has_permit: false,
+            is_denied: false,
         }
+    }
+
+    fn count(&mut self, compiled: &CompiledPolicy, outcome: &PolicyOutcome) {
+        if compiled.info.is_shadow {
+            return;
+        }
+        let is_open = || compiled.condition.is_some() && compiled.context.reads(self.attribute);
+        match outcome {
+            PolicyOutcome::Satisfied if compiled.info.is_forbid => self.is_denied |= !is_open(),
+            PolicyOutcome::Failed(_) => {
+                let is_open = is_open();
+                self.is_denied |= !is_open;
+                self.has_permit |= is_open && !compiled.info.is_forbid;
+            }
+            PolicyOutcome::Satisfied | PolicyOutcome::Undetermined => {
+                self.has_permit |= !compiled.info.is_forbid;
+            }
+            PolicyOutcome::Unsatisfied => {
+                self.has_permit |= !compiled.info.is_forbid && !self.has_permit && is_open();
+            }
+        }
+    }
+
+    fn may_allow(&self) -> bool {
+        self.has_permit && !self.is_denied
     }
 }
 
 impl Query<'_> {
-    fn to_request(self, principal: &EntityUID, context: Context) -> Request {
+    pub(crate) fn to_request(self, principal: &EntityUID, context: Context) -> Request {
         Request::new_unchecked(
             EntityUIDEntry::known(principal.clone(), None),
             EntityUIDEntry::known(self.action.clone(), None),

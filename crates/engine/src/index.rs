@@ -11,18 +11,19 @@ use hashbrown::HashMap;
 
 use crate::cedar::ActionConstraint;
 use crate::interner::Interner;
+use crate::key::KeyHasher;
 use crate::policy::CompiledPolicy;
 use crate::scope::{ANY, ScopeNo, ScopeNumbers};
 use crate::view::EntityView;
 
 /// As many policies as apply to most requests, with some to spare.
-const USUAL_CANDIDATES: usize = 64;
+pub(crate) const USUAL_CANDIDATES: usize = 64;
 
 /// A policy's position in the snapshot's list.
 pub(crate) type PolicyNo = u32;
 
 /// The index over all scopes: principal, then resource, then action.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PolicyIndex {
     numbers: ScopeNumbers,
     by_principal: HashMap<ScopeNo, HashMap<ScopeNo, Bucket, RandomState>, RandomState>,
@@ -34,8 +35,15 @@ struct Bucket(Vec<(ScopeNo, PolicyNo)>);
 
 impl PolicyIndex {
     /// Indexes the policies. `interner` receives the names that their scopes mention.
-    pub(crate) fn build(policies: &[CompiledPolicy], interner: &mut Interner) -> Self {
-        let mut index = Self::default();
+    pub(crate) fn build(
+        policies: &[CompiledPolicy],
+        hasher: KeyHasher,
+        interner: &mut Interner,
+    ) -> Self {
+        let mut index = Self {
+            numbers: ScopeNumbers::new(hasher),
+            by_principal: HashMap::default(),
+        };
         for (position, compiled) in policies.iter().enumerate() {
             index.insert(compiled, position as PolicyNo, interner);
         }
@@ -74,14 +82,14 @@ impl PolicyIndex {
         self.numbers.matching(entity.key(), entity.ancestor_keys())
     }
 
-    /// Every policy whose scope matches, each once, in order.
+    /// Adds every policy whose scope matches to an empty list, each once, in order.
     pub(crate) fn candidates(
         &self,
         principals: &[ScopeNo],
         actions: &[ScopeNo],
         resources: &[ScopeNo],
-    ) -> Vec<PolicyNo> {
-        let mut found = Vec::with_capacity(USUAL_CANDIDATES);
+        found: &mut Vec<PolicyNo>,
+    ) {
         for number in principals {
             let Some(by_resource) = self.by_principal.get(number) else {
                 continue;
@@ -90,7 +98,7 @@ impl PolicyIndex {
             if by_resource.len() < resources.len() {
                 for (resource, bucket) in by_resource {
                     if resources.contains(resource) {
-                        bucket.collect(actions, &mut found);
+                        bucket.collect(actions, found);
                     }
                 }
             } else {
@@ -98,13 +106,12 @@ impl PolicyIndex {
                     .iter()
                     .filter_map(|resource| by_resource.get(resource))
                 {
-                    bucket.collect(actions, &mut found);
+                    bucket.collect(actions, found);
                 }
             }
         }
         found.sort_unstable();
         found.dedup();
-        found
     }
 }
 

@@ -1,23 +1,30 @@
-//! Evaluates the condition of a policy on packed entities and borrowed values.
+//! Evaluates compiled conditions on packed entities and borrowed values.
 //!
 //! Cedar's evaluator wants entities unpacked and clones values. The interpreter does neither, and answers
-//! only what is certain: for anything else (an error, an extension function, an unusual shape) it returns
-//! `None`, and Cedar's own evaluator is asked. So errors and their messages are always Cedar's.
+//! only what is certain: for an error or an unusual shape it returns `None`, and Cedar's own evaluator is
+//! asked. So errors and their messages are always Cedar's.
 //!
 //! `tests/full_scan.rs` compares the outcome with Cedar's.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use crate::cedar::{BinaryOp, Expr, ExprKind, Set, SlotEnv, UnaryOp, Value, Var};
-use crate::context::ContextSource;
+use crate::cedar::{
+    BinaryOp, EntityType, ExtensionFunction, Extensions, Literal, PartialValue, Set, SlotEnv,
+    UnaryOp, Value, ValueKind, Var, binary_relation,
+};
+use crate::condition::{AttributeName, Node};
+use crate::context::{AttributeRef, ContextSource};
+use crate::interner::TypeNo;
 use crate::key::EntityRef;
+use crate::scratch::Scratch;
 use crate::value::ValueRef;
 use crate::view::{EntityView, RequestView};
 
-/// Deeper conditions are left to Cedar, which watches the stack.
-const MAX_DEPTH: usize = 64;
+/// Larger sets are searched by hash.
+const SMALL_SET: usize = 8;
 
 /// The variables of one request.
 pub(crate) struct RequestVariables<'v, 'a> {
@@ -26,6 +33,8 @@ pub(crate) struct RequestVariables<'v, 'a> {
     pub(crate) action: &'v EntityView<'a>,
     pub(crate) resource: &'v EntityView<'a>,
     pub(crate) context: &'a dyn ContextSource,
+    /// Keeps the values that come to be while conditions are evaluated.
+    pub(crate) scratch: &'a Scratch,
 }
 
 /// Evaluates the conditions of one policy.
@@ -37,75 +46,90 @@ pub(crate) struct Interpreter<'v, 'a> {
 
 impl<'v, 'a> Interpreter<'v, 'a> {
     /// Whether the condition holds; `None` if Cedar has to be asked.
-    pub(crate) fn holds(&self, condition: &'a Expr) -> Option<bool> {
-        self.bool(condition, 0)
+    pub(crate) fn holds(&self, condition: &'a Node) -> Option<bool> {
+        self.bool(condition)
     }
 
-    fn bool(&self, expr: &'a Expr, depth: usize) -> Option<bool> {
-        match self.value(expr, depth)? {
-            ValueRef::Bool(bool) => Some(bool),
-            _ => None,
-        }
-    }
-
-    fn value(&self, expr: &'a Expr, depth: usize) -> Option<ValueRef<'a>> {
-        if depth > MAX_DEPTH {
-            return None;
-        }
-        let depth = depth + 1;
-        Some(match expr.expr_kind() {
-            ExprKind::Lit(literal) => ValueRef::from_literal(literal),
-            ExprKind::Slot(slot) => ValueRef::Entity(EntityRef::Given(self.slots.get(slot)?)),
-            ExprKind::Var(variable) => self.variable(*variable),
-            ExprKind::And { left, right } => {
-                ValueRef::Bool(self.bool(left, depth)? && self.bool(right, depth)?)
-            }
-            ExprKind::Or { left, right } => {
-                ValueRef::Bool(self.bool(left, depth)? || self.bool(right, depth)?)
-            }
-            ExprKind::If {
-                test_expr,
-                then_expr,
-                else_expr,
-            } => {
-                let branch = if self.bool(test_expr, depth)? {
-                    then_expr
-                } else {
-                    else_expr
-                };
-                self.value(branch, depth)?
-            }
-            ExprKind::UnaryApp { op, arg } => self.unary(*op, arg, depth)?,
-            ExprKind::BinaryApp { op, arg1, arg2 } => self.binary(*op, arg1, arg2, depth)?,
-            ExprKind::GetAttr { expr, attr } => get(self.holder(self.value(expr, depth)?)?, attr)?,
-            ExprKind::HasAttr { expr, attr } => {
-                ValueRef::Bool(has(&self.holder(self.value(expr, depth)?)?, attr))
-            }
-            ExprKind::ExtHasAttr { expr, attrs } => {
-                let mut value = self.value(expr, depth)?;
-                for attr in attrs.iter() {
-                    let holder = self.holder(value)?;
-                    if !has(&holder, attr) {
-                        return Some(ValueRef::Bool(false));
+    fn bool(&self, node: &'a Node) -> Option<bool> {
+        match node {
+            Node::Bool(bool) => Some(*bool),
+            Node::All(nodes) => {
+                for node in nodes {
+                    if !self.bool(node)? {
+                        return Some(false);
                     }
-                    value = get(holder, attr)?;
                 }
-                ValueRef::Bool(true)
+                Some(true)
             }
-            ExprKind::Like { expr, pattern } => match self.value(expr, depth)? {
-                ValueRef::String(text) => ValueRef::Bool(pattern.wildcard_match(text)),
-                _ => return None,
-            },
-            ExprKind::Is { expr, entity_type } => match self.value(expr, depth)? {
-                ValueRef::Entity(name) => {
-                    ValueRef::Bool(self.request.view.type_of(name) == entity_type)
+            Node::Any(nodes) => {
+                for node in nodes {
+                    if self.bool(node)? {
+                        return Some(true);
+                    }
                 }
+                Some(false)
+            }
+            Node::Unary(UnaryOp::Not, node) => Some(!self.bool(node)?),
+            Node::Has(of, path) => self.has(of, path),
+            Node::Like(like) => match self.value(&like.0)? {
+                ValueRef::String(text) => Some(like.1.wildcard_match(text)),
+                _ => None,
+            },
+            Node::Is(is, number) => match self.value(&is.0)? {
+                ValueRef::Entity(name) => Some(self.is_of_type(name, &is.1, *number)),
+                _ => None,
+            },
+            _ => match self.value(node)? {
+                ValueRef::Bool(bool) => Some(bool),
+                _ => None,
+            },
+        }
+    }
+
+    fn value(&self, node: &'a Node) -> Option<ValueRef<'a>> {
+        Some(match node {
+            Node::Bool(bool) => ValueRef::Bool(*bool),
+            Node::Long(long) => ValueRef::Long(*long),
+            Node::Text(text) => ValueRef::String(text),
+            Node::Entity(key) => ValueRef::Entity(EntityRef::Stored(key)),
+            Node::Constant(value) => ValueRef::from_value(value),
+            Node::Slot(slot) => ValueRef::Entity(EntityRef::Given(self.slots.get(slot)?)),
+            Node::Variable(variable) => self.variable(*variable),
+            Node::If(parts) => {
+                let [test, then, otherwise] = &**parts;
+                let branch = if self.bool(test)? { then } else { otherwise };
+                self.value(branch)?
+            }
+            Node::Unary(UnaryOp::Neg, node) => match self.value(node)? {
+                ValueRef::Long(long) => ValueRef::Long(long.checked_neg()?),
                 _ => return None,
             },
-            ExprKind::Unknown(_)
-            | ExprKind::ExtensionFunctionApp { .. }
-            | ExprKind::Set(_)
-            | ExprKind::Record(_) => return None,
+            Node::Unary(UnaryOp::IsEmpty, node) => match self.value(node)? {
+                ValueRef::Set(set) => ValueRef::Bool(set.is_empty()),
+                _ => return None,
+            },
+            Node::Binary(op, sides) => self.binary(*op, &sides[0], &sides[1])?,
+            Node::Attribute(of, name) => get(self.holder(self.value(of)?)?, name)?,
+            Node::Set(items) => {
+                let items: Option<Vec<Value>> = items.iter().map(|it| self.owned(it)).collect();
+                self.keep(Value::set(items?, None))
+            }
+            Node::Record(fields) => {
+                let field = |(name, node): &'a (SmolStr, Node)| {
+                    let value = self.owned(node)?;
+                    Some((name.clone(), value))
+                };
+                let fields: Option<Vec<(SmolStr, Value)>> = fields.iter().map(field).collect();
+                self.keep(Value::record(fields?, None))
+            }
+            Node::Call(function, arguments) => self.call(function, arguments)?,
+            Node::All(_)
+            | Node::Any(_)
+            | Node::Unary(UnaryOp::Not, _)
+            | Node::Has(..)
+            | Node::Like(_)
+            | Node::Is(..) => ValueRef::Bool(self.bool(node)?),
+            Node::Cedar => return None,
         })
     }
 
@@ -118,46 +142,34 @@ impl<'v, 'a> Interpreter<'v, 'a> {
         }
     }
 
-    fn unary(&self, op: UnaryOp, arg: &'a Expr, depth: usize) -> Option<ValueRef<'a>> {
-        Some(match (op, self.value(arg, depth)?) {
-            (UnaryOp::Not, ValueRef::Bool(bool)) => ValueRef::Bool(!bool),
-            (UnaryOp::Neg, ValueRef::Long(long)) => ValueRef::Long(long.checked_neg()?),
-            (UnaryOp::IsEmpty, ValueRef::Set(set)) => ValueRef::Bool(set.is_empty()),
-            _ => return None,
-        })
+    fn has(&self, of: &'a Node, path: &'a [AttributeName]) -> Option<bool> {
+        let mut value = self.value(of)?;
+        let (last, before) = path.split_last()?;
+        for name in before {
+            let holder = self.holder(value)?;
+            if !has(&holder, name) {
+                return Some(false);
+            }
+            value = get(holder, name)?;
+        }
+        Some(has(&self.holder(value)?, last))
     }
 
-    fn binary(
-        &self,
-        op: BinaryOp,
-        left: &'a Expr,
-        right: &'a Expr,
-        depth: usize,
-    ) -> Option<ValueRef<'a>> {
-        // A set literal in a policy is most often only searched, so it is not built.
-        if let (BinaryOp::Contains, ExprKind::Set(items)) = (op, left.expr_kind()) {
-            return self
-                .set_literal_contains(items, right, depth)
-                .map(ValueRef::Bool);
+    fn binary(&self, op: BinaryOp, left: &'a Node, right: &'a Node) -> Option<ValueRef<'a>> {
+        // A set literal is most often only searched, so it is not built.
+        match (op, left, right) {
+            (BinaryOp::Contains, Node::Set(items), _) => {
+                return self.set_literal_contains(items, right).map(ValueRef::Bool);
+            }
+            (BinaryOp::In, _, Node::Set(items)) => {
+                return self.is_in_set_literal(left, items).map(ValueRef::Bool);
+            }
+            _ => {}
         }
-        let one = self.value(left, depth)?;
-        if let (BinaryOp::In, ExprKind::Set(items)) = (op, right.expr_kind()) {
-            return self
-                .is_in_set_literal(one, items, depth)
-                .map(ValueRef::Bool);
-        }
-        let other = self.value(right, depth)?;
+        let (one, other) = (self.value(left)?, self.value(right)?);
         Some(match (op, one, other) {
-            (BinaryOp::Eq, ValueRef::Source(_), _) | (BinaryOp::Eq, _, ValueRef::Source(_)) => {
-                return None;
-            }
-            (BinaryOp::Eq, one, other) => ValueRef::Bool(self.is_equal(one, other)),
-            (BinaryOp::Less, ValueRef::Long(one), ValueRef::Long(other)) => {
-                ValueRef::Bool(one < other)
-            }
-            (BinaryOp::LessEq, ValueRef::Long(one), ValueRef::Long(other)) => {
-                ValueRef::Bool(one <= other)
-            }
+            (BinaryOp::Eq, ..) => ValueRef::Bool(self.is_equal(one, other)?),
+            (BinaryOp::Less | BinaryOp::LessEq, ..) => ValueRef::Bool(is_less(op, one, other)?),
             (BinaryOp::Add, ValueRef::Long(one), ValueRef::Long(other)) => {
                 ValueRef::Long(one.checked_add(other)?)
             }
@@ -173,15 +185,14 @@ impl<'v, 'a> Interpreter<'v, 'a> {
             (BinaryOp::In, ValueRef::Entity(one), ValueRef::Set(set)) => {
                 ValueRef::Bool(self.is_in_set(one, set)?)
             }
-            (BinaryOp::Contains, _, ValueRef::Source(_)) => return None,
-            (BinaryOp::Contains, ValueRef::Set(set), value) => {
-                ValueRef::Bool(self.contains(set, value))
+            (BinaryOp::Contains, ValueRef::Set(set), wanted) => {
+                ValueRef::Bool(self.contains(set, wanted)?)
             }
             (BinaryOp::ContainsAll, ValueRef::Set(one), ValueRef::Set(other)) => {
-                ValueRef::Bool(other.is_subset(one))
+                ValueRef::Bool(self.contains_all(one, other)?)
             }
             (BinaryOp::ContainsAny, ValueRef::Set(one), ValueRef::Set(other)) => {
-                ValueRef::Bool(!one.is_disjoint(other))
+                ValueRef::Bool(self.contains_any(one, other)?)
             }
             (BinaryOp::HasTag, ValueRef::Entity(name), ValueRef::String(tag)) => {
                 ValueRef::Bool(self.with_view(name, |view| view.tag(tag).is_some()))
@@ -194,39 +205,22 @@ impl<'v, 'a> Interpreter<'v, 'a> {
     }
 
     /// `[…].contains(wanted)`. Evaluates every item first, as Cedar does.
-    fn set_literal_contains(
-        &self,
-        items: &'a [Expr],
-        wanted: &'a Expr,
-        depth: usize,
-    ) -> Option<bool> {
+    fn set_literal_contains(&self, items: &'a [Node], wanted: &'a Node) -> Option<bool> {
         let mut values = Vec::with_capacity(items.len());
         for item in items {
-            values.push(self.value(item, depth)?);
+            values.push(self.value(item)?);
         }
-        let wanted = self.value(wanted, depth)?;
-        if values
-            .iter()
-            .chain([&wanted])
-            .any(|value| matches!(value, ValueRef::Source(_)))
-        {
-            return None;
-        }
-        Some(values.into_iter().any(|value| self.is_equal(value, wanted)))
+        let wanted = self.value(wanted)?;
+        self.any(values.into_iter(), |value| self.is_equal(value, wanted))
     }
 
-    fn is_in_set_literal(
-        &self,
-        one: ValueRef<'a>,
-        items: &'a [Expr],
-        depth: usize,
-    ) -> Option<bool> {
-        let ValueRef::Entity(one) = one else {
+    fn is_in_set_literal(&self, one: &'a Node, items: &'a [Node]) -> Option<bool> {
+        let ValueRef::Entity(one) = self.value(one)? else {
             return None;
         };
         let mut names = Vec::with_capacity(items.len());
         for item in items {
-            match self.value(item, depth)? {
+            match self.value(item)? {
                 ValueRef::Entity(name) => names.push(name),
                 _ => return None,
             }
@@ -235,25 +229,64 @@ impl<'v, 'a> Interpreter<'v, 'a> {
     }
 
     fn is_in_set(&self, one: EntityRef<'a>, set: &'a Set) -> Option<bool> {
-        let mut is_in = false;
+        let mut names = Vec::with_capacity(set.len());
         for item in set.iter() {
             match ValueRef::from_value(item) {
-                ValueRef::Entity(name) => {
-                    is_in = is_in || self.with_view(one, |view| view.is_in(name));
-                }
+                ValueRef::Entity(name) => names.push(name),
                 _ => return None,
             }
         }
-        Some(is_in)
+        Some(self.with_view(one, |view| names.into_iter().any(|name| view.is_in(name))))
     }
 
-    fn contains(&self, set: &'a Set, wanted: ValueRef<'a>) -> bool {
-        set.iter()
-            .any(|item| self.is_equal(ValueRef::from_value(item), wanted))
+    fn contains(&self, set: &'a Set, wanted: ValueRef<'a>) -> Option<bool> {
+        if set.len() > SMALL_SET
+            && let Some(value) = self.value_of(wanted)
+        {
+            return Some(set.contains(&value));
+        }
+        let items = set.iter().map(ValueRef::from_value);
+        self.any(items, |item| self.is_equal(item, wanted))
     }
 
-    fn is_equal(&self, one: ValueRef<'a>, other: ValueRef<'a>) -> bool {
-        match (one, other) {
+    fn contains_all(&self, one: &'a Set, other: &'a Set) -> Option<bool> {
+        if one.len() > SMALL_SET {
+            return Some(other.is_subset(one));
+        }
+        for item in other.iter() {
+            if !self.contains(one, ValueRef::from_value(item))? {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
+    fn contains_any(&self, one: &'a Set, other: &'a Set) -> Option<bool> {
+        if one.len() > SMALL_SET || other.len() > SMALL_SET {
+            return Some(!one.is_disjoint(other));
+        }
+        let items = other.iter().map(ValueRef::from_value);
+        self.any(items, |item| self.contains(one, item))
+    }
+
+    /// Whether any item passes. Once it is not certain of one, it is of none.
+    fn any(
+        &self,
+        items: impl Iterator<Item = ValueRef<'a>>,
+        passes: impl Fn(ValueRef<'a>) -> Option<bool>,
+    ) -> Option<bool> {
+        for item in items {
+            if passes(item)? {
+                return Some(true);
+            }
+        }
+        Some(false)
+    }
+
+    /// A record that makes its attributes on demand is compared with nothing.
+    fn is_equal(&self, one: ValueRef<'a>, other: ValueRef<'a>) -> Option<bool> {
+        Some(match (one, other) {
+            (ValueRef::Source(_), _) | (_, ValueRef::Source(_)) => return None,
             (ValueRef::Bool(one), ValueRef::Bool(other)) => one == other,
             (ValueRef::Long(one), ValueRef::Long(other)) => one == other,
             (ValueRef::String(one), ValueRef::String(other)) => one == other,
@@ -264,7 +297,57 @@ impl<'v, 'a> Interpreter<'v, 'a> {
             (ValueRef::Record(one), ValueRef::Record(other)) => one == other,
             (ValueRef::Extension(one), ValueRef::Extension(other)) => one == other,
             _ => false,
+        })
+    }
+
+    fn is_of_type(&self, name: EntityRef<'a>, ty: &EntityType, number: TypeNo) -> bool {
+        match (name, self.known(name)) {
+            (EntityRef::Stored(key), _) => key.ty == number,
+            // The type of the condition has a number, so an entity without one is of another type.
+            (_, Some(view)) => view.key().is_some_and(|hashed| hashed.key.ty == number),
+            (EntityRef::Given(uid), None) => uid.entity_type() == ty,
         }
+    }
+
+    fn call(
+        &self,
+        function: &'static ExtensionFunction,
+        arguments: &'a [Node],
+    ) -> Option<ValueRef<'a>> {
+        let arguments: Option<Vec<Value>> = arguments.iter().map(|it| self.owned(it)).collect();
+        match function.call(&arguments?) {
+            Ok(PartialValue::Value(value)) => Some(match value.value {
+                ValueKind::Lit(Literal::Bool(bool)) => ValueRef::Bool(bool),
+                ValueKind::Lit(Literal::Long(long)) => ValueRef::Long(long),
+                _ => self.keep(value),
+            }),
+            Ok(PartialValue::Residual(_)) | Err(_) => None,
+        }
+    }
+
+    fn keep(&self, value: Value) -> ValueRef<'a> {
+        ValueRef::from_value(self.request.scratch.keep(value))
+    }
+
+    fn owned(&self, node: &'a Node) -> Option<Value> {
+        self.value_of(self.value(node)?)
+    }
+
+    /// Cedar's form of a value. What contains others shares them.
+    fn value_of(&self, value: ValueRef<'a>) -> Option<Value> {
+        Some(match value {
+            ValueRef::Bool(bool) => Value::new(bool, None),
+            ValueRef::Long(long) => Value::new(long, None),
+            ValueRef::String(text) => Value::new(SmolStr::new(text), None),
+            ValueRef::Entity(EntityRef::Given(uid)) => Value::new(uid.clone(), None),
+            ValueRef::Entity(EntityRef::Stored(key)) => {
+                Value::new(key.unpack(self.request.view.store.interner()), None)
+            }
+            ValueRef::Set(set) => Value::new(ValueKind::Set(set.clone()), None),
+            ValueRef::Record(record) => Value::record_arc(Arc::clone(record), None),
+            ValueRef::Source(source) => AttributeRef::Record(source).to_value(),
+            ValueRef::Extension(value) => value.clone(),
+        })
     }
 
     /// The record or entity that an attribute is read from.
@@ -298,6 +381,24 @@ impl<'v, 'a> Interpreter<'v, 'a> {
     }
 }
 
+/// `<` and `<=`; `None` for what Cedar does not compare.
+fn is_less(op: BinaryOp, one: ValueRef<'_>, other: ValueRef<'_>) -> Option<bool> {
+    match (one, other) {
+        (ValueRef::Long(one), ValueRef::Long(other)) => Some(match op {
+            BinaryOp::Less => one < other,
+            _ => one <= other,
+        }),
+        (ValueRef::Extension(one), ValueRef::Extension(other)) => {
+            let compared = binary_relation(op, one, other, Extensions::all_available()).ok()?;
+            match compared.value {
+                ValueKind::Lit(Literal::Bool(bool)) => Some(bool),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
 enum Holder<'v, 'a> {
     Source(&'a dyn ContextSource),
     Record(&'a BTreeMap<SmolStr, Value>),
@@ -305,19 +406,21 @@ enum Holder<'v, 'a> {
     Entity(EntityView<'a>),
 }
 
-fn get<'a>(holder: Holder<'_, 'a>, attribute: &str) -> Option<ValueRef<'a>> {
+fn get<'a>(holder: Holder<'_, 'a>, attribute: &AttributeName) -> Option<ValueRef<'a>> {
     match holder {
-        Holder::Source(context) => context.attribute(attribute).map(ValueRef::from_attribute),
-        Holder::Record(record) => record.get(attribute).map(ValueRef::from_value),
+        Holder::Source(context) => context
+            .attribute(&attribute.name)
+            .map(ValueRef::from_attribute),
+        Holder::Record(record) => record.get(&attribute.name).map(ValueRef::from_value),
         Holder::RequestEntity(view) => view.attribute(attribute),
         Holder::Entity(view) => view.attribute(attribute),
     }
 }
 
-fn has(holder: &Holder<'_, '_>, attribute: &str) -> bool {
+fn has(holder: &Holder<'_, '_>, attribute: &AttributeName) -> bool {
     match holder {
-        Holder::Source(context) => context.attribute(attribute).is_some(),
-        Holder::Record(record) => record.contains_key(attribute),
+        Holder::Source(context) => context.attribute(&attribute.name).is_some(),
+        Holder::Record(record) => record.contains_key(&attribute.name),
         Holder::RequestEntity(view) => view.attribute(attribute).is_some(),
         Holder::Entity(view) => view.attribute(attribute).is_some(),
     }

@@ -1,5 +1,8 @@
 //! How an entity is named inside the engine: by a key with an interned type, or by Cedar's uid.
 
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::RandomState;
 use smol_str::SmolStr;
 
 use crate::cedar::{Eid, EntityUID};
@@ -19,9 +22,36 @@ pub(crate) struct EntityKeyRef<'k> {
     pub(crate) eid: &'k str,
 }
 
-impl hashbrown::Equivalent<EntityKey> for EntityKeyRef<'_> {
-    fn equivalent(&self, key: &EntityKey) -> bool {
-        self.ty == key.ty && key.eid == self.eid
+/// A borrowed key with its hash, by which several tables are asked without hashing it again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HashedKey<'k> {
+    pub(crate) key: EntityKeyRef<'k>,
+    pub(crate) hash: u64,
+}
+
+/// Hashes keys. Its clones hash alike, so the tables of one snapshot share one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KeyHasher(RandomState);
+
+impl KeyHasher {
+    pub(crate) fn hash(&self, ty: TypeNo, eid: &str) -> u64 {
+        let mut state = self.0.build_hasher();
+        state.write_u32(ty);
+        state.write(eid.as_bytes());
+        state.finish()
+    }
+
+    pub(crate) fn hashed<'k>(&self, key: EntityKeyRef<'k>) -> HashedKey<'k> {
+        HashedKey {
+            key,
+            hash: self.hash(key.ty, key.eid),
+        }
+    }
+}
+
+impl HashedKey<'_> {
+    pub(crate) fn is(&self, key: &EntityKey) -> bool {
+        self.key.ty == key.ty && key.eid == self.key.eid
     }
 }
 

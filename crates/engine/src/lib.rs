@@ -35,10 +35,10 @@
 //!
 //! 1. [`Snapshot::check_scope`] and [`Snapshot::check_context`] hold the request against the schema.
 //! 2. `index` finds the policies whose scope matches.
-//! 3. `interpreter` evaluates their conditions on packed entities, seen through `view`. It answers only
-//!    what is certain.
-//! 4. What it leaves open, errors above all, goes to Cedar's own evaluator over the `slice` of the
-//!    entities that the policies can reach.
+//! 3. `interpreter` evaluates their conditions, compiled by `condition`, on packed entities, seen through
+//!    `view`. It answers only what is certain.
+//! 4. What it leaves open, which is errors, goes to Cedar's own evaluator over the `slice` of the entities
+//!    that the policies can reach.
 //!
 //! Entities are packed in `store`; [`Snapshot::list_entities`] pages through those of one type. [`cedar`]
 //! holds every name that comes from Cedar's crates.
@@ -55,6 +55,7 @@
 
 mod actions;
 pub mod cedar;
+mod condition;
 mod conformance;
 mod context;
 mod error;
@@ -64,6 +65,7 @@ mod interner;
 mod interpreter;
 mod key;
 mod listing;
+mod materialize;
 pub mod obligation;
 mod overlay;
 mod packed;
@@ -71,6 +73,7 @@ mod policy;
 mod reach;
 mod request;
 mod scope;
+mod scratch;
 mod slice;
 mod snapshot;
 mod store;
@@ -81,7 +84,9 @@ pub use context::{AttributeRef, ContextSource, collect_context};
 pub use error::{BuildError, RequestError, StaleCursorError};
 pub use evaluate::{PolicyError, PolicyEvaluation, Query};
 pub use listing::{Cursor, Page};
+pub use materialize::{Candidate, MaterializedRequest};
 pub use overlay::{AssertedEntity, Overlay};
 pub use policy::PolicyInfo;
 pub use reach::Reach;
 pub use snapshot::{Snapshot, SnapshotParts, StoredEntity};
+pub use value::for_each_entity;

@@ -12,6 +12,7 @@ use smol_str::SmolStr;
 
 use crate::interner::{AttrNo, Interner};
 use crate::key::EntityKey;
+use crate::value::for_each_entity;
 
 /// One entity.
 #[derive(Debug)]
@@ -119,6 +120,20 @@ impl PackedEntity {
         )
     }
 
+    /// Passes every entity in its attributes and tags.
+    pub(crate) fn for_each_reference(&self, interner: &Interner, each: &mut impl FnMut(EntityUID)) {
+        let attributes = self.attributes.iter().map(|(_, value)| value);
+        for value in attributes.chain(self.tags.iter().map(|(_, value)| value)) {
+            match value {
+                PackedValue::Entity(key) => each(key.unpack(interner)),
+                PackedValue::Shared(value) => {
+                    for_each_entity(value, &mut |uid: &EntityUID| each(uid.clone()))
+                }
+                PackedValue::Bool(_) | PackedValue::Long(_) | PackedValue::String(_) => {}
+            }
+        }
+    }
+
     /// Cedar's form of an attribute's value.
     pub(crate) fn attribute(&self, interner: &Interner, name: &str) -> Option<Value> {
         let number = interner.attribute_number(name)?;
@@ -183,7 +198,7 @@ impl ValuePool {
 }
 
 /// Drops source locations: each keeps the whole text it points into alive.
-fn without_locations(kind: ValueKind) -> Value {
+pub(crate) fn without_locations(kind: ValueKind) -> Value {
     let kind = match kind {
         ValueKind::Set(set) => ValueKind::Set(Set::new(
             set.iter()

@@ -1,5 +1,6 @@
 //! Policies prepared for evaluation, each with its annotations.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use smol_str::SmolStr;
@@ -9,6 +10,8 @@ use crate::cedar::{
     Var,
 };
 
+use crate::condition::Node;
+use crate::interner::Interner;
 use crate::obligation::{self, Obligation};
 
 /// A policy's id and annotations, read once at load and shared by every evaluation that names it.
@@ -29,6 +32,8 @@ pub struct PolicyInfo {
     pub obligations: Vec<Arc<Obligation>>,
     /// `@mode("shadow")`: evaluated and reported, never enforced.
     pub is_shadow: bool,
+    /// `@mode("enforce")`: marked as one that is enforced even where others are only observed.
+    pub is_always_enforced: bool,
     /// Whether it is a `forbid`.
     pub is_forbid: bool,
 }
@@ -39,7 +44,7 @@ pub(crate) struct CompiledPolicy {
     pub(crate) info: Arc<PolicyInfo>,
     /// Its `when` and `unless` clauses, if it has any; links of one template share them. The index
     /// matches the scope.
-    pub(crate) condition: Option<Arc<Expr>>,
+    pub(crate) condition: Option<Arc<Node>>,
     pub(crate) policy: Policy,
     pub(crate) context: ContextUse,
     /// The entities its condition names. Empty unless the reach is unbounded.
@@ -55,23 +60,33 @@ pub(crate) enum ContextUse {
     Whole,
 }
 
-/// Prepares every policy of a set, in a fixed order.
-pub(crate) fn compile(policies: &PolicySet, with_literals: bool) -> Vec<CompiledPolicy> {
+/// Prepares every policy of a set, in a fixed order. `interner` receives the names that conditions mention.
+pub(crate) fn compile(
+    policies: &PolicySet,
+    with_literals: bool,
+    interner: &mut Interner,
+) -> Vec<CompiledPolicy> {
     let mut sorted: Vec<&Policy> = policies.policies().collect();
     sorted.sort_by(|a, b| a.id().cmp(b.id()));
+    // By the address of the expression, which links of one template share.
+    let mut conditions: HashMap<*const Expr, Arc<Node>> = HashMap::new();
+    let mut node_of = |condition: &Arc<Expr>| {
+        let compile = || Arc::new(Node::compile(condition, interner));
+        let node = conditions.entry(Arc::as_ptr(condition));
+        Arc::clone(node.or_insert_with(compile))
+    };
     let compile = |policy: &Policy| {
-        let condition = policy.non_scope_constraints_arc().cloned();
+        let condition = policy.non_scope_constraints_arc();
         CompiledPolicy {
             info: Arc::new(PolicyInfo::from_policy(policy)),
-            context: condition
-                .as_deref()
-                .map_or(ContextUse::none(), ContextUse::from_condition),
+            context: condition.map_or(ContextUse::none(), |condition| {
+                ContextUse::from_condition(condition)
+            }),
             literals: condition
-                .as_deref()
                 .filter(|_| with_literals)
-                .map(literals_of)
+                .map(|condition| literals_of(condition))
                 .unwrap_or_default(),
-            condition,
+            condition: condition.map(&mut node_of),
             policy: policy.clone(),
         }
     };
@@ -115,13 +130,15 @@ impl PolicyInfo {
         };
         let obligations = annotation("obligation").map(|text| obligation::read_unchecked(&text));
         let obligations = obligations.unwrap_or_default();
+        let mode = annotation("mode");
         Self {
             id: SmolStr::new(policy.id().as_ref()),
             owner: annotation("owner"),
             controls: list("controls"),
             reason: annotation("reason"),
             obligations: obligations.into_iter().map(Arc::new).collect(),
-            is_shadow: annotation("mode").is_some_and(|mode| &*mode == "shadow"),
+            is_shadow: mode.as_deref() == Some("shadow"),
+            is_always_enforced: mode.as_deref() == Some("enforce"),
             is_forbid: policy.effect() == Effect::Forbid,
         }
     }

@@ -4,7 +4,10 @@ use super::*;
 
 fn compile_one(text: &str) -> CompiledPolicy {
     let set = parse_policyset(text).expect("a policy");
-    compile(&set, true).into_iter().next().expect("one policy")
+    compile(&set, true, &mut Interner::default())
+        .into_iter()
+        .next()
+        .expect("one policy")
 }
 
 #[test]
@@ -66,7 +69,7 @@ fn links_of_a_template_share_its_condition() {
         )
         .expect("fits");
     }
-    let compiled = compile(set.as_ref(), true);
+    let compiled = compile(set.as_ref(), true, &mut Interner::default());
     assert_eq!(compiled.len(), 2);
     let condition = |place: usize| compiled[place].condition.as_ref().expect("it has one");
     assert!(Arc::ptr_eq(condition(0), condition(1)));

@@ -1,7 +1,9 @@
 //! Holds a request against the schema: whether it conforms and, if not, what is missing or wrong.
 
-use crate::cedar::{Context, EntityUID, Extensions, RequestSchema, Type};
+use crate::actions::Difference;
+use crate::cedar::{Attributes, Context, EntityUID, Extensions, RequestSchema, Type};
 use crate::conformance::{find_missing, is_record_of, is_value_of};
+use crate::context::ContextSource;
 use crate::error::RequestError;
 use crate::overlay::{AssertedEntity, Overlay};
 use crate::snapshot::Snapshot;
@@ -42,16 +44,19 @@ impl Snapshot {
         })
     }
 
+    /// The attributes that the context of a known action may have. `None` without a schema, or if the schema
+    /// does not declare the action.
+    pub fn context_attributes(&self, action: &EntityUID) -> Option<&Attributes> {
+        self.action(action)?.context.as_ref()
+    }
+
     /// Whether the context of an action may have an attribute of this name. Without a schema it may have
     /// any.
     pub fn declares_context_attribute(&self, action: &EntityUID, name: &str) -> bool {
-        let Some(schema) = self.schema() else {
-            return true;
-        };
-        match schema.context_type(action) {
-            Some(Type::Record { attrs, .. }) => attrs.get_attr(name).is_some(),
-            _ => false,
-        }
+        self.schema().is_none()
+            || self
+                .context_attributes(action)
+                .is_some_and(|attributes| attributes.get_attr(name).is_some())
     }
 
     /// Checks a context against what the action declares. Without a schema every context passes.
@@ -64,9 +69,9 @@ impl Snapshot {
         let Some(schema) = self.schema() else {
             return Ok(());
         };
-        if let (Some(Type::Record { attrs, .. }), Context::Value(values)) =
-            (schema.context_type(action), context)
-            && is_record_of(schema, attrs, values)
+        if let (Some(attributes), Context::Value(values)) =
+            (self.context_attributes(action), context)
+            && is_record_of(schema, attributes, values)
         {
             return Ok(());
         }
@@ -84,6 +89,38 @@ impl Snapshot {
             return Err(RequestError::Invalid(error.to_string()));
         }
         Err(RequestError::ContextMissing(missing))
+    }
+
+    /// Checks a context of which it is known that it conforms to what another action declares: only the
+    /// attributes that `action` declares otherwise, or that one of the two does not declare, are looked at.
+    /// What this comes to is worked out once for each action.
+    ///
+    /// `context` has to conform to what `like` declares, but for attributes that only `action` declares.
+    /// Without a schema every context passes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::check_context`].
+    pub fn check_context_like(
+        &self,
+        action: &EntityUID,
+        like: &EntityUID,
+        context: &dyn ContextSource,
+    ) -> Result<(), RequestError> {
+        let Some(schema) = self.schema() else {
+            return Ok(());
+        };
+        let conforms = |differences: &[Difference]| {
+            let mut differences = differences.iter();
+            differences.all(|difference| difference.allows(schema, context))
+        };
+        match self
+            .action(action)
+            .and_then(|known| known.differences(like, schema))
+        {
+            Some(differences) if conforms(differences) => Ok(()),
+            _ => self.check_context(action, &context.to_context()),
+        }
     }
 
     /// The overlay of an asserted entity. Attributes that the schema does not declare are left out, as no

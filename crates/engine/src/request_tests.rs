@@ -19,11 +19,17 @@ const SCHEMA: &str = r#"
 "#;
 
 fn snapshot() -> Snapshot {
-    let (schema, _) = ValidatorSchema::from_cedarschema_str(SCHEMA, Extensions::all_available())
+    snapshot_of(SCHEMA)
+}
+
+fn snapshot_of(schema: &str) -> Snapshot {
+    let (schema, _) = ValidatorSchema::from_cedarschema_str(schema, Extensions::all_available())
         .expect("the schema parses");
+    let actions = schema.action_entities().expect("it has actions");
+    let entities: Vec<Entity> = actions.iter().cloned().collect();
     Snapshot::build(SnapshotParts {
         policies: PolicySet::new(),
-        entities: Vec::<Entity>::new(),
+        entities,
         schema: Some(Arc::new(schema)),
         reach: Reach::Level(1),
     })
@@ -84,6 +90,50 @@ proptest! {
             let ours = snapshot.check_context(&action, &context);
             prop_assert_eq!(ours.is_ok(), cedar.is_ok(), "{:?} {:?}", ours, cedar);
         }
+    }
+}
+
+const SIMILAR: &str = r#"
+    entity U, V;
+    action general appliesTo { principal: [U], resource: [V], context: {
+        n: Long, b?: Bool, s?: String, deep?: { x: Long },
+    } };
+    action typed appliesTo { principal: [U], resource: [V], context: {
+        n: Long, b: Bool, deep?: { x: Long }, input: { t: String, k?: Set<Long> },
+    } };
+"#;
+
+proptest! {
+    /// What conforms to one action is checked against another by what differs, with the same result.
+    #[test]
+    fn the_check_of_differences_agrees_with_the_whole_one(
+        b in proptest::option::of(any::<bool>()),
+        has_s in any::<bool>(),
+        has_deep in any::<bool>(),
+        input in proptest::option::of(prop_oneof![
+            value(),
+            (prop_oneof![Just(Value::new("t", None)), value()], proptest::option::of(value()))
+                .prop_map(|(t, k)| {
+                    let k = k.map(|k| (SmolStr::new_static("k"), k));
+                    Value::record(k.into_iter().chain([(SmolStr::new_static("t"), t)]), None)
+                }),
+        ]),
+    ) {
+        let snapshot = snapshot_of(SIMILAR);
+        let mut fields = vec![("n", Value::new(1, None))];
+        fields.extend(b.map(|b| ("b", Value::new(b, None))));
+        fields.extend(has_s.then(|| ("s", Value::new("s", None))));
+        fields.extend(has_deep.then(|| ("deep", Value::record([("x", Value::new(1, None))], None))));
+        let named = |(name, value)| (SmolStr::new_static(name), value);
+        let general = context(fields.iter().cloned().map(named));
+        fields.extend(input.map(|input| ("input", input)));
+        let whole = context(fields.into_iter().map(named));
+        let (like, action) = (uid("Action::\"general\""), uid("Action::\"typed\""));
+        prop_assert_eq!(snapshot.check_context(&like, &general), Ok(()));
+        prop_assert_eq!(
+            snapshot.check_context_like(&action, &like, &whole),
+            snapshot.check_context(&action, &whole)
+        );
     }
 }
 

@@ -1,13 +1,11 @@
 //! What policy scopes say of principal, action and resource, each distinct statement numbered.
 
-use std::hash::Hash;
-
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashTable};
 
 use crate::cedar::{EntityReference, EntityUID, PrincipalOrResourceConstraint};
 use crate::interner::{Interner, TypeNo};
-use crate::key::{EntityKey, EntityKeyRef};
+use crate::key::{EntityKey, HashedKey, KeyHasher};
 
 /// Number of what a scope says of one variable: nothing, a type, or an entity.
 pub(crate) type ScopeNo = u32;
@@ -21,6 +19,7 @@ const USUAL_NUMBERS: usize = 8;
 /// The numbers of all scopes in use.
 #[derive(Debug, Default)]
 pub(crate) struct ScopeNumbers {
+    hasher: KeyHasher,
     /// `is T`
     types: HashMap<TypeNo, ScopeNo, RandomState>,
     /// `== e`
@@ -32,9 +31,38 @@ pub(crate) struct ScopeNumbers {
     last: ScopeNo,
 }
 
-type ByEntity = HashMap<EntityKey, ScopeNo, RandomState>;
+/// Asked by keys whose hash is known.
+#[derive(Debug, Default)]
+struct ByEntity(HashTable<(EntityKey, ScopeNo)>);
+
+impl ByEntity {
+    fn get(&self, wanted: HashedKey<'_>) -> Option<ScopeNo> {
+        let found = self.0.find(wanted.hash, |(key, _)| wanted.is(key))?;
+        Some(found.1)
+    }
+
+    /// The number of a key; the next one if it was not seen before.
+    fn number(&mut self, key: EntityKey, hasher: &KeyHasher, last: &mut ScopeNo) -> ScopeNo {
+        let hashed = hasher.hashed(key.borrow());
+        if let Some(known) = self.get(hashed) {
+            return known;
+        }
+        *last += 1;
+        let hash = hashed.hash;
+        self.0
+            .insert_unique(hash, (key, *last), |(key, _)| hasher.hash(key.ty, &key.eid));
+        *last
+    }
+}
 
 impl ScopeNumbers {
+    pub(crate) fn new(hasher: KeyHasher) -> Self {
+        Self {
+            hasher,
+            ..Self::default()
+        }
+    }
+
     /// The number of a constraint; a new one if it was not seen before.
     pub(crate) fn intern(
         &mut self,
@@ -52,7 +80,7 @@ impl ScopeNumbers {
                     .inside_by_type
                     .entry(interner.intern_type(ty))
                     .or_default();
-                number(by_entity, EntityKey::pack(uid, interner), &mut self.last)
+                by_entity.number(EntityKey::pack(uid, interner), &self.hasher, &mut self.last)
             }
             // A policy is a template with every slot filled, so there are no slots here.
             Constraint::Any
@@ -65,41 +93,41 @@ impl ScopeNumbers {
     /// The number of `== uid`.
     pub(crate) fn intern_equal(&mut self, uid: &EntityUID, interner: &mut Interner) -> ScopeNo {
         let key = EntityKey::pack(uid, interner);
-        number(&mut self.equal, key, &mut self.last)
+        self.equal.number(key, &self.hasher, &mut self.last)
     }
 
     /// The number of `in uid`.
     pub(crate) fn intern_inside(&mut self, uid: &EntityUID, interner: &mut Interner) -> ScopeNo {
         let key = EntityKey::pack(uid, interner);
-        number(&mut self.inside, key, &mut self.last)
+        self.inside.number(key, &self.hasher, &mut self.last)
     }
 
     /// The numbers of all scopes that an entity with these ancestors matches. A key is `None` for an
     /// entity of a type that no scope and no stored entity mentions.
     pub(crate) fn matching<'k>(
         &self,
-        entity: Option<EntityKeyRef<'k>>,
-        ancestors: impl Iterator<Item = EntityKeyRef<'k>>,
+        entity: Option<HashedKey<'k>>,
+        ancestors: impl Iterator<Item = HashedKey<'k>>,
     ) -> Vec<ScopeNo> {
         let mut numbers = Vec::with_capacity(USUAL_NUMBERS);
         numbers.push(ANY);
-        let of_type = entity.and_then(|key| self.inside_by_type.get(&key.ty));
+        let of_type = entity.and_then(|hashed| self.inside_by_type.get(&hashed.key.ty));
         if let Some(key) = entity {
-            numbers.extend(self.types.get(&key.ty));
-            numbers.extend(self.equal.get(&key));
+            numbers.extend(self.types.get(&key.key.ty));
+            numbers.extend(self.equal.get(key));
         }
         // An entity is in itself.
         for key in entity.into_iter().chain(ancestors) {
-            numbers.extend(self.inside.get(&key));
-            numbers.extend(of_type.and_then(|by_entity| by_entity.get(&key)));
+            numbers.extend(self.inside.get(key));
+            numbers.extend(of_type.and_then(|by_entity| by_entity.get(key)));
         }
         numbers
     }
 }
 
-fn number<K: Eq + Hash>(
-    numbers: &mut HashMap<K, ScopeNo, RandomState>,
-    key: K,
+fn number(
+    numbers: &mut HashMap<TypeNo, ScopeNo, RandomState>,
+    key: TypeNo,
     last: &mut ScopeNo,
 ) -> ScopeNo {
     *numbers.entry(key).or_insert_with(|| {

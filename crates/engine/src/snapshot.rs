@@ -36,6 +36,49 @@ struct Rules {
     reach: Reach,
     /// The context attributes that any policy reads.
     reads: ContextUse,
+    /// Whether some forbid is marked as always enforced.
+    has_always_enforced: bool,
+}
+
+impl Rules {
+    fn new(
+        policies: Vec<CompiledPolicy>,
+        entities: &mut EntityStore,
+        action_uids: &[EntityUID],
+        schema: Option<Arc<ValidatorSchema>>,
+        reach: Reach,
+    ) -> Self {
+        let index = PolicyIndex::build(
+            &policies,
+            entities.hasher().clone(),
+            entities.interner_mut(),
+        );
+        let unpacked = action_uids
+            .iter()
+            .filter_map(|uid| entities.unpack(uid, &[]));
+        let mut actions = Actions::new(unpacked, schema.as_deref());
+        for uid in action_uids {
+            let view = RequestView {
+                store: entities,
+                actions: &actions,
+                overlays: &[],
+            };
+            let scopes = index.scopes_matching(&view.entity(EntityRef::Given(uid)));
+            if let Some(action) = actions.get_mut(uid) {
+                action.scopes = scopes;
+            }
+        }
+        Self {
+            reads: ContextUse::union(policies.iter().map(|compiled| &compiled.context)),
+            has_always_enforced: (policies.iter())
+                .any(|it| it.info.is_always_enforced && it.info.is_forbid),
+            policies,
+            index,
+            actions,
+            schema,
+            reach,
+        }
+    }
 }
 
 /// A stored entity, in packed form.
@@ -49,6 +92,15 @@ impl StoredEntity<'_> {
     /// The value of an attribute, unpacked.
     pub fn attribute(&self, name: &str) -> Option<Value> {
         self.packed.attribute(self.interner, name)
+    }
+
+    /// Passes every entity that it refers to: its direct parents, and those in its attributes and tags. One may come
+    /// several times.
+    pub fn for_each_reference(&self, mut each: impl FnMut(EntityUID)) {
+        for parent in &self.packed.parents {
+            each(parent.unpack(self.interner));
+        }
+        self.packed.for_each_reference(self.interner, &mut each);
     }
 
     /// Its direct parents.
@@ -84,42 +136,43 @@ impl Snapshot {
         E: IntoIterator<Item = Entity>,
     {
         let with_literals = parts.reach == Reach::Unbounded;
-        let policies = policy::compile(&parts.policies, with_literals);
         let mut action_uids = Vec::new();
         let mut entities = EntityStore::build(parts.entities.into_iter().inspect(|entity| {
             if entity.uid().is_action() {
                 action_uids.push(entity.uid().clone());
             }
         }))?;
-        let index = PolicyIndex::build(&policies, entities.interner_mut());
-        let unpacked = action_uids
-            .iter()
-            .filter_map(|uid| entities.unpack(uid, &[]));
-        let mut actions = Actions::new(unpacked, parts.schema.as_deref());
-        for uid in &action_uids {
-            let view = RequestView {
-                store: &entities,
-                actions: &actions,
-                overlays: &[],
-            };
-            let scopes = index.scopes_matching(&view.entity(EntityRef::Given(uid)));
-            if let Some(action) = actions.get_mut(uid) {
-                action.scopes = scopes;
-            }
-        }
-        let rules = Rules {
-            reads: ContextUse::union(policies.iter().map(|compiled| &compiled.context)),
+        let policies = policy::compile(&parts.policies, with_literals, entities.interner_mut());
+        let rules = Rules::new(
             policies,
-            index,
-            actions,
-            schema: parts.schema,
-            reach: parts.reach,
-        };
+            &mut entities,
+            &action_uids,
+            parts.schema,
+            parts.reach,
+        );
         Ok(Self {
             rules: Arc::new(rules),
             entities,
             revision: 0,
         })
+    }
+
+    /// The same entities and schema under other policies. Takes time in proportion to the policies and
+    /// the actions, not to the entities.
+    ///
+    /// `reach` has to be proven for these policies, as in [`SnapshotParts::reach`].
+    pub fn with_policies(&self, policies: &PolicySet, reach: Reach) -> Self {
+        let mut entities = self.entities.clone();
+        let with_literals = reach == Reach::Unbounded;
+        let policies = policy::compile(policies, with_literals, entities.interner_mut());
+        let action_uids: Vec<EntityUID> = self.action_uids().cloned().collect();
+        let schema = self.rules.schema.clone();
+        let rules = Rules::new(policies, &mut entities, &action_uids, schema, reach);
+        Self {
+            rules: Arc::new(rules),
+            entities,
+            revision: self.revision,
+        }
     }
 
     /// The revision that the caller assigned, or 0.
@@ -192,7 +245,7 @@ impl Snapshot {
             return false;
         };
         let mut lineage = self.entities.lineage(&packed.parents);
-        lineage.any(|key| key.ty == wanted.ty && *key.eid == *wanted.eid)
+        lineage.any(|key| wanted.is(key))
     }
 
     /// Whether an action is known.
@@ -217,6 +270,11 @@ impl Snapshot {
         named.sort();
         named.dedup();
         named
+    }
+
+    /// Whether some forbid is marked `@mode("enforce")`.
+    pub fn has_always_enforced(&self) -> bool {
+        self.rules.has_always_enforced
     }
 
     /// The schema, if the snapshot has one.
@@ -261,6 +319,10 @@ impl Snapshot {
 
     pub(crate) fn policy(&self, number: PolicyNo) -> &CompiledPolicy {
         &self.rules.policies[number as usize]
+    }
+
+    pub(crate) fn compiled_policies(&self) -> &[CompiledPolicy] {
+        &self.rules.policies
     }
 
     pub(crate) fn reach(&self) -> Reach {

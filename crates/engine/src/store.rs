@@ -5,7 +5,6 @@
 //! the old store are not affected.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -14,7 +13,7 @@ use hashbrown::HashTable;
 use crate::cedar::{Entity, EntityType, EntityUID};
 use crate::error::BuildError;
 use crate::interner::{Interner, TypeNo};
-use crate::key::{EntityKey, EntityKeyRef};
+use crate::key::{EntityKey, EntityKeyRef, HashedKey, KeyHasher};
 use crate::packed::{PackedEntity, ValuePool};
 
 /// In a store of a million entities, a shard holds about a thousand.
@@ -28,7 +27,7 @@ const FEW_ANCESTORS: usize = 32;
 pub(crate) struct EntityStore {
     interner: Arc<Interner>,
     shards: Arc<[Arc<Shard>]>,
-    hasher: RandomState,
+    hasher: KeyHasher,
     len: usize,
 }
 
@@ -39,7 +38,7 @@ struct Shard(HashTable<Arc<PackedEntity>>);
 struct Loader {
     interner: Interner,
     shards: Vec<Arc<Shard>>,
-    hasher: RandomState,
+    hasher: KeyHasher,
     len: usize,
     pool: ValuePool,
     added: Vec<Arc<PackedEntity>>,
@@ -57,7 +56,7 @@ impl EntityStore {
         let empty = Self {
             interner: Arc::default(),
             shards: (0..SHARDS).map(|_| Arc::default()).collect(),
-            hasher: RandomState::default(),
+            hasher: KeyHasher::default(),
             len: 0,
         };
         empty.with(entities, OnDuplicate::Refuse)
@@ -110,13 +109,11 @@ impl EntityStore {
         let mut shards = self.shards.to_vec();
         let mut len = self.len;
         for uid in uids {
-            let Some(ty) = self.interner.type_number(uid.entity_type()) else {
+            let Some(key) = self.key_of(uid) else {
                 continue;
             };
-            let eid: &str = uid.eid().as_ref();
-            let hash = hash_of(&self.hasher, ty, eid);
-            let shard = Arc::make_mut(&mut shards[shard_of(hash)]);
-            if let Ok(entry) = shard.0.find_entry(hash, |packed| is_named(packed, ty, eid)) {
+            let shard = Arc::make_mut(&mut shards[shard_of(key.hash)]);
+            if let Ok(entry) = shard.0.find_entry(key.hash, |packed| key.is(&packed.key)) {
                 entry.remove();
                 len -= 1;
             }
@@ -176,32 +173,34 @@ impl EntityStore {
     }
 
     /// The key of a uid; `None` if its type is not interned.
-    pub(crate) fn key_of<'k>(&self, uid: &'k EntityUID) -> Option<EntityKeyRef<'k>> {
+    pub(crate) fn key_of<'k>(&self, uid: &'k EntityUID) -> Option<HashedKey<'k>> {
         let ty = self.interner.type_number(uid.entity_type())?;
-        Some(EntityKeyRef {
+        Some(self.hasher.hashed(EntityKeyRef {
             ty,
             eid: uid.eid().as_ref(),
-        })
+        }))
+    }
+
+    pub(crate) fn hasher(&self) -> &KeyHasher {
+        &self.hasher
     }
 
     pub(crate) fn find(&self, uid: &EntityUID) -> Option<&PackedEntity> {
-        let key = self.key_of(uid)?;
-        self.find_key(key.ty, key.eid)
+        self.find_key(self.key_of(uid)?)
     }
 
-    pub(crate) fn find_key(&self, ty: TypeNo, eid: &str) -> Option<&PackedEntity> {
-        let hash = hash_of(&self.hasher, ty, eid);
-        let shard = &self.shards[shard_of(hash)];
+    pub(crate) fn find_key(&self, key: HashedKey<'_>) -> Option<&PackedEntity> {
+        let shard = &self.shards[shard_of(key.hash)];
         shard
             .0
-            .find(hash, |packed| is_named(packed, ty, eid))
+            .find(key.hash, |packed| key.is(&packed.key))
             .map(Arc::as_ref)
     }
 
     /// Identifies the order of entities. It is the same in all stores that were derived from one by
     /// changes, and different in any other.
     pub(crate) fn order(&self) -> u64 {
-        hash_of(&self.hasher, TypeNo::MAX, "order")
+        self.hasher.hash(TypeNo::MAX, "order")
     }
 
     pub(crate) fn shard_count(&self) -> usize {
@@ -224,7 +223,7 @@ impl EntityStore {
             .0
             .iter()
             .filter(|packed| packed.key.ty == ty)
-            .map(|packed| (hash_of(&self.hasher, ty, &packed.key.eid), packed))
+            .map(|packed| (self.hasher.hash(ty, &packed.key.eid), packed))
             .filter(|(hash, _)| done.is_none_or(|done| *hash > done))
             .map(|(hash, packed)| (hash, packed.key.unpack(&self.interner)))
             .collect();
@@ -233,9 +232,10 @@ impl EntityStore {
     }
 
     pub(crate) fn lineage<'s>(&'s self, parents: &'s [EntityKey]) -> Lineage<'s> {
+        let hashed = |key: &'s EntityKey| (key, self.hasher.hash(key.ty, &key.eid));
         Lineage {
             store: self,
-            seen: parents.iter().collect(),
+            seen: parents.iter().map(hashed).collect(),
             index: None,
             next: 0,
             expanded: 0,
@@ -246,7 +246,8 @@ impl EntityStore {
 /// Walks the hierarchy upwards, breadth first, each ancestor once.
 pub(crate) struct Lineage<'s> {
     store: &'s EntityStore,
-    seen: Vec<&'s EntityKey>,
+    /// Each ancestor with its hash.
+    seen: Vec<(&'s EntityKey, u64)>,
     /// The same as `seen`, made only beyond [`FEW_ANCESTORS`].
     index: Option<HashSet<&'s EntityKey, RandomState>>,
     next: usize,
@@ -260,16 +261,54 @@ impl<'s> Lineage<'s> {
         self
     }
 
+    /// All ancestors with their keys and hashes.
+    pub(crate) fn hashed(self) -> impl Iterator<Item = (&'s EntityKey, HashedKey<'s>)> {
+        let mut rest = self;
+        std::iter::from_fn(move || {
+            let (key, hash) = rest.step()?;
+            let borrowed = key.borrow();
+            Some((
+                key,
+                HashedKey {
+                    key: borrowed,
+                    hash,
+                },
+            ))
+        })
+    }
+
+    fn step(&mut self) -> Option<(&'s EntityKey, u64)> {
+        while self.next == self.seen.len() && self.expanded < self.seen.len() {
+            let (key, hash) = self.seen[self.expanded];
+            self.expanded += 1;
+            let key = key.borrow();
+            let Some(packed) = self.store.find_key(HashedKey { key, hash }) else {
+                continue;
+            };
+            for parent in &packed.parents {
+                self.add(parent);
+            }
+        }
+        let found = *self.seen.get(self.next)?;
+        self.next += 1;
+        Some(found)
+    }
+
     fn add(&mut self, key: &'s EntityKey) {
         if self.index.is_none() && self.seen.len() > FEW_ANCESTORS {
-            self.index = Some(self.seen.iter().copied().collect());
+            self.index = Some(self.seen.iter().map(|(key, _)| *key).collect());
         }
+        let hash = self.store.hasher.hash(key.ty, &key.eid);
         let is_new = match &mut self.index {
             Some(index) => index.insert(key),
-            None => !self.seen.contains(&key),
+            None => {
+                let is_it =
+                    |&(known, of_known): &(&EntityKey, u64)| of_known == hash && known == key;
+                !self.seen.iter().any(is_it)
+            }
         };
         if is_new {
-            self.seen.push(key);
+            self.seen.push((key, hash));
         }
     }
 }
@@ -278,19 +317,7 @@ impl<'s> Iterator for Lineage<'s> {
     type Item = &'s EntityKey;
 
     fn next(&mut self) -> Option<&'s EntityKey> {
-        while self.next == self.seen.len() && self.expanded < self.seen.len() {
-            let key = self.seen[self.expanded];
-            self.expanded += 1;
-            let Some(packed) = self.store.find_key(key.ty, &key.eid) else {
-                continue;
-            };
-            for parent in &packed.parents {
-                self.add(parent);
-            }
-        }
-        let key = self.seen.get(self.next)?;
-        self.next += 1;
-        Some(key)
+        self.step().map(|(key, _)| key)
     }
 }
 
@@ -300,10 +327,10 @@ impl Loader {
         let packed = PackedEntity::pack(entity, &mut self.interner, &mut self.pool)
             .map_err(|_| BuildError::UnknownValue(uid.clone()))?;
         let packed = Arc::new(packed);
-        let EntityKey { ty, eid } = &packed.key;
-        let hash = hash_of(&self.hasher, *ty, eid);
+        let key = self.hasher.hashed(packed.key.borrow());
+        let hash = key.hash;
         let shard = Arc::make_mut(&mut self.shards[shard_of(hash)]);
-        match shard.0.find_mut(hash, |known| is_named(known, *ty, eid)) {
+        match shard.0.find_mut(hash, |known| key.is(&known.key)) {
             Some(_) if on_duplicate == OnDuplicate::Refuse => {
                 return Err(BuildError::DuplicateEntity(uid));
             }
@@ -311,7 +338,7 @@ impl Loader {
             None => {
                 let hasher = &self.hasher;
                 shard.0.insert_unique(hash, Arc::clone(&packed), |known| {
-                    hash_of(hasher, known.key.ty, &known.key.eid)
+                    hasher.hash(known.key.ty, &known.key.eid)
                 });
                 self.len += 1;
             }
@@ -321,20 +348,9 @@ impl Loader {
     }
 }
 
-fn hash_of(hasher: &RandomState, ty: TypeNo, eid: &str) -> u64 {
-    let mut state = hasher.build_hasher();
-    state.write_u32(ty);
-    state.write(eid.as_bytes());
-    state.finish()
-}
-
 /// Uses bits that the hash tables do not use for their buckets.
 fn shard_of(hash: u64) -> usize {
     (hash >> 40) as usize % SHARDS
-}
-
-fn is_named(packed: &PackedEntity, ty: TypeNo, eid: &str) -> bool {
-    packed.key.ty == ty && packed.key.eid == eid
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! Borrowed values: what conditions are evaluated on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use crate::cedar::{Literal, Set, Value, ValueKind};
+use crate::cedar::{EntityUID, Literal, Set, Value, ValueKind};
 use crate::context::{AttributeRef, ContextSource};
 use crate::key::EntityRef;
 use crate::packed::PackedValueRef;
@@ -17,7 +18,7 @@ pub(crate) enum ValueRef<'a> {
     String(&'a str),
     Entity(EntityRef<'a>),
     Set(&'a Set),
-    Record(&'a BTreeMap<SmolStr, Value>),
+    Record(&'a Arc<BTreeMap<SmolStr, Value>>),
     /// The context, or a record in it that makes its attributes on demand. Only attribute access is
     /// supported.
     Source(&'a dyn ContextSource),
@@ -62,5 +63,19 @@ impl<'a> ValueRef<'a> {
             PackedValueRef::Entity(key) => Self::Entity(EntityRef::Stored(key)),
             PackedValueRef::Shared(value) => Self::from_value(value),
         }
+    }
+}
+
+/// Passes every entity in a value. Values nest as deeply as the parser that made them lets them.
+pub fn for_each_entity(value: &Value, each: &mut dyn FnMut(&EntityUID)) {
+    match &value.value {
+        ValueKind::Lit(Literal::EntityUID(uid)) => each(uid),
+        ValueKind::Set(set) => set.iter().for_each(|value| for_each_entity(value, each)),
+        ValueKind::Record(record) => {
+            record
+                .values()
+                .for_each(|value| for_each_entity(value, each));
+        }
+        ValueKind::Lit(_) | ValueKind::ExtensionValue(_) => {}
     }
 }

@@ -5,8 +5,9 @@ use std::cell::OnceCell;
 use smol_str::SmolStr;
 
 use crate::actions::Actions;
-use crate::cedar::{Entity, EntityType, Value};
-use crate::key::{EntityKey, EntityKeyRef, EntityRef};
+use crate::cedar::{EntityType, Value};
+use crate::condition::AttributeName;
+use crate::key::{EntityKey, EntityRef, HashedKey};
 use crate::overlay::Overlay;
 use crate::packed::PackedEntity;
 use crate::store::EntityStore;
@@ -25,29 +26,33 @@ pub(crate) struct RequestView<'a> {
 pub(crate) struct EntityView<'a> {
     pub(crate) uid: EntityRef<'a>,
     request: RequestView<'a>,
+    /// `None` for an entity of a type that no stored entity and no policy mentions.
+    key: Option<HashedKey<'a>>,
     packed: Option<&'a PackedEntity>,
     overlay: Option<&'a Overlay>,
-    action: Option<&'a Entity>,
-    ancestors: OnceCell<Vec<EntityRef<'a>>>,
+    ancestors: OnceCell<Vec<Ancestor<'a>>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ancestor<'a> {
+    uid: EntityRef<'a>,
+    key: Option<HashedKey<'a>>,
 }
 
 impl<'a> RequestView<'a> {
     pub(crate) fn entity(self, uid: EntityRef<'a>) -> EntityView<'a> {
-        let action = match uid {
-            EntityRef::Given(uid) => self.actions.get(uid).map(|action| action.entity.as_ref()),
-            EntityRef::Stored(_) => None,
-        };
+        let key = self.key_of(uid);
         EntityView {
             uid,
             request: self,
-            packed: self
-                .key_of(uid)
-                .and_then(|key| self.store.find_key(key.ty, key.eid)),
+            key,
+            packed: key.and_then(|key| self.store.find_key(key)),
             overlay: self
                 .overlays
                 .iter()
-                .find(|overlay| self.is_same(uid, EntityRef::Given(&overlay.uid))),
-            action,
+                .find(|overlay| self.is_same(uid, EntityRef::Given(&overlay.uid)))
+                // No request adds to an action.
+                .filter(|overlay| self.actions.get(&overlay.uid).is_none()),
             ancestors: OnceCell::new(),
         }
     }
@@ -64,17 +69,10 @@ impl<'a> RequestView<'a> {
         }
     }
 
-    pub(crate) fn type_of(self, uid: EntityRef<'a>) -> &'a EntityType {
+    /// `None` for a uid of a type that no stored entity and no policy mentions.
+    fn key_of(self, uid: EntityRef<'a>) -> Option<HashedKey<'a>> {
         match uid {
-            EntityRef::Stored(key) => self.type_of_key(key),
-            EntityRef::Given(uid) => uid.entity_type(),
-        }
-    }
-
-    /// `None` for a uid of a type that no stored entity and no scope mentions.
-    fn key_of(self, uid: EntityRef<'a>) -> Option<EntityKeyRef<'a>> {
-        match uid {
-            EntityRef::Stored(key) => Some(key.borrow()),
+            EntityRef::Stored(key) => Some(self.store.hasher().hashed(key.borrow())),
             EntityRef::Given(uid) => self.store.key_of(uid),
         }
     }
@@ -86,13 +84,11 @@ impl<'a> RequestView<'a> {
 
 impl<'a> EntityView<'a> {
     /// An attribute. A stored one wins over one of the overlay.
-    pub(crate) fn attribute(&self, name: &str) -> Option<ValueRef<'a>> {
-        let number = self.request.store.interner().attribute_number(name);
+    pub(crate) fn attribute(&self, attribute: &AttributeName) -> Option<ValueRef<'a>> {
         let stored = self
             .packed
-            .zip(number)
-            .and_then(|(packed, number)| packed.attribute_value(number));
-        let added = || find(&self.overlay?.attributes, name);
+            .and_then(|packed| packed.attribute_value(attribute.number));
+        let added = || find(&self.overlay?.attributes, &attribute.name);
         stored.map(ValueRef::from_packed).or_else(added)
     }
 
@@ -109,40 +105,42 @@ impl<'a> EntityView<'a> {
             || self
                 .ancestors()
                 .iter()
-                .any(|ancestor| self.request.is_same(*ancestor, other))
+                .any(|ancestor| self.request.is_same(ancestor.uid, other))
     }
 
-    pub(crate) fn key(&self) -> Option<EntityKeyRef<'a>> {
-        self.request.key_of(self.uid)
+    pub(crate) fn key(&self) -> Option<HashedKey<'a>> {
+        self.key
     }
 
     /// The keys of the ancestors that have one.
-    pub(crate) fn ancestor_keys(&self) -> impl Iterator<Item = EntityKeyRef<'a>> {
-        let ancestors = self.ancestors().iter();
-        ancestors.filter_map(|ancestor| self.request.key_of(*ancestor))
+    pub(crate) fn ancestor_keys(&self) -> impl Iterator<Item = HashedKey<'a>> {
+        self.ancestors().iter().filter_map(|ancestor| ancestor.key)
     }
 
-    fn ancestors(&self) -> &[EntityRef<'a>] {
+    fn ancestors(&self) -> &[Ancestor<'a>] {
         self.ancestors.get_or_init(|| {
-            let store = self.request.store;
-            if let Some(action) = self.action {
-                return action.ancestors().map(EntityRef::Given).collect();
-            }
-            let mut ancestors: Vec<EntityRef<'a>> = Vec::new();
+            let mut ancestors = Vec::new();
             if let Some(packed) = self.packed {
-                ancestors.extend(store.lineage(&packed.parents).map(EntityRef::Stored));
+                ancestors.extend(self.above(packed));
             }
-            for parent in self
-                .overlay
-                .into_iter()
-                .flat_map(|overlay| &overlay.parents)
-            {
-                ancestors.push(EntityRef::Given(parent));
-                if let Some(packed) = store.find(parent) {
-                    ancestors.extend(store.lineage(&packed.parents).map(EntityRef::Stored));
+            let added = self.overlay.map_or(&[] as &[_], |overlay| &overlay.parents);
+            for parent in added {
+                let (uid, store) = (EntityRef::Given(parent), self.request.store);
+                let key = store.key_of(parent);
+                ancestors.push(Ancestor { uid, key });
+                if let Some(packed) = key.and_then(|key| store.find_key(key)) {
+                    ancestors.extend(self.above(packed));
                 }
             }
             ancestors
+        })
+    }
+
+    fn above(&self, packed: &'a PackedEntity) -> impl Iterator<Item = Ancestor<'a>> {
+        let lineage = self.request.store.lineage(&packed.parents);
+        lineage.hashed().map(|(key, hashed)| Ancestor {
+            uid: EntityRef::Stored(key),
+            key: Some(hashed),
         })
     }
 }

@@ -127,7 +127,7 @@ fn entity_expr() -> impl Strategy<Value = String> {
 
 fn atom() -> impl Strategy<Value = String> {
     let entity = entity_expr;
-    prop_oneof![
+    let shapes = prop_oneof![
         (entity(), any_uid()).prop_map(|(e, uid)| format!("{e} in {uid}")),
         (entity(), entity()).prop_map(|(a, b)| format!("{a} in {b}")),
         (entity(), entity()).prop_map(|(a, b)| format!("{a} == {b}")),
@@ -159,8 +159,43 @@ fn atom() -> impl Strategy<Value = String> {
         Just("[principal, resource.owner].contains(context.rec.u)".to_owned()),
         Just("action == Action::\"a0\"".to_owned()),
         Just("action in Action::\"ag\"".to_owned()),
-    ]
+    ];
+    prop_oneof![3 => shapes, 1 => select(VALUES.to_vec()).prop_map(str::to_owned)]
 }
+
+/// Sets, records and extension values, with and without parts that depend on the request.
+const VALUES: [&str; 30] = [
+    r#"context.s.containsAll([principal, resource.owner])"#,
+    r#"context.s.containsAll([U::"u1"])"#,
+    r#"[U::"u0", U::"u1"].containsAny(context.s)"#,
+    r#"[U::"u0", principal].containsAll(resource.who)"#,
+    r#"[U::"u0", U::"u1", U::"u2", U::"u3", U::"a", U::"b", U::"c", U::"d", U::"e"].containsAll(context.s)"#,
+    r#"[U::"u0", U::"u1", U::"u2", U::"a", U::"b", U::"c", U::"d", U::"e", U::"f"].contains(resource.owner)"#,
+    r#"[1, 2, 3].contains(context.n)"#,
+    r#"[0, 3, 4, 5, 6, 7, 8, 9, 10, 11].contains(context.n)"#,
+    r#"["anna", "carl"].contains(principal.name)"#,
+    r#"["a", "b", "c", "d", "e", "f", "g", "h", "anna"].contains(principal.name)"#,
+    r#"[[1], [2]].contains([context.n])"#,
+    r#"[[1], [2, 3]].containsAny([[context.n, 3], [1]])"#,
+    r#"[1, "a"].contains(context.n)"#,
+    r#"context.s == [principal]"#,
+    r#"context.rec == {u: principal}"#,
+    r#"{u: context.u, n: context.n} == {u: principal, n: 1}"#,
+    r#"{a: 1, b: [principal]}.b.contains(resource.owner)"#,
+    r#"(if context.n > 1 then [principal] else context.s).containsAny(resource.who)"#,
+    r#"principal in [G::"g1", G::"g2"]"#,
+    r#"principal in [G::"g1", resource]"#,
+    r#"principal in resource.who"#,
+    r#"principal in [1]"#,
+    r#"resource has born && resource.born.toDate() < datetime("2025-01-01")"#,
+    r#"resource has born && resource.born.offset(duration("365d")) >= datetime("2025-02-28")"#,
+    r#"resource has born && [resource.born, datetime("2025-01-01")].contains(datetime("2024-02-29"))"#,
+    r#"resource.born.durationSince(datetime("2024-01-01")) <= duration("60d")"#,
+    r#"ip("10.0.0.1").isInRange(ip("10.0.0.0/8")) && context.n == 1"#,
+    r#"decimal("1.5").lessThan(decimal("2.0")) && decimal("1.5") < decimal("2.0")"#,
+    r#"decimal("1.23456").lessThan(decimal("2.0"))"#,
+    r#"ip(principal.name).isLoopback()"#,
+];
 
 fn condition() -> impl Strategy<Value = String> {
     atom().prop_recursive(3, 8, 3, |inner| {
@@ -437,6 +472,19 @@ fn engine_says(snapshot: &Snapshot, asked: &Asked) -> Outcome {
     let evaluation = snapshot
         .evaluate_each(&query, &[&one, &asked.principal, &other])
         .swap_remove(1);
+    for attribute in ["n", "s", "u"] {
+        let open = snapshot.evaluate_each_open_to(&query, &[&asked.principal], attribute);
+        let unknown = [attribute];
+        let query = Query {
+            unknown: &unknown,
+            ..query
+        };
+        assert_eq!(
+            open[0].may_allow_otherwise,
+            snapshot.evaluate(&query, &asked.principal).may_allow(),
+            "one evaluation tells what another with `{attribute}` unknown does"
+        );
+    }
     let is_allow = evaluation.forbids.is_empty() && !evaluation.permits.is_empty();
     assert_eq!(
         evaluation.is_allow(),

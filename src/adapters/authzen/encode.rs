@@ -28,6 +28,9 @@ pub(super) fn decision(answer: &Response<Verdict>, with_context: bool, may_expla
         if !obligations.is_empty() {
             encoded["context"] = json!({OBLIGATIONS: obligations});
         }
+        for (name, value) in observed(answer) {
+            encoded["context"][name] = value;
+        }
     }
     encoded
 }
@@ -71,6 +74,9 @@ fn context(answer: &Response<Verdict>, may_explain: bool) -> Json {
         let reasons: Vec<Json> = reasons.map(|it| reason(it, may_explain)).collect();
         context.insert("reasons".into(), reasons.into());
     }
+    for (name, value) in observed(answer) {
+        context.insert(name.into(), value);
+    }
     let obligations = obligations(decision);
     if !obligations.is_empty() {
         context.insert(OBLIGATIONS.into(), obligations.into());
@@ -86,6 +92,17 @@ fn context(answer: &Response<Verdict>, may_explain: bool) -> Json {
         context.insert("policies".into(), policies.into());
     }
     Json::Object(context)
+}
+
+/// What a response says that was only observed: that it is not enforced, and what would have been.
+fn observed(answer: &Response<Verdict>) -> impl Iterator<Item = (&'static str, Json)> {
+    let said = answer.observed.map(|decision| {
+        [
+            ("enforced", Json::from(false)),
+            ("observed_decision", Json::from(decision.as_str())),
+        ]
+    });
+    said.into_iter().flatten()
 }
 
 /// Encodes the challenge that an approval must answer, with its expiry.

@@ -19,9 +19,9 @@ use crate::adapters::input::field_error::{
 use crate::adapters::input::json_fields::{id, object, optional_object};
 use crate::adapters::input::nulls::without_nulls;
 use crate::config::limits::Limits;
+use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::decide::verdict::{Reason, ReasonCode};
 use crate::domain::request::call_context::TraceContext;
-use crate::service::request::ParcRequest;
 
 /// The entity type that stands for a type that is no Cedar name.
 const NAMELESS: &str = "Authzen::Nameless";

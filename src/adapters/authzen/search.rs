@@ -12,14 +12,14 @@ use crate::adapters::authzen::{encode, page};
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::adapters::input::json_fields::optional_object;
 use crate::adapters::transport::http::rejection::HttpRejection;
+use crate::domain::decide::is_authorized::ParcRequest;
 use crate::service::deadline::ServiceError;
-use crate::service::request::ParcRequest;
 use crate::service::search::{EntityPage, SearchError, SearchRequest, SearchTarget};
 
 const CONTEXT: &str = "context";
 
 impl Authzen {
-    pub(super) fn search(
+    pub(super) async fn search(
         &self,
         admitted: &AuthzenRequest,
         request: &Map<String, Json>,
@@ -57,7 +57,7 @@ impl Authzen {
             parts.question(&parser, &asked, snapshot, candidate)
         };
         let ask = self.ask(admitted);
-        let answer = self.adapter.service.search(ask, &search, question);
+        let answer = self.adapter.service.search(ask, &search, question).await;
         let EntityPage { hits, next } = match answer {
             Ok(answer) => answer.value,
             Err(SearchError::Service(why)) => return Err(why.into()),

@@ -33,9 +33,12 @@ pub fn authorize(answer: Response<Verdict>, detail: Disclosure) -> v1::Authorize
         value: decision,
         decision_id,
         revision,
+        observed,
         ..
     } = answer;
     v1::AuthorizeResponse {
+        observed: observed.is_some(),
+        observed_decision: observed_decision(observed),
         decision: outcome(decision.outcome).into(),
         decision_id: decision_id.to_string(),
         revision,
@@ -68,6 +71,7 @@ pub fn is_authorized(answer: Response<Verdict>, detail: Disclosure) -> v1::IsAut
         value: decision,
         decision_id,
         revision,
+        observed,
         ..
     } = answer;
     let errors = if detail.is_entitled {
@@ -76,6 +80,8 @@ pub fn is_authorized(answer: Response<Verdict>, detail: Disclosure) -> v1::IsAut
         Vec::new()
     };
     v1::IsAuthorizedResponse {
+        observed: observed.is_some(),
+        observed_decision: observed_decision(observed),
         decision: outcome(decision.outcome).into(),
         obligations: obligations(&decision, detail),
         decision_id: decision_id.to_string(),
@@ -99,6 +105,7 @@ pub fn filter_tools(
     let mut response = v1::FilterToolsResponse {
         decision_id: answer.decision_id.to_string(),
         revision: answer.revision,
+        observed: answer.observed.is_some(),
         ..v1::FilterToolsResponse::default()
     };
     for (tool, hidden) in tools.into_iter().zip(answer.value) {
@@ -112,6 +119,10 @@ pub fn filter_tools(
         }
     }
     response
+}
+
+fn observed_decision(observed: Option<Decision>) -> i32 {
+    observed.map_or(v1::Decision::Unspecified, outcome).into()
 }
 
 fn outcome(outcome: Decision) -> v1::Decision {
@@ -262,6 +273,7 @@ fn reason_code(code: ReasonCode) -> v1::ReasonCode {
         ReasonCode::Stale => v1::ReasonCode::Stale,
         ReasonCode::Overloaded => v1::ReasonCode::Overloaded,
         ReasonCode::StoreUnavailable => v1::ReasonCode::StoreUnavailable,
+        ReasonCode::AuditUnavailable => v1::ReasonCode::AuditUnavailable,
         ReasonCode::Internal => v1::ReasonCode::Internal,
     }
 }

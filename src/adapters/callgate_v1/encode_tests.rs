@@ -19,6 +19,7 @@ fn policy(id: &str) -> Arc<PolicyInfo> {
             .map(|name| Arc::new(Obligation::custom(name)))
             .to_vec(),
         is_shadow: false,
+        is_always_enforced: false,
         is_forbid: true,
     })
 }
@@ -63,6 +64,8 @@ fn denied() -> Response<Verdict> {
         decision_id: Uuid::from_u128(7),
         revision: 9,
         policies_total: 12,
+
+        observed: None,
     }
 }
 

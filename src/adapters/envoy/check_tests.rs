@@ -3,7 +3,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::*;
-use crate::adapters::decision_metadata::{DECISION_ID, OBLIGATION_DETAILS, OBLIGATIONS};
+use crate::adapters::decision_metadata::{DECISION_ID, ENFORCED, OBLIGATION_DETAILS, OBLIGATIONS};
 use crate::domain::decide::verdict::Reason;
 use callgate_engine::{PolicyInfo, obligation};
 
@@ -13,6 +13,8 @@ fn deny(code: ReasonCode, message: &str) -> Response<Verdict> {
         decision_id: Uuid::nil(),
         revision: 3,
         policies_total: 1,
+
+        observed: None,
     }
 }
 
@@ -55,7 +57,7 @@ fn an_allow_takes_away_what_a_client_sent_under_our_names() {
     let mut answer = deny(ReasonCode::Forbidden, "never");
     answer.value = Verdict::allow_unconditionally();
     let passes = decision_metadata::allowed(&[answer]);
-    assert_eq!(passes.without, [OBLIGATIONS, OBLIGATION_DETAILS]);
+    assert_eq!(passes.without, [OBLIGATIONS, OBLIGATION_DETAILS, ENFORCED]);
     assert_eq!(passes.headers[0].0, DECISION_ID);
 }
 
@@ -72,6 +74,7 @@ fn an_obligation_with_more_to_say_than_its_name_is_told_in_full() {
         reason: None,
         obligations: read.into_iter().map(Arc::new).collect(),
         is_shadow: false,
+        is_always_enforced: false,
         is_forbid: false,
     })];
     let passes = decision_metadata::allowed(&[answer]);
@@ -86,5 +89,5 @@ fn an_obligation_with_more_to_say_than_its_name_is_told_in_full() {
         [details, whole].map(|it| serde_json::from_str::<Json>(it).expect("JSON"));
     assert_eq!(details, whole);
     assert!(passes.metadata.fields.contains_key("obligation_details"));
-    assert!(passes.without.is_empty());
+    assert_eq!(passes.without, [ENFORCED]);
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use callgate_engine::cedar::EntityType;
 use http::request::Parts;
-use http::{Method, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode};
 use serde_json::json;
 
+use crate::adapters::decision_metadata;
 use crate::adapters::input::json::KeyPolicy;
 use crate::adapters::toolhive::parse::{self, SubjectRules, ToolhiveQuery};
 use crate::adapters::transport::http::admission::{
@@ -126,7 +127,7 @@ impl Toolhive {
                     caller = &*admitted.caller.id,
                     "ToolHive asked about an operation that is not known here; it was denied"
                 );
-                return Ok(said(false));
+                return Ok(said(false, true));
             }
         };
         let ask = RequestMeta {
@@ -139,17 +140,27 @@ impl Toolhive {
         };
         let service = &self.adapter.service;
         let listed = listing::as_listing(&call).filter(|_| is_named_alone && self.answers_lists);
-        let is_allow = match listed {
+        let (is_allow, is_enforced) = match listed {
             Some((listing, offered)) if service.requires_arguments(&call) => {
                 let answer = service.filter(ask, &listing, &[offered]).await?;
-                answer.value.iter().all(Option::is_none)
+                let is_shown = answer.value.iter().all(Option::is_none);
+                (is_shown, answer.observed.is_none())
             }
-            _ => service.authorize(ask, &call).await?.value.is_allow(),
+            _ => {
+                let answer = service.authorize(ask, &call).await?;
+                (answer.value.is_allow(), answer.observed.is_none())
+            }
         };
-        Ok(said(is_allow))
+        Ok(said(is_allow, is_enforced))
     }
 }
 
-fn said(is_allow: bool) -> Response<Bytes> {
-    reply(StatusCode::OK, &json!({"allow": is_allow}))
+/// The body is fixed, so a header says what is not enforced.
+fn said(is_allow: bool, is_enforced: bool) -> Response<Bytes> {
+    let mut reply = reply(StatusCode::OK, &json!({"allow": is_allow}));
+    if !is_enforced {
+        let no = HeaderValue::from_static("false");
+        reply.headers_mut().insert(decision_metadata::ENFORCED, no);
+    }
+    reply
 }

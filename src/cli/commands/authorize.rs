@@ -242,7 +242,17 @@ struct AuthorizeText<'a> {
 impl fmt::Display for AuthorizeText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let response = self.response;
-        writeln!(f, "{}", outcome(response.decision()))?;
+        write!(f, "{}", outcome(response.decision()))?;
+        match response.observed.then(|| response.observed_decision()) {
+            None => writeln!(f)?,
+            Some(v1::Decision::Deny) => {
+                writeln!(
+                    f,
+                    ", NOT ENFORCED: it was only observed, and would be denied"
+                )?;
+            }
+            Some(_) => writeln!(f, ", NOT ENFORCED: it was only observed")?,
+        }
         for reason in &response.reasons {
             f.write_str(&render::reason(reason))?;
         }

@@ -8,14 +8,15 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::ValueEnum;
 use rustix::process::Signal;
-use smol_str::SmolStr;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::log::AuditLog;
 use crate::bundle::Bundle;
 use crate::cli::output::{Exit, Output};
+use crate::cli::store::{self, OpenedStore};
 use crate::config::{Config, ReloadConfig};
 use crate::reload::loading::Loader;
 use crate::reload::{Reloader, log_warnings};
@@ -26,14 +27,10 @@ use crate::server::reloadable::ReloadableConfig;
 use crate::server::{self, tls};
 use crate::service::clock::SystemClock;
 use crate::service::decisions::Service;
-use crate::service::fleet::confirm::default_name;
 use crate::service::generation::LoadedBundle;
-use crate::service::idempotency::KeyLimits;
 use crate::service::maintenance::RetentionPeriods;
 use crate::service::settings::ServiceSettings;
-use crate::store::postgres::PostgresStore;
-use crate::store::postgres::membership::ReplicaName;
-use crate::store::sqlite::{OnLoss, SqliteStore};
+use crate::store::sqlite::OnLoss;
 use crate::telemetry::record::recorder::Recorder;
 use crate::telemetry::setup::{LogFormat, Logging, Telemetry, start_logging};
 
@@ -133,14 +130,16 @@ impl Args {
         }
     }
 
-    /// The database that several servers share, if the command line or else the configuration names one.
-    fn database(&self, config: &Config) -> Option<String> {
-        let given = self.state.as_ref().and_then(|it| it.to_str());
-        match given {
-            Some(url) if url.starts_with("postgres") && url.contains("://") => Some(url.to_owned()),
-            Some(_) => None,
-            None => config.state.url.clone(),
-        }
+    /// The database file; with a shared database, the file that would be in its place.
+    fn database(&self, config: &Config) -> PathBuf {
+        let configured = || config.state.path(self.base());
+        let given = self.state.clone().filter(|_| self.shared(config).is_none());
+        given.unwrap_or_else(configured)
+    }
+
+    /// The database that several servers share.
+    fn shared(&self, config: &Config) -> Option<String> {
+        store::shared_url(self.state.as_deref(), &config.state)
     }
 
     /// The directory that relative paths in the configuration refer to.
@@ -193,9 +192,12 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     check_callers(args, &config)?;
     let listeners = bind(args, &config).await?;
     let tls = load_tls(args.base(), &config)?;
-    let telemetry = Telemetry::start(&config.telemetry, args.base(), logging)?;
+    let store = open_store(args, &config)?;
+    // Beside the store, which says first if it belongs to another server.
+    let audit = open_audit(args, &config)?;
+    let telemetry = Telemetry::start(&config.telemetry, args.base(), logging, audit.clone())?;
     let recorder = telemetry.recorder();
-    let service = Arc::new(open_service(args, &config, recorder)?);
+    let service = Arc::new(open_service(&config, recorder, store)?);
     let doors = ReloadableConfig::new(&config);
     let open_files = fit_to_descriptors(&doors, &config);
     if doors.authenticator.current().is_local() {
@@ -203,6 +205,8 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
             "no `[[callers]]` are configured: whoever reaches this server on its machine is the caller `local` with every right, names itself as it likes and may approve as anybody"
         );
     }
+    // Before the first request, so that none is enforced that should only be observed, or the reverse.
+    service.set_observe(&config.observe);
     let revision = service.publish(LoadedBundle {
         snapshot,
         claims: config.claims.clone(),
@@ -220,7 +224,13 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     );
     let reloader = reloader.with_files(files);
     let bundle_is_good = is_good(&reloader);
-    let reloading = reload(reloader, doors.clone(), &config, open_files);
+    let reloading = reload(
+        reloader,
+        Arc::clone(&service),
+        doors.clone(),
+        &config,
+        open_files,
+    );
     let setup = ServerParts {
         service: Arc::clone(&service),
         authenticator: doors.authenticator,
@@ -236,7 +246,7 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     let served = server::serve(listeners, setup, stop).await;
     reloading.abort();
     keeping.abort();
-    close(service).await?;
+    close(service, audit).await?;
     recorder.finish();
     // Before the last export of metrics, which includes the number of lost log lines.
     let given_up = tokio::task::block_in_place(|| logging.drain());
@@ -258,13 +268,20 @@ fn log_listeners(listeners: &[Listener], revision: u64) {
     }
 }
 
-/// Closes the store, unless that takes longer than [`FLUSH`].
-async fn close(service: Arc<Service>) -> anyhow::Result<()> {
-    let closing = tokio::task::spawn_blocking(move || service.close());
+/// Closes the store and the decision log, unless that takes longer than [`FLUSH`].
+async fn close(service: Arc<Service>, audit: Option<AuditLog>) -> anyhow::Result<()> {
+    let closing = tokio::task::spawn_blocking(move || {
+        service.close();
+        if let Some(audit) = audit {
+            audit.close();
+        }
+    });
     match tokio::time::timeout(FLUSH, closing).await {
         Ok(closed) => Ok(closed?),
         Err(_) => {
-            tracing::error!("the store does not answer; it is left as it is");
+            tracing::error!(
+                "the disk does not answer; store and decision log are left as they are"
+            );
             Ok(())
         }
     }
@@ -303,59 +320,45 @@ fn check_callers(args: &Args, config: &Config) -> anyhow::Result<()> {
     )
 }
 
-/// Opens the store and the service.
-fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Result<Service> {
-    let limits = &config.limits;
-    let settings = ServiceSettings {
-        stale_wait: Duration::from_millis(limits.stale_wait_ms.into()),
-        approval_valid_for: Duration::from_secs(limits.approval_valid_seconds.into()),
-        sessions: limits.sessions as usize,
-        carriers: limits.carriers as usize,
-        pair_label_ttl: Duration::from_secs(60 * u64::from(config.memory.pair_minutes)),
-        idempotency_keys: KeyLimits {
-            total: limits.idempotency_keys as usize,
-            per_caller: limits.idempotency_keys_per_caller as usize,
-        },
-        usage_entries: limits.usage_entries as usize,
-        labeled_resources: limits.places as usize,
-        resource_label_ttl: 24 * hours(config.memory.place_days),
-        session_idle: hours(config.state.session_idle_hours),
-        definition_ttl: Duration::from_secs(u64::from(limits.changed_definition_minutes) * 60),
-    };
-    let clock = Arc::new(SystemClock);
-    if let Some(url) = args.database(config) {
-        if args.new_store || args.store_as_it_is {
-            anyhow::bail!("`--new-store` and `--store-as-it-is` are for a store in a file");
-        }
-        let mut store =
-            PostgresStore::open(&url, args.base(), config.state.password_file.as_deref())?;
-        let name = config.state.replica.as_deref().map(SmolStr::new);
-        let name = ReplicaName {
-            name: name.unwrap_or_else(default_name).to_string(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            max_staleness: Duration::from_millis(config.state.max_staleness_ms.into()),
-        };
-        tracing::info!(
-            database = store.place(),
-            replica = name.name,
-            "the store is open"
-        );
-        // Before it is loaded: whoever takes something away that it has not loaded waits for it.
-        let membership = store.join(&name)?;
-        let member = (membership, name);
-        return Ok(Service::open_shared(
-            settings,
-            recorder,
-            Box::new(store),
-            clock,
-            member,
-        )?);
+/// Opens the decision log, beside the database unless the configuration says otherwise.
+fn open_audit(args: &Args, config: &Config) -> anyhow::Result<Option<AuditLog>> {
+    let audit = &config.audit.with_signing_key_in(args.base());
+    let directory = audit.path(args.base(), &args.database(config));
+    let key = audit.key_path(args.base(), &directory);
+    let log = AuditLog::open(&directory, &key, audit)?;
+    match &log {
+        Some(log) => tracing::info!(
+            directory = %directory.display(),
+            mode = audit.mode.as_str(),
+            records = log.records(),
+            "the decision log is open"
+        ),
+        None => tracing::warn!("`audit.mode` is `off`: decisions are not put on record"),
     }
-    let configured = || config.state.path(args.base());
-    let file = args.state.clone().unwrap_or_else(configured);
-    let store = Box::new(SqliteStore::open_or(&file, args.on_loss())?);
-    tracing::info!(file = %file.display(), "the store is open");
-    Ok(Service::open(settings, recorder, store, clock)?)
+    Ok(log)
+}
+
+/// Opens the store.
+fn open_store(args: &Args, config: &Config) -> anyhow::Result<OpenedStore> {
+    match args.shared(config) {
+        Some(url) => store::open_shared(&url, args.base(), &config.state, args.on_loss()),
+        None => store::open_file(&args.database(config), args.on_loss()),
+    }
+}
+
+/// Opens the service over a store.
+fn open_service(
+    config: &Config,
+    recorder: Recorder,
+    opened: OpenedStore,
+) -> anyhow::Result<Service> {
+    let settings = ServiceSettings::from_config(config);
+    let clock = Arc::new(SystemClock);
+    let OpenedStore { store, member } = opened;
+    Ok(match member {
+        Some(member) => Service::open_shared(settings, recorder, store, clock, member)?,
+        None => Service::open(settings, recorder, store, clock)?,
+    })
 }
 
 /// Runs background maintenance until aborted.
@@ -388,6 +391,7 @@ fn is_good(reloader: &Reloader) -> watch::Receiver<bool> {
 /// Reloads the directory, callers and limits included, on changes and on SIGHUP.
 fn reload(
     reloader: Reloader,
+    service: Arc<Service>,
     doors: ReloadableConfig,
     config: &Config,
     open_files: Option<u64>,
@@ -396,6 +400,7 @@ fn reload(
     let started_with = config.clone();
     let reloader = reloader.on_publish(move |config| {
         doors.apply(config);
+        service.set_observe(&config.observe);
         let fitted = file_descriptors::fit_connections(&config.limits, open_files);
         doors.limits.store(Arc::new(fitted));
         let waiting = config.needs_restart(&started_with);

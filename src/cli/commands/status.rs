@@ -18,7 +18,7 @@ Examples:
   callgate status
   callgate status --endpoint unix:/run/callgate.sock --output json
 
-Exit codes: 0 done, 1 error or something is wrong with the store, 3 the directory has faults.";
+Exit codes: 0 done, 1 error or something is wrong with store or decision log, 3 the directory has faults.";
 
 /// Sends the request and prints the response.
 ///
@@ -36,6 +36,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let is_faulty = |it: &v1::DirectoryStatus| !it.faults.is_empty();
     Ok(match answer.directory.as_ref().is_some_and(is_faulty) {
         _ if !answer.store_fault.is_empty() => Exit::Error,
+        _ if answer
+            .audit
+            .as_ref()
+            .is_some_and(|it| it.failing_since.is_some()) =>
+        {
+            Exit::Error
+        }
         true => Exit::Faults,
         false => exit,
     })
@@ -111,6 +118,63 @@ fn turned_away(it: &v1::ServerLoad) -> String {
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
     told.join(", ")
+}
+
+/// A size in the unit that fits it.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..MIB => format!("{} KiB", bytes.div_ceil(1 << 10)),
+        _ => format!("{} MiB", bytes.div_ceil(MIB)),
+    }
+}
+
+/// The decision log: what it holds, and what it lacks.
+fn audit(it: &v1::AuditStatus) -> String {
+    if it.mode == "off" {
+        return "not on record (`audit.mode` is `off`)".to_owned();
+    }
+    let held = format!(
+        "{} records, {}, {} and {} of capsules",
+        it.records,
+        it.mode,
+        size(it.bytes),
+        size(it.capsule_bytes)
+    );
+    let lacking = match it.unrecorded {
+        0 => String::new(),
+        count => format!("; {count} are not on record"),
+    };
+    let failing = match &it.failing_since {
+        None => String::new(),
+        Some(since) => format!(
+            "; it cannot be written since {}: {}",
+            moment(since),
+            it.fault
+        ),
+    };
+    let tree = match it.tree_fault.as_str() {
+        "" => format!("; {} of them signed", it.signed_records),
+        fault => format!("; NO NEW CHECKPOINT: {fault}"),
+    };
+    held + &lacking + &failing + &tree
+}
+
+/// What is not enforced.
+fn observed(it: &v1::ObserveStatus) -> String {
+    let callers = it.callers.iter().map(|id| format!("caller {id}"));
+    let servers = it.servers.iter().map(|name| format!("server {name}"));
+    let what: Vec<String> = match it.service {
+        true => vec!["the whole service".to_owned()],
+        false => callers.chain(servers).collect(),
+    };
+    match what.is_empty() {
+        true => String::new(),
+        false => format!(
+            "NOT ENFORCED: {}; {} denies waived",
+            what.join(", "),
+            it.waived
+        ),
+    }
 }
 
 fn stopped(stops: &[v1::Stop]) -> String {
@@ -191,6 +255,10 @@ fn text(it: &v1::GetStatusResponse) -> Details {
             ),
         )
         .fact("store", store)
+        .fact(
+            "decisions",
+            it.audit.as_ref().map(audit).unwrap_or_default(),
+        )
         .fact("clock", &it.clock_fault)
         .fact("changed", changed(&it.changed_tools))
         .fact("load", it.load.as_ref().map(load).unwrap_or_default())
@@ -201,6 +269,10 @@ fn text(it: &v1::GetStatusResponse) -> Details {
         .fact(
             "overload",
             it.overload.as_ref().map(overload).unwrap_or_default(),
+        )
+        .fact(
+            "observed",
+            it.observe.as_ref().map(observed).unwrap_or_default(),
         )
         .fact("stopped", stopped(&it.stopped))
         .fact("lost", lost(&it.telemetry_losses));

@@ -2,8 +2,10 @@
 
 mod callers;
 mod coaz;
+mod observe;
 
 use crate::config::agentgateway::AgentgatewayConfig;
+use crate::config::audit::AuditConfig;
 use crate::config::callers::CallerConfig;
 use crate::config::claims;
 use crate::config::envoy::{EnvoyConfig, EnvoyIdentitySource, ServerRoute};
@@ -47,6 +49,7 @@ pub(super) fn faults(config: &Config, document: &TomlDocument<'_>) -> Vec<Config
     limits(&config.limits, &mut faults);
     memory(&config.memory, &mut faults);
     state(&config.state, &mut faults);
+    audit(&config.audit, &mut faults);
     telemetry(&config.telemetry, &mut faults);
     for (field, said) in config.bundle.known.faults() {
         faults.add(field, said);
@@ -59,6 +62,7 @@ pub(super) fn faults(config: &Config, document: &TomlDocument<'_>) -> Vec<Config
         );
     }
     reload(&config.reload, &mut faults);
+    observe::check(config, &mut faults);
     faults.found
 }
 
@@ -85,6 +89,45 @@ fn reload(reload: &ReloadConfig, faults: &mut ConfigErrors<'_>) {
         ("reload.deadline_ms", reload.deadline_ms, LOAD_DEADLINE_MS),
         ("reload.memory_mib", reload.memory_mib, LOAD_MEMORY_MIB),
     ];
+    for (field, given, range) in bounded {
+        if !range.contains(&given) {
+            let (low, high) = (range.start(), range.end());
+            faults.add(
+                field,
+                format!("is {given}, but must be between {low} and {high}"),
+            );
+        }
+    }
+}
+
+fn audit(audit: &AuditConfig, faults: &mut ConfigErrors<'_>) {
+    let bounded = [
+        ("audit.segment_mib", audit.segment_mib, 1..=1_024),
+        ("audit.segment_minutes", audit.segment_minutes, 1..=10_080),
+        ("audit.keep_days", audit.keep_days, 1..=36_500),
+        ("audit.keep_mib", audit.keep_mib, 64..=16_777_216),
+        (
+            "audit.keep_capsules_days",
+            audit.keep_capsules_days,
+            1..=36_500,
+        ),
+        (
+            "audit.keep_capsules_mib",
+            audit.keep_capsules_mib,
+            64..=16_777_216,
+        ),
+        ("audit.queue_mib", audit.queue_mib, 1..=1_024),
+    ];
+    let is_origin = |origin: &str| {
+        (1..=255).contains(&origin.len())
+            && !origin.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+')
+    };
+    if audit.origin.as_deref().is_some_and(|it| !is_origin(it)) {
+        faults.add(
+            "audit.origin",
+            "must have 1 to 255 bytes, and no space, no `+` and no control character",
+        );
+    }
     for (field, given, range) in bounded {
         if !range.contains(&given) {
             let (low, high) = (range.start(), range.end());

@@ -8,6 +8,7 @@ use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
+use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 use hashbrown::Equivalent;
 use smol_str::SmolStr;
@@ -139,6 +140,14 @@ impl CarriedLabels {
         let parts = [&self.task, &self.delegation, &self.recent];
         parts.into_iter().flatten()
     }
+}
+
+/// The context attributes that show labels of other carriers than the session.
+pub const SHOWN_IN: [&str; 4] = ["labels", "task", "delegation", "recent"];
+
+/// Whether any policy of the snapshot can see labels of other carriers than the session.
+pub fn are_read(snapshot: &Snapshot) -> bool {
+    SHOWN_IN.iter().any(|name| snapshot.reads_context(name))
 }
 
 /// The empty set.

@@ -113,11 +113,16 @@ fn decide_without_approval(
     evaluator: &RequestEvaluator<'_>,
     principals: &[&EntityUID],
 ) -> Result<Verdict, Reason> {
-    let evaluations = evaluator.evaluate(principals, None, &[])?;
+    let evaluations = evaluator.evaluate_open_to_approval(principals)?;
+    let is_allow = evaluations.iter().all(|(_, it)| it.is_allow());
+    let challenge = match is_allow {
+        true => None,
+        false => challenge::find(evaluator, principals, &evaluations),
+    };
     let mut verdict = combine(evaluator, evaluations);
     if verdict.is_allow() {
         verdict.effects = effects(evaluator);
-    } else if let Some(challenge) = challenge::find(evaluator, principals) {
+    } else if let Some(challenge) = challenge {
         let message = "a person has to approve this call first";
         let reason = Reason::new(ReasonCode::ApprovalRequired, message);
         verdict.reasons.insert(0, reason);
@@ -132,7 +137,7 @@ fn combine(evaluator: &RequestEvaluator<'_>, evaluations: PrincipalEvaluations) 
 }
 
 /// The side effects of the call if it is allowed.
-fn effects(evaluator: &RequestEvaluator<'_>) -> SideEffects {
+pub(super) fn effects(evaluator: &RequestEvaluator<'_>) -> SideEffects {
     let RequestEvaluator {
         call,
         evidence,

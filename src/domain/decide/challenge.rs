@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use callgate_engine::cedar::{EntityUID, Literal, Value, ValueKind};
-use callgate_engine::{Overlay, PolicyInfo, Snapshot};
+use callgate_engine::{Overlay, PolicyEvaluation, PolicyInfo, Snapshot};
 use smol_str::SmolStr;
 
 use crate::domain::authority::approval::{Approval, ApprovalContext, ApprovalPolicy, ApprovedCall};
@@ -16,8 +16,8 @@ use crate::domain::decide::cedar_request::CedarRequest;
 use crate::domain::decide::evaluate::{
     PrincipalEvaluations, RequestEntities, RequestEvaluator, check_scopes,
 };
-use crate::domain::decide::facts::approval::ApprovalFacts;
-use crate::domain::decide::inputs::Requester;
+use crate::domain::decide::facts::approval::{APPROVAL, ApprovalFacts};
+use crate::domain::decide::inputs::{DecisionInputs, Requester};
 use crate::domain::decide::verdict::Challenge;
 use crate::domain::reason::Reason;
 use crate::domain::request::call_context::{CallContext, OperationKind};
@@ -25,8 +25,6 @@ use crate::domain::request::canonical;
 use crate::domain::request::target::Target;
 use crate::domain::schema::{self, TYPES};
 
-/// The context attribute of an approval.
-const APPROVAL: [&str; 1] = ["approval"];
 /// Unknown before the approver has authenticated.
 const UNKNOWN_OF_APPROVER: [&str; 1] = ["identity"];
 
@@ -59,20 +57,28 @@ pub fn describe(
     })
 }
 
-/// The challenge of a denied call, if an approval would turn the deny into an allow.
-pub fn find(evaluator: &RequestEvaluator<'_>, principals: &[&EntityUID]) -> Option<Challenge> {
+/// The challenge of a denied call, if an approval would turn the deny into an allow. `denied` is the evaluation
+/// without one, by [`RequestEvaluator::evaluate_open_to_approval`].
+pub fn find(
+    evaluator: &RequestEvaluator<'_>,
+    principals: &[&EntityUID],
+    denied: &PrincipalEvaluations,
+) -> Option<Challenge> {
+    // What is only tried out is not shown.
+    let inputs = unobserved(evaluator.inputs);
+    let evaluator = &RequestEvaluator {
+        inputs: &inputs,
+        ..*evaluator
+    };
     let RequestEvaluator {
         inputs, request, ..
     } = evaluator;
-    if !inputs.snapshot.reads_context(APPROVAL[0]) {
+    // Settles most denies: with the approval unknown, nothing allows.
+    let might_help = |(_, evaluation): &(_, PolicyEvaluation)| evaluation.may_allow_otherwise;
+    if !inputs.snapshot.reads_context(APPROVAL) || !denied.iter().all(might_help) {
         return None;
     }
     let call = describe(evaluator.call, evaluator.evidence.chain.as_ref(), request)?;
-    // A cheap test that settles most denies: with the approval unknown, nothing allows.
-    let open = evaluator.evaluate(principals, None, &APPROVAL).ok()?;
-    if !open.iter().all(|(_, evaluation)| evaluation.may_allow()) {
-        return None;
-    }
     let answers_with = |approver: &CandidateApprover| {
         let approval = ApprovalFacts {
             approver: &approver.uid,
@@ -90,15 +96,21 @@ pub fn find(evaluator: &RequestEvaluator<'_>, principals: &[&EntityUID]) -> Opti
         (is_allow && may_approve(&assumed, &approver.uid)).then_some(evaluated)
     };
     let with = candidates(evaluator).iter().find_map(answers_with)?;
-    let without = evaluator.evaluate(principals, None, &[]).ok()?;
     let expires_at = whole_seconds(evaluator.now + inputs.valid_for);
     Some(Challenge {
         digest: call.digest(expires_at),
         expires_at,
         valid_for: expires_at.duration_since(evaluator.now).unwrap_or_default(),
         call,
-        circumstances: circumstances(evaluator, approval_policies(&without, &with)),
+        circumstances: circumstances(evaluator, approval_policies(denied, &with)),
     })
+}
+
+fn unobserved<'w>(inputs: &DecisionInputs<'w>) -> DecisionInputs<'w> {
+    DecisionInputs {
+        observer: None,
+        ..*inputs
+    }
 }
 
 /// What the approver sees beside the call.
@@ -201,7 +213,9 @@ pub fn may_still_approve(
     };
     let mut entities = approver.with_entities(evaluator.entities);
     entities.add_claims(&word.by, &word.claims, requester)?;
+    let inputs = unobserved(evaluator.inputs);
     let assumed = RequestEvaluator {
+        inputs: &inputs,
         entities: &entities,
         ..*evaluator
     };

@@ -1,10 +1,10 @@
 //! Evaluation of one call for its principals and targets, with or without an approval.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use callgate_engine::cedar::EntityUID;
-use callgate_engine::{ContextSource, Overlay, PolicyEvaluation, Query, RequestError, Snapshot};
+use callgate_engine::{Overlay, PolicyEvaluation, Query, RequestError, Snapshot};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
@@ -12,15 +12,16 @@ use crate::domain::authority::labels::Labels;
 use crate::domain::authority::task::Task;
 use crate::domain::decide::cedar_request::CedarRequest;
 use crate::domain::decide::facts::Facts;
-use crate::domain::decide::facts::approval::ApprovalFacts;
+use crate::domain::decide::facts::approval::{APPROVAL, ApprovalFacts};
 use crate::domain::decide::facts::inputs::ContextInputs;
 use crate::domain::decide::inputs::DecisionInputs;
 use crate::domain::decide::inputs::Requester;
+use crate::domain::decide::observer::{EvaluationObserver, ObservedEvaluation};
 use crate::domain::decide::verify::VerifiedEvidence;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{CallContext, Subject};
 use crate::domain::request::claims::{self, AssertedClaims};
-use crate::domain::schema::{self, TYPES};
+use crate::domain::schema::{self, AccessLevel, TYPES};
 
 /// Evaluates the policies for one call; everything that its Cedar requests have in common.
 pub struct RequestEvaluator<'a> {
@@ -55,23 +56,48 @@ impl<'a> RequestEvaluator<'a> {
         approval: Option<ApprovalFacts<'_>>,
         unknown: &[&str],
     ) -> Result<PrincipalEvaluations, Reason> {
+        self.evaluate_targets(principals, approval, unknown, Snapshot::evaluate_each)
+    }
+
+    /// The same without an approval, and whether one might help
+    /// ([`PolicyEvaluation::may_allow_otherwise`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`RequestEvaluator::evaluate`].
+    pub fn evaluate_open_to_approval(
+        &self,
+        principals: &[&EntityUID],
+    ) -> Result<PrincipalEvaluations, Reason> {
+        self.evaluate_targets(principals, None, &[], |snapshot, query, principals| {
+            snapshot.evaluate_each_open_to(query, principals, APPROVAL)
+        })
+    }
+
+    fn evaluate_targets(
+        &self,
+        principals: &[&EntityUID],
+        approval: Option<ApprovalFacts<'_>>,
+        unknown: &[&str],
+        evaluate: impl Fn(&Snapshot, &Query<'_>, &[&EntityUID]) -> Vec<PolicyEvaluation>,
+    ) -> Result<PrincipalEvaluations, Reason> {
         let (snapshot, request) = (self.inputs.snapshot, self.request);
-        let mut evaluated = Vec::with_capacity(principals.len());
+        let context = ContextInputs {
+            approval,
+            ..self.context_inputs()
+        };
+        let targets = request.targets.len().max(1);
+        let mut evaluated = Vec::with_capacity(principals.len() * targets);
         // A call without a target is evaluated once.
-        let targets = request.targets.iter().map(Some);
-        for target in targets.chain(request.targets.is_empty().then_some(None)) {
-            let context = ContextInputs {
-                approval,
-                ..self.context_inputs()
-            };
+        for target in 0..targets {
+            let target = request.targets.get(target);
             let facts = Facts::new(context, &request.operation, target);
             // Each target has an overlay of its own: two targets may have the same name and different
             // attributes.
             let overlays = request.overlays(&self.entities.overlays, target);
             if request.is_declared {
-                let context = facts.to_context();
                 snapshot
-                    .check_context(&request.action, &context)
+                    .check_context_like(&request.action, call_action(), &facts)
                     .map_err(invalid_request)?;
             }
             let query = Query {
@@ -81,7 +107,10 @@ impl<'a> RequestEvaluator<'a> {
                 overlays: &overlays,
                 unknown,
             };
-            let evaluations = snapshot.evaluate_each(&query, principals);
+            let evaluations = evaluate(snapshot, &query, principals);
+            if let Some(observer) = self.inputs.observer {
+                show(observer, snapshot, &query, principals, &evaluations);
+            }
             evaluated.extend(principals.iter().map(|&uid| uid.clone()).zip(evaluations));
         }
         Ok(evaluated)
@@ -126,6 +155,30 @@ impl<'a> RequestEvaluator<'a> {
             answers: self.call.operation.answers.as_deref(),
             now: self.now,
         }
+    }
+}
+
+/// A built-in action of tool calls. Facts of calls conform to what it declares by construction, which a test
+/// holds; the action of a typed tool declares much the same.
+fn call_action() -> &'static EntityUID {
+    static CALL: LazyLock<EntityUID> = LazyLock::new(|| AccessLevel::Write.call_action());
+    &CALL
+}
+
+fn show(
+    observer: &dyn EvaluationObserver,
+    snapshot: &Snapshot,
+    query: &Query<'_>,
+    principals: &[&EntityUID],
+    evaluations: &[PolicyEvaluation],
+) {
+    for (principal, result) in principals.iter().zip(evaluations) {
+        observer.evaluated(ObservedEvaluation {
+            snapshot,
+            query,
+            principal,
+            result,
+        });
     }
 }
 

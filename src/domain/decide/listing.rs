@@ -44,6 +44,15 @@ pub enum ListedItem {
 /// Why an item is hidden; `None` if some use of it may be allowed.
 pub type HiddenReason = Option<ReasonCode>;
 
+/// The verdict on one item.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ListedVerdict {
+    /// Why the item is hidden; `None` if some use of it may be allowed.
+    pub hidden: HiddenReason,
+    /// Whether it stays hidden in observe mode: something is stopped, or a forbid marked `@mode("enforce")` applies.
+    pub is_held: bool,
+}
+
 /// Decides for each item whether it is hidden. The operation of `call` names the server and the kind of list.
 ///
 /// # Errors
@@ -55,7 +64,7 @@ pub fn filter<'w, 'o>(
     offered: impl IntoIterator<Item = &'o ListedItem>,
     requester: Requester<'_>,
     now: SystemTime,
-) -> Result<Vec<HiddenReason>, Reason> {
+) -> Result<Vec<ListedVerdict>, Reason> {
     let inputs = &inputs.into();
     let snapshot = inputs.snapshot;
     let evidence = verify::verify_call(inputs, call, &requester.caller.rights, now)?;
@@ -87,8 +96,18 @@ pub fn filter<'w, 'o>(
     };
     Ok(offered
         .into_iter()
-        .map(|offered| listing.verdict(offered).err())
+        .map(|offered| listing.verdict(offered).err().unwrap_or_default())
         .collect())
+}
+
+impl From<ReasonCode> for ListedVerdict {
+    /// An item that is hidden before policies are evaluated.
+    fn from(code: ReasonCode) -> Self {
+        Self {
+            hidden: Some(code),
+            is_held: code == ReasonCode::Stopped,
+        }
+    }
 }
 
 /// What the decisions on all items have in common.
@@ -100,7 +119,7 @@ struct ListFilter<'a> {
 }
 
 impl ListFilter<'_> {
-    fn verdict(&self, offered: &ListedItem) -> Result<(), ReasonCode> {
+    fn verdict(&self, offered: &ListedItem) -> Result<(), ListedVerdict> {
         let RequestEvaluator {
             inputs,
             call,
@@ -110,7 +129,7 @@ impl ListFilter<'_> {
         } = self.evaluator;
         let ProspectiveUse { request, unknown } = self
             .prospective_use(offered)
-            .map_err(|reason| reason.code)?;
+            .map_err(|reason| ListedVerdict::from(reason.code))?;
         let mut access = request.requested_access(&self.evaluator.request.resource);
         if unknown.contains(&"target") {
             access.targets = None;
@@ -119,7 +138,7 @@ impl ListFilter<'_> {
         evidence
             .covers(inputs.snapshot, &access)
             .and_then(|()| check_scopes(inputs.snapshot, &principals, &request))
-            .map_err(|reason| reason.code)?;
+            .map_err(|reason| ListedVerdict::from(reason.code))?;
         let own;
         let target = request.targets.first();
         let overlays = request.overlays(&entities.overlays, target);
@@ -137,13 +156,17 @@ impl ListFilter<'_> {
             unknown,
         };
         let evaluations = inputs.snapshot.evaluate_each(&query, &principals);
-        for (principal, evaluation) in principals.iter().zip(evaluations) {
-            if !evaluation.may_allow() {
-                let is_subject = *principal == &call.subject.entity;
-                return Err(combine::code_of(&evaluation, is_subject));
-            }
-        }
-        Ok(())
+        let mut denied = (principals.iter().zip(&evaluations)).filter(|(_, it)| !it.may_allow());
+        let Some((principal, evaluation)) = denied.next() else {
+            return Ok(());
+        };
+        let is_subject = *principal == &call.subject.entity;
+        Err(ListedVerdict {
+            hidden: Some(combine::code_of(evaluation, is_subject)),
+            is_held: evaluations
+                .iter()
+                .any(|it| it.always_enforced().next().is_some()),
+        })
     }
 
     /// The request for some use of the item, and the attributes not known about that use.

@@ -29,7 +29,8 @@ fn a_list_shows_the_tools_that_some_call_could_reach() {
             caller: &caller,
             claims: &claims,
         };
-        filter(&world(policies), call, &tools, asker, SystemTime::now())
+        let verdicts = filter(&world(policies), call, &tools, asker, SystemTime::now());
+        verdicts.map(|verdicts| verdicts.into_iter().map(|it| it.hidden).collect::<Vec<_>>())
     };
     let hidden = list(&call).expect("evidence holds");
     assert_eq!(
@@ -80,7 +81,7 @@ fn a_list_shows_the_prompts_and_resources_that_may_be_used() {
             asker,
             SystemTime::now(),
         );
-        hidden.expect("evidence holds")[0].is_none()
+        hidden.expect("evidence holds")[0].hidden.is_none()
     };
     for (prompt, is_shown) in [("review", true), ("plan", true), ("deploy", false)] {
         let offered = ListedItem::Prompt(prompt.into());

@@ -1,6 +1,7 @@
 //! The arguments of a call as facts: the names of all, the values of those typed by the tool's own action.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use callgate_engine::Snapshot;
@@ -59,34 +60,61 @@ pub fn read(
         });
     };
     let mut untyped = BTreeSet::new();
-    let typed = record(arguments, declared, "input", &mut untyped)?;
-    let general = |path: &SmolStr| path.strip_prefix("input.").map(SmolStr::new);
-    let untyped = untyped.iter().filter_map(general).collect();
+    let typed = record(arguments, declared, &Path::Input, &mut untyped)?;
     Ok(ToolInput {
         names,
-        untyped,
+        untyped: untyped.into_iter().collect(),
         typed: Some(typed),
         ..ToolInput::default()
     })
 }
 
 fn declared_input<'s>(snapshot: &'s Snapshot, action: &EntityUID) -> Option<&'s Attributes> {
-    let context = snapshot.schema()?.context_type(action)?;
-    let input = attributes(context)?.get_attr("input")?;
-    attributes(&input.attr_type)
-}
-
-fn attributes(ty: &Type) -> Option<&Attributes> {
-    match ty {
+    let input = snapshot.context_attributes(action)?.get_attr("input")?;
+    match &*input.attr_type {
         Type::Record { attrs, .. } => Some(attrs),
         _ => None,
+    }
+}
+
+/// Where a value stands among the arguments. Written out only where a text is needed.
+#[derive(Clone, Copy)]
+enum Path<'p> {
+    /// All arguments.
+    Input,
+    /// A member of an object.
+    Member(&'p Path<'p>, &'p str),
+    /// An item of a list.
+    Item(&'p Path<'p>, usize),
+}
+
+impl Path<'_> {
+    /// Without indexes and relative to the input, e.g. `files[].meta`.
+    fn general(&self) -> String {
+        match self {
+            Self::Input => String::new(),
+            Self::Member(Self::Input, name) => (*name).to_owned(),
+            Self::Member(of, name) => format!("{}.{name}", of.general()),
+            Self::Item(of, _) => format!("{}[]", of.general()),
+        }
+    }
+}
+
+/// As in errors, e.g. `input.files[3].meta`.
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input => f.write_str("input"),
+            Self::Member(of, name) => write!(f, "{of}.{name}"),
+            Self::Item(of, index) => write!(f, "{of}[{index}]"),
+        }
     }
 }
 
 fn record(
     members: &Map<String, Json>,
     declared: &Attributes,
-    path: &str,
+    path: &Path<'_>,
     untyped: &mut BTreeSet<SmolStr>,
 ) -> Result<Value, InputError> {
     let mut fields = BTreeMap::new();
@@ -94,7 +122,7 @@ fn record(
         .keys()
         .filter(|name| declared.get_attr(name).is_none())
     {
-        untyped.insert(general(path, name));
+        untyped.insert(SmolStr::new(Path::Member(path, name).general()));
     }
     for (name, attribute) in declared.iter() {
         // JSON clients send null for absent values.
@@ -102,40 +130,22 @@ fn record(
             .get(name.as_str())
             .filter(|member| !member.is_null())
         {
-            let value = value(
-                member,
-                &attribute.attr_type,
-                &format!("{path}.{name}"),
-                untyped,
-            )?;
+            let path = Path::Member(path, name);
+            let value = value(member, &attribute.attr_type, &path, untyped)?;
             fields.insert(name.clone(), value);
         }
     }
     Ok(Value::record_arc(Arc::new(fields), None))
 }
 
-/// A path without indexes, e.g. `files[].meta`.
-fn general(path: &str, name: &str) -> SmolStr {
-    let mut general = String::with_capacity(path.len() + name.len() + 1);
-    let mut is_index = false;
-    for c in path.chars() {
-        is_index &= c != ']';
-        if !is_index {
-            general.push(c);
-        }
-        is_index |= c == '[';
-    }
-    format_smolstr!("{general}.{name}")
-}
-
 fn value(
     json: &Json,
     declared: &Type,
-    path: &str,
+    path: &Path<'_>,
     untyped: &mut BTreeSet<SmolStr>,
 ) -> Result<Value, InputError> {
     let not = |expected| InputError {
-        path: path.to_owned(),
+        path: path.to_string(),
         expected,
     };
     match declared {
@@ -169,7 +179,7 @@ fn value(
             let items: Vec<Value> = items
                 .iter()
                 .enumerate()
-                .map(|(place, item)| value(item, element, &format!("{path}[{place}]"), untyped))
+                .map(|(index, item)| value(item, element, &Path::Item(path, index), untyped))
                 .collect::<Result<_, _>>()?;
             Ok(Value::set(items, None))
         }

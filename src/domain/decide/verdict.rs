@@ -159,6 +159,17 @@ impl Verdict {
         }
     }
 
+    /// The allow that takes the place of a deny in observe mode. It keeps the reasons of the deny, and nothing that somebody
+    /// would act upon: no challenge, no policies with their obligations.
+    pub fn waived(self) -> Self {
+        Self {
+            outcome: Decision::Allow,
+            determining_policies: Vec::new(),
+            challenge: None,
+            ..self
+        }
+    }
+
     /// The obligations of the determining policies, each once.
     pub fn obligations(&self) -> impl Iterator<Item = &Obligation> {
         let mut all: Vec<&Obligation> = Vec::new();

@@ -29,8 +29,8 @@ use tonic::{Code, Extensions, Request, Status};
 use tonic_prost::ProstCodec;
 use tonic_types::StatusExt;
 
+use crate::domain::error_chain::with_causes;
 use crate::telemetry::env::{EnvLookup, ExportSignal, signal_variable};
-use crate::telemetry::error_chain::with_causes;
 use crate::telemetry::export::otlp_encoder::{self, ReverseEncoder};
 
 /// The RPC.

@@ -56,6 +56,8 @@ pub struct Metrics {
     decisions: Counter<u64>,
     duration: Histogram<f64>,
     shadow_flips: Counter<u64>,
+    shadow_policies: Counter<u64>,
+    observed: Counter<u64>,
     reloads: Counter<u64>,
     rejections: Counter<u64>,
     writes: Counter<u64>,
@@ -107,6 +109,20 @@ impl Metrics {
                 .with_unit("{decision}")
                 .with_description("Decisions that policies in shadow mode would have changed")
                 .build(),
+            shadow_policies: meter
+                .u64_counter("callgate.shadow.policies")
+                .with_unit("{decision}")
+                .with_description(
+                    "Decisions that a policy in shadow mode would have changed, by its id",
+                )
+                .build(),
+            observed: meter
+                .u64_counter("callgate.observed")
+                .with_unit("{decision}")
+                .with_description(
+                    "Denies that were not enforced, as observe mode let the requests pass",
+                )
+                .build(),
             reloads: meter
                 .u64_counter("callgate.reloads")
                 .with_unit("{reload}")
@@ -138,6 +154,14 @@ impl Metrics {
         self.duration.record(record.took.as_secs_f64(), &labels);
         if !record.decision.shadow.is_empty() {
             self.shadow_flips.add(1, &labels);
+            for policy in &record.decision.shadow {
+                // Ids come from the directory, so callers cannot add series.
+                let policy = KeyValue::new("callgate.policy.id", String::from(policy.id.as_str()));
+                self.shadow_policies.add(1, &[policy]);
+            }
+        }
+        if !record.is_enforced && !record.decision.is_allow() {
+            self.observed.add(1, &labels);
         }
     }
 

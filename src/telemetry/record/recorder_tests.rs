@@ -17,6 +17,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 use crate::audit::control_record::ControlOutcome;
+use crate::audit::decision_record::RecordedRequest;
 use crate::config::telemetry::TelemetryConfig;
 use crate::domain::decide::verdict::ReasonCode;
 use crate::domain::request::call_context::{CallContext, OperationKind};
@@ -410,10 +411,17 @@ fn the_log_line_of_a_deny() {
 
 #[test]
 fn an_allow_is_logged_at_debug_unless_asked_for() {
-    let (asked, call) = (RecordFixture::with(allow()), tool_call());
+    let flipped = RecordFixture::with(allow());
+    let call = tool_call();
+    let mut plain = allow();
+    plain.shadow.clear();
+    let asked = RecordFixture::with(plain);
     let quiet = Recorder::default();
     let record = || asked.record(RecordedRequest::Call(&call));
     assert_eq!(logged(tracing::Level::INFO, || quiet.record(&record())), "");
+    // What a policy in shadow mode would have changed is for somebody to see.
+    let flip = || flipped.record(RecordedRequest::Call(&call));
+    assert!(logged(tracing::Level::INFO, || quiet.record(&flip())).contains("\"shadow\""));
     assert!(logged(tracing::Level::DEBUG, || quiet.record(&record())).contains("\"allow\""));
     let with = |decision_log| {
         Recorder::new(RecorderParts {

@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex};
 
 use callgate::authn::caller::Caller;
 use callgate::bundle;
+use callgate::domain::decide::is_authorized::ParcRequest;
 use callgate::domain::request::call_context::TraceContext;
 use callgate::reload::loading::Loader;
 use callgate::reload::{ReloadOutcome, Reloader};
 use callgate::service::deadline::Deadline;
 use callgate::service::decisions::Service;
 use callgate::service::generation::LoadedBundle;
-use callgate::service::request::{ParcRequest, RequestMeta};
+use callgate::service::request::RequestMeta;
 use callgate::service::settings::ServiceSettings;
 use callgate::telemetry::record::recorder::Recorder;
 use callgate_engine::cedar::Context;

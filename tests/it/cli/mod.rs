@@ -1,4 +1,5 @@
 //! The verbs of the command line, as a person runs them.
 
+pub mod health;
 pub mod hostile_names;
 pub mod verbs;

@@ -2,4 +2,5 @@
 
 pub mod documents;
 pub mod guide;
+pub mod observe;
 pub mod readme;

@@ -48,9 +48,9 @@ const ADDRESS: &str = "127.0.0.1:50051";
 /// Where it listens for plain HTTP.
 const HTTP_ADDRESS: &str = "127.0.0.1:8180";
 
-struct Fence<'a> {
-    language: &'a str,
-    text: String,
+pub(super) struct Fence<'a> {
+    pub(super) language: &'a str,
+    pub(super) text: String,
 }
 
 /// The fences of some sections, one section after the other.
@@ -62,7 +62,7 @@ fn fences(sections: &[(&'static str, &str)]) -> Vec<Fence<'static>> {
 }
 
 /// The fences of one section of a text.
-fn fences_of(text: &'static str, heading: &str) -> Vec<Fence<'static>> {
+pub(super) fn fences_of(text: &'static str, heading: &str) -> Vec<Fence<'static>> {
     let start = text.find(heading).expect("the section") + heading.len();
     let section = text[start..].split("\n## ").next().unwrap_or_default();
     let mut fences: Vec<Fence> = Vec::new();
@@ -163,7 +163,7 @@ fn line_matches(expected: &str, line: &str) -> bool {
 }
 
 /// Runs the one command of a console and holds what it says against what it is to say.
-fn try_console(folder: &Path, text: &str, address: &str) -> Result<(), String> {
+pub(super) fn try_console(folder: &Path, text: &str, address: &str) -> Result<(), String> {
     let (command, expected) = text.split_once('\n').expect("a command");
     let command = command.strip_prefix("$ ").expect("a prompt");
     let said = shell(folder, &command.replace(ADDRESS, address));

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use callgate::authn::caller::Caller;
 use callgate::config::limits::Limits;
+use callgate::domain::decide::is_authorized::ParcRequest;
 use callgate::domain::decide::listing::ListedItem;
 use callgate::domain::request::call_context::Initiator;
 use callgate::domain::request::call_context::{
@@ -18,7 +19,7 @@ use callgate::proto::v1;
 use callgate::proto::v1::authorize_stream_response::Outcome;
 use callgate::service::batch::BatchItem;
 use callgate::service::deadline::{Deadline, ServiceError};
-use callgate::service::request::{ParcRequest, RequestMeta};
+use callgate::service::request::RequestMeta;
 use callgate::service::search::{SearchError, SearchRequest, SearchTarget};
 use callgate_engine::cedar::Context;
 use serde_json::{Value as Json, json};
@@ -227,12 +228,13 @@ async fn nothing_of_several_is_decided_once_the_deadline_is_over() {
             asked.set(asked.get() + 1);
             Ok::<_, ServiceError>(Some(question()))
         };
-        let found = service.search(over, &search, ask);
+        let found = service.search(over, &search, ask).await;
         assert_eq!(
             found.expect_err("late"),
             SearchError::Service(ServiceError::DeadlineExceeded)
         );
         assert_eq!(asked.get(), 0);
-        assert!(service.search(late(Deadline::NONE), &search, ask).is_ok());
+        let found = service.search(late(Deadline::NONE), &search, ask).await;
+        assert!(found.is_ok());
     }
 }

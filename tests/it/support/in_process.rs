@@ -80,7 +80,7 @@ pub fn generation() -> LoadedBundle {
 }
 
 /// The same, with further files.
-fn generation_with(files: &[(&str, &str)]) -> LoadedBundle {
+pub fn generation_with(files: &[(&str, &str)]) -> LoadedBundle {
     let dir = directory();
     for (path, text) in files {
         std::fs::write(dir.path().join(path), text).expect("a file");
@@ -164,6 +164,7 @@ pub async fn start_recorded(
     let store = Box::new(SqliteStore::in_memory().expect("a store"));
     let service = Service::open(settings, recorder, store, clock);
     let service = Arc::new(service.expect("a service"));
+    service.set_observe(&config.observe);
     let doors = ReloadableConfig::new(&config);
     let (bundle_is_good, is_good) = watch::channel(true);
     let setup = ServerParts {

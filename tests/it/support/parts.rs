@@ -38,6 +38,14 @@ pub fn toolhive() -> PathBuf {
     )
 }
 
+/// A verifier of decision logs that is written in Go.
+pub fn tlog_verify() -> PathBuf {
+    named(
+        "CALLGATE_TEST_TLOG",
+        "tests/run builds it where there is Go",
+    )
+}
+
 /// The oldest releases of Envoy, a folder each.
 pub fn oldest_envoys() -> PathBuf {
     named("CALLGATE_TEST_ENVOY", "tests/run installs them")

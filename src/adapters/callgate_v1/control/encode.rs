@@ -10,7 +10,9 @@ use smol_str::SmolStr;
 
 use crate::adapters::callgate_v1::encode::entity_ref;
 use crate::adapters::input::json;
+use crate::audit::log::LogStatus;
 use crate::authn::caller::Rights;
+use crate::config::audit::LogMode;
 use crate::config::limits::Limits;
 use crate::control::entities::{EntitySource, EntityView};
 use crate::control::historical_view::{self, HistoricalView};
@@ -32,6 +34,7 @@ use crate::domain::schema::AccessLevel;
 use crate::proto::v1;
 use crate::service::bundle_status::BundleStatus;
 use crate::service::generation::Generation;
+use crate::service::observe::ObserveStatus;
 use crate::service::server_load::ServerLoad;
 use crate::store::shown_definitions::{ChangedDefinition, GatewayTool};
 use crate::telemetry::export::losses::Loss;
@@ -290,6 +293,42 @@ pub(super) fn status(
         unwritten: count(status.unwritten),
         clock_fault: status.clock_fault.unwrap_or_default(),
         overload: Some(overload(load, limits)),
+        audit: Some(audit(status.audit)),
+        observe: Some(observe(&status.observe)),
+    }
+}
+
+fn observe(it: &ObserveStatus) -> v1::ObserveStatus {
+    v1::ObserveStatus {
+        service: it.config.service,
+        callers: it.config.callers.clone(),
+        servers: it.config.servers.clone(),
+        waived: it.waived,
+    }
+}
+
+fn audit(log: Option<LogStatus>) -> v1::AuditStatus {
+    let Some(log) = log else {
+        return v1::AuditStatus {
+            mode: LogMode::Off.as_str().to_owned(),
+            ..v1::AuditStatus::default()
+        };
+    };
+    let (since, fault) = match log.failure {
+        Some(failure) => (Some(timestamp(failure.since)), failure.error),
+        None => (None, String::new()),
+    };
+    v1::AuditStatus {
+        mode: log.mode.as_str().to_owned(),
+        records: log.records,
+        bytes: log.bytes,
+        capsule_bytes: log.capsule_bytes,
+        unrecorded: log.unrecorded,
+        signed_records: log.tree.signed,
+        tree_fault: log.tree.fault.unwrap_or_default(),
+        queued: log.queued,
+        failing_since: since,
+        fault,
     }
 }
 

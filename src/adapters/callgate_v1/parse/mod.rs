@@ -22,12 +22,12 @@ use crate::adapters::input::limits::{check_count, check_length};
 use crate::adapters::input::nulls::without_nulls;
 use crate::adapters::transport::address;
 use crate::config::limits::Limits;
+use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::request::call_context::{
     ActorChain, CallContext, Environment, Identity, Initiator, Operation, OperationKind, Subject,
     TraceContext, Workflow,
 };
 use crate::proto::v1;
-use crate::service::request::ParcRequest;
 
 type Claims = Map<String, Json>;
 
@@ -271,6 +271,10 @@ impl MessageParser<'_> {
             step: self.optional_id(wire.step, "step")?,
             purpose: self.optional_text(wire.purpose, "purpose")?,
             request_id: self.optional_id(wire.request_id, "request_id")?,
+            parent_decision_id: match wire.parent_decision_id.as_str() {
+                "" => None,
+                id => Some(ids::decision(id, "parent_decision_id")?),
+            },
         })
     }
 

@@ -8,6 +8,9 @@ use callgate_engine::{AttributeRef, ContextSource, collect_context};
 use crate::domain::authority::approval::Approval;
 use crate::domain::decide::facts::values::number;
 
+/// The context attribute of an approval.
+pub const APPROVAL: &str = "approval";
+
 /// `context.approval`.
 #[derive(Debug, Clone, Copy)]
 pub struct ApprovalFacts<'c> {

@@ -1,0 +1,101 @@
+//! How many instructions and allocations one decision takes: `cargo bench --bench instructions`.
+//!
+//! Time depends on the machine and on whatever else it does; the number of instructions hardly does. The calls
+//! of [`kinds`] are decided under Valgrind's callgrind, which has to be installed, over the shipped policies.
+//!
+//! ```text
+//! cargo bench --bench instructions                         # allocations of every kind
+//! cargo bench --bench instructions --no-run                # then, with the program that it names, one kind:
+//! valgrind --tool=callgrind --collect-atstart=no --toggle-collect='*counted_decisions*' PROGRAM --counted typed_write
+//! ```
+
+#![allow(unsafe_code)] // An allocator that counts.
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+mod kinds;
+
+use kinds::{Case, Kind, World};
+
+/// Decisions that are counted, and those before them that are not: what is made once is made then.
+const DECISIONS: u64 = 100;
+const WARM_UP: u64 = 50;
+
+/// Counts allocations, and leaves them to the allocator of the server.
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+static BELOW: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+// SAFETY: every call goes to mimalloc unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as the caller promised.
+        unsafe { BELOW.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promised.
+        unsafe { BELOW.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as the caller promised.
+        unsafe { BELOW.realloc(block, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn main() {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--counted");
+    let counted = arguments.nth(1);
+    match counted.and_then(|name| Kind::ALL.into_iter().find(|kind| kind.name() == name)) {
+        Some(kind) => count(kind),
+        None => allocations(),
+    }
+}
+
+fn world() -> World {
+    World::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"))
+}
+
+/// What runs under callgrind: the calls of one kind.
+fn count(kind: Kind) {
+    let world = world();
+    let case = Case::new(kind, &world);
+    for _ in 0..WARM_UP {
+        black_box(world.answer(&case));
+    }
+    counted_decisions(&world, &case);
+    println!("{DECISIONS} decisions");
+}
+
+/// Callgrind knows this function by its name and counts nothing outside of it.
+#[inline(never)]
+fn counted_decisions(world: &World, case: &Case) {
+    for _ in 0..DECISIONS {
+        black_box(world.answer(black_box(case)));
+    }
+}
+
+fn allocations() {
+    let world = world();
+    for kind in Kind::ALL {
+        let case = Case::new(kind, &world);
+        for _ in 0..WARM_UP {
+            black_box(world.answer(&case));
+        }
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        counted_decisions(&world, &case);
+        let made = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        let each = made as f64 / DECISIONS as f64;
+        println!("METRIC alloc.{} {each:.1} per decision", kind.name());
+    }
+}

@@ -1,0 +1,63 @@
+{{/* callgate.toml. A JSON string is a TOML string. */}}
+{{- define "callgate.config" -}}
+require_delegation = {{ .Values.requireDelegation }}
+
+[listen]
+grpc = [{{ printf "%s:%d" .Values.listen.address (int .Values.listen.grpc) | toJson }}]
+{{- if .Values.listen.http.enabled }}
+http = [{{ printf "%s:%d" .Values.listen.address (int .Values.listen.http.port) | toJson }}]
+{{- else }}
+http = []
+{{- end }}
+{{- if .Values.admin.enabled }}
+admin = {{ printf "%s:%d" .Values.listen.address (int .Values.admin.port) | toJson }}
+{{- end }}
+unix = "/run/callgate/callgate.sock"
+unix_mode = "0600"
+
+[tls]
+cert = "/etc/callgate/tls/tls.crt"
+key = "/etc/callgate/tls/tls.key"
+{{- if .Values.tls.clientCa.existingSecret }}
+client_ca = {{ printf "/etc/callgate/client-ca/%s" .Values.tls.clientCa.key | toJson }}
+client_certificate = {{ .Values.tls.clientCertificate | toJson }}
+{{- end }}
+{{- if eq .Values.state.kind "postgresql" }}
+
+[state]
+url = {{ .Values.state.postgresql.url | toJson }}
+{{- if .Values.state.postgresql.existingSecret }}
+password_file = "/etc/callgate/database/password"
+{{- end }}
+max_staleness_ms = {{ int .Values.state.postgresql.maxStalenessMs }}
+{{- end }}
+{{ range .Values.callers }}
+[[callers]]
+id = {{ .id | toJson }}
+{{- with .token_sha256 }}
+token_sha256 = {{ toJson . }}
+{{- end }}
+{{- with .spiffe }}
+spiffe = {{ toJson . }}
+{{- end }}
+{{- with .tls_san }}
+tls_san = {{ toJson . }}
+{{- end }}
+{{- if hasKey . "require_delegation" }}
+require_delegation = {{ .require_delegation }}
+{{- end }}
+{{- with .toolhive_agent }}
+toolhive_agent = {{ toJson . }}
+{{- end }}
+{{- with .rights }}
+
+[callers.rights]
+{{- range $name, $value := . }}
+{{ $name }} = {{ toJson $value }}
+{{- end }}
+{{- end }}
+{{ end }}
+{{- with .Values.config }}
+{{ . | trim }}
+{{ end }}
+{{- end -}}

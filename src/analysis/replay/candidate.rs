@@ -1,0 +1,192 @@
+//! The bundle that decisions are replayed with.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use callgate_engine::Snapshot;
+use callgate_engine::cedar::EntityUID;
+
+use crate::audit::capsule_content::{Capsule, CapsuleContentError, CapsuleRequest, StoredForms};
+use crate::bundle::Bundle;
+use crate::config::claims::ClaimMapping;
+use crate::domain::authority::labels;
+use crate::domain::decide::inputs::{DEFAULT_VALIDITY, DecisionInputs, Requester};
+use crate::domain::decide::verdict::Verdict;
+use crate::domain::decide::{call, is_authorized};
+use crate::domain::entity_json::parse_entity;
+use crate::domain::registration::RegisteredTools;
+use crate::domain::schema;
+
+/// The most sets of stored entities that a worker remembers.
+const MAX_REMEMBERED: usize = 1_024;
+
+/// A bundle, ready for replay.
+#[derive(Debug)]
+pub struct Candidate {
+    bundle: WithStored,
+    claims: ClaimMapping,
+    named_approvers: Vec<EntityUID>,
+    digest: Arc<str>,
+    reads_usage: bool,
+    reads_labels: bool,
+}
+
+/// The bundle with stored entities put into it.
+#[derive(Debug, Clone)]
+struct WithStored {
+    snapshot: Snapshot,
+    tools: RegisteredTools,
+}
+
+/// Why a decision cannot be replayed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// The capsule cannot be read.
+    #[error("the capsule cannot be read: {0}")]
+    Capsule(#[from] CapsuleContentError),
+    /// The capsule does not open.
+    #[error("{0}")]
+    Sealed(String),
+    /// A policy of the candidate reads usage, which was not looked up.
+    #[error("a policy reads `context.usage`, which no policy read when it was decided")]
+    NoUsage,
+    /// A policy of the candidate reads labels, which were not looked up.
+    #[error("a policy reads labels of the workflow, which no policy read when it was decided")]
+    NoLabels,
+    /// The capsule had no room for all stored entities.
+    #[error("more stored entities can be reached than a capsule holds")]
+    NotAllEntities,
+    /// A stored entity does not fit the candidate's schema.
+    #[error("a stored entity does not fit the schema: {0}")]
+    EntityMisfit(String),
+    /// Evaluation failed.
+    #[error("the decision could not be made again")]
+    Failed,
+}
+
+impl Candidate {
+    /// A candidate of a compiled bundle.
+    pub fn from_bundle(bundle: &Bundle) -> Self {
+        let (snapshot, claims) = (bundle.snapshot.clone(), bundle.config.claims.clone());
+        Self::new(snapshot, claims, Arc::clone(&bundle.digest))
+    }
+
+    /// A candidate of a snapshot, the mapping of claims and the digest of both.
+    pub fn new(snapshot: Snapshot, claims: ClaimMapping, digest: Arc<str>) -> Self {
+        let about = schema::action_uid("approve_call");
+        Self {
+            named_approvers: snapshot.entities_named_where("approval", &about),
+            reads_usage: snapshot.reads_context("usage"),
+            reads_labels: labels::are_read(&snapshot),
+            bundle: WithStored {
+                tools: RegisteredTools::from_snapshot(&snapshot),
+                snapshot,
+            },
+            claims,
+            digest,
+        }
+    }
+
+    /// The digest of the bundle, `sha256:<hex>`.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The bundle with these stored entities. As in the service, an entity of the bundle sets a stored one aside.
+    fn with_stored(&self, forms: &StoredForms) -> Result<WithStored, Obstacle> {
+        let snapshot = &self.bundle.snapshot;
+        let schema = snapshot.schema().map(Arc::as_ref);
+        let mut uids = Vec::new();
+        let mut entities = Vec::new();
+        for (uid, json) in forms.entities()? {
+            if !snapshot.contains(&uid) {
+                let misfit = |why| Obstacle::EntityMisfit(format!("{uid}: {why}"));
+                entities.push(parse_entity(schema, json).map_err(misfit)?);
+                uids.push(uid);
+            }
+        }
+        if entities.is_empty() {
+            return Ok(self.bundle.clone());
+        }
+        let misfit = |error: callgate_engine::BuildError| Obstacle::EntityMisfit(error.to_string());
+        let snapshot = snapshot.upsert(entities).map_err(misfit)?;
+        let mut tools = self.bundle.tools.clone();
+        for uid in &uids {
+            tools.update(&snapshot, uid);
+        }
+        Ok(WithStored { snapshot, tools })
+    }
+}
+
+/// Replays one decision after the other. The same stored entities come again and again, so the bundle with them is
+/// remembered.
+pub struct Replayer<'c> {
+    candidate: &'c Candidate,
+    remembered: HashMap<StoredForms, Result<WithStored, Obstacle>>,
+}
+
+impl<'c> Replayer<'c> {
+    /// A replayer that remembers nothing yet.
+    pub fn new(candidate: &'c Candidate) -> Self {
+        Self {
+            candidate,
+            remembered: HashMap::new(),
+        }
+    }
+
+    /// The verdict of the candidate.
+    ///
+    /// # Errors
+    ///
+    /// [`Obstacle`] if the capsule does not hold what the candidate reads.
+    pub fn replay(&mut self, capsule: &Capsule) -> Result<Verdict, Obstacle> {
+        let candidate = self.candidate;
+        let missing = capsule.missing;
+        if missing.usage && candidate.reads_usage {
+            return Err(Obstacle::NoUsage);
+        }
+        if missing.labels && candidate.reads_labels {
+            return Err(Obstacle::NoLabels);
+        }
+        if missing.entities {
+            return Err(Obstacle::NotAllEntities);
+        }
+        let bundle = self.bundle_with(&capsule.entities)?;
+        Ok(match &capsule.request {
+            CapsuleRequest::Cedar(request) => {
+                is_authorized::decide(&bundle.snapshot, &capsule.authority, request)
+            }
+            CapsuleRequest::Call(call, history) => {
+                let inputs = DecisionInputs {
+                    snapshot: &bundle.snapshot,
+                    tools: Some(&bundle.tools),
+                    authority: &capsule.authority,
+                    history: history.history(),
+                    named_approvers: &candidate.named_approvers,
+                    valid_for: DEFAULT_VALIDITY,
+                    observer: None,
+                };
+                let requester = Requester {
+                    caller: &capsule.caller,
+                    claims: &candidate.claims,
+                };
+                call::decide(inputs, call, requester, capsule.now)
+            }
+        })
+    }
+
+    fn bundle_with(&mut self, forms: &StoredForms) -> Result<&WithStored, Obstacle> {
+        if !self.remembered.contains_key(forms) {
+            if self.remembered.len() == MAX_REMEMBERED {
+                self.remembered.clear();
+            }
+            let made = self.candidate.with_stored(forms);
+            self.remembered.insert(forms.clone(), made);
+        }
+        match self.remembered.get(forms) {
+            Some(Ok(bundle)) => Ok(bundle),
+            Some(Err(obstacle)) => Err(obstacle.clone()),
+            None => Err(Obstacle::Failed),
+        }
+    }
+}

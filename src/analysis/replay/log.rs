@@ -1,0 +1,215 @@
+//! The decisions of a decision log, with their capsules.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use smol_str::SmolStr;
+use uuid::Uuid;
+
+use crate::analysis::replay::{RecordedCapsule, RecordedDecision, SealedCapsule};
+use crate::audit::capsule::CapsuleKey;
+use crate::audit::capsule_reader::CapsuleReader;
+use crate::audit::log_files::{self, SEGMENTS};
+use crate::audit::reader::{LogReader, Records};
+use crate::audit::record::schema::record::Kind;
+use crate::audit::record::schema::{Decision, Verdict};
+
+/// Faults in a row after which reading ends: a folder that is gone gives one each time.
+const MAX_FAULTS_IN_A_ROW: u32 = 100;
+
+/// A decision log, and which of its decisions are wanted.
+#[derive(Debug, Clone)]
+pub struct LogSource {
+    reader: LogReader,
+    directory: PathBuf,
+    key: Option<Arc<CapsuleKey>>,
+    since: Option<SystemTime>,
+    /// Of all hashes of an index, those up to this one are wanted.
+    sample: u64,
+    faults: Arc<AtomicU64>,
+}
+
+impl LogSource {
+    /// The log in a directory. `key_file` opens the capsules; without the file there are none.
+    ///
+    /// # Errors
+    ///
+    /// Why the log or the key cannot be read.
+    pub fn open(directory: &Path, key_file: &Path) -> Result<Self, String> {
+        let reader = LogReader::open(directory).map_err(|error| error.to_string())?;
+        let key = match key_file.exists() {
+            true => {
+                let key = CapsuleKey::read(key_file).map_err(|error| error.to_string())?;
+                Some(Arc::new(key))
+            }
+            false => None,
+        };
+        Ok(Self {
+            reader,
+            directory: directory.to_owned(),
+            key,
+            since: None,
+            sample: u64::MAX,
+            faults: Arc::default(),
+        })
+    }
+
+    /// Whether there is a key for the capsules.
+    pub fn has_key(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Only decisions from this time on.
+    pub fn since(mut self, since: Option<SystemTime>) -> Self {
+        self.since = since;
+        self
+    }
+
+    /// Only this share of the decisions, from 0 to 1: the same ones each time.
+    pub fn sample(mut self, share: f64) -> Self {
+        // The cast saturates.
+        self.sample = (share.clamp(0.0, 1.0) * u64::MAX as f64) as u64;
+        self
+    }
+
+    /// Places in the log that could not be read so far.
+    pub fn faults(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
+    }
+
+    /// About how many records there are, for a progress bar.
+    pub fn estimate(&self) -> u64 {
+        let files = log_files::list(&self.directory.join(SEGMENTS)).unwrap_or_default();
+        let first = files.first().map_or(0, |file| file.first);
+        let Some(last) = files.last() else { return 0 };
+        let records = self.reader.iter_from(last.first).map_while(Result::ok);
+        let end = records.last().map_or(last.first, |record| record.index + 1);
+        end.saturating_sub(first)
+    }
+
+    /// The decisions.
+    ///
+    /// # Errors
+    ///
+    /// Why the capsules cannot be read.
+    pub fn decisions(&self) -> Result<LogDecisions, String> {
+        let capsules = match &self.key {
+            None => None,
+            Some(key) => {
+                let reader = CapsuleReader::open(&self.directory, 0);
+                Some((Arc::clone(key), reader.map_err(|error| error.to_string())?))
+            }
+        };
+        Ok(LogDecisions {
+            records: self.reader.iter_from(0),
+            capsules,
+            source: self.clone(),
+            faults_in_a_row: 0,
+        })
+    }
+
+    fn wants(&self, index: u64, at: SystemTime) -> bool {
+        self.since.is_none_or(|since| at >= since) && hash(index) <= self.sample
+    }
+}
+
+/// The decisions of a log, in order.
+pub struct LogDecisions {
+    records: Records,
+    capsules: Option<(Arc<CapsuleKey>, CapsuleReader)>,
+    source: LogSource,
+    faults_in_a_row: u32,
+}
+
+impl Iterator for LogDecisions {
+    type Item = RecordedDecision;
+
+    fn next(&mut self) -> Option<RecordedDecision> {
+        loop {
+            let read = self.records.next()?;
+            let decoded = read.map_err(drop);
+            let decoded = decoded.and_then(|record| {
+                let message = record.decode().map_err(drop)?;
+                Ok((record.index, message))
+            });
+            let Ok((index, message)) = decoded else {
+                self.source.faults.fetch_add(1, Ordering::Relaxed);
+                self.faults_in_a_row += 1;
+                if self.faults_in_a_row == MAX_FAULTS_IN_A_ROW {
+                    return None;
+                }
+                continue;
+            };
+            self.faults_in_a_row = 0;
+            let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(message.at);
+            if let Some(Kind::Decision(decision)) = message.kind
+                && self.source.wants(index, at)
+            {
+                let capsule = self.capsule(index, &decision);
+                return Some(recorded(index, at, &decision, capsule));
+            }
+        }
+    }
+}
+
+impl LogDecisions {
+    fn capsule(&mut self, index: u64, decision: &Decision) -> RecordedCapsule {
+        // A list is filtered, and a search made, from more than one request.
+        let operation = decision.operation.as_str();
+        if operation.ends_with("/filter") || operation == "cedar/search" {
+            return RecordedCapsule::List;
+        }
+        if decision.capsule_digest.is_empty() {
+            return RecordedCapsule::Gone;
+        }
+        let Some((key, reader)) = &mut self.capsules else {
+            return RecordedCapsule::Gone;
+        };
+        match reader.frames_of(index) {
+            Ok(frames) if !frames.is_empty() => RecordedCapsule::Sealed(SealedCapsule {
+                key: Arc::clone(key),
+                frames,
+                digest: decision.capsule_digest.to_vec(),
+            }),
+            Ok(_) => RecordedCapsule::Gone,
+            Err(_) => {
+                self.source.faults.fetch_add(1, Ordering::Relaxed);
+                RecordedCapsule::Gone
+            }
+        }
+    }
+}
+
+fn recorded(
+    index: u64,
+    at: SystemTime,
+    decision: &Decision,
+    capsule: RecordedCapsule,
+) -> RecordedDecision {
+    let id = Uuid::from_slice(&decision.id).unwrap_or_default();
+    let policies = decision.determining_policies.iter();
+    RecordedDecision {
+        index,
+        decision_id: id.to_string(),
+        at,
+        is_allow: decision.verdict == Verdict::Allow as i32,
+        is_enforced: !decision.is_observed,
+        codes: decision
+            .reasons
+            .iter()
+            .map(|it| SmolStr::new(&it.code))
+            .collect(),
+        policies: policies.map(|it| SmolStr::new(&it.id)).collect(),
+        capsule,
+    }
+}
+
+/// Spreads indices evenly over all numbers (the finalizer of SplitMix64).
+fn hash(index: u64) -> u64 {
+    let z = index.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,240 @@
+//! Replay: recorded decisions, made again with another bundle.
+//!
+//! Start at [`replay`]. A [`candidate::Candidate`] is the bundle; [`report`] groups what comes out differently;
+//! [`log`] reads the decisions of a decision log; [`observed`] proposes what to register and permit for calls that were let through in observe mode.
+//!
+//! Invariant: nothing is guessed. A record whose capsule is gone, damaged, or without a fact that the candidate reads
+//! is counted as such.
+
+pub mod candidate;
+pub mod log;
+pub mod observed;
+pub mod report;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::SystemTime;
+
+use smol_str::SmolStr;
+
+use crate::analysis::replay::candidate::{Candidate, Obstacle, Replayer};
+use crate::analysis::replay::report::{ReplayReport, Tally};
+use crate::audit::capsule::{CapsuleError, CapsuleKey};
+use crate::audit::capsule_content::Capsule;
+use crate::domain::decide::verdict::Verdict;
+use crate::domain::reason::ReasonCode;
+
+/// Records handed to a worker at once.
+const PIECE: usize = 256;
+/// Stack of a worker: evaluating deeply nested policies exceeds the default.
+const STACK_BYTES: usize = 8 << 20;
+
+/// A recorded decision.
+#[derive(Debug, Clone)]
+pub struct RecordedDecision {
+    /// Its place in the log.
+    pub index: u64,
+    /// Its id.
+    pub decision_id: String,
+    /// When it was made.
+    pub at: SystemTime,
+    /// Whether it allowed; for an observed one, whether it would have.
+    pub is_allow: bool,
+    /// Whether it was enforced. What observe mode let through was not.
+    pub is_enforced: bool,
+    /// The codes of its reasons, in order.
+    pub codes: Vec<SmolStr>,
+    /// The ids of its determining policies.
+    pub policies: Vec<SmolStr>,
+    /// What it was made from.
+    pub capsule: RecordedCapsule,
+}
+
+/// The capsule of a recorded decision.
+#[derive(Debug, Clone)]
+pub enum RecordedCapsule {
+    /// The encoded capsule.
+    Kept(Vec<u8>),
+    /// The capsule as the decision log keeps it.
+    Sealed(SealedCapsule),
+    /// There is none: none was written, or it was dropped.
+    Gone,
+    /// None is written for lists and searches.
+    List,
+}
+
+/// A capsule that is encrypted. It is opened where it is replayed, so that several are opened at once.
+#[derive(Debug, Clone)]
+pub struct SealedCapsule {
+    /// The key of the log.
+    pub key: Arc<CapsuleKey>,
+    /// The frames of the record; the one that the digest is of counts.
+    pub frames: Vec<Vec<u8>>,
+    /// The digest in the record.
+    pub digest: Vec<u8>,
+}
+
+impl SealedCapsule {
+    fn open(&self) -> Result<Option<Vec<u8>>, CapsuleError> {
+        let mut failed = None;
+        for frame in &self.frames {
+            match self.key.open(frame) {
+                Ok((_, bytes)) if self.key.digest(&bytes)[..] == self.digest => {
+                    return Ok(Some(bytes));
+                }
+                Ok(_) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(None), Err)
+    }
+}
+
+/// The codes of decisions that were not made from what a capsule holds: the state was too old, there was too much to
+/// do, the store did not write, or the program failed.
+pub const NOT_EVALUATED: [ReasonCode; 5] = [
+    ReasonCode::Stale,
+    ReasonCode::Overloaded,
+    ReasonCode::StoreUnavailable,
+    ReasonCode::AuditUnavailable,
+    ReasonCode::Internal,
+];
+
+impl RecordedDecision {
+    /// Whether it was made from what its capsule holds.
+    pub fn was_evaluated(&self) -> bool {
+        let first = self.codes.first();
+        !first.is_some_and(|first| NOT_EVALUATED.iter().any(|code| code.as_str() == first))
+    }
+}
+
+/// Replays decisions on `workers` threads. `progress` is told the number of records done so far.
+pub fn replay(
+    candidate: &Candidate,
+    records: impl Iterator<Item = RecordedDecision>,
+    workers: usize,
+    mut progress: impl FnMut(u64),
+) -> ReplayReport {
+    let mut done = 0;
+    let mut tally = Tally::default();
+    for_each(
+        candidate,
+        records,
+        workers,
+        |record, result, tally: &mut Tally| tally.add(record, result),
+        &mut |piece| {
+            done += piece;
+            progress(done);
+        },
+        &mut tally,
+        Tally::merge,
+    );
+    tally.into_report(candidate)
+}
+
+/// What replay makes of one record.
+pub(in crate::analysis::replay) enum Replayed {
+    /// Its capsule, and the verdict of the candidate.
+    Verdict(Box<Capsule>, Box<Verdict>),
+    /// It was not made from what a capsule holds.
+    NotEvaluated,
+    /// There is no capsule.
+    Gone,
+    /// It is about a list or a search.
+    List,
+    /// The capsule cannot be used.
+    Obstacle(Obstacle),
+}
+
+/// Replays each record and passes it with the result to `each`, with a value of the worker's own.
+pub(in crate::analysis::replay) fn for_each<T: Default + Send>(
+    candidate: &Candidate,
+    records: impl Iterator<Item = RecordedDecision>,
+    workers: usize,
+    each: impl Fn(&RecordedDecision, Replayed, &mut T) + Sync,
+    progress: &mut dyn FnMut(u64),
+    all: &mut T,
+    merge: impl Fn(&mut T, T),
+) {
+    let (send, receive) = mpsc::sync_channel::<Vec<RecordedDecision>>(2 * workers.max(1));
+    let receive = Mutex::new(receive);
+    let work = || {
+        let mut own = T::default();
+        let mut replayer = Replayer::new(candidate);
+        loop {
+            let next = receive
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .recv();
+            let Ok(piece) = next else { return own };
+            for record in &piece {
+                each(record, replay_one(&mut replayer, record), &mut own);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let spawn = |_| {
+            let worker = thread::Builder::new().stack_size(STACK_BYTES);
+            worker.spawn_scoped(scope, work).ok()
+        };
+        let workers: Vec<_> = (0..workers.max(1)).filter_map(spawn).collect();
+        let mut inline = Replayer::new(candidate);
+        let mut records = records.peekable();
+        while records.peek().is_some() {
+            let piece: Vec<RecordedDecision> = records.by_ref().take(PIECE).collect();
+            let count = piece.len() as u64;
+            match workers.is_empty() {
+                // Without a free thread the current one does the work.
+                true => {
+                    for record in &piece {
+                        each(record, replay_one(&mut inline, record), all);
+                    }
+                }
+                // The receiver lives as long as this function.
+                false => drop(send.send(piece)),
+            }
+            progress(count);
+        }
+        drop(send);
+        for worker in workers {
+            match worker.join() {
+                Ok(own) => merge(all, own),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+    });
+}
+
+fn replay_one(replayer: &mut Replayer<'_>, record: &RecordedDecision) -> Replayed {
+    if !record.was_evaluated() {
+        return Replayed::NotEvaluated;
+    }
+    let opened;
+    let bytes = match &record.capsule {
+        RecordedCapsule::Kept(bytes) => bytes,
+        RecordedCapsule::Gone => return Replayed::Gone,
+        RecordedCapsule::List => return Replayed::List,
+        RecordedCapsule::Sealed(sealed) => match sealed.open() {
+            Ok(Some(bytes)) => {
+                opened = bytes;
+                &opened
+            }
+            Ok(None) => return Replayed::Gone,
+            Err(error) => return Replayed::Obstacle(Obstacle::Sealed(error.to_string())),
+        },
+    };
+    let capsule = match Capsule::decode(bytes) {
+        Ok(capsule) => capsule,
+        Err(error) => return Replayed::Obstacle(Obstacle::Capsule(error)),
+    };
+    // The service turns a panic into a deny; here it is one record that tells nothing.
+    let verdict = catch_unwind(AssertUnwindSafe(|| replayer.replay(&capsule)));
+    match verdict.unwrap_or(Err(Obstacle::Failed)) {
+        Ok(verdict) => Replayed::Verdict(Box::new(capsule), Box::new(verdict)),
+        Err(obstacle) => Replayed::Obstacle(obstacle),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,309 @@
+//! What comes out differently: grouped by direction, reason and policies, with counts and examples.
+
+use std::collections::BTreeMap;
+
+use callgate_engine::cedar::EntityUID;
+use serde::Serialize;
+use smol_str::SmolStr;
+
+use crate::analysis::replay::candidate::{Candidate, Obstacle};
+use crate::analysis::replay::{RecordedDecision, Replayed};
+use crate::audit::capsule_content::{Capsule, CapsuleRequest};
+use crate::domain::decide::verdict::Verdict;
+use crate::domain::request::call_context::{CallContext, OperationKind};
+
+/// Examples in each group.
+const EXAMPLES: usize = 3;
+/// Parties and things that a group lists; the most frequent ones.
+const LISTED: usize = 10;
+
+/// The result of a replay.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReplayReport {
+    /// The digest of the candidate, `sha256:<hex>`.
+    pub candidate: String,
+    /// Records that were read.
+    pub records: u64,
+    /// Decisions that were made again.
+    pub replayed: u64,
+    /// Those with the same decision for the same reason.
+    pub same: u64,
+    /// Those with the same decision for another reason.
+    pub other_reason: u64,
+    /// Those with the other decision.
+    pub flipped: u64,
+    /// Those made with the candidate itself.
+    pub same_bundle: u64,
+    /// Records that were not replayed, by why.
+    pub not_replayed: NotReplayed,
+    /// The flips, the largest group first.
+    pub flips: Vec<FlipGroup>,
+}
+
+/// Records that were not replayed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct NotReplayed {
+    /// Their capsule is gone, or none was written.
+    pub no_capsule: u64,
+    /// They are about lists and searches, which have none.
+    pub lists: u64,
+    /// They were denied without an evaluation: stale, overloaded, store unavailable, failed.
+    pub not_evaluated: u64,
+    /// Their capsule lacks what the candidate reads, by what it is.
+    pub incomplete: BTreeMap<String, u64>,
+    /// Their capsule is damaged, or they could not be decided.
+    pub failed: u64,
+}
+
+/// Flips in one direction for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FlipGroup {
+    /// As it was decided.
+    pub was: OutcomeKey,
+    /// As the candidate decides.
+    pub becomes: OutcomeKey,
+    /// How many.
+    pub count: u64,
+    /// Who acts and for whom, with counts, the most frequent first.
+    pub parties: Vec<(String, u64)>,
+    /// How many parties there are.
+    pub parties_total: usize,
+    /// What was called, with counts, the most frequent first.
+    pub operations: Vec<(String, u64)>,
+    /// How many operations there are.
+    pub operations_total: usize,
+    /// Ids of decisions, the earliest in the log.
+    pub examples: Vec<String>,
+}
+
+/// A decision with its reason.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct OutcomeKey {
+    /// `allow` or `deny`.
+    pub decision: &'static str,
+    /// The code of the first reason of a deny.
+    pub code: Option<SmolStr>,
+    /// The determining policies, ordered.
+    pub policies: Vec<SmolStr>,
+}
+
+/// Counts under construction.
+#[derive(Debug, Default)]
+pub(in crate::analysis::replay) struct Tally {
+    records: u64,
+    replayed: u64,
+    same: u64,
+    other_reason: u64,
+    same_bundle: BTreeMap<SmolStr, u64>,
+    not_replayed: NotReplayed,
+    groups: BTreeMap<(OutcomeKey, OutcomeKey), Group>,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    count: u64,
+    parties: BTreeMap<String, u64>,
+    operations: BTreeMap<String, u64>,
+    /// By their place in the log.
+    examples: BTreeMap<u64, String>,
+}
+
+impl OutcomeKey {
+    fn recorded(record: &RecordedDecision) -> Self {
+        Self::new(
+            record.is_allow,
+            record.codes.first().cloned(),
+            record.policies.clone(),
+        )
+    }
+
+    fn of_verdict(verdict: &Verdict) -> Self {
+        let code = verdict.reasons.first();
+        let policies = verdict.determining_policies.iter();
+        Self::new(
+            verdict.is_allow(),
+            code.map(|it| SmolStr::new_static(it.code.as_str())),
+            policies.map(|it| it.id.clone()).collect(),
+        )
+    }
+
+    fn new(is_allow: bool, code: Option<SmolStr>, mut policies: Vec<SmolStr>) -> Self {
+        policies.sort();
+        Self {
+            decision: if is_allow { "allow" } else { "deny" },
+            code: code.filter(|_| !is_allow),
+            policies,
+        }
+    }
+}
+
+impl Tally {
+    /// Counts one record.
+    pub(in crate::analysis::replay) fn add(&mut self, record: &RecordedDecision, result: Replayed) {
+        self.records += 1;
+        let out = &mut self.not_replayed;
+        match result {
+            Replayed::Verdict(capsule, verdict) => self.compare(record, &capsule, &verdict),
+            Replayed::NotEvaluated => out.not_evaluated += 1,
+            Replayed::Gone => out.no_capsule += 1,
+            Replayed::List => out.lists += 1,
+            Replayed::Obstacle(Obstacle::Capsule(_) | Obstacle::Sealed(_) | Obstacle::Failed) => {
+                out.failed += 1;
+            }
+            Replayed::Obstacle(why) => *out.incomplete.entry(why.to_string()).or_default() += 1,
+        }
+    }
+
+    fn compare(&mut self, record: &RecordedDecision, capsule: &Capsule, verdict: &Verdict) {
+        self.replayed += 1;
+        let digest = capsule.policy_set_digest.clone();
+        *self.same_bundle.entry(digest).or_default() += 1;
+        let (was, becomes) = (
+            OutcomeKey::recorded(record),
+            OutcomeKey::of_verdict(verdict),
+        );
+        if was == becomes {
+            self.same += 1;
+            return;
+        }
+        if was.decision == becomes.decision {
+            self.other_reason += 1;
+            return;
+        }
+        let group = self.groups.entry((was, becomes)).or_default();
+        group.count += 1;
+        *group.parties.entry(parties(capsule)).or_default() += 1;
+        *group.operations.entry(operation(capsule)).or_default() += 1;
+        group
+            .examples
+            .insert(record.index, record.decision_id.clone());
+        if group.examples.len() > EXAMPLES {
+            group.examples.pop_last();
+        }
+    }
+
+    /// Adds the counts of another worker.
+    pub(in crate::analysis::replay) fn merge(&mut self, other: Self) {
+        self.records += other.records;
+        self.replayed += other.replayed;
+        self.same += other.same;
+        self.other_reason += other.other_reason;
+        add_counts(&mut self.same_bundle, other.same_bundle);
+        let out = &mut self.not_replayed;
+        out.no_capsule += other.not_replayed.no_capsule;
+        out.lists += other.not_replayed.lists;
+        out.not_evaluated += other.not_replayed.not_evaluated;
+        out.failed += other.not_replayed.failed;
+        add_counts(&mut out.incomplete, other.not_replayed.incomplete);
+        for (key, group) in other.groups {
+            let own = self.groups.entry(key).or_default();
+            own.count += group.count;
+            add_counts(&mut own.parties, group.parties);
+            add_counts(&mut own.operations, group.operations);
+            own.examples.extend(group.examples);
+            while own.examples.len() > EXAMPLES {
+                own.examples.pop_last();
+            }
+        }
+    }
+
+    /// The report.
+    pub(in crate::analysis::replay) fn into_report(self, candidate: &Candidate) -> ReplayReport {
+        let mut flips: Vec<FlipGroup> = self.groups.into_iter().map(FlipGroup::from).collect();
+        // Groups come ordered by their keys, and a stable sort keeps that among equals.
+        flips.sort_by_key(|group| std::cmp::Reverse(group.count));
+        ReplayReport {
+            candidate: candidate.digest().to_owned(),
+            records: self.records,
+            replayed: self.replayed,
+            same: self.same,
+            other_reason: self.other_reason,
+            flipped: flips.iter().map(|group| group.count).sum(),
+            same_bundle: *self.same_bundle.get(candidate.digest()).unwrap_or(&0),
+            not_replayed: self.not_replayed,
+            flips,
+        }
+    }
+}
+
+impl From<((OutcomeKey, OutcomeKey), Group)> for FlipGroup {
+    fn from(((was, becomes), group): ((OutcomeKey, OutcomeKey), Group)) -> Self {
+        Self {
+            was,
+            becomes,
+            count: group.count,
+            parties_total: group.parties.len(),
+            parties: most_frequent(group.parties),
+            operations_total: group.operations.len(),
+            operations: most_frequent(group.operations),
+            examples: group.examples.into_values().collect(),
+        }
+    }
+}
+
+fn add_counts<K: Ord>(all: &mut BTreeMap<K, u64>, more: BTreeMap<K, u64>) {
+    for (key, count) in more {
+        *all.entry(key).or_default() += count;
+    }
+}
+
+fn most_frequent(counts: BTreeMap<String, u64>) -> Vec<(String, u64)> {
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts.truncate(LISTED);
+    counts
+}
+
+/// Who acts, and for whom: `Mcp::Agent::"helper" for Mcp::User::"alice"`.
+fn parties(capsule: &Capsule) -> String {
+    match &capsule.request {
+        CapsuleRequest::Cedar(request) => request.principal.to_string(),
+        CapsuleRequest::Call(call, _) => {
+            let subject = &call.subject.entity;
+            match root(capsule, call) {
+                Some(root) => format!("{subject} for {root}"),
+                None => subject.to_string(),
+            }
+        }
+    }
+}
+
+/// The root of the chain, as the call states it or its first stored delegation does.
+fn root<'c>(capsule: &'c Capsule, call: &'c CallContext) -> Option<&'c EntityUID> {
+    let chain = call.delegation.as_ref()?;
+    if let Some(root) = &chain.root {
+        return Some(root);
+    }
+    let mut link = capsule
+        .authority
+        .delegations
+        .get(chain.delegation_ids.last()?)?;
+    // Chains are short; a longer one is broken and has no root.
+    for _ in 0..crate::domain::authority::chain::MAX_LINKS {
+        match &link.parent {
+            None => return Some(&link.from),
+            Some(parent) => link = capsule.authority.delegations.get(parent)?,
+        }
+    }
+    None
+}
+
+/// What was called: the method with its tool, prompt or resource, or Cedar's action and resource.
+pub(in crate::analysis::replay) fn operation(capsule: &Capsule) -> String {
+    let call = match &capsule.request {
+        CapsuleRequest::Cedar(request) => {
+            return format!("{} on {}", request.action, request.resource);
+        }
+        CapsuleRequest::Call(call, _) => call,
+    };
+    let (method, server) = (call.operation.kind.method(), &call.operation.server);
+    match &call.operation.kind {
+        OperationKind::CallTool(tool) => format!("{method} {server}/{}", tool.tool),
+        OperationKind::GetPrompt { name, .. } | OperationKind::CompletePrompt { name } => {
+            format!("{method} {server}/{name}")
+        }
+        // A method of connection management is not kept.
+        OperationKind::Connect { .. } => format!("connect {server}"),
+        _ => format!("{method} {server}"),
+    }
+}

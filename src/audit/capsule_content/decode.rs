@@ -1,0 +1,286 @@
+//! Decoding, in the order of [`super::encode`].
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use callgate_engine::AssertedEntity;
+use callgate_engine::cedar::{Context, Value};
+use smol_str::SmolStr;
+
+use super::binary::{CapsuleContentError, Reader};
+use super::entities::StoredForms;
+use super::{Capsule, CapsuleHistory, CapsuleRequest, MAX_BYTES, MissingFacts, VERSION, slice};
+use crate::authn::caller::{Caller, Rights};
+use crate::authn::capacity::CallerUsage;
+use crate::domain::authority::labels::{CarriedLabels, Labels};
+use crate::domain::authority::session::{CedarSet, Session};
+use crate::domain::authority::usage::{Usage, WindowCounts};
+use crate::domain::decide::is_authorized::ParcRequest;
+use crate::domain::request::call_context::{
+    ActorChain, CallContext, Environment, Identity, Initiator, Operation, OperationKind, Sampling,
+    Subject, ToolCall, TraceContext, Workflow,
+};
+use crate::domain::request::client_responses::ClientResponses;
+use crate::domain::request::definition::DefinitionDigests;
+
+impl Capsule {
+    /// Reads a capsule.
+    ///
+    /// # Errors
+    ///
+    /// [`CapsuleContentError`] for bytes that are damaged, too many, or of another version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CapsuleContentError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(CapsuleContentError::TooLarge(bytes.len()));
+        }
+        let mut bytes = Reader::new(bytes);
+        match bytes.byte()? {
+            VERSION => {}
+            other => return Err(CapsuleContentError::Version(other)),
+        }
+        let capsule = Self {
+            policy_set_digest: bytes.short()?,
+            now: bytes.time()?,
+            caller: read_caller(&mut bytes)?,
+            authority: slice::read(&mut bytes)?,
+            entities: StoredForms::read(&mut bytes)?,
+            missing: MissingFacts {
+                usage: bytes.bool()?,
+                labels: bytes.bool()?,
+                entities: bytes.bool()?,
+            },
+            request: match bytes.byte()? {
+                0 => CapsuleRequest::Call(read_call(&mut bytes)?, read_history(&mut bytes)?),
+                1 => CapsuleRequest::Cedar(read_cedar(&mut bytes)?),
+                _ => return Err(CapsuleContentError::Bad("kind of request")),
+            },
+        };
+        bytes.end()?;
+        Ok(capsule)
+    }
+}
+
+fn read_caller(bytes: &mut Reader<'_>) -> Result<Caller, CapsuleContentError> {
+    let id = Arc::from(bytes.text()?);
+    let bits = bytes.byte()?;
+    let bit = |at: u32| bits & (1 << at) != 0;
+    Ok(Caller {
+        id,
+        rights: Rights {
+            assert_identity: bit(0),
+            assert_delegation: bit(1),
+            assert_claims: bit(2),
+            assert_properties: bit(3),
+            vouch_sessions: bit(4),
+            people_in_person: bit(5),
+            explain: bit(6),
+            require_delegation: bit(7),
+            ..Rights::default()
+        },
+        toolhive_agent: None,
+        held: CallerUsage::default(),
+    })
+}
+
+fn read_call(bytes: &mut Reader<'_>) -> Result<CallContext, CapsuleContentError> {
+    Ok(CallContext {
+        subject: Subject {
+            entity: bytes.uid()?,
+            identity: read_identity(bytes)?,
+            claims: bytes.maybe(Reader::object)?.unwrap_or_default(),
+        },
+        delegation: bytes.maybe(read_chain)?,
+        operation: read_operation(bytes)?,
+        workflow: read_workflow(bytes)?,
+        approval_ids: bytes.texts()?,
+        environment: Environment {
+            source_address: bytes.maybe(read_address)?,
+        },
+        trace: TraceContext::default(),
+    })
+}
+
+fn read_address(bytes: &mut Reader<'_>) -> Result<IpAddr, CapsuleContentError> {
+    let octets = bytes.bytes()?;
+    let four = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    let sixteen = || <[u8; 16]>::try_from(octets).map(IpAddr::from);
+    four.or_else(|_| sixteen())
+        .map_err(|_| CapsuleContentError::Bad("address"))
+}
+
+fn read_identity(bytes: &mut Reader<'_>) -> Result<Identity, CapsuleContentError> {
+    Ok(Identity {
+        method: bytes.maybe(Reader::short)?,
+        verified: bytes.bool()?,
+        not_before: bytes.maybe(Reader::time)?,
+        expires_at: bytes.maybe(Reader::time)?,
+        is_relayed: bytes.bool()?,
+    })
+}
+
+fn read_chain(bytes: &mut Reader<'_>) -> Result<ActorChain, CapsuleContentError> {
+    Ok(ActorChain {
+        root: bytes.maybe(Reader::uid)?,
+        actors: bytes.uids()?,
+        scopes: bytes.texts()?,
+        verified: bytes.bool()?,
+        delegation_ids: bytes.texts()?,
+        not_before: bytes.maybe(Reader::time)?,
+        expires_at: bytes.maybe(Reader::time)?,
+        claims: bytes.list(|bytes| Ok((bytes.uid()?, bytes.object()?)))?,
+    })
+}
+
+fn read_operation(bytes: &mut Reader<'_>) -> Result<Operation, CapsuleContentError> {
+    Ok(Operation {
+        initiator: match bytes.byte()? {
+            0 => Initiator::Client,
+            1 => Initiator::Server,
+            2 => Initiator::Ui,
+            _ => return Err(CapsuleContentError::Bad("initiator")),
+        },
+        server: bytes.short()?,
+        kind: read_kind(bytes)?,
+        answers: bytes.maybe(|bytes| {
+            Ok(Box::new(ClientResponses {
+                kinds: bytes.texts()?,
+                field_names: bytes.texts()?,
+                secret_fields: bytes.texts()?,
+                text: bytes.text()?.to_owned(),
+            }))
+        })?,
+        request_state: bytes.maybe(|bytes| Ok(bytes.text()?.into()))?,
+    })
+}
+
+fn read_kind(bytes: &mut Reader<'_>) -> Result<OperationKind, CapsuleContentError> {
+    Ok(match bytes.byte()? {
+        // No decision reads which method it was.
+        0 => OperationKind::Connect {
+            method: "initialize",
+        },
+        1 => OperationKind::CallTool(ToolCall {
+            tool: bytes.short()?,
+            arguments: bytes.object()?,
+            definition_digest: bytes.maybe(Reader::short)?,
+            target: bytes.maybe(Reader::short)?,
+        }),
+        2 => OperationKind::ListTools,
+        3 => OperationKind::ListPrompts,
+        4 => OperationKind::ListResources,
+        5 => OperationKind::ReadResource {
+            uri: bytes.short()?,
+        },
+        6 => OperationKind::GetPrompt {
+            name: bytes.short()?,
+            arguments: bytes.texts()?,
+        },
+        7 => OperationKind::CompletePrompt {
+            name: bytes.short()?,
+        },
+        8 => OperationKind::CompleteResource {
+            uri: bytes.short()?,
+        },
+        9 => OperationKind::Subscribe {
+            uri: bytes.short()?,
+        },
+        10 => OperationKind::Sample(Sampling {
+            max_tokens: bytes.signed()?,
+            include_context: bytes.short()?,
+            tools: bytes.texts()?,
+            messages: bytes.signed()?,
+            has_system_prompt: bytes.bool()?,
+        }),
+        11 => OperationKind::ElicitForm {
+            message: bytes.text()?.to_owned(),
+            requested_schema: bytes.json("form")?,
+        },
+        12 => OperationKind::ElicitUrl {
+            url: bytes.text()?.to_owned(),
+        },
+        13 => OperationKind::ListRoots,
+        _ => return Err(CapsuleContentError::Bad("operation")),
+    })
+}
+
+fn read_workflow(bytes: &mut Reader<'_>) -> Result<Workflow, CapsuleContentError> {
+    Ok(Workflow {
+        session_id: bytes.maybe(Reader::short)?,
+        is_session_vouched: bytes.bool()?,
+        task_id: bytes.maybe(Reader::short)?,
+        step: bytes.maybe(Reader::short)?,
+        purpose: bytes.maybe(Reader::short)?,
+        request_id: None,
+        parent_decision_id: None,
+    })
+}
+
+fn read_history(bytes: &mut Reader<'_>) -> Result<CapsuleHistory, CapsuleContentError> {
+    Ok(CapsuleHistory {
+        session: bytes.maybe(read_session)?,
+        carried: bytes.maybe(|bytes| {
+            Ok(CarriedLabels {
+                task: bytes.maybe(read_labels)?,
+                delegation: bytes.maybe(read_labels)?,
+                recent: bytes.maybe(read_labels)?,
+            })
+        })?,
+        usage: bytes.maybe(read_usage)?,
+        calls_left: bytes.maybe(Reader::number)?,
+        tool_calls_left: bytes.maybe(Reader::number)?,
+        definition: bytes
+            .maybe(|bytes| Ok(DefinitionDigests::new(bytes.short()?, bytes.short()?)))?,
+        approval_uses: bytes.list(Reader::small)?,
+    })
+}
+
+fn read_labels(bytes: &mut Reader<'_>) -> Result<Arc<Labels>, CapsuleContentError> {
+    Ok(Arc::new(Labels::new(bytes.texts()?)))
+}
+
+fn read_session(bytes: &mut Reader<'_>) -> Result<Session, CapsuleContentError> {
+    let mut session = Session::new();
+    session.is_ended = bytes.bool()?;
+    session.calls = bytes.number()?;
+    session.labels = read_labels(bytes)?;
+    session.tools = Arc::new(CedarSet::new(bytes.uids()?));
+    Ok(session.with_last_tools(&bytes.uids()?))
+}
+
+fn read_usage(bytes: &mut Reader<'_>) -> Result<Usage, CapsuleContentError> {
+    let counts = |bytes: &mut Reader<'_>| {
+        Ok(WindowCounts {
+            minute: bytes.number()?,
+            hour: bytes.number()?,
+            day: bytes.number()?,
+        })
+    };
+    Ok(Usage {
+        tool: counts(bytes)?,
+        actor: counts(bytes)?,
+        recent_denials: bytes.number()?,
+        is_first_use: bytes.bool()?,
+        distinct_tools: bytes.number()?,
+    })
+}
+
+fn read_cedar(bytes: &mut Reader<'_>) -> Result<ParcRequest, CapsuleContentError> {
+    Ok(ParcRequest {
+        principal: bytes.uid()?,
+        action: bytes.uid()?,
+        resource: bytes.uid()?,
+        context: Context::Value(Arc::new(bytes.list(read_named)?.into_iter().collect())),
+        asserted: bytes.list(|bytes| {
+            Ok(AssertedEntity {
+                uid: bytes.uid()?,
+                attributes: bytes.list(read_named)?,
+            })
+        })?,
+        denied: None,
+        trace: TraceContext::default(),
+    })
+}
+
+fn read_named(bytes: &mut Reader<'_>) -> Result<(SmolStr, Value), CapsuleContentError> {
+    Ok((bytes.short()?, bytes.value()?))
+}

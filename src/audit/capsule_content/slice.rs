@@ -1,0 +1,117 @@
+//! The part of the authority that concerns one request.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use callgate_engine::cedar::EntityUID;
+use smol_str::SmolStr;
+
+use super::binary::{CapsuleContentError, Reader, Writer};
+use crate::domain::authority::approval::Approval;
+use crate::domain::authority::chain::MAX_LINKS;
+use crate::domain::authority::delegation::Delegation;
+use crate::domain::authority::state::Authority;
+use crate::domain::authority::stop::Stop;
+use crate::domain::authority::task::Task;
+use crate::domain::request::call_context::{CallContext, OperationKind};
+use crate::domain::schema;
+
+/// The records that a decision on a call can look at.
+#[derive(Debug, Default)]
+pub(super) struct AuthoritySlice<'a> {
+    pub(super) delegations: BTreeMap<&'a SmolStr, &'a Arc<Delegation>>,
+    pub(super) tasks: BTreeMap<&'a SmolStr, &'a Arc<Task>>,
+    pub(super) approvals: BTreeMap<&'a SmolStr, &'a Arc<Approval>>,
+    stops: Vec<&'a Arc<Stop>>,
+}
+
+impl<'a> AuthoritySlice<'a> {
+    /// The records that a call names, and those that these depend on.
+    pub(super) fn of_call(authority: &'a Authority, call: &CallContext) -> Self {
+        let mut slice = Self::default();
+        let ids = call.delegation.iter().flat_map(|it| &it.delegation_ids);
+        for id in ids {
+            let mut next = authority.delegations.get(id);
+            for _ in 0..=MAX_LINKS {
+                let Some(delegation) = next else { break };
+                slice.delegations.insert(&delegation.id, delegation);
+                let parent = delegation.parent.as_ref();
+                next = parent.and_then(|id| authority.delegations.get(id));
+            }
+        }
+        for id in &call.approval_ids {
+            if let Some(approval) = authority.approvals.get(id) {
+                slice.approvals.insert(&approval.id, approval);
+            }
+        }
+        let of_delegations = slice.delegations.values().map(|it| it.task.as_ref());
+        let of_approvals = slice.approvals.values().map(|it| it.call.task.as_ref());
+        let named = of_delegations.chain(of_approvals);
+        let named = named.chain([call.workflow.task_id.as_ref()]).flatten();
+        let tasks = named.filter_map(|id| authority.tasks.get(id));
+        slice.tasks = tasks.map(|task| (&task.id, task)).collect();
+        if !authority.stops.is_empty() {
+            slice.add_stops(authority, call);
+        }
+        slice
+    }
+
+    /// The stops of these entities.
+    pub(super) fn of_stops<'u>(
+        authority: &'a Authority,
+        uids: impl IntoIterator<Item = &'u EntityUID>,
+    ) -> Self {
+        let uids = uids.into_iter();
+        Self {
+            stops: uids.filter_map(|uid| authority.stops.get(uid)).collect(),
+            ..Self::default()
+        }
+    }
+
+    fn add_stops(&mut self, authority: &'a Authority, call: &CallContext) {
+        let mut uids = vec![
+            call.subject.entity.clone(),
+            schema::server_uid(&call.operation.server),
+        ];
+        if let OperationKind::CallTool(tool) = &call.operation.kind {
+            uids.push(schema::tool_uid(&call.operation.server, &tool.tool));
+        }
+        if let Some(chain) = &call.delegation {
+            uids.extend(chain.root.iter().chain(&chain.actors).cloned());
+        }
+        for delegation in self.delegations.values() {
+            uids.extend([delegation.from.clone(), delegation.to.clone()]);
+        }
+        let words = self.approvals.values().filter_map(|it| it.word.as_ref());
+        uids.extend(words.map(|word| word.by.clone()));
+        uids.sort();
+        uids.dedup();
+        let stops = uids.iter().filter_map(|uid| authority.stops.get(uid));
+        self.stops = stops.collect();
+    }
+
+    pub(super) fn write(&self, out: &mut Writer) {
+        out.list(self.delegations.values(), |out, it| out.json(&***it));
+        out.list(self.tasks.values(), |out, it| out.json(&***it));
+        out.list(self.approvals.values(), |out, it| out.json(&***it));
+        out.list(self.stops.iter(), |out, it| out.json(&***it));
+    }
+}
+
+/// Reads what [`AuthoritySlice::write`] has written.
+pub(super) fn read(bytes: &mut Reader<'_>) -> Result<Authority, CapsuleContentError> {
+    let mut authority = Authority::default();
+    for it in bytes.list(|bytes| bytes.json::<Delegation>("delegation"))? {
+        authority.delegations.insert_mut(Arc::new(it));
+    }
+    for it in bytes.list(|bytes| bytes.json::<Task>("task"))? {
+        authority.tasks.insert_mut(Arc::new(it));
+    }
+    for it in bytes.list(|bytes| bytes.json::<Approval>("approval"))? {
+        authority.approvals.insert_mut(Arc::new(it));
+    }
+    for it in bytes.list(|bytes| bytes.json::<Stop>("stop"))? {
+        authority.stops.insert_mut(it.uid.clone(), Arc::new(it));
+    }
+    Ok(authority)
+}

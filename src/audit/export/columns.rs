@@ -1,0 +1,235 @@
+//! Records as rows of a table: one row a record, the same columns for every kind. Lists are joined with spaces.
+
+use crate::audit::filter;
+use crate::audit::json;
+use crate::audit::record::Record;
+use crate::audit::record::schema::{
+    ControlWrite, Decision, Notice, Outcome, Policy, Reason, notice, record,
+};
+use crate::domain::request::canonical::hex;
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    /// Text.
+    Text,
+    /// A number.
+    Number,
+    /// Nanoseconds since 1970, in UTC.
+    Time,
+}
+
+/// A value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cell {
+    /// Nothing.
+    Empty,
+    /// Text.
+    Text(String),
+    /// A number or a time.
+    Number(u64),
+}
+
+use Type::{Number, Text, Time};
+
+/// The columns, in their order.
+pub const COLUMNS: [(&str, Type); 44] = [
+    ("index", Number),
+    ("at", Time),
+    ("kind", Text),
+    ("decision_id", Text),
+    ("decision", Text),
+    ("operation", Text),
+    ("server", Text),
+    ("tool", Text),
+    ("prompt", Text),
+    ("subject", Text),
+    ("root", Text),
+    ("actors", Text),
+    ("delegation_ids", Text),
+    ("parent_decision_id", Text),
+    ("session_id", Text),
+    ("task_id", Text),
+    ("step", Text),
+    ("initiator", Text),
+    ("adapter", Text),
+    ("caller", Text),
+    ("request_id", Text),
+    ("is_dry_run", Text),
+    ("is_observed", Text),
+    ("revision", Number),
+    ("policy_set_digest", Text),
+    ("codes", Text),
+    ("policies", Text),
+    ("owners", Text),
+    ("controls", Text),
+    ("shadow_policies", Text),
+    ("obligations", Text),
+    ("approval_id", Text),
+    ("labels", Text),
+    ("took_nanos", Number),
+    ("trace_id", Text),
+    ("span_id", Text),
+    ("capsule_digest", Text),
+    ("verb", Text),
+    ("id", Text),
+    ("outcome", Text),
+    ("size", Number),
+    ("notice", Text),
+    ("text", Text),
+    ("count", Number),
+];
+
+/// A row, whose cells are set by the names of their columns.
+struct Row(Vec<Cell>);
+
+impl Row {
+    fn set(&mut self, name: &str, cell: Cell) {
+        let at = COLUMNS.iter().position(|(column, _)| *column == name);
+        debug_assert!(at.is_some(), "{name} is no column");
+        if let Some(place) = at.and_then(|at| self.0.get_mut(at)) {
+            *place = cell;
+        }
+    }
+
+    fn text(&mut self, name: &str, text: impl Into<String>) {
+        let text = text.into();
+        if !text.is_empty() {
+            self.set(name, Cell::Text(text));
+        }
+    }
+
+    fn number(&mut self, name: &str, number: u64) {
+        self.set(name, Cell::Number(number));
+    }
+}
+
+/// The cells of a record, one for each of [`COLUMNS`].
+pub fn row(record: &Record) -> Vec<Cell> {
+    let mut row = Row(vec![Cell::Empty; COLUMNS.len()]);
+    if let Some(index) = record.index {
+        row.number("index", index);
+    }
+    row.number("at", record.at);
+    match &record.kind {
+        Some(record::Kind::Decision(it)) => decision(&mut row, it),
+        Some(record::Kind::Write(it)) => write(&mut row, it),
+        Some(record::Kind::Outcome(it)) => outcome(&mut row, it),
+        Some(record::Kind::Notice(it)) => notice(&mut row, it),
+        None => row.text("kind", "unknown"),
+    }
+    row.0
+}
+
+fn decision(row: &mut Row, it: &Decision) {
+    row.text("kind", "decision");
+    row.text("decision_id", json::uuid(&it.id));
+    row.text("decision", json::verdict(it.verdict()));
+    row.text("operation", &it.operation);
+    row.text("server", &it.server);
+    row.text("tool", &it.tool);
+    row.text("prompt", &it.prompt);
+    row.text("subject", &it.subject);
+    if let Some(chain) = &it.chain {
+        row.text("root", &chain.root);
+        row.text("actors", chain.actors.join(" "));
+        row.text("delegation_ids", chain.delegation_ids.join(" "));
+    }
+    if !it.parent_decision_id.is_empty() {
+        row.text("parent_decision_id", json::uuid(&it.parent_decision_id));
+    }
+    row.text("session_id", &it.session_id);
+    row.text("task_id", &it.task_id);
+    row.text("step", &it.step);
+    row.text("initiator", &it.initiator);
+    row.text("adapter", &it.adapter);
+    row.text("caller", &it.caller);
+    row.text("request_id", &it.request_id);
+    row.text("is_dry_run", if it.is_dry_run { "true" } else { "" });
+    row.text("is_observed", if it.is_observed { "true" } else { "" });
+    row.number("revision", it.revision);
+    row.text("policy_set_digest", hex(&it.policy_set_digest));
+    reasons(row, &it.reasons);
+    policies(row, &it.determining_policies);
+    row.text("shadow_policies", ids(&it.shadow_policies));
+    row.text("obligations", it.obligations.join(" "));
+    if let Some(effects) = &it.side_effects {
+        row.text("approval_id", &effects.approval_id);
+        row.text("labels", effects.added_labels.join(" "));
+    }
+    row.number("took_nanos", it.took_nanos);
+    row.text("trace_id", hex(&it.trace_id));
+    row.text("span_id", hex(&it.span_id));
+    row.text("capsule_digest", hex(&it.capsule_digest));
+}
+
+fn write(row: &mut Row, it: &ControlWrite) {
+    row.text("kind", "write");
+    row.text("decision", json::verdict(filter::verdict_of(it)));
+    row.text("subject", &it.actor);
+    row.text("adapter", &it.adapter);
+    row.text("caller", &it.caller);
+    if let Some(revision) = it.revision {
+        row.number("revision", revision);
+    }
+    reasons(row, &it.reasons);
+    policies(row, &it.determining_policies);
+    row.number("took_nanos", it.took_nanos);
+    row.text("trace_id", hex(&it.trace_id));
+    row.text("span_id", hex(&it.span_id));
+    row.text("verb", &it.verb);
+    row.text("id", &it.id);
+    row.text("outcome", &it.outcome);
+}
+
+fn outcome(row: &mut Row, it: &Outcome) {
+    row.text("kind", "outcome");
+    row.text("decision_id", json::uuid(&it.decision_id));
+    row.text("operation", &it.operation);
+    row.text("server", it.servers.join(" "));
+    row.text("session_id", &it.session_id);
+    row.text("adapter", &it.adapter);
+    row.text("caller", &it.caller);
+    row.text("labels", it.labels.join(" "));
+    row.text("outcome", json::status(it.status()));
+    row.number("size", it.size);
+}
+
+fn notice(row: &mut Row, it: &Notice) {
+    row.text("kind", "notice");
+    row.text("notice", json::notice_kind(it.kind()));
+    let is_range = matches!(it.kind(), notice::Kind::Lost | notice::Kind::Removed);
+    match is_range {
+        true => row.text("text", format!("records {} to {}", it.first, it.last)),
+        false => row.text("text", &it.text),
+    }
+    if it.count > 0 {
+        row.number("count", it.count);
+    }
+}
+
+fn reasons(row: &mut Row, reasons: &[Reason]) {
+    let codes: Vec<_> = reasons.iter().map(|it| it.code.as_str()).collect();
+    row.text("codes", codes.join(" "));
+}
+
+fn policies(row: &mut Row, policies: &[Policy]) {
+    row.text("policies", ids(policies));
+    row.text("owners", each_once(policies.iter().map(|it| &it.owner)));
+    let controls = policies.iter().flat_map(|it| &it.controls);
+    row.text("controls", each_once(controls));
+}
+
+fn ids(policies: &[Policy]) -> String {
+    each_once(policies.iter().map(|it| &it.id))
+}
+
+fn each_once<'a>(texts: impl Iterator<Item = &'a String>) -> String {
+    let mut once: Vec<&str> = Vec::new();
+    for text in texts.filter(|text| !text.is_empty()) {
+        if !once.contains(&text.as_str()) {
+            once.push(text);
+        }
+    }
+    once.join(" ")
+}

@@ -1,0 +1,202 @@
+//! Chooses records: by who, what, why and when.
+
+use crate::audit::record::schema::{ControlWrite, Decision, Policy, Reason, Verdict, record};
+use crate::audit::record::{Record, schema};
+
+/// The kinds of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A decision.
+    Decision,
+    /// An attempt to change delegations, tasks, approvals, stops or entities.
+    Write,
+    /// What became of an allowed call.
+    Outcome,
+    /// Something that happened to the log itself.
+    Notice,
+}
+
+/// What a record must have. Of several values of one condition one suffices; all conditions must hold. A condition without
+/// values holds for every record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The kind of record.
+    pub kinds: Vec<Kind>,
+    /// A principal that takes part: subject, root, an actor between them; the actor of a write. As Cedar writes it, e.g.
+    /// `Mcp::Agent::"support"`. Each group is a condition of its own.
+    pub principals: Vec<Vec<String>>,
+    /// The MCP server.
+    pub servers: Vec<String>,
+    /// The tool, and its server if it was given.
+    pub tools: Vec<(Option<String>, String)>,
+    /// The decision. A write that was denied is a deny.
+    pub decision: Option<Verdict>,
+    /// A code among the reasons.
+    pub codes: Vec<String>,
+    /// The id of a policy that had a part in it, in shadow too.
+    pub policies: Vec<String>,
+    /// The owner of such a policy.
+    pub owners: Vec<String>,
+    /// A control that such a policy implements.
+    pub controls: Vec<String>,
+    /// The session.
+    pub sessions: Vec<String>,
+    /// The task.
+    pub tasks: Vec<String>,
+    /// The decision, or its outcome: 16 bytes.
+    pub decision_ids: Vec<Vec<u8>>,
+    /// The trace: 16 bytes.
+    pub trace_ids: Vec<Vec<u8>>,
+    /// Not before: nanoseconds since 1970.
+    pub since: Option<u64>,
+    /// Before: nanoseconds since 1970.
+    pub until: Option<u64>,
+}
+
+impl Filter {
+    /// Whether a record has all of it.
+    pub fn matches(&self, record: &Record) -> bool {
+        let is_in_time = self.since.is_none_or(|since| record.at >= since)
+            && self.until.is_none_or(|until| record.at < until);
+        let Some(kind) = record.kind.as_ref().filter(|_| is_in_time) else {
+            return false;
+        };
+        any_of(&self.kinds, |it| *it == kind_of(kind))
+            && self.has_principals(kind)
+            && self.has_operation(kind)
+            && self.has_reasons(kind)
+            && self.has_ids(kind)
+    }
+
+    fn has_principals(&self, kind: &record::Kind) -> bool {
+        let of_kind = principals(kind);
+        self.principals
+            .iter()
+            .all(|group| any_of(group, |it| of_kind.contains(&it.as_str())))
+    }
+
+    fn has_operation(&self, kind: &record::Kind) -> bool {
+        let (servers, tool) = match kind {
+            record::Kind::Decision(it) => (std::slice::from_ref(&it.server), it.tool.as_str()),
+            record::Kind::Outcome(it) => (it.servers.as_slice(), ""),
+            _ => (&[][..], ""),
+        };
+        let is_tool = |(of_server, name): &(Option<String>, String)| {
+            name == tool && of_server.as_ref().is_none_or(|it| servers.contains(it))
+        };
+        any_of(&self.servers, |it| servers.contains(it)) && any_of(&self.tools, is_tool)
+    }
+
+    fn has_reasons(&self, kind: &record::Kind) -> bool {
+        let (reasons, verdict) = match kind {
+            record::Kind::Decision(it) => (it.reasons.as_slice(), it.verdict()),
+            record::Kind::Write(it) => (it.reasons.as_slice(), verdict_of(it)),
+            _ => (&[][..], Verdict::Unspecified),
+        };
+        let policies = policies(kind);
+        let has_policy = |id: &String| {
+            let is_named = |reason: &Reason| reason.policies.contains(id);
+            policies.iter().any(|policy| policy.id == *id)
+                || reasons.iter().any(is_named)
+                || is_in_a_verdict(kind, id)
+        };
+        let has_owner = |owner: &String| policies.iter().any(|policy| policy.owner == *owner);
+        let has_control = |control: &String| {
+            let mut of_policies = policies.iter().flat_map(|policy| &policy.controls);
+            of_policies.any(|it| it == control)
+        };
+        self.decision.is_none_or(|it| it == verdict)
+            && any_of(&self.codes, |code| {
+                reasons.iter().any(|it| it.code.eq_ignore_ascii_case(code))
+            })
+            && any_of(&self.policies, has_policy)
+            && any_of(&self.owners, has_owner)
+            && any_of(&self.controls, has_control)
+    }
+
+    fn has_ids(&self, kind: &record::Kind) -> bool {
+        let none = Decision::default();
+        let (session, task) = (&none.session_id, &none.task_id);
+        let (session, task, id, trace) = match kind {
+            record::Kind::Decision(it) => (&it.session_id, &it.task_id, &it.id, &it.trace_id),
+            record::Kind::Outcome(it) => (&it.session_id, task, &it.decision_id, &none.trace_id),
+            record::Kind::Write(it) => (session, task, &none.id, &it.trace_id),
+            record::Kind::Notice(_) => (session, task, &none.id, &none.trace_id),
+        };
+        any_of(&self.sessions, |it| it == session)
+            && any_of(&self.tasks, |it| it == task)
+            && any_of(&self.decision_ids, |it| *it == *id)
+            && any_of(&self.trace_ids, |it| *it == *trace)
+    }
+}
+
+fn any_of<T>(values: &[T], has: impl Fn(&T) -> bool) -> bool {
+    values.is_empty() || values.iter().any(has)
+}
+
+/// The kind of a record.
+pub fn kind_of(kind: &record::Kind) -> Kind {
+    match kind {
+        record::Kind::Decision(_) => Kind::Decision,
+        record::Kind::Write(_) => Kind::Write,
+        record::Kind::Outcome(_) => Kind::Outcome,
+        record::Kind::Notice(_) => Kind::Notice,
+    }
+}
+
+/// The verdict on a write; unspecified where it is not about authority.
+pub fn verdict_of(write: &ControlWrite) -> Verdict {
+    match write.outcome.as_str() {
+        "done" | "repeated" => Verdict::Allow,
+        "denied" => Verdict::Deny,
+        _ => Verdict::Unspecified,
+    }
+}
+
+/// Everybody who takes part.
+fn principals(kind: &record::Kind) -> Vec<&str> {
+    match kind {
+        record::Kind::Decision(it) => {
+            let chain = it.chain.iter();
+            let chain = chain.flat_map(|chain| chain.actors.iter().chain([&chain.root]));
+            let asked = it.principals.iter().map(|verdict| &verdict.principal);
+            [&it.subject]
+                .into_iter()
+                .chain(chain)
+                .chain(asked)
+                .map(String::as_str)
+                .collect()
+        }
+        record::Kind::Write(it) => vec![it.actor.as_str()],
+        _ => Vec::new(),
+    }
+}
+
+/// The determining policies, and those in shadow.
+fn policies(kind: &record::Kind) -> Vec<&Policy> {
+    match kind {
+        record::Kind::Decision(it) => {
+            let shadow = it.shadow_policies.iter();
+            it.determining_policies.iter().chain(shadow).collect()
+        }
+        record::Kind::Write(it) => it.determining_policies.iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether a policy was satisfied or failed for one of the principals.
+fn is_in_a_verdict(kind: &record::Kind, id: &String) -> bool {
+    let record::Kind::Decision(decision) = kind else {
+        return false;
+    };
+    let has = |it: &schema::PrincipalVerdict| {
+        [&it.permits, &it.forbids, &it.errors]
+            .iter()
+            .any(|ids| ids.contains(id))
+    };
+    decision.principals.iter().any(has)
+}
+
+#[cfg(test)]
+#[path = "filter_tests.rs"]
+mod tests;

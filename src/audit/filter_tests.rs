@@ -1,0 +1,167 @@
+use super::*;
+use crate::audit::fixtures::{START, id, records};
+
+/// The indices of the records that a filter lets pass.
+fn passed(filter: &Filter) -> Vec<u64> {
+    let records = records();
+    let passed = records.iter().filter(|record| filter.matches(record));
+    passed.filter_map(|record| record.index).collect()
+}
+
+fn text(text: &str) -> Vec<String> {
+    vec![text.to_owned()]
+}
+
+#[test]
+fn without_conditions_everything_passes() {
+    assert_eq!(passed(&Filter::default()).len(), records().len());
+}
+
+#[test]
+fn each_condition_chooses() {
+    let base = Filter::default;
+    let principal = |name: &str| Filter {
+        principals: vec![text(name)],
+        ..base()
+    };
+    let cases = [
+        (
+            Filter {
+                kinds: vec![Kind::Write, Kind::Outcome],
+                ..base()
+            },
+            vec![4, 6, 7, 11],
+        ),
+        (principal("Mcp::Agent::\"support\""), vec![2]),
+        (principal("Mcp::Agent::\"planner\""), vec![2]),
+        (principal("Mcp::User::\"sam\""), vec![2, 6, 7]),
+        (principal("Mcp::User::\"support\""), vec![]),
+        (
+            Filter {
+                servers: text("github"),
+                ..base()
+            },
+            vec![2],
+        ),
+        (
+            Filter {
+                tools: vec![(None, "git_log".to_owned())],
+                ..base()
+            },
+            vec![1, 3, 5],
+        ),
+        (
+            Filter {
+                tools: vec![(Some("git".to_owned()), "create_issue".to_owned())],
+                ..base()
+            },
+            vec![],
+        ),
+        (
+            Filter {
+                decision: Some(Verdict::Deny),
+                ..base()
+            },
+            vec![2, 7],
+        ),
+        (
+            Filter {
+                codes: text("no_permit"),
+                ..base()
+            },
+            vec![7],
+        ),
+        (
+            Filter {
+                policies: text("mcp.new-rule"),
+                ..base()
+            },
+            vec![2],
+        ),
+        (
+            Filter {
+                policies: text("mcp.agents"),
+                ..base()
+            },
+            vec![1, 2, 3, 5, 8, 9],
+        ),
+        (
+            Filter {
+                owners: text("security"),
+                ..base()
+            },
+            vec![2],
+        ),
+        (
+            Filter {
+                controls: text("ISO-A.5"),
+                ..base()
+            },
+            vec![2],
+        ),
+        (
+            Filter {
+                sessions: text("session-1"),
+                ..base()
+            },
+            vec![2],
+        ),
+        (
+            Filter {
+                tasks: text("task-1"),
+                ..base()
+            },
+            vec![2],
+        ),
+        (
+            Filter {
+                decision_ids: vec![id(3)],
+                ..base()
+            },
+            vec![3, 4],
+        ),
+        (
+            Filter {
+                trace_ids: vec![vec![0x0a; 16]],
+                ..base()
+            },
+            vec![2],
+        ),
+        (
+            Filter {
+                since: Some(START + 9 * 1_500_000_000),
+                ..base()
+            },
+            vec![9, 10, 11],
+        ),
+        (
+            Filter {
+                until: Some(START + 1),
+                ..base()
+            },
+            vec![0],
+        ),
+    ];
+    for (filter, wanted) in cases {
+        assert_eq!(passed(&filter), wanted, "{filter:?}");
+    }
+}
+
+#[test]
+fn conditions_compose() {
+    let filter = Filter {
+        principals: vec![text("Mcp::Agent::\"support\""), text("Mcp::User::\"sam\"")],
+        decision: Some(Verdict::Deny),
+        tools: vec![
+            (None, "git_log".to_owned()),
+            (Some("github".to_owned()), "create_issue".to_owned()),
+        ],
+        ..Filter::default()
+    };
+    assert_eq!(passed(&filter), [2]);
+    let none = Filter {
+        decision: Some(Verdict::Allow),
+        ..filter
+    };
+    assert_eq!(passed(&none), [0_u64; 0]);
+}

@@ -1,0 +1,188 @@
+//! The tree of the log that is written: continues it at the start, feeds it with what is appended, and makes records durable
+//! before a checkpoint over them is signed.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use crate::audit::frame::FRAME_HEADER;
+use crate::audit::log_files::{self, SEGMENTS, TREE};
+use crate::audit::reader::{LogError, LogReader};
+use crate::audit::tree::hash::TreeHash;
+use crate::audit::tree::key_file::{self, KeyError};
+use crate::audit::tree::thread::{CHECKPOINT_INTERVAL, TreeThread, TreeWatch};
+use crate::audit::tree::tile_dir::TileDir;
+use crate::audit::tree::writer::{Leaves, TreeError, TreeWriter, no_record};
+use crate::config::audit::AuditConfig;
+
+/// Why the log has no tree.
+#[derive(Debug, thiserror::Error)]
+pub enum LogTreeError {
+    /// The key that signs checkpoints.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Log and tree do not belong together.
+    #[error("{0}. `callgate audit verify` says more; to begin a new log, move the directory away")]
+    Tree(#[from] TreeError),
+    /// No thread.
+    #[error("the thread of the tree: {0}")]
+    Thread(io::Error),
+}
+
+/// The tree of a log, and which record its next leaf is for.
+#[derive(Debug)]
+pub struct LogTree {
+    thread: TreeThread,
+    log: LogReader,
+    next: u64,
+}
+
+impl LogTree {
+    /// Tells the state of the tree.
+    pub fn watch(&self) -> TreeWatch {
+        self.thread.watch()
+    }
+
+    /// Appends frames that are written, whose first record has this index. Records before it that nobody appended, since
+    /// their write seemed to have failed, are read from the log.
+    ///
+    /// # Errors
+    ///
+    /// If those cannot be read, or the thread of the tree has ended.
+    pub fn append(&mut self, first: u64, frames: &[u8]) -> io::Result<()> {
+        let mut leaves = Vec::new();
+        if self.next < first {
+            let mut records = SegmentLeaves {
+                log: self.log.clone(),
+                first: self.next,
+                end: first,
+            };
+            records.each_from(self.next, &mut |leaf| {
+                leaves.push(leaf.unwrap_or_else(no_record))
+            })?;
+        }
+        each_payload(frames, |payload| leaves.push(TreeHash::leaf(payload)));
+        self.next += leaves.len() as u64;
+        self.thread.append(leaves)
+    }
+}
+
+/// Continues the tree of a log that has the records from `first` up to, not including, `next`.
+///
+/// # Errors
+///
+/// [`LogTreeError`].
+pub fn start(
+    directory: &Path,
+    config: &AuditConfig,
+    (first, next): (u64, u64),
+) -> Result<LogTree, LogTreeError> {
+    let tree = directory.join(TREE);
+    let origin = config.origin.clone().unwrap_or_else(default_origin);
+    let key = key_file::signing_key(
+        &tree,
+        config.signing_key_file.as_deref(),
+        &origin,
+        config.origin.is_some(),
+    )?;
+    let mut records = SegmentLeaves {
+        log: LogReader::open(directory).map_err(|error| TreeError::Io(io::Error::other(error)))?,
+        first,
+        end: next,
+    };
+    let log = records.log.clone();
+    let writer = TreeWriter::open(TileDir::new(tree), key, &mut records)?;
+    let mut synced = first;
+    let segments = directory.join(SEGMENTS);
+    let sync = move || sync_from(&segments, &mut synced);
+    let thread = TreeThread::start(writer, CHECKPOINT_INTERVAL, Box::new(sync));
+    let thread = thread.map_err(LogTreeError::Thread)?;
+    Ok(LogTree { thread, log, next })
+}
+
+/// Passes the payload of each frame to `each`.
+fn each_payload(frames: &[u8], mut each: impl FnMut(&[u8])) {
+    let mut rest = frames;
+    while let Some((head, tail)) = rest.split_first_chunk::<FRAME_HEADER>() {
+        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let (payload, after) = tail.split_at(length.min(tail.len()));
+        each(payload);
+        rest = after;
+    }
+}
+
+/// Syncs the files from the one that was the last at the previous call on.
+fn sync_from(segments: &Path, synced: &mut u64) -> io::Result<()> {
+    let files = log_files::list(segments)?;
+    for file in files.iter().filter(|file| file.first >= *synced) {
+        match File::open(&file.path).and_then(|open| open.sync_data()) {
+            // Compressed or removed meanwhile; both are done with what is on the disk.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    if let Some(last) = files.last() {
+        *synced = last.first;
+    }
+    Ok(())
+}
+
+/// `callgate/<name of the host>`.
+fn default_origin() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| fs::read_to_string("/etc/hostname"))
+        .unwrap_or_default();
+    let is_part = |c: &char| c.is_ascii_alphanumeric() || "-._".contains(*c);
+    let name: String = name.trim().chars().filter(is_part).take(64).collect();
+    match name.as_str() {
+        "" => "callgate/localhost".to_owned(),
+        name => format!("callgate/{name}"),
+    }
+}
+
+/// The records in the files of a log.
+struct SegmentLeaves {
+    log: LogReader,
+    first: u64,
+    end: u64,
+}
+
+impl Leaves for SegmentLeaves {
+    fn first(&self) -> u64 {
+        self.first
+    }
+
+    fn end(&self) -> u64 {
+        self.end
+    }
+
+    fn each_from(&mut self, start: u64, each: &mut dyn FnMut(Option<TreeHash>)) -> io::Result<()> {
+        let mut expected = start;
+        for item in self.log.iter_from(start) {
+            let stored = match item {
+                Ok(stored) => stored,
+                Err(LogError::Io { error, .. }) => return Err(error),
+                // What is missing shows in the indices.
+                Err(_) => continue,
+            };
+            while expected < stored.index.min(self.end) {
+                each(None);
+                expected += 1;
+            }
+            if stored.index >= self.end {
+                break;
+            }
+            each(Some(TreeHash::leaf(&stored.bytes)));
+            expected += 1;
+        }
+        while expected < self.end {
+            each(None);
+            expected += 1;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "log_tree_tests.rs"]
+mod tests;

@@ -1,0 +1,175 @@
+//! The files with the keys of a log: the private one for its owner alone, the public one for everybody.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::audit::tree::note::{NoteError, SigningKey, VerifyingKey};
+use crate::audit::tree::tile_dir::read_text;
+
+/// The file with the signing key, in the directory of the tree.
+pub const KEY_FILE: &str = "key";
+/// The file with the verifying key, in the directory of the tree.
+pub const PUBLIC_KEY_FILE: &str = "key.pub";
+
+/// Why a key cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file.
+    #[error("cannot read or write the key `{path}`: {error}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Its content.
+    #[error("the key `{path}` is of no use: {error}")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: NoteError,
+    },
+    /// Others can read it.
+    #[error("the key `{path}` can be read by others: its mode is {mode:o}, let it be 600")]
+    Mode {
+        /// The file.
+        path: PathBuf,
+        /// The permission bits.
+        mode: u32,
+    },
+    /// It is another log's.
+    #[error("the key `{path}` is of the log `{name}`, the configured origin is `{origin}`")]
+    Origin {
+        /// The file.
+        path: PathBuf,
+        /// The name of the key.
+        name: String,
+        /// The origin in the configuration.
+        origin: String,
+    },
+}
+
+/// Reads a signing key.
+///
+/// # Errors
+///
+/// If there is none, others can read it, or it has another form.
+pub fn read_signing_key(path: &Path) -> Result<SigningKey, KeyError> {
+    let file_error = |error| KeyError::File {
+        path: path.to_owned(),
+        error,
+    };
+    let mode = fs::metadata(path).map_err(file_error)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyError::Mode {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    let text = read_text(path).map_err(file_error)?.unwrap_or_default();
+    SigningKey::decode(&text).map_err(|error| KeyError::Content {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+/// Reads a verifying key.
+///
+/// # Errors
+///
+/// If there is none, or it has another form.
+pub fn read_verifying_key(path: &Path) -> Result<VerifyingKey, KeyError> {
+    let file_error = |error| KeyError::File {
+        path: path.to_owned(),
+        error,
+    };
+    let text = read_text(path)
+        .and_then(|text| text.ok_or_else(|| io::ErrorKind::NotFound.into()))
+        .map_err(file_error)?;
+    VerifyingKey::decode(&text).map_err(|error| KeyError::Content {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+/// The key that signs a log whose tree is in `tree`: the one in `file`, or that of the tree, which is made at the first
+/// start under the name `origin`. A key keeps its name, so `origin` is checked only where `is_origin_configured`. The public
+/// key is put beside the tree.
+///
+/// # Errors
+///
+/// If a key cannot be read, made or written, or is another log's than configured.
+pub fn signing_key(
+    tree: &Path,
+    file: Option<&Path>,
+    origin: &str,
+    is_origin_configured: bool,
+) -> Result<SigningKey, KeyError> {
+    let path = file.map_or_else(|| tree.join(KEY_FILE), Path::to_owned);
+    let key = match (file, path.exists()) {
+        (None, false) => make(&path, origin)?,
+        _ => read_signing_key(&path)?,
+    };
+    if is_origin_configured && key.name() != origin {
+        return Err(KeyError::Origin {
+            path,
+            name: key.name().to_owned(),
+            origin: origin.to_owned(),
+        });
+    }
+    write_public(tree, &key)?;
+    Ok(key)
+}
+
+fn make(path: &Path, origin: &str) -> Result<SigningKey, KeyError> {
+    let file_error = |error| KeyError::File {
+        path: path.to_owned(),
+        error,
+    };
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| file_error(io::Error::other(error)))?;
+    let key = SigningKey::from_seed(origin, seed).map_err(|error| KeyError::Content {
+        path: path.to_owned(),
+        error,
+    })?;
+    write(path, &format!("{}\n", key.encode()), 0o600).map_err(file_error)?;
+    Ok(key)
+}
+
+fn write_public(tree: &Path, key: &SigningKey) -> Result<(), KeyError> {
+    let path = tree.join(PUBLIC_KEY_FILE);
+    let text = format!("{}\n", key.verifying_key().encode());
+    let is_written = matches!(read_text(&path), Ok(Some(found)) if found == text);
+    match is_written {
+        true => Ok(()),
+        false => write(&path, &text, 0o644).map_err(|error| KeyError::File { path, error }),
+    }
+}
+
+/// Writes a file as a whole, with these permissions from its first moment on.
+fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(dir)?;
+    let unfinished = path.with_extension("new");
+    // A file of an interrupted start may have other permissions.
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&unfinished)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+#[path = "key_file_tests.rs"]
+mod tests;

@@ -1,0 +1,52 @@
+use super::*;
+
+const ORIGIN: &str = "callgate/test";
+
+#[test]
+fn a_key_is_made_once_and_only_its_owner_can_read_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let tree = dir.path().join("audit/tree");
+    let key = signing_key(&tree, None, ORIGIN, false).expect("a key");
+    let mode = fs::metadata(tree.join(KEY_FILE))
+        .expect("a file")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    // Another default, e.g. on another host, changes nothing; a configured origin has to be the key's.
+    let again = signing_key(&tree, None, "callgate/other", false).expect("a key");
+    assert_eq!(again.encode(), key.encode());
+    assert!(matches!(
+        signing_key(&tree, None, "callgate/other", true),
+        Err(KeyError::Origin { .. })
+    ));
+    let public = read_verifying_key(&tree.join(PUBLIC_KEY_FILE)).expect("a key");
+    assert_eq!(public, key.verifying_key());
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("signing");
+    let key = SigningKey::from_seed(ORIGIN, [1; 32]).expect("a key");
+    let tree = dir.path().join("tree");
+    for mode in [0o644, 0o640, 0o604] {
+        write(&file, &key.encode(), mode).expect("written");
+        assert!(matches!(
+            signing_key(&tree, Some(&file), ORIGIN, true),
+            Err(KeyError::Mode { .. })
+        ));
+    }
+    write(&file, &key.encode(), 0o400).expect("written");
+    let read = signing_key(&tree, Some(&file), ORIGIN, true).expect("a key");
+    assert_eq!(read.encode(), key.encode());
+    assert!(!tree.join(KEY_FILE).exists());
+}
+
+#[test]
+fn a_configured_file_that_is_missing_is_not_made() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("signing");
+    let made = signing_key(&dir.path().join("tree"), Some(&file), ORIGIN, true);
+    assert!(matches!(made, Err(KeyError::File { .. })));
+    assert!(!file.exists());
+}

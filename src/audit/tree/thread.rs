@@ -1,0 +1,167 @@
+//! The thread that keeps the tree: it takes leaves from the log and writes a checkpoint once a second while there are
+//! any, so that the log never waits for tiles to be durable.
+
+use std::io;
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::audit::tree::hash::TreeHash;
+use crate::audit::tree::writer::TreeWriter;
+
+/// Time between checkpoints while there is traffic.
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+/// Batches of leaves that may wait. The log waits once there are more, until the thread has caught up.
+const MAX_BATCHES: usize = 4_096;
+
+/// Makes records durable, as [`TreeWriter::checkpoint`] needs it.
+pub type Sync = Box<dyn FnMut() -> io::Result<()> + Send>;
+
+/// What the tree looks like from outside.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TreeState {
+    /// The size in the last checkpoint.
+    pub signed: u64,
+    /// Why the last checkpoint could not be written; `None` if it could.
+    pub fault: Option<String>,
+}
+
+/// Tells the state of a tree.
+#[derive(Debug, Clone, Default)]
+pub struct TreeWatch(Arc<Mutex<TreeState>>);
+
+impl TreeWatch {
+    /// Of a log that goes on without a tree.
+    pub fn without_tree(fault: String) -> Self {
+        Self(Arc::new(Mutex::new(TreeState {
+            signed: 0,
+            fault: Some(fault),
+        })))
+    }
+
+    /// The last checkpoint, and whether it could be written.
+    pub fn state(&self) -> TreeState {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.clone()
+    }
+}
+
+/// The thread with its tree. Dropping it writes a last checkpoint and ends the thread.
+#[derive(Debug)]
+pub struct TreeThread {
+    leaves: Option<SyncSender<Vec<TreeHash>>>,
+    state: Arc<Mutex<TreeState>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TreeThread {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no thread.
+    pub fn start(tree: TreeWriter, interval: Duration, sync: Sync) -> io::Result<Self> {
+        let (leaves, taken) = mpsc::sync_channel(MAX_BATCHES);
+        let state = Arc::new(Mutex::new(TreeState {
+            signed: tree.signed_size(),
+            fault: None,
+        }));
+        let keeper = Keeper {
+            tree,
+            interval,
+            sync,
+            state: Arc::clone(&state),
+        };
+        let thread = thread::Builder::new()
+            .name("callgate-tree".to_owned())
+            .spawn(move || keeper.run(&taken))?;
+        Ok(Self {
+            leaves: Some(leaves),
+            state,
+            thread: Some(thread),
+        })
+    }
+
+    /// Appends leaves, in the order of their records. Waits only if the thread is thousands of batches behind.
+    ///
+    /// # Errors
+    ///
+    /// If the thread has ended, which it does only by a panic.
+    pub fn append(&self, leaves: Vec<TreeHash>) -> io::Result<()> {
+        let sent = self.leaves.as_ref().map(|it| it.send(leaves));
+        match sent {
+            Some(Ok(())) => Ok(()),
+            _ => Err(io::Error::other("the thread that keeps the tree has ended")),
+        }
+    }
+
+    /// Tells the state, also once the thread belongs to another.
+    pub fn watch(&self) -> TreeWatch {
+        TreeWatch(Arc::clone(&self.state))
+    }
+}
+
+impl Drop for TreeThread {
+    fn drop(&mut self) {
+        drop(self.leaves.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic was told by the thread itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Keeper {
+    tree: TreeWriter,
+    interval: Duration,
+    sync: Sync,
+    state: Arc<Mutex<TreeState>>,
+}
+
+impl Keeper {
+    fn run(mut self, leaves: &mpsc::Receiver<Vec<TreeHash>>) {
+        let mut due = Instant::now();
+        loop {
+            let is_behind = self.tree.size() > self.tree.signed_size();
+            let next = match is_behind {
+                true => leaves.recv_timeout(due.saturating_duration_since(Instant::now())),
+                false => leaves.recv().map_err(RecvTimeoutError::from),
+            };
+            let is_over = next == Err(RecvTimeoutError::Disconnected);
+            for leaf in next.unwrap_or_default() {
+                self.tree.append(leaf);
+            }
+            if is_over || Instant::now() >= due {
+                self.checkpoint();
+                due = Instant::now() + self.interval;
+            }
+            if is_over {
+                return;
+            }
+        }
+    }
+
+    fn checkpoint(&mut self) {
+        let fault = self.tree.checkpoint(&mut self.sync).err();
+        let fault = fault.map(|error| error.to_string());
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&state.fault, &fault) {
+            (None, Some(error)) => {
+                tracing::error!(target: "callgate::audit", %error, "no checkpoint of the decision log");
+            }
+            (Some(_), None) => {
+                tracing::info!(target: "callgate::audit", "checkpoints of the decision log again");
+            }
+            _ => {}
+        }
+        *state = TreeState {
+            signed: self.tree.signed_size(),
+            fault,
+        };
+    }
+}
+
+#[cfg(test)]
+#[path = "thread_tests.rs"]
+mod tests;

@@ -1,0 +1,77 @@
+use super::*;
+use crate::audit::tree::frontier::Frontier;
+use crate::audit::tree::merkle;
+
+fn leaf(index: u64) -> TreeHash {
+    TreeHash::leaf(&index.to_le_bytes())
+}
+
+fn written(dir: &TileDir, sizes: &[u64]) -> Frontier {
+    let mut frontier = Frontier::default();
+    for &size in sizes {
+        let mut full = Vec::new();
+        while frontier.size() < size {
+            frontier.push(leaf(frontier.size()), |id, hashes| full.push((id, hashes)));
+        }
+        let full = full.iter().map(|(id, hashes)| (*id, hashes.as_slice()));
+        dir.write(full.chain(frontier.partial_tiles()), "checkpoint\n")
+            .expect("written");
+    }
+    frontier
+}
+
+#[test]
+fn roots_and_leaves_are_read_from_tiles() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let dir = TileDir::new(temporary.path().join("tree"));
+    assert!(dir.is_empty());
+    assert_eq!(dir.read_checkpoint().expect("readable"), None);
+    let frontier = written(&dir, &[1, 200, 256, 700]);
+    let mut tree = TreeReader::new(dir.clone(), 700);
+    assert_eq!(
+        merkle::root(&mut tree, 700).expect("a root"),
+        frontier.root()
+    );
+    for index in [0, 255, 256, 699] {
+        assert_eq!(tree.leaf(index).expect("a leaf"), leaf(index));
+    }
+    assert!(tree.leaf(700).is_err());
+    // Smaller trees are in the same tiles.
+    let mut small = TreeReader::new(dir.clone(), 200);
+    let wanted = written(&TileDir::new(temporary.path().join("other")), &[200]).root();
+    assert_eq!(merkle::root(&mut small, 200).expect("a root"), wanted);
+    assert_eq!(
+        dir.read_checkpoint().expect("readable").as_deref(),
+        Some("checkpoint\n")
+    );
+}
+
+#[test]
+fn partial_tiles_are_kept_until_the_full_one_is_there() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let dir = TileDir::new(temporary.path());
+    written(&dir, &[1, 2, 255]);
+    for width in ["1", "2", "255"] {
+        assert!(dir.path().join("tile/0/000.p").join(width).exists());
+    }
+    written(&dir, &[257]);
+    assert!(!dir.path().join("tile/0/000.p").exists());
+    assert!(dir.path().join("tile/0/000").exists());
+    assert!(dir.path().join("tile/0/001.p/1").exists());
+}
+
+#[test]
+fn damaged_tiles_are_told() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let dir = TileDir::new(temporary.path());
+    written(&dir, &[3]);
+    let file = dir.path().join("tile/0/000.p/3");
+    fs::write(&file, [0; 95]).expect("written");
+    let id = TileId { level: 0, index: 0 };
+    assert!(matches!(
+        dir.read(id, 3),
+        Err(TileError::Width { width: 3, .. })
+    ));
+    fs::remove_file(&file).expect("removed");
+    assert!(matches!(dir.read(id, 3), Err(TileError::Read { .. })));
+}

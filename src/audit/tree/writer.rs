@@ -1,0 +1,263 @@
+//! The tree of a log that is written: appends leaves, and signs a checkpoint over them now and then.
+
+use std::io;
+
+use crate::audit::tree::checkpoint::{Checkpoint, CheckpointError};
+use crate::audit::tree::frontier::Frontier;
+use crate::audit::tree::hash::TreeHash;
+use crate::audit::tree::note::SigningKey;
+use crate::audit::tree::tile::{MAX_TILE_LEVELS, TILE_HEIGHT, TILE_WIDTH, TileId};
+use crate::audit::tree::tile_dir::{TileDir, TileError, TreeReader};
+
+/// The records of a log, as the tree needs them at the start.
+pub trait Leaves {
+    /// The index of the first record that is there: those before are removed by retention.
+    fn first(&self) -> u64;
+
+    /// The index after the last record.
+    fn end(&self) -> u64;
+
+    /// Passes the leaf hashes of the records from `start` on, in order, to `each`; `None` for a record that is lost.
+    ///
+    /// # Errors
+    ///
+    /// If a record cannot be read.
+    fn each_from(&mut self, start: u64, each: &mut dyn FnMut(Option<TreeHash>)) -> io::Result<()>;
+}
+
+/// Why a tree cannot be continued. All but [`TreeError::Io`] mean that log and tree do not belong together: somebody
+/// changed one of them, or a disk lost what it had acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// A file cannot be read or written.
+    #[error("the tree of the decision log cannot be read or written: {0}")]
+    Io(#[from] io::Error),
+    /// The log has records, but there is no checkpoint.
+    #[error("the decision log has {records} records, but its tree has no checkpoint")]
+    Missing {
+        /// The number of records.
+        records: u64,
+    },
+    /// The checkpoint is of no use.
+    #[error("the last checkpoint of the decision log is of no use: {0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// Records are missing at the end.
+    #[error(
+        "the decision log ends after {records} records, but a checkpoint over {signed} was signed"
+    )]
+    Cut {
+        /// The number of records.
+        records: u64,
+        /// The size in the checkpoint.
+        signed: u64,
+    },
+    /// A record is not the one that was logged.
+    #[error("record {index} of the decision log is not the one in the tree")]
+    Record {
+        /// Its index.
+        index: u64,
+    },
+    /// Tiles are damaged, and cannot be made anew, since records are removed or are others.
+    #[error("the tree of the decision log does not lead to the root of its last checkpoint{0}")]
+    Root(String),
+}
+
+/// The tree of a log.
+///
+/// One process appends to it at a time; the log sees to that. Readers need no lock.
+#[derive(Debug)]
+pub struct TreeWriter {
+    dir: TileDir,
+    key: SigningKey,
+    frontier: Frontier,
+    /// Tiles that became full since the last checkpoint.
+    full: Vec<(TileId, Vec<TreeHash>)>,
+    signed: u64,
+}
+
+impl TreeWriter {
+    /// Continues the tree in a directory, or begins one if there is neither a tree nor a record. The state is held
+    /// against the last checkpoint; records after it are appended. Tiles that are missing are made anew from records.
+    ///
+    /// # Errors
+    ///
+    /// If log and tree do not belong together, or a file cannot be read or written.
+    pub fn open(
+        dir: TileDir,
+        key: SigningKey,
+        records: &mut impl Leaves,
+    ) -> Result<Self, TreeError> {
+        let mut writer = Self {
+            dir,
+            key,
+            frontier: Frontier::default(),
+            full: Vec::new(),
+            signed: 0,
+        };
+        let Some(note) = writer.dir.read_checkpoint()? else {
+            if records.end() > 0 || !writer.dir.is_empty() {
+                let records = records.end();
+                return Err(TreeError::Missing { records });
+            }
+            writer.write(|| Ok(()))?;
+            return Ok(writer);
+        };
+        let checkpoint = Checkpoint::open(&note, &writer.key.verifying_key())?;
+        let (signed, end) = (checkpoint.size, records.end());
+        if end < signed {
+            return Err(TreeError::Cut {
+                records: end,
+                signed,
+            });
+        }
+        match load(&writer.dir, signed) {
+            Ok(frontier) if frontier.root() == checkpoint.root => {
+                check_last_records(&writer.dir, signed, records)?;
+                writer.frontier = frontier;
+                records.each_from(signed, &mut |leaf| writer.append_found(leaf))?;
+            }
+            found => writer.rebuild(&checkpoint, records, found.err())?,
+        }
+        writer.signed = signed;
+        Ok(writer)
+    }
+
+    /// Appends the leaf hash of a record.
+    pub fn append(&mut self, leaf: TreeHash) {
+        let full = &mut self.full;
+        self.frontier
+            .push(leaf, |id, hashes| full.push((id, hashes)));
+    }
+
+    /// Appends a record that was found at the start.
+    fn append_found(&mut self, leaf: Option<TreeHash>) {
+        self.append(leaf.unwrap_or_else(no_record));
+    }
+
+    /// The number of leaves.
+    pub fn size(&self) -> u64 {
+        self.frontier.size()
+    }
+
+    /// The size in the last checkpoint.
+    pub fn signed_size(&self) -> u64 {
+        self.signed
+    }
+
+    /// The name of the key, which is the origin of the log.
+    pub fn origin(&self) -> &str {
+        self.key.name()
+    }
+
+    /// Writes tiles and a checkpoint if there are new leaves. `sync` makes the records durable first: a checkpoint over
+    /// records that a loss of power takes away would look like a cut.
+    ///
+    /// # Errors
+    ///
+    /// If the records cannot be synced or a file not be written. The checkpoint is then the one before, and the next call
+    /// tries again.
+    pub fn checkpoint(&mut self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        match self.size() > self.signed {
+            true => self.write(sync),
+            false => Ok(()),
+        }
+    }
+
+    fn write(&mut self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        sync()?;
+        let checkpoint = Checkpoint {
+            origin: self.key.name().to_owned(),
+            size: self.frontier.size(),
+            root: self.frontier.root(),
+        };
+        let full = self
+            .full
+            .iter()
+            .map(|(id, hashes)| (*id, hashes.as_slice()));
+        let tiles = full.chain(self.frontier.partial_tiles());
+        self.dir.write(tiles, &checkpoint.sign(&self.key))?;
+        self.full.clear();
+        self.signed = checkpoint.size;
+        Ok(())
+    }
+
+    /// Makes the tree anew from all records, and holds it against the checkpoint.
+    fn rebuild(
+        &mut self,
+        checkpoint: &Checkpoint,
+        records: &mut impl Leaves,
+        fault: Option<TileError>,
+    ) -> Result<(), TreeError> {
+        let told = fault.map(|fault| format!(": {fault}")).unwrap_or_default();
+        if records.first() > 0 {
+            return Err(TreeError::Root(told));
+        }
+        let mut root = (checkpoint.size == 0).then(TreeHash::empty_root);
+        records.each_from(0, &mut |leaf| {
+            self.append_found(leaf);
+            if self.size() == checkpoint.size {
+                root = Some(self.frontier.root());
+            }
+        })?;
+        match root == Some(checkpoint.root) {
+            true => Ok(()),
+            false => Err(TreeError::Root(told)),
+        }
+    }
+}
+
+/// The leaf of a record that is lost before a checkpoint covers it: that of an empty entry, which no record has.
+pub fn no_record() -> TreeHash {
+    TreeHash::leaf(&[])
+}
+
+/// The right edge of the tree of `size` leaves, from its tiles.
+fn load(dir: &TileDir, size: u64) -> Result<Frontier, TileError> {
+    let mut levels = Vec::new();
+    for level in 0..MAX_TILE_LEVELS {
+        let hashes = size.checked_shr(level * TILE_HEIGHT).unwrap_or_default();
+        if hashes == 0 {
+            break;
+        }
+        let id = TileId {
+            level,
+            index: hashes / TILE_WIDTH as u64,
+        };
+        levels.push(match id.width(size) {
+            0 => Vec::new(),
+            _ => dir.read(id, size)?,
+        });
+    }
+    // Each tile was read as wide as the size demands.
+    Ok(Frontier::from_partial_tiles(size, levels).unwrap_or_default())
+}
+
+/// Holds the records of the last tile of leaves, 256 at most, against the tree.
+fn check_last_records(
+    dir: &TileDir,
+    size: u64,
+    records: &mut impl Leaves,
+) -> Result<(), TreeError> {
+    let Some(last) = size.checked_sub(1) else {
+        return Ok(());
+    };
+    let start = (last / TILE_WIDTH as u64 * TILE_WIDTH as u64).max(records.first());
+    let mut tree = TreeReader::new(dir.clone(), size);
+    let mut index = start;
+    let mut other = None;
+    records.each_from(start, &mut |leaf| {
+        let is_other = leaf.is_some_and(|leaf| tree.leaf(index).ok() != Some(leaf));
+        if index < size && is_other {
+            other.get_or_insert(index);
+        }
+        index += 1;
+    })?;
+    match other {
+        Some(index) => Err(TreeError::Record { index }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

@@ -1,0 +1,269 @@
+//! Verifies a decision log: every record against the tree, the tree against its checkpoint, and older checkpoints against
+//! both.
+//!
+//! Start at [`verify`]. Nothing of the log is trusted but the key that is passed in. Whatever is changed, removed,
+//! reordered or cut is a [`Fault`] with its place; records that were logged after the last checkpoint are counted, since no
+//! signature covers them yet.
+
+pub mod authentic;
+pub mod fault;
+pub mod scan;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::audit::log_files::{self, TREE};
+use crate::audit::tree::checkpoint::Checkpoint;
+use crate::audit::tree::frontier::Frontier;
+use crate::audit::tree::hash::TreeHash;
+use crate::audit::tree::merkle::{self, Nodes as _};
+use crate::audit::tree::note::VerifyingKey;
+use crate::audit::tree::tile::{TILE_WIDTH, TileId};
+use crate::audit::tree::tile_dir::{TileDir, TreeReader};
+use crate::audit::verify::authentic::AuthenticTree;
+use crate::audit::verify::fault::{Fault, Faults};
+use crate::audit::verify::scan::Scan;
+
+/// What to verify.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The directory of the log.
+    pub directory: PathBuf,
+    /// The key that signs its checkpoints.
+    pub key: VerifyingKey,
+    /// Older checkpoints of the log, each with a name for messages: the log must extend all of them.
+    pub older: Vec<(String, String)>,
+    /// The first record to verify.
+    pub from: u64,
+    /// The last record to verify; `None` for all, which also finds records that are cut off.
+    pub to: Option<u64>,
+}
+
+/// The result.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Whether nothing is wrong.
+    pub ok: bool,
+    /// The identity of the log, by its key.
+    pub origin: String,
+    /// The number of records in the last checkpoint.
+    pub signed: u64,
+    /// The root in the last checkpoint, in base64.
+    pub root: String,
+    /// The index of the first record that is there: those before were removed because of their age.
+    pub first: u64,
+    /// The index after the last record that was read.
+    pub end: u64,
+    /// The number of records that are as they were logged, proven by the checkpoint.
+    pub proven: u64,
+    /// The number of records after the last checkpoint: nothing covers them yet.
+    pub uncovered: u64,
+    /// Bytes at the end of the last file that are no complete record, because it is just being written.
+    pub torn_bytes: u64,
+    /// The number of older checkpoints that the log extends.
+    pub older_checkpoints: usize,
+    /// What is wrong, in the order it was found; the first [`fault::MAX_KEPT`] are kept.
+    pub faults: Vec<Fault>,
+    /// The number of faults, with those not kept.
+    pub fault_count: u64,
+}
+
+/// Verifies a log.
+///
+/// # Errors
+///
+/// If there is no log in the directory. Everything else that is wrong is in the report.
+pub fn verify(request: &Request) -> io::Result<Report> {
+    let files = log_files::list(&request.directory.join(log_files::SEGMENTS))?;
+    let dir = TileDir::new(request.directory.join(TREE));
+    if files.is_empty() && dir.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "there is no decision log in this directory",
+        ));
+    }
+    let mut faults = Faults::default();
+    let mut report = Report {
+        origin: request.key.name().to_owned(),
+        ..Report::default()
+    };
+    let checkpoint = match checkpoint(&dir, &request.key) {
+        Ok(checkpoint) => checkpoint,
+        Err(why) => {
+            faults.add(Fault::Checkpoint { why });
+            // Damage of the files is told nevertheless.
+            Checkpoint {
+                origin: report.origin.clone(),
+                size: 0,
+                root: TreeHash::empty_root(),
+            }
+        }
+    };
+    report.signed = checkpoint.size;
+    report.root = checkpoint.root.to_base64();
+    let mut tree = AuthenticTree::new(
+        TreeReader::new(dir.clone(), checkpoint.size),
+        checkpoint.root,
+    );
+    let mut scan = Scan::new(&request.directory, &mut tree, request.from, request.to);
+    scan.files(&files, &mut faults);
+    let found = scan.finish(checkpoint.size, &mut faults);
+    if request.to.is_none() && request.from == 0 {
+        check_tiles_before(found.first, &mut tree);
+    }
+    let mut roots = OlderRoots::new(request, &checkpoint, &dir, &mut faults);
+    let is_whole = request.from == 0 && request.to.is_none() && found.first == 0;
+    let unproven = tree.take_faults();
+    if !unproven.is_empty() || roots.needs_records() {
+        // Tiles do not prove the records; if all of them are there, their own root does.
+        let by_records = is_whole && roots.from_records(&request.directory, &checkpoint);
+        faults.add_tiles(unproven, &found.unproven, by_records);
+        report.proven = match by_records {
+            true => found.end.min(checkpoint.size),
+            false => found.proven,
+        };
+    } else {
+        report.proven = found.proven;
+    }
+    report.older_checkpoints = roots.finish(&mut faults);
+    report.first = found.first;
+    report.end = found.end;
+    report.uncovered = found.end.saturating_sub(checkpoint.size.max(found.first));
+    report.torn_bytes = found.torn_bytes;
+    report.fault_count = faults.count();
+    report.faults = faults.into_kept();
+    report.ok = report.fault_count == 0;
+    Ok(report)
+}
+
+/// Reads the last checkpoint.
+fn checkpoint(dir: &TileDir, key: &VerifyingKey) -> Result<Checkpoint, String> {
+    let note = dir.read_checkpoint().map_err(|error| error.to_string())?;
+    let note = note.ok_or_else(|| "there is none".to_owned())?;
+    Checkpoint::open(&note, key).map_err(|error| error.to_string())
+}
+
+/// Checks the tiles of leaves whose records were removed.
+fn check_tiles_before(first: u64, tree: &mut AuthenticTree) {
+    for index in 0..first.min(tree.size()).div_ceil(TILE_WIDTH as u64) {
+        tree.check(TileId { level: 0, index });
+    }
+}
+
+/// Older checkpoints, and the roots that the log has at their sizes.
+struct OlderRoots {
+    older: Vec<(String, Checkpoint)>,
+    /// The root at the size of each, where it is known.
+    roots: Vec<Option<TreeHash>>,
+}
+
+impl OlderRoots {
+    fn new(request: &Request, last: &Checkpoint, dir: &TileDir, faults: &mut Faults) -> Self {
+        let mut known = Self {
+            older: Vec::new(),
+            roots: Vec::new(),
+        };
+        for (name, note) in &request.older {
+            match Checkpoint::open(note, &request.key) {
+                Ok(older) if older.size > last.size => faults.add(Fault::Older {
+                    checkpoint: name.clone(),
+                    why: format!(
+                        "it is over {} records, the last one over {}: records were cut off",
+                        older.size, last.size
+                    ),
+                }),
+                Ok(older) => {
+                    known.roots.push(proven_root(&older, last, dir));
+                    known.older.push((name.clone(), older));
+                }
+                Err(error) => faults.add(Fault::Older {
+                    checkpoint: name.clone(),
+                    why: error.to_string(),
+                }),
+            }
+        }
+        known
+    }
+
+    fn needs_records(&self) -> bool {
+        self.roots.iter().any(Option::is_none)
+    }
+
+    /// Works out all roots from the records, and says whether that at the size of the last checkpoint is its root.
+    fn from_records(&mut self, directory: &Path, last: &Checkpoint) -> bool {
+        let mut tree = Frontier::default();
+        let mut is_last = last.size == 0;
+        let mut expected = 0;
+        let all_read = scan::each_leaf(directory, &mut |index, leaf| {
+            if index != expected {
+                return false;
+            }
+            expected += 1;
+            tree.push(leaf, |_, _| {});
+            for ((_, older), root) in self.older.iter().zip(&mut self.roots) {
+                if older.size == tree.size() && root.is_none() {
+                    *root = Some(tree.root());
+                }
+            }
+            if tree.size() == last.size {
+                is_last = tree.root() == last.root;
+            }
+            tree.size() < last.size
+        });
+        all_read.is_ok() && is_last
+    }
+
+    /// Compares, and counts those that the log extends.
+    fn finish(self, faults: &mut Faults) -> usize {
+        let mut extended = 0;
+        for ((name, older), root) in self.older.into_iter().zip(self.roots) {
+            let why = match root {
+                Some(root) if root == older.root => {
+                    extended += 1;
+                    continue;
+                }
+                Some(_) => "its root is another: the log was changed before this size",
+                None => "neither tiles nor records lead to its root",
+            };
+            faults.add(Fault::Older {
+                checkpoint: name,
+                why: why.to_owned(),
+            });
+        }
+        extended
+    }
+}
+
+/// The older root, if tiles prove that the tree of the last checkpoint extends it. `None` if they do not: they may be
+/// damaged.
+fn proven_root(older: &Checkpoint, last: &Checkpoint, dir: &TileDir) -> Option<TreeHash> {
+    let mut tiles = TreeReader::new(dir.clone(), last.size);
+    let proof = merkle::consistency_proof(&mut tiles, older.size, last.size).ok()?;
+    let verified =
+        merkle::verify_consistency(&proof, (older.size, older.root), (last.size, last.root));
+    verified.ok().map(|()| older.root)
+}
+
+/// The leaf hash of a record as the tiles have it, and the proof that it is in the tree of the checkpoint.
+///
+/// # Errors
+///
+/// If the record is not in the tree, or tiles cannot be read.
+pub fn prove(dir: &TileDir, size: u64, index: u64) -> io::Result<(TreeHash, Vec<TreeHash>)> {
+    if index >= size {
+        let why = format!(
+            "record {index} is not yet in the last checkpoint, which is over {size} records"
+        );
+        return Err(io::Error::new(io::ErrorKind::NotFound, why));
+    }
+    let mut tiles = TreeReader::new(dir.clone(), size);
+    let leaf = tiles.node(0, index).map_err(io::Error::other)?;
+    let proof = merkle::inclusion_proof(&mut tiles, index, size).map_err(io::Error::other)?;
+    Ok((leaf, proof))
+}
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;

@@ -1,0 +1,311 @@
+//! Reads the files of a log byte by byte, and holds each record against the tree.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::path::Path;
+
+use crate::audit::frame::{self, FrameReader, HEADER, MAX_RECORD, Step};
+use crate::audit::log_files::{self, LogFile, SEGMENTS};
+use crate::audit::record::schema::{notice, record};
+use crate::audit::record::{StoredRecord, index_of};
+use crate::audit::tree::hash::TreeHash;
+use crate::audit::verify::authentic::AuthenticTree;
+use crate::audit::verify::fault::{Fault, Faults, Place};
+
+/// What was found beside faults.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The index of the first record that is there.
+    pub first: u64,
+    /// The index after the last record.
+    pub end: u64,
+    /// Records that are the ones in the tree.
+    pub proven: u64,
+    /// Records that the tree has no authentic leaf for.
+    pub unproven: Vec<Range<u64>>,
+    /// Bytes at the end that are no complete record.
+    pub torn_bytes: u64,
+}
+
+/// A scan of the files of a log, in order.
+pub struct Scan<'a> {
+    directory: &'a Path,
+    tree: &'a mut AuthenticTree,
+    /// The last record to verify.
+    to: Option<u64>,
+    /// The index that the next record should have.
+    expected: u64,
+    is_begun: bool,
+    /// Bytes that are no record, seen since the last record.
+    damage: Option<(Place, u64)>,
+    /// Records that the log removed or lost, by its own notices.
+    removed: Vec<(u64, u64)>,
+    lost: Vec<(u64, u64)>,
+    from: u64,
+    found: Found,
+}
+
+impl<'a> Scan<'a> {
+    /// A scan of the records from `from` to `to`.
+    pub fn new(
+        directory: &'a Path,
+        tree: &'a mut AuthenticTree,
+        from: u64,
+        to: Option<u64>,
+    ) -> Self {
+        Self {
+            directory,
+            tree,
+            to,
+            expected: from,
+            is_begun: false,
+            damage: None,
+            removed: Vec::new(),
+            lost: Vec::new(),
+            from,
+            found: Found::default(),
+        }
+    }
+
+    /// Reads all files that records of the range may be in.
+    pub fn files(&mut self, files: &[LogFile], faults: &mut Faults) {
+        self.found.first = files.first().map_or(0, |file| file.first);
+        let start = files.partition_point(|file| file.first <= self.expected);
+        for file in &files[start.saturating_sub(1)..] {
+            if self.is_over() || self.to.is_some_and(|to| file.first > to) {
+                return;
+            }
+            if !self.is_begun {
+                self.expected = self.expected.max(file.first);
+                self.is_begun = true;
+            }
+            let opened = open(file);
+            let read = opened.and_then(|input| self.input(input, file, faults));
+            if let Err(error) = read {
+                let why = error.to_string();
+                let file = self.name(file);
+                faults.add(Fault::File { file, why });
+            }
+        }
+    }
+
+    /// Reads one file, from its header on.
+    ///
+    /// # Errors
+    ///
+    /// If reading fails, e.g. because it does not decompress.
+    pub fn input(
+        &mut self,
+        mut input: impl Read,
+        file: &LogFile,
+        faults: &mut Faults,
+    ) -> io::Result<()> {
+        let mut header = [0; HEADER];
+        let name = self.name(file);
+        let begins = input
+            .read_exact(&mut header)
+            .map(|()| frame::parse_header(&header));
+        match begins {
+            Ok(Some(first)) if first == file.first => {}
+            Ok(_) => faults.add(Fault::File {
+                file: name.clone(),
+                why: "the header is not that of a log whose first record its name says".to_owned(),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                faults.add(Fault::File {
+                    file: name,
+                    why: "it ends within its header".to_owned(),
+                });
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        let mut frames = FrameReader::new(input, HEADER as u64, MAX_RECORD);
+        loop {
+            let byte = frames.offset();
+            let place = || Place {
+                file: name.clone(),
+                byte,
+            };
+            match frames.step()? {
+                Step::Frame(payload) => self.payload(payload, place, faults),
+                Step::Skipped(bytes) => self.damaged(place(), bytes),
+                Step::End(0) => return Ok(()),
+                Step::End(bytes) => {
+                    self.damaged(place(), bytes as u64);
+                    return Ok(());
+                }
+            }
+            if self.is_over() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.to.is_some_and(|to| self.expected > to)
+    }
+
+    fn damaged(&mut self, place: Place, bytes: u64) {
+        let (_, damaged) = self.damage.get_or_insert((place, 0));
+        *damaged += bytes;
+    }
+
+    fn payload(&mut self, payload: Vec<u8>, place: impl Fn() -> Place, faults: &mut Faults) {
+        let Some(index) = index_of(&payload) else {
+            return self.damaged(place(), (frame::FRAME_HEADER + payload.len()) as u64);
+        };
+        if index < self.from {
+            return;
+        }
+        if index < self.expected {
+            faults.add(Fault::Order {
+                index,
+                expected: self.expected,
+                place: place(),
+            });
+            return;
+        }
+        self.gap(index, faults);
+        self.expected = index.saturating_add(1);
+        let leaf = TreeHash::leaf(&payload);
+        if index < self.tree.size() {
+            match self.tree.leaf(index) {
+                Some(wanted) if wanted == leaf => self.found.proven += 1,
+                Some(_) => faults.add(Fault::Changed {
+                    index,
+                    place: place(),
+                }),
+                None => match self.found.unproven.last_mut() {
+                    Some(last) if last.end == index => last.end += 1,
+                    _ => self.found.unproven.push(index..index + 1),
+                },
+            }
+        }
+        self.notice(payload);
+    }
+
+    /// Tells of what lies between the last record and the one with this index.
+    fn gap(&mut self, index: u64, faults: &mut Faults) {
+        let missing = (self.expected < index).then(|| (self.expected, index - 1));
+        match (self.damage.take(), missing) {
+            (Some((place, _)), Some((first, last))) => {
+                faults.add(Fault::Damaged { first, last, place });
+            }
+            (Some((place, bytes)), None) => faults.add(Fault::Extra { place, bytes }),
+            (None, Some((first, last))) => faults.add(Fault::Missing {
+                first,
+                last,
+                is_noted: false,
+            }),
+            (None, None) => {}
+        }
+    }
+
+    /// Keeps what the log says of records that it removed or lost.
+    fn notice(&mut self, payload: Vec<u8>) {
+        if !may_be_notice(&payload) {
+            return;
+        }
+        let Some(notice) = StoredRecord::from_bytes(payload)
+            .ok()
+            .and_then(|stored| stored.decode().ok())
+            .and_then(|message| match message.kind {
+                Some(record::Kind::Notice(notice)) => Some(notice),
+                _ => None,
+            })
+        else {
+            return;
+        };
+        match notice.kind() {
+            notice::Kind::Removed => self.removed.push((notice.first, notice.last)),
+            notice::Kind::Lost => self.lost.push((notice.first, notice.last)),
+            _ => {}
+        }
+    }
+
+    /// Ends the scan of a log whose last checkpoint is over `signed` records.
+    pub fn finish(mut self, signed: u64, faults: &mut Faults) -> Found {
+        let end = match self.to {
+            Some(to) => signed.min(to.saturating_add(1)),
+            None => signed,
+        };
+        let is_cut = self.expected < end;
+        match self.damage.take() {
+            Some((place, _)) if is_cut => faults.add(Fault::Damaged {
+                first: self.expected,
+                last: end - 1,
+                place,
+            }),
+            None if is_cut => faults.add(Fault::Cut {
+                first: self.expected,
+                last: end - 1,
+            }),
+            Some((_, bytes)) => self.found.torn_bytes = bytes,
+            None => {}
+        }
+        let first = self.found.first;
+        let is_removed = |(_, last): &(u64, u64)| last.saturating_add(1) >= first;
+        if first > self.from && !self.removed.iter().any(is_removed) && self.to.is_none() {
+            faults.add(Fault::Missing {
+                first: self.from,
+                last: first - 1,
+                is_noted: false,
+            });
+        }
+        faults.note_lost(&self.lost);
+        self.found.end = self.expected;
+        self.found
+    }
+
+    fn name(&self, file: &LogFile) -> String {
+        let path = file.path.strip_prefix(self.directory);
+        path.unwrap_or(&file.path).display().to_string()
+    }
+}
+
+/// Whether the field after index and time is that of a notice; `is_cut` may stand between. Saves decoding all the others.
+fn may_be_notice(payload: &[u8]) -> bool {
+    const NOTICE_TAG: u8 = 0x3a;
+    const AFTER_TIME: usize = 18;
+    [0, 2]
+        .iter()
+        .any(|at| payload.get(AFTER_TIME + at) == Some(&NOTICE_TAG))
+}
+
+fn open(file: &LogFile) -> io::Result<Box<dyn Read>> {
+    let plain = File::open(&file.path)?;
+    Ok(match file.is_compressed {
+        true => Box::new(zstd::stream::read::Decoder::new(plain)?),
+        false => Box::new(plain),
+    })
+}
+
+/// Passes the leaf hash of every record to `each`, with its index, until it returns `false`.
+///
+/// # Errors
+///
+/// If a file cannot be read, or does not begin as it should.
+pub fn each_leaf(directory: &Path, each: &mut dyn FnMut(u64, TreeHash) -> bool) -> io::Result<()> {
+    for file in log_files::list(&directory.join(SEGMENTS))? {
+        let mut input = open(&file)?;
+        let mut header = [0; HEADER];
+        input.read_exact(&mut header)?;
+        let mut frames = FrameReader::new(input, HEADER as u64, MAX_RECORD);
+        loop {
+            match frames.step()? {
+                Step::Frame(payload) => {
+                    if let Some(index) = index_of(&payload)
+                        && !each(index, TreeHash::leaf(&payload))
+                    {
+                        return Ok(());
+                    }
+                }
+                Step::Skipped(_) => {}
+                Step::End(_) => break,
+            }
+        }
+    }
+    Ok(())
+}

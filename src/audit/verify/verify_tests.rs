@@ -1,0 +1,384 @@
+use std::fs;
+
+use super::*;
+use crate::audit::fixtures::{self, many, verifying_key, write_log, write_segments};
+use crate::audit::frame;
+use crate::audit::log_files::{LogFile, SEGMENTS};
+use crate::audit::record::Record;
+use crate::audit::record::schema::{Notice, notice, record};
+
+struct Log {
+    dir: tempfile::TempDir,
+    records: Vec<Record>,
+}
+
+impl Log {
+    fn new(records: Vec<Record>, per_file: usize) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        write_log(dir.path(), &records, per_file);
+        Self { dir, records }
+    }
+
+    fn request(&self) -> Request {
+        Request {
+            directory: self.dir.path().to_owned(),
+            key: verifying_key(),
+            older: Vec::new(),
+            from: 0,
+            to: None,
+        }
+    }
+
+    fn verify(&self) -> Report {
+        verify(&self.request()).expect("a log")
+    }
+
+    fn files(&self) -> Vec<LogFile> {
+        log_files::list(&self.dir.path().join(SEGMENTS)).expect("files")
+    }
+
+    /// Writes the records anew, without changing the tree.
+    fn rewrite(&self, records: &[Record], per_file: usize) {
+        fs::remove_dir_all(self.dir.path().join(SEGMENTS)).expect("removed");
+        write_segments(self.dir.path(), records, per_file);
+    }
+}
+
+fn random(state: &mut u64) -> u64 {
+    // splitmix64.
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+#[test]
+fn a_log_as_it_was_logged_is_in_order() {
+    for (count, per_file) in [(1, 10), (255, 100), (256, 256), (700, 64)] {
+        let report = Log::new(many(count), per_file).verify();
+        let count = count as u64;
+        assert_eq!(report.faults, []);
+        assert!(report.ok);
+        assert_eq!((report.first, report.end), (0, count));
+        assert_eq!((report.signed, report.proven), (count, count));
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_a_thousand_records_is_found() {
+    let log = Log::new(many(1_000), 4);
+    let dir = TileDir::new(log.dir.path().join(TREE));
+    let note = dir
+        .read_checkpoint()
+        .expect("readable")
+        .expect("a checkpoint");
+    let checkpoint = Checkpoint::open(&note, &verifying_key()).expect("signed");
+    let tiles = TreeReader::new(dir, checkpoint.size);
+    let mut tree = AuthenticTree::new(tiles, checkpoint.root);
+    let files = log.files();
+    let mut flips = 0;
+    for (at, file) in files.iter().enumerate() {
+        let end = files.get(at + 1).map_or(1_000, |next| next.first);
+        let content = fs::read(&file.path).expect("a file");
+        let mut check = |content: &[u8]| {
+            let mut faults = Faults::default();
+            let mut scan = Scan::new(log.dir.path(), &mut tree, file.first, Some(end - 1));
+            scan.input(content, file, &mut faults).expect("readable");
+            scan.finish(1_000, &mut faults);
+            faults.count()
+        };
+        assert_eq!(check(&content), 0);
+        for bit in 0..content.len() * 8 {
+            let mut changed = content.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(check(&changed) > 0, "{} bit {bit}", file.path.display());
+            flips += 1;
+        }
+    }
+    assert!(flips > 400_000, "{flips}");
+}
+
+#[test]
+fn a_change_is_found_although_its_checksum_is_right() {
+    let log = Log::new(many(700), 100);
+    let mut records = log.records.clone();
+    records[321].at += 1;
+    log.rewrite(&records, 100);
+    let report = log.verify();
+    let [Fault::Changed { index: 321, place }] = report.faults.as_slice() else {
+        panic!("{:?}", report.faults);
+    };
+    assert_eq!(place.file, "segments/00000000000000000300.log");
+    assert_eq!(report.proven, 699);
+}
+
+/// Removals, swaps, repetitions and truncations at random places.
+#[test]
+fn a_thousand_random_changes_are_found() {
+    let log = Log::new(many(1_000), 128);
+    let whole = log.records.clone();
+    let mut state = 1;
+    for case in 0..1_000 {
+        let mut records = whole.clone();
+        let at = usize::try_from(random(&mut state) % 1_000).expect("small");
+        let other = usize::try_from(random(&mut state) % 1_000).expect("small");
+        match case % 4 {
+            0 => drop(records.remove(at)),
+            1 if at != other => records.swap(at, other),
+            1 => drop(records.pop()),
+            2 => records.truncate(at),
+            _ => records.insert(at, whole[other].clone()),
+        }
+        let folder = log.dir.path().join(SEGMENTS);
+        fs::remove_dir_all(&folder).expect("removed");
+        fs::create_dir_all(&folder).expect("made");
+        for (number, records) in records.chunks(128).enumerate() {
+            // The files keep their names, as somebody would leave them who hides the change.
+            let first = number as u64 * 128;
+            let mut file = frame::header(first).to_vec();
+            records
+                .iter()
+                .for_each(|it| frame::push(&mut file, &fixtures::bytes(it)));
+            fs::write(folder.join(log_files::name(first)), file).expect("written");
+        }
+        let report = log.verify();
+        assert!(!report.ok, "case {case}: {at} {other}");
+        assert!(report.faults.len() as u64 == report.fault_count.min(1_000));
+    }
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_place() {
+    let faults = |change: &dyn Fn(&mut Vec<Record>)| {
+        let log = Log::new(many(600), 1_000);
+        let mut records = log.records.clone();
+        change(&mut records);
+        log.rewrite(&records, 1_000);
+        log.verify()
+            .faults
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    insta::assert_snapshot!(faults(&|records| drop(records.drain(40..43))), @"records 40 to 42 are missing");
+    insta::assert_snapshot!(faults(&|records| records.truncate(598)), @"records 598 to 599 are cut off: the last checkpoint covers more than is there");
+    insta::assert_snapshot!(faults(&|records| records.swap(7, 8)));
+    let log = Log::new(many(600), 200);
+    let file = &log.files()[1];
+    let mut content = fs::read(&file.path).expect("a file");
+    content[100] ^= 1;
+    fs::write(&file.path, &content).expect("written");
+    let told = log
+        .verify()
+        .faults
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n");
+    insta::assert_snapshot!(told);
+    fs::remove_file(&file.path).expect("removed");
+    let told = log
+        .verify()
+        .faults
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n");
+    insta::assert_snapshot!(told, @"records 200 to 399 are missing");
+}
+
+#[test]
+fn damaged_tiles_are_told_and_records_prove_themselves() {
+    for file in ["tile/0/000", "tile/0/002.p/188", "tile/1/000.p/2"] {
+        let log = Log::new(many(700), 100);
+        let path = log.dir.path().join(TREE).join(file);
+        let mut content = fs::read(&path).expect("a tile");
+        content[17] ^= 4;
+        fs::write(&path, &content).expect("written");
+        let report = log.verify();
+        assert!(!report.ok, "{file}");
+        assert!(
+            report
+                .faults
+                .iter()
+                .all(|it| matches!(it, Fault::Tile { .. })),
+            "{file}: {:?}",
+            report.faults
+        );
+        assert_eq!(report.proven, 700);
+        // Not if a record is another as well.
+        let mut records = log.records.clone();
+        records[3].at += 1;
+        log.rewrite(&records, 100);
+        let report = log.verify();
+        let is_about_records =
+            |it: &Fault| matches!(it, Fault::Unproven { .. } | Fault::Changed { index: 3, .. });
+        assert!(
+            report.faults.iter().any(is_about_records),
+            "{file}: {:?}",
+            report.faults
+        );
+    }
+}
+
+#[test]
+fn a_checkpoint_that_is_missing_or_by_another_key_is_told() {
+    let log = Log::new(many(10), 100);
+    let mut request = log.request();
+    let other = crate::audit::tree::note::SigningKey::from_seed("callgate.example/test", [1; 32]);
+    request.key = other.expect("a key").verifying_key();
+    let report = verify(&request).expect("a log");
+    assert!(matches!(
+        report.faults.as_slice(),
+        [Fault::Checkpoint { .. }]
+    ));
+    assert_eq!((report.ok, report.proven, report.uncovered), (false, 0, 10));
+    fs::remove_file(log.dir.path().join(TREE).join("checkpoint")).expect("removed");
+    assert!(!log.verify().ok);
+}
+
+#[test]
+fn an_older_checkpoint_tells_a_log_that_was_signed_anew() {
+    let log = Log::new(many(500), 100);
+    let checkpoint = || {
+        let dir = TileDir::new(log.dir.path().join(TREE));
+        dir.read_checkpoint()
+            .expect("readable")
+            .expect("a checkpoint")
+    };
+    let old = checkpoint();
+    // It goes on as it should.
+    let leaf = |record: &Record| TreeHash::leaf(&fixtures::bytes(record));
+    let before: Vec<_> = log.records.iter().map(leaf).collect();
+    let grown = many(900);
+    let more: Vec<_> = grown[500..].iter().map(leaf).collect();
+    fixtures::write_tree(log.dir.path(), &before, &more);
+    log.rewrite(&grown, 100);
+    let mut request = log.request();
+    request.older = vec![("old".to_owned(), old.clone())];
+    let report = verify(&request).expect("a log");
+    assert_eq!(
+        (report.ok, report.older_checkpoints),
+        (true, 1),
+        "{:?}",
+        report.faults
+    );
+    // Somebody who has the key changes a record and signs everything anew.
+    let newer = checkpoint();
+    let mut changed = grown;
+    changed[10].at += 1;
+    fs::remove_dir_all(log.dir.path().join(TREE)).expect("removed");
+    fs::remove_dir_all(log.dir.path().join(SEGMENTS)).expect("removed");
+    write_log(log.dir.path(), &changed, 100);
+    assert!(log.verify().ok);
+    for (older, name) in [(old, "old"), (newer, "newer")] {
+        request.older = vec![(name.to_owned(), older)];
+        let report = verify(&request).expect("a log");
+        assert!(
+            matches!(report.faults.as_slice(), [Fault::Older { .. }]),
+            "{:?}",
+            report.faults
+        );
+    }
+    // Or takes away the end.
+    fs::remove_dir_all(log.dir.path()).expect("removed");
+    write_log(log.dir.path(), &many(400), 100);
+    let report = verify(&request).expect("a log");
+    assert!(
+        matches!(report.faults.as_slice(), [Fault::Older { why, .. }] if why.contains("cut off"))
+    );
+}
+
+#[test]
+fn records_that_were_removed_because_of_their_age_are_no_fault_if_the_log_says_so() {
+    for says_so in [true, false] {
+        let mut records = many(400);
+        if says_so {
+            records[350].kind = Some(record::Kind::Notice(Notice {
+                kind: notice::Kind::Removed.into(),
+                first: 0,
+                last: 299,
+                ..Notice::default()
+            }));
+        }
+        let log = Log::new(records, 100);
+        for file in &log.files()[..3] {
+            fs::remove_file(&file.path).expect("removed");
+        }
+        let report = log.verify();
+        assert_eq!(report.ok, says_so, "{:?}", report.faults);
+        assert_eq!((report.first, report.proven), (300, 100));
+    }
+}
+
+#[test]
+fn a_range_is_verified_by_itself() {
+    let log = Log::new(many(700), 100);
+    let mut records = log.records.clone();
+    records[650].at += 1;
+    log.rewrite(&records, 100);
+    let mut request = log.request();
+    (request.from, request.to) = (250, Some(640));
+    let report = verify(&request).expect("a log");
+    assert_eq!(
+        (report.ok, report.proven),
+        (true, 391),
+        "{:?}",
+        report.faults
+    );
+    request.to = Some(650);
+    assert!(!verify(&request).expect("a log").ok);
+}
+
+#[test]
+fn compressed_files_are_read() {
+    let log = Log::new(many(300), 100);
+    for file in &log.files()[..2] {
+        let content = fs::read(&file.path).expect("a file");
+        let packed = zstd::encode_all(&*content, 3).expect("packed");
+        let name = log_files::compressed_name(file.first);
+        fs::write(file.path.with_file_name(name), packed).expect("written");
+        fs::remove_file(&file.path).expect("removed");
+    }
+    assert!(log.verify().ok);
+    let file = &log.files()[0];
+    let mut packed = fs::read(&file.path).expect("a file");
+    let middle = packed.len() / 2;
+    packed[middle] ^= 1;
+    fs::write(&file.path, packed).expect("written");
+    assert!(!log.verify().ok);
+}
+
+#[test]
+fn what_is_being_written_is_no_fault() {
+    let log = Log::new(many(300), 1_000);
+    log.rewrite(&many(302), 1_000);
+    let file = log.files().remove(0);
+    let mut content = fs::read(&file.path).expect("a file");
+    content.truncate(content.len() - 5);
+    fs::write(&file.path, content).expect("written");
+    let report = log.verify();
+    assert!(report.ok, "{:?}", report.faults);
+    assert_eq!((report.proven, report.uncovered), (300, 1));
+    assert!(report.torn_bytes > 0);
+}
+
+#[test]
+fn every_record_is_proven() {
+    let log = Log::new(many(300), 100);
+    let dir = TileDir::new(log.dir.path().join(TREE));
+    let note = dir
+        .read_checkpoint()
+        .expect("readable")
+        .expect("a checkpoint");
+    let checkpoint = Checkpoint::open(&note, &verifying_key()).expect("signed");
+    for (index, record) in (0..).zip(&log.records) {
+        let (leaf, proof) = prove(&dir, 300, index).expect("a proof");
+        assert_eq!(leaf, TreeHash::leaf(&fixtures::bytes(record)));
+        let verified = merkle::verify_inclusion(&proof, index, leaf, 300, checkpoint.root);
+        assert_eq!(verified, Ok(()));
+    }
+    assert!(prove(&dir, 300, 300).is_err());
+}

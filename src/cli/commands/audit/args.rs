@@ -1,0 +1,298 @@
+//! Arguments that several verbs share: where the log is, which key verifies it, and which records are meant.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use uuid::Uuid;
+
+use crate::audit::envelope::nanos;
+use crate::audit::filter::{Filter, Kind};
+use crate::audit::find::{self, FoundRecord};
+use crate::audit::log_files::TREE;
+use crate::audit::reader::{LogError, LogReader};
+use crate::audit::record::schema::Verdict;
+use crate::audit::tree::key_file::{self, PUBLIC_KEY_FILE};
+use crate::audit::tree::note::VerifyingKey;
+use crate::cli::render::printable;
+use crate::cli::value_parser;
+use crate::proto::v1::EntityRef;
+
+/// The directory of the log.
+#[derive(Debug, clap::Args)]
+pub struct LogArgs {
+    /// The directory of the log, as `directory` of `[audit]` says
+    #[arg(long = "log", value_name = "DIR", default_value = "./audit")]
+    pub directory: PathBuf,
+}
+
+impl LogArgs {
+    /// Opens the log.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn open(&self) -> anyhow::Result<LogReader> {
+        let directory = self.directory.display();
+        LogReader::open(&self.directory).with_context(|| {
+            format!("there is no decision log in `{directory}`: name it with `--log`")
+        })
+    }
+}
+
+/// Reads a key: its text, or the file it is in. Without one, the key beside the log.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn verifying_key(given: Option<&str>, log: &Path) -> anyhow::Result<VerifyingKey> {
+    Ok(match given {
+        Some(text) if text.contains('+') && !Path::new(text).exists() => {
+            VerifyingKey::decode(text)?
+        }
+        Some(file) => key_file::read_verifying_key(Path::new(file))?,
+        None => key_file::read_verifying_key(&log.join(TREE).join(PUBLIC_KEY_FILE))?,
+    })
+}
+
+/// A record, by its place in the log or by the id of its decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordId {
+    /// The id of a decision.
+    Decision(Uuid),
+    /// The index of a record of any kind.
+    Index(u64),
+}
+
+/// Parses the id of a decision, or the index of a record.
+///
+/// # Errors
+///
+/// If it is neither.
+pub fn record_id(text: &str) -> Result<RecordId, String> {
+    if let Ok(index) = text.parse() {
+        return Ok(RecordId::Index(index));
+    }
+    Uuid::parse_str(text).map(RecordId::Decision).map_err(|_| {
+        "it is neither the id of a decision (a UUID) nor the index of a record".to_owned()
+    })
+}
+
+impl RecordId {
+    /// Finds the record.
+    ///
+    /// # Errors
+    ///
+    /// If the log does not have it, or cannot be read.
+    pub fn find(self, log: &LogArgs) -> anyhow::Result<FoundRecord> {
+        let reader = log.open()?;
+        match self {
+            Self::Decision(id) => find::decision(&log.directory, id)?
+                .with_context(|| format!("the log has no decision {id}")),
+            Self::Index(index) => {
+                let stored = reader.get(index)?;
+                let stored = stored.with_context(|| format!("the log has no record {index}"))?;
+                let message = stored.decode()?;
+                Ok(FoundRecord { stored, message })
+            }
+        }
+    }
+}
+
+/// Which records are meant.
+#[derive(Debug, Default, clap::Args)]
+#[command(
+    next_help_heading = "Which records (all conditions must hold; of one given twice, either)"
+)]
+pub struct FilterArgs {
+    /// Only records of a kind: decision, write, outcome or notice
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    kind: Vec<Kind>,
+    /// An agent that takes part, as subject or as an actor in the chain
+    #[arg(long, value_name = "NAME", value_parser = value_parser::agent)]
+    agent: Vec<EntityRef>,
+    /// A user who takes part, or asked for a write
+    #[arg(long, value_name = "NAME", value_parser = value_parser::user)]
+    user: Vec<EntityRef>,
+    /// The MCP server
+    #[arg(long, value_name = "NAME")]
+    server: Vec<String>,
+    /// The tool: its name, or SERVER/TOOL
+    #[arg(long, value_name = "TOOL")]
+    tool: Vec<String>,
+    /// Only what was decided so: allow or deny
+    #[arg(long, value_name = "DECISION", value_parser = decision)]
+    decision: Option<Verdict>,
+    /// A reason code, e.g. NO_PERMIT
+    #[arg(long, value_name = "CODE")]
+    code: Vec<String>,
+    /// A policy that had a part in it, in shadow too
+    #[arg(long, value_name = "ID")]
+    policy: Vec<String>,
+    /// The owner of such a policy
+    #[arg(long, value_name = "OWNER")]
+    owner: Vec<String>,
+    /// A control that such a policy implements
+    #[arg(long, value_name = "CONTROL")]
+    control: Vec<String>,
+    /// The session
+    #[arg(long, value_name = "ID")]
+    session: Vec<String>,
+    /// The task
+    #[arg(long, value_name = "ID")]
+    task: Vec<String>,
+    /// The decision, with its outcome
+    #[arg(long = "decision-id", value_name = "UUID", value_parser = Uuid::parse_str)]
+    decision_id: Vec<Uuid>,
+    /// The trace (W3C Trace Context): 32 hexadecimal digits
+    #[arg(long = "trace-id", value_name = "HEX", value_parser = trace_id)]
+    trace_id: Vec<u128>,
+    /// Not before: a time in UTC such as `2030-01-31T15:00:00Z`, or so long ago, e.g. `2h`
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<SystemTime>,
+    /// Before: a time in UTC, or so long ago
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<SystemTime>,
+}
+
+impl FilterArgs {
+    /// The filter.
+    pub fn filter(&self) -> Filter {
+        let group = |entities: &[EntityRef]| {
+            let group: Vec<_> = entities.iter().map(as_cedar).collect();
+            (!group.is_empty()).then_some(group)
+        };
+        let tool = |text: &String| match text.split_once('/') {
+            Some((server, tool)) => (Some(server.to_owned()), tool.to_owned()),
+            None => (None, text.clone()),
+        };
+        Filter {
+            kinds: self.kind.clone(),
+            principals: [group(&self.agent), group(&self.user)]
+                .into_iter()
+                .flatten()
+                .collect(),
+            servers: self.server.clone(),
+            tools: self.tool.iter().map(tool).collect(),
+            decision: self.decision,
+            codes: self.code.clone(),
+            policies: self.policy.clone(),
+            owners: self.owner.clone(),
+            controls: self.control.clone(),
+            sessions: self.session.clone(),
+            tasks: self.task.clone(),
+            decision_ids: self
+                .decision_id
+                .iter()
+                .map(|id| id.as_bytes().to_vec())
+                .collect(),
+            trace_ids: self
+                .trace_id
+                .iter()
+                .map(|id| id.to_be_bytes().to_vec())
+                .collect(),
+            since: self.since.map(nanos),
+            until: self.until.map(nanos),
+        }
+    }
+
+    /// Passes each matching record to `each`, in order, until it returns `false`. Returns what of the log could not be
+    /// read.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read, or `each` fails.
+    pub fn each(
+        &self,
+        log: &LogArgs,
+        mut each: impl FnMut(FoundRecord) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<Vec<LogError>> {
+        let reader = log.open()?;
+        let filter = self.filter();
+        let start = match filter.since {
+            Some(since) => find::start_at(&log.directory, &reader, since)?,
+            None => 0,
+        };
+        let mut faults = Vec::new();
+        for item in reader.iter_from(start) {
+            let stored = match item {
+                Ok(stored) => stored,
+                Err(error @ LogError::Io { .. }) => return Err(error.into()),
+                Err(error) => {
+                    keep(&mut faults, error);
+                    continue;
+                }
+            };
+            let message = match stored.decode() {
+                Ok(message) => message,
+                Err(error) => {
+                    keep(&mut faults, error.into());
+                    continue;
+                }
+            };
+            if filter.matches(&message) && !each(FoundRecord { stored, message })? {
+                break;
+            }
+        }
+        Ok(faults)
+    }
+}
+
+fn keep(faults: &mut Vec<LogError>, fault: LogError) {
+    const MOST: usize = 100;
+    if faults.len() < MOST {
+        faults.push(fault);
+    }
+}
+
+/// Warns of what of the log could not be read.
+pub fn warn_of(faults: &[LogError]) {
+    for fault in faults {
+        eprintln!("warning: {}", printable(&fault.to_string()));
+    }
+    if !faults.is_empty() {
+        eprintln!("warning: the log is damaged: see `callgate audit verify`");
+    }
+}
+
+/// An entity as records have it.
+fn as_cedar(entity: &EntityRef) -> String {
+    format!("{}::\"{}\"", entity.r#type, entity.id.escape_debug())
+}
+
+fn kind(text: &str) -> Result<Kind, String> {
+    match text {
+        "decision" => Ok(Kind::Decision),
+        "write" => Ok(Kind::Write),
+        "outcome" => Ok(Kind::Outcome),
+        "notice" => Ok(Kind::Notice),
+        _ => Err("it is none of decision, write, outcome, notice".to_owned()),
+    }
+}
+
+fn decision(text: &str) -> Result<Verdict, String> {
+    match text {
+        "allow" => Ok(Verdict::Allow),
+        "deny" => Ok(Verdict::Deny),
+        _ => Err("it is neither allow nor deny".to_owned()),
+    }
+}
+
+fn trace_id(text: &str) -> Result<u128, String> {
+    let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let parsed = is_hex
+        .then(|| u128::from_str_radix(text, 16).ok())
+        .flatten();
+    parsed.ok_or_else(|| "it is not a trace id of 32 hexadecimal digits".to_owned())
+}
+
+fn time(text: &str) -> Result<SystemTime, String> {
+    let ago = |ago: Duration| SystemTime::now().checked_sub(ago);
+    let lasting = humantime::parse_duration(text).ok().and_then(ago);
+    lasting
+        .or_else(|| humantime::parse_rfc3339(text).ok())
+        .ok_or_else(|| {
+            "it is neither a time in UTC such as `2030-01-31T15:00:00Z` nor a duration such as `2h`"
+                .to_owned()
+        })
+}

@@ -1,0 +1,122 @@
+//! `callgate audit export`: writes records for other programs.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+
+use crate::audit::export::{Exporter, Format, ocsf};
+use crate::cli::commands::audit::args::{FilterArgs, LogArgs, warn_of};
+use crate::cli::output::Exit;
+use crate::cli::render::count;
+
+/// Writes records for other programs: OCSF, JSON lines, CSV or Parquet
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The format
+    #[arg(long, value_enum)]
+    format: FormatName,
+    /// The version of OCSF
+    #[arg(long, value_enum, default_value_t)]
+    ocsf_version: OcsfVersion,
+    /// The file to write; without one, standard output
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FormatName {
+    /// Events of the Open Cybersecurity Schema Framework: decisions and writes
+    Ocsf,
+    /// One JSON object a line
+    Jsonl,
+    /// Comma-separated values
+    Csv,
+    /// Apache Parquet
+    Parquet,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum OcsfVersion {
+    /// The newest published version; the agent is below `unmapped`
+    #[default]
+    #[value(name = "1.8.0")]
+    V1_8,
+    /// As it is developed; the agent is an `ai_agent` of the profile `ai_operation`
+    #[value(name = "1.9.0-dev")]
+    V1_9,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  callgate audit export --format ocsf --since 24h > events.jsonl
+  callgate audit export --format csv --decision deny --to denied.csv
+  callgate audit export --format parquet --to decisions.parquet
+
+Exit codes: 0 done, 1 error.";
+
+/// Writes the records.
+///
+/// # Errors
+///
+/// If the log cannot be read, or the output cannot be written.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let format = match args.format {
+        FormatName::Ocsf => Format::Ocsf(match args.ocsf_version {
+            OcsfVersion::V1_8 => ocsf::Version::V1_8,
+            OcsfVersion::V1_9 => ocsf::Version::V1_9,
+        }),
+        FormatName::Jsonl => Format::Jsonl,
+        FormatName::Csv => Format::Csv,
+        FormatName::Parquet => Format::Parquet,
+    };
+    let is_binary = format == Format::Parquet;
+    let out: Box<dyn Write + Send> = match &args.to {
+        Some(path) => {
+            let file = File::create(path);
+            Box::new(file.with_context(|| format!("cannot write `{}`", path.display()))?)
+        }
+        None if is_binary && io::stdout().is_terminal() => {
+            bail!("Parquet is no text for a terminal: name a file with `--to`")
+        }
+        None => Box::new(io::stdout()),
+    };
+    match write(args, format, out) {
+        Err(error) if is_closed_pipe(&error) => Ok(Exit::Done),
+        Err(error) => Err(error),
+        Ok(left_out) => {
+            if left_out > 0 {
+                let left_out = count(left_out, "record");
+                eprintln!("note: {left_out} left out: OCSF has no class for outcomes and notices");
+            }
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// Writes all records, and returns how many have no form in the format.
+fn write(args: &Args, format: Format, out: Box<dyn Write + Send>) -> anyhow::Result<usize> {
+    let mut exporter = Exporter::new(format, BufWriter::new(out))?;
+    let mut left_out = 0;
+    let faults = args.filter.each(&args.log, |found| {
+        if !exporter.write(&found.message)? {
+            left_out += 1;
+        }
+        Ok(true)
+    })?;
+    exporter.finish()?;
+    warn_of(&faults);
+    Ok(left_out)
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,217 @@
+//! A record as one line for people, in colours on a terminal.
+
+use std::io::IsTerminal as _;
+
+use crate::audit::json;
+use crate::audit::record::Record;
+use crate::audit::record::schema::{
+    ControlWrite, Decision, Notice, Outcome, Verdict, notice, outcome, record,
+};
+use crate::cli::render::{count, printable, printables};
+use crate::cli::value_parser::short_name;
+
+/// Colours, or none.
+#[derive(Debug, Clone, Copy)]
+pub struct Paint {
+    is_coloured: bool,
+}
+
+/// What a part of a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Plain,
+    Faint,
+    Good,
+    Bad,
+    Odd,
+    Strong,
+}
+
+impl Paint {
+    /// Colours if standard output is a terminal and `NO_COLOR` is not set.
+    pub fn for_stdout() -> Self {
+        let is_wanted = std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
+        Self {
+            is_coloured: is_wanted && std::io::stdout().is_terminal(),
+        }
+    }
+
+    #[cfg(test)]
+    pub fn coloured() -> Self {
+        Self { is_coloured: true }
+    }
+
+    /// Without colours.
+    pub fn plain() -> Self {
+        Self { is_coloured: false }
+    }
+
+    /// A line, with its end. All that comes from the record is escaped.
+    pub fn line(self, record: &Record) -> String {
+        let at = json::time(record.at);
+        // Milliseconds are enough for people.
+        let at = format!("{}Z", at.get(..23).unwrap_or(&at));
+        let mut parts = vec![(Style::Faint, at)];
+        match &record.kind {
+            Some(record::Kind::Decision(it)) => decision(&mut parts, it),
+            Some(record::Kind::Write(it)) => write(&mut parts, it),
+            Some(record::Kind::Outcome(it)) => outcome(&mut parts, it),
+            Some(record::Kind::Notice(it)) => notice(&mut parts, it),
+            None => parts.push((Style::Odd, "unknown".to_owned())),
+        }
+        let parts = parts.iter().filter(|(_, text)| !text.is_empty());
+        let parts: Vec<_> = parts
+            .map(|(style, text)| self.part(*style, &printable(text)))
+            .collect();
+        format!("{}\n", parts.join("  "))
+    }
+
+    fn part(self, style: Style, text: &str) -> String {
+        let code = match style {
+            Style::Plain => return text.to_owned(),
+            _ if !self.is_coloured => return text.to_owned(),
+            Style::Faint => "2",
+            Style::Good => "32",
+            Style::Bad => "1;31",
+            Style::Odd => "33",
+            Style::Strong => "1",
+        };
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    }
+}
+
+type Parts = Vec<(Style, String)>;
+
+/// `git/git_log`, `git`, or nothing.
+pub fn operation(it: &Decision) -> String {
+    let names = [&it.server, &it.tool, &it.prompt];
+    let names: Vec<_> = names
+        .into_iter()
+        .filter(|name| !name.is_empty())
+        .map(|name| printable(name))
+        .collect();
+    format!("{} {}", it.operation, names.join("/"))
+        .trim_end()
+        .to_owned()
+}
+
+/// `agent:support for user:sam`.
+fn who(it: &Decision) -> String {
+    let subject = short_name(&it.subject);
+    match &it.chain {
+        Some(chain) if !chain.root.is_empty() => {
+            format!(
+                "{} for {}",
+                printable(&subject),
+                printable(&short_name(&chain.root))
+            )
+        }
+        _ => printable(&subject),
+    }
+}
+
+fn decision(parts: &mut Parts, it: &Decision) {
+    let style = match it.verdict() {
+        Verdict::Allow => Style::Good,
+        Verdict::Deny => Style::Bad,
+        Verdict::Unspecified => Style::Odd,
+    };
+    parts.push((style, format!("{:6}", json::verdict(it.verdict()))));
+    parts.push((Style::Strong, who(it)));
+    parts.push((Style::Plain, operation(it)));
+    let codes: Vec<_> = it.reasons.iter().map(|it| &it.code).collect();
+    parts.push((Style::Bad, printables(&codes)));
+    let policies: Vec<_> = it.determining_policies.iter().map(|it| &it.id).collect();
+    if !policies.is_empty() {
+        parts.push((Style::Plain, format!("by {}", printables(&policies))));
+    }
+    if !it.shadow_policies.is_empty() {
+        let ids: Vec<_> = it.shadow_policies.iter().map(|it| &it.id).collect();
+        parts.push((Style::Odd, format!("in shadow {}", printables(&ids))));
+    }
+    if it.is_dry_run {
+        parts.push((Style::Odd, "dry run".to_owned()));
+    }
+    if it.is_observed {
+        parts.push((Style::Odd, "observed: it was allowed".to_owned()));
+    }
+    if !it.task_id.is_empty() {
+        parts.push((Style::Faint, format!("task {}", printable(&it.task_id))));
+    }
+    parts.push((Style::Faint, json::uuid(&it.id)));
+}
+
+fn write(parts: &mut Parts, it: &ControlWrite) {
+    let style = match it.outcome.as_str() {
+        "done" | "repeated" => Style::Good,
+        _ => Style::Bad,
+    };
+    parts.push((style, format!("{:6}", printable(&it.outcome))));
+    parts.push((Style::Strong, short_name(&it.actor).into_owned()));
+    parts.push((
+        Style::Plain,
+        format!("{} {}", it.verb, it.id).trim_end().to_owned(),
+    ));
+    let codes: Vec<_> = it.reasons.iter().map(|it| &it.code).collect();
+    parts.push((Style::Bad, printables(&codes)));
+    if let Some(revision) = it.revision {
+        parts.push((Style::Faint, format!("revision {revision}")));
+    }
+}
+
+/// `result, 1,234 bytes, labels untrusted`.
+pub fn outcome_text(it: &Outcome) -> String {
+    let status = json::status(it.status()).replace('_', " ");
+    let size = usize::try_from(it.size).unwrap_or(usize::MAX);
+    let labels = match it.labels.as_slice() {
+        [] => String::new(),
+        labels => format!(", labels {}", printables(labels)),
+    };
+    format!("{status}, {}{labels}", count(size, "byte"))
+}
+
+fn outcome(parts: &mut Parts, it: &Outcome) {
+    let style = match it.status() {
+        outcome::Status::Result => Style::Good,
+        _ => Style::Odd,
+    };
+    parts.push((style, "result".to_owned()));
+    parts.push((Style::Plain, outcome_text(it)));
+    let of = match it.decision_id.is_empty() {
+        false => json::uuid(&it.decision_id),
+        // The adapter was not told which decision it was.
+        true => format!("{} {}", it.operation, printables(&it.servers)),
+    };
+    parts.push((Style::Faint, format!("of {of}")));
+}
+
+fn notice(parts: &mut Parts, it: &Notice) {
+    let style = match it.kind() {
+        notice::Kind::Lost | notice::Kind::Dropped | notice::Kind::Degraded => Style::Bad,
+        notice::Kind::RepairedTail => Style::Odd,
+        _ => Style::Faint,
+    };
+    let kind = json::notice_kind(it.kind()).replace('_', " ");
+    let mut text = format!("log     {kind}");
+    match it.kind() {
+        notice::Kind::Lost | notice::Kind::Removed => {
+            text.push_str(&format!(": records {} to {}", it.first, it.last));
+        }
+        notice::Kind::RepairedTail => text.push_str(&format!(": {} bytes", it.count)),
+        notice::Kind::Dropped => {
+            text.push_str(&format!(": {} requests without a record", it.count))
+        }
+        _ => {}
+    }
+    if !it.text.is_empty() {
+        text.push_str(&format!(": {}", printable(&it.text)));
+    }
+    if it.since > 0 {
+        text.push_str(&format!(", since {}", json::time(it.since)));
+    }
+    parts.push((style, text));
+}
+
+#[cfg(test)]
+#[path = "line_tests.rs"]
+mod tests;

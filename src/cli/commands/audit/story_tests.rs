@@ -1,0 +1,34 @@
+use super::*;
+use crate::audit::fixtures::records;
+use crate::audit::record::StoredRecord;
+
+fn found() -> Vec<FoundRecord> {
+    let found = records().into_iter().map(|message| FoundRecord {
+        stored: StoredRecord::from_message(&message).expect("a record"),
+        message,
+    });
+    found.collect()
+}
+
+#[test]
+fn a_decision_is_told_with_what_belongs_to_it() {
+    let found = found();
+    let story = |at: usize, parent: Option<usize>, later: &[FoundRecord]| {
+        let story = Story {
+            record: &found[at],
+            parent: parent.map(|at| &found[at]),
+            later,
+            signed: Some(9),
+        };
+        story.text()
+    };
+    insta::assert_snapshot!(story(2, Some(1), &found[5..6]));
+    insta::assert_snapshot!(story(3, None, &found[4..5]));
+    let hostile = story(8, None, &[]);
+    assert!(
+        !hostile.contains(|c: char| c.is_control() && c != '\n'),
+        "{hostile:?}"
+    );
+    assert!(!hostile.contains('\u{202e}'), "{hostile:?}");
+    insta::assert_snapshot!(story(6, None, &[]));
+}

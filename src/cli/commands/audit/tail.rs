@@ -1,0 +1,144 @@
+//! `callgate audit tail`: the last records, and each as it is written.
+
+use std::collections::VecDeque;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use crate::audit::filter::Filter;
+use crate::audit::find::FoundRecord;
+use crate::audit::log_files::{self, SEGMENTS};
+use crate::audit::reader::LogError;
+use crate::cli::commands::audit::args::{FilterArgs, LogArgs, warn_of};
+use crate::cli::commands::audit::line::Paint;
+use crate::cli::commands::audit::query::print;
+use crate::cli::output::{Exit, Output};
+
+/// The most faults of a file that are told.
+const MAX_FAULTS: usize = 100;
+/// How often the log is looked at.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Shows the last records, and with -f each as it is written, until interrupted
+///
+/// For people on a terminal, in colours unless NO_COLOR is set; otherwise as JSON, one object a line.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    log: LogArgs,
+    /// Goes on with what is written from now on
+    #[arg(short, long)]
+    follow: bool,
+    /// How many records to begin with, at most 100,000
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    last: u32,
+    /// How to answer
+    #[arg(long, value_enum)]
+    output: Option<Output>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  callgate audit tail -f
+  callgate audit tail -f --decision deny
+  callgate audit tail -f --agent support | jq .reasons
+
+Exit codes: 0 done or interrupted, 1 error.";
+
+impl Args {
+    /// How to answer.
+    pub fn output(&self) -> Output {
+        let is_terminal = std::io::stdout().is_terminal();
+        self.output.unwrap_or(match is_terminal {
+            true => Output::Text,
+            false => Output::Json,
+        })
+    }
+}
+
+/// Prints the records.
+///
+/// # Errors
+///
+/// If the log cannot be read.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let (output, paint) = (args.output(), Paint::for_stdout());
+    let filter = args.filter.filter();
+    let Last { kept, next, faults } = last(&args.log, &filter, args.last as usize)?;
+    warn_of(&faults);
+    for found in &kept {
+        if !print(output, paint, found)? {
+            return Ok(Exit::Done);
+        }
+    }
+    let mut records = args.log.open()?.iter_from(next);
+    while args.follow {
+        match records.next() {
+            Some(Ok(stored)) => {
+                let message = stored.decode()?;
+                if filter.matches(&message)
+                    && !print(output, paint, &FoundRecord { stored, message })?
+                {
+                    break;
+                }
+            }
+            Some(Err(error @ LogError::Io { .. })) => return Err(error.into()),
+            Some(Err(error)) => warn_of(&[error]),
+            None => std::thread::sleep(INTERVAL),
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The end of a log.
+#[derive(Default)]
+struct Last {
+    /// The last records that match, in order.
+    kept: VecDeque<FoundRecord>,
+    /// The index after the last record.
+    next: u64,
+    /// What could not be read.
+    faults: Vec<LogError>,
+}
+
+/// Reads a log from its end, file by file, until enough records match.
+fn last(log: &LogArgs, filter: &Filter, count: usize) -> anyhow::Result<Last> {
+    let reader = log.open()?;
+    let mut last = Last::default();
+    let mut end = u64::MAX;
+    for file in log_files::list(&log.directory.join(SEGMENTS))?.iter().rev() {
+        let mut found = VecDeque::new();
+        last.next = last.next.max(file.first);
+        for item in reader.iter_from(file.first) {
+            match item {
+                Ok(stored) if stored.index >= end => break,
+                Ok(stored) => {
+                    last.next = last.next.max(stored.index + 1);
+                    if let Ok(message) = stored.decode()
+                        && filter.matches(&message)
+                    {
+                        found.push_back(FoundRecord { stored, message });
+                        if found.len() + last.kept.len() > count {
+                            found.pop_front();
+                        }
+                    }
+                }
+                Err(error) => {
+                    last.faults.push(error);
+                    if last.faults.len() >= MAX_FAULTS {
+                        break;
+                    }
+                }
+            }
+        }
+        end = file.first;
+        found.append(&mut last.kept);
+        last.kept = found;
+        if last.kept.len() >= count {
+            break;
+        }
+    }
+    Ok(last)
+}

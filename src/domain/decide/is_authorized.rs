@@ -1,0 +1,165 @@
+//! Cedar's own request (principal, action, resource and context: PARC), and the decision on it.
+//!
+//! Callgate's rule holds for it as well: any error denies.
+
+use callgate_engine::cedar::{Context, EntityUID};
+use callgate_engine::{AssertedEntity, Overlay, Query, RequestError, Snapshot, for_each_entity};
+use smol_str::SmolStr;
+
+use crate::domain::authority::state::Authority;
+use crate::domain::decide::cedar_request::CedarRequest;
+use crate::domain::decide::combine;
+use crate::domain::decide::observer::{EvaluationObserver, ObservedEvaluation};
+use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::domain::request::call_context::TraceContext;
+use crate::domain::schema::{self, TYPES};
+
+/// Cedar's own request, a principal, action, resource and context, for anything that is not an MCP call.
+#[derive(Debug, Clone)]
+pub struct ParcRequest {
+    /// The principal.
+    pub principal: EntityUID,
+    /// The action.
+    pub action: EntityUID,
+    /// The resource.
+    pub resource: EntityUID,
+    /// The context.
+    pub context: Context,
+    /// What the caller asserts of principal and resource, where nothing stored says otherwise.
+    pub asserted: Vec<AssertedEntity>,
+    /// Why it is denied whatever the policies say: it names something that no policy can name.
+    pub denied: Option<Reason>,
+    /// The caller's trace.
+    pub trace: TraceContext,
+}
+
+impl ParcRequest {
+    /// Every entity that the request names: in its parts, its context and what is asserted.
+    pub fn named_entities(&self) -> Vec<EntityUID> {
+        let mut named = vec![self.principal.clone(), self.resource.clone()];
+        named.extend(self.asserted.iter().map(|it| it.uid.clone()));
+        let mut each = |uid: &EntityUID| named.push(uid.clone());
+        if let Context::Value(values) = &self.context {
+            values
+                .values()
+                .for_each(|value| for_each_entity(value, &mut each));
+        }
+        let asserted = self.asserted.iter().flat_map(|it| &it.attributes);
+        asserted.for_each(|(_, value)| for_each_entity(value, &mut each));
+        named
+    }
+
+    /// The entities whose stop denies the request: principal and resource, and the server of a tool.
+    pub fn stoppable(&self) -> Vec<EntityUID> {
+        let named = [self.principal.clone(), self.resource.clone()];
+        named
+            .into_iter()
+            .chain(tool_server(&self.resource))
+            .collect()
+    }
+}
+
+/// Decides one request.
+pub fn decide(snapshot: &Snapshot, authority: &Authority, question: &ParcRequest) -> Verdict {
+    decide_observed(snapshot, authority, question, None)
+}
+
+/// The same, and shows the evaluation to an observer.
+pub fn decide_observed(
+    snapshot: &Snapshot,
+    authority: &Authority,
+    question: &ParcRequest,
+    observer: Option<&dyn EvaluationObserver>,
+) -> Verdict {
+    let ParcRequest {
+        principal,
+        action,
+        resource,
+        context,
+        asserted,
+        denied,
+        ..
+    } = question;
+    if let Some(reason) = denied {
+        return Verdict::deny(reason.clone());
+    }
+    if !authority.stops.is_empty()
+        && let Err(reason) = authority.verify_not_stopped(&question.stoppable())
+    {
+        return Verdict::deny(reason);
+    }
+    let checked = snapshot
+        .check_scope(principal, action, resource)
+        .and_then(|()| snapshot.check_context(action, context));
+    if let Err(fault) = checked {
+        return Verdict::deny(reason_from(fault, principal));
+    }
+    let overlays: Result<Vec<Overlay>, RequestError> =
+        asserted.iter().map(|it| snapshot.overlay(it)).collect();
+    let overlays = match overlays {
+        Ok(overlays) => overlays,
+        Err(fault) => return Verdict::deny(reason_from(fault, principal)),
+    };
+    let query = Query {
+        action,
+        resource,
+        context,
+        overlays: &overlays,
+        unknown: &[],
+    };
+    let evaluation = snapshot.evaluate(&query, principal);
+    if let Some(observer) = observer {
+        observer.evaluated(ObservedEvaluation {
+            snapshot,
+            query: &query,
+            principal,
+            result: &evaluation,
+        });
+    }
+    let has_errors = !evaluation.errors.is_empty();
+    let plan = CedarRequest::new(action.clone(), resource.clone());
+    let mut decision = combine::combine(principal, &plan, vec![(principal.clone(), evaluation)]);
+    if has_errors {
+        name_unknown_entity(snapshot, question, &mut decision);
+    }
+    decision
+}
+
+/// The server of a tool, by the tool's id.
+fn tool_server(resource: &EntityUID) -> Option<EntityUID> {
+    let id: &str = resource.eid().as_ref();
+    let (server, _) = id.split_once('/')?;
+    let is_tool = *resource.entity_type() == TYPES.tool;
+    is_tool.then(|| schema::server_uid(&SmolStr::new(server)))
+}
+
+/// A policy that reads a required attribute fails if the entity does not exist: then the reason names the entity
+/// rather than the policy.
+fn name_unknown_entity(snapshot: &Snapshot, question: &ParcRequest, decision: &mut Verdict) {
+    let is_unknown = |uid: &EntityUID| {
+        !snapshot.contains(uid) && !question.asserted.iter().any(|it| it.uid == *uid)
+    };
+    let (principal, resource) = (&question.principal, &question.resource);
+    let failed = |it: &&mut Reason| it.code == ReasonCode::EvaluationError;
+    for reason in decision.reasons.iter_mut().filter(failed) {
+        if is_unknown(principal) {
+            reason.code = ReasonCode::SubjectUnknown;
+            reason.message = format!("`{principal}` is not known");
+        } else if is_unknown(resource) {
+            reason.message =
+                format!("`{resource}` is not known, and a policy that applies reads of it");
+        }
+    }
+}
+
+/// A caller that asks in Cedar's terms gets the reason in Cedar's terms.
+fn reason_from(fault: RequestError, principal: &EntityUID) -> Reason {
+    let (code, missing) = match &fault {
+        RequestError::ContextMissing(missing) => (ReasonCode::ContextMissing, missing.clone()),
+        RequestError::Invalid(_) => (ReasonCode::ContextInvalid, Vec::new()),
+    };
+    let mut reason = Reason::new(code, fault.to_string());
+    reason.principal = Some(principal.clone());
+    reason.missing = missing;
+    reason
+}

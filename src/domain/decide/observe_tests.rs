@@ -1,0 +1,166 @@
+use serde_json::json;
+
+use super::*;
+use crate::authn::caller::Caller;
+use crate::config::claims::ClaimMapping;
+use crate::domain::authority::stop::Stop;
+use crate::domain::fixtures::{agent, get_issue, person, tool_call, world};
+use std::sync::Arc;
+
+const PERMITS: &str = r#"
+    permit (principal in Mcp::Group::"staff", action == Mcp::Action::"call_read", resource);
+    forbid (principal, action == Mcp::Action::"call_write", resource);
+"#;
+
+/// The verdict on a call, and what observe mode makes of it.
+fn ask(
+    policies: &str,
+    call: &CallContext,
+    authority: &Authority,
+) -> (Verdict, Result<SideEffects, Hold>) {
+    let snapshot = world(policies);
+    let inputs = DecisionInputs {
+        authority,
+        ..DecisionInputs::from(&snapshot)
+    };
+    let (caller, claims) = (Caller::local(), ClaimMapping::default());
+    let requester = Requester {
+        caller: &caller,
+        claims: &claims,
+    };
+    let now = SystemTime::now();
+    let verdict = call::decide(inputs, call, requester, now);
+    let waived = waive(&inputs, call, requester, &verdict, now);
+    (verdict, waived)
+}
+
+fn code(verdict: &Verdict) -> ReasonCode {
+    verdict.reasons[0].code
+}
+
+fn unknown_tool() -> CallContext {
+    tool_call("github", "new_one", json!({ "a": 1 }))
+}
+
+#[test]
+fn default_denies_forbids_unknown_tools_and_failed_evidence_are_waived() {
+    let authority = Authority::default();
+    let forbidden = tool_call("github", "create_issue", json!({ "title": "x" }));
+    let unpermitted = tool_call("github", "merge", json!({}));
+    let mut expired = get_issue();
+    let chain = expired.delegation.as_mut().expect("delegated");
+    chain.expires_at = Some(SystemTime::UNIX_EPOCH);
+    let mut no_task = get_issue();
+    no_task.workflow.task_id = Some("gone".into());
+    let mut ghost = get_issue();
+    ghost.subject.entity = agent("ghost");
+    for (call, wanted) in [
+        (&unpermitted, ReasonCode::NoPermit),
+        (&unknown_tool(), ReasonCode::ToolUnknown),
+        (
+            &tool_call("nowhere", "x", json!({})),
+            ReasonCode::ServerUnknown,
+        ),
+        (&expired, ReasonCode::DelegationExpired),
+        (&no_task, ReasonCode::TaskClosed),
+        (&ghost, ReasonCode::SubjectUnknown),
+        (
+            &tool_call("files", "read", json!({})),
+            ReasonCode::ContextMissing,
+        ),
+    ] {
+        let (verdict, waived) = ask(PERMITS, call, &authority);
+        assert_eq!(code(&verdict), wanted);
+        let effects = waived.expect("it is waived");
+        assert!(effects.approval.is_none() && effects.budget.is_none());
+    }
+    let (verdict, waived) = ask(PERMITS, &forbidden, &authority);
+    assert!(!verdict.is_allow() && waived.is_ok());
+}
+
+#[test]
+fn an_unregistered_tool_leaves_untrusted_data_behind() {
+    let (_, waived) = ask(PERMITS, &unknown_tool(), &Authority::default());
+    let effects = waived.expect("it is waived");
+    assert_eq!(effects.yields, ["untrusted"]);
+    assert_eq!(effects.tool, Some(schema::tool_uid("github", "new_one")));
+}
+
+#[test]
+fn a_stop_holds_whatever_denies_first() {
+    for stopped in [
+        agent("helper"),
+        person("alice"),
+        schema::server_uid(&"github".into()),
+        schema::tool_uid("github", "new_one"),
+    ] {
+        let mut authority = Authority::default();
+        let stop = Stop {
+            uid: stopped.clone(),
+            reason: "odd".into(),
+            at: SystemTime::now(),
+            by: person("alice"),
+        };
+        authority.stops.insert_mut(stopped.clone(), Arc::new(stop));
+        // Denied for its token, long before anybody looks at stops.
+        let mut call = unknown_tool();
+        call.subject.identity.expires_at = Some(SystemTime::UNIX_EPOCH);
+        let (verdict, waived) = ask(PERMITS, &call, &authority);
+        assert_eq!(code(&verdict), ReasonCode::DelegationExpired);
+        assert!(matches!(waived, Err(Hold::Stopped(_))), "{stopped}");
+    }
+}
+
+#[test]
+fn a_forbid_marked_enforce_holds_also_where_evidence_fails_first() {
+    let authority = Authority::default();
+    let enforced = |policy: &str| format!("{PERMITS} @id(\"held\") @mode(\"enforce\") {policy}");
+    let applies = enforced(r#"forbid (principal == Mcp::Agent::"helper", action, resource);"#);
+    let held = |policies: &str, call: &CallContext| ask(policies, call, &authority).1.err();
+    // Without a bundle, policies are named by their place: this is the third.
+    let by_policy = Some(Hold::AlwaysEnforced(Some("policy2".into())));
+    assert_eq!(held(&applies, &get_issue()), by_policy);
+    assert_eq!(held(&applies, &unknown_tool()), by_policy);
+    let mut expired = get_issue();
+    expired.subject.identity.expires_at = Some(SystemTime::UNIX_EPOCH);
+    assert_eq!(held(&applies, &expired), by_policy);
+    // About what an unregistered tool counts as.
+    let of_admin =
+        enforced(r#"forbid (principal, action == Mcp::Action::"call_admin", resource);"#);
+    assert_eq!(held(&of_admin, &unknown_tool()), by_policy);
+    let of_server = enforced(r#"forbid (principal, action, resource in Mcp::Server::"github");"#);
+    assert_eq!(held(&of_server, &unknown_tool()), by_policy);
+    // One that does not apply holds nothing.
+    let other = enforced(r#"forbid (principal == Mcp::Agent::"planner", action, resource);"#);
+    assert_eq!(held(&other, &unknown_tool()), None);
+    assert_eq!(held(&other, &expired), None);
+}
+
+#[test]
+fn a_forbid_marked_enforce_that_cannot_be_evaluated_holds() {
+    let policies = format!(
+        "{PERMITS} @id(\"held\") @mode(\"enforce\")
+         forbid (principal, action == Mcp::Action::\"call_admin\", resource) when {{ resource.owner.active }};"
+    );
+    let (verdict, waived) = ask(&policies, &unknown_tool(), &Authority::default());
+    assert_eq!(code(&verdict), ReasonCode::ToolUnknown);
+    assert_eq!(
+        waived.err(),
+        Some(Hold::AlwaysEnforced(Some("policy2".into())))
+    );
+}
+
+#[test]
+fn what_was_not_evaluated_holds() {
+    for code in [
+        ReasonCode::Stale,
+        ReasonCode::Overloaded,
+        ReasonCode::StoreUnavailable,
+        ReasonCode::Internal,
+        ReasonCode::Stopped,
+    ] {
+        assert!(!is_waivable(code));
+        let verdict = Verdict::deny(Reason::new(code, "no"));
+        assert!(check_codes(&verdict).is_err());
+    }
+}

@@ -1,0 +1,26 @@
+//! Entities in Cedar's JSON form.
+
+use callgate_engine::cedar::{
+    CoreSchema, Entity, EntityJsonParser, Extensions, TCComputation, ValidatorSchema,
+};
+
+use crate::domain::error_chain::with_causes;
+
+/// Parses an entity in Cedar's JSON form and checks it against the schema.
+///
+/// # Errors
+///
+/// The parser's message, with its causes.
+pub fn parse_entity(schema: Option<&ValidatorSchema>, json: &str) -> Result<Entity, String> {
+    let core = schema.map(CoreSchema::new);
+    let extensions = Extensions::all_available();
+    let parser = EntityJsonParser::new(
+        core.as_ref(),
+        extensions,
+        TCComputation::AssumeAlreadyComputed,
+    );
+    let value = serde_json::from_str(json).map_err(|error| error.to_string())?;
+    parser
+        .single_from_json_value(value)
+        .map_err(|error| with_causes(&error))
+}

@@ -1,0 +1,225 @@
+//! Observe mode: calls that are decided and recorded as ever, and allowed.
+//!
+//! Start at [`Service::set_observe`]. Which denies hold nevertheless says [`crate::domain::decide::observe`]. Only answers
+//! about calls, lists and Cedar's own requests are waived: control writes are enforced always, and searches say what
+//! would be allowed.
+//!
+//! Invariant: whatever is waived is recorded as the deny that it would have been, and counted.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::audit::capsule_content::MissingFacts;
+use crate::audit::capsule_content::encode::{CallCapsule, CedarCapsule, DecidedWith};
+use crate::audit::capsule_content::entities::ReachableEntities;
+use crate::config::observe::ObserveConfig;
+use crate::domain::authority::labels;
+use crate::domain::decide::inputs::{DecisionInputs, Requester};
+use crate::domain::decide::is_authorized::{self, ParcRequest};
+use crate::domain::decide::observe::{self, Hold};
+use crate::domain::decide::verdict::{SideEffects, Verdict};
+use crate::domain::request::call_context::CallContext;
+use crate::domain::schema::TYPES;
+use crate::service::decisions::Service;
+use crate::service::generation::Generation;
+use crate::service::in_flight::InFlightRequest;
+use crate::service::recording::Decided;
+use crate::service::request::RequestMeta;
+use crate::service::side_effects::Observed;
+
+/// What is only observed, and how much was let through.
+#[derive(Debug, Default)]
+pub(super) struct ObserveState {
+    config: ArcSwap<ObserveConfig>,
+    waived: AtomicU64,
+}
+
+/// What is only observed, as the status tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObserveStatus {
+    /// The configuration.
+    pub config: Arc<ObserveConfig>,
+    /// Denies that were waived since the start.
+    pub waived: u64,
+}
+
+impl ObserveState {
+    /// Counts a deny that was waived.
+    pub(super) fn count_waived(&self) {
+        self.waived.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Service {
+    /// Sets what is only observed, from the next request on, and warns if that is anything.
+    pub fn set_observe(&self, config: &ObserveConfig) {
+        let before = self.observe.config.swap(Arc::new(config.clone()));
+        if config.is_off() && !before.is_off() {
+            tracing::info!("nothing is only observed any more: every decision is enforced");
+        }
+        self.warn_of_observing();
+    }
+
+    /// What is only observed.
+    pub fn observe_status(&self) -> ObserveStatus {
+        ObserveStatus {
+            config: self.observe.config.load_full(),
+            waived: self.observe.waived.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Warns if anything is only observed. To be called once a minute.
+    pub(super) fn warn_of_observing(&self) {
+        let ObserveStatus { config, waived } = self.observe_status();
+        if !config.is_off() {
+            tracing::warn!(
+                observed = config.summary(),
+                waived,
+                "decisions are NOT ENFORCED here: calls are allowed whatever is decided (`[observe]`)"
+            );
+        }
+    }
+
+    /// Whether a request about this server is only observed.
+    pub(super) fn observes(&self, ask: &RequestMeta<'_>, server: Option<&str>) -> bool {
+        let config = self.observe.config.load();
+        !config.is_off() && config.covers(&ask.caller.id, server)
+    }
+
+    /// What a call leaves behind if it passes: as decided, or, if it is denied and only observed, as if it were
+    /// allowed. `None` if it does not pass.
+    pub(super) fn effects_of_passing<'v>(
+        &self,
+        inputs: &DecisionInputs<'_>,
+        call: &CallContext,
+        requester: Requester<'_>,
+        verdict: &'v Verdict,
+        pending: &InFlightRequest<'_>,
+        is_observed: bool,
+    ) -> Option<Cow<'v, SideEffects>> {
+        if verdict.is_allow() {
+            return Some(Cow::Borrowed(&verdict.effects));
+        }
+        if !is_observed {
+            return None;
+        }
+        let waived = observe::waive(inputs, call, requester, verdict, pending.started_at);
+        passing(waived).map(Cow::Owned)
+    }
+
+    /// Decides Cedar's own request.
+    pub(super) fn decide_request(
+        &self,
+        pending: &InFlightRequest<'_>,
+        question: &ParcRequest,
+    ) -> Decided {
+        // The server of a tool; nothing else of a Cedar request names one.
+        let server = question.stoppable().into_iter().nth(2);
+        let server = server.as_ref().map(|uid| AsRef::<str>::as_ref(uid.eid()));
+        let own = *question.resource.entity_type() == TYPES.server;
+        let own = own.then(|| AsRef::<str>::as_ref(question.resource.eid()));
+        let is_observed = self.observes(&pending.ask, server.or(own));
+        pending.guarded(Decided::denied, |generation, _| {
+            let (snapshot, authority) = (&generation.snapshot, &generation.authority);
+            let verdict = is_authorized::decide(snapshot, authority, question);
+            let waived = || {
+                passing(observe::waive_request(
+                    snapshot, authority, question, &verdict,
+                ))
+            };
+            let passes = verdict.is_allow() || (is_observed && waived().is_some());
+            Decided {
+                is_enforced: !(is_observed && passes),
+                capsule: self.capsule_of_request(pending, generation, question),
+                verdict,
+            }
+        })
+    }
+
+    /// What a decision on a call was made from, if the decision log keeps that.
+    pub(super) fn capsule_of_call(
+        &self,
+        pending: &InFlightRequest<'_>,
+        generation: &Generation,
+        call: &CallContext,
+        seen: &Observed<'_>,
+    ) -> Option<Vec<u8>> {
+        self.recorder().audit()?.capsule_key()?;
+        let caller = pending.ask.caller;
+        let (snapshot, authority) = (&generation.snapshot, &generation.authority);
+        let entities = match generation.stored.is_empty() {
+            true => ReachableEntities::default(),
+            false => ReachableEntities::from_call(
+                &generation.stored,
+                snapshot,
+                authority,
+                &generation.named_approvers,
+                (call, caller),
+            ),
+        };
+        let history = seen.history();
+        let has_labels = !self.facts().carrier_labels.is_empty();
+        let capsule = CallCapsule {
+            with: DecidedWith {
+                policy_set_digest: &generation.policy_set_digest,
+                caller,
+                now: pending.started_at,
+                authority,
+                entities: &entities,
+            },
+            call,
+            history,
+            missing: MissingFacts {
+                usage: history.usage.is_none(),
+                labels: has_labels && !labels::are_read(snapshot),
+                entities: false,
+            },
+        };
+        capsule.encode()
+    }
+
+    fn capsule_of_request(
+        &self,
+        pending: &InFlightRequest<'_>,
+        generation: &Generation,
+        question: &ParcRequest,
+    ) -> Option<Vec<u8>> {
+        self.recorder().audit()?.capsule_key()?;
+        let entities = match generation.stored.is_empty() {
+            true => ReachableEntities::default(),
+            false => {
+                let named = question.named_entities();
+                ReachableEntities::from_request(&generation.stored, &generation.snapshot, &named)
+            }
+        };
+        let capsule = CedarCapsule {
+            with: DecidedWith {
+                policy_set_digest: &generation.policy_set_digest,
+                caller: pending.ask.caller,
+                now: pending.started_at,
+                authority: &generation.authority,
+                entities: &entities,
+            },
+            request: question,
+        };
+        capsule.encode()
+    }
+}
+
+/// What passes, or a line that says why a deny holds although it is only observed.
+pub(super) fn passing<T>(waived: Result<T, Hold>) -> Option<T> {
+    match waived {
+        Ok(passing) => Some(passing),
+        Err(hold) => {
+            tracing::debug!(?hold, "a deny holds in observe mode");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "observe_tests.rs"]
+mod tests;

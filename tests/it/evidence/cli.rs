@@ -1,0 +1,246 @@
+//! What the verbs of `callgate audit` say. How a record is told in a line and as a story is in snapshots beside the code.
+
+use std::fs;
+
+use crate::evidence::fixtures::{CHILD, FULL, records, write_log};
+use crate::support::command::{Ran, Workplace};
+
+fn workplace() -> Workplace {
+    let workplace = Workplace::new(&[]);
+    write_log(&workplace.path().join("audit"), &records(), 4);
+    workplace
+}
+
+/// Runs a verb on the log, and holds what it says to be harmless.
+fn ran(words: &[&str]) -> Ran {
+    let ran = workplace().run(&[&["audit"], words].concat());
+    harmless(&ran);
+    ran
+}
+
+/// What a verb says that ends well.
+fn said(words: &[&str]) -> String {
+    let ran = ran(words);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{words:?}");
+    ran.stdout
+}
+
+/// The error of a verb that fails.
+fn failed(words: &[&str]) -> String {
+    let ran = ran(words);
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{words:?}");
+    ran.stderr
+}
+
+/// Nothing of a record acts on a terminal or begins a line.
+fn harmless(ran: &Ran) {
+    let said = format!("{}{}", ran.stdout, ran.stderr);
+    let is_harmful =
+        |c: char| c.is_control() && !"\r\n".contains(c) || "\u{202e}\u{200b}".contains(c);
+    assert!(!said.contains(is_harmful), "{said:?}");
+    let is_foreign = |line: &str| line.starts_with("allow \\u{7}");
+    assert!(!said.lines().any(is_foreign), "{said}");
+}
+
+/// The ids at the ends of lines.
+fn ids(said: &str) -> Vec<&str> {
+    let ends = said
+        .lines()
+        .filter_map(|line| line.split_whitespace().last());
+    ends.collect()
+}
+
+#[test]
+fn queries_choose_records() {
+    let all = said(&["query"]);
+    assert_eq!(all.lines().count(), records().len(), "{all}");
+    let denied = said(&["query", "--user", "sam", "--decision", "deny"]);
+    assert_eq!(denied.lines().count(), 2, "{denied}");
+    assert!(
+        denied.contains(
+            "deny    agent:support for user:sam  tools/call github/create_issue  FORBIDDEN"
+        )
+    );
+    assert!(
+        denied.contains("denied  user:sam  StopEntity d-3  NO_PERMIT"),
+        "{denied}"
+    );
+    let last = said(&["query", "--tool", "git/git_log", "--last", "1"]);
+    assert_eq!(ids(&last), [CHILD]);
+    let first = said(&["query", "--tool", "git/git_log", "--limit", "1"]);
+    assert_eq!(ids(&first), ["0191e2a0-0000-7000-8000-000000000001"]);
+    let json = said(&["query", "--decision-id", FULL, "--output", "json"]);
+    let record: serde_json::Value = serde_json::from_str(&json).expect("one object");
+    assert_eq!(record["chain"]["actors"][0], "Mcp::Agent::\"planner\"");
+    assert_eq!(record["decision"], "deny");
+    assert!(failed(&["query", "--decision", "maybe"]).contains("neither allow nor deny"));
+    assert!(failed(&["query", "--log", "elsewhere"]).contains("no decision log in `elsewhere`"));
+}
+
+#[test]
+fn a_decision_is_a_story() {
+    let story = said(&["show", FULL]);
+    for part in [
+        "DENY tools/call github/create_issue\n",
+        "  chain     user:sam → agent:planner → agent:support\n",
+        "  because   FORBIDDEN, for user:sam, missing approval, by mcp.writes-need-approval\n",
+        "  led to    2030-01-31T15:00:07.500Z  allow",
+        "in the checkpoint over 12, leaf ",
+    ] {
+        assert!(story.contains(part), "{part}: {story}");
+    }
+    let outcome = said(&["show", "3"]);
+    assert!(
+        outcome.contains("outcome   result, 1234 bytes, labels untrusted, after 1s 500ms\n"),
+        "{outcome}"
+    );
+    assert!(said(&["show", "0"]).contains("start: 0.1.0"));
+    assert!(failed(&["show", "99"]).contains("the log has no record 99"));
+    assert!(failed(&["show", "nonsense"]).contains("neither the id of a decision"));
+}
+
+#[test]
+fn tail_is_json_where_nobody_watches() {
+    let ran = workplace().run(&["audit", "tail", "-n", "3"]);
+    assert_eq!(ran.code, 0, "{}", ran.transcript());
+    let index = |line: &str| {
+        let record: serde_json::Value = serde_json::from_str(line).expect("json");
+        record["index"].as_u64()
+    };
+    let indices: Vec<_> = ran.stdout.lines().filter_map(index).collect();
+    assert_eq!(indices, [9, 10, 11]);
+    let text = said(&["tail", "-n", "2", "--output", "text"]);
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(text.ends_with("of tools/call git\n"), "{text}");
+}
+
+#[test]
+fn verify_finds_a_change_and_says_where() {
+    let good = said(&["verify"]);
+    assert!(
+        good.starts_with("ok: callgate.example/test is what was logged\n"),
+        "{good}"
+    );
+    assert!(
+        good.contains("  12 proven by the checkpoint over 12, root "),
+        "{good}"
+    );
+    let workplace = workplace();
+    let key = workplace.read("audit/tree/key.pub");
+    workplace.write("old.checkpoint", workplace.read("audit/tree/checkpoint"));
+    let words = [
+        "audit",
+        "verify",
+        "--key",
+        &key,
+        "--checkpoint",
+        "old.checkpoint",
+    ];
+    let ran = workplace.run(&[&words[..], &["--output", "json"]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.transcript());
+    assert_eq!(ran.json()["older_checkpoints"], 1);
+    let file = "audit/segments/00000000000000000004.log";
+    let mut content = fs::read(workplace.path().join(file)).expect("a file");
+    content[40] ^= 8;
+    workplace.write(file, content);
+    let ran = workplace.run(&words);
+    assert_eq!(ran.code, 3, "{}", ran.transcript());
+    assert!(ran.stdout.starts_with("NOT OK: "), "{}", ran.transcript());
+    let told = "  record 4 is damaged (segments/00000000000000000004.log, byte 16)\n";
+    assert!(ran.stdout.contains(told), "{}", ran.transcript());
+    fs::remove_file(workplace.path().join(file)).expect("removed");
+    let ran = workplace.run(&["audit", "verify", "--output", "json"]);
+    assert_eq!(
+        (ran.code, &ran.json()["faults"][0]["kind"]),
+        (3, &"missing".into())
+    );
+    let ran = workplace.run(&["audit", "verify", "--key", "nowhere"]);
+    assert_eq!(ran.code, 1, "{}", ran.transcript());
+}
+
+#[test]
+fn a_proof_is_checked_without_the_log() {
+    let workplace = workplace();
+    let ran = workplace.run(&["audit", "prove", FULL]);
+    assert!(
+        ran.stdout.starts_with("c2sp.org/tlog-proof@v1\nextra "),
+        "{}",
+        ran.transcript()
+    );
+    let key = workplace.read("audit/tree/key.pub");
+    workplace.write("proof", &ran.stdout);
+    let files = ["--to", "bare", "--record-to", "record"];
+    let ran = workplace.run(&[&["audit", "prove", FULL, "--without-record"][..], &files].concat());
+    assert_eq!(ran.code, 0, "{}", ran.transcript());
+    assert!(!workplace.read("bare").contains("extra"));
+    fs::remove_dir_all(workplace.path().join("audit")).expect("removed");
+    let check = |words: &[&str]| {
+        let words = [&["audit", "verify-proof"], words, &["--key", &key]].concat();
+        workplace.run(&words)
+    };
+    let ran = check(&["proof"]);
+    assert_eq!(ran.code, 0, "{}", ran.transcript());
+    let told = "ok: record 2 of 12 records of callgate.example/test\n";
+    assert!(ran.stdout.starts_with(told), "{}", ran.transcript());
+    assert_eq!(check(&["bare", "--record", "record"]).code, 0);
+    assert_eq!(check(&["bare"]).code, 3);
+    assert_eq!(check(&["bare", "--record", "proof"]).code, 3);
+    workplace.write(
+        "other",
+        workplace.read("proof").replace("index 2", "index 3"),
+    );
+    let ran = check(&["other"]);
+    assert_eq!(ran.code, 3, "{}", ran.transcript());
+    assert!(
+        ran.stdout.starts_with("NOT PROVEN: "),
+        "{}",
+        ran.transcript()
+    );
+}
+
+#[test]
+fn exports_are_written_for_others() {
+    let csv = said(&["export", "--format", "csv", "--code", "NO_PERMIT"]);
+    let lines: Vec<_> = csv.split("\r\n").collect();
+    assert!(lines[0].starts_with("index,at,kind,decision_id,"), "{csv}");
+    assert!(
+        lines[1].starts_with("7,2030-01-31T15:00:10.500000000Z,write,,deny,"),
+        "{csv}"
+    );
+    assert_eq!(lines[2..], [""], "{csv}");
+    assert_eq!(
+        said(&["export", "--format", "jsonl", "--kind", "notice"])
+            .lines()
+            .count(),
+        2
+    );
+    let ran = workplace().run(&["audit", "export", "--format", "ocsf"]);
+    assert_eq!(
+        (ran.code, ran.stdout.lines().count()),
+        (0, 8),
+        "{}",
+        ran.transcript()
+    );
+    let note = "note: 4 records left out: OCSF has no class for outcomes and notices\n";
+    assert_eq!(ran.stderr, note);
+    let workplace = workplace();
+    let ran = workplace.run(&[
+        "audit",
+        "export",
+        "--format",
+        "parquet",
+        "--to",
+        "out.parquet",
+    ]);
+    if cfg!(feature = "parquet") {
+        let file = fs::read(workplace.path().join("out.parquet")).expect("a file");
+        assert!(file.starts_with(b"PAR1") && file.ends_with(b"PAR1"));
+    } else {
+        assert_eq!(ran.code, 1, "{}", ran.transcript());
+        assert!(
+            ran.stderr.contains("--features parquet"),
+            "{}",
+            ran.transcript()
+        );
+    }
+}

@@ -1,0 +1,6 @@
+//! Reading, proving and exporting the decision log: as a person does it, and as programs of others do.
+
+mod cli;
+pub mod fixtures;
+mod others;
+pub mod witness;

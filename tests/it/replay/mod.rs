@@ -1,0 +1,5 @@
+//! Observe mode through every adapter, and replay of what a real server has put on record.
+
+mod observe;
+mod replayed;
+mod stage;

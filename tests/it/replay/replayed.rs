@@ -1,0 +1,164 @@
+//! `callgate replay` on what a server has put on record.
+
+use callgate::proto::v1;
+use serde_json::Value as Json;
+
+use crate::replay::stage::{Files, Stage};
+use crate::support::in_process::{call, call_for, context, directory, entity};
+
+const CONFIG: &str = "without_callers = true\n";
+const OBSERVED: &str = "without_callers = true\n[observe]\nservice = true\n";
+/// In shadow, so that it changes nothing, and over facts, so that they are looked up.
+const FACTS: &str = r#"
+@id("calm") @mode("shadow") forbid (principal, action, resource)
+when { context has usage && context.usage.last_minute > 3 && context has session };
+"#;
+const STRICTER: &str = r#"
+@id("no_more_logs") @reason("enough") forbid (principal, action, resource == Mcp::Tool::"git/log")
+when { context has session && context.session.calls > 1 };
+"#;
+
+/// Calls of several kinds, some of them in a session. Returns how many.
+async fn ask(stage: &Stage) -> usize {
+    let mut client = stage.server.client().await;
+    let mut asked = 0;
+    for round in 0..5 {
+        for tool in ["log", "commit", "purge", "new_one"] {
+            for mut request in [call(tool), call_for(tool, "bob"), call_for(tool, "ana")] {
+                if round % 2 == 0 {
+                    context(&mut request).workflow = Some(v1::Workflow {
+                        session_id: "s".into(),
+                        ..Default::default()
+                    });
+                }
+                client.authorize(request).await.expect("an answer");
+                asked += 1;
+            }
+        }
+        let cedar = v1::IsAuthorizedRequest {
+            principal: entity("Mcp::Agent", "coder"),
+            action: entity("Mcp::Action", "govern"),
+            resource: entity("Mcp::User", "bob"),
+            ..Default::default()
+        };
+        client.is_authorized(cedar).await.expect("an answer");
+        asked += 1;
+    }
+    asked
+}
+
+fn report(stage: &Stage, files: Files<'_>, exit: i32) -> Json {
+    let ran = stage.replay(files, &["--output", "json"]);
+    assert_eq!(ran.code, exit, "{}", ran.transcript());
+    ran.json()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_directory_that_decided_flips_nothing_and_another_flips_what_it_changes() {
+    let stage = Stage::new(CONFIG, &[("facts.cedar", FACTS)]).await;
+    let asked = ask(&stage).await;
+    let same = report(&stage, &[("facts.cedar", FACTS)], 0);
+    assert_eq!(same["replayed"], asked, "{same}");
+    assert_eq!(same["same"], asked, "{same}");
+    assert_eq!(same["same_bundle"], asked, "{same}");
+
+    let files = [("facts.cedar", FACTS), ("stricter.cedar", STRICTER)];
+    let stricter = report(&stage, &files, 4);
+    let groups = stricter["flips"].as_array().expect("groups");
+    assert!(!groups.is_empty(), "{stricter}");
+    for group in groups {
+        assert_eq!(group["was"]["decision"], "allow");
+        assert_eq!(group["becomes"]["code"], "FORBIDDEN", "{group}");
+        assert_eq!(
+            group["becomes"]["policies"],
+            serde_json::json!(["no_more_logs"])
+        );
+        assert_eq!(group["operations"][0][0], "tools/call git/log");
+    }
+    // The text says the same, for people.
+    let told = stage.replay(&files, &[]);
+    assert!(
+        told.stdout.contains("deny FORBIDDEN by no_more_logs"),
+        "{}",
+        told.stdout
+    );
+
+    // A share is the same share each time.
+    let share = |share: &str| {
+        let ran = stage.replay(
+            &[("facts.cedar", FACTS)],
+            &["--sample", share, "--output", "json"],
+        );
+        ran.json()["records"].as_u64().expect("a number")
+    };
+    let half = share("0.5");
+    assert_eq!(half, share("0.5"));
+    assert!(half > 0 && half < asked as u64, "{half} of {asked}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_capsules_nothing_is_guessed() {
+    let stage = Stage::new(CONFIG, &[]).await;
+    let asked = ask(&stage).await;
+    // A policy over usage, which nobody read when it was decided.
+    let counted = report(&stage, &[("facts.cedar", FACTS)], 0);
+    // Cedar's own requests bring all that a policy can read.
+    assert_eq!(counted["replayed"], 5, "{counted}");
+    let incomplete = counted["not_replayed"]["incomplete"]
+        .as_object()
+        .expect("reasons");
+    let incomplete: u64 = incomplete.values().filter_map(Json::as_u64).sum();
+    assert_eq!(incomplete as usize, asked - 5, "{counted}");
+
+    std::fs::remove_dir_all(stage.folder.path().join("capsules")).expect("they are there");
+    let ran = stage.replay(&[], &[]);
+    assert_eq!(ran.code, 1, "{}", ran.transcript());
+    assert!(
+        ran.stdout.contains(&format!("{asked} have no capsule")),
+        "{}",
+        ran.transcript()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_observed_is_allowed_once_the_proposal_is_applied() {
+    let stage = Stage::new(OBSERVED, &[]).await;
+    ask(&stage).await;
+    let folder = directory();
+    let out = folder.path().join("proposed");
+    let out = out.to_str().expect("text");
+    let args = ["--observed", "--out", out, "--output", "json"];
+    let ran = stage.replay_in(folder.path(), &args);
+    assert_eq!(ran.code, 0, "{}", ran.transcript());
+    let proposal = ran.json();
+    assert_eq!(proposal["tools"], 1, "{proposal}");
+    assert!(
+        proposal["left"]["FORBIDDEN"]["count"].as_u64() > Some(0),
+        "{proposal}"
+    );
+    assert!(proposal["left"].get("NO_PERMIT").is_none(), "{proposal}");
+    assert!(
+        proposal["left"].get("DELEGATOR_DENIED").is_none(),
+        "{proposal}"
+    );
+    assert!(proposal["left"].get("TOOL_UNKNOWN").is_none(), "{proposal}");
+
+    let proposed = folder.path().join("proposed");
+    std::fs::rename(
+        proposed.join("observed.cedar"),
+        folder.path().join("observed.cedar"),
+    )
+    .expect("moved");
+    std::fs::rename(
+        proposed.join("tools/git.json"),
+        folder.path().join("tools/git.json"),
+    )
+    .expect("moved");
+    std::fs::remove_dir_all(&proposed).expect("removed");
+    let again = stage
+        .replay_in(folder.path(), &["--observed", "--output", "json"])
+        .json();
+    assert_eq!(again["allowed_already"], proposal["allowed"], "{again}");
+    assert_eq!(again["permits"], 0, "{again}");
+    assert_eq!(again["tools"], 0, "{again}");
+}

@@ -1,0 +1,69 @@
+//! A server in this process with a decision log, and `callgate replay` on it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use callgate::audit::log::AuditLog;
+use callgate::config::audit::AuditConfig;
+use callgate::service::clock::SystemClock;
+use callgate::telemetry::record::recorder::{Recorder, RecorderParts};
+use tempfile::TempDir;
+
+use crate::support::command::{Ran, Workplace};
+use crate::support::in_process::{self, Running, start_recorded};
+
+/// The files of the directory besides those of [`in_process::directory`].
+pub type Files<'f> = &'f [(&'f str, &'f str)];
+
+/// A server with a log.
+pub struct Stage {
+    pub server: Running,
+    pub log: AuditLog,
+    pub folder: TempDir,
+}
+
+impl Stage {
+    pub async fn new(config: &str, files: Files<'_>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = folder.path().join("capsule.key");
+        let log = AuditLog::open(folder.path(), &key, &AuditConfig::default());
+        let log = log.expect("a log").expect("it is on");
+        let recorder = Recorder::new(RecorderParts {
+            audit: Some(log.clone()),
+            ..RecorderParts::default()
+        });
+        let server = start_recorded(config, &[], Arc::new(SystemClock), recorder).await;
+        let generation = in_process::generation_with(files);
+        server.service.publish(generation).expect("published");
+        Self {
+            server,
+            log,
+            folder,
+        }
+    }
+
+    /// Runs `callgate replay` on a directory with these files.
+    pub fn replay(&self, files: Files<'_>, args: &[&str]) -> Ran {
+        let directory = in_process::directory();
+        for (path, text) in files {
+            let path = directory.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            std::fs::write(path, text).expect("a file");
+        }
+        self.replay_in(directory.path(), args)
+    }
+
+    /// The same on a directory that is there.
+    pub fn replay_in(&self, directory: &Path, args: &[&str]) -> Ran {
+        let directory = directory.to_str().expect("text");
+        let log = self.folder.path().to_str().expect("text");
+        let start = ["replay", directory, "--log", log];
+        Workplace::new(&[]).run(&[&start[..], args].concat())
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.log.close();
+    }
+}
