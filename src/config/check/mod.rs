@@ -428,13 +428,12 @@ fn state(state: &StoreConfig, faults: &mut ConfigErrors<'_>) {
             faults.add("state.url", "is set beside `file`: there is one store");
         }
     } else {
-        for (name, is_set) in [
-            ("password_file", state.password_file.is_some()),
-            ("replica", state.replica.is_some()),
-        ] {
-            if is_set {
-                faults.add(format!("state.{name}"), "means nothing without `url`");
-            }
+        let said = "means nothing without `url`";
+        if state.password_file.is_some() {
+            faults.add("state.password_file", said);
+        }
+        if state.replica.is_some() {
+            faults.add("state.replica", said);
         }
     }
     let staleness = state.max_staleness_ms;
