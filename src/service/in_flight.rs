@@ -34,6 +34,10 @@ pub(super) struct TentativeVerdict {
 }
 
 /// An allow whose write has ended.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is made"
+)]
 pub(super) enum Settled {
     /// It stands, or is denied.
     Final(Decided),

@@ -149,7 +149,8 @@ impl Confirmer {
             confirmation.labels,
             confirmation.tools,
             &confirmation.usage,
-            (&confirmation.uses, &confirmation.spent),
+            &confirmation.uses,
+            &confirmation.spent,
         );
         self.state
             .set_facts(self.state.facts().max(confirmation.facts));

@@ -119,7 +119,8 @@ impl LiveFacts {
         labels: Vec<(StoredLabel, bool)>,
         tools: Vec<(SmolStr, EntityUID, Option<StoredDefinition>)>,
         usage: &[UsageCount],
-        (uses, spent): (&[(SmolStr, u32)], &[(SmolStr, u64, u64)]),
+        uses: &[(SmolStr, u32)],
+        spent: &[(SmolStr, u64, u64)],
     ) {
         for (label, is_own) in labels {
             match label.carrier.as_ref().is_resource() {
