@@ -37,10 +37,6 @@ pub enum Progress<'a> {
 /// A request whose response has to wait.
 pub struct PendingResponse<'a>(Box<PendingStage<'a>>);
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "boxed where it is kept, and nearly always the larger one"
-)]
 enum PendingStage<'a> {
     /// For the revision that it demands.
     Revision(RequestMeta<'a>),

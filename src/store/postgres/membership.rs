@@ -97,12 +97,18 @@ pub struct ReplicaProgress {
     pub max_staleness: Duration,
 }
 
+/// Id, beat, revision, facts and staleness in milliseconds.
+type ReplicaForm = (String, u64, u64, u64, u64);
+
+/// Kind, carrier, label, the two times, and whether this server has written it last.
+type LabelForm = (String, String, SmolStr, u64, Option<u64>, bool);
+
 #[derive(Deserialize)]
 struct AnswerForm {
     store: String,
     revision: u64,
     facts: u64,
-    replicas: Option<Vec<(String, u64, u64, u64, u64)>>,
+    replicas: Option<Vec<ReplicaForm>>,
     wanted: Option<Vec<SmolStr>>,
     #[serde(default)]
     entries: Vec<EntryForm>,
@@ -111,7 +117,7 @@ struct AnswerForm {
 
 #[derive(Deserialize)]
 struct NewsForm {
-    labels: Vec<(String, String, SmolStr, u64, Option<u64>, bool)>,
+    labels: Vec<LabelForm>,
     tools: Vec<(SmolStr, String, String, Option<String>)>,
     uses: Vec<(SmolStr, u32)>,
     spent: Vec<(SmolStr, u64, u64)>,

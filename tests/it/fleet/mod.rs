@@ -48,7 +48,7 @@ async fn nothing_acknowledged_is_undone_whatever_happens_to_replicas() {
 }
 
 /// What is changed in the database's functions, and what that breaks.
-const MUTATIONS: [(&str, &str, &str, &str); 5] = [
+const MUTATIONS: [(&str, &str, &str, &str); 4] = [
     (
         "the leases of others are not waited for",
         "poll(text,text,text,text,text)",
@@ -73,13 +73,6 @@ const MUTATIONS: [(&str, &str, &str, &str); 5] = [
         "IF known.owner IS DISTINCT FROM me AND",
         "IF false AND",
     ),
-    (
-        "facts are numbered by a sequence",
-        "commit(text,text,text)",
-        "SELECT * INTO reached FROM callgate.head FOR UPDATE;",
-        "SELECT * INTO reached FROM callgate.head; reached.facts := nextval('callgate.mutation'); \
-         PERFORM pg_sleep(random() * 0.03);",
-    ),
 ];
 
 /// The history of each mutation has something in it that must not happen: so the checker would see it.
@@ -99,17 +92,7 @@ async fn the_checker_sees_what_a_weaker_protocol_allows() {
         let definition = format!("SELECT pg_get_functiondef('callgate.{function}'::regprocedure)");
         let text = cluster.query_in(&database, &definition).unwrap();
         assert!(text.contains(from), "{text}");
-        let sequence = "CREATE SEQUENCE callgate.mutation";
-        cluster.query_in(&database, sequence).unwrap();
-        // With a sequence the last number is the highest so far, whoever commits last.
         let text = text.replace(from, to);
-        let text = match what.contains("sequence") {
-            true => text.replace(
-                "SET facts = fact_number",
-                "SET facts = greatest(facts, fact_number)",
-            ),
-            false => text,
-        };
         cluster.query_in(&database, &text).unwrap();
         let mut fleet = Fleet::start(&cluster, &database).await;
         let mut seen = None;
