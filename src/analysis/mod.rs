@@ -6,6 +6,7 @@
 //!
 //! Invariant: no printing. Results are serializable values.
 
+pub mod access;
 pub mod check;
 pub mod clauses;
 pub mod coaz;

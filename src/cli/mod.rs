@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::commands::{
-    approval, authorize, changes, check, clock, delegation, entity, export, import, manifest,
+    access, approval, authorize, changes, check, clock, delegation, entity, export, import, manifest,
     serve, session, status, stop, task, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
@@ -63,6 +63,7 @@ Exit codes: 0 done or allowed, 1 error, 2 denied, 3 the directory has faults.";
 enum Verb {
     Serve(serve::Args),
     Authorize(Box<authorize::Args>),
+    Access(Box<access::Args>),
     Check(check::Args),
     Import(import::Args),
     Export(export::Args),
@@ -91,6 +92,7 @@ pub fn main() -> ExitCode {
     let (output, result) = match cli.verb {
         Verb::Serve(args) => (args.output, serve::run(&args)),
         Verb::Authorize(args) => (args.output, authorize::run(&args)),
+        Verb::Access(args) => (args.output(), access::run(&args)),
         Verb::Check(args) => (args.output, check::run(&args)),
         Verb::Import(args) => (args.output(), import::run(&args)),
         Verb::Export(args) => (args.output(), export::run(&args)),

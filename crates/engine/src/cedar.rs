@@ -14,7 +14,8 @@ pub use cedar_policy_core::ast::{
     Request, ResourceConstraint, SlotEnv, SlotId, StaticPolicy, Template, UnaryOp, Value,
     ValueKind, Var,
 };
-pub(crate) use cedar_policy_core::ast::{EntityUIDEntry, RequestSchema, Set};
+pub use cedar_policy_core::ast::EntityUIDEntry;
+pub(crate) use cedar_policy_core::ast::{RequestSchema, Set};
 pub use cedar_policy_core::authorizer::Authorizer;
 pub use cedar_policy_core::entities::conformance::EntitySchemaConformanceChecker;
 pub use cedar_policy_core::entities::json::NullContextSchema;

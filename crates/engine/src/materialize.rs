@@ -35,7 +35,7 @@ pub struct Candidate<'s> {
 }
 
 impl<'s> Candidate<'s> {
-    fn new(compiled: &'s CompiledPolicy) -> Self {
+    pub(crate) fn new(compiled: &'s CompiledPolicy) -> Self {
         Self {
             policy: &compiled.policy,
             info: &compiled.info,

@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod access;
 pub mod approval;
 pub mod authorize;
 pub mod changes;
