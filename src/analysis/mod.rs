@@ -10,6 +10,7 @@ pub mod access;
 pub mod check;
 pub mod clauses;
 pub mod coaz;
+pub mod explain;
 pub mod import;
 pub mod manifest;
 pub mod propose;

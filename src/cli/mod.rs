@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::commands::{
-    access, approval, authorize, changes, check, clock, delegation, entity, export, import, manifest,
+    access, approval, authorize, changes, check, clock, delegation, entity, explain, export, import, manifest,
     serve, session, status, stop, task, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
@@ -46,6 +46,8 @@ From nothing to the first decision:
   callgate check                                                  is everything in order?
   callgate authorize --agent release --server git --tool git_log --arg repo_path=/srv/app
                                                                   decide one call, and say why
+  callgate explain --agent release --server git --tool git_commit which policy denied it, what would allow it?
+  callgate access                                                 who can call what?
   callgate serve                                                  decide for gateways, over gRPC
 
 Then, with a server running, for one piece of work:
@@ -63,6 +65,7 @@ Exit codes: 0 done or allowed, 1 error, 2 denied, 3 the directory has faults.";
 enum Verb {
     Serve(serve::Args),
     Authorize(Box<authorize::Args>),
+    Explain(Box<explain::Args>),
     Access(Box<access::Args>),
     Check(check::Args),
     Import(import::Args),
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
     let (output, result) = match cli.verb {
         Verb::Serve(args) => (args.output, serve::run(&args)),
         Verb::Authorize(args) => (args.output, authorize::run(&args)),
+        Verb::Explain(args) => (args.output, explain::run(&args)),
         Verb::Access(args) => (args.output(), access::run(&args)),
         Verb::Check(args) => (args.output, check::run(&args)),
         Verb::Import(args) => (args.output(), import::run(&args)),

@@ -20,6 +20,7 @@ pub mod call_carriers;
 pub mod clock;
 pub mod deadline;
 pub mod decisions;
+pub mod explain;
 pub mod event_counter;
 pub mod generation;
 pub mod idempotency;

@@ -13,7 +13,7 @@ const EDGES: [(&str, &[&str]); 16] = [
     ("adapters", &["control", "service"]),
     ("control", &["service"]),
     ("reload", &["service", "bundle"]),
-    ("service", &["telemetry", "store"]),
+    ("service", &["telemetry", "store", "analysis"]),
     ("telemetry", &["audit"]),
     ("audit", &["domain"]),
     ("store", &["domain"]),

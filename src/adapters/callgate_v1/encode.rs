@@ -114,7 +114,7 @@ pub fn filter_tools(
     response
 }
 
-fn outcome(outcome: Decision) -> v1::Decision {
+pub(super) fn outcome(outcome: Decision) -> v1::Decision {
     match outcome {
         Decision::Allow => v1::Decision::Allow,
         Decision::Deny => v1::Decision::Deny,
@@ -197,6 +197,7 @@ fn explanation(answer: &Response<Verdict>, detail: Disclosure) -> Option<v1::Exp
         principals: decision.principals.iter().map(principal).collect(),
         shadow_policy_ids: ids(&decision.shadow),
         targets: decision.targets.iter().map(target).collect(),
+        ..v1::Explanation::default()
     })
 }
 

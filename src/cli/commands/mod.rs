@@ -8,6 +8,7 @@ pub mod check;
 pub mod clock;
 pub mod delegation;
 pub mod entity;
+pub mod explain;
 pub mod export;
 pub mod import;
 pub mod manifest;
