@@ -21,8 +21,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::commands::{
-    access, approval, authorize, changes, check, clock, delegation, entity, explain, export, import, manifest,
-    serve, session, status, stop, task, tool, try_compiling,
+    access, approval, authorize, changes, check, clock, delegation, entity, explain, export,
+    import, manifest, serve, session, status, stop, task, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
 use crate::reload::trial;

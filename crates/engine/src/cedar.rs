@@ -7,6 +7,7 @@
 pub use cedar_policy as api;
 
 pub use cedar_policy_core::FromNormalizedStr;
+pub use cedar_policy_core::ast::EntityUIDEntry;
 pub use cedar_policy_core::ast::{
     ActionConstraint, Annotation, AnyId, BinaryOp, Context, Effect, Eid, Entity, EntityReference,
     EntityType, EntityUID, Expr, ExprBuilder, ExprKind, Literal, Name, PartialValue, Pattern,
@@ -14,7 +15,6 @@ pub use cedar_policy_core::ast::{
     Request, ResourceConstraint, SlotEnv, SlotId, StaticPolicy, Template, UnaryOp, Value,
     ValueKind, Var,
 };
-pub use cedar_policy_core::ast::EntityUIDEntry;
 pub(crate) use cedar_policy_core::ast::{RequestSchema, Set};
 pub use cedar_policy_core::authorizer::Authorizer;
 pub use cedar_policy_core::entities::conformance::EntitySchemaConformanceChecker;
@@ -26,6 +26,7 @@ pub use cedar_policy_core::evaluator::Evaluator;
 pub use cedar_policy_core::expr_builder::ExprBuilder as BuildExpr;
 pub use cedar_policy_core::extensions::Extensions;
 pub use cedar_policy_core::parser::{Loc, parse_policyset};
+pub use cedar_policy_core::tpe;
 pub(crate) use cedar_policy_core::validator::ValidatorEntityTypeKind;
 pub use cedar_policy_core::validator::json_schema::Fragment;
 pub(crate) use cedar_policy_core::validator::types::BoolType;

@@ -23,8 +23,10 @@ impl Snapshot {
         overlays: &[Overlay],
     ) -> Vec<Candidate<'_>> {
         let view = self.view(overlays);
-        let [principals, actions, resources] = [principal, action, resource]
-            .map(|uid| self.index().scopes_matching(&view.entity(EntityRef::Given(uid))));
+        let [principals, actions, resources] = [principal, action, resource].map(|uid| {
+            self.index()
+                .scopes_matching(&view.entity(EntityRef::Given(uid)))
+        });
         let found = self.index().candidates(&principals, &actions, &resources);
         let found = found.into_iter();
         found.map(|no| Candidate::new(self.policy(no))).collect()

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::adapters::callgate_v1::encode::{self, Disclosure};
-use crate::adapters::callgate_v1::encode_explanation;
+use crate::adapters::callgate_v1::explanation::{self, ExplainedCall};
 use crate::adapters::callgate_v1::parse::{MessageParser, at_item};
 use crate::adapters::callgate_v1::stream::{self, AuthorizeStreamResponses};
 use crate::adapters::input::entity_types::EntityTypeCache;
@@ -25,7 +25,6 @@ use crate::proto::v1;
 use crate::proto::v1::authorization_server;
 use crate::service::deadline::Deadline;
 use crate::service::decisions::{PendingResponse, Progress, Service};
-use crate::service::explain::ExplainedCall;
 use crate::service::request::RequestMeta;
 
 /// The name of this adapter in metrics, logs and traces.
@@ -92,7 +91,7 @@ fn encode_call(
 ) -> v1::AuthorizeResponse {
     let mut response = encode::authorize(answer, detail);
     if let Some(explained) = explained {
-        encode_explanation::add(&mut response, *explained);
+        explanation::add(&mut response, *explained);
     }
     response
 }
@@ -138,7 +137,7 @@ impl AuthorizationState {
         let call = parser.call_context(request.call_context)?;
         // An allow changes what the next decision is made from, so the explanation comes first.
         let explained = match detail.is_entitled && detail.is_wanted {
-            true => self.service.explain(ask, &call).map(Box::new),
+            true => explanation::explain(&self.service, ask, &call).map(Box::new),
             false => None,
         };
         Ok(match self.service.authorize_now(ask, &call)? {

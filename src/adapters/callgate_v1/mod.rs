@@ -8,6 +8,6 @@
 pub mod authorization;
 pub mod control;
 pub mod encode;
-mod encode_explanation;
+mod explanation;
 pub mod parse;
 pub(in crate::adapters) mod stream;

@@ -107,8 +107,7 @@ impl<'s> Analyser<'s> {
             let uid = schema::entity_uid(&TYPES.user, SmolStr::new_static(""));
             EntityUIDEntry::known(uid, None)
         };
-        let request =
-            Request::new_unchecked(nobody(), nobody(), nobody(), Some(Context::empty()));
+        let request = Request::new_unchecked(nobody(), nobody(), nobody(), Some(Context::empty()));
         Self {
             snapshot,
             rights,
@@ -301,12 +300,17 @@ impl PrincipalQuestion<'_> {
                 },
                 Partial::Fails => errors.push(info),
                 Partial::Open(condition) => {
-                    let list = if info.is_forbid { &mut none_of } else { &mut any_of };
+                    let list = if info.is_forbid {
+                        &mut none_of
+                    } else {
+                        &mut any_of
+                    };
                     list.push(residual(candidate, condition));
                 }
             }
         }
-        let ids = |of: &[&Arc<callgate_engine::PolicyInfo>]| of.iter().map(|it| it.id.clone()).collect();
+        let ids =
+            |of: &[&Arc<callgate_engine::PolicyInfo>]| of.iter().map(|it| it.id.clone()).collect();
         if let Some(first) = forbids.first() {
             let why = first.reason.as_deref().unwrap_or("a policy forbids it");
             return self.denied(ReasonCode::Forbidden, why, ids(&forbids));
@@ -456,7 +460,3 @@ pub fn call_of(parties: &Parties, server: &SmolStr, tool: &SmolStr) -> CallConte
     });
     call
 }
-
-#[cfg(test)]
-#[path = "analyser_tests.rs"]
-mod tests;

@@ -98,7 +98,10 @@ fn is_same(
 
 fn outcomes(report: &AccessReport) -> BTreeMap<Key<'_>, &Arc<Outcome>> {
     let mut outcomes = BTreeMap::new();
-    let cells = report.rows.iter().flat_map(|row| row.cells.iter().map(move |cell| (row, cell)));
+    let cells = report
+        .rows
+        .iter()
+        .flat_map(|row| row.cells.iter().map(move |cell| (row, cell)));
     for (row, Cell { tool, cases, .. }) in cells {
         for case in cases {
             let roots = case.on_behalf_of.iter().map(|root| Some(root.as_str()));
@@ -120,8 +123,14 @@ fn direction(before: Option<&Arc<Outcome>>, after: Option<&Arc<Outcome>>) -> Opt
         (before, after) if before < after => return Some(Direction::Wider),
         _ => return Some(Direction::Narrower),
     }
-    let (Outcome::Conditional { principals: old, .. }, Outcome::Conditional { principals: new, .. }) =
-        (&**before?, &**after?)
+    let (
+        Outcome::Conditional {
+            principals: old, ..
+        },
+        Outcome::Conditional {
+            principals: new, ..
+        },
+    ) = (&**before?, &**after?)
     else {
         return None;
     };
@@ -143,7 +152,8 @@ fn implies(stricter: &[PrincipalConditions], others: &[PrincipalConditions]) -> 
                 || (!own.any_of.is_empty() && is_part(&own.any_of, &other.any_of));
             // A further permit may fail where nothing failed before.
             let fails = |it: &&Residual| it.may_fail;
-            let evaluated = |of: &PrincipalConditions, it: &Residual| of.residuals().any(|own| own == it);
+            let evaluated =
+                |of: &PrincipalConditions, it: &Residual| of.residuals().any(|own| own == it);
             is_permitted
                 && is_part(&other.none_of, &own.none_of)
                 && other.residuals().filter(fails).all(|it| evaluated(own, it))

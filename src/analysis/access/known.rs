@@ -89,7 +89,10 @@ pub fn of_tool_calls(
         Some(root) => Fact::Record(delegation(parties, root, is_root_known)),
     };
     let known = KnownRecord::default()
-        .with("server", server.map_or(Fact::Absent, |it| Fact::Value(entity(it))))
+        .with(
+            "server",
+            server.map_or(Fact::Absent, |it| Fact::Value(entity(it))),
+        )
         .with("identity", Fact::Record(identity))
         .with("arguments", Fact::Record(arguments))
         .with("delegation", delegation)
@@ -111,7 +114,8 @@ fn delegation(parties: &Parties, root: &EntityUID, is_root_known: bool) -> Known
         true => Fact::Value(entity(root)),
         false => Fact::Present,
     };
-    let actor = |actor: Option<&EntityUID>| actor.map_or(Fact::Absent, |it| Fact::Value(entity(it)));
+    let actor =
+        |actor: Option<&EntityUID>| actor.map_or(Fact::Absent, |it| Fact::Value(entity(it)));
     let depth = i64::try_from(parties.actors.len() + 1).unwrap_or(i64::MAX);
     let actors = parties.actors.iter().map(entity);
     KnownRecord::default()

@@ -133,7 +133,9 @@ pub enum AccessError {
     #[error("no agent, user or server is meant")]
     NoParties,
     /// More pairs than [`MAX_PAIRS`].
-    #[error("{0} pairs of parties and tool are meant, at most {MAX_PAIRS} are decided at once: name some with `--tool`, `--server` or as parties")]
+    #[error(
+        "{0} pairs of parties and tool are meant, at most {MAX_PAIRS} are decided at once: name some with `--tool`, `--server` or as parties"
+    )]
     TooMany(usize),
 }
 
@@ -161,7 +163,10 @@ pub fn access(bundle: &Bundle, query: &AccessQuery) -> Result<AccessReport, Acce
     if pairs > MAX_PAIRS {
         return Err(AccessError::TooMany(pairs));
     }
-    let everyone = rows.iter().flat_map(|(_, each)| each).flat_map(|it| it.principals());
+    let everyone = rows
+        .iter()
+        .flat_map(|(_, each)| each)
+        .flat_map(|it| it.principals());
     let known = KnownEntities::new(snapshot, everyone, &query.groups);
     let mut rights = Caller::local().rights;
     rights.require_delegation = bundle.config.require_delegation;
@@ -175,7 +180,10 @@ pub fn access(bundle: &Bundle, query: &AccessQuery) -> Result<AccessReport, Acce
     };
     Ok(AccessReport {
         rows: rows.into_iter().map(row).collect(),
-        tools: tools.iter().map(|(server, tool)| format!("{server}/{tool}")).collect(),
+        tools: tools
+            .iter()
+            .map(|(server, tool)| format!("{server}/{tool}"))
+            .collect(),
         claims: claims(bundle),
     })
 }
@@ -212,7 +220,8 @@ fn cell(analyser: &Analyser<'_>, each: &[Parties], server: &SmolStr, tool: &Smol
         tool: format!("{server}/{tool}"),
         access,
         used: None,
-        needs_approval: access == Access::Conditional && allowed.all(|it| it.outcome.needs_approval()),
+        needs_approval: access == Access::Conditional
+            && allowed.all(|it| it.outcome.needs_approval()),
         cases,
     }
 }
@@ -224,7 +233,10 @@ fn tools(bundle: &Bundle, query: &AccessQuery) -> Vec<(SmolStr, SmolStr)> {
         .iter()
         .map(|tool| (SmolStr::new(&tool.server), SmolStr::new(&tool.name)));
     let is_meant = |(server, tool): &(SmolStr, SmolStr)| {
-        let by_name = query.tools.iter().any(|it| (&it.0, &it.1) == (server, tool));
+        let by_name = query
+            .tools
+            .iter()
+            .any(|it| (&it.0, &it.1) == (server, tool));
         (query.servers.is_empty() && query.tools.is_empty())
             || query.servers.contains(server)
             || by_name
@@ -281,7 +293,10 @@ fn roots(bundle: &Bundle, query: &AccessQuery) -> Result<Vec<Option<EntityUID>>,
         OnBehalfOf::Anyone => {
             let alone = (!bundle.config.require_delegation).then_some(None);
             let users = stored(snapshot, |ty| *ty == TYPES.user);
-            alone.into_iter().chain(users.into_iter().map(Some)).collect()
+            alone
+                .into_iter()
+                .chain(users.into_iter().map(Some))
+                .collect()
         }
     })
 }

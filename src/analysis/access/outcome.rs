@@ -123,8 +123,12 @@ impl Outcome {
                     })
             }
             (
-                Self::Conditional { principals: one, .. },
-                Self::Conditional { principals: other, .. },
+                Self::Conditional {
+                    principals: one, ..
+                },
+                Self::Conditional {
+                    principals: other, ..
+                },
             ) => {
                 one.len() == other.len()
                     && one.iter().zip(other).all(|(one, other)| {

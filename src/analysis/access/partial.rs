@@ -187,9 +187,7 @@ impl PartialEvaluator<'_> {
         };
         let whole = match expr.expr_kind() {
             ExprKind::UnaryApp { op, arg } => Expr::unary_app(*op, part(arg)),
-            ExprKind::BinaryApp { op, arg1, arg2 } => {
-                Expr::binary_app(*op, part(arg1), part(arg2))
-            }
+            ExprKind::BinaryApp { op, arg1, arg2 } => Expr::binary_app(*op, part(arg1), part(arg2)),
             ExprKind::ExtensionFunctionApp { fn_name, args } => {
                 let args = args.iter().map(&mut part).collect();
                 Expr::call_extension_fn(fn_name.clone(), args)
@@ -298,7 +296,9 @@ pub fn may_fail(expr: &Expr) -> bool {
             }
         },
         ExprKind::ExtensionFunctionApp { fn_name, args } => {
-            let is_constant = args.iter().all(|it| matches!(it.expr_kind(), ExprKind::Lit(_)));
+            let is_constant = args
+                .iter()
+                .all(|it| matches!(it.expr_kind(), ExprKind::Lit(_)));
             let is_total = fn_name.to_string();
             !(is_constant || TOTAL.contains(&is_total.as_str()))
         }

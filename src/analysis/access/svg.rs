@@ -71,9 +71,19 @@ impl Paint {
 
 /// Draws a report. Every cell has a tooltip with subject, tool and access.
 pub fn draw(report: &AccessReport) -> String {
-    let who: Vec<String> = report.rows.iter().map(|row| label(short(&row.who))).collect();
+    let who: Vec<String> = report
+        .rows
+        .iter()
+        .map(|row| label(short(&row.who)))
+        .collect();
     let tools: Vec<String> = report.tools.iter().map(|tool| label(tool)).collect();
-    let longest = |labels: &[String]| labels.iter().map(|it| it.chars().count()).max().unwrap_or(0);
+    let longest = |labels: &[String]| {
+        labels
+            .iter()
+            .map(|it| it.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let left = MARGIN + longest(&tools) * CHARACTER + 8;
     // Names of subjects stand at an angle of 45 degrees.
     let slanted = longest(&who) * CHARACTER * 71 / 100;
@@ -142,7 +152,11 @@ fn draw_cell(svg: &mut String, who: &str, cell: &Cell, (x, y): (usize, usize)) {
     } = Paint::of(cell);
     let (width, height) = (CELL.0 - 2, CELL.1 - 2);
     let (text_x, text_y) = (x + CELL.0 / 2 - 1, y + CELL.1 - 6);
-    let title = escaped(&format!("{who} → {}: {legend}{}", cell.tool, for_whom(cell)));
+    let title = escaped(&format!(
+        "{who} → {}: {legend}{}",
+        cell.tool,
+        for_whom(cell)
+    ));
     let _ = writeln!(
         svg,
         "<g><title>{title}</title><rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"2\" fill=\"{fill}\"/><text x=\"{text_x}\" y=\"{text_y}\" text-anchor=\"middle\" font-size=\"9\" fill=\"{ink}\">{letter}</text></g>"
@@ -162,7 +176,11 @@ fn for_whom(cell: &Cell) -> String {
 }
 
 fn legend(svg: &mut String, report: &AccessReport) {
-    let is_used = report.rows.iter().flat_map(|row| &row.cells).any(Cell::is_unused);
+    let is_used = report
+        .rows
+        .iter()
+        .flat_map(|row| &row.cells)
+        .any(Cell::is_unused);
     let paints = [&ALWAYS, &CONDITIONAL, &APPROVAL, &NEVER];
     let mut x = MARGIN;
     for paint in paints.into_iter().chain(is_used.then_some(&UNUSED)) {
@@ -183,7 +201,9 @@ fn legend(svg: &mut String, report: &AccessReport) {
 
 /// `Mcp::Agent::"support"` is `agent:support`.
 pub fn short(uid: &str) -> String {
-    let parts = uid.strip_prefix("Mcp::").and_then(|rest| rest.split_once("::"));
+    let parts = uid
+        .strip_prefix("Mcp::")
+        .and_then(|rest| rest.split_once("::"));
     match parts {
         Some((ty, id)) => format!("{}:{}", ty.to_ascii_lowercase(), id.trim_matches('"')),
         None => uid.to_owned(),

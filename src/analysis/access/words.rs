@@ -5,20 +5,41 @@ use callgate_engine::cedar::{BinaryOp, Expr, ExprKind, Literal, UnaryOp, Var};
 use crate::analysis::access::known::context_path;
 
 /// What attributes of the context are called.
-const NOUNS: [(&str, &str); 42] = [
+const NOUNS: [(&str, &str); 45] = [
     ("answers", "the answers sent with the call"),
+    ("answers.field_names", "the fields of answered forms"),
+    ("answers.kinds", "the kinds of answers"),
+    (
+        "answers.secret_fields",
+        "the answered fields that look secret",
+    ),
     ("approval.age_seconds", "the age of the approval in seconds"),
     ("approval.approver", "the approver"),
-    ("arguments.link_hosts", "the hosts of links in the arguments"),
+    (
+        "arguments.link_hosts",
+        "the hosts of links in the arguments",
+    ),
     ("arguments.names", "the names of the arguments"),
-    ("arguments.undeclared", "the arguments that the pinned schema does not declare"),
-    ("arguments.unknown_links", "the links in the arguments to unknown places"),
+    (
+        "arguments.undeclared",
+        "the arguments that the pinned schema does not declare",
+    ),
+    (
+        "arguments.unknown_links",
+        "the links in the arguments to unknown places",
+    ),
     ("arguments.untyped", "the arguments that are not typed"),
     ("delegation.access", "the access level of the delegation"),
     ("delegation.depth", "the number of links of the delegation"),
-    ("delegation.labels", "the labels of calls under the delegation"),
+    (
+        "delegation.labels",
+        "the labels of calls under the delegation",
+    ),
     ("delegation.root", "the person for whom the call is made"),
-    ("delegation.root_agent", "the agent for whom the call is made"),
+    (
+        "delegation.root_agent",
+        "the agent for whom the call is made",
+    ),
     ("delegation.scopes", "the OAuth scopes of the delegation"),
     ("delegation.source", "the source of the delegation"),
     ("environment.gateway", "the gateway"),
@@ -43,39 +64,118 @@ const NOUNS: [(&str, &str); 42] = [
     ("usage.actor_last_day", "the calls in the last day"),
     ("usage.actor_last_hour", "the calls in the last hour"),
     ("usage.actor_last_minute", "the calls in the last minute"),
-    ("usage.distinct_tools", "the number of different tools in the last day"),
+    (
+        "usage.distinct_tools",
+        "the number of different tools in the last day",
+    ),
     ("usage.last_day", "the calls of this tool in the last day"),
     ("usage.last_hour", "the calls of this tool in the last hour"),
-    ("usage.last_minute", "the calls of this tool in the last minute"),
+    (
+        "usage.last_minute",
+        "the calls of this tool in the last minute",
+    ),
     ("usage.recent_denials", "the denied calls in the last hour"),
 ];
 
 /// Attributes that are true or false: how that is said, and how the contrary is.
 const STATES: [(&str, &str, &str); 11] = [
-    ("delegation.verified", "the delegation is verified", "the delegation is not verified"),
-    ("identity.through_agent", "an agent may be acting in the person's name", "the person acts in person"),
-    ("identity.verified", "the identity is verified", "the identity is not verified"),
-    ("target.public", "the target is on the open internet", "the target is not on the open internet"),
-    ("task.bounds_arguments", "the task bounds the arguments", "the task does not bound the arguments"),
-    ("task.bounds_calls", "the task bounds the calls of this tool", "the task does not bound the calls of this tool"),
-    ("task.bounds_targets", "the task bounds the targets", "the task does not bound the targets"),
-    ("task.known_to_read", "the task names the target to read from", "the task does not name the target to read from"),
-    ("task.known_to_send", "the task names the target to send to", "the task does not name the target to send to"),
-    ("task.lists_tools", "the task lists its tools", "the task does not list its tools"),
-    ("usage.first_use", "it is the first use of this tool", "it is not the first use of this tool"),
+    (
+        "delegation.verified",
+        "the delegation is verified",
+        "the delegation is not verified",
+    ),
+    (
+        "identity.through_agent",
+        "an agent may be acting in the person's name",
+        "the person acts in person",
+    ),
+    (
+        "identity.verified",
+        "the identity is verified",
+        "the identity is not verified",
+    ),
+    (
+        "target.public",
+        "the target is on the open internet",
+        "the target is not on the open internet",
+    ),
+    (
+        "task.bounds_arguments",
+        "the task bounds the arguments",
+        "the task does not bound the arguments",
+    ),
+    (
+        "task.bounds_calls",
+        "the task bounds the calls of this tool",
+        "the task does not bound the calls of this tool",
+    ),
+    (
+        "task.bounds_targets",
+        "the task bounds the targets",
+        "the task does not bound the targets",
+    ),
+    (
+        "task.known_to_read",
+        "the task names the target to read from",
+        "the task does not name the target to read from",
+    ),
+    (
+        "task.known_to_send",
+        "the task names the target to send to",
+        "the task does not name the target to send to",
+    ),
+    (
+        "task.lists_tools",
+        "the task lists its tools",
+        "the task does not list its tools",
+    ),
+    (
+        "usage.first_use",
+        "it is the first use of this tool",
+        "it is not the first use of this tool",
+    ),
 ];
 
 /// Attributes that may be absent: how it is said that they are there, and that they are not.
-const PRESENCES: [(&str, &str, &str); 9] = [
-    ("answers", "answers are sent with the call", "no answers are sent with the call"),
-    ("approval", "a person approved the call", "nobody approved the call"),
-    ("delegation", "the call is made for somebody", "the call is made for nobody else"),
+const PRESENCES: [(&str, &str, &str); 10] = [
+    (
+        "answers",
+        "answers are sent with the call",
+        "no answers are sent with the call",
+    ),
+    (
+        "approval",
+        "a person approved the call",
+        "nobody approved the call",
+    ),
+    (
+        "delegation",
+        "the call is made for somebody",
+        "the call is made for nobody else",
+    ),
     ("purpose", "a purpose is stated", "no purpose is stated"),
-    ("recent", "something was read lately", "nothing was read lately"),
-    ("session", "the call names a session", "the call names no session"),
+    (
+        "recent",
+        "something was read lately",
+        "nothing was read lately",
+    ),
+    (
+        "session",
+        "the call names a session",
+        "the call names no session",
+    ),
     ("target", "the call has a target", "the call has no target"),
-    ("target_role", "the target has a role", "the target has no role"),
-    ("task", "the call belongs to a task", "the call belongs to no task"),
+    (
+        "target_role",
+        "the target has a role",
+        "the target has no role",
+    ),
+    (
+        "task",
+        "the call belongs to a task",
+        "the call belongs to no task",
+    ),
+    ("usage", "usage is counted", "usage is not counted"),
 ];
 
 /// A condition in words.
@@ -94,7 +194,11 @@ fn phrase(expr: &Expr, is_negated: bool) -> String {
         ExprKind::And { left, right } | ExprKind::Or { left, right } => {
             let is_and = matches!(expr.expr_kind(), ExprKind::And { .. });
             let parts = [left, right].map(|part| within(part, is_negated, is_and != is_negated));
-            let word = if is_and != is_negated { " and " } else { " or " };
+            let word = if is_and != is_negated {
+                " and "
+            } else {
+                " or "
+            };
             parts.join(word)
         }
         ExprKind::UnaryApp {
@@ -172,7 +276,13 @@ fn binary(expr: &Expr, op: BinaryOp, one: &Expr, other: &Expr, is_negated: bool)
         BinaryOp::Contains => {
             // `["read", "write"].contains(x)`
             if let ExprKind::Set(_) = one.expr_kind() {
-                return verb(&noun(other), is_negated, "is one of", "is none of", &noun(one));
+                return verb(
+                    &noun(other),
+                    is_negated,
+                    "is one of",
+                    "is none of",
+                    &noun(one),
+                );
             }
             ("contains", "does not contain")
         }
@@ -188,14 +298,47 @@ fn binary(expr: &Expr, op: BinaryOp, one: &Expr, other: &Expr, is_negated: bool)
 
 fn verb(subject: &str, is_negated: bool, yes: &str, no: &str, object: &str) -> String {
     let verb = if is_negated { no } else { yes };
+    let verb = match is_plural(subject) {
+        true => plural(verb),
+        false => verb.to_owned(),
+    };
     format!("{subject} {verb} {object}").trim_end().to_owned()
+}
+
+/// Whether a noun of [`NOUNS`] is in the plural: `the labels of …`, `the last tools …`.
+fn is_plural(noun: &str) -> bool {
+    let mut words = noun.split(' ').skip(1);
+    let first = words.next().unwrap_or_default();
+    let noun = match first {
+        "last" | "denied" | "OAuth" => words.next().unwrap_or_default(),
+        word => word,
+    };
+    !noun.starts_with('`') && noun.ends_with('s') && noun != "access"
+}
+
+/// A verb in the plural: `is not in` becomes `are not in`.
+fn plural(verb: &str) -> String {
+    let (first, rest) = verb
+        .split_once(' ')
+        .map_or((verb, ""), |(first, rest)| (first, rest));
+    let first = match first {
+        "is" => "are",
+        "does" => "do",
+        "has" => "have",
+        "contains" => "contain",
+        "matches" => "match",
+        other => other,
+    };
+    format!("{first} {rest}").trim_end().to_owned()
 }
 
 /// That an attribute is there.
 fn presence(of: &Expr, attrs: &[&str], is_negated: bool) -> String {
     let path = context_path(of).map(|path| {
         let path = path.iter().map(|it| it.as_str());
-        path.chain(attrs.iter().copied()).collect::<Vec<_>>().join(".")
+        path.chain(attrs.iter().copied())
+            .collect::<Vec<_>>()
+            .join(".")
     });
     let known = path.as_deref().and_then(|path| {
         let mut all = PRESENCES.iter();

@@ -190,18 +190,12 @@ fn edits_drop_and_negate() {
         let expr = tree.to_expr(&|id| (id == node).then_some(edit));
         expr.map(|expr| expr.to_string()).unwrap_or_default()
     };
-    assert_eq!(
-        edited(ids[0], Edit::Drop),
-        "(!context.b) && (!context.c)"
-    );
+    assert_eq!(edited(ids[0], Edit::Drop), "(!context.b) && (!context.c)");
     assert_eq!(
         edited(ids[1], Edit::Negate),
         "(context.a && context.b) && (!context.c)"
     );
-    assert_eq!(
-        edited(ids[2], Edit::Drop),
-        "context.a && (!context.b)"
-    );
+    assert_eq!(edited(ids[2], Edit::Drop), "context.a && (!context.b)");
     let nothing = tree_of("permit (principal, action, resource) when { context.a };");
     assert!(nothing.to_expr(&|_| Some(Edit::Drop)).is_none());
 }

@@ -14,7 +14,9 @@ use smol_str::SmolStr;
 use crate::analysis::access::known::context_path;
 use crate::analysis::clauses::{ClauseTree, Truth};
 use crate::analysis::explain::change::{Change, World, assumed_approval};
-use crate::analysis::explain::{approvers, policies, values};
+use crate::analysis::explain::{policies, values};
+use crate::domain::authority::approval::Approval;
+use crate::domain::authority::chain;
 use crate::domain::decide::inputs::DecisionInputs;
 use crate::domain::decide::observe::{EvaluationObserver, ObservedEvaluation};
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
@@ -22,6 +24,8 @@ use crate::domain::schema::{self, AccessLevel, TYPES};
 
 /// The most users that are tried as the one for whom a call is made.
 const MAX_ROOTS: usize = 24;
+/// The most elements of a set that an attribute is tried with.
+const MAX_ELEMENTS: usize = 8;
 /// The most users that are tried as approvers.
 const MAX_APPROVERS: usize = 24;
 
@@ -95,12 +99,21 @@ impl EvaluationObserver for AtomCollector {
         if !forbids && evaluation.result.permits.is_empty() {
             for (candidate, scope) in policies::missed_permits(&evaluation, &evaluator) {
                 let constraints = [
-                    (scope.principal, candidate.policy.principal_constraint().as_inner().clone(), evaluation.principal),
-                    (scope.resource, candidate.policy.resource_constraint().as_inner().clone(), query.resource),
+                    (
+                        scope.principal,
+                        candidate.policy.principal_constraint().as_inner().clone(),
+                        evaluation.principal,
+                    ),
+                    (
+                        scope.resource,
+                        candidate.policy.resource_constraint().as_inner().clone(),
+                        query.resource,
+                    ),
                 ];
-                if constraints.into_iter().all(|(matches, constraint, uid)| {
-                    matches || finder.of_scope(&constraint, uid)
-                }) {
+                if constraints
+                    .into_iter()
+                    .all(|(matches, constraint, uid)| matches || finder.of_scope(&constraint, uid))
+                {
                     finder.of_policy(candidate.policy, false);
                 }
             }
@@ -136,9 +149,13 @@ fn of_evidence(
         ReasonCode::DelegationOutOfScope => {
             let chains = delegations.iter().filter_map(|id| {
                 let last = inputs.authority.delegations.get(*id)?;
-                crate::domain::authority::chain::resolve_chain(inputs.authority, last).ok()
+                chain::resolve_chain(inputs.authority, last).ok()
             });
-            atoms.extend(chains.flatten().map(|it| Change::WidenDelegation { id: it.id.clone() }));
+            atoms.extend(
+                chains
+                    .flatten()
+                    .map(|it| Change::WidenDelegation { id: it.id.clone() }),
+            );
         }
         ReasonCode::ContextMissing if call.delegation.is_none() => {
             atoms.extend(roots(inputs, world).map(|root| Change::Delegate { root }));
@@ -166,6 +183,25 @@ fn roots(inputs: &DecisionInputs<'_>, world: &World) -> impl Iterator<Item = Ent
     users.sort();
     users.retain(|uid| Some(uid) != owner.as_ref());
     owner.into_iter().chain(users).take(MAX_ROOTS)
+}
+
+/// The users that may be able to approve a call: for whom it is made, the owners of what it concerns, and the users that
+/// policies about approvals name.
+fn approvers(inputs: &DecisionInputs<'_>, approval: &Approval) -> Vec<EntityUID> {
+    let snapshot = inputs.snapshot;
+    let call = &approval.call;
+    let tool = schema::tool_uid(&call.server, &call.tool);
+    let things = std::iter::once(&tool).chain(&approval.circumstances.targets);
+    let owners = things.filter_map(|uid| values::entity_attribute(snapshot, uid, "owner"));
+    let named = inputs.named_approvers.iter().cloned();
+    let all = call.root.iter().cloned().chain(owners).chain(named);
+    let mut users: Vec<EntityUID> = Vec::new();
+    for uid in all.filter(|uid| *uid.entity_type() == TYPES.user && *uid != call.subject) {
+        if !users.contains(&uid) {
+            users.push(uid);
+        }
+    }
+    users
 }
 
 /// Finds changes that turn round conditions of one Cedar request.
@@ -269,9 +305,8 @@ impl AtomFinder<'_> {
     }
 
     /// An element that has to be in a set attribute of a stored entity, or may not be.
-    fn turn_element(&mut self, set: &Expr, element: &Expr, slots: &SlotEnv, wanted: bool) {
-        let (Some(current), Some(element)) = (self.value(set, slots), self.value(element, slots))
-        else {
+    fn turn_element(&mut self, set: &Expr, of: &Expr, slots: &SlotEnv, wanted: bool) {
+        let (Some(current), Some(element)) = (self.value(set, slots), self.value(of, slots)) else {
             return;
         };
         match &current.value {
@@ -284,8 +319,12 @@ impl AtomFinder<'_> {
             _ => return,
         }
         // `["read", "write"].contains(resource.access)`: any of the values would do.
-        if let (true, ExprKind::Set(items)) = (wanted, set.expr_kind()) {
-            let _ = items;
+        if let (true, ValueKind::Set(items), ExprKind::Set(_)) =
+            (wanted, &current.value, set.expr_kind())
+        {
+            for item in items.iter().take(MAX_ELEMENTS) {
+                self.set(of, slots, item.clone());
+            }
         }
     }
 
@@ -315,6 +354,7 @@ impl AtomFinder<'_> {
                 root: self.principal.clone(),
             }),
             "purpose" => self.atoms.push(Change::StatePurpose),
+            "session" => self.atoms.push(Change::NameSession),
             _ => {}
         }
     }
@@ -347,7 +387,13 @@ impl AtomFinder<'_> {
     /// Puts an entity into a group, if entities of its type are in groups of that type.
     fn join(&mut self, uid: &EntityUID, group: &EntityUID) -> bool {
         let (of, into) = (uid.entity_type(), group.entity_type());
-        let members = [&TYPES.user, &TYPES.agent, &TYPES.server, &TYPES.tool, &TYPES.group];
+        let members = [
+            &TYPES.user,
+            &TYPES.agent,
+            &TYPES.server,
+            &TYPES.tool,
+            &TYPES.group,
+        ];
         let fits = match (*into == TYPES.group, *into == TYPES.resource) {
             (true, _) => members.contains(&of),
             (_, true) => *of == TYPES.resource && uid != group,

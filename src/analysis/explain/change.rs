@@ -11,6 +11,7 @@ use smol_str::SmolStr;
 use crate::analysis::explain::values;
 use crate::domain::authority::approval::{Approval, ApprovalContext, ApprovalDecision};
 use crate::domain::authority::scope::{RequestedAccess, Scope, ScopeError};
+use crate::domain::authority::session::Session;
 use crate::domain::authority::state::Authority;
 use crate::domain::decide::call;
 use crate::domain::decide::cedar_request;
@@ -42,6 +43,8 @@ pub enum Change {
     VerifyDelegation,
     /// The gateway states what the call is for.
     StatePurpose,
+    /// The gateway names the session of the call, a new one.
+    NameSession,
     /// The scope of a stored delegation covers the call.
     WidenDelegation {
         /// The delegation.
@@ -96,6 +99,8 @@ pub struct World {
     authority: Authority,
     call: CallContext,
     approval_uses: Vec<u32>,
+    /// A session that history does not know.
+    session: Option<Session>,
     challenge: Option<Box<Challenge>>,
 }
 
@@ -107,6 +112,7 @@ impl World {
             authority: inputs.authority.clone(),
             call: call.clone(),
             approval_uses: inputs.history.approval_uses.to_vec(),
+            session: None,
             challenge: None,
         }
     }
@@ -135,6 +141,7 @@ impl World {
             authority: &self.authority,
             history: History {
                 approval_uses: &self.approval_uses,
+                session: self.session.as_ref().or(inputs.history.session),
                 ..inputs.history
             },
             observer,
@@ -186,6 +193,13 @@ impl World {
                     return None;
                 }
                 next.call.workflow.purpose = Some(SmolStr::new_static("(a purpose)"));
+            }
+            Change::NameSession => {
+                if self.call.workflow.session_id.is_some() {
+                    return None;
+                }
+                next.call.workflow.session_id = Some(SmolStr::new_static("(a session)"));
+                next.session = Some(Session::new());
             }
             Change::WidenDelegation { id } => next.widen_delegation(id, inputs, requester)?,
             Change::WidenTask { id } => next.widen_task(id, inputs, requester)?,
@@ -287,7 +301,9 @@ impl World {
                 ScopeError::Server(_) => wider.servers.push(server.clone()),
                 ScopeError::Access(level) => wider.access = level,
                 ScopeError::Target(name) => {
-                    wider.targets.push(schema::entity_uid(&TYPES.resource, name.as_str()));
+                    wider
+                        .targets
+                        .push(schema::entity_uid(&TYPES.resource, name.as_str()));
                 }
                 ScopeError::NoTarget => wider.targets.clear(),
                 ScopeError::Group(_) => return None,
@@ -303,7 +319,11 @@ impl World {
 }
 
 /// The approval that answers a challenge, given by nobody yet unless `by` is.
-pub fn assumed_approval(challenge: &Challenge, by: Option<&EntityUID>, now: SystemTime) -> Approval {
+pub fn assumed_approval(
+    challenge: &Challenge,
+    by: Option<&EntityUID>,
+    now: SystemTime,
+) -> Approval {
     Approval {
         id: SmolStr::new_static(ASSUMED),
         digest: challenge.digest.clone(),
@@ -371,7 +391,9 @@ fn with_attribute(
         return None;
     }
     with_entity(snapshot, uid, |parts| {
-        parts.attributes.insert(SmolStr::new(name), value.clone().into());
+        parts
+            .attributes
+            .insert(SmolStr::new(name), value.clone().into());
         true
     })
 }
@@ -385,6 +407,7 @@ impl Change {
             Self::VerifyIdentity => "verified_identity",
             Self::VerifyDelegation => "verified_delegation",
             Self::StatePurpose => "purpose",
+            Self::NameSession => "session",
             Self::WidenDelegation { .. } => "delegation_scope",
             Self::WidenTask { .. } => "task_scope",
             Self::Resume { .. } => "resume",
@@ -396,9 +419,12 @@ impl Change {
     }
 
     /// How much is given away: what is for one call comes before what lasts.
-    pub fn weight(&self) -> u8 {
+    pub fn weight(&self) -> u32 {
         match self {
-            Self::VerifyIdentity | Self::VerifyDelegation | Self::StatePurpose => 0,
+            Self::VerifyIdentity
+            | Self::VerifyDelegation
+            | Self::StatePurpose
+            | Self::NameSession => 0,
             Self::Approve { .. } => 1,
             Self::Delegate { .. } => 2,
             Self::WidenTask { .. } => 3,
@@ -415,15 +441,22 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Approve { by } => write!(f, "{by}, or somebody else who may, approves this call"),
-            Self::Delegate { root } => write!(f, "the call is made for {root}, by a verified delegation"),
+            Self::Delegate { root } => {
+                write!(f, "the call is made for {root}, by a verified delegation")
+            }
             Self::VerifyIdentity => f.write_str("the gateway verifies who acts"),
             Self::VerifyDelegation => f.write_str("the gateway verifies for whom the call is made"),
             Self::StatePurpose => f.write_str("the gateway states the purpose of the call"),
+            Self::NameSession => {
+                f.write_str("the gateway names the session of the call, a new one")
+            }
             Self::WidenDelegation { id } => write!(f, "delegation `{id}` covers this call"),
             Self::WidenTask { id } => write!(f, "task `{id}` covers this call"),
             Self::Resume { entity } => write!(f, "{entity} is in service again"),
             Self::AddToGroup { entity, group } => write!(f, "{entity} is in {group}"),
-            Self::RemoveFromGroup { entity, group } => write!(f, "{entity} is no longer in {group}"),
+            Self::RemoveFromGroup { entity, group } => {
+                write!(f, "{entity} is no longer in {group}")
+            }
             Self::SetAttribute {
                 entity,
                 attribute,

@@ -31,6 +31,7 @@ pub fn text(verdict: &Verdict, proposals: &[Vec<Change>]) -> String {
 fn advice(change: &Change) -> Option<&'static str> {
     match change {
         Change::Approve { .. } => Some("a person approved exactly this call"),
+        Change::NameSession => Some("its session were named"),
         Change::StatePurpose => Some("its purpose were stated"),
         Change::Delegate { .. } => Some("it were made for a person"),
         Change::VerifyIdentity => Some("your identity were verified"),

@@ -8,6 +8,7 @@
 pub mod atoms;
 pub mod change;
 pub mod for_agent;
+pub mod limits;
 pub mod policies;
 pub mod search;
 pub mod values;
@@ -20,35 +21,13 @@ use serde_json::Value as Json;
 use smol_str::SmolStr;
 
 use crate::analysis::explain::change::Change;
+use crate::analysis::explain::limits::ExplainLimits;
 use crate::analysis::explain::policies::PolicyExplanation;
-use crate::domain::authority::approval::Approval;
 use crate::domain::decide::call;
 use crate::domain::decide::inputs::{DecisionInputs, Requester};
 use crate::domain::decide::observe::{EvaluationObserver, ObservedEvaluation};
 use crate::domain::decide::verdict::{Decision, Verdict};
 use crate::domain::request::call_context::CallContext;
-use crate::domain::schema::TYPES;
-
-/// How much an explanation looks at.
-#[derive(Debug, Clone, Copy)]
-pub struct ExplainLimits {
-    /// The most decisions that the search for changes makes; 0 for no search.
-    pub decisions: usize,
-    /// The most sets of changes that are proposed.
-    pub proposals: usize,
-    /// The most policies of one Cedar request that are explained.
-    pub policies: usize,
-}
-
-impl Default for ExplainLimits {
-    fn default() -> Self {
-        Self {
-            decisions: 400,
-            proposals: 8,
-            policies: 256,
-        }
-    }
-}
 
 /// Why a call was decided as it was.
 #[derive(Debug)]
@@ -244,25 +223,6 @@ fn stored_links(inputs: &DecisionInputs<'_>, ids: &[SmolStr]) -> Vec<StoredLink>
         }
     }
     links
-}
-
-/// The users that may be able to approve a call: for whom it is made, the owners of what it concerns, and the users that
-/// policies about approvals name.
-pub(crate) fn approvers(inputs: &DecisionInputs<'_>, approval: &Approval) -> Vec<EntityUID> {
-    let snapshot = inputs.snapshot;
-    let call = &approval.call;
-    let tool = crate::domain::schema::tool_uid(&call.server, &call.tool);
-    let things = std::iter::once(&tool).chain(&approval.circumstances.targets);
-    let owners = things.filter_map(|uid| values::entity_attribute(snapshot, uid, "owner"));
-    let named = inputs.named_approvers.iter().cloned();
-    let all = call.root.iter().cloned().chain(owners).chain(named);
-    let mut users: Vec<EntityUID> = Vec::new();
-    for uid in all.filter(|uid| *uid.entity_type() == TYPES.user && *uid != call.subject) {
-        if !users.contains(&uid) {
-            users.push(uid);
-        }
-    }
-    users
 }
 
 #[cfg(test)]

@@ -72,7 +72,10 @@ pub struct Snippet {
 }
 
 /// Explains the policies of one Cedar request, at most `limit`, and says how many there are more.
-pub fn explain(evaluation: &ObservedEvaluation<'_>, limit: usize) -> (Vec<PolicyExplanation>, usize) {
+pub fn explain(
+    evaluation: &ObservedEvaluation<'_>,
+    limit: usize,
+) -> (Vec<PolicyExplanation>, usize) {
     let (snapshot, query) = (evaluation.snapshot, evaluation.query);
     let Some(request) = snapshot.materialize(query, evaluation.principal) else {
         return (Vec::new(), 0);
@@ -87,14 +90,16 @@ pub fn explain(evaluation: &ObservedEvaluation<'_>, limit: usize) -> (Vec<Policy
     if is_denied_for_want_of_a_permit {
         let missed = missed_permits(evaluation, &evaluator);
         let missed = missed.into_iter().take(MAX_MISSED);
-        explained.extend(missed.map(|(candidate, scope)| PolicyExplanation {
-            info: Arc::clone(candidate.info),
-            state: PolicyState::OutOfScope,
-            scope: [(scope.principal, "principal"), (scope.resource, "resource")]
-                .into_iter()
-                .filter_map(|(matches, part)| (!matches).then_some(part))
-                .collect(),
-            condition: None,
+        explained.extend(missed.map(|(candidate, scope)| {
+            PolicyExplanation {
+                info: Arc::clone(candidate.info),
+                state: PolicyState::OutOfScope,
+                scope: [(scope.principal, "principal"), (scope.resource, "resource")]
+                    .into_iter()
+                    .filter_map(|(matches, part)| (!matches).then_some(part))
+                    .collect(),
+                condition: None,
+            }
         }));
     }
     explained.sort_by_key(rank);
@@ -169,11 +174,19 @@ fn of_condition(tree: &ClauseTree, policy: &Policy, it: &ConditionOutcome) -> Co
 /// The line on which a condition begins.
 fn snippet(policy: &Policy, place: &Place) -> Option<Snippet> {
     let source = &policy.template().loc()?.src;
-    let start = source.get(..place.span.start)?.rfind('\n').map_or(0, |at| at + 1);
+    let start = source
+        .get(..place.span.start)?
+        .rfind('\n')
+        .map_or(0, |at| at + 1);
     let text = source.get(start..)?.lines().next()?;
     let before = source.get(start..place.span.start)?.chars().count();
     let rest = text.chars().count().saturating_sub(before);
-    let length = source.get(place.span.clone())?.lines().next()?.chars().count();
+    let length = source
+        .get(place.span.clone())?
+        .lines()
+        .next()?
+        .chars()
+        .count();
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     Some(Snippet {
         line: place.line,
@@ -189,7 +202,11 @@ pub fn missed_permits<'s>(
     evaluator: &Evaluator<'_>,
 ) -> Vec<(Candidate<'s>, ScopeOutcome)> {
     let is_meant = |it: &Candidate<'_>| it.policy.effect() == Effect::Permit && !it.info.is_shadow;
-    let permits = evaluation.snapshot.policies().take(MAX_OTHERS).filter(is_meant);
+    let permits = evaluation
+        .snapshot
+        .policies()
+        .take(MAX_OTHERS)
+        .filter(is_meant);
     let scoped = permits.map(|it| (it, evaluate_scope(it.policy, evaluator)));
     scoped
         .filter(|(_, scope)| scope.action && !scope.matches())

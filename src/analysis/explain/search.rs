@@ -5,9 +5,9 @@
 
 use std::time::SystemTime;
 
-use crate::analysis::explain::ExplainLimits;
 use crate::analysis::explain::atoms::AtomCollector;
 use crate::analysis::explain::change::{Change, World};
+use crate::analysis::explain::limits::ExplainLimits;
 use crate::domain::decide::inputs::{DecisionInputs, Requester};
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::call_context::CallContext;
@@ -18,7 +18,7 @@ const MAX_CHANGES: usize = 3;
 /// What a search found.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// The sets of changes, the smallest first.
+    /// The sets of changes, those first that give away least.
     pub proposals: Vec<Vec<Change>>,
     /// Whether the search ended by itself, and not at a limit.
     pub is_exhaustive: bool,
@@ -50,7 +50,11 @@ pub fn search(
         limits,
         decisions: 0,
     };
-    search.run()
+    let mut found = search.run();
+    found
+        .proposals
+        .sort_by_key(|set| set.iter().map(|change| 1 + change.weight()).sum::<u32>());
+    found
 }
 
 impl Search<'_> {
@@ -141,7 +145,9 @@ impl Search<'_> {
                 .filter(kept)
                 .map(|(_, change)| change.clone())
                 .collect();
-            !self.verdict(&part).is_some_and(|verdict| verdict.is_allow())
+            !self
+                .verdict(&part)
+                .is_some_and(|verdict| verdict.is_allow())
         })
     }
 }

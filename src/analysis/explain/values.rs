@@ -21,7 +21,11 @@ pub fn json(value: &Value) -> Json {
         }
         ValueKind::Record(fields) => {
             let fields = fields.iter();
-            Json::Object(fields.map(|(name, it)| (name.to_string(), json(it))).collect())
+            Json::Object(
+                fields
+                    .map(|(name, it)| (name.to_string(), json(it)))
+                    .collect(),
+            )
         }
         ValueKind::ExtensionValue(_) => Json::from(value.to_string()),
     }
@@ -32,7 +36,11 @@ pub fn context_json(context: &Context) -> Json {
     match context {
         Context::Value(fields) => {
             let fields = fields.iter();
-            Json::Object(fields.map(|(name, it)| (name.to_string(), json(it))).collect())
+            Json::Object(
+                fields
+                    .map(|(name, it)| (name.to_string(), json(it)))
+                    .collect(),
+            )
         }
         // Only partial evaluation makes residual contexts, and no decision does.
         Context::RestrictedResidual(_) => Json::Object(Map::new()),

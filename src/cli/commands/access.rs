@@ -120,7 +120,9 @@ impl Args {
             }
         };
         if on_behalf_of == OnBehalfOf::Nobody && !self.actors.is_empty() {
-            bail!("`--actor` names who passes on the authority of somebody: it does not go with `--for nobody`");
+            bail!(
+                "`--actor` names who passes on the authority of somebody: it does not go with `--for nobody`"
+            );
         }
         let group = |name: &String| uid(&value_parser::entity_ref("Mcp::Group", name));
         let named = |(server, tool): &(String, String)| (SmolStr::new(server), SmolStr::new(tool));
@@ -128,7 +130,11 @@ impl Args {
             who: self.who.iter().map(uid).collect::<anyhow::Result<_>>()?,
             on_behalf_of,
             actors: self.actors.iter().map(uid).collect::<anyhow::Result<_>>()?,
-            groups: self.groups.iter().map(group).collect::<anyhow::Result<_>>()?,
+            groups: self
+                .groups
+                .iter()
+                .map(group)
+                .collect::<anyhow::Result<_>>()?,
             servers: self.servers.iter().map(SmolStr::new).collect(),
             tools: self.tools.iter().map(named).collect(),
         })
@@ -165,7 +171,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     let changes = diff::compare(&report, &access(&other, &query)?);
-    args.output().answer(&DiffText(&changes), &DiffJson { changes: &changes })?;
+    args.output()
+        .answer(&DiffText(&changes), &DiffJson { changes: &changes })?;
     Ok(Exit::Done)
 }
 
@@ -204,14 +211,21 @@ impl fmt::Display for AccessText<'_> {
         }
         if self.is_detailed {
             for row in &self.report.rows {
-                for cell in row.cells.iter().filter(|it| it.access == Access::Conditional) {
+                for cell in row
+                    .cells
+                    .iter()
+                    .filter(|it| it.access == Access::Conditional)
+                {
                     details(f, row, cell)?;
                 }
             }
         }
         if !self.report.claims.is_empty() {
             let claims = printables(&self.report.claims);
-            writeln!(f, "\nClaims may add to this (`--assume-group` shows what): {claims}")?;
+            writeln!(
+                f,
+                "\nClaims may add to this (`--assume-group` shows what): {claims}"
+            )?;
         }
         Ok(())
     }
@@ -220,7 +234,12 @@ impl fmt::Display for AccessText<'_> {
 impl AccessText<'_> {
     /// Tools down, subjects across.
     fn matrix(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<String> = self.report.rows.iter().map(|it| printable(&short(&it.who))).collect();
+        let names: Vec<String> = self
+            .report
+            .rows
+            .iter()
+            .map(|it| printable(&short(&it.who)))
+            .collect();
         let tools: Vec<String> = self.report.tools.iter().map(|it| printable(it)).collect();
         let left = tools.iter().map(|it| it.chars().count()).max().unwrap_or(0);
         let widths = names.iter().map(|name| name.chars().count().max(8) + 2);
@@ -235,7 +254,13 @@ impl AccessText<'_> {
             }
             writeln!(f)?;
         }
-        let width = |head: &String| if is_wide { 6 } else { head.chars().count().max(8) + 2 };
+        let width = |head: &String| {
+            if is_wide {
+                6
+            } else {
+                head.chars().count().max(8) + 2
+            }
+        };
         write!(f, "{:left$}", "")?;
         for head in &heads {
             write!(f, "{head:>0$}", width(head))?;
@@ -250,8 +275,14 @@ impl AccessText<'_> {
             writeln!(f)?;
         }
         match is_wide {
-            true => writeln!(f, "\nA always, c under conditions, a with an approval, · never"),
-            false => writeln!(f, "\nif: under conditions; approval: only with a person's approval; ·: never"),
+            true => writeln!(
+                f,
+                "\nA always, c under conditions, a with an approval, · never"
+            ),
+            false => writeln!(
+                f,
+                "\nif: under conditions; approval: only with a person's approval; ·: never"
+            ),
         }
     }
 
@@ -266,7 +297,11 @@ impl AccessText<'_> {
             true => printable(&cell.tool),
             false => printable(&short(&row.who)),
         };
-        let title = match (is_one_row, self.report.rows.first(), self.report.tools.first()) {
+        let title = match (
+            is_one_row,
+            self.report.rows.first(),
+            self.report.tools.first(),
+        ) {
             (true, Some(row), _) => printable(&short(&row.who)),
             (false, _, Some(tool)) => printable(tool),
             _ => String::new(),
@@ -381,7 +416,11 @@ fn conditions_text(
     }
     for it in &of.no_error_in {
         let policy = printable(&it.policy);
-        writeln!(f, "{more}  - `{policy}` can be evaluated: {}", printable(&it.cedar))?;
+        writeln!(
+            f,
+            "{more}  - `{policy}` can be evaluated: {}",
+            printable(&it.cedar)
+        )?;
     }
     Ok(())
 }
@@ -397,7 +436,10 @@ fn residual_text(
     let (policy, cedar) = (printable(&it.policy), printable(&it.cedar));
     let effect = if is_forbid { "forbid" } else { "permit" };
     writeln!(f, "{indent}{shift}  - {words}")?;
-    writeln!(f, "{indent}{shift}      {effect} {policy} when {{ {cedar} }}")
+    writeln!(
+        f,
+        "{indent}{shift}      {effect} {policy} when {{ {cedar} }}"
+    )
 }
 
 #[derive(Serialize)]

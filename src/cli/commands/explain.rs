@@ -140,13 +140,19 @@ impl ExplainText<'_> {
         writeln!(f, "\nWhat policies may read")?;
         let facts: std::collections::BTreeMap<_, _> = facts.fields.iter().collect();
         for (name, value) in facts {
-            writeln!(f, "  {} = {}", printable(name), printable(&fact(value).to_string()))?;
+            writeln!(
+                f,
+                "  {} = {}",
+                printable(name),
+                printable(&fact(value).to_string())
+            )?;
         }
         Ok(())
     }
 
     fn request(&self, f: &mut fmt::Formatter<'_>, request: &v1::RequestExplanation) -> fmt::Result {
-        let entity = |of: &Option<v1::EntityRef>| of.as_ref().map(render::entity).unwrap_or_default();
+        let entity =
+            |of: &Option<v1::EntityRef>| of.as_ref().map(render::entity).unwrap_or_default();
         write!(
             f,
             "\n{}: {} {} {}",
@@ -170,7 +176,10 @@ impl ExplainText<'_> {
         let idle = request.policies.iter().filter(is_idle).count();
         if idle > 0 && !self.is_all {
             let forbids = count(idle, "forbid");
-            writeln!(f, "  {forbids} could apply and did not (`--all` shows them)")?;
+            writeln!(
+                f,
+                "  {forbids} could apply and did not (`--all` shows them)"
+            )?;
         }
         if request.policies_left_out > 0 {
             writeln!(f, "  and {} more policies", request.policies_left_out)?;
@@ -192,7 +201,11 @@ impl ExplainText<'_> {
         }
         writeln!(f, "\nWhat would allow it; each was tried{most}")?;
         for (number, proposal) in explanation.proposals.iter().enumerate() {
-            let texts: Vec<String> = proposal.changes.iter().map(|it| printable(&it.text)).collect();
+            let texts: Vec<String> = proposal
+                .changes
+                .iter()
+                .map(|it| printable(&it.text))
+                .collect();
             writeln!(f, "  {}. {}", number + 1, texts.join(",\n     and "))?;
         }
         Ok(())
@@ -210,7 +223,10 @@ fn fact(value: &prost_types::Value) -> Json {
         Some(Kind::StringValue(text)) => Json::from(text.as_str()),
         Some(Kind::ListValue(list)) => list.values.iter().map(fact).collect(),
         Some(Kind::StructValue(fields)) => {
-            let fields = fields.fields.iter().map(|(name, it)| (name.clone(), fact(it)));
+            let fields = fields
+                .fields
+                .iter()
+                .map(|(name, it)| (name.clone(), fact(it)));
             Json::Object(fields.collect())
         }
         Some(Kind::NullValue(_)) | None => Json::Null,
@@ -222,7 +238,9 @@ fn policy(f: &mut fmt::Formatter<'_>, it: &v1::PolicyExplanation) -> fmt::Result
         v1::PolicyState::Satisfied => "applies".to_owned(),
         v1::PolicyState::Unsatisfied => "does not apply".to_owned(),
         v1::PolicyState::Failed => "cannot be evaluated".to_owned(),
-        v1::PolicyState::OutOfScope => format!("is not about this {}", printables(&it.scope_misses)),
+        v1::PolicyState::OutOfScope => {
+            format!("is not about this {}", printables(&it.scope_misses))
+        }
         v1::PolicyState::Unspecified => "unknown".to_owned(),
     };
     let shadow = if it.shadow { ", in shadow mode" } else { "" };
@@ -247,7 +265,12 @@ fn policy(f: &mut fmt::Formatter<'_>, it: &v1::PolicyExplanation) -> fmt::Result
         let before = printable(&beginning).chars().count();
         let carets = printable(&marked).chars().count().max(1);
         writeln!(f, "    {line:>4} | {}", printable(&condition.source))?;
-        writeln!(f, "         | {:before$}{} {verdict}", "", "^".repeat(carets))?;
+        writeln!(
+            f,
+            "         | {:before$}{} {verdict}",
+            "",
+            "^".repeat(carets)
+        )?;
     } else {
         writeln!(f, "         {} {verdict}", printable(&condition.text))?;
     }

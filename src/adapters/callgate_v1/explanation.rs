@@ -1,4 +1,4 @@
-//! Encodes why a call was decided as it was, for callers with the right `explain`.
+//! Explains calls for callers with the right `explain`, and encodes that.
 
 use callgate_engine::cedar::{EntityUID, Value};
 use serde_json::Value as Json;
@@ -8,9 +8,37 @@ use crate::adapters::input::json;
 use crate::analysis::clauses::Truth;
 use crate::analysis::explain::change::Change;
 use crate::analysis::explain::policies::{ConditionExplanation, PolicyExplanation, PolicyState};
-use crate::analysis::explain::{Explanation, Link, RequestExplanation, values};
+use crate::analysis::explain::limits::ExplainLimits;
+use crate::analysis::explain::{self, Explanation, Link, RequestExplanation, values};
+use crate::domain::request::call_context::CallContext;
 use crate::proto::v1;
-use crate::service::explain::ExplainedCall;
+use crate::service::decisions::Service;
+use crate::service::request::RequestMeta;
+
+/// What an explanation for a caller looks at: it is made while the call waits.
+const LIMITS: ExplainLimits = ExplainLimits {
+    decisions: 200,
+    proposals: 8,
+    policies: 256,
+};
+
+/// An explanation and the revision it is about.
+#[derive(Debug)]
+pub struct ExplainedCall {
+    explanation: Explanation,
+    revision: u64,
+}
+
+/// Explains what would be decided on a call now. `None` if the explanation could not be made.
+pub fn explain(service: &Service, ask: RequestMeta<'_>, call: &CallContext) -> Option<ExplainedCall> {
+    let explained = service.inspect(ask, call, |inputs, asker, now| {
+        explain::explain(inputs, call, asker, now, LIMITS)
+    });
+    explained.map(|(explanation, revision)| ExplainedCall {
+        explanation,
+        revision,
+    })
+}
 
 /// Adds an explanation to a response, unless they are about different states or came to different decisions.
 pub fn add(response: &mut v1::AuthorizeResponse, explained: ExplainedCall) {
@@ -81,7 +109,12 @@ fn policy(policy: PolicyExplanation) -> v1::PolicyExplanation {
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     v1::PolicyExplanation {
         id: policy.info.id.to_string(),
-        effect: if policy.info.is_forbid { "forbid" } else { "permit" }.to_owned(),
+        effect: if policy.info.is_forbid {
+            "forbid"
+        } else {
+            "permit"
+        }
+        .to_owned(),
         owner: text(policy.info.owner.as_deref()),
         reason: text(policy.info.reason.as_deref()),
         shadow: policy.info.is_shadow,
@@ -137,9 +170,13 @@ fn change(change: &Change) -> v1::ProposedChange {
         Change::Approve { by: uid }
         | Change::Delegate { root: uid }
         | Change::Resume { entity: uid } => encoded.entity = entity(uid),
-        Change::VerifyIdentity | Change::VerifyDelegation | Change::StatePurpose => {}
+        Change::VerifyIdentity
+        | Change::VerifyDelegation
+        | Change::StatePurpose
+        | Change::NameSession => {}
         Change::WidenDelegation { id } | Change::WidenTask { id } => encoded.name = id.to_string(),
-        Change::AddToGroup { entity: uid, group } | Change::RemoveFromGroup { entity: uid, group } => {
+        Change::AddToGroup { entity: uid, group }
+        | Change::RemoveFromGroup { entity: uid, group } => {
             encoded.entity = entity(uid);
             encoded.group = entity(group);
         }
