@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(
         [
             "agentgateway/ext_mcp.proto",
+            "callgate/audit/v1/audit.proto",
             "callgate/v1/authorization.proto",
             "callgate/v1/control.proto",
             "envoy/service/auth/v3/external_auth.proto",

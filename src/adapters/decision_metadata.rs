@@ -7,6 +7,7 @@ use prost_types::{ListValue, Struct, Value as WireValue};
 use serde_json::{Map, Value as Json};
 
 use crate::adapters::input::json;
+use crate::adapters::outcome::PassedDecision;
 use crate::domain::decide::verdict::Verdict;
 use crate::service::request::Response;
 use callgate_engine::obligation::Obligation;
@@ -79,6 +80,8 @@ pub(in crate::adapters) struct RequestMutation {
     pub(in crate::adapters) without: Vec<&'static str>,
     /// Metadata for later filters and the access log.
     pub(in crate::adapters) metadata: Struct,
+    /// The decision, for the record of the outcome.
+    pub(in crate::adapters) decision: Option<PassedDecision>,
 }
 
 /// The mutation of an allowed request.
@@ -108,6 +111,7 @@ pub(in crate::adapters) fn allowed(answers: &[Response<Verdict>]) -> RequestMuta
         headers,
         without,
         metadata: with_obligations(answers, &obligations),
+        decision: PassedDecision::first(answers),
     }
 }
 

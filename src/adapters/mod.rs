@@ -5,7 +5,7 @@
 //! strangers send (strict JSON, ids, limits, field errors), [`transport`] admits callers (authentication,
 //! rights, headers, rejections), `subject` resolves whose request it is, and [`mcp`] maps MCP messages to
 //! operations and filters what servers send. `http_routes` maps plain HTTP to tool calls; `decision_metadata`
-//! is what gateways receive beside the decision.
+//! is what gateways receive beside the decision, `outcome` records what became of a call.
 //!
 //! Invariant: no decisions and no storage. An adapter that cannot parse a request rejects it and names the
 //! field; it never guesses.
@@ -18,6 +18,7 @@ pub mod envoy;
 pub mod http_routes;
 pub mod input;
 pub mod mcp;
+pub(in crate::adapters) mod outcome;
 pub mod subject;
 pub mod toolhive;
 pub mod transport;

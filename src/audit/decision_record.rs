@@ -7,7 +7,7 @@ use callgate_engine::cedar::EntityUID;
 use uuid::Uuid;
 
 use crate::domain::decide::verdict::Verdict;
-use crate::domain::request::call_context::CallContext;
+use crate::domain::request::call_context::{CallContext, OperationKind, TraceContext};
 
 /// Everything that a trace, a metric, a log line or an auditor needs of one decision. It borrows, as it lives only
 /// between the decision and the response.
@@ -96,7 +96,7 @@ pub enum RecordedRequest<'a> {
         /// The number of candidates that are no hits.
         hidden: usize,
         /// The caller's trace.
-        trace: &'a crate::domain::request::call_context::TraceContext,
+        trace: &'a TraceContext,
     },
     /// Cedar's own request.
     Cedar {
@@ -107,6 +107,38 @@ pub enum RecordedRequest<'a> {
         /// The resource.
         resource: &'a EntityUID,
         /// The caller's trace.
-        trace: &'a crate::domain::request::call_context::TraceContext,
+        trace: &'a TraceContext,
     },
+}
+
+impl<'a> RecordedRequest<'a> {
+    /// The operation in records, span names and metric labels.
+    pub fn operation(&self) -> &'static str {
+        match self {
+            Self::Call(call) => call.operation.kind.method(),
+            Self::Filter { call, .. } => match call.operation.kind {
+                OperationKind::ListPrompts => "prompts/filter",
+                OperationKind::ListResources => "resources/filter",
+                _ => "tools/filter",
+            },
+            Self::Cedar { .. } => "cedar",
+            Self::Search { .. } => "cedar/search",
+        }
+    }
+
+    /// The caller's trace.
+    pub fn trace(&self) -> &'a TraceContext {
+        match self {
+            Self::Call(call) | Self::Filter { call, .. } => &call.trace,
+            Self::Cedar { trace, .. } | Self::Search { trace, .. } => trace,
+        }
+    }
+
+    /// The decision that the call follows from, as the caller states it.
+    pub fn parent_decision_id(&self) -> Option<Uuid> {
+        match self {
+            Self::Call(call) | Self::Filter { call, .. } => call.workflow.parent_decision_id,
+            Self::Cedar { .. } | Self::Search { .. } => None,
+        }
+    }
 }

@@ -1,8 +1,26 @@
-//! Records of decisions and of control writes.
+//! The decision log: records of decisions, control writes and outcomes, and the files they are kept in.
 //!
-//! Start at [`decision_record::DecisionRecord`]; [`control_record::ControlRecord`] is the same for writes.
+//! Start at [`decision_record::DecisionRecord`]; [`control_record::ControlRecord`] is the same for writes,
+//! [`outcome_record::OutcomeRecord`] for what became of a call. [`envelope`] encodes them ([`wire`] is how), and
+//! [`log::AuditLog`] takes them: a thread writes them ([`log_output`]), another compresses and removes files that are closed
+//! ([`archive`]). On disk: [`record`] is an envelope, [`frame`] how envelopes follow one another, [`segment`] a file that is
+//! written, [`capsule`] what belongs to an envelope and is encrypted, [`log_files`] the names of the files, [`reader`]
+//! reads them all.
 //!
 //! Invariant: no policy logic. A record states what happened; it decides nothing.
 
+pub mod archive;
+pub mod capsule;
 pub mod control_record;
 pub mod decision_record;
+pub mod envelope;
+pub mod frame;
+pub mod log;
+pub mod log_files;
+pub mod log_output;
+mod log_writer;
+pub mod outcome_record;
+pub mod reader;
+pub mod record;
+pub mod segment;
+pub mod wire;

@@ -72,6 +72,7 @@ rpcs! {
         AuthorizeStream = "AuthorizeStream",
         FilterTools = "FilterTools",
         IsAuthorized = "IsAuthorized",
+        ReportOutcome = "ReportOutcome",
     }
     /// RPCs of `callgate.v1.Control`, which read and write what decisions are made from. `"Control/*"` in the configuration.
     CONTROL {

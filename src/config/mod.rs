@@ -6,6 +6,7 @@
 //! Invariant: plain values with defaults and validation; it starts nothing.
 
 pub mod agentgateway;
+pub mod audit;
 pub mod bundle;
 pub mod callers;
 mod check;
@@ -25,6 +26,7 @@ mod toml_document;
 use serde::Deserialize;
 
 use crate::config::agentgateway::AgentgatewayConfig;
+use crate::config::audit::AuditConfig;
 use crate::config::bundle::BundleConfig;
 use crate::config::callers::CallerConfig;
 use crate::config::claims::ClaimMapping;
@@ -70,9 +72,11 @@ pub struct Config {
     pub memory: MemoryConfig,
     /// The store, and retention. Restart.
     pub state: StoreConfig,
+    /// The decision log. Changes need a restart.
+    pub audit: AuditConfig,
     /// Whether the directory is watched. Changes need a restart.
     pub reload: ReloadConfig,
-    /// Traces, metrics and the decision log. Changes need a restart.
+    /// Traces, metrics and log lines. Changes need a restart.
     pub telemetry: TelemetryConfig,
     /// How policies are validated. Reloaded.
     pub schema: SchemaConfig,
@@ -190,6 +194,9 @@ impl Config {
         }
         if self.state != started_with.state {
             sections.push("state");
+        }
+        if self.audit != started_with.audit {
+            sections.push("audit");
         }
         if self.limits.fixed_at_start() != started_with.limits.fixed_at_start() {
             sections.push("limits");

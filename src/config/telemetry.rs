@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-/// Traces, metrics and the decision log. The standard `OTEL_*` variables hold where this is silent.
+/// Traces, metrics and log lines. The standard `OTEL_*` variables hold where this is silent.
 ///
 /// By default nothing that could identify a person or reveal what a call carries is exported in the
 /// clear.

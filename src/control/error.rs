@@ -3,7 +3,7 @@
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::domain::request::visible::shown;
 
-/// Why a request is not carried out. Nothing was changed.
+/// Why a request is not carried out. Nothing was changed, unless the variant says so.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ControlError {
     /// A field is invalid.
@@ -35,9 +35,14 @@ pub enum ControlError {
     /// A read panicked.
     #[error("the answer could not be made")]
     Internal,
-    /// The log accepts no lines, so the change would not be on record.
-    #[error("the log takes no lines, and a change that is not on record is not made")]
+    /// The log accepts no lines or the decision log cannot be written, so the change would not be on record.
+    #[error("the log cannot be written, and a change that is not on record is not made")]
     AuditUnavailable,
+    /// The change is in force, and the decision log could not be written.
+    #[error(
+        "the change is in force at revision {0}, but it could not be put on record: ask again with the same `idempotency_key`"
+    )]
+    NotRecorded(u64),
     /// The store did not confirm the write. Repeating it with the same key is safe.
     #[error("the change could not be written: ask again with the same `idempotency_key`")]
     Unavailable,

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use callgate_engine::cedar::EntityUID;
 use tokio::sync::oneshot;
 
+use crate::audit::log::{AuditLog, LogStatus};
 use crate::control::error::ControlError;
 use crate::control::write::Control;
 use crate::domain::authority::approval::ApprovalStatus;
@@ -62,6 +63,8 @@ pub struct ServiceStatus {
     pub unwritten: usize,
     /// The fault of the clock, if any.
     pub clock_fault: Option<String>,
+    /// The state of the decision log; `None` if there is none.
+    pub audit: Option<LogStatus>,
 }
 
 impl Control {
@@ -111,6 +114,7 @@ impl Control {
                 store_fault,
                 unwritten: self.service.ledger().unwritten(),
                 clock_fault: self.service.clock().check(),
+                audit: self.service.recorder().audit().map(AuditLog::status),
             })
         })
     }

@@ -10,6 +10,7 @@ use smol_str::SmolStr;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::audit::control_record::{ControlOutcome, ControlRecord};
+use crate::audit::log::{AuditLog, LogReceipt};
 use crate::config::limits::Limits;
 use crate::control::error::ControlError;
 use crate::control::id_generator::IdGenerator;
@@ -129,6 +130,17 @@ impl Control {
         let Some(_line) = self.service.recorder().reserve_line().await else {
             return Err(ControlError::AuditUnavailable);
         };
+        let is_restriction = RESTRICTIONS.contains(&verb);
+        // What takes something away takes force whether or not it can be recorded.
+        let must_not_write = || {
+            self.service
+                .recorder()
+                .audit()
+                .is_some_and(AuditLog::must_deny)
+        };
+        if !is_restriction && must_not_write() {
+            return Err(ControlError::AuditUnavailable);
+        }
         let mut attempt = WriteAttempt::start(&self.service, verb, author);
         let limits = self.limits();
         let decided = &mut attempt.decided;
@@ -150,7 +162,7 @@ impl Control {
         let written = match self.admit(author) {
             Ok(_place) => {
                 let ledger = self.service.ledger();
-                let written = match RESTRICTIONS.contains(&verb) {
+                let written = match is_restriction {
                     true => ledger.write_restriction(author.asked(), now, planned).await,
                     false => ledger.write(author.asked(), now, planned).await,
                 };
@@ -161,8 +173,13 @@ impl Control {
             }
             Err(error) => Err(error),
         };
-        attempt.end(&written);
-        written
+        let recorded = attempt.end(&written).recorded().await;
+        match written {
+            Ok(change) if recorded.is_err() && !is_restriction => {
+                Err(ControlError::NotRecorded(change.revision))
+            }
+            other => other,
+        }
     }
 
     fn admit(&self, author: &WriteRequester) -> Result<SemaphorePermit<'_>, ControlError> {
@@ -379,7 +396,8 @@ impl<'a> WriteAttempt<'a> {
         }
     }
 
-    fn end(mut self, result: &Result<CommittedChange, ControlError>) {
+    /// Records the attempt. The response leaves once the receipt says so.
+    fn end(mut self, result: &Result<CommittedChange, ControlError>) -> LogReceipt {
         self.is_over = true;
         let outcome = match result {
             Ok(_) if self.decided.is_some() => ControlOutcome::Done,
@@ -389,6 +407,7 @@ impl<'a> WriteAttempt<'a> {
                 ControlError::NotReady
                 | ControlError::Internal
                 | ControlError::Unavailable
+                | ControlError::NotRecorded(_)
                 | ControlError::StoreLost(_),
             ) => ControlOutcome::Failed,
             Err(_) => ControlOutcome::Refused,
@@ -398,7 +417,7 @@ impl<'a> WriteAttempt<'a> {
             Err(ControlError::Denied(decision)) => Some(&**decision),
             _ => self.decided.as_ref().and_then(Option::as_ref),
         };
-        self.record(outcome, written, decision);
+        self.record(outcome, written, decision)
     }
 
     fn record(
@@ -406,8 +425,8 @@ impl<'a> WriteAttempt<'a> {
         outcome: ControlOutcome,
         written: Option<&CommittedChange>,
         decision: Option<&Verdict>,
-    ) {
-        self.service.recorder().write(&ControlRecord {
+    ) -> LogReceipt {
+        let record = ControlRecord {
             verb: self.verb,
             caller: &self.author.caller.id,
             adapter: self.author.adapter,
@@ -419,14 +438,19 @@ impl<'a> WriteAttempt<'a> {
             trace: &self.author.trace,
             started_at: self.started_at,
             took: self.clock.elapsed(),
-        });
+        };
+        let recorder = self.service.recorder();
+        let receipt = recorder.append_write(&record);
+        recorder.write(&record);
+        receipt
     }
 }
 
 impl Drop for WriteAttempt<'_> {
     fn drop(&mut self) {
         if !self.is_over {
-            self.record(ControlOutcome::Abandoned, None, None);
+            // Nobody waits for the response any more, and so not for the record either.
+            let _ = self.record(ControlOutcome::Abandoned, None, None);
         }
     }
 }

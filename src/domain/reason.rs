@@ -77,6 +77,8 @@ pub enum ReasonCode {
     Overloaded,
     /// The side effects of the call could not be stored.
     StoreUnavailable,
+    /// The decision could not be put on record.
+    AuditUnavailable,
     /// An internal failure.
     Internal,
 }
@@ -110,6 +112,7 @@ impl ReasonCode {
             Self::Stale => "STALE",
             Self::Overloaded => "OVERLOADED",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
+            Self::AuditUnavailable => "AUDIT_UNAVAILABLE",
             Self::Internal => "INTERNAL",
         }
     }

@@ -15,6 +15,12 @@ pub mod v1 {
         include_bytes!(concat!(env!("OUT_DIR"), "/callgate_descriptor.bin"));
 }
 
+/// Package `callgate.audit.v1`: records of the decision log on disk.
+#[allow(missing_docs, clippy::all)]
+pub mod audit {
+    tonic::include_proto!("callgate.audit.v1");
+}
+
 /// The protocol of agentgateway.
 #[allow(missing_docs, clippy::all)]
 pub mod agentgateway {

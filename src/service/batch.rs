@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::domain::decide::verdict::{Decision, Verdict};
+use crate::domain::decide::verdict::{Decision, Reason, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::service::deadline::ServiceError;
 use crate::service::decisions::{PendingResponse, Progress, Service};
 use crate::service::generation::Generation;
+use crate::service::is_authorized;
+use crate::service::listing::PendingList;
+use crate::service::recording::AwaitedRecord;
 use crate::service::request::{ParcRequest, RequestMeta, Response};
 
 /// One request.
@@ -20,7 +23,7 @@ pub enum BatchItem {
     CallOrEntry(Box<CallContext>),
 }
 
-/// A request with a response, or waiting for its side effects to be written.
+/// A request with a response, or waiting for its side effects or its record to be written.
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly all are answers; a box would be an allocation for each"
@@ -28,6 +31,8 @@ pub enum BatchItem {
 enum BatchProgress<'a> {
     Ready(Response<Verdict>),
     Pending(PendingResponse<'a>, Box<CallContext>),
+    Cedar(AwaitedRecord<'a>, Box<ParcRequest>),
+    Entry(PendingList<'a>, Box<CallContext>),
 }
 
 impl Service {
@@ -76,7 +81,7 @@ impl Service {
             };
             let is_last = until.is_some_and(|until| match &one {
                 Ok(BatchProgress::Ready(answer)) => answer.value.outcome == until,
-                Ok(BatchProgress::Pending(..)) => false,
+                Ok(_) => false,
                 Err(_) => until == Decision::Deny,
             });
             begun.push(one);
@@ -103,10 +108,17 @@ impl Service {
         let pending = self.start_request(ask, generation);
         let call = match question {
             BatchItem::Cedar(question) => {
-                return Ok(BatchProgress::Ready(self.answer(&pending, &question)));
+                let decision = pending.guarded(Verdict::deny, |generation, _| {
+                    is_authorized::decide(generation, &question)
+                });
+                let awaited = self.begin_record(pending, question.recorded(), decision);
+                return Ok(BatchProgress::Cedar(awaited, question));
             }
-            BatchItem::CallOrEntry(call) => match self.entry_from(&pending, &call)? {
-                Some(answer) => return Ok(BatchProgress::Ready(answer)),
+            BatchItem::CallOrEntry(call) => match self.entry_of(&pending, &call) {
+                Some((listing, offered)) => {
+                    let list = self.filter_from(pending, None, &listing, &[offered])?;
+                    return Ok(BatchProgress::Entry(list, Box::new(listing)));
+                }
                 None => call,
             },
             BatchItem::Call(call) => call,
@@ -124,6 +136,20 @@ impl Service {
         match begun {
             BatchProgress::Ready(answer) => Ok(answer),
             BatchProgress::Pending(later, call) => self.finish(later, &call).await,
+            BatchProgress::Cedar(awaited, question) => {
+                Ok(self.finish_record(awaited, question.recorded()).await)
+            }
+            BatchProgress::Entry(list, listing) => {
+                let shown = self.finish_list(list, &listing).await;
+                Ok(
+                    shown.map(|verdicts| match verdicts.into_iter().next().flatten() {
+                        None => Verdict::allow_unconditionally(),
+                        Some(code) => {
+                            Verdict::deny(Reason::new(code, "this is not shown in lists"))
+                        }
+                    }),
+                )
+            }
         }
     }
 }

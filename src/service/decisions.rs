@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
-use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
+use crate::audit::decision_record::RecordedRequest;
 use crate::authn::caller::Caller;
 use crate::domain::authority::task::Task;
 use crate::domain::decide::call;
@@ -19,10 +19,11 @@ use crate::service::clock::{Clock, MonotonicClock, SystemClock};
 use crate::service::deadline::{Deadline, ServiceError};
 use crate::service::generation::{Generation, LoadedBundle};
 use crate::service::in_flight::{
-    CommitReceipt, InFlightRequest, TentativeVerdict, decision_id, settle, stale_reason,
+    CommitReceipt, InFlightRequest, TentativeVerdict, settle, stale_reason,
 };
 use crate::service::is_authorized;
 use crate::service::ledger::{Ledger, WriteError};
+use crate::service::recording::AwaitedRecord;
 use crate::service::request::{ParcRequest, RequestMeta, Response};
 use crate::service::settings::ServiceSettings;
 use crate::service::side_effects::{Commit, LiveFacts};
@@ -69,6 +70,8 @@ enum PendingStage<'a> {
     Revision(RequestMeta<'a>),
     /// For its side effects to be written.
     Commit(InFlightRequest<'a>, Verdict, CommitReceipt),
+    /// For its record.
+    Record(AwaitedRecord<'a>),
 }
 
 impl Service {
@@ -229,7 +232,13 @@ impl Service {
             match waiting {
                 PendingStage::Commit(pending, decision, writing) => {
                     let decision = settle(decision, writing).await;
-                    return Ok(self.record(&pending, RecordedRequest::Call(call), decision));
+                    let question = RecordedRequest::Call(call);
+                    waiting = PendingStage::Record(self.begin_record(pending, question, decision));
+                }
+                PendingStage::Record(awaited) => {
+                    return Ok(self
+                        .finish_record(awaited, RecordedRequest::Call(call))
+                        .await);
                 }
                 PendingStage::Revision(ask) => {
                     let (pending, stale) = self.pin_generation(ask).await?;
@@ -333,13 +342,9 @@ impl Service {
                 is_authorized::decide(generation, &question)
             }),
         };
-        let question = RecordedRequest::Cedar {
-            principal: &question.principal,
-            action: &question.action,
-            resource: &question.resource,
-            trace: &question.trace,
-        };
-        Ok(self.record(&pending, question, decision))
+        let question = question.recorded();
+        let awaited = self.begin_record(pending, question, decision);
+        Ok(self.finish_record(awaited, question).await)
     }
 
     /// Decides a call, and responds unless something has to be written first.
@@ -353,15 +358,17 @@ impl Service {
             Some(reason) => TentativeVerdict::denied(reason),
             None => self.decide(&pending, call),
         };
-        if made.writes.is_empty() {
-            return Progress::Ready(self.record(
-                &pending,
-                RecordedRequest::Call(call),
-                made.decision,
-            ));
-        }
-        let writing = self.submit_writes(made.writes);
-        let waiting = PendingStage::Commit(pending, made.decision, writing);
+        let waiting = if made.writes.is_empty() {
+            let question = RecordedRequest::Call(call);
+            let awaited = self.begin_record(pending, question, made.decision);
+            if awaited.is_ready() {
+                return Progress::Ready(self.respond(awaited, question));
+            }
+            PendingStage::Record(awaited)
+        } else {
+            let writing = self.submit_writes(made.writes);
+            PendingStage::Commit(pending, made.decision, writing)
+        };
         Progress::Pending(PendingResponse(Box::new(waiting)))
     }
 
@@ -467,34 +474,5 @@ impl Service {
         }
         let stale = stale_reason(ask.at_least_revision, generation.revision());
         Ok((self.start_request(ask, generation), stale))
-    }
-
-    pub(super) fn record(
-        &self,
-        pending: &InFlightRequest<'_>,
-        question: RecordedRequest<'_>,
-        decision: Verdict,
-    ) -> Response<Verdict> {
-        let decision_id = decision_id(pending.started_at);
-        let snapshot = &pending.generation.snapshot;
-        self.recorder.record(&DecisionRecord {
-            decision_id,
-            caller: &pending.ask.caller.id,
-            adapter: pending.ask.adapter,
-            request_id: pending.ask.request_id,
-            question,
-            decision: &decision,
-            revision: snapshot.revision(),
-            policy_set_digest: &pending.generation.policy_set_digest,
-            is_dry_run: pending.ask.is_dry_run,
-            started_at: pending.started_at,
-            took: pending.clock.elapsed(),
-        });
-        Response {
-            value: decision,
-            decision_id,
-            revision: snapshot.revision(),
-            policies_total: snapshot.policy_count() as u32,
-        }
     }
 }

@@ -11,6 +11,7 @@ use crate::service::deadline::ServiceError;
 use crate::service::decisions::Service;
 use crate::service::generation::Generation;
 use crate::service::in_flight::InFlightRequest;
+use crate::service::recording::AwaitedRecord;
 use crate::service::request::{RequestMeta, Response};
 use crate::store::backend::StoreWrite;
 use crate::store::shown_definitions::{ChangedDefinition, GatewayTool};
@@ -36,6 +37,22 @@ fn lacks_arguments(generation: &Generation, call: &CallContext) -> bool {
     }
 }
 
+/// A filtered list whose record is on its way into the log.
+pub(super) struct PendingList<'a> {
+    awaited: AwaitedRecord<'a>,
+    verdicts: Vec<HiddenReason>,
+}
+
+/// What a record says of a list.
+fn recorded<'c>(call: &'c CallContext, verdicts: &[HiddenReason]) -> RecordedRequest<'c> {
+    let hidden = verdicts.iter().flatten().count();
+    RecordedRequest::Filter {
+        call,
+        kept: verdicts.len() - hidden,
+        hidden,
+    }
+}
+
 impl Service {
     /// Decides for each entry whether the subject may use it, in order, as one record. The operation of `call` is the
     /// listing: which server, and what is listed.
@@ -50,17 +67,18 @@ impl Service {
         offered: &[ListedItem],
     ) -> Result<Response<Vec<HiddenReason>>, ServiceError> {
         let (pending, stale) = self.pin_generation(ask).await?;
-        self.filter_from(&pending, stale, call, offered)
+        let list = self.filter_from(pending, stale, call, offered)?;
+        Ok(self.finish_list(list, call).await)
     }
 
-    /// The same from a pinned generation.
-    fn filter_from(
+    /// The same from a pinned generation, up to the record.
+    pub(super) fn filter_from<'a>(
         &self,
-        pending: &InFlightRequest<'_>,
+        pending: InFlightRequest<'a>,
         stale: Option<Reason>,
         call: &CallContext,
         offered: &[ListedItem],
-    ) -> Result<Response<Vec<HiddenReason>>, ServiceError> {
+    ) -> Result<PendingList<'a>, ServiceError> {
         let ask = pending.ask;
         let filtered = match stale {
             Some(reason) => Err(reason),
@@ -90,41 +108,40 @@ impl Service {
             }
         };
         if decision.is_allow() {
-            self.remember(pending, &call.operation.server, offered, &verdicts);
+            self.remember(&pending, &call.operation.server, offered, &verdicts);
         }
-        let hidden = verdicts.iter().flatten().count();
-        let question = RecordedRequest::Filter {
-            call,
-            kept: verdicts.len() - hidden,
-            hidden,
-        };
-        let answer = self.record(pending, question, decision);
-        Ok(answer.map(|_| verdicts))
+        let awaited = self.begin_record(pending, recorded(call, &verdicts), decision);
+        Ok(PendingList { awaited, verdicts })
     }
 
-    /// The verdict about the list entry of a call without the arguments that its tool requires. `None` if the call
-    /// lacks none.
-    pub(super) fn entry_from(
+    /// Waits until the record of a list is written. If it cannot be, every entry is hidden.
+    pub(super) async fn finish_list(
+        &self,
+        list: PendingList<'_>,
+        call: &CallContext,
+    ) -> Response<Vec<HiddenReason>> {
+        let PendingList { awaited, verdicts } = list;
+        let answer = self.finish_record(awaited, recorded(call, &verdicts)).await;
+        let hidden = answer.value.reasons.first().map(|reason| reason.code);
+        answer.map(|decision| match decision.is_allow() {
+            true => verdicts,
+            false => vec![hidden; verdicts.len()],
+        })
+    }
+
+    /// The list entry of a call without the arguments that its tool requires. `None` if the call lacks none.
+    pub(super) fn entry_of(
         &self,
         pending: &InFlightRequest<'_>,
         call: &CallContext,
-    ) -> Result<Option<Response<Verdict>>, ServiceError> {
+    ) -> Option<(CallContext, ListedItem)> {
         // Incomplete arguments are those of a call: others may have been left out as well.
         let is_bare =
             matches!(&call.operation.kind, OperationKind::CallTool(it) if it.arguments.is_empty());
         if !is_bare || !lacks_arguments(&pending.generation, call) {
-            return Ok(None);
+            return None;
         }
-        let Some((listing, offered)) = listing::as_listing(call) else {
-            return Ok(None);
-        };
-        let answer = self.filter_from(pending, None, &listing, &[offered])?;
-        Ok(Some(answer.map(
-            |verdicts| match verdicts.into_iter().next().flatten() {
-                None => Verdict::allow_unconditionally(),
-                Some(code) => Verdict::deny(Reason::new(code, "this is not shown in lists")),
-            },
-        )))
+        listing::as_listing(call)
     }
 
     /// Whether the called tool requires arguments that the call does not have: by its pinned schema, or without one by

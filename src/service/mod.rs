@@ -3,7 +3,7 @@
 //! Start at [`decisions::Service`]. [`request`] is what requests and responses have in common, [`generation`]
 //! everything of one revision, [`ledger`] the order of revisions, [`side_effects`] what allowed calls use up and leave
 //! behind, [`call_carriers`] which tasks, delegations and pairs carry the labels of a call, [`maintenance`] background
-//! writes and pruning, [`clock`] the one clock, [`deadline`] the deadline of a request. `listing` filters lists,
+//! writes and pruning, [`clock`] the one clock, [`deadline`] the deadline of a request. `recording` puts decisions on record, `listing` filters lists,
 //! [`search`] asks Cedar about many entities, [`batch`] decides several requests from one generation. [`server_load`]
 //! counts what the server carries, [`concurrency_limit`] adapts how much it accepts, and [`bundle_status`] is the
 //! state of the bundle on disk.
@@ -35,6 +35,7 @@ mod in_flight;
 mod inspect;
 mod listing;
 mod planning_queues;
+mod recording;
 pub mod request;
 pub mod search;
 pub mod server_load;

@@ -5,6 +5,7 @@ use callgate_engine::cedar::{Context, EntityUID};
 use smol_str::SmolStr;
 use uuid::Uuid;
 
+use crate::audit::decision_record::RecordedRequest;
 use crate::authn::caller::Caller;
 use crate::domain::decide::verdict::Reason;
 use crate::domain::request::call_context::TraceContext;
@@ -49,6 +50,18 @@ pub struct Response<T> {
     pub revision: u64,
     /// The number of policies in service.
     pub policies_total: u32,
+}
+
+impl ParcRequest {
+    /// What a record says of it.
+    pub(super) fn recorded(&self) -> RecordedRequest<'_> {
+        RecordedRequest::Cedar {
+            principal: &self.principal,
+            action: &self.action,
+            resource: &self.resource,
+            trace: &self.trace,
+        }
+    }
 }
 
 impl<T> Response<T> {

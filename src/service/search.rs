@@ -10,7 +10,6 @@ use crate::domain::decide::verdict::{Reason, Verdict};
 use crate::domain::request::call_context::TraceContext;
 use crate::service::deadline::ServiceError;
 use crate::service::decisions::Service;
-use crate::service::in_flight::InFlightRequest;
 use crate::service::is_authorized;
 use crate::service::request::{ParcRequest, RequestMeta, Response};
 
@@ -90,30 +89,13 @@ impl SearchTarget {
 }
 
 impl Service {
-    pub(super) fn answer(
-        &self,
-        pending: &InFlightRequest<'_>,
-        question: &ParcRequest,
-    ) -> Response<Verdict> {
-        let decision = pending.guarded(Verdict::deny, |generation, _| {
-            is_authorized::decide(generation, question)
-        });
-        let asked = RecordedRequest::Cedar {
-            principal: &question.principal,
-            action: &question.action,
-            resource: &question.resource,
-            trace: &question.trace,
-        };
-        self.record(pending, asked, decision)
-    }
-
     /// Finds one page. `question` makes the request about a candidate; `None` skips it, and an error ends the search.
     /// The search is one record.
     ///
     /// # Errors
     ///
     /// [`SearchError`].
-    pub fn search<E: std::error::Error + 'static>(
+    pub async fn search<E: std::error::Error + 'static>(
         &self,
         ask: RequestMeta<'_>,
         search: &SearchRequest,
@@ -154,7 +136,15 @@ impl Service {
             hidden: looked_at - found.hits.len().min(looked_at),
             trace: &search.trace,
         };
-        let answer = self.record(&pending, asked, decision);
+        let awaited = self.begin_record(pending, asked, decision);
+        let answer = self.finish_record(awaited, asked).await;
+        let is_allowed = answer.value.is_allow();
+        // Nothing is found if it cannot be put on record.
+        let found = if is_allowed {
+            found
+        } else {
+            EntityPage::default()
+        };
         Ok(answer.map(|_| found))
     }
 }

@@ -161,6 +161,7 @@ pub fn call(kind: OperationKind) -> CallContext {
             step: Some("draft".into()),
             purpose: Some("close the quarter".into()),
             request_id: Some("17".into()),
+            parent_decision_id: None,
         },
         approval_ids: vec!["approval-1".into()],
         environment: Environment {

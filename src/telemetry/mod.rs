@@ -13,7 +13,7 @@ pub(crate) mod env;
 pub mod error_chain;
 pub mod export;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod record;
 pub mod redact;
 pub mod setup;

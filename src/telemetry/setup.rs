@@ -24,6 +24,7 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::audit::log::AuditLog;
 use crate::config;
 use crate::domain::request::visible::{escaped, escaped_lines};
 use crate::telemetry::env::EnvLookup;
@@ -200,7 +201,7 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, SetupError> {
 
 impl Telemetry {
     /// Starts the exporters that the configuration and the `OTEL_*` variables ask for. Paths in the configuration are
-    /// relative to `base`. Has to be called in a tokio runtime.
+    /// relative to `base`. The recorder feeds the decision log too. Has to be called in a tokio runtime.
     ///
     /// # Errors
     ///
@@ -209,6 +210,7 @@ impl Telemetry {
         config: &config::telemetry::TelemetryConfig,
         base: &Path,
         logging: &Logging,
+        audit: Option<AuditLog>,
     ) -> Result<Self, SetupError> {
         let var = |name: &str| std::env::var(name).ok();
         let redaction = redaction(config, base, &var)?;
@@ -252,6 +254,7 @@ impl Telemetry {
             decision_log: config.decision_log,
             lines_per_minute: Some(config.lines_per_minute),
             sink: Some(logging.sink.clone()),
+            audit,
             ..RecorderParts::default()
         };
         let mut started = Self::with_providers(parts, tracer_provider, meter_provider);

@@ -4,6 +4,7 @@ mod adapters_agree;
 mod agentdojo;
 mod agentgateway;
 mod architecture;
+mod audit;
 mod bundle;
 mod cli;
 mod control;

@@ -17,6 +17,9 @@ use crate::proto::agentgateway::ext_mcp::{
 };
 use crate::service::request::Response;
 
+/// The field of the metadata with the id of the decision.
+pub(super) const DECISION_ID: &str = "decision_id";
+
 /// The reply to an allowed request. There is at least one response.
 pub(super) fn allowed(answers: &[Response<Verdict>]) -> McpRequestResult {
     let passes = decision_metadata::allowed(answers);
@@ -50,7 +53,7 @@ fn named(mut metadata: Struct, answers: &[Response<Verdict>]) -> Struct {
     if let Some(answer) = answers.first() {
         let kind = Some(Kind::StringValue(answer.decision_id.to_string()));
         let id = WireValue { kind };
-        metadata.fields.insert("decision_id".to_owned(), id);
+        metadata.fields.insert(DECISION_ID.to_owned(), id);
     }
     metadata
 }

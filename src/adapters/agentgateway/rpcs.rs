@@ -3,21 +3,27 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use prost_types::Struct;
+use prost_types::value::Kind;
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use crate::adapters::agentgateway::identity::MetadataReader;
 use crate::adapters::agentgateway::reply;
 use crate::adapters::agentgateway::request::{self, AgentgatewayRejection};
 use crate::adapters::input::field_error::TextExcerpt;
+use crate::adapters::input::ids;
 use crate::adapters::input::json::RawObject;
 use crate::adapters::mcp::methods::{self, Method, MethodKind, Routing, Sender};
 use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::adapters::mcp::request::operations;
 use crate::adapters::mcp::response::filter::{Filtered, MessageFilter};
 use crate::adapters::mcp::server_set::ServerSet;
+use crate::adapters::outcome;
 use crate::adapters::subject::conversation::Conversation;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
+use crate::audit::outcome_record::{OutcomeOf, OutcomeRecord};
 use crate::authn::caller::Rpc;
 use crate::config::agentgateway::AgentgatewayConfig as Settings;
 use crate::config::limits::Limits;
@@ -121,6 +127,7 @@ impl ExtMcp {
         mut response: McpResponse,
     ) -> Result<McpResponseResult, ServiceError> {
         let metadata = response.metadata_context.take();
+        let decision_id = metadata.as_ref().and_then(decision_id);
         let read = || {
             let limits = &admitted.limits;
             let servers = request::servers(&response.service_names, limits)?;
@@ -150,12 +157,36 @@ impl ExtMcp {
                 .connection_denial(admitted, &conversation, &origins, method.name)
                 .await?
                 .is_some();
+        let size = response.mcp_response.len();
+        let note_outcome = |filtered: &Filtered, is_tool_error: bool| {
+            let about = OutcomeOf {
+                operation: method.name,
+                servers: origins.servers(),
+                session_id: conversation.workflow.session_id.as_deref(),
+            };
+            outcome::record(
+                &self.service,
+                &OutcomeRecord {
+                    decision_id,
+                    status: outcome::status_of(filtered, is_tool_error),
+                    size: size as u64,
+                    labels: &[],
+                    caller: &admitted.rpc.admitted.caller().id,
+                    adapter: ADAPTER,
+                    about: decision_id.is_none().then_some(about),
+                    at: self.service.now(),
+                },
+            );
+        };
         if method.routing == Routing::ResponseOnly {
             let denied = self.connection_denial(admitted, &conversation, &origins, method.name);
             if let Some(denied) = denied.await? {
-                return Ok(reply::filtered(Ok(Filtered::Denied(Box::new(denied)))));
+                let denied = Filtered::Denied(Box::new(denied));
+                note_outcome(&denied, false);
+                return Ok(reply::filtered(Ok(denied)));
             }
         }
+        let is_tool_error = result.get("isError") == Some("true");
         if hides_instructions {
             result.remove("instructions");
         }
@@ -166,14 +197,12 @@ impl ExtMcp {
             origins: &origins,
             limits: &admitted.limits,
         };
-        Ok(reply::filtered(Ok(
-            match filter.result(Some(method.name), &result).await? {
-                Filtered::Unchanged if hides_instructions => {
-                    Filtered::Rewritten(result.with(|_| None))
-                }
-                filtered => filtered,
-            },
-        )))
+        let filtered = filter.result(Some(method.name), &result).await?;
+        note_outcome(&filtered, is_tool_error);
+        Ok(reply::filtered(Ok(match filtered {
+            Filtered::Unchanged if hides_instructions => Filtered::Rewritten(result.with(|_| None)),
+            filtered => filtered,
+        })))
     }
 
     /// Returns the first denial to connect to one of the servers, or `None` if all are allowed. The gateway
@@ -232,6 +261,15 @@ impl AdmittedCheck {
             trace: &self.rpc.trace,
         }
     }
+}
+
+/// The decision on the request, if the gateway's configuration puts it into the metadata of the response as
+/// `decision_id`.
+fn decision_id(metadata: &Struct) -> Option<Uuid> {
+    let Some(Kind::StringValue(text)) = &metadata.fields.get(reply::DECISION_ID)?.kind else {
+        return None;
+    };
+    ids::decision(text, reply::DECISION_ID).ok()
 }
 
 fn only<T>(several: &[T]) -> Option<&T> {

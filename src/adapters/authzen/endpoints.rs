@@ -196,7 +196,7 @@ impl Authzen {
         let answer = match admitted.endpoint {
             Endpoint::Evaluation => self.evaluation(admitted, &request).await?,
             Endpoint::Evaluations => self.evaluations(admitted, &request).await?,
-            _ => self.search(admitted, &request)?,
+            _ => self.search(admitted, &request).await?,
         };
         Ok(reply(StatusCode::OK, &answer))
     }

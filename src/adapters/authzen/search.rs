@@ -19,7 +19,7 @@ use crate::service::search::{EntityPage, SearchError, SearchRequest, SearchTarge
 const CONTEXT: &str = "context";
 
 impl Authzen {
-    pub(super) fn search(
+    pub(super) async fn search(
         &self,
         admitted: &AuthzenRequest,
         request: &Map<String, Json>,
@@ -57,7 +57,7 @@ impl Authzen {
             parts.question(&parser, &asked, snapshot, candidate)
         };
         let ask = self.ask(admitted);
-        let answer = self.adapter.service.search(ask, &search, question);
+        let answer = self.adapter.service.search(ask, &search, question).await;
         let EntityPage { hits, next } = match answer {
             Ok(answer) => answer.value,
             Err(SearchError::Service(why)) => return Err(why.into()),

@@ -1,4 +1,4 @@
-//! The five RPCs of `callgate.v1.Authorization`.
+//! The six RPCs of `callgate.v1.Authorization`.
 
 use std::sync::Arc;
 
@@ -12,9 +12,12 @@ use crate::adapters::callgate_v1::explanation::{self, ExplainedCall};
 use crate::adapters::callgate_v1::parse::{MessageParser, at_item};
 use crate::adapters::callgate_v1::stream::{self, AuthorizeStreamResponses};
 use crate::adapters::input::entity_types::EntityTypeCache;
+use crate::adapters::input::field_error::{FieldError, FieldProblem};
+use crate::adapters::input::ids;
 use crate::adapters::input::limits::check_count;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::{AdmittedRpc, request_meta};
+use crate::audit::outcome_record::{OutcomeRecord, Status as OutcomeStatus};
 use crate::authn::caller::{Caller, Rpc};
 use crate::authn::capacity::UsageCount;
 use crate::config::limits::Limits;
@@ -229,6 +232,43 @@ impl AuthorizationState {
         let answer = self.service.is_authorized(ask, question).await?;
         Ok(encode::is_authorized(answer, detail))
     }
+
+    async fn report_outcome(
+        &self,
+        asking: RpcContext<'_>,
+        request: v1::ReportOutcomeRequest,
+    ) -> Result<v1::ReportOutcomeResponse, GrpcRejection> {
+        let limits = self.limits.load_full();
+        let status = outcome_status(request.status)?;
+        check_count(request.labels.len(), limits.list_items, "labels")?;
+        let labels = request.labels.iter();
+        let labels = labels.map(|label| ids::required(label, limits.id_bytes, "labels"));
+        let labels: Vec<SmolStr> = labels.collect::<Result<_, _>>()?;
+        let outcome = OutcomeRecord {
+            decision_id: Some(ids::decision(&request.decision_id, "decision_id")?),
+            status,
+            size: request.size,
+            labels: &labels,
+            caller: &asking.caller.id,
+            adapter: ADAPTER,
+            about: None,
+            at: self.service.now(),
+        };
+        let recorded = self.service.recorder().append_outcome(&outcome).recorded();
+        let recorded = asking.deadline.within(recorded).await?;
+        recorded.map_err(|_| GrpcRejection::NotRecorded)?;
+        Ok(v1::ReportOutcomeResponse {})
+    }
+}
+
+/// The status of an outcome, which has the same numbers on record.
+fn outcome_status(wire: i32) -> Result<OutcomeStatus, FieldError> {
+    let problem = match OutcomeStatus::try_from(wire) {
+        Ok(OutcomeStatus::Unspecified) => FieldProblem::Missing,
+        Ok(status) => return Ok(status),
+        Err(_) => FieldProblem::UnknownValue(wire),
+    };
+    Err(FieldError::new("status", problem))
 }
 
 /// A tool of which the caller gives only the name.
@@ -334,6 +374,18 @@ impl authorization_server::Authorization for Authorization {
         Ok(Response::new(
             self.shared
                 .is_authorized(admitted.context(), message)
+                .await?,
+        ))
+    }
+
+    async fn report_outcome(
+        &self,
+        request: Request<v1::ReportOutcomeRequest>,
+    ) -> Result<Response<v1::ReportOutcomeResponse>, Status> {
+        let (admitted, message) = AdmittedRpc::take(request, Rpc::ReportOutcome)?;
+        Ok(Response::new(
+            self.shared
+                .report_outcome(admitted.context(), message)
                 .await?,
         ))
     }

@@ -263,6 +263,7 @@ fn reason_code(code: ReasonCode) -> v1::ReasonCode {
         ReasonCode::Stale => v1::ReasonCode::Stale,
         ReasonCode::Overloaded => v1::ReasonCode::Overloaded,
         ReasonCode::StoreUnavailable => v1::ReasonCode::StoreUnavailable,
+        ReasonCode::AuditUnavailable => v1::ReasonCode::AuditUnavailable,
         ReasonCode::Internal => v1::ReasonCode::Internal,
     }
 }

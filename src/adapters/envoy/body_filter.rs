@@ -14,8 +14,10 @@ use crate::adapters::mcp::message::JsonRpcId;
 use crate::adapters::mcp::response::filter::MessageFilter;
 use crate::adapters::mcp::response::json_rpc_error;
 use crate::adapters::mcp::server_set::ServerSet;
+use crate::adapters::outcome::PendingOutcome;
 use crate::adapters::subject::conversation::Conversation;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::audit::outcome_record::Status;
 use crate::config::limits::Limits;
 use crate::service::request::RequestMeta;
 
@@ -28,6 +30,8 @@ pub(super) struct AllowedRequest {
     pub(super) is_endless: bool,
     /// It is plain HTTP, not MCP, and so is its response.
     pub(super) is_plain: bool,
+    /// What became of it. Notifications and responses of the client have no outcome.
+    pub(super) outcome: Option<PendingOutcome>,
 }
 
 /// How the body of a response is handled.
@@ -43,14 +47,41 @@ pub(super) enum BodyMode {
 }
 
 impl AllowedRequest {
-    pub(super) fn new(query: AuthorizationQuery, is_endless: bool) -> Self {
+    pub(super) fn new(
+        query: AuthorizationQuery,
+        is_endless: bool,
+        outcome: Option<PendingOutcome>,
+    ) -> Self {
         let awaited = query.id.zip(query.method);
         Self {
             conversation: query.conversation,
             origins: ServerSet::one(query.server),
-            awaited: awaited.map(|(id, method)| PendingRequest { id, method }),
             is_endless,
             is_plain: query.is_plain,
+            outcome,
+            awaited: awaited.map(|(id, method)| PendingRequest { id, method }),
+        }
+    }
+
+    /// Counts bytes of the response.
+    pub(super) fn count(&mut self, bytes: usize) {
+        if let Some(outcome) = &mut self.outcome {
+            outcome.add(bytes);
+        }
+    }
+
+    /// Notes what the response says.
+    pub(super) fn see(&self, status: Status) {
+        if let Some(outcome) = &self.outcome {
+            outcome.see(status);
+        }
+    }
+
+    /// Records the outcome: of MCP as soon as it is known, of plain HTTP, whose size is known at the end, only then.
+    pub(super) fn record_outcome(&mut self, is_over: bool) {
+        let is_early = self.is_plain && !is_over;
+        if let Some(outcome) = self.outcome.as_mut().filter(|_| !is_early) {
+            outcome.record_if(is_over);
         }
     }
 
@@ -152,12 +183,19 @@ impl ResponseFilter<'_> {
             origins: &passed.origins,
             limits: &self.limits,
         };
-        let action = messages::filter(&filter, passed.awaited.as_ref(), text).await;
-        Ok(action.map_err(GrpcRejection::from)?)
+        let filtered = messages::filter(&filter, passed.awaited.as_ref(), text).await;
+        let (action, outcome) = filtered.map_err(GrpcRejection::from)?;
+        if let Some(status) = outcome {
+            passed.see(status);
+        }
+        Ok(action)
     }
 
     /// The JSON-RPC error that replaces a response.
     fn rejection(&self, said: &str) -> BytesMut {
+        if let Some(passed) = self.passed {
+            passed.see(Status::Withheld);
+        }
         let awaited = self.passed.and_then(|it| it.awaited.as_ref());
         let id: Option<&JsonRpcId> = awaited.map(|it| &it.id);
         let error = json_rpc_error::rejection(id, json_rpc_error::DENIED, said);

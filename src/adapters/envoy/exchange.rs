@@ -16,6 +16,8 @@ use crate::adapters::envoy::request::{HttpRequest, RequestError};
 use crate::adapters::envoy::sse::EventSplitter;
 use crate::adapters::mcp::methods::{self, MethodKind, Sender};
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
+use crate::adapters::outcome::PendingOutcome;
+use crate::audit::outcome_record::Status;
 use crate::service::request::RequestMeta;
 
 /// A message of Envoy.
@@ -197,12 +199,19 @@ impl Exchange {
     ) -> Result<Vec<ProcessorReply>, ExchangeError> {
         let (verdict, question) = self.adapter.verdict(ask, true, http).await?;
         Ok(vec![match (verdict, question) {
-            (CheckResult::Allowed(passes), Some(question)) => {
+            (CheckResult::Allowed(mut passes), Some(question)) => {
+                // Notifications and responses of the client have none.
+                let is_request = question.id.is_some() && question.method.is_some();
+                let decision = passes.decision.take();
+                let decision = decision.filter(|_| is_request || question.is_plain);
+                let outcome =
+                    decision.map(|it| PendingOutcome::new(&self.adapter.service, ask, it));
                 let method = question.method.as_deref();
                 let method = method.and_then(|name| methods::request(Sender::Client, name));
                 let is_subscribed = method.is_some_and(|it| it.kind == MethodKind::Listen);
                 let is_endless = is_subscribed || http.method == "GET" && !question.is_plain;
-                self.stage = Stage::Allowed(Box::new(AllowedRequest::new(question, is_endless)));
+                self.stage =
+                    Stage::Allowed(Box::new(AllowedRequest::new(question, is_endless, outcome)));
                 ProcessorReply::Allowed(at, passes)
             }
             (CheckResult::Rejected(reply), _) => ProcessorReply::Rejected(reply),
@@ -215,7 +224,7 @@ impl Exchange {
 
     fn response(
         &mut self,
-        passed: Box<AllowedRequest>,
+        mut passed: Box<AllowedRequest>,
         status: u16,
         headers: &HeaderFields,
         is_all: bool,
@@ -233,12 +242,23 @@ impl Exchange {
             Ok(ResponseContent::Message) => BodyMode::Whole(Some(BytesMut::new())),
             Ok(ResponseContent::Events) => BodyMode::Events(EventSplitter::new(limit)),
             Err(said) => {
+                passed.see(Status::Withheld);
                 return ProcessorReply::Rejected(LocalReply::rejected(
                     passed.awaited.as_ref().map(|it| &it.id),
                     &EnvoyRejection::new(502, said),
                 ));
             }
         };
+        if passed.is_plain {
+            passed.see(if status < 400 {
+                Status::Result
+            } else {
+                Status::Error
+            });
+        }
+        if is_all {
+            passed.record_outcome(true);
+        }
         self.stage = Stage::Response(Some(passed), way);
         ProcessorReply::ResponseHeaders
     }
@@ -246,15 +266,22 @@ impl Exchange {
     async fn piece(
         &mut self,
         ask: RequestMeta<'_>,
-        (passed, mut way): (Option<Box<AllowedRequest>>, BodyMode),
+        (mut passed, mut way): (Option<Box<AllowedRequest>>, BodyMode),
         piece: Bytes,
         is_last: bool,
     ) -> Result<Vec<ProcessorReply>, ExchangeError> {
+        if let Some(passed) = &mut passed {
+            passed.count(piece.len());
+        }
         let body_filter = self.body_filter(ask, passed.as_deref());
         let mut bytes = body_filter.piece(&mut way, piece).await?;
         if is_last {
             bytes.extend(body_filter.end(&mut way).await?);
-        } else {
+        }
+        if let Some(passed) = &mut passed {
+            passed.record_outcome(is_last);
+        }
+        if !is_last {
             self.stage = Stage::Response(passed, way);
         }
         let bytes = bytes.freeze();

@@ -10,6 +10,8 @@ use crate::adapters::mcp::message::{self, JsonRpcId, MessageRejection, ServerMes
 use crate::adapters::mcp::request::intent::OperationError;
 use crate::adapters::mcp::response::filter::{Filtered, MessageFilter};
 use crate::adapters::mcp::response::json_rpc_error;
+use crate::adapters::outcome;
+use crate::audit::outcome_record::Status;
 use crate::domain::request::json_text::tolerant;
 use crate::service::deadline::ServiceError;
 
@@ -40,26 +42,51 @@ pub(super) enum MessageAction {
     Dropped(String),
 }
 
-/// Filters one message.
+/// Filters one message. If it is the response to the awaited request, says what became of that.
 pub(super) async fn filter(
     filter: &MessageFilter<'_>,
     awaited: Option<&PendingRequest>,
     text: &[u8],
-) -> Result<MessageAction, ServiceError> {
+) -> Result<(MessageAction, Option<Status>), ServiceError> {
     let message = match message::read_server(text, filter.limits) {
         Ok(message) => message,
-        Err(unreadable) => return Ok(action_for_unreadable(unreadable, awaited)),
+        Err(unreadable) => {
+            let id = unreadable.id.as_ref();
+            let is_awaited = awaited.is_some_and(|it| id.is_none_or(|id| it.id == *id));
+            let outcome = is_awaited.then_some(Status::Withheld);
+            return Ok((action_for_unreadable(unreadable, awaited), outcome));
+        }
     };
     match message {
         ServerMessage::Result { id, result } => {
             let awaited = awaited.filter(|awaited| awaited.id == id);
             let method = awaited.map(|awaited| awaited.method.as_str());
             let filtered = filter.result(method, &result).await?;
-            Ok(action_for_reply(Some(&id), filtered))
+            let is_tool_error = result.get("isError") == Some("true");
+            let outcome = awaited.map(|_| outcome::status_of(&filtered, is_tool_error));
+            Ok((action_for_reply(Some(&id), filtered), outcome))
         }
         ServerMessage::Error { id, error } => {
             let filtered = self::error(filter, error).await?;
-            Ok(action_for_reply(id.as_ref(), filtered))
+            let is_awaited = awaited.is_some_and(|it| id.as_ref().is_none_or(|id| it.id == *id));
+            let outcome = is_awaited.then(|| match outcome::status_of(&filtered, false) {
+                Status::Withheld => Status::Withheld,
+                _ => Status::Error,
+            });
+            Ok((action_for_reply(id.as_ref(), filtered), outcome))
+        }
+        request => Ok((server_initiated(filter, request).await?, None)),
+    }
+}
+
+/// Filters a request or notification of the server.
+async fn server_initiated(
+    filter: &MessageFilter<'_>,
+    message: ServerMessage<'_>,
+) -> Result<MessageAction, ServiceError> {
+    match message {
+        ServerMessage::Result { .. } | ServerMessage::Error { .. } => {
+            Ok(MessageAction::Dropped("a response was expected".to_owned()))
         }
         ServerMessage::Request { id, method, params } => {
             let filtered = match params {

@@ -46,6 +46,9 @@ pub enum FieldProblem {
     /// The text is not the name of an entity type.
     #[error("`{0}` is not an entity type such as `Mcp::Agent`")]
     NotAnEntityType(TextExcerpt),
+    /// The text is not the id of a decision.
+    #[error("is not the id of a decision, a UUID of version 7")]
+    NotADecisionId,
     /// The enum value is unknown.
     #[error("{0} is not a value that is known here")]
     UnknownValue(i32),

@@ -4,6 +4,7 @@
 //! characters, which look like other ids, are errors.
 
 use smol_str::SmolStr;
+use uuid::Uuid;
 
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::config::limits::Limits;
@@ -39,6 +40,14 @@ pub(in crate::adapters) fn required(
 ) -> Result<SmolStr, FieldError> {
     check(text, limit).map_err(|problem| FieldError::new(field, problem))?;
     Ok(SmolStr::new(text))
+}
+
+/// Parses the id of a decision of Callgate: a UUID of version 7 (RFC 9562) in its usual form.
+pub(in crate::adapters) fn decision(text: &str, field: &str) -> Result<Uuid, FieldError> {
+    const LENGTH: usize = 36;
+    let id = Uuid::try_parse(text).ok();
+    let id = id.filter(|id| text.len() == LENGTH && id.get_version_num() == 7);
+    id.ok_or_else(|| FieldError::new(field, FieldProblem::NotADecisionId))
 }
 
 /// Parses a session id, where empty text means none. Gateways derive session ids from all their servers, so

@@ -111,6 +111,9 @@ pub enum GrpcRejection {
     /// The server is draining.
     #[error("the server is stopping: ask again on a new connection")]
     Draining,
+    /// The decision log cannot be written.
+    #[error("the decision log cannot be written: try again later")]
+    NotRecorded,
     /// Answering panicked.
     #[error("the answer failed inside the server")]
     Panicked,
@@ -124,7 +127,7 @@ impl GrpcRejection {
             Self::NoSuchMethod => Code::Unimplemented,
             Self::Unauthenticated(_) => Code::Unauthenticated,
             Self::NotAllowed { .. } => Code::PermissionDenied,
-            Self::NotReady | Self::Draining => Code::Unavailable,
+            Self::NotReady | Self::Draining | Self::NotRecorded => Code::Unavailable,
             Self::TooManyStreams { .. }
             | Self::TooManyWatchers { .. }
             | Self::TooManyRequests { .. }

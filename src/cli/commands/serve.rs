@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::log::AuditLog;
 use crate::bundle::Bundle;
 use crate::cli::output::{Exit, Output};
 use crate::config::{Config, ReloadConfig};
@@ -127,6 +128,12 @@ impl Args {
         }
     }
 
+    /// The database file.
+    fn database(&self, config: &Config) -> PathBuf {
+        let configured = || config.state.path(self.base());
+        self.state.clone().unwrap_or_else(configured)
+    }
+
     /// The directory that relative paths in the configuration refer to.
     fn base(&self) -> &Path {
         let beside = self.config.as_deref().and_then(Path::parent);
@@ -177,9 +184,12 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     check_callers(args, &config)?;
     let listeners = bind(args, &config).await?;
     let tls = load_tls(args.base(), &config)?;
-    let telemetry = Telemetry::start(&config.telemetry, args.base(), logging)?;
+    let store = open_store(args, &config)?;
+    // Beside the store, which says first if it belongs to another server.
+    let audit = open_audit(args, &config)?;
+    let telemetry = Telemetry::start(&config.telemetry, args.base(), logging, audit.clone())?;
     let recorder = telemetry.recorder();
-    let service = Arc::new(open_service(args, &config, recorder)?);
+    let service = Arc::new(open_service(&config, recorder, store)?);
     let doors = ReloadableConfig::new(&config);
     let open_files = fit_to_descriptors(&doors, &config);
     if doors.authenticator.current().is_local() {
@@ -220,7 +230,7 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     let served = server::serve(listeners, setup, stop).await;
     reloading.abort();
     keeping.abort();
-    close(service).await?;
+    close(service, audit).await?;
     recorder.finish();
     // Before the last export of metrics, which includes the number of lost log lines.
     let given_up = tokio::task::block_in_place(|| logging.drain());
@@ -242,13 +252,20 @@ fn log_listeners(listeners: &[Listener], revision: u64) {
     }
 }
 
-/// Closes the store, unless that takes longer than [`FLUSH`].
-async fn close(service: Arc<Service>) -> anyhow::Result<()> {
-    let closing = tokio::task::spawn_blocking(move || service.close());
+/// Closes the store and the decision log, unless that takes longer than [`FLUSH`].
+async fn close(service: Arc<Service>, audit: Option<AuditLog>) -> anyhow::Result<()> {
+    let closing = tokio::task::spawn_blocking(move || {
+        service.close();
+        if let Some(audit) = audit {
+            audit.close();
+        }
+    });
     match tokio::time::timeout(FLUSH, closing).await {
         Ok(closed) => Ok(closed?),
         Err(_) => {
-            tracing::error!("the store does not answer; it is left as it is");
+            tracing::error!(
+                "the disk does not answer; store and decision log are left as they are"
+            );
             Ok(())
         }
     }
@@ -287,12 +304,38 @@ fn check_callers(args: &Args, config: &Config) -> anyhow::Result<()> {
     )
 }
 
-/// Opens the store and the service.
-fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Result<Service> {
-    let configured = || config.state.path(args.base());
-    let file = args.state.clone().unwrap_or_else(configured);
-    let store = Box::new(SqliteStore::open_or(&file, args.on_loss())?);
+/// Opens the decision log, beside the database unless the configuration says otherwise.
+fn open_audit(args: &Args, config: &Config) -> anyhow::Result<Option<AuditLog>> {
+    let audit = &config.audit;
+    let directory = audit.path(args.base(), &args.database(config));
+    let key = audit.key_path(args.base(), &directory);
+    let log = AuditLog::open(&directory, &key, audit)?;
+    match &log {
+        Some(log) => tracing::info!(
+            directory = %directory.display(),
+            mode = audit.mode.as_str(),
+            records = log.records(),
+            "the decision log is open"
+        ),
+        None => tracing::warn!("`audit.mode` is `off`: decisions are not put on record"),
+    }
+    Ok(log)
+}
+
+/// Opens the store.
+fn open_store(args: &Args, config: &Config) -> anyhow::Result<Box<SqliteStore>> {
+    let file = args.database(config);
+    let store = SqliteStore::open_or(&file, args.on_loss())?;
     tracing::info!(file = %file.display(), "the store is open");
+    Ok(Box::new(store))
+}
+
+/// Opens the service over a store.
+fn open_service(
+    config: &Config,
+    recorder: Recorder,
+    store: Box<SqliteStore>,
+) -> anyhow::Result<Service> {
     let limits = &config.limits;
     let settings = ServiceSettings {
         stale_wait: Duration::from_millis(limits.stale_wait_ms.into()),

@@ -18,7 +18,7 @@ Examples:
   callgate status
   callgate status --endpoint unix:/run/callgate.sock --output json
 
-Exit codes: 0 done, 1 error or something is wrong with the store, 3 the directory has faults.";
+Exit codes: 0 done, 1 error or something is wrong with store or decision log, 3 the directory has faults.";
 
 /// Sends the request and prints the response.
 ///
@@ -36,6 +36,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let is_faulty = |it: &v1::DirectoryStatus| !it.faults.is_empty();
     Ok(match answer.directory.as_ref().is_some_and(is_faulty) {
         _ if !answer.store_fault.is_empty() => Exit::Error,
+        _ if answer
+            .audit
+            .as_ref()
+            .is_some_and(|it| it.failing_since.is_some()) =>
+        {
+            Exit::Error
+        }
         true => Exit::Faults,
         false => exit,
     })
@@ -111,6 +118,33 @@ fn turned_away(it: &v1::ServerLoad) -> String {
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
     told.join(", ")
+}
+
+/// The decision log: what it holds, and what it lacks.
+fn audit(it: &v1::AuditStatus) -> String {
+    if it.mode == "off" {
+        return "not on record (`audit.mode` is `off`)".to_owned();
+    }
+    let held = format!(
+        "{} records, {}, {} MiB and {} MiB of capsules",
+        it.records,
+        it.mode,
+        it.bytes.div_ceil(MIB),
+        it.capsule_bytes.div_ceil(MIB)
+    );
+    let lacking = match it.unrecorded {
+        0 => String::new(),
+        count => format!("; {count} are not on record"),
+    };
+    let failing = match &it.failing_since {
+        None => String::new(),
+        Some(since) => format!(
+            "; it cannot be written since {}: {}",
+            moment(since),
+            it.fault
+        ),
+    };
+    held + &lacking + &failing
 }
 
 fn stopped(stops: &[v1::Stop]) -> String {
@@ -191,6 +225,10 @@ fn text(it: &v1::GetStatusResponse) -> Details {
             ),
         )
         .fact("store", store)
+        .fact(
+            "decisions",
+            it.audit.as_ref().map(audit).unwrap_or_default(),
+        )
         .fact("clock", &it.clock_fault)
         .fact("changed", changed(&it.changed_tools))
         .fact("load", it.load.as_ref().map(load).unwrap_or_default())

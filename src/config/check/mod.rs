@@ -4,6 +4,7 @@ mod callers;
 mod coaz;
 
 use crate::config::agentgateway::AgentgatewayConfig;
+use crate::config::audit::AuditConfig;
 use crate::config::callers::CallerConfig;
 use crate::config::claims;
 use crate::config::envoy::{EnvoyConfig, EnvoyIdentitySource, ServerRoute};
@@ -44,6 +45,7 @@ pub(super) fn faults(config: &Config, document: &TomlDocument<'_>) -> Vec<Config
     limits(&config.limits, &mut faults);
     memory(&config.memory, &mut faults);
     state(&config.state, &mut faults);
+    audit(&config.audit, &mut faults);
     telemetry(&config.telemetry, &mut faults);
     for (field, said) in config.bundle.known.faults() {
         faults.add(field, said);
@@ -81,6 +83,35 @@ fn reload(reload: &ReloadConfig, faults: &mut ConfigErrors<'_>) {
     let bounded = [
         ("reload.deadline_ms", reload.deadline_ms, LOAD_DEADLINE_MS),
         ("reload.memory_mib", reload.memory_mib, LOAD_MEMORY_MIB),
+    ];
+    for (field, given, range) in bounded {
+        if !range.contains(&given) {
+            let (low, high) = (range.start(), range.end());
+            faults.add(
+                field,
+                format!("is {given}, but must be between {low} and {high}"),
+            );
+        }
+    }
+}
+
+fn audit(audit: &AuditConfig, faults: &mut ConfigErrors<'_>) {
+    let bounded = [
+        ("audit.segment_mib", audit.segment_mib, 1..=1_024),
+        ("audit.segment_minutes", audit.segment_minutes, 1..=10_080),
+        ("audit.keep_days", audit.keep_days, 1..=36_500),
+        ("audit.keep_mib", audit.keep_mib, 64..=16_777_216),
+        (
+            "audit.keep_capsules_days",
+            audit.keep_capsules_days,
+            1..=36_500,
+        ),
+        (
+            "audit.keep_capsules_mib",
+            audit.keep_capsules_mib,
+            64..=16_777_216,
+        ),
+        ("audit.queue_mib", audit.queue_mib, 1..=1_024),
     ];
     for (field, given, range) in bounded {
         if !range.contains(&given) {

@@ -9,6 +9,7 @@ use callgate_engine::cedar::EntityUID;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
+use uuid::Uuid;
 
 use crate::domain::request::client_responses::ClientResponses;
 
@@ -215,6 +216,8 @@ pub struct Workflow {
     pub purpose: Option<SmolStr>,
     /// The id of the tool call or JSON-RPC request; for traces only.
     pub request_id: Option<SmolStr>,
+    /// The decision that this call follows from, as the caller states it; for records and traces only.
+    pub parent_decision_id: Option<Uuid>,
 }
 
 /// The network origin of a call.

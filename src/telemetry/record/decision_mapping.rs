@@ -22,16 +22,6 @@ use crate::telemetry::redact::redaction::Redaction;
 /// The longest tool name that becomes part of a span name.
 const MAX_TOOL_IN_SPAN_NAME: usize = 64;
 
-/// The operation in span names and metric labels.
-pub fn operation(question: &RecordedRequest<'_>) -> &'static str {
-    match question {
-        RecordedRequest::Call(call) => call.operation.kind.method(),
-        RecordedRequest::Filter { call, .. } => filter(call)[1],
-        RecordedRequest::Cedar { .. } => "cedar",
-        RecordedRequest::Search { .. } => "cedar/search",
-    }
-}
-
 /// The code of the first reason.
 pub fn reason(record: &DecisionRecord<'_>) -> Option<ReasonCode> {
     record.decision.reasons.first().map(|reason| reason.code)
@@ -54,7 +44,7 @@ pub fn labels(record: &DecisionRecord<'_>) -> [KeyValue; 4] {
             "callgate.reason",
             reason(record).map_or("NONE", ReasonCode::as_str),
         ),
-        KeyValue::new("callgate.operation", operation(&record.question)),
+        KeyValue::new("callgate.operation", record.question.operation()),
         KeyValue::new("callgate.adapter", record.adapter),
     ]
 }
@@ -71,7 +61,7 @@ pub fn span_name(record: &DecisionRecord<'_>) -> Cow<'static, str> {
 fn span_name_without_tool(question: &RecordedRequest<'_>) -> &'static str {
     let call = match question {
         RecordedRequest::Call(call) => call,
-        RecordedRequest::Filter { call, .. } => return filter(call)[0],
+        RecordedRequest::Filter { call, .. } => return filter_span_name(call),
         RecordedRequest::Cedar { .. } => return "authorize cedar",
         RecordedRequest::Search { .. } => return "authorize cedar/search",
     };
@@ -95,12 +85,12 @@ fn span_name_without_tool(question: &RecordedRequest<'_>) -> &'static str {
     }
 }
 
-/// The span name and the operation of a filtered list.
-fn filter(call: &CallContext) -> [&'static str; 2] {
+/// The span name of a filtered list.
+fn filter_span_name(call: &CallContext) -> &'static str {
     match call.operation.kind {
-        OperationKind::ListPrompts => ["authorize prompts/filter", "prompts/filter"],
-        OperationKind::ListResources => ["authorize resources/filter", "resources/filter"],
-        _ => ["authorize tools/filter", "tools/filter"],
+        OperationKind::ListPrompts => "authorize prompts/filter",
+        OperationKind::ListResources => "authorize resources/filter",
+        _ => "authorize tools/filter",
     }
 }
 
@@ -236,7 +226,7 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
         let mut id = uuid::Uuid::encode_buffer();
         let id = record.decision_id.hyphenated().encode_lower(&mut id);
         self.put("callgate.decision.id", String::from(&*id));
-        self.put("callgate.operation", operation(&record.question));
+        self.put("callgate.operation", record.question.operation());
         self.put("callgate.adapter", record.adapter);
         self.put("callgate.caller", Arc::clone(record.caller));
         self.put(

@@ -3,6 +3,7 @@
 //! Start at [`recorder::Recorder`]. [`decision_mapping`] and [`write_mapping`] have the names and values of all fields.
 //! [`repeat_limiter`] bounds log lines that repeat, [`filtered_entries`] those about entries of lists.
 
+mod audit_gauges;
 pub mod decision_mapping;
 pub mod filtered_entries;
 pub mod line_window;

@@ -1,19 +1,25 @@
 //! Records decisions and writes: span, metrics and log line of each.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use opentelemetry::Context;
 use opentelemetry::metrics::Meter;
 use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{Span, SpanBuilder, SpanKind, Status, TraceContextExt, TraceId, Tracer};
+use opentelemetry::trace::{
+    Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceId, Tracer,
+};
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracer;
 
 use crate::audit::control_record::ControlRecord;
-use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
+use crate::audit::decision_record::DecisionRecord;
+use crate::audit::envelope;
+use crate::audit::log::{AuditLog, LogReceipt};
+use crate::audit::outcome_record::OutcomeRecord;
 use crate::config::telemetry::DecisionLog;
 use crate::domain::request::call_context::TraceContext;
 use crate::telemetry::export::live_gauges::{InFlight, LiveGauges};
@@ -25,7 +31,7 @@ use crate::telemetry::record::metrics::{Metrics, RejectionKind, ReloadResult};
 use crate::telemetry::record::repeat_keys::{DenyKey, RejectionKey};
 use crate::telemetry::record::repeat_limiter::RepeatLimiter;
 use crate::telemetry::record::trace_parent::{TraceContextExtractor, parse_traceparent};
-use crate::telemetry::record::{decision_mapping, write_mapping};
+use crate::telemetry::record::{audit_gauges, decision_mapping, write_mapping};
 use crate::telemetry::redact::redaction::Redaction;
 use callgate_engine::PolicyInfo;
 
@@ -49,6 +55,7 @@ struct RecorderInner {
     denied: RepeatLimiter<DenyKey>,
     turned_away: RepeatLimiter<RejectionKey>,
     sink: Option<LogQueue>,
+    audit: Option<AuditLog>,
     teller: Mutex<LossReporter>,
 }
 
@@ -80,6 +87,8 @@ pub struct RecorderParts<'a> {
     pub lines_per_minute: Option<u32>,
     /// The queue of log lines; `None` where logging writes at once.
     pub sink: Option<LogQueue>,
+    /// The decision log; `None` in mode `off`.
+    pub audit: Option<AuditLog>,
 }
 
 impl Recorder {
@@ -89,7 +98,12 @@ impl Recorder {
             inner: Arc::new(RecorderInner {
                 tracer: parts.tracer,
                 propagator: TraceContextPropagator::new(),
-                metrics: parts.meter.map(|meter| Metrics::new(meter, &parts.live)),
+                metrics: parts.meter.map(|meter| {
+                    if let Some(audit) = &parts.audit {
+                        audit_gauges::observe(audit, meter);
+                    }
+                    Metrics::new(meter, &parts.live)
+                }),
                 live: parts.live,
                 redaction: parts.redaction,
                 decision_log: parts.decision_log,
@@ -97,9 +111,48 @@ impl Recorder {
                 denied: RepeatLimiter::new(parts.lines_per_minute),
                 turned_away: RepeatLimiter::new(parts.lines_per_minute),
                 sink: parts.sink,
+                audit: parts.audit,
                 teller: Mutex::default(),
             }),
         }
+    }
+
+    /// The decision log; `None` in mode `off`.
+    pub fn audit(&self) -> Option<&AuditLog> {
+        self.inner.audit.as_ref()
+    }
+
+    /// Hands the record of a decision to the decision log, with what it was decided from (its capsule). The response may
+    /// leave once the receipt says so.
+    pub fn append(&self, record: &DecisionRecord<'_>, capsule: Option<Vec<u8>>) -> LogReceipt {
+        let Some(audit) = self.audit() else {
+            return LogReceipt::Done;
+        };
+        let capsule = audit.capsule_key().zip(capsule);
+        let digest = capsule.as_ref().map(|(key, bytes)| key.digest(bytes));
+        let digest = digest.as_ref().map_or(&[][..], |digest| digest);
+        let encode = |out: &mut Vec<u8>| {
+            envelope::decision(out, record, digest, &self.inner.redaction);
+        };
+        append_encoded(audit, capsule.map(|(_, bytes)| bytes), encode)
+    }
+
+    /// Hands the record of a control write to the decision log.
+    pub fn append_write(&self, record: &ControlRecord<'_>) -> LogReceipt {
+        let Some(audit) = self.audit() else {
+            return LogReceipt::Done;
+        };
+        append_encoded(audit, None, |out| {
+            envelope::control_write(out, record, &self.inner.redaction);
+        })
+    }
+
+    /// Hands the outcome of a call to the decision log.
+    pub fn append_outcome(&self, record: &OutcomeRecord<'_>) -> LogReceipt {
+        let Some(audit) = self.audit() else {
+            return LogReceipt::Done;
+        };
+        append_encoded(audit, None, |out| envelope::outcome(out, record))
     }
 
     /// Records one decision: span, metrics, log line. Never blocks and never fails the decision.
@@ -278,10 +331,7 @@ impl Recorder {
             .with_kind(SpanKind::Server)
             .with_start_time(record.started_at)
             .with_attributes(Vec::with_capacity(decision_mapping::USUAL_ATTRIBUTES));
-        let trace = match record.question {
-            RecordedRequest::Call(call) | RecordedRequest::Filter { call, .. } => &call.trace,
-            RecordedRequest::Cedar { trace, .. } | RecordedRequest::Search { trace, .. } => trace,
-        };
+        let trace = record.question.trace();
         let mut span = tracer.build_with_context(builder, &self.parent(trace));
         // The sampler left the span out, so its name and attributes are not needed.
         if !span.is_recording() {
@@ -291,6 +341,12 @@ impl Recorder {
         decision_mapping::attributes(record, &self.inner.redaction, |attribute| {
             span.set_attribute(attribute)
         });
+        if let Some(parent) = record.question.parent_decision_id() {
+            // The span of that decision is not known here, only its id (OpenTelemetry, "Link": an empty context is kept
+            // with its attributes).
+            let attributes = vec![KeyValue::new("callgate.decision.id", parent.to_string())];
+            span.add_link(SpanContext::NONE, attributes);
+        }
         if decision_mapping::is_failure(record) {
             span.set_status(Status::error("callgate failed while deciding"));
         }
@@ -357,7 +413,7 @@ fn log_decision(
                 tracing::Level::$level,
                 decision = decision.outcome.as_str(),
                 reason = decision_mapping::reason(record).map(|code| code.as_str()),
-                operation = decision_mapping::operation(&record.question),
+                operation = record.question.operation(),
                 server = fields.server,
                 tool = fields.tool,
                 subject = &*fields.subject,
@@ -381,6 +437,22 @@ fn log_decision(
     } else {
         line!(DEBUG);
     }
+}
+
+/// Encodes an envelope into a buffer that each thread keeps, and hands it over.
+fn append_encoded(
+    audit: &AuditLog,
+    capsule: Option<Vec<u8>>,
+    encode: impl FnOnce(&mut Vec<u8>),
+) -> LogReceipt {
+    thread_local! {
+        static ENVELOPE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    ENVELOPE.with_borrow_mut(|envelope| {
+        envelope.clear();
+        encode(envelope);
+        audit.append(envelope, capsule)
+    })
 }
 
 /// A message up to the first value that came with the request. Messages with such values begin with a field in backticks.

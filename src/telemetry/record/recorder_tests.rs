@@ -17,6 +17,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 use crate::audit::control_record::ControlOutcome;
+use crate::audit::decision_record::RecordedRequest;
 use crate::config::telemetry::TelemetryConfig;
 use crate::domain::decide::verdict::ReasonCode;
 use crate::domain::request::call_context::{CallContext, OperationKind};

@@ -34,7 +34,7 @@ impl DenyKey {
             reason: decision_mapping::reason(record).map(|code| code.as_str()),
             adapter: record.adapter,
             who: Some(DenyDetails {
-                operation: decision_mapping::operation(&record.question),
+                operation: record.question.operation(),
                 server: fields.server.map(Box::from),
                 tool: fields.tool.map(Box::from),
                 subject: Arc::clone(&fields.subject),

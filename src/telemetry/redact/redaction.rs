@@ -13,6 +13,7 @@ use opentelemetry::{Key, KeyValue, Value};
 use serde_json::{Map, Value as Json};
 use sha2::Sha256;
 
+use crate::audit::envelope::KeyedDigest;
 use crate::config::telemetry::{CleartextFields, TelemetryConfig};
 use crate::domain::request::canonical;
 use crate::telemetry::redact::digest_cache::DigestCache;
@@ -155,6 +156,12 @@ impl Redaction {
             // A type of another schema may name users.
             Some(_) | None => self.clear.users,
         }
+    }
+}
+
+impl KeyedDigest for Redaction {
+    fn digest(&self, text: &str) -> Option<Arc<str>> {
+        Self::digest(self, text)
     }
 }
 

@@ -16,10 +16,10 @@ use crate::store::crash::company::{Doors, by_delegation, in_session, is_allow, w
 use crate::support::process::{Bundle, Server};
 
 /// A small file system of its own.
-struct Disk(PathBuf);
+pub struct Disk(PathBuf);
 
 impl Disk {
-    fn mount(at: &Path) -> Self {
+    pub fn mount(at: &Path) -> Self {
         fs::create_dir_all(at).unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=2m", "none"])
@@ -30,15 +30,20 @@ impl Disk {
         Self(at.to_owned())
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Writes until there is no room left.
-    fn fill(&self) {
+    pub fn fill(&self) {
         let mut file = fs::File::create(self.0.join("fill")).unwrap();
         while file.write_all(&[0; 4_096]).is_ok() {}
         // A byte at a time, as what is left of the last page.
         while file.write_all(&[0]).is_ok() {}
     }
 
-    fn empty(&self) {
+    pub fn empty(&self) {
         fs::remove_file(self.0.join("fill")).unwrap();
     }
 }
@@ -139,7 +144,11 @@ fn a_full_disk_gives_nothing_and_goes_on_once_there_is_room() {
     let bundle = crate::store::crash::company::bundle();
     let disk = Disk::mount(&bundle.folder().join("disk"));
     let file = disk.0.join("callgate.db");
-    let settings = format!("[state]\nfile = {:?}\n", file.display().to_string());
+    // The decision log has a test of its own, and is elsewhere here.
+    let settings = format!(
+        "[state]\nfile = {:?}\n[audit]\ndirectory = \"../audit\"\n",
+        file.display().to_string()
+    );
     bundle.file("callgate.toml", &settings);
     run(&bundle, |_| disk.fill(), |_| disk.empty());
 }
@@ -148,6 +157,7 @@ fn a_full_disk_gives_nothing_and_goes_on_once_there_is_room() {
 #[test]
 fn a_limit_on_the_size_of_files_is_a_full_disk() {
     let bundle = crate::store::crash::company::bundle();
+    bundle.file("callgate.toml", "[audit]\nmode = \"off\"\n");
     let limit = |server: &Server, most: Option<u64>| {
         let pid = Pid::from_raw(server.pid().cast_signed());
         let limit = Rlimit {

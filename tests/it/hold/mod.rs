@@ -2,8 +2,8 @@
 
 mod attack;
 mod collector;
-mod disk;
-mod faults;
+pub mod disk;
+pub mod faults;
 mod flood;
 mod headers;
 mod loading;

@@ -373,9 +373,13 @@ impl Player {
     fn encode(&self, step: &Step, encode: &Encode) -> Result<(), String> {
         let told: Option<ToldOfCall> = step.expect(|_| None)?;
         let told = told.ok_or("nothing is expected")?;
+        let code = match encode.is_unrecorded {
+            true => ReasonCode::AuditUnavailable,
+            false => ReasonCode::Internal,
+        };
         let reason = Reason {
             detail: encode.detail.clone(),
-            ..Reason::new(ReasonCode::Internal, &*encode.message)
+            ..Reason::new(code, &*encode.message)
         };
         let view = |is_entitled| {
             let answer = Response {

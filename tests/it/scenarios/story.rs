@@ -391,6 +391,9 @@ pub enum StoreMood {
 pub struct Encode {
     pub message: String,
     pub detail: Option<String>,
+    /// It is the one of a decision that cannot be put on record, and not of one that panicked.
+    #[serde(default)]
+    pub is_unrecorded: bool,
 }
 
 /// What is expected of the answer to a call. `"allow"` alone will do.

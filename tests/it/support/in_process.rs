@@ -80,7 +80,7 @@ pub fn generation() -> LoadedBundle {
 }
 
 /// The same, with further files.
-fn generation_with(files: &[(&str, &str)]) -> LoadedBundle {
+pub fn generation_with(files: &[(&str, &str)]) -> LoadedBundle {
     let dir = directory();
     for (path, text) in files {
         std::fs::write(dir.path().join(path), text).expect("a file");

@@ -10,7 +10,9 @@ use smol_str::SmolStr;
 
 use crate::adapters::callgate_v1::encode::entity_ref;
 use crate::adapters::input::json;
+use crate::audit::log::LogStatus;
 use crate::authn::caller::Rights;
+use crate::config::audit::LogMode;
 use crate::config::limits::Limits;
 use crate::control::entities::{EntitySource, EntityView};
 use crate::control::historical_view::{self, HistoricalView};
@@ -290,6 +292,30 @@ pub(super) fn status(
         unwritten: count(status.unwritten),
         clock_fault: status.clock_fault.unwrap_or_default(),
         overload: Some(overload(load, limits)),
+        audit: Some(audit(status.audit)),
+    }
+}
+
+fn audit(log: Option<LogStatus>) -> v1::AuditStatus {
+    let Some(log) = log else {
+        return v1::AuditStatus {
+            mode: LogMode::Off.as_str().to_owned(),
+            ..v1::AuditStatus::default()
+        };
+    };
+    let (since, fault) = match log.failure {
+        Some(failure) => (Some(timestamp(failure.since)), failure.error),
+        None => (None, String::new()),
+    };
+    v1::AuditStatus {
+        mode: log.mode.as_str().to_owned(),
+        records: log.records,
+        bytes: log.bytes,
+        capsule_bytes: log.capsule_bytes,
+        unrecorded: log.unrecorded,
+        queued: log.queued,
+        failing_since: since,
+        fault,
     }
 }
 

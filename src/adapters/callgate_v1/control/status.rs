@@ -34,6 +34,7 @@ pub(super) fn status(error: ControlError, caller: &Caller) -> Status {
         ControlError::NotReady
         | ControlError::Internal
         | ControlError::AuditUnavailable
+        | ControlError::NotRecorded(_)
         | ControlError::Unavailable
         | ControlError::StoreLost(_) => Code::Unavailable,
     };

@@ -271,6 +271,10 @@ impl MessageParser<'_> {
             step: self.optional_id(wire.step, "step")?,
             purpose: self.optional_text(wire.purpose, "purpose")?,
             request_id: self.optional_id(wire.request_id, "request_id")?,
+            parent_decision_id: match wire.parent_decision_id.as_str() {
+                "" => None,
+                id => Some(ids::decision(id, "parent_decision_id")?),
+            },
         })
     }
 

@@ -1,0 +1,197 @@
+//! What happens to files of the log that are no longer written: they are compressed, and removed when they are too old or
+//! too many.
+//!
+//! Start at [`run`]. The newest file of a folder is the one that is written, and is never touched.
+//!
+//! Invariant: a file is removed only once its compressed form is on the disk and reads as the same bytes, or because of
+//! its age or size as configured, and then a notice says so.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::audit::log_files::{self, CAPSULES, LogFile, SEGMENTS};
+use crate::audit::record::schema::Notice;
+use crate::audit::record::schema::notice::Kind;
+use crate::audit::segment::sync_folder;
+use crate::config::audit::AuditConfig;
+
+/// How often it is looked for files.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Records compress about eightfold at this level, at 200 MB a second and core.
+const LEVEL: i32 = 3;
+
+/// How long files are kept, and how many bytes of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Age and bytes of records.
+    pub records: (Duration, u64),
+    /// Age and bytes of capsules.
+    pub capsules: (Duration, u64),
+}
+
+impl Retention {
+    /// As configured.
+    pub fn from_config(config: &AuditConfig) -> Self {
+        Self {
+            records: config.keep(),
+            capsules: config.keep_capsules(),
+        }
+    }
+}
+
+/// The time as of the start, and what has passed since: a clock that jumps removes nothing.
+struct SteadyClock {
+    started_at: SystemTime,
+    started: Instant,
+}
+
+impl SteadyClock {
+    fn now(&self) -> SystemTime {
+        let now = self.started_at.checked_add(self.started.elapsed());
+        now.unwrap_or(self.started_at)
+    }
+}
+
+/// Looks after the files until the sender of `done` is dropped.
+pub fn run(directory: &Path, retention: Retention, done: &Receiver<()>, tell: &dyn Fn(Notice)) {
+    let clock = SteadyClock {
+        started_at: SystemTime::now(),
+        started: Instant::now(),
+    };
+    let mut is_failing = false;
+    while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(INTERVAL) {
+        match look(directory, retention, clock.now(), tell) {
+            Ok(()) => is_failing = false,
+            Err(error) => {
+                if !std::mem::replace(&mut is_failing, true) {
+                    tracing::error!(%error, "files of the decision log are neither compressed nor removed");
+                }
+            }
+        }
+    }
+}
+
+/// Compresses and removes what is due.
+///
+/// # Errors
+///
+/// Those of the file system. Files that were not reached are for the next time.
+pub fn look(
+    directory: &Path,
+    retention: Retention,
+    now: SystemTime,
+    tell: &dyn Fn(Notice),
+) -> io::Result<()> {
+    let (segments, capsules) = (directory.join(SEGMENTS), directory.join(CAPSULES));
+    if let Some((first, last)) = remove(&capsules, retention.capsules, now)? {
+        tell(removed("capsules", first, last));
+    }
+    if let Some((first, last)) = remove(&segments, retention.records, now)? {
+        tell(removed("records", first, last));
+    }
+    let files = log_files::list(&segments)?;
+    let Some((_, closed)) = files.split_last() else {
+        return Ok(());
+    };
+    for file in closed.iter().filter(|file| !file.is_compressed) {
+        compress(&segments, file)?;
+    }
+    Ok(())
+}
+
+fn removed(what: &str, first: u64, last: u64) -> Notice {
+    tracing::info!(
+        what,
+        first,
+        last,
+        "the oldest files of the decision log are removed"
+    );
+    Notice {
+        kind: Kind::Removed.into(),
+        text: what.to_owned(),
+        first,
+        last,
+        ..Notice::default()
+    }
+}
+
+/// Removes the oldest files that are too old or too many, and returns the indices that are gone.
+fn remove(
+    folder: &Path,
+    (age, bytes): (Duration, u64),
+    now: SystemTime,
+) -> io::Result<Option<(u64, u64)>> {
+    let files = log_files::list(folder)?;
+    let mut sizes = Vec::with_capacity(files.len());
+    for file in &files {
+        let found = file.path.metadata()?;
+        sizes.push((found.len(), found.modified()?));
+    }
+    let mut total: u64 = sizes.iter().map(|(size, _)| size).sum();
+    let mut gone = None;
+    for (pair, (size, modified)) in files.windows(2).zip(&sizes) {
+        let is_old = now.duration_since(*modified).is_ok_and(|it| it > age);
+        if !is_old && total <= bytes {
+            break;
+        }
+        fs::remove_file(&pair[0].path)?;
+        total -= size;
+        let first = gone.map_or(pair[0].first, |(first, _)| first);
+        gone = Some((first, pair[1].first.saturating_sub(1)));
+    }
+    Ok(gone)
+}
+
+/// Replaces a file by its compressed form.
+fn compress(folder: &Path, file: &LogFile) -> io::Result<()> {
+    let target = folder.join(log_files::compressed_name(file.first));
+    let partial = PathBuf::from(format!("{}.tmp", target.display()));
+    let source = File::open(&file.path)?;
+    // What was acknowledged as written becomes durable before its other form is made.
+    source.sync_all()?;
+    let modified = source.metadata()?.modified()?;
+    let out = BufWriter::new(File::create(&partial)?);
+    let mut encoder = zstd::stream::write::Encoder::new(out, LEVEL)?;
+    encoder.include_checksum(true)?;
+    io::copy(&mut BufReader::new(&source), &mut encoder)?;
+    let mut out = encoder.finish()?;
+    out.flush()?;
+    out.get_ref().set_modified(modified)?;
+    out.get_ref().sync_all()?;
+    let plain = BufReader::new(File::open(&file.path)?);
+    if !is_same(
+        plain,
+        zstd::stream::read::Decoder::new(File::open(&partial)?)?,
+    )? {
+        fs::remove_file(&partial)?;
+        return Err(io::Error::other(
+            "a compressed file does not read as it was",
+        ));
+    }
+    fs::rename(&partial, &target)?;
+    sync_folder(folder)?;
+    fs::remove_file(&file.path)
+}
+
+fn is_same(mut one: impl Read, mut other: impl Read) -> io::Result<bool> {
+    let (mut left, mut right) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    loop {
+        let read = one.read(&mut left)?;
+        if read == 0 {
+            return Ok(other.read(&mut right[..1])? == 0);
+        }
+        match other.read_exact(&mut right[..read]) {
+            Ok(()) if left[..read] == right[..read] => {}
+            Ok(()) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "archive_tests.rs"]
+mod tests;

@@ -1,0 +1,123 @@
+use std::cell::RefCell;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::{Retention, look};
+use crate::audit::frame;
+use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
+use crate::audit::reader::LogReader;
+use crate::audit::record::StoredRecord;
+use crate::audit::record::schema::notice::Kind;
+use crate::audit::record::schema::{Notice, Record, record};
+use crate::audit::segment::Segment;
+
+const DAY: Duration = Duration::from_secs(86_400);
+const FOREVER: Retention = Retention {
+    records: (Duration::MAX, u64::MAX),
+    capsules: (Duration::MAX, u64::MAX),
+};
+
+/// Files with ten records each.
+fn write(directory: &Path, files: u64) {
+    for folder in [SEGMENTS, CAPSULES] {
+        fs::create_dir_all(directory.join(folder)).unwrap();
+    }
+    for file in 0..files {
+        let folder = directory.join(SEGMENTS);
+        let mut segment = Segment::create(&folder, file * 10).unwrap();
+        for index in file * 10..file * 10 + 10 {
+            let record = Record {
+                index: Some(index),
+                at: 1,
+                is_cut: false,
+                kind: Some(record::Kind::Notice(Notice {
+                    text: "text ".repeat(50),
+                    ..Notice::default()
+                })),
+            };
+            let mut bytes = Vec::new();
+            frame::push(
+                &mut bytes,
+                &StoredRecord::from_message(&record).unwrap().bytes,
+            );
+            segment.append(&bytes).unwrap();
+        }
+        fs::write(
+            directory.join(CAPSULES).join(log_files::name(file * 10)),
+            "x",
+        )
+        .unwrap();
+    }
+}
+
+fn indices(directory: &Path) -> Vec<u64> {
+    let records = LogReader::open(directory).unwrap().iter_from(0);
+    records.map(|record| record.unwrap().index).collect()
+}
+
+fn look_and_hear(directory: &Path, retention: Retention, now: SystemTime) -> Vec<Notice> {
+    let told = RefCell::new(Vec::new());
+    look(directory, retention, now, &|notice| {
+        told.borrow_mut().push(notice)
+    })
+    .unwrap();
+    told.into_inner()
+}
+
+#[test]
+fn closed_files_are_compressed_and_read_as_before() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), 3);
+    let segments = directory.path().join(SEGMENTS);
+    let size = || -> u64 {
+        let files = log_files::list(&segments).unwrap();
+        files
+            .iter()
+            .map(|it| it.path.metadata().unwrap().len())
+            .sum()
+    };
+    let before = size();
+    assert!(look_and_hear(directory.path(), FOREVER, SystemTime::now()).is_empty());
+    let files = log_files::list(&segments).unwrap();
+    let compressed: Vec<_> = files
+        .iter()
+        .map(|it| (it.first, it.is_compressed))
+        .collect();
+    assert_eq!(compressed, [(0, true), (10, true), (20, false)]);
+    assert!(size() * 2 < before);
+    assert_eq!(indices(directory.path()), (0..30).collect::<Vec<_>>());
+    assert_eq!(fs::read_dir(&segments).unwrap().count(), 3);
+}
+
+#[test]
+fn what_is_too_old_or_too_much_is_removed_from_the_front_and_told() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), 4);
+    let aged = |file: u64, folder: &str| {
+        let path = directory.path().join(folder).join(log_files::name(file));
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(SystemTime::now() - 10 * DAY).unwrap();
+    };
+    aged(0, SEGMENTS);
+    aged(30, SEGMENTS);
+    let retention = Retention {
+        records: (5 * DAY, u64::MAX),
+        capsules: (5 * DAY, 2),
+    };
+    let told = look_and_hear(directory.path(), retention, SystemTime::now());
+    let told: Vec<_> = told
+        .iter()
+        .map(|it| (it.kind(), &*it.text, it.first, it.last))
+        .collect();
+    // Of the capsules there are too many bytes; the newest file of records is old and stays all the same.
+    assert_eq!(
+        told,
+        [
+            (Kind::Removed, "capsules", 0, 19),
+            (Kind::Removed, "records", 0, 9)
+        ]
+    );
+    assert_eq!(indices(directory.path()), (10..40).collect::<Vec<_>>());
+    assert!(look_and_hear(directory.path(), retention, SystemTime::now()).is_empty());
+}

@@ -1,0 +1,414 @@
+//! Encodes records: which field of `callgate.audit.v1` holds what.
+//!
+//! Start at [`decision`]. Each function appends one whole envelope to a buffer, with index 0: the writer of the log puts
+//! the index in when it is known ([`set_index`]).
+//!
+//! Invariant: URIs, purposes and addresses go in as keyed digests, or not at all.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use callgate_engine::PolicyInfo;
+use callgate_engine::cedar::EntityUID;
+
+use crate::audit::control_record::{ControlOutcome, ControlRecord};
+use crate::audit::decision_record::{DecisionRecord, OnBehalfOf, RecordedRequest};
+use crate::audit::outcome_record::OutcomeRecord;
+use crate::audit::record::INDEX_TAG;
+use crate::audit::record::schema::Notice;
+use crate::audit::wire::WireWriter;
+use crate::domain::decide::verdict::{Decision, PrincipalVerdict, Reason, SideEffects, Verdict};
+use crate::domain::request::call_context::{CallContext, OperationKind, TraceContext};
+use crate::domain::schema::TYPES;
+
+/// Digests of sensitive values.
+pub trait KeyedDigest {
+    /// HMAC-SHA-256 of a text, in hexadecimal; `None` without a key.
+    fn digest(&self, text: &str) -> Option<Arc<str>>;
+}
+
+/// Appends the envelope of a decision. `capsule_digest` is empty without a capsule.
+pub fn decision(
+    out: &mut Vec<u8>,
+    record: &DecisionRecord<'_>,
+    capsule_digest: &[u8],
+    digests: &dyn KeyedDigest,
+) {
+    envelope(out, nanos(record.started_at), 4, |wire| {
+        let mut fields = Fields { wire, digests };
+        fields.decision(record, capsule_digest);
+    });
+}
+
+/// Appends the envelope of a control write.
+pub fn control_write(out: &mut Vec<u8>, record: &ControlRecord<'_>, digests: &dyn KeyedDigest) {
+    envelope(out, nanos(record.started_at), 5, |wire| {
+        let mut fields = Fields { wire, digests };
+        fields.control_write(record);
+    });
+}
+
+/// Appends the envelope of an outcome.
+pub fn outcome(out: &mut Vec<u8>, record: &OutcomeRecord<'_>) {
+    envelope(out, nanos(record.at), 6, |wire| {
+        if let Some(id) = &record.decision_id {
+            wire.bytes(1, id.as_bytes());
+        }
+        wire.uint(2, u64::from((record.status as i32).unsigned_abs()));
+        wire.uint(3, record.size);
+        wire.texts(4, record.labels);
+        wire.text(5, record.caller);
+        wire.text(6, record.adapter);
+        if let Some(about) = &record.about {
+            wire.text(7, about.operation);
+            wire.texts(8, about.servers);
+            wire.optional(9, about.session_id);
+        }
+    });
+}
+
+/// Appends the envelope of a notice.
+pub fn notice(out: &mut Vec<u8>, at: SystemTime, notice: &Notice) {
+    envelope(out, nanos(at), 7, |wire| {
+        wire.uint(1, u64::from(notice.kind.unsigned_abs()));
+        wire.text(2, &notice.text);
+        wire.uint(3, notice.count);
+        wire.uint(4, notice.first);
+        wire.uint(5, notice.last);
+        if notice.since > 0 {
+            wire.fixed64(6, notice.since);
+        }
+    });
+}
+
+/// Puts the index into an envelope.
+pub fn set_index(envelope: &mut [u8], index: u64) {
+    debug_assert_eq!(envelope.first(), Some(&INDEX_TAG));
+    if let Some(place) = envelope.get_mut(1..9) {
+        place.copy_from_slice(&index.to_le_bytes());
+    }
+}
+
+/// Nanoseconds since 1970; 0 for what is before.
+pub fn nanos(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    })
+}
+
+fn envelope(out: &mut Vec<u8>, at: u64, kind: u32, write: impl FnOnce(&mut WireWriter<'_>)) {
+    let mut wire = WireWriter::new(out);
+    wire.fixed64(1, 0);
+    if at > 0 {
+        wire.fixed64(2, at);
+    }
+    let before_kind = wire.position();
+    wire.nested(kind, write);
+    if wire.is_cut() {
+        wire.insert_flag(before_kind, 3);
+    }
+}
+
+struct Fields<'a, 'b> {
+    wire: &'a mut WireWriter<'b>,
+    digests: &'a dyn KeyedDigest,
+}
+
+impl Fields<'_, '_> {
+    fn decision(&mut self, record: &DecisionRecord<'_>, capsule_digest: &[u8]) {
+        let verdict = record.decision;
+        let wire = &mut *self.wire;
+        wire.bytes(1, record.decision_id.as_bytes());
+        wire.uint(2, outcome_number(verdict.outcome));
+        wire.uint(3, record.revision);
+        if let Some(digest) = sha256_bytes(record.policy_set_digest) {
+            wire.bytes(4, &digest);
+        }
+        wire.text(5, record.adapter);
+        wire.text(6, record.caller);
+        wire.optional(7, record.request_id);
+        wire.flag(8, record.is_dry_run);
+        wire.text(9, record.question.operation());
+        match record.question {
+            RecordedRequest::Call(call) | RecordedRequest::Filter { call, .. } => {
+                self.call(call, verdict);
+            }
+            RecordedRequest::Cedar { principal, .. } => self.wire.display(14, principal),
+            RecordedRequest::Search { principal, .. } => {
+                if let Some(principal) = principal {
+                    self.wire.display(14, principal);
+                }
+            }
+        }
+        self.verdict(verdict);
+        self.question(&record.question);
+        let took = u64::try_from(record.took.as_nanos());
+        self.wire.uint(38, took.unwrap_or(u64::MAX));
+        self.trace([39, 40], record.question.trace());
+        self.wire.bytes(41, capsule_digest);
+    }
+
+    /// Fields 10 to 24.
+    fn call(&mut self, call: &CallContext, verdict: &Verdict) {
+        let operation = &call.operation;
+        let wire = &mut *self.wire;
+        wire.text(10, operation.initiator.as_str());
+        wire.text(11, &operation.server);
+        let mut uri = None;
+        match &operation.kind {
+            OperationKind::CallTool(tool_call) => {
+                wire.text(12, &tool_call.tool);
+                uri = tool_call.target.as_deref();
+            }
+            OperationKind::GetPrompt { name, .. } | OperationKind::CompletePrompt { name } => {
+                wire.text(13, name);
+            }
+            OperationKind::ReadResource { uri: named }
+            | OperationKind::Subscribe { uri: named }
+            | OperationKind::CompleteResource { uri: named } => uri = Some(named),
+            OperationKind::ElicitUrl { url } => uri = Some(url),
+            _ => {}
+        }
+        wire.display(14, &call.subject.entity);
+        if let Some(chain) = &call.delegation {
+            let root = OnBehalfOf::from_call(call, verdict).map(|lent| lent.root);
+            wire.nested(15, |wire| {
+                if let Some(root) = root {
+                    wire.display(1, root);
+                }
+                wire.each(&chain.actors, |wire, actor| wire.display(2, actor));
+                wire.texts(3, &chain.delegation_ids);
+                wire.texts(4, &chain.scopes);
+                wire.flag(5, chain.verified);
+            });
+        }
+        let workflow = &call.workflow;
+        if let Some(parent) = &workflow.parent_decision_id {
+            wire.bytes(16, parent.as_bytes());
+        }
+        wire.optional(17, workflow.session_id.as_ref());
+        wire.optional(18, workflow.task_id.as_ref());
+        wire.optional(19, workflow.step.as_ref());
+        wire.optional(20, workflow.request_id.as_ref());
+        wire.texts(21, &call.approval_ids);
+        let digest = |text: &str| self.digests.digest(text);
+        wire.optional(22, workflow.purpose.as_deref().and_then(digest));
+        let address = call.environment.source_address;
+        wire.optional(23, address.and_then(|it| digest(&it.to_string())));
+        wire.optional(24, uri.and_then(digest));
+    }
+
+    /// Fields 25 to 32.
+    fn verdict(&mut self, verdict: &Verdict) {
+        let digests = self.digests;
+        self.wire.each(&verdict.targets, |wire, target| {
+            wire.nested(25, |wire| {
+                wire.text(1, target.kind);
+                wire.optional(2, target.role.as_ref());
+                wire.optional(3, digests.digest(&target.id));
+            });
+        });
+        self.reasons(26, &verdict.reasons);
+        self.policies(27, &verdict.determining_policies);
+        self.policies(28, &verdict.shadow);
+        self.wire.each(&verdict.principals, |wire, principal| {
+            wire.nested(29, |wire| {
+                Fields { wire, digests }.principal(principal);
+            });
+        });
+        if verdict
+            .determining_policies
+            .iter()
+            .any(|it| !it.obligations.is_empty())
+        {
+            self.wire.texts(30, verdict.obligations().map(|it| &it.id));
+        }
+        if verdict.is_allow() {
+            self.side_effects(&verdict.effects);
+        }
+        if let Some(challenge) = &verdict.challenge {
+            self.wire.text(32, &challenge.digest);
+        }
+    }
+
+    fn principal(&mut self, verdict: &PrincipalVerdict) {
+        self.wire.display(1, &verdict.principal);
+        self.wire.display(2, &verdict.action);
+        self.entity(3, &verdict.resource);
+        self.wire.uint(4, outcome_number(verdict.outcome));
+        self.wire.texts(5, verdict.permits.iter().map(|it| &it.id));
+        self.wire.texts(6, verdict.forbids.iter().map(|it| &it.id));
+        let errors = verdict.errors.iter();
+        self.wire.texts(7, errors.map(|(policy, _)| &policy.id));
+        self.wire.uint(8, verdict.policies_evaluated.into());
+    }
+
+    fn side_effects(&mut self, effects: &SideEffects) {
+        let has_any = effects.approval.is_some()
+            || effects.budget.is_some()
+            || effects.tool_budget.is_some()
+            || !effects.yields.is_empty()
+            || effects.reads
+            || effects.writes.is_some();
+        if !has_any {
+            return;
+        }
+        self.wire.nested(31, |wire| {
+            let id = |counted: &Option<_>| counted.as_ref().map(|(id, _): &(_, u64)| id).cloned();
+            wire.optional(1, effects.approval.as_ref().map(|(id, _)| id));
+            wire.optional(2, id(&effects.budget));
+            wire.optional(3, id(&effects.tool_budget));
+            wire.texts(4, &effects.yields);
+            wire.flag(5, effects.reads);
+            if let Some(written) = &effects.writes {
+                wire.texts(6, written.items());
+            }
+        });
+    }
+
+    /// Fields 33 to 37.
+    fn question(&mut self, question: &RecordedRequest<'_>) {
+        match *question {
+            RecordedRequest::Call(_) => {}
+            RecordedRequest::Filter { kept, hidden, .. } => self.counts(kept, hidden),
+            RecordedRequest::Cedar {
+                action, resource, ..
+            } => {
+                self.wire.display(33, action);
+                self.entity(34, resource);
+            }
+            RecordedRequest::Search {
+                sought,
+                action,
+                resource,
+                kept,
+                hidden,
+                ..
+            } => {
+                if let Some(action) = action {
+                    self.wire.display(33, action);
+                }
+                if let Some(resource) = resource {
+                    self.entity(34, resource);
+                }
+                self.counts(kept, hidden);
+                self.wire.text(37, sought);
+            }
+        }
+    }
+
+    fn control_write(&mut self, record: &ControlRecord<'_>) {
+        self.wire.text(1, record.verb);
+        self.wire.text(2, record.caller);
+        self.wire.text(3, record.adapter);
+        self.wire.display(4, record.actor);
+        self.wire.text(5, record.outcome.as_str());
+        if let Some(revision) = record.revision {
+            self.wire.some_uint(6, revision);
+        }
+        match record.id.map(str::parse::<EntityUID>) {
+            Some(Ok(uid)) => self.entity(7, &uid),
+            Some(Err(_)) | None => self.wire.optional(7, record.id),
+        }
+        if let Some(verdict) = record.decision {
+            if record.outcome == ControlOutcome::Denied {
+                self.reasons(8, &verdict.reasons);
+            }
+            self.policies(9, &verdict.determining_policies);
+        }
+        let took = u64::try_from(record.took.as_nanos());
+        self.wire.uint(10, took.unwrap_or(u64::MAX));
+        self.trace([11, 12], record.trace);
+    }
+
+    fn counts(&mut self, kept: usize, hidden: usize) {
+        self.wire.uint(35, kept as u64);
+        self.wire.uint(36, hidden as u64);
+    }
+
+    fn reasons(&mut self, field: u32, reasons: &[Reason]) {
+        self.wire.each(reasons, |wire, reason| {
+            wire.nested(field, |wire| {
+                wire.text(1, reason.code.as_str());
+                if let Some(principal) = &reason.principal {
+                    wire.display(2, principal);
+                }
+                wire.texts(3, &reason.missing);
+                wire.texts(4, &reason.policies);
+            });
+        });
+    }
+
+    fn policies(&mut self, field: u32, policies: &[Arc<PolicyInfo>]) {
+        self.wire.each(policies, |wire, policy| {
+            wire.nested(field, |wire| {
+                wire.text(1, &policy.id);
+                wire.optional(2, policy.owner.as_ref());
+                wire.texts(3, &policy.controls);
+            });
+        });
+    }
+
+    /// An entity; of a resource, whose id is a URI, the digest of the id.
+    fn entity(&mut self, field: u32, uid: &EntityUID) {
+        if *uid.entity_type() != TYPES.resource {
+            return self.wire.display(field, uid);
+        }
+        match self.digests.digest(uid.eid().as_ref()) {
+            Some(digest) => {
+                let name = format_args!("{}::hmac:{digest}", uid.entity_type());
+                self.wire.display(field, &name);
+            }
+            None => {
+                let name = format_args!("{}::redacted", uid.entity_type());
+                self.wire.display(field, &name);
+            }
+        }
+    }
+
+    /// The ids in a `traceparent` of version 00 (W3C Trace Context).
+    fn trace(&mut self, fields: [u32; 2], trace: &TraceContext) {
+        let Some((trace_id, span_id)) = trace.traceparent.as_deref().and_then(parse_traceparent)
+        else {
+            return;
+        };
+        self.wire.bytes(fields[0], &trace_id);
+        self.wire.bytes(fields[1], &span_id);
+    }
+}
+
+fn outcome_number(decision: Decision) -> u64 {
+    match decision {
+        Decision::Allow => 1,
+        Decision::Deny => 2,
+    }
+}
+
+fn parse_traceparent(text: &str) -> Option<([u8; 16], [u8; 8])> {
+    let (trace_id, rest) = text.strip_prefix("00-")?.split_at_checked(32)?;
+    let (span_id, _) = rest.strip_prefix('-')?.split_at_checked(16)?;
+    Some((unhex(trace_id)?, unhex(span_id)?))
+}
+
+/// The bytes of `sha256:<hex>`.
+fn sha256_bytes(text: &str) -> Option<[u8; 32]> {
+    unhex(text.strip_prefix("sha256:")?)
+}
+
+/// The bytes that hexadecimal digits stand for.
+pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
+    let mut bytes = [0; N];
+    if text.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+#[path = "envelope_tests.rs"]
+mod tests;

@@ -1,0 +1,383 @@
+//! The decision log while it is written: a queue, a thread, and what responses wait for.
+//!
+//! Start at [`AuditLog::append`]. Whoever decided hands over an encoded envelope; the thread puts indices in and writes
+//! everything that has come meanwhile at once, so that all who wait share one write, and one sync in mode `synced`.
+//!
+//! Invariant: what was reported as recorded is recorded as the mode promises. Whatever is not recorded is counted, and the
+//! count is a record itself as soon as one can be written.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::oneshot;
+
+use crate::audit::archive::{self, Retention};
+use crate::audit::capsule::CapsuleKey;
+use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
+use crate::audit::log_output::{
+    BatchCapsule, LogOutput, OpenError, OutputSettings, push_unfinished,
+};
+use crate::audit::log_writer::LogWriter;
+use crate::audit::record::schema::Notice;
+use crate::config::audit::{AuditConfig, LogMode, OnLogFailure};
+
+/// How long the thread waits for records before it looks after its files.
+const TICK: Duration = Duration::from_millis(500);
+
+/// A handle to the log. Cloning is cheap. Nothing is written after [`AuditLog::close`].
+#[derive(Debug, Clone)]
+pub struct AuditLog {
+    shared: Arc<Shared>,
+}
+
+/// What handle and thread share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    mode: LogMode,
+    on_failure: OnLogFailure,
+    directory: PathBuf,
+    max_queue: usize,
+    key: Option<CapsuleKey>,
+    queue: Mutex<Queue>,
+    came: Condvar,
+    next: AtomicU64,
+    unrecorded: AtomicU64,
+    failure: Mutex<Option<Failure>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What waits to be written.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// Frames with room for their headers and indices.
+    pub(super) frames: Vec<u8>,
+    pub(super) records: u64,
+    pub(super) capsules: Vec<BatchCapsule>,
+    capsule_bytes: usize,
+    pub(super) waiting: Vec<oneshot::Sender<bool>>,
+    pub(super) notices: Vec<(SystemTime, Notice)>,
+    /// Records that found no room.
+    pub(super) dropped: u64,
+    is_closed: bool,
+}
+
+/// Since when the log cannot be written, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// When it was noticed.
+    pub since: SystemTime,
+    /// The first error.
+    pub error: String,
+}
+
+/// The state of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogStatus {
+    /// The mode.
+    pub mode: LogMode,
+    /// Records written, notices included: the index of the next one.
+    pub records: u64,
+    /// Bytes of the files of records.
+    pub bytes: u64,
+    /// Bytes of the files of capsules.
+    pub capsule_bytes: u64,
+    /// Requests without a record since the start: how blind the log is.
+    pub unrecorded: u64,
+    /// Records that wait to be written.
+    pub queued: u64,
+    /// Since when it cannot be written.
+    pub failure: Option<Failure>,
+}
+
+/// What a response has to wait for.
+#[derive(Debug)]
+#[must_use = "a response may leave only once its record is there"]
+pub enum LogReceipt {
+    /// Nothing, in this mode.
+    Done,
+    /// The record cannot be written, and the configuration says that the call is denied.
+    Failed,
+    /// For the thread to write it.
+    Waiting(oneshot::Receiver<bool>),
+}
+
+/// A record is not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the decision log cannot be written")]
+pub struct NotRecordedError;
+
+impl LogReceipt {
+    /// Whether there is nothing to wait for.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+
+    /// Waits.
+    ///
+    /// # Errors
+    ///
+    /// [`NotRecordedError`] if the record is not there and the call must not go on.
+    pub async fn recorded(self) -> Result<(), NotRecordedError> {
+        match self {
+            Self::Done => Ok(()),
+            Self::Failed => Err(NotRecordedError),
+            // Without its sender the thread is gone.
+            Self::Waiting(receiver) => match receiver.await {
+                Ok(true) => Ok(()),
+                Ok(false) | Err(_) => Err(NotRecordedError),
+            },
+        }
+    }
+}
+
+impl AuditLog {
+    /// Opens the log in a directory and starts its threads. `None` in mode `off`.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub fn open(
+        directory: &Path,
+        key_file: &Path,
+        config: &AuditConfig,
+    ) -> Result<Option<Self>, OpenError> {
+        if config.mode == LogMode::Off {
+            return Ok(None);
+        }
+        let failed = |error| OpenError::Io {
+            path: directory.to_owned(),
+            error,
+        };
+        // Its parent has to be there: a name that is mistyped makes no log elsewhere.
+        match std::fs::create_dir(directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(failed)?,
+        }
+        let key = match config.capsules {
+            true => Some(CapsuleKey::read_or_create(key_file)?),
+            false => None,
+        };
+        let settings = OutputSettings {
+            segment_bytes: config.segment_bytes(),
+            segment_age: config.segment_age(),
+            is_synced: config.mode == LogMode::Synced,
+        };
+        let output = LogOutput::open(directory, settings, key.clone())?;
+        let shared = Arc::new(Shared {
+            mode: config.mode,
+            on_failure: config.on_failure,
+            directory: directory.to_owned(),
+            max_queue: config.queue_bytes(),
+            key,
+            queue: Mutex::default(),
+            came: Condvar::new(),
+            next: AtomicU64::new(output.next()),
+            unrecorded: AtomicU64::new(0),
+            failure: Mutex::default(),
+            threads: Mutex::default(),
+        });
+        let log = Self { shared };
+        log.start(output, config).map_err(failed)?;
+        Ok(Some(log))
+    }
+
+    fn start(&self, output: LogOutput, config: &AuditConfig) -> std::io::Result<()> {
+        let (done, is_done) = std::sync::mpsc::channel();
+        let writer = LogWriter::new(output, Arc::clone(&self.shared), done);
+        let writing = thread::Builder::new()
+            .name("callgate-audit".to_owned())
+            .spawn(move || writer.run())?;
+        let (shared, retention) = (Arc::clone(&self.shared), Retention::from_config(config));
+        let archiving = thread::Builder::new()
+            .name("callgate-archive".to_owned())
+            .spawn(move || {
+                archive::run(&shared.directory, retention, &is_done, &|notice| {
+                    shared.notice(notice);
+                });
+            })?;
+        self.shared.threads().extend([writing, archiving]);
+        Ok(())
+    }
+
+    /// The key of the capsules, if they are kept.
+    pub fn capsule_key(&self) -> Option<&CapsuleKey> {
+        self.shared.key.as_ref()
+    }
+
+    /// Hands over a record: an envelope of at most [`crate::audit::frame::MAX_RECORD`] bytes with index 0, and the capsule
+    /// that goes with it. Copies the envelope and waits for nothing.
+    pub fn append(&self, envelope: &[u8], capsule: Option<Vec<u8>>) -> LogReceipt {
+        let shared = &*self.shared;
+        let mut queue = shared.lock();
+        let waits = queue.frames.len() + queue.capsule_bytes;
+        if queue.is_closed || waits >= shared.max_queue {
+            // A closed log is no longer there to count; requests are over by then.
+            queue.dropped += 1;
+            drop(queue);
+            return shared.failed();
+        }
+        push_unfinished(&mut queue.frames, envelope);
+        let position = queue.records;
+        queue.records += 1;
+        if let Some(bytes) = capsule {
+            queue.capsule_bytes += bytes.len();
+            queue.capsules.push(BatchCapsule { position, bytes });
+        }
+        let receipt = match shared.mode {
+            LogMode::Written | LogMode::Synced => {
+                let (written, receiver) = oneshot::channel();
+                queue.waiting.push(written);
+                LogReceipt::Waiting(receiver)
+            }
+            LogMode::Async | LogMode::Off => LogReceipt::Done,
+        };
+        drop(queue);
+        // The thread looks into the queue again before it waits, so only the first record has to wake it.
+        if position == 0 {
+            shared.came.notify_one();
+        }
+        receipt
+    }
+
+    /// Whether the log was broken at the last attempt to write, and calls without a record are denied.
+    pub fn must_deny(&self) -> bool {
+        !self.shared.goes_on() && self.is_failing()
+    }
+
+    /// The state of the log. Reads the sizes of its files: not for a request's thread.
+    pub fn status(&self) -> LogStatus {
+        let shared = &*self.shared;
+        let size = |folder: &str| {
+            let files = log_files::list(&shared.directory.join(folder)).unwrap_or_default();
+            let sizes = files.iter().filter_map(|file| file.path.metadata().ok());
+            sizes.map(|it| it.len()).sum()
+        };
+        LogStatus {
+            mode: shared.mode,
+            records: self.records(),
+            bytes: size(SEGMENTS),
+            capsule_bytes: size(CAPSULES),
+            unrecorded: self.unrecorded(),
+            queued: shared.lock().records,
+            failure: shared.failure().clone(),
+        }
+    }
+
+    /// Records written, notices included.
+    pub fn records(&self) -> u64 {
+        self.shared.next.load(Ordering::Acquire)
+    }
+
+    /// Requests without a record since the start.
+    pub fn unrecorded(&self) -> u64 {
+        let dropped = self.shared.lock().dropped;
+        dropped + self.shared.unrecorded.load(Ordering::Relaxed)
+    }
+
+    /// Whether the log cannot be written now.
+    pub fn is_failing(&self) -> bool {
+        self.shared.failure().is_some()
+    }
+
+    /// Where the log is.
+    pub fn directory(&self) -> &Path {
+        &self.shared.directory
+    }
+
+    /// Writes what waits, and a notice of the end. Waits for the threads.
+    pub fn close(&self) {
+        self.shared.lock().is_closed = true;
+        self.shared.came.notify_one();
+        let threads = std::mem::take(&mut *self.shared.threads());
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the decision log panicked");
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Waits for something to write, and takes it. Returns whether the log is closed; nothing comes after that.
+    pub(super) fn take(&self, batch: &mut Queue) -> bool {
+        let mut queue = self.lock();
+        if queue.records == 0 && queue.notices.is_empty() && !queue.is_closed {
+            let waited = self.came.wait_timeout(queue, TICK);
+            (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        let is_closed = queue.is_closed;
+        std::mem::swap(&mut *queue, batch);
+        queue.is_closed = is_closed;
+        is_closed
+    }
+
+    /// Nothing more is taken, and whoever waits hears so.
+    pub(super) fn end(&self) {
+        let mut queue = self.lock();
+        queue.is_closed = true;
+        queue.waiting.clear();
+    }
+
+    pub(super) fn notice(&self, notice: Notice) {
+        self.lock().notices.push((SystemTime::now(), notice));
+        self.came.notify_one();
+    }
+
+    pub(super) fn mode(&self) -> LogMode {
+        self.mode
+    }
+
+    pub(super) fn key_id(&self) -> Option<String> {
+        self.key.as_ref().map(CapsuleKey::id)
+    }
+
+    /// Whether a call goes on without its record.
+    pub(super) fn goes_on(&self) -> bool {
+        self.mode == LogMode::Async || self.on_failure == OnLogFailure::Degrade
+    }
+
+    pub(super) fn wrote(&self, next: u64) {
+        self.next.store(next, Ordering::Release);
+    }
+
+    pub(super) fn add_unrecorded(&self, count: u64) {
+        self.unrecorded.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn failure(&self) -> MutexGuard<'_, Option<Failure>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self) -> LogReceipt {
+        match self.goes_on() {
+            true => LogReceipt::Done,
+            false => LogReceipt::Failed,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// Empties it, and keeps its buffers.
+    pub(super) fn clear(&mut self) {
+        self.frames.clear();
+        self.capsules.clear();
+        self.waiting.clear();
+        self.notices.clear();
+        (self.records, self.capsule_bytes, self.dropped) = (0, 0, 0);
+    }
+}
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

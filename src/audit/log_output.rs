@@ -1,0 +1,534 @@
+//! The files that the log's thread writes: the current segment, the current file of capsules, and when they change.
+//!
+//! Start at [`LogOutput::write`]: either all records of a batch and their capsules are in the files, or none is
+//! acknowledged.
+//!
+//! Invariant: indices are dense. An index is used up only by a record that is written.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::audit::capsule::{CapsuleError, CapsuleKey, CapsuleSealer, capsule_index};
+use crate::audit::envelope;
+use crate::audit::frame::{self, FRAME_HEADER, MAX_CAPSULE, MAX_RECORD};
+use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
+use crate::audit::reader::{LogError, LogReader};
+use crate::audit::record::index_of;
+use crate::audit::record::schema::Notice;
+use crate::audit::record::schema::notice::Kind;
+use crate::audit::segment::{AppendError, Repair, Segment};
+
+/// The file that is locked by the process that writes the log.
+const LOCK: &str = "lock";
+
+/// When files are changed, and whether each batch is synced.
+#[derive(Debug, Clone, Copy)]
+pub struct OutputSettings {
+    /// Bytes after which a new file is begun.
+    pub segment_bytes: u64,
+    /// Age after which a new file is begun.
+    pub segment_age: Duration,
+    /// Whether a batch is on the disk before it is acknowledged.
+    pub is_synced: bool,
+}
+
+/// Why the log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file or folder cannot be made, read or repaired.
+    #[error("the decision log in `{path}`: {error}", path = path.display())]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// The error.
+        error: io::Error,
+    },
+    /// Another process writes it.
+    #[error("the decision log in `{}` is written by another process", .0.display())]
+    Locked(PathBuf),
+    /// Its last file cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The key of the capsules.
+    #[error(transparent)]
+    Capsule(#[from] CapsuleError),
+}
+
+/// Why a batch is not written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The files cannot be written.
+    #[error("{0}")]
+    Append(#[from] AppendError),
+    /// A new file cannot be made.
+    #[error("a new file: {0}")]
+    Create(io::Error),
+    /// A capsule cannot be encrypted.
+    #[error("{0}")]
+    Capsule(#[from] CapsuleError),
+}
+
+/// A capsule, and the position in its batch of the record it belongs to.
+#[derive(Debug)]
+pub struct BatchCapsule {
+    /// The position, from 0.
+    pub position: u64,
+    /// The capsule, in plaintext.
+    pub bytes: Vec<u8>,
+}
+
+/// The files of a log that is written.
+pub struct LogOutput {
+    directory: PathBuf,
+    settings: OutputSettings,
+    segments: Rolling,
+    capsules: Rolling,
+    key: Option<CapsuleKey>,
+    sealer: Option<CapsuleSealer>,
+    /// The index of the next record.
+    next: u64,
+    /// The index of the first record that is still there.
+    first: u64,
+    notices: Vec<(SystemTime, Notice)>,
+    /// Reused for frames of notices and capsules.
+    scratch: Vec<u8>,
+    _lock: File,
+}
+
+/// The current one of a row of files.
+struct Rolling {
+    folder: PathBuf,
+    current: Option<Segment>,
+    opened: Instant,
+    /// Whether the last attempt to begin a new file failed.
+    is_stuck: bool,
+}
+
+impl LogOutput {
+    /// Opens the log of a directory, and repairs what the last process left behind. What was repaired becomes notices,
+    /// which the next batch writes first.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub fn open(
+        directory: &Path,
+        settings: OutputSettings,
+        key: Option<CapsuleKey>,
+    ) -> Result<Self, OpenError> {
+        let failed = |error| OpenError::Io {
+            path: directory.to_owned(),
+            error,
+        };
+        let (segments, capsules) = (directory.join(SEGMENTS), directory.join(CAPSULES));
+        for folder in [&segments, &capsules] {
+            fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let lock = lock(directory)?;
+        let mut output = Self {
+            directory: directory.to_owned(),
+            settings,
+            segments: Rolling::new(segments),
+            capsules: Rolling::new(capsules),
+            key,
+            sealer: None,
+            next: 0,
+            first: 0,
+            notices: Vec::new(),
+            scratch: Vec::new(),
+            _lock: lock,
+        };
+        output.recover_segments()?;
+        output.recover_capsules().map_err(failed)?;
+        Ok(output)
+    }
+
+    /// The index of the next record.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Adds a notice that the next batch writes first.
+    pub fn notice(&mut self, at: SystemTime, notice: Notice) {
+        self.notices.push((at, notice));
+    }
+
+    /// Writes notices that wait, and then a batch: frames with room for their headers and indices, as
+    /// [`push_unfinished`] leaves them.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]: nothing of the batch counts as written. Notices wait for the next one.
+    pub fn write(
+        &mut self,
+        frames: &mut [u8],
+        capsules: &[BatchCapsule],
+    ) -> Result<(), WriteError> {
+        self.begin_files()?;
+        self.write_notices()?;
+        if frames.is_empty() {
+            return Ok(());
+        }
+        let count = finish(frames, self.next);
+        if !capsules.is_empty() {
+            self.write_capsules(capsules)?;
+        }
+        self.append(frames, count)
+    }
+
+    /// What is due while there is nothing to write: checks that the segment is still what was written, writes notices that
+    /// wait, and begins new files.
+    ///
+    /// # Errors
+    ///
+    /// As [`LogOutput::write`].
+    pub fn tick(&mut self) -> Result<(), WriteError> {
+        let checked = self.segments.current.as_ref().map(Segment::check);
+        if let Some(Err(AppendError::Replaced(why))) = checked {
+            self.abandon_segment(why);
+        }
+        self.write(&mut [], &[])
+    }
+
+    /// Makes everything survive a loss of power.
+    pub fn sync(&self) {
+        for rolling in [&self.capsules, &self.segments] {
+            if let Some(Err(error)) = rolling.current.as_ref().map(Segment::sync) {
+                tracing::error!(%error, "the decision log was not synced at the end");
+            }
+        }
+    }
+
+    fn write_notices(&mut self) -> Result<(), WriteError> {
+        if self.notices.is_empty() {
+            return Ok(());
+        }
+        let mut frames = std::mem::take(&mut self.scratch);
+        frames.clear();
+        let mut bytes = Vec::new();
+        for (at, notice) in &self.notices {
+            bytes.clear();
+            envelope::notice(&mut bytes, *at, notice);
+            push_unfinished(&mut frames, &bytes);
+        }
+        let told = self.notices.len();
+        let count = finish(&mut frames, self.next);
+        let appended = self.append(&mut frames, count);
+        self.scratch = frames;
+        appended?;
+        // A replaced file may have added one meanwhile.
+        self.notices.drain(..told);
+        Ok(())
+    }
+
+    fn append(&mut self, frames: &mut [u8], count: u64) -> Result<(), WriteError> {
+        let is_synced = self.settings.is_synced;
+        let Some(segment) = &mut self.segments.current else {
+            return Err(AppendError::Replaced("there is no file").into());
+        };
+        let appended = append_and_sync(segment, frames, is_synced);
+        let appended = match appended {
+            Err(AppendError::Replaced(why)) => {
+                let before = self.next;
+                self.abandon_segment(why);
+                if self.next != before {
+                    finish(frames, self.next);
+                }
+                // The notice of what is lost follows them.
+                let segment = self.segments.begin(self.next).map_err(WriteError::Create)?;
+                append_and_sync(segment, frames, is_synced)
+            }
+            other => other,
+        };
+        if let Err(error) = appended {
+            if let AppendError::Replaced(why) = error {
+                self.abandon_segment(why);
+            }
+            return Err(error.into());
+        }
+        self.next += count;
+        Ok(())
+    }
+
+    fn write_capsules(&mut self, capsules: &[BatchCapsule]) -> Result<(), WriteError> {
+        let Some(key) = &self.key else {
+            return Ok(());
+        };
+        if self.capsules.current.is_none() {
+            self.capsules.begin(self.next).map_err(WriteError::Create)?;
+            self.sealer = None;
+        }
+        let sealer = match &mut self.sealer {
+            Some(sealer) => sealer,
+            none => none.insert(CapsuleSealer::new(key)?),
+        };
+        let mut frames = std::mem::take(&mut self.scratch);
+        frames.clear();
+        for capsule in capsules {
+            let index = self.next + capsule.position;
+            frame::push(&mut frames, &sealer.seal(index, &capsule.bytes)?);
+        }
+        let is_synced = self.settings.is_synced;
+        let appended = match &mut self.capsules.current {
+            Some(file) => append_and_sync(file, &frames, is_synced),
+            None => Err(AppendError::Replaced("there is no file")),
+        };
+        let appended = match appended {
+            Err(AppendError::Replaced(why)) => {
+                tracing::error!(
+                    why,
+                    "a file of capsules is given up, and a new one is begun"
+                );
+                let first = self.capsules.current.take().map_or(0, |file| file.first());
+                let last = self.next.saturating_sub(1);
+                let text = format!("capsules: {why}");
+                self.notice_of(Kind::Lost, &text, 0, (first, last));
+                let file = self.capsules.begin(self.next).map_err(WriteError::Create)?;
+                append_and_sync(file, &frames, is_synced)
+            }
+            other => other,
+        };
+        self.scratch = frames;
+        Ok(appended?)
+    }
+
+    /// Begins new files where there is none, or where the current one is too large or too old.
+    fn begin_files(&mut self) -> Result<(), WriteError> {
+        let settings = self.settings;
+        if self.segments.current.is_none() {
+            self.segments.begin(self.next).map_err(WriteError::Create)?;
+        }
+        let is_empty = |it: &Segment, next: u64| it.first() == next;
+        for rolling in [&mut self.segments, &mut self.capsules] {
+            let Some(current) = &rolling.current else {
+                continue;
+            };
+            let is_large = current.length() >= settings.segment_bytes;
+            let is_old = rolling.opened.elapsed() >= settings.segment_age;
+            if (is_large || is_old) && !is_empty(current, self.next) {
+                rolling.roll(self.next);
+                self.sealer = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up a file that is not what was written: finds out which records are gone, and leaves the file as it is.
+    fn abandon_segment(&mut self, why: &'static str) {
+        let Some(segment) = self.segments.current.take() else {
+            return;
+        };
+        let path = segment.path().to_owned();
+        let first = segment.first();
+        drop(segment);
+        let found = Segment::reopen(&path, first, MAX_RECORD, true, index_of);
+        let (mut lost, next) = match found {
+            Ok((_, repair)) => (repair.lost, repair.next),
+            Err(_) => (Vec::new(), first),
+        };
+        let has_older = log_files::list(&self.segments.folder)
+            .is_ok_and(|files| files.first().is_some_and(|file| file.first <= first));
+        // Without any older file the whole folder is gone.
+        let from = if has_older { next } else { self.first };
+        if from < self.next {
+            lost.push((from, self.next - 1));
+        }
+        // Records that were not acknowledged and are there nevertheless keep their indices.
+        self.next = self.next.max(next);
+        tracing::error!(
+            why,
+            file = %path.display(),
+            lost = lost.iter().map(|(first, last)| last - first + 1).sum::<u64>(),
+            "a file of the decision log is given up, and a new one is begun"
+        );
+        for range in lost {
+            self.notice_of(Kind::Lost, why, 0, range);
+        }
+        if !has_older {
+            self.first = self.next;
+        }
+    }
+
+    fn notice_of(&mut self, kind: Kind, text: &str, count: u64, (first, last): (u64, u64)) {
+        let notice = Notice {
+            kind: kind.into(),
+            text: text.to_owned(),
+            count,
+            first,
+            last,
+            since: 0,
+        };
+        self.notice(SystemTime::now(), notice);
+    }
+
+    fn recover_segments(&mut self) -> Result<(), OpenError> {
+        let failed = |error| OpenError::Io {
+            path: self.directory.clone(),
+            error,
+        };
+        let files = log_files::list(&self.segments.folder).map_err(failed)?;
+        let Some(last) = files.last() else {
+            return Ok(());
+        };
+        self.first = files.first().map_or(0, |file| file.first);
+        self.next = last.first;
+        if last.is_compressed {
+            for record in LogReader::open(&self.directory)?.iter_from(last.first) {
+                match record {
+                    Ok(record) => self.next = record.index + 1,
+                    Err(LogError::Lost { last, .. }) => self.next = last + 1,
+                    Err(error) => tracing::error!(%error, "a damaged file of the decision log"),
+                }
+            }
+            return Ok(());
+        }
+        let opened = Segment::reopen(&last.path, last.first, MAX_RECORD, true, index_of);
+        let (segment, repair) = opened.map_err(failed)?;
+        self.next = repair.next;
+        if !repair.is_header_damaged {
+            self.segments.current = Some(segment);
+        }
+        self.report(&last.path.clone(), &repair);
+        Ok(())
+    }
+
+    fn report(&mut self, path: &Path, repair: &Repair) {
+        if repair.cut > 0 {
+            tracing::warn!(
+                file = %path.display(),
+                bytes = repair.cut,
+                "an incomplete end of the decision log was cut off"
+            );
+            self.notice_of(Kind::RepairedTail, "", repair.cut, (0, 0));
+        }
+        for range in &repair.lost {
+            tracing::error!(
+                file = %path.display(),
+                first = range.0,
+                last = range.1,
+                "records of the decision log are damaged"
+            );
+            self.notice_of(Kind::Lost, "damaged", 0, *range);
+        }
+        if repair.is_header_damaged {
+            tracing::error!(file = %path.display(), "the header of a file of the decision log is damaged");
+            self.notice_of(
+                Kind::RepairedTail,
+                "the header of a file is damaged",
+                0,
+                (0, 0),
+            );
+        }
+    }
+
+    fn recover_capsules(&mut self) -> io::Result<()> {
+        let files = log_files::list(&self.capsules.folder)?;
+        let Some(last) = files.last().filter(|file| !file.is_compressed) else {
+            return Ok(());
+        };
+        let (file, repair) =
+            Segment::reopen(&last.path, last.first, MAX_CAPSULE, false, capsule_index)?;
+        if repair.cut > 0 {
+            tracing::warn!(
+                file = %last.path.display(),
+                bytes = repair.cut,
+                "an incomplete end of a file of capsules was cut off"
+            );
+        }
+        // A file whose index is that of a later record would be found before that record's own.
+        if !repair.is_header_damaged && last.first <= self.next {
+            self.capsules.current = Some(file);
+        }
+        Ok(())
+    }
+}
+
+impl Rolling {
+    fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            current: None,
+            opened: Instant::now(),
+            is_stuck: false,
+        }
+    }
+
+    /// Begins the file of this index. One that has its name and is not written any more is set aside.
+    fn begin(&mut self, first: u64) -> io::Result<&mut Segment> {
+        fs::create_dir_all(&self.folder)?;
+        let created = match Segment::create(&self.folder, first) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let path = self.folder.join(log_files::name(first));
+                let aside = self
+                    .folder
+                    .join(format!("{}.damaged", log_files::name(first)));
+                fs::rename(path, aside)?;
+                Segment::create(&self.folder, first)?
+            }
+            other => other?,
+        };
+        self.opened = Instant::now();
+        Ok(self.current.insert(created))
+    }
+
+    /// Begins the next file. If that fails, the current one goes on.
+    fn roll(&mut self, first: u64) {
+        match Segment::create(&self.folder, first) {
+            Ok(next) => {
+                self.current = Some(next);
+                self.opened = Instant::now();
+                self.is_stuck = false;
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_stuck, true) {
+                    tracing::error!(%error, "no new file of the decision log can be begun; the last one goes on");
+                }
+            }
+        }
+    }
+}
+
+fn append_and_sync(file: &mut Segment, frames: &[u8], is_synced: bool) -> Result<(), AppendError> {
+    file.append(frames)?;
+    if is_synced { file.sync() } else { Ok(()) }
+}
+
+/// Appends a frame whose checksum and index are not known yet.
+pub fn push_unfinished(frames: &mut Vec<u8>, envelope: &[u8]) {
+    let length = u32::try_from(envelope.len()).unwrap_or(u32::MAX);
+    frames.extend_from_slice(&length.to_le_bytes());
+    frames.extend_from_slice(&[0; FRAME_HEADER - 4]);
+    frames.extend_from_slice(envelope);
+}
+
+/// Puts indices and checksums into frames, and returns how many there are.
+fn finish(frames: &mut [u8], first: u64) -> u64 {
+    let mut rest = frames;
+    let mut count = 0;
+    while let Some((head, tail)) = rest.split_first_chunk_mut::<FRAME_HEADER>() {
+        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let (payload, after) = tail.split_at_mut(length.min(tail.len()));
+        envelope::set_index(payload, first + count);
+        head[4..].copy_from_slice(&crc32c::crc32c(payload).to_le_bytes());
+        count += 1;
+        rest = after;
+    }
+    count
+}
+
+fn lock(directory: &Path) -> Result<File, OpenError> {
+    let failed = |error| OpenError::Io {
+        path: directory.to_owned(),
+        error,
+    };
+    let mut options = File::options();
+    let options = options.create(true).truncate(false).write(true);
+    let file = options.open(directory.join(LOCK)).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(directory.to_owned())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}

@@ -1,0 +1,369 @@
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::{AuditLog, LogReceipt};
+use crate::audit::capsule::{CapsuleKey, read_capsule};
+use crate::audit::envelope;
+use crate::audit::log_files::{self, SEGMENTS};
+use crate::audit::log_output::OpenError;
+use crate::audit::outcome_record::{OutcomeRecord, Status};
+use crate::audit::reader::{LogError, LogReader};
+use crate::audit::record::schema::notice::Kind;
+use crate::audit::record::schema::record::Kind as Of;
+use crate::audit::record::schema::{Notice, Record};
+use crate::config::audit::{AuditConfig, LogMode, OnLogFailure};
+
+fn config(mode: LogMode) -> AuditConfig {
+    AuditConfig {
+        mode,
+        ..AuditConfig::default()
+    }
+}
+
+fn open(directory: &Path, config: &AuditConfig) -> AuditLog {
+    let key = config.key_path(directory, directory);
+    AuditLog::open(directory, &key, config).unwrap().unwrap()
+}
+
+/// An envelope that can be told from others by its size.
+fn numbered(size: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    envelope::outcome(
+        &mut bytes,
+        &OutcomeRecord {
+            decision_id: None,
+            status: Status::Result,
+            size,
+            labels: &[],
+            caller: "gateway",
+            adapter: "test",
+            about: None,
+            at: SystemTime::now(),
+        },
+    );
+    bytes
+}
+
+fn append(log: &AuditLog, size: u64) -> bool {
+    futures_block(log.append(&numbered(size), None))
+}
+
+fn futures_block(receipt: LogReceipt) -> bool {
+    match receipt {
+        LogReceipt::Done => true,
+        LogReceipt::Failed => false,
+        LogReceipt::Waiting(receiver) => receiver.blocking_recv() == Ok(true),
+    }
+}
+
+/// All records, and the ranges that are missing.
+fn read(directory: &Path) -> (Vec<Record>, Vec<(u64, u64)>) {
+    let (mut records, mut lost) = (Vec::new(), Vec::new());
+    for item in LogReader::open(directory).unwrap().iter_from(0) {
+        match item {
+            Ok(record) => records.push(record.decode().unwrap()),
+            Err(LogError::Lost { first, last }) => lost.push((first, last)),
+            Err(LogError::Damaged { .. } | LogError::Header(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    (records, lost)
+}
+
+fn sizes(records: &[Record]) -> Vec<u64> {
+    let sizes = records.iter().filter_map(|record| match &record.kind {
+        Some(Of::Outcome(outcome)) => Some(outcome.size),
+        _ => None,
+    });
+    sizes.collect()
+}
+
+fn notices(records: &[Record]) -> Vec<(Kind, Notice)> {
+    let notices = records.iter().filter_map(|record| match &record.kind {
+        Some(Of::Notice(notice)) => Some((notice.kind(), notice.clone())),
+        _ => None,
+    });
+    notices.collect()
+}
+
+fn kinds(records: &[Record]) -> Vec<Kind> {
+    notices(records).into_iter().map(|(kind, _)| kind).collect()
+}
+
+#[test]
+fn what_is_acknowledged_is_in_the_file_in_each_mode() {
+    for mode in [LogMode::Written, LogMode::Synced, LogMode::Async] {
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path(), &config(mode));
+        for size in 0..50 {
+            assert!(append(&log, size));
+            if mode != LogMode::Async {
+                assert_eq!(sizes(&read(directory.path()).0).len() as u64, size + 1);
+            }
+        }
+        log.close();
+        let (records, lost) = read(directory.path());
+        assert_eq!(sizes(&records), (0..50).collect::<Vec<_>>(), "{mode:?}");
+        assert_eq!(lost, []);
+        let expected = [Kind::Start, Kind::Mode, Kind::Key, Kind::Stop];
+        assert_eq!(kinds(&records), expected);
+        assert_eq!(log.status().records, records.len() as u64);
+        assert!(
+            records
+                .iter()
+                .zip(0..)
+                .all(|(it, index)| it.index == Some(index))
+        );
+        // A closed log records nothing, and says so.
+        assert_eq!(append(&log, 99), mode == LogMode::Async);
+        assert_eq!(log.unrecorded(), 1);
+    }
+}
+
+#[test]
+fn off_is_no_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(LogMode::Off);
+    let key = config.key_path(directory.path(), directory.path());
+    assert!(
+        AuditLog::open(directory.path(), &key, &config)
+            .unwrap()
+            .is_none()
+    );
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn two_processes_do_not_write_one_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(LogMode::Written);
+    let log = open(directory.path(), &config);
+    let key = config.key_path(directory.path(), directory.path());
+    let second = AuditLog::open(directory.path(), &key, &config);
+    assert!(matches!(second, Err(OpenError::Locked(_))));
+    log.close();
+    drop(log);
+    open(directory.path(), &config).close();
+}
+
+#[test]
+fn indices_go_on_after_a_restart_and_an_incomplete_end_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = open(directory.path(), &config(LogMode::Written));
+    assert!(append(&log, 1));
+    log.close();
+    drop(log);
+    let files = log_files::list(&directory.path().join(SEGMENTS)).unwrap();
+    let path = &files.last().unwrap().path;
+    let mut bytes = fs::read(path).unwrap();
+    bytes.extend([17, 0, 0, 0, 1, 2, 3]);
+    fs::write(path, bytes).unwrap();
+    let log = open(directory.path(), &config(LogMode::Written));
+    assert!(append(&log, 2));
+    log.close();
+    let (records, lost) = read(directory.path());
+    assert_eq!((sizes(&records), lost), (vec![1, 2], vec![]));
+    let told = notices(&records);
+    let repaired = told.iter().find(|(kind, _)| *kind == Kind::RepairedTail);
+    assert_eq!(repaired.unwrap().1.count, 7);
+}
+
+#[test]
+fn capsules_are_kept_with_their_records() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(LogMode::Written);
+    let log = open(directory.path(), &config);
+    let mut expected = Vec::new();
+    for size in 0..20_u64 {
+        let capsule = format!("capsule {size} ").repeat(20).into_bytes();
+        assert!(futures_block(
+            log.append(&numbered(size), Some(capsule.clone()))
+        ));
+        expected.push(capsule);
+    }
+    log.close();
+    let key = CapsuleKey::read(&directory.path().join("capsule.key")).unwrap();
+    let (records, _) = read(directory.path());
+    for record in &records {
+        let index = record.index.unwrap();
+        let Some(Of::Outcome(outcome)) = &record.kind else {
+            continue;
+        };
+        let whole = &expected[usize::try_from(outcome.size).unwrap()];
+        let read = |digest: &[u8]| read_capsule(directory.path(), &key, index, digest).unwrap();
+        assert_eq!(read(&key.digest(whole)).as_ref(), Some(whole));
+        // Not the one that the record means.
+        assert_eq!(read(&key.digest(b"another")), None);
+    }
+}
+
+#[test]
+fn what_was_done_to_the_open_files_is_told_and_nothing_is_acknowledged_unwritten() {
+    type Harm = fn(&Path);
+    let harms: [(&str, Harm); 4] = [
+        ("deleted", |segments| {
+            let files = log_files::list(segments).unwrap();
+            fs::remove_file(&files[0].path).unwrap();
+        }),
+        ("truncated", |segments| {
+            let files = log_files::list(segments).unwrap();
+            let file = fs::File::options()
+                .write(true)
+                .open(&files[0].path)
+                .unwrap();
+            file.set_len(60).unwrap();
+        }),
+        ("folder deleted", |segments| {
+            fs::remove_dir_all(segments).unwrap();
+        }),
+        ("moved", |segments| {
+            let files = log_files::list(segments).unwrap();
+            fs::rename(&files[0].path, segments.join("elsewhere")).unwrap();
+        }),
+    ];
+    for (name, harm) in harms {
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path(), &config(LogMode::Written));
+        for size in 0..10 {
+            assert!(append(&log, size));
+        }
+        harm(&directory.path().join(SEGMENTS));
+        for size in 10..20 {
+            assert!(append(&log, size), "{name}");
+        }
+        log.close();
+        let (records, lost) = read(directory.path());
+        let found = sizes(&records);
+        assert_eq!(
+            found[found.len() - 10..],
+            (10..20).collect::<Vec<_>>(),
+            "{name}"
+        );
+        // Three notices came before, and whatever is not there is told.
+        let told = notices(&records);
+        let told: Vec<_> = told
+            .into_iter()
+            .filter(|(kind, _)| *kind == Kind::Lost)
+            .collect();
+        assert_eq!(told.len(), 1, "{name}: {told:?}");
+        assert_eq!(told[0].1.last, 12, "{name}");
+        let first = told[0].1.first;
+        let before = records.iter().filter(|it| it.index < Some(13)).count() as u64;
+        assert_eq!(before, first, "{name}");
+        // At the beginning of a log records may have been removed, as old ones are.
+        assert!(
+            first == 0 && lost.is_empty() || lost == [(first, 12)],
+            "{name}: {lost:?}"
+        );
+    }
+}
+
+/// A directory that cannot be written for a while, whoever the process runs as: a file is in the place of the folder.
+#[test]
+fn a_broken_log_denies_or_degrades_and_tells_it_once_it_is_written_again() {
+    for on_failure in [OnLogFailure::Deny, OnLogFailure::Degrade] {
+        let directory = tempfile::tempdir().unwrap();
+        let config = AuditConfig {
+            on_failure,
+            ..config(LogMode::Written)
+        };
+        let log = open(directory.path(), &config);
+        assert!(append(&log, 1));
+        let segments = directory.path().join(SEGMENTS);
+        fs::rename(&segments, directory.path().join("aside")).unwrap();
+        fs::write(&segments, "in the way").unwrap();
+        let goes_on = on_failure == OnLogFailure::Degrade;
+        for size in 2..5 {
+            assert_eq!(append(&log, size), goes_on);
+        }
+        assert_eq!(log.must_deny(), !goes_on);
+        assert!(log.status().failure.is_some());
+        assert_eq!(log.unrecorded(), 3);
+        fs::remove_file(&segments).unwrap();
+        fs::rename(directory.path().join("aside"), &segments).unwrap();
+        assert!(append(&log, 5));
+        assert!(!log.is_failing() && !log.must_deny());
+        log.close();
+        let (records, _) = read(directory.path());
+        assert_eq!(sizes(&records), [1, 5]);
+        let told = notices(&records);
+        let find = |wanted: Kind| told.iter().find(|(kind, _)| *kind == wanted).unwrap();
+        assert_eq!(find(Kind::Dropped).1.count, 3);
+        assert!(find(Kind::Degraded).1.since > 0);
+    }
+}
+
+#[test]
+fn what_finds_no_room_in_the_queue_is_counted_and_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = AuditConfig {
+        queue_mib: 1,
+        capsules: false,
+        ..config(LogMode::Async)
+    };
+    let log = open(directory.path(), &config);
+    let long = vec!["x".repeat(500).into(); 64];
+    let mut bytes = Vec::new();
+    let mut appended = 0;
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while log.unrecorded() == 0 && std::time::Instant::now() < until {
+        bytes.clear();
+        let record = OutcomeRecord {
+            decision_id: None,
+            status: Status::Result,
+            size: 1,
+            labels: &long,
+            caller: "gateway",
+            adapter: "test",
+            about: None,
+            at: SystemTime::now(),
+        };
+        envelope::outcome(&mut bytes, &record);
+        assert!(log.append(&bytes, None).is_done());
+        appended += 1;
+    }
+    log.close();
+    let (records, _) = read(directory.path());
+    let dropped: u64 = notices(&records)
+        .iter()
+        .filter(|(kind, _)| *kind == Kind::Dropped)
+        .map(|(_, notice)| notice.count)
+        .sum();
+    assert!(dropped > 0);
+    assert_eq!(sizes(&records).len() as u64 + dropped, appended);
+    assert_eq!(log.unrecorded(), dropped);
+}
+
+#[test]
+fn files_are_begun_anew_when_they_are_large() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = AuditConfig {
+        segment_mib: 1,
+        ..config(LogMode::Written)
+    };
+    let log = open(directory.path(), &config);
+    let long = vec!["x".repeat(500).into(); 64];
+    for size in 0..100 {
+        let mut bytes = Vec::new();
+        let record = OutcomeRecord {
+            decision_id: None,
+            status: Status::Result,
+            size,
+            labels: &long,
+            caller: "gateway",
+            adapter: "test",
+            about: None,
+            at: SystemTime::now(),
+        };
+        envelope::outcome(&mut bytes, &record);
+        assert!(futures_block(log.append(&bytes, None)));
+    }
+    log.close();
+    let files = log_files::list(&directory.path().join(SEGMENTS)).unwrap();
+    assert!(files.len() >= 3, "{files:?}");
+    assert_eq!(
+        sizes(&read(directory.path()).0),
+        (0..100).collect::<Vec<_>>()
+    );
+}

@@ -1,0 +1,76 @@
+//! The record of the decision log on disk: an envelope, encoded as `callgate.audit.v1.Record`.
+//!
+//! Invariant: an envelope is kept and handed on as the bytes that were stored. Digests are made of those.
+
+use prost::Message;
+
+use crate::audit::frame::MAX_RECORD;
+
+pub use crate::proto::audit as schema;
+pub use crate::proto::audit::Record;
+
+/// The tag before the index: field 1, 64 bits.
+pub const INDEX_TAG: u8 = 0x09;
+
+/// A record as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRecord {
+    /// Its position in the log.
+    pub index: u64,
+    /// The envelope: the leaf of the Merkle tree is made of these bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Why bytes are no record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// They do not decode.
+    #[error("a record does not decode: {0}")]
+    Malformed(#[from] prost::DecodeError),
+    /// They do not begin with an index.
+    #[error("a record does not begin with its index")]
+    NoIndex,
+    /// There are too many of them.
+    #[error("a record has {0} bytes, and at most {MAX_RECORD} are possible")]
+    TooLong(usize),
+}
+
+impl StoredRecord {
+    /// Takes the index from an envelope.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::NoIndex`] or [`RecordError::TooLong`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, RecordError> {
+        if bytes.len() > MAX_RECORD {
+            return Err(RecordError::TooLong(bytes.len()));
+        }
+        let index = index_of(&bytes).ok_or(RecordError::NoIndex)?;
+        Ok(Self { index, bytes })
+    }
+
+    /// Encodes a record. The writer of the log does not use this: it encodes without building a message first.
+    ///
+    /// # Errors
+    ///
+    /// As [`StoredRecord::from_bytes`].
+    pub fn from_message(record: &Record) -> Result<Self, RecordError> {
+        Self::from_bytes(record.encode_to_vec())
+    }
+
+    /// The record as a message.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::Malformed`].
+    pub fn decode(&self) -> Result<Record, RecordError> {
+        Ok(Record::decode(&*self.bytes)?)
+    }
+}
+
+/// The index of an envelope.
+pub fn index_of(bytes: &[u8]) -> Option<u64> {
+    let (tag, rest) = bytes.split_first()?;
+    let index = rest.first_chunk::<8>()?;
+    (*tag == INDEX_TAG).then(|| u64::from_le_bytes(*index))
+}

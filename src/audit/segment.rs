@@ -1,0 +1,241 @@
+//! One file of the log that is written: created, repaired, appended to.
+//!
+//! Start at [`Segment`]. Every append is checked against the file as it is: a file that was deleted, truncated or written by
+//! another process is noticed before the records of that append are acknowledged.
+//!
+//! Invariant: after a failed append the file holds what it held before, or nothing more is appended to it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::audit::frame::{self, FrameReader, HEADER, Step};
+use crate::audit::log_files;
+
+/// Who may read a file of the log: its owner and the group.
+const MODE: u32 = 0o640;
+
+/// A file that is appended to.
+#[derive(Debug)]
+pub struct Segment {
+    file: File,
+    path: PathBuf,
+    first: u64,
+    length: u64,
+}
+
+/// Why an append did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// It failed, and the file is as it was: the same records may be appended again.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The file is not what was written, or can no longer be made so: records go on in a new file.
+    #[error("{0}")]
+    Replaced(&'static str),
+}
+
+/// What was found in a file that a process left behind.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Repair {
+    /// Records in the file, counted from its first index.
+    pub next: u64,
+    /// Bytes cut off at the end, as they were no complete record.
+    pub cut: u64,
+    /// Ranges of records, first and last, that are missing before the end.
+    pub lost: Vec<(u64, u64)>,
+    /// Whether the header was damaged. Nothing is appended to such a file.
+    pub is_header_damaged: bool,
+}
+
+impl Segment {
+    /// Creates the file whose first record has this index.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system. No file is left behind.
+    pub fn create(folder: &Path, first: u64) -> io::Result<Self> {
+        let path = folder.join(log_files::name(first));
+        let mut file = options().create_new(true).open(&path)?;
+        let written = file.write_all(&frame::header(first));
+        if let Err(error) = written.and_then(|()| sync_folder(folder)) {
+            // Without a header it is of no use; if it cannot be removed, the next attempt finds it and says so.
+            let _ = std::fs::remove_file(&path);
+            return Err(error);
+        }
+        Ok(Self {
+            file,
+            path,
+            first,
+            length: HEADER as u64,
+        })
+    }
+
+    /// Opens a file that was written before, cuts off an incomplete end, and says what was found. `index_of` reads the
+    /// index from a payload; `is_dense` says whether each index follows the one before it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    pub fn reopen(
+        path: &Path,
+        first: u64,
+        max_payload: usize,
+        is_dense: bool,
+        index_of: fn(&[u8]) -> Option<u64>,
+    ) -> io::Result<(Self, Repair)> {
+        let mut file = options().open(path)?;
+        let size = file.metadata()?.len();
+        let mut repair = Repair {
+            next: first,
+            ..Repair::default()
+        };
+        let mut header = [0; HEADER];
+        if size >= HEADER as u64 {
+            file.read_exact(&mut header)?;
+            repair.is_header_damaged = frame::parse_header(&header) != Some(first);
+        } else {
+            file.set_len(0)?;
+            file.write_all(&frame::header(first))?;
+            repair.cut = size;
+        }
+        let mut frames = FrameReader::new(&file, HEADER as u64, max_payload);
+        let mut skipped = 0;
+        let torn = loop {
+            match frames.step()? {
+                Step::End(bytes) => break bytes as u64,
+                Step::Skipped(bytes) => skipped += bytes,
+                Step::Frame(payload) => {
+                    let Some(index) = index_of(&payload) else {
+                        continue;
+                    };
+                    if index > repair.next && (is_dense || skipped > 0) {
+                        repair.lost.push((repair.next, index - 1));
+                    }
+                    skipped = 0;
+                    repair.next = repair.next.max(index + 1);
+                }
+            }
+        };
+        let length = frames.offset();
+        if torn > 0 {
+            file.set_len(length)?;
+            repair.cut += torn;
+        }
+        let segment = Self {
+            file,
+            path: path.to_owned(),
+            first,
+            length,
+        };
+        Ok((segment, repair))
+    }
+
+    /// Appends frames. Once it returns, they survive the end of the process.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`].
+    pub fn append(&mut self, frames: &[u8]) -> Result<(), AppendError> {
+        let written = self.file.write_all(frames);
+        if let Err(error) = written {
+            return Err(self.undo(error));
+        }
+        self.length += frames.len() as u64;
+        self.check().inspect_err(|_| self.withdraw(frames.len() as u64))
+    }
+
+    /// Takes frames back that were appended to a file that is not what it was: wherever it comes to light again, it must
+    /// not hold records whose indices are used for others.
+    fn withdraw(&self, bytes: u64) {
+        let Ok(found) = self.file.metadata() else {
+            return;
+        };
+        // What another process wrote behind them stays; then they do too, and their indices with them.
+        if found.len() <= self.length && found.len() >= bytes {
+            // If it fails, the file is searched for them.
+            let _ = self.file.set_len(found.len() - bytes);
+        }
+    }
+
+    /// Makes what was appended survive a loss of power.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Replaced`]: after a failed sync nothing is known about what was written before it.
+    pub fn sync(&self) -> Result<(), AppendError> {
+        self.file.sync_data().map_err(|error| {
+            tracing::error!(%error, path = %self.path.display(), "the decision log could not be synced");
+            AppendError::Replaced("the file could not be synced")
+        })
+    }
+
+    /// Whether the file is still the one that was written, under its name and in full.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Replaced`].
+    pub fn check(&self) -> Result<(), AppendError> {
+        let open = self.file.metadata().map_err(AppendError::Io)?;
+        if open.nlink() == 0 {
+            return Err(AppendError::Replaced("the file was deleted"));
+        }
+        if open.len() != self.length {
+            return Err(AppendError::Replaced(
+                "the file was truncated or written by another process",
+            ));
+        }
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(named) if named.ino() == open.ino() && named.dev() == open.dev() => Ok(()),
+            Ok(_) => Err(AppendError::Replaced("another file has its name")),
+            Err(_) => Err(AppendError::Replaced("the file was moved")),
+        }
+    }
+
+    /// Removes what a failed write left.
+    fn undo(&self, error: io::Error) -> AppendError {
+        if self.check().is_ok() {
+            return AppendError::Io(error);
+        }
+        let is_named = std::fs::symlink_metadata(&self.path).is_ok();
+        match self.file.metadata() {
+            Ok(open) if open.nlink() > 0 && is_named && open.len() >= self.length => {}
+            _ => return AppendError::Replaced("the file was deleted or truncated"),
+        }
+        match self.file.set_len(self.length) {
+            Ok(()) => AppendError::Io(error),
+            Err(_) => AppendError::Replaced("a failed write could not be undone"),
+        }
+    }
+
+    /// The index of its first record.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Its size in bytes.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).mode(MODE);
+    options
+}
+
+/// Makes the names in a folder survive a loss of power.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+#[path = "segment_tests.rs"]
+mod tests;

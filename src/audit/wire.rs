@@ -1,0 +1,232 @@
+//! Writes protobuf fields into a buffer, without building a message first.
+//!
+//! Start at [`WireWriter`]. Fields have to be written in the order of their numbers; then the bytes are those that the
+//! message itself would encode to.
+//!
+//! Invariant: no text holds a NUL. A frame's length always has two zero bytes, so no text can pass for a frame when a
+//! damaged file is searched for the next one.
+
+use std::fmt::{self, Display, Write as _};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::audit::frame::MAX_RECORD;
+
+/// The longest text, in bytes.
+pub const MAX_TEXT: usize = 512;
+/// The most entries of a list.
+pub const MAX_ENTRIES: usize = 64;
+/// Once a record is this long, no list gets another entry: there has to be room for the fields that are no lists.
+const MAX_WITH_LISTS: usize = MAX_RECORD - 16_384;
+
+const VARINT: u32 = 0;
+const FIXED64: u32 = 1;
+const BYTES: u32 = 2;
+
+/// Stands for a NUL.
+const REPLACEMENT: &str = "\u{fffd}";
+/// Stands between what is left of a text and its digest.
+const CUT: &str = "…sha256:";
+
+/// Writes fields at the end of a buffer.
+pub struct WireWriter<'b> {
+    out: &'b mut Vec<u8>,
+    /// Where the record begins.
+    start: usize,
+    is_cut: bool,
+}
+
+impl<'b> WireWriter<'b> {
+    /// Writes from the end of the buffer on.
+    pub fn new(out: &'b mut Vec<u8>) -> Self {
+        let start = out.len();
+        Self {
+            out,
+            start,
+            is_cut: false,
+        }
+    }
+
+    /// Whether a text or a list was cut.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// A number, also if it is zero.
+    pub fn fixed64(&mut self, field: u32, value: u64) {
+        self.key(field, FIXED64);
+        self.out.extend_from_slice(&value.to_le_bytes());
+    }
+
+    /// A number; zero is left out.
+    pub fn uint(&mut self, field: u32, value: u64) {
+        if value != 0 {
+            self.some_uint(field, value);
+        }
+    }
+
+    /// A number, also if it is zero.
+    pub fn some_uint(&mut self, field: u32, value: u64) {
+        self.key(field, VARINT);
+        self.varint(value);
+    }
+
+    /// `true`; `false` is left out.
+    pub fn flag(&mut self, field: u32, value: bool) {
+        self.uint(field, u64::from(value));
+    }
+
+    /// Some bytes; none are left out.
+    pub fn bytes(&mut self, field: u32, value: &[u8]) {
+        if !value.is_empty() {
+            self.key(field, BYTES);
+            self.varint(value.len() as u64);
+            self.out.extend_from_slice(value);
+        }
+    }
+
+    /// A text; an empty one is left out, a long one is cut.
+    pub fn text(&mut self, field: u32, value: &str) {
+        if value.is_empty() {
+            return;
+        }
+        if value.len() > MAX_TEXT || value.as_bytes().contains(&0) {
+            self.nested(field, |wire| wire.put_unusual(value));
+        } else {
+            self.bytes(field, value.as_bytes());
+        }
+    }
+
+    /// A text that is made while it is written.
+    pub fn display(&mut self, field: u32, value: &impl Display) {
+        self.nested(field, |wire| {
+            let start = wire.out.len();
+            // Writing into memory does not fail; a `Display` that does leaves its text incomplete.
+            if write!(Sink(wire.out), "{value}").is_err() {
+                wire.is_cut = true;
+            }
+            let text = &wire.out[start..];
+            if text.len() > MAX_TEXT || text.contains(&0) {
+                let text = String::from_utf8_lossy(text).into_owned();
+                wire.out.truncate(start);
+                wire.put_unusual(&text);
+            }
+        });
+    }
+
+    /// An optional text.
+    pub fn optional(&mut self, field: u32, value: Option<impl AsRef<str>>) {
+        if let Some(value) = value {
+            self.text(field, value.as_ref());
+        }
+    }
+
+    /// A list of texts.
+    pub fn texts(&mut self, field: u32, values: impl IntoIterator<Item = impl AsRef<str>>) {
+        self.each(values, |wire, value| {
+            let value = value.as_ref();
+            if value.is_empty() {
+                wire.bytes_even_if_empty(field);
+            } else {
+                wire.text(field, value);
+            }
+        });
+    }
+
+    /// A list: `write` is called for each value that there is room for.
+    pub fn each<T>(
+        &mut self,
+        values: impl IntoIterator<Item = T>,
+        mut write: impl FnMut(&mut Self, T),
+    ) {
+        for (count, value) in values.into_iter().enumerate() {
+            if count == MAX_ENTRIES || self.out.len() - self.start > MAX_WITH_LISTS {
+                self.is_cut = true;
+                return;
+            }
+            write(self, value);
+        }
+    }
+
+    /// A message, or a text: its length, and what `write` writes.
+    pub fn nested(&mut self, field: u32, write: impl FnOnce(&mut Self)) {
+        self.key(field, BYTES);
+        let at = self.out.len();
+        self.out.push(0);
+        write(self);
+        let mut length = self.out.len() - at - 1;
+        // The length takes a byte for seven bits; what follows is moved for those beyond the first.
+        let mut more = length >> 7;
+        while more > 0 {
+            self.out.push(0);
+            more >>= 7;
+        }
+        let moved = self.out.len() - at - 1 - length;
+        if moved > 0 {
+            self.out
+                .copy_within(at + 1..at + 1 + length, at + 1 + moved);
+        }
+        for byte in &mut self.out[at..=at + moved] {
+            *byte = (length & 0x7f) as u8 | 0x80;
+            length >>= 7;
+        }
+        self.out[at + moved] &= 0x7f;
+    }
+
+    /// Inserts a flag before what was written from `at` on.
+    pub fn insert_flag(&mut self, at: usize, field: u32) {
+        let mut flag = Vec::with_capacity(2);
+        WireWriter::new(&mut flag).flag(field, true);
+        self.out.splice(at..at, flag);
+    }
+
+    /// The end of what is written.
+    pub fn position(&self) -> usize {
+        self.out.len()
+    }
+
+    fn bytes_even_if_empty(&mut self, field: u32) {
+        self.key(field, BYTES);
+        self.varint(0);
+    }
+
+    /// A text that is long or holds a NUL.
+    fn put_unusual(&mut self, value: &str) {
+        self.is_cut = true;
+        let whole = value.replace('\0', REPLACEMENT);
+        if whole.len() <= MAX_TEXT {
+            self.out.extend_from_slice(whole.as_bytes());
+            return;
+        }
+        let keep = MAX_TEXT - CUT.len() - 64;
+        let end = (0..=keep).rev().find(|end| whole.is_char_boundary(*end));
+        let kept = &whole[..end.unwrap_or(0)];
+        self.out.extend_from_slice(kept.as_bytes());
+        self.out.extend_from_slice(CUT.as_bytes());
+        for byte in Sha256::digest(value.as_bytes()) {
+            let digit = |half: u8| b"0123456789abcdef"[usize::from(half & 15)];
+            self.out.extend([digit(byte >> 4), digit(byte)]);
+        }
+    }
+
+    fn key(&mut self, field: u32, kind: u32) {
+        self.varint(u64::from(field << 3 | kind));
+    }
+
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.out.push((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.out.push(value as u8);
+    }
+}
+
+struct Sink<'a>(&'a mut Vec<u8>);
+
+impl fmt::Write for Sink<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}

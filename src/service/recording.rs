@@ -1,0 +1,113 @@
+//! A decision and its record: the response leaves once the decision log has it.
+//!
+//! Start at [`Service::begin_record`], which hands the record to the log; [`Service::finish_record`] waits until it is
+//! written, and denies what was allowed if it cannot be. Span, metrics and log line are of the verdict that leaves.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
+use crate::audit::log::LogReceipt;
+use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::service::decisions::Service;
+use crate::service::in_flight::{InFlightRequest, decision_id};
+use crate::service::request::Response;
+
+/// A decision whose record is on its way into the log.
+pub(super) struct AwaitedRecord<'a> {
+    pending: InFlightRequest<'a>,
+    verdict: Verdict,
+    decision_id: Uuid,
+    receipt: LogReceipt,
+}
+
+impl AwaitedRecord<'_> {
+    /// Whether there is nothing to wait for.
+    pub(super) fn is_ready(&self) -> bool {
+        !matches!(self.receipt, LogReceipt::Waiting(_))
+    }
+}
+
+impl Service {
+    /// Hands the record of a decision to the log.
+    pub(super) fn begin_record<'a>(
+        &self,
+        pending: InFlightRequest<'a>,
+        question: RecordedRequest<'_>,
+        verdict: Verdict,
+    ) -> AwaitedRecord<'a> {
+        let decision_id = decision_id(pending.started_at);
+        let record = record(&pending, question, &verdict, decision_id);
+        let receipt = self.recorder().append(&record, None);
+        AwaitedRecord {
+            pending,
+            verdict,
+            decision_id,
+            receipt,
+        }
+    }
+
+    /// Waits until the record is written, and responds.
+    pub(super) async fn finish_record(
+        &self,
+        mut awaited: AwaitedRecord<'_>,
+        question: RecordedRequest<'_>,
+    ) -> Response<Verdict> {
+        let receipt = std::mem::replace(&mut awaited.receipt, LogReceipt::Done);
+        if receipt.recorded().await.is_err() {
+            awaited.receipt = LogReceipt::Failed;
+        }
+        self.respond(awaited, question)
+    }
+
+    /// Responds at once, as nothing is waited for.
+    pub(super) fn respond(
+        &self,
+        awaited: AwaitedRecord<'_>,
+        question: RecordedRequest<'_>,
+    ) -> Response<Verdict> {
+        let AwaitedRecord {
+            pending,
+            mut verdict,
+            decision_id,
+            receipt,
+        } = awaited;
+        if !receipt.is_done() && verdict.is_allow() {
+            let message = "this call could not be put on record";
+            verdict = Verdict::deny(Reason::new(ReasonCode::AuditUnavailable, message));
+        }
+        self.recorder()
+            .record(&record(&pending, question, &verdict, decision_id));
+        let snapshot = &pending.generation.snapshot;
+        Response {
+            value: verdict,
+            decision_id,
+            revision: snapshot.revision(),
+            policies_total: snapshot.policy_count() as u32,
+        }
+    }
+}
+
+fn record<'r>(
+    pending: &'r InFlightRequest<'_>,
+    question: RecordedRequest<'r>,
+    decision: &'r Verdict,
+    decision_id: Uuid,
+) -> DecisionRecord<'r> {
+    let generation = &pending.generation;
+    let policy_set_digest: &Arc<str> = &generation.policy_set_digest;
+    DecisionRecord {
+        decision_id,
+        caller: &pending.ask.caller.id,
+        adapter: pending.ask.adapter,
+        request_id: pending.ask.request_id,
+        question,
+        decision,
+        revision: generation.snapshot.revision(),
+        policy_set_digest,
+        is_dry_run: pending.ask.is_dry_run,
+        started_at: pending.started_at,
+        took: pending.clock.elapsed(),
+    }
+}

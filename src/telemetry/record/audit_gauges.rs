@@ -1,0 +1,46 @@
+//! Metrics of the decision log. They are read at each export.
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+
+use crate::audit::log::AuditLog;
+
+/// Builds the instruments.
+pub(crate) fn observe(audit: &AuditLog, meter: &Meter) {
+    let log = audit.clone();
+    meter
+        .u64_observable_counter("callgate.audit.records")
+        .with_unit("{record}")
+        .with_description("Records in the decision log")
+        .with_callback(move |observer| observer.observe(log.records(), &[]))
+        .build();
+    let log = audit.clone();
+    meter
+        .u64_observable_counter("callgate.audit.unrecorded")
+        .with_unit("{record}")
+        .with_description("Requests that are not in the decision log")
+        .with_callback(move |observer| observer.observe(log.unrecorded(), &[]))
+        .build();
+    let log = audit.clone();
+    meter
+        .u64_observable_gauge("callgate.audit.failing")
+        .with_unit("1")
+        .with_description("1 while the decision log cannot be written")
+        .with_callback(move |observer| observer.observe(u64::from(log.is_failing()), &[]))
+        .build();
+    let log = audit.clone();
+    meter
+        .u64_observable_gauge("callgate.audit.size")
+        .with_unit("By")
+        .with_description("Size of the files of the decision log")
+        .with_callback(move |observer| {
+            let status = log.status();
+            for (kind, bytes) in [
+                ("records", status.bytes),
+                ("capsules", status.capsule_bytes),
+            ] {
+                observer.observe(bytes, &[KeyValue::new("callgate.audit.kind", kind)]);
+            }
+        })
+        .build();
+}

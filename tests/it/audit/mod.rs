@@ -1,0 +1,6 @@
+//! The decision log of a real server: what is on record, and what is kept of it whatever happens.
+
+mod crash;
+mod disk;
+mod log_reading;
+mod records;

@@ -1,0 +1,415 @@
+//! Everything that is decided, changed or seen is on record before its answer is there, whichever adapter it came through.
+
+use std::sync::Arc;
+
+use callgate::audit::log::AuditLog;
+use callgate::audit::outcome_record::Status;
+use callgate::audit::record::schema::Verdict;
+use callgate::config::audit::AuditConfig;
+use callgate::proto::agentgateway::ext_mcp::McpResponse;
+use callgate::proto::v1;
+use callgate::proto::v1::control_client::ControlClient;
+use callgate::service::clock::SystemClock;
+use callgate::telemetry::record::recorder::{Recorder, RecorderParts};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio_stream::StreamExt;
+use tonic::Code;
+use uuid::Uuid;
+
+use crate::agentgateway::ext_mcp;
+use crate::audit::log_reading::Contents;
+use crate::envoy::ext_proc::Exchange;
+use crate::support::in_process::{self, Running, call, context, entity, start_recorded};
+use crate::support::plain_http::post;
+
+const CONFIG: &str = r#"
+without_callers = true
+
+[envoy]
+servers = [{ path = "/mcp", server = "git" }]
+
+[[envoy.identity]]
+from = "header"
+agent = "x-agent"
+verified = true
+
+[ext_mcp]
+
+[[ext_mcp.identity]]
+from = "keys"
+agent = "agent"
+verified = true
+"#;
+
+const GOVERN: &str = r#"
+@id("govern") permit (principal is Mcp::User, action in Mcp::Action::"govern", resource);
+"#;
+
+/// A server with a log.
+struct Stage {
+    server: Running,
+    log: AuditLog,
+    folder: TempDir,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = AuditConfig::default();
+        let key = folder.path().join("key");
+        let log = AuditLog::open(folder.path(), &key, &config)
+            .unwrap()
+            .unwrap();
+        let recorder = Recorder::new(RecorderParts {
+            audit: Some(log.clone()),
+            ..RecorderParts::default()
+        });
+        let server = start_recorded(CONFIG, &[], Arc::new(SystemClock), recorder).await;
+        let generation = in_process::generation_with(&[("govern.cedar", GOVERN)]);
+        server.service.publish(generation).unwrap();
+        Self {
+            server,
+            log,
+            folder,
+        }
+    }
+
+    fn contents(&self) -> Contents {
+        Contents::read(self.folder.path())
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.log.close();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn decisions_of_every_rpc_are_on_record_when_their_answers_are_there() {
+    let stage = Stage::new().await;
+    let mut client = stage.server.client().await;
+
+    let mut asked = call("purge");
+    let parent = Uuid::now_v7();
+    let workflow = v1::Workflow {
+        session_id: "session".into(),
+        task_id: String::new(),
+        parent_decision_id: parent.to_string(),
+        ..Default::default()
+    };
+    context(&mut asked).workflow = Some(workflow);
+    let denied = client.authorize(asked).await.unwrap().into_inner();
+    let contents = stage.contents();
+    let record = contents.decision(&denied.decision_id);
+    assert_eq!(record.verdict(), Verdict::Deny);
+    assert_eq!((&*record.server, &*record.tool), ("git", "purge"));
+    assert_eq!(record.subject, r#"Mcp::Agent::"coder""#);
+    assert_eq!((&*record.session_id, &*record.adapter), ("session", "grpc"));
+    assert_eq!(record.parent_decision_id, parent.as_bytes());
+    assert_eq!(record.determining_policies[0].id, "never-purge");
+    assert_eq!(record.reasons[0].code, "FORBIDDEN");
+    assert_eq!(record.revision, denied.revision);
+
+    let mut asked = call("log");
+    context(&mut asked).workflow = Some(v1::Workflow {
+        parent_decision_id: "no id".into(),
+        ..Default::default()
+    });
+    let refused = client.authorize(asked).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(
+        refused
+            .message()
+            .contains("call_context.workflow.parent_decision_id"),
+        "{refused:?}"
+    );
+
+    let requests: Vec<_> = (0..20).map(|_| call("log")).collect();
+    let batch = client
+        .authorize_batch(v1::AuthorizeBatchRequest { requests })
+        .await
+        .unwrap();
+    let batch = batch.into_inner().responses;
+    let contents = stage.contents();
+    let indices: Vec<u64> = batch
+        .iter()
+        .map(|it| contents.decisions[&it.decision_id].0)
+        .collect();
+    assert!(indices.is_sorted(), "{indices:?}");
+
+    let requests = (0..3).map(|count: u32| v1::AuthorizeStreamRequest {
+        correlation_id: count.to_string(),
+        request: Some(call("commit")),
+    });
+    let stream = client
+        .authorize_stream(tokio_stream::iter(requests))
+        .await
+        .unwrap();
+    let mut stream = stream.into_inner();
+    while let Some(Ok(answer)) = stream.next().await {
+        let Some(v1::authorize_stream_response::Outcome::Response(answer)) = answer.outcome else {
+            panic!("{answer:?}");
+        };
+        stage.contents().decision(&answer.decision_id);
+    }
+
+    let listed = v1::FilterToolsRequest {
+        call_context: call("log").call_context,
+        server: "git".into(),
+        tools: vec!["log".into(), "purge".into()],
+        ..Default::default()
+    };
+    let listed = client.filter_tools(listed).await.unwrap().into_inner();
+    let contents = stage.contents();
+    let record = contents.decision(&listed.decision_id);
+    assert_eq!((record.kept, record.hidden), (1, 1));
+    assert_eq!(record.operation, "tools/filter");
+
+    let cedar = v1::IsAuthorizedRequest {
+        principal: entity("Mcp::User", "ana"),
+        action: entity("Mcp::Action", "govern"),
+        resource: entity("Mcp::User", "bob"),
+        ..Default::default()
+    };
+    let cedar = client.is_authorized(cedar).await.unwrap().into_inner();
+    let contents = stage.contents();
+    assert_eq!(contents.decision(&cedar.decision_id).operation, "cedar");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evaluations_and_searches_of_authzen_are_on_record() {
+    let stage = Stage::new().await;
+    let evaluation = json!({
+        "subject": {"type": "Mcp::User", "id": "ana"},
+        "action": {"name": "govern"},
+        "resource": {"type": "Mcp::User", "id": "bob"},
+    });
+    let reply = post(&stage.server, "/access/v1/evaluation", &evaluation).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    assert_eq!(stage.contents().decisions.len(), 1);
+    let several = json!({"evaluations": [evaluation, evaluation, evaluation]});
+    let reply = post(&stage.server, "/access/v1/evaluations", &several).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    assert_eq!(stage.contents().decisions.len(), 4);
+    let search = json!({
+        "subject": {"type": "Mcp::User"},
+        "action": {"name": "govern"},
+        "resource": {"type": "Mcp::User", "id": "bob"},
+    });
+    let reply = post(&stage.server, "/access/v1/search/subject", &search).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let contents = stage.contents();
+    let searched = contents
+        .decisions
+        .values()
+        .filter(|(_, it)| it.sought == "subject");
+    assert_eq!(searched.count(), 1);
+    assert_eq!(contents.decisions.len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_writes_are_in_the_same_log_denied_or_not() {
+    let stage = Stage::new().await;
+    let mut control = ControlClient::new(stage.server.channel().await);
+    let stop = |by: &str, of: &str| v1::StopEntityRequest {
+        actor: Some(v1::Actor {
+            entity: entity("Mcp::User", by),
+            identity: Some(v1::Identity {
+                method: "test".into(),
+                verified: true,
+            }),
+            claims: None,
+        }),
+        uid: entity("Mcp::Agent", of),
+        reason: "a test".into(),
+        ..Default::default()
+    };
+    let stopped = control
+        .stop_entity(stop("ana", "coder"))
+        .await
+        .unwrap()
+        .into_inner();
+    let contents = stage.contents();
+    let [write] = contents.writes.as_slice() else {
+        panic!("{:?}", contents.writes);
+    };
+    assert_eq!((&*write.verb, &*write.outcome), ("StopEntity", "done"));
+    assert_eq!(write.revision, Some(stopped.revision));
+    assert_eq!(write.actor, r#"Mcp::User::"ana""#);
+    let refused = control
+        .stop_entity(stop("ana", "nobody"))
+        .await
+        .unwrap_err();
+    assert_ne!(refused.code(), Code::Ok);
+    assert_eq!(stage.contents().writes.len(), 2);
+    let status = control
+        .get_status(v1::GetStatusRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    let audit = status.audit.unwrap();
+    assert_eq!((&*audit.mode, audit.unrecorded), ("written", 0));
+    assert_eq!(audit.records, stage.contents().next);
+    assert!(audit.bytes > 0 && audit.failing_since.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_caller_reports_of_a_call_is_on_record() {
+    let stage = Stage::new().await;
+    let mut client = stage.server.client().await;
+    let allowed = client.authorize(call("log")).await.unwrap().into_inner();
+    let report = v1::ReportOutcomeRequest {
+        decision_id: allowed.decision_id.clone(),
+        status: v1::OutcomeStatus::ToolError.into(),
+        size: 1_234,
+        labels: vec!["untrusted".into()],
+    };
+    client.report_outcome(report.clone()).await.unwrap();
+    let contents = stage.contents();
+    let [outcome] = contents.outcomes.as_slice() else {
+        panic!("{:?}", contents.outcomes);
+    };
+    assert_eq!(
+        Uuid::from_slice(&outcome.decision_id).unwrap().to_string(),
+        allowed.decision_id
+    );
+    assert_eq!((outcome.status(), outcome.size), (Status::ToolError, 1_234));
+    assert_eq!(
+        (&*outcome.labels, &*outcome.caller),
+        (&["untrusted".to_owned()][..], "local")
+    );
+    for (wrong, field) in [
+        (
+            v1::ReportOutcomeRequest {
+                decision_id: String::new(),
+                ..report.clone()
+            },
+            "decision_id",
+        ),
+        (
+            v1::ReportOutcomeRequest {
+                status: 0,
+                ..report.clone()
+            },
+            "status",
+        ),
+        (
+            v1::ReportOutcomeRequest {
+                status: 77,
+                ..report.clone()
+            },
+            "status",
+        ),
+        (
+            v1::ReportOutcomeRequest {
+                labels: vec![" ".into()],
+                ..report.clone()
+            },
+            "labels",
+        ),
+        (
+            v1::ReportOutcomeRequest {
+                labels: vec!["x".into(); 100_000],
+                ..report
+            },
+            "labels",
+        ),
+    ] {
+        let refused = client.report_outcome(wrong).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert!(refused.message().contains(field), "{refused:?}");
+    }
+    assert_eq!(stage.contents().outcomes.len(), 1);
+}
+
+/// Waits for so many outcomes: nobody's answer waits for them.
+async fn outcomes(stage: &Stage, count: usize) -> Contents {
+    for _ in 0..200 {
+        let contents = stage.contents();
+        if contents.outcomes.len() >= count {
+            return contents;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("{:?}", stage.contents().outcomes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_envoy_sees_of_a_response_is_on_record() {
+    let stage = Stage::new().await;
+    let message = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "log", "arguments": {}}});
+    let result =
+        json!({"jsonrpc": "2.0", "id": 7, "result": {"content": [], "isError": true}}).to_string();
+    let error =
+        json!({"jsonrpc": "2.0", "id": 7, "error": {"code": -1, "message": "no"}}).to_string();
+    let event = format!(
+        "data: {}\n\n",
+        json!({"jsonrpc": "2.0", "id": 7, "result": {"content": []}})
+    );
+    for (of_type, body) in [
+        ("application/json", result.as_bytes()),
+        ("application/json", error.as_bytes()),
+        ("text/event-stream", event.as_bytes()),
+    ] {
+        let mut exchange = Exchange::open_with(stage.server.channel().await, None).await;
+        exchange.pass(&message).await;
+        exchange.answered_with(of_type).await.unwrap();
+        exchange.body(&[body]).await.unwrap();
+    }
+    let mut exchange = Exchange::open_with(stage.server.channel().await, None).await;
+    exchange.pass(&message).await;
+    drop(exchange);
+    let contents = outcomes(&stage, 4).await;
+    let seen: Vec<_> = contents
+        .outcomes
+        .iter()
+        .map(|it| (it.status(), it.size))
+        .collect();
+    let length = |text: &str| text.len() as u64;
+    assert_eq!(
+        seen,
+        [
+            (Status::ToolError, length(&result)),
+            (Status::Error, length(&error)),
+            (Status::Result, length(&event)),
+            (Status::NoResponse, 0),
+        ]
+    );
+    for outcome in &contents.outcomes {
+        let id = Uuid::from_slice(&outcome.decision_id).unwrap().to_string();
+        assert_eq!(contents.decision(&id).adapter, "ext_proc");
+        assert_eq!(outcome.adapter, "ext_proc");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_agentgateway_shows_of_a_response_is_on_record() {
+    let stage = Stage::new().await;
+    let mut client = ext_mcp::client(&stage.server).await;
+    let id = Uuid::now_v7();
+    let response = |metadata| McpResponse {
+        service_names: vec!["git".into()],
+        method: "tools/call".into(),
+        metadata_context: Some(ext_mcp::structure(&metadata)),
+        mcp_response: json!({"content": []}).to_string().into(),
+    };
+    client
+        .check_response(response(json!({"agent": "coder"})))
+        .await
+        .unwrap();
+    let named = json!({"agent": "coder", "decision_id": id.to_string()});
+    client.check_response(response(named)).await.unwrap();
+    let contents = outcomes(&stage, 2).await;
+    let [first, second] = contents.outcomes.as_slice() else {
+        panic!("{:?}", contents.outcomes);
+    };
+    assert_eq!(
+        (&*first.operation, &*first.servers),
+        ("tools/call", &["git".to_owned()][..])
+    );
+    assert!(first.decision_id.is_empty());
+    assert_eq!(second.decision_id, id.as_bytes());
+    assert_eq!((second.status(), second.size), (Status::Result, 14));
+}
