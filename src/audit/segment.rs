@@ -143,7 +143,8 @@ impl Segment {
             return Err(self.undo(error));
         }
         self.length += frames.len() as u64;
-        self.check().inspect_err(|_| self.withdraw(frames.len() as u64))
+        self.check()
+            .inspect_err(|_| self.withdraw(frames.len() as u64))
     }
 
     /// Takes frames back that were appended to a file that is not what it was: wherever it comes to light again, it must

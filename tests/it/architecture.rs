@@ -17,7 +17,7 @@ const EDGES: [(&str, &[&str]); 16] = [
     ("telemetry", &["audit"]),
     ("audit", &["domain"]),
     ("store", &["domain"]),
-    ("analysis", &["bundle"]),
+    ("analysis", &["bundle", "audit"]),
     ("bundle", &["domain"]),
     ("domain", &[]),
     ("config", &["authn"]),

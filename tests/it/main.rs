@@ -11,6 +11,7 @@ mod control;
 mod docs;
 mod engine;
 mod envoy;
+mod explain;
 mod gateways;
 mod grpc;
 mod hold;

@@ -7,8 +7,8 @@ use crate::adapters::callgate_v1::encode::{entity_ref, outcome};
 use crate::adapters::input::json;
 use crate::analysis::clauses::Truth;
 use crate::analysis::explain::change::Change;
-use crate::analysis::explain::policies::{ConditionExplanation, PolicyExplanation, PolicyState};
 use crate::analysis::explain::limits::ExplainLimits;
+use crate::analysis::explain::policies::{ConditionExplanation, PolicyExplanation, PolicyState};
 use crate::analysis::explain::{self, Explanation, Link, RequestExplanation, values};
 use crate::domain::request::call_context::CallContext;
 use crate::proto::v1;
@@ -30,7 +30,11 @@ pub struct ExplainedCall {
 }
 
 /// Explains what would be decided on a call now. `None` if the explanation could not be made.
-pub fn explain(service: &Service, ask: RequestMeta<'_>, call: &CallContext) -> Option<ExplainedCall> {
+pub fn explain(
+    service: &Service,
+    ask: RequestMeta<'_>,
+    call: &CallContext,
+) -> Option<ExplainedCall> {
     let explained = service.inspect(ask, call, |inputs, asker, now| {
         explain::explain(inputs, call, asker, now, LIMITS)
     });

@@ -321,7 +321,7 @@ fn never_is_denied_always_is_allowed_and_residuals_agree_with_the_engine() {
     let analyser = Analyser::new(&COMPANY.snapshot, Caller::local().rights, &known);
     let mut seen: BTreeMap<(Access, bool), u32> = BTreeMap::new();
     let mut compared = 0;
-    for _ in 0..4_000 {
+    for _ in 0..3_000 {
         let parties = random_parties(&mut dice);
         let summary = dice.pick(&COMPANY.tools);
         let (server, tool) = (SmolStr::new(&summary.server), SmolStr::new(&summary.name));
@@ -353,7 +353,7 @@ fn never_is_denied_always_is_allowed_and_residuals_agree_with_the_engine() {
             }
         }
     }
-    assert!(compared > 1_500, "only {compared} residuals were compared");
+    assert!(compared > 1_000, "only {compared} residuals were compared");
     for wanted in [
         (Access::Never, false),
         (Access::Conditional, true),

@@ -54,6 +54,7 @@ fn report(outcome: Outcome) -> AccessReport {
                 }],
             }],
         }],
+        usage: None,
         claims: Vec::new(),
     }
 }
@@ -103,6 +104,7 @@ fn what_was_not_there_could_do_nothing() {
     let empty = AccessReport {
         tools: Vec::new(),
         rows: Vec::new(),
+        usage: None,
         claims: Vec::new(),
     };
     let changes = compare(&empty, &report(Outcome::Always));

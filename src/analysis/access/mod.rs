@@ -3,7 +3,7 @@
 //!
 //! Start at [`access`]. [`analyser`] decides all calls of one tool by the same parties at once: [`known`] is what is known
 //! of their context, [`partial`] evaluates policies as far as that tells, [`words`] says what is left. [`diff`] compares
-//! two reports, [`csv`] and [`svg`] draw one.
+//! two reports, [`csv`] and [`svg`] draw one, [`usage`] marks what was never used.
 //!
 //! A report is about the directory alone: delegations, tasks and stops of a running server only take away from it.
 
@@ -14,6 +14,8 @@ pub mod known;
 pub mod outcome;
 pub mod partial;
 pub mod svg;
+pub mod usage;
+pub mod usage_span;
 pub mod words;
 
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use smol_str::SmolStr;
 use crate::analysis::access::analyser::{Analyser, KnownEntities};
 use crate::analysis::access::known::Parties;
 use crate::analysis::access::outcome::{Access, Outcome};
+use crate::analysis::access::usage_span::UsageSpan;
 use crate::authn::caller::Caller;
 use crate::bundle::Bundle;
 use crate::domain::schema::TYPES;
@@ -69,6 +72,9 @@ pub struct AccessReport {
     pub tools: Vec<String>,
     /// The parties, agents first.
     pub rows: Vec<Row>,
+    /// What of a decision log usage was taken from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageSpan>,
     /// Claims that may add to this, as the configuration maps them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<String>,
@@ -184,6 +190,7 @@ pub fn access(bundle: &Bundle, query: &AccessQuery) -> Result<AccessReport, Acce
             .iter()
             .map(|(server, tool)| format!("{server}/{tool}"))
             .collect(),
+        usage: None,
         claims: claims(bundle),
     })
 }

@@ -68,11 +68,11 @@ fn what_is_known_is_put_in_and_what_is_not_is_left() {
         ("context has approval || principal is Mcp::Agent", "true"),
         (
             "context.initiator == \"client\"",
-            "(context.initiator) == \"client\"",
+            "context.initiator == \"client\"",
         ),
         (
             "if context has delegation then context.purpose == \"x\" else false",
-            "(context.purpose) == \"x\"",
+            "context.purpose == \"x\"",
         ),
         ("context.identity has through_agent", "true"),
         ("1 + 9223372036854775807 > 0", "fails"),

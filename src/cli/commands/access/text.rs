@@ -1,202 +1,20 @@
-//! `callgate access`: prints who can call what.
+//! Reports of access as text.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-
-use anyhow::{Context, bail};
-use clap::ValueEnum;
-use serde::Serialize;
-use smol_str::SmolStr;
-
-use callgate_engine::cedar::{EntityType, EntityUID};
 
 use crate::analysis::access::csv;
-use crate::analysis::access::diff::{self, Change, Direction};
+use crate::analysis::access::diff::{Change, Direction};
 use crate::analysis::access::outcome::{Access, Outcome, PrincipalConditions, Residual};
-use crate::analysis::access::svg::{self, short};
-use crate::analysis::access::{AccessQuery, AccessReport, Case, Cell, OnBehalfOf, Row, access};
-use crate::bundle::{self, Bundle};
-use crate::cli::output::{Exit, Output};
+use crate::analysis::access::svg::short;
+use crate::analysis::access::usage_span::UsageSpan;
+use crate::analysis::access::{AccessReport, Case, Cell, Row};
 use crate::cli::render::{count, printable, printables};
-use crate::cli::value_parser;
-use crate::domain::schema;
-use crate::proto::v1::EntityRef;
-
-/// Shows who can call what
-///
-/// For each agent and user, and each registered tool: `always`, if every call is allowed, `never`, if every call is
-/// denied, or the conditions on the call that decide. It is Callgate's decision that is meant: for an agent and everyone
-/// for whom it acts, with every error a deny. Delegations, tasks and stops of a running server take away from it and never
-/// add.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
-pub struct Args {
-    /// Whose access: `agent:support`, `user:sam`, `group:developers` for everyone in it, `server:github` for what a server
-    /// may call on the client's side; everyone who is stored, unless given
-    #[arg(value_name = "WHO", value_parser = value_parser::entity)]
-    who: Vec<EntityRef>,
-    /// Only this tool (may be repeated)
-    #[arg(long = "tool", value_name = "SERVER/TOOL", value_parser = value_parser::tool)]
-    tools: Vec<(String, String)>,
-    /// Only the tools of this server (may be repeated)
-    #[arg(long = "server", value_name = "NAME")]
-    servers: Vec<String>,
-    /// For whom agents act: `user:sam` (may be repeated), or `nobody`; every stored user in turn, unless given
-    #[arg(long = "for", value_name = "WHOM")]
-    on_behalf_of: Vec<String>,
-    /// An agent between that person and the agent that acts, nearest to the person first (may be repeated)
-    #[arg(long = "actor", value_name = "ID", value_parser = value_parser::agent)]
-    actors: Vec<EntityRef>,
-    /// A group that everyone is assumed to be in, as a claim may add it (may be repeated)
-    #[arg(long = "assume-group", value_name = "NAME")]
-    groups: Vec<String>,
-    /// The directory
-    #[arg(long, value_name = "DIR", default_value = "./policies")]
-    policies: PathBuf,
-    /// Compare with this directory: what it widens and what it narrows
-    #[arg(long, value_name = "DIR")]
-    diff: Option<PathBuf>,
-    /// Show the conditions in words and in Cedar; done by itself for a single tool or party
-    #[arg(long)]
-    details: bool,
-    /// How to answer
-    #[arg(long, value_enum, default_value_t)]
-    output: Format,
-}
-
-/// Output format of a report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-enum Format {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs: one JSON document on stdout.
-    Json,
-    /// For spreadsheets (RFC 4180).
-    Csv,
-    /// A heat map.
-    Svg,
-}
-
-const EXAMPLES: &str = "\
-Examples:
-  Who can call what?
-    callgate access
-  What can the support agent do for Sam, and under which conditions?
-    callgate access agent:support --for user:sam --details
-  Who can merge?
-    callgate access --tool github/merge_pull_request
-  A picture of it
-    callgate access --output svg > access.svg
-  What does a change widen?
-    callgate access --policies policies --diff changed
-
-Exit codes: 0 done, 1 error, 3 a directory has faults.";
-
-impl Args {
-    /// How errors are printed.
-    pub fn output(&self) -> Output {
-        match self.output {
-            Format::Json => Output::Json,
-            Format::Text | Format::Csv | Format::Svg => Output::Text,
-        }
-    }
-
-    fn query(&self) -> anyhow::Result<AccessQuery> {
-        let uid = |entity: &EntityRef| -> anyhow::Result<EntityUID> {
-            let ty: EntityType = (entity.r#type.parse())
-                .with_context(|| format!("`{}` is no entity type", printable(&entity.r#type)))?;
-            Ok(schema::entity_uid(&ty, entity.id.as_str()))
-        };
-        let on_behalf_of = match self.on_behalf_of.as_slice() {
-            [] => OnBehalfOf::Anyone,
-            [nobody] if nobody == "nobody" => OnBehalfOf::Nobody,
-            these => {
-                let each = these.iter().map(|text| match value_parser::user(text) {
-                    Ok(entity) => uid(&entity),
-                    Err(message) => bail!("`--for`: {message}"),
-                });
-                OnBehalfOf::These(each.collect::<anyhow::Result<_>>()?)
-            }
-        };
-        if on_behalf_of == OnBehalfOf::Nobody && !self.actors.is_empty() {
-            bail!(
-                "`--actor` names who passes on the authority of somebody: it does not go with `--for nobody`"
-            );
-        }
-        let group = |name: &String| uid(&value_parser::entity_ref("Mcp::Group", name));
-        let named = |(server, tool): &(String, String)| (SmolStr::new(server), SmolStr::new(tool));
-        Ok(AccessQuery {
-            who: self.who.iter().map(uid).collect::<anyhow::Result<_>>()?,
-            on_behalf_of,
-            actors: self.actors.iter().map(uid).collect::<anyhow::Result<_>>()?,
-            groups: self
-                .groups
-                .iter()
-                .map(group)
-                .collect::<anyhow::Result<_>>()?,
-            servers: self.servers.iter().map(SmolStr::new).collect(),
-            tools: self.tools.iter().map(named).collect(),
-        })
-    }
-}
-
-/// Prints the report, or the comparison of two.
-///
-/// # Errors
-///
-/// If a party is not known, or nothing is meant.
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let query = args.query()?;
-    let load = |dir: &Path| -> Result<Bundle, Exit> {
-        bundle::load(dir).or_else(|faults| {
-            // A failure to print them has nowhere to go.
-            Err(args.output().faults(&faults).unwrap_or(Exit::Faults))
-        })
-    };
-    let bundle = match load(&args.policies) {
-        Ok(bundle) => bundle,
-        Err(exit) => return Ok(exit),
-    };
-    let report = access(&bundle, &query)?;
-    let Some(other) = &args.diff else {
-        print(args, &report)?;
-        return Ok(Exit::Done);
-    };
-    if !matches!(args.output, Format::Text | Format::Json) {
-        bail!("a comparison is printed as text or as JSON");
-    }
-    let other = match load(other) {
-        Ok(bundle) => bundle,
-        Err(exit) => return Ok(exit),
-    };
-    let changes = diff::compare(&report, &access(&other, &query)?);
-    args.output()
-        .answer(&DiffText(&changes), &DiffJson { changes: &changes })?;
-    Ok(Exit::Done)
-}
-
-fn print(args: &Args, report: &AccessReport) -> anyhow::Result<()> {
-    let nothing = "";
-    match args.output {
-        Format::Json => Output::Json.answer(&nothing, report),
-        Format::Csv => Output::verbatim(&csv::write(report)),
-        Format::Svg => Output::verbatim(&svg::draw(report)),
-        Format::Text => {
-            let is_single = report.rows.len() == 1 || report.tools.len() == 1;
-            let text = AccessText {
-                report,
-                is_detailed: args.details || is_single,
-            };
-            Output::Text.answer(&text, &nothing)
-        }
-    }
-}
 
 /// The report as text.
-struct AccessText<'a> {
-    report: &'a AccessReport,
-    is_detailed: bool,
+pub(super) struct AccessText<'a> {
+    pub(super) report: &'a AccessReport,
+    /// Whether conditions are shown.
+    pub(super) is_detailed: bool,
 }
 
 /// The widest matrix, in characters; a wider one numbers its columns.
@@ -219,6 +37,9 @@ impl fmt::Display for AccessText<'_> {
                     details(f, row, cell)?;
                 }
             }
+        }
+        if let Some(usage) = &self.report.usage {
+            self.usage(f, usage)?;
         }
         if !self.report.claims.is_empty() {
             let claims = printables(&self.report.claims);
@@ -284,6 +105,32 @@ impl AccessText<'_> {
                 "\nif: under conditions; approval: only with a person's approval; ·: never"
             ),
         }
+    }
+
+    /// What was never used.
+    fn usage(&self, f: &mut fmt::Formatter<'_>, usage: &UsageSpan) -> fmt::Result {
+        let time = |at: Option<std::time::SystemTime>| match at {
+            Some(at) => humantime::format_rfc3339_seconds(at).to_string(),
+            None => "never".to_owned(),
+        };
+        let (from, to) = (time(usage.from), time(usage.to));
+        writeln!(
+            f,
+            "\nNever used, by {} records from {from} to {to}",
+            usage.records
+        )?;
+        if usage.unreadable > 0 {
+            writeln!(f, "  ({} records are missing or damaged)", usage.unreadable)?;
+        }
+        for row in &self.report.rows {
+            let unused = row.cells.iter().filter(|cell| cell.is_unused());
+            let tools: Vec<&str> = unused.map(|cell| cell.tool.as_str()).collect();
+            if !tools.is_empty() {
+                let who = printable(&short(&row.who));
+                writeln!(f, "  {who}: {}", printables(&tools))?;
+            }
+        }
+        Ok(())
     }
 
     /// One line for each pair.
@@ -442,13 +289,8 @@ fn residual_text(
     )
 }
 
-#[derive(Serialize)]
-struct DiffJson<'a> {
-    changes: &'a [Change],
-}
-
 /// The comparison as text.
-struct DiffText<'a>(&'a [Change]);
+pub(super) struct DiffText<'a>(pub(super) &'a [Change]);
 
 impl fmt::Display for DiffText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
