@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::audit::log_files::{self, CAPSULES, LogFile, SEGMENTS};
 use crate::audit::record::schema::Notice;
 use crate::audit::record::schema::notice::Kind;
-use crate::audit::segment::sync_folder;
+use crate::audit::segment::{self, sync_folder};
 use crate::config::audit::AuditConfig;
 
 /// How often it is looked for files.
@@ -153,7 +153,7 @@ fn compress(folder: &Path, file: &LogFile) -> io::Result<()> {
     // What was acknowledged as written becomes durable before its other form is made.
     source.sync_all()?;
     let modified = source.metadata()?.modified()?;
-    let out = BufWriter::new(File::create(&partial)?);
+    let out = BufWriter::new(segment::create_partial(&partial)?);
     let mut encoder = zstd::stream::write::Encoder::new(out, LEVEL)?;
     encoder.include_checksum(true)?;
     io::copy(&mut BufReader::new(&source), &mut encoder)?;

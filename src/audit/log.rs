@@ -15,11 +15,10 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 
 use crate::audit::archive::{self, Retention};
+use crate::audit::batch::{BatchCapsule, push_unfinished};
 use crate::audit::capsule::CapsuleKey;
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
-use crate::audit::log_output::{
-    BatchCapsule, LogOutput, OpenError, OutputSettings, push_unfinished,
-};
+use crate::audit::log_output::{LogOutput, OpenError, OutputSettings};
 use crate::audit::log_writer::LogWriter;
 use crate::audit::record::schema::Notice;
 use crate::config::audit::{AuditConfig, LogMode, OnLogFailure};
@@ -152,7 +151,7 @@ impl AuditLog {
             error,
         };
         // Its parent has to be there: a name that is mistyped makes no log elsewhere.
-        match std::fs::create_dir(directory) {
+        match log_files::folder_builder().create(directory) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             made => made.map_err(failed)?,
         }

@@ -3,8 +3,9 @@
 //! `segments/<first index, 20 digits>.log` holds envelopes, `capsules/<first index, 20 digits>.log` capsules. A file that is
 //! no longer written may become `<…>.log.zst`: the whole file, compressed.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The folder of envelopes.
@@ -37,6 +38,22 @@ pub fn name(first: u64) -> String {
 /// The name of the same file, compressed.
 pub fn compressed_name(first: u64) -> String {
     format!("{first:020}{COMPRESSED}")
+}
+
+/// Makes folders that owner and group may read.
+pub fn folder_builder() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o750);
+    builder
+}
+
+/// Makes a folder, and those around it, unless it is there.
+///
+/// # Errors
+///
+/// Those of the file system.
+pub fn create_folder(folder: &Path) -> io::Result<()> {
+    folder_builder().recursive(true).create(folder)
 }
 
 /// The files in a folder, in the order of their records. Of a file that is there in both forms, as it is for a moment while

@@ -5,19 +5,21 @@
 //!
 //! Invariant: indices are dense. An index is used up only by a record that is written.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
+use crate::audit::batch::{BatchCapsule, finish, push_unfinished};
 use crate::audit::capsule::{CapsuleError, CapsuleKey, CapsuleSealer, capsule_index};
 use crate::audit::envelope;
-use crate::audit::frame::{self, FRAME_HEADER, MAX_CAPSULE, MAX_RECORD};
+use crate::audit::frame::{self, MAX_CAPSULE, MAX_RECORD};
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
 use crate::audit::reader::{LogError, LogReader};
 use crate::audit::record::index_of;
 use crate::audit::record::schema::Notice;
 use crate::audit::record::schema::notice::Kind;
+use crate::audit::rolling::{Rolling, append_and_sync};
 use crate::audit::segment::{AppendError, Repair, Segment};
 
 /// The file that is locked by the process that writes the log.
@@ -70,13 +72,13 @@ pub enum WriteError {
     Capsule(#[from] CapsuleError),
 }
 
-/// A capsule, and the position in its batch of the record it belongs to.
-#[derive(Debug)]
-pub struct BatchCapsule {
-    /// The position, from 0.
-    pub position: u64,
-    /// The capsule, in plaintext.
-    pub bytes: Vec<u8>,
+/// Notices that wait, and those that were written since the start.
+#[derive(Debug, Clone, Copy)]
+pub struct NoticeCounts {
+    /// Those that the next write writes first.
+    pub waiting: usize,
+    /// Those that are in the log.
+    pub written: u64,
 }
 
 /// The files of a log that is written.
@@ -92,18 +94,10 @@ pub struct LogOutput {
     /// The index of the first record that is still there.
     first: u64,
     notices: Vec<(SystemTime, Notice)>,
+    notices_written: u64,
     /// Reused for frames of notices and capsules.
     scratch: Vec<u8>,
     _lock: File,
-}
-
-/// The current one of a row of files.
-struct Rolling {
-    folder: PathBuf,
-    current: Option<Segment>,
-    opened: Instant,
-    /// Whether the last attempt to begin a new file failed.
-    is_stuck: bool,
 }
 
 impl LogOutput {
@@ -124,7 +118,7 @@ impl LogOutput {
         };
         let (segments, capsules) = (directory.join(SEGMENTS), directory.join(CAPSULES));
         for folder in [&segments, &capsules] {
-            fs::create_dir_all(folder).map_err(failed)?;
+            log_files::create_folder(folder).map_err(failed)?;
         }
         let lock = lock(directory)?;
         let mut output = Self {
@@ -137,6 +131,7 @@ impl LogOutput {
             next: 0,
             first: 0,
             notices: Vec::new(),
+            notices_written: 0,
             scratch: Vec::new(),
             _lock: lock,
         };
@@ -153,6 +148,19 @@ impl LogOutput {
     /// Adds a notice that the next batch writes first.
     pub fn notice(&mut self, at: SystemTime, notice: Notice) {
         self.notices.push((at, notice));
+    }
+
+    /// How many notices wait, and how many were written since the start.
+    pub fn notices(&self) -> NoticeCounts {
+        NoticeCounts {
+            waiting: self.notices.len(),
+            written: self.notices_written,
+        }
+    }
+
+    /// Takes back so many notices that wait, from a position on.
+    pub fn withdraw_notices(&mut self, from: usize, count: usize) {
+        self.notices.drain(from..from + count);
     }
 
     /// Writes notices that wait, and then a batch: frames with room for their headers and indices, as
@@ -220,6 +228,7 @@ impl LogOutput {
         appended?;
         // A replaced file may have added one meanwhile.
         self.notices.drain(..told);
+        self.notices_written += told as u64;
         Ok(())
     }
 
@@ -443,79 +452,6 @@ impl LogOutput {
         }
         Ok(())
     }
-}
-
-impl Rolling {
-    fn new(folder: PathBuf) -> Self {
-        Self {
-            folder,
-            current: None,
-            opened: Instant::now(),
-            is_stuck: false,
-        }
-    }
-
-    /// Begins the file of this index. One that has its name and is not written any more is set aside.
-    fn begin(&mut self, first: u64) -> io::Result<&mut Segment> {
-        fs::create_dir_all(&self.folder)?;
-        let created = match Segment::create(&self.folder, first) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let path = self.folder.join(log_files::name(first));
-                let aside = self
-                    .folder
-                    .join(format!("{}.damaged", log_files::name(first)));
-                fs::rename(path, aside)?;
-                Segment::create(&self.folder, first)?
-            }
-            other => other?,
-        };
-        self.opened = Instant::now();
-        Ok(self.current.insert(created))
-    }
-
-    /// Begins the next file. If that fails, the current one goes on.
-    fn roll(&mut self, first: u64) {
-        match Segment::create(&self.folder, first) {
-            Ok(next) => {
-                self.current = Some(next);
-                self.opened = Instant::now();
-                self.is_stuck = false;
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut self.is_stuck, true) {
-                    tracing::error!(%error, "no new file of the decision log can be begun; the last one goes on");
-                }
-            }
-        }
-    }
-}
-
-fn append_and_sync(file: &mut Segment, frames: &[u8], is_synced: bool) -> Result<(), AppendError> {
-    file.append(frames)?;
-    if is_synced { file.sync() } else { Ok(()) }
-}
-
-/// Appends a frame whose checksum and index are not known yet.
-pub fn push_unfinished(frames: &mut Vec<u8>, envelope: &[u8]) {
-    let length = u32::try_from(envelope.len()).unwrap_or(u32::MAX);
-    frames.extend_from_slice(&length.to_le_bytes());
-    frames.extend_from_slice(&[0; FRAME_HEADER - 4]);
-    frames.extend_from_slice(envelope);
-}
-
-/// Puts indices and checksums into frames, and returns how many there are.
-fn finish(frames: &mut [u8], first: u64) -> u64 {
-    let mut rest = frames;
-    let mut count = 0;
-    while let Some((head, tail)) = rest.split_first_chunk_mut::<FRAME_HEADER>() {
-        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
-        let (payload, after) = tail.split_at_mut(length.min(tail.len()));
-        envelope::set_index(payload, first + count);
-        head[4..].copy_from_slice(&crc32c::crc32c(payload).to_le_bytes());
-        count += 1;
-        rest = after;
-    }
-    count
 }
 
 fn lock(directory: &Path) -> Result<File, OpenError> {

@@ -83,43 +83,44 @@ impl LogWriter {
         }
     }
 
-    /// Writes, and keeps account of whether the log can be written.
+    /// Writes, and keeps account of whether the log can be written. What is not told yet is written first, so that a log
+    /// that has failed counts as mended only once something is in it.
     fn write(&mut self, write: impl FnOnce(&mut LogOutput) -> Result<(), WriteError>) -> bool {
         let failure = self.shared.failure().clone();
-        let untold = self.untold.take_if(|_| failure.is_none());
-        if let Some((count, since)) = untold {
+        let before = self.output.notices();
+        if let Some(failure) = &failure {
+            let (text, since) = (failure.error.clone(), failure.since);
+            self.tell_since(Kind::Degraded, text, 0, since);
+        }
+        if let Some((count, since)) = self.untold {
             self.tell_since(Kind::Dropped, String::new(), count, since);
         }
-        match write(&mut self.output) {
-            Ok(()) => {
-                self.shared.wrote(self.output.next());
-                if let Some(failure) = failure {
-                    self.recovered(failure);
-                }
-                true
-            }
-            Err(error) => {
-                if failure.is_none() {
-                    tracing::error!(%error, "the decision log cannot be written");
-                    *self.shared.failure() = Some(Failure {
-                        since: SystemTime::now(),
-                        error: error.to_string(),
-                    });
-                }
-                false
-            }
+        let added = self.output.notices().waiting - before.waiting;
+        let result = write(&mut self.output);
+        let is_told = added > 0 && self.output.notices().written > before.written;
+        if is_told {
+            self.untold = None;
+        } else {
+            self.output.withdraw_notices(before.waiting, added);
         }
-    }
-
-    fn recovered(&mut self, failure: Failure) {
-        let unrecorded = self.untold.map_or(0, |(count, _)| count);
-        tracing::warn!(unrecorded, "the decision log is written again");
-        self.tell_since(Kind::Degraded, failure.error, 0, failure.since);
-        if let Some((count, since)) = self.untold.take() {
-            self.tell_since(Kind::Dropped, String::new(), count, since);
+        self.shared.wrote(self.output.next());
+        let Err(error) = result else {
+            if failure.is_some() {
+                tracing::warn!("the decision log is written again");
+                *self.shared.failure() = None;
+            }
+            return true;
+        };
+        if failure.is_none() {
+            tracing::error!(%error, "the decision log cannot be written");
         }
-        *self.shared.failure() = None;
-        self.write(|output| output.tick());
+        if failure.is_none() || is_told {
+            *self.shared.failure() = Some(Failure {
+                since: SystemTime::now(),
+                error: error.to_string(),
+            });
+        }
+        false
     }
 
     fn unrecorded(&mut self, count: u64) {

@@ -10,6 +10,7 @@
 //! Invariant: no policy logic. A record states what happened; it decides nothing.
 
 pub mod archive;
+pub mod batch;
 pub mod capsule;
 pub mod control_record;
 pub mod decision_record;
@@ -22,5 +23,6 @@ mod log_writer;
 pub mod outcome_record;
 pub mod reader;
 pub mod record;
+mod rolling;
 pub mod segment;
 pub mod wire;

@@ -232,6 +232,13 @@ fn options() -> OpenOptions {
     options
 }
 
+/// A file that becomes one of the log under another name. What is there under this name is replaced.
+pub fn create_partial(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(MODE);
+    options.open(path)
+}
+
 /// Makes the names in a folder survive a loss of power.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()

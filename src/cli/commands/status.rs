@@ -120,17 +120,25 @@ fn turned_away(it: &v1::ServerLoad) -> String {
     told.join(", ")
 }
 
+/// A size in the unit that fits it.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..MIB => format!("{} KiB", bytes.div_ceil(1 << 10)),
+        _ => format!("{} MiB", bytes.div_ceil(MIB)),
+    }
+}
+
 /// The decision log: what it holds, and what it lacks.
 fn audit(it: &v1::AuditStatus) -> String {
     if it.mode == "off" {
         return "not on record (`audit.mode` is `off`)".to_owned();
     }
     let held = format!(
-        "{} records, {}, {} MiB and {} MiB of capsules",
+        "{} records, {}, {} and {} of capsules",
         it.records,
         it.mode,
-        it.bytes.div_ceil(MIB),
-        it.capsule_bytes.div_ceil(MIB)
+        size(it.bytes),
+        size(it.capsule_bytes)
     );
     let lacking = match it.unrecorded {
         0 => String::new(),

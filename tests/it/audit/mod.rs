@@ -2,5 +2,5 @@
 
 mod crash;
 mod disk;
-mod log_reading;
+pub mod log_reading;
 mod records;

@@ -107,7 +107,7 @@ async fn decisions_of_every_rpc_are_on_record_when_their_answers_are_there() {
     assert_eq!((&*record.server, &*record.tool), ("git", "purge"));
     assert_eq!(record.subject, r#"Mcp::Agent::"coder""#);
     assert_eq!((&*record.session_id, &*record.adapter), ("session", "grpc"));
-    assert_eq!(record.parent_decision_id, parent.as_bytes());
+    assert_eq!(&*record.parent_decision_id, parent.as_bytes());
     assert_eq!(record.determining_policies[0].id, "never-purge");
     assert_eq!(record.reasons[0].code, "FORBIDDEN");
     assert_eq!(record.revision, denied.revision);
@@ -410,6 +410,6 @@ async fn what_agentgateway_shows_of_a_response_is_on_record() {
         ("tools/call", &["git".to_owned()][..])
     );
     assert!(first.decision_id.is_empty());
-    assert_eq!(second.decision_id, id.as_bytes());
+    assert_eq!(&*second.decision_id, id.as_bytes());
     assert_eq!((second.status(), second.size), (Status::Result, 14));
 }

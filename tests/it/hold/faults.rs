@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+use crate::audit::log_reading::Contents;
 use crate::store::crash::company::{
     Doors, actor, agent, by_delegation, in_session, is_allow, moment_in, scope, user,
 };
@@ -258,6 +259,49 @@ fn a_sync_that_fails_gives_nothing_and_takes_away_at_once() {
             "what was taken away is written by now"
         );
     });
+}
+
+/// The decision log in mode `synced`: without a sync no record, and without a record no allow.
+#[test]
+fn a_sync_of_the_decision_log_that_fails_denies_and_is_told() {
+    let faults = Faults::new();
+    let settings = "[audit]\nmode = \"synced\"\n";
+    let bundle = with_settings(crate::store::crash::company::bundle(), settings);
+    let server = faults.server(&bundle);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut allowed = Vec::new();
+    runtime.block_on(async {
+        let mut doors = Doors::of(&server).await;
+        let mut decide = async |doors: &Doors| {
+            let answer = doors.decide(in_session("mail/list", "s")).await.unwrap();
+            let is_allowed = is_allow(&answer);
+            if is_allowed {
+                allowed.push(answer.decision_id);
+            }
+            is_allowed
+        };
+        assert!(decide(&doors).await);
+        faults.set("no-sync", true);
+        assert!(!decide(&doors).await && !decide(&doors).await);
+        faults.set("no-sync", false);
+        let mut is_failing = true;
+        for _ in 0..100 {
+            let status = doors.control.get_status(v1::GetStatusRequest {}).await;
+            let audit = status.unwrap().into_inner().audit.unwrap();
+            is_failing = audit.failing_since.is_some();
+            if !is_failing {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(!is_failing && decide(&doors).await);
+    });
+    let contents = Contents::read(&bundle.folder().join("audit"));
+    for id in &allowed {
+        contents.decision(id);
+    }
+    let dropped = contents.told(callgate::audit::record::schema::notice::Kind::Dropped);
+    assert_eq!(dropped.iter().map(|it| it.count).sum::<u64>(), 2);
 }
 
 pub async fn lend(doors: &mut Doors) -> Result<String, tonic::Status> {
