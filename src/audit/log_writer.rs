@@ -100,7 +100,7 @@ impl LogWriter {
         let is_told = added > 0 && self.output.notices().written > before.written;
         if is_told {
             self.untold = None;
-        } else {
+        } else if added > 0 {
             self.output.withdraw_notices(before.waiting, added);
         }
         self.shared.wrote(self.output.next());
