@@ -32,6 +32,7 @@ pub mod batch;
 mod claim_warnings;
 pub mod concurrency_limit;
 mod in_flight;
+mod inspect;
 mod listing;
 mod planning_queues;
 mod recording;

@@ -8,5 +8,6 @@
 pub mod authorization;
 pub mod control;
 pub mod encode;
+mod explanation;
 pub mod parse;
 pub(in crate::adapters) mod stream;
