@@ -11,6 +11,7 @@ pub mod commands;
 pub mod connect;
 pub mod control;
 mod file;
+mod log_place;
 pub mod output;
 pub mod render;
 pub mod value_parser;

@@ -2,8 +2,9 @@
 
 use callgate_engine::cedar::{EntityUID, Value};
 use serde_json::Value as Json;
+use uuid::Uuid;
 
-use crate::adapters::callgate_v1::encode::{entity_ref, outcome};
+use crate::adapters::callgate_v1::encode::{self, Disclosure, entity_ref, outcome};
 use crate::adapters::input::json;
 use crate::analysis::clauses::Truth;
 use crate::analysis::explain::change::Change;
@@ -13,7 +14,7 @@ use crate::analysis::explain::{self, Explanation, Link, RequestExplanation, valu
 use crate::domain::request::call_context::CallContext;
 use crate::proto::v1;
 use crate::service::decisions::Service;
-use crate::service::request::RequestMeta;
+use crate::service::request::{RequestMeta, Response};
 
 /// What an explanation for a caller looks at: it is made while the call waits.
 const LIMITS: ExplainLimits = ExplainLimits {
@@ -51,9 +52,39 @@ pub fn add(response: &mut v1::AuthorizeResponse, explained: ExplainedCall) {
         revision,
     } = explained;
     let decision: i32 = outcome(found.verdict.outcome).into();
-    if response.revision != revision || response.decision != decision {
-        return;
+    // What is only observed is explained as it was decided, not as it was answered.
+    let decided = match response.observed {
+        true => response.observed_decision,
+        false => response.decision,
+    };
+    if response.revision == revision && decided == decision {
+        fill(response, found);
     }
+}
+
+/// The response of a recorded decision, made again and explained. It has no revision: that is the record's.
+pub fn response(
+    found: Explanation,
+    decision_id: Uuid,
+    policies_total: u32,
+) -> v1::AuthorizeResponse {
+    let answer = Response {
+        value: found.verdict.clone(),
+        decision_id,
+        revision: 0,
+        policies_total,
+        observed: None,
+    };
+    let detail = Disclosure {
+        is_entitled: true,
+        is_wanted: true,
+    };
+    let mut response = encode::authorize(answer, detail);
+    fill(&mut response, found);
+    response
+}
+
+fn fill(response: &mut v1::AuthorizeResponse, found: Explanation) {
     let Some(explanation) = &mut response.explanation else {
         return;
     };

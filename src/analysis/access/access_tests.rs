@@ -19,7 +19,7 @@ use crate::domain::authority::state::Authority;
 use crate::domain::authority::usage::{Usage, WindowCounts};
 use crate::domain::decide::call;
 use crate::domain::decide::inputs::{DecisionInputs, History, Requester};
-use crate::domain::decide::observe::{EvaluationObserver, ObservedEvaluation};
+use crate::domain::decide::observer::{EvaluationObserver, ObservedEvaluation};
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::call_context::{CallContext, OperationKind};
 use crate::domain::schema;

@@ -145,47 +145,67 @@ fn texts(explanation: &Explanation) -> Vec<String> {
 #[test]
 fn every_proposal_allows_and_no_part_of_it_does() {
     let case = Case::new();
-    let arguments = [
-        json!({"owner": "larkwood", "repo": "shop", "title": "x", "issue_number": 1, "pull_number": 7, "body": "b"}),
-        json!({"path": "/srv/app/main.rs", "content": "x"}),
-        json!({"channel_id": "C04SUPPORT", "text": "hello"}),
-        json!({"sql": "select 1"}),
-        json!({"repo_path": "/srv/app", "files": ["a"], "message": "m"}),
-        json!({"url": "https://www.rfc-editor.org/rfc/rfc8693"}),
+    let repository = json!({"owner": "larkwood", "repo": "shop"});
+    let with = |more: Json| {
+        let mut arguments = repository.clone();
+        let (Some(all), Some(more)) = (arguments.as_object_mut(), more.as_object()) else {
+            unreachable!("both are objects");
+        };
+        all.extend(more.clone());
+        arguments
+    };
+    let calls = [
+        (
+            "github/create_issue",
+            with(json!({"title": "x", "body": "b"})),
+        ),
+        ("github/get_issue", with(json!({"issue_number": 1}))),
+        ("github/merge_pull_request", with(json!({"pull_number": 7}))),
+        ("github/create_repository", json!({"name": "shop"})),
+        (
+            "filesystem/write_file",
+            json!({"path": "/srv/app/main.rs", "content": "x"}),
+        ),
+        ("filesystem/read_file", json!({"path": "/srv/app/main.rs"})),
+        (
+            "slack/slack_post_message",
+            json!({"channel_id": "C04SUPPORT", "text": "hello"}),
+        ),
+        ("postgres/query", json!({"sql": "select 1"})),
+        (
+            "git/git_commit",
+            json!({"repo_path": "/srv/app", "message": "m"}),
+        ),
+        ("git/git_status", json!({"repo_path": "/srv/app"})),
+        (
+            "fetch/fetch",
+            json!({"url": "https://www.rfc-editor.org/rfc/rfc8693"}),
+        ),
     ];
-    let tools = [
-        "github/create_issue",
-        "github/get_issue",
-        "github/merge_pull_request",
-        "github/create_repository",
-        "filesystem/write_file",
-        "filesystem/read_file",
-        "slack/slack_post_message",
-        "postgres/query",
-        "git/git_commit",
-        "git/git_status",
-        "fetch/fetch",
-    ];
-    let (mut denied, mut helped) = (0, 0);
-    for (number, tool) in tools.iter().enumerate() {
-        for agent in ["support", "release", "research", "support-pilot"] {
-            let root = [Some("sam"), Some("ravi"), None][(number + agent.len()) % 3];
-            for arguments in arguments.iter().skip(number % 3).step_by(3) {
-                let mut call = call_for(agent, root, tool, arguments.clone());
-                call.subject.identity.verified = number % 2 == 0;
-                let explanation = case.explain(&call);
-                if explanation.verdict.is_allow() {
-                    continue;
-                }
-                denied += 1;
-                helped += u32::from(!explanation.proposals.is_empty());
-                case.check(&call, &explanation);
+    let mut denied = Vec::new();
+    let mut helped = 0;
+    for (number, (tool, arguments)) in calls.iter().enumerate() {
+        for (place, agent) in ["support", "release", "research", "support-pilot"]
+            .into_iter()
+            .enumerate()
+        {
+            let root = [Some("sam"), Some("ravi"), None][(number + place) % 3];
+            let mut call = call_for(agent, root, tool, arguments.clone());
+            call.subject.identity.verified = (number + place) % 2 == 0;
+            let explanation = case.explain(&call);
+            if explanation.verdict.is_allow() {
+                continue;
             }
+            helped += usize::from(!explanation.proposals.is_empty());
+            let code = explanation.verdict.reasons.first().map(|it| it.code);
+            denied.push((agent, root, *tool, code, texts(&explanation)));
+            case.check(&call, &explanation);
         }
     }
     assert!(
-        denied > 30 && helped > 5,
-        "{helped} of {denied} denies have a proposal"
+        denied.len() > 20 && helped > 8,
+        "{helped} of {} denies have a proposal: {denied:#?}",
+        denied.len()
     );
 }
 

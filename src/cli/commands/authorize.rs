@@ -174,7 +174,8 @@ impl DecisionPointArgs {
         }
     }
 
-    fn directory(&self) -> &Path {
+    /// The directory that decides without a server.
+    pub(super) fn directory(&self) -> &Path {
         self.policies.as_deref().unwrap_or(Path::new(DIRECTORY))
     }
 }

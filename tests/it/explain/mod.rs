@@ -1,5 +1,7 @@
 //! `callgate explain` and `callgate access`, as their users see them.
 
+mod recorded;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,107 +1,31 @@
-//! `callgate explain`: why a call is decided as it is, and what would allow it.
+//! An explanation as text.
 
 use std::fmt;
 
-use anyhow::bail;
 use prost_types::value::Kind;
 use serde_json::Value as Json;
 
-use crate::cli::call_args::CallArgs;
-use crate::cli::commands::authorize::{self, DecisionPointArgs, outcome};
-use crate::cli::output::{Exit, Output};
+use crate::cli::commands::authorize::outcome;
 use crate::cli::render::{self, count, printable, printables};
-use crate::proto::{json, v1};
-
-/// Explains the decision on one call, and what would allow it
-///
-/// Shows the parties of the call link by link, the facts that policies read, every policy that could apply with the
-/// condition that decided and the values it saw, and for a deny the smallest changes that would allow the call. Each of
-/// them was tried: the changed call is allowed, and denied with any part left out. The call is decided as a dry run. It
-/// comes from flags or a file, as for `callgate authorize`; a server explains only to callers with the right `explain`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
-pub struct Args {
-    #[command(flatten)]
-    call: CallArgs,
-    #[command(flatten)]
-    place: DecisionPointArgs,
-    /// Only what the agent may hear: no policies, groups, entities or other people
-    #[arg(long, help_heading = "The answer")]
-    for_agent: bool,
-    /// Also the forbids that do not apply
-    #[arg(long, help_heading = "The answer")]
-    all: bool,
-    /// How to answer
-    #[arg(long, value_enum, default_value_t, help_heading = "The answer")]
-    pub output: Output,
-}
-
-const EXAMPLES: &str = "\
-Examples:
-  Why may the support agent, working for Sam, not merge, and what would allow it?
-    callgate explain --agent support --user sam --server github --tool merge_pull_request \\
-        --arg owner=acme --arg repo=shop --arg pull_number=7
-
-  The same as a running server would decide it, with its delegations, tasks and sessions:
-    callgate explain --endpoint http://127.0.0.1:50051 --agent support --user sam \\
-        --server github --tool get_issue --arg owner=acme --arg repo=shop --arg issue_number=7
-
-  What to tell the agent:
-    callgate explain --file call.json --for-agent
-
-Exit codes: 0 allowed, 1 error, 2 denied, 3 the directory has faults.";
-
-/// Has the call decided and prints the explanation.
-///
-/// # Errors
-///
-/// If the call is invalid, the server does not answer, or it does not explain.
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let request = v1::AuthorizeRequest {
-        call_context: Some(Box::new(args.call.context()?)),
-        explain: true,
-        dry_run: true,
-        ..v1::AuthorizeRequest::default()
-    };
-    let response = match authorize::ask(&args.call, &args.place, request, args.output)? {
-        Ok(answered) => answered.response,
-        Err(exit) => return Ok(exit),
-    };
-    let Some(explanation) = &response.explanation else {
-        bail!("the server does not explain to this caller: it needs the right `explain`");
-    };
-    if explanation.for_agent.is_empty() {
-        bail!("the state changed while the call was explained: try again");
-    }
-    match args.for_agent {
-        true => {
-            let text = format!("{}\n", printable(&explanation.for_agent));
-            let json = serde_json::json!({ "forAgent": explanation.for_agent });
-            args.output.answer(&text, &json)?;
-        }
-        false => {
-            let text = ExplainText {
-                response: &response,
-                explanation,
-                is_all: args.all,
-            };
-            let json = json::write("AuthorizeResponse", &response)?;
-            args.output.answer(&text, &json)?;
-        }
-    }
-    Ok(authorize::exit(&response))
-}
+use crate::proto::v1;
 
 /// The explanation as text.
-struct ExplainText<'a> {
-    response: &'a v1::AuthorizeResponse,
-    explanation: &'a v1::Explanation,
-    is_all: bool,
+pub(super) struct ExplainText<'a> {
+    pub(super) response: &'a v1::AuthorizeResponse,
+    pub(super) explanation: &'a v1::Explanation,
+    pub(super) is_all: bool,
 }
 
 impl fmt::Display for ExplainText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", outcome(self.response.decision()))?;
+        match self.response.observed {
+            true => writeln!(
+                f,
+                "{}, NOT ENFORCED: it is only observed",
+                outcome(self.decision())
+            )?,
+            false => writeln!(f, "{}", outcome(self.decision()))?,
+        }
         for reason in &self.response.reasons {
             f.write_str(&render::reason(reason))?;
         }
@@ -117,6 +41,14 @@ impl fmt::Display for ExplainText<'_> {
 }
 
 impl ExplainText<'_> {
+    /// The decision, whether it is enforced or not.
+    fn decision(&self) -> v1::Decision {
+        match self.response.observed {
+            true => self.response.observed_decision(),
+            false => self.response.decision(),
+        }
+    }
+
     fn chain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\nWho acts for whom")?;
         for link in &self.explanation.chain {
@@ -189,7 +121,7 @@ impl ExplainText<'_> {
 
     fn proposals(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { explanation, .. } = self;
-        if self.response.decision() == v1::Decision::Allow {
+        if self.decision() == v1::Decision::Allow {
             return Ok(());
         }
         let most = match explanation.proposals_exhaustive {
