@@ -11,6 +11,7 @@ pub mod commands;
 pub mod connect;
 pub mod control;
 mod file;
+mod log_place;
 pub mod output;
 pub mod render;
 mod store;
@@ -22,8 +23,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::commands::{
-    approval, audit, authorize, changes, check, clock, delegation, entity, export, fleet, health,
-    import, manifest, replay, serve, session, status, stop, task, test, tool, try_compiling,
+    access, approval, audit, authorize, changes, check, clock, delegation, entity, explain, export,
+    fleet, health, import, manifest, replay, serve, session, status, stop, task, test, tool,
+    try_compiling,
 };
 use crate::cli::output::{Exit, Output};
 use crate::reload::trial;
@@ -48,6 +50,8 @@ From nothing to the first decision:
   callgate test                                                   does it decide as it should?
   callgate authorize --agent release --server git --tool git_log --arg repo_path=/srv/app
                                                                   decide one call, and say why
+  callgate explain --agent release --server git --tool git_commit which policy denied it, what would allow it?
+  callgate access                                                 who can call what?
   callgate serve                                                  decide for gateways, over gRPC
 
 Then, with a server running, for one piece of work:
@@ -67,6 +71,8 @@ Exit codes: 0 done or allowed, 1 error, 2 denied or a test failed, 3 the directo
 enum Verb {
     Serve(serve::Args),
     Authorize(Box<authorize::Args>),
+    Explain(Box<explain::Args>),
+    Access(Box<access::Args>),
     Check(check::Args),
     Test(test::Args),
     Import(import::Args),
@@ -100,6 +106,8 @@ pub fn main() -> ExitCode {
     let (output, result) = match cli.verb {
         Verb::Serve(args) => (args.output, serve::run(&args)),
         Verb::Authorize(args) => (args.output, authorize::run(&args)),
+        Verb::Explain(args) => (args.output, explain::run(&args)),
+        Verb::Access(args) => (args.output(), access::run(&args)),
         Verb::Check(args) => (args.output, check::run(&args)),
         Verb::Test(args) => (args.output(), test::run(&args)),
         Verb::Import(args) => (args.output(), import::run(&args)),

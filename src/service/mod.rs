@@ -34,6 +34,7 @@ pub mod batch;
 mod claim_warnings;
 pub mod concurrency_limit;
 mod in_flight;
+mod inspect;
 mod listing;
 pub mod pending;
 mod planning_queues;

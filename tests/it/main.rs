@@ -12,6 +12,7 @@ mod docs;
 mod engine;
 mod envoy;
 mod evidence;
+mod explain;
 mod fleet;
 mod gateways;
 mod grpc;

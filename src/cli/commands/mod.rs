@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod access;
 pub mod approval;
 pub mod audit;
 pub mod authorize;
@@ -8,6 +9,7 @@ pub mod check;
 pub mod clock;
 pub mod delegation;
 pub mod entity;
+pub mod explain;
 pub mod export;
 pub mod fleet;
 pub mod health;
