@@ -20,12 +20,12 @@ pub mod views;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cli::commands::{
-    access, approval, audit, authorize, changes, check, clock, delegation, entity, explain, export,
-    fleet, health, import, manifest, replay, serve, session, status, stop, task, test, tool,
-    try_compiling,
+    access, approval, audit, authorize, changes, check, clock, completions, delegation, entity,
+    explain, export, fleet, fmt, health, import, man, manifest, prove, replay, schema, serve,
+    session, status, stop, task, test, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
 use crate::reload::trial;
@@ -48,6 +48,7 @@ From nothing to the first decision:
   callgate import tools list.json --server git                    register a server's tools
   callgate check                                                  is everything in order?
   callgate test                                                   does it decide as it should?
+  callgate prove                                                  does that hold for every call?
   callgate authorize --agent release --server git --tool git_log --arg repo_path=/srv/app
                                                                   decide one call, and say why
   callgate explain --agent release --server git --tool git_commit which policy denied it, what would allow it?
@@ -75,6 +76,9 @@ enum Verb {
     Access(Box<access::Args>),
     Check(check::Args),
     Test(test::Args),
+    Prove(prove::Args),
+    Fmt(fmt::Args),
+    Schema(schema::Args),
     Import(import::Args),
     Export(export::Args),
     Manifest(manifest::Args),
@@ -93,6 +97,8 @@ enum Verb {
     Fleet(fleet::Args),
     Health(Box<health::Args>),
     Changes(Box<changes::Args>),
+    Completions(completions::Args),
+    Man(man::Args),
     #[command(name = trial::VERB, hide = true)]
     TryCompiling(try_compiling::Args),
 }
@@ -109,7 +115,11 @@ pub fn main() -> ExitCode {
         Verb::Explain(args) => (args.output, explain::run(&args)),
         Verb::Access(args) => (args.output(), access::run(&args)),
         Verb::Check(args) => (args.output, check::run(&args)),
+        Verb::Check(args) => (args.output(), check::run(&args)),
         Verb::Test(args) => (args.output(), test::run(&args)),
+        Verb::Prove(args) => (args.output, prove::run(&args)),
+        Verb::Fmt(args) => (args.output, fmt::run(&args)),
+        Verb::Schema(args) => (Output::default(), schema::run(&args)),
         Verb::Import(args) => (args.output(), import::run(&args)),
         Verb::Export(args) => (args.output(), export::run(&args)),
         Verb::Manifest(args) => (args.output, manifest::run(&args)),
@@ -128,6 +138,8 @@ pub fn main() -> ExitCode {
         Verb::Fleet(args) => (args.output(), fleet::run(&args)),
         Verb::Health(args) => (args.output, health::run(&args)),
         Verb::Changes(args) => (args.ask.output, changes::run(&args)),
+        Verb::Completions(args) => (Output::default(), completions::run(&args, Cli::command())),
+        Verb::Man(args) => (Output::default(), man::run(&args, Cli::command())),
         Verb::TryCompiling(args) => (Output::default(), try_compiling::run(&args)),
     };
     result.unwrap_or_else(|error| output.error(&error)).into()

@@ -21,6 +21,7 @@ mod http;
 mod live;
 mod one_reading;
 mod policies;
+mod prove;
 mod replay;
 mod scenarios;
 mod store;

@@ -7,20 +7,24 @@ use std::sync::Arc;
 use anyhow::bail;
 use arc_swap::ArcSwap;
 use prost_types::value::Kind;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
 use crate::adapters::callgate_v1::authorization::Authorization;
 use crate::adapters::transport::grpc_admission;
+use crate::analysis::prove::question::{CedarQuestion, QuestionBundle};
 use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
+use crate::bundle::diagnostic::BundleError;
 use crate::bundle::{self, Bundle};
-use crate::cli::call_args::CallArgs;
+use crate::cli::call_args::{self, CallArgs};
 use crate::cli::connect::{self, ClientCredentials, ServerConnection};
 use crate::cli::output::{Exit, Output};
 use crate::cli::render::{self, printable, printables};
 use crate::config::limits::Limits;
+use crate::domain::decide::verdict::Decision;
 use crate::proto::v1::authorization_server::Authorization as _;
-use crate::proto::{json, v1};
+use crate::proto::{json as proto_json, v1};
 use crate::server::reloadable;
 use crate::service::decisions::Service;
 use crate::service::generation::LoadedBundle;
@@ -97,6 +101,9 @@ Exit codes: 0 allowed, 1 error, 2 denied, 3 the directory has faults.";
 ///
 /// If the call is invalid, the bundle cannot be read, or the server does not answer.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    if let Some(path) = args.call.cedar() {
+        return answer_cedar(args, path);
+    }
     let request = v1::AuthorizeRequest {
         call_context: Some(Box::new(args.call.context()?)),
         explain: args.explain,
@@ -113,7 +120,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         // Without a server there is no state to refer to.
         next: challenge.filter(|_| answered.by_server).map(next_command),
     };
-    let json = json::write("AuthorizeResponse", &response)?;
+    let json = proto_json::write("AuthorizeResponse", &response)?;
     args.output.answer(&text, &json)?;
     Ok(exit(&response))
 }
@@ -162,6 +169,62 @@ pub(super) fn exit(response: &v1::AuthorizeResponse) -> Exit {
         v1::Decision::Allow => Exit::Done,
         v1::Decision::Deny | v1::Decision::Unspecified => Exit::Denied,
     }
+}
+
+/// Decides Cedar's own question, by the policies and the schema of a directory over the question's entities.
+fn answer_cedar(args: &Args, path: &Path) -> anyhow::Result<Exit> {
+    if args.place.endpoint.is_some() {
+        bail!("`--cedar` brings its own entities, so a directory decides: leave `--endpoint` out");
+    }
+    no_server_needed(args)?;
+    let (text, name) = call_args::read_text(path)?;
+    let question = match CedarQuestion::parse(&name, &text) {
+        Ok(question) => question,
+        Err(fault) => return args.output.faults(&BundleError::single(fault)),
+    };
+    let loaded = match QuestionBundle::load(args.place.directory()) {
+        Ok(loaded) => loaded,
+        Err(faults) => return args.output.faults(&faults),
+    };
+    let verdict = loaded.answer(&question);
+    let verdict = verdict.map_err(|said| anyhow::anyhow!("{name}: {said}"))?;
+    let is_allowed = verdict.outcome == Decision::Allow;
+    let said = outcome(if is_allowed {
+        v1::Decision::Allow
+    } else {
+        v1::Decision::Deny
+    });
+    let policies = verdict.determining_policies.iter();
+    let policies: Vec<&str> = policies.map(|it| it.id.as_str()).collect();
+    let mut text = format!("{said}\n");
+    for reason in &verdict.reasons {
+        text.push_str(&format!("  because   {}\n", printable(&reason.message)));
+        if !reason.policies.is_empty() {
+            let by = reason.policies.iter().map(|id| printable(id));
+            let by = by.collect::<Vec<_>>().join(", ");
+            text.push_str(&format!("            by {by}\n"));
+        }
+    }
+    for policy in &policies {
+        text.push_str(&format!("  policy    {}\n", printable(policy)));
+    }
+    let reasons = verdict.reasons.iter().map(|reason| {
+        json!({
+            "message": reason.message,
+            "policies": reason.policies,
+            "detail": reason.detail,
+        })
+    });
+    let json = json!({
+        "decision": said,
+        "policies": policies,
+        "reasons": reasons.collect::<Vec<_>>(),
+    });
+    args.output.answer(&text, &json)?;
+    Ok(match is_allowed {
+        true => Exit::Done,
+        false => Exit::Denied,
+    })
 }
 
 impl DecisionPointArgs {
