@@ -18,6 +18,7 @@ mod hold;
 mod http;
 mod live;
 mod one_reading;
+mod ops;
 mod policies;
 mod replay;
 mod scenarios;

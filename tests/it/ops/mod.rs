@@ -1,0 +1,3 @@
+//! What operators rely on: probes, metrics, certificates, backups, rules and dashboards.
+
+mod admin;
