@@ -21,8 +21,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::commands::{
-    approval, audit, authorize, changes, check, clock, delegation, entity, export, health, import,
-    manifest, replay, serve, session, status, stop, task, tool, try_compiling,
+    approval, audit, authorize, backup, changes, check, clock, delegation, entity, export, health,
+    import, manifest, replay, serve, session, status, stop, task, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
 use crate::reload::trial;
@@ -82,6 +82,8 @@ enum Verb {
     Audit(Box<audit::Args>),
     Status(Box<status::Args>),
     Health(Box<health::Args>),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
     Changes(Box<changes::Args>),
     #[command(name = trial::VERB, hide = true)]
     TryCompiling(try_compiling::Args),
@@ -113,6 +115,8 @@ pub fn main() -> ExitCode {
         Verb::Audit(args) => (args.output(), audit::run(&args)),
         Verb::Status(args) => (args.ask.output, status::run(&args)),
         Verb::Health(args) => (args.output, health::run(&args)),
+        Verb::Backup(args) => (args.output, backup::backup(&args)),
+        Verb::Restore(args) => (args.output, backup::restore(&args)),
         Verb::Changes(args) => (args.ask.output, changes::run(&args)),
         Verb::TryCompiling(args) => (Output::default(), try_compiling::run(&args)),
     };
