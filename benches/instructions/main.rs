@@ -4,10 +4,9 @@
 //! of [`kinds`] are decided under Valgrind's callgrind, which has to be installed, over the shipped policies.
 //!
 //! ```text
-//! cargo bench --bench instructions                     # print, optimised
-//! cargo bench --bench instructions -- --allocations    # without Valgrind
-//! cargo test --bench instructions -- --check           # hold against baseline.txt, not optimised
-//! cargo test --bench instructions -- --write           # write baseline.txt
+//! cargo bench --bench instructions                         # allocations of every kind
+//! cargo bench --bench instructions --no-run                # then, with the program that it names, one kind:
+//! valgrind --tool=callgrind --collect-atstart=no --toggle-collect='*counted_decisions*' PROGRAM --counted typed_write
 //! ```
 
 #![allow(unsafe_code)] // An allocator that counts.
@@ -15,10 +14,8 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-mod callgrind;
 mod kinds;
 
 use kinds::{Case, Kind, World};
@@ -56,43 +53,12 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn main() -> ExitCode {
-    let wanted = |flag: &str| std::env::args().any(|argument| argument == flag);
-    if wanted(callgrind::COUNTED) {
-        count();
-        return ExitCode::SUCCESS;
-    }
-    allocations();
-    if wanted("--allocations") {
-        return ExitCode::SUCCESS;
-    }
-    let counts = match callgrind::run() {
-        Ok(counts) => counts,
-        Err(fault) => {
-            eprintln!("cannot count instructions: {fault}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let read = counts[0];
-    for (kind, count) in Kind::ALL.into_iter().zip(&counts) {
-        let name = kind.name();
-        println!("METRIC instructions.{name} {count} per decision");
-        let ratio = *count as f64 / read as f64;
-        println!("METRIC instructions.{name}_vs_read {ratio:.2} ratio");
-    }
-    let is_sound = if wanted("--write") {
-        callgrind::write(&counts)
-    } else if wanted("--check") {
-        callgrind::check(&counts)
-    } else {
-        Ok(())
-    };
-    match is_sound {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            eprintln!("{fault}");
-            ExitCode::FAILURE
-        }
+fn main() {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--counted");
+    let counted = arguments.nth(1);
+    match counted.and_then(|name| Kind::ALL.into_iter().find(|kind| kind.name() == name)) {
+        Some(kind) => count(kind),
+        None => allocations(),
     }
 }
 
@@ -100,16 +66,15 @@ fn world() -> World {
     World::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"))
 }
 
-/// What runs under callgrind: the calls of each kind in turn.
-fn count() {
+/// What runs under callgrind: the calls of one kind.
+fn count(kind: Kind) {
     let world = world();
-    for kind in Kind::ALL {
-        let case = Case::new(kind, &world);
-        for _ in 0..WARM_UP {
-            black_box(world.answer(&case));
-        }
-        counted_decisions(&world, &case);
+    let case = Case::new(kind, &world);
+    for _ in 0..WARM_UP {
+        black_box(world.answer(&case));
     }
+    counted_decisions(&world, &case);
+    println!("{DECISIONS} decisions");
 }
 
 /// Callgrind knows this function by its name and counts nothing outside of it.

@@ -2,15 +2,19 @@
 //! points.
 //!
 //! Start at [`check`], [`import`] and [`coaz`]; [`manifest`] computes the manifest of a directory, [`replay`] makes
-//! recorded decisions again. The command line calls
+//! recorded decisions again. [`clauses`] splits policies into single conditions and evaluates them; [`policy_test`] runs the
+//! tests beside the policies, and asks [`equivalence`] which changes of a policy no test can notice. The command line calls
 //! these and prints their results.
 //!
 //! Invariant: no printing. Results are serializable values.
 
 pub mod check;
+pub mod clauses;
 pub mod coaz;
+pub mod equivalence;
 pub mod import;
 pub mod manifest;
+pub mod policy_test;
 pub mod propose;
 pub mod replay;
 pub mod review;

@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 
 use crate::cli::commands::{
     approval, audit, authorize, backup, changes, check, clock, delegation, entity, export, health,
-    import, manifest, replay, serve, session, status, stop, task, tool, try_compiling,
+    import, manifest, replay, serve, session, status, stop, task, test, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
 use crate::reload::trial;
@@ -44,6 +44,7 @@ From nothing to the first decision:
 
   callgate import tools list.json --server git                    register a server's tools
   callgate check                                                  is everything in order?
+  callgate test                                                   does it decide as it should?
   callgate authorize --agent release --server git --tool git_log --arg repo_path=/srv/app
                                                                   decide one call, and say why
   callgate serve                                                  decide for gateways, over gRPC
@@ -58,7 +59,7 @@ Then, with a server running, for one piece of work:
   callgate audit tail -f                                          what is decided right now?";
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done or allowed, 1 error, 2 denied, 3 the directory has faults,
+Exit codes: 0 done or allowed, 1 error, 2 denied or a test failed, 3 the directory has faults,
 4 replayed decisions come out differently.";
 
 #[derive(Debug, Subcommand)]
@@ -66,6 +67,7 @@ enum Verb {
     Serve(serve::Args),
     Authorize(Box<authorize::Args>),
     Check(check::Args),
+    Test(test::Args),
     Import(import::Args),
     Export(export::Args),
     Manifest(manifest::Args),
@@ -99,6 +101,7 @@ pub fn main() -> ExitCode {
         Verb::Serve(args) => (args.output, serve::run(&args)),
         Verb::Authorize(args) => (args.output, authorize::run(&args)),
         Verb::Check(args) => (args.output, check::run(&args)),
+        Verb::Test(args) => (args.output(), test::run(&args)),
         Verb::Import(args) => (args.output(), import::run(&args)),
         Verb::Export(args) => (args.output(), export::run(&args)),
         Verb::Manifest(args) => (args.output, manifest::run(&args)),

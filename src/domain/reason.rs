@@ -84,6 +84,37 @@ pub enum ReasonCode {
 }
 
 impl ReasonCode {
+    /// All of them.
+    pub const ALL: [Self; 27] = [
+        Self::NoPermit,
+        Self::Forbidden,
+        Self::EvaluationError,
+        Self::ContextMissing,
+        Self::ContextInvalid,
+        Self::DelegationExpired,
+        Self::DelegationChainBroken,
+        Self::DelegatorDenied,
+        Self::DelegationRevoked,
+        Self::DelegationOutOfScope,
+        Self::TaskClosed,
+        Self::TaskOutOfScope,
+        Self::TaskBudgetSpent,
+        Self::SessionEnded,
+        Self::Stopped,
+        Self::ApprovalRequired,
+        Self::ApprovalInvalid,
+        Self::ToolUnknown,
+        Self::ToolChanged,
+        Self::ServerUnknown,
+        Self::SubjectUnknown,
+        Self::CallerNotTrusted,
+        Self::Stale,
+        Self::Overloaded,
+        Self::StoreUnavailable,
+        Self::AuditUnavailable,
+        Self::Internal,
+    ];
+
     /// The name on the wire and in telemetry.
     pub fn as_str(self) -> &'static str {
         match self {

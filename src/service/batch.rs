@@ -24,10 +24,6 @@ pub enum BatchItem {
 }
 
 /// A request with a response, or waiting for its side effects or its record to be written.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are answers; a box would be an allocation for each"
-)]
 enum BatchProgress<'a> {
     Ready(Response<Verdict>),
     Pending(PendingResponse<'a>, Box<CallContext>),

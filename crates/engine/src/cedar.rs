@@ -9,18 +9,21 @@ pub use cedar_policy as api;
 pub use cedar_policy_core::FromNormalizedStr;
 pub use cedar_policy_core::ast::{
     ActionConstraint, Annotation, AnyId, BinaryOp, Context, Effect, Eid, Entity, EntityReference,
-    EntityType, EntityUID, Expr, ExprKind, ExtensionFunction, Literal, Name, PartialValue, Pattern,
-    PatternElem, Policy, PolicyID, PolicySet, PrincipalOrResourceConstraint, Request, SlotId,
-    StaticPolicy, Template, Value, ValueKind, Var,
+    EntityType, EntityUID, Expr, ExprBuilder, ExprKind, ExtensionFunction, Literal, Name,
+    PartialValue, Pattern, PatternElem, Policy, PolicyID, PolicySet, PrincipalConstraint,
+    PrincipalOrResourceConstraint, Request, ResourceConstraint, SlotEnv, SlotId, StaticPolicy,
+    Template, UnaryOp, Value, ValueKind, Var,
 };
-pub(crate) use cedar_policy_core::ast::{EntityUIDEntry, RequestSchema, Set, SlotEnv, UnaryOp};
+pub(crate) use cedar_policy_core::ast::{EntityUIDEntry, RequestSchema, Set};
 pub use cedar_policy_core::authorizer::Authorizer;
 pub use cedar_policy_core::entities::conformance::EntitySchemaConformanceChecker;
 pub use cedar_policy_core::entities::json::NullContextSchema;
 pub use cedar_policy_core::entities::{
     ContextJsonParser, Entities, EntityJsonParser, NoEntitiesSchema, TCComputation,
 };
-pub(crate) use cedar_policy_core::evaluator::{Evaluator, binary_relation};
+pub use cedar_policy_core::evaluator::Evaluator;
+pub(crate) use cedar_policy_core::evaluator::binary_relation;
+pub use cedar_policy_core::expr_builder::ExprBuilder as BuildExpr;
 pub use cedar_policy_core::extensions::Extensions;
 pub use cedar_policy_core::parser::{Loc, parse_policyset};
 pub(crate) use cedar_policy_core::validator::ValidatorEntityTypeKind;

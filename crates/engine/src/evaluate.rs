@@ -324,7 +324,7 @@ impl<'a> Openness<'a> {
 }
 
 impl Query<'_> {
-    fn to_request(self, principal: &EntityUID, context: Context) -> Request {
+    pub(crate) fn to_request(self, principal: &EntityUID, context: Context) -> Request {
         Request::new_unchecked(
             EntityUIDEntry::known(principal.clone(), None),
             EntityUIDEntry::known(self.action.clone(), None),

@@ -40,6 +40,47 @@ struct Rules {
     has_always_enforced: bool,
 }
 
+impl Rules {
+    fn new(
+        policies: Vec<CompiledPolicy>,
+        entities: &mut EntityStore,
+        action_uids: &[EntityUID],
+        schema: Option<Arc<ValidatorSchema>>,
+        reach: Reach,
+    ) -> Self {
+        let index = PolicyIndex::build(
+            &policies,
+            entities.hasher().clone(),
+            entities.interner_mut(),
+        );
+        let unpacked = action_uids
+            .iter()
+            .filter_map(|uid| entities.unpack(uid, &[]));
+        let mut actions = Actions::new(unpacked, schema.as_deref());
+        for uid in action_uids {
+            let view = RequestView {
+                store: entities,
+                actions: &actions,
+                overlays: &[],
+            };
+            let scopes = index.scopes_matching(&view.entity(EntityRef::Given(uid)));
+            if let Some(action) = actions.get_mut(uid) {
+                action.scopes = scopes;
+            }
+        }
+        Self {
+            reads: ContextUse::union(policies.iter().map(|compiled| &compiled.context)),
+            has_always_enforced: (policies.iter())
+                .any(|it| it.info.is_always_enforced && it.info.is_forbid),
+            policies,
+            index,
+            actions,
+            schema,
+            reach,
+        }
+    }
+}
+
 /// A stored entity, in packed form.
 #[derive(Debug, Clone, Copy)]
 pub struct StoredEntity<'s> {
@@ -102,41 +143,36 @@ impl Snapshot {
             }
         }))?;
         let policies = policy::compile(&parts.policies, with_literals, entities.interner_mut());
-        let index = PolicyIndex::build(
-            &policies,
-            entities.hasher().clone(),
-            entities.interner_mut(),
-        );
-        let unpacked = action_uids
-            .iter()
-            .filter_map(|uid| entities.unpack(uid, &[]));
-        let mut actions = Actions::new(unpacked, parts.schema.as_deref());
-        for uid in &action_uids {
-            let view = RequestView {
-                store: &entities,
-                actions: &actions,
-                overlays: &[],
-            };
-            let scopes = index.scopes_matching(&view.entity(EntityRef::Given(uid)));
-            if let Some(action) = actions.get_mut(uid) {
-                action.scopes = scopes;
-            }
-        }
-        let rules = Rules {
-            reads: ContextUse::union(policies.iter().map(|compiled| &compiled.context)),
-            has_always_enforced: (policies.iter())
-                .any(|it| it.info.is_always_enforced && it.info.is_forbid),
+        let rules = Rules::new(
             policies,
-            index,
-            actions,
-            schema: parts.schema,
-            reach: parts.reach,
-        };
+            &mut entities,
+            &action_uids,
+            parts.schema,
+            parts.reach,
+        );
         Ok(Self {
             rules: Arc::new(rules),
             entities,
             revision: 0,
         })
+    }
+
+    /// The same entities and schema under other policies. Takes time in proportion to the policies and
+    /// the actions, not to the entities.
+    ///
+    /// `reach` has to be proven for these policies, as in [`SnapshotParts::reach`].
+    pub fn with_policies(&self, policies: &PolicySet, reach: Reach) -> Self {
+        let mut entities = self.entities.clone();
+        let with_literals = reach == Reach::Unbounded;
+        let policies = policy::compile(policies, with_literals, entities.interner_mut());
+        let action_uids: Vec<EntityUID> = self.action_uids().cloned().collect();
+        let schema = self.rules.schema.clone();
+        let rules = Rules::new(policies, &mut entities, &action_uids, schema, reach);
+        Self {
+            rules: Arc::new(rules),
+            entities,
+            revision: self.revision,
+        }
     }
 
     /// The revision that the caller assigned, or 0.
@@ -283,6 +319,10 @@ impl Snapshot {
 
     pub(crate) fn policy(&self, number: PolicyNo) -> &CompiledPolicy {
         &self.rules.policies[number as usize]
+    }
+
+    pub(crate) fn compiled_policies(&self) -> &[CompiledPolicy] {
+        &self.rules.policies
     }
 
     pub(crate) fn reach(&self) -> Reach {

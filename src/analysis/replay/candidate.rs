@@ -164,6 +164,7 @@ impl<'c> Replayer<'c> {
                     history: history.history(),
                     named_approvers: &candidate.named_approvers,
                     valid_for: DEFAULT_VALIDITY,
+                    observer: None,
                 };
                 let requester = Requester {
                     caller: &capsule.caller,

@@ -297,6 +297,9 @@ fn shape(value: &Json) -> Json {
     } })
 }
 
+/// A tool by name, with the arguments that calls gave it.
+type ObservedTool<'a> = (&'a SmolStr, &'a Map<String, Json>);
+
 /// Adds the unknown tools to the registrations of their servers.
 fn register(
     unknown: &UnknownTools,
@@ -304,7 +307,7 @@ fn register(
     files: &mut BundleFiles,
     proposal: &mut Proposal,
 ) -> Result<(), ProposeError> {
-    let mut servers: BTreeMap<&SmolStr, Vec<(&SmolStr, &Map<String, Json>)>> = BTreeMap::new();
+    let mut servers: BTreeMap<&SmolStr, Vec<ObservedTool<'_>>> = BTreeMap::new();
     for ((server, tool), arguments) in unknown {
         if check_server_name(server).is_ok() && check_tool_name(tool).is_ok() {
             servers.entry(server).or_default().push((tool, arguments));

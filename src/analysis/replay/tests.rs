@@ -154,6 +154,7 @@ impl Case {
             history: self.history(),
             named_approvers: &bundle.approvers,
             valid_for: DEFAULT_VALIDITY,
+            observer: None,
         };
         let requester = Requester {
             caller: &self.caller,
@@ -508,7 +509,7 @@ fn ten_thousand_decisions_flip_nothing_on_the_same_policies_and_exactly_what_bru
 
     let made = &made[..2_000];
     let mut flipped = 0;
-    for without in 0..POLICIES.len() {
+    for (without, policy) in POLICIES.iter().enumerate() {
         let mut left = POLICIES.to_vec();
         left.remove(without);
         let other = Bundle::new(&left.join("\n"), &stored);
@@ -531,7 +532,7 @@ fn ten_thousand_decisions_flip_nothing_on_the_same_policies_and_exactly_what_bru
             let key = (group.becomes.decision, policies.collect());
             *found.entry(key).or_default() += group.count;
         }
-        assert_eq!(found, flips, "without {}", POLICIES[without]);
+        assert_eq!(found, flips, "without {policy}");
         assert_eq!(report.same + report.flipped + report.other_reason, 2_000);
         flipped += report.flipped;
     }

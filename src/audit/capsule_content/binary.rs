@@ -390,9 +390,11 @@ impl<'b> Reader<'b> {
                 let name = Name::from_normalized_str(self.text()?)
                     .map_err(|_| CapsuleContentError::Bad("function"))?;
                 let arguments = self.list(Self::value)?;
-                let function = Extensions::all_available().func(&name);
-                match function.map(|function| function.call(&arguments)) {
-                    Ok(Ok(PartialValue::Value(value))) => value,
+                let Ok(function) = Extensions::all_available().func(&name) else {
+                    return Err(CapsuleContentError::Bad("function"));
+                };
+                match function.call(&arguments) {
+                    Ok(PartialValue::Value(value)) => value,
                     _ => return Err(CapsuleContentError::Bad("value")),
                 }
             }

@@ -118,7 +118,7 @@ pub fn verify(request: &Request) -> io::Result<Report> {
     let unproven = tree.take_faults();
     if !unproven.is_empty() || roots.needs_records() {
         // Tiles do not prove the records; if all of them are there, their own root does.
-        let by_records = is_whole && roots.from_records(&request.directory, &checkpoint);
+        let by_records = is_whole && roots.read_records(&request.directory, &checkpoint);
         faults.add_tiles(unproven, &found.unproven, by_records);
         report.proven = match by_records {
             true => found.end.min(checkpoint.size),
@@ -192,7 +192,7 @@ impl OlderRoots {
     }
 
     /// Works out all roots from the records, and says whether that at the size of the last checkpoint is its root.
-    fn from_records(&mut self, directory: &Path, last: &Checkpoint) -> bool {
+    fn read_records(&mut self, directory: &Path, last: &Checkpoint) -> bool {
         let mut tree = Frontier::default();
         let mut is_last = last.size == 0;
         let mut expected = 0;

@@ -19,5 +19,6 @@ pub mod session;
 pub mod status;
 pub mod stop;
 pub mod task;
+pub mod test;
 pub mod tool;
 pub mod try_compiling;

@@ -17,7 +17,7 @@ use crate::domain::decide::evaluate::{
     PrincipalEvaluations, RequestEntities, RequestEvaluator, check_scopes,
 };
 use crate::domain::decide::facts::approval::{APPROVAL, ApprovalFacts};
-use crate::domain::decide::inputs::Requester;
+use crate::domain::decide::inputs::{DecisionInputs, Requester};
 use crate::domain::decide::verdict::Challenge;
 use crate::domain::reason::Reason;
 use crate::domain::request::call_context::{CallContext, OperationKind};
@@ -64,6 +64,12 @@ pub fn find(
     principals: &[&EntityUID],
     denied: &PrincipalEvaluations,
 ) -> Option<Challenge> {
+    // What is only tried out is not shown.
+    let inputs = unobserved(evaluator.inputs);
+    let evaluator = &RequestEvaluator {
+        inputs: &inputs,
+        ..*evaluator
+    };
     let RequestEvaluator {
         inputs, request, ..
     } = evaluator;
@@ -98,6 +104,13 @@ pub fn find(
         call,
         circumstances: circumstances(evaluator, approval_policies(denied, &with)),
     })
+}
+
+fn unobserved<'w>(inputs: &DecisionInputs<'w>) -> DecisionInputs<'w> {
+    DecisionInputs {
+        observer: None,
+        ..*inputs
+    }
 }
 
 /// What the approver sees beside the call.
@@ -200,7 +213,9 @@ pub fn may_still_approve(
     };
     let mut entities = approver.with_entities(evaluator.entities);
     entities.add_claims(&word.by, &word.claims, requester)?;
+    let inputs = unobserved(evaluator.inputs);
     let assumed = RequestEvaluator {
+        inputs: &inputs,
         entities: &entities,
         ..*evaluator
     };

@@ -16,6 +16,7 @@ use crate::domain::decide::facts::approval::{APPROVAL, ApprovalFacts};
 use crate::domain::decide::facts::inputs::ContextInputs;
 use crate::domain::decide::inputs::DecisionInputs;
 use crate::domain::decide::inputs::Requester;
+use crate::domain::decide::observer::{EvaluationObserver, ObservedEvaluation};
 use crate::domain::decide::verify::VerifiedEvidence;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{CallContext, Subject};
@@ -107,6 +108,9 @@ impl<'a> RequestEvaluator<'a> {
                 unknown,
             };
             let evaluations = evaluate(snapshot, &query, principals);
+            if let Some(observer) = self.inputs.observer {
+                show(observer, snapshot, &query, principals, &evaluations);
+            }
             evaluated.extend(principals.iter().map(|&uid| uid.clone()).zip(evaluations));
         }
         Ok(evaluated)
@@ -159,6 +163,23 @@ impl<'a> RequestEvaluator<'a> {
 fn call_action() -> &'static EntityUID {
     static CALL: LazyLock<EntityUID> = LazyLock::new(|| AccessLevel::Write.call_action());
     &CALL
+}
+
+fn show(
+    observer: &dyn EvaluationObserver,
+    snapshot: &Snapshot,
+    query: &Query<'_>,
+    principals: &[&EntityUID],
+    evaluations: &[PolicyEvaluation],
+) {
+    for (principal, result) in principals.iter().zip(evaluations) {
+        observer.evaluated(ObservedEvaluation {
+            snapshot,
+            query,
+            principal,
+            result,
+        });
+    }
 }
 
 /// The root of the chain and the claims about its parties.

@@ -13,6 +13,7 @@ use crate::domain::authority::labels::{self, CarriedLabels, Labels};
 use crate::domain::authority::session::Session;
 use crate::domain::authority::state::Authority;
 use crate::domain::authority::usage::Usage;
+use crate::domain::decide::observer::EvaluationObserver;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::registration::{RegisteredTool, RegisteredTools};
 use crate::domain::request::definition::DefinitionDigests;
@@ -32,6 +33,8 @@ pub struct DecisionInputs<'w> {
     pub named_approvers: &'w [EntityUID],
     /// The validity period of a challenge.
     pub valid_for: Duration,
+    /// Is shown the Cedar requests of the decision; `None` in a server.
+    pub observer: Option<&'w dyn EvaluationObserver>,
 }
 
 /// What has happened so far in the workflow of one call.
@@ -65,6 +68,7 @@ impl<'w> From<&'w Snapshot> for DecisionInputs<'w> {
             history: History::default(),
             named_approvers: &[],
             valid_for: DEFAULT_VALIDITY,
+            observer: None,
         }
     }
 }

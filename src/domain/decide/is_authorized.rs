@@ -9,6 +9,7 @@ use smol_str::SmolStr;
 use crate::domain::authority::state::Authority;
 use crate::domain::decide::cedar_request::CedarRequest;
 use crate::domain::decide::combine;
+use crate::domain::decide::observer::{EvaluationObserver, ObservedEvaluation};
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::domain::request::call_context::TraceContext;
 use crate::domain::schema::{self, TYPES};
@@ -60,6 +61,16 @@ impl ParcRequest {
 
 /// Decides one request.
 pub fn decide(snapshot: &Snapshot, authority: &Authority, question: &ParcRequest) -> Verdict {
+    decide_observed(snapshot, authority, question, None)
+}
+
+/// The same, and shows the evaluation to an observer.
+pub fn decide_observed(
+    snapshot: &Snapshot,
+    authority: &Authority,
+    question: &ParcRequest,
+    observer: Option<&dyn EvaluationObserver>,
+) -> Verdict {
     let ParcRequest {
         principal,
         action,
@@ -97,6 +108,14 @@ pub fn decide(snapshot: &Snapshot, authority: &Authority, question: &ParcRequest
         unknown: &[],
     };
     let evaluation = snapshot.evaluate(&query, principal);
+    if let Some(observer) = observer {
+        observer.evaluated(ObservedEvaluation {
+            snapshot,
+            query: &query,
+            principal,
+            result: &evaluation,
+        });
+    }
     let has_errors = !evaluation.errors.is_empty();
     let plan = CedarRequest::new(action.clone(), resource.clone());
     let mut decision = combine::combine(principal, &plan, vec![(principal.clone(), evaluation)]);

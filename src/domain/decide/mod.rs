@@ -4,7 +4,8 @@
 //! filters lists, and [`is_authorized`] decides Cedar's own requests. In order: [`inputs`] (what a decision reads), [`verify`] (is the evidence valid?),
 //! [`cedar_request`] (which action, on which resource), [`facts`] and [`tool_input`] (what policies see),
 //! [`evaluate`] (every principal and target), [`combine`] (all have to allow), [`challenge`] (would an approval
-//! help?), [`verdict`]. [`observe`] says which denies observe mode may waive.
+//! help?), [`verdict`]. [`observe`] says which denies observe mode may waive; [`observer`] shows the Cedar
+//! requests to tools that explain or test policies.
 
 pub mod call;
 pub mod cedar_request;
@@ -17,6 +18,7 @@ pub mod inputs;
 pub mod is_authorized;
 pub mod listing;
 pub mod observe;
+pub mod observer;
 pub mod tool_input;
 pub mod verdict;
 pub mod verify;

@@ -230,7 +230,9 @@ impl Recorder {
 
     /// Counts an attempt to load the bundle.
     pub fn reload(&self, outcome: ReloadResult) {
-        self.inner.live.set_bundle_faulty(outcome == ReloadResult::Faulty);
+        self.inner
+            .live
+            .set_bundle_faulty(outcome == ReloadResult::Faulty);
         if let Some(metrics) = &self.inner.metrics {
             metrics.reload(outcome);
         }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use callgate::bundle::{self, Bundle};
 use serde_json::{Value as Json, json};
 
-use crate::policies::rows::Case;
+use crate::policies::rows::decide;
 
 static SHIPPED: LazyLock<Bundle> = LazyLock::new(|| {
     let policies = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("policies");
@@ -18,18 +18,18 @@ static SHIPPED: LazyLock<Bundle> = LazyLock::new(|| {
 /// What comes of a developer's, or the web reader's, call: `allow`, or the code of the first reason.
 fn ask(server: &str, tool: &str, arguments: Json) -> String {
     let mut case = json!({
-        "it": "a call", "server": server, "tool": tool, "arguments": arguments, "want": "deny",
+        "name": "a call", "want": "deny",
+        "call": {"tool": format!("{server}/{tool}"), "arguments": arguments},
     });
     match server {
         "fetch" => {
             case["agent"] = json!("research");
-            case["for_user"] = json!("noor");
+            case["for"] = json!("noor");
             case["session"] = json!([]);
         }
         _ => case["user"] = json!("owen"),
     }
-    let case: Case = serde_json::from_value(case).expect("a case");
-    let decision = case.decide(&SHIPPED);
+    let decision = decide(&SHIPPED, &case);
     match decision.reasons.first() {
         None => "allow".to_owned(),
         Some(reason) => reason.code.as_str().to_owned(),
@@ -172,10 +172,10 @@ fn the_inside_is_not_the_web() {
 fn the_handbook_is_a_folder_and_not_a_beginning_of_texts() {
     let read = |uri: &str| {
         let case = json!({
-            "it": "a page", "user": "owen", "server": "filesystem", "kind": "read_resource", "uri": uri, "want": "allow",
+            "name": "a page", "user": "owen", "want": "allow",
+            "call": {"kind": "read_resource", "server": "filesystem", "uri": uri},
         });
-        let case: Case = serde_json::from_value(case).expect("a case");
-        case.decide(&SHIPPED).is_allow()
+        decide(&SHIPPED, &case).is_allow()
     };
     for uri in [
         "file:///srv/handbook/a",
@@ -204,13 +204,13 @@ fn the_handbook_is_a_folder_and_not_a_beginning_of_texts() {
 #[test]
 fn a_channel_is_known_by_its_id_alone() {
     let mut case = json!({
-        "it": "a message", "agent": "support", "for_user": "tara", "server": "slack", "tool": "slack_post_message",
-        "arguments": {"channel_id": "C04SUPPORT", "text": "hello"}, "session": ["untrusted", "private"], "want": "allow",
+        "name": "a message", "agent": "support", "for": "tara", "session": ["untrusted", "private"], "want": "allow",
+        "call": {
+            "tool": "slack/slack_post_message",
+            "arguments": {"channel_id": "C04SUPPORT", "text": "hello"},
+        },
     });
-    let decide = |case: &Json| {
-        let case: Case = serde_json::from_value(case.clone()).expect("a case");
-        case.decide(&SHIPPED)
-    };
+    let decide = |case: &Json| decide(&SHIPPED, case);
     let decision = decide(&case);
     assert!(decision.is_allow(), "{decision:?}");
     let [target] = &decision.targets[..] else {

@@ -31,6 +31,15 @@ password_file = "/etc/callgate/database/password"
 {{- end }}
 max_staleness_ms = {{ int .Values.state.postgresql.maxStalenessMs }}
 {{- end }}
+
+[audit]
+mode = {{ .Values.audit.mode | toJson }}
+on_failure = {{ .Values.audit.onFailure | toJson }}
+directory = "/var/lib/callgate/audit"
+keep_days = {{ int .Values.audit.keepDays }}
+keep_mib = {{ int .Values.audit.keepMib }}
+keep_capsules_days = {{ int .Values.audit.keepCapsulesDays }}
+keep_capsules_mib = {{ int .Values.audit.keepCapsulesMib }}
 {{ range .Values.callers }}
 [[callers]]
 id = {{ .id | toJson }}

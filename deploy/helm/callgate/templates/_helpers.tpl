@@ -48,8 +48,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if .Values.autoscaling.enabled -}}{{ .Values.autoscaling.maxReplicas }}{{- else -}}{{ .Values.replicas }}{{- end -}}
 {{- end -}}
 
+{{/* One database in a file has one server, a Deployment of one. Replicas over PostgreSQL each keep a decision log of their own, on a
+     volume that comes back with the pod's name: a StatefulSet. */}}
+{{- define "callgate.workload" -}}
+{{- if eq .Values.state.kind "sqlite" }}Deployment{{ else }}StatefulSet{{ end -}}
+{{- end -}}
+
+{{- define "callgate.claimSpec" -}}
+accessModes: {{ toJson .Values.storage.accessModes }}
+{{- with .Values.storage.storageClassName }}
+storageClassName: {{ . }}
+{{- end }}
+resources:
+  requests: {storage: {{ .Values.storage.size }}}
+{{- end -}}
+
 {{- define "callgate.claim" -}}
-{{- default (printf "%s-state" (include "callgate.fullname" .)) .Values.state.sqlite.existingClaim -}}
+{{- default (printf "%s-state" (include "callgate.fullname" .)) .Values.storage.existingClaim -}}
 {{- end -}}
 
 {{- define "callgate.bundleSources" -}}
@@ -93,6 +108,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- fail "state.postgresql.url: say where the database is" -}}
 {{- else if regexMatch "^[a-z]+://[^/@]*:[^/@]*@" .Values.state.postgresql.url -}}
 {{- fail "state.postgresql.url: a password belongs into a secret: state.postgresql.existingSecret" -}}
+{{- end -}}
+{{- if and (ne .Values.state.kind "sqlite") .Values.storage.existingClaim -}}
+{{- fail "storage.existingClaim: with postgresql each replica has a claim of its own" -}}
 {{- end -}}
 {{- if and .Values.serviceMonitor.enabled (not .Values.admin.enabled) -}}
 {{- fail "serviceMonitor: only the admin listener can be scraped: set admin.enabled" -}}

@@ -73,15 +73,18 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             return Ok(Exit::Done);
         }
     }
+    if !args.follow {
+        return Ok(Exit::Done);
+    }
     let mut records = args.log.open()?.iter_from(next);
-    while args.follow {
+    loop {
         match records.next() {
             Some(Ok(stored)) => {
                 let message = stored.decode()?;
                 if filter.matches(&message)
                     && !print(output, paint, &FoundRecord { stored, message })?
                 {
-                    break;
+                    return Ok(Exit::Done);
                 }
             }
             Some(Err(error @ LogError::Io { .. })) => return Err(error.into()),
@@ -89,7 +92,6 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             None => std::thread::sleep(INTERVAL),
         }
     }
-    Ok(Exit::Done)
 }
 
 /// The end of a log.

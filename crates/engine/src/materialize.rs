@@ -1,0 +1,101 @@
+//! One request in Cedar's own form: what its policies are evaluated on, for tools that look inside an
+//! evaluation.
+
+use std::sync::Arc;
+
+use crate::cedar::{
+    Entities, EntityUID, Evaluator, Extensions, NoEntitiesSchema, Policy, Request, TCComputation,
+};
+use crate::evaluate::Query;
+use crate::key::EntityRef;
+use crate::policy::{CompiledPolicy, PolicyInfo};
+use crate::slice;
+use crate::snapshot::Snapshot;
+
+/// One request with the entities that policies can see in it, and the policies whose scope matches.
+///
+/// It costs more than evaluating the request, so it is for analysis and not for a decision.
+#[derive(Debug, Clone)]
+pub struct MaterializedRequest<'s> {
+    /// Principal, action, resource and context.
+    pub request: Request,
+    /// The entities within reach of the policies, with all their ancestors.
+    pub entities: Entities,
+    /// The policies whose scope matches, shadow policies among them, in the order of their ids.
+    pub candidates: Vec<Candidate<'s>>,
+}
+
+/// A policy whose scope matches a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'s> {
+    /// The policy; a template link with its slots filled.
+    pub policy: &'s Policy,
+    /// Its id and annotations.
+    pub info: &'s Arc<PolicyInfo>,
+}
+
+impl<'s> Candidate<'s> {
+    fn new(compiled: &'s CompiledPolicy) -> Self {
+        Self {
+            policy: &compiled.policy,
+            info: &compiled.info,
+        }
+    }
+}
+
+impl MaterializedRequest<'_> {
+    /// Cedar's evaluator over this request.
+    pub fn evaluator(&self) -> Evaluator<'_> {
+        Evaluator::new(
+            self.request.clone(),
+            &self.entities,
+            Extensions::all_available(),
+        )
+    }
+}
+
+impl Snapshot {
+    /// Materializes one request. `None` if its entities cannot be put together, which happens only if the
+    /// query has two overlays of one entity.
+    pub fn materialize(
+        &self,
+        query: &Query<'_>,
+        principal: &EntityUID,
+    ) -> Option<MaterializedRequest<'_>> {
+        let view = self.view(query.overlays);
+        let [p, a, r] = [principal, query.action, query.resource].map(|uid| {
+            self.index()
+                .scopes_matching(&view.entity(EntityRef::Given(uid)))
+        });
+        let mut numbers = Vec::new();
+        self.index().candidates(&p, &a, &r, &mut numbers);
+        let compiled: Vec<_> = numbers.into_iter().map(|no| self.policy(no)).collect();
+        let known = [principal, query.action, query.resource]
+            .into_iter()
+            .filter_map(|uid| slice::unpack(view, uid));
+        let context = query.context.to_context();
+        let policies = compiled.iter().copied();
+        let visible = slice::slice(view, self.reach(), &context, policies, known);
+        let entities = Entities::new().add_entities(
+            visible,
+            None::<&NoEntitiesSchema>,
+            TCComputation::AssumeAlreadyComputed,
+            Extensions::all_available(),
+        );
+        let mut candidates: Vec<Candidate<'_>> = compiled
+            .iter()
+            .map(|compiled| Candidate::new(compiled))
+            .collect();
+        candidates.sort_by(|one, other| one.info.id.cmp(&other.info.id));
+        Some(MaterializedRequest {
+            request: query.to_request(principal, context),
+            entities: entities.ok()?,
+            candidates,
+        })
+    }
+
+    /// Every policy with its id and annotations, template links among them, in the order of their ids.
+    pub fn policies(&self) -> impl Iterator<Item = Candidate<'_>> {
+        self.compiled_policies().iter().map(Candidate::new)
+    }
+}

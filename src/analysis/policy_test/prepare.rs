@@ -1,0 +1,438 @@
+//! From what a file says to the inputs of decisions: names are resolved, tables become cases.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use callgate_engine::cedar::{Entity, EntityUID};
+
+use crate::analysis::policy_test::files::ParsedFile;
+use crate::analysis::policy_test::form::{
+    ApprovalForm, CallForm, Case, Fixtures, Given, Table, TestFile, Want,
+};
+use crate::authn::caller::Caller;
+use crate::bundle::Bundle;
+use crate::bundle::diagnostic::{BundleDiagnostic, BundleError, SourceText};
+use crate::domain::authority::labels::CarriedLabels;
+use crate::domain::authority::session::Session;
+use crate::domain::authority::state::Authority;
+use crate::domain::authority::task::Task;
+use crate::domain::authority::usage::Usage;
+use crate::domain::decide::is_authorized::ParcRequest;
+use crate::domain::reason::ReasonCode;
+use crate::domain::request::call_context::{CallContext, Subject};
+
+mod call;
+mod entities;
+mod live;
+
+/// The most cases of all files, those of tables among them.
+const MAX_CASES: usize = 200_000;
+/// The time of decisions in a file that names none: 2026-01-01T12:00:00Z.
+const DEFAULT_NOW: u64 = 1_767_268_800;
+
+/// A file with everything resolved.
+#[derive(Debug)]
+pub struct PreparedFile {
+    /// Its path.
+    pub file: Arc<str>,
+    /// The entities of its fixtures.
+    pub entities: Vec<Entity>,
+    /// Its cases.
+    pub cases: Vec<PreparedCase>,
+}
+
+/// One case, ready to be decided any number of times.
+#[derive(Debug)]
+pub struct PreparedCase {
+    /// The file.
+    pub file: Arc<str>,
+    /// The line it begins on, from 1.
+    pub line: u32,
+    /// Its name; of a cell of a table: the table's with subject and call.
+    pub name: String,
+    pub(super) question: Question,
+    pub(super) caller: Caller,
+    pub(super) live: LiveFacts,
+    pub(super) approval: Option<ApprovalForm>,
+    pub(super) now: SystemTime,
+    pub(super) wanted: Wanted,
+}
+
+/// What is decided.
+#[derive(Debug)]
+pub(super) enum Question {
+    /// An MCP call.
+    Call(Box<CallContext>),
+    /// A change of authority.
+    Govern(Box<GovernQuestion>),
+    /// Cedar's own request.
+    Parc(Box<ParcRequest>),
+}
+
+/// A change of authority.
+#[derive(Debug)]
+pub(super) struct GovernQuestion {
+    pub(super) actor: Subject,
+    pub(super) action: &'static str,
+    pub(super) resource: EntityUID,
+    /// The root and the actors of the chain that it concerns.
+    pub(super) chain: Option<(EntityUID, Vec<EntityUID>)>,
+    pub(super) delegation: Option<crate::domain::authority::delegation::Delegation>,
+    pub(super) task: Option<Task>,
+}
+
+/// The facts that do not come with the call.
+#[derive(Debug, Default)]
+pub(super) struct LiveFacts {
+    pub(super) authority: Authority,
+    pub(super) session: Option<Session>,
+    pub(super) carried: CarriedLabels,
+    pub(super) usage: Option<Usage>,
+    pub(super) calls_left: Option<u64>,
+    pub(super) tool_calls_left: Option<u64>,
+}
+
+/// What must come of a case. What is `None` is not compared.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) decision: Want,
+    pub(super) code: Option<String>,
+    pub(super) policies: Option<Vec<String>>,
+    pub(super) obligations: Option<Vec<String>>,
+    pub(super) challenge: Option<Vec<String>>,
+    pub(super) shadow: Option<Vec<String>>,
+    pub(super) missing: Option<Vec<String>>,
+    pub(super) approving: Option<Vec<String>>,
+}
+
+impl PreparedCase {
+    /// Whether its name or file contains the text.
+    pub fn is_chosen(&self, only: Option<&str>) -> bool {
+        only.is_none_or(|text| self.name.contains(text) || self.file.contains(text))
+    }
+}
+
+/// What a fault in a case is about, and the fault.
+pub(super) struct CaseFault {
+    field: String,
+    message: String,
+}
+
+impl CaseFault {
+    pub(super) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+}
+
+/// Resolves all files.
+///
+/// # Errors
+///
+/// Every fault, with file, line and field.
+pub fn prepare(bundle: &Bundle, files: Vec<ParsedFile>) -> Result<Vec<PreparedFile>, BundleError> {
+    let mut faults = Vec::new();
+    let mut prepared = Vec::new();
+    let mut cases = 0;
+    for file in files {
+        match prepare_file(bundle, &file, &mut faults) {
+            Some(file) => {
+                cases += file.cases.len();
+                prepared.push(file);
+            }
+            None if faults.is_empty() => {
+                faults.push(BundleDiagnostic::for_file(&file.file, "cannot be prepared"));
+            }
+            None => {}
+        }
+        if cases > MAX_CASES {
+            let message = format!("there are more than {MAX_CASES} cases");
+            faults.push(BundleDiagnostic::for_file(&file.file, message));
+            break;
+        }
+    }
+    match BundleError::from_diagnostics(faults) {
+        Some(faults) => Err(faults),
+        None => Ok(prepared),
+    }
+}
+
+fn prepare_file(
+    bundle: &Bundle,
+    parsed: &ParsedFile,
+    faults: &mut Vec<BundleDiagnostic>,
+) -> Option<PreparedFile> {
+    let ParsedFile { file, text, form } = parsed;
+    let origin = SourceText { file, text };
+    let whole = |fault: CaseFault| {
+        BundleDiagnostic::for_file(file, format!("`{}`: {}", fault.field, fault.message))
+    };
+    let resolver = match Resolver::new(bundle, form) {
+        Ok(resolver) => resolver,
+        Err(fault) => {
+            faults.push(whole(fault));
+            return None;
+        }
+    };
+    let entities = match entities::from_fixtures(&bundle.snapshot, &form.fixtures) {
+        Ok(entities) => entities,
+        Err(fault) => {
+            faults.push(whole(fault));
+            return None;
+        }
+    };
+    let mut cases = Vec::new();
+    let mut add = |line: u64, case: &Case, faults: &mut Vec<BundleDiagnostic>| {
+        let number = u32::try_from(line).unwrap_or(u32::MAX);
+        match resolver.case(file, number, case) {
+            Ok(case) => cases.push(case),
+            Err(fault) => {
+                let line = usize::try_from(line).unwrap_or(usize::MAX);
+                let said = format!("`{}`: {}", fault.field, fault.message);
+                let said = match case.name.is_empty() {
+                    true => said,
+                    false => format!("{said} (in `{}`)", case.name),
+                };
+                faults.push(BundleDiagnostic::at_line(origin, line, 1, said));
+            }
+        }
+    };
+    for case in &form.tests {
+        add(case.referenced.line(), &case.value, faults);
+    }
+    for table in &form.tables {
+        let line = table.referenced.line();
+        match cells(&table.value) {
+            Ok(cells) => cells.iter().for_each(|case| add(line, case, faults)),
+            Err(fault) => {
+                let line = usize::try_from(line).unwrap_or(usize::MAX);
+                let said = format!("`{}`: {}", fault.field, fault.message);
+                faults.push(BundleDiagnostic::at_line(origin, line, 1, said));
+            }
+        }
+    }
+    Some(PreparedFile {
+        file: Arc::clone(file),
+        entities,
+        cases,
+    })
+}
+
+/// The cases of a table.
+fn cells(table: &Table) -> Result<Vec<Case>, CaseFault> {
+    if table.name.is_empty() {
+        return Err(CaseFault::new("name", "a table has a name"));
+    }
+    let given = &table.given;
+    let says_more = given.user.is_some()
+        || given.agent.is_some()
+        || given.from_server.is_some()
+        || given.for_user.is_some()
+        || given.call.is_some()
+        || given.govern.is_some()
+        || given.request.is_some()
+        || given.want.is_some()
+        || given.code.is_some();
+    if says_more {
+        let message = "subject, operation and decision are those of the rows and columns";
+        return Err(CaseFault::new("given", message));
+    }
+    let mut cases = Vec::new();
+    for row in &table.rows {
+        let Some((subject, cells)) = row.split_first() else {
+            return Err(CaseFault::new("rows", "a row begins with its subject"));
+        };
+        if cells.len() != table.calls.len() {
+            let (has, calls) = (cells.len(), table.calls.len());
+            let message = format!("the row of `{subject}` has {has} decisions for {calls} calls");
+            return Err(CaseFault::new("rows", message));
+        }
+        for (number, (call, cell)) in table.calls.iter().zip(cells).enumerate() {
+            let mut case = with_subject(given.clone(), subject)?;
+            let (want, code) = parse_cell(cell)?;
+            let column = match call {
+                Given::Name(name) => name.clone(),
+                Given::Inline(form) => match &form.tool {
+                    Some(tool) => tool.clone(),
+                    None => format!("column {}", number + 1),
+                },
+            };
+            case.name = format!("{}: {subject}, {column}", table.name);
+            case.call = Some(call.clone());
+            case.want = Some(want);
+            case.code = code;
+            cases.push(case);
+        }
+    }
+    Ok(cases)
+}
+
+fn parse_cell(cell: &str) -> Result<(Want, Option<String>), CaseFault> {
+    let mut words = cell.split_whitespace();
+    match (words.next(), words.next(), words.next()) {
+        (Some("allow"), None, None) => Ok((Want::Allow, None)),
+        (Some("deny"), code, None) => Ok((Want::Deny, code.map(str::to_owned))),
+        _ => Err(CaseFault::new(
+            "rows",
+            format!("`{cell}` is none of `allow`, `deny` and `deny CODE`"),
+        )),
+    }
+}
+
+/// `user:tara`, `agent:support`, `agent:support for user:tara`, `agent:research for user:tara via support`, `server:github`.
+fn with_subject(mut case: Case, text: &str) -> Result<Case, CaseFault> {
+    let malformed = || {
+        let message = format!("`{text}` is no subject: write `agent:support for user:tara`");
+        CaseFault::new("rows", message)
+    };
+    let (subject, rest) = text.split_once(" for ").unwrap_or((text, ""));
+    match subject.trim().split_once(':') {
+        Some(("user", id)) => case.user = Some(id.to_owned()),
+        Some(("agent", id)) => case.agent = Some(id.to_owned()),
+        Some(("server", id)) => case.from_server = Some(id.to_owned()),
+        _ => return Err(malformed()),
+    }
+    if !rest.is_empty() {
+        let (root, via) = rest.split_once(" via ").unwrap_or((rest, ""));
+        let root = root.trim().strip_prefix("user:").ok_or_else(malformed)?;
+        case.for_user = Some(root.to_owned());
+        let via = via.split(',').map(str::trim).filter(|it| !it.is_empty());
+        case.via = via.map(str::to_owned).collect();
+    }
+    Ok(case)
+}
+
+/// Resolves the cases of one file.
+pub(super) struct Resolver<'a> {
+    pub(super) bundle: &'a Bundle,
+    pub(super) fixtures: &'a Fixtures,
+    caller: Caller,
+    now: SystemTime,
+}
+
+impl<'a> Resolver<'a> {
+    fn new(bundle: &'a Bundle, form: &'a TestFile) -> Result<Self, CaseFault> {
+        let mut caller = Caller::local();
+        if let Some(given) = &form.caller {
+            if let Some(id) = &given.id {
+                caller.id = Arc::from(id.as_str());
+            }
+            caller.rights.people_in_person = given.people_in_person;
+            caller.rights.require_delegation = given.require_delegation;
+        }
+        let now = match &form.now {
+            Some(text) => parse_time("now", text)?,
+            None => SystemTime::UNIX_EPOCH + Duration::from_secs(DEFAULT_NOW),
+        };
+        Ok(Self {
+            bundle,
+            fixtures: &form.fixtures,
+            caller,
+            now,
+        })
+    }
+
+    fn case(&self, file: &Arc<str>, line: u32, case: &Case) -> Result<PreparedCase, CaseFault> {
+        if case.name.is_empty() {
+            return Err(CaseFault::new("name", "a test has a name"));
+        }
+        let now = match &case.now {
+            Some(text) => parse_time("now", text)?,
+            None => self.now,
+        };
+        let approval = match &case.approval {
+            None => None,
+            Some(given) => Some(find("approval", given, &self.fixtures.approvals)?.clone()),
+        };
+        let question = self.question(case, now)?;
+        let live = self.live(case, &question, now)?;
+        Ok(PreparedCase {
+            file: Arc::clone(file),
+            line,
+            name: case.name.clone(),
+            question,
+            caller: self.caller.clone(),
+            live,
+            wanted: self.wanted(case, approval.as_ref())?,
+            approval,
+            now,
+        })
+    }
+
+    fn wanted(&self, case: &Case, approval: Option<&ApprovalForm>) -> Result<Wanted, CaseFault> {
+        let Some(decision) = case.want else {
+            return Err(CaseFault::new("want", "say `allow` or `deny`"));
+        };
+        if let Some(code) = &case.code {
+            if decision == Want::Allow {
+                return Err(CaseFault::new("code", "an allow has no reason code"));
+            }
+            if !ReasonCode::ALL.iter().any(|known| known.as_str() == code) {
+                let message = format!("`{code}` is no reason code");
+                return Err(CaseFault::new("code", message));
+            }
+        }
+        let sorted = |field: &str, names: &Option<std::collections::BTreeSet<String>>| {
+            let Some(names) = names else { return Ok(None) };
+            let is_policy = matches!(field, "policies" | "challenge" | "shadow");
+            let is_known = |id: &str| self.bundle.policies.iter().any(|it| it.id == id);
+            if let Some(unknown) = names.iter().find(|id| is_policy && !is_known(id))
+                && self.bundle.counts.links == 0
+            {
+                return Err(CaseFault::new(
+                    field,
+                    format!("there is no policy `{unknown}`"),
+                ));
+            }
+            Ok(Some(names.iter().cloned().collect::<Vec<_>>()))
+        };
+        let approving = approval.and_then(|it| it.policies.clone());
+        Ok(Wanted {
+            decision,
+            code: case.code.clone(),
+            policies: sorted("policies", &case.policies)?,
+            obligations: sorted("obligations", &case.obligations)?,
+            challenge: sorted("challenge", &case.challenge)?,
+            shadow: sorted("shadow", &case.shadow)?,
+            missing: sorted("missing", &case.missing)?,
+            approving: sorted("policies", &approving)?,
+        })
+    }
+
+    /// A call by its name, by `<server>/<tool>`, or written out.
+    pub(super) fn call_form(&self, given: &Given<CallForm>) -> Result<CallForm, CaseFault> {
+        match given {
+            Given::Name(name) if !self.fixtures.calls.contains_key(name) && name.contains('/') => {
+                Ok(CallForm {
+                    tool: Some(name.clone()),
+                    ..CallForm::default()
+                })
+            }
+            given => find("call", given, &self.fixtures.calls).cloned(),
+        }
+    }
+}
+
+/// The thing itself, or the fixture of that name.
+pub(super) fn find<'g, T>(
+    field: &str,
+    given: &'g Given<T>,
+    fixtures: &'g std::collections::BTreeMap<String, T>,
+) -> Result<&'g T, CaseFault> {
+    match given {
+        Given::Inline(thing) => Ok(thing),
+        Given::Name(name) => fixtures.get(name).ok_or_else(|| {
+            let message = format!("there is no fixture `{name}` of this kind in the file");
+            CaseFault::new(field, message)
+        }),
+    }
+}
+
+fn parse_time(field: &str, text: &str) -> Result<SystemTime, CaseFault> {
+    humantime::parse_rfc3339(text).map_err(|error| {
+        let message = format!("`{text}` is no time like 2026-01-31T15:00:00Z: {error}");
+        CaseFault::new(field, message)
+    })
+}

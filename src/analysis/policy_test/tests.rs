@@ -1,0 +1,331 @@
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::mutate::{Fate, MutationKind, mutate};
+use super::*;
+
+const POLICIES: &str = r#"
+@id("read.staff")
+permit (
+  principal in Mcp::Group::"staff",
+  action in Mcp::Action::"call_read",
+  resource
+);
+
+@id("write.small")
+@obligation("log:full")
+permit (
+  principal in Mcp::Group::"staff",
+  action in Mcp::Action::"call_write",
+  resource
+)
+when { context has usage && context.usage.last_hour < 10 }
+unless { context.labels.contains("secret") };
+"#;
+
+const FIXTURES: &str = r#"
+about: a small company
+now: 2026-03-01T09:00:00Z
+fixtures:
+  groups: {staff: {}}
+  users: {ana: {in: [staff]}, ben: {}}
+  servers: {git: {owner: ana}}
+  tools:
+    git/log: {owner: ana, attrs: {access: read}}
+    git/commit: {owner: ana, attrs: {access: write}}
+  usage: {calm: {last_hour: 2}}
+  sessions: {fresh: []}
+"#;
+
+/// A directory with these policies and this test file.
+fn directory(tests: &str) -> TempDir {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fs::write(dir.path().join("all.cedar"), POLICIES).expect("written");
+    fs::create_dir(dir.path().join("tests")).expect("made");
+    write_tests(dir.path(), tests);
+    dir
+}
+
+fn write_tests(dir: &Path, tests: &str) {
+    let text = format!("{FIXTURES}{tests}");
+    fs::write(dir.join("tests/all.yaml"), text).expect("written");
+}
+
+fn run(tests: &str) -> RunReport {
+    let dir = directory(tests);
+    let tested = TestedBundle::load(dir.path(), None).unwrap_or_else(|faults| panic!("{faults}"));
+    tested
+        .run(None, true)
+        .unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+fn fault(tests: &str) -> String {
+    let dir = directory(tests);
+    let faults = TestedBundle::load(dir.path(), None).expect_err("a fault");
+    faults.to_string()
+}
+
+const GOOD: &str = r#"
+tests:
+  - name: staff writes
+    user: ana
+    call: git/commit
+    usage: calm
+    session: fresh
+    want: allow
+    policies: [write.small]
+    obligations: [log:full]
+  - name: too much
+    user: ana
+    call: git/commit
+    usage: {last_hour: 10}
+    session: []
+    want: deny
+    code: NO_PERMIT
+    policies: []
+  - name: nobody has counted
+    user: ana
+    call: git/commit
+    session: []
+    want: deny
+  - name: after a secret
+    user: ana
+    call: {tool: git/commit}
+    usage: calm
+    session: {labels: [secret], calls: 3, tools: [git/log]}
+    want: deny
+    challenge: []
+tables:
+  - name: reading
+    given: {session: fresh}
+    calls: [git/log, git/commit]
+    rows:
+      - [user:ana, allow, deny]
+      - [user:ben, deny NO_PERMIT, deny NO_PERMIT]
+"#;
+
+#[test]
+fn cases_and_tables_are_decided() {
+    let report = run(GOOD);
+    let failed: Vec<_> = report.failures().collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    let names: Vec<&str> = report.cases.iter().map(|case| case.name.as_str()).collect();
+    assert_eq!(names.len(), 8);
+    assert_eq!(names[7], "reading: user:ben, git/commit");
+}
+
+#[test]
+fn a_failure_is_a_diff_with_the_condition_that_decided() {
+    let report = run("
+tests:
+  - name: too much
+    user: ana
+    call: git/commit
+    usage: {last_hour: 12}
+    session: []
+    want: allow
+    policies: [write.small]
+");
+    let [case] = &report.cases[..] else {
+        panic!("one case");
+    };
+    let lines = report::failure_lines(case).join("\n");
+    for part in [
+        "- want: allow\n+ want: deny\n",
+        "- policies: write.small\n",
+        "does not apply to Mcp::User::\"ana\"",
+        "line 16: `context.usage.last_hour < 10` is false   [context.usage.last_hour = 12]",
+    ] {
+        assert!(lines.contains(part), "{part:?} in\n{lines}");
+    }
+    let junit = report::junit(&report);
+    assert!(junit.contains("tests=\"1\" failures=\"1\""), "{junit}");
+    assert!(junit.contains("context.usage.last_hour &lt; 10"), "{junit}");
+    let tap = report::tap(&report);
+    assert!(
+        tap.starts_with("TAP version 14\n1..1\nnot ok 1 - too much\n"),
+        "{tap}"
+    );
+}
+
+#[test]
+fn faults_name_file_line_and_field() {
+    let first = FIXTURES.lines().count() + 1;
+    for (tests, line, said) in [
+        (
+            "tests:\n  - name: x\n    user: ana\n    cal: git/log\n",
+            4,
+            "cal",
+        ),
+        (
+            "tests:\n  - name: x\n    user: ana\n    user: ben\n",
+            4,
+            "user",
+        ),
+        (
+            "tests:\n  - name: x\n    user: ana\n    call: git/log\n",
+            2,
+            "`want`",
+        ),
+        (
+            "tests:\n  - user: ana\n    call: git/log\n    want: allow\n",
+            2,
+            "`name`",
+        ),
+        (
+            "tests:\n  - name: x\n    call: git/log\n    want: allow\n",
+            2,
+            "`user`",
+        ),
+        (
+            "tests:\n  - name: x\n    user: ana\n    want: allow\n",
+            2,
+            "`call`",
+        ),
+        (
+            "tests:\n  - name: x\n    user: ana\n    call: push\n    want: deny\n",
+            2,
+            "there is no fixture `push`",
+        ),
+        (
+            "tests:\n  - name: x\n    user: ana\n    call: git/log\n    session: old\n    want: deny\n",
+            2,
+            "there is no fixture `old`",
+        ),
+        (
+            "tests:\n  - name: x\n    user: ana\n    call: git/log\n    want: allow\n    policies: [none]\n",
+            2,
+            "there is no policy `none`",
+        ),
+        (
+            "tests:\n  - name: x\n    user: ana\n    call: git/log\n    want: deny\n    code: NO\n",
+            2,
+            "`NO` is no reason code",
+        ),
+        (
+            "tables:\n  - name: x\n    calls: [git/log]\n    rows: [[user:ana, allow, deny]]\n",
+            2,
+            "has 2 decisions for 1 calls",
+        ),
+        (
+            "tables:\n  - name: x\n    calls: [git/log]\n    rows: [[user:ana, maybe]]\n",
+            2,
+            "`maybe` is none of",
+        ),
+        ("tests:\n  - name: [1, 2]\n", 2, "string"),
+    ] {
+        let found = fault(tests);
+        let place = format!("tests/all.yaml:{}", first + line - 1);
+        assert!(found.contains(said), "{said:?} in {found}");
+        assert!(found.contains(&place), "{place} in {found}");
+    }
+}
+
+#[test]
+fn what_grows_when_it_is_read_is_refused() {
+    let mut bomb = "tests: []\nabout: &a0 [x, x]\n".to_owned();
+    for level in 1..30 {
+        let below = level - 1;
+        bomb.push_str(&format!(
+            "a{level}: &a{level} [*a{below}, *a{below}, *a{below}]\n"
+        ));
+    }
+    assert!(!fault(&bomb).is_empty());
+    let deep = format!("tests: {}{}\n", "[".repeat(50_000), "]".repeat(50_000));
+    assert!(!fault(&deep).is_empty());
+}
+
+#[test]
+fn a_directory_without_tests_is_a_fault() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fs::write(dir.path().join("all.cedar"), POLICIES).expect("written");
+    let faults = TestedBundle::load(dir.path(), None).expect_err("a fault");
+    assert!(
+        faults.to_string().contains("cannot read the directory"),
+        "{faults}"
+    );
+}
+
+#[test]
+fn coverage_tells_what_was_never_true_or_never_false() {
+    let report = run("
+tests:
+  - name: staff writes
+    user: ana
+    call: git/commit
+    usage: calm
+    session: fresh
+    want: allow
+");
+    let coverage = report.coverage.expect("it was asked for");
+    assert_eq!((coverage.policies_covered, coverage.policies.len()), (1, 2));
+    let lacking = coverage.policies.iter().flat_map(|it| &it.conditions);
+    let lacking: Vec<_> = lacking
+        .filter(|it| !it.is_covered())
+        .map(|it| (it.text.as_str(), it.lacks()))
+        .collect();
+    // The `has` guards what follows it: that it was evaluated is enough.
+    assert_eq!(
+        lacking,
+        [
+            ("context.usage.last_hour < 10", "never false"),
+            ("context.labels.contains(\"secret\")", "never true"),
+        ]
+    );
+    let full = run(GOOD).coverage.expect("it was asked for");
+    assert_eq!(full.percent(), 100, "{full:#?}");
+}
+
+#[test]
+fn changes_that_no_test_notices_survive() {
+    let dir = directory(GOOD);
+    let tested = TestedBundle::load(dir.path(), None).unwrap_or_else(|faults| panic!("{faults}"));
+    let report = mutate(&tested, Some("write.small"), false).expect("the tests run");
+    let of = |kind: MutationKind| {
+        let mutants = report.mutants.iter().filter(move |it| it.kind == kind);
+        mutants
+            .map(|it| (it.part.as_str(), &it.fate))
+            .collect::<Vec<_>>()
+    };
+    let is_killed = |fate: &Fate| matches!(fate, Fate::Killed { .. });
+    for kind in [
+        MutationKind::PolicyRemoved,
+        MutationKind::EffectFlipped,
+        MutationKind::UnlessEmptied,
+    ] {
+        let found = of(kind);
+        assert!(found.iter().all(|(_, fate)| is_killed(fate)), "{found:?}");
+        assert_eq!(found.len(), 1);
+    }
+    // Without the guard the policy does not validate.
+    let dropped = of(MutationKind::ConditionDropped);
+    assert_eq!(dropped[0].0, "context has usage");
+    assert_eq!(*dropped[0].1, Fate::Invalid);
+    assert!(is_killed(dropped[1].1), "{dropped:?}");
+    // No test asks for another action with usage counted.
+    let survivors: Vec<_> = report.survivors().map(|it| it.part.as_str()).collect();
+    assert!(survivors.len() <= 1, "{survivors:?}");
+    // A file without the test of a secret lets more pass.
+    write_tests(
+        dir.path(),
+        "
+tests:
+  - name: staff writes
+    user: ana
+    call: git/commit
+    usage: calm
+    session: fresh
+    want: allow
+",
+    );
+    let tested = TestedBundle::load(dir.path(), None).unwrap_or_else(|faults| panic!("{faults}"));
+    let report = mutate(&tested, Some("write.small"), false).expect("the tests run");
+    let emptied = report
+        .mutants
+        .iter()
+        .find(|it| it.kind == MutationKind::UnlessEmptied);
+    let emptied = emptied.expect("there is an unless");
+    assert_eq!(emptied.fate, Fate::Survived { unproven: None });
+}

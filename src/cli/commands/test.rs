@@ -1,0 +1,305 @@
+//! `callgate test`: runs the tests beside the policies.
+
+use std::fmt::{self, Display};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use clap::ValueEnum;
+use serde_json::json;
+
+use crate::analysis::policy_test::coverage::{Coverage, PolicyCoverage};
+use crate::analysis::policy_test::mutate::{Fate, MutationReport, mutate};
+use crate::analysis::policy_test::run::RunReport;
+use crate::analysis::policy_test::{TESTS_DIR, TestedBundle, report};
+use crate::bundle::files::listing;
+use crate::cli::output::{Exit, Output};
+use crate::cli::render::{count, printable};
+
+/// How often a watched directory is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Runs the tests beside the policies, without a server
+///
+/// Tests are YAML: calls under stated circumstances, and the decisions they must get (docs/policy-tests.md). They are read
+/// from `tests/*.yaml` in the directory. A failure is shown as a diff, with the conditions that decided.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The directory with the policies
+    #[arg(default_value = "./policies")]
+    pub dir: PathBuf,
+    /// Read the tests from this directory or file rather than from `tests/` in the directory
+    #[arg(long, value_name = "PATH")]
+    pub tests: Option<PathBuf>,
+    /// Run only cases whose name or file contains this
+    #[arg(long, value_name = "TEXT")]
+    pub only: Option<String>,
+    /// Say which policies and conditions the tests exercise
+    #[arg(long)]
+    pub coverage: bool,
+    /// Fail if fewer conditions are covered, in percent
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub min_coverage: Option<u8>,
+    /// Change the policies one small thing at a time, and say which changes no test notices
+    #[arg(long)]
+    pub mutate: bool,
+    /// Mutate only policies whose id contains this
+    #[arg(long, value_name = "TEXT", requires = "mutate")]
+    pub policy: Option<String>,
+    /// Ask no solver whether a change that no test notices means the same as the policy
+    #[arg(long, requires = "mutate")]
+    pub no_proof: bool,
+    /// Run again whenever a file changes, until interrupted
+    #[arg(long, conflicts_with_all = ["mutate", "output"])]
+    pub watch: bool,
+    /// How to answer
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Format,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+    /// JUnit XML, for build servers.
+    Junit,
+    /// TAP version 14.
+    Tap,
+}
+
+impl Args {
+    /// How errors are printed.
+    pub fn output(&self) -> Output {
+        match self.output {
+            Format::Json => Output::Json,
+            Format::Text | Format::Junit | Format::Tap => Output::Text,
+        }
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  callgate test                              run policies/tests/*.yaml
+  callgate test --only 'sends a link'        one case
+  callgate test --watch                      again whenever a file changes
+  callgate test --coverage --min-coverage 100
+                                             which conditions were never true, or never false?
+  callgate test --mutate                     which changes of the policies would no test notice?
+  callgate test --output junit > tests.xml   for a build server
+
+Exit codes: 0 all as wanted, 1 error, 2 a test failed, a mutant survived or too little is covered,
+3 the directory or its tests have faults.";
+
+/// Runs the tests and prints the results.
+///
+/// # Errors
+///
+/// If the results cannot be printed.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    if args.watch {
+        return watch(args);
+    }
+    run_once(args)
+}
+
+fn run_once(args: &Args) -> anyhow::Result<Exit> {
+    let tested = match TestedBundle::load(&args.dir, args.tests.as_deref()) {
+        Ok(tested) => tested,
+        Err(faults) => return args.output().faults(&faults),
+    };
+    let with_coverage = args.coverage || args.min_coverage.is_some();
+    let ran = match tested.run(args.only.as_deref(), with_coverage) {
+        Ok(ran) => ran,
+        Err(faults) => return args.output().faults(&faults),
+    };
+    let mutants = match args.mutate && ran.is_passed() {
+        false => None,
+        true => match mutate(&tested, args.policy.as_deref(), !args.no_proof) {
+            Ok(mutants) => Some(mutants),
+            Err(faults) => return args.output().faults(&faults),
+        },
+    };
+    print(args, &ran, mutants.as_ref())?;
+    let covered = ran.coverage.as_ref().map_or(100, Coverage::percent);
+    let is_covered = args
+        .min_coverage
+        .is_none_or(|least| covered >= usize::from(least));
+    let survived = mutants.is_some_and(|it| it.survivors().next().is_some());
+    Ok(match ran.is_passed() && is_covered && !survived {
+        true => Exit::Done,
+        false => Exit::Denied,
+    })
+}
+
+fn print(args: &Args, ran: &RunReport, mutants: Option<&MutationReport>) -> anyhow::Result<()> {
+    let text = TestText { args, ran, mutants };
+    match args.output {
+        Format::Text => Output::Text.answer(&text, &""),
+        Format::Json => {
+            let failed = ran.failures().count();
+            let json = json!({
+                "ok": ran.is_passed(),
+                "passed": ran.cases.len() - failed,
+                "failed": failed,
+                "cases": ran.cases,
+                "coverage": ran.coverage,
+                "mutants": mutants.map(|it| &it.mutants),
+            });
+            Output::Json.answer(&"", &json)
+        }
+        Format::Junit => Output::Text.answer(&report::junit(ran), &""),
+        Format::Tap => Output::Text.answer(&report::tap(ran), &""),
+    }
+}
+
+/// Runs again whenever a policy, another file of the bundle or a test changes.
+fn watch(args: &Args) -> anyhow::Result<Exit> {
+    let tests = args
+        .tests
+        .clone()
+        .unwrap_or_else(|| args.dir.join(TESTS_DIR));
+    let mut before = None;
+    loop {
+        let now = (files_listing(&args.dir), newest(&tests, 0));
+        if before.as_ref() != Some(&now) {
+            before = Some(now);
+            run_once(args)?;
+            Output::Text.next(&"\nwaiting for changes (Ctrl-C ends it)\n\n", &"")?;
+        }
+        std::thread::sleep(WATCH_INTERVAL);
+    }
+}
+
+fn files_listing(dir: &Path) -> Option<listing::DirectoryListing> {
+    crate::bundle::files::listing(dir)
+}
+
+/// The number of files, and the latest time that one of them was written.
+fn newest(path: &Path, depth: usize) -> (usize, Option<SystemTime>) {
+    let Ok(metadata) = std::fs::metadata(path) else {
+        return (0, None);
+    };
+    let mut found = (1, metadata.modified().ok());
+    if metadata.is_dir() && depth < 8 {
+        for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+            let (files, latest) = newest(&entry.path(), depth + 1);
+            found = (found.0 + files, found.1.max(latest));
+        }
+    }
+    found
+}
+
+struct TestText<'a> {
+    args: &'a Args,
+    ran: &'a RunReport,
+    mutants: Option<&'a MutationReport>,
+}
+
+impl Display for TestText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for case in self.ran.failures() {
+            let (file, name) = (printable(&case.file), printable(&case.name));
+            writeln!(f, "FAILED {file}:{}: {name}", case.line)?;
+            for line in report::failure_lines(case) {
+                writeln!(f, "  {}", printable(&line))?;
+            }
+            writeln!(f)?;
+        }
+        if let Some(coverage) = self.ran.coverage.as_ref() {
+            coverage_text(f, coverage, self.args.coverage)?;
+        }
+        if let Some(mutants) = self.mutants {
+            mutants_text(f, mutants)?;
+        }
+        let failed = self.ran.failures().count();
+        let all = self.ran.cases.len();
+        let millis = self.ran.took.as_secs_f64() * 1e3;
+        let each = millis / (all.max(1) as f64);
+        write!(f, "{} passed", all - failed)?;
+        if failed > 0 {
+            write!(f, ", {failed} failed")?;
+        }
+        writeln!(f, " ({millis:.0} ms, {each:.3} ms a case)")?;
+        if self.args.mutate && self.mutants.is_none() {
+            writeln!(f, "nothing was mutated: first all tests have to pass")?;
+        }
+        Ok(())
+    }
+}
+
+fn coverage_text(f: &mut fmt::Formatter<'_>, coverage: &Coverage, in_full: bool) -> fmt::Result {
+    if in_full {
+        for policy in &coverage.policies {
+            policy_text(f, policy)?;
+        }
+    }
+    let (policies, covered) = (coverage.policies.len(), coverage.policies_covered);
+    writeln!(f, "policies that applied     {covered} of {policies}")?;
+    writeln!(
+        f,
+        "conditions true and false {} of {} ({} %)",
+        coverage.conditions_covered,
+        coverage.conditions,
+        coverage.percent()
+    )
+}
+
+/// What of a policy is not covered.
+fn policy_text(f: &mut fmt::Formatter<'_>, policy: &PolicyCoverage) -> fmt::Result {
+    let lacking: Vec<_> = policy
+        .conditions
+        .iter()
+        .filter(|it| !it.is_covered())
+        .collect();
+    if policy.is_covered() && lacking.is_empty() {
+        return Ok(());
+    }
+    let what = match (policy.matched, policy.satisfied) {
+        (0, _) => "never asked",
+        (_, 0) => "never applied",
+        _ => "in part",
+    };
+    let file = printable(&policy.file);
+    writeln!(
+        f,
+        "{} ({file}:{}): {what}",
+        printable(&policy.id),
+        policy.line
+    )?;
+    for condition in lacking {
+        let (line, text) = (condition.line, printable(&condition.text));
+        writeln!(f, "    line {line}: {}: {text}", condition.lacks())?;
+    }
+    Ok(())
+}
+
+fn mutants_text(f: &mut fmt::Formatter<'_>, mutants: &MutationReport) -> fmt::Result {
+    for mutant in mutants.survivors() {
+        let (file, policy) = (printable(&mutant.file), printable(&mutant.policy));
+        let kind = mutant.kind.as_str();
+        write!(f, "SURVIVED {file}:{}: {policy}: {kind}", mutant.line)?;
+        if !mutant.part.is_empty() {
+            write!(f, ": {}", printable(&mutant.part))?;
+        }
+        writeln!(f)?;
+        if let Fate::Survived {
+            unproven: Some(said),
+        } = &mutant.fate
+        {
+            writeln!(f, "    not proven equivalent: {}", printable(said))?;
+        }
+    }
+    let killed = mutants.count(|fate| matches!(fate, Fate::Killed { .. }));
+    let invalid = mutants.count(|fate| *fate == Fate::Invalid);
+    let equivalent = mutants.count(|fate| *fate == Fate::Equivalent);
+    let all = count(mutants.mutants.len(), "mutant");
+    writeln!(
+        f,
+        "{all}: {killed} killed, {invalid} that do not validate, {equivalent} proven equivalent, {} survived",
+        mutants.survivors().count()
+    )
+}
