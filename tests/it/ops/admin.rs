@@ -32,7 +32,7 @@ pub fn get(address: SocketAddr, path: &str) -> Reply {
 }
 
 /// One decision over AuthZEN.
-fn decide(server: &Server) {
+pub fn decide(server: &Server) {
     let body = json!({
         "subject": {"type": "Mcp::User", "id": "alice"},
         "action": {"name": "Mcp::Action::\"read\""},
