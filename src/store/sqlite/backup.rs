@@ -17,7 +17,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::domain::authority::form;
 use crate::store::backend::StoreError;
 use crate::store::sqlite::marker::{self, MarkerFile, StoreMark, beside};
-use crate::store::sqlite::{SqliteStore, explain, read, schema};
+use crate::store::sqlite::{explain, read, schema};
 
 /// How often a copy is begun again because the server began its log anew meanwhile.
 const TRIES: usize = 20;

@@ -5,6 +5,7 @@ use smol_str::SmolStr;
 use super::*;
 use crate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord};
 use crate::store::backend::{Store as _, StoreWrite};
+use crate::store::sqlite::{OnLoss, SqliteStore};
 
 fn entry(revision: u64) -> StoreWrite {
     let change = Change::Bundle {
@@ -116,8 +117,7 @@ fn a_restored_copy_opens_as_if_it_had_never_been_away() {
     let mut opened = SqliteStore::open(&path).expect("no flag is needed");
     assert_eq!(opened.load().unwrap().revision, 3);
     drop(opened);
-    let mut before =
-        SqliteStore::open_or(&restored.set_aside[0], super::super::OnLoss::Refuse).unwrap();
+    let mut before = SqliteStore::open_or(&restored.set_aside[0], OnLoss::Refuse).unwrap();
     assert_eq!(before.load().unwrap().revision, 9, "nothing was deleted");
 
     let elsewhere = folder.path().join("new.db");
