@@ -23,9 +23,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cli::commands::{
-    access, approval, audit, authorize, changes, check, clock, completions, delegation, entity,
-    explain, export, fleet, fmt, health, import, man, manifest, prove, replay, schema, serve,
-    session, status, stop, task, test, tool, try_compiling,
+    access, approval, audit, authorize, backup, changes, check, clock, completions, delegation,
+    entity, explain, export, fleet, fmt, health, import, man, manifest, prove, replay, schema,
+    serve, session, status, stop, task, test, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
 use crate::reload::trial;
@@ -96,6 +96,8 @@ enum Verb {
     Status(Box<status::Args>),
     Fleet(fleet::Args),
     Health(Box<health::Args>),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
     Changes(Box<changes::Args>),
     Completions(completions::Args),
     Man(man::Args),
@@ -137,6 +139,8 @@ pub fn main() -> ExitCode {
         Verb::Status(args) => (args.ask.output, status::run(&args)),
         Verb::Fleet(args) => (args.output(), fleet::run(&args)),
         Verb::Health(args) => (args.output, health::run(&args)),
+        Verb::Backup(args) => (args.output, backup::backup(&args)),
+        Verb::Restore(args) => (args.output, backup::restore(&args)),
         Verb::Changes(args) => (args.ask.output, changes::run(&args)),
         Verb::Completions(args) => (Output::default(), completions::run(&args, Cli::command())),
         Verb::Man(args) => (Output::default(), man::run(&args, Cli::command())),

@@ -20,6 +20,7 @@ mod hold;
 mod http;
 mod live;
 mod one_reading;
+mod ops;
 mod policies;
 mod prove;
 mod replay;

@@ -4,6 +4,7 @@ pub mod access;
 pub mod approval;
 pub mod audit;
 pub mod authorize;
+pub mod backup;
 pub mod changes;
 pub mod check;
 pub mod clock;

@@ -7,11 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::ValueEnum;
-use rustix::process::Signal;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::audit::log::AuditLog;
 use crate::bundle::Bundle;
@@ -24,7 +21,9 @@ use crate::server::file_descriptors;
 use crate::server::listen::Listener;
 use crate::server::parts::ServerParts;
 use crate::server::reloadable::ReloadableConfig;
-use crate::server::{self, tls};
+use crate::server::reloadable_tls::ReloadableTls;
+use crate::server::stop_signal::stop_signal;
+use crate::server::{self, tls::TlsError};
 use crate::service::clock::SystemClock;
 use crate::service::decisions::Service;
 use crate::service::generation::LoadedBundle;
@@ -70,6 +69,10 @@ pub struct Args {
     /// Listen on a Unix socket at this path, in place of what the configuration says (may be repeated)
     #[arg(long, value_name = "PATH")]
     pub unix: Vec<PathBuf>,
+    /// Answer probes and scrapes (`/livez`, `/readyz`, `/statusz`, `/metrics`) on this TCP address, in place of what the
+    /// configuration says (may be repeated)
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Vec<SocketAddr>,
     /// Keep live authority in this database file, or in the PostgreSQL database of this URL, in place of what the
     /// configuration says
     #[arg(long, value_name = "FILE|URL")]
@@ -188,14 +191,23 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
         config,
         ..
     } = bundle;
-    let stop = stop_signal(Duration::from_millis(config.limits.drain_ms.into()))?;
+    let drain = Duration::from_millis(config.limits.drain_ms.into());
+    let latest = drain + 3 * FLUSH + LAST_WORDS;
+    let stop = stop_signal(latest).context("the signals to stop cannot be awaited")?;
     check_callers(args, &config)?;
     let listeners = bind(args, &config).await?;
     let tls = load_tls(args.base(), &config)?;
     let store = open_store(args, &config)?;
     // Beside the store, which says first if it belongs to another server.
     let audit = open_audit(args, &config)?;
-    let telemetry = Telemetry::start(&config.telemetry, args.base(), logging, audit.clone())?;
+    let is_scraped = listeners.iter().any(Listener::is_admin);
+    let telemetry = Telemetry::start(
+        &config.telemetry,
+        args.base(),
+        logging,
+        audit.clone(),
+        is_scraped,
+    )?;
     let recorder = telemetry.recorder();
     let service = Arc::new(open_service(&config, recorder, store)?);
     let doors = ReloadableConfig::new(&config);
@@ -238,6 +250,7 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
         envoy: doors.envoy,
         ext_mcp: doors.ext_mcp,
         tls,
+        metrics: telemetry.scraper(),
         authzen: config.authzen.clone(),
         toolhive: config.toolhive.clone(),
         bundle_is_good,
@@ -258,10 +271,9 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
 
 fn log_listeners(listeners: &[Listener], revision: u64) {
     for listener in listeners {
-        let protocol = if listener.is_http() { "http" } else { "grpc" };
         tracing::info!(
             address = listener.address(),
-            protocol,
+            protocol = listener.protocol(),
             revision,
             "listening"
         );
@@ -437,45 +449,26 @@ async fn bind(args: &Args, config: &Config) -> anyhow::Result<Vec<Listener>> {
     for address in https {
         listeners.push(Listener::http(*address, config.tls.is_some()).await?);
     }
+    let admin = if args.admin.is_empty() {
+        &config.listen.admin
+    } else {
+        &args.admin
+    };
+    for address in admin {
+        listeners.push(Listener::admin(*address).await?);
+    }
     for path in paths {
         listeners.push(Listener::unix(path, config.listen.unix_mode).await?);
     }
     Ok(listeners)
 }
 
-fn load_tls(base: &Path, config: &Config) -> anyhow::Result<Option<tls::ServerTls>> {
+fn load_tls(base: &Path, config: &Config) -> Result<Option<ReloadableTls>, TlsError> {
     let handshake = Duration::from_millis(config.limits.handshake_ms.into());
-    let loaded = config
-        .tls
-        .as_ref()
-        .map(|files| tls::load(files, base, handshake));
-    Ok(loaded.transpose()?)
-}
-
-/// Completes on SIGTERM or SIGINT. The process then ends after `drain` and the time to flush, whatever still blocks.
-fn stop_signal(drain: Duration) -> anyhow::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
-    // A file that may not grow (RLIMIT_FSIZE) is a full disk, and no end: with a handler the write fails instead.
-    let too_large = SignalKind::from_raw(Signal::XFSZ.as_raw());
-    drop(signal(too_large).context("SIGXFSZ cannot be handled")?);
-    let stopped = CancellationToken::new();
-    let told = stopped.clone();
-    // A separate task, since the one that waits for the signal may block.
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        let latest = drain + 3 * FLUSH + LAST_WORDS;
-        std::thread::spawn(move || {
-            std::thread::sleep(latest);
-            tracing::error!("the end takes too long; what hangs is left behind");
-            std::process::exit(1);
-        });
-        told.cancel();
-    });
-    Ok(stopped.cancelled_owned())
+    let files = config.tls.as_ref();
+    files
+        .map(|files| ReloadableTls::load(files, base, handshake))
+        .transpose()
 }
 
 impl From<Format> for LogFormat {

@@ -170,6 +170,14 @@ fn listeners(config: &Config, faults: &mut ConfigErrors<'_>) {
             faults.add(&field, format!("names `{address}` twice"));
         }
     }
+    for (index, address) in listen.admin.iter().enumerate() {
+        let others = listen.grpc.iter().chain(&listen.http);
+        let earlier = others.chain(&listen.admin[..index]);
+        if address.port() != 0 && earlier.into_iter().any(|other| other == address) {
+            let field = format!("listen.admin[{index}]");
+            faults.add(&field, format!("names `{address}` twice"));
+        }
+    }
     for (index, path) in listen.unix.iter().enumerate() {
         let field = format!("listen.unix[{index}]");
         if path.as_os_str().is_empty() {
