@@ -8,10 +8,12 @@
 //!
 //! Invariant: no printing. Results are serializable values.
 
+pub mod access;
 pub mod check;
 pub mod clauses;
 pub mod coaz;
 pub mod equivalence;
+pub mod explain;
 pub mod format;
 pub mod import;
 pub mod lint;

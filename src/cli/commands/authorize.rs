@@ -55,7 +55,7 @@ pub struct Args {
 /// Who decides.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Who decides")]
-struct DecisionPointArgs {
+pub(super) struct DecisionPointArgs {
     /// This directory, `./policies` unless a server is named; wins over `CALLGATE_ENDPOINT`
     #[arg(long, value_name = "DIR", conflicts_with = "endpoint")]
     policies: Option<PathBuf>,
@@ -109,34 +109,66 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         explain: args.explain,
         ..v1::AuthorizeRequest::default()
     };
-    let endpoint = args.place.server()?;
-    let answered = match &endpoint {
-        Some(endpoint) => {
-            let asked = ask_server(endpoint, &args.place.credentials, request);
-            connect::block_on(asked)?
-        }
-        None => {
-            no_server_needed(args)?;
-            match bundle::load(args.place.directory()) {
-                Ok(bundle) => connect::block_on(async { Ok(ask_here(bundle, request).await) })?,
-                Err(faults) => return args.output.faults(&faults),
-            }
-        }
+    let answered = match ask(&args.call, &args.place, request, args.output)? {
+        Ok(answered) => answered,
+        Err(exit) => return Ok(exit),
     };
-    // An unanswered question is an error, not a deny.
-    let response = answered.map_err(|status| worded(&status))?;
+    let response = answered.response;
     let challenge = response.approval.as_ref();
     let text = AuthorizeText {
         response: &response,
         // Without a server there is no state to refer to.
-        next: challenge.filter(|_| endpoint.is_some()).map(next_command),
+        next: challenge.filter(|_| answered.by_server).map(next_command),
     };
     let json = proto_json::write("AuthorizeResponse", &response)?;
     args.output.answer(&text, &json)?;
-    Ok(match response.decision() {
+    Ok(exit(&response))
+}
+
+/// A response, and who gave it.
+pub(super) struct Answered {
+    pub(super) response: v1::AuthorizeResponse,
+    pub(super) by_server: bool,
+}
+
+/// Has a call decided, by a server or from a directory. The inner error is how the process ends if the directory has
+/// faults, which are printed.
+///
+/// # Errors
+///
+/// If the flags do not go together, or the server does not answer. An unanswered question is an error, not a deny.
+pub(super) fn ask(
+    call: &CallArgs,
+    place: &DecisionPointArgs,
+    request: v1::AuthorizeRequest,
+    output: Output,
+) -> anyhow::Result<Result<Answered, Exit>> {
+    let endpoint = place.server()?;
+    let answered = match &endpoint {
+        Some(endpoint) => {
+            let asked = ask_server(endpoint, &place.credentials, request);
+            connect::block_on(asked)?
+        }
+        None => {
+            no_server_needed(call, place)?;
+            match bundle::load(place.directory()) {
+                Ok(bundle) => connect::block_on(async { Ok(ask_here(bundle, request).await) })?,
+                Err(faults) => return Ok(Err(output.faults(&faults)?)),
+            }
+        }
+    };
+    Ok(Ok(Answered {
+        response: answered.map_err(|status| worded(&status))?,
+        by_server: endpoint.is_some(),
+    }))
+}
+
+/// How the process ends after a response.
+pub(super) fn exit(response: &v1::AuthorizeResponse) -> Exit {
+    match response.decision() {
         v1::Decision::Allow => Exit::Done,
         v1::Decision::Deny | v1::Decision::Unspecified => Exit::Denied,
-    })
+    }
 }
 
 /// Decides Cedar's own question, by the policies and the schema of a directory over the question's entities.
@@ -205,16 +237,17 @@ impl DecisionPointArgs {
         }
     }
 
-    fn directory(&self) -> &Path {
+    /// The directory that decides without a server.
+    pub(super) fn directory(&self) -> &Path {
         self.policies.as_deref().unwrap_or(Path::new(DIRECTORY))
     }
 }
 
-fn no_server_needed(args: &Args) -> anyhow::Result<()> {
-    if args.place.credentials.name_a_server() {
+fn no_server_needed(call: &CallArgs, place: &DecisionPointArgs) -> anyhow::Result<()> {
+    if place.credentials.name_a_server() {
         bail!("certificates and tokens are shown to a server: name it with `--endpoint`");
     }
-    if let Some(flag) = args.call.needs_a_server() {
+    if let Some(flag) = call.needs_a_server() {
         bail!("`{flag}` names what only a running server knows: name it with `--endpoint`");
     }
     Ok(())
@@ -436,7 +469,7 @@ fn provided(obligation: &v1::Obligation) -> String {
     )
 }
 
-fn outcome(decision: v1::Decision) -> &'static str {
+pub(super) fn outcome(decision: v1::Decision) -> &'static str {
     match decision {
         v1::Decision::Allow => "allow",
         v1::Decision::Deny => "deny",

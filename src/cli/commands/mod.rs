@@ -1,15 +1,19 @@
 //! One file per command.
 
+pub mod access;
 pub mod approval;
 pub mod audit;
 pub mod authorize;
+pub mod backup;
 pub mod changes;
 pub mod check;
 pub mod clock;
 pub mod completions;
 pub mod delegation;
 pub mod entity;
+pub mod explain;
 pub mod export;
+pub mod fleet;
 pub mod fmt;
 pub mod health;
 pub mod import;
