@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use crate::audit::log::AuditLog;
 use crate::bundle::Bundle;
 use crate::cli::output::{Exit, Output};
+use crate::cli::store::{self, OpenedStore};
 use crate::config::{Config, ReloadConfig};
 use crate::reload::loading::Loader;
 use crate::reload::{Reloader, log_warnings};
@@ -26,10 +27,9 @@ use crate::server::{self, tls::TlsError};
 use crate::service::clock::SystemClock;
 use crate::service::decisions::Service;
 use crate::service::generation::LoadedBundle;
-use crate::service::idempotency::KeyLimits;
 use crate::service::maintenance::RetentionPeriods;
 use crate::service::settings::ServiceSettings;
-use crate::store::sqlite::{OnLoss, SqliteStore};
+use crate::store::sqlite::OnLoss;
 use crate::telemetry::record::recorder::Recorder;
 use crate::telemetry::setup::{LogFormat, Logging, Telemetry, start_logging};
 
@@ -73,8 +73,9 @@ pub struct Args {
     /// configuration says (may be repeated)
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Vec<SocketAddr>,
-    /// Keep live authority in this database file, in place of what the configuration says
-    #[arg(long, value_name = "FILE")]
+    /// Keep live authority in this database file, or in the PostgreSQL database of this URL, in place of what the
+    /// configuration says
+    #[arg(long, value_name = "FILE|URL")]
     pub state: Option<PathBuf>,
     /// If the store is gone, damaged or has lost something: set aside what is there and begin with nothing. Everything that
     /// was lent, approved, labelled, ended or stopped is forgotten. A store that is whole is opened as ever
@@ -114,6 +115,7 @@ Examples:
   callgate serve policies --http 127.0.0.1:9080       AuthZEN and ToolHive on another port
   callgate serve policies --unix /run/callgate.sock   on a Unix socket alone
   callgate serve --state /var/lib/callgate/state.db   with its database somewhere else
+  callgate serve --state postgres://callgate@localhost/callgate     shared by several servers: docs/fleet.md
   RUST_LOG=debug callgate serve                       tell more
 
 Ask it something from another terminal:
@@ -131,10 +133,16 @@ impl Args {
         }
     }
 
-    /// The database file.
+    /// The database file; with a shared database, the file that would be in its place.
     fn database(&self, config: &Config) -> PathBuf {
         let configured = || config.state.path(self.base());
-        self.state.clone().unwrap_or_else(configured)
+        let given = self.state.clone().filter(|_| self.shared(config).is_none());
+        given.unwrap_or_else(configured)
+    }
+
+    /// The database that several servers share.
+    fn shared(&self, config: &Config) -> Option<String> {
+        store::shared_url(self.state.as_deref(), &config.state)
     }
 
     /// The directory that relative paths in the configuration refer to.
@@ -343,38 +351,26 @@ fn open_audit(args: &Args, config: &Config) -> anyhow::Result<Option<AuditLog>> 
 }
 
 /// Opens the store.
-fn open_store(args: &Args, config: &Config) -> anyhow::Result<Box<SqliteStore>> {
-    let file = args.database(config);
-    let store = SqliteStore::open_or(&file, args.on_loss())?;
-    tracing::info!(file = %file.display(), "the store is open");
-    Ok(Box::new(store))
+fn open_store(args: &Args, config: &Config) -> anyhow::Result<OpenedStore> {
+    match args.shared(config) {
+        Some(url) => store::open_shared(&url, args.base(), &config.state, args.on_loss()),
+        None => store::open_file(&args.database(config), args.on_loss()),
+    }
 }
 
 /// Opens the service over a store.
 fn open_service(
     config: &Config,
     recorder: Recorder,
-    store: Box<SqliteStore>,
+    opened: OpenedStore,
 ) -> anyhow::Result<Service> {
-    let limits = &config.limits;
-    let settings = ServiceSettings {
-        stale_wait: Duration::from_millis(limits.stale_wait_ms.into()),
-        approval_valid_for: Duration::from_secs(limits.approval_valid_seconds.into()),
-        sessions: limits.sessions as usize,
-        carriers: limits.carriers as usize,
-        pair_label_ttl: Duration::from_secs(60 * u64::from(config.memory.pair_minutes)),
-        idempotency_keys: KeyLimits {
-            total: limits.idempotency_keys as usize,
-            per_caller: limits.idempotency_keys_per_caller as usize,
-        },
-        usage_entries: limits.usage_entries as usize,
-        labeled_resources: limits.places as usize,
-        resource_label_ttl: 24 * hours(config.memory.place_days),
-        session_idle: hours(config.state.session_idle_hours),
-        definition_ttl: Duration::from_secs(u64::from(limits.changed_definition_minutes) * 60),
-    };
+    let settings = ServiceSettings::from_config(config);
     let clock = Arc::new(SystemClock);
-    Ok(Service::open(settings, recorder, store, clock)?)
+    let OpenedStore { store, member } = opened;
+    Ok(match member {
+        Some(member) => Service::open_shared(settings, recorder, store, clock, member)?,
+        None => Service::open(settings, recorder, store, clock)?,
+    })
 }
 
 /// Runs background maintenance until aborted.
