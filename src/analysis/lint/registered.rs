@@ -77,7 +77,7 @@ pub(super) fn unused(files: &BundleFiles, policies: &Policies) -> Vec<Found> {
     for template in policies.set.all_templates() {
         for part in template.condition().subexpressions() {
             if let ExprKind::Lit(Literal::EntityUID(uid)) = part.expr_kind() {
-                named.insert(uid.eid().as_ref().to_string());
+                named.insert(AsRef::<str>::as_ref(uid.eid()).to_owned());
             }
         }
     }
