@@ -142,7 +142,8 @@ impl Code {
                  when another policy is put before it."
             }
             Self::PermitWithoutOwner => {
-                "A permit opens something, and somebody has to answer for that: `@owner(\"team\")`."
+                "A permit opens something, and somebody has to answer for that: `@owner(\"team\")`. The owner stands in decisions and in \
+                 the report of `check`."
             }
             Self::ForbidWithoutReason => {
                 "The reason is what the agent and its user are told. Without one they learn that a policy forbids the call, and not why: \
