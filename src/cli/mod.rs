@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 
 use crate::cli::commands::{
     approval, audit, authorize, changes, check, clock, delegation, entity, export, health, import,
-    manifest, replay, serve, session, status, stop, task, test, tool, try_compiling,
+    init, manifest, replay, serve, session, status, stop, task, test, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
 use crate::reload::trial;
@@ -42,6 +42,7 @@ and leaves a trace of every answer.
 
 From nothing to the first decision:
 
+  callgate init                                                   a small directory that is in order and tested
   callgate import tools list.json --server git                    register a server's tools
   callgate check                                                  is everything in order?
   callgate test                                                   does it decide as it should?
@@ -66,6 +67,7 @@ Exit codes: 0 done or allowed, 1 error, 2 denied or a test failed, 3 the directo
 enum Verb {
     Serve(serve::Args),
     Authorize(Box<authorize::Args>),
+    Init(init::Args),
     Check(check::Args),
     Test(test::Args),
     Import(import::Args),
@@ -98,6 +100,7 @@ pub fn main() -> ExitCode {
     let (output, result) = match cli.verb {
         Verb::Serve(args) => (args.output, serve::run(&args)),
         Verb::Authorize(args) => (args.output, authorize::run(&args)),
+        Verb::Init(args) => (args.output, init::run(&args)),
         Verb::Check(args) => (args.output, check::run(&args)),
         Verb::Test(args) => (args.output(), test::run(&args)),
         Verb::Import(args) => (args.output(), import::run(&args)),

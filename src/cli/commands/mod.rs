@@ -11,6 +11,7 @@ pub mod entity;
 pub mod export;
 pub mod health;
 pub mod import;
+pub mod init;
 pub mod manifest;
 pub mod replay;
 pub mod serve;
