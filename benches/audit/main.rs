@@ -49,7 +49,10 @@ async fn measure() -> Result<(), Fault> {
     }
     cpu(&modes).await?;
     latency(&modes).await?;
-    println!("spans exported while measuring: {}", collector.spans().await);
+    println!(
+        "spans exported while measuring: {}",
+        collector.spans().await
+    );
     sizes(&modes)
 }
 

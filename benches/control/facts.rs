@@ -12,8 +12,9 @@ use callgate::domain::authority::task::Task;
 use callgate::domain::request::call_context::{ActorChain, CallContext, Operation, Subject};
 use callgate::domain::schema::{self, AccessLevel, TYPES};
 use callgate::service::deadline::Deadline;
-use callgate::service::decisions::{Progress, Service};
+use callgate::service::decisions::Service;
 use callgate::service::ledger::PlannedChange;
+use callgate::service::pending::Progress;
 use callgate::service::request::RequestMeta;
 use callgate::service::settings::ServiceSettings;
 use callgate::telemetry::record::recorder::Recorder;
@@ -118,7 +119,7 @@ impl Side {
             change,
             id: "bench".into(),
         };
-        let planned = |_: &_| Ok::<_, std::convert::Infallible>(plan);
+        let planned = |_: &_| Ok::<_, std::convert::Infallible>(plan.clone());
         let ledger = self.service.ledger();
         runtime.block_on(ledger.write(asked, self.service.now(), planned))?;
         Ok(())

@@ -10,6 +10,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
+use callgate::analysis::access::{self, AccessQuery};
 use callgate::analysis::replay::candidate::Candidate;
 use callgate::analysis::replay::{RecordedCapsule, RecordedDecision, replay};
 use callgate::audit::capsule_content::MissingFacts;
@@ -123,6 +124,7 @@ fn main() {
     upsert(&large);
     memory();
     load();
+    access();
 }
 
 /// What a capsule costs where a decision is made, and how many are replayed in a second on two threads.
@@ -204,6 +206,25 @@ fn load() {
     let seconds = start.elapsed().as_secs_f64();
     assert!(bundle.counts.policies >= 10_000 && bundle.counts.entities >= 100_000);
     metric("load.10000p_100000e", seconds, "s");
+}
+
+/// Who can call what, in the company that comes with the program.
+fn access() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let bundle = bundle::load(&dir).expect("the shipped policies are in order");
+    let query = AccessQuery::default();
+    let report = access::access(&bundle, &query).expect("a report");
+    let pairs = report.rows.len() * report.tools.len();
+    let seconds = (0..5).map(|_| {
+        time(1, |_| {
+            black_box(access::access(&bundle, &query)).expect("a report");
+        })
+    });
+    metric(
+        "access.pairs_per_s",
+        pairs as f64 / median(seconds.collect()),
+        "1/s",
+    );
 }
 
 /// A benchmark of nothing but denials would flatter.

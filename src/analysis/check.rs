@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::analysis::lint::{self, Lint};
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
 use crate::bundle::files::{self, BundleFiles};
 use crate::bundle::parse::registration::{AccessLevel, ConfirmationStatus};
@@ -36,6 +37,8 @@ pub struct BundleReport {
     pub partly_typed: Vec<PartlyTypedTool>,
     /// Warnings.
     pub warnings: Vec<BundleDiagnostic>,
+    /// Lints: most likely mistakes.
+    pub lints: Vec<Lint>,
 }
 
 /// A typed tool with arguments that policies cannot read.
@@ -87,10 +90,10 @@ pub fn check(
         true => bundle::compile_strictly,
         false => bundle::compile,
     };
-    compile(&files).map(|bundle| report(&bundle))
+    compile(&files).map(|bundle| report(&bundle, lint::lint(&files, &bundle)))
 }
 
-fn report(bundle: &Bundle) -> BundleReport {
+fn report(bundle: &Bundle, lints: Vec<Lint>) -> BundleReport {
     let mut concerns: Vec<PolicyFileReport> = Vec::new();
     let mut owners: BTreeMap<String, usize> = BTreeMap::new();
     for policy in &bundle.policies {
@@ -155,5 +158,6 @@ fn report(bundle: &Bundle) -> BundleReport {
         unconfirmed,
         partly_typed,
         warnings: bundle.warnings.clone(),
+        lints,
     }
 }

@@ -90,14 +90,14 @@ pub fn find_equivalent(
 #[cfg(feature = "prove")]
 mod solver {
     use callgate_engine::cedar::{PolicySet, api};
-    use cedar_policy_symcc::solver::LocalSolver;
-    use cedar_policy_symcc::{CedarSymCompiler, CompiledPolicy, CompiledPolicySet};
+    use cedar_policy_symcc::{CompiledPolicy, CompiledPolicySet};
 
     use super::Equivalence;
+    use crate::analysis::prove::solver::{Compiler, start};
 
     /// A solver with what all questions have in common.
     pub(super) struct Prover<'a> {
-        compiler: CedarSymCompiler<LocalSolver>,
+        compiler: Compiler,
         schema: &'a api::Schema,
         environments: Vec<api::RequestEnv>,
         own: api::PolicySet,
@@ -193,12 +193,5 @@ mod solver {
             CompiledPolicySet::compile(set, environment, self.schema)
                 .map_err(|error| error.to_string())
         }
-    }
-
-    fn start() -> Result<CedarSymCompiler<LocalSolver>, String> {
-        let solver = LocalSolver::cvc5().map_err(|error| {
-            format!("no solver: put `cvc5` into the search path or name it in `CVC5` ({error})")
-        })?;
-        CedarSymCompiler::new(solver).map_err(|error| error.to_string())
     }
 }

@@ -17,7 +17,7 @@ pub mod validate;
 use std::path::Path;
 use std::sync::Arc;
 
-use callgate_engine::cedar::{Entity, PolicySet, ValidatorSchema};
+use callgate_engine::cedar::{Entity, Fragment, PolicySet, RawName, ValidatorSchema};
 use callgate_engine::{BuildError, Reach, Snapshot, SnapshotParts};
 use serde::Serialize;
 
@@ -171,6 +171,24 @@ fn compile_with(files: &BundleFiles, is_strict: bool) -> Result<Bundle, BundleEr
         counts: checked.counts,
         policies: checked.entries,
         tools: checked.tools,
+    })
+}
+
+/// The schema of a bundle as one fragment: Callgate's own, the files', and the actions of typed tools.
+///
+/// # Errors
+///
+/// All faults of schema files and registrations.
+pub fn merged_schema(files: &BundleFiles) -> Result<Fragment<RawName>, BundleError> {
+    let mut faults = files.faults.clone();
+    let registrations = read_registrations(files, &mut faults);
+    let sources = || files.of_kind(FileKind::Schema);
+    schema::merge(sources(), &registrations, &mut faults, &mut Vec::new());
+    if let Some(faults) = BundleError::from_diagnostics(faults) {
+        return Err(faults);
+    }
+    schema::whole(sources(), &registrations).map_err(|said| {
+        BundleError::single(BundleDiagnostic::for_file(&Arc::from("<schema>"), said))
     })
 }
 

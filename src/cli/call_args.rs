@@ -16,11 +16,17 @@ const MAX_FILE_BYTES: u64 = 4 << 20;
 /// The call.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "The call")]
-#[command(group = clap::ArgGroup::new("who").args(["agent", "user", "file"]).required(true).multiple(true))]
+#[command(group = clap::ArgGroup::new("who").args(["agent", "user", "file", "cedar"]).required(true).multiple(true))]
 pub struct CallArgs {
     /// Read the call from a file in the JSON form of `callgate.v1.CallContext`; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["agent", "user", "server", "tool", "purpose", "task", "session", "step", "delegations", "approvals"])]
     file: Option<PathBuf>,
+    /// Cedar's own question from a file, `-` is standard input: principal, action, resource, context and all entities
+    ///
+    /// Counterexamples of `callgate prove` have this form. The policies and the schema of the directory decide, over the
+    /// entities of the file and no others.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "agent", "user", "actor", "scope", "server", "tool", "purpose", "task", "session", "step", "delegations", "approvals", "source_address", "unverified"])]
+    cedar: Option<PathBuf>,
     /// The agent that acts
     #[arg(long, value_name = "ID")]
     agent: Option<String>,
@@ -38,7 +44,7 @@ pub struct CallArgs {
     #[arg(long = "delegation", value_name = "ID", requires = "agent")]
     delegations: Vec<String>,
     /// The MCP server
-    #[arg(long, value_name = "NAME", required_unless_present = "file")]
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["file", "cedar"])]
     server: Option<String>,
     /// The tool to call; without one the question is whether the server's tools may be listed
     #[arg(long, value_name = "NAME")]
@@ -79,6 +85,9 @@ impl CallArgs {
     ///
     /// If the file cannot be read, or a flag is invalid.
     pub fn context(&self) -> anyhow::Result<v1::CallContext> {
+        if self.cedar.is_some() {
+            bail!("`--cedar` is answered by `callgate authorize`, from a directory");
+        }
         match &self.file {
             Some(path) => {
                 let (text, name) = read_text(path)?;
@@ -87,6 +96,11 @@ impl CallArgs {
             }
             None => self.flags_as_call(),
         }
+    }
+
+    /// The file with Cedar's own question, if it is asked.
+    pub fn cedar(&self) -> Option<&Path> {
+        self.cedar.as_deref()
     }
 
     /// The first flag given that refers to the state of a server.

@@ -11,18 +11,21 @@ pub mod commands;
 pub mod connect;
 pub mod control;
 mod file;
+mod log_place;
 pub mod output;
 pub mod render;
+mod store;
 pub mod value_parser;
 pub mod views;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cli::commands::{
-    approval, audit, authorize, changes, check, clock, delegation, entity, export, health, import,
-    init, manifest, replay, serve, session, status, stop, task, test, tool, try_compiling,
+    access, approval, audit, authorize, backup, changes, check, clock, completions, delegation,
+    entity, explain, export, fleet, fmt, health, import, init, man, manifest, prove, replay,
+    schema, serve, session, status, stop, task, test, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
 use crate::reload::trial;
@@ -46,8 +49,11 @@ From nothing to the first decision:
   callgate import tools list.json --server git                    register a server's tools
   callgate check                                                  is everything in order?
   callgate test                                                   does it decide as it should?
+  callgate prove                                                  does that hold for every call?
   callgate authorize --agent release --server git --tool git_log --arg repo_path=/srv/app
                                                                   decide one call, and say why
+  callgate explain --agent release --server git --tool git_commit which policy denied it, what would allow it?
+  callgate access                                                 who can call what?
   callgate serve                                                  decide for gateways, over gRPC
 
 Then, with a server running, for one piece of work:
@@ -68,8 +74,13 @@ enum Verb {
     Serve(serve::Args),
     Authorize(Box<authorize::Args>),
     Init(init::Args),
+    Explain(Box<explain::Args>),
+    Access(Box<access::Args>),
     Check(check::Args),
     Test(test::Args),
+    Prove(prove::Args),
+    Fmt(fmt::Args),
+    Schema(schema::Args),
     Import(import::Args),
     Export(export::Args),
     Manifest(manifest::Args),
@@ -85,8 +96,13 @@ enum Verb {
     Clock(Box<clock::Args>),
     Audit(Box<audit::Args>),
     Status(Box<status::Args>),
+    Fleet(fleet::Args),
     Health(Box<health::Args>),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
     Changes(Box<changes::Args>),
+    Completions(completions::Args),
+    Man(man::Args),
     #[command(name = trial::VERB, hide = true)]
     TryCompiling(try_compiling::Args),
 }
@@ -101,8 +117,14 @@ pub fn main() -> ExitCode {
         Verb::Serve(args) => (args.output, serve::run(&args)),
         Verb::Authorize(args) => (args.output, authorize::run(&args)),
         Verb::Init(args) => (args.output, init::run(&args)),
+        Verb::Explain(args) => (args.output, explain::run(&args)),
+        Verb::Access(args) => (args.output(), access::run(&args)),
         Verb::Check(args) => (args.output, check::run(&args)),
+        Verb::Check(args) => (args.output(), check::run(&args)),
         Verb::Test(args) => (args.output(), test::run(&args)),
+        Verb::Prove(args) => (args.output, prove::run(&args)),
+        Verb::Fmt(args) => (args.output, fmt::run(&args)),
+        Verb::Schema(args) => (Output::default(), schema::run(&args)),
         Verb::Import(args) => (args.output(), import::run(&args)),
         Verb::Export(args) => (args.output(), export::run(&args)),
         Verb::Manifest(args) => (args.output, manifest::run(&args)),
@@ -118,8 +140,13 @@ pub fn main() -> ExitCode {
         Verb::Clock(args) => (args.ask.output, clock::run(&args)),
         Verb::Audit(args) => (args.output(), audit::run(&args)),
         Verb::Status(args) => (args.ask.output, status::run(&args)),
+        Verb::Fleet(args) => (args.output(), fleet::run(&args)),
         Verb::Health(args) => (args.output, health::run(&args)),
+        Verb::Backup(args) => (args.output, backup::backup(&args)),
+        Verb::Restore(args) => (args.output, backup::restore(&args)),
         Verb::Changes(args) => (args.ask.output, changes::run(&args)),
+        Verb::Completions(args) => (Output::default(), completions::run(&args, Cli::command())),
+        Verb::Man(args) => (Output::default(), man::run(&args, Cli::command())),
         Verb::TryCompiling(args) => (Output::default(), try_compiling::run(&args)),
     };
     result.unwrap_or_else(|error| output.error(&error)).into()

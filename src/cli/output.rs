@@ -68,6 +68,18 @@ impl Output {
         }
     }
 
+    /// Prints a document of another format as it is.
+    ///
+    /// # Errors
+    ///
+    /// If stdout cannot be written.
+    pub fn verbatim(document: &str) -> anyhow::Result<()> {
+        match io::stdout().lock().write_all(document.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => Ok(written?),
+        }
+    }
+
     /// Prints one item of a stream and flushes; JSON is one document a line. Returns `false` once the reader has
     /// closed the pipe.
     ///

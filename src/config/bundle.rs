@@ -8,6 +8,8 @@ use serde::Deserialize;
 pub struct BundleConfig {
     /// Whether warnings are faults, which keep a bundle out of service.
     pub strict: bool,
+    /// Lints of `callgate check` that are not told. The server does not look for lints.
+    pub allow: Vec<String>,
     /// Names that policies may use without a definition in the bundle.
     pub known: KnownNames,
 }

@@ -22,6 +22,10 @@ pub struct ListenConfig {
     pub unix: Vec<PathBuf>,
     /// Permissions of the Unix sockets, in octal. By default only the owner can connect.
     pub unix_mode: SocketMode,
+    /// TCP addresses for probes and scrapes: `/livez`, `/readyz`, `/statusz` and `/metrics` in cleartext, and nothing
+    /// else. Any address; whoever reaches it reads them without a credential. None by default.
+    #[serde(deserialize_with = "one_or_many")]
+    pub admin: Vec<SocketAddr>,
 }
 
 /// File permissions of a Unix socket.
@@ -99,6 +103,7 @@ impl Default for ListenConfig {
             http: vec![Self::DEFAULT_HTTP],
             unix: Vec::new(),
             unix_mode: SocketMode(0o600),
+            admin: Vec::new(),
         }
     }
 }

@@ -11,6 +11,16 @@ pub struct StoreConfig {
     /// The database file, relative to the configuration file. It is created on the first start. Absent:
     /// [`StoreConfig::DEFAULT_FILE`] in the working directory.
     pub file: Option<PathBuf>,
+    /// A PostgreSQL database that several servers share, in the place of the file, as libpq writes it:
+    /// `postgres://user@host/database?sslrootcert=FILE`. Relative paths in it start at the configuration file.
+    pub url: Option<String>,
+    /// The file with the password of the database, if it is not in the URL.
+    pub password_file: Option<PathBuf>,
+    /// With `url`: the name by which people know this server; absent: the machine's and the process id.
+    pub replica: Option<String>,
+    /// With `url`: milliseconds for which this server decides without having heard from the database; 500 to 60,000.
+    /// What is taken away is in force on all servers after this time at the latest.
+    pub max_staleness_ms: u32,
     /// Hours for which ended delegations, tasks and approvals can still be listed; 1 to 87,600.
     pub keep_ended_hours: u32,
     /// Days for which changes are kept for `WatchChanges`; 1 to 3,650.
@@ -37,6 +47,10 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             file: None,
+            url: None,
+            password_file: None,
+            replica: None,
+            max_staleness_ms: 2_000,
             keep_ended_hours: 168,
             keep_changes_days: 90,
             session_idle_hours: 24,

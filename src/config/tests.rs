@@ -284,6 +284,28 @@ approval_valid_seconds = 61
 }
 
 #[test]
+fn a_store_is_one_file_or_one_database() {
+    let text = r#"
+[state]
+file = "callgate.db"
+url = "mysql://x/y"
+max_staleness_ms = 499
+"#;
+    assert_eq!(
+        faults(text),
+        [
+            "callgate.toml:4:7: `state.url` is not a URL such as `postgres://user@host/database`",
+            "callgate.toml:4:7: `state.url` is set beside `file`: there is one store",
+            "callgate.toml:5:20: `state.max_staleness_ms` is 499, but must be from 500 to 60000",
+        ]
+    );
+    assert_eq!(
+        faults("[state]\nreplica = \"one\"\n"),
+        ["callgate.toml:2:11: `state.replica` means nothing without `url`"]
+    );
+}
+
+#[test]
 fn the_database_lies_beside_the_configuration_or_in_the_working_directory() {
     let base = Path::new("/etc/callgate");
     let at = |file: Option<&str>| {

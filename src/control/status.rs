@@ -13,6 +13,7 @@ use crate::domain::authority::approval::ApprovalStatus;
 use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::TaskStatus;
 use crate::service::bundle_status::BundleStatus;
+use crate::service::fleet::Fleet;
 use crate::service::observe::ObserveStatus;
 use crate::store::shown_definitions::{ChangedDefinition, GatewayTool};
 use crate::telemetry::export::losses::Loss;
@@ -125,6 +126,11 @@ impl Control {
 
     /// The fault of the store: it does not answer, or its last write failed.
     async fn store_fault(&self) -> Option<String> {
+        let is_stale = |fleet: &Fleet| !fleet.state().is_valid();
+        if self.service.fleet().is_some_and(is_stale) {
+            let said = "this replica has not heard from the database in time: it denies everything";
+            return Some(said.to_owned());
+        }
         let (done, looked) = oneshot::channel();
         let asked = self.service.ledger().writer().access(move |store| {
             // The receiver is gone if it took too long.

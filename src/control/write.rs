@@ -124,7 +124,7 @@ impl Control {
         &self,
         verb: &'static str,
         author: &WriteRequester,
-        plan: impl FnOnce(&WriteContext<'_>) -> Result<PlannedChange, ControlError> + Send,
+        plan: impl FnOnce(&WriteContext<'_>) -> Result<PlannedChange, ControlError> + Clone + Send,
     ) -> Result<CommittedChange, ControlError> {
         // Released only after the attempt is on record, whatever its outcome.
         let Some(_line) = self.service.recorder().reserve_line().await else {
@@ -155,7 +155,8 @@ impl Control {
                 ids: &self.ids,
                 decided: RefCell::new(None),
             };
-            let plan = plan(&context);
+            // Beside other servers it may be planned more than once.
+            let plan = plan.clone()(&context);
             *decided = Some(context.decided.into_inner());
             plan
         };

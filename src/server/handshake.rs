@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::domain::error_chain::with_causes;
 use crate::domain::request::visible::shown;
 use crate::server::listen::{Connection, Incoming};
+use crate::server::reloadable_tls::ReloadableTls;
 use crate::telemetry::record::line_window::LineWindow;
 
 /// Encrypted connections that wait to be served.
@@ -27,10 +27,10 @@ const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// its connection and nothing else.
 pub(super) fn accept_tls(
     mut incoming: Incoming,
-    config: &Arc<ServerConfig>,
-    longest: Duration,
+    tls: ReloadableTls,
+    is_http: bool,
 ) -> ReceiverStream<io::Result<TlsStream<Connection>>> {
-    let acceptor = TlsAcceptor::from(Arc::clone(config));
+    let longest = tls.handshake();
     let (ready, connections) = mpsc::channel(WAITING);
     let failures = Arc::new(HandshakeFailures::of(incoming.address()));
     tokio::spawn(async move {
@@ -49,7 +49,8 @@ pub(super) fn accept_tls(
                 next = incoming.next() => next,
             };
             let Some(Ok(connection)) = next else { return };
-            let (acceptor, ready) = (acceptor.clone(), ready.clone());
+            let acceptor = TlsAcceptor::from(tls.config(is_http));
+            let ready = ready.clone();
             let failures = Arc::clone(&failures);
             handshakes.spawn(async move {
                 let peer = connection.peer_address();

@@ -1,5 +1,7 @@
 //! The status that `grpc.health.v1` reports.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 use tonic::server::NamedService;
 use tonic_health::ServingStatus;
@@ -17,6 +19,10 @@ use crate::proto::v1::authorization_server::AuthorizationServer;
 use crate::proto::v1::control_server::ControlServer;
 use crate::server::public_services::MESSAGE_BYTES;
 use crate::service::decisions::Service;
+use crate::service::fleet::Fleet;
+
+/// How often it is looked whether a replica is confirmed.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// The status of the server as a whole (the empty name), of each service, and of the bundle and the store.
 pub(super) struct Health {
@@ -69,16 +75,26 @@ impl Health {
         self.reporter.set_service_status(part, status).await;
     }
 
-    /// Sets SERVING once a generation is in service, and follows the state of bundle and store.
+    /// Sets SERVING once a generation is in service, and follows the state of bundle and store. A replica that is not
+    /// confirmed denies everything, so it is NOT_SERVING: others may decide.
     pub(super) async fn follow(
         &self,
         service: &Service,
         mut bundle_is_good: watch::Receiver<bool>,
     ) -> std::convert::Infallible {
         service.ready().await;
-        self.set(ServingStatus::Serving).await;
+        let fleet = service.fleet().map(Fleet::state);
+        let mut decides = None;
         let mut store = service.ledger().writer().health();
         loop {
+            let now = fleet.is_none_or(|state| state.is_valid());
+            if decides.replace(now) != Some(now) {
+                self.set(match now {
+                    true => ServingStatus::Serving,
+                    false => ServingStatus::NotServing,
+                })
+                .await;
+            }
             let is_good = *bundle_is_good.borrow_and_update();
             self.set_part(Self::BUNDLE, is_good).await;
             let is_good = store.borrow_and_update().is_none();
@@ -86,6 +102,7 @@ impl Health {
             let told = tokio::select! {
                 told = bundle_is_good.changed() => told,
                 told = store.changed() => told,
+                () = tokio::time::sleep(LOOK), if fleet.is_some() => Ok(()),
             };
             if told.is_err() {
                 std::future::pending::<()>().await;

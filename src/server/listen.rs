@@ -33,6 +33,8 @@ pub enum Listener {
     Tcp(TcpListener),
     /// TCP, for the adapters over plain HTTP.
     Http(TcpListener),
+    /// TCP, for probes and scrapes in cleartext.
+    Admin(TcpListener),
     /// A Unix socket, and its file.
     Unix(UnixListener, SocketFile),
 }
@@ -102,6 +104,18 @@ impl Listener {
         }
     }
 
+    /// Binds a TCP address for probes and scrapes. Any address will do, as nothing else is served there.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError::Tcp`] if the address cannot be bound.
+    pub async fn admin(address: SocketAddr) -> Result<Self, ListenError> {
+        let bound = TcpListener::bind(address).await;
+        bound
+            .map(Self::Admin)
+            .map_err(|source| ListenError::Tcp { address, source })
+    }
+
     /// Creates a Unix socket with the permissions `mode`, which hold from the moment the path exists.
     ///
     /// # Errors
@@ -135,8 +149,8 @@ impl Listener {
         }
     }
 
-    /// Whether it is a TCP listener.
-    pub fn is_tcp(&self) -> bool {
+    /// Whether it speaks TLS if there are certificates.
+    pub fn may_have_tls(&self) -> bool {
         matches!(self, Self::Tcp(_) | Self::Http(_))
     }
 
@@ -145,10 +159,24 @@ impl Listener {
         matches!(self, Self::Http(_))
     }
 
+    /// Whether it is for probes and scrapes.
+    pub fn is_admin(&self) -> bool {
+        matches!(self, Self::Admin(_))
+    }
+
+    /// What it speaks, for the log: `grpc`, `http` or `admin`.
+    pub fn protocol(&self) -> &'static str {
+        match self {
+            Self::Tcp(_) | Self::Unix(..) => "grpc",
+            Self::Http(_) => "http",
+            Self::Admin(_) => "admin",
+        }
+    }
+
     /// The address, as a client would name it.
     pub fn address(&self) -> String {
         match self {
-            Self::Tcp(listener) | Self::Http(listener) => listener
+            Self::Tcp(listener) | Self::Http(listener) | Self::Admin(listener) => listener
                 .local_addr()
                 .map_or_else(|_| "tcp".to_owned(), |it| it.to_string()),
             Self::Unix(_, file) => format!("unix:{}", file.path.display()),
@@ -227,7 +255,7 @@ impl Stream for Incoming {
                 self.pause = None;
             }
             let accepted = match &self.listener {
-                Listener::Tcp(listener) | Listener::Http(listener) => {
+                Listener::Tcp(listener) | Listener::Http(listener) | Listener::Admin(listener) => {
                     ready!(listener.poll_accept(context))
                         .map(|(io, from)| (Socket::Tcp(io), Some(from.ip())))
                 }

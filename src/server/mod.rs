@@ -9,10 +9,12 @@
 //!    [`public_services`] instead, as they need no authentication; [`limited_body`] bounds what is read;
 //! 4. `routes` and `http` hand it to its adapter.
 //!
-//! [`reloadable`] holds what a reload of the configuration swaps.
+//! `admin` answers probes and scrapes, on a listener of its own. [`reloadable`] holds what a reload of the configuration
+//! swaps, [`reloadable_tls`] the certificates.
 //!
 //! Invariant: no decisions and no protocol. What a request means is up to the adapters.
 
+mod admin;
 pub mod connection_limiter;
 mod early_load_shed;
 pub mod error_format;
@@ -26,7 +28,9 @@ pub mod load_shed;
 pub mod parts;
 pub mod public_services;
 pub mod reloadable;
+pub mod reloadable_tls;
 mod routes;
+pub mod stop_signal;
 pub mod tls;
 
 use std::convert::Infallible;
@@ -35,20 +39,22 @@ use std::time::Duration;
 
 use ::http::{Request, Response};
 use tokio::task::JoinSet;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tower::Service;
 
+use crate::adapters::callgate_v1::control::rpcs::ControlApi;
 use crate::config::limits::Limits;
+use crate::server::admin::AdminService;
 use crate::server::connection_limiter::ConnectionLimiter;
 use crate::server::early_load_shed::EarlyLoadShed;
 use crate::server::health::Health;
 use crate::server::http::HttpService;
 use crate::server::listen::{Incoming, Listener};
 use crate::server::parts::{ServeError, ServerParts};
+use crate::server::reloadable_tls::ReloadableTls;
 use crate::service::server_load::ServerLoad;
 
 /// Interval of the log line that sums up rejected requests.
@@ -82,7 +88,14 @@ pub async fn serve(
     let stopped = CancellationToken::new();
     let mut health = Health::new().await;
     let load = Arc::new(ServerLoad::default());
-    let routes = routes::routes(&parts, &health, &limits, &load, draining.clone())?;
+    let control = ControlApi::new(
+        Arc::clone(&parts.service),
+        Arc::clone(&parts.limits),
+        draining.clone(),
+    );
+    let control = control.carrying(Arc::clone(&load));
+    let admin = AdminService::new(&parts, control.clone(), draining.clone());
+    let routes = routes::routes(&parts, &health, &limits, &load, draining.clone(), control)?;
     let grpc = EarlyLoadShed::new(
         routes.prepare(),
         Arc::clone(&parts.limits),
@@ -92,18 +105,29 @@ pub async fn serve(
     let http = HttpService::new(&parts, &limits, Arc::clone(&load));
     let limiter = ConnectionLimiter::new(&limits, Arc::clone(&load));
     let keepalive = Duration::from_millis(limits.keepalive_ms.into());
+    let admin_limiter = admin::limiter(&limits);
+    // Probes are answered until everything else has ended.
+    let (mut admins, admin_ended) = (JoinSet::new(), CancellationToken::new());
+    let _ends_admin = admin_ended.clone().drop_guard();
     let mut servers = JoinSet::new();
     for listener in listeners {
-        let tls = parts.tls.as_ref().filter(|_| listener.is_tcp());
+        let tls = parts.tls.clone().filter(|_| listener.may_have_tls());
         let is_http = listener.is_http();
+        if listener.is_admin() {
+            let incoming = listener.incoming(admin_limiter.clone(), keepalive);
+            let builder = limited_builder(&limits).accept_http1(true);
+            let (service, ended) = (admin.clone(), admin_ended.clone());
+            spawn(&mut admins, builder, service, incoming, None, ended);
+            continue;
+        }
         let incoming = listener.incoming(limiter.clone(), keepalive);
         let stopped = stopped.clone();
         if is_http {
             let builder = limited_builder(&limits).accept_http1(true);
-            let tls = tls.map(|tls| (Arc::clone(&tls.http), tls.handshake));
+            let tls = tls.map(|tls| (tls, true));
             spawn(&mut servers, builder, http.clone(), incoming, tls, stopped);
         } else {
-            let tls = tls.map(|tls| (Arc::clone(&tls.grpc), tls.handshake));
+            let tls = tls.map(|tls| (tls, false));
             let builder = limited_builder(&limits);
             spawn(&mut servers, builder, grpc.clone(), incoming, tls, stopped);
         }
@@ -112,6 +136,12 @@ pub async fn serve(
         () = stop => {}
         never = health.follow(&parts.service, parts.bundle_is_good.clone()) => match never {},
         never = log_rejections(&load) => match never {},
+        never = follow_certificates(parts.tls.as_ref()) => match never {},
+        Some(ended) = admins.join_next() => {
+            stopped.cancel();
+            draining.cancel();
+            ended??;
+        }
         Some(ended) = servers.join_next() => {
             // A listener that ends without the signal to stop has failed.
             stopped.cancel();
@@ -127,13 +157,21 @@ pub async fn serve(
     drain(servers, &limits, &limiter).await
 }
 
+/// Reloads the certificates when their files change.
+async fn follow_certificates(tls: Option<&ReloadableTls>) -> Infallible {
+    match tls {
+        Some(tls) => tls.follow().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Serves one listener in a task of its own until `stopped`.
 fn spawn<S>(
     servers: &mut JoinSet<Result<(), tonic::transport::Error>>,
     builder: Server,
     service: S,
     incoming: Incoming,
-    tls: Option<(Arc<ServerConfig>, Duration)>,
+    tls: Option<(ReloadableTls, bool)>,
     stopped: CancellationToken,
 ) where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
@@ -149,8 +187,8 @@ fn spawn<S>(
                 .serve_with_incoming_shutdown(service, incoming, signal)
                 .await
         }),
-        Some((config, timeout)) => servers.spawn(async move {
-            let incoming = handshake::accept_tls(incoming, &config, timeout);
+        Some((tls, is_http)) => servers.spawn(async move {
+            let incoming = handshake::accept_tls(incoming, tls, is_http);
             builder
                 .serve_with_incoming_shutdown(service, incoming, signal)
                 .await

@@ -10,8 +10,9 @@ use crate::config::agentgateway::AgentgatewayConfig as ExtMcpSettings;
 use crate::config::envoy::EnvoyConfig;
 use crate::config::http::{AuthzenConfig, ToolhiveConfig};
 use crate::config::limits::Limits;
-use crate::server::tls::ServerTls;
+use crate::server::reloadable_tls::ReloadableTls;
 use crate::service::decisions::Service;
+use crate::telemetry::export::prometheus::MetricsScraper;
 
 /// What a server is made of.
 #[derive(Clone)]
@@ -27,7 +28,9 @@ pub struct ServerParts {
     /// Settings of the agentgateway adapter; a reload may swap them.
     pub ext_mcp: Arc<ArcSwap<ExtMcpSettings>>,
     /// Certificates for TCP listeners; without them they speak cleartext.
-    pub tls: Option<ServerTls>,
+    pub tls: Option<ReloadableTls>,
+    /// Reads the metrics for `/metrics`; without it there are none.
+    pub metrics: Option<MetricsScraper>,
     /// Settings of the AuthZEN adapter.
     pub authzen: AuthzenConfig,
     /// Settings of the ToolHive adapter.

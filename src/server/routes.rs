@@ -30,6 +30,7 @@ pub(super) fn routes(
     limits: &Limits,
     load: &Arc<ServerLoad>,
     draining: CancellationToken,
+    control: ControlApi,
 ) -> Result<Routes, ServeError> {
     let max_bytes = limits.message_bytes as usize;
     let service = || Arc::clone(&parts.service);
@@ -37,8 +38,6 @@ pub(super) fn routes(
     let authorization = Authorization::new(service(), limits_in_force(), draining.clone());
     let authorization =
         AuthorizationServer::new(authorization).max_decoding_message_size(max_bytes);
-    let control = ControlApi::new(service(), limits_in_force(), draining.clone());
-    let control = control.carrying(Arc::clone(load));
     let control = ControlServer::new(control).max_decoding_message_size(max_bytes);
     let check = ExtAuthz::new(service(), limits_in_force(), Arc::clone(&parts.envoy));
     let check = CheckServer::new(check).max_decoding_message_size(max_bytes);

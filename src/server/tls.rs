@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest as _, Sha256};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::config::listen::{ClientCertificate, TlsConfig};
 
@@ -47,8 +50,12 @@ pub struct ServerTls {
     pub grpc: Arc<ServerConfig>,
     /// For plain HTTP: HTTP/2 and HTTP/1.1, by ALPN.
     pub http: Arc<ServerConfig>,
-    /// Timeout of a handshake.
-    pub handshake: Duration,
+    /// When the first certificate of the chain expires; `None` if none can be read.
+    pub expires_at: Option<SystemTime>,
+    /// When the first authority of client certificates expires; `None` without one.
+    pub client_ca_expires_at: Option<SystemTime>,
+    /// SHA-256 over the files.
+    pub(super) digest: [u8; 32],
 }
 
 /// Reads the files of `[tls]`. Relative paths start at `base`.
@@ -56,7 +63,7 @@ pub struct ServerTls {
 /// # Errors
 ///
 /// [`TlsError`] for a file that cannot be read or is not PEM, and for certificates that do not fit their key.
-pub fn load(tls: &TlsConfig, base: &Path, handshake: Duration) -> Result<ServerTls, TlsError> {
+pub fn load(tls: &TlsConfig, base: &Path) -> Result<ServerTls, TlsError> {
     let certificate = read("cert", base, &tls.cert)?;
     require(
         "cert",
@@ -84,6 +91,9 @@ pub fn load(tls: &TlsConfig, base: &Path, handshake: Duration) -> Result<ServerT
         ClientCertificate::Required => false,
         ClientCertificate::Optional => true,
     };
+    let digest = digest([&certificate, &key, authority.as_deref().unwrap_or_default()]);
+    let expires_at = expires_at(&certificate);
+    let client_ca_expires_at = authority.as_deref().and_then(self::expires_at);
     let authority = authority.as_ref().map(|pem| (pem.as_slice(), is_optional));
     let mut config = server_config(&certificate, &key, authority)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
@@ -92,8 +102,31 @@ pub fn load(tls: &TlsConfig, base: &Path, handshake: Duration) -> Result<ServerT
     Ok(ServerTls {
         grpc,
         http: Arc::new(config),
-        handshake,
+        expires_at,
+        client_ca_expires_at,
+        digest,
     })
+}
+
+/// The digest of files, each with its length.
+fn digest(files: [&[u8]; 3]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for file in files {
+        hasher.update((file.len() as u64).to_be_bytes());
+        hasher.update(file);
+    }
+    hasher.finalize().into()
+}
+
+/// The earliest end of validity of the certificates of a PEM file.
+fn expires_at(pem: &[u8]) -> Option<SystemTime> {
+    let ends = certificates(pem).filter_map(|der| {
+        let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+        let seconds = certificate.validity().not_after.timestamp();
+        let since_epoch = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+        SystemTime::UNIX_EPOCH.checked_add(since_epoch)
+    });
+    ends.min()
 }
 
 fn server_config(

@@ -1,14 +1,12 @@
 //! Requests of either kind, calls and Cedar's own: one, or several decided from one generation.
 
-use std::sync::Arc;
-
 use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::decide::verdict::{Decision, Reason, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::service::deadline::ServiceError;
-use crate::service::decisions::{PendingResponse, Progress, Service};
-use crate::service::generation::Generation;
+use crate::service::decisions::{Pinned, Service};
 use crate::service::listing::PendingList;
+use crate::service::pending::{PendingResponse, Progress};
 use crate::service::recording::AwaitedRecord;
 use crate::service::request::{RequestMeta, Response};
 
@@ -42,8 +40,8 @@ impl Service {
         ask: RequestMeta<'_>,
         question: BatchItem,
     ) -> Result<Response<Verdict>, ServiceError> {
-        let generation = self.live().ok_or(ServiceError::NotReady)?;
-        let begun = self.start_item(ask, generation, question)?;
+        let pinned = self.pin()?;
+        let begun = self.start_item(ask, pinned, question)?;
         self.finish_item(begun).await
     }
 
@@ -60,14 +58,14 @@ impl Service {
         questions: impl Iterator<Item = Result<BatchItem, E>>,
         until: Option<Decision>,
     ) -> Result<Vec<Result<Response<Verdict>, E>>, ServiceError> {
-        let generation = self.live().ok_or(ServiceError::NotReady)?;
+        let pinned = self.pin()?;
         let mut begun = Vec::new();
         for question in questions {
             ask.deadline.check()?;
             let one = match question {
                 Err(error) => Err(error),
                 Ok(question) => {
-                    let one = self.start_item(ask, Arc::clone(&generation), question)?;
+                    let one = self.start_item(ask, pinned.clone(), question)?;
                     Ok(match until {
                         // Whether this is the last one depends on its response.
                         Some(_) => BatchProgress::Ready(self.finish_item(one).await?),
@@ -98,10 +96,10 @@ impl Service {
     fn start_item<'a>(
         &self,
         ask: RequestMeta<'a>,
-        generation: Arc<Generation>,
+        pinned: Pinned,
         question: BatchItem,
     ) -> Result<BatchProgress<'a>, ServiceError> {
-        let pending = self.start_request(ask, generation);
+        let pending = self.start_request(ask, pinned);
         let call = match question {
             BatchItem::Cedar(question) => {
                 let decision = self.decide_request(&pending, &question);

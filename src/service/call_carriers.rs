@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::chain::resolve_chain;
 use crate::domain::authority::delegation::Delegation;
-use crate::domain::authority::labels::{self, CarriedLabels, LabelCarrierRef, union};
+use crate::domain::authority::labels::{self, CarriedLabels, LabelCarrier, LabelCarrierRef, union};
 use crate::domain::authority::state::Authority;
 use crate::domain::authority::task::Task;
 use crate::domain::request::call_context::CallContext;
@@ -124,6 +124,17 @@ impl<'c> CallCarriers<'c> {
             writes.extend(memory.add(pair, labels, is_loose, now)?);
         }
         Ok(writes)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<LabelCarrier> {
+        let task = self.task.map(|task| LabelCarrierRef::Task(&task.id));
+        let delegations = self.delegations.iter();
+        let delegations = delegations.map(|delegation| LabelCarrierRef::Delegation(&delegation.id));
+        let pairs = self.pairs();
+        let pairs = pairs.map(|(actor, root)| LabelCarrierRef::Pair { actor, root });
+        let all = task.into_iter().chain(delegations).chain(pairs);
+        all.map(LabelCarrierRef::to_carrier).collect()
     }
 
     /// Which labels of an actor count. A session whose name a client can choose sheds none. A task, which Callgate has

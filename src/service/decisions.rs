@@ -5,9 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
-use tokio::sync::oneshot;
 
-use crate::audit::decision_record::RecordedRequest;
 use crate::authn::caller::Caller;
 use crate::domain::authority::task::Task;
 use crate::domain::decide::call;
@@ -19,17 +17,19 @@ use crate::domain::request::call_context::CallContext;
 use crate::service::bundle_status::BundleStatus;
 use crate::service::clock::{Clock, MonotonicClock, SystemClock};
 use crate::service::deadline::{Deadline, ServiceError};
+use crate::service::fleet::Fleet;
+use crate::service::fleet::state::FleetState;
 use crate::service::generation::{Generation, LoadedBundle};
-use crate::service::in_flight::{
-    CommitReceipt, InFlightRequest, TentativeVerdict, settle, stale_reason,
-};
+use crate::service::in_flight::{InFlightRequest, TentativeVerdict, stale_reason};
 use crate::service::ledger::{Ledger, WriteError};
 use crate::service::observe::ObserveState;
-use crate::service::recording::{AwaitedRecord, Decided};
+use crate::service::pending::{PendingResponse, Progress};
+use crate::service::recording::Decided;
 use crate::service::request::{RequestMeta, Response};
 use crate::service::settings::ServiceSettings;
 use crate::service::side_effects::{Commit, LiveFacts};
 use crate::store::backend::{Store, StoreError, StoreWrite};
+use crate::store::postgres::membership::{Membership, ReplicaName};
 use crate::store::sqlite::SqliteStore;
 use crate::store::writer::Writer;
 use crate::telemetry::record::recorder::Recorder;
@@ -47,30 +47,14 @@ pub struct Service {
     recorder: Recorder,
     bundle_status: ArcSwapOption<BundleStatus>,
     pub(super) observe: ObserveState,
+    fleet: Option<Fleet>,
 }
 
-/// A response, or what it has to wait for.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a ready response is moved once; a box would be an allocation for each"
-)]
-pub enum Progress<'a> {
-    /// The response.
-    Ready(Response<Verdict>),
-    /// The response has to wait; [`Service::finish`] waits for it.
-    Pending(PendingResponse<'a>),
-}
-
-/// A request whose response has to wait.
-pub struct PendingResponse<'a>(Box<PendingStage<'a>>);
-
-enum PendingStage<'a> {
-    /// For the revision that it demands.
-    Revision(RequestMeta<'a>),
-    /// For its side effects to be written.
-    Commit(InFlightRequest<'a>, Decided, CommitReceipt),
-    /// For its record.
-    Record(AwaitedRecord<'a>),
+/// A generation, and the reason not to decide from it.
+#[derive(Clone)]
+pub(super) struct Pinned {
+    pub(super) generation: Arc<Generation>,
+    pub(super) stale: Option<Reason>,
 }
 
 impl Service {
@@ -83,14 +67,56 @@ impl Service {
     pub fn open(
         settings: ServiceSettings,
         recorder: Recorder,
-        mut store: Box<dyn Store>,
+        store: Box<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
+        Self::open_as(settings, recorder, store, clock, None)
+    }
+
+    /// A service over a store that other servers write to as well, as whose member it was joined before. See
+    /// [`crate::service::fleet`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::open`].
+    pub fn open_shared(
+        settings: ServiceSettings,
+        recorder: Recorder,
+        store: Box<dyn Store>,
+        clock: Arc<dyn Clock>,
+        member: (Membership, ReplicaName),
+    ) -> Result<Self, StoreError> {
+        Self::open_as(settings, recorder, store, clock, Some(member))
+    }
+
+    fn open_as(
+        settings: ServiceSettings,
+        recorder: Recorder,
+        mut store: Box<dyn Store>,
+        clock: Arc<dyn Clock>,
+        member: Option<(Membership, ReplicaName)>,
+    ) -> Result<Self, StoreError> {
         let mut loaded = store.load()?;
-        let clock = MonotonicClock::new(clock, loaded.lease.or(loaded.clock));
-        // The lease is written before the clock is read for a decision.
-        store.commit(&[StoreWrite::Lease(clock.lease())])?;
-        let facts = Arc::new(LiveFacts::restore(&settings, &mut loaded)?);
+        let state = member.as_ref().map(|(membership, name)| {
+            let facts = loaded.facts;
+            Arc::new(FleetState::new(
+                membership.clone(),
+                name.max_staleness,
+                facts,
+            ))
+        });
+        let history = loaded.history.take();
+        // The lease of another server that runs is ahead of its time.
+        let started_at = match member {
+            Some(_) => loaded.clock,
+            None => loaded.lease.or(loaded.clock),
+        };
+        let clock = MonotonicClock::new(clock, started_at);
+        if member.is_none() {
+            // The lease is written before the clock is read for a decision.
+            store.commit(&[StoreWrite::Lease(clock.lease())])?;
+        }
+        let facts = Arc::new(LiveFacts::restore(&settings, &mut loaded, state.clone())?);
         let sessions = Arc::clone(&facts);
         let writer = Writer::start(store)?;
         let ledger = Ledger::new(
@@ -99,9 +125,15 @@ impl Service {
             sessions,
             recorder.clone(),
             settings.idempotency_keys,
+            state.clone(),
         );
+        let ledger = Arc::new(ledger);
+        let fleet = state
+            .zip(member)
+            .map(|(state, (_, name))| Fleet::new(state, &ledger, &facts, name, history));
         Ok(Self {
-            ledger: Arc::new(ledger),
+            fleet,
+            ledger,
             facts,
             clock,
             settings,
@@ -158,7 +190,15 @@ impl Service {
     ///
     /// As [`Ledger::publish`].
     pub fn publish(&self, load: LoadedBundle) -> Result<u64, WriteError<()>> {
-        self.ledger.publish(load, self.now())
+        let Some(fleet) = &self.fleet else {
+            return self.ledger.publish(load, self.now());
+        };
+        fleet.publish(&self.ledger, &self.facts, load, || self.now())
+    }
+
+    /// What this server is to others on the same store; `None` if it is alone.
+    pub fn fleet(&self) -> Option<&Fleet> {
+        self.fleet.as_ref()
     }
 
     /// Waits for the first generation.
@@ -185,12 +225,12 @@ impl Service {
     /// The calls left of a task's budget; `None` if it has none.
     pub fn calls_left(&self, task: &Task) -> Option<u64> {
         let budget = task.call_budget?;
-        Some(self.facts().quotas.calls_left(&task.id, budget))
+        Some(self.facts().calls_left(&task.id, budget))
     }
 
     /// The calls left of each tool that a task's terms name, in their order; `None` where they have no limit.
     pub fn tool_calls_left(&self, task: &Task) -> Vec<Option<u64>> {
-        let left = |(counter, most): (SmolStr, u64)| self.facts.quotas.calls_left(&counter, most);
+        let left = |(counter, most): (SmolStr, u64)| self.facts.calls_left(&counter, most);
         let uses = task.terms.uses.iter();
         uses.map(|it| task.tool_budget(&it.tool).map(left))
             .collect()
@@ -207,48 +247,24 @@ impl Service {
         ask: RequestMeta<'a>,
         call: &CallContext,
     ) -> Result<Progress<'a>, ServiceError> {
-        let generation = self.live().ok_or(ServiceError::NotReady)?;
+        let pinned = self.pin()?;
         ask.deadline.check()?;
-        if generation.revision() < ask.at_least_revision {
-            return Ok(Progress::Pending(PendingResponse(Box::new(
-                PendingStage::Revision(ask),
-            ))));
+        if pinned.generation.revision() < ask.at_least_revision {
+            return Ok(Progress::Pending(PendingResponse::for_revision(ask)));
         }
-        Ok(self.start_call(self.start_request(ask, generation), call, None))
+        Ok(self.start_call(self.start_request(ask, pinned), call, None))
     }
 
-    /// Waits for a pending response.
+    /// The generation in service, and whether it may be decided from.
     ///
     /// # Errors
     ///
-    /// As [`Service::authorize_now`].
-    pub async fn finish(
-        &self,
-        later: PendingResponse<'_>,
-        call: &CallContext,
-    ) -> Result<Response<Verdict>, ServiceError> {
-        let mut waiting = *later.0;
-        loop {
-            match waiting {
-                PendingStage::Commit(pending, decision, writing) => {
-                    let decision = settle(decision, writing).await;
-                    let question = RecordedRequest::Call(call);
-                    waiting = PendingStage::Record(self.begin_record(pending, question, decision));
-                }
-                PendingStage::Record(awaited) => {
-                    return Ok(self
-                        .finish_record(awaited, RecordedRequest::Call(call))
-                        .await);
-                }
-                PendingStage::Revision(ask) => {
-                    let (pending, stale) = self.pin_generation(ask).await?;
-                    match self.start_call(pending, call, stale) {
-                        Progress::Ready(answer) => return Ok(answer),
-                        Progress::Pending(later) => waiting = *later.0,
-                    }
-                }
-            }
-        }
+    /// [`ServiceError::NotReady`] before the first load.
+    pub(super) fn pin(&self) -> Result<Pinned, ServiceError> {
+        // In this order: what is confirmed is in service before that is said.
+        let stale = self.fleet().and_then(|fleet| fleet.state().stale());
+        let generation = self.live().ok_or(ServiceError::NotReady)?;
+        Ok(Pinned { generation, stale })
     }
 
     /// Decides one call.
@@ -279,17 +295,16 @@ impl Service {
         let Some((ask, _)) = asks.iter().max_by_key(|(ask, _)| ask.at_least_revision) else {
             return Ok(Vec::new());
         };
+        for (ask, call) in asks {
+            self.hold_session(ask, call).await;
+        }
         let (first, _) = self.pin_generation(*ask).await?;
         let revision = first.generation.revision();
         // Each is decided on the side effects of those before it; then all wait for their writes together.
         let begun = asks.iter().map(|(ask, call)| {
             ask.deadline.check()?;
             let stale = stale_reason(ask.at_least_revision, revision);
-            Ok(self.start_call(
-                self.start_request(*ask, Arc::clone(&first.generation)),
-                call,
-                stale,
-            ))
+            Ok(self.start_call(self.start_request(*ask, first.pinned()), call, stale))
         });
         let begun: Vec<Progress<'_>> = begun.collect::<Result<_, ServiceError>>()?;
         let mut answers = Vec::with_capacity(begun.len());
@@ -321,7 +336,7 @@ impl Service {
             deadline: Deadline::NONE,
             request_id: None,
         };
-        let pending = self.start_request(ask, self.live().ok_or(ServiceError::NotReady)?);
+        let pending = self.start_request(ask, self.pin()?);
         Ok(self.decide(&pending, call).decision.verdict)
     }
 
@@ -345,33 +360,12 @@ impl Service {
         Ok(self.finish_record(awaited, question).await)
     }
 
-    /// Decides a call, and responds unless something has to be written first.
-    pub(super) fn start_call<'a>(
-        &self,
-        pending: InFlightRequest<'a>,
-        call: &CallContext,
-        stale: Option<Reason>,
-    ) -> Progress<'a> {
-        let made = match stale {
-            Some(reason) => TentativeVerdict::denied(reason),
-            None => self.decide(&pending, call),
-        };
-        let waiting = if made.writes.is_empty() {
-            let question = RecordedRequest::Call(call);
-            let awaited = self.begin_record(pending, question, made.decision);
-            if awaited.is_ready() {
-                return Progress::Ready(self.respond(awaited, question));
-            }
-            PendingStage::Record(awaited)
-        } else {
-            let writing = self.submit_writes(made.writes);
-            PendingStage::Commit(pending, made.decision, writing)
-        };
-        Progress::Pending(PendingResponse(Box::new(waiting)))
-    }
-
     /// Decides a call, and commits the side effects of an allow.
-    fn decide(&self, pending: &InFlightRequest<'_>, call: &CallContext) -> TentativeVerdict {
+    pub(super) fn decide(
+        &self,
+        pending: &InFlightRequest<'_>,
+        call: &CallContext,
+    ) -> TentativeVerdict {
         pending.guarded(TentativeVerdict::denied, |generation, asker| {
             let now = pending.started_at;
             // A clock that jumps forward must not expire what was read and done.
@@ -398,14 +392,15 @@ impl Service {
                 let is_enforced = !(is_observed && effects.is_some());
                 let made = |writes| TentativeVerdict {
                     writes,
-                    decision: Decided {
+                    ..TentativeVerdict::unwritten(Decided {
                         is_enforced,
                         capsule: self.capsule_of_call(pending, generation, call, &seen),
                         verdict,
-                    },
+                    })
                 };
                 return match committed {
                     Commit::Conflict => continue,
+                    Commit::SessionNotHeld => TentativeVerdict::session_not_held(),
                     Commit::Applied => made(Vec::new()),
                     Commit::NeedsWrite(writes) => made(writes),
                     Commit::Denied(reason) => {
@@ -440,33 +435,15 @@ impl Service {
         }
     }
 
-    /// Submits what has to be written before a response.
-    fn submit_writes(&self, writes: Vec<StoreWrite>) -> CommitReceipt {
-        let (done, writing) = oneshot::channel();
-        let facts = Arc::clone(&self.facts);
-        let written = writes.clone();
-        let submitted = self.ledger.writer().submit(writes, move |result| {
-            if result.is_ok() {
-                facts.mark_written(&written);
-            }
-            // The receiver is gone if the request is; what was used up stays used up.
-            let _ = done.send(result);
-        });
-        if let Err(error) = submitted {
-            tracing::error!(%error, "what a call uses up is not written");
-        }
-        // If the submission was rejected, the sender is dropped, and the receiver sees an error.
-        writing
-    }
-
     pub(super) fn start_request<'a>(
         &self,
         ask: RequestMeta<'a>,
-        generation: Arc<Generation>,
+        pinned: Pinned,
     ) -> InFlightRequest<'a> {
         InFlightRequest {
             ask,
-            generation,
+            generation: pinned.generation,
+            stale: pinned.stale,
             started_at: self.now(),
             clock: Instant::now(),
         }
@@ -478,16 +455,16 @@ impl Service {
         &self,
         ask: RequestMeta<'a>,
     ) -> Result<(InFlightRequest<'a>, Option<Reason>), ServiceError> {
-        let mut generation = self.live().ok_or(ServiceError::NotReady)?;
+        let mut pinned = self.pin()?;
         ask.deadline.check()?;
-        if generation.revision() < ask.at_least_revision {
+        if pinned.generation.revision() < ask.at_least_revision {
             let mut revisions = self.ledger.revisions();
             let arrived = revisions.wait_for(|newest| *newest >= ask.at_least_revision);
             // Whether the revision arrived in time shows below.
             let _ = tokio::time::timeout(self.settings.stale_wait, arrived).await;
-            generation = self.live().ok_or(ServiceError::NotReady)?;
+            pinned = self.pin()?;
         }
-        let stale = stale_reason(ask.at_least_revision, generation.revision());
-        Ok((self.start_request(ask, generation), stale))
+        let stale = stale_reason(ask.at_least_revision, pinned.generation.revision());
+        Ok((self.start_request(ask, pinned), stale))
     }
 }

@@ -229,6 +229,25 @@ impl Generation {
         )
     }
 
+    /// The same bundle with other authority and stored entities.
+    ///
+    /// # Errors
+    ///
+    /// As [`Generation::new`].
+    pub fn with_store(
+        &self,
+        authority: Authority,
+        stored: RedBlackTreeMapSync<EntityUID, Arc<str>>,
+        revision: u64,
+    ) -> Result<Self, StoredEntityError> {
+        let load = LoadedBundle {
+            snapshot: self.stored.directory.clone(),
+            claims: self.claims.clone(),
+            policy_set_digest: Arc::clone(&self.policy_set_digest),
+        };
+        Self::new(load, authority, stored, revision)
+    }
+
     /// The generation after a change. A bundle goes into service by [`Generation::with_bundle`].
     ///
     /// # Errors

@@ -89,6 +89,13 @@ impl IdempotencyKeys {
         KeyLookup::New
     }
 
+    /// Whether a key is still the one of this request and revision. It is not if the change was not made after all.
+    pub(super) fn holds(&self, known: &StoredKey) -> bool {
+        let of_caller = self.by_caller.get(&known.caller);
+        let kept = of_caller.and_then(|keys| keys.get(&known.text));
+        kept.is_some_and(|it| (it.revision, &it.id) == (known.revision, &known.id))
+    }
+
     /// Adds a key.
     pub(super) fn remember(&mut self, key: StoredKey) {
         let (caller, text) = (key.caller.clone(), key.text.clone());

@@ -9,6 +9,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::domain::decide::inputs::Requester;
 use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::service::decisions::Pinned;
 use crate::service::generation::Generation;
 use crate::service::recording::Decided;
 use crate::service::request::RequestMeta;
@@ -18,6 +19,8 @@ use crate::store::backend::{StoreError, StoreWrite};
 pub(super) struct InFlightRequest<'a> {
     pub(super) ask: RequestMeta<'a>,
     pub(super) generation: Arc<Generation>,
+    /// The reason to deny without looking: this server has not been confirmed in time.
+    pub(super) stale: Option<Reason>,
     pub(super) started_at: SystemTime,
     pub(super) clock: Instant,
 }
@@ -26,18 +29,43 @@ pub(super) struct InFlightRequest<'a> {
 pub(super) struct TentativeVerdict {
     pub(super) decision: Decided,
     pub(super) writes: Vec<StoreWrite>,
+    /// The session has gone to another server meanwhile: nothing is decided.
+    pub(super) is_session_lost: bool,
+}
+
+/// An allow whose write has ended.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is made"
+)]
+pub(super) enum Settled {
+    /// It stands, or is denied.
+    Final(Decided),
+    /// It does not fit what other servers have written, and nothing of it is written: decide again.
+    Outdated(StoreError),
 }
 
 /// Receives the result of a write.
 pub(super) type CommitReceipt = oneshot::Receiver<Result<(), StoreError>>;
 
 impl InFlightRequest<'_> {
+    /// What it is decided from, for another request.
+    pub(super) fn pinned(&self) -> Pinned {
+        Pinned {
+            generation: Arc::clone(&self.generation),
+            stale: self.stale.clone(),
+        }
+    }
+
     /// Decides, and turns a panic into a deny: the caller must get a response, and never an allow.
     pub(super) fn guarded<T>(
         &self,
         deny: impl FnOnce(Reason) -> T,
         decide: impl FnOnce(&Generation, Requester<'_>) -> T,
     ) -> T {
+        if let Some(reason) = &self.stale {
+            return deny(reason.clone());
+        }
         let asker = Requester {
             caller: self.ask.caller,
             claims: &self.generation.claims,
@@ -61,6 +89,15 @@ impl TentativeVerdict {
         Self {
             decision,
             writes: Vec::new(),
+            is_session_lost: false,
+        }
+    }
+
+    pub(super) fn session_not_held() -> Self {
+        let reason = Reason::new(ReasonCode::Stale, "the session has gone to another replica");
+        Self {
+            is_session_lost: true,
+            ..Self::denied(reason)
         }
     }
 
@@ -70,15 +107,17 @@ impl TentativeVerdict {
 }
 
 /// Waits for the write of what a call leaves behind. If it fails, the call is denied.
-pub(super) async fn settle(decision: Decided, writing: CommitReceipt) -> Decided {
+pub(super) async fn settle(decision: Decided, writing: CommitReceipt) -> Settled {
     let why = match writing.await {
-        Ok(Ok(())) => return decision,
+        Ok(Ok(())) => return Settled::Final(decision),
+        Ok(Err(error)) if error.is_conflict() => return Settled::Outdated(error),
         Ok(Err(error)) => error.to_string(),
         Err(_) => StoreError::Closed.to_string(),
     };
     tracing::error!(why, "a call was denied because the store did not write");
     let message = "what this call would use up could not be written down";
-    Decided::denied(Reason::new(ReasonCode::StoreUnavailable, message))
+    let reason = Reason::new(ReasonCode::StoreUnavailable, message);
+    Settled::Final(Decided::denied(reason))
 }
 
 /// A UUID version 7 of a moment. The library's own clock orders ids within a millisecond behind a lock that all

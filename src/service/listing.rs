@@ -71,7 +71,9 @@ impl Service {
         call: &CallContext,
         offered: &[ListedItem],
     ) -> Result<Response<Vec<HiddenReason>>, ServiceError> {
+        let held = self.hold_session(&ask, call).await;
         let (pending, stale) = self.pin_generation(ask).await?;
+        let stale = held.or(stale);
         let list = self.filter_from(pending, stale, call, offered)?;
         Ok(self.finish_list(list, call).await)
     }

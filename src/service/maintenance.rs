@@ -64,6 +64,7 @@ impl Service {
     pub fn flush(&self) {
         self.ledger().retry();
         let mut writes = self.facts().sessions.dirty();
+        writes.extend(self.facts().usage.to_tell());
         writes.extend(self.facts().usage.dirty());
         self.clock().check();
         writes.push(StoreWrite::Clock(self.confirmed_now()));
@@ -90,7 +91,10 @@ impl Service {
         // Sessions and usage are needed for longer than the configured retention may be.
         let silent = keep.ended.max(self.settings().session_idle);
         let counted = keep.ended.max(USAGE_RETENTION);
-        self.facts().sessions.forget(before(silent));
+        let released = self.facts().sessions.forget(before(silent));
+        if let Err(error) = self.ledger().writer().submit_behind(released, |_| {}) {
+            tracing::error!(%error, "sessions are not given back");
+        }
         self.facts().carrier_labels.sweep(self.confirmed_now());
         self.facts().resource_labels.sweep(self.confirmed_now());
         self.facts().usage.forget(before(counted));
@@ -113,6 +117,9 @@ impl Service {
 
     /// Writes everything that is left and closes the store. Nothing is written after that.
     pub fn close(&self) {
+        if let Some(fleet) = self.fleet() {
+            fleet.stop();
+        }
         self.flush();
         let unwritten = self.ledger().unwritten();
         if unwritten > 0 {
@@ -121,12 +128,19 @@ impl Service {
                 "what was taken away may not be written before the end"
             );
         }
-        let mut released = self.facts().quotas.release();
+        let mut released = match &self.facts().shared {
+            Some(shared) => shared.budgets.release(),
+            None => self.facts().quotas.release(),
+        };
+        released.extend(self.facts().sessions.release_all());
         released.push(StoreWrite::Lease(self.confirmed_now()));
         if let Err(error) = self.ledger().writer().submit(released, |_| {}) {
             tracing::error!(%error, "unused budgets are not given back");
         }
         self.ledger().writer().close();
+        if let Some(fleet) = self.fleet() {
+            fleet.leave();
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! everything of one revision, [`ledger`] the order of revisions, [`side_effects`] what allowed calls use up and leave
 //! behind, [`call_carriers`] which tasks, delegations and pairs carry the labels of a call, [`maintenance`] background
 //! writes and pruning, [`clock`] the one clock, [`deadline`] the deadline of a request. `recording` puts decisions on record, `listing` filters lists,
+//! [`pending`] are responses that have to wait, [`fleet`] is what changes when several servers decide from one database.
 //! [`search`] asks Cedar about many entities, [`batch`] decides several requests from one generation. [`observe`] lets pass what is only observed. [`server_load`]
 //! counts what the server carries, [`concurrency_limit`] adapts how much it accepts, and [`bundle_status`] is the
 //! state of the bundle on disk.
@@ -21,6 +22,7 @@ pub mod clock;
 pub mod deadline;
 pub mod decisions;
 pub mod event_counter;
+pub mod fleet;
 pub mod generation;
 pub mod idempotency;
 pub mod ledger;
@@ -32,7 +34,9 @@ pub mod batch;
 mod claim_warnings;
 pub mod concurrency_limit;
 mod in_flight;
+mod inspect;
 mod listing;
+pub mod pending;
 mod planning_queues;
 mod recording;
 pub mod request;

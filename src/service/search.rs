@@ -102,8 +102,7 @@ impl Service {
         search: &SearchRequest,
         question: impl Fn(&Snapshot, &EntityUID) -> Result<Option<ParcRequest>, E>,
     ) -> Result<Response<EntityPage>, SearchError<E>> {
-        let generation = self.live().ok_or(ServiceError::NotReady)?;
-        let pending = self.start_request(ask, generation);
+        let pending = self.start_request(ask, self.pin()?);
         let mut looked_at = 0;
         let found: Result<Result<EntityPage, Reason>, SearchError<E>> = pending.guarded(
             |reason: Reason| Ok(Err(reason)),

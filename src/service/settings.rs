@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::Config;
 use crate::domain::decide::inputs;
 use crate::service::idempotency::KeyLimits;
 
@@ -30,6 +31,30 @@ pub struct ServiceSettings {
     pub idempotency_keys: KeyLimits,
     /// The lifetime of a shown definition that differs from the pinned one.
     pub definition_ttl: Duration,
+}
+
+impl ServiceSettings {
+    /// What a configuration says.
+    pub fn from_config(config: &Config) -> Self {
+        let hours = |count: u32| Duration::from_secs(u64::from(count) * 3_600);
+        let limits = &config.limits;
+        Self {
+            stale_wait: Duration::from_millis(limits.stale_wait_ms.into()),
+            approval_valid_for: Duration::from_secs(limits.approval_valid_seconds.into()),
+            sessions: limits.sessions as usize,
+            carriers: limits.carriers as usize,
+            pair_label_ttl: Duration::from_secs(60 * u64::from(config.memory.pair_minutes)),
+            idempotency_keys: KeyLimits {
+                total: limits.idempotency_keys as usize,
+                per_caller: limits.idempotency_keys_per_caller as usize,
+            },
+            usage_entries: limits.usage_entries as usize,
+            labeled_resources: limits.places as usize,
+            resource_label_ttl: 24 * hours(config.memory.place_days),
+            session_idle: hours(config.state.session_idle_hours),
+            definition_ttl: Duration::from_secs(u64::from(limits.changed_definition_minutes) * 60),
+        }
+    }
 }
 
 impl Default for ServiceSettings {

@@ -3,6 +3,7 @@
 //! Order: the session, other carriers of labels, the budget, the approval. Each step holds or denies. What an earlier
 //! step took is not given back, so a call that loses a race costs its session or task a little and gains nothing.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::domain::authority::change::Change;
@@ -15,6 +16,8 @@ use crate::domain::request::call_context::{CallContext, OperationKind};
 use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::schema;
 use crate::service::call_carriers::CallCarriers;
+use crate::service::fleet::side_effects::{BudgetExhausted, SharedFacts};
+use crate::service::fleet::state::FleetState;
 use crate::service::generation::Generation;
 use crate::service::request::RequestMeta;
 use crate::service::settings::ServiceSettings;
@@ -26,6 +29,7 @@ use crate::store::sessions::{AdvanceError, Sessions};
 use crate::store::shown_definitions::{GatewayTool, ShownDefinitions};
 use crate::store::usage::UsageLedger;
 use callgate_engine::cedar::EntityUID;
+use smol_str::SmolStr;
 
 /// The facts that change with every call.
 pub struct LiveFacts {
@@ -41,6 +45,8 @@ pub struct LiveFacts {
     pub quotas: Quotas,
     /// Definitions that lists have shown.
     pub definitions: ShownDefinitions,
+    /// What several servers spend from, if there are others.
+    pub shared: Option<SharedFacts>,
 }
 
 /// The facts that one decision observed.
@@ -53,9 +59,30 @@ pub struct Observed<'c> {
     tool_calls_left: Option<u64>,
     approval_uses: Vec<u32>,
     definition: Option<DefinitionDigests>,
+    /// The membership under which they were observed, and the last fact before.
+    seen_as: Option<(SmolStr, u64)>,
 }
 
 impl Observed<'_> {
+    /// Writes that are made only if other servers have written nothing that this decision should have seen.
+    fn guarded(&self, mut writes: Vec<StoreWrite>) -> Vec<StoreWrite> {
+        let Some((member, fact)) = &self.seen_as else {
+            return writes;
+        };
+        let mut guards = vec![StoreWrite::DecidedAs(member.clone())];
+        if writes
+            .iter()
+            .any(|it| matches!(it, StoreWrite::Labels { .. }))
+        {
+            guards.push(StoreWrite::LabelsSeen {
+                fact: *fact,
+                carriers: self.carriers.all(),
+            });
+        }
+        guards.append(&mut writes);
+        guards
+    }
+
     /// The history for the decision.
     pub fn history(&self) -> History<'_> {
         History {
@@ -80,6 +107,8 @@ pub enum Commit {
     Conflict,
     /// A concurrent call took what was left.
     Denied(Reason),
+    /// The session has gone to another server since: have it again, and decide again.
+    SessionNotHeld,
 }
 
 impl LiveFacts {
@@ -91,8 +120,10 @@ impl LiveFacts {
     pub fn restore(
         settings: &ServiceSettings,
         loaded: &mut StoredState,
+        fleet: Option<Arc<FleetState>>,
     ) -> Result<Self, StoreError> {
         let facts = Self {
+            shared: fleet.map(SharedFacts::new),
             sessions: Sessions::new(settings.sessions, settings.session_idle),
             carrier_labels: CarrierLabels::new(settings.carriers, settings.pair_label_ttl),
             resource_labels: ResourceLabels::new(
@@ -103,22 +134,38 @@ impl LiveFacts {
             quotas: Quotas::new(),
             definitions: ShownDefinitions::new(settings.definition_ttl),
         };
-        facts.sessions.restore(std::mem::take(&mut loaded.sessions));
-        facts.sessions.restore_ended(&loaded.ended_sessions);
+        if facts.shared.is_some() {
+            facts.sessions.share();
+            facts.usage.share();
+        }
+        facts.refill(loaded)?;
+        Ok(facts)
+    }
+
+    /// Restores the facts of a store into an empty memory.
+    pub(super) fn refill(&self, loaded: &mut StoredState) -> Result<(), StoreError> {
+        self.sessions.restore(std::mem::take(&mut loaded.sessions));
+        self.sessions.restore_ended(&loaded.ended_sessions);
         let shown = std::mem::take(&mut loaded.shown_tools);
-        facts.definitions.restore(shown);
+        self.definitions.restore(shown);
         let labels = std::mem::take(&mut loaded.labels).into_iter();
         let (places, labels) = labels.partition(|it| it.carrier.as_ref().is_resource());
-        facts.resource_labels.restore(places);
-        facts.carrier_labels.restore(labels);
-        facts.usage.restore(std::mem::take(&mut loaded.usage))?;
+        self.resource_labels.restore(places);
+        self.carrier_labels.restore(labels);
+        self.usage.restore(std::mem::take(&mut loaded.usage))?;
         let uses = std::mem::take(&mut loaded.approval_uses);
-        facts
-            .quotas
-            .restore(uses, std::mem::take(&mut loaded.task_spent));
+        let spent = std::mem::take(&mut loaded.task_spent);
+        if let Some(shared) = &self.shared {
+            shared.budgets.restore(&spent, loaded.facts);
+        }
+        self.quotas.restore(uses, spent);
         let lost = std::mem::take(&mut loaded.task_lost);
-        facts.quotas.restore_lost(lost);
-        Ok(facts)
+        self.quotas.restore_lost(lost);
+        if self.shared.is_some() {
+            self.carrier_labels.unsettle();
+            self.resource_labels.unsettle();
+        }
+        Ok(())
     }
 
     /// Observes all facts that concern a call.
@@ -129,6 +176,8 @@ impl LiveFacts {
         call: &'c CallContext,
         now: SystemTime,
     ) -> Observed<'c> {
+        // First: what comes meanwhile counts as not seen.
+        let seen_as = self.shared.as_ref().map(SharedFacts::seen_as);
         let carriers = CallCarriers::new(&generation.authority, call);
         let session = call.workflow.session_id.as_ref();
         let task = call.workflow.task_id.as_ref();
@@ -145,13 +194,14 @@ impl LiveFacts {
             session: session.map(|id| self.sessions.get(id)),
             // Skip usage that no policy reads.
             usage: generation.snapshot.reads_context("usage").then(usage),
-            calls_left: budget.map(|(id, budget)| self.quotas.calls_left(id, budget)),
-            tool_calls_left: tool_budget.map(|(id, most)| self.quotas.calls_left(&id, most)),
+            calls_left: budget.map(|(id, budget)| self.calls_left(id, budget)),
+            tool_calls_left: tool_budget.map(|(id, most)| self.calls_left(&id, most)),
             approval_uses: (call.approval_ids.iter())
                 .map(|id| self.quotas.approval_uses(id))
                 .collect(),
             definition: self.definition_of(ask, call, now),
             carriers,
+            seen_as,
         }
     }
 
@@ -195,6 +245,7 @@ impl LiveFacts {
             match self.sessions.advance(id, seen.version, next, now) {
                 Ok(advanced) => writes.extend(advanced.write(id, now)),
                 Err(AdvanceError::Conflict(_)) => return Commit::Conflict,
+                Err(AdvanceError::NotHeld) => return Commit::SessionNotHeld,
                 Err(AdvanceError::Full) => {
                     return Commit::Denied(overloaded("no more sessions can be remembered"));
                 }
@@ -211,15 +262,9 @@ impl LiveFacts {
         }
         let task = call.workflow.task_id.as_ref();
         for (counter, most) in effects.tool_budget.iter().chain(&effects.budget) {
-            match self.quotas.spend(counter, *most) {
-                BudgetSpend::Spent => {}
-                BudgetSpend::Reserve { spent } => writes.push(StoreWrite::TaskSpent {
-                    id: counter.clone(),
-                    spent,
-                    is_exact: false,
-                    lost: self.quotas.at_risk(counter),
-                }),
-                BudgetSpend::Exhausted => {
+            match self.spend(counter, *most) {
+                Ok(written) => writes.extend(written),
+                Err(BudgetExhausted) => {
                     let task = task.unwrap_or(counter);
                     let of_tool = effects.tool.as_ref().filter(|_| counter != task);
                     return Commit::Denied(match of_tool {
@@ -234,9 +279,10 @@ impl LiveFacts {
                 let message = format!("approval `{approval}` has been used");
                 return Commit::Denied(Reason::new(ReasonCode::ApprovalInvalid, message));
             };
-            writes.push(StoreWrite::ApprovalUsed {
-                id: approval.clone(),
-                uses,
+            let id = approval.clone();
+            writes.push(match &self.shared {
+                None => StoreWrite::ApprovalUsed { id, uses },
+                Some(_) => StoreWrite::ApprovalTaken { id, most: *max },
             });
         }
         // Usage that no policy reads is not counted.
@@ -245,14 +291,30 @@ impl LiveFacts {
             self.usage.count_allowed(actor, effects.tool.as_ref(), now);
         }
         if writes.is_empty() {
-            Commit::Applied
-        } else {
-            Commit::NeedsWrite(writes)
+            return Commit::Applied;
         }
+        Commit::NeedsWrite(seen.guarded(writes))
     }
 }
 
 impl LiveFacts {
+    /// Spends one call of a budget. Returns what has to be written first.
+    fn spend(&self, id: &SmolStr, budget: u64) -> Result<Option<StoreWrite>, BudgetExhausted> {
+        if let Some(shared) = &self.shared {
+            return shared.spend(id, budget);
+        }
+        match self.quotas.spend(id, budget) {
+            BudgetSpend::Spent => Ok(None),
+            BudgetSpend::Reserve { spent } => Ok(Some(StoreWrite::TaskSpent {
+                id: id.clone(),
+                spent,
+                is_exact: false,
+                lost: self.quotas.at_risk(id),
+            })),
+            BudgetSpend::Exhausted => Err(BudgetExhausted),
+        }
+    }
+
     /// Adds to each target of a write the labels of everything that may be in it: of what its work has read, of the
     /// tool, and of any of its targets.
     fn mark(
@@ -299,6 +361,9 @@ impl LiveFacts {
                 _ => {}
             }
         }
+        if let Some(shared) = &self.shared {
+            shared.mark_written(writes);
+        }
     }
 
     /// Counts a denied call, if some policy reads usage.
@@ -324,6 +389,9 @@ impl LiveFacts {
     /// Forgets what the store has pruned.
     pub fn forget(&self, gone: &Pruned) {
         self.quotas.forget(&gone.approvals, &gone.tasks);
+        if let Some(shared) = &self.shared {
+            shared.budgets.forget(&gone.tasks);
+        }
         let tasks = gone.tasks.iter().map(LabelCarrierRef::Task);
         let delegations = gone.delegations.iter().map(LabelCarrierRef::Delegation);
         for carrier in tasks.chain(delegations) {

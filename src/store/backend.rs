@@ -10,6 +10,7 @@ use smol_str::SmolStr;
 use crate::domain::authority::change::{ChangeOrigin, ChangeRecord};
 use crate::domain::authority::form;
 use crate::domain::authority::labels::LabelCarrier;
+use crate::domain::authority::session::Session;
 use crate::domain::authority::state::Authority;
 
 /// A database, owned by one writer. Decisions never wait for it to read.
@@ -63,6 +64,52 @@ pub enum StoreWrite {
         /// The total number of uses.
         uses: u32,
     },
+    /// One more use of an approval, if it has been used fewer than `most` times; otherwise nothing of the commit is
+    /// written.
+    ApprovalTaken {
+        /// The id.
+        id: SmolStr,
+        /// How often it may be used.
+        most: u32,
+    },
+    /// Calls of a budget for this server alone, if that many are left of it; otherwise nothing of the commit is written.
+    BudgetTaken {
+        /// The id of the task, or of the budget of one of its tools.
+        id: SmolStr,
+        /// How many.
+        calls: u64,
+        /// The budget.
+        most: u64,
+    },
+    /// Calls of [`StoreWrite::BudgetTaken`] that are not used.
+    BudgetReturned {
+        /// The id.
+        id: SmolStr,
+        /// How many.
+        calls: u64,
+    },
+    /// Nothing is written if the others have taken this membership, under which the rest was decided, for dead.
+    DecidedAs(SmolStr),
+    /// Nothing is written if one of these carriers has got a label from another server after a fact.
+    LabelsSeen {
+        /// The number of the last fact that the decision has seen.
+        fact: u64,
+        /// What it has looked up.
+        carriers: Vec<LabelCarrier>,
+    },
+    /// The session is left to whoever asks for it next, in this state. Nothing is written if another server has it.
+    SessionReleased {
+        /// The id.
+        id: SmolStr,
+        /// Its state.
+        session: Session,
+        /// The turn in which this server had it.
+        turn: u64,
+        /// The time.
+        at: SystemTime,
+    },
+    /// What this server has counted since it last said so, for the others to add.
+    UsageCounted(Vec<UsageCount>),
     /// The most calls of a task's budget that may have been used. A smaller number never replaces a greater one,
     /// unless `is_exact`: then it is the number used, and no more are reserved.
     TaskSpent {
@@ -143,7 +190,14 @@ impl StoreWrite {
             | Self::Session { at, .. }
             | Self::Usage { at, .. } => Some(*at),
             Self::Clock(at) => Some(*at),
+            Self::SessionReleased { at, .. } => Some(*at),
             Self::ApprovalUsed { .. }
+            | Self::ApprovalTaken { .. }
+            | Self::BudgetTaken { .. }
+            | Self::BudgetReturned { .. }
+            | Self::DecidedAs(_)
+            | Self::LabelsSeen { .. }
+            | Self::UsageCounted(_)
             | Self::TaskSpent { .. }
             | Self::Lease(_)
             | Self::ToolShown { .. } => None,
@@ -151,11 +205,33 @@ impl StoreWrite {
     }
 }
 
+/// Calls or denials that were counted together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageCount {
+    /// The actor.
+    #[serde(with = "form::uid")]
+    pub actor: EntityUID,
+    /// The tool that was called, or the root for whom a call was denied.
+    #[serde(with = "form::maybe_uid")]
+    pub about: Option<EntityUID>,
+    /// Whether they were denied.
+    pub is_denied: bool,
+    /// When, to the second.
+    #[serde(with = "form::moment")]
+    pub at: SystemTime,
+    /// How many.
+    pub calls: u32,
+}
+
 /// Everything that a store holds.
 #[derive(Debug, Default)]
 pub struct StoredState {
     /// The last revision; 0 before the first.
     pub revision: u64,
+    /// The number of the last fact, in a store that several servers write to.
+    pub facts: u64,
+    /// Names the store and the history that it is in, if several servers write to it: another one after a failover.
+    pub history: Option<SmolStr>,
     /// The latest moment of anything written. `None` before the first write.
     pub clock: Option<SystemTime>,
     /// The time lease, see [`StoreWrite::Lease`].
@@ -314,6 +390,16 @@ pub struct Pruned {
     pub is_partial: bool,
 }
 
+impl StoreError {
+    /// Whether the store works, and has refused to write what does not fit what others have written.
+    pub fn is_conflict(&self) -> bool {
+        matches!(
+            self,
+            Self::OutOfOrder { .. } | Self::Taken { .. } | Self::Outdated | Self::Fenced
+        )
+    }
+}
+
 /// Why a store failed. Cloned for every caller whose writes failed together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -355,6 +441,20 @@ pub enum StoreError {
         /// The one to write.
         found: u64,
     },
+    /// Nothing is left of what was to be taken: an approval, or a budget.
+    #[error("nothing is left of `{id}`")]
+    Taken {
+        /// The id.
+        id: SmolStr,
+        /// How much of it is used.
+        used: u64,
+    },
+    /// Another server has written what the decision should have seen.
+    #[error("another replica has written what this decision should have seen")]
+    Outdated,
+    /// The other servers have taken this one for dead.
+    #[error("the other replicas have taken this one for dead")]
+    Fenced,
     /// The queue of writes is full.
     #[error("the store is too slow: too many writes wait")]
     Busy,

@@ -256,6 +256,34 @@ impl CarrierLabels {
         }
     }
 
+    /// From now on each label is written once more before it is settled: what the store holds may not be known to all
+    /// servers yet.
+    pub fn unsettle(&self) {
+        for mut shard in self.shards.each() {
+            let marks = shard.slots.values_mut().flat_map(|slot| &mut slot.marks);
+            marks.for_each(|mark| mark.is_settled = false);
+        }
+    }
+
+    /// Adds a label that the store holds. It is not settled: others may not know it yet. What another server has written counts from the moment that is written, which is
+    /// not before that server last added it; of what this one has written itself, only what is not known here.
+    pub fn merge(&self, stored: StoredLabel, is_own: bool) {
+        let mut shard = self.shard(stored.carrier.as_ref());
+        let slot = shard.slots.entry(stored.carrier).or_insert_with(|| {
+            self.kept.fetch_add(1, Ordering::Relaxed);
+            Slot::new()
+        });
+        slot.merge(stored.brought, is_own);
+    }
+
+    /// Forgets everything, to be restored.
+    pub fn clear(&self) {
+        for mut shard in self.shards.each() {
+            self.kept.fetch_sub(shard.slots.len(), Ordering::Relaxed);
+            *shard = Shard::default();
+        }
+    }
+
     /// The number of carriers with labels.
     pub fn len(&self) -> usize {
         self.kept.load(Ordering::Relaxed)
@@ -310,6 +338,32 @@ impl Slot {
             labels: Arc::new(Labels::new(Vec::new())),
             marks: Vec::new(),
         }
+    }
+
+    fn merge(&mut self, brought: LabelTimes, is_own: bool) {
+        let whole = |at| LabelStamp { at, through: at };
+        let (any, loose) = (whole(brought.through), brought.loose_through.map(whole));
+        let Some(place) = self.place_of(&brought.label) else {
+            self.labels = self.labels.with(std::slice::from_ref(&brought.label));
+            self.marks.push(LabelState {
+                any,
+                loose,
+                is_settled: false,
+            });
+            return;
+        };
+        let mark = &mut self.marks[place];
+        if !is_own {
+            mark.any.at = mark.any.at.max(any.at);
+            mark.any.through = mark.any.through.max(any.through);
+        }
+        mark.loose = match (mark.loose, loose) {
+            (Some(known), Some(new)) if !is_own => Some(LabelStamp {
+                at: known.at.max(new.at),
+                through: known.through.max(new.through),
+            }),
+            (known, new) => known.or(new),
+        };
     }
 
     fn place_of(&self, label: &SmolStr) -> Option<usize> {

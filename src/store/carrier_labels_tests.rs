@@ -311,3 +311,33 @@ proptest! {
         prop_assert!(memory.len() <= 2, "pairs are forgotten after their time");
     }
 }
+
+#[test]
+fn what_another_server_has_written_counts_at_once_and_is_settled_by_a_write_of_its_own() {
+    let memory = memory();
+    let id = SmolStr::new("t1");
+    let task = LabelCarrierRef::Task(&id);
+    let stored = StoredLabel {
+        carrier: LabelCarrier::Task(id.clone()),
+        brought: LabelTimes {
+            label: "private".into(),
+            through: at(5),
+            loose_through: None,
+        },
+    };
+    memory.merge(stored.clone(), false);
+    assert_eq!(sorted(memory.get(task)), names(&["private"]));
+    let bring = || {
+        memory
+            .add(task, &names(&["private"]), false, at(9))
+            .unwrap()
+    };
+    let (carrier, labels) = parts(bring());
+    memory.mark_written(&carrier, &labels);
+    assert!(bring().is_none());
+    // It comes back from the store, and stays settled; after a restart it does not count as that.
+    memory.merge(stored, true);
+    assert!(bring().is_none());
+    memory.unsettle();
+    assert!(bring().is_some());
+}

@@ -1,7 +1,7 @@
 //! The store: durable control data and live facts, ordered by revision.
 //!
 //! Start at [`backend::Store`], the trait of a database. [`writer`] is the thread that writes, [`sqlite`] the embedded
-//! default. [`sessions`], [`carrier_labels`], [`resource_labels`], [`usage`] and [`quotas`] hold the facts that change
+//! default, [`postgres`] the one that several servers share. [`sessions`], [`carrier_labels`], [`resource_labels`], [`usage`], [`quotas`] and [`shared_budgets`] hold the facts that change
 //! with every call: they live in memory, and what must not be lost is written before the response.
 //! [`shown_definitions`] holds tool definitions that lists have shown. `sharded` spreads what is in memory over
 //! several locks.
@@ -10,10 +10,13 @@
 
 pub mod backend;
 pub mod carrier_labels;
+mod columns;
+pub mod postgres;
 pub mod quotas;
 pub mod resource_labels;
 pub mod sessions;
 mod sharded;
+pub mod shared_budgets;
 pub mod shown_definitions;
 pub mod sqlite;
 pub mod usage;

@@ -96,6 +96,26 @@ impl Quotas {
         Some(*uses)
     }
 
+    /// Takes a use back whose write was refused: it is not written.
+    pub fn return_approval(&self, id: &str) {
+        if let Some(uses) = self.uses.lock(id).get_mut(id) {
+            *uses = uses.saturating_sub(1);
+        }
+    }
+
+    /// Notes how often an approval has been used on all servers together.
+    pub fn learn_approval(&self, id: &SmolStr, uses: u32) {
+        let mut shard = self.uses.lock(id.as_str());
+        let known = shard.entry_ref(id).or_default();
+        *known = (*known).max(uses);
+    }
+
+    /// Forgets everything, to be restored.
+    pub fn clear(&self) {
+        self.uses.each().for_each(|mut shard| shard.clear());
+        self.budgets.each().for_each(|mut shard| shard.clear());
+    }
+
     /// Spends one call of a task's budget.
     pub fn spend(&self, id: &SmolStr, budget: u64) -> BudgetSpend {
         let mut shard = self.budgets.lock(id);

@@ -89,6 +89,21 @@ impl ResourceLabels {
         self.0.restore(stored);
     }
 
+    /// As [`CarrierLabels::unsettle`].
+    pub fn unsettle(&self) {
+        self.0.unsettle();
+    }
+
+    /// As [`CarrierLabels::merge`].
+    pub fn merge(&self, stored: StoredLabel, is_own: bool) {
+        self.0.merge(stored, is_own);
+    }
+
+    /// Forgets everything, to be restored.
+    pub fn clear(&self) {
+        self.0.clear();
+    }
+
     /// Drops expired labels.
     pub fn sweep(&self, now: SystemTime) {
         self.0.sweep(now);

@@ -14,13 +14,18 @@
 //!
 //! Counts, tools and last steps are written in the background, from [`Sessions::dirty`].
 //!
+//! # With other servers
+//!
+//! A session is held by one server at a time ([`Sessions::share`]). Only what it holds, a server advances. It takes a
+//! session as the store has it ([`Sessions::adopt`]) and gives back what it has become ([`Sessions::release`]).
+//!
 //! # Retention
 //!
 //! A session is silent since its last allowed call. One that has been silent for longer than the idle time may be
 //! evicted when room is needed; then it starts anew. An ended session is never evicted for room, only by
 //! [`Sessions::forget`]. That it has ended stays known after that, by 16 bytes of a hash of its id.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -54,6 +59,8 @@ pub struct Sessions {
     version: AtomicU64,
     /// Sessions that were ended before their first call.
     unbegun: AtomicUsize,
+    /// Whether there are other servers.
+    is_shared: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +78,8 @@ struct Slot {
     /// Labels whose write has not been reported.
     unsettled: Vec<SmolStr>,
     is_dirty: bool,
+    /// The turn in which this server holds it, if there are others.
+    turn: Option<u64>,
     /// The time of the last change.
     at: SystemTime,
 }
@@ -100,6 +109,8 @@ pub enum AdvanceError {
     Conflict(Session),
     /// The capacity for sessions is used up.
     Full,
+    /// Another server may hold it.
+    NotHeld,
 }
 
 impl Sessions {
@@ -114,6 +125,7 @@ impl Sessions {
             ended: RwLock::default(),
             version: AtomicU64::new(0),
             unbegun: AtomicUsize::new(0),
+            is_shared: AtomicBool::new(false),
         }
     }
 
@@ -146,7 +158,7 @@ impl Sessions {
     /// # Errors
     ///
     /// [`AdvanceError::Conflict`] if the session has changed meanwhile, [`AdvanceError::Full`] if there is no room for
-    /// it.
+    /// it, [`AdvanceError::NotHeld`] if another server may hold it.
     pub fn advance(
         &self,
         id: &SmolStr,
@@ -155,7 +167,11 @@ impl Sessions {
         now: SystemTime,
     ) -> Result<SessionUpdate, AdvanceError> {
         let mut shard = self.shard(id);
+        let is_shared = self.is_shared.load(Ordering::Relaxed);
         match shard.sessions.get(id) {
+            known if is_shared && known.is_none_or(|slot| slot.turn.is_none()) => {
+                return Err(AdvanceError::NotHeld);
+            }
             Some(slot) if slot.session.version != seen || slot.session.is_ended => {
                 return Err(AdvanceError::Conflict(slot.session.clone()));
             }
@@ -241,47 +257,144 @@ impl Sessions {
         changed.into_iter().map(write).collect()
     }
 
-    /// Restores what a store holds. Only at the start.
+    /// From now on there are other servers.
+    pub fn share(&self) {
+        self.is_shared.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this server may advance the session.
+    pub fn is_held(&self, id: &str) -> bool {
+        !self.is_shared.load(Ordering::Relaxed)
+            || self
+                .shard(id)
+                .sessions
+                .get(id)
+                .is_some_and(|it| it.turn.is_some())
+    }
+
+    /// Takes a session as the store has it, with its turn. What is in memory of an earlier turn is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`AdvanceError::Full`] if there is no room for it.
+    pub fn adopt(
+        &self,
+        stored: StoredSession,
+        turn: u64,
+        now: SystemTime,
+    ) -> Result<(), AdvanceError> {
+        let id = stored.id.clone();
+        let has_ended = self.has_ended(&id);
+        let mut slot = self.slot_of(stored);
+        slot.session.is_ended |= has_ended;
+        slot.turn = Some(turn);
+        let mut shard = self.shard(&id);
+        match shard.sessions.get_mut(&id) {
+            Some(known) if known.turn.is_some() => known.turn = Some(turn),
+            Some(known) => {
+                slot.is_dirty = known.is_dirty;
+                slot.at = slot.at.max(known.at);
+                *known = slot;
+            }
+            None => {
+                if !shard.has_room(self.room, self.idle, now) {
+                    return Err(AdvanceError::Full);
+                }
+                shard.silent_since = None;
+                shard.sessions.insert(id, slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a session back: the write that leaves it to others. `None` if this server does not hold it.
+    pub fn release(&self, id: &SmolStr) -> Option<StoreWrite> {
+        let mut shard = self.shard(id);
+        let slot = shard.sessions.get_mut(id)?;
+        slot.release(id)
+    }
+
+    /// Gives all sessions back.
+    pub fn release_all(&self) -> Vec<StoreWrite> {
+        let mut writes = Vec::new();
+        for mut shard in self.shards.each() {
+            let held = shard.sessions.iter_mut();
+            writes.extend(held.filter_map(|(id, slot)| slot.release(id)));
+        }
+        writes
+    }
+
+    /// Forgets that it holds any: others may have taken them.
+    pub fn disown_all(&self) {
+        for mut shard in self.shards.each() {
+            shard
+                .sessions
+                .values_mut()
+                .for_each(|slot| slot.turn = None);
+        }
+    }
+
+    /// Forgets everything, to be restored.
+    pub fn clear(&self) {
+        for mut shard in self.shards.each() {
+            *shard = Shard::default();
+        }
+        self.unbegun.store(0, Ordering::Relaxed);
+        let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
+        ended.clear();
+    }
+
+    fn slot_of(&self, stored: StoredSession) -> Slot {
+        let mut session = Session::new();
+        session.version = self.next_version();
+        session.is_ended = stored.is_ended;
+        session.calls = stored.calls;
+        session.labels = Arc::new(CedarSet::new(stored.labels));
+        session.tools = Arc::new(CedarSet::new(stored.tools));
+        Slot {
+            session: session.with_last_tools(&stored.last),
+            unsettled: Vec::new(),
+            is_dirty: false,
+            turn: None,
+            at: stored.at,
+        }
+    }
+
+    /// Restores what a store holds. At the start, or after [`Sessions::clear`].
     pub fn restore(&self, stored: Vec<StoredSession>) {
         for stored in stored {
-            let mut session = Session::new();
-            session.version = self.next_version();
-            session.is_ended = stored.is_ended;
-            session.calls = stored.calls;
-            session.labels = Arc::new(CedarSet::new(stored.labels));
-            session.tools = Arc::new(CedarSet::new(stored.tools));
-            let session = session.with_last_tools(&stored.last);
-            let slot = Slot {
-                session,
-                unsettled: Vec::new(),
-                is_dirty: false,
-                at: stored.at,
-            };
+            let id = stored.id.clone();
+            let slot = self.slot_of(stored);
             if slot.is_unbegun() {
                 self.unbegun.fetch_add(1, Ordering::Relaxed);
             }
-            let mut shard = self.shard(&stored.id);
+            let mut shard = self.shard(&id);
             shard.silent_since = None;
-            shard.sessions.insert(stored.id, slot);
+            shard.sessions.insert(id, slot);
         }
     }
 
     /// Forgets sessions without a change since `before`, ended ones too. Memory must forget them before the store
     /// does, and with a margin of a minute: whatever is in memory must also be in the store, which is written a little
-    /// later.
-    pub fn forget(&self, before: SystemTime) {
+    /// later. Returns the writes that leave to other servers what this one held.
+    pub fn forget(&self, before: SystemTime) -> Vec<StoreWrite> {
+        let mut released = Vec::new();
         for mut shard in self.shards.each() {
-            shard.sessions.retain(|_, slot| {
+            shard.sessions.retain(|id, slot| {
                 let stays = slot.at >= before;
+                if !stays {
+                    released.extend(slot.release(id));
+                }
                 if !stays && slot.is_unbegun() {
                     self.unbegun.fetch_sub(1, Ordering::Relaxed);
                 }
                 stays
             });
         }
+        released
     }
 
-    /// Restores which sessions have ended. Only at the start.
+    /// Restores which sessions have ended. At the start, or after [`Sessions::clear`].
     pub fn restore_ended(&self, ids: &[SmolStr]) {
         for id in ids {
             self.note_ended(id);
@@ -313,6 +426,15 @@ impl Sessions {
 }
 
 impl Slot {
+    fn release(&mut self, id: &SmolStr) -> Option<StoreWrite> {
+        Some(StoreWrite::SessionReleased {
+            turn: self.turn.take()?,
+            id: id.clone(),
+            session: self.session.clone(),
+            at: self.at,
+        })
+    }
+
     /// Whether the session was ended before its first call.
     fn is_unbegun(&self) -> bool {
         let session = &self.session;
@@ -344,6 +466,7 @@ impl Shard {
             session: Session::new(),
             unsettled: Vec::new(),
             is_dirty: false,
+            turn: None,
             at: now,
         });
         slot.at = slot.at.max(now);

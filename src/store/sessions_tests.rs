@@ -209,7 +209,9 @@ fn parallel_calls_of_one_session_follow_one_another() {
                         match sessions.advance(&ID, seen.version, next, at(0)) {
                             Ok(advanced) => break versions.push(advanced.version),
                             Err(AdvanceError::Conflict(now)) => seen = now,
-                            Err(AdvanceError::Full) => panic!("there is room"),
+                            Err(AdvanceError::Full | AdvanceError::NotHeld) => {
+                                panic!("there is room, and no other server")
+                            }
                         }
                     }
                 }

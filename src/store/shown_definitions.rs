@@ -111,19 +111,30 @@ impl ShownDefinitions {
         self.writes(&before, &self.changed.load())
     }
 
-    /// Restores what a store holds. Only at the start.
-    pub fn restore(&self, stored: Vec<(SmolStr, EntityUID, StoredDefinition)>) {
-        let restored = stored.into_iter().map(|(gateway, tool, shown)| {
-            let fields = shown.fields.iter();
-            let changed = ChangedDefinition {
-                digests: DefinitionDigests::new(shown.pinned, shown.whole),
-                fields: fields
-                    .filter_map(|field| definition::member(field))
-                    .collect(),
-                at: shown.at,
-            };
-            (GatewayTool { gateway, tool }, changed)
+    /// Takes over what another server has recorded.
+    pub fn merge(&self, told: Vec<(SmolStr, EntityUID, Option<StoredDefinition>)>) {
+        if told.is_empty() {
+            return;
+        }
+        self.changed.rcu(|all| {
+            let mut all = All::clone(all);
+            for (gateway, tool, shown) in told.iter().cloned() {
+                let place = GatewayTool { gateway, tool };
+                match shown {
+                    Some(shown) => all.insert(place, shown.into()),
+                    None => all.remove(&place),
+                };
+            }
+            forget_oldest(&mut all);
+            Arc::new(all)
         });
+    }
+
+    /// Restores what a store holds, in the place of everything that was known.
+    pub fn restore(&self, stored: Vec<(SmolStr, EntityUID, StoredDefinition)>) {
+        let restored = stored
+            .into_iter()
+            .map(|(gateway, tool, shown)| (GatewayTool { gateway, tool }, shown.into()));
         let mut all: All = restored.collect();
         forget_oldest(&mut all);
         self.changed.store(Arc::new(all));
@@ -167,6 +178,19 @@ impl ShownDefinitions {
     fn is_kept(&self, changed: &ChangedDefinition, now: SystemTime) -> bool {
         let age = now.duration_since(changed.at).unwrap_or_default();
         age < self.keep
+    }
+}
+
+impl From<StoredDefinition> for ChangedDefinition {
+    fn from(shown: StoredDefinition) -> Self {
+        let fields = shown.fields.iter();
+        Self {
+            fields: fields
+                .filter_map(|field| definition::member(field))
+                .collect(),
+            digests: DefinitionDigests::new(shown.pinned, shown.whole),
+            at: shown.at,
+        }
     }
 }
 

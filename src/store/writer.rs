@@ -64,7 +64,17 @@ enum Job {
 
 struct Submission {
     writes: Vec<StoreWrite>,
+    /// Whether it may still be written, asked right before.
+    is_current: Option<Box<dyn Fn() -> bool + Send>>,
     done: WriteCallback<()>,
+}
+
+impl Submission {
+    /// The error, if it may not be written any more.
+    fn outdated(&self) -> Option<StoreError> {
+        let is_current = self.is_current.as_ref().is_none_or(|it| it());
+        (!is_current).then_some(StoreError::OutOfOrder { last: 0, found: 0 })
+    }
 }
 
 /// A background submission, as far as it is not written yet.
@@ -114,8 +124,30 @@ impl Writer {
         writes: Vec<StoreWrite>,
         done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
     ) -> Result<(), StoreError> {
-        let done = Box::new(done);
-        self.queue.put(Job::Write(Submission { writes, done }))
+        self.queue.put(Job::Write(Submission {
+            writes,
+            is_current: None,
+            done: Box::new(done),
+        }))
+    }
+
+    /// As [`Writer::submit`], unless `is_current` says right before the commit that what it was planned on is no longer
+    /// so; then `done` gets [`StoreError::OutOfOrder`], perhaps after those of later submissions.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::submit`].
+    pub fn submit_if(
+        &self,
+        writes: Vec<StoreWrite>,
+        is_current: impl Fn() -> bool + Send + 'static,
+        done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        self.queue.put(Job::Write(Submission {
+            writes,
+            is_current: Some(Box::new(is_current)),
+            done: Box::new(done),
+        }))
     }
 
     /// Writes in the background what may be lost for a second: some of it after each commit of the other queue. It is
@@ -322,35 +354,43 @@ impl Worker<'_> {
     /// Makes one commit of all submissions. If it fails, each is committed by itself, so that none fails because of
     /// another.
     fn write(&mut self, group: Vec<Submission>) {
-        match group.len() {
+        let (mut current, mut outdated) = (Vec::with_capacity(group.len()), Vec::new());
+        for submission in group {
+            match submission.outdated() {
+                None => current.push(submission),
+                Some(error) => outdated.push((submission.done, error)),
+            }
+        }
+        match current.len() {
             0 => {}
             1 => {
-                for submission in group {
+                for submission in current {
                     let result = self.commit(&submission.writes);
                     tell(submission.done, result);
                 }
             }
-            _ => self.write_together(group),
+            _ => self.write_together(current),
+        }
+        for (done, error) in outdated {
+            tell(done, Err(error));
         }
     }
 
     fn write_together(&mut self, group: Vec<Submission>) {
-        let mut writes = Vec::with_capacity(group.len());
-        let parts: Vec<_> = group
-            .into_iter()
-            .map(|submission| {
-                let from = writes.len();
-                writes.extend(submission.writes);
-                (from..writes.len(), submission.done)
-            })
-            .collect();
-        let together = self.commit(&writes);
-        for (part, done) in parts {
-            let result = match &together {
-                Ok(()) => Ok(()),
-                Err(_) => self.commit(&writes[part]),
+        let writes: Vec<StoreWrite> = group.iter().flat_map(|it| it.writes.clone()).collect();
+        if self.commit(&writes).is_ok() {
+            for submission in group {
+                tell(submission.done, Ok(()));
+            }
+            return;
+        }
+        for submission in group {
+            // The callback of the one before may have made it outdated.
+            let result = match submission.outdated() {
+                None => self.commit(&submission.writes),
+                Some(error) => Err(error),
             };
-            tell(done, result);
+            tell(submission.done, result);
         }
     }
 
@@ -359,9 +399,9 @@ impl Worker<'_> {
             return Ok(());
         }
         let result = self.guarded(|store| store.commit(writes));
-        // An out-of-order revision is an error of the planner, not of the store.
+        // A write that does not fit what is there is no fault of the store.
         let fault = match &result {
-            Err(StoreError::OutOfOrder { .. }) => return result,
+            Err(error) if error.is_conflict() => return result,
             other => other.as_ref().err(),
         };
         self.told.send_if_modified(|told| {

@@ -296,3 +296,30 @@ fn a_writer_that_is_closed_from_its_own_thread_does_not_wait_for_itself() {
     writer.submit(used("a"), done).unwrap();
     said.recv().unwrap();
 }
+
+#[test]
+fn what_was_planned_on_a_write_that_failed_is_not_written() {
+    let (writer, commits, go) = held_up(Fake::default());
+    let told = Told::default();
+    let has_failed = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    for id in ["a", "bad", "after bad"] {
+        let (failed, told) = (Arc::clone(&has_failed), Arc::clone(&told));
+        let is_current = {
+            let failed = Arc::clone(&has_failed);
+            move || !failed.load(std::sync::atomic::Ordering::SeqCst)
+        };
+        let done = move |result: Result<(), StoreError>| {
+            if result.is_err() {
+                failed.store(true, std::sync::atomic::Ordering::SeqCst);
+            }
+            told.lock().unwrap().push((id.to_owned(), result));
+        };
+        writer.submit_if(used(id), is_current, done).unwrap();
+    }
+    go.send(()).unwrap();
+    writer.close();
+    assert_eq!(*commits.lock().unwrap(), [["a"]]);
+    let told = told.lock().unwrap();
+    let outdated = StoreError::OutOfOrder { last: 0, found: 0 };
+    assert_eq!(told[2], ("after bad".to_owned(), Err(outdated)));
+}

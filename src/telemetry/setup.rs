@@ -28,12 +28,15 @@ use crate::audit::log::AuditLog;
 use crate::config;
 use crate::domain::request::visible::{escaped, escaped_lines};
 use crate::telemetry::env::EnvLookup;
+use crate::telemetry::export::exemplars::Exemplars;
 use crate::telemetry::export::exporters::{self, ExportConfig, ExporterError};
 use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::export::log_queue::{LogQueue, QueueLimits};
 use crate::telemetry::export::losses::{LossReason, LostSignal, RecordKind};
+use crate::telemetry::export::prometheus::MetricsScraper;
 use crate::telemetry::export::resource::resource;
 use crate::telemetry::export::span_processor::CountedSpanProcessor;
+use crate::telemetry::record::metrics::LATENCY_BOUNDS;
 use crate::telemetry::record::recorder::{Recorder, RecorderParts};
 use crate::telemetry::redact::redaction::{KeyTooShortError, MIN_KEY_BYTES, Redaction};
 
@@ -135,6 +138,7 @@ pub struct Telemetry {
     live: Arc<LiveGauges>,
     tracer_provider: Option<SdkTracerProvider>,
     meter_provider: Option<SdkMeterProvider>,
+    scraper: Option<MetricsScraper>,
     ticking: Option<JoinHandle<()>>,
 }
 
@@ -201,7 +205,7 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, SetupError> {
 
 impl Telemetry {
     /// Starts the exporters that the configuration and the `OTEL_*` variables ask for. Paths in the configuration are
-    /// relative to `base`. The recorder feeds the decision log too. Has to be called in a tokio runtime.
+    /// relative to `base`. With `is_scraped` there are metrics for `/metrics` too. The recorder feeds the decision log too. Has to be called in a tokio runtime.
     ///
     /// # Errors
     ///
@@ -211,6 +215,7 @@ impl Telemetry {
         base: &Path,
         logging: &Logging,
         audit: Option<AuditLog>,
+        is_scraped: bool,
     ) -> Result<Self, SetupError> {
         let var = |name: &str| std::env::var(name).ok();
         let redaction = redaction(config, base, &var)?;
@@ -234,15 +239,18 @@ impl Telemetry {
             ),
             false => None,
         };
-        let meter_provider = match plan.metrics {
-            true => Some(
-                SdkMeterProvider::builder()
-                    .with_resource(resource)
-                    .with_periodic_exporter(exporters::metrics(endpoint, live, &var)?)
-                    .build(),
-            ),
-            false => None,
-        };
+        let exemplars = is_scraped.then(|| Arc::new(Exemplars::new(&LATENCY_BOUNDS)));
+        let mut scraper = None;
+        let mut metrics = SdkMeterProvider::builder().with_resource(resource);
+        if plan.metrics {
+            metrics = metrics.with_periodic_exporter(exporters::metrics(endpoint, live, &var)?);
+        }
+        if let Some(exemplars) = &exemplars {
+            let (asks, reader) = MetricsScraper::new(Arc::clone(exemplars));
+            metrics = metrics.with_reader(reader);
+            scraper = Some(asks);
+        }
+        let meter_provider = (plan.metrics || is_scraped).then(|| metrics.build());
         tracing::debug!(
             spans = plan.traces,
             metrics = plan.metrics,
@@ -255,9 +263,11 @@ impl Telemetry {
             lines_per_minute: Some(config.lines_per_minute),
             sink: Some(logging.sink.clone()),
             audit,
+            exemplars,
             ..RecorderParts::default()
         };
         let mut started = Self::with_providers(parts, tracer_provider, meter_provider);
+        started.scraper = scraper;
         started.ticking = Some(tick(started.recorder()));
         Ok(started)
     }
@@ -286,8 +296,14 @@ impl Telemetry {
             live,
             tracer_provider,
             meter_provider,
+            scraper: None,
             ticking: None,
         }
+    }
+
+    /// Reads the metrics for `/metrics`; `None` unless they were asked for at the start.
+    pub fn scraper(&self) -> Option<MetricsScraper> {
+        self.scraper.clone()
     }
 
     /// The recorder that feeds the exporters.
@@ -304,6 +320,7 @@ impl Telemetry {
             tracer_provider,
             meter_provider,
             ticking,
+            scraper: _,
         } = self;
         if let Some(ticking) = ticking {
             ticking.abort();

@@ -10,7 +10,7 @@ const EDGES: [(&str, &[&str]); 16] = [
     ("main", &["cli"]),
     ("cli", &["server", "analysis"]),
     ("server", &["adapters", "control", "reload"]),
-    ("adapters", &["control", "service"]),
+    ("adapters", &["control", "service", "analysis"]),
     ("control", &["service"]),
     ("reload", &["service", "bundle"]),
     ("service", &["telemetry", "store"]),

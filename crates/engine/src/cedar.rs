@@ -7,6 +7,7 @@
 pub use cedar_policy as api;
 
 pub use cedar_policy_core::FromNormalizedStr;
+pub use cedar_policy_core::ast::EntityUIDEntry;
 pub use cedar_policy_core::ast::{
     ActionConstraint, Annotation, AnyId, BinaryOp, Context, Effect, Eid, Entity, EntityReference,
     EntityType, EntityUID, Expr, ExprBuilder, ExprKind, ExtensionFunction, Literal, Name,
@@ -14,7 +15,7 @@ pub use cedar_policy_core::ast::{
     PrincipalOrResourceConstraint, Request, ResourceConstraint, SlotEnv, SlotId, StaticPolicy,
     Template, UnaryOp, Value, ValueKind, Var,
 };
-pub(crate) use cedar_policy_core::ast::{EntityUIDEntry, RequestSchema, Set};
+pub(crate) use cedar_policy_core::ast::{RequestSchema, Set};
 pub use cedar_policy_core::authorizer::Authorizer;
 pub use cedar_policy_core::entities::conformance::EntitySchemaConformanceChecker;
 pub use cedar_policy_core::entities::json::NullContextSchema;
@@ -26,6 +27,7 @@ pub(crate) use cedar_policy_core::evaluator::binary_relation;
 pub use cedar_policy_core::expr_builder::ExprBuilder as BuildExpr;
 pub use cedar_policy_core::extensions::Extensions;
 pub use cedar_policy_core::parser::{Loc, parse_policyset};
+pub use cedar_policy_core::tpe;
 pub(crate) use cedar_policy_core::validator::ValidatorEntityTypeKind;
 pub use cedar_policy_core::validator::json_schema::Fragment;
 pub(crate) use cedar_policy_core::validator::types::BoolType;

@@ -61,6 +61,7 @@ mod context;
 mod error;
 mod evaluate;
 mod index;
+mod inspect;
 mod interner;
 mod interpreter;
 mod key;

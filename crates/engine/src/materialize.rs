@@ -11,6 +11,7 @@ use crate::key::EntityRef;
 use crate::policy::{CompiledPolicy, PolicyInfo};
 use crate::slice;
 use crate::snapshot::Snapshot;
+use crate::view::RequestView;
 
 /// One request with the entities that policies can see in it, and the policies whose scope matches.
 ///
@@ -35,7 +36,7 @@ pub struct Candidate<'s> {
 }
 
 impl<'s> Candidate<'s> {
-    fn new(compiled: &'s CompiledPolicy) -> Self {
+    pub(crate) fn new(compiled: &'s CompiledPolicy) -> Self {
         Self {
             policy: &compiled.policy,
             info: &compiled.info,
@@ -63,13 +64,7 @@ impl Snapshot {
         principal: &EntityUID,
     ) -> Option<MaterializedRequest<'_>> {
         let view = self.view(query.overlays);
-        let [p, a, r] = [principal, query.action, query.resource].map(|uid| {
-            self.index()
-                .scopes_matching(&view.entity(EntityRef::Given(uid)))
-        });
-        let mut numbers = Vec::new();
-        self.index().candidates(&p, &a, &r, &mut numbers);
-        let compiled: Vec<_> = numbers.into_iter().map(|no| self.policy(no)).collect();
+        let compiled = self.applicable_in(view, [principal, query.action, query.resource]);
         let known = [principal, query.action, query.resource]
             .into_iter()
             .filter_map(|uid| slice::unpack(view, uid));
@@ -92,6 +87,22 @@ impl Snapshot {
             entities: entities.ok()?,
             candidates,
         })
+    }
+
+    /// The policies whose scope matches principal, action and resource, each once.
+    pub(crate) fn applicable_in(
+        &self,
+        view: RequestView<'_>,
+        uids: [&EntityUID; 3],
+    ) -> Vec<&CompiledPolicy> {
+        let [principals, actions, resources] = uids.map(|uid| {
+            self.index()
+                .scopes_matching(&view.entity(EntityRef::Given(uid)))
+        });
+        let mut numbers = Vec::new();
+        self.index()
+            .candidates(&principals, &actions, &resources, &mut numbers);
+        numbers.into_iter().map(|no| self.policy(no)).collect()
     }
 
     /// Every policy with its id and annotations, template links among them, in the order of their ids.

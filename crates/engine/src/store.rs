@@ -231,6 +231,12 @@ impl EntityStore {
         (found, shard.0.len())
     }
 
+    /// Every stored entity, in no particular order.
+    pub(crate) fn uids(&self) -> impl Iterator<Item = EntityUID> {
+        let packed = self.shards.iter().flat_map(|shard| shard.0.iter());
+        packed.map(|packed| packed.key.unpack(&self.interner))
+    }
+
     pub(crate) fn lineage<'s>(&'s self, parents: &'s [EntityKey]) -> Lineage<'s> {
         let hashed = |key: &'s EntityKey| (key, self.hasher.hash(key.ty, &key.eid));
         Lineage {

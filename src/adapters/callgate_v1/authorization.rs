@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::adapters::callgate_v1::encode::{self, Disclosure};
+use crate::adapters::callgate_v1::explanation::{self, ExplainedCall};
 use crate::adapters::callgate_v1::parse::{MessageParser, at_item};
 use crate::adapters::callgate_v1::stream::{self, AuthorizeStreamResponses};
 use crate::adapters::input::entity_types::EntityTypeCache;
@@ -21,11 +22,13 @@ use crate::authn::caller::{Caller, Rpc};
 use crate::authn::capacity::UsageCount;
 use crate::config::limits::Limits;
 use crate::domain::decide::listing::ListedItem;
+use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::call_context::{CallContext, TraceContext};
 use crate::proto::v1;
 use crate::proto::v1::authorization_server;
 use crate::service::deadline::Deadline;
-use crate::service::decisions::{PendingResponse, Progress, Service};
+use crate::service::decisions::Service;
+use crate::service::pending::{PendingResponse, Progress};
 use crate::service::request::RequestMeta;
 
 /// The name of this adapter in metrics, logs and traces.
@@ -82,6 +85,19 @@ struct Waiting<'c> {
     later: PendingResponse<'c>,
     detail: Disclosure,
     call: CallContext,
+    explained: Option<Box<ExplainedCall>>,
+}
+
+fn encode_call(
+    answer: crate::service::request::Response<Verdict>,
+    detail: Disclosure,
+    explained: Option<Box<ExplainedCall>>,
+) -> v1::AuthorizeResponse {
+    let mut response = encode::authorize(answer, detail);
+    if let Some(explained) = explained {
+        explanation::add(&mut response, *explained);
+    }
+    response
 }
 
 impl AuthorizationState {
@@ -98,10 +114,11 @@ impl AuthorizationState {
                     later,
                     detail,
                     call,
+                    explained,
                 } = *waiting;
                 let waited = Box::pin(self.service.finish(later, &call));
                 let answer = asking.deadline.within(waited).await??;
-                Ok(encode::authorize(answer, detail))
+                Ok(encode_call(answer, detail, explained))
             }
         }
     }
@@ -122,12 +139,18 @@ impl AuthorizationState {
             vouches_sessions: asking.caller.rights.vouch_sessions,
         };
         let call = parser.call_context(request.call_context)?;
+        // An allow changes what the next decision is made from, so the explanation comes first.
+        let explained = match detail.is_entitled && detail.is_wanted {
+            true => explanation::explain(&self.service, ask, &call).map(Box::new),
+            false => None,
+        };
         Ok(match self.service.authorize_now(ask, &call)? {
-            Progress::Ready(answer) => Outcome::Decided(encode::authorize(answer, detail)),
+            Progress::Ready(answer) => Outcome::Decided(encode_call(answer, detail, explained)),
             Progress::Pending(later) => Outcome::Waiting(Box::new(Waiting {
                 later,
                 detail,
                 call,
+                explained,
             })),
         })
     }

@@ -125,7 +125,7 @@ fn observed_decision(observed: Option<Decision>) -> i32 {
     observed.map_or(v1::Decision::Unspecified, outcome).into()
 }
 
-fn outcome(outcome: Decision) -> v1::Decision {
+pub(super) fn outcome(outcome: Decision) -> v1::Decision {
     match outcome {
         Decision::Allow => v1::Decision::Allow,
         Decision::Deny => v1::Decision::Deny,
@@ -208,6 +208,7 @@ fn explanation(answer: &Response<Verdict>, detail: Disclosure) -> Option<v1::Exp
         principals: decision.principals.iter().map(principal).collect(),
         shadow_policy_ids: ids(&decision.shadow),
         targets: decision.targets.iter().map(target).collect(),
+        ..v1::Explanation::default()
     })
 }
 

@@ -1,6 +1,6 @@
 //! The native gRPC adapter: `callgate.v1.Authorization` and `callgate.v1.Control`.
 //!
-//! Start at [`authorization::Authorization`]: admit, [`parse`], call the service, [`encode`]. [`stream`]
+//! Start at [`authorization::Authorization`]: admit, [`parse`], call the service, [`encode`]. [`explanation`] is what `explain` adds; [`stream`]
 //! serves `AuthorizeStream`; [`control`] is the write side.
 //!
 //! Invariant: a deny is a response and never a status; a status is never an allow.
@@ -8,5 +8,6 @@
 pub mod authorization;
 pub mod control;
 pub mod encode;
+pub mod explanation;
 pub mod parse;
 pub(in crate::adapters) mod stream;

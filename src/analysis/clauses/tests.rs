@@ -193,7 +193,7 @@ fn edits_drop_and_negate() {
     assert_eq!(edited(ids[0], Edit::Drop), "(!context.b) && (!context.c)");
     assert_eq!(
         edited(ids[1], Edit::Negate),
-        "(context.a && context.b) && (!context.c)"
+        "context.a && context.b && (!context.c)"
     );
     assert_eq!(edited(ids[2], Edit::Drop), "context.a && (!context.b)");
     let nothing = tree_of("permit (principal, action, resource) when { context.a };");

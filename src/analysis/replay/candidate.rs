@@ -6,7 +6,9 @@ use std::sync::Arc;
 use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 
-use crate::audit::capsule_content::{Capsule, CapsuleContentError, CapsuleRequest, StoredForms};
+use crate::audit::capsule_content::{
+    Capsule, CapsuleContentError, CapsuleHistory, CapsuleRequest, StoredForms,
+};
 use crate::bundle::Bundle;
 use crate::config::claims::ClaimMapping;
 use crate::domain::authority::labels;
@@ -140,6 +142,51 @@ impl<'c> Replayer<'c> {
     ///
     /// [`Obstacle`] if the capsule does not hold what the candidate reads.
     pub fn replay(&mut self, capsule: &Capsule) -> Result<Verdict, Obstacle> {
+        match &capsule.request {
+            CapsuleRequest::Cedar(request) => {
+                let bundle = self.bundle_for(capsule)?;
+                let authority = &capsule.authority;
+                Ok(is_authorized::decide(&bundle.snapshot, authority, request))
+            }
+            CapsuleRequest::Call(call, history) => {
+                self.inspect(capsule, history, |inputs, requester| {
+                    call::decide(*inputs, call, requester, capsule.now)
+                })
+            }
+        }
+    }
+
+    /// Passes the inputs of the decision on a recorded call to `look`, as the candidate has them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Replayer::replay`].
+    pub fn inspect<R>(
+        &mut self,
+        capsule: &Capsule,
+        history: &CapsuleHistory,
+        look: impl FnOnce(&DecisionInputs<'_>, Requester<'_>) -> R,
+    ) -> Result<R, Obstacle> {
+        let candidate = self.candidate;
+        let bundle = self.bundle_for(capsule)?;
+        let inputs = DecisionInputs {
+            snapshot: &bundle.snapshot,
+            tools: Some(&bundle.tools),
+            authority: &capsule.authority,
+            history: history.history(),
+            named_approvers: &candidate.named_approvers,
+            valid_for: DEFAULT_VALIDITY,
+            observer: None,
+        };
+        let requester = Requester {
+            caller: &capsule.caller,
+            claims: &candidate.claims,
+        };
+        Ok(look(&inputs, requester))
+    }
+
+    /// The bundle with the stored entities of a capsule, if that holds all that the candidate reads.
+    fn bundle_for(&mut self, capsule: &Capsule) -> Result<&WithStored, Obstacle> {
         let candidate = self.candidate;
         let missing = capsule.missing;
         if missing.usage && candidate.reads_usage {
@@ -151,28 +198,7 @@ impl<'c> Replayer<'c> {
         if missing.entities {
             return Err(Obstacle::NotAllEntities);
         }
-        let bundle = self.bundle_with(&capsule.entities)?;
-        Ok(match &capsule.request {
-            CapsuleRequest::Cedar(request) => {
-                is_authorized::decide(&bundle.snapshot, &capsule.authority, request)
-            }
-            CapsuleRequest::Call(call, history) => {
-                let inputs = DecisionInputs {
-                    snapshot: &bundle.snapshot,
-                    tools: Some(&bundle.tools),
-                    authority: &capsule.authority,
-                    history: history.history(),
-                    named_approvers: &candidate.named_approvers,
-                    valid_for: DEFAULT_VALIDITY,
-                    observer: None,
-                };
-                let requester = Requester {
-                    caller: &capsule.caller,
-                    claims: &candidate.claims,
-                };
-                call::decide(inputs, call, requester, capsule.now)
-            }
-        })
+        self.bundle_with(&capsule.entities)
     }
 
     fn bundle_with(&mut self, forms: &StoredForms) -> Result<&WithStored, Obstacle> {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::analysis::replay::{RecordedCapsule, RecordedDecision, SealedCapsule};
 use crate::audit::capsule::CapsuleKey;
 use crate::audit::capsule_reader::CapsuleReader;
+use crate::audit::find::{self, FoundRecord};
 use crate::audit::log_files::{self, SEGMENTS};
 use crate::audit::reader::{LogReader, Records};
 use crate::audit::record::schema::record::Kind;
@@ -95,15 +96,39 @@ impl LogSource {
     ///
     /// Why the capsules cannot be read.
     pub fn decisions(&self) -> Result<LogDecisions, String> {
+        self.decisions_from(0)
+    }
+
+    /// One decision by its id, whenever it was made; `None` if the log does not have it.
+    ///
+    /// # Errors
+    ///
+    /// Why the log or the capsules cannot be read.
+    pub fn decision(&self, id: Uuid) -> Result<Option<RecordedDecision>, String> {
+        let found = find::decision(&self.directory, id).map_err(|error| error.to_string())?;
+        let Some(FoundRecord { stored, message }) = found else {
+            return Ok(None);
+        };
+        let Some(Kind::Decision(decision)) = message.kind else {
+            return Ok(None);
+        };
+        let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(message.at);
+        let capsule = self
+            .decisions_from(stored.index)?
+            .capsule(stored.index, &decision);
+        Ok(Some(recorded(stored.index, at, &decision, capsule)))
+    }
+
+    fn decisions_from(&self, first: u64) -> Result<LogDecisions, String> {
         let capsules = match &self.key {
             None => None,
             Some(key) => {
-                let reader = CapsuleReader::open(&self.directory, 0);
+                let reader = CapsuleReader::open(&self.directory, first);
                 Some((Arc::clone(key), reader.map_err(|error| error.to_string())?))
             }
         };
         Ok(LogDecisions {
-            records: self.reader.iter_from(0),
+            records: self.reader.iter_from(first),
             capsules,
             source: self.clone(),
             faults_in_a_row: 0,

@@ -1,12 +1,13 @@
 //! Replay: recorded decisions, made again with another bundle.
 //!
 //! Start at [`replay`]. A [`candidate::Candidate`] is the bundle; [`report`] groups what comes out differently;
-//! [`log`] reads the decisions of a decision log; [`observed`] proposes what to register and permit for calls that were let through in observe mode.
+//! [`log`] reads the decisions of a decision log; [`explained`] explains one of them; [`observed`] proposes what to register and permit for calls that were let through in observe mode.
 //!
 //! Invariant: nothing is guessed. A record whose capsule is gone, damaged, or without a fact that the candidate reads
 //! is counted as such.
 
 pub mod candidate;
+pub mod explained;
 pub mod log;
 pub mod observed;
 pub mod report;
@@ -206,27 +207,34 @@ pub(in crate::analysis::replay) fn for_each<T: Default + Send>(
     });
 }
 
-fn replay_one(replayer: &mut Replayer<'_>, record: &RecordedDecision) -> Replayed {
+/// Opens the capsule of a record; the error says why there is nothing to replay.
+fn open_capsule(record: &RecordedDecision) -> Result<Capsule, Replayed> {
     if !record.was_evaluated() {
-        return Replayed::NotEvaluated;
+        return Err(Replayed::NotEvaluated);
     }
     let opened;
     let bytes = match &record.capsule {
         RecordedCapsule::Kept(bytes) => bytes,
-        RecordedCapsule::Gone => return Replayed::Gone,
-        RecordedCapsule::List => return Replayed::List,
+        RecordedCapsule::Gone => return Err(Replayed::Gone),
+        RecordedCapsule::List => return Err(Replayed::List),
         RecordedCapsule::Sealed(sealed) => match sealed.open() {
             Ok(Some(bytes)) => {
                 opened = bytes;
                 &opened
             }
-            Ok(None) => return Replayed::Gone,
-            Err(error) => return Replayed::Obstacle(Obstacle::Sealed(error.to_string())),
+            Ok(None) => return Err(Replayed::Gone),
+            Err(error) => {
+                return Err(Replayed::Obstacle(Obstacle::Sealed(error.to_string())));
+            }
         },
     };
-    let capsule = match Capsule::decode(bytes) {
+    Capsule::decode(bytes).map_err(|error| Replayed::Obstacle(Obstacle::Capsule(error)))
+}
+
+fn replay_one(replayer: &mut Replayer<'_>, record: &RecordedDecision) -> Replayed {
+    let capsule = match open_capsule(record) {
         Ok(capsule) => capsule,
-        Err(error) => return Replayed::Obstacle(Obstacle::Capsule(error)),
+        Err(nothing) => return nothing,
     };
     // The service turns a panic into a deny; here it is one record that tells nothing.
     let verdict = catch_unwind(AssertUnwindSafe(|| replayer.replay(&capsule)));

@@ -7,6 +7,8 @@ use callgate_engine::cedar::EntityUID;
 use serde_json::json;
 
 use super::*;
+use crate::analysis::explain::limits::ExplainLimits;
+use crate::analysis::replay::explained::NotExplained;
 use crate::audit::capsule_content::MissingFacts;
 use crate::audit::capsule_content::encode::{CallCapsule, DecidedWith};
 use crate::audit::capsule_content::entities::{ReachableEntities, StoredLookup};
@@ -537,6 +539,62 @@ fn ten_thousand_decisions_flip_nothing_on_the_same_policies_and_exactly_what_bru
         flipped += report.flipped;
     }
     assert!(flipped > 100, "{flipped} flips in all");
+}
+
+#[test]
+fn an_explanation_of_a_record_comes_to_the_verdict_of_its_replay() {
+    let stored = Stored::new();
+    let bundle = Bundle::new(&POLICIES.join("\n"), &stored);
+    let other = Bundle::new(&POLICIES[..5].join("\n"), &stored);
+    let limits = ExplainLimits {
+        decisions: 0,
+        proposals: 0,
+        policies: 16,
+    };
+    let mut others = 0;
+    for (case, record) in decisions(200, &bundle, &stored) {
+        for with in [&bundle, &other] {
+            let found = explained::explain(&with.candidate, &record, limits);
+            let found = found.expect("nothing is missing");
+            let direct = case.decide(with);
+            let verdict = &found.explanation.verdict;
+            assert_eq!(format!("{verdict:?}"), format!("{direct:?}"));
+            let code = |codes: &[SmolStr]| codes.first().cloned();
+            let is_same = (record.is_allow, code(&record.codes))
+                == (
+                    direct.is_allow(),
+                    code(&self::record(0, &direct, Vec::new()).codes),
+                );
+            assert_eq!(found.is_same_decision, is_same);
+            others += usize::from(!is_same);
+            let asked = found.explanation.requests.len();
+            assert!(!direct.is_allow() || asked > 0, "an allow was asked for");
+        }
+    }
+    assert!(others > 0, "the other policies decide something otherwise");
+}
+
+#[test]
+fn what_a_capsule_lacks_is_not_explained() {
+    let stored = Stored::new();
+    let bundle = Bundle::new(&POLICIES.join("\n"), &stored);
+    let (_, record) = decisions(1_000, &bundle, &stored).swap_remove(0);
+    let failure = |changed: RecordedDecision| {
+        let found = explained::explain(&bundle.candidate, &changed, ExplainLimits::default());
+        found.map(drop).expect_err("it is not explained")
+    };
+    let mut gone = record.clone();
+    gone.capsule = RecordedCapsule::Gone;
+    assert!(matches!(failure(gone), NotExplained::NoCapsule));
+    let mut list = record.clone();
+    list.capsule = RecordedCapsule::List;
+    assert!(matches!(failure(list), NotExplained::List));
+    let mut stale = record.clone();
+    stale.codes = vec!["STALE".into()];
+    assert!(matches!(failure(stale), NotExplained::NotEvaluated(code) if code == "STALE"));
+    let mut damaged = record;
+    damaged.capsule = RecordedCapsule::Kept(vec![9, 9]);
+    assert!(matches!(failure(damaged), NotExplained::Obstacle(_)));
 }
 
 #[test]

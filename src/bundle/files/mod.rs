@@ -22,7 +22,9 @@ use crate::bundle::files::listing::DirectoryListing;
 use crate::bundle::files::manifest::FileDigests;
 use crate::bundle::files::walk::{DirectoryWalk, add_others};
 
-pub use crate::bundle::files::source::{BundleFiles, FileKind, SourceFile};
+pub use crate::bundle::files::source::{
+    BundleFiles, FileKind, MAX_FILE_BYTES, PROOFS_DIR, SourceFile,
+};
 
 /// Granularity of file timestamps: a file written again within this time may keep its timestamp.
 const SHORTEST_REST: Duration = Duration::from_millis(20);

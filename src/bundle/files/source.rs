@@ -17,6 +17,8 @@ use crate::bundle::files::manifest::FileDigests;
 use crate::config::Config;
 use crate::domain::request::canonical;
 
+/// The directory at the top with properties of the policies, for `callgate prove`.
+pub const PROOFS_DIR: &str = "proofs";
 /// Bytes of one file.
 pub const MAX_FILE_BYTES: u64 = 64 << 20;
 
@@ -25,7 +27,7 @@ pub const MAX_FILE_BYTES: u64 = 64 << 20;
 pub enum FileKind {
     /// `*.cedarschema`
     Schema,
-    /// `*.cedar`
+    /// `*.cedar`, but for `proofs/`
     Policies,
     /// `links/*.json` and `*.links.json`
     Links,
@@ -75,6 +77,8 @@ impl FileKind {
             .and_then(|room| room.to_str());
         match (Path::new(name).extension()?.to_str()?, room) {
             ("cedarschema", _) => Some(Self::Schema),
+            // Properties to be proved of the policies: they decide nothing.
+            ("cedar", Some(PROOFS_DIR)) => None,
             ("cedar", _) => Some(Self::Policies),
             ("json", _) if name.ends_with(".links.json") => Some(Self::Links),
             ("json", Some("links")) => Some(Self::Links),

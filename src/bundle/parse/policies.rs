@@ -24,7 +24,15 @@ const MAX_ID_BYTES: usize = 256;
 /// Longer names of annotations are not compared with the known ones.
 const MAX_NAME_CHARS: usize = 32;
 /// Annotations that Callgate interprets; others pass unchecked.
-const KNOWN: [&str; 6] = ["id", "owner", "controls", "reason", "obligation", "mode"];
+const KNOWN: [&str; 7] = [
+    "id",
+    "owner",
+    "controls",
+    "reason",
+    "obligation",
+    "mode",
+    "allow",
+];
 
 /// How an obligation can be written.
 const OBLIGATION_HELP: &str = "write names, `log:full`, or JSON with `type` and `properties`, and an `id` if you like: \

@@ -106,6 +106,46 @@ pub fn merge<'a>(
     None
 }
 
+/// All fragments as one, with the actions of typed tools: what [`merge`] compiles, to be written down.
+///
+/// # Errors
+///
+/// In words, if the parts do not make one schema. [`merge`] has then reported it, with its place.
+pub fn whole<'a>(
+    sources: impl Iterator<Item = &'a SourceFile>,
+    registrations: &[(&SourceFile, Registration)],
+) -> Result<Fragment<RawName>, String> {
+    let read = |text: &str| {
+        Fragment::from_cedarschema_str(text, Extensions::all_available())
+            .map(|(fragment, _)| fragment)
+            .map_err(|error| error.to_string())
+    };
+    let mut whole: Fragment<RawName> = read(SCHEMA)?;
+    let model = serde_json::to_value(&whole).map_err(|error| error.to_string())?;
+    let mut parts = Vec::new();
+    for source in sources {
+        parts.push(read(&source.text)?);
+    }
+    parts.extend(typed_fragment(&model, registrations)?.1);
+    for (namespace, part) in parts.into_iter().flat_map(|part| part.0) {
+        let Some(own) = whole.0.get_mut(&namespace) else {
+            whole.0.insert(namespace, part);
+            continue;
+        };
+        own.common_types.extend(part.common_types);
+        // What one file only refers to is defined in another.
+        let types = part.entity_types.into_iter();
+        for (name, entity) in types.filter(|(_, entity)| !entity.external) {
+            own.entity_types.insert(name, entity);
+        }
+        let actions = part.actions.into_iter();
+        for (name, action) in actions.filter(|(_, action)| !action.external) {
+            own.actions.insert(name, action);
+        }
+    }
+    Ok(whole)
+}
+
 /// Reports fragments that exceed the schema limits.
 fn chained(parts: &[SchemaFragment]) -> Option<BundleDiagnostic> {
     let fragments = parts

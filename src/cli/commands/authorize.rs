@@ -7,20 +7,24 @@ use std::sync::Arc;
 use anyhow::bail;
 use arc_swap::ArcSwap;
 use prost_types::value::Kind;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
 use crate::adapters::callgate_v1::authorization::Authorization;
 use crate::adapters::transport::grpc_admission;
+use crate::analysis::prove::question::{CedarQuestion, QuestionBundle};
 use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
+use crate::bundle::diagnostic::BundleError;
 use crate::bundle::{self, Bundle};
-use crate::cli::call_args::CallArgs;
+use crate::cli::call_args::{self, CallArgs};
 use crate::cli::connect::{self, ClientCredentials, ServerConnection};
 use crate::cli::output::{Exit, Output};
 use crate::cli::render::{self, printable, printables};
 use crate::config::limits::Limits;
+use crate::domain::decide::verdict::Decision;
 use crate::proto::v1::authorization_server::Authorization as _;
-use crate::proto::{json, v1};
+use crate::proto::{json as proto_json, v1};
 use crate::server::reloadable;
 use crate::service::decisions::Service;
 use crate::service::generation::LoadedBundle;
@@ -51,7 +55,7 @@ pub struct Args {
 /// Who decides.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Who decides")]
-struct DecisionPointArgs {
+pub(super) struct DecisionPointArgs {
     /// This directory, `./policies` unless a server is named; wins over `CALLGATE_ENDPOINT`
     #[arg(long, value_name = "DIR", conflicts_with = "endpoint")]
     policies: Option<PathBuf>,
@@ -97,38 +101,129 @@ Exit codes: 0 allowed, 1 error, 2 denied, 3 the directory has faults.";
 ///
 /// If the call is invalid, the bundle cannot be read, or the server does not answer.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    if let Some(path) = args.call.cedar() {
+        return answer_cedar(args, path);
+    }
     let request = v1::AuthorizeRequest {
         call_context: Some(Box::new(args.call.context()?)),
         explain: args.explain,
         ..v1::AuthorizeRequest::default()
     };
-    let endpoint = args.place.server()?;
-    let answered = match &endpoint {
-        Some(endpoint) => {
-            let asked = ask_server(endpoint, &args.place.credentials, request);
-            connect::block_on(asked)?
-        }
-        None => {
-            no_server_needed(args)?;
-            match bundle::load(args.place.directory()) {
-                Ok(bundle) => connect::block_on(async { Ok(ask_here(bundle, request).await) })?,
-                Err(faults) => return args.output.faults(&faults),
-            }
-        }
+    let answered = match ask(&args.call, &args.place, request, args.output)? {
+        Ok(answered) => answered,
+        Err(exit) => return Ok(exit),
     };
-    // An unanswered question is an error, not a deny.
-    let response = answered.map_err(|status| worded(&status))?;
+    let response = answered.response;
     let challenge = response.approval.as_ref();
     let text = AuthorizeText {
         response: &response,
         // Without a server there is no state to refer to.
-        next: challenge.filter(|_| endpoint.is_some()).map(next_command),
+        next: challenge.filter(|_| answered.by_server).map(next_command),
     };
-    let json = json::write("AuthorizeResponse", &response)?;
+    let json = proto_json::write("AuthorizeResponse", &response)?;
     args.output.answer(&text, &json)?;
-    Ok(match response.decision() {
+    Ok(exit(&response))
+}
+
+/// A response, and who gave it.
+pub(super) struct Answered {
+    pub(super) response: v1::AuthorizeResponse,
+    pub(super) by_server: bool,
+}
+
+/// Has a call decided, by a server or from a directory. The inner error is how the process ends if the directory has
+/// faults, which are printed.
+///
+/// # Errors
+///
+/// If the flags do not go together, or the server does not answer. An unanswered question is an error, not a deny.
+pub(super) fn ask(
+    call: &CallArgs,
+    place: &DecisionPointArgs,
+    request: v1::AuthorizeRequest,
+    output: Output,
+) -> anyhow::Result<Result<Answered, Exit>> {
+    let endpoint = place.server()?;
+    let answered = match &endpoint {
+        Some(endpoint) => {
+            let asked = ask_server(endpoint, &place.credentials, request);
+            connect::block_on(asked)?
+        }
+        None => {
+            no_server_needed(call, place)?;
+            match bundle::load(place.directory()) {
+                Ok(bundle) => connect::block_on(async { Ok(ask_here(bundle, request).await) })?,
+                Err(faults) => return Ok(Err(output.faults(&faults)?)),
+            }
+        }
+    };
+    Ok(Ok(Answered {
+        response: answered.map_err(|status| worded(&status))?,
+        by_server: endpoint.is_some(),
+    }))
+}
+
+/// How the process ends after a response.
+pub(super) fn exit(response: &v1::AuthorizeResponse) -> Exit {
+    match response.decision() {
         v1::Decision::Allow => Exit::Done,
         v1::Decision::Deny | v1::Decision::Unspecified => Exit::Denied,
+    }
+}
+
+/// Decides Cedar's own question, by the policies and the schema of a directory over the question's entities.
+fn answer_cedar(args: &Args, path: &Path) -> anyhow::Result<Exit> {
+    if args.place.endpoint.is_some() {
+        bail!("`--cedar` brings its own entities, so a directory decides: leave `--endpoint` out");
+    }
+    no_server_needed(args)?;
+    let (text, name) = call_args::read_text(path)?;
+    let question = match CedarQuestion::parse(&name, &text) {
+        Ok(question) => question,
+        Err(fault) => return args.output.faults(&BundleError::single(fault)),
+    };
+    let loaded = match QuestionBundle::load(args.place.directory()) {
+        Ok(loaded) => loaded,
+        Err(faults) => return args.output.faults(&faults),
+    };
+    let verdict = loaded.answer(&question);
+    let verdict = verdict.map_err(|said| anyhow::anyhow!("{name}: {said}"))?;
+    let is_allowed = verdict.outcome == Decision::Allow;
+    let said = outcome(if is_allowed {
+        v1::Decision::Allow
+    } else {
+        v1::Decision::Deny
+    });
+    let policies = verdict.determining_policies.iter();
+    let policies: Vec<&str> = policies.map(|it| it.id.as_str()).collect();
+    let mut text = format!("{said}\n");
+    for reason in &verdict.reasons {
+        text.push_str(&format!("  because   {}\n", printable(&reason.message)));
+        if !reason.policies.is_empty() {
+            let by = reason.policies.iter().map(|id| printable(id));
+            let by = by.collect::<Vec<_>>().join(", ");
+            text.push_str(&format!("            by {by}\n"));
+        }
+    }
+    for policy in &policies {
+        text.push_str(&format!("  policy    {}\n", printable(policy)));
+    }
+    let reasons = verdict.reasons.iter().map(|reason| {
+        json!({
+            "message": reason.message,
+            "policies": reason.policies,
+            "detail": reason.detail,
+        })
+    });
+    let json = json!({
+        "decision": said,
+        "policies": policies,
+        "reasons": reasons.collect::<Vec<_>>(),
+    });
+    args.output.answer(&text, &json)?;
+    Ok(match is_allowed {
+        true => Exit::Done,
+        false => Exit::Denied,
     })
 }
 
@@ -142,16 +237,17 @@ impl DecisionPointArgs {
         }
     }
 
-    fn directory(&self) -> &Path {
+    /// The directory that decides without a server.
+    pub(super) fn directory(&self) -> &Path {
         self.policies.as_deref().unwrap_or(Path::new(DIRECTORY))
     }
 }
 
-fn no_server_needed(args: &Args) -> anyhow::Result<()> {
-    if args.place.credentials.name_a_server() {
+fn no_server_needed(call: &CallArgs, place: &DecisionPointArgs) -> anyhow::Result<()> {
+    if place.credentials.name_a_server() {
         bail!("certificates and tokens are shown to a server: name it with `--endpoint`");
     }
-    if let Some(flag) = args.call.needs_a_server() {
+    if let Some(flag) = call.needs_a_server() {
         bail!("`{flag}` names what only a running server knows: name it with `--endpoint`");
     }
     Ok(())
@@ -373,7 +469,7 @@ fn provided(obligation: &v1::Obligation) -> String {
     )
 }
 
-fn outcome(decision: v1::Decision) -> &'static str {
+pub(super) fn outcome(decision: v1::Decision) -> &'static str {
     match decision {
         v1::Decision::Allow => "allow",
         v1::Decision::Deny => "deny",

@@ -3,9 +3,13 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::analysis::check::{self, BundleReport};
+use crate::analysis::lint::annotations;
+use crate::analysis::lint::code::Code;
 use crate::bundle::BundleCounts;
 use crate::cli::output::{Exit, Output};
 use crate::cli::render::{count, printable, printables};
@@ -28,9 +32,42 @@ pub struct Args {
     /// Read the configuration from this file rather than from `callgate.toml` in the directory
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Fail if there is a lint
+    #[arg(long)]
+    pub deny_lints: bool,
+    /// Every place of every lint, and every tool that nobody has confirmed
+    #[arg(long)]
+    pub details: bool,
+    /// Say what a lint means and how to allow it; `all` lists them
+    #[arg(long, value_name = "CODE")]
+    pub explain: Option<String>,
     /// How to answer
     #[arg(long, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: Format,
+}
+
+/// How the report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// Workflow commands of GitHub, which annotate the changed files.
+    Github,
+}
+
+impl Args {
+    /// How errors are printed.
+    pub fn output(&self) -> Output {
+        match self.output {
+            Format::Json => Output::Json,
+            Format::Text | Format::Sarif | Format::Github => Output::Text,
+        }
+    }
 }
 
 const EXAMPLES: &str = "\
@@ -38,8 +75,10 @@ Examples:
   callgate check                           check ./policies
   callgate check policies --strict         for a pipeline: warnings are faults
   callgate check policies --output json    faults as {file, line, column, message, help}
+  callgate check --output sarif            for code scanning
+  callgate check --explain wide-permit     what a lint means, and how to allow it
 
-Exit codes: 0 in order, 1 error, 3 faults.";
+Exit codes: 0 in order, 1 error, 3 faults, with `--deny-lints` also lints.";
 
 /// Checks the directory and prints the report.
 ///
@@ -47,21 +86,76 @@ Exit codes: 0 in order, 1 error, 3 faults.";
 ///
 /// If the report cannot be printed.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let report = match check::check(&args.dir, args.config.as_deref(), args.strict) {
-        Ok(report) => report,
-        Err(faults) => return args.output.faults(&faults),
+    if let Some(name) = &args.explain {
+        return explain(args, name);
+    }
+    let checked = check::check(&args.dir, args.config.as_deref(), args.strict);
+    let annotations = match args.output {
+        Format::Sarif => Some(annotations::sarif(&checked)),
+        Format::Github => Some(annotations::github(&checked)),
+        Format::Text | Format::Json => None,
     };
-    let dir = args.dir.display().to_string();
-    args.output.answer(
-        &CheckText {
-            dir: &dir,
-            report: &report,
-        },
-        &CheckJson {
-            ok: true,
-            report: &report,
-        },
-    )?;
+    let report = match (checked, annotations) {
+        (Err(faults), None) => return args.output().faults(&faults),
+        (Err(_), Some(text)) => {
+            Output::Text.answer(&text, &"")?;
+            return Ok(Exit::Faults);
+        }
+        (Ok(report), None) => {
+            let dir = args.dir.display().to_string();
+            let text = CheckText {
+                dir: &dir,
+                report: &report,
+                with_details: args.details,
+            };
+            let ok = true;
+            let json = CheckJson {
+                ok,
+                report: &report,
+            };
+            args.output().answer(&text, &json)?;
+            report
+        }
+        (Ok(report), Some(text)) => {
+            Output::Text.answer(&text, &"")?;
+            report
+        }
+    };
+    Ok(match args.deny_lints && !report.lints.is_empty() {
+        true => Exit::Faults,
+        false => Exit::Done,
+    })
+}
+
+/// Prints the page of a lint, or the list of all.
+fn explain(args: &Args, name: &str) -> anyhow::Result<Exit> {
+    let page = |code: Code| {
+        json!({
+            "code": code,
+            "title": code.title(),
+            "page": code.page(),
+            "allow": code.how_to_allow().replace("CODE", code.as_str()),
+        })
+    };
+    if name == "all" {
+        let mut text = String::new();
+        for code in Code::ALL {
+            text.push_str(&format!("{:22} {}\n", code.as_str(), code.title()));
+        }
+        args.output().answer(&text, &Code::ALL.map(page))?;
+        return Ok(Exit::Done);
+    }
+    let Some(code) = Code::from_name(name) else {
+        anyhow::bail!("there is no lint `{name}`: `callgate check --explain all` lists them");
+    };
+    let text = format!(
+        "{}: {}\n\n{}\n\nTo allow it: {}\n",
+        code.as_str(),
+        code.title(),
+        code.page(),
+        code.how_to_allow().replace("CODE", code.as_str())
+    );
+    args.output().answer(&text, &page(code))?;
     Ok(Exit::Done)
 }
 
@@ -75,6 +169,7 @@ struct CheckJson<'a> {
 struct CheckText<'a> {
     dir: &'a str,
     report: &'a BundleReport,
+    with_details: bool,
 }
 
 impl fmt::Display for CheckText<'_> {
@@ -129,7 +224,8 @@ impl fmt::Display for CheckText<'_> {
         writeln!(f, "  tools     {}{}", counts.tools, self.kinds_of_tools())?;
         self.unconfirmed(f)?;
         self.partly_typed(f)?;
-        writeln!(f, "  digest    {}", self.report.digest)
+        writeln!(f, "  digest    {}", self.report.digest)?;
+        self.lints(f)
     }
 }
 
@@ -169,6 +265,36 @@ impl CheckText<'_> {
         writeln!(f)
     }
 
+    /// One line a lint, or with details one a place. What the summary says already is left out.
+    fn lints(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lints = self.report.lints.iter();
+        let mut lints = lints
+            .filter(|lint| self.with_details || lint.code != Code::ToolUnconfirmed)
+            .peekable();
+        if lints.peek().is_some() {
+            writeln!(f)?;
+        }
+        for lint in lints {
+            let code = lint.code.as_str();
+            let all = lint.places.len() + lint.left_out;
+            let shown = match self.with_details {
+                true => lint.places.len(),
+                false => 1,
+            };
+            for place in lint.places.iter().take(shown) {
+                let line = place
+                    .line
+                    .map_or_else(String::new, |line| format!(":{line}"));
+                let (file, said) = (printable(&place.file), printable(&place.message));
+                writeln!(f, "lint[{code}] {file}{line}: {said}")?;
+            }
+            if all > shown {
+                writeln!(f, "lint[{code}] and {} more (--details)", all - shown)?;
+            }
+        }
+        Ok(())
+    }
+
     fn unconfirmed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unconfirmed = &self.report.unconfirmed;
         if unconfirmed.is_empty() {
@@ -177,9 +303,14 @@ impl CheckText<'_> {
         let tools = count(unconfirmed.len(), "tool");
         writeln!(
             f,
-            "\n  {tools} not confirmed by anyone; until then each counts as admin:"
+            "\n  {tools} not confirmed by anyone; until then each counts as admin{}",
+            if self.with_details {
+                ":"
+            } else {
+                " (--details lists them)"
+            }
         )?;
-        for tool in unconfirmed {
+        for tool in unconfirmed.iter().filter(|_| self.with_details) {
             let changed = if tool.is_changed {
                 ", changed by its server"
             } else {

@@ -9,7 +9,7 @@ struct Line {
 }
 
 fn args(flags: &[&str]) -> Args {
-    let line = [&["init"], flags].concat();
+    let line = [&["init"][..], flags].concat();
     Line::try_parse_from(line).expect("flags").args
 }
 
@@ -43,7 +43,7 @@ fn a_directory_is_made_whole_or_not_at_all() {
     let place = dir.path().join("new/policies");
     let at = place.to_str().expect("a path");
     let output = ["--output", "json"];
-    let make = |flags: &[&str]| run(&args(&[&[at], flags, &output[..]].concat()));
+    let make = |flags: &[&str]| run(&args(&[&[at][..], flags, &output[..]].concat()));
     assert!(make(&["--user", "ana"]).is_err(), "no agent");
     assert!(make(&["--user", "ana", "--agent", "b d"]).is_err());
     assert!(!place.exists());

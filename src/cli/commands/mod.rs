@@ -1,19 +1,28 @@
 //! One file per command.
 
+pub mod access;
 pub mod approval;
 pub mod audit;
 pub mod authorize;
+pub mod backup;
 pub mod changes;
 pub mod check;
 pub mod clock;
+pub mod completions;
 pub mod delegation;
 pub mod entity;
+pub mod explain;
 pub mod export;
+pub mod fleet;
+pub mod fmt;
 pub mod health;
 pub mod import;
 pub mod init;
+pub mod man;
 pub mod manifest;
+pub mod prove;
 pub mod replay;
+pub mod schema;
 pub mod serve;
 pub mod session;
 pub mod status;

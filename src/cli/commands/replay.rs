@@ -19,6 +19,7 @@ use crate::analysis::replay::replay;
 use crate::analysis::replay::report::{FlipGroup, OutcomeKey, ReplayReport};
 use crate::bundle;
 use crate::bundle::files;
+use crate::cli::log_place::LogPlace;
 use crate::cli::output::{Exit, Output};
 use crate::cli::render::{count, printable};
 use crate::config::Config;
@@ -149,19 +150,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 
 impl Args {
     fn source(&self, config: &Config) -> anyhow::Result<LogSource> {
-        let beside = self.config.as_deref().and_then(Path::parent);
-        let base = beside.unwrap_or(&self.dir);
-        let configured = || config.audit.path(base, &config.state.path(base));
-        let log = self.log.clone().unwrap_or_else(configured);
-        let key = self.key.clone().unwrap_or_else(|| match &self.log {
-            // The key lies with the log, unless the configuration says where.
-            Some(log) if config.audit.capsule_key_file.is_none() => {
-                config.audit.key_path(base, log)
-            }
-            _ => config.audit.key_path(base, &log),
-        });
-        let source = LogSource::open(&log, &key).map_err(anyhow::Error::msg);
-        let source = source.with_context(|| format!("the decision log `{}`", log.display()))?;
+        let place = LogPlace {
+            directory: &self.dir,
+            config: self.config.as_deref(),
+            log: self.log.as_deref(),
+            key: self.key.as_deref(),
+        };
+        let source = place.source(config)?;
         Ok(source.since(self.since).sample(self.sample))
     }
 }

@@ -7,15 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::ValueEnum;
-use rustix::process::Signal;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::audit::log::AuditLog;
 use crate::bundle::Bundle;
 use crate::cli::output::{Exit, Output};
+use crate::cli::store::{self, OpenedStore};
 use crate::config::{Config, ReloadConfig};
 use crate::reload::loading::Loader;
 use crate::reload::{Reloader, log_warnings};
@@ -23,14 +21,15 @@ use crate::server::file_descriptors;
 use crate::server::listen::Listener;
 use crate::server::parts::ServerParts;
 use crate::server::reloadable::ReloadableConfig;
-use crate::server::{self, tls};
+use crate::server::reloadable_tls::ReloadableTls;
+use crate::server::stop_signal::stop_signal;
+use crate::server::{self, tls::TlsError};
 use crate::service::clock::SystemClock;
 use crate::service::decisions::Service;
 use crate::service::generation::LoadedBundle;
-use crate::service::idempotency::KeyLimits;
 use crate::service::maintenance::RetentionPeriods;
 use crate::service::settings::ServiceSettings;
-use crate::store::sqlite::{OnLoss, SqliteStore};
+use crate::store::sqlite::OnLoss;
 use crate::telemetry::record::recorder::Recorder;
 use crate::telemetry::setup::{LogFormat, Logging, Telemetry, start_logging};
 
@@ -70,8 +69,13 @@ pub struct Args {
     /// Listen on a Unix socket at this path, in place of what the configuration says (may be repeated)
     #[arg(long, value_name = "PATH")]
     pub unix: Vec<PathBuf>,
-    /// Keep live authority in this database file, in place of what the configuration says
-    #[arg(long, value_name = "FILE")]
+    /// Answer probes and scrapes (`/livez`, `/readyz`, `/statusz`, `/metrics`) on this TCP address, in place of what the
+    /// configuration says (may be repeated)
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Vec<SocketAddr>,
+    /// Keep live authority in this database file, or in the PostgreSQL database of this URL, in place of what the
+    /// configuration says
+    #[arg(long, value_name = "FILE|URL")]
     pub state: Option<PathBuf>,
     /// If the store is gone, damaged or has lost something: set aside what is there and begin with nothing. Everything that
     /// was lent, approved, labelled, ended or stopped is forgotten. A store that is whole is opened as ever
@@ -111,6 +115,7 @@ Examples:
   callgate serve policies --http 127.0.0.1:9080       AuthZEN and ToolHive on another port
   callgate serve policies --unix /run/callgate.sock   on a Unix socket alone
   callgate serve --state /var/lib/callgate/state.db   with its database somewhere else
+  callgate serve --state postgres://callgate@localhost/callgate     shared by several servers: docs/fleet.md
   RUST_LOG=debug callgate serve                       tell more
 
 Ask it something from another terminal:
@@ -128,10 +133,16 @@ impl Args {
         }
     }
 
-    /// The database file.
+    /// The database file; with a shared database, the file that would be in its place.
     fn database(&self, config: &Config) -> PathBuf {
         let configured = || config.state.path(self.base());
-        self.state.clone().unwrap_or_else(configured)
+        let given = self.state.clone().filter(|_| self.shared(config).is_none());
+        given.unwrap_or_else(configured)
+    }
+
+    /// The database that several servers share.
+    fn shared(&self, config: &Config) -> Option<String> {
+        store::shared_url(self.state.as_deref(), &config.state)
     }
 
     /// The directory that relative paths in the configuration refer to.
@@ -180,14 +191,23 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
         config,
         ..
     } = bundle;
-    let stop = stop_signal(Duration::from_millis(config.limits.drain_ms.into()))?;
+    let drain = Duration::from_millis(config.limits.drain_ms.into());
+    let latest = drain + 3 * FLUSH + LAST_WORDS;
+    let stop = stop_signal(latest).context("the signals to stop cannot be awaited")?;
     check_callers(args, &config)?;
     let listeners = bind(args, &config).await?;
     let tls = load_tls(args.base(), &config)?;
     let store = open_store(args, &config)?;
     // Beside the store, which says first if it belongs to another server.
     let audit = open_audit(args, &config)?;
-    let telemetry = Telemetry::start(&config.telemetry, args.base(), logging, audit.clone())?;
+    let is_scraped = listeners.iter().any(Listener::is_admin);
+    let telemetry = Telemetry::start(
+        &config.telemetry,
+        args.base(),
+        logging,
+        audit.clone(),
+        is_scraped,
+    )?;
     let recorder = telemetry.recorder();
     let service = Arc::new(open_service(&config, recorder, store)?);
     let doors = ReloadableConfig::new(&config);
@@ -230,6 +250,7 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
         envoy: doors.envoy,
         ext_mcp: doors.ext_mcp,
         tls,
+        metrics: telemetry.scraper(),
         authzen: config.authzen.clone(),
         toolhive: config.toolhive.clone(),
         bundle_is_good,
@@ -250,10 +271,9 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
 
 fn log_listeners(listeners: &[Listener], revision: u64) {
     for listener in listeners {
-        let protocol = if listener.is_http() { "http" } else { "grpc" };
         tracing::info!(
             address = listener.address(),
-            protocol,
+            protocol = listener.protocol(),
             revision,
             "listening"
         );
@@ -331,38 +351,26 @@ fn open_audit(args: &Args, config: &Config) -> anyhow::Result<Option<AuditLog>> 
 }
 
 /// Opens the store.
-fn open_store(args: &Args, config: &Config) -> anyhow::Result<Box<SqliteStore>> {
-    let file = args.database(config);
-    let store = SqliteStore::open_or(&file, args.on_loss())?;
-    tracing::info!(file = %file.display(), "the store is open");
-    Ok(Box::new(store))
+fn open_store(args: &Args, config: &Config) -> anyhow::Result<OpenedStore> {
+    match args.shared(config) {
+        Some(url) => store::open_shared(&url, args.base(), &config.state, args.on_loss()),
+        None => store::open_file(&args.database(config), args.on_loss()),
+    }
 }
 
 /// Opens the service over a store.
 fn open_service(
     config: &Config,
     recorder: Recorder,
-    store: Box<SqliteStore>,
+    opened: OpenedStore,
 ) -> anyhow::Result<Service> {
-    let limits = &config.limits;
-    let settings = ServiceSettings {
-        stale_wait: Duration::from_millis(limits.stale_wait_ms.into()),
-        approval_valid_for: Duration::from_secs(limits.approval_valid_seconds.into()),
-        sessions: limits.sessions as usize,
-        carriers: limits.carriers as usize,
-        pair_label_ttl: Duration::from_secs(60 * u64::from(config.memory.pair_minutes)),
-        idempotency_keys: KeyLimits {
-            total: limits.idempotency_keys as usize,
-            per_caller: limits.idempotency_keys_per_caller as usize,
-        },
-        usage_entries: limits.usage_entries as usize,
-        labeled_resources: limits.places as usize,
-        resource_label_ttl: 24 * hours(config.memory.place_days),
-        session_idle: hours(config.state.session_idle_hours),
-        definition_ttl: Duration::from_secs(u64::from(limits.changed_definition_minutes) * 60),
-    };
+    let settings = ServiceSettings::from_config(config);
     let clock = Arc::new(SystemClock);
-    Ok(Service::open(settings, recorder, store, clock)?)
+    let OpenedStore { store, member } = opened;
+    Ok(match member {
+        Some(member) => Service::open_shared(settings, recorder, store, clock, member)?,
+        None => Service::open(settings, recorder, store, clock)?,
+    })
 }
 
 /// Runs background maintenance until aborted.
@@ -441,45 +449,26 @@ async fn bind(args: &Args, config: &Config) -> anyhow::Result<Vec<Listener>> {
     for address in https {
         listeners.push(Listener::http(*address, config.tls.is_some()).await?);
     }
+    let admin = if args.admin.is_empty() {
+        &config.listen.admin
+    } else {
+        &args.admin
+    };
+    for address in admin {
+        listeners.push(Listener::admin(*address).await?);
+    }
     for path in paths {
         listeners.push(Listener::unix(path, config.listen.unix_mode).await?);
     }
     Ok(listeners)
 }
 
-fn load_tls(base: &Path, config: &Config) -> anyhow::Result<Option<tls::ServerTls>> {
+fn load_tls(base: &Path, config: &Config) -> Result<Option<ReloadableTls>, TlsError> {
     let handshake = Duration::from_millis(config.limits.handshake_ms.into());
-    let loaded = config
-        .tls
-        .as_ref()
-        .map(|files| tls::load(files, base, handshake));
-    Ok(loaded.transpose()?)
-}
-
-/// Completes on SIGTERM or SIGINT. The process then ends after `drain` and the time to flush, whatever still blocks.
-fn stop_signal(drain: Duration) -> anyhow::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
-    // A file that may not grow (RLIMIT_FSIZE) is a full disk, and no end: with a handler the write fails instead.
-    let too_large = SignalKind::from_raw(Signal::XFSZ.as_raw());
-    drop(signal(too_large).context("SIGXFSZ cannot be handled")?);
-    let stopped = CancellationToken::new();
-    let told = stopped.clone();
-    // A separate task, since the one that waits for the signal may block.
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        let latest = drain + 3 * FLUSH + LAST_WORDS;
-        std::thread::spawn(move || {
-            std::thread::sleep(latest);
-            tracing::error!("the end takes too long; what hangs is left behind");
-            std::process::exit(1);
-        });
-        told.cancel();
-    });
-    Ok(stopped.cancelled_owned())
+    let files = config.tls.as_ref();
+    files
+        .map(|files| ReloadableTls::load(files, base, handshake))
+        .transpose()
 }
 
 impl From<Format> for LogFormat {

@@ -18,6 +18,9 @@ use crate::config::telemetry::TelemetryConfig;
 use crate::config::toml_document::TomlDocument;
 use crate::config::{Config, ReloadConfig};
 
+/// How long a server may decide without having heard from the database, in milliseconds.
+const MAX_STALENESS_MS: std::ops::RangeInclusive<u32> = 500..=60_000;
+
 const MAX_DEREFERENCE_LEVEL: u32 = 16;
 const MAX_DEBOUNCE_MS: u64 = 60_000;
 const LOAD_DEADLINE_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
@@ -164,6 +167,14 @@ fn listeners(config: &Config, faults: &mut ConfigErrors<'_>) {
         }
         let earlier = listen.grpc.iter().chain(&listen.http[..index]);
         if address.port() != 0 && earlier.into_iter().any(|other| other == address) {
+            faults.add(&field, format!("names `{address}` twice"));
+        }
+    }
+    for (index, address) in listen.admin.iter().enumerate() {
+        let others = listen.grpc.iter().chain(&listen.http);
+        let earlier = others.chain(&listen.admin[..index]);
+        if address.port() != 0 && earlier.into_iter().any(|other| other == address) {
+            let field = format!("listen.admin[{index}]");
             faults.add(&field, format!("names `{address}` twice"));
         }
     }
@@ -411,6 +422,32 @@ fn state(state: &StoreConfig, faults: &mut ConfigErrors<'_>) {
         .is_some_and(|file| file.as_os_str().is_empty())
     {
         faults.add("state.file", "is an empty path");
+    }
+    if let Some(url) = &state.url {
+        let is_postgres =
+            url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+        if !is_postgres {
+            faults.add(
+                "state.url",
+                "is not a URL such as `postgres://user@host/database`",
+            );
+        }
+        if state.file.is_some() {
+            faults.add("state.url", "is set beside `file`: there is one store");
+        }
+    } else {
+        let said = "means nothing without `url`";
+        if state.password_file.is_some() {
+            faults.add("state.password_file", said);
+        }
+        if state.replica.is_some() {
+            faults.add("state.replica", said);
+        }
+    }
+    let staleness = state.max_staleness_ms;
+    if !MAX_STALENESS_MS.contains(&staleness) {
+        let said = format!("is {staleness}, but must be from 500 to 60000");
+        faults.add("state.max_staleness_ms", said);
     }
     for (name, given, most) in [
         (

@@ -1,13 +1,16 @@
 //! The newest state of the ledger, which changes are planned against.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
+use crate::domain::authority::change::ChangeRecord;
 use crate::domain::authority::state::Authority;
 use crate::service::generation::{Generation, LoadedBundle, StoredEntityError};
 use crate::service::idempotency::IdempotencyKeys;
+use crate::store::backend::StoredState;
 
 /// The newest state, changes in flight included.
 pub(super) struct Head {
@@ -18,6 +21,10 @@ pub(super) struct Head {
     /// The content of the store at the start, until the first bundle is in service.
     pub(super) loaded: Option<RestoredState>,
     pub(super) keys: IdempotencyKeys,
+    /// Changes that are submitted and not in service, in order, if other servers write as well.
+    pub(super) submitted: VecDeque<ChangeRecord>,
+    /// The digest of the bundle that some server has put into service last.
+    pub(super) stored_digest: Option<SmolStr>,
 }
 
 /// The content of the store at the start that generations are made of.
@@ -26,6 +33,17 @@ pub(super) struct RestoredState {
     pub(super) authority: Authority,
     pub(super) entities: Vec<(EntityUID, Arc<str>)>,
     pub(super) digest: Option<SmolStr>,
+}
+
+impl RestoredState {
+    pub(super) fn take_from(loaded: &mut StoredState) -> Self {
+        Self {
+            revision: loaded.revision,
+            authority: std::mem::take(&mut loaded.authority),
+            entities: std::mem::take(&mut loaded.entities),
+            digest: loaded.bundle_digest.clone(),
+        }
+    }
 }
 
 impl Head {

@@ -4,6 +4,8 @@
 //! writer. Once written it goes into service, in the same order. If its write fails, so does everything planned on top
 //! of it; only restrictions take force nevertheless (`restrictions`).
 
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +15,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord};
 use crate::domain::authority::state::ExpiredRecord;
+use crate::service::fleet::state::FleetState;
 use crate::service::generation::{Generation, LoadedBundle};
 use crate::service::idempotency::{IdempotencyKeys, KeyLimits, KeyLookup};
 use crate::service::planning_queues::PlanningQueues;
@@ -23,6 +26,7 @@ use crate::telemetry::record::recorder::Recorder;
 
 mod change;
 mod head;
+mod remote;
 mod repeated;
 mod restrictions;
 mod unwritten;
@@ -50,6 +54,13 @@ pub struct Ledger {
     facts: Arc<LiveFacts>,
     recorder: Recorder,
     turns: PlanningQueues,
+    room: KeyLimits,
+    /// What this server is to others that write to the same store.
+    fleet: Option<Arc<FleetState>>,
+    /// The attempt of the head, for submissions that wait.
+    attempts: Arc<AtomicU64>,
+    /// Held while a change goes into service and watchers are told.
+    in_service: Mutex<()>,
 }
 
 /// The state of a write after planning.
@@ -76,8 +87,13 @@ impl Ledger {
         facts: Arc<LiveFacts>,
         recorder: Recorder,
         room: KeyLimits,
+        fleet: Option<Arc<FleetState>>,
     ) -> Self {
         Self {
+            fleet,
+            attempts: Arc::default(),
+            in_service: Mutex::default(),
+            room,
             live: ArcSwapOption::empty(),
             revisions: watch::Sender::new(0),
             unwritten: UnwrittenChanges::default(),
@@ -86,12 +102,9 @@ impl Ledger {
                 generation: None,
                 revision: loaded.revision,
                 attempt: 0,
-                loaded: Some(RestoredState {
-                    revision: loaded.revision,
-                    authority: std::mem::take(&mut loaded.authority),
-                    entities: std::mem::take(&mut loaded.entities),
-                    digest: loaded.bundle_digest.take(),
-                }),
+                stored_digest: loaded.bundle_digest.clone(),
+                loaded: Some(RestoredState::take_from(loaded)),
+                submitted: VecDeque::new(),
                 keys: IdempotencyKeys::new(std::mem::take(&mut loaded.keys), room),
             }),
             writer,
@@ -176,11 +189,21 @@ impl Ledger {
         let (done, written) = std::sync::mpsc::sync_channel(1);
         let revision = {
             let mut head = self.head();
-            let is_known = head.generation.is_none()
-                && head
-                    .loaded
+            let is_known = match (&head.generation, &head.loaded) {
+                // Another server has put the same into service.
+                (Some(_), _) => {
+                    self.fleet.is_some() && head.stored_digest.as_ref() == Some(&digest)
+                }
+                (None, loaded) => loaded
                     .as_ref()
-                    .is_some_and(|loaded| loaded.digest.as_ref() == Some(&digest));
+                    .is_some_and(|loaded| loaded.digest.as_ref() == Some(&digest)),
+            };
+            let live = self.live().map(|live| live.revision());
+            if is_known && live.is_some_and(|live| live != head.revision) {
+                // What is under way is not in service yet: once it is.
+                let (last, found) = (head.revision, head.revision);
+                return Err(StoreError::OutOfOrder { last, found }.into());
+            }
             let revision = head.revision + u64::from(!is_known);
             let next = Arc::new(head.with_bundle(load, revision)?);
             next.warn_of_shadowed();
@@ -202,19 +225,30 @@ impl Ledger {
                     key: None,
                 },
             };
-            self.submit(&next, entry, digest, head.attempt, false, move |result| {
-                // The receiver is gone only if the publisher is.
-                let _ = done.send(result.map(|_| ()));
-            })?;
+            let attempt = head.attempt;
+            let submitted = entry.clone();
+            self.submit(
+                &next,
+                entry,
+                digest.clone(),
+                attempt,
+                false,
+                move |result| {
+                    // The receiver is gone only if the publisher is.
+                    let _ = done.send(result.map(|_| ()));
+                },
+            )?;
+            self.note_submitted(&mut head, submitted);
             head.advance(&next);
             revision
         };
         written.recv().map_err(|_| StoreError::Closed)??;
+        self.head().stored_digest = Some(digest);
         Ok(revision)
     }
 
     /// Plans a change against the newest state, writes it and puts it into service. `plan` runs while no other change
-    /// is planned, so it must not block.
+    /// is planned, so it must not block. It runs again if another server was faster.
     ///
     /// # Errors
     ///
@@ -223,12 +257,9 @@ impl Ledger {
         self: &Arc<Self>,
         asked: ChangeOrigin,
         now: SystemTime,
-        plan: impl FnOnce(&Generation) -> Result<PlannedChange, E>,
+        plan: impl FnMut(&Generation) -> Result<PlannedChange, E>,
     ) -> Result<CommittedChange, WriteError<E>> {
-        let turn = self.turns.ordinary.lock().await;
-        let begun = self.begin(asked, now, plan);
-        drop(turn);
-        self.finish(begun?).await
+        self.write_in(&self.turns.ordinary, asked, now, plan).await
     }
 
     /// The same for a restriction, ahead of all other waiting writes.
@@ -240,12 +271,10 @@ impl Ledger {
         self: &Arc<Self>,
         asked: ChangeOrigin,
         now: SystemTime,
-        plan: impl FnOnce(&Generation) -> Result<PlannedChange, E>,
+        plan: impl FnMut(&Generation) -> Result<PlannedChange, E>,
     ) -> Result<CommittedChange, WriteError<E>> {
-        let turn = self.turns.restrictions.lock().await;
-        let begun = self.begin(asked, now, plan);
-        drop(turn);
-        self.finish(begun?).await
+        self.write_in(&self.turns.restrictions, asked, now, plan)
+            .await
     }
 
     async fn finish<E>(&self, begun: PendingWrite) -> Result<CommittedChange, WriteError<E>> {
@@ -275,7 +304,7 @@ impl Ledger {
         self: &Arc<Self>,
         asked: ChangeOrigin,
         now: SystemTime,
-        plan: impl FnOnce(&Generation) -> Result<PlannedChange, E>,
+        plan: &mut impl FnMut(&Generation) -> Result<PlannedChange, E>,
     ) -> Result<PendingWrite, WriteError<E>> {
         let (done, written) = oneshot::channel();
         let mut head = self.head();
@@ -316,6 +345,7 @@ impl Ledger {
         };
         // Submitted under the lock, so that the order of revisions is the order of writes.
         let attempt = head.attempt;
+        let submitted = entry.clone();
         self.submit(
             &next,
             entry,
@@ -327,6 +357,7 @@ impl Ledger {
                 let _ = done.send(result);
             },
         )?;
+        self.note_submitted(&mut head, submitted);
         head.advance(&next);
         if let Some(known) = known {
             head.keys.remember(known);
@@ -345,31 +376,43 @@ impl Ledger {
     ) -> Result<(), StoreError> {
         let (ledger, next) = (Arc::clone(self), Arc::clone(next));
         let (written, named) = (entry.clone(), id.clone());
-        self.writer
-            .submit(vec![StoreWrite::Entry { entry, id }], move |result| {
-                let kept = match result {
-                    Ok(()) => {
-                        ledger.apply_written(&next, written);
-                        Ok(WriteResult::Written)
-                    }
-                    Err(error) => {
-                        ledger.roll_back(&error, attempt);
-                        let waiting = UnwrittenChange::from_record(written, named);
-                        match is_restriction {
-                            true => {
-                                let taken = ledger.apply_restriction(&mut ledger.head(), waiting);
-                                taken.map(WriteResult::InMemory)
-                            }
-                            false => Err(error),
+        let attempts = Arc::clone(&self.attempts);
+        // What was planned on a change that is not made must not be written, whatever revision it would get.
+        let is_current = move || attempts.load(Ordering::Acquire) == attempt;
+        let writes = vec![StoreWrite::Entry { entry, id }];
+        self.writer.submit_if(writes, is_current, move |result| {
+            let kept = match result {
+                Ok(()) => {
+                    ledger.apply_written(&next, written);
+                    Ok(WriteResult::Written)
+                }
+                Err(error) => {
+                    ledger.roll_back(&error, attempt);
+                    let waiting = UnwrittenChange::from_record(written, named);
+                    // With other servers, what only this one knows is no restriction.
+                    match is_restriction && ledger.fleet.is_none() {
+                        true => {
+                            let taken = ledger.apply_restriction(&mut ledger.head(), waiting);
+                            taken.map(WriteResult::InMemory)
                         }
+                        false => Err(error),
                     }
-                };
-                done(kept);
-            })
+                }
+            };
+            done(kept);
+        })
     }
 
     /// Puts a written change into service.
     fn apply_written(&self, next: &Arc<Generation>, entry: ChangeRecord) {
+        let _in_service = self
+            .in_service
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if self.fleet.is_some() && next.revision() <= *self.revisions.borrow() {
+            // It came back from the database before the answer did.
+            return;
+        }
         self.facts.apply_change(&entry.change, entry.at);
         self.publish_generation(next);
         // There may be no watcher.
@@ -397,12 +440,22 @@ impl Ledger {
     /// Changes planned on top of it are already submitted and will fail for their revision, behind what is planned
     /// anew. Only the first failure of an attempt rolls back; later ones must not undo the next attempt.
     fn roll_back(&self, error: &StoreError, attempt: u64) {
-        tracing::error!(%error, "a change could not be written and is not made");
+        match error.is_conflict() {
+            true => tracing::debug!(%error, "a change is planned again"),
+            false => tracing::error!(%error, "a change could not be written and is not made"),
+        }
         let mut head = self.head();
         if head.attempt != attempt {
             return;
         }
+        self.plan_anew(&mut head);
+    }
+
+    /// Plans from what is in service. Nothing that is submitted will be written.
+    fn plan_anew(&self, head: &mut Head) {
         head.attempt += 1;
+        self.attempts.store(head.attempt, Ordering::Release);
+        head.submitted.clear();
         head.generation = self.live();
         head.revision = match (&head.generation, &head.loaded) {
             (Some(live), _) => live.revision(),

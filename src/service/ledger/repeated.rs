@@ -22,6 +22,11 @@ impl Ledger {
         let mut revisions = self.revisions();
         let arrived = revisions.wait_for(|newest| *newest >= known.revision);
         let in_time = tokio::time::timeout(REPEAT_WAIT, arrived).await;
+        if self.fleet.is_some() && !self.head().keys.holds(&known) {
+            // Another server has got that revision: the first request is planned again, and so is this one.
+            let last = known.revision;
+            return Err(StoreError::OutOfOrder { last, found: last }.into());
+        }
         match (in_time, self.live()) {
             (Ok(Ok(_)), Some(generation)) => Ok(CommittedChange {
                 revision: known.revision,
@@ -61,6 +66,11 @@ impl Ledger {
                 generation,
                 is_durable: self.unwritten.is_empty(),
             }),
+            // Another server has written meanwhile: it is planned again.
+            _ if self.fleet.is_some() => {
+                let last = self.live().map_or(0, |live| live.revision());
+                Err(StoreError::OutOfOrder { last, found: 0 }.into())
+            }
             _ => Err(StoreError::Closed.into()),
         }
     }

@@ -118,7 +118,7 @@ async fn open(
     let plan = task(id);
     service
         .ledger()
-        .write(asked(key), service.now(), |_| Ok(plan))
+        .write(asked(key), service.now(), |_| Ok(plan.clone()))
         .await
 }
 

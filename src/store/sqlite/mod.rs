@@ -14,6 +14,7 @@ use crate::domain::authority::change::ChangeRecord;
 use crate::domain::authority::form;
 use crate::store::backend::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
 
+pub mod backup;
 mod guard;
 mod marker;
 mod prune;

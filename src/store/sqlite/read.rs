@@ -14,14 +14,13 @@ use crate::domain::authority::approval::Approval;
 use crate::domain::authority::change::{ChangeOrigin, ChangeRecord, IdempotencyKey};
 use crate::domain::authority::delegation::Delegation;
 use crate::domain::authority::form;
-use crate::domain::authority::labels::LabelCarrier;
 use crate::domain::authority::state::Authority;
 use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::Task;
-use crate::domain::schema::{self, TYPES};
 use crate::store::backend::{
     LabelTimes, StoreError, StoredKey, StoredLabel, StoredSession, StoredState, StoredUsage,
 };
+use crate::store::columns;
 use crate::store::sqlite::{StoreProgress, number};
 
 /// The progress of the file.
@@ -56,6 +55,8 @@ pub(super) fn load(
     let mut names = TypeNameCache::default();
     Ok(StoredState {
         revision: reached.revision,
+        facts: 0,
+        history: None,
         clock: reached.clock,
         lease: lease(connection)?,
         bundle_digest: meta_value(connection, "bundle_digest")?,
@@ -215,27 +216,8 @@ fn sessions(connection: &Connection) -> Result<Vec<StoredSession>, StoreError> {
 fn labels(connection: &Connection) -> Result<Vec<StoredLabel>, StoreError> {
     let sql = "SELECT kind, carrier, label, through, loose_through FROM labels";
     all(connection, sql, |row| {
-        let carrier = match text(row, 0)? {
-            "task" => LabelCarrier::Task(text(row, 1)?.into()),
-            "delegation" => LabelCarrier::Delegation(text(row, 1)?.into()),
-            "pair" => {
-                let mut both = uids(row, 1)?.into_iter();
-                match (both.next(), both.next(), both.next()) {
-                    (Some(actor), root, None) => LabelCarrier::Pair { actor, root },
-                    _ => return Err(invalid_column(row, 1, "not who acts and for whom")),
-                }
-            }
-            "place" => {
-                let place = |name: &str| schema::entity_uid(&TYPES.resource, name);
-                match text(row, 1)?.split_once(' ') {
-                    Some(("is", name)) => LabelCarrier::Resource(place(name)),
-                    Some(("in", name)) => LabelCarrier::WithinResource(place(name)),
-                    None if text(row, 1)? == "all" => LabelCarrier::AnyResource,
-                    _ => return Err(invalid_column(row, 1, "no place")),
-                }
-            }
-            _ => return Err(invalid_column(row, 0, "no kind of carrier")),
-        };
+        let carrier = columns::to_carrier(text(row, 0)?, text(row, 1)?);
+        let carrier = carrier.map_err(|why| invalid_column(row, 1, why))?;
         let loose = cell(row, 4, |value| value.as_i64_or_null())?;
         Ok(StoredLabel {
             carrier,
@@ -385,8 +367,7 @@ fn body<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, StoreErr
 }
 
 fn uids(row: &Row<'_>, column: usize) -> Result<Vec<EntityUID>, StoreError> {
-    let mut json = serde_json::Deserializer::from_str(text(row, column)?);
-    form::uids::deserialize(&mut json).map_err(|error| invalid_column(row, column, error))
+    columns::to_uids(text(row, column)?).map_err(|why| invalid_column(row, column, why))
 }
 
 /// Entity types seen so far: parsing one costs more than reading a row.

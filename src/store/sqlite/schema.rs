@@ -8,6 +8,9 @@ use crate::store::sqlite::explain;
 /// The statements that make each version from the one before. A released one is never changed.
 const MIGRATIONS: [&str; 1] = [include_str!("1.sql")];
 
+/// The version that this program writes.
+pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
+
 /// The application id in the file's header, which marks a store of Callgate: `Clgt`.
 const APPLICATION_ID: i32 = 0x436c_6774;
 
@@ -22,9 +25,8 @@ pub(super) fn migrate(connection: &mut Connection, place: &str) -> Result<(), St
         place: place.to_owned(),
         why: explain(&error),
     };
-    let read = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-    let version = read("user_version").map_err(fail)?;
-    let application = read("application_id").map_err(fail)?;
+    let version = pragma(connection, "user_version").map_err(fail)?;
+    let application = pragma(connection, "application_id").map_err(fail)?;
     let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(fail)?;
@@ -40,13 +42,42 @@ pub(super) fn migrate(connection: &mut Connection, place: &str) -> Result<(), St
         return Err(StoreError::TooNew {
             place: place.to_owned(),
             found: version.cast_unsigned(),
-            known: MIGRATIONS.len() as u32,
+            known: VERSION,
         });
     };
     for (step, sql) in (version + 1..).zip(missing) {
         apply(connection, step, sql).map_err(fail)?;
     }
     Ok(())
+}
+
+/// The version of the tables of a store, which is not changed.
+///
+/// # Errors
+///
+/// [`StoreError::Open`] if the file is of another program, [`StoreError::TooNew`] if a newer program wrote it.
+pub(super) fn version(connection: &Connection, place: &str) -> Result<u32, StoreError> {
+    let fail = |why: String| StoreError::Open {
+        place: place.to_owned(),
+        why,
+    };
+    let read = |name: &str| pragma(connection, name).map_err(|error| fail(explain(&error)));
+    if read("application_id")? != APPLICATION_ID {
+        return Err(fail("it is a database of another program".to_owned()));
+    }
+    let version = read("user_version")?.cast_unsigned();
+    if version > VERSION {
+        return Err(StoreError::TooNew {
+            place: place.to_owned(),
+            found: version,
+            known: VERSION,
+        });
+    }
+    Ok(version)
+}
+
+fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i32> {
+    connection.pragma_query_value(None, name, |row| row.get(0))
 }
 
 /// Applies one migration in a transaction.

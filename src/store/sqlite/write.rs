@@ -4,17 +4,16 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use callgate_engine::cedar::EntityUID;
-use rusqlite::{Connection, Statement, ToSql, params};
-use serde::Serialize;
+use rusqlite::{Connection, OptionalExtension, Statement, ToSql, params};
 use smol_str::SmolStr;
 
 use crate::domain::authority::approval::Approval;
 use crate::domain::authority::change::{Change, ChangeRecord};
 use crate::domain::authority::delegation::Delegation;
-use crate::domain::authority::form;
 use crate::domain::authority::labels::LabelCarrier;
 use crate::domain::authority::task::Task;
 use crate::store::backend::{LabelTimes, StoreError, StoreWrite, StoredDefinition};
+use crate::store::columns;
 use crate::store::sqlite::{StoreProgress, moment, number, write_error};
 
 /// Makes all writes. Returns the progress of the store after them.
@@ -83,6 +82,45 @@ impl<'c> Rows<'c> {
                  ON CONFLICT (id) DO UPDATE SET uses = max(uses, excluded.uses)",
                 params![id.as_str(), uses],
             ),
+            StoreWrite::ApprovalTaken { id, most } => {
+                let (id, most) = (id.as_str(), u64::from(*most));
+                let used = self.value("SELECT uses FROM approval_uses WHERE id = ?1", id)?;
+                take(id, used, 1, most)?;
+                self.run(
+                    "INSERT INTO approval_uses (id, uses) VALUES (?1, 1)
+                     ON CONFLICT (id) DO UPDATE SET uses = uses + 1",
+                    params![id],
+                )
+            }
+            StoreWrite::BudgetTaken { id, calls, most } => {
+                let used = self.value("SELECT spent FROM task_spent WHERE id = ?1", id)?;
+                take(id, used, *calls, *most)?;
+                self.run(
+                    "INSERT INTO task_spent (id, spent) VALUES (?1, ?2)
+                     ON CONFLICT (id) DO UPDATE SET spent = spent + excluded.spent",
+                    params![id.as_str(), number(*calls)],
+                )
+            }
+            StoreWrite::BudgetReturned { id, calls } => self.run(
+                "UPDATE task_spent SET spent = max(spent - ?2, 0) WHERE id = ?1",
+                params![id.as_str(), number(*calls)],
+            ),
+            // There is no other server, so nothing is unseen, owned elsewhere or counted for others.
+            StoreWrite::DecidedAs(_)
+            | StoreWrite::LabelsSeen { .. }
+            | StoreWrite::UsageCounted(_) => Ok(()),
+            StoreWrite::SessionReleased {
+                id, session, at, ..
+            } => {
+                self.session_labels(id, session.labels.items(), *at)?;
+                self.write(&StoreWrite::Session {
+                    id: id.clone(),
+                    calls: session.calls,
+                    tools: session.tools.items().to_vec(),
+                    last: session.last_tools().cloned().collect(),
+                    at: *at,
+                })
+            }
             StoreWrite::TaskSpent {
                 id,
                 spent,
@@ -112,8 +150,8 @@ impl<'c> Rows<'c> {
                 params![
                     id.as_str(),
                     number(*calls),
-                    names(tools)?,
-                    names(last)?,
+                    columns::of_uids(tools)?,
+                    columns::of_uids(last)?,
                     moment(*at)
                 ],
             ),
@@ -133,10 +171,19 @@ impl<'c> Rows<'c> {
         }
     }
 
+    /// A count; 0 if there is none.
+    fn value(&self, sql: &str, id: &str) -> Result<u64, StoreError> {
+        let found = self
+            .connection
+            .query_row(sql, [id], |row| row.get::<_, i64>(0));
+        let found = found.optional().map_err(write_error)?.unwrap_or_default();
+        u64::try_from(found).map_err(|error| StoreError::Write(error.to_string()))
+    }
+
     fn entry(&mut self, entry: &ChangeRecord, id: &SmolStr) -> Result<(), StoreError> {
         let asker = &entry.asker;
         let key = asker.key.as_ref();
-        let principal = asker.principal.as_ref().map(columns);
+        let principal = asker.principal.as_ref().map(columns::of_uid);
         let (ty, name) = principal.as_ref().map_or((None, None), |(ty, name)| {
             (Some(ty.as_str()), Some(name.as_str()))
         });
@@ -153,7 +200,7 @@ impl<'c> Rows<'c> {
                 name,
                 key.map(|key| key.text.as_str()),
                 key.map(|key| key.request),
-                json(&entry.change)?,
+                columns::json(&entry.change)?,
             ],
         )?;
         if let Some(key) = key {
@@ -179,7 +226,7 @@ impl<'c> Rows<'c> {
         match change {
             Change::Bundle { digest } => self.note("bundle_digest", digest),
             Change::Entity { uid, json } => {
-                let (ty, id) = columns(uid);
+                let (ty, id) = columns::of_uid(uid);
                 self.run(
                     "INSERT INTO entities (type, id, body) VALUES (?1, ?2, ?3)
                      ON CONFLICT (type, id) DO UPDATE SET body = excluded.body",
@@ -187,7 +234,7 @@ impl<'c> Rows<'c> {
                 )
             }
             Change::EntityGone { uid } => {
-                let (ty, id) = columns(uid);
+                let (ty, id) = columns::of_uid(uid);
                 self.run(
                     "DELETE FROM entities WHERE type = ?1 AND id = ?2",
                     params![ty, id],
@@ -197,15 +244,15 @@ impl<'c> Rows<'c> {
             Change::Task(task) => self.task(task),
             Change::Approval(approval) => self.approval(approval),
             Change::Stopped(stop) => {
-                let (ty, id) = columns(&stop.uid);
+                let (ty, id) = columns::of_uid(&stop.uid);
                 self.run(
                     "INSERT INTO stops (type, id, body) VALUES (?1, ?2, ?3)
                      ON CONFLICT (type, id) DO UPDATE SET body = excluded.body",
-                    params![ty, id, json(stop.as_ref())?],
+                    params![ty, id, columns::json(stop.as_ref())?],
                 )
             }
             Change::Resumed { uid } => {
-                let (ty, id) = columns(uid);
+                let (ty, id) = columns::of_uid(uid);
                 self.run(
                     "DELETE FROM stops WHERE type = ?1 AND id = ?2",
                     params![ty, id],
@@ -228,7 +275,7 @@ impl<'c> Rows<'c> {
     }
 
     fn grant(&mut self, delegation: &Delegation) -> Result<(), StoreError> {
-        let ends_at = earlier(delegation.revoked_at, delegation.expires_at);
+        let ends_at = columns::earlier(delegation.revoked_at, delegation.expires_at);
         self.run(
             "INSERT INTO grants (id, task, ends_at, body) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (id) DO UPDATE SET task = excluded.task, ends_at = excluded.ends_at,
@@ -237,17 +284,17 @@ impl<'c> Rows<'c> {
                 delegation.id.as_str(),
                 delegation.task.as_deref(),
                 moment(ends_at),
-                json(delegation)?
+                columns::json(delegation)?
             ],
         )
     }
 
     fn task(&mut self, task: &Task) -> Result<(), StoreError> {
-        let ends_at = earlier(task.closed_at, task.deadline);
+        let ends_at = columns::earlier(task.closed_at, task.deadline);
         self.run(
             "INSERT INTO tasks (id, ends_at, body) VALUES (?1, ?2, ?3)
              ON CONFLICT (id) DO UPDATE SET ends_at = excluded.ends_at, body = excluded.body",
-            params![task.id.as_str(), moment(ends_at), json(task)?],
+            params![task.id.as_str(), moment(ends_at), columns::json(task)?],
         )?;
         if task.closed_at.is_none() {
             return Ok(());
@@ -260,7 +307,7 @@ impl<'c> Rows<'c> {
 
     fn approval(&mut self, approval: &Approval) -> Result<(), StoreError> {
         let refused = approval.word.as_ref().filter(|word| word.uses == 0);
-        let ends_at = earlier(refused.map(|word| word.at), approval.expires_at);
+        let ends_at = columns::earlier(refused.map(|word| word.at), approval.expires_at);
         self.run(
             "INSERT INTO approvals (id, task, ends_at, body) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (id) DO UPDATE SET task = excluded.task, ends_at = excluded.ends_at,
@@ -269,7 +316,7 @@ impl<'c> Rows<'c> {
                 approval.id.as_str(),
                 approval.call.task.as_deref(),
                 moment(ends_at),
-                json(approval)?
+                columns::json(approval)?
             ],
         )
     }
@@ -297,7 +344,7 @@ impl<'c> Rows<'c> {
     }
 
     fn labels(&mut self, carrier: &LabelCarrier, labels: &[LabelTimes]) -> Result<(), StoreError> {
-        let (kind, name) = carrier_columns(carrier)?;
+        let (kind, name) = columns::of_carrier(carrier)?;
         for brought in labels {
             let loose = brought.loose_through.map(moment);
             self.run(
@@ -325,12 +372,12 @@ impl<'c> Rows<'c> {
         tool: &EntityUID,
         shown: Option<&StoredDefinition>,
     ) -> Result<(), StoreError> {
-        let (ty, id) = columns(tool);
+        let (ty, id) = columns::of_uid(tool);
         match shown {
             Some(shown) => self.run(
                 "INSERT INTO changed_tools (gateway, type, id, body) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (gateway, type, id) DO UPDATE SET body = excluded.body",
-                params![gateway.as_str(), ty, id, json(shown)?],
+                params![gateway.as_str(), ty, id, columns::json(shown)?],
             ),
             None => self.run(
                 "DELETE FROM changed_tools WHERE gateway = ?1 AND type = ?2 AND id = ?3",
@@ -346,8 +393,8 @@ impl<'c> Rows<'c> {
         counters: &[u8],
         at: SystemTime,
     ) -> Result<(), StoreError> {
-        let (actor_type, actor_id) = columns(actor);
-        let (tool_type, tool_id) = tool.map(columns).unwrap_or_default();
+        let (actor_type, actor_id) = columns::of_uid(actor);
+        let (tool_type, tool_id) = tool.map(columns::of_uid).unwrap_or_default();
         self.run(
             "INSERT INTO usage (actor_type, actor_id, tool_type, tool_id, counters, at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -374,46 +421,13 @@ impl<'c> Rows<'c> {
     }
 }
 
-fn earlier(ended: Option<SystemTime>, ends: SystemTime) -> SystemTime {
-    ended.map_or(ends, |ended| ended.min(ends))
-}
-
-fn columns(uid: &EntityUID) -> (String, String) {
-    let id: &str = uid.eid().as_ref();
-    (uid.entity_type().to_string(), id.to_owned())
-}
-
-/// The kind of a carrier, and its name within the kind.
-fn carrier_columns(carrier: &LabelCarrier) -> Result<(&'static str, String), StoreError> {
-    Ok(match carrier {
-        LabelCarrier::Task(id) => ("task", id.to_string()),
-        LabelCarrier::Delegation(id) => ("delegation", id.to_string()),
-        LabelCarrier::Pair { actor, root } => {
-            let both: Vec<EntityUID> = [Some(actor), root.as_ref()]
-                .into_iter()
-                .flatten()
-                .cloned()
-                .collect();
-            ("pair", names(&both)?)
-        }
-        LabelCarrier::Resource(place) => ("place", format!("is {}", place_name(place))),
-        LabelCarrier::WithinResource(place) => ("place", format!("in {}", place_name(place))),
-        LabelCarrier::AnyResource => ("place", "all".to_owned()),
-    })
-}
-
-/// The name of a resource, whose type is always `Mcp::Resource`.
-fn place_name(place: &EntityUID) -> &str {
-    place.eid().as_ref()
-}
-
-fn json(value: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Write(error.to_string()))
-}
-
-fn names(uids: &[EntityUID]) -> Result<String, StoreError> {
-    let mut text = Vec::new();
-    form::uids::serialize(uids, &mut serde_json::Serializer::new(&mut text))
-        .map_err(|error| StoreError::Write(error.to_string()))?;
-    String::from_utf8(text).map_err(|error| StoreError::Write(error.to_string()))
+/// Checks that so much is left.
+fn take(id: &str, used: u64, more: u64, most: u64) -> Result<(), StoreError> {
+    match used.checked_add(more) {
+        Some(sum) if sum <= most => Ok(()),
+        _ => Err(StoreError::Taken {
+            id: id.into(),
+            used,
+        }),
+    }
 }

@@ -29,12 +29,14 @@ use crate::domain::schema::TYPES;
 use crate::store::backend::{StoreError, StoreWrite, StoredUsage};
 use crate::store::sharded::Sharded;
 
+mod counted;
 mod counters;
 mod evicted;
 mod shard;
 #[cfg(test)]
 mod tests;
 
+use counted::Counted;
 use counters::{Counters, Seconds};
 use shard::{ActorUsage, DenialUsage, Shard};
 
@@ -44,6 +46,7 @@ pub struct UsageLedger {
     shards: Sharded<Shard>,
     /// The capacity of one shard: actors, and pairs of an actor with a tool or a root.
     room: usize,
+    counted: Counted,
 }
 
 impl UsageLedger {
@@ -53,6 +56,7 @@ impl UsageLedger {
         Self {
             room: shards.share_of(capacity),
             shards,
+            counted: Counted::new(),
         }
     }
 
@@ -103,6 +107,11 @@ impl UsageLedger {
     /// Counts an allowed call.
     pub fn count_allowed(&self, actor: &EntityUID, tool: Option<&EntityUID>, now: SystemTime) {
         let now = seconds(now);
+        self.counted.add(actor, tool, false, now);
+        self.add_allowed(actor, tool, now);
+    }
+
+    fn add_allowed(&self, actor: &EntityUID, tool: Option<&EntityUID>, now: Seconds) {
         let mut shard = self.shard(actor);
         let Shard { actors, dirty, .. } = &mut *shard;
         let known = actors.get_mut(actor);
@@ -129,6 +138,11 @@ impl UsageLedger {
     /// same actor are evicted, and a denial of an actor without any is not counted.
     pub fn count_denied(&self, actor: &EntityUID, root: Option<&EntityUID>, now: SystemTime) {
         let now = seconds(now);
+        self.counted.add(actor, root, true, now);
+        self.add_denied(actor, root, now);
+    }
+
+    fn add_denied(&self, actor: &EntityUID, root: Option<&EntityUID>, now: Seconds) {
         let mut shard = self.shard(actor);
         let known = shard.actors.get(actor);
         let is_met =

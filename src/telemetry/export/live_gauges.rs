@@ -1,7 +1,7 @@
 //! The values behind the gauges: what is in service, requests in flight, spans and losses.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;
 
 use opentelemetry::KeyValue;
@@ -19,6 +19,8 @@ pub struct LiveGauges {
     entities: AtomicU64,
     /// Milliseconds from `started` to the last publication.
     published_ms: AtomicU64,
+    /// Whether the last load of the directory failed.
+    is_bundle_faulty: AtomicBool,
     in_flight: AtomicI64,
     request_limit: AtomicU64,
     pub(crate) spans: SpanCounts,
@@ -38,6 +40,7 @@ impl Default for LiveGauges {
             policies: AtomicU64::new(0),
             entities: AtomicU64::new(0),
             published_ms: AtomicU64::new(0),
+            is_bundle_faulty: AtomicBool::new(false),
             in_flight: AtomicI64::new(0),
             request_limit: AtomicU64::new(0),
             spans: SpanCounts::default(),
@@ -53,6 +56,11 @@ impl LiveGauges {
         self.policies.store(policies as u64, Ordering::Relaxed);
         self.entities.store(entities as u64, Ordering::Relaxed);
         self.published_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// Stores whether the last load of the directory failed.
+    pub fn set_bundle_faulty(&self, is_faulty: bool) {
+        self.is_bundle_faulty.store(is_faulty, Ordering::Relaxed);
     }
 
     /// Stores the limit on concurrent requests.
@@ -78,7 +86,7 @@ impl LiveGauges {
     /// Builds the gauges, which read from here at each export.
     pub(crate) fn observe(self: &Arc<Self>, meter: &Meter) {
         type Read = fn(&LiveGauges) -> u64;
-        let gauges: [(&str, &str, &str, Read); 4] = [
+        let gauges: [(&str, &str, &str, Read); 5] = [
             (
                 "callgate.requests.limit",
                 "{request}",
@@ -90,6 +98,12 @@ impl LiveGauges {
                 "{revision}",
                 "Revision in service",
                 |live| live.revision.load(Ordering::Relaxed),
+            ),
+            (
+                "callgate.bundle.faulty",
+                "1",
+                "1 while the directory has faults and an older one is in service",
+                |live| u64::from(live.is_bundle_faulty.load(Ordering::Relaxed)),
             ),
             (
                 "callgate.policies",

@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
+use opentelemetry::trace::SpanContext;
 
 use crate::audit::control_record::ControlRecord;
 use crate::audit::decision_record::DecisionRecord;
+use crate::telemetry::export::exemplars::Exemplars;
 use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::record::{decision_mapping, write_mapping};
 
 /// Bounds of the latency histogram in seconds: decisions take microseconds.
-const LATENCY_BOUNDS: [f64; 14] = [
+pub(crate) const LATENCY_BOUNDS: [f64; 14] = [
     5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2, 0.1, 1.0,
 ];
 
@@ -62,6 +64,7 @@ pub struct Metrics {
     rejections: Counter<u64>,
     writes: Counter<u64>,
     write_duration: Histogram<f64>,
+    exemplars: Option<Arc<Exemplars>>,
 }
 
 impl ReloadResult {
@@ -90,9 +93,10 @@ impl RejectionKind {
 
 impl Metrics {
     /// Builds all instruments; the gauges read from `live`.
-    pub fn new(meter: &Meter, live: &Arc<LiveGauges>) -> Self {
+    pub fn new(meter: &Meter, live: &Arc<LiveGauges>, exemplars: Option<Arc<Exemplars>>) -> Self {
         live.observe(meter);
         Self {
+            exemplars,
             decisions: meter
                 .u64_counter("callgate.decisions")
                 .with_unit("{decision}")
@@ -147,11 +151,15 @@ impl Metrics {
         }
     }
 
-    /// Counts one decision.
-    pub fn decision(&self, record: &DecisionRecord<'_>) {
+    /// Counts one decision. Its span, if there is one, becomes an exemplar of its latency.
+    pub fn decision(&self, record: &DecisionRecord<'_>, span: Option<&SpanContext>) {
         let labels = decision_mapping::labels(record);
         self.decisions.add(1, &labels);
-        self.duration.record(record.took.as_secs_f64(), &labels);
+        let took = record.took.as_secs_f64();
+        self.duration.record(took, &labels);
+        if let Some((exemplars, span)) = self.exemplars.as_ref().zip(span) {
+            exemplars.note(took, &labels, span);
+        }
         if !record.decision.shadow.is_empty() {
             self.shadow_flips.add(1, &labels);
             for policy in &record.decision.shadow {

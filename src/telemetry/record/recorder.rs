@@ -22,6 +22,7 @@ use crate::audit::log::{AuditLog, LogReceipt};
 use crate::audit::outcome_record::OutcomeRecord;
 use crate::config::telemetry::DecisionLog;
 use crate::domain::request::call_context::TraceContext;
+use crate::telemetry::export::exemplars::Exemplars;
 use crate::telemetry::export::live_gauges::{InFlight, LiveGauges};
 use crate::telemetry::export::log_queue::{LineReservation, LogQueue};
 use crate::telemetry::export::losses::{Loss, LossReporter};
@@ -89,6 +90,8 @@ pub struct RecorderParts<'a> {
     pub sink: Option<LogQueue>,
     /// The decision log; `None` in mode `off`.
     pub audit: Option<AuditLog>,
+    /// Keeps spans beside the latency of decisions; `None` for none.
+    pub exemplars: Option<Arc<Exemplars>>,
 }
 
 impl Recorder {
@@ -102,7 +105,7 @@ impl Recorder {
                     if let Some(audit) = &parts.audit {
                         audit_gauges::observe(audit, meter);
                     }
-                    Metrics::new(meter, &parts.live)
+                    Metrics::new(meter, &parts.live, parts.exemplars.clone())
                 }),
                 live: parts.live,
                 redaction: parts.redaction,
@@ -157,15 +160,12 @@ impl Recorder {
 
     /// Records one decision: span, metrics, log line. Never blocks and never fails the decision.
     pub fn record(&self, record: &DecisionRecord<'_>) {
-        let trace_id = self
-            .inner
-            .tracer
-            .as_ref()
-            .and_then(|tracer| self.span(tracer, record));
+        let tracer = self.inner.tracer.as_ref();
+        let span = tracer.and_then(|tracer| self.span(tracer, record));
         if let Some(metrics) = &self.inner.metrics {
-            metrics.decision(record);
+            metrics.decision(record, span.as_ref());
         }
-        self.log(record, trace_id);
+        self.log(record, span.map(|span| span.trace_id()));
     }
 
     /// Reserves room in the log queue for the line of a write. `None` if there was none within two seconds.
@@ -230,6 +230,9 @@ impl Recorder {
 
     /// Counts an attempt to load the bundle.
     pub fn reload(&self, outcome: ReloadResult) {
+        self.inner
+            .live
+            .set_bundle_faulty(outcome == ReloadResult::Faulty);
         if let Some(metrics) = &self.inner.metrics {
             metrics.reload(outcome);
         }
@@ -326,7 +329,7 @@ impl Recorder {
         self.inner.live.set_request_limit(limit);
     }
 
-    fn span(&self, tracer: &SdkTracer, record: &DecisionRecord<'_>) -> Option<TraceId> {
+    fn span(&self, tracer: &SdkTracer, record: &DecisionRecord<'_>) -> Option<SpanContext> {
         let builder = SpanBuilder::from_name("authorize")
             .with_kind(SpanKind::Server)
             .with_start_time(record.started_at)
@@ -350,15 +353,12 @@ impl Recorder {
         if decision_mapping::is_failure(record) {
             span.set_status(Status::error("callgate failed while deciding"));
         }
-        let trace_id = span.span_context().trace_id();
-        let ended_at = record
-            .started_at
-            .checked_add(record.took)
-            .unwrap_or(record.started_at);
-        span.end_with_timestamp(ended_at);
+        let context = span.span_context().clone();
+        let ended_at = record.started_at.checked_add(record.took);
+        span.end_with_timestamp(ended_at.unwrap_or(record.started_at));
         let recorded = &self.inner.live.spans.recorded;
         recorded.fetch_add(1, Ordering::Relaxed);
-        Some(trace_id)
+        Some(context)
     }
 
     fn parent(&self, trace: &TraceContext) -> Context {

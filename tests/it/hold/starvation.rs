@@ -83,8 +83,8 @@ async fn write(world: &World, id: SmolStr, change: Change) {
     let plan = |_: &Generation| -> Result<PlannedChange, ()> {
         Ok(PlannedChange {
             verb: "Test",
-            id,
-            change,
+            id: id.clone(),
+            change: change.clone(),
         })
     };
     let service = &world.server.service;

@@ -2,4 +2,4 @@
 
 mod observe;
 mod replayed;
-mod stage;
+pub mod stage;

@@ -15,6 +15,16 @@ use crate::support::in_process::{self, Running, start_recorded};
 /// The files of the directory besides those of [`in_process::directory`].
 pub type Files<'f> = &'f [(&'f str, &'f str)];
 
+fn directory_with(files: Files<'_>) -> TempDir {
+    let directory = in_process::directory();
+    for (path, text) in files {
+        let path = directory.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    }
+    directory
+}
+
 /// A server with a log.
 pub struct Stage {
     pub server: Running,
@@ -44,13 +54,20 @@ impl Stage {
 
     /// Runs `callgate replay` on a directory with these files.
     pub fn replay(&self, files: Files<'_>, args: &[&str]) -> Ran {
-        let directory = in_process::directory();
-        for (path, text) in files {
-            let path = directory.path().join(path);
-            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-            std::fs::write(path, text).expect("a file");
-        }
-        self.replay_in(directory.path(), args)
+        self.replay_in(directory_with(files).path(), args)
+    }
+
+    /// Runs a verb with `--policies`, for a directory with these files, and `--log`.
+    pub fn run(&self, args: &[&str], files: Files<'_>) -> Ran {
+        let log = self.folder.path().to_str().expect("text");
+        self.with_directory(&[args, &["--log", log]].concat(), files)
+    }
+
+    /// Runs a verb with `--policies`, for a directory with these files.
+    pub fn with_directory(&self, args: &[&str], files: Files<'_>) -> Ran {
+        let directory = directory_with(files);
+        let policies = directory.path().to_str().expect("text");
+        Workplace::new(&[]).run(&[args, &["--policies", policies]].concat())
     }
 
     /// The same on a directory that is there.

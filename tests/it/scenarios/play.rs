@@ -50,6 +50,7 @@ impl Player {
     }
 
     pub async fn play(&mut self, step: &Step) -> Result<(), String> {
+        self.stage.catch_up().await;
         match &step.act {
             Act::Call(call) => self.call(step, call).await,
             Act::AtOnce(calls) => self.at_once(step, calls).await,
@@ -166,7 +167,10 @@ impl Player {
             true => format!("{gateway}-console"),
             false => gateway.to_owned(),
         };
-        let answer = self.stage.authorization.authorize(from(&gateway, request));
+        let answer = self
+            .stage
+            .authorization()
+            .authorize(from(&gateway, request));
         Ok(answer.await.map(tonic::Response::into_inner))
     }
 
@@ -322,7 +326,7 @@ impl Player {
                     call_context: Some(context.clone()),
                     ..v1::AuthorizeRequest::default()
                 };
-                let authorization = self.stage.authorization.clone();
+                let authorization = self.stage.authorization().clone();
                 running
                     .spawn(async move { authorization.authorize(from("gateway", request)).await });
             }
@@ -358,7 +362,7 @@ impl Player {
         };
         let answer = self
             .stage
-            .authorization
+            .authorization()
             .filter_tools(from("gateway", request));
         let answer = answer
             .await

@@ -1,7 +1,8 @@
 //! The real service and both front doors, in this process.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +17,9 @@ use callgate::config::limits::Limits;
 use callgate::service::clock::Clock;
 use callgate::service::decisions::Service;
 use callgate::service::settings::ServiceSettings;
+use callgate::store::backend::Store;
+use callgate::store::postgres::PostgresStore;
+use callgate::store::postgres::membership::ReplicaName;
 use callgate::store::sqlite::SqliteStore;
 use callgate::telemetry::record::recorder::Recorder;
 use prost_types::Timestamp;
@@ -26,6 +30,7 @@ use tonic::Request;
 use crate::scenarios::store::Moody;
 use crate::scenarios::story::Scenario;
 use crate::scenarios::world::{self, World};
+use crate::support::postgres::Cluster;
 
 /// When every story begins: 15 January 2027, 08:00:00 UTC.
 const BEGINNING: u64 = 1_800_000_000;
@@ -42,14 +47,40 @@ impl Clock for HandClock {
 /// Where a story plays.
 pub struct Stage {
     pub world: World,
-    pub authorization: Authorization,
-    pub control: ControlApi,
-    service: Arc<Service>,
+    /// Each is asked in its turn, which a dice decides.
+    doors: Vec<Door>,
+    dice: AtomicU64,
     clock: Arc<HandClock>,
     store_fails: Arc<AtomicBool>,
-    file: Option<PathBuf>,
+    place: Place,
     settings: ServiceSettings,
     _dir: TempDir,
+}
+
+/// One server.
+struct Door {
+    service: Arc<Service>,
+    authorization: Authorization,
+    control: ControlApi,
+}
+
+/// Where the store is.
+enum Place {
+    Memory,
+    File(PathBuf),
+    /// A database that three servers share.
+    Shared(String),
+}
+
+thread_local! {
+    /// A server for the stories of this thread to play on, and what the dice begins with.
+    static CLUSTER: Cell<Option<(&'static Cluster, u64)>> = const { Cell::new(None) };
+}
+
+/// From now on the stories of this thread play on three servers that share a database, and each call goes to one that
+/// a dice chooses.
+pub fn play_on(cluster: &'static Cluster, seed: u64) {
+    CLUSTER.set(Some((cluster, seed)));
 }
 
 impl Stage {
@@ -66,37 +97,146 @@ impl Stage {
         }
         let world = world::of(scenario)?;
         let dir = tempfile::tempdir().expect("a directory");
-        let file = dir.path().join("callgate.db");
-        let file = scenario.restarts().then_some(file);
+        let (place, seed) = match (CLUSTER.get(), scenario.restarts()) {
+            (Some((cluster, seed)), _) => {
+                static NAMES: AtomicU64 = AtomicU64::new(0);
+                let number = NAMES.fetch_add(1, Ordering::Relaxed);
+                let name = format!("story_{}_{number}", std::process::id());
+                cluster.create(&name);
+                (Place::Shared(cluster.url(&name)), seed + number)
+            }
+            (None, true) => (Place::File(dir.path().join("callgate.db")), 0),
+            (None, false) => (Place::Memory, 0),
+        };
         let beginning = SystemTime::UNIX_EPOCH + Duration::from_secs(BEGINNING);
         let clock = Arc::new(HandClock(Mutex::new(beginning)));
-        let store_fails = Arc::new(AtomicBool::new(false));
-        let opened = open(&world, &settings, &clock, file.as_ref(), &store_fails);
-        let (service, authorization, control) = opened;
-        Ok(Self {
+        let mut stage = Self {
             world,
-            authorization,
-            control,
-            service,
+            doors: Vec::new(),
+            dice: AtomicU64::new(seed),
             clock,
-            store_fails,
-            file,
+            store_fails: Arc::new(AtomicBool::new(false)),
+            place,
             settings,
             _dir: dir,
-        })
+        };
+        stage.open();
+        Ok(stage)
+    }
+
+    fn open(&mut self) {
+        let count = match &self.place {
+            Place::Shared(_) => 3,
+            _ => 1,
+        };
+        for number in 0..count {
+            self.doors.push(self.door(number));
+        }
+    }
+
+    fn door(&self, number: usize) -> Door {
+        let mut member = None;
+        let store: Box<dyn Store> = match &self.place {
+            Place::Memory => Box::new(SqliteStore::in_memory().expect("a store")),
+            Place::File(file) => Box::new(SqliteStore::open(file).expect("a store")),
+            Place::Shared(url) => {
+                let store = PostgresStore::open(url, Path::new("."), None);
+                let mut store = store.expect("a store");
+                let name = ReplicaName {
+                    name: format!("replica {number}"),
+                    version: "1".to_owned(),
+                    max_staleness: Duration::from_secs(4),
+                };
+                member = Some((store.join(&name).expect("a place"), name));
+                Box::new(store)
+            }
+        };
+        let store = Box::new(Moody {
+            store,
+            fails: Arc::clone(&self.store_fails),
+        });
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let (settings, recorder) = (self.settings.clone(), Recorder::default());
+        let service = match member {
+            None => Service::open(settings, recorder, store, clock),
+            Some(member) => Service::open_shared(settings, recorder, store, clock, member),
+        };
+        let service = Arc::new(service.expect("a service"));
+        service
+            .publish(self.world.load.clone())
+            .expect("a revision");
+        // Clocks agree here: times in scenarios are to the millisecond.
+        let limits = Limits {
+            clock_skew_seconds: 0,
+            ..Limits::default()
+        };
+        let limits = Arc::new(ArcSwap::from_pointee(limits));
+        let stop = CancellationToken::new();
+        let authorization =
+            Authorization::new(Arc::clone(&service), Arc::clone(&limits), stop.clone());
+        let control = ControlApi::new(Arc::clone(&service), limits, stop);
+        Door {
+            service,
+            authorization,
+            control,
+        }
+    }
+
+    /// One of the servers.
+    fn any(&self) -> &Door {
+        let thrown = self
+            .dice
+            .fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        let mixed = (thrown ^ (thrown >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 33;
+        &self.doors[mixed as usize % self.doors.len()]
+    }
+
+    pub fn authorization(&self) -> &Authorization {
+        &self.any().authorization
+    }
+
+    pub fn control(&self) -> &ControlApi {
+        &self.any().control
+    }
+
+    /// Waits until what was given is known everywhere, as `at_least_revision` would, and what was counted, which takes
+    /// two seconds at most. For all else nobody waits.
+    pub async fn catch_up(&self) {
+        if self.doors.len() == 1 {
+            return;
+        }
+        let newest = self.doors.iter().map(|door| door.service.live());
+        let newest = newest.flatten().map(|live| live.revision()).max();
+        for door in &self.doors {
+            let mut revisions = door.service.ledger().revisions();
+            let _ = revisions.wait_for(|it| Some(*it) >= newest).await;
+            door.service.flush();
+            // What is written in the background comes between these.
+            for _ in 0..2 {
+                let (done, written) = tokio::sync::oneshot::channel();
+                let access = door.service.ledger().writer().access(move |_| {
+                    let _ = done.send(());
+                });
+                access.expect("a place in the queue");
+                let _ = written.await;
+            }
+        }
+        for door in &self.doors {
+            let state = door.service.fleet().expect("a fleet").state();
+            let _ = state.refreshed(Duration::from_secs(10)).await;
+        }
     }
 
     /// Ends the service and starts another on what it has written.
     pub fn restart(&mut self, in_order: bool) {
-        if in_order {
-            self.service.close();
-        } else {
-            self.service.ledger().writer().close();
+        for door in self.doors.drain(..) {
+            if in_order {
+                door.service.close();
+            } else {
+                door.service.ledger().writer().close();
+            }
         }
-        let (world, settings) = (&self.world, &self.settings);
-        let file = self.file.as_ref();
-        let opened = open(world, settings, &self.clock, file, &self.store_fails);
-        (self.service, self.authorization, self.control) = opened;
+        self.open();
     }
 
     pub fn set_store(&self, fails: bool) {
@@ -113,48 +253,22 @@ impl Stage {
 
     /// So long from now, as the service sees it.
     pub fn after(&self, time: &str) -> Result<Option<Timestamp>, String> {
-        Ok(Some(Timestamp::from(self.service.now() + length(time)?)))
+        Ok(Some(Timestamp::from(
+            self.any().service.now() + length(time)?,
+        )))
     }
 
     /// So long ago.
     pub fn before(&self, time: &str) -> Result<Option<Timestamp>, String> {
-        Ok(Some(Timestamp::from(self.service.now() - length(time)?)))
+        Ok(Some(Timestamp::from(
+            self.any().service.now() - length(time)?,
+        )))
     }
 
     pub fn revision(&self) -> u64 {
-        self.service.live().map_or(0, |live| live.revision())
+        let live = self.doors.iter().filter_map(|door| door.service.live());
+        live.map(|live| live.revision()).max().unwrap_or_default()
     }
-}
-
-fn open(
-    world: &World,
-    settings: &ServiceSettings,
-    clock: &Arc<HandClock>,
-    file: Option<&PathBuf>,
-    store_fails: &Arc<AtomicBool>,
-) -> (Arc<Service>, Authorization, ControlApi) {
-    let sqlite = match file {
-        Some(file) => SqliteStore::open(file),
-        None => SqliteStore::in_memory(),
-    };
-    let store = Box::new(Moody {
-        sqlite: sqlite.expect("a store"),
-        fails: Arc::clone(store_fails),
-    });
-    let clock = Arc::clone(clock) as Arc<dyn Clock>;
-    let service = Service::open(settings.clone(), Recorder::default(), store, clock);
-    let service = Arc::new(service.expect("a service"));
-    service.publish(world.load.clone()).expect("a revision");
-    // Clocks agree here: times in scenarios are to the millisecond.
-    let limits = Limits {
-        clock_skew_seconds: 0,
-        ..Limits::default()
-    };
-    let limits = Arc::new(ArcSwap::from_pointee(limits));
-    let stop = CancellationToken::new();
-    let authorization = Authorization::new(Arc::clone(&service), Arc::clone(&limits), stop.clone());
-    let control = ControlApi::new(Arc::clone(&service), limits, stop);
-    (service, authorization, control)
 }
 
 /// `gateway` is what agents talk to, `reader` may only ask for decisions, and `newcomer` is not believed

@@ -47,7 +47,7 @@ impl Player {
     }
 
     async fn standing(&self, look: &Look) -> Result<Standing, String> {
-        let control = &self.stage.control;
+        let control = self.stage.control();
         let failed = |status: Status| status.to_string();
         let word = |name: &str, prefix: &str| {
             let word = name.trim_start_matches(prefix);
@@ -127,7 +127,7 @@ impl Player {
         };
         let watch = self
             .stage
-            .control
+            .control()
             .watch_changes(from("gateway", request))
             .await;
         let watch = watch.map_err(|status| status.to_string())?.into_inner();

@@ -5,24 +5,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use callgate::domain::authority::change::ChangeRecord;
 use callgate::store::backend::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
-use callgate::store::sqlite::SqliteStore;
 
-/// SQLite, and whether it fails.
+/// A store, and whether it fails.
 pub struct Moody {
-    pub sqlite: SqliteStore,
+    pub store: Box<dyn Store>,
     pub fails: Arc<AtomicBool>,
 }
 
 impl Store for Moody {
     fn load(&mut self) -> Result<StoredState, StoreError> {
-        self.sqlite.load()
+        self.store.load()
     }
 
     fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
         if self.fails.load(Ordering::SeqCst) {
             return Err(StoreError::Write("the disk is full".to_owned()));
         }
-        self.sqlite.commit(writes)
+        self.store.commit(writes)
     }
 
     fn entries_after(
@@ -30,10 +29,10 @@ impl Store for Moody {
         revision: u64,
         limit: usize,
     ) -> Result<Vec<ChangeRecord>, StoreError> {
-        self.sqlite.entries_after(revision, limit)
+        self.store.entries_after(revision, limit)
     }
 
     fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError> {
-        self.sqlite.prune(before)
+        self.store.prune(before)
     }
 }

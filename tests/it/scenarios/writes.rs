@@ -175,7 +175,7 @@ impl Player {
     }
 
     pub(super) async fn write(&self, act: &Act, gateway: &str) -> Result<Written, String> {
-        let control = &self.stage.control;
+        let control = self.stage.control();
         let key = kept(act).and_then(|kept| kept.key.clone());
         let idempotency_key = key.unwrap_or_default();
         Ok(match act {
@@ -244,7 +244,7 @@ impl Player {
         gateway: &str,
         idempotency_key: String,
     ) -> Result<Written, String> {
-        let control = &self.stage.control;
+        let control = self.stage.control();
         Ok(match act {
             Act::RequestApproval(it) => {
                 let (call_context, challenge) = match &it.call {
@@ -293,7 +293,7 @@ impl Player {
         gateway: &str,
         idempotency_key: String,
     ) -> Result<Written, String> {
-        let control = &self.stage.control;
+        let control = self.stage.control();
         Ok(match act {
             Act::PutEntity(it) => {
                 let request = v1::PutEntityRequest {

@@ -2,9 +2,10 @@
 //!
 //! What is particular to SQLite, such as files and their locks, is tested beside it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use callgate::domain::authority::approval::{Approval, ApprovalDecision, ApprovedCall};
@@ -19,10 +20,13 @@ use callgate::store::backend::{
     LabelTimes, Pruned, Retention, Store, StoreError, StoreWrite, StoredKey, StoredSession,
     StoredState, StoredUsage,
 };
+use callgate::store::postgres::PostgresStore;
 use callgate::store::sqlite::SqliteStore;
 use callgate_engine::cedar::EntityUID;
 use proptest::prelude::*;
 use smol_str::SmolStr;
+
+use crate::support::postgres::{Bouncer, Cluster};
 
 /// A kind of store.
 struct Kind {
@@ -104,12 +108,150 @@ impl Bench {
     }
 }
 
+/// A case by its name.
+type Case = (&'static str, fn());
+
+/// Every case below.
+const CASES: &[Case] = &[
+    ("a_new_store_holds_nothing", a_new_store_holds_nothing),
+    ("what_was_written_is_loaded", what_was_written_is_loaded),
+    ("changes_are_told_in_order", changes_are_told_in_order),
+    (
+        "a_change_out_of_order_is_refused_with_all_that_came_with_it",
+        a_change_out_of_order_is_refused_with_all_that_came_with_it,
+    ),
+    (
+        "a_key_is_kept_with_what_it_led_to",
+        a_key_is_kept_with_what_it_led_to,
+    ),
+    (
+        "what_was_used_never_becomes_less",
+        what_was_used_never_becomes_less,
+    ),
+    (
+        "what_is_taken_is_never_more_than_there_is",
+        what_is_taken_is_never_more_than_there_is,
+    ),
+    ("time_never_goes_back", time_never_goes_back),
+    (
+        "a_session_keeps_its_labels_and_its_end",
+        a_session_keeps_its_labels_and_its_end,
+    ),
+    (
+        "a_stop_stays_until_it_is_lifted",
+        a_stop_stays_until_it_is_lifted,
+    ),
+    (
+        "labels_keep_their_latest_moment_and_go_with_what_carries_them",
+        labels_keep_their_latest_moment_and_go_with_what_carries_them,
+    ),
+    (
+        "what_has_long_ended_is_pruned",
+        what_has_long_ended_is_pruned,
+    ),
+    (
+        "what_belongs_to_a_task_goes_with_it",
+        what_belongs_to_a_task_goes_with_it,
+    ),
+    (
+        "the_newest_change_and_the_keys_outlive_their_time",
+        the_newest_change_and_the_keys_outlive_their_time,
+    ),
+    (
+        "a_store_holds_what_was_committed_and_nothing_else",
+        a_store_holds_what_was_committed_and_nothing_else,
+    ),
+];
+
+thread_local! {
+    /// What [`each`] runs a case against: a server is not there for every test.
+    static KINDS: Cell<&'static [Kind]> = const { Cell::new(&STORES) };
+}
+
 /// Runs a case against every store.
 fn each(case: impl Fn(Bench)) {
-    for kind in &STORES {
+    for kind in KINDS.get() {
         println!("{}", kind.name);
         case(Bench::new(kind));
     }
+}
+
+/// The database of a folder, on the one server of this process.
+fn database(folder: &Path) -> (&'static (Cluster, Bouncer), String) {
+    static SERVER: LazyLock<(Cluster, Bouncer)> = LazyLock::new(|| {
+        let cluster = Cluster::start();
+        let bouncer = Bouncer::before(&cluster);
+        (cluster, bouncer)
+    });
+    let name = folder.file_name().unwrap().to_str().unwrap();
+    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    let name = format!("t_{}", name.to_lowercase());
+    SERVER.0.create(&name);
+    (&SERVER, name)
+}
+
+fn postgres(url: &str) -> Box<dyn Store> {
+    Box::new(PostgresStore::open(url, Path::new("."), None).unwrap())
+}
+
+/// Every case holds in PostgreSQL, and behind a pooler that gives each transaction another connection.
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn every_case_holds_in_postgresql() {
+    const SERVERS: [Kind; 2] = [
+        Kind {
+            name: "PostgreSQL",
+            open: |folder| {
+                let (server, name) = database(folder);
+                postgres(&server.0.url(&name))
+            },
+            lasts: true,
+        },
+        Kind {
+            name: "PostgreSQL behind PgBouncer in transaction mode",
+            open: |folder| {
+                let (server, name) = database(folder);
+                postgres(&server.1.url(&name))
+            },
+            lasts: true,
+        },
+    ];
+    KINDS.set(&SERVERS);
+    for (name, case) in CASES {
+        println!("{name}");
+        case();
+    }
+}
+
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn a_newer_store_in_postgresql_is_refused_and_several_servers_migrate_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, name) = database(folder.path());
+    let url = server.0.url(&name);
+    let starting: Vec<_> = (0..6)
+        .map(|_| {
+            let url = url.clone();
+            std::thread::spawn(move || drop(postgres(&url)))
+        })
+        .collect();
+    for started in starting {
+        started.join().unwrap();
+    }
+    let newer = "UPDATE callgate.version SET number = 99";
+    server.0.query_in(&name, newer).unwrap();
+    let refused = PostgresStore::open(&url, Path::new("."), None).err();
+    let found = matches!(refused, Some(StoreError::TooNew { found: 99, .. }));
+    assert!(found, "{refused:?}");
+}
+
+#[test]
+fn every_case_is_in_the_list_of_cases() {
+    let text = include_str!("suite.rs");
+    let cases = text
+        .lines()
+        .filter(|line| line.trim_start().starts_with("each(|"));
+    assert_eq!(cases.count(), CASES.len());
 }
 
 /// What was loaded, in an order of its own, so that it can be compared.
@@ -631,6 +773,46 @@ fn what_was_used_never_becomes_less() {
 }
 
 #[test]
+fn what_is_taken_is_never_more_than_there_is() {
+    let approval = |id: &str, most| StoreWrite::ApprovalTaken {
+        id: id.into(),
+        most,
+    };
+    let budget = |id: &str, calls, most| StoreWrite::BudgetTaken {
+        id: id.into(),
+        calls,
+        most,
+    };
+    let taken = |id: &str, used| {
+        Err(StoreError::Taken {
+            id: id.into(),
+            used,
+        })
+    };
+    each(|mut bench| {
+        bench.commit(&[approval("a", 2), budget("t", 3, 10)]);
+        bench.commit(&[approval("a", 2), budget("t", 7, 10)]);
+        let before = bench.load();
+        assert_eq!((before.approval_uses["a"], before.task_spent["t"]), (2, 10));
+        // Nothing of a commit is written of which something is not to be had.
+        let refused = bench
+            .store
+            .commit(&[labels("s", &["x"], 9), approval("a", 2)]);
+        assert_eq!(refused, taken("a", 2));
+        assert_eq!(bench.store.commit(&[budget("t", 1, 10)]), taken("t", 10));
+        assert_eq!(bench.store.commit(&[budget("u", 11, 10)]), taken("u", 0));
+        assert_eq!(bench.load(), before);
+        bench.commit(&[StoreWrite::BudgetReturned {
+            id: "t".into(),
+            calls: 4,
+        }]);
+        bench.commit(&[budget("t", 4, 10)]);
+        let (_, loaded) = bench.load_twice();
+        assert_eq!((loaded.approval_uses["a"], loaded.task_spent["t"]), (2, 10));
+    });
+}
+
+#[test]
 fn time_never_goes_back() {
     each(|mut bench| {
         bench.commit(&[StoreWrite::Clock(at(50))]);
@@ -940,7 +1122,7 @@ fn small_write(byte: u8, revision: &mut u64) -> StoreWrite {
         *revision += 1;
         write(*revision, change)
     };
-    match byte % 9 {
+    match byte % 12 {
         0 => used(name, size as u32),
         1 => spent(name, size, false),
         2 => spent(name, size, true),
@@ -958,6 +1140,19 @@ fn small_write(byte: u8, revision: &mut u64) -> StoreWrite {
             (size % 3 == 0).then_some(size + 3),
         ),
         7 => change(entity_put(name, &size.to_string())),
+        9 => StoreWrite::ApprovalTaken {
+            id: name.into(),
+            most: 1_000,
+        },
+        10 => StoreWrite::BudgetTaken {
+            id: name.into(),
+            calls: size,
+            most: 1_000,
+        },
+        11 => StoreWrite::BudgetReturned {
+            id: name.into(),
+            calls: size,
+        },
         _ => StoreWrite::Clock(at(size)),
     }
 }
@@ -1037,7 +1232,22 @@ fn model(state: &mut Plain, writes: &[StoreWrite]) {
                 }
                 state.revision = entry.revision;
             }
-            StoreWrite::Usage { .. }
+            StoreWrite::ApprovalTaken { id, .. } => {
+                *state.approval_uses.entry(id.clone()).or_default() += 1;
+            }
+            StoreWrite::BudgetTaken { id, calls, .. } => {
+                *state.task_spent.entry(id.clone()).or_default() += calls;
+            }
+            StoreWrite::BudgetReturned { id, calls } => {
+                if let Some(spent) = state.task_spent.get_mut(id) {
+                    *spent = spent.saturating_sub(*calls);
+                }
+            }
+            StoreWrite::SessionReleased { .. } => panic!("nobody owns a session here"),
+            StoreWrite::DecidedAs(_)
+            | StoreWrite::LabelsSeen { .. }
+            | StoreWrite::UsageCounted(_)
+            | StoreWrite::Usage { .. }
             | StoreWrite::Clock(_)
             | StoreWrite::Lease(_)
             | StoreWrite::ToolShown { .. } => {}

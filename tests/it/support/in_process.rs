@@ -11,10 +11,11 @@ use callgate::config::listen::SocketMode;
 use callgate::proto::v1;
 use callgate::proto::v1::authorization_client::AuthorizationClient;
 use callgate::proto::v1::operation::Kind;
+use callgate::server;
 use callgate::server::listen::Listener;
 use callgate::server::parts::{ServeError, ServerParts};
 use callgate::server::reloadable::ReloadableConfig;
-use callgate::server::{self, tls};
+use callgate::server::reloadable_tls::ReloadableTls;
 use callgate::service::clock::{Clock, SystemClock};
 use callgate::service::decisions::Service;
 use callgate::service::generation::LoadedBundle;
@@ -140,7 +141,7 @@ pub async fn start_recorded(
     let config =
         Config::from_toml(config, "callgate.toml").unwrap_or_else(|faults| panic!("{faults:?}"));
     let tls = config.tls.as_ref().map(|files| {
-        tls::load(files, dir.path(), Duration::from_secs(5))
+        ReloadableTls::load(files, dir.path(), Duration::from_secs(5))
             .unwrap_or_else(|fault| panic!("{fault}"))
     });
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -174,6 +175,7 @@ pub async fn start_recorded(
         envoy: Arc::clone(&doors.envoy),
         ext_mcp: Arc::clone(&doors.ext_mcp),
         tls,
+        metrics: None,
         authzen: config.authzen.clone(),
         toolhive: config.toolhive.clone(),
         bundle_is_good: is_good,

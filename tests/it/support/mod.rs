@@ -4,4 +4,5 @@ pub mod command;
 pub mod in_process;
 pub mod parts;
 pub mod plain_http;
+pub mod postgres;
 pub mod process;

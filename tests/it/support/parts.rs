@@ -62,3 +62,11 @@ pub fn fetched(place: &str, script: &str) -> PathBuf {
     );
     path
 }
+
+/// The folder of `prometheus` and `promtool`.
+pub fn prometheus() -> PathBuf {
+    named(
+        "CALLGATE_TEST_PROMETHEUS",
+        "tests/run takes it from Debian's package",
+    )
+}

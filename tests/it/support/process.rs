@@ -21,6 +21,7 @@ use tonic_health::pb::health_client::HealthClient;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A directory with `policies/` in it.
+#[derive(Clone)]
 pub struct Bundle {
     folder: Arc<TempDir>,
 }

@@ -59,6 +59,17 @@ impl ControlApi {
         self
     }
 
+    /// What `GetStatus` and `/statusz` say. Rights are for the caller of this to check.
+    ///
+    /// # Errors
+    ///
+    /// As [`Control::status`].
+    pub async fn status(&self) -> Result<v1::GetStatusResponse, ControlError> {
+        let status = self.control().status().await?;
+        let limits = self.shared.limits.load();
+        Ok(encode::status(status, &self.shared.load, &limits))
+    }
+
     /// Admits and parses a request for stored things, and lists them apart from the threads that answer decisions.
     async fn list<M, Q, R>(
         &self,
@@ -472,14 +483,9 @@ impl control_server::Control for ControlApi {
         request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
         let (admitted, _) = AdmittedRpc::take(request, Rpc::GetStatus)?;
-        let status = self.control().status().await;
+        let status = self.status().await;
         let status = status.map_err(status_for(admitted.admitted.caller()))?;
-        let limits = self.shared.limits.load();
-        Ok(Response::new(encode::status(
-            status,
-            &self.shared.load,
-            &limits,
-        )))
+        Ok(Response::new(status))
     }
 
     type WatchChangesStream = WatchStream<v1::WatchChangesResponse>;

@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""Writes callgate.json, the Grafana dashboard, beside this file.
+
+Each panel is one line of PANELS, so that the same query is never written twice. With --check nothing is written, and the
+exit status says whether the file is as it should be.
+"""
+
+import json
+import pathlib
+import sys
+
+JOB = 'job=~"$job",instance=~"$instance"'
+RATE = "$__rate_interval"
+
+# Row, title, kind, unit, [(query, legend)]. `{}` in a query stands for the selected servers.
+PANELS = [
+    ("Decisions", "Decisions by outcome", "timeseries", "ops", [
+        ("sum by (callgate_decision) (rate(callgate_decisions_total{}[RATE]))", "{{callgate_decision}}"),
+    ]),
+    ("Decisions", "Denies by reason", "timeseries", "ops", [
+        ('sum by (callgate_reason) (rate(callgate_decisions_total{callgate_decision="deny"}[RATE]))', "{{callgate_reason}}"),
+    ]),
+    ("Decisions", "Denied share", "stat", "percentunit", [
+        ('sum(rate(callgate_decisions_total{callgate_decision="deny"}[RATE])) / sum(rate(callgate_decisions_total{}[RATE]))', "denied"),
+    ]),
+    ("Decisions", "Decisions by operation", "timeseries", "ops", [
+        ("sum by (callgate_operation) (rate(callgate_decisions_total{}[RATE]))", "{{callgate_operation}}"),
+    ]),
+    ("Decisions", "Decisions by adapter", "timeseries", "ops", [
+        ("sum by (callgate_adapter) (rate(callgate_decisions_total{}[RATE]))", "{{callgate_adapter}}"),
+    ]),
+    ("Latency", "Time to decide", "timeseries", "s", [
+        (f"histogram_quantile({share}, sum by (le) (rate(callgate_decision_duration_seconds_bucket{{}}[RATE])))", name)
+        for share, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
+    ]),
+    ("Latency", "Time of control writes", "timeseries", "s", [
+        ("histogram_quantile(0.99, sum by (le) (rate(callgate_control_duration_seconds_bucket{}[RATE])))", "p99"),
+    ]),
+    ("Latency", "Requests under way", "timeseries", "short", [
+        ("sum by (instance) (callgate_requests_in_flight{})", "{{instance}}"),
+        ("sum by (instance) (callgate_requests_limit{})", "limit of {{instance}}"),
+    ]),
+    ("Latency", "Requests rejected without a decision", "timeseries", "ops", [
+        ("sum by (callgate_adapter, callgate_rejection) (rate(callgate_rejections_total{}[RATE]))",
+         "{{callgate_rejection}} ({{callgate_adapter}})"),
+    ]),
+    ("Policies", "Decisions that shadow policies would change", "timeseries", "ops", [
+        ("sum by (callgate_policy_id) (rate(callgate_shadow_policies_total{}[RATE]))", "{{callgate_policy_id}}"),
+    ]),
+    ("Policies", "Denies that were only observed", "timeseries", "ops", [
+        ("sum by (callgate_reason) (rate(callgate_observed_total{}[RATE]))", "{{callgate_reason}}"),
+    ]),
+    ("Policies", "Age of the revision", "stat", "s", [
+        ("max by (instance) (callgate_snapshot_age_seconds{})", "{{instance}}"),
+    ]),
+    ("Policies", "Revision", "timeseries", "none", [
+        ("max by (instance) (callgate_snapshot_revision{})", "{{instance}}"),
+    ]),
+    ("Policies", "Loads of the directory", "timeseries", "short", [
+        ("sum by (callgate_reload) (increase(callgate_reloads_total{}[RATE]))", "{{callgate_reload}}"),
+    ]),
+    ("Policies", "Directory has faults", "stat", "none", [
+        ("max by (instance) (callgate_bundle_faulty_ratio{})", "{{instance}}"),
+    ]),
+    ("Policies", "Control writes", "timeseries", "ops", [
+        ("sum by (callgate_control_verb, callgate_control_outcome) (rate(callgate_control_writes_total{}[RATE]))",
+         "{{callgate_control_verb}} {{callgate_control_outcome}}"),
+    ]),
+    ("Evidence", "Decision log: records written", "timeseries", "ops", [
+        ("sum by (instance) (rate(callgate_audit_records_total{}[RATE]))", "{{instance}}"),
+    ]),
+    ("Evidence", "Decision log: requests without a record", "stat", "short", [
+        ("sum by (instance) (callgate_audit_unrecorded_total{})", "{{instance}}"),
+    ]),
+    ("Evidence", "Decision log: size", "timeseries", "bytes", [
+        ("sum by (callgate_audit_kind) (callgate_audit_size_bytes{})", "{{callgate_audit_kind}}"),
+    ]),
+    ("Evidence", "Decision log cannot be written", "stat", "none", [
+        ("max by (instance) (callgate_audit_failing_ratio{})", "{{instance}}"),
+    ]),
+    ("Evidence", "Telemetry that was lost", "timeseries", "ops", [
+        ("sum by (callgate_telemetry_signal, callgate_telemetry_reason) (rate(callgate_telemetry_dropped_total{}[RATE]))",
+         "{{callgate_telemetry_signal}}: {{callgate_telemetry_reason}}"),
+    ]),
+]
+
+WIDTH, HEIGHT, COLUMNS = 8, 8, 24
+
+
+def expression(query):
+    """The query for the selected servers."""
+    selected = query.replace('{callgate_decision="deny"}', '{callgate_decision="deny",' + JOB + "}")
+    return selected.replace("{}", "{" + JOB + "}").replace("RATE", RATE)
+
+
+def panel(number, title, kind, unit, queries, x, y):
+    source = {"type": "prometheus", "uid": "${datasource}"}
+    targets = [
+        {
+            "refId": chr(ord("A") + at),
+            "datasource": source,
+            "editorMode": "code",
+            "expr": expression(query),
+            "legendFormat": legend,
+            "exemplar": "_duration_" in query,
+            "range": True,
+        }
+        for at, (query, legend) in enumerate(queries)
+    ]
+    return {
+        "id": number,
+        "type": kind,
+        "title": title,
+        "datasource": source,
+        "gridPos": {"x": x, "y": y, "w": WIDTH, "h": HEIGHT},
+        "fieldConfig": {"defaults": {"unit": unit}, "overrides": []},
+        "targets": targets,
+    }
+
+
+def panels():
+    made, row, x, y = [], None, 0, 0
+    for name, title, kind, unit, queries in PANELS:
+        if name != row:
+            y += HEIGHT if row is not None and x > 0 else 0
+            grid = {"x": 0, "y": y, "w": COLUMNS, "h": 1}
+            made.append({"id": len(made) + 1, "type": "row", "title": name, "collapsed": False, "gridPos": grid, "panels": []})
+            row, x, y = name, 0, y + 1
+        if x + WIDTH > COLUMNS:
+            x, y = 0, y + HEIGHT
+        made.append(panel(len(made) + 1, title, kind, unit, queries, x, y))
+        x += WIDTH
+    return made
+
+
+def variable(name, label):
+    return {
+        "name": name,
+        "label": label,
+        "type": "query",
+        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+        "query": {"query": f"label_values(callgate_snapshot_revision, {name})", "refId": name},
+        "refresh": 2,
+        "multi": True,
+        "includeAll": True,
+        "allValue": ".*",
+        "current": {"text": "All", "value": "$__all"},
+    }
+
+
+def dashboard():
+    source = {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus"}
+    return {
+        "uid": "callgate",
+        "title": "Callgate",
+        "description": "Decisions, latency, policies in service, and the decision log",
+        "tags": ["callgate"],
+        "schemaVersion": 39,
+        "editable": True,
+        "time": {"from": "now-1h", "to": "now"},
+        "refresh": "30s",
+        "templating": {"list": [source, variable("job", "Job"), variable("instance", "Server")]},
+        "panels": panels(),
+    }
+
+
+def main():
+    path = pathlib.Path(__file__).with_name("callgate.json")
+    text = json.dumps(dashboard(), indent=2) + "\n"
+    if "--check" in sys.argv[1:]:
+        sys.exit(0 if path.read_text() == text else f"{path} is not what generate.py writes")
+    path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

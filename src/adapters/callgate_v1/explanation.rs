@@ -1,0 +1,233 @@
+//! Explains calls for callers with the right `explain`, and encodes that.
+
+use callgate_engine::cedar::{EntityUID, Value};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use crate::adapters::callgate_v1::encode::{self, Disclosure, entity_ref, outcome};
+use crate::adapters::input::json;
+use crate::analysis::clauses::Truth;
+use crate::analysis::explain::change::Change;
+use crate::analysis::explain::limits::ExplainLimits;
+use crate::analysis::explain::policies::{ConditionExplanation, PolicyExplanation, PolicyState};
+use crate::analysis::explain::{self, Explanation, Link, RequestExplanation, values};
+use crate::domain::request::call_context::CallContext;
+use crate::proto::v1;
+use crate::service::decisions::Service;
+use crate::service::request::{RequestMeta, Response};
+
+/// What an explanation for a caller looks at: it is made while the call waits.
+const LIMITS: ExplainLimits = ExplainLimits {
+    decisions: 200,
+    proposals: 8,
+    policies: 256,
+};
+
+/// An explanation and the revision it is about.
+#[derive(Debug)]
+pub struct ExplainedCall {
+    explanation: Explanation,
+    revision: u64,
+}
+
+/// Explains what would be decided on a call now. `None` if the explanation could not be made.
+pub fn explain(
+    service: &Service,
+    ask: RequestMeta<'_>,
+    call: &CallContext,
+) -> Option<ExplainedCall> {
+    let explained = service.inspect(ask, call, |inputs, asker, now| {
+        explain::explain(inputs, call, asker, now, LIMITS)
+    });
+    explained.map(|(explanation, revision)| ExplainedCall {
+        explanation,
+        revision,
+    })
+}
+
+/// Adds an explanation to a response, unless they are about different states or came to different decisions.
+pub fn add(response: &mut v1::AuthorizeResponse, explained: ExplainedCall) {
+    let ExplainedCall {
+        explanation: found,
+        revision,
+    } = explained;
+    let decision: i32 = outcome(found.verdict.outcome).into();
+    // What is only observed is explained as it was decided, not as it was answered.
+    let decided = match response.observed {
+        true => response.observed_decision,
+        false => response.decision,
+    };
+    if response.revision == revision && decided == decision {
+        fill(response, found);
+    }
+}
+
+/// The response of a recorded decision, made again and explained. It has no revision: that is the record's.
+pub fn response(
+    found: Explanation,
+    decision_id: Uuid,
+    policies_total: u32,
+) -> v1::AuthorizeResponse {
+    let answer = Response {
+        value: found.verdict.clone(),
+        decision_id,
+        revision: 0,
+        policies_total,
+        observed: None,
+    };
+    let detail = Disclosure {
+        is_entitled: true,
+        is_wanted: true,
+    };
+    let mut response = encode::authorize(answer, detail);
+    fill(&mut response, found);
+    response
+}
+
+fn fill(response: &mut v1::AuthorizeResponse, found: Explanation) {
+    let Some(explanation) = &mut response.explanation else {
+        return;
+    };
+    let Explanation {
+        verdict: _,
+        chain,
+        requests,
+        facts,
+        proposals,
+        is_exhaustive,
+        for_agent,
+    } = found;
+    explanation.chain = chain.iter().map(link).collect();
+    explanation.facts = match facts {
+        Some(Json::Object(facts)) => Some(json::to_struct(&facts)),
+        _ => None,
+    };
+    explanation.requests = requests.into_iter().map(request).collect();
+    explanation.proposals = proposals
+        .iter()
+        .map(|changes| v1::ProposedChanges {
+            changes: changes.iter().map(change).collect(),
+        })
+        .collect();
+    explanation.proposals_exhaustive = is_exhaustive;
+    explanation.for_agent = for_agent;
+}
+
+fn link(link: &Link) -> v1::LinkExplanation {
+    v1::LinkExplanation {
+        entity: Some(entity_ref(&link.entity)),
+        role: link.role.to_owned(),
+        delegation_id: link.delegation.as_deref().unwrap_or_default().to_owned(),
+        status: link.status.clone(),
+    }
+}
+
+fn request(request: RequestExplanation) -> v1::RequestExplanation {
+    v1::RequestExplanation {
+        principal: Some(entity_ref(&request.principal)),
+        action: Some(entity_ref(&request.action)),
+        resource: Some(entity_ref(&request.resource)),
+        target: request.target.unwrap_or_default(),
+        decision: outcome(request.decision).into(),
+        policies: request.policies.into_iter().map(policy).collect(),
+        policies_left_out: u32::try_from(request.left_out).unwrap_or(u32::MAX),
+    }
+}
+
+fn policy(policy: PolicyExplanation) -> v1::PolicyExplanation {
+    let state = match policy.state {
+        PolicyState::Satisfied => v1::PolicyState::Satisfied,
+        PolicyState::Unsatisfied => v1::PolicyState::Unsatisfied,
+        PolicyState::Failed => v1::PolicyState::Failed,
+        PolicyState::OutOfScope => v1::PolicyState::OutOfScope,
+    };
+    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    v1::PolicyExplanation {
+        id: policy.info.id.to_string(),
+        effect: if policy.info.is_forbid {
+            "forbid"
+        } else {
+            "permit"
+        }
+        .to_owned(),
+        owner: text(policy.info.owner.as_deref()),
+        reason: text(policy.info.reason.as_deref()),
+        shadow: policy.info.is_shadow,
+        state: state.into(),
+        scope_misses: policy.scope.iter().map(|part| (*part).to_owned()).collect(),
+        condition: policy.condition.map(condition),
+    }
+}
+
+fn condition(condition: ConditionExplanation) -> v1::ConditionExplanation {
+    let (truth, error) = match condition.truth {
+        Truth::True => ("true", String::new()),
+        Truth::False => ("false", String::new()),
+        Truth::Error(error) => ("error", error),
+    };
+    let seen = |(expression, value): (String, Result<String, String>)| {
+        let (value, error) = match value {
+            Ok(value) => (value, String::new()),
+            Err(error) => (String::new(), error),
+        };
+        v1::SeenValue {
+            expression,
+            value,
+            error,
+        }
+    };
+    let mut encoded = v1::ConditionExplanation {
+        clause: condition.clause.to_owned(),
+        text: condition.text,
+        truth: truth.to_owned(),
+        error,
+        values: condition.values.into_iter().map(seen).collect(),
+        ..v1::ConditionExplanation::default()
+    };
+    if let Some(source) = condition.source {
+        encoded.line = source.line;
+        encoded.column = source.column;
+        encoded.length = source.length;
+        encoded.source = source.text;
+    }
+    encoded
+}
+
+fn change(change: &Change) -> v1::ProposedChange {
+    let mut encoded = v1::ProposedChange {
+        kind: change.kind().to_owned(),
+        text: change.to_string(),
+        ..v1::ProposedChange::default()
+    };
+    let entity = |uid: &EntityUID| Some(entity_ref(uid));
+    let text = |value: &Value| values::json(value).to_string();
+    match change {
+        Change::Approve { by: uid }
+        | Change::Delegate { root: uid }
+        | Change::Resume { entity: uid } => encoded.entity = entity(uid),
+        Change::VerifyIdentity
+        | Change::VerifyDelegation
+        | Change::StatePurpose
+        | Change::NameSession => {}
+        Change::WidenDelegation { id } | Change::WidenTask { id } => encoded.name = id.to_string(),
+        Change::AddToGroup { entity: uid, group }
+        | Change::RemoveFromGroup { entity: uid, group } => {
+            encoded.entity = entity(uid);
+            encoded.group = entity(group);
+        }
+        Change::SetAttribute {
+            entity: uid,
+            attribute,
+            value,
+        } => {
+            encoded.entity = entity(uid);
+            encoded.name = attribute.to_string();
+            encoded.value = text(value);
+        }
+        Change::RegisterAccess { tool, access } => {
+            encoded.entity = entity(tool);
+            encoded.value = access.as_str().to_owned();
+        }
+    }
+    encoded
+}

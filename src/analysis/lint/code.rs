@@ -1,0 +1,192 @@
+//! The codes of lints, each with its page.
+
+use serde::Serialize;
+
+/// A lint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Code {
+    /// `@allow` names no lint.
+    UnknownLint,
+    /// A forbid computes and can overflow.
+    ForbidCanErr,
+    /// A permit computes and can overflow.
+    PermitCanErr,
+    /// Another policy says the same or more.
+    PolicyShadowed,
+    /// Anybody may do anything.
+    PermitEverything,
+    /// Anybody may change something, and no person is asked.
+    WidePermit,
+    /// A policy without `@id`.
+    PolicyWithoutId,
+    /// A permit without `@owner`.
+    PermitWithoutOwner,
+    /// A forbid without `@reason`.
+    ForbidWithoutReason,
+    /// A tool brings secrets, and no forbid reads that label.
+    SecretWithoutRule,
+    /// A tool can carry data out, and no forbid reads that.
+    EgressWithoutRule,
+    /// A tool that nobody has confirmed.
+    ToolUnconfirmed,
+    /// A tool that its server has changed.
+    ToolDrifted,
+    /// A confirmed tool without a pinned definition.
+    ToolUnpinned,
+    /// A group that nothing refers to.
+    GroupUnused,
+}
+
+impl Code {
+    /// Every lint.
+    pub const ALL: [Self; 15] = [
+        Self::UnknownLint,
+        Self::ForbidCanErr,
+        Self::PermitCanErr,
+        Self::PolicyShadowed,
+        Self::PermitEverything,
+        Self::WidePermit,
+        Self::PolicyWithoutId,
+        Self::PermitWithoutOwner,
+        Self::ForbidWithoutReason,
+        Self::SecretWithoutRule,
+        Self::EgressWithoutRule,
+        Self::ToolUnconfirmed,
+        Self::ToolDrifted,
+        Self::ToolUnpinned,
+        Self::GroupUnused,
+    ];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownLint => "unknown-lint",
+            Self::ForbidCanErr => "forbid-can-err",
+            Self::PermitCanErr => "permit-can-err",
+            Self::PolicyShadowed => "policy-shadowed",
+            Self::PermitEverything => "permit-everything",
+            Self::WidePermit => "wide-permit",
+            Self::PolicyWithoutId => "policy-without-id",
+            Self::PermitWithoutOwner => "permit-without-owner",
+            Self::ForbidWithoutReason => "forbid-without-reason",
+            Self::SecretWithoutRule => "secret-without-rule",
+            Self::EgressWithoutRule => "egress-without-rule",
+            Self::ToolUnconfirmed => "tool-unconfirmed",
+            Self::ToolDrifted => "tool-drifted",
+            Self::ToolUnpinned => "tool-unpinned",
+            Self::GroupUnused => "group-unused",
+        }
+    }
+
+    /// The lint of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == name)
+    }
+
+    /// What it is, in a line.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::UnknownLint => "`@allow` names a lint that does not exist",
+            Self::ForbidCanErr => "a forbid computes, and fails where the result is too large",
+            Self::PermitCanErr => "a permit computes, and fails where the result is too large",
+            Self::PolicyShadowed => "another policy of the same effect says the same or more",
+            Self::PermitEverything => "everybody may do everything",
+            Self::WidePermit => "everybody may change something, and no person is asked",
+            Self::PolicyWithoutId => "the policy has no `@id`",
+            Self::PermitWithoutOwner => "nobody answers for the permit: it has no `@owner`",
+            Self::ForbidWithoutReason => "the forbid does not say why: it has no `@reason`",
+            Self::SecretWithoutRule => {
+                "a tool brings secrets, and no forbid reads the label `secret`"
+            }
+            Self::EgressWithoutRule => "a tool can carry data out, and no forbid reads `egress`",
+            Self::ToolUnconfirmed => "nobody has confirmed the tool; until then it counts as admin",
+            Self::ToolDrifted => "the server has changed the tool since it was confirmed",
+            Self::ToolUnpinned => "the tool is confirmed without a pinned definition",
+            Self::GroupUnused => "no policy, entity or tool refers to the group",
+        }
+    }
+
+    /// Its page: what it means, and what to do.
+    pub fn page(self) -> &'static str {
+        match self {
+            Self::UnknownLint => {
+                "A misspelt name allows nothing, without any error. `callgate check --explain` lists all names."
+            }
+            Self::ForbidCanErr => {
+                "Cedar's integers have 64 bits: a sum, difference, product or negation beyond that is an error. Cedar passes over a \
+                 policy that fails, so the forbid would not forbid. Callgate denies whatever fails, so nothing gets through; but \
+                 calls are denied for a reason that nobody meant. Compare without computing, or bound the operands first: `a < 1000 && a * 2 > b`. \
+                 `callgate prove` tells whether it can really happen, with a request that shows it."
+            }
+            Self::PermitCanErr => {
+                "A sum, difference, product or negation beyond 64 bits is an error, and Callgate denies whatever fails, also if another \
+                 policy permits it. Compare without computing, or bound the operands first. `callgate prove` tells whether it can really happen."
+            }
+            Self::PolicyShadowed => {
+                "Either both policies are the same, or the other one has the same scope and no conditions. The policy decides \
+                 nothing that the other one does not decide already. Take one away, or make them differ. `callgate prove` also finds \
+                 policies that are shadowed for less visible reasons."
+            }
+            Self::PermitEverything => {
+                "The permit has neither a scope nor conditions. Every agent may call every tool that no forbid names, those that are \
+                 registered later included. Name who may do what."
+            }
+            Self::WidePermit => {
+                "A permit of writing or admin calls whose scope names no principal, and whose conditions read neither the principal, an \
+                 approval, a task nor a delegation. Every agent may use it, by itself. Name a group in the scope, or ask for a person: \
+                 `when { context has approval }`, `principal is Mcp::User`."
+            }
+            Self::PolicyWithoutId => {
+                "Decisions, logs and tests name policies by their id. Without `@id` it is the file's name and a number, and changes \
+                 when another policy is put before it."
+            }
+            Self::PermitWithoutOwner => {
+                "A permit opens something, and somebody has to answer for that: `@owner(\"team\")`."
+            }
+            Self::ForbidWithoutReason => {
+                "The reason is what the agent and its user are told. Without one they learn that a policy forbids the call, and not why: \
+                 `@reason(\"…\")`."
+            }
+            Self::SecretWithoutRule => {
+                "The label `secret` marks sessions that have read a secret. It protects nothing by itself: a forbid has to read it, as \
+                 `sessions.secrets_stay` of the shipped policies does."
+            }
+            Self::EgressWithoutRule => {
+                "`egress` marks tools that can carry data out. It protects nothing by itself: a forbid has to read `resource.egress`, as \
+                 `sessions.no_way_out` of the shipped policies does."
+            }
+            Self::ToolUnconfirmed => {
+                "An import proposes what a tool may do; a person has to look at it and set `\"status\": \"confirmed\"`. Until then the tool \
+                 counts as admin. `callgate import tools` shows what to look at."
+            }
+            Self::ToolDrifted => {
+                "The definition that was confirmed is not the one that the server shows now. Calls are denied until a person has looked at \
+                 the difference and confirmed it."
+            }
+            Self::ToolUnpinned => {
+                "Without a `digest` nobody notices when the server changes what the tool says of itself, which is how tools are turned \
+                 against their users. Import the server's list of tools: that pins the definitions."
+            }
+            Self::GroupUnused => {
+                "Nothing is in the group, and no policy names it: most likely it is misspelt somewhere, or left over. Groups that only \
+                 the control interface fills can be allowed by name of this lint."
+            }
+        }
+    }
+
+    /// How to allow it.
+    pub fn how_to_allow(self) -> &'static str {
+        match self.is_of_policies() {
+            true => {
+                "on the policy: `@allow(\"CODE\")`; everywhere: `[bundle] allow = [\"CODE\"]` in callgate.toml"
+            }
+            false => "`[bundle] allow = [\"CODE\"]` in callgate.toml",
+        }
+    }
+
+    /// Whether it is found on policies.
+    pub fn is_of_policies(self) -> bool {
+        self < Self::SecretWithoutRule && self != Self::UnknownLint
+    }
+}

@@ -1,0 +1,207 @@
+//! Lints of single policies, and of policies beside each other.
+
+use std::collections::HashMap;
+
+use callgate_engine::cedar::{
+    ActionConstraint, AnyId, BinaryOp, Effect, Expr, ExprKind, PrincipalOrResourceConstraint,
+    Template, UnaryOp, Var,
+};
+
+use crate::analysis::lint::code::Code;
+use crate::bundle::diagnostic::BundleDiagnostic;
+use crate::bundle::parse::policies::{Policies, first_line};
+use crate::domain::schema::action_uid;
+
+/// The annotation that allows lints on a policy.
+const ALLOW: &str = "allow";
+
+/// A lint with its place.
+pub(super) type Found = (Code, BundleDiagnostic);
+
+/// All lints of policies that are not allowed on them.
+pub(super) fn find(policies: &Policies) -> Vec<Found> {
+    let mut found = Vec::new();
+    let templates = templates(policies);
+    for template in &templates {
+        let id: &str = template.id().as_ref();
+        let allowed = allowed(template);
+        for name in &allowed {
+            if Code::from_name(name).is_none() {
+                let said = format!("`{id}`: there is no lint `{name}`");
+                found.extend(at(policies, id, Code::UnknownLint, said));
+            }
+        }
+        for code in of_one(template) {
+            if !allowed.iter().any(|name| name == code.as_str()) {
+                let said = format!("`{id}`: {}", code.title());
+                found.extend(at(policies, id, code, said));
+            }
+        }
+    }
+    shadowed(policies, &templates, &mut found);
+    found
+}
+
+/// Every policy and template, by place.
+fn templates(policies: &Policies) -> Vec<&Template> {
+    let by_id: HashMap<&str, &Template> = policies
+        .set
+        .all_templates()
+        .map(|template| (template.id().as_ref(), template))
+        .collect();
+    let entries = policies.entries.iter();
+    entries
+        .filter_map(|entry| by_id.get(entry.id.as_str()).copied())
+        .collect()
+}
+
+fn at(policies: &Policies, id: &str, code: Code, said: String) -> Option<Found> {
+    let (origin, offset, length) = policies.place(id)?;
+    let shown = first_line(origin.text, offset, length);
+    Some((code, BundleDiagnostic::at(origin, offset, shown, said)))
+}
+
+fn annotation<'a>(template: &'a Template, name: &str) -> Option<&'a str> {
+    let mut annotations = template.annotations();
+    let found = annotations.find(|(key, _): &(&AnyId, _)| {
+        let key: &str = key.as_ref();
+        key == name
+    });
+    found.map(|(_, value)| value.as_ref())
+}
+
+/// The names that `@allow` lists.
+fn allowed(template: &Template) -> Vec<String> {
+    let names = annotation(template, ALLOW).unwrap_or_default().split(',');
+    let names = names.map(|name| name.trim().to_owned());
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+fn of_one(template: &Template) -> Vec<Code> {
+    let mut found = Vec::new();
+    let is_permit = template.effect() == Effect::Permit;
+    let condition = template.non_scope_constraints();
+    if condition.is_some_and(computes) {
+        found.push(match is_permit {
+            true => Code::PermitCanErr,
+            false => Code::ForbidCanErr,
+        });
+    }
+    if is_permit && is_everything(template) {
+        found.push(Code::PermitEverything);
+    } else if is_permit && is_wide(template) {
+        found.push(Code::WidePermit);
+    }
+    if annotation(template, "id").is_none() {
+        found.push(Code::PolicyWithoutId);
+    }
+    if is_permit && annotation(template, "owner").is_none() {
+        found.push(Code::PermitWithoutOwner);
+    }
+    if !is_permit && annotation(template, "reason").is_none() {
+        found.push(Code::ForbidWithoutReason);
+    }
+    found
+}
+
+/// Whether some part computes on what is not a literal.
+fn computes(condition: &Expr) -> bool {
+    let is_literal = |expr: &Expr| matches!(expr.expr_kind(), ExprKind::Lit(_));
+    condition
+        .subexpressions()
+        .any(|part| match part.expr_kind() {
+            ExprKind::BinaryApp { op, arg1, arg2 } => {
+                matches!(op, BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul)
+                    && !(is_literal(arg1) && is_literal(arg2))
+            }
+            ExprKind::UnaryApp { op, arg } => *op == UnaryOp::Neg && !is_literal(arg),
+            _ => false,
+        })
+}
+
+fn is_any(constraint: &PrincipalOrResourceConstraint) -> bool {
+    matches!(constraint, PrincipalOrResourceConstraint::Any)
+}
+
+fn is_everything(template: &Template) -> bool {
+    is_any(template.principal_constraint().as_inner())
+        && is_any(template.resource_constraint().as_inner())
+        && matches!(template.action_constraint(), ActionConstraint::Any)
+        && template.non_scope_constraints().is_none()
+}
+
+/// Whether every principal may change something and no part of the policy asks for a person or for authority.
+fn is_wide(template: &Template) -> bool {
+    let changes = ["call_tool", "call_write", "call_admin"].map(action_uid);
+    let is_change = match template.action_constraint() {
+        ActionConstraint::Any => true,
+        ActionConstraint::In(uids) => uids.iter().any(|uid| changes.contains(uid)),
+        ActionConstraint::Eq(uid) => changes.contains(uid),
+    };
+    let is_anybody = match template.principal_constraint().as_inner() {
+        PrincipalOrResourceConstraint::Any => true,
+        PrincipalOrResourceConstraint::Is(ty) => ty.to_string() == "Mcp::Agent",
+        _ => false,
+    };
+    let asks = |condition: &Expr| {
+        condition
+            .subexpressions()
+            .any(|part| match part.expr_kind() {
+                ExprKind::Var(Var::Principal) => true,
+                ExprKind::GetAttr { attr, .. } | ExprKind::HasAttr { attr, .. } => {
+                    matches!(attr.as_str(), "approval" | "task" | "delegation")
+                }
+                _ => false,
+            })
+    };
+    is_change && is_anybody && !template.non_scope_constraints().is_some_and(asks)
+}
+
+/// Policies of the same effect and scope, of which one says the same or has no conditions.
+fn shadowed(policies: &Policies, templates: &[&Template], found: &mut Vec<Found>) {
+    let mut by_scope: HashMap<(bool, String), Vec<&Template>> = HashMap::new();
+    for template in templates {
+        // A policy that is not enforced takes nothing from one that is.
+        if annotation(template, "mode") == Some("shadow") {
+            continue;
+        }
+        let scope = format!(
+            "{} {} {}",
+            template.principal_constraint(),
+            template.action_constraint(),
+            template.resource_constraint()
+        );
+        let is_permit = template.effect() == Effect::Permit;
+        by_scope
+            .entry((is_permit, scope))
+            .or_default()
+            .push(template);
+    }
+    for of_scope in by_scope.into_values().filter(|it| it.len() > 1) {
+        let without = of_scope
+            .iter()
+            .find(|it| it.non_scope_constraints().is_none());
+        let mut first: HashMap<String, &Template> = HashMap::new();
+        for template in &of_scope {
+            let condition = template
+                .non_scope_constraints()
+                .map_or_else(String::new, ToString::to_string);
+            let same = first.get(&condition).copied();
+            let above = without.copied().filter(|it| it.id() != template.id());
+            let by = match (same, condition.is_empty()) {
+                (Some(same), _) => Some(same),
+                (None, true) => None,
+                (None, false) => above,
+            };
+            first.entry(condition).or_insert(template);
+            let is_allowed = allowed(template)
+                .iter()
+                .any(|name| name == Code::PolicyShadowed.as_str());
+            if let (Some(by), false) = (by, is_allowed) {
+                let id: &str = template.id().as_ref();
+                let said = format!("`{id}`: `{}` says the same or more", by.id());
+                found.extend(at(policies, id, Code::PolicyShadowed, said));
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+use std::fs;
+
+use super::*;
+use crate::bundle;
+
+/// The codes found in a directory with these files, each with its first place.
+fn found(written: &[(&str, &str)]) -> Vec<(Code, String)> {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (path, text) in written {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
+        fs::write(path, text).expect("a file");
+    }
+    let files = bundle::files::read(dir.path()).expect("it can be read");
+    let bundle = bundle::compile(&files).unwrap_or_else(|faults| panic!("{faults}"));
+    let lints = lint(&files, &bundle);
+    lints
+        .into_iter()
+        .map(|it| {
+            let place = &it.places[0];
+            let file = place.file.rsplit('/').next().unwrap_or_default();
+            let line = place.line.unwrap_or(0);
+            (it.code, format!("{file}:{line} x{}", it.places.len()))
+        })
+        .collect()
+}
+
+fn codes(policies: &str) -> Vec<Code> {
+    let lints = found(&[("a.cedar", policies)]);
+    lints.into_iter().map(|(code, _)| code).collect()
+}
+
+const HEAD: &str = "@id(\"a\") @owner(\"it\") @reason(\"r\")";
+
+#[test]
+fn a_policy_in_order_has_no_lint() {
+    let text = format!(
+        "{HEAD} permit (principal is Mcp::User, action in Mcp::Action::\"call_tool\", resource);"
+    );
+    assert_eq!(codes(&text), []);
+}
+
+#[test]
+fn each_lint_of_policies_is_found_and_can_be_allowed() {
+    let read = "principal, action == Mcp::Action::\"call_read\", resource";
+    let cases = [
+        (Code::ForbidCanErr, format!("forbid ({read}) when {{ context has usage && context.usage.last_day * 2 > 9 }};")),
+        (Code::PermitCanErr, format!("permit ({read}) when {{ context has usage && context.usage.last_day + 2 > 9 }};")),
+        (Code::PermitEverything, "permit (principal, action, resource);".to_owned()),
+        (Code::WidePermit, "permit (principal, action in Mcp::Action::\"call_tool\", resource) when { resource.confirmed };".to_owned()),
+    ];
+    for (code, policy) in cases {
+        assert_eq!(codes(&format!("{HEAD} {policy}")), [code], "{policy}");
+        let name = code.as_str();
+        let allowed = format!("{HEAD} @allow(\"{name}\") {policy}");
+        assert_eq!(codes(&allowed), [], "{policy}");
+    }
+}
+
+#[test]
+fn annotations_that_are_missing() {
+    let read = "(principal, action == Mcp::Action::\"call_read\", resource)";
+    assert_eq!(
+        codes(&format!("@id(\"a\") permit {read};")),
+        [Code::PermitWithoutOwner]
+    );
+    assert_eq!(
+        codes(&format!("@id(\"a\") forbid {read};")),
+        [Code::ForbidWithoutReason]
+    );
+    assert_eq!(
+        codes(&format!("@owner(\"it\") permit {read};")),
+        [Code::PolicyWithoutId]
+    );
+    let misspelt = format!("{HEAD} @allow(\"wide-permits\") permit {read};");
+    assert_eq!(codes(&misspelt), [Code::UnknownLint]);
+}
+
+#[test]
+fn what_is_said_twice_is_shadowed_and_what_differs_is_not() {
+    let policy = |id: &str, rest: &str| {
+        format!(
+            "@id(\"{id}\") @owner(\"it\") permit (principal is Mcp::User, action == Mcp::Action::\"call_read\", resource) {rest};\n"
+        )
+    };
+    let confirmed = "when { resource.confirmed }";
+    assert_eq!(
+        codes(&(policy("a", confirmed) + &policy("b", confirmed))),
+        [Code::PolicyShadowed]
+    );
+    assert_eq!(
+        codes(&(policy("a", confirmed) + &policy("b", ""))),
+        [Code::PolicyShadowed]
+    );
+    let other = "when { resource.egress }";
+    assert_eq!(codes(&(policy("a", confirmed) + &policy("b", other))), []);
+    let trial = format!("@mode(\"shadow\") {}", policy("b", ""));
+    assert_eq!(codes(&(policy("a", confirmed) + &trial)), []);
+}
+
+const TOOLS: &str = r#"{"server": {"name": "git", "owner": "owen"}, "tools": {
+  "log": {"access": "read", "status": "proposed", "yields": ["secret"], "egress": false, "sensitivity": "internal"},
+  "push": {"access": "write", "status": "confirmed", "yields": [], "egress": true, "sensitivity": "internal"},
+  "show": {"access": "read", "status": "proposed", "yields": [], "egress": false, "sensitivity": "internal"}
+}}"#;
+const OWEN: &str = r#"[{"uid": {"type": "Mcp::User", "id": "owen"}, "attrs": {}, "parents": [{"type": "Mcp::Group", "id": "staff"}]},
+  {"uid": {"type": "Mcp::Group", "id": "staff"}, "attrs": {}, "parents": []},
+  {"uid": {"type": "Mcp::Group", "id": "stuff"}, "attrs": {}, "parents": []}]"#;
+
+#[test]
+fn tools_and_groups() {
+    let files = [("tools/git.json", TOOLS), ("entities/people.json", OWEN)];
+    let expected = [
+        (Code::SecretWithoutRule, "git.json:2 x1"),
+        (Code::EgressWithoutRule, "git.json:3 x1"),
+        (Code::ToolUnconfirmed, "git.json:2 x2"),
+        (Code::ToolUnpinned, "git.json:3 x1"),
+        (Code::GroupUnused, "people.json:3 x1"),
+    ];
+    let expected = expected.map(|(code, place)| (code, place.to_owned()));
+    assert_eq!(found(&files), expected);
+    let rule = "@id(\"a\") @reason(\"r\") forbid (principal, action in Mcp::Action::\"call_tool\", resource)
+        when { resource.egress && context.labels.contains(\"secret\") };";
+    let allow = "[bundle]\nallow = [\"tool-unconfirmed\", \"tool-unpinned\", \"group-unused\"]\n";
+    let with = [
+        files[0],
+        files[1],
+        ("a.cedar", rule),
+        ("callgate.toml", allow),
+    ];
+    assert_eq!(found(&with), []);
+    let config = ("callgate.toml", "[bundle]\nallow = [\"wide\"]\n");
+    let unknown = (Code::UnknownLint, "callgate.toml:0 x1".to_owned());
+    assert_eq!(found(&[config]), [unknown]);
+}
+
+#[test]
+fn every_lint_has_a_page_and_a_name_of_its_own() {
+    for code in Code::ALL {
+        assert_eq!(Code::from_name(code.as_str()), Some(code));
+        assert!(code.page().len() > 80, "{code:?}");
+        let json = serde_json::to_value(code).expect("a name");
+        assert_eq!(json, code.as_str());
+    }
+    assert_eq!(Code::from_name("x"), None);
+}
+
+#[test]
+fn the_document_lists_every_lint() {
+    let rows = include_str!("../../../docs/checks.md").lines();
+    let rows: Vec<&str> = rows.filter(|row| row.starts_with("| `")).collect();
+    let expected = Code::ALL.map(|code| format!("| `{}` | {} |", code.as_str(), code.title()));
+    assert_eq!(rows, expected);
+}

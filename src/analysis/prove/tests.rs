@@ -1,0 +1,244 @@
+use std::fs;
+
+use super::*;
+
+/// A directory with these policies and properties.
+fn directory(policies: &str, proofs: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::create_dir(dir.path().join("proofs")).expect("a directory");
+    fs::write(dir.path().join("a.cedar"), policies).expect("a file");
+    if !proofs.is_empty() {
+        fs::write(dir.path().join("proofs/p.cedar"), proofs).expect("a file");
+    }
+    dir
+}
+
+/// The solver that tests/run installs is at hand only there: without one a test that needs it proves nothing.
+fn ask(policies: &str, proofs: &str, change: impl FnOnce(&mut ProofRequest)) -> ProofReport {
+    let dir = directory(policies, proofs);
+    let mut request = ProofRequest {
+        dir: dir.path().to_owned(),
+        proofs: proofs.is_empty().then(|| dir.path().join("a.cedar")),
+        ..ProofRequest::default()
+    };
+    change(&mut request);
+    prove(&request).unwrap_or_else(|error| panic!("{error}"))
+}
+
+const AGENTS_READ: &str = r#"
+    @id("read")
+    permit (principal, action in Mcp::Action::"call_read", resource);
+"#;
+
+fn broken(answer: &Answer) -> &Counterexample {
+    match answer {
+        Answer::Broken { counterexample } => counterexample,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+#[ignore = "needs the solver cvc5"]
+fn a_forbid_says_that_nothing_it_matches_is_allowed() {
+    let proofs = r#"
+        @id("no_admin") forbid (principal, action in Mcp::Action::"call_admin", resource);
+        @id("no_unconfirmed") forbid (principal, action in Mcp::Action::"call_tool", resource)
+        unless { resource.confirmed };
+        @id("nothing") forbid (principal, action in Mcp::Action::"call_read", resource)
+        when { resource.confirmed && !resource.confirmed };
+    "#;
+    let report = ask(AGENTS_READ, proofs, |_| {});
+    let [admin, unconfirmed, nothing] = &report.properties[..] else {
+        panic!("{report:?}");
+    };
+    assert_eq!(admin.answer, Answer::Holds { vacuous: false });
+    let example = broken(&unconfirmed.answer);
+    assert!(example.confirmed, "{example:?}");
+    assert_eq!(example.engine, "ALLOW by read");
+    assert_eq!(example.question.action, r#"Mcp::Action::"call_read""#);
+    assert_eq!(nothing.answer, Answer::Holds { vacuous: true });
+    assert!(!report.is_proven());
+}
+
+#[test]
+#[ignore = "needs the solver cvc5"]
+fn a_permit_says_that_everything_it_matches_is_allowed() {
+    let proofs = r#"
+        @id("users_read") permit (principal is Mcp::User, action == Mcp::Action::"call_read", resource);
+        @id("users_write") permit (principal is Mcp::User, action == Mcp::Action::"call_write", resource);
+    "#;
+    let report = ask(AGENTS_READ, proofs, |_| {});
+    assert_eq!(
+        report.properties[0].answer,
+        Answer::Holds { vacuous: false }
+    );
+    assert!(broken(&report.properties[1].answer).confirmed);
+}
+
+#[test]
+#[ignore = "needs the solver cvc5"]
+fn a_ceiling_holds_or_is_exceeded_by_a_request_that_runs() {
+    let ceiling = directory("// none", "");
+    let wide = ceiling.path().join("wide.cedar");
+    fs::write(
+        &wide,
+        r#"permit (principal, action in Mcp::Action::"call_tool", resource);"#,
+    )
+    .expect("a file");
+    let narrow = ceiling.path().join("narrow.cedar");
+    let text = r#"permit (principal is Mcp::User, action in Mcp::Action::"call_tool", resource);"#;
+    fs::write(&narrow, text).expect("a file");
+    let report = ask(AGENTS_READ, "", |it| it.ceiling = Some(wide));
+    assert_eq!(report.ceiling, Some(Answer::Holds { vacuous: false }));
+    let report = ask(AGENTS_READ, "", |it| it.ceiling = Some(narrow));
+    let answer = report.ceiling.expect("it was asked for");
+    let example = broken(&answer);
+    assert!(example.confirmed, "{example:?}");
+    assert!(example.question.principal.starts_with("Mcp::Agent::"));
+}
+
+#[test]
+#[ignore = "needs the solver cvc5"]
+fn two_directories_are_equal_wider_narrower_or_incomparable() {
+    let relation = |now: &str, before: &str| {
+        let older = directory(before, "");
+        let report = ask(now, "", |it| it.against = Some(older.path().to_owned()));
+        let types = report.comparison.expect("it was asked for");
+        let of = |name: &str| {
+            let found = types.iter().find(|it| it.request_type == name);
+            found.unwrap_or_else(|| panic!("{types:#?}")).clone()
+        };
+        let agent = of(r#"Mcp::Agent Mcp::Action::"call_read" Mcp::Tool"#);
+        for example in agent.allowed_now.iter().chain(&agent.allowed_before) {
+            assert!(example.confirmed, "{example:?}");
+        }
+        let other = of(r#"Mcp::User Mcp::Action::"list_tools" Mcp::Server"#);
+        assert_eq!(other.relation, Relation::Equal);
+        agent.relation
+    };
+    let same =
+        r#"permit (principal, action, resource) when { action in Mcp::Action::"call_read" };"#;
+    let confirmed = r#"permit (principal, action == Mcp::Action::"call_read", resource) when { resource.confirmed };"#;
+    let egress = r#"permit (principal, action == Mcp::Action::"call_read", resource) when { resource.egress };"#;
+    assert_eq!(relation(AGENTS_READ, same), Relation::Equal);
+    assert_eq!(relation(AGENTS_READ, confirmed), Relation::Wider);
+    assert_eq!(relation(confirmed, AGENTS_READ), Relation::Narrower);
+    assert_eq!(relation(confirmed, egress), Relation::Incomparable);
+}
+
+#[test]
+#[ignore = "needs the solver cvc5"]
+fn each_policy_is_found_out_and_a_good_one_is_not() {
+    let policies = r#"
+        @id("good") permit (principal is Mcp::User, action == Mcp::Action::"call_write", resource)
+        when { resource.confirmed };
+        @id("never") permit (principal, action == Mcp::Action::"call_write", resource)
+        when { resource.sensitivity == "public" && resource.sensitivity == "internal" };
+        @id("always") permit (principal, action == Mcp::Action::"list_tools", resource)
+        when { resource.active || !resource.active };
+        @id("errs") forbid (principal is Mcp::User, action == Mcp::Action::"call_read", resource)
+        when { context has usage && context.usage.last_hour * 2 > 10 };
+        @id("within") permit (principal is Mcp::User, action == Mcp::Action::"call_write", resource)
+        when { resource.confirmed && resource.egress };
+        @id("hopeless") permit (principal is Mcp::Agent, action == Mcp::Action::"call_admin", resource)
+        when { resource.egress };
+        @id("no_admin") forbid (principal is Mcp::Agent, action == Mcp::Action::"call_admin", resource);
+        @id("no_egress") forbid (principal is Mcp::Agent, action == Mcp::Action::"call_admin", resource)
+        when { resource.egress && resource.confirmed };
+    "#;
+    let report = ask(policies, "", |it| it.with_policies = true);
+    let found: Vec<_> = report
+        .findings
+        .iter()
+        .map(|it| (it.policy.as_str(), it.kind, it.by.as_deref()))
+        .collect();
+    let expected = [
+        ("always", FindingKind::AlwaysApplies, None),
+        ("errs", FindingKind::CanErr, None),
+        ("hopeless", FindingKind::Overridden, Some("no_admin")),
+        ("never", FindingKind::NeverApplies, None),
+        ("no_egress", FindingKind::Shadowed, Some("no_admin")),
+        ("within", FindingKind::Shadowed, Some("good")),
+    ];
+    assert_eq!(found, expected);
+    let example = report.findings[1]
+        .counterexample
+        .as_ref()
+        .expect("one that errs");
+    assert!(example.confirmed, "{example:?}");
+}
+
+#[test]
+#[ignore = "needs the solver cvc5"]
+fn links_are_instantiated_and_shadow_policies_take_no_part() {
+    let dir = directory(
+        r#"
+        @id("may") permit (principal == ?principal, action == Mcp::Action::"call_read", resource);
+        @mode("shadow") @id("trial") forbid (principal, action, resource);
+        "#,
+        r#"
+        @id("sam_reads") permit (principal == Mcp::User::"sam", action == Mcp::Action::"call_read", resource);
+        @id("others_do_not") forbid (principal is Mcp::User, action == Mcp::Action::"call_read", resource)
+        unless { principal == Mcp::User::"sam" };
+        "#,
+    );
+    fs::create_dir(dir.path().join("links")).expect("a directory");
+    let link =
+        r#"[{"template": "may", "id": "sam", "principal": {"type": "Mcp::User", "id": "sam"}}]"#;
+    fs::write(dir.path().join("links/a.json"), link).expect("a file");
+    fs::create_dir(dir.path().join("entities")).expect("a directory");
+    let sam = r#"[{"uid": {"type": "Mcp::User", "id": "sam"}, "attrs": {}, "parents": []}]"#;
+    fs::write(dir.path().join("entities/a.json"), sam).expect("a file");
+    let request = ProofRequest {
+        dir: dir.path().to_owned(),
+        ..ProofRequest::default()
+    };
+    let report = prove(&request).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(report.policies, 1);
+    assert!(report.is_proven(), "{report:#?}");
+}
+
+#[test]
+fn a_property_with_a_fault_is_located() {
+    let faults = |text: &str| {
+        let dir = directory(AGENTS_READ, text);
+        let loaded = question::QuestionBundle::load(dir.path()).expect("it is in order");
+        let read = properties::Properties::read_default(dir.path(), &loaded);
+        read.expect_err("it has a fault").to_string()
+    };
+    let said = faults(r#"forbid (principal, action, resource) when { resource.colour == "red" };"#);
+    assert!(said.contains("p.cedar:1"), "{said}");
+    let said = faults("forbid (principal == ?principal, action, resource);");
+    assert!(said.contains("a template says nothing"), "{said}");
+    let said = faults(r#"@mode("shadow") forbid (principal, action, resource);"#);
+    assert!(said.contains("a property has no mode"), "{said}");
+}
+
+#[test]
+fn properties_decide_nothing() {
+    let dir = directory(AGENTS_READ, "forbid (principal, action, resource);");
+    let loaded = question::QuestionBundle::load(dir.path()).expect("it is in order");
+    assert_eq!(loaded.bundle.counts.policies, 1);
+}
+
+#[test]
+fn a_question_that_does_not_fit_says_where() {
+    let dir = directory(AGENTS_READ, "");
+    let loaded = question::QuestionBundle::load(dir.path()).expect("it is in order");
+    let question = |change: fn(&mut CedarQuestion)| {
+        let mut question = CedarQuestion {
+            principal: r#"Mcp::User::"sam""#.to_owned(),
+            action: r#"Mcp::Action::"call_read""#.to_owned(),
+            resource: r#"Mcp::Tool::"git/log""#.to_owned(),
+            context: serde_json::json!({}),
+            entities: Vec::new(),
+        };
+        change(&mut question);
+        loaded.answer(&question).expect_err("it does not fit")
+    };
+    assert!(question(|it| it.principal = "sam".to_owned()).contains("`principal`"));
+    assert!(question(|it| it.action = r#"Mcp::Action::"dance""#.to_owned()).contains("`action`"));
+    assert!(question(|it| it.context = serde_json::json!({"labels": 1})).contains("`context`"));
+    let twice = CedarQuestion::parse("q.json", r#"{"principal": "a", "principal": "b"}"#);
+    assert!(twice.is_err());
+}

@@ -1,0 +1,267 @@
+//! `callgate access`: prints who can call what.
+//!
+//! [`text`] has the report as text.
+
+mod text;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use serde::Serialize;
+use smol_str::SmolStr;
+
+use callgate_engine::cedar::{EntityType, EntityUID};
+
+use crate::analysis::access::csv;
+use crate::analysis::access::diff::{self, Change, Direction};
+use crate::analysis::access::svg;
+use crate::analysis::access::usage::{self, Usage};
+use crate::analysis::access::{AccessQuery, AccessReport, Cell, OnBehalfOf, access};
+use crate::bundle::files::{FileKind, SourceFile};
+use crate::bundle::{self, Bundle};
+use crate::cli::commands::access::text::{AccessText, DiffText};
+use crate::cli::output::{Exit, Output};
+use crate::cli::render::{count, printable};
+use crate::cli::value_parser;
+use crate::domain::schema;
+use crate::proto::v1::EntityRef;
+
+/// Shows who can call what
+///
+/// For each agent and user, and each registered tool: `always`, if every call is allowed, `never`, if every call is
+/// denied, or the conditions on the call that decide. It is Callgate's decision that is meant: for an agent and everyone
+/// for whom it acts, with every error a deny. Delegations, tasks and stops of a running server take away from it and never
+/// add.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Whose access: `agent:support`, `user:sam`, `group:developers` for everyone in it, `server:github` for what a server
+    /// may call on the client's side; everyone who is stored, unless given
+    #[arg(value_name = "WHO", value_parser = value_parser::entity)]
+    who: Vec<EntityRef>,
+    /// Only this tool (may be repeated)
+    #[arg(long = "tool", value_name = "SERVER/TOOL", value_parser = value_parser::tool)]
+    tools: Vec<(String, String)>,
+    /// Only the tools of this server (may be repeated)
+    #[arg(long = "server", value_name = "NAME")]
+    servers: Vec<String>,
+    /// For whom agents act: `user:sam` (may be repeated), or `nobody`; every stored user in turn, unless given
+    #[arg(long = "for", value_name = "WHOM")]
+    on_behalf_of: Vec<String>,
+    /// An agent between that person and the agent that acts, nearest to the person first (may be repeated)
+    #[arg(long = "actor", value_name = "ID", value_parser = value_parser::agent)]
+    actors: Vec<EntityRef>,
+    /// A group that everyone is assumed to be in, as a claim may add it (may be repeated)
+    #[arg(long = "assume-group", value_name = "NAME")]
+    groups: Vec<String>,
+    /// The directory
+    #[arg(long, value_name = "DIR", default_value = "./policies")]
+    policies: PathBuf,
+    /// Compare with this directory: what it widens and what it narrows
+    #[arg(long, value_name = "DIR")]
+    diff: Option<PathBuf>,
+    /// Mark what may be called and never was, by this decision log
+    #[arg(long, value_name = "LOG", conflicts_with = "diff")]
+    with_usage: Option<PathBuf>,
+    /// Write a policy that takes away what was never used to this new file; it is checked to narrow access and nothing else
+    #[arg(long, value_name = "FILE", requires = "with_usage")]
+    propose: Option<PathBuf>,
+    /// Show the conditions in words and in Cedar; done by itself for a single tool or party
+    #[arg(long)]
+    details: bool,
+    /// How to answer
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Output format of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one JSON document on stdout.
+    Json,
+    /// For spreadsheets (RFC 4180).
+    Csv,
+    /// A heat map.
+    Svg,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  Who can call what?
+    callgate access
+  What can the support agent do for Sam, and under which conditions?
+    callgate access agent:support --for user:sam --details
+  Who can merge?
+    callgate access --tool github/merge_pull_request
+  A picture of it
+    callgate access --output svg > access.svg
+  What does a change widen?
+    callgate access --policies policies --diff changed
+  What was never used, and a policy that takes it away
+    callgate access --with-usage /var/lib/callgate/audit --propose policies/unused.cedar
+
+Exit codes: 0 done, 1 error, 3 a directory has faults.";
+
+impl Args {
+    /// How errors are printed.
+    pub fn output(&self) -> Output {
+        match self.output {
+            Format::Json => Output::Json,
+            Format::Text | Format::Csv | Format::Svg => Output::Text,
+        }
+    }
+
+    fn query(&self) -> anyhow::Result<AccessQuery> {
+        let uid = |entity: &EntityRef| -> anyhow::Result<EntityUID> {
+            let ty: EntityType = (entity.r#type.parse())
+                .with_context(|| format!("`{}` is no entity type", printable(&entity.r#type)))?;
+            Ok(schema::entity_uid(&ty, entity.id.as_str()))
+        };
+        let on_behalf_of = match self.on_behalf_of.as_slice() {
+            [] => OnBehalfOf::Anyone,
+            [nobody] if nobody == "nobody" => OnBehalfOf::Nobody,
+            these => {
+                let each = these.iter().map(|text| match value_parser::user(text) {
+                    Ok(entity) => uid(&entity),
+                    Err(message) => bail!("`--for`: {message}"),
+                });
+                OnBehalfOf::These(each.collect::<anyhow::Result<_>>()?)
+            }
+        };
+        if on_behalf_of == OnBehalfOf::Nobody && !self.actors.is_empty() {
+            bail!(
+                "`--actor` names who passes on the authority of somebody: it does not go with `--for nobody`"
+            );
+        }
+        let group = |name: &String| uid(&value_parser::entity_ref("Mcp::Group", name));
+        let named = |(server, tool): &(String, String)| (SmolStr::new(server), SmolStr::new(tool));
+        Ok(AccessQuery {
+            who: self.who.iter().map(uid).collect::<anyhow::Result<_>>()?,
+            on_behalf_of,
+            actors: self.actors.iter().map(uid).collect::<anyhow::Result<_>>()?,
+            groups: self
+                .groups
+                .iter()
+                .map(group)
+                .collect::<anyhow::Result<_>>()?,
+            servers: self.servers.iter().map(SmolStr::new).collect(),
+            tools: self.tools.iter().map(named).collect(),
+        })
+    }
+}
+
+/// Prints the report, or the comparison of two.
+///
+/// # Errors
+///
+/// If a party is not known, or nothing is meant.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let query = args.query()?;
+    let load = |dir: &Path| -> Result<Bundle, Exit> {
+        bundle::load(dir).or_else(|faults| {
+            // A failure to print them has nowhere to go.
+            Err(args.output().faults(&faults).unwrap_or(Exit::Faults))
+        })
+    };
+    let bundle = match load(&args.policies) {
+        Ok(bundle) => bundle,
+        Err(exit) => return Ok(exit),
+    };
+    let mut report = access(&bundle, &query)?;
+    if let Some(log) = &args.with_usage {
+        let usage = Usage::from_log(log)
+            .with_context(|| format!("the decision log `{}` cannot be read", log.display()))?;
+        usage.mark(&mut report);
+    }
+    if let Some(file) = &args.propose {
+        propose(args, &query, &report, file)?;
+    }
+    let Some(other) = &args.diff else {
+        print(args, &report)?;
+        return Ok(Exit::Done);
+    };
+    if !matches!(args.output, Format::Text | Format::Json) {
+        bail!("a comparison is printed as text or as JSON");
+    }
+    let other = match load(other) {
+        Ok(bundle) => bundle,
+        Err(exit) => return Ok(exit),
+    };
+    let changes = diff::compare(&report, &access(&other, &query)?);
+    args.output()
+        .answer(&DiffText(&changes), &DiffJson { changes: &changes })?;
+    Ok(Exit::Done)
+}
+
+/// Writes the policy that takes away what was never used, once it is sure that it widens nothing and takes away nothing else.
+fn propose(
+    args: &Args,
+    query: &AccessQuery,
+    report: &AccessReport,
+    file: &Path,
+) -> anyhow::Result<()> {
+    let Some(text) = usage::propose(report) else {
+        bail!("nothing is unused: there is nothing to propose");
+    };
+    let mut files = bundle::files::read(&args.policies)?;
+    files.sources.push(SourceFile {
+        kind: FileKind::Policies,
+        file: Arc::from(file.display().to_string()),
+        stem: Arc::from("unused"),
+        text: Arc::from(text.as_str()),
+    });
+    let narrower =
+        bundle::compile(&files).context("the proposed policy does not fit the others")?;
+    let changes = diff::compare(report, &access(&narrower, query)?);
+    let is_meant = |change: &Change| {
+        let of = report.rows.iter().find(|row| row.who == change.who);
+        let cell = of.and_then(|row| row.cells.iter().find(|it| it.tool == change.tool));
+        // An agent that acts for others takes part in their calls; those get narrower with it.
+        change.direction == Direction::Narrower && cell.is_some_and(Cell::is_unused)
+    };
+    if let Some(other) = changes.iter().find(|change| !is_meant(change)) {
+        let (who, tool) = (printable(&other.who), printable(&other.tool));
+        bail!(
+            "the proposal would also change what {who} can do with {tool}: narrow the parties or tools"
+        );
+    }
+    let mut new = std::fs::OpenOptions::new();
+    let written = new.write(true).create_new(true).open(file);
+    written
+        .and_then(|mut written| written.write_all(text.as_bytes()))
+        .with_context(|| format!("`{}` cannot be written", file.display()))?;
+    eprintln!(
+        "wrote {}: {} become never, nothing becomes wider",
+        printable(&file.display().to_string()),
+        count(changes.len(), "cell")
+    );
+    Ok(())
+}
+
+fn print(args: &Args, report: &AccessReport) -> anyhow::Result<()> {
+    let nothing = "";
+    match args.output {
+        Format::Json => Output::Json.answer(&nothing, report),
+        Format::Csv => Output::verbatim(&csv::write(report)),
+        Format::Svg => Output::verbatim(&svg::draw(report)),
+        Format::Text => {
+            let is_single = report.rows.len() == 1 || report.tools.len() == 1;
+            let text = AccessText {
+                report,
+                is_detailed: args.details || is_single,
+            };
+            Output::Text.answer(&text, &nothing)
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct DiffJson<'a> {
+    changes: &'a [Change],
+}

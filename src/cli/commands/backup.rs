@@ -1,0 +1,118 @@
+//! `callgate backup` and `callgate restore`: copies of the store.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::cli::output::{Exit, Output};
+use crate::cli::render::Details;
+use crate::config::store::StoreConfig;
+use crate::store::sqlite::backup::{self, BackupSummary};
+
+/// Copies the store to a file, while the server runs
+///
+/// The copy is one consistent moment of the database. It is checked before it gets its name: SQLite's integrity check, and
+/// everything in it is read as a server reads it. Only its owner may read it. Run it on the server's machine, as its user.
+/// The decision log is not in it; it lies beside the database, in `audit/`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = BACKUP_EXAMPLES)]
+pub struct BackupArgs {
+    /// The copy; must not exist yet
+    pub file: PathBuf,
+    /// The database, as `[state] file` or `serve --state` names it
+    #[arg(long, value_name = "FILE", default_value = StoreConfig::DEFAULT_FILE)]
+    pub state: PathBuf,
+    /// How to answer
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// Puts a copy of the store back, while no server runs
+///
+/// The copy is checked first. A store that is there is set aside, and nothing of it deleted. What was taken away after the
+/// copy was made (a revoked delegation, a stop) may be allowed again: the answer says how many commits the copy lacks.
+#[derive(Debug, clap::Args)]
+#[command(after_help = RESTORE_EXAMPLES)]
+pub struct RestoreArgs {
+    /// The copy
+    pub file: PathBuf,
+    /// The database to put it in place of, as `[state] file` or `serve --state` names it
+    #[arg(long, value_name = "FILE", default_value = StoreConfig::DEFAULT_FILE)]
+    pub state: PathBuf,
+    /// Set aside the store that is there
+    #[arg(long)]
+    pub replace: bool,
+    /// How to answer
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+const BACKUP_EXAMPLES: &str = "\
+Examples:
+  callgate backup callgate-monday.db
+  callgate backup /backup/callgate.db --state /var/lib/callgate/state.db
+
+Exit codes: 0 the copy is there and whole, 1 error, and there is no copy.";
+
+const RESTORE_EXAMPLES: &str = "\
+Examples:
+  callgate restore callgate-monday.db
+  callgate restore /backup/callgate.db --state /var/lib/callgate/state.db --replace
+
+Exit codes: 0 the copy is in place, 1 error.";
+
+/// Copies the store, checks the copy, and says what is in it.
+///
+/// # Errors
+///
+/// If the copy cannot be made or is not whole.
+pub fn backup(args: &BackupArgs) -> anyhow::Result<Exit> {
+    let summary = backup::backup(&args.state, &args.file)?;
+    let title = format!("{}: copied and checked", args.file.display());
+    let text = with_summary(Details::new(title), &summary);
+    args.output.answer(&text, &as_json(&summary))?;
+    Ok(Exit::Done)
+}
+
+/// Puts a copy back, and says what it lacks.
+///
+/// # Errors
+///
+/// If a server has the store open, there is a store already, or the copy is not whole.
+pub fn restore(args: &RestoreArgs) -> anyhow::Result<Exit> {
+    let restored = backup::restore(&args.file, &args.state, args.replace)?;
+    let title = format!("{}: restored", args.state.display());
+    let mut text = with_summary(Details::new(title), &restored.backup)
+        .maybe("commits lost", restored.lost_commits);
+    for file in &restored.set_aside {
+        text = text.fact("set aside", file.display());
+    }
+    let mut json = as_json(&restored.backup);
+    json["lostCommits"] = json!(restored.lost_commits);
+    let paths = restored.set_aside.iter().map(|it| shown(it));
+    json["setAside"] = paths.collect::<Vec<_>>().into();
+    args.output.answer(&text, &json)?;
+    Ok(Exit::Done)
+}
+
+fn with_summary(details: Details, summary: &BackupSummary) -> Details {
+    details
+        .fact("revision", summary.revision)
+        .fact("commits", summary.commits)
+        .fact("tables", format!("version {}", summary.schema_version))
+        .fact("bytes", summary.bytes)
+}
+
+fn as_json(summary: &BackupSummary) -> serde_json::Value {
+    json!({
+        "revision": summary.revision,
+        "commits": summary.commits,
+        "storeId": summary.store_id,
+        "schemaVersion": summary.schema_version,
+        "bytes": summary.bytes,
+    })
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,151 @@
+//! `callgate fleet status`: the servers on one database.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Subcommand;
+
+use crate::cli::output::{Exit, Output};
+use crate::config::Config;
+use crate::store::postgres::status::{self, FleetStatus, ReplicaStatus};
+
+/// Tells of the servers that share one database
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Status(StatusArgs),
+}
+
+/// Tells which servers there are, and how far each has come
+///
+/// Asks the database itself, so it answers when no server does. The database is the one in `callgate.toml`, or the one
+/// that `--state` names.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct StatusArgs {
+    /// The directory with `callgate.toml`
+    #[arg(default_value = "./policies")]
+    pub dir: PathBuf,
+    /// Read the configuration from this file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The database, in place of what the configuration says
+    #[arg(long, value_name = "URL")]
+    pub state: Option<String>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  callgate fleet status
+  callgate fleet status --state postgres://callgate@db.example.com/callgate?sslrootcert=ca.pem --output json
+
+Exit codes: 0 every server is confirmed and has the newest revision, 1 error or one is not or has not.";
+
+impl Args {
+    /// How to print errors.
+    pub fn output(&self) -> Output {
+        let Verb::Status(args) = &self.verb;
+        args.output
+    }
+}
+
+/// Asks the database and prints the answer.
+///
+/// # Errors
+///
+/// If no database is named, or it does not answer.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let Verb::Status(args) = &args.verb;
+    let file = args
+        .config
+        .clone()
+        .unwrap_or_else(|| args.dir.join(Config::FILE_NAME));
+    let base = file.parent().unwrap_or(&args.dir).to_owned();
+    let (url, password_file) = match &args.state {
+        Some(url) => (url.clone(), None),
+        None => {
+            let text = std::fs::read_to_string(&file).with_context(|| {
+                format!(
+                    "`{}` cannot be read; or name the database with `--state`",
+                    file.display()
+                )
+            })?;
+            let config = Config::from_toml(&text, &file.display().to_string());
+            let state = config
+                .map_err(|_| {
+                    anyhow::anyhow!(
+                        "`{}` has faults: `callgate check` tells them",
+                        file.display()
+                    )
+                })?
+                .state;
+            let url = state.url.with_context(|| {
+                format!(
+                    "`{}` names no `state.url`: this server has its store to itself",
+                    file.display()
+                )
+            })?;
+            (url, state.password_file)
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let fleet = runtime.block_on(status::fleet(&url, &base, password_file.as_deref()))?;
+    args.output.answer(&text(&fleet), &fleet)?;
+    let is_well = |it: &ReplicaStatus| it.is_live() && it.revision == fleet.revision;
+    Ok(
+        match !fleet.replicas.is_empty() && fleet.replicas.iter().all(is_well) {
+            true => Exit::Done,
+            false => Exit::Error,
+        },
+    )
+}
+
+fn text(fleet: &FleetStatus) -> String {
+    let mut lines = vec![
+        format!("revision  {}", fleet.revision),
+        format!(
+            "bundle    {}",
+            fleet.bundle_digest.as_deref().unwrap_or("none")
+        ),
+        format!("database  {}", fleet.history),
+    ];
+    if fleet.replicas.is_empty() {
+        lines.push("no replica".to_owned());
+    }
+    for it in &fleet.replicas {
+        let behind = fleet.revision.saturating_sub(it.revision);
+        let lease = match it.is_live() {
+            true => format!(
+                "confirmed {:.0} ms ago, decides for {} ms",
+                it.confirmed_ms_ago, it.max_staleness_ms
+            ),
+            false => format!(
+                "NOT CONFIRMED for {:.1} s: it decides nothing",
+                it.confirmed_ms_ago / 1_000.0
+            ),
+        };
+        lines.push(format!("{}  {}", it.name, it.version));
+        lines.push(format!("  revision  {}, {behind} behind", it.revision));
+        lines.push(format!("  lease     {lease}"));
+        let other = match Some(&it.bundle_digest) == fleet.bundle_digest.as_ref() {
+            true => "",
+            false => "  (NOT THE ONE PUT INTO SERVICE LAST)",
+        };
+        lines.push(format!("  bundle    {}{other}", it.bundle_digest));
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+#[path = "fleet_tests.rs"]
+mod tests;

@@ -1,0 +1,47 @@
+use super::{FleetStatus, ReplicaStatus, text};
+
+fn replica(name: &str) -> ReplicaStatus {
+    ReplicaStatus {
+        id: "1".to_owned(),
+        name: name.to_owned(),
+        version: "0.1.0".to_owned(),
+        started_at: 0.0,
+        max_staleness_ms: 2_000,
+        confirmed_ms_ago: 130.0,
+        revision: 7,
+        facts: 3,
+        bundle_digest: "sha256:a".to_owned(),
+    }
+}
+
+#[test]
+fn a_replica_that_lags_or_is_not_confirmed_is_told() {
+    let fleet = FleetStatus {
+        history: "s 1 00000001".to_owned(),
+        revision: 7,
+        facts: 3,
+        bundle_digest: Some("sha256:a".to_owned()),
+        replicas: vec![
+            replica("one/1"),
+            ReplicaStatus {
+                revision: 5,
+                confirmed_ms_ago: 2_600.0,
+                bundle_digest: "sha256:b".to_owned(),
+                ..replica("two/1")
+            },
+        ],
+    };
+    insta::assert_snapshot!(text(&fleet), @r"
+    revision  7
+    bundle    sha256:a
+    database  s 1 00000001
+    one/1  0.1.0
+      revision  7, 0 behind
+      lease     confirmed 130 ms ago, decides for 2000 ms
+      bundle    sha256:a
+    two/1  0.1.0
+      revision  5, 2 behind
+      lease     NOT CONFIRMED for 2.6 s: it decides nothing
+      bundle    sha256:b  (NOT THE ONE PUT INTO SERVICE LAST)
+    ");
+}

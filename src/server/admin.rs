@@ -1,0 +1,227 @@
+//! Probes and scrapes over plain HTTP, on listeners of their own: `/livez`, `/readyz`, `/statusz` and `/metrics`.
+//!
+//! They need no credential and no TLS, so nothing else is served here. They have connections of their own too: a server that
+//! sheds load still says that it lives.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use serde_json::{Value as Json, json};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tower::Service;
+
+use crate::adapters::callgate_v1::control::rpcs::ControlApi;
+use crate::config::limits::Limits;
+use crate::proto::json as proto_json;
+use crate::server::connection_limiter::ConnectionLimiter;
+use crate::server::parts::ServerParts;
+use crate::server::reloadable_tls::ReloadableTls;
+use crate::service::decisions;
+use crate::telemetry::export::prometheus::{MetricsFormat, MetricsScraper};
+
+/// The most connections of probes and scrapes.
+const CONNECTIONS: u32 = 64;
+/// How long a request waits for the one before it that reads status or metrics.
+const TURN: Duration = Duration::from_secs(5);
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// The future of a response.
+type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+/// Answers probes and scrapes.
+#[derive(Clone)]
+pub(super) struct AdminService(Arc<Inner>);
+
+struct Inner {
+    service: Arc<decisions::Service>,
+    control: ControlApi,
+    tls: Option<ReloadableTls>,
+    metrics: Option<MetricsScraper>,
+    draining: CancellationToken,
+    /// Status and metrics are read one at a time, as they cost more than a probe.
+    turn: Semaphore,
+}
+
+/// The limiter of the connections of probes, which take none from callers.
+pub(super) fn limiter(limits: &Limits) -> ConnectionLimiter {
+    let limits = Limits {
+        connections: CONNECTIONS,
+        ..limits.clone()
+    };
+    ConnectionLimiter::new(&limits, Arc::default())
+}
+
+impl AdminService {
+    /// The service of a server, which is not ready once `draining` is cancelled.
+    pub(super) fn new(
+        parts: &ServerParts,
+        control: ControlApi,
+        draining: CancellationToken,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            service: Arc::clone(&parts.service),
+            control,
+            tls: parts.tls.clone(),
+            metrics: parts.metrics.clone(),
+            draining,
+            turn: Semaphore::new(1),
+        }))
+    }
+}
+
+impl Service<Request<Body>> for AdminService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let inner = Arc::clone(&self.0);
+        let (head, _) = request.into_parts();
+        Box::pin(async move { Ok(inner.answer(&head).await) })
+    }
+}
+
+impl Inner {
+    async fn answer(&self, request: &Parts) -> Response<Body> {
+        let path = request.uri.path();
+        if !matches!(path, "/livez" | "/readyz" | "/statusz" | "/metrics") {
+            let known = "there is /livez, /readyz, /statusz and /metrics\n";
+            return response(StatusCode::NOT_FOUND, TEXT, known);
+        }
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET or HEAD\n");
+            let allowed = HeaderValue::from_static("GET, HEAD");
+            refused.headers_mut().insert(ALLOW, allowed);
+            return refused;
+        }
+        match path {
+            "/livez" => response(StatusCode::OK, TEXT, "ok\n"),
+            "/readyz" => match self.unready() {
+                None => response(StatusCode::OK, TEXT, "ready\n"),
+                Some(why) => response(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    TEXT,
+                    format!("not ready: {why}\n"),
+                ),
+            },
+            _ => self.in_turn(path, request).await,
+        }
+    }
+
+    /// What costs more than a probe.
+    async fn in_turn(&self, path: &str, request: &Parts) -> Response<Body> {
+        let Ok(Ok(_turn)) = tokio::time::timeout(TURN, self.turn.acquire()).await else {
+            let busy = "the request before this one is not answered yet\n";
+            return response(StatusCode::SERVICE_UNAVAILABLE, TEXT, busy);
+        };
+        if path == "/statusz" {
+            return self.statusz().await;
+        }
+        let accept = request.headers.get(ACCEPT);
+        let accept = accept.and_then(|it| it.to_str().ok());
+        self.scrape(MetricsFormat::accepted(accept)).await
+    }
+
+    /// Why no requests should be sent here; `None` if they may.
+    fn unready(&self) -> Option<&'static str> {
+        if self.draining.is_cancelled() {
+            Some("the server is stopping")
+        } else if self.service.live().is_none() {
+            Some("no policies are loaded")
+        } else {
+            None
+        }
+    }
+
+    /// What `GetStatus` says, in Protobuf's JSON form, and what concerns this server alone.
+    async fn statusz(&self) -> Response<Body> {
+        let unready = self.unready();
+        let mut answer = json!({
+            "ready": unready.is_none(),
+            "certificates": self.tls.as_ref().map(certificates),
+        });
+        if let Some(why) = unready {
+            answer["notReady"] = why.into();
+        }
+        let said = match self.control.status().await {
+            Ok(status) => {
+                proto_json::write("GetStatusResponse", &status).map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        let code = match said {
+            Ok(status) => {
+                answer["status"] = status;
+                StatusCode::OK
+            }
+            Err(error) => {
+                answer["error"] = error.into();
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        };
+        response(code, JSON, format!("{answer:#}\n"))
+    }
+
+    async fn scrape(&self, format: MetricsFormat) -> Response<Body> {
+        let Some(metrics) = self.metrics.clone() else {
+            let none = "this server has no metrics\n";
+            return response(StatusCode::NOT_FOUND, TEXT, none);
+        };
+        // Reading them waits for locks and may look at files.
+        let read = tokio::task::spawn_blocking(move || metrics.text(format)).await;
+        match read.map_err(|error| error.to_string()) {
+            Ok(Ok(text)) => response(StatusCode::OK, format.content_type(), text),
+            Ok(Err(error)) => unavailable(&error.to_string()),
+            Err(error) => unavailable(&error),
+        }
+    }
+}
+
+fn unavailable(why: &str) -> Response<Body> {
+    response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n"))
+}
+
+fn certificates(tls: &ReloadableTls) -> Json {
+    let current = tls.current();
+    let fault = tls.fault();
+    json!({
+        "expiresAt": current.expires_at.map(time),
+        "clientCaExpiresAt": current.client_ca_expires_at.map(time),
+        "fault": fault.as_ref().map(|it| it.error.clone()),
+        "faultAt": fault.as_ref().map(|it| time(it.at)),
+    })
+}
+
+/// RFC 3339, UTC.
+fn time(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Body> {
+    let mut response = Response::new(Body::new(Full::new(body.into())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,271 @@
+//! The loop that confirms what this server decides from.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use smol_str::SmolStr;
+
+use crate::service::fleet::sessions::SessionHolder;
+use crate::service::fleet::state::{
+    Beginning, FleetState, FleetView, nanos, now_nanos, with_slack,
+};
+use crate::service::ledger::Ledger;
+use crate::service::side_effects::LiveFacts;
+use crate::store::backend::{StoreError, StoredState};
+use crate::store::postgres::membership::{Applied, Confirmation, ReplicaName, ReplicaProgress};
+
+/// The pause between two questions.
+const PAUSE: Duration = Duration::from_millis(10);
+/// The pause after one that failed.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
+/// How often the same failure is logged.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+/// A beat is due after this part of the time that a confirmation lasts.
+const BEATS: u32 = 4;
+
+/// Confirms, as long as it runs.
+pub struct Confirmer {
+    state: Arc<FleetState>,
+    ledger: Arc<Ledger>,
+    facts: Arc<LiveFacts>,
+    holder: Arc<SessionHolder>,
+    name: ReplicaName,
+    is_stopped: Arc<AtomicBool>,
+    /// The store and the history that it has loaded.
+    store: Option<String>,
+    /// When the question was begun with which the last beat was written.
+    beat_at: Beginning,
+    /// What was said to be applied last.
+    said: (u64, u64),
+    /// The beats of the others, and since when they stand still.
+    beats: HashMap<String, (u64, u64)>,
+    logged: Option<Instant>,
+}
+
+impl Confirmer {
+    /// A loop that is not run yet.
+    pub fn new(
+        state: Arc<FleetState>,
+        ledger: Arc<Ledger>,
+        facts: Arc<LiveFacts>,
+        holder: Arc<SessionHolder>,
+        name: ReplicaName,
+        is_stopped: Arc<AtomicBool>,
+        history: Option<SmolStr>,
+    ) -> Self {
+        Self {
+            state,
+            ledger,
+            facts,
+            holder,
+            name,
+            is_stopped,
+            store: history.map(String::from),
+            beat_at: Beginning::default(),
+            said: (0, 0),
+            beats: HashMap::new(),
+            logged: None,
+        }
+    }
+
+    /// Runs until it is stopped.
+    pub async fn run(mut self) {
+        while !self.is_stopped.load(Ordering::Acquire) {
+            let pause = match self.confirm().await {
+                // More is there, or the others wait to hear that it is applied.
+                Ok(false) => Duration::ZERO,
+                Ok(true) => PAUSE,
+                Err(error) => {
+                    self.log(&error);
+                    PAUSE_AFTER_FAILURE
+                }
+            };
+            if !pause.is_zero() {
+                // Whichever comes first.
+                let _ = tokio::time::timeout(pause, self.state.woken()).await;
+            }
+        }
+    }
+
+    /// One question. Returns whether nothing is left to be applied or said.
+    ///
+    /// # Errors
+    ///
+    /// Any error of asking or applying: then nothing is confirmed.
+    async fn confirm(&mut self) -> Result<bool, StoreError> {
+        let Some(live) = self.ledger.live() else {
+            return Ok(true);
+        };
+        let begun = Beginning::now();
+        let applied = (live.revision(), self.state.facts());
+        let term = self.state.max_staleness();
+        let is_due = begun.nanos.saturating_sub(self.beat_at.nanos) >= nanos(term / BEATS);
+        let is_beat = is_due || applied != self.said;
+        let question = Applied {
+            revision: applied.0,
+            facts: applied.1,
+            is_beat,
+            bundle_digest: live.policy_set_digest.to_string(),
+        };
+        let membership = self.state.membership();
+        let answer = membership
+            .poll(&question, term.max(Duration::from_secs(1)))
+            .await;
+        let confirmation = match answer {
+            Err(StoreError::Fenced) => {
+                self.join_again().await?;
+                return Ok(false);
+            }
+            other => other?,
+        };
+        if is_beat {
+            (self.beat_at, self.said) = (begun, applied);
+        }
+        if self.has_turned_back(&confirmation, applied) {
+            self.load_again(&confirmation).await?;
+            return Ok(false);
+        }
+        let view = self.see_others(&confirmation.replicas, begun.nanos).await;
+        let is_whole = self.apply(confirmation)?;
+        if is_whole {
+            // A beat is a write: a database that does not write confirms nothing.
+            self.state.confirm(begun.min(self.beat_at));
+            // Behind what it has brought: who waits for it goes on from there.
+            self.state.set_view(view);
+        }
+        let now = (
+            self.ledger.live().map_or(0, |it| it.revision()),
+            self.state.facts(),
+        );
+        Ok(is_whole && now == self.said)
+    }
+
+    /// Applies what is new. Returns whether that is all there was when it was asked for.
+    fn apply(&self, confirmation: Confirmation) -> Result<bool, StoreError> {
+        let reached = self.ledger.apply_remote(confirmation.entries)?;
+        self.facts.merge(
+            confirmation.labels,
+            confirmation.tools,
+            &confirmation.usage,
+            &confirmation.uses,
+            &confirmation.spent,
+        );
+        self.state
+            .set_facts(self.state.facts().max(confirmation.facts));
+        for session in &confirmation.wanted {
+            self.holder.give_up(session);
+        }
+        Ok(reached >= confirmation.revision)
+    }
+
+    /// Whether the database is not the one that this server has applied changes of: another one, an older copy, or one
+    /// that was promoted and may lack what this server knows.
+    fn has_turned_back(&self, confirmation: &Confirmation, applied: (u64, u64)) -> bool {
+        let is_other = self
+            .store
+            .as_ref()
+            .is_some_and(|it| *it != confirmation.store);
+        is_other || confirmation.revision < applied.0 || confirmation.facts < applied.1
+    }
+
+    /// Forgets everything and loads it again, after the database has turned back. Nothing is decided meanwhile.
+    async fn load_again(&mut self, confirmation: &Confirmation) -> Result<(), StoreError> {
+        self.state.invalidate();
+        tracing::error!(
+            was = self.store.as_deref().unwrap_or_default(),
+            is = confirmation.store,
+            "the database is another one, or has lost something: everything is loaded again"
+        );
+        let mut loaded = load(&self.ledger).await?;
+        self.holder.forget_all();
+        self.facts.reload(&mut loaded)?;
+        self.state.set_facts(loaded.facts);
+        self.store = loaded.history.take().map(String::from);
+        self.ledger.reload(loaded)
+    }
+
+    /// Joins under a new name after the others have taken this server for dead, and its sessions with it.
+    async fn join_again(&mut self) -> Result<(), StoreError> {
+        self.state.invalidate();
+        tracing::warn!("the other replicas have taken this one for dead: it joins again");
+        let membership = self.state.membership().renewed();
+        membership.join(&self.name, Duration::from_secs(5)).await?;
+        // Behind all writes that were decided before.
+        let writes = membership.clone();
+        self.ledger.writer().access(move |_| writes.write_as())?;
+        self.state.set_membership(membership);
+        self.holder.forget_all();
+        (self.beat_at, self.said) = (Beginning::default(), (0, 0));
+        Ok(())
+    }
+
+    /// Notes how far the others are. Who has not been confirmed for longer than it may decide is dead.
+    async fn see_others(&mut self, others: &[ReplicaProgress], begun: u64) -> FleetView {
+        let now = now_nanos();
+        self.beats
+            .retain(|id, _| others.iter().any(|it| it.id == *id));
+        let mut dead = Vec::new();
+        for other in others {
+            let seen = self
+                .beats
+                .entry(other.id.clone())
+                .or_insert((other.beat, now));
+            if seen.0 != other.beat {
+                *seen = (other.beat, now);
+            } else if now.saturating_sub(seen.1) >= nanos(with_slack(other.max_staleness)) {
+                dead.push(other);
+            }
+        }
+        let view = FleetView {
+            asked_at: begun,
+            lowest_revision: others
+                .iter()
+                .map(|it| it.revision)
+                .min()
+                .unwrap_or(u64::MAX),
+            lowest_facts: others.iter().map(|it| it.facts).min().unwrap_or(u64::MAX),
+            longest_staleness: others
+                .iter()
+                .map(|it| it.max_staleness)
+                .max()
+                .unwrap_or_default(),
+        };
+        for other in dead {
+            tracing::warn!(replica = other.id, "a replica is silent and taken for dead");
+            let limit = Duration::from_secs(1);
+            if let Err(error) = self.state.membership().expel(other, limit).await {
+                self.log(&error);
+            }
+        }
+        view
+    }
+
+    fn log(&mut self, error: &StoreError) {
+        if self.logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
+            self.logged = Some(Instant::now());
+            tracing::error!(%error, "this replica is not confirmed");
+        }
+    }
+}
+
+/// Everything in the store, after all that was submitted before.
+pub(super) async fn load(ledger: &Ledger) -> Result<StoredState, StoreError> {
+    let (done, loaded) = tokio::sync::oneshot::channel();
+    ledger.writer().access(move |store| {
+        // The receiver is gone only if the loop is.
+        let _ = done.send(store.and_then(|store| store.load()));
+    })?;
+    loaded.await.map_err(|_| StoreError::Closed)?
+}
+
+/// Names a replica for people: what the configuration says, or else the machine and the process.
+pub fn default_name() -> SmolStr {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = match host.trim() {
+        "" => "callgate",
+        host => host,
+    };
+    smol_str::format_smolstr!("{host}/{}", std::process::id())
+}

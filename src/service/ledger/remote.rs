@@ -1,0 +1,224 @@
+//! Changes that other servers make on the same store.
+
+use std::sync::{Arc, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use smol_str::SmolStr;
+
+use crate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord};
+use crate::service::generation::Generation;
+use crate::service::idempotency::IdempotencyKeys;
+use crate::service::ledger::head::{Head, RestoredState};
+use crate::service::ledger::{CommittedChange, Ledger, PlannedChange, WriteError};
+use crate::store::backend::{StoreError, StoredKey, StoredState};
+
+/// How long a write waits for what another server has written.
+const CATCH_UP: Duration = Duration::from_secs(2);
+
+/// The most plans of one change beside the writes of other servers.
+const MAX_PLANS: usize = 100;
+
+/// Writes that take nothing away from anybody: they are acknowledged before every server knows them.
+const GIVING: [&str; 7] = [
+    "GrantDelegation",
+    "OpenTask",
+    "RequestApproval",
+    "ApproveCall",
+    "ResumeEntity",
+    "RepairClock",
+    "LoadDirectory",
+];
+
+impl Ledger {
+    /// Plans and writes a change in its turn, again as long as another server is faster.
+    pub(super) async fn write_in<E>(
+        self: &Arc<Self>,
+        turn: &tokio::sync::Mutex<()>,
+        asked: ChangeOrigin,
+        now: SystemTime,
+        mut plan: impl FnMut(&Generation) -> Result<PlannedChange, E>,
+    ) -> Result<CommittedChange, WriteError<E>> {
+        // Of a request that was carried out before nobody knows here what it was.
+        let verb = OnceLock::new();
+        let mut planned = |generation: &Generation| {
+            let planned = plan(generation);
+            if let Ok(change) = &planned {
+                // It is the same each time.
+                let _ = verb.set(change.verb);
+            }
+            planned
+        };
+        let mut is_newest = self.fleet.is_none();
+        for _ in 0..MAX_PLANS {
+            let held = turn.lock().await;
+            let begun = self.begin(asked.clone(), now, &mut planned);
+            drop(held);
+            if begun.is_err() && !std::mem::replace(&mut is_newest, true) {
+                // Nothing is refused for what another server has changed by now.
+                self.catch_up().await?;
+                continue;
+            }
+            match self.finish(begun?).await {
+                Err(WriteError::Store(StoreError::OutOfOrder { .. })) if self.fleet.is_some() => {
+                    self.catch_up().await?;
+                }
+                result => return self.settled(result, verb.get().copied()).await,
+            }
+        }
+        Err(StoreError::Busy.into())
+    }
+
+    /// Applies changes of the store in their order, and returns the revision in service after that. What this server has
+    /// written itself and put into service is passed over.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if a revision is missing, or a change does not fit this server's bundle: then nothing later
+    /// may be decided from here.
+    pub(in crate::service) fn apply_remote(
+        &self,
+        entries: Vec<(ChangeRecord, SmolStr)>,
+    ) -> Result<u64, StoreError> {
+        for (entry, id) in entries {
+            let mut head = self.head();
+            let _in_service = self
+                .in_service
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let Some(live) = self.live() else { break };
+            if entry.revision <= live.revision() {
+                continue;
+            }
+            if entry.revision != live.revision() + 1 {
+                let found = entry.revision;
+                let last = live.revision();
+                return Err(StoreError::OutOfOrder { last, found });
+            }
+            let next = live
+                .with_change(&entry.change, entry.revision)
+                .map_err(|error| {
+                    StoreError::Damaged(format!(
+                        "revision {} cannot be applied: {error}",
+                        entry.revision
+                    ))
+                })?;
+            let next = Arc::new(next);
+            self.facts.apply_change(&entry.change, entry.at);
+            self.publish_generation(&next);
+            self.follow(&mut head, &next, &entry, &id);
+            // There may be no watcher.
+            let _ = self.changes.send(Arc::new(entry));
+        }
+        Ok(self.live().map_or(0, |live| live.revision()))
+    }
+
+    /// Brings the head after a change that has come from the store.
+    fn follow(&self, head: &mut Head, next: &Arc<Generation>, entry: &ChangeRecord, id: &SmolStr) {
+        let is_submitted = |it: &ChangeRecord| {
+            let is_same = it.change == entry.change && it.asker == entry.asker;
+            it.revision == entry.revision && is_same && it.verb == entry.verb
+        };
+        while head
+            .submitted
+            .front()
+            .is_some_and(|it| it.revision < entry.revision)
+        {
+            head.submitted.pop_front();
+        }
+        match head.submitted.front() {
+            // What is planned on top of it stays.
+            Some(first) if is_submitted(first) => {
+                head.submitted.pop_front();
+            }
+            Some(_) => self.plan_anew(head),
+            None => {}
+        }
+        if head.revision <= next.revision() {
+            head.advance(next);
+        }
+        if let Change::Bundle { digest } = &entry.change {
+            head.stored_digest = Some(digest.clone());
+        }
+        let known = StoredKey::of(&entry.asker, entry.revision, id.clone(), entry.at);
+        if let Some(known) = known {
+            head.keys.remember(known);
+        }
+    }
+
+    /// Notes what is submitted, if other servers write as well.
+    pub(super) fn note_submitted(&self, head: &mut Head, entry: ChangeRecord) {
+        if self.fleet.is_none() {
+            return;
+        }
+        // What is in service is submitted no more.
+        let live = self.live().map_or(0, |live| live.revision());
+        while head.submitted.front().is_some_and(|it| it.revision <= live) {
+            head.submitted.pop_front();
+        }
+        head.submitted.push_back(entry);
+    }
+
+    /// Waits until what other servers have written so far is in service.
+    pub(super) async fn catch_up(&self) -> Result<(), StoreError> {
+        match &self.fleet {
+            Some(fleet) => fleet.refreshed(CATCH_UP).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Acknowledges a change: what takes something away, once it is in force on every server.
+    pub(super) async fn settled<E>(
+        &self,
+        result: Result<CommittedChange, WriteError<E>>,
+        verb: Option<&'static str>,
+    ) -> Result<CommittedChange, WriteError<E>> {
+        let Some(fleet) = &self.fleet else {
+            return result;
+        };
+        let change = result?;
+        let is_giving = verb.is_some_and(|verb| GIVING.contains(&verb));
+        if !is_giving {
+            // Of a change that was made before, nobody has waited for all, perhaps.
+            fleet
+                .settled(change.generation.revision().max(change.revision), 0)
+                .await?;
+        }
+        Ok(change)
+    }
+
+    /// Takes over what a store holds, before the first bundle is in service.
+    pub(in crate::service) fn restore(&self, mut loaded: StoredState) {
+        let mut head = self.head();
+        head.revision = loaded.revision;
+        head.stored_digest.clone_from(&loaded.bundle_digest);
+        head.keys = IdempotencyKeys::new(std::mem::take(&mut loaded.keys), self.room);
+        head.loaded = Some(RestoredState::take_from(&mut loaded));
+    }
+
+    /// Takes over what a store holds in the place of everything in service: the store has turned back.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if a stored entity does not fit the bundle in service.
+    pub(in crate::service) fn reload(&self, loaded: StoredState) -> Result<(), StoreError> {
+        let revision = loaded.revision;
+        let (authority, entities) = (loaded.authority.clone(), loaded.entities.clone());
+        self.restore(loaded);
+        let mut head = self.head();
+        let _in_service = self
+            .in_service
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(live) = self.live() {
+            let next = live
+                .with_store(authority, entities.into_iter().collect(), revision)
+                .map_err(|error| StoreError::Damaged(error.to_string()))?;
+            self.revisions.send_modify(|newest| {
+                self.live.store(Some(Arc::new(next)));
+                *newest = revision;
+            });
+        }
+        self.plan_anew(&mut head);
+        Ok(())
+    }
+}

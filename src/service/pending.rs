@@ -1,0 +1,211 @@
+//! Responses that have to wait: for a revision, for a session, or for what the call leaves behind to be written.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::audit::decision_record::RecordedRequest;
+use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::domain::request::call_context::CallContext;
+use crate::service::deadline::ServiceError;
+use crate::service::decisions::Service;
+use crate::service::in_flight::{
+    CommitReceipt, InFlightRequest, Settled, TentativeVerdict, settle,
+};
+use crate::service::recording::{AwaitedRecord, Decided};
+use crate::service::request::{RequestMeta, Response};
+use crate::store::backend::{StoreError, StoreWrite};
+
+/// The most attempts to decide a call that does not fit what other servers have written meanwhile.
+const MAX_ATTEMPTS: usize = 50;
+/// How long a call waits for what another server has written.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// A response, or what it has to wait for.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every question is answered at once"
+)]
+pub enum Progress<'a> {
+    /// The response.
+    Ready(Response<Verdict>),
+    /// The response has to wait; [`Service::finish`] waits for it.
+    Pending(PendingResponse<'a>),
+}
+
+/// A request whose response has to wait.
+pub struct PendingResponse<'a>(Box<PendingStage<'a>>);
+
+enum PendingStage<'a> {
+    /// For the revision that it demands.
+    Revision(RequestMeta<'a>),
+    /// For the session, which another server may hold.
+    Session(RequestMeta<'a>),
+    /// For its side effects to be written.
+    Commit(InFlightRequest<'a>, Decided, CommitReceipt),
+    /// For its record.
+    Record(AwaitedRecord<'a>),
+}
+
+impl<'a> PendingResponse<'a> {
+    /// Waits for the revision that the request demands.
+    pub(super) fn for_revision(ask: RequestMeta<'a>) -> Self {
+        Self(Box::new(PendingStage::Revision(ask)))
+    }
+}
+
+impl Service {
+    /// Waits for a pending response.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::authorize_now`].
+    pub async fn finish(
+        &self,
+        later: PendingResponse<'_>,
+        call: &CallContext,
+    ) -> Result<Response<Verdict>, ServiceError> {
+        let mut waiting = *later.0;
+        for _ in 0..MAX_ATTEMPTS {
+            let (pending, denied) = match waiting {
+                PendingStage::Commit(pending, decision, writing) => {
+                    match settle(decision, writing).await {
+                        Settled::Final(decision) => {
+                            let question = RecordedRequest::Call(call);
+                            let awaited = self.begin_record(pending, question, decision);
+                            return Ok(self.finish_record(awaited, question).await);
+                        }
+                        Settled::Outdated(error) => {
+                            let denied = self.learn(&error).await;
+                            let (pending, stale) = self.pin_generation(pending.ask).await?;
+                            (pending, denied.or(stale))
+                        }
+                    }
+                }
+                PendingStage::Record(awaited) => {
+                    let question = RecordedRequest::Call(call);
+                    return Ok(self.finish_record(awaited, question).await);
+                }
+                PendingStage::Session(ask) => {
+                    let denied = self.hold_session(&ask, call).await;
+                    let (pending, stale) = self.pin_generation(ask).await?;
+                    (pending, denied.or(stale))
+                }
+                PendingStage::Revision(ask) => self.pin_generation(ask).await?,
+            };
+            match self.start_call(pending, call, denied) {
+                Progress::Ready(answer) => return Ok(answer),
+                Progress::Pending(later) => waiting = *later.0,
+            }
+        }
+        Err(ServiceError::DeadlineExceeded)
+    }
+
+    /// Decides a call, and responds unless something has to come first.
+    pub(super) fn start_call<'a>(
+        &self,
+        pending: InFlightRequest<'a>,
+        call: &CallContext,
+        denied: Option<Reason>,
+    ) -> Progress<'a> {
+        let wait = |stage| Progress::Pending(PendingResponse(Box::new(stage)));
+        let is_decided = denied.is_some() || pending.stale.is_some();
+        let session = call.workflow.session_id.as_ref();
+        if !is_decided && session.is_some_and(|id| !self.facts().sessions.is_held(id)) {
+            return wait(PendingStage::Session(pending.ask));
+        }
+        let made = match denied {
+            Some(reason) => TentativeVerdict::denied(reason),
+            None => self.decide(&pending, call),
+        };
+        if made.is_session_lost {
+            return wait(PendingStage::Session(pending.ask));
+        }
+        if made.writes.is_empty() {
+            let question = RecordedRequest::Call(call);
+            let awaited = self.begin_record(pending, question, made.decision);
+            if awaited.is_ready() {
+                return Progress::Ready(self.respond(awaited, question));
+            }
+            return wait(PendingStage::Record(awaited));
+        }
+        let writing = self.submit_writes(made.writes);
+        wait(PendingStage::Commit(pending, made.decision, writing))
+    }
+
+    /// Makes this server the one that decides the session of a call. Returns the reason to deny if it does not become
+    /// that.
+    pub(super) async fn hold_session(
+        &self,
+        ask: &RequestMeta<'_>,
+        call: &CallContext,
+    ) -> Option<Reason> {
+        let (fleet, id) = (self.fleet()?, call.workflow.session_id.as_ref()?);
+        let held = ask
+            .deadline
+            .within(fleet.holder().hold(id, self.confirmed_now()));
+        match held.await {
+            Ok(Ok(())) => None,
+            Ok(Err(reason)) => Some(reason),
+            Err(_) => {
+                let message = "the session was not given up by another replica in time";
+                Some(Reason::new(ReasonCode::Stale, message))
+            }
+        }
+    }
+
+    /// Learns what another server has written. Returns the reason to deny if that fails.
+    async fn learn(&self, error: &StoreError) -> Option<Reason> {
+        let fleet = self.fleet()?;
+        if matches!(error, StoreError::Taken { .. }) {
+            return None;
+        }
+        let refreshed = fleet.state().refreshed(REFRESH).await;
+        refreshed.err().map(|_| {
+            let message = "another replica has written what this one has not heard of yet";
+            Reason::new(ReasonCode::Stale, message)
+        })
+    }
+
+    /// Submits what has to be written before a response. What all servers must know before it, they know then.
+    fn submit_writes(&self, writes: Vec<StoreWrite>) -> CommitReceipt {
+        let (done, writing) = oneshot::channel();
+        let facts = Arc::clone(self.facts());
+        let written = writes.clone();
+        let fleet = self.fleet().map(|fleet| Arc::clone(fleet.state()));
+        // A label that is written is settled only once all servers know it: whoever brings it meanwhile waits, too.
+        let is_label =
+            |write: &StoreWrite| fleet.is_some() && matches!(write, StoreWrite::Labels { .. });
+        let (labels, written): (Vec<_>, Vec<_>) = written.into_iter().partition(is_label);
+        let has_labels = !labels.is_empty();
+        let submitted = self.ledger().writer().submit(writes, move |result| {
+            match &result {
+                Ok(()) => facts.mark_written(&written),
+                Err(error) => facts.take_back(&written, error),
+            }
+            let Some(state) = fleet.filter(|_| has_labels && result.is_ok()) else {
+                // The receiver is gone if the request is; what was used up stays used up.
+                let _ = done.send(result);
+                return;
+            };
+            let membership = state.membership();
+            let reached = membership.progress().facts();
+            let settling = async move {
+                let settled = state.settled(0, reached).await;
+                if settled.is_ok() {
+                    facts.mark_written(&labels);
+                }
+                let _ = done.send(settled);
+            };
+            if let Some(runtime) = membership.runtime() {
+                runtime.spawn(settling);
+            }
+        });
+        if let Err(error) = submitted {
+            tracing::error!(%error, "what a call uses up is not written");
+        }
+        // If the submission was rejected, the sender is dropped, and the receiver sees an error.
+        writing
+    }
+}

@@ -1,0 +1,36 @@
+use std::path::Path;
+
+use super::Address;
+
+fn parse(url: &str) -> Result<String, String> {
+    let address = Address::parse(url, Path::new("/etc/callgate"), None);
+    address
+        .map(|it| it.place())
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_url_names_its_place_without_its_password() {
+    let place = parse("postgres://ana:secret@127.0.0.1:5433/facts");
+    assert_eq!(place.as_deref(), Ok("postgres://127.0.0.1:5433/facts"));
+    let place = parse("postgresql://ana@localhost/facts?application_name=x");
+    assert_eq!(place.as_deref(), Ok("postgres://localhost:5432/facts"));
+}
+
+#[test]
+fn another_machine_is_reached_over_tls_unless_the_url_says_otherwise() {
+    let said = parse("postgres://ana@db.example.com/facts").unwrap_err();
+    assert!(said.contains("demand TLS"), "{said}");
+    assert!(parse("postgres://ana@db.example.com/facts?sslmode=disable").is_ok());
+    let said = parse("postgres://ana@db.example.com/facts?sslmode=require").unwrap_err();
+    assert!(said.contains("needs `sslrootcert=FILE`"), "{said}");
+    let said = parse("postgres://ana@db.example.com/facts?sslrootcert=no.pem").unwrap_err();
+    assert!(said.contains("`/etc/callgate/no.pem`"), "{said}");
+}
+
+#[test]
+fn what_is_no_url_of_postgresql_is_refused() {
+    for url in ["mysql://x/y", "callgate.db", "postgres://x/y?nosuch=1"] {
+        assert!(parse(url).is_err(), "{url}");
+    }
+}

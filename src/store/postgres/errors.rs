@@ -1,0 +1,68 @@
+//! What PostgreSQL says, as errors of a store.
+
+use serde::Deserialize;
+
+use crate::store::backend::StoreError;
+
+/// The SQLSTATEs that the functions of the schema raise, see `1.sql`.
+pub(super) const OUT_OF_ORDER: &str = "CG001";
+pub(super) const FENCED: &str = "CG002";
+pub(super) const TAKEN: &str = "CG003";
+pub(super) const OUTDATED: &str = "CG004";
+
+/// The detail of [`OUT_OF_ORDER`] and [`TAKEN`].
+#[derive(Debug, Deserialize)]
+struct Detail {
+    #[serde(default)]
+    last: u64,
+    #[serde(default)]
+    found: u64,
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    used: u64,
+}
+
+/// An error of reading.
+pub(super) fn read(error: &tokio_postgres::Error) -> StoreError {
+    StoreError::Read(text(error))
+}
+
+/// An error of writing. What the server has refused is not carried out; after another error nobody knows.
+pub(super) fn write(error: &tokio_postgres::Error) -> StoreError {
+    let Some(database) = error.as_db_error() else {
+        return StoreError::Write(text(error));
+    };
+    let detail = database
+        .detail()
+        .and_then(|it| serde_json::from_str::<Detail>(it).ok());
+    match (database.code().code(), detail) {
+        (OUT_OF_ORDER, Some(it)) => StoreError::OutOfOrder {
+            last: it.last,
+            found: it.found,
+        },
+        (TAKEN, Some(it)) => StoreError::Taken {
+            id: it.id.into(),
+            used: it.used,
+        },
+        (FENCED, _) => StoreError::Fenced,
+        (OUTDATED, _) => StoreError::Outdated,
+        _ => StoreError::Write(text(error)),
+    }
+}
+
+/// The error with its causes. The library's own text says only which kind it is.
+pub(super) fn text(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(database) => format!("{} ({})", database.message(), database.code().code()),
+        None => {
+            let mut text = error.to_string();
+            let mut cause = std::error::Error::source(error);
+            while let Some(inner) = cause {
+                text = format!("{text}: {inner}");
+                cause = inner.source();
+            }
+            text
+        }
+    }
+}

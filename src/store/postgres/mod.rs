@@ -1,0 +1,233 @@
+//! The store that several servers share: PostgreSQL 15 or later.
+//!
+//! Start at [`PostgresStore`], the [`Store`], and at [`membership::Membership`], what a server needs beyond that when
+//! there are others. All of both is a few functions in the database (`1.sql`), each called in one round trip with texts:
+//! a commit is one statement, so no client that stops in the middle keeps a lock, and nothing depends on the state of a
+//! database session, so a pooler in transaction mode may stand between.
+//!
+//! [`connection`] makes connections and makes them again; [`read`] and [`write`] are the rows.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+use smol_str::SmolStr;
+use tokio::runtime::{Handle, Runtime};
+
+use crate::domain::authority::change::ChangeRecord;
+use crate::domain::authority::form;
+use crate::store::backend::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
+
+pub mod connection;
+mod errors;
+pub mod membership;
+mod prune;
+mod read;
+mod schema;
+pub mod status;
+mod write;
+
+use connection::{Address, PgConnection};
+
+/// Time limit of a commit, waiting for those of other servers included.
+const COMMIT: Duration = Duration::from_secs(5);
+/// Time limit of reading everything.
+const LOAD: Duration = Duration::from_secs(300);
+/// Time limit of another statement.
+const STATEMENT: Duration = Duration::from_secs(10);
+/// How much longer than a statement may take its answer is waited for: a connection may have to be made first.
+const MARGIN: Duration = Duration::from_secs(5);
+/// Threads of the runtime that drives the connections.
+const THREADS: usize = 2;
+
+/// A store in PostgreSQL.
+#[derive(Debug)]
+pub struct PostgresStore {
+    runtime: Arc<Driver>,
+    writes: PgConnection,
+    /// The id under which this server is a member; `None` if it is alone.
+    me: Arc<Mutex<Option<String>>>,
+    progress: Arc<Progress>,
+}
+
+/// How far the writes of this server have come: at least what it has committed itself.
+#[derive(Debug, Default)]
+pub struct Progress {
+    facts: AtomicU64,
+    /// The last budgets that were reserved from: the calls spent, and the number of the fact.
+    spent: Mutex<Vec<(SmolStr, u64, u64)>>,
+}
+
+impl Progress {
+    /// The number of the last fact that this server has seen at a commit.
+    pub fn facts(&self) -> u64 {
+        self.facts.load(Ordering::Acquire)
+    }
+
+    /// What the last commit has left spent of the budgets that it took from, with the number of the fact. To be asked
+    /// for in the callback of that commit.
+    pub fn spent(&self) -> Vec<(SmolStr, u64, u64)> {
+        lock(&self.spent).clone()
+    }
+}
+
+/// The runtime that drives the connections, apart from the one that answers requests.
+#[derive(Debug)]
+struct Driver(Option<Runtime>);
+
+/// The answer of `callgate.commit`.
+#[derive(Debug, Deserialize)]
+struct Committed {
+    facts: u64,
+    spent: Option<Vec<(SmolStr, u64)>>,
+}
+
+impl Driver {
+    fn start() -> Result<Self, StoreError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("callgate-postgres")
+            .enable_all()
+            .build();
+        let failed = |error: std::io::Error| schema::open_error("in PostgreSQL", error.to_string());
+        runtime.map(|it| Self(Some(it))).map_err(failed)
+    }
+
+    fn handle(&self) -> Option<&Handle> {
+        self.0.as_ref().map(Runtime::handle)
+    }
+
+    /// Waits for a future on this thread, which may belong to another runtime.
+    fn wait<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (done, answer) = mpsc::sync_channel(1);
+        let handle = self.handle().ok_or(StoreError::Closed)?;
+        handle.spawn(async move {
+            // The receiver is gone only if it has given up.
+            let _ = done.send(work.await);
+        });
+        let late = |_| StoreError::Write("no answer in time".to_owned());
+        answer.recv_timeout(limit + MARGIN).map_err(late)?
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // It may be dropped on a thread of another runtime, which must not wait.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Each change is made in one step, so it is whole also after a panic.
+fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl PostgresStore {
+    /// Connects, and brings the tables up to date. See [`Address::parse`] for the URL.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Open`] if it cannot be reached or used, [`StoreError::TooNew`] if a newer program wrote it.
+    pub fn open(url: &str, base: &Path, password_file: Option<&Path>) -> Result<Self, StoreError> {
+        let address = Address::parse(url, base, password_file)?;
+        let place = address.place();
+        let runtime = Arc::new(Driver::start()?);
+        let writes = PgConnection::new(address);
+        let first = writes.clone();
+        runtime
+            .wait(schema::LIMIT, {
+                let place = place.clone();
+                async move { schema::migrate(first.fresh().await?, &place).await }
+            })
+            .map_err(|error| match error {
+                StoreError::Read(why) | StoreError::Write(why) => schema::open_error(&place, why),
+                other => other,
+            })?;
+        Ok(Self {
+            runtime,
+            writes,
+            me: Arc::default(),
+            progress: Arc::default(),
+        })
+    }
+
+    /// Where it is, for messages.
+    pub fn place(&self) -> String {
+        self.writes.address().place()
+    }
+
+    /// What it has committed.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    fn call(
+        &self,
+        sql: &'static str,
+        values: Vec<Option<String>>,
+        limit: Duration,
+    ) -> Result<String, StoreError> {
+        let connection = self.writes.clone();
+        self.runtime.wait(
+            limit,
+            async move { connection.call(sql, &values, limit).await },
+        )
+    }
+}
+
+impl Store for PostgresStore {
+    fn load(&mut self) -> Result<StoredState, StoreError> {
+        let connection = self.writes.clone();
+        let load = async move { read::load(connection.fresh().await?).await };
+        let loaded = self.runtime.wait(LOAD, load)?;
+        self.progress
+            .facts
+            .fetch_max(loaded.facts, Ordering::AcqRel);
+        Ok(loaded)
+    }
+
+    fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
+        let (at, rows) = write::all(writes)?;
+        let at = at.map(|at| form::millis(at).to_string());
+        let values = vec![lock(&self.me).clone(), at, Some(rows)];
+        let answer = self.call("SELECT callgate.commit($1, $2, $3)", values, COMMIT)?;
+        let committed: Committed = serde_json::from_str(&answer)
+            .map_err(|error| StoreError::Write(format!("the answer to a commit: {error}")))?;
+        self.progress
+            .facts
+            .fetch_max(committed.facts, Ordering::AcqRel);
+        let spent = committed.spent.unwrap_or_default().into_iter();
+        *lock(&self.progress.spent) = spent
+            .map(|(id, spent)| (id, spent, committed.facts))
+            .collect();
+        Ok(())
+    }
+
+    fn entries_after(
+        &mut self,
+        revision: u64,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>, StoreError> {
+        let number = |it: u64| Some(i64::try_from(it).unwrap_or(i64::MAX).to_string());
+        let sql = "SELECT callgate.entries_after($1::text::bigint, $2::text::bigint)::text";
+        let values = vec![number(revision), number(limit as u64)];
+        let answer = self.call(sql, values, STATEMENT)?;
+        let rows: Vec<read::EntryForm> = serde_json::from_str(&answer)
+            .map_err(|error| StoreError::Damaged(format!("a row of `change_log`: {error}")))?;
+        rows.into_iter().map(|row| Ok(row.read()?.0)).collect()
+    }
+
+    fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError> {
+        let sql = "SELECT callgate.prune($1, $2, $3, $4, $5)";
+        prune::read(&self.call(sql, prune::arguments(before), STATEMENT)?)
+    }
+}

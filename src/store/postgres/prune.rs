@@ -1,0 +1,48 @@
+//! Removes records that ended long ago, a few rows at a time.
+
+use std::time::SystemTime;
+
+use serde::Deserialize;
+use smol_str::SmolStr;
+
+use crate::domain::authority::form;
+use crate::store::backend::{Pruned, Retention, StoreError};
+
+/// The most rows that one statement removes in one step.
+pub(super) const ROWS: usize = 500;
+
+/// The answer of `callgate.prune`.
+#[derive(Debug, Deserialize)]
+struct Gone {
+    delegations: Vec<SmolStr>,
+    approvals: Vec<SmolStr>,
+    tasks: Vec<SmolStr>,
+    /// The most rows that one of its statements has removed.
+    most: usize,
+}
+
+/// The arguments of `callgate.prune`.
+pub(super) fn arguments(before: &Retention) -> Vec<Option<String>> {
+    let moment = |at: SystemTime| Some(form::millis(at).to_string());
+    let (ended, recent) = (moment(before.ended), moment(before.recent));
+    let rows = Some(ROWS.to_string());
+    vec![
+        ended,
+        recent,
+        moment(before.places),
+        moment(before.changes),
+        rows,
+    ]
+}
+
+/// Reads the answer of `callgate.prune`.
+pub(super) fn read(answer: &str) -> Result<Pruned, StoreError> {
+    let gone: Gone = serde_json::from_str(answer)
+        .map_err(|error| StoreError::Read(format!("the answer about what was pruned: {error}")))?;
+    Ok(Pruned {
+        delegations: gone.delegations,
+        tasks: gone.tasks,
+        approvals: gone.approvals,
+        is_partial: gone.most >= ROWS,
+    })
+}

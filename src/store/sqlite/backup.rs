@@ -1,0 +1,323 @@
+//! Copies of a store: taken while a server has it open, checked, and put back.
+//!
+//! A server keeps its store locked, so the copy is made from its files. While the write-ahead log is not begun anew, SQLite
+//! only appends to it, and moves to the main file only what the log still holds. So the main file is copied first, then the
+//! log, and both are consistent if the header of the log (its salts change each time it is begun) is the same before and
+//! after. Pages of the main file that were half written meanwhile are whole in the log, whose frames have checksums (SQLite,
+//! "Write-Ahead Logging" and "Database File Format", section 4).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::domain::authority::form;
+use crate::store::backend::StoreError;
+use crate::store::sqlite::marker::{self, MarkerFile, StoreMark, beside};
+use crate::store::sqlite::{explain, read, schema};
+
+/// How often a copy is begun again because the server began its log anew meanwhile.
+const TRIES: usize = 20;
+const PAUSE: Duration = Duration::from_millis(50);
+/// The length of the header of a write-ahead log.
+const WAL_HEADER: usize = 32;
+/// The files of a store that is set aside.
+const PARTS: [&str; 4] = ["", "-wal", "-journal", ".id"];
+
+/// What a copy holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupSummary {
+    /// The last revision in it.
+    pub revision: u64,
+    /// The number of commits it holds.
+    pub commits: u64,
+    /// The id of the store; `None` if no server has opened it yet.
+    pub store_id: Option<String>,
+    /// The version of its tables.
+    pub schema_version: u32,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// What was put back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreSummary {
+    /// What the copy holds.
+    pub backup: BackupSummary,
+    /// Commits that the replaced store had and the copy has not; `None` without a replaced store, or if it was another one.
+    pub lost_commits: Option<u64>,
+    /// Where the files of the replaced store are now.
+    pub set_aside: Vec<PathBuf>,
+}
+
+/// A copy cannot be made or put back. Nothing was changed, unless the message says so.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// There is a file already.
+    #[error("`{}` is there already: name a file that is not", .0.display())]
+    Exists(PathBuf),
+    /// There is a store already.
+    #[error("`{}` is a store already: `--replace` sets it aside", .0.display())]
+    StoreExists(PathBuf),
+    /// There is no such file.
+    #[error("there is no `{}`", .0.display())]
+    Missing(PathBuf),
+    /// A file cannot be read or written.
+    #[error("`{}`: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The server began its log anew during every try.
+    #[error("the store changes too fast to be copied; try again")]
+    Busy,
+    /// The copy is damaged.
+    #[error("the copy is not whole: {0}")]
+    Damaged(String),
+    /// The content cannot be read, or another process has it open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Copies a store to a new file that only its owner may read, and checks the copy: SQLite's integrity check, then
+/// everything in it is read as a start reads it. The server may run meanwhile. Blocks on the disk.
+///
+/// # Errors
+///
+/// [`BackupError`]; there is no file then.
+pub fn backup(database: &Path, to: &Path) -> Result<BackupSummary, BackupError> {
+    if !exists(database)? {
+        return Err(BackupError::Missing(database.to_owned()));
+    }
+    if exists(to)? {
+        return Err(BackupError::Exists(to.to_owned()));
+    }
+    let partial = beside(to, ".partial");
+    let made = copy_consistent(database, &partial)
+        .and_then(|()| settle(&partial))
+        .and_then(|()| check(&partial))
+        .and_then(|summary| {
+            // A link, unlike a rename, never replaces a file that has come meanwhile.
+            io_at(to, fs::hard_link(&partial, to))?;
+            io_at(to, marker::sync_folder(to))?;
+            Ok(summary)
+        });
+    remove_parts(&partial);
+    made
+}
+
+/// Puts a copy in place of a store that no server has open. A store that is there is set aside, if `may_replace`.
+///
+/// # Errors
+///
+/// [`BackupError`]. If putting the copy in place fails, the replaced store is where it was set aside.
+pub fn restore(
+    from: &Path,
+    database: &Path,
+    may_replace: bool,
+) -> Result<RestoreSummary, BackupError> {
+    if !exists(from)? {
+        return Err(BackupError::Missing(from.to_owned()));
+    }
+    let is_there = exists(database)? || exists(&marker::path_of(database))?;
+    if is_there && !may_replace {
+        return Err(BackupError::StoreExists(database.to_owned()));
+    }
+    if exists(database)? {
+        check_unused(database)?;
+    }
+    let partial = beside(database, ".restore");
+    remove_parts(&partial);
+    let placed = io_at(from, copy_file(from, &partial))
+        .and_then(|()| check(&partial))
+        .and_then(|backup| place(&partial, database, backup));
+    remove_parts(&partial);
+    placed
+}
+
+/// Moves a checked copy to where the store belongs, with a marker of its own.
+fn place(
+    partial: &Path,
+    database: &Path,
+    backup: BackupSummary,
+) -> Result<RestoreSummary, BackupError> {
+    let before = StoreMark::read(database).ok().flatten();
+    let before = before.filter(|mark| Some(&mark.id) == backup.store_id.as_ref());
+    let set_aside = set_aside(database)?;
+    io_at(database, fs::rename(partial, database))?;
+    if let Some(id) = backup.store_id.clone() {
+        let commits = backup.commits;
+        io_at(
+            database,
+            MarkerFile::put(database, &StoreMark { id, commits }),
+        )?;
+    }
+    io_at(database, marker::sync_folder(database))?;
+    Ok(RestoreSummary {
+        lost_commits: before.map(|mark| mark.commits.saturating_sub(backup.commits)),
+        backup,
+        set_aside,
+    })
+}
+
+/// Copies main file and log as of one moment.
+fn copy_consistent(database: &Path, to: &Path) -> Result<(), BackupError> {
+    let log = beside(database, "-wal");
+    for _ in 0..TRIES {
+        remove_parts(to);
+        let before = io_at(&log, wal_header(&log))?;
+        io_at(database, copy_file(database, to))?;
+        if before.is_some() {
+            match copy_file(&log, &beside(to, "-wal")) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                copied => io_at(&log, copied)?,
+            }
+        }
+        if io_at(&log, wal_header(&log))? == before {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Err(BackupError::Busy)
+}
+
+/// The header of a log; `None` if there is none.
+fn wal_header(log: &Path) -> io::Result<Option<[u8; WAL_HEADER]>> {
+    let mut header = [0; WAL_HEADER];
+    let read = File::open(log).and_then(|mut file| file.read_exact(&mut header));
+    match read {
+        Ok(()) => Ok(Some(header)),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => Ok(None),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Moves the log of a copy into its main file, which is then the whole store.
+fn settle(copy: &Path) -> Result<(), BackupError> {
+    let damaged = |error: rusqlite::Error| BackupError::Damaged(explain(&error));
+    let connection = open(copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let mode: String = connection
+        .pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get(0))
+        .map_err(damaged)?;
+    if mode != "delete" {
+        return Err(BackupError::Damaged(format!("its journal mode is {mode}")));
+    }
+    connection.close().map_err(|(_, error)| damaged(error))?;
+    io_at(copy, File::open(copy).and_then(|file| file.sync_all()))
+}
+
+/// Checks a copy without changing it.
+fn check(copy: &Path) -> Result<BackupSummary, BackupError> {
+    let damaged = |error: rusqlite::Error| BackupError::Damaged(explain(&error));
+    let connection = open(copy, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let said: String = connection
+        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+        .map_err(damaged)?;
+    if said != "ok" {
+        return Err(BackupError::Damaged(said));
+    }
+    let schema_version = schema::version(&connection, &copy.display().to_string())?;
+    let reached = read::reached(&connection)?;
+    let store_id = read::meta_value(&connection, "store_id")?;
+    if schema_version == schema::VERSION {
+        // Tables of an older version are read once a server has brought them up to date.
+        read::load(&connection, reached)?;
+    }
+    Ok(BackupSummary {
+        revision: reached.revision,
+        commits: reached.commits,
+        store_id: store_id.map(|id| id.to_string()),
+        schema_version,
+        bytes: io_at(copy, fs::metadata(copy))?.len(),
+    })
+}
+
+/// Fails if a server has the store open. It is locked and unlocked again, and not changed.
+fn check_unused(database: &Path) -> Result<(), BackupError> {
+    let connection = open(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let locked = connection
+        .busy_timeout(Duration::ZERO)
+        .and_then(|()| connection.pragma_update(None, "locking_mode", "EXCLUSIVE"))
+        .and_then(|()| connection.execute_batch("BEGIN EXCLUSIVE; ROLLBACK"));
+    match locked {
+        Err(error) if is_busy(&error) => Err(BackupError::Store(StoreError::Open {
+            place: database.display().to_string(),
+            why: explain(&error),
+        })),
+        // A store that is damaged is one to be replaced.
+        _ => Ok(()),
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(
+        code,
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
+    )
+}
+
+fn open(path: &Path, access: OpenFlags) -> Result<Connection, BackupError> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags(path, flags);
+    let connection = opened.map_err(|error| BackupError::Damaged(explain(&error)))?;
+    let set = connection
+        .pragma_update(None, "trusted_schema", false)
+        .and_then(|()| connection.pragma_update(None, "cell_size_check", true));
+    set.map_err(|error| BackupError::Damaged(explain(&error)))?;
+    Ok(connection)
+}
+
+/// Copies a file to a new one that only its owner may read, and syncs it.
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    let mut source = File::open(from)?;
+    let mut options = OpenOptions::new();
+    let mut copy = options.write(true).create_new(true).mode(0o600).open(to)?;
+    io::copy(&mut source, &mut copy)?;
+    copy.sync_all()
+}
+
+/// Renames the files of a store. Nothing is deleted.
+fn set_aside(database: &Path) -> Result<Vec<PathBuf>, BackupError> {
+    let now = form::millis(SystemTime::now());
+    let mut moved = Vec::new();
+    for part in PARTS {
+        let from = beside(database, part);
+        let to = beside(database, &format!(".replaced-{now}{part}"));
+        match fs::rename(&from, &to) {
+            Ok(()) => moved.push(to),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(BackupError::Io { path: from, source }),
+        }
+    }
+    Ok(moved)
+}
+
+/// Removes what an unfinished copy leaves.
+fn remove_parts(copy: &Path) {
+    for part in ["", "-wal", "-shm", "-journal"] {
+        let _ = fs::remove_file(beside(copy, part));
+    }
+}
+
+fn exists(path: &Path) -> Result<bool, BackupError> {
+    io_at(path, path.try_exists())
+}
+
+fn io_at<T>(path: &Path, result: io::Result<T>) -> Result<T, BackupError> {
+    result.map_err(|source| BackupError::Io {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+#[path = "backup_tests.rs"]
+mod tests;

@@ -1,0 +1,101 @@
+//! Exemplars of the latency of decisions: for each bucket, one span that fell into it.
+//!
+//! The SDK keeps none, so the recorder notes them here as it records the histogram. A bucket takes one at most every
+//! [`INTERVAL`]; a decision never waits for the lock of another.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanContext;
+
+/// The shortest time between two exemplars of one bucket.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// One measurement and the span it comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exemplar {
+    /// The labels of the series.
+    pub labels: Vec<KeyValue>,
+    /// The trace, 32 hexadecimal digits.
+    pub trace_id: String,
+    /// The span, 16 hexadecimal digits.
+    pub span_id: String,
+    /// The value, in seconds.
+    pub value: f64,
+    /// When it was measured.
+    pub at: SystemTime,
+}
+
+/// The last exemplar of each bucket of a histogram.
+#[derive(Debug)]
+pub struct Exemplars {
+    started: Instant,
+    bounds: &'static [f64],
+    buckets: Vec<Bucket>,
+}
+
+#[derive(Debug, Default)]
+struct Bucket {
+    /// Milliseconds from `started` until the next one may be taken.
+    next_at: AtomicU64,
+    last: Mutex<Option<Exemplar>>,
+}
+
+impl Exemplars {
+    /// None yet, of a histogram with these upper bounds and one bucket more.
+    pub fn new(bounds: &'static [f64]) -> Self {
+        Self {
+            started: Instant::now(),
+            bounds,
+            buckets: (0..=bounds.len()).map(|_| Bucket::default()).collect(),
+        }
+    }
+
+    /// Takes a measurement as exemplar, if one is due and its span is sampled.
+    pub fn note(&self, value: f64, labels: &[KeyValue], span: &SpanContext) {
+        if !span.is_sampled() {
+            return;
+        }
+        let Some(bucket) = self.buckets.get(self.bucket(value)) else {
+            return;
+        };
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if now < bucket.next_at.load(Ordering::Relaxed) {
+            return;
+        }
+        let Ok(mut last) = bucket.last.try_lock() else {
+            return;
+        };
+        let interval = u64::try_from(INTERVAL.as_millis()).unwrap_or(u64::MAX);
+        bucket
+            .next_at
+            .store(now.saturating_add(interval), Ordering::Relaxed);
+        *last = Some(Exemplar {
+            labels: labels.to_vec(),
+            trace_id: span.trace_id().to_string(),
+            span_id: span.span_id().to_string(),
+            value,
+            at: SystemTime::now(),
+        });
+    }
+
+    /// The exemplar of a bucket, if it belongs to the series with exactly these labels.
+    pub fn of(&self, bucket: usize, labels: &[KeyValue]) -> Option<Exemplar> {
+        let last = self.buckets.get(bucket)?.last.lock().ok()?;
+        let found = last.as_ref()?;
+        let is_meant = found.labels.len() == labels.len()
+            && found.labels.iter().all(|label| labels.contains(label));
+        is_meant.then(|| found.clone())
+    }
+
+    /// Upper bounds are inclusive.
+    fn bucket(&self, value: f64) -> usize {
+        self.bounds.partition_point(|bound| *bound < value)
+    }
+}
+
+#[cfg(test)]
+#[path = "exemplars_tests.rs"]
+mod tests;

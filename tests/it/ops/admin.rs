@@ -1,0 +1,154 @@
+//! The admin listener of a real server.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value as Json, json};
+
+use crate::support::plain_http::{Reply, send};
+use crate::support::process::{Bundle, Server};
+
+/// A port that was free a moment ago.
+pub fn free_address() -> SocketAddr {
+    let bound = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    bound.local_addr().expect("an address")
+}
+
+/// A server with an admin listener.
+pub fn start(bundle: &Bundle) -> (Server, SocketAddr) {
+    let admin = free_address();
+    let text = format!("[listen]\nadmin = \"{admin}\"\n");
+    bundle.file("callgate.toml", &text);
+    (Server::start(bundle, &[]), admin)
+}
+
+fn ask(address: SocketAddr, method: &str, path: &str, accept: &str) -> Reply {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(send(address, method, path, &[("accept", accept)], ""))
+}
+
+pub fn get(address: SocketAddr, path: &str) -> Reply {
+    ask(address, "GET", path, "*/*")
+}
+
+/// One decision over AuthZEN.
+pub fn decide(server: &Server) {
+    let body = json!({
+        "subject": {"type": "Mcp::User", "id": "alice"},
+        "action": {"name": "Mcp::Action::\"read\""},
+        "resource": {"type": "Mcp::Tool", "id": "notes/list"},
+    });
+    let address = server.http_target().parse().expect("an address");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let json = [("content-type", "application/json")];
+    let path = "/access/v1/evaluation";
+    let reply = runtime.block_on(send(address, "POST", path, &json, &body.to_string()));
+    assert_eq!(reply.status, 200, "{reply:?}");
+}
+
+#[test]
+fn probes_are_answered_without_a_credential_and_nothing_else_is() {
+    let bundle = Bundle::small();
+    let (_server, admin) = start(&bundle);
+    assert_eq!(get(admin, "/livez").body, "ok\n");
+    let ready = get(admin, "/readyz");
+    assert_eq!((ready.status, ready.body.as_str()), (200, "ready\n"));
+    assert_eq!(ready.header("cache-control"), Some("no-store"));
+    assert_eq!(ask(admin, "HEAD", "/readyz", "*/*").status, 200);
+    let posted = ask(admin, "POST", "/readyz", "*/*");
+    assert_eq!(posted.status, 405);
+    assert_eq!(posted.header("allow"), Some("GET, HEAD"));
+    for path in [
+        "/",
+        "/livez/",
+        "/access/v1/evaluation",
+        "/.well-known/authzen-configuration",
+    ] {
+        assert_eq!(get(admin, path).status, 404, "{path}");
+    }
+}
+
+#[test]
+fn statusz_says_what_get_status_says_and_tells_a_fault_of_the_directory() {
+    let bundle = Bundle::small();
+    let (_server, admin) = start(&bundle);
+    let told = get(admin, "/statusz").json();
+    assert_eq!(told["ready"], true);
+    assert_eq!(told["certificates"], Json::Null);
+    let status = &told["status"];
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(status["revision"], "1");
+    assert_eq!(status["audit"]["mode"], "written");
+    assert!(status["directory"]["faultCount"].is_null(), "{status}");
+
+    bundle.file("notes.cedar", "permit (");
+    let patience = Instant::now() + Duration::from_secs(30);
+    loop {
+        let told = get(admin, "/statusz").json();
+        if told["status"]["directory"]["faultCount"].is_string() {
+            assert_eq!(told["ready"], true, "the last good one stays: {told}");
+            return;
+        }
+        assert!(Instant::now() < patience, "{told}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn metrics_are_scraped_in_both_formats() {
+    let bundle = Bundle::small();
+    let (server, admin) = start(&bundle);
+    decide(&server);
+    let plain = get(admin, "/metrics");
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    assert_eq!(plain.header("content-type"), Some(content_type));
+    assert!(
+        plain.body.contains("\ncallgate_snapshot_revision 1\n"),
+        "{}",
+        plain.body
+    );
+    let counted = plain
+        .body
+        .lines()
+        .find(|line| line.starts_with("callgate_decisions_total{"));
+    let counted = counted.unwrap_or_else(|| panic!("{}", plain.body));
+    assert!(
+        counted.contains("callgate_adapter=\"authzen\""),
+        "{counted}"
+    );
+    assert!(counted.ends_with(" 1"), "{counted}");
+
+    let open = ask(
+        admin,
+        "GET",
+        "/metrics",
+        "application/openmetrics-text; version=1.0.0",
+    );
+    assert!(open.body.ends_with("\n# EOF\n"), "{}", open.body);
+    let content_type = open.header("content-type").expect("a type");
+    assert!(
+        content_type.starts_with("application/openmetrics-text"),
+        "{content_type}"
+    );
+}
+
+#[test]
+fn addresses_of_probes_are_checked_like_others() {
+    let bundle = Bundle::small();
+    bundle.file(
+        "callgate.toml",
+        "[listen]\ngrpc = \"127.0.0.1:9\"\nadmin = [\"0.0.0.0:9\", \"127.0.0.1:9\"]\n",
+    );
+    let out = bundle.run(&["check", "policies"]);
+    assert_eq!(out.status.code(), Some(3));
+    let said =
+        String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout);
+    assert!(
+        said.contains("`listen.admin[1]`: names `127.0.0.1:9` twice"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("listen.admin[0]"),
+        "any address will do: {said}"
+    );
+}

@@ -1,0 +1,5 @@
+//! What operators rely on: probes, metrics, copies of the store, alerts and dashboards.
+
+mod admin;
+mod backup;
+mod dashboards;
