@@ -119,7 +119,6 @@ pub fn main() -> ExitCode {
         Verb::Init(args) => (args.output, init::run(&args)),
         Verb::Explain(args) => (args.output, explain::run(&args)),
         Verb::Access(args) => (args.output(), access::run(&args)),
-        Verb::Check(args) => (args.output, check::run(&args)),
         Verb::Check(args) => (args.output(), check::run(&args)),
         Verb::Test(args) => (args.output(), test::run(&args)),
         Verb::Prove(args) => (args.output, prove::run(&args)),

@@ -16,7 +16,7 @@ impl Service {
         call: &CallContext,
         look: impl FnOnce(&DecisionInputs<'_>, Requester<'_>, SystemTime) -> R,
     ) -> Option<(R, u64)> {
-        let pending = self.start_request(ask, self.live()?);
+        let pending = self.start_request(ask, self.pin().ok()?);
         let nothing = |_| None;
         pending.guarded(nothing, |generation, asker| {
             let now = pending.started_at;

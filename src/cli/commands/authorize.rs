@@ -176,7 +176,7 @@ fn answer_cedar(args: &Args, path: &Path) -> anyhow::Result<Exit> {
     if args.place.endpoint.is_some() {
         bail!("`--cedar` brings its own entities, so a directory decides: leave `--endpoint` out");
     }
-    no_server_needed(args)?;
+    no_server_needed(&args.call, &args.place)?;
     let (text, name) = call_args::read_text(path)?;
     let question = match CedarQuestion::parse(&name, &text) {
         Ok(question) => question,

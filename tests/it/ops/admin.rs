@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use crate::support::plain_http::{Reply, send};
 use crate::support::process::{Bundle, Server};
@@ -31,19 +31,22 @@ pub fn get(address: SocketAddr, path: &str) -> Reply {
     ask(address, "GET", path, "*/*")
 }
 
-/// One decision over AuthZEN.
-pub fn decide(server: &Server) {
-    let body = json!({
-        "subject": {"type": "Mcp::User", "id": "alice"},
-        "action": {"name": "Mcp::Action::\"read\""},
-        "resource": {"type": "Mcp::Tool", "id": "notes/list"},
-    });
-    let address = server.http_target().parse().expect("an address");
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let json = [("content-type", "application/json")];
-    let path = "/access/v1/evaluation";
-    let reply = runtime.block_on(send(address, "POST", path, &json, &body.to_string()));
-    assert_eq!(reply.status, 200, "{reply:?}");
+/// One decision over gRPC.
+pub fn decide(bundle: &Bundle, server: &Server) {
+    let endpoint = format!("http://{}", server.target());
+    let call = [
+        "--agent",
+        "helper",
+        "--user",
+        "alice",
+        "--server",
+        "notes",
+        "--tool",
+        "list_notes",
+    ];
+    let out = bundle.run(&[&["authorize", "--endpoint", &endpoint][..], &call].concat());
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(matches!(out.status.code(), Some(0 | 2)), "{said}");
 }
 
 #[test]
@@ -98,7 +101,7 @@ fn statusz_says_what_get_status_says_and_tells_a_fault_of_the_directory() {
 fn metrics_are_scraped_in_both_formats() {
     let bundle = Bundle::small();
     let (server, admin) = start(&bundle);
-    decide(&server);
+    decide(&bundle, &server);
     let plain = get(admin, "/metrics");
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     assert_eq!(plain.header("content-type"), Some(content_type));
@@ -112,10 +115,7 @@ fn metrics_are_scraped_in_both_formats() {
         .lines()
         .find(|line| line.starts_with("callgate_decisions_total{"));
     let counted = counted.unwrap_or_else(|| panic!("{}", plain.body));
-    assert!(
-        counted.contains("callgate_adapter=\"authzen\""),
-        "{counted}"
-    );
+    assert!(counted.contains("callgate_adapter=\"grpc\""), "{counted}");
     assert!(counted.ends_with(" 1"), "{counted}");
 
     let open = ask(

@@ -196,7 +196,7 @@ fn prometheus_answers_every_query_of_the_dashboard() {
     let _prometheus = Prometheus(started);
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        decide(&server);
+        decide(&bundle, &server);
         let is_up = std::net::TcpStream::connect(address).is_ok();
         let counted =
             "increase(callgate_decisions_total[10s]) > 0 and on() up{job=\"callgate\"} == 1";
