@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use crate::analysis::catalogue;
 use crate::analysis::propose::{self, Prefixes};
 use crate::analysis::tool_list::{self, ListedTool};
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError, SourceText};
@@ -31,6 +32,8 @@ pub struct ImportOptions {
     pub typed: BTreeSet<String>,
     /// Access levels to set, by name or pattern; the last match counts.
     pub set: Vec<(String, AccessLevel)>,
+    /// The server of the catalogue whose reviewed entries count for tools with the same definition.
+    pub catalogue: Option<String>,
 }
 
 /// A pattern of tool names: `*` matches any text, `?` any character. A literal name always matches itself.
@@ -130,9 +133,16 @@ pub enum ImportError {
     /// A name or pattern matches no listed tool.
     #[error("the server lists no tool `{0}`")]
     NoSuchTool(String),
+    /// The catalogue has no such server.
+    #[error("the catalogue has no server `{0}`; it has {known}", known = known_servers())]
+    NotInCatalogue(String),
     /// The list cannot be parsed.
     #[error(transparent)]
     List(#[from] BundleError),
+}
+
+fn known_servers() -> String {
+    catalogue::servers().collect::<Vec<_>>().join(", ")
 }
 
 /// Parses a `tools/list` result and merges it into an existing registration.
@@ -169,6 +179,13 @@ pub fn import(
     })?;
     let prefixes = Prefixes::from_tools(&choices.server, &listed);
     choices.check_patterns(&listed)?;
+    let reviewed = match &choices.catalogue {
+        Some(name) => match catalogue::tools(name) {
+            Some(tools) => tools,
+            None => return Err(ImportError::NotInCatalogue(name.clone())),
+        },
+        None => BTreeMap::new(),
+    };
     let (server, mut known) = match existing {
         Some(registration) => (registration.server, registration.tools),
         None => (new_server(&choices.server), BTreeMap::new()),
@@ -185,6 +202,9 @@ pub fn import(
     let mut definitions = BTreeMap::new();
     for tool in listed {
         let (change, mut entry) = merge(&tool, &prefixes, known.remove(&tool.name));
+        if let Some(reviewed) = reviewed.get(&tool.name) {
+            take_review(&tool, &mut entry, reviewed);
+        }
         choices.apply(&tool.name, &mut entry);
         report.push(line(&tool.name, change, &entry));
         tools.insert(tool.name.clone(), entry);
@@ -286,6 +306,24 @@ fn merge(
     entry.input_schema = fresh.input_schema;
     entry.argument_order = fresh.argument_order;
     (ToolChange::Changed, entry)
+}
+
+/// Takes what the catalogue says of a tool that awaits a review, if the definition is the one that was reviewed. What a
+/// company says of it (owner, groups, tags, whether it is typed) stays.
+fn take_review(tool: &ListedTool, entry: &mut ToolEntry, reviewed: &ToolEntry) {
+    let is_pinned = |digest: &str| reviewed.digest.as_deref() == Some(digest);
+    let is_same = is_pinned(&tool.digest) || is_pinned(&tool.whole_digest);
+    if entry.status == ConfirmationStatus::Confirmed || !is_same {
+        return;
+    }
+    let own = std::mem::replace(entry, reviewed.clone());
+    entry.digest = Some(tool.digest.clone());
+    entry.digest_parts = Some(tool.digest_parts.clone());
+    entry.description = tool.stored_description();
+    entry.owner = own.owner;
+    entry.groups = own.groups;
+    entry.tags = own.tags;
+    entry.typed |= own.typed;
 }
 
 /// Sets the access level on behalf of a person.

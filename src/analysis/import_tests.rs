@@ -47,6 +47,68 @@ fn changes(imported: &ToolImport) -> Vec<(&str, ToolChange, ConfirmationStatus)>
 }
 
 #[test]
+fn a_review_counts_for_the_definition_that_was_reviewed() {
+    let list = json!({"tools": [{"name": "get_a"}, {"name": "get_b"}]});
+    let mut imported = run(&list, None, &choices(&[])).expect("imported");
+    let mut reviewed = imported.registration.tools["get_a"].clone();
+    reviewed.access = AccessLevel::Write;
+    reviewed.yields = vec!["secret".to_owned()];
+    confirm(&mut reviewed);
+    let listed = imported.listed["get_a"].clone();
+    let entry = imported.registration.tools.get_mut("get_a").expect("a");
+    entry.owner = Some("ana".to_owned());
+    take_review(&listed, entry, &reviewed);
+    assert_eq!(entry.status, ConfirmationStatus::Confirmed);
+    assert_eq!(entry.access, AccessLevel::Write);
+    assert_eq!(entry.yields, ["secret"]);
+    assert_eq!(entry.owner.as_deref(), Some("ana"));
+
+    // Another definition, and what a person has confirmed, stay as they are.
+    let other = imported.listed["get_b"].clone();
+    let entry = imported.registration.tools.get_mut("get_b").expect("b");
+    let before = entry.clone();
+    take_review(&other, entry, &reviewed);
+    assert_eq!(*entry, before);
+    confirm(entry);
+    let before = entry.clone();
+    reviewed.digest.clone_from(&before.digest);
+    take_review(&other, entry, &reviewed);
+    assert_eq!(*entry, before);
+}
+
+#[test]
+fn a_server_that_is_not_in_the_catalogue_is_an_error() {
+    let list = json!({"tools": [{"name": "git_status"}]});
+    let of = |name: &str| ImportOptions {
+        catalogue: Some(name.to_owned()),
+        ..choices(&[])
+    };
+    let error = run(&list, None, &of("elsewhere")).expect_err("unknown");
+    assert!(error.to_string().contains("filesystem, git"), "{error}");
+    // The same name is not the same definition.
+    let imported = run(&list, None, &of("git")).expect("imported");
+    assert_eq!(imported.awaiting(), 1);
+}
+
+#[test]
+#[ignore = "needs public data: data/mcp-tools"]
+fn real_lists_of_the_servers_in_the_catalogue_are_confirmed() {
+    let shared = PathBuf::from(std::env::var_os("CALLGATE_SHARED").expect("the public data"));
+    for server in catalogue::servers() {
+        let path = shared.join(format!("data/mcp-tools/{server}.json"));
+        let list = fs::read_to_string(path).expect("a list");
+        let list = serde_json::from_str(&list).expect("JSON");
+        let of = ImportOptions {
+            server: "mine".to_owned(),
+            catalogue: Some(server.to_owned()),
+            ..ImportOptions::default()
+        };
+        let imported = run(&list, None, &of).expect("imported");
+        assert_eq!(imported.awaiting(), 0, "{server}: {:?}", changes(&imported));
+    }
+}
+
+#[test]
 fn everything_is_proposed_until_somebody_confirms() {
     let imported = first();
     let expected = [
@@ -349,7 +411,7 @@ proptest! {
         let is_unique = names.iter().collect::<BTreeSet<_>>().len() == names.len();
         let typed = names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
         let confirm = if confirm { typed.clone() } else { BTreeSet::new() };
-        let wanted = ImportOptions { server: "srv".to_owned(), owner: None, typed, confirm, set: Vec::new() };
+        let wanted = ImportOptions { server: "srv".to_owned(), owner: None, typed, confirm, ..ImportOptions::default() };
         match run(&json!({"tools": tools}), None, &wanted) {
             Ok(imported) => {
                 prop_assert!(is_unique);

@@ -24,8 +24,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cli::commands::{
     access, approval, audit, authorize, backup, changes, check, clock, completions, delegation,
-    entity, explain, export, fleet, fmt, health, import, man, manifest, prove, replay, schema,
-    serve, session, status, stop, task, test, tool, try_compiling,
+    entity, explain, export, fleet, fmt, health, import, init, man, manifest, prove, replay,
+    schema, serve, session, status, stop, task, test, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
 use crate::reload::trial;
@@ -45,6 +45,7 @@ and leaves a trace of every answer.
 
 From nothing to the first decision:
 
+  callgate init                                                   a small directory that is in order and tested
   callgate import tools list.json --server git                    register a server's tools
   callgate check                                                  is everything in order?
   callgate test                                                   does it decide as it should?
@@ -72,6 +73,7 @@ Exit codes: 0 done or allowed, 1 error, 2 denied or a test failed, 3 the directo
 enum Verb {
     Serve(serve::Args),
     Authorize(Box<authorize::Args>),
+    Init(init::Args),
     Explain(Box<explain::Args>),
     Access(Box<access::Args>),
     Check(check::Args),
@@ -114,6 +116,7 @@ pub fn main() -> ExitCode {
     let (output, result) = match cli.verb {
         Verb::Serve(args) => (args.output, serve::run(&args)),
         Verb::Authorize(args) => (args.output, authorize::run(&args)),
+        Verb::Init(args) => (args.output, init::run(&args)),
         Verb::Explain(args) => (args.output, explain::run(&args)),
         Verb::Access(args) => (args.output(), access::run(&args)),
         Verb::Check(args) => (args.output(), check::run(&args)),

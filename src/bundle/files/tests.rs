@@ -70,6 +70,26 @@ fn every_kind_is_found_by_name_and_place() {
 }
 
 #[test]
+fn a_directory_with_its_own_configuration_is_a_bundle_of_its_own() {
+    let dir = dir(&[
+        ("a.cedar", b""),
+        ("library/callgate.toml", b""),
+        ("library/b.cedar", b""),
+        ("library/B.CEDAR", b""),
+        ("library/deep/c.cedar", b""),
+        ("more/d.cedar", b""),
+    ]);
+    let files = read(dir.path()).expect("readable");
+    let expected = ["a.cedar", "d.cedar"].map(|name| (name.to_owned(), FileKind::Policies));
+    assert_eq!(names(&files), expected);
+    assert!(files.faults.is_empty() && files.warnings.is_empty());
+    // By itself it is read, and what nobody would see is a fault again.
+    let files = read(&dir.path().join("library")).expect("readable");
+    assert_eq!(files.faults.len(), 1, "{:?}", files.faults);
+    assert_eq!(names(&files).len(), 3);
+}
+
+#[test]
 fn misplaced_files_are_pointed_out() {
     let dir = dir(&[
         ("people.json", b"[]"),

@@ -16,6 +16,7 @@ use crate::bundle::files::source::{
     BundleFiles, FileKind, SourceFile, as_text, plain, read_bounded,
 };
 use crate::bundle::files::unread;
+use crate::config::Config;
 use crate::domain::request::canonical;
 
 /// Bytes of all files.
@@ -98,7 +99,7 @@ impl DirectoryWalk {
             warnings: Vec::new(),
             pointed_out: Vec::new(),
         };
-        walk.directory(Path::new(""), 0);
+        walk.directory(Path::new(""), 0, false);
         Ok(walk)
     }
 
@@ -111,7 +112,9 @@ impl DirectoryWalk {
         self.faults.push(fault);
     }
 
-    fn directory(&mut self, relative: &Path, depth: usize) {
+    /// Lists a directory. Below the top, one with a `callgate.toml` is a bundle of its own (`is_apart`): nothing in it is
+    /// read, but a manifest covers its files.
+    fn directory(&mut self, relative: &Path, depth: usize, is_apart: bool) {
         if depth > MAX_DEPTH {
             return self.fault(
                 relative,
@@ -148,15 +151,17 @@ impl DirectoryWalk {
             }
         }
         names.sort();
+        let has_config = names.iter().any(|name| name == Config::FILE_NAME);
+        let is_apart = is_apart || (depth > 0 && has_config);
         for name in &names {
             let path = relative.join(name);
             match name.to_str() {
                 Some(name) if unread::is_set_aside(name) => {
-                    if !self.root.join(&path).is_dir() {
+                    if !is_apart && !self.root.join(&path).is_dir() {
                         self.unread(&path, &names);
                     }
                 }
-                Some(_) => self.entry(&path, &names, depth),
+                Some(_) => self.entry(&path, &names, depth, is_apart),
                 None => self.fault(&path, "the file's name is not UTF-8"),
             }
         }
@@ -179,7 +184,7 @@ impl DirectoryWalk {
         }
     }
 
-    fn entry(&mut self, relative: &Path, beside: &[OsString], depth: usize) {
+    fn entry(&mut self, relative: &Path, beside: &[OsString], depth: usize, is_apart: bool) {
         let full = self.root.join(relative);
         let resolved = match full.canonicalize() {
             Ok(resolved) => resolved,
@@ -192,7 +197,7 @@ impl DirectoryWalk {
                 );
             }
         };
-        let kind = FileKind::from_path(relative);
+        let kind = FileKind::from_path(relative).filter(|_| !is_apart);
         if resolved.is_dir() {
             if !resolved.starts_with(&self.root) {
                 return self.fault(relative, "the link leads out of the directory");
@@ -203,7 +208,7 @@ impl DirectoryWalk {
                     "the link leads to a directory that is read already",
                 );
             }
-            return self.directory(relative, depth + 1);
+            return self.directory(relative, depth + 1, is_apart);
         }
         let name = slashed(relative);
         let is_manifest = name == manifest::NAME;
@@ -222,7 +227,9 @@ impl DirectoryWalk {
             _ if is_manifest => {}
             Some(kind) => self.found.push((name, kind)),
             None => {
-                self.unread(relative, beside);
+                if !is_apart {
+                    self.unread(relative, beside);
+                }
                 if is_inside {
                     self.others.push(name);
                 }

@@ -17,6 +17,7 @@ pub mod fleet;
 pub mod fmt;
 pub mod health;
 pub mod import;
+pub mod init;
 pub mod man;
 pub mod manifest;
 pub mod prove;

@@ -2,6 +2,7 @@
 
 mod callers;
 mod coaz;
+mod listeners;
 mod observe;
 
 use crate::config::agentgateway::AgentgatewayConfig;
@@ -11,7 +12,6 @@ use crate::config::claims;
 use crate::config::envoy::{EnvoyConfig, EnvoyIdentitySource, ServerRoute};
 use crate::config::error::ConfigError;
 use crate::config::limits::Limits;
-use crate::config::listen::ListenConfig;
 use crate::config::memory::MemoryConfig;
 use crate::config::store::StoreConfig;
 use crate::config::telemetry::TelemetryConfig;
@@ -40,7 +40,7 @@ pub(super) fn faults(config: &Config, document: &TomlDocument<'_>) -> Vec<Config
         document,
         found: Vec::new(),
     };
-    listeners(config, &mut faults);
+    listeners::check(config, &mut faults);
     callers::check(config, &mut faults);
     claim_mapping(config, &mut faults);
     envoy(&config.envoy, &config.callers, &mut faults);
@@ -136,67 +136,6 @@ fn audit(audit: &AuditConfig, faults: &mut ConfigErrors<'_>) {
                 format!("is {given}, but must be between {low} and {high}"),
             );
         }
-    }
-}
-
-fn listeners(config: &Config, faults: &mut ConfigErrors<'_>) {
-    let Config {
-        listen,
-        tls,
-        callers,
-        ..
-    } = config;
-    if listen.grpc.is_empty() && listen.unix.is_empty() && listen.http.is_empty() {
-        faults.add("listen", "names no address: set `grpc`, `http` or `unix`");
-    }
-    for (index, address) in listen.grpc.iter().enumerate() {
-        if let Err(refusal) = ListenConfig::check_address(*address, tls.is_some()) {
-            faults.add(format!("listen.grpc[{index}]"), refusal.to_string());
-        }
-        if address.port() != 0 && listen.grpc[..index].contains(address) {
-            faults.add(
-                format!("listen.grpc[{index}]"),
-                format!("names `{address}` twice"),
-            );
-        }
-    }
-    for (index, address) in listen.http.iter().enumerate() {
-        let field = format!("listen.http[{index}]");
-        if let Err(refusal) = ListenConfig::check_address(*address, tls.is_some()) {
-            faults.add(&field, refusal.to_string());
-        }
-        let earlier = listen.grpc.iter().chain(&listen.http[..index]);
-        if address.port() != 0 && earlier.into_iter().any(|other| other == address) {
-            faults.add(&field, format!("names `{address}` twice"));
-        }
-    }
-    for (index, address) in listen.admin.iter().enumerate() {
-        let others = listen.grpc.iter().chain(&listen.http);
-        let earlier = others.chain(&listen.admin[..index]);
-        if address.port() != 0 && earlier.into_iter().any(|other| other == address) {
-            let field = format!("listen.admin[{index}]");
-            faults.add(&field, format!("names `{address}` twice"));
-        }
-    }
-    for (index, path) in listen.unix.iter().enumerate() {
-        let field = format!("listen.unix[{index}]");
-        if path.as_os_str().is_empty() {
-            faults.add(&field, "is an empty path");
-        } else if listen.unix[..index].contains(path) {
-            faults.add(&field, format!("names `{}` twice", path.display()));
-        }
-    }
-    if config.without_callers && !callers.is_empty() {
-        faults.add(
-            "without_callers",
-            "is `true`, but there are `[[callers]]`: take one of them away",
-        );
-    }
-    if tls.is_some() && callers.is_empty() {
-        faults.add(
-            "tls",
-            "is set without any `[[callers]]`, so nobody could authenticate: add the callers",
-        );
     }
 }
 

@@ -265,7 +265,9 @@ async fn who_is_too_slow_hears_so_and_can_go_on() {
                 Ok(PlannedChange {
                     verb: "EndSession",
                     id: session.clone(),
-                    change: callgate::domain::authority::change::Change::SessionEnded { session },
+                    change: callgate::domain::authority::change::Change::SessionEnded {
+                        session: session.clone(),
+                    },
                 })
             };
             let now = service.now();

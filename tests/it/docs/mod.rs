@@ -3,4 +3,5 @@
 pub mod documents;
 pub mod guide;
 pub mod observe;
+pub mod policies;
 pub mod readme;

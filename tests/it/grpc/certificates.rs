@@ -232,7 +232,7 @@ async fn files_that_are_not_certificates_are_named() {
             client_ca: client_ca.map(Into::into),
             client_certificate: ClientCertificate::Required,
         };
-        tls::load(&files, dir.path(), std::time::Duration::from_secs(1))
+        tls::load(&files, dir.path())
             .map(|_| ())
             .map_err(|fault| fault.to_string())
     };

@@ -144,7 +144,7 @@ fn addresses_of_probes_are_checked_like_others() {
     let said =
         String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout);
     assert!(
-        said.contains("`listen.admin[1]`: names `127.0.0.1:9` twice"),
+        said.contains("`listen.admin[1]` names `127.0.0.1:9` twice"),
         "{said}"
     );
     assert!(

@@ -197,7 +197,8 @@ fn prometheus_answers_every_query_of_the_dashboard() {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         decide(&bundle, &server);
-        let is_up = std::net::TcpStream::connect(address).is_ok();
+        let is_up =
+            std::net::TcpStream::connect(address).is_ok() && get(address, "/-/ready").status == 200;
         let counted =
             "increase(callgate_decisions_total[10s]) > 0 and on() up{job=\"callgate\"} == 1";
         if is_up {

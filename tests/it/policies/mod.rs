@@ -2,6 +2,7 @@
 
 pub mod approvals_meaning;
 pub mod emptied;
+pub mod library;
 pub mod reference;
 pub mod rows;
 pub mod shipped;

@@ -59,11 +59,7 @@ impl ControlApi {
         self
     }
 
-    /// What `GetStatus` and `/statusz` say. Rights are for the caller of this to check.
-    ///
-    /// # Errors
-    ///
-    /// As [`Control::status`].
+    /// What `GetStatus` and `/statusz` say, whoever asks. Fails as [`Control::status`].
     pub async fn status(&self) -> Result<v1::GetStatusResponse, ControlError> {
         let status = self.control().status().await?;
         let limits = self.shared.limits.load();
@@ -483,9 +479,8 @@ impl control_server::Control for ControlApi {
         request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
         let (admitted, _) = AdmittedRpc::take(request, Rpc::GetStatus)?;
-        let status = self.status().await;
-        let status = status.map_err(status_for(admitted.admitted.caller()))?;
-        Ok(Response::new(status))
+        let status = self.status().await.map(Response::new);
+        status.map_err(status_for(admitted.admitted.caller()))
     }
 
     type WatchChangesStream = WatchStream<v1::WatchChangesResponse>;

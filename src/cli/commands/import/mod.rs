@@ -66,6 +66,10 @@ struct ToolsArgs {
     /// Tools whose arguments policies may look at, as context.input; `*` and `?` as in file names
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     typed: Vec<String>,
+    /// Take what the catalogue of reviewed servers says of tools with the very same definition, by its name there if it is
+    /// not --server's; all others are proposed
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    catalogue: Option<String>,
     /// The directory of policies; the registration is its tools/NAME.json
     #[arg(long, value_name = "DIR", default_value = "./policies")]
     policies: PathBuf,
@@ -87,6 +91,8 @@ Examples:
       shows each proposal and asks what to do with it
   callgate import tools notion.json --server notion --set 'API-get-*' read --confirm 'API-get-*'
       your judgement of many at once
+  callgate import tools git-tools.json --server git --catalogue
+      confirms the tools whose definitions were reviewed for the catalogue
   callgate import tools git-tools.json --server git --dry-run
       what would change?
 
@@ -127,6 +133,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         confirm: args.confirm.iter().cloned().collect(),
         typed: args.typed.iter().cloned().collect(),
         set: settings(&args.set)?,
+        catalogue: args.catalogue.as_ref().map(|name| match name.is_empty() {
+            true => args.server.clone(),
+            false => name.clone(),
+        }),
     };
     if args.review && args.list.as_os_str() == "-" {
         bail!("--review asks on stdin, so the list cannot come from there: save it to a file");
