@@ -163,6 +163,10 @@ impl<'s> Analyser<'s> {
     }
 
     /// Verifies what evidence says of every such call, and finds its action and resource.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a reason is made once for a cell of the matrix"
+    )]
     fn request(
         &self,
         parties: &Parties,

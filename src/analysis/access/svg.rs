@@ -76,7 +76,7 @@ pub fn draw(report: &AccessReport) -> String {
         .iter()
         .map(|row| label(short(&row.who)))
         .collect();
-    let tools: Vec<String> = report.tools.iter().map(|tool| label(tool)).collect();
+    let tools: Vec<String> = report.tools.iter().map(label).collect();
     let longest = |labels: &[String]| {
         labels
             .iter()

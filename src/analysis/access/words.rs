@@ -193,12 +193,9 @@ fn phrase(expr: &Expr, is_negated: bool) -> String {
     match expr.expr_kind() {
         ExprKind::And { left, right } | ExprKind::Or { left, right } => {
             let is_and = matches!(expr.expr_kind(), ExprKind::And { .. });
-            let parts = [left, right].map(|part| within(part, is_negated, is_and != is_negated));
-            let word = if is_and != is_negated {
-                " and "
-            } else {
-                " or "
-            };
+            let becomes_and = is_and ^ is_negated;
+            let parts = [left, right].map(|part| within(part, is_negated, becomes_and));
+            let word = if becomes_and { " and " } else { " or " };
             parts.join(word)
         }
         ExprKind::UnaryApp {

@@ -78,11 +78,14 @@ impl Search<'_> {
                         return found;
                     }
                     match self.verdict(&set) {
-                        Some(verdict) if verdict.is_allow() => {
-                            if self.is_minimal(&set) && !is_repeated(&found.proposals, &set) {
-                                found.proposals.push(set);
-                            }
+                        Some(verdict)
+                            if verdict.is_allow()
+                                && self.is_minimal(&set)
+                                && !is_repeated(&found.proposals, &set) =>
+                        {
+                            found.proposals.push(set);
                         }
+                        Some(verdict) if verdict.is_allow() => {}
                         Some(_) => next.push(set),
                         None => {}
                     }

@@ -11,7 +11,7 @@ fn an_approval_comes_last() {
     let approve = Change::Approve {
         by: uid("User", "ines"),
     };
-    let set = with(&[approve.clone()], Change::VerifyIdentity);
+    let set = with(std::slice::from_ref(&approve), Change::VerifyIdentity);
     assert_eq!(set, [Change::VerifyIdentity, approve]);
 }
 

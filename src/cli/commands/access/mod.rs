@@ -164,9 +164,9 @@ impl Args {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let query = args.query()?;
     let load = |dir: &Path| -> Result<Bundle, Exit> {
-        bundle::load(dir).or_else(|faults| {
+        bundle::load(dir).map_err(|faults| {
             // A failure to print them has nowhere to go.
-            Err(args.output().faults(&faults).unwrap_or(Exit::Faults))
+            args.output().faults(&faults).unwrap_or(Exit::Faults)
         })
     };
     let bundle = match load(&args.policies) {
