@@ -52,7 +52,8 @@ From nothing to the first decision:
   callgate prove                                                  does that hold for every call?
   callgate authorize --agent release --server git --tool git_log --arg repo_path=/srv/app
                                                                   decide one call, and say why
-  callgate explain --agent release --server git --tool git_commit which policy denied it, what would allow it?
+  callgate explain --agent release --server git --tool git_commit
+                                                                  which policy denied it, what would allow it?
   callgate access                                                 who can call what?
   callgate serve                                                  decide for gateways, over gRPC
 

@@ -50,14 +50,6 @@ impl History {
             .or_insert((replica, Instant::now()));
     }
 
-    pub fn allowed(&self, about: &About) -> usize {
-        let events = self.events.lock().unwrap();
-        events
-            .iter()
-            .filter(|it| it.about == *about && it.is_allow)
-            .count()
-    }
-
     /// What must not have happened.
     pub fn violations(&self, budget: usize, uses: usize) -> Vec<String> {
         let events = self.events.lock().unwrap();

@@ -77,7 +77,7 @@ const MUTATIONS: [(&str, &str, &str, &str); 4] = [
 
 /// The history of each mutation has something in it that must not happen: so the checker would see it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "needs PostgreSQL"]
+#[ignore = "needs PostgreSQL and a long time"]
 async fn the_checker_sees_what_a_weaker_protocol_allows() {
     let cluster = Cluster::start();
     let only = std::env::var("CALLGATE_MUTATION").unwrap_or_default();

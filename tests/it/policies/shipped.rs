@@ -41,7 +41,7 @@ fn every_shipped_test_is_decided_as_it_says_and_every_condition_is_seen_true_and
 
 /// In a debug build this takes minutes, so the gate is `callgate test policies --mutate` of a release.
 #[test]
-#[ignore = "needs the solver cvc5"]
+#[ignore = "needs the solver cvc5 and a long time"]
 fn every_change_of_a_shipped_policy_is_noticed_or_means_the_same() {
     let report = mutate(&tested("policies"), None, true).expect("the tests run");
     let survivors: Vec<_> = report.survivors().collect();

@@ -114,7 +114,7 @@ fn a_directory_is_compared_with_its_past() {
 }
 
 #[test]
-#[ignore = "needs the solver cvc5"]
+#[ignore = "needs the solver cvc5 and a long time"]
 fn the_shipped_policies_are_proven() {
     let request = ProofRequest {
         dir: Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"),
