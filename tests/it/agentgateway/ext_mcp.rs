@@ -264,7 +264,10 @@ async fn an_allow_passes_and_a_deny_is_an_error_of_the_request() {
             ("x-callgate-obligations", "log:full")
         ]
     );
-    assert_eq!(headers.remove, ["x-callgate-obligation-details"]);
+    assert_eq!(
+        headers.remove,
+        ["x-callgate-obligation-details", "x-callgate-enforced"]
+    );
 
     // What a client sends under these names does not get through.
     let commit = check(&mut client, tool_call("commit")).await;
@@ -272,7 +275,11 @@ async fn an_allow_passes_and_a_deny_is_an_error_of_the_request() {
     let removed = commit.header_mutation.unwrap().remove;
     assert_eq!(
         removed,
-        ["x-callgate-obligations", "x-callgate-obligation-details"]
+        [
+            "x-callgate-obligations",
+            "x-callgate-obligation-details",
+            "x-callgate-enforced"
+        ]
     );
 
     let denied = check(&mut client, tool_call("purge")).await;

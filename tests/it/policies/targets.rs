@@ -225,7 +225,7 @@ fn a_channel_is_known_by_its_id_alone() {
         "c04support",
         "C04SUPPORT ",
     ] {
-        case["arguments"]["channel_id"] = json!(channel);
+        case["call"]["arguments"]["channel_id"] = json!(channel);
         assert!(!decide(&case).is_allow(), "{channel}");
     }
 }

@@ -5,7 +5,8 @@ use prost::Message;
 use serde_json::Value as Json;
 use tonic::Status;
 
-/// An answer as JSON. What no story can know is left out: its name, and how many policies there were.
+/// An answer as JSON. What no story can know is left out: its name, and how many policies there were. The parts that explain
+/// policy by policy are held by the tests of `explain`.
 pub fn shown(answer: &v1::AuthorizeResponse) -> Json {
     let mut answer = answer.clone();
     answer.decision_id.clear();
@@ -14,6 +15,12 @@ pub fn shown(answer: &v1::AuthorizeResponse) -> Json {
             principal.policies_evaluated = 0;
             principal.policies_total = 0;
         }
+        explanation.chain.clear();
+        explanation.facts = None;
+        explanation.requests.clear();
+        explanation.proposals.clear();
+        explanation.proposals_exhaustive = false;
+        explanation.for_agent.clear();
     }
     json::write("AuthorizeResponse", &answer).expect("JSON")
 }
