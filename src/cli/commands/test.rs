@@ -84,7 +84,7 @@ impl Args {
 const EXAMPLES: &str = "\
 Examples:
   callgate test                              run policies/tests/*.yaml
-  callgate test --only 'sends a link'        one case
+  callgate test --only link                   one case
   callgate test --watch                      again whenever a file changes
   callgate test --coverage --min-coverage 100
                                              which conditions were never true, or never false?
