@@ -1,6 +1,6 @@
 //! What to register and permit, so that calls that observe mode let through are allowed.
 //!
-//! Start at [`propose`]. Three passes over the observed calls that would have been denied: which tools are not
+//! Start at `propose`. Three passes over the observed calls that would have been denied: which tools are not
 //! registered; with those registered, which permits are missing; with both, what is allowed. Registrations are proposals
 //! for a person, so their tools count as `admin` until confirmed, and permits name the group `call_tool` and the tools
 //! one by one. A call that a forbid, an error or its evidence denies is left to a person, and so is one that an approval

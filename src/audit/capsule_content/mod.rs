@@ -6,7 +6,7 @@
 //! puts another bundle in its place.
 //!
 //! Start at [`encode::CallCapsule`], which a decision writes, and at [`Capsule::decode`], which replay reads.
-//! [`entities`] collects the stored entities, [`slice`] the authority. [`binary`] holds the primitives.
+//! [`entities`] collects the stored entities, [`mod@slice`] the authority. [`binary`] holds the primitives.
 //!
 //! Invariant: what a capsule leaves out it says ([`MissingFacts`]). Replay counts such a record and does not guess.
 
