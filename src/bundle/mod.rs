@@ -197,6 +197,7 @@ fn check(files: &BundleFiles, is_strict: bool) -> Result<CheckedBundle, BundleEr
     let mut faults = files.faults.clone();
     let mut warnings = files.warnings.clone();
     let config = read_config(files, &mut faults);
+    check_apart(files, &config, &mut faults);
     let registrations = read_registrations(files, &mut faults);
     let merged = schema::merge(
         files.of_kind(FileKind::Schema),
@@ -309,6 +310,21 @@ fn read_config(files: &BundleFiles, faults: &mut Vec<BundleDiagnostic>) -> Confi
         }));
         Config::default()
     })
+}
+
+/// Holds the directories that are bundles of their own against those that `bundle.apart` names: without that, a stray
+/// file would take policies out of force.
+fn check_apart(files: &BundleFiles, config: &Config, faults: &mut Vec<BundleDiagnostic>) {
+    for found in &files.apart {
+        if !config.bundle.apart.contains(found) {
+            let fault = BundleDiagnostic::for_file(
+                &Arc::from(found.as_str()),
+                "this directory has its own `callgate.toml`, so nothing in it would be read",
+            );
+            let help = format!("take that file away, or say so: `[bundle] apart = [\"{found}\"]`");
+            faults.push(fault.with_help(help));
+        }
+    }
 }
 
 fn read_registrations<'a>(

@@ -643,3 +643,30 @@ fn a_large_set_is_validated_as_a_small_one_is() {
     let bundle = load_files(&[("a.cedar", &fine.repeat(300))]).expect("fine");
     assert_eq!((bundle.counts.level, bundle.counts.policies), (1, 300));
 }
+
+#[test]
+fn a_directory_that_is_a_bundle_of_its_own_is_named_or_a_fault() {
+    let own = ("own/callgate.toml", "");
+    let forbid = (
+        "own/a.cedar",
+        "@id(\"a\") forbid (principal, action, resource);",
+    );
+    let load_with = |config: &str, files: &[(&str, &str)]| {
+        let dir = tempfile::tempdir().expect("a directory");
+        for (name, text) in files.iter().chain(&[("callgate.toml", config)]) {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+            std::fs::write(path, text).expect("written");
+        }
+        load(dir.path())
+            .map(|_| ())
+            .map_err(|faults| faults.to_string())
+    };
+    let named = "[bundle]\napart = [\"own\"]\n";
+    assert_eq!(load_with(named, &[own, forbid]), Ok(()));
+    let unnamed = load_with("", &[own, forbid]).expect_err("a fault");
+    assert!(unnamed.contains("apart = [\"own\"]"), "{unnamed}");
+    // A name of a directory without one changes nothing: it is read.
+    let read = load_with(named, &[("own/a.cedar", "forbid (")]);
+    assert!(read.is_err());
+}

@@ -10,6 +10,8 @@ pub struct BundleConfig {
     pub strict: bool,
     /// Lints of `callgate check` that are not told. The server does not look for lints.
     pub allow: Vec<String>,
+    /// Directories below that are bundles of their own: they have their own `callgate.toml`, and nothing in them is read.
+    pub apart: Vec<String>,
     /// Names that policies may use without a definition in the bundle.
     pub known: KnownNames,
 }

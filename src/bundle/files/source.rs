@@ -61,6 +61,8 @@ pub struct BundleFiles {
     pub faults: Vec<BundleDiagnostic>,
     /// Warnings about files that are not read but look as if they should be.
     pub warnings: Vec<BundleDiagnostic>,
+    /// Directories below that have their own configuration, so that nothing in them is read, by their paths.
+    pub apart: Vec<String>,
     /// `sha256:<hex>` over names and contents of all files.
     pub digest: Arc<str>,
     /// Digest of each file that is read, by its path in the directory.

@@ -68,6 +68,8 @@ pub(crate) struct DirectoryWalk {
     warnings: Vec<BundleDiagnostic>,
     /// Paths of the files with a warning, which count towards the digest.
     pointed_out: Vec<String>,
+    /// Directories that are bundles of their own.
+    apart: Vec<String>,
 }
 
 impl DirectoryWalk {
@@ -98,6 +100,7 @@ impl DirectoryWalk {
             faults: Vec::new(),
             warnings: Vec::new(),
             pointed_out: Vec::new(),
+            apart: Vec::new(),
         };
         walk.directory(Path::new(""), 0, false);
         Ok(walk)
@@ -152,6 +155,9 @@ impl DirectoryWalk {
         }
         names.sort();
         let has_config = names.iter().any(|name| name == Config::FILE_NAME);
+        if depth > 0 && has_config && !is_apart {
+            self.apart.push(slashed(relative));
+        }
         let is_apart = is_apart || (depth > 0 && has_config);
         for name in &names {
             let path = relative.join(name);
@@ -298,6 +304,7 @@ impl DirectoryWalk {
             sources,
             faults: self.faults,
             warnings: self.warnings,
+            apart: self.apart,
             digest,
             digests,
         }
