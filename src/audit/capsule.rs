@@ -10,7 +10,7 @@
 //! right capsule is known by it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -18,8 +18,7 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::{hkdf, hmac};
 
 use crate::audit::envelope::unhex;
-use crate::audit::frame::{FrameReader, HEADER, MAX_CAPSULE, Step};
-use crate::audit::log_files::{self, CAPSULES};
+use crate::audit::frame::MAX_CAPSULE;
 
 /// Bytes of a frame's payload before the ciphertext.
 const HEAD: usize = 8 + SALT + 8;
@@ -173,6 +172,28 @@ impl CapsuleKey {
         let plain = plain.map_err(|error| CapsuleError::Compression { index, error })?;
         Ok((index, plain))
     }
+
+    /// Opens that one of a record's frames whose digest the record holds: there is more than one if a write was repeated.
+    /// `None` if none of them is it.
+    ///
+    /// # Errors
+    ///
+    /// [`CapsuleError`]; a frame that does not open is an error if no other is the one.
+    pub fn open_one_of(
+        &self,
+        frames: &[Vec<u8>],
+        digest: &[u8],
+    ) -> Result<Option<Vec<u8>>, CapsuleError> {
+        let mut failed = None;
+        for frame in frames {
+            match self.open(frame) {
+                Ok((_, plain)) if self.digest(&plain)[..] == *digest => return Ok(Some(plain)),
+                Ok(_) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(None), Err)
+    }
 }
 
 fn key_file(path: &Path, error: io::Error) -> CapsuleError {
@@ -252,51 +273,6 @@ impl CapsuleSealer {
         payload.extend_from_slice(&bytes);
         Ok(payload)
     }
-}
-
-/// Reads the capsule of a record: the one whose digest the record holds. `None` if it is not there, because it was removed
-/// or never kept.
-///
-/// # Errors
-///
-/// [`CapsuleError`]; a capsule of this record that does not open is one if no other does.
-pub fn read_capsule(
-    directory: &Path,
-    key: &CapsuleKey,
-    index: u64,
-    digest: &[u8],
-) -> Result<Option<Vec<u8>>, CapsuleError> {
-    let folder = directory.join(CAPSULES);
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |error| CapsuleError::Io { path, error }
-    };
-    let files = log_files::list(&folder).map_err(failed(&folder))?;
-    // A capsule may also be in a later file than the last one that begins before it: after a damaged file was left.
-    let mut broken = None;
-    for file in files.iter().filter(|file| file.first <= index).rev() {
-        let mut input = File::open(&file.path).map_err(failed(&file.path))?;
-        let mut header = [0; HEADER];
-        if input.read_exact(&mut header).is_err() {
-            continue;
-        }
-        let mut frames = FrameReader::new(input, HEADER as u64, MAX_CAPSULE);
-        loop {
-            match frames.step().map_err(failed(&file.path))? {
-                Step::End(_) => break,
-                Step::Skipped(_) => {}
-                Step::Frame(payload) if capsule_index(&payload) == Some(index) => {
-                    match key.open(&payload) {
-                        Ok((_, plain)) if key.digest(&plain) == digest => return Ok(Some(plain)),
-                        Ok(_) => {}
-                        Err(error) => broken = Some(error),
-                    }
-                }
-                Step::Frame(_) => {}
-            }
-        }
-    }
-    broken.map_or(Ok(None), Err)
 }
 
 #[cfg(test)]

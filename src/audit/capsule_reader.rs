@@ -1,6 +1,4 @@
 //! Reads the capsules of a log in the order of its records, each file once.
-//!
-//! [`super::capsule::read_capsule`] finds one capsule; this is for many.
 
 use std::collections::VecDeque;
 use std::fs::File;

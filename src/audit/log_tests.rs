@@ -3,7 +3,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::{AuditLog, LogReceipt};
-use crate::audit::capsule::{CapsuleKey, read_capsule};
+use crate::audit::capsule::CapsuleKey;
+use crate::audit::capsule_reader::CapsuleReader;
 use crate::audit::envelope;
 use crate::audit::log_files::{self, SEGMENTS};
 use crate::audit::log_output::OpenError;
@@ -191,7 +192,9 @@ fn capsules_are_kept_with_their_records() {
             continue;
         };
         let whole = &expected[usize::try_from(outcome.size).unwrap()];
-        let read = |digest: &[u8]| read_capsule(directory.path(), &key, index, digest).unwrap();
+        let mut capsules = CapsuleReader::open(directory.path(), index).unwrap();
+        let frames = capsules.frames_of(index).unwrap();
+        let read = |digest: &[u8]| key.open_one_of(&frames, digest).unwrap();
         assert_eq!(read(&key.digest(whole)).as_ref(), Some(whole));
         // Not the one that the record means.
         assert_eq!(read(&key.digest(b"another")), None);

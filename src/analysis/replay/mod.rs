@@ -78,17 +78,7 @@ pub struct SealedCapsule {
 
 impl SealedCapsule {
     fn open(&self) -> Result<Option<Vec<u8>>, CapsuleError> {
-        let mut failed = None;
-        for frame in &self.frames {
-            match self.key.open(frame) {
-                Ok((_, bytes)) if self.key.digest(&bytes)[..] == self.digest => {
-                    return Ok(Some(bytes));
-                }
-                Ok(_) => {}
-                Err(error) => failed = Some(error),
-            }
-        }
-        failed.map_or(Ok(None), Err)
+        self.key.open_one_of(&self.frames, &self.digest)
     }
 }
 
