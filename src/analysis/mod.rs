@@ -15,6 +15,8 @@ pub mod clauses;
 pub mod coaz;
 pub mod equivalence;
 pub mod explain;
+#[cfg(test)]
+mod fixtures;
 pub mod format;
 pub mod import;
 pub mod init;

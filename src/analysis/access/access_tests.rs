@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json, json};
 use super::*;
 use crate::analysis::access::analyser::call_of;
 use crate::analysis::access::outcome::PrincipalConditions;
+use crate::analysis::fixtures::Random;
 use crate::bundle;
 use crate::config::claims::ClaimMapping;
 use crate::domain::authority::approval::ApprovalDecision;
@@ -80,37 +81,12 @@ impl EvaluationObserver for Compare<'_> {
     }
 }
 
-/// A stream of choices from a seed (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, most: usize) -> usize {
-        (self.next() % most as u64) as usize
-    }
-
-    fn one_in(&mut self, of: usize) -> bool {
-        self.below(of) == 0
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
-    }
-
-    fn count(&mut self) -> u64 {
-        *self.pick(&[0, 1, 30, 70, 150, 2_000])
-    }
+fn count(random: &mut Random) -> u64 {
+    *random.pick(&[0, 1, 30, 70, 150, 2_000])
 }
 
 /// Arguments that a pinned schema accepts, as far as texts and numbers go.
-fn arguments(dice: &mut Dice, tool: &EntityUID) -> Map<String, Json> {
+fn arguments(random: &mut Random, tool: &EntityUID) -> Map<String, Json> {
     let inputs = DecisionInputs::from(&COMPANY.snapshot);
     let stored = inputs
         .snapshot
@@ -129,17 +105,17 @@ fn arguments(dice: &mut Dice, tool: &EntityUID) -> Map<String, Json> {
         .collect();
     let mut arguments = Map::new();
     for (name, of) in schema["properties"].as_object().into_iter().flatten() {
-        if required.contains(&name.as_str()) || dice.one_in(3) {
-            arguments.insert(name.clone(), value_of(dice, of));
+        if required.contains(&name.as_str()) || random.one_in(3) {
+            arguments.insert(name.clone(), value_of(random, of));
         }
     }
-    if dice.one_in(12) {
+    if random.one_in(12) {
         arguments.insert("surprise".to_owned(), json!("x"));
     }
     arguments
 }
 
-fn value_of(dice: &mut Dice, schema: &Json) -> Json {
+fn value_of(random: &mut Random, schema: &Json) -> Json {
     const TEXTS: [&str; 10] = [
         "/srv/handbook/a.md",
         "/srv/app/src/main.rs",
@@ -156,86 +132,88 @@ fn value_of(dice: &mut Dice, schema: &Json) -> Json {
         return one.clone();
     }
     match schema["type"].as_str() {
-        Some("integer" | "number") => json!(dice.below(50)),
-        Some("boolean") => json!(dice.one_in(2)),
+        Some("integer" | "number") => json!(random.below(50)),
+        Some("boolean") => json!(random.one_in(2)),
         Some("array") => {
-            let count = 1 + dice.below(2);
+            let count = 1 + random.below(2);
             (0..count)
-                .map(|_| value_of(dice, &schema["items"]))
+                .map(|_| value_of(random, &schema["items"]))
                 .collect()
         }
         Some("object") => {
             let fields = schema["properties"].as_object().into_iter().flatten();
-            let fields = fields.map(|(name, of)| (name.clone(), value_of(dice, of)));
+            let fields = fields.map(|(name, of)| (name.clone(), value_of(random, of)));
             Json::Object(fields.collect())
         }
-        _ => json!(dice.pick(&TEXTS)),
+        _ => json!(random.pick(&TEXTS)),
     }
 }
 
 /// A random call of these parties.
 fn random_call(
-    dice: &mut Dice,
+    random: &mut Random,
     parties: &Parties,
     server: &SmolStr,
     tool: &SmolStr,
 ) -> CallContext {
     let mut call = call_of(parties, server, tool);
-    call.subject.identity.verified = !dice.one_in(5);
-    call.subject.identity.is_relayed = dice.one_in(2);
-    call.subject.identity.method = dice.one_in(2).then(|| "jwt".into());
+    call.subject.identity.verified = !random.one_in(5);
+    call.subject.identity.is_relayed = random.one_in(2);
+    call.subject.identity.method = random.one_in(2).then(|| "jwt".into());
     if let Some(delegation) = &mut call.delegation {
-        delegation.verified = !dice.one_in(5);
+        delegation.verified = !random.one_in(5);
     }
-    if dice.one_in(2) {
+    if random.one_in(2) {
         call.workflow.session_id = Some("s".into());
     }
-    if dice.one_in(3) {
+    if random.one_in(3) {
         call.workflow.purpose = Some("triage".into());
     }
-    if dice.one_in(3) {
+    if random.one_in(3) {
         call.environment.source_address = Some("203.0.113.9".parse().expect("an address"));
     }
     let uid = schema::tool_uid(server, tool);
     if let OperationKind::CallTool(made) = &mut call.operation.kind {
-        made.arguments = arguments(dice, &uid);
+        made.arguments = arguments(random, &uid);
     }
     call
 }
 
-fn labels(dice: &mut Dice) -> Vec<SmolStr> {
+fn labels(random: &mut Random) -> Vec<SmolStr> {
     let all = ["untrusted", "private", "secret"];
-    let chosen = all.into_iter().filter(|_| dice.one_in(4));
+    let chosen = all.into_iter().filter(|_| random.one_in(4));
     chosen.map(SmolStr::new_static).collect()
 }
 
-fn usage(dice: &mut Dice) -> Usage {
+fn usage(random: &mut Random) -> Usage {
     let mut windows = || WindowCounts {
-        minute: dice.count(),
-        hour: dice.count(),
-        day: dice.count(),
+        minute: count(random),
+        hour: count(random),
+        day: count(random),
     };
     let (tool, actor) = (windows(), windows());
     Usage {
         tool,
         actor,
-        recent_denials: dice.count(),
-        is_first_use: dice.one_in(2),
-        distinct_tools: dice.count(),
+        recent_denials: count(random),
+        is_first_use: random.one_in(2),
+        distinct_tools: count(random),
     }
 }
 
 /// A random state, and with `approve` an approval of every call that one would allow.
-fn decide(dice: &mut Dice, mut call: CallContext, observer: &Compare<'_>) -> Verdict {
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + dice.next() % 86_400);
-    let session = Session::new().after(None, &labels(dice));
-    let recent = dice.one_in(2).then(|| Arc::new(Labels::new(labels(dice))));
+fn decide(random: &mut Random, mut call: CallContext, observer: &Compare<'_>) -> Verdict {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + random.next() % 86_400);
+    let session = Session::new().after(None, &labels(random));
+    let recent = random
+        .one_in(2)
+        .then(|| Arc::new(Labels::new(labels(random))));
     let carried = CarriedLabels {
         recent,
         ..CarriedLabels::default()
     };
     let mut rights = Caller::local();
-    rights.rights.people_in_person = dice.one_in(3);
+    rights.rights.people_in_person = random.one_in(3);
     let claims = ClaimMapping::default();
     let asker = Requester {
         caller: &rights,
@@ -247,7 +225,7 @@ fn decide(dice: &mut Dice, mut call: CallContext, observer: &Compare<'_>) -> Ver
     let history = History {
         session: call.workflow.session_id.as_ref().map(|_| &session),
         carried: Some(&carried),
-        usage: (!dice.one_in(6)).then(|| usage(dice)),
+        usage: (!random.one_in(6)).then(|| usage(random)),
         ..History::default()
     };
     let inputs = DecisionInputs {
@@ -255,7 +233,7 @@ fn decide(dice: &mut Dice, mut call: CallContext, observer: &Compare<'_>) -> Ver
         named_approvers: &named,
         ..DecisionInputs::from(&COMPANY.snapshot)
     };
-    if dice.one_in(2) {
+    if random.one_in(2) {
         // First without an approval, to learn what one would have to cover.
         let first = call::decide(inputs, &call, asker, now);
         if let Some(challenge) = &first.challenge {
@@ -263,8 +241,8 @@ fn decide(dice: &mut Dice, mut call: CallContext, observer: &Compare<'_>) -> Ver
             let mut approval =
                 crate::analysis::explain::change::assumed_approval(challenge, None, now);
             approval.word = Some(ApprovalDecision {
-                by: dice.pick(&by).clone(),
-                at: now - Duration::from_secs(dice.below(8_000) as u64),
+                by: random.pick(&by).clone(),
+                at: now - Duration::from_secs(random.below(8_000) as u64),
                 uses: 1,
                 comment: None,
                 claims: Map::new(),
@@ -285,18 +263,21 @@ fn decide(dice: &mut Dice, mut call: CallContext, observer: &Compare<'_>) -> Ver
     call::decide(inputs, &call, asker, now)
 }
 
-fn random_parties(dice: &mut Dice) -> Parties {
+fn random_parties(random: &mut Random) -> Parties {
     let agents = ["support", "release", "research", "support-pilot"].map(agent);
     let users = [
         "ines", "owen", "ravi", "tara", "sam", "noor", "mika", "jonas", "stranger",
     ]
     .map(user);
-    let (subject, root) = match dice.below(4) {
-        0 => (dice.pick(&users).clone(), None),
-        1 => (dice.pick(&agents).clone(), None),
-        _ => (dice.pick(&agents).clone(), Some(dice.pick(&users).clone())),
+    let (subject, root) = match random.below(4) {
+        0 => (random.pick(&users).clone(), None),
+        1 => (random.pick(&agents).clone(), None),
+        _ => (
+            random.pick(&agents).clone(),
+            Some(random.pick(&users).clone()),
+        ),
     };
-    let actors = match (&root, dice.one_in(4)) {
+    let actors = match (&root, random.one_in(4)) {
         (Some(_), true) => vec![
             agents
                 .iter()
@@ -315,15 +296,15 @@ fn random_parties(dice: &mut Dice) -> Parties {
 
 #[test]
 fn never_is_denied_always_is_allowed_and_residuals_agree_with_the_engine() {
-    let mut dice = Dice(0x5eed);
+    let mut random = Random(0x5eed);
     let strangers = [user("stranger")];
     let known = KnownEntities::new(&COMPANY.snapshot, &strangers, &[]);
     let analyser = Analyser::new(&COMPANY.snapshot, Caller::local().rights, &known);
     let mut seen: BTreeMap<(Access, bool), u32> = BTreeMap::new();
     let mut compared = 0;
     for _ in 0..3_000 {
-        let parties = random_parties(&mut dice);
-        let summary = dice.pick(&COMPANY.tools);
+        let parties = random_parties(&mut random);
+        let summary = random.pick(&COMPANY.tools);
         let (server, tool) = (SmolStr::new(&summary.server), SmolStr::new(&summary.name));
         let outcome = analyser.outcome(&parties, &server, &tool);
         let conditions = match &outcome {
@@ -334,8 +315,8 @@ fn never_is_denied_always_is_allowed_and_residuals_agree_with_the_engine() {
             conditions,
             said: Mutex::default(),
         };
-        let call = random_call(&mut dice, &parties, &server, &tool);
-        let verdict = decide(&mut dice, call, &observer);
+        let call = random_call(&mut random, &parties, &server, &tool);
+        let verdict = decide(&mut random, call, &observer);
         let said = observer.said.into_inner().expect("not poisoned");
         let place = || format!("{parties:?} {server}/{tool}: {verdict:?}");
         *seen

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::analysis::explain::limits::ExplainLimits;
+use crate::analysis::fixtures::Random;
 use crate::analysis::replay::explained::NotExplained;
 use crate::audit::capsule_content::MissingFacts;
 use crate::audit::capsule_content::encode::{CallCapsule, DecidedWith};
@@ -55,31 +56,6 @@ const POLICIES: [&str; 12] = [
     r#"@id("budgets") forbid (principal, action in Mcp::Action::"call_write", resource)
        when { context has task && context.task has calls_left && context.task.calls_left < 2 };"#,
 ];
-
-/// Numbers that look random and are the same on every run (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, most: usize) -> usize {
-        (self.next() % most as u64) as usize
-    }
-
-    fn one_in(&mut self, many: usize) -> bool {
-        self.below(many) == 0
-    }
-
-    fn pick<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
-        all[self.below(all.len())]
-    }
-}
 
 /// Entities put over the API: agents and a tool that no directory defines.
 struct Stored(BTreeMap<EntityUID, Arc<str>>);
@@ -297,7 +273,7 @@ fn random_call(random: &mut Random) -> CallContext {
     let agents = [
         "helper", "helper", "helper", "planner", "late", "stray", "unknown",
     ];
-    call.subject = Subject::verified(agent(random.pick(&agents)), "jwt");
+    call.subject = Subject::verified(agent(random.pick::<&str>(&agents)), "jwt");
     match random.below(12) {
         0 => {
             call.operation = Operation::new(Initiator::Client, "github", OperationKind::ListTools);
@@ -337,7 +313,9 @@ fn random_chain(random: &mut Random, call: &mut CallContext, authority: &mut Aut
     match random.below(5) {
         0 => call.delegation = None,
         1 => {
-            call.delegation = Some(ActorChain::verified_from(person(random.pick(&users))));
+            call.delegation = Some(ActorChain::verified_from(person(
+                random.pick::<&str>(&users),
+            )));
             let chain = call.delegation.as_mut().expect("just set");
             chain.actors = vec![agent("planner")];
             chain.scopes = vec!["repo".into()];
@@ -350,7 +328,11 @@ fn random_chain(random: &mut Random, call: &mut CallContext, authority: &mut Aut
             authority.delegations.insert_mut(Arc::new(second));
             call.delegation = Some(ActorChain::from_delegation_ids(vec!["d2".into()]));
         }
-        _ => call.delegation = Some(ActorChain::verified_from(person(random.pick(&users)))),
+        _ => {
+            call.delegation = Some(ActorChain::verified_from(person(
+                random.pick::<&str>(&users),
+            )))
+        }
     }
 }
 
@@ -381,7 +363,10 @@ fn random_case(random: &mut Random) -> Case {
     let session = random.one_in(2).then(|| {
         let mut session = Session::new();
         for _ in 0..random.below(6) {
-            let tool = schema::tool_uid("github", random.pick(&["get_issue", "merge", "odd"]));
+            let tool = schema::tool_uid(
+                "github",
+                random.pick::<&str>(&["get_issue", "merge", "odd"]),
+            );
             let yields = labels(random);
             session = session.after(Some(&tool), yields.as_ref().map_or(&[], |it| it.items()));
         }

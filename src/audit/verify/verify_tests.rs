@@ -37,6 +37,22 @@ impl Log {
         log_files::list(&self.dir.path().join(SEGMENTS)).expect("files")
     }
 
+    fn tiles(&self) -> TileDir {
+        TileDir::new(self.dir.path().join(TREE))
+    }
+
+    /// The last checkpoint as it is on disk.
+    fn note(&self) -> String {
+        let note = self.tiles().read_checkpoint();
+        note.expect("readable").expect("a checkpoint")
+    }
+
+    /// The tiles, and the last checkpoint that was signed over them.
+    fn signed(&self) -> (TileDir, Checkpoint) {
+        let checkpoint = Checkpoint::open(&self.note(), &verifying_key()).expect("signed");
+        (self.tiles(), checkpoint)
+    }
+
     /// Writes the records anew, without changing the tree.
     fn rewrite(&self, records: &[Record], per_file: usize) {
         fs::remove_dir_all(self.dir.path().join(SEGMENTS)).expect("removed");
@@ -68,12 +84,7 @@ fn a_log_as_it_was_logged_is_in_order() {
 #[test]
 fn every_flipped_bit_of_a_thousand_records_is_found() {
     let log = Log::new(many(1_000), 4);
-    let dir = TileDir::new(log.dir.path().join(TREE));
-    let note = dir
-        .read_checkpoint()
-        .expect("readable")
-        .expect("a checkpoint");
-    let checkpoint = Checkpoint::open(&note, &verifying_key()).expect("signed");
+    let (dir, checkpoint) = log.signed();
     let tiles = TreeReader::new(dir, checkpoint.size);
     let mut tree = AuthenticTree::new(tiles, checkpoint.root);
     let files = log.files();
@@ -242,12 +253,7 @@ fn a_checkpoint_that_is_missing_or_by_another_key_is_told() {
 #[test]
 fn an_older_checkpoint_tells_a_log_that_was_signed_anew() {
     let log = Log::new(many(500), 100);
-    let checkpoint = || {
-        let dir = TileDir::new(log.dir.path().join(TREE));
-        dir.read_checkpoint()
-            .expect("readable")
-            .expect("a checkpoint")
-    };
+    let checkpoint = || log.note();
     let old = checkpoint();
     // It goes on as it should.
     let leaf = |record: &Record| TreeHash::leaf(&fixtures::bytes(record));
@@ -368,12 +374,7 @@ fn what_is_being_written_is_no_fault() {
 #[test]
 fn every_record_is_proven() {
     let log = Log::new(many(300), 100);
-    let dir = TileDir::new(log.dir.path().join(TREE));
-    let note = dir
-        .read_checkpoint()
-        .expect("readable")
-        .expect("a checkpoint");
-    let checkpoint = Checkpoint::open(&note, &verifying_key()).expect("signed");
+    let (dir, checkpoint) = log.signed();
     for (index, record) in (0..).zip(&log.records) {
         let (leaf, proof) = prove(&dir, 300, index).expect("a proof");
         assert_eq!(leaf, TreeHash::leaf(&fixtures::bytes(record)));
