@@ -1,7 +1,5 @@
 use std::sync::mpsc;
 
-use opentelemetry::trace::TracerProvider;
-use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 
 use super::*;
 use crate::authn::caller::Caller;
@@ -14,7 +12,9 @@ use crate::service::settings::ServiceSettings;
 use crate::store::backend::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::export::log_queue::{LogQueue, QueueLimits};
+use crate::telemetry::export::span_tracer::SpanSampler;
 use crate::telemetry::record::recorder::{Recorder, RecorderParts};
+use crate::telemetry::span_fixtures::KeptSpans;
 
 /// A store that answers a commit of a write only when it is told how.
 struct Held {
@@ -54,8 +54,7 @@ impl Store for Held {
 struct Bench {
     control: Arc<Control>,
     answers: mpsc::Sender<Result<(), StoreError>>,
-    provider: SdkTracerProvider,
-    spans: InMemorySpanExporter,
+    spans: KeptSpans,
 }
 
 const POLICIES: &str = r#"
@@ -72,12 +71,9 @@ impl Bench {
     }
 
     fn logging_to(limits: Limits, sink: Option<LogQueue>) -> Self {
-        let spans = InMemorySpanExporter::default();
-        let provider = SdkTracerProvider::builder()
-            .with_simple_exporter(spans.clone())
-            .build();
+        let spans = KeptSpans::default();
         let recorder = Recorder::new(RecorderParts {
-            tracer: Some(provider.tracer("callgate")),
+            tracer: Some(spans.tracer(SpanSampler::ALWAYS_ON)),
             sink,
             ..RecorderParts::default()
         });
@@ -101,15 +97,13 @@ impl Bench {
         Self {
             control: Arc::new(Control::new(Arc::new(service), limits)),
             answers,
-            provider,
             spans,
         }
     }
 
     /// The outcome, the reason and the revision of every attempt on record.
     fn recorded(&self) -> Vec<[String; 3]> {
-        self.provider.force_flush().unwrap();
-        let spans = self.spans.get_finished_spans().unwrap();
+        let spans = self.spans.all();
         let attribute = |span: &opentelemetry_sdk::trace::SpanData, name: &str| {
             let found = span.attributes.iter().find(|one| one.key.as_str() == name);
             found.map_or(String::new(), |one| one.value.to_string())

@@ -16,3 +16,5 @@ pub(crate) mod fixtures;
 pub mod record;
 pub mod redact;
 pub mod setup;
+#[cfg(test)]
+pub(crate) mod span_fixtures;

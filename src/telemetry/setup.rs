@@ -12,10 +12,8 @@ use std::time::Duration;
 
 use opentelemetry::InstrumentationScope;
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
-use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tracing::field::Field;
@@ -33,9 +31,11 @@ use crate::telemetry::export::exporters::{self, ExportConfig, ExporterError};
 use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::export::log_queue::{LogQueue, QueueLimits};
 use crate::telemetry::export::losses::{LossReason, LostSignal, RecordKind};
+use crate::telemetry::export::otlp_encoder::ExportFrame;
 use crate::telemetry::export::prometheus::MetricsScraper;
 use crate::telemetry::export::resource::resource;
-use crate::telemetry::export::span_processor::CountedSpanProcessor;
+use crate::telemetry::export::span_queue::SpanQueue;
+use crate::telemetry::export::span_tracer::SpanTracer;
 use crate::telemetry::record::metrics::LATENCY_BOUNDS;
 use crate::telemetry::record::recorder::{Recorder, RecorderParts};
 use crate::telemetry::redact::redaction::{KeyTooShortError, MIN_KEY_BYTES, Redaction};
@@ -92,6 +92,9 @@ pub enum SetupError {
     /// The thread that writes the log cannot start.
     #[error("no thread for the log: {0}")]
     LogThread(std::io::Error),
+    /// The thread that exports spans cannot start.
+    #[error("no thread for spans: {0}")]
+    SpanThread(std::io::Error),
     /// No random key could be generated.
     #[error("no random bytes for the telemetry key: {0}")]
     Random(getrandom::Error),
@@ -136,7 +139,7 @@ impl Drop for Logging {
 pub struct Telemetry {
     recorder: Recorder,
     live: Arc<LiveGauges>,
-    tracer_provider: Option<SdkTracerProvider>,
+    spans: Option<SpanQueue>,
     meter_provider: Option<SdkMeterProvider>,
     scraper: Option<MetricsScraper>,
     ticking: Option<JoinHandle<()>>,
@@ -226,19 +229,18 @@ impl Telemetry {
         }
         let live = &logging.live;
         let resource = resource(config.service_name.as_deref(), &var);
-        let tracer_provider = match plan.traces {
-            true => Some(
-                SdkTracerProvider::builder()
-                    .with_resource(resource.clone())
-                    .with_span_processor(CountedSpanProcessor::new(
-                        exporters::spans(endpoint, live, &var)?,
-                        live,
-                        &var,
-                    ))
-                    .build(),
-            ),
+        let spans = match plan.traces {
+            true => {
+                let frame = ExportFrame::new(&resource, &scope());
+                let exporter = exporters::spans(endpoint, frame, live, &var)?;
+                let queue = SpanQueue::start(exporter, live, &var);
+                Some(queue.map_err(SetupError::SpanThread)?)
+            }
             false => None,
         };
+        let tracer = spans
+            .as_ref()
+            .map(|queue| SpanTracer::from_env(queue.sink(), &var));
         let exemplars = is_scraped.then(|| Arc::new(Exemplars::new(&LATENCY_BOUNDS)));
         let mut scraper = None;
         let mut metrics = SdkMeterProvider::builder().with_resource(resource);
@@ -257,6 +259,7 @@ impl Telemetry {
             "telemetry started"
         );
         let parts = RecorderParts {
+            tracer,
             live: Arc::clone(live),
             redaction,
             decision_log: config.decision_log,
@@ -266,35 +269,29 @@ impl Telemetry {
             exemplars,
             ..RecorderParts::default()
         };
-        let mut started = Self::with_providers(parts, tracer_provider, meter_provider);
+        let mut started = Self::with_exporters(parts, spans, meter_provider);
         started.scraper = scraper;
         started.ticking = Some(tick(started.recorder()));
         Ok(started)
     }
 
-    fn with_providers(
+    fn with_exporters(
         parts: RecorderParts<'_>,
-        tracer_provider: Option<SdkTracerProvider>,
+        spans: Option<SpanQueue>,
         meter_provider: Option<SdkMeterProvider>,
     ) -> Self {
-        let scope = InstrumentationScope::builder("callgate")
-            .with_version(env!("CARGO_PKG_VERSION"))
-            .build();
         let meter = meter_provider
             .as_ref()
-            .map(|provider| provider.meter_with_scope(scope.clone()));
+            .map(|provider| provider.meter_with_scope(scope()));
         let live = Arc::clone(&parts.live);
         let recorder = Recorder::new(RecorderParts {
-            tracer: tracer_provider
-                .as_ref()
-                .map(|provider| provider.tracer_with_scope(scope)),
             meter: meter.as_ref(),
             ..parts
         });
         Self {
             recorder,
             live,
-            tracer_provider,
+            spans,
             meter_provider,
             scraper: None,
             ticking: None,
@@ -317,7 +314,7 @@ impl Telemetry {
         let Self {
             recorder,
             live,
-            tracer_provider,
+            spans,
             meter_provider,
             ticking,
             scraper: _,
@@ -325,8 +322,8 @@ impl Telemetry {
         if let Some(ticking) = ticking {
             ticking.abort();
         }
-        if tracer_provider.is_some() || meter_provider.is_some() {
-            flush(&live, tracer_provider, meter_provider, within).await;
+        if spans.is_some() || meter_provider.is_some() {
+            flush(&live, spans, meter_provider, within).await;
         }
         recorder.finish();
     }
@@ -347,7 +344,7 @@ fn tick(recorder: Recorder) -> JoinHandle<()> {
 /// Flushes spans first, so that the last metrics contain their losses.
 async fn flush(
     live: &Arc<LiveGauges>,
-    tracer_provider: Option<SdkTracerProvider>,
+    queue: Option<SpanQueue>,
     meter_provider: Option<SdkMeterProvider>,
     within: Duration,
 ) {
@@ -367,7 +364,7 @@ async fn flush(
     let spawned = std::thread::Builder::new()
         .name("callgate-flush".to_owned())
         .spawn(move || {
-            let spans = tracer_provider.map(|provider| provider.shutdown_with_timeout(for_spans));
+            let spans = queue.map(|queue| queue.shutdown(for_spans));
             let metrics = meter_provider.map(|provider| provider.shutdown());
             let is_fine = |result: Option<OTelSdkResult>| result.is_none_or(|it| it.is_ok());
             // The receiver is gone once the time is up.
@@ -402,6 +399,13 @@ async fn flush(
             1,
         );
     }
+}
+
+/// Who records.
+fn scope() -> InstrumentationScope {
+    InstrumentationScope::builder("callgate")
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .build()
 }
 
 fn redaction(

@@ -117,10 +117,10 @@ fn the_resource_names_the_service() {
 #[derive(Debug)]
 struct Stuck;
 
-impl opentelemetry_sdk::trace::SpanExporter for Stuck {
+impl crate::telemetry::export::span_queue::SpanBatchExporter for Stuck {
     async fn export(
         &self,
-        _: Vec<opentelemetry_sdk::trace::SpanData>,
+        _: &crate::telemetry::export::span_queue::EncodedSpans,
     ) -> opentelemetry_sdk::error::OTelSdkResult {
         std::thread::sleep(Duration::from_secs(20));
         Ok(())
@@ -129,12 +129,9 @@ impl opentelemetry_sdk::trace::SpanExporter for Stuck {
 
 #[tokio::test]
 async fn stopping_takes_no_longer_than_it_is_given() {
-    use opentelemetry::trace::Tracer;
-    let provider = SdkTracerProvider::builder()
-        .with_batch_exporter(Stuck)
-        .build();
-    provider.tracer("test").start("one");
-    let telemetry = Telemetry::with_providers(RecorderParts::default(), Some(provider), None);
+    let queue = SpanQueue::start(Stuck, &Arc::default(), &|_| None).unwrap();
+    queue.sink().push(b"one", false);
+    let telemetry = Telemetry::with_exporters(RecorderParts::default(), Some(queue), None);
     let begun = Instant::now();
     telemetry.shutdown(Duration::from_millis(200)).await;
     assert!(

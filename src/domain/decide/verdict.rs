@@ -171,7 +171,7 @@ impl Verdict {
     }
 
     /// The obligations of the determining policies, each once.
-    pub fn obligations(&self) -> impl Iterator<Item = &Obligation> {
+    pub fn obligations(&self) -> impl Iterator<Item = &Obligation> + Clone {
         let mut all: Vec<&Obligation> = Vec::new();
         for obligation in self
             .determining_policies

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::KeyValue;
-use opentelemetry::trace::SpanContext;
+
+use crate::telemetry::export::otlp_encoder::SpanIds;
 
 /// The shortest time between two exemplars of one bucket.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -53,11 +54,8 @@ impl Exemplars {
         }
     }
 
-    /// Takes a measurement as exemplar, if one is due and its span is sampled.
-    pub fn note(&self, value: f64, labels: &[KeyValue], span: &SpanContext) {
-        if !span.is_sampled() {
-            return;
-        }
+    /// Takes a measurement as exemplar, if one is due.
+    pub fn note(&self, value: f64, labels: &[KeyValue], span: &SpanIds) {
         let Some(bucket) = self.buckets.get(self.bucket(value)) else {
             return;
         };
@@ -74,8 +72,8 @@ impl Exemplars {
             .store(now.saturating_add(interval), Ordering::Relaxed);
         *last = Some(Exemplar {
             labels: labels.to_vec(),
-            trace_id: span.trace_id().to_string(),
-            span_id: span.span_id().to_string(),
+            trace_id: span.trace_id.to_string(),
+            span_id: span.span_id.to_string(),
             value,
             at: SystemTime::now(),
         });

@@ -1,33 +1,30 @@
-use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{SpanId, TraceId};
 
 use super::*;
 
 const BOUNDS: [f64; 2] = [0.1, 1.0];
 
-fn span(trace: u128, flags: TraceFlags) -> SpanContext {
-    let (trace, span) = (TraceId::from(trace), SpanId::from(7));
-    SpanContext::new(trace, span, flags, false, TraceState::default())
+fn span(trace: u128) -> SpanIds {
+    SpanIds {
+        trace_id: TraceId::from(trace),
+        span_id: SpanId::from(7),
+        parent: None,
+        trace_state: String::new(),
+    }
 }
 
 #[test]
 fn each_bucket_keeps_one_for_its_series() {
     let exemplars = Exemplars::new(&BOUNDS);
     let (allow, deny) = ([KeyValue::new("d", "allow")], [KeyValue::new("d", "deny")]);
-    exemplars.note(0.1, &allow, &span(1, TraceFlags::SAMPLED));
-    exemplars.note(5.0, &deny, &span(2, TraceFlags::SAMPLED));
+    exemplars.note(0.1, &allow, &span(1));
+    exemplars.note(5.0, &deny, &span(2));
     let first = exemplars.of(0, &allow).expect("bounds are inclusive");
     assert_eq!(first.trace_id, format!("{:032x}", 1));
     assert_eq!(first.span_id, format!("{:016x}", 7));
     assert_eq!(exemplars.of(0, &deny), None, "another series");
     assert_eq!(exemplars.of(1, &allow), None);
     assert_eq!(exemplars.of(2, &deny).map(|it| it.value), Some(5.0));
-    exemplars.note(0.05, &allow, &span(3, TraceFlags::SAMPLED));
+    exemplars.note(0.05, &allow, &span(3));
     assert_eq!(exemplars.of(0, &allow), Some(first), "one a second");
-}
-
-#[test]
-fn a_span_that_nobody_keeps_is_no_exemplar() {
-    let exemplars = Exemplars::new(&BOUNDS);
-    exemplars.note(0.1, &[], &span(1, TraceFlags::NOT_SAMPLED));
-    assert_eq!(exemplars.of(0, &[]), None);
 }

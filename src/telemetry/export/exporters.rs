@@ -1,6 +1,7 @@
 //! Builds the exporters of spans and metrics from the standard `OTEL_*` variables, read once at the start.
 //!
-//! Start at [`ExportConfig::from_env`]. The SDK itself reads the sampler, span limits, `OTEL_BSP_*`,
+//! Start at [`ExportConfig::from_env`]. [`span_tracer`](crate::telemetry::export::span_tracer) reads the sampler and span limits,
+//! [`span_queue`](crate::telemetry::export::span_queue) `OTEL_BSP_*`, the SDK
 //! `OTEL_METRIC_EXPORT_INTERVAL` and resource attributes, the exporters read endpoints, headers, timeouts and
 //! compression. This module reads what they leave to the program: whether to export at all, and the TLS
 //! certificates.
@@ -16,14 +17,14 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
-use opentelemetry_sdk::trace::SpanData;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use crate::telemetry::env::{EnvLookup, ExportSignal, signal_variable};
 use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::export::losses::{LossReason, LostSignal, RecordKind};
-use crate::telemetry::export::span_counts::SpanBatch;
+use crate::telemetry::export::otlp_encoder::ExportFrame;
 use crate::telemetry::export::span_exporter::SpanCollectorClient;
+use crate::telemetry::export::span_queue::{EncodedSpans, SpanBatchExporter};
 
 /// Interval of the log line about a collector that cannot be reached.
 const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -107,18 +108,19 @@ impl ExportConfig {
     }
 }
 
-/// The exporter of spans. Has to be created and used in a tokio runtime.
+/// The exporter of spans, each batch in this frame. Has to be created and used in a tokio runtime.
 ///
 /// # Errors
 ///
 /// [`ExporterError`] for an unreadable certificate or an invalid endpoint.
 pub fn spans(
     endpoint: Option<&str>,
+    frame: ExportFrame,
     live: &Arc<LiveGauges>,
     var: EnvLookup<'_>,
 ) -> Result<MonitoredExporter<SpanCollectorClient>, ExporterError> {
     let tls = tls(ExportSignal::Traces, endpoint, var)?;
-    let collector = SpanCollectorClient::new(endpoint, tls, var)?;
+    let collector = SpanCollectorClient::new(endpoint, tls, frame, var)?;
     let rejected = collector.rejected();
     Ok(MonitoredExporter::new(collector, "spans", live).with_rejected_count(rejected))
 }
@@ -255,12 +257,10 @@ impl<E> MonitoredExporter<E> {
     }
 }
 
-impl<E: opentelemetry_sdk::trace::SpanExporter> opentelemetry_sdk::trace::SpanExporter
-    for MonitoredExporter<E>
-{
-    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+impl<E: SpanBatchExporter> SpanBatchExporter for MonitoredExporter<E> {
+    async fn export(&self, batch: &EncodedSpans) -> OTelSdkResult {
         let (spans, losses) = (&self.live.spans, &self.live.losses);
-        let count = SpanBatch::from_spans(&batch);
+        let count = batch.counts();
         spans.taken(count);
         let result = self.exporter.export(batch).await;
         match &result {
@@ -272,18 +272,6 @@ impl<E: opentelemetry_sdk::trace::SpanExporter> opentelemetry_sdk::trace::SpanEx
         }
         self.log_result(&result);
         result
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.exporter.shutdown_with_timeout(timeout)
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        self.exporter.force_flush()
-    }
-
-    fn set_resource(&mut self, resource: &opentelemetry_sdk::Resource) {
-        self.exporter.set_resource(resource);
     }
 }
 

@@ -145,8 +145,8 @@ fn a_certificate_that_cannot_be_read_is_named() {
 #[derive(Debug)]
 struct Flaky(AtomicU64);
 
-impl opentelemetry_sdk::trace::SpanExporter for Flaky {
-    async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+impl SpanBatchExporter for Flaky {
+    async fn export(&self, _: &EncodedSpans) -> OTelSdkResult {
         match self
             .0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
@@ -163,12 +163,12 @@ async fn a_collector_that_is_down_is_mentioned_once_and_its_return_too() {
     let live = Arc::new(LiveGauges::default());
     let watched = MonitoredExporter::new(Flaky(AtomicU64::new(3)), "spans", &live);
     for _ in 0..3 {
-        watched.export(Vec::new()).await.unwrap_err();
+        SpanBatchExporter::export(&watched, &EncodedSpans::default()).await.unwrap_err();
     }
     assert_eq!(watched.failures.load(Ordering::Relaxed), 3);
     // Within the minute only the first failure was worth a line, so another stays silent.
     assert!(!watched.log_result(&Err(OTelSdkError::InternalFailure("down".to_owned()))));
-    watched.export(Vec::new()).await.unwrap();
+    SpanBatchExporter::export(&watched, &EncodedSpans::default()).await.unwrap();
     assert_eq!(watched.failures.load(Ordering::Relaxed), 0);
     assert!(!watched.log_result(&Ok(())), "all is well: nothing to say");
     assert!(

@@ -1,9 +1,9 @@
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use opentelemetry::StringValue;
-use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{Link, SpanContext, SpanKind, Status, TraceFlags, TraceState};
+use opentelemetry::{KeyValue, StringValue};
 use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
-use opentelemetry_sdk::trace::{SpanEvents, SpanLinks};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -45,47 +45,6 @@ fn time() -> impl Strategy<Value = SystemTime> {
     ]
 }
 
-fn context() -> impl Strategy<Value = SpanContext> {
-    let state = option::of("[a-z]{1,5}").prop_map(|value| match value {
-        None => TraceState::NONE,
-        Some(value) => TraceState::from_key_value([("vendor", value)]).unwrap(),
-    });
-    (
-        any::<u128>(),
-        any::<u64>(),
-        any::<u8>(),
-        any::<bool>(),
-        state,
-    )
-        .prop_map(|(trace, span, flags, is_remote, state)| {
-            SpanContext::new(
-                TraceId::from(trace),
-                SpanId::from(span),
-                TraceFlags::new(flags),
-                is_remote,
-                state,
-            )
-        })
-}
-
-fn kinds() -> impl Strategy<Value = SpanKind> {
-    prop_oneof![
-        Just(SpanKind::Internal),
-        Just(SpanKind::Server),
-        Just(SpanKind::Client),
-        Just(SpanKind::Producer),
-        Just(SpanKind::Consumer),
-    ]
-}
-
-fn status() -> impl Strategy<Value = Status> {
-    prop_oneof![
-        Just(Status::Unset),
-        Just(Status::Ok),
-        text().prop_map(Status::error)
-    ]
-}
-
 fn scope() -> impl Strategy<Value = InstrumentationScope> {
     let all = (0_u8..3, option::of("[0-9.]{1,5}"), option::of("[a-z]{1,5}"));
     (all, attributes()).prop_map(|((name, version, schema_url), attributes)| {
@@ -100,65 +59,6 @@ fn scope() -> impl Strategy<Value = InstrumentationScope> {
     })
 }
 
-fn events() -> impl Strategy<Value = SpanEvents> {
-    let event = (text(), time(), attributes(), 0_u32..2)
-        .prop_map(|(name, time, attributes, dropped)| Event::new(name, time, attributes, dropped));
-    (vec(event, 0..3), 0_u32..2).prop_map(|(list, dropped)| {
-        let mut events = SpanEvents::default();
-        events.events = list;
-        events.dropped_count = dropped;
-        events
-    })
-}
-
-fn links() -> impl Strategy<Value = SpanLinks> {
-    let link = (context(), attributes(), 0_u32..2)
-        .prop_map(|(context, attributes, dropped)| Link::new(context, attributes, dropped));
-    (vec(link, 0..3), 0_u32..2).prop_map(|(list, dropped)| {
-        let mut links = SpanLinks::default();
-        links.links = list;
-        links.dropped_count = dropped;
-        links
-    })
-}
-
-fn spans() -> impl Strategy<Value = Vec<SpanData>> {
-    let parent = (prop_oneof![Just(0), any::<u64>()], any::<bool>());
-    let ours = (context(), parent, kinds(), text(), time(), time());
-    let rest = (attributes(), any::<u32>(), events(), links(), status());
-    let span = (ours, rest).prop_map(
-        |(
-            (context, parent, kind, name, start, end),
-            (attributes, dropped, events, links, status),
-        )| {
-            SpanData {
-                span_context: context,
-                parent_span_id: SpanId::from(parent.0),
-                parent_span_is_remote: parent.1,
-                span_kind: kind,
-                name: name.into(),
-                start_time: start,
-                end_time: end,
-                attributes,
-                dropped_attributes_count: dropped,
-                events,
-                links,
-                status,
-                instrumentation_scope: InstrumentationScope::default(),
-            }
-        },
-    );
-    (vec((span, 0_usize..2), 0..5), vec(scope(), 2)).prop_map(|(spans, scopes)| {
-        spans
-            .into_iter()
-            .map(|(span, scope)| SpanData {
-                instrumentation_scope: scopes[scope].clone(),
-                ..span
-            })
-            .collect()
-    })
-}
-
 fn resource() -> impl Strategy<Value = Resource> {
     (attributes(), option::of("[a-z]{1,5}")).prop_map(|(attributes, url)| {
         let builder = Resource::builder_empty();
@@ -169,18 +69,126 @@ fn resource() -> impl Strategy<Value = Resource> {
     })
 }
 
+/// A span in the words of this encoder, and what it stands for.
+#[derive(Debug, Clone)]
+struct Case {
+    ids: SpanIds,
+    name: [String; 2],
+    times: [SystemTime; 2],
+    error: Option<String>,
+    attributes: Vec<KeyValue>,
+    link: Option<(String, String)>,
+    limits: SpanLimits,
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let state = prop_oneof![Just(String::new()), "vendor=[a-z]{1,5}"];
+    let ids = (any::<u128>(), any::<u64>(), option::of(1..u64::MAX), state).prop_map(
+        |(trace, span, parent, trace_state)| SpanIds {
+            trace_id: TraceId::from(trace),
+            span_id: SpanId::from(span),
+            parent: parent.map(SpanId::from),
+            trace_state,
+        },
+    );
+    let limits = (0_u32..8, 0_u32..2).prop_map(|(attributes, links)| SpanLimits { attributes, links });
+    let link = option::of((text(), text()));
+    (ids, [text(), text()], [time(), time()], option::of(text()), attributes(), link, limits).prop_map(
+        |(ids, name, times, error, attributes, link, limits)| Case {
+            ids,
+            name,
+            times,
+            error,
+            attributes,
+            link,
+            limits,
+        },
+    )
+}
+
+impl Case {
+    /// Encoded here, by the method for each type where there is one.
+    fn encoded(&self) -> Vec<u8> {
+        let head = SpanHead {
+            ids: &self.ids,
+            name: [&self.name[0], &self.name[1]],
+            times: self.times,
+            error: self.error.as_deref(),
+        };
+        let attributes = |out: &mut AttributeWriter<'_>| {
+            for one in &self.attributes {
+                let key = one.key.as_str();
+                match &one.value {
+                    Value::String(text) => {
+                        let text = text.as_str();
+                        let middle = text.char_indices().nth(1).map_or(0, |(at, _)| at);
+                        out.pieces(key, &[&text[..middle], &text[middle..]]);
+                    }
+                    Value::Bool(value) => out.flag(key, *value),
+                    Value::I64(value) => out.integer(key, *value),
+                    Value::Array(Array::String(texts)) if !texts.is_empty() => {
+                        out.texts(key, texts.iter().map(|text| text.as_str()));
+                    }
+                    value => out.value(key, value),
+                }
+            }
+        };
+        let link = self.link.as_ref();
+        let link = link.map(|(key, value)| (key.as_str(), value.as_str()));
+        let mut out = Vec::new();
+        span(&mut out, &head, self.limits, attributes, link);
+        out
+    }
+
+    /// The same as the SDK would have it.
+    fn as_data(&self, scope: &InstrumentationScope) -> SpanData {
+        let kept = self.attributes.len().min(self.limits.attributes as usize);
+        let mut links = SpanLinks::default();
+        if let Some((key, value)) = &self.link {
+            let attribute = KeyValue::new(key.clone(), value.clone());
+            match self.limits.links {
+                0 => links.dropped_count = 1,
+                _ => links.links = vec![Link::new(SpanContext::NONE, vec![attribute], 0)],
+            }
+        }
+        let state: TraceState = self.ids.trace_state.parse().unwrap();
+        let (trace, span) = (self.ids.trace_id, self.ids.span_id);
+        SpanData {
+            span_context: SpanContext::new(trace, span, TraceFlags::SAMPLED, false, state),
+            parent_span_id: self.ids.parent.unwrap_or(SpanId::INVALID),
+            parent_span_is_remote: self.ids.parent.is_some(),
+            span_kind: SpanKind::Server,
+            name: self.name.concat().into(),
+            start_time: self.times[0],
+            end_time: self.times[1],
+            attributes: self.attributes[..kept].to_vec(),
+            dropped_attributes_count: (self.attributes.len() - kept) as u32,
+            events: SpanEvents::default(),
+            links,
+            status: self.error.clone().map_or(Status::Unset, Status::error),
+            instrumentation_scope: scope.clone(),
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn the_bytes_are_those_of_the_protocols_own_messages(
-        resource in resource(),
-        batches in vec(spans(), 1..3),
+        (resource, scope) in (resource(), scope()),
+        batches in vec(vec(case(), 1..5), 1..3),
     ) {
+        let frame = ExportFrame::new(&resource, &scope);
         // One after the other into the same memory, as the exporter does it.
-        let mut out = ReverseEncoder::default();
-        for spans in batches {
-            resource_spans(&resource, &spans, &mut out);
-            let expected = group_spans_by_resource_and_scope(spans, &(&resource).into());
-            prop_assert_eq!(out.written(), expected[0].encode_to_vec());
+        let mut out = Vec::new();
+        for cases in batches {
+            let mut spans = Vec::new();
+            for case in &cases {
+                push_span(&mut spans, &case.encoded());
+            }
+            frame.write(&spans, &mut out);
+            let data = cases.iter().map(|case| case.as_data(&scope)).collect();
+            let expected = group_spans_by_resource_and_scope(data, &(&resource).into());
+            prop_assert_eq!(&out, &expected[0].encode_to_vec());
         }
     }
 }

@@ -4,8 +4,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use opentelemetry_sdk::trace::SpanData;
-
 use crate::telemetry::export::losses::{LossReason, Losses, LostSignal, RecordKind};
 
 /// One part in this many of the queue is reserved for spans of writes, so that decisions cannot fill it.
@@ -31,18 +29,12 @@ pub struct SpanBatch {
     pub(super) writes: u64,
 }
 
-/// Whether it is the span of a write, by its name.
-pub(super) fn is_write(span: &SpanData) -> bool {
-    span.name.starts_with("control ")
-}
-
 impl SpanBatch {
-    /// Counts spans by kind.
-    pub fn from_spans(spans: &[SpanData]) -> Self {
-        let writes = spans.iter().filter(|span| is_write(span)).count() as u64;
+    /// One span.
+    pub(super) fn of_one(is_write: bool) -> Self {
         Self {
-            decisions: (spans.len() as u64).saturating_sub(writes),
-            writes,
+            decisions: u64::from(!is_write),
+            writes: u64::from(is_write),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Sends spans to an OTLP collector over gRPC.
 //!
 //! Start at [`SpanCollectorClient::new`]. It understands the `OTEL_EXPORTER_OTLP_*` variables as the exporter of
-//! metrics does, which is `opentelemetry-otlp`'s. There is a span for every decision, so spans have an
-//! exporter that encodes them at a fraction of the cost, see [`otlp_encoder`](crate::telemetry::export::otlp_encoder).
+//! metrics does, which is `opentelemetry-otlp`'s. There is a span for every decision, so spans are
+//! encoded where they are recorded, see [`otlp_encoder`](crate::telemetry::export::otlp_encoder), and sent as they are.
 //!
 //! Invariant: an export ends, whatever the collector does: every attempt has a timeout, and no attempt
 //! begins later than that timeout after the first.
@@ -17,9 +17,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry_otlp::ExporterBuildError;
-use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
-use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use percent_encoding::percent_decode_str;
 use tonic::client::Grpc;
 use tonic::codec::CompressionEncoding;
@@ -31,7 +29,8 @@ use tonic_types::StatusExt;
 
 use crate::domain::error_chain::with_causes;
 use crate::telemetry::env::{EnvLookup, ExportSignal, signal_variable};
-use crate::telemetry::export::otlp_encoder::{self, ReverseEncoder};
+use crate::telemetry::export::otlp_encoder::ExportFrame;
+use crate::telemetry::export::span_queue::{EncodedSpans, SpanBatchExporter};
 
 /// The RPC.
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -52,15 +51,16 @@ pub struct SpanCollectorClient {
     client: Grpc<Channel>,
     headers: MetadataMap,
     timeout: Duration,
-    resource: Resource,
+    frame: ExportFrame,
     /// Spans that the collector rejected in exports that it accepted.
     rejected: Arc<AtomicU64>,
     /// The buffer of the last batch, reused for the next.
-    buffer: Mutex<Arc<ReverseEncoder>>,
+    buffer: Mutex<Arc<Vec<u8>>>,
 }
 
 impl SpanCollectorClient {
-    /// A client for the configured endpoint, or the one of the variables. Has to be created and used in a tokio runtime.
+    /// A client for the configured endpoint, or the one of the variables, that sends batches in this frame. Has to be created
+    /// and used in a tokio runtime.
     ///
     /// # Errors
     ///
@@ -68,6 +68,7 @@ impl SpanCollectorClient {
     pub fn new(
         endpoint: Option<&str>,
         tls: Option<ClientTlsConfig>,
+        frame: ExportFrame,
         var: EnvLookup<'_>,
     ) -> Result<Self, ExporterBuildError> {
         let var = |name: &str| var(name).filter(|value| !value.trim().is_empty());
@@ -94,7 +95,7 @@ impl SpanCollectorClient {
             client,
             headers: MetadataMap::from_headers(headers(&var)),
             timeout,
-            resource: Resource::builder_empty().build(),
+            frame,
             rejected: Arc::default(),
             buffer: Mutex::default(),
         })
@@ -105,14 +106,14 @@ impl SpanCollectorClient {
         Arc::clone(&self.rejected)
     }
 
-    fn encode(&self, batch: &[SpanData]) -> Bytes {
-        // A panic may have left a partial encoding, which is overwritten.
+    fn message(&self, batch: &EncodedSpans) -> Bytes {
+        // A panic may have left a partial message, which is overwritten.
         let mut kept = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
         // An abandoned attempt may still send from the buffer.
         let mut buffer = Arc::into_inner(std::mem::take(&mut *kept)).unwrap_or_default();
-        otlp_encoder::resource_spans(&self.resource, batch, &mut buffer);
+        self.frame.write(batch.bytes(), &mut buffer);
         *kept = Arc::new(buffer);
-        Bytes::from_owner(EncodedSpans(Arc::clone(&kept)))
+        Bytes::from_owner(SharedMessage(Arc::clone(&kept)))
     }
 
     async fn attempt(&self, resource_spans: Bytes) -> Result<(), Status> {
@@ -149,19 +150,18 @@ struct PartialSuccess {
     rejected_spans: i64,
 }
 
-/// Encoded spans, shared with the attempts that send them.
-struct EncodedSpans(Arc<ReverseEncoder>);
+/// A message, shared with the attempts that send it.
+struct SharedMessage(Arc<Vec<u8>>);
 
-impl AsRef<[u8]> for EncodedSpans {
+impl AsRef<[u8]> for SharedMessage {
     fn as_ref(&self) -> &[u8] {
-        self.0.written()
+        &self.0
     }
 }
 
-impl SpanExporter for SpanCollectorClient {
-    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let message = self.encode(&batch);
-        drop(batch);
+impl SpanBatchExporter for SpanCollectorClient {
+    async fn export(&self, batch: &EncodedSpans) -> OTelSdkResult {
+        let message = self.message(batch);
         let started = Instant::now();
         let mut backoff = Backoff::default();
         loop {
@@ -169,14 +169,12 @@ impl SpanExporter for SpanCollectorClient {
                 return Ok(());
             };
             match backoff.wait_after(&status) {
-                Some(wait) if started.elapsed() + wait < self.timeout => sleep(wait).await,
+                Some(wait) if started.elapsed() + wait < self.timeout => {
+                    tokio::time::sleep(wait).await;
+                }
                 _ => return Err(failure(&status)),
             }
         }
-    }
-
-    fn set_resource(&mut self, resource: &Resource) {
-        self.resource = resource.clone();
     }
 }
 
@@ -240,14 +238,6 @@ fn jitter() -> Duration {
     // Without random bytes there is no jitter.
     let random = getrandom::u64().unwrap_or_default();
     Duration::from_millis(random % (JITTER_MS + 1))
-}
-
-/// The SDK exports on a thread of its own, where blocking is allowed.
-async fn sleep(duration: Duration) {
-    match tokio::runtime::Handle::try_current() {
-        Ok(_) => tokio::time::sleep(duration).await,
-        Err(_) => std::thread::sleep(duration),
-    }
 }
 
 /// The error of a failed export: the code and the local causes. The collector's message is left out: it may quote a header

@@ -1,20 +1,24 @@
 use std::collections::VecDeque;
 
 use opentelemetry::KeyValue;
-use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
+use opentelemetry::InstrumentationScope;
+use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
-use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
+use opentelemetry_sdk::Resource;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Response;
 use tonic::transport::Server;
 use tonic_types::ErrorDetails;
 
 use super::*;
+use crate::telemetry::export::otlp_encoder::{
+    self, AttributeWriter, SpanHead, SpanIds, SpanLimits,
+};
 
 /// A collector that keeps what it gets, and answers first with these statuses.
 #[derive(Clone, Default)]
@@ -71,15 +75,25 @@ fn lookup(variables: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
     }
 }
 
-fn batch() -> Vec<SpanData> {
-    let kept = InMemorySpanExporter::default();
-    let provider = SdkTracerProvider::builder()
-        .with_simple_exporter(kept.clone())
-        .build();
-    let mut span = provider.tracer("callgate").start("authorize tools/call");
-    span.set_attribute(KeyValue::new("callgate.decision", "allow"));
-    span.end();
-    kept.get_finished_spans().unwrap()
+fn batch() -> EncodedSpans {
+    let ids = SpanIds {
+        trace_id: TraceId::from(1),
+        span_id: SpanId::from(2),
+        parent: None,
+        trace_state: String::new(),
+    };
+    let head = SpanHead {
+        ids: &ids,
+        name: ["authorize tools/call", ""],
+        times: [std::time::UNIX_EPOCH; 2],
+        error: None,
+    };
+    let mut span = Vec::new();
+    let attributes = |out: &mut AttributeWriter<'_>| out.text("callgate.decision", "allow");
+    otlp_encoder::span(&mut span, &head, SpanLimits::default(), attributes, None);
+    let mut batch = EncodedSpans::default();
+    batch.push(&span, false);
+    batch
 }
 
 #[tokio::test]
@@ -93,11 +107,14 @@ async fn a_batch_arrives_with_its_resource_and_the_headers() {
             ),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", compression),
         ];
-        let mut collector =
-            SpanCollectorClient::new(Some(&endpoint), None, &lookup(&variables)).unwrap();
         let name = KeyValue::new("service.name", "callgate");
-        collector.set_resource(&Resource::builder_empty().with_attribute(name).build());
-        collector.export(batch()).await.unwrap();
+        let resource = Resource::builder_empty().with_attribute(name).build();
+        let scope = InstrumentationScope::builder("callgate").build();
+        let frame = ExportFrame::new(&resource, &scope);
+        let variables = lookup(&variables);
+        let collector =
+            SpanCollectorClient::new(Some(&endpoint), None, frame, &variables).unwrap();
+        collector.export(&batch()).await.unwrap();
 
         let kept = receiver.kept.lock().unwrap();
         let [(metadata, request)] = kept.as_slice() else {
@@ -125,8 +142,8 @@ async fn a_batch_arrives_with_its_resource_and_the_headers() {
 #[tokio::test]
 async fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
     let (receiver, endpoint) = Receiver::start([Status::unavailable("later")]).await;
-    let collector = SpanCollectorClient::new(Some(&endpoint), None, &lookup(&[])).unwrap();
-    collector.export(batch()).await.unwrap();
+    let collector = SpanCollectorClient::new(Some(&endpoint), None, ExportFrame::default(), &lookup(&[])).unwrap();
+    collector.export(&batch()).await.unwrap();
     assert_eq!(receiver.attempts(), 2);
     {
         let kept = receiver.kept.lock().unwrap();
@@ -135,8 +152,8 @@ async fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
 
     let refusal = Status::permission_denied("your secret is wrong");
     let (receiver, endpoint) = Receiver::start([refusal]).await;
-    let collector = SpanCollectorClient::new(Some(&endpoint), None, &lookup(&[])).unwrap();
-    let error = collector.export(batch()).await.unwrap_err().to_string();
+    let collector = SpanCollectorClient::new(Some(&endpoint), None, ExportFrame::default(), &lookup(&[])).unwrap();
+    let error = collector.export(&batch()).await.unwrap_err().to_string();
     assert!(error.contains("PermissionDenied"), "{error}");
     assert!(!error.contains("secret"), "{error}");
     assert_eq!(receiver.attempts(), 1);
@@ -147,9 +164,9 @@ async fn no_attempt_begins_after_the_timeout() {
     let troubles = (0..9).map(|_| Status::unavailable("never"));
     let (receiver, endpoint) = Receiver::start(troubles).await;
     let variables = [("OTEL_EXPORTER_OTLP_TIMEOUT", "350")];
-    let collector = SpanCollectorClient::new(Some(&endpoint), None, &lookup(&variables)).unwrap();
+    let collector = SpanCollectorClient::new(Some(&endpoint), None, ExportFrame::default(), &lookup(&variables)).unwrap();
     let started = Instant::now();
-    collector.export(batch()).await.unwrap_err();
+    collector.export(&batch()).await.unwrap_err();
     assert!(started.elapsed() < Duration::from_millis(700));
     assert!(
         (1..4).contains(&receiver.attempts()),
@@ -228,7 +245,7 @@ fn the_signals_own_variable_wins_unless_it_makes_no_sense() {
 #[tokio::test]
 async fn an_endpoint_that_is_none_is_named_with_its_variable() {
     let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a b")];
-    let error = SpanCollectorClient::new(None, None, &lookup(&variables))
+    let error = SpanCollectorClient::new(None, None, ExportFrame::default(), &lookup(&variables))
         .unwrap_err()
         .to_string();
     assert!(

@@ -6,17 +6,17 @@
 //! Invariant: a span name holds no URI and no unregistered name; a metric label is one of a fixed set of values; sensitive
 //! values go through [`Redaction`].
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use callgate_engine::PolicyInfo;
 use callgate_engine::cedar::EntityUID;
-use opentelemetry::{KeyValue, StringValue, Value};
+use opentelemetry::KeyValue;
 use smol_str::SmolStr;
 
 use crate::audit::decision_record::{DecisionRecord, OnBehalfOf, RecordedRequest};
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
 use crate::domain::request::call_context::{CallContext, OperationKind};
+use crate::telemetry::export::otlp_encoder::AttributeWriter;
 use crate::telemetry::redact::redaction::Redaction;
 
 /// The longest tool name that becomes part of a span name.
@@ -49,12 +49,11 @@ pub fn labels(record: &DecisionRecord<'_>) -> [KeyValue; 4] {
     ]
 }
 
-/// The span's name: `authorize tools/call create_issue`.
-pub fn span_name(record: &DecisionRecord<'_>) -> Cow<'static, str> {
-    let name = span_name_without_tool(&record.question);
+/// The span's name, in two parts: `authorize tools/call `, `create_issue`.
+pub fn span_name<'a>(record: &DecisionRecord<'a>) -> [&'a str; 2] {
     match nameable_tool(record) {
-        Some(tool) => [name, " ", tool].concat().into(),
-        None => name.into(),
+        Some(tool) => ["authorize tools/call ", tool],
+        None => [span_name_without_tool(&record.question), ""],
     }
 }
 
@@ -115,12 +114,13 @@ fn nameable_tool<'a>(record: &DecisionRecord<'a>) -> Option<&'a str> {
     (!is_unknown && is_plain).then_some(tool)
 }
 
-/// Capacity for the attributes of a delegated tool call.
-pub const USUAL_ATTRIBUTES: usize = 32;
-
-/// Passes the span's attributes to `each`, without a list in between.
-pub fn attributes(record: &DecisionRecord<'_>, redaction: &Redaction, each: impl FnMut(KeyValue)) {
-    let mut out = Attributes { each, redaction };
+/// Writes the span's attributes.
+pub fn attributes(
+    record: &DecisionRecord<'_>,
+    redaction: &Redaction,
+    out: &mut AttributeWriter<'_>,
+) {
+    let mut out = Attributes { out, redaction };
     out.decision(record);
     match record.question {
         RecordedRequest::Call(call) => out.call(call, record.decision),
@@ -152,14 +152,18 @@ pub fn attributes(record: &DecisionRecord<'_>, redaction: &Redaction, each: impl
     }
 }
 
-struct Attributes<'a, F> {
-    each: F,
+struct Attributes<'a, 'b> {
+    out: &'a mut AttributeWriter<'b>,
     redaction: &'a Redaction,
 }
 
-impl<F: FnMut(KeyValue)> Attributes<'_, F> {
-    fn put(&mut self, key: &'static str, value: impl Into<Value>) {
-        (self.each)(KeyValue::new(key, value));
+impl Attributes<'_, '_> {
+    fn put(&mut self, key: &'static str, value: &str) {
+        self.out.text(key, value);
+    }
+
+    fn entity(&mut self, key: &'static str, uid: &EntityUID) {
+        self.out.text(key, &self.redaction.entity(uid));
     }
 
     fn cedar(
@@ -169,30 +173,29 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
         resource: Option<&EntityUID>,
     ) {
         if let Some(principal) = principal {
-            self.put("callgate.subject", self.redaction.entity(principal));
+            self.entity("callgate.subject", principal);
         }
         if let Some(action) = action {
-            self.put("callgate.cedar.action", action.to_string());
+            self.put("callgate.cedar.action", &action.to_string());
         }
         if let Some(resource) = resource {
-            self.put("callgate.cedar.resource", self.redaction.entity(resource));
+            self.entity("callgate.cedar.resource", resource);
         }
     }
 
     fn optional(&mut self, key: &'static str, value: Option<&SmolStr>) {
         if let Some(value) = value {
-            self.put(key, String::from(value.as_str()));
+            self.put(key, value);
         }
     }
 
     fn count(&mut self, key: &'static str, count: usize) {
-        self.put(key, i64::try_from(count).unwrap_or(i64::MAX));
+        self.out
+            .integer(key, i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    fn texts(&mut self, key: &'static str, values: Vec<StringValue>) {
-        if !values.is_empty() {
-            self.put(key, Value::Array(values.into()));
-        }
+    fn policies(&mut self, key: &'static str, policies: &[Arc<PolicyInfo>]) {
+        self.out.texts(key, policies.iter().map(|it| &*it.id));
     }
 
     /// Puts the value under `clear_key` if the configuration allows it in the clear, else its digest under `key`.
@@ -204,9 +207,9 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
         text: &str,
     ) {
         if is_clear {
-            self.put(clear_key, text.to_owned());
+            self.put(clear_key, text);
         } else if let Some(digest) = self.redaction.digest(text) {
-            self.put(key, digest);
+            self.put(key, &digest);
         }
     }
 
@@ -225,66 +228,41 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
         self.put("callgate.decision", decision.outcome.as_str());
         let mut id = uuid::Uuid::encode_buffer();
         let id = record.decision_id.hyphenated().encode_lower(&mut id);
-        self.put("callgate.decision.id", String::from(&*id));
+        self.put("callgate.decision.id", id);
         self.put("callgate.operation", record.question.operation());
         self.put("callgate.adapter", record.adapter);
-        self.put("callgate.caller", Arc::clone(record.caller));
-        self.put(
+        self.put("callgate.caller", record.caller);
+        self.out.integer(
             "callgate.revision",
             i64::try_from(record.revision).unwrap_or(i64::MAX),
         );
-        self.put(
-            "callgate.policy_set.digest",
-            Arc::clone(record.policy_set_digest),
-        );
+        self.put("callgate.policy_set.digest", record.policy_set_digest);
         if record.is_dry_run {
-            self.put("callgate.dry_run", true);
+            self.out.flag("callgate.dry_run", true);
         }
         // Only said where it is not: in observe mode.
         if !record.is_enforced {
-            self.put("callgate.enforced", false);
+            self.out.flag("callgate.enforced", false);
         }
         if let Some(first) = decision.reasons.first() {
             self.put("callgate.reason", first.code.as_str());
-            self.texts(
-                "callgate.missing",
-                first
-                    .missing
-                    .iter()
-                    .map(|name| name.clone().into())
-                    .collect(),
-            );
+            let missing = first.missing.iter().map(String::as_str);
+            self.out.texts("callgate.missing", missing);
         }
         if is_failure(record) {
             self.put("error.type", ReasonCode::Internal.as_str());
         }
-        self.texts("callgate.policy.ids", ids(&decision.determining_policies));
-        self.texts(
-            "callgate.policy.owners",
-            each_once(&decision.determining_policies, |p| p.owner.iter()),
-        );
-        self.texts(
-            "callgate.controls",
-            each_once(&decision.determining_policies, |p| p.controls.iter()),
-        );
-        self.texts(
-            "callgate.obligations",
-            decision
-                .obligations()
-                .map(|it| it.id.to_string().into())
-                .collect(),
-        );
-        self.texts("callgate.shadow", ids(&decision.shadow));
+        policies(self.out, &decision.determining_policies);
+        let obligations = decision.obligations().map(|it| &*it.id);
+        self.out.texts("callgate.obligations", obligations);
+        self.policies("callgate.shadow", &decision.shadow);
     }
 
     fn call(&mut self, call: &CallContext, decision: &Verdict) {
         self.put("mcp.method.name", call.operation.kind.method());
         self.put("callgate.initiator", call.operation.initiator.as_str());
         if !call.operation.server.is_empty() {
-            self.put(
-                "callgate.server",
-                String::from(call.operation.server.as_str()),
-            );
+            self.put("callgate.server", &call.operation.server);
         }
         self.people(call, decision);
         self.operation(call);
@@ -292,13 +270,8 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
         self.optional("jsonrpc.request.id", call.workflow.request_id.as_ref());
         self.optional("callgate.task.id", call.workflow.task_id.as_ref());
         self.optional("callgate.task.step", call.workflow.step.as_ref());
-        self.texts(
-            "callgate.approval.id",
-            call.approval_ids
-                .iter()
-                .map(|id| String::from(id.as_str()).into())
-                .collect(),
-        );
+        let approvals = call.approval_ids.iter().map(SmolStr::as_str);
+        self.out.texts("callgate.approval.id", approvals);
         let clear = self.redaction.clear();
         if let Some(purpose) = &call.workflow.purpose {
             self.sensitive(
@@ -320,16 +293,12 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
     }
 
     fn people(&mut self, call: &CallContext, decision: &Verdict) {
-        self.put(
-            "callgate.subject",
-            self.redaction.entity(&call.subject.entity),
-        );
+        self.entity("callgate.subject", &call.subject.entity);
         if is_agent(&call.subject.entity) {
-            let id: &str = call.subject.entity.eid().as_ref();
-            self.put("gen_ai.agent.id", id.to_owned());
+            self.put("gen_ai.agent.id", call.subject.entity.eid().as_ref());
         }
         if let Some(lent) = OnBehalfOf::from_call(call, decision) {
-            self.put("callgate.delegation.root", self.redaction.entity(lent.root));
+            self.entity("callgate.delegation.root", lent.root);
             // The number of links from the root to the subject, as in policies.
             self.count("callgate.delegation.depth", lent.depth);
         }
@@ -338,15 +307,15 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
     fn operation(&mut self, call: &CallContext) {
         match &call.operation.kind {
             OperationKind::CallTool(tool_call) => {
-                self.put("gen_ai.tool.name", String::from(tool_call.tool.as_str()));
+                self.put("gen_ai.tool.name", &tool_call.tool);
                 if let Some(digest) = self.redaction.arguments_digest(&tool_call.arguments) {
-                    self.put("callgate.arguments.hmac", digest);
+                    self.put("callgate.arguments.hmac", &digest);
                 }
                 self.redaction.clear_arguments(
                     &call.operation.server,
                     &tool_call.tool,
                     &tool_call.arguments,
-                    &mut self.each,
+                    |attribute| self.out.value(attribute.key.as_str(), &attribute.value),
                 );
                 if let Some(target) = &tool_call.target {
                     self.uri(target);
@@ -358,10 +327,11 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
             OperationKind::ElicitUrl { url } => self.uri(url),
             OperationKind::GetPrompt { name, arguments: _ }
             | OperationKind::CompletePrompt { name } => {
-                self.put("callgate.prompt.name", String::from(name.as_str()));
+                self.put("callgate.prompt.name", name);
             }
             OperationKind::Sample(sampling) => {
-                self.put("gen_ai.request.max_tokens", sampling.max_tokens);
+                let max_tokens = sampling.max_tokens;
+                self.out.integer("gen_ai.request.max_tokens", max_tokens);
             }
             OperationKind::ElicitForm { .. }
             | OperationKind::Connect { .. }
@@ -422,27 +392,34 @@ fn is_agent(uid: &EntityUID) -> bool {
     uid.entity_type().name().basename_as_ref().as_ref() == "Agent"
 }
 
-pub(crate) fn ids(policies: &[Arc<PolicyInfo>]) -> Vec<StringValue> {
-    policies
-        .iter()
-        .map(|policy| String::from(policy.id.as_str()).into())
-        .collect()
+/// Writes which policies decided, who owns them and which controls they implement.
+pub(super) fn policies(out: &mut AttributeWriter<'_>, policies: &[Arc<PolicyInfo>]) {
+    out.texts("callgate.policy.ids", policies.iter().map(|it| &*it.id));
+    let owners = policies.iter().flat_map(|it| it.owner.as_deref());
+    each_once(out, "callgate.policy.owners", owners);
+    let controls = policies.iter().flat_map(|it| &it.controls);
+    each_once(out, "callgate.controls", controls.map(|it| &**it));
 }
 
-pub(crate) fn each_once<'a, I>(
-    policies: &'a [Arc<PolicyInfo>],
-    of: impl Fn(&'a PolicyInfo) -> I,
-) -> Vec<StringValue>
-where
-    I: Iterator<Item = &'a Arc<str>>,
-{
-    let mut seen: Vec<StringValue> = Vec::new();
-    for text in policies.iter().flat_map(|policy| of(policy)) {
-        if !seen.iter().any(|known| known.as_str() == &**text) {
-            seen.push(Arc::clone(text).into());
+/// Writes a list without repetitions. Most have one entry, of which there is no list.
+fn each_once<'a>(
+    out: &mut AttributeWriter<'_>,
+    key: &'static str,
+    texts: impl Iterator<Item = &'a str> + Clone,
+) {
+    let mut rest = texts.clone();
+    match (rest.next(), rest.next()) {
+        (_, None) => out.texts(key, texts),
+        _ => {
+            let mut seen: Vec<&str> = Vec::new();
+            for text in texts {
+                if !seen.contains(&text) {
+                    seen.push(text);
+                }
+            }
+            out.texts(key, seen.iter().copied());
         }
     }
-    seen
 }
 
 #[cfg(test)]

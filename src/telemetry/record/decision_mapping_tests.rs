@@ -1,13 +1,14 @@
-use opentelemetry::KeyValue;
-
 use super::*;
 use crate::audit::decision_record::RecordedRequest;
 use crate::config::telemetry::TelemetryConfig;
 use crate::domain::request::call_context::CallContext;
+use crate::telemetry::export::otlp_encoder::SpanHead;
+use crate::telemetry::export::span_tracer::SpanSampler;
 use crate::telemetry::fixtures::{RecordFixture, allow, call, deny, redaction, tool_call};
+use crate::telemetry::span_fixtures::KeptSpans;
 
 fn name_of(call: &CallContext, asked: &RecordFixture) -> String {
-    span_name(&asked.record(RecordedRequest::Call(call))).into_owned()
+    span_name(&asked.record(RecordedRequest::Call(call))).concat()
 }
 
 fn set_tool(call: &mut CallContext, name: &str) {
@@ -127,12 +128,18 @@ fn what_the_configuration_opens_is_exported_as_it_is() {
     )
     .unwrap();
     let (asked, call) = (RecordFixture::with(allow()), tool_call());
-    let mut found: Vec<KeyValue> = Vec::new();
-    attributes(
-        &asked.record(RecordedRequest::Call(&call)),
-        &redaction(&config),
-        |one| found.push(one),
-    );
+    let kept = KeptSpans::default();
+    let tracer = kept.tracer(SpanSampler::ALWAYS_ON);
+    let record = asked.record(RecordedRequest::Call(&call));
+    let head = SpanHead {
+        ids: &tracer.begin(None).unwrap(),
+        name: span_name(&record),
+        times: [record.started_at; 2],
+        error: None,
+    };
+    let redaction = redaction(&config);
+    tracer.end(&head, |out| attributes(&record, &redaction, out), None, false);
+    let found = kept.all().remove(0).attributes;
     let value = |key: &str| {
         found
             .iter()

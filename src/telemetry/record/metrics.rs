@@ -2,16 +2,20 @@
 //!
 //! Invariant: every label is one of a fixed set of values, so callers cannot add series.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Histogram, Meter};
-use opentelemetry::trace::SpanContext;
+use opentelemetry::metrics::{BoundCounter, BoundHistogram, Counter, Histogram, Meter};
 
 use crate::audit::control_record::ControlRecord;
 use crate::audit::decision_record::DecisionRecord;
+use crate::domain::decide::verdict::{Decision, ReasonCode};
 use crate::telemetry::export::exemplars::Exemplars;
 use crate::telemetry::export::live_gauges::LiveGauges;
+use crate::telemetry::export::otlp_encoder::SpanIds;
 use crate::telemetry::record::{decision_mapping, write_mapping};
 
 /// Bounds of the latency histogram in seconds: decisions take microseconds.
@@ -65,6 +69,19 @@ pub struct Metrics {
     writes: Counter<u64>,
     write_duration: Histogram<f64>,
     exemplars: Option<Arc<Exemplars>>,
+    series: ArcSwap<HashMap<SeriesKey, Arc<DecisionSeries>, RandomState>>,
+}
+
+/// What the labels of a decision are made from: its decision, the code of its first reason, and the addresses of the static
+/// texts that name operation and adapter. A text with two addresses has two entries, which lead to one series.
+type SeriesKey = (Decision, Option<ReasonCode>, usize, usize);
+
+/// The instruments of one series of decisions, looked up once.
+#[derive(Debug)]
+struct DecisionSeries {
+    labels: [KeyValue; 4],
+    decisions: BoundCounter<u64>,
+    duration: BoundHistogram<f64>,
 }
 
 impl ReloadResult {
@@ -97,6 +114,7 @@ impl Metrics {
         live.observe(meter);
         Self {
             exemplars,
+            series: ArcSwap::default(),
             decisions: meter
                 .u64_counter("callgate.decisions")
                 .with_unit("{decision}")
@@ -152,16 +170,35 @@ impl Metrics {
     }
 
     /// Counts one decision. Its span, if there is one, becomes an exemplar of its latency.
-    pub fn decision(&self, record: &DecisionRecord<'_>, span: Option<&SpanContext>) {
-        let labels = decision_mapping::labels(record);
-        self.decisions.add(1, &labels);
+    pub fn decision(&self, record: &DecisionRecord<'_>, span: Option<&SpanIds>) {
+        let key = (
+            record.decision.outcome,
+            decision_mapping::reason(record),
+            record.question.operation().as_ptr() as usize,
+            record.adapter.as_ptr() as usize,
+        );
+        let known = self.series.load();
+        let added;
+        let series = match known.get(&key) {
+            Some(series) => series,
+            None => {
+                added = self.add_series(key, record);
+                &added
+            }
+        };
+        let DecisionSeries {
+            labels,
+            decisions,
+            duration,
+        } = &**series;
+        decisions.add(1);
         let took = record.took.as_secs_f64();
-        self.duration.record(took, &labels);
+        duration.record(took);
         if let Some((exemplars, span)) = self.exemplars.as_ref().zip(span) {
-            exemplars.note(took, &labels, span);
+            exemplars.note(took, labels, span);
         }
         if !record.decision.shadow.is_empty() {
-            self.shadow_flips.add(1, &labels);
+            self.shadow_flips.add(1, labels);
             for policy in &record.decision.shadow {
                 // Ids come from the directory, so callers cannot add series.
                 let policy = KeyValue::new("callgate.policy.id", String::from(policy.id.as_str()));
@@ -169,8 +206,24 @@ impl Metrics {
             }
         }
         if !record.is_enforced && !record.decision.is_allow() {
-            self.observed.add(1, &labels);
+            self.observed.add(1, labels);
         }
+    }
+
+    #[cold]
+    fn add_series(&self, key: SeriesKey, record: &DecisionRecord<'_>) -> Arc<DecisionSeries> {
+        let labels = decision_mapping::labels(record);
+        let series = Arc::new(DecisionSeries {
+            decisions: self.decisions.bind(&labels),
+            duration: self.duration.bind(&labels),
+            labels,
+        });
+        self.series.rcu(|known| {
+            let mut known = HashMap::clone(known);
+            known.insert(key, Arc::clone(&series));
+            known
+        });
+        series
     }
 
     /// Counts one control write, allowed or not.

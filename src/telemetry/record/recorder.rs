@@ -8,12 +8,9 @@ use std::time::{Duration, Instant};
 
 use opentelemetry::metrics::Meter;
 use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{
-    Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceId, Tracer,
-};
-use opentelemetry::{Context, KeyValue};
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, TraceContextExt, TraceId};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::SdkTracer;
 
 use crate::audit::control_record::ControlRecord;
 use crate::audit::decision_record::DecisionRecord;
@@ -26,6 +23,8 @@ use crate::telemetry::export::exemplars::Exemplars;
 use crate::telemetry::export::live_gauges::{InFlight, LiveGauges};
 use crate::telemetry::export::log_queue::{LineReservation, LogQueue};
 use crate::telemetry::export::losses::{Loss, LossReporter};
+use crate::telemetry::export::otlp_encoder::{AttributeWriter, SpanHead, SpanIds};
+use crate::telemetry::export::span_tracer::SpanTracer;
 use crate::telemetry::record::decision_mapping::LogFields;
 use crate::telemetry::record::filtered_entries::{self, FilteredEntry};
 use crate::telemetry::record::metrics::{Metrics, RejectionKind, ReloadResult};
@@ -46,7 +45,7 @@ pub struct Recorder {
 
 #[derive(Debug, Default)]
 struct RecorderInner {
-    tracer: Option<SdkTracer>,
+    tracer: Option<SpanTracer>,
     propagator: TraceContextPropagator,
     metrics: Option<Metrics>,
     live: Arc<LiveGauges>,
@@ -74,7 +73,7 @@ pub struct ReservedLine {
 #[derive(Debug, Default)]
 pub struct RecorderParts<'a> {
     /// Creates the spans; `None` for no spans.
-    pub tracer: Option<SdkTracer>,
+    pub tracer: Option<SpanTracer>,
     /// Creates the metrics; `None` for no metrics.
     pub meter: Option<&'a Meter>,
     /// The values that gauges and exporters share.
@@ -165,7 +164,7 @@ impl Recorder {
         if let Some(metrics) = &self.inner.metrics {
             metrics.decision(record, span.as_ref());
         }
-        self.log(record, span.map(|span| span.trace_id()));
+        self.log(record, span.map(|span| span.trace_id));
     }
 
     /// Reserves room in the log queue for the line of a write. `None` if there was none within two seconds.
@@ -203,24 +202,26 @@ impl Recorder {
         );
     }
 
-    fn write_span(&self, tracer: &SdkTracer, record: &ControlRecord<'_>) -> Option<TraceId> {
-        let builder = SpanBuilder::from_name(write_mapping::span_name(record))
-            .with_kind(SpanKind::Server)
-            .with_start_time(record.started_at);
-        let mut span = tracer.build_with_context(builder, &self.parent(record.trace));
-        if !span.is_recording() {
-            return None;
-        }
-        span.set_attributes(write_mapping::attributes(record, &self.inner.redaction));
-        if write_mapping::is_failure(record) {
-            span.set_status(Status::error("callgate could not write"));
-        }
-        let trace_id = span.span_context().trace_id();
+    fn write_span(&self, tracer: &SpanTracer, record: &ControlRecord<'_>) -> Option<TraceId> {
+        let ids = tracer.begin(self.parent(record.trace).as_ref())?;
+        let is_failure = write_mapping::is_failure(record);
         let ended_at = record.started_at.checked_add(record.took);
-        span.end_with_timestamp(ended_at.unwrap_or(record.started_at));
+        let head = SpanHead {
+            ids: &ids,
+            name: write_mapping::span_name(record),
+            times: [record.started_at, ended_at.unwrap_or(record.started_at)],
+            error: is_failure.then_some("callgate could not write"),
+        };
+        let redaction = &self.inner.redaction;
+        let attributes = |out: &mut AttributeWriter<'_>| write_mapping::attributes(record, redaction, out);
+        self.count_span();
+        tracer.end(&head, attributes, None, true);
+        Some(ids.trace_id)
+    }
+
+    fn count_span(&self) {
         let recorded = &self.inner.live.spans.recorded;
         recorded.fetch_add(1, Ordering::Relaxed);
-        Some(trace_id)
     }
 
     /// Records the generation that went into service.
@@ -329,49 +330,39 @@ impl Recorder {
         self.inner.live.set_request_limit(limit);
     }
 
-    fn span(&self, tracer: &SdkTracer, record: &DecisionRecord<'_>) -> Option<SpanContext> {
-        let builder = SpanBuilder::from_name("authorize")
-            .with_kind(SpanKind::Server)
-            .with_start_time(record.started_at)
-            .with_attributes(Vec::with_capacity(decision_mapping::USUAL_ATTRIBUTES));
-        let trace = record.question.trace();
-        let mut span = tracer.build_with_context(builder, &self.parent(trace));
-        // The sampler left the span out, so its name and attributes are not needed.
-        if !span.is_recording() {
-            return None;
-        }
-        span.update_name(decision_mapping::span_name(record));
-        decision_mapping::attributes(record, &self.inner.redaction, |attribute| {
-            span.set_attribute(attribute)
-        });
-        if let Some(parent) = record.question.parent_decision_id() {
-            // The span of that decision is not known here, only its id (OpenTelemetry, "Link": an empty context is kept
-            // with its attributes).
-            let attributes = vec![KeyValue::new("callgate.decision.id", parent.to_string())];
-            span.add_link(SpanContext::NONE, attributes);
-        }
-        if decision_mapping::is_failure(record) {
-            span.set_status(Status::error("callgate failed while deciding"));
-        }
-        let context = span.span_context().clone();
+    fn span(&self, tracer: &SpanTracer, record: &DecisionRecord<'_>) -> Option<SpanIds> {
+        // The name and the attributes of a span that the sampler leaves out are not needed.
+        let ids = tracer.begin(self.parent(record.question.trace()).as_ref())?;
         let ended_at = record.started_at.checked_add(record.took);
-        span.end_with_timestamp(ended_at.unwrap_or(record.started_at));
-        let recorded = &self.inner.live.spans.recorded;
-        recorded.fetch_add(1, Ordering::Relaxed);
-        Some(context)
+        let is_failure = decision_mapping::is_failure(record);
+        let head = SpanHead {
+            ids: &ids,
+            name: decision_mapping::span_name(record),
+            times: [record.started_at, ended_at.unwrap_or(record.started_at)],
+            error: is_failure.then_some("callgate failed while deciding"),
+        };
+        let redaction = &self.inner.redaction;
+        let attributes = |out: &mut AttributeWriter<'_>| {
+            decision_mapping::attributes(record, redaction, out);
+        };
+        // The span of that decision is not known here, only its id (OpenTelemetry, "Link": an empty context is kept
+        // with its attributes).
+        let parent = record.question.parent_decision_id();
+        let parent = parent.map(|id| id.to_string());
+        let link = parent.as_deref().map(|id| ("callgate.decision.id", id));
+        self.count_span();
+        tracer.end(&head, attributes, link, false);
+        Some(ids)
     }
 
-    fn parent(&self, trace: &TraceContext) -> Context {
-        if trace.traceparent.is_none() {
-            return Context::new();
-        }
-        match parse_traceparent(trace) {
-            Some(parent) => Context::new().with_remote_span_context(parent),
-            None => self
-                .inner
-                .propagator
-                .extract_with_context(&Context::new(), &TraceContextExtractor(trace)),
-        }
+    fn parent(&self, trace: &TraceContext) -> Option<SpanContext> {
+        trace.traceparent.as_ref()?;
+        parse_traceparent(trace).or_else(|| {
+            let extractor = TraceContextExtractor(trace);
+            let propagator = &self.inner.propagator;
+            let context = propagator.extract_with_context(&Context::new(), &extractor);
+            Some(context.span().span_context().clone())
+        })
     }
 
     fn log(&self, record: &DecisionRecord<'_>, trace_id: Option<TraceId>) {

@@ -4,12 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use callgate_engine::cedar::EntityUID;
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry::trace::TracerProvider;
+use opentelemetry::trace::Status;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
-use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
+use opentelemetry_sdk::trace::SpanData;
 use proptest::prelude::*;
 use prost::Message;
 use serde_json::{Map, Value as Json};
@@ -21,34 +21,31 @@ use crate::audit::decision_record::RecordedRequest;
 use crate::config::telemetry::TelemetryConfig;
 use crate::domain::decide::verdict::ReasonCode;
 use crate::domain::request::call_context::{CallContext, OperationKind};
+use crate::telemetry::export::span_tracer::SpanSampler;
 use crate::telemetry::fixtures::{self, RecordFixture, allow, deny, sampling, tool_call};
+use crate::telemetry::span_fixtures::KeptSpans;
 
 /// A recorder whose output stays in memory.
 struct Bench {
     recorder: Recorder,
-    spans: InMemorySpanExporter,
+    spans: KeptSpans,
     metrics: InMemoryMetricExporter,
-    tracer_provider: SdkTracerProvider,
     meter_provider: SdkMeterProvider,
 }
 
 impl Bench {
     fn new() -> Self {
-        Self::sampled(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
+        Self::sampled(SpanSampler::ALWAYS_ON.parent_based())
     }
 
-    fn sampled(sampler: Sampler) -> Self {
-        let spans = InMemorySpanExporter::default();
+    fn sampled(sampler: SpanSampler) -> Self {
+        let spans = KeptSpans::default();
         let metrics = InMemoryMetricExporter::default();
-        let tracer_provider = SdkTracerProvider::builder()
-            .with_sampler(sampler)
-            .with_simple_exporter(spans.clone())
-            .build();
         let meter_provider = SdkMeterProvider::builder()
             .with_periodic_exporter(metrics.clone())
             .build();
         let recorder = Recorder::new(RecorderParts {
-            tracer: Some(tracer_provider.tracer("callgate")),
+            tracer: Some(spans.tracer(sampler)),
             meter: Some(&meter_provider.meter("callgate")),
             live: Arc::default(),
             redaction: fixtures::redaction(&TelemetryConfig::default()),
@@ -59,14 +56,12 @@ impl Bench {
             recorder,
             spans,
             metrics,
-            tracer_provider,
             meter_provider,
         }
     }
 
     fn spans(&self) -> Vec<SpanData> {
-        self.tracer_provider.force_flush().unwrap();
-        self.spans.get_finished_spans().unwrap()
+        self.spans.all()
     }
 
     /// Everything that was exported, as it would go over the wire.
@@ -269,7 +264,7 @@ fn the_usual_parent_is_found_the_quick_way() {
 fn the_sampler_is_obeyed() {
     let asked = RecordFixture::with(allow());
     let mut call = tool_call();
-    let off = Bench::sampled(Sampler::AlwaysOff);
+    let off = Bench::sampled(SpanSampler::ALWAYS_OFF);
     off.recorder
         .record(&asked.record(RecordedRequest::Call(&call)));
     assert!(off.spans().is_empty());

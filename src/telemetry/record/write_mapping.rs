@@ -6,15 +6,13 @@
 use std::sync::Arc;
 
 use callgate_engine::cedar::EntityUID;
-use opentelemetry::{KeyValue, StringValue, Value};
+use opentelemetry::KeyValue;
 
 use crate::audit::control_record::{ControlOutcome, ControlRecord};
 use crate::domain::decide::verdict::ReasonCode;
+use crate::telemetry::export::otlp_encoder::AttributeWriter;
 use crate::telemetry::record::decision_mapping;
 use crate::telemetry::redact::redaction::Redaction;
-
-/// Capacity for the attributes of a write.
-pub const USUAL_ATTRIBUTES: usize = 16;
 
 /// The code of the first reason, for a denied write.
 pub fn reason(record: &ControlRecord<'_>) -> Option<ReasonCode> {
@@ -40,9 +38,9 @@ pub fn labels(record: &ControlRecord<'_>) -> [KeyValue; 4] {
     ]
 }
 
-/// The span's name: `control GrantDelegation`.
-pub fn span_name(record: &ControlRecord<'_>) -> String {
-    ["control ", record.verb].concat()
+/// The span's name, in two parts: `control `, `GrantDelegation`.
+pub fn span_name<'a>(record: &ControlRecord<'a>) -> [&'a str; 2] {
+    ["control ", record.verb]
 }
 
 /// The id of the created or changed object; an entity's is redacted.
@@ -54,41 +52,31 @@ pub fn object_id(record: &ControlRecord<'_>, redaction: &Redaction) -> Option<Ar
     })
 }
 
-/// The span's attributes.
-pub fn attributes(record: &ControlRecord<'_>, redaction: &Redaction) -> Vec<KeyValue> {
-    let mut out = Vec::with_capacity(USUAL_ATTRIBUTES);
-    out.extend(labels(record));
-    out.retain(|label| label.key.as_str() != "callgate.reason" || reason(record).is_some());
-    out.push(KeyValue::new("callgate.caller", Arc::clone(record.caller)));
-    let actor = redaction.entity(record.actor);
-    out.push(KeyValue::new("callgate.control.actor", actor));
+/// Writes the span's attributes.
+pub fn attributes(
+    record: &ControlRecord<'_>,
+    redaction: &Redaction,
+    out: &mut AttributeWriter<'_>,
+) {
+    out.text("callgate.control.verb", record.verb);
+    out.text("callgate.control.outcome", record.outcome.as_str());
+    if let Some(code) = reason(record) {
+        out.text("callgate.reason", code.as_str());
+    }
+    out.text("callgate.adapter", record.adapter);
+    out.text("callgate.caller", record.caller);
+    out.text("callgate.control.actor", &redaction.entity(record.actor));
     if let Some(revision) = record.revision {
         let revision = i64::try_from(revision).unwrap_or(i64::MAX);
-        out.push(KeyValue::new("callgate.revision", revision));
+        out.integer("callgate.revision", revision);
     }
     if let Some(id) = object_id(record, redaction) {
-        out.push(KeyValue::new("callgate.control.id", id));
+        out.text("callgate.control.id", &id);
     }
     if let Some(decision) = record.decision {
-        let policies = &decision.determining_policies;
-        let lists = [
-            ("callgate.policy.ids", decision_mapping::ids(policies)),
-            (
-                "callgate.policy.owners",
-                decision_mapping::each_once(policies, |policy| policy.owner.iter()),
-            ),
-            (
-                "callgate.controls",
-                decision_mapping::each_once(policies, |policy| policy.controls.iter()),
-            ),
-        ];
-        let full = lists.into_iter().filter(|(_, list)| !list.is_empty());
-        out.extend(full.map(|(key, list): (_, Vec<StringValue>)| {
-            KeyValue::new(key, Value::Array(list.into()))
-        }));
+        decision_mapping::policies(out, &decision.determining_policies);
     }
     if is_failure(record) {
-        out.push(KeyValue::new("error.type", record.outcome.as_str()));
+        out.text("error.type", record.outcome.as_str());
     }
-    out
 }

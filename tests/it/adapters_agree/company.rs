@@ -9,10 +9,9 @@ use callgate::proto::v1;
 use callgate::proto::v1::control_client::ControlClient;
 use callgate::service::clock::Clock;
 use callgate::service::generation::LoadedBundle;
+use callgate::telemetry::export::span_tracer::SpanSampler;
 use callgate::telemetry::record::recorder::{Recorder, RecorderParts};
 use callgate::telemetry::redact::redaction::Redaction;
-use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 use prost_types::Timestamp;
 use tonic::transport::Channel;
 
@@ -162,8 +161,7 @@ pub struct Company {
     pub clock: Arc<TestClock>,
     pub made: Made,
     control: ControlClient<Channel>,
-    spans: InMemorySpanExporter,
-    _provider: SdkTracerProvider,
+    spans: KeptSpans,
 }
 
 impl Company {
@@ -188,13 +186,10 @@ impl Company {
     /// A company with policies, people and tools of its own, in which nothing has happened.
     pub async fn with(config: &str, load: LoadedBundle) -> Self {
         let clock = Arc::new(TestClock::new());
-        let spans = InMemorySpanExporter::default();
-        let provider = SdkTracerProvider::builder()
-            .with_simple_exporter(spans.clone())
-            .build();
+        let spans = KeptSpans::default();
         let redaction = Redaction::new(&[7; 32], &TelemetryConfig::default());
         let recorder = Recorder::new(RecorderParts {
-            tracer: Some(provider.tracer("callgate")),
+            tracer: Some(spans.tracer(SpanSampler::ALWAYS_ON)),
             meter: None,
             live: Arc::default(),
             redaction: redaction.expect("a key"),
@@ -211,7 +206,6 @@ impl Company {
             made: Made::default(),
             control,
             spans,
-            _provider: provider,
         }
     }
 
@@ -322,8 +316,8 @@ impl Company {
 
     /// What was put on record about decisions since it was last looked at.
     pub fn recorded(&self) -> Vec<Record> {
-        let spans = self.spans.get_finished_spans().expect("spans");
-        self.spans.reset();
+        let spans = self.spans.all();
+        self.spans.clear();
         let spans = spans.iter().filter(|it| it.name.starts_with("authorize"));
         spans.map(|it| Record::of(it, &self.made)).collect()
     }

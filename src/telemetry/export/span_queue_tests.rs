@@ -1,9 +1,6 @@
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, mpsc};
+use std::sync::mpsc;
 
-use opentelemetry::trace::{Tracer, TracerProvider};
-use opentelemetry_sdk::error::OTelSdkError;
-use opentelemetry_sdk::trace::SdkTracerProvider;
 use proptest::prelude::*;
 
 use super::*;
@@ -18,8 +15,8 @@ struct Slow {
     rejected: Arc<AtomicU64>,
 }
 
-impl SpanExporter for Slow {
-    async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+impl SpanBatchExporter for Slow {
+    async fn export(&self, _: &EncodedSpans) -> OTelSdkResult {
         // Without a test it takes everything.
         match self.answers.lock().unwrap().recv().unwrap_or(Some(0)) {
             Some(rejected) => {
@@ -32,7 +29,7 @@ impl SpanExporter for Slow {
 }
 
 struct Bench {
-    provider: SdkTracerProvider,
+    queue: SpanQueue,
     live: Arc<LiveGauges>,
     answers: mpsc::Sender<Option<u64>>,
 }
@@ -46,12 +43,10 @@ fn bench(room: usize) -> Bench {
         rejected: Arc::clone(&rejected),
     };
     let watched = MonitoredExporter::new(slow, "spans", &live).with_rejected_count(rejected);
-    let counted = CountedSpanProcessor::with_room(watched, &live, room);
-    let provider = SdkTracerProvider::builder()
-        .with_span_processor(counted)
-        .build();
+    let delay = Duration::from_millis(DEFAULT_DELAY);
+    let queue = SpanQueue::with_limits(watched, &live, room, room as u64, delay).unwrap();
     Bench {
-        provider,
+        queue,
         live,
         answers,
     }
@@ -59,8 +54,9 @@ fn bench(room: usize) -> Bench {
 
 impl Bench {
     fn spans(&self, name: &'static str, count: usize) {
+        let sink = self.queue.sink();
         for _ in 0..count {
-            drop(self.provider.tracer("test").start(name));
+            sink.push(name.as_bytes(), name.starts_with("control "));
         }
     }
 
@@ -85,7 +81,7 @@ fn what_the_queue_does_not_take_is_counted_and_writes_keep_a_place() {
     for _ in 0..10 {
         bench.answers.send(Some(0)).unwrap();
     }
-    bench.provider.shutdown().unwrap();
+    bench.queue.shutdown(Duration::from_secs(5)).unwrap();
     let (exported, at_the_end) = bench.ends();
     assert_eq!(at_the_end, lost, "nothing else is lost");
     assert_eq!(exported + dropped, 33);
@@ -97,10 +93,10 @@ fn a_collector_that_fails_or_drops_is_counted() {
     bench.spans("authorize tools/call", 5);
     bench.spans("control OpenTask", 2);
     bench.answers.send(None).unwrap();
-    bench.provider.force_flush().unwrap_err();
+    bench.queue.force_flush().unwrap_err();
     bench.spans("authorize tools/call", 5);
     bench.answers.send(Some(2)).unwrap();
-    bench.provider.force_flush().unwrap();
+    bench.queue.force_flush().unwrap();
     let expected = [
         (RecordKind::Decision, LossReason::ExportFailed, 5),
         (RecordKind::Decision, LossReason::Rejected, 2),
@@ -115,7 +111,7 @@ fn what_is_still_open_at_the_end_is_counted_once() {
     bench.spans("authorize tools/call", 4);
     bench.spans("control OpenTask", 1);
     let moment = Duration::from_millis(50);
-    bench.provider.shutdown_with_timeout(moment).unwrap_err();
+    bench.queue.shutdown(moment).unwrap_err();
     let expected = [
         (RecordKind::Decision, LossReason::Shutdown, 4),
         (RecordKind::Control, LossReason::Shutdown, 1),
@@ -126,6 +122,40 @@ fn what_is_still_open_at_the_end_is_counted_once() {
     std::thread::sleep(moment);
     bench.live.spans.discard_open(&bench.live.losses);
     assert_eq!(bench.ends(), (0, expected.to_vec()));
+}
+
+#[test]
+fn batches_are_full_or_late_and_hold_every_span_in_order() {
+    #[derive(Debug)]
+    struct Kept(mpsc::Sender<EncodedSpans>);
+    impl SpanBatchExporter for Kept {
+        async fn export(&self, batch: &EncodedSpans) -> OTelSdkResult {
+            self.0.send(batch.clone()).unwrap();
+            Ok(())
+        }
+    }
+    let (kept, batches) = mpsc::channel();
+    let live = Arc::new(LiveGauges::default());
+    let delay = Duration::from_millis(50);
+    let queue = SpanQueue::with_limits(Kept(kept), &live, 64, 4, delay).unwrap();
+    let sink = queue.sink();
+    for number in 0_u8..10 {
+        sink.push(&[number], number == 9);
+    }
+    let (mut bytes, mut sizes) = (Vec::new(), Vec::new());
+    while sizes.iter().sum::<u64>() < 10 {
+        let batch = batches.recv_timeout(Duration::from_secs(10)).unwrap();
+        bytes.extend_from_slice(batch.bytes());
+        sizes.push(batch.counts().sum());
+        assert_eq!(batch.counts().writes, u64::from(sizes.iter().sum::<u64>() == 10));
+    }
+    assert_eq!(sizes[..2], [4, 4], "a full batch does not wait");
+    let expected: Vec<u8> = (0..10).flat_map(|number| [0x12, 1, number]).collect();
+    assert_eq!(bytes, expected);
+    queue.shutdown(Duration::from_secs(5)).unwrap();
+    sink.push(&[1], false);
+    let lost = live.losses.all();
+    assert_eq!((lost[0].reason, lost[0].count), (LossReason::Shutdown, 1));
 }
 
 #[test]
