@@ -2,7 +2,7 @@
 //! log, its span and its metrics besides. Everything that is the service's own, without sockets and HTTP/2.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -20,16 +20,16 @@ use callgate::service::generation::LoadedBundle;
 use callgate::service::server_load::ServerLoad;
 use callgate::service::settings::ServiceSettings;
 use callgate::telemetry::export::live_gauges::LiveGauges;
-use callgate::telemetry::export::span_processor::CountedSpanProcessor;
+use callgate::telemetry::export::otlp_encoder::ExportFrame;
+use callgate::telemetry::export::span_queue::{EncodedSpans, SpanBatchExporter, SpanQueue};
+use callgate::telemetry::export::span_tracer::{SpanSampler, SpanTracer};
 use callgate::telemetry::record::recorder::{Recorder, RecorderParts};
 use callgate::telemetry::redact::redaction::Redaction;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::{ManualReader, SdkMeterProvider};
-use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use prost::Message;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -51,19 +51,19 @@ pub struct WholeCall {
     request: Bytes,
     audit: AuditLog,
     _metrics: SdkMeterProvider,
-    _spans: SdkTracerProvider,
+    _spans: SpanQueue,
     _folder: tempfile::TempDir,
 }
 
-#[derive(Debug)]
-struct NoCollector;
+/// Makes the messages of exports, and sends them nowhere.
+#[derive(Default)]
+struct NoCollector(Mutex<Vec<u8>>);
 
-impl SpanExporter for NoCollector {
-    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let resource = opentelemetry_sdk::Resource::builder_empty().build();
-        let mut buffer = callgate::telemetry::export::otlp_encoder::ReverseEncoder::default();
-        callgate::telemetry::export::otlp_encoder::resource_spans(&resource, &batch, &mut buffer);
-        std::hint::black_box(buffer.written());
+impl SpanBatchExporter for NoCollector {
+    async fn export(&self, batch: &EncodedSpans) -> OTelSdkResult {
+        let mut message = self.0.lock().expect("no panic");
+        ExportFrame::default().write(batch.bytes(), &mut message);
+        std::hint::black_box(&*message);
         Ok(())
     }
 }
@@ -81,18 +81,17 @@ impl WholeCall {
         let audit = AuditLog::open(&audit_dir, &key, &config.audit).expect("a decision log");
         let audit = audit.expect("a decision log");
         let live = Arc::new(LiveGauges::default());
-        let spans = SdkTracerProvider::builder()
-            .with_span_processor(CountedSpanProcessor::new(NoCollector, &live, &|name| {
-                (name == "OTEL_BSP_MAX_QUEUE_SIZE").then(|| "65536".to_owned())
-            }))
-            .build();
+        let spans = SpanQueue::start(NoCollector::default(), &live, &|name| {
+            (name == "OTEL_BSP_MAX_QUEUE_SIZE").then(|| "65536".to_owned())
+        });
+        let spans = spans.expect("a thread");
         let metrics = SdkMeterProvider::builder()
             .with_reader(ManualReader::builder().build())
             .build();
         let meter = metrics.meter("callgate");
         let redaction = Redaction::new(&[7; 32], &TelemetryConfig::default());
         let recorder = Recorder::new(RecorderParts {
-            tracer: Some(spans.tracer("callgate")),
+            tracer: Some(SpanTracer::new(SpanSampler::ALWAYS_ON, spans.sink())),
             meter: Some(&meter),
             live,
             redaction: redaction.expect("a key"),
@@ -131,7 +130,9 @@ impl WholeCall {
 
     /// Asks once, and holds that the answer is allow.
     pub fn check(&self) {
-        let answer = self.runtime.block_on(ask(self.server.clone(), request(&self.request)));
+        let answer = self
+            .runtime
+            .block_on(ask(self.server.clone(), request(&self.request)));
         let message = AuthorizeResponse::decode(answer.slice(5..)).expect("a response");
         assert_eq!(message.decision(), Decision::Allow, "{message:?}");
         assert!(self.audit.records() > 0, "every call is on record");

@@ -3,13 +3,43 @@
 use crate::audit::envelope;
 use crate::audit::frame::FRAME_HEADER;
 
-/// A capsule, and the position in its batch of the record it belongs to.
-#[derive(Debug)]
-pub struct BatchCapsule {
-    /// The position, from 0.
-    pub position: u64,
-    /// The capsule, in plaintext.
-    pub bytes: Vec<u8>,
+/// The capsules of a batch in plaintext, one after the other, each with the position of its record from 0.
+#[derive(Debug, Default)]
+pub struct BatchCapsules {
+    bytes: Vec<u8>,
+    /// The position of a record, and the end of its capsule in `bytes`.
+    ends: Vec<(u64, usize)>,
+}
+
+impl BatchCapsules {
+    /// Adds the capsule of a record.
+    pub fn push(&mut self, position: u64, capsule: &[u8]) {
+        self.bytes.extend_from_slice(capsule);
+        self.ends.push((position, self.bytes.len()));
+    }
+
+    /// The positions with their capsules.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let begins = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        let each = self.ends.iter().zip(begins);
+        each.map(|((position, end), begin)| (*position, &self.bytes[begin..*end]))
+    }
+
+    /// The bytes of all of them.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Removes all, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
 }
 
 /// Appends a frame whose checksum and index are not known yet.

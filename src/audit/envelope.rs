@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use callgate_engine::PolicyInfo;
 use callgate_engine::cedar::EntityUID;
+use smol_str::format_smolstr;
 
 use crate::audit::control_record::{ControlOutcome, ControlRecord};
 use crate::audit::decision_record::{DecisionRecord, OnBehalfOf, RecordedRequest};
@@ -196,7 +197,7 @@ impl Fields<'_, '_> {
         let digest = |text: &str| self.digests.digest(text);
         wire.optional(22, workflow.purpose.as_deref().and_then(digest));
         let address = call.environment.source_address;
-        wire.optional(23, address.and_then(|it| digest(&it.to_string())));
+        wire.optional(23, address.and_then(|it| digest(&format_smolstr!("{it}"))));
         wire.optional(24, uri.and_then(digest));
     }
 

@@ -12,10 +12,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::oneshot;
-
 use crate::audit::archive::{self, Retention};
-use crate::audit::batch::{BatchCapsule, push_unfinished};
+use crate::audit::batch::{BatchCapsules, push_unfinished};
+use crate::audit::batch_outcome::{BatchPromise, BatchReceipt};
 use crate::audit::capsule::CapsuleKey;
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
 use crate::audit::log_output::{LogOutput, OpenError, OutputSettings};
@@ -57,9 +56,9 @@ pub(super) struct Queue {
     /// Frames with room for their headers and indices.
     pub(super) frames: Vec<u8>,
     pub(super) records: u64,
-    pub(super) capsules: Vec<BatchCapsule>,
-    capsule_bytes: usize,
-    pub(super) waiting: Vec<oneshot::Sender<bool>>,
+    pub(super) capsules: BatchCapsules,
+    /// Who waits for these records, if somebody does.
+    pub(super) waiting: Option<BatchPromise>,
     pub(super) notices: Vec<(SystemTime, Notice)>,
     /// Records that found no room.
     pub(super) dropped: u64,
@@ -105,7 +104,7 @@ pub enum LogReceipt {
     /// The record cannot be written, and the configuration says that the call is denied.
     Failed,
     /// For the thread to write it.
-    Waiting(oneshot::Receiver<bool>),
+    Waiting(BatchReceipt),
 }
 
 /// A record is not written.
@@ -128,10 +127,9 @@ impl LogReceipt {
         match self {
             Self::Done => Ok(()),
             Self::Failed => Err(NotRecordedError),
-            // Without its sender the thread is gone.
-            Self::Waiting(receiver) => match receiver.await {
-                Ok(true) => Ok(()),
-                Ok(false) | Err(_) => Err(NotRecordedError),
+            Self::Waiting(receipt) => match receipt.await {
+                true => Ok(()),
+                false => Err(NotRecordedError),
             },
         }
     }
@@ -214,11 +212,11 @@ impl AuditLog {
     }
 
     /// Hands over a record: an envelope of at most [`crate::audit::frame::MAX_RECORD`] bytes with index 0, and the capsule
-    /// that goes with it. Copies the envelope and waits for nothing.
-    pub fn append(&self, envelope: &[u8], capsule: Option<Vec<u8>>) -> LogReceipt {
+    /// that goes with it. Copies both and waits for nothing.
+    pub fn append(&self, envelope: &[u8], capsule: Option<&[u8]>) -> LogReceipt {
         let shared = &*self.shared;
         let mut queue = shared.lock();
-        let waits = queue.frames.len() + queue.capsule_bytes;
+        let waits = queue.frames.len() + queue.capsules.len();
         if queue.is_closed || waits >= shared.max_queue {
             // A closed log is no longer there to count; requests are over by then.
             queue.dropped += 1;
@@ -229,14 +227,12 @@ impl AuditLog {
         let position = queue.records;
         queue.records += 1;
         if let Some(bytes) = capsule {
-            queue.capsule_bytes += bytes.len();
-            queue.capsules.push(BatchCapsule { position, bytes });
+            queue.capsules.push(position, bytes);
         }
         let receipt = match shared.mode {
             LogMode::Written | LogMode::Synced => {
-                let (written, receiver) = oneshot::channel();
-                queue.waiting.push(written);
-                LogReceipt::Waiting(receiver)
+                let waiting = queue.waiting.get_or_insert_default();
+                LogReceipt::Waiting(waiting.receipt())
             }
             LogMode::Async | LogMode::Off => LogReceipt::Done,
         };
@@ -346,7 +342,7 @@ impl Shared {
     pub(super) fn end(&self) {
         let mut queue = self.lock();
         queue.is_closed = true;
-        queue.waiting.clear();
+        queue.waiting = None;
     }
 
     pub(super) fn notice(&self, notice: Notice) {
@@ -400,9 +396,9 @@ impl Queue {
     pub(super) fn clear(&mut self) {
         self.frames.clear();
         self.capsules.clear();
-        self.waiting.clear();
+        self.waiting = None;
         self.notices.clear();
-        (self.records, self.capsule_bytes, self.dropped) = (0, 0, 0);
+        (self.records, self.dropped) = (0, 0);
     }
 }
 

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::audit::batch::{BatchCapsule, finish, push_unfinished};
+use crate::audit::batch::{BatchCapsules, finish, push_unfinished};
 use crate::audit::capsule::{CapsuleError, CapsuleKey, CapsuleSealer, capsule_index};
 use crate::audit::envelope;
 use crate::audit::frame::{self, MAX_CAPSULE, MAX_RECORD};
@@ -186,11 +186,7 @@ impl LogOutput {
     /// # Errors
     ///
     /// [`WriteError`]: nothing of the batch counts as written. Notices wait for the next one.
-    pub fn write(
-        &mut self,
-        frames: &mut [u8],
-        capsules: &[BatchCapsule],
-    ) -> Result<(), WriteError> {
+    pub fn write(&mut self, frames: &mut [u8], capsules: &BatchCapsules) -> Result<(), WriteError> {
         self.begin_files()?;
         self.write_notices()?;
         if frames.is_empty() {
@@ -214,7 +210,7 @@ impl LogOutput {
         if let Some(Err(AppendError::Replaced(why))) = checked {
             self.abandon_segment(why);
         }
-        self.write(&mut [], &[])
+        self.write(&mut [], &BatchCapsules::default())
     }
 
     /// Makes everything survive a loss of power.
@@ -285,7 +281,7 @@ impl LogOutput {
         Ok(())
     }
 
-    fn write_capsules(&mut self, capsules: &[BatchCapsule]) -> Result<(), WriteError> {
+    fn write_capsules(&mut self, capsules: &BatchCapsules) -> Result<(), WriteError> {
         let Some(key) = &self.key else {
             return Ok(());
         };
@@ -299,9 +295,9 @@ impl LogOutput {
         };
         let mut frames = std::mem::take(&mut self.scratch);
         frames.clear();
-        for capsule in capsules {
-            let index = self.next + capsule.position;
-            frame::push(&mut frames, &sealer.seal(index, &capsule.bytes)?);
+        for (position, capsule) in capsules.iter() {
+            let index = self.next + position;
+            frame::push(&mut frames, &sealer.seal(index, capsule)?);
         }
         let is_synced = self.settings.is_synced;
         let appended = match &mut self.capsules.current {

@@ -77,9 +77,8 @@ impl LogWriter {
             self.unrecorded(batch.records);
         }
         let goes_on = is_written || self.shared.goes_on();
-        for waiting in batch.waiting.drain(..) {
-            // The receiver is gone if the request is; the record stays.
-            let _ = waiting.send(goes_on);
+        if let Some(waiting) = batch.waiting.take() {
+            waiting.tell(goes_on);
         }
     }
 

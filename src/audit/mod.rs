@@ -12,6 +12,7 @@
 
 pub mod archive;
 pub mod batch;
+pub mod batch_outcome;
 pub mod capsule;
 pub mod capsule_content;
 pub mod capsule_reader;

@@ -1,6 +1,5 @@
 use std::sync::mpsc;
 
-
 use super::*;
 use crate::authn::caller::Caller;
 use crate::bundle;

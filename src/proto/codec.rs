@@ -34,7 +34,7 @@ where
     type Decoder = ProtobufDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstEncoder::new(BufferSettings::default())
+        ProstEncoder::new(buffers())
     }
 
     fn decoder(&mut self) -> Self::Decoder {
@@ -42,9 +42,21 @@ where
     }
 }
 
+/// A buffer holds a usual message; larger ones make it grow. tonic's own default is 8 KiB for each direction of each call,
+/// of which an allocator keeps few at hand.
+fn buffers() -> BufferSettings {
+    const USUAL_MESSAGE: usize = 1_024;
+    const YIELD_THRESHOLD: usize = 32 * 1_024;
+    BufferSettings::new(USUAL_MESSAGE, YIELD_THRESHOLD)
+}
+
 impl<U: Message + Default> Decoder for ProtobufDecoder<U> {
     type Item = U;
     type Error = Status;
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
+    }
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         match U::decode(buffer) {

@@ -146,13 +146,27 @@ impl LimitedBody {
         Ok(())
     }
 
+    /// When the message under way has to be there, and the milliseconds that it has. `None` if none is under way.
+    fn message_end(&self) -> Option<(Instant, u32)> {
+        let begun = self.begun?;
+        let limit = self.limits.load().body_ms;
+        Some((begun + Duration::from_millis(limit.into()), limit))
+    }
+
+    /// The rejection of a message that has taken too long, now that bytes of it are there.
+    fn late(&self) -> Option<GrpcRejection> {
+        let (_, limit) = self
+            .message_end()
+            .filter(|(end, _)| *end <= Instant::now())?;
+        self.load.bodies_late.add();
+        Some(GrpcRejection::LateBody { limit })
+    }
+
     /// Whether the message under way takes too long. Wakes the task once it does.
     fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<GrpcRejection> {
-        let Some(begun) = self.begun else {
+        let Some((end, limit)) = self.message_end() else {
             return Poll::Pending;
         };
-        let limit = self.limits.load().body_ms;
-        let end = begun + Duration::from_millis(limit.into());
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
@@ -190,8 +204,9 @@ impl http_body::Body for LimitedBody {
                 let permit = frame
                     .data_ref()
                     .map_or(Ok(()), |data| this.take_permits(data));
-                // A slow sender does not extend the time of a message by sending more bytes.
-                if let (Ok(()), Poll::Ready(late)) = (&permit, this.poll_late(context)) {
+                // A slow sender does not extend the time of a message by sending more bytes. Most messages are there when
+                // they are asked for, and need no timer.
+                if let (Ok(()), Some(late)) = (&permit, this.late()) {
                     return Poll::Ready(Some(Err(late.into())));
                 }
                 Poll::Ready(Some(permit.map(|()| frame).map_err(Status::from)))

@@ -279,7 +279,11 @@ impl Service {
     ) -> Result<Response<Verdict>, ServiceError> {
         match self.authorize_now(ask, call)? {
             Progress::Ready(answer) => Ok(answer),
-            Progress::Pending(later) => self.finish(later, call).await,
+            Progress::Pending(later) => match later.decided() {
+                Ok(unrecorded) => Ok(self.recorded(unrecorded, call).await),
+                // In a box, as it is rare and large.
+                Err(later) => Box::pin(self.finish(later, call)).await,
+            },
         }
     }
 

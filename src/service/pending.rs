@@ -35,7 +35,11 @@ pub enum Progress<'a> {
 }
 
 /// A request whose response has to wait.
-pub struct PendingResponse<'a>(Box<PendingStage<'a>>);
+pub struct PendingResponse<'a>(PendingStage<'a>);
+
+/// A response that is decided, and waits for its record alone, as nearly all do where the decision log promises one. It is not
+/// moved while it waits.
+pub struct UnrecordedResponse<'a>(Box<AwaitedRecord<'a>>);
 
 enum PendingStage<'a> {
     /// For the revision that it demands.
@@ -43,19 +47,47 @@ enum PendingStage<'a> {
     /// For the session, which another server may hold.
     Session(RequestMeta<'a>),
     /// For its side effects to be written.
-    Commit(InFlightRequest<'a>, Decided, CommitReceipt),
+    Commit(Box<(InFlightRequest<'a>, Decided, CommitReceipt)>),
     /// For its record.
-    Record(AwaitedRecord<'a>),
+    Record(Box<AwaitedRecord<'a>>),
 }
 
 impl<'a> PendingResponse<'a> {
     /// Waits for the revision that the request demands.
     pub(super) fn for_revision(ask: RequestMeta<'a>) -> Self {
-        Self(Box::new(PendingStage::Revision(ask)))
+        Self(PendingStage::Revision(ask))
+    }
+
+    /// Whether it is decided, and waits for its record alone.
+    pub fn is_decided(&self) -> bool {
+        matches!(self.0, PendingStage::Record(_))
+    }
+
+    /// The response, if it waits for its record alone.
+    ///
+    /// # Errors
+    ///
+    /// What it is, if it waits for something else; [`Service::finish`] waits for that.
+    pub fn decided(self) -> Result<UnrecordedResponse<'a>, Self> {
+        match self.0 {
+            PendingStage::Record(awaited) => Ok(UnrecordedResponse(awaited)),
+            other => Err(Self(other)),
+        }
     }
 }
 
 impl Service {
+    /// Waits until the record of a response is written. What cannot be written is denied.
+    pub async fn recorded(
+        &self,
+        response: UnrecordedResponse<'_>,
+        call: &CallContext,
+    ) -> Response<Verdict> {
+        let mut awaited = response.0;
+        awaited.written().await;
+        self.respond(*awaited, RecordedRequest::Call(call))
+    }
+
     /// Waits for a pending response.
     ///
     /// # Errors
@@ -66,10 +98,11 @@ impl Service {
         later: PendingResponse<'_>,
         call: &CallContext,
     ) -> Result<Response<Verdict>, ServiceError> {
-        let mut waiting = *later.0;
+        let mut waiting = later.0;
         for _ in 0..MAX_ATTEMPTS {
             let (pending, denied) = match waiting {
-                PendingStage::Commit(pending, decision, writing) => {
+                PendingStage::Commit(stage) => {
+                    let (pending, decision, writing) = *stage;
                     match settle(decision, writing).await {
                         Settled::Final(decision) => {
                             let question = RecordedRequest::Call(call);
@@ -85,7 +118,7 @@ impl Service {
                 }
                 PendingStage::Record(awaited) => {
                     let question = RecordedRequest::Call(call);
-                    return Ok(self.finish_record(awaited, question).await);
+                    return Ok(self.finish_record(*awaited, question).await);
                 }
                 PendingStage::Session(ask) => {
                     let denied = self.hold_session(&ask, call).await;
@@ -96,7 +129,7 @@ impl Service {
             };
             match self.start_call(pending, call, denied) {
                 Progress::Ready(answer) => return Ok(answer),
-                Progress::Pending(later) => waiting = *later.0,
+                Progress::Pending(later) => waiting = later.0,
             }
         }
         Err(ServiceError::DeadlineExceeded)
@@ -109,7 +142,7 @@ impl Service {
         call: &CallContext,
         denied: Option<Reason>,
     ) -> Progress<'a> {
-        let wait = |stage| Progress::Pending(PendingResponse(Box::new(stage)));
+        let wait = |stage| Progress::Pending(PendingResponse(stage));
         let is_decided = denied.is_some() || pending.stale.is_some();
         let session = call.workflow.session_id.as_ref();
         if !is_decided && session.is_some_and(|id| !self.facts().sessions.is_held(id)) {
@@ -128,10 +161,14 @@ impl Service {
             if awaited.is_ready() {
                 return Progress::Ready(self.respond(awaited, question));
             }
-            return wait(PendingStage::Record(awaited));
+            return wait(PendingStage::Record(Box::new(awaited)));
         }
         let writing = self.submit_writes(made.writes);
-        wait(PendingStage::Commit(pending, made.decision, writing))
+        wait(PendingStage::Commit(Box::new((
+            pending,
+            made.decision,
+            writing,
+        ))))
     }
 
     /// Makes this server the one that decides the session of a call. Returns the reason to deny if it does not become

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::audit::capsule_content::encode::reuse;
 use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
 use crate::audit::log::LogReceipt;
 use crate::domain::decide::verdict::{Decision, Reason, ReasonCode, Verdict};
@@ -51,6 +52,14 @@ impl Decided {
 }
 
 impl AwaitedRecord<'_> {
+    /// Waits until the record is written, or cannot be.
+    pub(super) async fn written(&mut self) {
+        let receipt = std::mem::replace(&mut self.receipt, LogReceipt::Done);
+        if receipt.recorded().await.is_err() {
+            self.receipt = LogReceipt::Failed;
+        }
+    }
+
     /// Whether there is nothing to wait for.
     pub(super) fn is_ready(&self) -> bool {
         !matches!(self.receipt, LogReceipt::Waiting(_))
@@ -72,7 +81,10 @@ impl Service {
         } = decided;
         let decision_id = decision_id(pending.started_at);
         let record = record(&pending, question, (&verdict, is_enforced), decision_id);
-        let receipt = self.recorder().append(&record, capsule);
+        let receipt = self.recorder().append(&record, capsule.as_deref());
+        if let Some(capsule) = capsule {
+            reuse(capsule);
+        }
         AwaitedRecord {
             pending,
             verdict,
@@ -88,10 +100,7 @@ impl Service {
         mut awaited: AwaitedRecord<'_>,
         question: RecordedRequest<'_>,
     ) -> Response<Verdict> {
-        let receipt = std::mem::replace(&mut awaited.receipt, LogReceipt::Done);
-        if receipt.recorded().await.is_err() {
-            awaited.receipt = LogReceipt::Failed;
-        }
+        awaited.written().await;
         self.respond(awaited, question)
     }
 

@@ -73,19 +73,26 @@ impl Authorization {
 /// A request after its first, synchronous step.
 #[expect(
     clippy::large_enum_variant,
-    reason = "nearly every request is decided at once, and its answer moves on from here"
+    reason = "what is ready moves on from here, and what waits is small"
 )]
-enum Outcome<'c> {
+pub(super) enum Outcome<'c> {
     Decided(v1::AuthorizeResponse),
-    Waiting(Box<Waiting<'c>>),
+    Waiting(Waiting<'c>),
 }
 
-/// A call whose response waits for a write or a revision.
-struct Waiting<'c> {
+/// A call whose response waits for its record, a write or a revision.
+pub(super) struct Waiting<'c> {
     later: PendingResponse<'c>,
     detail: Disclosure,
-    call: CallContext,
+    call: Box<CallContext>,
     explained: Option<Box<ExplainedCall>>,
+}
+
+impl Waiting<'_> {
+    /// Whether the call is decided, and the response waits for its record alone.
+    pub(super) fn is_decided(&self) -> bool {
+        self.later.is_decided()
+    }
 }
 
 fn encode_call(
@@ -101,31 +108,34 @@ fn encode_call(
 }
 
 impl AuthorizationState {
-    /// Answers one `AuthorizeRequest`.
-    pub(super) async fn authorize(
+    /// Waits for what a response waits for, until the deadline.
+    pub(super) async fn finish(
         &self,
-        asking: RpcContext<'_>,
-        request: v1::AuthorizeRequest,
+        waiting: Waiting<'_>,
+        deadline: Deadline,
     ) -> Result<v1::AuthorizeResponse, GrpcRejection> {
-        match self.authorize_now(asking, request)? {
-            Outcome::Decided(response) => Ok(response),
-            Outcome::Waiting(waiting) => {
-                let Waiting {
-                    later,
-                    detail,
-                    call,
-                    explained,
-                } = *waiting;
-                let waited = Box::pin(self.service.finish(later, &call));
-                let answer = asking.deadline.within(waited).await??;
-                Ok(encode_call(answer, detail, explained))
+        let Waiting {
+            later,
+            detail,
+            call,
+            explained,
+        } = waiting;
+        let answer = match later.decided() {
+            Ok(unrecorded) => {
+                let recorded = self.service.recorded(unrecorded, &call);
+                deadline.within(recorded).await?
             }
-        }
+            Err(later) => {
+                let finished = Box::pin(self.service.finish(later, &call));
+                deadline.within(finished).await??
+            }
+        };
+        Ok(encode_call(answer, detail, explained))
     }
 
-    /// Decides without waiting, which is enough for nearly every request. A future that held the call while
-    /// it waits would be moved at its full size for all of them.
-    fn authorize_now<'c>(
+    /// Decides one `AuthorizeRequest` without waiting. What waits after that is small: the call is in a box, as a future is
+    /// moved at its full size.
+    pub(super) fn authorize_now<'c>(
         &self,
         asking: RpcContext<'c>,
         request: v1::AuthorizeRequest,
@@ -138,7 +148,7 @@ impl AuthorizationState {
             transport_trace: asking.trace,
             vouches_sessions: asking.caller.rights.vouch_sessions,
         };
-        let call = parser.call_context(request.call_context)?;
+        let call = Box::new(parser.call_context(request.call_context)?);
         // An allow changes what the next decision is made from, so the explanation comes first.
         let explained = match detail.is_entitled && detail.is_wanted {
             true => explanation::explain(&self.service, ask, &call).map(Box::new),
@@ -146,12 +156,12 @@ impl AuthorizationState {
         };
         Ok(match self.service.authorize_now(ask, &call)? {
             Progress::Ready(answer) => Outcome::Decided(encode_call(answer, detail, explained)),
-            Progress::Pending(later) => Outcome::Waiting(Box::new(Waiting {
+            Progress::Pending(later) => Outcome::Waiting(Waiting {
                 later,
                 detail,
                 call,
                 explained,
-            })),
+            }),
         })
     }
 
@@ -327,10 +337,17 @@ impl authorization_server::Authorization for Authorization {
         request: Request<v1::AuthorizeRequest>,
     ) -> Result<Response<v1::AuthorizeResponse>, Status> {
         let (admitted, message) = AdmittedRpc::take(request, Rpc::Authorize)?;
-        let answer = self.shared.authorize(admitted.context(), message).await?;
-        // The connection writes whatever is ready when it is woken. Yielding lets other requests be decided
-        // first, so that several responses are written at once, which saves more than it costs.
-        tokio::task::yield_now().await;
+        let answer = match self.shared.authorize_now(admitted.context(), message)? {
+            Outcome::Decided(answer) => {
+                // The connection writes whatever is ready when it is woken. Yielding lets other requests be decided
+                // first, so that several responses are written at once, which saves more than it costs. Those that wait
+                // for the decision log are written at once anyway.
+                tokio::task::yield_now().await;
+                answer
+            }
+            // The server has a timer for the whole request already.
+            Outcome::Waiting(waiting) => self.shared.finish(waiting, Deadline::NONE).await?,
+        };
         Ok(Response::new(answer))
     }
 

@@ -3,15 +3,19 @@
 //! An invalid request gets its error as a response and the stream goes on. When the server drains, requests
 //! that have arrived are answered, and then the stream ends.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use tokio_stream::{Stream, StreamExt};
+use tokio_stream::Stream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Request, Status, Streaming};
 
-use crate::adapters::callgate_v1::authorization::{Authorization, AuthorizationState, RpcContext};
+use crate::adapters::callgate_v1::authorization::{
+    Authorization, AuthorizationState, Outcome, RpcContext,
+};
 use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::{acquire_stream_slot, catch_panic};
@@ -20,12 +24,11 @@ use crate::authn::caller::{Caller, Rpc};
 use crate::authn::capacity::CapacityPermit;
 use crate::domain::request::call_context::TraceContext;
 use crate::proto::v1;
-use crate::proto::v1::authorize_stream_response::Outcome;
+use crate::proto::v1::authorize_stream_response::Outcome as WireOutcome;
 use crate::service::deadline::Deadline;
 
-/// The responses of a stream.
-pub type AuthorizeStreamResponses =
-    Pin<Box<dyn Stream<Item = Result<v1::AuthorizeStreamResponse, Status>> + Send + 'static>>;
+/// The most requests of a stream that are under way at once. Each waits for its record alone.
+const UNDER_WAY: usize = 64;
 
 /// Opens a stream.
 pub(super) fn answer(
@@ -37,9 +40,75 @@ pub(super) fn answer(
     let trace = trace_context(metadata.as_ref());
     let session = Arc::new(Session::open(&authorization.shared, entrance, trace)?);
     let requests = UntilDrained::new(requests, &session.shared);
-    Ok(Box::pin(requests.then(move |request| {
-        answer_one(Arc::clone(&session), request)
-    })))
+    Ok(AuthorizeStreamResponses {
+        session,
+        requests,
+        under_way: VecDeque::new(),
+    })
+}
+
+type StreamResponse = Result<v1::AuthorizeStreamResponse, Status>;
+
+/// The responses of a stream.
+///
+/// Whatever has arrived is decided at once, one request after the other, and the responses follow in the same order as their
+/// records are written. Only a request that cannot be decided yet holds up those after it.
+pub struct AuthorizeStreamResponses {
+    session: Arc<Session>,
+    requests: UntilDrained,
+    under_way: VecDeque<UnderWay>,
+}
+
+/// A request of a stream that is not answered yet.
+enum UnderWay {
+    Answered(Box<StreamResponse>),
+    Waiting(Pin<Box<dyn Future<Output = StreamResponse> + Send>>),
+}
+
+impl AuthorizeStreamResponses {
+    /// Decides the requests that have arrived.
+    fn take_on(&mut self, context: &mut Context<'_>) {
+        while self.under_way.len() < UNDER_WAY && !self.is_held_up() {
+            let Poll::Ready(Some(request)) = Pin::new(&mut self.requests).poll_next(context) else {
+                return;
+            };
+            let mut answer = Box::pin(answer_one(Arc::clone(&self.session), request));
+            self.under_way
+                .push_back(match answer.as_mut().poll(context) {
+                    Poll::Ready(answer) => UnderWay::Answered(Box::new(answer)),
+                    Poll::Pending => UnderWay::Waiting(answer),
+                });
+        }
+    }
+
+    /// Whether the last request is not decided yet.
+    fn is_held_up(&mut self) -> bool {
+        let is_undecided = self.session.is_undecided.load(Ordering::Relaxed);
+        is_undecided && !self.under_way.is_empty()
+    }
+}
+
+impl Stream for AuthorizeStreamResponses {
+    type Item = StreamResponse;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        this.take_on(context);
+        let answer = match this.under_way.front_mut() {
+            // Nothing came, so the requests are polled, or over.
+            None if this.requests.is_over => return Poll::Ready(None),
+            None => return Poll::Pending,
+            Some(UnderWay::Waiting(answer)) => {
+                Some(std::task::ready!(answer.as_mut().poll(context)))
+            }
+            Some(UnderWay::Answered(_)) => None,
+        };
+        let first = this.under_way.pop_front();
+        Poll::Ready(match (answer, first) {
+            (None, Some(UnderWay::Answered(answer))) => Some(*answer),
+            (answer, _) => answer,
+        })
+    }
 }
 
 /// The state of an open stream.
@@ -47,6 +116,8 @@ struct Session {
     shared: Arc<AuthorizationState>,
     trace: TraceContext,
     entrance: std::sync::Mutex<AdmittedCaller>,
+    /// Whether the newest request waits for something without which it cannot be decided.
+    is_undecided: AtomicBool,
     _place: CapacityPermit,
 }
 
@@ -62,6 +133,7 @@ impl Session {
             shared: Arc::clone(shared),
             trace,
             entrance: std::sync::Mutex::new(entrance),
+            is_undecided: AtomicBool::new(false),
             _place: place,
         })
     }
@@ -91,13 +163,21 @@ async fn answer_one(
     };
     let outcome = async {
         let request = request.unwrap_or_default();
-        session.shared.authorize(asking, request).await
+        session.is_undecided.store(false, Ordering::Relaxed);
+        match session.shared.authorize_now(asking, request)? {
+            Outcome::Decided(response) => Ok(response),
+            Outcome::Waiting(waiting) => {
+                let is_undecided = !waiting.is_decided();
+                session.is_undecided.store(is_undecided, Ordering::Relaxed);
+                session.shared.finish(waiting, asking.deadline).await
+            }
+        }
     };
     let outcome = match catch_panic(outcome)
         .await
         .unwrap_or(Err(GrpcRejection::Panicked))
     {
-        Ok(response) => Outcome::Response(response),
+        Ok(response) => WireOutcome::Response(response),
         Err(refusal) => {
             let refusal = match refusal {
                 GrpcRejection::Invalid(invalid) => {
@@ -105,7 +185,7 @@ async fn answer_one(
                 }
                 other => other,
             };
-            Outcome::Error(v1::RequestError {
+            WireOutcome::Error(v1::RequestError {
                 code: refusal.code() as i32,
                 message: refusal.to_string(),
             })

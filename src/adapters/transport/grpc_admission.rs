@@ -59,6 +59,11 @@ pub fn is_stream(rpc: Rpc) -> bool {
     matches!(rpc, Rpc::AuthorizeStream | Rpc::ExtProcProcess)
 }
 
+/// Whether an RPC is answered by one message, so that nothing of it goes on once that is there.
+fn has_one_answer(rpc: Rpc) -> bool {
+    matches!(rpc, Rpc::Authorize | Rpc::ExtAuthzCheck | Rpc::ExtMcpCheck)
+}
+
 /// Whether an RPC may be shed under overload. Decisions may; writes and reads of the control API may not, so
 /// that revoking authority and finding the cause of trouble do not wait for decisions.
 pub fn is_sheddable(rpc: Rpc) -> bool {
@@ -92,7 +97,10 @@ pub fn admit(
     let rpc = rpc(head.uri.path()).ok_or(GrpcRejection::NoSuchMethod)?;
     let authorization = headers::authorization(&head.headers)?;
     let peer = peer(&head.extensions);
-    let asked = peer.map(|peer| Arc::new(ConnectionRequest::new(peer.standing())));
+    // A request whose answer is whole when it begins is counted by who answers.
+    let asked = peer
+        .filter(|_| !has_one_answer(rpc))
+        .map(|peer| Arc::new(ConnectionRequest::new(peer.standing())));
     let mut admitted = AdmittedCaller::open(reloadable, authorization.cloned(), peer.cloned())?;
     admission::require_right(&admitted.caller, rpc)?;
     admission::check_headers(&head.headers)?;

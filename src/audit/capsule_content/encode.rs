@@ -2,6 +2,7 @@
 //!
 //! The order of the fields is the format; [`super::decode`] reads them in the same order.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
@@ -26,6 +27,21 @@ use std::sync::Arc;
 
 /// The room reserved at first: an ordinary capsule fits.
 const USUAL_BYTES: usize = 768;
+/// The most memory that a thread keeps for the next capsule.
+const KEPT_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    /// The memory of the thread's last capsule.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Keeps the memory of a capsule for the next one of this thread.
+pub fn reuse(mut capsule: Vec<u8>) {
+    if capsule.capacity() <= KEPT_BYTES {
+        capsule.clear();
+        SPARE.set(capsule);
+    }
+}
 
 /// What a decision was made from, whatever the request.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +132,8 @@ fn finish(out: Writer) -> Option<Vec<u8>> {
 
 /// The fields that every capsule begins with.
 fn start(with: &DecidedWith<'_>, slice: &AuthoritySlice<'_>, missing: MissingFacts) -> Writer {
-    let mut out = Writer(Vec::with_capacity(USUAL_BYTES));
+    let mut out = Writer(SPARE.take());
+    out.0.reserve(USUAL_BYTES);
     out.byte(VERSION);
     out.text(with.policy_set_digest);
     out.time(with.now);

@@ -1,5 +1,4 @@
 use opentelemetry_sdk::error::OTelSdkError;
-use opentelemetry_sdk::trace::SpanExporter as _;
 
 use super::*;
 
@@ -163,12 +162,16 @@ async fn a_collector_that_is_down_is_mentioned_once_and_its_return_too() {
     let live = Arc::new(LiveGauges::default());
     let watched = MonitoredExporter::new(Flaky(AtomicU64::new(3)), "spans", &live);
     for _ in 0..3 {
-        SpanBatchExporter::export(&watched, &EncodedSpans::default()).await.unwrap_err();
+        SpanBatchExporter::export(&watched, &EncodedSpans::default())
+            .await
+            .unwrap_err();
     }
     assert_eq!(watched.failures.load(Ordering::Relaxed), 3);
     // Within the minute only the first failure was worth a line, so another stays silent.
     assert!(!watched.log_result(&Err(OTelSdkError::InternalFailure("down".to_owned()))));
-    SpanBatchExporter::export(&watched, &EncodedSpans::default()).await.unwrap();
+    SpanBatchExporter::export(&watched, &EncodedSpans::default())
+        .await
+        .unwrap();
     assert_eq!(watched.failures.load(Ordering::Relaxed), 0);
     assert!(!watched.log_result(&Ok(())), "all is well: nothing to say");
     assert!(

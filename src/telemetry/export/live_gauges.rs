@@ -65,7 +65,10 @@ impl LiveGauges {
 
     /// Stores the limit on concurrent requests.
     pub fn set_request_limit(&self, limit: usize) {
-        self.request_limit.store(limit as u64, Ordering::Relaxed);
+        // It seldom changes, and a write takes the cache line from all others.
+        if self.request_limit.load(Ordering::Relaxed) != limit as u64 {
+            self.request_limit.store(limit as u64, Ordering::Relaxed);
+        }
     }
 
     /// Counts a request as in flight until the guard is dropped.

@@ -91,10 +91,19 @@ fn case() -> impl Strategy<Value = Case> {
             trace_state,
         },
     );
-    let limits = (0_u32..8, 0_u32..2).prop_map(|(attributes, links)| SpanLimits { attributes, links });
+    let limits =
+        (0_u32..8, 0_u32..2).prop_map(|(attributes, links)| SpanLimits { attributes, links });
     let link = option::of((text(), text()));
-    (ids, [text(), text()], [time(), time()], option::of(text()), attributes(), link, limits).prop_map(
-        |(ids, name, times, error, attributes, link, limits)| Case {
+    (
+        ids,
+        [text(), text()],
+        [time(), time()],
+        option::of(text()),
+        attributes(),
+        link,
+        limits,
+    )
+        .prop_map(|(ids, name, times, error, attributes, link, limits)| Case {
             ids,
             name,
             times,
@@ -102,8 +111,7 @@ fn case() -> impl Strategy<Value = Case> {
             attributes,
             link,
             limits,
-        },
-    )
+        })
 }
 
 impl Case {

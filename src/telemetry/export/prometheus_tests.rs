@@ -1,9 +1,10 @@
 use opentelemetry::metrics::MeterProvider as _;
-use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 
 use super::*;
+use crate::telemetry::export::otlp_encoder::SpanIds;
 
 const BOUNDS: [f64; 2] = [5e-6, 1.0];
 
@@ -32,13 +33,12 @@ fn scraped(format: MetricsFormat) -> String {
     for value in [1e-6, 0.5, 0.25, 9.0] {
         histogram.record(value, &labels);
     }
-    let span = SpanContext::new(
-        TraceId::from(1_u128),
-        SpanId::from(2_u64),
-        TraceFlags::SAMPLED,
-        false,
-        TraceState::default(),
-    );
+    let span = SpanIds {
+        trace_id: TraceId::from(1_u128),
+        span_id: SpanId::from(2_u64),
+        parent: None,
+        trace_state: String::new(),
+    };
     exemplars.note(0.5, &labels, &span);
     let text = scraper.text(format).expect("the metrics");
     provider.shutdown().expect("the end");

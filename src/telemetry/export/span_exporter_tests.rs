@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
-use opentelemetry::KeyValue;
 use opentelemetry::InstrumentationScope;
+use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
@@ -112,8 +112,7 @@ async fn a_batch_arrives_with_its_resource_and_the_headers() {
         let scope = InstrumentationScope::builder("callgate").build();
         let frame = ExportFrame::new(&resource, &scope);
         let variables = lookup(&variables);
-        let collector =
-            SpanCollectorClient::new(Some(&endpoint), None, frame, &variables).unwrap();
+        let collector = SpanCollectorClient::new(Some(&endpoint), None, frame, &variables).unwrap();
         collector.export(&batch()).await.unwrap();
 
         let kept = receiver.kept.lock().unwrap();
@@ -142,7 +141,9 @@ async fn a_batch_arrives_with_its_resource_and_the_headers() {
 #[tokio::test]
 async fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
     let (receiver, endpoint) = Receiver::start([Status::unavailable("later")]).await;
-    let collector = SpanCollectorClient::new(Some(&endpoint), None, ExportFrame::default(), &lookup(&[])).unwrap();
+    let collector =
+        SpanCollectorClient::new(Some(&endpoint), None, ExportFrame::default(), &lookup(&[]))
+            .unwrap();
     collector.export(&batch()).await.unwrap();
     assert_eq!(receiver.attempts(), 2);
     {
@@ -152,7 +153,9 @@ async fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
 
     let refusal = Status::permission_denied("your secret is wrong");
     let (receiver, endpoint) = Receiver::start([refusal]).await;
-    let collector = SpanCollectorClient::new(Some(&endpoint), None, ExportFrame::default(), &lookup(&[])).unwrap();
+    let collector =
+        SpanCollectorClient::new(Some(&endpoint), None, ExportFrame::default(), &lookup(&[]))
+            .unwrap();
     let error = collector.export(&batch()).await.unwrap_err().to_string();
     assert!(error.contains("PermissionDenied"), "{error}");
     assert!(!error.contains("secret"), "{error}");
@@ -164,7 +167,13 @@ async fn no_attempt_begins_after_the_timeout() {
     let troubles = (0..9).map(|_| Status::unavailable("never"));
     let (receiver, endpoint) = Receiver::start(troubles).await;
     let variables = [("OTEL_EXPORTER_OTLP_TIMEOUT", "350")];
-    let collector = SpanCollectorClient::new(Some(&endpoint), None, ExportFrame::default(), &lookup(&variables)).unwrap();
+    let collector = SpanCollectorClient::new(
+        Some(&endpoint),
+        None,
+        ExportFrame::default(),
+        &lookup(&variables),
+    )
+    .unwrap();
     let started = Instant::now();
     collector.export(&batch()).await.unwrap_err();
     assert!(started.elapsed() < Duration::from_millis(700));

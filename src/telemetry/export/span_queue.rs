@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -72,6 +72,8 @@ struct Shared {
     came: Condvar,
     /// An export has ended, or the thread.
     went: Condvar,
+    /// As in the queue, to be read without its lock.
+    is_closed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -158,6 +160,7 @@ impl SpanQueue {
             queue: Mutex::default(),
             came: Condvar::new(),
             went: Condvar::new(),
+            is_closed: AtomicBool::new(false),
         });
         // For the waits between attempts; connections belong to the runtime in which the exporter was made.
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -253,7 +256,7 @@ impl SpanSink for Shared {
     }
 
     fn is_closed(&self) -> bool {
-        self.lock().is_closed
+        self.is_closed.load(Ordering::Relaxed)
     }
 }
 
@@ -265,6 +268,7 @@ impl Shared {
     fn close(&self) -> MutexGuard<'_, Queue> {
         let mut queue = self.lock();
         queue.is_closed = true;
+        self.is_closed.store(true, Ordering::Relaxed);
         self.came.notify_one();
         queue
     }

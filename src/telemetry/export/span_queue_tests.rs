@@ -147,7 +147,10 @@ fn batches_are_full_or_late_and_hold_every_span_in_order() {
         let batch = batches.recv_timeout(Duration::from_secs(10)).unwrap();
         bytes.extend_from_slice(batch.bytes());
         sizes.push(batch.counts().sum());
-        assert_eq!(batch.counts().writes, u64::from(sizes.iter().sum::<u64>() == 10));
+        assert_eq!(
+            batch.counts().writes,
+            u64::from(sizes.iter().sum::<u64>() == 10)
+        );
     }
     assert_eq!(sizes[..2], [4, 4], "a full batch does not wait");
     let expected: Vec<u8> = (0..10).flat_map(|number| [0x12, 1, number]).collect();

@@ -11,7 +11,9 @@ use opentelemetry::trace::{SpanContext, TraceId};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 
 use crate::telemetry::env::EnvLookup;
-use crate::telemetry::export::otlp_encoder::{self, AttributeWriter, SpanHead, SpanIds, SpanLimits};
+use crate::telemetry::export::otlp_encoder::{
+    self, AttributeWriter, SpanHead, SpanIds, SpanLimits,
+};
 use crate::telemetry::export::span_queue::SpanSink;
 
 const SAMPLER_VARIABLE: &str = "OTEL_TRACES_SAMPLER";

@@ -50,8 +50,14 @@ proptest! {
 fn what_is_no_sampler_follows_the_parent() {
     let default = SpanSampler::ALWAYS_ON.parent_based();
     assert_eq!(from_variables("jaeger_remote", None), default);
-    assert_eq!(from_variables("traceidratio", None), SpanSampler::ratio(1.0));
-    assert_eq!(from_variables("traceidratio", Some("x")), SpanSampler::ratio(1.0));
+    assert_eq!(
+        from_variables("traceidratio", None),
+        SpanSampler::ratio(1.0)
+    );
+    assert_eq!(
+        from_variables("traceidratio", Some("x")),
+        SpanSampler::ratio(1.0)
+    );
     assert_eq!(SpanSampler::from_env(&|_| None), default);
 }
 

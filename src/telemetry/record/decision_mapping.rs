@@ -11,7 +11,7 @@ use std::sync::Arc;
 use callgate_engine::PolicyInfo;
 use callgate_engine::cedar::EntityUID;
 use opentelemetry::KeyValue;
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 
 use crate::audit::decision_record::{DecisionRecord, OnBehalfOf, RecordedRequest};
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
@@ -282,7 +282,7 @@ impl Attributes<'_, '_> {
             );
         }
         if let Some(address) = call.environment.source_address {
-            let text = address.to_string();
+            let text = format_smolstr!("{address}");
             self.sensitive(
                 clear.addresses,
                 "client.address",
@@ -309,7 +309,7 @@ impl Attributes<'_, '_> {
             OperationKind::CallTool(tool_call) => {
                 self.put("gen_ai.tool.name", &tool_call.tool);
                 if let Some(digest) = self.redaction.arguments_digest(&tool_call.arguments) {
-                    self.put("callgate.arguments.hmac", &digest);
+                    self.put("callgate.arguments.hmac", digest.as_ref());
                 }
                 self.redaction.clear_arguments(
                     &call.operation.server,

@@ -138,7 +138,12 @@ fn what_the_configuration_opens_is_exported_as_it_is() {
         error: None,
     };
     let redaction = redaction(&config);
-    tracer.end(&head, |out| attributes(&record, &redaction, out), None, false);
+    tracer.end(
+        &head,
+        |out| attributes(&record, &redaction, out),
+        None,
+        false,
+    );
     let found = kept.all().remove(0).attributes;
     let value = |key: &str| {
         found

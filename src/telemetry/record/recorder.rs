@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use opentelemetry::Context;
 use opentelemetry::metrics::Meter;
 use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, TraceContextExt, TraceId};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 
@@ -126,7 +126,7 @@ impl Recorder {
 
     /// Hands the record of a decision to the decision log, with what it was decided from (its capsule). The response may
     /// leave once the receipt says so.
-    pub fn append(&self, record: &DecisionRecord<'_>, capsule: Option<Vec<u8>>) -> LogReceipt {
+    pub fn append(&self, record: &DecisionRecord<'_>, capsule: Option<&[u8]>) -> LogReceipt {
         let Some(audit) = self.audit() else {
             return LogReceipt::Done;
         };
@@ -213,7 +213,8 @@ impl Recorder {
             error: is_failure.then_some("callgate could not write"),
         };
         let redaction = &self.inner.redaction;
-        let attributes = |out: &mut AttributeWriter<'_>| write_mapping::attributes(record, redaction, out);
+        let attributes =
+            |out: &mut AttributeWriter<'_>| write_mapping::attributes(record, redaction, out);
         self.count_span();
         tracer.end(&head, attributes, None, true);
         Some(ids.trace_id)
@@ -439,7 +440,7 @@ fn log_decision(
 /// Encodes an envelope into a buffer that each thread keeps, and hands it over.
 fn append_encoded(
     audit: &AuditLog,
-    capsule: Option<Vec<u8>>,
+    capsule: Option<&[u8]>,
     encode: impl FnOnce(&mut Vec<u8>),
 ) -> LogReceipt {
     thread_local! {

@@ -97,10 +97,10 @@ impl Redaction {
     }
 
     /// The keyed digest of a call's arguments in canonical form, in hexadecimal.
-    pub fn arguments_digest(&self, arguments: &Map<String, Json>) -> Option<String> {
+    pub fn arguments_digest(&self, arguments: &Map<String, Json>) -> Option<HexDigest> {
         let key = self.key.as_ref()?;
         let text = canonical::object_text(arguments);
-        Some(keyed_digest(key, text.as_bytes()).as_ref().to_owned())
+        Some(keyed_digest(key, text.as_bytes()))
     }
 
     /// Passes the arguments that the configuration allows in the clear to `each`.
@@ -231,8 +231,17 @@ fn keyed_digest(key: &Hmac<Sha256>, bytes: &[u8]) -> HexDigest {
     HexDigest(text)
 }
 
-/// Hexadecimal digits.
-struct HexDigest([u8; 64]);
+/// A digest in hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HexDigest([u8; 64]);
+
+impl std::ops::Deref for HexDigest {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_ref()
+    }
+}
 
 impl AsRef<str> for HexDigest {
     fn as_ref(&self) -> &str {

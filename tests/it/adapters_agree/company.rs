@@ -18,6 +18,7 @@ use tonic::transport::Channel;
 use crate::adapters_agree::Challenge;
 use crate::adapters_agree::call::Call;
 use crate::adapters_agree::record::Record;
+use crate::adapters_agree::span_fixtures::KeptSpans;
 use crate::control::{TestClock, person, scope};
 use crate::support::in_process::{Running, entity, start_recorded};
 use crate::support::plain_http::load;

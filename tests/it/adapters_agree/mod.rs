@@ -15,6 +15,8 @@ mod ext_authz;
 mod ext_mcp;
 mod ext_proc;
 mod record;
+#[path = "../../../src/telemetry/span_fixtures.rs"]
+mod span_fixtures;
 mod toolhive;
 mod what_was_read;
 

@@ -1,0 +1,69 @@
+use std::sync::atomic::AtomicUsize;
+use std::task::Wake;
+
+use super::*;
+
+#[derive(Default)]
+struct Counted(AtomicUsize);
+
+impl Wake for Counted {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn poll(receipt: &mut BatchReceipt, waker: &Arc<Counted>) -> Poll<bool> {
+    let waker = Waker::from(Arc::clone(waker));
+    Pin::new(receipt).poll(&mut Context::from_waker(&waker))
+}
+
+#[test]
+fn everyone_who_waits_hears_it_once() {
+    let promise = BatchPromise::default();
+    let woken = [Arc::new(Counted::default()), Arc::new(Counted::default())];
+    let mut receipts = [promise.receipt(), promise.receipt()];
+    for _ in 0..3 {
+        assert_eq!(poll(&mut receipts[0], &woken[0]), Poll::Pending);
+    }
+    // Another task goes on waiting in the place of the first.
+    assert_eq!(poll(&mut receipts[1], &woken[0]), Poll::Pending);
+    assert_eq!(poll(&mut receipts[1], &woken[1]), Poll::Pending);
+    let mut late = promise.receipt();
+    promise.tell(true);
+    assert_eq!(
+        woken.each_ref().map(|it| it.0.load(Ordering::Relaxed)),
+        [1, 1]
+    );
+    for receipt in receipts.iter_mut().chain([&mut late]) {
+        assert_eq!(poll(receipt, &woken[0]), Poll::Ready(true));
+    }
+}
+
+#[test]
+fn an_untold_or_failed_batch_is_not_recorded() {
+    let waker = Arc::new(Counted::default());
+    for tell in [|promise: BatchPromise| promise.tell(false), drop] {
+        let promise = BatchPromise::default();
+        let mut receipt = promise.receipt();
+        assert_eq!(poll(&mut receipt, &waker), Poll::Pending);
+        tell(promise);
+        assert_eq!(poll(&mut receipt, &waker), Poll::Ready(false));
+    }
+    assert_eq!(waker.0.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn nobody_misses_it_who_begins_to_wait_meanwhile() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .unwrap();
+    for _ in 0..500 {
+        let promise = BatchPromise::default();
+        let waiting: Vec<_> = (0..4).map(|_| runtime.spawn(promise.receipt())).collect();
+        promise.tell(true);
+        for one in waiting {
+            assert!(runtime.block_on(one).unwrap());
+        }
+    }
+}
