@@ -31,6 +31,7 @@ impl KeptSpans {
     }
 
     /// Forgets them.
+    #[allow(dead_code, reason = "not every binary does")]
     pub fn clear(&self) {
         self.0.lock().expect("no panic").clear();
     }

@@ -395,7 +395,7 @@ fn is_agent(uid: &EntityUID) -> bool {
 /// Writes which policies decided, who owns them and which controls they implement.
 pub(super) fn policies(out: &mut AttributeWriter<'_>, policies: &[Arc<PolicyInfo>]) {
     out.texts("callgate.policy.ids", policies.iter().map(|it| &*it.id));
-    let owners = policies.iter().flat_map(|it| it.owner.as_deref());
+    let owners = policies.iter().filter_map(|it| it.owner.as_deref());
     each_once(out, "callgate.policy.owners", owners);
     let controls = policies.iter().flat_map(|it| &it.controls);
     each_once(out, "callgate.controls", controls.map(|it| &**it));
