@@ -10,12 +10,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tokio_stream::{Stream, StreamExt};
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
-use tonic::server::{Grpc, NamedService, StreamingService, UnaryService};
+use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::transport::Server;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
 use crate::served::Fault;
@@ -24,9 +23,8 @@ use crate::served::process::Server as Process;
 /// Set in the process that is the echo server: how many bytes it answers with.
 pub const BYTES: &str = "CALLGATE_BENCH_ECHO_BYTES";
 
-/// The method of one message, and that of a stream of them.
+/// The one method.
 pub const PATH: &str = "/bench.Echo/Echo";
-pub const STREAM_PATH: &str = "/bench.Echo/Stream";
 
 #[derive(Clone)]
 struct Echo {
@@ -46,20 +44,6 @@ impl UnaryService<Bytes> for Echo {
     }
 }
 
-impl StreamingService<Bytes> for Echo {
-    type Response = Bytes;
-    type ResponseStream = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
-    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
-
-    fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
-        let answer = self.answer.clone();
-        let answers = request
-            .into_inner()
-            .map(move |message| message.map(|_| answer.clone()));
-        ready(Ok(Response::new(Box::pin(answers))))
-    }
-}
-
 impl Service<http::Request<Body>> for Echo {
     type Response = http::Response<Body>;
     type Error = Infallible;
@@ -73,10 +57,7 @@ impl Service<http::Request<Body>> for Echo {
         let method = self.clone();
         Box::pin(async move {
             let mut grpc = Grpc::new(ProstCodec::<Bytes, Bytes>::default());
-            Ok(match request.uri().path() {
-                STREAM_PATH => grpc.streaming(method, request).await,
-                _ => grpc.unary(method, request).await,
-            })
+            Ok(grpc.unary(method, request).await)
         })
     }
 }

@@ -62,7 +62,7 @@ async fn measure() -> Result<(), Fault> {
         "/callgate.v1.Authorization/Authorize",
         request.encode_to_vec(),
     );
-    let bare = Load::new(echo_channel.clone(), echo::PATH, request.encode_to_vec());
+    let bare = Load::new(echo_channel, echo::PATH, request.encode_to_vec());
     println!(
         "request {} bytes, answer {} bytes",
         request.encoded_len(),
@@ -71,14 +71,6 @@ async fn measure() -> Result<(), Fault> {
 
     cpu(&callgate, &echo, &authorize, &bare).await?;
     latency(&authorize, &bare).await?;
-    let one = v1::AuthorizeStreamRequest {
-        correlation_id: "1".to_owned(),
-        request: Some(request.clone()),
-    };
-    let path = "/callgate.v1.Authorization/AuthorizeStream";
-    let ours = Load::new(channel.clone(), path, one.encode_to_vec());
-    let theirs = Load::new(echo_channel, echo::STREAM_PATH, one.encode_to_vec());
-    stream_rates(&ours, &theirs).await?;
     streaming(channel, request).await?;
     let exported = collector.spans().await;
     println!("spans exported while measuring: {exported}");
@@ -120,20 +112,6 @@ async fn latency(authorize: &Load, bare: &Load) -> Result<(), Fault> {
     metric("grpc.p50", median(p50s), "us");
     metric("grpc.p99", median(p99s), "us");
     metric("grpc.p99_vs_echo", median(ratios), "ratio");
-    Ok(())
-}
-
-/// The rates of a stream of decisions and of one that is echoed, by the same client.
-async fn stream_rates(ours: &Load, theirs: &Load) -> Result<(), Fault> {
-    let (mut ratios, mut echoed) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let rate = load::stream(ours, calls(CALLS)).await?;
-        let echo = load::stream(theirs, calls(CALLS)).await?;
-        ratios.push(rate / echo);
-        echoed.push(echo);
-    }
-    metric("grpc.echo_stream_per_s", median(echoed), "messages/s");
-    metric("grpc.stream_vs_echo", median(ratios), "ratio");
     Ok(())
 }
 

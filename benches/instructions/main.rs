@@ -6,10 +6,8 @@
 //! ```text
 //! cargo bench --bench instructions                         # allocations of every kind
 //! cargo bench --bench instructions --no-run                # then, with the program that it names, one kind:
-//! valgrind --tool=callgrind --zero-before='*counted_decisions*' --dump-after='*counted_decisions*' PROGRAM --counted typed_write
+//! valgrind --tool=callgrind --collect-atstart=no --toggle-collect='*counted_decisions*' PROGRAM --counted typed_write
 //! ```
-//!
-//! `authorize` is a whole call of the service ([`whole_call`]), counted with all of its threads.
 
 #![allow(unsafe_code)] // An allocator that counts.
 
@@ -19,19 +17,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 mod kinds;
-mod whole_call;
 
 use kinds::{Case, Kind, World};
-use whole_call::WholeCall;
 
 /// Decisions that are counted, and those before them that are not: what is made once is made then.
 const DECISIONS: u64 = 100;
 const WARM_UP: u64 = 50;
-/// The same of whole calls: batches of the threads that record them come in more evenly.
-const CALLS: u64 = 3_200;
-const WARM_UP_CALLS: u64 = 640;
-/// The kind that is a whole call.
-const AUTHORIZE: &str = "authorize";
 
 /// Counts allocations, and leaves them to the allocator of the server.
 struct Counting;
@@ -65,9 +56,6 @@ static ALLOCATOR: Counting = Counting;
 fn main() {
     let mut arguments = std::env::args().skip_while(|argument| argument != "--counted");
     let counted = arguments.nth(1);
-    if counted.as_deref() == Some(AUTHORIZE) {
-        return count_calls();
-    }
     match counted.and_then(|name| Kind::ALL.into_iter().find(|kind| kind.name() == name)) {
         Some(kind) => count(kind),
         None => allocations(),
@@ -87,28 +75,6 @@ fn count(kind: Kind) {
     }
     counted_decisions(&world, &case);
     println!("{DECISIONS} decisions");
-}
-
-/// What runs under callgrind: whole calls.
-fn count_calls() {
-    let whole = whole_call();
-    counted_decisions_of(|| whole.ask(CALLS));
-    println!("{CALLS} decisions");
-}
-
-fn whole_call() -> WholeCall {
-    let whole = WholeCall::start(Path::new(env!("CARGO_MANIFEST_DIR")));
-    whole.check();
-    whole.ask(WARM_UP_CALLS);
-    whole
-}
-
-/// As [`counted_decisions`], of whatever is given.
-#[inline(never)]
-fn counted_decisions_of(calls: impl FnOnce()) {
-    calls();
-    // Not the last thing, so that the call above is no jump.
-    black_box(());
 }
 
 /// Callgrind knows this function by its name and counts nothing outside of it.
@@ -132,12 +98,4 @@ fn allocations() {
         let each = made as f64 / DECISIONS as f64;
         println!("METRIC alloc.{} {each:.1} per decision", kind.name());
     }
-    let whole = whole_call();
-    let of = |calls: &dyn Fn()| {
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
-        calls();
-        (ALLOCATIONS.load(Ordering::Relaxed) - before) as f64 / CALLS as f64
-    };
-    let each = of(&|| whole.ask(CALLS)) - of(&|| whole.ask_nobody(CALLS));
-    println!("METRIC alloc.per_authorize {each:.1} per call");
 }

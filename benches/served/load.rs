@@ -58,24 +58,6 @@ impl Ask for Load {
     }
 }
 
-/// Sends a message `calls` times over one bidirectional stream, as fast as it goes. Returns the answers a second.
-#[allow(dead_code, reason = "not every benchmark streams")]
-pub async fn stream(load: &Load, calls: usize) -> Result<f64, Fault> {
-    let mut grpc = Grpc::new(load.channel.clone());
-    let path = PathAndQuery::from_static(load.path);
-    grpc.ready().await?;
-    let messages = std::iter::repeat_n(load.request.clone(), calls);
-    let requests = Request::new(tokio_stream::iter(messages));
-    let start = Instant::now();
-    let mut answers = grpc.streaming(requests, path, RawCodec).await?.into_inner();
-    let mut answered = 0;
-    while answers.message().await?.is_some() {
-        answered += 1;
-    }
-    assert_eq!(answered, calls, "every request is answered");
-    Ok(calls as f64 / start.elapsed().as_secs_f64())
-}
-
 /// Asks `calls` times, `in_flight` at once.
 pub async fn run(asker: &impl Ask, calls: usize, in_flight: usize) -> Result<Latencies, Fault> {
     let left = Arc::new(AtomicUsize::new(calls));

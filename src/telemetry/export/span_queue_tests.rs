@@ -136,8 +136,9 @@ fn batches_are_full_or_late_and_hold_every_span_in_order() {
     }
     let (kept, batches) = mpsc::channel();
     let live = Arc::new(LiveGauges::default());
+    let watched = MonitoredExporter::new(Kept(kept), "spans", &live);
     let delay = Duration::from_millis(50);
-    let queue = SpanQueue::with_limits(Kept(kept), &live, 64, 4, delay).unwrap();
+    let queue = SpanQueue::with_limits(watched, &live, 64, 4, delay).unwrap();
     let sink = queue.sink();
     for number in 0_u8..10 {
         sink.push(&[number], number == 9);
