@@ -296,6 +296,20 @@ pub fn settings(files: &BundleFiles) -> Config {
     read_config(files, &mut Vec::new())
 }
 
+/// The configuration alone.
+///
+/// # Errors
+///
+/// Its faults.
+pub fn read_settings(files: &BundleFiles) -> Result<Config, BundleError> {
+    let mut faults = files.faults.clone();
+    let config = read_config(files, &mut faults);
+    match BundleError::from_diagnostics(faults) {
+        Some(faults) => Err(faults),
+        None => Ok(config),
+    }
+}
+
 fn read_config(files: &BundleFiles, faults: &mut Vec<BundleDiagnostic>) -> Config {
     let Some(source) = files.of_kind(FileKind::Config).next() else {
         return Config::default();

@@ -44,7 +44,8 @@ fn a_bundle_comes_from_one_place() {
     ] {
         assert_eq!(faults(good), Vec::<String>::new());
     }
-    let bad = "[bundle]\nfile = 'b'\nurl = 'http://bundles.example/b'\ncache_file = ''\npoll_seconds = 0";
+    let bad =
+        "[bundle]\nfile = 'b'\nurl = 'http://bundles.example/b'\ncache_file = ''\npoll_seconds = 0";
     assert_eq!(
         faults(bad),
         [
@@ -54,7 +55,8 @@ fn a_bundle_comes_from_one_place() {
             "callgate.toml:5:16: `bundle.poll_seconds` is 0, but must be from 1 to 86400",
         ]
     );
-    let unused = "[bundle]\nca_file = 'a'\ntoken_file = 't'\ncache_file = 'c'\npublic_key_files = 'k'";
+    let unused =
+        "[bundle]\nca_file = 'a'\ntoken_file = 't'\ncache_file = 'c'\npublic_key_files = 'k'";
     assert_eq!(faults(unused).len(), 4);
     let secret = faults("[bundle]\nurl = 'https://me:word@bundles.example/b'");
     assert!(secret[0].contains("use `token_file`"), "{secret:?}");

@@ -53,7 +53,9 @@ impl ArchiveManifest {
             ));
         }
         if manifest.to_bytes() != bytes {
-            return Err("`manifest.json` is not written as `callgate bundle build` does".to_owned());
+            return Err(
+                "`manifest.json` is not written as `callgate bundle build` does".to_owned(),
+            );
         }
         Ok(manifest)
     }

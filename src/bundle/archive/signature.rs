@@ -59,7 +59,8 @@ impl SigningKey {
                 "it can be read by others: its mode is {mode:o}, let it be 600"
             )));
         }
-        let form = "it is no Ed25519 key in PKCS#8, as `openssl genpkey -algorithm ed25519` writes it";
+        let form =
+            "it is no Ed25519 key in PKCS#8, as `openssl genpkey -algorithm ed25519` writes it";
         let der = PrivatePkcs8KeyDer::from_pem_slice(&bytes).map_err(|_| error(form.to_owned()))?;
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der());
         pair.map(Self).map_err(|_| error(form.to_owned()))
@@ -81,7 +82,9 @@ impl VerifyingKeys {
     ///
     /// [`KeyError`] for the first file that cannot be read or holds no such key.
     pub fn read(paths: &[PathBuf], base: &Path) -> Result<Self, KeyError> {
-        let keys = paths.iter().map(|path| VerifyingKey::read(&base.join(path)));
+        let keys = paths
+            .iter()
+            .map(|path| VerifyingKey::read(&base.join(path)));
         keys.collect::<Result<_, _>>().map(Self)
     }
 

@@ -21,8 +21,14 @@ impl Bench {
         let bench = Self {
             dir: tempfile::tempdir().unwrap(),
         };
-        bench.write("policies/a.cedar", "@id(\"a\") permit (principal, action, resource);");
-        bench.write("policies/b.cedar", "@id(\"b\") forbid (principal, action, resource);");
+        bench.write(
+            "policies/a.cedar",
+            "@id(\"a\") permit (principal, action, resource);",
+        );
+        bench.write(
+            "policies/b.cedar",
+            "@id(\"b\") forbid (principal, action, resource);",
+        );
         bench.write("policies/entities/e.json", "[]");
         bench.write("policies/callgate.toml", "without_callers = true\n");
         bench.write("policies/README.md", "not part of it");
@@ -80,7 +86,11 @@ fn manifest(files: &[(&str, &str)]) -> Vec<u8> {
 fn an_archive_is_the_directory_without_its_configuration() {
     let bench = Bench::new();
     let bytes = bench.pack(7, true);
-    assert_eq!(bytes, bench.pack(7, true), "the same files give the same bytes");
+    assert_eq!(
+        bytes,
+        bench.pack(7, true),
+        "the same files give the same bytes"
+    );
     let opened = open(&bytes, Some(&bench.keys()), "b.tar.zst").unwrap();
     assert_eq!(opened.version, 7);
     assert!(opened.is_signed && opened.signed_by.is_some());
@@ -134,7 +144,11 @@ fn a_key_that_others_can_read_or_that_is_none_is_refused() {
     let open_key = SigningKey::read(&bench.path("key.pem")).err().unwrap();
     assert!(open_key.to_string().contains("640"), "{open_key}");
     let keys = VerifyingKeys::read(&["key.pem".into()], bench.dir.path());
-    assert!(keys.unwrap_err().to_string().contains("no public Ed25519 key"));
+    assert!(
+        keys.unwrap_err()
+            .to_string()
+            .contains("no public Ed25519 key")
+    );
     assert!(VerifyingKeys::read(&["gone".into()], bench.dir.path()).is_err());
 }
 
@@ -144,7 +158,10 @@ fn what_has_another_form_is_refused() {
     let a = "permit (principal, action, resource);";
     let plain = manifest(&[("a.cedar", a)]);
     let file = a.as_bytes();
-    let good = archive(&[(MANIFEST, Is::Regular, &plain), ("bundle/a.cedar", Is::Regular, file)]);
+    let good = archive(&[
+        (MANIFEST, Is::Regular, &plain),
+        ("bundle/a.cedar", Is::Regular, file),
+    ]);
     assert!(open(&good, None, "b").is_ok());
     let twice = manifest(&[("a.cedar", a), ("b.cedar", a)]);
     let up = manifest(&[("../a.cedar", a)]);
@@ -157,27 +174,143 @@ fn what_has_another_form_is_refused() {
     let config = manifest(&[("callgate.toml", a)]);
     let mut spaced = plain.clone();
     spaced.insert(1, b' ');
-    let newer = String::from_utf8(plain.clone()).unwrap().replace("bundle/1", "bundle/2");
+    let newer = String::from_utf8(plain.clone())
+        .unwrap()
+        .replace("bundle/1", "bundle/2");
     let cases: &[(&str, Vec<u8>)] = &[
-        ("first file is not", archive(&[("bundle/a.cedar", Is::Regular, file)])),
-        ("not a regular file", archive(&[(MANIFEST, Is::Regular, &plain), ("bundle/a.cedar", Is::Symlink, b"")])),
-        ("not a regular file", archive(&[(MANIFEST, Is::Regular, &plain), ("bundle/a.cedar", Is::Link, b"")])),
-        ("not a regular file", archive(&[(MANIFEST, Is::Regular, &plain), ("bundle/d", Is::Directory, b"")])),
-        ("not a regular file", archive(&[(MANIFEST, Is::Regular, &plain), ("x", Is::XHeader, b"12 path=abc\n")])),
-        ("not a regular file", archive(&[(MANIFEST, Is::Regular, &plain), ("x", Is::GNULongName, b"bundle/a.cedar")])),
-        ("`b.cedar` is listed, and `a.cedar` follows", archive(&[(MANIFEST, Is::Regular, &twice), ("bundle/a.cedar", Is::Regular, file), ("bundle/a.cedar", Is::Regular, file)])),
-        ("listed but not there", archive(&[(MANIFEST, Is::Regular, &twice), ("bundle/a.cedar", Is::Regular, file)])),
-        ("is not listed", archive(&[(MANIFEST, Is::Regular, &plain), ("bundle/a.cedar", Is::Regular, file), ("bundle/b.cedar", Is::Regular, file)])),
-        ("not the file that is listed", archive(&[(MANIFEST, Is::Regular, &plain), ("bundle/a.cedar", Is::Regular, b"forbid (principal, action, resource);")])),
-        ("leads out", archive(&[(MANIFEST, Is::Regular, &up), ("bundle/../a.cedar", Is::Regular, file)])),
-        ("leads out", archive(&[(MANIFEST, Is::Regular, &root), ("bundle//a.cedar", Is::Regular, file)])),
-        ("leads out", archive(&[(MANIFEST, Is::Regular, &dot), ("bundle/./a.cedar", Is::Regular, file)])),
-        ("leads out", archive(&[(MANIFEST, Is::Regular, &deep), (&deep_path, Is::Regular, file)])),
-        ("not a part of a bundle", archive(&[(MANIFEST, Is::Regular, &other), ("bundle/a.txt", Is::Regular, file)])),
-        ("not a part of a bundle", archive(&[(MANIFEST, Is::Regular, &config), ("bundle/callgate.toml", Is::Regular, file)])),
-        ("not a part of a bundle", archive(&[(MANIFEST, Is::Regular, &plain), ("/etc/passwd", Is::Regular, file)])),
-        ("not written as", archive(&[(MANIFEST, Is::Regular, &spaced), ("bundle/a.cedar", Is::Regular, file)])),
-        ("`format` is not", archive(&[(MANIFEST, Is::Regular, newer.as_bytes())])),
+        (
+            "first file is not",
+            archive(&[("bundle/a.cedar", Is::Regular, file)]),
+        ),
+        (
+            "not a regular file",
+            archive(&[
+                (MANIFEST, Is::Regular, &plain),
+                ("bundle/a.cedar", Is::Symlink, b""),
+            ]),
+        ),
+        (
+            "not a regular file",
+            archive(&[
+                (MANIFEST, Is::Regular, &plain),
+                ("bundle/a.cedar", Is::Link, b""),
+            ]),
+        ),
+        (
+            "not a regular file",
+            archive(&[
+                (MANIFEST, Is::Regular, &plain),
+                ("bundle/d", Is::Directory, b""),
+            ]),
+        ),
+        (
+            "not a regular file",
+            archive(&[
+                (MANIFEST, Is::Regular, &plain),
+                ("x", Is::XHeader, b"12 path=abc\n"),
+            ]),
+        ),
+        (
+            "not a regular file",
+            archive(&[
+                (MANIFEST, Is::Regular, &plain),
+                ("x", Is::GNULongName, b"bundle/a.cedar"),
+            ]),
+        ),
+        (
+            "`b.cedar` is listed, and `a.cedar` follows",
+            archive(&[
+                (MANIFEST, Is::Regular, &twice),
+                ("bundle/a.cedar", Is::Regular, file),
+                ("bundle/a.cedar", Is::Regular, file),
+            ]),
+        ),
+        (
+            "listed but not there",
+            archive(&[
+                (MANIFEST, Is::Regular, &twice),
+                ("bundle/a.cedar", Is::Regular, file),
+            ]),
+        ),
+        (
+            "is not listed",
+            archive(&[
+                (MANIFEST, Is::Regular, &plain),
+                ("bundle/a.cedar", Is::Regular, file),
+                ("bundle/b.cedar", Is::Regular, file),
+            ]),
+        ),
+        (
+            "not the file that is listed",
+            archive(&[
+                (MANIFEST, Is::Regular, &plain),
+                (
+                    "bundle/a.cedar",
+                    Is::Regular,
+                    b"forbid (principal, action, resource);",
+                ),
+            ]),
+        ),
+        (
+            "leads out",
+            archive(&[
+                (MANIFEST, Is::Regular, &up),
+                ("bundle/../a.cedar", Is::Regular, file),
+            ]),
+        ),
+        (
+            "leads out",
+            archive(&[
+                (MANIFEST, Is::Regular, &root),
+                ("bundle//a.cedar", Is::Regular, file),
+            ]),
+        ),
+        (
+            "leads out",
+            archive(&[
+                (MANIFEST, Is::Regular, &dot),
+                ("bundle/./a.cedar", Is::Regular, file),
+            ]),
+        ),
+        (
+            "leads out",
+            archive(&[
+                (MANIFEST, Is::Regular, &deep),
+                (&deep_path, Is::Regular, file),
+            ]),
+        ),
+        (
+            "not a part of a bundle",
+            archive(&[
+                (MANIFEST, Is::Regular, &other),
+                ("bundle/a.txt", Is::Regular, file),
+            ]),
+        ),
+        (
+            "not a part of a bundle",
+            archive(&[
+                (MANIFEST, Is::Regular, &config),
+                ("bundle/callgate.toml", Is::Regular, file),
+            ]),
+        ),
+        (
+            "not a part of a bundle",
+            archive(&[
+                (MANIFEST, Is::Regular, &plain),
+                ("/etc/passwd", Is::Regular, file),
+            ]),
+        ),
+        (
+            "not written as",
+            archive(&[
+                (MANIFEST, Is::Regular, &spaced),
+                ("bundle/a.cedar", Is::Regular, file),
+            ]),
+        ),
+        (
+            "`format` is not",
+            archive(&[(MANIFEST, Is::Regular, newer.as_bytes())]),
+        ),
         ("something follows", [good.clone(), b"x".to_vec()].concat()),
         ("something follows", [good.clone(), good.clone()].concat()),
         ("no archive", good[..good.len() / 2].to_vec()),

@@ -22,10 +22,10 @@ use crate::bundle::files::listing::DirectoryListing;
 use crate::bundle::files::manifest::FileDigests;
 use crate::bundle::files::walk::{DirectoryWalk, add_others};
 
+pub(crate) use crate::bundle::files::source::FilesBuilder;
 pub use crate::bundle::files::source::{
     BundleFiles, FileKind, MAX_FILE_BYTES, PROOFS_DIR, SourceFile,
 };
-pub(crate) use crate::bundle::files::source::FilesBuilder;
 
 /// Granularity of file timestamps: a file written again within this time may keep its timestamp.
 const SHORTEST_REST: Duration = Duration::from_millis(20);
