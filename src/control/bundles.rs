@@ -16,8 +16,9 @@ use crate::store::backend::{PublishedRevision, StoreError, StoreWrite};
 
 /// The Cedar action of both verbs.
 const ACTION: &str = "publish_bundle";
-/// How long one request waits for what is under way; the client asks again.
-const WAIT: Duration = Duration::from_millis(1_200);
+/// How long one request waits for what is under way, within any deadline that may be configured but the shortest; the client
+/// asks again.
+const WAIT: Duration = Duration::from_millis(600);
 
 /// The revisions of published bundles.
 #[derive(Debug, Clone)]

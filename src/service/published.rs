@@ -91,19 +91,6 @@ impl PublishedBundles {
         }
     }
 
-    /// The archives that were compiled last, and that could not be: their ids, empty if there are none.
-    pub fn last(&self) -> (SmolStr, SmolStr) {
-        let known = self.lock();
-        let last = |is_it: fn(&Preparation) -> bool| {
-            let found = known.iter().rev().find(|(_, state)| is_it(state));
-            found.map(|(id, _)| id.clone()).unwrap_or_default()
-        };
-        (
-            last(|state| matches!(state, Preparation::Ready(_))),
-            last(|state| matches!(state, Preparation::Faulty(_))),
-        )
-    }
-
     /// Compiles an archive on a thread of its own, unless that was done or is under way.
     pub fn begin(self: &Arc<Self>, id: &SmolStr, archive: Arc<[u8]>) {
         let Some(preparer) = self.preparer().cloned() else {

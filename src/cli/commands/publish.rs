@@ -169,7 +169,9 @@ fn until_done<T>(limit: Duration, mut ask: impl FnMut() -> anyhow::Result<T>) ->
 fn is_under_way(error: &anyhow::Error) -> bool {
     let error = error.downcast_ref::<RpcError>();
     error.is_some_and(|it| {
-        it.status.code() == Code::Unavailable && it.status.message().contains("compil")
+        let is_late = it.status.code() == Code::DeadlineExceeded;
+        let is_unavailable = it.status.code() == Code::Unavailable;
+        is_late || (is_unavailable && it.status.message().contains("compil"))
     })
 }
 

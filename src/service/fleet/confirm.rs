@@ -25,6 +25,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 /// The pause after a published bundle that does not compile.
 const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(5);
+/// How often it is seen to whether a stored archive is compiled.
+const STAGE_AGAIN: Duration = Duration::from_secs(2);
 /// How long a published bundle is waited for at a time.
 const COMPILE: Duration = Duration::from_secs(60);
 /// How often the same failure is logged.
@@ -48,8 +50,8 @@ pub struct Confirmer {
     said: (u64, u64),
     /// The archives that were said to be compiled, and not to compile.
     said_compiled: (SmolStr, SmolStr),
-    /// The archive that was begun to be compiled last.
-    staged: Option<SmolStr>,
+    /// The archive that may be published, and when it was last seen to whether it is compiled.
+    staged: Option<(SmolStr, Instant)>,
     /// The beats of the others, and since when they stand still.
     beats: HashMap<String, (u64, u64)>,
     logged: Option<Instant>,
@@ -276,31 +278,44 @@ impl Confirmer {
 
 /// Published bundles: compiled when they are stored, so that no replica waits for its compiler when one is published.
 impl Confirmer {
-    /// The archives that this server has compiled last, and that it cannot compile.
+    /// The archive that may be published, if this server has compiled it, and the same if it cannot; empty otherwise.
     fn compiled(&self) -> (SmolStr, SmolStr) {
+        let none = SmolStr::default;
+        let Some((id, _)) = &self.staged else {
+            return (none(), none());
+        };
         let bundles = self.ledger.bundles();
-        match bundles.preparer() {
-            Some(_) => bundles.last(),
-            // Its bundle comes from elsewhere, so it has to be told that it would not follow.
-            None => (SmolStr::default(), self.staged.clone().unwrap_or_default()),
+        if bundles.preparer().is_none() {
+            // Its bundle comes from elsewhere, so it would not follow.
+            return (none(), id.clone());
+        }
+        match bundles.state(id) {
+            Preparation::Ready(_) => (id.clone(), none()),
+            Preparation::Faulty(_) => (none(), id.clone()),
+            Preparation::UnderWay | Preparation::Unknown => (none(), none()),
         }
     }
 
     /// Has an archive compiled that may be published.
     fn stage(&mut self, staged: Option<&StagedBundle>) {
-        let Some(staged) = staged.filter(|it| self.staged.as_ref() != Some(&it.id)) else {
+        let Some(id) = staged.map(|it| it.id.clone()) else {
             return;
         };
-        self.staged = Some(staged.id.clone());
-        let (ledger, id) = (Arc::clone(&self.ledger), staged.id.clone());
-        if ledger.bundles().preparer().is_none() || ledger.bundles().ready(&id).is_some() {
+        let before = self.staged.as_ref().filter(|(known, _)| *known == id);
+        if before.is_some_and(|(_, at)| at.elapsed() < STAGE_AGAIN) {
+            return;
+        }
+        self.staged = Some((id.clone(), Instant::now()));
+        let ledger = Arc::clone(&self.ledger);
+        let is_known = !matches!(ledger.bundles().state(&id), Preparation::Unknown);
+        if is_known || ledger.bundles().preparer().is_none() {
             return;
         }
         if let Some(runtime) = self.state.membership().runtime() {
             runtime.spawn(async move {
                 match ledger.archive(&id).await {
                     Ok(archive) => ledger.bundles().begin(&id, archive),
-                    Err(error) => tracing::error!(%error, "a stored bundle is not compiled"),
+                    Err(error) => tracing::warn!(%error, "a stored bundle is not compiled"),
                 }
             });
         }

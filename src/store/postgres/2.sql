@@ -36,22 +36,22 @@ END $$;
 ALTER FUNCTION callgate.write_entry(text, jsonb) RENAME TO write_entry_of_any_change;
 CREATE FUNCTION callgate.write_entry(me text, w jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    published jsonb := w->'row'->'published';
+    new_bundle jsonb := w->'row'->'published';
 BEGIN
     PERFORM callgate.write_entry_of_any_change(me, w);
-    IF published IS NULL THEN
+    IF new_bundle IS NULL THEN
         RETURN;
     END IF;
-    IF NOT EXISTS (SELECT 1 FROM callgate.bundles WHERE id = published->>'id') THEN
+    IF NOT EXISTS (SELECT 1 FROM callgate.bundles WHERE id = new_bundle->>'id') THEN
         RAISE EXCEPTION 'the archive of the bundle is not stored';
     END IF;
     INSERT INTO callgate.published (revision, at, verb, caller, principal_type, principal_id, bundle, body)
     VALUES ((w->>'revision')::bigint, (w->>'at')::bigint, w->>'verb', w->>'caller', w->>'principal_type',
-        w->>'principal_id', published->>'id', published->>'body');
+        w->>'principal_id', new_bundle->>'id', new_bundle->>'body');
     DELETE FROM callgate.published WHERE revision NOT IN (
-        SELECT revision FROM callgate.published ORDER BY revision DESC LIMIT (published->>'kept')::bigint);
+        SELECT revision FROM callgate.published ORDER BY revision DESC LIMIT (new_bundle->>'kept')::bigint);
     DELETE FROM callgate.bundles WHERE id NOT IN (SELECT bundle FROM callgate.published)
-        AND at < (published->>'orphans')::bigint;
+        AND at < (new_bundle->>'orphans')::bigint;
 END $$;
 
 -- An archive, base64; empty if there is none.

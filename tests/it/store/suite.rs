@@ -1244,6 +1244,7 @@ fn model(state: &mut Plain, writes: &[StoreWrite]) {
             change(known);
         };
         match write {
+            StoreWrite::Bundle { .. } => panic!("not in this test: {write:?}"),
             StoreWrite::ApprovalUsed { id, uses } => {
                 let known = state.approval_uses.entry(id.clone()).or_default();
                 *known = (*known).max(*uses);
