@@ -5,7 +5,7 @@
 //! behind, [`call_carriers`] which tasks, delegations and pairs carry the labels of a call, [`maintenance`] background
 //! writes and pruning, [`clock`] the one clock, [`deadline`] the deadline of a request. `recording` puts decisions on record, `listing` filters lists,
 //! [`pending`] are responses that have to wait, [`fleet`] is what changes when several servers decide from one database.
-//! [`search`] asks Cedar about many entities, [`batch`] decides several requests from one generation. [`observe`] lets pass what is only observed. [`server_load`]
+//! [`search`] asks Cedar about many entities, [`batch`] decides several requests from one generation. [`observe`] lets pass what is only observed, [`published`] compiles bundles that are published. [`server_load`]
 //! counts what the server carries, [`concurrency_limit`] adapts how much it accepts, and [`bundle_status`] is the
 //! state of the bundle on disk.
 //!
@@ -28,6 +28,7 @@ pub mod idempotency;
 pub mod ledger;
 pub mod maintenance;
 pub mod observe;
+pub mod published;
 pub mod side_effects;
 
 pub mod batch;

@@ -11,6 +11,7 @@
 pub mod backend;
 pub mod carrier_labels;
 mod columns;
+mod error;
 pub mod postgres;
 pub mod quotas;
 pub mod resource_labels;

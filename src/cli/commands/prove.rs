@@ -193,7 +193,7 @@ impl<'a> ProofText<'a> {
             Some(place) => {
                 self.written += 1;
                 let path = place.join(format!("{}-{}.json", self.written, file_name(name)));
-                file::replace(&path, &format!("{json}\n"))?;
+                file::replace(&path, format!("{json}\n"))?;
                 let path = quoted(&path.display().to_string());
                 self.line(format!("          {command} {path}"));
             }

@@ -1,11 +1,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::domain::authority::change::IdempotencyKey;
+use crate::domain::authority::change::{Change, IdempotencyKey};
 use crate::domain::authority::task::Task;
 use crate::domain::schema::{self, TYPES};
 use crate::service::clock::SystemClock;
 use crate::service::decisions::Service;
+use crate::service::generation::LoadedBundle;
 use crate::service::settings::ServiceSettings;
 use crate::store::backend::{Pruned, Retention, Store};
 use crate::store::sqlite::SqliteStore;

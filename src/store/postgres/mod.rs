@@ -19,12 +19,16 @@ use tokio::runtime::{Handle, Runtime};
 
 use crate::domain::authority::change::ChangeRecord;
 use crate::domain::authority::form;
-use crate::store::backend::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
+use crate::store::backend::{
+    PUBLISHED_KEPT, Pruned, PublishedRevision, Retention, Store, StoreError, StoreWrite,
+    StoredState,
+};
 
 pub mod connection;
 mod errors;
 pub mod membership;
 mod prune;
+mod published;
 mod read;
 mod schema;
 pub mod status;
@@ -229,5 +233,16 @@ impl Store for PostgresStore {
     fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError> {
         let sql = "SELECT callgate.prune($1, $2, $3, $4, $5)";
         prune::read(&self.call(sql, prune::arguments(before), STATEMENT)?)
+    }
+
+    fn bundle(&mut self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let sql = "SELECT callgate.bundle($1)";
+        published::archive(&self.call(sql, vec![Some(id.to_owned())], STATEMENT)?)
+    }
+
+    fn published(&mut self) -> Result<Vec<PublishedRevision>, StoreError> {
+        let sql = "SELECT callgate.published_bundles($1)";
+        let most = vec![Some(PUBLISHED_KEPT.to_string())];
+        published::all(&self.call(sql, most, STATEMENT)?)
     }
 }

@@ -16,6 +16,7 @@ use crate::domain::authority::approval::Approval;
 use crate::domain::authority::change::{ChangeOrigin, ChangeRecord, IdempotencyKey};
 use crate::domain::authority::delegation::Delegation;
 use crate::domain::authority::form;
+use crate::domain::authority::published::PublishedBundle;
 use crate::domain::authority::state::Authority;
 use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::Task;
@@ -37,6 +38,9 @@ pub(super) async fn load(mut client: Client) -> Result<StoredState, StoreError> 
         .map_err(fail)?;
     let from = Tables(&transaction);
     let mut state = from.head().await?;
+    let published = "SELECT body FROM callgate.published ORDER BY revision DESC LIMIT 1";
+    let published = from.all(published, |row| body::<PublishedBundle>(row, 0));
+    state.published = published.await?.into_iter().next().map(Into::into);
     state.entities = from
         .all("SELECT type, id, body FROM callgate.entities", |row| {
             Ok((uid(row, 0)?, text(row, 2)?.into()))

@@ -21,7 +21,7 @@ use crate::store::backend::{
     LabelTimes, StoreError, StoredKey, StoredLabel, StoredSession, StoredState, StoredUsage,
 };
 use crate::store::columns;
-use crate::store::sqlite::{StoreProgress, number};
+use crate::store::sqlite::{StoreProgress, number, published};
 
 /// The progress of the file.
 pub(super) fn reached(connection: &Connection) -> Result<StoreProgress, StoreError> {
@@ -60,6 +60,10 @@ pub(super) fn load(
         clock: reached.clock,
         lease: lease(connection)?,
         bundle_digest: meta_value(connection, "bundle_digest")?,
+        published: published::all(connection)?
+            .into_iter()
+            .next()
+            .map(|it| it.bundle.into()),
         entities: entities(connection, &mut names)?,
         authority: authority(connection)?,
         keys: keys(connection)?,
@@ -290,7 +294,7 @@ fn each(
 }
 
 /// Reads every row into a value.
-fn all<T>(
+pub(super) fn all<T>(
     connection: &Connection,
     sql: &str,
     mut read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
@@ -334,11 +338,14 @@ fn cell<'r, T>(
     read(value).map_err(|error| invalid_column(row, column, error))
 }
 
-fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, StoreError> {
+pub(super) fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, StoreError> {
     cell(row, column, |value| value.as_str())
 }
 
-fn optional_text<'r>(row: &'r Row<'_>, column: usize) -> Result<Option<&'r str>, StoreError> {
+pub(super) fn optional_text<'r>(
+    row: &'r Row<'_>,
+    column: usize,
+) -> Result<Option<&'r str>, StoreError> {
     cell(row, column, |value| value.as_str_or_null())
 }
 
@@ -353,16 +360,16 @@ fn hash(row: &Row<'_>, column: usize) -> Result<[u8; 32], StoreError> {
         .map_err(|_| invalid_column(row, column, "not 32 bytes"))
 }
 
-fn count(row: &Row<'_>, column: usize) -> Result<u64, StoreError> {
+pub(super) fn count(row: &Row<'_>, column: usize) -> Result<u64, StoreError> {
     let number = cell(row, column, |value| value.as_i64())?;
     u64::try_from(number).map_err(|_| invalid_column(row, column, "less than nothing"))
 }
 
-fn moment(row: &Row<'_>, column: usize) -> Result<SystemTime, StoreError> {
+pub(super) fn moment(row: &Row<'_>, column: usize) -> Result<SystemTime, StoreError> {
     form::from_millis(count(row, column)?).ok_or_else(|| invalid_column(row, column, "no moment"))
 }
 
-fn body<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, StoreError> {
+pub(super) fn body<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, StoreError> {
     serde_json::from_str(text(row, column)?).map_err(|error| invalid_column(row, column, error))
 }
 
@@ -372,11 +379,11 @@ fn uids(row: &Row<'_>, column: usize) -> Result<Vec<EntityUID>, StoreError> {
 
 /// Entity types seen so far: parsing one costs more than reading a row.
 #[derive(Default)]
-struct TypeNameCache(HashMap<String, EntityType>);
+pub(super) struct TypeNameCache(HashMap<String, EntityType>);
 
 impl TypeNameCache {
     /// The entity whose type is in this column and whose id is in the next one.
-    fn uid(&mut self, row: &Row<'_>, column: usize) -> Result<EntityUID, StoreError> {
+    pub(super) fn uid(&mut self, row: &Row<'_>, column: usize) -> Result<EntityUID, StoreError> {
         let ty = text(row, column)?;
         let ty = match self.0.get(ty) {
             Some(known) => known.clone(),

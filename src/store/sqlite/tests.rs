@@ -130,7 +130,7 @@ fn a_file_of_a_newer_program_is_refused() {
             refused,
             StoreError::TooNew {
                 found: 99,
-                known: 1,
+                known: 2,
                 ..
             }
         ),

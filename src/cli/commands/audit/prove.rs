@@ -78,7 +78,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             .with_context(|| format!("cannot write `{}`", path.display()))?;
     }
     match &args.to {
-        Some(path) => file::replace(path, &proof.to_text())?,
+        Some(path) => file::replace(path, proof.to_text())?,
         None => io::stdout().lock().write_all(proof.to_text().as_bytes())?,
     }
     Ok(Exit::Done)
