@@ -244,6 +244,16 @@ impl Recorder {
         self.rejection_of(None, adapter, why, said);
     }
 
+    /// Counts requests that were rejected together because the server is overloaded, with one log line at DEBUG.
+    pub fn overloaded(&self, adapter: &'static str, count: u64) {
+        let why = RejectionKind::Overloaded;
+        if let Some(metrics) = &self.inner.metrics {
+            metrics.rejections(adapter, why, count);
+        }
+        let why = why.as_str();
+        tracing::debug!(target: "callgate::rejection", adapter, why, count, "requests rejected");
+    }
+
     /// The same, with the request's id.
     pub fn rejection_of(
         &self,
