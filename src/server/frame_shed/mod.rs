@@ -156,6 +156,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.held.capacity() > 0 {
+            // The overload is over, and most connections never see another.
+            (self.held, self.passing) = (Vec::new(), Vec::new());
+        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
         self.inbound
