@@ -264,7 +264,7 @@ fn what_was_ended_before_it_began_stays_in_memory() {
     sessions.end(&ID, at(0));
     rows.flush(&sessions);
     for number in 0..5 {
-        let id = SmolStr::new(format!("s{number}"));
+        let id = SmolStr::new(format!("other-{number}"));
         rows.call(&sessions, &id, &[], at(1 + number));
         rows.flush(&sessions);
     }
