@@ -36,6 +36,8 @@ use crate::telemetry::record::{audit_gauges, decision_mapping, write_mapping};
 use crate::telemetry::redact::redaction::Redaction;
 use callgate_engine::PolicyInfo;
 
+mod overloaded;
+
 /// Records decisions, writes and rejections. Cloning is cheap.
 ///
 /// The default one exports nothing; it writes log lines only.
@@ -242,16 +244,6 @@ impl Recorder {
     /// the sender: at INFO, or at DEBUG if it was shed, so that overload is not made worse.
     pub fn rejection(&self, adapter: &'static str, why: RejectionKind, said: &str) {
         self.rejection_of(None, adapter, why, said);
-    }
-
-    /// Counts requests that were rejected together because the server is overloaded, with one log line at DEBUG.
-    pub fn overloaded(&self, adapter: &'static str, count: u64) {
-        let why = RejectionKind::Overloaded;
-        if let Some(metrics) = &self.inner.metrics {
-            metrics.rejections(adapter, why, count);
-        }
-        let why = why.as_str();
-        tracing::debug!(target: "callgate::rejection", adapter, why, count, "requests rejected");
     }
 
     /// The same, with the request's id.

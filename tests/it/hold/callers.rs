@@ -20,9 +20,9 @@ const TOKEN_DIGEST: &str = "df594d71a145abdc3d2b8d6c6fa910dd4bb21f63de731ecd11fe
 const POLICIES: &str = r#"
 @id("all") permit (principal, action, resource);
 @id("nothing-private-out") forbid (principal is Mcp::Agent, action, resource == Mcp::Tool::"git/push")
-when { context.labels.contains("private") };
+when { context has labels && context.labels.contains("private") };
 @id("in-person") forbid (principal is Mcp::User, action in Mcp::Action::"call_tool", resource)
-when { context.identity.through_agent };
+when { context.identity has through_agent && context.identity.through_agent };
 "#;
 
 const TOOLS: &str = r#"{
@@ -46,7 +46,7 @@ async fn with_caller(setting: &str) -> Running {
 [[callers]]
 id = "edge"
 token_sha256 = ["{TOKEN_DIGEST}"]
-rights = {{ rpcs = ["*", "Check"], assert_identity = true, assert_delegation = true{setting} }}
+rights = {{ rpcs = ["*", "ext_authz.Check"], assert_identity = true, assert_delegation = true{setting} }}
 
 [envoy]
 servers = [{{ path = "/mcp", server = "git" }}]
