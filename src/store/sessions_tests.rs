@@ -28,7 +28,7 @@ fn held(sessions: &Sessions, id: &str) -> Session {
 
 /// A call that is decided on what the session is now.
 fn call(sessions: &Sessions, id: &SmolStr, yields: &[&str], now: SystemTime) -> SessionUpdate {
-    let seen = held(&sessions, id);
+    let seen = held(sessions, id);
     let next = seen.after(Some(&tool("t")), &labels(yields));
     sessions.advance(id, seen.version, next, now).unwrap()
 }
@@ -385,7 +385,7 @@ fn parallel_calls_of_one_session_follow_one_another() {
                 let mut versions = Vec::new();
                 for number in 0..CALLS {
                     let label = [SmolStr::new(format!("{}", (thread + number) % 5))];
-                    let mut seen = held(&sessions, &ID);
+                    let mut seen = held(sessions, &ID);
                     loop {
                         let next = seen.after(Some(&tool("t")), &label);
                         match sessions.advance(&ID, seen.version, next, at(0)) {

@@ -1,6 +1,6 @@
 //! Reads what is needed of a header block (RFC 7541) that refers to no dynamic table.
 
-use crate::server::frame_shed::paths::EncodedStr;
+use crate::server::frame_shed::paths::{EncodedStr, is_path_name};
 
 /// The entries of the static table that are called `:path`.
 const PATH_NAMES: [usize; 2] = [4, 5];
@@ -42,12 +42,13 @@ pub(super) fn path(block: &[u8]) -> Option<EncodedStr<'_>> {
             0x20.. => return None,
             _ => 4,
         };
-        let name = integer(&mut rest, prefix)?;
-        if name == 0 {
-            string(&mut rest)?;
-        }
+        let is_path = match integer(&mut rest, prefix)? {
+            // A name of its own: gRPC's C core spells out what the table has.
+            0 => is_path_name(string(&mut rest)?),
+            name => PATH_NAMES.contains(&name),
+        };
         let value = string(&mut rest)?;
-        if PATH_NAMES.contains(&name) {
+        if is_path {
             return Some(value);
         }
     }

@@ -27,6 +27,25 @@ fn a_path_is_found_in_every_form_of_field() {
 }
 
 #[test]
+fn a_path_whose_name_is_spelled_out_is_found() {
+    let plain_name = field(0x40, ":path");
+    let coded = crate::server::frame_shed::paths::huffman(b":path").expect("within the table");
+    let coded_name = [
+        &[0x40, 0x80 | u8::try_from(coded.len()).expect("short")],
+        &*coded,
+    ]
+    .concat();
+    for name in [plain_name, coded_name] {
+        let mut block = vec![0x83, 0x86];
+        block.extend(field(0x40, ":patx"));
+        block.extend([1, b'x']);
+        block.extend(name);
+        block.extend([4, b'/', b'a', b'/', b'b']);
+        assert_eq!(path(&block), Some(plain("/a/b")));
+    }
+}
+
+#[test]
 fn a_field_with_a_name_of_its_own_is_stepped_over() {
     let mut block = field(0, "te");
     block.extend(field(8, "trailers").into_iter().skip(1));

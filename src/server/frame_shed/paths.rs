@@ -59,6 +59,16 @@ pub(super) fn is_sheddable(path: EncodedStr<'_>) -> bool {
     })
 }
 
+/// Whether this is the name `:path`.
+pub(super) fn is_path_name(name: EncodedStr<'_>) -> bool {
+    /// `:path` in the Huffman code.
+    const HUFFMAN: [u8; 4] = [0xb9, 0x58, 0xd3, 0x3f];
+    match name.is_huffman {
+        true => name.bytes == HUFFMAN,
+        false => name.bytes == b":path",
+    }
+}
+
 /// A text in the Huffman code; `None` if a byte of it is outside of [`CODES`].
 pub(super) fn huffman(text: &[u8]) -> Option<Box<[u8]>> {
     let (mut bytes, mut bits, mut count) = (Vec::with_capacity(text.len()), 0_u64, 0_u32);
