@@ -18,11 +18,26 @@ pub use crate::store::error::StoreError;
 
 /// A database, owned by one writer. Decisions never wait for it to read.
 ///
-/// Only as wide as a second implementation needs: everything is loaded at once, written in order, and read again by
-/// revision. `tests/it/store/suite.rs` holds the cases that every store must pass.
+/// Only as wide as a second implementation needs: everything but sessions is loaded at once, written in order, and read
+/// again by revision. `tests/it/store/suite.rs` holds the cases that every store must pass.
 pub trait Store: Send {
-    /// Everything in the store. The store must have made sure before that no other server writes to it.
+    /// Everything in the store but sessions that have begun. The store must have made sure before that no other server
+    /// writes to it.
     fn load(&mut self) -> Result<StoredState, StoreError>;
+
+    /// Calls `each` with the id of every session, in any order.
+    ///
+    /// # Errors
+    ///
+    /// Any error of reading; `each` may have been called before.
+    fn session_ids(&mut self, each: &mut dyn FnMut(&str)) -> Result<(), StoreError>;
+
+    /// One session as it is written; `None` if there is none of this id.
+    ///
+    /// # Errors
+    ///
+    /// Any error of reading.
+    fn session(&mut self, id: &str) -> Result<Option<StoredSession>, StoreError>;
 
     /// Writes all of it or nothing. After `Ok` it survives a crash of the process and of the machine.
     ///
@@ -302,8 +317,8 @@ pub struct StoredState {
     pub task_spent: Vec<(SmolStr, u64)>,
     /// The most calls that crashes may have lost of each task.
     pub task_lost: Vec<(SmolStr, u64)>,
-    /// Sessions.
-    pub sessions: Vec<StoredSession>,
+    /// Sessions that were ended before their first call. All others are read one by one, [`Store::session`].
+    pub unbegun: Vec<StoredSession>,
     /// Ended sessions, also those of which nothing else is kept.
     pub ended_sessions: Vec<SmolStr>,
     /// Tools whose shown definition differs from the pinned one, by gateway.
@@ -438,6 +453,8 @@ pub struct Pruned {
     pub tasks: Vec<SmolStr>,
     /// Approvals.
     pub approvals: Vec<SmolStr>,
+    /// Sessions, where one server alone uses the store.
+    pub sessions: Vec<SmolStr>,
     /// Whether there may be more to remove.
     pub is_partial: bool,
 }

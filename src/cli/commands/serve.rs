@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::audit::log::AuditLog;
+use crate::audit::log::{AuditLog, PreparedLog};
 use crate::bundle::Bundle;
 use crate::bundle::diagnostic::BundleError;
 use crate::cli::bundle_source::{self, BundleSource};
@@ -206,7 +206,8 @@ async fn serve(
     let tls = load_tls(args.base(), &config)?;
     let store = open_store(args, &config)?;
     // Beside the store, which says first if it belongs to another server.
-    let audit = open_audit(args, &config)?;
+    let prepared = open_audit(args, &config)?;
+    let audit = prepared.as_ref().map(|it| it.log().clone());
     let is_scraped = listeners.iter().any(Listener::is_admin);
     let telemetry = Telemetry::start(
         &config.telemetry,
@@ -227,6 +228,8 @@ async fn serve(
     // Before the first request, so that none is enforced that should only be observed, or the reverse.
     service.set_observe(&config.observe);
     let first = source.enter(&service, &config, bundle).await?;
+    // Only now: a start that fails leaves the records as they are.
+    start_audit(prepared)?;
     log_listeners(&listeners, first.revision);
     let recorder = telemetry.recorder();
     let reloader = Reloader::new(
@@ -350,21 +353,27 @@ fn check_callers(args: &Args, config: &Config) -> anyhow::Result<()> {
 }
 
 /// Opens the decision log, beside the database unless the configuration says otherwise.
-fn open_audit(args: &Args, config: &Config) -> anyhow::Result<Option<AuditLog>> {
+fn open_audit(args: &Args, config: &Config) -> anyhow::Result<Option<PreparedLog>> {
     let audit = &config.audit.with_signing_key_in(args.base());
     let directory = audit.path(args.base(), &args.database(config));
     let key = audit.key_path(args.base(), &directory);
-    let log = AuditLog::open(&directory, &key, audit)?;
-    match &log {
-        Some(log) => tracing::info!(
-            directory = %directory.display(),
-            mode = audit.mode.as_str(),
-            records = log.records(),
-            "the decision log is open"
-        ),
-        None => tracing::warn!("`audit.mode` is `off`: decisions are not put on record"),
-    }
-    Ok(log)
+    Ok(AuditLog::prepare(&directory, &key, audit)?)
+}
+
+/// Starts the decision log, which repairs it.
+fn start_audit(prepared: Option<PreparedLog>) -> anyhow::Result<()> {
+    let Some(prepared) = prepared else {
+        tracing::warn!("`audit.mode` is `off`: decisions are not put on record");
+        return Ok(());
+    };
+    let log = prepared.start()?;
+    tracing::info!(
+        directory = %log.directory().display(),
+        mode = log.mode().as_str(),
+        records = log.records(),
+        "the decision log is open"
+    );
+    Ok(())
 }
 
 /// Opens the store.

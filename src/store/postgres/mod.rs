@@ -21,7 +21,7 @@ use crate::domain::authority::change::ChangeRecord;
 use crate::domain::authority::form;
 use crate::store::backend::{
     PUBLISHED_KEPT, Pruned, PublishedRevision, Retention, Store, StoreError, StoreWrite,
-    StoredState,
+    StoredSession, StoredState,
 };
 
 pub mod connection;
@@ -197,6 +197,21 @@ impl Store for PostgresStore {
             .facts
             .fetch_max(loaded.facts, Ordering::AcqRel);
         Ok(loaded)
+    }
+
+    fn session_ids(&mut self, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
+        let connection = self.writes.clone();
+        let read = async move { read::session_ids(connection.fresh().await?).await };
+        for id in self.runtime.wait(LOAD, read)? {
+            each(&id);
+        }
+        Ok(())
+    }
+
+    fn session(&mut self, id: &str) -> Result<Option<StoredSession>, StoreError> {
+        let (connection, id) = (self.writes.clone(), id.to_owned());
+        let read = async move { read::session(connection.fresh().await?, &id).await };
+        self.runtime.wait(STATEMENT, read)
     }
 
     fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {

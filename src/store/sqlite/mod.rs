@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use crate::domain::authority::change::ChangeRecord;
 use crate::domain::authority::form;
 use crate::store::backend::{
-    Pruned, PublishedRevision, Retention, Store, StoreError, StoreWrite, StoredState,
+    Pruned, PublishedRevision, Retention, Store, StoreError, StoreWrite, StoredSession, StoredState,
 };
 
 pub mod backup;
@@ -133,6 +133,14 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn load(&mut self) -> Result<StoredState, StoreError> {
         read::load(&self.connection, self.reached)
+    }
+
+    fn session_ids(&mut self, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
+        read::session_ids(&self.connection, each)
+    }
+
+    fn session(&mut self, id: &str) -> Result<Option<StoredSession>, StoreError> {
+        read::session(&self.connection, id)
     }
 
     fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {

@@ -82,7 +82,7 @@ pub(super) fn load(
             "SELECT id, lost FROM task_spent WHERE lost > 0",
             |row| Ok((text(row, 0)?.into(), count(row, 1)?)),
         )?,
-        sessions: sessions(connection)?,
+        unbegun: unbegun_sessions(connection)?,
         ended_sessions: all(connection, "SELECT id FROM ended_sessions", |row| {
             Ok(text(row, 0)?.into())
         })?,
@@ -190,30 +190,64 @@ fn keys(connection: &Connection) -> Result<Vec<StoredKey>, StoreError> {
     })
 }
 
-fn sessions(connection: &Connection) -> Result<Vec<StoredSession>, StoreError> {
-    let mut labels: HashMap<SmolStr, Vec<SmolStr>> = HashMap::new();
-    each(
-        connection,
-        "SELECT session, label FROM session_labels ORDER BY session, at, label",
-        [],
-        |row| {
-            let of = labels.entry(text(row, 0)?.into()).or_default();
-            of.push(text(row, 1)?.into());
+/// The columns of a session without its labels.
+macro_rules! session_columns {
+    () => {
+        "SELECT id, is_ended, calls, tools, last, at FROM sessions"
+    };
+}
+
+/// Sessions that were ended before their first call.
+fn unbegun_sessions(connection: &Connection) -> Result<Vec<StoredSession>, StoreError> {
+    let sql = concat!(
+        session_columns!(),
+        " WHERE is_ended = 1 AND calls = 0
+            AND NOT EXISTS (SELECT 1 FROM session_labels WHERE session = sessions.id)"
+    );
+    all(connection, sql, session_row)
+}
+
+/// Calls a function with the id of every session.
+pub(super) fn session_ids(
+    connection: &Connection,
+    take: &mut dyn FnMut(&str),
+) -> Result<(), StoreError> {
+    each(connection, "SELECT id FROM sessions", [], |row| {
+        take(text(row, 0)?);
+        Ok(())
+    })
+}
+
+/// One session.
+pub(super) fn session(
+    connection: &Connection,
+    id: &str,
+) -> Result<Option<StoredSession>, StoreError> {
+    let mut found = None;
+    let sql = concat!(session_columns!(), " WHERE id = ?1");
+    each(connection, sql, [id], |row| {
+        found = Some(session_row(row)?);
+        Ok(())
+    })?;
+    if let Some(session) = &mut found {
+        let sql = "SELECT label FROM session_labels WHERE session = ?1 ORDER BY at, label";
+        each(connection, sql, [id], |row| {
+            session.labels.push(text(row, 0)?.into());
             Ok(())
-        },
-    )?;
-    let sql = "SELECT id, is_ended, calls, tools, last, at FROM sessions";
-    all(connection, sql, |row| {
-        let id: SmolStr = text(row, 0)?.into();
-        Ok(StoredSession {
-            is_ended: count(row, 1)? != 0,
-            calls: count(row, 2)?,
-            labels: labels.remove(&id).unwrap_or_default(),
-            tools: uids(row, 3)?,
-            last: uids(row, 4)?,
-            at: moment(row, 5)?,
-            id,
-        })
+        })?;
+    }
+    Ok(found)
+}
+
+fn session_row(row: &Row<'_>) -> Result<StoredSession, StoreError> {
+    Ok(StoredSession {
+        id: text(row, 0)?.into(),
+        is_ended: count(row, 1)? != 0,
+        calls: count(row, 2)?,
+        labels: Vec::new(),
+        tools: uids(row, 3)?,
+        last: uids(row, 4)?,
+        at: moment(row, 5)?,
     })
 }
 

@@ -97,7 +97,20 @@ impl Bench {
     }
 
     fn load(&mut self) -> Plain {
-        plain(self.store.load().unwrap())
+        let loaded = self.store.load().unwrap();
+        let mut ids = Vec::new();
+        let mut take = |id: &str| ids.push(SmolStr::new(id));
+        self.store.session_ids(&mut take).unwrap();
+        let read = |id: &SmolStr| self.store.session(id).unwrap().expect("it has an id");
+        let sessions: Vec<StoredSession> = ids.iter().map(read).collect();
+        for unbegun in &loaded.unbegun {
+            assert!(sessions.contains(unbegun), "{unbegun:?}");
+        }
+        let is_unbegun = |it: &&StoredSession| it.is_ended && it.calls == 0 && it.labels.is_empty();
+        let count = sessions.iter().filter(is_unbegun).count();
+        assert_eq!(loaded.unbegun.len(), count);
+        assert_eq!(self.store.session("of nobody").unwrap(), None);
+        plain(loaded, sessions)
     }
 
     /// What is loaded, by the open store and by one that is opened again.
@@ -278,7 +291,7 @@ struct Plain {
     usage: BTreeMap<(EntityUID, Option<EntityUID>), StoredUsage>,
 }
 
-fn plain(loaded: StoredState) -> Plain {
+fn plain(loaded: StoredState, sessions: Vec<StoredSession>) -> Plain {
     let authority = &loaded.authority;
     let delegations = authority.delegations.iter();
     let tasks = authority.tasks.iter();
@@ -300,7 +313,7 @@ fn plain(loaded: StoredState) -> Plain {
         ),
         approval_uses: unique(loaded.approval_uses),
         task_spent: unique(loaded.task_spent),
-        sessions: unique(loaded.sessions.into_iter().map(|mut session| {
+        sessions: unique(sessions.into_iter().map(|mut session| {
             session.labels.sort();
             (session.id.clone(), session)
         })),
