@@ -43,6 +43,8 @@ pub struct Conditions<'n, 'o> {
     target: &'n Target,
     is_forbid: bool,
     reads_input: Cell<bool>,
+    /// The claims that were tested for.
+    tested: RefCell<BTreeSet<String>>,
     pub(super) notes: RefCell<BTreeSet<String>>,
     pub(super) needs: RefCell<BTreeSet<String>>,
 }
@@ -61,6 +63,7 @@ impl<'n, 'o> Conditions<'n, 'o> {
             target,
             is_forbid,
             reads_input: Cell::new(false),
+            tested: RefCell::default(),
             notes: RefCell::default(),
             needs: RefCell::default(),
         }
@@ -74,6 +77,16 @@ impl<'n, 'o> Conditions<'n, 'o> {
     /// Whether arguments are read.
     pub fn has_read_input(&self) -> bool {
         self.reads_input.get()
+    }
+
+    /// Notes that the policy tests whether a claim is there.
+    pub fn tests_for(&self, claim: &str) {
+        self.tested.borrow_mut().insert(claim.to_owned());
+    }
+
+    /// Whether the policy has tested for a claim before.
+    pub fn has_tested_for(&self, claim: &str) -> bool {
+        self.tested.borrow().contains(claim)
     }
 
     /// Adds a remark for the report.
@@ -404,9 +417,9 @@ pub fn and(left: Json, right: Json) -> Json {
     binary("&&", left, right)
 }
 
-/// Either.
-pub fn or(left: Json, right: Json) -> Json {
-    binary("||", left, right)
+/// What holds of a tag, and true where it is not there. Cedar's validator does not see through `!hasTag(…) || …`.
+pub fn unless_lacking(tag: &str, expr: Json) -> Json {
+    json!({"if-then-else": {"if": tagged(tag), "then": expr, "else": {"Value": true}}})
 }
 
 /// Not.

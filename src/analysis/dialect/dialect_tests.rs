@@ -382,6 +382,8 @@ fn toolhive_policies_give_the_answers_they_gave() {
             .any(|it| it.contains("`role`")),
         "{import:#?}"
     );
+    // It is tested for, so ToolHive denies nothing for want of it.
+    assert!(import.carried[4].notes.is_empty(), "{import:#?}");
     fs::write(dir.path().join("imported.cedar"), &import.policies).expect("a file");
 
     let mut questions = Vec::new();

@@ -6,7 +6,7 @@
 use serde_json::Value as Json;
 
 use crate::analysis::dialect::condition::{
-    self, Conditions, Safe, and, comparison, contains, not, or, tag_is, tag_matches, text,
+    self, Conditions, Safe, and, comparison, contains, not, tag_is, tag_matches, text,
 };
 use crate::analysis::dialect::names::Names;
 use crate::analysis::dialect::translate::Target;
@@ -141,6 +141,7 @@ fn has(
     ) {
         ("context" | "principal", Some("sub"), _) => Some(Ok(serde_json::json!({"Value": true}))),
         ("context" | "principal", Some(tag), _) => {
+            conditions.tests_for(tag);
             Some(conditions.tag(tag).map(|()| condition::tagged(tag)))
         }
         ("context" | "resource", _, Some(argument)) if !argument.ends_with("_present") => {
@@ -163,11 +164,13 @@ fn guarded(
     safe: Safe,
 ) -> Result<Json, String> {
     match safe {
-        Safe::True => Ok(or(not(condition::tagged(tag)), expr)),
+        Safe::True => Ok(condition::unless_lacking(tag, expr)),
         Safe::False => {
-            conditions.note(format!(
-                "without the claim `{tag}` ToolHive denies the call; here this policy does not apply to it"
-            ));
+            if !conditions.has_tested_for(tag) {
+                conditions.note(format!(
+                    "without the claim `{tag}` ToolHive denies the call; here this policy does not apply to it"
+                ));
+            }
             Ok(and(condition::tagged(tag), expr))
         }
         Safe::Neither => Err(format!(

@@ -9,9 +9,15 @@ const MAX_LINES: usize = 12;
 fn redacted(text: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines().take(MAX_LINES) {
-        let is_timed = line.ends_with(" ms a case)");
-        let line = match line.split_once(" (").filter(|_| is_timed) {
-            Some((before, _)) => format!("{before} ([time])"),
+        let ends = [
+            (" ms a case)", " ("),
+            // The id of a decision that was made now, and the moment of one.
+            (" at revision 1", "decision  "),
+            ("Z\\\")\"}", "environment = "),
+        ];
+        let cut = ends.iter().find(|(end, _)| line.ends_with(end));
+        let line = match cut.and_then(|(_, from)| line.split_once(from)) {
+            Some((before, _)) => format!("{before} [new each time]"),
             None => line.to_owned(),
         };
         let words = line.split(' ').map(|word| {
