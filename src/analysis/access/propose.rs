@@ -52,7 +52,7 @@ pub enum ProposeError {
     Faults(#[from] BundleError),
     /// The narrower directory has no report.
     #[error(transparent)]
-    Access(#[from] AccessError),
+    Access(#[from] Box<AccessError>),
     /// The policy would change something else.
     #[error(
         "the proposal would also change what {who} can do with {tool}: narrow the parties or tools"
@@ -86,7 +86,7 @@ pub fn propose(
         text: Arc::from(text.as_str()),
     });
     let after = bundle::compile(&files)?;
-    let changes = diff::compare(report, &access(&after, query)?);
+    let changes = diff::compare(report, &access(&after, query).map_err(Box::new)?);
     let is_meant = |change: &Change| {
         let of = report.rows.iter().find(|row| row.who == change.who);
         let cell = of.and_then(|row| row.cells.iter().find(|it| it.tool == change.tool));

@@ -152,9 +152,7 @@ fn add(
             offset: number.is_none().then_some(start),
             number: number.unwrap_or(start),
             is_forbid: template.effect() == Effect::Forbid,
-            policy: set
-                .policy(&api::PolicyId::new(template.id().to_string()))
-                .cloned(),
+            policy: set.policy(&api::PolicyId::new(template.id())).cloned(),
         });
     }
     found.sort_by_key(|it| it.offset.unwrap_or(it.number));
