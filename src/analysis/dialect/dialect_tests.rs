@@ -485,7 +485,7 @@ fn a_forbid_that_cannot_be_carried_over_is_a_fault_at_its_place() {
     assert!(faults(&core, arguments).contains("names no single tool"));
     let untyped = r#"forbid (principal, action == AgentCore::Action::"a___b", resource) when { context.input.amount > 5 };"#;
     assert!(
-        faults(&core, untyped).contains("a/b"),
+        faults(&core, untyped).contains("has to be registered as `typed`"),
         "{}",
         faults(&core, untyped)
     );

@@ -169,7 +169,14 @@ fn check(bundle: &Bundle, translated: Translated) -> Result<Translated, String> 
         let level = bundle.config.schema.max_dereference_level;
         let found = PolicyValidator::new(schema, set).all(level);
         if let Some(error) = found.errors.first() {
-            return Err(error.to_string());
+            let said = error.to_string();
+            // The actions of tools are all that is named and may not be there.
+            return Err(match said.contains("unrecognized action") {
+                true => format!(
+                    "{said}: it reads arguments, so the tool has to be registered as `typed` first"
+                ),
+                false => said,
+            });
         }
         if let Some(warning) = found.warnings.first() {
             return Err(warning.to_string());
