@@ -252,7 +252,7 @@ top_denied = 51
             "{wanted}\n  not in {found:#?}"
         );
     }
-    assert_eq!(found.len(), 12, "{found:#?}");
+    assert_eq!(found.len(), 14, "{found:#?}");
     assert!(
         !found.iter().any(|fault| fault.contains("`secret`")),
         "a token must not be repeated"

@@ -1,4 +1,4 @@
-module callgate.dev/tests/collector
+module callgate.example/otelcol
 
 go 1.26.0
 

@@ -172,7 +172,8 @@ fn what_is_granted_and_not_used_is_counted() {
     assert_eq!((before["permit used"], before["permit unused"]), (0, 2));
     assert_eq!((before["tool used"], before["tool unused"]), (0, 6));
     let mut verdict = allow();
-    verdict.determining_policies = vec![policy("read.broad")];
+    // The ids are those that Cedar's parser gives.
+    verdict.determining_policies = vec![policy("policy0")];
     verdict.effects.tool = Some(schema::tool_uid("github", "get_issue"));
     bench.decide(&on("github", "get_issue"), verdict.clone());
     // In observe mode there are allows of tools that nobody registered.

@@ -17,14 +17,17 @@ fn memory_is_bounded_and_the_last_ones_are_known() {
     let spans = RecentSpans::default();
     let id = |number: u64| Uuid::from_u128(u128::from(number));
     let bound = 2 * DECISIONS * SHARDS;
-    let count = bound as u64 * 3;
+    let count = (bound + bound / 2) as u64;
     for number in 0..count {
         spans.decided(id(number), None, &span(number));
     }
     let kept: usize = spans
         .decisions
         .iter()
-        .map(|shard| lock(shard).newer.len() + lock(shard).older.len())
+        .map(|shard| {
+            let shard = lock(shard);
+            shard.newer.len() + shard.older.len()
+        })
         .sum();
     assert!(kept <= bound, "{kept}");
     for number in count - (DECISIONS * SHARDS) as u64..count {

@@ -257,20 +257,20 @@ fn every_case_is_in_the_list_of_cases() {
 /// What was loaded, in an order of its own, so that it can be compared.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Plain {
-    revision: u64,
-    clock: Option<SystemTime>,
-    bundle_digest: Option<SmolStr>,
-    entities: BTreeMap<EntityUID, Arc<str>>,
-    delegations: BTreeMap<SmolStr, Delegation>,
-    tasks: BTreeMap<SmolStr, Task>,
-    approvals: BTreeMap<SmolStr, Approval>,
-    stops: BTreeMap<EntityUID, Stop>,
-    keys: BTreeMap<(SmolStr, SmolStr), StoredKey>,
-    approval_uses: BTreeMap<SmolStr, u32>,
-    task_spent: BTreeMap<SmolStr, u64>,
-    sessions: BTreeMap<SmolStr, StoredSession>,
-    labels: BTreeMap<(LabelCarrier, SmolStr), LabelTimes>,
-    usage: BTreeMap<(EntityUID, Option<EntityUID>), StoredUsage>,
+    pub(super) revision: u64,
+    pub(super) clock: Option<SystemTime>,
+    pub(super) bundle_digest: Option<SmolStr>,
+    pub(super) entities: BTreeMap<EntityUID, Arc<str>>,
+    pub(super) delegations: BTreeMap<SmolStr, Delegation>,
+    pub(super) tasks: BTreeMap<SmolStr, Task>,
+    pub(super) approvals: BTreeMap<SmolStr, Approval>,
+    pub(super) stops: BTreeMap<EntityUID, Stop>,
+    pub(super) keys: BTreeMap<(SmolStr, SmolStr), StoredKey>,
+    pub(super) approval_uses: BTreeMap<SmolStr, u32>,
+    pub(super) task_spent: BTreeMap<SmolStr, u64>,
+    pub(super) sessions: BTreeMap<SmolStr, StoredSession>,
+    pub(super) labels: BTreeMap<(LabelCarrier, SmolStr), LabelTimes>,
+    pub(super) usage: BTreeMap<(EntityUID, Option<EntityUID>), StoredUsage>,
 }
 
 pub(super) fn plain(loaded: StoredState) -> Plain {
