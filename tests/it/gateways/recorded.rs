@@ -27,12 +27,12 @@ use prost::Message as _;
 use serde_json::{Value as Json, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use crate::envoy::{Running, free_port, newest, serve_notes, shipped, start_shipped, tokens};
 use crate::support::parts::toolhive;
 use crate::support::plain_http::send;
-use crate::support::process::{Bundle, Server, client, on_lines, python};
+use crate::support::process::{Bundle, Server, client, endpoint, on_lines, python};
 
 const SETTINGS: &str = r#"
 [envoy]
@@ -292,8 +292,7 @@ async fn what_gateways_have_sent_is_decided_as_it_was() {
         tokio::task::spawn_blocking(move || (Server::start(&bundle, &[]), bundle))
             .await
             .expect("a server");
-    let endpoint =
-        Endpoint::from_shared(format!("http://{}", server.target())).expect("an address");
+    let endpoint = endpoint(format!("http://{}", server.target()));
     let channel = endpoint.connect().await.expect("a connection");
     for name in KEPT {
         let kept = kept(name);

@@ -14,7 +14,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::store::crash::company::{Doors, actor, agent, in_session, moment_in, scope, user, why};
 use crate::store::crash::load::Dice;
-use crate::support::process::{Bundle, Server};
+use crate::support::process::{Bundle, Server, endpoint};
 
 /// How soon damage has to be noticed.
 const SOON: Duration = Duration::from_millis(1_500);
@@ -114,7 +114,7 @@ fn damage_is_noticed_within_a_second_and_told_at_the_next_start() {
                 assert!(is_over(&doors, session).await, "{what}");
             }
             let health = format!("http://{}", server.target());
-            let channel = tonic::transport::Endpoint::from_shared(health).unwrap();
+            let channel = endpoint(health);
             let mut health = HealthClient::new(channel.connect().await.unwrap());
             let request = HealthCheckRequest {
                 service: "callgate.store".into(),

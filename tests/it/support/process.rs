@@ -201,7 +201,7 @@ impl Server {
         self.wait_for("a serving server", |server| {
             runtime.block_on(async {
                 let address = format!("http://{}", server.target);
-                let channel = Endpoint::from_shared(address).ok()?.connect().await.ok()?;
+                let channel = endpoint(address).connect().await.ok()?;
                 let request = HealthCheckRequest::default();
                 let answer = HealthClient::new(channel).check(request).await.ok()?;
                 (answer.into_inner().status() == ServingStatus::Serving).then_some(())
@@ -256,6 +256,14 @@ fn copy(from: &Path, to: &Path) {
             fs::copy(&path, &target).unwrap();
         }
     }
+}
+
+/// Where a client finds a server. Nothing is waited for without an end: a port may belong to another by now.
+pub fn endpoint(address: String) -> Endpoint {
+    Endpoint::from_shared(address)
+        .expect("an address")
+        .connect_timeout(PATIENCE)
+        .timeout(PATIENCE)
 }
 
 /// Asks again and again until there is an answer.

@@ -23,10 +23,10 @@ use callgate_engine::cedar::api::{
 use callgate_engine::{PolicyEvaluation, PolicyInfo, Query, Reach, Snapshot, SnapshotParts};
 use serde::Deserialize;
 use serde_json::Value as Json;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use crate::support::parts::public_data;
-use crate::support::process::{Bundle, Server};
+use crate::support::process::{Bundle, Server, endpoint};
 
 /// How many there are; fewer would mean that the test looks past some.
 const CASES: usize = 552;
@@ -347,7 +347,7 @@ fn wire_differences(expected: &CaseRequest, answer: &v1::IsAuthorizedResponse) -
 }
 
 async fn ask_all(target: &str, case: &Case) -> Vec<String> {
-    let endpoint = Endpoint::from_shared(format!("http://{target}")).unwrap();
+    let endpoint = endpoint(format!("http://{target}"));
     let channel: Channel = endpoint.connect().await.unwrap();
     let mut client = AuthorizationClient::new(channel);
     let mut faults = Vec::new();

@@ -7,10 +7,10 @@ use callgate::proto::v1;
 use callgate::proto::v1::authorization_client::AuthorizationClient;
 use callgate::proto::v1::control_client::ControlClient;
 use prost_types::Timestamp;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::support::process::{Bundle, Server};
+use crate::support::process::{Bundle, Server, endpoint};
 
 const POLICIES: &str = r#"
 @id("govern") permit (principal is Mcp::User, action in Mcp::Action::"govern", resource);
@@ -86,8 +86,7 @@ pub struct Doors {
 impl Doors {
     pub async fn of(server: &Server) -> Self {
         let address = format!("http://{}", server.target());
-        let endpoint = Endpoint::from_shared(address).unwrap();
-        let channel = endpoint.connect().await.unwrap();
+        let channel = endpoint(address).connect().await.unwrap();
         Self {
             control: ControlClient::new(channel.clone()),
             authorization: AuthorizationClient::new(channel),
