@@ -74,8 +74,9 @@ PANELS = [
     ("Policies", "Revision", "timeseries", "none", [
         ("max by (instance) (callgate_snapshot_revision{})", "{{instance}}"),
     ]),
-    ("Policies", "Loads of the directory", "timeseries", "short", [
-        ("sum by (callgate_reload) (increase(callgate_reloads_total{}[RATE]))", "{{callgate_reload}}"),
+    # Rare events are shown as totals: a series that begins with 1 has no increase.
+    ("Policies", "Loads of the directory since the start", "timeseries", "short", [
+        ("sum by (callgate_reload) (callgate_reloads_total{})", "{{callgate_reload}}"),
     ]),
     ("Policies", "Directory has faults", "stat", "none", [
         ("max by (instance) (callgate_bundle_faulty_ratio{})", "{{instance}}"),
@@ -103,8 +104,8 @@ PANELS = [
     ("Evidence", "Decision log cannot be written", "stat", "none", [
         ("max by (instance) (callgate_audit_failing_ratio{})", "{{instance}}"),
     ]),
-    ("Evidence", "Telemetry that was lost", "timeseries", "ops", [
-        ("sum by (callgate_telemetry_signal, callgate_telemetry_reason) (rate(callgate_telemetry_dropped_total{}[RATE]))",
+    ("Evidence", "Telemetry that was lost since the start", "timeseries", "short", [
+        ("sum by (callgate_telemetry_signal, callgate_telemetry_reason) (callgate_telemetry_dropped_total{})",
          "{{callgate_telemetry_signal}}: {{callgate_telemetry_reason}}"),
     ]),
 ]

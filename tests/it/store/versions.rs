@@ -162,8 +162,8 @@ fn a_store_of_a_newer_program_is_refused_and_left_as_it_is() {
         let said = String::from_utf8_lossy(&out.stderr).into_owned()
             + &String::from_utf8_lossy(&out.stdout);
         assert_eq!(out.status.code(), Some(1), "{said}");
-        let told = format!("version {newer}");
-        assert!(said.contains(&told) && said.contains(state), "{said}");
+        let told = format!("has version {newer}; this program knows versions up to {NEWEST}");
+        assert!(said.contains(&told) && said.contains("state.db"), "{said}");
     }
     assert_eq!(fs::read(&path).unwrap(), before, "nothing was written");
 }
