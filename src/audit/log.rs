@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::oneshot;
 
@@ -63,6 +63,10 @@ pub(super) struct Queue {
     pub(super) notices: Vec<(SystemTime, Notice)>,
     /// Records that found no room.
     pub(super) dropped: u64,
+    /// When the first of them came.
+    oldest: Option<Instant>,
+    /// The same of what is being written.
+    in_hand: Option<Instant>,
     is_closed: bool,
 }
 
@@ -246,6 +250,9 @@ impl AuditLog {
         push_unfinished(&mut queue.frames, envelope);
         let position = queue.records;
         queue.records += 1;
+        if position == 0 {
+            queue.oldest = Some(Instant::now());
+        }
         if let Some(bytes) = capsule {
             queue.capsule_bytes += bytes.len();
             queue.capsules.push(BatchCapsule { position, bytes });
@@ -300,6 +307,23 @@ impl AuditLog {
     pub fn unrecorded(&self) -> u64 {
         let dropped = self.shared.lock().dropped;
         dropped + self.shared.unrecorded.load(Ordering::Relaxed)
+    }
+
+    /// Records that wait to be written, and how long the oldest of those has waited that are not written yet.
+    pub fn backlog(&self) -> (u64, Duration) {
+        let queue = self.shared.lock();
+        let oldest = queue.in_hand.or(queue.oldest);
+        (
+            queue.records,
+            oldest.map(|at| at.elapsed()).unwrap_or_default(),
+        )
+    }
+
+    /// Records that no signed checkpoint covers yet; those of a second at most while all is well.
+    pub fn unsigned(&self) -> u64 {
+        // Read first: the tree goes on meanwhile.
+        let signed = self.shared.tree.state().signed;
+        self.records().saturating_sub(signed)
     }
 
     /// Whether the log cannot be written now.
@@ -389,6 +413,7 @@ impl Shared {
     /// Waits for something to write, and takes it. Returns whether the log is closed; nothing comes after that.
     pub(super) fn take(&self, batch: &mut Queue) -> bool {
         let mut queue = self.lock();
+        queue.in_hand = None;
         if queue.records == 0 && queue.notices.is_empty() && !queue.is_closed {
             let waited = self.came.wait_timeout(queue, TICK);
             (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -396,6 +421,7 @@ impl Shared {
         let is_closed = queue.is_closed;
         std::mem::swap(&mut *queue, batch);
         queue.is_closed = is_closed;
+        queue.in_hand = batch.oldest;
         is_closed
     }
 
@@ -460,6 +486,7 @@ impl Queue {
         self.waiting.clear();
         self.notices.clear();
         (self.records, self.capsule_bytes, self.dropped) = (0, 0, 0);
+        (self.oldest, self.in_hand) = (None, None);
     }
 }
 

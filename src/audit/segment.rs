@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::audit::frame::{self, FrameReader, HEADER, Step};
 use crate::audit::log_files;
@@ -245,6 +246,15 @@ impl Segment {
             Ok(()) => AppendError::Io(error),
             Err(_) => AppendError::Replaced("a failed write could not be undone"),
         }
+    }
+
+    /// Says that nothing is appended any more, since this time.
+    ///
+    /// # Errors
+    ///
+    /// The error of the file system.
+    pub fn close(&self, at: SystemTime) -> io::Result<()> {
+        self.file.set_modified(at)
     }
 
     /// The index of its first record.

@@ -251,6 +251,10 @@ max_dereference_level = 99
 [telemetry]
 endpoint = "collector:4317"
 lines_per_minute = 0
+
+[telemetry.labels]
+values = 501
+top_denied = 51
 "#,
         upper = DIGEST.to_uppercase(),
     );
@@ -268,13 +272,15 @@ lines_per_minute = 0
         "callgate.toml:21:25: `schema.max_dereference_level` is 99",
         "callgate.toml:24:12: `telemetry.endpoint` `collector:4317` is not a URL",
         "callgate.toml:25:20: `telemetry.lines_per_minute` is 0, but must be from 1 to 1000000",
+        "callgate.toml:28:10: `telemetry.labels.values` is 501, but must be from 1 to 500",
+        "callgate.toml:29:14: `telemetry.labels.top_denied` is 51, but must be from 0 to 50",
     ] {
         assert!(
             found.iter().any(|fault| fault.starts_with(wanted)),
             "{wanted}\n  not in {found:#?}"
         );
     }
-    assert_eq!(found.len(), 12, "{found:#?}");
+    assert_eq!(found.len(), 14, "{found:#?}");
     assert!(
         !found.iter().any(|fault| fault.contains("`secret`")),
         "a token must not be repeated"

@@ -465,6 +465,7 @@ impl<'a> WriteAttempt<'a> {
             outcome,
             revision: written.map(|written| written.revision),
             id: written.map(|written| written.id.as_str()),
+            approval_digest: written.and_then(approval_digest),
             decision,
             trace: &self.author.trace,
             started_at: self.started_at,
@@ -475,6 +476,12 @@ impl<'a> WriteAttempt<'a> {
         recorder.write(&record);
         receipt
     }
+}
+
+fn approval_digest(written: &CommittedChange) -> Option<&str> {
+    let approvals = &written.generation.authority.approvals;
+    let approval = approvals.get(&written.id)?;
+    Some(&approval.digest)
 }
 
 impl Drop for WriteAttempt<'_> {

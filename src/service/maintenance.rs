@@ -70,6 +70,7 @@ impl Service {
         writes.extend(self.facts().usage.to_tell());
         writes.extend(self.facts().usage.dirty());
         self.clock().check();
+        self.count_waiting_approvals();
         writes.push(StoreWrite::Clock(self.confirmed_now()));
         writes.push(StoreWrite::Lease(self.clock().lease()));
         // In the background queue, so that responses that wait for their writes do not wait for these.
@@ -84,6 +85,14 @@ impl Service {
         if let Err(error) = submitted {
             self.facts().sessions.end_writing(&versions, false);
             tracing::error!(%error, "counts and sessions are not written");
+        }
+    }
+
+    fn count_waiting_approvals(&self) {
+        if let Some(generation) = self.live() {
+            let approvals = &generation.authority.approvals;
+            let waiting = approvals.undecided(self.confirmed_now());
+            self.recorder().approvals_waiting(waiting);
         }
     }
 

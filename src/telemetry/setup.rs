@@ -1,4 +1,4 @@
-//! Starts and stops telemetry: logs to standard error, spans and metrics to a collector.
+//! Starts and stops telemetry: logs to standard error, spans, metrics and log lines to a collector.
 //!
 //! Start at [`start_logging`] and [`Telemetry::start`].
 //!
@@ -19,10 +19,11 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tracing::field::Field;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::audit::log::AuditLog;
 use crate::config;
@@ -32,6 +33,7 @@ use crate::telemetry::export::exemplars::Exemplars;
 use crate::telemetry::export::exporters::{self, ExportConfig, ExporterError};
 use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::export::log_queue::{LogQueue, QueueLimits};
+use crate::telemetry::export::log_records::{LogRecords, LogSender};
 use crate::telemetry::export::losses::{LossReason, LostSignal, RecordKind};
 use crate::telemetry::export::prometheus::MetricsScraper;
 use crate::telemetry::export::resource::resource;
@@ -108,6 +110,7 @@ pub enum SetupError {
 #[must_use = "log lines that wait are lost unless this is dropped at the very end"]
 pub struct Logging {
     sink: LogQueue,
+    records: LogRecords,
     live: Arc<LiveGauges>,
 }
 
@@ -138,6 +141,7 @@ pub struct Telemetry {
     live: Arc<LiveGauges>,
     tracer_provider: Option<SdkTracerProvider>,
     meter_provider: Option<SdkMeterProvider>,
+    log_sender: Option<LogSender>,
     scraper: Option<MetricsScraper>,
     ticking: Option<JoinHandle<()>>,
 }
@@ -164,24 +168,44 @@ pub fn start_logging(filter: Option<&str>, format: LogFormat) -> Result<Logging,
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(sink.clone());
-    let started = if is_text {
-        let wants_colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        let fields = debug_fn(write_field).delimited(" ");
-        let builder = builder.with_ansi(wants_colour).fmt_fields(fields);
-        builder.finish().try_init()
-    } else {
-        builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .finish()
-            .try_init()
+    let lines = match is_text {
+        true => text_lines(sink.clone(), is_terminal),
+        false => json_lines(sink.clone()),
     };
+    let records = LogRecords::new(&live, &|name| std::env::var(name).ok());
+    let subscriber = tracing_subscriber::registry()
+        .with(lines)
+        .with(records.layer())
+        .with(filter);
+    let started = subscriber.try_init();
     started.map_err(|_| SetupError::LoggingTwice)?;
-    Ok(Logging { sink, live })
+    Ok(Logging {
+        sink,
+        records,
+        live,
+    })
+}
+
+/// A layer that writes lines.
+type LineLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+fn text_lines(sink: LogQueue, is_terminal: bool) -> LineLayer {
+    let wants_colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let fields = debug_fn(write_field).delimited(" ");
+    tracing_subscriber::fmt::layer()
+        .with_writer(sink)
+        .with_ansi(wants_colour)
+        .fmt_fields(fields)
+        .boxed()
+}
+
+fn json_lines(sink: LogQueue) -> LineLayer {
+    tracing_subscriber::fmt::layer()
+        .with_writer(sink)
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .boxed()
 }
 
 /// Writes a field of the text format. Values may come from callers, so control characters are escaped; only the message
@@ -219,19 +243,28 @@ impl Telemetry {
     ) -> Result<Self, SetupError> {
         let var = |name: &str| std::env::var(name).ok();
         let redaction = redaction(config, base, &var)?;
-        let endpoint = config.endpoint.as_deref();
-        let plan = ExportConfig::from_env(endpoint, &var);
+        let plan = ExportConfig::read(config, &var);
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
         }
         let live = &logging.live;
         let resource = resource(config.service_name.as_deref(), &var);
+        let log_sender = match plan.logs {
+            true => {
+                let records = &logging.records;
+                Some(records.start(config, resource.clone(), scope(), &var)?)
+            }
+            false => {
+                logging.records.ignore();
+                None
+            }
+        };
         let tracer_provider = match plan.traces {
             true => Some(
                 SdkTracerProvider::builder()
                     .with_resource(resource.clone())
                     .with_span_processor(CountedSpanProcessor::new(
-                        exporters::spans(endpoint, live, &var)?,
+                        exporters::spans(config, live, &var)?,
                         live,
                         &var,
                     ))
@@ -243,7 +276,7 @@ impl Telemetry {
         let mut scraper = None;
         let mut metrics = SdkMeterProvider::builder().with_resource(resource);
         if plan.metrics {
-            metrics = metrics.with_periodic_exporter(exporters::metrics(endpoint, live, &var)?);
+            metrics = metrics.with_periodic_exporter(exporters::metrics(config, live, &var)?);
         }
         if let Some(exemplars) = &exemplars {
             let (asks, reader) = MetricsScraper::new(Arc::clone(exemplars));
@@ -254,6 +287,7 @@ impl Telemetry {
         tracing::debug!(
             spans = plan.traces,
             metrics = plan.metrics,
+            logs = plan.logs,
             "telemetry started"
         );
         let parts = RecorderParts {
@@ -264,10 +298,12 @@ impl Telemetry {
             sink: Some(logging.sink.clone()),
             audit,
             exemplars,
+            labels: config.labels,
             ..RecorderParts::default()
         };
         let mut started = Self::with_providers(parts, tracer_provider, meter_provider);
         started.scraper = scraper;
+        started.log_sender = log_sender;
         started.ticking = Some(tick(started.recorder()));
         Ok(started)
     }
@@ -277,9 +313,7 @@ impl Telemetry {
         tracer_provider: Option<SdkTracerProvider>,
         meter_provider: Option<SdkMeterProvider>,
     ) -> Self {
-        let scope = InstrumentationScope::builder("callgate")
-            .with_version(env!("CARGO_PKG_VERSION"))
-            .build();
+        let scope = scope();
         let meter = meter_provider
             .as_ref()
             .map(|provider| provider.meter_with_scope(scope.clone()));
@@ -296,6 +330,7 @@ impl Telemetry {
             live,
             tracer_provider,
             meter_provider,
+            log_sender: None,
             scraper: None,
             ticking: None,
         }
@@ -319,17 +354,31 @@ impl Telemetry {
             live,
             tracer_provider,
             meter_provider,
+            log_sender,
             ticking,
             scraper: _,
         } = self;
         if let Some(ticking) = ticking {
             ticking.abort();
         }
+        // First, so that the last metrics have their losses.
+        let mut left = within;
+        if let Some(sender) = log_sender {
+            sender.finish(within / 4).await;
+            left -= within / 4;
+        }
         if tracer_provider.is_some() || meter_provider.is_some() {
-            flush(&live, tracer_provider, meter_provider, within).await;
+            flush(&live, tracer_provider, meter_provider, left).await;
         }
         recorder.finish();
     }
+}
+
+/// The scope of everything that is sent.
+fn scope() -> InstrumentationScope {
+    InstrumentationScope::builder("callgate")
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .build()
 }
 
 /// Calls [`Recorder::tick`] until it is aborted.

@@ -351,7 +351,6 @@ impl Ledger {
     }
 
     fn publish_generation(&self, next: &Arc<Generation>) {
-        let snapshot = &next.snapshot;
         self.revisions.send_modify(|newest| {
             // Writes are in order, so this is always newer; were it not, the newer one would stay.
             if next.revision() >= *newest {
@@ -359,11 +358,7 @@ impl Ledger {
                 *newest = next.revision();
             }
         });
-        self.recorder.published(
-            next.revision(),
-            snapshot.policy_count(),
-            snapshot.entity_count(),
-        );
+        self.recorder.published(&next.snapshot);
     }
 
     /// Rolls planning back to the generation in service after a failed write.

@@ -7,6 +7,7 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use proptest::prelude::*;
 
 use super::*;
+use crate::telemetry::env::ExportSignal;
 use crate::telemetry::export::exporters::MonitoredExporter;
 use crate::telemetry::export::losses::{Losses, LostSignal, RecordKind};
 use crate::telemetry::export::span_counts::SpanCounts;
@@ -45,7 +46,8 @@ fn bench(room: usize) -> Bench {
         answers: Mutex::new(waiting),
         rejected: Arc::clone(&rejected),
     };
-    let watched = MonitoredExporter::new(slow, "spans", &live).with_rejected_count(rejected);
+    let watched =
+        MonitoredExporter::new(slow, ExportSignal::Traces, &live).with_rejected_count(rejected);
     let counted = CountedSpanProcessor::with_room(watched, &live, room);
     let provider = SdkTracerProvider::builder()
         .with_span_processor(counted)

@@ -10,8 +10,10 @@ use opentelemetry::trace::SpanContext;
 
 use crate::audit::control_record::ControlRecord;
 use crate::audit::decision_record::DecisionRecord;
+use crate::config::telemetry::MetricLabels;
 use crate::telemetry::export::exemplars::Exemplars;
 use crate::telemetry::export::live_gauges::LiveGauges;
+use crate::telemetry::record::directory_metrics::DirectoryMetrics;
 use crate::telemetry::record::{decision_mapping, write_mapping};
 
 /// Bounds of the latency histogram in seconds: decisions take microseconds.
@@ -65,6 +67,7 @@ pub struct Metrics {
     writes: Counter<u64>,
     write_duration: Histogram<f64>,
     exemplars: Option<Arc<Exemplars>>,
+    directory: DirectoryMetrics,
 }
 
 impl ReloadResult {
@@ -93,9 +96,15 @@ impl RejectionKind {
 
 impl Metrics {
     /// Builds all instruments; the gauges read from `live`.
-    pub fn new(meter: &Meter, live: &Arc<LiveGauges>, exemplars: Option<Arc<Exemplars>>) -> Self {
+    pub fn new(
+        meter: &Meter,
+        live: &Arc<LiveGauges>,
+        exemplars: Option<Arc<Exemplars>>,
+        labels: &MetricLabels,
+    ) -> Self {
         live.observe(meter);
         Self {
+            directory: DirectoryMetrics::new(meter, live, labels),
             exemplars,
             decisions: meter
                 .u64_counter("callgate.decisions")
@@ -155,6 +164,7 @@ impl Metrics {
     pub fn decision(&self, record: &DecisionRecord<'_>, span: Option<&SpanContext>) {
         let labels = decision_mapping::labels(record);
         self.decisions.add(1, &labels);
+        self.directory.decision(record);
         let took = record.took.as_secs_f64();
         self.duration.record(took, &labels);
         if let Some((exemplars, span)) = self.exemplars.as_ref().zip(span) {

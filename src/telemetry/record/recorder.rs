@@ -2,17 +2,11 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use opentelemetry::metrics::Meter;
-use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{
-    Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceId, Tracer,
-};
-use opentelemetry::{Context, KeyValue};
-use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry::trace::TraceId;
 use opentelemetry_sdk::trace::SdkTracer;
 
 use crate::audit::control_record::ControlRecord;
@@ -20,9 +14,10 @@ use crate::audit::decision_record::DecisionRecord;
 use crate::audit::envelope;
 use crate::audit::log::{AuditLog, LogReceipt};
 use crate::audit::outcome_record::OutcomeRecord;
-use crate::config::telemetry::DecisionLog;
-use crate::domain::request::call_context::TraceContext;
+use crate::config::telemetry::{DecisionLog, MetricLabels};
+use crate::telemetry::env::ExportSignal;
 use crate::telemetry::export::exemplars::Exemplars;
+use crate::telemetry::export::export_monitor::ExporterState;
 use crate::telemetry::export::live_gauges::{InFlight, LiveGauges};
 use crate::telemetry::export::log_queue::{LineReservation, LogQueue};
 use crate::telemetry::export::losses::{Loss, LossReporter};
@@ -31,10 +26,10 @@ use crate::telemetry::record::filtered_entries::{self, FilteredEntry};
 use crate::telemetry::record::metrics::{Metrics, RejectionKind, ReloadResult};
 use crate::telemetry::record::repeat_keys::{DenyKey, RejectionKey};
 use crate::telemetry::record::repeat_limiter::RepeatLimiter;
-use crate::telemetry::record::trace_parent::{TraceContextExtractor, parse_traceparent};
+use crate::telemetry::record::spans::Spans;
 use crate::telemetry::record::{audit_gauges, decision_mapping, write_mapping};
 use crate::telemetry::redact::redaction::Redaction;
-use callgate_engine::PolicyInfo;
+use callgate_engine::{PolicyInfo, Snapshot};
 
 mod overloaded;
 
@@ -48,8 +43,7 @@ pub struct Recorder {
 
 #[derive(Debug, Default)]
 struct RecorderInner {
-    tracer: Option<SdkTracer>,
-    propagator: TraceContextPropagator,
+    spans: Option<Spans>,
     metrics: Option<Metrics>,
     live: Arc<LiveGauges>,
     redaction: Redaction,
@@ -94,6 +88,8 @@ pub struct RecorderParts<'a> {
     pub audit: Option<AuditLog>,
     /// Keeps spans beside the latency of decisions; `None` for none.
     pub exemplars: Option<Arc<Exemplars>>,
+    /// Metrics that name what the directory holds.
+    pub labels: MetricLabels,
 }
 
 impl Recorder {
@@ -101,13 +97,12 @@ impl Recorder {
     pub fn new(parts: RecorderParts<'_>) -> Self {
         Self {
             inner: Arc::new(RecorderInner {
-                tracer: parts.tracer,
-                propagator: TraceContextPropagator::new(),
+                spans: parts.tracer.map(Spans::new),
                 metrics: parts.meter.map(|meter| {
                     if let Some(audit) = &parts.audit {
                         audit_gauges::observe(audit, meter);
                     }
-                    Metrics::new(meter, &parts.live, parts.exemplars.clone())
+                    Metrics::new(meter, &parts.live, parts.exemplars.clone(), &parts.labels)
                 }),
                 live: parts.live,
                 redaction: parts.redaction,
@@ -162,8 +157,9 @@ impl Recorder {
 
     /// Records one decision: span, metrics, log line. Never blocks and never fails the decision.
     pub fn record(&self, record: &DecisionRecord<'_>) {
-        let tracer = self.inner.tracer.as_ref();
-        let span = tracer.and_then(|tracer| self.span(tracer, record));
+        let inner = &*self.inner;
+        let spans = inner.spans.as_ref();
+        let span = spans.and_then(|it| it.decision(record, &inner.redaction, &inner.live));
         if let Some(metrics) = &self.inner.metrics {
             metrics.decision(record, span.as_ref());
         }
@@ -182,8 +178,10 @@ impl Recorder {
     /// Records one control write, allowed or not: span, metrics, log line. Never blocks and never fails
     /// the write. Its line is never dropped if [`Recorder::reserve_line`] reserved room for it.
     pub fn write(&self, record: &ControlRecord<'_>) {
-        let tracer = self.inner.tracer.as_ref();
-        let trace_id = tracer.and_then(|tracer| self.write_span(tracer, record));
+        let inner = &*self.inner;
+        let spans = inner.spans.as_ref();
+        let span = spans.and_then(|it| it.write(record, &inner.redaction, &inner.live));
+        let trace_id = span.map(|span| span.trace_id());
         if let Some(metrics) = &self.inner.metrics {
             metrics.write(record);
         }
@@ -205,29 +203,14 @@ impl Recorder {
         );
     }
 
-    fn write_span(&self, tracer: &SdkTracer, record: &ControlRecord<'_>) -> Option<TraceId> {
-        let builder = SpanBuilder::from_name(write_mapping::span_name(record))
-            .with_kind(SpanKind::Server)
-            .with_start_time(record.started_at);
-        let mut span = tracer.build_with_context(builder, &self.parent(record.trace));
-        if !span.is_recording() {
-            return None;
-        }
-        span.set_attributes(write_mapping::attributes(record, &self.inner.redaction));
-        if write_mapping::is_failure(record) {
-            span.set_status(Status::error("callgate could not write"));
-        }
-        let trace_id = span.span_context().trace_id();
-        let ended_at = record.started_at.checked_add(record.took);
-        span.end_with_timestamp(ended_at.unwrap_or(record.started_at));
-        let recorded = &self.inner.live.spans.recorded;
-        recorded.fetch_add(1, Ordering::Relaxed);
-        Some(trace_id)
+    /// Records what went into service.
+    pub fn published(&self, snapshot: &Snapshot) {
+        self.inner.live.published(snapshot);
     }
 
-    /// Records the generation that went into service.
-    pub fn published(&self, revision: u64, policies: usize, entities: usize) {
-        self.inner.live.published(revision, policies, entities);
+    /// Stores the number of approvals that wait for a person.
+    pub fn approvals_waiting(&self, count: usize) {
+        self.inner.live.set_approvals_waiting(count);
     }
 
     /// Counts an attempt to load the bundle.
@@ -290,6 +273,11 @@ impl Recorder {
         self.inner.live.losses.all()
     }
 
+    /// How the exporter of each signal fares; `None` for signals that are not exported.
+    pub fn exporters(&self) -> [(ExportSignal, Option<ExporterState>); ExportSignal::ALL.len()] {
+        ExportSignal::ALL.map(|signal| (signal, self.inner.live.exporters.get(signal)))
+    }
+
     /// Logs the counts of repeated lines and losses that are due. To be called every second.
     pub fn tick(&self, now: Instant) {
         self.log_pending(now, false);
@@ -329,51 +317,6 @@ impl Recorder {
     /// Stores the limit on concurrent requests.
     pub fn request_limit(&self, limit: usize) {
         self.inner.live.set_request_limit(limit);
-    }
-
-    fn span(&self, tracer: &SdkTracer, record: &DecisionRecord<'_>) -> Option<SpanContext> {
-        let builder = SpanBuilder::from_name("authorize")
-            .with_kind(SpanKind::Server)
-            .with_start_time(record.started_at)
-            .with_attributes(Vec::with_capacity(decision_mapping::USUAL_ATTRIBUTES));
-        let trace = record.question.trace();
-        let mut span = tracer.build_with_context(builder, &self.parent(trace));
-        // The sampler left the span out, so its name and attributes are not needed.
-        if !span.is_recording() {
-            return None;
-        }
-        span.update_name(decision_mapping::span_name(record));
-        decision_mapping::attributes(record, &self.inner.redaction, |attribute| {
-            span.set_attribute(attribute)
-        });
-        if let Some(parent) = record.question.parent_decision_id() {
-            // The span of that decision is not known here, only its id (OpenTelemetry, "Link": an empty context is kept
-            // with its attributes).
-            let attributes = vec![KeyValue::new("callgate.decision.id", parent.to_string())];
-            span.add_link(SpanContext::NONE, attributes);
-        }
-        if decision_mapping::is_failure(record) {
-            span.set_status(Status::error("callgate failed while deciding"));
-        }
-        let context = span.span_context().clone();
-        let ended_at = record.started_at.checked_add(record.took);
-        span.end_with_timestamp(ended_at.unwrap_or(record.started_at));
-        let recorded = &self.inner.live.spans.recorded;
-        recorded.fetch_add(1, Ordering::Relaxed);
-        Some(context)
-    }
-
-    fn parent(&self, trace: &TraceContext) -> Context {
-        if trace.traceparent.is_none() {
-            return Context::new();
-        }
-        match parse_traceparent(trace) {
-            Some(parent) => Context::new().with_remote_span_context(parent),
-            None => self
-                .inner
-                .propagator
-                .extract_with_context(&Context::new(), &TraceContextExtractor(trace)),
-        }
     }
 
     fn log(&self, record: &DecisionRecord<'_>, trace_id: Option<TraceId>) {

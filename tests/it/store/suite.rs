@@ -274,24 +274,24 @@ fn every_case_is_in_the_list_of_cases() {
 
 /// What was loaded, in an order of its own, so that it can be compared.
 #[derive(Debug, Default, Clone, PartialEq)]
-struct Plain {
-    revision: u64,
-    clock: Option<SystemTime>,
-    bundle_digest: Option<SmolStr>,
-    entities: BTreeMap<EntityUID, Arc<str>>,
-    delegations: BTreeMap<SmolStr, Delegation>,
-    tasks: BTreeMap<SmolStr, Task>,
-    approvals: BTreeMap<SmolStr, Approval>,
-    stops: BTreeMap<EntityUID, Stop>,
-    keys: BTreeMap<(SmolStr, SmolStr), StoredKey>,
-    approval_uses: BTreeMap<SmolStr, u32>,
-    task_spent: BTreeMap<SmolStr, u64>,
-    sessions: BTreeMap<SmolStr, StoredSession>,
-    labels: BTreeMap<(LabelCarrier, SmolStr), LabelTimes>,
-    usage: BTreeMap<(EntityUID, Option<EntityUID>), StoredUsage>,
+pub(super) struct Plain {
+    pub(super) revision: u64,
+    pub(super) clock: Option<SystemTime>,
+    pub(super) bundle_digest: Option<SmolStr>,
+    pub(super) entities: BTreeMap<EntityUID, Arc<str>>,
+    pub(super) delegations: BTreeMap<SmolStr, Delegation>,
+    pub(super) tasks: BTreeMap<SmolStr, Task>,
+    pub(super) approvals: BTreeMap<SmolStr, Approval>,
+    pub(super) stops: BTreeMap<EntityUID, Stop>,
+    pub(super) keys: BTreeMap<(SmolStr, SmolStr), StoredKey>,
+    pub(super) approval_uses: BTreeMap<SmolStr, u32>,
+    pub(super) task_spent: BTreeMap<SmolStr, u64>,
+    pub(super) sessions: BTreeMap<SmolStr, StoredSession>,
+    pub(super) labels: BTreeMap<(LabelCarrier, SmolStr), LabelTimes>,
+    pub(super) usage: BTreeMap<(EntityUID, Option<EntityUID>), StoredUsage>,
 }
 
-fn plain(loaded: StoredState, sessions: Vec<StoredSession>) -> Plain {
+pub(super) fn plain(loaded: StoredState, sessions: Vec<StoredSession>) -> Plain {
     let authority = &loaded.authority;
     let delegations = authority.delegations.iter();
     let tasks = authority.tasks.iter();
@@ -338,15 +338,15 @@ fn unique<K: Ord + std::fmt::Debug, V>(pairs: impl IntoIterator<Item = (K, V)>) 
 }
 
 /// A moment, in milliseconds after some other. Stores keep no finer time.
-fn at(millis: u64) -> SystemTime {
+pub(super) fn at(millis: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_000 + millis)
 }
 
-fn agent(id: &str) -> EntityUID {
+pub(super) fn agent(id: &str) -> EntityUID {
     entity_uid(&TYPES.agent, id)
 }
 
-fn person(id: &str) -> EntityUID {
+pub(super) fn person(id: &str) -> EntityUID {
     entity_uid(&TYPES.user, id)
 }
 
@@ -363,7 +363,7 @@ fn scope() -> Scope {
     }
 }
 
-fn grant(id: &str) -> Delegation {
+pub(super) fn grant(id: &str) -> Delegation {
     Delegation {
         id: id.into(),
         from: person("sam"),
@@ -379,7 +379,7 @@ fn grant(id: &str) -> Delegation {
     }
 }
 
-fn task(id: &str) -> Task {
+pub(super) fn task(id: &str) -> Task {
     let step = TaskStep {
         name: "look".into(),
         scope: scope(),
@@ -400,7 +400,7 @@ fn task(id: &str) -> Task {
     }
 }
 
-fn approval(id: &str) -> Approval {
+pub(super) fn approval(id: &str) -> Approval {
     Approval {
         id: id.into(),
         digest: "sha256:00".into(),
@@ -425,7 +425,7 @@ fn approval(id: &str) -> Approval {
     }
 }
 
-fn word(uses: u32, millis: u64) -> Option<ApprovalDecision> {
+pub(super) fn word(uses: u32, millis: u64) -> Option<ApprovalDecision> {
     Some(ApprovalDecision {
         by: person("sam"),
         at: at(millis),
@@ -435,7 +435,7 @@ fn word(uses: u32, millis: u64) -> Option<ApprovalDecision> {
     })
 }
 
-fn entry(revision: u64, change: Change) -> ChangeRecord {
+pub(super) fn entry(revision: u64, change: Change) -> ChangeRecord {
     ChangeRecord {
         revision,
         at: at(revision),
@@ -449,33 +449,33 @@ fn entry(revision: u64, change: Change) -> ChangeRecord {
     }
 }
 
-fn write(revision: u64, change: Change) -> StoreWrite {
+pub(super) fn write(revision: u64, change: Change) -> StoreWrite {
     StoreWrite::Entry {
         entry: entry(revision, change),
         id: "id".into(),
     }
 }
 
-fn bundle(digest: &str) -> Change {
+pub(super) fn bundle(digest: &str) -> Change {
     Change::Bundle {
         digest: digest.into(),
     }
 }
 
-fn entity_put(id: &str, json: &str) -> Change {
+pub(super) fn entity_put(id: &str, json: &str) -> Change {
     Change::Entity {
         uid: person(id),
         json: json.into(),
     }
 }
 
-fn ended(session: &str) -> Change {
+pub(super) fn ended(session: &str) -> Change {
     Change::SessionEnded {
         session: session.into(),
     }
 }
 
-fn labels(id: &str, labels: &[&str], millis: u64) -> StoreWrite {
+pub(super) fn labels(id: &str, labels: &[&str], millis: u64) -> StoreWrite {
     StoreWrite::SessionLabels {
         id: id.into(),
         labels: labels.iter().map(SmolStr::new).collect(),
@@ -484,7 +484,7 @@ fn labels(id: &str, labels: &[&str], millis: u64) -> StoreWrite {
 }
 
 /// Labels of what carries them beside a session.
-fn brought(
+pub(super) fn brought(
     carrier: LabelCarrier,
     label: &str,
     millis: u64,
@@ -502,7 +502,7 @@ fn brought(
     }
 }
 
-fn session(id: &str, calls: u64, millis: u64) -> StoreWrite {
+pub(super) fn session(id: &str, calls: u64, millis: u64) -> StoreWrite {
     StoreWrite::Session {
         id: id.into(),
         calls,
@@ -512,12 +512,12 @@ fn session(id: &str, calls: u64, millis: u64) -> StoreWrite {
     }
 }
 
-fn used(id: &str, uses: u32) -> StoreWrite {
+pub(super) fn used(id: &str, uses: u32) -> StoreWrite {
     let id = id.into();
     StoreWrite::ApprovalUsed { id, uses }
 }
 
-fn spent(id: &str, spent: u64, is_exact: bool) -> StoreWrite {
+pub(super) fn spent(id: &str, spent: u64, is_exact: bool) -> StoreWrite {
     StoreWrite::TaskSpent {
         id: id.into(),
         spent,
@@ -526,7 +526,12 @@ fn spent(id: &str, spent: u64, is_exact: bool) -> StoreWrite {
     }
 }
 
-fn usage(actor: &str, tool: Option<EntityUID>, counters: &[u8], millis: u64) -> StoreWrite {
+pub(super) fn usage(
+    actor: &str,
+    tool: Option<EntityUID>,
+    counters: &[u8],
+    millis: u64,
+) -> StoreWrite {
     StoreWrite::Usage {
         actor: agent(actor),
         tool,

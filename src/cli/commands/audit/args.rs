@@ -130,6 +130,9 @@ pub struct FilterArgs {
     /// A policy that had a part in it, in shadow too
     #[arg(long, value_name = "ID")]
     policy: Vec<String>,
+    /// Only decisions that a policy in shadow mode would have changed
+    #[arg(long)]
+    shadow: bool,
     /// The owner of such a policy
     #[arg(long, value_name = "OWNER")]
     owner: Vec<String>,
@@ -178,6 +181,7 @@ impl FilterArgs {
             decision: self.decision,
             codes: self.code.clone(),
             policies: self.policy.clone(),
+            is_shadow: self.shadow,
             owners: self.owner.clone(),
             controls: self.control.clone(),
             sessions: self.session.clone(),
