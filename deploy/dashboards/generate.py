@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Writes callgate.json, the Grafana dashboard, beside this file.
+"""Writes callgate.json, the Grafana dashboard, beside this file, and the chart's copy of the alerts.
 
-Each panel is one line of PANELS, so that the same query is never written twice. With --check nothing is written, and the
-exit status says whether the file is as it should be.
+Each panel is one line of PANELS, so that the same query is never written twice. The alerts are written by hand in
+deploy/observe/callgate.rules.yml; a Helm chart can only read files of its own folder. With --check nothing is written, and
+the exit status says whether the files are as they should be.
 """
 
 import json
 import pathlib
+import re
 import sys
 
 JOB = 'job=~"$job",instance=~"$instance"'
@@ -25,6 +27,16 @@ PANELS = [
     ]),
     ("Decisions", "Decisions by operation", "timeseries", "ops", [
         ("sum by (callgate_operation) (rate(callgate_decisions_total{}[RATE]))", "{{callgate_operation}}"),
+    ]),
+    ("Decisions", "Tools that are denied most, of the last minutes", "timeseries", "short", [
+        ("topk(10, sum by (callgate_tool) (callgate_denied_tools{}))", "{{callgate_tool}}"),
+    ]),
+    ("Decisions", "Agents that are denied most, of the last minutes", "timeseries", "short", [
+        ("topk(10, sum by (callgate_agent) (callgate_denied_agents{}))", "{{callgate_agent}}"),
+    ]),
+    ("Decisions", "Approvals that wait for a person", "timeseries", "short", [
+        # Replicas of one database count the same approvals.
+        ("max by (job) (callgate_approvals_waiting{})", "{{job}}"),
     ]),
     ("Decisions", "Decisions by adapter", "timeseries", "ops", [
         ("sum by (callgate_adapter) (rate(callgate_decisions_total{}[RATE]))", "{{callgate_adapter}}"),
@@ -47,6 +59,12 @@ PANELS = [
     ("Policies", "Decisions that shadow policies would change", "timeseries", "ops", [
         ("sum by (callgate_policy_id) (rate(callgate_shadow_policies_total{}[RATE]))", "{{callgate_policy_id}}"),
     ]),
+    ("Policies", "Excess privilege: granted and not used since the start", "timeseries", "percentunit", [
+        # What is used on one replica is used.
+        ('min by (callgate_privilege_kind) (callgate_privileges{callgate_privilege_state="unused"}'
+         " / ignoring (callgate_privilege_state) sum without (callgate_privilege_state) (callgate_privileges{}))",
+         "{{callgate_privilege_kind}}s"),
+    ]),
     ("Policies", "Denies that were only observed", "timeseries", "ops", [
         ("sum by (callgate_reason) (rate(callgate_observed_total{}[RATE]))", "{{callgate_reason}}"),
     ]),
@@ -56,8 +74,9 @@ PANELS = [
     ("Policies", "Revision", "timeseries", "none", [
         ("max by (instance) (callgate_snapshot_revision{})", "{{instance}}"),
     ]),
-    ("Policies", "Loads of the directory", "timeseries", "short", [
-        ("sum by (callgate_reload) (increase(callgate_reloads_total{}[RATE]))", "{{callgate_reload}}"),
+    # Rare events are shown as totals: a series that begins with 1 has no increase.
+    ("Policies", "Loads of the directory since the start", "timeseries", "short", [
+        ("sum by (callgate_reload) (callgate_reloads_total{})", "{{callgate_reload}}"),
     ]),
     ("Policies", "Directory has faults", "stat", "none", [
         ("max by (instance) (callgate_bundle_faulty_ratio{})", "{{instance}}"),
@@ -69,6 +88,13 @@ PANELS = [
     ("Evidence", "Decision log: records written", "timeseries", "ops", [
         ("sum by (instance) (rate(callgate_audit_records_total{}[RATE]))", "{{instance}}"),
     ]),
+    ("Evidence", "Decision log: lag", "timeseries", "s", [
+        ("max by (instance) (callgate_audit_lag_seconds{})", "{{instance}}"),
+    ]),
+    ("Evidence", "Decision log: records that wait, and records not signed yet", "timeseries", "short", [
+        ("sum by (instance) (callgate_audit_queued{})", "waiting on {{instance}}"),
+        ("sum by (instance) (callgate_audit_unsigned{})", "not signed on {{instance}}"),
+    ]),
     ("Evidence", "Decision log: requests without a record", "stat", "short", [
         ("sum by (instance) (callgate_audit_unrecorded_total{})", "{{instance}}"),
     ]),
@@ -78,8 +104,8 @@ PANELS = [
     ("Evidence", "Decision log cannot be written", "stat", "none", [
         ("max by (instance) (callgate_audit_failing_ratio{})", "{{instance}}"),
     ]),
-    ("Evidence", "Telemetry that was lost", "timeseries", "ops", [
-        ("sum by (callgate_telemetry_signal, callgate_telemetry_reason) (rate(callgate_telemetry_dropped_total{}[RATE]))",
+    ("Evidence", "Telemetry that was lost since the start", "timeseries", "short", [
+        ("sum by (callgate_telemetry_signal, callgate_telemetry_reason) (callgate_telemetry_dropped_total{})",
          "{{callgate_telemetry_signal}}: {{callgate_telemetry_reason}}"),
     ]),
 ]
@@ -89,8 +115,8 @@ WIDTH, HEIGHT, COLUMNS = 8, 8, 24
 
 def expression(query):
     """The query for the selected servers."""
-    selected = query.replace('{callgate_decision="deny"}', '{callgate_decision="deny",' + JOB + "}")
-    return selected.replace("{}", "{" + JOB + "}").replace("RATE", RATE)
+    selected = re.sub(r"\{([^{}]*)\}", lambda found: "{" + ",".join(filter(None, [found[1], JOB])) + "}", query)
+    return selected.replace("RATE", RATE)
 
 
 def panel(number, title, kind, unit, queries, x, y):
@@ -165,11 +191,17 @@ def dashboard():
 
 
 def main():
-    path = pathlib.Path(__file__).with_name("callgate.json")
-    text = json.dumps(dashboard(), indent=2) + "\n"
-    if "--check" in sys.argv[1:]:
-        sys.exit(0 if path.read_text() == text else f"{path} is not what generate.py writes")
-    path.write_text(text)
+    here = pathlib.Path(__file__).parent
+    wanted = {
+        here / "callgate.json": json.dumps(dashboard(), indent=2) + "\n",
+        here.parent / "helm/callgate/files/callgate.rules.yml": (here.parent / "observe/callgate.rules.yml").read_text(),
+    }
+    for path, text in wanted.items():
+        if "--check" not in sys.argv[1:]:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            sys.exit(f"{path} is not what generate.py writes")
 
 
 if __name__ == "__main__":

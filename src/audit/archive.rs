@@ -10,12 +10,13 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use crate::audit::log_files::{self, CAPSULES, LogFile, SEGMENTS};
 use crate::audit::record::schema::Notice;
 use crate::audit::record::schema::notice::Kind;
 use crate::audit::segment::{self, sync_folder};
+use crate::audit::steady_clock::SteadyClock;
 use crate::config::audit::AuditConfig;
 
 /// How often it is looked for files.
@@ -42,25 +43,9 @@ impl Retention {
     }
 }
 
-/// The time as of the start, and what has passed since: a clock that jumps removes nothing.
-struct SteadyClock {
-    started_at: SystemTime,
-    started: Instant,
-}
-
-impl SteadyClock {
-    fn now(&self) -> SystemTime {
-        let now = self.started_at.checked_add(self.started.elapsed());
-        now.unwrap_or(self.started_at)
-    }
-}
-
 /// Looks after the files until the sender of `done` is dropped.
 pub fn run(directory: &Path, retention: Retention, done: &Receiver<()>, tell: &dyn Fn(Notice)) {
-    let clock = SteadyClock {
-        started_at: SystemTime::now(),
-        started: Instant::now(),
-    };
+    let clock = SteadyClock::start();
     let mut is_failing = false;
     while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(INTERVAL) {
         match look(directory, retention, clock.now(), tell) {

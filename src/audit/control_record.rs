@@ -26,6 +26,8 @@ pub struct ControlRecord<'a> {
     pub revision: Option<u64>,
     /// The id of what it made or changed.
     pub id: Option<&'a str>,
+    /// The digest of the approval that was requested or decided, `sha256:<hex>`.
+    pub approval_digest: Option<&'a str>,
     /// The verdict of Cedar, or the evidence that denied it; `None` if it was not decided.
     pub decision: Option<&'a Verdict>,
     /// The trace it belongs to.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 use uuid::Uuid;
 
@@ -31,6 +32,8 @@ pub struct DecisionRecord<'a> {
     pub revision: u64,
     /// The digest of the policy set, `sha256:<hex>`.
     pub policy_set_digest: &'a Arc<str>,
+    /// The snapshot it was made from: what of the call's names is known.
+    pub snapshot: Option<&'a Snapshot>,
     /// Whether it was made without side effects.
     pub is_dry_run: bool,
     /// When the request arrived.

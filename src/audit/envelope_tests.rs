@@ -146,6 +146,7 @@ fn every_kind_of_record_is_what_its_message_encodes_to() {
     let caller: Arc<str> = "desk".into();
     let actor = uid(r#"Mcp::User::"alice""#);
     let write = ControlRecord {
+        approval_digest: None,
         verb: "PutEntity",
         caller: &caller,
         adapter: "grpc",

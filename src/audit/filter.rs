@@ -35,6 +35,8 @@ pub struct Filter {
     pub codes: Vec<String>,
     /// The id of a policy that had a part in it, in shadow too.
     pub policies: Vec<String>,
+    /// Whether a policy in shadow mode would have changed the decision.
+    pub is_shadow: bool,
     /// The owner of such a policy.
     pub owners: Vec<String>,
     /// A control that such a policy implements.
@@ -62,6 +64,7 @@ impl Filter {
             return false;
         };
         any_of(&self.kinds, |it| *it == kind_of(kind))
+            && (!self.is_shadow || is_flip(kind))
             && self.has_principals(kind)
             && self.has_operation(kind)
             && self.has_reasons(kind)
@@ -151,6 +154,11 @@ pub fn verdict_of(write: &ControlWrite) -> Verdict {
         "denied" => Verdict::Deny,
         _ => Verdict::Unspecified,
     }
+}
+
+/// Whether it is a decision that a policy in shadow mode would have changed.
+fn is_flip(kind: &record::Kind) -> bool {
+    matches!(kind, record::Kind::Decision(it) if !it.shadow_policies.is_empty())
 }
 
 /// Everybody who takes part.

@@ -80,6 +80,13 @@ fn each_condition_chooses() {
         ),
         (
             Filter {
+                is_shadow: true,
+                ..base()
+            },
+            vec![2],
+        ),
+        (
+            Filter {
                 policies: text("mcp.agents"),
                 ..base()
             },

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::audit::archive::{self, Retention};
 use crate::audit::batch::{BatchCapsules, push_unfinished};
@@ -62,6 +62,10 @@ pub(super) struct Queue {
     pub(super) notices: Vec<(SystemTime, Notice)>,
     /// Records that found no room.
     pub(super) dropped: u64,
+    /// When the first of them came.
+    oldest: Option<Instant>,
+    /// The same of what is being written.
+    in_hand: Option<Instant>,
     is_closed: bool,
 }
 
@@ -146,6 +150,21 @@ impl AuditLog {
         key_file: &Path,
         config: &AuditConfig,
     ) -> Result<Option<Self>, OpenError> {
+        let prepared = Self::prepare(directory, key_file, config)?;
+        prepared.map(PreparedLog::start).transpose()
+    }
+
+    /// Opens the log in a directory without changing its records: what the last process left incomplete is cut off only by
+    /// [`PreparedLog::start`]. `None` in mode `off`.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub fn prepare(
+        directory: &Path,
+        key_file: &Path,
+        config: &AuditConfig,
+    ) -> Result<Option<PreparedLog>, OpenError> {
         if config.mode == LogMode::Off {
             return Ok(None);
         }
@@ -183,18 +202,21 @@ impl AuditLog {
             failure: Mutex::default(),
             threads: Mutex::default(),
         });
-        let log = Self { shared };
-        log.start(output, config).map_err(failed)?;
-        Ok(Some(log))
+        Ok(Some(PreparedLog {
+            log: Self { shared },
+            output,
+            retention: Retention::from_config(config),
+        }))
     }
 
-    fn start(&self, output: LogOutput, config: &AuditConfig) -> std::io::Result<()> {
+    fn start(&self, output: LogOutput, retention: Retention) -> std::io::Result<()> {
         let (done, is_done) = std::sync::mpsc::channel();
-        let writer = LogWriter::new(output, Arc::clone(&self.shared), done);
+        let mut writer = LogWriter::new(output, Arc::clone(&self.shared), done);
+        writer.started();
         let writing = thread::Builder::new()
             .name("callgate-audit".to_owned())
             .spawn(move || writer.run())?;
-        let (shared, retention) = (Arc::clone(&self.shared), Retention::from_config(config));
+        let shared = Arc::clone(&self.shared);
         let archiving = thread::Builder::new()
             .name("callgate-archive".to_owned())
             .spawn(move || {
@@ -226,6 +248,9 @@ impl AuditLog {
         push_unfinished(&mut queue.frames, envelope);
         let position = queue.records;
         queue.records += 1;
+        if position == 0 {
+            queue.oldest = Some(Instant::now());
+        }
         if let Some(bytes) = capsule {
             queue.capsules.push(position, bytes);
         }
@@ -280,9 +305,31 @@ impl AuditLog {
         dropped + self.shared.unrecorded.load(Ordering::Relaxed)
     }
 
+    /// Records that wait to be written, and how long the oldest of those has waited that are not written yet.
+    pub fn backlog(&self) -> (u64, Duration) {
+        let queue = self.shared.lock();
+        let oldest = queue.in_hand.or(queue.oldest);
+        (
+            queue.records,
+            oldest.map(|at| at.elapsed()).unwrap_or_default(),
+        )
+    }
+
+    /// Records that no signed checkpoint covers yet; those of a second at most while all is well.
+    pub fn unsigned(&self) -> u64 {
+        // Read first: the tree goes on meanwhile.
+        let signed = self.shared.tree.state().signed;
+        self.records().saturating_sub(signed)
+    }
+
     /// Whether the log cannot be written now.
     pub fn is_failing(&self) -> bool {
         self.shared.failure().is_some()
+    }
+
+    /// The mode.
+    pub fn mode(&self) -> LogMode {
+        self.shared.mode()
     }
 
     /// Where the log is.
@@ -300,6 +347,40 @@ impl AuditLog {
                 tracing::error!("a thread of the decision log panicked");
             }
         }
+    }
+}
+
+/// A log that is open, and of which nothing is changed yet. Its handle takes records, which wait until it is started.
+pub struct PreparedLog {
+    log: AuditLog,
+    output: LogOutput,
+    retention: Retention,
+}
+
+impl PreparedLog {
+    /// The handle.
+    pub fn log(&self) -> &AuditLog {
+        &self.log
+    }
+
+    /// Repairs what the last process left behind, and starts the threads.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub fn start(self) -> Result<AuditLog, OpenError> {
+        let Self {
+            log,
+            mut output,
+            retention,
+        } = self;
+        output.repair()?;
+        let failed = |error| OpenError::Io {
+            path: log.directory().to_owned(),
+            error,
+        };
+        log.start(output, retention).map_err(failed)?;
+        Ok(log)
     }
 }
 
@@ -328,6 +409,7 @@ impl Shared {
     /// Waits for something to write, and takes it. Returns whether the log is closed; nothing comes after that.
     pub(super) fn take(&self, batch: &mut Queue) -> bool {
         let mut queue = self.lock();
+        queue.in_hand = None;
         if queue.records == 0 && queue.notices.is_empty() && !queue.is_closed {
             let waited = self.came.wait_timeout(queue, TICK);
             (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -335,6 +417,7 @@ impl Shared {
         let is_closed = queue.is_closed;
         std::mem::swap(&mut *queue, batch);
         queue.is_closed = is_closed;
+        queue.in_hand = batch.oldest;
         is_closed
     }
 
@@ -399,6 +482,7 @@ impl Queue {
         self.waiting = None;
         self.notices.clear();
         (self.records, self.dropped) = (0, 0);
+        (self.oldest, self.in_hand) = (None, None);
     }
 }
 

@@ -34,6 +34,7 @@ pub mod reader;
 pub mod record;
 mod rolling;
 pub mod segment;
+mod steady_clock;
 pub mod tree;
 pub mod verify;
 pub mod wire;

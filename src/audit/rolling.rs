@@ -7,19 +7,26 @@ use std::time::Instant;
 
 use crate::audit::log_files;
 use crate::audit::segment::{AppendError, Segment};
+use crate::audit::steady_clock::SteadyClock;
 
 /// The current one of a row of files.
 pub(super) struct Rolling {
     pub(super) folder: PathBuf,
     pub(super) current: Option<Segment>,
     pub(super) opened: Instant,
+    clock: SteadyClock,
     /// Whether the last attempt to begin a new file failed.
     is_stuck: bool,
 }
 
 impl Rolling {
     pub(super) fn new(folder: PathBuf) -> Self {
+        Self::with_clock(folder, SteadyClock::start())
+    }
+
+    fn with_clock(folder: PathBuf, clock: SteadyClock) -> Self {
         Self {
+            clock,
             folder,
             current: None,
             opened: Instant::now(),
@@ -49,6 +56,11 @@ impl Rolling {
     pub(super) fn roll(&mut self, first: u64) {
         match Segment::create(&self.folder, first) {
             Ok(next) => {
+                // A wall clock that was set back would make it look old, and it would be removed too soon.
+                if let Some(Err(error)) = self.current.as_ref().map(|it| it.close(self.clock.now()))
+                {
+                    tracing::warn!(%error, "a closed file of the decision log ages by the wall clock");
+                }
                 self.current = Some(next);
                 self.opened = Instant::now();
                 self.is_stuck = false;
@@ -70,4 +82,28 @@ pub(super) fn append_and_sync(
 ) -> Result<(), AppendError> {
     file.append(frames)?;
     if is_synced { file.sync() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    #[test]
+    fn a_closed_file_ages_by_the_clock_that_does_not_jump() {
+        let folder = tempfile::tempdir().unwrap();
+        let hour = Duration::from_secs(3_600);
+        let long_ago = SystemTime::now() - 1_000 * hour;
+        let clock = SteadyClock::start_at(long_ago);
+        let mut rolling = Rolling::with_clock(folder.path().to_owned(), clock);
+        let path = rolling.begin(0).unwrap().path().to_owned();
+        rolling.roll(10);
+        let modified = path.metadata().unwrap().modified().unwrap();
+        let off = modified.duration_since(long_ago - hour).unwrap();
+        assert!(
+            off >= hour - Duration::from_secs(1) && off < 2 * hour,
+            "{off:?}"
+        );
+    }
 }

@@ -14,7 +14,7 @@ use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -28,6 +28,7 @@ use crate::server::parts::ServerParts;
 use crate::server::reloadable_tls::ReloadableTls;
 use crate::service::decisions;
 use crate::telemetry::export::prometheus::{MetricsFormat, MetricsScraper};
+use crate::telemetry::record::recorder::Recorder;
 
 /// The most connections of probes and scrapes.
 const CONNECTIONS: u32 = 64;
@@ -155,6 +156,7 @@ impl Inner {
         let mut answer = json!({
             "ready": unready.is_none(),
             "certificates": self.tls.as_ref().map(certificates),
+            "exporters": exporters(self.service.recorder()),
         });
         if let Some(why) = unready {
             answer["notReady"] = why.into();
@@ -206,6 +208,26 @@ fn certificates(tls: &ReloadableTls) -> Json {
         "fault": fault.as_ref().map(|it| it.error.clone()),
         "faultAt": fault.as_ref().map(|it| time(it.at)),
     })
+}
+
+/// How the exporters fare, by signal; null for a signal that is not exported.
+fn exporters(recorder: &Recorder) -> Json {
+    let mut all = Map::new();
+    for (signal, state) in recorder.exporters() {
+        let state = state.map(|state| {
+            let failing = state.failing.as_ref();
+            json!({
+                "endpoint": state.endpoint,
+                "protocol": state.protocol,
+                "exportedAt": state.exported_at.map(time),
+                "failingSince": failing.map(|it| time(it.since)),
+                "failures": failing.map(|it| it.count),
+                "error": failing.map(|it| &it.error),
+            })
+        });
+        all.insert(signal.as_str().to_owned(), state.into());
+    }
+    Json::Object(all)
 }
 
 /// RFC 3339, UTC.

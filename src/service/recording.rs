@@ -159,6 +159,7 @@ fn record<'r>(
         is_enforced,
         revision: generation.snapshot.revision(),
         policy_set_digest,
+        snapshot: Some(&generation.snapshot),
         is_dry_run: pending.ask.is_dry_run,
         started_at: pending.started_at,
         took: pending.clock.elapsed(),

@@ -48,6 +48,7 @@ impl RecordFixture {
             is_enforced: true,
             revision: 7,
             policy_set_digest: &self.digest,
+            snapshot: None,
             is_dry_run: false,
             started_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             took: Duration::from_micros(42),
@@ -183,4 +184,16 @@ pub fn cedar_names() -> [EntityUID; 3] {
         r#"App::Photo::"p1""#,
     ]
     .map(uid)
+}
+
+/// Looks up variables among these.
+pub fn lookup(variables: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> + use<> {
+    let known: Vec<(String, String)> = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    move |name| {
+        let found = known.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.clone())
+    }
 }

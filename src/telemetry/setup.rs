@@ -1,4 +1,4 @@
-//! Starts and stops telemetry: logs to standard error, spans and metrics to a collector.
+//! Starts and stops telemetry: logs to standard error, spans, metrics and log lines to a collector.
 //!
 //! Start at [`start_logging`] and [`Telemetry::start`].
 //!
@@ -17,10 +17,11 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tracing::field::Field;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::audit::log::AuditLog;
 use crate::config;
@@ -30,6 +31,7 @@ use crate::telemetry::export::exemplars::Exemplars;
 use crate::telemetry::export::exporters::{self, ExportConfig, ExporterError};
 use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::export::log_queue::{LogQueue, QueueLimits};
+use crate::telemetry::export::log_records::{LogRecords, LogSender};
 use crate::telemetry::export::losses::{LossReason, LostSignal, RecordKind};
 use crate::telemetry::export::otlp_encoder::ExportFrame;
 use crate::telemetry::export::prometheus::MetricsScraper;
@@ -111,6 +113,7 @@ pub enum SetupError {
 #[must_use = "log lines that wait are lost unless this is dropped at the very end"]
 pub struct Logging {
     sink: LogQueue,
+    records: LogRecords,
     live: Arc<LiveGauges>,
 }
 
@@ -141,6 +144,7 @@ pub struct Telemetry {
     live: Arc<LiveGauges>,
     spans: Option<SpanQueue>,
     meter_provider: Option<SdkMeterProvider>,
+    log_sender: Option<LogSender>,
     scraper: Option<MetricsScraper>,
     ticking: Option<JoinHandle<()>>,
 }
@@ -167,24 +171,44 @@ pub fn start_logging(filter: Option<&str>, format: LogFormat) -> Result<Logging,
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(sink.clone());
-    let started = if is_text {
-        let wants_colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        let fields = debug_fn(write_field).delimited(" ");
-        let builder = builder.with_ansi(wants_colour).fmt_fields(fields);
-        builder.finish().try_init()
-    } else {
-        builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .finish()
-            .try_init()
+    let lines = match is_text {
+        true => text_lines(sink.clone(), is_terminal),
+        false => json_lines(sink.clone()),
     };
+    let records = LogRecords::new(&live, &|name| std::env::var(name).ok());
+    let subscriber = tracing_subscriber::registry()
+        .with(lines)
+        .with(records.layer())
+        .with(filter);
+    let started = subscriber.try_init();
     started.map_err(|_| SetupError::LoggingTwice)?;
-    Ok(Logging { sink, live })
+    Ok(Logging {
+        sink,
+        records,
+        live,
+    })
+}
+
+/// A layer that writes lines.
+type LineLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+fn text_lines(sink: LogQueue, is_terminal: bool) -> LineLayer {
+    let wants_colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let fields = debug_fn(write_field).delimited(" ");
+    tracing_subscriber::fmt::layer()
+        .with_writer(sink)
+        .with_ansi(wants_colour)
+        .fmt_fields(fields)
+        .boxed()
+}
+
+fn json_lines(sink: LogQueue) -> LineLayer {
+    tracing_subscriber::fmt::layer()
+        .with_writer(sink)
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .boxed()
 }
 
 /// Writes a field of the text format. Values may come from callers, so control characters are escaped; only the message
@@ -222,17 +246,23 @@ impl Telemetry {
     ) -> Result<Self, SetupError> {
         let var = |name: &str| std::env::var(name).ok();
         let redaction = redaction(config, base, &var)?;
-        let endpoint = config.endpoint.as_deref();
-        let plan = ExportConfig::from_env(endpoint, &var);
+        let plan = ExportConfig::read(config, &var);
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
         }
         let live = &logging.live;
         let resource = resource(config.service_name.as_deref(), &var);
+        let frame = ExportFrame::new(&resource, &scope());
+        let log_sender = match plan.logs {
+            true => Some(logging.records.start(config, frame.clone(), &var)?),
+            false => {
+                logging.records.ignore();
+                None
+            }
+        };
         let spans = match plan.traces {
             true => {
-                let frame = ExportFrame::new(&resource, &scope());
-                let exporter = exporters::spans(endpoint, frame, live, &var)?;
+                let exporter = exporters::spans(config, frame, live, &var)?;
                 let queue = SpanQueue::start(exporter, live, &var);
                 Some(queue.map_err(SetupError::SpanThread)?)
             }
@@ -245,7 +275,7 @@ impl Telemetry {
         let mut scraper = None;
         let mut metrics = SdkMeterProvider::builder().with_resource(resource);
         if plan.metrics {
-            metrics = metrics.with_periodic_exporter(exporters::metrics(endpoint, live, &var)?);
+            metrics = metrics.with_periodic_exporter(exporters::metrics(config, live, &var)?);
         }
         if let Some(exemplars) = &exemplars {
             let (asks, reader) = MetricsScraper::new(Arc::clone(exemplars));
@@ -256,6 +286,7 @@ impl Telemetry {
         tracing::debug!(
             spans = plan.traces,
             metrics = plan.metrics,
+            logs = plan.logs,
             "telemetry started"
         );
         let parts = RecorderParts {
@@ -267,10 +298,12 @@ impl Telemetry {
             sink: Some(logging.sink.clone()),
             audit,
             exemplars,
+            labels: config.labels,
             ..RecorderParts::default()
         };
         let mut started = Self::with_exporters(parts, spans, meter_provider);
         started.scraper = scraper;
+        started.log_sender = log_sender;
         started.ticking = Some(tick(started.recorder()));
         Ok(started)
     }
@@ -293,6 +326,7 @@ impl Telemetry {
             live,
             spans,
             meter_provider,
+            log_sender: None,
             scraper: None,
             ticking: None,
         }
@@ -316,17 +350,31 @@ impl Telemetry {
             live,
             spans,
             meter_provider,
+            log_sender,
             ticking,
             scraper: _,
         } = self;
         if let Some(ticking) = ticking {
             ticking.abort();
         }
+        // First, so that the last metrics have their losses.
+        let mut left = within;
+        if let Some(sender) = log_sender {
+            sender.finish(within / 4).await;
+            left -= within / 4;
+        }
         if spans.is_some() || meter_provider.is_some() {
-            flush(&live, spans, meter_provider, within).await;
+            flush(&live, spans, meter_provider, left).await;
         }
         recorder.finish();
     }
+}
+
+/// The scope of everything that is sent.
+fn scope() -> InstrumentationScope {
+    InstrumentationScope::builder("callgate")
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .build()
 }
 
 /// Calls [`Recorder::tick`] until it is aborted.
@@ -399,13 +447,6 @@ async fn flush(
             1,
         );
     }
-}
-
-/// Who records.
-fn scope() -> InstrumentationScope {
-    InstrumentationScope::builder("callgate")
-        .with_version(env!("CARGO_PKG_VERSION"))
-        .build()
 }
 
 fn redaction(

@@ -3,7 +3,7 @@
     otlp_receiver.py OUT [--address ADDRESS]
 
 Prints the port it listens on, then appends to OUT one JSON object a line: {"signal": "traces" |
-"metrics", "headers": {...}, "request": <the export request>}.
+"metrics" | "logs", "headers": {...}, "request": <the export request>}.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from concurrent import futures
 
 import grpc
 from google.protobuf.json_format import MessageToDict
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
@@ -51,6 +52,15 @@ class Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
         return metrics_service_pb2.ExportMetricsServiceResponse()
 
 
+class Logs(logs_service_pb2_grpc.LogsServiceServicer):
+    def __init__(self, sink):
+        self._sink = sink
+
+    def Export(self, request, context):
+        self._sink.keep("logs", request, context)
+        return logs_service_pb2.ExportLogsServiceResponse()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("out")
@@ -61,6 +71,7 @@ def main():
     sink = Sink(options.out)
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Traces(sink), server)
     metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(Metrics(sink), server)
+    logs_service_pb2_grpc.add_LogsServiceServicer_to_server(Logs(sink), server)
     port = server.add_insecure_port(options.address)
     server.start()
     print(port, flush=True)

@@ -82,6 +82,7 @@ pub(super) enum Outcome<'c> {
 
 /// A call whose response waits for its record, a write or a revision.
 pub(super) struct Waiting<'c> {
+    ask: RequestMeta<'c>,
     later: PendingResponse<'c>,
     detail: Disclosure,
     call: Box<CallContext>,
@@ -115,10 +116,11 @@ impl AuthorizationState {
         deadline: Deadline,
     ) -> Result<v1::AuthorizeResponse, GrpcRejection> {
         let Waiting {
+            ask,
             later,
             detail,
             call,
-            explained,
+            mut explained,
         } = waiting;
         let answer = match later.decided() {
             Ok(unrecorded) => {
@@ -126,6 +128,10 @@ impl AuthorizationState {
                 deadline.within(recorded).await?
             }
             Err(later) => {
+                if detail.is_entitled && detail.is_wanted && later.needs_session() {
+                    Box::pin(self.service.have_session(&ask, &call)).await;
+                    explained = explanation::explain(&self.service, ask, &call).map(Box::new);
+                }
                 let finished = Box::pin(self.service.finish(later, &call));
                 deadline.within(finished).await??
             }
@@ -157,6 +163,7 @@ impl AuthorizationState {
         Ok(match self.service.authorize_now(ask, &call)? {
             Progress::Ready(answer) => Outcome::Decided(encode_call(answer, detail, explained)),
             Progress::Pending(later) => Outcome::Waiting(Waiting {
+                ask,
                 later,
                 detail,
                 call,

@@ -14,7 +14,7 @@ use crate::config::error::ConfigError;
 use crate::config::limits::Limits;
 use crate::config::memory::MemoryConfig;
 use crate::config::store::StoreConfig;
-use crate::config::telemetry::TelemetryConfig;
+use crate::config::telemetry::{MetricLabels, TelemetryConfig};
 use crate::config::toml_document::TomlDocument;
 use crate::config::{Config, ReloadConfig};
 
@@ -51,6 +51,9 @@ pub(super) fn faults(config: &Config, document: &TomlDocument<'_>) -> Vec<Config
     state(&config.state, &mut faults);
     audit(&config.audit, &mut faults);
     telemetry(&config.telemetry, &mut faults);
+    for (field, said) in config.bundle.source_faults() {
+        faults.add(field, said);
+    }
     for (field, said) in config.bundle.known.faults() {
         faults.add(field, said);
     }
@@ -435,6 +438,23 @@ fn telemetry(telemetry: &TelemetryConfig, faults: &mut ConfigErrors<'_>) {
         faults.add(
             "telemetry.lines_per_minute",
             format!("is {lines}, but must be from 1 to {MAX_LINES_PER_MINUTE}"),
+        );
+    }
+    let labels = &telemetry.labels;
+    let (values, top) = (labels.values, labels.top_denied);
+    if !(1..=MetricLabels::MAX_VALUES).contains(&values) {
+        faults.add(
+            "telemetry.labels.values",
+            format!(
+                "is {values}, but must be from 1 to {}",
+                MetricLabels::MAX_VALUES
+            ),
+        );
+    }
+    if top > MetricLabels::MAX_TOP {
+        faults.add(
+            "telemetry.labels.top_denied",
+            format!("is {top}, but must be from 0 to {}", MetricLabels::MAX_TOP),
         );
     }
     let arguments = &telemetry.arguments;

@@ -100,7 +100,7 @@ pub fn backup(database: &Path, to: &Path) -> Result<BackupSummary, BackupError> 
     let partial = beside(to, ".partial");
     let made = copy_consistent(database, &partial)
         .and_then(|()| settle(&partial))
-        .and_then(|()| check(&partial))
+        .and_then(|()| check(&partial, database))
         .and_then(|summary| {
             // A link, unlike a rename, never replaces a file that has come meanwhile.
             io_at(to, fs::hard_link(&partial, to))?;
@@ -134,7 +134,7 @@ pub fn restore(
     let partial = beside(database, ".restore");
     remove_parts(&partial);
     let placed = io_at(from, copy_file(from, &partial))
-        .and_then(|()| check(&partial))
+        .and_then(|()| check(&partial, from))
         .and_then(|backup| place(&partial, database, backup));
     remove_parts(&partial);
     placed
@@ -213,8 +213,8 @@ fn settle(copy: &Path) -> Result<(), BackupError> {
     io_at(copy, File::open(copy).and_then(|file| file.sync_all()))
 }
 
-/// Checks a copy without changing it.
-fn check(copy: &Path) -> Result<BackupSummary, BackupError> {
+/// Checks a copy without changing it. Errors name what it is a copy of.
+fn check(copy: &Path, of: &Path) -> Result<BackupSummary, BackupError> {
     let damaged = |error: rusqlite::Error| BackupError::Damaged(explain(&error));
     let connection = open(copy, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let said: String = connection
@@ -223,7 +223,7 @@ fn check(copy: &Path) -> Result<BackupSummary, BackupError> {
     if said != "ok" {
         return Err(BackupError::Damaged(said));
     }
-    let schema_version = schema::version(&connection, &copy.display().to_string())?;
+    let schema_version = schema::version(&connection, &of.display().to_string())?;
     let reached = read::reached(&connection)?;
     let store_id = read::meta_value(&connection, "store_id")?;
     if schema_version == schema::VERSION {

@@ -1,33 +1,33 @@
-//! Builds the exporters of spans and metrics from the standard `OTEL_*` variables, read once at the start.
+//! Builds the exporters of spans, metrics and log lines from the configuration and the standard `OTEL_*` variables, read once at
+//! the start.
 //!
-//! Start at [`ExportConfig::from_env`]. [`span_tracer`](crate::telemetry::export::span_tracer) reads the sampler and span limits,
-//! [`span_queue`](crate::telemetry::export::span_queue) `OTEL_BSP_*`, the SDK
-//! `OTEL_METRIC_EXPORT_INTERVAL` and resource attributes, the exporters read endpoints, headers, timeouts and
-//! compression. This module reads what they leave to the program: whether to export at all, and the TLS
-//! certificates.
+//! Start at [`ExportConfig::read`]. [`span_tracer`](crate::telemetry::export::span_tracer) reads the sampler and the limits of
+//! spans, [`span_queue`](crate::telemetry::export::span_queue) `OTEL_BSP_*`, the SDK `OTEL_METRIC_EXPORT_INTERVAL` and resource
+//! attributes, `collector_settings` endpoints, headers, timeouts, compression and certificates. This module reads whether to
+//! export at all.
 //!
 //! Invariant: telemetry never stops a decision. Failed exports are logged at a bounded rate.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use opentelemetry_otlp::{ExporterBuildError, MetricExporter, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
-use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
+use crate::config::telemetry::{OtlpProtocol, TelemetryConfig};
 use crate::telemetry::env::{EnvLookup, ExportSignal, signal_variable};
+use crate::telemetry::export::collector::CollectorClient;
+use crate::telemetry::export::collector_settings::{self, CollectorSettings};
+use crate::telemetry::export::export_monitor::ExportMonitor;
 use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::export::losses::{LossReason, LostSignal, RecordKind};
+use crate::telemetry::export::metric_exporter::MetricCollectorClient;
 use crate::telemetry::export::otlp_encoder::ExportFrame;
 use crate::telemetry::export::span_exporter::SpanCollectorClient;
 use crate::telemetry::export::span_queue::{EncodedSpans, SpanBatchExporter};
-
-/// Interval of the log line about a collector that cannot be reached.
-const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The signals to export.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct ExportConfig {
     pub traces: bool,
     /// Whether metrics are exported.
     pub metrics: bool,
+    /// Whether log lines are exported.
+    pub logs: bool,
     /// Faults of the variables, as sentences for the log.
     pub warnings: Vec<String>,
 }
@@ -56,37 +58,53 @@ pub enum ExporterError {
     /// Only one half of a client's identity is set.
     #[error("{0} is set, but its counterpart is not: a client certificate needs its key")]
     HalfIdentity(String),
-    /// The error of the OTLP library.
-    #[error(transparent)]
-    Build(#[from] ExporterBuildError),
+    /// An endpoint that is none, or its TLS files cannot be used.
+    #[error("{variable}: invalid endpoint `{endpoint}`: {reason}")]
+    Endpoint {
+        /// What names it.
+        variable: String,
+        /// The endpoint.
+        endpoint: String,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl ExportConfig {
-    /// Reads the variables.
+    /// Reads configuration and variables.
     ///
     /// By the specification, exporting to `localhost:4317` is on when nothing is set. A server without a collector would
     /// then retry and warn for ever. So exporting is on only with a variable or `telemetry.endpoint` that names an
-    /// endpoint, or with `OTEL_TRACES_EXPORTER=otlp`, which asks for the default endpoint.
-    pub fn from_env(endpoint: Option<&str>, var: EnvLookup<'_>) -> Self {
+    /// endpoint, or with `OTEL_TRACES_EXPORTER=otlp`, which asks for the default endpoint. Log lines are on standard error
+    /// in any case, where most platforms collect them, so to export them too has to be asked for: by `telemetry.logs`,
+    /// `OTEL_LOGS_EXPORTER=otlp` or an endpoint of their own.
+    pub fn read(config: &TelemetryConfig, var: EnvLookup<'_>) -> Self {
         let var = |name: &str| var(name).filter(|value| !value.trim().is_empty());
-        let mut config = Self::default();
+        let mut plan = Self::default();
         if var("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-            return config;
+            return plan;
         }
-        config.traces = config.is_wanted(ExportSignal::Traces, endpoint, &var);
-        config.metrics = config.is_wanted(ExportSignal::Metrics, endpoint, &var);
-        config
+        let has_endpoint = |signal| {
+            config.endpoint.is_some() || signal_variable(signal, "ENDPOINT", &var).is_some()
+        };
+        let [traces, metrics] = [ExportSignal::Traces, ExportSignal::Metrics].map(has_endpoint);
+        let logs = config.logs || var("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT").is_some();
+        plan.traces = plan.is_wanted(ExportSignal::Traces, traces, config, &var);
+        plan.metrics = plan.is_wanted(ExportSignal::Metrics, metrics, config, &var);
+        plan.logs = plan.is_wanted(ExportSignal::Logs, logs, config, &var);
+        plan
     }
 
     fn is_wanted(
         &mut self,
         signal: ExportSignal,
-        endpoint: Option<&str>,
+        is_implied: bool,
+        config: &TelemetryConfig,
         var: EnvLookup<'_>,
     ) -> bool {
         let name = signal.exporter_variable();
         let is_wanted = match var(name).as_deref() {
-            None => endpoint.is_some() || signal_variable(signal, "ENDPOINT", var).is_some(),
+            None => is_implied,
             Some("otlp") => true,
             Some("none") => false,
             Some(other) => {
@@ -96,10 +114,13 @@ impl ExportConfig {
                 false
             }
         };
-        match signal_variable(signal, "PROTOCOL", var) {
-            Some((name, protocol)) if is_wanted && protocol != "grpc" => {
+        let asked = signal_variable(signal, "PROTOCOL", var);
+        match asked.filter(|_| is_wanted) {
+            Some((name, protocol))
+                if collector_settings::protocol(signal, config, var).is_none() =>
+            {
                 self.warnings.push(format!(
-                    "{name} is `{protocol}`, but only `grpc` exists here: exporting nothing"
+                    "{name} is `{protocol}`, but only `grpc` and `http/protobuf` exist here: exporting nothing"
                 ));
                 false
             }
@@ -114,15 +135,17 @@ impl ExportConfig {
 ///
 /// [`ExporterError`] for an unreadable certificate or an invalid endpoint.
 pub fn spans(
-    endpoint: Option<&str>,
+    config: &TelemetryConfig,
     frame: ExportFrame,
     live: &Arc<LiveGauges>,
     var: EnvLookup<'_>,
 ) -> Result<MonitoredExporter<SpanCollectorClient>, ExporterError> {
-    let tls = tls(ExportSignal::Traces, endpoint, var)?;
-    let collector = SpanCollectorClient::new(endpoint, tls, frame, var)?;
-    let rejected = collector.rejected();
-    Ok(MonitoredExporter::new(collector, "spans", live).with_rejected_count(rejected))
+    let signal = ExportSignal::Traces;
+    let settings = CollectorSettings::read(signal, config, var)?;
+    let exporter = SpanCollectorClient::new(&settings, frame)?;
+    started(&settings, live);
+    let rejected = exporter.rejected();
+    Ok(MonitoredExporter::new(exporter, signal, live).with_rejected_count(rejected))
 }
 
 /// The exporter of metrics. Has to be created and used in a tokio runtime.
@@ -131,89 +154,61 @@ pub fn spans(
 ///
 /// [`ExporterError`] for an unreadable certificate or an invalid endpoint.
 pub fn metrics(
-    endpoint: Option<&str>,
+    config: &TelemetryConfig,
     live: &Arc<LiveGauges>,
     var: EnvLookup<'_>,
-) -> Result<MonitoredExporter<MetricExporter>, ExporterError> {
-    let mut builder = MetricExporter::builder().with_tonic();
-    if let Some(endpoint) = endpoint {
-        builder = builder.with_endpoint(endpoint);
-    }
-    if let Some(tls) = tls(ExportSignal::Metrics, endpoint, var)? {
-        builder = builder.with_tls_config(tls);
-    }
-    Ok(MonitoredExporter::new(builder.build()?, "metrics", live))
+) -> Result<MonitoredExporter<MetricCollectorClient>, ExporterError> {
+    let signal = ExportSignal::Metrics;
+    let settings = CollectorSettings::read(signal, config, var)?;
+    let collector = CollectorClient::new(&settings)?;
+    started(&settings, live);
+    let exporter = MetricCollectorClient::new(collector, live, var);
+    Ok(MonitoredExporter::new(exporter, signal, live))
 }
 
-/// The TLS configuration for the collector: trusted authorities and the client certificate. `None` for cleartext.
-fn tls(
-    signal: ExportSignal,
-    endpoint: Option<&str>,
+/// The client to which log lines are sent, and what watches it. Has to be created in a tokio runtime.
+///
+/// # Errors
+///
+/// [`ExporterError`] for an unreadable certificate or an invalid endpoint.
+pub(super) fn logs(
+    config: &TelemetryConfig,
+    live: &Arc<LiveGauges>,
     var: EnvLookup<'_>,
-) -> Result<Option<ClientTlsConfig>, ExporterError> {
-    let var = |name: &str| var(name).filter(|value| !value.trim().is_empty());
-    let from_env = signal_variable(signal, "ENDPOINT", &var).map(|(_, endpoint)| endpoint);
-    let is_cleartext = endpoint.or(from_env.as_deref()).is_none_or(|endpoint| {
-        endpoint
-            .trim_start()
-            .to_ascii_lowercase()
-            .starts_with("http:")
-    });
-    if is_cleartext {
-        return Ok(None);
-    }
-    let mut tls = ClientTlsConfig::new();
-    tls = match signal_variable(signal, "CERTIFICATE", &var) {
-        Some(named) => tls.ca_certificate(Certificate::from_pem(read(named)?)),
-        None => tls.with_enabled_roots(),
+) -> Result<(CollectorClient, ExportMonitor), ExporterError> {
+    let signal = ExportSignal::Logs;
+    let settings = CollectorSettings::read(signal, config, var)?;
+    let collector = CollectorClient::new(&settings)?;
+    started(&settings, live);
+    Ok((collector, ExportMonitor::new(signal, live)))
+}
+
+fn started(settings: &CollectorSettings, live: &LiveGauges) {
+    let protocol = match settings.protocol {
+        OtlpProtocol::Grpc => "grpc",
+        OtlpProtocol::Http => "http/protobuf",
     };
-    let certificate = signal_variable(signal, "CLIENT_CERTIFICATE", &var);
-    let key = signal_variable(signal, "CLIENT_KEY", &var);
-    match (certificate, key) {
-        (Some(certificate), Some(key)) => {
-            tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
-        }
-        (Some((name, _)), None) | (None, Some((name, _))) => {
-            return Err(ExporterError::HalfIdentity(name));
-        }
-        (None, None) => {}
-    }
-    Ok(Some(tls))
+    let endpoint = settings.shown_endpoint();
+    live.exporters.start(settings.signal, endpoint, protocol);
 }
 
-fn read((variable, path): (String, String)) -> Result<Vec<u8>, ExporterError> {
-    std::fs::read(&path).map_err(|source| ExporterError::Unreadable {
-        variable,
-        path,
-        source,
-    })
-}
-
-/// Wraps an exporter: counts what it exports and loses, and logs an unreachable collector once a minute instead of at every
-/// batch.
+/// Wraps an exporter: counts what it exports and loses, and notes its state.
 #[derive(Debug)]
 pub struct MonitoredExporter<E> {
     exporter: E,
-    what: &'static str,
     live: Arc<LiveGauges>,
-    started: Instant,
-    /// Seconds from `started` to the last logged failure, plus one; 0 after a success.
-    failure_logged_at: AtomicU64,
-    failures: AtomicU64,
+    monitor: ExportMonitor,
     /// Spans that the collector rejected in accepted exports, not yet counted as lost.
     rejected: Arc<AtomicU64>,
 }
 
 impl<E> MonitoredExporter<E> {
     /// Wraps an exporter.
-    pub fn new(exporter: E, what: &'static str, live: &Arc<LiveGauges>) -> Self {
+    pub fn new(exporter: E, signal: ExportSignal, live: &Arc<LiveGauges>) -> Self {
         Self {
             exporter,
-            what,
             live: Arc::clone(live),
-            started: Instant::now(),
-            failure_logged_at: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
+            monitor: ExportMonitor::new(signal, live),
             rejected: Arc::default(),
         }
     }
@@ -221,39 +216,6 @@ impl<E> MonitoredExporter<E> {
     /// Takes the counter in which the exporter counts rejected spans of accepted exports.
     pub(crate) fn with_rejected_count(self, rejected: Arc<AtomicU64>) -> Self {
         Self { rejected, ..self }
-    }
-
-    /// Logs a failure or a recovery, if one is due. Whether it logged.
-    fn log_result(&self, result: &OTelSdkResult) -> bool {
-        let now = self.started.elapsed().as_secs() + 1;
-        let last = self.failure_logged_at.load(Ordering::Relaxed);
-        match result {
-            Ok(()) if last == 0 => false,
-            Ok(()) => {
-                let failures = self.failures.swap(0, Ordering::Relaxed);
-                self.failure_logged_at.store(0, Ordering::Relaxed);
-                tracing::info!(
-                    what = self.what,
-                    failures,
-                    "the telemetry collector is back"
-                );
-                true
-            }
-            Err(error) => {
-                let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-                if last != 0 && now < last + FAILURE_LOG_INTERVAL.as_secs() {
-                    return false;
-                }
-                self.failure_logged_at.store(now, Ordering::Relaxed);
-                tracing::warn!(
-                    what = self.what,
-                    failures,
-                    %error,
-                    "the telemetry collector cannot be reached; decisions go on without it"
-                );
-                true
-            }
-        }
     }
 }
 
@@ -270,7 +232,7 @@ impl<E: SpanBatchExporter> SpanBatchExporter for MonitoredExporter<E> {
             }
             Err(_) => spans.failed(count, losses),
         }
-        self.log_result(&result);
+        self.monitor.note(&result);
         result
     }
 }
@@ -287,7 +249,7 @@ impl<E: PushMetricExporter> PushMetricExporter for MonitoredExporter<E> {
                 1,
             );
         }
-        self.log_result(&result);
+        self.monitor.note(&result);
         result
     }
 

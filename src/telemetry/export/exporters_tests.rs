@@ -1,17 +1,14 @@
-use opentelemetry_sdk::error::OTelSdkError;
-
 use super::*;
+use crate::telemetry::fixtures::lookup;
 
 fn plan(variables: &[(&str, &str)]) -> ExportConfig {
-    ExportConfig::from_env(None, &lookup(variables))
+    ExportConfig::read(&TelemetryConfig::default(), &lookup(variables))
 }
 
-fn lookup(variables: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
-    move |name| {
-        variables
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| (*value).to_owned())
+fn configured(endpoint: &str) -> TelemetryConfig {
+    TelemetryConfig {
+        endpoint: Some(endpoint.to_owned()),
+        ..TelemetryConfig::default()
     }
 }
 
@@ -42,20 +39,11 @@ fn an_endpoint_starts_its_signals() {
 
 #[test]
 fn an_endpoint_from_the_configuration_starts_both() {
-    let plan = ExportConfig::from_env(Some("https://collector:4317"), &lookup(&[]));
-    assert!(plan.traces && plan.metrics);
+    let config = configured("https://collector:4317");
+    let plan = ExportConfig::read(&config, &lookup(&[]));
+    assert!(plan.traces && plan.metrics && !plan.logs);
     let off = lookup(&[("OTEL_METRICS_EXPORTER", "none")]);
-    assert!(!ExportConfig::from_env(Some("https://collector:4317"), &off).metrics);
-    let cleartext = lookup(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://elsewhere:4317")]);
-    assert!(
-        tls(
-            ExportSignal::Traces,
-            Some("https://collector:4317"),
-            &cleartext
-        )
-        .unwrap()
-        .is_some()
-    );
+    assert!(!ExportConfig::read(&config, &off).metrics);
 }
 
 #[test]
@@ -86,96 +74,39 @@ fn what_does_not_exist_here_is_named_and_not_exported() {
     );
     let protocol = plan(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
         ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc"),
     ]);
     assert!(!protocol.traces && protocol.metrics);
     assert_eq!(protocol.warnings.len(), 1);
-    assert!(protocol.warnings[0].contains("OTEL_EXPORTER_OTLP_PROTOCOL is `http/protobuf`"));
+    assert!(protocol.warnings[0].contains("OTEL_EXPORTER_OTLP_PROTOCOL is `http/json`"));
 }
 
 #[test]
-fn trust_is_set_up_for_tls_endpoints_only() {
-    let is_tls = |endpoint| {
-        tls(
-            ExportSignal::Traces,
-            None,
-            &lookup(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)]),
-        )
-        .unwrap()
-        .is_some()
+fn log_lines_are_sent_if_somebody_asks_for_it() {
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317");
+    let asked = ("OTEL_LOGS_EXPORTER", "otlp");
+    let own = ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://collector:4317");
+    assert!(!plan(&[endpoint]).logs);
+    assert!(plan(&[endpoint, asked]).logs);
+    let only_logs = plan(&[own]);
+    assert!(only_logs.logs && !only_logs.traces && !only_logs.metrics);
+    let config = TelemetryConfig {
+        logs: true,
+        ..configured("http://collector:4317")
     };
-    assert!(is_tls("https://collector:4317"));
-    assert!(is_tls("collector:4317"), "the SDK makes this one https");
-    assert!(!is_tls("http://collector:4317"));
-    assert!(
-        tls(ExportSignal::Traces, None, &lookup(&[]))
-            .unwrap()
-            .is_none()
-    );
+    assert!(ExportConfig::read(&config, &lookup(&[])).logs);
+    let off = lookup(&[("OTEL_LOGS_EXPORTER", "none")]);
+    assert!(!ExportConfig::read(&config, &off).logs);
 }
 
 #[test]
-fn a_certificate_that_cannot_be_read_is_named() {
-    let variables = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4317"),
-        ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "/no/such/file"),
-    ];
-    let error = tls(ExportSignal::Traces, None, &lookup(&variables))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE: cannot read `/no/such/file`")
-    );
-    let half = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4317"),
-        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/some/key"),
-    ];
-    let error = tls(ExportSignal::Metrics, None, &lookup(&half))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("OTEL_EXPORTER_OTLP_CLIENT_KEY is set"),
-        "{error}"
-    );
-}
-
-/// Fails as often as told, then works.
-#[derive(Debug)]
-struct Flaky(AtomicU64);
-
-impl SpanBatchExporter for Flaky {
-    async fn export(&self, _: &EncodedSpans) -> OTelSdkResult {
-        match self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(1)
-            }) {
-            Ok(_) => Err(OTelSdkError::InternalFailure("down".to_owned())),
-            Err(_) => Ok(()),
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_collector_that_is_down_is_mentioned_once_and_its_return_too() {
-    let live = Arc::new(LiveGauges::default());
-    let watched = MonitoredExporter::new(Flaky(AtomicU64::new(3)), "spans", &live);
-    for _ in 0..3 {
-        SpanBatchExporter::export(&watched, &EncodedSpans::default())
-            .await
-            .unwrap_err();
-    }
-    assert_eq!(watched.failures.load(Ordering::Relaxed), 3);
-    // Within the minute only the first failure was worth a line, so another stays silent.
-    assert!(!watched.log_result(&Err(OTelSdkError::InternalFailure("down".to_owned()))));
-    SpanBatchExporter::export(&watched, &EncodedSpans::default())
-        .await
-        .unwrap();
-    assert_eq!(watched.failures.load(Ordering::Relaxed), 0);
-    assert!(!watched.log_result(&Ok(())), "all is well: nothing to say");
-    assert!(
-        watched.log_result(&Err(OTelSdkError::InternalFailure("down".to_owned()))),
-        "a new outage"
-    );
+fn a_configured_protocol_wins_over_a_variable_that_makes_no_sense() {
+    let config = TelemetryConfig {
+        protocol: Some(OtlpProtocol::Http),
+        ..configured("http://collector:4318")
+    };
+    let odd = lookup(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")]);
+    let plan = ExportConfig::read(&config, &odd);
+    assert!(plan.traces && plan.metrics && plan.warnings.is_empty());
 }

@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;
 
+use arc_swap::ArcSwapOption;
+use callgate_engine::Snapshot;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
+use crate::telemetry::export::export_monitor::ExporterStates;
 use crate::telemetry::export::losses::Losses;
 use crate::telemetry::export::span_counts::SpanCounts;
 
@@ -21,10 +24,14 @@ pub struct LiveGauges {
     published_ms: AtomicU64,
     /// Whether the last load of the directory failed.
     is_bundle_faulty: AtomicBool,
+    /// What is in service.
+    snapshot: ArcSwapOption<Snapshot>,
+    approvals_waiting: AtomicU64,
     in_flight: AtomicI64,
     request_limit: AtomicU64,
     pub(crate) spans: SpanCounts,
     pub(crate) losses: Losses,
+    pub(crate) exporters: ExporterStates,
 }
 
 /// A request in flight; dropping it ends the count.
@@ -41,21 +48,37 @@ impl Default for LiveGauges {
             entities: AtomicU64::new(0),
             published_ms: AtomicU64::new(0),
             is_bundle_faulty: AtomicBool::new(false),
+            snapshot: ArcSwapOption::empty(),
+            approvals_waiting: AtomicU64::new(0),
             in_flight: AtomicI64::new(0),
             request_limit: AtomicU64::new(0),
             spans: SpanCounts::default(),
             losses: Losses::default(),
+            exporters: ExporterStates::default(),
         }
     }
 }
 
 impl LiveGauges {
     /// Stores the generation that went into service, and the time.
-    pub fn published(&self, revision: u64, policies: usize, entities: usize) {
-        self.revision.store(revision, Ordering::Relaxed);
+    pub fn published(&self, snapshot: &Snapshot) {
+        let (policies, entities) = (snapshot.policy_count(), snapshot.entity_count());
+        self.revision.store(snapshot.revision(), Ordering::Relaxed);
         self.policies.store(policies as u64, Ordering::Relaxed);
         self.entities.store(entities as u64, Ordering::Relaxed);
+        self.snapshot.store(Some(Arc::new(snapshot.clone())));
         self.published_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// What is in service; `None` before the first.
+    pub(crate) fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.snapshot.load_full()
+    }
+
+    /// Stores the number of approvals that wait for a person.
+    pub fn set_approvals_waiting(&self, count: usize) {
+        self.approvals_waiting
+            .store(count as u64, Ordering::Relaxed);
     }
 
     /// Stores whether the last load of the directory failed.
@@ -89,7 +112,7 @@ impl LiveGauges {
     /// Builds the gauges, which read from here at each export.
     pub(crate) fn observe(self: &Arc<Self>, meter: &Meter) {
         type Read = fn(&LiveGauges) -> u64;
-        let gauges: [(&str, &str, &str, Read); 5] = [
+        let gauges: [(&str, &str, &str, Read); 6] = [
             (
                 "callgate.requests.limit",
                 "{request}",
@@ -107,6 +130,12 @@ impl LiveGauges {
                 "1",
                 "1 while the directory has faults and an older one is in service",
                 |live| u64::from(live.is_bundle_faulty.load(Ordering::Relaxed)),
+            ),
+            (
+                "callgate.approvals.waiting",
+                "{approval}",
+                "Approvals that were requested, are not expired and wait for a person",
+                |live| live.approvals_waiting.load(Ordering::Relaxed),
             ),
             (
                 "callgate.policies",
@@ -178,7 +207,9 @@ impl LiveGauges {
         meter
             .u64_observable_counter("callgate.telemetry.dropped")
             .with_unit("{record}")
-            .with_description("Log lines, spans and exports that did not reach their sink")
+            .with_description(
+                "Log lines, spans, log records and exports that did not reach their sink",
+            )
             .with_callback(move |observer| {
                 for loss in live.losses.all() {
                     let labels = [

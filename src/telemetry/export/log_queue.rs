@@ -365,6 +365,16 @@ pub(crate) fn with_record_count(count: u64, log: impl FnOnce()) {
     log();
 }
 
+/// The number of records that the line which this thread logs stands for.
+pub(super) fn record_count() -> u64 {
+    STANDS_FOR.get()
+}
+
+/// What a line is about, by its log target.
+pub(super) fn record_kind(target: &str) -> RecordKind {
+    LineClass::from_target(target).kind()
+}
+
 /// Writes one line to the queue.
 pub struct LineWriter<'a> {
     shared: &'a LogQueueInner,

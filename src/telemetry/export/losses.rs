@@ -21,6 +21,8 @@ pub enum LostSignal {
     Span,
     /// An export of metrics. The next one contains the sums.
     Metrics,
+    /// A log line on its way to a collector. It is on standard error all the same.
+    LogRecord,
 }
 
 /// The subject of a lost record.
@@ -51,7 +53,12 @@ pub enum LossReason {
     Shutdown,
 }
 
-const SIGNALS: [LostSignal; 3] = [LostSignal::Log, LostSignal::Span, LostSignal::Metrics];
+const SIGNALS: [LostSignal; 4] = [
+    LostSignal::Log,
+    LostSignal::Span,
+    LostSignal::Metrics,
+    LostSignal::LogRecord,
+];
 const REASONS: [LossReason; 4] = [
     LossReason::QueueFull,
     LossReason::ExportFailed,
@@ -90,6 +97,7 @@ impl LostSignal {
             Self::Log => "log",
             Self::Span => "span",
             Self::Metrics => "metrics",
+            Self::LogRecord => "log_record",
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Encodes spans as OTLP (`opentelemetry.proto.trace.v1`), straight from the record of a decision.
+//! [`log_encoder`](crate::telemetry::export::log_encoder) does the same for log lines, in the same [`ExportFrame`].
 //!
 //! Start at [`span`]. A span is encoded once, on the thread that decided, into a buffer that the thread keeps: no attribute is
 //! an allocation, and what is exported is those bytes. Every length is known before its field is written, so nothing is moved.
 //!
 //! Invariant: the bytes are those that `opentelemetry-proto` encodes for the same span; a property test compares them.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use opentelemetry::trace::{SpanId, TraceId};
@@ -72,13 +74,22 @@ impl Default for SpanLimits {
     }
 }
 
-/// Appends a span of kind server. `link` is an attribute of a link to a span of which only that is known.
+/// A link to another span of this process.
+#[derive(Debug, Clone)]
+pub struct SpanLink<'a> {
+    /// The span, which was sampled. Without it the link has empty ids, and OpenTelemetry keeps it for its attributes.
+    pub span: Option<SpanIds>,
+    /// How it is linked, and to what.
+    pub attributes: [(&'a str, Cow<'a, str>); 2],
+}
+
+/// Appends a span of kind server.
 pub fn span(
     out: &mut Vec<u8>,
     head: &SpanHead<'_>,
     limits: SpanLimits,
     attributes: impl FnOnce(&mut AttributeWriter<'_>),
-    link: Option<(&str, &str)>,
+    links: &[SpanLink<'_>],
 ) {
     bytes(out, 1, &head.ids.trace_id.to_bytes());
     bytes(out, 2, &head.ids.span_id.to_bytes());
@@ -105,34 +116,37 @@ pub fn span(
     attributes(&mut writer);
     let dropped = writer.dropped;
     number(out, 10, dropped.into());
-    if let Some((key, value)) = link {
-        if limits.links > 0 {
-            write_link(out, key, value);
-        } else {
-            number(out, 14, 1);
-        }
+    let kept = links.len().min(limits.links as usize);
+    for link in &links[..kept] {
+        write_link(out, link);
     }
+    number(out, 14, (links.len() - kept) as u64);
     status(out, head.error);
     let remote = head.ids.parent.map_or(0, |_| IS_REMOTE);
     fixed_32(out, 16, SAMPLED | HAS_IS_REMOTE | remote);
 }
 
-/// A link with empty ids, which OpenTelemetry keeps for its attributes.
-fn write_link(out: &mut Vec<u8>, key: &str, value: &str) {
-    let attribute = key_value_length(key, string_length(value.len()));
-    let ids = (1 + 1 + 16) + (1 + 1 + 8);
+fn write_link(out: &mut Vec<u8>, link: &SpanLink<'_>) {
+    let none = (TraceId::INVALID, SpanId::INVALID, "");
+    let (trace_id, span_id, state) = link.span.as_ref().map_or(none, |ids| {
+        (ids.trace_id, ids.span_id, ids.trace_state.as_str())
+    });
+    let attributes = link.attributes.iter().map(|(key, value)| {
+        let value = string_length(value.len());
+        field_length(key_value_length(key, value))
+    });
+    let ids = (1 + 1 + 16) + (1 + 1 + 8) + text_length(state);
     tag(out, 13, LENGTH);
-    varint(out, (ids + field_length(attribute) + 5) as u64);
-    bytes(out, 1, &TraceId::INVALID.to_bytes());
-    bytes(out, 2, &SpanId::INVALID.to_bytes());
-    let mut writer = AttributeWriter {
-        out,
-        field: 4,
-        left: 1,
-        dropped: 0,
-    };
-    writer.text(key, value);
-    fixed_32(out, 6, HAS_IS_REMOTE);
+    varint(out, (ids + attributes.sum::<usize>() + 5) as u64);
+    bytes(out, 1, &trace_id.to_bytes());
+    bytes(out, 2, &span_id.to_bytes());
+    text(out, 3, state);
+    let mut writer = AttributeWriter::unlimited(out, 4);
+    for (key, value) in &link.attributes {
+        writer.text(key, value);
+    }
+    let sampled = link.span.as_ref().map_or(0, |_| SAMPLED);
+    fixed_32(out, 6, sampled | HAS_IS_REMOTE);
 }
 
 fn status(out: &mut Vec<u8>, error: Option<&str>) {
@@ -140,16 +154,12 @@ fn status(out: &mut Vec<u8>, error: Option<&str>) {
     let Some(message) = error else {
         return varint(out, 0);
     };
-    let message_length = match message.len() {
-        0 => 0,
-        length => field_length(length),
-    };
-    varint(out, (message_length + 2) as u64);
+    varint(out, (text_length(message) + 2) as u64);
     text(out, 2, message);
     number(out, 3, ERROR);
 }
 
-/// What precedes and follows the spans of one scope in a `ResourceSpans`.
+/// What precedes and follows the records of one scope in a `ResourceSpans` or `ResourceLogs`, which have the same form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExportFrame {
     /// The resource.
@@ -184,24 +194,25 @@ impl ExportFrame {
         frame
     }
 
-    /// Replaces the content of `out` by one `ResourceSpans` with these spans, each of which [`push_span`] wrote.
-    pub fn write(&self, spans: &[u8], out: &mut Vec<u8>) {
+    /// Replaces the content of `out` by one `ResourceSpans` with these spans, or one `ResourceLogs` with these log records, each
+    /// of which [`push_record`] wrote.
+    pub fn write(&self, records: &[u8], out: &mut Vec<u8>) {
         let [of_scope, of_resource] = &self.schema_urls;
         out.clear();
         out.extend_from_slice(&self.resource);
         tag(out, 2, LENGTH);
-        let length = self.scope.len() + spans.len() + of_scope.len();
+        let length = self.scope.len() + records.len() + of_scope.len();
         varint(out, length as u64);
         out.extend_from_slice(&self.scope);
-        out.extend_from_slice(spans);
+        out.extend_from_slice(records);
         out.extend_from_slice(of_scope);
         out.extend_from_slice(of_resource);
     }
 }
 
-/// Appends an encoded span to the spans of a scope.
-pub fn push_span(spans: &mut Vec<u8>, span: &[u8]) {
-    bytes(spans, 2, span);
+/// Appends an encoded span or log record to those of its scope.
+pub fn push_record(records: &mut Vec<u8>, record: &[u8]) {
+    bytes(records, 2, record);
 }
 
 /// Writes attributes, up to a limit. What is beyond it is counted.
@@ -214,7 +225,8 @@ pub struct AttributeWriter<'b> {
 }
 
 impl<'b> AttributeWriter<'b> {
-    fn unlimited(out: &'b mut Vec<u8>, field: u32) -> Self {
+    /// Writes any number of attributes into this field.
+    pub(super) fn unlimited(out: &'b mut Vec<u8>, field: u32) -> Self {
         Self {
             out,
             field,
@@ -273,6 +285,9 @@ impl<'b> AttributeWriter<'b> {
 
     /// Any value.
     pub fn value(&mut self, key: &str, value: &Value) {
+        if let Value::String(text) = value {
+            return self.text(key, text.as_str());
+        }
         let mut content = Vec::new();
         any_value(&mut content, value);
         if self.begin(key, content.len()) {
@@ -368,11 +383,16 @@ fn string_length(text: usize) -> usize {
 /// The length of a `KeyValue` whose value has this length.
 #[inline]
 fn key_value_length(key: &str, value: usize) -> usize {
-    let key = match key.len() {
+    text_length(key) + field_length(value)
+}
+
+/// The length of a field with text, which is left out if empty.
+#[inline]
+fn text_length(text: &str) -> usize {
+    match text.len() {
         0 => 0,
         length => field_length(length),
-    };
-    key + field_length(value)
+    }
 }
 
 #[inline]
@@ -392,7 +412,7 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
 
 /// A field with bytes, written even if there are none.
 #[inline]
-fn bytes(out: &mut Vec<u8>, field: u32, content: &[u8]) {
+pub(super) fn bytes(out: &mut Vec<u8>, field: u32, content: &[u8]) {
     tag(out, field, LENGTH);
     varint(out, content.len() as u64);
     out.extend_from_slice(content);
@@ -400,14 +420,14 @@ fn bytes(out: &mut Vec<u8>, field: u32, content: &[u8]) {
 
 /// A field with text, left out if empty.
 #[inline]
-fn text(out: &mut Vec<u8>, field: u32, content: &str) {
+pub(super) fn text(out: &mut Vec<u8>, field: u32, content: &str) {
     if !content.is_empty() {
         bytes(out, field, content.as_bytes());
     }
 }
 
 /// A field with a varint, left out if zero.
-fn number(out: &mut Vec<u8>, field: u32, number: u64) {
+pub(super) fn number(out: &mut Vec<u8>, field: u32, number: u64) {
     if number != 0 {
         tag(out, field, VARINT);
         varint(out, number);
@@ -420,7 +440,7 @@ fn fixed_32(out: &mut Vec<u8>, field: u32, number: u32) {
 }
 
 /// A field with a time in nanoseconds since 1970, left out if not after it.
-fn time(out: &mut Vec<u8>, field: u32, time: SystemTime) {
+pub(super) fn time(out: &mut Vec<u8>, field: u32, time: SystemTime) {
     let nanos = nanos(time);
     if nanos != 0 {
         tag(out, field, FIXED_64);

@@ -77,41 +77,51 @@ struct Case {
     times: [SystemTime; 2],
     error: Option<String>,
     attributes: Vec<KeyValue>,
-    link: Option<(String, String)>,
+    links: Vec<(Option<SpanIds>, [(String, String); 2])>,
     limits: SpanLimits,
 }
 
-fn case() -> impl Strategy<Value = Case> {
+fn ids() -> impl Strategy<Value = SpanIds> {
     let state = prop_oneof![Just(String::new()), "vendor=[a-z]{1,5}"];
-    let ids = (any::<u128>(), any::<u64>(), option::of(1..u64::MAX), state).prop_map(
+    (any::<u128>(), any::<u64>(), option::of(1..u64::MAX), state).prop_map(
         |(trace, span, parent, trace_state)| SpanIds {
             trace_id: TraceId::from(trace),
             span_id: SpanId::from(span),
             parent: parent.map(SpanId::from),
             trace_state,
         },
-    );
+    )
+}
+
+fn case() -> impl Strategy<Value = Case> {
     let limits =
-        (0_u32..8, 0_u32..2).prop_map(|(attributes, links)| SpanLimits { attributes, links });
-    let link = option::of((text(), text()));
+        (0_u32..8, 0_u32..4).prop_map(|(attributes, links)| SpanLimits { attributes, links });
+    let link = (option::of(ids()), [(text(), text()), (text(), text())]);
     (
-        ids,
+        ids(),
         [text(), text()],
         [time(), time()],
         option::of(text()),
         attributes(),
-        link,
+        vec(link, 0..5),
         limits,
     )
-        .prop_map(|(ids, name, times, error, attributes, link, limits)| Case {
-            ids,
-            name,
-            times,
-            error,
-            attributes,
-            link,
-            limits,
-        })
+        .prop_map(
+            |(ids, name, times, error, attributes, links, limits)| Case {
+                ids,
+                name,
+                times,
+                error,
+                attributes,
+                links,
+                limits,
+            },
+        )
+}
+
+fn context(ids: &SpanIds) -> SpanContext {
+    let state: TraceState = ids.trace_state.parse().unwrap();
+    SpanContext::new(ids.trace_id, ids.span_id, TraceFlags::SAMPLED, false, state)
 }
 
 impl Case {
@@ -141,28 +151,32 @@ impl Case {
                 }
             }
         };
-        let link = self.link.as_ref();
-        let link = link.map(|(key, value)| (key.as_str(), value.as_str()));
+        let links = self.links.iter().map(|(span, attributes)| SpanLink {
+            span: span.clone(),
+            attributes: attributes
+                .each_ref()
+                .map(|(key, value)| (key.as_str(), Cow::from(value.as_str()))),
+        });
+        let links: Vec<_> = links.collect();
         let mut out = Vec::new();
-        span(&mut out, &head, self.limits, attributes, link);
+        span(&mut out, &head, self.limits, attributes, &links);
         out
     }
 
     /// The same as the SDK would have it.
     fn as_data(&self, scope: &InstrumentationScope) -> SpanData {
         let kept = self.attributes.len().min(self.limits.attributes as usize);
+        let all = self.links.iter().map(|(span, attributes)| {
+            let attributes = attributes.clone();
+            let attributes = attributes.map(|(key, value)| KeyValue::new(key, value));
+            let context = span.as_ref().map_or(SpanContext::NONE, context);
+            Link::new(context, attributes.to_vec(), 0)
+        });
         let mut links = SpanLinks::default();
-        if let Some((key, value)) = &self.link {
-            let attribute = KeyValue::new(key.clone(), value.clone());
-            match self.limits.links {
-                0 => links.dropped_count = 1,
-                _ => links.links = vec![Link::new(SpanContext::NONE, vec![attribute], 0)],
-            }
-        }
-        let state: TraceState = self.ids.trace_state.parse().unwrap();
-        let (trace, span) = (self.ids.trace_id, self.ids.span_id);
+        links.links = all.take(self.limits.links as usize).collect();
+        links.dropped_count = (self.links.len() - links.links.len()) as u32;
         SpanData {
-            span_context: SpanContext::new(trace, span, TraceFlags::SAMPLED, false, state),
+            span_context: context(&self.ids),
             parent_span_id: self.ids.parent.unwrap_or(SpanId::INVALID),
             parent_span_is_remote: self.ids.parent.is_some(),
             span_kind: SpanKind::Server,
@@ -191,7 +205,7 @@ proptest! {
         for cases in batches {
             let mut spans = Vec::new();
             for case in &cases {
-                push_span(&mut spans, &case.encoded());
+                push_record(&mut spans, &case.encoded());
             }
             frame.write(&spans, &mut out);
             let data = cases.iter().map(|case| case.as_data(&scope)).collect();

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use opentelemetry::InstrumentationScope;
 use opentelemetry::KeyValue;
@@ -11,14 +12,18 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use opentelemetry_sdk::Resource;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::Response;
+use tonic::codec::CompressionEncoding;
+use tonic::metadata::MetadataMap;
 use tonic::transport::Server;
-use tonic_types::ErrorDetails;
+use tonic::{Request, Response, Status};
 
 use super::*;
+use crate::config::telemetry::TelemetryConfig;
+use crate::telemetry::env::ExportSignal;
 use crate::telemetry::export::otlp_encoder::{
     self, AttributeWriter, SpanHead, SpanIds, SpanLimits,
 };
+use crate::telemetry::fixtures::lookup;
 
 /// A collector that keeps what it gets, and answers first with these statuses.
 #[derive(Clone, Default)]
@@ -66,13 +71,21 @@ impl Receiver {
     }
 }
 
-fn lookup(variables: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
-    move |name| {
-        variables
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| (*value).to_owned())
-    }
+fn connect(endpoint: &str, variables: &[(&str, &str)]) -> SpanCollectorClient {
+    connect_with(ExportFrame::default(), endpoint, variables)
+}
+
+fn connect_with(
+    frame: ExportFrame,
+    endpoint: &str,
+    variables: &[(&str, &str)],
+) -> SpanCollectorClient {
+    let config = TelemetryConfig {
+        endpoint: Some(endpoint.to_owned()),
+        ..TelemetryConfig::default()
+    };
+    let settings = CollectorSettings::read(ExportSignal::Traces, &config, &lookup(variables));
+    SpanCollectorClient::new(&settings.unwrap(), frame).unwrap()
 }
 
 fn batch() -> EncodedSpans {
@@ -90,7 +103,7 @@ fn batch() -> EncodedSpans {
     };
     let mut span = Vec::new();
     let attributes = |out: &mut AttributeWriter<'_>| out.text("callgate.decision", "allow");
-    otlp_encoder::span(&mut span, &head, SpanLimits::default(), attributes, None);
+    otlp_encoder::span(&mut span, &head, SpanLimits::default(), attributes, &[]);
     let mut batch = EncodedSpans::default();
     batch.push(&span, false);
     batch
@@ -111,8 +124,7 @@ async fn a_batch_arrives_with_its_resource_and_the_headers() {
         let resource = Resource::builder_empty().with_attribute(name).build();
         let scope = InstrumentationScope::builder("callgate").build();
         let frame = ExportFrame::new(&resource, &scope);
-        let variables = lookup(&variables);
-        let collector = SpanCollectorClient::new(Some(&endpoint), None, frame, &variables).unwrap();
+        let collector = connect_with(frame, &endpoint, &variables);
         collector.export(&batch()).await.unwrap();
 
         let kept = receiver.kept.lock().unwrap();
@@ -141,9 +153,7 @@ async fn a_batch_arrives_with_its_resource_and_the_headers() {
 #[tokio::test]
 async fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
     let (receiver, endpoint) = Receiver::start([Status::unavailable("later")]).await;
-    let collector =
-        SpanCollectorClient::new(Some(&endpoint), None, ExportFrame::default(), &lookup(&[]))
-            .unwrap();
+    let collector = connect(&endpoint, &[]);
     collector.export(&batch()).await.unwrap();
     assert_eq!(receiver.attempts(), 2);
     {
@@ -153,9 +163,7 @@ async fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
 
     let refusal = Status::permission_denied("your secret is wrong");
     let (receiver, endpoint) = Receiver::start([refusal]).await;
-    let collector =
-        SpanCollectorClient::new(Some(&endpoint), None, ExportFrame::default(), &lookup(&[]))
-            .unwrap();
+    let collector = connect(&endpoint, &[]);
     let error = collector.export(&batch()).await.unwrap_err().to_string();
     assert!(error.contains("PermissionDenied"), "{error}");
     assert!(!error.contains("secret"), "{error}");
@@ -167,13 +175,7 @@ async fn no_attempt_begins_after_the_timeout() {
     let troubles = (0..9).map(|_| Status::unavailable("never"));
     let (receiver, endpoint) = Receiver::start(troubles).await;
     let variables = [("OTEL_EXPORTER_OTLP_TIMEOUT", "350")];
-    let collector = SpanCollectorClient::new(
-        Some(&endpoint),
-        None,
-        ExportFrame::default(),
-        &lookup(&variables),
-    )
-    .unwrap();
+    let collector = connect(&endpoint, &variables);
     let started = Instant::now();
     collector.export(&batch()).await.unwrap_err();
     assert!(started.elapsed() < Duration::from_millis(700));
@@ -181,84 +183,5 @@ async fn no_attempt_begins_after_the_timeout() {
         (1..4).contains(&receiver.attempts()),
         "{}",
         receiver.attempts()
-    );
-}
-
-#[test]
-fn waits_double_and_end() {
-    let mut backoff = Backoff::default();
-    let unavailable = Status::unavailable("");
-    for expected in [100, 200, 400] {
-        let wait = backoff.wait_after(&unavailable).unwrap();
-        let least = Duration::from_millis(expected);
-        assert!(
-            wait >= least && wait <= least + Duration::from_millis(JITTER_MS),
-            "{wait:?}"
-        );
-    }
-    assert_eq!(backoff.wait_after(&unavailable), None);
-}
-
-#[test]
-fn a_collector_may_ask_for_time_within_reason() {
-    let asking = |code, seconds| {
-        let delay = Duration::from_secs(seconds);
-        Status::with_error_details(code, "", ErrorDetails::with_retry_info(Some(delay)))
-    };
-    let exhausted = Code::ResourceExhausted;
-    assert_eq!(
-        Backoff::default().wait_after(&Status::new(exhausted, "")),
-        None,
-        "without a time nobody expects it to pass"
-    );
-    let five = Backoff::default()
-        .wait_after(&asking(exhausted, 5))
-        .unwrap();
-    assert!(five >= Duration::from_secs(5) && five < Duration::from_secs(6));
-    let hour = Backoff::default()
-        .wait_after(&asking(Code::Unavailable, 3_600))
-        .unwrap();
-    assert_eq!(hour, LONGEST_ASKED_WAIT);
-}
-
-#[test]
-fn an_endpoint_without_a_scheme_is_encrypted_unless_told_otherwise() {
-    let uri = |variables: &[(&str, &str)]| address(None, &lookup(variables)).1;
-    let bare = ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317");
-    let insecure = ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "TRUE");
-    assert_eq!(uri(&[bare]), "https://collector:4317");
-    assert_eq!(uri(&[bare, insecure]), "http://collector:4317");
-    let odd = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "collector:4317/p://q");
-    assert_eq!(uri(&[bare, odd]), "https://collector:4317/p://q");
-    assert_eq!(uri(&[]), DEFAULT_ENDPOINT);
-    let own = address(Some("https://own:1"), &lookup(&[bare])).1;
-    assert_eq!(own, "https://own:1");
-}
-
-#[test]
-fn the_signals_own_variable_wins_unless_it_makes_no_sense() {
-    let own = "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT";
-    let general = ("OTEL_EXPORTER_OTLP_TIMEOUT", "20");
-    let of = |variables: &[(&str, &str)]| timeout(&lookup(variables)).as_millis();
-    assert_eq!(of(&[(own, "10"), general]), 10);
-    assert_eq!(of(&[(own, "soon"), general]), 20);
-    assert_eq!(of(&[]), 10_000);
-
-    let own = "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION";
-    let general = ("OTEL_EXPORTER_OTLP_COMPRESSION", "GZIP");
-    assert!(!is_compressed(&lookup(&[(own, "none"), general])));
-    assert!(is_compressed(&lookup(&[(own, "zstd"), general])));
-    assert!(!is_compressed(&lookup(&[])));
-}
-
-#[tokio::test]
-async fn an_endpoint_that_is_none_is_named_with_its_variable() {
-    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a b")];
-    let error = SpanCollectorClient::new(None, None, ExportFrame::default(), &lookup(&variables))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("OTEL_EXPORTER_OTLP_ENDPOINT: invalid endpoint `http://a b`: "),
-        "{error}"
     );
 }

@@ -18,7 +18,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use crate::telemetry::env::EnvLookup;
 use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::export::losses::LossReason;
-use crate::telemetry::export::otlp_encoder::push_span;
+use crate::telemetry::export::otlp_encoder::push_record;
 use crate::telemetry::export::span_counts::SpanBatch;
 
 /// The variable with the length of the queue.
@@ -93,7 +93,7 @@ struct Queue {
 impl EncodedSpans {
     /// Adds a span.
     pub fn push(&mut self, span: &[u8], is_write: bool) {
-        push_span(&mut self.bytes, span);
+        push_record(&mut self.bytes, span);
         self.counts.writes += u64::from(is_write);
         self.counts.decisions += u64::from(!is_write);
     }

@@ -4,6 +4,7 @@ use std::sync::mpsc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::telemetry::env::ExportSignal;
 use crate::telemetry::export::exporters::MonitoredExporter;
 use crate::telemetry::export::losses::{Losses, LostSignal, RecordKind};
 use crate::telemetry::export::span_counts::SpanCounts;
@@ -42,7 +43,8 @@ fn bench(room: usize) -> Bench {
         answers: Mutex::new(waiting),
         rejected: Arc::clone(&rejected),
     };
-    let watched = MonitoredExporter::new(slow, "spans", &live).with_rejected_count(rejected);
+    let watched =
+        MonitoredExporter::new(slow, ExportSignal::Traces, &live).with_rejected_count(rejected);
     let delay = Duration::from_millis(DEFAULT_DELAY);
     let queue = SpanQueue::with_limits(watched, &live, room, room as u64, delay).unwrap();
     Bench {
@@ -136,7 +138,7 @@ fn batches_are_full_or_late_and_hold_every_span_in_order() {
     }
     let (kept, batches) = mpsc::channel();
     let live = Arc::new(LiveGauges::default());
-    let watched = MonitoredExporter::new(Kept(kept), "spans", &live);
+    let watched = MonitoredExporter::new(Kept(kept), ExportSignal::Traces, &live);
     let delay = Duration::from_millis(50);
     let queue = SpanQueue::with_limits(watched, &live, 64, 4, delay).unwrap();
     let sink = queue.sink();

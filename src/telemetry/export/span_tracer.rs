@@ -12,7 +12,7 @@ use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 
 use crate::telemetry::env::EnvLookup;
 use crate::telemetry::export::otlp_encoder::{
-    self, AttributeWriter, SpanHead, SpanIds, SpanLimits,
+    self, AttributeWriter, SpanHead, SpanIds, SpanLimits, SpanLink,
 };
 use crate::telemetry::export::span_queue::SpanSink;
 
@@ -167,12 +167,12 @@ impl SpanTracer {
         })
     }
 
-    /// Encodes a span and hands it over. `link` as in [`otlp_encoder::span`].
+    /// Encodes a span and hands it over.
     pub fn end(
         &self,
         head: &SpanHead<'_>,
         attributes: impl FnOnce(&mut AttributeWriter<'_>),
-        link: Option<(&str, &str)>,
+        links: &[SpanLink<'_>],
         is_write: bool,
     ) {
         thread_local! {
@@ -180,7 +180,7 @@ impl SpanTracer {
         }
         SPAN.with_borrow_mut(|span| {
             span.clear();
-            otlp_encoder::span(span, head, self.limits, attributes, link);
+            otlp_encoder::span(span, head, self.limits, attributes, links);
             self.sink.push(span, is_write);
             if span.capacity() > KEPT_BYTES {
                 *span = Vec::new();

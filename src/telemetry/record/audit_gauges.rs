@@ -30,6 +30,27 @@ pub(crate) fn observe(audit: &AuditLog, meter: &Meter) {
         .build();
     let log = audit.clone();
     meter
+        .u64_observable_gauge("callgate.audit.queued")
+        .with_unit("{record}")
+        .with_description("Records that wait to be written to the decision log")
+        .with_callback(move |observer| observer.observe(log.backlog().0, &[]))
+        .build();
+    let log = audit.clone();
+    meter
+        .f64_observable_gauge("callgate.audit.lag")
+        .with_unit("s")
+        .with_description("How long the oldest record that is not written yet has waited")
+        .with_callback(move |observer| observer.observe(log.backlog().1.as_secs_f64(), &[]))
+        .build();
+    let log = audit.clone();
+    meter
+        .u64_observable_gauge("callgate.audit.unsigned")
+        .with_unit("{record}")
+        .with_description("Records that no signed checkpoint covers yet")
+        .with_callback(move |observer| observer.observe(log.unsigned(), &[]))
+        .build();
+    let log = audit.clone();
+    meter
         .u64_observable_gauge("callgate.audit.size")
         .with_unit("By")
         .with_description("Size of the files of the decision log")

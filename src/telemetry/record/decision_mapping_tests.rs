@@ -141,7 +141,7 @@ fn what_the_configuration_opens_is_exported_as_it_is() {
     tracer.end(
         &head,
         |out| attributes(&record, &redaction, out),
-        None,
+        &[],
         false,
     );
     let found = kept.all().remove(0).attributes;

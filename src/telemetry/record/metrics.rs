@@ -12,10 +12,12 @@ use opentelemetry::metrics::{BoundCounter, BoundHistogram, Counter, Histogram, M
 
 use crate::audit::control_record::ControlRecord;
 use crate::audit::decision_record::DecisionRecord;
+use crate::config::telemetry::MetricLabels;
 use crate::domain::decide::verdict::{Decision, ReasonCode};
 use crate::telemetry::export::exemplars::Exemplars;
 use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::export::otlp_encoder::SpanIds;
+use crate::telemetry::record::directory_metrics::DirectoryMetrics;
 use crate::telemetry::record::{decision_mapping, write_mapping};
 
 /// Bounds of the latency histogram in seconds: decisions take microseconds.
@@ -69,6 +71,7 @@ pub struct Metrics {
     writes: Counter<u64>,
     write_duration: Histogram<f64>,
     exemplars: Option<Arc<Exemplars>>,
+    directory: DirectoryMetrics,
     series: ArcSwap<HashMap<SeriesKey, Arc<DecisionSeries>, RandomState>>,
 }
 
@@ -110,9 +113,15 @@ impl RejectionKind {
 
 impl Metrics {
     /// Builds all instruments; the gauges read from `live`.
-    pub fn new(meter: &Meter, live: &Arc<LiveGauges>, exemplars: Option<Arc<Exemplars>>) -> Self {
+    pub fn new(
+        meter: &Meter,
+        live: &Arc<LiveGauges>,
+        exemplars: Option<Arc<Exemplars>>,
+        labels: &MetricLabels,
+    ) -> Self {
         live.observe(meter);
         Self {
+            directory: DirectoryMetrics::new(meter, live, labels),
             exemplars,
             series: ArcSwap::default(),
             decisions: meter
@@ -192,6 +201,7 @@ impl Metrics {
             duration,
         } = &**series;
         decisions.add(1);
+        self.directory.decision(record);
         let took = record.took.as_secs_f64();
         duration.record(took);
         if let Some((exemplars, span)) = self.exemplars.as_ref().zip(span) {
@@ -242,10 +252,15 @@ impl Metrics {
 
     /// Counts one rejected request.
     pub fn rejection(&self, adapter: &'static str, why: RejectionKind) {
+        self.rejections(adapter, why, 1);
+    }
+
+    /// Counts so many rejections of one kind.
+    pub fn rejections(&self, adapter: &'static str, why: RejectionKind, count: u64) {
         let labels = [
             KeyValue::new("callgate.adapter", adapter),
             KeyValue::new("callgate.rejection", why.as_str()),
         ];
-        self.rejections.add(1, &labels);
+        self.rejections.add(count, &labels);
     }
 }

@@ -4,12 +4,18 @@
 //! [`repeat_limiter`] bounds log lines that repeat, [`filtered_entries`] those about entries of lists.
 
 mod audit_gauges;
+mod bounded_names;
 pub mod decision_mapping;
+mod directory_metrics;
 pub mod filtered_entries;
 pub mod line_window;
 pub mod metrics;
+mod privilege_use;
+mod recent_spans;
 pub mod recorder;
 pub(crate) mod repeat_keys;
 pub mod repeat_limiter;
+mod spans;
+mod top_denied;
 mod trace_parent;
 pub mod write_mapping;

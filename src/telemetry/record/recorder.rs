@@ -2,38 +2,36 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use opentelemetry::Context;
 use opentelemetry::metrics::Meter;
-use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{SpanContext, TraceContextExt, TraceId};
-use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry::trace::TraceId;
 
 use crate::audit::control_record::ControlRecord;
 use crate::audit::decision_record::DecisionRecord;
 use crate::audit::envelope;
 use crate::audit::log::{AuditLog, LogReceipt};
 use crate::audit::outcome_record::OutcomeRecord;
-use crate::config::telemetry::DecisionLog;
-use crate::domain::request::call_context::TraceContext;
+use crate::config::telemetry::{DecisionLog, MetricLabels};
+use crate::telemetry::env::ExportSignal;
 use crate::telemetry::export::exemplars::Exemplars;
+use crate::telemetry::export::export_monitor::ExporterState;
 use crate::telemetry::export::live_gauges::{InFlight, LiveGauges};
 use crate::telemetry::export::log_queue::{LineReservation, LogQueue};
 use crate::telemetry::export::losses::{Loss, LossReporter};
-use crate::telemetry::export::otlp_encoder::{AttributeWriter, SpanHead, SpanIds};
 use crate::telemetry::export::span_tracer::SpanTracer;
 use crate::telemetry::record::decision_mapping::LogFields;
 use crate::telemetry::record::filtered_entries::{self, FilteredEntry};
 use crate::telemetry::record::metrics::{Metrics, RejectionKind, ReloadResult};
 use crate::telemetry::record::repeat_keys::{DenyKey, RejectionKey};
 use crate::telemetry::record::repeat_limiter::RepeatLimiter;
-use crate::telemetry::record::trace_parent::{TraceContextExtractor, parse_traceparent};
+use crate::telemetry::record::spans::Spans;
 use crate::telemetry::record::{audit_gauges, decision_mapping, write_mapping};
 use crate::telemetry::redact::redaction::Redaction;
-use callgate_engine::PolicyInfo;
+use callgate_engine::{PolicyInfo, Snapshot};
+
+mod overloaded;
 
 /// Records decisions, writes and rejections. Cloning is cheap.
 ///
@@ -45,8 +43,7 @@ pub struct Recorder {
 
 #[derive(Debug, Default)]
 struct RecorderInner {
-    tracer: Option<SpanTracer>,
-    propagator: TraceContextPropagator,
+    spans: Option<Spans>,
     metrics: Option<Metrics>,
     live: Arc<LiveGauges>,
     redaction: Redaction,
@@ -91,6 +88,8 @@ pub struct RecorderParts<'a> {
     pub audit: Option<AuditLog>,
     /// Keeps spans beside the latency of decisions; `None` for none.
     pub exemplars: Option<Arc<Exemplars>>,
+    /// Metrics that name what the directory holds.
+    pub labels: MetricLabels,
 }
 
 impl Recorder {
@@ -98,13 +97,12 @@ impl Recorder {
     pub fn new(parts: RecorderParts<'_>) -> Self {
         Self {
             inner: Arc::new(RecorderInner {
-                tracer: parts.tracer,
-                propagator: TraceContextPropagator::new(),
+                spans: parts.tracer.map(Spans::new),
                 metrics: parts.meter.map(|meter| {
                     if let Some(audit) = &parts.audit {
                         audit_gauges::observe(audit, meter);
                     }
-                    Metrics::new(meter, &parts.live, parts.exemplars.clone())
+                    Metrics::new(meter, &parts.live, parts.exemplars.clone(), &parts.labels)
                 }),
                 live: parts.live,
                 redaction: parts.redaction,
@@ -159,8 +157,9 @@ impl Recorder {
 
     /// Records one decision: span, metrics, log line. Never blocks and never fails the decision.
     pub fn record(&self, record: &DecisionRecord<'_>) {
-        let tracer = self.inner.tracer.as_ref();
-        let span = tracer.and_then(|tracer| self.span(tracer, record));
+        let inner = &*self.inner;
+        let spans = inner.spans.as_ref();
+        let span = spans.and_then(|it| it.decision(record, &inner.redaction, &inner.live));
         if let Some(metrics) = &self.inner.metrics {
             metrics.decision(record, span.as_ref());
         }
@@ -179,8 +178,10 @@ impl Recorder {
     /// Records one control write, allowed or not: span, metrics, log line. Never blocks and never fails
     /// the write. Its line is never dropped if [`Recorder::reserve_line`] reserved room for it.
     pub fn write(&self, record: &ControlRecord<'_>) {
-        let tracer = self.inner.tracer.as_ref();
-        let trace_id = tracer.and_then(|tracer| self.write_span(tracer, record));
+        let inner = &*self.inner;
+        let spans = inner.spans.as_ref();
+        let span = spans.and_then(|it| it.write(record, &inner.redaction, &inner.live));
+        let trace_id = span.map(|span| span.trace_id);
         if let Some(metrics) = &self.inner.metrics {
             metrics.write(record);
         }
@@ -202,32 +203,14 @@ impl Recorder {
         );
     }
 
-    fn write_span(&self, tracer: &SpanTracer, record: &ControlRecord<'_>) -> Option<TraceId> {
-        let ids = tracer.begin(self.parent(record.trace).as_ref())?;
-        let is_failure = write_mapping::is_failure(record);
-        let ended_at = record.started_at.checked_add(record.took);
-        let head = SpanHead {
-            ids: &ids,
-            name: write_mapping::span_name(record),
-            times: [record.started_at, ended_at.unwrap_or(record.started_at)],
-            error: is_failure.then_some("callgate could not write"),
-        };
-        let redaction = &self.inner.redaction;
-        let attributes =
-            |out: &mut AttributeWriter<'_>| write_mapping::attributes(record, redaction, out);
-        self.count_span();
-        tracer.end(&head, attributes, None, true);
-        Some(ids.trace_id)
+    /// Records what went into service.
+    pub fn published(&self, snapshot: &Snapshot) {
+        self.inner.live.published(snapshot);
     }
 
-    fn count_span(&self) {
-        let recorded = &self.inner.live.spans.recorded;
-        recorded.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Records the generation that went into service.
-    pub fn published(&self, revision: u64, policies: usize, entities: usize) {
-        self.inner.live.published(revision, policies, entities);
+    /// Stores the number of approvals that wait for a person.
+    pub fn approvals_waiting(&self, count: usize) {
+        self.inner.live.set_approvals_waiting(count);
     }
 
     /// Counts an attempt to load the bundle.
@@ -290,6 +273,11 @@ impl Recorder {
         self.inner.live.losses.all()
     }
 
+    /// How the exporter of each signal fares; `None` for signals that are not exported.
+    pub fn exporters(&self) -> [(ExportSignal, Option<ExporterState>); ExportSignal::ALL.len()] {
+        ExportSignal::ALL.map(|signal| (signal, self.inner.live.exporters.get(signal)))
+    }
+
     /// Logs the counts of repeated lines and losses that are due. To be called every second.
     pub fn tick(&self, now: Instant) {
         self.log_pending(now, false);
@@ -329,41 +317,6 @@ impl Recorder {
     /// Stores the limit on concurrent requests.
     pub fn request_limit(&self, limit: usize) {
         self.inner.live.set_request_limit(limit);
-    }
-
-    fn span(&self, tracer: &SpanTracer, record: &DecisionRecord<'_>) -> Option<SpanIds> {
-        // The name and the attributes of a span that the sampler leaves out are not needed.
-        let ids = tracer.begin(self.parent(record.question.trace()).as_ref())?;
-        let ended_at = record.started_at.checked_add(record.took);
-        let is_failure = decision_mapping::is_failure(record);
-        let head = SpanHead {
-            ids: &ids,
-            name: decision_mapping::span_name(record),
-            times: [record.started_at, ended_at.unwrap_or(record.started_at)],
-            error: is_failure.then_some("callgate failed while deciding"),
-        };
-        let redaction = &self.inner.redaction;
-        let attributes = |out: &mut AttributeWriter<'_>| {
-            decision_mapping::attributes(record, redaction, out);
-        };
-        // The span of that decision is not known here, only its id (OpenTelemetry, "Link": an empty context is kept
-        // with its attributes).
-        let parent = record.question.parent_decision_id();
-        let parent = parent.map(|id| id.to_string());
-        let link = parent.as_deref().map(|id| ("callgate.decision.id", id));
-        self.count_span();
-        tracer.end(&head, attributes, link, false);
-        Some(ids)
-    }
-
-    fn parent(&self, trace: &TraceContext) -> Option<SpanContext> {
-        trace.traceparent.as_ref()?;
-        parse_traceparent(trace).or_else(|| {
-            let extractor = TraceContextExtractor(trace);
-            let propagator = &self.inner.propagator;
-            let context = propagator.extract_with_context(&Context::new(), &extractor);
-            Some(context.span().span_context().clone())
-        })
     }
 
     fn log(&self, record: &DecisionRecord<'_>, trace_id: Option<TraceId>) {

@@ -3,12 +3,15 @@ use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use callgate_engine::cedar::EntityUID;
+use opentelemetry::Context;
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry::trace::Status;
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::{Status, TraceContextExt};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SpanData;
 use proptest::prelude::*;
 use prost::Message;
@@ -19,10 +22,13 @@ use super::*;
 use crate::audit::control_record::ControlOutcome;
 use crate::audit::decision_record::RecordedRequest;
 use crate::config::telemetry::TelemetryConfig;
-use crate::domain::decide::verdict::ReasonCode;
-use crate::domain::request::call_context::{CallContext, OperationKind};
+use crate::domain::authority::approval::ApprovedCall;
+use crate::domain::decide::verdict::{Challenge, ReasonCode};
+use crate::domain::fixtures as domain_fixtures;
+use crate::domain::request::call_context::{CallContext, Initiator, OperationKind, TraceContext};
 use crate::telemetry::export::span_tracer::SpanSampler;
 use crate::telemetry::fixtures::{self, RecordFixture, allow, deny, sampling, tool_call};
+use crate::telemetry::record::trace_parent::{TraceContextExtractor, parse_traceparent};
 use crate::telemetry::span_fixtures::KeptSpans;
 
 /// A recorder whose output stays in memory.
@@ -298,7 +304,9 @@ fn metrics_count_decisions_by_fixed_words_only() {
                 .record(&asked.record(RecordedRequest::Call(&call)));
         }
     }
-    bench.recorder.published(7, 20, 300);
+    let snapshot = domain_fixtures::world("permit (principal, action, resource);");
+    bench.recorder.published(&snapshot.with_revision(7));
+    bench.recorder.approvals_waiting(3);
     bench.recorder.reload(ReloadResult::Faulty);
     bench
         .recorder
@@ -533,6 +541,7 @@ fn write<'a>(
     outcome: ControlOutcome,
 ) -> ControlRecord<'a> {
     ControlRecord {
+        approval_digest: None,
         verb: "PutEntity",
         caller: &asked.caller,
         adapter: "grpc",
@@ -631,4 +640,117 @@ fn a_refusal_has_a_line_unless_load_is_shed() {
     let shed = || recorder.rejection("grpc", RejectionKind::Overloaded, "try again later");
     assert_eq!(logged(tracing::Level::INFO, shed), "");
     assert!(logged(tracing::Level::DEBUG, shed).contains("overloaded"));
+}
+
+/// A control write about an approval.
+fn approval_write<'a>(
+    verb: &'static str,
+    caller: &'a Arc<str>,
+    actor: &'a EntityUID,
+    trace: &'a TraceContext,
+) -> ControlRecord<'a> {
+    ControlRecord {
+        verb,
+        caller,
+        adapter: "grpc",
+        actor,
+        outcome: ControlOutcome::Done,
+        revision: Some(8),
+        id: Some("apr-1"),
+        approval_digest: Some("sha256:aa"),
+        decision: None,
+        trace,
+        started_at: SystemTime::UNIX_EPOCH,
+        took: Duration::from_micros(9),
+    }
+}
+
+/// The links of a span: kind, the name of what it is about, and the span id.
+fn links(span: &SpanData) -> Vec<(String, String, opentelemetry::trace::SpanId)> {
+    let attribute =
+        |link: &opentelemetry::trace::Link, at: usize| link.attributes[at].value.to_string();
+    span.links
+        .iter()
+        .map(|link| {
+            (
+                attribute(link, 0),
+                attribute(link, 1),
+                link.span_context.span_id(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_retry_leads_to_the_approval_and_to_the_deny_that_asked_for_it() {
+    let bench = Bench::new();
+    let mut denied = RecordFixture::with(deny(ReasonCode::ApprovalRequired));
+    let call = domain_fixtures::get_issue();
+    denied.decision.challenge = Some(Box::new(Challenge {
+        digest: "sha256:aa".into(),
+        expires_at: SystemTime::UNIX_EPOCH,
+        valid_for: Duration::from_secs(60),
+        call: ApprovedCall {
+            subject: call.subject.entity.clone(),
+            root: None,
+            actors: Vec::new(),
+            initiator: Initiator::Client,
+            server: "github".into(),
+            tool: "get_issue".into(),
+            definition: None,
+            arguments: "{}".to_owned(),
+            responses: None,
+            request_state: None,
+            target: None,
+            task: None,
+        },
+        circumstances: Default::default(),
+    }));
+    let record = denied.record(RecordedRequest::Call(&call));
+    bench.recorder.record(&record);
+    let (caller, actor) = (Arc::from("edge"), domain_fixtures::person("alice"));
+    let trace = TraceContext::default();
+    for verb in ["RequestApproval", "ApproveCall"] {
+        bench
+            .recorder
+            .write(&approval_write(verb, &caller, &actor, &trace));
+    }
+    let mut retried = call.clone();
+    retried.approval_ids = vec!["apr-1".into(), "apr-of-another-replica".into()];
+    retried.workflow.parent_decision_id = Some(record.decision_id);
+    let allowed = RecordFixture::with(allow());
+    let mut retry = allowed.record(RecordedRequest::Call(&retried));
+    retry.decision_id = uuid::Uuid::from_u128(9);
+    bench.recorder.record(&retry);
+
+    let spans = bench.spans();
+    let [deny, requested, approved, retry] = &spans[..] else {
+        panic!("{spans:?}");
+    };
+    let id = |span: &SpanData| span.span_context.span_id();
+    let decision = record.decision_id.to_string();
+    let link = |kind: &str, about: &str, to| (kind.to_owned(), about.to_owned(), to);
+    assert_eq!(links(deny), []);
+    assert_eq!(links(requested), [link("denied", &decision, id(deny))]);
+    assert_eq!(
+        links(approved),
+        [
+            link("denied", &decision, id(deny)),
+            link("approval_request", "apr-1", id(requested)),
+        ]
+    );
+    assert_eq!(
+        links(retry),
+        [
+            link("parent", &decision, id(deny)),
+            link("denied", &decision, id(deny)),
+            link("approval_request", "apr-1", id(requested)),
+            link("approval", "apr-1", id(approved)),
+            link(
+                "approval",
+                "apr-of-another-replica",
+                opentelemetry::trace::SpanId::INVALID
+            ),
+        ]
+    );
 }

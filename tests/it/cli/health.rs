@@ -61,3 +61,27 @@ fn a_server_that_accepts_and_says_nothing_is_not_healthy() {
     assert!(text.contains("did not answer within 5 s"), "{text}");
     assert!(started.elapsed() < std::time::Duration::from_secs(20));
 }
+
+#[test]
+fn the_admin_listener_says_the_same_without_the_addresses_of_the_service() {
+    let bundle = Bundle::small();
+    let (server, admin) = crate::ops::admin::start(&bundle);
+    let url = format!("http://{admin}");
+    let probed = |more: &[&str]| said(&bundle.run(&[&["health", "--admin", &url], more].concat()));
+    assert_eq!(probed(&[]), (Some(0), "ready\n".to_owned()));
+    let (code, text) = probed(&["--output", "json"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("\"status\": 200"), "{text}");
+    // Something else that speaks HTTP is not healthy.
+    let elsewhere = format!("http://{}", server.target());
+    let (code, text) = said(&bundle.run(&["health", "--admin", &elsewhere]));
+    assert_eq!(code, Some(1), "{text}");
+    let (status, log) = server.stop();
+    assert!(status.success(), "{log}");
+    let (code, text) = probed(&[]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("cannot reach `http://127.0.0.1:"), "{text}");
+    let (code, text) = said(&bundle.run(&["health", "--admin", "127.0.0.1:9464"]));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("is not a URL such as"), "{text}");
+}

@@ -65,6 +65,9 @@ fn queries_choose_records() {
         denied.contains("denied  user:sam  StopEntity d-3  NO_PERMIT"),
         "{denied}"
     );
+    let flips = said(&["query", "--shadow"]);
+    assert_eq!(ids(&flips), [FULL]);
+    assert!(flips.contains("in shadow mcp.new-rule"), "{flips}");
     let last = said(&["query", "--tool", "git/git_log", "--last", "1"]);
     assert_eq!(ids(&last), [CHILD]);
     let first = said(&["query", "--tool", "git/git_log", "--limit", "1"]);

@@ -3,4 +3,5 @@
 mod cli;
 pub mod fixtures;
 mod others;
+mod tiles;
 pub mod witness;

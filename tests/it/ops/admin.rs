@@ -98,6 +98,40 @@ fn statusz_says_what_get_status_says_and_tells_a_fault_of_the_directory() {
 }
 
 #[test]
+fn statusz_says_how_the_exporters_fare() {
+    let bundle = Bundle::small();
+    let admin = free_address();
+    bundle.file("callgate.toml", &format!("[listen]\nadmin = \"{admin}\"\n"));
+    let gone = format!("http://user:secret@{}/?token=secret", free_address());
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", gone.as_str()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+    ];
+    let server = Server::start(&bundle, &variables);
+    let before = get(admin, "/statusz").json()["exporters"].clone();
+    assert_eq!(before["metrics"], Json::Null);
+    assert_eq!(before["logs"], Json::Null);
+    assert_eq!(before["traces"]["protocol"], "grpc");
+    let endpoint = before["traces"]["endpoint"].as_str().unwrap();
+    assert!(endpoint.starts_with("http://127.0.0.1:"), "{endpoint}");
+    decide(&bundle, &server);
+    let patience = Instant::now() + Duration::from_secs(30);
+    loop {
+        let told = get(admin, "/statusz");
+        let traces = &told.json()["exporters"]["traces"];
+        if traces["failingSince"].is_string() {
+            assert!(traces["failures"].as_u64() >= Some(1), "{traces}");
+            assert!(traces["error"].is_string(), "{traces}");
+            assert_eq!(traces["exportedAt"], Json::Null);
+            assert!(!told.body.contains("secret"), "{traces}");
+            return;
+        }
+        assert!(Instant::now() < patience, "{traces}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
 fn metrics_are_scraped_in_both_formats() {
     let bundle = Bundle::small();
     let (server, admin) = start(&bundle);

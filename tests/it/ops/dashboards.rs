@@ -2,15 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use callgate::proto::v1;
 use serde_json::Value as Json;
 
-use crate::ops::admin::{decide, free_address, get, start};
+use crate::hold::faults::lend;
+use crate::ops::admin::{free_address, get};
+use crate::store::crash::company::{self, Doors, formatting, in_session};
 use crate::support::parts;
-use crate::support::process::Bundle;
+use crate::support::process::{Bundle, Server};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -115,7 +119,12 @@ fn every_alert_has_a_test_and_a_place_in_the_manual() {
         .lines()
         .filter_map(|line| line.trim().strip_prefix("- alert: "))
         .collect();
-    assert!(alerts.len() >= 10, "{alerts:?}");
+    assert!(alerts.len() >= 14, "{alerts:?}");
+    let chart = text("deploy/helm/callgate/files/callgate.rules.yml");
+    assert_eq!(
+        chart, rules,
+        "deploy/dashboards/generate.py makes the chart's copy"
+    );
     for alert in alerts {
         let fires = tests
             .split(&format!("alertname: {alert}\n        exp_alerts:"))
@@ -169,23 +178,20 @@ fn promtool_accepts_rules_and_configuration() {
     assert!(check.status.success(), "{check:?}");
 }
 
-#[test]
-#[ignore = "needs Prometheus"]
-fn prometheus_answers_every_query_of_the_dashboard() {
-    let bundle = Bundle::small();
-    let (server, admin) = start(&bundle);
+/// Starts a Prometheus that scrapes these addresses, each under a job of its own, and waits until it has done so twice.
+fn scrape(folder: &Path, jobs: &[(&str, SocketAddr)]) -> (Prometheus, SocketAddr) {
     let address = free_address();
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("prometheus.yml");
-    let scrape = format!(
-        "global: {{scrape_interval: 1s}}\nscrape_configs:\n  - job_name: callgate\n    static_configs: [{{targets: [\"{admin}\"]}}]\n"
-    );
-    fs::write(&config, scrape).unwrap();
+    let config = folder.join("prometheus.yml");
+    let mut text = "global: {scrape_interval: 1s}\nscrape_configs:\n".to_owned();
+    for (job, at) in jobs {
+        text += &format!("  - job_name: {job}\n    static_configs: [{{targets: [\"{at}\"]}}]\n");
+    }
+    fs::write(&config, text).unwrap();
     let started = Command::new(parts::prometheus().join("prometheus"))
         .arg(format!("--config.file={}", config.display()))
         .arg(format!(
             "--storage.tsdb.path={}",
-            folder.path().join("data").display()
+            folder.join("data").display()
         ))
         .arg(format!("--web.listen-address={address}"))
         .arg("--enable-feature=exemplar-storage")
@@ -193,44 +199,259 @@ fn prometheus_answers_every_query_of_the_dashboard() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let _prometheus = Prometheus(started);
+    (Prometheus(started), address)
+}
+
+/// Waits until Prometheus has something to say to a query.
+fn wait_for_answer(prometheus: SocketAddr, asked: &str) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        decide(&bundle, &server);
-        let is_up =
-            std::net::TcpStream::connect(address).is_ok() && get(address, "/-/ready").status == 200;
-        let counted =
-            "increase(callgate_decisions_total[10s]) > 0 and on() up{job=\"callgate\"} == 1";
+        let is_up = std::net::TcpStream::connect(prometheus).is_ok()
+            && get(prometheus, "/-/ready").status == 200;
         if is_up {
-            let told = query(address, counted);
-            if told["data"]["result"]
-                .as_array()
-                .is_some_and(|it| !it.is_empty())
-            {
-                break;
+            let told = query(prometheus, asked);
+            let found = told["data"]["result"].as_array();
+            if found.is_some_and(|it| !it.is_empty()) {
+                return;
             }
         }
-        assert!(Instant::now() < deadline, "Prometheus does not scrape");
+        assert!(Instant::now() < deadline, "no answer to {asked}");
         std::thread::sleep(Duration::from_millis(300));
     }
-    // What did not happen here has no series.
-    let quiet = [
-        "control_",
-        "rejections",
-        "shadow",
-        "observed",
-        "reloads",
-        "dropped",
-        "\"deny\"",
-    ];
+}
+
+const WATCHED: &str = r#"
+@id("watch-mail") @mode("shadow") @reason("mail would be forbidden")
+forbid (principal is Mcp::Agent, action, resource == Mcp::Tool::"mail/list");
+"#;
+
+/// The company with everything that a panel shows: a policy in shadow mode, a server that is only observed, labels switched on.
+fn watched_company(admin: SocketAddr) -> Bundle {
+    let bundle = company::bundle();
+    bundle.file("watched.cedar", WATCHED).file(
+        "callgate.toml",
+        &format!(
+            "[listen]\nadmin = \"{admin}\"\n[observe]\nservers = [\"wiki\"]\n[telemetry.labels]\nserver = true\npolicy = true\n"
+        ),
+    );
+    bundle
+}
+
+/// One round of everything: allowed, denied, unknown, observed, malformed, a request for an approval, a control write.
+async fn one_round(doors: &mut Doors, round: u64) {
+    let session = format!("session {}", round % 7);
+    for tool in [
+        "mail/list",
+        "mail/list",
+        "files/read",
+        "files/made-up",
+        "wiki/read",
+    ] {
+        doors
+            .decide(in_session(tool, &session))
+            .await
+            .expect("an answer");
+    }
+    let call = formatting(round, &[]);
+    let denied = doors.decide(call.clone()).await.expect("an answer");
+    if round % 20 == 0 {
+        let request = v1::RequestApprovalRequest {
+            call_context: Some(call),
+            challenge: denied.approval,
+            ..Default::default()
+        };
+        doors
+            .control
+            .request_approval(request)
+            .await
+            .expect("a request");
+        lend(doors).await.expect("a delegation");
+    }
+    let malformed = doors.decide(in_session("mail/", &session)).await;
+    malformed.expect_err("it names no tool");
+}
+
+/// Load of this length, with a reload in the middle.
+fn under_load(server: &Server, bundle: &Bundle, length: Duration) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let mut doors = Doors::of(server).await;
+        let (started, mut is_reloaded) = (Instant::now(), false);
+        let mut round = 0;
+        while started.elapsed() < length {
+            one_round(&mut doors, round).await;
+            round += 1;
+            if !is_reloaded && started.elapsed() > length / 2 {
+                bundle.file("watched.cedar", &format!("{WATCHED}\n// Again.\n"));
+                is_reloaded = true;
+            }
+        }
+        assert!(round > 20, "there was no load: {round} rounds");
+    });
+}
+
+#[test]
+#[ignore = "needs Prometheus"]
+fn prometheus_answers_every_query_of_the_dashboard() {
+    let admin = free_address();
+    let bundle = watched_company(admin);
+    let server = Server::start(&bundle, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let (_prometheus, address) = scrape(folder.path(), &[("callgate", admin)]);
+    wait_for_answer(address, "up{job=\"callgate\"} == 1");
+    under_load(&server, &bundle, Duration::from_secs(20));
+    wait_for_answer(address, "increase(callgate_decisions_total[10s]) > 0");
     let mut empty = Vec::new();
     for asked in dashboard_queries() {
         let told = query(address, &asked);
         assert_eq!(told["status"], "success", "{asked}: {told}");
         let is_empty = told["data"]["result"].as_array().is_none_or(Vec::is_empty);
-        if is_empty && !quiet.iter().any(|it| asked.contains(it)) {
+        // Nothing was lost.
+        if is_empty && !asked.contains("dropped") {
             empty.push(asked);
         }
     }
     assert_eq!(empty, Vec::<String>::new());
+    // The panels, as a picture to look at.
+    let picture = root().join("target/dashboard.svg");
+    let drawn = Command::new("python3")
+        .arg(root().join("deploy/dashboards/render.py"))
+        .arg(format!("http://{address}"))
+        .arg(&picture)
+        .args(["--minutes", "0.6", "--step", "1"])
+        .output()
+        .unwrap();
+    assert!(drawn.status.success(), "{drawn:?}");
+    let drawn = fs::read_to_string(&picture).unwrap();
+    let panels: Vec<&str> = drawn.split("<g class=\"panel\"").skip(1).collect();
+    assert!(panels.len() > 20, "{} panels", panels.len());
+    let without_data = |panel: &&&str| panel.contains(">no data<");
+    assert_eq!(
+        panels.iter().filter(without_data).count(),
+        1,
+        "only that of losses is empty: {}",
+        picture.display()
+    );
+    println!("the panels are drawn in {}", picture.display());
+}
+
+/// The metrics of Callgate that a job has: names with their labels but those of the scrape.
+fn series_of(prometheus: SocketAddr, job: &str) -> BTreeSet<String> {
+    let told = query(
+        prometheus,
+        &format!("{{job=\"{job}\",__name__=~\"callgate_.*\",__name__!~\".*_bucket\"}}"),
+    );
+    let found = told["data"]["result"].as_array().expect("a list");
+    found
+        .iter()
+        .map(|series| {
+            let labels = series["metric"].as_object().expect("labels");
+            let own = labels
+                .iter()
+                .filter(|(name, _)| name.starts_with("callgate_") || *name == "__name__");
+            let own: Vec<String> = own.map(|(name, value)| format!("{name}={value}")).collect();
+            own.join(" ")
+        })
+        .collect()
+}
+
+/// A running collector. Dropping it kills it.
+struct Collector {
+    process: Child,
+    said: PathBuf,
+    grpc: SocketAddr,
+    http: SocketAddr,
+    metrics: SocketAddr,
+}
+
+impl Collector {
+    fn start(folder: &Path) -> Self {
+        let [grpc, http, metrics] = [free_address(), free_address(), free_address()];
+        let said = folder.join("collector.log");
+        let log = fs::File::create(&said).unwrap();
+        let process = Command::new(parts::otelcol())
+            .arg("--config")
+            .arg(root().join("deploy/observe/collector.yaml"))
+            .env("CALLGATE_OBSERVE_GRPC", grpc.to_string())
+            .env("CALLGATE_OBSERVE_HTTP", http.to_string())
+            .env("CALLGATE_OBSERVE_METRICS", metrics.to_string())
+            .env("CALLGATE_OBSERVE_VERBOSITY", "detailed")
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let collector = Self {
+            process,
+            said,
+            grpc,
+            http,
+            metrics,
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !fs::read_to_string(&collector.said)
+            .unwrap()
+            .contains("Everything is ready")
+        {
+            assert!(Instant::now() < deadline, "{:?}", collector.said);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        collector
+    }
+
+    /// Waits until the collector has said something.
+    fn wait_for(&self, what: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !fs::read_to_string(&self.said).unwrap().contains(what) {
+            assert!(Instant::now() < deadline, "no `{what}` in {:?}", self.said);
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+#[ignore = "needs Prometheus and the OpenTelemetry Collector"]
+fn a_collector_shows_what_the_server_shows() {
+    for protocol in ["grpc", "http/protobuf"] {
+        let (admin, folder) = (free_address(), tempfile::tempdir().unwrap());
+        let collector = Collector::start(folder.path());
+        let bundle = watched_company(admin);
+        let at = match protocol {
+            "grpc" => collector.grpc,
+            _ => collector.http,
+        };
+        let endpoint = format!("http://{at}");
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+            ("OTEL_LOGS_EXPORTER", "otlp"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "500"),
+        ];
+        let server = Server::start(&bundle, &variables);
+        let jobs = [("callgate", admin), ("collected", collector.metrics)];
+        let (_prometheus, address) = scrape(folder.path(), &jobs);
+        under_load(&server, &bundle, Duration::from_secs(5));
+        for job in ["callgate", "collected"] {
+            let told = format!("callgate_decisions_total{{job=\"{job}\"}} > 0");
+            wait_for_answer(address, &told);
+        }
+        collector.wait_for("authorize tools/call list");
+        collector.wait_for("Body: Str(authorization decision)");
+        // A moment without load: both have all series then.
+        std::thread::sleep(Duration::from_secs(4));
+        let (own, collected) = (
+            series_of(address, "callgate"),
+            series_of(address, "collected"),
+        );
+        assert!(own.len() > 40, "{own:?}");
+        assert_eq!(own, collected, "over {protocol}");
+    }
 }

@@ -1,5 +1,5 @@
 //! What operators rely on: probes, metrics, copies of the store, alerts and dashboards.
 
-mod admin;
+pub mod admin;
 mod backup;
 mod dashboards;

@@ -1,4 +1,5 @@
-//! What every store has to do, also when its server is killed.
+//! What every store has to do, also when its server is killed, and when a program of another version wrote it.
 
 pub mod crash;
 pub mod suite;
+mod versions;

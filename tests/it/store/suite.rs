@@ -12,13 +12,14 @@ use callgate::domain::authority::approval::{Approval, ApprovalDecision, Approved
 use callgate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord, IdempotencyKey};
 use callgate::domain::authority::delegation::Delegation;
 use callgate::domain::authority::labels::LabelCarrier;
+use callgate::domain::authority::published::PublishedBundle;
 use callgate::domain::authority::scope::Scope;
 use callgate::domain::authority::stop::Stop;
 use callgate::domain::authority::task::{Task, TaskStep};
 use callgate::domain::schema::{AccessLevel, TYPES, entity_uid, server_uid, tool_uid};
 use callgate::store::backend::{
-    LabelTimes, Pruned, Retention, Store, StoreError, StoreWrite, StoredKey, StoredSession,
-    StoredState, StoredUsage,
+    LabelTimes, PUBLISHED_KEPT, Pruned, Retention, Store, StoreError, StoreWrite, StoredKey,
+    StoredSession, StoredState, StoredUsage,
 };
 use callgate::store::postgres::PostgresStore;
 use callgate::store::sqlite::SqliteStore;
@@ -96,7 +97,20 @@ impl Bench {
     }
 
     fn load(&mut self) -> Plain {
-        plain(self.store.load().unwrap())
+        let loaded = self.store.load().unwrap();
+        let mut ids = Vec::new();
+        let mut take = |id: &str| ids.push(SmolStr::new(id));
+        self.store.session_ids(&mut take).unwrap();
+        let read = |id: &SmolStr| self.store.session(id).unwrap().expect("it has an id");
+        let sessions: Vec<StoredSession> = ids.iter().map(read).collect();
+        for unbegun in &loaded.unbegun {
+            assert!(sessions.contains(unbegun), "{unbegun:?}");
+        }
+        let is_unbegun = |it: &&StoredSession| it.is_ended && it.calls == 0 && it.labels.is_empty();
+        let count = sessions.iter().filter(is_unbegun).count();
+        assert_eq!(loaded.unbegun.len(), count);
+        assert_eq!(self.store.session("of nobody").unwrap(), None);
+        plain(loaded, sessions)
     }
 
     /// What is loaded, by the open store and by one that is opened again.
@@ -116,6 +130,10 @@ const CASES: &[Case] = &[
     ("a_new_store_holds_nothing", a_new_store_holds_nothing),
     ("what_was_written_is_loaded", what_was_written_is_loaded),
     ("changes_are_told_in_order", changes_are_told_in_order),
+    (
+        "a_published_bundle_is_kept_with_its_archive_and_the_oldest_goes",
+        a_published_bundle_is_kept_with_its_archive_and_the_oldest_goes,
+    ),
     (
         "a_change_out_of_order_is_refused_with_all_that_came_with_it",
         a_change_out_of_order_is_refused_with_all_that_came_with_it,
@@ -256,24 +274,24 @@ fn every_case_is_in_the_list_of_cases() {
 
 /// What was loaded, in an order of its own, so that it can be compared.
 #[derive(Debug, Default, Clone, PartialEq)]
-struct Plain {
-    revision: u64,
-    clock: Option<SystemTime>,
-    bundle_digest: Option<SmolStr>,
-    entities: BTreeMap<EntityUID, Arc<str>>,
-    delegations: BTreeMap<SmolStr, Delegation>,
-    tasks: BTreeMap<SmolStr, Task>,
-    approvals: BTreeMap<SmolStr, Approval>,
-    stops: BTreeMap<EntityUID, Stop>,
-    keys: BTreeMap<(SmolStr, SmolStr), StoredKey>,
-    approval_uses: BTreeMap<SmolStr, u32>,
-    task_spent: BTreeMap<SmolStr, u64>,
-    sessions: BTreeMap<SmolStr, StoredSession>,
-    labels: BTreeMap<(LabelCarrier, SmolStr), LabelTimes>,
-    usage: BTreeMap<(EntityUID, Option<EntityUID>), StoredUsage>,
+pub(super) struct Plain {
+    pub(super) revision: u64,
+    pub(super) clock: Option<SystemTime>,
+    pub(super) bundle_digest: Option<SmolStr>,
+    pub(super) entities: BTreeMap<EntityUID, Arc<str>>,
+    pub(super) delegations: BTreeMap<SmolStr, Delegation>,
+    pub(super) tasks: BTreeMap<SmolStr, Task>,
+    pub(super) approvals: BTreeMap<SmolStr, Approval>,
+    pub(super) stops: BTreeMap<EntityUID, Stop>,
+    pub(super) keys: BTreeMap<(SmolStr, SmolStr), StoredKey>,
+    pub(super) approval_uses: BTreeMap<SmolStr, u32>,
+    pub(super) task_spent: BTreeMap<SmolStr, u64>,
+    pub(super) sessions: BTreeMap<SmolStr, StoredSession>,
+    pub(super) labels: BTreeMap<(LabelCarrier, SmolStr), LabelTimes>,
+    pub(super) usage: BTreeMap<(EntityUID, Option<EntityUID>), StoredUsage>,
 }
 
-fn plain(loaded: StoredState) -> Plain {
+pub(super) fn plain(loaded: StoredState, sessions: Vec<StoredSession>) -> Plain {
     let authority = &loaded.authority;
     let delegations = authority.delegations.iter();
     let tasks = authority.tasks.iter();
@@ -295,7 +313,7 @@ fn plain(loaded: StoredState) -> Plain {
         ),
         approval_uses: unique(loaded.approval_uses),
         task_spent: unique(loaded.task_spent),
-        sessions: unique(loaded.sessions.into_iter().map(|mut session| {
+        sessions: unique(sessions.into_iter().map(|mut session| {
             session.labels.sort();
             (session.id.clone(), session)
         })),
@@ -320,15 +338,15 @@ fn unique<K: Ord + std::fmt::Debug, V>(pairs: impl IntoIterator<Item = (K, V)>) 
 }
 
 /// A moment, in milliseconds after some other. Stores keep no finer time.
-fn at(millis: u64) -> SystemTime {
+pub(super) fn at(millis: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_000 + millis)
 }
 
-fn agent(id: &str) -> EntityUID {
+pub(super) fn agent(id: &str) -> EntityUID {
     entity_uid(&TYPES.agent, id)
 }
 
-fn person(id: &str) -> EntityUID {
+pub(super) fn person(id: &str) -> EntityUID {
     entity_uid(&TYPES.user, id)
 }
 
@@ -345,7 +363,7 @@ fn scope() -> Scope {
     }
 }
 
-fn grant(id: &str) -> Delegation {
+pub(super) fn grant(id: &str) -> Delegation {
     Delegation {
         id: id.into(),
         from: person("sam"),
@@ -361,7 +379,7 @@ fn grant(id: &str) -> Delegation {
     }
 }
 
-fn task(id: &str) -> Task {
+pub(super) fn task(id: &str) -> Task {
     let step = TaskStep {
         name: "look".into(),
         scope: scope(),
@@ -382,7 +400,7 @@ fn task(id: &str) -> Task {
     }
 }
 
-fn approval(id: &str) -> Approval {
+pub(super) fn approval(id: &str) -> Approval {
     Approval {
         id: id.into(),
         digest: "sha256:00".into(),
@@ -407,7 +425,7 @@ fn approval(id: &str) -> Approval {
     }
 }
 
-fn word(uses: u32, millis: u64) -> Option<ApprovalDecision> {
+pub(super) fn word(uses: u32, millis: u64) -> Option<ApprovalDecision> {
     Some(ApprovalDecision {
         by: person("sam"),
         at: at(millis),
@@ -417,7 +435,7 @@ fn word(uses: u32, millis: u64) -> Option<ApprovalDecision> {
     })
 }
 
-fn entry(revision: u64, change: Change) -> ChangeRecord {
+pub(super) fn entry(revision: u64, change: Change) -> ChangeRecord {
     ChangeRecord {
         revision,
         at: at(revision),
@@ -431,33 +449,33 @@ fn entry(revision: u64, change: Change) -> ChangeRecord {
     }
 }
 
-fn write(revision: u64, change: Change) -> StoreWrite {
+pub(super) fn write(revision: u64, change: Change) -> StoreWrite {
     StoreWrite::Entry {
         entry: entry(revision, change),
         id: "id".into(),
     }
 }
 
-fn bundle(digest: &str) -> Change {
+pub(super) fn bundle(digest: &str) -> Change {
     Change::Bundle {
         digest: digest.into(),
     }
 }
 
-fn entity_put(id: &str, json: &str) -> Change {
+pub(super) fn entity_put(id: &str, json: &str) -> Change {
     Change::Entity {
         uid: person(id),
         json: json.into(),
     }
 }
 
-fn ended(session: &str) -> Change {
+pub(super) fn ended(session: &str) -> Change {
     Change::SessionEnded {
         session: session.into(),
     }
 }
 
-fn labels(id: &str, labels: &[&str], millis: u64) -> StoreWrite {
+pub(super) fn labels(id: &str, labels: &[&str], millis: u64) -> StoreWrite {
     StoreWrite::SessionLabels {
         id: id.into(),
         labels: labels.iter().map(SmolStr::new).collect(),
@@ -466,7 +484,7 @@ fn labels(id: &str, labels: &[&str], millis: u64) -> StoreWrite {
 }
 
 /// Labels of what carries them beside a session.
-fn brought(
+pub(super) fn brought(
     carrier: LabelCarrier,
     label: &str,
     millis: u64,
@@ -484,7 +502,7 @@ fn brought(
     }
 }
 
-fn session(id: &str, calls: u64, millis: u64) -> StoreWrite {
+pub(super) fn session(id: &str, calls: u64, millis: u64) -> StoreWrite {
     StoreWrite::Session {
         id: id.into(),
         calls,
@@ -494,12 +512,12 @@ fn session(id: &str, calls: u64, millis: u64) -> StoreWrite {
     }
 }
 
-fn used(id: &str, uses: u32) -> StoreWrite {
+pub(super) fn used(id: &str, uses: u32) -> StoreWrite {
     let id = id.into();
     StoreWrite::ApprovalUsed { id, uses }
 }
 
-fn spent(id: &str, spent: u64, is_exact: bool) -> StoreWrite {
+pub(super) fn spent(id: &str, spent: u64, is_exact: bool) -> StoreWrite {
     StoreWrite::TaskSpent {
         id: id.into(),
         spent,
@@ -508,7 +526,12 @@ fn spent(id: &str, spent: u64, is_exact: bool) -> StoreWrite {
     }
 }
 
-fn usage(actor: &str, tool: Option<EntityUID>, counters: &[u8], millis: u64) -> StoreWrite {
+pub(super) fn usage(
+    actor: &str,
+    tool: Option<EntityUID>,
+    counters: &[u8],
+    millis: u64,
+) -> StoreWrite {
     StoreWrite::Usage {
         actor: agent(actor),
         tool,
@@ -693,6 +716,68 @@ fn changes_are_told_in_order() {
         assert_eq!(bench.store.entries_after(6, 0).unwrap(), []);
         assert_eq!(bench.store.entries_after(7, 10).unwrap(), []);
         assert_eq!(bench.store.entries_after(u64::MAX, 10).unwrap(), []);
+    });
+}
+
+fn published(id: &str, version: u64) -> PublishedBundle {
+    PublishedBundle {
+        id: id.into(),
+        digest: format!("sha256:{id}").into(),
+        version,
+        newest_version: version,
+        signed_by: Some("sha256:key".into()),
+        back_to: None,
+    }
+}
+
+fn publish(revision: u64, id: &str) -> StoreWrite {
+    write(revision, Change::Published(published(id, revision).into()))
+}
+
+fn archive(id: &str, millis: u64) -> StoreWrite {
+    StoreWrite::Bundle {
+        id: id.into(),
+        archive: format!("archive {id}").into_bytes().into(),
+        at: at(millis),
+    }
+}
+
+#[test]
+fn a_published_bundle_is_kept_with_its_archive_and_the_oldest_goes() {
+    each(|mut bench| {
+        let refused = bench.store.commit(&[publish(1, "a")]);
+        assert!(matches!(refused, Err(StoreError::Write(_))), "{refused:?}");
+        bench.commit(&[archive("a", 1), archive("unused", 1), publish(1, "a")]);
+        bench.commit(&[archive("b", 2), archive("b", 3), publish(2, "b")]);
+        let mut bench = bench.reopen();
+        let loaded = bench.store.load().unwrap();
+        assert_eq!(loaded.bundle_digest.as_deref(), Some("sha256:b"));
+        assert_eq!(loaded.published.as_deref(), Some(&published("b", 2)));
+        let stored = |bench: &mut Bench, id: &str| bench.store.bundle(id).unwrap();
+        assert_eq!(stored(&mut bench, "a").as_deref(), Some(&b"archive a"[..]));
+        assert_eq!(stored(&mut bench, "nothing"), None);
+        assert!(stored(&mut bench, "unused").is_some());
+        let listed = bench.store.published().unwrap();
+        assert_eq!(listed[0].bundle, published("b", 2));
+        assert_eq!((listed[0].revision, listed[0].at), (2, at(2)));
+        assert_eq!(listed[0].principal, Some(person("sam")));
+        assert_eq!(listed[1].bundle, published("a", 1));
+        // Much later: what was never published and what is no longer kept is gone.
+        let later = 10_000_000;
+        for revision in 3..=52 {
+            let id = format!("n{revision}");
+            let mut record = entry(revision, Change::Published(published(&id, revision).into()));
+            record.at = at(later);
+            let record = StoreWrite::Entry {
+                entry: record,
+                id: "id".into(),
+            };
+            bench.commit(&[archive(&id, later), record]);
+        }
+        assert_eq!(bench.store.published().unwrap().len(), PUBLISHED_KEPT);
+        assert_eq!(stored(&mut bench, "unused"), None);
+        assert_eq!(stored(&mut bench, "a"), None);
+        assert!(stored(&mut bench, "n52").is_some());
     });
 }
 
@@ -1177,6 +1262,7 @@ fn model(state: &mut Plain, writes: &[StoreWrite]) {
             change(known);
         };
         match write {
+            StoreWrite::Bundle { .. } => panic!("not in this test: {write:?}"),
             StoreWrite::ApprovalUsed { id, uses } => {
                 let known = state.approval_uses.entry(id.clone()).or_default();
                 *known = (*known).max(*uses);

@@ -70,3 +70,11 @@ pub fn prometheus() -> PathBuf {
         "tests/run takes it from Debian's package",
     )
 }
+
+/// An OpenTelemetry Collector.
+pub fn otelcol() -> PathBuf {
+    named(
+        "CALLGATE_TEST_OTELCOL",
+        "tests/run builds it where there is Go and CALLGATE_LONG is set",
+    )
+}

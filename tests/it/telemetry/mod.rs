@@ -25,10 +25,19 @@ struct Receiver {
 
 impl Receiver {
     fn start() -> Self {
+        Self::running("otlp_receiver.py")
+    }
+
+    /// One that speaks OTLP/HTTP.
+    fn over_http() -> Self {
+        Self::running("otlp_http_receiver.py")
+    }
+
+    fn running(program: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let kept = folder.path().join("kept.jsonl");
         let mut process = Command::new(python())
-            .arg(client("otlp_receiver.py"))
+            .arg(client(program))
             .arg(&kept)
             .stdout(Stdio::piped())
             .spawn()
@@ -75,6 +84,19 @@ impl Receiver {
             }
         }
         spans
+    }
+
+    /// Every log record so far.
+    fn records(&self) -> Vec<Json> {
+        let mut records = Vec::new();
+        for export in self.exports("logs") {
+            for resource in list(&export["request"]["resourceLogs"]) {
+                for scope in list(&resource["scopeLogs"]) {
+                    records.extend_from_slice(list(&scope["logRecords"]));
+                }
+            }
+        }
+        records
     }
 
     /// The metrics of the last export.
@@ -431,4 +453,92 @@ fn the_log_is_json_and_tells_of_denied_calls() {
     assert_eq!(lines[0]["policies"], "notes.never-drop");
     assert_eq!(lines[0]["decision_id"], answers[1]["decision_id"]);
     assert!(!log.contains("argument-that-stays-here"));
+}
+
+/// The record of a log line with this body that has an attribute of this value.
+fn record(records: &[Json], body: &str, (key, value): (&str, &str)) -> Option<Json> {
+    let is_meant = |record: &&Json| {
+        record["body"]["stringValue"] == body && attribute(record, key).as_deref() == Some(value)
+    };
+    records.iter().find(is_meant).cloned()
+}
+
+/// Asks for one deny, and holds what of it arrives as a log record.
+fn log_records_arrive(receiver: &Receiver, more: &[(&str, &str)]) -> Vec<Json> {
+    let bundle = Bundle::small();
+    let mut variables = vec![
+        ("OTEL_LOGS_EXPORTER", "otlp"),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "100"),
+    ];
+    variables.extend_from_slice(more);
+    let server = traced(receiver, &bundle, &variables);
+    let denied = call("drop_notes", "argument-that-stays-here", true);
+    let answers = ask(&server, AUTHORIZE, &[], &[denied]);
+    let id = answers[0]["decision_id"].as_str().unwrap();
+    let found = wait_for("the record of the deny", || {
+        record(
+            &receiver.records(),
+            "authorization decision",
+            ("decision_id", id),
+        )
+    });
+    assert_eq!(found["severityText"], "INFO");
+    assert_eq!(attribute(&found, "reason").as_deref(), Some("FORBIDDEN"));
+    let target = attribute(&found, "callgate.log.target");
+    assert_eq!(target.as_deref(), Some("callgate::decision"));
+    assert_eq!(found["traceId"], base64_of_hex(TRACE_ID));
+    let (status, log) = server.stop();
+    assert!(status.success(), "{status}\n{log}");
+    assert!(!log.contains("telemetry was lost"), "{log}");
+    let records = receiver.records();
+    let has = |body: &str| records.iter().any(|it| it["body"]["stringValue"] == body);
+    assert!(
+        has("the decision log is open"),
+        "lines from before the start"
+    );
+    let kept = fs::read_to_string(&receiver.kept).unwrap();
+    assert!(!kept.contains("argument-that-stays-here") && !kept.contains("alice"));
+    records
+}
+
+#[test]
+#[ignore = "needs the Python packages that tests/run installs"]
+fn a_receiver_gets_log_lines() {
+    let receiver = Receiver::start();
+    log_records_arrive(&receiver, &[]);
+    assert_eq!(receiver.exports("logs")[0]["headers"]["x-tenant"], "test");
+}
+
+#[test]
+#[ignore = "needs the Python packages that tests/run installs"]
+fn everything_arrives_over_http() {
+    for compression in ["none", "gzip"] {
+        let receiver = Receiver::over_http();
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", compression),
+        ];
+        log_records_arrive(&receiver, &variables);
+        let spans = receiver.spans();
+        assert_eq!(spans.len(), 1, "{spans:?}");
+        assert_eq!(spans[0]["name"], "authorize tools/call drop_notes");
+        assert_eq!(spans[0]["traceId"], base64_of_hex(TRACE_ID));
+        let metrics = receiver.metrics();
+        let decisions = metrics
+            .iter()
+            .find(|metric| metric["name"] == "callgate.decisions")
+            .expect("the counts");
+        assert_eq!(decisions["sum"]["dataPoints"][0]["asInt"], "1");
+        for signal in ["traces", "metrics", "logs"] {
+            let exports = receiver.exports(signal);
+            assert!(!exports.is_empty(), "no {signal}");
+            for export in exports {
+                let headers = &export["headers"];
+                assert_eq!(headers["x-tenant"], "test", "{signal}");
+                let encoding = headers["content-encoding"].as_str();
+                let expected = Some(compression).filter(|it| *it != "none");
+                assert_eq!(encoding, expected, "{signal}");
+            }
+        }
+    }
 }

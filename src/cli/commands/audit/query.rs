@@ -33,6 +33,7 @@ const EXAMPLES: &str = "\
 Examples:
   callgate audit query --agent support --decision deny --since 24h
   callgate audit query --policy test.hostile --control SOC2-CC6.1 --last 20
+  callgate audit query --shadow --since 7d
   callgate audit query --user sam --tool github/create_issue --output json
 
 Exit codes: 0 done, 1 error.";

@@ -1,0 +1,54 @@
+use opentelemetry::trace::{SpanId, TraceId};
+
+use super::*;
+
+fn span(number: u64) -> SpanIds {
+    SpanIds {
+        trace_id: TraceId::from(u128::from(number) + 1),
+        span_id: SpanId::from(number + 1),
+        parent: None,
+        trace_state: String::new(),
+    }
+}
+
+#[test]
+fn memory_is_bounded_and_the_last_ones_are_known() {
+    let spans = RecentSpans::default();
+    let id = |number: u64| Uuid::from_u128(u128::from(number));
+    let bound = 2 * DECISIONS * SHARDS;
+    let count = (bound + bound / 2) as u64;
+    for number in 0..count {
+        spans.decided(id(number), None, &span(number));
+    }
+    let kept: usize = spans
+        .decisions
+        .iter()
+        .map(|shard| {
+            let shard = lock(shard);
+            shard.newer.len() + shard.older.len()
+        })
+        .sum();
+    assert!(kept <= bound, "{kept}");
+    for number in count - (DECISIONS * SHARDS) as u64..count {
+        assert_eq!(spans.decision(id(number)), Some(span(number)));
+    }
+    assert_eq!(spans.decision(id(0)), None);
+}
+
+#[test]
+fn an_approval_leads_to_the_deny_that_asked_for_it() {
+    let spans = RecentSpans::default();
+    let denied = Uuid::from_u128(7);
+    spans.decided(denied, Some("sha256:aa"), &span(1));
+    spans.approval_written("apr-1", "sha256:aa", true, &span(2));
+    spans.approval_written("apr-1", "sha256:aa", false, &span(3));
+    let found = spans.approval("apr-1");
+    assert_eq!(found.denied, Some((denied, span(1))));
+    assert_eq!(found.requested, Some(span(2)));
+    assert_eq!(found.decided, Some(span(3)));
+    assert!(spans.approval("apr-2").requested.is_none());
+    for number in 0..3 * APPROVALS as u64 {
+        spans.approval_written(&format!("other-{number}"), "x", true, &span(number));
+    }
+    assert!(spans.approval("apr-1").requested.is_none(), "forgotten");
+}
