@@ -9,11 +9,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use callgate::analysis::archive;
 use callgate::authn::caller::Caller;
+use callgate::control::error::ControlError;
+use callgate::control::requester::WriteRequester;
+use callgate::control::write::Control;
 use callgate::domain::authority::change::{Change, ChangeOrigin};
 use callgate::domain::authority::delegation::Delegation;
 use callgate::domain::request::call_context::{ActorChain, CallContext, Operation, Subject};
 use callgate::domain::schema::{self, TYPES};
+use callgate::reload::loading::Loader;
+use callgate::reload::published::PublishedCompiler;
 use callgate::service::clock::SystemClock;
 use callgate::service::deadline::Deadline;
 use callgate::service::decisions::Service;
@@ -42,6 +48,8 @@ const REVOCATIONS: usize = 200;
 const TAKEOVERS: usize = 200;
 const WRITERS: usize = 16;
 const WRITES: usize = 40;
+const POLICIES: usize = 10_000;
+const PUBLICATIONS: u64 = 5;
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 fn main() -> Result<(), Fault> {
@@ -66,6 +74,7 @@ fn main() -> Result<(), Fault> {
         revoke_to_deny(&replicas).await?;
         session_takeover(&replicas).await?;
         throughput(&replicas).await?;
+        publish_to_all(&replicas).await?;
         ack_under_partition(replicas, &url).await
     })
 }
@@ -257,6 +266,64 @@ async fn throughput(replicas: &[Arc<Service>]) -> Result<(), Fault> {
         count / begun.elapsed().as_secs_f64(),
         "writes/s",
     );
+    Ok(())
+}
+
+/// A bundle of ten thousand policies: from the first request to the acknowledgement that every replica decides by it, and
+/// the last request of that, once all have compiled it. The three replicas share the processors of this machine.
+async fn publish_to_all(replicas: &[Arc<Service>]) -> Result<(), Fault> {
+    let dir = tempfile::tempdir()?;
+    company::write(dir.path(), true)?;
+    let policy = |number| {
+        format!(
+            "@id(\"many-{number}\") permit (principal is Mcp::User, action in Mcp::Action::\"call_tool\", resource) \
+             when {{ context has delegation && context.delegation.depth == {number} }};\n"
+        )
+    };
+    std::fs::write(
+        dir.path().join("many.cedar"),
+        (0..POLICIES).map(policy).collect::<String>(),
+    )?;
+    for replica in replicas {
+        let compiler = PublishedCompiler::new(Loader::new(dir.path()), None);
+        replica.ledger().bundles().set_preparer(Arc::new(compiler));
+    }
+    let control = Control::new(Arc::clone(&replicas[0]), Arc::default());
+    let author = WriteRequester {
+        caller: Arc::new(Caller::local()),
+        adapter: "bench",
+        actor: Subject {
+            entity: schema::entity_uid(&TYPES.user, "ana"),
+            identity: Default::default(),
+            claims: Default::default(),
+        },
+        key: None,
+        trace: Default::default(),
+    };
+    let (mut whole, mut switch) = (Vec::new(), Vec::new());
+    for version in 1..=PUBLICATIONS {
+        let packed = archive::build(dir.path(), version, None).map_err(|it| it.to_string())?;
+        let bytes: Arc<[u8]> = packed.bytes.into();
+        let begun = Instant::now();
+        let (asked, revision) = loop {
+            let asked = Instant::now();
+            match control.publish_bundle(&author, Arc::clone(&bytes)).await {
+                Ok(done) => break (asked, done.revision),
+                Err(ControlError::UnderWay(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        };
+        whole.push(begun.elapsed().as_secs_f64() * 1e3);
+        switch.push(asked.elapsed().as_secs_f64() * 1e3);
+        for replica in replicas {
+            let live = replica.live().ok_or("nothing is in service")?;
+            if live.revision() < revision {
+                return Err("a replica is behind what was acknowledged".into());
+            }
+        }
+    }
+    metric("fleet.publish_to_all", part(&mut whole, 50), "ms");
+    metric("fleet.publish_switch", part(&mut switch, 50), "ms");
     Ok(())
 }
 

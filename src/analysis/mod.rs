@@ -1,7 +1,7 @@
 //! Operations on a bundle before it is served: check it, import a server's tools, export mappings for other enforcement
 //! points.
 //!
-//! Start at [`init`], [`check`] with its [`lint`]s, [`import`] (with its [`catalogue`]) and [`coaz`]; [`manifest`] computes the manifest of a directory, [`mod@format`] formats its policies, [`schema`] writes its whole schema, [`replay`] makes
+//! Start at [`init`], [`check`] with its [`lint`]s, [`import`] (with its [`catalogue`]), [`dialect`] and [`coaz`]; [`manifest`] computes the manifest of a directory, [`mod@format`] formats its policies, [`schema`] writes its whole schema, [`replay`] makes
 //! recorded decisions again. [`clauses`] splits policies into single conditions and evaluates them; [`policy_test`] runs the
 //! tests beside the policies, and asks [`equivalence`] which changes of a policy no test can notice; [`prove`] proves what
 //! holds for every request. The command line calls these and prints their results.
@@ -9,10 +9,12 @@
 //! Invariant: no printing. Results are serializable values.
 
 pub mod access;
+pub mod archive;
 pub mod catalogue;
 pub mod check;
 pub mod clauses;
 pub mod coaz;
+pub mod dialect;
 pub mod equivalence;
 pub mod explain;
 #[cfg(test)]

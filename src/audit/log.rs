@@ -152,6 +152,21 @@ impl AuditLog {
         key_file: &Path,
         config: &AuditConfig,
     ) -> Result<Option<Self>, OpenError> {
+        let prepared = Self::prepare(directory, key_file, config)?;
+        prepared.map(PreparedLog::start).transpose()
+    }
+
+    /// Opens the log in a directory without changing its records: what the last process left incomplete is cut off only by
+    /// [`PreparedLog::start`]. `None` in mode `off`.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub fn prepare(
+        directory: &Path,
+        key_file: &Path,
+        config: &AuditConfig,
+    ) -> Result<Option<PreparedLog>, OpenError> {
         if config.mode == LogMode::Off {
             return Ok(None);
         }
@@ -189,18 +204,21 @@ impl AuditLog {
             failure: Mutex::default(),
             threads: Mutex::default(),
         });
-        let log = Self { shared };
-        log.start(output, config).map_err(failed)?;
-        Ok(Some(log))
+        Ok(Some(PreparedLog {
+            log: Self { shared },
+            output,
+            retention: Retention::from_config(config),
+        }))
     }
 
-    fn start(&self, output: LogOutput, config: &AuditConfig) -> std::io::Result<()> {
+    fn start(&self, output: LogOutput, retention: Retention) -> std::io::Result<()> {
         let (done, is_done) = std::sync::mpsc::channel();
-        let writer = LogWriter::new(output, Arc::clone(&self.shared), done);
+        let mut writer = LogWriter::new(output, Arc::clone(&self.shared), done);
+        writer.started();
         let writing = thread::Builder::new()
             .name("callgate-audit".to_owned())
             .spawn(move || writer.run())?;
-        let (shared, retention) = (Arc::clone(&self.shared), Retention::from_config(config));
+        let shared = Arc::clone(&self.shared);
         let archiving = thread::Builder::new()
             .name("callgate-archive".to_owned())
             .spawn(move || {
@@ -313,6 +331,11 @@ impl AuditLog {
         self.shared.failure().is_some()
     }
 
+    /// The mode.
+    pub fn mode(&self) -> LogMode {
+        self.shared.mode()
+    }
+
     /// Where the log is.
     pub fn directory(&self) -> &Path {
         &self.shared.directory
@@ -328,6 +351,40 @@ impl AuditLog {
                 tracing::error!("a thread of the decision log panicked");
             }
         }
+    }
+}
+
+/// A log that is open, and of which nothing is changed yet. Its handle takes records, which wait until it is started.
+pub struct PreparedLog {
+    log: AuditLog,
+    output: LogOutput,
+    retention: Retention,
+}
+
+impl PreparedLog {
+    /// The handle.
+    pub fn log(&self) -> &AuditLog {
+        &self.log
+    }
+
+    /// Repairs what the last process left behind, and starts the threads.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub fn start(self) -> Result<AuditLog, OpenError> {
+        let Self {
+            log,
+            mut output,
+            retention,
+        } = self;
+        output.repair()?;
+        let failed = |error| OpenError::Io {
+            path: log.directory().to_owned(),
+            error,
+        };
+        log.start(output, retention).map_err(failed)?;
+        Ok(log)
     }
 }
 

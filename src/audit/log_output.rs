@@ -11,17 +11,19 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::audit::batch::{BatchCapsule, finish, push_unfinished};
-use crate::audit::capsule::{CapsuleError, CapsuleKey, CapsuleSealer, capsule_index};
+use crate::audit::capsule::{CapsuleError, CapsuleKey, CapsuleSealer};
 use crate::audit::envelope;
-use crate::audit::frame::{self, MAX_CAPSULE, MAX_RECORD};
+use crate::audit::frame::{self, MAX_RECORD};
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
 use crate::audit::log_tree::{LogTree, LogTreeError};
-use crate::audit::reader::{LogError, LogReader};
+use crate::audit::reader::LogError;
 use crate::audit::record::index_of;
 use crate::audit::record::schema::Notice;
 use crate::audit::record::schema::notice::Kind;
 use crate::audit::rolling::{Rolling, append_and_sync};
-use crate::audit::segment::{AppendError, Repair, Segment};
+use crate::audit::segment::{AppendError, Segment};
+
+mod recovery;
 
 /// The file that is locked by the process that writes the log.
 const LOCK: &str = "lock";
@@ -103,12 +105,15 @@ pub struct LogOutput {
     scratch: Vec<u8>,
     /// The tree over the records; `None` in a log that goes on without one.
     tree: Option<LogTree>,
+    /// Files to repair to which nothing more is written.
+    closed: Vec<Segment>,
     _lock: File,
 }
 
 impl LogOutput {
-    /// Opens the log of a directory, and repairs what the last process left behind. What was repaired becomes notices,
-    /// which the next batch writes first.
+    /// Opens the log of a directory, and finds out what the last process left behind. What is to be repaired becomes
+    /// notices, which the next batch writes first; it is repaired by [`LogOutput::repair`], and until then no file of
+    /// records or capsules is changed.
     ///
     /// # Errors
     ///
@@ -140,11 +145,30 @@ impl LogOutput {
             notices_written: 0,
             scratch: Vec::new(),
             tree: None,
+            closed: Vec::new(),
             _lock: lock,
         };
         output.recover_segments()?;
         output.recover_capsules().map_err(failed)?;
         Ok(output)
+    }
+
+    /// Cuts off incomplete ends. Has to come before anything is written.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Io`].
+    pub fn repair(&mut self) -> Result<(), OpenError> {
+        let current = [&mut self.segments.current, &mut self.capsules.current];
+        let files = current.into_iter().flatten().chain(&mut self.closed);
+        for file in files {
+            file.repair().map_err(|error| OpenError::Io {
+                path: file.path().to_owned(),
+                error,
+            })?;
+        }
+        self.closed.clear();
+        Ok(())
     }
 
     /// The index of the next record.
@@ -356,7 +380,7 @@ impl LogOutput {
         let path = segment.path().to_owned();
         let first = segment.first();
         drop(segment);
-        let found = Segment::reopen(&path, first, MAX_RECORD, true, index_of);
+        let found = Segment::inspect(&path, first, MAX_RECORD, true, index_of);
         let (mut lost, next) = match found {
             Ok((_, repair)) => (repair.lost, repair.next),
             Err(_) => (Vec::new(), first),
@@ -394,87 +418,6 @@ impl LogOutput {
             since: 0,
         };
         self.notice(SystemTime::now(), notice);
-    }
-
-    fn recover_segments(&mut self) -> Result<(), OpenError> {
-        let failed = |error| OpenError::Io {
-            path: self.directory.clone(),
-            error,
-        };
-        let files = log_files::list(&self.segments.folder).map_err(failed)?;
-        let Some(last) = files.last() else {
-            return Ok(());
-        };
-        self.first = files.first().map_or(0, |file| file.first);
-        self.next = last.first;
-        if last.is_compressed {
-            for record in LogReader::open(&self.directory)?.iter_from(last.first) {
-                match record {
-                    Ok(record) => self.next = record.index + 1,
-                    Err(LogError::Lost { last, .. }) => self.next = last + 1,
-                    Err(error) => tracing::error!(%error, "a damaged file of the decision log"),
-                }
-            }
-            return Ok(());
-        }
-        let opened = Segment::reopen(&last.path, last.first, MAX_RECORD, true, index_of);
-        let (segment, repair) = opened.map_err(failed)?;
-        self.next = repair.next;
-        if !repair.is_header_damaged {
-            self.segments.current = Some(segment);
-        }
-        self.report(&last.path.clone(), &repair);
-        Ok(())
-    }
-
-    fn report(&mut self, path: &Path, repair: &Repair) {
-        if repair.cut > 0 {
-            tracing::warn!(
-                file = %path.display(),
-                bytes = repair.cut,
-                "an incomplete end of the decision log was cut off"
-            );
-            self.notice_of(Kind::RepairedTail, "", repair.cut, (0, 0));
-        }
-        for range in &repair.lost {
-            tracing::error!(
-                file = %path.display(),
-                first = range.0,
-                last = range.1,
-                "records of the decision log are damaged"
-            );
-            self.notice_of(Kind::Lost, "damaged", 0, *range);
-        }
-        if repair.is_header_damaged {
-            tracing::error!(file = %path.display(), "the header of a file of the decision log is damaged");
-            self.notice_of(
-                Kind::RepairedTail,
-                "the header of a file is damaged",
-                0,
-                (0, 0),
-            );
-        }
-    }
-
-    fn recover_capsules(&mut self) -> io::Result<()> {
-        let files = log_files::list(&self.capsules.folder)?;
-        let Some(last) = files.last().filter(|file| !file.is_compressed) else {
-            return Ok(());
-        };
-        let (file, repair) =
-            Segment::reopen(&last.path, last.first, MAX_CAPSULE, false, capsule_index)?;
-        if repair.cut > 0 {
-            tracing::warn!(
-                file = %last.path.display(),
-                bytes = repair.cut,
-                "an incomplete end of a file of capsules was cut off"
-            );
-        }
-        // A file whose index is that of a later record would be found before that record's own.
-        if !repair.is_header_damaged && last.first <= self.next {
-            self.capsules.current = Some(file);
-        }
-        Ok(())
     }
 }
 

@@ -370,3 +370,38 @@ fn files_are_begun_anew_when_they_are_large() {
         (0..100).collect::<Vec<_>>()
     );
 }
+
+#[test]
+fn a_log_that_is_opened_and_not_started_is_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = config(LogMode::Written);
+    let log = open(directory.path(), &settings);
+    assert!(append(&log, 1));
+    log.close();
+    let torn = |folder: &str| {
+        let files = log_files::list(&directory.path().join(folder)).unwrap();
+        let path = files.last().unwrap().path.clone();
+        let mut bytes = fs::read(&path).unwrap();
+        bytes.extend([200, 0, 0, 0, 1, 2, 3]);
+        fs::write(&path, &bytes).unwrap();
+        (path, bytes)
+    };
+    let (path, bytes) = torn(SEGMENTS);
+    let key = settings.key_path(directory.path(), directory.path());
+    let prepared = AuditLog::prepare(directory.path(), &key, &settings).unwrap();
+    let records = prepared.as_ref().unwrap().log().records();
+    assert_eq!(fs::read(&path).unwrap(), bytes, "while it is only open");
+    drop(prepared);
+    assert_eq!(fs::read(&path).unwrap(), bytes, "after a start that failed");
+    let log = open(directory.path(), &settings);
+    assert!(append(&log, 2));
+    log.close();
+    let now = fs::read(&path).unwrap();
+    let whole = bytes.len() - 7;
+    assert_eq!(now[..whole], bytes[..whole], "the records stay");
+    assert!(now.len() > whole && now[whole..][..7] != bytes[whole..]);
+    let (found, lost) = read(directory.path());
+    assert!(lost.is_empty(), "{lost:?}");
+    let repaired = |it: &Record| matches!(&it.kind, Some(Of::Notice(n)) if n.kind == i32::from(Kind::RepairedTail));
+    assert!(found.iter().skip(records as usize).any(repaired));
+}

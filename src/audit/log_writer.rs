@@ -33,7 +33,6 @@ impl LogWriter {
     pub(super) fn run(mut self) {
         // Whatever ends this thread, nobody waits for it after that.
         let _end = End(Arc::clone(&self.shared));
-        self.started();
         let mut batch = Queue::default();
         loop {
             let is_closed = self.shared.take(&mut batch);
@@ -51,7 +50,8 @@ impl LogWriter {
         self.output.sync();
     }
 
-    fn started(&mut self) {
+    /// Writes notices of the start, before there is a thread: whoever is told that the log is open finds them in it.
+    pub(super) fn started(&mut self) {
         self.tell(Kind::Start, env!("CARGO_PKG_VERSION").to_owned());
         self.tell(Kind::Mode, self.shared.mode().as_str().to_owned());
         if let Some(id) = self.shared.key_id() {

@@ -24,6 +24,17 @@ pub struct Segment {
     path: PathBuf,
     first: u64,
     length: u64,
+    /// What is to be cut off or made anew before anything is appended.
+    unrepaired: Option<Unrepaired>,
+}
+
+/// What is wrong at the end of a file that a process left behind.
+#[derive(Debug, Clone, Copy)]
+enum Unrepaired {
+    /// It has no whole header.
+    Header,
+    /// Its end is no complete record.
+    Tail,
 }
 
 /// Why an append did not happen.
@@ -70,16 +81,18 @@ impl Segment {
             path,
             first,
             length: HEADER as u64,
+            unrepaired: None,
         })
     }
 
-    /// Opens a file that was written before, cuts off an incomplete end, and says what was found. `index_of` reads the
-    /// index from a payload; `is_dense` says whether each index follows the one before it.
+    /// Opens a file that was written before and says what was found. Nothing of it is changed: an incomplete end is cut off
+    /// by [`Segment::repair`], which has to come before anything is appended. `index_of` reads the index from a payload;
+    /// `is_dense` says whether each index follows the one before it.
     ///
     /// # Errors
     ///
     /// Those of the file system.
-    pub fn reopen(
+    pub fn inspect(
         path: &Path,
         first: u64,
         max_payload: usize,
@@ -92,15 +105,20 @@ impl Segment {
             next: first,
             ..Repair::default()
         };
-        let mut header = [0; HEADER];
-        if size >= HEADER as u64 {
-            file.read_exact(&mut header)?;
-            repair.is_header_damaged = frame::parse_header(&header) != Some(first);
-        } else {
-            file.set_len(0)?;
-            file.write_all(&frame::header(first))?;
+        if size < HEADER as u64 {
             repair.cut = size;
+            let segment = Self {
+                file,
+                path: path.to_owned(),
+                first,
+                length: HEADER as u64,
+                unrepaired: Some(Unrepaired::Header),
+            };
+            return Ok((segment, repair));
         }
+        let mut header = [0; HEADER];
+        file.read_exact(&mut header)?;
+        repair.is_header_damaged = frame::parse_header(&header) != Some(first);
         let mut frames = FrameReader::new(&file, HEADER as u64, max_payload);
         let mut skipped = 0;
         let torn = loop {
@@ -120,17 +138,33 @@ impl Segment {
             }
         };
         let length = frames.offset();
-        if torn > 0 {
-            file.set_len(length)?;
-            repair.cut += torn;
-        }
+        repair.cut = torn;
         let segment = Self {
             file,
             path: path.to_owned(),
             first,
             length,
+            unrepaired: (torn > 0).then_some(Unrepaired::Tail),
         };
         Ok((segment, repair))
+    }
+
+    /// Makes a file of [`Segment::inspect`] fit to be appended to.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system: it may be tried again.
+    pub fn repair(&mut self) -> io::Result<()> {
+        match self.unrepaired {
+            None => return Ok(()),
+            Some(Unrepaired::Tail) => self.file.set_len(self.length)?,
+            Some(Unrepaired::Header) => {
+                self.file.set_len(0)?;
+                self.file.write_all(&frame::header(self.first))?;
+            }
+        }
+        self.unrepaired = None;
+        Ok(())
     }
 
     /// Appends frames. Once it returns, they survive the end of the process.

@@ -45,7 +45,10 @@ fn write(directory: &Path, texts: &[String]) -> (Segment, Vec<u64>) {
 }
 
 fn reopen(segment: &Segment) -> (Segment, Repair) {
-    Segment::reopen(segment.path(), 0, MAX_RECORD, true, index_of).unwrap()
+    let (mut opened, repair) =
+        Segment::inspect(segment.path(), 0, MAX_RECORD, true, index_of).unwrap();
+    opened.repair().unwrap();
+    (opened, repair)
 }
 
 /// The indices that a reader finds, and those that it reports as missing.

@@ -183,6 +183,11 @@ impl ConnectionState {
         }
     }
 
+    /// Records that a request was answered that never came to be one in flight.
+    pub fn note_answered(&self) {
+        self.note();
+    }
+
     /// When the idle timeout expires; `None` if it has expired.
     pub fn idle_deadline(&self, patience: IdleTimeouts) -> Option<Instant> {
         let now = Instant::now();

@@ -99,6 +99,9 @@ rpcs! {
         StopEntity = "StopEntity",
         ResumeEntity = "ResumeEntity",
         RepairClock = "RepairClock",
+        PublishBundle = "PublishBundle",
+        RollbackBundle = "RollbackBundle",
+        ListBundles = "ListBundles",
         GetStatus = "GetStatus",
         WatchChanges = "WatchChanges",
     }

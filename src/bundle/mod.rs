@@ -3,11 +3,12 @@
 //!
 //! Start at [`load`]. Three stages: [`files`] reads the directory, [`parse`] parses each kind of file and merges the
 //! schema, [`validate`] checks policies against the schema and every name against what is defined. Each stage appends to
-//! one list of [`diagnostic`]s. [`parallel`] runs the expensive parts on all processors.
+//! one list of [`diagnostic`]s. [`archive`] is a bundle as one signed file. [`parallel`] runs the expensive parts on all processors.
 //!
 //! Invariant: no network, no running server, no clock. The same files give the same bundle, and a bundle with a fault
 //! gives no snapshot.
 
+pub mod archive;
 pub mod diagnostic;
 pub mod files;
 pub mod parallel;
@@ -293,6 +294,20 @@ fn count(
 /// The configuration, or its defaults if it has faults, which compiling reports.
 pub fn settings(files: &BundleFiles) -> Config {
     read_config(files, &mut Vec::new())
+}
+
+/// The configuration alone.
+///
+/// # Errors
+///
+/// Its faults.
+pub fn read_settings(files: &BundleFiles) -> Result<Config, BundleError> {
+    let mut faults = files.faults.clone();
+    let config = read_config(files, &mut faults);
+    match BundleError::from_diagnostics(faults) {
+        Some(faults) => Err(faults),
+        None => Ok(config),
+    }
 }
 
 fn read_config(files: &BundleFiles, faults: &mut Vec<BundleDiagnostic>) -> Config {

@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::cli::connect::{self, ClientCredentials, DEFAULT_ENDPOINT, RpcError, ServerConnection};
-use crate::cli::output::{Exit, Output};
+use crate::cli::output::{Exit, Output, note};
 use crate::cli::value_parser;
 use crate::proto::v1::control_client::ControlClient;
 use crate::proto::{json, v1};
@@ -21,9 +21,9 @@ use crate::proto::{json, v1};
 /// Warns that a revocation is in force but not yet durable.
 pub fn warn_if(not_durable: bool) {
     if not_durable {
-        eprintln!(
+        note(
             "warning: this is in force but NOT DURABLE: the store does not write. It is written as soon as it can be; \
-             see `callgate status`"
+             see `callgate status`",
         );
     }
 }

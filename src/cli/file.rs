@@ -11,14 +11,14 @@ use anyhow::Context;
 /// # Errors
 ///
 /// If the file cannot be written or renamed.
-pub fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
+pub fn replace(path: &Path, content: impl AsRef<[u8]>) -> anyhow::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let unfinished = dir.join(format!(".{name}.{}", std::process::id()));
     let result = fs::File::create(&unfinished)
         .and_then(|mut file| {
-            file.write_all(text.as_bytes())
+            file.write_all(content.as_ref())
                 .and_then(|()| file.sync_all())
         })
         .and_then(|()| fs::rename(&unfinished, path));

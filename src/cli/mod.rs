@@ -6,6 +6,7 @@
 //! Invariant: no logic of its own. Everything a command does is available in the library.
 
 pub mod args;
+mod bundle_source;
 pub mod call_args;
 pub mod commands;
 pub mod connect;
@@ -23,9 +24,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cli::commands::{
-    access, approval, audit, authorize, backup, changes, check, clock, completions, delegation,
-    entity, explain, export, fleet, fmt, health, import, init, man, manifest, prove, replay,
-    schema, serve, session, status, stop, task, test, tool, try_compiling,
+    access, approval, audit, authorize, backup, bundle, changes, check, clock, completions,
+    delegation, entity, explain, export, fleet, fmt, health, import, init, man, manifest, prove,
+    publish, replay, schema, serve, session, status, stop, task, test, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
 use crate::reload::trial;
@@ -85,6 +86,10 @@ enum Verb {
     Import(import::Args),
     Export(export::Args),
     Manifest(manifest::Args),
+    Bundle(bundle::Args),
+    Publish(Box<publish::PublishArgs>),
+    Rollback(Box<publish::RollbackArgs>),
+    Bundles(Box<publish::BundlesArgs>),
     Replay(Box<replay::Args>),
     Entity(Box<entity::Args>),
     Tool(Box<tool::Args>),
@@ -128,6 +133,10 @@ pub fn main() -> ExitCode {
         Verb::Import(args) => (args.output(), import::run(&args)),
         Verb::Export(args) => (args.output(), export::run(&args)),
         Verb::Manifest(args) => (args.output, manifest::run(&args)),
+        Verb::Bundle(args) => (args.output(), bundle::run(&args)),
+        Verb::Publish(args) => (args.ask.output, publish::publish(&args)),
+        Verb::Rollback(args) => (args.ask.output, publish::rollback(&args)),
+        Verb::Bundles(args) => (args.ask.output, publish::bundles(&args)),
         Verb::Replay(args) => (args.output, replay::run(&args)),
         Verb::Entity(args) => (args.ask.output, entity::run(&args)),
         Verb::Tool(args) => (args.ask.output, tool::run(&args)),

@@ -121,7 +121,7 @@ impl Output {
     /// If stdout cannot be written.
     pub fn faults(self, faults: &BundleError) -> anyhow::Result<Exit> {
         match self {
-            Self::Text => eprintln!("{}", lines(faults)),
+            Self::Text => note(format_args!("{}", lines(faults))),
             Self::Json => self.answer(&"", &json!({"ok": false, "faults": faults}))?,
         }
         Ok(Exit::Faults)
@@ -133,9 +133,9 @@ impl Output {
         let is_deny = refused.is_some_and(RpcError::is_deny);
         match (self, refused) {
             (Self::Text, Some(refused)) if is_deny => {
-                eprintln!("denied: {}", lines(refused));
+                note(format_args!("denied: {}", lines(refused)));
             }
-            (Self::Text, _) => eprintln!("error: {}", lines(&with_causes(error))),
+            (Self::Text, _) => note(format_args!("error: {}", lines(&with_causes(error)))),
             // Nothing else can report a failure to write this.
             (Self::Json, Some(refused)) => drop(self.answer(&"", &refused.json())),
             (Self::Json, None) => {
@@ -145,6 +145,15 @@ impl Output {
         }
         if is_deny { Exit::Denied } else { Exit::Error }
     }
+}
+
+/// Prints a line on stderr. A closed reader ends nothing: `eprintln!` would panic, and a failure to print an error cannot be
+/// printed either.
+pub fn note(line: impl fmt::Display) {
+    let mut line = line.to_string();
+    line.push('\n');
+    // At once, so that lines of several programs stay whole.
+    let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 
 /// Escapes control and invisible characters for the terminal. Untrusted names and values are escaped individually

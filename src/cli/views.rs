@@ -270,6 +270,13 @@ pub fn change(it: &v1::WatchChangesResponse) -> String {
     match &it.change {
         None => String::new(),
         Some(Change::BundleDigest(digest)) => format!("directory {digest}"),
+        Some(Change::Published(it)) => match it.back_to_revision {
+            0 => format!("bundle version {} is published", it.version),
+            revision => format!(
+                "bundle version {} of revision {revision} is back",
+                it.version
+            ),
+        },
         Some(Change::Entity(it)) => {
             format!("entity {}", it.uid.as_ref().map(entity).unwrap_or_default())
         }

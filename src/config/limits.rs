@@ -121,7 +121,7 @@ limits! {
     pending_approvals: 100_000 in 1..=10_000_000;
     /// Pending approvals of one agent. Reloaded.
     pending_approvals_per_agent: 1_000 in 1..=100_000;
-    /// Sessions that are remembered. Restart.
+    /// Sessions in memory; all others are in the store alone. Restart.
     sessions: 1_000_000 in 1..=100_000_000;
     /// Percent of `sessions` that may be ended before their first call. Reloaded.
     ended_unbegun_percent: 10 in 1..=50;

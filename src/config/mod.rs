@@ -84,7 +84,7 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// How policies are validated. Reloaded.
     pub schema: SchemaConfig,
-    /// Strictness, and names defined outside of the bundle. Reloaded.
+    /// Where the bundle comes from: restart. Strictness, and names defined outside of it: reloaded.
     pub bundle: BundleConfig,
 }
 
@@ -201,6 +201,9 @@ impl Config {
         }
         if self.audit != started_with.audit {
             sections.push("audit");
+        }
+        if self.bundle.with_reloaded(&started_with.bundle) != started_with.bundle {
+            sections.push("bundle");
         }
         if self.limits.fixed_at_start() != started_with.limits.fixed_at_start() {
             sections.push("limits");

@@ -25,8 +25,8 @@ pub struct StoreConfig {
     pub keep_ended_hours: u32,
     /// Days for which changes are kept for `WatchChanges`; 1 to 3,650.
     pub keep_changes_days: u32,
-    /// Idle hours after which a session may be evicted to make room for another; 1 to 8,760. After `keep_ended_hours`
-    /// it is evicted in any case.
+    /// Hours without a call for which a session is kept at least; 1 to 8,760. After these and `keep_ended_hours` it is
+    /// forgotten.
     pub session_idle_hours: u32,
 }
 

@@ -35,6 +35,34 @@ fn the_defaults_pass_their_own_checks() {
 }
 
 #[test]
+fn a_bundle_comes_from_one_place() {
+    for good in [
+        "[bundle]\nfile = 'b.tar.zst'\npublic_key_files = 'key.pub'",
+        "[bundle]\nurl = 'https://bundles.example/b'\nca_file = 'ca.pem'\npublic_key_files = ['a', 'b']",
+        "[bundle]\npublished = true\npublic_key_files = 'key.pub'",
+        "[bundle]\ndirectory = '../policies'",
+    ] {
+        assert_eq!(faults(good), Vec::<String>::new());
+    }
+    let bad =
+        "[bundle]\nfile = 'b'\nurl = 'http://bundles.example/b'\ncache_file = ''\npoll_seconds = 0";
+    assert_eq!(
+        faults(bad),
+        [
+            "callgate.toml:3:7: `bundle.url` is set beside `bundle.file`: a bundle comes from one place",
+            "callgate.toml:4:14: `bundle.cache_file` is an empty path",
+            "callgate.toml:3:7: `bundle.url` is not a URL that begins with `https://`",
+            "callgate.toml:5:16: `bundle.poll_seconds` is 0, but must be from 1 to 86400",
+        ]
+    );
+    let unused =
+        "[bundle]\nca_file = 'a'\ntoken_file = 't'\ncache_file = 'c'\npublic_key_files = 'k'";
+    assert_eq!(faults(unused).len(), 4);
+    let secret = faults("[bundle]\nurl = 'https://me:word@bundles.example/b'");
+    assert!(secret[0].contains("use `token_file`"), "{secret:?}");
+}
+
+#[test]
 fn names_that_come_from_elsewhere_are_bounded_and_of_the_right_form() {
     let good = "[bundle.known]\nentities = ['Mcp::Tool::\"jira/*\"', 'Shop::Depot::\"*\"']\nlabels = ['pii-*']";
     assert_eq!(faults(good), Vec::<String>::new());

@@ -93,7 +93,7 @@ impl Control {
     ) -> Result<WriteReceipt<ApprovalView>, ControlError> {
         // Decided before the write is planned, so that other writes do not wait for it.
         let decided = self.service.decide_dry_run(&author.caller, &request.call);
-        let decided = decided.map_err(|_| ControlError::NotReady);
+        let decided = decided.await.map_err(|_| ControlError::NotReady);
         let plan = move |context: &WriteContext<'_>| plan_request(context, &request, decided?);
         let written = self.write("RequestApproval", author, plan).await?;
         self.receipt::<Approval>(written)

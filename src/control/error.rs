@@ -46,6 +46,9 @@ pub enum ControlError {
     /// The store did not confirm the write. Repeating it with the same key is safe.
     #[error("the change could not be written: ask again with the same `idempotency_key`")]
     Unavailable,
+    /// It takes longer than one request may. Repeating it with the same key goes on.
+    #[error("{0}: ask again with the same `idempotency_key`")]
+    UnderWay(&'static str),
     /// The files of the store were removed while it was open.
     #[error("{0}")]
     StoreLost(String),

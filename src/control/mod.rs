@@ -3,7 +3,7 @@
 //! Start at [`write::Control`]. Each write takes the same steps: limits and shape; then, against the newest state,
 //! what must hold whatever the policies say; then Cedar, under one of the `govern` actions; then the ledger, and the
 //! record. One file for each noun: [`delegations`], [`tasks`], [`approvals`], [`entities`], [`tools`], [`sessions`],
-//! [`stops`], [`clock`]. `stored` lists and returns what the first three have stored, [`watch`] is what watchers
+//! [`stops`], [`clock`], [`bundles`]. `stored` lists and returns what the first three have stored, [`watch`] is what watchers
 //! follow, [`historical_view`] changes as they were made, [`status`] the status of the service.
 //!
 //! Invariant: no wire formats and no storage. Cedar decides what is allowed; what is checked here is evidence, and no
@@ -15,6 +15,7 @@
 )]
 
 pub mod approvals;
+pub mod bundles;
 pub mod clock;
 pub mod delegations;
 pub mod entities;

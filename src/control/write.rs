@@ -146,15 +146,7 @@ impl Control {
         let decided = &mut attempt.decided;
         let now = self.service.now();
         let planned = |generation: &Generation| {
-            let context = WriteContext {
-                generation,
-                now: whole_millis(now),
-                author,
-                limits: &limits,
-                service: &self.service,
-                ids: &self.ids,
-                decided: RefCell::new(None),
-            };
+            let context = self.context(generation, now, author, &limits);
             // Beside other servers it may be planned more than once.
             let plan = plan.clone()(&context);
             *decided = Some(context.decided.into_inner());
@@ -180,6 +172,44 @@ impl Control {
                 Err(ControlError::NotRecorded(change.revision))
             }
             other => other,
+        }
+    }
+
+    /// Looks at what a write would be planned from, without one.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotReady`] before the first load.
+    pub(super) fn planning<T>(
+        &self,
+        author: &WriteRequester,
+        look: impl FnOnce(&WriteContext<'_>) -> T,
+    ) -> Result<T, ControlError> {
+        let generation = self.service.live().ok_or(ControlError::NotReady)?;
+        let limits = self.limits();
+        Ok(look(&self.context(
+            &generation,
+            self.service.now(),
+            author,
+            &limits,
+        )))
+    }
+
+    fn context<'s>(
+        &'s self,
+        generation: &'s Generation,
+        now: SystemTime,
+        author: &'s WriteRequester,
+        limits: &'s Limits,
+    ) -> WriteContext<'s> {
+        WriteContext {
+            generation,
+            now: whole_millis(now),
+            author,
+            limits,
+            service: &self.service,
+            ids: &self.ids,
+            decided: RefCell::new(None),
         }
     }
 
@@ -210,7 +240,7 @@ fn control_error(error: WriteError<ControlError>) -> ControlError {
 }
 
 /// Checks that the caller may assert the actor. Whether the actor is known is looked up when Cedar is asked.
-fn check_author(author: &WriteRequester) -> Result<(), ControlError> {
+pub(super) fn check_author(author: &WriteRequester) -> Result<(), ControlError> {
     let (rights, actor) = (&author.caller.rights, &author.actor);
     let untrusted = |what: &str| {
         let message = format!("the caller is not trusted to state {what}");

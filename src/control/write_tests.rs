@@ -11,7 +11,9 @@ use crate::domain::request::call_context::{Subject, TraceContext};
 use crate::service::clock::SystemClock;
 use crate::service::generation::LoadedBundle;
 use crate::service::settings::ServiceSettings;
-use crate::store::backend::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
+use crate::store::backend::{
+    Pruned, Retention, Store, StoreError, StoreWrite, StoredSession, StoredState,
+};
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::export::log_queue::{LogQueue, QueueLimits};
 use crate::telemetry::record::recorder::{Recorder, RecorderParts};
@@ -25,6 +27,14 @@ struct Held {
 impl Store for Held {
     fn load(&mut self) -> Result<StoredState, StoreError> {
         self.inner.load()
+    }
+
+    fn session_ids(&mut self, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
+        self.inner.session_ids(each)
+    }
+
+    fn session(&mut self, id: &str) -> Result<Option<StoredSession>, StoreError> {
+        self.inner.session(id)
     }
 
     fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! One load of a bundle, on a thread of its own and within a deadline.
 //!
-//! Start at [`Loader::first`] and [`Loader::next`].
+//! Start at [`Loader::first`] and [`Loader::next`]. It comes from a directory, or from an archive ([`ArchiveSource`]).
 //!
 //! Invariant: no caller waits longer than the deadline. A load that hangs, e.g. on a file system that does not answer,
 //! is abandoned; there are never more than a few of those.
@@ -20,8 +20,9 @@ use crate::bundle::files::listing::DirectoryListing;
 use crate::bundle::files::manifest::FileDigests;
 use crate::bundle::files::{self, BundleFiles, ReadError};
 use crate::bundle::{self, Bundle, COMPILE_STACK_BYTES};
-use crate::config::ReloadConfig;
+use crate::config::{Config, ReloadConfig};
 use crate::reload::blame::{Suspects, listed};
+use crate::reload::source::{ArchiveSource, Fetched};
 use crate::reload::trial::TrialCompiler;
 
 /// The most hanging loads. Beyond that, no further one starts.
@@ -81,10 +82,20 @@ impl Stage {
     }
 }
 
-/// Loads the bundle of one directory.
+/// The bundle that a server starts with.
+pub struct FirstLoad {
+    /// The bundle.
+    pub bundle: Bundle,
+    /// Why it is the last good one rather than the one that is there now; `None` if it is that.
+    pub fault: Option<BundleError>,
+}
+
+/// Loads the bundle of one directory, or of one archive.
 #[derive(Debug, Clone)]
 pub struct Loader {
+    /// The directory, or the path or address of the archive.
     pub(super) dir: PathBuf,
+    pub(super) archive: Option<Arc<ArchiveSource>>,
     pub(super) config: Option<PathBuf>,
     pub(super) rest: Duration,
     pub(super) patience: Duration,
@@ -99,6 +110,7 @@ impl Loader {
     pub fn new(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
+            archive: None,
             config: None,
             rest: Duration::ZERO,
             patience: files::PATIENCE,
@@ -106,6 +118,27 @@ impl Loader {
             trial: None,
             under_way: Arc::default(),
         }
+    }
+
+    /// A loader of an archive, which compiles without a trial.
+    pub fn of_archive(source: Arc<ArchiveSource>) -> Self {
+        Self {
+            archive: Some(Arc::clone(&source)),
+            ..Self::new(Path::new(source.shown()))
+        }
+    }
+
+    /// What it loads, for messages.
+    pub(super) fn noun(&self) -> &'static str {
+        match self.archive {
+            Some(_) => "bundle",
+            None => "directory",
+        }
+    }
+
+    /// Why the last good archive that was kept is of no use, if it is not.
+    pub fn cache_fault(&self) -> Option<&BundleError> {
+        self.archive.as_ref()?.cache_fault()
     }
 
     /// Reads the configuration from this file rather than from the directory.
@@ -127,32 +160,106 @@ impl Loader {
     /// # Errors
     ///
     /// The diagnostics of an invalid bundle, or of a load that did not end in time.
-    pub fn first(&self) -> Result<Bundle, BundleError> {
+    pub fn first(&self) -> Result<FirstLoad, BundleError> {
         let (sender, result) = mpsc::channel();
         let loader = self.clone();
         let seen = Stage::default();
         let stage = seen.clone();
         // The receiver may have given up.
         let tell = move |loaded| drop(sender.send(loaded));
-        self.begin(move || loader.load(&stage), tell)?;
+        self.begin(move || loader.load_or_last_good(&stage), tell)?;
         result
             .recv_timeout(self.deadline)
             .map_err(|_| self.too_late(&seen.now()))?
     }
 
+    fn load_or_last_good(&self, stage: &Stage) -> Result<FirstLoad, BundleError> {
+        let fault = match self.load(stage) {
+            Ok(bundle) => {
+                return Ok(FirstLoad {
+                    bundle,
+                    fault: None,
+                });
+            }
+            Err(faults) => faults,
+        };
+        let cached = self.archive.as_ref().and_then(|archive| archive.cached());
+        let Some(Ok(last)) = cached else {
+            return Err(fault);
+        };
+        // A server that starts with nothing would refuse everything.
+        let bundle = self.compile(&self.configured(last.files), stage)?;
+        Ok(FirstLoad {
+            bundle,
+            fault: Some(fault),
+        })
+    }
+
     fn load(&self, stage: &Stage) -> Result<Bundle, BundleError> {
-        let files = self.read(stage).map_err(ReadError::into_bundle_error)?;
+        let (files, fetched) = self.read(stage).map_err(ReadError::into_bundle_error)?;
+        let bundle = self.compile(&files, stage)?;
+        self.accept(fetched.as_deref());
+        Ok(bundle)
+    }
+
+    fn compile(&self, files: &BundleFiles, stage: &Stage) -> Result<Bundle, BundleError> {
         // The bundle's own configuration may allow more time and memory than the defaults.
         let trial = self
             .trial
-            .map(|_| TrialCompiler::new(&bundle::settings(&files).reload));
+            .map(|_| TrialCompiler::new(&bundle::settings(files).reload));
         if let Some(trial) = trial {
-            let suspects = self.suspects(&files, None, stage);
+            let suspects = self.suspects(files, None, stage);
             trial
-                .compile(&files, &suspects)
+                .compile(files, &suspects)
                 .map_err(BundleError::single)?;
         }
-        bundle::compile(&files)
+        bundle::compile(files)
+    }
+
+    /// Compiles other files than those that the loader reads, under its configuration and within its deadline. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The diagnostics of an invalid bundle, or of compiling that did not end in time.
+    pub fn compile_files(&self, files: BundleFiles) -> Result<Bundle, BundleError> {
+        let (sender, result) = mpsc::channel();
+        let loader = self.clone();
+        let seen = Stage::default();
+        let stage = seen.clone();
+        // The receiver may have given up.
+        let tell = move |compiled| drop(sender.send(compiled));
+        let work = move || loader.compile(&loader.configured(files), &stage);
+        self.begin(work, tell)?;
+        result
+            .recv_timeout(self.deadline)
+            .map_err(|_| self.too_late(&seen.now()))?
+    }
+
+    fn configured(&self, files: BundleFiles) -> BundleFiles {
+        let config = self.config.as_deref();
+        config.into_iter().fold(files, BundleFiles::with_config)
+    }
+
+    /// Reads the configuration alone. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Its faults.
+    pub(super) fn settings(&self) -> Result<Config, BundleError> {
+        let path = match &self.config {
+            Some(path) => path.clone(),
+            None => self.dir.join(Config::FILE_NAME),
+        };
+        match path.exists() {
+            true => bundle::read_settings(&BundleFiles::default().with_config(&path)),
+            false => Ok(Config::default()),
+        }
+    }
+
+    fn accept(&self, fetched: Option<&Fetched>) {
+        if let (Some(archive), Some(fetched)) = (&self.archive, fetched) {
+            archive.accept(fetched);
+        }
     }
 
     /// Loads what is in the directory now, unless it is known.
@@ -175,6 +282,9 @@ impl Loader {
 
     /// The listing of the directory, without contents; `None` if it cannot be read in time.
     pub(super) async fn listing(&self) -> Option<DirectoryListing> {
+        if self.archive.is_some() {
+            return None;
+        }
         let (sender, result) = oneshot::channel();
         let dir = self.dir.clone();
         let tell = move |listing| drop(sender.send(listing));
@@ -182,11 +292,21 @@ impl Loader {
         timeout(self.deadline, result).await.ok()?.ok()?
     }
 
-    fn read(&self, stage: &Stage) -> Result<BundleFiles, ReadError> {
+    /// The files, and the archive that they come from, if any.
+    fn read(&self, stage: &Stage) -> Result<(BundleFiles, Option<Arc<Fetched>>), ReadError> {
         let reading = |file: &Arc<str>| stage.is(At::Reading(Arc::clone(file)));
-        let files = files::read_rested(&self.dir, self.rest, self.patience, &reading)?;
-        let config = self.config.as_deref();
-        Ok(config.into_iter().fold(files, BundleFiles::with_config))
+        let (files, fetched) = match &self.archive {
+            Some(archive) => {
+                reading(&Arc::from(archive.shown()));
+                let (opened, fetched) = archive.read().map_err(ReadError::Faulty)?;
+                (opened.files, Some(fetched))
+            }
+            None => {
+                let read = files::read_rested(&self.dir, self.rest, self.patience, &reading);
+                (read?, None)
+            }
+        };
+        Ok((self.configured(files), fetched))
     }
 
     /// What is compiled and not in service: a crash of the trial is due to one of these files.
@@ -197,8 +317,8 @@ impl Loader {
     }
 
     fn look(&self, known: &KnownDigests, stage: &Stage) -> LoadResult {
-        let files = match self.read(stage) {
-            Ok(files) => files,
+        let (files, fetched) = match self.read(stage) {
+            Ok(read) => read,
             Err(ReadError::Faulty(faults)) => return LoadResult::Failed(faults),
             Err(ReadError::Changing(faults)) => return LoadResult::Changing(faults),
         };
@@ -216,7 +336,10 @@ impl Loader {
             return LoadResult::Failed(BundleError::single(fault));
         }
         match bundle::compile(&files) {
-            Ok(bundle) => LoadResult::Loaded(Box::new(bundle)),
+            Ok(bundle) => {
+                self.accept(fetched.as_deref());
+                LoadResult::Loaded(Box::new(bundle))
+            }
             Err(faults) => LoadResult::Faulty {
                 faults,
                 key,
@@ -232,7 +355,10 @@ impl Loader {
         tell: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), BundleError> {
         let place = LoadPermit::take(&self.under_way).ok_or_else(|| {
-            let said = format!("{MAX_HANGING} earlier loads hang; the directory does not answer");
+            let said = format!(
+                "{MAX_HANGING} earlier loads hang; {} does not answer",
+                self.dir.display()
+            );
             broken(said)
         })?;
         let thread = thread::Builder::new()

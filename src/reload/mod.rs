@@ -2,7 +2,7 @@
 //! valid generation stays in service until then.
 //!
 //! Start at [`Reloader::run`]. [`Reloader::status`] reports to health checks and operators. [`loading`] is one load,
-//! within a deadline; [`trial`] compiles in another process first, and `blame` finds the file that it does not survive;
+//! within a deadline; [`source`] is an archive, which is polled rather than watched; [`trial`] compiles in another process first, and `blame` finds the file that it does not survive;
 //! `watching` waits for events of the file system, and `retry` says when to look without one.
 //!
 //! Invariant: it compiles nothing itself and never blocks a request: the loader compiles on a thread of its own, and
@@ -10,8 +10,10 @@
 
 mod blame;
 pub mod loading;
+pub mod published;
 mod report;
 mod retry;
+pub mod source;
 pub mod trial;
 mod watching;
 
@@ -96,6 +98,8 @@ pub struct Reloader {
     is_changing_logged: bool,
     /// Whether it was logged that the directory is not watched.
     is_unwatched_logged: bool,
+    /// The configuration that was taken last while a published bundle is in service.
+    configured: Option<Config>,
 }
 
 /// What triggers an attempt.
@@ -129,6 +133,8 @@ impl Reloader {
             last: FileChanges::default(),
         });
         loader.patience = PATIENCE;
+        let mut again = RetrySchedule::default();
+        again.poll = loader.archive.as_ref().map(|archive| archive.poll());
         let reloader = Self {
             loader,
             service,
@@ -138,9 +144,10 @@ impl Reloader {
             failed: None,
             files: None,
             listing: None,
-            again: RetrySchedule::default(),
+            again,
             is_changing_logged: false,
             is_unwatched_logged: false,
+            configured: None,
         };
         reloader.note();
         reloader
@@ -214,6 +221,10 @@ impl Reloader {
     }
 
     async fn attempt(&mut self, cause: ReloadTrigger) -> ReloadOutcome {
+        let live = self.service.live();
+        if live.is_some_and(|live| live.published.is_some()) {
+            return self.configure().await;
+        }
         let begun = Instant::now();
         // Listed before the files are read: changes in between show as another listing.
         self.listing = self.loader.listing().await;
@@ -241,12 +252,38 @@ impl Reloader {
         }
     }
 
+    /// Reads the configuration alone: the bundle in service was published.
+    async fn configure(&mut self) -> ReloadOutcome {
+        let loader = self.loader.clone();
+        let read = tokio::task::spawn_blocking(move || loader.settings()).await;
+        let config = match read {
+            Ok(Ok(config)) => config,
+            Ok(Err(faults)) => return self.faulty(&faults, None),
+            Err(error) => {
+                let fault = BundleDiagnostic::for_file(&Arc::from("<config>"), error.to_string());
+                return self.faulty(&BundleError::single(fault), None);
+            }
+        };
+        if self.configured.as_ref() != Some(&config) {
+            (self.on_publish)(&config);
+            self.configured = Some(config);
+        }
+        self.again.done();
+        let revision = self.service.live().map_or(0, |live| live.revision());
+        self.set(|status| {
+            status.succeed();
+            status.revision = revision;
+        });
+        ReloadOutcome::Unchanged
+    }
+
     fn unchanged(&mut self) -> ReloadOutcome {
         self.failed = None;
         self.recorder.reload(ReloadResult::Unchanged);
         let was_faulty = self.status.borrow().last_fault.is_some();
         if was_faulty {
-            tracing::info!("the directory is again what is in service");
+            let what = self.loader.noun();
+            tracing::info!("the {what} is again what is in service");
         }
         self.set(ReloadStatus::succeed);
         ReloadOutcome::Unchanged
@@ -299,6 +336,7 @@ impl Reloader {
         self.again.done();
         (self.on_publish)(config);
         self.recorder.reload(ReloadResult::Applied);
+        let what = self.loader.noun();
         tracing::info!(
             revision,
             %digest,
@@ -306,7 +344,7 @@ impl Reloader {
             came = last.added.join(", "),
             changed = last.changed.join(", "),
             went = last.removed.join(", "),
-            "the directory is in service"
+            "the {what} is in service"
         );
         self.set(|status| {
             status.succeed();
@@ -322,10 +360,11 @@ impl Reloader {
         self.recorder.reload(ReloadResult::Faulty);
         let text: Arc<str> = Arc::from(faults.to_string());
         let revision = self.status.borrow().revision;
+        let what = self.loader.noun();
         tracing::error!(
             revision,
             faults = faults.count(),
-            "the directory has faults and is not loaded\n{text}"
+            "the {what} has faults and is not loaded\n{text}"
         );
         self.set(|status| status.fail(text, faults));
         ReloadOutcome::Faulty
@@ -365,6 +404,10 @@ impl Reloader {
 
     /// Watches the directory; `None`, and a warning, if the system refuses.
     fn watch(&mut self, changed: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+        if self.loader.archive.is_some() {
+            // It is polled.
+            return None;
+        }
         let started = start_watching(&self.loader.dir, changed);
         let is_watching = started.is_ok();
         self.set(|status| status.is_watching = is_watching);

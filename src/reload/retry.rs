@@ -30,6 +30,8 @@ pub(super) struct RetrySchedule {
     left: RetryState,
     /// Whether to look for changes at all.
     pub(super) is_looking: bool,
+    /// How often to look at what no events are told of; `None` for a directory.
+    pub(super) poll: Option<Duration>,
 }
 
 impl RetrySchedule {
@@ -80,6 +82,7 @@ impl RetrySchedule {
             RetryState::Changing => Some(debounce),
             RetryState::Failed(wait) => Some(wait),
             RetryState::Idle if !self.is_looking => None,
+            RetryState::Idle if self.poll.is_some() => self.poll,
             RetryState::Idle if is_told => Some(LOOK),
             RetryState::Idle => Some(LOOK_UNTOLD),
         }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
 use crate::authn::certificate::Peer;
+use crate::authn::connection::ConnectionState;
 use crate::config::listen::{CleartextBeyondLoopback, ListenConfig, SocketMode};
 use crate::server::connection_limiter::{ConnectionLimiter, ConnectionPermit};
 
@@ -307,6 +309,11 @@ impl Connection {
             closing: None,
             timer: None,
         }
+    }
+
+    /// The state of the connection.
+    pub fn state(&self) -> &Arc<ConnectionState> {
+        self.permit.connection()
     }
 
     /// Ready with the error once the connection has to end: evicted, or idle for too long.

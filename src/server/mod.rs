@@ -4,7 +4,8 @@
 //!
 //! 1. [`listen`] accepts the connection within the limits of [`connection_limiter`], `handshake` does TLS with the
 //!    certificates of [`tls`]; [`file_descriptors`] keeps some descriptors from connections;
-//! 2. over gRPC, `early_load_shed` rejects what there is no time for, before routing;
+//! 2. over gRPC, `frame_shed` refuses under overload before there is a request, and `early_load_shed` rejects what there is
+//!    no time for, before routing;
 //! 3. [`load_shed`] authenticates the caller, takes a permit, and enforces the deadline; health and reflection pass
 //!    [`public_services`] instead, as they need no authentication; [`limited_body`] bounds what is read;
 //! 4. `routes` and `http` hand it to its adapter.
@@ -19,6 +20,7 @@ pub mod connection_limiter;
 mod early_load_shed;
 pub mod error_format;
 pub mod file_descriptors;
+mod frame_shed;
 mod handshake;
 mod health;
 mod http;
@@ -39,6 +41,7 @@ use std::time::Duration;
 
 use ::http::{Request, Response};
 use tokio::task::JoinSet;
+use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::transport::Server;
@@ -50,6 +53,7 @@ use crate::config::limits::Limits;
 use crate::server::admin::AdminService;
 use crate::server::connection_limiter::ConnectionLimiter;
 use crate::server::early_load_shed::EarlyLoadShed;
+use crate::server::frame_shed::{FrameShed, ShedContext};
 use crate::server::health::Health;
 use crate::server::http::HttpService;
 use crate::server::listen::{Incoming, Listener};
@@ -102,6 +106,11 @@ pub async fn serve(
         Arc::clone(&load),
         parts.service.recorder().clone(),
     );
+    let shed = ShedContext {
+        limits: Arc::clone(&parts.limits),
+        load: Arc::clone(&load),
+        recorder: parts.service.recorder().clone(),
+    };
     let http = HttpService::new(&parts, &limits, Arc::clone(&load));
     let limiter = ConnectionLimiter::new(&limits, Arc::clone(&load));
     let keepalive = Duration::from_millis(limits.keepalive_ms.into());
@@ -124,12 +133,17 @@ pub async fn serve(
         let stopped = stopped.clone();
         if is_http {
             let builder = limited_builder(&limits).accept_http1(true);
-            let tls = tls.map(|tls| (tls, true));
             spawn(&mut servers, builder, http.clone(), incoming, tls, stopped);
         } else {
-            let tls = tls.map(|tls| (tls, false));
-            let builder = limited_builder(&limits);
-            spawn(&mut servers, builder, grpc.clone(), incoming, tls, stopped);
+            let (builder, shed) = (limited_builder(&limits), shed.clone());
+            spawn_grpc(
+                &mut servers,
+                builder,
+                grpc.clone(),
+                (incoming, shed),
+                tls,
+                stopped,
+            );
         }
     }
     tokio::select! {
@@ -165,13 +179,55 @@ async fn follow_certificates(tls: Option<&ReloadableTls>) -> Infallible {
     }
 }
 
-/// Serves one listener in a task of its own until `stopped`.
+/// Serves one gRPC listener in a task of its own until `stopped`.
+fn spawn_grpc<S>(
+    servers: &mut JoinSet<Result<(), tonic::transport::Error>>,
+    builder: Server,
+    service: S,
+    (incoming, shed): (Incoming, ShedContext),
+    tls: Option<ReloadableTls>,
+    stopped: CancellationToken,
+) where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+{
+    let signal = stopped.cancelled_owned();
+    match tls {
+        None => servers.spawn(async move {
+            let incoming = incoming.map(move |connection| {
+                connection.map(|it| {
+                    let state = Arc::clone(it.state());
+                    FrameShed::new(it, state, shed.clone())
+                })
+            });
+            builder
+                .serve_with_incoming_shutdown(service, incoming, signal)
+                .await
+        }),
+        Some(tls) => servers.spawn(async move {
+            let incoming = handshake::accept_tls(incoming, tls, false).map(move |connection| {
+                connection.map(|it| {
+                    let state = Arc::clone(it.get_ref().0.state());
+                    FrameShed::new(it, state, shed.clone())
+                })
+            });
+            builder
+                .serve_with_incoming_shutdown(service, incoming, signal)
+                .await
+        }),
+    };
+}
+
+/// Serves one listener of HTTP in a task of its own until `stopped`.
 fn spawn<S>(
     servers: &mut JoinSet<Result<(), tonic::transport::Error>>,
     builder: Server,
     service: S,
     incoming: Incoming,
-    tls: Option<(ReloadableTls, bool)>,
+    tls: Option<ReloadableTls>,
     stopped: CancellationToken,
 ) where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
@@ -187,8 +243,8 @@ fn spawn<S>(
                 .serve_with_incoming_shutdown(service, incoming, signal)
                 .await
         }),
-        Some((tls, is_http)) => servers.spawn(async move {
-            let incoming = handshake::accept_tls(incoming, tls, is_http);
+        Some(tls) => servers.spawn(async move {
+            let incoming = handshake::accept_tls(incoming, tls, true);
             builder
                 .serve_with_incoming_shutdown(service, incoming, signal)
                 .await

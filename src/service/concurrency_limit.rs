@@ -32,6 +32,8 @@ pub const RETRY_AFTER: Duration = Duration::from_millis(500);
 pub struct ConcurrencyLimit {
     since: Instant,
     limit: AtomicUsize,
+    /// How long requests are given on average, in microseconds; 0 before the first.
+    given: AtomicU64,
     window: Window,
     /// Requests rejected by the limit.
     pub shed: EventCounter,
@@ -55,6 +57,7 @@ impl Default for ConcurrencyLimit {
         Self {
             since: Instant::now(),
             limit: AtomicUsize::new(usize::MAX),
+            given: AtomicU64::new(0),
             window: Window::default(),
             shed: EventCounter::default(),
             expired: EventCounter::default(),
@@ -73,6 +76,14 @@ impl ConcurrencyLimit {
         self.limit(configured) < configured
     }
 
+    /// How long requests are given of late on average: `longest` before the first.
+    pub fn usual_deadline(&self, longest: Duration) -> Duration {
+        match self.given.load(Ordering::Relaxed) {
+            0 => longest,
+            given => longest.min(Duration::from_micros(given)),
+        }
+    }
+
     /// Records a request that has ended: how long it took, how long it was given, and how many were in flight.
     pub fn record(&self, took: Duration, given: Duration, under_way: usize, configured: usize) {
         self.ended_at(self.since.elapsed(), took, given, under_way, configured);
@@ -86,6 +97,13 @@ impl ConcurrencyLimit {
         under_way: usize,
         configured: usize,
     ) {
+        // Of two that end at once one may not be counted.
+        let usual = self.given.load(Ordering::Relaxed);
+        let next = match usual {
+            0 => micros(given),
+            usual => (usual - usual / 16).saturating_add(micros(given) / 16),
+        };
+        self.given.store(next, Ordering::Relaxed);
         let window = &self.window;
         window.requests.fetch_add(1, Ordering::Relaxed);
         window

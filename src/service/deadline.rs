@@ -40,6 +40,11 @@ impl Deadline {
         self.0.is_some_and(|moment| Instant::now() >= moment)
     }
 
+    /// The time that is left at a moment, zero once it has passed; `None` without a deadline.
+    pub fn left(self, now: Instant) -> Option<Duration> {
+        self.0.map(|moment| moment.saturating_duration_since(now))
+    }
+
     /// Checks the deadline.
     ///
     /// # Errors

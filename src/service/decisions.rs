@@ -26,6 +26,7 @@ use crate::service::observe::ObserveState;
 use crate::service::pending::{PendingResponse, Progress};
 use crate::service::recording::Decided;
 use crate::service::request::{RequestMeta, Response};
+use crate::service::session_loader::SessionLoader;
 use crate::service::settings::ServiceSettings;
 use crate::service::side_effects::{Commit, LiveFacts};
 use crate::store::backend::{Store, StoreError, StoreWrite};
@@ -48,6 +49,8 @@ pub struct Service {
     bundle_status: ArcSwapOption<BundleStatus>,
     pub(super) observe: ObserveState,
     fleet: Option<Fleet>,
+    /// Reads sessions from the store, if there are no other servers.
+    loader: SessionLoader,
 }
 
 /// A generation, and the reason not to decide from it.
@@ -117,6 +120,9 @@ impl Service {
             store.commit(&[StoreWrite::Lease(clock.lease())])?;
         }
         let facts = Arc::new(LiveFacts::restore(&settings, &mut loaded, state.clone())?);
+        if state.is_none() {
+            store.session_ids(&mut |id| facts.sessions.note_stored(id))?;
+        }
         let sessions = Arc::clone(&facts);
         let writer = Writer::start(store)?;
         let ledger = Ledger::new(
@@ -132,6 +138,7 @@ impl Service {
             .zip(member)
             .map(|(state, (_, name))| Fleet::new(state, &ledger, &facts, name, history));
         Ok(Self {
+            loader: SessionLoader::new(&ledger, &facts),
             fleet,
             ledger,
             facts,
@@ -194,6 +201,11 @@ impl Service {
             return self.ledger.publish(load, self.now());
         };
         fleet.publish(&self.ledger, &self.facts, load, || self.now())
+    }
+
+    /// Reads sessions from the store, if there are no other servers.
+    pub(super) fn session_loader(&self) -> &SessionLoader {
+        &self.loader
     }
 
     /// What this server is to others on the same store; `None` if it is alone.
@@ -323,7 +335,7 @@ impl Service {
     /// # Errors
     ///
     /// [`ServiceError::NotReady`] before the first load.
-    pub fn decide_dry_run(
+    pub async fn decide_dry_run(
         &self,
         caller: &Caller,
         call: &CallContext,
@@ -336,6 +348,9 @@ impl Service {
             deadline: Deadline::NONE,
             request_id: None,
         };
+        if let Some(reason) = self.hold_session(&ask, call).await {
+            return Ok(Decided::denied(reason).verdict);
+        }
         let pending = self.start_request(ask, self.pin()?);
         Ok(self.decide(&pending, call).decision.verdict)
     }
@@ -377,6 +392,9 @@ impl Service {
             let is_observed = self.observes(&pending.ask, Some(&call.operation.server));
             for _ in 0..MAX_ATTEMPTS {
                 let seen = self.facts.observe(&pending.ask, generation, call, sure);
+                if seen.is_session_missing() {
+                    return TentativeVerdict::session_not_held();
+                }
                 let world = self.decision_inputs(generation, seen.history());
                 let verdict = call::decide(world, call, asker, now);
                 let effects =

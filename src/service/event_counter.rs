@@ -12,6 +12,11 @@ impl EventCounter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts so many events.
+    pub fn add_many(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
     /// The number of events so far.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

@@ -11,6 +11,7 @@ use smol_str::SmolStr;
 use crate::audit::capsule_content::entities::StoredLookup;
 use crate::config::claims::ClaimMapping;
 use crate::domain::authority::change::Change;
+use crate::domain::authority::published::PublishedBundle;
 use crate::domain::authority::state::Authority;
 use crate::domain::entity_json::parse_entity;
 use crate::domain::registration::RegisteredTools;
@@ -47,6 +48,8 @@ pub struct Generation {
     pub stored: StoredEntities,
     /// Principals that policies name as approvers.
     pub named_approvers: Arc<[EntityUID]>,
+    /// The published bundle that it is made of; `None` for one of this server alone.
+    pub published: Option<Arc<PublishedBundle>>,
 }
 
 /// Entities that were put over the control API, in Cedar's JSON form.
@@ -208,6 +211,7 @@ impl Generation {
             authority,
             stored,
             named_approvers: named.into(),
+            published: None,
         })
     }
 
@@ -299,7 +303,10 @@ impl Generation {
             Change::Resumed { uid } => {
                 next.authority.stops.remove_mut(uid);
             }
-            Change::SessionEnded { .. } | Change::ClockRepaired { .. } | Change::Bundle { .. } => {}
+            Change::SessionEnded { .. }
+            | Change::ClockRepaired { .. }
+            | Change::Bundle { .. }
+            | Change::Published(_) => {}
         }
         next.snapshot = next.snapshot.with_revision(revision);
         Ok(next)

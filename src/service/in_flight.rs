@@ -29,7 +29,7 @@ pub(super) struct InFlightRequest<'a> {
 pub(super) struct TentativeVerdict {
     pub(super) decision: Decided,
     pub(super) writes: Vec<StoreWrite>,
-    /// The session has gone to another server meanwhile: nothing is decided.
+    /// The session has left memory or gone to another server meanwhile: nothing is decided.
     pub(super) is_session_lost: bool,
 }
 
@@ -94,10 +94,9 @@ impl TentativeVerdict {
     }
 
     pub(super) fn session_not_held() -> Self {
-        let reason = Reason::new(ReasonCode::Stale, "the session has gone to another replica");
         Self {
             is_session_lost: true,
-            ..Self::denied(reason)
+            ..Self::denied(session_missing())
         }
     }
 
@@ -128,6 +127,12 @@ pub(super) fn decision_id(at: SystemTime) -> Uuid {
         .unwrap_or_default();
     let (seconds, nanoseconds) = (since_epoch.as_secs(), since_epoch.subsec_nanos());
     Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, nanoseconds))
+}
+
+/// The reason to deny what was to be decided in a session that is not in memory.
+pub(super) fn session_missing() -> Reason {
+    let message = "the session has left memory, or gone to another replica: ask again";
+    Reason::new(ReasonCode::Stale, message)
 }
 
 pub(super) fn stale_reason(wanted: u64, have: u64) -> Option<Reason> {

@@ -11,7 +11,7 @@ use crate::domain::schema;
 use crate::service::deadline::ServiceError;
 use crate::service::decisions::Service;
 use crate::service::generation::Generation;
-use crate::service::in_flight::InFlightRequest;
+use crate::service::in_flight::{InFlightRequest, session_missing};
 use crate::service::observe::passing;
 use crate::service::recording::{AwaitedRecord, Decided};
 use crate::service::request::{RequestMeta, Response};
@@ -96,6 +96,9 @@ impl Service {
                     call,
                     self.confirmed_now().min(pending.started_at),
                 );
+                if seen.is_session_missing() {
+                    return Err(session_missing());
+                }
                 let world = self.decision_inputs(generation, seen.history());
                 let in_time = offered.iter().take_while(|_| !ask.deadline.is_over());
                 listing::filter(world, call, in_time, asker, pending.started_at)

@@ -63,7 +63,10 @@ impl Service {
     /// Submits the background writes: sessions without their labels, usage, and the time.
     pub fn flush(&self) {
         self.ledger().retry();
-        let mut writes = self.facts().sessions.dirty();
+        if let Some(fleet) = self.fleet() {
+            fleet.give_up_silent();
+        }
+        let (mut writes, versions) = self.facts().sessions.dirty();
         writes.extend(self.facts().usage.to_tell());
         writes.extend(self.facts().usage.dirty());
         self.clock().check();
@@ -71,12 +74,16 @@ impl Service {
         writes.push(StoreWrite::Clock(self.confirmed_now()));
         writes.push(StoreWrite::Lease(self.clock().lease()));
         // In the background queue, so that responses that wait for their writes do not wait for these.
-        let submitted = self.ledger().writer().submit_behind(writes, |result| {
+        let (facts, versions) = (Arc::clone(self.facts()), Arc::new(versions));
+        let written = Arc::clone(&versions);
+        let submitted = self.ledger().writer().submit_behind(writes, move |result| {
+            facts.sessions.end_writing(&written, result.is_ok());
             if let Err(error) = result {
                 tracing::error!(%error, "counts and sessions were not written");
             }
         });
         if let Err(error) = submitted {
+            self.facts().sessions.end_writing(&versions, false);
             tracing::error!(%error, "counts and sessions are not written");
         }
     }

@@ -5,7 +5,9 @@
 //! behind, [`call_carriers`] which tasks, delegations and pairs carry the labels of a call, [`maintenance`] background
 //! writes and pruning, [`clock`] the one clock, [`deadline`] the deadline of a request. `recording` puts decisions on record, `listing` filters lists,
 //! [`pending`] are responses that have to wait, [`fleet`] is what changes when several servers decide from one database.
-//! [`search`] asks Cedar about many entities, [`batch`] decides several requests from one generation. [`observe`] lets pass what is only observed. [`server_load`]
+//! `session_loader` reads sessions that are not in memory, one at a time by [`one_at_a_time`]. [`search`] asks Cedar
+//! about many entities, [`batch`] decides several requests from one generation. [`observe`] lets pass what is only
+//! observed, [`published`] compiles bundles that are published. [`server_load`]
 //! counts what the server carries, [`concurrency_limit`] adapts how much it accepts, and [`bundle_status`] is the
 //! state of the bundle on disk.
 //!
@@ -28,6 +30,7 @@ pub mod idempotency;
 pub mod ledger;
 pub mod maintenance;
 pub mod observe;
+pub mod published;
 pub mod side_effects;
 
 pub mod batch;
@@ -36,10 +39,12 @@ pub mod concurrency_limit;
 mod in_flight;
 mod inspect;
 mod listing;
+pub mod one_at_a_time;
 pub mod pending;
 mod planning_queues;
 mod recording;
 pub mod request;
 pub mod search;
 pub mod server_load;
+pub mod session_loader;
 pub mod settings;

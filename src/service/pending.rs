@@ -15,6 +15,7 @@ use crate::service::in_flight::{
 };
 use crate::service::recording::{AwaitedRecord, Decided};
 use crate::service::request::{RequestMeta, Response};
+use crate::service::session_loader::session_unread;
 use crate::store::backend::{StoreError, StoreWrite};
 
 /// The most attempts to decide a call that does not fit what other servers have written meanwhile.
@@ -40,7 +41,7 @@ pub struct PendingResponse<'a>(Box<PendingStage<'a>>);
 enum PendingStage<'a> {
     /// For the revision that it demands.
     Revision(RequestMeta<'a>),
-    /// For the session, which another server may hold.
+    /// For the session, which the store alone or another server may hold.
     Session(RequestMeta<'a>),
     /// For its side effects to be written.
     Commit(InFlightRequest<'a>, Decided, CommitReceipt),
@@ -49,6 +50,11 @@ enum PendingStage<'a> {
 }
 
 impl<'a> PendingResponse<'a> {
+    /// Whether nothing is decided yet because the session has to be had first, [`Service::have_session`].
+    pub fn needs_session(&self) -> bool {
+        matches!(*self.0, PendingStage::Session(_))
+    }
+
     /// Waits for the revision that the request demands.
     pub(super) fn for_revision(ask: RequestMeta<'a>) -> Self {
         Self(Box::new(PendingStage::Revision(ask)))
@@ -134,14 +140,26 @@ impl Service {
         wait(PendingStage::Commit(pending, made.decision, writing))
     }
 
-    /// Makes this server the one that decides the session of a call. Returns the reason to deny if it does not become
-    /// that.
+    /// Has the session of a call, for [`Service::inspect`]. If that does not come about, [`Service::finish`] denies.
+    pub async fn have_session(&self, ask: &RequestMeta<'_>, call: &CallContext) {
+        let _ = self.hold_session(ask, call).await;
+    }
+
+    /// Has the session of a call in memory, and makes this server the one that decides it. Returns the reason to deny if
+    /// that does not come about.
     pub(super) async fn hold_session(
         &self,
         ask: &RequestMeta<'_>,
         call: &CallContext,
     ) -> Option<Reason> {
-        let (fleet, id) = (self.fleet()?, call.workflow.session_id.as_ref()?);
+        let id = call.workflow.session_id.as_ref()?;
+        let Some(fleet) = self.fleet() else {
+            let loaded = ask.deadline.within(self.session_loader().load(id)).await;
+            return match loaded {
+                Ok(loaded) => loaded.err(),
+                Err(_) => Some(session_unread()),
+            };
+        };
         let held = ask
             .deadline
             .within(fleet.holder().hold(id, self.confirmed_now()));

@@ -15,7 +15,7 @@ pub struct ServiceSettings {
     pub approval_valid_for: Duration,
     /// The most sessions in memory.
     pub sessions: usize,
-    /// How long a session must be silent before it may be evicted.
+    /// How long a silent session is kept at least.
     pub session_idle: Duration,
     /// The most tasks, delegations and pairs of actor and root with labels in memory.
     pub carriers: usize,

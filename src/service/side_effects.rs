@@ -54,6 +54,8 @@ pub struct Observed<'c> {
     carriers: CallCarriers<'c>,
     carried: CarriedLabels,
     session: Option<Session>,
+    /// The session has to be had first; nothing may be decided on these facts.
+    is_session_missing: bool,
     usage: Option<Usage>,
     calls_left: Option<u64>,
     tool_calls_left: Option<u64>,
@@ -83,6 +85,11 @@ impl Observed<'_> {
         guards
     }
 
+    /// Whether the session has to be had first: read from the store, or from another server.
+    pub fn is_session_missing(&self) -> bool {
+        self.is_session_missing
+    }
+
     /// The history for the decision.
     pub fn history(&self) -> History<'_> {
         History {
@@ -107,7 +114,7 @@ pub enum Commit {
     Conflict,
     /// A concurrent call took what was left.
     Denied(Reason),
-    /// The session has gone to another server since: have it again, and decide again.
+    /// The session has left memory or gone to another server since: have it again, and decide again.
     SessionNotHeld,
 }
 
@@ -124,7 +131,7 @@ impl LiveFacts {
     ) -> Result<Self, StoreError> {
         let facts = Self {
             shared: fleet.map(SharedFacts::new),
-            sessions: Sessions::new(settings.sessions, settings.session_idle),
+            sessions: Sessions::new(settings.sessions),
             carrier_labels: CarrierLabels::new(settings.carriers, settings.pair_label_ttl),
             resource_labels: ResourceLabels::new(
                 settings.labeled_resources,
@@ -144,7 +151,7 @@ impl LiveFacts {
 
     /// Restores the facts of a store into an empty memory.
     pub(super) fn refill(&self, loaded: &mut StoredState) -> Result<(), StoreError> {
-        self.sessions.restore(std::mem::take(&mut loaded.sessions));
+        self.sessions.restore(std::mem::take(&mut loaded.unbegun));
         self.sessions.restore_ended(&loaded.ended_sessions);
         let shown = std::mem::take(&mut loaded.shown_tools);
         self.definitions.restore(shown);
@@ -180,6 +187,8 @@ impl LiveFacts {
         let seen_as = self.shared.as_ref().map(SharedFacts::seen_as);
         let carriers = CallCarriers::new(&generation.authority, call);
         let session = call.workflow.session_id.as_ref();
+        let found = session.map(|id| self.sessions.get(id));
+        let is_session_missing = matches!(found, Some(None));
         let task = call.workflow.task_id.as_ref();
         let task = task.and_then(|id| generation.authority.tasks.get(id));
         let budget = task.and_then(|task| Some((&task.id, task.call_budget?)));
@@ -191,7 +200,8 @@ impl LiveFacts {
         };
         Observed {
             carried: carriers.labels(&self.carrier_labels, &generation.snapshot, now),
-            session: session.map(|id| self.sessions.get(id)),
+            session: found.flatten(),
+            is_session_missing,
             // Skip usage that no policy reads.
             usage: generation.snapshot.reads_context("usage").then(usage),
             calls_left: budget.map(|(id, budget)| self.calls_left(id, budget)),
@@ -388,6 +398,7 @@ impl LiveFacts {
 
     /// Forgets what the store has pruned.
     pub fn forget(&self, gone: &Pruned) {
+        self.sessions.forget_stored(&gone.sessions);
         self.quotas.forget(&gone.approvals, &gone.tasks);
         if let Some(shared) = &self.shared {
             shared.budgets.forget(&gone.tasks);

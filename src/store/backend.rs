@@ -10,16 +10,34 @@ use smol_str::SmolStr;
 use crate::domain::authority::change::{ChangeOrigin, ChangeRecord};
 use crate::domain::authority::form;
 use crate::domain::authority::labels::LabelCarrier;
+use crate::domain::authority::published::PublishedBundle;
 use crate::domain::authority::session::Session;
 use crate::domain::authority::state::Authority;
 
+pub use crate::store::error::StoreError;
+
 /// A database, owned by one writer. Decisions never wait for it to read.
 ///
-/// Only as wide as a second implementation needs: everything is loaded at once, written in order, and read again by
-/// revision. `tests/it/store/suite.rs` holds the cases that every store must pass.
+/// Only as wide as a second implementation needs: everything but sessions is loaded at once, written in order, and read
+/// again by revision. `tests/it/store/suite.rs` holds the cases that every store must pass.
 pub trait Store: Send {
-    /// Everything in the store. The store must have made sure before that no other server writes to it.
+    /// Everything in the store but sessions that have begun. The store must have made sure before that no other server
+    /// writes to it.
     fn load(&mut self) -> Result<StoredState, StoreError>;
+
+    /// Calls `each` with the id of every session, in any order.
+    ///
+    /// # Errors
+    ///
+    /// Any error of reading; `each` may have been called before.
+    fn session_ids(&mut self, each: &mut dyn FnMut(&str)) -> Result<(), StoreError>;
+
+    /// One session as it is written; `None` if there is none of this id.
+    ///
+    /// # Errors
+    ///
+    /// Any error of reading.
+    fn session(&mut self, id: &str) -> Result<Option<StoredSession>, StoreError>;
 
     /// Writes all of it or nothing. After `Ok` it survives a crash of the process and of the machine.
     ///
@@ -45,6 +63,43 @@ pub trait Store: Send {
     /// Removes some of what ended before these moments, see [`Retention`]: as much as takes a few milliseconds, so
     /// that writes do not wait long. Call it again until nothing is left.
     fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError>;
+
+    /// The archive of a published bundle by its id; `None` if it is not stored.
+    fn bundle(&mut self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let _ = id;
+        Err(StoreError::Read(NO_BUNDLES.to_owned()))
+    }
+
+    /// The last revisions at which published bundles went into service, the newest first; at most [`PUBLISHED_KEPT`].
+    fn published(&mut self) -> Result<Vec<PublishedRevision>, StoreError> {
+        Err(StoreError::Read(NO_BUNDLES.to_owned()))
+    }
+}
+
+/// The error of a store that keeps no archives.
+const NO_BUNDLES: &str = "this store keeps no bundles";
+
+/// How many revisions of published bundles are kept, with their archives.
+pub const PUBLISHED_KEPT: usize = 50;
+
+/// How long an archive is kept that was stored and is not published, in milliseconds.
+pub(super) const ORPHAN_MILLIS: u64 = 3_600_000;
+
+/// A revision at which a published bundle went into service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PublishedRevision {
+    /// The revision.
+    pub revision: u64,
+    /// When.
+    pub at: SystemTime,
+    /// `PublishBundle` or `RollbackBundle`.
+    pub verb: SmolStr,
+    /// The configured name of the caller.
+    pub caller: SmolStr,
+    /// The principal of the Cedar request.
+    pub principal: Option<EntityUID>,
+    /// The bundle.
+    pub bundle: PublishedBundle,
 }
 
 /// One write.
@@ -56,6 +111,15 @@ pub enum StoreWrite {
         entry: ChangeRecord,
         /// The id of what it made or changed, which a repeated request gets again.
         id: SmolStr,
+    },
+    /// The archive of a bundle, before it is published under its id. It goes again if it is not published within the hour.
+    Bundle {
+        /// The id.
+        id: SmolStr,
+        /// The archive.
+        archive: Arc<[u8]>,
+        /// The time.
+        at: SystemTime,
     },
     /// The number of uses of an approval. A smaller number never replaces a greater one.
     ApprovalUsed {
@@ -187,6 +251,7 @@ impl StoreWrite {
             Self::Entry { entry, .. } => Some(entry.at),
             Self::SessionLabels { at, .. }
             | Self::Labels { at, .. }
+            | Self::Bundle { at, .. }
             | Self::Session { at, .. }
             | Self::Usage { at, .. } => Some(*at),
             Self::Clock(at) => Some(*at),
@@ -238,6 +303,8 @@ pub struct StoredState {
     pub lease: Option<SystemTime>,
     /// The digest of the bundle that was in service last.
     pub bundle_digest: Option<SmolStr>,
+    /// The published bundle that was in service last.
+    pub published: Option<Arc<PublishedBundle>>,
     /// Entities that were put over the control API, in Cedar's JSON form.
     pub entities: Vec<(EntityUID, Arc<str>)>,
     /// Delegations, tasks and approvals.
@@ -250,8 +317,8 @@ pub struct StoredState {
     pub task_spent: Vec<(SmolStr, u64)>,
     /// The most calls that crashes may have lost of each task.
     pub task_lost: Vec<(SmolStr, u64)>,
-    /// Sessions.
-    pub sessions: Vec<StoredSession>,
+    /// Sessions that were ended before their first call. All others are read one by one, [`Store::session`].
+    pub unbegun: Vec<StoredSession>,
     /// Ended sessions, also those of which nothing else is kept.
     pub ended_sessions: Vec<SmolStr>,
     /// Tools whose shown definition differs from the pinned one, by gateway.
@@ -386,79 +453,8 @@ pub struct Pruned {
     pub tasks: Vec<SmolStr>,
     /// Approvals.
     pub approvals: Vec<SmolStr>,
+    /// Sessions, where one server alone uses the store.
+    pub sessions: Vec<SmolStr>,
     /// Whether there may be more to remove.
     pub is_partial: bool,
-}
-
-impl StoreError {
-    /// Whether the store works, and has refused to write what does not fit what others have written.
-    pub fn is_conflict(&self) -> bool {
-        matches!(
-            self,
-            Self::OutOfOrder { .. } | Self::Taken { .. } | Self::Outdated | Self::Fenced
-        )
-    }
-}
-
-/// Why a store failed. Cloned for every caller whose writes failed together.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// It cannot be opened.
-    #[error("the store {place} cannot be opened: {why}")]
-    Open {
-        /// The path.
-        place: String,
-        /// The reason.
-        why: String,
-    },
-    /// It was written by a newer program.
-    #[error("the store {place} has version {found}; this program knows versions up to {known}")]
-    TooNew {
-        /// The path.
-        place: String,
-        /// The version of its tables.
-        found: u32,
-        /// The newest that is known.
-        known: u32,
-    },
-    /// Its content is invalid.
-    #[error("the store is damaged: {0}")]
-    Damaged(String),
-    /// It cannot be read.
-    #[error("the store cannot be read: {0}")]
-    Read(String),
-    /// Its files were removed, replaced or truncated while it was open.
-    #[error("STORE_LOST: {0}; nothing is written until a restart")]
-    Lost(String),
-    /// It cannot be written.
-    #[error("the store did not write: {0}")]
-    Write(String),
-    /// The revision of a change is not the next one.
-    #[error("revision {found} does not follow {last}")]
-    OutOfOrder {
-        /// The last revision written.
-        last: u64,
-        /// The one to write.
-        found: u64,
-    },
-    /// Nothing is left of what was to be taken: an approval, or a budget.
-    #[error("nothing is left of `{id}`")]
-    Taken {
-        /// The id.
-        id: SmolStr,
-        /// How much of it is used.
-        used: u64,
-    },
-    /// Another server has written what the decision should have seen.
-    #[error("another replica has written what this decision should have seen")]
-    Outdated,
-    /// The other servers have taken this one for dead.
-    #[error("the other replicas have taken this one for dead")]
-    Fenced,
-    /// The queue of writes is full.
-    #[error("the store is too slow: too many writes wait")]
-    Busy,
-    /// The writer has ended.
-    #[error("the store is closed")]
-    Closed,
 }

@@ -12,7 +12,14 @@
 //! [`Sessions::mark_written`], and responds then. So no response waits for the write of another, the next call makes
 //! up for a failed write, and as labels are rarely new there usually is nothing to write.
 //!
-//! Counts, tools and last steps are written in the background, from [`Sessions::dirty`].
+//! Counts, tools and last steps are written in the background ([`Sessions::dirty`], [`Sessions::end_writing`]).
+//!
+//! # Memory
+//!
+//! Memory holds the sessions that are in use. When it is full, those that have been silent for the longest and are
+//! written leave it ([`Sessions::is_held`] says no then), and are read from the store when they come again
+//! ([`Sessions::adopt_stored`]). At the start all are in the store. If all that are in memory are still to be written,
+//! there is no room for another one.
 //!
 //! # With other servers
 //!
@@ -21,22 +28,26 @@
 //!
 //! # Retention
 //!
-//! A session is silent since its last allowed call. One that has been silent for longer than the idle time may be
-//! evicted when room is needed; then it starts anew. An ended session is never evicted for room, only by
-//! [`Sessions::forget`]. That it has ended stays known after that, by 16 bytes of a hash of its id.
+//! A session is silent since its last allowed call. One that has been silent for longer than sessions are kept is
+//! forgotten ([`Sessions::forget`]) and starts anew. That a session has ended stays known after that, by 16 bytes of a
+//! hash of its id.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashSet};
-use sha2::{Digest, Sha256};
+use hashbrown::HashMap;
 use smol_str::SmolStr;
 
+use crate::domain::authority::form;
 use crate::domain::authority::session::{CedarSet, Session};
 use crate::store::backend::{StoreWrite, StoredSession};
+use crate::store::session_index::{IdHashes, SessionIndex, hash_of};
 use crate::store::sharded::Sharded;
+
+mod memory;
+mod shared;
 
 #[cfg(test)]
 #[path = "sessions_tests.rs"]
@@ -51,9 +62,8 @@ pub struct Sessions {
     shards: Sharded<Shard>,
     /// The capacity of one shard, in sessions.
     room: usize,
-    idle: Duration,
     /// Hashes of the ids of ended sessions, also of those that are otherwise forgotten.
-    ended: RwLock<HashSet<u128, RandomState>>,
+    ended: RwLock<IdHashes>,
     /// The last version given out. Versions are unique among all sessions, so a session that was evicted and started
     /// anew is never mistaken for its earlier self.
     version: AtomicU64,
@@ -61,6 +71,8 @@ pub struct Sessions {
     unbegun: AtomicUsize,
     /// Whether there are other servers.
     is_shared: AtomicBool,
+    /// Sessions without a change since then are forgotten, in milliseconds since the Unix epoch.
+    forgotten: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -68,8 +80,8 @@ struct Shard {
     sessions: HashMap<SmolStr, Slot, RandomState>,
     /// Sessions with changes to write in the background.
     dirty: Vec<SmolStr>,
-    /// No session that may be evicted has been silent since before this moment.
-    silent_since: Option<SystemTime>,
+    /// Sessions that are in the store alone; unused if there are other servers.
+    stored: SessionIndex,
 }
 
 #[derive(Debug)]
@@ -78,6 +90,8 @@ struct Slot {
     /// Labels whose write has not been reported.
     unsettled: Vec<SmolStr>,
     is_dirty: bool,
+    /// The version that is written, apart from labels.
+    written: u64,
     /// The turn in which this server holds it, if there are others.
     turn: Option<u64>,
     /// The time of the last change.
@@ -109,35 +123,39 @@ pub enum AdvanceError {
     Conflict(Session),
     /// The capacity for sessions is used up.
     Full,
-    /// Another server may hold it.
+    /// It has to be read from the store first, or another server may hold it.
     NotHeld,
 }
 
 impl Sessions {
-    /// Capacity for about `capacity` sessions. Sessions that have been silent for longer than `idle` make room when it
-    /// is needed.
-    pub fn new(capacity: usize, idle: Duration) -> Self {
+    /// Capacity for about `capacity` sessions in memory.
+    pub fn new(capacity: usize) -> Self {
         let shards = Sharded::for_capacity(capacity);
         Self {
             room: shards.share_of(capacity),
             shards,
-            idle,
             ended: RwLock::default(),
             version: AtomicU64::new(0),
             unbegun: AtomicUsize::new(0),
             is_shared: AtomicBool::new(false),
+            forgotten: AtomicU64::new(0),
         }
     }
 
-    /// The current state of a session; a new one with version 0 if it is unknown. A new one is kept only after its
-    /// first change.
-    pub fn get(&self, id: &str) -> Session {
-        if let Some(slot) = self.shard(id).sessions.get(id) {
-            return slot.session.clone();
+    /// The current state of a session; a new one with version 0 if it is unknown, which is kept only after its first
+    /// change. `None` if it has to be read from the store first, or another server may hold it.
+    pub fn get(&self, id: &str) -> Option<Session> {
+        let shard = self.shard(id);
+        match shard.sessions.get(id) {
+            Some(slot) if slot.turn.is_some() || !self.is_shared() => Some(slot.session.clone()),
+            None if !self.is_shared() && !shard.stored.has(id) => {
+                drop(shard);
+                let mut session = Session::new();
+                session.is_ended = self.has_ended(id);
+                Some(session)
+            }
+            _ => None,
         }
-        let mut session = Session::new();
-        session.is_ended = self.has_ended(id);
-        session
     }
 
     /// Whether the session was ended, at any time in the past.
@@ -158,7 +176,7 @@ impl Sessions {
     /// # Errors
     ///
     /// [`AdvanceError::Conflict`] if the session has changed meanwhile, [`AdvanceError::Full`] if there is no room for
-    /// it, [`AdvanceError::NotHeld`] if another server may hold it.
+    /// it, [`AdvanceError::NotHeld`] if it has to be read from the store first, or another server may hold it.
     pub fn advance(
         &self,
         id: &SmolStr,
@@ -167,11 +185,11 @@ impl Sessions {
         now: SystemTime,
     ) -> Result<SessionUpdate, AdvanceError> {
         let mut shard = self.shard(id);
-        let is_shared = self.is_shared.load(Ordering::Relaxed);
         match shard.sessions.get(id) {
-            known if is_shared && known.is_none_or(|slot| slot.turn.is_none()) => {
+            known if self.is_shared() && known.is_none_or(|slot| slot.turn.is_none()) => {
                 return Err(AdvanceError::NotHeld);
             }
+            None if shard.stored.has(id) => return Err(AdvanceError::NotHeld),
             Some(slot) if slot.session.version != seen || slot.session.is_ended => {
                 return Err(AdvanceError::Conflict(slot.session.clone()));
             }
@@ -183,7 +201,7 @@ impl Sessions {
             }
             None if seen != 0 => return Err(AdvanceError::Conflict(Session::new())),
             None => {
-                if !shard.has_room(self.room, self.idle, now) {
+                if !self.has_room(&mut shard) {
                     return Err(AdvanceError::Full);
                 }
             }
@@ -216,6 +234,10 @@ impl Sessions {
     pub fn end(&self, id: &SmolStr, now: SystemTime) {
         let version = self.next_version();
         let mut shard = self.shard(id);
+        if !shard.sessions.contains_key(id) && shard.stored.has(id) {
+            drop(shard);
+            return self.note_ended(id);
+        }
         let slot = shard.touch(id, now);
         let was_ended = std::mem::replace(&mut slot.session.is_ended, true);
         slot.session.version = version;
@@ -226,9 +248,10 @@ impl Sessions {
         self.note_ended(id);
     }
 
-    /// Whether the session is in memory.
+    /// Whether the session has begun or ended, as far as this server knows.
     pub fn is_known(&self, id: &str) -> bool {
-        self.shard(id).sessions.contains_key(id)
+        let shard = self.shard(id);
+        shard.sessions.contains_key(id) || shard.stored.has(id)
     }
 
     /// How many sessions were ended before their first call.
@@ -236,102 +259,55 @@ impl Sessions {
         self.unbegun.load(Ordering::Relaxed)
     }
 
-    /// The background writes for all changes since the last call.
-    pub fn dirty(&self) -> Vec<StoreWrite> {
-        let mut changed = Vec::new();
+    /// The background writes for all changes since the last call, and what [`Sessions::end_writing`] has to know of them.
+    pub fn dirty(&self) -> (Vec<StoreWrite>, WrittenVersions) {
+        let (mut writes, mut versions) = (Vec::new(), Vec::new());
         for mut shard in self.shards.each() {
             for id in std::mem::take(&mut shard.dirty) {
-                if let Some(slot) = shard.sessions.get_mut(&id) {
-                    slot.is_dirty = false;
-                    changed.push((id, slot.session.clone(), slot.at));
-                }
+                let Some(slot) = shard.sessions.get_mut(&id) else {
+                    continue;
+                };
+                slot.is_dirty = false;
+                let session = &slot.session;
+                versions.push((id.clone(), session.version));
+                writes.push(StoreWrite::Session {
+                    id,
+                    calls: session.calls,
+                    tools: session.tools.items().to_vec(),
+                    last: session.last_tools().cloned().collect(),
+                    at: slot.at,
+                });
             }
         }
-        let write = |(id, session, at): (SmolStr, Session, SystemTime)| StoreWrite::Session {
-            id,
-            calls: session.calls,
-            tools: session.tools.items().to_vec(),
-            last: session.last_tools().cloned().collect(),
-            at,
-        };
-        changed.into_iter().map(write).collect()
+        (writes, WrittenVersions(versions))
     }
 
-    /// From now on there are other servers.
-    pub fn share(&self) {
-        self.is_shared.store(true, Ordering::Relaxed);
+    /// Notes whether the writes of [`Sessions::dirty`] were made. If not, they are due again.
+    pub fn end_writing(&self, versions: &WrittenVersions, are_written: bool) {
+        for (id, version) in &versions.0 {
+            let mut shard = self.shard(id);
+            let Some(slot) = shard.sessions.get_mut(id) else {
+                continue;
+            };
+            if are_written {
+                slot.written = slot.written.max(*version);
+            } else if !std::mem::replace(&mut slot.is_dirty, true) {
+                shard.dirty.push(id.clone());
+            }
+        }
     }
 
-    /// Whether this server may advance the session.
+    /// Whether this server may advance the session as it is in memory.
     pub fn is_held(&self, id: &str) -> bool {
-        !self.is_shared.load(Ordering::Relaxed)
-            || self
-                .shard(id)
-                .sessions
-                .get(id)
-                .is_some_and(|it| it.turn.is_some())
-    }
-
-    /// Takes a session as the store has it, with its turn. What is in memory of an earlier turn is forgotten.
-    ///
-    /// # Errors
-    ///
-    /// [`AdvanceError::Full`] if there is no room for it.
-    pub fn adopt(
-        &self,
-        stored: StoredSession,
-        turn: u64,
-        now: SystemTime,
-    ) -> Result<(), AdvanceError> {
-        let id = stored.id.clone();
-        let has_ended = self.has_ended(&id);
-        let mut slot = self.slot_of(stored);
-        slot.session.is_ended |= has_ended;
-        slot.turn = Some(turn);
-        let mut shard = self.shard(&id);
-        match shard.sessions.get_mut(&id) {
-            Some(known) if known.turn.is_some() => known.turn = Some(turn),
-            Some(known) => {
-                slot.is_dirty = known.is_dirty;
-                slot.at = slot.at.max(known.at);
-                *known = slot;
-            }
-            None => {
-                if !shard.has_room(self.room, self.idle, now) {
-                    return Err(AdvanceError::Full);
-                }
-                shard.silent_since = None;
-                shard.sessions.insert(id, slot);
-            }
+        let shard = self.shard(id);
+        match shard.sessions.get(id) {
+            Some(slot) => slot.turn.is_some() || !self.is_shared(),
+            None => !self.is_shared() && !shard.stored.has(id),
         }
-        Ok(())
     }
 
-    /// Gives a session back: the write that leaves it to others. `None` if this server does not hold it.
-    pub fn release(&self, id: &SmolStr) -> Option<StoreWrite> {
-        let mut shard = self.shard(id);
-        let slot = shard.sessions.get_mut(id)?;
-        slot.release(id)
-    }
-
-    /// Gives all sessions back.
-    pub fn release_all(&self) -> Vec<StoreWrite> {
-        let mut writes = Vec::new();
-        for mut shard in self.shards.each() {
-            let held = shard.sessions.iter_mut();
-            writes.extend(held.filter_map(|(id, slot)| slot.release(id)));
-        }
-        writes
-    }
-
-    /// Forgets that it holds any: others may have taken them.
-    pub fn disown_all(&self) {
-        for mut shard in self.shards.each() {
-            shard
-                .sessions
-                .values_mut()
-                .for_each(|slot| slot.turn = None);
-        }
+    fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::Relaxed)
     }
 
     /// Forgets everything, to be restored.
@@ -352,6 +328,7 @@ impl Sessions {
         session.labels = Arc::new(CedarSet::new(stored.labels));
         session.tools = Arc::new(CedarSet::new(stored.tools));
         Slot {
+            written: session.version,
             session: session.with_last_tools(&stored.last),
             unsettled: Vec::new(),
             is_dirty: false,
@@ -369,7 +346,6 @@ impl Sessions {
                 self.unbegun.fetch_add(1, Ordering::Relaxed);
             }
             let mut shard = self.shard(&id);
-            shard.silent_since = None;
             shard.sessions.insert(id, slot);
         }
     }
@@ -378,6 +354,8 @@ impl Sessions {
     /// does, and with a margin of a minute: whatever is in memory must also be in the store, which is written a little
     /// later. Returns the writes that leave to other servers what this one held.
     pub fn forget(&self, before: SystemTime) -> Vec<StoreWrite> {
+        self.forgotten
+            .fetch_max(form::millis(before), Ordering::AcqRel);
         let mut released = Vec::new();
         for mut shard in self.shards.each() {
             shard.sessions.retain(|id, slot| {
@@ -426,13 +404,9 @@ impl Sessions {
 }
 
 impl Slot {
-    fn release(&mut self, id: &SmolStr) -> Option<StoreWrite> {
-        Some(StoreWrite::SessionReleased {
-            turn: self.turn.take()?,
-            id: id.clone(),
-            session: self.session.clone(),
-            at: self.at,
-        })
+    /// Whether the store has all of it. What was ended before its first call stays in memory, where it is counted.
+    fn is_written(&self) -> bool {
+        self.written == self.session.version && self.unsettled.is_empty() && !self.is_unbegun()
     }
 
     /// Whether the session was ended before its first call.
@@ -442,30 +416,18 @@ impl Slot {
     }
 }
 
-impl Shard {
-    /// Whether there is room for one more session, evicting idle ones if necessary.
-    fn has_room(&mut self, room: usize, idle: Duration, now: SystemTime) -> bool {
-        if self.sessions.len() < room {
-            return true;
-        }
-        let is_idle = |at: SystemTime| at.checked_add(idle).is_some_and(|until| until < now);
-        // Scan the shard only if a session can have become idle since the last scan.
-        if self.silent_since.is_some_and(|at| !is_idle(at)) {
-            return false;
-        }
-        self.sessions
-            .retain(|_, slot| slot.session.is_ended || !is_idle(slot.at));
-        let droppable = self.sessions.values().filter(|slot| !slot.session.is_ended);
-        self.silent_since = Some(droppable.map(|slot| slot.at).min().unwrap_or(now));
-        self.sessions.len() < room
-    }
+/// Sessions that were to be written, with the versions that were.
+#[derive(Debug, Default)]
+pub struct WrittenVersions(Vec<(SmolStr, u64)>);
 
+impl Shard {
     /// The slot of a session that is about to change.
     fn touch(&mut self, id: &SmolStr, now: SystemTime) -> &mut Slot {
         let slot = self.sessions.entry_ref(id).or_insert_with(|| Slot {
             session: Session::new(),
             unsettled: Vec::new(),
             is_dirty: false,
+            written: 0,
             turn: None,
             at: now,
         });
@@ -476,13 +438,4 @@ impl Shard {
         }
         slot
     }
-}
-
-/// The first half of SHA-256 of an id: collisions are infeasible, so no other session can be taken for an ended one.
-fn hash_of(id: &str) -> u128 {
-    let digest = Sha256::digest(id.as_bytes());
-    digest
-        .iter()
-        .take(16)
-        .fold(0, |hash, byte| (hash << 8) | u128::from(*byte))
 }

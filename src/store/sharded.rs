@@ -37,6 +37,11 @@ impl<S: Default> Sharded<S> {
 }
 
 impl<S> Sharded<S> {
+    /// The number of shards.
+    pub(super) fn count(&self) -> usize {
+        self.shards.len()
+    }
+
     /// The share of one shard in a capacity, rounded up.
     pub(super) fn share_of(&self, capacity: usize) -> usize {
         capacity.div_ceil(self.shards.len())

@@ -29,6 +29,7 @@ const BEHIND: usize = 512;
 const BEHIND_WAITING: usize = 16;
 
 type WriteCallback<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
+type PruneCallback = Box<dyn FnMut(Result<Pruned, StoreError>) + Send>;
 type StoreAccess = Box<dyn FnOnce(Result<&mut dyn Store, StoreError>) + Send>;
 
 /// A handle to the thread that owns the store. Dropping it writes what is queued and ends the thread.
@@ -59,7 +60,9 @@ enum Job {
     Write(Submission),
     /// Other access to the store, after everything before it is written.
     Access(StoreAccess),
-    Prune(Retention, Pruned, WriteCallback<Pruned>),
+    /// Reading, after everything before it is written, and perhaps more.
+    Read(StoreAccess),
+    Prune(Retention, PruneCallback),
 }
 
 struct Submission {
@@ -186,8 +189,21 @@ impl Writer {
         self.queue.put(Job::Access(Box::new(work)))
     }
 
-    /// Prunes the store in small steps, with other writes between them. `done` gets all that was removed; if the
-    /// writer is closed meanwhile, what was removed until then.
+    /// As [`Writer::access`], for work that writes nothing: it waits for the commit that is next, and others do not wait
+    /// for it to be divided.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::submit`].
+    pub fn read(
+        &self,
+        work: impl FnOnce(Result<&mut dyn Store, StoreError>) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        self.queue.put(Job::Read(Box::new(work)))
+    }
+
+    /// Prunes the store in small steps, with other writes between them. `each` gets what a step has removed, before
+    /// anything else is read or written; the last step is not partial, unless the writer is closed meanwhile.
     ///
     /// # Errors
     ///
@@ -195,10 +211,9 @@ impl Writer {
     pub fn prune(
         &self,
         before: Retention,
-        done: impl FnOnce(Result<Pruned, StoreError>) + Send + 'static,
+        each: impl FnMut(Result<Pruned, StoreError>) + Send + 'static,
     ) -> Result<(), StoreError> {
-        let done = Box::new(done);
-        self.queue.put(Job::Prune(before, Pruned::default(), done))
+        self.queue.put(Job::Prune(before, Box::new(each)))
     }
 
     /// The error of the last commit; `None` if it succeeded. There is a commit every second.
@@ -321,21 +336,25 @@ fn work(store: Box<dyn Store>, queue: &Queue, told: watch::Sender<Option<StoreEr
 
 impl Worker<'_> {
     fn work(&mut self, jobs: VecDeque<Job>) {
-        let mut group = Vec::new();
+        let (mut group, mut reads) = (Vec::new(), Vec::new());
         for job in jobs {
             match job {
                 Job::Write(submission) => group.push(submission),
+                Job::Read(work) => reads.push(work),
                 Job::Access(work) => {
                     self.write(std::mem::take(&mut group));
                     self.access(work);
                 }
-                Job::Prune(before, gone, done) => {
+                Job::Prune(before, each) => {
                     self.write(std::mem::take(&mut group));
-                    self.prune(before, gone, done);
+                    self.prune(before, each);
                 }
             }
         }
         self.write(group);
+        for work in reads {
+            self.access(work);
+        }
     }
 
     /// Writes a part of a background submission; the rest goes back to the front of its queue.
@@ -425,22 +444,16 @@ impl Worker<'_> {
         });
     }
 
-    fn prune(&mut self, before: Retention, mut gone: Pruned, done: WriteCallback<Pruned>) {
-        let step = match self.guarded(|store| store.prune(&before)) {
-            Ok(step) => step,
-            Err(error) => return tell(done, Err(error)),
-        };
-        gone.delegations.extend(step.delegations);
-        gone.tasks.extend(step.tasks);
-        gone.approvals.extend(step.approvals);
-        gone.is_partial = step.is_partial;
+    fn prune(&mut self, before: Retention, mut each: PruneCallback) {
+        let step = self.guarded(|store| store.prune(&before));
+        let is_partial = step.as_ref().is_ok_and(|step| step.is_partial);
+        tell_caught(|| each(step));
         // The rest is pruned after the next start.
-        if !step.is_partial || self.queue.is_closed() {
-            return tell(done, Ok(gone));
+        if is_partial && !self.queue.is_closed() {
+            // It was accepted before, so it is queued again however full the queue is.
+            let rest = Job::Prune(before, each);
+            self.queue.lock().jobs.push_back(rest);
         }
-        // It was accepted before, so it is queued again however full the queue is.
-        let rest = Job::Prune(before, gone, done);
-        self.queue.lock().jobs.push_back(rest);
     }
 
     /// Runs `work` and turns a panic of the store into an error. The store is not used after that.

@@ -4,7 +4,7 @@ use smol_str::SmolStr;
 
 use super::*;
 use crate::domain::authority::change::ChangeRecord;
-use crate::store::backend::StoredState;
+use crate::store::backend::{StoredSession, StoredState};
 
 type Commits = Arc<Mutex<Vec<Vec<String>>>>;
 
@@ -18,6 +18,14 @@ struct Fake {
 impl Store for Fake {
     fn load(&mut self) -> Result<StoredState, StoreError> {
         Ok(StoredState::default())
+    }
+
+    fn session_ids(&mut self, _: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn session(&mut self, _: &str) -> Result<Option<StoredSession>, StoreError> {
+        Ok(None)
     }
 
     fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
@@ -200,13 +208,13 @@ fn pruning_goes_on_until_nothing_is_left_and_lets_others_write() {
     writer.prune(before, done).unwrap();
     submit(&writer, "a", &Told::default());
     go.send(()).unwrap();
-    let (pruned, written_before) = said.recv().unwrap();
-    assert_eq!(pruned.tasks, ["2", "1", "0"]);
-    assert!(!pruned.is_partial);
-    assert_eq!(
-        written_before, 1,
-        "the write did not wait for the last step"
-    );
+    let steps: Vec<(Pruned, usize)> = said.iter().take(3).collect();
+    let removed: Vec<&str> = steps.iter().map(|(it, _)| it.tasks[0].as_str()).collect();
+    assert_eq!(removed, ["2", "1", "0"], "each step is told by itself");
+    let partial: Vec<bool> = steps.iter().map(|(it, _)| it.is_partial).collect();
+    assert_eq!(partial, [true, true, false]);
+    assert_eq!(steps[0].1, 0, "before anything else is written");
+    assert_eq!(steps[2].1, 1, "the write did not wait for the last step");
 }
 
 #[test]
@@ -322,4 +330,22 @@ fn what_was_planned_on_a_write_that_failed_is_not_written() {
     let told = told.lock().unwrap();
     let outdated = StoreError::OutOfOrder { last: 0, found: 0 };
     assert_eq!(told[2], ("after bad".to_owned(), Err(outdated)));
+}
+
+#[test]
+fn reading_divides_no_commit_and_sees_what_was_submitted_before() {
+    let (writer, commits, go) = held_up(Fake::default());
+    let told = Told::default();
+    submit(&writer, "a", &told);
+    let (say, said) = mpsc::channel();
+    let so_far = Arc::clone(&commits);
+    writer
+        .read(move |store| {
+            assert!(store.is_ok());
+            say.send(so_far.lock().unwrap().clone()).unwrap();
+        })
+        .unwrap();
+    submit(&writer, "b", &told);
+    go.send(()).unwrap();
+    assert_eq!(said.recv().unwrap(), [["a", "b"]]);
 }

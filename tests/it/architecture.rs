@@ -449,3 +449,21 @@ fn the_top_level_holds_what_a_reader_expects() {
         .collect();
     report(faults);
 }
+
+#[test]
+fn nothing_prints_in_a_way_that_can_panic() {
+    let mut found = Vec::new();
+    for source in sources() {
+        for (line, text) in source.text.lines().enumerate() {
+            let code = text.split("//").next().unwrap_or_default();
+            let prints = ["println!(", "print!("].iter().any(|it| code.contains(it));
+            if prints {
+                found.push(source.place(line));
+            }
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "`print!` and `eprint!` panic where nobody reads: print with `cli::output`: {found:?}"
+    );
+}

@@ -82,6 +82,7 @@ enum Outcome<'c> {
 
 /// A call whose response waits for a write or a revision.
 struct Waiting<'c> {
+    ask: RequestMeta<'c>,
     later: PendingResponse<'c>,
     detail: Disclosure,
     call: CallContext,
@@ -111,11 +112,16 @@ impl AuthorizationState {
             Outcome::Decided(response) => Ok(response),
             Outcome::Waiting(waiting) => {
                 let Waiting {
+                    ask,
                     later,
                     detail,
                     call,
-                    explained,
+                    mut explained,
                 } = *waiting;
+                if detail.is_entitled && detail.is_wanted && later.needs_session() {
+                    self.service.have_session(&ask, &call).await;
+                    explained = explanation::explain(&self.service, ask, &call).map(Box::new);
+                }
                 let waited = Box::pin(self.service.finish(later, &call));
                 let answer = asking.deadline.within(waited).await??;
                 Ok(encode_call(answer, detail, explained))
@@ -147,6 +153,7 @@ impl AuthorizationState {
         Ok(match self.service.authorize_now(ask, &call)? {
             Progress::Ready(answer) => Outcome::Decided(encode_call(answer, detail, explained)),
             Progress::Pending(later) => Outcome::Waiting(Box::new(Waiting {
+                ask,
                 later,
                 detail,
                 call,

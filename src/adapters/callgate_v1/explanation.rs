@@ -1,5 +1,7 @@
 //! Explains calls for callers with the right `explain`, and encodes that.
 
+use std::time::{Duration, Instant};
+
 use callgate_engine::cedar::{EntityUID, Value};
 use serde_json::Value as Json;
 use uuid::Uuid;
@@ -13,15 +15,25 @@ use crate::analysis::explain::policies::{ConditionExplanation, PolicyExplanation
 use crate::analysis::explain::{self, Explanation, Link, RequestExplanation, values};
 use crate::domain::request::call_context::CallContext;
 use crate::proto::v1;
+use crate::service::deadline::Deadline;
 use crate::service::decisions::Service;
 use crate::service::request::{RequestMeta, Response};
 
-/// What an explanation for a caller looks at: it is made while the call waits.
-const LIMITS: ExplainLimits = ExplainLimits {
-    decisions: 200,
-    proposals: 8,
-    policies: 256,
-};
+/// The longest that an explanation searches for changes, also for a caller that waits longer.
+const MAX_SEARCH: Duration = Duration::from_secs(10);
+
+/// What an explanation for a caller looks at: it is made while the call waits. Half of the time until the deadline is left
+/// for the decision and its record.
+fn limits(deadline: Deadline) -> ExplainLimits {
+    let now = Instant::now();
+    let time = deadline.left(now).map_or(MAX_SEARCH, |left| left / 2);
+    ExplainLimits {
+        decisions: 200,
+        proposals: 8,
+        policies: 256,
+        until: now.checked_add(time.min(MAX_SEARCH)),
+    }
+}
 
 /// An explanation and the revision it is about.
 #[derive(Debug)]
@@ -36,8 +48,9 @@ pub fn explain(
     ask: RequestMeta<'_>,
     call: &CallContext,
 ) -> Option<ExplainedCall> {
+    let limits = limits(ask.deadline);
     let explained = service.inspect(ask, call, |inputs, asker, now| {
-        explain::explain(inputs, call, asker, now, LIMITS)
+        explain::explain(inputs, call, asker, now, limits)
     });
     explained.map(|(explanation, revision)| ExplainedCall {
         explanation,
@@ -95,6 +108,7 @@ fn fill(response: &mut v1::AuthorizeResponse, found: Explanation) {
         facts,
         proposals,
         is_exhaustive,
+        is_out_of_time,
         for_agent,
     } = found;
     explanation.chain = chain.iter().map(link).collect();
@@ -110,6 +124,7 @@ fn fill(response: &mut v1::AuthorizeResponse, found: Explanation) {
         })
         .collect();
     explanation.proposals_exhaustive = is_exhaustive;
+    explanation.proposals_out_of_time = is_out_of_time;
     explanation.for_agent = for_agent;
 }
 
@@ -230,4 +245,22 @@ fn change(change: &Change) -> v1::ProposedChange {
         }
     }
     encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_for_changes_ends_before_the_deadline() {
+        let now = Instant::now();
+        let until = |deadline| limits(deadline).until.expect("a limit");
+        let second = Duration::from_secs(1);
+        let short = until(Deadline::at(now + second));
+        assert!(short < now + second * 3 / 4, "{:?}", short - now);
+        let long = until(Deadline::at(now + 60 * second));
+        assert!(long <= Instant::now() + MAX_SEARCH);
+        assert!(until(Deadline::NONE) <= Instant::now() + MAX_SEARCH);
+        assert!(limits(Deadline::at(now)).is_late());
+    }
 }

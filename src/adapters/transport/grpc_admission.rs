@@ -65,6 +65,21 @@ pub fn is_sheddable(rpc: Rpc) -> bool {
     !Rpc::CONTROL.contains(&rpc)
 }
 
+/// The paths of the RPCs with one message that may be shed.
+pub fn sheddable_unary_paths() -> Vec<String> {
+    let of = |service: &str, method: &str| format!("/{service}/{method}");
+    let authorization = Rpc::AUTHORIZATION.iter();
+    let mut paths: Vec<String> = authorization
+        .map(|rpc| of(authorization_server::SERVICE_NAME, rpc.name()))
+        .collect();
+    paths.push(of(ext_authz_server::SERVICE_NAME, "Check"));
+    paths.push(of(ext_mcp_server::SERVICE_NAME, "CheckRequest"));
+    paths.push(of(ext_mcp_server::SERVICE_NAME, "CheckResponse"));
+    let may_be_shed = |rpc: Rpc| is_sheddable(rpc) && !is_stream(rpc);
+    paths.retain(|path| rpc(path).is_some_and(may_be_shed));
+    paths
+}
+
 /// The peer of the connection, with the certificate it presented.
 pub fn peer(extensions: &http::Extensions) -> Option<&Peer> {
     match extensions.get::<TlsConnectInfo<Peer>>() {

@@ -3,7 +3,8 @@
 //!
 //! Start at [`access`]. [`analyser`] decides all calls of one tool by the same parties at once: [`known`] is what is known
 //! of their context, [`partial`] evaluates policies as far as that tells, [`words`] says what is left. [`diff`] compares
-//! two reports, [`csv`] and [`svg`] draw one, [`usage`] marks what was never used.
+//! two reports, [`csv`] and [`svg`] draw one, [`usage`] marks what was never used and [`mod@propose`] takes that away, with
+//! tests of calls from [`sample`].
 //!
 //! A report is about the directory alone: delegations, tasks and stops of a running server only take away from it.
 
@@ -13,6 +14,8 @@ pub mod diff;
 pub mod known;
 pub mod outcome;
 pub mod partial;
+pub mod propose;
+pub mod sample;
 pub mod svg;
 pub mod usage;
 pub mod usage_span;

@@ -4,15 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use callgate_engine::cedar::EntityUID;
-
-use crate::analysis::access::svg::short;
 use crate::analysis::access::usage_span::UsageSpan;
 use crate::analysis::access::{AccessReport, Row};
 use crate::audit::reader::{LogError, LogReader};
 use crate::audit::record::Record;
 use crate::audit::record::schema::{Verdict, record::Kind};
-use crate::domain::schema::TYPES;
 
 /// Allowed calls of tools, counted.
 #[derive(Debug, Clone, Default)]
@@ -80,49 +76,6 @@ impl Usage {
         }
         report.usage = Some(self.span.clone());
     }
-}
-
-/// Policies that take away what may be called and was not; `None` if everything was used. One forbid for each subject, so the
-/// result is narrower whatever the other policies say.
-pub fn propose(report: &AccessReport) -> Option<String> {
-    let mut text = String::new();
-    for row in &report.rows {
-        let unused = row.cells.iter().filter(|cell| cell.is_unused());
-        let tools: Vec<String> = unused
-            .map(|cell| format!("  Mcp::Tool::\"{}\"", cell.tool.escape_debug()))
-            .collect();
-        // The name of a party is its Cedar form, which parses.
-        let Some(uid) = row
-            .who
-            .parse::<EntityUID>()
-            .ok()
-            .filter(|_| !tools.is_empty())
-        else {
-            continue;
-        };
-        let id: String = short(&row.who)
-            .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || "-_".contains(c) {
-                    c
-                } else {
-                    '_'
-                }
-            })
-            .collect();
-        // What agents do for a person is use of theirs.
-        let in_person = match *uid.entity_type() == TYPES.user {
-            true => "!(context has delegation) && ",
-            false => "",
-        };
-        text.push_str(&format!(
-            "\n@id(\"unused.{id}\")\n@reason(\"This tool was taken away because it was not used.\")\nforbid (\n  principal == {uid},\n  action in [Mcp::Action::\"call_tool\", Mcp::Action::\"server_initiated\"],\n  resource is Mcp::Tool\n)\nwhen {{ {in_person}[\n{}\n].contains(resource) }};\n",
-            tools.join(",\n")
-        ));
-    }
-    (!text.is_empty()).then(|| {
-        format!("// What may be called and was not, by the decision log. Look at each before you keep it.\n{text}")
-    })
 }
 
 #[cfg(test)]

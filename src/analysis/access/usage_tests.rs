@@ -71,20 +71,3 @@ fn only_allowed_calls_count_as_use() {
     assert_eq!(unused, [false, true, false]);
     assert_eq!(report.usage.expect("a span").records, 5);
 }
-
-#[test]
-fn a_proposal_takes_away_what_was_not_used_and_parses() {
-    let mut report = report();
-    assert_eq!(propose(&report), None, "without a log nothing is unused");
-    let bot = "Mcp::Agent::\"bot\"";
-    let mut usage = Usage::default();
-    usage.add(&decision(bot, "a/x", Verdict::Allow, false));
-    usage.mark(&mut report);
-    let text = propose(&report).expect("a/y is unused");
-    assert!(
-        text.contains("Mcp::Tool::\"a/y\"") && !text.contains("a/x"),
-        "{text}"
-    );
-    assert!(text.contains("principal == Mcp::Agent::\"bot\""));
-    callgate_engine::cedar::parse_policyset(&text).expect("it parses");
-}

@@ -390,3 +390,34 @@ fn an_allow_needs_no_change() {
     assert!(explanation.proposals.is_empty() && explanation.is_exhaustive);
     assert_eq!(explanation.for_agent, "The call is allowed.");
 }
+
+#[test]
+fn a_search_ends_when_its_time_is_up_and_says_so() {
+    let case = Case::new();
+    let arguments = json!({"owner": "larkwood", "repo": "shop", "pull_number": 7});
+    let call = call_for(
+        "release",
+        Some("ravi"),
+        "github/merge_pull_request",
+        arguments,
+    );
+    let explained = |until: Option<std::time::Instant>| {
+        let limits = ExplainLimits {
+            until,
+            ..ExplainLimits::default()
+        };
+        explain(&case.inputs(), &call, case.asker(), now(), limits)
+    };
+    let whole = explained(None);
+    assert!(!whole.proposals.is_empty() && !whole.is_out_of_time);
+    let cut = explained(Some(std::time::Instant::now()));
+    assert!(cut.is_out_of_time && !cut.is_exhaustive);
+    assert!(cut.proposals.is_empty(), "{:?}", cut.proposals);
+    // What is no search is there all the same.
+    assert_eq!(cut.verdict.outcome, whole.verdict.outcome);
+    assert_eq!(cut.requests.len(), whole.requests.len());
+    let later = std::time::Instant::now() + Duration::from_secs(3_600);
+    let timed = explained(Some(later));
+    assert_eq!(texts(&timed), texts(&whole));
+    assert!(!timed.is_out_of_time);
+}

@@ -1,5 +1,7 @@
 //! How much an explanation looks at.
 
+use std::time::Instant;
+
 /// How much an explanation looks at.
 #[derive(Debug, Clone, Copy)]
 pub struct ExplainLimits {
@@ -9,6 +11,15 @@ pub struct ExplainLimits {
     pub proposals: usize,
     /// The most policies of one Cedar request that are explained.
     pub policies: usize,
+    /// When the search for changes ends at the latest; `None`: it takes its time.
+    pub until: Option<Instant>,
+}
+
+impl ExplainLimits {
+    /// Whether the time is up.
+    pub fn is_late(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
 }
 
 impl Default for ExplainLimits {
@@ -17,6 +28,7 @@ impl Default for ExplainLimits {
             decisions: 400,
             proposals: 8,
             policies: 256,
+            until: None,
         }
     }
 }

@@ -45,6 +45,8 @@ pub struct Explanation {
     pub proposals: Vec<Vec<Change>>,
     /// Whether all changes that were worth trying were tried.
     pub is_exhaustive: bool,
+    /// Whether the search for changes was cut short because its time was up.
+    pub is_out_of_time: bool,
     /// What the agent may hear of it.
     pub for_agent: String,
 }
@@ -114,6 +116,7 @@ pub fn explain(
         facts: watch.facts.into_inner(),
         proposals: found.proposals,
         is_exhaustive: found.is_exhaustive,
+        is_out_of_time: found.is_out_of_time,
         for_agent,
         verdict,
     }

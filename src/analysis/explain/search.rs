@@ -22,6 +22,8 @@ pub struct Found {
     pub proposals: Vec<Vec<Change>>,
     /// Whether the search ended by itself, and not at a limit.
     pub is_exhaustive: bool,
+    /// Whether it ended because its time was up.
+    pub is_out_of_time: bool,
 }
 
 /// One search.
@@ -64,7 +66,7 @@ impl Search<'_> {
         for _ in 0..MAX_CHANGES {
             let mut next: Vec<Vec<Change>> = Vec::new();
             for changes in &level {
-                if self.is_over(&found) {
+                if self.is_over(&mut found) {
                     return found;
                 }
                 for atom in self.worth_trying(changes) {
@@ -74,7 +76,7 @@ impl Search<'_> {
                     if is_known {
                         continue;
                     }
-                    if self.is_over(&found) {
+                    if self.is_over(&mut found) {
                         return found;
                     }
                     match self.verdict(&set) {
@@ -97,8 +99,12 @@ impl Search<'_> {
         found
     }
 
-    fn is_over(&self, found: &Found) -> bool {
-        self.decisions >= self.limits.decisions || found.proposals.len() >= self.limits.proposals
+    /// Whether a limit is reached; notes if it is that of time.
+    fn is_over(&self, found: &mut Found) -> bool {
+        let is_over = self.decisions >= self.limits.decisions
+            || found.proposals.len() >= self.limits.proposals;
+        found.is_out_of_time = !is_over && self.limits.is_late();
+        is_over || found.is_out_of_time
     }
 
     /// The state with these changes, in this order; `None` if one of them cannot be made.

@@ -118,6 +118,11 @@ pub fn parse_text(file: &Arc<str>, text: &str) -> Result<TestFile, BundleDiagnos
                 let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
                 let origin = SourceText { file, text };
                 let bare = message.split(" at line ").next().unwrap_or(&message);
+                // Settings of the parser are none of the author's.
+                let bare = bare
+                    .split(", set DuplicateKeyPolicy")
+                    .next()
+                    .unwrap_or(bare);
                 BundleDiagnostic::at_line(origin, number(at.line()), number(at.column()), bare)
             }
             _ => BundleDiagnostic::for_file(file, message),

@@ -23,6 +23,7 @@ pub mod revision;
 pub mod solver;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -45,6 +46,8 @@ pub struct ProofRequest {
     pub only: Option<String>,
     /// Whether to look at each policy by itself.
     pub with_policies: bool,
+    /// How long that may take; `None`: as long as it takes.
+    pub limit: Option<Duration>,
 }
 
 /// Why nothing was proved.
@@ -82,6 +85,8 @@ pub struct ProofReport {
     pub findings: Vec<PolicyFinding>,
     /// Whether single policies were looked at.
     pub looked_at_policies: bool,
+    /// How many were not, because the time was up.
+    pub policies_left_out: usize,
     /// Each kind of request with how the directory differs from the older one.
     pub comparison: Option<Vec<TypeComparison>>,
     /// How long it took, in milliseconds.
@@ -146,9 +151,9 @@ pub enum FindingKind {
     AlwaysApplies,
     /// Some request makes it fail, and Callgate denies whatever fails.
     CanErr,
-    /// Another policy of the same effect matches whatever it matches.
+    /// Another policy of the same effect, or several together, match whatever it matches.
     Shadowed,
-    /// A forbid matches whatever this permit matches.
+    /// A forbid, or several together, match whatever this permit matches.
     Overridden,
     /// Nothing is known.
     Unproven,
@@ -165,7 +170,7 @@ pub struct PolicyFinding {
     pub line: u32,
     /// What was found.
     pub kind: FindingKind,
-    /// The other policy, or why nothing is known.
+    /// The other policies, separated by `, `, or why nothing is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// A request that makes it fail.
@@ -212,12 +217,14 @@ pub struct TypeComparison {
 }
 
 impl ProofReport {
-    /// Whether everything asked for is proven and no policy is found to be without effect or able to fail.
+    /// Whether everything asked for is proven, and every policy was looked at and none is found to be without effect or able to
+    /// fail.
     pub fn is_proven(&self) -> bool {
         let holds = |answer: &Answer| matches!(answer, Answer::Holds { vacuous: false });
         self.properties.iter().all(|it| holds(&it.answer))
             && self.ceiling.iter().all(holds)
             && self.findings.is_empty()
+            && self.policies_left_out == 0
     }
 
     /// Whether a comparison found a difference.
@@ -245,11 +252,13 @@ pub fn prove(_request: &ProofRequest) -> Result<ProofReport, ProofError> {
 /// [`ProofError`] if a directory or property has faults or there is no solver.
 #[cfg(feature = "prove")]
 pub fn prove(request: &ProofRequest) -> Result<ProofReport, ProofError> {
+    use std::time::Instant;
+
     use crate::analysis::prove::properties::Properties;
     use crate::analysis::prove::question::QuestionBundle;
     use crate::analysis::prove::solver::{Prover, Subject};
 
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let loaded = QuestionBundle::load(&request.dir)?;
     let is_chosen = |id: &str| request.only.iter().all(|only| id.contains(only.as_str()));
     let proofs = match &request.proofs {
@@ -271,9 +280,12 @@ pub fn prove(request: &ProofRequest) -> Result<ProofReport, ProofError> {
         Some(ceiling) => Some(prover.ceiling(&subject, ceiling)?),
         None => None,
     };
-    let findings = match request.with_policies {
-        true => findings::find(&mut prover, &subject, &is_chosen)?,
-        false => Vec::new(),
+    let found = match request.with_policies {
+        true => {
+            let until = request.limit.and_then(|it| Instant::now().checked_add(it));
+            findings::find(&mut prover, &subject, &is_chosen, until)?
+        }
+        false => findings::Found::default(),
     };
     let comparison = match &older {
         Some(older) => {
@@ -287,8 +299,9 @@ pub fn prove(request: &ProofRequest) -> Result<ProofReport, ProofError> {
         policies: subject.policies.len(),
         properties,
         ceiling,
-        findings,
+        findings: found.findings,
         looked_at_policies: request.with_policies,
+        policies_left_out: found.left_out,
         comparison,
         millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     })

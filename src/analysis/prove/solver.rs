@@ -190,7 +190,11 @@ fn changed(
 }
 
 /// The policy as a permit.
-fn as_permit(policy: &api::Policy) -> Result<api::Policy, ProofError> {
+///
+/// # Errors
+///
+/// If Cedar cannot write it out.
+pub fn as_permit(policy: &api::Policy) -> Result<api::Policy, ProofError> {
     changed(policy, |json| {
         if let Some(effect) = json.get_mut("effect") {
             *effect = json!("permit");

@@ -242,3 +242,61 @@ fn a_question_that_does_not_fit_says_where() {
     let twice = CedarQuestion::parse("q.json", r#"{"principal": "a", "principal": "b"}"#);
     assert!(twice.is_err());
 }
+
+#[test]
+#[ignore = "needs the solver cvc5"]
+fn several_together_shadow_and_override_and_as_few_are_named_as_suffice() {
+    let policies = r#"
+        @id("confirmed") permit (principal is Mcp::User, action == Mcp::Action::"call_write", resource)
+        when { resource.confirmed };
+        @id("no_egress") permit (principal is Mcp::User, action == Mcp::Action::"call_write", resource)
+        unless { resource.egress };
+        @id("besides") permit (principal is Mcp::User, action == Mcp::Action::"call_read", resource)
+        when { resource.confirmed };
+        @id("either") permit (principal is Mcp::User, action == Mcp::Action::"call_write", resource)
+        when { resource.confirmed || !resource.egress };
+        @id("doomed") permit (principal is Mcp::Agent, action == Mcp::Action::"call_admin", resource);
+        @id("no_1") forbid (principal is Mcp::Agent, action == Mcp::Action::"call_admin", resource)
+        when { resource.egress };
+        @id("no_2") forbid (principal is Mcp::Agent, action == Mcp::Action::"call_admin", resource)
+        unless { resource.egress };
+    "#;
+    let found = |only: Option<&str>| -> Vec<_> {
+        let report = ask(policies, "", |it| {
+            it.with_policies = true;
+            it.only = only.map(str::to_owned);
+        });
+        let each = report.findings.into_iter();
+        each.map(|it| (it.policy, it.kind, it.by.unwrap_or_default()))
+            .collect()
+    };
+    let of = |policy: &str, kind, by: &str| (policy.to_owned(), kind, by.to_owned());
+    let all = [
+        // Without it `either` still says all that it says, and the other way round.
+        of("confirmed", FindingKind::Shadowed, "either"),
+        of("doomed", FindingKind::Overridden, "no_1, no_2"),
+        of("either", FindingKind::Shadowed, "confirmed, no_egress"),
+        of("no_egress", FindingKind::Shadowed, "either"),
+    ];
+    assert_eq!(found(None), all);
+    // The others are compared with also where only one is looked at.
+    assert_eq!(found(Some("doomed")), all[1..2]);
+    assert_eq!(found(Some("besides")), []);
+}
+
+#[test]
+#[ignore = "needs the solver cvc5"]
+fn what_the_time_does_not_suffice_for_is_counted_and_not_proven() {
+    let report = ask(AGENTS_READ, "", |it| {
+        it.with_policies = true;
+        it.limit = Some(std::time::Duration::ZERO);
+    });
+    assert_eq!(report.policies_left_out, 1);
+    assert!(report.findings.is_empty() && !report.is_proven());
+    let report = ask(AGENTS_READ, "", |it| {
+        it.with_policies = true;
+        it.limit = Some(std::time::Duration::from_secs(600));
+    });
+    assert_eq!(report.policies_left_out, 0);
+    assert!(report.is_proven(), "{report:#?}");
+}

@@ -535,6 +535,7 @@ fn an_explanation_of_a_record_comes_to_the_verdict_of_its_replay() {
         decisions: 0,
         proposals: 0,
         policies: 16,
+        until: None,
     };
     let mut others = 0;
     for (case, record) in decisions(200, &bundle, &stored) {

@@ -22,6 +22,7 @@ use crate::bundle::files::listing::DirectoryListing;
 use crate::bundle::files::manifest::FileDigests;
 use crate::bundle::files::walk::{DirectoryWalk, add_others};
 
+pub(crate) use crate::bundle::files::source::FilesBuilder;
 pub use crate::bundle::files::source::{
     BundleFiles, FileKind, MAX_FILE_BYTES, PROOFS_DIR, SourceFile,
 };

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
@@ -88,6 +88,68 @@ impl FileKind {
             ("json", Some("tools")) => Some(Self::Registration),
             ("toml", None) if name == Config::FILE_NAME => Some(Self::Config),
             _ => None,
+        }
+    }
+}
+
+/// Collects files into a bundle, in the order of their paths.
+pub(crate) struct FilesBuilder {
+    shown_root: PathBuf,
+    digest: Sha256,
+    found: BundleFiles,
+}
+
+impl FilesBuilder {
+    /// A builder for the files of the directory or the archive with this path.
+    pub(crate) fn new(shown_root: &Path) -> Self {
+        Self {
+            shown_root: shown_root.to_owned(),
+            digest: Sha256::new(),
+            found: BundleFiles::default(),
+        }
+    }
+
+    /// The number of files.
+    pub(crate) fn len(&self) -> usize {
+        self.found.digests.len()
+    }
+
+    /// Adds a file by its path in the bundle. One that is no text is a fault.
+    pub(crate) fn add(&mut self, name: &str, kind: FileKind, bytes: Vec<u8>) {
+        let own = Sha256::digest(&bytes).into();
+        let path = Path::new(name);
+        self.found.digests.insert(Arc::from(name), own);
+        // Length prefixes make the digest's input unambiguous.
+        for part in [name.as_bytes(), &bytes] {
+            self.digest.update((part.len() as u64).to_be_bytes());
+            self.digest.update(part);
+        }
+        let file = Arc::from(self.shown_root.join(path).display().to_string());
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        match as_text(&file, bytes) {
+            Ok(text) => self.found.sources.push(SourceFile {
+                kind,
+                file,
+                stem: Arc::from(stem),
+                text: Arc::from(text),
+            }),
+            Err(fault) => self.found.faults.push(fault),
+        }
+    }
+
+    /// Lets the path of a file that is not read count towards the digest.
+    pub(crate) fn not_read(&mut self, name: &str) {
+        self.digest.update(b"not read");
+        self.digest.update((name.len() as u64).to_be_bytes());
+        self.digest.update(name);
+    }
+
+    /// The files and their digest.
+    pub(crate) fn finish(self) -> BundleFiles {
+        let digest = canonical::hex(&self.digest.finalize());
+        BundleFiles {
+            digest: Arc::from(format!("sha256:{digest}")),
+            ..self.found
         }
     }
 }

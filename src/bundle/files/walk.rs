@@ -13,11 +13,10 @@ use crate::bundle::diagnostic::{BundleDiagnostic, BundleError, SourceText};
 use crate::bundle::files::listing::DirectoryListing;
 use crate::bundle::files::manifest::{self, FileDigests};
 use crate::bundle::files::source::{
-    BundleFiles, FileKind, SourceFile, as_text, plain, read_bounded,
+    BundleFiles, FileKind, FilesBuilder, as_text, plain, read_bounded,
 };
 use crate::bundle::files::unread;
 use crate::config::Config;
-use crate::domain::request::canonical;
 
 /// Bytes of all files.
 pub const MAX_TOTAL_BYTES: u64 = 512 << 20;
@@ -247,14 +246,11 @@ impl DirectoryWalk {
     pub(crate) fn finish(mut self, reading: &dyn Fn(&Arc<str>)) -> BundleFiles {
         let mut found = std::mem::take(&mut self.found);
         found.sort_by(|a, b| a.0.cmp(&b.0));
-        let mut digest = Sha256::new();
-        let mut digests = FileDigests::new();
-        let mut sources = Vec::with_capacity(found.len());
+        let mut files = FilesBuilder::new(&self.shown_root);
         let mut total = 0u64;
         for (relative, kind) in found {
             let path = Path::new(&relative);
-            let shown = self.shown(path);
-            reading(&shown);
+            reading(&self.shown(path));
             let bytes = match read_bounded(&self.root.join(path)) {
                 Ok(bytes) => bytes,
                 Err(message) => {
@@ -270,43 +266,21 @@ impl DirectoryWalk {
                 );
                 break;
             }
-            let own = Sha256::digest(&bytes).into();
-            digests.insert(Arc::from(relative.as_str()), own);
-            // Length prefixes make the digest's input unambiguous.
-            for part in [relative.as_bytes(), &bytes] {
-                digest.update((part.len() as u64).to_be_bytes());
-                digest.update(part);
-            }
-            let stem = path
-                .file_stem()
-                .map(|stem| stem.to_string_lossy())
-                .unwrap_or_default();
-            match as_text(&shown, bytes) {
-                Ok(text) => sources.push(SourceFile {
-                    kind,
-                    file: shown,
-                    stem: Arc::from(stem),
-                    text: Arc::from(text),
-                }),
-                Err(fault) => self.faults.push(fault),
-            }
+            files.add(&relative, kind, bytes);
         }
         for relative in &self.pointed_out {
-            digest.update(b"not read");
-            digest.update((relative.len() as u64).to_be_bytes());
-            digest.update(relative);
+            files.not_read(relative);
         }
+        let mut files = files.finish();
         if self.has_manifest {
-            self.check_manifest(&digests);
+            self.check_manifest(&files.digests);
         }
-        let digest = Arc::from(format!("sha256:{}", canonical::hex(&digest.finalize())));
+        self.faults.append(&mut files.faults);
         BundleFiles {
-            sources,
             faults: self.faults,
             warnings: self.warnings,
             apart: self.apart,
-            digest,
-            digests,
+            ..files
         }
     }
 

@@ -326,7 +326,7 @@ fn only_scopes_that_show_everything_are_judged_by_less_than_the_whole_schema() {
     assert_eq!(environments(&of_group), Some(2));
     let governing = "principal, action in Mcp::Action::\"govern\"";
     // Those of the model, and one of the other namespace.
-    assert_eq!(environments(governing), Some(34));
+    assert_eq!(environments(governing), Some(36));
     assert_eq!(environments("principal, action"), None);
     assert_eq!(
         environments(&format!("principal is Mcp::Server, {read}")),

@@ -1,10 +1,8 @@
 //! `callgate completions`: completion scripts for shells.
 
-use std::io::Write as _;
-
 use clap_complete::Shell;
 
-use crate::cli::output::Exit;
+use crate::cli::output::{Exit, Output};
 
 /// Prints a completion script for a shell
 #[derive(Debug, clap::Args)]
@@ -29,11 +27,6 @@ Examples:
 pub fn run(args: &Args, mut command: clap::Command) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "callgate", &mut script);
-    match std::io::stdout().lock().write_all(&script) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Done),
-        written => {
-            written?;
-            Ok(Exit::Done)
-        }
-    }
+    Output::verbatim(&String::from_utf8(script)?)?;
+    Ok(Exit::Done)
 }

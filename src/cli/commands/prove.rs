@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::analysis::prove::properties::PropertyKind;
 use crate::analysis::prove::revision::Revision;
@@ -46,6 +47,9 @@ pub struct Args {
     /// Do not look at each policy
     #[arg(long)]
     pub skip_policies: bool,
+    /// How many seconds to look at each policy, all together; 0: as long as it takes
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub limit: u64,
     /// Write counterexamples as files into this directory rather than to the terminal
     #[arg(long, value_name = "DIR")]
     pub counterexamples: Option<PathBuf>,
@@ -89,6 +93,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         against,
         only: args.only.clone(),
         with_policies: !args.skip_policies,
+        limit: (args.limit > 0).then(|| Duration::from_secs(args.limit)),
     };
     let report = match prove::prove(&request) {
         Ok(report) => report,
@@ -193,7 +198,7 @@ impl<'a> ProofText<'a> {
             Some(place) => {
                 self.written += 1;
                 let path = place.join(format!("{}-{}.json", self.written, file_name(name)));
-                file::replace(&path, &format!("{json}\n"))?;
+                file::replace(&path, format!("{json}\n"))?;
                 let path = quoted(&path.display().to_string());
                 self.line(format!("          {command} {path}"));
             }
@@ -204,6 +209,10 @@ impl<'a> ProofText<'a> {
 
     fn finding(&mut self, finding: &PolicyFinding) -> anyhow::Result<()> {
         let by = printable(finding.by.as_deref().unwrap_or_default());
+        let (matches, forbids) = match by.contains(", ") {
+            true => ("together match", "together forbid"),
+            false => ("matches", "forbids"),
+        };
         let (code, what) = match finding.kind {
             FindingKind::NeverApplies => ("NEVER", "no request matches it".to_owned()),
             FindingKind::AlwaysApplies => (
@@ -214,10 +223,11 @@ impl<'a> ProofText<'a> {
                 "CAN ERR",
                 "some request makes it fail, which denies".to_owned(),
             ),
-            FindingKind::Shadowed => ("SHADOWED", format!("`{by}` matches whatever it matches")),
-            FindingKind::Overridden => {
-                ("OVERRIDDEN", format!("`{by}` forbids whatever it permits"))
-            }
+            FindingKind::Shadowed => ("SHADOWED", format!("`{by}` {matches} whatever it matches")),
+            FindingKind::Overridden => (
+                "OVERRIDDEN",
+                format!("`{by}` {forbids} whatever it permits"),
+            ),
             FindingKind::Unproven => ("UNPROVEN", by.clone()),
         };
         let place = match finding.file.as_str() {
@@ -306,7 +316,14 @@ impl<'a> ProofText<'a> {
         ));
         if report.looked_at_policies {
             let found = count(report.findings.len(), "finding");
-            self.line(format!("each policy looked at: {found}"));
+            match report.policies_left_out {
+                0 => self.line(format!("each policy looked at: {found}")),
+                left_out => self.line(format!(
+                    "CUT SHORT  {} not looked at, because the time was up: {found} so far. Choose some with `--only`, or \
+                     allow more with `--limit`",
+                    count(left_out, "policy")
+                )),
+            }
         }
         self.line(
             "What is never allowed by Cedar is never allowed by Callgate. What is always allowed need not be: Callgate\n\

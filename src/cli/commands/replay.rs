@@ -20,7 +20,7 @@ use crate::analysis::replay::report::{FlipGroup, OutcomeKey, ReplayReport};
 use crate::bundle;
 use crate::bundle::files;
 use crate::cli::log_place::LogPlace;
-use crate::cli::output::{Exit, Output};
+use crate::cli::output::{Exit, Output, note};
 use crate::cli::render::{count, printable};
 use crate::config::Config;
 
@@ -115,8 +115,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let source = args.source(&bundle.config)?;
     if !source.has_key() {
-        eprintln!(
-            "warning: there is no capsule key, so no decision can be replayed: name it with `--key`"
+        note(
+            "warning: there is no capsule key, so no decision can be replayed: name it with `--key`",
         );
     }
     let workers = thread::available_parallelism().map_or(1, NonZero::get);
@@ -139,7 +139,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     args.output.answer(&shown, &shown)?;
     if report.replayed == 0 {
-        eprintln!("error: no decision could be replayed");
+        note("error: no decision could be replayed");
         return Ok(Exit::Error);
     }
     Ok(match report.flipped {

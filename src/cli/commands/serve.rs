@@ -10,12 +10,14 @@ use clap::ValueEnum;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::audit::log::AuditLog;
+use crate::audit::log::{AuditLog, PreparedLog};
 use crate::bundle::Bundle;
+use crate::bundle::diagnostic::BundleError;
+use crate::cli::bundle_source::{self, BundleSource};
 use crate::cli::output::{Exit, Output};
 use crate::cli::store::{self, OpenedStore};
 use crate::config::{Config, ReloadConfig};
-use crate::reload::loading::Loader;
+use crate::reload::loading::{FirstLoad, Loader};
 use crate::reload::{Reloader, log_warnings};
 use crate::server::file_descriptors;
 use crate::server::listen::Listener;
@@ -26,7 +28,6 @@ use crate::server::stop_signal::stop_signal;
 use crate::server::{self, tls::TlsError};
 use crate::service::clock::SystemClock;
 use crate::service::decisions::Service;
-use crate::service::generation::LoadedBundle;
 use crate::service::maintenance::RetentionPeriods;
 use crate::service::settings::ServiceSettings;
 use crate::store::sqlite::OnLoss;
@@ -42,8 +43,8 @@ const STACK_BYTES: usize = 8 << 20;
 
 /// Answers questions about calls, over gRPC
 ///
-/// Loads a directory of policies, schema, entities and registrations and answers
-/// `callgate.v1.Authorization`. What it listens on, who may ask and every limit is in
+/// Loads a directory of policies, schema, entities and registrations, or the archive that `[bundle]` names, and
+/// answers `callgate.v1.Authorization`. What it listens on, who may ask and every limit is in
 /// `callgate.toml` in that directory. By default it listens on 127.0.0.1:50051, and on 127.0.0.1:8180 for
 /// AuthZEN and ToolHive. Without `[[callers]]` it starts only if `without_callers = true` or
 /// `--without-callers` says that everybody on this machine may ask.
@@ -158,19 +159,23 @@ impl Args {
 ///
 /// If the server cannot start or fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let loader = Loader::new(&args.dir).with_config(args.config.as_deref());
-    let bundle = match loader.with_trial(&ReloadConfig::default()).first() {
-        Ok(bundle) => bundle,
-        Err(faults) => return args.output.faults(&faults),
+    let database = |config: &Config| args.database(config);
+    let source = bundle_source::find(&args.dir, args.config.as_deref(), database)?;
+    let loader = source.loader.clone().with_trial(&ReloadConfig::default());
+    let first = match loader.first() {
+        // A bundle that was published may be in service instead.
+        Err(faults) if !source.settings.bundle.published => return args.output.faults(&faults),
+        first => first,
     };
     let logging = start_logging(None, args.log_format.into())?;
-    log_warnings(&bundle.warnings);
+    log_first_load(&first, &loader);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(STACK_BYTES)
         .build()
         .context("the runtime cannot start")?;
-    let served = runtime.block_on(serve(args, bundle, &logging));
+    let first = first.map(|first| first.bundle);
+    let served = runtime.block_on(serve(args, first, source, &logging));
     // Abandons a load or a write that still blocks.
     runtime.shutdown_timeout(LAST_WORDS);
     let unwritten = logging.finish();
@@ -183,14 +188,16 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 /// Serves; returns the number of log lines that could not be written.
-async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result<usize> {
-    let Bundle {
-        snapshot,
-        digest,
-        files,
-        config,
-        ..
-    } = bundle;
+async fn serve(
+    args: &Args,
+    bundle: Result<Bundle, BundleError>,
+    source: BundleSource,
+    logging: &Logging,
+) -> anyhow::Result<usize> {
+    let config = match &bundle {
+        Ok(bundle) => bundle.config.clone(),
+        Err(_) => source.settings.clone(),
+    };
     let drain = Duration::from_millis(config.limits.drain_ms.into());
     let latest = drain + 3 * FLUSH + LAST_WORDS;
     let stop = stop_signal(latest).context("the signals to stop cannot be awaited")?;
@@ -199,7 +206,8 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     let tls = load_tls(args.base(), &config)?;
     let store = open_store(args, &config)?;
     // Beside the store, which says first if it belongs to another server.
-    let audit = open_audit(args, &config)?;
+    let prepared = open_audit(args, &config)?;
+    let audit = prepared.as_ref().map(|it| it.log().clone());
     let is_scraped = listeners.iter().any(Listener::is_admin);
     let telemetry = Telemetry::start(
         &config.telemetry,
@@ -219,22 +227,19 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     }
     // Before the first request, so that none is enforced that should only be observed, or the reverse.
     service.set_observe(&config.observe);
-    let revision = service.publish(LoadedBundle {
-        snapshot,
-        claims: config.claims.clone(),
-        policy_set_digest: Arc::clone(&digest),
-    })?;
-    log_listeners(&listeners, revision);
+    let first = source.enter(&service, &config, bundle).await?;
+    // Only now: a start that fails leaves the records as they are.
+    start_audit(prepared)?;
+    log_listeners(&listeners, first.revision);
     let recorder = telemetry.recorder();
-    let loader = Loader::new(&args.dir).with_config(args.config.as_deref());
     let reloader = Reloader::new(
-        loader.with_trial(&config.reload),
+        source.loader.with_trial(&config.reload),
         Arc::clone(&service),
         recorder.clone(),
-        digest,
-        revision,
+        first.digest,
+        first.revision,
     );
-    let reloader = reloader.with_files(files);
+    let reloader = first.files.into_iter().fold(reloader, Reloader::with_files);
     let bundle_is_good = is_good(&reloader);
     let reloading = reload(
         reloader,
@@ -267,6 +272,21 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     tracing::info!("stopped");
     served?;
     Ok(given_up)
+}
+
+fn log_first_load(first: &Result<FirstLoad, BundleError>, loader: &Loader) {
+    if let Some(faults) = loader.cache_fault() {
+        tracing::error!("the last good bundle that was kept is of no use\n{faults}");
+    }
+    match first {
+        Ok(first) => {
+            log_warnings(&first.bundle.warnings);
+            if let Some(faults) = &first.fault {
+                tracing::error!("the last good bundle that was kept is in service\n{faults}");
+            }
+        }
+        Err(faults) => tracing::error!("the bundle has faults and is not loaded\n{faults}"),
+    }
 }
 
 fn log_listeners(listeners: &[Listener], revision: u64) {
@@ -333,21 +353,27 @@ fn check_callers(args: &Args, config: &Config) -> anyhow::Result<()> {
 }
 
 /// Opens the decision log, beside the database unless the configuration says otherwise.
-fn open_audit(args: &Args, config: &Config) -> anyhow::Result<Option<AuditLog>> {
+fn open_audit(args: &Args, config: &Config) -> anyhow::Result<Option<PreparedLog>> {
     let audit = &config.audit.with_signing_key_in(args.base());
     let directory = audit.path(args.base(), &args.database(config));
     let key = audit.key_path(args.base(), &directory);
-    let log = AuditLog::open(&directory, &key, audit)?;
-    match &log {
-        Some(log) => tracing::info!(
-            directory = %directory.display(),
-            mode = audit.mode.as_str(),
-            records = log.records(),
-            "the decision log is open"
-        ),
-        None => tracing::warn!("`audit.mode` is `off`: decisions are not put on record"),
-    }
-    Ok(log)
+    Ok(AuditLog::prepare(&directory, &key, audit)?)
+}
+
+/// Starts the decision log, which repairs it.
+fn start_audit(prepared: Option<PreparedLog>) -> anyhow::Result<()> {
+    let Some(prepared) = prepared else {
+        tracing::warn!("`audit.mode` is `off`: decisions are not put on record");
+        return Ok(());
+    };
+    let log = prepared.start()?;
+    tracing::info!(
+        directory = %log.directory().display(),
+        mode = log.mode().as_str(),
+        records = log.records(),
+        "the decision log is open"
+    );
+    Ok(())
 }
 
 /// Opens the store.

@@ -51,6 +51,9 @@ pub(super) fn faults(config: &Config, document: &TomlDocument<'_>) -> Vec<Config
     state(&config.state, &mut faults);
     audit(&config.audit, &mut faults);
     telemetry(&config.telemetry, &mut faults);
+    for (field, said) in config.bundle.source_faults() {
+        faults.add(field, said);
+    }
     for (field, said) in config.bundle.known.faults() {
         faults.add(field, said);
     }

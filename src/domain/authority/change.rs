@@ -10,6 +10,7 @@ use smol_str::SmolStr;
 use crate::domain::authority::approval::Approval;
 use crate::domain::authority::delegation::Delegation;
 use crate::domain::authority::form;
+use crate::domain::authority::published::PublishedBundle;
 use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::Task;
 
@@ -22,6 +23,8 @@ pub enum Change {
         /// Its digest, `sha256:<hex>`.
         digest: SmolStr,
     },
+    /// A bundle was published, or an earlier one put back into service.
+    Published(Arc<PublishedBundle>),
     /// An entity was added or replaced.
     Entity {
         /// The uid of the entity.

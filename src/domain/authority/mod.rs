@@ -17,6 +17,7 @@ pub mod delegation;
 pub mod form;
 pub mod indexed;
 pub mod labels;
+pub mod published;
 pub mod scope;
 pub mod session;
 pub mod state;

@@ -12,14 +12,23 @@ use crate::service::fleet::state::{
     Beginning, FleetState, FleetView, nanos, now_nanos, with_slack,
 };
 use crate::service::ledger::Ledger;
+use crate::service::published::Preparation;
 use crate::service::side_effects::LiveFacts;
 use crate::store::backend::{StoreError, StoredState};
-use crate::store::postgres::membership::{Applied, Confirmation, ReplicaName, ReplicaProgress};
+use crate::store::postgres::membership::{
+    Applied, Confirmation, ReplicaName, ReplicaProgress, StagedBundle,
+};
 
 /// The pause between two questions.
 const PAUSE: Duration = Duration::from_millis(10);
 /// The pause after one that failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
+/// The pause after a published bundle that does not compile.
+const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(5);
+/// How often it is seen to whether a stored archive is compiled.
+const STAGE_AGAIN: Duration = Duration::from_secs(2);
+/// How long a published bundle is waited for at a time.
+const COMPILE: Duration = Duration::from_secs(60);
 /// How often the same failure is logged.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 /// A beat is due after this part of the time that a confirmation lasts.
@@ -39,6 +48,10 @@ pub struct Confirmer {
     beat_at: Beginning,
     /// What was said to be applied last.
     said: (u64, u64),
+    /// The archives that were said to be compiled, and not to compile.
+    said_compiled: (SmolStr, SmolStr),
+    /// The archive that may be published, and when it was last seen to whether it is compiled.
+    staged: Option<(SmolStr, Instant)>,
     /// The beats of the others, and since when they stand still.
     beats: HashMap<String, (u64, u64)>,
     logged: Option<Instant>,
@@ -65,6 +78,8 @@ impl Confirmer {
             store: history.map(String::from),
             beat_at: Beginning::default(),
             said: (0, 0),
+            said_compiled: Default::default(),
+            staged: None,
             beats: HashMap::new(),
             logged: None,
         }
@@ -77,6 +92,7 @@ impl Confirmer {
                 // More is there, or the others wait to hear that it is applied.
                 Ok(false) => Duration::ZERO,
                 Ok(true) => PAUSE,
+                Err(StoreError::BundleNotPrepared(id)) => self.compile(&id).await,
                 Err(error) => {
                     self.log(&error);
                     PAUSE_AFTER_FAILURE
@@ -102,12 +118,15 @@ impl Confirmer {
         let applied = (live.revision(), self.state.facts());
         let term = self.state.max_staleness();
         let is_due = begun.nanos.saturating_sub(self.beat_at.nanos) >= nanos(term / BEATS);
-        let is_beat = is_due || applied != self.said;
+        let compiled = self.compiled();
+        let is_beat = is_due || applied != self.said || compiled != self.said_compiled;
         let question = Applied {
             revision: applied.0,
             facts: applied.1,
             is_beat,
             bundle_digest: live.policy_set_digest.to_string(),
+            prepared: compiled.0.to_string(),
+            cannot: compiled.1.to_string(),
         };
         let membership = self.state.membership();
         let answer = membership
@@ -122,7 +141,11 @@ impl Confirmer {
         };
         if is_beat {
             (self.beat_at, self.said) = (begun, applied);
+            self.said_compiled = compiled;
         }
+        self.state
+            .set_staged(begun.nanos, confirmation.staged.clone());
+        self.stage(confirmation.staged.as_ref());
         if self.has_turned_back(&confirmation, applied) {
             self.load_again(&confirmation).await?;
             return Ok(false);
@@ -182,8 +205,11 @@ impl Confirmer {
         self.holder.forget_all();
         self.facts.reload(&mut loaded)?;
         self.state.set_facts(loaded.facts);
-        self.store = loaded.history.take().map(String::from);
-        self.ledger.reload(loaded)
+        let history = loaded.history.take().map(String::from);
+        // Last: if a bundle has to be compiled first, all of it is done again.
+        self.ledger.reload(loaded)?;
+        self.store = history;
+        Ok(())
     }
 
     /// Joins under a new name after the others have taken this server for dead, and its sessions with it.
@@ -246,6 +272,77 @@ impl Confirmer {
         if self.logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
             self.logged = Some(Instant::now());
             tracing::error!(%error, "this replica is not confirmed");
+        }
+    }
+}
+
+/// Published bundles: compiled when they are stored, so that no replica waits for its compiler when one is published.
+impl Confirmer {
+    /// The archive that may be published, if this server has compiled it, and the same if it cannot; empty otherwise.
+    fn compiled(&self) -> (SmolStr, SmolStr) {
+        let none = SmolStr::default;
+        let Some((id, _)) = &self.staged else {
+            return (none(), none());
+        };
+        let bundles = self.ledger.bundles();
+        if bundles.preparer().is_none() {
+            // Its bundle comes from elsewhere, so it would not follow.
+            return (none(), id.clone());
+        }
+        match bundles.state(id) {
+            Preparation::Ready(_) => (id.clone(), none()),
+            Preparation::Faulty(_) => (none(), id.clone()),
+            Preparation::UnderWay | Preparation::Unknown => (none(), none()),
+        }
+    }
+
+    /// Has an archive compiled that may be published.
+    fn stage(&mut self, staged: Option<&StagedBundle>) {
+        let Some(id) = staged.map(|it| it.id.clone()) else {
+            return;
+        };
+        let before = self.staged.as_ref().filter(|(known, _)| *known == id);
+        if before.is_some_and(|(_, at)| at.elapsed() < STAGE_AGAIN) {
+            return;
+        }
+        self.staged = Some((id.clone(), Instant::now()));
+        let ledger = Arc::clone(&self.ledger);
+        let is_known = !matches!(ledger.bundles().state(&id), Preparation::Unknown);
+        if is_known || ledger.bundles().preparer().is_none() {
+            return;
+        }
+        if let Some(runtime) = self.state.membership().runtime() {
+            runtime.spawn(async move {
+                match ledger.archive(&id).await {
+                    Ok(archive) => ledger.bundles().begin(&id, archive),
+                    Err(error) => tracing::warn!(%error, "a stored bundle is not compiled"),
+                }
+            });
+        }
+    }
+
+    /// Compiles a bundle that is published already. Nothing is confirmed meanwhile. Returns how long to pause.
+    async fn compile(&mut self, id: &SmolStr) -> Duration {
+        let bundles = Arc::clone(self.ledger.bundles());
+        match self.ledger.archive(id).await {
+            Ok(archive) => bundles.begin(id, archive),
+            Err(error) => {
+                self.log(&error);
+                return PAUSE_AFTER_FAILURE;
+            }
+        }
+        match bundles.wait(id, COMPILE).await {
+            Preparation::Ready(_) => Duration::ZERO,
+            Preparation::Faulty(faults) => {
+                tracing::error!(%id, "a bundle that is published cannot be compiled here: this replica denies everything\n{faults}");
+                bundles.forget_fault(id);
+                PAUSE_AFTER_FAULT
+            }
+            Preparation::UnderWay => PAUSE,
+            Preparation::Unknown => {
+                tracing::error!(%id, "bundles are published to this replica, and `[bundle] published` is not set: it denies everything");
+                PAUSE_AFTER_FAULT
+            }
         }
     }
 }

@@ -90,6 +90,11 @@ impl Fleet {
         &self.holder
     }
 
+    /// Gives up sessions that have been silent for the longest, if memory is nearly full.
+    pub(in crate::service) fn give_up_silent(&self) {
+        self.holder.give_up_silent();
+    }
+
     /// Puts a bundle into service beside the writes of others. Waits; never call it on a request.
     ///
     /// # Errors

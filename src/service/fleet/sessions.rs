@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use smol_str::SmolStr;
-use tokio::sync::Notify;
 
 use crate::domain::decide::verdict::{Reason, ReasonCode};
 use crate::service::fleet::state::{FleetState, with_slack};
 use crate::service::ledger::Ledger;
+use crate::service::one_at_a_time::OneAtATime;
 use crate::service::side_effects::LiveFacts;
 use crate::store::backend::StoreError;
 
@@ -32,26 +32,12 @@ pub struct SessionHolder {
     ledger: Arc<Ledger>,
     facts: Arc<LiveFacts>,
     /// Sessions that are asked for: one question at a time for each.
-    asked: Mutex<HashSet<SmolStr>>,
+    asked: OneAtATime,
     /// Sessions that are being written down to be given up: nothing of them is asked for before that has ended, or what
     /// this server itself has written last would be missing.
     released: Mutex<HashSet<SmolStr>>,
-    answered: Notify,
     /// How often everything was forgotten. What was asked for before that does not count.
     forgotten: AtomicU64,
-}
-
-/// The place of a question among those under way.
-struct Question<'h> {
-    holder: &'h SessionHolder,
-    session: SmolStr,
-}
-
-impl Drop for Question<'_> {
-    fn drop(&mut self) {
-        lock(&self.holder.asked).remove(&self.session);
-        self.holder.answered.notify_waiters();
-    }
 }
 
 impl SessionHolder {
@@ -61,9 +47,8 @@ impl SessionHolder {
             state,
             ledger,
             facts,
-            asked: Mutex::default(),
+            asked: OneAtATime::default(),
             released: Mutex::default(),
-            answered: Notify::new(),
             forgotten: AtomicU64::new(0),
         }
     }
@@ -74,20 +59,10 @@ impl SessionHolder {
     ///
     /// The reason to deny, if it is not to be had.
     pub async fn hold(&self, session: &SmolStr, now: SystemTime) -> Result<(), Reason> {
-        let question = loop {
-            let answered = self.answered.notified();
-            if self.facts.sessions.is_held(session) {
-                return Ok(());
-            }
-            if !lock(&self.released).contains(session) && lock(&self.asked).insert(session.clone())
-            {
-                break Question {
-                    holder: self,
-                    session: session.clone(),
-                };
-            }
-            // Whoever asks has an end; a signal that is missed costs a moment.
-            let _ = tokio::time::timeout(PAUSE * 5, answered).await;
+        let is_held = || self.facts.sessions.is_held(session);
+        let is_free = || !lock(&self.released).contains(session);
+        let Some(turn) = self.asked.turn(session, is_held, is_free).await else {
+            return Ok(());
         };
         let term = self
             .state
@@ -95,7 +70,7 @@ impl SessionHolder {
             .longest_staleness
             .max(self.state.max_staleness());
         let limit = 2 * with_slack(term) + MORE;
-        match tokio::time::timeout(limit, self.ask(&question.session, now)).await {
+        match tokio::time::timeout(limit, self.ask(turn.key(), now)).await {
             Ok(held) => held,
             Err(_) => Err(Reason::new(
                 ReasonCode::Stale,
@@ -113,7 +88,7 @@ impl SessionHolder {
             let membership = self.state.membership();
             match membership.acquire(session, now, QUESTION).await {
                 Ok(Some((stored, turn))) => {
-                    let adopted = self.facts.sessions.adopt(stored, turn, now);
+                    let adopted = self.facts.sessions.adopt(stored, turn);
                     if self.forgotten.load(Ordering::Acquire) != before {
                         // Others may have taken it meanwhile.
                         let _ = self.facts.sessions.release(session);
@@ -163,6 +138,13 @@ impl SessionHolder {
         }
     }
 
+    /// Lets sessions go that have been silent for the longest, if memory is nearly full.
+    pub fn give_up_silent(self: &Arc<Self>) {
+        for session in self.facts.sessions.to_give_up() {
+            self.give_up(&session);
+        }
+    }
+
     /// Forgets that it holds any session: others may have taken them.
     pub fn forget_all(&self) {
         self.forgotten.fetch_add(1, Ordering::AcqRel);
@@ -171,7 +153,7 @@ impl SessionHolder {
 
     fn end_release(&self, session: &SmolStr) {
         lock(&self.released).remove(session);
-        self.answered.notify_waiters();
+        self.asked.wake();
     }
 }
 

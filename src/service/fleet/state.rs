@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use crate::domain::authority::form;
 use crate::domain::decide::verdict::{Reason, ReasonCode};
 use crate::store::backend::StoreError;
-use crate::store::postgres::membership::Membership;
+use crate::store::postgres::membership::{Membership, StagedBundle};
 
 #[cfg(test)]
 #[path = "state_tests.rs"]
@@ -90,6 +90,8 @@ pub struct FleetState {
     membership: ArcSwap<Membership>,
     member: ArcSwap<SmolStr>,
     view: watch::Sender<FleetView>,
+    /// The archive that may be published, and when that was asked, in nanoseconds of [`now_nanos`].
+    staged: watch::Sender<(u64, Option<StagedBundle>)>,
     /// Asks the loop for a confirmation at once.
     wake: Notify,
 }
@@ -120,6 +122,7 @@ impl FleetState {
             membership: ArcSwap::from_pointee(membership),
             member: ArcSwap::from_pointee(member),
             view: watch::Sender::new(FleetView::default()),
+            staged: watch::Sender::default(),
             wake: Notify::new(),
         }
     }
@@ -192,6 +195,25 @@ impl FleetState {
     /// How far the others are.
     pub fn view(&self) -> FleetView {
         *self.view.borrow()
+    }
+
+    pub(super) fn set_staged(&self, asked_at: u64, staged: Option<StagedBundle>) {
+        self.staged.send_replace((asked_at, staged));
+    }
+
+    /// Waits until every other server has said whether it can compile an archive that is stored, at most so long. Returns
+    /// the names of those that cannot; `None` if not all have said.
+    pub async fn staged(&self, id: &str, limit: Duration) -> Option<Vec<SmolStr>> {
+        let from = now_nanos();
+        let mut staged = self.staged.subscribe();
+        self.wake();
+        let is_said = |(asked_at, staged): &(u64, Option<StagedBundle>)| {
+            let staged = staged.as_ref().filter(|it| it.id == id);
+            *asked_at >= from && staged.is_some_and(|it| it.unprepared == 0)
+        };
+        let said = tokio::time::timeout(limit, staged.wait_for(is_said)).await;
+        let said = said.ok()?.ok()?;
+        said.1.as_ref().map(|staged| staged.cannot.clone())
     }
 
     /// Asks for a confirmation at once.

@@ -7,6 +7,7 @@ use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
 use crate::domain::authority::change::ChangeRecord;
+use crate::domain::authority::published::PublishedBundle;
 use crate::domain::authority::state::Authority;
 use crate::service::generation::{Generation, LoadedBundle, StoredEntityError};
 use crate::service::idempotency::IdempotencyKeys;
@@ -33,6 +34,7 @@ pub(super) struct RestoredState {
     pub(super) authority: Authority,
     pub(super) entities: Vec<(EntityUID, Arc<str>)>,
     pub(super) digest: Option<SmolStr>,
+    pub(super) published: Option<Arc<PublishedBundle>>,
 }
 
 impl RestoredState {
@@ -42,6 +44,7 @@ impl RestoredState {
             authority: std::mem::take(&mut loaded.authority),
             entities: std::mem::take(&mut loaded.entities),
             digest: loaded.bundle_digest.clone(),
+            published: loaded.published.clone(),
         }
     }
 }
@@ -51,6 +54,11 @@ impl Head {
     pub(super) fn advance(&mut self, next: &Arc<Generation>) {
         self.revision = next.revision();
         self.generation = Some(Arc::clone(next));
+    }
+
+    /// The published bundle that was in service last according to the store, until the first bundle is in service.
+    pub(super) fn restored_bundle(&self) -> Option<&Arc<PublishedBundle>> {
+        self.loaded.as_ref()?.published.as_ref()
     }
 
     pub(super) fn with_bundle(

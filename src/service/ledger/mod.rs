@@ -2,7 +2,7 @@
 //!
 //! A change is planned against the newest state, changes in flight included, gets the next revision, and goes to the
 //! writer. Once written it goes into service, in the same order. If its write fails, so does everything planned on top
-//! of it; only restrictions take force nevertheless (`restrictions`).
+//! of it; only restrictions take force nevertheless (`restrictions`). Bundles go into service in `publishing`.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,12 +13,13 @@ use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
 use tokio::sync::{broadcast, oneshot, watch};
 
-use crate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord};
+use crate::domain::authority::change::{ChangeOrigin, ChangeRecord};
 use crate::domain::authority::state::ExpiredRecord;
 use crate::service::fleet::state::FleetState;
-use crate::service::generation::{Generation, LoadedBundle};
+use crate::service::generation::Generation;
 use crate::service::idempotency::{IdempotencyKeys, KeyLimits, KeyLookup};
 use crate::service::planning_queues::PlanningQueues;
+use crate::service::published::PublishedBundles;
 use crate::service::side_effects::LiveFacts;
 use crate::store::backend::{StoreError, StoreWrite, StoredKey, StoredState};
 use crate::store::writer::Writer;
@@ -26,6 +27,7 @@ use crate::telemetry::record::recorder::Recorder;
 
 mod change;
 mod head;
+mod publishing;
 mod remote;
 mod repeated;
 mod restrictions;
@@ -61,6 +63,8 @@ pub struct Ledger {
     attempts: Arc<AtomicU64>,
     /// Held while a change goes into service and watchers are told.
     in_service: Mutex<()>,
+    /// What published bundles were compiled to.
+    bundles: Arc<PublishedBundles>,
 }
 
 /// The state of a write after planning.
@@ -93,6 +97,7 @@ impl Ledger {
             fleet,
             attempts: Arc::default(),
             in_service: Mutex::default(),
+            bundles: Arc::default(),
             room,
             live: ArcSwapOption::empty(),
             revisions: watch::Sender::new(0),
@@ -171,80 +176,6 @@ impl Ledger {
     /// The writer.
     pub fn writer(&self) -> &Writer {
         &self.writer
-    }
-
-    /// Puts a bundle into service and returns its revision. The bundle that was in service last according to the store
-    /// keeps its revision. Waits for the store; never call it on a request.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError::StoredEntity`] if a stored entity does not fit the bundle, [`WriteError::Store`] if it is not
-    /// written.
-    pub fn publish(
-        self: &Arc<Self>,
-        load: LoadedBundle,
-        now: SystemTime,
-    ) -> Result<u64, WriteError<()>> {
-        let digest = SmolStr::new(&load.policy_set_digest);
-        let (done, written) = std::sync::mpsc::sync_channel(1);
-        let revision = {
-            let mut head = self.head();
-            let is_known = match (&head.generation, &head.loaded) {
-                // Another server has put the same into service.
-                (Some(_), _) => {
-                    self.fleet.is_some() && head.stored_digest.as_ref() == Some(&digest)
-                }
-                (None, loaded) => loaded
-                    .as_ref()
-                    .is_some_and(|loaded| loaded.digest.as_ref() == Some(&digest)),
-            };
-            let live = self.live().map(|live| live.revision());
-            if is_known && live.is_some_and(|live| live != head.revision) {
-                // What is under way is not in service yet: once it is.
-                let (last, found) = (head.revision, head.revision);
-                return Err(StoreError::OutOfOrder { last, found }.into());
-            }
-            let revision = head.revision + u64::from(!is_known);
-            let next = Arc::new(head.with_bundle(load, revision)?);
-            next.warn_of_shadowed();
-            if is_known {
-                head.advance(&next);
-                self.publish_generation(&next);
-                return Ok(revision);
-            }
-            let entry = ChangeRecord {
-                revision,
-                at: now,
-                verb: SmolStr::new_static("LoadDirectory"),
-                change: Change::Bundle {
-                    digest: digest.clone(),
-                },
-                asker: ChangeOrigin {
-                    caller: SmolStr::new_static("callgate"),
-                    principal: None,
-                    key: None,
-                },
-            };
-            let attempt = head.attempt;
-            let submitted = entry.clone();
-            self.submit(
-                &next,
-                entry,
-                digest.clone(),
-                attempt,
-                false,
-                move |result| {
-                    // The receiver is gone only if the publisher is.
-                    let _ = done.send(result.map(|_| ()));
-                },
-            )?;
-            self.note_submitted(&mut head, submitted);
-            head.advance(&next);
-            revision
-        };
-        written.recv().map_err(|_| StoreError::Closed)??;
-        self.head().stored_digest = Some(digest);
-        Ok(revision)
     }
 
     /// Plans a change against the newest state, writes it and puts it into service. `plan` runs while no other change
@@ -334,7 +265,7 @@ impl Ledger {
         }
         let is_restriction = plan.is_restriction();
         let revision = head.revision + 1;
-        let next = Arc::new(generation.with_change(&plan.change, revision)?);
+        let next = Arc::new(self.after(&generation, &plan.change, revision)?);
         let known = StoredKey::of(&asked, revision, plan.id.clone(), now);
         let entry = ChangeRecord {
             revision,

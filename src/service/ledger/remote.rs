@@ -9,6 +9,7 @@ use crate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord};
 use crate::service::generation::Generation;
 use crate::service::idempotency::IdempotencyKeys;
 use crate::service::ledger::head::{Head, RestoredState};
+use crate::service::ledger::publishing::ChangeError;
 use crate::service::ledger::{CommittedChange, Ledger, PlannedChange, WriteError};
 use crate::store::backend::{StoreError, StoredKey, StoredState};
 
@@ -73,8 +74,8 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`] if a revision is missing, or a change does not fit this server's bundle: then nothing later
-    /// may be decided from here.
+    /// [`StoreError::Damaged`] if a revision is missing, or a change does not fit this server's bundle, and
+    /// [`StoreError::BundleNotPrepared`] if a published bundle is not compiled: then nothing later may be decided from here.
     pub(in crate::service) fn apply_remote(
         &self,
         entries: Vec<(ChangeRecord, SmolStr)>,
@@ -94,14 +95,14 @@ impl Ledger {
                 let last = live.revision();
                 return Err(StoreError::OutOfOrder { last, found });
             }
-            let next = live
-                .with_change(&entry.change, entry.revision)
-                .map_err(|error| {
-                    StoreError::Damaged(format!(
-                        "revision {} cannot be applied: {error}",
-                        entry.revision
-                    ))
-                })?;
+            let next = self.after(&live, &entry.change, entry.revision);
+            let next = next.map_err(|error| match error {
+                ChangeError::NotPrepared(id) => StoreError::BundleNotPrepared(id),
+                ChangeError::StoredEntity(error) => {
+                    let revision = entry.revision;
+                    StoreError::Damaged(format!("revision {revision} cannot be applied: {error}"))
+                }
+            })?;
             let next = Arc::new(next);
             self.facts.apply_change(&entry.change, entry.at);
             self.publish_generation(&next);
@@ -136,8 +137,10 @@ impl Ledger {
         if head.revision <= next.revision() {
             head.advance(next);
         }
-        if let Change::Bundle { digest } = &entry.change {
-            head.stored_digest = Some(digest.clone());
+        match &entry.change {
+            Change::Bundle { digest } => head.stored_digest = Some(digest.clone()),
+            Change::Published(bundle) => head.stored_digest = Some(bundle.digest.clone()),
+            _ => {}
         }
         let known = StoredKey::of(&entry.asker, entry.revision, id.clone(), entry.at);
         if let Some(known) = known {
@@ -199,9 +202,18 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Damaged`] if a stored entity does not fit the bundle in service.
+    /// [`StoreError::Damaged`] if a stored entity does not fit the bundle in service, and
+    /// [`StoreError::BundleNotPrepared`] if the store holds another published bundle, which is not compiled.
     pub(in crate::service) fn reload(&self, loaded: StoredState) -> Result<(), StoreError> {
         let revision = loaded.revision;
+        let published = loaded.published.clone();
+        let prepared = match &published {
+            Some(it) if self.published().is_none_or(|live| live.id != it.id) => {
+                let missing = || StoreError::BundleNotPrepared(it.id.clone());
+                Some(self.bundles.ready(&it.id).ok_or_else(missing)?)
+            }
+            _ => None,
+        };
         let (authority, entities) = (loaded.authority.clone(), loaded.entities.clone());
         self.restore(loaded);
         let mut head = self.head();
@@ -210,9 +222,15 @@ impl Ledger {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if let Some(live) = self.live() {
-            let next = live
-                .with_store(authority, entities.into_iter().collect(), revision)
-                .map_err(|error| StoreError::Damaged(error.to_string()))?;
+            let entities = entities.into_iter().collect();
+            let next = match prepared {
+                Some(it) => Generation::new(it.load.clone(), authority, entities, revision),
+                None => live.with_store(authority, entities, revision),
+            };
+            let next = Generation {
+                published,
+                ..next.map_err(|error| StoreError::Damaged(error.to_string()))?
+            };
             self.revisions.send_modify(|newest| {
                 self.live.store(Some(Arc::new(next)));
                 *newest = revision;

@@ -41,7 +41,7 @@ impl Ledger {
     /// Whether a change would change nothing. Then it costs no row however often it is requested.
     pub(super) fn is_unchanged(&self, generation: &Generation, change: &Change) -> bool {
         match change {
-            Change::SessionEnded { session } => self.facts.sessions.get(session).is_ended,
+            Change::SessionEnded { session } => self.facts.sessions.has_ended(session),
             change => generation.contains_change(change),
         }
     }

@@ -1,13 +1,14 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::domain::authority::change::IdempotencyKey;
+use crate::domain::authority::change::{Change, IdempotencyKey};
 use crate::domain::authority::task::Task;
 use crate::domain::schema::{self, TYPES};
 use crate::service::clock::SystemClock;
 use crate::service::decisions::Service;
+use crate::service::generation::LoadedBundle;
 use crate::service::settings::ServiceSettings;
-use crate::store::backend::{Pruned, Retention, Store};
+use crate::store::backend::{Pruned, Retention, Store, StoredSession};
 use crate::store::sqlite::SqliteStore;
 
 /// A store that fails when it is told to.
@@ -20,6 +21,14 @@ struct Faulty {
 impl Store for Faulty {
     fn load(&mut self) -> Result<StoredState, StoreError> {
         self.inner.load()
+    }
+
+    fn session_ids(&mut self, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
+        self.inner.session_ids(each)
+    }
+
+    fn session(&mut self, id: &str) -> Result<Option<StoredSession>, StoreError> {
+        self.inner.session(id)
     }
 
     fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {

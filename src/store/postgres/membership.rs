@@ -53,6 +53,10 @@ pub struct Applied {
     pub is_beat: bool,
     /// The digest of its bundle.
     pub bundle_digest: String,
+    /// The id of the stored archive that it has compiled last; empty if there is none.
+    pub prepared: String,
+    /// The id of a stored archive that it cannot compile; empty if there is none.
+    pub cannot: String,
 }
 
 /// The answer to a request for a confirmation.
@@ -80,6 +84,19 @@ pub struct Confirmation {
     pub spent: Vec<(SmolStr, u64, u64)>,
     /// What others have counted.
     pub usage: Vec<UsageCount>,
+    /// The archive that every server is to compile, as it may be published.
+    pub staged: Option<StagedBundle>,
+}
+
+/// An archive that was stored and may be published, and how far the servers are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StagedBundle {
+    /// Its id.
+    pub id: SmolStr,
+    /// How many of the other servers have not said yet whether they can compile it.
+    pub unprepared: u64,
+    /// The names of those that cannot.
+    pub cannot: Vec<SmolStr>,
 }
 
 /// Another server, as its row says.
@@ -113,6 +130,11 @@ struct AnswerForm {
     #[serde(default)]
     entries: Vec<EntryForm>,
     news: Option<NewsForm>,
+    staged: Option<SmolStr>,
+    #[serde(default)]
+    unprepared: u64,
+    #[serde(default)]
+    cannot: Vec<SmolStr>,
 }
 
 #[derive(Deserialize)]
@@ -219,8 +241,10 @@ impl Membership {
             Some(applied.facts.to_string()),
             Some(applied.is_beat.to_string()),
             Some(applied.bundle_digest.clone()),
+            Some(applied.prepared.clone()),
+            Some(applied.cannot.clone()),
         ];
-        let sql = "SELECT callgate.poll($1, $2, $3, $4, $5)";
+        let sql = "SELECT callgate.poll($1, $2, $3, $4, $5, $6, $7)";
         let answer = self.polls.call(sql, &values, limit).await?;
         let form: AnswerForm = serde_json::from_str(&answer)
             .map_err(|error| StoreError::Read(format!("the answer to a poll: {error}")))?;
@@ -296,6 +320,11 @@ impl AnswerForm {
             revision: self.revision,
             facts: self.facts,
             wanted: self.wanted.unwrap_or_default(),
+            staged: self.staged.map(|id| StagedBundle {
+                id,
+                unprepared: self.unprepared,
+                cannot: self.cannot,
+            }),
             ..Confirmation::default()
         };
         for (id, beat, revision, facts, staleness) in self.replicas.unwrap_or_default() {

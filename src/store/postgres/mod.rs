@@ -19,12 +19,16 @@ use tokio::runtime::{Handle, Runtime};
 
 use crate::domain::authority::change::ChangeRecord;
 use crate::domain::authority::form;
-use crate::store::backend::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
+use crate::store::backend::{
+    PUBLISHED_KEPT, Pruned, PublishedRevision, Retention, Store, StoreError, StoreWrite,
+    StoredSession, StoredState,
+};
 
 pub mod connection;
 mod errors;
 pub mod membership;
 mod prune;
+mod published;
 mod read;
 mod schema;
 pub mod status;
@@ -195,6 +199,21 @@ impl Store for PostgresStore {
         Ok(loaded)
     }
 
+    fn session_ids(&mut self, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
+        let connection = self.writes.clone();
+        let read = async move { read::session_ids(connection.fresh().await?).await };
+        for id in self.runtime.wait(LOAD, read)? {
+            each(&id);
+        }
+        Ok(())
+    }
+
+    fn session(&mut self, id: &str) -> Result<Option<StoredSession>, StoreError> {
+        let (connection, id) = (self.writes.clone(), id.to_owned());
+        let read = async move { read::session(connection.fresh().await?, &id).await };
+        self.runtime.wait(STATEMENT, read)
+    }
+
     fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
         let (at, rows) = write::all(writes)?;
         let at = at.map(|at| form::millis(at).to_string());
@@ -229,5 +248,16 @@ impl Store for PostgresStore {
     fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError> {
         let sql = "SELECT callgate.prune($1, $2, $3, $4, $5)";
         prune::read(&self.call(sql, prune::arguments(before), STATEMENT)?)
+    }
+
+    fn bundle(&mut self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let sql = "SELECT callgate.bundle($1)";
+        published::archive(&self.call(sql, vec![Some(id.to_owned())], STATEMENT)?)
+    }
+
+    fn published(&mut self) -> Result<Vec<PublishedRevision>, StoreError> {
+        let sql = "SELECT callgate.published_bundles($1)";
+        let most = vec![Some(PUBLISHED_KEPT.to_string())];
+        published::all(&self.call(sql, most, STATEMENT)?)
     }
 }

@@ -43,6 +43,7 @@ pub(super) fn read(answer: &str) -> Result<Pruned, StoreError> {
         delegations: gone.delegations,
         tasks: gone.tasks,
         approvals: gone.approvals,
+        sessions: Vec::new(),
         is_partial: gone.most >= ROWS,
     })
 }

@@ -1,6 +1,5 @@
 //! Reads rows into domain values.
 
-use std::collections::HashMap;
 use std::time::SystemTime;
 
 use base64::Engine;
@@ -9,13 +8,14 @@ use callgate_engine::cedar::{Eid, EntityType, EntityUID};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use smol_str::SmolStr;
-use tokio_postgres::types::{FromSql, Type};
+use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
 use crate::domain::authority::approval::Approval;
 use crate::domain::authority::change::{ChangeOrigin, ChangeRecord, IdempotencyKey};
 use crate::domain::authority::delegation::Delegation;
 use crate::domain::authority::form;
+use crate::domain::authority::published::PublishedBundle;
 use crate::domain::authority::state::Authority;
 use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::Task;
@@ -37,6 +37,9 @@ pub(super) async fn load(mut client: Client) -> Result<StoredState, StoreError> 
         .map_err(fail)?;
     let from = Tables(&transaction);
     let mut state = from.head().await?;
+    let published = "SELECT body FROM callgate.published ORDER BY revision DESC LIMIT 1";
+    let published = from.all(published, |row| body::<PublishedBundle>(row, 0));
+    state.published = published.await?.into_iter().next().map(Into::into);
     state.entities = from
         .all("SELECT type, id, body FROM callgate.entities", |row| {
             Ok((uid(row, 0)?, text(row, 2)?.into()))
@@ -65,7 +68,7 @@ pub(super) async fn load(mut client: Client) -> Result<StoredState, StoreError> 
             state.task_lost.push((id, lost));
         }
     }
-    state.sessions = from.sessions().await?;
+    state.unbegun = from.sessions(UNBEGUN, &[]).await?;
     state.ended_sessions = from
         .all("SELECT id FROM callgate.ended_sessions", |row| {
             Ok(text(row, 0)?.into())
@@ -146,34 +149,61 @@ impl Tables<'_> {
         Ok(authority)
     }
 
-    async fn sessions(&self) -> Result<Vec<StoredSession>, StoreError> {
-        let mut labels: HashMap<SmolStr, Vec<SmolStr>> = HashMap::new();
-        let sql = "SELECT session, label FROM callgate.session_labels ORDER BY session, at, label COLLATE \"C\"";
-        let pairs = self.all(sql, |row| {
-            Ok((SmolStr::new(text(row, 0)?), SmolStr::new(text(row, 1)?)))
-        });
-        for (session, label) in pairs.await? {
-            labels.entry(session).or_default().push(label);
-        }
-        let sql = "SELECT id, is_ended, calls, tools, last, at FROM callgate.sessions";
-        let mut sessions = self
-            .all(sql, |row| {
-                Ok(StoredSession {
-                    id: text(row, 0)?.into(),
-                    is_ended: cell(row, 1)?,
-                    calls: count(row, 2)?,
-                    labels: Vec::new(),
-                    tools: uids(row, 3)?,
-                    last: uids(row, 4)?,
-                    at: moment(row, 5)?,
-                })
-            })
-            .await?;
-        for session in &mut sessions {
-            session.labels = labels.remove(&session.id).unwrap_or_default();
-        }
-        Ok(sessions)
+    /// Sessions with their labels, by a statement that gives [`SESSIONS`] and labels as JSON.
+    async fn sessions(
+        &self,
+        sql: &str,
+        values: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<StoredSession>, StoreError> {
+        let rows = self.0.query_typed(sql, values).await;
+        let rows = rows.map_err(|error| errors::read(&error))?;
+        rows.iter().map(session_row).collect()
     }
+}
+
+/// Sessions with their labels.
+const SESSIONS: &str = "SELECT id, is_ended, calls, tools, last, at, (SELECT coalesce(jsonb_agg(label ORDER BY
+    session_labels.at, label COLLATE \"C\"), '[]')::text FROM callgate.session_labels WHERE session = sessions.id)
+    FROM callgate.sessions";
+/// Of them those that were ended before their first call.
+const UNBEGUN: &str = "SELECT id, is_ended, calls, tools, last, at, '[]' FROM callgate.sessions WHERE is_ended AND calls = 0
+    AND NOT EXISTS (SELECT FROM callgate.session_labels WHERE session = sessions.id)";
+
+/// The ids of all sessions.
+pub(super) async fn session_ids(mut client: Client) -> Result<Vec<SmolStr>, StoreError> {
+    let transaction = client.transaction().await;
+    let transaction = transaction.map_err(|error| errors::read(&error))?;
+    let tables = Tables(&transaction);
+    tables
+        .all("SELECT id FROM callgate.sessions", |row| {
+            Ok(SmolStr::new(text(row, 0)?))
+        })
+        .await
+}
+
+/// One session.
+pub(super) async fn session(
+    mut client: Client,
+    id: &str,
+) -> Result<Option<StoredSession>, StoreError> {
+    let transaction = client.transaction().await;
+    let transaction = transaction.map_err(|error| errors::read(&error))?;
+    let sql = format!("{SESSIONS} WHERE id = $1");
+    let (tables, values) = (Tables(&transaction), [(&id as _, Type::TEXT)]);
+    let found = tables.sessions(&sql, &values).await?;
+    Ok(found.into_iter().next())
+}
+
+fn session_row(row: &Row) -> Result<StoredSession, StoreError> {
+    Ok(StoredSession {
+        id: text(row, 0)?.into(),
+        is_ended: cell(row, 1)?,
+        calls: count(row, 2)?,
+        labels: body(row, 6)?,
+        tools: uids(row, 3)?,
+        last: uids(row, 4)?,
+        at: moment(row, 5)?,
+    })
 }
 
 fn key(row: &Row) -> Result<StoredKey, StoreError> {

@@ -9,7 +9,7 @@ use crate::store::backend::StoreError;
 use crate::store::postgres::errors;
 
 /// The statements that make each version from the one before. A released one is never changed.
-const MIGRATIONS: [&str; 1] = [include_str!("1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("1.sql"), include_str!("2.sql")];
 /// Held by the server that migrates, for the length of its transaction: `Clgt`.
 const LOCK: i64 = 0x436c_6774;
 /// Time limit of a migration, waiting for another server's included.

@@ -11,7 +11,7 @@ use crate::domain::authority::change::{Change, ChangeRecord};
 use crate::domain::authority::form;
 use crate::domain::authority::labels::LabelCarrier;
 use crate::domain::authority::session::Session;
-use crate::store::backend::{LabelTimes, StoreError, StoreWrite};
+use crate::store::backend::{LabelTimes, ORPHAN_MILLIS, PUBLISHED_KEPT, StoreError, StoreWrite};
 use crate::store::columns;
 
 /// The writes of one commit, and the latest moment that they name.
@@ -28,6 +28,9 @@ pub(super) fn all(writes: &[StoreWrite]) -> Result<(Option<SystemTime>, String),
 fn row(write: &StoreWrite) -> Result<Value, StoreError> {
     Ok(match write {
         StoreWrite::Entry { entry, id } => of_entry(entry, id)?,
+        StoreWrite::Bundle { id, archive, at } => {
+            json!({"k": "bundle", "id": id, "at": form::millis(*at), "archive": BASE64.encode(archive)})
+        }
         StoreWrite::ApprovalUsed { id, uses } => {
             json!({"k": "approval_used", "id": id, "uses": uses})
         }
@@ -142,6 +145,13 @@ fn of_change(change: &Change, at: SystemTime) -> Result<Value, StoreError> {
     };
     Ok(match change {
         Change::Bundle { digest } => json!({"t": "bundle", "id": digest}),
+        Change::Published(bundle) => json!({
+            "t": "bundle", "id": bundle.digest,
+            "published": {
+                "id": bundle.id, "body": columns::json(bundle)?, "kept": PUBLISHED_KEPT,
+                "orphans": moment(at) - number(ORPHAN_MILLIS),
+            },
+        }),
         Change::Entity { uid, json } => {
             let (ty, id) = named(uid);
             json!({"t": "entity", "type": ty, "id": id, "body": json})

@@ -12,12 +12,15 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::domain::authority::change::ChangeRecord;
 use crate::domain::authority::form;
-use crate::store::backend::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
+use crate::store::backend::{
+    Pruned, PublishedRevision, Retention, Store, StoreError, StoreWrite, StoredSession, StoredState,
+};
 
 pub mod backup;
 mod guard;
 mod marker;
 mod prune;
+mod published;
 mod read;
 mod schema;
 mod start;
@@ -132,6 +135,14 @@ impl Store for SqliteStore {
         read::load(&self.connection, self.reached)
     }
 
+    fn session_ids(&mut self, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
+        read::session_ids(&self.connection, each)
+    }
+
+    fn session(&mut self, id: &str) -> Result<Option<StoredSession>, StoreError> {
+        read::session(&self.connection, id)
+    }
+
     fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
         self.check()?;
         let transaction = self
@@ -167,6 +178,14 @@ impl Store for SqliteStore {
         let pruned = prune::step(&transaction, before, prune::ROWS).map_err(write_error)?;
         transaction.commit().map_err(write_error)?;
         Ok(pruned)
+    }
+
+    fn bundle(&mut self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        published::archive(&self.connection, id)
+    }
+
+    fn published(&mut self) -> Result<Vec<PublishedRevision>, StoreError> {
+        published::all(&self.connection)
     }
 }
 

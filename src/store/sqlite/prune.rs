@@ -84,6 +84,7 @@ pub(super) fn step(
         delegations,
         tasks,
         approvals,
+        sessions,
         is_partial: step.is_partial,
     })
 }

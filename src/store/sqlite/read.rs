@@ -21,7 +21,7 @@ use crate::store::backend::{
     LabelTimes, StoreError, StoredKey, StoredLabel, StoredSession, StoredState, StoredUsage,
 };
 use crate::store::columns;
-use crate::store::sqlite::{StoreProgress, number};
+use crate::store::sqlite::{StoreProgress, number, published};
 
 /// The progress of the file.
 pub(super) fn reached(connection: &Connection) -> Result<StoreProgress, StoreError> {
@@ -60,6 +60,10 @@ pub(super) fn load(
         clock: reached.clock,
         lease: lease(connection)?,
         bundle_digest: meta_value(connection, "bundle_digest")?,
+        published: published::all(connection)?
+            .into_iter()
+            .next()
+            .map(|it| it.bundle.into()),
         entities: entities(connection, &mut names)?,
         authority: authority(connection)?,
         keys: keys(connection)?,
@@ -78,7 +82,7 @@ pub(super) fn load(
             "SELECT id, lost FROM task_spent WHERE lost > 0",
             |row| Ok((text(row, 0)?.into(), count(row, 1)?)),
         )?,
-        sessions: sessions(connection)?,
+        unbegun: unbegun_sessions(connection)?,
         ended_sessions: all(connection, "SELECT id FROM ended_sessions", |row| {
             Ok(text(row, 0)?.into())
         })?,
@@ -186,30 +190,64 @@ fn keys(connection: &Connection) -> Result<Vec<StoredKey>, StoreError> {
     })
 }
 
-fn sessions(connection: &Connection) -> Result<Vec<StoredSession>, StoreError> {
-    let mut labels: HashMap<SmolStr, Vec<SmolStr>> = HashMap::new();
-    each(
-        connection,
-        "SELECT session, label FROM session_labels ORDER BY session, at, label",
-        [],
-        |row| {
-            let of = labels.entry(text(row, 0)?.into()).or_default();
-            of.push(text(row, 1)?.into());
+/// The columns of a session without its labels.
+macro_rules! session_columns {
+    () => {
+        "SELECT id, is_ended, calls, tools, last, at FROM sessions"
+    };
+}
+
+/// Sessions that were ended before their first call.
+fn unbegun_sessions(connection: &Connection) -> Result<Vec<StoredSession>, StoreError> {
+    let sql = concat!(
+        session_columns!(),
+        " WHERE is_ended = 1 AND calls = 0
+            AND NOT EXISTS (SELECT 1 FROM session_labels WHERE session = sessions.id)"
+    );
+    all(connection, sql, session_row)
+}
+
+/// Calls a function with the id of every session.
+pub(super) fn session_ids(
+    connection: &Connection,
+    take: &mut dyn FnMut(&str),
+) -> Result<(), StoreError> {
+    each(connection, "SELECT id FROM sessions", [], |row| {
+        take(text(row, 0)?);
+        Ok(())
+    })
+}
+
+/// One session.
+pub(super) fn session(
+    connection: &Connection,
+    id: &str,
+) -> Result<Option<StoredSession>, StoreError> {
+    let mut found = None;
+    let sql = concat!(session_columns!(), " WHERE id = ?1");
+    each(connection, sql, [id], |row| {
+        found = Some(session_row(row)?);
+        Ok(())
+    })?;
+    if let Some(session) = &mut found {
+        let sql = "SELECT label FROM session_labels WHERE session = ?1 ORDER BY at, label";
+        each(connection, sql, [id], |row| {
+            session.labels.push(text(row, 0)?.into());
             Ok(())
-        },
-    )?;
-    let sql = "SELECT id, is_ended, calls, tools, last, at FROM sessions";
-    all(connection, sql, |row| {
-        let id: SmolStr = text(row, 0)?.into();
-        Ok(StoredSession {
-            is_ended: count(row, 1)? != 0,
-            calls: count(row, 2)?,
-            labels: labels.remove(&id).unwrap_or_default(),
-            tools: uids(row, 3)?,
-            last: uids(row, 4)?,
-            at: moment(row, 5)?,
-            id,
-        })
+        })?;
+    }
+    Ok(found)
+}
+
+fn session_row(row: &Row<'_>) -> Result<StoredSession, StoreError> {
+    Ok(StoredSession {
+        id: text(row, 0)?.into(),
+        is_ended: count(row, 1)? != 0,
+        calls: count(row, 2)?,
+        labels: Vec::new(),
+        tools: uids(row, 3)?,
+        last: uids(row, 4)?,
+        at: moment(row, 5)?,
     })
 }
 
@@ -290,7 +328,7 @@ fn each(
 }
 
 /// Reads every row into a value.
-fn all<T>(
+pub(super) fn all<T>(
     connection: &Connection,
     sql: &str,
     mut read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
@@ -334,11 +372,14 @@ fn cell<'r, T>(
     read(value).map_err(|error| invalid_column(row, column, error))
 }
 
-fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, StoreError> {
+pub(super) fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, StoreError> {
     cell(row, column, |value| value.as_str())
 }
 
-fn optional_text<'r>(row: &'r Row<'_>, column: usize) -> Result<Option<&'r str>, StoreError> {
+pub(super) fn optional_text<'r>(
+    row: &'r Row<'_>,
+    column: usize,
+) -> Result<Option<&'r str>, StoreError> {
     cell(row, column, |value| value.as_str_or_null())
 }
 
@@ -353,16 +394,16 @@ fn hash(row: &Row<'_>, column: usize) -> Result<[u8; 32], StoreError> {
         .map_err(|_| invalid_column(row, column, "not 32 bytes"))
 }
 
-fn count(row: &Row<'_>, column: usize) -> Result<u64, StoreError> {
+pub(super) fn count(row: &Row<'_>, column: usize) -> Result<u64, StoreError> {
     let number = cell(row, column, |value| value.as_i64())?;
     u64::try_from(number).map_err(|_| invalid_column(row, column, "less than nothing"))
 }
 
-fn moment(row: &Row<'_>, column: usize) -> Result<SystemTime, StoreError> {
+pub(super) fn moment(row: &Row<'_>, column: usize) -> Result<SystemTime, StoreError> {
     form::from_millis(count(row, column)?).ok_or_else(|| invalid_column(row, column, "no moment"))
 }
 
-fn body<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, StoreError> {
+pub(super) fn body<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, StoreError> {
     serde_json::from_str(text(row, column)?).map_err(|error| invalid_column(row, column, error))
 }
 
@@ -372,11 +413,11 @@ fn uids(row: &Row<'_>, column: usize) -> Result<Vec<EntityUID>, StoreError> {
 
 /// Entity types seen so far: parsing one costs more than reading a row.
 #[derive(Default)]
-struct TypeNameCache(HashMap<String, EntityType>);
+pub(super) struct TypeNameCache(HashMap<String, EntityType>);
 
 impl TypeNameCache {
     /// The entity whose type is in this column and whose id is in the next one.
-    fn uid(&mut self, row: &Row<'_>, column: usize) -> Result<EntityUID, StoreError> {
+    pub(super) fn uid(&mut self, row: &Row<'_>, column: usize) -> Result<EntityUID, StoreError> {
         let ty = text(row, column)?;
         let ty = match self.0.get(ty) {
             Some(known) => known.clone(),

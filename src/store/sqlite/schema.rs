@@ -6,7 +6,7 @@ use crate::store::backend::StoreError;
 use crate::store::sqlite::explain;
 
 /// The statements that make each version from the one before. A released one is never changed.
-const MIGRATIONS: [&str; 1] = [include_str!("1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("1.sql"), include_str!("2.sql")];
 
 /// The version that this program writes.
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;

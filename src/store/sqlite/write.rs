@@ -14,7 +14,7 @@ use crate::domain::authority::labels::LabelCarrier;
 use crate::domain::authority::task::Task;
 use crate::store::backend::{LabelTimes, StoreError, StoreWrite, StoredDefinition};
 use crate::store::columns;
-use crate::store::sqlite::{StoreProgress, moment, number, write_error};
+use crate::store::sqlite::{StoreProgress, moment, number, published, write_error};
 
 /// Makes all writes. Returns the progress of the store after them.
 pub(super) fn all(
@@ -77,6 +77,11 @@ impl<'c> Rows<'c> {
     fn write(&mut self, write: &StoreWrite) -> Result<(), StoreError> {
         match write {
             StoreWrite::Entry { entry, id } => self.entry(entry, id),
+            StoreWrite::Bundle { id, archive, at } => self.run(
+                "INSERT INTO bundles (id, at, archive) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (id) DO UPDATE SET at = excluded.at",
+                params![id.as_str(), moment(*at), &archive[..]],
+            ),
             StoreWrite::ApprovalUsed { id, uses } => self.run(
                 "INSERT INTO approval_uses (id, uses) VALUES (?1, ?2)
                  ON CONFLICT (id) DO UPDATE SET uses = max(uses, excluded.uses)",
@@ -219,12 +224,16 @@ impl<'c> Rows<'c> {
                 ],
             )?;
         }
+        if let Change::Published(bundle) = &entry.change {
+            published::write(self.connection, entry, bundle)?;
+        }
         self.change(&entry.change, entry.at)
     }
 
     fn change(&mut self, change: &Change, at: SystemTime) -> Result<(), StoreError> {
         match change {
             Change::Bundle { digest } => self.note("bundle_digest", digest),
+            Change::Published(bundle) => self.note("bundle_digest", &bundle.digest),
             Change::Entity { uid, json } => {
                 let (ty, id) = columns::of_uid(uid);
                 self.run(

@@ -199,10 +199,15 @@ impl Metrics {
 
     /// Counts one rejected request.
     pub fn rejection(&self, adapter: &'static str, why: RejectionKind) {
+        self.rejections(adapter, why, 1);
+    }
+
+    /// Counts so many rejections of one kind.
+    pub fn rejections(&self, adapter: &'static str, why: RejectionKind, count: u64) {
         let labels = [
             KeyValue::new("callgate.adapter", adapter),
             KeyValue::new("callgate.rejection", why.as_str()),
         ];
-        self.rejections.add(1, &labels);
+        self.rejections.add(count, &labels);
     }
 }

@@ -31,6 +31,8 @@ use crate::telemetry::record::{audit_gauges, decision_mapping, write_mapping};
 use crate::telemetry::redact::redaction::Redaction;
 use callgate_engine::{PolicyInfo, Snapshot};
 
+mod overloaded;
+
 /// Records decisions, writes and rejections. Cloning is cheap.
 ///
 /// The default one exports nothing; it writes log lines only.

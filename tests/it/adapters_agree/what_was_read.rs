@@ -121,6 +121,29 @@ async fn nothing_gets_away_natively() {
     }
 }
 
+/// For how long is what `[memory]` says.
+#[tokio::test]
+async fn what_was_read_is_known_for_as_many_minutes_as_configured() {
+    for (config, is_allow_after) in [("[memory]\npair_minutes = 5", true), ("", false)] {
+        let company = Company::with(config, shipped()).await;
+        let mut native = Native(company.server.client().await);
+        for (what, session) in [(page(), "s-1"), (plan(), "s-2")] {
+            let answer = native
+                .ask(&company, &call("noor", what, Some(session)))
+                .await;
+            assert!(answer.is_allow, "{answer:?}");
+        }
+        company.clock.pass(Duration::from_secs(299));
+        let within = call("noor", carry_away(), Some("s-3"));
+        assert!(!native.ask(&company, &within).await.is_allow, "{config}");
+        company.clock.pass(Duration::from_secs(302));
+        let after = native
+            .ask(&company, &call("noor", carry_away(), Some("s-4")))
+            .await;
+        assert_eq!(after.is_allow, is_allow_after, "{config}: {after:?}");
+    }
+}
+
 #[tokio::test]
 async fn nothing_gets_away_through_ext_authz() {
     nothing_gets_away::<ExtAuthz>("", true).await;

@@ -153,3 +153,39 @@ fn an_asynchronous_log_is_whole_up_to_what_waited_at_kill_9() {
         decisions.len()
     );
 }
+
+/// The last file of records.
+fn last_segment(bundle: &Bundle) -> std::path::PathBuf {
+    let files = std::fs::read_dir(directory(bundle).join("segments")).unwrap();
+    let paths = files.map(|it| it.unwrap().path());
+    paths.max().expect("a file")
+}
+
+#[test]
+fn a_start_that_is_refused_leaves_the_records_as_they_are() {
+    let bundle = company::bundle();
+    drop(Server::start(&bundle, &[]));
+    let last = last_segment(&bundle);
+    let mut torn = std::fs::read(&last).unwrap();
+    torn.extend([200, 0, 0, 0, 1, 2, 3]);
+    std::fs::write(&last, &torn).unwrap();
+    bundle.file(
+        "callgate.toml",
+        "[audit]\norigin = \"log.elsewhere.example\"\n",
+    );
+    let serve = ["serve", "--without-callers", "--listen", "127.0.0.1:0"];
+    let output = bundle.run(&serve);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("the configured origin is `log.elsewhere.example`"),
+        "{said}"
+    );
+    assert_eq!(std::fs::read(&last).unwrap(), torn, "nothing is cut off");
+    bundle.file("callgate.toml", "");
+    let (status, log) = Server::start(&bundle, &[]).stop();
+    assert!(status.success(), "{log}");
+    let contents = Contents::read(&directory(&bundle));
+    assert_eq!(contents.told(Kind::RepairedTail).len(), 1);
+    assert_eq!(contents.lost, []);
+}

@@ -189,6 +189,8 @@ async fn what_every_request_needs_is_asked_for() {
         stop_entity: v1::StopEntityRequest { actor: actor.clone(), uid: entity("Group", "staff"), reason: "x".into(), ..Default::default() } => "`uid` is none of those that can be stopped";
         resume_entity: v1::ResumeEntityRequest { actor: actor.clone(), ..Default::default() } => "`uid` is required";
         repair_clock: v1::RepairClockRequest { actor: actor.clone(), ..Default::default() } => "`reason` is required";
+        publish_bundle: v1::PublishBundleRequest { actor: actor.clone(), ..Default::default() } => "`archive` is required";
+        rollback_bundle: v1::RollbackBundleRequest { actor: actor.clone(), ..Default::default() } => "`to_revision` is required";
         watch_changes: v1::WatchChangesRequest { after_revision: 2 } => "`after_revision` is 2, but the newest revision is 1";
     }
 }

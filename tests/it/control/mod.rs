@@ -62,7 +62,7 @@ when { context has delegation && context.delegation has root && context.delegati
 @id("security")
 permit (principal in Mcp::Group::"security",
   action in [Mcp::Action::"edit_entities", Mcp::Action::"end_session", Mcp::Action::"revoke_delegation",
-    Mcp::Action::"stop_entity", Mcp::Action::"resume_entity", Mcp::Action::"repair_clock",
+    Mcp::Action::"stop_entity", Mcp::Action::"resume_entity", Mcp::Action::"repair_clock", Mcp::Action::"publish_bundle",
     Mcp::Action::"approve_call"], resource);
 
 @id("read")

@@ -4,7 +4,8 @@ use callgate::proto::v1;
 use serde_json::Value as Json;
 
 use crate::replay::stage::{Files, Stage};
-use crate::support::in_process::{call, call_for, entity};
+use crate::support::command::Workplace;
+use crate::support::in_process::{self, call, call_for, entity};
 
 const CONFIG: &str = "without_callers = true\n";
 const OBSERVED: &str = "without_callers = true\n[observe]\nservice = true\n";
@@ -146,4 +147,47 @@ async fn usage_is_what_a_server_put_on_record() {
     assert_eq!(count("git/log"), Some(used[0]));
     assert_eq!(count("git/purge"), Some(used[1]));
     assert_eq!(count("git/commit"), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_never_used_is_taken_away_with_tests() {
+    let stage = Stage::new(CONFIG, &[]).await;
+    for request in [call("log"), call_for("log", "ana")] {
+        ask(&stage, request).await;
+    }
+    let directory = in_process::directory();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let log = stage.folder.path().display().to_string();
+    let (policies, proposed) = (path(""), path("unused.cedar"));
+    let args = [
+        "access",
+        "agent:coder",
+        "--with-usage",
+        &log,
+        "--policies",
+        &policies,
+        "--propose",
+        &proposed,
+    ];
+    let workplace = Workplace::new(&[]);
+    let ran = workplace.run(&args);
+    assert_eq!(ran.code, 0, "{}", ran.transcript());
+    assert!(
+        ran.stderr.contains("nothing becomes wider"),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("unused.yaml: "), "{}", ran.stderr);
+    let tested = workplace.run(&["test", &policies]);
+    assert_eq!(tested.code, 0, "{}", tested.transcript());
+    assert!(!tested.stdout.starts_with("0 passed"), "{}", tested.stdout);
+    // A second proposal would overwrite the first.
+    let again = workplace.run(&args);
+    assert_eq!(again.code, 1, "{}", again.transcript());
+    std::fs::remove_file(&proposed).expect("removed");
+    // The tests name the policy, so they do not pass without it.
+    let tested = workplace.run(&["test", &policies]);
+    assert_eq!(tested.code, 3, "{}", tested.transcript());
+    let said = "there is no policy `unused.agent_coder`";
+    assert!(tested.stderr.contains(said), "{}", tested.stderr);
 }

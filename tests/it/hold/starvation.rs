@@ -247,7 +247,7 @@ async fn invented_sessions_have_a_part_of_the_room() {
     // One in use is ended however many were invented.
     let sessions = &service.facts().sessions;
     let used = SmolStr::new_static("used");
-    let next = sessions.get(&used).after(None, &[]);
+    let next = sessions.get(&used).expect("in memory").after(None, &[]);
     sessions
         .advance(&used, 0, next, service.now())
         .expect("room");

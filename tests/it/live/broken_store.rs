@@ -13,7 +13,9 @@ use callgate::control::tasks::NewTask;
 use callgate::domain::authority::change::{ChangeRecord, IdempotencyKey};
 use callgate::domain::decide::verdict::{ReasonCode, Verdict};
 use callgate::domain::schema::AccessLevel;
-use callgate::store::backend::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
+use callgate::store::backend::{
+    Pruned, Retention, Store, StoreError, StoreWrite, StoredSession, StoredState,
+};
 use callgate::store::sqlite::SqliteStore;
 use smol_str::SmolStr;
 
@@ -30,6 +32,14 @@ struct Fragile {
 impl Store for Fragile {
     fn load(&mut self) -> Result<StoredState, StoreError> {
         self.store.load()
+    }
+
+    fn session_ids(&mut self, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
+        self.store.session_ids(each)
+    }
+
+    fn session(&mut self, id: &str) -> Result<Option<StoredSession>, StoreError> {
+        self.store.session(id)
     }
 
     fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {

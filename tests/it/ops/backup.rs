@@ -22,7 +22,7 @@ fn a_running_server_is_copied_and_what_it_held_comes_back() {
     assert!(made.status.success(), "{}", stderr(&made));
     let made = json(&made);
     assert_eq!(made["revision"], 1, "{made}");
-    assert_eq!(made["schemaVersion"], 1, "{made}");
+    assert_eq!(made["schemaVersion"], 2, "{made}");
 
     let again = bundle.run(&["backup", "copy.db"]);
     assert_eq!(again.status.code(), Some(1));

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use callgate::analysis::policy_test::TestedBundle;
-use callgate::analysis::policy_test::mutate::mutate;
+use callgate::analysis::policy_test::mutate::{Fate, MutationKind, MutationReport, mutate};
 use callgate::bundle::{self, Bundle};
 use callgate::domain::reason::ReasonCode;
 use serde_json::{Value as Json, json};
@@ -39,13 +39,70 @@ fn every_shipped_test_is_decided_as_it_says_and_every_condition_is_seen_true_and
     }
 }
 
-/// In a debug build this takes minutes, so the gate is `callgate test policies --mutate` of a release.
+/// The changes of the shipped policies that mean the same as the policy: the policy, what is changed, the part. That they do is
+/// proven by the solver, in the second of the tests below.
+const EQUIVALENT: [(&str, MutationKind, &str); 6] = [
+    (
+        "admin.new_repository",
+        MutationKind::ConditionDropped,
+        "principal is Mcp::User",
+    ),
+    (
+        "delegation.to_active",
+        MutationKind::ScopeWidened,
+        "resource is Mcp::Agent",
+    ),
+    (
+        "discovery.handbook",
+        MutationKind::ScopeWidened,
+        "action in [Mcp::Action::\"use_context\"]",
+    ),
+    (
+        "server_initiated.verified_peer",
+        MutationKind::ScopeWidened,
+        "principal is Mcp::Server",
+    ),
+    (
+        "server_initiated.verified_peer",
+        MutationKind::ScopeWidened,
+        "action in [Mcp::Action::\"server_initiated\"]",
+    ),
+    (
+        "tasks.advance",
+        MutationKind::ScopeWidened,
+        "principal is Mcp::User",
+    ),
+];
+
+/// Those of a report with a fate, as [`EQUIVALENT`] lists them.
+fn with_fate(
+    report: &MutationReport,
+    is_meant: impl Fn(&Fate) -> bool,
+) -> Vec<(&str, MutationKind, &str)> {
+    let meant = report.mutants.iter().filter(|it| is_meant(&it.fate));
+    meant
+        .map(|it| (it.policy.as_str(), it.kind, it.part.as_str()))
+        .collect()
+}
+
 #[test]
-#[ignore = "needs the solver cvc5 and a long time"]
-fn every_change_of_a_shipped_policy_is_noticed_or_means_the_same() {
+fn every_change_of_a_shipped_policy_is_noticed_but_for_those_known_to_mean_the_same() {
+    let report = mutate(&tested("policies"), None, false).expect("the tests run");
+    assert!(report.mutants.len() >= 800, "{}", report.mutants.len());
+    let survived = with_fate(&report, |fate| matches!(fate, Fate::Survived { .. }));
+    assert_eq!(survived, EQUIVALENT);
+}
+
+#[test]
+#[ignore = "needs the solver cvc5"]
+fn the_changes_that_no_test_notices_are_proven_to_mean_the_same() {
     let report = mutate(&tested("policies"), None, true).expect("the tests run");
     let survivors: Vec<_> = report.survivors().collect();
     assert!(survivors.is_empty(), "{survivors:#?}");
+    assert_eq!(
+        with_fate(&report, |fate| *fate == Fate::Equivalent),
+        EQUIVALENT
+    );
 }
 
 #[test]

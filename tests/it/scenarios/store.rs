@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use callgate::domain::authority::change::ChangeRecord;
-use callgate::store::backend::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
+use callgate::store::backend::{
+    Pruned, Retention, Store, StoreError, StoreWrite, StoredSession, StoredState,
+};
 
 /// A store, and whether it fails.
 pub struct Moody {
@@ -15,6 +17,14 @@ pub struct Moody {
 impl Store for Moody {
     fn load(&mut self) -> Result<StoredState, StoreError> {
         self.store.load()
+    }
+
+    fn session_ids(&mut self, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
+        self.store.session_ids(each)
+    }
+
+    fn session(&mut self, id: &str) -> Result<Option<StoredSession>, StoreError> {
+        self.store.session(id)
     }
 
     fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {

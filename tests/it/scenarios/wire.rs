@@ -20,6 +20,7 @@ pub fn shown(answer: &v1::AuthorizeResponse) -> Json {
         explanation.requests.clear();
         explanation.proposals.clear();
         explanation.proposals_exhaustive = false;
+        explanation.proposals_out_of_time = false;
         explanation.for_agent.clear();
     }
     json::write("AuthorizeResponse", &answer).expect("JSON")

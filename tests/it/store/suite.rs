@@ -12,13 +12,14 @@ use callgate::domain::authority::approval::{Approval, ApprovalDecision, Approved
 use callgate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord, IdempotencyKey};
 use callgate::domain::authority::delegation::Delegation;
 use callgate::domain::authority::labels::LabelCarrier;
+use callgate::domain::authority::published::PublishedBundle;
 use callgate::domain::authority::scope::Scope;
 use callgate::domain::authority::stop::Stop;
 use callgate::domain::authority::task::{Task, TaskStep};
 use callgate::domain::schema::{AccessLevel, TYPES, entity_uid, server_uid, tool_uid};
 use callgate::store::backend::{
-    LabelTimes, Pruned, Retention, Store, StoreError, StoreWrite, StoredKey, StoredSession,
-    StoredState, StoredUsage,
+    LabelTimes, PUBLISHED_KEPT, Pruned, Retention, Store, StoreError, StoreWrite, StoredKey,
+    StoredSession, StoredState, StoredUsage,
 };
 use callgate::store::postgres::PostgresStore;
 use callgate::store::sqlite::SqliteStore;
@@ -96,7 +97,7 @@ impl Bench {
     }
 
     fn load(&mut self) -> Plain {
-        plain(self.store.load().unwrap())
+        read_all(&mut *self.store)
     }
 
     /// What is loaded, by the open store and by one that is opened again.
@@ -116,6 +117,10 @@ const CASES: &[Case] = &[
     ("a_new_store_holds_nothing", a_new_store_holds_nothing),
     ("what_was_written_is_loaded", what_was_written_is_loaded),
     ("changes_are_told_in_order", changes_are_told_in_order),
+    (
+        "a_published_bundle_is_kept_with_its_archive_and_the_oldest_goes",
+        a_published_bundle_is_kept_with_its_archive_and_the_oldest_goes,
+    ),
     (
         "a_change_out_of_order_is_refused_with_all_that_came_with_it",
         a_change_out_of_order_is_refused_with_all_that_came_with_it,
@@ -273,7 +278,25 @@ pub(super) struct Plain {
     pub(super) usage: BTreeMap<(EntityUID, Option<EntityUID>), StoredUsage>,
 }
 
-pub(super) fn plain(loaded: StoredState) -> Plain {
+/// Everything that a store holds, its sessions included, which are read one by one.
+pub(super) fn read_all(store: &mut dyn Store) -> Plain {
+    let loaded = store.load().unwrap();
+    let mut ids = Vec::new();
+    let mut take = |id: &str| ids.push(SmolStr::new(id));
+    store.session_ids(&mut take).unwrap();
+    let read = |id: &SmolStr| store.session(id).unwrap().expect("it has an id");
+    let sessions: Vec<StoredSession> = ids.iter().map(read).collect();
+    for unbegun in &loaded.unbegun {
+        assert!(sessions.contains(unbegun), "{unbegun:?}");
+    }
+    let is_unbegun = |it: &&StoredSession| it.is_ended && it.calls == 0 && it.labels.is_empty();
+    let count = sessions.iter().filter(is_unbegun).count();
+    assert_eq!(loaded.unbegun.len(), count);
+    assert_eq!(store.session("of nobody").unwrap(), None);
+    plain(loaded, sessions)
+}
+
+fn plain(loaded: StoredState, sessions: Vec<StoredSession>) -> Plain {
     let authority = &loaded.authority;
     let delegations = authority.delegations.iter();
     let tasks = authority.tasks.iter();
@@ -295,7 +318,7 @@ pub(super) fn plain(loaded: StoredState) -> Plain {
         ),
         approval_uses: unique(loaded.approval_uses),
         task_spent: unique(loaded.task_spent),
-        sessions: unique(loaded.sessions.into_iter().map(|mut session| {
+        sessions: unique(sessions.into_iter().map(|mut session| {
             session.labels.sort();
             (session.id.clone(), session)
         })),
@@ -698,6 +721,68 @@ fn changes_are_told_in_order() {
         assert_eq!(bench.store.entries_after(6, 0).unwrap(), []);
         assert_eq!(bench.store.entries_after(7, 10).unwrap(), []);
         assert_eq!(bench.store.entries_after(u64::MAX, 10).unwrap(), []);
+    });
+}
+
+fn published(id: &str, version: u64) -> PublishedBundle {
+    PublishedBundle {
+        id: id.into(),
+        digest: format!("sha256:{id}").into(),
+        version,
+        newest_version: version,
+        signed_by: Some("sha256:key".into()),
+        back_to: None,
+    }
+}
+
+fn publish(revision: u64, id: &str) -> StoreWrite {
+    write(revision, Change::Published(published(id, revision).into()))
+}
+
+fn archive(id: &str, millis: u64) -> StoreWrite {
+    StoreWrite::Bundle {
+        id: id.into(),
+        archive: format!("archive {id}").into_bytes().into(),
+        at: at(millis),
+    }
+}
+
+#[test]
+fn a_published_bundle_is_kept_with_its_archive_and_the_oldest_goes() {
+    each(|mut bench| {
+        let refused = bench.store.commit(&[publish(1, "a")]);
+        assert!(matches!(refused, Err(StoreError::Write(_))), "{refused:?}");
+        bench.commit(&[archive("a", 1), archive("unused", 1), publish(1, "a")]);
+        bench.commit(&[archive("b", 2), archive("b", 3), publish(2, "b")]);
+        let mut bench = bench.reopen();
+        let loaded = bench.store.load().unwrap();
+        assert_eq!(loaded.bundle_digest.as_deref(), Some("sha256:b"));
+        assert_eq!(loaded.published.as_deref(), Some(&published("b", 2)));
+        let stored = |bench: &mut Bench, id: &str| bench.store.bundle(id).unwrap();
+        assert_eq!(stored(&mut bench, "a").as_deref(), Some(&b"archive a"[..]));
+        assert_eq!(stored(&mut bench, "nothing"), None);
+        assert!(stored(&mut bench, "unused").is_some());
+        let listed = bench.store.published().unwrap();
+        assert_eq!(listed[0].bundle, published("b", 2));
+        assert_eq!((listed[0].revision, listed[0].at), (2, at(2)));
+        assert_eq!(listed[0].principal, Some(person("sam")));
+        assert_eq!(listed[1].bundle, published("a", 1));
+        // Much later: what was never published and what is no longer kept is gone.
+        let later = 10_000_000;
+        for revision in 3..=52 {
+            let id = format!("n{revision}");
+            let mut record = entry(revision, Change::Published(published(&id, revision).into()));
+            record.at = at(later);
+            let record = StoreWrite::Entry {
+                entry: record,
+                id: "id".into(),
+            };
+            bench.commit(&[archive(&id, later), record]);
+        }
+        assert_eq!(bench.store.published().unwrap().len(), PUBLISHED_KEPT);
+        assert_eq!(stored(&mut bench, "unused"), None);
+        assert_eq!(stored(&mut bench, "a"), None);
+        assert!(stored(&mut bench, "n52").is_some());
     });
 }
 
@@ -1182,6 +1267,7 @@ fn model(state: &mut Plain, writes: &[StoreWrite]) {
             change(known);
         };
         match write {
+            StoreWrite::Bundle { .. } => panic!("not in this test: {write:?}"),
             StoreWrite::ApprovalUsed { id, uses } => {
                 let known = state.approval_uses.entry(id.clone()).or_default();
                 *known = (*known).max(*uses);

@@ -157,11 +157,7 @@ pub async fn start_recorded(
     let unix = Listener::unix(&socket, SocketMode(0o600))
         .await
         .expect("a socket");
-    let stale_wait = Duration::from_millis(config.limits.stale_wait_ms.into());
-    let settings = ServiceSettings {
-        stale_wait,
-        ..ServiceSettings::default()
-    };
+    let settings = ServiceSettings::from_config(&config);
     let store = Box::new(SqliteStore::in_memory().expect("a store"));
     let service = Service::open(settings, recorder, store, clock);
     let service = Arc::new(service.expect("a service"));

@@ -71,11 +71,23 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// A folder that everybody may look into, as the server is somebody else.
+/// A folder that everybody may look into, as the server is somebody else. A server that tests share is never dropped, so
+/// a shell removes its folder, gigabytes after many tests, once this process and then the server have ended.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     fs::set_permissions(folder.path(), mode).unwrap();
+    let remove = "tail --pid=\"$1\" -f /dev/null && sleep 2 && rm -rf \"$2\"";
+    let pid = std::process::id().to_string();
+    let started = Command::new("setsid")
+        .args(["--fork", "sh", "-c", remove, "sh", &pid])
+        .arg(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(started.success(), "no shell");
     folder
 }
 

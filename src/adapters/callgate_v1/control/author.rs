@@ -55,7 +55,7 @@ writes! {
     GrantDelegationRequest NarrowDelegationRequest RevokeDelegationRequest
     OpenTaskRequest AdvanceTaskRequest CloseTaskRequest
     ApproveCallRequest RejectCallRequest EndSessionRequest StopEntityRequest ResumeEntityRequest
-    RepairClockRequest
+    RepairClockRequest PublishBundleRequest RollbackBundleRequest
 }
 
 impl WriteRequest for v1::RequestApprovalRequest {

@@ -8,6 +8,7 @@ use prost_types::Timestamp;
 use serde_json::Value as Json;
 use smol_str::SmolStr;
 
+use crate::adapters::callgate_v1::control::bundles;
 use crate::adapters::callgate_v1::encode::entity_ref;
 use crate::adapters::input::json;
 use crate::audit::log::LogStatus;
@@ -428,6 +429,7 @@ pub(super) fn change(
     };
     let change = match &entry.change {
         Change::Bundle { digest } => Wire::BundleDigest(digest.to_string()),
+        Change::Published(it) => Wire::Published(bundles::published(it)),
         Change::Entity { uid, json } => Wire::Entity(match historical_view::entity(uid, json) {
             Some(view) => entity(view),
             None => v1::Entity {
@@ -480,7 +482,7 @@ fn text(text: Option<&smol_str::SmolStr>) -> String {
     text.map(ToString::to_string).unwrap_or_default()
 }
 
-fn timestamp(at: SystemTime) -> Timestamp {
+pub(super) fn timestamp(at: SystemTime) -> Timestamp {
     Timestamp::from(at)
 }
 

@@ -1,13 +1,15 @@
 //! The gRPC adapter of the write side, `callgate.v1.Control`.
 //!
 //! Start at [`rpcs::ControlApi`]: admit, [`parse`], call [`crate::control`], [`encode`]. [`state`] is what
-//! all RPCs share, [`author`] what all writes carry, [`watch`] the two streams, [`status`] the gRPC status of
+//! all RPCs share, [`author`] what all writes carry, [`bundles`] published bundles, [`watch`] the two streams, [`status`] the gRPC status of
 //! each error.
 //!
 //! Invariant: nothing is decided here. A denial by Cedar is PERMISSION_DENIED with its reasons as details; a
 //! response with OK means that the write was applied.
 
+mod api;
 mod author;
+mod bundles;
 mod encode;
 mod parse;
 pub mod rpcs;

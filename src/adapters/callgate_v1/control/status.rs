@@ -36,6 +36,7 @@ pub(super) fn status(error: ControlError, caller: &Caller) -> Status {
         | ControlError::AuditUnavailable
         | ControlError::NotRecorded(_)
         | ControlError::Unavailable
+        | ControlError::UnderWay(_)
         | ControlError::StoreLost(_) => Code::Unavailable,
     };
     let message = error.to_string();
@@ -43,6 +44,11 @@ pub(super) fn status(error: ControlError, caller: &Caller) -> Status {
         ControlError::Denied(decision) => denied(message, *decision, caller),
         _ => Status::new(code, message),
     }
+}
+
+/// Maps errors to the status for this caller.
+pub(super) fn status_for(caller: &Caller) -> impl Fn(ControlError) -> Status {
+    move |error| status(error, caller)
 }
 
 /// The status that ends a watch.

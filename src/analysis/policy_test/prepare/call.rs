@@ -250,7 +250,7 @@ fn operation(form: &CallForm) -> Result<(OperationKind, Option<String>), CaseFau
 }
 
 /// The actions of `govern` that a test asks for; who may approve is part of the test of the call.
-const GOVERNING: [&str; 10] = [
+const GOVERNING: [&str; 11] = [
     "grant_delegation",
     "revoke_delegation",
     "open_task",
@@ -261,6 +261,7 @@ const GOVERNING: [&str; 10] = [
     "stop_entity",
     "resume_entity",
     "repair_clock",
+    "publish_bundle",
 ];
 
 fn governing(case: &Case, form: &GovernForm, now: SystemTime) -> Result<GovernQuestion, CaseFault> {
@@ -304,7 +305,7 @@ fn governing(case: &Case, form: &GovernForm, now: SystemTime) -> Result<GovernQu
         .map(|(agent, user)| super::live::open_task(agent, user, now));
     let resource = match action {
         "advance_task" | "close_task" => schema::entity_uid(&TYPES.task, TASK_ID),
-        "end_session" | "edit_entities" | "repair_clock" => {
+        "end_session" | "edit_entities" | "repair_clock" | "publish_bundle" => {
             schema::entity_uid(&TYPES.gateway, "local")
         }
         _ => agent.ok_or_else(|| CaseFault::new("govern.to", "is required for this action"))?,

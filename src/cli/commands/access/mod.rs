@@ -6,7 +6,6 @@ mod text;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
@@ -16,14 +15,15 @@ use smol_str::SmolStr;
 use callgate_engine::cedar::{EntityType, EntityUID};
 
 use crate::analysis::access::csv;
-use crate::analysis::access::diff::{self, Change, Direction};
+use crate::analysis::access::diff::{self, Change};
+use crate::analysis::access::propose;
 use crate::analysis::access::svg;
-use crate::analysis::access::usage::{self, Usage};
-use crate::analysis::access::{AccessQuery, AccessReport, Cell, OnBehalfOf, access};
-use crate::bundle::files::{FileKind, SourceFile};
+use crate::analysis::access::usage::Usage;
+use crate::analysis::access::{AccessQuery, AccessReport, OnBehalfOf, access};
+use crate::analysis::policy_test::TESTS_DIR;
 use crate::bundle::{self, Bundle};
 use crate::cli::commands::access::text::{AccessText, DiffText};
-use crate::cli::output::{Exit, Output};
+use crate::cli::output::{Exit, Output, note};
 use crate::cli::render::{count, printable};
 use crate::cli::value_parser;
 use crate::domain::schema;
@@ -66,7 +66,8 @@ pub struct Args {
     /// Mark what may be called and never was, by this decision log
     #[arg(long, value_name = "LOG", conflicts_with = "diff")]
     with_usage: Option<PathBuf>,
-    /// Write a policy that takes away what was never used to this new file; it is checked to narrow access and nothing else
+    /// Write a policy that takes away what was never used to this new file, and its tests to `tests/` of the directory; it is
+    /// checked to narrow access and nothing else
     #[arg(long, value_name = "FILE", requires = "with_usage")]
     propose: Option<PathBuf>,
     /// Show the conditions in words and in Cedar; done by itself for a single tool or party
@@ -180,7 +181,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         usage.mark(&mut report);
     }
     if let Some(file) = &args.propose {
-        propose(args, &query, &report, file)?;
+        propose(args, &bundle, &query, &report, file)?;
     }
     let Some(other) = &args.diff else {
         print(args, &report)?;
@@ -199,49 +200,51 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Writes the policy that takes away what was never used, once it is sure that it widens nothing and takes away nothing else.
+/// Writes the policy that takes away what was never used, and its tests.
 fn propose(
     args: &Args,
+    bundle: &Bundle,
     query: &AccessQuery,
     report: &AccessReport,
     file: &Path,
 ) -> anyhow::Result<()> {
-    let Some(text) = usage::propose(report) else {
-        bail!("nothing is unused: there is nothing to propose");
-    };
-    let mut files = bundle::files::read(&args.policies)?;
-    files.sources.push(SourceFile {
-        kind: FileKind::Policies,
-        file: Arc::from(file.display().to_string()),
-        stem: Arc::from("unused"),
-        text: Arc::from(text.as_str()),
-    });
-    let narrower =
-        bundle::compile(&files).context("the proposed policy does not fit the others")?;
-    let changes = diff::compare(report, &access(&narrower, query)?);
-    let is_meant = |change: &Change| {
-        let of = report.rows.iter().find(|row| row.who == change.who);
-        let cell = of.and_then(|row| row.cells.iter().find(|it| it.tool == change.tool));
-        // An agent that acts for others takes part in their calls; those get narrower with it.
-        change.direction == Direction::Narrower && cell.is_some_and(Cell::is_unused)
-    };
-    if let Some(other) = changes.iter().find(|change| !is_meant(change)) {
-        let (who, tool) = (printable(&other.who), printable(&other.tool));
-        bail!(
-            "the proposal would also change what {who} can do with {tool}: narrow the parties or tools"
-        );
-    }
-    let mut new = std::fs::OpenOptions::new();
-    let written = new.write(true).create_new(true).open(file);
-    written
-        .and_then(|mut written| written.write_all(text.as_bytes()))
-        .with_context(|| format!("`{}` cannot be written", file.display()))?;
-    eprintln!(
+    let proposal = propose::propose(&args.policies, bundle, query, report, file)?;
+    write_new(file, &proposal.policies)?;
+    note(format_args!(
         "wrote {}: {} become never, nothing becomes wider",
         printable(&file.display().to_string()),
-        count(changes.len(), "cell")
-    );
+        count(proposal.narrowed, "cell")
+    ));
+    let Some(tests) = &proposal.tests else {
+        note("no tests: no call was found that shows what the policy takes away");
+        return Ok(());
+    };
+    let dir = args.policies.join(TESTS_DIR);
+    std::fs::create_dir_all(&dir)
+        .with_context(|| format!("`{}` cannot be created", dir.display()))?;
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    let path = dir.join(format!("{name}.yaml"));
+    write_new(&path, tests)?;
+    let untested = match proposal.untested {
+        0 => String::new(),
+        some => format!(
+            "; {some} more of what becomes never have none: no call of them was found that reaches the policy"
+        ),
+    };
+    note(format_args!(
+        "wrote {}: {}{untested}",
+        printable(&path.display().to_string()),
+        count(proposal.cases, "test"),
+    ));
     Ok(())
+}
+
+fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
+    let mut new = std::fs::OpenOptions::new();
+    let opened = new.write(true).create_new(true).open(path);
+    opened
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("`{}` cannot be written", path.display()))
 }
 
 fn print(args: &Args, report: &AccessReport) -> anyhow::Result<()> {

@@ -14,6 +14,7 @@ use crate::audit::reader::{LogError, LogReader};
 use crate::audit::record::schema::Verdict;
 use crate::audit::tree::key_file::{self, PUBLIC_KEY_FILE};
 use crate::audit::tree::note::VerifyingKey;
+use crate::cli::output::note;
 use crate::cli::render::printable;
 use crate::cli::value_parser;
 use crate::proto::v1::EntityRef;
@@ -252,10 +253,10 @@ fn keep(faults: &mut Vec<LogError>, fault: LogError) {
 /// Warns of what of the log could not be read.
 pub fn warn_of(faults: &[LogError]) {
     for fault in faults {
-        eprintln!("warning: {}", printable(&fault.to_string()));
+        note(format_args!("warning: {}", printable(&fault.to_string())));
     }
     if !faults.is_empty() {
-        eprintln!("warning: the log is damaged: see `callgate audit verify`");
+        note("warning: the log is damaged: see `callgate audit verify`");
     }
 }
 

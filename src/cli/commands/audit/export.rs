@@ -9,7 +9,7 @@ use clap::ValueEnum;
 
 use crate::audit::export::{Exporter, Format, ocsf};
 use crate::cli::commands::audit::args::{FilterArgs, LogArgs, warn_of};
-use crate::cli::output::Exit;
+use crate::cli::output::{Exit, note};
 use crate::cli::render::count;
 
 /// Writes records for other programs: OCSF, JSON lines, CSV or Parquet
@@ -94,7 +94,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Ok(left_out) => {
             if left_out > 0 {
                 let left_out = count(left_out, "record");
-                eprintln!("note: {left_out} left out: OCSF has no class for outcomes and notices");
+                note(format_args!(
+                    "note: {left_out} left out: OCSF has no class for outcomes and notices"
+                ));
             }
             Ok(Exit::Done)
         }

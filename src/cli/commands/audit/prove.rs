@@ -1,6 +1,5 @@
 //! `callgate audit prove`: the proof that a record is in the log.
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -13,7 +12,7 @@ use crate::audit::tree::tlog_proof::InclusionProof;
 use crate::audit::verify;
 use crate::cli::commands::audit::args::{LogArgs, RecordId, record_id, verifying_key};
 use crate::cli::file;
-use crate::cli::output::Exit;
+use crate::cli::output::{Exit, Output};
 
 /// Writes the proof that a record is in the log, which anybody can check offline
 ///
@@ -78,8 +77,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             .with_context(|| format!("cannot write `{}`", path.display()))?;
     }
     match &args.to {
-        Some(path) => file::replace(path, &proof.to_text())?,
-        None => io::stdout().lock().write_all(proof.to_text().as_bytes())?,
+        Some(path) => file::replace(path, proof.to_text())?,
+        None => Output::verbatim(&proof.to_text())?,
     }
     Ok(Exit::Done)
 }

@@ -124,9 +124,13 @@ impl ExplainText<'_> {
         if self.decision() == v1::Decision::Allow {
             return Ok(());
         }
-        let most = match explanation.proposals_exhaustive {
-            true => "",
-            false => " (there may be others)",
+        let most = match (
+            explanation.proposals_exhaustive,
+            explanation.proposals_out_of_time,
+        ) {
+            (true, _) => "",
+            (false, true) => " (cut short: the time was up, and there may be others)",
+            (false, false) => " (there may be others)",
         };
         if explanation.proposals.is_empty() {
             return writeln!(f, "\nNo change that was tried would allow it{most}.");

@@ -1,5 +1,8 @@
 //! `callgate import tools`: imports a server's `tools/list` result into its registration.
+//!
+//! [`policies`] is `callgate import policies`.
 
+mod policies;
 mod review;
 
 use std::fmt;
@@ -32,6 +35,7 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     Tools(ToolsArgs),
+    Policies(policies::PoliciesArgs),
 }
 
 /// Turns a server's `tools/list` result into its registration
@@ -101,18 +105,26 @@ Exit codes: 0 done, 1 error, 3 the list or the existing registration has faults.
 impl Args {
     /// How to answer.
     pub fn output(&self) -> Output {
-        let What::Tools(args) = &self.what;
-        args.output
+        match &self.what {
+            What::Tools(args) => args.output,
+            What::Policies(args) => args.output,
+        }
     }
 }
 
-/// Imports the list and prints the report.
+/// Imports what is named and prints the report.
 ///
 /// # Errors
 ///
 /// If an argument is invalid, or a file cannot be read or written.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let What::Tools(args) = &args.what;
+    match &args.what {
+        What::Tools(args) => tools(args),
+        What::Policies(args) => policies::run(args),
+    }
+}
+
+fn tools(args: &ToolsArgs) -> anyhow::Result<Exit> {
     // The name becomes part of a path, so check it first.
     if let Err(error) = check_server_name(&args.server) {
         bail!(error);

@@ -76,6 +76,7 @@ fn about(change: &v1::WatchChangesResponse) -> String {
         Change::Stopped(stop) => stop.uid.unwrap().id,
         Change::Resumed(uid) => uid.id,
         Change::ClockRepaired(repair) => repair.reason,
+        Change::Published(bundle) => bundle.id,
     }
 }
 

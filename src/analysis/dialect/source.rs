@@ -1,0 +1,166 @@
+//! Reads the files: Cedar text, or ToolHive's configuration with policies in it.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use callgate_engine::cedar::{Effect, PolicySet, api, parse_policyset};
+use serde::Deserialize;
+
+use crate::analysis::dialect::Dialect;
+use crate::bundle::diagnostic::{BundleDiagnostic, BundleError, SourceText};
+
+/// The largest file, in bytes.
+const MAX_FILE_BYTES: u64 = 8 << 20;
+/// The most policies of all files.
+const MAX_POLICIES: usize = 10_000;
+
+/// A policy as the product has it.
+#[derive(Debug)]
+pub struct ForeignPolicy {
+    file: Arc<str>,
+    text: Arc<str>,
+    /// The place in the text; `None` for one in a JSON file.
+    pub offset: Option<usize>,
+    /// The number in its file, from 1.
+    pub number: usize,
+    /// Whether it forbids.
+    pub is_forbid: bool,
+    /// The policy; `None` for a template.
+    pub policy: Option<api::Policy>,
+}
+
+/// ToolHive's configuration, as far as it is about policies.
+#[derive(Deserialize)]
+struct ToolhiveFile {
+    cedar: ToolhivePolicies,
+}
+
+#[derive(Deserialize)]
+struct ToolhivePolicies {
+    policies: Vec<String>,
+}
+
+impl ForeignPolicy {
+    /// The file and its text.
+    pub fn origin(&self) -> SourceText<'_> {
+        SourceText {
+            file: &self.file,
+            text: &self.text,
+        }
+    }
+
+    /// `policies.cedar:12`, or `authz.json, policy 3`.
+    pub fn place(&self) -> String {
+        match self.offset {
+            Some(offset) => {
+                let before = self.text.get(..offset).unwrap_or_default();
+                format!("{}:{}", self.file, before.matches('\n').count() + 1)
+            }
+            None => format!("{}, policy {}", self.file, self.number),
+        }
+    }
+}
+
+/// Reads all files.
+///
+/// # Errors
+///
+/// Every fault: a file that cannot be read, is too large, or holds no policies.
+pub fn read(paths: &[PathBuf], dialect: Dialect) -> Result<Vec<ForeignPolicy>, BundleError> {
+    let (mut policies, mut faults) = (Vec::new(), Vec::new());
+    for path in paths {
+        if let Err(fault) = read_file(path, dialect, &mut policies) {
+            faults.push(fault);
+        }
+    }
+    match BundleError::from_diagnostics(faults) {
+        Some(faults) => Err(faults),
+        None => Ok(policies),
+    }
+}
+
+fn read_file(
+    path: &Path,
+    dialect: Dialect,
+    policies: &mut Vec<ForeignPolicy>,
+) -> Result<(), BundleDiagnostic> {
+    let file: Arc<str> = Arc::from(path.display().to_string());
+    let fault = |message: String| BundleDiagnostic::for_file(&file, message);
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|opened| opened.take(MAX_FILE_BYTES + 1).read_to_string(&mut text))
+        .map_err(|error| fault(format!("cannot read the file: {error}")))?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(fault(format!("the file exceeds {MAX_FILE_BYTES} bytes")));
+    }
+    let before = policies.len();
+    let is_json = text.trim_start().starts_with('{');
+    if dialect == Dialect::Toolhive && is_json {
+        let read: ToolhiveFile = serde_json::from_str(&text).map_err(|error| {
+            let origin = SourceText {
+                file: &file,
+                text: &text,
+            };
+            let message =
+                format!("this is no configuration of ToolHive's Cedar authorizer: {error}");
+            BundleDiagnostic::at_line(origin, error.line(), error.column(), message)
+        })?;
+        for (index, text) in read.cedar.policies.iter().enumerate() {
+            add(&file, text, Some(index + 1), policies)?;
+        }
+    } else {
+        add(&file, &text, None, policies)?;
+    }
+    if policies.len() == before {
+        return Err(fault("there are no policies here".to_owned()));
+    }
+    if policies.len() > MAX_POLICIES {
+        return Err(fault(format!(
+            "there are more than {MAX_POLICIES} policies"
+        )));
+    }
+    Ok(())
+}
+
+/// Adds the policies of a text; `number` is that of a text in a JSON file.
+fn add(
+    file: &Arc<str>,
+    text: &str,
+    number: Option<usize>,
+    policies: &mut Vec<ForeignPolicy>,
+) -> Result<(), BundleDiagnostic> {
+    let origin = SourceText { file, text };
+    let parsed: PolicySet = parse_policyset(text).map_err(|errors| {
+        let first = BundleDiagnostic::from_diagnostic(origin, &errors);
+        match number {
+            Some(number) => {
+                BundleDiagnostic::for_file(file, format!("policy {number}: {}", first.message))
+            }
+            None => first,
+        }
+    })?;
+    let shared: Arc<str> = Arc::from(text);
+    let set = api::PolicySet::from(parsed.clone());
+    let mut found: Vec<ForeignPolicy> = Vec::new();
+    for template in parsed.all_templates() {
+        let start = template.loc().map_or(0, |loc| loc.span.offset());
+        found.push(ForeignPolicy {
+            file: Arc::clone(file),
+            text: Arc::clone(&shared),
+            offset: number.is_none().then_some(start),
+            number: number.unwrap_or(start),
+            is_forbid: template.effect() == Effect::Forbid,
+            policy: set.policy(&api::PolicyId::new(template.id())).cloned(),
+        });
+    }
+    found.sort_by_key(|it| it.offset.unwrap_or(it.number));
+    if number.is_none() {
+        for (index, policy) in found.iter_mut().enumerate() {
+            policy.number = index + 1;
+        }
+    }
+    policies.extend(found);
+    Ok(())
+}

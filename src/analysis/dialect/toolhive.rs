@@ -1,0 +1,180 @@
+//! ToolHive's Cedar authorizer: one server, whose name the policies do not say.
+//!
+//! `Client::"<sub>"` calls `Action::"call_tool"` on `Tool::"<name>"`; claims are `claim_…`, arguments are `arg_…`, of the context and
+//! also of the entities. A policy that reads what is not there is an error, and ToolHive denies for any error.
+
+use serde_json::Value as Json;
+
+use crate::analysis::dialect::condition::{
+    self, Conditions, Safe, and, comparison, contains, not, tag_is, tag_matches, text,
+};
+use crate::analysis::dialect::names::Names;
+use crate::analysis::dialect::translate::Target;
+
+/// The type of whoever calls.
+pub const CLIENT: &str = "Client";
+/// The type of groups from claims.
+pub const GROUP: &str = "THVGroup";
+
+/// What an action means, for the resource of the scope.
+pub fn target(
+    names: &Names<'_>,
+    (ty, id): (&str, &str),
+    resource: Option<(&str, &str)>,
+) -> Result<Target, String> {
+    let server = names.server().to_owned();
+    if ty != "Action" {
+        return Err(format!("`{ty}::\"{id}\"` is no action of ToolHive"));
+    }
+    match (id, resource) {
+        ("call_tool", None) => Ok(Target::Server { server }),
+        ("call_tool", Some(("Tool", tool))) => Ok(Target::Tool {
+            server,
+            tool: tool.to_owned(),
+        }),
+        ("get_prompt", Some(("Prompt", prompt))) => Ok(Target::Prompt {
+            server,
+            prompt: prompt.to_owned(),
+        }),
+        ("list_tools" | "list_prompts" | "list_resources", _) => Ok(Target::List {
+            server,
+            action: match id {
+                "list_tools" => "list_tools",
+                "list_prompts" => "list_prompts",
+                _ => "list_resources",
+            },
+        }),
+        ("read_resource", _) => Err(
+            "ToolHive replaces characters in URIs, so its name of a resource does not say which it is"
+                .to_owned(),
+        ),
+        ("get_prompt", None) => Err("it is about all prompts: name one".to_owned()),
+        (_, Some((ty, resource))) => Err(format!(
+            "the action `{id}` on `{ty}::\"{resource}\"` has no counterpart"
+        )),
+        (_, None) => Err(format!("the action `{id}` has no counterpart")),
+    }
+}
+
+/// The claim that an attribute of context or principal is.
+fn claim(expr: &Json) -> Option<&str> {
+    let (variable, path) = condition::attribute(expr)?;
+    match (variable, path.as_slice()) {
+        ("context" | "principal", [name]) => name.strip_prefix("claim_"),
+        _ => None,
+    }
+}
+
+/// The argument that an attribute of context or resource is.
+fn argument(expr: &Json) -> Option<&str> {
+    let (variable, path) = condition::attribute(expr)?;
+    match (variable, path.as_slice()) {
+        ("context" | "resource", [name]) => name.strip_prefix("arg_"),
+        _ => None,
+    }
+}
+
+/// Claims and arguments.
+pub fn leaf(
+    conditions: &Conditions<'_, '_>,
+    expr: &Json,
+    safe: Safe,
+) -> Option<Result<Json, String>> {
+    if let Some(name) = argument(expr) {
+        // ToolHive keeps texts, numbers and booleans; of others it says only that they are there.
+        if name.ends_with("_present") {
+            return Some(Err(format!(
+                "`arg_{name}` tells lists and objects from texts, numbers and booleans"
+            )));
+        }
+        conditions.reads_input();
+        return Some(Ok(condition::input(name)));
+    }
+    if let Some((variable, name)) = condition::has(expr) {
+        return has(conditions, variable, name);
+    }
+    if let Some((left, pattern)) = condition::like(expr) {
+        let tag = claim(left)?;
+        let matched = tag_matches(conditions, tag, pattern, safe);
+        return Some(matched.and_then(|it| guarded(conditions, tag, it, safe)));
+    }
+    if let Some((left, right)) = condition::containing(expr) {
+        let (tag, value) = (claim(left)?, text(right)?);
+        let found = conditions.tag(tag).map(|()| contains(tag, value));
+        return Some(found.and_then(|it| guarded(conditions, tag, it, safe)));
+    }
+    let (operator, left, right) = comparison(expr)?;
+    let (is_negated, right) = (operator == "!=", text(right)?);
+    let inner = if is_negated { safe.flipped() } else { safe };
+    if condition::attribute(left) == Some(("resource", vec!["name"])) {
+        return Some(match conditions.tool() {
+            Some((server, tool)) if tool == right => {
+                Ok(condition::resource_is(server, tool, !is_negated))
+            }
+            Some((server, tool)) => Ok(condition::resource_is(server, tool, is_negated)),
+            None => Err("`resource.name` is compared: name the tool in the scope".to_owned()),
+        });
+    }
+    let tag = claim(left)?;
+    let same = match tag {
+        "sub" => {
+            return Some(Ok(negated(
+                condition::principal_is("Mcp::User", right),
+                is_negated,
+            )));
+        }
+        tag => tag_is(conditions, tag, right, inner),
+    };
+    let same = same.and_then(|it| guarded(conditions, tag, it, inner));
+    Some(same.map(|it| negated(it, is_negated)))
+}
+
+fn has(
+    conditions: &Conditions<'_, '_>,
+    variable: &str,
+    name: &str,
+) -> Option<Result<Json, String>> {
+    match (
+        variable,
+        name.strip_prefix("claim_"),
+        name.strip_prefix("arg_"),
+    ) {
+        ("context" | "principal", Some("sub"), _) => Some(Ok(serde_json::json!({"Value": true}))),
+        ("context" | "principal", Some(tag), _) => {
+            conditions.tests_for(tag);
+            Some(conditions.tag(tag).map(|()| condition::tagged(tag)))
+        }
+        ("context" | "resource", _, Some(argument)) if !argument.ends_with("_present") => {
+            conditions.reads_input();
+            Some(Ok(condition::has_input(argument)))
+        }
+        _ => None,
+    }
+}
+
+fn negated(expr: Json, is_negated: bool) -> Json {
+    if is_negated { not(expr) } else { expr }
+}
+
+/// A claim that is not there is an error in ToolHive, which denies: here it is what can do no harm.
+fn guarded(
+    conditions: &Conditions<'_, '_>,
+    tag: &str,
+    expr: Json,
+    safe: Safe,
+) -> Result<Json, String> {
+    match safe {
+        Safe::True => Ok(condition::unless_lacking(tag, expr)),
+        Safe::False => {
+            if !conditions.has_tested_for(tag) {
+                conditions.note(format!(
+                    "without the claim `{tag}` ToolHive denies the call; here this policy does not apply to it"
+                ));
+            }
+            Ok(and(condition::tagged(tag), expr))
+        }
+        Safe::Neither => Err(format!(
+            "what follows where the claim `{tag}` is missing cannot be said here"
+        )),
+    }
+}

@@ -1,0 +1,382 @@
+//! Rewrites one policy: its scope, then its conditions, once for each thing that it is about.
+
+use std::collections::BTreeSet;
+
+use callgate_engine::cedar::api;
+use serde_json::{Map, Value as Json, json};
+
+use crate::analysis::dialect::condition::{Conditions, Safe};
+use crate::analysis::dialect::names::{Names, entity};
+use crate::analysis::dialect::source::ForeignPolicy;
+use crate::analysis::dialect::{Dialect, agentcore, agents, toolhive};
+
+/// What a policy is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Calls of one tool.
+    Tool {
+        /// The server.
+        server: String,
+        /// The tool.
+        tool: String,
+    },
+    /// Calls of any tool of a server.
+    Server {
+        /// The server.
+        server: String,
+    },
+    /// Calls of any tool.
+    AnyCall,
+    /// For a forbid, everything.
+    Anything,
+    /// Lists of a server.
+    List {
+        /// The server.
+        server: String,
+        /// `list_tools`, `list_prompts` or `list_resources`.
+        action: &'static str,
+    },
+    /// One prompt.
+    Prompt {
+        /// The server.
+        server: String,
+        /// The prompt.
+        prompt: String,
+    },
+}
+
+/// What became of a policy.
+pub enum Translation {
+    /// Policies of the directory.
+    Policies(Translated),
+    /// It is not about what is imported, in words.
+    Elsewhere(String),
+}
+
+/// The policies that one became.
+pub struct Translated {
+    /// As Cedar has them.
+    pub policies: Vec<api::Policy>,
+    /// As text, in the same order.
+    pub texts: Vec<String>,
+    /// Where they differ.
+    pub notes: BTreeSet<String>,
+    /// What the directory lacks for them to apply.
+    pub needs: BTreeSet<String>,
+}
+
+/// Translates a policy.
+///
+/// # Errors
+///
+/// Why it cannot be carried over.
+pub fn translate(
+    policy: &ForeignPolicy,
+    names: &Names<'_>,
+    dialect: Dialect,
+) -> Result<Translation, String> {
+    let Some(foreign) = &policy.policy else {
+        return Err("it is a template".to_owned());
+    };
+    let json = foreign.to_json().map_err(|error| error.to_string())?;
+    if let Some(gateway) = scoped_gateway(&json)
+        && names.gateway.as_deref().is_some_and(|it| it != gateway)
+    {
+        return Ok(Translation::Elsewhere(format!(
+            "it is about the gateway `{gateway}`"
+        )));
+    }
+    let targets = targets(&json, names, dialect, policy.is_forbid)?;
+    let mut translated = Translated {
+        policies: Vec::new(),
+        texts: Vec::new(),
+        notes: BTreeSet::new(),
+        needs: BTreeSet::new(),
+    };
+    let name = id_of(&json, policy);
+    for (index, target) in targets.iter().enumerate() {
+        let id = match index {
+            0 => name.clone(),
+            _ => format!("{name}.{}", index + 1),
+        };
+        one(&json, &id, target, names, dialect, &mut translated)?;
+    }
+    Ok(Translation::Policies(translated))
+}
+
+/// `@id`, or the file with a number.
+fn id_of(json: &Json, policy: &ForeignPolicy) -> String {
+    if let Some(id) = json.pointer("/annotations/id").and_then(Json::as_str) {
+        return id.to_owned();
+    }
+    let file = std::path::Path::new(policy.origin().file.as_ref()).file_stem();
+    let kept = |c: char| match c.is_ascii_alphanumeric() || "-_".contains(c) {
+        true => c,
+        false => '_',
+    };
+    let stem: String = file
+        .unwrap_or_default()
+        .to_string_lossy()
+        .chars()
+        .map(kept)
+        .collect();
+    format!("imported.{stem}.{}", policy.number)
+}
+
+/// The gateway in the scope of a policy of AgentCore.
+fn scoped_gateway(json: &Json) -> Option<&str> {
+    let resource = json.get("resource")?;
+    let uid = resource.get("entity")?;
+    (uid.get("type")?.as_str()? == agentcore::GATEWAY).then_some(uid.get("id")?.as_str()?)
+}
+
+fn parts(uid: &Json) -> Option<(&str, &str)> {
+    Some((uid.get("type")?.as_str()?, uid.get("id")?.as_str()?))
+}
+
+/// What the action and the resource of a policy name.
+fn targets(
+    json: &Json,
+    names: &Names<'_>,
+    dialect: Dialect,
+    is_forbid: bool,
+) -> Result<Vec<Target>, String> {
+    let resource = scoped_resource(&json["resource"], names, dialect)?;
+    let action = &json["action"];
+    let listed: Vec<&Json> = match action["op"].as_str() {
+        Some("All") => Vec::new(),
+        Some("==" | "in") => match action.get("entities").and_then(Json::as_array) {
+            Some(all) => all.iter().collect(),
+            None => action.get("entity").into_iter().collect(),
+        },
+        _ => return Err("its action has a form that is not known".to_owned()),
+    };
+    if listed.is_empty() && action["op"] != "All" {
+        return Err("it names no action".to_owned());
+    }
+    if listed.is_empty() {
+        let whole = match (dialect, resource) {
+            (Dialect::Toolhive, Some(("Tool", tool))) => Target::Tool {
+                server: names.server().to_owned(),
+                tool: tool.to_owned(),
+            },
+            (Dialect::Toolhive, Some((ty, _))) => {
+                return Err(format!("it is about any action on a `{ty}`"));
+            }
+            _ if is_forbid => Target::Anything,
+            (Dialect::Agentcore, _) => Target::AnyCall,
+            _ => Target::Server {
+                server: names.server().to_owned(),
+            },
+        };
+        return Ok(vec![whole]);
+    }
+    let mut targets: Vec<Target> = Vec::new();
+    for uid in listed {
+        let Some((ty, id)) = parts(uid) else {
+            return Err("its action has a form that is not known".to_owned());
+        };
+        let target = match dialect {
+            Dialect::Agentcore => agentcore::target(names, ty, id),
+            Dialect::CedarForAgents => agents::target(names, ty, id),
+            Dialect::Toolhive => toolhive::target(names, (ty, id), resource),
+        }?;
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+    Ok(targets)
+}
+
+/// The resource that the scope names, if that says anything.
+fn scoped_resource<'j>(
+    resource: &'j Json,
+    names: &Names<'_>,
+    dialect: Dialect,
+) -> Result<Option<(&'j str, &'j str)>, String> {
+    let ty = resource.get("entity_type").and_then(Json::as_str);
+    let named = resource.get("entity").and_then(parts);
+    match (dialect, resource["op"].as_str(), ty, named) {
+        (_, Some("All"), _, _) => Ok(None),
+        (Dialect::Agentcore, Some("is"), Some(agentcore::GATEWAY), _) => Ok(None),
+        (Dialect::Agentcore, Some("=="), _, Some((agentcore::GATEWAY, _))) => Ok(None),
+        // Whatever stands for the server: there is one.
+        (Dialect::CedarForAgents, Some("is"), Some(_), _) if resource.get("in").is_none() => {
+            Ok(None)
+        }
+        (Dialect::CedarForAgents, Some("=="), _, Some(_)) => Ok(None),
+        (Dialect::Toolhive, Some("=="), _, Some(uid)) => Ok(Some(uid)),
+        (Dialect::Toolhive, Some("in"), _, Some(("MCP", server))) if server == names.server() => {
+            Ok(None)
+        }
+        (Dialect::Toolhive, Some("is"), Some("Tool"), _) if resource.get("in").is_none() => {
+            Ok(None)
+        }
+        _ => Err("its resource has no counterpart here".to_owned()),
+    }
+}
+
+/// The type here of a type of principals.
+///
+/// # Errors
+///
+/// If there is none.
+pub fn principal_type(dialect: Dialect, ty: &str) -> Result<&'static str, String> {
+    match (dialect, ty) {
+        (Dialect::Agentcore, agentcore::USER) | (Dialect::Toolhive, toolhive::CLIENT) => {
+            Ok("Mcp::User")
+        }
+        (Dialect::CedarForAgents, ty) => Ok(agents::principal_type(ty)),
+        _ => Err(format!("there is nobody like `{ty}` here")),
+    }
+}
+
+/// An entity of a scope or condition, here.
+///
+/// # Errors
+///
+/// If there is none like it.
+pub fn map_entity(
+    conditions: &Conditions<'_, '_>,
+    names: &Names<'_>,
+    dialect: Dialect,
+    uid: &Json,
+) -> Result<Json, String> {
+    let Some((ty, id)) = parts(uid) else {
+        return Err("an entity has a form that is not known".to_owned());
+    };
+    let is_user = |ty: &str| matches!(ty.rsplit("::").next(), Some("User" | "Agent" | "Client"));
+    match dialect {
+        Dialect::Agentcore if ty == agentcore::USER => Ok(entity("Mcp::User", id)),
+        Dialect::Toolhive if ty == toolhive::CLIENT => Ok(entity("Mcp::User", id)),
+        Dialect::CedarForAgents if is_user(ty) => Ok(entity(agents::principal_type(ty), id)),
+        Dialect::CedarForAgents | Dialect::Toolhive
+            if dialect == Dialect::CedarForAgents || ty == toolhive::GROUP =>
+        {
+            conditions.require(names.look_up_group(id))?;
+            Ok(names.group(id))
+        }
+        _ => Err(format!("`{ty}::\"{id}\"` has no counterpart here")),
+    }
+}
+
+/// Writes the policy for one target.
+fn one(
+    json: &Json,
+    id: &str,
+    target: &Target,
+    names: &Names<'_>,
+    dialect: Dialect,
+    translated: &mut Translated,
+) -> Result<(), String> {
+    let is_forbid = json["effect"] == "forbid";
+    let conditions = Conditions::new(names, dialect, target, is_forbid);
+    let principal = principal(json, &conditions, names, dialect, is_forbid)?;
+    let mut bodies = Vec::new();
+    for clause in json["conditions"].as_array().into_iter().flatten() {
+        let is_unless = clause["kind"] == "unless";
+        let safe = match is_forbid != is_unless {
+            true => Safe::True,
+            false => Safe::False,
+        };
+        let body = conditions.rewrite(&clause["body"], safe)?;
+        bodies.push(json!({"kind": clause["kind"], "body": body}));
+    }
+    let (action, resource) = scope(target, conditions.has_read_input())?;
+    let mut annotations: Map<String, Json> =
+        json["annotations"].as_object().cloned().unwrap_or_default();
+    annotations.insert("id".to_owned(), json!(id));
+    let written = json!({
+        "effect": json["effect"],
+        "principal": principal,
+        "action": action,
+        "resource": resource,
+        "conditions": bodies,
+        "annotations": annotations,
+    });
+    let policy = api::Policy::from_json(Some(api::PolicyId::new(id)), written)
+        .map_err(|error| format!("Cedar does not take the translation: {error}"))?;
+    let text = policy
+        .to_cedar()
+        .ok_or("Cedar cannot write the translation")?;
+    translated.texts.push(text);
+    translated.policies.push(policy);
+    translated.notes.extend(conditions.notes.into_inner());
+    translated.needs.extend(conditions.needs.into_inner());
+    if !is_forbid && *target == Target::AnyCall {
+        let note = "it allows calls of every registered tool, and nothing else";
+        translated.notes.insert(note.to_owned());
+    }
+    Ok(())
+}
+
+/// A permit for anybody is one for people: an agent that acts for them needs its own. A forbid for anybody is for agents, too.
+fn principal(
+    json: &Json,
+    conditions: &Conditions<'_, '_>,
+    names: &Names<'_>,
+    dialect: Dialect,
+    is_forbid: bool,
+) -> Result<Json, String> {
+    let principal = &json["principal"];
+    let uid = |uid: &Json| map_entity(conditions, names, dialect, uid);
+    let is_users = json!({"op": "is", "entity_type": "Mcp::User"});
+    match principal["op"].as_str() {
+        Some("All") if is_forbid => Ok(json!({"op": "All"})),
+        Some("All") => Ok(is_users),
+        Some("==") => Ok(json!({"op": "==", "entity": uid(&principal["entity"])?})),
+        Some("in") => {
+            let group = uid(&principal["entity"])?;
+            Ok(match is_forbid {
+                true => json!({"op": "in", "entity": group}),
+                false => json!({"op": "is", "entity_type": "Mcp::User", "in": {"entity": group}}),
+            })
+        }
+        Some("is") => {
+            let ty = principal["entity_type"].as_str().unwrap_or_default();
+            let ty = principal_type(dialect, ty)?;
+            Ok(match principal.get("in") {
+                Some(group) => {
+                    let group = uid(&group["entity"])?;
+                    json!({"op": "is", "entity_type": ty, "in": {"entity": group}})
+                }
+                // Whoever calls there is of this type.
+                None if is_forbid && dialect != Dialect::CedarForAgents => json!({"op": "All"}),
+                None => json!({"op": "is", "entity_type": ty}),
+            })
+        }
+        _ => Err("its principal has a form that is not known".to_owned()),
+    }
+}
+
+/// Action and resource. Arguments can be read of one typed tool only.
+fn scope(target: &Target, reads_input: bool) -> Result<(Json, Json), String> {
+    let all = || json!({"op": "All"});
+    let is = |uid: Json| json!({"op": "==", "entity": uid});
+    let within = |uid: Json| json!({"op": "in", "entity": uid});
+    let action = |id: &str| entity("Mcp::Action", id);
+    Ok(match target {
+        Target::Tool { server, tool } => {
+            let uid = format!("{server}/{tool}");
+            let call = match reads_input {
+                true => is(action(&uid)),
+                false => within(action("call_tool")),
+            };
+            (call, is(entity("Mcp::Tool", &uid)))
+        }
+        _ if reads_input => {
+            return Err("it reads arguments, and names no single tool that they are of".to_owned());
+        }
+        Target::Server { server } => (
+            within(action("call_tool")),
+            within(entity("Mcp::Server", server)),
+        ),
+        Target::AnyCall => (within(action("call_tool")), all()),
+        Target::Anything => (all(), all()),
+        Target::List { server, action: of } => (is(action(of)), is(entity("Mcp::Server", server))),
+        Target::Prompt { server, prompt } => (
+            is(action("get_prompt")),
+            is(entity("Mcp::Prompt", &format!("{server}/{prompt}"))),
+        ),
+    })
+}

@@ -1,0 +1,254 @@
+//! Published bundles: compiled by every server, then in service at one revision on all of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use smol_str::SmolStr;
+
+use crate::control::error::ControlError;
+use crate::control::requester::WriteRequester;
+use crate::control::write::{Control, GovernContext, WriteContext, WriteReceipt, check_author};
+use crate::domain::authority::change::Change;
+use crate::domain::authority::published::PublishedBundle;
+use crate::service::ledger::PlannedChange;
+use crate::service::published::{Preparation, PreparedBundle};
+use crate::store::backend::{PublishedRevision, StoreError, StoreWrite};
+
+/// The Cedar action of both verbs.
+const ACTION: &str = "publish_bundle";
+/// How long one request waits for what is under way, within any deadline that may be configured but the shortest; the client
+/// asks again.
+const WAIT: Duration = Duration::from_millis(600);
+
+/// The revisions of published bundles.
+#[derive(Debug, Clone)]
+pub struct PublishedList {
+    /// The newest first.
+    pub revisions: Vec<PublishedRevision>,
+    /// The id of the one in service; `None` if that was not published.
+    pub live: Option<SmolStr>,
+    /// The revision of the service.
+    pub revision: u64,
+}
+
+impl Control {
+    /// Publishes a bundle. Returns what is in service then.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] for an archive that cannot be used, [`ControlError::Denied`] if Cedar does not allow it,
+    /// [`ControlError::Precondition`] if it is no newer than the last one, [`ControlError::UnderWay`] while it is being
+    /// compiled, and the errors of a write.
+    pub async fn publish_bundle(
+        &self,
+        author: &WriteRequester,
+        archive: Arc<[u8]>,
+    ) -> Result<WriteReceipt<Arc<PublishedBundle>>, ControlError> {
+        const VERB: &str = "PublishBundle";
+        self.check_publisher(VERB, author).await?;
+        let bundles = Arc::clone(self.service.ledger().bundles());
+        let (preparer, sent) = (bundles.preparer().cloned(), Arc::clone(&archive));
+        let Some(preparer) = preparer else {
+            return Err(not_published_here());
+        };
+        let looked = tokio::task::spawn_blocking(move || preparer.id(&sent)).await;
+        let id = looked.map_err(|_| ControlError::Internal)?;
+        let id = id.map_err(|faults| ControlError::invalid("archive", faults))?;
+        let prepared = self.prepare(&id, archive).await?;
+        let plan = move |context: &WriteContext<'_>| {
+            context.govern(ACTION, &context.gateway(), GovernContext::default())?;
+            let mut next = prepared.published.clone();
+            if let Some(last) = &context.generation.published {
+                if last.id == next.id {
+                    let message = "this bundle is in service already";
+                    return Err(ControlError::Precondition(message.to_owned()));
+                }
+                let (version, newest) = (next.version, last.newest_version);
+                if version <= newest {
+                    let message = format!(
+                        "its version is {version}, and version {newest} was published: an older bundle is put back with \
+                         `callgate rollback`"
+                    );
+                    return Err(ControlError::Precondition(message));
+                }
+                next.newest_version = version;
+            }
+            Ok(planned(VERB, next))
+        };
+        self.put_into_service(VERB, author, plan).await
+    }
+
+    /// Puts the bundle back into service that was published at this revision. Returns it.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotFound`] if none was, or it is no longer kept, and otherwise as [`Control::publish_bundle`].
+    pub async fn rollback_bundle(
+        &self,
+        author: &WriteRequester,
+        revision: u64,
+    ) -> Result<WriteReceipt<Arc<PublishedBundle>>, ControlError> {
+        const VERB: &str = "RollbackBundle";
+        self.check_publisher(VERB, author).await?;
+        let ledger = self.service.ledger();
+        let known = ledger.published_revisions().await.map_err(unreadable)?;
+        let found = known.into_iter().find(|it| it.revision == revision);
+        let found = found.ok_or_else(|| {
+            let message = format!("no published bundle of revision {revision} is kept");
+            ControlError::NotFound(message)
+        })?;
+        let id = found.bundle.id;
+        let archive = ledger.archive(&id).await.map_err(unreadable)?;
+        let prepared = self.prepare(&id, archive).await?;
+        let plan = move |context: &WriteContext<'_>| {
+            context.govern(ACTION, &context.gateway(), GovernContext::default())?;
+            let last = context.generation.published.as_ref();
+            if last.is_some_and(|last| last.id == id) {
+                let message = "this bundle is in service already";
+                return Err(ControlError::Precondition(message.to_owned()));
+            }
+            let mut next = prepared.published.clone();
+            next.back_to = Some(revision);
+            let newest = last.map_or(0, |last| last.newest_version);
+            next.newest_version = newest.max(next.version);
+            Ok(planned(VERB, next))
+        };
+        self.put_into_service(VERB, author, plan).await
+    }
+
+    /// The revisions at which published bundles went into service, as far as they are kept.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotReady`] before the first load, [`ControlError::Unavailable`] if they cannot be read.
+    pub async fn list_bundles(&self) -> Result<PublishedList, ControlError> {
+        let live = self.service.live().ok_or(ControlError::NotReady)?;
+        let revisions = self.service.ledger().published_revisions().await;
+        Ok(PublishedList {
+            revisions: revisions.map_err(unreadable)?,
+            live: live.published.as_ref().map(|it| it.id.clone()),
+            revision: live.revision(),
+        })
+    }
+
+    /// Asks Cedar before anything is compiled. A deny goes on record as that of any write.
+    async fn check_publisher(
+        &self,
+        verb: &'static str,
+        author: &WriteRequester,
+    ) -> Result<(), ControlError> {
+        let asked = |context: &WriteContext<'_>| {
+            context.govern(ACTION, &context.gateway(), GovernContext::default())
+        };
+        let is_denied = check_author(author).is_err()
+            || self.planning(author, |context| asked(context).is_err())?;
+        if is_denied {
+            // It is decided again, for the record.
+            let plan = move |context: &WriteContext<'_>| {
+                asked(context)?;
+                let message = "who may publish has just changed: ask again";
+                Err(ControlError::Precondition(message.to_owned()))
+            };
+            self.write(verb, author, plan).await?;
+        }
+        Ok(())
+    }
+
+    /// Has an archive compiled by this server and all others, and stored.
+    async fn prepare(
+        &self,
+        id: &SmolStr,
+        archive: Arc<[u8]>,
+    ) -> Result<Arc<PreparedBundle>, ControlError> {
+        let ledger = self.service.ledger();
+        let bundles = ledger.bundles();
+        if bundles.preparer().is_none() {
+            return Err(not_published_here());
+        }
+        bundles.begin(id, Arc::clone(&archive));
+        let prepared = match bundles.wait(id, WAIT).await {
+            Preparation::Ready(prepared) => prepared,
+            Preparation::Faulty(faults) => {
+                // The same archive may be compiled under another configuration.
+                bundles.forget_fault(id);
+                return Err(ControlError::invalid("archive", &*faults));
+            }
+            Preparation::UnderWay | Preparation::Unknown => {
+                return Err(ControlError::UnderWay("the bundle is being compiled"));
+            }
+        };
+        self.store_archive(id, archive).await?;
+        let Some(fleet) = self.service.fleet() else {
+            return Ok(prepared);
+        };
+        match fleet.state().staged(id, WAIT).await {
+            None => Err(ControlError::UnderWay(
+                "the other replicas are compiling the bundle",
+            )),
+            Some(cannot) if !cannot.is_empty() => Err(ControlError::Precondition(format!(
+                "these replicas cannot compile the bundle: {}",
+                cannot.join(", ")
+            ))),
+            Some(_) => Ok(prepared),
+        }
+    }
+
+    async fn store_archive(&self, id: &SmolStr, archive: Arc<[u8]>) -> Result<(), ControlError> {
+        let (done, stored) = tokio::sync::oneshot::channel();
+        let write = StoreWrite::Bundle {
+            id: id.clone(),
+            archive,
+            at: self.service.now(),
+        };
+        let tell = move |result| {
+            // The receiver is gone if the request is.
+            let _ = done.send(result);
+        };
+        let ledger = self.service.ledger();
+        let submitted = ledger.writer().submit(vec![write], tell);
+        submitted.map_err(unreadable)?;
+        let stored = stored.await.unwrap_or(Err(StoreError::Closed));
+        stored.map_err(unreadable)
+    }
+
+    async fn put_into_service(
+        &self,
+        verb: &'static str,
+        author: &WriteRequester,
+        plan: impl FnOnce(&WriteContext<'_>) -> Result<PlannedChange, ControlError> + Clone + Send,
+    ) -> Result<WriteReceipt<Arc<PublishedBundle>>, ControlError> {
+        let written = self.write(verb, author, plan).await?;
+        let known = self.service.ledger().published_revisions().await;
+        let known = known.map_err(unreadable)?.into_iter();
+        let mut known = known.filter(|it| it.revision == written.revision);
+        let bundle = known.next().map(|it| Arc::new(it.bundle));
+        tracing::info!(
+            revision = written.revision,
+            verb,
+            "a published bundle is in service"
+        );
+        Ok(WriteReceipt {
+            value: bundle.ok_or(ControlError::Internal)?,
+            revision: written.revision,
+            is_durable: written.is_durable,
+        })
+    }
+}
+
+fn planned(verb: &'static str, bundle: PublishedBundle) -> PlannedChange {
+    PlannedChange {
+        verb,
+        id: bundle.id.clone(),
+        change: Change::Published(Arc::new(bundle)),
+    }
+}
+
+fn not_published_here() -> ControlError {
+    let message = "bundles are not published to this server: set `[bundle] published = true`";
+    ControlError::Precondition(message.to_owned())
+}
+
+fn unreadable(error: StoreError) -> ControlError {
+    tracing::error!(%error, "published bundles cannot be read or written");
+    ControlError::Unavailable
+}

@@ -1,0 +1,384 @@
+//! Refuses decision requests below HTTP/2, frame by frame, while the server is overloaded.
+//!
+//! Under overload most of the time goes into requests that are not answered, so what counts is what a refusal costs. Here it
+//! costs the reading of one frame: the request is never decoded, no stream is made of it, and no task. The answer is a
+//! prepared header block: RESOURCE_EXHAUSTED with `grpc-retry-pushback-ms`, as everywhere else.
+//!
+//! Start at [`FrameShed`], which stands between a connection and the HTTP/2 implementation. `inbound` follows the frames
+//! of the client and leaves out requests, `outbound` puts answers between the frames of the server, `block` and
+//! `paths` read a header block as far as `:path`.
+//!
+//! Only requests of RPCs with one message that may be shed are refused, and only on a connection on which a known caller
+//! has asked before. Everything else passes, also what cannot be read: what is malformed is up to the HTTP/2
+//! implementation. While the server is not overloaded every byte passes as it is.
+
+mod block;
+mod frame;
+mod inbound;
+mod outbound;
+mod paths;
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tonic::Status;
+use tonic::transport::server::Connected;
+
+use crate::adapters::callgate_v1::authorization::ADAPTER;
+use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::authn::capacity::CapacityLimit;
+use crate::authn::connection::ConnectionState;
+use crate::config::limits::Limits;
+use crate::server::frame_shed::inbound::{Choice, Inbound, Phase};
+use crate::server::frame_shed::outbound::Outbound;
+use crate::service::server_load::ServerLoad;
+use crate::telemetry::record::recorder::Recorder;
+
+/// Bytes that are read at once, and those that wait for the HTTP/2 implementation, at most.
+const BUFFER: usize = 32 << 10;
+/// Reads in a row before other connections have a turn.
+const READS: usize = 16;
+/// How long the server must not have been overloaded until a client may keep a header table again.
+const CALM: Duration = Duration::from_secs(5);
+
+/// What the connections of a server share.
+#[derive(Clone)]
+pub struct ShedContext {
+    /// The limits in force.
+    pub limits: Arc<ArcSwap<Limits>>,
+    /// What the server carries.
+    pub load: Arc<ServerLoad>,
+    /// Counts what is refused.
+    pub recorder: Recorder,
+}
+
+/// How many more requests may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Room {
+    /// The limit of concurrent requests.
+    limit: usize,
+    /// Requests that may pass.
+    left: usize,
+}
+
+/// A connection whose requests may be refused before they are requests.
+pub struct FrameShed<C> {
+    io: C,
+    connection: Arc<ConnectionState>,
+    context: ShedContext,
+    inbound: Inbound,
+    outbound: Outbound,
+    /// Bytes that were read and are not dealt with, while frames are filtered.
+    held: Vec<u8>,
+    /// Bytes that pass, and how many of them were taken.
+    passing: Vec<u8>,
+    taken: usize,
+    /// Requests that passed since the HTTP/2 implementation last began any.
+    passed: usize,
+    was_pending: bool,
+    /// The prepared answer, and the limit that it tells.
+    answer: (usize, Vec<u8>),
+    overloaded_at: Option<Instant>,
+}
+
+impl ShedContext {
+    /// How many requests may pass on a connection; `None` unless the server is overloaded and the connection is that of
+    /// a known caller.
+    fn room(&self, connection: &ConnectionState) -> Option<Room> {
+        let pressure = &self.load.pressure;
+        let limits = self.limits.load();
+        let configured = limits.concurrent_requests as usize;
+        let limit = pressure.limit(configured);
+        if limit >= configured || connection.is_unauthenticated() {
+            return None;
+        }
+        let longest = Duration::from_millis(limits.deadline_ms.into());
+        if connection.behind() > pressure.usual_deadline(longest) / 2 {
+            return Some(Room { limit, left: 0 });
+        }
+        let all = limit.saturating_sub(self.load.requests.get());
+        let own = connection.held().map_or(all, |held| {
+            let bound = CapacityLimit::new(limit, limits.caller_share_percent, held);
+            bound.share.saturating_sub(held.requests.get())
+        });
+        let left = all.min(own);
+        Some(Room { limit, left })
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
+    /// Stands before this connection.
+    pub fn new(io: C, connection: Arc<ConnectionState>, context: ShedContext) -> Self {
+        Self {
+            io,
+            connection,
+            context,
+            inbound: Inbound::default(),
+            outbound: Outbound::default(),
+            held: Vec::new(),
+            passing: Vec::new(),
+            taken: 0,
+            passed: 0,
+            was_pending: false,
+            answer: (0, Vec::new()),
+            overloaded_at: None,
+        }
+    }
+
+    /// Whether bytes pass as they are.
+    fn is_open(&self) -> bool {
+        !self.inbound.is_filtering() && self.held.is_empty() && self.passing.is_empty()
+    }
+
+    /// Asks the client to keep no header table when the server becomes overloaded, and allows it one once that is over.
+    fn follow_overload(&mut self, room: Option<Room>) {
+        if room.is_some() {
+            if self.inbound.may_ask() {
+                self.outbound.set_table_size(self.inbound.ask());
+            }
+            self.overloaded_at = Some(Instant::now());
+            return;
+        }
+        let is_calm = self.overloaded_at.is_none_or(|at| at.elapsed() > CALM);
+        if is_calm && self.inbound.phase() == Phase::Independent {
+            self.outbound.set_table_size(self.inbound.restore());
+        }
+    }
+
+    /// Reads without a look at what it is, and follows the frames.
+    fn poll_open(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.held.capacity() > 0 {
+            // The overload is over, and most connections never see another.
+            (self.held, self.passing) = (Vec::new(), Vec::new());
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
+        self.inbound
+            .scan(buffer.filled().get(before..).unwrap_or_default());
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads what passes.
+    fn poll_filtered(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        room: Option<Room>,
+    ) -> Poll<io::Result<()>> {
+        for _ in 0..READS {
+            if self.passing.is_empty() {
+                self.filter(room);
+            }
+            if !self.passing.is_empty() {
+                self.hand_over(buffer);
+                return Poll::Ready(Ok(()));
+            }
+            let inserted = self.poll_inserted(context)?;
+            if inserted.is_pending() && self.outbound.is_full() {
+                return Poll::Pending;
+            }
+            if ready!(self.poll_hold(context))? == 0 {
+                // The end of the connection: half a frame is none.
+                return Poll::Ready(Ok(()));
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Filters what is held.
+    fn filter(&mut self, room: Option<Room>) {
+        let passed = &mut self.passed;
+        let choose = || match room {
+            Some(room) if *passed >= room.left => Choice::Refuse,
+            _ => {
+                *passed += 1;
+                Choice::Pass
+            }
+        };
+        let filtered = self
+            .inbound
+            .filter(&self.held, &mut self.passing, BUFFER, choose);
+        self.held.drain(..filtered.consumed);
+        if let Some(room) = room.filter(|_| !filtered.refused.is_empty()) {
+            self.refuse(&filtered.refused, room.limit);
+        }
+        if let Some(owed) = self.inbound.take_owed() {
+            self.outbound.return_window(owed);
+        }
+    }
+
+    fn refuse(&mut self, streams: &[u32], limit: usize) {
+        if self.answer.0 != limit || self.answer.1.is_empty() {
+            self.answer = (limit, header_block(GrpcRejection::Overloaded { limit }));
+        }
+        for stream in streams {
+            self.outbound.answer(*stream, &self.answer.1);
+        }
+        let count = streams.len() as u64;
+        self.context.load.pressure.shed.add_many(count);
+        self.context.recorder.overloaded(ADAPTER, count);
+        self.connection.note_answered();
+    }
+
+    fn hand_over(&mut self, buffer: &mut ReadBuf<'_>) {
+        let rest = self.passing.get(self.taken..).unwrap_or_default();
+        let count = rest.len().min(buffer.remaining());
+        buffer.put_slice(&rest[..count]);
+        self.taken += count;
+        if self.taken >= self.passing.len() {
+            self.passing.clear();
+            self.taken = 0;
+        }
+    }
+
+    /// Reads more to filter. Returns the number of bytes; 0 at the end of the connection.
+    fn poll_hold(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let before = self.held.len();
+        self.held.resize(BUFFER.max(before), 0);
+        let mut space = ReadBuf::new(self.held.get_mut(before..).unwrap_or_default());
+        let read = Pin::new(&mut self.io).poll_read(context, &mut space);
+        let count = space.filled().len();
+        self.held.truncate(before + count);
+        ready!(read)?;
+        Poll::Ready(Ok(count))
+    }
+
+    /// Writes our own frames as far as they may be written now. Pending if some of them have to wait for the socket.
+    fn poll_inserted(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut has_written = false;
+        loop {
+            let waiting = self.outbound.insertable();
+            if waiting.is_empty() {
+                break;
+            }
+            let count = ready!(Pin::new(&mut self.io).poll_write(context, waiting))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.outbound.note_inserted(count);
+            has_written = true;
+        }
+        match has_written {
+            // TLS keeps what it has encrypted until it is flushed.
+            true => Pin::new(&mut self.io).poll_flush(context),
+            false => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+/// A header block that says this and needs no table: literal fields that are not to be indexed (RFC 7541, section 6.2.2).
+fn header_block(rejection: GrpcRejection) -> Vec<u8> {
+    let response = Status::from(rejection).into_http::<tonic::body::Body>();
+    // `:status: 200`, the eighth entry of the static table.
+    let mut block = vec![0x88];
+    for (name, value) in response.headers() {
+        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+        // All are short: lengths of one byte.
+        if let (Ok(name_length @ ..0x7f), Ok(value_length @ ..0x7f)) =
+            (u8::try_from(name.len()), u8::try_from(value.len()))
+        {
+            block.extend([0, name_length]);
+            block.extend(name);
+            block.push(value_length);
+            block.extend(value);
+        }
+    }
+    block
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> AsyncRead for FrameShed<C> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if std::mem::take(&mut this.was_pending) {
+            // What passed before has begun meanwhile, and is counted as under way.
+            this.passed = 0;
+        }
+        let room = this.context.room(&this.connection);
+        this.follow_overload(room);
+        let read = match this.is_open() {
+            true => this.poll_open(context, buffer),
+            false => this.poll_filtered(context, buffer, room),
+        };
+        if read.is_pending() {
+            this.was_pending = true;
+            // Also what was to be said to the client in the last read.
+            if let Poll::Ready(Err(error)) = this.poll_inserted(context) {
+                return Poll::Ready(Err(error));
+            }
+        }
+        read
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FrameShed<C> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_inserted(context))?;
+        let count = ready!(Pin::new(&mut this.io).poll_write(context, bytes))?;
+        this.outbound
+            .note_written(bytes.get(..count).unwrap_or_default());
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_inserted(context))?;
+        let count = ready!(Pin::new(&mut this.io).poll_write_vectored(context, slices))?;
+        let mut left = count;
+        for slice in slices {
+            let part = slice.len().min(left);
+            this.outbound
+                .note_written(slice.get(..part).unwrap_or_default());
+            left -= part;
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_inserted(context))?;
+        Pin::new(&mut this.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(context)
+    }
+}
+
+impl<C: Connected> Connected for FrameShed<C> {
+    type ConnectInfo = C::ConnectInfo;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.io.connect_info()
+    }
+}
+
+#[cfg(test)]
+#[path = "mod_tests.rs"]
+mod tests;

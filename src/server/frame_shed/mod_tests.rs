@@ -1,0 +1,162 @@
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+use super::*;
+use crate::authn::capacity::CallerUsage;
+use crate::server::frame_shed::frame::{
+    ACK, DATA, END_HEADERS, END_STREAM, FrameHead, HEAD, HEADERS, SETTINGS,
+};
+
+fn context() -> ShedContext {
+    ShedContext {
+        limits: Arc::default(),
+        load: Arc::default(),
+        recorder: Recorder::default(),
+    }
+}
+
+/// Makes the limit adapt to requests that took all of their time, so that the server counts as overloaded.
+fn overload(context: &ShedContext) {
+    let configured = context.limits.load().concurrent_requests as usize;
+    let given = Duration::from_secs(1);
+    for _ in 0..8 {
+        context.load.pressure.record(given, given, 4, configured);
+    }
+    assert!(context.load.pressure.is_reduced(configured));
+    // As many as may be are under way.
+    context.load.requests.add(configured);
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let length = payload.len();
+    let head = FrameHead {
+        length,
+        kind,
+        flags,
+        stream,
+    };
+    head.write(&mut bytes);
+    bytes.extend(payload);
+    bytes
+}
+
+fn request(stream: u32, start: &[u8]) -> Vec<u8> {
+    let path = b"/callgate.v1.Authorization/Authorize";
+    let mut block = start.to_vec();
+    block.extend([0x83, 0x86, 0x04, u8::try_from(path.len()).expect("short")]);
+    block.extend(path);
+    let mut bytes = frame(HEADERS, END_HEADERS, stream, &block);
+    bytes.extend(frame(DATA, END_STREAM, stream, b"message"));
+    bytes
+}
+
+async fn next(client: &mut DuplexStream) -> (FrameHead, Vec<u8>) {
+    let mut head = [0; HEAD];
+    client.read_exact(&mut head).await.expect("a head");
+    let head = FrameHead::read(head);
+    let mut payload = vec![0; head.length];
+    client.read_exact(&mut payload).await.expect("a payload");
+    (head, payload)
+}
+
+/// What comes through to the HTTP/2 implementation, until nothing more does.
+async fn passed(server: &mut FrameShed<DuplexStream>) -> Vec<u8> {
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 11]);
+    while let Ok(Ok(count)) =
+        tokio::time::timeout(Duration::from_millis(50), server.read(&mut buffer)).await
+    {
+        if count == 0 {
+            break;
+        }
+        bytes.extend(&buffer[..count]);
+    }
+    bytes
+}
+
+fn pair(context: &ShedContext) -> (DuplexStream, FrameShed<DuplexStream>) {
+    let (client, server) = duplex(1 << 20);
+    let connection = Arc::new(ConnectionState::default());
+    connection.mark_authenticated_as(&CallerUsage::default());
+    (client, FrameShed::new(server, connection, context.clone()))
+}
+
+async fn settle(client: &mut DuplexStream, server: &mut FrameShed<DuplexStream>) {
+    let begin = [
+        vec![b'-'; 24],
+        frame(SETTINGS, 0, 0, &[]),
+        frame(SETTINGS, ACK, 0, &[]),
+    ]
+    .concat();
+    client.write_all(&begin).await.expect("written");
+    assert_eq!(passed(server).await, begin);
+}
+
+#[tokio::test]
+async fn a_request_is_refused_before_it_is_one_and_the_client_is_told_why() {
+    let context = context();
+    let (mut client, mut server) = pair(&context);
+    settle(&mut client, &mut server).await;
+    let before = request(1, &[]);
+    client.write_all(&before).await.expect("written");
+    assert_eq!(passed(&mut server).await, before, "without overload");
+    overload(&context);
+    let asked = request(3, &[]);
+    client.write_all(&asked).await.expect("written");
+    assert_eq!(passed(&mut server).await, asked, "it may depend on others");
+    let (head, payload) = next(&mut client).await;
+    assert_eq!(
+        (head.kind, payload),
+        (SETTINGS, vec![0, 1, 0, 0, 0, 0]),
+        "no table"
+    );
+    let agreed = frame(SETTINGS, ACK, 0, &[]);
+    client.write_all(&agreed).await.expect("written");
+    let emptied = request(5, &[0x20]);
+    client.write_all(&emptied).await.expect("written");
+    assert_eq!(passed(&mut server).await, emptied);
+    client.write_all(&request(7, &[])).await.expect("written");
+    assert_eq!(passed(&mut server).await, b"", "refused");
+    let (head, payload) = next(&mut client).await;
+    assert_eq!((head.stream, head.flags), (7, END_HEADERS | END_STREAM));
+    let text = String::from_utf8_lossy(&payload);
+    for said in [
+        "application/grpc",
+        "grpc-status\u{1}8",
+        "grpc-retry-pushback-ms\u{3}500",
+    ] {
+        assert!(text.contains(said), "{said} in {text:?}");
+    }
+    assert_eq!(context.load.pressure.shed.get(), 1);
+}
+
+#[tokio::test]
+async fn nobody_unknown_is_refused_here() {
+    let context = context();
+    let (client, server) = duplex(1 << 20);
+    let connection = Arc::new(ConnectionState::default());
+    let (mut client, mut server) = (client, FrameShed::new(server, connection, context.clone()));
+    settle(&mut client, &mut server).await;
+    overload(&context);
+    let asked = [request(1, &[0x20]), request(3, &[])].concat();
+    client.write_all(&asked).await.expect("written");
+    assert_eq!(passed(&mut server).await, asked);
+}
+
+#[tokio::test]
+async fn answers_go_between_the_frames_of_others() {
+    let context = context();
+    let (mut client, mut server) = pair(&context);
+    settle(&mut client, &mut server).await;
+    overload(&context);
+    let data = frame(DATA, 0, 1, b"abcdef");
+    server.write_all(&data[..12]).await.expect("written");
+    let ping = frame(6, 0, 0, b"are you?");
+    client.write_all(&ping).await.expect("written");
+    assert_eq!(passed(&mut server).await, ping);
+    server.write_all(&data[12..]).await.expect("written");
+    server.flush().await.expect("flushed");
+    assert_eq!(next(&mut client).await.1, b"abcdef");
+    assert_eq!(next(&mut client).await.0.kind, SETTINGS);
+}

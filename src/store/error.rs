@@ -1,0 +1,79 @@
+//! Why a store failed.
+
+use smol_str::SmolStr;
+
+impl StoreError {
+    /// Whether the store works, and has refused to write what does not fit what others have written.
+    pub fn is_conflict(&self) -> bool {
+        matches!(
+            self,
+            Self::OutOfOrder { .. } | Self::Taken { .. } | Self::Outdated | Self::Fenced
+        )
+    }
+}
+
+/// Why a store failed. Cloned for every caller whose writes failed together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be opened.
+    #[error("the store {place} cannot be opened: {why}")]
+    Open {
+        /// The path.
+        place: String,
+        /// The reason.
+        why: String,
+    },
+    /// It was written by a newer program.
+    #[error("the store {place} has version {found}; this program knows versions up to {known}")]
+    TooNew {
+        /// The path.
+        place: String,
+        /// The version of its tables.
+        found: u32,
+        /// The newest that is known.
+        known: u32,
+    },
+    /// Its content is invalid.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// It cannot be read.
+    #[error("the store cannot be read: {0}")]
+    Read(String),
+    /// Its files were removed, replaced or truncated while it was open.
+    #[error("STORE_LOST: {0}; nothing is written until a restart")]
+    Lost(String),
+    /// It cannot be written.
+    #[error("the store did not write: {0}")]
+    Write(String),
+    /// The revision of a change is not the next one.
+    #[error("revision {found} does not follow {last}")]
+    OutOfOrder {
+        /// The last revision written.
+        last: u64,
+        /// The one to write.
+        found: u64,
+    },
+    /// Nothing is left of what was to be taken: an approval, or a budget.
+    #[error("nothing is left of `{id}`")]
+    Taken {
+        /// The id.
+        id: SmolStr,
+        /// How much of it is used.
+        used: u64,
+    },
+    /// Another server has written what the decision should have seen.
+    #[error("another replica has written what this decision should have seen")]
+    Outdated,
+    /// The other servers have taken this one for dead.
+    #[error("the other replicas have taken this one for dead")]
+    Fenced,
+    /// A published bundle has to be compiled before its revision can be in service.
+    #[error("the published bundle `{0}` is not compiled yet")]
+    BundleNotPrepared(SmolStr),
+    /// The queue of writes is full.
+    #[error("the store is too slow: too many writes wait")]
+    Busy,
+    /// The writer has ended.
+    #[error("the store is closed")]
+    Closed,
+}

@@ -1,0 +1,141 @@
+//! What is configured of a caller changes what is decided for it, one setting at a time.
+
+use std::collections::HashMap;
+
+use callgate::proto::envoy::auth::authorization_client::AuthorizationClient as CheckClient;
+use callgate::proto::envoy::auth::{
+    AttributeContext, CheckRequest, HttpRequest, Metadata, Request as Checked,
+};
+use callgate::proto::v1;
+use serde_json::json;
+use tonic::Request;
+
+use crate::agentgateway::ext_mcp::structure;
+use crate::hold::attack::TOKEN;
+use crate::support::in_process::{Running, call_for, context, start_empty};
+use crate::support::plain_http::load;
+
+const TOKEN_DIGEST: &str = "df594d71a145abdc3d2b8d6c6fa910dd4bb21f63de731ecd11fe97b6ff6ce691";
+
+const POLICIES: &str = r#"
+@id("all") permit (principal, action, resource);
+@id("nothing-private-out") forbid (principal is Mcp::Agent, action, resource == Mcp::Tool::"git/push")
+when { context has labels && context.labels.contains("private") };
+@id("in-person") forbid (principal is Mcp::User, action in Mcp::Action::"call_tool", resource)
+when { context.identity has through_agent && context.identity.through_agent };
+"#;
+
+const TOOLS: &str = r#"{
+  "server": {"name": "git", "owner": "ana"},
+  "tools": {
+    "log": {"access": "read", "status": "confirmed", "yields": ["private"], "egress": false, "sensitivity": "internal"},
+    "push": {"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
+  }
+}"#;
+
+const PEOPLE: &str = r#"[
+  {"uid": {"type": "Mcp::User", "id": "ana"}, "attrs": {}, "parents": []},
+  {"uid": {"type": "Mcp::Agent", "id": "coder"},
+   "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "ana"}}, "active": true}, "parents": []}
+]"#;
+
+/// A server with one caller, of which this is configured besides what every test needs.
+async fn with_caller(setting: &str) -> Running {
+    let config = format!(
+        r#"
+[[callers]]
+id = "edge"
+token_sha256 = ["{TOKEN_DIGEST}"]
+rights = {{ rpcs = ["*", "ext_authz.Check"], assert_identity = true, assert_delegation = true{setting} }}
+
+[envoy]
+servers = [{{ path = "/mcp", server = "git" }}]
+[[envoy.identity]]
+from = "jwt"
+payload = "jwt_payload"
+"#
+    );
+    let running = start_empty(&config, &[]).await;
+    let files = [
+        ("all.cedar", POLICIES.to_owned()),
+        ("entities/people.json", PEOPLE.to_owned()),
+        ("tools/git.json", TOOLS.to_owned()),
+    ];
+    running.service.publish(load(&files)).expect("a revision");
+    running
+}
+
+fn by_edge<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let token = format!("Bearer {TOKEN}").parse().expect("a header");
+    request.metadata_mut().insert("authorization", token);
+    request
+}
+
+/// Whether the tool may be called for Ana in a session.
+async fn is_allowed(server: &Running, tool: &str, session: &str) -> bool {
+    let mut request = call_for(tool, "ana");
+    context(&mut request)
+        .workflow
+        .get_or_insert_default()
+        .session_id = session.into();
+    let answer = server.client().await.authorize(by_edge(request)).await;
+    answer.expect("an answer").into_inner().decision == i32::from(v1::Decision::Allow)
+}
+
+#[tokio::test]
+async fn a_caller_vouches_for_its_sessions_only_if_that_is_configured() {
+    for (setting, is_vouched) in [
+        (", vouch_sessions = true", true),
+        (", vouch_sessions = false", false),
+        ("", false),
+    ] {
+        let server = with_caller(setting).await;
+        assert!(is_allowed(&server, "log", "s-1").await, "{setting}");
+        assert!(!is_allowed(&server, "push", "s-1").await, "{setting}");
+        let anew = is_allowed(&server, "push", "s-2").await;
+        assert_eq!(anew, is_vouched, "{setting}");
+    }
+}
+
+/// Whether Ana, whom a token names without an agent, may call a tool through Envoy.
+async fn is_allowed_through_envoy(server: &Running) -> bool {
+    let body = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "push", "arguments": {}},
+    });
+    let http = HttpRequest {
+        method: "POST".to_owned(),
+        path: "/mcp".to_owned(),
+        host: "gateway.example.org".to_owned(),
+        size: -1,
+        headers: HashMap::from([("content-type".to_owned(), "application/json".to_owned())]),
+        raw_body: body.to_string().into(),
+        ..HttpRequest::default()
+    };
+    let payload = json!({"jwt_payload": {"sub": "ana"}});
+    let name = "envoy.filters.http.jwt_authn".to_owned();
+    let attributes = Some(AttributeContext {
+        request: Some(Checked { http: Some(http) }),
+        metadata_context: Some(Metadata {
+            filter_metadata: HashMap::from([(name, structure(&payload))]),
+        }),
+        ..AttributeContext::default()
+    });
+    let mut client = CheckClient::new(server.channel().await);
+    let answer = client.check(by_edge(CheckRequest { attributes })).await;
+    let answer = answer.expect("an answer").into_inner();
+    answer.status.is_some_and(|it| it.code == 0)
+}
+
+#[tokio::test]
+async fn people_act_in_person_only_if_that_is_configured() {
+    for (setting, is_in_person) in [
+        (", people_in_person = true", true),
+        (", people_in_person = false", false),
+        ("", false),
+    ] {
+        let server = with_caller(setting).await;
+        let allowed = is_allowed_through_envoy(&server).await;
+        assert_eq!(allowed, is_in_person, "{setting}");
+    }
+}
