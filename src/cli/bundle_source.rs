@@ -9,7 +9,8 @@ use crate::bundle::files::BundleFiles;
 use crate::bundle::files::manifest::FileDigests;
 use crate::bundle::{self, Bundle};
 use crate::config::Config;
-use crate::reload::loading::Loader;
+use crate::reload::loading::{FirstLoad, Loader};
+use crate::reload::log_warnings;
 use crate::reload::published::PublishedCompiler;
 use crate::reload::source::ArchiveSource;
 use crate::service::decisions::Service;
@@ -72,6 +73,22 @@ pub fn find(
         settings,
         base,
     })
+}
+
+/// Logs what the first load has found.
+pub fn log_first_load(first: &Result<FirstLoad, BundleError>, loader: &Loader) {
+    if let Some(faults) = loader.cache_fault() {
+        tracing::error!("the last good bundle that was kept is of no use\n{faults}");
+    }
+    match first {
+        Ok(first) => {
+            log_warnings(&first.bundle.warnings);
+            if let Some(faults) = &first.fault {
+                tracing::error!("the last good bundle that was kept is in service\n{faults}");
+            }
+        }
+        Err(faults) => tracing::error!("the bundle has faults and is not loaded\n{faults}"),
+    }
 }
 
 impl BundleSource {

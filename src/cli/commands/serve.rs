@@ -17,8 +17,7 @@ use crate::cli::bundle_source::{self, BundleSource};
 use crate::cli::output::{Exit, Output};
 use crate::cli::store::{self, OpenedStore};
 use crate::config::{Config, ReloadConfig};
-use crate::reload::loading::{FirstLoad, Loader};
-use crate::reload::{Reloader, log_warnings};
+use crate::reload::Reloader;
 use crate::server::file_descriptors;
 use crate::server::listen::Listener;
 use crate::server::parts::ServerParts;
@@ -168,7 +167,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         first => first,
     };
     let logging = start_logging(None, args.log_format.into())?;
-    log_first_load(&first, &loader);
+    bundle_source::log_first_load(&first, &loader);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(STACK_BYTES)
@@ -272,21 +271,6 @@ async fn serve(
     tracing::info!("stopped");
     served?;
     Ok(given_up)
-}
-
-fn log_first_load(first: &Result<FirstLoad, BundleError>, loader: &Loader) {
-    if let Some(faults) = loader.cache_fault() {
-        tracing::error!("the last good bundle that was kept is of no use\n{faults}");
-    }
-    match first {
-        Ok(first) => {
-            log_warnings(&first.bundle.warnings);
-            if let Some(faults) = &first.fault {
-                tracing::error!("the last good bundle that was kept is in service\n{faults}");
-            }
-        }
-        Err(faults) => tracing::error!("the bundle has faults and is not loaded\n{faults}"),
-    }
 }
 
 fn log_listeners(listeners: &[Listener], revision: u64) {

@@ -254,7 +254,7 @@ async fn one_round(doors: &mut Doors, round: u64) {
     }
     let call = formatting(round, &[]);
     let denied = doors.decide(call.clone()).await.expect("an answer");
-    if round % 20 == 0 {
+    if round.is_multiple_of(20) {
         let request = v1::RequestApprovalRequest {
             call_context: Some(call),
             challenge: denied.approval,

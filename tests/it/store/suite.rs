@@ -97,20 +97,7 @@ impl Bench {
     }
 
     fn load(&mut self) -> Plain {
-        let loaded = self.store.load().unwrap();
-        let mut ids = Vec::new();
-        let mut take = |id: &str| ids.push(SmolStr::new(id));
-        self.store.session_ids(&mut take).unwrap();
-        let read = |id: &SmolStr| self.store.session(id).unwrap().expect("it has an id");
-        let sessions: Vec<StoredSession> = ids.iter().map(read).collect();
-        for unbegun in &loaded.unbegun {
-            assert!(sessions.contains(unbegun), "{unbegun:?}");
-        }
-        let is_unbegun = |it: &&StoredSession| it.is_ended && it.calls == 0 && it.labels.is_empty();
-        let count = sessions.iter().filter(is_unbegun).count();
-        assert_eq!(loaded.unbegun.len(), count);
-        assert_eq!(self.store.session("of nobody").unwrap(), None);
-        plain(loaded, sessions)
+        read_all(&mut *self.store)
     }
 
     /// What is loaded, by the open store and by one that is opened again.
@@ -291,7 +278,25 @@ pub(super) struct Plain {
     pub(super) usage: BTreeMap<(EntityUID, Option<EntityUID>), StoredUsage>,
 }
 
-pub(super) fn plain(loaded: StoredState, sessions: Vec<StoredSession>) -> Plain {
+/// Everything that a store holds, its sessions included, which are read one by one.
+pub(super) fn read_all(store: &mut dyn Store) -> Plain {
+    let loaded = store.load().unwrap();
+    let mut ids = Vec::new();
+    let mut take = |id: &str| ids.push(SmolStr::new(id));
+    store.session_ids(&mut take).unwrap();
+    let read = |id: &SmolStr| store.session(id).unwrap().expect("it has an id");
+    let sessions: Vec<StoredSession> = ids.iter().map(read).collect();
+    for unbegun in &loaded.unbegun {
+        assert!(sessions.contains(unbegun), "{unbegun:?}");
+    }
+    let is_unbegun = |it: &&StoredSession| it.is_ended && it.calls == 0 && it.labels.is_empty();
+    let count = sessions.iter().filter(is_unbegun).count();
+    assert_eq!(loaded.unbegun.len(), count);
+    assert_eq!(store.session("of nobody").unwrap(), None);
+    plain(loaded, sessions)
+}
+
+fn plain(loaded: StoredState, sessions: Vec<StoredSession>) -> Plain {
     let authority = &loaded.authority;
     let delegations = authority.delegations.iter();
     let tasks = authority.tasks.iter();
