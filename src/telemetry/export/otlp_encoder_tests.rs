@@ -69,6 +69,9 @@ fn resource() -> impl Strategy<Value = Resource> {
     })
 }
 
+/// A link: the span it leads to, and its attributes.
+type LinkCase = (Option<SpanIds>, [(String, String); 2]);
+
 /// A span in the words of this encoder, and what it stands for.
 #[derive(Debug, Clone)]
 struct Case {
@@ -77,7 +80,7 @@ struct Case {
     times: [SystemTime; 2],
     error: Option<String>,
     attributes: Vec<KeyValue>,
-    links: Vec<(Option<SpanIds>, [(String, String); 2])>,
+    links: Vec<LinkCase>,
     limits: SpanLimits,
 }
 
