@@ -1,6 +1,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use scopeguard::guard;
+
 use super::*;
 use crate::bundle::files::manifest;
 
@@ -309,13 +311,15 @@ fn files_that_keep_changing_are_not_read() {
                 std::thread::sleep(Duration::from_millis(5));
             }
         });
+        // Also where a check fails: the scope waits for the other thread.
+        let over = guard((), |()| is_over.store(true, std::sync::atomic::Ordering::Relaxed));
         let read = read_rested(
             dir.path(),
             Duration::from_millis(100),
             Duration::from_millis(400),
             &|_| {},
         );
-        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(over);
         let Err(ReadError::Changing(faults)) = read else {
             panic!("{read:?}");
         };
@@ -350,6 +354,7 @@ fn a_link_that_is_switched_while_files_are_read_leads_to_one_of_both() {
                 std::thread::sleep(Duration::from_millis(3));
             }
         });
+        let over = guard((), |()| is_over.store(true, std::sync::atomic::Ordering::Relaxed));
         let mut reads = 0;
         for _ in 0..30 {
             // Some reads meet a switch each time, and may give up.
@@ -362,7 +367,7 @@ fn a_link_that_is_switched_while_files_are_read_leads_to_one_of_both() {
             let texts: Vec<&str> = files.sources.iter().map(|it| &*it.text).collect();
             assert!(texts == ["1", "1"] || texts == ["2", "2"], "{texts:?}");
         }
-        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(over);
         assert!(reads > 0, "no read succeeded");
     });
 }

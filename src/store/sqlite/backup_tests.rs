@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use scopeguard::guard;
 use smol_str::SmolStr;
 
 use super::*;
@@ -54,6 +55,8 @@ fn a_copy_made_under_writes_is_one_moment_of_them() {
                 store.commit(&[entry(revision)]).unwrap();
             }
         });
+        // Also where a check fails: the scope waits for the other thread.
+        let _over = guard((), |()| stopped.store(true, Ordering::Relaxed));
         let mut newest = 0;
         for round in 0..8 {
             let copy = folder.path().join(format!("copy-{round}.db"));
@@ -69,7 +72,6 @@ fn a_copy_made_under_writes_is_one_moment_of_them() {
             );
             std::thread::sleep(Duration::from_millis(30));
         }
-        stopped.store(true, Ordering::Relaxed);
     });
     assert!(!beside(&folder.path().join("copy-0.db"), ".partial").exists());
 }
