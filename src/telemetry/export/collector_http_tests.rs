@@ -6,16 +6,22 @@ use flate2::read::GzDecoder;
 use hyper::body::Incoming;
 use hyper::server::conn::http1 as server;
 use hyper::service::service_fn;
+use opentelemetry::trace::{SpanId, TraceId};
+use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use opentelemetry_sdk::Resource;
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::config::telemetry::{OtlpProtocol, TelemetryConfig};
 use crate::telemetry::env::ExportSignal;
 use crate::telemetry::export::collector::CollectorClient;
+use crate::telemetry::export::otlp_encoder::{self, ExportFrame, SpanHead, SpanIds, SpanLimits};
+use crate::telemetry::export::span_exporter::SpanCollectorClient;
+use crate::telemetry::export::span_queue::{EncodedSpans, SpanBatchExporter as _};
 use crate::telemetry::fixtures::lookup;
 
 /// A collector over HTTP that keeps what it gets and answers as it is told, then with success.
@@ -62,14 +68,17 @@ impl Receiver {
     }
 }
 
-fn connect(endpoint: &str, variables: &[(&str, &str)]) -> CollectorClient {
+fn settings(endpoint: &str, variables: &[(&str, &str)]) -> CollectorSettings {
     let config = TelemetryConfig {
         endpoint: Some(endpoint.to_owned()),
         protocol: Some(OtlpProtocol::Http),
         ..TelemetryConfig::default()
     };
-    let settings = CollectorSettings::read(ExportSignal::Traces, &config, &lookup(variables));
-    CollectorClient::new(&settings.unwrap()).unwrap()
+    CollectorSettings::read(ExportSignal::Traces, &config, &lookup(variables)).unwrap()
+}
+
+fn connect(endpoint: &str, variables: &[(&str, &str)]) -> CollectorClient {
+    CollectorClient::new(&settings(endpoint, variables)).unwrap()
 }
 
 /// The content of the first field of a request, and the request.
@@ -175,4 +184,48 @@ fn the_wait_that_a_collector_asks_for_is_read() {
     assert_eq!(asked, Retry::After(None), "a date is not waited for");
     let refused = refused(StatusCode::BAD_REQUEST, &headers).retry;
     assert_eq!(refused, Retry::No);
+}
+
+#[tokio::test]
+async fn a_batch_of_encoded_spans_is_the_message_of_the_protocol() {
+    let (receiver, endpoint) = Receiver::start([]).await;
+    let resource = Resource::builder_empty()
+        .with_attribute(KeyValue::new("service.name", "callgate"))
+        .build();
+    let scope = InstrumentationScope::builder("callgate").build();
+    let frame = ExportFrame::new(&resource, &scope);
+    let client = SpanCollectorClient::new(&settings(&endpoint, &[]), frame).unwrap();
+    let mut batch = EncodedSpans::default();
+    for number in 1..3 {
+        let ids = SpanIds {
+            trace_id: TraceId::from(9),
+            span_id: SpanId::from(number),
+            parent: None,
+            trace_state: String::new(),
+        };
+        let head = SpanHead {
+            ids: &ids,
+            name: ["authorize ", "tools/call"],
+            times: [std::time::UNIX_EPOCH + Duration::from_nanos(number); 2],
+            error: None,
+        };
+        let mut span = Vec::new();
+        otlp_encoder::span(
+            &mut span,
+            &head,
+            SpanLimits::default(),
+            |out| out.text("callgate.decision", "allow"),
+            &[],
+        );
+        batch.push(&span, false);
+    }
+    client.export(&batch).await.unwrap();
+    let kept = receiver.kept.lock().unwrap();
+    let (path, _, body) = &kept[0];
+    assert_eq!(path, "/v1/traces");
+    let request = ExportTraceServiceRequest::decode(&body[..]).unwrap();
+    assert_eq!(&request.encode_to_vec(), body);
+    let spans = &request.resource_spans[0].scope_spans[0].spans;
+    let ids: Vec<u8> = spans.iter().map(|span| span.span_id[7]).collect();
+    assert_eq!(ids, [1, 2]);
 }
