@@ -312,7 +312,9 @@ fn files_that_keep_changing_are_not_read() {
             }
         });
         // Also where a check fails: the scope waits for the other thread.
-        let over = guard((), |()| is_over.store(true, std::sync::atomic::Ordering::Relaxed));
+        let over = guard((), |()| {
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed)
+        });
         let read = read_rested(
             dir.path(),
             Duration::from_millis(100),
@@ -354,7 +356,9 @@ fn a_link_that_is_switched_while_files_are_read_leads_to_one_of_both() {
                 std::thread::sleep(Duration::from_millis(3));
             }
         });
-        let over = guard((), |()| is_over.store(true, std::sync::atomic::Ordering::Relaxed));
+        let over = guard((), |()| {
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed)
+        });
         let mut reads = 0;
         for _ in 0..30 {
             // Some reads meet a switch each time, and may give up.
