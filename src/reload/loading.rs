@@ -355,10 +355,8 @@ impl Loader {
         tell: impl FnOnce(T) + Send + 'static,
     ) -> Result<(), BundleError> {
         let place = LoadPermit::take(&self.under_way).ok_or_else(|| {
-            let said = format!(
-                "{MAX_HANGING} earlier loads hang; {} does not answer",
-                self.dir.display()
-            );
+            let what = self.noun();
+            let said = format!("{MAX_HANGING} earlier loads hang; the {what} does not answer");
             broken(said)
         })?;
         let thread = thread::Builder::new()

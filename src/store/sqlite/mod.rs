@@ -95,6 +95,9 @@ impl SqliteStore {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
             Connection::open_with_flags(path, flags).map_err(|error| fail(explain(&error)))?;
+        lock(&connection).map_err(|error| fail(explain(&error)))?;
+        // Before anything is written, the journal mode included.
+        schema::refuse_newer(&connection, &place)?;
         let mode = set_up(&connection).map_err(|error| fail(explain(&error)))?;
         if mode != "wal" {
             return Err(fail(format!(
@@ -204,11 +207,15 @@ fn create(path: &Path) -> io::Result<()> {
     marker::sync_folder(path)
 }
 
-/// Locks the file and sets how it is written. Returns the journal mode that SQLite chose.
-fn set_up(connection: &Connection) -> rusqlite::Result<String> {
+/// Keeps the file for this process from the first read on.
+fn lock(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::ZERO)?;
     // Set before anything is read: otherwise SQLite would share the log with other processes through a `-shm` file.
-    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")
+}
+
+/// Sets how the file is written, and locks it. Returns the journal mode that SQLite chose.
+fn set_up(connection: &Connection) -> rusqlite::Result<String> {
     let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "trusted_schema", false)?;

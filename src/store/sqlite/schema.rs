@@ -51,6 +51,29 @@ pub(super) fn migrate(connection: &mut Connection, place: &str) -> Result<(), St
     Ok(())
 }
 
+/// Refuses a store that a newer program wrote, which is not changed.
+///
+/// # Errors
+///
+/// [`StoreError::TooNew`]; [`StoreError::Open`] if it cannot be read.
+pub(super) fn refuse_newer(connection: &Connection, place: &str) -> Result<(), StoreError> {
+    let read = |name: &str| {
+        pragma(connection, name).map_err(|error| StoreError::Open {
+            place: place.to_owned(),
+            why: explain(&error),
+        })
+    };
+    let is_ours = read("application_id")? == APPLICATION_ID;
+    match read("user_version")?.cast_unsigned() {
+        found if is_ours && found > VERSION => Err(StoreError::TooNew {
+            place: place.to_owned(),
+            found,
+            known: VERSION,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// The version of the tables of a store, which is not changed.
 ///
 /// # Errors
