@@ -24,16 +24,21 @@ use crate::telemetry::export::span_exporter::SpanCollectorClient;
 use crate::telemetry::export::span_queue::{EncodedSpans, SpanBatchExporter as _};
 use crate::telemetry::fixtures::lookup;
 
+/// The path, the headers and the body of a request.
+type KeptRequest = (String, HeaderMap, Vec<u8>);
+/// The status and the body of an answer.
+type Answer = (u16, Vec<u8>);
+
 /// A collector over HTTP that keeps what it gets and answers as it is told, then with success.
 #[derive(Clone, Default)]
 struct Receiver {
-    kept: Arc<StdMutex<Vec<(String, HeaderMap, Vec<u8>)>>>,
-    answers: Arc<StdMutex<VecDeque<(u16, Vec<u8>)>>>,
+    kept: Arc<StdMutex<Vec<KeptRequest>>>,
+    answers: Arc<StdMutex<VecDeque<Answer>>>,
     connections: Arc<StdMutex<usize>>,
 }
 
 impl Receiver {
-    async fn start(answers: impl IntoIterator<Item = (u16, Vec<u8>)>) -> (Self, String) {
+    async fn start(answers: impl IntoIterator<Item = Answer>) -> (Self, String) {
         let receiver = Self {
             answers: Arc::new(StdMutex::new(answers.into_iter().collect())),
             ..Self::default()
