@@ -105,8 +105,8 @@ struct TargetProposals<'s> {
 impl TargetProposals<'_> {
     fn look_into(&mut self, place: &SchemaLocation<'_>, outer: &str, depth: usize) {
         for name in place.members() {
-            // Argument paths cannot express names with these characters.
-            if name.contains(['.', '[', ']']) || depth > MAX_DEPTH {
+            // Argument paths cannot express empty names and names with these characters.
+            if name.is_empty() || name.contains(['.', '[', ']']) || depth > MAX_DEPTH {
                 continue;
             }
             let Some(member) = place.member(name, depth == 0) else {

@@ -198,6 +198,16 @@ fn targets_are_found_in_lists_and_objects() {
 }
 
 #[test]
+fn an_argument_within_one_without_a_name_is_no_other_argument() {
+    let path = json!({"type": "string"});
+    let unnamed = json!({"type": "object", "properties": {"path": path}});
+    let schema = json!({"type": "object", "properties": {"": unnamed, "path": path}});
+    let targets = proposed("read_file", schema);
+    assert_eq!(targets.len(), 1, "{targets:?}");
+    assert_eq!(targets[0]["argument"], "path");
+}
+
+#[test]
 fn nothing_is_confirmed_by_itself() {
     assert_eq!(
         propose_alone(&listed(json!({"name": "get_issue"}))).status,
