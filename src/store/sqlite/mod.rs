@@ -97,7 +97,7 @@ impl SqliteStore {
             Connection::open_with_flags(path, flags).map_err(|error| fail(explain(&error)))?;
         lock(&connection).map_err(|error| fail(explain(&error)))?;
         // Before anything is written, the journal mode included.
-        schema::refuse_newer(&connection, &place)?;
+        schema::checked(&connection, &place)?;
         let mode = set_up(&connection).map_err(|error| fail(explain(&error)))?;
         if mode != "wal" {
             return Err(fail(format!(

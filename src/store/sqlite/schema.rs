@@ -14,6 +14,8 @@ pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
 /// The application id in the file's header, which marks a store of Callgate: `Clgt`.
 const APPLICATION_ID: i32 = 0x436c_6774;
 
+const OF_ANOTHER: &str = "it is a database of another program";
+
 /// Applies the missing migrations.
 ///
 /// # Errors
@@ -21,74 +23,30 @@ const APPLICATION_ID: i32 = 0x436c_6774;
 /// [`StoreError::Open`] if the file is of another program or cannot be written, [`StoreError::TooNew`] if a newer
 /// program wrote it.
 pub(super) fn migrate(connection: &mut Connection, place: &str) -> Result<(), StoreError> {
-    let fail = |error: rusqlite::Error| StoreError::Open {
-        place: place.to_owned(),
-        why: explain(&error),
-    };
-    let version = pragma(connection, "user_version").map_err(fail)?;
-    let application = pragma(connection, "application_id").map_err(fail)?;
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(fail)?;
-    let is_new = version == 0 && application == 0 && tables == 0;
-    if !is_new && application != APPLICATION_ID {
-        return Err(StoreError::Open {
-            place: place.to_owned(),
-            why: "it is a database of another program".to_owned(),
-        });
-    }
-    let done = usize::try_from(version).unwrap_or(usize::MAX);
-    let Some(missing) = MIGRATIONS.get(done..) else {
-        return Err(StoreError::TooNew {
-            place: place.to_owned(),
-            found: version.cast_unsigned(),
-            known: VERSION,
-        });
-    };
-    for (step, sql) in (version + 1..).zip(missing) {
-        apply(connection, step, sql).map_err(fail)?;
+    let done = checked(connection, place)?;
+    for (step, sql) in (1..).zip(MIGRATIONS).skip(done as usize) {
+        apply(connection, step, sql).map_err(|error| unusable(place, explain(&error)))?;
     }
     Ok(())
 }
 
-/// Refuses a store that a newer program wrote, which is not changed.
-///
-/// # Errors
-///
-/// [`StoreError::TooNew`]; [`StoreError::Open`] if it cannot be read.
-pub(super) fn refuse_newer(connection: &Connection, place: &str) -> Result<(), StoreError> {
-    let read = |name: &str| {
-        pragma(connection, name).map_err(|error| StoreError::Open {
-            place: place.to_owned(),
-            why: explain(&error),
-        })
-    };
-    let is_ours = read("application_id")? == APPLICATION_ID;
-    match read("user_version")?.cast_unsigned() {
-        found if is_ours && found > VERSION => Err(StoreError::TooNew {
-            place: place.to_owned(),
-            found,
-            known: VERSION,
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// The version of the tables of a store, which is not changed.
+/// The version of the tables, which are not changed; 0 of a database that holds nothing yet.
 ///
 /// # Errors
 ///
 /// [`StoreError::Open`] if the file is of another program, [`StoreError::TooNew`] if a newer program wrote it.
-pub(super) fn version(connection: &Connection, place: &str) -> Result<u32, StoreError> {
-    let fail = |why: String| StoreError::Open {
-        place: place.to_owned(),
-        why,
-    };
-    let read = |name: &str| pragma(connection, name).map_err(|error| fail(explain(&error)));
-    if read("application_id")? != APPLICATION_ID {
-        return Err(fail("it is a database of another program".to_owned()));
+pub(super) fn checked(connection: &Connection, place: &str) -> Result<u32, StoreError> {
+    let failed = |error: rusqlite::Error| unusable(place, explain(&error));
+    let version = pragma(connection, "user_version").map_err(failed)?;
+    let application = pragma(connection, "application_id").map_err(failed)?;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(failed)?;
+    let is_new = version == 0 && application == 0 && tables == 0;
+    if !is_new && application != APPLICATION_ID {
+        return Err(unusable(place, OF_ANOTHER.to_owned()));
     }
-    let version = read("user_version")?.cast_unsigned();
+    let version = version.cast_unsigned();
     if version > VERSION {
         return Err(StoreError::TooNew {
             place: place.to_owned(),
@@ -97,6 +55,25 @@ pub(super) fn version(connection: &Connection, place: &str) -> Result<u32, Store
         });
     }
     Ok(version)
+}
+
+/// The version of the tables of a store that holds something, which is not changed.
+///
+/// # Errors
+///
+/// As [`checked`]; [`StoreError::Open`] also for a database that holds nothing.
+pub(super) fn version(connection: &Connection, place: &str) -> Result<u32, StoreError> {
+    match checked(connection, place)? {
+        0 => Err(unusable(place, OF_ANOTHER.to_owned())),
+        version => Ok(version),
+    }
+}
+
+fn unusable(place: &str, why: String) -> StoreError {
+    StoreError::Open {
+        place: place.to_owned(),
+        why,
+    }
 }
 
 fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i32> {
