@@ -30,7 +30,7 @@ pub struct BundleReport {
     /// Shadow policies, which are evaluated but not enforced, by id.
     pub shadow: Vec<String>,
     /// Number of confirmed tools by access level.
-    pub effects: BTreeMap<String, usize>,
+    pub access_levels: BTreeMap<String, usize>,
     /// Tools that await confirmation and count as admin until then.
     pub unconfirmed: Vec<UnconfirmedTool>,
     /// Typed tools with arguments that have no Cedar type.
@@ -126,7 +126,7 @@ fn report(bundle: &Bundle, lints: Vec<Lint>) -> BundleReport {
             .map(|policy| policy.id.clone())
             .collect()
     };
-    let mut effects: BTreeMap<String, usize> = BTreeMap::new();
+    let mut access_levels: BTreeMap<String, usize> = BTreeMap::new();
     let mut unconfirmed = Vec::new();
     let mut partly_typed = Vec::new();
     for tool in &bundle.tools {
@@ -138,7 +138,7 @@ fn report(bundle: &Bundle, lints: Vec<Lint>) -> BundleReport {
         }
         match tool.status {
             ConfirmationStatus::Confirmed => {
-                *effects.entry(tool.access.to_string()).or_default() += 1
+                *access_levels.entry(tool.access.to_string()).or_default() += 1
             }
             ConfirmationStatus::Proposed => unconfirmed.push(UnconfirmedTool {
                 tool: format!("{}/{}", tool.server, tool.name),
@@ -154,7 +154,7 @@ fn report(bundle: &Bundle, lints: Vec<Lint>) -> BundleReport {
         owners,
         unowned: ids(|policy| policy.owner.is_none()),
         shadow: ids(|policy| policy.is_shadow),
-        effects,
+        access_levels,
         unconfirmed,
         partly_typed,
         warnings: bundle.warnings.clone(),

@@ -54,7 +54,7 @@ pub struct OnBehalfOf<'a> {
 impl<'a> OnBehalfOf<'a> {
     /// As asserted by the call, or, if it only names delegations, as the decision found.
     pub fn from_call(call: &'a CallContext, decision: &'a Verdict) -> Option<Self> {
-        let delegation = call.delegation.as_ref()?;
+        let delegation = call.actor_chain.as_ref()?;
         let found = decision
             .principals
             .last()

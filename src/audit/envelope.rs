@@ -173,7 +173,7 @@ impl Fields<'_, '_> {
             _ => {}
         }
         wire.display(14, &call.subject.entity);
-        if let Some(chain) = &call.delegation {
+        if let Some(chain) = &call.actor_chain {
             let root = OnBehalfOf::from_call(call, verdict).map(|lent| lent.root);
             wire.nested(15, |wire| {
                 if let Some(root) = root {

@@ -17,7 +17,7 @@ pub fn delegation(it: &v1::StoredDelegation) -> Details {
         .maybe("to", it.to.as_ref().map(entity));
     let facts = scope(facts, it.scope.as_ref())
         .fact("task", &it.task_id)
-        .fact("lent on", &it.parent_id);
+        .fact("made from", &it.parent_id);
     let facts = match it.max_redelegations {
         0 => facts,
         times => facts.fact("lends on", count(times as usize, "time")),

@@ -123,7 +123,7 @@ pub fn tool_call(server: &str, tool: &str, arguments: Json) -> CallContext {
         Subject::verified(agent("helper"), "jwt"),
         Operation::call_tool(server, tool, arguments),
     );
-    call.delegation = Some(ActorChain::verified_from(person("alice")));
+    call.actor_chain = Some(ActorChain::verified_from(person("alice")));
     call
 }
 

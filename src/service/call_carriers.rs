@@ -36,7 +36,7 @@ pub struct CallCarriers<'c> {
 impl<'c> CallCarriers<'c> {
     /// The carriers that a call names, as far as they are stored.
     pub fn new(authority: &'c Authority, call: &'c CallContext) -> Self {
-        let delegation = call.delegation.as_ref();
+        let delegation = call.actor_chain.as_ref();
         let last = delegation.and_then(|it| authority.delegations.get(it.delegation_ids.last()?));
         let delegations = last.and_then(|last| resolve_chain(authority, last).ok());
         let delegations = delegations.unwrap_or_default();

@@ -61,7 +61,7 @@ fn task(id: &str, opened_at: u64) -> Task {
     }
 }
 
-/// Two tasks, and what Sam lent to `a`, which lent it on to `b`.
+/// Two tasks, and what Sam delegated to `a`, which lent it on to `b`.
 fn authority() -> Authority {
     let mut authority = Authority::default();
     for task in [task("t1", 0), task("t2", 500)] {
@@ -84,14 +84,14 @@ fn call(subject: EntityUID) -> CallContext {
 
 fn for_sam(subject: EntityUID) -> CallContext {
     CallContext {
-        delegation: Some(ActorChain::verified_from(person("sam"))),
+        actor_chain: Some(ActorChain::verified_from(person("sam"))),
         ..call(subject)
     }
 }
 
 fn under(delegation: &str, subject: &str) -> CallContext {
     CallContext {
-        delegation: Some(ActorChain::from_delegation_ids(vec![delegation.into()])),
+        actor_chain: Some(ActorChain::from_delegation_ids(vec![delegation.into()])),
         ..call(agent(subject))
     }
 }
@@ -169,7 +169,7 @@ fn others_are_not_concerned() {
     let plain = || for_sam(agent("a"));
     assert!(!passes(&plain(), &for_sam(agent("c"))));
     let mut for_kim = plain();
-    for_kim.delegation = Some(ActorChain::verified_from(person("kim")));
+    for_kim.actor_chain = Some(ActorChain::verified_from(person("kim")));
     assert!(!passes(&plain(), &for_kim));
     assert!(!passes(&plain(), &call(agent("a"))));
     assert!(passes(&call(agent("a")), &call(agent("a"))));
@@ -206,7 +206,7 @@ fn those_it_was_lent_to_know_what_was_read_and_so_do_those_who_lent() {
     assert!(passes(&lender, &in_session(borrower.clone(), true)));
     let (lending, lent) = (for_sam(agent("a")), {
         let mut asserted = for_sam(agent("b"));
-        if let Some(delegation) = &mut asserted.delegation {
+        if let Some(delegation) = &mut asserted.actor_chain {
             delegation.actors = vec![agent("a")];
         }
         asserted
@@ -218,21 +218,21 @@ fn those_it_was_lent_to_know_what_was_read_and_so_do_those_who_lent() {
         assert!(passes(&tasks.0, &tasks.1));
     }
     let mut asserted = for_sam(agent("b"));
-    if let Some(delegation) = &mut asserted.delegation {
+    if let Some(delegation) = &mut asserted.actor_chain {
         delegation.actors = vec![agent("a")];
     }
     assert!(passes(&for_sam(agent("a")), &asserted));
     assert!(passes(&asserted, &for_sam(agent("a"))));
     // An agent that lends its own authority has worked by itself before.
     let mut of_agent = call(agent("b"));
-    of_agent.delegation = Some(ActorChain::verified_from(agent("a")));
+    of_agent.actor_chain = Some(ActorChain::verified_from(agent("a")));
     assert!(passes(&call(agent("a")), &of_agent));
 }
 
 #[test]
 fn who_is_no_party_is_no_root() {
     let mut odd = call(agent("a"));
-    odd.delegation = Some(ActorChain::verified_from(entity_uid(&TYPES.tool, "s/t")));
+    odd.actor_chain = Some(ActorChain::verified_from(entity_uid(&TYPES.tool, "s/t")));
     assert_eq!(CallCarriers::new(&authority(), &odd).root(), None);
     assert_eq!(
         CallCarriers::new(&authority(), &under("unknown", "a")).root(),

@@ -49,7 +49,7 @@ impl ClaimWarnings {
 /// The claims of the token: those about the root, or about a subject that acts for itself. Claims about an actor alone
 /// may well lack most of the mapped ones.
 fn token_of(call: &CallContext) -> Option<&Map<String, Json>> {
-    let token = match &call.delegation {
+    let token = match &call.actor_chain {
         Some(delegation) => delegation.root_claims()?,
         None => &call.subject.claims,
     };

@@ -49,12 +49,12 @@ fn what_an_actor_lacks_is_not_told_of() {
     let mapped = ClaimWarnings::new(&mapping);
     let mut call = call(json!({"iss": "https://id.example.org"}));
     let root = entity_uid(&TYPES.user, "bob");
-    call.delegation = Some(ActorChain::verified_from(root.clone()));
+    call.actor_chain = Some(ActorChain::verified_from(root.clone()));
     mapped.warn_missing(&mapping, &call, "edge");
     assert_eq!(told(&mapped), [false, false]);
     let token = json!({"sub": "bob", "groups": ["a"]});
     let token = token.as_object().expect("an object").clone();
-    call.delegation = Some(ActorChain {
+    call.actor_chain = Some(ActorChain {
         claims: vec![(root.clone(), token)],
         ..ActorChain::verified_from(root)
     });

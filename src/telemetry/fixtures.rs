@@ -110,7 +110,7 @@ pub fn arguments(value: Json) -> Map<String, Json> {
 /// A tool call by an agent for a user, with every field set.
 pub fn tool_call() -> CallContext {
     CallContext {
-        delegation: Some(ActorChain {
+        actor_chain: Some(ActorChain {
             root: Some(uid(r#"Mcp::User::"alice@example.com""#)),
             actors: vec![uid(r#"Mcp::Agent::"planner""#)],
             scopes: vec!["repo".into()],
@@ -155,7 +155,7 @@ pub fn call(kind: OperationKind) -> CallContext {
             },
             claims: arguments(json!({"email": "claim-that-stays-here"})),
         },
-        delegation: None,
+        actor_chain: None,
         operation: Operation::new(Initiator::Client, "github", kind),
         workflow: Workflow {
             is_session_vouched: false,

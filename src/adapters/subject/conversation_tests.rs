@@ -32,7 +32,7 @@ fn the_client_asks_in_its_own_name() {
     let call =
         conversation(Some(ActorChain::verified_from(alice))).call(operation(Initiator::Client));
     assert_eq!(call.subject.entity, entity_uid(&TYPES.agent, "helper"));
-    assert!(call.delegation.expect("as it was").actors.is_empty());
+    assert!(call.actor_chain.expect("as it was").actors.is_empty());
     assert_eq!(call.approval_ids, ["yes"]);
 }
 
@@ -49,7 +49,7 @@ fn a_server_asks_on_behalf_of_the_client_that_called_it() {
         !asked.subject.identity.verified,
         "nobody has said who the server is"
     );
-    let delegation = asked.delegation.expect("the client's");
+    let delegation = asked.actor_chain.expect("the client's");
     assert_eq!(
         (delegation.root, delegation.actors),
         (Some(alice), vec![helper.clone()])
@@ -58,7 +58,7 @@ fn a_server_asks_on_behalf_of_the_client_that_called_it() {
     assert_eq!(asked.workflow.session_id.as_deref(), Some("s"));
 
     let alone = conversation(None).call(operation(Initiator::Server));
-    let delegation = alone.delegation.expect("the client itself");
+    let delegation = alone.actor_chain.expect("the client itself");
     assert_eq!(
         (delegation.root, delegation.actors),
         (Some(helper), Vec::new())
@@ -67,6 +67,6 @@ fn a_server_asks_on_behalf_of_the_client_that_called_it() {
 
     let by_delegation = conversation(Some(ActorChain::from_delegation_ids(vec!["g".into()])))
         .call(operation(Initiator::Server));
-    let delegation = by_delegation.delegation.expect("the grant");
+    let delegation = by_delegation.actor_chain.expect("the grant");
     assert_eq!((delegation.root, delegation.actors), (None, Vec::new()));
 }

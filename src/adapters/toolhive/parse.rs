@@ -105,7 +105,7 @@ pub(super) fn call(
         kind(verb, &name, arguments, limits)?,
     );
     let mut call = CallContext::new(subject, operation);
-    call.delegation = delegation;
+    call.actor_chain = delegation;
     call.trace = trace.clone();
     let is_named_alone = verb == Verb::CallTool && mcp.is_some() && arguments.is_none();
     Ok(match is_named_alone {

@@ -160,7 +160,7 @@ fn random_call(
     call.subject.identity.verified = !random.one_in(5);
     call.subject.identity.is_relayed = random.one_in(2);
     call.subject.identity.method = random.one_in(2).then(|| "jwt".into());
-    if let Some(delegation) = &mut call.delegation {
+    if let Some(delegation) = &mut call.actor_chain {
         delegation.verified = !random.one_in(5);
     }
     if random.one_in(2) {

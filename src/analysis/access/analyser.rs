@@ -452,7 +452,7 @@ pub fn call_of(parties: &Parties, server: &SmolStr, tool: &SmolStr) -> CallConte
     };
     let operation = Operation::new(initiator, server.clone(), kind);
     let mut call = CallContext::new(subject, operation);
-    call.delegation = parties.root.as_ref().map(|root| ActorChain {
+    call.actor_chain = parties.root.as_ref().map(|root| ActorChain {
         root: Some(root.clone()),
         actors: parties.actors.clone(),
         scopes: Vec::new(),

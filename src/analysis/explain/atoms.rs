@@ -45,7 +45,7 @@ impl AtomCollector {
         now: SystemTime,
     ) -> Vec<Change> {
         let mut atoms = self.atoms.into_inner();
-        let delegations = world.call().delegation.iter();
+        let delegations = world.call().actor_chain.iter();
         let delegations: Vec<&SmolStr> = delegations.flat_map(|it| &it.delegation_ids).collect();
         for reason in &verdict.reasons {
             of_evidence(reason.code, inputs, world, &delegations, &mut atoms);
@@ -157,7 +157,7 @@ fn of_evidence(
                     .map(|it| Change::WidenDelegation { id: it.id.clone() }),
             );
         }
-        ReasonCode::ContextMissing if call.delegation.is_none() => {
+        ReasonCode::ContextMissing if call.actor_chain.is_none() => {
             atoms.extend(roots(inputs, world).map(|root| Change::Delegate { root }));
         }
         ReasonCode::ServerUnknown => {

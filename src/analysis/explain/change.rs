@@ -172,10 +172,10 @@ impl World {
         match change {
             Change::Approve { by } => next.approve(by, now)?,
             Change::Delegate { root } => {
-                if self.call.delegation.is_some() || *root == self.call.subject.entity {
+                if self.call.actor_chain.is_some() || *root == self.call.subject.entity {
                     return None;
                 }
-                next.call.delegation = Some(ActorChain::verified_from(root.clone()));
+                next.call.actor_chain = Some(ActorChain::verified_from(root.clone()));
             }
             Change::VerifyIdentity => {
                 if std::mem::replace(&mut next.call.subject.identity.verified, true) {
@@ -183,7 +183,7 @@ impl World {
                 }
             }
             Change::VerifyDelegation => {
-                let delegation = next.call.delegation.as_mut()?;
+                let delegation = next.call.actor_chain.as_mut()?;
                 if std::mem::replace(&mut delegation.verified, true) {
                     return None;
                 }

@@ -41,7 +41,7 @@ fn call_for(agent: &str, root: Option<&str>, tool: &str, arguments: Json) -> Cal
         Subject::verified(uid("Agent", agent), "jwt"),
         Operation::call_tool(server, tool, arguments),
     );
-    call.delegation = root.map(|root| ActorChain::verified_from(uid("User", root)));
+    call.actor_chain = root.map(|root| ActorChain::verified_from(uid("User", root)));
     call
 }
 
@@ -338,7 +338,7 @@ fn a_delegation_and_a_task_are_widened_only_as_far_as_needed() {
     let arguments = json!({"owner": "larkwood", "repo": "shop", "issue_number": 1});
     let mut call = call_for("support", None, "github/get_issue", arguments);
     call.workflow.task_id = Some("t-1".into());
-    call.delegation = Some(ActorChain {
+    call.actor_chain = Some(ActorChain {
         root: None,
         delegation_ids: vec!["d-1".into()],
         ..ActorChain::verified_from(uid("User", "sam"))

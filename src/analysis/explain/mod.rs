@@ -169,7 +169,7 @@ fn chain(inputs: &DecisionInputs<'_>, call: &CallContext, now: SystemTime) -> Ve
         status: status.to_owned(),
     };
     let subject = &call.subject.entity;
-    let Some(delegation) = &call.delegation else {
+    let Some(delegation) = &call.actor_chain else {
         return vec![link(subject, "subject", "")];
     };
     let stored = stored_links(inputs, &delegation.delegation_ids);

@@ -68,7 +68,7 @@ fn observed(files: &BundleFiles, calls: &[(&str, &str, &str)]) -> Vec<RecordedDe
             arguments.as_object().cloned().expect("an object"),
         );
         let mut call = CallContext::new(Subject::verified(agent(who), "jwt"), operation);
-        call.delegation = Some(ActorChain::verified_from(person("alice")));
+        call.actor_chain = Some(ActorChain::verified_from(person("alice")));
         let inputs = DecisionInputs::from(&bundle.snapshot);
         let requester = Requester {
             caller: &caller,

@@ -270,7 +270,7 @@ fn parties(capsule: &Capsule) -> String {
 
 /// The root of the chain, as the call states it or its first stored delegation does.
 fn root<'c>(capsule: &'c Capsule, call: &'c CallContext) -> Option<&'c EntityUID> {
-    let chain = call.delegation.as_ref()?;
+    let chain = call.actor_chain.as_ref()?;
     if let Some(root) = &chain.root {
         return Some(root);
     }

@@ -280,7 +280,7 @@ fn random_call(random: &mut Random) -> CallContext {
         }
         1 => {
             call.subject.entity = schema::server_uid(&"github".into());
-            call.delegation = None;
+            call.actor_chain = None;
             let sampling = Sampling {
                 max_tokens: random.below(1_000) as i64,
                 include_context: "none".into(),
@@ -311,12 +311,12 @@ fn random_call(random: &mut Random) -> CallContext {
 fn random_chain(random: &mut Random, call: &mut CallContext, authority: &mut Authority) {
     let users = ["alice", "alice", "alice", "mallory", "carol"];
     match random.below(5) {
-        0 => call.delegation = None,
+        0 => call.actor_chain = None,
         1 => {
-            call.delegation = Some(ActorChain::verified_from(person(
+            call.actor_chain = Some(ActorChain::verified_from(person(
                 random.pick::<&str>(&users),
             )));
-            let chain = call.delegation.as_mut().expect("just set");
+            let chain = call.actor_chain.as_mut().expect("just set");
             chain.actors = vec![agent("planner")];
             chain.scopes = vec!["repo".into()];
         }
@@ -326,10 +326,10 @@ fn random_chain(random: &mut Random, call: &mut CallContext, authority: &mut Aut
             (second.parent, second.max_redelegations) = (Some("d1".into()), 0);
             authority.delegations.insert_mut(Arc::new(first));
             authority.delegations.insert_mut(Arc::new(second));
-            call.delegation = Some(ActorChain::from_delegation_ids(vec!["d2".into()]));
+            call.actor_chain = Some(ActorChain::from_delegation_ids(vec!["d2".into()]));
         }
         _ => {
-            call.delegation = Some(ActorChain::verified_from(person(
+            call.actor_chain = Some(ActorChain::verified_from(person(
                 random.pick::<&str>(&users),
             )))
         }

@@ -89,7 +89,7 @@ fn read_call(bytes: &mut Reader<'_>) -> Result<CallContext, CapsuleContentError>
             identity: read_identity(bytes)?,
             claims: bytes.maybe(Reader::object)?.unwrap_or_default(),
         },
-        delegation: bytes.maybe(read_chain)?,
+        actor_chain: bytes.maybe(read_chain)?,
         operation: read_operation(bytes)?,
         workflow: read_workflow(bytes)?,
         approval_ids: bytes.texts()?,

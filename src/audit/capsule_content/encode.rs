@@ -171,7 +171,7 @@ fn write_call(out: &mut Writer, call: &CallContext) {
         (!subject.claims.is_empty()).then_some(&subject.claims),
         Writer::json,
     );
-    out.maybe(call.delegation.as_ref(), write_chain);
+    out.maybe(call.actor_chain.as_ref(), write_chain);
     write_operation(out, &call.operation);
     write_workflow(out, &call.workflow);
     out.texts(&call.approval_ids);

@@ -68,7 +68,7 @@ impl<'a> ReachableEntities<'a> {
             }
             _ => {}
         }
-        if let Some(chain) = &call.delegation {
+        if let Some(chain) = &call.actor_chain {
             seeds.extend(chain.root.iter().chain(&chain.actors).cloned());
         }
         for delegation in slice.delegations.values() {

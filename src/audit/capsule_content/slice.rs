@@ -29,7 +29,7 @@ impl<'a> AuthoritySlice<'a> {
     /// The records that a call names, and those that these depend on.
     pub(super) fn of_call(authority: &'a Authority, call: &CallContext) -> Self {
         let mut slice = Self::default();
-        let ids = call.delegation.iter().flat_map(|it| &it.delegation_ids);
+        let ids = call.actor_chain.iter().flat_map(|it| &it.delegation_ids);
         for id in ids {
             let mut next = authority.delegations.get(id);
             for _ in 0..=MAX_LINKS {
@@ -76,7 +76,7 @@ impl<'a> AuthoritySlice<'a> {
         if let OperationKind::CallTool(tool) = &call.operation.kind {
             uids.push(schema::tool_uid(&call.operation.server, &tool.tool));
         }
-        if let Some(chain) = &call.delegation {
+        if let Some(chain) = &call.actor_chain {
             uids.extend(chain.root.iter().chain(&chain.actors).cloned());
         }
         for delegation in self.delegations.values() {

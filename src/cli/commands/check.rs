@@ -231,8 +231,9 @@ impl fmt::Display for CheckText<'_> {
 
 impl CheckText<'_> {
     fn kinds_of_tools(&self) -> String {
-        let effects = self.report.effects.iter();
-        let mut kinds: Vec<(&str, usize)> = effects.map(|(access, n)| (&**access, *n)).collect();
+        let levels = self.report.access_levels.iter();
+        let mut kinds: Vec<(&str, usize)> =
+            access_levels.map(|(access, n)| (&**access, *n)).collect();
         kinds.push(("unconfirmed", self.report.unconfirmed.len()));
         kinds.push(("typed", self.report.counts.typed_tools));
         let kinds = kinds.iter().filter(|(_, n)| *n > 0);

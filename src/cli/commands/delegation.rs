@@ -31,11 +31,11 @@ Examples:
     callgate delegation grant --as user:sam --to support --tool github/get_issue \\
         --access read --for 2h
 
-  Everything in a group, in one place, for one task, to be lent on once:
+  Everything in a group, in one place, for one task, to be delegated on once:
     callgate delegation grant --as user:sam --to support --group messaging --access write \\
         --target /srv/app --task task-1 --max-redelegations 1 --until 2030-01-31T15:00:00Z
 
-  The agent lends on what it was lent:
+  The agent delegates on what was delegated to it:
     callgate delegation grant --as agent:support --to helper --parent delegation-1 \\
         --tool github/get_issue --access read --for 10m
 
@@ -71,10 +71,10 @@ struct Grant {
     /// The task it is for; it ends with the task
     #[arg(long, value_name = "ID", help_heading = "How long")]
     task: Option<String>,
-    /// The delegation that is lent on; without one, who asks lends their own authority
+    /// The delegation that is delegated on; without one, who asks lends their own authority
     #[arg(long, value_name = "ID", help_heading = "What is covered")]
     parent: Option<String>,
-    /// How many times it may be lent on, one after the other
+    /// How many times it may be delegated on, one after the other
     #[arg(
         long,
         value_name = "N",
@@ -99,14 +99,14 @@ struct Narrow {
     scope: ScopeArgs,
     #[command(flatten)]
     end: ExpiryArgs,
-    /// How many times it may still be lent on
+    /// How many times it may still be delegated on
     #[arg(long, value_name = "N", help_heading = "What is covered")]
     max_redelegations: Option<u32>,
     #[command(flatten)]
     write: WriteArgs,
 }
 
-/// Takes a delegation back, and with it whatever was lent on from it
+/// Takes a delegation back, and with it whatever was delegated on from it
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct Revoke {
@@ -124,7 +124,7 @@ struct List {
     /// Only what this person or agent lent: a person's id, or any name
     #[arg(long, value_name = "NAME", value_parser = value_parser::user)]
     from: Option<v1::EntityRef>,
-    /// Only what was lent to this agent: its id, or any name
+    /// Only what was delegated to this agent: its id, or any name
     #[arg(long, value_name = "AGENT", value_parser = value_parser::agent)]
     to: Option<v1::EntityRef>,
     /// Only what is for this task
@@ -247,7 +247,7 @@ impl Narrow {
         if asked.scope.is_none() && asked.expires_at.is_none() && asked.max_redelegations.is_none()
         {
             bail!(
-                "say what is taken back: a narrower scope, a nearer end with `--for` or `--until`, or `--max-redelegations`"
+                "say what is narrowed: a smaller scope, a nearer end with `--for` or `--until`, or `--max-redelegations`"
             );
         }
         Ok(asked)

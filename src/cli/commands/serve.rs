@@ -78,7 +78,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE|URL")]
     pub state: Option<PathBuf>,
     /// If the store is gone, damaged or has lost something: set aside what is there and begin with nothing. Everything that
-    /// was lent, approved, labelled, ended or stopped is forgotten. A store that is whole is opened as ever
+    /// was delegated, approved, labelled, ended or stopped is forgotten. A store that is whole is opened as ever
     #[arg(long, conflicts_with = "store_as_it_is")]
     pub new_store: bool,
     /// If the store has lost something, or is an older copy: go on with it. What was taken away since may be allowed again

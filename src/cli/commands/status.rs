@@ -243,7 +243,7 @@ fn text(it: &v1::GetStatusResponse) -> Details {
         .fact("digest", &it.policy_set_digest)
         .fact("entities", format!("{}{stored}", it.entities))
         .fact("shadowed", entities(&it.shadowed_entities))
-        .fact("lent", it.delegations)
+        .fact("delegations", it.delegations)
         .fact("tasks", format!("{} open", it.open_tasks))
         .fact("approvals", format!("{} pending", it.pending_approvals))
         .fact("sessions", it.sessions)

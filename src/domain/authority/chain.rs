@@ -50,7 +50,7 @@ impl<'c> DelegationChain<'c> {
         call: &'c CallContext,
         now: SystemTime,
     ) -> Result<Option<Self>, Reason> {
-        let Some(delegation) = &call.delegation else {
+        let Some(delegation) = &call.actor_chain else {
             return Ok(None);
         };
         if delegation.expires_at.is_some_and(|end| end <= now) {
@@ -159,7 +159,7 @@ impl<'c> DelegationChain<'c> {
         // link.
         let is_server = *subject.entity_type() == TYPES.server;
         if !is_server && last.to != *subject {
-            let mut reason = broken(format!("what was lent is not for `{subject}`"));
+            let mut reason = broken(format!("what was delegated is not for `{subject}`"));
             reason.principal = Some(subject.clone());
             reason.detail = Some(format!("grant `{}`", last.id));
             return Err(reason);
@@ -235,7 +235,7 @@ impl<'c> DelegationChain<'c> {
     pub fn covers(&self, snapshot: &Snapshot, reach: &RequestedAccess<'_>) -> Result<(), Reason> {
         for delegation in &self.delegations {
             if let Err(outside) = delegation.scope.covers(snapshot, reach) {
-                let message = format!("what was lent does not cover {outside}");
+                let message = format!("what was delegated does not cover {outside}");
                 let mut reason = Reason::new(ReasonCode::DelegationOutOfScope, message);
                 reason.principal = Some(delegation.to.clone());
                 reason.detail = Some(format!("grant `{}`", delegation.id));
@@ -273,7 +273,7 @@ pub fn resolve_chain<'a>(
     while let Some(id) = next {
         let parent = authority.delegations.get(id).map(Arc::as_ref);
         let parent = parent.ok_or_else(|| {
-            let mut reason = broken("what this was lent on from is not known any more");
+            let mut reason = broken("what this was delegated on from is not known any more");
             reason.detail = Some(format!("grant `{id}`"));
             reason
         })?;
@@ -298,7 +298,7 @@ fn verify_link(
 ) -> Result<(), Reason> {
     let invalid = authority.link_status(link, now).to_reason().or_else(|| {
         let is_for_another = link.task.is_some() && link.task.as_ref() != task;
-        let message = "what was lent is for another task";
+        let message = "what was delegated is for another task";
         is_for_another.then(|| Reason::new(ReasonCode::DelegationOutOfScope, message))
     });
     match invalid {

@@ -85,7 +85,7 @@ impl DelegationStatus {
             Self::Active => None,
             Self::NotYetValid => Some("is not in force yet"),
             Self::Expired => Some("has expired"),
-            Self::Revoked => Some("was taken back"),
+            Self::Revoked => Some("was revoked"),
             Self::TaskEnded => Some("was for a task that is over"),
         }
     }
@@ -96,7 +96,7 @@ impl DelegationStatus {
             Self::Active => return None,
             Self::NotYetValid => (
                 ReasonCode::DelegationOutOfScope,
-                "what was lent is not in force yet",
+                "what was delegated is not in force yet",
             ),
             Self::Expired => (
                 ReasonCode::DelegationExpired,
@@ -104,11 +104,11 @@ impl DelegationStatus {
             ),
             Self::Revoked => (
                 ReasonCode::DelegationRevoked,
-                "the authority this call relies on was taken back",
+                "the authority this call relies on was revoked",
             ),
             Self::TaskEnded => (
                 ReasonCode::TaskClosed,
-                "the task that the authority was lent for is over",
+                "the task that the authority was delegated for is over",
             ),
         };
         Some(Reason::new(code, message))

@@ -67,7 +67,7 @@ fn agent_and_person_must_both_be_allowed() {
     assert!(ask(READ_FOR_STAFF, &get_issue()).is_allow());
 
     let mut for_mallory = get_issue();
-    for_mallory.delegation.as_mut().expect("delegated").root = Some(person("mallory"));
+    for_mallory.actor_chain.as_mut().expect("delegated").root = Some(person("mallory"));
     let decision = ask(READ_FOR_STAFF, &for_mallory);
     assert_eq!(decision.reasons.len(), 1);
     assert_eq!(decision.reasons[0].code, ReasonCode::DelegatorDenied);
@@ -81,7 +81,7 @@ fn agent_and_person_must_both_be_allowed() {
 #[test]
 fn every_link_of_the_chain_is_asked_nearest_first() {
     let mut call = get_issue();
-    call.delegation.as_mut().expect("delegated").actors = vec![agent("stray"), agent("planner")];
+    call.actor_chain.as_mut().expect("delegated").actors = vec![agent("stray"), agent("planner")];
     let decision = ask(READ_FOR_STAFF, &call);
     let asked: Vec<&EntityUID> = decision.principals.iter().map(|p| &p.principal).collect();
     assert_eq!(
@@ -116,7 +116,7 @@ fn an_error_denies_and_names_the_policy() {
          forbid (principal, action, resource) when {{ principal.owner.active }};"
     );
     let mut call = get_issue();
-    call.delegation = None;
+    call.actor_chain = None;
     let mut world_without_owner = world(&policies);
     world_without_owner = world_without_owner.remove([&person("alice")]);
     let caller = Caller {
@@ -250,7 +250,7 @@ fn broken_evidence_denies_whatever_the_policies_say() {
         code(allow_all, &call)
     };
     let with_chain = |change: &dyn Fn(&mut ActorChain)| {
-        changed(&|call| change(call.delegation.as_mut().expect("delegated")))
+        changed(&|call| change(call.actor_chain.as_mut().expect("delegated")))
     };
     use ReasonCode as Code;
     let hour = Duration::from_secs(3600);
@@ -403,7 +403,7 @@ fn the_name_of_a_thing_of_a_server_is_not_given_to_another_text() {
 fn the_hosts_of_pages_to_visit_are_known_as_those_of_targets() {
     let mut call = get_issue();
     call.subject = Subject::verified(schema::server_uid(&"github".into()), "mtls");
-    call.delegation = None;
+    call.actor_chain = None;
     call.operation.initiator = Initiator::Server;
     let policies = r#"permit (principal, action == Mcp::Action::"elicit_url", resource)
         when { context.elicitation.public };"#;
@@ -500,7 +500,7 @@ fn claims_add_to_the_subject_of_one_call_and_policies_can_tell() {
     };
     let mut call = get_issue();
     call.subject.entity = person("guest");
-    call.delegation = None;
+    call.actor_chain = None;
     call.subject
         .claims
         .insert("groups".to_owned(), json!(["staff"]));
@@ -532,7 +532,7 @@ fn a_caller_that_has_to_name_a_person_does() {
     let missing = |what: &str| Some((ReasonCode::ContextMissing, vec![what.to_owned()]));
     assert_eq!(decided(&get_issue()), None);
     let mut alone = get_issue();
-    alone.delegation = None;
+    alone.actor_chain = None;
     assert_eq!(decided(&alone), missing("delegation"));
     assert!(ask(allow_all, &alone).is_allow());
     alone.subject.entity = schema::server_uid(&"github".into());
@@ -540,7 +540,7 @@ fn a_caller_that_has_to_name_a_person_does() {
     alone.subject.entity = person("alice");
     assert_eq!(decided(&alone), None);
     let mut for_agent = get_issue();
-    for_agent.delegation = Some(ActorChain::verified_from(agent("planner")));
+    for_agent.actor_chain = Some(ActorChain::verified_from(agent("planner")));
     assert_eq!(decided(&for_agent), missing("delegation.root"));
 }
 
@@ -565,7 +565,7 @@ fn claims_add_to_nobody_but_whom_they_are_about() {
     let about = |uids: &[EntityUID]| {
         let mut call = get_issue();
         call.subject.entity = agent("stray");
-        call.delegation = Some(ActorChain {
+        call.actor_chain = Some(ActorChain {
             claims: uids.iter().map(|uid| (uid.clone(), staff())).collect(),
             ..ActorChain::verified_from(person("mallory"))
         });
@@ -680,7 +680,7 @@ fn what_a_server_asks_for_is_decided_in_its_own_name() {
     assert!(ask(policies, &server_call(OperationKind::ListRoots)).is_allow());
     let mut by_agent = server_call(OperationKind::ListRoots);
     by_agent.subject.entity = agent("helper");
-    by_agent.delegation = None;
+    by_agent.actor_chain = None;
     assert_eq!(code(policies, &by_agent), ReasonCode::ContextInvalid);
 }
 
@@ -871,7 +871,7 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
     calls.push(reverse);
     for call in &mut calls {
         for delegation in [None, Some(person("alice")), Some(agent("planner"))] {
-            call.delegation = delegation.map(ActorChain::verified_from);
+            call.actor_chain = delegation.map(ActorChain::verified_from);
             call.subject
                 .claims
                 .insert("groups".to_owned(), json!(["x"]));

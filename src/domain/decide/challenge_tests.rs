@@ -111,7 +111,7 @@ fn no_approval_is_asked_for_that_would_not_help() {
 fn the_group_of_an_unknown_approver_is_enough() {
     // Mallory, for whom the call is made, is not in the group, and nobody else is near.
     let mut call = create();
-    call.delegation.as_mut().expect("delegated").root = Some(person("mallory"));
+    call.actor_chain.as_mut().expect("delegated").root = Some(person("mallory"));
     let others = r#"
         permit (principal is Mcp::User, action in Mcp::Action::"call_write", resource);
         permit (principal is Mcp::Agent, action in Mcp::Action::"call_write", resource)
@@ -187,9 +187,9 @@ fn an_approval_is_for_one_call_and_no_other() {
             }
         };
     other(&|call| call.subject.entity = agent("planner"));
-    other(&|call| call.delegation = None);
-    other(&|call| call.delegation.as_mut().expect("delegated").root = Some(person("mallory")));
-    other(&|call| call.delegation.as_mut().expect("delegated").actors = vec![agent("planner")]);
+    other(&|call| call.actor_chain = None);
+    other(&|call| call.actor_chain.as_mut().expect("delegated").root = Some(person("mallory")));
+    other(&|call| call.actor_chain.as_mut().expect("delegated").actors = vec![agent("planner")]);
     other(&|call| tool(call, &|tool| tool.tool = "merge".into()));
     other(&|call| {
         tool(call, &|tool| {

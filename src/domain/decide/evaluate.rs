@@ -195,7 +195,7 @@ impl<'a> ClaimedParties<'a> {
     /// The parties of a call whose chain is verified.
     pub fn from_call(call: &'a CallContext, evidence: &'a VerifiedEvidence<'_>) -> Self {
         let chain = evidence.chain.as_ref();
-        let delegation = call.delegation.as_ref().filter(|_| chain.is_some());
+        let delegation = call.actor_chain.as_ref().filter(|_| chain.is_some());
         Self {
             root: chain.map(|chain| &*chain.root),
             claims: delegation.map_or(&[], |delegation| &delegation.claims),

@@ -103,7 +103,7 @@ fn try_approve(
         requester.caller,
     )?;
     let chain = made
-        .delegation
+        .actor_chain
         .as_ref()
         .map(DelegationChain::asserted)
         .transpose()?;
@@ -182,7 +182,7 @@ fn call_of(approved: &ApprovedCall) -> Result<CallContext, Reason> {
         claims: Default::default(),
     };
     Ok(CallContext {
-        delegation: approved.root.clone().map(|root| ActorChain {
+        actor_chain: approved.root.clone().map(|root| ActorChain {
             actors: approved.actors.clone(),
             ..ActorChain::verified_from(root)
         }),

@@ -218,7 +218,7 @@ fn check_stops(
     if let OperationKind::CallTool(tool) = &call.operation.kind {
         parties.push(schema::tool_uid(&call.operation.server, &tool.tool));
     }
-    if let Some(chain) = &call.delegation {
+    if let Some(chain) = &call.actor_chain {
         parties.extend(chain.root.iter().chain(&chain.actors).cloned());
         let named = chain.delegation_ids.iter();
         let named = named.filter_map(|id| authority.delegations.get(id));
@@ -243,7 +243,7 @@ fn relaxed_evidence<'c>(
         .ok()
         .flatten();
     let named = || {
-        let stated = call.delegation.as_ref()?;
+        let stated = call.actor_chain.as_ref()?;
         let last = stated.delegation_ids.last();
         let last = last.and_then(|id| authority.delegations.get(id));
         let stored = last.and_then(|it| DelegationChain::from_delegation(authority, it).ok());

@@ -48,7 +48,7 @@ fn default_denies_forbids_unknown_tools_and_failed_evidence_are_waived() {
     let forbidden = tool_call("github", "create_issue", json!({ "title": "x" }));
     let unpermitted = tool_call("github", "merge", json!({}));
     let mut expired = get_issue();
-    let chain = expired.delegation.as_mut().expect("delegated");
+    let chain = expired.actor_chain.as_mut().expect("delegated");
     chain.expires_at = Some(SystemTime::UNIX_EPOCH);
     let mut no_task = get_issue();
     no_task.workflow.task_id = Some("gone".into());

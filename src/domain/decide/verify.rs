@@ -298,7 +298,7 @@ pub fn verify_asserted(call: &CallContext, rights: &Rights) -> Result<(), Reason
     }
     // A chain of stored delegations needs no assertion by the caller.
     let is_asserted = |delegation: &ActorChain| delegation.delegation_ids.is_empty();
-    if call.delegation.as_ref().is_some_and(is_asserted) && !rights.assert_delegation {
+    if call.actor_chain.as_ref().is_some_and(is_asserted) && !rights.assert_delegation {
         return untrusted("for whom a call is made");
     }
     if rights.assert_claims {
@@ -308,7 +308,7 @@ pub fn verify_asserted(call: &CallContext, rights: &Rights) -> Result<(), Reason
         return untrusted("claims about the subject");
     }
     let is_said = |delegation: &ActorChain| delegation.claims.iter().any(|(_, it)| !it.is_empty());
-    if call.delegation.as_ref().is_some_and(is_said) {
+    if call.actor_chain.as_ref().is_some_and(is_said) {
         return untrusted("claims about those for whom a call is made");
     }
     Ok(())

@@ -19,7 +19,7 @@ pub struct CallContext {
     /// The principal: an agent or a user for client calls, a server for server-initiated calls.
     pub subject: Subject,
     /// The parties that the subject acts for; `None` if it acts on its own authority.
-    pub delegation: Option<ActorChain>,
+    pub actor_chain: Option<ActorChain>,
     /// The operation.
     pub operation: Operation,
     /// The session, task and step the call belongs to.
@@ -241,7 +241,7 @@ impl CallContext {
     pub fn new(subject: Subject, operation: Operation) -> Self {
         Self {
             subject,
-            delegation: None,
+            actor_chain: None,
             operation,
             workflow: Workflow::default(),
             approval_ids: Vec::new(),

@@ -37,7 +37,7 @@ pub(super) fn open(path: &Path, on_loss: OnLoss) -> Result<SqliteStore, StoreErr
             tracing::warn!(
                 store = %path.display(),
                 why = %lost.error,
-                "a new store begins: nothing of what was lent, approved, labelled, ended or stopped before is known"
+                "a new store begins: nothing of what was delegated, approved, labelled, ended or stopped before is known"
             );
             begin(SqliteStore::open_file(path)?, path)
         }

@@ -195,7 +195,7 @@ proptest! {
 fn denies_that_differ_in_who_what_or_why_are_told_apart() {
     let bench = Bench::new(100, 1);
     let mut other_person = tool_call();
-    other_person.delegation = None;
+    other_person.actor_chain = None;
     let reasons = [ReasonCode::Forbidden, ReasonCode::NoPermit];
     let lines = bench.log(|| {
         for code in reasons {

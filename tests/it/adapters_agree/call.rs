@@ -194,7 +194,7 @@ impl Call {
             false => Known::Token(dice.pick(&[vec![], vec!["writers"], vec!["a", "writers"]])),
         };
         let by_token = matches!(known, Known::Token(_));
-        // Mostly one that was lent to this agent.
+        // Mostly one that was delegated to this agent.
         let delegation = dice.sometimes(4, |dice| match by {
             By::Agent("helper") => Some(dice.pick(&[1, 1, 3, 0])),
             By::Agent(_) => Some(dice.pick(&[0, 0, 2, 3])),

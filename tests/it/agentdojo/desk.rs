@@ -45,7 +45,7 @@ pub enum Outcome {
 #[derive(Debug, Clone, Copy)]
 pub struct Carries {
     pub session: Option<&'static str>,
-    /// The task, and what was lent for it; else what the agent's token says is all there is: for whom.
+    /// The task, and what was delegated for it; else what the agent's token says is all there is: for whom.
     pub task: bool,
 }
 
@@ -131,11 +131,11 @@ impl<'s> Desk<'s> {
         context.workflow.session_id = carries.session.map(SmolStr::from);
         if carries.task {
             context.workflow.task_id = Some(self.task.clone());
-            context.delegation = Some(ActorChain::from_delegation_ids(vec![
+            context.actor_chain = Some(ActorChain::from_delegation_ids(vec![
                 self.delegation.clone(),
             ]));
         } else {
-            context.delegation = Some(ActorChain::verified_from(uid("User", PERSON)));
+            context.actor_chain = Some(ActorChain::verified_from(uid("User", PERSON)));
         }
         context
     }

@@ -1,4 +1,4 @@
-//! Delegations: lent, lent on, narrowed, taken back, and what cannot be lent.
+//! Delegations: lent, delegated on, narrowed, taken back, and what cannot be delegated.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn narrow(id: &str) -> v1::NarrowDelegationRequest {
     }
 }
 
-/// `from` lends on what it was lent.
+/// `from` lends on what it was delegated.
 fn lent_on(world: &World, from: &str, to: &str, parent: &str) -> v1::GrantDelegationRequest {
     v1::GrantDelegationRequest {
         actor: actor("Agent", from),
@@ -122,7 +122,7 @@ async fn what_is_taken_back_allows_nothing_more() {
         .unwrap()
         .into_inner();
     assert_eq!(after.reasons[0].code(), v1::ReasonCode::DelegationRevoked);
-    // What was lent on from it is no longer in force either.
+    // What was delegated on from it is no longer in force either.
     let active = v1::ListDelegationsRequest {
         status: DelegationStatus::Active.into(),
         ..Default::default()
@@ -258,12 +258,12 @@ const WIDENINGS: &[Widening] = &[
     (
         |_, it| it.actor = actor("Agent", "third"),
         v1::ReasonCode::DelegationChainBroken,
-        "was lent to somebody else",
+        "was delegated to somebody else",
     ),
     (
         |_, it| it.max_redelegations = 2,
         v1::ReasonCode::DelegationOutOfScope,
-        "may not be lent on that often",
+        "may not be delegated on that often",
     ),
     (
         |world, it| it.expires_at = world.after(3_601),
@@ -313,8 +313,8 @@ async fn what_is_lent_on_only_gets_narrower() {
     // Its depth is used up.
     let more = lent_on(&world, "third", "helper", &twice.id);
     let answer = world.client.grant_delegation(by("edge", more)).await;
-    assert_refused(answer, Code::PermissionDenied, "may not be lent on");
-    // What is over cannot be lent on.
+    assert_refused(answer, Code::PermissionDenied, "may not be delegated on");
+    // What is over cannot be delegated on.
     let answer = world
         .client
         .revoke_delegation(by("edge", revoke(person("sam"), &lent.id)))
@@ -322,7 +322,7 @@ async fn what_is_lent_on_only_gets_narrower() {
     answer.expect("taken back");
     let late = lent_on(&world, "worker", "third", &once.id);
     let answer = world.client.grant_delegation(by("edge", late)).await;
-    assert_refused(answer, Code::FailedPrecondition, "was taken back");
+    assert_refused(answer, Code::FailedPrecondition, "was revoked");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The verbs of the write side, as a person runs them: what is lent, asked for and taken back is what
+//! The verbs of the write side, as a person runs them: what is delegated, asked for and taken back is what
 //! `callgate authorize` then answers by.
 
 use std::io::{BufRead, BufReader};
@@ -260,7 +260,7 @@ fn what_is_lent_can_be_narrowed_and_taken_back() {
     assert!(call("list_notes").is_empty());
     assert_eq!(call("add_note"), ["DELEGATION_OUT_OF_SCOPE"]);
     let said = desk.told(1, &format!("delegation narrow {id} --as user:alice"));
-    assert!(said.contains("say what is taken back"), "{said}");
+    assert!(said.contains("say what is narrowed"), "{said}");
 
     desk.told(0, &format!("delegation revoke {id} --as user:alice"));
     assert_eq!(call("list_notes"), ["DELEGATION_REVOKED"]);

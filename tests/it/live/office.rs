@@ -208,7 +208,7 @@ pub fn call(by: &EntityUID, tool: &str) -> CallContext {
 /// The same on what grants lend.
 pub fn from_delegation_ids(call: CallContext, ids: &[SmolStr]) -> CallContext {
     CallContext {
-        delegation: Some(ActorChain::from_delegation_ids(ids.to_vec())),
+        actor_chain: Some(ActorChain::from_delegation_ids(ids.to_vec())),
         ..call
     }
 }
@@ -216,7 +216,7 @@ pub fn from_delegation_ids(call: CallContext, ids: &[SmolStr]) -> CallContext {
 /// The same for a person, as a token says.
 pub fn for_person(call: CallContext, root: &EntityUID) -> CallContext {
     CallContext {
-        delegation: Some(ActorChain::verified_from(root.clone())),
+        actor_chain: Some(ActorChain::verified_from(root.clone())),
         ..call
     }
 }

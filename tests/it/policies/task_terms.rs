@@ -112,7 +112,7 @@ impl Shop {
         let operation = Operation::call_tool(server, tool, arguments);
         let subject = Subject::verified(uid("Agent", "release"), "jwt");
         let mut call = CallContext::new(subject, operation);
-        call.delegation = Some(ActorChain::verified_from(uid("User", person)));
+        call.actor_chain = Some(ActorChain::verified_from(uid("User", person)));
         call.workflow.session_id = Some(session.into());
         call
     }

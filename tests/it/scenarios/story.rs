@@ -165,9 +165,9 @@ pub struct Grant {
     /// When it begins, from now on.
     pub begins_in: Option<String>,
     pub task: Option<String>,
-    /// The delegation that is lent on.
+    /// The delegation that is delegated on.
     pub from: Option<String>,
-    /// How often it may be lent on.
+    /// How often it may be delegated on.
     #[serde(default)]
     pub lend_on: u32,
     #[serde(flatten)]

@@ -138,7 +138,7 @@ impl CoazReader<'_> {
         let operation = operation.ok_or_else(|| unclear(format!("`{method}` is not decided")))?;
         self.check_arguments(&operation, properties)?;
         let mut call = CallContext::new(subject, operation);
-        call.delegation = delegation;
+        call.actor_chain = delegation;
         self.work(request, &mut call)?;
         call.trace = self.trace.clone();
         Ok(call)

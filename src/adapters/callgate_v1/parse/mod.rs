@@ -135,7 +135,7 @@ impl MessageParser<'_> {
         };
         Ok(CallContext {
             subject,
-            delegation: wire
+            actor_chain: wire
                 .delegation
                 .map(|wire| self.delegation(wire).within("delegation"))
                 .transpose()?,

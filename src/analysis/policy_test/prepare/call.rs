@@ -146,7 +146,7 @@ fn context(case: &Case, form: &CallForm) -> Result<CallContext, CaseFault> {
             })?),
         };
     Ok(CallContext {
-        delegation: chain(case)?,
+        actor_chain: chain(case)?,
         operation: Operation {
             answers: (!form.answers.is_empty()).then(|| Box::new(answers)),
             request_state: form.request_state.clone().map(Into::into),
