@@ -232,8 +232,7 @@ impl fmt::Display for CheckText<'_> {
 impl CheckText<'_> {
     fn kinds_of_tools(&self) -> String {
         let levels = self.report.access_levels.iter();
-        let mut kinds: Vec<(&str, usize)> =
-            access_levels.map(|(access, n)| (&**access, *n)).collect();
+        let mut kinds: Vec<(&str, usize)> = levels.map(|(access, n)| (&**access, *n)).collect();
         kinds.push(("unconfirmed", self.report.unconfirmed.len()));
         kinds.push(("typed", self.report.counts.typed_tools));
         let kinds = kinds.iter().filter(|(_, n)| *n > 0);
