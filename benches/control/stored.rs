@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use callgate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord};
+use callgate::service::Service;
 use callgate::service::clock::SystemClock;
-use callgate::service::decisions::Service;
 use callgate::service::settings::ServiceSettings;
 use callgate::store::backend::{Store, StoreWrite};
 use callgate::store::sqlite::SqliteStore;

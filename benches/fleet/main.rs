@@ -20,9 +20,9 @@ use callgate::domain::request::call_context::{ActorChain, CallContext, Operation
 use callgate::domain::schema::{self, TYPES};
 use callgate::reload::loading::Loader;
 use callgate::reload::published::PublishedCompiler;
+use callgate::service::Service;
 use callgate::service::clock::SystemClock;
 use callgate::service::deadline::Deadline;
-use callgate::service::decisions::Service;
 use callgate::service::ledger::PlannedChange;
 use callgate::service::pending::Progress;
 use callgate::service::request::RequestMeta;

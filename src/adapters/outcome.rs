@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::adapters::mcp::response::filter::Filtered;
 use crate::audit::outcome_record::{OutcomeRecord, Status};
 use crate::domain::decide::verdict::Verdict;
-use crate::service::decisions::Service;
+use crate::service::Service;
 use crate::service::request::{RequestMeta, Response};
 
 /// The decision that let a request pass, for the record of its outcome.

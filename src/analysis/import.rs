@@ -155,19 +155,7 @@ pub fn import(
     existing: Option<Registration>,
     choices: &ImportOptions,
 ) -> Result<ToolImport, ImportError> {
-    if let Err(error) = check_server_name(&choices.server) {
-        return Err(ImportError::ServerName(error));
-    }
-    if let Some(other) = existing
-        .as_ref()
-        .map(|known| &known.server.name)
-        .filter(|name| **name != choices.server)
-    {
-        return Err(ImportError::OtherServer {
-            found: other.clone(),
-            wanted: choices.server.clone(),
-        });
-    }
+    check_server(existing.as_ref(), choices)?;
     let listed = tool_list::parse(list).map_err(|faults| {
         let nothing = || {
             BundleError::single(BundleDiagnostic::for_file(
@@ -221,6 +209,26 @@ pub fn import(
         tools: report,
         listed: definitions,
     })
+}
+
+/// Checks that the server has a good name, and that the registration is its.
+fn check_server(
+    existing: Option<&Registration>,
+    choices: &ImportOptions,
+) -> Result<(), ImportError> {
+    if let Err(error) = check_server_name(&choices.server) {
+        return Err(ImportError::ServerName(error));
+    }
+    if let Some(other) = existing
+        .map(|known| &known.server.name)
+        .filter(|name| **name != choices.server)
+    {
+        return Err(ImportError::OtherServer {
+            found: other.clone(),
+            wanted: choices.server.clone(),
+        });
+    }
+    Ok(())
 }
 
 impl ImportOptions {

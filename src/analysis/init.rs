@@ -204,8 +204,9 @@ unless {{ principal.active }};
     )
 }
 
-fn tests(options: &InitOptions) -> String {
-    let (user, agent) = (&options.user, &options.agent);
+/// What exists in the tests only.
+fn fixtures(options: &InitOptions) -> String {
+    let user = &options.user;
     format!(
         r#"# What first.cedar decides. The server and its tools exist in these tests only.
 fixtures:
@@ -219,7 +220,15 @@ fixtures:
     {EXAMPLE}/read: {{owner: "{user}", attrs: {{access: read}}}}
     {EXAMPLE}/write: {{owner: "{user}", attrs: {{access: write}}}}
     example.other/read: {{owner: "{user}", attrs: {{access: read}}}}
+"#
+    )
+}
 
+fn tests(options: &InitOptions) -> String {
+    let (user, agent) = (&options.user, &options.agent);
+    let fixtures = fixtures(options);
+    format!(
+        r#"{fixtures}
 tests:
   - name: the agent reads for its person
     agent: "{agent}"

@@ -120,8 +120,8 @@ pub fn record(record: &Record) -> Value {
     head.end()
 }
 
-fn decision(it: &Decision) -> Value {
-    let chain = it.chain.as_ref().map(|chain| {
+fn chain(it: &Decision) -> Option<Value> {
+    it.chain.as_ref().map(|chain| {
         Object::default()
             .put("root", chain.root.as_str())
             .texts("actors", &chain.actors)
@@ -129,7 +129,10 @@ fn decision(it: &Decision) -> Value {
             .texts("scopes", &chain.scopes)
             .put("is_verified", chain.is_verified)
             .end()
-    });
+    })
+}
+
+fn targets(it: &Decision) -> Vec<Value> {
     let targets = it.targets.iter().map(|target| {
         Object::default()
             .put("kind", target.kind.as_str())
@@ -137,7 +140,11 @@ fn decision(it: &Decision) -> Value {
             .put("name_hmac", target.name_hmac.as_str())
             .end()
     });
-    let effects = it.side_effects.as_ref().map(|effects| {
+    targets.collect()
+}
+
+fn side_effects(it: &Decision) -> Option<Value> {
+    it.side_effects.as_ref().map(|effects| {
         Object::default()
             .put("approval_id", effects.approval_id.as_str())
             .put("budget_task_id", effects.budget_task_id.as_str())
@@ -146,7 +153,10 @@ fn decision(it: &Decision) -> Value {
             .put("reads", effects.reads)
             .texts("target_labels", &effects.target_labels)
             .end()
-    });
+    })
+}
+
+fn decision(it: &Decision) -> Value {
     Object::default()
         .id("decision_id", &it.id)
         .put("decision", verdict(it.verdict()))
@@ -163,7 +173,7 @@ fn decision(it: &Decision) -> Value {
         .put("tool", it.tool.as_str())
         .put("prompt", it.prompt.as_str())
         .put("subject", it.subject.as_str())
-        .put("chain", chain)
+        .put("chain", chain(it))
         .id("parent_decision_id", &it.parent_decision_id)
         .put("session_id", it.session_id.as_str())
         .put("task_id", it.task_id.as_str())
@@ -173,13 +183,13 @@ fn decision(it: &Decision) -> Value {
         .put("purpose_hmac", it.purpose_hmac.as_str())
         .put("address_hmac", it.address_hmac.as_str())
         .put("uri_hmac", it.uri_hmac.as_str())
-        .put("targets", targets.collect::<Vec<_>>())
+        .put("targets", targets(it))
         .put("reasons", reasons(&it.reasons))
         .put("determining_policies", policies(&it.determining_policies))
         .put("shadow_policies", policies(&it.shadow_policies))
         .put("principals", principals(&it.principals))
         .texts("obligations", &it.obligations)
-        .put("side_effects", effects)
+        .put("side_effects", side_effects(it))
         .put("challenge", it.challenge.as_str())
         .put("cedar_action", it.cedar_action.as_str())
         .put("cedar_resource", it.cedar_resource.as_str())

@@ -6,76 +6,28 @@
 //! Invariant: what was reported as recorded is recorded as the mode promises. Whatever is not recorded is counted, and the
 //! count is a record itself as soon as one can be written.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::audit::archive::{self, Retention};
-use crate::audit::batch::{BatchCapsules, push_unfinished};
-use crate::audit::batch_outcome::{BatchPromise, BatchReceipt};
+use crate::audit::batch::push_unfinished;
+use crate::audit::batch_outcome::BatchReceipt;
 use crate::audit::capsule::CapsuleKey;
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
 use crate::audit::log_output::{LogOutput, OpenError, OutputSettings};
+use crate::audit::log_queue::{Failure, Shared};
 use crate::audit::log_tree;
 use crate::audit::log_writer::LogWriter;
-use crate::audit::record::schema::Notice;
 use crate::audit::tree::thread::{TreeState, TreeWatch};
 use crate::config::audit::{AuditConfig, LogMode, OnLogFailure};
-
-/// How long the thread waits for records before it looks after its files.
-const TICK: Duration = Duration::from_millis(500);
 
 /// A handle to the log. Cloning is cheap. Nothing is written after [`AuditLog::close`].
 #[derive(Debug, Clone)]
 pub struct AuditLog {
     shared: Arc<Shared>,
-}
-
-/// What handle and thread share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    mode: LogMode,
-    on_failure: OnLogFailure,
-    directory: PathBuf,
-    max_queue: usize,
-    key: Option<CapsuleKey>,
-    tree: TreeWatch,
-    queue: Mutex<Queue>,
-    came: Condvar,
-    next: AtomicU64,
-    unrecorded: AtomicU64,
-    failure: Mutex<Option<Failure>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// What waits to be written.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    /// Frames with room for their headers and indices.
-    pub(super) frames: Vec<u8>,
-    pub(super) records: u64,
-    pub(super) capsules: BatchCapsules,
-    /// Who waits for these records, if somebody does.
-    pub(super) waiting: Option<BatchPromise>,
-    pub(super) notices: Vec<(SystemTime, Notice)>,
-    /// Records that found no room.
-    pub(super) dropped: u64,
-    /// When the first of them came.
-    oldest: Option<Instant>,
-    /// The same of what is being written.
-    in_hand: Option<Instant>,
-    is_closed: bool,
-}
-
-/// Since when the log cannot be written, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// When it was noticed.
-    pub since: SystemTime,
-    /// The first error.
-    pub error: String,
 }
 
 /// The state of the log.
@@ -117,6 +69,14 @@ pub enum LogReceipt {
 pub struct NotRecordedError;
 
 impl LogReceipt {
+    /// What a response waits for whose record is not written.
+    fn unwritten(goes_on: bool) -> Self {
+        match goes_on {
+            true => Self::Done,
+            false => Self::Failed,
+        }
+    }
+
     /// Whether there is nothing to wait for.
     pub fn is_done(&self) -> bool {
         matches!(self, Self::Done)
@@ -243,7 +203,7 @@ impl AuditLog {
             // A closed log is no longer there to count; requests are over by then.
             queue.dropped += 1;
             drop(queue);
-            return shared.failed();
+            return LogReceipt::unwritten(shared.goes_on());
         }
         push_unfinished(&mut queue.frames, envelope);
         let position = queue.records;
@@ -402,87 +362,6 @@ fn continue_tree(
             Ok(TreeWatch::without_tree(error.to_string()))
         }
         Err(error) => Err(error.into()),
-    }
-}
-
-impl Shared {
-    /// Waits for something to write, and takes it. Returns whether the log is closed; nothing comes after that.
-    pub(super) fn take(&self, batch: &mut Queue) -> bool {
-        let mut queue = self.lock();
-        queue.in_hand = None;
-        if queue.records == 0 && queue.notices.is_empty() && !queue.is_closed {
-            let waited = self.came.wait_timeout(queue, TICK);
-            (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        }
-        let is_closed = queue.is_closed;
-        std::mem::swap(&mut *queue, batch);
-        queue.is_closed = is_closed;
-        queue.in_hand = batch.oldest;
-        is_closed
-    }
-
-    /// Nothing more is taken, and whoever waits hears so.
-    pub(super) fn end(&self) {
-        let mut queue = self.lock();
-        queue.is_closed = true;
-        queue.waiting = None;
-    }
-
-    pub(super) fn notice(&self, notice: Notice) {
-        self.lock().notices.push((SystemTime::now(), notice));
-        self.came.notify_one();
-    }
-
-    pub(super) fn mode(&self) -> LogMode {
-        self.mode
-    }
-
-    pub(super) fn key_id(&self) -> Option<String> {
-        self.key.as_ref().map(CapsuleKey::id)
-    }
-
-    /// Whether a call goes on without its record.
-    pub(super) fn goes_on(&self) -> bool {
-        self.mode == LogMode::Async || self.on_failure == OnLogFailure::Degrade
-    }
-
-    pub(super) fn wrote(&self, next: u64) {
-        self.next.store(next, Ordering::Release);
-    }
-
-    pub(super) fn add_unrecorded(&self, count: u64) {
-        self.unrecorded.fetch_add(count, Ordering::Relaxed);
-    }
-
-    pub(super) fn failure(&self) -> MutexGuard<'_, Option<Failure>> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn failed(&self) -> LogReceipt {
-        match self.goes_on() {
-            true => LogReceipt::Done,
-            false => LogReceipt::Failed,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Queue {
-    /// Empties it, and keeps its buffers.
-    pub(super) fn clear(&mut self) {
-        self.frames.clear();
-        self.capsules.clear();
-        self.waiting = None;
-        self.notices.clear();
-        (self.records, self.dropped) = (0, 0);
-        (self.oldest, self.in_hand) = (None, None);
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::mpsc::Sender;
 use std::time::SystemTime;
 
 use crate::audit::envelope::nanos;
-use crate::audit::log::{Failure, Queue, Shared};
 use crate::audit::log_output::{LogOutput, WriteError};
+use crate::audit::log_queue::{Failure, Queue, Shared};
 use crate::audit::record::schema::Notice;
 use crate::audit::record::schema::notice::Kind;
 

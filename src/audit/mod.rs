@@ -27,6 +27,7 @@ pub mod json;
 pub mod log;
 pub mod log_files;
 pub mod log_output;
+pub mod log_queue;
 pub mod log_tree;
 mod log_writer;
 pub mod outcome_record;

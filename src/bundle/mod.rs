@@ -217,27 +217,18 @@ fn check(files: &BundleFiles, is_strict: bool) -> Result<CheckedBundle, BundleEr
     let collected = entities::collect(sources, &registrations, schema, &mut faults);
     let max_level = config.schema.max_dereference_level;
     let tools = ToolTypes::new(&registrations);
+    let (told, warned) = (&mut faults, &mut warnings);
     let level = schema.and_then(|schema| {
-        validate::validate(
-            schema,
-            &policies,
-            &links,
-            &tools,
-            max_level,
-            &mut faults,
-            &mut warnings,
-        )
+        validate::validate(schema, &policies, &links, &tools, max_level, told, warned)
     });
-    let known = KnownEntities::new(&collected, &config);
-    gateway_config::warn(&config, files, &known, &mut warnings);
-    let scene = references::ReferenceCheck {
+    let names = references::ReferenceCheck {
         collected: &collected,
         policies: &policies,
         links: &links,
         tools: &tools,
         config: &config,
     };
-    references::check(scene, &known, schema, &mut faults, &mut warnings);
+    check_names(files, names, schema, &mut faults, &mut warnings);
     if is_strict || config.bundle.strict {
         faults.append(&mut warnings);
     }
@@ -269,6 +260,19 @@ fn check(files: &BundleFiles, is_strict: bool) -> Result<CheckedBundle, BundleEr
         entries: policies.entries,
         tools: summaries(&registrations),
     })
+}
+
+/// Checks what policies, entities and the configuration of gateways name.
+fn check_names(
+    files: &BundleFiles,
+    names: references::ReferenceCheck<'_>,
+    schema: Option<&ValidatorSchema>,
+    faults: &mut Vec<BundleDiagnostic>,
+    warnings: &mut Vec<BundleDiagnostic>,
+) {
+    let known = KnownEntities::new(names.collected, names.config);
+    gateway_config::warn(names.config, files, &known, warnings);
+    references::check(names, &known, schema, faults, warnings);
 }
 
 /// The numbers that files, registrations and policies tell.

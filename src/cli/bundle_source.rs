@@ -13,7 +13,7 @@ use crate::reload::loading::{FirstLoad, Loader};
 use crate::reload::log_warnings;
 use crate::reload::published::PublishedCompiler;
 use crate::reload::source::ArchiveSource;
-use crate::service::decisions::Service;
+use crate::service::Service;
 use crate::service::generation::LoadedBundle;
 use crate::service::published::PrepareBundle as _;
 

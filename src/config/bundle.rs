@@ -147,23 +147,7 @@ impl BundleConfig {
                 add(field, "is an empty path");
             }
         }
-        if let Some(url) = &self.url {
-            let url = url::Url::parse(url).ok();
-            let is_https = |it: &url::Url| it.scheme() == "https" && it.host_str().is_some();
-            if !url.as_ref().is_some_and(is_https) {
-                add("bundle.url", "is not a URL that begins with `https://`");
-            } else if url.is_some_and(|it| !it.username().is_empty() || it.password().is_some()) {
-                add("bundle.url", "holds a name or a password: use `token_file`");
-            }
-        } else {
-            let said = "means nothing without `url`";
-            if self.ca_file.is_some() {
-                add("bundle.ca_file", said);
-            }
-            if self.token_file.is_some() {
-                add("bundle.token_file", said);
-            }
-        }
+        self.url_faults(&mut add);
         if self.cache_file.is_some() && !self.is_archive() {
             add("bundle.cache_file", "means nothing without `file` or `url`");
         }
@@ -189,6 +173,26 @@ impl BundleConfig {
             );
         }
         faults
+    }
+
+    fn url_faults(&self, add: &mut impl FnMut(&'static str, &str)) {
+        if let Some(url) = &self.url {
+            let url = url::Url::parse(url).ok();
+            let is_https = |it: &url::Url| it.scheme() == "https" && it.host_str().is_some();
+            if !url.as_ref().is_some_and(is_https) {
+                add("bundle.url", "is not a URL that begins with `https://`");
+            } else if url.is_some_and(|it| !it.username().is_empty() || it.password().is_some()) {
+                add("bundle.url", "holds a name or a password: use `token_file`");
+            }
+        } else {
+            let said = "means nothing without `url`";
+            if self.ca_file.is_some() {
+                add("bundle.ca_file", said);
+            }
+            if self.token_file.is_some() {
+                add("bundle.token_file", said);
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::domain::authority::approval::{Approval, ApprovalStatus};
 use crate::domain::authority::delegation::{Delegation, DelegationStatus};
 use crate::domain::authority::task::{Task, TaskStatus};
-use crate::service::decisions::Service;
+use crate::service::Service;
 use crate::service::generation::Generation;
 
 /// A delegation and its status.

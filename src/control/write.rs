@@ -26,7 +26,7 @@ use crate::domain::decide::inputs::{DecisionInputs, History};
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
 use crate::domain::request::visible::shown;
 use crate::domain::schema::{self, TYPES};
-use crate::service::decisions::Service;
+use crate::service::Service;
 use crate::service::generation::Generation;
 use crate::service::ledger::{CommittedChange, PlannedChange, RESTRICTIONS, WriteError};
 use crate::store::backend::StoreError;

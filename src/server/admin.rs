@@ -26,7 +26,6 @@ use crate::proto::json as proto_json;
 use crate::server::connection_limiter::ConnectionLimiter;
 use crate::server::parts::ServerParts;
 use crate::server::reloadable_tls::ReloadableTls;
-use crate::service::decisions;
 use crate::telemetry::export::prometheus::{MetricsFormat, MetricsScraper};
 use crate::telemetry::record::recorder::Recorder;
 
@@ -46,7 +45,7 @@ type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infalli
 pub(super) struct AdminService(Arc<Inner>);
 
 struct Inner {
-    service: Arc<decisions::Service>,
+    service: Arc<crate::service::Service>,
     control: ControlApi,
     tls: Option<ReloadableTls>,
     metrics: Option<MetricsScraper>,

@@ -8,8 +8,8 @@ use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::adapters::agentgateway::rpcs::ExtMcp;
-use crate::adapters::callgate_v1::authorization::Authorization;
 use crate::adapters::callgate_v1::control::rpcs::ControlApi;
+use crate::adapters::callgate_v1::rpcs::Authorization;
 use crate::adapters::envoy::ext_authz::ExtAuthz;
 use crate::adapters::envoy::ext_proc::ExtProc;
 use crate::proto::agentgateway::ext_mcp::ext_mcp_server::ExtMcpServer;
@@ -18,7 +18,7 @@ use crate::proto::envoy::processing::external_processor_server::ExternalProcesso
 use crate::proto::v1::authorization_server::AuthorizationServer;
 use crate::proto::v1::control_server::ControlServer;
 use crate::server::public_services::MESSAGE_BYTES;
-use crate::service::decisions::Service;
+use crate::service::Service;
 use crate::service::fleet::Fleet;
 
 /// How often it is looked whether a replica is confirmed.

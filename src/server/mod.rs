@@ -36,19 +36,24 @@ pub mod stop_signal;
 pub mod tls;
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::{Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
-use tokio_stream::StreamExt as _;
+use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
+use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic::transport::server::Connected;
 use tonic_health::ServingStatus;
 use tower::Service;
 
 use crate::adapters::callgate_v1::control::rpcs::ControlApi;
+use crate::authn::connection::ConnectionState;
 use crate::config::limits::Limits;
 use crate::server::admin::AdminService;
 use crate::server::connection_limiter::ConnectionLimiter;
@@ -56,7 +61,7 @@ use crate::server::early_load_shed::EarlyLoadShed;
 use crate::server::frame_shed::{FrameShed, ShedContext};
 use crate::server::health::Health;
 use crate::server::http::HttpService;
-use crate::server::listen::{Incoming, Listener};
+use crate::server::listen::{Connection, Listener};
 use crate::server::parts::{ServeError, ServerParts};
 use crate::server::reloadable_tls::ReloadableTls;
 use crate::service::server_load::ServerLoad;
@@ -96,54 +101,25 @@ pub async fn serve(
         Arc::clone(&parts.service),
         Arc::clone(&parts.limits),
         draining.clone(),
-    );
-    let control = control.carrying(Arc::clone(&load));
+    )
+    .carrying(Arc::clone(&load));
     let admin = AdminService::new(&parts, control.clone(), draining.clone());
     let routes = routes::routes(&parts, &health, &limits, &load, draining.clone(), control)?;
-    let grpc = EarlyLoadShed::new(
-        routes.prepare(),
-        Arc::clone(&parts.limits),
-        Arc::clone(&load),
-        parts.service.recorder().clone(),
-    );
-    let shed = ShedContext {
-        limits: Arc::clone(&parts.limits),
-        load: Arc::clone(&load),
-        recorder: parts.service.recorder().clone(),
-    };
-    let http = HttpService::new(&parts, &limits, Arc::clone(&load));
+    let services = Services::new(&parts, &limits, &load, routes, admin);
     let limiter = ConnectionLimiter::new(&limits, Arc::clone(&load));
-    let keepalive = Duration::from_millis(limits.keepalive_ms.into());
-    let admin_limiter = admin::limiter(&limits);
     // Probes are answered until everything else has ended.
-    let (mut admins, admin_ended) = (JoinSet::new(), CancellationToken::new());
+    let (mut admins, admin_ended) = (Servers::default(), CancellationToken::new());
     let _ends_admin = admin_ended.clone().drop_guard();
-    let mut servers = JoinSet::new();
+    let mut servers = Servers::default();
+    let admin_limiter = admin::limiter(&limits);
     for listener in listeners {
-        let tls = parts.tls.clone().filter(|_| listener.may_have_tls());
-        let is_http = listener.is_http();
         if listener.is_admin() {
-            let incoming = listener.incoming(admin_limiter.clone(), keepalive);
-            let builder = limited_builder(&limits).accept_http1(true);
-            let (service, ended) = (admin.clone(), admin_ended.clone());
-            spawn(&mut admins, builder, service, incoming, None, ended);
-            continue;
-        }
-        let incoming = listener.incoming(limiter.clone(), keepalive);
-        let stopped = stopped.clone();
-        if is_http {
-            let builder = limited_builder(&limits).accept_http1(true);
-            spawn(&mut servers, builder, http.clone(), incoming, tls, stopped);
+            let limiter = admin_limiter.clone();
+            services.start(&mut admins, listener, limiter, &limits, None, &admin_ended);
         } else {
-            let (builder, shed) = (limited_builder(&limits), shed.clone());
-            spawn_grpc(
-                &mut servers,
-                builder,
-                grpc.clone(),
-                (incoming, shed),
-                tls,
-                stopped,
-            );
+            let tls = parts.tls.clone().filter(|_| listener.may_have_tls());
+            let limiter = limiter.clone();
+            services.start(&mut servers, listener, limiter, &limits, tls, &stopped);
         }
     }
     tokio::select! {
@@ -179,82 +155,124 @@ async fn follow_certificates(tls: Option<&ReloadableTls>) -> Infallible {
     }
 }
 
-/// Serves one gRPC listener in a task of its own until `stopped`.
-fn spawn_grpc<S>(
-    servers: &mut JoinSet<Result<(), tonic::transport::Error>>,
-    builder: Server,
-    service: S,
-    (incoming, shed): (Incoming, ShedContext),
-    tls: Option<ReloadableTls>,
-    stopped: CancellationToken,
-) where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send + 'static,
-{
-    let signal = stopped.cancelled_owned();
-    match tls {
-        None => servers.spawn(async move {
-            let incoming = incoming.map(move |connection| {
-                connection.map(|it| {
-                    let state = Arc::clone(it.state());
-                    FrameShed::new(it, state, shed.clone())
-                })
-            });
-            builder
-                .serve_with_incoming_shutdown(service, incoming, signal)
-                .await
-        }),
-        Some(tls) => servers.spawn(async move {
-            let incoming = handshake::accept_tls(incoming, tls, false).map(move |connection| {
-                connection.map(|it| {
-                    let state = Arc::clone(it.get_ref().0.state());
-                    FrameShed::new(it, state, shed.clone())
-                })
-            });
-            builder
-                .serve_with_incoming_shutdown(service, incoming, signal)
-                .await
-        }),
-    };
+/// The listeners that are served, each in a task of its own.
+type Servers = JoinSet<Result<(), tonic::transport::Error>>;
+
+/// What listeners serve.
+struct Services {
+    grpc: EarlyLoadShed<Routes>,
+    /// What refuses requests of gRPC before they are requests.
+    shed: ShedContext,
+    http: HttpService,
+    admin: AdminService,
 }
 
-/// Serves one listener of HTTP in a task of its own until `stopped`.
-fn spawn<S>(
-    servers: &mut JoinSet<Result<(), tonic::transport::Error>>,
+impl Services {
+    fn new(
+        parts: &ServerParts,
+        limits: &Limits,
+        load: &Arc<ServerLoad>,
+        routes: Routes,
+        admin: AdminService,
+    ) -> Self {
+        let recorder = parts.service.recorder();
+        Self {
+            grpc: EarlyLoadShed::new(
+                routes.prepare(),
+                Arc::clone(&parts.limits),
+                Arc::clone(load),
+                recorder.clone(),
+            ),
+            shed: ShedContext {
+                limits: Arc::clone(&parts.limits),
+                load: Arc::clone(load),
+                recorder: recorder.clone(),
+            },
+            http: HttpService::new(parts, limits, Arc::clone(load)),
+            admin,
+        }
+    }
+
+    /// Serves a listener until `stopped`.
+    fn start(
+        &self,
+        servers: &mut Servers,
+        listener: Listener,
+        limiter: ConnectionLimiter,
+        limits: &Limits,
+        tls: Option<ReloadableTls>,
+        stopped: &CancellationToken,
+    ) {
+        let (is_admin, is_http) = (listener.is_admin(), listener.is_http());
+        let keepalive = Duration::from_millis(limits.keepalive_ms.into());
+        let incoming = listener.incoming(limiter, keepalive);
+        let builder = limited_builder(limits);
+        let http1 = builder.clone().accept_http1(true);
+        match tls {
+            _ if is_admin => spawn(servers, http1, self.admin.clone(), incoming, stopped),
+            None if is_http => spawn(servers, http1, self.http.clone(), incoming, stopped),
+            Some(tls) if is_http => {
+                let incoming = handshake::accept_tls(incoming, tls, true);
+                spawn(servers, http1, self.http.clone(), incoming, stopped);
+            }
+            None => {
+                let incoming = self.shedding(incoming, Connection::state);
+                spawn(servers, builder, self.grpc.clone(), incoming, stopped);
+            }
+            Some(tls) => {
+                let incoming = handshake::accept_tls(incoming, tls, false);
+                let incoming = self.shedding(incoming, |it| it.get_ref().0.state());
+                spawn(servers, builder, self.grpc.clone(), incoming, stopped);
+            }
+        }
+    }
+
+    /// The connections with what may refuse their requests.
+    fn shedding<C, I>(
+        &self,
+        incoming: I,
+        state: fn(&C) -> &Arc<ConnectionState>,
+    ) -> impl Stream<Item = io::Result<FrameShed<C>>> + use<C, I>
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+        I: Stream<Item = io::Result<C>>,
+    {
+        let shed = self.shed.clone();
+        incoming.map(move |connection| {
+            connection.map(|it| {
+                let state = Arc::clone(state(&it));
+                FrameShed::new(it, state, shed.clone())
+            })
+        })
+    }
+}
+
+/// Serves connections in a task of its own until `stopped`.
+fn spawn<S, C>(
+    servers: &mut Servers,
     builder: Server,
     service: S,
-    incoming: Incoming,
-    tls: Option<ReloadableTls>,
-    stopped: CancellationToken,
+    incoming: impl Stream<Item = io::Result<C>> + Send + 'static,
+    stopped: &CancellationToken,
 ) where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
         + Clone
         + Send
         + 'static,
     S::Future: Send + 'static,
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
-    let signal = stopped.cancelled_owned();
-    match tls {
-        None => servers.spawn(async move {
-            builder
-                .serve_with_incoming_shutdown(service, incoming, signal)
-                .await
-        }),
-        Some(tls) => servers.spawn(async move {
-            let incoming = handshake::accept_tls(incoming, tls, true);
-            builder
-                .serve_with_incoming_shutdown(service, incoming, signal)
-                .await
-        }),
-    };
+    let signal = stopped.clone().cancelled_owned();
+    servers.spawn(async move {
+        builder
+            .serve_with_incoming_shutdown(service, incoming, signal)
+            .await
+    });
 }
 
 /// Waits until all listeners have ended, for no longer than `limits.drain_ms`.
 async fn drain(
-    mut servers: JoinSet<Result<(), tonic::transport::Error>>,
+    mut servers: Servers,
     limits: &Limits,
     limiter: &ConnectionLimiter,
 ) -> Result<(), ServeError> {

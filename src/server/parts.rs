@@ -11,7 +11,7 @@ use crate::config::envoy::EnvoyConfig;
 use crate::config::http::{AuthzenConfig, ToolhiveConfig};
 use crate::config::limits::Limits;
 use crate::server::reloadable_tls::ReloadableTls;
-use crate::service::decisions::Service;
+use crate::service::Service;
 use crate::telemetry::export::prometheus::MetricsScraper;
 
 /// What a server is made of.

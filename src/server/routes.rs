@@ -6,8 +6,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::adapters::agentgateway::rpcs::{ADAPTER as EXT_MCP, ExtMcp};
-use crate::adapters::callgate_v1::authorization::Authorization;
 use crate::adapters::callgate_v1::control::rpcs::ControlApi;
+use crate::adapters::callgate_v1::rpcs::Authorization;
 use crate::adapters::envoy::ext_authz::{self, ExtAuthz};
 use crate::adapters::envoy::ext_proc::{self, ExtProc};
 use crate::config::limits::Limits;

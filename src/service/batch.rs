@@ -3,8 +3,9 @@
 use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::decide::verdict::{Decision, Reason, Verdict};
 use crate::domain::request::call_context::CallContext;
+use crate::service::Service;
 use crate::service::deadline::ServiceError;
-use crate::service::decisions::{Pinned, Service};
+use crate::service::in_flight::Pinned;
 use crate::service::listing::PendingList;
 use crate::service::pending::{PendingResponse, Progress};
 use crate::service::recording::AwaitedRecord;

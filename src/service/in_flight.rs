@@ -8,12 +8,17 @@ use tokio::sync::oneshot;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::domain::decide::inputs::Requester;
-use crate::domain::decide::verdict::{Reason, ReasonCode};
-use crate::service::decisions::Pinned;
+use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::service::generation::Generation;
-use crate::service::recording::Decided;
 use crate::service::request::RequestMeta;
 use crate::store::backend::{StoreError, StoreWrite};
+
+/// A generation, and the reason not to decide from it.
+#[derive(Clone)]
+pub(super) struct Pinned {
+    pub(super) generation: Arc<Generation>,
+    pub(super) stale: Option<Reason>,
+}
 
 /// A request in flight: what is needed to record its response.
 pub(super) struct InFlightRequest<'a> {
@@ -23,6 +28,16 @@ pub(super) struct InFlightRequest<'a> {
     pub(super) stale: Option<Reason>,
     pub(super) started_at: SystemTime,
     pub(super) clock: Instant,
+}
+
+/// A decision, and what belongs to its record.
+pub(super) struct Decided {
+    /// The verdict; of a request that is only observed, as it would have been.
+    pub(super) verdict: Verdict,
+    /// Whether the response is that verdict. Otherwise it is allow.
+    pub(super) is_enforced: bool,
+    /// What it was made from. `None` if it was not made from facts alone, or the log keeps no capsules.
+    pub(super) capsule: Option<Vec<u8>>,
 }
 
 /// A verdict, and what has to be written before it is final.
@@ -81,6 +96,22 @@ impl InFlightRequest<'_> {
                 "the decision could not be made",
             ))
         })
+    }
+}
+
+impl Decided {
+    /// A verdict that is enforced, without a capsule.
+    pub(super) fn enforced(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            is_enforced: true,
+            capsule: None,
+        }
+    }
+
+    /// A deny that was not evaluated.
+    pub(super) fn denied(reason: Reason) -> Self {
+        Self::enforced(Verdict::deny(reason))
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::domain::decide::inputs::{DecisionInputs, Requester};
 use crate::domain::request::call_context::CallContext;
-use crate::service::decisions::Service;
+use crate::service::Service;
 #[cfg(doc)]
 use crate::service::pending::PendingResponse;
 use crate::service::request::RequestMeta;

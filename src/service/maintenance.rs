@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::service::decisions::Service;
+use crate::service::Service;
 use crate::store::backend::{Pruned, Retention, StoreError, StoreWrite};
 
 /// The interval of background writes.

@@ -23,10 +23,9 @@ use crate::domain::decide::observe::{self, Hold};
 use crate::domain::decide::verdict::{SideEffects, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::domain::schema::TYPES;
-use crate::service::decisions::Service;
+use crate::service::Service;
 use crate::service::generation::Generation;
-use crate::service::in_flight::InFlightRequest;
-use crate::service::recording::Decided;
+use crate::service::in_flight::{Decided, InFlightRequest};
 use crate::service::request::RequestMeta;
 use crate::service::side_effects::Observed;
 

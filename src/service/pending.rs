@@ -8,12 +8,12 @@ use tokio::sync::oneshot;
 use crate::audit::decision_record::RecordedRequest;
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::domain::request::call_context::CallContext;
+use crate::service::Service;
 use crate::service::deadline::ServiceError;
-use crate::service::decisions::Service;
 use crate::service::in_flight::{
-    CommitReceipt, InFlightRequest, Settled, TentativeVerdict, settle,
+    CommitReceipt, Decided, InFlightRequest, Settled, TentativeVerdict, settle,
 };
-use crate::service::recording::{AwaitedRecord, Decided};
+use crate::service::recording::AwaitedRecord;
 use crate::service::request::{RequestMeta, Response};
 use crate::service::session_loader::session_unread;
 use crate::store::backend::{StoreError, StoreWrite};

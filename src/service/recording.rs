@@ -2,7 +2,7 @@
 //!
 //! Start at [`Service::begin_record`], which hands the record to the log; [`Service::finish_record`] waits until it is
 //! written, and denies what was allowed if it cannot be. Span, metrics and log line are of the verdict that leaves; of one
-//! that is only observed they are of the verdict that would have left ([`Decided::is_enforced`]).
+//! that is only observed they are of the verdict that would have left (`Decided::is_enforced`).
 
 use std::sync::Arc;
 
@@ -12,19 +12,9 @@ use crate::audit::capsule_content::encode::reuse;
 use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
 use crate::audit::log::LogReceipt;
 use crate::domain::decide::verdict::{Decision, Reason, ReasonCode, Verdict};
-use crate::service::decisions::Service;
-use crate::service::in_flight::{InFlightRequest, decision_id};
+use crate::service::Service;
+use crate::service::in_flight::{Decided, InFlightRequest, decision_id};
 use crate::service::request::Response;
-
-/// A decision, and what belongs to its record.
-pub(super) struct Decided {
-    /// The verdict; of a request that is only observed, as it would have been.
-    pub(super) verdict: Verdict,
-    /// Whether the response is that verdict. Otherwise it is allow.
-    pub(super) is_enforced: bool,
-    /// What it was made from. `None` if it was not made from facts alone, or the log keeps no capsules.
-    pub(super) capsule: Option<Vec<u8>>,
-}
 
 /// A decision whose record is on its way into the log.
 pub(super) struct AwaitedRecord<'a> {
@@ -33,22 +23,6 @@ pub(super) struct AwaitedRecord<'a> {
     is_enforced: bool,
     decision_id: Uuid,
     receipt: LogReceipt,
-}
-
-impl Decided {
-    /// A verdict that is enforced, without a capsule.
-    pub(super) fn enforced(verdict: Verdict) -> Self {
-        Self {
-            verdict,
-            is_enforced: true,
-            capsule: None,
-        }
-    }
-
-    /// A deny that was not evaluated.
-    pub(super) fn denied(reason: Reason) -> Self {
-        Self::enforced(Verdict::deny(reason))
-    }
 }
 
 impl AwaitedRecord<'_> {

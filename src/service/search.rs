@@ -9,9 +9,9 @@ use crate::audit::decision_record::RecordedRequest;
 use crate::domain::decide::is_authorized::{self, ParcRequest};
 use crate::domain::decide::verdict::{Reason, Verdict};
 use crate::domain::request::call_context::TraceContext;
+use crate::service::Service;
 use crate::service::deadline::ServiceError;
-use crate::service::decisions::Service;
-use crate::service::recording::Decided;
+use crate::service::in_flight::Decided;
 use crate::service::request::{RequestMeta, Response};
 
 /// What to search for.

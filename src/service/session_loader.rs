@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 
 use crate::domain::decide::verdict::{Reason, ReasonCode};
 use crate::service::ledger::Ledger;
+use crate::service::live_facts::LiveFacts;
 use crate::service::one_at_a_time::OneAtATime;
-use crate::service::side_effects::LiveFacts;
 use crate::store::backend::{StoreError, StoredSession};
 
 /// Reads sessions.

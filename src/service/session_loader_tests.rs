@@ -3,8 +3,8 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::domain::authority::change::ChangeRecord;
+use crate::service::Service;
 use crate::service::clock::SystemClock;
-use crate::service::decisions::Service;
 use crate::service::settings::ServiceSettings;
 use crate::store::backend::{Pruned, Retention, Store, StoreWrite, StoredState};
 use crate::store::sqlite::SqliteStore;

@@ -3,11 +3,9 @@
 //! Order: the session, other carriers of labels, the budget, the approval. Each step holds or denies. What an earlier
 //! step took is not given back, so a call that loses a race costs its session or task a little and gains nothing.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::domain::authority::change::Change;
-use crate::domain::authority::labels::{CarriedLabels, LabelCarrierRef, Labels};
+use crate::domain::authority::labels::{CarriedLabels, Labels};
 use crate::domain::authority::session::Session;
 use crate::domain::authority::usage::Usage;
 use crate::domain::decide::inputs::{self, History};
@@ -16,38 +14,16 @@ use crate::domain::request::call_context::{CallContext, OperationKind};
 use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::schema;
 use crate::service::call_carriers::CallCarriers;
-use crate::service::fleet::side_effects::{BudgetExhausted, SharedFacts};
-use crate::service::fleet::state::FleetState;
+use crate::service::fleet::shared_facts::{BudgetExhausted, SharedFacts};
 use crate::service::generation::Generation;
+use crate::service::live_facts::LiveFacts;
 use crate::service::request::RequestMeta;
-use crate::service::settings::ServiceSettings;
-use crate::store::backend::{Pruned, StoreError, StoreWrite, StoredState};
-use crate::store::carrier_labels::{CarrierLabels, LabelCapacityError};
-use crate::store::quotas::{BudgetSpend, Quotas};
-use crate::store::resource_labels::ResourceLabels;
-use crate::store::sessions::{AdvanceError, Sessions};
-use crate::store::shown_definitions::{GatewayTool, ShownDefinitions};
-use crate::store::usage::UsageLedger;
+use crate::store::backend::StoreWrite;
+use crate::store::carrier_labels::LabelCapacityError;
+use crate::store::sessions::AdvanceError;
+use crate::store::shown_definitions::GatewayTool;
 use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
-
-/// The facts that change with every call.
-pub struct LiveFacts {
-    /// Sessions.
-    pub sessions: Sessions,
-    /// Labels of tasks, delegations and pairs.
-    pub carrier_labels: CarrierLabels,
-    /// Labels of resources that calls wrote to.
-    pub resource_labels: ResourceLabels,
-    /// Usage.
-    pub usage: UsageLedger,
-    /// Budgets and uses of approvals.
-    pub quotas: Quotas,
-    /// Definitions that lists have shown.
-    pub definitions: ShownDefinitions,
-    /// What several servers spend from, if there are others.
-    pub shared: Option<SharedFacts>,
-}
 
 /// The facts that one decision observed.
 pub struct Observed<'c> {
@@ -118,63 +94,13 @@ pub enum Commit {
     SessionNotHeld,
 }
 
+impl Commit {
+    fn overloaded(message: &str) -> Self {
+        Self::Denied(Reason::new(ReasonCode::Overloaded, message))
+    }
+}
+
 impl LiveFacts {
-    /// Restores the facts of a store.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Damaged`] if usage cannot be read.
-    pub fn restore(
-        settings: &ServiceSettings,
-        loaded: &mut StoredState,
-        fleet: Option<Arc<FleetState>>,
-    ) -> Result<Self, StoreError> {
-        let facts = Self {
-            shared: fleet.map(SharedFacts::new),
-            sessions: Sessions::new(settings.sessions),
-            carrier_labels: CarrierLabels::new(settings.carriers, settings.pair_label_ttl),
-            resource_labels: ResourceLabels::new(
-                settings.labeled_resources,
-                settings.resource_label_ttl,
-            ),
-            usage: UsageLedger::new(settings.usage_entries),
-            quotas: Quotas::new(),
-            definitions: ShownDefinitions::new(settings.definition_ttl),
-        };
-        if facts.shared.is_some() {
-            facts.sessions.share();
-            facts.usage.share();
-        }
-        facts.refill(loaded)?;
-        Ok(facts)
-    }
-
-    /// Restores the facts of a store into an empty memory.
-    pub(super) fn refill(&self, loaded: &mut StoredState) -> Result<(), StoreError> {
-        self.sessions.restore(std::mem::take(&mut loaded.unbegun));
-        self.sessions.restore_ended(&loaded.ended_sessions);
-        let shown = std::mem::take(&mut loaded.shown_tools);
-        self.definitions.restore(shown);
-        let labels = std::mem::take(&mut loaded.labels).into_iter();
-        let (places, labels) = labels.partition(|it| it.carrier.as_ref().is_resource());
-        self.resource_labels.restore(places);
-        self.carrier_labels.restore(labels);
-        self.usage.restore(std::mem::take(&mut loaded.usage))?;
-        let uses = std::mem::take(&mut loaded.approval_uses);
-        let spent = std::mem::take(&mut loaded.task_spent);
-        if let Some(shared) = &self.shared {
-            shared.budgets.restore(&spent, loaded.facts);
-        }
-        self.quotas.restore(uses, spent);
-        let lost = std::mem::take(&mut loaded.task_lost);
-        self.quotas.restore_lost(lost);
-        if self.shared.is_some() {
-            self.carrier_labels.unsettle();
-            self.resource_labels.unsettle();
-        }
-        Ok(())
-    }
-
     /// Observes all facts that concern a call.
     pub fn observe<'c>(
         &self,
@@ -239,37 +165,85 @@ impl LiveFacts {
         effects: &SideEffects,
         now: SystemTime,
     ) -> Commit {
+        match self.take_all(seen, call, effects, now) {
+            Err(commit) => commit,
+            Ok(writes) if writes.is_empty() => Commit::Applied,
+            Ok(writes) => Commit::NeedsWrite(seen.guarded(writes)),
+        }
+    }
+
+    /// Takes all that an allow uses up, in order, and returns what has to be written before the response. Stops at the
+    /// first that cannot be taken.
+    fn take_all(
+        &self,
+        seen: &Observed<'_>,
+        call: &CallContext,
+        effects: &SideEffects,
+        now: SystemTime,
+    ) -> Result<Vec<StoreWrite>, Commit> {
         let mut writes = Vec::new();
         let found = self.resource_labels.labels_of(&effects.targets, now);
         let yields = effects.added_labels(found.as_deref());
-        let session = call.workflow.session_id.as_ref().zip(seen.session.as_ref());
-        // Listing has no side effects on the session.
-        let leaves_something = effects.tool.is_some() || !yields.is_empty();
-        // A session that has ended takes up nothing more. Only an observed call comes here in one.
-        let session = session.filter(|(_, seen)| leaves_something && !seen.is_ended);
-        if let Some((id, seen)) = session {
-            let next = seen.after(effects.tool.as_ref(), &yields);
-            if next.is_full() {
-                return Commit::Denied(overloaded("no more can be remembered of this session"));
-            }
-            match self.sessions.advance(id, seen.version, next, now) {
-                Ok(advanced) => writes.extend(advanced.write(id, now)),
-                Err(AdvanceError::Conflict(_)) => return Commit::Conflict,
-                Err(AdvanceError::NotHeld) => return Commit::SessionNotHeld,
-                Err(AdvanceError::Full) => {
-                    return Commit::Denied(overloaded("no more sessions can be remembered"));
-                }
-            }
-        }
+        writes.extend(self.advance_session(seen, call, effects, &yields, now)?);
         // Only now: a call with a conflict is decided again, and must not see its own labels then.
         let brought = seen.carriers.add_labels(&self.carrier_labels, &yields, now);
         let marked = || self.mark(effects, found.as_deref(), now);
         match brought.and_then(|brought| Ok((brought, marked()?))) {
             Ok((brought, marked)) => writes.extend(brought.into_iter().chain(marked)),
             Err(LabelCapacityError) => {
-                return Commit::Denied(overloaded("no more labels can be remembered"));
+                return Err(Commit::overloaded("no more labels can be remembered"));
             }
         }
+        self.spend_budgets(call, effects, &mut writes)?;
+        writes.extend(self.use_approval(effects)?);
+        // Usage that no policy reads is not counted.
+        if seen.usage.is_some() {
+            let actor = &call.subject.entity;
+            self.usage.count_allowed(actor, effects.tool.as_ref(), now);
+        }
+        Ok(writes)
+    }
+
+    /// Adds the call to its session.
+    fn advance_session(
+        &self,
+        seen: &Observed<'_>,
+        call: &CallContext,
+        effects: &SideEffects,
+        yields: &[SmolStr],
+        now: SystemTime,
+    ) -> Result<Option<StoreWrite>, Commit> {
+        let session = call.workflow.session_id.as_ref().zip(seen.session.as_ref());
+        // Listing has no side effects on the session.
+        let leaves_something = effects.tool.is_some() || !yields.is_empty();
+        // A session that has ended takes up nothing more. Only an observed call comes here in one.
+        let session = session.filter(|(_, seen)| leaves_something && !seen.is_ended);
+        let Some((id, seen)) = session else {
+            return Ok(None);
+        };
+        let next = seen.after(effects.tool.as_ref(), yields);
+        if next.is_full() {
+            return Err(Commit::overloaded(
+                "no more can be remembered of this session",
+            ));
+        }
+        match self.sessions.advance(id, seen.version, next, now) {
+            Ok(advanced) => Ok(advanced.write(id, now)),
+            Err(AdvanceError::Conflict(_)) => Err(Commit::Conflict),
+            Err(AdvanceError::NotHeld) => Err(Commit::SessionNotHeld),
+            Err(AdvanceError::Full) => {
+                Err(Commit::overloaded("no more sessions can be remembered"))
+            }
+        }
+    }
+
+    /// Spends one call of the budget of the tool and of the task.
+    fn spend_budgets(
+        &self,
+        call: &CallContext,
+        effects: &SideEffects,
+        writes: &mut Vec<StoreWrite>,
+    ) -> Result<(), Commit> {
         let task = call.workflow.task_id.as_ref();
         for (counter, most) in effects.tool_budget.iter().chain(&effects.budget) {
             match self.spend(counter, *most) {
@@ -277,54 +251,35 @@ impl LiveFacts {
                 Err(BudgetExhausted) => {
                     let task = task.unwrap_or(counter);
                     let of_tool = effects.tool.as_ref().filter(|_| counter != task);
-                    return Commit::Denied(match of_tool {
+                    return Err(Commit::Denied(match of_tool {
                         Some(tool) => inputs::tool_budget_spent(task, tool),
                         None => inputs::budget_spent(task),
-                    });
+                    }));
                 }
             }
         }
-        if let Some((approval, max)) = &effects.approval {
-            let Some(uses) = self.quotas.use_approval(approval, *max) else {
-                let message = format!("approval `{approval}` has been used");
-                return Commit::Denied(Reason::new(ReasonCode::ApprovalInvalid, message));
-            };
-            let id = approval.clone();
-            writes.push(match &self.shared {
-                None => StoreWrite::ApprovalUsed { id, uses },
-                Some(_) => StoreWrite::ApprovalTaken { id, most: *max },
-            });
-        }
-        // Usage that no policy reads is not counted.
-        if seen.usage.is_some() {
-            let actor = &call.subject.entity;
-            self.usage.count_allowed(actor, effects.tool.as_ref(), now);
-        }
-        if writes.is_empty() {
-            return Commit::Applied;
-        }
-        Commit::NeedsWrite(seen.guarded(writes))
+        Ok(())
+    }
+
+    /// Takes one use of the approval.
+    fn use_approval(&self, effects: &SideEffects) -> Result<Option<StoreWrite>, Commit> {
+        let Some((approval, max)) = &effects.approval else {
+            return Ok(None);
+        };
+        let Some(uses) = self.quotas.use_approval(approval, *max) else {
+            let message = format!("approval `{approval}` has been used");
+            let reason = Reason::new(ReasonCode::ApprovalInvalid, message);
+            return Err(Commit::Denied(reason));
+        };
+        let id = approval.clone();
+        Ok(Some(match &self.shared {
+            None => StoreWrite::ApprovalUsed { id, uses },
+            Some(_) => StoreWrite::ApprovalTaken { id, most: *max },
+        }))
     }
 }
 
 impl LiveFacts {
-    /// Spends one call of a budget. Returns what has to be written first.
-    fn spend(&self, id: &SmolStr, budget: u64) -> Result<Option<StoreWrite>, BudgetExhausted> {
-        if let Some(shared) = &self.shared {
-            return shared.spend(id, budget);
-        }
-        match self.quotas.spend(id, budget) {
-            BudgetSpend::Spent => Ok(None),
-            BudgetSpend::Reserve { spent } => Ok(Some(StoreWrite::TaskSpent {
-                id: id.clone(),
-                spent,
-                is_exact: false,
-                lost: self.quotas.at_risk(id),
-            })),
-            BudgetSpend::Exhausted => Err(BudgetExhausted),
-        }
-    }
-
     /// Adds to each target of a write the labels of everything that may be in it: of what its work has read, of the
     /// tool, and of any of its targets.
     fn mark(
@@ -347,35 +302,6 @@ impl LiveFacts {
         Ok(writes)
     }
 
-    /// The number of tasks, delegations, pairs and resources with labels.
-    pub fn carriers_with_labels(&self) -> usize {
-        self.carrier_labels.len() + self.resource_labels.len()
-    }
-
-    /// Notes that the store has made these writes.
-    pub fn mark_written(&self, writes: &[StoreWrite]) {
-        for write in writes {
-            match write {
-                StoreWrite::SessionLabels { id, labels, .. } => {
-                    self.sessions.mark_written(id, labels)
-                }
-                StoreWrite::Labels {
-                    carrier, labels, ..
-                } if carrier.as_ref().is_resource() => {
-                    self.resource_labels.mark_written(carrier, labels)
-                }
-                StoreWrite::Labels {
-                    carrier, labels, ..
-                } => self.carrier_labels.mark_written(carrier, labels),
-                StoreWrite::TaskSpent { id, spent, .. } => self.quotas.mark_written(id, *spent),
-                _ => {}
-            }
-        }
-        if let Some(shared) = &self.shared {
-            shared.mark_written(writes);
-        }
-    }
-
     /// Counts a denied call, if some policy reads usage.
     pub fn count_denial(&self, seen: &Observed<'_>, call: &CallContext, now: SystemTime) {
         if seen.usage.is_none() {
@@ -384,35 +310,6 @@ impl LiveFacts {
         let root = seen.carriers.root();
         self.usage.count_denied(&call.subject.entity, root, now);
     }
-
-    /// Applies a change of authority that is written and in service.
-    pub fn apply_change(&self, change: &Change, at: SystemTime) {
-        match change {
-            Change::SessionEnded { session } => self.sessions.end(session, at),
-            Change::Task(task) if task.closed_at.is_some() => {
-                self.carrier_labels.remove(LabelCarrierRef::Task(&task.id));
-            }
-            _ => {}
-        }
-    }
-
-    /// Forgets what the store has pruned.
-    pub fn forget(&self, gone: &Pruned) {
-        self.sessions.forget_stored(&gone.sessions);
-        self.quotas.forget(&gone.approvals, &gone.tasks);
-        if let Some(shared) = &self.shared {
-            shared.budgets.forget(&gone.tasks);
-        }
-        let tasks = gone.tasks.iter().map(LabelCarrierRef::Task);
-        let delegations = gone.delegations.iter().map(LabelCarrierRef::Delegation);
-        for carrier in tasks.chain(delegations) {
-            self.carrier_labels.remove(carrier);
-        }
-    }
-}
-
-fn overloaded(message: &str) -> Reason {
-    Reason::new(ReasonCode::Overloaded, message)
 }
 
 fn tool_of(call: &CallContext) -> Option<EntityUID> {

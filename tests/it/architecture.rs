@@ -272,6 +272,126 @@ fn imports_point_down() {
     report(faults);
 }
 
+/// The paths at the outermost level of a group of imports, each up to a group of its own.
+fn paths_of_group(group: &str) -> Vec<&str> {
+    let leading = |text: &'_ str| -> usize {
+        let end = text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
+        end.unwrap_or(text.len())
+    };
+    let mut depth = 0;
+    let mut starts = vec![0];
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => starts.push(at + 1),
+            _ => {}
+        }
+    }
+    let paths = starts.into_iter().map(|at| group[at..].trim_start());
+    paths.map(|path| &path[..leading(path)]).collect()
+}
+
+/// The modules of a source file's own room that it imports, besides those above and below it.
+fn siblings_used(
+    own: &[String],
+    text: &str,
+    modules: &BTreeSet<Vec<String>>,
+) -> BTreeSet<Vec<String>> {
+    let code = code_of(text);
+    let mut used = BTreeSet::new();
+    let mut rest = code.as_str();
+    while let Some(at) = rest.find("crate::") {
+        rest = &rest[at + "crate::".len()..];
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
+        let (path, group) = rest.split_at(end.unwrap_or(rest.len()));
+        let names = match path.ends_with("::") && group.starts_with('{') {
+            true => paths_of_group(group[1..].split(';').next().unwrap_or_default()),
+            false => vec![""],
+        };
+        for name in names {
+            let whole = format!("{path}{name}");
+            let parts = whole.split("::").map(str::to_owned);
+            let mut module: Vec<String> = parts.filter(|it| !it.is_empty()).collect();
+            while !module.is_empty() && !modules.contains(&module) {
+                module.pop();
+            }
+            let is_family = own.starts_with(&module) || module.starts_with(own);
+            if !module.is_empty() && !is_family && module.first() == own.first() {
+                used.insert(module);
+            }
+        }
+    }
+    used
+}
+
+/// A file that comes back to itself through what it imports, with the way.
+fn circle(edges: &BTreeMap<Vec<String>, BTreeSet<Vec<String>>>) -> Option<String> {
+    for start in edges.keys() {
+        let mut came_from = BTreeMap::new();
+        let mut next = vec![start];
+        while let Some(module) = next.pop() {
+            for other in &edges[module] {
+                if other == start {
+                    let mut way = vec![start.join("::"), module.join("::")];
+                    let mut at = module;
+                    while let Some(before) = came_from.get(at) {
+                        at = before;
+                        way.push(Vec::join(at, "::"));
+                    }
+                    return Some(way.join(" <- "));
+                }
+                if edges.contains_key(other) && !came_from.contains_key(other) {
+                    came_from.insert(other, module);
+                    next.push(other);
+                }
+            }
+        }
+    }
+    None
+}
+
+/// Files of a room do not import each other in a circle. A parent declares its children, and they may use its items.
+#[test]
+fn files_of_a_room_import_each_other_one_way() {
+    let sources = sources();
+    let module = |source: &Source| -> Vec<String> {
+        let below = source.path.with_extension("");
+        let parts = below.iter().map(|it| it.to_str().unwrap().to_owned());
+        parts
+            .filter(|it| !["mod", "lib", "main"].contains(&it.as_str()))
+            .collect()
+    };
+    let modules: BTreeSet<Vec<String>> = sources.iter().map(module).collect();
+    let edges: BTreeMap<_, _> = sources
+        .iter()
+        .map(|it| (module(it), siblings_used(&module(it), &it.text, &modules)))
+        .collect();
+    assert!(
+        edges.values().map(BTreeSet::len).sum::<usize>() > 500,
+        "imports are not seen"
+    );
+    assert_eq!(circle(&edges), None);
+}
+
+#[test]
+fn a_circle_between_files_is_found() {
+    let module = |path: &str| path.split("::").map(str::to_owned).collect::<Vec<_>>();
+    let modules: BTreeSet<_> = ["a", "a::b", "a::c", "a::c::d"].map(module).into();
+    let of_b = siblings_used(&module("a::b"), "use crate::a::c::{D, d::E};", &modules);
+    assert_eq!(of_b, [module("a::c"), module("a::c::d")].into());
+    let of_d = siblings_used(&module("a::c::d"), "use crate::a::{b::B, c::C};", &modules);
+    assert_eq!(of_d, [module("a::b")].into());
+    let one_way = BTreeMap::from([
+        (module("a::b"), of_b.clone()),
+        (module("a::c::d"), BTreeSet::new()),
+    ]);
+    assert_eq!(circle(&one_way), None);
+    let around = BTreeMap::from([(module("a::b"), of_b), (module("a::c::d"), of_d)]);
+    assert!(circle(&around).is_some());
+}
+
 #[test]
 fn groups_of_imports_name_the_room_they_come_from() {
     // The check above reads line by line, so no import may start at the root and go on below.

@@ -32,8 +32,8 @@ use crate::proto::agentgateway::ext_mcp::ext_mcp_server::ExtMcp as Wire;
 use crate::proto::agentgateway::ext_mcp::{
     McpRequest, McpRequestResult, McpResponse, McpResponseResult,
 };
+use crate::service::Service;
 use crate::service::deadline::ServiceError;
-use crate::service::decisions::Service;
 use crate::service::request::{RequestMeta, Response as ServiceResponse};
 
 /// The name of this adapter in metrics, logs and traces.
@@ -128,35 +128,24 @@ impl ExtMcp {
     ) -> Result<McpResponseResult, ServiceError> {
         let metadata = response.metadata_context.take();
         let decision_id = metadata.as_ref().and_then(decision_id);
-        let read = || {
-            let limits = &admitted.limits;
-            let servers = request::servers(&response.service_names, limits)?;
-            let method = methods::request(Sender::Client, &response.method);
-            let method = method
-                .ok_or_else(|| OperationError::UnknownMethod(TextExcerpt::new(&response.method)))?;
-            check_late(method, &admitted.settings)?;
-            let result = RawObject::read(&response.mcp_response, "mcp_response");
-            let result = result.map_err(OperationError::Invalid)?;
-            let conversation = admitted
-                .metadata_reader()
-                .conversation(metadata, only(&servers))?;
-            let origins = request::origins(servers, admitted.settings.prefix_mode);
-            Ok((method, result, conversation, origins))
-        };
-        let (method, mut result, conversation, origins) = match read() {
+        let read = match ReadResponse::new(admitted, &response, metadata) {
             Ok(read) => read,
             Err(rejection) => {
                 self.note(&rejection);
                 return Ok(reply::filtered(Err(rejection)));
             }
         };
+        let ReadResponse {
+            method,
+            mut result,
+            conversation,
+            origins,
+        } = read;
+        let denial = || self.connection_denial(admitted, &conversation, &origins, method.name);
         let hides_instructions = method.has_instructions
             && result.get("instructions").is_some()
             && origins.only().is_none()
-            && self
-                .connection_denial(admitted, &conversation, &origins, method.name)
-                .await?
-                .is_some();
+            && denial().await?.is_some();
         let size = response.mcp_response.len();
         let note_outcome = |filtered: &Filtered, is_tool_error: bool| {
             let about = OutcomeOf {
@@ -179,8 +168,7 @@ impl ExtMcp {
             );
         };
         if method.routing == Routing::ResponseOnly {
-            let denied = self.connection_denial(admitted, &conversation, &origins, method.name);
-            if let Some(denied) = denied.await? {
+            if let Some(denied) = denial().await? {
                 let denied = Filtered::Denied(Box::new(denied));
                 note_outcome(&denied, false);
                 return Ok(reply::filtered(Ok(denied)));
@@ -197,12 +185,12 @@ impl ExtMcp {
             origins: &origins,
             limits: &admitted.limits,
         };
-        let filtered = filter.result(Some(method.name), &result).await?;
+        let mut filtered = filter.result(Some(method.name), &result).await?;
         note_outcome(&filtered, is_tool_error);
-        Ok(reply::filtered(Ok(match filtered {
-            Filtered::Unchanged if hides_instructions => Filtered::Rewritten(result.with(|_| None)),
-            filtered => filtered,
-        })))
+        if hides_instructions && matches!(filtered, Filtered::Unchanged) {
+            filtered = Filtered::Rewritten(result.with(|_| None));
+        }
+        Ok(reply::filtered(Ok(filtered)))
     }
 
     /// Returns the first denial to connect to one of the servers, or `None` if all are allowed. The gateway
@@ -224,6 +212,39 @@ impl ExtMcp {
         let answers = self.service.authorize_batch(&asks).await?;
         let mut answers = answers.into_iter();
         Ok(answers.find(|answer| !answer.value.is_allow()))
+    }
+}
+
+/// A response that can be read: what it answers, and whose it is.
+struct ReadResponse<'r> {
+    method: &'static Method,
+    result: RawObject<'r>,
+    conversation: Conversation,
+    origins: ServerSet,
+}
+
+impl<'r> ReadResponse<'r> {
+    fn new(
+        admitted: &AdmittedCheck,
+        response: &'r McpResponse,
+        metadata: Option<Struct>,
+    ) -> Result<Self, AgentgatewayRejection> {
+        let servers = request::servers(&response.service_names, &admitted.limits)?;
+        let method = methods::request(Sender::Client, &response.method);
+        let method = method
+            .ok_or_else(|| OperationError::UnknownMethod(TextExcerpt::new(&response.method)))?;
+        check_late(method, &admitted.settings)?;
+        let result = RawObject::read(&response.mcp_response, "mcp_response");
+        let result = result.map_err(OperationError::Invalid)?;
+        let conversation = admitted
+            .metadata_reader()
+            .conversation(metadata, only(&servers))?;
+        Ok(Self {
+            method,
+            result,
+            conversation,
+            origins: request::origins(servers, admitted.settings.prefix_mode),
+        })
     }
 }
 

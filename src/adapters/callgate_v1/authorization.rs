@@ -1,16 +1,16 @@
-//! The six RPCs of `callgate.v1.Authorization`.
+//! What the six RPCs of `callgate.v1.Authorization` do: parse, ask the service, encode.
+//!
+//! Start at `AuthorizationState::authorize_now`. `rpcs` admits the requests, and `stream` answers many of them on one stream.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming};
 
 use crate::adapters::callgate_v1::encode::{self, Disclosure};
 use crate::adapters::callgate_v1::explanation::{self, ExplainedCall};
 use crate::adapters::callgate_v1::parse::{MessageParser, at_item};
-use crate::adapters::callgate_v1::stream::{self, AuthorizeStreamResponses};
 use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::adapters::input::ids;
@@ -18,27 +18,20 @@ use crate::adapters::input::limits::check_count;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::{AdmittedRpc, request_meta};
 use crate::audit::outcome_record::{OutcomeRecord, Status as OutcomeStatus};
-use crate::authn::caller::{Caller, Rpc};
+use crate::authn::caller::Caller;
 use crate::authn::capacity::UsageCount;
 use crate::config::limits::Limits;
 use crate::domain::decide::listing::ListedItem;
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::call_context::{CallContext, TraceContext};
 use crate::proto::v1;
-use crate::proto::v1::authorization_server;
+use crate::service::Service;
 use crate::service::deadline::Deadline;
-use crate::service::decisions::Service;
 use crate::service::pending::{PendingResponse, Progress};
 use crate::service::request::RequestMeta;
 
 /// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "grpc";
-
-/// `callgate.v1.Authorization`. Cloning is cheap.
-#[derive(Clone)]
-pub struct Authorization {
-    pub(super) shared: Arc<AuthorizationState>,
-}
 
 /// The state that all requests share.
 pub(super) struct AuthorizationState {
@@ -49,23 +42,19 @@ pub(super) struct AuthorizationState {
     pub(super) open_streams: UsageCount,
 }
 
-impl Authorization {
-    /// Creates the RPCs. Streams end once `draining` is cancelled.
-    pub fn new(
+impl AuthorizationState {
+    /// State of which nothing is in use yet. Streams end once `draining` is cancelled.
+    pub(super) fn new(
         service: Arc<Service>,
         limits: Arc<ArcSwap<Limits>>,
         draining: CancellationToken,
     ) -> Self {
-        let types = EntityTypeCache::default();
-        let open_streams = UsageCount::default();
         Self {
-            shared: Arc::new(AuthorizationState {
-                service,
-                limits,
-                types,
-                draining,
-                open_streams,
-            }),
+            service,
+            limits,
+            types: EntityTypeCache::default(),
+            draining,
+            open_streams: UsageCount::default(),
         }
     }
 }
@@ -172,7 +161,7 @@ impl AuthorizationState {
         })
     }
 
-    async fn authorize_batch(
+    pub(super) async fn authorize_batch(
         &self,
         asking: RpcContext<'_>,
         requests: Vec<v1::AuthorizeRequest>,
@@ -204,7 +193,7 @@ impl AuthorizationState {
         Ok(v1::AuthorizeBatchResponse { responses })
     }
 
-    async fn filter_tools(
+    pub(super) async fn filter_tools(
         &self,
         asking: RpcContext<'_>,
         request: v1::FilterToolsRequest,
@@ -223,7 +212,7 @@ impl AuthorizationState {
         Ok(encode::filter_tools(filter.tools, answer))
     }
 
-    async fn is_authorized(
+    pub(super) async fn is_authorized(
         &self,
         asking: RpcContext<'_>,
         request: v1::IsAuthorizedRequest,
@@ -251,7 +240,7 @@ impl AuthorizationState {
         Ok(encode::is_authorized(answer, detail))
     }
 
-    async fn report_outcome(
+    pub(super) async fn report_outcome(
         &self,
         asking: RpcContext<'_>,
         request: v1::ReportOutcomeRequest,
@@ -328,90 +317,11 @@ impl<'a> RpcContext<'a> {
 }
 
 impl AdmittedRpc {
-    fn context(&self) -> RpcContext<'_> {
+    pub(super) fn context(&self) -> RpcContext<'_> {
         RpcContext {
             caller: self.admitted.caller(),
             trace: &self.trace,
             deadline: self.deadline,
         }
-    }
-}
-
-#[tonic::async_trait]
-impl authorization_server::Authorization for Authorization {
-    async fn authorize(
-        &self,
-        request: Request<v1::AuthorizeRequest>,
-    ) -> Result<Response<v1::AuthorizeResponse>, Status> {
-        let (admitted, message) = AdmittedRpc::take(request, Rpc::Authorize)?;
-        let answer = match self.shared.authorize_now(admitted.context(), message)? {
-            Outcome::Decided(answer) => {
-                // The connection writes whatever is ready when it is woken. Yielding lets other requests be decided
-                // first, so that several responses are written at once, which saves more than it costs. Those that wait
-                // for the decision log are written at once anyway.
-                tokio::task::yield_now().await;
-                answer
-            }
-            // The server has a timer for the whole request already.
-            Outcome::Waiting(waiting) => self.shared.finish(waiting, Deadline::NONE).await?,
-        };
-        Ok(Response::new(answer))
-    }
-
-    async fn authorize_batch(
-        &self,
-        request: Request<v1::AuthorizeBatchRequest>,
-    ) -> Result<Response<v1::AuthorizeBatchResponse>, Status> {
-        let (admitted, message) = AdmittedRpc::take(request, Rpc::AuthorizeBatch)?;
-        Ok(Response::new(
-            self.shared
-                .authorize_batch(admitted.context(), message.requests)
-                .await?,
-        ))
-    }
-
-    type AuthorizeStreamStream = AuthorizeStreamResponses;
-
-    async fn authorize_stream(
-        &self,
-        request: Request<Streaming<v1::AuthorizeStreamRequest>>,
-    ) -> Result<Response<AuthorizeStreamResponses>, Status> {
-        Ok(Response::new(stream::answer(self, request)?))
-    }
-
-    async fn filter_tools(
-        &self,
-        request: Request<v1::FilterToolsRequest>,
-    ) -> Result<Response<v1::FilterToolsResponse>, Status> {
-        let (admitted, message) = AdmittedRpc::take(request, Rpc::FilterTools)?;
-        Ok(Response::new(
-            self.shared
-                .filter_tools(admitted.context(), message)
-                .await?,
-        ))
-    }
-
-    async fn is_authorized(
-        &self,
-        request: Request<v1::IsAuthorizedRequest>,
-    ) -> Result<Response<v1::IsAuthorizedResponse>, Status> {
-        let (admitted, message) = AdmittedRpc::take(request, Rpc::IsAuthorized)?;
-        Ok(Response::new(
-            self.shared
-                .is_authorized(admitted.context(), message)
-                .await?,
-        ))
-    }
-
-    async fn report_outcome(
-        &self,
-        request: Request<v1::ReportOutcomeRequest>,
-    ) -> Result<Response<v1::ReportOutcomeResponse>, Status> {
-        let (admitted, message) = AdmittedRpc::take(request, Rpc::ReportOutcome)?;
-        Ok(Response::new(
-            self.shared
-                .report_outcome(admitted.context(), message)
-                .await?,
-        ))
     }
 }

@@ -15,8 +15,8 @@ use crate::analysis::explain::policies::{ConditionExplanation, PolicyExplanation
 use crate::analysis::explain::{self, Explanation, Link, RequestExplanation, values};
 use crate::domain::request::call_context::CallContext;
 use crate::proto::v1;
+use crate::service::Service;
 use crate::service::deadline::Deadline;
-use crate::service::decisions::Service;
 use crate::service::request::{RequestMeta, Response};
 
 /// The longest that an explanation searches for changes, also for a caller that waits longer.

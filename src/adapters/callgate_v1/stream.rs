@@ -13,9 +13,7 @@ use tokio_stream::Stream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Request, Status, Streaming};
 
-use crate::adapters::callgate_v1::authorization::{
-    Authorization, AuthorizationState, Outcome, RpcContext,
-};
+use crate::adapters::callgate_v1::authorization::{AuthorizationState, Outcome, RpcContext};
 use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::{acquire_stream_slot, catch_panic};
@@ -32,13 +30,13 @@ const UNDER_WAY: usize = 64;
 
 /// Opens a stream.
 pub(super) fn answer(
-    authorization: &Authorization,
+    shared: &Arc<AuthorizationState>,
     request: Request<Streaming<v1::AuthorizeStreamRequest>>,
 ) -> Result<AuthorizeStreamResponses, GrpcRejection> {
     let (metadata, mut extensions, requests) = request.into_parts();
     let entrance = take_admission(&mut extensions, Rpc::AuthorizeStream)?;
     let trace = trace_context(metadata.as_ref());
-    let session = Arc::new(Session::open(&authorization.shared, entrance, trace)?);
+    let session = Arc::new(Session::open(shared, entrance, trace)?);
     let requests = UntilDrained::new(requests, &session.shared);
     Ok(AuthorizeStreamResponses {
         session,

@@ -10,7 +10,7 @@ use crate::adapters::envoy::request::HttpRequest;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::config::envoy::EnvoyConfig;
 use crate::config::limits::Limits;
-use crate::service::decisions::Service;
+use crate::service::Service;
 use crate::service::request::RequestMeta;
 
 /// The state of an Envoy adapter. Cloning is cheap.

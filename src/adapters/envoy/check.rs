@@ -10,8 +10,8 @@ use crate::adapters::http_routes::problem;
 use crate::adapters::mcp::message::JsonRpcId;
 use crate::adapters::mcp::response::json_rpc_error;
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
+use crate::service::Service;
 use crate::service::deadline::ServiceError;
-use crate::service::decisions::Service;
 use crate::service::request::{RequestMeta, Response};
 
 /// The result of checking a request.

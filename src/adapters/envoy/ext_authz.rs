@@ -23,7 +23,7 @@ use crate::proto::envoy::auth::{
     self, AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse, HeaderValue,
     HeaderValueOption, HttpStatus, OkHttpResponse,
 };
-use crate::service::decisions::Service;
+use crate::service::Service;
 
 /// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "ext_authz";

@@ -25,8 +25,8 @@ use crate::config::envoy::EnvoyConfig;
 use crate::config::limits::Limits;
 use crate::proto::envoy::processing::external_processor_server::ExternalProcessor;
 use crate::proto::envoy::processing::{ProcessingRequest, ProcessingResponse};
+use crate::service::Service;
 use crate::service::deadline::Deadline;
-use crate::service::decisions::Service;
 
 /// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "ext_proc";

@@ -5,16 +5,13 @@
 
 use serde_json::Value as Json;
 
-use crate::analysis::dialect::condition::{
-    self, Conditions, Safe, attribute_of_context, comparison, tag_is, tag_matches, text,
-};
-use crate::analysis::dialect::names::Names;
-use crate::analysis::dialect::translate::Target;
+use crate::analysis::dialect::condition::{Conditions, Safe, Vocabulary, tag_is, tag_matches};
+use crate::analysis::dialect::expression::{self, attribute_of_context, comparison, text};
+use crate::analysis::dialect::names::{Names, entity};
+use crate::analysis::dialect::target::Target;
 
-/// The type of its resource.
-pub const GATEWAY: &str = "AgentCore::Gateway";
 /// The type of its users.
-pub const USER: &str = "AgentCore::OAuthUser";
+const USER: &str = "AgentCore::OAuthUser";
 /// The type of its actions.
 const ACTION: &str = "AgentCore::Action";
 /// What stands between target and tool.
@@ -35,30 +32,44 @@ pub fn target(names: &Names<'_>, ty: &str, id: &str) -> Result<Target, String> {
     }
 }
 
-/// Arguments, the id of the user, and claims.
-pub fn leaf(
-    conditions: &Conditions<'_, '_>,
-    expr: &Json,
-    safe: Safe,
-) -> Option<Result<Json, String>> {
-    if attribute_of_context(expr, "input") {
-        conditions.reads_input();
-        return Some(Ok(expr.clone()));
+/// The words of AgentCore.
+pub struct AgentcoreVocabulary;
+
+impl Vocabulary for AgentcoreVocabulary {
+    /// Arguments, the id of the user, and claims.
+    fn leaf(
+        &self,
+        conditions: &Conditions<'_, '_>,
+        expr: &Json,
+        safe: Safe,
+    ) -> Option<Result<Json, String>> {
+        if attribute_of_context(expr, "input") {
+            conditions.reads_input();
+            return Some(Ok(expr.clone()));
+        }
+        if let Some(tag) = expression::has_tag(expr) {
+            return Some(conditions.tag(tag).map(|()| expr.clone()));
+        }
+        if let Some((left, pattern)) = expression::like(expr) {
+            let tag = expression::get_tag(left)?;
+            return Some(tag_matches(conditions, tag, pattern, safe));
+        }
+        let (operator, left, right) = comparison(expr)?;
+        let (is_negated, right) = (operator == "!=", text(right)?);
+        let safe = if is_negated { safe.flipped() } else { safe };
+        let same = if expression::attribute(left) == Some(("principal", vec!["id"])) {
+            Ok(expression::principal_is("Mcp::User", right))
+        } else {
+            tag_is(conditions, expression::get_tag(left)?, right, safe)
+        };
+        Some(same.map(|it| if is_negated { expression::not(it) } else { it }))
     }
-    if let Some(tag) = condition::has_tag(expr) {
-        return Some(conditions.tag(tag).map(|()| expr.clone()));
+
+    fn principal_type(&self, ty: &str) -> Option<&'static str> {
+        (ty == USER).then_some("Mcp::User")
     }
-    if let Some((left, pattern)) = condition::like(expr) {
-        let tag = condition::get_tag(left)?;
-        return Some(tag_matches(conditions, tag, pattern, safe));
+
+    fn entity(&self, _: &Conditions<'_, '_>, ty: &str, id: &str) -> Option<Result<Json, String>> {
+        (ty == USER).then(|| Ok(entity("Mcp::User", id)))
     }
-    let (operator, left, right) = comparison(expr)?;
-    let (is_negated, right) = (operator == "!=", text(right)?);
-    let safe = if is_negated { safe.flipped() } else { safe };
-    let same = if condition::attribute(left) == Some(("principal", vec!["id"])) {
-        Ok(condition::principal_is("Mcp::User", right))
-    } else {
-        tag_is(conditions, condition::get_tag(left)?, right, safe)
-    };
-    Some(same.map(|it| if is_negated { condition::not(it) } else { it }))
 }

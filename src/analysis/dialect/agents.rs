@@ -1,24 +1,15 @@
 //! cedar-for-agents: policies over the schema that its generator makes of a server's tools. One namespace, of any name; an action
 //! for each tool, with its arguments in `context.input`; whatever stands in the stub for principal and resource.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value as Json;
 
-use crate::analysis::dialect::condition::{Conditions, Safe, attribute_of_context};
-use crate::analysis::dialect::names::Names;
-use crate::analysis::dialect::translate::Target;
+use crate::analysis::dialect::condition::{Conditions, Safe, Vocabulary};
+use crate::analysis::dialect::expression::attribute_of_context;
+use crate::analysis::dialect::names::{Names, entity};
+use crate::analysis::dialect::target::Target;
 
 /// The group of all tools' actions in the generator's examples.
 const ALL: &str = "call_tool";
-
-/// The namespaces of the actions among entities.
-pub fn namespaces(uids: &BTreeSet<(String, String)>) -> BTreeSet<String> {
-    let actions = uids.iter().filter_map(|(ty, _)| ty.strip_suffix("Action"));
-    actions
-        .map(|it| it.trim_end_matches("::").to_owned())
-        .collect()
-}
 
 /// What an action means.
 pub fn target(names: &Names<'_>, ty: &str, id: &str) -> Result<Target, String> {
@@ -34,17 +25,44 @@ pub fn target(names: &Names<'_>, ty: &str, id: &str) -> Result<Target, String> {
 }
 
 /// The type here of a type of principals: agents are agents, all others are users.
-pub fn principal_type(ty: &str) -> &'static str {
+fn principal_type(ty: &str) -> &'static str {
     match ty.rsplit("::").next() {
         Some("Agent") => "Mcp::Agent",
         _ => "Mcp::User",
     }
 }
 
-/// `context.input` means the same here.
-pub fn leaf(conditions: &Conditions<'_, '_>, expr: &Json, _: Safe) -> Option<Result<Json, String>> {
-    attribute_of_context(expr, "input").then(|| {
-        conditions.reads_input();
-        Ok(expr.clone())
-    })
+/// The words of cedar-for-agents.
+pub struct AgentsVocabulary;
+
+impl Vocabulary for AgentsVocabulary {
+    /// `context.input` means the same here.
+    fn leaf(
+        &self,
+        conditions: &Conditions<'_, '_>,
+        expr: &Json,
+        _: Safe,
+    ) -> Option<Result<Json, String>> {
+        attribute_of_context(expr, "input").then(|| {
+            conditions.reads_input();
+            Ok(expr.clone())
+        })
+    }
+
+    fn principal_type(&self, ty: &str) -> Option<&'static str> {
+        Some(principal_type(ty))
+    }
+
+    /// Users, agents and clients are principals; all else is a group.
+    fn entity(
+        &self,
+        conditions: &Conditions<'_, '_>,
+        ty: &str,
+        id: &str,
+    ) -> Option<Result<Json, String>> {
+        Some(match ty.rsplit("::").next() {
+            Some("User" | "Agent" | "Client") => Ok(entity(principal_type(ty), id)),
+            _ => conditions.group(id),
+        })
+    }
 }

@@ -7,9 +7,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value as Json, json};
 
+use crate::analysis::dialect::expression::{
+    binary, contains, is_principal, not, shown, single, tag_value, variable,
+};
 use crate::analysis::dialect::names::{Lookup, Names};
-use crate::analysis::dialect::translate::{Target, map_entity};
-use crate::analysis::dialect::{Dialect, agentcore, agents, toolhive};
+use crate::analysis::dialect::target::Target;
 
 /// The deepest nesting of expressions.
 const MAX_DEPTH: usize = 200;
@@ -36,10 +38,32 @@ impl Safe {
     }
 }
 
+/// What the words of one dialect mean. What all dialects share, which is Cedar, is [`Conditions::rewrite`]'s.
+pub trait Vocabulary {
+    /// Rewrites an expression that means something else there; `None` if it is Cedar's.
+    fn leaf(
+        &self,
+        conditions: &Conditions<'_, '_>,
+        expr: &Json,
+        safe: Safe,
+    ) -> Option<Result<Json, String>>;
+
+    /// The type here of a type of principals; `None` if there is none.
+    fn principal_type(&self, ty: &str) -> Option<&'static str>;
+
+    /// An entity of a scope or condition, here; `None` if there is none like it.
+    fn entity(
+        &self,
+        conditions: &Conditions<'_, '_>,
+        ty: &str,
+        id: &str,
+    ) -> Option<Result<Json, String>>;
+}
+
 /// The conditions of one policy, for one thing that it is about.
 pub struct Conditions<'n, 'o> {
     names: &'n Names<'o>,
-    dialect: Dialect,
+    vocabulary: &'n dyn Vocabulary,
     target: &'n Target,
     is_forbid: bool,
     reads_input: Cell<bool>,
@@ -53,13 +77,13 @@ impl<'n, 'o> Conditions<'n, 'o> {
     /// The conditions of a policy.
     pub fn new(
         names: &'n Names<'o>,
-        dialect: Dialect,
+        vocabulary: &'n dyn Vocabulary,
         target: &'n Target,
         is_forbid: bool,
     ) -> Self {
         Self {
             names,
-            dialect,
+            vocabulary,
             target,
             is_forbid,
             reads_input: Cell::new(false),
@@ -119,6 +143,36 @@ impl<'n, 'o> Conditions<'n, 'o> {
         self.require(self.names.look_up_tag(tag))
     }
 
+    /// A group of the product, here, if anybody can be in it.
+    pub fn group(&self, id: &str) -> Result<Json, String> {
+        self.require(self.names.look_up_group(id))?;
+        Ok(self.names.group(id))
+    }
+
+    /// The type here of a type of principals.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn principal_type(&self, ty: &str) -> Result<&'static str, String> {
+        let found = self.vocabulary.principal_type(ty);
+        found.ok_or_else(|| format!("there is nobody like `{ty}` here"))
+    }
+
+    /// An entity of a scope or condition, here.
+    ///
+    /// # Errors
+    ///
+    /// If there is none like it.
+    pub fn entity(&self, uid: &Json) -> Result<Json, String> {
+        let part = |name: &str| uid.get(name).and_then(Json::as_str);
+        let Some((ty, id)) = part("type").zip(part("id")) else {
+            return Err("an entity has a form that is not known".to_owned());
+        };
+        let lacking = || Err(format!("`{ty}::\"{id}\"` has no counterpart here"));
+        self.vocabulary.entity(self, ty, id).unwrap_or_else(lacking)
+    }
+
     /// Rewrites a condition.
     ///
     /// # Errors
@@ -132,12 +186,7 @@ impl<'n, 'o> Conditions<'n, 'o> {
         if depth > MAX_DEPTH {
             return Err("its conditions nest too deep".to_owned());
         }
-        let leaf = match self.dialect {
-            Dialect::Agentcore => agentcore::leaf(self, expr, safe),
-            Dialect::CedarForAgents => agents::leaf(self, expr, safe),
-            Dialect::Toolhive => toolhive::leaf(self, expr, safe),
-        };
-        if let Some(rewritten) = leaf {
+        if let Some(rewritten) = self.vocabulary.leaf(self, expr, safe) {
             return rewritten;
         }
         let below = |part: &Json, safe: Safe| self.expr(part, safe, depth + 1);
@@ -199,120 +248,19 @@ impl<'n, 'o> Conditions<'n, 'o> {
         let Some(uid) = value.get("__entity") else {
             return Ok(json!({"Value": value}));
         };
-        let uid = map_entity(self, self.names, self.dialect, uid)?;
+        let uid = self.entity(uid)?;
         Ok(json!({"Value": {"__entity": uid}}))
     }
 
     /// `principal is Type`, and `in` something.
     fn is(&self, operands: &Json, depth: usize) -> Result<Json, String> {
         let ty = operands["entity_type"].as_str().unwrap_or_default();
-        let ty = super::translate::principal_type(self.dialect, ty)?;
+        let ty = self.principal_type(ty)?;
         let mut is = json!({"left": variable("principal"), "entity_type": ty});
         if let Some(group) = operands.get("in") {
             is["in"] = self.expr(group, Safe::Neither, depth + 1)?;
         }
         Ok(json!({"is": is}))
-    }
-}
-
-/// The one operator of an expression with its operands.
-pub fn single(expr: &Json) -> Option<(&str, &Json)> {
-    let members = expr.as_object()?;
-    let (operator, operands) = members.iter().next()?;
-    (members.len() == 1).then_some((operator.as_str(), operands))
-}
-
-fn is_principal(expr: &Json) -> bool {
-    single(expr) == Some(("Var", &json!("principal")))
-}
-
-/// A variable with the attributes read of it, one after the other.
-pub fn attribute(expr: &Json) -> Option<(&str, Vec<&str>)> {
-    match single(expr)? {
-        ("Var", name) => Some((name.as_str()?, Vec::new())),
-        (".", operands) => {
-            let (variable, mut path) = attribute(operands.get("left")?)?;
-            path.push(operands.get("attr")?.as_str()?);
-            Some((variable, path))
-        }
-        _ => None,
-    }
-}
-
-/// Whether it reads this attribute of the context, something within it, or whether that is there.
-pub fn attribute_of_context(expr: &Json, name: &str) -> bool {
-    let read = match has(expr) {
-        Some((_, tested)) => {
-            let left = single(expr).and_then(|(_, operands)| attribute(operands.get("left")?));
-            left.map(|(variable, mut path)| {
-                path.push(tested);
-                (variable, path)
-            })
-        }
-        None => attribute(expr),
-    };
-    read.is_some_and(|(variable, path)| variable == "context" && path.first() == Some(&name))
-}
-
-/// `x has name`, with the variable that `x` begins with.
-pub fn has(expr: &Json) -> Option<(&str, &str)> {
-    let ("has", operands) = single(expr)? else {
-        return None;
-    };
-    let (variable, _) = attribute(operands.get("left")?)?;
-    Some((variable, operands.get("attr")?.as_str()?))
-}
-
-/// `principal.hasTag("tag")`.
-pub fn has_tag(expr: &Json) -> Option<&str> {
-    tag_of(expr, "hasTag")
-}
-
-/// `principal.getTag("tag")`.
-pub fn get_tag(expr: &Json) -> Option<&str> {
-    tag_of(expr, "getTag")
-}
-
-fn tag_of<'e>(expr: &'e Json, operator: &str) -> Option<&'e str> {
-    let (found, operands) = single(expr)?;
-    let is_meant = found == operator && is_principal(operands.get("left")?);
-    text(operands.get("right")?).filter(|_| is_meant)
-}
-
-/// `x like "pattern"`.
-pub fn like(expr: &Json) -> Option<(&Json, &Json)> {
-    let ("like", operands) = single(expr)? else {
-        return None;
-    };
-    Some((operands.get("left")?, operands.get("pattern")?))
-}
-
-/// `x.contains(y)`.
-pub fn containing(expr: &Json) -> Option<(&Json, &Json)> {
-    let ("contains", operands) = single(expr)? else {
-        return None;
-    };
-    Some((operands.get("left")?, operands.get("right")?))
-}
-
-/// `x == y` or `x != y`.
-pub fn comparison(expr: &Json) -> Option<(&str, &Json, &Json)> {
-    let (operator @ ("==" | "!="), operands) = single(expr)? else {
-        return None;
-    };
-    let (left, right) = (operands.get("left")?, operands.get("right")?);
-    Some(match text(left) {
-        // A text may stand on either side.
-        Some(_) => (operator, right, left),
-        None => (operator, left, right),
-    })
-}
-
-/// A text.
-pub fn text(expr: &Json) -> Option<&str> {
-    match single(expr)? {
-        ("Value", value) => value.as_str(),
-        _ => None,
     }
 }
 
@@ -372,80 +320,4 @@ pub fn tag_matches(
         "`scope` has to have the word `{word}`, where it was enough that it contains this text"
     ));
     Ok(contains(tag, &word))
-}
-
-/// An argument of the call, for typed tools.
-pub fn input(name: &str) -> Json {
-    json!({".": {"left": {".": {"left": variable("context"), "attr": "input"}}, "attr": name}})
-}
-
-/// Whether the call has an argument.
-pub fn has_input(name: &str) -> Json {
-    let input = json!({".": {"left": variable("context"), "attr": "input"}});
-    json!({"has": {"left": input, "attr": name}})
-}
-
-/// Whether the principal is this one.
-pub fn principal_is(ty: &str, id: &str) -> Json {
-    let uid = json!({"Value": {"__entity": {"type": ty, "id": id}}});
-    binary("==", variable("principal"), uid)
-}
-
-/// Whether the resource is this tool, or is not.
-pub fn resource_is(server: &str, tool: &str, is: bool) -> Json {
-    let uid =
-        json!({"Value": {"__entity": {"type": "Mcp::Tool", "id": format!("{server}/{tool}")}}});
-    binary(if is { "==" } else { "!=" }, variable("resource"), uid)
-}
-
-/// Whether the principal has a tag.
-pub fn tagged(tag: &str) -> Json {
-    binary("hasTag", variable("principal"), json!({"Value": tag}))
-}
-
-fn tag_value(tag: &str) -> Json {
-    binary("getTag", variable("principal"), json!({"Value": tag}))
-}
-
-/// Whether a tag has this text.
-pub fn contains(tag: &str, value: &str) -> Json {
-    binary("contains", tag_value(tag), json!({"Value": value}))
-}
-
-/// Both.
-pub fn and(left: Json, right: Json) -> Json {
-    binary("&&", left, right)
-}
-
-/// What holds of a tag, and true where it is not there. Cedar's validator does not see through `!hasTag(…) || …`.
-pub fn unless_lacking(tag: &str, expr: Json) -> Json {
-    json!({"if-then-else": {"if": tagged(tag), "then": expr, "else": {"Value": true}}})
-}
-
-/// Not.
-pub fn not(arg: Json) -> Json {
-    json!({"!": {"arg": arg}})
-}
-
-fn binary(operator: &str, left: Json, right: Json) -> Json {
-    json!({operator: {"left": left, "right": right}})
-}
-
-fn variable(name: &str) -> Json {
-    json!({"Var": name})
-}
-
-/// What is refused, in words.
-fn shown(expr: &Json) -> String {
-    if let Some((variable, path)) = attribute(expr) {
-        return match path.is_empty() {
-            true => format!("`{variable}` as a whole"),
-            false => format!("`{variable}.{}`", path.join(".")),
-        };
-    }
-    match (has(expr), single(expr)) {
-        (Some((variable, name)), _) => format!("`{variable} has {name}`"),
-        (_, Some((operator, _))) => format!("`{operator}`"),
-        _ => "it".to_owned(),
-    }
 }

@@ -10,8 +10,10 @@
 mod agentcore;
 mod agents;
 mod condition;
+mod expression;
 mod names;
 mod source;
+mod target;
 mod toolhive;
 mod translate;
 

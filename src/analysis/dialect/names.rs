@@ -6,11 +6,14 @@ use callgate_engine::cedar::EntityUID;
 use serde_json::{Value as Json, json};
 
 use crate::analysis::dialect::source::ForeignPolicy;
-use crate::analysis::dialect::{Dialect, ImportOptions, agentcore, agents};
+use crate::analysis::dialect::{Dialect, ImportOptions};
 use crate::bundle::Bundle;
 use crate::bundle::diagnostic::BundleDiagnostic;
 use crate::domain::ids::check_server_name;
 use crate::domain::schema::{self, TYPES};
+
+/// The type of the gateways of AgentCore.
+pub const GATEWAY: &str = "AgentCore::Gateway";
 
 /// What a `forbid` needs to apply here, and the directory may not have.
 pub enum Lookup {
@@ -62,7 +65,7 @@ impl<'a> Names<'a> {
         }
         let mut gateways: BTreeSet<String> = uids
             .iter()
-            .filter(|(ty, _)| ty == agentcore::GATEWAY)
+            .filter(|(ty, _)| ty == GATEWAY)
             .map(|(_, id)| id.clone())
             .collect();
         if let Some(chosen) = &options.gateway {
@@ -73,7 +76,7 @@ impl<'a> Names<'a> {
             let message = "these policies are about several gateways: choose one with `--gateway`";
             return Err(fault(message.to_owned()).with_help(all.join(", ")));
         }
-        let namespaces = agents::namespaces(&uids);
+        let namespaces = namespaces(&uids);
         if options.dialect == Dialect::CedarForAgents && namespaces.len() > 1 {
             let all: Vec<String> = namespaces.into_iter().collect();
             return Err(fault(format!(
@@ -137,6 +140,14 @@ impl<'a> Names<'a> {
 /// An entity in Cedar's JSON form of a scope.
 pub fn entity(ty: &str, id: &str) -> Json {
     json!({"type": ty, "id": id})
+}
+
+/// The namespaces of the actions among entities.
+fn namespaces(uids: &BTreeSet<(String, String)>) -> BTreeSet<String> {
+    let actions = uids.iter().filter_map(|(ty, _)| ty.strip_suffix("Action"));
+    actions
+        .map(|it| it.trim_end_matches("::").to_owned())
+        .collect()
 }
 
 /// All entities that a policy names.

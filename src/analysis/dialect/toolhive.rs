@@ -5,16 +5,15 @@
 
 use serde_json::Value as Json;
 
-use crate::analysis::dialect::condition::{
-    self, Conditions, Safe, and, comparison, contains, not, tag_is, tag_matches, text,
-};
-use crate::analysis::dialect::names::Names;
-use crate::analysis::dialect::translate::Target;
+use crate::analysis::dialect::condition::{Conditions, Safe, Vocabulary, tag_is, tag_matches};
+use crate::analysis::dialect::expression::{self, and, comparison, contains, not, text};
+use crate::analysis::dialect::names::{Names, entity};
+use crate::analysis::dialect::target::Target;
 
 /// The type of whoever calls.
-pub const CLIENT: &str = "Client";
+const CLIENT: &str = "Client";
 /// The type of groups from claims.
-pub const GROUP: &str = "THVGroup";
+const GROUP: &str = "THVGroup";
 
 /// What an action means, for the resource of the scope.
 pub fn target(
@@ -58,7 +57,7 @@ pub fn target(
 
 /// The claim that an attribute of context or principal is.
 fn claim(expr: &Json) -> Option<&str> {
-    let (variable, path) = condition::attribute(expr)?;
+    let (variable, path) = expression::attribute(expr)?;
     match (variable, path.as_slice()) {
         ("context" | "principal", [name]) => name.strip_prefix("claim_"),
         _ => None,
@@ -67,66 +66,89 @@ fn claim(expr: &Json) -> Option<&str> {
 
 /// The argument that an attribute of context or resource is.
 fn argument(expr: &Json) -> Option<&str> {
-    let (variable, path) = condition::attribute(expr)?;
+    let (variable, path) = expression::attribute(expr)?;
     match (variable, path.as_slice()) {
         ("context" | "resource", [name]) => name.strip_prefix("arg_"),
         _ => None,
     }
 }
 
-/// Claims and arguments.
-pub fn leaf(
-    conditions: &Conditions<'_, '_>,
-    expr: &Json,
-    safe: Safe,
-) -> Option<Result<Json, String>> {
-    if let Some(name) = argument(expr) {
-        // ToolHive keeps texts, numbers and booleans; of others it says only that they are there.
-        if name.ends_with("_present") {
-            return Some(Err(format!(
-                "`arg_{name}` tells lists and objects from texts, numbers and booleans"
-            )));
-        }
-        conditions.reads_input();
-        return Some(Ok(condition::input(name)));
-    }
-    if let Some((variable, name)) = condition::has(expr) {
-        return has(conditions, variable, name);
-    }
-    if let Some((left, pattern)) = condition::like(expr) {
-        let tag = claim(left)?;
-        let matched = tag_matches(conditions, tag, pattern, safe);
-        return Some(matched.and_then(|it| guarded(conditions, tag, it, safe)));
-    }
-    if let Some((left, right)) = condition::containing(expr) {
-        let (tag, value) = (claim(left)?, text(right)?);
-        let found = conditions.tag(tag).map(|()| contains(tag, value));
-        return Some(found.and_then(|it| guarded(conditions, tag, it, safe)));
-    }
-    let (operator, left, right) = comparison(expr)?;
-    let (is_negated, right) = (operator == "!=", text(right)?);
-    let inner = if is_negated { safe.flipped() } else { safe };
-    if condition::attribute(left) == Some(("resource", vec!["name"])) {
-        return Some(match conditions.tool() {
-            Some((server, tool)) if tool == right => {
-                Ok(condition::resource_is(server, tool, !is_negated))
+/// The words of ToolHive.
+pub struct ToolhiveVocabulary;
+
+impl Vocabulary for ToolhiveVocabulary {
+    /// Claims and arguments.
+    fn leaf(
+        &self,
+        conditions: &Conditions<'_, '_>,
+        expr: &Json,
+        safe: Safe,
+    ) -> Option<Result<Json, String>> {
+        if let Some(name) = argument(expr) {
+            // ToolHive keeps texts, numbers and booleans; of others it says only that they are there.
+            if name.ends_with("_present") {
+                return Some(Err(format!(
+                    "`arg_{name}` tells lists and objects from texts, numbers and booleans"
+                )));
             }
-            Some((server, tool)) => Ok(condition::resource_is(server, tool, is_negated)),
-            None => Err("`resource.name` is compared: name the tool in the scope".to_owned()),
-        });
-    }
-    let tag = claim(left)?;
-    let same = match tag {
-        "sub" => {
-            return Some(Ok(negated(
-                condition::principal_is("Mcp::User", right),
-                is_negated,
-            )));
+            conditions.reads_input();
+            return Some(Ok(expression::input(name)));
         }
-        tag => tag_is(conditions, tag, right, inner),
-    };
-    let same = same.and_then(|it| guarded(conditions, tag, it, inner));
-    Some(same.map(|it| negated(it, is_negated)))
+        if let Some((variable, name)) = expression::has(expr) {
+            return has(conditions, variable, name);
+        }
+        if let Some((left, pattern)) = expression::like(expr) {
+            let tag = claim(left)?;
+            let matched = tag_matches(conditions, tag, pattern, safe);
+            return Some(matched.and_then(|it| guarded(conditions, tag, it, safe)));
+        }
+        if let Some((left, right)) = expression::containing(expr) {
+            let (tag, value) = (claim(left)?, text(right)?);
+            let found = conditions.tag(tag).map(|()| contains(tag, value));
+            return Some(found.and_then(|it| guarded(conditions, tag, it, safe)));
+        }
+        let (operator, left, right) = comparison(expr)?;
+        let (is_negated, right) = (operator == "!=", text(right)?);
+        let inner = if is_negated { safe.flipped() } else { safe };
+        if expression::attribute(left) == Some(("resource", vec!["name"])) {
+            return Some(match conditions.tool() {
+                Some((server, tool)) if tool == right => {
+                    Ok(expression::resource_is(server, tool, !is_negated))
+                }
+                Some((server, tool)) => Ok(expression::resource_is(server, tool, is_negated)),
+                None => Err("`resource.name` is compared: name the tool in the scope".to_owned()),
+            });
+        }
+        let tag = claim(left)?;
+        let same = match tag {
+            "sub" => {
+                return Some(Ok(negated(
+                    expression::principal_is("Mcp::User", right),
+                    is_negated,
+                )));
+            }
+            tag => tag_is(conditions, tag, right, inner),
+        };
+        let same = same.and_then(|it| guarded(conditions, tag, it, inner));
+        Some(same.map(|it| negated(it, is_negated)))
+    }
+
+    fn principal_type(&self, ty: &str) -> Option<&'static str> {
+        (ty == CLIENT).then_some("Mcp::User")
+    }
+
+    fn entity(
+        &self,
+        conditions: &Conditions<'_, '_>,
+        ty: &str,
+        id: &str,
+    ) -> Option<Result<Json, String>> {
+        match ty {
+            CLIENT => Some(Ok(entity("Mcp::User", id))),
+            GROUP => Some(conditions.group(id)),
+            _ => None,
+        }
+    }
 }
 
 fn has(
@@ -142,11 +164,11 @@ fn has(
         ("context" | "principal", Some("sub"), _) => Some(Ok(serde_json::json!({"Value": true}))),
         ("context" | "principal", Some(tag), _) => {
             conditions.tests_for(tag);
-            Some(conditions.tag(tag).map(|()| condition::tagged(tag)))
+            Some(conditions.tag(tag).map(|()| expression::tagged(tag)))
         }
         ("context" | "resource", _, Some(argument)) if !argument.ends_with("_present") => {
             conditions.reads_input();
-            Some(Ok(condition::has_input(argument)))
+            Some(Ok(expression::has_input(argument)))
         }
         _ => None,
     }
@@ -164,14 +186,14 @@ fn guarded(
     safe: Safe,
 ) -> Result<Json, String> {
     match safe {
-        Safe::True => Ok(condition::unless_lacking(tag, expr)),
+        Safe::True => Ok(expression::unless_lacking(tag, expr)),
         Safe::False => {
             if !conditions.has_tested_for(tag) {
                 conditions.note(format!(
                     "without the claim `{tag}` ToolHive denies the call; here this policy does not apply to it"
                 ));
             }
-            Ok(and(condition::tagged(tag), expr))
+            Ok(and(expression::tagged(tag), expr))
         }
         Safe::Neither => Err(format!(
             "what follows where the claim `{tag}` is missing cannot be said here"

@@ -5,45 +5,11 @@ use std::collections::BTreeSet;
 use callgate_engine::cedar::api;
 use serde_json::{Map, Value as Json, json};
 
-use crate::analysis::dialect::condition::{Conditions, Safe};
-use crate::analysis::dialect::names::{Names, entity};
+use crate::analysis::dialect::condition::{Conditions, Safe, Vocabulary};
+use crate::analysis::dialect::names::{self, Names, entity};
 use crate::analysis::dialect::source::ForeignPolicy;
+use crate::analysis::dialect::target::Target;
 use crate::analysis::dialect::{Dialect, agentcore, agents, toolhive};
-
-/// What a policy is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// Calls of one tool.
-    Tool {
-        /// The server.
-        server: String,
-        /// The tool.
-        tool: String,
-    },
-    /// Calls of any tool of a server.
-    Server {
-        /// The server.
-        server: String,
-    },
-    /// Calls of any tool.
-    AnyCall,
-    /// For a forbid, everything.
-    Anything,
-    /// Lists of a server.
-    List {
-        /// The server.
-        server: String,
-        /// `list_tools`, `list_prompts` or `list_resources`.
-        action: &'static str,
-    },
-    /// One prompt.
-    Prompt {
-        /// The server.
-        server: String,
-        /// The prompt.
-        prompt: String,
-    },
-}
 
 /// What became of a policy.
 pub enum Translation {
@@ -127,7 +93,7 @@ fn id_of(json: &Json, policy: &ForeignPolicy) -> String {
 fn scoped_gateway(json: &Json) -> Option<&str> {
     let resource = json.get("resource")?;
     let uid = resource.get("entity")?;
-    (uid.get("type")?.as_str()? == agentcore::GATEWAY).then_some(uid.get("id")?.as_str()?)
+    (uid.get("type")?.as_str()? == names::GATEWAY).then_some(uid.get("id")?.as_str()?)
 }
 
 fn parts(uid: &Json) -> Option<(&str, &str)> {
@@ -198,8 +164,8 @@ fn scoped_resource<'j>(
     let named = resource.get("entity").and_then(parts);
     match (dialect, resource["op"].as_str(), ty, named) {
         (_, Some("All"), _, _) => Ok(None),
-        (Dialect::Agentcore, Some("is"), Some(agentcore::GATEWAY), _) => Ok(None),
-        (Dialect::Agentcore, Some("=="), _, Some((agentcore::GATEWAY, _))) => Ok(None),
+        (Dialect::Agentcore, Some("is"), Some(names::GATEWAY), _) => Ok(None),
+        (Dialect::Agentcore, Some("=="), _, Some((names::GATEWAY, _))) => Ok(None),
         // Whatever stands for the server: there is one.
         (Dialect::CedarForAgents, Some("is"), Some(_), _) if resource.get("in").is_none() => {
             Ok(None)
@@ -216,47 +182,12 @@ fn scoped_resource<'j>(
     }
 }
 
-/// The type here of a type of principals.
-///
-/// # Errors
-///
-/// If there is none.
-pub fn principal_type(dialect: Dialect, ty: &str) -> Result<&'static str, String> {
-    match (dialect, ty) {
-        (Dialect::Agentcore, agentcore::USER) | (Dialect::Toolhive, toolhive::CLIENT) => {
-            Ok("Mcp::User")
-        }
-        (Dialect::CedarForAgents, ty) => Ok(agents::principal_type(ty)),
-        _ => Err(format!("there is nobody like `{ty}` here")),
-    }
-}
-
-/// An entity of a scope or condition, here.
-///
-/// # Errors
-///
-/// If there is none like it.
-pub fn map_entity(
-    conditions: &Conditions<'_, '_>,
-    names: &Names<'_>,
-    dialect: Dialect,
-    uid: &Json,
-) -> Result<Json, String> {
-    let Some((ty, id)) = parts(uid) else {
-        return Err("an entity has a form that is not known".to_owned());
-    };
-    let is_user = |ty: &str| matches!(ty.rsplit("::").next(), Some("User" | "Agent" | "Client"));
+/// What the words of a dialect mean in conditions.
+fn vocabulary(dialect: Dialect) -> &'static dyn Vocabulary {
     match dialect {
-        Dialect::Agentcore if ty == agentcore::USER => Ok(entity("Mcp::User", id)),
-        Dialect::Toolhive if ty == toolhive::CLIENT => Ok(entity("Mcp::User", id)),
-        Dialect::CedarForAgents if is_user(ty) => Ok(entity(agents::principal_type(ty), id)),
-        Dialect::CedarForAgents | Dialect::Toolhive
-            if dialect == Dialect::CedarForAgents || ty == toolhive::GROUP =>
-        {
-            conditions.require(names.look_up_group(id))?;
-            Ok(names.group(id))
-        }
-        _ => Err(format!("`{ty}::\"{id}\"` has no counterpart here")),
+        Dialect::Agentcore => &agentcore::AgentcoreVocabulary,
+        Dialect::CedarForAgents => &agents::AgentsVocabulary,
+        Dialect::Toolhive => &toolhive::ToolhiveVocabulary,
     }
 }
 
@@ -270,8 +201,8 @@ fn one(
     translated: &mut Translated,
 ) -> Result<(), String> {
     let is_forbid = json["effect"] == "forbid";
-    let conditions = Conditions::new(names, dialect, target, is_forbid);
-    let principal = principal(json, &conditions, names, dialect, is_forbid)?;
+    let conditions = Conditions::new(names, vocabulary(dialect), target, is_forbid);
+    let principal = principal(json, &conditions, dialect, is_forbid)?;
     let mut bodies = Vec::new();
     for clause in json["conditions"].as_array().into_iter().flatten() {
         let is_unless = clause["kind"] == "unless";
@@ -314,12 +245,11 @@ fn one(
 fn principal(
     json: &Json,
     conditions: &Conditions<'_, '_>,
-    names: &Names<'_>,
     dialect: Dialect,
     is_forbid: bool,
 ) -> Result<Json, String> {
     let principal = &json["principal"];
-    let uid = |uid: &Json| map_entity(conditions, names, dialect, uid);
+    let uid = |uid: &Json| conditions.entity(uid);
     let is_users = json!({"op": "is", "entity_type": "Mcp::User"});
     match principal["op"].as_str() {
         Some("All") if is_forbid => Ok(json!({"op": "All"})),
@@ -334,7 +264,7 @@ fn principal(
         }
         Some("is") => {
             let ty = principal["entity_type"].as_str().unwrap_or_default();
-            let ty = principal_type(dialect, ty)?;
+            let ty = conditions.principal_type(ty)?;
             Ok(match principal.get("in") {
                 Some(group) => {
                     let group = uid(&group["entity"])?;

@@ -222,15 +222,19 @@ impl World {
                 attribute,
                 value,
             } => next.snapshot = with_attribute(&self.snapshot, entity, attribute, value)?,
-            Change::RegisterAccess { tool, access } => {
-                let text = Value::new(SmolStr::new_static(access.as_str()), None);
-                let access = with_attribute(&self.snapshot, tool, "access", &text);
-                let access = access.unwrap_or_else(|| self.snapshot.clone());
-                let yes = Value::new(true, None);
-                next.snapshot = with_attribute(&access, tool, "confirmed", &yes).unwrap_or(access);
-            }
+            Change::RegisterAccess { tool, access } => next.register_access(tool, *access),
         }
         Some(next)
+    }
+
+    /// Registers a tool with an access level that a person has confirmed.
+    fn register_access(&mut self, tool: &EntityUID, access: AccessLevel) {
+        let text = Value::new(SmolStr::new_static(access.as_str()), None);
+        for (attribute, value) in [("access", &text), ("confirmed", &Value::new(true, None))] {
+            if let Some(next) = with_attribute(&self.snapshot, tool, attribute, value) {
+                self.snapshot = next;
+            }
+        }
     }
 
     fn approve(&mut self, by: &EntityUID, now: SystemTime) -> Option<()> {

@@ -20,6 +20,7 @@ use crate::domain::authority::usage::Usage;
 use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::reason::ReasonCode;
 use crate::domain::request::call_context::{CallContext, Subject};
+use crate::domain::schema::{self, TYPES};
 
 mod call;
 mod entities;
@@ -27,6 +28,8 @@ mod live;
 
 /// The most cases of all files, those of tables among them.
 const MAX_CASES: usize = 200_000;
+/// The id of a case's task.
+const TASK_ID: &str = "task";
 /// The time of decisions in a file that names none: 2026-01-01T12:00:00Z.
 const DEFAULT_NOW: u64 = 1_767_268_800;
 
@@ -435,4 +438,20 @@ fn parse_time(field: &str, text: &str) -> Result<SystemTime, CaseFault> {
         let message = format!("`{text}` is no time like 2026-01-31T15:00:00Z: {error}");
         CaseFault::new(field, message)
     })
+}
+
+/// `user:tara`, `agent:support`, `server:github` or `tool:git/git_log`.
+fn party(field: &str, text: &str) -> Result<EntityUID, CaseFault> {
+    let ty = match text.split_once(':') {
+        Some(("user", _)) => &TYPES.user,
+        Some(("agent", _)) => &TYPES.agent,
+        Some(("server", _)) => &TYPES.server,
+        Some(("tool", _)) => &TYPES.tool,
+        _ => {
+            let message = format!("`{text}` is none of `user:NAME`, `agent:NAME`, `server:NAME`");
+            return Err(CaseFault::new(field, message));
+        }
+    };
+    let (_, id) = text.split_once(':').unwrap_or_default();
+    Ok(schema::entity_uid(ty, id))
 }

@@ -180,18 +180,15 @@ impl Policies {
         }
         self.places
             .insert(id.clone(), (source_index, offset, length));
+        let annotation = |name: &str| annotations.get(name).map(|(text, _)| (*text).to_owned());
         self.entries.push(PolicyEntry {
             id,
             file: Arc::clone(&source.file),
             line: u32::try_from(line).unwrap_or(u32::MAX),
-            owner: annotations
-                .get("owner")
-                .map(|(owner, _)| (*owner).to_owned()),
+            owner: annotation("owner"),
             is_forbid: template.effect() == Effect::Forbid,
             is_template,
-            is_shadow: annotations
-                .get("mode")
-                .is_some_and(|(mode, _)| *mode == "shadow"),
+            is_shadow: annotation("mode").is_some_and(|mode| mode == "shadow"),
         });
     }
 }

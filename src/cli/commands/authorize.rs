@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
-use crate::adapters::callgate_v1::authorization::Authorization;
+use crate::adapters::callgate_v1::rpcs::Authorization;
 use crate::adapters::transport::grpc_admission;
 use crate::analysis::prove::question::{CedarQuestion, QuestionBundle};
 use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
@@ -26,7 +26,7 @@ use crate::domain::decide::verdict::Decision;
 use crate::proto::v1::authorization_server::Authorization as _;
 use crate::proto::{json as proto_json, v1};
 use crate::server::reloadable;
-use crate::service::decisions::Service;
+use crate::service::Service;
 use crate::service::generation::LoadedBundle;
 use crate::service::settings::ServiceSettings;
 use crate::telemetry::record::recorder::Recorder;

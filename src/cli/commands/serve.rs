@@ -25,8 +25,8 @@ use crate::server::reloadable::ReloadableConfig;
 use crate::server::reloadable_tls::ReloadableTls;
 use crate::server::stop_signal::stop_signal;
 use crate::server::{self, tls::TlsError};
+use crate::service::Service;
 use crate::service::clock::SystemClock;
-use crate::service::decisions::Service;
 use crate::service::maintenance::RetentionPeriods;
 use crate::service::settings::ServiceSettings;
 use crate::store::sqlite::OnLoss;
@@ -208,51 +208,36 @@ async fn serve(
     let prepared = open_audit(args, &config)?;
     let audit = prepared.as_ref().map(|it| it.log().clone());
     let is_scraped = listeners.iter().any(Listener::is_admin);
-    let telemetry = Telemetry::start(
-        &config.telemetry,
-        args.base(),
-        logging,
-        audit.clone(),
-        is_scraped,
-    )?;
+    let exports = &config.telemetry;
+    let telemetry = Telemetry::start(exports, args.base(), logging, audit.clone(), is_scraped)?;
     let recorder = telemetry.recorder();
     let service = Arc::new(open_service(&config, recorder, store)?);
-    let doors = ReloadableConfig::new(&config);
-    let open_files = fit_to_descriptors(&doors, &config);
-    if doors.authenticator.current().is_local() {
-        tracing::warn!(
-            "no `[[callers]]` are configured: whoever reaches this server on its machine is the caller `local` with every right, names itself as it likes and may approve as anybody"
-        );
-    }
+    let reloadable = ReloadableConfig::new(&config);
+    let open_files = fit_to_descriptors(&reloadable, &config);
+    warn_of_local_caller(&reloadable);
     // Before the first request, so that none is enforced that should only be observed, or the reverse.
     service.set_observe(&config.observe);
     let first = source.enter(&service, &config, bundle).await?;
     // Only now: a start that fails leaves the records as they are.
     start_audit(prepared)?;
     log_listeners(&listeners, first.revision);
-    let recorder = telemetry.recorder();
     let reloader = Reloader::new(
         source.loader.with_trial(&config.reload),
         Arc::clone(&service),
-        recorder.clone(),
+        telemetry.recorder(),
         first.digest,
         first.revision,
     );
     let reloader = first.files.into_iter().fold(reloader, Reloader::with_files);
     let bundle_is_good = is_good(&reloader);
-    let reloading = reload(
-        reloader,
-        Arc::clone(&service),
-        doors.clone(),
-        &config,
-        open_files,
-    );
+    let started = (reloadable.clone(), open_files);
+    let reloading = reload(reloader, Arc::clone(&service), &config, started);
     let setup = ServerParts {
         service: Arc::clone(&service),
-        authenticator: doors.authenticator,
-        limits: doors.limits,
-        envoy: doors.envoy,
-        ext_mcp: doors.ext_mcp,
+        authenticator: reloadable.authenticator,
+        limits: reloadable.limits,
+        envoy: reloadable.envoy,
+        ext_mcp: reloadable.ext_mcp,
         tls,
         metrics: telemetry.scraper(),
         authzen: config.authzen.clone(),
@@ -264,13 +249,27 @@ async fn serve(
     reloading.abort();
     keeping.abort();
     close(service, audit).await?;
-    recorder.finish();
+    let given_up = end_telemetry(telemetry, logging).await;
+    served?;
+    Ok(given_up)
+}
+
+/// Exports what waits, and returns the number of log lines that could not be written.
+async fn end_telemetry(telemetry: Telemetry, logging: &Logging) -> usize {
+    telemetry.recorder().finish();
     // Before the last export of metrics, which includes the number of lost log lines.
     let given_up = tokio::task::block_in_place(|| logging.drain());
     telemetry.shutdown(FLUSH).await;
     tracing::info!("stopped");
-    served?;
-    Ok(given_up)
+    given_up
+}
+
+fn warn_of_local_caller(reloadable: &ReloadableConfig) {
+    if reloadable.authenticator.current().is_local() {
+        tracing::warn!(
+            "no `[[callers]]` are configured: whoever reaches this server on its machine is the caller `local` with every right, names itself as it likes and may approve as anybody"
+        );
+    }
 }
 
 fn log_listeners(listeners: &[Listener], revision: u64) {
@@ -304,7 +303,7 @@ async fn close(service: Arc<Service>, audit: Option<AuditLog>) -> anyhow::Result
 }
 
 /// Raises the limit on open files and lowers `connections` to fit it.
-fn fit_to_descriptors(doors: &ReloadableConfig, config: &Config) -> Option<u64> {
+fn fit_to_descriptors(reloadable: &ReloadableConfig, config: &Config) -> Option<u64> {
     let open_files = file_descriptors::raise_limit();
     let fitted = file_descriptors::fit_connections(&config.limits, open_files);
     if fitted.connections < config.limits.connections {
@@ -315,7 +314,7 @@ fn fit_to_descriptors(doors: &ReloadableConfig, config: &Config) -> Option<u64> 
             "the limit on open files allows fewer connections than `limits.connections`; raise it (`ulimit -n`, `LimitNOFILE=`)"
         );
     }
-    doors.limits.store(Arc::new(fitted));
+    reloadable.limits.store(Arc::new(fitted));
     open_files
 }
 
@@ -414,17 +413,16 @@ fn is_good(reloader: &Reloader) -> watch::Receiver<bool> {
 fn reload(
     reloader: Reloader,
     service: Arc<Service>,
-    doors: ReloadableConfig,
     config: &Config,
-    open_files: Option<u64>,
+    (reloadable, open_files): (ReloadableConfig, Option<u64>),
 ) -> JoinHandle<()> {
     let debounce = Duration::from_millis(config.reload.debounce_ms);
     let started_with = config.clone();
     let reloader = reloader.on_publish(move |config| {
-        doors.apply(config);
+        reloadable.apply(config);
         service.set_observe(&config.observe);
         let fitted = file_descriptors::fit_connections(&config.limits, open_files);
-        doors.limits.store(Arc::new(fitted));
+        reloadable.limits.store(Arc::new(fitted));
         let waiting = config.needs_restart(&started_with);
         if !waiting.is_empty() {
             tracing::warn!(

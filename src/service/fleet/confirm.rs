@@ -12,8 +12,8 @@ use crate::service::fleet::state::{
     Beginning, FleetState, FleetView, nanos, now_nanos, with_slack,
 };
 use crate::service::ledger::Ledger;
+use crate::service::live_facts::LiveFacts;
 use crate::service::published::Preparation;
-use crate::service::side_effects::LiveFacts;
 use crate::store::backend::{StoreError, StoredState};
 use crate::store::postgres::membership::{
     Applied, Confirmation, ReplicaName, ReplicaProgress, StagedBundle,

@@ -6,12 +6,12 @@
 //! knows when it is in force everywhere: when each server has said that it has applied it, or `max_staleness` has passed,
 //! whichever comes first ([`state::FleetState::settled`]).
 //!
-//! What a call uses up or leaves behind is linearised in the database ([`side_effects`]), and a session is decided by one
+//! What a call uses up or leaves behind is linearised in the database ([`shared_facts`]), and a session is decided by one
 //! server at a time ([`sessions`]).
 
 pub mod confirm;
 pub mod sessions;
-pub mod side_effects;
+pub mod shared_facts;
 pub mod state;
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use smol_str::SmolStr;
 
 use crate::service::generation::LoadedBundle;
 use crate::service::ledger::{Ledger, WriteError};
-use crate::service::side_effects::LiveFacts;
+use crate::service::live_facts::LiveFacts;
 use crate::store::backend::StoreError;
 use crate::store::postgres::membership::ReplicaName;
 use confirm::Confirmer;

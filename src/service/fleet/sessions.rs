@@ -15,8 +15,8 @@ use smol_str::SmolStr;
 use crate::domain::decide::verdict::{Reason, ReasonCode};
 use crate::service::fleet::state::{FleetState, with_slack};
 use crate::service::ledger::Ledger;
+use crate::service::live_facts::LiveFacts;
 use crate::service::one_at_a_time::OneAtATime;
-use crate::service::side_effects::LiveFacts;
 use crate::store::backend::StoreError;
 
 /// The pause between two questions for a session.

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use callgate_engine::cedar::EntityUID;
 use serde_json::{Value, json};
 use smol_str::SmolStr;
 
@@ -11,7 +12,9 @@ use crate::domain::authority::change::{Change, ChangeRecord};
 use crate::domain::authority::form;
 use crate::domain::authority::labels::LabelCarrier;
 use crate::domain::authority::session::Session;
-use crate::store::backend::{LabelTimes, ORPHAN_MILLIS, PUBLISHED_KEPT, StoreError, StoreWrite};
+use crate::store::backend::{
+    LabelTimes, ORPHAN_MILLIS, PUBLISHED_KEPT, StoreError, StoreWrite, StoredDefinition,
+};
 use crate::store::columns;
 
 /// The writes of one commit, and the latest moment that they name.
@@ -57,13 +60,7 @@ fn row(write: &StoreWrite) -> Result<Value, StoreError> {
             json!({"k": "session_labels", "id": id, "labels": labels, "at": form::millis(*at)})
         }
         StoreWrite::DecidedAs(id) => json!({"k": "decided_as", "id": id}),
-        StoreWrite::LabelsSeen { fact, carriers } => {
-            let carriers: Vec<_> = carriers
-                .iter()
-                .map(columns::of_carrier)
-                .collect::<Result<_, _>>()?;
-            json!({"k": "labels_seen", "seen": number(*fact), "carriers": carriers})
-        }
+        StoreWrite::LabelsSeen { fact, carriers } => of_labels_seen(*fact, carriers)?,
         StoreWrite::Labels {
             carrier, labels, ..
         } => of_labels(carrier, labels)?,
@@ -73,34 +70,19 @@ fn row(write: &StoreWrite) -> Result<Value, StoreError> {
             tools,
             last,
             at,
-        } => json!({
-            "k": "session", "id": id, "calls": number(*calls), "at": form::millis(*at),
-            "tools": columns::of_uids(tools)?, "last": columns::of_uids(last)?,
-        }),
+        } => of_session(id, *calls, (tools, last), *at)?,
         StoreWrite::SessionReleased {
             id,
             session,
             turn,
             at,
-        } => {
-            let mut released = of_released(id, session, *at)?;
-            released["turn"] = json!(turn);
-            released
-        }
+        } => of_released(id, session, *turn, *at)?,
         StoreWrite::Usage {
             actor,
             tool,
             counters,
             at,
-        } => {
-            let (actor_type, actor_id) = columns::of_uid(actor);
-            let (tool_type, tool_id) = tool.as_ref().map(columns::of_uid).unwrap_or_default();
-            json!({
-                "k": "usage", "actor_type": actor_type, "actor_id": actor_id,
-                "tool_type": tool_type, "tool_id": tool_id, "counters": BASE64.encode(counters),
-                "at": form::millis(*at),
-            })
-        }
+        } => of_usage(actor, tool.as_ref(), counters, *at),
         StoreWrite::UsageCounted(counts) => {
             json!({"k": "usage_counted", "counts": columns::json(counts)?})
         }
@@ -110,11 +92,33 @@ fn row(write: &StoreWrite) -> Result<Value, StoreError> {
             gateway,
             tool,
             shown,
-        } => {
-            let (ty, id) = columns::of_uid(tool);
-            let body = shown.as_ref().map(columns::json).transpose()?;
-            json!({"k": "tool_shown", "gateway": gateway, "type": ty, "id": id, "body": body})
-        }
+        } => of_shown(gateway, tool, shown.as_ref())?,
+    })
+}
+
+fn of_labels_seen(fact: u64, carriers: &[LabelCarrier]) -> Result<Value, StoreError> {
+    let carriers = carriers.iter().map(columns::of_carrier);
+    let carriers: Vec<_> = carriers.collect::<Result<_, _>>()?;
+    Ok(json!({"k": "labels_seen", "seen": number(fact), "carriers": carriers}))
+}
+
+fn of_shown(
+    gateway: &SmolStr,
+    tool: &EntityUID,
+    shown: Option<&StoredDefinition>,
+) -> Result<Value, StoreError> {
+    let (ty, id) = columns::of_uid(tool);
+    let body = shown.map(columns::json).transpose()?;
+    Ok(json!({"k": "tool_shown", "gateway": gateway, "type": ty, "id": id, "body": body}))
+}
+
+fn of_usage(actor: &EntityUID, tool: Option<&EntityUID>, counters: &[u8], at: SystemTime) -> Value {
+    let (actor_type, actor_id) = columns::of_uid(actor);
+    let (tool_type, tool_id) = tool.map(columns::of_uid).unwrap_or_default();
+    json!({
+        "k": "usage", "actor_type": actor_type, "actor_id": actor_id,
+        "tool_type": tool_type, "tool_id": tool_id, "counters": BASE64.encode(counters),
+        "at": form::millis(at),
     })
 }
 
@@ -206,12 +210,29 @@ fn of_labels(carrier: &LabelCarrier, labels: &[LabelTimes]) -> Result<Value, Sto
     Ok(json!({"k": "labels", "kind": kind, "carrier": name, "labels": labels}))
 }
 
-fn of_released(id: &SmolStr, session: &Session, at: SystemTime) -> Result<Value, StoreError> {
+fn of_session(
+    id: &SmolStr,
+    calls: u64,
+    (tools, last): (&[EntityUID], &[EntityUID]),
+    at: SystemTime,
+) -> Result<Value, StoreError> {
+    Ok(json!({
+        "k": "session", "id": id, "calls": number(calls), "at": moment(at),
+        "tools": columns::of_uids(tools)?, "last": columns::of_uids(last)?,
+    }))
+}
+
+fn of_released(
+    id: &SmolStr,
+    session: &Session,
+    turn: u64,
+    at: SystemTime,
+) -> Result<Value, StoreError> {
     let last: Vec<_> = session.last_tools().cloned().collect();
     Ok(json!({
         "k": "session_released", "id": id, "calls": number(session.calls), "at": moment(at),
         "tools": columns::of_uids(session.tools.items())?, "last": columns::of_uids(&last)?,
-        "labels": session.labels.items(),
+        "labels": session.labels.items(), "turn": turn,
     }))
 }
 

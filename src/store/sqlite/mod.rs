@@ -22,6 +22,7 @@ mod marker;
 mod prune;
 mod published;
 mod read;
+mod rows;
 mod schema;
 mod start;
 mod write;

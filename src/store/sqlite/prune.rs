@@ -21,65 +21,22 @@ pub(super) fn step(
         is_partial: false,
     };
     let ended = moment(before.ended);
-    let recent = moment(before.recent);
-    let delegations = step.lent("grants", ended)?;
+    let delegations = step.expired("grants", ended)?;
     step.each(
         "DELETE FROM labels WHERE kind = 'delegation' AND carrier = ?1",
         &delegations,
     )?;
-    let approvals = step.lent("approvals", ended)?;
+    let approvals = step.expired("approvals", ended)?;
     step.each("DELETE FROM approval_uses WHERE id = ?1", &approvals)?;
     // Tasks last: records that belong to a task are found through it.
-    let tasks = step.take(
-        "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE ends_at < ?1
-            AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.task = tasks.id)
-            AND NOT EXISTS (SELECT 1 FROM approvals WHERE approvals.task = tasks.id) LIMIT ?2)
-         RETURNING id",
-        ended,
-    )?;
-    // The counters of a task's tools, `<task>/<tool>`, go with it. `0` is the character after `/`.
-    step.each(
-        "DELETE FROM task_spent WHERE id = ?1 OR (id > ?1 || '/' AND id < ?1 || '0')",
-        &tasks,
-    )?;
-    step.each(
-        "DELETE FROM labels WHERE kind = 'task' AND carrier = ?1",
-        &tasks,
-    )?;
+    let tasks = step.tasks(ended)?;
     let sessions = step.take(
         "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE at < ?1 LIMIT ?2)
          RETURNING id",
         ended,
     )?;
     step.each("DELETE FROM session_labels WHERE session = ?1", &sessions)?;
-    step.delete(
-        "DELETE FROM idempotency_keys WHERE rowid IN
-            (SELECT rowid FROM idempotency_keys WHERE at < ?1 LIMIT ?2)",
-        recent,
-    )?;
-    step.delete(
-        "DELETE FROM usage WHERE rowid IN (SELECT rowid FROM usage WHERE at < ?1 LIMIT ?2)",
-        recent,
-    )?;
-    step.delete(
-        "DELETE FROM labels WHERE rowid IN
-            (SELECT rowid FROM labels WHERE kind = 'pair' AND through < ?1 LIMIT ?2)",
-        recent,
-    )?;
-    step.delete(
-        "DELETE FROM labels WHERE rowid IN
-            (SELECT rowid FROM labels WHERE kind = 'place' AND through < ?1 LIMIT ?2)",
-        moment(before.places),
-    )?;
-    // Time increases with the revision, so the oldest come first.
-    step.delete(
-        "DELETE FROM change_log WHERE revision IN (SELECT revision FROM
-            (SELECT revision, at FROM change_log
-                WHERE revision < (SELECT max(revision) FROM change_log)
-                ORDER BY revision LIMIT ?2)
-            WHERE at < ?1)",
-        moment(before.changes),
-    )?;
+    step.unnamed(before)?;
     Ok(Pruned {
         delegations,
         tasks,
@@ -97,7 +54,7 @@ struct Step<'c> {
 
 impl Step<'_> {
     /// Removes delegations or approvals that have ended by themselves or with their task.
-    fn lent(&mut self, table: &str, ended: i64) -> rusqlite::Result<Vec<SmolStr>> {
+    fn expired(&mut self, table: &str, ended: i64) -> rusqlite::Result<Vec<SmolStr>> {
         let mut ids = self.take(
             &format!(
                 "DELETE FROM {table} WHERE id IN
@@ -114,6 +71,61 @@ impl Step<'_> {
             ended,
         )?);
         Ok(ids)
+    }
+
+    /// Removes tasks that have ended, with what was counted of them.
+    fn tasks(&mut self, ended: i64) -> rusqlite::Result<Vec<SmolStr>> {
+        let tasks = self.take(
+            "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE ends_at < ?1
+                AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.task = tasks.id)
+                AND NOT EXISTS (SELECT 1 FROM approvals WHERE approvals.task = tasks.id) LIMIT ?2)
+             RETURNING id",
+            ended,
+        )?;
+        // The counters of a task's tools, `<task>/<tool>`, go with it. `0` is the character after `/`.
+        self.each(
+            "DELETE FROM task_spent WHERE id = ?1 OR (id > ?1 || '/' AND id < ?1 || '0')",
+            &tasks,
+        )?;
+        self.each(
+            "DELETE FROM labels WHERE kind = 'task' AND carrier = ?1",
+            &tasks,
+        )?;
+        Ok(tasks)
+    }
+
+    /// Removes what has no id: keys, usage, labels of pairs and resources, and the oldest changes.
+    fn unnamed(&mut self, before: &Retention) -> rusqlite::Result<()> {
+        let recent = moment(before.recent);
+        self.delete(
+            "DELETE FROM idempotency_keys WHERE rowid IN
+                (SELECT rowid FROM idempotency_keys WHERE at < ?1 LIMIT ?2)",
+            recent,
+        )?;
+        self.delete(
+            "DELETE FROM usage WHERE rowid IN (SELECT rowid FROM usage WHERE at < ?1 LIMIT ?2)",
+            recent,
+        )?;
+        self.delete(
+            "DELETE FROM labels WHERE rowid IN
+                (SELECT rowid FROM labels WHERE kind = 'pair' AND through < ?1 LIMIT ?2)",
+            recent,
+        )?;
+        self.delete(
+            "DELETE FROM labels WHERE rowid IN
+                (SELECT rowid FROM labels WHERE kind = 'place' AND through < ?1 LIMIT ?2)",
+            moment(before.places),
+        )?;
+        // Time increases with the revision, so the oldest come first.
+        self.delete(
+            "DELETE FROM change_log WHERE revision IN (SELECT revision FROM
+                (SELECT revision, at FROM change_log
+                    WHERE revision < (SELECT max(revision) FROM change_log)
+                    ORDER BY revision LIMIT ?2)
+                WHERE at < ?1)",
+            moment(before.changes),
+        )?;
+        Ok(())
     }
 
     /// Removes rows and returns their ids.

@@ -6,7 +6,7 @@ use crate::domain::authority::change::ChangeRecord;
 use crate::domain::authority::published::PublishedBundle;
 use crate::store::backend::{ORPHAN_MILLIS, PUBLISHED_KEPT, PublishedRevision, StoreError};
 use crate::store::columns;
-use crate::store::sqlite::read::{self, TypeNameCache};
+use crate::store::sqlite::rows::{self, TypeNameCache};
 use crate::store::sqlite::{moment, number, write_error};
 
 /// The archive of this id.
@@ -24,18 +24,18 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<PublishedRevision>, Sto
     let mut names = TypeNameCache::default();
     let sql = "SELECT revision, at, verb, caller, principal_type, principal_id, body FROM published
         ORDER BY revision DESC";
-    read::all(connection, sql, |row| {
-        let principal = match read::optional_text(row, 4)? {
+    rows::all(connection, sql, |row| {
+        let principal = match rows::optional_text(row, 4)? {
             Some(_) => Some(names.uid(row, 4)?),
             None => None,
         };
         Ok(PublishedRevision {
-            revision: read::count(row, 0)?,
-            at: read::moment(row, 1)?,
-            verb: read::text(row, 2)?.into(),
-            caller: read::text(row, 3)?.into(),
+            revision: rows::count(row, 0)?,
+            at: rows::moment(row, 1)?,
+            verb: rows::text(row, 2)?.into(),
+            caller: rows::text(row, 3)?.into(),
             principal,
-            bundle: read::body(row, 6)?,
+            bundle: rows::body(row, 6)?,
         })
     })
 }

@@ -87,45 +87,12 @@ impl<'c> Rows<'c> {
                  ON CONFLICT (id) DO UPDATE SET uses = max(uses, excluded.uses)",
                 params![id.as_str(), uses],
             ),
-            StoreWrite::ApprovalTaken { id, most } => {
-                let (id, most) = (id.as_str(), u64::from(*most));
-                let used = self.value("SELECT uses FROM approval_uses WHERE id = ?1", id)?;
-                take(id, used, 1, most)?;
-                self.run(
-                    "INSERT INTO approval_uses (id, uses) VALUES (?1, 1)
-                     ON CONFLICT (id) DO UPDATE SET uses = uses + 1",
-                    params![id],
-                )
-            }
-            StoreWrite::BudgetTaken { id, calls, most } => {
-                let used = self.value("SELECT spent FROM task_spent WHERE id = ?1", id)?;
-                take(id, used, *calls, *most)?;
-                self.run(
-                    "INSERT INTO task_spent (id, spent) VALUES (?1, ?2)
-                     ON CONFLICT (id) DO UPDATE SET spent = spent + excluded.spent",
-                    params![id.as_str(), number(*calls)],
-                )
-            }
+            StoreWrite::ApprovalTaken { id, most } => self.approval_taken(id, *most),
+            StoreWrite::BudgetTaken { id, calls, most } => self.budget_taken(id, *calls, *most),
             StoreWrite::BudgetReturned { id, calls } => self.run(
                 "UPDATE task_spent SET spent = max(spent - ?2, 0) WHERE id = ?1",
                 params![id.as_str(), number(*calls)],
             ),
-            // There is no other server, so nothing is unseen, owned elsewhere or counted for others.
-            StoreWrite::DecidedAs(_)
-            | StoreWrite::LabelsSeen { .. }
-            | StoreWrite::UsageCounted(_) => Ok(()),
-            StoreWrite::SessionReleased {
-                id, session, at, ..
-            } => {
-                self.session_labels(id, session.labels.items(), *at)?;
-                self.write(&StoreWrite::Session {
-                    id: id.clone(),
-                    calls: session.calls,
-                    tools: session.tools.items().to_vec(),
-                    last: session.last_tools().cloned().collect(),
-                    at: *at,
-                })
-            }
             StoreWrite::TaskSpent {
                 id,
                 spent,
@@ -138,6 +105,17 @@ impl<'c> Rows<'c> {
                     lost = CASE WHEN ?3 THEN excluded.lost ELSE max(lost, excluded.lost) END",
                 params![id.as_str(), number(*spent), is_exact, number(*lost)],
             ),
+            // There is no other server, so nothing is unseen, owned elsewhere or counted for others.
+            StoreWrite::DecidedAs(_)
+            | StoreWrite::LabelsSeen { .. }
+            | StoreWrite::UsageCounted(_) => Ok(()),
+            StoreWrite::SessionReleased {
+                id, session, at, ..
+            } => {
+                self.session_labels(id, session.labels.items(), *at)?;
+                let last: Vec<_> = session.last_tools().cloned().collect();
+                self.session(id, session.calls, (session.tools.items(), &last), *at)
+            }
             StoreWrite::SessionLabels { id, labels, at } => self.session_labels(id, labels, *at),
             StoreWrite::Labels {
                 carrier, labels, ..
@@ -148,18 +126,7 @@ impl<'c> Rows<'c> {
                 tools,
                 last,
                 at,
-            } => self.run(
-                "INSERT INTO sessions (id, calls, tools, last, at) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (id) DO UPDATE SET calls = excluded.calls, tools = excluded.tools,
-                    last = excluded.last, at = max(at, excluded.at)",
-                params![
-                    id.as_str(),
-                    number(*calls),
-                    columns::of_uids(tools)?,
-                    columns::of_uids(last)?,
-                    moment(*at)
-                ],
-            ),
+            } => self.session(id, *calls, (tools, last), *at),
             StoreWrite::Usage {
                 actor,
                 tool,
@@ -174,6 +141,50 @@ impl<'c> Rows<'c> {
                 shown,
             } => self.tool_shown(gateway, tool, shown.as_ref()),
         }
+    }
+
+    /// Takes one use of an approval, if one is left.
+    fn approval_taken(&mut self, id: &str, most: u32) -> Result<(), StoreError> {
+        let used = self.value("SELECT uses FROM approval_uses WHERE id = ?1", id)?;
+        take(id, used, 1, most.into())?;
+        self.run(
+            "INSERT INTO approval_uses (id, uses) VALUES (?1, 1)
+             ON CONFLICT (id) DO UPDATE SET uses = uses + 1",
+            params![id],
+        )
+    }
+
+    /// Takes calls of a budget, if as many are left.
+    fn budget_taken(&mut self, id: &str, calls: u64, most: u64) -> Result<(), StoreError> {
+        let used = self.value("SELECT spent FROM task_spent WHERE id = ?1", id)?;
+        take(id, used, calls, most)?;
+        self.run(
+            "INSERT INTO task_spent (id, spent) VALUES (?1, ?2)
+             ON CONFLICT (id) DO UPDATE SET spent = spent + excluded.spent",
+            params![id, number(calls)],
+        )
+    }
+
+    /// A session without its labels: all tools that it called, and the last.
+    fn session(
+        &mut self,
+        id: &str,
+        calls: u64,
+        (tools, last): (&[EntityUID], &[EntityUID]),
+        at: SystemTime,
+    ) -> Result<(), StoreError> {
+        self.run(
+            "INSERT INTO sessions (id, calls, tools, last, at) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (id) DO UPDATE SET calls = excluded.calls, tools = excluded.tools,
+                last = excluded.last, at = max(at, excluded.at)",
+            params![
+                id,
+                number(calls),
+                columns::of_uids(tools)?,
+                columns::of_uids(last)?,
+                moment(at)
+            ],
+        )
     }
 
     /// A count; 0 if there is none.

@@ -23,9 +23,10 @@ use tonic_types::StatusExt;
 
 use crate::config::telemetry::OtlpProtocol;
 use crate::domain::error_chain::with_causes;
+use crate::telemetry::export::collector_attempt::{AttemptError, ExportResponse, Retry};
 use crate::telemetry::export::collector_http::HttpCollector;
 use crate::telemetry::export::collector_settings::CollectorSettings;
-use crate::telemetry::export::exporters::ExporterError;
+use crate::telemetry::export::exporter_error::ExporterError;
 
 /// Attempts after the first, and the waits before them: exponential, with jitter so that servers that lost their
 /// collector at once do not return at once.
@@ -51,47 +52,6 @@ struct GrpcCollector {
     client: Grpc<Channel>,
     headers: MetadataMap,
     rpc: &'static str,
-}
-
-/// An attempt that failed.
-#[derive(Debug)]
-pub(super) struct AttemptError {
-    /// What went wrong. The collector's own words are left out: they may quote a header with a credential.
-    pub(super) text: String,
-    pub(super) retry: Retry,
-}
-
-/// Whether another attempt may succeed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Retry {
-    /// It will not.
-    No,
-    /// It may, after this time if the collector asked for one.
-    After(Option<Duration>),
-}
-
-/// The used part of the responses: `ExportTraceServiceResponse` and those of the other signals.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct ExportResponse {
-    #[prost(message, optional, tag = "1")]
-    partial_success: Option<PartialSuccess>,
-}
-
-/// The used part of `ExportTracePartialSuccess` and its like. Its message is left out: it may quote a header with a
-/// credential.
-#[derive(Clone, PartialEq, prost::Message)]
-struct PartialSuccess {
-    #[prost(int64, tag = "1")]
-    rejected: i64,
-}
-
-impl ExportResponse {
-    /// The number of spans, data points or log records that the collector rejected.
-    pub(super) fn rejected(&self) -> u64 {
-        let partly = self.partial_success.as_ref();
-        let rejected = partly.map(|partly| partly.rejected).unwrap_or_default();
-        u64::try_from(rejected).unwrap_or_default()
-    }
 }
 
 impl CollectorClient {

@@ -30,9 +30,9 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::domain::error_chain::with_causes;
-use crate::telemetry::export::collector::{AttemptError, ExportResponse, Retry};
+use crate::telemetry::export::collector_attempt::{AttemptError, ExportResponse, Retry};
 use crate::telemetry::export::collector_settings::{CollectorSettings, CollectorTls};
-use crate::telemetry::export::exporters::ExporterError;
+use crate::telemetry::export::exporter_error::ExporterError;
 
 /// The longest response that is read, in bytes.
 const MAX_RESPONSE: usize = 64 << 10;

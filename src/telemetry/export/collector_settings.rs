@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 use crate::config::telemetry::{OtlpProtocol, TelemetryConfig};
 use crate::domain::error_chain::with_causes;
 use crate::telemetry::env::{EnvLookup, ExportSignal, signal_variable};
-use crate::telemetry::export::exporters::ExporterError;
+use crate::telemetry::export::exporter_error::ExporterError;
 
 const DEFAULT_GRPC: &str = "http://localhost:4317";
 const DEFAULT_HTTP: &str = "http://localhost:4318";

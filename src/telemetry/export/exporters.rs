@@ -22,6 +22,7 @@ use crate::telemetry::env::{EnvLookup, ExportSignal, signal_variable};
 use crate::telemetry::export::collector::CollectorClient;
 use crate::telemetry::export::collector_settings::{self, CollectorSettings};
 use crate::telemetry::export::export_monitor::ExportMonitor;
+use crate::telemetry::export::exporter_error::ExporterError;
 use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::export::losses::{LossReason, LostSignal, RecordKind};
 use crate::telemetry::export::metric_exporter::MetricCollectorClient;
@@ -40,34 +41,6 @@ pub struct ExportConfig {
     pub logs: bool,
     /// Faults of the variables, as sentences for the log.
     pub warnings: Vec<String>,
-}
-
-/// An exporter that cannot be built.
-#[derive(Debug, thiserror::Error)]
-pub enum ExporterError {
-    /// A certificate or key file cannot be read.
-    #[error("{variable}: cannot read `{path}`: {source}")]
-    Unreadable {
-        /// The variable.
-        variable: String,
-        /// The file it names.
-        path: String,
-        /// The cause.
-        source: std::io::Error,
-    },
-    /// Only one half of a client's identity is set.
-    #[error("{0} is set, but its counterpart is not: a client certificate needs its key")]
-    HalfIdentity(String),
-    /// An endpoint that is none, or its TLS files cannot be used.
-    #[error("{variable}: invalid endpoint `{endpoint}`: {reason}")]
-    Endpoint {
-        /// What names it.
-        variable: String,
-        /// The endpoint.
-        endpoint: String,
-        /// Why.
-        reason: String,
-    },
 }
 
 impl ExportConfig {

@@ -9,7 +9,7 @@ use callgate_engine::Snapshot;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
-use crate::telemetry::export::export_monitor::ExporterStates;
+use crate::telemetry::export::exporter_state::ExporterStates;
 use crate::telemetry::export::losses::Losses;
 use crate::telemetry::export::span_counts::SpanCounts;
 

@@ -11,7 +11,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 
 use crate::telemetry::export::collector::CollectorClient;
 use crate::telemetry::export::collector_settings::CollectorSettings;
-use crate::telemetry::export::exporters::ExporterError;
+use crate::telemetry::export::exporter_error::ExporterError;
 use crate::telemetry::export::otlp_encoder::ExportFrame;
 use crate::telemetry::export::span_queue::{EncodedSpans, SpanBatchExporter};
 

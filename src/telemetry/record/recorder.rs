@@ -16,7 +16,7 @@ use crate::audit::outcome_record::OutcomeRecord;
 use crate::config::telemetry::{DecisionLog, MetricLabels};
 use crate::telemetry::env::ExportSignal;
 use crate::telemetry::export::exemplars::Exemplars;
-use crate::telemetry::export::export_monitor::ExporterState;
+use crate::telemetry::export::exporter_state::ExporterState;
 use crate::telemetry::export::live_gauges::{InFlight, LiveGauges};
 use crate::telemetry::export::log_queue::{LineReservation, LogQueue};
 use crate::telemetry::export::losses::{Loss, LossReporter};

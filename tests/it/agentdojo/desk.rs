@@ -18,8 +18,8 @@ use callgate::domain::request::call_context::{
     ActorChain, CallContext, Operation, Subject, TraceContext,
 };
 use callgate::domain::schema::AccessLevel;
+use callgate::service::Service;
 use callgate::service::deadline::Deadline;
-use callgate::service::decisions::Service;
 use callgate::service::request::RequestMeta;
 use callgate::service::settings::ServiceSettings;
 use callgate::telemetry::record::recorder::Recorder;

@@ -19,9 +19,9 @@ use callgate::domain::request::call_context::{
 };
 use callgate::domain::schema::AccessLevel;
 use callgate::proto::v1;
+use callgate::service::Service;
 use callgate::service::clock::SystemClock;
 use callgate::service::deadline::Deadline;
-use callgate::service::decisions::Service;
 use callgate::service::generation::LoadedBundle;
 use callgate::service::request::RequestMeta;
 use callgate::service::settings::ServiceSettings;

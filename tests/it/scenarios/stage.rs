@@ -7,15 +7,15 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use callgate::adapters::callgate_v1::authorization::Authorization;
 use callgate::adapters::callgate_v1::control::rpcs::ControlApi;
+use callgate::adapters::callgate_v1::rpcs::Authorization;
 use callgate::adapters::transport::grpc_admission;
 use callgate::authn::authenticate::{Authenticator, CallerCredentials, TokenDigest};
 use callgate::authn::caller::{Caller, Rights, Rpc, RpcSet};
 use callgate::authn::reloadable_authenticator::ReloadableAuthenticator;
 use callgate::config::limits::Limits;
+use callgate::service::Service;
 use callgate::service::clock::Clock;
-use callgate::service::decisions::Service;
 use callgate::service::settings::ServiceSettings;
 use callgate::store::backend::Store;
 use callgate::store::postgres::PostgresStore;

@@ -18,7 +18,7 @@ use crate::config::limits::Limits;
 use crate::control::error::ControlError;
 use crate::control::write::Control;
 use crate::proto::v1;
-use crate::service::decisions::Service;
+use crate::service::Service;
 use crate::service::server_load::ServerLoad;
 
 /// `callgate.v1.Control`. Cloning is cheap.

@@ -4,17 +4,13 @@ use std::sync::Arc;
 
 use prost::Message;
 use sha2::{Digest, Sha256};
-use tonic::Request;
 
 use crate::adapters::callgate_v1::authorization::ADAPTER;
-use crate::adapters::callgate_v1::control::state::ControlState;
 use crate::adapters::callgate_v1::parse::MessageParser;
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem};
 use crate::adapters::input::limits::check_length;
-use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::authn::caller::Rpc;
-use crate::control::approvals::ApprovalRequest;
 use crate::control::requester::WriteRequester;
 use crate::domain::authority::change::IdempotencyKey;
 use crate::domain::request::call_context::Subject;
@@ -81,7 +77,8 @@ pub(super) fn requester<M: ActorRequest>(
     Ok(with_actor(admitted, actor, key))
 }
 
-fn with_actor(
+/// The requester of a write in the name of an actor.
+pub(super) fn with_actor(
     admitted: &AdmittedRpc,
     actor: Subject,
     key: Option<IdempotencyKey>,
@@ -96,7 +93,7 @@ fn with_actor(
 }
 
 /// The idempotency key, bound to a digest of the rest of the request.
-fn key<M: WriteRequest>(
+pub(super) fn key<M: WriteRequest>(
     parser: &MessageParser<'_>,
     rpc: Rpc,
     message: &mut M,
@@ -115,21 +112,4 @@ fn key<M: WriteRequest>(
         text,
         request: request.finalize().into(),
     }))
-}
-
-impl ControlState {
-    /// The requester of `RequestApproval`, which is the subject of its call.
-    pub(super) fn approval_request(
-        &self,
-        request: Request<v1::RequestApprovalRequest>,
-    ) -> Result<(WriteRequester, ApprovalRequest), GrpcRejection> {
-        const RPC: Rpc = Rpc::RequestApproval;
-        let (admitted, mut message) = AdmittedRpc::take(request, RPC)?;
-        self.parsing(admitted.admitted.caller(), &admitted.trace, |parser| {
-            let key = key(parser, RPC, &mut message)?;
-            let request = parser.approval_request(message)?;
-            let author = with_actor(&admitted, request.call.subject.clone(), key);
-            Ok((author, request))
-        })
-    }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use crate::adapters::callgate_v1::control::encode::timestamp;
 use crate::adapters::callgate_v1::control::state::ControlState;
 use crate::adapters::callgate_v1::control::status::status_for;
 use crate::adapters::callgate_v1::encode::entity_ref;
@@ -66,7 +65,7 @@ pub(super) async fn list(
     let live = listed.live.as_ref();
     let revision = |it: &PublishedRevision| v1::BundleRevision {
         revision: it.revision,
-        at: Some(timestamp(it.at)),
+        at: Some(it.at.into()),
         bundle: Some(published(&it.bundle)),
         caller: it.caller.to_string(),
         actor: it.principal.as_ref().map(entity_ref),

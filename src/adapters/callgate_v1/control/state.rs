@@ -10,15 +10,16 @@ use crate::adapters::callgate_v1::control::author::{self, ActorRequest};
 use crate::adapters::callgate_v1::parse::MessageParser;
 use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::FieldError;
-
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::authn::caller::{Caller, Rpc};
 use crate::authn::capacity::UsageCount;
 use crate::config::limits::Limits;
+use crate::control::approvals::ApprovalRequest;
 use crate::control::requester::WriteRequester;
 use crate::control::write::Control;
 use crate::domain::request::call_context::TraceContext;
+use crate::proto::v1;
 use crate::service::server_load::ServerLoad;
 
 /// The state that all requests share.
@@ -73,5 +74,20 @@ impl ControlState {
             parse(parser, message)
         })?;
         Ok((Arc::clone(admitted.admitted.caller()), parsed))
+    }
+
+    /// The requester of `RequestApproval`, which is the subject of its call.
+    pub(super) fn approval_request(
+        &self,
+        request: Request<v1::RequestApprovalRequest>,
+    ) -> Result<(WriteRequester, ApprovalRequest), GrpcRejection> {
+        const RPC: Rpc = Rpc::RequestApproval;
+        let (admitted, mut message) = AdmittedRpc::take(request, RPC)?;
+        self.parsing(admitted.admitted.caller(), &admitted.trace, |parser| {
+            let key = author::key(parser, RPC, &mut message)?;
+            let request = parser.approval_request(message)?;
+            let author = author::with_actor(&admitted, request.call.subject.clone(), key);
+            Ok((author, request))
+        })
     }
 }

@@ -19,8 +19,8 @@ use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::call_context::{CallContext, Initiator, Operation, OperationKind};
 use crate::domain::request::definition::ToolDefinition;
 use crate::domain::request::json_text::tolerant;
+use crate::service::Service;
 use crate::service::deadline::ServiceError;
-use crate::service::decisions::Service;
 use crate::service::request::{RequestMeta, Response};
 use crate::telemetry::record::filtered_entries::FilteredEntry;
 

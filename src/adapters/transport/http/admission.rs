@@ -27,8 +27,8 @@ use crate::authn::caller::{Caller, Rpc};
 use crate::authn::certificate::Peer;
 use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
 use crate::config::limits::Limits;
+use crate::service::Service;
 use crate::service::deadline::Deadline;
-use crate::service::decisions::Service;
 
 /// The longest request id that is logged, in bytes.
 const LOGGED_BYTES: u32 = 256;

@@ -9,7 +9,9 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::analysis::policy_test::form::{CallForm, CallKind, Case, GovernForm, RequestForm};
 use crate::analysis::policy_test::prepare::live::scope;
-use crate::analysis::policy_test::prepare::{CaseFault, GovernQuestion, Question, Resolver};
+use crate::analysis::policy_test::prepare::{
+    CaseFault, GovernQuestion, Question, Resolver, TASK_ID, party,
+};
 use crate::domain::authority::delegation::Delegation;
 use crate::domain::authority::task::Task;
 use crate::domain::authority::terms::TaskTerms;
@@ -20,9 +22,6 @@ use crate::domain::request::call_context::{
 };
 use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::schema::{self, AccessLevel, TYPES};
-
-/// The id of a case's task.
-pub(super) const TASK_ID: &str = "task";
 
 impl Resolver<'_> {
     pub(super) fn question(&self, case: &Case, now: SystemTime) -> Result<Question, CaseFault> {
@@ -102,22 +101,6 @@ fn actors(case: &Case) -> Vec<EntityUID> {
     let via = case.via.iter();
     via.map(|agent| schema::entity_uid(&TYPES.agent, agent.as_str()))
         .collect()
-}
-
-/// `user:tara`, `agent:support`, `server:github` or `tool:git/git_log`.
-pub(super) fn party(field: &str, text: &str) -> Result<EntityUID, CaseFault> {
-    let ty = match text.split_once(':') {
-        Some(("user", _)) => &TYPES.user,
-        Some(("agent", _)) => &TYPES.agent,
-        Some(("server", _)) => &TYPES.server,
-        Some(("tool", _)) => &TYPES.tool,
-        _ => {
-            let message = format!("`{text}` is none of `user:NAME`, `agent:NAME`, `server:NAME`");
-            return Err(CaseFault::new(field, message));
-        }
-    };
-    let (_, id) = text.split_once(':').unwrap_or_default();
-    Ok(schema::entity_uid(ty, id))
 }
 
 fn chain(case: &Case) -> Result<Option<ActorChain>, CaseFault> {

@@ -9,8 +9,9 @@ use smol_str::SmolStr;
 use crate::analysis::policy_test::form::{
     Case, DelegationForm, SessionForm, TaskForm, UsageForm, UseForm,
 };
-use crate::analysis::policy_test::prepare::call::{TASK_ID, party};
-use crate::analysis::policy_test::prepare::{CaseFault, LiveFacts, Question, Resolver, find};
+use crate::analysis::policy_test::prepare::{
+    CaseFault, LiveFacts, Question, Resolver, TASK_ID, find, party,
+};
 use crate::domain::authority::delegation::Delegation;
 use crate::domain::authority::labels::{CarriedLabels, Labels};
 use crate::domain::authority::scope::Scope;

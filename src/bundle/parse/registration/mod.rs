@@ -70,6 +70,18 @@ pub fn parse_text(
         faults.push(json::diagnostic_at(origin, &[Step::Key(key)], message));
     }
     let server: Option<ServerEntry> = member(origin, &parsed, &["server"], faults);
+    let tools = parse_tools(origin, &parsed, faults)?;
+    let server = server?;
+    check_server(origin, &server, faults);
+    (faults.len() == before).then_some(Registration { server, tools })
+}
+
+/// Parses the entries of the tools; `None` if there are too many.
+fn parse_tools(
+    origin: SourceText<'_>,
+    parsed: &Map<String, Json>,
+    faults: &mut Vec<BundleDiagnostic>,
+) -> Option<BTreeMap<String, ToolEntry>> {
     let mut tools = BTreeMap::new();
     match parsed.get("tools") {
         Some(Json::Object(entries)) => {
@@ -109,9 +121,7 @@ pub fn parse_text(
         }
         None => faults.push(json::diagnostic_at(origin, &[], "missing field `tools`")),
     }
-    let server = server?;
-    check_server(origin, &server, faults);
-    (faults.len() == before).then_some(Registration { server, tools })
+    Some(tools)
 }
 
 /// Deserializes one member and locates serde's error at the field that caused it.

@@ -5,11 +5,10 @@
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
-use callgate_engine::cedar::{Eid, EntityType, EntityUID, Pattern};
+use callgate_engine::cedar::{Eid, EntityType, EntityUID, Pattern, PatternElem};
 
 use crate::authn::caller::Caller;
 use crate::bundle::parse::entities::CollectedEntities;
-use crate::bundle::validate::references::known_words::pattern;
 use crate::config::Config;
 use crate::domain::request::target::{self, TargetError};
 use crate::domain::schema::{self, TYPES};
@@ -217,4 +216,13 @@ pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> O
         }
     }
     best.map(|(_, other)| other)
+}
+
+/// Parses a configured name, in which `*` matches any text.
+pub(super) fn pattern(name: &str) -> Pattern {
+    let element = |c| match c {
+        '*' => PatternElem::Wildcard,
+        c => PatternElem::Char(c),
+    };
+    name.chars().map(element).collect()
 }

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use callgate_engine::cedar::{Literal, PartialValue, Pattern, PatternElem, Value, ValueKind};
+use callgate_engine::cedar::{Literal, PartialValue, Pattern, Value, ValueKind};
 
 use crate::bundle::parse::entities::CollectedEntities;
-use crate::bundle::validate::references::known_entities::nearest;
+use crate::bundle::validate::references::known_entities::{nearest, pattern};
 use crate::bundle::validate::references::vocabulary::{Vocabulary, of_attribute};
 use crate::config::bundle::KnownNames;
 
@@ -106,15 +106,6 @@ impl KnownWords {
         let parts: Vec<String> = meant.into_iter().chain(rest).collect();
         parts.join(" ")
     }
-}
-
-/// Parses a configured name, in which `*` matches any text.
-pub(super) fn pattern(name: &str) -> Pattern {
-    let element = |c| match c {
-        '*' => PatternElem::Wildcard,
-        c => PatternElem::Char(c),
-    };
-    name.chars().map(element).collect()
 }
 
 /// Calls `tell` with each text in an attribute's value and its path.

@@ -1,0 +1,115 @@
+//! The RPCs of `callgate.v1.Authorization`: each admits a request and hands it on.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::adapters::callgate_v1::authorization::{AuthorizationState, Outcome};
+use crate::adapters::callgate_v1::stream::{self, AuthorizeStreamResponses};
+use crate::adapters::transport::grpc_rpc::AdmittedRpc;
+use crate::authn::caller::Rpc;
+use crate::config::limits::Limits;
+use crate::proto::v1;
+use crate::proto::v1::authorization_server;
+use crate::service::Service;
+use crate::service::deadline::Deadline;
+
+/// `callgate.v1.Authorization`. Cloning is cheap.
+#[derive(Clone)]
+pub struct Authorization {
+    shared: Arc<AuthorizationState>,
+}
+
+impl Authorization {
+    /// Creates the RPCs. Streams end once `draining` is cancelled.
+    pub fn new(
+        service: Arc<Service>,
+        limits: Arc<ArcSwap<Limits>>,
+        draining: CancellationToken,
+    ) -> Self {
+        Self {
+            shared: Arc::new(AuthorizationState::new(service, limits, draining)),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl authorization_server::Authorization for Authorization {
+    async fn authorize(
+        &self,
+        request: Request<v1::AuthorizeRequest>,
+    ) -> Result<Response<v1::AuthorizeResponse>, Status> {
+        let (admitted, message) = AdmittedRpc::take(request, Rpc::Authorize)?;
+        let answer = match self.shared.authorize_now(admitted.context(), message)? {
+            Outcome::Decided(answer) => {
+                // The connection writes whatever is ready when it is woken. Yielding lets other requests be decided
+                // first, so that several responses are written at once, which saves more than it costs. Those that wait
+                // for the decision log are written at once anyway.
+                tokio::task::yield_now().await;
+                answer
+            }
+            // The server has a timer for the whole request already.
+            Outcome::Waiting(waiting) => self.shared.finish(waiting, Deadline::NONE).await?,
+        };
+        Ok(Response::new(answer))
+    }
+
+    async fn authorize_batch(
+        &self,
+        request: Request<v1::AuthorizeBatchRequest>,
+    ) -> Result<Response<v1::AuthorizeBatchResponse>, Status> {
+        let (admitted, message) = AdmittedRpc::take(request, Rpc::AuthorizeBatch)?;
+        Ok(Response::new(
+            self.shared
+                .authorize_batch(admitted.context(), message.requests)
+                .await?,
+        ))
+    }
+
+    type AuthorizeStreamStream = AuthorizeStreamResponses;
+
+    async fn authorize_stream(
+        &self,
+        request: Request<Streaming<v1::AuthorizeStreamRequest>>,
+    ) -> Result<Response<AuthorizeStreamResponses>, Status> {
+        Ok(Response::new(stream::answer(&self.shared, request)?))
+    }
+
+    async fn filter_tools(
+        &self,
+        request: Request<v1::FilterToolsRequest>,
+    ) -> Result<Response<v1::FilterToolsResponse>, Status> {
+        let (admitted, message) = AdmittedRpc::take(request, Rpc::FilterTools)?;
+        Ok(Response::new(
+            self.shared
+                .filter_tools(admitted.context(), message)
+                .await?,
+        ))
+    }
+
+    async fn is_authorized(
+        &self,
+        request: Request<v1::IsAuthorizedRequest>,
+    ) -> Result<Response<v1::IsAuthorizedResponse>, Status> {
+        let (admitted, message) = AdmittedRpc::take(request, Rpc::IsAuthorized)?;
+        Ok(Response::new(
+            self.shared
+                .is_authorized(admitted.context(), message)
+                .await?,
+        ))
+    }
+
+    async fn report_outcome(
+        &self,
+        request: Request<v1::ReportOutcomeRequest>,
+    ) -> Result<Response<v1::ReportOutcomeResponse>, Status> {
+        let (admitted, message) = AdmittedRpc::take(request, Rpc::ReportOutcome)?;
+        Ok(Response::new(
+            self.shared
+                .report_outcome(admitted.context(), message)
+                .await?,
+        ))
+    }
+}

@@ -1,0 +1,255 @@
+//! The facts that change with every call: sessions, labels, usage, quotas and shown definitions.
+//!
+//! Start at [`LiveFacts`]. Decisions read and change them through [`side_effects`](crate::service::side_effects); what the store
+//! has written, what other servers have, and what is pruned comes in here.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use callgate_engine::cedar::EntityUID;
+use smol_str::SmolStr;
+
+use crate::domain::authority::change::Change;
+use crate::domain::authority::labels::LabelCarrierRef;
+use crate::service::fleet::shared_facts::{BudgetExhausted, SharedFacts};
+use crate::service::fleet::state::FleetState;
+use crate::service::settings::ServiceSettings;
+use crate::store::backend::{
+    Pruned, StoreError, StoreWrite, StoredDefinition, StoredLabel, StoredState, UsageCount,
+};
+use crate::store::carrier_labels::CarrierLabels;
+use crate::store::quotas::{BudgetSpend, Quotas};
+use crate::store::resource_labels::ResourceLabels;
+use crate::store::sessions::Sessions;
+use crate::store::shown_definitions::ShownDefinitions;
+use crate::store::usage::UsageLedger;
+
+/// The facts that change with every call.
+pub struct LiveFacts {
+    /// Sessions.
+    pub sessions: Sessions,
+    /// Labels of tasks, delegations and pairs.
+    pub carrier_labels: CarrierLabels,
+    /// Labels of resources that calls wrote to.
+    pub resource_labels: ResourceLabels,
+    /// Usage.
+    pub usage: UsageLedger,
+    /// Budgets and uses of approvals.
+    pub quotas: Quotas,
+    /// Definitions that lists have shown.
+    pub definitions: ShownDefinitions,
+    /// What several servers spend from, if there are others.
+    pub shared: Option<SharedFacts>,
+}
+
+impl LiveFacts {
+    /// Restores the facts of a store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if usage cannot be read.
+    pub fn restore(
+        settings: &ServiceSettings,
+        loaded: &mut StoredState,
+        fleet: Option<Arc<FleetState>>,
+    ) -> Result<Self, StoreError> {
+        let facts = Self {
+            shared: fleet.map(SharedFacts::new),
+            sessions: Sessions::new(settings.sessions),
+            carrier_labels: CarrierLabels::new(settings.carriers, settings.pair_label_ttl),
+            resource_labels: ResourceLabels::new(
+                settings.labeled_resources,
+                settings.resource_label_ttl,
+            ),
+            usage: UsageLedger::new(settings.usage_entries),
+            quotas: Quotas::new(),
+            definitions: ShownDefinitions::new(settings.definition_ttl),
+        };
+        if facts.shared.is_some() {
+            facts.sessions.share();
+            facts.usage.share();
+        }
+        facts.refill(loaded)?;
+        Ok(facts)
+    }
+
+    /// Restores the facts of a store into an empty memory.
+    fn refill(&self, loaded: &mut StoredState) -> Result<(), StoreError> {
+        self.sessions.restore(std::mem::take(&mut loaded.unbegun));
+        self.sessions.restore_ended(&loaded.ended_sessions);
+        let shown = std::mem::take(&mut loaded.shown_tools);
+        self.definitions.restore(shown);
+        let labels = std::mem::take(&mut loaded.labels).into_iter();
+        let (places, labels) = labels.partition(|it| it.carrier.as_ref().is_resource());
+        self.resource_labels.restore(places);
+        self.carrier_labels.restore(labels);
+        self.usage.restore(std::mem::take(&mut loaded.usage))?;
+        let uses = std::mem::take(&mut loaded.approval_uses);
+        let spent = std::mem::take(&mut loaded.task_spent);
+        if let Some(shared) = &self.shared {
+            shared.budgets.restore(&spent, loaded.facts);
+        }
+        self.quotas.restore(uses, spent);
+        let lost = std::mem::take(&mut loaded.task_lost);
+        self.quotas.restore_lost(lost);
+        if self.shared.is_some() {
+            self.carrier_labels.unsettle();
+            self.resource_labels.unsettle();
+        }
+        Ok(())
+    }
+
+    /// Spends one call of a budget. Returns what has to be written first.
+    pub(super) fn spend(
+        &self,
+        id: &SmolStr,
+        budget: u64,
+    ) -> Result<Option<StoreWrite>, BudgetExhausted> {
+        if let Some(shared) = &self.shared {
+            return shared.spend(id, budget);
+        }
+        match self.quotas.spend(id, budget) {
+            BudgetSpend::Spent => Ok(None),
+            BudgetSpend::Reserve { spent } => Ok(Some(StoreWrite::TaskSpent {
+                id: id.clone(),
+                spent,
+                is_exact: false,
+                lost: self.quotas.at_risk(id),
+            })),
+            BudgetSpend::Exhausted => Err(BudgetExhausted),
+        }
+    }
+
+    /// The number of tasks, delegations, pairs and resources with labels.
+    pub fn carriers_with_labels(&self) -> usize {
+        self.carrier_labels.len() + self.resource_labels.len()
+    }
+
+    /// Notes that the store has made these writes.
+    pub fn mark_written(&self, writes: &[StoreWrite]) {
+        for write in writes {
+            match write {
+                StoreWrite::SessionLabels { id, labels, .. } => {
+                    self.sessions.mark_written(id, labels)
+                }
+                StoreWrite::Labels {
+                    carrier, labels, ..
+                } if carrier.as_ref().is_resource() => {
+                    self.resource_labels.mark_written(carrier, labels)
+                }
+                StoreWrite::Labels {
+                    carrier, labels, ..
+                } => self.carrier_labels.mark_written(carrier, labels),
+                StoreWrite::TaskSpent { id, spent, .. } => self.quotas.mark_written(id, *spent),
+                _ => {}
+            }
+        }
+        if let Some(shared) = &self.shared {
+            shared.mark_written(writes);
+        }
+    }
+
+    /// Applies a change of authority that is written and in service.
+    pub fn apply_change(&self, change: &Change, at: SystemTime) {
+        match change {
+            Change::SessionEnded { session } => self.sessions.end(session, at),
+            Change::Task(task) if task.closed_at.is_some() => {
+                self.carrier_labels.remove(LabelCarrierRef::Task(&task.id));
+            }
+            _ => {}
+        }
+    }
+
+    /// Forgets what the store has pruned.
+    pub fn forget(&self, gone: &Pruned) {
+        self.sessions.forget_stored(&gone.sessions);
+        self.quotas.forget(&gone.approvals, &gone.tasks);
+        if let Some(shared) = &self.shared {
+            shared.budgets.forget(&gone.tasks);
+        }
+        let tasks = gone.tasks.iter().map(LabelCarrierRef::Task);
+        let delegations = gone.delegations.iter().map(LabelCarrierRef::Delegation);
+        for carrier in tasks.chain(delegations) {
+            self.carrier_labels.remove(carrier);
+        }
+    }
+
+    /// The calls left of a budget, as far as it is known here.
+    pub fn calls_left(&self, id: &str, budget: u64) -> u64 {
+        match &self.shared {
+            Some(shared) => shared.budgets.calls_left(id, budget),
+            None => self.quotas.calls_left(id, budget),
+        }
+    }
+
+    /// Takes back what a refused write would have used up, and learns what the store says is used.
+    pub(super) fn take_back(&self, writes: &[StoreWrite], error: &StoreError) {
+        let Some(shared) = self.shared.as_ref().filter(|_| error.is_conflict()) else {
+            return;
+        };
+        for write in writes {
+            if let StoreWrite::ApprovalTaken { id, .. } = write {
+                self.quotas.return_approval(id);
+            }
+        }
+        let StoreError::Taken { id: taken, used } = error else {
+            return;
+        };
+        for write in writes {
+            match write {
+                StoreWrite::ApprovalTaken { id, .. } if id == taken => {
+                    let uses = u32::try_from(*used).unwrap_or(u32::MAX);
+                    self.quotas.learn_approval(id, uses);
+                }
+                StoreWrite::BudgetTaken { id, .. } if id == taken => {
+                    shared.budgets.learn_at_least(id, *used);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Applies what other servers have written.
+    pub(super) fn merge(
+        &self,
+        labels: Vec<(StoredLabel, bool)>,
+        tools: Vec<(SmolStr, EntityUID, Option<StoredDefinition>)>,
+        usage: &[UsageCount],
+        uses: &[(SmolStr, u32)],
+        spent: &[(SmolStr, u64, u64)],
+    ) {
+        for (label, is_own) in labels {
+            match label.carrier.as_ref().is_resource() {
+                true => self.resource_labels.merge(label, is_own),
+                false => self.carrier_labels.merge(label, is_own),
+            }
+        }
+        self.definitions.merge(tools);
+        self.usage.merge(usage);
+        for (id, uses) in uses {
+            self.quotas.learn_approval(id, *uses);
+        }
+        for (id, spent, fact) in spent {
+            if let Some(shared) = &self.shared {
+                shared.budgets.learn(id, *spent, *fact);
+            }
+        }
+    }
+
+    /// Forgets everything and takes over what a store holds. Nothing may be decided meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if usage cannot be read.
+    pub(super) fn reload(&self, loaded: &mut StoredState) -> Result<(), StoreError> {
+        self.sessions.clear();
+        self.carrier_labels.clear();
+        self.resource_labels.clear();
+        self.usage.clear();
+        self.quotas.clear();
+        if let Some(shared) = &self.shared {
+            shared.budgets.clear();
+        }
+        self.refill(loaded)
+    }
+}
