@@ -119,9 +119,10 @@ impl Segment {
         repair.is_header_damaged = frame::parse_header(&header) != Some((contents, first));
         let mut frames = FrameReader::new(&file, HEADER as u64, contents.max_payload());
         // Each index of a record follows the one before it; not all records have capsules.
-        let (is_dense, index_of): (_, fn(&[u8]) -> Option<u64>) = match contents {
-            Contents::Records => (true, record::index_of),
-            Contents::CapsuleGroups => (false, capsule::first_index),
+        let is_dense = contents == Contents::Records;
+        let index_of = match contents {
+            Contents::Records => record::index_of,
+            Contents::CapsuleGroups => capsule::first_index,
         };
         let mut skipped = 0;
         let torn = loop {

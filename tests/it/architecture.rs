@@ -329,7 +329,7 @@ fn siblings_used(
 /// A file that comes back to itself through what it imports, with the way.
 fn circle(edges: &BTreeMap<Vec<String>, BTreeSet<Vec<String>>>) -> Option<String> {
     for start in edges.keys() {
-        let mut came_from = BTreeMap::new();
+        let mut came_from: BTreeMap<&Vec<String>, &Vec<String>> = BTreeMap::new();
         let mut next = vec![start];
         while let Some(module) = next.pop() {
             for other in &edges[module] {
@@ -338,7 +338,7 @@ fn circle(edges: &BTreeMap<Vec<String>, BTreeSet<Vec<String>>>) -> Option<String
                     let mut at = module;
                     while let Some(before) = came_from.get(at) {
                         at = before;
-                        way.push(Vec::join(at, "::"));
+                        way.push(at.join("::"));
                     }
                     return Some(way.join(" <- "));
                 }
