@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::{Retention, look};
-use crate::audit::frame;
+use crate::audit::frame::{self, Contents};
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
 use crate::audit::reader::LogReader;
 use crate::audit::record::StoredRecord;
@@ -25,7 +25,7 @@ fn write(directory: &Path, files: u64) {
     }
     for file in 0..files {
         let folder = directory.join(SEGMENTS);
-        let mut segment = Segment::create(&folder, file * 10).unwrap();
+        let mut segment = Segment::create(&folder, Contents::Records, file * 10).unwrap();
         for index in file * 10..file * 10 + 10 {
             let record = Record {
                 index: Some(index),

@@ -3,26 +3,38 @@
 use crate::audit::envelope;
 use crate::audit::frame::FRAME_HEADER;
 
-/// The capsules of a batch in plaintext, one after the other, each with the position of its record from 0.
+/// Plaintext after which a group of capsules is closed and the next one begins, in bytes: whoever reads one capsule opens its
+/// group.
+const GROUP_BYTES: usize = 256 << 10;
+
+/// The capsules of a batch in plaintext, in groups that are compressed and encrypted at once. Each capsule stands behind the
+/// position of its record in the batch (u64) and its length (u32), both little endian.
 #[derive(Debug, Default)]
 pub struct BatchCapsules {
     bytes: Vec<u8>,
-    /// The position of a record, and the end of its capsule in `bytes`.
-    ends: Vec<(u64, usize)>,
+    /// The ends of the groups in `bytes`, but for the last one's.
+    ends: Vec<usize>,
 }
 
 impl BatchCapsules {
-    /// Adds the capsule of a record.
+    /// Adds the capsule of a record. Positions ascend.
     pub fn push(&mut self, position: u64, capsule: &[u8]) {
+        let begin = self.ends.last().copied().unwrap_or_default();
+        if self.bytes.len() - begin >= GROUP_BYTES {
+            self.ends.push(self.bytes.len());
+        }
+        // A capsule is bounded far below 4 GiB where it is made.
+        let length = u32::try_from(capsule.len()).unwrap_or(u32::MAX);
+        self.bytes.extend_from_slice(&position.to_le_bytes());
+        self.bytes.extend_from_slice(&length.to_le_bytes());
         self.bytes.extend_from_slice(capsule);
-        self.ends.push((position, self.bytes.len()));
     }
 
-    /// The positions with their capsules.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        let begins = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
-        let each = self.ends.iter().zip(begins);
-        each.map(|((position, end), begin)| (*position, &self.bytes[begin..*end]))
+    /// The groups.
+    pub fn groups(&self) -> impl Iterator<Item = &[u8]> {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        let ends = self.ends.iter().copied().chain([self.bytes.len()]);
+        begins.zip(ends).map(|(begin, end)| &self.bytes[begin..end])
     }
 
     /// The bytes of all of them.
@@ -32,7 +44,7 @@ impl BatchCapsules {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.bytes.is_empty()
     }
 
     /// Removes all, and keeps the memory.
@@ -40,6 +52,24 @@ impl BatchCapsules {
         self.bytes.clear();
         self.ends.clear();
     }
+}
+
+/// The capsules of a group with the positions of their records; `None` in place of one that is cut off.
+pub(super) fn capsules_of(group: &[u8]) -> impl Iterator<Item = Option<(u64, &[u8])>> {
+    let mut rest = group;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let parsed = rest.split_first_chunk::<8>().and_then(|(position, tail)| {
+            let (length, tail) = tail.split_first_chunk::<4>()?;
+            let length = u32::from_le_bytes(*length) as usize;
+            let (capsule, tail) = tail.split_at_checked(length)?;
+            Some((u64::from_le_bytes(*position), capsule, tail))
+        });
+        rest = parsed.map_or(&[], |(.., tail)| tail);
+        Some(parsed.map(|(position, capsule, _)| (position, capsule)))
+    })
 }
 
 /// Appends a frame whose checksum and index are not known yet.

@@ -1,32 +1,45 @@
-//! Capsules at rest: compressed, encrypted, bound to their record.
+//! Capsules at rest: compressed and encrypted in groups, bound to their records.
 //!
-//! A capsule is what a record was decided from, as bytes; nothing here looks into it. A frame of a capsule file is the
-//! record's index (u64, little endian), a salt of 16 bytes, a counter (u64, little endian), and the ciphertext of the
-//! capsule compressed with zstd. The cipher is AES-256-GCM. Its key comes from the key file and the salt by HKDF-SHA-256
-//! (RFC 5869); a salt is drawn for each opened file, and the counter, which is the nonce, never repeats below one salt,
-//! also if a write fails. The index is the associated data, so a capsule cannot be moved to another record.
+//! A capsule is what a record was decided from, as bytes; nothing here looks into it. Capsules of records that were written
+//! at once are much alike, so they are compressed together. A frame of a capsule file is the index of the first record of
+//! that batch and the number of its records (u64 each, little endian), a salt of 16 bytes, a counter (u64, little endian),
+//! and the ciphertext of a group of its capsules ([`BatchCapsules`]) compressed with zstd. The cipher is AES-256-GCM. Its key
+//! comes from the key file and the salt by HKDF-SHA-256 (RFC 5869); a salt is drawn for each opened file, and the counter,
+//! which is the nonce, never repeats below one salt, also if a write fails. Index and number are the associated data, so a
+//! group cannot be moved to other records.
+//!
+//! In files of before there was a capsule in each frame: its index, salt, counter and ciphertext, and the index was the
+//! associated data. They are read ([`SealedCapsules`]) and no longer written.
 //!
 //! The record holds HMAC-SHA-256 of the plaintext under a key of its own, so that it reveals nothing of the capsule, and the
 //! right capsule is known by it.
+//!
+//! [`BatchCapsules`]: crate::audit::batch::BatchCapsules
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::{hkdf, hmac};
 
+use crate::audit::batch;
 use crate::audit::envelope::unhex;
-use crate::audit::frame::MAX_CAPSULE;
+use crate::audit::frame::{Contents, MAX_CAPSULES};
 
+/// Bytes of a frame's payload before the salt.
+const RANGE: usize = 16;
 /// Bytes of a frame's payload before the ciphertext.
-const HEAD: usize = 8 + SALT + 8;
+const HEAD: usize = RANGE + SALT + COUNTER;
 const SALT: usize = 16;
+const COUNTER: usize = 8;
 const TAG: usize = 16;
-/// The largest capsule, in bytes, before compression.
+/// The largest group, in bytes, before compression.
 pub const MAX_PLAINTEXT: usize = 16 << 20;
-/// Fast: a capsule is compressed before its response leaves.
+/// Fast: a group is compressed before its response leaves.
 const LEVEL: i32 = 1;
 
 /// Why there is no key, or no capsule.
@@ -46,20 +59,15 @@ pub enum CapsuleError {
     /// No random bytes.
     #[error("no random bytes: {0}")]
     Random(getrandom::Error),
-    /// The capsule is too large.
-    #[error("a capsule has {0} bytes, and at most {MAX_PLAINTEXT} are possible")]
+    /// The capsules are too large.
+    #[error("capsules of {0} bytes do not fit into a frame")]
     TooLarge(usize),
     /// It was encrypted under another key, for another record, or is damaged.
     #[error("the capsule of record {0} does not open with this key")]
     DoesNotOpen(u64),
-    /// It cannot be compressed or decompressed.
-    #[error("the capsule of record {index}: {error}")]
-    Compression {
-        /// The record.
-        index: u64,
-        /// The error.
-        error: io::Error,
-    },
+    /// They cannot be compressed.
+    #[error("capsules cannot be compressed: {0}")]
+    Compression(io::Error),
     /// A file of capsules cannot be read.
     #[error("{path}: {error}", path = path.display())]
     Io {
@@ -153,46 +161,98 @@ impl CapsuleKey {
         Some(LessSafeKey::new(UnboundKey::from(derived)))
     }
 
-    /// Decrypts the payload of a frame: the index and the capsule.
-    ///
-    /// # Errors
-    ///
-    /// [`CapsuleError::DoesNotOpen`] or [`CapsuleError::Compression`].
-    pub fn open(&self, payload: &[u8]) -> Result<(u64, Vec<u8>), CapsuleError> {
-        let index = capsule_index(payload).unwrap_or_default();
-        let failed = || CapsuleError::DoesNotOpen(index);
-        let (head, ciphertext) = payload.split_at_checked(HEAD).ok_or_else(failed)?;
-        let cipher = self.cipher(&head[8..8 + SALT]).ok_or_else(failed)?;
-        let counter = head.last_chunk::<8>().ok_or_else(failed)?;
-        let mut bytes = ciphertext.to_vec();
-        let aad = Aad::from(index.to_le_bytes());
-        let opened = cipher.open_in_place(nonce(*counter), aad, &mut bytes);
-        let compressed = opened.map_err(|_| failed())?;
-        let plain = zstd::bulk::decompress(compressed, MAX_PLAINTEXT);
-        let plain = plain.map_err(|error| CapsuleError::Compression { index, error })?;
-        Ok((index, plain))
-    }
-
-    /// Opens that one of a record's frames whose digest the record holds: there is more than one if a write was repeated.
+    /// Opens that one of a record's capsules whose digest the record holds: there is more than one if a write was repeated.
     /// `None` if none of them is it.
     ///
     /// # Errors
     ///
-    /// [`CapsuleError`]; a frame that does not open is an error if no other is the one.
+    /// [`CapsuleError`]; a group that does not open is an error if no other holds the one.
     pub fn open_one_of(
         &self,
-        frames: &[Vec<u8>],
+        groups: &[Arc<SealedCapsules>],
+        index: u64,
         digest: &[u8],
     ) -> Result<Option<Vec<u8>>, CapsuleError> {
         let mut failed = None;
-        for frame in frames {
-            match self.open(frame) {
-                Ok((_, plain)) if self.digest(&plain)[..] == *digest => return Ok(Some(plain)),
+        for group in groups {
+            match group.capsule(self, index) {
+                Ok(Some(plain)) if self.digest(plain)[..] == *digest => {
+                    return Ok(Some(plain.to_vec()));
+                }
                 Ok(_) => {}
                 Err(error) => failed = Some(error),
             }
         }
         failed.map_or(Ok(None), Err)
+    }
+}
+
+/// The capsules of one frame, decrypted when the first of them is wanted.
+#[derive(Debug)]
+pub struct SealedCapsules {
+    contents: Contents,
+    payload: Vec<u8>,
+    opened: OnceLock<Option<Vec<u8>>>,
+}
+
+impl SealedCapsules {
+    /// The payload of a frame in a file of these contents; `None` if it is too short to be one.
+    pub fn new(contents: Contents, payload: Vec<u8>) -> Option<Self> {
+        let sealed = Self {
+            contents,
+            payload,
+            opened: OnceLock::new(),
+        };
+        (sealed.payload.len() >= sealed.range_bytes() + SALT + COUNTER + TAG).then_some(sealed)
+    }
+
+    /// The indices of the records that may have a capsule here.
+    pub fn indices(&self) -> Range<u64> {
+        let first = first_index(&self.payload).unwrap_or_default();
+        let count = match self.contents {
+            Contents::Records => 1,
+            Contents::CapsuleGroups => number(&self.payload[8..]).unwrap_or_default(),
+        };
+        first..first.saturating_add(count)
+    }
+
+    /// The capsule of a record; `None` if it has none here.
+    ///
+    /// # Errors
+    ///
+    /// [`CapsuleError::DoesNotOpen`]: under another key, moved or damaged.
+    pub fn capsule(&self, key: &CapsuleKey, index: u64) -> Result<Option<&[u8]>, CapsuleError> {
+        let failed = || CapsuleError::DoesNotOpen(index);
+        let opened = self.opened.get_or_init(|| self.open(key));
+        let plain = opened.as_deref().ok_or_else(failed)?;
+        let first = self.indices().start;
+        if self.contents == Contents::Records {
+            return Ok((index == first).then_some(plain));
+        }
+        for capsule in batch::capsules_of(plain) {
+            let (position, capsule) = capsule.ok_or_else(failed)?;
+            if first.checked_add(position) == Some(index) {
+                return Ok(Some(capsule));
+            }
+        }
+        Ok(None)
+    }
+
+    fn open(&self, key: &CapsuleKey) -> Option<Vec<u8>> {
+        let (range, rest) = self.payload.split_at_checked(self.range_bytes())?;
+        let (salt, rest) = rest.split_first_chunk::<SALT>()?;
+        let (counter, ciphertext) = rest.split_first_chunk::<COUNTER>()?;
+        let mut bytes = ciphertext.to_vec();
+        let opened = key.cipher(salt)?;
+        let opened = opened.open_in_place(nonce(*counter), Aad::from(range), &mut bytes);
+        zstd::bulk::decompress(opened.ok()?, MAX_PLAINTEXT).ok()
+    }
+
+    fn range_bytes(&self) -> usize {
+        match self.contents {
+            Contents::Records => 8,
+            Contents::CapsuleGroups => RANGE,
+        }
     }
 }
 
@@ -209,11 +269,13 @@ fn nonce(counter: [u8; 8]) -> Nonce {
     Nonce::assume_unique_for_key(bytes)
 }
 
-/// The index of the record that a capsule belongs to, from the payload of its frame.
-pub fn capsule_index(payload: &[u8]) -> Option<u64> {
-    payload
-        .first_chunk::<8>()
-        .map(|index| u64::from_le_bytes(*index))
+/// The index of the first record that a frame of capsules may belong to, from its payload.
+pub fn first_index(payload: &[u8]) -> Option<u64> {
+    number(payload)
+}
+
+fn number(bytes: &[u8]) -> Option<u64> {
+    bytes.first_chunk::<8>().map(|it| u64::from_le_bytes(*it))
 }
 
 /// Encrypts the capsules of one file.
@@ -222,6 +284,8 @@ pub struct CapsuleSealer {
     salt: [u8; SALT],
     counter: u64,
     compressor: zstd::bulk::Compressor<'static>,
+    /// Reused for the next group.
+    payload: Vec<u8>,
 }
 
 impl CapsuleSealer {
@@ -234,44 +298,48 @@ impl CapsuleSealer {
         let mut salt = [0; SALT];
         getrandom::fill(&mut salt).map_err(CapsuleError::Random)?;
         let cipher = key.cipher(&salt).ok_or(CapsuleError::DoesNotOpen(0))?;
-        let compressor = zstd::bulk::Compressor::new(LEVEL)
-            .map_err(|error| CapsuleError::Compression { index: 0, error })?;
+        let compressor = zstd::bulk::Compressor::new(LEVEL).map_err(CapsuleError::Compression)?;
         Ok(Self {
             cipher,
             salt,
             counter: 0,
             compressor,
+            payload: Vec::new(),
         })
     }
 
-    /// The payload of the frame of a capsule.
+    /// The payload of the frame of a group: capsules of a batch of `records` records, of which the first has index `first`.
     ///
     /// # Errors
     ///
     /// [`CapsuleError`].
-    pub fn seal(&mut self, index: u64, plaintext: &[u8]) -> Result<Vec<u8>, CapsuleError> {
-        if plaintext.len() > MAX_PLAINTEXT {
-            return Err(CapsuleError::TooLarge(plaintext.len()));
+    pub fn seal(&mut self, first: u64, records: u64, group: &[u8]) -> Result<&[u8], CapsuleError> {
+        let too_large = || CapsuleError::TooLarge(group.len());
+        let most = HEAD + zstd::zstd_safe::compress_bound(group.len()) + TAG;
+        if group.len() > MAX_PLAINTEXT || most > MAX_CAPSULES {
+            return Err(too_large());
         }
-        let compressed = self.compressor.compress(plaintext);
-        let mut bytes = compressed.map_err(|error| CapsuleError::Compression { index, error })?;
-        let size = HEAD + bytes.len() + TAG;
-        if size > MAX_CAPSULE {
-            return Err(CapsuleError::TooLarge(plaintext.len()));
-        }
+        self.payload.resize(most, 0);
+        let compressed = self
+            .compressor
+            .compress_to_buffer(group, &mut self.payload[HEAD..]);
+        let length = compressed.map_err(CapsuleError::Compression)?;
+        self.payload.truncate(HEAD + length);
         self.counter += 1;
         let counter = self.counter.to_le_bytes();
-        let aad = Aad::from(index.to_le_bytes());
+        let (head, plain) = self.payload.split_at_mut(HEAD);
+        let (range, rest) = head.split_at_mut(RANGE);
+        range[..8].copy_from_slice(&first.to_le_bytes());
+        range[8..].copy_from_slice(&records.to_le_bytes());
+        rest[..SALT].copy_from_slice(&self.salt);
+        rest[SALT..].copy_from_slice(&counter);
+        let aad = Aad::from(&*range);
         let sealed = self
             .cipher
-            .seal_in_place_append_tag(nonce(counter), aad, &mut bytes);
-        sealed.map_err(|_| CapsuleError::TooLarge(plaintext.len()))?;
-        let mut payload = Vec::with_capacity(size);
-        payload.extend_from_slice(&index.to_le_bytes());
-        payload.extend_from_slice(&self.salt);
-        payload.extend_from_slice(&counter);
-        payload.extend_from_slice(&bytes);
-        Ok(payload)
+            .seal_in_place_separate_tag(nonce(counter), aad, plain);
+        let tag = sealed.map_err(|_| too_large())?;
+        self.payload.extend_from_slice(tag.as_ref());
+        Ok(&self.payload)
     }
 }
 

@@ -4,17 +4,26 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::audit::capsule::{CapsuleError, capsule_index};
-use crate::audit::frame::{FrameReader, HEADER, MAX_CAPSULE, Step};
+use crate::audit::capsule::{CapsuleError, SealedCapsules};
+use crate::audit::frame::{self, Contents, FrameReader, HEADER, MAX_CAPSULES, Step};
 use crate::audit::log_files::{self, CAPSULES, LogFile};
 
 /// The capsules of a log, still encrypted.
 pub struct CapsuleReader {
     files: VecDeque<LogFile>,
-    current: Option<(PathBuf, FrameReader<Box<dyn Read + Send>>)>,
-    /// A frame of a later record than was asked for.
-    ahead: Option<(u64, Vec<u8>)>,
+    current: Option<CapsuleFile>,
+    /// Those of the record that was asked for last, and of records after it.
+    held: Vec<Arc<SealedCapsules>>,
+    /// Those of later records alone.
+    ahead: Option<Arc<SealedCapsules>>,
+}
+
+struct CapsuleFile {
+    path: PathBuf,
+    contents: Contents,
+    frames: FrameReader<Box<dyn Read + Send>>,
 }
 
 impl CapsuleReader {
@@ -32,58 +41,59 @@ impl CapsuleReader {
         Ok(Self {
             files,
             current: None,
+            held: Vec::new(),
             ahead: None,
         })
     }
 
-    /// The frames of one record: more than one if a write was repeated. Records are asked for in ascending order.
+    /// Where the capsule of one record may be: in more than one place if a write was repeated. Records are asked for in
+    /// ascending order.
     ///
     /// # Errors
     ///
     /// [`CapsuleError::Io`].
-    pub fn frames_of(&mut self, index: u64) -> Result<Vec<Vec<u8>>, CapsuleError> {
-        let mut frames = Vec::new();
-        loop {
-            let Some((found, frame)) = self.next()? else {
-                return Ok(frames);
-            };
-            if found > index {
-                self.ahead = Some((found, frame));
-                return Ok(frames);
+    pub fn groups_of(&mut self, index: u64) -> Result<Vec<Arc<SealedCapsules>>, CapsuleError> {
+        self.held.retain(|group| group.indices().end > index);
+        while let Some(group) = self.next()? {
+            let indices = group.indices();
+            if indices.start > index {
+                self.ahead = Some(group);
+                break;
             }
-            if found == index {
-                frames.push(frame);
+            if indices.contains(&index) {
+                self.held.push(group);
             }
         }
+        Ok(self.held.clone())
     }
 
-    fn next(&mut self) -> Result<Option<(u64, Vec<u8>)>, CapsuleError> {
+    fn next(&mut self) -> Result<Option<Arc<SealedCapsules>>, CapsuleError> {
         if let Some(ahead) = self.ahead.take() {
             return Ok(Some(ahead));
         }
         loop {
-            let Some((path, frames)) = &mut self.current else {
-                let Some(file) = self.files.pop_front() else {
+            let Some(file) = &mut self.current else {
+                let Some(next) = self.files.pop_front() else {
                     return Ok(None);
                 };
-                match open(&file) {
-                    Ok(frames) => self.current = Some((file.path, frames)),
+                match open(&next) {
+                    Ok(opened) => self.current = opened,
                     // Removed since it was listed, as capsules are after a while; or shorter than a header.
                     Err(error)
                         if matches!(
                             error.kind(),
                             io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof
                         ) => {}
-                    Err(error) => return Err(at(&file.path, error)),
+                    Err(error) => return Err(at(&next.path, error)),
                 }
                 continue;
             };
-            match frames.step().map_err(|error| at(path, error))? {
+            match file.frames.step().map_err(|error| at(&file.path, error))? {
                 Step::Skipped(_) => {}
                 Step::End(_) => self.current = None,
                 Step::Frame(payload) => {
-                    if let Some(index) = capsule_index(&payload) {
-                        return Ok(Some((index, payload)));
+                    if let Some(group) = SealedCapsules::new(file.contents, payload) {
+                        return Ok(Some(Arc::new(group)));
                     }
                 }
             }
@@ -91,14 +101,22 @@ impl CapsuleReader {
     }
 }
 
-fn open(file: &LogFile) -> io::Result<FrameReader<Box<dyn Read + Send>>> {
+/// `None` if its header is damaged: then nothing says what its frames are.
+fn open(file: &LogFile) -> io::Result<Option<CapsuleFile>> {
     let plain = File::open(&file.path)?;
     let mut input: Box<dyn Read + Send> = match file.is_compressed {
         true => Box::new(zstd::stream::read::Decoder::new(plain)?),
         false => Box::new(plain),
     };
-    input.read_exact(&mut [0; HEADER])?;
-    Ok(FrameReader::new(input, HEADER as u64, MAX_CAPSULE))
+    let mut header = [0; HEADER];
+    input.read_exact(&mut header)?;
+    Ok(
+        frame::parse_header(&header).map(|(contents, _)| CapsuleFile {
+            path: file.path.clone(),
+            contents,
+            frames: FrameReader::new(input, HEADER as u64, MAX_CAPSULES),
+        }),
+    )
 }
 
 fn at(path: &Path, error: io::Error) -> CapsuleError {

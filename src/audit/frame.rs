@@ -1,15 +1,22 @@
 //! Frames: how payloads follow one another in a file of the decision log.
 //!
-//! A file begins with a header of [`HEADER`] bytes: [`MAGIC`], then the index of its first record (u64, little endian). Each
-//! frame is the payload's length (u32, little endian), its CRC-32C (u32, little endian), and the payload. A frame is never
+//! A file begins with a header of [`HEADER`] bytes: a magic number that says what its frames hold ([`Contents`]), then the
+//! index of its first record (u64, little endian). Each frame is the payload's length (u32, little endian), its CRC-32C (u32, little endian), and the payload. A frame is never
 //! empty, so that a run of zeros is no frame.
 //!
 //! Invariant: a frame whose checksum does not hold is never returned.
 
 use std::io::{self, Read};
 
-/// The first bytes of every file.
-pub const MAGIC: [u8; 8] = *b"CGAUDIT1";
+/// What the frames of a file hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contents {
+    /// A record each. Files of capsules began with the same number while each capsule was compressed alone.
+    Records,
+    /// A group of capsules each.
+    CapsuleGroups,
+}
+
 /// Bytes of a file's header.
 pub const HEADER: usize = 16;
 /// Bytes of a frame before its payload.
@@ -18,25 +25,45 @@ pub const FRAME_HEADER: usize = 8;
 pub const MIN_PAYLOAD: usize = 9;
 /// The largest record, in bytes. Entry bundles of C2SP tlog-tiles hold no larger leaf.
 pub const MAX_RECORD: usize = 65_535;
-/// The largest frame of a capsule, in bytes.
-pub const MAX_CAPSULE: usize = 4 << 20;
+/// The largest frame of capsules, in bytes: room for a group that does not compress.
+pub const MAX_CAPSULES: usize = 5 << 20;
 
 /// Bytes read at once.
 const CHUNK: usize = 64 << 10;
 
+impl Contents {
+    /// The largest payload of a frame, in bytes.
+    pub fn max_payload(self) -> usize {
+        match self {
+            Self::Records => MAX_RECORD,
+            Self::CapsuleGroups => MAX_CAPSULES,
+        }
+    }
+
+    /// The first bytes of a file.
+    fn magic(self) -> [u8; 8] {
+        match self {
+            Self::Records => *b"CGAUDIT1",
+            Self::CapsuleGroups => *b"CGCAPSG2",
+        }
+    }
+}
+
 /// The header of a file whose first record has this index.
-pub fn header(first: u64) -> [u8; HEADER] {
+pub fn header(contents: Contents, first: u64) -> [u8; HEADER] {
     let mut header = [0; HEADER];
-    header[..8].copy_from_slice(&MAGIC);
+    header[..8].copy_from_slice(&contents.magic());
     header[8..].copy_from_slice(&first.to_le_bytes());
     header
 }
 
-/// The index in a header; `None` if it is not one.
-pub fn parse_header(bytes: &[u8; HEADER]) -> Option<u64> {
+/// What a header says of its file: what it holds, and its first index. `None` if it is no header.
+pub fn parse_header(bytes: &[u8; HEADER]) -> Option<(Contents, u64)> {
     let (magic, first) = bytes.split_first_chunk::<8>()?;
     let first = first.first_chunk::<8>()?;
-    (*magic == MAGIC).then(|| u64::from_le_bytes(*first))
+    let contents = [Contents::Records, Contents::CapsuleGroups];
+    let contents = contents.into_iter().find(|it| it.magic() == *magic)?;
+    Some((contents, u64::from_le_bytes(*first)))
 }
 
 /// Appends a frame with this payload.

@@ -1,4 +1,6 @@
-use super::{FRAME_HEADER, FrameReader, HEADER, Parsed, Step, header, parse, parse_header, push};
+use super::{
+    Contents, FRAME_HEADER, FrameReader, HEADER, Parsed, Step, header, parse, parse_header, push,
+};
 
 fn framed(payloads: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -26,10 +28,13 @@ const TWO: &[u8] = b"the second payload";
 
 #[test]
 fn a_header_says_the_first_index() {
-    let bytes = header(77);
+    let bytes = header(Contents::CapsuleGroups, 77);
     assert_eq!(bytes.len(), HEADER);
+    assert_eq!(&bytes[..8], b"CGCAPSG2");
+    assert_eq!(parse_header(&bytes), Some((Contents::CapsuleGroups, 77)));
+    let bytes = header(Contents::Records, 77);
     assert_eq!(&bytes[..8], b"CGAUDIT1");
-    assert_eq!(parse_header(&bytes), Some(77));
+    assert_eq!(parse_header(&bytes), Some((Contents::Records, 77)));
     let mut other = bytes;
     other[7] = b'2';
     assert_eq!(parse_header(&other), None);

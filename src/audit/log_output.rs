@@ -13,11 +13,10 @@ use std::time::{Duration, SystemTime};
 use crate::audit::batch::{BatchCapsules, finish, push_unfinished};
 use crate::audit::capsule::{CapsuleError, CapsuleKey, CapsuleSealer};
 use crate::audit::envelope;
-use crate::audit::frame::{self, MAX_RECORD};
+use crate::audit::frame::{self, Contents};
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
 use crate::audit::log_tree::{LogTree, LogTreeError};
 use crate::audit::reader::LogError;
-use crate::audit::record::index_of;
 use crate::audit::record::schema::Notice;
 use crate::audit::record::schema::notice::Kind;
 use crate::audit::rolling::{Rolling, append_and_sync};
@@ -135,8 +134,8 @@ impl LogOutput {
         let mut output = Self {
             directory: directory.to_owned(),
             settings,
-            segments: Rolling::new(segments),
-            capsules: Rolling::new(capsules),
+            segments: Rolling::new(segments, Contents::Records),
+            capsules: Rolling::new(capsules, Contents::CapsuleGroups),
             key,
             sealer: None,
             next: 0,
@@ -218,7 +217,7 @@ impl LogOutput {
         }
         let count = finish(frames, self.next);
         if !capsules.is_empty() {
-            self.write_capsules(capsules)?;
+            self.write_capsules(capsules, count)?;
         }
         self.append(frames, count)
     }
@@ -305,7 +304,7 @@ impl LogOutput {
         Ok(())
     }
 
-    fn write_capsules(&mut self, capsules: &BatchCapsules) -> Result<(), WriteError> {
+    fn write_capsules(&mut self, capsules: &BatchCapsules, count: u64) -> Result<(), WriteError> {
         let Some(key) = &self.key else {
             return Ok(());
         };
@@ -319,9 +318,8 @@ impl LogOutput {
         };
         let mut frames = std::mem::take(&mut self.scratch);
         frames.clear();
-        for (position, capsule) in capsules.iter() {
-            let index = self.next + position;
-            frame::push(&mut frames, &sealer.seal(index, capsule)?);
+        for group in capsules.groups() {
+            frame::push(&mut frames, sealer.seal(self.next, count, group)?);
         }
         let is_synced = self.settings.is_synced;
         let appended = match &mut self.capsules.current {
@@ -376,7 +374,7 @@ impl LogOutput {
         let path = segment.path().to_owned();
         let first = segment.first();
         drop(segment);
-        let found = Segment::inspect(&path, first, MAX_RECORD, true, index_of);
+        let found = Segment::inspect(&path, Contents::Records, first);
         let (mut lost, next) = match found {
             Ok((_, repair)) => (repair.lost, repair.next),
             Err(_) => (Vec::new(), first),

@@ -194,8 +194,8 @@ fn capsules_are_kept_with_their_records() {
         };
         let whole = &expected[usize::try_from(outcome.size).unwrap()];
         let mut capsules = CapsuleReader::open(directory.path(), index).unwrap();
-        let frames = capsules.frames_of(index).unwrap();
-        let read = |digest: &[u8]| key.open_one_of(&frames, digest).unwrap();
+        let groups = capsules.groups_of(index).unwrap();
+        let read = |digest: &[u8]| key.open_one_of(&groups, index, digest).unwrap();
         assert_eq!(read(&key.digest(whole)).as_ref(), Some(whole));
         // Not the one that the record means.
         assert_eq!(read(&key.digest(b"another")), None);

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::audit::frame::{self, FrameReader, HEADER, MAX_RECORD, Step};
+use crate::audit::frame::{self, Contents, FrameReader, HEADER, MAX_RECORD, Step};
 use crate::audit::log_files::{self, LogFile, SEGMENTS};
 use crate::audit::record::{RecordError, StoredRecord};
 
@@ -288,7 +288,10 @@ fn open(file: &LogFile) -> io::Result<(OpenSegment, bool)> {
     };
     let mut header = [0; HEADER];
     let (is_short, has_header) = match input.read_exact(&mut header) {
-        Ok(()) => (false, frame::parse_header(&header) == Some(file.first)),
+        Ok(()) => (
+            false,
+            frame::parse_header(&header) == Some((Contents::Records, file.first)),
+        ),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => (true, true),
         Err(error) => return Err(error),
     };

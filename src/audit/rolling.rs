@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use crate::audit::frame::Contents;
 use crate::audit::log_files;
 use crate::audit::segment::{AppendError, Segment};
 use crate::audit::steady_clock::SteadyClock;
@@ -12,6 +13,7 @@ use crate::audit::steady_clock::SteadyClock;
 /// The current one of a row of files.
 pub(super) struct Rolling {
     pub(super) folder: PathBuf,
+    contents: Contents,
     pub(super) current: Option<Segment>,
     pub(super) opened: Instant,
     clock: SteadyClock,
@@ -20,13 +22,14 @@ pub(super) struct Rolling {
 }
 
 impl Rolling {
-    pub(super) fn new(folder: PathBuf) -> Self {
-        Self::with_clock(folder, SteadyClock::start())
+    pub(super) fn new(folder: PathBuf, contents: Contents) -> Self {
+        Self::with_clock(folder, contents, SteadyClock::start())
     }
 
-    fn with_clock(folder: PathBuf, clock: SteadyClock) -> Self {
+    fn with_clock(folder: PathBuf, contents: Contents, clock: SteadyClock) -> Self {
         Self {
             clock,
+            contents,
             folder,
             current: None,
             opened: Instant::now(),
@@ -37,14 +40,14 @@ impl Rolling {
     /// Begins the file of this index. One that has its name and is not written any more is set aside.
     pub(super) fn begin(&mut self, first: u64) -> io::Result<&mut Segment> {
         log_files::create_folder(&self.folder)?;
-        let created = match Segment::create(&self.folder, first) {
+        let created = match Segment::create(&self.folder, self.contents, first) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let path = self.folder.join(log_files::name(first));
                 let aside = self
                     .folder
                     .join(format!("{}.damaged", log_files::name(first)));
                 fs::rename(path, aside)?;
-                Segment::create(&self.folder, first)?
+                Segment::create(&self.folder, self.contents, first)?
             }
             other => other?,
         };
@@ -54,7 +57,7 @@ impl Rolling {
 
     /// Begins the next file. If that fails, the current one goes on.
     pub(super) fn roll(&mut self, first: u64) {
-        match Segment::create(&self.folder, first) {
+        match Segment::create(&self.folder, self.contents, first) {
             Ok(next) => {
                 // A wall clock that was set back would make it look old, and it would be removed too soon.
                 if let Some(Err(error)) = self.current.as_ref().map(|it| it.close(self.clock.now()))
@@ -96,7 +99,7 @@ mod tests {
         let hour = Duration::from_secs(3_600);
         let long_ago = SystemTime::now() - 1_000 * hour;
         let clock = SteadyClock::start_at(long_ago);
-        let mut rolling = Rolling::with_clock(folder.path().to_owned(), clock);
+        let mut rolling = Rolling::with_clock(folder.path().to_owned(), Contents::Records, clock);
         let path = rolling.begin(0).unwrap().path().to_owned();
         rolling.roll(10);
         let modified = path.metadata().unwrap().modified().unwrap();

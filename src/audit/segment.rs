@@ -11,8 +11,10 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::audit::frame::{self, FrameReader, HEADER, Step};
+use crate::audit::capsule;
+use crate::audit::frame::{self, Contents, FrameReader, HEADER, Step};
 use crate::audit::log_files;
+use crate::audit::record;
 
 /// Who may read a file of the log: its owner and the group.
 const MODE: u32 = 0o640;
@@ -22,6 +24,7 @@ const MODE: u32 = 0o640;
 pub struct Segment {
     file: File,
     path: PathBuf,
+    contents: Contents,
     first: u64,
     length: u64,
     /// What is to be cut off or made anew before anything is appended.
@@ -67,10 +70,10 @@ impl Segment {
     /// # Errors
     ///
     /// Those of the file system. No file is left behind.
-    pub fn create(folder: &Path, first: u64) -> io::Result<Self> {
+    pub fn create(folder: &Path, contents: Contents, first: u64) -> io::Result<Self> {
         let path = folder.join(log_files::name(first));
         let mut file = options().create_new(true).open(&path)?;
-        let written = file.write_all(&frame::header(first));
+        let written = file.write_all(&frame::header(contents, first));
         if let Err(error) = written.and_then(|()| sync_folder(folder)) {
             // Without a header it is of no use; if it cannot be removed, the next attempt finds it and says so.
             let _ = std::fs::remove_file(&path);
@@ -79,6 +82,7 @@ impl Segment {
         Ok(Self {
             file,
             path,
+            contents,
             first,
             length: HEADER as u64,
             unrepaired: None,
@@ -86,19 +90,12 @@ impl Segment {
     }
 
     /// Opens a file that was written before and says what was found. Nothing of it is changed: an incomplete end is cut off
-    /// by [`Segment::repair`], which has to come before anything is appended. `index_of` reads the index from a payload;
-    /// `is_dense` says whether each index follows the one before it.
+    /// by [`Segment::repair`], which has to come before anything is appended.
     ///
     /// # Errors
     ///
     /// Those of the file system.
-    pub fn inspect(
-        path: &Path,
-        first: u64,
-        max_payload: usize,
-        is_dense: bool,
-        index_of: fn(&[u8]) -> Option<u64>,
-    ) -> io::Result<(Self, Repair)> {
+    pub fn inspect(path: &Path, contents: Contents, first: u64) -> io::Result<(Self, Repair)> {
         let mut file = options().open(path)?;
         let size = file.metadata()?.len();
         let mut repair = Repair {
@@ -110,6 +107,7 @@ impl Segment {
             let segment = Self {
                 file,
                 path: path.to_owned(),
+                contents,
                 first,
                 length: HEADER as u64,
                 unrepaired: Some(Unrepaired::Header),
@@ -118,8 +116,14 @@ impl Segment {
         }
         let mut header = [0; HEADER];
         file.read_exact(&mut header)?;
-        repair.is_header_damaged = frame::parse_header(&header) != Some(first);
-        let mut frames = FrameReader::new(&file, HEADER as u64, max_payload);
+        repair.is_header_damaged = frame::parse_header(&header) != Some((contents, first));
+        let mut frames = FrameReader::new(&file, HEADER as u64, contents.max_payload());
+        // Each index of a record follows the one before it; not all records have capsules.
+        let is_dense = contents == Contents::Records;
+        let index_of = match contents {
+            Contents::Records => record::index_of,
+            Contents::CapsuleGroups => capsule::first_index,
+        };
         let mut skipped = 0;
         let torn = loop {
             match frames.step()? {
@@ -142,6 +146,7 @@ impl Segment {
         let segment = Self {
             file,
             path: path.to_owned(),
+            contents,
             first,
             length,
             unrepaired: (torn > 0).then_some(Unrepaired::Tail),
@@ -160,7 +165,8 @@ impl Segment {
             Some(Unrepaired::Tail) => self.file.set_len(self.length)?,
             Some(Unrepaired::Header) => {
                 self.file.set_len(0)?;
-                self.file.write_all(&frame::header(self.first))?;
+                self.file
+                    .write_all(&frame::header(self.contents, self.first))?;
             }
         }
         self.unrepaired = None;

@@ -4,12 +4,12 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::{AppendError, Repair, Segment};
-use crate::audit::frame::{FRAME_HEADER, HEADER, MAX_RECORD, push};
+use crate::audit::frame::{Contents, FRAME_HEADER, HEADER, push};
 use crate::audit::log_files::{self, SEGMENTS};
 use crate::audit::reader::{LogError, LogReader};
+use crate::audit::record::StoredRecord;
 use crate::audit::record::schema::record::Kind;
 use crate::audit::record::schema::{Notice, Record};
-use crate::audit::record::{StoredRecord, index_of};
 
 fn envelope(index: u64, text: &str) -> Vec<u8> {
     let notice = Notice {
@@ -35,7 +35,7 @@ fn frame(index: u64, text: &str) -> Vec<u8> {
 fn write(directory: &Path, texts: &[String]) -> (Segment, Vec<u64>) {
     let folder = directory.join(SEGMENTS);
     fs::create_dir_all(&folder).unwrap();
-    let mut segment = Segment::create(&folder, 0).unwrap();
+    let mut segment = Segment::create(&folder, Contents::Records, 0).unwrap();
     let mut ends = Vec::new();
     for (index, text) in texts.iter().enumerate() {
         segment.append(&frame(index as u64, text)).unwrap();
@@ -45,8 +45,7 @@ fn write(directory: &Path, texts: &[String]) -> (Segment, Vec<u64>) {
 }
 
 fn reopen(segment: &Segment) -> (Segment, Repair) {
-    let (mut opened, repair) =
-        Segment::inspect(segment.path(), 0, MAX_RECORD, true, index_of).unwrap();
+    let (mut opened, repair) = Segment::inspect(segment.path(), Contents::Records, 0).unwrap();
     opened.repair().unwrap();
     (opened, repair)
 }
@@ -170,9 +169,9 @@ fn a_log_is_read_across_files_of_both_kinds_and_a_gap_between_them_is_reported()
     let directory = tempfile::tempdir().unwrap();
     let (segment, _) = write(directory.path(), &texts(3));
     let folder = directory.path().join(SEGMENTS);
-    let mut second = Segment::create(&folder, 3).unwrap();
+    let mut second = Segment::create(&folder, Contents::Records, 3).unwrap();
     second.append(&frame(3, "three")).unwrap();
-    let mut third = Segment::create(&folder, 6).unwrap();
+    let mut third = Segment::create(&folder, Contents::Records, 6).unwrap();
     third.append(&frame(6, "six")).unwrap();
     let compressed = zstd::encode_all(&*fs::read(segment.path()).unwrap(), 1).unwrap();
     fs::write(folder.join(log_files::compressed_name(0)), compressed).unwrap();
@@ -200,7 +199,8 @@ fn a_reader_at_the_end_is_asked_again_and_goes_on_also_in_a_new_file() {
     let mut next = || records.next().map(|item| item.unwrap().index);
     assert_eq!((next(), next()), (Some(1), None));
     segment.append(&frame(2, "two")).unwrap();
-    let mut second = Segment::create(&directory.path().join(SEGMENTS), 3).unwrap();
+    let mut second =
+        Segment::create(&directory.path().join(SEGMENTS), Contents::Records, 3).unwrap();
     assert_eq!((next(), next()), (Some(2), None));
     second.append(&frame(3, "three")).unwrap();
     assert_eq!((next(), next()), (Some(3), None));

@@ -272,13 +272,17 @@ pub fn step(text: &str) -> Result<v1::TaskStep, String> {
 ///
 /// If the text does not have that form.
 pub fn tool_use(text: &str) -> Result<v1::ToolUse, String> {
-    const FORM: &str = "it must be SERVER/TOOL:target=PLACE,max=N,argument.NAME=VALUE";
+    const FORM: &str = "it must be SERVER/TOOL:target=PLACE,max=N,argument.NAME=VALUE, or any-target for target=PLACE";
     let (tool, rest) = text.split_once(':').ok_or(FORM)?;
     let mut read = v1::ToolUse {
         tool: tool_path(tool)?,
         ..v1::ToolUse::default()
     };
     for part in rest.split(',') {
+        if part == "any-target" {
+            read.any_target = true;
+            continue;
+        }
         let (key, value) = part
             .split_once('=')
             .filter(|(_, value)| !value.is_empty())
@@ -302,7 +306,11 @@ pub fn tool_use(text: &str) -> Result<v1::ToolUse, String> {
                     }),
                 }
             }
-            _ => return Err(format!("`{key}` is none of target, max, argument.NAME")),
+            _ => {
+                return Err(format!(
+                    "`{key}` is none of target, any-target, max, argument.NAME"
+                ));
+            }
         }
     }
     Ok(read)

@@ -83,7 +83,8 @@ fn tool_use(it: &v1::ToolUse) -> String {
         let left = it.calls_left.unwrap_or(most);
         format!("{left} of {most} calls left")
     });
-    let parts: Vec<_> = targets.chain(arguments).chain(calls).collect();
+    let open = it.any_target.then(|| "on any one target".to_owned());
+    let parts: Vec<_> = targets.chain(open).chain(arguments).chain(calls).collect();
     format!("{}: {}", it.tool, parts.join(", "))
 }
 

@@ -13,7 +13,7 @@ use crate::control::requester::WriteRequester;
 use crate::control::write::{Control, GovernContext, WriteContext};
 use crate::domain::authority::change::Change;
 use crate::domain::entity_json;
-use crate::domain::hierarchy::{self, MAX_GENERATIONS, MAX_PARENTS};
+use crate::domain::hierarchy::{MAX_GENERATIONS, MAX_PARENTS, longest_chain};
 use crate::domain::schema::TYPES;
 use crate::service::generation::Generation;
 use crate::service::ledger::PlannedChange;
@@ -219,11 +219,11 @@ fn check_generations(
         let entity = with_it.entity(uid);
         entity.map(|it| it.parents().collect()).unwrap_or_default()
     };
-    let above = hierarchy::steps(uid, &parents);
-    let is_deeper = above != hierarchy::steps(uid, &|uid| context.generation.parents(uid));
+    let above = longest_chain(uid, parents);
+    let is_deeper = above != longest_chain(uid, |uid| context.generation.parents(uid));
     let stored = &context.generation.stored;
     let below = match is_deeper {
-        true => hierarchy::steps(uid, &|uid| stored.children(uid).cloned().collect()),
+        true => longest_chain(uid, |uid| stored.children(uid).cloned().collect()),
         false => Some(0),
     };
     match above.zip(below) {

@@ -270,6 +270,9 @@ fn check_terms(context: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlE
             let message = "names no target, no argument and no number of calls";
             return refuse("", message.to_owned());
         }
+        if let Some((part, message)) = open_target_fault(context, named) {
+            return refuse(part, message);
+        }
         let whole = new.scope.iter();
         let covers = |scope: &Scope| scope.names(snapshot, &named.tool);
         if !whole
@@ -285,6 +288,38 @@ fn check_terms(context: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlE
         let message = "is neither to `read` from nor to `send` to";
         Err(ControlError::invalid(format!("places[{index}]"), message))
     })
+}
+
+/// The field of a tool's terms that does not fit a target that is not known beforehand, and why.
+fn open_target_fault(
+    context: &WriteContext<'_>,
+    named: &ToolUse,
+) -> Option<(&'static str, String)> {
+    if !named.any_target {
+        return None;
+    }
+    if named.max_calls.is_none() {
+        let message = "is needed with `any_target`: say how often";
+        return Some((".max_calls", message.to_owned()));
+    }
+    if !named.targets.is_empty() {
+        let message = "are for a tool without `any_target`: the targets are known, or they are not";
+        return Some((".targets", message.to_owned()));
+    }
+    if named.arguments.is_empty() {
+        let message = "are needed with `any_target`: say which values the others have";
+        return Some((".arguments", message.to_owned()));
+    }
+    let registered = context.generation.tools.get(&named.tool);
+    if registered.is_some_and(|it| !named.open_arguments(it).is_empty()) {
+        return None;
+    }
+    let id: &str = named.tool.eid().as_ref();
+    let message = format!(
+        "leaves nothing open: the registration of `{}` names no target argument that `arguments` does not",
+        shown(id)
+    );
+    Some((".any_target", message))
 }
 
 fn check_deadline(context: &WriteContext<'_>, deadline: SystemTime) -> Result<(), ControlError> {

@@ -1,4 +1,4 @@
-//! How far the hierarchy of entities may go: every decision may walk all of it.
+//! How deep hierarchies may be: entities, entity types and actions. A decision may visit all ancestors.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,31 +7,42 @@ use std::hash::Hash;
 #[path = "hierarchy_tests.rs"]
 mod tests;
 
-/// The most parents of one entity.
+/// The maximum number of parents of one entity.
 pub const MAX_PARENTS: usize = 1_024;
-/// The most entities one above the other.
+/// The maximum number of generations above one another.
 pub const MAX_GENERATIONS: usize = 64;
 
-/// The most steps that lead on from here, one after the other; `None` if they are more than [`MAX_GENERATIONS`]. What leads
-/// back to where it was is found elsewhere.
-pub fn steps<T: Clone + Eq + Hash>(from: &T, on: &impl Fn(&T) -> Vec<T>) -> Option<usize> {
-    Steps {
-        on,
-        known: HashMap::new(),
-        open: Vec::new(),
-    }
-    .from(from)
-}
-
-struct Steps<'o, T, F> {
-    on: &'o F,
+/// The lengths of the longest chains along a relation such as "is a child of". Each thing is visited once, however many
+/// chains lead to it. Cycles end a chain: they are reported elsewhere.
+pub struct Chains<T, F> {
+    next: F,
     known: HashMap<T, usize>,
-    /// Those from which it is looked on, never more than [`MAX_GENERATIONS`].
+    /// The chain being followed, at most [`MAX_GENERATIONS`] long.
     open: Vec<T>,
 }
 
-impl<T: Clone + Eq + Hash, F: Fn(&T) -> Vec<T>> Steps<'_, T, F> {
-    fn from(&mut self, thing: &T) -> Option<usize> {
+/// The length of the longest chain from a thing: see [`Chains::length`].
+pub fn longest_chain<T: Clone + Eq + Hash>(from: &T, next: impl Fn(&T) -> Vec<T>) -> Option<usize> {
+    Chains::new(next).length(from)
+}
+
+impl<T: Clone + Eq + Hash, F: Fn(&T) -> Vec<T>> Chains<T, F> {
+    /// The chains along `next`.
+    pub fn new(next: F) -> Self {
+        Self {
+            next,
+            known: HashMap::new(),
+            open: Vec::new(),
+        }
+    }
+
+    /// The number of steps of the longest chain from a thing; `None` beyond [`MAX_GENERATIONS`].
+    pub fn length(&mut self, from: &T) -> Option<usize> {
+        self.open.clear();
+        self.follow(from)
+    }
+
+    fn follow(&mut self, thing: &T) -> Option<usize> {
         if let Some(steps) = self.known.get(thing) {
             return Some(*steps);
         }
@@ -43,8 +54,8 @@ impl<T: Clone + Eq + Hash, F: Fn(&T) -> Vec<T>> Steps<'_, T, F> {
         }
         self.open.push(thing.clone());
         let mut most = 0;
-        for next in (self.on)(thing) {
-            most = most.max(1 + self.from(&next)?);
+        for next in (self.next)(thing) {
+            most = most.max(1 + self.follow(&next)?);
         }
         self.open.pop();
         self.known.insert(thing.clone(), most);

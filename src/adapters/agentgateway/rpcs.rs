@@ -167,12 +167,12 @@ impl ExtMcp {
                 },
             );
         };
-        if method.routing == Routing::ResponseOnly {
-            if let Some(denied) = denial().await? {
-                let denied = Filtered::Denied(Box::new(denied));
-                note_outcome(&denied, false);
-                return Ok(reply::filtered(Ok(denied)));
-            }
+        if method.routing == Routing::ResponseOnly
+            && let Some(denied) = denial().await?
+        {
+            let denied = Filtered::Denied(Box::new(denied));
+            note_outcome(&denied, false);
+            return Ok(reply::filtered(Ok(denied)));
         }
         let is_tool_error = result.get("isError") == Some("true");
         if hides_instructions {

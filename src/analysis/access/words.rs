@@ -78,7 +78,7 @@ const NOUNS: [(&str, &str); 45] = [
 ];
 
 /// Attributes that are true or false: how that is said, and how the contrary is.
-const STATES: [(&str, &str, &str); 11] = [
+const STATES: [(&str, &str, &str); 13] = [
     (
         "delegation.verified",
         "the delegation is verified",
@@ -100,6 +100,11 @@ const STATES: [(&str, &str, &str); 11] = [
         "the target is not on the open internet",
     ),
     (
+        "task.any_target",
+        "the task leaves the target of this tool open",
+        "the task does not leave the target of this tool open",
+    ),
+    (
         "task.bounds_arguments",
         "the task bounds the arguments",
         "the task does not bound the arguments",
@@ -113,6 +118,11 @@ const STATES: [(&str, &str, &str); 11] = [
         "task.bounds_targets",
         "the task bounds the targets",
         "the task does not bound the targets",
+    ),
+    (
+        "task.has_any_target",
+        "the task leaves the target of a tool open",
+        "the task leaves the target of no tool open",
     ),
     (
         "task.known_to_read",

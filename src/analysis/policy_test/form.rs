@@ -260,6 +260,9 @@ pub struct GovernForm {
     /// The most that is delegated.
     #[serde(default)]
     pub access: Option<AccessLevel>,
+    /// What single tools are for in the task that it concerns.
+    #[serde(default)]
+    pub uses: Vec<UseForm>,
 }
 
 /// Cedar's own request.
@@ -347,6 +350,8 @@ pub struct UseForm {
     pub arguments: BTreeMap<String, Vec<Json>>,
     /// The most calls of it.
     pub max_calls: Option<u64>,
+    /// Whether its target was left open.
+    pub any_target: bool,
 }
 
 /// Labels of what a call carries besides its session.

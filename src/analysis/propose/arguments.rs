@@ -5,7 +5,7 @@
 use serde_json::Value as Json;
 
 use crate::analysis::propose::lexicon::{
-    CALLED, CHOOSERS, FILES, FREE_TEXT, OUTPUTS, PASSED_ON, PROGRAMS, PUT, RUNS, SWITCHES,
+    ASKING, CALLED, CHOOSERS, FILES, FREE_TEXT, OUTPUTS, PASSED_ON, PROGRAMS, PUT, RUNS, SWITCHES,
     WHERE_TO, WordList,
 };
 use crate::analysis::propose::words::split;
@@ -160,6 +160,12 @@ impl Arguments {
     /// An argument that can carry any text.
     pub(super) fn free_text(&self) -> Option<&str> {
         let found = self.named(FREE_TEXT, JsonTypes::STRING.or(JsonTypes::ARRAY))?;
+        found.choices.is_none().then_some(found.name.as_str())
+    }
+
+    /// An argument with a text that somebody answers.
+    pub(super) fn asks(&self) -> Option<&str> {
+        let found = self.named(ASKING, JsonTypes::STRING.or(JsonTypes::ARRAY))?;
         found.choices.is_none().then_some(found.name.as_str())
     }
 

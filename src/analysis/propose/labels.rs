@@ -136,6 +136,9 @@ pub(super) fn egress(
     if tool.open_world_hint == Some(true) {
         return Some("its server says it reaches outside".to_owned());
     }
+    if let Some(argument) = arguments.asks() {
+        return Some(format!("`{argument}` is put to whoever answers"));
+    }
     let (None, Some(argument)) = (inside, arguments.free_text()) else {
         return None;
     };

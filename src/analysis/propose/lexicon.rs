@@ -30,43 +30,45 @@ pub(super) const READ: WordList = WordList(
 /// Verbs that change something, or may.
 pub(super) const WRITE: WordList = WordList(
     "accept acknowledge acquire activate add adjust advance align allocate alter amend annotate answer append apply \
-     archive arrange ask assign attach auto backfill backup bind book bookmark branch broadcast buffer build bulkupdate bump \
-     cache call capture categorize change charge chat checkin checkout claim clean click clone close collapse comment \
-     commit compact compile complete compose compress configure confirm connect consume convert copy correct create \
-     crop customize cut debug decline decode decompress decrement defer define demote dequeue derive detach dial \
-     disconnect dismiss dispatch dispute distribute donate double download draft drag draw duplicate edit email embed \
-     emit encode encrypt end enqueue enrich enroll enter escalate evict exchange exit expand expire export extend extract \
-     favorite feed fill filter finalize finish fix flag flip flush focus follow fork format forward freeze fulfill \
-     generate give handle hide highlight hold hover ignore import improve increment index infer ingest init initialize \
-     inject insert interact isolate issue join jump keep label launch leave like link listen load lock log login logout \
-     lower make manage map mark maximize measure merge message minimize mirror mix modify mount move mute name \
-     navigate new notify offer open optimize order organize overwrite own pack package page park parse partition pass \
-     paste patch pause persist pick pin place plan play poll pop populate port post prepare prepend press print \
-     prioritize process produce profile promote prompt propose provision pull push put query queue quote raise randomize \
-     rate react reactivate rearrange reassign rebase rebuild recalculate receive recompute reconcile reconfigure \
-     reconnect record recover redirect redo reduce refactor refresh regenerate register reindex reject relate reload \
-     relocate remap remember remind rename render renew reopen reorder repair repeat replace replay replicate reply \
-     report repost request requeue reschedule reserve reset resize resolve respond restart restore restrict resubmit \
-     resume retag retire retry retweet return reupload reverse revert review rewrite ring rollout rotate round route \
-     sample save scale scan schedule score scroll seed select send serve set setup shift ship shorten shuffle sign signup \
-     simulate skip sleep slice snapshot snooze solve sort split stage star start stash step stop store stream \
-     subscribe submit summon suspend swap switch sync synchronize tag take test tick toggle touch trace track trade \
-     train transcode transcribe transform transition translate transpose trigger trim tune turn tweet type unarchive \
-     unassign unfollow unlike unlock unmark unmute unpack unpause unpin unregister unstage unstar unsubscribe untag update \
-     upgrade upload upsert use vote wake warm watch withdraw work wrap write zip zoom",
+     archive arrange ask assign attach auto backfill backup bind book bookmark branch broadcast buffer build \
+     bulkupdate bump cache call capture categorize change charge chat checkin checkout claim clean click clone close \
+     collapse comment commit compact compile complete compose compress configure confirm connect consume convert copy \
+     correct create crop customize cut debug decline decode decompress decrement defer define demote dequeue derive \
+     detach dial disconnect dismiss dispatch dispute distribute donate double download draft drag draw duplicate edit \
+     email embed emit encode encrypt end enqueue enrich enroll enter escalate exchange exit expand export extend \
+     extract favorite feed fill filter finalize finish fix flag flip flush focus follow fork format forward freeze \
+     fulfill generate give handle hide highlight hold hover ignore import improve increment index infer ingest init \
+     initialize inject insert interact isolate issue join jump keep label launch leave like link listen load lock log \
+     login logout lower make manage map mark maximize measure merge message minimize mirror mix modify mount move \
+     mute name navigate new notify offer open optimize order organize overwrite own pack package page park parse \
+     partition pass paste patch pause persist pick pin place plan play poll pop populate port post prepare prepend \
+     press print prioritize process produce profile promote prompt propose provision pull push put query queue quote \
+     raise randomize rate react reactivate rearrange reassign rebase rebuild recalculate receive recompute reconcile \
+     reconfigure reconnect record recover redirect redo reduce refactor refresh regenerate register reindex reject \
+     relate reload relocate remap remember remind rename render renew reopen reorder repair repeat replace replay \
+     replicate reply report repost request requeue reschedule reserve reset resize resolve respond restart restore \
+     restrict resubmit resume retag retire retry return retweet reupload reverse revert review rewrite ring rollout \
+     rotate round route sample save scale scan schedule score scroll seed select send serve set setup shift ship \
+     shorten shuffle sign signup simulate skip sleep slice snapshot snooze solve sort split stage star start stash \
+     step stop store stream submit subscribe summon suspend swap switch sync synchronize tag take test tick toggle \
+     touch trace track trade train transcode transcribe transform transition translate transpose trigger trim tune \
+     turn tweet type unarchive unassign uncheck unfavorite unflag unfollow unhide unlike unlock unmark unmute unpack \
+     unpause unpin unregister unsnooze unstage unstar unsubscribe untag unvote unwatch update upgrade upload upsert \
+     use vote wake warm watch withdraw work wrap write zip zoom",
 );
 
 /// Verbs and nouns of what cannot be undone, changes who may do what, costs money, or runs anything.
 pub(super) const ADMIN: WordList = WordList(
-    "abort admin allow approve authorise authorize ban bash bill bleed block burn buy cancel clear cleanup command \
-     cordon credential credentials decommission deactivate delegate delete demolish deny deploy deprecate deprovision \
-     deregister destroy disable discard dispose downgrade drain drop dump elevate empty enable erase eval evaluate exec \
-     execute expose expunge failover fire force forget format delegation hire halt impersonate install invite invoke kick kill \
-     liquidate merge migrate mint nuke obliterate override password passwords pay payout permit powershell prune publish \
-     purchase purge quarantine reboot recall refund release remove reprovision reseed revoke rm rmdir rollback rotate \
-     run scrap script secret secrets sell shell shred shutdown signoff spawn spend sql stake sudo sunset takedown tear \
-     teardown terminal terminate token tokens transfer trash trim truncate unban unblock uncordon undelete \
-     uninstall unlink unprovision unpublish unseal unshare share void wipe wire withdraw zap",
+    "abort admin allow approve authorise authorize ban bash bill bleed block burn buy cancel cleanup clear command \
+     cordon credential credentials deactivate decommission delegate delegation delete demolish deny deploy deprecate \
+     deprovision deregister destroy disable discard dispose downgrade drain drop dump elevate empty enable erase eval \
+     evaluate evict exec execute expire expose expunge failover fire force forget format grant halt hire impersonate \
+     install invalidate invite invoke kick kill liquidate merge migrate mint nuke obliterate override password \
+     passwords pay payout permit powershell prune publish purchase purge quarantine reboot recall refund release \
+     remove reprovision reseed revoke rm rmdir rollback rotate run scrap script secret secrets sell share shell shred \
+     shutdown signoff spawn spend sql stake sudo sunset takedown tear teardown terminal terminate token tokens \
+     transfer trash trim truncate unban unblock uncordon undelete uninstall unlink unprovision unpublish unseal \
+     unshare void wipe wire withdraw zap",
 );
 
 /// Words that are nouns after a reading verb and verbs otherwise.
@@ -87,15 +89,17 @@ pub(super) const JOINTS: WordList = WordList("also and but n or plus then");
 /// Words about quantity.
 pub(super) const MODIFIERS: WordList = WordList("all batch bulk multi multiple my");
 
-/// Nouns, never verbs, that may precede a reading verb (`directory_tree`, `web_search`).
+/// Nouns and adjectives, never verbs, that may precede a reading verb (`directory_tree`, `semantic_search`).
 pub(super) const NOUNS: WordList = WordList(
-    "account accounts article articles browser calendar calendars channel channels cluster collection collections \
-     column columns container containers content contents customer customers database databases dataset datasets \
-     directories directory doc docs document documents entity event events file files folder folders forecast graph image \
-     images incident incidents inbox internet issues item items jobs local location messages news node nodes paper papers \
-     people person pods pods pull repo repos repositories repository schema server site sitemap sprint stock system \
-     table tables task tasks team teams thread threads ticket tickets user users video videos weather web website \
-     wiki wikipedia workflow workspace",
+    "account accounts advanced article articles basic browser calendar calendars channel channels client clients \
+     cluster collection collections column columns complex container containers content contents csv customer \
+     customers database databases dataset datasets deep directories directory doc docs document documents entity \
+     event events exact file files folder folders forecast full fulltext fuzzy graph hybrid image images inbox \
+     incident incidents internet issues item items jobs json keyword local location messages news node nodes paper \
+     papers pdf people person pods pull quick recursive regex repo repos repositories repository schema semantic \
+     server similar similarity simple site sitemap smart sprint stock system table tables task tasks team teams \
+     thread threads ticket tickets user users vector video videos weather web website wiki wikipedia workflow \
+     workspace xml",
 );
 
 /// Verbs whose result carries no data.
@@ -205,6 +209,10 @@ pub(super) const FREE_TEXT: WordList = WordList(
     "content input instruction instructions intent keyword keywords message phrase prompt q query question search \
      search_query search_term symbol term terms text topic",
 );
+
+/// Arguments with a text for whoever answers: a model or a person, at whichever place.
+pub(super) const ASKING: WordList =
+    WordList("ask instruction instructions intent message messages prompt question questions");
 
 /// Arguments with a destination.
 pub(super) const WHERE_TO: WordList = WordList(

@@ -192,10 +192,11 @@ impl LogDecisions {
         let Some((key, reader)) = &mut self.capsules else {
             return RecordedCapsule::Gone;
         };
-        match reader.frames_of(index) {
-            Ok(frames) if !frames.is_empty() => RecordedCapsule::Sealed(SealedCapsule {
+        match reader.groups_of(index) {
+            Ok(groups) if !groups.is_empty() => RecordedCapsule::Sealed(SealedCapsule {
                 key: Arc::clone(key),
-                frames,
+                groups,
+                index,
                 digest: decision.capsule_digest.to_vec(),
             }),
             Ok(_) => RecordedCapsule::Gone,

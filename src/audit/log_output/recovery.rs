@@ -3,12 +3,10 @@
 use std::io;
 use std::path::Path;
 
-use crate::audit::capsule::capsule_index;
-use crate::audit::frame::{MAX_CAPSULE, MAX_RECORD};
+use crate::audit::frame::Contents;
 use crate::audit::log_files;
 use crate::audit::log_output::{LogOutput, OpenError};
 use crate::audit::reader::{LogError, LogReader};
-use crate::audit::record::index_of;
 use crate::audit::record::schema::notice::Kind;
 use crate::audit::segment::{Repair, Segment};
 
@@ -34,7 +32,7 @@ impl LogOutput {
             }
             return Ok(());
         }
-        let opened = Segment::inspect(&last.path, last.first, MAX_RECORD, true, index_of);
+        let opened = Segment::inspect(&last.path, Contents::Records, last.first);
         let (segment, repair) = opened.map_err(failed)?;
         self.next = repair.next;
         match repair.is_header_damaged {
@@ -79,8 +77,7 @@ impl LogOutput {
         let Some(last) = files.last().filter(|file| !file.is_compressed) else {
             return Ok(());
         };
-        let (file, repair) =
-            Segment::inspect(&last.path, last.first, MAX_CAPSULE, false, capsule_index)?;
+        let (file, repair) = Segment::inspect(&last.path, Contents::CapsuleGroups, last.first)?;
         if repair.cut > 0 {
             tracing::warn!(
                 file = %last.path.display(),

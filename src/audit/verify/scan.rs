@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 
-use crate::audit::frame::{self, FrameReader, HEADER, MAX_RECORD, Step};
+use crate::audit::frame::{self, Contents, FrameReader, HEADER, MAX_RECORD, Step};
 use crate::audit::log_files::{self, LogFile, SEGMENTS};
 use crate::audit::record::schema::{notice, record};
 use crate::audit::record::{StoredRecord, index_of};
@@ -107,7 +107,7 @@ impl<'a> Scan<'a> {
             .read_exact(&mut header)
             .map(|()| frame::parse_header(&header));
         match begins {
-            Ok(Some(first)) if first == file.first => {}
+            Ok(Some((Contents::Records, first))) if first == file.first => {}
             Ok(_) => faults.add(Fault::File {
                 file: name.clone(),
                 why: "the header is not that of a log whose first record its name says".to_owned(),

@@ -147,7 +147,7 @@ fn a_thousand_random_changes_are_found() {
         for (number, records) in records.chunks(128).enumerate() {
             // The files keep their names, as somebody would leave them who hides the change.
             let first = number as u64 * 128;
-            let mut file = frame::header(first).to_vec();
+            let mut file = frame::header(frame::Contents::Records, first).to_vec();
             records
                 .iter()
                 .for_each(|it| frame::push(&mut file, &fixtures::bytes(it)));

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Map, Value as Json};
 
+use crate::domain::hierarchy::{Chains, MAX_GENERATIONS};
+
 /// Pairs of an entity type or action and one of its ancestors, in the whole schema.
 pub const MAX_ANCESTORS: usize = 100_000;
-/// Depth of the hierarchies of entity types and of actions.
-pub const MAX_GENERATIONS: usize = 64;
 /// Nesting depth of a type with all common types inlined.
 pub const MAX_TYPE_DEPTH: usize = 64;
 /// Types in the whole schema with all common types inlined.
@@ -70,40 +70,13 @@ impl TypeHierarchy {
         }
     }
 
-    /// Length of the longest chain of ancestors; `None` beyond [`MAX_GENERATIONS`]. Cycles are left to Cedar to
-    /// report.
-    fn generations<'s>(
-        &'s self,
-        name: &'s str,
-        known: &mut HashMap<&'s str, usize>,
-        open: &mut Vec<&'s str>,
-    ) -> Option<usize> {
-        if let Some(generations) = known.get(name) {
-            return Some(*generations);
-        }
-        let Some((_, parents)) = self.of.get(name).filter(|_| !open.contains(&name)) else {
-            return Some(0);
-        };
-        if open.len() > MAX_GENERATIONS {
-            return None;
-        }
-        open.push(name);
-        let mut most = 0;
-        for parent in parents {
-            most = most.max(1 + self.generations(parent, known, open)?);
-        }
-        open.pop();
-        known.insert(name, most);
-        (most <= MAX_GENERATIONS).then_some(most)
-    }
-
     fn find_excess(&self) -> Option<(usize, String)> {
-        let mut known = HashMap::new();
+        let mut above = Chains::new(|name: &&str| {
+            let parents = self.of.get(*name).map(|(_, parents)| parents);
+            parents.into_iter().flatten().map(String::as_str).collect()
+        });
         for (name, (index, _)) in &self.of {
-            if self
-                .generations(name, &mut known, &mut Vec::new())
-                .is_none()
-            {
+            if above.length(&name.as_str()).is_none() {
                 let message =
                     format!("more than {MAX_GENERATIONS} generations stand above `{name}`");
                 return Some((*index, message));

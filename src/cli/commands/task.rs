@@ -37,6 +37,10 @@ Examples:
     callgate task open --as user:sam --agent support --user sam --purpose refund --for 2h --access write \\
         --use bank/send_money:target=bank:GB29NWBK60161331926819,max=1 --read https://larkwood.example/refunds
 
+  With a target that is not known yet: an invitation of Dora, whatever her address turns out to be, once:
+    callgate task open --as user:sam --agent support --user sam --purpose \"invite Dora\" --for 2h --access write \
+        --use chat/invite:any-target,argument.name=Dora,max=1
+
   callgate task advance task-1 --as agent:support
   callgate task close task-1 --as user:sam
   callgate task list --agent support --status open
@@ -74,7 +78,9 @@ struct Open {
     #[arg(long = "step", value_name = "STEP", value_parser = args::step, help_heading = "What is covered")]
     steps: Vec<v1::TaskStep>,
     /// What a tool is for: SERVER/TOOL:target=PLACE,max=N,argument.NAME=VALUE (may be repeated, as may its parts but
-    /// for max). It may act upon these places only, be called so often, and have one of these values, JSON or text
+    /// for max). It may act upon these places only, be called so often, and have one of these values, JSON or text.
+    /// With any-target in place of targets it may act upon any one that is not known yet, each time; max and the
+    /// values of all its other arguments are needed then
     #[arg(long = "use", value_name = "USE", value_parser = args::tool_use, help_heading = "What is covered")]
     uses: Vec<v1::ToolUse>,
     /// A place that the person has named, to read from (may be repeated): a URL, a host, a mail address, a path

@@ -1,7 +1,7 @@
 //! Terms of a task: what single tools are for, and which resources the user has named.
 //!
 //! The scope says which calls belong to a task. [`ToolUse`] restricts one tool: its targets, argument values
-//! and number of calls. [`KnownResource`] is a resource that the user named as a source, a destination or
+//! and number of calls, or says that its target is not known beforehand. [`KnownResource`] is a resource that the user named as a source, a destination or
 //! both. The directions are separate: a user who asks to read a page has not asked to send anything to its
 //! owner.
 
@@ -13,8 +13,14 @@ use smol_str::{SmolStr, format_smolstr};
 
 use crate::domain::authority::form;
 use crate::domain::authority::scope::is_within;
+use crate::domain::registration::RegisteredTool;
 use crate::domain::request::canonical;
 use crate::domain::request::target::Target;
+use crate::domain::request::target::argument::{ArgumentPath, PathStep, TargetArgument};
+use crate::domain::request::target::extract;
+
+/// The maximum length of a target that was not known beforehand, in bytes: that of a mail address (RFC 5321).
+const MAX_OPEN_TARGET: usize = 254;
 
 /// The terms of a task, beyond its scope.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +48,10 @@ pub struct ToolUse {
     /// The maximum number of allowed calls; `None` for no limit of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_calls: Option<u64>,
+    /// Whether the target is not known beforehand: each call may have any one, and no argument besides it that
+    /// is not listed. Requires `arguments` and `max_calls`, and excludes `targets`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub any_target: bool,
 }
 
 /// The allowed values of an argument.
@@ -96,12 +106,31 @@ pub enum TermsError {
         /// The argument.
         argument: SmolStr,
     },
+    /// An argument that is not listed, where the target is not known beforehand.
+    #[error("`{tool}` is for any target, but not with argument `{argument}`")]
+    Unlisted {
+        /// The tool.
+        tool: SmolStr,
+        /// The argument.
+        argument: SmolStr,
+    },
+    /// Not exactly one target, where it is not known beforehand.
+    #[error("`{0}` is for any one target, and the call names none or several")]
+    NotOneTarget(SmolStr),
+    /// More than a target, where it is not known beforehand.
+    #[error("`{0}` is for any target, and the call says more than its name")]
+    MoreThanTarget(SmolStr),
 }
 
 impl TaskTerms {
     /// Whether there are no terms.
     pub fn is_empty(&self) -> bool {
         self.uses.is_empty() && self.places.is_empty()
+    }
+
+    /// Whether the target of any tool is not known beforehand.
+    pub fn has_any_target(&self) -> bool {
+        self.uses.iter().any(|it| it.any_target)
     }
 
     /// The terms of a tool.
@@ -126,7 +155,7 @@ impl TaskTerms {
 }
 
 impl ToolUse {
-    /// Verifies that a call of the tool matches the terms.
+    /// Verifies that a call of the tool matches the terms. `registered` is the tool's registration.
     ///
     /// # Errors
     ///
@@ -134,9 +163,13 @@ impl ToolUse {
     pub fn covers(
         &self,
         snapshot: &Snapshot,
+        registered: Option<&RegisteredTool>,
         targets: &[Target],
         arguments: &Map<String, Json>,
     ) -> Result<(), TermsError> {
+        if self.any_target {
+            self.covers_open_target(registered, arguments)?;
+        }
         let tool = || id(&self.tool);
         if !self.targets.is_empty() {
             if targets.is_empty() {
@@ -167,10 +200,71 @@ impl ToolUse {
         Ok(())
     }
 
+    /// The target arguments of the tool that are left open: at the top level, and not listed.
+    pub fn open_arguments(&self, registered: &RegisteredTool) -> Vec<TargetArgument> {
+        let targets = registered.target_arguments.iter().flatten();
+        let is_open = |it: &&TargetArgument| top_level(&it.place).is_some_and(|it| !self.lists(it));
+        targets.filter(is_open).cloned().collect()
+    }
+
+    fn lists(&self, argument: &str) -> bool {
+        self.arguments.iter().any(|it| it.argument == argument)
+    }
+
+    /// Verifies that a call has exactly one target in the open arguments, and nothing else that is not listed.
+    /// What the call carries to that target is then what the terms list, and its name.
+    fn covers_open_target(
+        &self,
+        registered: Option<&RegisteredTool>,
+        arguments: &Map<String, Json>,
+    ) -> Result<(), TermsError> {
+        let open = registered.map(|it| self.open_arguments(it));
+        let open = open.unwrap_or_default();
+        let is_open = |name: &str| open.iter().any(|it| top_level(&it.place) == Some(name));
+        let mut names = arguments.keys();
+        if let Some(name) = names.find(|name| !self.lists(name) && !is_open(name)) {
+            return Err(TermsError::Unlisted {
+                tool: id(&self.tool),
+                argument: SmolStr::from(name),
+            });
+        }
+        let name: &str = self.tool.eid().as_ref();
+        let server = name.split('/').next().unwrap_or_default();
+        match extract::targets(server, &open, arguments, 1) {
+            Ok(targets) if targets.len() == 1 => {}
+            _ => return Err(TermsError::NotOneTarget(id(&self.tool))),
+        }
+        let given = arguments.iter().filter(|(name, _)| is_open(name));
+        if given.map(|(_, value)| value).all(is_bare) {
+            return Ok(());
+        }
+        Err(TermsError::MoreThanTarget(id(&self.tool)))
+    }
+
     /// The id of the counter for calls of the tool.
     pub fn counter_id(&self, task: &SmolStr) -> SmolStr {
         let tool: &str = self.tool.eid().as_ref();
         format_smolstr!("{task}/{tool}")
+    }
+}
+
+/// The name of an argument at the top level that is a target itself, or a list of targets.
+fn top_level(place: &ArgumentPath) -> Option<&str> {
+    match place.steps().split_first() {
+        Some((PathStep::Member(name), rest)) if !rest.iter().any(|it| *it != PathStep::Items) => {
+            Some(name)
+        }
+        _ => None,
+    }
+}
+
+/// Whether a value is a target and no more: a display name before a mail address is free text.
+fn is_bare(value: &Json) -> bool {
+    match value {
+        Json::String(text) => text.len() <= MAX_OPEN_TARGET && !text.contains('<'),
+        Json::Array(items) => items.len() <= 1 && items.iter().all(is_bare),
+        Json::Number(_) | Json::Null => true,
+        Json::Bool(_) | Json::Object(_) => false,
     }
 }
 

@@ -3,7 +3,8 @@ use serde_json::json;
 use super::*;
 use crate::domain::fixtures::world;
 use crate::domain::request::target;
-use crate::domain::schema;
+use crate::domain::request::target::argument::TargetArgumentForm;
+use crate::domain::schema::{self, AccessLevel};
 
 fn at(text: &str) -> Target {
     target::parse_one("slack", text).unwrap()
@@ -22,13 +23,14 @@ fn tool_use() -> ToolUse {
             values: vec!["1".into(), "\"a\"".into(), "{\"a\":1,\"b\":2}".into()],
         }],
         max_calls: Some(2),
+        any_target: false,
     }
 }
 
 fn covers(targets: &[&str], arguments: Json) -> Result<(), String> {
     let targets: Vec<Target> = targets.iter().map(|text| at(text)).collect();
     let arguments = arguments.as_object().unwrap();
-    let covered = tool_use().covers(&world(""), &targets, arguments);
+    let covered = tool_use().covers(&world(""), None, &targets, arguments);
     covered.map_err(|outside| outside.to_string())
 }
 
@@ -83,6 +85,140 @@ fn arguments_have_the_values_that_are_named() {
         covers(&["C04"], json!({})).is_err(),
         "an argument that is left out has none"
     );
+}
+
+/// An invitation of Dora to whichever address, as a registration names its targets.
+fn invite(targets: Json, arguments: Json) -> Result<(), String> {
+    let forms: Vec<TargetArgumentForm> = serde_json::from_value(targets).unwrap();
+    let registered = RegisteredTool {
+        uid: schema::tool_uid("chat", "invite"),
+        access: AccessLevel::Write,
+        target_arguments: Ok(forms
+            .iter()
+            .map(|it| TargetArgument::read(it).unwrap())
+            .collect()),
+        yields: Vec::new(),
+        digest: None,
+        digest_parts: None,
+        arguments: None,
+        argument_order: Vec::new(),
+    };
+    let dora = ToolUse {
+        tool: registered.uid.clone(),
+        targets: Vec::new(),
+        arguments: vec![AllowedValues {
+            argument: "user".into(),
+            values: vec!["\"Dora\"".into()],
+        }],
+        max_calls: Some(1),
+        any_target: true,
+    };
+    let arguments = arguments.as_object().unwrap();
+    let covered = dora.covers(&world(""), Some(&registered), &[], arguments);
+    covered.map_err(|outside| outside.to_string())
+}
+
+fn address() -> Json {
+    json!([{"argument": "email", "kind": "email"}])
+}
+
+#[test]
+fn an_open_target_may_be_any_one() {
+    for (targets, arguments) in [
+        (
+            address(),
+            json!({"user": "Dora", "email": "dora@a.example"}),
+        ),
+        (
+            address(),
+            json!({"user": "Dora", "email": ["dora@a.example"]}),
+        ),
+        (
+            json!([{"argument": "email", "kind": "email", "optional": true}, "room"]),
+            json!({"user": "Dora", "email": null, "room": 7}),
+        ),
+        (json!(["to[]"]), json!({"user": "Dora", "to": ["general"]})),
+    ] {
+        assert_eq!(invite(targets, arguments.clone()), Ok(()), "{arguments}");
+    }
+}
+
+#[test]
+fn with_an_open_target_a_call_says_nothing_that_is_not_listed() {
+    let not_one = "`chat/invite` is for any one target, and the call names none or several";
+    let more = "`chat/invite` is for any target, and the call says more than its name";
+    let unlisted = "`chat/invite` is for any target, but not with argument `text`";
+    let long = format!("{}@a.example", "x".repeat(250));
+    let within = json!(["message.to"]);
+    let two = json!(["email", "room"]);
+    for (targets, arguments, said) in [
+        (address(), json!({"user": "Dora"}), not_one),
+        (address(), json!({"user": "Dora", "email": []}), not_one),
+        (
+            address(),
+            json!({"user": "Dora", "email": "a@a.example, b@a.example"}),
+            not_one,
+        ),
+        (
+            address(),
+            json!({"user": "Dora", "email": ["a@a.example", "b@a.example"]}),
+            not_one,
+        ),
+        (
+            address(),
+            json!({"user": "Dora", "email": {"to": "a@a.example"}}),
+            not_one,
+        ),
+        (address(), json!({"user": "Dora", "email": long}), not_one),
+        (
+            two,
+            json!({"user": "Dora", "email": "a", "room": "b"}),
+            not_one,
+        ),
+        (
+            address(),
+            json!({"user": "Dora", "email": "the plan <a@a.example>"}),
+            more,
+        ),
+        (
+            json!(["email"]),
+            json!({"user": "Dora", "email": "x".repeat(255)}),
+            more,
+        ),
+        (
+            address(),
+            json!({"user": "Dora", "email": "a@a.example", "text": "plan"}),
+            unlisted,
+        ),
+        (
+            address(),
+            json!({"user": "Dora", "email": "a@a.example", "text": null}),
+            unlisted,
+        ),
+        (
+            within,
+            json!({"user": "Dora", "message": {"to": "a@a.example", "text": "plan"}}),
+            "`chat/invite` is for any target, but not with argument `message`",
+        ),
+        (
+            address(),
+            json!({"user": "Fred", "email": "a@a.example"}),
+            "`chat/invite` is for other values of argument `user`",
+        ),
+        (
+            address(),
+            json!({"email": "a@a.example"}),
+            "`chat/invite` is for other values of argument `user`",
+        ),
+        // What is listed is not open, even if it names a target.
+        (json!(["user"]), json!({"user": "Dora"}), not_one),
+    ] {
+        assert_eq!(
+            invite(targets, arguments.clone()),
+            Err(said.to_owned()),
+            "{arguments}"
+        );
+    }
 }
 
 #[test]

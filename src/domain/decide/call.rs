@@ -50,7 +50,8 @@ fn try_decide(
         let server = schema::server_uid(&call.operation.server);
         evidence.covers(snapshot, &request.requested_access(&server))?;
         if let (Some(tool), Some(arguments)) = (request.tool(), call.operation.arguments()) {
-            evidence.check_terms(inputs, tool, &request.targets, arguments)?;
+            let registered = request.registered_tool.as_deref();
+            evidence.check_terms(inputs, tool, registered, &request.targets, arguments)?;
         }
     }
     let describe = || challenge::describe(call, evidence.chain.as_ref(), &request);

@@ -123,6 +123,7 @@ impl<'c> VerifiedEvidence<'c> {
         &self,
         inputs: &DecisionInputs<'_>,
         tool: &EntityUID,
+        registered: Option<&RegisteredTool>,
         targets: &[Target],
         arguments: &Map<String, Json>,
     ) -> Result<(), Reason> {
@@ -132,7 +133,7 @@ impl<'c> VerifiedEvidence<'c> {
         let Some(named) = task.terms.for_tool(tool) else {
             return Ok(());
         };
-        if let Err(outside) = named.covers(inputs.snapshot, targets, arguments) {
+        if let Err(outside) = named.covers(inputs.snapshot, registered, targets, arguments) {
             return Err(outside_task(format!("in task `{}`, {outside}", task.id)));
         }
         match inputs.history.tool_calls_left {

@@ -6,6 +6,10 @@
 //! only what holds an `@` is an address, with any other kind every name is an id of the server. Such a place
 //! is one to read from if the tool reads, one to send to if it writes. And a tool that changes how somebody
 //! signs in (group `credentials`) is for the values that are named, if there is one that is no plain word.
+//!
+//! A tool that invites somebody by their mail address (group `invitations`), where the prompt names no address:
+//! the person leaves the address open, for as many invitations as they are, one, and says the rest of it. Which
+//! address it is, no prompt tells and no call is looked at.
 
 use callgate::domain::authority::terms::{AllowedValues, KnownResource, TaskTerms, ToolUse};
 use serde_json::{Value as Json, json};
@@ -104,10 +108,7 @@ fn places(suite: &Suite, tools: &[&str], names: &[String]) -> Vec<KnownResource>
 
 fn credentials(suite: &Suite, tools: &[&str], names: &[String]) -> Vec<ToolUse> {
     let values: Vec<_> = names.iter().filter(|name| is_no_word(name)).collect();
-    let changes_sign_in = |tool: &&&str| {
-        let groups = suite.registration["tools"][**tool]["groups"].as_array();
-        groups.is_some_and(|groups| groups.contains(&json!("credentials")))
-    };
+    let changes_sign_in = |tool: &&&str| is_in(suite, tool, "credentials");
     let bound = tools.iter().filter(changes_sign_in).map(|tool| {
         let schema = &suite.registration["tools"][*tool]["input_schema"];
         let arguments = schema["properties"].as_object().into_iter().flatten();
@@ -115,15 +116,10 @@ fn credentials(suite: &Suite, tools: &[&str], names: &[String]) -> Vec<ToolUse> 
             tool: uid("Tool", &format!("{}/{tool}", suite.server)),
             targets: Vec::new(),
             arguments: arguments
-                .map(|(argument, _)| AllowedValues {
-                    argument: argument.as_str().into(),
-                    values: values
-                        .iter()
-                        .map(|name| json!(name).to_string().into())
-                        .collect(),
-                })
+                .map(|(argument, _)| any_of(argument, values.iter().copied()))
                 .collect(),
             max_calls: None,
+            any_target: false,
         }
     });
     if values.is_empty() {
@@ -132,11 +128,53 @@ fn credentials(suite: &Suite, tools: &[&str], names: &[String]) -> Vec<ToolUse> 
     bound.collect()
 }
 
+/// Whether a tool of the suite is in a group.
+fn is_in(suite: &Suite, tool: &str, group: &str) -> bool {
+    let groups = suite.registration["tools"][tool]["groups"].as_array();
+    groups.is_some_and(|groups| groups.contains(&json!(group)))
+}
+
+/// Invitations of somebody who is named, to whichever address.
+fn invitations(suite: &Suite, tools: &[&str], names: &[String]) -> Vec<ToolUse> {
+    if names.iter().any(|name| name.contains('@')) {
+        return Vec::new();
+    }
+    let invites = |tool: &&&str| is_in(suite, tool, "invitations");
+    let uses = tools.iter().filter(invites).map(|tool| {
+        let entry = &suite.registration["tools"][*tool];
+        let targets = entry["target_arguments"].as_array().into_iter().flatten();
+        let targets: Vec<_> = targets.map(|it| it["argument"].as_str()).collect();
+        let arguments = entry["input_schema"]["properties"].as_object();
+        let others = arguments.into_iter().flatten().map(|(name, _)| name);
+        let others = others.filter(|name| !targets.contains(&Some(name.as_str())));
+        ToolUse {
+            tool: uid("Tool", &format!("{}/{tool}", suite.server)),
+            targets: Vec::new(),
+            arguments: others.map(|name| any_of(name, names.iter())).collect(),
+            max_calls: Some(1),
+            any_target: true,
+        }
+    });
+    uses.collect()
+}
+
+/// An argument that has one of these values.
+fn any_of<'n>(argument: &str, values: impl Iterator<Item = &'n String>) -> AllowedValues {
+    AllowedValues {
+        argument: argument.into(),
+        values: values.map(|name| json!(name).to_string().into()).collect(),
+    }
+}
+
 /// What the prompt says of the tools of its task.
 pub fn terms(suite: &Suite, tools: &[&str], prompt: &str) -> TaskTerms {
     let names = names(prompt);
     TaskTerms {
-        uses: credentials(suite, tools, &names),
+        uses: [
+            credentials(suite, tools, &names),
+            invitations(suite, tools, &names),
+        ]
+        .concat(),
         places: places(suite, tools, &names),
     }
 }

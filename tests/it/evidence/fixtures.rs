@@ -333,7 +333,7 @@ pub fn write_segments(directory: &Path, records: &[Record], per_file: usize) {
     fs::create_dir_all(&folder).expect("a directory");
     for records in records.chunks(per_file) {
         let first = records[0].index.expect("an index");
-        let mut file = frame::header(first).to_vec();
+        let mut file = frame::header(frame::Contents::Records, first).to_vec();
         for record in records {
             frame::push(&mut file, &bytes(record));
         }

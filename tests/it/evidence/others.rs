@@ -81,7 +81,7 @@ fn go_finds_a_thousand_changes() {
         fs::create_dir_all(&folder).expect("made");
         for (number, records) in records.chunks(128).enumerate() {
             let first = number as u64 * 128;
-            let mut file = frame::header(first).to_vec();
+            let mut file = frame::header(frame::Contents::Records, first).to_vec();
             records
                 .iter()
                 .for_each(|it| frame::push(&mut file, &bytes(it)));

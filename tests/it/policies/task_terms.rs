@@ -151,6 +151,7 @@ fn shop_only() -> TaskTerms {
                 values: vec!["\"As asked\"".into(), "\"Fix\"".into()],
             }],
             max_calls: Some(3),
+            any_target: false,
         }],
         places: Vec::new(),
     }
@@ -269,6 +270,7 @@ fn uses() -> Vec<v1::ToolUse> {
         }],
         max_calls: Some(5),
         calls_left: None,
+        any_target: false,
     }]
 }
 
@@ -348,6 +350,31 @@ async fn what_cannot_be_meant_is_refused_with_its_field() {
                 it.max_calls = None;
             }),
             "tool_uses[0]",
+        ),
+        (one(&|it| it.any_target = true), "tool_uses[0].targets"),
+        (
+            one(&|it| {
+                it.any_target = true;
+                it.targets.clear();
+                it.max_calls = None;
+            }),
+            "tool_uses[0].max_calls",
+        ),
+        (
+            one(&|it| {
+                it.any_target = true;
+                it.targets.clear();
+                it.arguments.clear();
+            }),
+            "tool_uses[0].arguments",
+        ),
+        (
+            // Its registration names no target.
+            one(&|it| {
+                it.any_target = true;
+                it.targets.clear();
+            }),
+            "tool_uses[0].any_target",
         ),
         (twice, "tool_uses[1].tool"),
         (placed(place("", true, false)), "places[0].place"),

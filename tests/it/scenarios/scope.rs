@@ -67,6 +67,15 @@ pub fn tool_use(it: &Use) -> v1::ToolUse {
         tool: it.tool.clone(),
         targets: it.targets.clone(),
         max_calls: it.calls,
+        any_target: it.any_target,
+        arguments: it
+            .arguments
+            .iter()
+            .map(|(argument, value)| v1::ArgumentValues {
+                argument: argument.clone(),
+                values_json: vec![value.to_string()],
+            })
+            .collect(),
         ..v1::ToolUse::default()
     }
 }

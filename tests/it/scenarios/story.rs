@@ -1,7 +1,10 @@
 //! The form of the stories. Whatever is not known here is refused.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error};
+use serde_json::Value as Json;
 
 /// A file.
 #[derive(Deserialize)]
@@ -241,6 +244,12 @@ pub struct Use {
     pub tool: String,
     #[serde(default)]
     pub targets: Vec<String>,
+    /// Whether its target is left open.
+    #[serde(default)]
+    pub any_target: bool,
+    /// The value of each argument that is named.
+    #[serde(default)]
+    pub arguments: BTreeMap<String, Json>,
     pub calls: Option<u64>,
 }
 

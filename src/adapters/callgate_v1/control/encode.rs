@@ -129,6 +129,7 @@ fn tool_use(it: &ToolUse, calls_left: Option<u64>) -> v1::ToolUse {
         arguments: it.arguments.iter().map(values).collect(),
         max_calls: it.max_calls,
         calls_left,
+        any_target: it.any_target,
     }
 }
 

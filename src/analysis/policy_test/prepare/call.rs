@@ -13,6 +13,8 @@ use crate::analysis::policy_test::prepare::{
     CaseFault, GovernQuestion, Question, Resolver, TASK_ID, party,
 };
 use crate::domain::authority::delegation::Delegation;
+use crate::domain::authority::task::Task;
+use crate::domain::authority::terms::TaskTerms;
 use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::request::call_context::{
     ActorChain, CallContext, Environment, Identity, Initiator, Operation, OperationKind, Sampling,
@@ -285,7 +287,13 @@ fn governing(case: &Case, form: &GovernForm, now: SystemTime) -> Result<GovernQu
         .clone()
         .zip(user)
         .filter(|_| action.ends_with("_task"))
-        .map(|(agent, user)| super::live::open_task(agent, user, now));
+        .map(|(agent, user)| Task {
+            terms: TaskTerms {
+                uses: form.uses.iter().map(super::live::tool_use).collect(),
+                places: Vec::new(),
+            },
+            ..super::live::open_task(agent, user, now)
+        });
     let resource = match action {
         "advance_task" | "close_task" => schema::entity_uid(&TYPES.task, TASK_ID),
         "end_session" | "edit_entities" | "repair_clock" | "publish_bundle" => {

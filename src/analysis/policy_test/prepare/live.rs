@@ -214,7 +214,7 @@ pub(super) fn scope(
     }
 }
 
-fn tool_use(form: &UseForm) -> ToolUse {
+pub(super) fn tool_use(form: &UseForm) -> ToolUse {
     let arguments = form
         .arguments
         .iter()
@@ -234,6 +234,7 @@ fn tool_use(form: &UseForm) -> ToolUse {
             .collect(),
         arguments: arguments.collect(),
         max_calls: form.max_calls,
+        any_target: form.any_target,
     }
 }
 

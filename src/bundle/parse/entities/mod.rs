@@ -1,8 +1,7 @@
 //! Parses entities: `entities/*.json`, those of registrations, and the schema's actions.
 //!
-//! Start at [`collect`]. `members` reports unknown members, [`hierarchy`] bounds the depth.
+//! Start at [`collect`]. `members` reports unknown members.
 
-pub mod hierarchy;
 mod members;
 
 use std::collections::HashMap;
@@ -19,7 +18,7 @@ use crate::bundle::files::SourceFile;
 use crate::bundle::parallel::map_parallel;
 use crate::bundle::parse::json::{self, Step};
 use crate::bundle::parse::registration::Registration;
-use crate::domain::hierarchy::{MAX_GENERATIONS, MAX_PARENTS};
+use crate::domain::hierarchy::{Chains, MAX_GENERATIONS, MAX_PARENTS};
 
 /// The most entities of a bundle.
 pub const MAX_ENTITIES: usize = 5_000_000;
@@ -154,7 +153,7 @@ pub fn collect<'a>(
         }
     }
     let mut collected = reader.collected;
-    if let Some(uid) = hierarchy::find_too_deep(&collected.entities) {
+    if let Some(uid) = find_too_deep(&collected.entities) {
         let message = format!("more than {MAX_GENERATIONS} generations stand above `{uid}`");
         faults.extend(collected.diagnostic_at_entity(uid, message));
     }
@@ -167,6 +166,18 @@ pub fn collect<'a>(
         None => {}
     }
     collected
+}
+
+/// The first entity with more than [`MAX_GENERATIONS`] generations above it.
+fn find_too_deep(entities: &[Entity]) -> Option<&EntityUID> {
+    let uids = entities.iter().map(|entity| (entity.uid(), entity));
+    let by_uid: HashMap<&EntityUID, &Entity> = uids.collect();
+    let mut above = Chains::new(|uid: &&EntityUID| {
+        let entity = by_uid.get(uid);
+        entity.map_or_else(Vec::new, |entity| entity.parents().collect())
+    });
+    let mut uids = entities.iter().map(Entity::uid);
+    uids.find(|uid| above.length(uid).is_none())
 }
 
 struct EntityCollector<'s, 'f> {

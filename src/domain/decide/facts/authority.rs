@@ -27,7 +27,7 @@ pub(super) struct TaskFacts<'c> {
 }
 
 impl<'c> TaskFacts<'c> {
-    const NAMES: [&'static str; 13] = [
+    const NAMES: [&'static str; 15] = [
         "task",
         "step",
         "calls_left",
@@ -36,6 +36,8 @@ impl<'c> TaskFacts<'c> {
         "bounds_calls",
         "bounds_targets",
         "bounds_arguments",
+        "any_target",
+        "has_any_target",
         "known_to_read",
         "known_to_send",
         "places_to_read",
@@ -115,6 +117,8 @@ impl ContextSource for TaskFacts<'_> {
             "bounds_arguments" => {
                 AttributeRef::Bool(self.tool_use().is_some_and(|it| !it.arguments.is_empty()))
             }
+            "any_target" => AttributeRef::Bool(self.tool_use().is_some_and(|it| it.any_target)),
+            "has_any_target" => AttributeRef::Bool(self.task.terms.has_any_target()),
             "known_to_read" => AttributeRef::Bool(self.knows(FlowDirection::Read)),
             "known_to_send" => AttributeRef::Bool(self.knows(FlowDirection::Send)),
             "places_to_read" => AttributeRef::Value(self.places(FlowDirection::Read)),

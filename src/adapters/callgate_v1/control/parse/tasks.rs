@@ -62,6 +62,7 @@ impl MessageParser<'_> {
                 .collect::<Result<_, _>>()?,
             arguments: self.each(wire.arguments, "arguments", Self::argument_values)?,
             max_calls: wire.max_calls,
+            any_target: wire.any_target,
         })
     }
 
