@@ -56,7 +56,7 @@ fn on_behalf_of_sam(tool: &str, arguments: Value) -> CallContext {
         Subject::verified(entity_uid(&TYPES.agent, "support"), "jwt"),
         Operation::call_tool("github", tool, arguments),
     );
-    call.delegation = Some(ActorChain::verified_from(entity_uid(&TYPES.user, "sam")));
+    call.actor_chain = Some(ActorChain::verified_from(entity_uid(&TYPES.user, "sam")));
     call
 }
 

@@ -82,7 +82,7 @@ impl Side {
             Change::Grant(Arc::new(delegation)),
         )?;
         let mut call = side.call;
-        call.delegation = Some(ActorChain::from_delegation_ids(vec!["delegation-1".into()]));
+        call.actor_chain = Some(ActorChain::from_delegation_ids(vec!["delegation-1".into()]));
         call.workflow.task_id = Some("task-1".into());
         call.workflow.session_id = Some("session-1".into());
         Ok(Self { call, ..side })
@@ -92,7 +92,7 @@ impl Side {
         let side = Self::open(false)?;
         let root = schema::entity_uid(&TYPES.user, "ana");
         let mut call = side.call;
-        call.delegation = Some(ActorChain::verified_from(root));
+        call.actor_chain = Some(ActorChain::verified_from(root));
         Ok(Self { call, ..side })
     }
 

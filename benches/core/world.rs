@@ -219,7 +219,7 @@ pub fn calls(policy_count: usize, entity_count: usize, count: usize) -> Vec<Call
             Subject::verified(uid("Agent", &format!("a{person}")), "jwt"),
             Operation::call_tool(server, tool, arguments()),
         );
-        call.delegation = Some(ActorChain::verified_from(uid(
+        call.actor_chain = Some(ActorChain::verified_from(uid(
             "User",
             &format!("u{person}"),
         )));

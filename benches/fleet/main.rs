@@ -149,7 +149,7 @@ async fn write(
 fn call(delegation: Option<&str>, session: Option<&str>) -> CallContext {
     let by = Subject::verified(schema::entity_uid(&TYPES.agent, "one"), "jwt");
     let mut call = CallContext::new(by, Operation::call_tool("mail", "list", Map::new()));
-    call.delegation = Some(match delegation {
+    call.actor_chain = Some(match delegation {
         Some(id) => ActorChain::from_delegation_ids(vec![id.into()]),
         None => ActorChain::verified_from(schema::entity_uid(&TYPES.user, "ana")),
     });

@@ -232,7 +232,7 @@ fn call(kind: Kind) -> CallContext {
         chain.delegation_ids = DELEGATIONS.map(SmolStr::new_static).to_vec();
         call.workflow.task_id = Some(SmolStr::new_static(TASK));
     }
-    call.delegation = Some(chain);
+    call.actor_chain = Some(chain);
     call.workflow.session_id = Some(SmolStr::new_static("0197-session"));
     call.workflow.purpose = Some(SmolStr::new_static("customer question"));
     call.environment.source_address = "10.1.2.3".parse().ok();
