@@ -59,7 +59,7 @@ impl Conversation {
         };
         CallContext {
             subject,
-            actor_chain: actor_chain,
+            actor_chain,
             operation,
             workflow: self.workflow.clone(),
             approval_ids,
