@@ -38,7 +38,7 @@ Examples:
         --use bank/send_money:target=bank:GB29NWBK60161331926819,max=1 --read https://larkwood.example/refunds
 
   With a target that is not known yet: an invitation of Dora, whatever her address turns out to be, once:
-    callgate task open --as user:sam --agent support --user sam --purpose \"invite Dora\" --for 2h --access write \
+    callgate task open --as user:sam --agent support --user sam --purpose invitation --for 2h --access write \\
         --use chat/invite:any-target,argument.name=Dora,max=1
 
   callgate task advance task-1 --as agent:support

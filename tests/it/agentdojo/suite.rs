@@ -63,8 +63,6 @@ pub enum Variant {
     AsItIs,
     /// Of the user's own data, places whose name begins so are left out.
     Without(&'static str),
-    /// The registration takes an invitation to go to the name that is invited, and not to the address.
-    InvitedByName,
 }
 
 /// A suite that can be put into service.
@@ -137,10 +135,6 @@ pub fn load(name: &str, variant: Variant) -> Suite {
         entry
             .entry("input_schema")
             .or_insert_with(|| tool.input_schema.clone());
-    }
-    if variant == Variant::InvitedByName {
-        let by_name = json!([{"argument": "user", "kind": "id", "role": "recipient"}]);
-        registration["tools"]["invite_user_to_slack"]["target_arguments"] = by_name;
     }
     let server = registration["server"]["name"].as_str().expect("a name");
     let server = server.to_owned();
