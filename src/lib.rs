@@ -25,7 +25,7 @@
 //!     Subject::verified(entity_uid(&TYPES.agent, "support"), "jwt"),
 //!     Operation::call_tool("github", "get_issue", arguments),
 //! );
-//! call.delegation = Some(ActorChain::verified_from(entity_uid(&TYPES.user, "sam")));
+//! call.actor_chain = Some(ActorChain::verified_from(entity_uid(&TYPES.user, "sam")));
 //!
 //! let caller = Caller::local();
 //! let requester = Requester { caller: &caller, claims: &ClaimMapping::default() };

@@ -146,7 +146,6 @@ impl ExtMcp {
             && result.get("instructions").is_some()
             && origins.only().is_none()
             && denial().await?.is_some();
-        let size = response.mcp_response.len();
         let note_outcome = |filtered: &Filtered, is_tool_error: bool| {
             let about = OutcomeOf {
                 operation: method.name,
@@ -158,7 +157,7 @@ impl ExtMcp {
                 &OutcomeRecord {
                     decision_id,
                     status: outcome::status_of(filtered, is_tool_error),
-                    size: size as u64,
+                    size: response.mcp_response.len() as u64,
                     labels: &[],
                     caller: &admitted.rpc.admitted.caller().id,
                     adapter: ADAPTER,
