@@ -62,6 +62,38 @@ fn names_say_what_a_tool_does() {
     }
 }
 
+/// Kinds that a list of servers nobody here had seen got wrong.
+#[test]
+fn what_makes_vanish_and_gives_powers_is_administration_and_adjectives_are_no_verbs() {
+    for name in [
+        "expire",
+        "evict_keys",
+        "invalidate_session",
+        "grant_role",
+        "list_and_grant",
+        "get_grant",
+    ] {
+        assert_eq!(access_of(name, json!({})), AccessLevel::Admin, "{name}");
+    }
+    for name in ["semantic_search", "fuzzy-find", "client_list"] {
+        assert_eq!(access_of(name, json!({})), AccessLevel::Read, "{name}");
+    }
+    assert_eq!(access_of("unwatch_topic", json!({})), AccessLevel::Write);
+}
+
+#[test]
+fn a_question_is_put_to_whoever_answers_it() {
+    let asks = |argument: &str| {
+        let schema = json!({"properties": {argument: {"type": "string"}}});
+        let tool = json!({"name": "search_documents", "inputSchema": schema});
+        propose_alone(&listed(tool)).egress
+    };
+    for argument in ["question", "prompt", "instructions", "message"] {
+        assert!(asks(argument), "{argument}");
+    }
+    assert!(!asks("query"), "documents are searched inside");
+}
+
 #[test]
 fn hints_make_worse_and_never_better() {
     let hints = |read_only: Json, destructive: Json| json!({"readOnlyHint": read_only, "destructiveHint": destructive});
