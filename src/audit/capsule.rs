@@ -37,8 +37,8 @@ const HEAD: usize = RANGE + SALT + COUNTER;
 const SALT: usize = 16;
 const COUNTER: usize = 8;
 const TAG: usize = 16;
-/// The largest group, in bytes, before compression.
-pub const MAX_PLAINTEXT: usize = 16 << 20;
+/// What a group may decompress to at most, in bytes.
+const MAX_PLAINTEXT: usize = 16 << 20;
 /// Fast: a group is compressed before its response leaves.
 const LEVEL: i32 = 1;
 
@@ -316,7 +316,7 @@ impl CapsuleSealer {
     pub fn seal(&mut self, first: u64, records: u64, group: &[u8]) -> Result<&[u8], CapsuleError> {
         let too_large = || CapsuleError::TooLarge(group.len());
         let most = HEAD + zstd::zstd_safe::compress_bound(group.len()) + TAG;
-        if group.len() > MAX_PLAINTEXT || most > MAX_CAPSULES {
+        if most > MAX_CAPSULES {
             return Err(too_large());
         }
         self.payload.resize(most, 0);

@@ -180,15 +180,15 @@ impl Policies {
         }
         self.places
             .insert(id.clone(), (source_index, offset, length));
-        let annotation = |name: &str| annotations.get(name).map(|(text, _)| (*text).to_owned());
+        let annotation = |name: &str| annotations.get(name).map(|(text, _)| *text);
         self.entries.push(PolicyEntry {
             id,
             file: Arc::clone(&source.file),
             line: u32::try_from(line).unwrap_or(u32::MAX),
-            owner: annotation("owner"),
+            owner: annotation("owner").map(str::to_owned),
             is_forbid: template.effect() == Effect::Forbid,
             is_template,
-            is_shadow: annotation("mode").is_some_and(|mode| mode == "shadow"),
+            is_shadow: annotation("mode") == Some("shadow"),
         });
     }
 }
