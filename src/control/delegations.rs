@@ -299,18 +299,18 @@ fn check_parent(
         ))
     };
     if parent.max_redelegations == 0 {
-        return beyond("may not be delegated on");
+        return beyond("may not be redelegated");
     }
     if delegation.max_redelegations >= parent.max_redelegations {
         return beyond(
-            "may not be delegated on that often: `max_redelegations` has to be smaller than its own",
+            "may not be redelegated that often: `max_redelegations` has to be smaller than its own",
         );
     }
     if delegation.not_before < parent.not_before || delegation.expires_at > parent.expires_at {
-        return beyond("does not last as long as what is delegated on from it");
+        return beyond("does not last as long as what is redelegated from it");
     }
     if parent.task.is_some() && delegation.task != parent.task {
-        return beyond("is for a task, and what is delegated on from it has to be for the same");
+        return beyond("is for a task, and what is redelegated from it has to be for the same");
     }
     let snapshot = &context.generation.snapshot;
     match delegation.scope.is_within(snapshot, &parent.scope) {

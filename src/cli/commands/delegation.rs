@@ -31,11 +31,11 @@ Examples:
     callgate delegation grant --as user:sam --to support --tool github/get_issue \\
         --access read --for 2h
 
-  Everything in a group, in one place, for one task, to be delegated on once:
+  Everything in a group, in one place, for one task, to be redelegated once:
     callgate delegation grant --as user:sam --to support --group messaging --access write \\
         --target /srv/app --task task-1 --max-redelegations 1 --until 2030-01-31T15:00:00Z
 
-  The agent delegates on what was delegated to it:
+  The agent redelegates what was delegated to it:
     callgate delegation grant --as agent:support --to helper --parent delegation-1 \\
         --tool github/get_issue --access read --for 10m
 
@@ -71,10 +71,10 @@ struct Grant {
     /// The task it is for; it ends with the task
     #[arg(long, value_name = "ID", help_heading = "How long")]
     task: Option<String>,
-    /// The delegation that is delegated on; without one, who asks lends their own authority
+    /// The delegation that is redelegated; without one, who asks delegates their own authority
     #[arg(long, value_name = "ID", help_heading = "What is covered")]
     parent: Option<String>,
-    /// How many times it may be delegated on, one after the other
+    /// How many times it may be redelegated, one after the other
     #[arg(
         long,
         value_name = "N",
@@ -99,14 +99,14 @@ struct Narrow {
     scope: ScopeArgs,
     #[command(flatten)]
     end: ExpiryArgs,
-    /// How many times it may still be delegated on
+    /// How many times it may still be redelegated
     #[arg(long, value_name = "N", help_heading = "What is covered")]
     max_redelegations: Option<u32>,
     #[command(flatten)]
     write: WriteArgs,
 }
 
-/// Takes a delegation back, and with it whatever was delegated on from it
+/// Takes a delegation back, and with it whatever was redelegated from it
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct Revoke {

@@ -273,7 +273,7 @@ pub fn resolve_chain<'a>(
     while let Some(id) = next {
         let parent = authority.delegations.get(id).map(Arc::as_ref);
         let parent = parent.ok_or_else(|| {
-            let mut reason = broken("what this was delegated on from is not known any more");
+            let mut reason = broken("what this was redelegated from is not known any more");
             reason.detail = Some(format!("grant `{id}`"));
             reason
         })?;

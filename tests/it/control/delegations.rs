@@ -1,4 +1,4 @@
-//! Delegations: lent, delegated on, narrowed, taken back, and what cannot be delegated.
+//! Delegations: lent, redelegated, narrowed, taken back, and what cannot be delegated.
 
 use std::time::Duration;
 
@@ -122,7 +122,7 @@ async fn what_is_taken_back_allows_nothing_more() {
         .unwrap()
         .into_inner();
     assert_eq!(after.reasons[0].code(), v1::ReasonCode::DelegationRevoked);
-    // What was delegated on from it is no longer in force either.
+    // What was redelegated from it is no longer in force either.
     let active = v1::ListDelegationsRequest {
         status: DelegationStatus::Active.into(),
         ..Default::default()
@@ -263,7 +263,7 @@ const WIDENINGS: &[Widening] = &[
     (
         |_, it| it.max_redelegations = 2,
         v1::ReasonCode::DelegationOutOfScope,
-        "may not be delegated on that often",
+        "may not be redelegated that often",
     ),
     (
         |world, it| it.expires_at = world.after(3_601),
@@ -313,8 +313,8 @@ async fn what_is_lent_on_only_gets_narrower() {
     // Its depth is used up.
     let more = lent_on(&world, "third", "helper", &twice.id);
     let answer = world.client.grant_delegation(by("edge", more)).await;
-    assert_refused(answer, Code::PermissionDenied, "may not be delegated on");
-    // What is over cannot be delegated on.
+    assert_refused(answer, Code::PermissionDenied, "may not be redelegated");
+    // What is over cannot be redelegated.
     let answer = world
         .client
         .revoke_delegation(by("edge", revoke(person("sam"), &lent.id)))

@@ -173,7 +173,7 @@ impl World {
         ))
     }
 
-    /// `sam` lends reading `git` to `helper` for an hour; it may be delegated on twice.
+    /// `sam` lends reading `git` to `helper` for an hour; it may be redelegated twice.
     pub fn grant(&self) -> v1::GrantDelegationRequest {
         v1::GrantDelegationRequest {
             actor: person("sam"),

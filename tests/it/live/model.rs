@@ -299,7 +299,7 @@ impl Both {
             assert!(!parent.is_revoked && self.model.now < parent.ends);
             assert_eq!(lent.tools & !parent.tools, 0, "more tools than were lent");
             assert!(lent.access <= parent.access && lent.ends <= parent.ends);
-            assert!(lent.depth < parent.depth, "delegated on too often");
+            assert!(lent.depth < parent.depth, "redelegated too often");
         }
         self.model.lent.push(lent);
     }
@@ -363,7 +363,7 @@ impl Both {
         made.workflow.task_id = task.map(|task| self.model.tasks[task].id.clone());
         let decision = self.office.decide(&made).await;
         let expected = self.model.allows(delegation, by, tool, task);
-        // A chain in which a narrowed link may be delegated on no more often than its child is broken.
+        // A chain in which a narrowed link may be redelegated no more often than its child is broken.
         let chain = self.model.chain(delegation);
         let lent = |link: &usize| &self.model.lent[*link];
         let is_broken = chain

@@ -168,9 +168,9 @@ pub struct Grant {
     /// When it begins, from now on.
     pub begins_in: Option<String>,
     pub task: Option<String>,
-    /// The delegation that is delegated on.
+    /// The delegation that is redelegated.
     pub from: Option<String>,
-    /// How often it may be delegated on.
+    /// How often it may be redelegated.
     #[serde(default)]
     pub lend_on: u32,
     #[serde(flatten)]

@@ -224,7 +224,7 @@ impl Book {
         self.newest = self.newest.max(revision);
     }
 
-    /// A delegation and those that it was delegated on from.
+    /// A delegation and those that it was redelegated from.
     pub fn chain<'b>(&'b self, id: &'b str) -> impl Iterator<Item = &'b Grant> {
         let parent = |delegation: &&'b Grant| {
             let parent = delegation.parent.as_deref()?;
@@ -233,13 +233,13 @@ impl Book {
         std::iter::successors(self.delegations.get(id), parent)
     }
 
-    /// Whether a delegation, or one that it was delegated on from, was taken back for sure.
+    /// Whether a delegation, or one that it was redelegated from, was taken back for sure.
     pub fn is_revoked(&self, id: &str) -> bool {
         self.chain(id)
             .any(|delegation| delegation.lent.sure.is_revoked)
     }
 
-    /// Whether it holds no longer for sure: it was taken back, or may not be delegated on any more.
+    /// Whether it holds no longer for sure: it was taken back, or may not be redelegated any more.
     pub fn is_over(&self, id: &str) -> bool {
         let links = self.chain(id).zip(self.chain(id).skip(1));
         let may_lend = |(link, parent): (&Grant, &Grant)| {

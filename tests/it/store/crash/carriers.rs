@@ -1,4 +1,4 @@
-//! Labels outlive the server wherever they are kept: with a task, with a delegation and what it was delegated on from, with who acts
+//! Labels outlive the server wherever they are kept: with a task, with a delegation and what it was redelegated from, with who acts
 //! for whom. Whatever a call brought that was acknowledged is there after `kill -9`.
 
 use std::sync::{Arc, Mutex};
@@ -53,7 +53,7 @@ fn bundle() -> Bundle {
 #[derive(Debug, Clone)]
 enum Carrier {
     Task(String),
-    /// What was delegated, and what the borrower delegated on from it.
+    /// What was delegated, and what the borrower redelegated from it.
     Chain(String, String),
     /// `one`, for Ana.
     Pair,

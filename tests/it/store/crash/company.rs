@@ -143,7 +143,7 @@ pub fn why(answer: &v1::AuthorizeResponse) -> v1::ReasonCode {
         .unwrap_or_default()
 }
 
-/// Whether it is denied because what was delegated was taken back, or may not be delegated on any more.
+/// Whether it is denied because what was delegated was taken back, or may not be redelegated any more.
 pub fn is_cancelled(answer: &v1::AuthorizeResponse) -> bool {
     use v1::ReasonCode::{DelegationChainBroken, DelegationRevoked};
     [DelegationRevoked, DelegationChainBroken].contains(&why(answer))

@@ -135,7 +135,7 @@ impl Client {
         let mut parents = self.own_grants();
         {
             let book = self.book();
-            // As it was delegated, or what is delegated on from it would not fit into it.
+            // As it was delegated, or what is redelegated from it would not fit into it.
             parents.retain(|id| {
                 let sure = &book.delegations[id].lent.sure;
                 sure.max_redelegations == 1 && sure.access == i32::from(AccessLevel::Write)
