@@ -265,13 +265,13 @@ fn check_terms(context: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlE
             let message = "is 0: leave it out for a tool without a limit of its own";
             return refuse(".max_calls", message.to_owned());
         }
+        if let Some((part, message)) = open_target_fault(context, named) {
+            return refuse(part, message);
+        }
         let is_bare = named.targets.is_empty() && named.arguments.is_empty();
         if is_bare && named.max_calls.is_none() {
             let message = "names no target, no argument and no number of calls";
             return refuse("", message.to_owned());
-        }
-        if let Some((part, message)) = open_target_fault(context, named) {
-            return refuse(part, message);
         }
         let whole = new.scope.iter();
         let covers = |scope: &Scope| scope.names(snapshot, &named.tool);

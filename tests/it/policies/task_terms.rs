@@ -356,6 +356,15 @@ async fn what_cannot_be_meant_is_refused_with_its_field() {
             one(&|it| {
                 it.any_target = true;
                 it.targets.clear();
+                it.arguments.clear();
+                it.max_calls = None;
+            }),
+            "tool_uses[0].max_calls",
+        ),
+        (
+            one(&|it| {
+                it.any_target = true;
+                it.targets.clear();
                 it.max_calls = None;
             }),
             "tool_uses[0].max_calls",
