@@ -42,7 +42,7 @@ async fn status(channel: Channel) -> v1::GetStatusResponse {
 }
 
 #[test]
-#[ignore = "measures, so it needs a machine that has nothing else to do"]
+#[ignore = "needs a machine that has nothing else to do, as it measures"]
 fn answers_come_in_time_at_twice_what_the_server_can_answer() {
     let (_bundle, server) = start();
     runtime().block_on(twice_too_much(&server));
