@@ -301,35 +301,22 @@ fn a_manifest_is_held_against_all_that_is_there() {
 fn files_that_keep_changing_are_not_read() {
     let dir = dir(&[("a.cedar", b"// a\n")]);
     let path = dir.path().join("a.cedar");
-    let is_over = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut count = 0_u64;
-            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
-                count += 1;
-                fs::write(&path, format!("// {count}\n")).expect("a file");
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        });
-        // Also where a check fails: the scope waits for the other thread.
-        let over = guard((), |()| {
-            is_over.store(true, std::sync::atomic::Ordering::Relaxed)
-        });
-        let read = read_rested(
-            dir.path(),
-            Duration::from_millis(100),
-            Duration::from_millis(400),
-            &|_| {},
-        );
-        drop(over);
-        let Err(ReadError::Changing(faults)) = read else {
-            panic!("{read:?}");
-        };
-        assert!(
-            faults.to_string().contains("have been changing"),
-            "{faults}"
-        );
-    });
+    // Whenever it is read, it has just become longer.
+    let edits = std::cell::Cell::new(1);
+    let edit = |_: &Arc<str>| {
+        edits.set(edits.get() + 1);
+        fs::write(&path, "//\n".repeat(edits.get())).expect("a file");
+    };
+    let patience = Duration::from_millis(400);
+    let read_meanwhile = read_rested(dir.path(), Duration::ZERO, patience, &edit);
+    let Err(ReadError::Changing(faults)) = read_meanwhile else {
+        panic!("{read_meanwhile:?}");
+    };
+    assert!(edits.get() > 2, "it is tried more than once");
+    assert!(
+        faults.to_string().contains("have been changing"),
+        "{faults}"
+    );
     // Once they rest, they are.
     assert_eq!(read(dir.path()).expect("readable").sources.len(), 1);
 }
