@@ -63,6 +63,50 @@ impl ResolvedSubject {
     }
 }
 
+/// The validity period of a token, widened by `limits.clock_skew_seconds` at both ends. `None`: the token states none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::adapters) struct TokenValidity {
+    /// Its `nbf`.
+    pub(in crate::adapters) not_before: Option<SystemTime>,
+    /// Its `exp`.
+    pub(in crate::adapters) expires_at: Option<SystemTime>,
+}
+
+/// Reads `exp` and `nbf` of a token (RFC 7519, 4.1.4 and 4.1.5). Not for the members of an `act`, where they have no
+/// meaning (RFC 8693, 4.1). The error is the name of the claim that is no time.
+pub(in crate::adapters) fn validity(
+    token: &Map<String, Json>,
+    limits: &Limits,
+) -> Result<TokenValidity, &'static str> {
+    let skew = limits.clock_skew();
+    let not_before = time(token, "nbf")?;
+    Ok(TokenValidity {
+        not_before: not_before.map(|start| start.checked_sub(skew).unwrap_or(start)),
+        expires_at: time(token, "exp")?.map(|end| late(end, skew)),
+    })
+}
+
+/// An end, as late as it may be by another clock.
+pub(in crate::adapters) fn late(end: SystemTime, skew: Duration) -> SystemTime {
+    end.checked_add(skew).unwrap_or(end)
+}
+
+/// Whether the claims of a token say that somebody acts for whom they are about. Null says neither yes nor no, so it
+/// counts as yes.
+pub(in crate::adapters) fn names_actor(token: &Map<String, Json>) -> bool {
+    token.contains_key(ACT)
+}
+
+/// Whether claims are those of the token in which this actor acts, rather than those about the actor: its own `act`
+/// names the actor.
+pub(in crate::adapters) fn names_as_actor(claims: &Map<String, Json>, actor: &str) -> bool {
+    let act = claims.get(ACT).and_then(Json::as_object);
+    act.and_then(|act| act.get("sub")) == Some(&Json::from(actor))
+}
+
+/// The claim that holds the actor.
+const ACT: &str = "act";
+
 /// An actor and the claims about it.
 type ActorClaims = (EntityUID, Map<String, Json>);
 
@@ -84,11 +128,13 @@ pub(in crate::adapters) fn from_claims(
 ) -> Result<ResolvedSubject, &'static str> {
     let limits = rules.limits;
     let user = claim(&token, "sub", limits)?.ok_or("the token has no `sub`")?;
-    let skew = limits.clock_skew();
-    let expires_at = time(&token, "exp")?.map(|end| end.checked_add(skew).unwrap_or(end));
-    let not_before = time(&token, "nbf")?.map(|start| start.checked_sub(skew).unwrap_or(start));
+    let validity = validity(&token, limits).map_err(|_| "the token's `exp` or `nbf` is no time")?;
+    let TokenValidity {
+        not_before,
+        expires_at,
+    } = validity;
     let scopes = scopes(&token)?;
-    let mut actors = actors(token.remove("act"), limits)?;
+    let mut actors = actors(token.remove(ACT), limits)?;
     if let (true, Some(agent_claim)) = (actors.is_empty(), rules.agent_claim) {
         let agent = claim(&token, agent_claim, limits)?.ok_or("the token names no agent")?;
         actors.push((entity_uid(&TYPES.agent, agent), Map::new()));
@@ -141,7 +187,7 @@ fn actors(mut act: Option<Json>, limits: &Limits) -> Result<Vec<ActorClaims>, &'
             return Err("the token's `act` is no object");
         };
         let name = claim(&actor, "sub", limits)?.ok_or("the token's `act` has no `sub`")?;
-        act = actor.remove("act");
+        act = actor.remove(ACT);
         actors.push((entity_uid(&TYPES.agent, name), actor));
     }
     actors.reverse();
@@ -187,9 +233,12 @@ pub(in crate::adapters) fn scopes(token: &Map<String, Json>) -> Result<Vec<SmolS
     }
 }
 
-/// Reads a time in whole seconds. Fractions are dropped, so that authority ends early rather than late.
-fn time(token: &Map<String, Json>, named: &str) -> Result<Option<SystemTime>, &'static str> {
-    const NO_TIME: &str = "the token's `exp` or `nbf` is no time";
+/// Reads a time in whole seconds. Fractions are dropped, so that authority ends early rather than late. The error is
+/// the name.
+fn time(
+    token: &Map<String, Json>,
+    named: &'static str,
+) -> Result<Option<SystemTime>, &'static str> {
     let Some(claimed) = token.get(named) else {
         return Ok(None);
     };
@@ -197,11 +246,11 @@ fn time(token: &Map<String, Json>, named: &str) -> Result<Option<SystemTime>, &'
         let seconds = claimed.as_f64()?.floor();
         Duration::try_from_secs_f64(seconds).ok()
     });
-    let after = seconds.ok_or(NO_TIME)?;
+    let after = seconds.ok_or(named)?;
     SystemTime::UNIX_EPOCH
         .checked_add(after)
         .map(Some)
-        .ok_or(NO_TIME)
+        .ok_or(named)
 }
 
 #[cfg(test)]

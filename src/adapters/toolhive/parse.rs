@@ -14,10 +14,11 @@ use crate::adapters::input::ids;
 use crate::adapters::input::json_fields::{id, object, optional_object, optional_text, text};
 use crate::adapters::input::limits::{check_count, check_length};
 use crate::adapters::mcp::member_spelling::require_distinct_keys;
-use crate::adapters::subject::token_claims;
+use crate::adapters::subject::token_claims::{self, TokenValidity};
 use crate::config::limits::Limits;
 use crate::domain::request::call_context::{
-    ActorChain, CallContext, Initiator, Operation, OperationKind, Subject, ToolCall, TraceContext,
+    ActorChain, CallContext, Identity, Initiator, Operation, OperationKind, Subject, ToolCall,
+    TraceContext,
 };
 use crate::domain::schema::{self, TYPES};
 
@@ -134,21 +135,40 @@ fn parties(
         let problem = FieldProblem::NotOfShape("a string or a list of strings");
         FieldError::new("scopes", problem).inside(FIELD)
     })?;
+    let validity = token_claims::validity(&claims, limits).map_err(|named| {
+        let problem = FieldProblem::NotOfShape("a time in seconds since 1970");
+        FieldError::new(named, problem).inside(FIELD)
+    })?;
+    if who.agent.is_none() && token_claims::names_actor(&claims) {
+        let said = "is there, and the caller has no `toolhive_agent` that acts for `sub`";
+        return Err(FieldError::new("act", FieldProblem::Contradiction(said)).inside(FIELD));
+    }
     if !who.takes_claims {
         claims.clear();
     }
+    let TokenValidity {
+        not_before,
+        expires_at,
+    } = validity;
     let Some(agent) = who.agent else {
         let is_relayed = *entity.entity_type() == TYPES.user;
         let mut subject = Subject {
             claims,
             ..Subject::verified(entity, "jwt")
         };
-        subject.identity.is_relayed = is_relayed;
+        subject.identity = Identity {
+            not_before,
+            expires_at,
+            is_relayed,
+            ..subject.identity
+        };
         return Ok((subject, None));
     };
     let agent = schema::entity_uid(&TYPES.agent, agent);
     let delegation = ActorChain {
         scopes,
+        not_before,
+        expires_at,
         claims: vec![(entity.clone(), claims)],
         ..ActorChain::verified_from(entity)
     };

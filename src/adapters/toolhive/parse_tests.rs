@@ -3,12 +3,20 @@ use serde_json::json;
 use super::*;
 
 fn parse(request: Json) -> Result<ToolhiveQuery, FieldError> {
+    parse_for(request, None, true)
+}
+
+fn parse_for(
+    request: Json,
+    agent: Option<&str>,
+    takes_claims: bool,
+) -> Result<ToolhiveQuery, FieldError> {
     let ty = EntityType::from_normalized_str("Mcp::User").expect("a type");
     let request = request.as_object().expect("an object");
     let who = SubjectRules {
         subject_type: Some(&ty),
-        agent: None,
-        takes_claims: true,
+        agent,
+        takes_claims,
     };
     call(request, who, &Limits::default(), &TraceContext::default())
 }
@@ -204,6 +212,46 @@ fn a_number_that_toolhive_may_have_rounded_is_refused_wherever_it_is() {
                 said.contains("context.mcp.args") && said.contains("2^53"),
                 "{args}: {said}"
             );
+        }
+    }
+}
+
+/// ToolHive passes on neither times nor `act` today. Should it, they count as everywhere, whatever the caller's rights.
+#[test]
+fn what_bounds_the_tokens_authority_counts_if_toolhive_sends_it() {
+    let ask = |other: Json, agent, takes_claims| {
+        let mut request = asked("mcp:tool:list", "mrn:mcp:git:tool:", json!({}));
+        let principal = request["principal"].as_object_mut().expect("an object");
+        principal.extend(other.as_object().expect("an object").clone());
+        match parse_for(request, agent, takes_claims) {
+            Ok(ToolhiveQuery::Call(call)) => Ok(call),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    let skew = Limits::default().clock_skew();
+    let at = |seconds| std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+    for takes_claims in [true, false] {
+        let times = json!({"nbf": 1_000, "exp": 2_000});
+        let alone = ask(times.clone(), None, takes_claims).expect("a call");
+        let identity = alone.subject.identity;
+        assert_eq!(identity.not_before, Some(at(1_000) - skew));
+        assert_eq!(identity.expires_at, Some(at(2_000) + skew));
+        assert!(identity.is_relayed && identity.verified);
+        let behind = ask(times, Some("helper"), takes_claims).expect("a call");
+        let chain = behind.actor_chain.expect("somebody stands behind it");
+        assert_eq!(chain.not_before, Some(at(1_000) - skew));
+        assert_eq!(chain.expires_at, Some(at(2_000) + skew));
+
+        let said = ask(json!({"exp": "soon"}), None, takes_claims).expect_err("no time");
+        assert!(said.starts_with("`principal.exp` must be a time"), "{said}");
+        for act in [json!({"sub": "helper"}), json!(null), json!("helper")] {
+            let said = ask(json!({"act": act}), None, takes_claims).expect_err("whose claims?");
+            assert!(said.starts_with("`principal.act` is there"), "{said}");
+            // Who acts is what the configuration says.
+            let behind = ask(json!({"act": act}), Some("helper"), takes_claims);
+            let subject = behind.expect("a call").subject.entity.to_string();
+            assert_eq!(subject, "Mcp::Agent::\"helper\"");
         }
     }
 }

@@ -134,6 +134,7 @@ fn evaluate(
     let actor = &call.subject.entity;
     verify::verify_asserted(call, &requester.caller.rights)?;
     verify::verify_known(inputs.snapshot, actor)?;
+    verify::verify_times(&call.subject.identity, now)?;
     inputs.authority.verify_not_stopped([actor])?;
     let parties = ClaimedParties::from_call(call, evidence);
     let entities = RequestEntities::new(

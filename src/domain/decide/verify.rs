@@ -316,7 +316,11 @@ pub fn verify_asserted(call: &CallContext, rights: &Rights) -> Result<(), Reason
 }
 
 /// Verifies the validity period of the token that carries the identity, with or without a delegation chain.
-fn verify_times(identity: &Identity, now: SystemTime) -> Result<(), Reason> {
+///
+/// # Errors
+///
+/// [`ReasonCode::DelegationExpired`] or [`ReasonCode::DelegationOutOfScope`].
+pub fn verify_times(identity: &Identity, now: SystemTime) -> Result<(), Reason> {
     let (code, message) = if identity.expires_at.is_some_and(|end| end <= now) {
         (
             ReasonCode::DelegationExpired,

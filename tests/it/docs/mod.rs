@@ -5,3 +5,4 @@ pub mod guide;
 pub mod observe;
 pub mod policies;
 pub mod readme;
+pub mod shipped;

@@ -1,4 +1,5 @@
 //! What real gateways send, and what the pages about them say.
 
+pub mod late;
 pub mod pages;
 pub mod recorded;

@@ -6,6 +6,7 @@ pub mod deadlines;
 pub mod fuzz;
 pub mod lifecycle;
 pub mod malformed;
+pub mod missing_claims;
 pub mod protos;
 pub mod reaching;
 pub mod real_parts;

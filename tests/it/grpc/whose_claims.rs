@@ -2,6 +2,8 @@
 //! agent has those in its `act`, and nobody is left out for whom an agent acts.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use callgate::proto::agentgateway::ext_mcp::McpRequest;
 use callgate::proto::agentgateway::ext_mcp::mcp_request_result::Result as Outcome;
@@ -10,17 +12,18 @@ use callgate::proto::envoy::auth::{
     AttributeContext, CheckRequest, HttpRequest, Metadata, Request,
 };
 use callgate::proto::v1;
+use callgate::service::clock::{Clock, SystemClock};
 use serde_json::{Value as Json, json};
 
 use crate::agentgateway::ext_mcp::{authorization, client, structure};
-use crate::support::in_process::{Running, call, context, entity, start_empty};
+use crate::support::in_process::{Running, call, context, entity, start_empty_at};
 use crate::support::plain_http::{load, post};
 
 const AGENTGATEWAY: &str = include_str!("../gateways/agentgateway.json");
 const ENVOY: &str = include_str!("../gateways/envoy.json");
-const TOOLHIVE: &str = include_str!("../gateways/toolhive.json");
+pub const TOOLHIVE: &str = include_str!("../gateways/toolhive.json");
 
-const CONFIG: &str = r#"
+pub const CONFIG: &str = r#"
 [ext_mcp]
 [[ext_mcp.identity]]
 from = "jwt"
@@ -48,7 +51,7 @@ const POLICIES: &str = r#"
 forbid (principal == Mcp::Agent::"sleeper", action, resource);
 "#;
 
-const MAPPING: &str = r#"
+pub const MAPPING: &str = r#"
 [[claims.groups]]
 claim = "groups"
 [[claims.groups]]
@@ -58,6 +61,18 @@ prefix = "role:"
 claim = "scope"
 prefix = "scope:"
 "#;
+
+/// The files of a directory about the server `git`.
+pub fn files() -> [(&'static str, String); 4] {
+    let tool = json!({"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
+    let git = json!({"server": {"name": "git", "owner": "ana"}, "tools": {"commit": tool}});
+    [
+        ("callgate.toml", MAPPING.to_owned()),
+        ("all.cedar", POLICIES.to_owned()),
+        ("entities/people.json", people()),
+        ("tools/git.json", git.to_string()),
+    ]
+}
 
 fn people() -> String {
     let agent = |name: &str| {
@@ -77,25 +92,22 @@ fn people() -> String {
 }
 
 async fn start(config: &str) -> Running {
-    let tool = json!({"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
-    let git = json!({"server": {"name": "git", "owner": "ana"}, "tools": {"commit": tool}});
-    let files = [
-        ("callgate.toml", MAPPING.to_owned()),
-        ("all.cedar", POLICIES.to_owned()),
-        ("entities/people.json", people()),
-        ("tools/git.json", git.to_string()),
-    ];
-    let running = start_empty(config, &[]).await;
-    running.service.publish(load(&files)).expect("a revision");
+    start_at(config, Arc::new(SystemClock)).await
+}
+
+/// The same, at a time of the test's own.
+async fn start_at(config: &str, clock: Arc<dyn Clock>) -> Running {
+    let running = start_empty_at(config, &[], clock).await;
+    running.service.publish(load(&files())).expect("a revision");
     running
 }
 
-fn read(fixture: &str) -> Json {
+pub fn read(fixture: &str) -> Json {
     serde_json::from_str(fixture).expect("JSON")
 }
 
 /// The token of the fixtures with other members, or without those that are null.
-fn token(other: &Json) -> Json {
+pub fn token(other: &Json) -> Json {
     let mut token = read(AGENTGATEWAY)["jwt"].take();
     for (name, value) in other.as_object().expect("an object") {
         token[name] = value.clone();
@@ -107,18 +119,23 @@ fn token(other: &Json) -> Json {
     token
 }
 
-/// The reason through agentgateway, or `allow`.
-async fn by_agentgateway(server: &Running, token: &Json, method: &str) -> String {
+/// What agentgateway asks with this token.
+pub fn agentgateways_question(token: &Json, method: &str) -> McpRequest {
     let mut metadata = read(AGENTGATEWAY);
     metadata["jwt"] = token.clone();
     let params = json!({"name": "commit", "arguments": {"message": "done"}});
-    let request = McpRequest {
+    McpRequest {
         service_names: vec!["git".to_owned()],
         method: method.to_owned(),
         metadata_context: Some(structure(&metadata)),
         mcp_request: (method == "tools/call").then(|| params.to_string().into()),
         headers: Vec::new(),
-    };
+    }
+}
+
+/// The reason through agentgateway, or `allow`.
+async fn by_agentgateway(server: &Running, token: &Json, method: &str) -> String {
+    let request = agentgateways_question(token, method);
     let answer = client(server).await.check_request(request).await;
     match answer.expect("an answer").into_inner().result {
         Some(Outcome::Error(error)) => match authorization(&error)["reason"].as_str() {
@@ -129,8 +146,8 @@ async fn by_agentgateway(server: &Running, token: &Json, method: &str) -> String
     }
 }
 
-/// The same through Envoy.
-async fn by_envoy(server: &Running, token: &Json) -> String {
+/// What Envoy asks with this token.
+pub fn envoys_question(token: &Json) -> CheckRequest {
     let mut payload = read(ENVOY);
     payload["jwt_payload"] = token.clone();
     let body = json!({
@@ -157,8 +174,13 @@ async fn by_envoy(server: &Running, token: &Json) -> String {
         }),
         ..AttributeContext::default()
     });
+    CheckRequest { attributes }
+}
+
+/// The same through Envoy.
+async fn by_envoy(server: &Running, token: &Json) -> String {
     let mut client = AuthorizationClient::new(server.channel().await);
-    let answer = client.check(CheckRequest { attributes }).await;
+    let answer = client.check(envoys_question(token)).await;
     let answer = answer.expect("an answer").into_inner();
     let told = answer.dynamic_metadata.as_ref().expect("a decision");
     let reasons = told.fields.get("reasons").map(|it| format!("{it:?}"));
@@ -181,8 +203,8 @@ async fn by_envoy(server: &Running, token: &Json) -> String {
     }
 }
 
-/// The same natively, with the claims where they belong.
-async fn natively(server: &Running, token: &Json) -> String {
+/// The same question natively, with the claims where they belong.
+pub fn native_question(token: &Json) -> v1::AuthorizeRequest {
     let mut token = token.clone();
     let act = token.as_object_mut().and_then(|it| it.remove("act"));
     let mut request = call("commit");
@@ -206,16 +228,26 @@ async fn natively(server: &Running, token: &Json) -> String {
             });
         }
     }
+    request
+}
+
+/// The same natively.
+async fn natively(server: &Running, token: &Json) -> String {
+    let request = native_question(token);
     let answer = server.client().await.authorize(request).await;
-    let answer = answer.expect("an answer").into_inner();
+    first_reason(&answer.expect("an answer").into_inner())
+}
+
+/// The code of the first reason, or `allow`.
+fn first_reason(answer: &v1::AuthorizeResponse) -> String {
     match answer.reasons.first() {
         None => "allow".to_owned(),
-        Some(reason) => reason
-            .code()
-            .as_str_name()
-            .trim_start_matches("REASON_CODE_")
-            .to_owned(),
+        Some(reason) => short(reason.code().as_str_name()),
     }
+}
+
+fn short(code: &str) -> String {
+    code.trim_start_matches("REASON_CODE_").to_owned()
 }
 
 #[tokio::test]
@@ -391,35 +423,106 @@ async fn a_call_that_has_to_name_a_person_names_one() {
     assert_eq!(answer.decision(), v1::Decision::Allow, "{answer:?}");
 }
 
+/// A moment that stays.
+struct Still(SystemTime);
+
+impl Clock for Still {
+    fn now(&self) -> SystemTime {
+        self.0
+    }
+}
+
+/// The whole second that the clocks of these tests show, far from the machine's own.
+const NOW: u64 = 2_000_000_000;
+
+/// A server whose clock stands still, with so many seconds of tolerance.
+async fn start_still(skew: u64) -> Running {
+    let config = format!("{CONFIG}\n[limits]\nclock_skew_seconds = {skew}\n");
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
+    start_at(&config, Arc::new(Still(now))).await
+}
+
+/// What every native question says that relies on authority until this second.
+async fn natively_until(server: &Running, end: u64) -> Vec<String> {
+    let mut request = call("commit");
+    let asked = context(&mut request);
+    asked.subject.as_mut().expect("somebody").entity = entity("Agent", "helper");
+    asked.delegation = Some(v1::Delegation {
+        root: entity("User", "ana"),
+        verified: true,
+        expires_at: Some(prost_types::Timestamp {
+            seconds: end.try_into().expect("small"),
+            nanos: 0,
+        }),
+        ..v1::Delegation::default()
+    });
+    let mut client = server.client().await;
+    let alone = client.authorize(request.clone()).await;
+    let mut answers = vec![alone.expect("an answer").into_inner()];
+    let batch = v1::AuthorizeBatchRequest {
+        requests: vec![request.clone()],
+    };
+    let batch = client.authorize_batch(batch).await;
+    answers.extend(batch.expect("an answer").into_inner().responses);
+    let stream = tokio_stream::once(v1::AuthorizeStreamRequest {
+        correlation_id: "1".to_owned(),
+        request: Some(request.clone()),
+    });
+    let stream = client.authorize_stream(stream).await;
+    let streamed = stream.expect("a stream").into_inner().message().await;
+    match streamed.expect("an answer").and_then(|it| it.outcome) {
+        Some(v1::authorize_stream_response::Outcome::Response(response)) => answers.push(response),
+        other => panic!("{other:?}"),
+    }
+    let mut said: Vec<String> = answers.iter().map(first_reason).collect();
+    let list = v1::FilterToolsRequest {
+        call_context: request.call_context,
+        server: "git".to_owned(),
+        tools: vec!["commit".to_owned()],
+        ..v1::FilterToolsRequest::default()
+    };
+    let list = client.filter_tools(list).await.expect("an answer");
+    let hidden = list.into_inner().hidden;
+    said.push(hidden.first().map_or_else(
+        || "allow".to_owned(),
+        |tool| short(tool.code().as_str_name()),
+    ));
+    said
+}
+
+/// One setting for every door: to the second at which a token or a delegation has begun or is over, each clock may be
+/// off by what is configured and by nothing more.
 #[tokio::test]
 async fn clocks_may_be_off_by_as_much_as_is_configured() {
-    let now = std::time::SystemTime::now();
-    let now = now
-        .duration_since(std::time::UNIX_EPOCH)
-        .expect("after 1970")
-        .as_secs();
-    for (skew, times, expected) in [
-        (60, json!({"exp": now - 30}), "allow"),
-        (0, json!({"exp": now - 30}), "DELEGATION_EXPIRED"),
-        (60, json!({"exp": now - 90}), "DELEGATION_EXPIRED"),
-        (60, json!({"nbf": now + 30}), "allow"),
-        (0, json!({"nbf": now + 30}), "DELEGATION_OUT_OF_SCOPE"),
-        (60, json!({"nbf": now + 90}), "DELEGATION_OUT_OF_SCOPE"),
-    ] {
-        let config = format!("{CONFIG}\n[limits]\nclock_skew_seconds = {skew}\n");
-        let server = start(&config).await;
-        let mut token = token(&json!({"act": {"sub": "helper"}}));
-        for (name, at) in times.as_object().expect("an object") {
-            token[name] = at.clone();
+    const OVER: &str = "DELEGATION_EXPIRED";
+    const TOO_EARLY: &str = "DELEGATION_OUT_OF_SCOPE";
+    for skew in [0, 1, 60, 300] {
+        let server = start_still(skew).await;
+        for (name, at, expected) in [
+            ("exp", NOW - skew + 1, "allow"),
+            ("exp", NOW - skew, OVER),
+            ("exp", NOW - skew - 1, OVER),
+            ("nbf", NOW + skew, "allow"),
+            ("nbf", NOW + skew + 1, TOO_EARLY),
+        ] {
+            let what = format!("{skew} s: {name} {at}");
+            let mut token = token(&json!({"act": {"sub": "helper"}}));
+            token[name] = json!(at);
+            for method in ["tools/call", "tools/list", "initialize"] {
+                let said = by_agentgateway(&server, &token, method).await;
+                assert_eq!(said, expected, "{method}, {what}");
+            }
+            assert_eq!(by_envoy(&server, &token).await, expected, "{what}");
+            // So it is where a person acts herself.
+            token.as_object_mut().expect("an object").remove("act");
+            assert_eq!(by_envoy(&server, &token).await, expected, "{what}");
+            let said = by_agentgateway(&server, &token, "tools/call").await;
+            assert_eq!(said, expected, "{what}");
+            if name == "exp" {
+                for said in natively_until(&server, at).await {
+                    assert_eq!(said, expected, "natively, {what}");
+                }
+            }
         }
-        assert_eq!(
-            by_agentgateway(&server, &token, "tools/call").await,
-            expected,
-            "{skew} {times}"
-        );
-        assert_eq!(by_envoy(&server, &token).await, expected, "{skew} {times}");
-        // So it is where a person acts herself.
-        token.as_object_mut().expect("an object").remove("act");
-        assert_eq!(by_envoy(&server, &token).await, expected, "{skew} {times}");
     }
 }

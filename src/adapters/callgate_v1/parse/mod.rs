@@ -20,6 +20,7 @@ use crate::adapters::input::ids;
 use crate::adapters::input::json::{self, KeyPolicy};
 use crate::adapters::input::limits::{check_count, check_length};
 use crate::adapters::input::nulls::without_nulls;
+use crate::adapters::subject::token_claims::{self, TokenValidity};
 use crate::adapters::transport::address;
 use crate::config::limits::Limits;
 use crate::domain::decide::is_authorized::ParcRequest;
@@ -128,7 +129,8 @@ impl MessageParser<'_> {
         wire: v1::CallContext,
         operation: Option<Operation>,
     ) -> Result<CallContext, FieldError> {
-        let subject = self.subject(wire.subject)?;
+        let is_delegated = wire.delegation.is_some();
+        let subject = self.subject(wire.subject, is_delegated)?;
         let operation = match operation {
             Some(operation) => operation,
             None => self.operation(wire.operation, &subject.entity)?,
@@ -150,15 +152,69 @@ impl MessageParser<'_> {
         })
     }
 
-    fn subject(&self, wire: Option<v1::Subject>) -> Result<Subject, FieldError> {
+    fn subject(
+        &self,
+        wire: Option<v1::Subject>,
+        is_delegated: bool,
+    ) -> Result<Subject, FieldError> {
         const FIELD: &str = "subject";
         let wire = wire.ok_or_else(|| FieldError::new(FIELD, FieldProblem::Missing))?;
-        self.principal(wire.entity, wire.identity, wire.claims)
-            .within(FIELD)
+        let subject = if is_delegated {
+            self.actor(wire.entity, wire.identity, wire.claims)
+        } else {
+            self.principal(wire.entity, wire.identity, wire.claims)
+        };
+        subject.within(FIELD)
     }
 
-    /// Parses a principal and how it was identified.
+    /// Parses who acts for others. The claims are the members of an `act`; those of the whole token are about the root,
+    /// and would give the actor what is the root's.
+    fn actor(
+        &self,
+        entity: Option<v1::EntityRef>,
+        identity: Option<v1::Identity>,
+        claims: Option<Struct>,
+    ) -> Result<Subject, FieldError> {
+        let subject = self.identified(entity, identity, claims)?;
+        if token_claims::names_as_actor(&subject.claims, subject.entity.eid().as_ref()) {
+            let said =
+                "is of the token in which this actor acts, and so is about `delegation.root`";
+            return Err(FieldError::new("claims", FieldProblem::Contradiction(said)));
+        }
+        Ok(subject)
+    }
+
+    /// Parses a principal that acts for itself, and how it was identified. The claims are those of its token, which
+    /// count within its times.
     pub(in crate::adapters::callgate_v1) fn principal(
+        &self,
+        entity: Option<v1::EntityRef>,
+        identity: Option<v1::Identity>,
+        claims: Option<Struct>,
+    ) -> Result<Subject, FieldError> {
+        let mut subject = self.identified(entity, identity, claims)?;
+        if token_claims::names_actor(&subject.claims) {
+            let said = "is there, and the request does not say who acts for this principal";
+            let contradiction = FieldProblem::Contradiction(said);
+            return Err(FieldError::new("act", contradiction).inside("claims"));
+        }
+        let TokenValidity {
+            not_before,
+            expires_at,
+        } = self.validity(&subject.claims, "claims")?;
+        subject.identity.not_before = not_before;
+        subject.identity.expires_at = expires_at;
+        Ok(subject)
+    }
+
+    fn validity(&self, claims: &Claims, field: &'static str) -> Result<TokenValidity, FieldError> {
+        token_claims::validity(claims, self.limits).map_err(|named| {
+            let problem = FieldProblem::NotOfShape("a time in seconds since 1970");
+            FieldError::new(named, problem).inside(field)
+        })
+    }
+
+    fn identified(
         &self,
         entity: Option<v1::EntityRef>,
         identity: Option<v1::Identity>,
@@ -246,20 +302,28 @@ impl MessageParser<'_> {
         };
         let claims =
             self.claims_of_chain(root.as_ref(), &actors, wire.root_claims, wire.actor_claims)?;
-        let skew = limits.clock_skew();
+        let token = claims
+            .iter()
+            .find(|(party, _)| root.as_ref() == Some(party));
+        let validity = match token {
+            Some((_, token)) => self.validity(token, "root_claims")?,
+            None => TokenValidity::default(),
+        };
+        let stated = wire
+            .expires_at
+            .map(|time| system_time(time, "expires_at"))
+            .transpose()?
+            .map(|end| token_claims::late(end, limits.clock_skew()));
+        let ends = [stated, validity.expires_at];
         Ok(ActorChain {
             root,
             actors,
             claims,
-            not_before: None,
+            not_before: validity.not_before,
             scopes: self.ids(wire.scopes, limits.list_items, "scopes")?,
             verified: wire.verified,
             delegation_ids: self.ids(wire.delegation_ids, limits.list_items, "delegation_ids")?,
-            expires_at: wire
-                .expires_at
-                .map(|time| system_time(time, "expires_at"))
-                .transpose()?
-                .map(|end| end.checked_add(skew).unwrap_or(end)),
+            expires_at: ends.into_iter().flatten().min(),
         })
     }
 

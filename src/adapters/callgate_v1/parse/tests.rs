@@ -264,3 +264,108 @@ fn shown_text_is_short_and_harmless() {
         "{said}"
     );
 }
+
+fn claims(json: serde_json::Value) -> Option<Struct> {
+    Some(json::to_struct(json.as_object().expect("an object")))
+}
+
+fn at(seconds: i64) -> Option<Timestamp> {
+    Some(Timestamp { seconds, nanos: 0 })
+}
+
+fn since_1970(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+/// Who acts for `ana`, with these claims about each.
+fn acting(of_actor: Option<Struct>, of_root: Option<Struct>) -> v1::CallContext {
+    let mut context = context("Agent", list_tools());
+    context.subject.as_mut().expect("a subject").claims = of_actor;
+    context.delegation = Some(v1::Delegation {
+        root: entity("User", "ana"),
+        root_claims: of_root,
+        ..v1::Delegation::default()
+    });
+    context
+}
+
+#[test]
+fn a_tokens_times_bound_the_call_that_passes_its_claims_on() {
+    let skew = Limits::default().clock_skew();
+    let times = serde_json::json!({"nbf": 1_000, "exp": 2_000.9});
+    // Whoever acts alone.
+    let mut alone = context("User", list_tools());
+    alone.subject.as_mut().expect("a subject").claims = claims(times.clone());
+    let identity = parse(alone).expect("a call").subject.identity;
+    assert_eq!(identity.not_before, Some(since_1970(1_000) - skew));
+    assert_eq!(identity.expires_at, Some(since_1970(2_000) + skew));
+    // Behind an actor the token is the root's; the earlier end counts.
+    for (stated, end) in [(None, 2_000), (at(1_500), 1_500), (at(2_500), 2_000)] {
+        let mut context = acting(None, claims(times.clone()));
+        context
+            .delegation
+            .as_mut()
+            .expect("a delegation")
+            .expires_at = stated;
+        let call = parse(context).expect("a call");
+        let chain = call.actor_chain.expect("somebody stands behind it");
+        assert_eq!(chain.not_before, Some(since_1970(1_000) - skew));
+        assert_eq!(chain.expires_at, Some(since_1970(end) + skew), "{stated:?}");
+    }
+    // Within an `act` they have no meaning.
+    let call = parse(acting(claims(times), None)).expect("a call");
+    let chain = call.actor_chain.expect("somebody stands behind it");
+    assert_eq!((chain.not_before, chain.expires_at), (None, None));
+    let identity = call.subject.identity;
+    assert!(identity.not_before.is_none() && identity.expires_at.is_none());
+
+    for name in ["exp", "nbf"] {
+        for odd in [
+            serde_json::json!("soon"),
+            serde_json::json!(null),
+            serde_json::json!(-1),
+            serde_json::json!([1]),
+        ] {
+            let odd = serde_json::json!({name: odd});
+            let said = parse(acting(None, claims(odd.clone()))).expect_err("no time");
+            let field = format!("`call_context.delegation.root_claims.{name}` must be a time");
+            assert!(said.starts_with(&field), "{odd}: {said}");
+            let mut alone = context("User", list_tools());
+            alone.subject.as_mut().expect("a subject").claims = claims(odd.clone());
+            let said = parse(alone).expect_err("no time");
+            let field = format!("`call_context.subject.claims.{name}` must be a time");
+            assert!(said.starts_with(&field), "{odd}: {said}");
+        }
+    }
+}
+
+#[test]
+fn the_claims_of_a_whole_token_are_not_the_actors() {
+    let token = serde_json::json!({"sub": "ana", "groups": ["admins"], "act": {"sub": "a"}});
+    let said = parse(acting(claims(token.clone()), None)).expect_err("the root's claims");
+    assert!(
+        said.starts_with("`call_context.subject.claims` is of the token"),
+        "{said}"
+    );
+    // Where they belong they may be whole, and an actor's may say who acted before it.
+    assert!(parse(acting(None, claims(token.clone()))).is_ok());
+    let of_actor = serde_json::json!({"sub": "a", "act": {"sub": "b"}});
+    assert!(parse(acting(claims(of_actor), claims(token.clone()))).is_ok());
+    // Whoever has an actor does not act alone.
+    for act in [
+        serde_json::json!({"sub": "a"}),
+        serde_json::json!("a"),
+        serde_json::json!(null),
+    ] {
+        for party in ["User", "Agent"] {
+            let mut alone = context(party, list_tools());
+            let subject = alone.subject.as_mut().expect("a subject");
+            subject.claims = claims(serde_json::json!({"sub": "ana", "act": act}));
+            let said = parse(alone).expect_err("nobody is named");
+            assert!(
+                said.starts_with("`call_context.subject.claims.act` is there"),
+                "{said}"
+            );
+        }
+    }
+}
