@@ -47,6 +47,7 @@ def token(rule, shipped):
         "local_jwks": known["local_jwks"],
         "forward": rule["forwardOriginalToken"],
         "payload_in_metadata": "payload",
+        "claim_to_headers": [{"header_name": it["header"], "claim_name": it["claim"]} for it in rule["outputClaimToHeaders"]],
     }
     requires = {"requires_any": {"requirements": [{"provider_name": "origin"}, {"allow_missing": {}}]}}
     typed = {

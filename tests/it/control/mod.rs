@@ -23,9 +23,11 @@ use callgate::service::clock::Clock;
 use callgate::service::generation::LoadedBundle;
 use prost::Message;
 use prost_types::Timestamp;
+use serde_json::{Value as Json, json};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
+use crate::agentgateway::ext_mcp::structure;
 use crate::grpc::transport::digest;
 use crate::support::in_process::{Running, entity, start_empty_at};
 
@@ -304,6 +306,45 @@ pub fn reasons(status: &Status) -> Vec<v1::Reason> {
         v1::Reason::decode(&*any.value).expect("a reason")
     };
     details.details.iter().map(reason).collect()
+}
+
+/// Who changes authority has a token like everybody, and it counts within its times and for whom it is about.
+#[tokio::test]
+async fn the_token_of_who_changes_authority_counts_within_its_times() {
+    const NOW: u64 = 1_800_000_000;
+    let mut world = World::start().await;
+    let grant = world.grant();
+    let mut with = async |claims: Json| {
+        let mut request = grant.clone();
+        request.actor.as_mut().expect("an actor").claims = Some(structure(&claims));
+        world.client.grant_delegation(by("edge", request)).await
+    };
+    for good in [
+        json!({"groups": ["x"]}),
+        json!({"exp": NOW - 59, "nbf": NOW + 60}),
+        json!({"exp": NOW + 1, "nbf": NOW - 1}),
+    ] {
+        let answer = with(good.clone()).await;
+        assert!(answer.is_ok(), "{good}: {answer:?}");
+    }
+    for (claims, code) in [
+        (json!({"exp": NOW - 60}), v1::ReasonCode::DelegationExpired),
+        (
+            json!({"nbf": NOW + 61}),
+            v1::ReasonCode::DelegationOutOfScope,
+        ),
+    ] {
+        let status = with(claims.clone()).await.expect_err("out of its time");
+        assert_eq!(reasons(&status)[0].code(), code, "{claims}");
+    }
+    let odd = with(json!({"exp": "soon"})).await;
+    assert_refused(
+        odd,
+        Code::InvalidArgument,
+        "`actor.claims.exp` must be a time",
+    );
+    let acting = with(json!({"act": {"sub": "helper"}})).await;
+    assert_refused(acting, Code::InvalidArgument, "`actor.claims.act` is there");
 }
 
 #[tokio::test]

@@ -115,6 +115,48 @@ fn so_do_the_chart_and_what_init_writes() {
     assert!(config.require_delegation);
 }
 
+/// Where calls name a workload's certificate and nothing else, so that each acts by itself. The file says so.
+const OF_WORKLOADS: [&str; 1] = ["deploy/gateway-api/values.yaml"];
+
+/// The text of a block in YAML, without its indentation.
+fn block(yaml: &str, name: &str) -> Option<String> {
+    let (_, after) = yaml.split_once(&format!("\n{name}: |\n"))?;
+    let is_inside = |line: &&str| line.is_empty() || line.starts_with("  ");
+    let lines = after.lines().take_while(is_inside);
+    Some(
+        lines
+            .map(|it| it.trim_start_matches("  ").to_owned() + "\n")
+            .collect(),
+    )
+}
+
+#[test]
+fn so_do_the_values_that_are_shipped_for_the_chart() {
+    let mut files = Vec::new();
+    files_below(&root().join("deploy"), &mut files);
+    let mut seen = 0;
+    for path in files {
+        let name = path.strip_prefix(root()).expect("below the root");
+        let name = name.to_string_lossy().into_owned();
+        if path.file_name().is_none_or(|it| it != "values.yaml") {
+            continue;
+        }
+        seen += 1;
+        let text = fs::read_to_string(&path).expect("values");
+        let waived = text.lines().any(|it| it == "requireDelegation: false");
+        let is_said = text.contains("A workload acts by itself");
+        let is_of_workloads = OF_WORKLOADS.contains(&name.as_str());
+        assert_eq!(waived, is_of_workloads, "{name}");
+        assert_eq!(is_said, is_of_workloads, "{name}");
+        assert!(!text.contains("\n    require_delegation: false"), "{name}");
+        if let Some(config) = block(&text, "config") {
+            let read = Config::from_toml(&config, "callgate.toml");
+            read.unwrap_or_else(|faults| panic!("{name}: {faults:?}\n{config}"));
+        }
+    }
+    assert!(seen >= 3, "{seen} files");
+}
+
 fn text(output: &Output) -> String {
     let error = String::from_utf8_lossy(&output.stderr);
     String::from_utf8_lossy(&output.stdout).into_owned() + &error

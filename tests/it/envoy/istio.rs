@@ -50,6 +50,9 @@ const FIELDS: &[&str] = &[
     "audiences",
     "jwksUri",
     "forwardOriginalToken",
+    "outputClaimToHeaders",
+    "header",
+    "claim",
     // AuthorizationPolicy.
     "action",
     "provider",

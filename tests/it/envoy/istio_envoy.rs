@@ -12,7 +12,7 @@ use crate::envoy::{Running, free_port, releases, run_envoy, serve_notes, shipped
 use crate::support::process::{Bundle, Server, client, on_lines, python};
 
 /// Istio's oldest Envoy is as old as the oldest one that the other shipped files are for.
-const OLDEST: &str = "envoy/ext-proc.yaml";
+pub const OLDEST: &str = "envoy/ext-proc.yaml";
 
 /// The sidecar's server is known by its host and path, and the token lies where Istio puts it.
 const SETTINGS: &str = r#"
@@ -41,7 +41,7 @@ fn filters(config: &Json) -> &[Json] {
 }
 
 /// Starts the sidecar's Envoy at other addresses and with other keys.
-fn start(release: &Path, folder: &Path, ports: [u16; 3], keys: &Path) -> Running {
+pub fn start(release: &Path, folder: &Path, ports: [u16; 3], keys: &Path) -> Running {
     let mut text = sidecar().to_string();
     let mut put = |from: &str, to: &str| {
         assert!(text.contains(from), "the configuration has `{from}`");

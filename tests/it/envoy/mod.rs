@@ -8,6 +8,7 @@ pub mod istio_envoy;
 pub mod late;
 pub mod processing;
 pub mod replies;
+pub mod session;
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -277,11 +278,11 @@ fn numbers(text: &str, word: &str) -> Vec<f64> {
     let after = after.filter_map(|line| line.trim().strip_prefix(word));
     after
         .map(|number| {
-            number
-                .trim()
-                .trim_end_matches('s')
-                .parse()
-                .expect("a number")
+            let number = number.trim().trim_end_matches(['}', 's']);
+            match number.strip_suffix('m') {
+                Some(thousandths) => thousandths.parse::<f64>().expect("a number") / 1_000.0,
+                None => number.parse().expect("a number"),
+            }
         })
         .collect()
 }
@@ -303,6 +304,11 @@ fn shipped_bodies_and_times_stay_within_what_callgate_takes() {
             "message_timeout:",
         ),
         ("istio/mesh.yaml", ["maxRequestBytes:"; 2], "timeout:"),
+        (
+            "envoy-ai-gateway/resources.yaml",
+            ["bodyToExtAuth: {maxRequestBytes:"; 2],
+            "timeout:",
+        ),
     ] {
         let text = shipped(file);
         for word in sizes {
@@ -338,6 +344,16 @@ fn the_session_is_a_claim_of_the_token_in_what_is_shipped_for_envoy() {
         let claim = format!("claim_to_headers: [{{header_name: {header}, claim_name: jti}}]");
         assert!(text.contains(&claim), "{file}: {claim}");
     }
+    let page = shipped("istio/README.md");
+    let settings = page.split("```toml\n").nth(1);
+    let settings = settings
+        .and_then(|it| it.split("```").next())
+        .expect("settings");
+    let config = Config::from_toml(settings, "callgate.toml");
+    let config = config.unwrap_or_else(|faults| panic!("{faults:?}"));
+    let header = config.envoy.session_header;
+    let claim = format!("outputClaimToHeaders: [{{header: {header}, claim: jti}}]");
+    assert!(shipped("istio/resources.yaml").contains(&claim), "{claim}");
 }
 
 /// The MCP filter of Envoy 1.37.0 ends Envoy when a client replies to a server, and 1.36 does not know it.

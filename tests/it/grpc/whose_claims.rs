@@ -16,8 +16,9 @@ use callgate::service::clock::{Clock, SystemClock};
 use serde_json::{Value as Json, json};
 
 use crate::agentgateway::ext_mcp::{authorization, client, structure};
+use crate::grpc::transport::digest;
 use crate::support::in_process::{Running, call, context, entity, start_empty_at};
-use crate::support::plain_http::{load, post};
+use crate::support::plain_http::{load, post, post_as};
 
 const AGENTGATEWAY: &str = include_str!("../gateways/agentgateway.json");
 const ENVOY: &str = include_str!("../gateways/envoy.json");
@@ -350,6 +351,49 @@ async fn without_act_toolhives_caller_is_the_person_unless_an_agent_is_configure
 }
 
 #[tokio::test]
+async fn the_agent_behind_toolhive_is_that_of_its_caller() {
+    let caller = |id: &str, more: &str| {
+        let token = digest(id);
+        format!(
+            "[[callers]]\nid = \"{id}\"\ntoken_sha256 = [\"{token}\"]\n{more}\n[callers.rights]\nrpcs = [\"toolhive.Decision\"]\nassert_identity = true\nassert_delegation = true\nassert_claims = true\n"
+        )
+    };
+    let callers = [
+        caller("of-helper", "toolhive_agent = \"helper\""),
+        caller("of-sleeper", "toolhive_agent = \"sleeper\""),
+        caller("of-nobody", ""),
+    ]
+    .concat();
+    // Rules about agents apply: `bare` has no right, and `sleeper` rests.
+    for (config, of_nobody) in [("", true), (BARE, false)] {
+        let server = start(&format!("{config}{callers}")).await;
+        for (caller, allowed) in [
+            ("of-helper", true),
+            ("of-sleeper", false),
+            ("of-nobody", of_nobody),
+        ] {
+            let question = read(TOOLHIVE);
+            let reply = post_as(&server, caller, "/toolhive/decision", &question).await;
+            assert_eq!(
+                reply.json()["allow"],
+                allowed,
+                "{config} {caller}: {reply:?}"
+            );
+            // Should it pass `act` on, nobody is taken for a person who acts herself.
+            let mut question = question;
+            question["principal"]["act"] = json!({"sub": "bare"});
+            let reply = post_as(&server, caller, "/toolhive/decision", &question).await;
+            let is_refused = caller == "of-nobody" && config.is_empty();
+            assert_eq!(
+                reply.status,
+                if is_refused { 400 } else { 200 },
+                "{reply:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_call_that_has_to_name_a_person_names_one() {
     let server = start(&format!("require_delegation = true\n{CONFIG}")).await;
     let keys = "[[ext_mcp.identity]]\nfrom = \"keys\"\nagent = \"agent\"\nperson = \"person\"\nverified = true\n";
@@ -442,20 +486,19 @@ async fn start_still(skew: u64) -> Running {
     start_at(&config, Arc::new(Still(now))).await
 }
 
-/// What every native question says that relies on authority until this second.
-async fn natively_until(server: &Running, end: u64) -> Vec<String> {
-    let mut request = call("commit");
-    let asked = context(&mut request);
-    asked.subject.as_mut().expect("somebody").entity = entity("Agent", "helper");
-    asked.delegation = Some(v1::Delegation {
-        root: entity("User", "ana"),
-        verified: true,
-        expires_at: Some(prost_types::Timestamp {
-            seconds: end.try_into().expect("small"),
-            nanos: 0,
-        }),
-        ..v1::Delegation::default()
+/// `helper` for `ana`, until this second by the call's own word.
+fn native_until(end: u64) -> v1::AuthorizeRequest {
+    let mut request = native_question(&token(&json!({"act": {"sub": "helper"}, "exp": null})));
+    let delegation = context(&mut request).delegation.as_mut();
+    delegation.expect("a delegation").expires_at = Some(prost_types::Timestamp {
+        seconds: end.try_into().expect("small"),
+        nanos: 0,
     });
+    request
+}
+
+/// What every native RPC says of this.
+async fn natively_everywhere(server: &Running, request: v1::AuthorizeRequest) -> Vec<String> {
     let mut client = server.client().await;
     let alone = client.authorize(request.clone()).await;
     let mut answers = vec![alone.expect("an answer").into_inner()];
@@ -490,6 +533,14 @@ async fn natively_until(server: &Running, end: u64) -> Vec<String> {
     said
 }
 
+/// Whether ToolHive is let through with a principal that has such a claim.
+async fn by_toolhive(server: &Running, name: &str, at: u64) -> bool {
+    let mut question = read(TOOLHIVE);
+    question["principal"][name] = json!(at);
+    let reply = post(server, "/toolhive/decision", &question).await;
+    reply.json()["allow"].as_bool().expect("a boolean")
+}
+
 /// One setting for every door: to the second at which a token or a delegation has begun or is over, each clock may be
 /// off by what is configured and by nothing more.
 #[tokio::test]
@@ -518,8 +569,17 @@ async fn clocks_may_be_off_by_as_much_as_is_configured() {
             assert_eq!(by_envoy(&server, &token).await, expected, "{what}");
             let said = by_agentgateway(&server, &token, "tools/call").await;
             assert_eq!(said, expected, "{what}");
+            // Natively and by ToolHive, which passes claims on: those of a person who acts herself.
+            assert_eq!(natively(&server, &token).await, expected, "{what}");
+            let allowed = by_toolhive(&server, name, at).await;
+            assert_eq!(allowed, expected == "allow", "ToolHive, {what}");
+            token["act"] = json!({"sub": "helper"});
+            let mut questions = vec![native_question(&token)];
             if name == "exp" {
-                for said in natively_until(&server, at).await {
+                questions.push(native_until(at));
+            }
+            for question in questions {
+                for said in natively_everywhere(&server, question).await {
                     assert_eq!(said, expected, "natively, {what}");
                 }
             }
