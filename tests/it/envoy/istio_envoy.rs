@@ -42,6 +42,18 @@ fn filters(config: &Json) -> &[Json] {
 
 /// Starts the sidecar's Envoy at other addresses and with other keys.
 pub fn start(release: &Path, folder: &Path, ports: [u16; 3], keys: &Path) -> Running {
+    // The machine that runs the tests may be busy with others.
+    start_as("10s", release, folder, ports, keys)
+}
+
+/// The same with a time of the test's own to wait for Callgate.
+pub fn start_as(
+    waits: &str,
+    release: &Path,
+    folder: &Path,
+    ports: [u16; 3],
+    keys: &Path,
+) -> Running {
     let mut text = sidecar().to_string();
     let mut put = |from: &str, to: &str| {
         assert!(text.contains(from), "the configuration has `{from}`");
@@ -54,8 +66,7 @@ pub fn start(release: &Path, folder: &Path, ports: [u16; 3], keys: &Path) -> Run
             &format!("\"port_value\":{port}}}"),
         );
     }
-    // The machine that runs the tests may be busy with others.
-    put("\"timeout\":\"0.5s\"", "\"timeout\":\"10s\"");
+    put("\"timeout\":\"0.5s\"", &format!("\"timeout\":\"{waits}\""));
     let config = folder.join("envoy.json");
     fs::write(&config, text).unwrap();
     run_envoy(release, &config, folder, ports[0])

@@ -184,6 +184,20 @@ impl Server {
         let pid = self.process.id().to_string();
         let kill = Command::new("kill").args([signal, &pid]).status().unwrap();
         assert!(kill.success());
+        if signal == "-STOP" {
+            wait_for("every thread to stop", || self.is_stopped().then_some(()));
+        }
+    }
+
+    /// Whether none of its threads runs on: they stop one after the other, and may answer until then.
+    fn is_stopped(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
+        let mut states = threads.map(|thread| {
+            let status = fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+            // Behind the name, which is in brackets and may hold anything.
+            status.rsplit(") ").next().unwrap().starts_with('T')
+        });
+        states.all(|is_stopped| is_stopped)
     }
 
     /// Asks it to stop, waits until it has, and gives its exit status and its log.
