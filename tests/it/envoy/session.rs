@@ -21,7 +21,7 @@ const ENDING: &str = r#"
 fn bundle(payload: &str) -> Bundle {
     let bundle = Bundle::small();
     let settings = format!(
-        "[envoy]\nservers = [{{ path = \"/mcp\", server = \"notes\" }}]\nsession_header = \"x-callgate-session\"\n[[envoy.identity]]\nfrom = \"jwt\"\npayload = \"{payload}\"\n"
+        "[envoy]\nservers = [{{ path = \"/mcp\", server = \"notes\" }}]\nsession_header = \"x-callgate-session\"\n[[envoy.identity]]\nfrom = \"jwt\"\npayload = \"{payload}\"\n[[envoy.identity]]\nfrom = \"header\"\nagent = \"x-test-agent\"\nperson = \"x-test-user\"\nverified = true\n"
     );
     bundle.file("callgate.toml", &settings);
     bundle.file("ending.cedar", ENDING);
@@ -30,12 +30,13 @@ fn bundle(payload: &str) -> Bundle {
 
 /// What a call of a tool hears.
 fn call(port: u16, token: &Json, headers: &[(&str, &str)]) -> String {
-    let bearer = format!("Bearer {}", token.as_str().expect("a token"));
+    let bearer = token.as_str().map(|token| format!("Bearer {token}"));
+    let bearer = bearer.as_deref().map(|it| ("authorization", it));
     let mut sent = vec![
-        ("authorization", bearer.as_str()),
         ("content-type", "application/json"),
         ("accept", "application/json, text/event-stream"),
     ];
+    sent.extend(bearer);
     sent.extend(headers);
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list_notes", "arguments": {}}});
     let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -92,10 +93,11 @@ fn chooses_no_session(
         let said = call(port, &tokens[0], headers);
         assert!(said.contains(ENDED), "{what} {headers:?}: {said}");
     }
-    // Nor is anybody put into the session of another.
-    for token in &tokens[1..] {
+    // Nor is anybody put into the session of another, without a token neither.
+    for token in tokens[1..].iter().chain([&Json::Null]) {
         for header in ["x-callgate-session", "X-CALLGATE-SESSION", "mcp-session-id"] {
-            let said = call(port, token, &[(header, "one")]);
+            let named = [("x-test-agent", "helper"), ("x-test-user", "alice")];
+            let said = call(port, token, &[&named[..], &[(header, "one")]].concat());
             assert!(!said.contains(ENDED), "{what} {header}: {said}");
         }
     }

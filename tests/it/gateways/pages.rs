@@ -90,6 +90,12 @@ fn the_pages_say_what_the_shipped_files_say() {
             "0.5 s as shipped",
         ),
         (
+            "envoy-ext-proc",
+            "envoy/ext-proc.yaml",
+            "connection_keepalive: {interval: 2s, timeout: 1s}",
+            "ends within about 3 s as shipped",
+        ),
+        (
             "istio",
             "istio/mesh.yaml",
             "timeout: 0.5s",
