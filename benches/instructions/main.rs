@@ -4,10 +4,12 @@
 //! of [`kinds`] are decided under Valgrind's callgrind, which has to be installed, over the shipped policies.
 //!
 //! ```text
-//! cargo bench --bench instructions                         # allocations of every kind
-//! cargo bench --bench instructions --no-run                # then, with the program that it names, one kind:
-//! valgrind --tool=callgrind --collect-atstart=no --toggle-collect='*counted_decisions*' PROGRAM --counted typed_write
+//! cargo bench --bench instructions            # allocations of every kind
+//! cargo bench --bench instructions --no-run   # then, with the program that it names, instructions, two dumps for each kind:
+//! valgrind --tool=callgrind --dump-after='*warmed_up*' --dump-after='*counted_decisions*' PROGRAM --counted
 //! ```
+//!
+//! `tests/instructions/count` holds the numbers of instructions against a baseline.
 
 #![allow(unsafe_code)] // An allocator that counts.
 
@@ -54,27 +56,32 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn main() {
-    let mut arguments = std::env::args().skip_while(|argument| argument != "--counted");
-    let counted = arguments.nth(1);
-    match counted.and_then(|name| Kind::ALL.into_iter().find(|kind| kind.name() == name)) {
-        Some(kind) => count(kind),
-        None => allocations(),
-    }
+    let is_counted = std::env::args().any(|argument| argument == "--counted");
+    if is_counted { count() } else { allocations() }
 }
 
 fn world() -> World {
     World::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"))
 }
 
-/// What runs under callgrind: the calls of one kind.
-fn count(kind: Kind) {
+/// What runs under callgrind: the calls of each kind.
+fn count() {
     let world = world();
-    let case = Case::new(kind, &world);
-    for _ in 0..WARM_UP {
-        black_box(world.answer(&case));
+    for kind in Kind::ALL {
+        let case = Case::new(kind, &world);
+        for _ in 0..WARM_UP {
+            black_box(world.answer(&case));
+        }
+        warmed_up();
+        counted_decisions(&world, &case);
+        println!("{} {DECISIONS}", kind.name());
     }
-    counted_decisions(&world, &case);
-    println!("{DECISIONS} decisions");
+}
+
+/// Callgrind writes down here what it has counted, and begins anew.
+#[inline(never)]
+fn warmed_up() {
+    black_box(());
 }
 
 /// Callgrind knows this function by its name and counts nothing outside of it.

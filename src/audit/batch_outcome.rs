@@ -1,9 +1,13 @@
 //! Whether a batch of records is written, for all who wait for it: one allocation a batch, whoever waits.
+//!
+//! Invariant: each who waits is woken, whatever the others do: one that is not polled holds nobody up.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+
+use tokio::runtime::Handle;
 
 const PENDING: u8 = 0;
 const RECORDED: u8 = 1;
@@ -25,7 +29,15 @@ pub struct BatchReceipt {
 #[derive(Debug, Default)]
 struct BatchOutcome {
     state: AtomicU8,
-    wakers: Mutex<Vec<Waker>>,
+    waiting: Mutex<Waiting>,
+}
+
+/// Who waits. Dropping it wakes all of them.
+#[derive(Debug, Default)]
+struct Waiting {
+    wakers: Vec<Waker>,
+    /// The runtime of the first of them, if there is one.
+    runtime: Option<Handle>,
 }
 
 impl BatchPromise {
@@ -57,8 +69,8 @@ impl BatchOutcome {
             .state
             .compare_exchange(PENDING, state, release, acquire);
         if settled.is_ok() {
-            let wakers = std::mem::take(&mut *self.wakers());
-            wakers.into_iter().for_each(Waker::wake);
+            let waiting = std::mem::take(&mut *self.waiting());
+            waiting.wake();
         }
     }
 
@@ -69,8 +81,28 @@ impl BatchOutcome {
         }
     }
 
-    fn wakers(&self) -> std::sync::MutexGuard<'_, Vec<Waker>> {
-        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// Wakes all. Many are woken from a thread of their runtime: it puts them into its own queue, where they go on one after
+    /// the other and their responses leave together. From outside each would cost a lock that all threads share, and often
+    /// a call of the system.
+    fn wake(mut self) {
+        let runtime = self.runtime.take().filter(|_| self.wakers.len() > 1);
+        match runtime {
+            // A runtime that is ending drops it, which wakes them as well.
+            Some(runtime) => drop(runtime.spawn(async move { drop(self) })),
+            None => drop(self),
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.wakers.drain(..).for_each(Waker::wake);
     }
 }
 
@@ -83,17 +115,20 @@ impl Future for BatchReceipt {
             return told;
         }
         let this = &mut *self;
-        let mut wakers = this.outcome.wakers();
+        let mut waiting = this.outcome.waiting();
         // Told before the lock was taken, its wakers are gone already.
         let told = this.outcome.told();
         if told.is_ready() {
             return told;
         }
-        match this.place.and_then(|place| wakers.get_mut(place)) {
+        match this.place.and_then(|place| waiting.wakers.get_mut(place)) {
             Some(waker) => waker.clone_from(context.waker()),
             None => {
-                this.place = Some(wakers.len());
-                wakers.push(context.waker().clone());
+                this.place = Some(waiting.wakers.len());
+                if waiting.wakers.is_empty() {
+                    waiting.runtime = Handle::try_current().ok();
+                }
+                waiting.wakers.push(context.waker().clone());
             }
         }
         Poll::Pending

@@ -67,3 +67,47 @@ fn nobody_misses_it_who_begins_to_wait_meanwhile() {
         }
     }
 }
+
+#[test]
+fn one_that_is_not_polled_any_more_holds_nobody_up() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .unwrap();
+    let promise = BatchPromise::default();
+    let unpolled = Arc::new(Counted::default());
+    let mut first = promise.receipt();
+    {
+        let _of_runtime = runtime.enter();
+        assert_eq!(poll(&mut first, &unpolled), Poll::Pending);
+    }
+    let others: Vec<_> = (0..3).map(|_| runtime.spawn(promise.receipt())).collect();
+    while promise.0.waiting().wakers.len() < 4 {
+        std::thread::yield_now();
+    }
+    promise.tell(true);
+    for other in others {
+        assert!(runtime.block_on(other).unwrap());
+    }
+    assert_eq!(unpolled.0.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn those_of_a_runtime_that_has_ended_are_woken_as_well() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .unwrap();
+    let promise = BatchPromise::default();
+    let woken = Arc::new(Counted::default());
+    let mut receipts = [promise.receipt(), promise.receipt()];
+    {
+        let _of_runtime = runtime.enter();
+        for receipt in &mut receipts {
+            assert_eq!(poll(receipt, &woken), Poll::Pending);
+        }
+    }
+    drop(runtime);
+    promise.tell(true);
+    assert_eq!(woken.0.load(Ordering::Relaxed), 2);
+}

@@ -135,10 +135,10 @@ impl Fields<'_, '_> {
             RecordedRequest::Call(call) | RecordedRequest::Filter { call, .. } => {
                 self.call(call, verdict);
             }
-            RecordedRequest::Cedar { principal, .. } => self.wire.display(14, principal),
+            RecordedRequest::Cedar { principal, .. } => self.wire.entity(14, principal),
             RecordedRequest::Search { principal, .. } => {
                 if let Some(principal) = principal {
-                    self.wire.display(14, principal);
+                    self.wire.entity(14, principal);
                 }
             }
         }
@@ -172,14 +172,14 @@ impl Fields<'_, '_> {
             OperationKind::ElicitUrl { url } => uri = Some(url),
             _ => {}
         }
-        wire.display(14, &call.subject.entity);
+        wire.entity(14, &call.subject.entity);
         if let Some(chain) = &call.actor_chain {
             let root = OnBehalfOf::from_call(call, verdict).map(|lent| lent.root);
             wire.nested(15, |wire| {
                 if let Some(root) = root {
-                    wire.display(1, root);
+                    wire.entity(1, root);
                 }
-                wire.each(&chain.actors, |wire, actor| wire.display(2, actor));
+                wire.each(&chain.actors, |wire, actor| wire.entity(2, actor));
                 wire.texts(3, &chain.delegation_ids);
                 wire.texts(4, &chain.scopes);
                 wire.flag(5, chain.verified);
@@ -235,8 +235,8 @@ impl Fields<'_, '_> {
     }
 
     fn principal(&mut self, verdict: &PrincipalVerdict) {
-        self.wire.display(1, &verdict.principal);
-        self.wire.display(2, &verdict.action);
+        self.wire.entity(1, &verdict.principal);
+        self.wire.entity(2, &verdict.action);
         self.entity(3, &verdict.resource);
         self.wire.uint(4, outcome_number(verdict.outcome));
         self.wire.texts(5, verdict.permits.iter().map(|it| &it.id));
@@ -277,7 +277,7 @@ impl Fields<'_, '_> {
             RecordedRequest::Cedar {
                 action, resource, ..
             } => {
-                self.wire.display(33, action);
+                self.wire.entity(33, action);
                 self.entity(34, resource);
             }
             RecordedRequest::Search {
@@ -289,7 +289,7 @@ impl Fields<'_, '_> {
                 ..
             } => {
                 if let Some(action) = action {
-                    self.wire.display(33, action);
+                    self.wire.entity(33, action);
                 }
                 if let Some(resource) = resource {
                     self.entity(34, resource);
@@ -304,7 +304,7 @@ impl Fields<'_, '_> {
         self.wire.text(1, record.verb);
         self.wire.text(2, record.caller);
         self.wire.text(3, record.adapter);
-        self.wire.display(4, record.actor);
+        self.wire.entity(4, record.actor);
         self.wire.text(5, record.outcome.as_str());
         if let Some(revision) = record.revision {
             self.wire.some_uint(6, revision);
@@ -334,7 +334,7 @@ impl Fields<'_, '_> {
             wire.nested(field, |wire| {
                 wire.text(1, reason.code.as_str());
                 if let Some(principal) = &reason.principal {
-                    wire.display(2, principal);
+                    wire.entity(2, principal);
                 }
                 wire.texts(3, &reason.missing);
                 wire.texts(4, &reason.policies);
@@ -355,7 +355,7 @@ impl Fields<'_, '_> {
     /// An entity; of a resource, whose id is a URI, the digest of the id.
     fn entity(&mut self, field: u32, uid: &EntityUID) {
         if *uid.entity_type() != TYPES.resource {
-            return self.wire.display(field, uid);
+            return self.wire.entity(field, uid);
         }
         match self.digests.digest(uid.eid().as_ref()) {
             Some(digest) => {

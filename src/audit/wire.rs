@@ -8,6 +8,7 @@
 
 use std::fmt::{self, Display, Write as _};
 
+use callgate_engine::cedar::{EntityUID, InternalName};
 use sha2::{Digest as _, Sha256};
 
 use crate::audit::frame::MAX_RECORD;
@@ -99,12 +100,35 @@ impl<'b> WireWriter<'b> {
 
     /// A text that is made while it is written.
     pub fn display(&mut self, field: u32, value: &impl Display) {
+        self.made(field, |out| write!(Sink(out), "{value}").is_ok());
+    }
+
+    /// The name of an entity as Cedar writes it: `Mcp::Agent::"triage"`.
+    pub fn entity(&mut self, field: u32, uid: &EntityUID) {
+        self.made(field, |out| {
+            let name: &InternalName = uid.entity_type().name().as_ref();
+            for namespace in name.namespace_components() {
+                out.extend_from_slice(namespace.as_ref().as_bytes());
+                out.extend_from_slice(b"::");
+            }
+            out.extend_from_slice(name.basename().as_ref().as_bytes());
+            out.extend_from_slice(b"::\"");
+            let id: &str = uid.eid().as_ref();
+            match is_unescaped(id) {
+                true => out.extend_from_slice(id.as_bytes()),
+                false => out.extend_from_slice(uid.eid().escaped().as_bytes()),
+            }
+            out.push(b'"');
+            true
+        });
+    }
+
+    /// A text that `make` appends; it says whether the text is complete.
+    fn made(&mut self, field: u32, make: impl FnOnce(&mut Vec<u8>) -> bool) {
         self.nested(field, |wire| {
             let start = wire.out.len();
             // Writing into memory does not fail; a `Display` that does leaves its text incomplete.
-            if write!(Sink(wire.out), "{value}").is_err() {
-                wire.is_cut = true;
-            }
+            wire.is_cut |= !make(wire.out);
             let text = &wire.out[start..];
             if text.len() > MAX_TEXT || text.contains(&0) {
                 let text = String::from_utf8_lossy(text).into_owned();
@@ -222,6 +246,12 @@ impl<'b> WireWriter<'b> {
     }
 }
 
+/// Whether Cedar writes an id as it is. Of those that it may not, most are no ASCII.
+fn is_unescaped(id: &str) -> bool {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !b"\"'\\".contains(byte);
+    id.as_bytes().iter().all(is_plain)
+}
+
 struct Sink<'a>(&'a mut Vec<u8>);
 
 impl fmt::Write for Sink<'_> {
@@ -230,3 +260,7 @@ impl fmt::Write for Sink<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

@@ -10,8 +10,8 @@ pub use cedar_policy_core::FromNormalizedStr;
 pub use cedar_policy_core::ast::EntityUIDEntry;
 pub use cedar_policy_core::ast::{
     ActionConstraint, Annotation, AnyId, BinaryOp, Context, Effect, Eid, Entity, EntityReference,
-    EntityType, EntityUID, Expr, ExprBuilder, ExprKind, ExtensionFunction, Literal, Name,
-    PartialValue, Pattern, PatternElem, Policy, PolicyID, PolicySet, PrincipalConstraint,
+    EntityType, EntityUID, Expr, ExprBuilder, ExprKind, ExtensionFunction, InternalName, Literal,
+    Name, PartialValue, Pattern, PatternElem, Policy, PolicyID, PolicySet, PrincipalConstraint,
     PrincipalOrResourceConstraint, Request, ResourceConstraint, SlotEnv, SlotId, StaticPolicy,
     Template, UnaryOp, Value, ValueKind, Var,
 };

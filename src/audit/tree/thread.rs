@@ -2,7 +2,7 @@
 //! any, so that the log never waits for tiles to be durable.
 
 use std::io;
-use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{self, SyncSender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -14,6 +14,8 @@ use crate::audit::tree::writer::TreeWriter;
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 /// Batches of leaves that may wait. The log waits once there are more, until the thread has caught up.
 const MAX_BATCHES: usize = 4_096;
+/// How often leaves are taken while there are any: to be woken for each batch would cost more than to hash it.
+const TAKEN_EVERY: Duration = Duration::from_millis(50);
 
 /// Makes records durable, as [`TreeWriter::checkpoint`] needs it.
 pub type Sync = Box<dyn FnMut() -> io::Result<()> + Send>;
@@ -106,6 +108,7 @@ impl Drop for TreeThread {
     fn drop(&mut self) {
         drop(self.leaves.take());
         if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
             // A panic was told by the thread itself.
             let _ = thread.join();
         }
@@ -123,23 +126,39 @@ impl Keeper {
     fn run(mut self, leaves: &mpsc::Receiver<Vec<TreeHash>>) {
         let mut due = Instant::now();
         loop {
-            let is_behind = self.tree.size() > self.tree.signed_size();
-            let next = match is_behind {
-                true => leaves.recv_timeout(due.saturating_duration_since(Instant::now())),
-                false => leaves.recv().map_err(RecvTimeoutError::from),
-            };
-            let is_over = next == Err(RecvTimeoutError::Disconnected);
-            for leaf in next.unwrap_or_default() {
-                self.tree.append(leaf);
-            }
-            if is_over || Instant::now() >= due {
+            let is_over = self.take(leaves);
+            let wait = due.saturating_duration_since(Instant::now());
+            if is_over || wait.is_zero() {
                 self.checkpoint();
                 due = Instant::now() + self.interval;
             }
             if is_over {
                 return;
             }
+            if self.is_behind() {
+                let wait = due.saturating_duration_since(Instant::now());
+                thread::park_timeout(wait.min(TAKEN_EVERY));
+            }
         }
+    }
+
+    /// Appends the leaves that have come; waits for one if there is nothing to sign. Returns whether they were the last.
+    fn take(&mut self, leaves: &mpsc::Receiver<Vec<TreeHash>>) -> bool {
+        let mut next = match self.is_behind() {
+            true => leaves.try_recv(),
+            false => leaves.recv().map_err(TryRecvError::from),
+        };
+        loop {
+            match next {
+                Ok(batch) => batch.into_iter().for_each(|leaf| self.tree.append(leaf)),
+                Err(why) => return why == TryRecvError::Disconnected,
+            }
+            next = leaves.try_recv();
+        }
+    }
+
+    fn is_behind(&self) -> bool {
+        self.tree.size() > self.tree.signed_size()
     }
 
     fn checkpoint(&mut self) {
