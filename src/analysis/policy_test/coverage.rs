@@ -169,7 +169,9 @@ impl Counts {
         let tree = ClauseTree::from_policy(policy.template());
         let condition = policy.non_scope_constraints();
         let is_literal = |expr: &Expr| matches!(expr.expr_kind(), ExprKind::Lit(_));
-        let conditions = tree.conditions().filter(|(_, node)| !is_literal(&node.expr));
+        let conditions = tree
+            .conditions()
+            .filter(|(_, node)| !is_literal(&node.expr));
         let conditions = conditions.map(|(id, node)| {
             let (line, text) = match &node.place {
                 Some(place) => (place.line, place.text.clone()),
