@@ -20,10 +20,8 @@ const REGISTRATIONS: &[(&str, &str)] = &[
     ("github", include_str!("../../policies/tools/github.json")),
     ("memory", include_str!("catalogue/memory.json")),
     ("playwright", include_str!("catalogue/playwright.json")),
-    (
-        "postgres",
-        include_str!("../../policies/tools/postgres.json"),
-    ),
+    // Not as policies/ has it: there, policies bound what its statements may say.
+    ("postgres", include_str!("catalogue/postgres.json")),
     ("slack", include_str!("../../policies/tools/slack.json")),
     ("time", include_str!("catalogue/time.json")),
 ];

@@ -229,7 +229,7 @@ fn a_fault_in_a_fixture_is_where_it_is_written_whether_or_not_a_case_names_it() 
             "`fixtures.users.eve`",
         ),
         (
-            "fixtures:\n  resources:\n    «https://a.example/b.c»: {attrs: {kind: 1}}\n",
+            "fixtures:\n  resources:\n    https://a.example/b.c: {attrs: {«kind»: 1}}\n",
             "`fixtures.resources.https://a.example/b.c`",
         ),
         (
@@ -237,7 +237,7 @@ fn a_fault_in_a_fixture_is_where_it_is_written_whether_or_not_a_case_names_it() 
             "`fixtures.entities[0]`",
         ),
         (
-            "fixtures:\n  groups:\n    a: {in: [b]}\n    «b»: {in: [a]}\n",
+            "fixtures:\n  groups:\n    «a»: {in: [b]}\n    b: {in: [a]}\n",
             "is its own ancestor",
         ),
         (
@@ -332,7 +332,7 @@ fn what_the_parser_says_is_in_words_for_authors() {
             "fixtures: {usage: {u: {last_minute: «-»1}}}\n",
             "a whole number is expected here, 0 or more",
         ),
-        ("tests:\n«\t»- name: x\n", "tabs disallowed"),
+        ("tests:\n\t«-» name: x\n", "tabs disallowed"),
         (
             "tests: []\n---\n«t»ests: []\n",
             "fault: multiple YAML documents detected\n",
