@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::analysis::policy_test::form::TestFile;
 use crate::analysis::policy_test::places;
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError, SourceText};
+use crate::bundle::files::read_text;
 
 /// The largest test file, in bytes.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -91,16 +92,10 @@ fn list(dir: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<(), String
 
 fn parse(path: &Path) -> Result<ParsedFile, BundleDiagnostic> {
     let file: Arc<str> = Arc::from(path.display().to_string());
-    let fault = |message: String| BundleDiagnostic::for_file(&file, message);
-    let cannot = |error: std::io::Error| fault(format!("cannot read the file: {error}"));
-    let size = std::fs::metadata(path).map_err(cannot)?.len();
-    if size > MAX_FILE_BYTES {
-        return Err(fault(format!("the file exceeds {MAX_FILE_BYTES} bytes")));
-    }
-    let text = std::fs::read_to_string(path).map_err(cannot)?;
+    let text = read_text(path, MAX_FILE_BYTES)?;
     let form = parse_text(&file, &text)?;
     if form.tests.is_empty() && form.tables.is_empty() {
-        let fault = fault("the file holds no test".to_owned());
+        let fault = BundleDiagnostic::for_file(&file, "the file holds no test");
         return Err(fault.with_help("a test stands below `tests:`, a table below `tables:`"));
     }
     Ok(ParsedFile { file, text, form })

@@ -230,9 +230,8 @@ fn located(
         return BundleDiagnostic::for_file(origin.file, message);
     };
     let written = origin.text[*start..].split('\n').next().unwrap_or_default();
-    // The parser counts characters, and no byte order mark.
-    let mark = usize::from(line == 1 && written.starts_with('\u{feff}'));
-    let mut from = written.char_indices().skip(mark + column.saturating_sub(1));
+    // The parser counts characters.
+    let mut from = written.char_indices().skip(column.saturating_sub(1));
     let offset = from.next().map_or(written.len(), |(offset, _)| offset);
     let here = &written[offset..];
     let quote = here.strip_prefix(['"', '\'']);

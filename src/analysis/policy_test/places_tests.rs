@@ -1,6 +1,7 @@
 use std::fs;
 
 use crate::analysis::policy_test::TestedBundle;
+use crate::analysis::policy_test::files::read;
 
 const POLICIES: &str = r#"
 @id("read")
@@ -36,16 +37,11 @@ fn located(marked: &str, said: &str) {
     let until = marked.find('»').expect("an end") - '«'.len_utf8();
     let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
     let line = text[..start].matches('\n').count() + 1;
-    let column = text[line_start..start]
-        .trim_start_matches('\u{feff}')
-        .chars()
-        .count()
-        + 1;
+    let column = text[line_start..start].chars().count() + 1;
     let carets = "^".repeat(text[start..until].chars().count());
     let found = faults(&text);
     assert!(found.contains(said), "{said:?} in\n{found}");
-    let mark = usize::from(line == 1 && text.starts_with('\u{feff}'));
-    let place = format!("all.yaml:{line}:{}\n", column + mark);
+    let place = format!("all.yaml:{line}:{}\n", column);
     assert!(found.contains(&place), "{place:?} in\n{found}");
     let underlined = found
         .lines()
@@ -292,10 +288,28 @@ fn places_are_right_after_other_letters_marks_and_line_ends() {
     let text =
         format!("{FIXTURES}tests:\n  - name: x\n    user: ana\n    call: «push»\n    want: deny\n");
     located(&text.replace('\n', "\r\n"), "there is no fixture `push`");
-    located(
-        "\u{feff}{now: «noon», tests: [{name: x}]}\n",
-        "`noon` is no time",
+}
+
+#[test]
+fn what_is_no_text_is_told_and_a_pipe_is_not_waited_for() {
+    let mark = faults("\u{feff}tests: []\n");
+    assert!(
+        mark.contains("the file begins with a byte order mark"),
+        "{mark}"
     );
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("all.yaml");
+    fs::write(&path, b"tests:\n  - name: \xff\n").expect("written");
+    let fault = read(&path).expect_err("a fault").to_string();
+    assert!(
+        fault.contains("all.yaml:2:11") && fault.contains("not UTF-8"),
+        "{fault}"
+    );
+    fs::remove_file(&path).expect("removed");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.expect("mkfifo runs").success());
+    let fault = read(dir.path()).expect_err("a fault").to_string();
+    assert!(fault.contains("not a regular file"), "{fault}");
 }
 
 #[test]
