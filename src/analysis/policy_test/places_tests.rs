@@ -229,7 +229,7 @@ fn a_fault_in_a_fixture_is_where_it_is_written_whether_or_not_a_case_names_it() 
             "`fixtures.resources.https://a.example/b.c`",
         ),
         (
-            "fixtures:\n  entities:\n    - «{»uid: {type: Nobody, id: x}, attrs: {}, parents: []}\n",
+            "fixtures:\n  entities:\n    - {uid: {type: «Nobody», id: x}, attrs: {}, parents: []}\n",
             "`fixtures.entities[0]`",
         ),
         (
