@@ -41,7 +41,7 @@ fn located(marked: &str, said: &str) {
     let carets = "^".repeat(text[start..until].chars().count());
     let found = faults(&text);
     assert!(found.contains(said), "{said:?} in\n{found}");
-    let place = format!("all.yaml:{line}:{}\n", column);
+    let place = format!("all.yaml:{line}:{column}\n");
     assert!(found.contains(&place), "{place:?} in\n{found}");
     let underlined = found
         .lines()

@@ -193,7 +193,7 @@ fn watched_tests_run_again_when_a_file_changes_and_outlast_faults() {
     let policies = workplace.read("policies/first.cedar");
     workplace.write(
         "policies/first.cedar",
-        &policies.replace("permit (", "forbid ("),
+        policies.replace("permit (", "forbid ("),
     );
     seen.extend([until("FAILED"), until(waits)]);
     workplace.write("policies/first.cedar", "permit (");
@@ -203,7 +203,7 @@ fn watched_tests_run_again_when_a_file_changes_and_outlast_faults() {
     let tests = workplace.read("policies/tests/first.yaml");
     workplace.write(
         "policies/tests/first.yaml",
-        &format!("now: 2026-02-01T00:00:00Z\n{tests}"),
+        format!("now: 2026-02-01T00:00:00Z\n{tests}"),
     );
     seen.push(until("8 passed"));
     process.kill().expect("ended");
