@@ -133,17 +133,24 @@ fn proofs(dir: &Path) -> Result<(), Box<dyn Error>> {
             ..ProofRequest::default()
         })
     };
-    let properties = match ask(false) {
+    match ask(false) {
         Err(ProofError::Solver(said)) => {
             println!("proofs are left out: {said}");
             return Ok(());
         }
-        answered => answered?,
+        answered => metric("prove.skip_policies", seconds_of(&answered?), "s"),
     };
-    metric("prove.properties", properties.millis as f64 / 1e3, "s");
-    let whole: ProofReport = ask(true)?;
-    let policies = whole.millis.saturating_sub(properties.millis);
-    metric("prove.policies", policies as f64 / 1e3, "s");
+    let whole = ask(true)?;
+    metric("prove.whole", seconds_of(&whole), "s");
+    for it in &whole.questions {
+        let name = it.kind.as_str();
+        metric(&format!("prove.{name}"), it.millis as f64 / 1e3, "s");
+        metric(&format!("prove.{name}.asked"), it.asked as f64, "questions");
+    }
     metric("prove.findings", whole.findings.len() as f64, "findings");
     Ok(())
+}
+
+fn seconds_of(report: &ProofReport) -> f64 {
+    report.millis as f64 / 1e3
 }

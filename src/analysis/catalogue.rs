@@ -19,10 +19,9 @@ const REGISTRATIONS: &[(&str, &str)] = &[
     ("git", include_str!("../../policies/tools/git.json")),
     ("github", include_str!("../../policies/tools/github.json")),
     ("memory", include_str!("catalogue/memory.json")),
-    (
-        "postgres",
-        include_str!("../../policies/tools/postgres.json"),
-    ),
+    ("playwright", include_str!("catalogue/playwright.json")),
+    // Not as policies/ has it: there, policies bound what its statements may say.
+    ("postgres", include_str!("catalogue/postgres.json")),
     ("slack", include_str!("../../policies/tools/slack.json")),
     ("time", include_str!("catalogue/time.json")),
 ];
@@ -54,6 +53,12 @@ pub fn tools(server: &str) -> Option<BTreeMap<String, ToolEntry>> {
 mod tests {
     use super::*;
     use crate::bundle::parse::registration::ConfirmationStatus;
+
+    #[test]
+    fn there_are_ten_servers() {
+        assert_eq!(servers().count(), 10);
+        assert!(servers().is_sorted());
+    }
 
     #[test]
     fn every_entry_is_confirmed_for_one_definition() {

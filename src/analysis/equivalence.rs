@@ -56,35 +56,16 @@ pub fn find_equivalent(
     let Some(schema) = bundle.snapshot.schema() else {
         return all_unproven("the bundle has no schema".to_owned());
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => return all_unproven(format!("the solver cannot be run: {error}")),
-    };
     let schema = (**schema).clone().into();
-    runtime.block_on(async {
-        let mut prover = match solver::Prover::new(&schema, own) {
-            Ok(prover) => prover,
-            Err(said) => return all_unproven(said),
-        };
-        let mut found = Vec::with_capacity(pairs.len());
-        for (index, (policy, changed)) in pairs.iter().enumerate() {
-            let answer = prover.compare(policy, changed, || whole(index)).await;
-            found.push(answer.unwrap_or_else(|said| {
-                // After an error the solver is in no state to be asked again.
-                Equivalence::Unproven(said)
-            }));
-            if matches!(found.last(), Some(Equivalence::Unproven(_)))
-                && let Err(said) = prover.restart()
-            {
-                found.resize(pairs.len(), Equivalence::Unproven(said));
-                break;
-            }
-        }
-        found
-    })
+    let mut prover = match solver::Prover::new(&schema, own) {
+        Ok(prover) => prover,
+        Err(said) => return all_unproven(said),
+    };
+    let each = pairs.iter().enumerate().map(|(index, (policy, changed))| {
+        let answer = prover.compare(policy, changed, || whole(index));
+        answer.unwrap_or_else(Equivalence::Unproven)
+    });
+    each.collect()
 }
 
 #[cfg(feature = "prove")]
@@ -93,11 +74,12 @@ mod solver {
     use cedar_policy_symcc::{CompiledPolicy, CompiledPolicySet};
 
     use super::Equivalence;
-    use crate::analysis::prove::solver::{Compiler, start};
+    use crate::analysis::prove::QuestionKind;
+    use crate::analysis::prove::process::Process;
 
     /// A solver with what all questions have in common.
     pub(super) struct Prover<'a> {
-        compiler: Compiler,
+        process: Process,
         schema: &'a api::Schema,
         environments: Vec<api::RequestEnv>,
         own: api::PolicySet,
@@ -106,20 +88,15 @@ mod solver {
     impl<'a> Prover<'a> {
         pub(super) fn new(schema: &'a api::Schema, own: &PolicySet) -> Result<Self, String> {
             Ok(Self {
-                compiler: start()?,
+                process: Process::start()?,
                 schema,
                 environments: schema.request_envs().collect(),
                 own: api::PolicySet::from(own.clone()),
             })
         }
 
-        pub(super) fn restart(&mut self) -> Result<(), String> {
-            self.compiler = start()?;
-            Ok(())
-        }
-
         /// Compares one policy with its change.
-        pub(super) async fn compare(
+        pub(super) fn compare(
             &mut self,
             policy: &PolicySet,
             changed: &PolicySet,
@@ -130,10 +107,7 @@ mod solver {
             let environments = self.environments.clone();
             let mut differing = Vec::new();
             for environment in environments {
-                if !self
-                    .matches_the_same(&policy, &changed, &environment)
-                    .await?
-                {
+                if !self.matches_the_same(&policy, &changed, &environment)? {
                     differing.push(environment);
                 }
             }
@@ -144,8 +118,10 @@ mod solver {
             for environment in &differing {
                 let own = self.compile_set(&self.own, environment)?;
                 let other = self.compile_set(&whole, environment)?;
-                let same = self.compiler.check_equivalent_opt(&own, &other).await;
-                if !same.map_err(|error| error.to_string())? {
+                let same = self.process.ask(QuestionKind::Equivalence, async |it| {
+                    it.check_equivalent_opt(&own, &other).await
+                });
+                if !same? {
                     return Ok(Equivalence::Different);
                 }
             }
@@ -154,7 +130,7 @@ mod solver {
 
         /// Whether policy and change match the same requests of one kind; without a change, or if the effect differs,
         /// whether neither matches any.
-        async fn matches_the_same(
+        fn matches_the_same(
             &mut self,
             policy: &api::PolicySet,
             changed: &api::PolicySet,
@@ -164,16 +140,17 @@ mod solver {
                 return Err("templates are not compared by proof".to_owned());
             };
             let own = self.compile(policy, environment)?;
-            let answer = match changed.policies().next() {
+            match changed.policies().next() {
                 Some(other) if other.effect() == policy.effect() => {
                     let other = self.compile(other, environment)?;
-                    self.compiler
-                        .check_matches_equivalent_opt(&own, &other)
-                        .await
+                    self.process.ask(QuestionKind::Equivalence, async |it| {
+                        it.check_matches_equivalent_opt(&own, &other).await
+                    })
                 }
-                _ => self.compiler.check_never_matches_opt(&own).await,
-            };
-            answer.map_err(|error| error.to_string())
+                _ => self.process.ask(QuestionKind::Equivalence, async |it| {
+                    it.check_never_matches_opt(&own).await
+                }),
+            }
         }
 
         fn compile(

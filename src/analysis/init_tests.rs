@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::analysis::format::{Style, format};
 use crate::analysis::policy_test::TestedBundle;
 use crate::analysis::policy_test::mutate::mutate;
 
@@ -41,6 +42,19 @@ fn what_is_made_is_in_order_tested_and_observed() {
         assert!(failed.is_empty(), "{failed:#?}");
         assert_eq!(ran.coverage.expect("it was asked for").percent(), 100);
     }
+}
+
+#[test]
+fn its_policies_are_as_the_formatter_writes_them() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let files = files(&options("ana", "helper", &[])).expect("the files");
+    fs::write(dir.path().join("first.cedar"), &files["first.cedar"]).expect("written");
+    let style = Style {
+        line_width: 80,
+        indent: 2,
+    };
+    let formatted = format(dir.path(), style).unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(formatted[0].text, formatted[0].before);
 }
 
 #[test]

@@ -81,16 +81,38 @@ impl BundleDiagnostic {
     ) -> Self {
         let text = origin.text;
         let start = floor_char_boundary(text, offset);
-        let end = floor_char_boundary(text, start.saturating_add(length)).max(start);
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let lines = text[..line_start].bytes().filter(|byte| *byte == b'\n');
+        let line = lines.count() + 1;
+        Self::in_line(
+            origin,
+            (line, line_start),
+            start - line_start,
+            length,
+            message,
+        )
+    }
+
+    /// A diagnostic at a span of bytes in a line, which has this number, from 1, and begins at this byte of the text. Where
+    /// many faults are in one text, its lines are counted once.
+    pub fn in_line(
+        origin: SourceText<'_>,
+        (line, line_start): (usize, usize),
+        offset: usize,
+        length: usize,
+        message: impl Into<String>,
+    ) -> Self {
+        let text = origin.text;
+        let line_start = floor_char_boundary(text, line_start);
+        let start = floor_char_boundary(text, line_start.saturating_add(offset));
+        let end = floor_char_boundary(text, start.saturating_add(length)).max(start);
         let line_end = text[start..]
             .find('\n')
             .map_or(text.len(), |newline| start + newline);
-        let line = text[..start].bytes().filter(|byte| *byte == b'\n').count();
         let column = text[line_start..start].chars().count();
         let width = text[start..end.min(line_end)].chars().count().max(1);
         let mut fault = Self::for_file(origin.file, message);
-        fault.line = Some(saturate(line + 1));
+        fault.line = Some(saturate(line));
         fault.column = Some(saturate(column + 1));
         fault.excerpt = Some(Excerpt::new(&text[line_start..line_end], column, width));
         fault

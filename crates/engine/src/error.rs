@@ -19,6 +19,18 @@ pub enum BuildError {
     ActionFixed(EntityUID),
 }
 
+impl BuildError {
+    /// The entity that it is about.
+    pub fn uid(&self) -> &EntityUID {
+        match self {
+            Self::DuplicateEntity(uid)
+            | Self::EntityCycle(uid)
+            | Self::UnknownValue(uid)
+            | Self::ActionFixed(uid) => uid,
+        }
+    }
+}
+
 /// A request that does not conform to the schema.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {

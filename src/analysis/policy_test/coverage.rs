@@ -1,7 +1,8 @@
 //! Which conditions of the policies the tests have exercised.
 //!
 //! A condition is covered once it was seen true and seen false. A *guard*, an `x has y` before a use of `x.y`, is covered
-//! once it was evaluated: that `x` lacks `y` may be impossible, and the policy would not validate without it.
+//! once it was evaluated: that `x` lacks `y` may be impossible, and the policy would not validate without it. `true` and `false`
+//! themselves, as in `else true`, are no conditions.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -167,7 +168,11 @@ impl Counts {
     fn new(policy: &Policy) -> Self {
         let tree = ClauseTree::from_policy(policy.template());
         let condition = policy.non_scope_constraints();
-        let conditions = tree.conditions().map(|(id, node)| {
+        let is_literal = |expr: &Expr| matches!(expr.expr_kind(), ExprKind::Lit(_));
+        let conditions = tree
+            .conditions()
+            .filter(|(_, node)| !is_literal(&node.expr));
+        let conditions = conditions.map(|(id, node)| {
             let (line, text) = match &node.place {
                 Some(place) => (place.line, place.text.clone()),
                 None => (0, node.expr.to_string()),

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::analysis::policy_test::form::TestFile;
+use crate::analysis::policy_test::places;
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError, SourceText};
+use crate::bundle::files::read_text;
 
 /// The largest test file, in bytes.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -90,15 +92,21 @@ fn list(dir: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<(), String
 
 fn parse(path: &Path) -> Result<ParsedFile, BundleDiagnostic> {
     let file: Arc<str> = Arc::from(path.display().to_string());
-    let fault = |message: String| BundleDiagnostic::for_file(&file, message);
-    let cannot = |error: std::io::Error| fault(format!("cannot read the file: {error}"));
-    let size = std::fs::metadata(path).map_err(cannot)?.len();
-    if size > MAX_FILE_BYTES {
-        return Err(fault(format!("the file exceeds {MAX_FILE_BYTES} bytes")));
-    }
-    let text = std::fs::read_to_string(path).map_err(cannot)?;
+    let text = read_text(path, MAX_FILE_BYTES)?;
     let form = parse_text(&file, &text)?;
+    if form.tests.is_empty() && form.tables.is_empty() {
+        let fault = BundleDiagnostic::for_file(&file, "the file holds no test");
+        return Err(fault.with_help("a test stands below `tests:`, a table below `tables:`"));
+    }
     Ok(ParsedFile { file, text, form })
+}
+
+/// How test files are read: as the text says it, and no key twice.
+pub(super) fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        strict_booleans: true,
+        with_snippet: false,
+    }
 }
 
 /// Parses the text of a file. An unknown or repeated key is a fault.
@@ -107,25 +115,34 @@ fn parse(path: &Path) -> Result<ParsedFile, BundleDiagnostic> {
 ///
 /// The first fault, at its line and column.
 pub fn parse_text(file: &Arc<str>, text: &str) -> Result<TestFile, BundleDiagnostic> {
-    let options = serde_saphyr::options! {
-        strict_booleans: true,
-        with_snippet: false,
-    };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+    serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
         let message = error.without_snippet().to_string();
+        let message = worded(&message);
         match error.location() {
-            Some(at) if at.line() > 0 => {
-                let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+            Some(location) if location.line() > 0 => {
                 let origin = SourceText { file, text };
-                let bare = message.split(" at line ").next().unwrap_or(&message);
-                // Settings of the parser are none of the author's.
-                let bare = bare
-                    .split(", set DuplicateKeyPolicy")
-                    .next()
-                    .unwrap_or(bare);
-                BundleDiagnostic::at_line(origin, number(at.line()), number(at.column()), bare)
+                let quoted = message.split('`').nth(1).unwrap_or_default();
+                places::at(origin, location, quoted, message.as_str())
             }
             _ => BundleDiagnostic::for_file(file, message),
         }
     })
+}
+
+/// A message of the parser in words for those who write tests.
+fn worded(message: &str) -> String {
+    // Its place is told otherwise, and settings of the parser are none of the author's.
+    let ends = [" at line ", ", set DuplicateKeyPolicy", "; use from_str"];
+    let cut = |text: &str, end: &&str| text.split(end).next().unwrap_or_default().len();
+    let length = ends.iter().map(|end| cut(message, end)).min();
+    let bare = &message[..length.unwrap_or(message.len())];
+    match bare {
+        "invalid u64" | "invalid u32" => "a whole number is expected here, 0 or more".to_owned(),
+        "invalid i64" => "a whole number is expected here".to_owned(),
+        "expected mapping start" => "a mapping is expected here: `name: value`".to_owned(),
+        "expected sequence start" => {
+            "a list is expected here: `[a, b]`, or lines with `- `".to_owned()
+        }
+        _ => bare.replace("a span-aware newtype wrapper", "an entry of this list"),
+    }
 }

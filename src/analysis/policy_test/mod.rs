@@ -11,6 +11,7 @@ pub mod coverage;
 pub mod files;
 pub mod form;
 pub mod mutate;
+mod places;
 pub mod prepare;
 pub mod report;
 pub mod run;

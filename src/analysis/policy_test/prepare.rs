@@ -1,5 +1,6 @@
 //! From what a file says to the inputs of decisions: names are resolved, tables become cases.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -7,8 +8,9 @@ use callgate_engine::cedar::{Entity, EntityUID};
 
 use crate::analysis::policy_test::files::ParsedFile;
 use crate::analysis::policy_test::form::{
-    ApprovalForm, CallForm, Case, Fixtures, Given, Table, TestFile, Want,
+    ApprovalForm, CallForm, Case, Fixtures, Given, TestFile, Want,
 };
+use crate::analysis::policy_test::places::Places;
 use crate::authn::caller::Caller;
 use crate::bundle::Bundle;
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError, SourceText};
@@ -24,7 +26,9 @@ use crate::domain::schema::{self, TYPES};
 
 mod call;
 mod entities;
+mod fixtures;
 mod live;
+mod table;
 
 /// The most cases of all files, those of tables among them.
 const MAX_CASES: usize = 200_000;
@@ -119,6 +123,8 @@ impl PreparedCase {
 pub(super) struct CaseFault {
     field: String,
     message: String,
+    /// Where it is written, if that is not where the field is.
+    place: Option<String>,
 }
 
 impl CaseFault {
@@ -126,7 +132,14 @@ impl CaseFault {
         Self {
             field: field.into(),
             message: message.into(),
+            place: None,
         }
+    }
+
+    /// Says where it is written.
+    pub(super) fn at(mut self, place: String) -> Self {
+        self.place = Some(place);
+        self
     }
 }
 
@@ -168,54 +181,46 @@ fn prepare_file(
     faults: &mut Vec<BundleDiagnostic>,
 ) -> Option<PreparedFile> {
     let ParsedFile { file, text, form } = parsed;
-    let origin = SourceText { file, text };
-    let whole = |fault: CaseFault| {
-        BundleDiagnostic::for_file(file, format!("`{}`: {}", fault.field, fault.message))
-    };
+    let mut found = FileFaults::new(SourceText { file, text });
     let resolver = match Resolver::new(bundle, form) {
         Ok(resolver) => resolver,
         Err(fault) => {
-            faults.push(whole(fault));
+            faults.push(found.located("", &fault));
             return None;
         }
     };
-    let entities = match entities::from_fixtures(&bundle.snapshot, &form.fixtures) {
-        Ok(entities) => entities,
-        Err(fault) => {
-            faults.push(whole(fault));
-            return None;
-        }
-    };
+    let (entities, wrong) = fixtures::check(&resolver);
+    if !wrong.is_empty() {
+        faults.extend(wrong.iter().map(|fault| found.located("", fault)));
+        return None;
+    }
     let mut cases = Vec::new();
-    let mut add = |line: u64, case: &Case, faults: &mut Vec<BundleDiagnostic>| {
-        let number = u32::try_from(line).unwrap_or(u32::MAX);
-        match resolver.case(file, number, case) {
+    for (index, case) in form.tests.iter().enumerate() {
+        match resolver.case(file, line(&case.referenced), &case.value) {
             Ok(case) => cases.push(case),
-            Err(fault) => {
-                let line = usize::try_from(line).unwrap_or(usize::MAX);
-                let said = format!("`{}`: {}", fault.field, fault.message);
-                let said = match case.name.is_empty() {
-                    true => said,
-                    false => format!("{said} (in `{}`)", case.name),
-                };
-                faults.push(BundleDiagnostic::at_line(origin, line, 1, said));
-            }
+            Err(fault) => found.add(&format!("tests[{index}]"), &fault, &case.value.name),
         }
-    };
-    for case in &form.tests {
-        add(case.referenced.line(), &case.value, faults);
     }
-    for table in &form.tables {
-        let line = table.referenced.line();
-        match cells(&table.value) {
-            Ok(cells) => cells.iter().for_each(|case| add(line, case, faults)),
+    for (index, table) in form.tables.iter().enumerate() {
+        let within = format!("tables[{index}]");
+        let cells = match table::cells(&table.value) {
+            Ok(cells) => cells,
             Err(fault) => {
-                let line = usize::try_from(line).unwrap_or(usize::MAX);
-                let said = format!("`{}`: {}", fault.field, fault.message);
-                faults.push(BundleDiagnostic::at_line(origin, line, 1, said));
+                found.add(&within, &fault, &table.value.name);
+                continue;
+            }
+        };
+        for cell in cells {
+            match resolver.case(file, line(&table.referenced), &cell.case) {
+                Ok(case) => cases.push(case),
+                Err(fault) => {
+                    let fault = cell.locate(fault);
+                    found.add(&within, &fault, &cell.case.name);
+                }
             }
         }
     }
+    faults.append(&mut found.list);
     Some(PreparedFile {
         file: Arc::clone(file),
         entities,
@@ -223,88 +228,44 @@ fn prepare_file(
     })
 }
 
-/// The cases of a table.
-fn cells(table: &Table) -> Result<Vec<Case>, CaseFault> {
-    if table.name.is_empty() {
-        return Err(CaseFault::new("name", "a table has a name"));
+fn line(location: &serde_saphyr::Location) -> u32 {
+    u32::try_from(location.line()).unwrap_or(u32::MAX)
+}
+
+/// The faults of one file. Where things are is found out when it is needed.
+struct FileFaults<'a> {
+    origin: SourceText<'a>,
+    places: Option<Places<'a>>,
+    list: Vec<BundleDiagnostic>,
+}
+
+impl<'a> FileFaults<'a> {
+    fn new(origin: SourceText<'a>) -> Self {
+        Self {
+            origin,
+            places: None,
+            list: Vec::new(),
+        }
     }
-    let given = &table.given;
-    let says_more = given.user.is_some()
-        || given.agent.is_some()
-        || given.from_server.is_some()
-        || given.for_user.is_some()
-        || given.call.is_some()
-        || given.govern.is_some()
-        || given.request.is_some()
-        || given.want.is_some()
-        || given.code.is_some();
-    if says_more {
-        let message = "subject, operation and decision are those of the rows and columns";
-        return Err(CaseFault::new("given", message));
-    }
-    let mut cases = Vec::new();
-    for row in &table.rows {
-        let Some((subject, cells)) = row.split_first() else {
-            return Err(CaseFault::new("rows", "a row begins with its subject"));
+
+    /// The fault at its place: in a case or table, or of the file if `within` is empty.
+    fn located(&mut self, within: &str, fault: &CaseFault) -> BundleDiagnostic {
+        let places = self.places.get_or_insert_with(|| Places::new(self.origin));
+        let field = fault.place.as_ref().unwrap_or(&fault.field);
+        let path = match within.is_empty() || field.starts_with("fixtures.") {
+            true => field.clone(),
+            false => format!("{within}.{field}"),
         };
-        if cells.len() != table.calls.len() {
-            let (has, calls) = (cells.len(), table.calls.len());
-            let message = format!("the row of `{subject}` has {has} decisions for {calls} calls");
-            return Err(CaseFault::new("rows", message));
-        }
-        for (number, (call, cell)) in table.calls.iter().zip(cells).enumerate() {
-            let mut case = with_subject(given.clone(), subject)?;
-            let (want, code) = parse_cell(cell)?;
-            let column = match call {
-                Given::Name(name) => name.clone(),
-                Given::Inline(form) => match &form.tool {
-                    Some(tool) => tool.clone(),
-                    None => format!("column {}", number + 1),
-                },
-            };
-            case.name = format!("{}: {subject}, {column}", table.name);
-            case.call = Some(call.clone());
-            case.want = Some(want);
-            case.code = code;
-            cases.push(case);
-        }
+        places.fault(&path, format!("`{}`: {}", fault.field, fault.message))
     }
-    Ok(cases)
-}
 
-fn parse_cell(cell: &str) -> Result<(Want, Option<String>), CaseFault> {
-    let mut words = cell.split_whitespace();
-    match (words.next(), words.next(), words.next()) {
-        (Some("allow"), None, None) => Ok((Want::Allow, None)),
-        (Some("deny"), code, None) => Ok((Want::Deny, code.map(str::to_owned))),
-        _ => Err(CaseFault::new(
-            "rows",
-            format!("`{cell}` is none of `allow`, `deny` and `deny CODE`"),
-        )),
+    fn add(&mut self, within: &str, fault: &CaseFault, name: &str) {
+        let located = self.located(within, fault);
+        self.list.push(match name.is_empty() {
+            true => located,
+            false => located.and_more(&format!("(in `{name}`)")),
+        });
     }
-}
-
-/// `user:tara`, `agent:support`, `agent:support for user:tara`, `agent:research for user:tara via support`, `server:github`.
-fn with_subject(mut case: Case, text: &str) -> Result<Case, CaseFault> {
-    let malformed = || {
-        let message = format!("`{text}` is no subject: write `agent:support for user:tara`");
-        CaseFault::new("rows", message)
-    };
-    let (subject, rest) = text.split_once(" for ").unwrap_or((text, ""));
-    match subject.trim().split_once(':') {
-        Some(("user", id)) => case.user = Some(id.to_owned()),
-        Some(("agent", id)) => case.agent = Some(id.to_owned()),
-        Some(("server", id)) => case.from_server = Some(id.to_owned()),
-        _ => return Err(malformed()),
-    }
-    if !rest.is_empty() {
-        let (root, via) = rest.split_once(" via ").unwrap_or((rest, ""));
-        let root = root.trim().strip_prefix("user:").ok_or_else(malformed)?;
-        case.for_user = Some(root.to_owned());
-        let via = via.split(',').map(str::trim).filter(|it| !it.is_empty());
-        case.via = via.map(str::to_owned).collect();
-    }
-    Ok(case)
 }
 
 /// Resolves the cases of one file.
@@ -377,17 +338,10 @@ impl<'a> Resolver<'a> {
                 return Err(CaseFault::new("code", message));
             }
         }
-        let sorted = |field: &str, names: &Option<std::collections::BTreeSet<String>>| {
+        let sorted = |field: &str, names: &Option<BTreeSet<String>>| {
             let Some(names) = names else { return Ok(None) };
-            let is_policy = matches!(field, "policies" | "challenge" | "shadow");
-            let is_known = |id: &str| self.bundle.policies.iter().any(|it| it.id == id);
-            if let Some(unknown) = names.iter().find(|id| is_policy && !is_known(id))
-                && self.bundle.counts.links == 0
-            {
-                return Err(CaseFault::new(
-                    field,
-                    format!("there is no policy `{unknown}`"),
-                ));
+            if matches!(field, "policies" | "challenge" | "shadow") {
+                self.known_policies(field, Some(names))?;
             }
             Ok(Some(names.iter().cloned().collect::<Vec<_>>()))
         };
@@ -400,8 +354,33 @@ impl<'a> Resolver<'a> {
             challenge: sorted("challenge", &case.challenge)?,
             shadow: sorted("shadow", &case.shadow)?,
             missing: sorted("missing", &case.missing)?,
-            approving: sorted("policies", &approving)?,
+            approving: match &approving {
+                Some(names) => {
+                    self.known_policies("approval.policies", Some(names))?;
+                    Some(names.iter().cloned().collect())
+                }
+                None => None,
+            },
         })
+    }
+
+    /// Whether the directory has these policies. Where templates are linked, policies get ids that are not looked up here.
+    fn known_policies(
+        &self,
+        field: &str,
+        names: Option<&BTreeSet<String>>,
+    ) -> Result<(), CaseFault> {
+        if self.bundle.counts.links > 0 {
+            return Ok(());
+        }
+        let is_known = |id: &&String| self.bundle.policies.iter().any(|it| it.id == **id);
+        match names.into_iter().flatten().find(|id| !is_known(id)) {
+            None => Ok(()),
+            Some(unknown) => {
+                let message = format!("there is no policy `{unknown}`");
+                Err(CaseFault::new(field, message))
+            }
+        }
     }
 
     /// A call by its name, by `<server>/<tool>`, or written out.

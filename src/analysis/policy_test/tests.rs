@@ -186,32 +186,32 @@ fn faults_name_file_line_and_field() {
         ),
         (
             "tests:\n  - name: x\n    user: ana\n    call: push\n    want: deny\n",
-            2,
+            4,
             "there is no fixture `push`",
         ),
         (
             "tests:\n  - name: x\n    user: ana\n    call: git/log\n    session: old\n    want: deny\n",
-            2,
+            5,
             "there is no fixture `old`",
         ),
         (
             "tests:\n  - name: x\n    user: ana\n    call: git/log\n    want: allow\n    policies: [none]\n",
-            2,
+            6,
             "there is no policy `none`",
         ),
         (
             "tests:\n  - name: x\n    user: ana\n    call: git/log\n    want: deny\n    code: NO\n",
-            2,
+            6,
             "`NO` is no reason code",
         ),
         (
             "tables:\n  - name: x\n    calls: [git/log]\n    rows: [[user:ana, allow, deny]]\n",
-            2,
+            4,
             "has 2 decisions for 1 calls",
         ),
         (
             "tables:\n  - name: x\n    calls: [git/log]\n    rows: [[user:ana, maybe]]\n",
-            2,
+            4,
             "`maybe` is none of",
         ),
         ("tests:\n  - name: [1, 2]\n", 2, "string"),

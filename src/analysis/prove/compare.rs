@@ -3,7 +3,7 @@
 use callgate_engine::cedar::api;
 
 use crate::analysis::prove::solver::{Prover, Subject, compile, type_name};
-use crate::analysis::prove::{Counterexample, ProofError, Relation, TypeComparison};
+use crate::analysis::prove::{Counterexample, ProofError, QuestionKind, Relation, TypeComparison};
 use crate::domain::decide::verdict::Decision;
 
 /// Compares a directory with an older one. Both are proved over the newer schema; what only the older one has is
@@ -60,11 +60,11 @@ fn one(
 ) -> Result<TypeComparison, String> {
     let now = compile(&subject.set, environment, &subject.schema)?;
     let before = compile(&older.set, environment, &subject.schema)?;
-    let wider = prover.ask(async |it| {
+    let wider = prover.ask(QuestionKind::Comparison, async |it| {
         it.check_implies_with_counterexample_opt(&now, &before)
             .await
     })?;
-    let narrower = prover.ask(async |it| {
+    let narrower = prover.ask(QuestionKind::Comparison, async |it| {
         it.check_implies_with_counterexample_opt(&before, &now)
             .await
     })?;

@@ -11,7 +11,9 @@ use cedar_policy_symcc::{CompiledPolicy, CompiledPolicySet, never_matches_assert
 use serde_json::Value as Json;
 
 use crate::analysis::prove::solver::{Prover, Subject, as_permit, compile, set_of, type_name};
-use crate::analysis::prove::{Counterexample, FindingKind, PolicyFinding, ProofError};
+use crate::analysis::prove::{
+    Counterexample, FindingKind, PolicyFinding, ProofError, QuestionKind,
+};
 
 /// With more policies, each is looked at by itself only: what is asked about the others grows with the square.
 pub const MAX_COMPARED: usize = 400;
@@ -153,9 +155,9 @@ impl Look<'_> {
     /// Looks at one policy for one kind of request; whether some request matches it.
     fn alone(&mut self, policy: &CompiledPolicy, known: &mut Known) -> Result<bool, String> {
         if known.error.is_none() {
-            let question = self
-                .prover
-                .ask(async |it| it.check_never_errors_with_counterexample_opt(policy).await);
+            let question = self.prover.ask(QuestionKind::CanErr, async |it| {
+                it.check_never_errors_with_counterexample_opt(policy).await
+            });
             if let Some(env) = question? {
                 // The engine denies for an error, or because another policy forbids; with an error it never allows.
                 let example = self.subject.counterexample(&env, |_, verdict| {
@@ -164,15 +166,15 @@ impl Look<'_> {
                 known.error = Some(example);
             }
         }
-        let never = self
-            .prover
-            .ask(async |it| it.check_never_matches_opt(policy).await)?;
+        let never = self.prover.ask(QuestionKind::NeverApplies, async |it| {
+            it.check_never_matches_opt(policy).await
+        })?;
         if !never {
             known.can_match = true;
             if known.always {
-                known.always = self
-                    .prover
-                    .ask(async |it| it.check_always_matches_opt(policy).await)?;
+                known.always = self.prover.ask(QuestionKind::AlwaysApplies, async |it| {
+                    it.check_always_matches_opt(policy).await
+                })?;
             }
         }
         Ok(!never)
@@ -226,9 +228,9 @@ impl Look<'_> {
             };
             let own: CompiledPolicySet = policy.clone().into_compiled_policyset();
             compiled.is_some_and(|by| {
-                let answer = self
-                    .prover
-                    .ask(async |it| it.check_implies_opt(&own, &by).await);
+                let answer = self.prover.ask(QuestionKind::Others, async |it| {
+                    it.check_implies_opt(&own, &by).await
+                });
                 answer == Ok(true)
             })
         })

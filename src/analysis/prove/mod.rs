@@ -1,6 +1,6 @@
 //! Proofs about a directory: for every request that its schema allows, over every store of entities that conforms to it.
 //!
-//! Start at [`prove`]. [`properties`] reads what is to be proved, [`solver`] asks, [`compare`] compares two sets of policies,
+//! Start at [`prove`]. [`properties`] reads what is to be proved, [`solver`] asks the [`process`], [`compare`] compares two sets of policies,
 //! [`findings`] looks at each policy, [`revision`] gets the directory of a git revision, [`question`] answers a
 //! counterexample with the engine that serves.
 //!
@@ -16,6 +16,8 @@
 pub mod compare;
 #[cfg(feature = "prove")]
 pub mod findings;
+#[cfg(feature = "prove")]
+pub mod process;
 pub mod properties;
 pub mod question;
 pub mod revision;
@@ -89,7 +91,58 @@ pub struct ProofReport {
     pub policies_left_out: usize,
     /// Each kind of request with how the directory differs from the older one.
     pub comparison: Option<Vec<TypeComparison>>,
+    /// How many questions of each kind the solver was asked.
+    pub questions: Vec<QuestionTime>,
     /// How long it took, in milliseconds.
+    pub millis: u64,
+}
+
+/// What a question to the solver is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuestionKind {
+    /// A property.
+    Properties,
+    /// The ceiling.
+    Ceiling,
+    /// Whether a policy can fail.
+    CanErr,
+    /// Whether a policy ever applies.
+    NeverApplies,
+    /// Whether a policy always applies.
+    AlwaysApplies,
+    /// Whether other policies match or forbid whatever a policy matches.
+    Others,
+    /// What is allowed beside what an older directory allowed.
+    Comparison,
+    /// Whether a changed policy means the same.
+    Equivalence,
+}
+
+impl QuestionKind {
+    /// Its name, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Properties => "properties",
+            Self::Ceiling => "ceiling",
+            Self::CanErr => "can_err",
+            Self::NeverApplies => "never_applies",
+            Self::AlwaysApplies => "always_applies",
+            Self::Others => "others",
+            Self::Comparison => "comparison",
+            Self::Equivalence => "equivalence",
+        }
+    }
+}
+
+/// How many questions of a kind the solver was asked, and how long they took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct QuestionTime {
+    /// What they are about.
+    pub kind: QuestionKind,
+    /// How many there were.
+    pub asked: usize,
+    /// How long they took together, in milliseconds.
     pub millis: u64,
 }
 
@@ -274,6 +327,20 @@ pub fn prove(request: &ProofRequest) -> Result<ProofReport, ProofError> {
         None => None,
     };
     let subject = Subject::new(&loaded)?;
+    let chosen = |policies: &[callgate_engine::cedar::api::Policy]| {
+        policies.iter().any(|it| is_chosen(it.id().as_ref()))
+    };
+    let is_asked = proofs.entries().iter().any(|it| is_chosen(&it.id))
+        || (request.with_policies && chosen(&subject.policies))
+        || ceiling.is_some()
+        || older.is_some();
+    // What proves nothing must not look like a proof.
+    if !is_asked {
+        return Err(ProofError::Other(match &request.only {
+            Some(only) => format!("nothing to prove: no property or policy has `{only}` in its id"),
+            None => "nothing to prove: there is no property and no policy".to_owned(),
+        }));
+    }
     let mut prover = Prover::new()?;
     let properties = prover.properties(&subject, &proofs, &is_chosen)?;
     let ceiling = match &ceiling {
@@ -303,6 +370,7 @@ pub fn prove(request: &ProofRequest) -> Result<ProofReport, ProofError> {
         looked_at_policies: request.with_policies,
         policies_left_out: found.left_out,
         comparison,
+        questions: prover.asked(),
         millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     })
 }

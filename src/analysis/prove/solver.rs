@@ -1,40 +1,16 @@
 //! Asks the solver, one kind of request after the other.
 
 use callgate_engine::cedar::{PolicySet, api};
-use cedar_policy_symcc::solver::LocalSolver;
-use cedar_policy_symcc::{CedarSymCompiler, CompiledPolicySet, Env};
+use cedar_policy_symcc::{CompiledPolicySet, Env};
 use serde_json::{Value as Json, json};
 
+use crate::analysis::prove::process::{Compiler, Process};
 use crate::analysis::prove::properties::{Properties, PropertyKind};
 use crate::analysis::prove::question::{CedarQuestion, QuestionBundle};
-use crate::analysis::prove::{Answer, Counterexample, ProofError, PropertyReport};
+use crate::analysis::prove::{
+    Answer, Counterexample, ProofError, PropertyReport, QuestionKind, QuestionTime,
+};
 use crate::domain::decide::verdict::{Decision, Verdict};
-
-/// The compiler to formulas, with its solver.
-pub type Compiler = CedarSymCompiler<LocalSolver>;
-
-/// How long the solver may take over one question, in milliseconds.
-const LIMIT: &str = "--tlimit-per=60000";
-
-/// Starts a solver. Has to be called within a Tokio runtime.
-///
-/// # Errors
-///
-/// If there is none, with how to get one.
-pub fn start() -> Result<Compiler, String> {
-    // For each question: a limit of the whole process would end it in the midst of many.
-    let solver = LocalSolver::cvc5_with_args([LIMIT]).map_err(|error| {
-        // The cause, "No such file or directory" for example, is in the source.
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
-        let error = cause.unwrap_or_else(|| error.to_string());
-        format!(
-            "no solver: put `cvc5` 1.1 or later into the search path or name it in `CVC5` ({error}). \
-             Get it from https://cvc5.github.io, or with `brew install cvc5`, \
-             `nix profile install nixpkgs#cvc5` or `conda install -c conda-forge cvc5`"
-        )
-    })?;
-    CedarSymCompiler::new(solver).map_err(|error| error.to_string())
-}
 
 /// A directory, prepared for proofs.
 pub struct Subject<'a> {
@@ -210,10 +186,9 @@ pub fn set_of(
     set.map_err(|error| ProofError::Other(error.to_string()))
 }
 
-/// A solver and the runtime it is spoken to in.
+/// Asks a solver about a directory.
 pub struct Prover {
-    runtime: tokio::runtime::Runtime,
-    compiler: Compiler,
+    process: Process,
 }
 
 impl Prover {
@@ -223,31 +198,31 @@ impl Prover {
     ///
     /// [`ProofError::Solver`] if there is none.
     pub fn new() -> Result<Self, ProofError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| ProofError::Solver(format!("the solver cannot be run: {error}")))?;
-        let compiler = runtime.block_on(async { start() });
-        let compiler = compiler.map_err(ProofError::Solver)?;
-        Ok(Self { runtime, compiler })
+        let process = Process::start().map_err(ProofError::Solver)?;
+        Ok(Self::with(process))
     }
 
-    /// Asks one question. After an error the solver is in no state to be asked again, so another is started.
+    /// Asks this solver.
+    pub fn with(process: Process) -> Self {
+        Self { process }
+    }
+
+    /// Asks one question.
     ///
     /// # Errors
     ///
     /// Why there is no answer.
     pub fn ask<T>(
         &mut self,
+        kind: QuestionKind,
         question: impl AsyncFnOnce(&mut Compiler) -> Result<T, cedar_policy_symcc::err::Error>,
     ) -> Result<T, String> {
-        let answer = self.runtime.block_on(question(&mut self.compiler));
-        answer.map_err(|error| {
-            if let Ok(other) = self.runtime.block_on(async { start() }) {
-                self.compiler = other;
-            }
-            error.to_string()
-        })
+        self.process.ask(kind, question)
+    }
+
+    /// How many questions of each kind were asked, and how long they took.
+    pub fn asked(&self) -> Vec<QuestionTime> {
+        self.process.asked()
     }
 
     /// Proves each property.
@@ -307,15 +282,17 @@ impl Prover {
         report: &PropertyReport,
     ) -> Result<Answer, String> {
         let matched = compile(alone, environment, &subject.schema)?;
-        if self.ask(async |it| it.check_always_denies_opt(&matched).await)? {
+        if self.ask(QuestionKind::Properties, async |it| {
+            it.check_always_denies_opt(&matched).await
+        })? {
             return Ok(report.answer.clone());
         }
         let found = match report.kind {
-            PropertyKind::NeverAllowed => self.ask(async |it| {
+            PropertyKind::NeverAllowed => self.ask(QuestionKind::Properties, async |it| {
                 it.check_disjoint_with_counterexample_opt(whole, &matched)
                     .await
             }),
-            PropertyKind::AlwaysAllowed => self.ask(async |it| {
+            PropertyKind::AlwaysAllowed => self.ask(QuestionKind::Properties, async |it| {
                 it.check_implies_with_counterexample_opt(&matched, whole)
                     .await
             }),
@@ -368,12 +345,15 @@ impl Prover {
         ceiling: &api::PolicySet,
     ) -> Result<Option<Answer>, String> {
         let own = compile(&subject.set, environment, &subject.schema)?;
-        if self.ask(async |it| it.check_always_denies_opt(&own).await)? {
+        if self.ask(QuestionKind::Ceiling, async |it| {
+            it.check_always_denies_opt(&own).await
+        })? {
             return Ok(None);
         }
         let most = compile(ceiling, environment, &subject.schema)?;
-        let found =
-            self.ask(async |it| it.check_implies_with_counterexample_opt(&own, &most).await)?;
+        let found = self.ask(QuestionKind::Ceiling, async |it| {
+            it.check_implies_with_counterexample_opt(&own, &most).await
+        })?;
         let Some(env) = found else {
             return Ok(Some(Answer::Holds { vacuous: false }));
         };

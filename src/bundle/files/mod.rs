@@ -24,7 +24,7 @@ use crate::bundle::files::walk::{DirectoryWalk, add_others};
 
 pub(crate) use crate::bundle::files::source::FilesBuilder;
 pub use crate::bundle::files::source::{
-    BundleFiles, FileKind, MAX_FILE_BYTES, PROOFS_DIR, SourceFile,
+    BundleFiles, FileKind, MAX_FILE_BYTES, PROOFS_DIR, SourceFile, read_text,
 };
 
 /// Granularity of file timestamps: a file written again within this time may keep its timestamp.

@@ -227,7 +227,23 @@ pub(crate) fn as_text(file: &Arc<str>, bytes: Vec<u8>) -> Result<String, BundleD
     }
 }
 
+/// Reads the text of one file of at most so many bytes. What is no regular file is not waited for.
+///
+/// # Errors
+///
+/// What cannot be read, is larger, is not UTF-8 or begins with a byte order mark.
+pub fn read_text(path: &Path, most: u64) -> Result<String, BundleDiagnostic> {
+    let file: Arc<str> = Arc::from(path.display().to_string());
+    let bytes = read_at_most(path, most);
+    let bytes = bytes.map_err(|message| BundleDiagnostic::for_file(&file, message))?;
+    as_text(&file, bytes)
+}
+
 pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
+    read_at_most(path, MAX_FILE_BYTES)
+}
+
+fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let cannot = |error: io::Error| format!("cannot read the file: {}", plain(&error));
     // `NONBLOCK`: opening a pipe or a device could block.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -240,11 +256,11 @@ pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
         return Err("this is not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1)
+    file.take(most.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(cannot)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("the file is larger than {MAX_FILE_BYTES} bytes"));
+    if bytes.len() as u64 > most {
+        return Err(format!("the file is larger than {most} bytes"));
     }
     Ok(bytes)
 }

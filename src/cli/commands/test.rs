@@ -116,10 +116,19 @@ fn run_once(args: &Args) -> anyhow::Result<Exit> {
         Ok(ran) => ran,
         Err(faults) => return args.output().faults(&faults),
     };
+    // What tests nothing must not look like a success.
+    if let (Some(only), true) = (&args.only, ran.cases.is_empty()) {
+        anyhow::bail!("no test has `{}` in its name or file", printable(only));
+    }
     let mutants = match args.mutate && ran.is_passed() {
         false => None,
         true => match mutate(&tested, args.policy.as_deref(), !args.no_proof) {
-            Ok(mutants) => Some(mutants),
+            Ok(mutants) => {
+                if let (Some(policy), true) = (&args.policy, mutants.mutants.is_empty()) {
+                    anyhow::bail!("no policy has `{}` in its id", printable(policy));
+                }
+                Some(mutants)
+            }
             Err(faults) => return args.output().faults(&faults),
         },
     };
@@ -167,7 +176,9 @@ fn watch(args: &Args) -> anyhow::Result<Exit> {
         let now = (files_listing(&args.dir), newest(&tests, 0));
         if before.as_ref() != Some(&now) {
             before = Some(now);
-            run_once(args)?;
+            if let Err(error) = run_once(args) {
+                Output::Text.next(&format!("error: {error}\n"), &"")?;
+            }
             Output::Text.next(&"\nwaiting for changes (Ctrl-C ends it)\n\n", &"")?;
         }
         std::thread::sleep(WATCH_INTERVAL);

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use callgate::analysis::catalogue;
 use callgate::analysis::import::{self, ImportOptions};
 use callgate::bundle::diagnostic::SourceText;
-use callgate::bundle::parse::registration::{AccessLevel, ToolEntry};
+use callgate::bundle::parse::registration::{AccessLevel, Registration, ToolEntry};
 use serde::Deserialize;
 
 use crate::support::parts::{fetched, public_data};
@@ -120,26 +121,47 @@ fn shipped_registrations_are_no_milder_than_the_judgements() {
         let path = entry.expect("an entry").path();
         let server = path.file_stem().expect("a name").to_string_lossy();
         let text = std::fs::read_to_string(&path).expect("a registration");
-        let registered: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        let judged = std::fs::read_to_string(judgements().join(format!("{server}.toml")));
-        let judged: Judgements = toml::from_str(&judged.expect("judgements")).expect("judgements");
-        for (name, tool) in registered["tools"].as_object().expect("tools") {
-            let judged = judged.tools.get(name);
-            let judged = judged.unwrap_or_else(|| panic!("{server}/{name} has no judgement"));
-            let yields = tool["yields"].as_array().expect("labels");
-            for label in &judged.labels {
-                let is_there = yields.iter().any(|it| it == label.as_str());
-                assert!(is_there, "{server}/{name} brings `{label}`");
-            }
-            let sends = tool["egress"] == true;
-            assert!(
-                sends || !judged.egress,
-                "{server}/{name} can carry data out"
-            );
-            held += 1;
-        }
+        let registered: Registration = serde_json::from_str(&text).expect("a registration");
+        held += no_milder(&server, &registered.tools);
     }
     assert!(held > 60, "{held} tools");
+}
+
+/// Nor does the catalogue, or that it does less.
+#[test]
+fn the_catalogue_is_no_milder_than_the_judgements() {
+    let mut held = 0;
+    for server in catalogue::servers() {
+        let tools = catalogue::tools(server).expect("a registration");
+        held += no_milder(server, &tools);
+        let judged = judgements_of(server);
+        for (name, tool) in &tools {
+            let least = judged.tools[name].access;
+            assert!(tool.access >= least, "{server}/{name} is {least:?}");
+        }
+    }
+    assert!(held > 110, "{held} tools");
+}
+
+/// The number of tools that were held.
+fn no_milder(server: &str, tools: &BTreeMap<String, ToolEntry>) -> usize {
+    let judged = judgements_of(server);
+    for (name, tool) in tools {
+        let judged = judged.tools.get(name);
+        let judged = judged.unwrap_or_else(|| panic!("{server}/{name} has no judgement"));
+        for label in &judged.labels {
+            let is_there = tool.yields.contains(label);
+            assert!(is_there, "{server}/{name} brings `{label}`");
+        }
+        let is_told = tool.egress || !judged.egress;
+        assert!(is_told, "{server}/{name} can carry data out");
+    }
+    tools.len()
+}
+
+fn judgements_of(server: &str) -> Judgements {
+    let text = std::fs::read_to_string(judgements().join(format!("{server}.toml")));
+    toml::from_str(&text.expect("judgements")).expect("judgements")
 }
 
 fn judgements() -> PathBuf {
@@ -161,9 +183,7 @@ fn measure(lists: &Path, wanted: usize) {
     println!("|---|---|---|---|---|---|---|---|");
     for path in paths {
         let server = path.file_stem().expect("a name").to_string_lossy();
-        let judged = judgements().join(format!("{server}.toml"));
-        let judged = std::fs::read_to_string(judged).expect("judgements");
-        let judged: Judgements = toml::from_str(&judged).expect("judgements");
+        let judged = judgements_of(&server);
         let text = std::fs::read_to_string(&path).expect("a list");
         let file = Arc::from("list.json");
         let origin = SourceText {
@@ -197,7 +217,38 @@ fn lists_of_nine_servers() {
 #[test]
 #[ignore = "needs the lists of public servers: tests/registrations/fetch installs the servers and asks them"]
 fn lists_of_public_servers() {
+    measure(&public_lists(), 60);
+}
+
+fn public_lists() -> PathBuf {
     let lists = std::env::var_os("CALLGATE_TEST_LISTS");
     let own = || fetched("registrations/lists", "tests/registrations/fetch");
-    measure(&lists.map_or_else(own, PathBuf::from), 60);
+    lists.map_or_else(own, PathBuf::from)
+}
+
+/// Of what the servers list that were asked, the catalogue confirms every tool.
+#[test]
+#[ignore = "needs the lists of public servers: tests/registrations/fetch installs the servers and asks them"]
+fn the_catalogue_confirms_what_its_servers_list() {
+    let mut held = 0;
+    for server in catalogue::servers() {
+        let Ok(text) = std::fs::read_to_string(public_lists().join(format!("{server}.json")))
+        else {
+            continue;
+        };
+        let file = Arc::from("list.json");
+        let origin = SourceText {
+            file: &file,
+            text: &text,
+        };
+        let choices = ImportOptions {
+            server: "mine".to_owned(),
+            catalogue: Some(server.to_owned()),
+            ..ImportOptions::default()
+        };
+        let imported = import::import(origin, None, &choices).expect("imported");
+        assert_eq!(imported.awaiting(), 0, "{server}");
+        held += 1;
+    }
+    assert!(held > 0, "no server of the catalogue was asked");
 }

@@ -1,5 +1,11 @@
 //! What authors of policies use: lints, formats for build servers, formatting, the whole schema, completions, pages.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
 use crate::support::command::Workplace;
 
 const LINTED: &[(&str, &str)] = &[
@@ -123,12 +129,116 @@ fn the_whole_schema_is_one_that_cedar_reads() {
 #[test]
 fn shells_and_manual_pages_know_every_command() {
     let workplace = Workplace::new(&[]);
-    for shell in ["bash", "zsh", "fish"] {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let ran = workplace.run(&["completions", shell]);
-        assert!(ran.code == 0 && ran.stdout.contains("prove"), "{shell}");
+        assert_eq!(ran.code, 0, "{}", ran.transcript());
+        for verb in ["authorize", "access", "explain", "init", "prove", "test"] {
+            assert!(ran.stdout.contains(verb), "{shell} does not know {verb}");
+        }
+        workplace.write(&format!("completions.{shell}"), &ran.stdout);
     }
+    assert_eq!(workplace.run(&["completions", "command.com"]).code, 1);
+    // The one shell that is there wherever tests run has to be able to read it.
+    let read = Command::new("bash")
+        .args(["-n", "completions.bash"])
+        .current_dir(workplace.path())
+        .output()
+        .expect("bash runs");
+    assert!(read.status.success(), "{read:?}");
     let ran = workplace.run(&["man", "pages"]);
     assert_eq!(ran.code, 0, "{}", ran.transcript());
     assert!(workplace.read("pages/callgate-prove.1").contains("ceiling"));
     assert!(workplace.read("pages/callgate.1").contains("callgate"));
+}
+
+/// Lines of a process, each as soon as it is there.
+fn lines_of(process: &mut Child) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    let out = process.stdout.take().expect("its output");
+    thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+#[test]
+fn watched_tests_run_again_when_a_file_changes_and_outlast_faults() {
+    let workplace = Workplace::new(&[]);
+    let made = workplace.run(&["init", "--user", "ana", "--agent", "helper"]);
+    assert_eq!(made.code, 0, "{}", made.transcript());
+    let mut process = Command::new(env!("CARGO_BIN_EXE_callgate"))
+        .args(["test", "--watch"])
+        .current_dir(workplace.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary runs");
+    let lines = lines_of(&mut process);
+    let until = |wanted: &str| {
+        let mut seen = Vec::new();
+        while let Ok(line) = lines.recv_timeout(Duration::from_secs(60)) {
+            if line.contains(wanted) {
+                return Ok(());
+            }
+            seen.push(line);
+        }
+        Err(seen)
+    };
+    let waits = "waiting for changes";
+    let mut seen = vec![until("8 passed"), until(waits)];
+    let policies = workplace.read("policies/first.cedar");
+    workplace.write(
+        "policies/first.cedar",
+        policies.replace("permit (", "forbid ("),
+    );
+    seen.extend([until("FAILED"), until(waits)]);
+    workplace.write("policies/first.cedar", "permit (");
+    seen.push(until(waits));
+    workplace.write("policies/first.cedar", &policies);
+    seen.extend([until("8 passed"), until(waits)]);
+    let tests = workplace.read("policies/tests/first.yaml");
+    workplace.write(
+        "policies/tests/first.yaml",
+        format!("now: 2026-02-01T00:00:00Z\n{tests}"),
+    );
+    seen.push(until("8 passed"));
+    process.kill().expect("ended");
+    process.wait().expect("ended");
+    assert!(seen.iter().all(Result::is_ok), "{seen:?}");
+}
+
+#[test]
+fn what_chooses_no_test_or_policy_is_an_error() {
+    let workplace = Workplace::new(&[]);
+    workplace.run(&["init", "--user", "ana", "--agent", "helper"]);
+    for (arguments, said) in [
+        (
+            &["test", "--only", "elsewhere"][..],
+            "no test has `elsewhere` in its name or file",
+        ),
+        (
+            &["test", "--mutate", "--no-proof", "--policy", "elsewhere"],
+            "no policy has `elsewhere` in its id",
+        ),
+        (
+            &["explain", "elsewhere"],
+            "`elsewhere` is no id of a decision",
+        ),
+    ] {
+        let ran = workplace.run(arguments);
+        assert!(
+            ran.code == 1 && ran.stderr.contains(said),
+            "{}",
+            ran.transcript()
+        );
+    }
+    // A directory that has something in it is left as it is.
+    let before = workplace.read("policies/first.cedar");
+    let again = workplace.run(&["init", "--user", "eve", "--agent", "other"]);
+    assert_eq!(again.code, 1, "{}", again.transcript());
+    assert_eq!(workplace.read("policies/first.cedar"), before);
 }

@@ -38,5 +38,34 @@ fn a_rule_goes_from_the_first_permit_to_enforcement_as_told() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-    assert_eq!(compared, 11);
+    assert_eq!(compared, 12);
+}
+
+/// With a solver, what the page has proven is proven.
+#[test]
+#[ignore = "needs the solver cvc5"]
+fn the_property_of_the_page_is_proven() {
+    let bundle = Bundle::empty();
+    let folder = bundle.folder();
+    let mut proven = 0;
+    for Fence { language, text } in fences_of(POLICIES, "## From the first permit to enforcement") {
+        let begins = |command: &str| text.starts_with(command);
+        match language {
+            "sh" => assert_eq!(shell(folder, &text), "", "{text}"),
+            "console" if begins("$ callgate init ") || begins("$ callgate test ") => {
+                let said = try_console(folder, &text, "127.0.0.1:1");
+                assert!(said.is_ok(), "{said:?}");
+            }
+            "text" if begins("callgate prove ") => {
+                let said = shell(folder, &text);
+                assert!(
+                    said.starts_with("PROVEN    proof.no_admin_by_agents"),
+                    "{said}"
+                );
+                proven += 1;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(proven, 1);
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use callgate::analysis::prove::{Answer, FindingKind, ProofRequest, prove};
+use callgate::analysis::prove::{Answer, ProofRequest, QuestionKind, prove};
 
 use crate::support::command::Workplace;
 
@@ -34,6 +34,39 @@ fn without_a_solver_the_error_says_how_to_get_one() {
         said.contains("no solver") && said.contains("brew install cvc5"),
         "{said}"
     );
+}
+
+/// A program that answers whatever it is asked is found out, and a choice that chooses nothing is no proof.
+#[test]
+fn what_is_no_solver_is_refused_and_what_asks_nothing_proves_nothing() {
+    let workplace = Workplace::new(BUNDLE);
+    workplace.write(
+        "liar",
+        "#!/bin/sh\nwhile read -r line; do case $line in '(check-sat)') echo unsat ;; esac; done\n",
+    );
+    let liar = workplace.path().join("liar");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&liar, mode).expect("made a program");
+    for (arguments, said) in [
+        (
+            &["prove"][..],
+            "does not tell what is true from what is false",
+        ),
+        (
+            &["prove", "--only", "elsewhere"],
+            "nothing to prove: no property or policy has `elsewhere` in its id",
+        ),
+    ] {
+        let ran = Command::new(env!("CARGO_BIN_EXE_callgate"))
+            .args(arguments)
+            .current_dir(workplace.path())
+            .env("CVC5", &liar)
+            .output()
+            .expect("the binary runs");
+        assert_eq!(ran.status.code(), Some(1));
+        let found = String::from_utf8_lossy(&ran.stderr);
+        assert!(found.contains(said), "{found}");
+    }
 }
 
 #[test]
@@ -113,6 +146,8 @@ fn a_directory_is_compared_with_its_past() {
     );
 }
 
+/// Every property holds, and of no policy is anything found: each applies to some request, none to every one within its scope
+/// whatever its conditions say, none can fail, none is made pointless by others.
 #[test]
 #[ignore = "needs the solver cvc5 and a long time"]
 fn the_shipped_policies_are_proven() {
@@ -122,6 +157,14 @@ fn the_shipped_policies_are_proven() {
         ..ProofRequest::default()
     };
     let report = prove(&request).unwrap_or_else(|error| panic!("{error}"));
+    for it in &report.questions {
+        let (name, seconds) = (it.kind.as_str(), it.millis as f64 / 1e3);
+        println!(
+            "METRIC prove.{name} {seconds:.3} s ({} questions)",
+            it.asked
+        );
+    }
+    println!("METRIC prove.whole {:.3} s", report.millis as f64 / 1e3);
     assert!(report.properties.len() >= 5);
     for property in &report.properties {
         assert_eq!(
@@ -130,12 +173,21 @@ fn the_shipped_policies_are_proven() {
             "{property:#?}"
         );
     }
-    let bad = |kind| {
-        matches!(
-            kind,
-            FindingKind::NeverApplies | FindingKind::CanErr | FindingKind::Unproven
-        )
+    assert!(report.policies >= 70, "{} policies", report.policies);
+    assert_eq!(report.policies_left_out, 0);
+    assert!(report.findings.is_empty(), "{:#?}", report.findings);
+    let asked = |kind| {
+        report
+            .questions
+            .iter()
+            .any(|it| it.kind == kind && it.asked >= report.policies)
     };
-    let found: Vec<_> = report.findings.iter().filter(|it| bad(it.kind)).collect();
-    assert!(found.is_empty(), "{found:#?}");
+    for kind in [
+        QuestionKind::CanErr,
+        QuestionKind::NeverApplies,
+        QuestionKind::AlwaysApplies,
+        QuestionKind::Others,
+    ] {
+        assert!(asked(kind), "{kind:?}: {:?}", report.questions);
+    }
 }

@@ -171,7 +171,7 @@ fn context(case: &Case, form: &CallForm) -> Result<CallContext, CaseFault> {
 }
 
 /// The operation, and the server that it names.
-fn operation(form: &CallForm) -> Result<(OperationKind, Option<String>), CaseFault> {
+pub(super) fn operation(form: &CallForm) -> Result<(OperationKind, Option<String>), CaseFault> {
     let required = |field: &str, text: &Option<String>| {
         let missing = || CaseFault::new(format!("call.{field}"), "is required for this kind");
         text.clone().ok_or_else(missing)

@@ -1,7 +1,5 @@
 //! The entities of a file's fixtures.
 
-use std::collections::BTreeMap;
-
 use callgate_engine::Snapshot;
 use callgate_engine::cedar::{
     CoreSchema, Entity, EntityJsonParser, EntityType, EntityUID, Extensions, TCComputation,
@@ -12,12 +10,11 @@ use crate::analysis::policy_test::form::{EntityForm, Fixtures};
 use crate::analysis::policy_test::prepare::CaseFault;
 use crate::domain::schema::{self, TYPES};
 
-/// All entities, each over the one that the directory defines.
+/// All entities, each over the one that the directory defines, and every fault.
 pub(super) fn from_fixtures(
     snapshot: &Snapshot,
     fixtures: &Fixtures,
-) -> Result<Vec<Entity>, CaseFault> {
-    let mut entities = Vec::new();
+) -> (Vec<Entity>, Vec<CaseFault>) {
     let groups = &TYPES.group;
     let kinds = [
         ("groups", &fixtures.groups, &TYPES.group, groups),
@@ -32,50 +29,67 @@ pub(super) fn from_fixtures(
             &TYPES.resource,
         ),
     ];
+    let mut made = Vec::new();
     for (room, forms, ty, parent) in kinds {
-        add(snapshot, room, forms, (ty, parent), &mut entities)?;
+        for (id, form) in forms {
+            let field = format!("fixtures.{room}.{id}");
+            let entity = entity(snapshot, (room, id), form, (ty, parent));
+            made.push((field, entity));
+        }
     }
     for (index, json) in fixtures.entities.iter().enumerate() {
         let field = format!("fixtures.entities[{index}]");
-        entities.push(parse(snapshot, json.clone()).map_err(|it| CaseFault::new(field, it))?);
+        made.push((field, parse(snapshot, json.clone())));
     }
-    Ok(entities)
+    let (mut entities, mut fields, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    for (field, entity) in made {
+        match entity {
+            Ok(entity) => {
+                entities.push(entity);
+                fields.push(field);
+            }
+            Err(message) => faults.push(CaseFault::new(field, message)),
+        }
+    }
+    // Together they may be wrong where each of them is right: groups in a circle, an entity that is there twice.
+    if faults.is_empty()
+        && let Err(error) = snapshot.upsert(entities.iter().cloned())
+    {
+        let about = entities.iter().rposition(|it| error.uid() == it.uid());
+        let field = about.map_or("fixtures", |index| &fields[index]);
+        faults.push(CaseFault::new(field, error.to_string()));
+    }
+    (entities, faults)
 }
 
-fn add(
+/// An entity as the fixture extends it.
+fn entity(
     snapshot: &Snapshot,
-    room: &str,
-    forms: &BTreeMap<String, EntityForm>,
+    (room, id): (&str, &str),
+    form: &EntityForm,
     (ty, parent): (&EntityType, &EntityType),
-    entities: &mut Vec<Entity>,
-) -> Result<(), CaseFault> {
-    for (id, form) in forms {
-        let field = || format!("fixtures.{room}.{id}");
-        let uid = schema::entity_uid(ty, id.as_str());
-        let mut json = match snapshot.cedar_entity(&uid) {
-            Some(stored) => stored
-                .to_json_value()
-                .map_err(|error| CaseFault::new(field(), error.to_string()))?,
-            None => new_entity(&uid, room, id),
-        };
-        let parents = form.parents.iter().map(|name| uid_json(parent, name));
-        extend(&mut json["parents"], parents.collect());
-        let attrs = &mut json["attrs"];
-        if let Some(owner) = &form.owner {
-            attrs["owner"] = json!({ "__entity": uid_json(&TYPES.user, owner) });
-        }
-        form.attrs
-            .iter()
-            .for_each(|(name, value)| attrs[name] = value.clone());
-        if !form.tags.is_empty() {
-            let tags = &mut json["tags"];
-            form.tags
-                .iter()
-                .for_each(|(name, value)| tags[name] = value.clone());
-        }
-        entities.push(parse(snapshot, json).map_err(|it| CaseFault::new(field(), it))?);
+) -> Result<Entity, String> {
+    let uid = schema::entity_uid(ty, id);
+    let mut json = match snapshot.cedar_entity(&uid) {
+        Some(stored) => stored.to_json_value().map_err(|error| error.to_string())?,
+        None => new_entity(&uid, room, id),
+    };
+    let parents = form.parents.iter().map(|name| uid_json(parent, name));
+    extend(&mut json["parents"], parents.collect());
+    let attrs = &mut json["attrs"];
+    if let Some(owner) = &form.owner {
+        attrs["owner"] = json!({ "__entity": uid_json(&TYPES.user, owner) });
     }
-    Ok(())
+    form.attrs
+        .iter()
+        .for_each(|(name, value)| attrs[name] = value.clone());
+    if !form.tags.is_empty() {
+        let tags = &mut json["tags"];
+        form.tags
+            .iter()
+            .for_each(|(name, value)| tags[name] = value.clone());
+    }
+    parse(snapshot, json)
 }
 
 /// An entity that the directory does not define, with what most have in common.

@@ -145,7 +145,11 @@ impl Resolver<'_> {
     }
 }
 
-fn delegation(name: &str, form: &DelegationForm, now: SystemTime) -> Result<Delegation, CaseFault> {
+pub(super) fn delegation(
+    name: &str,
+    form: &DelegationForm,
+    now: SystemTime,
+) -> Result<Delegation, CaseFault> {
     let access = form.access.unwrap_or(AccessLevel::Admin);
     let mut covered = scope(
         [&form.tools[..], &form.servers, &form.groups],

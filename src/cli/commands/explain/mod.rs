@@ -17,6 +17,13 @@ use crate::cli::output::{Exit, Output};
 use crate::cli::render::printable;
 use crate::proto::{json, v1};
 
+/// The id of a decision.
+fn decision_id(text: &str) -> Result<Uuid, String> {
+    let said =
+        || format!("`{text}` is no id of a decision, such as 01a1fd8a-65ac-7365-ba26-e6ba1e14d1c3");
+    Uuid::parse_str(text).map_err(|_| said())
+}
+
 /// Explains the decision on one call, and what would allow it
 ///
 /// Shows the parties of the call link by link, the facts that policies read, every policy that could apply with the
@@ -32,7 +39,7 @@ use crate::proto::{json, v1};
 #[command(mut_arg("server", |server| server.required_unless_present("decision")))]
 pub struct Args {
     /// The id of a recorded decision, in place of a call
-    #[arg(value_name = "DECISION", value_parser = Uuid::parse_str, conflicts_with_all = [
+    #[arg(value_name = "DECISION", value_parser = decision_id, conflicts_with_all = [
         "agent", "user", "file", "server", "tool", "purpose", "task", "session", "step", "delegations", "approvals",
         "source_address", "unverified", "endpoint",
     ])]

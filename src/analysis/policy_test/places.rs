@@ -1,0 +1,302 @@
+//! Where in the text of a test file something is written, for faults that are found once it was parsed.
+
+use std::fmt;
+
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_saphyr::{Location, Spanned};
+
+use crate::bundle::diagnostic::{BundleDiagnostic, SourceText};
+
+/// The most values that are looked through for one that a message quotes.
+const MAX_SEARCHED: usize = 10_000;
+
+/// The fixtures that a field of a case can name, by the field.
+const NAMED: [(&str, &str); 6] = [
+    ("call", "calls"),
+    ("session", "sessions"),
+    ("task", "tasks"),
+    ("usage", "usage"),
+    ("approval", "approvals"),
+    ("delegations", "delegations"),
+];
+
+/// The values of a file with their places.
+#[derive(Debug)]
+pub(super) struct Places<'a> {
+    origin: SourceText<'a>,
+    lines: Vec<usize>,
+    root: Option<Spanned<Node>>,
+}
+
+/// A value of YAML.
+#[derive(Debug)]
+enum Node {
+    Scalar(String),
+    List(Vec<Spanned<Node>>),
+    Map(Vec<(Spanned<String>, Spanned<Node>)>),
+}
+
+/// A place in the text, with the text that is written there.
+#[derive(Clone, Copy)]
+struct Place<'p> {
+    location: Location,
+    text: &'p str,
+}
+
+impl<'a> Places<'a> {
+    /// Parses a text that was parsed before. Where that is not possible, no place is known.
+    pub(super) fn new(origin: SourceText<'a>) -> Self {
+        let root = serde_saphyr::from_str_with_options(origin.text, super::files::options());
+        Self {
+            origin,
+            lines: line_starts(origin.text),
+            root: root.ok(),
+        }
+    }
+
+    /// A fault at what `path` leads to, or at the nearest thing around it that is there. Within that it is at what the
+    /// message quotes first, if that is written there.
+    ///
+    /// A path has the fields and the places in lists: `tests[3].call.tool`, `fixtures.tools.git/git_log.attrs`.
+    pub(super) fn fault(&self, path: &str, message: String) -> BundleDiagnostic {
+        let Some(root) = &self.root else {
+            return BundleDiagnostic::for_file(self.origin.file, message);
+        };
+        let (place, node) = self.walk(root, path);
+        let quoted = message.split('`').skip(3).step_by(2).take(2);
+        let found = node.and_then(|node| quoted.into_iter().find_map(|text| within(node, text)));
+        let place = found.unwrap_or(place);
+        located(
+            self.origin,
+            &self.lines,
+            place.location,
+            place.text,
+            message,
+        )
+    }
+
+    /// The place that a path leads to, and what is there, if all of the path is there.
+    fn walk<'p>(
+        &'p self,
+        root: &'p Spanned<Node>,
+        path: &str,
+    ) -> (Place<'p>, Option<&'p Spanned<Node>>) {
+        let mut node = root;
+        let mut place = value_place(node);
+        let mut rest = path;
+        let mut field = "";
+        while !rest.is_empty() {
+            let step = match &node.value {
+                Node::Map(entries) => longest(entries, rest).map(|(key, value)| {
+                    field = &key.value;
+                    let place = Place {
+                        location: key.referenced,
+                        text: &key.value,
+                    };
+                    (place, value, &rest[key.value.len()..])
+                }),
+                Node::List(items) => index(rest).and_then(|(index, rest)| {
+                    let item = items.get(index)?;
+                    Some((value_place(item), item, rest))
+                }),
+                // What is wrong is wrong in the fixture of this name.
+                Node::Scalar(name) => NAMED.iter().find(|(it, _)| *it == field).and_then(|it| {
+                    let fixtures = child(child(root, "fixtures")?.1, it.1)?.1;
+                    let (key, value) = child(fixtures, name)?;
+                    field = "";
+                    let place = Place {
+                        location: key.referenced,
+                        text: &key.value,
+                    };
+                    Some((place, value, rest))
+                }),
+            };
+            let Some((next_place, next, left)) = step else {
+                break;
+            };
+            (place, node, rest) = (next_place, next, left.strip_prefix('.').unwrap_or(left));
+        }
+        if !rest.is_empty() {
+            return (place, None);
+        }
+        // What a field has is wrong rather than that it is there.
+        if let Node::Scalar(_) = &node.value {
+            place = value_place(node);
+        }
+        (place, Some(node))
+    }
+}
+
+/// The place of a value; of a list or map it is where that begins.
+fn value_place(node: &Spanned<Node>) -> Place<'_> {
+    let text = match &node.value {
+        Node::Scalar(text) => text.as_str(),
+        Node::List(_) | Node::Map(_) => "",
+    };
+    Place {
+        location: node.referenced,
+        text,
+    }
+}
+
+type Entry = (Spanned<String>, Spanned<Node>);
+
+/// The entry whose key the path begins with; of several the one with the longest key, since keys may have dots.
+fn longest<'p>(entries: &'p [Entry], path: &str) -> Option<&'p Entry> {
+    let begins = |(key, _): &&Entry| {
+        let rest = path.strip_prefix(key.value.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    let entries = entries.iter().filter(begins);
+    entries.max_by_key(|(key, _)| key.value.len())
+}
+
+fn child<'p>(
+    node: &'p Spanned<Node>,
+    name: &str,
+) -> Option<(&'p Spanned<String>, &'p Spanned<Node>)> {
+    match &node.value {
+        Node::Map(entries) => {
+            let found = entries.iter().find(|(key, _)| key.value == name);
+            found.map(|(key, value)| (key, value))
+        }
+        Node::List(_) | Node::Scalar(_) => None,
+    }
+}
+
+/// `[3].call` as 3 and `.call`.
+fn index(path: &str) -> Option<(usize, &str)> {
+    let (number, rest) = path.strip_prefix('[')?.split_once(']')?;
+    Some((number.parse().ok()?, rest))
+}
+
+/// The first key or value with this text, from the outside in.
+fn within<'p>(node: &'p Spanned<Node>, text: &str) -> Option<Place<'p>> {
+    let mut level = vec![node];
+    let mut searched = 0;
+    while !level.is_empty() && searched < MAX_SEARCHED {
+        let mut below = Vec::new();
+        for node in level {
+            searched += 1;
+            match &node.value {
+                Node::Scalar(found) if found == text => return Some(value_place(node)),
+                Node::Scalar(_) => {}
+                Node::List(items) => below.extend(items),
+                Node::Map(entries) => {
+                    if let Some((key, _)) = entries.iter().find(|(key, _)| key.value == text) {
+                        return Some(Place {
+                            location: key.referenced,
+                            text: &key.value,
+                        });
+                    }
+                    below.extend(entries.iter().map(|(_, value)| value));
+                }
+            }
+        }
+        level = below;
+    }
+    None
+}
+
+/// A fault at a place of the parser, underlining `text` if that is what is written there.
+pub(super) fn at(
+    origin: SourceText<'_>,
+    location: Location,
+    text: &str,
+    message: impl Into<String>,
+) -> BundleDiagnostic {
+    located(origin, &line_starts(origin.text), location, text, message)
+}
+
+/// Where each line begins.
+fn line_starts(text: &str) -> Vec<usize> {
+    let breaks = text.match_indices('\n');
+    std::iter::once(0)
+        .chain(breaks.map(|(at, _)| at + 1))
+        .collect()
+}
+
+fn located(
+    origin: SourceText<'_>,
+    lines: &[usize],
+    location: Location,
+    text: &str,
+    message: impl Into<String>,
+) -> BundleDiagnostic {
+    let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let (line, column) = (number(location.line()), number(location.column()));
+    let Some(start) = line.checked_sub(1).and_then(|index| lines.get(index)) else {
+        return BundleDiagnostic::for_file(origin.file, message);
+    };
+    let written = origin.text[*start..].split('\n').next().unwrap_or_default();
+    // The parser counts characters.
+    let mut from = written.char_indices().skip(column.saturating_sub(1));
+    let offset = from.next().map_or(written.len(), |(offset, _)| offset);
+    let here = &written[offset..];
+    let quote = here.strip_prefix(['"', '\'']);
+    let length = match (here.starts_with(text), quote) {
+        (true, _) => text.len(),
+        (false, Some(quoted)) if quoted.starts_with(text) => text.len() + 2,
+        (false, _) => 1,
+    };
+    BundleDiagnostic::in_line(origin, (line, *start), offset, length, message)
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NodeVisitor;
+        impl<'de> Visitor<'de> for NodeVisitor {
+            type Value = Node;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Node, E> {
+                Ok(Node::Scalar(value.to_string()))
+            }
+
+            fn visit_i64<E: Error>(self, value: i64) -> Result<Node, E> {
+                Ok(Node::Scalar(value.to_string()))
+            }
+
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Node, E> {
+                Ok(Node::Scalar(value.to_string()))
+            }
+
+            fn visit_f64<E: Error>(self, value: f64) -> Result<Node, E> {
+                Ok(Node::Scalar(value.to_string()))
+            }
+
+            fn visit_str<E: Error>(self, value: &str) -> Result<Node, E> {
+                Ok(Node::Scalar(value.to_owned()))
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Node, E> {
+                Ok(Node::Scalar(String::new()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = list.next_element()? {
+                    items.push(item);
+                }
+                Ok(Node::List(items))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Node::Map(entries))
+            }
+        }
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+#[cfg(test)]
+#[path = "places_tests.rs"]
+mod tests;
