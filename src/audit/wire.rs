@@ -246,7 +246,7 @@ impl<'b> WireWriter<'b> {
     }
 }
 
-/// Whether Cedar writes an id as it is. Of those that it may not, most are no ASCII.
+/// Whether an id is plain ASCII that Cedar writes without escapes. Any other is left to Cedar.
 fn is_unescaped(id: &str) -> bool {
     let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !b"\"'\\".contains(byte);
     id.as_bytes().iter().all(is_plain)

@@ -9,6 +9,7 @@ use callgate_engine::cedar::EntityUID;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
+use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::adapters::input::ids;
 use crate::config::limits::Limits;
 use crate::domain::request::call_context::{ActorChain, Identity, Subject};
@@ -72,12 +73,25 @@ pub(in crate::adapters) struct TokenValidity {
     pub(in crate::adapters) expires_at: Option<SystemTime>,
 }
 
+/// As [`validity`], for the claims in a field of a request.
+///
+/// # Errors
+///
+/// The claim that is no time, inside the field.
+pub(in crate::adapters) fn validity_in(
+    field: &'static str,
+    claims: &Map<String, Json>,
+    limits: &Limits,
+) -> Result<TokenValidity, FieldError> {
+    validity(claims, limits).map_err(|named| {
+        let problem = FieldProblem::NotOfShape("a time in seconds since 1970");
+        FieldError::new(named, problem).inside(field)
+    })
+}
+
 /// Reads `exp` and `nbf` of a token (RFC 7519, 4.1.4 and 4.1.5). Not for the members of an `act`, where they have no
 /// meaning (RFC 8693, 4.1). The error is the name of the claim that is no time.
-pub(in crate::adapters) fn validity(
-    token: &Map<String, Json>,
-    limits: &Limits,
-) -> Result<TokenValidity, &'static str> {
+fn validity(token: &Map<String, Json>, limits: &Limits) -> Result<TokenValidity, &'static str> {
     let skew = limits.clock_skew();
     let not_before = time(token, "nbf")?;
     Ok(TokenValidity {

@@ -135,10 +135,7 @@ fn parties(
         let problem = FieldProblem::NotOfShape("a string or a list of strings");
         FieldError::new("scopes", problem).inside(FIELD)
     })?;
-    let validity = token_claims::validity(&claims, limits).map_err(|named| {
-        let problem = FieldProblem::NotOfShape("a time in seconds since 1970");
-        FieldError::new(named, problem).inside(FIELD)
-    })?;
+    let validity = token_claims::validity_in(FIELD, &claims, limits)?;
     if who.agent.is_none() && token_claims::names_actor(&claims) {
         let said = "is there, and the caller has no `toolhive_agent` that acts for `sub`";
         return Err(FieldError::new("act", FieldProblem::Contradiction(said)).inside(FIELD));

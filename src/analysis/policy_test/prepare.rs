@@ -340,7 +340,10 @@ impl<'a> Resolver<'a> {
         }
         let sorted = |field: &str, names: &Option<BTreeSet<String>>| {
             let Some(names) = names else { return Ok(None) };
-            if matches!(field, "policies" | "challenge" | "shadow") {
+            if matches!(
+                field,
+                "policies" | "challenge" | "shadow" | "approval.policies"
+            ) {
                 self.known_policies(field, Some(names))?;
             }
             Ok(Some(names.iter().cloned().collect::<Vec<_>>()))
@@ -354,13 +357,7 @@ impl<'a> Resolver<'a> {
             challenge: sorted("challenge", &case.challenge)?,
             shadow: sorted("shadow", &case.shadow)?,
             missing: sorted("missing", &case.missing)?,
-            approving: match &approving {
-                Some(names) => {
-                    self.known_policies("approval.policies", Some(names))?;
-                    Some(names.iter().cloned().collect())
-                }
-                None => None,
-            },
+            approving: sorted("approval.policies", &approving)?,
         })
     }
 

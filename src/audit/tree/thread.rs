@@ -127,8 +127,7 @@ impl Keeper {
         let mut due = Instant::now();
         loop {
             let is_over = self.take(leaves);
-            let wait = due.saturating_duration_since(Instant::now());
-            if is_over || wait.is_zero() {
+            if is_over || Instant::now() >= due {
                 self.checkpoint();
                 due = Instant::now() + self.interval;
             }

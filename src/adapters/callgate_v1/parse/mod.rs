@@ -201,17 +201,10 @@ impl MessageParser<'_> {
         let TokenValidity {
             not_before,
             expires_at,
-        } = self.validity(&subject.claims, "claims")?;
+        } = token_claims::validity_in("claims", &subject.claims, self.limits)?;
         subject.identity.not_before = not_before;
         subject.identity.expires_at = expires_at;
         Ok(subject)
-    }
-
-    fn validity(&self, claims: &Claims, field: &'static str) -> Result<TokenValidity, FieldError> {
-        token_claims::validity(claims, self.limits).map_err(|named| {
-            let problem = FieldProblem::NotOfShape("a time in seconds since 1970");
-            FieldError::new(named, problem).inside(field)
-        })
     }
 
     fn identified(
@@ -306,7 +299,7 @@ impl MessageParser<'_> {
             .iter()
             .find(|(party, _)| root.as_ref() == Some(party));
         let validity = match token {
-            Some((_, token)) => self.validity(token, "root_claims")?,
+            Some((_, token)) => token_claims::validity_in("root_claims", token, limits)?,
             None => TokenValidity::default(),
         };
         let stated = wire
