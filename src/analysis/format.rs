@@ -123,8 +123,14 @@ fn one(path: &Path, style: Style) -> Result<Formatted, Vec<BundleDiagnostic>> {
         let path = path.to_owned();
         return Ok(Formatted { path, before, text });
     }
-    let text = policies_str_to_pretty(&before, &config)
+    // The formatter would move the comment of a file to its first policy.
+    let (head, policies) = before.split_at(head_end(&before));
+    let policies = policies_str_to_pretty(policies, &config)
         .map_err(|error| vec![whole(path, format!("cannot be formatted: {error}"))])?;
+    let text = match head.trim() {
+        "" => policies,
+        head => format!("{head}\n\n{policies}"),
+    };
     let is_same = parse_policyset(&text).is_ok_and(|other| said(&own) == said(&other));
     if !is_same {
         let message = "the formatted text would hold other policies, so it is left as it is";
@@ -132,6 +138,20 @@ fn one(path: &Path, style: Style) -> Result<Formatted, Vec<BundleDiagnostic>> {
     }
     let path = path.to_owned();
     Ok(Formatted { path, before, text })
+}
+
+/// Where the comment of a file ends: lines of comments that a blank line keeps apart from the first policy.
+fn head_end(text: &str) -> usize {
+    let (mut end, mut at) = (0, 0);
+    for line in text.split_inclusive('\n') {
+        at += line.len();
+        match line.trim() {
+            "" => end = at,
+            comment if comment.starts_with("//") => {}
+            _ => break,
+        }
+    }
+    end
 }
 
 /// What a set says, without places.

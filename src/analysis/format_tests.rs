@@ -25,6 +25,40 @@ fn policies_are_laid_out_and_comments_stay() {
 }
 
 #[test]
+fn the_comment_of_a_file_stays_apart_from_its_first_policy() {
+    let policy = "permit (principal, action, resource);\n";
+    for (text, wanted) in [
+        (
+            format!("// of all\n\n{policy}"),
+            format!("// of all\n\n{policy}"),
+        ),
+        (
+            format!("\n// of all\n//\n// in two\n\n\n// of one\n{policy}"),
+            format!("// of all\n//\n// in two\n\n// of one\n{policy}"),
+        ),
+        (
+            format!("// of one\n{policy}"),
+            format!("// of one\n{policy}"),
+        ),
+        (format!("\n\n{policy}"), policy.to_owned()),
+    ] {
+        assert_eq!(formatted(&text).as_deref(), Ok(wanted.as_str()), "{text}");
+        assert_eq!(formatted(&wanted).as_deref(), Ok(wanted.as_str()));
+    }
+}
+
+#[test]
+fn the_shipped_policies_are_formatted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for place in ["policies", "tests/policy_sets"] {
+        let files = format(&root.join(place), STYLE).expect("they parse");
+        let others = files.iter().filter(|it| it.is_changed());
+        let others: Vec<_> = others.map(|it| it.path.display()).collect();
+        assert!(others.is_empty(), "run `callgate fmt {place}`: {others:?}");
+    }
+}
+
+#[test]
 fn a_file_of_comments_is_left_alone() {
     let text = "// nothing   yet\n";
     assert_eq!(formatted(text).as_deref(), Ok(text));

@@ -1,10 +1,11 @@
 //! Finds where in a log to begin: by time, and by the id of a decision, which holds its time.
 
+use std::ops::Range;
 use std::path::Path;
 
 use uuid::Uuid;
 
-use crate::audit::log_files::{self, SEGMENTS};
+use crate::audit::log_files::{self, LogFile, SEGMENTS};
 use crate::audit::reader::{LogError, LogReader};
 use crate::audit::record::schema::record;
 use crate::audit::record::{Record, StoredRecord};
@@ -22,6 +23,16 @@ pub struct FoundRecord {
     pub message: Record,
 }
 
+/// Where to look for a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Where the time in its id says, and then everywhere.
+    Anywhere,
+    /// Only where the time in its id says, in files of ten minutes before to ten minutes after it: a question that costs
+    /// little, however long the log is.
+    ByItsTime,
+}
+
 /// The index to read from for records at or after a time, in nanoseconds since 1970: that of the last file whose first
 /// record is ten minutes or more before it. Files whose first record cannot be read are passed over.
 ///
@@ -29,26 +40,47 @@ pub struct FoundRecord {
 ///
 /// If the folder cannot be read.
 pub fn start_at(directory: &Path, log: &LogReader, time: u64) -> Result<u64, LogError> {
-    let segments = directory.join(SEGMENTS);
-    let files = log_files::list(&segments).map_err(|error| LogError::Io {
-        path: segments,
-        error,
-    })?;
-    let is_before = |index: u64| {
-        let at = log.get(index).ok().flatten();
-        let at = at.and_then(|it| it.decode().ok()).map(|it| it.at);
+    let files = files(directory)?;
+    let is_before = |file: &&LogFile| {
+        let at = time_of(log, file.first);
         at.is_some_and(|at| at.saturating_add(SLACK) <= time)
     };
-    let start = files.iter().rev().find(|file| is_before(file.first));
+    let start = files.iter().rev().find(is_before);
     Ok(start.or(files.first()).map_or(0, |file| file.first))
 }
 
-/// Finds a decision by its id; `None` if the log does not have it. Looks where its time says, and then everywhere.
+/// The index before which a record of a time lies: that of the first file whose first record is ten minutes or more after
+/// it.
+fn end_at(directory: &Path, log: &LogReader, time: u64) -> Result<u64, LogError> {
+    let files = files(directory)?;
+    let is_after = |file: &&LogFile| {
+        let at = time_of(log, file.first);
+        at.is_some_and(|at| at >= time.saturating_add(SLACK))
+    };
+    // Times hardly go back in a log, so what is after lies at its end.
+    let after = files.iter().rev().take_while(is_after).last();
+    Ok(after.map_or(u64::MAX, |file| file.first))
+}
+
+fn files(directory: &Path) -> Result<Vec<LogFile>, LogError> {
+    let segments = directory.join(SEGMENTS);
+    log_files::list(&segments).map_err(|error| LogError::Io {
+        path: segments,
+        error,
+    })
+}
+
+fn time_of(log: &LogReader, index: u64) -> Option<u64> {
+    let record = log.get(index).ok().flatten()?;
+    record.decode().ok().map(|it| it.at)
+}
+
+/// Finds a decision by its id; `None` if the log does not have it there.
 ///
 /// # Errors
 ///
 /// If a file cannot be read. What is damaged is passed over.
-pub fn decision(directory: &Path, id: Uuid) -> Result<Option<FoundRecord>, LogError> {
+pub fn decision(directory: &Path, id: Uuid, place: Place) -> Result<Option<FoundRecord>, LogError> {
     let log = LogReader::open(directory)?;
     let millis = id.get_timestamp().map(|at| {
         let (seconds, nanos) = at.to_unix();
@@ -56,22 +88,26 @@ pub fn decision(directory: &Path, id: Uuid) -> Result<Option<FoundRecord>, LogEr
             .saturating_mul(1_000_000_000)
             .saturating_add(nanos.into())
     });
-    let start = match millis {
-        Some(time) => start_at(directory, &log, time)?,
-        None => 0,
+    let likely = match millis {
+        Some(time) => start_at(directory, &log, time)?..end_at(directory, &log, time)?,
+        None => 0..0,
     };
-    let found = first_with(&log, start, id)?;
-    match found {
-        None if start > 0 => first_with(&log, 0, id),
-        found => Ok(found),
+    let found = first_with(&log, likely, id)?;
+    match (found, place) {
+        (None, Place::Anywhere) => first_with(&log, 0..u64::MAX, id),
+        (found, _) => Ok(found),
     }
 }
 
-fn first_with(log: &LogReader, start: u64, id: Uuid) -> Result<Option<FoundRecord>, LogError> {
+fn first_with(
+    log: &LogReader,
+    indices: Range<u64>,
+    id: Uuid,
+) -> Result<Option<FoundRecord>, LogError> {
     let wanted = id.as_bytes();
     let is_it = |message: &Record| matches!(&message.kind, Some(record::Kind::Decision(it)) if it.id == wanted[..]);
     let mut found = None;
-    each_naming(log, start, wanted, |record| {
+    each_naming(log, indices, wanted, |record| {
         if is_it(&record.message) {
             found = Some(record);
         }
@@ -80,20 +116,21 @@ fn first_with(log: &LogReader, start: u64, id: Uuid) -> Result<Option<FoundRecor
     Ok(found)
 }
 
-/// Passes every record from `start` on whose bytes contain an id to `each`, until it returns `false`. Only those are
-/// decoded.
+/// Passes every record with one of these indices whose bytes contain an id to `each`, until it returns `false`. Only those
+/// are decoded.
 ///
 /// # Errors
 ///
 /// If a file cannot be read. What is damaged is passed over.
 pub fn each_naming(
     log: &LogReader,
-    start: u64,
+    indices: Range<u64>,
     id: &[u8; 16],
     mut each: impl FnMut(FoundRecord) -> bool,
 ) -> Result<(), LogError> {
-    for item in log.iter_from(start) {
+    for item in log.iter_from(indices.start) {
         let stored = match item {
+            Ok(stored) if stored.index >= indices.end => return Ok(()),
             Ok(stored) => stored,
             Err(error @ LogError::Io { .. }) => return Err(error),
             Err(_) => continue,

@@ -102,6 +102,7 @@ rpcs! {
         PublishBundle = "PublishBundle",
         RollbackBundle = "RollbackBundle",
         ListBundles = "ListBundles",
+        ExplainDecision = "ExplainDecision",
         GetStatus = "GetStatus",
         WatchChanges = "WatchChanges",
     }

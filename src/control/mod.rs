@@ -3,7 +3,7 @@
 //! Start at [`write::Control`]. Each write takes the same steps: limits and shape; then, against the newest state,
 //! what must hold whatever the policies say; then Cedar, under one of the `govern` actions; then the ledger, and the
 //! record. One file for each noun: [`delegations`], [`tasks`], [`approvals`], [`entities`], [`tools`], [`sessions`],
-//! [`stops`], [`clock`], [`bundles`]. `stored` lists and returns what the first three have stored, [`watch`] is what watchers
+//! [`stops`], [`clock`], [`bundles`]. [`evidence`] is what recorded decisions are explained from. `stored` lists and returns what the first three have stored, [`watch`] is what watchers
 //! follow, [`historical_view`] changes as they were made, [`status`] the status of the service.
 //!
 //! Invariant: no wire formats and no storage. Cedar decides what is allowed; what is checked here is evidence, and no
@@ -15,11 +15,13 @@
 )]
 
 pub mod approvals;
+pub mod blocking_lane;
 pub mod bundles;
 pub mod clock;
 pub mod delegations;
 pub mod entities;
 pub mod error;
+pub mod evidence;
 pub mod historical_view;
 mod id_generator;
 pub mod live_view;

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::audit::control_record::{ControlOutcome, ControlRecord};
 use crate::audit::log::{AuditLog, LogReceipt};
 use crate::config::limits::Limits;
+use crate::control::blocking_lane::BlockingLane;
 use crate::control::error::ControlError;
 use crate::control::id_generator::IdGenerator;
 use crate::control::live_view::LiveView;
@@ -31,10 +32,6 @@ use crate::service::generation::Generation;
 use crate::service::ledger::{CommittedChange, PlannedChange, RESTRICTIONS, WriteError};
 use crate::store::backend::StoreError;
 
-/// The most concurrent lists and counts. They run on blocking threads and must not occupy more of the machine than
-/// this.
-const READS: usize = 1;
-
 /// The use cases of the write side.
 pub struct Control {
     pub(super) service: Arc<Service>,
@@ -42,8 +39,8 @@ pub struct Control {
     ids: IdGenerator,
     /// Permits of writes.
     places: Semaphore,
-    /// Permits of lists and counts.
-    reads: Semaphore,
+    /// Lists and counts.
+    reads: BlockingLane,
 }
 
 /// The result of a write.
@@ -78,7 +75,7 @@ impl Control {
             limits,
             ids: IdGenerator::default(),
             places: Semaphore::new(places),
-            reads: Semaphore::new(READS),
+            reads: BlockingLane::default(),
         }
     }
 
@@ -95,11 +92,8 @@ impl Control {
         self: &Arc<Self>,
         look: impl FnOnce(&Self) -> Result<T, ControlError> + Send + 'static,
     ) -> Result<T, ControlError> {
-        let place = self.reads.acquire().await;
-        let _place = place.map_err(|_| ControlError::NotReady)?;
         let control = Arc::clone(self);
-        let looked = tokio::task::spawn_blocking(move || look(&control));
-        looked.await.unwrap_or(Err(ControlError::Internal))
+        self.reads.run(move || look(&control)).await?
     }
 
     /// Reads the generation in service, at the current time.

@@ -154,6 +154,15 @@ impl StoredLookup for StoredEntities {
 }
 
 impl Generation {
+    /// The bundle that it is made of, without what was stored over the API.
+    pub fn bundle(&self) -> LoadedBundle {
+        LoadedBundle {
+            snapshot: self.stored.directory.clone(),
+            claims: self.claims.clone(),
+            policy_set_digest: Arc::clone(&self.policy_set_digest),
+        }
+    }
+
     /// Logs every stored entity that the bundle sets aside.
     pub fn warn_of_shadowed(&self) {
         for uid in self.stored.shadowed() {

@@ -24,7 +24,7 @@ const MAX_SEARCH: Duration = Duration::from_secs(10);
 
 /// What an explanation for a caller looks at: it is made while the call waits. Half of the time until the deadline is left
 /// for the decision and its record.
-fn limits(deadline: Deadline) -> ExplainLimits {
+pub(super) fn limits(deadline: Deadline) -> ExplainLimits {
     let now = Instant::now();
     let time = deadline.left(now).map_or(MAX_SEARCH, |left| left / 2);
     ExplainLimits {

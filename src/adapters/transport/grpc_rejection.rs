@@ -30,6 +30,12 @@ pub enum GrpcRejection {
         /// The RPC.
         rpc: Rpc,
     },
+    /// The caller lacks the right to explanations.
+    #[error("caller `{caller}` has no right to explanations: set `rights.explain`")]
+    NoExplanations {
+        /// The caller's id.
+        caller: String,
+    },
     /// The request bypassed admission, which is a fault of the server.
     #[error("nobody has checked who asks")]
     NotAdmitted,
@@ -126,7 +132,7 @@ impl GrpcRejection {
             Self::Invalid(_) | Self::Repeated { .. } => Code::InvalidArgument,
             Self::NoSuchMethod => Code::Unimplemented,
             Self::Unauthenticated(_) => Code::Unauthenticated,
-            Self::NotAllowed { .. } => Code::PermissionDenied,
+            Self::NotAllowed { .. } | Self::NoExplanations { .. } => Code::PermissionDenied,
             Self::NotReady | Self::Draining | Self::NotRecorded => Code::Unavailable,
             Self::TooManyStreams { .. }
             | Self::TooManyWatchers { .. }

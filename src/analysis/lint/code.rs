@@ -36,11 +36,13 @@ pub enum Code {
     ToolUnpinned,
     /// A group that nothing refers to.
     GroupUnused,
+    /// Another entity that nothing refers to.
+    EntityUnused,
 }
 
 impl Code {
     /// Every lint.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::UnknownLint,
         Self::ForbidCanErr,
         Self::PermitCanErr,
@@ -56,6 +58,7 @@ impl Code {
         Self::ToolDrifted,
         Self::ToolUnpinned,
         Self::GroupUnused,
+        Self::EntityUnused,
     ];
 
     /// Its name.
@@ -76,6 +79,7 @@ impl Code {
             Self::ToolDrifted => "tool-drifted",
             Self::ToolUnpinned => "tool-unpinned",
             Self::GroupUnused => "group-unused",
+            Self::EntityUnused => "entity-unused",
         }
     }
 
@@ -104,6 +108,7 @@ impl Code {
             Self::ToolDrifted => "the server has changed the tool since it was confirmed",
             Self::ToolUnpinned => "the tool is confirmed without a pinned definition",
             Self::GroupUnused => "no policy, entity or tool refers to the group",
+            Self::EntityUnused => "nobody refers to the entity, and nothing tells it apart",
         }
     }
 
@@ -172,6 +177,11 @@ impl Code {
             Self::GroupUnused => {
                 "Nothing is in the group, and no policy names it: most likely it is misspelt somewhere, or left over. Groups that only \
                  the control interface fills can be allowed by name of this lint."
+            }
+            Self::EntityUnused => {
+                "No policy, entity, link or tool names it, it is in nothing, and no policy reads an attribute or a tag that it has: without it \
+                 every decision would be the same. Most likely its parents were forgotten, its name is misspelt somewhere, or it is \
+                 left over. Agents, servers, tools and gateways are left out, since they are known by being there."
             }
         }
     }

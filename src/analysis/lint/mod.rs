@@ -1,13 +1,14 @@
 //! Lints: what is in order by the rules of Cedar and of Callgate, and most likely not what was meant.
 //!
-//! Start at [`lint`]. [`code`] has every lint with its page, [`policies`] looks at policies, [`registered`] at tools and
-//! entities, [`annotations`] writes reports for code scanning. No solver is asked: what only a proof can tell is told by [`crate::analysis::prove`].
+//! Start at [`lint`]. [`code`] has every lint with its page, [`policies`] looks at policies, [`registered`] at tools,
+//! [`entities`] at entities, [`annotations`] writes reports for code scanning. No solver is asked: what only a proof can tell is told by [`crate::analysis::prove`].
 //!
 //! A lint is allowed where it is found: on a policy by `@allow("code, code")`, for everything else by `allow` of `[bundle]`
 //! in `callgate.toml`.
 
 pub mod annotations;
 pub mod code;
+mod entities;
 mod policies;
 mod registered;
 
@@ -50,7 +51,7 @@ pub fn lint(files: &BundleFiles, bundle: &Bundle) -> Vec<Lint> {
     let allowed = &bundle.config.bundle.allow;
     let mut found = policies::find(&policies);
     found.extend(registered::find(&policies, &registrations));
-    found.extend(registered::unused(files, &policies));
+    found.extend(entities::find(files, &policies));
     found.extend(unknown(files, allowed));
     let mut lints: Vec<Lint> = Vec::new();
     for code in Code::ALL {

@@ -1,14 +1,10 @@
-//! Lints of tools and entities.
-
-use std::collections::HashSet;
+//! Lints of tools.
 
 use callgate_engine::cedar::{Effect, ExprKind, Literal};
-use serde_json::Value as Json;
 
 use crate::analysis::lint::code::Code;
 use crate::analysis::lint::policies::Found;
-use crate::bundle::diagnostic::BundleDiagnostic;
-use crate::bundle::files::{BundleFiles, FileKind, SourceFile};
+use crate::bundle::files::SourceFile;
 use crate::bundle::parse::json::{self, Step};
 use crate::bundle::parse::policies::Policies;
 use crate::bundle::parse::registration::{ConfirmationStatus, Registration, ToolEntry};
@@ -69,73 +65,4 @@ fn forbids_read(policies: &Policies) -> (bool, bool) {
         }
     }
     (secret, egress)
-}
-
-/// Groups that are defined, and that no policy, entity, link or tool names.
-pub(super) fn unused(files: &BundleFiles, policies: &Policies) -> Vec<Found> {
-    let mut named: HashSet<String> = HashSet::new();
-    for template in policies.set.all_templates() {
-        for part in template.condition().subexpressions() {
-            if let ExprKind::Lit(Literal::EntityUID(uid)) = part.expr_kind() {
-                named.insert(AsRef::<str>::as_ref(uid.eid()).to_owned());
-            }
-        }
-    }
-    let mut defined = Vec::new();
-    for source in &files.sources {
-        let kinds = [FileKind::Entities, FileKind::Links, FileKind::Registration];
-        if !kinds.contains(&source.kind) {
-            if source.kind == FileKind::Config {
-                // Claims and callers are mapped to groups by name.
-                named.extend(source.text.split('"').map(str::to_owned));
-            }
-            continue;
-        }
-        let Ok(value) = json::parse(source.origin()) else {
-            continue;
-        };
-        match (&value, source.kind) {
-            (Json::Array(list), FileKind::Entities) => {
-                for (index, entity) in list.iter().enumerate() {
-                    defined.extend(group(entity).map(|id| (source, index, id)));
-                    for (key, value) in entity.as_object().into_iter().flatten() {
-                        if key != "uid" {
-                            texts(value, &mut named);
-                        }
-                    }
-                }
-            }
-            _ => texts(&value, &mut named),
-        }
-    }
-    let unused = defined.into_iter().filter(|(.., id)| !named.contains(id));
-    unused
-        .map(|(source, index, id)| {
-            let said = format!("`Mcp::Group::\"{id}\"`: {}", Code::GroupUnused.title());
-            let place: BundleDiagnostic =
-                json::diagnostic_at(source.origin(), &[Step::Index(index)], said).narrow();
-            (Code::GroupUnused, place)
-        })
-        .collect()
-}
-
-/// The id of an entity, if it is a group.
-fn group(entity: &Json) -> Option<String> {
-    let uid = entity.get("uid")?;
-    let uid = uid.get("__entity").unwrap_or(uid);
-    let is_group = uid.get("type").and_then(Json::as_str) == Some("Mcp::Group");
-    let id = uid.get("id").and_then(Json::as_str)?;
-    is_group.then(|| id.to_owned())
-}
-
-/// Every text in a value.
-fn texts(value: &Json, named: &mut HashSet<String>) {
-    match value {
-        Json::String(text) => {
-            named.insert(text.clone());
-        }
-        Json::Array(list) => list.iter().for_each(|it| texts(it, named)),
-        Json::Object(members) => members.values().for_each(|it| texts(it, named)),
-        Json::Null | Json::Bool(_) | Json::Number(_) => {}
-    }
 }

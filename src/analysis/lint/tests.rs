@@ -108,6 +108,40 @@ const OWEN: &str = r#"[{"uid": {"type": "Mcp::User", "id": "owen"}, "attrs": {},
   {"uid": {"type": "Mcp::Group", "id": "stuff"}, "attrs": {}, "parents": []}]"#;
 
 #[test]
+fn entities_that_nothing_tells_apart() {
+    const PEOPLE: &str = r#"[{"uid": {"type": "Mcp::Group", "id": "staff"}, "attrs": {}, "parents": []},
+      {"uid": {"type": "Mcp::Agent", "id": "bot"}, "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "owen"}}, "active": true}, "parents": []},
+      {"uid": {"type": "Mcp::User", "id": "owen"}, "attrs": {}, "parents": []},
+      {"uid": {"type": "Mcp::User", "id": "member"}, "attrs": {}, "parents": [{"type": "Mcp::Group", "id": "staff"}]},
+      {"uid": {"type": "Mcp::User", "id": "away"}, "attrs": {"active": false}, "parents": []},
+      {"uid": {"type": "Mcp::User", "id": "bare"}, "attrs": {}, "parents": []},
+      {"uid": {"type": "Mcp::User", "id": "una"}, "attrs": {"name": "Una"}, "parents": []},
+      {"uid": {"type": "Mcp::User", "id": "tagged"}, "attrs": {}, "parents": [], "tags": {"role": ["cook"]}},
+      {"uid": {"type": "Mcp::User", "id": "named"}, "attrs": {}, "parents": []}]"#;
+    let unused = |condition: &str| -> Vec<String> {
+        let policy = format!(
+            "@id(\"a\") @owner(\"o\") permit (principal is Mcp::User, action == Mcp::Action::\"list_tools\", resource)
+             when {{ {condition} }};"
+        );
+        let all = found(&[("entities/people.json", PEOPLE), ("a.cedar", &policy)]);
+        let all = all.into_iter();
+        let unused = all.filter(|(code, _)| *code == Code::EntityUnused);
+        unused.map(|(_, place)| place).collect()
+    };
+    // From the first of them on: `bare`, `una`, `tagged`, `named`.
+    assert_eq!(unused("true"), ["people.json:6 x4"]);
+    let name = "principal has name && principal.name == \"Una\"";
+    let tag = "principal.hasTag(\"role\")";
+    let named = "principal == Mcp::User::\"named\"";
+    assert_eq!(unused(name), ["people.json:6 x3"]);
+    assert_eq!(unused(tag), ["people.json:6 x3"]);
+    let all = format!("{name} || {tag} || {named}");
+    assert_eq!(unused(&all), ["people.json:6 x1"]);
+    let all = format!("{all} || principal == Mcp::User::\"bare\"");
+    assert!(unused(&all).is_empty());
+}
+
+#[test]
 fn tools_and_groups() {
     let files = [("tools/git.json", TOOLS), ("entities/people.json", OWEN)];
     let expected = [

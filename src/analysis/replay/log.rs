@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::analysis::replay::{RecordedCapsule, RecordedDecision, SealedCapsule};
 use crate::audit::capsule::CapsuleKey;
 use crate::audit::capsule_reader::CapsuleReader;
-use crate::audit::find::{self, FoundRecord};
+use crate::audit::find::{self, FoundRecord, Place};
 use crate::audit::log_files::{self, SEGMENTS};
 use crate::audit::reader::{LogReader, Records};
 use crate::audit::record::schema::record::Kind;
@@ -39,18 +39,24 @@ impl LogSource {
     ///
     /// Why the log or the key cannot be read.
     pub fn open(directory: &Path, key_file: &Path) -> Result<Self, String> {
-        let reader = LogReader::open(directory).map_err(|error| error.to_string())?;
         let key = match key_file.exists() {
-            true => {
-                let key = CapsuleKey::read(key_file).map_err(|error| error.to_string())?;
-                Some(Arc::new(key))
-            }
+            true => Some(CapsuleKey::read(key_file).map_err(|error| error.to_string())?),
             false => None,
         };
+        Self::with_key(directory, key)
+    }
+
+    /// The log in a directory, with the key of its capsules.
+    ///
+    /// # Errors
+    ///
+    /// Why the log cannot be read.
+    pub fn with_key(directory: &Path, key: Option<CapsuleKey>) -> Result<Self, String> {
+        let reader = LogReader::open(directory).map_err(|error| error.to_string())?;
         Ok(Self {
             reader,
             directory: directory.to_owned(),
-            key,
+            key: key.map(Arc::new),
             since: None,
             sample: u64::MAX,
             faults: Arc::default(),
@@ -99,13 +105,14 @@ impl LogSource {
         self.decisions_from(0)
     }
 
-    /// One decision by its id, whenever it was made; `None` if the log does not have it.
+    /// One decision by its id; `None` if the log does not have it there.
     ///
     /// # Errors
     ///
     /// Why the log or the capsules cannot be read.
-    pub fn decision(&self, id: Uuid) -> Result<Option<RecordedDecision>, String> {
-        let found = find::decision(&self.directory, id).map_err(|error| error.to_string())?;
+    pub fn decision(&self, id: Uuid, place: Place) -> Result<Option<RecordedDecision>, String> {
+        let found = find::decision(&self.directory, id, place);
+        let found = found.map_err(|error| error.to_string())?;
         let Some(FoundRecord { stored, message }) = found else {
             return Ok(None);
         };

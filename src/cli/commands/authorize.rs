@@ -64,7 +64,7 @@ pub(super) struct DecisionPointArgs {
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
     #[command(flatten)]
-    credentials: ClientCredentials,
+    pub(super) credentials: ClientCredentials,
 }
 
 /// The default bundle directory.
@@ -229,7 +229,7 @@ fn answer_cedar(args: &Args, path: &Path) -> anyhow::Result<Exit> {
 
 impl DecisionPointArgs {
     /// The server's address, if a server decides. A directory given by a flag takes precedence over the environment.
-    fn server(&self) -> anyhow::Result<Option<String>> {
+    pub(super) fn server(&self) -> anyhow::Result<Option<String>> {
         match (&self.endpoint, &self.policies) {
             (Some(endpoint), _) => Ok(Some(endpoint.clone())),
             (None, Some(_)) => Ok(None),

@@ -1,5 +1,6 @@
 //! `callgate explain` and `callgate access`, as their users see them.
 
+mod by_server;
 mod recorded;
 
 use std::fs;

@@ -15,6 +15,7 @@ use crate::adapters::input::field_error::FieldError;
 use crate::authn::caller::{Rights, Rpc};
 use crate::authn::capacity::UsageCount;
 use crate::config::limits::Limits;
+use crate::control::blocking_lane::BlockingLane;
 use crate::control::error::ControlError;
 use crate::control::write::Control;
 use crate::proto::v1;
@@ -41,6 +42,7 @@ impl ControlApi {
                 types: EntityTypeCache::default(),
                 draining,
                 watchers: UsageCount::default(),
+                explanations: BlockingLane::default(),
                 load: Arc::default(),
             }),
         }

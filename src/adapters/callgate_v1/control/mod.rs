@@ -1,7 +1,8 @@
 //! The gRPC adapter of the write side, `callgate.v1.Control`.
 //!
 //! Start at [`rpcs::ControlApi`]: admit, [`parse`], call [`crate::control`], [`encode`]. [`state`] is what
-//! all RPCs share, [`author`] what all writes carry, [`bundles`] published bundles, [`watch`] the two streams, [`status`] the gRPC status of
+//! all RPCs share, [`author`] what all writes carry, [`bundles`] published bundles,
+//! [`recorded`] recorded decisions, [`watch`] the two streams, [`status`] the gRPC status of
 //! each error.
 //!
 //! Invariant: nothing is decided here. A denial by Cedar is PERMISSION_DENIED with its reasons as details; a
@@ -12,6 +13,7 @@ mod author;
 mod bundles;
 mod encode;
 mod parse;
+mod recorded;
 pub mod rpcs;
 mod state;
 mod status;

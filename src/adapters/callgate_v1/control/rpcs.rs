@@ -6,7 +6,7 @@ use crate::adapters::callgate_v1::control::status::status_for;
 use crate::adapters::callgate_v1::control::watch::{
     ApprovalSource, ChangeSource, WatchStream, Watcher,
 };
-use crate::adapters::callgate_v1::control::{bundles, encode};
+use crate::adapters::callgate_v1::control::{bundles, encode, recorded};
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::authn::caller::Rpc;
 use crate::domain::request::call_context::TraceContext;
@@ -413,6 +413,13 @@ impl control_server::Control for ControlApi {
         request: Request<v1::ListBundlesRequest>,
     ) -> Result<Response<v1::ListBundlesResponse>, Status> {
         bundles::list(&self.shared, request).await
+    }
+
+    async fn explain_decision(
+        &self,
+        request: Request<v1::ExplainDecisionRequest>,
+    ) -> Result<Response<v1::ExplainDecisionResponse>, Status> {
+        recorded::explain(&self.shared, request).await
     }
 
     async fn get_status(

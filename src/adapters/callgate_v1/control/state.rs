@@ -16,6 +16,7 @@ use crate::authn::caller::{Caller, Rpc};
 use crate::authn::capacity::UsageCount;
 use crate::config::limits::Limits;
 use crate::control::approvals::ApprovalRequest;
+use crate::control::blocking_lane::BlockingLane;
 use crate::control::requester::WriteRequester;
 use crate::control::write::Control;
 use crate::domain::request::call_context::TraceContext;
@@ -29,6 +30,8 @@ pub(super) struct ControlState {
     pub(super) types: EntityTypeCache,
     pub(super) draining: CancellationToken,
     pub(super) watchers: UsageCount,
+    /// Explanations of recorded decisions.
+    pub(super) explanations: BlockingLane,
     pub(super) load: Arc<ServerLoad>,
 }
 

@@ -32,7 +32,7 @@ fn decision_id(text: &str) -> Result<Uuid, String> {
 /// comes from flags or a file, as for `callgate authorize`; a server explains only to callers with the right `explain`.
 ///
 /// Given the id of a decision in place of a call, it explains that one, as it was: from its capsule in the decision log,
-/// with the policies of the directory.
+/// with the policies of the directory; or by a running server, from its log and with the policies in service.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 #[command(mut_group("who", |group| group.arg("decision")))]
@@ -41,7 +41,7 @@ pub struct Args {
     /// The id of a recorded decision, in place of a call
     #[arg(value_name = "DECISION", value_parser = decision_id, conflicts_with_all = [
         "agent", "user", "file", "server", "tool", "purpose", "task", "session", "step", "delegations", "approvals",
-        "source_address", "unverified", "endpoint",
+        "source_address", "unverified",
     ])]
     decision: Option<Uuid>,
     /// The decision log, in place of the one that the configuration says
@@ -49,6 +49,7 @@ pub struct Args {
         long,
         value_name = "DIRECTORY",
         requires = "decision",
+        conflicts_with = "endpoint",
         help_heading = "A recorded decision"
     )]
     log: Option<PathBuf>,
@@ -57,6 +58,7 @@ pub struct Args {
         long,
         value_name = "FILE",
         requires = "decision",
+        conflicts_with = "endpoint",
         help_heading = "A recorded decision"
     )]
     key: Option<PathBuf>,
@@ -87,6 +89,9 @@ Examples:
 
   Why was it denied last night?
     callgate explain 0190a9c2-7d9b-7c51-8a64-3c5d8c1c9f11 --log /var/lib/callgate/audit
+
+  The same, by the server that decided it:
+    callgate explain 0190a9c2-7d9b-7c51-8a64-3c5d8c1c9f11 --endpoint https://callgate.example.org:50051
 
   What to tell the agent:
     callgate explain --file call.json --for-agent

@@ -1,8 +1,10 @@
-//! Explains a decision of the decision log.
+//! Explains a decision of the decision log, or has the server explain it that decided.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use anyhow::{Context, bail};
+use prost_types::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -11,21 +13,75 @@ use crate::analysis::explain::limits::ExplainLimits;
 use crate::analysis::replay::RecordedDecision;
 use crate::analysis::replay::candidate::Candidate;
 use crate::analysis::replay::explained::{RecordedExplanation, explain};
+use crate::audit::find::Place;
 use crate::bundle;
 use crate::cli::commands::authorize;
 use crate::cli::commands::explain::Args;
 use crate::cli::commands::explain::text::ExplainText;
+use crate::cli::connect::{self, RpcError, ServerConnection};
 use crate::cli::log_place::LogPlace;
 use crate::cli::output::Exit;
-use crate::cli::render::printable;
-use crate::proto::json;
+use crate::cli::render::{self, printable};
+use crate::proto::{json, v1};
 
 /// Finds the decision, makes it again and prints why.
 ///
 /// # Errors
 ///
-/// If the log does not have it, or what it was made from.
+/// If the log does not have it, or what it was made from, or the server does not say.
 pub(super) fn run(args: &Args, id: Uuid) -> anyhow::Result<Exit> {
+    let is_here = args.log.is_some() || args.key.is_some();
+    match args.place.server()?.filter(|_| !is_here) {
+        Some(endpoint) => by_server(args, id, &endpoint),
+        None => from_log(args, id),
+    }
+}
+
+/// Has a server explain it.
+fn by_server(args: &Args, id: Uuid, endpoint: &str) -> anyhow::Result<Exit> {
+    let asked = v1::ExplainDecisionRequest {
+        decision_id: id.to_string(),
+    };
+    let explained = connect::block_on(async {
+        let server = ServerConnection::connect(endpoint, &args.place.credentials).await?;
+        let request = server.request(asked);
+        let explained = server.control().explain_decision(request).await;
+        Ok(explained.map_err(RpcError::question)?.into_inner())
+    })?;
+    let (Some(recorded), Some(response)) = (explained.recorded, explained.response) else {
+        bail!("the server did not explain decision {id}");
+    };
+    let recorded = Recorded {
+        decision_id: recorded.decision_id.clone(),
+        at: recorded.at.as_ref().map(moment).unwrap_or_default(),
+        decision: match recorded.decision() {
+            v1::Decision::Allow => "allow",
+            v1::Decision::Deny | v1::Decision::Unspecified => "deny",
+        },
+        enforced: !recorded.observed,
+        reasons: recorded.reasons,
+        determining_policies: recorded.determining_policies,
+        policy_set_digest: recorded.policy_set_digest,
+        directory: None,
+        same_bundle: recorded.same_bundle,
+        same_decision: recorded.same_decision,
+    };
+    answer(args, &recorded, &response)
+}
+
+/// The time of a record, RFC 3339 with milliseconds.
+fn moment(at: &Timestamp) -> String {
+    match SystemTime::try_from(*at) {
+        Ok(time) if time >= SystemTime::UNIX_EPOCH => {
+            humantime::format_rfc3339_millis(time).to_string()
+        }
+        _ => render::moment(at),
+    }
+}
+
+/// Explains it from a log, with the policies of a directory.
+fn from_log(args: &Args, id: Uuid) -> anyhow::Result<Exit> {
+    no_server_is_named(args)?;
     let directory = args.place.directory();
     let bundle = match bundle::load(directory) {
         Ok(bundle) => bundle,
@@ -38,42 +94,55 @@ pub(super) fn run(args: &Args, id: Uuid) -> anyhow::Result<Exit> {
         key: args.key.as_deref(),
     };
     let source = place.source(&bundle.config)?;
-    let found = source.decision(id).map_err(anyhow::Error::msg)?;
+    let found = source.decision(id, Place::Anywhere);
+    let found = found.map_err(anyhow::Error::msg)?;
     let record = found.with_context(|| format!("the decision log has no decision {id}"))?;
-    let explained = explain(
-        &Candidate::from_bundle(&bundle),
-        &record,
-        ExplainLimits::default(),
-    );
+    let candidate = Candidate::from_bundle(&bundle);
+    let explained = explain(&candidate, &record, ExplainLimits::default());
     let explained = explained.with_context(|| format!("decision {id} cannot be explained"))?;
     let recorded = Recorded::new(&record, &explained, directory.display().to_string());
     let policies = u32::try_from(bundle.snapshot.policy_count()).unwrap_or(u32::MAX);
     let response = explanation::response(explained.explanation, id, policies);
+    answer(args, &recorded, &response)
+}
+
+/// Credentials that would go nowhere are a mistake.
+fn no_server_is_named(args: &Args) -> anyhow::Result<()> {
+    match args.place.credentials.name_a_server() {
+        true => bail!("certificates and tokens are shown to a server: name it with `--endpoint`"),
+        false => Ok(()),
+    }
+}
+
+fn answer(
+    args: &Args,
+    recorded: &Recorded,
+    response: &v1::AuthorizeResponse,
+) -> anyhow::Result<Exit> {
     let Some(explanation) = &response.explanation else {
-        bail!("decision {id} cannot be explained");
+        bail!("decision {} cannot be explained", recorded.decision_id);
     };
     let for_agent = format!("{}\n", printable(&explanation.for_agent));
     let page = ExplainText {
-        response: &response,
+        response,
         explanation,
         is_all: args.all,
     };
-    let shown = match args.for_agent {
+    match args.for_agent {
         true => args.output.answer(
             &for_agent,
             &serde_json::json!({ "recorded": recorded, "forAgent": explanation.for_agent }),
-        ),
+        )?,
         false => {
-            let response = json::write("AuthorizeResponse", &response)?;
+            let response = json::write("AuthorizeResponse", response)?;
             let json = serde_json::json!({ "recorded": recorded, "response": response });
-            args.output.answer(&format!("{recorded}{page}"), &json)
+            args.output.answer(&format!("{recorded}{page}"), &json)?;
         }
-    };
-    shown?;
-    Ok(authorize::exit(&response))
+    }
+    Ok(authorize::exit(response))
 }
 
-/// What the record says, and how the directory compares with it.
+/// What the record says, and how the policies that explain it compare with it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Recorded {
@@ -86,7 +155,9 @@ struct Recorded {
     reasons: Vec<String>,
     determining_policies: Vec<String>,
     policy_set_digest: String,
-    directory: String,
+    /// The directory with the policies; absent for those that are in service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    directory: Option<String>,
     same_bundle: bool,
     same_decision: bool,
 }
@@ -102,7 +173,7 @@ impl Recorded {
             reasons: texts(&record.codes),
             determining_policies: texts(&record.policies),
             policy_set_digest: explained.policy_set_digest.to_string(),
-            directory,
+            directory: Some(directory),
             same_bundle: explained.is_same_bundle,
             same_decision: explained.is_same_decision,
         }
@@ -127,10 +198,12 @@ impl fmt::Display for Recorded {
         if !self.determining_policies.is_empty() {
             writeln!(f, "  policies  {}", listed(&self.determining_policies))?;
         }
-        let directory = printable(&self.directory);
-        match self.same_bundle {
-            true => writeln!(f, "  decided with what is in {directory}")?,
-            false => writeln!(
+        let directory = self.directory.as_deref().map(printable);
+        let directory = directory.as_deref().unwrap_or("the bundle in service");
+        match (self.same_bundle, &self.directory) {
+            (true, Some(_)) => writeln!(f, "  decided with what is in {directory}")?,
+            (true, None) => writeln!(f, "  decided with {directory}")?,
+            (false, _) => writeln!(
                 f,
                 "  decided with another bundle than {directory}: {}",
                 printable(&self.policy_set_digest)
