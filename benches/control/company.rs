@@ -1,5 +1,4 @@
-//! The directory that is served: one person, one agent, one tool, and a few rules. Either they read live
-//! facts (the session, counts, the task), or as many rules read others.
+//! The directory that is served: one person, one agent, one tool, and a few rules ([`Rules`]), always as many.
 
 use std::path::Path;
 
@@ -33,6 +32,20 @@ when { context has delegation && context.delegation.depth >= 1000000000 };
 unless { context has delegation && context.delegation has root && context.delegation.root == Mcp::User::"ana" };
 "#;
 
+const SESSION_LABELS: &str = r#"
+@id("labels") forbid (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource)
+when { context has session && context.session.labels.contains("secret") };
+@id("rate") forbid (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource)
+when { context has usage && context.usage.last_minute >= 1000000000 };
+"#;
+
+const ALL_LABELS: &str = r#"
+@id("labels") forbid (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource)
+when { context.labels.contains("secret") };
+@id("rate") forbid (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource)
+when { context has usage && context.usage.last_minute >= 1000000000 };
+"#;
+
 const PEOPLE: &str = r#"[
   {"uid": {"type": "Mcp::User", "id": "ana"}, "attrs": {"active": true}, "parents": []},
   {"uid": {"type": "Mcp::Agent", "id": "one"}, "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "ana"}}, "active": true}, "parents": []}
@@ -43,9 +56,27 @@ const MAIL: &str = r#"{
   "tools": {"list": {"access": "read", "status": "confirmed", "yields": ["private"], "egress": false, "sensitivity": "internal"}}
 }"#;
 
+/// What the rules read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rules {
+    /// The session, counts and the task.
+    LiveFacts,
+    /// Nothing that changes with calls.
+    Standing,
+    /// Counts, and the labels of the session: those of tasks, delegations and pairs are not looked up.
+    SessionLabels,
+    /// The same, and the labels of all that a call carries.
+    AllLabels,
+}
+
 /// Writes the directory.
-pub fn write(dir: &Path, reads_live_facts: bool) -> Result<(), Fault> {
-    let rules = if reads_live_facts { LIVE } else { STANDING };
+pub fn write(dir: &Path, rules: Rules) -> Result<(), Fault> {
+    let rules = match rules {
+        Rules::LiveFacts => LIVE,
+        Rules::Standing => STANDING,
+        Rules::SessionLabels => SESSION_LABELS,
+        Rules::AllLabels => ALL_LABELS,
+    };
     for (path, text) in [
         ("all.cedar", RULES),
         ("rules.cedar", rules),
@@ -60,9 +91,9 @@ pub fn write(dir: &Path, reads_live_facts: bool) -> Result<(), Fault> {
 }
 
 /// Compiles the directory.
-pub fn load(reads_live_facts: bool) -> Result<LoadedBundle, Fault> {
+pub fn load(rules: Rules) -> Result<LoadedBundle, Fault> {
     let dir = tempfile::tempdir()?;
-    write(dir.path(), reads_live_facts)?;
+    write(dir.path(), rules)?;
     let bundle = bundle::load(dir.path()).map_err(|faults| faults.to_string())?;
     Ok(LoadedBundle {
         snapshot: bundle.snapshot,

@@ -1,5 +1,6 @@
 //! What live facts cost a decision: the same call, once with a session, a task and a stored delegation
-//! and with rules that read them and counts, once with none of that.
+//! and with rules that read them and counts, once with none of that. And what labels of all that a call carries cost over those of
+//! its session, for a call that carries a session, a task and a stored delegation, and for one with a session alone.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,6 +22,7 @@ use callgate::telemetry::record::recorder::Recorder;
 use serde_json::Map;
 use tokio::runtime::Runtime;
 
+use crate::company::Rules;
 use crate::{Fault, company, cpu_seconds, median, metric};
 
 /// Pairs of measurements.
@@ -36,30 +38,92 @@ struct Side {
     caller: Caller,
 }
 
-/// Prints `core.with_live_facts_vs_without`.
+/// What a call carries.
+#[derive(Debug, Clone, Copy)]
+enum Carries {
+    /// Only its chain.
+    Nothing,
+    /// A session.
+    Session,
+    /// A session, a task and a stored delegation.
+    Everything,
+}
+
+/// Prints `core.with_live_facts_vs_without` and `core.labels_vs_session_labels`.
 pub fn measure(runtime: &Runtime) -> Result<(), Fault> {
-    let with = Side::with(runtime)?;
-    let without = Side::without()?;
-    with.decide(runtime, CALLS / 4)?;
-    without.decide(runtime, CALLS / 4)?;
-    let (mut ratios, mut more, mut less) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let live = with.decide(runtime, CALLS)?;
-        let plain = without.decide(runtime, CALLS)?;
-        more.push(live * 1e6);
-        less.push(plain * 1e6);
-        ratios.push(live / plain);
+    let with = Side::open(runtime, Rules::LiveFacts, Carries::Everything)?;
+    let without = Side::open(runtime, Rules::Standing, Carries::Nothing)?;
+    let compared = compare(runtime, &with, &without)?;
+    metric("core.with_live_facts", compared.one, "us");
+    metric("core.without_live_facts", compared.other, "us");
+    metric("core.with_live_facts_vs_without", compared.ratio, "ratio");
+    for (name, carries) in [
+        ("core.labels_vs_session_labels", Carries::Session),
+        (
+            "core.labels_vs_session_labels.task_and_delegation",
+            Carries::Everything,
+        ),
+    ] {
+        let all = Side::open(runtime, Rules::AllLabels, carries)?;
+        let session = Side::open(runtime, Rules::SessionLabels, carries)?;
+        metric(name, compare(runtime, &all, &session)?.ratio, "ratio");
     }
-    metric("core.with_live_facts", median(more), "us");
-    metric("core.without_live_facts", median(less), "us");
-    metric("core.with_live_facts_vs_without", median(ratios), "ratio");
     Ok(())
 }
 
+/// Medians of two sides measured alternately.
+struct Compared {
+    /// Microseconds of the one.
+    one: f64,
+    /// Microseconds of the other.
+    other: f64,
+    /// The one over the other.
+    ratio: f64,
+}
+
+fn compare(runtime: &Runtime, one: &Side, other: &Side) -> Result<Compared, Fault> {
+    one.decide(runtime, CALLS / 4)?;
+    other.decide(runtime, CALLS / 4)?;
+    let (mut ones, mut others, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let first = one.decide(runtime, CALLS)?;
+        let second = other.decide(runtime, CALLS)?;
+        ones.push(first * 1e6);
+        others.push(second * 1e6);
+        ratios.push(first / second);
+    }
+    Ok(Compared {
+        one: median(ones),
+        other: median(others),
+        ratio: median(ratios),
+    })
+}
+
 impl Side {
-    fn with(runtime: &Runtime) -> Result<Self, Fault> {
-        let side = Self::open(true)?;
-        let now = side.service.now();
+    fn open(runtime: &Runtime, rules: Rules, carries: Carries) -> Result<Self, Fault> {
+        let service = Service::in_memory(ServiceSettings::default(), Recorder::default())?;
+        service.publish(company::load(rules)?)?;
+        let by = Subject::verified(schema::entity_uid(&TYPES.agent, "one"), "jwt");
+        let operation = Operation::call_tool("mail", "list", Map::new());
+        let mut call = CallContext::new(by, operation);
+        let root = schema::entity_uid(&TYPES.user, "ana");
+        call.actor_chain = Some(ActorChain::verified_from(root));
+        if !matches!(carries, Carries::Nothing) {
+            call.workflow.session_id = Some("session-1".into());
+        }
+        let mut side = Self {
+            service,
+            call,
+            caller: Caller::local(),
+        };
+        if matches!(carries, Carries::Everything) {
+            side.carry_task_and_delegation(runtime)?;
+        }
+        Ok(side)
+    }
+
+    fn carry_task_and_delegation(&mut self, runtime: &Runtime) -> Result<(), Fault> {
+        let now = self.service.now();
         let task = Task {
             id: "task-1".into(),
             agent: schema::entity_uid(&TYPES.agent, "one"),
@@ -74,38 +138,13 @@ impl Side {
             deadline: now + DAY,
             closed_at: None,
         };
-        let delegation = grant("delegation-1", now);
-        side.write(runtime, "OpenTask", Change::Task(Arc::new(task)))?;
-        side.write(
-            runtime,
-            "GrantDelegation",
-            Change::Grant(Arc::new(delegation)),
-        )?;
-        let mut call = side.call;
-        call.actor_chain = Some(ActorChain::from_delegation_ids(vec!["delegation-1".into()]));
-        call.workflow.task_id = Some("task-1".into());
-        call.workflow.session_id = Some("session-1".into());
-        Ok(Self { call, ..side })
-    }
-
-    fn without() -> Result<Self, Fault> {
-        let side = Self::open(false)?;
-        let root = schema::entity_uid(&TYPES.user, "ana");
-        let mut call = side.call;
-        call.actor_chain = Some(ActorChain::verified_from(root));
-        Ok(Self { call, ..side })
-    }
-
-    fn open(reads_live_facts: bool) -> Result<Self, Fault> {
-        let service = Service::in_memory(ServiceSettings::default(), Recorder::default())?;
-        service.publish(company::load(reads_live_facts)?)?;
-        let by = Subject::verified(schema::entity_uid(&TYPES.agent, "one"), "jwt");
-        let operation = Operation::call_tool("mail", "list", Map::new());
-        Ok(Self {
-            service,
-            call: CallContext::new(by, operation),
-            caller: Caller::local(),
-        })
+        let delegation = Arc::new(grant("delegation-1", now));
+        self.write(runtime, "OpenTask", Change::Task(Arc::new(task)))?;
+        self.write(runtime, "GrantDelegation", Change::Grant(delegation))?;
+        let ids = vec!["delegation-1".into()];
+        self.call.actor_chain = Some(ActorChain::from_delegation_ids(ids));
+        self.call.workflow.task_id = Some("task-1".into());
+        Ok(())
     }
 
     fn write(&self, runtime: &Runtime, verb: &'static str, change: Change) -> Result<(), Fault> {

@@ -32,7 +32,7 @@ struct Server {
 pub async fn measure() -> Result<(), Fault> {
     let folder = scratch()?;
     let policies = folder.path().join("policies");
-    company::write(&policies, true)?;
+    company::write(&policies, company::Rules::LiveFacts)?;
     let server = Server::start(folder.path())?;
     let channel = server.connect().await?;
     revoke_to_deny(&server, channel.clone()).await?;

@@ -32,7 +32,7 @@ pub fn measure() -> Result<(), Fault> {
     // Of the directory alone, which is loaded before and not counted.
     let mut seconds = Vec::new();
     for start in 0..STARTS {
-        let load = company::load(true)?;
+        let load = company::load(company::Rules::LiveFacts)?;
         let before = live_bytes();
         let begun = Instant::now();
         let store = Box::new(SqliteStore::open(&file)?);

@@ -64,7 +64,7 @@ fn main() -> Result<(), Fault> {
         .map(|number| open(&url, number))
         .collect::<Result<Vec<_>, _>>()?;
     let alone = Service::in_memory(ServiceSettings::default(), Recorder::default())?;
-    alone.publish(company::load(true)?)?;
+    alone.publish(company::load(company::Rules::LiveFacts)?)?;
     runtime.block_on(async {
         for replica in &replicas {
             let fleet = replica.fleet().ok_or("no fleet")?;
@@ -95,7 +95,7 @@ fn open(url: &str, number: usize) -> Result<Arc<Service>, Fault> {
         Arc::new(SystemClock),
         member,
     )?;
-    service.publish(company::load(true)?)?;
+    service.publish(company::load(company::Rules::LiveFacts)?)?;
     Ok(Arc::new(service))
 }
 
@@ -273,7 +273,7 @@ async fn throughput(replicas: &[Arc<Service>]) -> Result<(), Fault> {
 /// the last request of that, once all have compiled it. The three replicas share the processors of this machine.
 async fn publish_to_all(replicas: &[Arc<Service>]) -> Result<(), Fault> {
     let dir = tempfile::tempdir()?;
-    company::write(dir.path(), true)?;
+    company::write(dir.path(), company::Rules::LiveFacts)?;
     let policy = |number| {
         format!(
             "@id(\"many-{number}\") permit (principal is Mcp::User, action in Mcp::Action::\"call_tool\", resource) \
