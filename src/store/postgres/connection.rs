@@ -18,6 +18,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use crate::domain::request::visible::shown;
 use crate::store::backend::StoreError;
 use crate::store::postgres::errors;
 
@@ -35,12 +36,48 @@ pub struct Address {
     tls: Option<MakeRustlsConnect>,
 }
 
-/// Parameters of the URL that concern TLS files; the library knows the others.
+/// Parameters of the URL that concern TLS; the library knows the others.
 #[derive(Debug, Default)]
-struct TlsFiles {
+struct TlsParameters {
+    /// Every `sslmode`.
+    modes: Vec<String>,
     ca: Option<PathBuf>,
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
+}
+
+impl TlsParameters {
+    /// Whether there is TLS. Where there is, the server's certificate and its name are checked, whatever libpq would do; where
+    /// there is none, the server is on this machine, or the URL says so.
+    fn wants_tls(&self, is_local: bool) -> Result<bool, StoreError> {
+        let has_files = self.ca.is_some() || self.certificate.is_some() || self.key.is_some();
+        let modes: Vec<&str> = self.modes.iter().map(String::as_str).collect();
+        let wants_tls = match *modes {
+            ["disable"] if has_files => {
+                let said = "`sslmode=disable` and a file for TLS contradict each other";
+                return Err(unusable(said));
+            }
+            ["disable"] => false,
+            ["require" | "verify-ca" | "verify-full"] => true,
+            [] | ["allow" | "prefer"] if has_files => true,
+            [] | ["allow" | "prefer"] if is_local => false,
+            [] | ["allow" | "prefer"] => {
+                let said = "it is on another machine: demand TLS with `sslrootcert=FILE`, or say `sslmode=disable`";
+                return Err(unusable(said));
+            }
+            [other] => {
+                let said = "is not one of `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full`";
+                return Err(unusable(&format!("`sslmode={}` {said}", shown(other))));
+            }
+            _ => return Err(unusable("`sslmode` occurs twice")),
+        };
+        match (wants_tls, &self.ca) {
+            (true, None) => Err(unusable(
+                "TLS needs `sslrootcert=FILE`, the authority of the server's certificate",
+            )),
+            (wants_tls, _) => Ok(wants_tls),
+        }
+    }
 }
 
 impl Address {
@@ -51,14 +88,15 @@ impl Address {
     /// # Errors
     ///
     /// [`StoreError::Open`] for a URL or a file that cannot be used, and for a server on another machine to which
-    /// the URL neither demands TLS nor says `sslmode=disable`.
+    /// the URL neither demands TLS nor says `sslmode=disable`: `allow` and `prefer` would do without it where the server has
+    /// none.
     pub fn parse(url: &str, base: &Path, password_file: Option<&Path>) -> Result<Self, StoreError> {
         let parsed =
             url::Url::parse(url).map_err(|error| unusable(&format!("its URL: {error}")))?;
         if !matches!(parsed.scheme(), "postgres" | "postgresql") {
             return Err(unusable("its URL does not begin with `postgres://`"));
         }
-        let (rest, files) = split_tls_files(parsed, base);
+        let (rest, said) = split_tls(parsed, base);
         let mut config: Config =
             (rest.as_str().parse()).map_err(|error: tokio_postgres::Error| {
                 unusable(&format!("its URL: {}", errors::text(&error)))
@@ -72,22 +110,14 @@ impl Address {
         if config.get_application_name().is_none() {
             config.application_name("callgate");
         }
-        let says_sslmode = url.contains("sslmode=");
-        let wants_tls = files.ca.is_some() || config.get_ssl_mode() == SslMode::Require;
-        if !wants_tls && !says_sslmode && !is_local(&config) {
-            return Err(unusable(
-                "it is on another machine: demand TLS with `sslrootcert=FILE`, or say `sslmode=disable`",
-            ));
-        }
-        if wants_tls && files.ca.is_none() {
-            return Err(unusable(
-                "`sslmode=require` needs `sslrootcert=FILE`, the authority of its certificate",
-            ));
-        }
-        let tls = wants_tls.then(|| tls(&files)).transpose()?;
-        if tls.is_some() {
-            config.ssl_mode(SslMode::Require);
-        }
+        let tls = match said.wants_tls(is_local(&config))? {
+            true => Some(tls(&said)?),
+            false => None,
+        };
+        config.ssl_mode(match tls {
+            Some(_) => SslMode::Require,
+            None => SslMode::Disable,
+        });
         Ok(Self { config, tls })
     }
 
@@ -217,16 +247,17 @@ fn unusable(why: &str) -> StoreError {
     }
 }
 
-/// Takes the parameters that name files out of the URL.
-fn split_tls_files(mut url: url::Url, base: &Path) -> (url::Url, TlsFiles) {
-    let mut files = TlsFiles::default();
+/// Takes the parameters that concern TLS out of the URL.
+fn split_tls(mut url: url::Url, base: &Path) -> (url::Url, TlsParameters) {
+    let mut said = TlsParameters::default();
     let mut rest = Vec::new();
     for (name, value) in url.query_pairs() {
         let path = base.join(&*value);
         match &*name {
-            "sslrootcert" => files.ca = Some(path),
-            "sslcert" => files.certificate = Some(path),
-            "sslkey" => files.key = Some(path),
+            "sslmode" => said.modes.push(value.into_owned()),
+            "sslrootcert" => said.ca = Some(path),
+            "sslcert" => said.certificate = Some(path),
+            "sslkey" => said.key = Some(path),
             _ => rest.push((name.into_owned(), value.into_owned())),
         }
     }
@@ -234,12 +265,13 @@ fn split_tls_files(mut url: url::Url, base: &Path) -> (url::Url, TlsFiles) {
     if !rest.is_empty() {
         url.query_pairs_mut().extend_pairs(rest);
     }
-    (url, files)
+    (url, said)
 }
 
-/// Whether every host is this machine.
+/// Whether every host is this machine. An address (`hostaddr`) counts beside the name that it goes with.
 fn is_local(config: &Config) -> bool {
-    config.get_hosts().iter().all(|host| match host {
+    let mut addresses = config.get_hostaddrs().iter();
+    let named = config.get_hosts().iter().all(|host| match host {
         Host::Unix(_) => true,
         Host::Tcp(name) => {
             name == "localhost"
@@ -247,10 +279,11 @@ fn is_local(config: &Config) -> bool {
                     .parse()
                     .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
         }
-    })
+    });
+    named && addresses.all(std::net::IpAddr::is_loopback)
 }
 
-fn tls(files: &TlsFiles) -> Result<MakeRustlsConnect, StoreError> {
+fn tls(files: &TlsParameters) -> Result<MakeRustlsConnect, StoreError> {
     let pem = |path: &Path| {
         std::fs::read(path).map_err(|error| unusable(&format!("`{}`: {error}", path.display())))
     };

@@ -26,6 +26,63 @@ fn another_machine_is_reached_over_tls_unless_the_url_says_otherwise() {
     assert!(said.contains("needs `sslrootcert=FILE`"), "{said}");
     let said = parse("postgres://ana@db.example.com/facts?sslrootcert=no.pem").unwrap_err();
     assert!(said.contains("`/etc/callgate/no.pem`"), "{said}");
+    for (url, why) in [
+        (
+            "postgres://db.example.com/facts?sslmode=prefer",
+            "demand TLS",
+        ),
+        (
+            "postgres://db.example.com/facts?sslmode=allow",
+            "demand TLS",
+        ),
+        (
+            "postgres://sslmode=disable@db.example.com/facts",
+            "demand TLS",
+        ),
+        ("postgres://db.example.com/sslmode=disable", "demand TLS"),
+        ("postgres://127.0.0.1,db.example.com/facts", "demand TLS"),
+        (
+            "postgres://localhost/facts?host=db.example.com",
+            "demand TLS",
+        ),
+        (
+            "postgres://localhost/facts?hostaddr=192.0.2.1",
+            "demand TLS",
+        ),
+        ("postgres:///facts?hostaddr=192.0.2.1", "demand TLS"),
+        (
+            "postgres://db.example.com/facts?sslmode=verify-full",
+            "needs `sslrootcert=FILE`",
+        ),
+        (
+            "postgres://db.example.com/facts?sslcert=a&sslkey=b",
+            "needs `sslrootcert=FILE`",
+        ),
+        (
+            "postgres://127.0.0.1/facts?sslmode=require",
+            "needs `sslrootcert=FILE`",
+        ),
+        (
+            "postgres://db.example.com/facts?sslmode=disable&sslrootcert=a",
+            "contradict",
+        ),
+        (
+            "postgres://db.example.com/facts?sslmode=disable&sslmode=require",
+            "twice",
+        ),
+        (
+            "postgres://db.example.com/facts?sslmode=Disable",
+            "is not one of",
+        ),
+    ] {
+        let said = parse(url).unwrap_err();
+        assert!(said.contains(why), "{url}: {said}");
+    }
+    let prefers = parse("postgres://ana@127.0.0.1/facts?sslmode=prefer");
+    assert!(prefers.is_ok(), "{prefers:?}");
+    let said =
+        parse("postgres://ana@127.0.0.1/facts?sslmode=verify-full&sslrootcert=no.pem").unwrap_err();
+    assert!(said.contains("`/etc/callgate/no.pem`"), "{said}");
 }
 
 #[test]

@@ -33,10 +33,19 @@ impl Authority {
     }
 
     fn issue(&self, names: Vec<SanType>, usage: ExtendedKeyUsagePurpose) -> (String, String) {
-        let mut params = CertificateParams::default();
         // By default it would have the authority's own name, and look as if it had signed itself.
+        self.issue_to("issued", names, usage)
+    }
+
+    fn issue_to(
+        &self,
+        common_name: &str,
+        names: Vec<SanType>,
+        usage: ExtendedKeyUsagePurpose,
+    ) -> (String, String) {
+        let mut params = CertificateParams::default();
         let mut name = DistinguishedName::new();
-        name.push(DnType::CommonName, "issued");
+        name.push(DnType::CommonName, common_name);
         params.distinguished_name = name;
         params.subject_alt_names = names;
         params.extended_key_usages = vec![usage];
@@ -49,6 +58,11 @@ impl Authority {
     pub fn server(&self) -> (String, String) {
         let name = SanType::DnsName("localhost".try_into().expect("ascii"));
         self.issue(vec![name], ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// The certificate of a client with this common name, and its key.
+    pub fn named(&self, name: &str) -> (String, String) {
+        self.issue_to(name, Vec::new(), ExtendedKeyUsagePurpose::ClientAuth)
     }
 
     /// The certificate of a client with this name, and its key.

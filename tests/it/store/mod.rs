@@ -2,4 +2,5 @@
 
 pub mod crash;
 pub mod suite;
+mod tls;
 mod versions;

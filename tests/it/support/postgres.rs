@@ -19,6 +19,18 @@ pub struct Cluster {
     server: Child,
 }
 
+/// What a server over TLS is set up with.
+pub struct Encrypted<'a> {
+    /// Its certificate, PEM.
+    pub certificate: &'a str,
+    /// Its key, PEM.
+    pub key: &'a str,
+    /// The authority of its clients, PEM.
+    pub clients: &'a str,
+    /// Who may connect, as in `pg_hba.conf`.
+    pub access: &'a str,
+}
+
 /// PgBouncer in transaction mode before a cluster.
 pub struct Bouncer {
     port: u16,
@@ -105,8 +117,38 @@ impl Cluster {
         Self::with_settings(&["fsync=off"])
     }
 
-    pub fn with_settings(settings: &[&str]) -> Self {
+    /// A new server over TLS.
+    pub fn encrypted(setup: &Encrypted<'_>) -> Self {
         let folder = folder();
+        let mut settings = vec!["fsync=off".to_owned(), "ssl=on".to_owned()];
+        for (setting, name, text) in [
+            ("ssl_cert_file", "server.pem", setup.certificate),
+            ("ssl_key_file", "server.key", setup.key),
+            ("ssl_ca_file", "clients.pem", setup.clients),
+            ("hba_file", "access", setup.access),
+        ] {
+            let (path, own) = (
+                folder.path().join(name),
+                folder.path().join(format!("own-{name}")),
+            );
+            fs::write(&path, text).unwrap();
+            // The server wants its key for itself.
+            let mode = PathBuf::from("0600");
+            for (program, args) in [("cp", [&path, &own]), ("chmod", [&mode, &own])] {
+                let done = unprivileged(Path::new(program)).args(args).status();
+                assert!(done.unwrap().success(), "{program} {name}");
+            }
+            settings.push(format!("{setting}={}", own.display()));
+        }
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        Self::make(folder, &settings)
+    }
+
+    pub fn with_settings(settings: &[&str]) -> Self {
+        Self::make(folder(), settings)
+    }
+
+    fn make(folder: TempDir, settings: &[&str]) -> Self {
         let data = folder.path().join("data");
         let made = unprivileged(&program("initdb"))
             .args(["-A", "trust", "-U", "callgate", "--no-sync", "-D"])
