@@ -32,6 +32,35 @@ password_file = "/etc/callgate/database/password"
 max_staleness_ms = {{ int .Values.state.postgresql.maxStalenessMs }}
 {{- end }}
 
+{{- with .Values.bundle }}
+{{- if or .archive.url .published .publicKeys.existingSecret .strict }}
+
+[bundle]
+{{- if .archive.url }}
+url = {{ .archive.url | toJson }}
+poll_seconds = {{ int .archive.pollSeconds }}
+cache_file = "/var/lib/callgate/bundle"
+{{- if .archive.tokenSecret.name }}
+token_file = "/etc/callgate/bundle/token"
+{{- end }}
+{{- if .archive.caSecret.name }}
+ca_file = "/etc/callgate/bundle/ca.crt"
+{{- end }}
+{{- end }}
+{{- if .published }}
+published = true
+{{- end }}
+{{- if .publicKeys.existingSecret }}
+public_key_files = [
+{{- range $n, $key := .publicKeys.keys }}{{ if $n }}, {{ end }}{{ printf "/etc/callgate/bundle/keys/%s" $key | toJson }}{{ end -}}
+]
+{{- end }}
+{{- if .strict }}
+strict = true
+{{- end }}
+{{- end }}
+{{- end }}
+
 [audit]
 mode = {{ .Values.audit.mode | toJson }}
 on_failure = {{ .Values.audit.onFailure | toJson }}

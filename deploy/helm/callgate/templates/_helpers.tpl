@@ -73,7 +73,15 @@ resources:
 {{- if .Values.bundle.existingConfigMap.name }}{{ $n = add1 $n }}{{ end -}}
 {{- if .Values.bundle.volume }}{{ $n = add1 $n }}{{ end -}}
 {{- if .Values.bundle.git.repository }}{{ $n = add1 $n }}{{ end -}}
+{{- if .Values.bundle.archive.url }}{{ $n = add1 $n }}{{ end -}}
 {{ $n }}
+{{- end -}}
+
+{{/* Whether files of a bundle's server or signers are mounted. */}}
+{{- define "callgate.bundleFiles" -}}
+{{- with .Values.bundle -}}
+{{- if or .archive.tokenSecret.name .archive.caSecret.name .publicKeys.existingSecret }}true{{ end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The directory that is served. git-sync switches the link `current`. */}}
@@ -98,7 +106,18 @@ resources:
 {{- fail "tls.certManager.issuerRef.name: name the issuer" -}}
 {{- end -}}
 {{- if ne (include "callgate.bundleSources" .) "1" -}}
-{{- fail "bundle: set exactly one of files, existingConfigMap.name, volume and git.repository" -}}
+{{- fail "bundle: set exactly one of files, existingConfigMap.name, volume, git.repository and archive.url" -}}
+{{- end -}}
+{{- with .Values.bundle -}}
+{{- if and .publicKeys.existingSecret (not (or .archive.url .published)) -}}
+{{- fail "bundle.publicKeys: only archives and published bundles are signed" -}}
+{{- end -}}
+{{- if and .publicKeys.existingSecret (not .publicKeys.keys) -}}
+{{- fail "bundle.publicKeys.keys: name the keys in the secret" -}}
+{{- end -}}
+{{- if and (not .archive.url) (or .archive.tokenSecret.name .archive.caSecret.name) -}}
+{{- fail "bundle.archive: tokenSecret and caSecret mean nothing without url" -}}
+{{- end -}}
 {{- end -}}
 {{- if eq .Values.state.kind "sqlite" -}}
 {{- if gt (int (include "callgate.mostReplicas" .)) 1 -}}
