@@ -64,7 +64,7 @@ fn main() -> Result<(), Fault> {
         .map(|number| open(&url, number))
         .collect::<Result<Vec<_>, _>>()?;
     let alone = Service::in_memory(ServiceSettings::default(), Recorder::default())?;
-    alone.publish(company::load(company::Rules::LiveFacts)?)?;
+    alone.publish(company::load(company::Rules::AllLabels)?)?;
     runtime.block_on(async {
         for replica in &replicas {
             let fleet = replica.fleet().ok_or("no fleet")?;
@@ -95,7 +95,7 @@ fn open(url: &str, number: usize) -> Result<Arc<Service>, Fault> {
         Arc::new(SystemClock),
         member,
     )?;
-    service.publish(company::load(company::Rules::LiveFacts)?)?;
+    service.publish(company::load(company::Rules::AllLabels)?)?;
     Ok(Arc::new(service))
 }
 
@@ -243,15 +243,24 @@ async fn session_takeover(replicas: &[Arc<Service>]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Grants a second by several writers at all replicas.
+/// Grants a second by several writers at one, two and three replicas.
 async fn throughput(replicas: &[Arc<Service>]) -> Result<(), Fault> {
+    for count in 1..=replicas.len() {
+        throughput_of(&replicas[..count]).await?;
+    }
+    Ok(())
+}
+
+async fn throughput_of(replicas: &[Arc<Service>]) -> Result<(), Fault> {
     let begun = Instant::now();
     let mut writing = JoinSet::new();
+    let among = replicas.len();
     for writer in 0..WRITERS {
-        let service = Arc::clone(&replicas[writer % 3]);
+        let service = Arc::clone(&replicas[writer % among]);
         writing.spawn(async move {
             for number in 0..WRITES {
-                let delegation = grant(&format!("written-{writer}-{number}"), &service);
+                let id = format!("written-{among}-{writer}-{number}");
+                let delegation = grant(&id, &service);
                 write(&service, "GrantDelegation", delegation).await?;
             }
             Ok::<_, Fault>(())
@@ -262,7 +271,7 @@ async fn throughput(replicas: &[Arc<Service>]) -> Result<(), Fault> {
     }
     let count = (WRITERS * WRITES) as f64;
     metric(
-        "fleet.throughput",
+        &format!("fleet.throughput.{among}"),
         count / begun.elapsed().as_secs_f64(),
         "writes/s",
     );
@@ -273,7 +282,7 @@ async fn throughput(replicas: &[Arc<Service>]) -> Result<(), Fault> {
 /// the last request of that, once all have compiled it. The three replicas share the processors of this machine.
 async fn publish_to_all(replicas: &[Arc<Service>]) -> Result<(), Fault> {
     let dir = tempfile::tempdir()?;
-    company::write(dir.path(), company::Rules::LiveFacts)?;
+    company::write(dir.path(), company::Rules::AllLabels)?;
     let policy = |number| {
         format!(
             "@id(\"many-{number}\") permit (principal is Mcp::User, action in Mcp::Action::\"call_tool\", resource) \

@@ -1,10 +1,10 @@
 //! An adaptive limit of requests in flight, which shrinks once they wait too long for a thread.
 //!
-//! Additive increase, multiplicative decrease, controlled by queueing delay. How fast responses come depends on the
-//! machine, on its other load and on the policies, so no fixed number suits every deployment, and too many requests in
-//! flight make all of them late. Measured is the share of its deadline that a request uses, from when it could be read
-//! to its response, or until its client gives up. While that share is small on average the limit grows; otherwise the
-//! limit is cut below the number of requests that were in flight.
+//! Controlled by queueing delay. How fast responses come depends on the machine, on its other load and on the policies, so no
+//! fixed number suits every deployment, and too many requests in flight make all of them late. Measured is the share of its
+//! deadline that a request uses, from when it could be read to its response, or until its client gives up. The limit is
+//! multiplied by the wanted share over that share, within bounds: far from it the limit moves fast, and near it hardly, so
+//! that it does not swing between too many, of which some are late, and too few, with which the server waits.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,8 +18,12 @@ const WINDOW: Duration = Duration::from_millis(200);
 /// The fewest requests in a window to adjust the limit.
 const SAMPLES: u64 = 8;
 
-/// The share of its deadline, in thousandths, that a request may use on average.
-const MAX_USED_PER_MILLE: u64 = 250;
+/// The share of its deadline, in thousandths, that a request is to use on average while there are too many.
+const WANTED_PER_MILLE: u64 = 200;
+
+/// By how much the limit falls and grows at most, in thousandths of it.
+const LEAST_PER_MILLE: u64 = 700;
+const MOST_PER_MILLE: u64 = 1_125;
 
 /// The lowest limit.
 const MIN_LIMIT: usize = 4;
@@ -133,15 +137,22 @@ impl ConcurrencyLimit {
         let used = window.used.swap(0, Ordering::Relaxed) / requests;
         let most = window.most_under_way.swap(0, Ordering::Relaxed);
         let limit = self.limit(configured);
-        let next = if used > MAX_USED_PER_MILLE {
+        let factor = WANTED_PER_MILLE.saturating_mul(1_000) / used.max(1);
+        let factor = factor.clamp(LEAST_PER_MILLE, MOST_PER_MILLE);
+        let next = if used > WANTED_PER_MILLE {
             // Only requests that were in flight can have caused the delay.
-            (limit.min(most).saturating_mul(7) / 10).max(MIN_LIMIT)
+            scaled(limit.min(most), factor).max(MIN_LIMIT)
         } else {
-            limit.saturating_add((limit / 8).max(1))
+            scaled(limit, factor).max(limit.saturating_add(1))
         };
         let next = if next < configured { next } else { usize::MAX };
         self.limit.store(next, Ordering::Relaxed);
     }
+}
+
+fn scaled(number: usize, per_mille: u64) -> usize {
+    let per_mille = usize::try_from(per_mille).unwrap_or(usize::MAX);
+    number.saturating_mul(per_mille) / 1_000
 }
 
 fn micros(time: Duration) -> u64 {

@@ -43,6 +43,22 @@ fn the_limit_falls_below_what_waits_and_rises_again() {
 }
 
 #[test]
+fn near_what_is_wanted_the_limit_hardly_moves() {
+    let pressure = ConcurrencyLimit::default();
+    let now = windows(&pressure, 0, 1, 200, 400);
+    assert_eq!(pressure.limit(CONFIGURED), 280);
+    // 100 ms of 500 are wanted.
+    let now = windows(&pressure, now, 1, 110, 280);
+    assert_eq!(pressure.limit(CONFIGURED), 254, "an eleventh less");
+    let now = windows(&pressure, now, 1, 95, 254);
+    assert_eq!(pressure.limit(CONFIGURED), 267, "a nineteenth more");
+    let now = windows(&pressure, now, 1, 100, 267);
+    assert_eq!(pressure.limit(CONFIGURED), 268, "one more");
+    windows(&pressure, now, 1, 101, 268);
+    assert_eq!(pressure.limit(CONFIGURED), 265);
+}
+
+#[test]
 fn some_are_always_let_in() {
     let pressure = ConcurrencyLimit::default();
     windows(&pressure, 0, 100, 10_000, 2);
@@ -62,8 +78,8 @@ fn a_few_requests_prove_nothing() {
 #[test]
 fn the_part_counts_and_not_the_time() {
     assert_eq!(
-        thousandths(Duration::from_millis(125), GIVEN),
-        MAX_USED_PER_MILLE
+        thousandths(Duration::from_millis(100), GIVEN),
+        WANTED_PER_MILLE
     );
     assert_eq!(thousandths(GIVEN * 9, GIVEN), 1_000);
     assert_eq!(thousandths(GIVEN, Duration::ZERO), 1_000);
