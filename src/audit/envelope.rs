@@ -174,7 +174,7 @@ impl Fields<'_, '_> {
         }
         wire.entity(14, &call.subject.entity);
         if let Some(chain) = &call.actor_chain {
-            let root = OnBehalfOf::from_call(call, verdict).map(|lent| lent.root);
+            let root = OnBehalfOf::from_call(call, verdict).map(|delegated| delegated.root);
             wire.nested(15, |wire| {
                 if let Some(root) = root {
                     wire.entity(1, root);

@@ -297,10 +297,10 @@ impl Attributes<'_, '_> {
         if is_agent(&call.subject.entity) {
             self.put("gen_ai.agent.id", call.subject.entity.eid().as_ref());
         }
-        if let Some(lent) = OnBehalfOf::from_call(call, decision) {
-            self.entity("callgate.delegation.root", lent.root);
+        if let Some(delegated) = OnBehalfOf::from_call(call, decision) {
+            self.entity("callgate.delegation.root", delegated.root);
             // The number of links from the root to the subject, as in policies.
-            self.count("callgate.delegation.depth", lent.depth);
+            self.count("callgate.delegation.depth", delegated.depth);
         }
     }
 
@@ -384,7 +384,7 @@ pub fn log_fields<'a>(record: &DecisionRecord<'a>, redaction: &Redaction) -> Log
         },
         subject: redaction.entity(&call.subject.entity),
         on_behalf_of: OnBehalfOf::from_call(call, record.decision)
-            .map(|lent| redaction.entity(lent.root)),
+            .map(|delegated| redaction.entity(delegated.root)),
     }
 }
 

@@ -419,7 +419,7 @@ fn a_call_passes_once_what_it_lacks_is_given() {
     let again = stage.call(HELPER, "add_note", &approved);
     assert_eq!(reason(&again), "APPROVAL_INVALID");
 
-    let mut lend = |access: v1::AccessLevel| {
+    let mut delegate = |access: v1::AccessLevel| {
         let delegation = v1::GrantDelegationRequest {
             actor: person("alice"),
             to: entity("Agent", "helper"),
@@ -430,7 +430,7 @@ fn a_call_passes_once_what_it_lacks_is_given() {
         let granted = stage.runtime.block_on(control.grant_delegation(delegation));
         granted.unwrap().into_inner().delegation.unwrap().id
     };
-    let narrow = lend(v1::AccessLevel::Read);
+    let narrow = delegate(v1::AccessLevel::Read);
     let denied = stage.call(HELPER, "merge_notes", &[("x-grants", &narrow)]);
     wants(&denied, "DELEGATION_OUT_OF_SCOPE");
     assert!(stage.reached().is_empty());

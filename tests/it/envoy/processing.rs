@@ -244,7 +244,7 @@ fn what_a_server_asks_for_is_decided(release: &Path) {
                 _ => assert!(["FORBIDDEN", "NO_PERMIT"].contains(&reason(step)), "{step}"),
             }
         }
-        // Bob has lent the agent nothing, so it may not even begin.
+        // Bob has delegated nothing to the agent, so it may not even begin.
         assert_eq!(reason(bob), "DELEGATOR_DENIED", "{era}");
         assert!(nobody.get("steps").is_none(), "{era}: {nobody}");
         assert_eq!((&bob["asked"], &nobody["asked"]), (&json!([]), &json!([])));
