@@ -120,7 +120,7 @@ pub fn attributes(
     redaction: &Redaction,
     out: &mut AttributeWriter<'_>,
 ) {
-    let mut out = Attributes { out, redaction };
+    let mut out = DecisionAttributes { out, redaction };
     out.decision(record);
     match record.question {
         RecordedRequest::Call(call) => out.call(call, record.decision),
@@ -152,12 +152,12 @@ pub fn attributes(
     }
 }
 
-struct Attributes<'a, 'b> {
+struct DecisionAttributes<'a, 'b> {
     out: &'a mut AttributeWriter<'b>,
     redaction: &'a Redaction,
 }
 
-impl Attributes<'_, '_> {
+impl DecisionAttributes<'_, '_> {
     fn put(&mut self, key: &'static str, value: &str) {
         self.out.text(key, value);
     }
