@@ -21,11 +21,11 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::control::{person, scope};
-use crate::envoy::{self, free_port, newest, run_envoy};
+use crate::envoy::{self, newest, run_envoy};
 use crate::grpc::certificates::Authority;
 use crate::support::in_process::entity;
 use crate::support::plain_http::{Reply, exchange_if_it_may, request};
-use crate::support::process::{Bundle, Server};
+use crate::support::process::{Bundle, Server, free_port};
 
 const SETTINGS: &str = r#"
 [envoy]

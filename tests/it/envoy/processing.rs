@@ -11,9 +11,9 @@ use std::process::Command;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-use crate::envoy::{Running, free_port, newest, releases, run_envoy, shipped, tokens};
+use crate::envoy::{Running, newest, releases, run_envoy, shipped, tokens};
 use crate::support::parts::npm;
-use crate::support::process::{Bundle, Server, client, on_lines, python};
+use crate::support::process::{Bundle, Server, client, free_port, on_lines, python};
 
 const PROC: &str = "envoy/ext-proc.yaml";
 

@@ -11,10 +11,10 @@ use callgate::proto::v1;
 use serde_json::Value as Json;
 
 use crate::hold::faults::delegate;
-use crate::ops::admin::{free_address, get};
+use crate::ops::admin::get;
 use crate::store::crash::company::{self, Doors, formatting, in_session};
 use crate::support::parts;
-use crate::support::process::{Bundle, Server};
+use crate::support::process::{Bundle, Server, free_address};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
