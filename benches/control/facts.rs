@@ -199,7 +199,7 @@ pub fn scope() -> Scope {
     }
 }
 
-/// Ana lends to her agent.
+/// Ana delegates to her agent.
 pub fn grant(id: &str, now: SystemTime) -> Delegation {
     Delegation {
         id: id.into(),

@@ -99,7 +99,7 @@ fn open(url: &str, number: usize) -> Result<Arc<Service>, Fault> {
     Ok(Arc::new(service))
 }
 
-/// Ana lends to her agent.
+/// Ana delegates to her agent.
 fn grant(id: &str, service: &Service) -> Delegation {
     let now = service.now();
     Delegation {

@@ -251,7 +251,7 @@ fn session(kind: Kind) -> Session {
     session
 }
 
-/// Sam lends to the agent `release`, which lends on to the agent `support`, in a task.
+/// Sam delegates to the agent `release`, which redelegates to the agent `support`, in a task.
 fn authority(now: SystemTime) -> Authority {
     let mut authority = Authority::default();
     let link = |index: usize, from: EntityUID, to: EntityUID| Delegation {

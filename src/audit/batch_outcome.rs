@@ -29,12 +29,12 @@ pub struct BatchReceipt {
 #[derive(Debug, Default)]
 struct BatchOutcome {
     state: AtomicU8,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<BatchWaiters>,
 }
 
 /// Who waits. Dropping it wakes all of them.
 #[derive(Debug, Default)]
-struct Waiting {
+struct BatchWaiters {
     wakers: Vec<Waker>,
     /// The runtime of the first of them, if there is one.
     runtime: Option<Handle>,
@@ -81,12 +81,12 @@ impl BatchOutcome {
         }
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> std::sync::MutexGuard<'_, BatchWaiters> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Waiting {
+impl BatchWaiters {
     /// Wakes all. Many are woken from a thread of their runtime: it puts them into its own queue, where they go on one after
     /// the other and their responses leave together. From outside each would cost a lock that all threads share, and often
     /// a call of the system.
@@ -100,7 +100,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for BatchWaiters {
     fn drop(&mut self) {
         self.wakers.drain(..).for_each(Waker::wake);
     }

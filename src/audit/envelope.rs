@@ -36,7 +36,7 @@ pub fn decision(
     digests: &dyn KeyedDigest,
 ) {
     envelope(out, nanos(record.started_at), 4, |wire| {
-        let mut fields = Fields { wire, digests };
+        let mut fields = EnvelopeFields { wire, digests };
         fields.decision(record, capsule_digest);
     });
 }
@@ -44,7 +44,7 @@ pub fn decision(
 /// Appends the envelope of a control write.
 pub fn control_write(out: &mut Vec<u8>, record: &ControlRecord<'_>, digests: &dyn KeyedDigest) {
     envelope(out, nanos(record.started_at), 5, |wire| {
-        let mut fields = Fields { wire, digests };
+        let mut fields = EnvelopeFields { wire, digests };
         fields.control_write(record);
     });
 }
@@ -111,12 +111,12 @@ fn envelope(out: &mut Vec<u8>, at: u64, kind: u32, write: impl FnOnce(&mut WireW
     }
 }
 
-struct Fields<'a, 'b> {
+struct EnvelopeFields<'a, 'b> {
     wire: &'a mut WireWriter<'b>,
     digests: &'a dyn KeyedDigest,
 }
 
-impl Fields<'_, '_> {
+impl EnvelopeFields<'_, '_> {
     fn decision(&mut self, record: &DecisionRecord<'_>, capsule_digest: &[u8]) {
         let verdict = record.decision;
         let wire = &mut *self.wire;
@@ -174,7 +174,7 @@ impl Fields<'_, '_> {
         }
         wire.entity(14, &call.subject.entity);
         if let Some(chain) = &call.actor_chain {
-            let root = OnBehalfOf::from_call(call, verdict).map(|lent| lent.root);
+            let root = OnBehalfOf::from_call(call, verdict).map(|delegated| delegated.root);
             wire.nested(15, |wire| {
                 if let Some(root) = root {
                     wire.entity(1, root);
@@ -216,7 +216,7 @@ impl Fields<'_, '_> {
         self.policies(28, &verdict.shadow);
         self.wire.each(&verdict.principals, |wire, principal| {
             wire.nested(29, |wire| {
-                Fields { wire, digests }.principal(principal);
+                EnvelopeFields { wire, digests }.principal(principal);
             });
         });
         if verdict

@@ -198,7 +198,7 @@ impl LogOutput {
         }
     }
 
-    /// Takes back so many notices that wait, from a position on.
+    /// Removes so many notices that wait, from a position on.
     pub fn withdraw_notices(&mut self, from: usize, count: usize) {
         self.notices.drain(from..from + count);
     }

@@ -32,7 +32,7 @@ impl LogWriter {
 
     pub(super) fn run(mut self) {
         // Whatever ends this thread, nobody waits for it after that.
-        let _end = End(Arc::clone(&self.shared));
+        let _end = EndOfLog(Arc::clone(&self.shared));
         let mut batch = Queue::default();
         loop {
             let is_closed = self.shared.take(&mut batch);
@@ -149,9 +149,9 @@ impl LogWriter {
     }
 }
 
-struct End(Arc<Shared>);
+struct EndOfLog(Arc<Shared>);
 
-impl Drop for End {
+impl Drop for EndOfLog {
     fn drop(&mut self) {
         self.0.end();
     }

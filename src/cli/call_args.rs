@@ -36,7 +36,7 @@ pub struct CallArgs {
     /// An agent between the person and the agent that acts, nearest to the person first (may be repeated)
     #[arg(long, value_name = "ID", requires_all = ["agent", "user"])]
     actor: Vec<String>,
-    /// An OAuth scope that the person lent (may be repeated)
+    /// An OAuth scope that the person granted (may be repeated)
     #[arg(long, value_name = "SCOPE", requires_all = ["agent", "user"])]
     scope: Vec<String>,
     /// A delegation known to the server that the call relies on: the last of its chain, or all of them

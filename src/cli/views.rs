@@ -20,7 +20,7 @@ pub fn delegation(it: &v1::StoredDelegation) -> Details {
         .fact("made from", &it.parent_id);
     let facts = match it.max_redelegations {
         0 => facts,
-        times => facts.fact("lends on", count(times as usize, "time")),
+        times => facts.fact("delegable", count(times as usize, "time")),
     };
     let starts = it.not_before.filter(|at| it.created_at != Some(*at));
     facts

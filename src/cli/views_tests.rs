@@ -86,7 +86,7 @@ fn an_approval_shows_the_call_and_a_delegation_its_scope() {
          groups    g\n  \
          access    admin at most\n  \
          targets   /srv\n  \
-         lends on  2 times\n"
+         delegable 2 times\n"
     );
 }
 

@@ -189,7 +189,7 @@ fn plan_delegation(
     context.check_actor()?;
     context.check_agent(&new.to, "to")?;
     if new.to == *context.actor() {
-        let message = "is the actor itself: nobody lends to itself";
+        let message = "is the actor itself: nobody delegates to itself";
         return Err(ControlError::invalid("to", message));
     }
     scopes::check_shape(&new.scope, context.limits, "scope")?;

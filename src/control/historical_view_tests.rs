@@ -67,9 +67,9 @@ fn a_delegation_is_told_as_its_parents_and_its_task_were_then() {
         };
         past.delegation(&Arc::new(delegation.clone())).status
     };
-    let lent_on = grant("g", Some("p"), None);
-    assert_eq!(status(20, &lent_on), DelegationStatus::Active);
-    assert_eq!(status(55, &lent_on), DelegationStatus::Revoked);
+    let redelegated = grant("g", Some("p"), None);
+    assert_eq!(status(20, &redelegated), DelegationStatus::Active);
+    assert_eq!(status(55, &redelegated), DelegationStatus::Revoked);
     let for_task = grant("h", None, Some("t"));
     assert_eq!(status(20, &for_task), DelegationStatus::Active);
     assert_eq!(status(61, &for_task), DelegationStatus::TaskEnded);
@@ -78,7 +78,7 @@ fn a_delegation_is_told_as_its_parents_and_its_task_were_then() {
         status(20, &grant("i", Some("gone"), Some("gone"))),
         DelegationStatus::Active
     );
-    assert_eq!(status(1_001, &lent_on), DelegationStatus::Expired);
+    assert_eq!(status(1_001, &redelegated), DelegationStatus::Expired);
     let revoked = Delegation {
         revoked_at: Some(at(20)),
         ..grant("j", None, None)

@@ -61,7 +61,7 @@ pub(super) struct KnownDigests {
 
 /// The stage of a load, for whoever abandons it.
 #[derive(Clone, Default)]
-struct Stage(Arc<Mutex<At>>);
+struct LoadStage(Arc<Mutex<At>>);
 
 #[derive(Clone, Default)]
 enum At {
@@ -71,7 +71,7 @@ enum At {
     Compiling(Vec<Arc<str>>),
 }
 
-impl Stage {
+impl LoadStage {
     fn is(&self, at: At) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
@@ -163,7 +163,7 @@ impl Loader {
     pub fn first(&self) -> Result<FirstLoad, BundleError> {
         let (sender, result) = mpsc::channel();
         let loader = self.clone();
-        let seen = Stage::default();
+        let seen = LoadStage::default();
         let stage = seen.clone();
         // The receiver may have given up.
         let tell = move |loaded| drop(sender.send(loaded));
@@ -173,7 +173,7 @@ impl Loader {
             .map_err(|_| self.too_late(&seen.now()))?
     }
 
-    fn load_or_last_good(&self, stage: &Stage) -> Result<FirstLoad, BundleError> {
+    fn load_or_last_good(&self, stage: &LoadStage) -> Result<FirstLoad, BundleError> {
         let fault = match self.load(stage) {
             Ok(bundle) => {
                 return Ok(FirstLoad {
@@ -195,14 +195,14 @@ impl Loader {
         })
     }
 
-    fn load(&self, stage: &Stage) -> Result<Bundle, BundleError> {
+    fn load(&self, stage: &LoadStage) -> Result<Bundle, BundleError> {
         let (files, fetched) = self.read(stage).map_err(ReadError::into_bundle_error)?;
         let bundle = self.compile(&files, stage)?;
         self.accept(fetched.as_deref());
         Ok(bundle)
     }
 
-    fn compile(&self, files: &BundleFiles, stage: &Stage) -> Result<Bundle, BundleError> {
+    fn compile(&self, files: &BundleFiles, stage: &LoadStage) -> Result<Bundle, BundleError> {
         // The bundle's own configuration may allow more time and memory than the defaults.
         let trial = self
             .trial
@@ -224,7 +224,7 @@ impl Loader {
     pub fn compile_files(&self, files: BundleFiles) -> Result<Bundle, BundleError> {
         let (sender, result) = mpsc::channel();
         let loader = self.clone();
-        let seen = Stage::default();
+        let seen = LoadStage::default();
         let stage = seen.clone();
         // The receiver may have given up.
         let tell = move |compiled| drop(sender.send(compiled));
@@ -266,7 +266,7 @@ impl Loader {
     pub(super) async fn next(&self, known: KnownDigests) -> LoadResult {
         let (sender, result) = oneshot::channel();
         let loader = self.clone();
-        let seen = Stage::default();
+        let seen = LoadStage::default();
         let stage = seen.clone();
         let tell = move |found| drop(sender.send(found));
         if let Err(faults) = self.begin(move || loader.look(&known, &stage), tell) {
@@ -293,7 +293,7 @@ impl Loader {
     }
 
     /// The files, and the archive that they come from, if any.
-    fn read(&self, stage: &Stage) -> Result<(BundleFiles, Option<Arc<Fetched>>), ReadError> {
+    fn read(&self, stage: &LoadStage) -> Result<(BundleFiles, Option<Arc<Fetched>>), ReadError> {
         let reading = |file: &Arc<str>| stage.is(At::Reading(Arc::clone(file)));
         let (files, fetched) = match &self.archive {
             Some(archive) => {
@@ -310,13 +310,18 @@ impl Loader {
     }
 
     /// What is compiled and not in service: a crash of the trial is due to one of these files.
-    fn suspects(&self, files: &BundleFiles, live: Option<&FileDigests>, stage: &Stage) -> Suspects {
+    fn suspects(
+        &self,
+        files: &BundleFiles,
+        live: Option<&FileDigests>,
+        stage: &LoadStage,
+    ) -> Suspects {
         let suspects = Suspects::of(files, &self.dir, live);
         stage.is(At::Compiling(suspects.names()));
         suspects
     }
 
-    fn look(&self, known: &KnownDigests, stage: &Stage) -> LoadResult {
+    fn look(&self, known: &KnownDigests, stage: &LoadStage) -> LoadResult {
         let (files, fetched) = match self.read(stage) {
             Ok(read) => read,
             Err(ReadError::Faulty(faults)) => return LoadResult::Failed(faults),

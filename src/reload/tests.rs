@@ -91,7 +91,7 @@ async fn a_fault_keeps_the_last_good_and_is_told() {
         bench.service.live().map(|live| live.snapshot.revision()),
         Some(1)
     );
-    // Taking the mistake back is success, and swaps nothing.
+    // Undoing the mistake is success, and swaps nothing.
     fs::remove_file(bench.dir.path().join("b.cedar")).expect("removed");
     assert_eq!(reloader.reload().await, ReloadOutcome::Unchanged);
     assert_eq!(status.borrow().last_fault, None);

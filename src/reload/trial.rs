@@ -54,9 +54,9 @@ impl TrialCompiler {
     ) -> Result<(), BundleDiagnostic> {
         let begun = Instant::now();
         let status = match self.run(&files.sources, self.deadline) {
-            Ok(End::Well) => return Ok(()),
-            Ok(End::Badly(status)) => status,
-            Ok(End::TooLate) => return Err(self.too_late(&suspects.names())),
+            Ok(TrialEnd::Well) => return Ok(()),
+            Ok(TrialEnd::Badly(status)) => status,
+            Ok(TrialEnd::TooLate) => return Err(self.too_late(&suspects.names())),
             Err(error) => {
                 tracing::warn!(%error, "the directory is compiled without a trial");
                 return Ok(());
@@ -65,15 +65,15 @@ impl TrialCompiler {
         let found = suspects.found(|sources| {
             let left = (self.deadline / 2).checked_sub(begun.elapsed())?;
             match self.run(sources, left) {
-                Ok(End::Well) => Some(true),
-                Ok(End::Badly(_)) => Some(false),
-                Ok(End::TooLate) | Err(_) => None,
+                Ok(TrialEnd::Well) => Some(true),
+                Ok(TrialEnd::Badly(_)) => Some(false),
+                Ok(TrialEnd::TooLate) | Err(_) => None,
             }
         });
         Err(self.crashed(status, &found))
     }
 
-    fn run(&self, sources: &[SourceFile], deadline: Duration) -> io::Result<End> {
+    fn run(&self, sources: &[SourceFile], deadline: Duration) -> io::Result<TrialEnd> {
         // This path leads to the running program even if its file was replaced since.
         let own = Path::new("/proc/self/exe");
         let program = match own.exists() {
@@ -120,14 +120,14 @@ impl TrialCompiler {
 
 /// How a trial ended.
 #[derive(Debug)]
-enum End {
+enum TrialEnd {
     Well,
     Badly(ExitStatus),
     TooLate,
 }
 
 /// Hands files over to a process and waits for its end. Its output is discarded.
-fn run(mut command: Command, sources: &[SourceFile], deadline: Duration) -> io::Result<End> {
+fn run(mut command: Command, sources: &[SourceFile], deadline: Duration) -> io::Result<TrialEnd> {
     let begun = Instant::now();
     let mut child = command
         .env_clear()
@@ -146,9 +146,9 @@ fn run(mut command: Command, sources: &[SourceFile], deadline: Duration) -> io::
     let ended = wait(&mut child, begun, deadline);
     end(&mut child);
     Ok(match ended {
-        Some(status) if status.success() => End::Well,
-        Some(status) => End::Badly(status),
-        None => End::TooLate,
+        Some(status) if status.success() => TrialEnd::Well,
+        Some(status) => TrialEnd::Badly(status),
+        None => TrialEnd::TooLate,
     })
 }
 

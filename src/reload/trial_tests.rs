@@ -39,7 +39,7 @@ fn however_the_other_process_ends_it_ends_the_trial_and_nothing_else() {
         ("head -c 9000000 /dev/urandom; exit 2", "exit status: 2"),
     ] {
         let ended = run(shell(script), &sources(), SOON).expect("a process");
-        let End::Badly(status) = ended else {
+        let TrialEnd::Badly(status) = ended else {
             panic!("{script}: {ended:?}");
         };
         let fault = trial().crashed(status, &["policies/3.cedar".into()]);
@@ -47,7 +47,7 @@ fn however_the_other_process_ends_it_ends_the_trial_and_nothing_else() {
         assert!(fault.message.contains(told), "{script}: {fault:?}");
     }
     let ended = run(shell("cat >/dev/null"), &sources(), SOON).expect("a process");
-    assert!(matches!(ended, End::Well), "{ended:?}");
+    assert!(matches!(ended, TrialEnd::Well), "{ended:?}");
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_process_that_does_not_end_is_ended_at_the_deadline() {
         let begun = Instant::now();
         let deadline = Duration::from_millis(200);
         let ended = run(shell(script), &sources(), deadline).expect("a process");
-        assert!(matches!(ended, End::TooLate), "{script}: {ended:?}");
+        assert!(matches!(ended, TrialEnd::TooLate), "{script}: {ended:?}");
         assert!(begun.elapsed() < SOON, "{script}");
     }
     let fault = trial().too_late(&["policies/3.cedar".into()]);

@@ -42,9 +42,9 @@ type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infalli
 
 /// Answers probes and scrapes.
 #[derive(Clone)]
-pub(super) struct AdminService(Arc<Inner>);
+pub(super) struct AdminService(Arc<AdminState>);
 
-struct Inner {
+struct AdminState {
     service: Arc<crate::service::Service>,
     control: ControlApi,
     tls: Option<ReloadableTls>,
@@ -70,7 +70,7 @@ impl AdminService {
         control: ControlApi,
         draining: CancellationToken,
     ) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(AdminState {
             service: Arc::clone(&parts.service),
             control,
             tls: parts.tls.clone(),
@@ -97,7 +97,7 @@ impl Service<Request<Body>> for AdminService {
     }
 }
 
-impl Inner {
+impl AdminState {
     async fn answer(&self, request: &Parts) -> Response<Body> {
         let path = request.uri.path();
         if !matches!(path, "/livez" | "/readyz" | "/statusz" | "/metrics") {

@@ -106,8 +106,8 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let connection = peer(request.extensions()).map(|peer| Arc::clone(peer.standing()));
         let pending = match self.reject(&request, connection.as_deref()) {
-            Some(refused) => PendingResponse::Rejected(refused),
-            None => PendingResponse::Running(self.inner.call(request)),
+            Some(refused) => EarlyResponse::Rejected(refused),
+            None => EarlyResponse::Running(self.inner.call(request)),
         };
         EarlyLoadShedFuture {
             pending: Some(pending),
@@ -119,11 +119,11 @@ where
 /// A request until it is answered or cancelled.
 pub struct EarlyLoadShedFuture<F> {
     /// `None` once it is answered.
-    pending: Option<PendingResponse<F>>,
+    pending: Option<EarlyResponse<F>>,
     connection: Option<Arc<ConnectionState>>,
 }
 
-enum PendingResponse<F> {
+enum EarlyResponse<F> {
     Rejected(Response<Body>),
     Running(F),
 }
@@ -136,8 +136,8 @@ where
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let polled = match &mut self.pending {
-            Some(PendingResponse::Running(running)) => Pin::new(running).poll(context),
-            Some(PendingResponse::Rejected(refused)) => Poll::Ready(Ok(std::mem::take(refused))),
+            Some(EarlyResponse::Running(running)) => Pin::new(running).poll(context),
+            Some(EarlyResponse::Rejected(refused)) => Poll::Ready(Ok(std::mem::take(refused))),
             None => Poll::Pending,
         };
         if polled.is_ready() {

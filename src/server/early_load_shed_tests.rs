@@ -139,7 +139,7 @@ async fn a_caller_that_has_its_share_leaves_room_for_others() {
 }
 
 #[test]
-fn a_stranger_that_takes_back_what_it_asks_is_closed_and_a_caller_is_not() {
+fn a_stranger_that_cancels_what_it_asks_is_closed_and_a_caller_is_not() {
     let load = Arc::new(ServerLoad::default());
     let mut front = front(Never, &load);
     let (stranger, known) = (Peer::default(), Peer::default());
@@ -154,7 +154,7 @@ fn a_stranger_that_takes_back_what_it_asks_is_closed_and_a_caller_is_not() {
 }
 
 #[tokio::test]
-async fn what_was_answered_was_not_taken_back() {
+async fn what_was_answered_was_not_cancelled() {
     let load = Arc::new(ServerLoad::default());
     let mut front = front(Answers, &load);
     let stranger = Peer::default();

@@ -22,10 +22,10 @@ pub const INTERVAL: Duration = Duration::from_secs(2);
 
 /// The certificates of a server. Clones share them.
 #[derive(Debug, Clone)]
-pub struct ReloadableTls(Arc<Inner>);
+pub struct ReloadableTls(Arc<TlsState>);
 
 #[derive(Debug)]
-struct Inner {
+struct TlsState {
     files: TlsConfig,
     base: PathBuf,
     handshake: Duration,
@@ -61,7 +61,7 @@ impl ReloadableTls {
     /// As [`tls::load`].
     pub fn load(files: &TlsConfig, base: &Path, handshake: Duration) -> Result<Self, TlsError> {
         let current = tls::load(files, base)?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(TlsState {
             files: files.clone(),
             base: base.to_owned(),
             handshake,

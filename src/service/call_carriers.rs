@@ -154,8 +154,8 @@ impl<'c> CallCarriers<'c> {
 
     /// The pairs of actor and root: the subject, the actors between, and a root that is an agent by itself.
     fn pairs(&self) -> impl Iterator<Item = (&'c EntityUID, Option<&'c EntityUID>)> {
-        let lent = self.delegations.iter().map(|delegation| &delegation.to);
-        let between = self.actors.iter().chain(lent);
+        let delegated = self.delegations.iter().map(|delegation| &delegation.to);
+        let between = self.actors.iter().chain(delegated);
         let between = between.filter(|actor| *actor != self.subject);
         let acting = std::iter::once(self.subject).chain(between);
         let root = self.root;

@@ -61,7 +61,7 @@ fn task(id: &str, opened_at: u64) -> Task {
     }
 }
 
-/// Two tasks, and what Sam delegated to `a`, which lent it on to `b`.
+/// Two tasks, and what Sam delegated to `a`, which redelegated it to `b`.
 fn authority() -> Authority {
     let mut authority = Authority::default();
     for task in [task("t1", 0), task("t2", 500)] {
@@ -196,22 +196,22 @@ fn a_task_begins_anew_and_does_not_hide_what_is_read_beside_it() {
 }
 
 #[test]
-fn those_it_was_lent_to_know_what_was_read_and_so_do_those_who_lent() {
-    let (lender, borrower) = (under("g1", "a"), under("g2", "b"));
-    assert!(passes(&lender, &borrower));
-    assert!(passes(&borrower, &lender));
-    // What the lender reads without naming the delegation is read for the same person.
-    assert!(passes(&for_sam(agent("a")), &borrower));
+fn those_it_was_delegated_to_know_what_was_read_and_so_do_those_who_delegated() {
+    let (delegator, receiver) = (under("g1", "a"), under("g2", "b"));
+    assert!(passes(&delegator, &receiver));
+    assert!(passes(&receiver, &delegator));
+    // What the delegator reads without naming the delegation is read for the same person.
+    assert!(passes(&for_sam(agent("a")), &receiver));
     // Neither a session of its own nor a task of its own parts the one from the other.
-    assert!(passes(&lender, &in_session(borrower.clone(), true)));
-    let (lending, lent) = (for_sam(agent("a")), {
+    assert!(passes(&delegator, &in_session(receiver.clone(), true)));
+    let (one, delegated) = (for_sam(agent("a")), {
         let mut asserted = for_sam(agent("b"));
         if let Some(delegation) = &mut asserted.actor_chain {
             delegation.actors = vec![agent("a")];
         }
         asserted
     });
-    for (one, other) in [(&lending, &lent), (&lent, &lending)] {
+    for (one, other) in [(&one, &delegated), (&delegated, &one)] {
         let sessions = [one, other].map(|it| in_session(it.clone(), true));
         assert!(passes(&sessions[0], &sessions[1]));
         let tasks = (in_task(one.clone(), "t1"), in_task(other.clone(), "t2"));
@@ -223,7 +223,7 @@ fn those_it_was_lent_to_know_what_was_read_and_so_do_those_who_lent() {
     }
     assert!(passes(&for_sam(agent("a")), &asserted));
     assert!(passes(&asserted, &for_sam(agent("a"))));
-    // An agent that lends its own authority has worked by itself before.
+    // An agent that delegates its own authority has worked by itself before.
     let mut of_agent = call(agent("b"));
     of_agent.actor_chain = Some(ActorChain::verified_from(agent("a")));
     assert!(passes(&call(agent("a")), &of_agent));

@@ -182,8 +182,8 @@ impl LiveFacts {
         }
     }
 
-    /// Takes back what a refused write would have used up, and learns what the store says is used.
-    pub(super) fn take_back(&self, writes: &[StoreWrite], error: &StoreError) {
+    /// Releases what a refused write would have used up, and learns what the store says is used.
+    pub(super) fn release(&self, writes: &[StoreWrite], error: &StoreError) {
         let Some(shared) = self.shared.as_ref().filter(|_| error.is_conflict()) else {
             return;
         };

@@ -237,7 +237,7 @@ impl Service {
         let submitted = self.ledger().writer().submit(writes, move |result| {
             match &result {
                 Ok(()) => facts.mark_written(&written),
-                Err(error) => facts.take_back(&written, error),
+                Err(error) => facts.release(&written, error),
             }
             let Some(state) = fleet.filter(|_| has_labels && result.is_ok()) else {
                 // The receiver is gone if the request is; what was used up stays used up.

@@ -40,7 +40,7 @@ mod tests;
 /// Labels by carrier.
 #[derive(Debug)]
 pub struct CarrierLabels {
-    shards: Sharded<Shard>,
+    shards: Sharded<LabelShard>,
     /// The capacity of one shard, in carriers.
     room: usize,
     /// The lifetime of a label of a pair.
@@ -50,14 +50,14 @@ pub struct CarrierLabels {
 }
 
 #[derive(Debug, Default)]
-struct Shard {
-    slots: HashMap<LabelCarrier, Slot, RandomState>,
+struct LabelShard {
+    slots: HashMap<LabelCarrier, LabelSlot, RandomState>,
     /// The time of the last sweep of expired pairs.
     swept_at: Option<SystemTime>,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct LabelSlot {
     labels: Arc<Labels>,
     /// The state of each label, in the order of `labels`.
     marks: Vec<LabelState>,
@@ -176,7 +176,7 @@ impl CarrierLabels {
             if carrier != LabelCarrierRef::AnyResource && !self.has_room(&mut shard, now) {
                 return Err(LabelCapacityError);
             }
-            shard.slots.insert(carrier.to_carrier(), Slot::new());
+            shard.slots.insert(carrier.to_carrier(), LabelSlot::new());
             self.kept.fetch_add(1, Ordering::Relaxed);
         }
         let Some(slot) = shard.slots.get_mut(&carrier) else {
@@ -242,7 +242,7 @@ impl CarrierLabels {
             let mut shard = self.shard(stored.carrier.as_ref());
             let slot = shard.slots.entry(stored.carrier).or_insert_with(|| {
                 self.kept.fetch_add(1, Ordering::Relaxed);
-                Slot::new()
+                LabelSlot::new()
             });
             let whole = |at| LabelStamp { at, through: at };
             slot.labels = slot
@@ -271,7 +271,7 @@ impl CarrierLabels {
         let mut shard = self.shard(stored.carrier.as_ref());
         let slot = shard.slots.entry(stored.carrier).or_insert_with(|| {
             self.kept.fetch_add(1, Ordering::Relaxed);
-            Slot::new()
+            LabelSlot::new()
         });
         slot.merge(stored.brought, is_own);
     }
@@ -280,7 +280,7 @@ impl CarrierLabels {
     pub fn clear(&self) {
         for mut shard in self.shards.each() {
             self.kept.fetch_sub(shard.slots.len(), Ordering::Relaxed);
-            *shard = Shard::default();
+            *shard = LabelShard::default();
         }
     }
 
@@ -304,7 +304,7 @@ impl CarrierLabels {
         until.is_some_and(|until| until < now)
     }
 
-    fn has_room(&self, shard: &mut Shard, now: SystemTime) -> bool {
+    fn has_room(&self, shard: &mut LabelShard, now: SystemTime) -> bool {
         if shard.slots.len() < self.room {
             return true;
         }
@@ -316,7 +316,7 @@ impl CarrierLabels {
         shard.slots.len() < self.room
     }
 
-    fn sweep_shard(&self, shard: &mut Shard, now: SystemTime) {
+    fn sweep_shard(&self, shard: &mut LabelShard, now: SystemTime) {
         let before = shard.slots.len();
         shard.slots.retain(|carrier, slot| {
             let is_timed = carrier.as_ref().is_timed();
@@ -327,12 +327,12 @@ impl CarrierLabels {
         shard.swept_at = Some(now);
     }
 
-    fn shard(&self, carrier: LabelCarrierRef<'_>) -> MutexGuard<'_, Shard> {
+    fn shard(&self, carrier: LabelCarrierRef<'_>) -> MutexGuard<'_, LabelShard> {
         self.shards.lock(&carrier)
     }
 }
 
-impl Slot {
+impl LabelSlot {
     fn new() -> Self {
         Self {
             labels: Arc::new(Labels::new(Vec::new())),

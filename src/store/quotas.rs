@@ -96,7 +96,7 @@ impl Quotas {
         Some(*uses)
     }
 
-    /// Takes a use back whose write was refused: it is not written.
+    /// Releases a use whose write was refused: it is not written.
     pub fn return_approval(&self, id: &str) {
         if let Some(uses) = self.uses.lock(id).get_mut(id) {
             *uses = uses.saturating_sub(1);

@@ -59,7 +59,7 @@ const MAX_ENDED: usize = 4_000_000;
 /// Sessions by id.
 #[derive(Debug)]
 pub struct Sessions {
-    shards: Sharded<Shard>,
+    shards: Sharded<SessionShard>,
     /// The capacity of one shard, in sessions.
     room: usize,
     /// Hashes of the ids of ended sessions, also of those that are otherwise forgotten.
@@ -76,8 +76,8 @@ pub struct Sessions {
 }
 
 #[derive(Debug, Default)]
-struct Shard {
-    sessions: HashMap<SmolStr, Slot, RandomState>,
+struct SessionShard {
+    sessions: HashMap<SmolStr, SessionSlot, RandomState>,
     /// Sessions with changes to write in the background.
     dirty: Vec<SmolStr>,
     /// Sessions that are in the store alone; unused if there are other servers.
@@ -85,7 +85,7 @@ struct Shard {
 }
 
 #[derive(Debug)]
-struct Slot {
+struct SessionSlot {
     session: Session,
     /// Labels whose write has not been reported.
     unsettled: Vec<SmolStr>,
@@ -313,21 +313,21 @@ impl Sessions {
     /// Forgets everything, to be restored.
     pub fn clear(&self) {
         for mut shard in self.shards.each() {
-            *shard = Shard::default();
+            *shard = SessionShard::default();
         }
         self.unbegun.store(0, Ordering::Relaxed);
         let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
         ended.clear();
     }
 
-    fn slot_of(&self, stored: StoredSession) -> Slot {
+    fn slot_of(&self, stored: StoredSession) -> SessionSlot {
         let mut session = Session::new();
         session.version = self.next_version();
         session.is_ended = stored.is_ended;
         session.calls = stored.calls;
         session.labels = Arc::new(CedarSet::new(stored.labels));
         session.tools = Arc::new(CedarSet::new(stored.tools));
-        Slot {
+        SessionSlot {
             written: session.version,
             session: session.with_last_tools(&stored.last),
             unsettled: Vec::new(),
@@ -398,12 +398,12 @@ impl Sessions {
         self.version.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    fn shard(&self, id: &str) -> MutexGuard<'_, Shard> {
+    fn shard(&self, id: &str) -> MutexGuard<'_, SessionShard> {
         self.shards.lock(id)
     }
 }
 
-impl Slot {
+impl SessionSlot {
     /// Whether the store has all of it. What was ended before its first call stays in memory, where it is counted.
     fn is_written(&self) -> bool {
         self.written == self.session.version && self.unsettled.is_empty() && !self.is_unbegun()
@@ -420,10 +420,10 @@ impl Slot {
 #[derive(Debug, Default)]
 pub struct WrittenVersions(Vec<(SmolStr, u64)>);
 
-impl Shard {
+impl SessionShard {
     /// The slot of a session that is about to change.
-    fn touch(&mut self, id: &SmolStr, now: SystemTime) -> &mut Slot {
-        let slot = self.sessions.entry_ref(id).or_insert_with(|| Slot {
+    fn touch(&mut self, id: &SmolStr, now: SystemTime) -> &mut SessionSlot {
+        let slot = self.sessions.entry_ref(id).or_insert_with(|| SessionSlot {
             session: Session::new(),
             unsettled: Vec::new(),
             is_dirty: false,

@@ -35,14 +35,14 @@ type StoreAccess = Box<dyn FnOnce(Result<&mut dyn Store, StoreError>) + Send>;
 /// A handle to the thread that owns the store. Dropping it writes what is queued and ends the thread.
 #[derive(Debug)]
 pub struct Writer {
-    queue: Arc<Queue>,
+    queue: Arc<ThreadQueues>,
     thread: Mutex<Option<JoinHandle<()>>>,
     health: watch::Receiver<Option<StoreError>>,
 }
 
 /// The queues of the thread.
 #[derive(Default)]
-struct Queue {
+struct ThreadQueues {
     waiting: Mutex<WriterQueues>,
     came: Condvar,
 }
@@ -101,7 +101,7 @@ impl Writer {
     ///
     /// [`StoreError::Write`] if no thread can be started.
     pub fn start(store: Box<dyn Store>) -> Result<Self, StoreError> {
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(ThreadQueues::default());
         let mine = Arc::clone(&queue);
         let (told, health) = watch::channel(None);
         let thread = thread::Builder::new()
@@ -246,7 +246,7 @@ impl Drop for Writer {
     }
 }
 
-impl std::fmt::Debug for Queue {
+impl std::fmt::Debug for ThreadQueues {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let waiting = self.lock();
         f.debug_struct("Queue")
@@ -256,7 +256,7 @@ impl std::fmt::Debug for Queue {
     }
 }
 
-impl Queue {
+impl ThreadQueues {
     fn lock(&self) -> MutexGuard<'_, WriterQueues> {
         // Nothing panics while it is locked.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -313,13 +313,13 @@ impl Queue {
 /// The state of the thread.
 struct Worker<'q> {
     store: Box<dyn Store>,
-    queue: &'q Queue,
+    queue: &'q ThreadQueues,
     told: watch::Sender<Option<StoreError>>,
     /// The store has panicked. Its state in memory is unknown, so it is not used again.
     is_broken: bool,
 }
 
-fn work(store: Box<dyn Store>, queue: &Queue, told: watch::Sender<Option<StoreError>>) {
+fn work(store: Box<dyn Store>, queue: &ThreadQueues, told: watch::Sender<Option<StoreError>>) {
     let mut worker = Worker {
         store,
         queue,

@@ -31,7 +31,7 @@ impl Authzen {
         let print = page::fingerprint(&admitted.caller.id, &endpoint, &asked);
         let page = page::of(request, print, limits.page_size)?;
         let live = self.adapter.service.live().ok_or(ServiceError::NotReady)?;
-        let parts = match Parts::of(&parser, admitted.endpoint, &asked, &live.snapshot) {
+        let parts = match SearchParts::of(&parser, admitted.endpoint, &asked, &live.snapshot) {
             Ok(parts) => parts,
             // A type that cannot exist has no entities.
             Err(invalid) if matches!(invalid.problem(), FieldProblem::NotAnEntityType(_)) => {
@@ -101,7 +101,7 @@ fn results(found: Vec<Json>, next_token: String) -> Json {
 }
 
 /// A parsed search.
-struct Parts {
+struct SearchParts {
     sought: SearchTarget,
     principal: Option<EntityUID>,
     action: Option<EntityUID>,
@@ -111,7 +111,7 @@ struct Parts {
     asserted: Vec<AssertedEntity>,
 }
 
-impl Parts {
+impl SearchParts {
     fn of(
         parser: &EvaluationParser<'_>,
         endpoint: Endpoint,

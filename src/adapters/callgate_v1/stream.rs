@@ -36,7 +36,7 @@ pub(super) fn answer(
     let (metadata, mut extensions, requests) = request.into_parts();
     let entrance = take_admission(&mut extensions, Rpc::AuthorizeStream)?;
     let trace = trace_context(metadata.as_ref());
-    let session = Arc::new(Session::open(shared, entrance, trace)?);
+    let session = Arc::new(OpenStream::open(shared, entrance, trace)?);
     let requests = UntilDrained::new(requests, &session.shared);
     Ok(AuthorizeStreamResponses {
         session,
@@ -52,7 +52,7 @@ type StreamResponse = Result<v1::AuthorizeStreamResponse, Status>;
 /// Whatever has arrived is decided at once, one request after the other, and the responses follow in the same order as their
 /// records are written. Only a request that cannot be decided yet holds up those after it.
 pub struct AuthorizeStreamResponses {
-    session: Arc<Session>,
+    session: Arc<OpenStream>,
     requests: UntilDrained,
     under_way: VecDeque<UnderWay>,
 }
@@ -110,7 +110,7 @@ impl Stream for AuthorizeStreamResponses {
 }
 
 /// The state of an open stream.
-struct Session {
+struct OpenStream {
     shared: Arc<AuthorizationState>,
     trace: TraceContext,
     entrance: std::sync::Mutex<AdmittedCaller>,
@@ -119,7 +119,7 @@ struct Session {
     _place: CapacityPermit,
 }
 
-impl Session {
+impl OpenStream {
     fn open(
         shared: &Arc<AuthorizationState>,
         entrance: AdmittedCaller,
@@ -145,7 +145,7 @@ impl Session {
 }
 
 async fn answer_one(
-    session: Arc<Session>,
+    session: Arc<OpenStream>,
     request: Result<v1::AuthorizeStreamRequest, Status>,
 ) -> Result<v1::AuthorizeStreamResponse, Status> {
     let v1::AuthorizeStreamRequest {

@@ -80,7 +80,7 @@ impl ExternalProcessor for ExtProc {
                 return Err(Status::invalid_argument(said));
             }
         };
-        let session = Session {
+        let session = ProcessorStream {
             _place: acquire_stream_slot(&self.open, &entrance, &self.adapter.limits.load())?,
             exchange: Exchange::new(self.adapter.clone()),
             adapter: self.adapter.clone(),
@@ -90,12 +90,12 @@ impl ExternalProcessor for ExtProc {
             server,
             is_first: true,
         };
-        Ok(Response::new(Box::pin(Telling::new(session))))
+        Ok(Response::new(Box::pin(Replies::new(session))))
     }
 }
 
 /// The state of one stream, which is one exchange.
-struct Session {
+struct ProcessorStream {
     _place: CapacityPermit,
     exchange: Exchange,
     adapter: EnvoyAdapter,
@@ -106,7 +106,7 @@ struct Session {
     is_first: bool,
 }
 
-impl Session {
+impl ProcessorStream {
     /// Returns the replies to the next message, or `None` once Envoy has closed the stream.
     async fn next(&mut self) -> Result<Option<Vec<ProcessingResponse>>, Status> {
         let message = tokio::select! {
@@ -160,32 +160,32 @@ fn broken(broken: ExchangeError) -> Status {
 }
 
 /// The replies of a session in order. It ends after Envoy's side, or with an error.
-struct Telling {
-    state: State,
+struct Replies {
+    state: ReplyState,
     told: std::vec::IntoIter<ProcessingResponse>,
 }
 
-enum State {
+enum ReplyState {
     Hearing(Pin<Box<dyn Future<Output = Heard> + Send>>),
     Over,
 }
 
 /// The session, unless it is over, and its replies.
 type Heard = (
-    Option<Box<Session>>,
+    Option<Box<ProcessorStream>>,
     Result<Vec<ProcessingResponse>, Status>,
 );
 
-impl Telling {
-    fn new(session: Session) -> Self {
+impl Replies {
+    fn new(session: ProcessorStream) -> Self {
         Self {
-            state: State::Hearing(Box::pin(hear(Box::new(session)))),
+            state: ReplyState::Hearing(Box::pin(hear(Box::new(session)))),
             told: Vec::new().into_iter(),
         }
     }
 }
 
-async fn hear(mut session: Box<Session>) -> Heard {
+async fn hear(mut session: Box<ProcessorStream>) -> Heard {
     match catch_panic(session.next()).await {
         Some(Ok(Some(told))) => (Some(session), Ok(told)),
         Some(Ok(None)) => (None, Ok(Vec::new())),
@@ -194,7 +194,7 @@ async fn hear(mut session: Box<Session>) -> Heard {
     }
 }
 
-impl Stream for Telling {
+impl Stream for Replies {
     type Item = Result<ProcessingResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -202,13 +202,13 @@ impl Stream for Telling {
             if let Some(told) = self.told.next() {
                 return Poll::Ready(Some(Ok(told)));
             }
-            let State::Hearing(handling) = &mut self.state else {
+            let ReplyState::Hearing(handling) = &mut self.state else {
                 return Poll::Ready(None);
             };
             let (session, told) = ready!(handling.as_mut().poll(context));
             self.state = match session {
-                Some(session) => State::Hearing(Box::pin(hear(session))),
-                None => State::Over,
+                Some(session) => ReplyState::Hearing(Box::pin(hear(session))),
+                None => ReplyState::Over,
             };
             match told {
                 Ok(told) => self.told = told.into_iter(),

@@ -49,7 +49,7 @@ pub(super) struct SubjectRules<'a> {
 
 /// ToolHive's operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verb {
+enum ToolHiveOperation {
     CallTool,
     ListTools,
     GetPrompt,
@@ -58,7 +58,7 @@ enum Verb {
     ListResources,
 }
 
-impl Verb {
+impl ToolHiveOperation {
     fn of(operation: &str) -> Option<(Self, &'static str, &'static str)> {
         Some(match operation {
             "mcp:tool:call" => (Self::CallTool, "tool", "call"),
@@ -80,7 +80,8 @@ pub(super) fn call(
     trace: &TraceContext,
 ) -> Result<ToolhiveQuery, FieldError> {
     let (subject, delegation) = parties(request, who, limits)?;
-    let Some((verb, feature, operation)) = Verb::of(text(request, "operation")?) else {
+    let Some((verb, feature, operation)) = ToolHiveOperation::of(text(request, "operation")?)
+    else {
         return Ok(ToolhiveQuery::Unknown);
     };
     let (server, name) = resource(text(request, "resource")?, feature, limits)?;
@@ -108,7 +109,8 @@ pub(super) fn call(
     let mut call = CallContext::new(subject, operation);
     call.actor_chain = delegation;
     call.trace = trace.clone();
-    let is_named_alone = verb == Verb::CallTool && mcp.is_some() && arguments.is_none();
+    let is_named_alone =
+        verb == ToolHiveOperation::CallTool && mcp.is_some() && arguments.is_none();
     Ok(match is_named_alone {
         true => ToolhiveQuery::NamedAlone(call),
         false => ToolhiveQuery::Call(call),
@@ -234,7 +236,7 @@ fn agrees(mcp: &Map<String, Json>, field: &'static str, wanted: &str) -> Result<
 }
 
 fn kind(
-    verb: Verb,
+    verb: ToolHiveOperation,
     name: &SmolStr,
     arguments: Option<&Map<String, Json>>,
     limits: &Limits,
@@ -242,14 +244,14 @@ fn kind(
     const FIELD: &str = "resource";
     let named = || ids::required(name, limits.id_bytes, FIELD);
     Ok(match verb {
-        Verb::CallTool => OperationKind::CallTool(ToolCall {
+        ToolHiveOperation::CallTool => OperationKind::CallTool(ToolCall {
             tool: named()?,
             arguments: arguments.cloned().unwrap_or_default(),
             definition_digest: None,
             target: None,
         }),
-        Verb::ListTools => OperationKind::ListTools,
-        Verb::GetPrompt => {
+        ToolHiveOperation::ListTools => OperationKind::ListTools,
+        ToolHiveOperation::GetPrompt => {
             if let Some(arguments) = arguments {
                 require_distinct_keys(arguments, "context.mcp.args")?;
             }
@@ -259,12 +261,12 @@ fn kind(
             let name = named()?;
             OperationKind::GetPrompt { name, arguments }
         }
-        Verb::ListPrompts => OperationKind::ListPrompts,
-        Verb::ReadResource => {
+        ToolHiveOperation::ListPrompts => OperationKind::ListPrompts,
+        ToolHiveOperation::ReadResource => {
             let uri = ids::required(name, limits.text_bytes, FIELD)?;
             OperationKind::ReadResource { uri }
         }
-        Verb::ListResources => OperationKind::ListResources,
+        ToolHiveOperation::ListResources => OperationKind::ListResources,
     })
 }
 

@@ -41,12 +41,12 @@ pub struct Change {
 }
 
 /// A subject, for whom it acts, and a tool.
-type Key<'r> = (&'r str, Option<&'r str>, &'r str);
+type CellKey<'r> = (&'r str, Option<&'r str>, &'r str);
 
 /// Compares two reports on the same question. A party or tool of only one of them could do nothing in the other.
 pub fn compare(before: &AccessReport, after: &AccessReport) -> Vec<Change> {
     let (old, new) = (outcomes(before), outcomes(after));
-    let mut keys: Vec<&Key<'_>> = old.keys().chain(new.keys()).collect();
+    let mut keys: Vec<&CellKey<'_>> = old.keys().chain(new.keys()).collect();
     keys.sort();
     keys.dedup();
     let mut changes: Vec<Change> = Vec::new();
@@ -96,7 +96,7 @@ fn is_same(
     }
 }
 
-fn outcomes(report: &AccessReport) -> BTreeMap<Key<'_>, &Arc<Outcome>> {
+fn outcomes(report: &AccessReport) -> BTreeMap<CellKey<'_>, &Arc<Outcome>> {
     let mut outcomes = BTreeMap::new();
     let cells = report
         .rows

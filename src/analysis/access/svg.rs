@@ -19,45 +19,45 @@ const MARGIN: usize = 16;
 const GAP: usize = 10;
 
 /// How a cell is drawn. The letter tells what the colour does, for those who do not see the difference.
-struct Paint {
+struct CellPaint {
     fill: &'static str,
     ink: &'static str,
     letter: &'static str,
     legend: &'static str,
 }
 
-const ALWAYS: Paint = Paint {
+const ALWAYS: CellPaint = CellPaint {
     fill: "#1a7f5a",
     ink: "#ffffff",
     letter: "A",
     legend: "always",
 };
-const CONDITIONAL: Paint = Paint {
+const CONDITIONAL: CellPaint = CellPaint {
     fill: "#8fd3b6",
     ink: "#0b3d2a",
     letter: "c",
     legend: "under conditions",
 };
-const APPROVAL: Paint = Paint {
+const APPROVAL: CellPaint = CellPaint {
     fill: "#f2c14e",
     ink: "#4a3500",
     letter: "a",
     legend: "with an approval",
 };
-const NEVER: Paint = Paint {
+const NEVER: CellPaint = CellPaint {
     fill: "#eceff1",
     ink: "#b0b7bc",
     letter: "·",
     legend: "never",
 };
-const UNUSED: Paint = Paint {
+const UNUSED: CellPaint = CellPaint {
     fill: "#d9626c",
     ink: "#ffffff",
     letter: "u",
     legend: "permitted, never used",
 };
 
-impl Paint {
+impl CellPaint {
     fn of(cell: &Cell) -> &'static Self {
         match (cell.access, cell.needs_approval, cell.is_unused()) {
             (Access::Never, ..) => &NEVER,
@@ -144,12 +144,12 @@ fn places(tools: &[String], top: usize) -> Vec<usize> {
 }
 
 fn draw_cell(svg: &mut String, who: &str, cell: &Cell, (x, y): (usize, usize)) {
-    let Paint {
+    let CellPaint {
         fill,
         ink,
         letter,
         legend,
-    } = Paint::of(cell);
+    } = CellPaint::of(cell);
     let (width, height) = (CELL.0 - 2, CELL.1 - 2);
     let (text_x, text_y) = (x + CELL.0 / 2 - 1, y + CELL.1 - 6);
     let title = escaped(&format!(
@@ -184,7 +184,7 @@ fn legend(svg: &mut String, report: &AccessReport) {
     let paints = [&ALWAYS, &CONDITIONAL, &APPROVAL, &NEVER];
     let mut x = MARGIN;
     for paint in paints.into_iter().chain(is_used.then_some(&UNUSED)) {
-        let Paint {
+        let CellPaint {
             fill,
             ink,
             letter,

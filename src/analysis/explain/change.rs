@@ -349,7 +349,7 @@ pub fn assumed_approval(
 }
 
 /// The parts of an entity that can be changed.
-struct Parts {
+struct EntityParts {
     attributes: std::collections::BTreeMap<SmolStr, callgate_engine::cedar::PartialValue>,
     parents: std::collections::HashSet<EntityUID>,
 }
@@ -358,7 +358,7 @@ struct Parts {
 fn with_entity(
     snapshot: &Snapshot,
     uid: &EntityUID,
-    change: impl FnOnce(&mut Parts) -> bool,
+    change: impl FnOnce(&mut EntityParts) -> bool,
 ) -> Option<Snapshot> {
     let (attributes, indirect, parents, tags) = match snapshot.cedar_entity(uid) {
         Some(stored) => {
@@ -367,7 +367,7 @@ fn with_entity(
         }
         None => Default::default(),
     };
-    let mut parts = Parts {
+    let mut parts = EntityParts {
         attributes: attributes.into_iter().collect(),
         parents,
     };

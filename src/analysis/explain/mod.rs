@@ -92,7 +92,7 @@ pub fn explain(
     now: SystemTime,
     limits: ExplainLimits,
 ) -> Explanation {
-    let watch = Watch {
+    let watch = Observation {
         limits,
         requests: RefCell::default(),
         facts: RefCell::default(),
@@ -124,13 +124,13 @@ pub fn explain(
 
 /// Collects what a decision shows.
 #[derive(Debug)]
-struct Watch {
+struct Observation {
     limits: ExplainLimits,
     requests: RefCell<Vec<RequestExplanation>>,
     facts: RefCell<Option<Json>>,
 }
 
-impl EvaluationObserver for Watch {
+impl EvaluationObserver for Observation {
     fn evaluated(&self, evaluation: ObservedEvaluation<'_>) {
         let ObservedEvaluation {
             query,

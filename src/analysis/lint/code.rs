@@ -40,6 +40,11 @@ pub enum Code {
     EntityUnused,
 }
 
+/// The longest page.
+const ENTITY_UNUSED: &str = "No policy, entity, link or tool names it, it is in nothing, and no policy reads an attribute or a tag that it has: without it \
+    every decision would be the same. Most likely its parents were forgotten, its name is misspelt somewhere, or it is \
+    left over. Agents, servers, tools and gateways are left out, since they are known by being there.";
+
 impl Code {
     /// Every lint.
     pub const ALL: [Self; 16] = [
@@ -178,11 +183,7 @@ impl Code {
                 "Nothing is in the group, and no policy names it: most likely it is misspelt somewhere, or left over. Groups that only \
                  the control interface fills can be allowed by name of this lint."
             }
-            Self::EntityUnused => {
-                "No policy, entity, link or tool names it, it is in nothing, and no policy reads an attribute or a tag that it has: without it \
-                 every decision would be the same. Most likely its parents were forgotten, its name is misspelt somewhere, or it is \
-                 left over. Agents, servers, tools and gateways are left out, since they are known by being there."
-            }
+            Self::EntityUnused => ENTITY_UNUSED,
         }
     }
 

@@ -38,12 +38,12 @@ struct Defined<'f> {
     of_type: String,
     id: String,
     /// Whether something tells it apart though nobody names it.
-    is_told_apart: Telling,
+    is_told_apart: Distinction,
 }
 
 /// What may tell an entity apart from one that is not stored.
 #[derive(Default)]
-struct Telling {
+struct Distinction {
     has_parents: bool,
     has_tags: bool,
     attributes: Vec<String>,
@@ -123,7 +123,7 @@ impl References {
                     index,
                     of_type,
                     id,
-                    is_told_apart: Telling::of(entity),
+                    is_told_apart: Distinction::of(entity),
                 });
             }
             for (key, value) in entity.as_object().into_iter().flatten() {
@@ -160,7 +160,7 @@ impl References {
     }
 }
 
-impl Telling {
+impl Distinction {
     fn of(entity: &Json) -> Self {
         let has_any = |key: &str| match entity.get(key) {
             Some(Json::Array(list)) => !list.is_empty(),

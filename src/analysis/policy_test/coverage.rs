@@ -131,10 +131,10 @@ impl Coverage {
 
 /// Counts what the conditions of all candidate policies come to.
 pub(super) struct CoverageObserver {
-    policies: RefCell<HashMap<String, Counts>>,
+    policies: RefCell<HashMap<String, ConditionCounts>>,
 }
 
-struct Counts {
+struct ConditionCounts {
     tree: ClauseTree,
     matched: u64,
     satisfied: u64,
@@ -151,7 +151,7 @@ impl fmt::Debug for CoverageObserver {
 impl CoverageObserver {
     pub(super) fn new(bundle: &Bundle) -> Self {
         let candidates = bundle.snapshot.policies();
-        let each = candidates.map(|it| (template_id(it.policy), Counts::new(it.policy)));
+        let each = candidates.map(|it| (template_id(it.policy), ConditionCounts::new(it.policy)));
         Self {
             policies: RefCell::new(each.collect()),
         }
@@ -164,7 +164,7 @@ fn template_id(policy: &Policy) -> String {
     id.to_owned()
 }
 
-impl Counts {
+impl ConditionCounts {
     fn new(policy: &Policy) -> Self {
         let tree = ClauseTree::from_policy(policy.template());
         let condition = policy.non_scope_constraints();

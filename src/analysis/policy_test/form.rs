@@ -8,9 +8,7 @@ use serde_saphyr::Spanned;
 
 use crate::domain::schema::AccessLevel;
 
-mod given;
-
-pub use given::{Given, SessionForm};
+pub use crate::analysis::policy_test::given::{Given, SessionForm};
 
 /// One file.
 #[derive(Debug, Default, Deserialize)]

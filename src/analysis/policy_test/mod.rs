@@ -10,6 +10,8 @@
 pub mod coverage;
 pub mod files;
 pub mod form;
+mod given;
+mod mutants;
 pub mod mutate;
 mod places;
 pub mod prepare;

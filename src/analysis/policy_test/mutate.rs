@@ -12,7 +12,7 @@ use callgate_engine::{Reach, Snapshot};
 use serde::Serialize;
 
 use crate::analysis::equivalence::{self, Equivalence};
-use crate::analysis::policy_test::mutate::mutants::{Mutant, mutants_of};
+use crate::analysis::policy_test::mutants::{Mutant, mutants_of};
 use crate::analysis::policy_test::prepare::{PreparedCase, PreparedFile};
 use crate::analysis::policy_test::run;
 use crate::analysis::policy_test::{TestedBundle, World};
@@ -22,9 +22,7 @@ use crate::bundle::parallel::map_parallel;
 use crate::bundle::validate::policy_validator::PolicyValidator;
 use crate::domain::decide::observer::{EvaluationObserver, ObservedEvaluation};
 
-mod mutants;
-
-pub use mutants::MutationKind;
+pub use crate::analysis::policy_test::mutants::MutationKind;
 
 /// What became of a mutant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -95,7 +93,7 @@ pub fn mutate(
     is_proven: bool,
 ) -> Result<MutationReport, BundleError> {
     let bundle = &tested.bundle;
-    let policies = Policies::new(bundle);
+    let policies = BundlePolicies::new(bundle);
     let mut mutants = Vec::new();
     for entry in &bundle.policies {
         let is_chosen = only.is_none_or(|text| entry.id.contains(text));
@@ -138,13 +136,13 @@ pub fn mutate(
 }
 
 /// The policies of a bundle.
-struct Policies {
+struct BundlePolicies {
     set: PolicySet,
     schema: Option<Arc<ValidatorSchema>>,
     level: u32,
 }
 
-impl Policies {
+impl BundlePolicies {
     fn new(bundle: &Bundle) -> Self {
         let mut set = PolicySet::new();
         for candidate in bundle.snapshot.policies() {
@@ -202,7 +200,7 @@ fn add(set: &mut PolicySet, template: &Template) {
 /// The tests, and which of them evaluate which policy.
 struct Tests<'a> {
     tested: &'a TestedBundle,
-    policies: &'a Policies,
+    policies: &'a BundlePolicies,
     /// For each file the indexes of its cases, with the templates that are candidates in them.
     relevant: Vec<Vec<(usize, BTreeSet<PolicyID>)>>,
 }
@@ -289,7 +287,7 @@ impl Tests<'_> {
 /// Asks the solver about the survivors.
 fn prove(
     bundle: &Bundle,
-    policies: &Policies,
+    policies: &BundlePolicies,
     mutants: &[Mutant<'_>],
     fates: Vec<Fate>,
 ) -> Vec<Fate> {

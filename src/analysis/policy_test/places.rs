@@ -26,20 +26,20 @@ const NAMED: [(&str, &str); 6] = [
 pub(super) struct Places<'a> {
     origin: SourceText<'a>,
     lines: Vec<usize>,
-    root: Option<Spanned<Node>>,
+    root: Option<Spanned<YamlNode>>,
 }
 
 /// A value of YAML.
 #[derive(Debug)]
-enum Node {
+enum YamlNode {
     Scalar(String),
-    List(Vec<Spanned<Node>>),
-    Map(Vec<(Spanned<String>, Spanned<Node>)>),
+    List(Vec<Spanned<YamlNode>>),
+    Map(Vec<(Spanned<String>, Spanned<YamlNode>)>),
 }
 
 /// A place in the text, with the text that is written there.
 #[derive(Clone, Copy)]
-struct Place<'p> {
+struct TextPlace<'p> {
     location: Location,
     text: &'p str,
 }
@@ -79,38 +79,40 @@ impl<'a> Places<'a> {
     /// The place that a path leads to, and what is there, if all of the path is there.
     fn walk<'p>(
         &'p self,
-        root: &'p Spanned<Node>,
+        root: &'p Spanned<YamlNode>,
         path: &str,
-    ) -> (Place<'p>, Option<&'p Spanned<Node>>) {
+    ) -> (TextPlace<'p>, Option<&'p Spanned<YamlNode>>) {
         let mut node = root;
         let mut place = value_place(node);
         let mut rest = path;
         let mut field = "";
         while !rest.is_empty() {
             let step = match &node.value {
-                Node::Map(entries) => longest(entries, rest).map(|(key, value)| {
+                YamlNode::Map(entries) => longest(entries, rest).map(|(key, value)| {
                     field = &key.value;
-                    let place = Place {
+                    let place = TextPlace {
                         location: key.referenced,
                         text: &key.value,
                     };
                     (place, value, &rest[key.value.len()..])
                 }),
-                Node::List(items) => index(rest).and_then(|(index, rest)| {
+                YamlNode::List(items) => index(rest).and_then(|(index, rest)| {
                     let item = items.get(index)?;
                     Some((value_place(item), item, rest))
                 }),
                 // What is wrong is wrong in the fixture of this name.
-                Node::Scalar(name) => NAMED.iter().find(|(it, _)| *it == field).and_then(|it| {
-                    let fixtures = child(child(root, "fixtures")?.1, it.1)?.1;
-                    let (key, value) = child(fixtures, name)?;
-                    field = "";
-                    let place = Place {
-                        location: key.referenced,
-                        text: &key.value,
-                    };
-                    Some((place, value, rest))
-                }),
+                YamlNode::Scalar(name) => {
+                    NAMED.iter().find(|(it, _)| *it == field).and_then(|it| {
+                        let fixtures = child(child(root, "fixtures")?.1, it.1)?.1;
+                        let (key, value) = child(fixtures, name)?;
+                        field = "";
+                        let place = TextPlace {
+                            location: key.referenced,
+                            text: &key.value,
+                        };
+                        Some((place, value, rest))
+                    })
+                }
             };
             let Some((next_place, next, left)) = step else {
                 break;
@@ -121,7 +123,7 @@ impl<'a> Places<'a> {
             return (place, None);
         }
         // What a field has is wrong rather than that it is there.
-        if let Node::Scalar(_) = &node.value {
+        if let YamlNode::Scalar(_) = &node.value {
             place = value_place(node);
         }
         (place, Some(node))
@@ -129,22 +131,22 @@ impl<'a> Places<'a> {
 }
 
 /// The place of a value; of a list or map it is where that begins.
-fn value_place(node: &Spanned<Node>) -> Place<'_> {
+fn value_place(node: &Spanned<YamlNode>) -> TextPlace<'_> {
     let text = match &node.value {
-        Node::Scalar(text) => text.as_str(),
-        Node::List(_) | Node::Map(_) => "",
+        YamlNode::Scalar(text) => text.as_str(),
+        YamlNode::List(_) | YamlNode::Map(_) => "",
     };
-    Place {
+    TextPlace {
         location: node.referenced,
         text,
     }
 }
 
-type Entry = (Spanned<String>, Spanned<Node>);
+type YamlEntry = (Spanned<String>, Spanned<YamlNode>);
 
 /// The entry whose key the path begins with; of several the one with the longest key, since keys may have dots.
-fn longest<'p>(entries: &'p [Entry], path: &str) -> Option<&'p Entry> {
-    let begins = |(key, _): &&Entry| {
+fn longest<'p>(entries: &'p [YamlEntry], path: &str) -> Option<&'p YamlEntry> {
+    let begins = |(key, _): &&YamlEntry| {
         let rest = path.strip_prefix(key.value.as_str());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     };
@@ -153,15 +155,15 @@ fn longest<'p>(entries: &'p [Entry], path: &str) -> Option<&'p Entry> {
 }
 
 fn child<'p>(
-    node: &'p Spanned<Node>,
+    node: &'p Spanned<YamlNode>,
     name: &str,
-) -> Option<(&'p Spanned<String>, &'p Spanned<Node>)> {
+) -> Option<(&'p Spanned<String>, &'p Spanned<YamlNode>)> {
     match &node.value {
-        Node::Map(entries) => {
+        YamlNode::Map(entries) => {
             let found = entries.iter().find(|(key, _)| key.value == name);
             found.map(|(key, value)| (key, value))
         }
-        Node::List(_) | Node::Scalar(_) => None,
+        YamlNode::List(_) | YamlNode::Scalar(_) => None,
     }
 }
 
@@ -172,7 +174,7 @@ fn index(path: &str) -> Option<(usize, &str)> {
 }
 
 /// The first key or value with this text, from the outside in.
-fn within<'p>(node: &'p Spanned<Node>, text: &str) -> Option<Place<'p>> {
+fn within<'p>(node: &'p Spanned<YamlNode>, text: &str) -> Option<TextPlace<'p>> {
     let mut level = vec![node];
     let mut searched = 0;
     while !level.is_empty() && searched < MAX_SEARCHED {
@@ -180,12 +182,12 @@ fn within<'p>(node: &'p Spanned<Node>, text: &str) -> Option<Place<'p>> {
         for node in level {
             searched += 1;
             match &node.value {
-                Node::Scalar(found) if found == text => return Some(value_place(node)),
-                Node::Scalar(_) => {}
-                Node::List(items) => below.extend(items),
-                Node::Map(entries) => {
+                YamlNode::Scalar(found) if found == text => return Some(value_place(node)),
+                YamlNode::Scalar(_) => {}
+                YamlNode::List(items) => below.extend(items),
+                YamlNode::Map(entries) => {
                     if let Some((key, _)) = entries.iter().find(|(key, _)| key.value == text) {
-                        return Some(Place {
+                        return Some(TextPlace {
                             location: key.referenced,
                             text: &key.value,
                         });
@@ -243,54 +245,54 @@ fn located(
     BundleDiagnostic::in_line(origin, (line, *start), offset, length, message)
 }
 
-impl<'de> Deserialize<'de> for Node {
+impl<'de> Deserialize<'de> for YamlNode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct NodeVisitor;
         impl<'de> Visitor<'de> for NodeVisitor {
-            type Value = Node;
+            type Value = YamlNode;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a value")
             }
 
-            fn visit_bool<E: Error>(self, value: bool) -> Result<Node, E> {
-                Ok(Node::Scalar(value.to_string()))
+            fn visit_bool<E: Error>(self, value: bool) -> Result<YamlNode, E> {
+                Ok(YamlNode::Scalar(value.to_string()))
             }
 
-            fn visit_i64<E: Error>(self, value: i64) -> Result<Node, E> {
-                Ok(Node::Scalar(value.to_string()))
+            fn visit_i64<E: Error>(self, value: i64) -> Result<YamlNode, E> {
+                Ok(YamlNode::Scalar(value.to_string()))
             }
 
-            fn visit_u64<E: Error>(self, value: u64) -> Result<Node, E> {
-                Ok(Node::Scalar(value.to_string()))
+            fn visit_u64<E: Error>(self, value: u64) -> Result<YamlNode, E> {
+                Ok(YamlNode::Scalar(value.to_string()))
             }
 
-            fn visit_f64<E: Error>(self, value: f64) -> Result<Node, E> {
-                Ok(Node::Scalar(value.to_string()))
+            fn visit_f64<E: Error>(self, value: f64) -> Result<YamlNode, E> {
+                Ok(YamlNode::Scalar(value.to_string()))
             }
 
-            fn visit_str<E: Error>(self, value: &str) -> Result<Node, E> {
-                Ok(Node::Scalar(value.to_owned()))
+            fn visit_str<E: Error>(self, value: &str) -> Result<YamlNode, E> {
+                Ok(YamlNode::Scalar(value.to_owned()))
             }
 
-            fn visit_unit<E: Error>(self) -> Result<Node, E> {
-                Ok(Node::Scalar(String::new()))
+            fn visit_unit<E: Error>(self) -> Result<YamlNode, E> {
+                Ok(YamlNode::Scalar(String::new()))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<YamlNode, A::Error> {
                 let mut items = Vec::new();
                 while let Some(item) = list.next_element()? {
                     items.push(item);
                 }
-                Ok(Node::List(items))
+                Ok(YamlNode::List(items))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<YamlNode, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(entry) = map.next_entry()? {
                     entries.push(entry);
                 }
-                Ok(Node::Map(entries))
+                Ok(YamlNode::Map(entries))
             }
         }
         deserializer.deserialize_any(NodeVisitor)

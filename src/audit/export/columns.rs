@@ -81,9 +81,9 @@ pub const COLUMNS: [(&str, Type); 44] = [
 ];
 
 /// A row, whose cells are set by the names of their columns.
-struct Row(Vec<Cell>);
+struct ExportRow(Vec<Cell>);
 
-impl Row {
+impl ExportRow {
     fn set(&mut self, name: &str, cell: Cell) {
         let at = COLUMNS.iter().position(|(column, _)| *column == name);
         debug_assert!(at.is_some(), "{name} is no column");
@@ -106,7 +106,7 @@ impl Row {
 
 /// The cells of a record, one for each of [`COLUMNS`].
 pub fn row(record: &Record) -> Vec<Cell> {
-    let mut row = Row(vec![Cell::Empty; COLUMNS.len()]);
+    let mut row = ExportRow(vec![Cell::Empty; COLUMNS.len()]);
     if let Some(index) = record.index {
         row.number("index", index);
     }
@@ -121,7 +121,7 @@ pub fn row(record: &Record) -> Vec<Cell> {
     row.0
 }
 
-fn decision(row: &mut Row, it: &Decision) {
+fn decision(row: &mut ExportRow, it: &Decision) {
     row.text("kind", "decision");
     row.text("decision_id", json::uuid(&it.id));
     row.text("decision", json::verdict(it.verdict()));
@@ -163,7 +163,7 @@ fn decision(row: &mut Row, it: &Decision) {
     row.text("capsule_digest", hex(&it.capsule_digest));
 }
 
-fn write(row: &mut Row, it: &ControlWrite) {
+fn write(row: &mut ExportRow, it: &ControlWrite) {
     row.text("kind", "write");
     row.text("decision", json::verdict(filter::verdict_of(it)));
     row.text("subject", &it.actor);
@@ -182,7 +182,7 @@ fn write(row: &mut Row, it: &ControlWrite) {
     row.text("outcome", &it.outcome);
 }
 
-fn outcome(row: &mut Row, it: &Outcome) {
+fn outcome(row: &mut ExportRow, it: &Outcome) {
     row.text("kind", "outcome");
     row.text("decision_id", json::uuid(&it.decision_id));
     row.text("operation", &it.operation);
@@ -195,7 +195,7 @@ fn outcome(row: &mut Row, it: &Outcome) {
     row.number("size", it.size);
 }
 
-fn notice(row: &mut Row, it: &Notice) {
+fn notice(row: &mut ExportRow, it: &Notice) {
     row.text("kind", "notice");
     row.text("notice", json::notice_kind(it.kind()));
     let is_range = matches!(it.kind(), notice::Kind::Lost | notice::Kind::Removed);
@@ -208,12 +208,12 @@ fn notice(row: &mut Row, it: &Notice) {
     }
 }
 
-fn reasons(row: &mut Row, reasons: &[Reason]) {
+fn reasons(row: &mut ExportRow, reasons: &[Reason]) {
     let codes: Vec<_> = reasons.iter().map(|it| it.code.as_str()).collect();
     row.text("codes", codes.join(" "));
 }
 
-fn policies(row: &mut Row, policies: &[Policy]) {
+fn policies(row: &mut ExportRow, policies: &[Policy]) {
     row.text("policies", ids(policies));
     row.text("owners", each_once(policies.iter().map(|it| &it.owner)));
     let controls = policies.iter().flat_map(|it| &it.controls);

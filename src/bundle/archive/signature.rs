@@ -34,10 +34,10 @@ pub struct SigningKey(Ed25519KeyPair);
 
 /// The public keys of those who may sign bundles.
 #[derive(Debug, Clone)]
-pub struct VerifyingKeys(Vec<VerifyingKey>);
+pub struct VerifyingKeys(Vec<TrustedKey>);
 
 #[derive(Debug, Clone)]
-struct VerifyingKey {
+struct TrustedKey {
     bytes: [u8; 32],
     fingerprint: Arc<str>,
 }
@@ -82,15 +82,13 @@ impl VerifyingKeys {
     ///
     /// [`KeyError`] for the first file that cannot be read or holds no such key.
     pub fn read(paths: &[PathBuf], base: &Path) -> Result<Self, KeyError> {
-        let keys = paths
-            .iter()
-            .map(|path| VerifyingKey::read(&base.join(path)));
+        let keys = paths.iter().map(|path| TrustedKey::read(&base.join(path)));
         keys.collect::<Result<_, _>>().map(Self)
     }
 
     /// The fingerprint of the key that has signed this manifest.
     pub(super) fn signer(&self, manifest: &[u8], signature: &[u8]) -> Option<Arc<str>> {
-        let is_signer = |key: &&VerifyingKey| {
+        let is_signer = |key: &&TrustedKey| {
             let key = UnparsedPublicKey::new(&ED25519, key.bytes);
             key.verify(manifest, signature).is_ok()
         };
@@ -99,7 +97,7 @@ impl VerifyingKeys {
     }
 }
 
-impl VerifyingKey {
+impl TrustedKey {
     fn read(path: &Path) -> Result<Self, KeyError> {
         let form = "it is no public Ed25519 key in PEM, as `openssl pkey -pubout` writes it";
         let error = || key_error(path, form.to_owned());

@@ -46,7 +46,7 @@ pub fn parse(origin: SourceText<'_>) -> Result<Json, BundleDiagnostic> {
 
 /// Byte offset of the value at `path`, or of its deepest existing ancestor, in a text that [`parse`] accepted.
 pub fn offset_of(text: &str, path: &[Step<'_>]) -> usize {
-    let mut cursor = Cursor {
+    let mut cursor = JsonCursor {
         bytes: text.as_bytes(),
         at: 0,
     };
@@ -70,7 +70,7 @@ pub fn diagnostic_at(
     message: impl Into<String>,
 ) -> BundleDiagnostic {
     let offset = offset_of(origin.text, path);
-    let mut cursor = Cursor {
+    let mut cursor = JsonCursor {
         bytes: origin.text.as_bytes(),
         at: offset,
     };
@@ -78,12 +78,12 @@ pub fn diagnostic_at(
     BundleDiagnostic::at(origin, offset, cursor.at - offset, message)
 }
 
-struct Cursor<'a> {
+struct JsonCursor<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl Cursor<'_> {
+impl JsonCursor<'_> {
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }

@@ -23,7 +23,7 @@ pub enum Language {
 
 /// The first place at which a text exceeds a limit.
 pub fn find_excess(origin: SourceText<'_>, language: Language) -> Option<BundleDiagnostic> {
-    let mut scanner = Scanner {
+    let mut scanner = NestingScanner {
         bytes: origin.text.as_bytes(),
         at: 0,
         is_schema: language == Language::Schema,
@@ -101,7 +101,7 @@ impl Frame {
     }
 }
 
-struct Scanner<'t> {
+struct NestingScanner<'t> {
     bytes: &'t [u8],
     at: usize,
     is_schema: bool,
@@ -117,7 +117,7 @@ struct Scanner<'t> {
     frames: Vec<Frame>,
 }
 
-impl Scanner<'_> {
+impl NestingScanner<'_> {
     fn run(&mut self) -> Option<(usize, ExceededLimit)> {
         while let Some(&byte) = self.bytes.get(self.at) {
             let begun = self.at;

@@ -109,7 +109,7 @@ struct Reject {
     write: WriteArgs,
 }
 
-/// Takes an approval back that was given: as far as the call was not made, it may not be made any more
+/// Revokes an approval that was given: as far as the call was not made, it may not be made any more
 ///
 /// Whoever gave it may, and whoever may approve the call.
 #[derive(Debug, clap::Args)]

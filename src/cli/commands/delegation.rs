@@ -12,9 +12,9 @@ use crate::cli::value_parser;
 use crate::cli::views;
 use crate::proto::v1;
 
-/// Lends authority to agents, and takes it back
+/// Delegates authority to agents, narrows and revokes it
 ///
-/// A delegation lets an agent act for whoever lends: with some tools, doing so much at most, until some
+/// A delegation lets an agent act for whoever delegates: with some tools, doing so much at most, until some
 /// time. A call relies on it by its id (`callgate authorize --delegation ID`).
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -27,7 +27,7 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  Sam lends reading issues for two hours:
+  Sam delegates reading issues for two hours:
     callgate delegation grant --as user:sam --to support --tool github/get_issue \\
         --access read --for 2h
 
@@ -53,7 +53,7 @@ enum Verb {
     List(List),
 }
 
-/// Lends authority to an agent
+/// Delegates authority to an agent
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 #[command(group = clap::ArgGroup::new("end").args(["lasting", "until"]).required(true))]
@@ -86,7 +86,7 @@ struct Grant {
     write: WriteArgs,
 }
 
-/// Takes part of a delegation back
+/// Narrows a delegation
 ///
 /// What is given replaces what was, and must lie within it. A scope is replaced whole.
 #[derive(Debug, clap::Args)]
@@ -106,7 +106,7 @@ struct Narrow {
     write: WriteArgs,
 }
 
-/// Takes a delegation back, and with it whatever was redelegated from it
+/// Revokes a delegation, and with it whatever was redelegated from it
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct Revoke {
@@ -121,7 +121,7 @@ struct Revoke {
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct List {
-    /// Only what this person or agent lent: a person's id, or any name
+    /// Only what this person or agent delegated: a person's id, or any name
     #[arg(long, value_name = "NAME", value_parser = value_parser::user)]
     from: Option<v1::EntityRef>,
     /// Only what was delegated to this agent: its id, or any name

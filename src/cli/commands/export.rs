@@ -14,11 +14,11 @@ use crate::cli::render::printable;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
-    what: What,
+    what: ExportKind,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum ExportKind {
     Coaz(CoazArgs),
 }
 
@@ -52,7 +52,7 @@ Exit codes: 0 done, 1 error, 3 the directory has faults.";
 impl Args {
     /// How to answer.
     pub fn output(&self) -> Output {
-        let What::Coaz(args) = &self.what;
+        let ExportKind::Coaz(args) = &self.what;
         args.output
     }
 }
@@ -63,7 +63,7 @@ impl Args {
 ///
 /// If no tool of the server is registered.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let What::Coaz(args) = &args.what;
+    let ExportKind::Coaz(args) = &args.what;
     let bundle = match bundle::load(&args.dir) {
         Ok(bundle) => bundle,
         Err(faults) => return args.output.faults(&faults),

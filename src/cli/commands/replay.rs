@@ -125,13 +125,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let candidate = Candidate::from_bundle(&bundle);
     let records = source.decisions().map_err(anyhow::Error::msg)?;
-    let mut progress = Progress::new(&source);
+    let mut progress = ProgressBar::new(&source);
     let begun = Instant::now();
     let report = replay(&candidate, records, workers, |done| progress.show(done));
     progress.clear();
     let took = begun.elapsed();
     let dir = args.dir.display().to_string();
-    let shown = Shown {
+    let shown = ShownReplay {
         dir: &dir,
         report: &report,
         unreadable: source.faults(),
@@ -197,14 +197,14 @@ fn write(out: &Path, proposal: &Proposal) -> anyhow::Result<()> {
 }
 
 /// A bar on stderr, if that is a terminal.
-struct Progress {
+struct ProgressBar {
     total: u64,
     begun: Instant,
     drawn: Option<Instant>,
     is_terminal: bool,
 }
 
-impl Progress {
+impl ProgressBar {
     fn new(source: &LogSource) -> Self {
         let is_terminal = io::stderr().is_terminal();
         Self {
@@ -245,7 +245,7 @@ fn bar(done: u64, total: u64, rate: f64) -> String {
 }
 
 #[derive(Serialize)]
-struct Shown<'a> {
+struct ShownReplay<'a> {
     #[serde(skip)]
     dir: &'a str,
     #[serde(flatten)]
@@ -255,7 +255,7 @@ struct Shown<'a> {
     took_ms: u128,
 }
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for ShownReplay<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = self.report;
         let decisions = count(
@@ -289,7 +289,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-impl Shown<'_> {
+impl ShownReplay<'_> {
     fn not_replayed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let out = &self.report.not_replayed;
         for (number, why) in [

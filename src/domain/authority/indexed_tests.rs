@@ -8,7 +8,7 @@ use crate::domain::authority::delegation::Delegation;
 use crate::domain::authority::scope::Scope;
 use crate::domain::schema::{self, AccessLevel, TYPES};
 
-/// What a delegation is made of here: its id, who lends, to whom, for which task.
+/// What a delegation is made of here: its id, who delegates, to whom, for which task.
 type Made = (u8, u8, u8, Option<u8>);
 
 fn person(number: u8) -> EntityUID {

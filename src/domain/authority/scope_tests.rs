@@ -60,7 +60,7 @@ fn a_tool_is_covered_by_itself_or_its_server() {
 }
 
 #[test]
-fn a_server_of_which_one_tool_is_lent_may_be_looked_at_but_not_read() {
+fn a_server_of_which_one_tool_is_delegated_may_be_looked_at_but_not_read() {
     let snapshot = world("");
     let server = schema::server_uid(&"files".into());
     let scope = Scope {

@@ -23,7 +23,7 @@ use url::Url;
 
 use crate::bundle::archive::MAX_ARCHIVE_BYTES;
 use crate::config::bundle::BundleConfig;
-use crate::reload::source::{Answer, SourceError};
+use crate::reload::source::{FetchAnswer, SourceError};
 
 /// Time limit of making a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -76,7 +76,7 @@ impl HttpsPlace {
     }
 
     /// Asks for the archive, unless it is still the one with this tag. Blocks.
-    pub(super) fn get(&self, tag: Option<&str>) -> Result<Answer, String> {
+    pub(super) fn get(&self, tag: Option<&str>) -> Result<FetchAnswer, String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -89,7 +89,7 @@ impl HttpsPlace {
         })
     }
 
-    async fn ask(&self, tag: Option<&str>) -> Result<Answer, String> {
+    async fn ask(&self, tag: Option<&str>) -> Result<FetchAnswer, String> {
         let host = self.url.host_str().unwrap_or_default();
         let port = self.url.port_or_known_default().unwrap_or(443);
         let connecting = async {
@@ -141,10 +141,10 @@ impl HttpsPlace {
 async fn read(
     answer: http::Response<hyper::body::Incoming>,
     tag: Option<&str>,
-) -> Result<Answer, String> {
+) -> Result<FetchAnswer, String> {
     match answer.status() {
         StatusCode::OK => {}
-        StatusCode::NOT_MODIFIED if tag.is_some() => return Ok(Answer::NotModified),
+        StatusCode::NOT_MODIFIED if tag.is_some() => return Ok(FetchAnswer::NotModified),
         status if status.is_redirection() => {
             return Err(format!(
                 "the server answers {status}; redirections are not followed: configure the address it names"
@@ -162,7 +162,7 @@ async fn read(
     let bytes = body.map_err(|error| {
         format!("its body breaks off, or is larger than {MAX_ARCHIVE_BYTES} bytes: {error}")
     })?;
-    Ok(Answer::New {
+    Ok(FetchAnswer::New {
         tag,
         bytes: bytes.to_bytes().to_vec(),
     })

@@ -39,23 +39,23 @@ pub enum SourceError {
 /// An archive that is looked at again and again.
 #[derive(Debug)]
 pub struct ArchiveSource {
-    place: Place,
+    place: ArchivePlace,
     shown: String,
     keys: Option<VerifyingKeys>,
     cache: PathBuf,
     poll: Duration,
     cache_fault: Option<BundleError>,
-    state: Mutex<State>,
+    state: Mutex<FetchState>,
 }
 
 #[derive(Debug)]
-enum Place {
+enum ArchivePlace {
     File(PathBuf),
     Url(HttpsPlace),
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct FetchState {
     /// What was fetched last.
     fetched: Option<Arc<Fetched>>,
     /// Version and manifest of the newest archive that was taken.
@@ -73,7 +73,7 @@ pub(super) struct Fetched {
 
 /// The answer of a place.
 #[derive(Debug)]
-enum Answer {
+enum FetchAnswer {
     /// It is the one with this tag.
     NotModified,
     /// It is another one.
@@ -96,9 +96,12 @@ impl ArchiveSource {
             (Some(file), _) => {
                 let file = base.join(file);
                 let shown = file.display().to_string();
-                (Place::File(file), shown)
+                (ArchivePlace::File(file), shown)
             }
-            (None, Some(url)) => (Place::Url(HttpsPlace::new(config, url, base)?), url.clone()),
+            (None, Some(url)) => (
+                ArchivePlace::Url(HttpsPlace::new(config, url, base)?),
+                url.clone(),
+            ),
             (None, None) => {
                 return Err(SourceError::Setting {
                     field: "bundle.file",
@@ -150,16 +153,16 @@ impl ArchiveSource {
         let before = self.state().fetched.clone();
         let tag = before.as_ref().and_then(|it| it.tag.as_deref());
         let answer = match &self.place {
-            Place::File(path) => read_file(path, tag),
-            Place::Url(place) => place.get(tag),
+            ArchivePlace::File(path) => read_file(path, tag),
+            ArchivePlace::Url(place) => place.get(tag),
         };
         let answer = answer.map_err(|message| self.fault(message))?;
         let fetched = match (answer, before) {
-            (Answer::NotModified, Some(before)) => before,
-            (Answer::NotModified, None) => {
+            (FetchAnswer::NotModified, Some(before)) => before,
+            (FetchAnswer::NotModified, None) => {
                 return Err(self.fault("it answers that nothing has changed since nothing".into()));
             }
-            (Answer::New { tag, bytes }, _) => {
+            (FetchAnswer::New { tag, bytes }, _) => {
                 let opened = archive::open(&bytes, self.keys.as_ref(), &self.shown);
                 let fetched = Arc::new(Fetched { tag, bytes, opened });
                 self.state().fetched = Some(Arc::clone(&fetched));
@@ -192,10 +195,10 @@ impl ArchiveSource {
     pub(super) fn cached(&self) -> Option<Result<OpenedArchive, BundleError>> {
         let shown = self.cache.display().to_string();
         match read_file(&self.cache, None) {
-            Ok(Answer::New { bytes, .. }) => {
+            Ok(FetchAnswer::New { bytes, .. }) => {
                 Some(archive::open(&bytes, self.keys.as_ref(), &shown))
             }
-            Ok(Answer::NotModified) => None,
+            Ok(FetchAnswer::NotModified) => None,
             Err(_) if !self.cache.exists() => None,
             Err(message) => {
                 let fault = BundleDiagnostic::for_file(&Arc::from(shown), message);
@@ -228,14 +231,14 @@ impl ArchiveSource {
         BundleError::single(BundleDiagnostic::for_file(&shown, message))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, FetchState> {
         // Each change is made in one step, so it is whole also after a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Reads a file, unless its metadata is what the tag says.
-fn read_file(path: &Path, tag: Option<&str>) -> Result<Answer, String> {
+fn read_file(path: &Path, tag: Option<&str>) -> Result<FetchAnswer, String> {
     let cannot = |error: io::Error| format!("cannot read the file: {error}");
     let file = OpenOptions::new()
         .read(true)
@@ -258,13 +261,13 @@ fn read_file(path: &Path, tag: Option<&str>) -> Result<Answer, String> {
         metadata.ctime_nsec()
     );
     if tag == Some(&found) {
-        return Ok(Answer::NotModified);
+        return Ok(FetchAnswer::NotModified);
     }
     let mut bytes = Vec::new();
     file.take(MAX_ARCHIVE_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(cannot)?;
-    Ok(Answer::New {
+    Ok(FetchAnswer::New {
         tag: Some(found),
         bytes,
     })

@@ -147,7 +147,7 @@ struct NewsForm {
 }
 
 #[derive(Deserialize)]
-struct SessionForm {
+struct StoredSessionForm {
     id: SmolStr,
     turn: u64,
     is_ended: bool,
@@ -295,7 +295,7 @@ impl Membership {
             return Ok(None);
         }
         let damaged = |why: String| StoreError::Damaged(format!("session `{session}`: {why}"));
-        let form: SessionForm =
+        let form: StoredSessionForm =
             serde_json::from_str(&answer).map_err(|error| damaged(error.to_string()))?;
         let at = form::from_millis(form.at).ok_or_else(|| damaged("no moment".to_owned()))?;
         let turn = form.turn;

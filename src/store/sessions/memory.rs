@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::form;
 use crate::store::backend::StoredSession;
-use crate::store::sessions::{AdvanceError, Sessions, Shard, Slot};
+use crate::store::sessions::{AdvanceError, SessionShard, SessionSlot, Sessions};
 
 impl Sessions {
     /// Takes a session as the store has it, or that the store has none, where there are no other servers. Nobody else may
@@ -67,12 +67,12 @@ impl Sessions {
     }
 
     /// Whether there is room for one more session in a shard, once what may leave it has left.
-    pub(super) fn has_room(&self, shard: &mut Shard) -> bool {
+    pub(super) fn has_room(&self, shard: &mut SessionShard) -> bool {
         if shard.sessions.len() < self.room {
             return true;
         }
         let is_shared = self.is_shared();
-        let may_leave = |slot: &Slot| match is_shared {
+        let may_leave = |slot: &SessionSlot| match is_shared {
             true => slot.turn.is_none() && !slot.is_unbegun(),
             false => slot.is_written(),
         };
@@ -86,12 +86,12 @@ impl Sessions {
     }
 }
 
-impl Shard {
+impl SessionShard {
     /// Of the sessions for which `matches`, up to `count` that have been silent for the longest.
     pub(super) fn longest_silent(
         &self,
         count: usize,
-        matches: impl Fn(&Slot) -> bool,
+        matches: impl Fn(&SessionSlot) -> bool,
     ) -> Vec<SmolStr> {
         let found = self.sessions.iter().filter(|(_, slot)| matches(slot));
         let mut found: Vec<(SystemTime, &SmolStr)> =

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use smol_str::SmolStr;
 
 use crate::store::backend::{StoreWrite, StoredSession};
-use crate::store::sessions::{AdvanceError, Sessions, Slot};
+use crate::store::sessions::{AdvanceError, SessionSlot, Sessions};
 
 /// The most sessions that are given up at once, so that the queue of writes has room for others.
 const GIVEN_UP_AT_ONCE: usize = 4_096;
@@ -79,7 +79,7 @@ impl Sessions {
         let mut ids = Vec::new();
         for shard in self.shards.each() {
             if shard.sessions.len() > most {
-                let held = |slot: &Slot| slot.turn.is_some();
+                let held = |slot: &SessionSlot| slot.turn.is_some();
                 ids.extend(shard.longest_silent(some, held));
             }
         }
@@ -88,7 +88,7 @@ impl Sessions {
     }
 }
 
-impl Slot {
+impl SessionSlot {
     pub(super) fn release(&mut self, id: &SmolStr) -> Option<StoreWrite> {
         Some(StoreWrite::SessionReleased {
             turn: self.turn.take()?,

@@ -15,7 +15,7 @@ pub(super) fn step(
     before: &Retention,
     rows: usize,
 ) -> rusqlite::Result<Pruned> {
-    let mut step = Step {
+    let mut step = PruneStep {
         connection,
         rows,
         is_partial: false,
@@ -46,13 +46,13 @@ pub(super) fn step(
     })
 }
 
-struct Step<'c> {
+struct PruneStep<'c> {
     connection: &'c Connection,
     rows: usize,
     is_partial: bool,
 }
 
-impl Step<'_> {
+impl PruneStep<'_> {
     /// Removes delegations or approvals that have ended by themselves or with their task.
     fn expired(&mut self, table: &str, ended: i64) -> rusqlite::Result<Vec<SmolStr>> {
         let mut ids = self.take(

@@ -46,14 +46,14 @@ pub(super) fn open(path: &Path, on_loss: OnLoss) -> Result<SqliteStore, StoreErr
 }
 
 /// Why a store is not opened.
-struct OpenError {
+struct StartError {
     error: StoreError,
     /// Whether its content is lost, at least in part. Otherwise it is only unreachable.
     is_loss: bool,
 }
 
-fn look(path: &Path, mark: Option<&StoreMark>, on_loss: OnLoss) -> Result<SqliteStore, OpenError> {
-    let lost = |why: String| OpenError {
+fn look(path: &Path, mark: Option<&StoreMark>, on_loss: OnLoss) -> Result<SqliteStore, StartError> {
+    let lost = |why: String| StartError {
         error: open_error(path, why),
         is_loss: true,
     };
@@ -72,14 +72,14 @@ fn look(path: &Path, mark: Option<&StoreMark>, on_loss: OnLoss) -> Result<Sqlite
         }
         _ => {}
     }
-    let store = SqliteStore::open_file(path).map_err(|error| OpenError {
+    let store = SqliteStore::open_file(path).map_err(|error| StartError {
         is_loss: is_damaged(&error) && (mark.is_some() || matches!(error, StoreError::Damaged(_))),
         error,
     })?;
     let Some(mark) = mark else {
         return Ok(store);
     };
-    let id = read::meta_value(&store.connection, "store_id").map_err(|error| OpenError {
+    let id = read::meta_value(&store.connection, "store_id").map_err(|error| StartError {
         error,
         is_loss: true,
     })?;

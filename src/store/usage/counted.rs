@@ -15,13 +15,13 @@ const SHARDS: usize = 32;
 /// The most counts of one write; the rest goes with the next.
 const MOST: usize = 2_000;
 
-type Key = (EntityUID, Option<EntityUID>, bool, u64);
+type CountKey = (EntityUID, Option<EntityUID>, bool, u64);
 
 /// Counts by actor, tool or root, kind and second. Kept only if there are other servers.
 #[derive(Debug)]
 pub(super) struct Counted {
     is_shared: AtomicBool,
-    counts: Sharded<HashMap<Key, u32, RandomState>>,
+    counts: Sharded<HashMap<CountKey, u32, RandomState>>,
 }
 
 impl Counted {

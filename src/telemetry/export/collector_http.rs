@@ -41,12 +41,12 @@ const FIRST_FIELD: u8 = 0x0a;
 
 /// A client of a collector over HTTP/1.1.
 pub(super) struct HttpCollector {
-    exchange: Arc<Exchange>,
+    exchange: Arc<RequestTask>,
     runtime: Handle,
 }
 
 /// What a task needs.
-struct Exchange {
+struct RequestTask {
     endpoint: Uri,
     headers: HeaderMap,
     is_compressed: bool,
@@ -83,7 +83,7 @@ impl HttpCollector {
         let host = HeaderValue::from_str(authority.unwrap_or_default());
         headers.insert(HOST, host.map_err(|error| unusable(error.to_string()))?);
         Ok(Self {
-            exchange: Arc::new(Exchange {
+            exchange: Arc::new(RequestTask {
                 endpoint: settings.endpoint.clone(),
                 headers,
                 is_compressed: settings.is_compressed,
@@ -118,7 +118,7 @@ impl HttpCollector {
     }
 }
 
-impl Exchange {
+impl RequestTask {
     async fn run(&self, message: &[u8]) -> Result<ExportResponse, AttemptError> {
         let body = body(message, self.is_compressed);
         let body = body.map_err(|error| AttemptError {

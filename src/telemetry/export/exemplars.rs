@@ -34,11 +34,11 @@ pub struct Exemplar {
 pub struct Exemplars {
     started: Instant,
     bounds: &'static [f64],
-    buckets: Vec<Bucket>,
+    buckets: Vec<ExemplarBucket>,
 }
 
 #[derive(Debug, Default)]
-struct Bucket {
+struct ExemplarBucket {
     /// Milliseconds from `started` until the next one may be taken.
     next_at: AtomicU64,
     last: Mutex<Option<Exemplar>>,
@@ -50,7 +50,9 @@ impl Exemplars {
         Self {
             started: Instant::now(),
             bounds,
-            buckets: (0..=bounds.len()).map(|_| Bucket::default()).collect(),
+            buckets: (0..=bounds.len())
+                .map(|_| ExemplarBucket::default())
+                .collect(),
         }
     }
 

@@ -51,22 +51,22 @@ const IGNORED: u8 = 2;
 
 /// The queue of records. Cloning is cheap.
 #[derive(Debug, Clone)]
-pub struct LogRecords(Arc<Inner>);
+pub struct LogRecords(Arc<ExporterState>);
 
 #[derive(Debug)]
-struct Inner {
+struct ExporterState {
     mode: AtomicU8,
     room: usize,
     batch: usize,
     delay: Duration,
-    queue: Mutex<Queue>,
+    queue: Mutex<QueuedRecords>,
     /// Signals a full batch, or the end.
     due: Notify,
     live: Arc<LiveGauges>,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct QueuedRecords {
     records: VecDeque<QueuedRecord>,
     /// What the task is sending.
     in_hand: Vec<QueuedRecord>,
@@ -98,7 +98,7 @@ impl LogRecords {
         };
         let count = |name, default| usize::try_from(number(name, default)).unwrap_or(usize::MAX);
         let room = count("OTEL_BLRP_MAX_QUEUE_SIZE", 2_048).min(LONGEST_QUEUE);
-        Self(Arc::new(Inner {
+        Self(Arc::new(ExporterState {
             mode: AtomicU8::new(UNDECIDED),
             room,
             batch: count("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", 512).min(room),
@@ -165,8 +165,8 @@ impl LogSender {
     }
 }
 
-impl Inner {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+impl ExporterState {
+    fn lock(&self) -> MutexGuard<'_, QueuedRecords> {
         // Each change is one step.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,7 +208,7 @@ impl Inner {
 
 /// What the task needs.
 struct Sending {
-    inner: Arc<Inner>,
+    inner: Arc<ExporterState>,
     collector: CollectorClient,
     monitor: ExportMonitor,
     frame: ExportFrame,
@@ -280,14 +280,14 @@ impl<S: Subscriber> Layer<S> for LogRecordLayer {
             return;
         }
         let (severity, level) = severity(metadata.level());
-        let mut fields = Fields(LogRecordParts {
+        let mut fields = FieldVisitor(LogRecordParts {
             at: Some(SystemTime::now()),
             severity,
             level,
             ..LogRecordParts::default()
         });
         event.record(&mut fields);
-        let Fields(mut record) = fields;
+        let FieldVisitor(mut record) = fields;
         let target = KeyValue::new("callgate.log.target", target.to_owned());
         record.attributes.push(target);
         let mut bytes = Vec::new();
@@ -312,9 +312,9 @@ fn severity(level: &Level) -> (u8, &'static str) {
 }
 
 /// Collects the fields of a line.
-struct Fields(LogRecordParts);
+struct FieldVisitor(LogRecordParts);
 
-impl Fields {
+impl FieldVisitor {
     fn put(&mut self, field: &Field, value: impl Into<Value>) {
         let key = Key::from_static_str(field.name());
         self.0.attributes.push(KeyValue::new(key, value));
@@ -333,7 +333,7 @@ impl Fields {
     }
 }
 
-impl Visit for Fields {
+impl Visit for FieldVisitor {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.text(field, value.to_owned());
     }

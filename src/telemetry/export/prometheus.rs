@@ -118,13 +118,13 @@ impl MetricReader for ScrapeReader {
 
 /// What a metric is to Prometheus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum MetricKind {
     Counter,
     Gauge,
     Histogram,
 }
 
-impl Kind {
+impl MetricKind {
     fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -173,7 +173,7 @@ struct MetricsWriter<'a> {
 /// A metric under its Prometheus name, without `_total`.
 struct Family<'a> {
     name: String,
-    kind: Kind,
+    kind: MetricKind,
     description: &'a str,
     has_exemplars: bool,
 }
@@ -215,10 +215,14 @@ impl MetricsWriter<'_> {
         self.line(format_args!("target_info{} 1", braced(&labels)));
     }
 
-    fn metric<'m, T: Number>(&mut self, data: &MetricData<T>, family: impl Fn(Kind) -> Family<'m>) {
+    fn metric<'m, T: Number>(
+        &mut self,
+        data: &MetricData<T>,
+        family: impl Fn(MetricKind) -> Family<'m>,
+    ) {
         match data {
             MetricData::Gauge(gauge) => {
-                let family = family(Kind::Gauge);
+                let family = family(MetricKind::Gauge);
                 self.head(&family);
                 for point in gauge.data_points() {
                     self.sample(&family, point.attributes(), point.value());
@@ -227,16 +231,18 @@ impl MetricsWriter<'_> {
             MetricData::Sum(sum) => {
                 let is_counter = sum.is_monotonic();
                 let family = family(if is_counter {
-                    Kind::Counter
+                    MetricKind::Counter
                 } else {
-                    Kind::Gauge
+                    MetricKind::Gauge
                 });
                 self.head(&family);
                 for point in sum.data_points() {
                     self.sample(&family, point.attributes(), point.value());
                 }
             }
-            MetricData::Histogram(histogram) => self.histogram(histogram, &family(Kind::Histogram)),
+            MetricData::Histogram(histogram) => {
+                self.histogram(histogram, &family(MetricKind::Histogram))
+            }
             // No instrument here has one: views would have to ask for it.
             MetricData::ExponentialHistogram(_) => {}
         }
@@ -244,7 +250,7 @@ impl MetricsWriter<'_> {
 
     fn head(&mut self, family: &Family<'_>) {
         let suffix = match (self.format, family.kind) {
-            (MetricsFormat::Prometheus, Kind::Counter) => "_total",
+            (MetricsFormat::Prometheus, MetricKind::Counter) => "_total",
             _ => "",
         };
         let (name, kind) = (&family.name, family.kind.as_str());
@@ -261,8 +267,8 @@ impl MetricsWriter<'_> {
     ) {
         let labels = braced(&attribute_labels(attributes));
         let suffix = match family.kind {
-            Kind::Counter => "_total",
-            Kind::Gauge | Kind::Histogram => "",
+            MetricKind::Counter => "_total",
+            MetricKind::Gauge | MetricKind::Histogram => "",
         };
         let (name, value) = (&family.name, value.text());
         self.line(format_args!("{name}{suffix}{labels} {value}"));
@@ -319,12 +325,12 @@ impl MetricsWriter<'_> {
 }
 
 /// The name in Prometheus, without `_total`.
-fn name(name: &str, unit: &str, kind: Kind) -> String {
+fn name(name: &str, unit: &str, kind: MetricKind) -> String {
     let mut name = identifier(name);
     let unit = match unit {
         "s" => "seconds",
         "By" => "bytes",
-        "1" if kind == Kind::Gauge => "ratio",
+        "1" if kind == MetricKind::Gauge => "ratio",
         // `{request}` and the like are annotations and no units.
         _ => "",
     };

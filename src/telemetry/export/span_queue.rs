@@ -58,16 +58,16 @@ pub struct EncodedSpans {
 /// The queue and its thread. Dropping it closes it without waiting.
 #[derive(Debug)]
 pub struct SpanQueue {
-    shared: Arc<Shared>,
+    shared: Arc<SpanQueueState>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct SpanQueueState {
     live: Arc<LiveGauges>,
     room: u64,
     batch: u64,
     delay: Duration,
-    queue: Mutex<Queue>,
+    queue: Mutex<QueuedSpans>,
     /// Something is to be exported.
     came: Condvar,
     /// An export has ended, or the thread.
@@ -77,7 +77,7 @@ struct Shared {
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct QueuedSpans {
     filling: EncodedSpans,
     full: VecDeque<EncodedSpans>,
     /// An empty batch whose memory is used again.
@@ -118,7 +118,7 @@ impl EncodedSpans {
     }
 }
 
-impl Queue {
+impl QueuedSpans {
     fn last_result(&self) -> OTelSdkResult {
         match &self.last_failure {
             None => Ok(()),
@@ -152,7 +152,7 @@ impl SpanQueue {
         batch: u64,
         delay: Duration,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SpanQueueState {
             live: Arc::clone(live),
             room: room as u64,
             batch,
@@ -170,7 +170,7 @@ impl SpanQueue {
         thread::Builder::new()
             .name("callgate-spans".to_owned())
             .spawn(move || {
-                let _end = End(&of_thread);
+                let _end = EndOfExport(&of_thread);
                 of_thread.export_all(|batch| runtime.block_on(exporter.export(batch)));
             })?;
         Ok(Self { shared })
@@ -232,7 +232,7 @@ impl Drop for SpanQueue {
     }
 }
 
-impl SpanSink for Shared {
+impl SpanSink for SpanQueueState {
     fn push(&self, span: &[u8], is_write: bool) {
         let mut queue = self.lock();
         let reason = if queue.is_closed {
@@ -260,12 +260,12 @@ impl SpanSink for Shared {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+impl SpanQueueState {
+    fn lock(&self) -> MutexGuard<'_, QueuedSpans> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn close(&self) -> MutexGuard<'_, Queue> {
+    fn close(&self) -> MutexGuard<'_, QueuedSpans> {
         let mut queue = self.lock();
         queue.is_closed = true;
         self.is_closed.store(true, Ordering::Relaxed);
@@ -320,9 +320,9 @@ impl Shared {
 }
 
 /// Says that the thread has ended, also if it panicked.
-struct End<'a>(&'a Shared);
+struct EndOfExport<'a>(&'a SpanQueueState);
 
-impl Drop for End<'_> {
+impl Drop for EndOfExport<'_> {
     fn drop(&mut self) {
         let mut queue = self.0.lock();
         queue.is_closed = true;

@@ -120,7 +120,7 @@ pub fn attributes(
     redaction: &Redaction,
     out: &mut AttributeWriter<'_>,
 ) {
-    let mut out = Attributes { out, redaction };
+    let mut out = DecisionAttributes { out, redaction };
     out.decision(record);
     match record.question {
         RecordedRequest::Call(call) => out.call(call, record.decision),
@@ -152,12 +152,12 @@ pub fn attributes(
     }
 }
 
-struct Attributes<'a, 'b> {
+struct DecisionAttributes<'a, 'b> {
     out: &'a mut AttributeWriter<'b>,
     redaction: &'a Redaction,
 }
 
-impl Attributes<'_, '_> {
+impl DecisionAttributes<'_, '_> {
     fn put(&mut self, key: &'static str, value: &str) {
         self.out.text(key, value);
     }
@@ -297,10 +297,10 @@ impl Attributes<'_, '_> {
         if is_agent(&call.subject.entity) {
             self.put("gen_ai.agent.id", call.subject.entity.eid().as_ref());
         }
-        if let Some(lent) = OnBehalfOf::from_call(call, decision) {
-            self.entity("callgate.delegation.root", lent.root);
+        if let Some(delegated) = OnBehalfOf::from_call(call, decision) {
+            self.entity("callgate.delegation.root", delegated.root);
             // The number of links from the root to the subject, as in policies.
-            self.count("callgate.delegation.depth", lent.depth);
+            self.count("callgate.delegation.depth", delegated.depth);
         }
     }
 
@@ -384,7 +384,7 @@ pub fn log_fields<'a>(record: &DecisionRecord<'a>, redaction: &Redaction) -> Log
         },
         subject: redaction.entity(&call.subject.entity),
         on_behalf_of: OnBehalfOf::from_call(call, record.decision)
-            .map(|lent| redaction.entity(lent.root)),
+            .map(|delegated| redaction.entity(delegated.root)),
     }
 }
 

@@ -13,13 +13,13 @@ use smol_str::SmolStr;
 use crate::audit::decision_record::DecisionRecord;
 use crate::domain::schema::TYPES;
 
-type Names<T> = hashbrown::HashSet<T, RandomState>;
+type NameSet<T> = hashbrown::HashSet<T, RandomState>;
 
 /// What was used, as far as the directory knows it.
 #[derive(Debug, Default)]
 pub(super) struct PrivilegeUse {
-    permits: RwLock<Names<SmolStr>>,
-    tools: RwLock<Names<EntityUID>>,
+    permits: RwLock<NameSet<SmolStr>>,
+    tools: RwLock<NameSet<EntityUID>>,
 }
 
 /// Privileges of one kind.
@@ -56,11 +56,11 @@ impl PrivilegeUse {
             .policies()
             .map(|candidate| candidate.info)
             .filter(|policy| !policy.is_forbid && !policy.is_shadow);
-        let permits: Names<&SmolStr> = permits.map(|policy| &policy.id).collect();
+        let permits: NameSet<&SmolStr> = permits.map(|policy| &policy.id).collect();
         let tools = snapshot.list_entities(&TYPES.tool, None, usize::MAX);
         // Without a cursor there is none that could be stale.
         let tools = tools.map(|page| page.entities).unwrap_or_default();
-        let tools: Names<&EntityUID> = tools.iter().map(|(uid, _)| uid).collect();
+        let tools: NameSet<&EntityUID> = tools.iter().map(|(uid, _)| uid).collect();
         [
             count("permit", &self.permits, &permits),
             count("tool", &self.tools, &tools),
@@ -68,7 +68,7 @@ impl PrivilegeUse {
     }
 }
 
-fn insert<T: Clone + Eq + std::hash::Hash>(used: &RwLock<Names<T>>, one: &T) {
+fn insert<T: Clone + Eq + std::hash::Hash>(used: &RwLock<NameSet<T>>, one: &T) {
     // A set whose lock is poisoned is whole: an entry goes in with one step.
     let is_known = {
         let used = used.read().unwrap_or_else(PoisonError::into_inner);
@@ -82,8 +82,8 @@ fn insert<T: Clone + Eq + std::hash::Hash>(used: &RwLock<Names<T>>, one: &T) {
 
 fn count<T: Eq + std::hash::Hash>(
     kind: &'static str,
-    used: &RwLock<Names<T>>,
-    granted: &Names<&T>,
+    used: &RwLock<NameSet<T>>,
+    granted: &NameSet<&T>,
 ) -> PrivilegeCount {
     let mut used = used.write().unwrap_or_else(PoisonError::into_inner);
     used.retain(|one| granted.contains(one));

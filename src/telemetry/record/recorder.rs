@@ -31,8 +31,6 @@ use crate::telemetry::record::{audit_gauges, decision_mapping, write_mapping};
 use crate::telemetry::redact::redaction::Redaction;
 use callgate_engine::{PolicyInfo, Snapshot};
 
-mod overloaded;
-
 /// Records decisions, writes and rejections. Cloning is cheap.
 ///
 /// The default one exports nothing; it writes log lines only.
@@ -343,6 +341,16 @@ impl Recorder {
         if !is_repeatable || self.inner.denied.may_say(key, Instant::now()) {
             log_decision(record, &fields, is_for_info, trace_id);
         }
+    }
+
+    /// Counts requests that were rejected together because the server is overloaded, with one log line at DEBUG.
+    pub fn overloaded(&self, adapter: &'static str, count: u64) {
+        let why = RejectionKind::Overloaded;
+        if let Some(metrics) = &self.inner.metrics {
+            metrics.rejections(adapter, why, count);
+        }
+        let why = why.as_str();
+        tracing::debug!(target: "callgate::rejection", adapter, why, count, "requests rejected");
     }
 }
 

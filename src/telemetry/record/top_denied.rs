@@ -27,7 +27,7 @@ const SPARE: usize = 8;
 /// The fewest names in a sketch.
 const LEAST_NAMES: usize = 64;
 
-type Counts = hashbrown::HashMap<SmolStr, u64, RandomState>;
+type DenyCounts = hashbrown::HashMap<SmolStr, u64, RandomState>;
 
 /// Denies by tool and by agent. Clones share the counts.
 #[derive(Debug, Clone)]
@@ -134,7 +134,7 @@ impl RecentTop {
 
     /// The names with the most denies, highest first; those with equal counts by name.
     fn top(&self, now: Instant) -> Vec<(SmolStr, u64)> {
-        let mut sums = Counts::default();
+        let mut sums = DenyCounts::default();
         {
             let turns = self.turns(now);
             for (name, count) in turns.current.counts.iter().chain(&turns.previous.counts) {
@@ -172,14 +172,14 @@ impl RecentTop {
 #[derive(Debug)]
 struct Sketch {
     room: usize,
-    counts: Counts,
+    counts: DenyCounts,
 }
 
 impl Sketch {
     fn new(room: usize) -> Self {
         Self {
             room,
-            counts: Counts::with_capacity_and_hasher(room, RandomState::default()),
+            counts: DenyCounts::with_capacity_and_hasher(room, RandomState::default()),
         }
     }
 

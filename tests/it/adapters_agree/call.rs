@@ -202,7 +202,7 @@ impl Call {
         });
         let delegation = delegation.flatten();
         // A token always says for whom an agent acts. A grant does too.
-        let is_lent = match (by_token, delegation) {
+        let is_delegated = match (by_token, delegation) {
             (true, _) => is_agent,
             // A certificate names nobody else.
             _ if known == Known::Named("spiffe") => false,
@@ -214,8 +214,8 @@ impl Call {
             Some(_) => &["ana", "ana", "ana", "bob"],
             None => &["ana", "ana", "ana", "bob", "dan", "nobody"],
         };
-        let person = is_lent.then(|| dice.pick(people));
-        let chained = is_lent && by_token && delegation.is_none();
+        let person = is_delegated.then(|| dice.pick(people));
+        let chained = is_delegated && by_token && delegation.is_none();
         let actors = chained.then(|| dice.sometimes(6, |dice| dice.pick(&["helper", "ghost"])));
         let scopes = chained.then(|| dice.sometimes(4, |dice| dice.pick(&["tools", "read"])));
         let tasks = made.tasks.len();

@@ -166,7 +166,7 @@ pub struct Company {
 }
 
 impl Company {
-    /// A company that has lent something, and works on something.
+    /// A company that has delegated something, and works on something.
     pub async fn open(config: &str) -> Self {
         let files = [
             ("callgate.toml", SETTINGS),
@@ -212,17 +212,17 @@ impl Company {
 
     async fn begin(&mut self) {
         let (read, write) = (v1::AccessLevel::Read, v1::AccessLevel::Write);
-        self.lend("ana", "coder", write, 3_600).await;
-        self.lend("ana", "helper", read, 3_600).await;
-        self.lend("ana", "coder", write, 60).await;
-        self.lend("bob", "helper", write, 3_600).await;
+        self.delegate("ana", "coder", write, 3_600).await;
+        self.delegate("ana", "helper", read, 3_600).await;
+        self.delegate("ana", "coder", write, 60).await;
+        self.delegate("bob", "helper", write, 3_600).await;
         self.task("ana", "coder", Some(40), 3_600).await;
         self.task("bob", "helper", None, 3_600).await;
         self.task("ana", "coder", None, 60).await;
         self.task("ana", "coder", Some(2), 3_600).await;
     }
 
-    async fn lend(&mut self, by: &str, to: &str, access: v1::AccessLevel, seconds: u64) {
+    async fn delegate(&mut self, by: &str, to: &str, access: v1::AccessLevel, seconds: u64) {
         let request = v1::GrantDelegationRequest {
             actor: person(by),
             to: entity("Agent", to),
@@ -292,8 +292,8 @@ impl Company {
         number
     }
 
-    /// Takes back, closes and ends something of everything.
-    pub async fn take_back(&mut self) {
+    /// Revokes, closes and ends something of everything.
+    pub async fn revoke_some(&mut self) {
         let revoke = v1::RevokeDelegationRequest {
             actor: person("ana"),
             id: self.made.delegations[1].clone(),

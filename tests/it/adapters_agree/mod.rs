@@ -213,8 +213,8 @@ async fn agree<D: Door>(seed: u64, rounds: usize) -> Tally {
         }
         asked += 1;
         if asked == rounds / 2 {
-            one.take_back().await;
-            other.take_back().await;
+            one.revoke_some().await;
+            other.revoke_some().await;
         }
         for company in [&one, &other] {
             company.clock.pass(Duration::from_millis(700));

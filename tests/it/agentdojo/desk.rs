@@ -65,7 +65,7 @@ pub struct Desk<'s> {
 }
 
 impl<'s> Desk<'s> {
-    /// The person opens a task, naming its tools if so, and lends what the task needs.
+    /// The person opens a task, naming its tools if so, and delegates what the task needs.
     pub async fn open(suite: &'s Suite, user_task: &Sequence, lists_tools: bool) -> Self {
         let service = Service::in_memory(ServiceSettings::default(), Recorder::default());
         let service = Arc::new(service.expect("a service"));

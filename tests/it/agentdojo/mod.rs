@@ -11,7 +11,7 @@
 //! is what the user has of her own: payees, channels, an address book, the sites that the team knows.
 //! `<suite>.tools.json` says what each tool does. None of them knows a task.
 //!
-//! Everything goes the way of a real deployment: the person lends and opens a task, the agent's calls are
+//! Everything goes the way of a real deployment: the person delegates and opens a task, the agent's calls are
 //! decided by the service, the person approves calls of her own task where the policies ask her to.
 //!
 //! An opened task that lists its tools also says which places the person's own words name: see [`prompt`].

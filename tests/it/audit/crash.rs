@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use crate::audit::log_reading::{Contents, directory};
 use crate::evidence::witness::Witness;
-use crate::hold::faults::lend;
+use crate::hold::faults::delegate;
 use crate::store::crash::company::{self, Doors, in_session, is_gone};
 use crate::store::crash::load::Dice;
 use crate::support::process::{Bundle, Server};
@@ -34,7 +34,7 @@ impl Acknowledged {
     async fn work(self: Arc<Self>, mut doors: Doors, client: usize) {
         for count in 0.. {
             let told = if count % 50 == 10 {
-                lend(&mut doors).await.map(|id| (&self.writes, id))
+                delegate(&mut doors).await.map(|id| (&self.writes, id))
             } else {
                 let session = format!("session {client} {}", count % 7);
                 let answer = doors.decide(in_session("mail/list", &session)).await;

@@ -9,7 +9,7 @@ use tonic::Code;
 
 use crate::audit::log_reading::Contents;
 use crate::hold::disk::Disk;
-use crate::hold::faults::lend;
+use crate::hold::faults::delegate;
 use crate::store::crash::company::{self, Doors, agent, in_session, is_allow, why};
 use crate::support::process::{Bundle, Server};
 
@@ -107,7 +107,7 @@ fn without_room_for_its_record_nothing_is_allowed() {
     );
     assert!(told.unrecorded >= 21, "{told:?}");
     // A change that cannot be put on record is not made; what takes something away is.
-    let refused = stage.runtime.block_on(lend(&mut doors)).unwrap_err();
+    let refused = stage.runtime.block_on(delegate(&mut doors)).unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
     let stop = v1::StopEntityRequest {
         actor: company::actor(company::user("ana")),

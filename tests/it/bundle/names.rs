@@ -186,7 +186,7 @@ const CLOSED: &[(&str, &str, &str)] = &[
         "write",
     ),
     (
-        "effect_lent",
+        "effect_delegated",
         "context has delegation && context.delegation has access && context.delegation.access == \"admn\"",
         "admin",
     ),

@@ -478,7 +478,7 @@ async fn of_many_answers_at_once_one_counts_and_a_no_is_final() {
         of_kind.filter(|(_, answer)| answer.is_ok()).count()
     };
     assert!(counted(true) <= 1, "a yes is given once");
-    assert_eq!(counted(false), 1, "a no takes it back, or comes first");
+    assert_eq!(counted(false), 1, "a no revokes it, or comes first");
     let again = world.client.approve_call(by("edge", yes(&pending))).await;
     assert_refused(again, Code::FailedPrecondition, "was refused already");
     for status in answers.into_iter().filter_map(|(_, answer)| answer.err()) {

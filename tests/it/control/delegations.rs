@@ -1,4 +1,4 @@
-//! Delegations: lent, redelegated, narrowed, taken back, and what cannot be delegated.
+//! Delegations: made, redelegated, narrowed, revoked, and what cannot be delegated.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ fn narrow(id: &str) -> v1::NarrowDelegationRequest {
     }
 }
 
-/// `from` lends on what it was delegated.
-fn lent_on(world: &World, from: &str, to: &str, parent: &str) -> v1::GrantDelegationRequest {
+/// `from` redelegates what it was delegated.
+fn redelegated(world: &World, from: &str, to: &str, parent: &str) -> v1::GrantDelegationRequest {
     v1::GrantDelegationRequest {
         actor: actor("Agent", from),
         to: entity("Agent", to),
@@ -43,7 +43,7 @@ async fn listed(world: &mut World, filter: v1::ListDelegationsRequest) -> Vec<St
 }
 
 #[tokio::test]
-async fn what_is_lent_is_as_it_was_asked_for() {
+async fn what_is_delegated_is_as_it_was_asked_for() {
     let mut world = World::start().await;
     let request = world.grant();
     let answer = world
@@ -52,10 +52,10 @@ async fn what_is_lent_is_as_it_was_asked_for() {
         .await;
     let answer = answer.expect("a delegation").into_inner();
     assert_eq!(answer.revision, 2);
-    let lent = answer.delegation.unwrap();
-    assert!(lent.id.starts_with("delegation-"), "{}", lent.id);
+    let delegated = answer.delegation.unwrap();
+    assert!(delegated.id.starts_with("delegation-"), "{}", delegated.id);
     let expected = v1::StoredDelegation {
-        id: lent.id.clone(),
+        id: delegated.id.clone(),
         from: entity("Mcp::User", "sam"),
         to: entity("Mcp::Agent", "helper"),
         scope: request.scope,
@@ -66,10 +66,10 @@ async fn what_is_lent_is_as_it_was_asked_for() {
         status: DelegationStatus::Active.into(),
         ..Default::default()
     };
-    assert_eq!(lent, expected);
+    assert_eq!(delegated, expected);
     world.clock.pass(Duration::from_secs(3_600));
     let filter = v1::ListDelegationsRequest {
-        id: lent.id,
+        id: delegated.id,
         ..Default::default()
     };
     let found = world
@@ -82,10 +82,10 @@ async fn what_is_lent_is_as_it_was_asked_for() {
 }
 
 #[tokio::test]
-async fn what_is_taken_back_allows_nothing_more() {
+async fn what_is_revoked_allows_nothing_more() {
     let mut world = World::start().await;
-    let lent = world.granted(world.grant()).await;
-    let passed_on = lent_on(&world, "helper", "worker", &lent.id);
+    let delegated = world.granted(world.grant()).await;
+    let passed_on = redelegated(&world, "helper", "worker", &delegated.id);
     let passed_on = world.granted(passed_on).await;
     let mut asking = world.server.client().await;
     let mut question = call("log");
@@ -104,14 +104,14 @@ async fn what_is_taken_back_allows_nothing_more() {
 
     let answer = world
         .client
-        .revoke_delegation(by("edge", revoke(person("ana"), &lent.id)))
+        .revoke_delegation(by("edge", revoke(person("ana"), &delegated.id)))
         .await;
     assert_refused(answer, Code::PermissionDenied, "");
     let answer = world
         .client
-        .revoke_delegation(by("edge", revoke(person("sam"), &lent.id)))
+        .revoke_delegation(by("edge", revoke(person("sam"), &delegated.id)))
         .await;
-    let answer = answer.expect("taken back").into_inner();
+    let answer = answer.expect("revoked").into_inner();
     let taken = answer.delegation.unwrap();
     assert_eq!(taken.status(), DelegationStatus::Revoked);
     assert_eq!(taken.revoked_at, world.after(0));
@@ -133,19 +133,19 @@ async fn what_is_taken_back_allows_nothing_more() {
     world.clock.pass(Duration::from_secs(5));
     let answer = world
         .client
-        .revoke_delegation(by("edge", revoke(person("sam"), &lent.id)))
+        .revoke_delegation(by("edge", revoke(person("sam"), &delegated.id)))
         .await;
     assert_eq!(
-        answer.expect("taken back").into_inner().delegation.unwrap(),
+        answer.expect("revoked").into_inner().delegation.unwrap(),
         taken
     );
-    // Anybody who may take back the whole may take back a part that hangs in the air.
+    // Anybody who may revoke the whole may revoke a part that hangs in the air.
     let part = revoke(person("sec"), &passed_on.id);
     world
         .client
         .revoke_delegation(by("edge", part))
         .await
-        .expect("taken back");
+        .expect("revoked");
     let answer = world
         .client
         .revoke_delegation(by("edge", revoke(person("sam"), "delegation-0")))
@@ -247,7 +247,7 @@ async fn what_cannot_be_meant_is_refused() {
     assert!(listed(&mut world, Default::default()).await.is_empty());
 }
 
-/// Changes what `helper` lends on to `worker`, and says how it is then denied.
+/// Changes what `helper` redelegates to `worker`, and says how it is then denied.
 type Widening = (
     fn(&World, &mut v1::GrantDelegationRequest),
     v1::ReasonCode,
@@ -283,11 +283,11 @@ const WIDENINGS: &[Widening] = &[
 ];
 
 #[tokio::test]
-async fn what_is_lent_on_only_gets_narrower() {
+async fn what_is_redelegated_only_gets_narrower() {
     let mut world = World::start().await;
-    let lent = world.granted(world.grant()).await;
+    let delegated = world.granted(world.grant()).await;
     for (widen, code, said) in WIDENINGS {
-        let mut request = lent_on(&world, "helper", "worker", &lent.id);
+        let mut request = redelegated(&world, "helper", "worker", &delegated.id);
         widen(&world, &mut request);
         let answer = world.client.grant_delegation(by("edge", request)).await;
         let status = assert_refused(answer, Code::PermissionDenied, said);
@@ -295,12 +295,12 @@ async fn what_is_lent_on_only_gets_narrower() {
     }
     let once = v1::GrantDelegationRequest {
         max_redelegations: 1,
-        ..lent_on(&world, "helper", "worker", &lent.id)
+        ..redelegated(&world, "helper", "worker", &delegated.id)
     };
     let once = world.granted(once).await;
-    assert_eq!(once.parent_id, lent.id);
+    assert_eq!(once.parent_id, delegated.id);
     // Nobody stands in a chain twice.
-    let circle = lent_on(&world, "worker", "helper", &once.id);
+    let circle = redelegated(&world, "worker", "helper", &once.id);
     let answer = world.client.grant_delegation(by("edge", circle)).await;
     let status = assert_refused(answer, Code::PermissionDenied, "appears twice");
     assert_eq!(
@@ -308,19 +308,19 @@ async fn what_is_lent_on_only_gets_narrower() {
         v1::ReasonCode::DelegationChainBroken
     );
     let twice = world
-        .granted(lent_on(&world, "worker", "third", &once.id))
+        .granted(redelegated(&world, "worker", "third", &once.id))
         .await;
     // Its depth is used up.
-    let more = lent_on(&world, "third", "helper", &twice.id);
+    let more = redelegated(&world, "third", "helper", &twice.id);
     let answer = world.client.grant_delegation(by("edge", more)).await;
     assert_refused(answer, Code::PermissionDenied, "may not be redelegated");
     // What is over cannot be redelegated.
     let answer = world
         .client
-        .revoke_delegation(by("edge", revoke(person("sam"), &lent.id)))
+        .revoke_delegation(by("edge", revoke(person("sam"), &delegated.id)))
         .await;
-    answer.expect("taken back");
-    let late = lent_on(&world, "worker", "third", &once.id);
+    answer.expect("revoked");
+    let late = redelegated(&world, "worker", "third", &once.id);
     let answer = world.client.grant_delegation(by("edge", late)).await;
     assert_refused(answer, Code::FailedPrecondition, "was revoked");
 }
@@ -328,10 +328,10 @@ async fn what_is_lent_on_only_gets_narrower() {
 #[tokio::test]
 async fn a_delegation_can_only_be_narrowed() {
     let mut world = World::start().await;
-    let lent = world.granted(world.grant()).await;
+    let delegated = world.granted(world.grant()).await;
     let cases: [(v1::NarrowDelegationRequest, Code, &str); 7] = [
         (
-            narrow(&lent.id),
+            narrow(&delegated.id),
             Code::InvalidArgument,
             "`scope` or `expires_at` or `max_redelegations`",
         ),
@@ -347,7 +347,7 @@ async fn a_delegation_can_only_be_narrowed() {
         (
             v1::NarrowDelegationRequest {
                 max_redelegations: Some(3),
-                ..narrow(&lent.id)
+                ..narrow(&delegated.id)
             },
             Code::InvalidArgument,
             "`max_redelegations` is greater than before",
@@ -355,7 +355,7 @@ async fn a_delegation_can_only_be_narrowed() {
         (
             v1::NarrowDelegationRequest {
                 expires_at: world.after(3_601),
-                ..narrow(&lent.id)
+                ..narrow(&delegated.id)
             },
             Code::InvalidArgument,
             "`expires_at` is later than before",
@@ -363,7 +363,7 @@ async fn a_delegation_can_only_be_narrowed() {
         (
             v1::NarrowDelegationRequest {
                 scope: scope(&["git"], v1::AccessLevel::Admin),
-                ..narrow(&lent.id)
+                ..narrow(&delegated.id)
             },
             Code::InvalidArgument,
             "`scope` is wider than before",
@@ -372,7 +372,7 @@ async fn a_delegation_can_only_be_narrowed() {
             v1::NarrowDelegationRequest {
                 actor: person("ana"),
                 max_redelegations: Some(1),
-                ..narrow(&lent.id)
+                ..narrow(&delegated.id)
             },
             Code::PermissionDenied,
             "",
@@ -390,7 +390,7 @@ async fn a_delegation_can_only_be_narrowed() {
         }),
         expires_at: world.after(60),
         max_redelegations: Some(0),
-        ..narrow(&lent.id)
+        ..narrow(&delegated.id)
     };
     let answer = world
         .client
@@ -401,13 +401,13 @@ async fn a_delegation_can_only_be_narrowed() {
         scope: request.scope,
         expires_at: request.expires_at,
         max_redelegations: 0,
-        ..lent.clone()
+        ..delegated.clone()
     };
     assert_eq!(answer.delegation.unwrap(), expected);
     world.clock.pass(Duration::from_secs(60));
     let late = v1::NarrowDelegationRequest {
         expires_at: world.after(0),
-        ..narrow(&lent.id)
+        ..narrow(&delegated.id)
     };
     let answer = world.client.narrow_delegation(by("edge", late)).await;
     assert_refused(answer, Code::FailedPrecondition, "has expired");
@@ -438,8 +438,8 @@ async fn a_delegation_for_a_task_fits_it_and_ends_with_it() {
     let answer = world.client.grant_delegation(by("edge", other_agent)).await;
     assert_refused(answer, Code::PermissionDenied, "is for another agent");
 
-    let lent = world.granted(for_task(&world)).await;
-    let for_anything = lent_on(&world, "helper", "worker", &lent.id);
+    let delegated = world.granted(for_task(&world)).await;
+    let for_anything = redelegated(&world, "helper", "worker", &delegated.id);
     let answer = world
         .client
         .grant_delegation(by("edge", for_anything.clone()))
@@ -454,7 +454,7 @@ async fn a_delegation_for_a_task_fits_it_and_ends_with_it() {
         task_id: task.id.clone(),
         ..Default::default()
     };
-    assert_eq!(listed(&mut world, of_task()).await, [lent.id, part.id]);
+    assert_eq!(listed(&mut world, of_task()).await, [delegated.id, part.id]);
     let close = v1::CloseTaskRequest {
         actor: person("sam"),
         id: task.id.clone(),

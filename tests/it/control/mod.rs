@@ -31,21 +31,21 @@ use crate::agentgateway::ext_mcp::structure;
 use crate::grpc::transport::digest;
 use crate::support::in_process::{Running, entity, start_empty_at};
 
-/// Staff lend to agents, agents lend on what they were lent by a person, and whoever lent takes back.
+/// Staff delegate to agents, agents redelegate what a person delegated to them, and whoever delegated revokes.
 /// Tasks are their person's. Writing needs the delegating person's yes. Security does the rest.
 const POLICIES: &str = r#"
-@id("lend") @owner("security") @reason("staff lend to agents")
+@id("delegate") @owner("security") @reason("staff delegate to agents")
 permit (principal in Mcp::Group::"staff", action == Mcp::Action::"grant_delegation", resource);
 
-@id("lend-on")
+@id("redelegate")
 permit (principal is Mcp::Agent, action == Mcp::Action::"grant_delegation", resource)
 when { context has delegation && context.delegation has root };
 
-@id("never-admin") @owner("security") @reason("administration is not lent")
+@id("never-admin") @owner("security") @reason("administration is not delegated")
 forbid (principal, action == Mcp::Action::"grant_delegation", resource)
 when { context has delegation && context.delegation has access && context.delegation.access == "admin" };
 
-@id("take-back")
+@id("revoke")
 permit (principal, action == Mcp::Action::"revoke_delegation", resource)
 when { context has delegation && context.delegation has root && context.delegation.root == principal };
 
@@ -175,7 +175,7 @@ impl World {
         ))
     }
 
-    /// `sam` lends reading `git` to `helper` for an hour; it may be redelegated twice.
+    /// `sam` delegates reading `git` to `helper` for an hour; it may be redelegated twice.
     pub fn grant(&self) -> v1::GrantDelegationRequest {
         v1::GrantDelegationRequest {
             actor: person("sam"),
@@ -410,7 +410,11 @@ async fn what_cedar_denies_comes_with_its_reasons() {
         .client
         .grant_delegation(by("edge", request.clone()))
         .await;
-    let status = assert_refused(answer, Code::PermissionDenied, "administration is not lent");
+    let status = assert_refused(
+        answer,
+        Code::PermissionDenied,
+        "administration is not delegated",
+    );
     let told = reasons(&status);
     assert_eq!(told[0].code(), v1::ReasonCode::Forbidden);
     assert_eq!(told[0].principal, entity("Mcp::User", "sam"));
@@ -418,7 +422,11 @@ async fn what_cedar_denies_comes_with_its_reasons() {
 
     // Who may not see policies hears the rest.
     let answer = world.client.grant_delegation(by("blind", request)).await;
-    let status = assert_refused(answer, Code::PermissionDenied, "administration is not lent");
+    let status = assert_refused(
+        answer,
+        Code::PermissionDenied,
+        "administration is not delegated",
+    );
     let told = reasons(&status);
     assert_eq!(told[0].code(), v1::ReasonCode::Forbidden);
     assert!(told[0].policy_ids.is_empty() && told[0].detail.is_empty());

@@ -94,14 +94,14 @@ async fn whatever_is_stopped_denies_at_once_in_whichever_part() {
 }
 
 #[tokio::test]
-async fn what_was_lent_by_or_to_who_is_stopped_is_worth_nothing() {
+async fn what_was_delegated_by_or_to_who_is_stopped_is_worth_nothing() {
     let mut world = World::start().await;
-    let lent = world.granted(world.grant()).await;
+    let delegated = world.granted(world.grant()).await;
     let further = v1::GrantDelegationRequest {
         actor: crate::control::actor("Agent", "helper"),
         to: entity("Agent", "worker"),
         scope: scope(&["git"], v1::AccessLevel::Read),
-        parent_id: lent.id.clone(),
+        parent_id: delegated.id.clone(),
         max_redelegations: 0,
         ..world.grant()
     };

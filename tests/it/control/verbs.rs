@@ -1,4 +1,4 @@
-//! The verbs of the write side, as a person runs them: what is delegated, asked for and taken back is what
+//! The verbs of the write side, as a person runs them: what is delegated, asked for and revoked is what
 //! `callgate authorize` then answers by.
 
 use std::io::{BufRead, BufReader};
@@ -224,7 +224,7 @@ fn a_tool_is_registered_and_pinned() {
 }
 
 #[test]
-fn what_is_lent_can_be_narrowed_and_taken_back() {
+fn what_is_delegated_can_be_narrowed_and_revoked() {
     let desk = Desk::new();
     let delegation = "delegation grant --to helper --server notes --access write --for 2h";
     desk.told(2, &format!("{delegation} --as user:bob"));
@@ -232,10 +232,10 @@ fn what_is_lent_can_be_narrowed_and_taken_back() {
         0,
         &format!("{delegation} --as user:alice --max-redelegations 1"),
     );
-    let lent = &granted["delegation"];
-    assert_eq!(lent["status"], "DELEGATION_STATUS_ACTIVE");
-    assert_eq!(lent["from"]["id"], "alice");
-    let id = text_of(&lent["id"]);
+    let delegated = &granted["delegation"];
+    assert_eq!(delegated["status"], "DELEGATION_STATUS_ACTIVE");
+    assert_eq!(delegated["from"]["id"], "alice");
+    let id = text_of(&delegated["id"]);
     let call = |tool: &str| {
         desk.denied(&format!(
             "--agent helper --delegation {id} --server notes --tool {tool}"
@@ -253,7 +253,7 @@ fn what_is_lent_can_be_narrowed_and_taken_back() {
     for part in [
         format!("delegation {id}\n  status    active\n"),
         "  tools     notes/list_notes\n  access    read at most\n".to_owned(),
-        "  lends on  1 time\n".to_owned(),
+        "  delegable 1 time\n".to_owned(),
     ] {
         assert!(narrowed.contains(&part), "{part} not in {narrowed}");
     }

@@ -63,7 +63,7 @@ impl World {
 #[tokio::test]
 async fn changes_come_once_and_in_order_from_the_past_into_the_present() {
     let mut world = World::start().await;
-    let lent = world.granted(world.grant()).await;
+    let delegated = world.granted(world.grant()).await;
     let task = world.opened(world.task()).await;
     let mut all = world.changes(0).await;
     let mut late = world.changes(2).await;
@@ -86,7 +86,7 @@ async fn changes_come_once_and_in_order_from_the_past_into_the_present() {
         (2, "GrantDelegation", "edge")
     );
     assert_eq!(second.actor, entity("Mcp::User", "sam"));
-    assert_eq!(second.change, Some(Change::Delegation(lent)));
+    assert_eq!(second.change, Some(Change::Delegation(delegated)));
     let third = next(&mut all).await;
     assert_eq!(third.change, Some(Change::Task(task.clone())));
     assert_eq!(next(&mut late).await, third);
@@ -124,11 +124,11 @@ async fn changes_come_once_and_in_order_from_the_past_into_the_present() {
 async fn past_changes_are_told_as_they_were() {
     let mut world = World::start().await;
     let task = world.opened(world.task()).await;
-    let lent = v1::GrantDelegationRequest {
+    let delegated = v1::GrantDelegationRequest {
         task_id: task.id.clone(),
         ..world.grant()
     };
-    let lent = world.granted(lent).await;
+    let delegated = world.granted(delegated).await;
     let own = world.granted(world.grant()).await;
     let asked = world.pending("").await;
     let close = v1::CloseTaskRequest {
@@ -153,7 +153,7 @@ async fn past_changes_are_told_as_they_were() {
     assert_eq!(next(&mut changes).await.change, Some(Change::Task(task)));
     assert_eq!(
         next(&mut changes).await.change,
-        Some(Change::Delegation(lent))
+        Some(Change::Delegation(delegated))
     );
     assert_eq!(
         next(&mut changes).await.change,

@@ -21,11 +21,11 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::control::{person, scope};
-use crate::envoy::{self, free_port, newest, run_envoy};
+use crate::envoy::{self, newest, run_envoy};
 use crate::grpc::certificates::Authority;
 use crate::support::in_process::entity;
 use crate::support::plain_http::{Reply, exchange_if_it_may, request};
-use crate::support::process::{Bundle, Server};
+use crate::support::process::{Bundle, Server, free_port};
 
 const SETTINGS: &str = r#"
 [envoy]
@@ -419,7 +419,7 @@ fn a_call_passes_once_what_it_lacks_is_given() {
     let again = stage.call(HELPER, "add_note", &approved);
     assert_eq!(reason(&again), "APPROVAL_INVALID");
 
-    let mut lend = |access: v1::AccessLevel| {
+    let mut delegate = |access: v1::AccessLevel| {
         let delegation = v1::GrantDelegationRequest {
             actor: person("alice"),
             to: entity("Agent", "helper"),
@@ -430,7 +430,7 @@ fn a_call_passes_once_what_it_lacks_is_given() {
         let granted = stage.runtime.block_on(control.grant_delegation(delegation));
         granted.unwrap().into_inner().delegation.unwrap().id
     };
-    let narrow = lend(v1::AccessLevel::Read);
+    let narrow = delegate(v1::AccessLevel::Read);
     let denied = stage.call(HELPER, "merge_notes", &[("x-grants", &narrow)]);
     wants(&denied, "DELEGATION_OUT_OF_SCOPE");
     assert!(stage.reached().is_empty());

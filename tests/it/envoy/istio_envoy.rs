@@ -8,8 +8,8 @@ use std::process::Command;
 use serde_json::{Value as Json, json};
 
 use crate::envoy::replies::{bundle, tools_end};
-use crate::envoy::{Running, free_port, releases, run_envoy, serve_notes, shipped, tokens};
-use crate::support::process::{Bundle, Server, client, on_lines, python};
+use crate::envoy::{Running, releases, run_envoy, serve_notes, shipped, tokens};
+use crate::support::process::{Bundle, Server, client, free_port, on_lines, python};
 
 /// Istio's oldest Envoy is as old as the oldest one that the other shipped files are for.
 pub const OLDEST: &str = "envoy/ext-proc.yaml";

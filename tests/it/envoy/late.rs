@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 
 use crate::envoy::{
-    Running, free_port, istio_envoy, newest, releases, serve_notes, start_as, start_shipped, tokens,
+    Running, istio_envoy, newest, releases, serve_notes, start_as, start_shipped, tokens,
 };
 use crate::support::plain_http::{Reply, send};
-use crate::support::process::{Bundle, Server};
+use crate::support::process::{Bundle, Server, free_port};
 
 const SETTINGS: &str = r#"
 [[envoy.identity]]

@@ -11,7 +11,7 @@ pub mod replies;
 pub mod session;
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -20,7 +20,7 @@ use callgate::config::limits::Limits;
 use serde_json::{Value as Json, json};
 
 use crate::support::parts::oldest_envoys;
-use crate::support::process::{Bundle, Server, client, on_lines, python, wait_for};
+use crate::support::process::{Bundle, Server, client, free_port, on_lines, python, wait_for};
 
 const AUTHZ: &str = "envoy/ext-authz.yaml";
 
@@ -68,12 +68,6 @@ fn python_runs(arguments: &[&str]) -> Command {
 /// Writes keys to a file, and tokens with these claims that they have signed.
 pub fn tokens(keys: &Path, claims: &[Json]) -> Vec<Json> {
     on_lines(&mut python_runs(&["keys", keys.to_str().unwrap()]), claims)
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 pub fn wait_until_open(port: u16, what: &str) {

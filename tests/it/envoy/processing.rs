@@ -11,9 +11,9 @@ use std::process::Command;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-use crate::envoy::{Running, free_port, newest, releases, run_envoy, shipped, tokens};
+use crate::envoy::{Running, newest, releases, run_envoy, shipped, tokens};
 use crate::support::parts::npm;
-use crate::support::process::{Bundle, Server, client, on_lines, python};
+use crate::support::process::{Bundle, Server, client, free_port, on_lines, python};
 
 const PROC: &str = "envoy/ext-proc.yaml";
 
@@ -244,7 +244,7 @@ fn what_a_server_asks_for_is_decided(release: &Path) {
                 _ => assert!(["FORBIDDEN", "NO_PERMIT"].contains(&reason(step)), "{step}"),
             }
         }
-        // Bob has lent the agent nothing, so it may not even begin.
+        // Bob has delegated nothing to the agent, so it may not even begin.
         assert_eq!(reason(bob), "DELEGATOR_DENIED", "{era}");
         assert!(nobody.get("steps").is_none(), "{era}: {nobody}");
         assert_eq!((&bob["asked"], &nobody["asked"]), (&json!([]), &json!([])));

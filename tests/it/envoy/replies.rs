@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
-use crate::envoy::{Running, free_port, releases, start_shipped, tokens};
-use crate::support::process::{Bundle, Server, client, on_lines, python};
+use crate::envoy::{Running, releases, start_shipped, tokens};
+use crate::support::process::{Bundle, Server, client, free_port, on_lines, python};
 
 const AUTHZ: &str = "envoy/ext-authz.yaml";
 

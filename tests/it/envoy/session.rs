@@ -6,9 +6,9 @@ use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
-use crate::envoy::{Running, free_port, istio_envoy, releases, serve_notes, start_shipped, tokens};
+use crate::envoy::{Running, istio_envoy, releases, serve_notes, start_shipped, tokens};
 use crate::support::plain_http::send;
-use crate::support::process::{Bundle, Server};
+use crate::support::process::{Bundle, Server, free_port};
 
 /// The session of the first token is ended.
 const ENDED: &str = "SESSION_ENDED";

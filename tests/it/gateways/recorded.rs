@@ -29,10 +29,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
-use crate::envoy::{Running, free_port, newest, serve_notes, shipped, start_shipped, tokens};
+use crate::envoy::{Running, newest, serve_notes, shipped, start_shipped, tokens};
 use crate::support::parts::toolhive;
 use crate::support::plain_http::send;
-use crate::support::process::{Bundle, Server, client, endpoint, on_lines, python};
+use crate::support::process::{Bundle, Server, client, endpoint, free_port, on_lines, python};
 
 const SETTINGS: &str = r#"
 [envoy]

@@ -404,30 +404,32 @@ fn repository(folder: &Path) {
 
 #[test]
 #[ignore = "needs the Python packages that tests/run installs"]
-fn a_client_without_stubs_lends_and_takes_back() {
+fn a_client_without_stubs_delegates_and_revokes() {
     let server = Server::start(&Bundle::shipped(), &[]);
     let control = |method: &str, message: Json| -> Json {
         let path = format!("callgate.v1.Control/{method}");
         ask(&server, &path, &[], &[message]).remove(0)
     };
     let tara = || json!({"entity": {"type": "User", "id": "tara"}, "identity": {"method": "jwt", "verified": true}});
-    let lent = control(
+    let delegated = control(
         "GrantDelegation",
         json!({"actor": tara(), "idempotency_key": "one", "to": {"type": "Agent", "id": "support"},
             "scope": {"tools": ["github/get_issue"], "access": "ACCESS_LEVEL_READ"}, "expires_at": "2099-01-01T00:00:00Z"}),
     );
-    let fault = lent["rpc_error"]["message"].as_str().unwrap_or_default();
-    assert!(fault.contains("expires_at"), "{lent}");
+    let fault = delegated["rpc_error"]["message"]
+        .as_str()
+        .unwrap_or_default();
+    assert!(fault.contains("expires_at"), "{delegated}");
     let soon = std::time::SystemTime::now() + std::time::Duration::from_secs(3_600);
     let soon = humantime::format_rfc3339_seconds(soon).to_string();
     let delegation = || {
         json!({"actor": tara(), "idempotency_key": "two", "to": {"type": "Agent", "id": "support"},
             "scope": {"tools": ["github/get_issue"], "access": "ACCESS_LEVEL_READ"}, "expires_at": soon})
     };
-    let lent = control("GrantDelegation", delegation());
-    let id = lent["delegation"]["id"]
+    let delegated = control("GrantDelegation", delegation());
+    let id = delegated["delegation"]["id"]
         .as_str()
-        .unwrap_or_else(|| panic!("{lent}"));
+        .unwrap_or_else(|| panic!("{delegated}"));
     assert_eq!(
         control("GrantDelegation", delegation())["delegation"]["id"],
         id

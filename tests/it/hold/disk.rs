@@ -11,7 +11,7 @@ use callgate::proto::v1;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tonic::Code;
 
-use crate::hold::faults::{lend, revoke};
+use crate::hold::faults::{delegate, revoke};
 use crate::store::crash::company::{Doors, by_delegation, in_session, is_allow, why};
 use crate::support::process::{Bundle, Server};
 
@@ -61,11 +61,11 @@ async fn status(doors: &mut Doors) -> v1::GetStatusResponse {
 }
 
 /// What holds while nothing can be written, and after there is room again. `room` makes it.
-async fn full(doors: &mut Doors, lent: &[String; 2], room: impl FnOnce()) -> String {
+async fn full(doors: &mut Doors, delegated: &[String; 2], room: impl FnOnce()) -> String {
     // What is in the log of the database already may have room for some.
     let mut given = Vec::new();
     let refused = loop {
-        match lend(doors).await {
+        match delegate(doors).await {
             Ok(id) => given.push(id),
             Err(refused) => break refused,
         }
@@ -75,7 +75,7 @@ async fn full(doors: &mut Doors, lent: &[String; 2], room: impl FnOnce()) -> Str
     let told = status(doors).await;
     assert!(!told.store_fault.is_empty(), "{told:?}");
     let before = told.delegations;
-    assert!(lend(doors).await.is_err());
+    assert!(delegate(doors).await.is_err());
     assert_eq!(status(doors).await.delegations, before, "nothing is given");
     let read = doors
         .decide(in_session("files/read", "full"))
@@ -83,7 +83,7 @@ async fn full(doors: &mut Doors, lent: &[String; 2], room: impl FnOnce()) -> Str
         .unwrap();
     assert_eq!(why(&read), v1::ReasonCode::StoreUnavailable);
     // What needs no writing goes on.
-    let [kept, taken] = lent;
+    let [kept, taken] = delegated;
     let allows = async |doors: &Doors, id: &str| {
         is_allow(&doors.probe(by_delegation("one", "mail/list", id)).await)
     };
@@ -105,37 +105,44 @@ async fn full(doors: &mut Doors, lent: &[String; 2], room: impl FnOnce()) -> Str
         .await
         .unwrap();
     assert!(is_allow(&read), "{read:?}");
-    lend(doors).await.unwrap()
+    delegate(doors).await.unwrap()
 }
 
 /// All of it again from what is on disk.
-async fn restarted(server: &Server, lent: &[String; 2], later: &str) {
+async fn restarted(server: &Server, delegated: &[String; 2], later: &str) {
     let doors = Doors::of(server).await;
-    for (id, holds) in [(&*lent[0], true), (&*lent[1], false), (later, true)] {
+    for (id, holds) in [
+        (&*delegated[0], true),
+        (&*delegated[1], false),
+        (later, true),
+    ] {
         let answer = doors.probe(by_delegation("one", "mail/list", id)).await;
         assert_eq!(is_allow(&answer), holds, "{answer:?}");
     }
 }
 
 async fn two(doors: &mut Doors) -> [String; 2] {
-    [lend(doors).await.unwrap(), lend(doors).await.unwrap()]
+    [
+        delegate(doors).await.unwrap(),
+        delegate(doors).await.unwrap(),
+    ]
 }
 
 fn run(bundle: &Bundle, fill: impl FnOnce(&Server), room: impl FnOnce(&Server)) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let server = Server::start(bundle, &[]);
-    let (lent, later) = runtime.block_on(async {
+    let (delegated, later) = runtime.block_on(async {
         let mut doors = Doors::of(&server).await;
-        let lent = two(&mut doors).await;
+        let delegated = two(&mut doors).await;
         fill(&server);
-        let later = full(&mut doors, &lent, || room(&server)).await;
-        (lent, later)
+        let later = full(&mut doors, &delegated, || room(&server)).await;
+        (delegated, later)
     });
     let log = server.log();
     assert!(log.contains("NOT DURABLE"), "{log}");
     drop(server);
     let server = Server::start(bundle, &[]);
-    runtime.block_on(restarted(&server, &lent, &later));
+    runtime.block_on(restarted(&server, &delegated, &later));
 }
 
 #[test]

@@ -219,15 +219,18 @@ fn a_sync_that_fails_gives_nothing_and_takes_away_at_once() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (kept, revoked) = runtime.block_on(async {
         let mut doors = Doors::of(&server).await;
-        let (kept, lent) = (
-            lend(&mut doors).await.unwrap(),
-            lend(&mut doors).await.unwrap(),
+        let (kept, delegated) = (
+            delegate(&mut doors).await.unwrap(),
+            delegate(&mut doors).await.unwrap(),
         );
         faults.set("no-sync", true);
-        let refused = lend(&mut doors).await.unwrap_err();
+        let refused = delegate(&mut doors).await.unwrap_err();
         assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused:?}");
-        assert!(!revoke(&mut doors, &lent).await, "it is said not to last");
-        let made = by_delegation("one", "mail/list", &lent);
+        assert!(
+            !revoke(&mut doors, &delegated).await,
+            "it is said not to last"
+        );
+        let made = by_delegation("one", "mail/list", &delegated);
         assert!(!is_allow(&doors.probe(made).await));
         assert!(is_allow(
             &doors.probe(by_delegation("one", "mail/list", &kept)).await
@@ -246,8 +249,8 @@ fn a_sync_that_fails_gives_nothing_and_takes_away_at_once() {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        lend(&mut doors).await.unwrap();
-        (kept, lent)
+        delegate(&mut doors).await.unwrap();
+        (kept, delegated)
     });
     drop(server);
     let server = Server::start(&bundle, &[]);
@@ -307,7 +310,7 @@ fn a_sync_of_the_decision_log_that_fails_denies_and_is_told() {
     assert!(dropped.iter().map(|it| it.count).sum::<u64>() >= 2);
 }
 
-pub async fn lend(doors: &mut Doors) -> Result<String, tonic::Status> {
+pub async fn delegate(doors: &mut Doors) -> Result<String, tonic::Status> {
     let request = v1::GrantDelegationRequest {
         actor: actor(user("ana")),
         to: Some(agent("one")),
@@ -315,8 +318,8 @@ pub async fn lend(doors: &mut Doors) -> Result<String, tonic::Status> {
         expires_at: Some(moment_in(3_600)),
         ..Default::default()
     };
-    let lent = doors.control.grant_delegation(request).await?;
-    Ok(lent.into_inner().delegation.unwrap().id)
+    let delegated = doors.control.grant_delegation(request).await?;
+    Ok(delegated.into_inner().delegation.unwrap().id)
 }
 
 /// Whether that is durable.

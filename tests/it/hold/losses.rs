@@ -14,6 +14,7 @@ use serde_json::Value as Json;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::hold::collector::{Collector, Mood};
+use crate::support::in_process::entity;
 use crate::support::process::{Bundle, callgate, wait_for};
 
 const BATCH: usize = 50;
@@ -105,13 +106,6 @@ impl Drop for Piped {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-fn entity(of_type: &str, id: &str) -> Option<v1::EntityRef> {
-    Some(v1::EntityRef {
-        r#type: of_type.to_owned(),
-        id: id.to_owned(),
-    })
 }
 
 fn call(tool: &str) -> v1::AuthorizeRequest {

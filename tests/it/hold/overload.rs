@@ -178,8 +178,8 @@ const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const ACK: u8 = 1;
 
-/// Asks and takes it back so often, and then whether the other end still answers. Says whether it does.
-async fn takes_back(address: &str, token: Option<&str>, count: u32) -> bool {
+/// Asks and cancels it so often, and then whether the other end still answers. Says whether it does.
+async fn survives_cancelling(address: &str, token: Option<&str>, count: u32) -> bool {
     let (mut reads, mut writes) = TcpStream::connect(address).await.expect("one").into_split();
     let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     sent.extend(frame(SETTINGS_FRAME, 0, 0, &[]));
@@ -217,13 +217,19 @@ async fn takes_back(address: &str, token: Option<&str>, count: u32) -> bool {
 }
 
 #[test]
-fn a_caller_that_takes_back_hundreds_keeps_its_connection() {
+fn a_caller_that_cancels_hundreds_keeps_its_connection() {
     let (_bundle, server) = start();
-    runtime().block_on(are_taken_back(&server));
+    runtime().block_on(are_cancelled(&server));
 }
 
-async fn are_taken_back(server: &Server) {
+async fn are_cancelled(server: &Server) {
     let address = server.target();
-    assert!(takes_back(address, Some(TOKEN), 900).await, "a caller");
-    assert!(takes_back(address, None, 20).await, "a stranger, sometimes");
+    assert!(
+        survives_cancelling(address, Some(TOKEN), 900).await,
+        "a caller"
+    );
+    assert!(
+        survives_cancelling(address, None, 20).await,
+        "a stranger, sometimes"
+    );
 }

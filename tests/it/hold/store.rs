@@ -56,7 +56,7 @@ async fn end(doors: &mut Doors, session: &str) -> Result<bool, Status> {
     Ok(!ended.into_inner().not_durable)
 }
 
-async fn lend(doors: &mut Doors) -> Result<(), Status> {
+async fn delegate(doors: &mut Doors) -> Result<(), Status> {
     let request = v1::GrantDelegationRequest {
         actor: actor(user("ana")),
         to: Some(agent("one")),
@@ -98,7 +98,7 @@ fn damage_is_noticed_within_a_second_and_told_at_the_next_start() {
                 assert!(begun.elapsed() < SOON, "{what}: not noticed: {fault}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            let refused = lend(&mut doors).await.unwrap_err();
+            let refused = delegate(&mut doors).await.unwrap_err();
             assert_eq!(refused.code(), Code::Unavailable, "{what}");
             assert!(refused.message().contains("STORE_LOST"), "{refused:?}");
             // What has to be written before an answer is denied.

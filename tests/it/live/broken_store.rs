@@ -71,7 +71,7 @@ fn office() -> (Office, Arc<AtomicBool>) {
     (Office::over(Box::new(store)), is_full)
 }
 
-fn lending(office: &Office) -> NewDelegation {
+fn new_delegation(office: &Office) -> NewDelegation {
     NewDelegation {
         to: agent("one"),
         scope: tools(&["mail/list"], AccessLevel::Read),
@@ -83,10 +83,12 @@ fn lending(office: &Office) -> NewDelegation {
     }
 }
 
-async fn lend(office: &Office) -> Result<SmolStr, ControlError> {
+async fn delegate(office: &Office) -> Result<SmolStr, ControlError> {
     let author = office.author(&person("ana"));
-    let lent = office.control.grant_delegation(&author, lending(office));
-    Ok(lent.await?.value.delegation.id.clone())
+    let delegated = office
+        .control
+        .grant_delegation(&author, new_delegation(office));
+    Ok(delegated.await?.value.delegation.id.clone())
 }
 
 fn is_unwritten(decision: &Verdict) -> bool {
@@ -96,7 +98,7 @@ fn is_unwritten(decision: &Verdict) -> bool {
 #[tokio::test]
 async fn a_change_that_is_not_written_is_not_in_service() {
     let (office, is_full) = office();
-    let kept = lend(&office).await.unwrap();
+    let kept = delegate(&office).await.unwrap();
     let made = from_delegation_ids(
         call(&agent("one"), "mail/list"),
         std::slice::from_ref(&kept),
@@ -106,7 +108,7 @@ async fn a_change_that_is_not_written_is_not_in_service() {
     is_full.store(true, Ordering::SeqCst);
     let author = office.author(&person("ana"));
     for _ in 0..3 {
-        let refused = lend(&office).await.unwrap_err();
+        let refused = delegate(&office).await.unwrap_err();
         assert!(matches!(refused, ControlError::Unavailable), "{refused:?}");
     }
     let live = office.service.live().unwrap();
@@ -117,7 +119,7 @@ async fn a_change_that_is_not_written_is_not_in_service() {
     assert!(office.decide(&made).await.is_allow(), "calls go on");
 
     is_full.store(false, Ordering::SeqCst);
-    let next = lend(&office).await.unwrap();
+    let next = delegate(&office).await.unwrap();
     assert_eq!(changes.try_recv().unwrap().revision, before.revision() + 1);
     let revoked = office
         .control
@@ -136,8 +138,11 @@ async fn a_change_that_is_not_written_is_not_in_service() {
 async fn what_is_taken_away_takes_force_at_once_and_is_written_when_it_can_be() {
     let (office, is_full) = office();
     let author = office.author(&person("ana"));
-    let lent = [lend(&office).await.unwrap(), lend(&office).await.unwrap()];
-    let made = lent
+    let delegated = [
+        delegate(&office).await.unwrap(),
+        delegate(&office).await.unwrap(),
+    ];
+    let made = delegated
         .clone()
         .map(|id| from_delegation_ids(call(&agent("one"), "mail/list"), &[id]));
     let mut in_session = for_person(call(&agent("two"), "mail/list"), &person("ana"));
@@ -145,14 +150,14 @@ async fn what_is_taken_away_takes_force_at_once_and_is_written_when_it_can_be() 
     let before = office.service.live().unwrap().revision();
     let mut changes = office.service.ledger().changes();
     is_full.store(true, Ordering::SeqCst);
-    for (id, made) in lent.iter().zip(&made) {
+    for (id, made) in delegated.iter().zip(&made) {
         assert!(office.decide(made).await.is_allow());
         let revoked = office.control.revoke_delegation(&author, id.clone());
         let revoked = revoked.await.unwrap();
         assert!(!revoked.is_durable, "and it says so");
         let denied = office.decide(made).await;
         assert_eq!(denied.reasons[0].code, ReasonCode::DelegationRevoked);
-        let refused = lend(&office).await.unwrap_err();
+        let refused = delegate(&office).await.unwrap_err();
         assert!(matches!(refused, ControlError::Unavailable), "{refused:?}");
     }
     let ended = office.control.end_session(&author, "s".into()).await;
@@ -198,7 +203,7 @@ async fn what_is_taken_away_takes_force_at_once_and_is_written_when_it_can_be() 
     assert_eq!(live.revision(), before + 4);
     let status = office.control.status().await.unwrap();
     assert_eq!((status.unwritten, status.store_fault), (0, None));
-    lend(&office).await.unwrap();
+    delegate(&office).await.unwrap();
     for made in &made {
         let denied = office.decide(made).await;
         assert_eq!(denied.reasons[0].code, ReasonCode::DelegationRevoked);
@@ -257,18 +262,28 @@ async fn many_changes_at_once_fail_together_and_come_back_together() {
     let office = Arc::new(office);
     let before = office.service.live().unwrap().revision();
     is_full.store(true, Ordering::SeqCst);
-    let lend_all = || {
+    let delegate_all = || {
         let mut all = tokio::task::JoinSet::new();
         for _ in 0..50 {
             let office = Arc::clone(&office);
-            all.spawn(async move { lend(&office).await.is_ok() });
+            all.spawn(async move { delegate(&office).await.is_ok() });
         }
         all.join_all()
     };
-    assert!(lend_all().await.iter().all(|is_lent| !is_lent));
+    assert!(
+        delegate_all()
+            .await
+            .iter()
+            .all(|is_delegated| !is_delegated)
+    );
     assert_eq!(office.service.live().unwrap().revision(), before);
     is_full.store(false, Ordering::SeqCst);
-    assert!(lend_all().await.iter().all(|is_lent| *is_lent));
+    assert!(
+        delegate_all()
+            .await
+            .iter()
+            .all(|is_delegated| *is_delegated)
+    );
     let live = office.service.live().unwrap();
     assert_eq!(live.revision(), before + 50);
     assert_eq!(live.authority.delegations.size(), 50);

@@ -1,4 +1,4 @@
-//! Live authority: what is delegated, opened, approved and taken back, against decisions that run meanwhile.
+//! Live authority: what is delegated, opened, approved and revoked, against decisions that run meanwhile.
 //!
 //! Start at [`office`], a small company with the real service and the real write side over it.
 

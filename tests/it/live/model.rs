@@ -1,4 +1,4 @@
-//! Random histories of lending, narrowing, taking back, tasks and calls, against a model that is too
+//! Random histories of delegating, narrowing, revoking, tasks and calls, against a model that is too
 //! simple to be wrong.
 
 use std::time::Duration;
@@ -24,14 +24,14 @@ const EFFECTS: [AccessLevel; 2] = [AccessLevel::Read, AccessLevel::Write];
 /// One step of a history. Indices are taken modulo what there is.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A person lends.
-    Lend {
+    /// A person delegates.
+    Delegate {
         to: usize,
         power: Power,
         task: Option<usize>,
     },
-    /// An agent lends on.
-    LendOn {
+    /// An agent redelegates.
+    Redelegate {
         parent: usize,
         to: usize,
         power: Power,
@@ -77,7 +77,7 @@ struct Power {
 
 /// The model of a grant: what was said when it was made, and since.
 #[derive(Debug, Clone)]
-struct Lent {
+struct Link {
     id: SmolStr,
     to: usize,
     parent: Option<usize>,
@@ -103,7 +103,7 @@ struct Open {
 #[derive(Debug, Default)]
 struct Model {
     now: u64,
-    lent: Vec<Lent>,
+    links: Vec<Link>,
     tasks: Vec<Open>,
 }
 
@@ -113,7 +113,7 @@ impl Model {
     }
 
     /// Whether one link lets the call pass, looked at by itself.
-    fn passes(&self, link: &Lent, tool: usize, task: Option<usize>) -> bool {
+    fn passes(&self, link: &Link, tool: usize, task: Option<usize>) -> bool {
         let for_task = link
             .task
             .is_none_or(|of| task == Some(of) && self.is_open(of));
@@ -127,7 +127,7 @@ impl Model {
     /// The links from the root to this grant.
     fn chain(&self, delegation: usize) -> Vec<usize> {
         let mut chain = vec![delegation];
-        while let Some(parent) = self.lent[chain[chain.len() - 1]].parent {
+        while let Some(parent) = self.links[chain[chain.len() - 1]].parent {
             chain.push(parent);
         }
         chain
@@ -137,17 +137,17 @@ impl Model {
         let chain = self.chain(delegation);
         let links = chain
             .iter()
-            .all(|link| self.passes(&self.lent[*link], tool, task));
+            .all(|link| self.passes(&self.links[*link], tool, task));
         let in_task = task.is_none_or(|task| {
             let open = &self.tasks[task];
-            let is_agents = chain.iter().any(|link| self.lent[*link].to == open.agent);
+            let is_agents = chain.iter().any(|link| self.links[*link].to == open.agent);
             self.is_open(task)
                 && is_agents
                 && open.left > 0
                 && open.tools & (1 << tool) != 0
                 && TOOLS[tool].1 <= open.access
         });
-        self.lent[delegation].to == by && links && in_task
+        self.links[delegation].to == by && links && in_task
     }
 }
 
@@ -163,8 +163,8 @@ fn power() -> impl Strategy<Value = Power> {
 fn step() -> impl Strategy<Value = Step> {
     let some_task = || prop::option::weighted(0.3, 0..8_usize);
     prop_oneof![
-        3 => (0..3_usize, power(), some_task()).prop_map(|(to, power, task)| Step::Lend { to, power, task }),
-        3 => (0..16_usize, 0..3_usize, power()).prop_map(|(parent, to, power)| Step::LendOn { parent, to, power }),
+        3 => (0..3_usize, power(), some_task()).prop_map(|(to, power, task)| Step::Delegate { to, power, task }),
+        3 => (0..16_usize, 0..3_usize, power()).prop_map(|(parent, to, power)| Step::Redelegate { parent, to, power }),
         2 => (0..16_usize, power()).prop_map(|(delegation, power)| Step::Narrow { delegation, power }),
         1 => (0..16_usize).prop_map(|delegation| Step::Revoke { delegation }),
         1 => (0..3_usize, power(), 0..4_u64).prop_map(|(agent, power, budget)| Step::Open { agent, power, budget }),
@@ -198,31 +198,31 @@ impl Both {
     async fn take(&mut self, step: &Step) {
         let pick = |index: usize, of: usize| (of > 0).then(|| index % of);
         match step {
-            Step::Lend { to, power, task } => {
+            Step::Delegate { to, power, task } => {
                 let task = task.and_then(|task| pick(task, self.model.tasks.len()));
-                self.lend(*to, power, None, task).await;
+                self.delegate(*to, power, None, task).await;
             }
-            Step::LendOn { parent, to, power } => {
-                if let Some(parent) = pick(*parent, self.model.lent.len()) {
-                    let task = self.model.lent[parent].task;
-                    self.lend(*to, power, Some(parent), task).await;
+            Step::Redelegate { parent, to, power } => {
+                if let Some(parent) = pick(*parent, self.model.links.len()) {
+                    let task = self.model.links[parent].task;
+                    self.delegate(*to, power, Some(parent), task).await;
                 }
             }
             Step::Narrow { delegation, power } => {
-                if let Some(delegation) = pick(*delegation, self.model.lent.len()) {
+                if let Some(delegation) = pick(*delegation, self.model.links.len()) {
                     self.narrow(delegation, power).await;
                 }
             }
             Step::Revoke { delegation } => {
-                if let Some(delegation) = pick(*delegation, self.model.lent.len()) {
-                    let id = self.model.lent[delegation].id.clone();
+                if let Some(delegation) = pick(*delegation, self.model.links.len()) {
+                    let id = self.model.links[delegation].id.clone();
                     let author = self.office.author(&person("ana"));
                     self.office
                         .control
                         .revoke_delegation(&author, id)
                         .await
                         .unwrap();
-                    self.model.lent[delegation].is_revoked = true;
+                    self.model.links[delegation].is_revoked = true;
                 }
             }
             Step::Open {
@@ -258,7 +258,7 @@ impl Both {
                 tool,
                 task,
             } => {
-                if let Some(delegation) = pick(*delegation, self.model.lent.len()) {
+                if let Some(delegation) = pick(*delegation, self.model.links.len()) {
                     let task = task.and_then(|task| pick(task, self.model.tasks.len()));
                     self.call(delegation, *by, *tool, task).await;
                 }
@@ -266,25 +266,31 @@ impl Both {
         }
     }
 
-    async fn lend(&mut self, to: usize, power: &Power, parent: Option<usize>, task: Option<usize>) {
-        let lender = match parent {
-            Some(parent) => agent(AGENTS[self.model.lent[parent].to]),
+    async fn delegate(
+        &mut self,
+        to: usize,
+        power: &Power,
+        parent: Option<usize>,
+        task: Option<usize>,
+    ) {
+        let delegator = match parent {
+            Some(parent) => agent(AGENTS[self.model.links[parent].to]),
             None => person("ana"),
         };
         let new = NewDelegation {
             to: agent(AGENTS[to]),
             scope: scope(power),
             task: task.map(|task| self.model.tasks[task].id.clone()),
-            parent: parent.map(|parent| self.model.lent[parent].id.clone()),
+            parent: parent.map(|parent| self.model.links[parent].id.clone()),
             max_redelegations: power.depth,
             not_before: None,
             expires_at: self.office.service.now() + Duration::from_secs(power.seconds),
         };
-        let author = self.office.author(&lender);
+        let author = self.office.author(&delegator);
         let Ok(done) = self.office.control.grant_delegation(&author, new).await else {
             return;
         };
-        let lent = Lent {
+        let delegated = Link {
             id: done.value.delegation.id.clone(),
             to,
             parent,
@@ -295,17 +301,21 @@ impl Both {
             ends: self.model.now + power.seconds,
             is_revoked: false,
         };
-        if let Some(parent) = parent.map(|parent| &self.model.lent[parent]) {
+        if let Some(parent) = parent.map(|parent| &self.model.links[parent]) {
             assert!(!parent.is_revoked && self.model.now < parent.ends);
-            assert_eq!(lent.tools & !parent.tools, 0, "more tools than were lent");
-            assert!(lent.access <= parent.access && lent.ends <= parent.ends);
-            assert!(lent.depth < parent.depth, "redelegated too often");
+            assert_eq!(
+                delegated.tools & !parent.tools,
+                0,
+                "more tools than were delegated"
+            );
+            assert!(delegated.access <= parent.access && delegated.ends <= parent.ends);
+            assert!(delegated.depth < parent.depth, "redelegated too often");
         }
-        self.model.lent.push(lent);
+        self.model.links.push(delegated);
     }
 
     async fn narrow(&mut self, delegation: usize, power: &Power) {
-        let known = &self.model.lent[delegation];
+        let known = &self.model.links[delegation];
         let narrowing = DelegationNarrowing {
             id: known.id.clone(),
             scope: Some(scope(power)),
@@ -323,7 +333,7 @@ impl Both {
             return;
         }
         let ends = self.model.now + power.seconds;
-        let known = &mut self.model.lent[delegation];
+        let known = &mut self.model.links[delegation];
         assert_eq!(power.tools & !known.tools, 0, "narrowing widened");
         assert!(EFFECTS[power.access] <= known.access && ends <= known.ends);
         assert!(power.depth <= known.depth);
@@ -359,16 +369,16 @@ impl Both {
 
     async fn call(&mut self, delegation: usize, by: usize, tool: usize, task: Option<usize>) {
         let made = call(&agent(AGENTS[by]), TOOLS[tool].0);
-        let mut made = from_delegation_ids(made, &[self.model.lent[delegation].id.clone()]);
+        let mut made = from_delegation_ids(made, &[self.model.links[delegation].id.clone()]);
         made.workflow.task_id = task.map(|task| self.model.tasks[task].id.clone());
         let decision = self.office.decide(&made).await;
         let expected = self.model.allows(delegation, by, tool, task);
         // A chain in which a narrowed link may be redelegated no more often than its child is broken.
         let chain = self.model.chain(delegation);
-        let lent = |link: &usize| &self.model.lent[*link];
+        let delegated = |link: &usize| &self.model.links[*link];
         let is_broken = chain
             .windows(2)
-            .any(|pair| lent(&pair[0]).depth >= lent(&pair[1]).depth);
+            .any(|pair| delegated(&pair[0]).depth >= delegated(&pair[1]).depth);
         assert_eq!(
             decision.is_allow(),
             expected && !is_broken,

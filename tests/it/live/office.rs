@@ -30,7 +30,7 @@ use smol_str::SmolStr;
 /// What every test of this folder needs of policies; each says more.
 const POLICIES: &str = r#"
 @id("govern") permit (principal is Mcp::User, action in Mcp::Action::"govern", resource);
-@id("lend-on") permit (principal is Mcp::Agent, action == Mcp::Action::"grant_delegation", resource);
+@id("redelegate") permit (principal is Mcp::Agent, action == Mcp::Action::"grant_delegation", resource);
 @id("left-the-team") forbid (principal in Mcp::Group::"former", action == Mcp::Action::"approve_call", resource);
 @id("people") permit (principal is Mcp::User, action in Mcp::Action::"call_tool", resource);
 @id("agents") permit (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource)
@@ -111,7 +111,7 @@ pub struct Office {
 }
 
 impl Office {
-    /// Open, with nothing lent.
+    /// Open, with nothing delegated.
     pub fn open() -> Self {
         Self::over(Box::new(SqliteStore::in_memory().unwrap()))
     }
@@ -205,7 +205,7 @@ pub fn call(by: &EntityUID, tool: &str) -> CallContext {
     CallContext::new(Subject::verified(by.clone(), "test"), operation)
 }
 
-/// The same on what grants lend.
+/// The same on what delegations cover.
 pub fn from_delegation_ids(call: CallContext, ids: &[SmolStr]) -> CallContext {
     CallContext {
         actor_chain: Some(ActorChain::from_delegation_ids(ids.to_vec())),

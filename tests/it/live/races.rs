@@ -175,7 +175,7 @@ async fn race_against_the_end<R: Future<Output = ()>>(
     assert_eq!(late.load(Ordering::SeqCst), 0);
 }
 
-async fn lend(office: &Office, task: Option<SmolStr>) -> SmolStr {
+async fn delegate(office: &Office, task: Option<SmolStr>) -> SmolStr {
     let delegation = NewDelegation {
         to: agent("one"),
         scope: tools(&["mail/list"], AccessLevel::Read),
@@ -186,15 +186,15 @@ async fn lend(office: &Office, task: Option<SmolStr>) -> SmolStr {
         expires_at: office.now() + HOUR / 2,
     };
     let author = office.author(&person("ana"));
-    let lent = office.control.grant_delegation(&author, delegation).await;
-    lent.unwrap().value.delegation.id.clone()
+    let delegated = office.control.grant_delegation(&author, delegation).await;
+    delegated.unwrap().value.delegation.id.clone()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_allowed_once_a_revocation_is_acknowledged() {
     let office = Arc::new(Office::open());
     for _ in 0..100 {
-        let id = lend(&office, None).await;
+        let id = delegate(&office, None).await;
         let made = from_delegation_ids(call(&agent("one"), "mail/list"), std::slice::from_ref(&id));
         assert!(office.decide(&made).await.is_allow());
         let author = office.author(&person("ana"));
@@ -222,7 +222,7 @@ async fn nothing_is_allowed_once_the_end_of_a_task_is_acknowledged() {
         };
         let opened = office.control.open_task(&author, task).await.unwrap();
         let task = opened.value.task.id.clone();
-        let delegation = lend(&office, Some(task.clone())).await;
+        let delegation = delegate(&office, Some(task.clone())).await;
         let mut made = from_delegation_ids(call(&agent("one"), "mail/list"), &[delegation]);
         made.workflow.task_id = Some(task.clone());
         assert!(office.decide(&made).await.is_allow());
@@ -237,12 +237,12 @@ async fn nothing_is_allowed_once_the_end_of_a_task_is_acknowledged() {
 async fn writes_that_run_at_the_same_time_get_one_revision_each() {
     let office = Arc::new(Office::open());
     let before = office.service.live().unwrap().revision();
-    let lent = count(8, |_| {
+    let delegated = count(8, |_| {
         let office = Arc::clone(&office);
         async move {
             let mut last = 0;
             for _ in 0..50 {
-                lend(&office, None).await;
+                delegate(&office, None).await;
                 let now = office.service.live().unwrap().revision();
                 assert!(
                     now > last,
@@ -253,7 +253,7 @@ async fn writes_that_run_at_the_same_time_get_one_revision_each() {
             50
         }
     });
-    assert_eq!(lent.await, 400);
+    assert_eq!(delegated.await, 400);
     let live = office.service.live().unwrap();
     assert_eq!(live.revision(), before + 400);
     assert_eq!(live.authority.delegations.size(), 400);

@@ -126,10 +126,10 @@ async fn what_had_expired_before_a_crash_stays_so_though_the_clock_goes_back() {
         not_before: None,
         expires_at: office.now() + Duration::from_secs(1),
     };
-    let lent = office.control.grant_delegation(&author, new).await.unwrap();
+    let delegated = office.control.grant_delegation(&author, new).await.unwrap();
     let made = from_delegation_ids(
         call(&agent("one"), "mail/list"),
-        std::slice::from_ref(&lent.value.delegation.id),
+        std::slice::from_ref(&delegated.value.delegation.id),
     );
     assert!(office.decide(&made).await.is_allow());
     office.pass(Duration::from_secs(1));
@@ -211,14 +211,14 @@ async fn left_the_team(office: &Office) {
 }
 
 #[tokio::test]
-async fn an_approval_that_was_given_is_taken_back() {
+async fn an_approval_that_was_given_is_revoked() {
     let office = Office::open();
     let (made, id, digest) = approved(&office).await;
     let no = CallRejection {
         id: id.clone(),
         comment: Some("not this week".into()),
     };
-    // Whoever may no longer give it may still take back what it gave.
+    // Whoever may no longer give it may still revoke what it gave.
     left_the_team(&office).await;
     let author = office.author(&person("eve"));
     office
@@ -229,7 +229,7 @@ async fn an_approval_that_was_given_is_taken_back() {
     let denied = office.decide(&made).await;
     assert_eq!(denied.reasons[0].code, ReasonCode::ApprovalInvalid);
     let again = office.control.reject_call(&author, no).await;
-    assert!(again.is_err(), "there is nothing left to take back");
+    assert!(again.is_err(), "there is nothing left to revoke");
     let yes = CallApproval {
         id,
         digest,

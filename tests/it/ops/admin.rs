@@ -6,13 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value as Json;
 
 use crate::support::plain_http::{Reply, send};
-use crate::support::process::{Bundle, Server};
-
-/// A port that was free a moment ago.
-pub fn free_address() -> SocketAddr {
-    let bound = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    bound.local_addr().expect("an address")
-}
+use crate::support::process::{Bundle, Server, free_address};
 
 /// A server with an admin listener.
 pub fn start(bundle: &Bundle) -> (Server, SocketAddr) {

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use callgate::proto::v1;
 use serde_json::Value as Json;
 
-use crate::hold::faults::lend;
-use crate::ops::admin::{free_address, get};
+use crate::hold::faults::delegate;
+use crate::ops::admin::get;
 use crate::store::crash::company::{self, Doors, formatting, in_session};
 use crate::support::parts;
-use crate::support::process::{Bundle, Server};
+use crate::support::process::{Bundle, Server, free_address};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -265,7 +265,7 @@ async fn one_round(doors: &mut Doors, round: u64) {
             .request_approval(request)
             .await
             .expect("a request");
-        lend(doors).await.expect("a delegation");
+        delegate(doors).await.expect("a delegation");
     }
     let malformed = doors.decide(in_session("mail/", &session)).await;
     malformed.expect_err("it names no tool");

@@ -210,7 +210,7 @@ fn attacks_have_an_aim_and_those_that_pass_are_told() {
 
 const WRONG: &str = r#"
 [[scenario]]
-title = "Nobody lends to a stranger"
+title = "Nobody delegates to a stranger"
 [[scenario.steps]]
 do = "Ana calls"
 call = { by = "user:ana", tool = "notes/read" }
@@ -227,7 +227,7 @@ async fn a_difference_names_its_place_and_both_sides() {
     let said = difference("wrong.toml", &story.scenario[0]).await;
     let said = said.expect("a difference");
     for part in [
-        "wrong.toml: Nobody lends to a stranger",
+        "wrong.toml: Nobody delegates to a stranger",
         "step 2 and is wrongly expected not to",
         "expected deny, NO_PERMIT",
         "came     allow",

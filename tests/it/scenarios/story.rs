@@ -172,7 +172,7 @@ pub struct Grant {
     pub from: Option<String>,
     /// How often it may be redelegated.
     #[serde(default)]
-    pub lend_on: u32,
+    pub max_redelegations: u32,
     #[serde(flatten)]
     pub kept: Kept,
 }
@@ -198,7 +198,7 @@ pub struct Narrow {
     pub covers: Option<Covers>,
     #[serde(rename = "for")]
     pub lasts: Option<String>,
-    pub lend_on: Option<u32>,
+    pub max_redelegations: Option<u32>,
     #[serde(flatten)]
     pub kept: Kept,
 }

@@ -368,7 +368,7 @@ impl Player {
             scope: scope::scope(&it.covers)?,
             task_id: self.maybe_id(it.task.as_ref())?,
             parent_id: self.maybe_id(it.from.as_ref())?,
-            max_redelegations: it.lend_on,
+            max_redelegations: it.max_redelegations,
             not_before: begins.transpose()?.flatten(),
             expires_at: self.stage.after(&it.lasts)?,
         })
@@ -382,7 +382,7 @@ impl Player {
             id: self.id(&it.id)?,
             scope: maybe_scope(it.covers.as_ref())?,
             expires_at: lasts.transpose()?.flatten(),
-            max_redelegations: it.lend_on,
+            max_redelegations: it.max_redelegations,
         })
     }
 

@@ -1128,7 +1128,7 @@ fn what_has_long_ended_is_pruned() {
 #[test]
 fn what_belongs_to_a_task_goes_with_it() {
     each(|mut bench| {
-        let lent = |id: &str, task: &str| {
+        let delegated = |id: &str, task: &str| {
             let mut delegation = grant(id);
             delegation.task = Some(task.into());
             Change::Grant(delegation.into())
@@ -1147,9 +1147,9 @@ fn what_belongs_to_a_task_goes_with_it() {
         ];
         // More than go in one step, so that the task has to wait for the last.
         let names: Vec<String> = (0..1_200).map(|number| format!("g{number:04}")).collect();
-        writes.extend(names.iter().map(|name| lent(name, "closed")));
+        writes.extend(names.iter().map(|name| delegated(name, "closed")));
         writes.extend([
-            lent("stays", "open"),
+            delegated("stays", "open"),
             asked("a1", "closed"),
             asked("a2", "open"),
         ]);

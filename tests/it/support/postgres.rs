@@ -4,13 +4,14 @@
 //! run as root, so there they run as `postgres`. They end with the test: the kernel tells them.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::support::process::free_port;
 
 /// A database server over a folder of its own.
 pub struct Cluster {
@@ -76,11 +77,6 @@ pub fn spawn_for_life(mut command: Command) -> Child {
         }
     });
     child.recv().unwrap().expect("a process")
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// A folder that everybody may look into, as the server is somebody else. A server that tests share is never dropped, so

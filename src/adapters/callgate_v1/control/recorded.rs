@@ -27,7 +27,7 @@ use crate::service::generation::LoadedBundle;
 
 /// Why a decision of the log is not explained.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum ExplainRecordedError {
     #[error(transparent)]
     Control(#[from] ControlError),
     #[error(transparent)]
@@ -60,11 +60,11 @@ pub(super) async fn explain(
     explained.map(Response::new).map_err(|failure| {
         let message = failure.to_string();
         match failure {
-            Failure::Control(error) => status_for(caller)(error),
-            Failure::Late(error) => GrpcRejection::from(error).into(),
-            Failure::Log(_) => Status::unavailable(message),
-            Failure::NotFound(_) => Status::not_found(message),
-            Failure::NotExplained(..) => Status::failed_precondition(message),
+            ExplainRecordedError::Control(error) => status_for(caller)(error),
+            ExplainRecordedError::Late(error) => GrpcRejection::from(error).into(),
+            ExplainRecordedError::Log(_) => Status::unavailable(message),
+            ExplainRecordedError::NotFound(_) => Status::not_found(message),
+            ExplainRecordedError::NotExplained(..) => Status::failed_precondition(message),
         }
     })
 }
@@ -73,13 +73,15 @@ fn explained(
     control: &Control,
     id: Uuid,
     deadline: Deadline,
-) -> Result<v1::ExplainDecisionResponse, Failure> {
+) -> Result<v1::ExplainDecisionResponse, ExplainRecordedError> {
     // It may have waited for its turn.
     deadline.check()?;
     let log = control.decision_log()?;
     let source = LogSource::with_key(log.directory(), log.capsule_key().cloned());
     let found = source.and_then(|it| it.decision(id, Place::ByItsTime));
-    let record = found.map_err(Failure::Log)?.ok_or(Failure::NotFound(id))?;
+    let record = found
+        .map_err(ExplainRecordedError::Log)?
+        .ok_or(ExplainRecordedError::NotFound(id))?;
     let LoadedBundle {
         snapshot,
         claims,
@@ -89,7 +91,7 @@ fn explained(
     let candidate = Candidate::new(snapshot, claims, policy_set_digest);
     deadline.check()?;
     let explained = explained::explain(&candidate, &record, explanation::limits(deadline));
-    let explained = explained.map_err(|why| Failure::NotExplained(id, why))?;
+    let explained = explained.map_err(|why| ExplainRecordedError::NotExplained(id, why))?;
     Ok(v1::ExplainDecisionResponse {
         recorded: Some(recorded(&record, &explained)),
         response: Some(explanation::response(explained.explanation, id, policies)),

@@ -67,13 +67,13 @@ impl HttpAdapter {
     /// repeated.
     pub fn admit(&self, head: &Parts, rpc: Rpc) -> Result<Arc<Caller>, HttpRejection> {
         let shown = headers::authorization(&head.headers)?;
-        let authorization = shown.map(Shown::of).transpose()?;
+        let authorization = shown.map(ShownCredential::of).transpose()?;
         let names = peer(&head.extensions).map_or(&[][..], Peer::names_read);
         let reloadable = self.reloadable.current();
         if reloadable.is_local() && !host(head).is_some_and(|host| is_loopback(&host)) {
             return Err(HttpRejection::ForeignHost);
         }
-        let known = |shown: Option<&Shown<'_>>| {
+        let known = |shown: Option<&ShownCredential<'_>>| {
             let caller = reloadable.authenticate(PresentedCredentials {
                 authorization: shown.map(|it| it.header.as_ref()),
                 names,
@@ -112,14 +112,14 @@ impl HttpAdapter {
 
 /// The `authorization` header. A client that can only be configured with a URL sends user and password as
 /// `Basic`: they are the caller's id and its token.
-struct Shown<'a> {
+struct ShownCredential<'a> {
     header: Cow<'a, [u8]>,
     user: Option<String>,
     /// The same with percent escapes decoded, as OAuth clients encode both parts (RFC 6749, 2.3.1).
-    decoded: Option<Box<Shown<'static>>>,
+    decoded: Option<Box<ShownCredential<'static>>>,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> ShownCredential<'a> {
     fn of(header: &'a HeaderValue) -> Result<Self, authenticate::AuthenticationError> {
         let bytes = header.as_bytes();
         let basic = bytes
@@ -136,16 +136,16 @@ impl<'a> Shown<'a> {
         let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
         let parts = decoded.as_deref().and_then(|text| text.split_once(':'));
         let (user, token) = parts.ok_or(authenticate::AuthenticationError::NotBearer)?;
-        let mut shown = Shown::basic(user, token);
+        let mut shown = ShownCredential::basic(user, token);
         let is_encoded = [user, token].iter().any(|it| it.contains(['%', '+']));
         if let (true, Some(user), Some(token)) = (is_encoded, unescaped(user), unescaped(token)) {
-            shown.decoded = Some(Box::new(Shown::basic(&user, &token)));
+            shown.decoded = Some(Box::new(ShownCredential::basic(&user, &token)));
         }
         Ok(shown)
     }
 
-    fn basic(user: &str, token: &str) -> Shown<'static> {
-        Shown {
+    fn basic(user: &str, token: &str) -> ShownCredential<'static> {
+        ShownCredential {
             header: format!("Bearer {token}").into_bytes().into(),
             user: Some(user.to_owned()),
             decoded: None,

@@ -18,7 +18,7 @@ pub struct Paint {
 
 /// What a part of a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Style {
+enum TextStyle {
     Plain,
     Faint,
     Good,
@@ -51,13 +51,13 @@ impl Paint {
         let at = json::time(record.at);
         // Milliseconds are enough for people.
         let at = format!("{}Z", at.get(..23).unwrap_or(&at));
-        let mut parts = vec![(Style::Faint, at)];
+        let mut parts = vec![(TextStyle::Faint, at)];
         match &record.kind {
             Some(record::Kind::Decision(it)) => decision(&mut parts, it),
             Some(record::Kind::Write(it)) => write(&mut parts, it),
             Some(record::Kind::Outcome(it)) => outcome(&mut parts, it),
             Some(record::Kind::Notice(it)) => notice(&mut parts, it),
-            None => parts.push((Style::Odd, "unknown".to_owned())),
+            None => parts.push((TextStyle::Odd, "unknown".to_owned())),
         }
         let parts = parts.iter().filter(|(_, text)| !text.is_empty());
         let parts: Vec<_> = parts
@@ -66,21 +66,21 @@ impl Paint {
         format!("{}\n", parts.join("  "))
     }
 
-    fn part(self, style: Style, text: &str) -> String {
+    fn part(self, style: TextStyle, text: &str) -> String {
         let code = match style {
-            Style::Plain => return text.to_owned(),
+            TextStyle::Plain => return text.to_owned(),
             _ if !self.is_coloured => return text.to_owned(),
-            Style::Faint => "2",
-            Style::Good => "32",
-            Style::Bad => "1;31",
-            Style::Odd => "33",
-            Style::Strong => "1",
+            TextStyle::Faint => "2",
+            TextStyle::Good => "32",
+            TextStyle::Bad => "1;31",
+            TextStyle::Odd => "33",
+            TextStyle::Strong => "1",
         };
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
 }
 
-type Parts = Vec<(Style, String)>;
+type LineParts = Vec<(TextStyle, String)>;
 
 /// `git/git_log`, `git`, or nothing.
 pub fn operation(it: &Decision) -> String {
@@ -110,52 +110,52 @@ fn who(it: &Decision) -> String {
     }
 }
 
-fn decision(parts: &mut Parts, it: &Decision) {
+fn decision(parts: &mut LineParts, it: &Decision) {
     let style = match it.verdict() {
-        Verdict::Allow => Style::Good,
-        Verdict::Deny => Style::Bad,
-        Verdict::Unspecified => Style::Odd,
+        Verdict::Allow => TextStyle::Good,
+        Verdict::Deny => TextStyle::Bad,
+        Verdict::Unspecified => TextStyle::Odd,
     };
     parts.push((style, format!("{:6}", json::verdict(it.verdict()))));
-    parts.push((Style::Strong, who(it)));
-    parts.push((Style::Plain, operation(it)));
+    parts.push((TextStyle::Strong, who(it)));
+    parts.push((TextStyle::Plain, operation(it)));
     let codes: Vec<_> = it.reasons.iter().map(|it| &it.code).collect();
-    parts.push((Style::Bad, printables(&codes)));
+    parts.push((TextStyle::Bad, printables(&codes)));
     let policies: Vec<_> = it.determining_policies.iter().map(|it| &it.id).collect();
     if !policies.is_empty() {
-        parts.push((Style::Plain, format!("by {}", printables(&policies))));
+        parts.push((TextStyle::Plain, format!("by {}", printables(&policies))));
     }
     if !it.shadow_policies.is_empty() {
         let ids: Vec<_> = it.shadow_policies.iter().map(|it| &it.id).collect();
-        parts.push((Style::Odd, format!("in shadow {}", printables(&ids))));
+        parts.push((TextStyle::Odd, format!("in shadow {}", printables(&ids))));
     }
     if it.is_dry_run {
-        parts.push((Style::Odd, "dry run".to_owned()));
+        parts.push((TextStyle::Odd, "dry run".to_owned()));
     }
     if it.is_observed {
-        parts.push((Style::Odd, "observed: it was allowed".to_owned()));
+        parts.push((TextStyle::Odd, "observed: it was allowed".to_owned()));
     }
     if !it.task_id.is_empty() {
-        parts.push((Style::Faint, format!("task {}", printable(&it.task_id))));
+        parts.push((TextStyle::Faint, format!("task {}", printable(&it.task_id))));
     }
-    parts.push((Style::Faint, json::uuid(&it.id)));
+    parts.push((TextStyle::Faint, json::uuid(&it.id)));
 }
 
-fn write(parts: &mut Parts, it: &ControlWrite) {
+fn write(parts: &mut LineParts, it: &ControlWrite) {
     let style = match it.outcome.as_str() {
-        "done" | "repeated" => Style::Good,
-        _ => Style::Bad,
+        "done" | "repeated" => TextStyle::Good,
+        _ => TextStyle::Bad,
     };
     parts.push((style, format!("{:6}", printable(&it.outcome))));
-    parts.push((Style::Strong, short_name(&it.actor).into_owned()));
+    parts.push((TextStyle::Strong, short_name(&it.actor).into_owned()));
     parts.push((
-        Style::Plain,
+        TextStyle::Plain,
         format!("{} {}", it.verb, it.id).trim_end().to_owned(),
     ));
     let codes: Vec<_> = it.reasons.iter().map(|it| &it.code).collect();
-    parts.push((Style::Bad, printables(&codes)));
+    parts.push((TextStyle::Bad, printables(&codes)));
     if let Some(revision) = it.revision {
-        parts.push((Style::Faint, format!("revision {revision}")));
+        parts.push((TextStyle::Faint, format!("revision {revision}")));
     }
 }
 
@@ -170,26 +170,26 @@ pub fn outcome_text(it: &Outcome) -> String {
     format!("{status}, {}{labels}", count(size, "byte"))
 }
 
-fn outcome(parts: &mut Parts, it: &Outcome) {
+fn outcome(parts: &mut LineParts, it: &Outcome) {
     let style = match it.status() {
-        outcome::Status::Result => Style::Good,
-        _ => Style::Odd,
+        outcome::Status::Result => TextStyle::Good,
+        _ => TextStyle::Odd,
     };
     parts.push((style, "result".to_owned()));
-    parts.push((Style::Plain, outcome_text(it)));
+    parts.push((TextStyle::Plain, outcome_text(it)));
     let of = match it.decision_id.is_empty() {
         false => json::uuid(&it.decision_id),
         // The adapter was not told which decision it was.
         true => format!("{} {}", it.operation, printables(&it.servers)),
     };
-    parts.push((Style::Faint, format!("of {of}")));
+    parts.push((TextStyle::Faint, format!("of {of}")));
 }
 
-fn notice(parts: &mut Parts, it: &Notice) {
+fn notice(parts: &mut LineParts, it: &Notice) {
     let style = match it.kind() {
-        notice::Kind::Lost | notice::Kind::Dropped | notice::Kind::Degraded => Style::Bad,
-        notice::Kind::RepairedTail => Style::Odd,
-        _ => Style::Faint,
+        notice::Kind::Lost | notice::Kind::Dropped | notice::Kind::Degraded => TextStyle::Bad,
+        notice::Kind::RepairedTail => TextStyle::Odd,
+        _ => TextStyle::Faint,
     };
     let kind = json::notice_kind(it.kind()).replace('_', " ");
     let mut text = format!("log     {kind}");

@@ -29,11 +29,11 @@ const MAX_LIST_BYTES: u64 = 64 << 20;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
-    what: What,
+    what: ImportKind,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum ImportKind {
     Tools(ToolsArgs),
     Policies(policies::PoliciesArgs),
 }
@@ -106,8 +106,8 @@ impl Args {
     /// How to answer.
     pub fn output(&self) -> Output {
         match &self.what {
-            What::Tools(args) => args.output,
-            What::Policies(args) => args.output,
+            ImportKind::Tools(args) => args.output,
+            ImportKind::Policies(args) => args.output,
         }
     }
 }
@@ -119,8 +119,8 @@ impl Args {
 /// If an argument is invalid, or a file cannot be read or written.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.what {
-        What::Tools(args) => tools(args),
-        What::Policies(args) => policies::run(args),
+        ImportKind::Tools(args) => tools(args),
+        ImportKind::Policies(args) => policies::run(args),
     }
 }
 

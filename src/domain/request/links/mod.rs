@@ -47,7 +47,7 @@ const FILES: [&str; 13] = [
 /// The links of one call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Links {
-    links: BTreeSet<Link>,
+    links: BTreeSet<FoundLink>,
     /// The number of candidates examined.
     tried: usize,
     /// Whether a limit was exceeded.
@@ -56,7 +56,7 @@ pub struct Links {
 
 /// A link.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Link {
+struct FoundLink {
     /// The host, in ASCII and lower case where possible.
     host: SmolStr,
     /// The linked resource and those that contain it; empty if parsers may read the link differently.
@@ -72,7 +72,7 @@ impl Links {
 
     /// The hosts of links to unknown resources.
     pub fn unknown(&self, is_known: impl Fn(&EntityUID) -> bool) -> BTreeSet<SmolStr> {
-        let leads_on = |link: &&Link| !link.places.iter().any(&is_known);
+        let leads_on = |link: &&FoundLink| !link.places.iter().any(&is_known);
         let unknown = self.links.iter().filter(leads_on);
         let hosts = unknown.map(|link| link.host.clone());
         hosts.chain(self.more()).collect()
@@ -83,7 +83,7 @@ impl Links {
         self.is_cut.then(|| SmolStr::new_static("…"))
     }
 
-    fn add(&mut self, link: Link) {
+    fn add(&mut self, link: FoundLink) {
         if self.links.len() < MAX_LINKS || self.links.contains(&link) {
             self.links.insert(link);
         } else {
@@ -286,7 +286,7 @@ impl<'t> LinkFinder<'t> {
             return;
         }
         let host = ascii(name).unwrap_or_else(|| name.chars().take(MAX_HOST).collect());
-        let mut link = Link {
+        let mut link = FoundLink {
             host: host.into(),
             places: at.and_then(places).unwrap_or_default(),
         };

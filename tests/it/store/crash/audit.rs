@@ -7,7 +7,7 @@ use callgate::proto::v1;
 use callgate::proto::v1::{ApprovalStatus, DelegationStatus, ReasonCode, TaskStatus};
 use tonic::Code;
 
-use crate::store::crash::book::{Book, Lent, Memory, Named, Quota, Session, Stands};
+use crate::store::crash::book::{Book, Memory, Named, Quota, Session, Stands, Terms};
 use crate::store::crash::company::{
     Doors, by_delegation, formatting, in_session, in_task, is_allow, is_cancelled, user, why,
 };
@@ -131,7 +131,7 @@ async fn delegations(doors: &mut Doors, book: &mut Book) {
             stored.parent_id,
             delegation.parent.clone().unwrap_or_default()
         );
-        delegation.lent.settle(id, Lent::of(stored));
+        delegation.terms.settle(id, Terms::of(stored));
     }
     for id in book.delegations.keys() {
         let is_revoked = found[id].status() == DelegationStatus::Revoked;

@@ -41,7 +41,7 @@ impl<T: Clone + PartialEq + std::fmt::Debug> Fact<T> {
 
 /// A delegation, as far as it can be told before the answer comes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Lent {
+pub struct Terms {
     pub tools: Vec<String>,
     pub access: i32,
     pub max_redelegations: u32,
@@ -49,7 +49,7 @@ pub struct Lent {
     pub is_revoked: bool,
 }
 
-impl Lent {
+impl Terms {
     pub fn of(stored: &v1::StoredDelegation) -> Self {
         let scope = stored.scope.clone().unwrap();
         Self {
@@ -67,7 +67,7 @@ impl Lent {
 pub struct Grant {
     pub owner: usize,
     pub parent: Option<String>,
-    pub lent: Fact<Lent>,
+    pub terms: Fact<Terms>,
 }
 
 /// How a task stands.
@@ -233,19 +233,19 @@ impl Book {
         std::iter::successors(self.delegations.get(id), parent)
     }
 
-    /// Whether a delegation, or one that it was redelegated from, was taken back for sure.
+    /// Whether a delegation, or one that it was redelegated from, was revoked for sure.
     pub fn is_revoked(&self, id: &str) -> bool {
         self.chain(id)
-            .any(|delegation| delegation.lent.sure.is_revoked)
+            .any(|delegation| delegation.terms.sure.is_revoked)
     }
 
-    /// Whether it holds no longer for sure: it was taken back, or may not be redelegated any more.
+    /// Whether it holds no longer for sure: it was revoked, or may not be redelegated any more.
     pub fn is_over(&self, id: &str) -> bool {
         let links = self.chain(id).zip(self.chain(id).skip(1));
-        let may_lend = |(link, parent): (&Grant, &Grant)| {
-            parent.lent.sure.max_redelegations > link.lent.sure.max_redelegations
+        let may_redelegate = |(link, parent): (&Grant, &Grant)| {
+            parent.terms.sure.max_redelegations > link.terms.sure.max_redelegations
         };
-        self.is_revoked(id) || !links.into_iter().all(may_lend)
+        self.is_revoked(id) || !links.into_iter().all(may_redelegate)
     }
 
     /// The server is dead: what was under way may or may not have happened.
@@ -259,7 +259,7 @@ impl Book {
         let revoked = self
             .delegations
             .values()
-            .filter(|it| it.lent.sure.is_revoked);
+            .filter(|it| it.terms.sure.is_revoked);
         let closed = self.tasks.values().filter(|it| it.stands.sure.is_closed);
         let used = self.approvals.values().filter(|it| it.uses.used > 0);
         let labelled = self.sessions.values();

@@ -19,14 +19,19 @@ use crate::support::process::{Bundle, Server};
 const CLIENTS: u64 = 4;
 /// Bounds of the time after which a server that serves is killed.
 const LIFE_MILLIS: (u64, u64) = (50, 400);
-const TOOLS: [&str; 4] = ["files/read", "probes/task", "probes/lent", "probes/pair"];
+const TOOLS: [&str; 4] = [
+    "files/read",
+    "probes/task",
+    "probes/delegated",
+    "probes/pair",
+];
 /// The last of what carries labels that is looked at after each kill; all of it at the end.
 const LOOKED_AT: usize = 40;
 
 const POLICIES: &str = r#"
 @id("task-carries") forbid (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource == Mcp::Tool::"probes/task")
 when { context has task && context.task has labels && context.task.labels.contains("private") };
-@id("delegation-carries") forbid (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource == Mcp::Tool::"probes/lent")
+@id("delegation-carries") forbid (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource == Mcp::Tool::"probes/delegated")
 when { context has delegation && context.delegation has labels && context.delegation.labels.contains("private") };
 @id("pair-carries") forbid (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource == Mcp::Tool::"probes/pair")
 when { context has recent && context.recent.labels.contains("private") };
@@ -36,7 +41,7 @@ const PROBES: &str = r#"{
   "server": {"name": "probes", "owner": "bob"},
   "tools": {
     "task": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "lent": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "delegated": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
     "pair": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
   }
 }"#;
@@ -53,7 +58,7 @@ fn bundle() -> Bundle {
 #[derive(Debug, Clone)]
 enum Carrier {
     Task(String),
-    /// What was delegated, and what the borrower redelegated from it.
+    /// What was delegated, and what its agent redelegated from it.
     Chain(String, String),
     /// `one`, for Ana.
     Pair,
@@ -64,7 +69,7 @@ impl Carrier {
     fn reading(&self) -> v1::CallContext {
         match self {
             Self::Task(task) => in_task("files/read", task),
-            Self::Chain(_, lent_on) => by_delegation("two", "files/read", lent_on),
+            Self::Chain(_, redelegated) => by_delegation("two", "files/read", redelegated),
             Self::Pair => in_session("files/read", "any"),
         }
     }
@@ -73,9 +78,9 @@ impl Carrier {
     fn probes(&self) -> Vec<v1::CallContext> {
         match self {
             Self::Task(task) => vec![in_task("probes/task", task)],
-            Self::Chain(lent, lent_on) => vec![
-                by_delegation("one", "probes/lent", lent),
-                by_delegation("two", "probes/lent", lent_on),
+            Self::Chain(delegated, redelegated) => vec![
+                by_delegation("one", "probes/delegated", delegated),
+                by_delegation("two", "probes/delegated", redelegated),
             ],
             Self::Pair => vec![in_session("probes/pair", "other")],
         }
@@ -107,7 +112,7 @@ async fn open(doors: &mut Doors) -> Result<Carrier, Status> {
     Ok(Carrier::Task(opened.task.unwrap().id))
 }
 
-async fn lend(doors: &mut Doors) -> Result<Carrier, Status> {
+async fn delegate(doors: &mut Doors) -> Result<Carrier, Status> {
     let mut ids: Vec<String> = Vec::new();
     for (from, to) in [(user("ana"), "one"), (agent("one"), "two")] {
         let is_first = ids.is_empty();
@@ -120,11 +125,11 @@ async fn lend(doors: &mut Doors) -> Result<Carrier, Status> {
             expires_at: Some(moment_in(if is_first { 3_600 } else { 1_800 })),
             ..Default::default()
         };
-        let lent = doors.control.grant_delegation(request).await?.into_inner();
-        ids.push(lent.delegation.unwrap().id);
+        let delegated = doors.control.grant_delegation(request).await?.into_inner();
+        ids.push(delegated.delegation.unwrap().id);
     }
-    let [lent, lent_on] = <[String; 2]>::try_from(ids).unwrap();
-    Ok(Carrier::Chain(lent, lent_on))
+    let [delegated, redelegated] = <[String; 2]>::try_from(ids).unwrap();
+    Ok(Carrier::Chain(delegated, redelegated))
 }
 
 /// Makes one thing after the other that carries labels, and reads in it twice at once, until the server is gone.
@@ -133,7 +138,7 @@ async fn work(mut doors: Doors, mut dice: Dice, marked: Arc<Mutex<Vec<Carrier>>>
         let made = match dice.below(5) {
             0 => Ok(Carrier::Pair),
             1 | 2 => open(&mut doors).await,
-            _ => lend(&mut doors).await,
+            _ => delegate(&mut doors).await,
         };
         let Ok(carrier) = made else { return };
         let (first, second) = tokio::join!(
@@ -200,7 +205,11 @@ fn no_label_that_was_acknowledged_is_lost_with_whatever_carries_it() {
         }
         // What has read nothing carries nothing.
         open(&mut doors).await.unwrap().check(&doors, false).await;
-        lend(&mut doors).await.unwrap().check(&doors, false).await;
+        delegate(&mut doors)
+            .await
+            .unwrap()
+            .check(&doors, false)
+            .await;
         println!("{kills} kills: {tasks} tasks and {chains} chains keep what was read in them");
     });
 }

@@ -14,7 +14,7 @@ use crate::support::process::{Bundle, Server, endpoint};
 
 const POLICIES: &str = r#"
 @id("govern") permit (principal is Mcp::User, action in Mcp::Action::"govern", resource);
-@id("lend-on") permit (principal is Mcp::Agent, action == Mcp::Action::"grant_delegation", resource);
+@id("redelegate") permit (principal is Mcp::Agent, action == Mcp::Action::"grant_delegation", resource);
 @id("people") permit (principal is Mcp::User, action in Mcp::Action::"call_tool", resource);
 @id("agents") permit (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource)
 when { context has delegation };
@@ -143,7 +143,7 @@ pub fn why(answer: &v1::AuthorizeResponse) -> v1::ReasonCode {
         .unwrap_or_default()
 }
 
-/// Whether it is denied because what was delegated was taken back, or may not be redelegated any more.
+/// Whether it is denied because what was delegated was revoked, or may not be redelegated any more.
 pub fn is_cancelled(answer: &v1::AuthorizeResponse) -> bool {
     use v1::ReasonCode::{DelegationChainBroken, DelegationRevoked};
     [DelegationRevoked, DelegationChainBroken].contains(&why(answer))
@@ -221,7 +221,7 @@ fn call(by: &str, tool: &str, arguments: &str) -> v1::CallContext {
     }
 }
 
-/// A call on what a delegation lends.
+/// A call on what a delegation covers.
 pub fn by_delegation(by: &str, tool: &str, delegation: &str) -> v1::CallContext {
     v1::CallContext {
         delegation: Some(v1::Delegation {

@@ -8,7 +8,7 @@ use callgate::proto::v1;
 use callgate::proto::v1::AccessLevel;
 use tonic::Status;
 
-use crate::store::crash::book::{Book, Fact, Grant, Lent};
+use crate::store::crash::book::{Book, Fact, Grant, Terms};
 use crate::store::crash::company::{
     Doors, actor, agent, by_delegation, is_cancelled, is_gone, moment_in, scope, user,
 };
@@ -78,8 +78,8 @@ impl Client {
 
     async fn act(&mut self) -> Result<(), Status> {
         match self.dice.below(20) {
-            0 => self.lend(None).await,
-            1 => self.lend_on().await,
+            0 => self.delegate(None).await,
+            1 => self.redelegate().await,
             2 => self.narrow().await,
             3 => self.revoke().await,
             4..=6 => self.call_by_grant().await,
@@ -95,16 +95,16 @@ impl Client {
         }
     }
 
-    /// Delegations of this client that nobody has taken back.
+    /// Delegations of this client that nobody has revoked.
     fn own_grants(&self) -> Vec<String> {
         let book = self.book();
         let delegations = book.delegations.iter().filter(|(id, delegation)| {
-            delegation.owner == self.owner && delegation.lent.is_settled() && !book.is_over(id)
+            delegation.owner == self.owner && delegation.terms.is_settled() && !book.is_over(id)
         });
         delegations.map(|(id, _)| id.clone()).collect()
     }
 
-    async fn lend(&mut self, parent: Option<String>) -> Result<(), Status> {
+    async fn delegate(&mut self, parent: Option<String>) -> Result<(), Status> {
         let from = parent.as_ref().map_or(user("ana"), |_| agent("one"));
         let to = parent.as_ref().map_or(agent("one"), |_| agent("two"));
         let request = v1::GrantDelegationRequest {
@@ -123,7 +123,7 @@ impl Client {
         let delegation = Grant {
             owner: self.owner,
             parent,
-            lent: Fact::new(Lent::of(&stored)),
+            terms: Fact::new(Terms::of(&stored)),
         };
         let mut book = self.book();
         book.acknowledged(newest, answer.revision, "GrantDelegation", &stored.id);
@@ -131,19 +131,19 @@ impl Client {
         Ok(())
     }
 
-    async fn lend_on(&mut self) -> Result<(), Status> {
+    async fn redelegate(&mut self) -> Result<(), Status> {
         let mut parents = self.own_grants();
         {
             let book = self.book();
             // As it was delegated, or what is redelegated from it would not fit into it.
             parents.retain(|id| {
-                let sure = &book.delegations[id].lent.sure;
+                let sure = &book.delegations[id].terms.sure;
                 sure.max_redelegations == 1 && sure.access == i32::from(AccessLevel::Write)
             });
         }
         match self.dice.pick(&parents) {
-            Some(parent) => self.lend(Some(parent)).await,
-            None => self.lend(None).await,
+            Some(parent) => self.delegate(Some(parent)).await,
+            None => self.delegate(None).await,
         }
     }
 
@@ -151,7 +151,7 @@ impl Client {
         let Some(id) = self.dice.pick(&self.own_grants()) else {
             return Ok(());
         };
-        let mut next = self.book().delegations[&id].lent.sure.clone();
+        let mut next = self.book().delegations[&id].terms.sure.clone();
         let mut request = v1::NarrowDelegationRequest {
             actor: actor(user("ana")),
             idempotency_key: self.key(),
@@ -193,7 +193,7 @@ impl Client {
         let Some(id) = self.dice.pick(&self.own_grants()) else {
             return Ok(());
         };
-        let mut next = self.book().delegations[&id].lent.sure.clone();
+        let mut next = self.book().delegations[&id].terms.sure.clone();
         next.is_revoked = true;
         let request = v1::RevokeDelegationRequest {
             actor: actor(user("ana")),
@@ -213,9 +213,9 @@ impl Client {
         Ok(())
     }
 
-    fn expect_grant(&self, id: &str, next: &Lent) -> u64 {
+    fn expect_grant(&self, id: &str, next: &Terms) -> u64 {
         let mut book = self.book();
-        book.delegations.get_mut(id).unwrap().lent.doubt = Some(next.clone());
+        book.delegations.get_mut(id).unwrap().terms.doubt = Some(next.clone());
         book.newest
     }
 
@@ -225,16 +225,16 @@ impl Client {
         revision: u64,
         verb: &str,
         stored: Option<v1::StoredDelegation>,
-        next: Lent,
+        next: Terms,
     ) {
         let stored = stored.unwrap();
-        assert_eq!(Lent::of(&stored), next, "{verb}");
+        assert_eq!(Terms::of(&stored), next, "{verb}");
         let mut book = self.book();
         book.acknowledged(newest, revision, verb, &stored.id);
         book.delegations
             .get_mut(&stored.id)
             .unwrap()
-            .lent
+            .terms
             .confirm(next);
     }
 

@@ -70,8 +70,8 @@ pub(super) fn mutants_of(template: &Template, line: u32) -> Vec<Mutant<'_>> {
         Effect::Permit => Effect::Forbid,
         Effect::Forbid => Effect::Permit,
     };
-    let own = Parts::from_template(template);
-    let changed = Parts {
+    let own = PolicyParts::from_template(template);
+    let changed = PolicyParts {
         effect: flipped,
         ..own.clone()
     };
@@ -92,7 +92,7 @@ pub(super) fn mutants_of(template: &Template, line: u32) -> Vec<Mutant<'_>> {
     let tree = ClauseTree::from_policy(template);
     for (kind, node, edit) in edits(&tree) {
         let place = tree.node(node).place.as_ref();
-        let changed = Parts {
+        let changed = PolicyParts {
             condition: tree.to_expr(&|id| (id == node).then_some(edit)),
             ..own.clone()
         };
@@ -127,7 +127,7 @@ fn edits(tree: &ClauseTree) -> Vec<(MutationKind, NodeId, Edit)> {
 
 /// The parts of a policy that mutants change.
 #[derive(Clone)]
-struct Parts {
+struct PolicyParts {
     effect: Effect,
     principal: PrincipalConstraint,
     action: ActionConstraint,
@@ -135,7 +135,7 @@ struct Parts {
     condition: Option<Expr>,
 }
 
-impl Parts {
+impl PolicyParts {
     fn from_template(template: &Template) -> Self {
         Self {
             effect: template.effect(),
