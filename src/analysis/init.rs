@@ -183,7 +183,7 @@ permit (
 @reason("The team uses tools that only read.")
 permit (
   principal in Mcp::Group::"team",
-  action == Mcp::Action::"call_read",
+  action in Mcp::Action::"call_read",
   resource in Mcp::Group::"{SERVERS}"
 );
 

@@ -18,6 +18,8 @@ pub enum Code {
     PermitEverything,
     /// Anybody may change something, and no person is asked.
     WidePermit,
+    /// An action that others are in is compared with `==`.
+    ActionExact,
     /// A policy without `@id`.
     PolicyWithoutId,
     /// A permit without `@owner`.
@@ -47,13 +49,14 @@ const ENTITY_UNUSED: &str = "No policy, entity, link or tool names it, it is in 
 
 impl Code {
     /// Every lint.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::UnknownLint,
         Self::ForbidCanErr,
         Self::PermitCanErr,
         Self::PolicyShadowed,
         Self::PermitEverything,
         Self::WidePermit,
+        Self::ActionExact,
         Self::PolicyWithoutId,
         Self::PermitWithoutOwner,
         Self::ForbidWithoutReason,
@@ -75,6 +78,7 @@ impl Code {
             Self::PolicyShadowed => "policy-shadowed",
             Self::PermitEverything => "permit-everything",
             Self::WidePermit => "wide-permit",
+            Self::ActionExact => "action-exact",
             Self::PolicyWithoutId => "policy-without-id",
             Self::PermitWithoutOwner => "permit-without-owner",
             Self::ForbidWithoutReason => "forbid-without-reason",
@@ -102,6 +106,9 @@ impl Code {
             Self::PolicyShadowed => "another policy of the same effect says the same or more",
             Self::PermitEverything => "everybody may do everything",
             Self::WidePermit => "everybody may change something, and no person is asked",
+            Self::ActionExact => {
+                "`==` leaves out the typed tools, whose own actions are in this one"
+            }
             Self::PolicyWithoutId => "the policy has no `@id`",
             Self::PermitWithoutOwner => "nobody answers for the permit: it has no `@owner`",
             Self::ForbidWithoutReason => "the forbid does not say why: it has no `@reason`",
@@ -146,6 +153,11 @@ impl Code {
                 "A permit of writing or admin calls whose scope names no principal, and whose conditions read neither the principal, an \
                  approval, a task nor a delegation. Every agent may use it, by itself. Name a group in the scope, or ask for a person: \
                  `when { context has approval }`, `principal is Mcp::User`."
+            }
+            Self::ActionExact => {
+                "A tool that is registered with `\"typed\": true` is asked about under an action of its own, which is in `call_read`, \
+                 `call_write` or `call_admin`. `action == Mcp::Action::\"call_admin\"` does not match it, so a forbid forbids too little, \
+                 and a permit permits less than it says. Write `action in`. A policy about one tool that is not typed may say `==`."
             }
             Self::PolicyWithoutId => {
                 "Decisions, logs and tests name policies by their id. Without `@id` it is the file's name and a number, and changes \

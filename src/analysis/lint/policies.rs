@@ -92,6 +92,9 @@ fn of_one(template: &Template) -> Vec<Code> {
     } else if is_permit && is_wide(template) {
         found.push(Code::WidePermit);
     }
+    if leaves_out_typed_tools(template) {
+        found.push(Code::ActionExact);
+    }
     if annotation(template, "id").is_none() {
         found.push(Code::PolicyWithoutId);
     }
@@ -155,6 +158,21 @@ fn is_wide(template: &Template) -> bool {
             })
     };
     is_change && is_anybody && !template.non_scope_constraints().is_some_and(asks)
+}
+
+/// Whether the policy is for exactly one action that the actions of typed tools are in. Of a policy about one tool it is known
+/// whether that is typed: the names in it are checked.
+fn leaves_out_typed_tools(template: &Template) -> bool {
+    let ActionConstraint::Eq(action) = template.action_constraint() else {
+        return false;
+    };
+    let groups = ["call_tool", "call_read", "call_write", "call_admin"];
+    let is_group = groups.map(action_uid).contains(action);
+    let is_one_tool = matches!(
+        template.resource_constraint().as_inner(),
+        PrincipalOrResourceConstraint::Eq(_)
+    );
+    is_group && !is_one_tool
 }
 
 /// Policies of the same effect and scope, of which one says the same or has no conditions.

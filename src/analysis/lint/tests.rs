@@ -108,6 +108,34 @@ const OWEN: &str = r#"[{"uid": {"type": "Mcp::User", "id": "owen"}, "attrs": {},
   {"uid": {"type": "Mcp::Group", "id": "stuff"}, "attrs": {}, "parents": []}]"#;
 
 #[test]
+fn an_action_that_others_are_in() {
+    let policy = |effect: &str, scope: &str| {
+        format!(
+            "@id(\"a\") @owner(\"o\") @reason(\"r\") {effect} (principal in Mcp::Group::\"g\", {scope});"
+        )
+    };
+    for action in ["call_read", "call_write", "call_admin"] {
+        let exact = format!("action == Mcp::Action::\"{action}\", resource");
+        for effect in ["permit", "forbid"] {
+            assert_eq!(
+                codes(&policy(effect, &exact)),
+                [Code::ActionExact],
+                "{action}"
+            );
+        }
+        let one = format!("{exact} == Mcp::Tool::\"git/log\"");
+        assert_eq!(codes(&policy("permit", &one)), [], "{action}");
+    }
+    for scope in [
+        "action in Mcp::Action::\"call_admin\", resource",
+        "action == Mcp::Action::\"list_tools\", resource",
+        "action, resource",
+    ] {
+        assert_eq!(codes(&policy("forbid", scope)), [], "{scope}");
+    }
+}
+
+#[test]
 fn entities_that_nothing_tells_apart() {
     const PEOPLE: &str = r#"[{"uid": {"type": "Mcp::Group", "id": "staff"}, "attrs": {}, "parents": []},
       {"uid": {"type": "Mcp::Agent", "id": "bot"}, "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "owen"}}, "active": true}, "parents": []},

@@ -5,10 +5,28 @@ use std::fmt::Write;
 use crate::analysis::policy_test::run::{CaseReport, Difference, RunReport};
 use crate::domain::request::visible::escaped;
 
-/// JUnit XML: a suite a file, a test case a case.
-pub fn junit(report: &RunReport) -> String {
+/// What was demanded of the tests besides that they pass: that they cover so much, that they notice every change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Demand {
+    /// What was demanded.
+    pub name: String,
+    /// What is lacking, a line each; nothing if it is met.
+    pub lacking: Vec<String>,
+}
+
+impl Demand {
+    /// Whether nothing is lacking.
+    pub fn is_met(&self) -> bool {
+        self.lacking.is_empty()
+    }
+}
+
+/// JUnit XML: a suite a file, a test case a case; and a suite of demands, if there are any.
+pub fn junit(report: &RunReport, demands: &[Demand]) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    let (tests, failures) = (report.cases.len(), report.failures().count());
+    let unmet = demands.iter().filter(|it| !it.is_met()).count();
+    let tests = report.cases.len() + demands.len();
+    let failures = report.failures().count() + unmet;
     let seconds = report.took.as_secs_f64();
     let _ = writeln!(
         xml,
@@ -28,8 +46,34 @@ pub fn junit(report: &RunReport) -> String {
         cases.iter().for_each(|case| testcase(&mut xml, case));
         xml.push_str("  </testsuite>\n");
     }
+    if !demands.is_empty() {
+        let tests = demands.len();
+        let _ = writeln!(
+            xml,
+            "  <testsuite name=\"demands\" tests=\"{tests}\" failures=\"{unmet}\" time=\"0\">"
+        );
+        demands.iter().for_each(|it| demanded(&mut xml, it));
+        xml.push_str("  </testsuite>\n");
+    }
     xml.push_str("</testsuites>\n");
     xml
+}
+
+fn demanded(xml: &mut String, demand: &Demand) {
+    let name = attribute(&demand.name);
+    let _ = write!(
+        xml,
+        "    <testcase name=\"{name}\" classname=\"demands\" time=\"0\""
+    );
+    if demand.is_met() {
+        xml.push_str("/>\n");
+        return;
+    }
+    xml.push_str(">\n      <failure message=\"not met\">\n");
+    for line in &demand.lacking {
+        let _ = writeln!(xml, "{}", text(line));
+    }
+    xml.push_str("      </failure>\n    </testcase>\n");
 }
 
 fn testcase(xml: &mut String, case: &CaseReport) {
@@ -57,16 +101,12 @@ fn testcase(xml: &mut String, case: &CaseReport) {
     xml.push_str("      </failure>\n    </testcase>\n");
 }
 
-/// TAP version 14, with a YAML block for each failure.
-pub fn tap(report: &RunReport) -> String {
-    let mut tap = format!("TAP version 14\n1..{}\n", report.cases.len());
+/// TAP version 14, with a YAML block for each failure; demands follow the cases.
+pub fn tap(report: &RunReport, demands: &[Demand]) -> String {
+    let cases = report.cases.len();
+    let mut tap = format!("TAP version 14\n1..{}\n", cases + demands.len());
     for (index, case) in report.cases.iter().enumerate() {
-        let state = if case.is_passed() { "ok" } else { "not ok" };
-        // `#` and `\` have a meaning of their own in a description.
-        let name = one_line(&case.name)
-            .replace('\\', "\\\\")
-            .replace('#', "\\#");
-        let _ = writeln!(tap, "{state} {} - {name}", index + 1);
+        test_point(&mut tap, case.is_passed(), index + 1, &case.name);
         if case.is_passed() {
             continue;
         }
@@ -82,7 +122,25 @@ pub fn tap(report: &RunReport) -> String {
         }
         tap.push_str("  ...\n");
     }
+    for (index, demand) in demands.iter().enumerate() {
+        let number = cases + index + 1;
+        test_point(&mut tap, demand.is_met(), number, &demand.name);
+        if !demand.is_met() {
+            tap.push_str("  ---\n  lacking:\n");
+            for line in &demand.lacking {
+                let _ = writeln!(tap, "    - {}", json(line));
+            }
+            tap.push_str("  ...\n");
+        }
+    }
     tap
+}
+
+fn test_point(tap: &mut String, is_passed: bool, number: usize, name: &str) {
+    let state = if is_passed { "ok" } else { "not ok" };
+    // `#` and `\` have a meaning of their own in a description.
+    let name = one_line(name).replace('\\', "\\\\").replace('#', "\\#");
+    let _ = writeln!(tap, "{state} {number} - {name}");
 }
 
 /// What is not as wanted as a diff, then why.

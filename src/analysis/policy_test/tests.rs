@@ -140,14 +140,33 @@ tests:
     ] {
         assert!(lines.contains(part), "{part:?} in\n{lines}");
     }
-    let junit = report::junit(&report);
+    let junit = report::junit(&report, &[]);
     assert!(junit.contains("tests=\"1\" failures=\"1\""), "{junit}");
     assert!(junit.contains("context.usage.last_hour &lt; 10"), "{junit}");
-    let tap = report::tap(&report);
+    let tap = report::tap(&report, &[]);
     assert!(
         tap.starts_with("TAP version 14\n1..1\nnot ok 1 - too much\n"),
         "{tap}"
     );
+    // What is demanded besides is a test of its own.
+    let demand = |name: &str, lacking: &[&str]| report::Demand {
+        name: name.to_owned(),
+        lacking: lacking.iter().map(|it| (*it).to_owned()).collect(),
+    };
+    let demands = [demand("# met", &[]), demand("noticed", &["a.cedar:1: <a>"])];
+    let junit = report::junit(&report, &demands);
+    for part in [
+        "<testsuites name=\"callgate\" tests=\"3\" failures=\"2\"",
+        "<testsuite name=\"demands\" tests=\"2\" failures=\"1\"",
+        "<testcase name=\"# met\" classname=\"demands\" time=\"0\"/>",
+        "a.cedar:1: &lt;a&gt;",
+    ] {
+        assert!(junit.contains(part), "{part} in {junit}");
+    }
+    let tap = report::tap(&report, &demands);
+    assert!(tap.starts_with("TAP version 14\n1..3\n"), "{tap}");
+    let end = "ok 2 - \\# met\nnot ok 3 - noticed\n  ---\n  lacking:\n    - \"a.cedar:1: <a>\"\n  ...\n";
+    assert!(tap.ends_with(end), "{tap}");
 }
 
 #[test]

@@ -107,6 +107,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 dir: &dir,
                 report: &report,
                 with_details: args.details,
+                denies_lints: args.deny_lints,
             };
             let ok = true;
             let json = CheckJson {
@@ -170,6 +171,7 @@ struct CheckText<'a> {
     dir: &'a str,
     report: &'a BundleReport,
     with_details: bool,
+    denies_lints: bool,
 }
 
 impl fmt::Display for CheckText<'_> {
@@ -265,11 +267,13 @@ impl CheckText<'_> {
         writeln!(f)
     }
 
-    /// One line a lint, or with details one a place. What the summary says already is left out.
+    /// One line a lint, or with details one a place. What the summary says already is left out, unless it makes the check
+    /// fail.
     fn lints(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lints = self.report.lints.iter();
+        let with_all = self.with_details || self.denies_lints;
         let mut lints = lints
-            .filter(|lint| self.with_details || lint.code != Code::ToolUnconfirmed)
+            .filter(|lint| with_all || lint.code != Code::ToolUnconfirmed)
             .peekable();
         if lints.peek().is_some() {
             writeln!(f)?;

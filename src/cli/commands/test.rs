@@ -8,7 +8,8 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use crate::analysis::policy_test::coverage::{Coverage, PolicyCoverage};
-use crate::analysis::policy_test::mutate::{Fate, MutationReport, mutate};
+use crate::analysis::policy_test::mutate::{Fate, MutantReport, MutationReport, mutate};
+use crate::analysis::policy_test::report::Demand;
 use crate::analysis::policy_test::run::RunReport;
 use crate::analysis::policy_test::{TESTS_DIR, TestedBundle, report};
 use crate::bundle::files::listing;
@@ -132,36 +133,73 @@ fn run_once(args: &Args) -> anyhow::Result<Exit> {
             Err(faults) => return args.output().faults(&faults),
         },
     };
-    print(args, &ran, mutants.as_ref())?;
-    let covered = ran.coverage.as_ref().map_or(100, Coverage::percent);
-    let is_covered = args
-        .min_coverage
-        .is_none_or(|least| covered >= usize::from(least));
-    let survived = mutants.is_some_and(|it| it.survivors().next().is_some());
-    Ok(match ran.is_passed() && is_covered && !survived {
-        true => Exit::Done,
-        false => Exit::Denied,
-    })
+    let demands = demands(args, &ran, mutants.as_ref());
+    print(args, &ran, mutants.as_ref(), &demands)?;
+    Ok(
+        match ran.is_passed() && demands.iter().all(Demand::is_met) {
+            true => Exit::Done,
+            false => Exit::Denied,
+        },
+    )
 }
 
-fn print(args: &Args, ran: &RunReport, mutants: Option<&MutationReport>) -> anyhow::Result<()> {
-    let text = TestText { args, ran, mutants };
+/// What the flags demand besides that the tests pass.
+fn demands(args: &Args, ran: &RunReport, mutants: Option<&MutationReport>) -> Vec<Demand> {
+    let mut demands = Vec::new();
+    if let (Some(least), Some(coverage)) = (args.min_coverage, &ran.coverage) {
+        let covered = coverage.percent();
+        let lacking = match covered >= usize::from(least) {
+            true => Vec::new(),
+            false => {
+                let mut lacking = vec![format!("{covered} % of conditions are true and false")];
+                let policies: String = coverage.policies.iter().map(uncovered).collect();
+                lacking.extend(policies.lines().map(str::to_owned));
+                lacking
+            }
+        };
+        demands.push(Demand {
+            name: format!("at least {least} % of conditions are true and false"),
+            lacking,
+        });
+    }
+    if let Some(mutants) = mutants {
+        demands.push(Demand {
+            name: "every change of a policy is noticed".to_owned(),
+            lacking: mutants.survivors().map(survivor).collect(),
+        });
+    }
+    demands
+}
+
+fn print(
+    args: &Args,
+    ran: &RunReport,
+    mutants: Option<&MutationReport>,
+    demands: &[Demand],
+) -> anyhow::Result<()> {
+    let text = TestText {
+        args,
+        ran,
+        mutants,
+        demands,
+    };
     match args.output {
         Format::Text => Output::Text.answer(&text, &""),
         Format::Json => {
             let failed = ran.failures().count();
             let json = json!({
-                "ok": ran.is_passed(),
+                "ok": ran.is_passed() && unmet(demands).next().is_none(),
                 "passed": ran.cases.len() - failed,
                 "failed": failed,
                 "cases": ran.cases,
                 "coverage": ran.coverage,
                 "mutants": mutants.map(|it| &it.mutants),
+                "unmet": unmet(demands).map(|it| &it.name).collect::<Vec<_>>(),
             });
             Output::Json.answer(&"", &json)
         }
-        Format::Junit => Output::Text.answer(&report::junit(ran), &""),
-        Format::Tap => Output::Text.answer(&report::tap(ran), &""),
+        Format::Junit => Output::Text.answer(&report::junit(ran, demands), &""),
+        Format::Tap => Output::Text.answer(&report::tap(ran, demands), &""),
     }
 }
 
@@ -208,6 +246,7 @@ struct TestText<'a> {
     args: &'a Args,
     ran: &'a RunReport,
     mutants: Option<&'a MutationReport>,
+    demands: &'a [Demand],
 }
 
 impl Display for TestText<'_> {
@@ -221,7 +260,9 @@ impl Display for TestText<'_> {
             writeln!(f)?;
         }
         if let Some(coverage) = self.ran.coverage.as_ref() {
-            coverage_text(f, coverage, self.args.coverage)?;
+            let least = self.args.min_coverage.map(usize::from);
+            let is_short = least.is_some_and(|least| coverage.percent() < least);
+            coverage_text(f, coverage, self.args.coverage || is_short)?;
         }
         if let Some(mutants) = self.mutants {
             mutants_text(f, mutants)?;
@@ -235,6 +276,9 @@ impl Display for TestText<'_> {
             write!(f, ", {failed} failed")?;
         }
         writeln!(f, " ({millis:.0} ms, {each:.3} ms a case)")?;
+        for demand in unmet(self.demands) {
+            writeln!(f, "NOT MET: {}", demand.name)?;
+        }
         if self.args.mutate && self.mutants.is_none() {
             writeln!(f, "nothing was mutated: first all tests have to pass")?;
         }
@@ -245,7 +289,7 @@ impl Display for TestText<'_> {
 fn coverage_text(f: &mut fmt::Formatter<'_>, coverage: &Coverage, in_full: bool) -> fmt::Result {
     if in_full {
         for policy in &coverage.policies {
-            policy_text(f, policy)?;
+            f.write_str(&uncovered(policy))?;
         }
     }
     let (policies, covered) = (coverage.policies.len(), coverage.policies_covered);
@@ -259,44 +303,48 @@ fn coverage_text(f: &mut fmt::Formatter<'_>, coverage: &Coverage, in_full: bool)
     )
 }
 
-/// What of a policy is not covered.
-fn policy_text(f: &mut fmt::Formatter<'_>, policy: &PolicyCoverage) -> fmt::Result {
+/// What of a policy is not covered; empty if nothing.
+fn uncovered(policy: &PolicyCoverage) -> String {
     let lacking: Vec<_> = policy
         .conditions
         .iter()
         .filter(|it| !it.is_covered())
         .collect();
     if policy.is_covered() && lacking.is_empty() {
-        return Ok(());
+        return String::new();
     }
     let what = match (policy.matched, policy.satisfied) {
         (0, _) => "never asked",
         (_, 0) => "never applied",
         _ => "in part",
     };
-    let file = printable(&policy.file);
-    writeln!(
-        f,
-        "{} ({file}:{}): {what}",
-        printable(&policy.id),
-        policy.line
-    )?;
+    let (id, file) = (printable(&policy.id), printable(&policy.file));
+    let mut text = format!("{id} ({file}:{}): {what}\n", policy.line);
     for condition in lacking {
-        let (line, text) = (condition.line, printable(&condition.text));
-        writeln!(f, "    line {line}: {}: {text}", condition.lacks())?;
+        let (line, part) = (condition.line, printable(&condition.text));
+        text.push_str(&format!("    line {line}: {}: {part}\n", condition.lacks()));
     }
-    Ok(())
+    text
+}
+
+fn unmet(demands: &[Demand]) -> impl Iterator<Item = &Demand> {
+    demands.iter().filter(|it| !it.is_met())
+}
+
+/// A mutant that no test noticed, in a line.
+fn survivor(mutant: &MutantReport) -> String {
+    let (file, policy) = (printable(&mutant.file), printable(&mutant.policy));
+    let kind = mutant.kind.as_str();
+    let mut text = format!("{file}:{}: {policy}: {kind}", mutant.line);
+    if !mutant.part.is_empty() {
+        text.push_str(&format!(": {}", printable(&mutant.part)));
+    }
+    text
 }
 
 fn mutants_text(f: &mut fmt::Formatter<'_>, mutants: &MutationReport) -> fmt::Result {
     for mutant in mutants.survivors() {
-        let (file, policy) = (printable(&mutant.file), printable(&mutant.policy));
-        let kind = mutant.kind.as_str();
-        write!(f, "SURVIVED {file}:{}: {policy}: {kind}", mutant.line)?;
-        if !mutant.part.is_empty() {
-            write!(f, ": {}", printable(&mutant.part))?;
-        }
-        writeln!(f)?;
+        writeln!(f, "SURVIVED {}", survivor(mutant))?;
         if let Fate::Survived {
             unproven: Some(said),
         } = &mutant.fate

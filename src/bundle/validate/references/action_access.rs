@@ -40,7 +40,8 @@ pub(super) fn unmatched_access(
         }
         match ending("call_").or_else(|| ending("reverse_call_")) {
             Some("tool") => false,
-            Some(of) => of == access.as_str(),
+            // A typed tool has an action of its own, which is in that one.
+            Some(of) => of == access.as_str() && !tools.is_typed(id),
             // Another tool's own action does not apply either.
             None => name == id || tools.access(name).is_none(),
         }

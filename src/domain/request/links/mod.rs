@@ -38,6 +38,9 @@ const WEB: [&str; 9] = [
     "http", "https", "hxxp", "hxxps", "ftp", "fxp", "ws", "wss", "sftp",
 ];
 
+/// Schemes of links that hold a program or a whole page.
+const ACTIVE: [&str; 3] = ["javascript", "vbscript", "data"];
+
 /// File name extensions that are top-level domains as well. A two-part name with such an extension and
 /// nothing around it is taken for a file name: such a link can transport nothing but itself.
 const FILES: [&str; 13] = [
@@ -200,7 +203,60 @@ impl<'t> LinkFinder<'t> {
 
     fn find(&mut self) {
         self.with_slashes();
+        self.with_colon();
         self.without_slashes();
+        if self.is_written {
+            self.with_backslashes();
+        }
+    }
+
+    /// Finds links with a scheme and no slashes, whose host may have no dot: `http:2130706433`, `mailto:who@host`,
+    /// `javascript:…`.
+    fn with_colon(&mut self) {
+        let text = self.text;
+        for (colon, _) in text.match_indices(':') {
+            let rest = &text[colon + 1..];
+            let Some(scheme) = scheme_before(&text[..=colon]) else {
+                continue;
+            };
+            let run = |rest: &'t str| &rest[..rest.find(|c| !is_of_host(c)).unwrap_or(rest.len())];
+            if WEB.contains(&scheme.as_str()) {
+                let rest = rest.strip_prefix('/').unwrap_or(rest);
+                let host = run(rest).trim_end_matches(['.', '-', '_']);
+                if !host.is_empty() {
+                    self.add(host, None);
+                }
+            } else if scheme == "mailto" {
+                let address = &rest[..rest.find(|c: char| !is_of_url(c)).unwrap_or(rest.len())];
+                let host = address.split_once('@').map(|(_, host)| run(host));
+                if let Some(host) = host.filter(|host| !host.is_empty()) {
+                    self.add(host, None);
+                }
+            } else if ACTIVE.contains(&scheme.as_str()) && rest.starts_with(is_of_url) {
+                // `data:` is followed by a type, `image/png`, or at once by a comma.
+                let kind = rest.split_once(['/', ',']);
+                if scheme != "data" || kind.is_some_and(|(kind, _)| kind.chars().all(is_of_host)) {
+                    self.add(&scheme, None);
+                }
+            }
+            if self.links.is_cut {
+                return;
+            }
+        }
+    }
+
+    /// Finds shares of another machine: `\\host\share`. The second pass sees their slashes, but not what they were.
+    fn with_backslashes(&mut self) {
+        let text = self.text;
+        for (at, _) in text.match_indices("\\\\") {
+            let rest = &text[at + 2..];
+            let host = &rest[..rest.find(|c| !is_of_host(c)).unwrap_or(rest.len())];
+            let before = text[..at].chars().next_back();
+            let begins = before.is_none_or(|c| !(c.is_alphanumeric() || matches!(c, '\\' | ':')));
+            if begins && !host.is_empty() && rest[host.len()..].starts_with('\\') {
+                self.add(host, None);
+            }
+        }
     }
 
     /// Finds links with slashes before the host: `https://host`, `//host`.

@@ -85,6 +85,33 @@ fn names_that_somebody_could_have_registered_need_nothing_around_them() {
 }
 
 #[test]
+fn a_scheme_makes_a_link_of_what_has_no_dot() {
+    assert_eq!(hosts("http:2130706433"), ["127.0.0.1"]);
+    assert_eq!(hosts("see HTTP:/intranet/x"), ["intranet"]);
+    assert_eq!(hosts("ftp:files"), ["files"]);
+    assert!(hosts("[write](mailto:a@evil.example?body=d)").contains(&"evil.example".to_owned()));
+    assert!(hosts("MAILTO:a@evil").contains(&"evil".to_owned()));
+    assert_eq!(hosts("[x](javascript:alert(1))"), ["javascript"]);
+    assert_eq!(hosts("[x](JavaScript:alert(1))"), ["javascript"]);
+    assert_eq!(hosts("vbscript:x"), ["vbscript"]);
+    assert_eq!(hosts("[x](data:text/html;base64,AA)"), ["data"]);
+    assert_eq!(hosts("data:,hello"), ["data"]);
+    assert_eq!(hosts("open \\\\evil\\share"), ["evil"]);
+    // Without anything after the scheme there is no link.
+    for text in [
+        "http: it is a protocol",
+        "data: see below",
+        "mailto: ask them",
+        "javascript: the good parts",
+        "C:\\\\Users\\\\x",
+        "metadata:x",
+        "a regular expression \\\\d",
+    ] {
+        assert_eq!(hosts(text), [""; 0], "{text}");
+    }
+}
+
+#[test]
 fn what_nobody_follows_is_none() {
     let written = [
         "We are on it.",
