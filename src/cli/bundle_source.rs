@@ -10,7 +10,7 @@ use crate::bundle::files::manifest::FileDigests;
 use crate::bundle::{self, Bundle};
 use crate::config::Config;
 use crate::reload::loading::{FirstLoad, Loader};
-use crate::reload::log_warnings;
+use crate::reload::warnings::log_warnings;
 use crate::reload::published::PublishedCompiler;
 use crate::reload::source::ArchiveSource;
 use crate::service::Service;
