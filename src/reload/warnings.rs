@@ -12,7 +12,6 @@ const FEW: usize = 3;
 /// The warnings of one kind: those whose messages differ in names and numbers alone.
 #[derive(Debug)]
 struct WarningKind<'a> {
-    words: String,
     warnings: Vec<&'a BundleDiagnostic>,
 }
 
@@ -21,10 +20,7 @@ struct WarningKind<'a> {
 pub fn log_warnings(warnings: &[BundleDiagnostic]) {
     for kind in by_kind(warnings) {
         if kind.warnings.len() > FEW {
-            tracing::warn!(
-                count = kind.warnings.len(),
-                "{kind}"
-            );
+            tracing::warn!(count = kind.warnings.len(), "{kind}");
             continue;
         }
         for warning in kind.warnings {
@@ -45,10 +41,8 @@ fn by_kind(warnings: &[BundleDiagnostic]) -> Vec<WarningKind<'_>> {
     let mut places = std::collections::HashMap::new();
     let mut kinds: Vec<WarningKind<'_>> = Vec::new();
     for warning in warnings {
-        let words = words(&warning.message);
-        let place = *places.entry(words.clone()).or_insert_with(|| {
+        let place = *places.entry(words(&warning.message)).or_insert_with(|| {
             kinds.push(WarningKind {
-                words,
                 warnings: Vec::new(),
             });
             kinds.len() - 1
@@ -83,7 +77,10 @@ fn words(message: &str) -> String {
 impl fmt::Display for WarningKind<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.warnings.len();
-        write!(f, "{count} warnings of one kind (`callgate check` lists them), e.g. ")?;
+        write!(
+            f,
+            "{count} warnings of one kind (`callgate check` lists them), e.g. "
+        )?;
         for (at, warning) in self.warnings.iter().take(FEW).enumerate() {
             if at > 0 {
                 f.write_str("; ")?;

@@ -24,7 +24,10 @@ fn warnings_that_differ_in_names_and_numbers_are_of_one_kind() {
     assert_eq!(sizes, [1_001, 1]);
     let text = kinds[0].to_string();
     assert!(text.starts_with("1001 warnings of one kind"), "{text}");
-    assert!(text.contains("\"g2\"") && !text.contains("\"g3\""), "{text}");
+    assert!(
+        text.contains("\"g2\"") && !text.contains("\"g3\""),
+        "{text}"
+    );
     assert_eq!(text.lines().count(), 1, "{text}");
 }
 
@@ -36,8 +39,6 @@ fn other_words_are_another_kind() {
         warning("`a` is never read"),
         warning("a quote ` that does not end"),
     ];
-    let kinds = by_kind(&warnings);
-    assert_eq!(kinds.len(), 4);
-    let firsts: Vec<&str> = kinds.iter().map(|kind| kind.words.as_str()).collect();
-    assert_eq!(firsts[2], "`` is never read");
+    assert_eq!(by_kind(&warnings).len(), 4);
+    assert_eq!(words("`a` is never read (2 times)"), "`` is never read");
 }
