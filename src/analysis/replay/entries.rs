@@ -3,7 +3,7 @@
 use smol_str::SmolStr;
 
 use crate::analysis::replay::candidate::{Obstacle, Replayer};
-use crate::analysis::replay::report::{OutcomeKey, parties_of_call};
+use crate::analysis::replay::outcome::{OutcomeKey, parties_of_call};
 use crate::audit::capsule_content::many::{ListedEntry, SearchedCandidate};
 use crate::audit::capsule_content::{Capsule, CapsuleHistory, CapsuleRequest};
 use crate::domain::decide::is_authorized;

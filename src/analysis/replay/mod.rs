@@ -11,6 +11,7 @@ pub mod entries;
 pub mod explained;
 pub mod log;
 pub mod observed;
+pub mod outcome;
 pub mod report;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

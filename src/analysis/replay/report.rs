@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use callgate_engine::cedar::EntityUID;
 use serde::Serialize;
 use smol_str::SmolStr;
 
 use crate::analysis::replay::candidate::{Candidate, Obstacle};
 use crate::analysis::replay::entries::ReplayedEntry;
+pub use crate::analysis::replay::outcome::OutcomeKey;
+use crate::analysis::replay::outcome::parties;
 use crate::analysis::replay::{RecordedDecision, Replayed};
 use crate::audit::capsule_content::{Capsule, CapsuleRequest};
 use crate::domain::decide::verdict::Verdict;
-use crate::domain::request::call_context::{CallContext, OperationKind};
+use crate::domain::request::call_context::OperationKind;
 
 /// Examples in each group.
 const EXAMPLES: usize = 3;
@@ -81,17 +82,6 @@ pub struct FlipGroup {
     pub examples: Vec<String>,
 }
 
-/// A decision with its reason.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct OutcomeKey {
-    /// `allow` or `deny`.
-    pub decision: &'static str,
-    /// The code of the first reason of a deny.
-    pub code: Option<SmolStr>,
-    /// The determining policies, ordered.
-    pub policies: Vec<SmolStr>,
-}
-
 /// Counts under construction.
 #[derive(Debug, Default)]
 pub(in crate::analysis::replay) struct Tally {
@@ -113,44 +103,6 @@ struct Group {
     operations: BTreeMap<String, u64>,
     /// By their place in the log.
     examples: BTreeMap<u64, String>,
-}
-
-impl OutcomeKey {
-    fn recorded(record: &RecordedDecision) -> Self {
-        Self::new(
-            record.is_allow,
-            record.codes.first().cloned(),
-            record.policies.clone(),
-        )
-    }
-
-    /// Of an entry of a list, hidden for this reason or shown.
-    pub(in crate::analysis::replay) fn of_entry(hidden: Option<SmolStr>) -> Self {
-        Self::new(hidden.is_none(), hidden, Vec::new())
-    }
-
-    pub(in crate::analysis::replay) fn of_verdict(verdict: &Verdict) -> Self {
-        let code = verdict.reasons.first();
-        let policies = verdict.determining_policies.iter();
-        Self::new(
-            verdict.is_allow(),
-            code.map(|it| SmolStr::new_static(it.code.as_str())),
-            policies.map(|it| it.id.clone()).collect(),
-        )
-    }
-
-    pub(in crate::analysis::replay) fn new(
-        is_allow: bool,
-        code: Option<SmolStr>,
-        mut policies: Vec<SmolStr>,
-    ) -> Self {
-        policies.sort();
-        Self {
-            decision: if is_allow { "allow" } else { "deny" },
-            code: code.filter(|_| !is_allow),
-            policies,
-        }
-    }
 }
 
 impl Tally {
@@ -305,52 +257,6 @@ fn most_frequent(counts: BTreeMap<String, u64>) -> Vec<(String, u64)> {
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     counts.truncate(LISTED);
     counts
-}
-
-/// Who acts, and for whom: `Mcp::Agent::"helper" for Mcp::User::"alice"`.
-fn parties(capsule: &Capsule) -> String {
-    match &capsule.request {
-        CapsuleRequest::Cedar(request) => request.principal.to_string(),
-        CapsuleRequest::Call(call, _) | CapsuleRequest::List(call, ..) => {
-            parties_of_call(capsule, call)
-        }
-        CapsuleRequest::Search(candidates) => {
-            let first = candidates.first();
-            first.map_or_else(String::new, |it| it.request.principal.to_string())
-        }
-    }
-}
-
-/// The same of a call.
-pub(in crate::analysis::replay) fn parties_of_call(
-    capsule: &Capsule,
-    call: &CallContext,
-) -> String {
-    let subject = &call.subject.entity;
-    match root(capsule, call) {
-        Some(root) => format!("{subject} for {root}"),
-        None => subject.to_string(),
-    }
-}
-
-/// The root of the chain, as the call states it or its first stored delegation does.
-fn root<'c>(capsule: &'c Capsule, call: &'c CallContext) -> Option<&'c EntityUID> {
-    let chain = call.actor_chain.as_ref()?;
-    if let Some(root) = &chain.root {
-        return Some(root);
-    }
-    let mut link = capsule
-        .authority
-        .delegations
-        .get(chain.delegation_ids.last()?)?;
-    // Chains are short; a longer one is broken and has no root.
-    for _ in 0..crate::domain::authority::chain::MAX_LINKS {
-        match &link.parent {
-            None => return Some(&link.from),
-            Some(parent) => link = capsule.authority.delegations.get(parent)?,
-        }
-    }
-    None
 }
 
 /// What was called: the method with its tool, prompt or resource, or Cedar's action and resource.
