@@ -194,7 +194,7 @@ fn replaying(scene: &Scene) {
         assert_eq!((report.replayed, report.same), (100_000, 100_000));
         100_000.0 / start.elapsed().as_secs_f64()
     });
-    metric("replay.decisions_per_s", median(samples.collect()), "1/s");
+    metric("capsule.replay_per_s", median(samples.collect()), "1/s");
 }
 
 /// What a start or a change of the files costs: everything read, parsed, checked and compiled.

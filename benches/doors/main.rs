@@ -43,7 +43,7 @@ async fn measure() -> Result<(), Fault> {
     asked::configure(&dir)?;
     let collector = collector::start().await?;
     let http_port = free_port()?;
-    let callgate = Server::callgate(&dir, &collector.endpoint, http_port)?;
+    let callgate = Server::callgate(&dir, Some(&collector.endpoint), http_port)?;
     let channel = callgate.connect().await?;
     cpu(&callgate, channel, http_port).await?;
     assert!(

@@ -46,7 +46,7 @@ async fn measure() -> Result<(), Fault> {
     let dir = folder.path().join("policies");
     bundle::write(Path::new(env!("CARGO_MANIFEST_DIR")), &dir)?;
     let collector = collector::start().await?;
-    let callgate = Server::callgate(&dir, &collector.endpoint, free_port()?)?;
+    let callgate = Server::callgate(&dir, Some(&collector.endpoint), free_port()?)?;
     let channel = callgate.connect().await?;
     let request = bundle::typical_call();
     let answer = AuthorizationClient::new(channel.clone())

@@ -20,21 +20,26 @@ impl Server {
         Self { child, port }
     }
 
-    /// `callgate serve` of a directory with plain HTTP on `http_port`, every decision traced to `collector`.
-    /// The database lies beside the directory.
-    pub fn callgate(dir: &Path, collector: &str, http_port: u16) -> Result<Self, Fault> {
+    /// `callgate serve` of a directory with plain HTTP on `http_port`. Every decision is traced to `collector`; without one
+    /// nothing is exported. The database lies beside the directory.
+    pub fn callgate(dir: &Path, collector: Option<&str>, http_port: u16) -> Result<Self, Fault> {
+        let variables: Vec<(&str, &str)> = match collector {
+            Some(collector) => vec![
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", collector),
+                ("OTEL_TRACES_SAMPLER", "always_on"),
+                ("OTEL_BSP_MAX_QUEUE_SIZE", "65536"),
+                ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2048"),
+            ],
+            None => vec![("OTEL_SDK_DISABLED", "true")],
+        };
         let port = free_port()?;
         let child = Command::new(env!("CARGO_BIN_EXE_callgate"))
-            .current_dir(dir)
             .args(["serve", "--without-callers"])
             .arg(dir)
             .current_dir(dir.parent().unwrap_or(dir))
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .args(["--http", &format!("127.0.0.1:{http_port}")])
-            .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector)
-            .env("OTEL_TRACES_SAMPLER", "always_on")
-            .env("OTEL_BSP_MAX_QUEUE_SIZE", "65536")
-            .env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2048")
+            .envs(variables)
             .env("RUST_LOG", "warn")
             .stderr(Stdio::inherit())
             .spawn()?;

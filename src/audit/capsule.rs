@@ -246,7 +246,12 @@ impl SealedCapsules {
         let mut bytes = ciphertext.to_vec();
         let opened = key.cipher(salt)?;
         let opened = opened.open_in_place(nonce(*counter), Aad::from(range), &mut bytes);
-        zstd::bulk::decompress(opened.ok()?, MAX_PLAINTEXT).ok()
+        let compressed = opened.ok()?;
+        // The frame says how much it holds, so no more is reserved.
+        let size = zstd::zstd_safe::get_frame_content_size(compressed).ok();
+        let size = size.flatten().and_then(|size| usize::try_from(size).ok());
+        let size = size.unwrap_or(MAX_PLAINTEXT).min(MAX_PLAINTEXT);
+        zstd::bulk::decompress(compressed, size).ok()
     }
 
     fn range_bytes(&self) -> usize {

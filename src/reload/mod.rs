@@ -15,6 +15,7 @@ mod report;
 mod retry;
 pub mod source;
 pub mod trial;
+pub mod warnings;
 mod watching;
 
 use std::sync::Arc;
@@ -294,7 +295,7 @@ impl Reloader {
         reason = "made once for a load that went wrong"
     )]
     async fn publish(&mut self, bundle: Bundle) -> ReloadOutcome {
-        log_warnings(&bundle.warnings);
+        warnings::log_warnings(&bundle.warnings);
         let digest = Arc::clone(&bundle.digest);
         let load = LoadedBundle {
             snapshot: bundle.snapshot,
@@ -453,20 +454,6 @@ impl ReloadStatus {
             count: faults.count(),
             attempts: self.consecutive_failures,
         });
-    }
-}
-
-/// Logs the warnings of a bundle that goes into service.
-pub fn log_warnings(warnings: &[BundleDiagnostic]) {
-    for warning in warnings {
-        tracing::warn!(
-            file = %warning.file,
-            line = warning.line,
-            column = warning.column,
-            help = warning.help,
-            "{}",
-            warning.message
-        );
     }
 }
 

@@ -163,10 +163,23 @@ impl Generation {
         }
     }
 
-    /// Logs every stored entity that the bundle sets aside.
+    /// Logs that the bundle sets stored entities aside: how many, and the first few.
     pub fn warn_of_shadowed(&self) {
+        const FEW: usize = 3;
+        let mut count = 0_usize;
+        let mut first = Vec::with_capacity(FEW);
         for uid in self.stored.shadowed() {
-            tracing::warn!(entity = %uid, "the directory defines an entity that is stored as well: the stored one is set aside");
+            count += 1;
+            if first.len() < FEW {
+                first.push(uid.to_string());
+            }
+        }
+        if count > 0 {
+            tracing::warn!(
+                count,
+                entities = first.join(", "),
+                "the directory defines entities that are stored as well: the stored ones are set aside"
+            );
         }
     }
 

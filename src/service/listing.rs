@@ -48,6 +48,14 @@ pub(super) struct PendingList<'a> {
     shown: Vec<HiddenReason>,
 }
 
+/// Why each of `count` entries is hidden: fewer if there was no time for all.
+fn reasons_of(filtered: &Result<Vec<ListedVerdict>, Reason>, count: usize) -> Vec<HiddenReason> {
+    match filtered {
+        Ok(verdicts) => verdicts.iter().map(|it| it.hidden).collect(),
+        Err(reason) => vec![Some(reason.code); count],
+    }
+}
+
 /// What a record says of a list.
 fn recorded<'c>(call: &'c CallContext, verdicts: &[HiddenReason]) -> RecordedRequest<'c> {
     let hidden = verdicts.iter().flatten().count();
@@ -87,6 +95,7 @@ impl Service {
         offered: &[ListedItem],
     ) -> Result<PendingList<'a>, ServiceError> {
         let ask = pending.ask;
+        let mut capsule = None;
         let filtered = match stale {
             Some(reason) => Err(reason),
             None => pending.guarded(Err, |generation, asker| {
@@ -101,7 +110,13 @@ impl Service {
                 }
                 let world = self.decision_inputs(generation, seen.history());
                 let in_time = offered.iter().take_while(|_| !ask.deadline.is_over());
-                listing::filter(world, call, in_time, asker, pending.started_at)
+                let filtered = listing::filter(world, call, in_time, asker, pending.started_at);
+                let hidden = reasons_of(&filtered, offered.len());
+                if hidden.len() == offered.len() {
+                    let (asked, entries) = ((call, &seen), (offered, &hidden[..]));
+                    capsule = self.capsule_of_list(&pending, generation, asked, entries);
+                }
+                filtered
             }),
         };
         if filtered
@@ -130,6 +145,7 @@ impl Service {
         }
         let decided = Decided {
             is_enforced: !(is_observed && passes),
+            capsule,
             ..Decided::enforced(decision)
         };
         let awaited = self.begin_record(pending, recorded(call, &verdicts), decided);

@@ -11,14 +11,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use callgate_engine::cedar::EntityUID;
 
 use crate::audit::capsule_content::MissingFacts;
 use crate::audit::capsule_content::encode::{CallCapsule, CedarCapsule, DecidedWith};
 use crate::audit::capsule_content::entities::ReachableEntities;
+use crate::audit::capsule_content::many::{ListCapsule, SearchCapsule, SearchedCandidate};
 use crate::config::observe::ObserveConfig;
 use crate::domain::authority::labels;
-use crate::domain::decide::inputs::{DecisionInputs, Requester};
+use crate::domain::decide::inputs::{DecisionInputs, History, Requester};
 use crate::domain::decide::is_authorized::{self, ParcRequest};
+use crate::domain::decide::listing::{HiddenReason, ListedItem};
 use crate::domain::decide::observe::{self, Hold};
 use crate::domain::decide::verdict::{SideEffects, Verdict};
 use crate::domain::request::call_context::CallContext;
@@ -138,6 +141,12 @@ impl Service {
         })
     }
 
+    /// Whether the decision log keeps what decisions were made from.
+    pub(super) fn keeps_capsules(&self) -> bool {
+        let audit = self.recorder().audit();
+        audit.is_some_and(|audit| audit.capsule_key().is_some())
+    }
+
     /// What a decision on a call was made from, if the decision log keeps that.
     pub(super) fn capsule_of_call(
         &self,
@@ -146,38 +155,79 @@ impl Service {
         call: &CallContext,
         seen: &Observed<'_>,
     ) -> Option<Vec<u8>> {
-        self.recorder().audit()?.capsule_key()?;
-        let caller = pending.ask.caller;
-        let (snapshot, authority) = (&generation.snapshot, &generation.authority);
-        let entities = match generation.stored.is_empty() {
-            true => ReachableEntities::default(),
-            false => ReachableEntities::from_call(
-                &generation.stored,
-                snapshot,
-                authority,
-                &generation.named_approvers,
-                (call, caller),
-            ),
-        };
+        if !self.keeps_capsules() {
+            return None;
+        }
         let history = seen.history();
-        let has_labels = !self.facts().carrier_labels.is_empty();
+        let entities = reachable(pending, generation, call, &[]);
         let capsule = CallCapsule {
-            with: DecidedWith {
-                policy_set_digest: &generation.policy_set_digest,
-                caller,
-                now: pending.started_at,
-                authority,
-                entities: &entities,
-            },
+            with: decided_with(pending, generation, &entities),
             call,
             history,
-            missing: MissingFacts {
-                usage: history.usage.is_none(),
-                labels: has_labels && !labels::are_read(snapshot),
-                entities: false,
-            },
+            missing: self.missing_facts(generation, &history),
         };
         capsule.encode()
+    }
+
+    /// The same of a filtered list, with the verdict on each entry.
+    pub(super) fn capsule_of_list(
+        &self,
+        pending: &InFlightRequest<'_>,
+        generation: &Generation,
+        (call, seen): (&CallContext, &Observed<'_>),
+        (items, hidden): (&[ListedItem], &[HiddenReason]),
+    ) -> Option<Vec<u8>> {
+        if !self.keeps_capsules() {
+            return None;
+        }
+        let history = seen.history();
+        let entities = reachable(pending, generation, call, items);
+        let capsule = ListCapsule {
+            with: decided_with(pending, generation, &entities),
+            call,
+            history,
+            missing: self.missing_facts(generation, &history),
+            items,
+            hidden,
+        };
+        capsule.encode()
+    }
+
+    /// The same of a search, with the verdict on each candidate.
+    pub(super) fn capsule_of_search(
+        &self,
+        pending: &InFlightRequest<'_>,
+        generation: &Generation,
+        candidates: &[SearchedCandidate],
+    ) -> Option<Vec<u8>> {
+        if !self.keeps_capsules() {
+            return None;
+        }
+        let entities = match generation.stored.is_empty() {
+            true => ReachableEntities::default(),
+            false => {
+                let requests = candidates.iter().map(|it| &it.request);
+                let mut named: Vec<EntityUID> =
+                    requests.flat_map(ParcRequest::named_entities).collect();
+                named.sort();
+                named.dedup();
+                ReachableEntities::from_request(&generation.stored, &generation.snapshot, &named)
+            }
+        };
+        let capsule = SearchCapsule {
+            with: decided_with(pending, generation, &entities),
+            candidates,
+        };
+        capsule.encode()
+    }
+
+    fn missing_facts(&self, generation: &Generation, history: &History<'_>) -> MissingFacts {
+        let has_labels = !self.facts().carrier_labels.is_empty();
+        MissingFacts {
+            usage: history.usage.is_none(),
+            labels: has_labels && !labels::are_read(&generation.snapshot),
+            entities: false,
+        }
     }
 
     fn capsule_of_request(
@@ -186,7 +236,9 @@ impl Service {
         generation: &Generation,
         question: &ParcRequest,
     ) -> Option<Vec<u8>> {
-        self.recorder().audit()?.capsule_key()?;
+        if !self.keeps_capsules() {
+            return None;
+        }
         let entities = match generation.stored.is_empty() {
             true => ReachableEntities::default(),
             false => {
@@ -195,17 +247,46 @@ impl Service {
             }
         };
         let capsule = CedarCapsule {
-            with: DecidedWith {
-                policy_set_digest: &generation.policy_set_digest,
-                caller: pending.ask.caller,
-                now: pending.started_at,
-                authority: &generation.authority,
-                entities: &entities,
-            },
+            with: decided_with(pending, generation, &entities),
             request: question,
         };
         capsule.encode()
     }
+}
+
+/// What every capsule of a request says of the generation that decided.
+fn decided_with<'d>(
+    pending: &'d InFlightRequest<'_>,
+    generation: &'d Generation,
+    entities: &'d ReachableEntities<'_>,
+) -> DecidedWith<'d> {
+    DecidedWith {
+        policy_set_digest: &generation.policy_set_digest,
+        caller: pending.ask.caller,
+        now: pending.started_at,
+        authority: &generation.authority,
+        entities,
+    }
+}
+
+/// The stored entities that can be reached from a call, and from what it lists.
+fn reachable<'g>(
+    pending: &InFlightRequest<'_>,
+    generation: &'g Generation,
+    call: &CallContext,
+    listed: &[ListedItem],
+) -> ReachableEntities<'g> {
+    if generation.stored.is_empty() {
+        return ReachableEntities::default();
+    }
+    ReachableEntities::from_list(
+        &generation.stored,
+        &generation.snapshot,
+        &generation.authority,
+        &generation.named_approvers,
+        (call, pending.ask.caller),
+        listed,
+    )
 }
 
 /// What passes, or a line that says why a deny holds although it is only observed.

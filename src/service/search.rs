@@ -5,6 +5,7 @@
 use callgate_engine::cedar::{EntityType, EntityUID};
 use callgate_engine::{Cursor, Snapshot, StaleCursorError};
 
+use crate::audit::capsule_content::many::SearchedCandidate;
 use crate::audit::decision_record::RecordedRequest;
 use crate::domain::decide::is_authorized::{self, ParcRequest};
 use crate::domain::decide::verdict::{Reason, Verdict};
@@ -104,6 +105,8 @@ impl Service {
     ) -> Result<Response<EntityPage>, SearchError<E>> {
         let pending = self.start_request(ask, self.pin()?);
         let mut looked_at = 0;
+        let mut decided = Vec::new();
+        let keeps_capsules = self.keeps_capsules();
         let found: Result<Result<EntityPage, Reason>, SearchError<E>> = pending.guarded(
             |reason: Reason| Ok(Err(reason)),
             |generation, _| {
@@ -113,10 +116,15 @@ impl Service {
                 let allowed = |candidate: &EntityUID| {
                     looked_at += 1;
                     let question = question(snapshot, candidate).map_err(SearchError::Question)?;
-                    let decision = question.map(|it| {
-                        is_authorized::decide(&generation.snapshot, &generation.authority, &it)
-                    });
-                    Ok(decision.filter(Verdict::is_allow))
+                    let Some(question) = question else {
+                        return Ok(None);
+                    };
+                    let decision =
+                        is_authorized::decide(snapshot, &generation.authority, &question);
+                    if keeps_capsules {
+                        decided.extend(SearchedCandidate::new(question, &decision));
+                    }
+                    Ok(Some(decision).filter(Verdict::is_allow))
                 };
                 let in_time = |_: &(EntityUID, Cursor)| !ask.deadline.is_over();
                 let each = std::mem::take(&mut candidates.each);
@@ -129,6 +137,14 @@ impl Service {
             Ok(found) => (Verdict::allow_unconditionally(), found),
             Err(reason) => (Verdict::deny(reason), EntityPage::default()),
         };
+        let capsule = match decision.is_allow() {
+            true => self.capsule_of_search(&pending, &pending.generation, &decided),
+            false => None,
+        };
+        let decided = Decided {
+            capsule,
+            ..Decided::enforced(decision)
+        };
         let asked = RecordedRequest::Search {
             sought: search.target.as_str(),
             principal: search.principal.as_ref(),
@@ -138,7 +154,7 @@ impl Service {
             hidden: looked_at - found.hits.len().min(looked_at),
             trace: &search.trace,
         };
-        let awaited = self.begin_record(pending, asked, Decided::enforced(decision));
+        let awaited = self.begin_record(pending, asked, decided);
         let answer = self.finish_record(awaited, asked).await;
         let is_allowed = answer.value.is_allow();
         // Nothing is found if it cannot be put on record.

@@ -61,6 +61,9 @@ pub enum Obstacle {
     /// A stored entity does not fit the candidate's schema.
     #[error("a stored entity does not fit the schema: {0}")]
     EntityMisfit(String),
+    /// It is several decisions.
+    #[error("it is about a list or a search")]
+    Several,
     /// Evaluation failed.
     #[error("the decision could not be made again")]
     Failed,
@@ -136,11 +139,11 @@ impl<'c> Replayer<'c> {
         }
     }
 
-    /// The verdict of the candidate.
+    /// The verdict of the candidate on one call, or on Cedar's own request.
     ///
     /// # Errors
     ///
-    /// [`Obstacle`] if the capsule does not hold what the candidate reads.
+    /// [`Obstacle`] if the capsule does not hold what the candidate reads, or is about a list or a search.
     pub fn replay(&mut self, capsule: &Capsule) -> Result<Verdict, Obstacle> {
         match &capsule.request {
             CapsuleRequest::Cedar(request) => {
@@ -153,6 +156,7 @@ impl<'c> Replayer<'c> {
                     call::decide(*inputs, call, requester, capsule.now)
                 })
             }
+            CapsuleRequest::List(..) | CapsuleRequest::Search(_) => Err(Obstacle::Several),
         }
     }
 
@@ -183,6 +187,14 @@ impl<'c> Replayer<'c> {
             claims: &candidate.claims,
         };
         Ok(look(&inputs, requester))
+    }
+
+    /// What Cedar's own requests of a capsule are decided from.
+    pub(in crate::analysis::replay) fn snapshot_for(
+        &mut self,
+        capsule: &Capsule,
+    ) -> Result<&Snapshot, Obstacle> {
+        Ok(&self.bundle_for(capsule)?.snapshot)
     }
 
     /// The bundle with the stored entities of a capsule, if that holds all that the candidate reads.

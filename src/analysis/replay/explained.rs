@@ -36,7 +36,7 @@ pub enum NotExplained {
     )]
     NoCapsule,
     /// It is about a list or a search.
-    #[error("it is about a list or a search, of which no capsule is kept")]
+    #[error("it is about a list or a search; only calls are explained")]
     List,
     /// It is about Cedar's own request.
     #[error("it is about a principal, action and resource of Cedar; only calls are explained")]
@@ -62,10 +62,12 @@ pub fn explain(
         }
         Replayed::List => NotExplained::List,
         Replayed::Obstacle(obstacle) => obstacle.into(),
-        Replayed::Gone | Replayed::Verdict(..) => NotExplained::NoCapsule,
+        Replayed::Gone | Replayed::Verdict(..) | Replayed::Entries(..) => NotExplained::NoCapsule,
     })?;
-    let CapsuleRequest::Call(call, history) = &capsule.request else {
-        return Err(NotExplained::CedarRequest);
+    let (call, history) = match &capsule.request {
+        CapsuleRequest::Call(call, history) => (call, history),
+        CapsuleRequest::Cedar(_) => return Err(NotExplained::CedarRequest),
+        CapsuleRequest::List(..) | CapsuleRequest::Search(_) => return Err(NotExplained::List),
     };
     let mut replayer = Replayer::new(candidate);
     let explanation = replayer.inspect(&capsule, history, |inputs, requester| {

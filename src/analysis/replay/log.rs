@@ -188,13 +188,13 @@ impl Iterator for LogDecisions {
 
 impl LogDecisions {
     fn capsule(&mut self, index: u64, decision: &Decision) -> RecordedCapsule {
-        // A list is filtered, and a search made, from more than one request.
-        let operation = decision.operation.as_str();
-        if operation.ends_with("/filter") || operation == "cedar/search" {
-            return RecordedCapsule::List;
-        }
         if decision.capsule_digest.is_empty() {
-            return RecordedCapsule::Gone;
+            let operation = decision.operation.as_str();
+            let is_list = operation.ends_with("/filter") || operation == "cedar/search";
+            return match is_list {
+                true => RecordedCapsule::List,
+                false => RecordedCapsule::Gone,
+            };
         }
         let Some((key, reader)) = &mut self.capsules else {
             return RecordedCapsule::Gone;

@@ -1,15 +1,17 @@
 //! Replay: recorded decisions, made again with another bundle.
 //!
 //! Start at [`replay`]. A [`candidate::Candidate`] is the bundle; [`report`] groups what comes out differently;
-//! [`log`] reads the decisions of a decision log; [`explained`] explains one of them; [`observed`] proposes what to register and permit for calls that were let through in observe mode.
+//! [`log`] reads the decisions of a decision log; [`entries`] is about lists and searches; [`explained`] explains one decision; [`observed`] proposes what to register and permit for calls that were let through in observe mode.
 //!
 //! Invariant: nothing is guessed. A record whose capsule is gone, damaged, or without a fact that the candidate reads
 //! is counted as such.
 
 pub mod candidate;
+pub mod entries;
 pub mod explained;
 pub mod log;
 pub mod observed;
+pub mod outcome;
 pub mod report;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +22,7 @@ use std::time::SystemTime;
 use smol_str::SmolStr;
 
 use crate::analysis::replay::candidate::{Candidate, Obstacle, Replayer};
+use crate::analysis::replay::entries::ReplayedEntry;
 use crate::analysis::replay::report::{ReplayReport, Tally};
 use crate::audit::capsule::{CapsuleError, CapsuleKey, SealedCapsules};
 use crate::audit::capsule_content::Capsule;
@@ -61,7 +64,7 @@ pub enum RecordedCapsule {
     Sealed(SealedCapsule),
     /// There is none: none was written, or it was dropped.
     Gone,
-    /// None is written for lists and searches.
+    /// There is none, and it is about a list or a search: none was written for these before, and none is for large ones.
     List,
 }
 
@@ -130,11 +133,13 @@ pub fn replay(
 pub(in crate::analysis::replay) enum Replayed {
     /// Its capsule, and the verdict of the candidate.
     Verdict(Box<Capsule>, Box<Verdict>),
+    /// The capsule of a list or a search, and what the candidate makes of each entry.
+    Entries(Box<Capsule>, Vec<ReplayedEntry>),
     /// It was not made from what a capsule holds.
     NotEvaluated,
     /// There is no capsule.
     Gone,
-    /// It is about a list or a search.
+    /// It is about a list or a search, and there is no capsule.
     List,
     /// The capsule cannot be used.
     Obstacle(Obstacle),
@@ -229,11 +234,21 @@ fn replay_one(replayer: &mut Replayer<'_>, record: &RecordedDecision) -> Replaye
         Err(nothing) => return nothing,
     };
     // The service turns a panic into a deny; here it is one record that tells nothing.
-    let verdict = catch_unwind(AssertUnwindSafe(|| replayer.replay(&capsule)));
-    match verdict.unwrap_or(Err(Obstacle::Failed)) {
-        Ok(verdict) => Replayed::Verdict(Box::new(capsule), Box::new(verdict)),
-        Err(obstacle) => Replayed::Obstacle(obstacle),
-    }
+    let replayed = catch_unwind(AssertUnwindSafe(|| decide_again(replayer, capsule)));
+    replayed
+        .unwrap_or(Err(Obstacle::Failed))
+        .unwrap_or_else(Replayed::Obstacle)
+}
+
+fn decide_again(replayer: &mut Replayer<'_>, capsule: Capsule) -> Result<Replayed, Obstacle> {
+    let capsule = Box::new(capsule);
+    Ok(match replayer.replay_entries(&capsule)? {
+        Some(entries) => Replayed::Entries(capsule, entries),
+        None => {
+            let verdict = replayer.replay(&capsule)?;
+            Replayed::Verdict(capsule, Box::new(verdict))
+        }
+    })
 }
 
 #[cfg(test)]

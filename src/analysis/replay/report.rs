@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use callgate_engine::cedar::EntityUID;
 use serde::Serialize;
 use smol_str::SmolStr;
 
 use crate::analysis::replay::candidate::{Candidate, Obstacle};
+use crate::analysis::replay::entries::ReplayedEntry;
+pub use crate::analysis::replay::outcome::OutcomeKey;
+use crate::analysis::replay::outcome::parties;
 use crate::analysis::replay::{RecordedDecision, Replayed};
 use crate::audit::capsule_content::{Capsule, CapsuleRequest};
 use crate::domain::decide::verdict::Verdict;
-use crate::domain::request::call_context::{CallContext, OperationKind};
+use crate::domain::request::call_context::OperationKind;
 
 /// Examples in each group.
 const EXAMPLES: usize = 3;
@@ -24,8 +26,12 @@ pub struct ReplayReport {
     pub candidate: String,
     /// Records that were read.
     pub records: u64,
-    /// Decisions that were made again.
+    /// Records of which the decisions were made again.
     pub replayed: u64,
+    /// Lists and searches among them. Below, each of their entries counts in their place.
+    pub lists: u64,
+    /// The entries of these lists, and the candidates of these searches.
+    pub entries: u64,
     /// Those with the same decision for the same reason.
     pub same: u64,
     /// Those with the same decision for another reason.
@@ -45,7 +51,7 @@ pub struct ReplayReport {
 pub struct NotReplayed {
     /// Their capsule is gone, or none was written.
     pub no_capsule: u64,
-    /// They are about lists and searches, which have none.
+    /// They are about lists and searches, and have none: it would have been too large, or it was not written then.
     pub lists: u64,
     /// They were denied without an evaluation: stale, overloaded, store unavailable, failed.
     pub not_evaluated: u64,
@@ -76,22 +82,13 @@ pub struct FlipGroup {
     pub examples: Vec<String>,
 }
 
-/// A decision with its reason.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct OutcomeKey {
-    /// `allow` or `deny`.
-    pub decision: &'static str,
-    /// The code of the first reason of a deny.
-    pub code: Option<SmolStr>,
-    /// The determining policies, ordered.
-    pub policies: Vec<SmolStr>,
-}
-
 /// Counts under construction.
 #[derive(Debug, Default)]
 pub(in crate::analysis::replay) struct Tally {
     records: u64,
     replayed: u64,
+    lists: u64,
+    entries: u64,
     same: u64,
     other_reason: u64,
     same_bundle: BTreeMap<SmolStr, u64>,
@@ -108,42 +105,24 @@ struct Group {
     examples: BTreeMap<u64, String>,
 }
 
-impl OutcomeKey {
-    fn recorded(record: &RecordedDecision) -> Self {
-        Self::new(
-            record.is_allow,
-            record.codes.first().cloned(),
-            record.policies.clone(),
-        )
-    }
-
-    fn of_verdict(verdict: &Verdict) -> Self {
-        let code = verdict.reasons.first();
-        let policies = verdict.determining_policies.iter();
-        Self::new(
-            verdict.is_allow(),
-            code.map(|it| SmolStr::new_static(it.code.as_str())),
-            policies.map(|it| it.id.clone()).collect(),
-        )
-    }
-
-    fn new(is_allow: bool, code: Option<SmolStr>, mut policies: Vec<SmolStr>) -> Self {
-        policies.sort();
-        Self {
-            decision: if is_allow { "allow" } else { "deny" },
-            code: code.filter(|_| !is_allow),
-            policies,
-        }
-    }
-}
-
 impl Tally {
     /// Counts one record.
     pub(in crate::analysis::replay) fn add(&mut self, record: &RecordedDecision, result: Replayed) {
         self.records += 1;
         let out = &mut self.not_replayed;
         match result {
-            Replayed::Verdict(capsule, verdict) => self.compare(record, &capsule, &verdict),
+            Replayed::Verdict(capsule, verdict) => {
+                self.count(&capsule);
+                self.compare(record, &capsule, &verdict);
+            }
+            Replayed::Entries(capsule, entries) => {
+                self.count(&capsule);
+                self.lists += 1;
+                self.entries += entries.len() as u64;
+                for entry in entries {
+                    self.compare_entry(record, entry);
+                }
+            }
             Replayed::NotEvaluated => out.not_evaluated += 1,
             Replayed::Gone => out.no_capsule += 1,
             Replayed::List => out.lists += 1,
@@ -154,26 +133,48 @@ impl Tally {
         }
     }
 
-    fn compare(&mut self, record: &RecordedDecision, capsule: &Capsule, verdict: &Verdict) {
+    fn count(&mut self, capsule: &Capsule) {
         self.replayed += 1;
         let digest = capsule.policy_set_digest.clone();
         *self.same_bundle.entry(digest).or_default() += 1;
-        let (was, becomes) = (
-            OutcomeKey::recorded(record),
-            OutcomeKey::of_verdict(verdict),
-        );
+    }
+
+    /// Compares the decision on one request.
+    fn compare(&mut self, record: &RecordedDecision, capsule: &Capsule, verdict: &Verdict) {
+        let was = OutcomeKey::recorded(record);
+        let becomes = OutcomeKey::of_verdict(verdict);
         if was == becomes {
             self.same += 1;
-            return;
-        }
-        if was.decision == becomes.decision {
+        } else if was.decision == becomes.decision {
             self.other_reason += 1;
-            return;
+        } else {
+            let about = (parties(capsule), operation(capsule));
+            self.flip(record, (was, becomes), about);
         }
-        let group = self.groups.entry((was, becomes)).or_default();
+    }
+
+    /// Compares the decision on an entry of a list or a search.
+    fn compare_entry(&mut self, record: &RecordedDecision, entry: ReplayedEntry) {
+        if entry.is_same() {
+            self.same += 1;
+        } else if entry.was.decision == entry.becomes.decision {
+            self.other_reason += 1;
+        } else {
+            let about = (entry.parties, entry.operation);
+            self.flip(record, (entry.was, entry.becomes), about);
+        }
+    }
+
+    fn flip(
+        &mut self,
+        record: &RecordedDecision,
+        change: (OutcomeKey, OutcomeKey),
+        (parties, operation): (String, String),
+    ) {
+        let group = self.groups.entry(change).or_default();
         group.count += 1;
-        *group.parties.entry(parties(capsule)).or_default() += 1;
-        *group.operations.entry(operation(capsule)).or_default() += 1;
+        *group.parties.entry(parties).or_default() += 1;
+        *group.operations.entry(operation).or_default() += 1;
         group
             .examples
             .insert(record.index, record.decision_id.clone());
@@ -186,6 +187,8 @@ impl Tally {
     pub(in crate::analysis::replay) fn merge(&mut self, other: Self) {
         self.records += other.records;
         self.replayed += other.replayed;
+        self.lists += other.lists;
+        self.entries += other.entries;
         self.same += other.same;
         self.other_reason += other.other_reason;
         add_counts(&mut self.same_bundle, other.same_bundle);
@@ -216,6 +219,8 @@ impl Tally {
             candidate: candidate.digest().to_owned(),
             records: self.records,
             replayed: self.replayed,
+            lists: self.lists,
+            entries: self.entries,
             same: self.same,
             other_reason: self.other_reason,
             flipped: flips.iter().map(|group| group.count).sum(),
@@ -254,47 +259,14 @@ fn most_frequent(counts: BTreeMap<String, u64>) -> Vec<(String, u64)> {
     counts
 }
 
-/// Who acts, and for whom: `Mcp::Agent::"helper" for Mcp::User::"alice"`.
-fn parties(capsule: &Capsule) -> String {
-    match &capsule.request {
-        CapsuleRequest::Cedar(request) => request.principal.to_string(),
-        CapsuleRequest::Call(call, _) => {
-            let subject = &call.subject.entity;
-            match root(capsule, call) {
-                Some(root) => format!("{subject} for {root}"),
-                None => subject.to_string(),
-            }
-        }
-    }
-}
-
-/// The root of the chain, as the call states it or its first stored delegation does.
-fn root<'c>(capsule: &'c Capsule, call: &'c CallContext) -> Option<&'c EntityUID> {
-    let chain = call.actor_chain.as_ref()?;
-    if let Some(root) = &chain.root {
-        return Some(root);
-    }
-    let mut link = capsule
-        .authority
-        .delegations
-        .get(chain.delegation_ids.last()?)?;
-    // Chains are short; a longer one is broken and has no root.
-    for _ in 0..crate::domain::authority::chain::MAX_LINKS {
-        match &link.parent {
-            None => return Some(&link.from),
-            Some(parent) => link = capsule.authority.delegations.get(parent)?,
-        }
-    }
-    None
-}
-
 /// What was called: the method with its tool, prompt or resource, or Cedar's action and resource.
 pub(in crate::analysis::replay) fn operation(capsule: &Capsule) -> String {
     let call = match &capsule.request {
         CapsuleRequest::Cedar(request) => {
             return format!("{} on {}", request.action, request.resource);
         }
-        CapsuleRequest::Call(call, _) => call,
+        CapsuleRequest::Call(call, _) | CapsuleRequest::List(call, ..) => call,
+        CapsuleRequest::Search(_) => return "search".to_owned(),
     };
     let (method, server) = (call.operation.kind.method(), &call.operation.server);
     match &call.operation.kind {

@@ -9,7 +9,10 @@ use smol_str::SmolStr;
 
 use super::binary::{CapsuleContentError, Reader};
 use super::entities::StoredForms;
-use super::{Capsule, CapsuleHistory, CapsuleRequest, MAX_BYTES, MissingFacts, VERSION, slice};
+use super::{
+    Capsule, CapsuleHistory, CapsuleRequest, MAX_BYTES, MissingFacts, OLDEST_VERSION, VERSION,
+    many, slice,
+};
 use crate::authn::caller::{Caller, Rights};
 use crate::authn::capacity::CallerUsage;
 use crate::domain::authority::labels::{CarriedLabels, Labels};
@@ -35,7 +38,7 @@ impl Capsule {
         }
         let mut bytes = Reader::new(bytes);
         match bytes.byte()? {
-            VERSION => {}
+            OLDEST_VERSION..=VERSION => {}
             other => return Err(CapsuleContentError::Version(other)),
         }
         let capsule = Self {
@@ -52,6 +55,12 @@ impl Capsule {
             request: match bytes.byte()? {
                 0 => CapsuleRequest::Call(read_call(&mut bytes)?, read_history(&mut bytes)?),
                 1 => CapsuleRequest::Cedar(read_cedar(&mut bytes)?),
+                2 => CapsuleRequest::List(
+                    read_call(&mut bytes)?,
+                    read_history(&mut bytes)?,
+                    many::read_entries(&mut bytes)?,
+                ),
+                3 => CapsuleRequest::Search(many::read_candidates(&mut bytes)?),
                 _ => return Err(CapsuleContentError::Bad("kind of request")),
             },
         };
@@ -270,17 +279,19 @@ fn read_cedar(bytes: &mut Reader<'_>) -> Result<ParcRequest, CapsuleContentError
         action: bytes.uid()?,
         resource: bytes.uid()?,
         context: Context::Value(Arc::new(bytes.list(read_named)?.into_iter().collect())),
-        asserted: bytes.list(|bytes| {
-            Ok(AssertedEntity {
-                uid: bytes.uid()?,
-                attributes: bytes.list(read_named)?,
-            })
-        })?,
+        asserted: bytes.list(read_asserted)?,
         denied: None,
         trace: TraceContext::default(),
     })
 }
 
-fn read_named(bytes: &mut Reader<'_>) -> Result<(SmolStr, Value), CapsuleContentError> {
+pub(super) fn read_asserted(bytes: &mut Reader<'_>) -> Result<AssertedEntity, CapsuleContentError> {
+    Ok(AssertedEntity {
+        uid: bytes.uid()?,
+        attributes: bytes.list(read_named)?,
+    })
+}
+
+pub(super) fn read_named(bytes: &mut Reader<'_>) -> Result<(SmolStr, Value), CapsuleContentError> {
     Ok((bytes.short()?, bytes.value()?))
 }

@@ -11,6 +11,7 @@ use smol_str::SmolStr;
 
 use super::binary::Writer;
 use super::entities::ReachableEntities;
+use super::many::write_asserted;
 use super::slice::AuthoritySlice;
 use super::{MAX_BYTES, MissingFacts, VERSION};
 use crate::authn::caller::{Caller, Rights};
@@ -110,28 +111,26 @@ impl CedarCapsule<'_> {
             out.uid(uid);
         }
         out.list(context.iter(), write_named);
-        out.list(request.asserted.iter(), |out, it| {
-            out.uid(&it.uid);
-            out.list(
-                it.attributes.iter().map(|(name, it)| (name, it)),
-                write_named,
-            );
-        });
+        out.list(request.asserted.iter(), write_asserted);
         finish(out)
     }
 }
 
-fn write_named(out: &mut Writer, (name, value): (&SmolStr, &Value)) {
+pub(super) fn write_named(out: &mut Writer, (name, value): (&SmolStr, &Value)) {
     out.text(name);
     out.value(value);
 }
 
-fn finish(out: Writer) -> Option<Vec<u8>> {
+pub(super) fn finish(out: Writer) -> Option<Vec<u8>> {
     (out.0.len() <= MAX_BYTES).then_some(out.0)
 }
 
 /// The fields that every capsule begins with.
-fn start(with: &DecidedWith<'_>, slice: &AuthoritySlice<'_>, missing: MissingFacts) -> Writer {
+pub(super) fn start(
+    with: &DecidedWith<'_>,
+    slice: &AuthoritySlice<'_>,
+    missing: MissingFacts,
+) -> Writer {
     let mut out = Writer(SPARE.take());
     out.0.reserve(USUAL_BYTES);
     out.byte(VERSION);
@@ -163,7 +162,7 @@ fn bits_of_rights(rights: &Rights) -> u8 {
     bits.fold(0, |all, (at, bit)| all | (u8::from(bit) << at))
 }
 
-fn write_call(out: &mut Writer, call: &CallContext) {
+pub(super) fn write_call(out: &mut Writer, call: &CallContext) {
     let subject = &call.subject;
     out.uid(&subject.entity);
     write_identity(out, &subject.identity);
@@ -326,7 +325,7 @@ fn write_workflow(out: &mut Writer, workflow: &Workflow) {
     write_maybe_text(out, purpose.as_ref());
 }
 
-fn write_history(out: &mut Writer, history: &History<'_>) {
+pub(super) fn write_history(out: &mut Writer, history: &History<'_>) {
     let History {
         session,
         carried,

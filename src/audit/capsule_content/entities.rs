@@ -13,6 +13,7 @@ use super::binary::{CapsuleContentError, Reader, Writer};
 use super::slice::AuthoritySlice;
 use crate::authn::caller::Caller;
 use crate::domain::authority::state::Authority;
+use crate::domain::decide::listing::ListedItem;
 use crate::domain::request::call_context::{CallContext, OperationKind};
 use crate::domain::schema::{self, TYPES};
 use smol_str::SmolStr;
@@ -54,6 +55,18 @@ impl<'a> ReachableEntities<'a> {
         approvers: &[EntityUID],
         (call, caller): (&CallContext, &Caller),
     ) -> Self {
+        Self::from_list(stored, snapshot, authority, approvers, (call, caller), &[])
+    }
+
+    /// From a list: what can be reached from the call that lists, and the entries that are entities.
+    pub fn from_list(
+        stored: &'a impl StoredLookup,
+        snapshot: &Snapshot,
+        authority: &Authority,
+        approvers: &[EntityUID],
+        (call, caller): (&CallContext, &Caller),
+        listed: &[ListedItem],
+    ) -> Self {
         let slice = AuthoritySlice::of_call(authority, call);
         let server = &call.operation.server;
         let mut seeds = vec![
@@ -68,6 +81,12 @@ impl<'a> ReachableEntities<'a> {
             }
             _ => {}
         }
+        seeds.extend(listed.iter().filter_map(|item| match item {
+            ListedItem::Tool { name, .. } => Some(schema::tool_uid(server, name)),
+            ListedItem::Prompt(name) => Some(schema::prompt_uid(server, name)),
+            // All stored resources are taken.
+            ListedItem::Resource(_) | ListedItem::Template(_) => None,
+        }));
         if let Some(chain) = &call.actor_chain {
             seeds.extend(chain.root.iter().chain(&chain.actors).cloned());
         }

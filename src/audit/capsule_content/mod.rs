@@ -5,7 +5,8 @@
 //! looked at, and the stored entities that can be reached from them. Of the bundle it holds the digest alone: replay
 //! puts another bundle in its place.
 //!
-//! Start at [`encode::CallCapsule`], which a decision writes, and at [`Capsule::decode`], which replay reads.
+//! Start at [`encode::CallCapsule`], which a decision writes, and at [`Capsule::decode`], which replay reads. [`many`] is
+//! about lists and searches, which are several decisions on one request.
 //! [`entities`] collects the stored entities, [`mod@slice`] the authority. [`binary`] holds the primitives.
 //!
 //! Invariant: what a capsule leaves out it says ([`MissingFacts`]). Replay counts such a record and does not guess.
@@ -14,6 +15,7 @@ mod binary;
 mod decode;
 pub mod encode;
 pub mod entities;
+pub mod many;
 mod slice;
 
 use std::time::SystemTime;
@@ -32,9 +34,13 @@ use crate::domain::request::definition::DefinitionDigests;
 
 pub use binary::CapsuleContentError;
 pub use entities::StoredForms;
+use many::{ListedEntry, SearchedCandidate};
 
 /// The version of the encoding. A change of the encoding is a new version.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
+
+/// The oldest version that is read: the same without lists and searches.
+pub const OLDEST_VERSION: u8 = 1;
 
 /// The most bytes of a capsule; a decision that would need more has none.
 pub const MAX_BYTES: usize = 4 << 20;
@@ -69,6 +75,10 @@ pub enum CapsuleRequest {
     Call(CallContext, CapsuleHistory),
     /// Cedar's own request, without its trace.
     Cedar(ParcRequest),
+    /// A filtered list: the call that lists, and the entries.
+    List(CallContext, CapsuleHistory, Vec<ListedEntry>),
+    /// A search: the candidates that were decided.
+    Search(Vec<SearchedCandidate>),
 }
 
 /// What a capsule does not hold.

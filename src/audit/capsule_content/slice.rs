@@ -68,6 +68,20 @@ impl<'a> AuthoritySlice<'a> {
         }
     }
 
+    /// Adds the stops of these entities.
+    pub(super) fn add_stops_of(
+        &mut self,
+        authority: &'a Authority,
+        uids: impl IntoIterator<Item = EntityUID>,
+    ) {
+        let mut uids: Vec<EntityUID> = uids.into_iter().collect();
+        uids.extend(self.stops.iter().map(|stop| stop.uid.clone()));
+        uids.sort();
+        uids.dedup();
+        let stops = uids.iter().filter_map(|uid| authority.stops.get(uid));
+        self.stops = stops.collect();
+    }
+
     fn add_stops(&mut self, authority: &'a Authority, call: &CallContext) {
         let mut uids = vec![
             call.subject.entity.clone(),

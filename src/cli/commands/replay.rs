@@ -264,6 +264,13 @@ impl fmt::Display for ShownReplay<'_> {
         );
         let dir = printable(self.dir);
         writeln!(f, "replayed {} of {decisions} with {dir}", report.replayed)?;
+        if report.lists > 0 {
+            writeln!(
+                f,
+                "  lists and searches among them  {}, with {} entries, each counted below",
+                report.lists, report.entries
+            )?;
+        }
         writeln!(f, "  same       {}", report.same)?;
         if report.other_reason > 0 {
             writeln!(f, "  same, for another reason  {}", report.other_reason)?;
@@ -294,7 +301,7 @@ impl ShownReplay<'_> {
         let out = &self.report.not_replayed;
         for (number, why) in [
             (out.no_capsule, "have no capsule"),
-            (out.lists, "are lists and searches, which have none"),
+            (out.lists, "are lists and searches without a capsule"),
             (out.not_evaluated, "were denied without an evaluation"),
             (out.failed, "have a capsule that cannot be read or decided"),
         ] {

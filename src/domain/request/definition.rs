@@ -122,8 +122,13 @@ impl ToolDefinition {
 
     /// A definition that was shown but cannot be parsed; matches no pin.
     pub fn unreadable() -> Self {
+        Self::from_digests(DefinitionDigests::from_digest(SmolStr::default()))
+    }
+
+    /// A definition of which only the digests are known.
+    pub fn from_digests(digests: DefinitionDigests) -> Self {
         Self {
-            digests: DefinitionDigests::from_digest(SmolStr::default()),
+            digests,
             picked: Arc::default(),
         }
     }
