@@ -30,6 +30,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 use crate::envoy::{Running, free_port, newest, serve_notes, shipped, start_shipped, tokens};
+use crate::gateways::agentgateway;
 use crate::support::parts::toolhive;
 use crate::support::plain_http::send;
 use crate::support::process::{Bundle, Server, client, endpoint, on_lines, python};
@@ -39,6 +40,8 @@ const SETTINGS: &str = r#"
 [[envoy.identity]]
 from = "jwt"
 payload = "jwt_payload"
+[ext_mcp]
+verified_servers = ["curious"]
 [[ext_mcp.identity]]
 from = "jwt"
 key = "jwt"
@@ -53,17 +56,21 @@ permit (principal, action in Mcp::Action::"discover", resource in Mcp::Server::"
 "#;
 
 /// Who is recorded, and where from.
-const KEPT: [&str; 4] = [
+const KEPT: [&str; 7] = [
     "envoy-ext-authz",
     "envoy-ext-proc",
     "toolhive",
-    "agentgateway",
+    "agentgateway-several",
+    "agentgateway-one",
+    "agentgateway-session-keyed",
+    "agentgateway-session-plain",
 ];
 
-fn bundle() -> Bundle {
+pub(super) fn bundle() -> Bundle {
     let bundle = Bundle::small();
     bundle.file("callgate.toml", SETTINGS);
     bundle.file("looking.cedar", LOOKING);
+    agentgateway::servers(&bundle);
     bundle
 }
 
@@ -72,7 +79,7 @@ fn file(name: &str) -> PathBuf {
     folder.join(format!("{name}.json"))
 }
 
-fn kept(name: &str) -> Json {
+pub(super) fn kept(name: &str) -> Json {
     serde_json::from_slice(&fs::read(file(name)).expect("it is kept")).expect("JSON")
 }
 
@@ -82,7 +89,10 @@ fn bytes(step: &Json) -> Vec<u8> {
         .expect("base64")
 }
 
-fn said<'a>(exchange: &'a Json, who: &'static str) -> impl Iterator<Item = Vec<u8>> + 'a {
+pub(super) fn said<'a>(
+    exchange: &'a Json,
+    who: &'static str,
+) -> impl Iterator<Item = Vec<u8>> + 'a {
     let steps = exchange["steps"].as_array().into_iter().flatten();
     steps.filter(move |step| step[0] == who).map(bytes)
 }
@@ -142,13 +152,36 @@ fn of_mcp_response(answer: &McpResponseResult) -> String {
         Some(mcp_response_result::Result::Error(error)) => of_error(error),
         Some(mcp_response_result::Result::Mutated(body)) => {
             let body: Json = serde_json::from_slice(body).expect("JSON");
-            format!(
-                "is left with {}",
-                body["tools"].as_array().map_or(0, Vec::len)
-            )
+            format!("is left with {}", names(&body).join(", "))
         }
         _ => "passes".to_owned(),
     }
+}
+
+/// By what a list of MCP names its entries.
+fn names(result: &Json) -> Vec<&str> {
+    let lists = [
+        ("tools", "name"),
+        ("prompts", "name"),
+        ("resources", "uri"),
+        ("resourceTemplates", "uriTemplate"),
+    ];
+    let entries = lists.into_iter().flat_map(|(member, id)| {
+        result[member]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(move |it| &it[id])
+    });
+    entries.filter_map(Json::as_str).collect()
+}
+
+/// What is asked of which servers, and about what.
+fn of_servers(servers: &[String], method: &str, params: &[u8]) -> String {
+    let params: Json = serde_json::from_slice(params).unwrap_or_default();
+    let about = params["name"].as_str().or(params["uri"].as_str());
+    let about = about.map(|about| format!(" {about}")).unwrap_or_default();
+    format!("{}: {method}{about}", servers.join("+"))
 }
 
 /// What is asked in an exchange, and what Callgate said then.
@@ -187,17 +220,19 @@ fn told(exchange: &Json) -> (String, String) {
         Some("CheckRequest") => {
             let asked = McpRequest::decode(asked.next().expect("a question").as_slice());
             let answer = McpRequestResult::decode(answers.next().expect("an answer").as_slice());
+            let asked = asked.expect("a request");
             (
-                asked.expect("a request").method,
+                of_servers(&asked.service_names, &asked.method, asked.mcp_request()),
                 of_mcp_request(&answer.expect("an answer")),
             )
         }
         Some("CheckResponse") => {
             let asked = McpResponse::decode(asked.next().expect("a question").as_slice());
             let answer = McpResponseResult::decode(answers.next().expect("an answer").as_slice());
-            let method = asked.expect("a response").method;
+            let asked = asked.expect("a response");
+            let answers = format!("what answers {}", asked.method);
             (
-                format!("what answers {method}"),
+                of_servers(&asked.service_names, &answers, b""),
                 of_mcp_response(&answer.expect("an answer")),
             )
         }
@@ -316,7 +351,7 @@ async fn what_gateways_have_sent_is_decided_as_it_was() {
 }
 
 /// Keeps what a recorder has written, or holds it against what is kept.
-fn keep(name: &str, gateway: &str, configuration: &str, lines: &Path) {
+pub(super) fn keep(name: &str, gateway: &str, configuration: &str, lines: &Path) {
     let text = fs::read_to_string(lines).expect("a recording");
     let mut exchanges: Vec<Json> = text
         .lines()
@@ -362,7 +397,7 @@ fn keep(name: &str, gateway: &str, configuration: &str, lines: &Path) {
     assert_eq!(seen, before, "{name}");
 }
 
-fn record(protocol: &str, target: &str, folder: &Path) -> (Running, u16, PathBuf) {
+pub(super) fn record(protocol: &str, target: &str, folder: &Path) -> (Running, u16, PathBuf) {
     let port = free_port();
     let lines = folder.join("recorded.jsonl");
     let mut command = Command::new(python());
@@ -375,7 +410,7 @@ fn record(protocol: &str, target: &str, folder: &Path) -> (Running, u16, PathBuf
 }
 
 /// A token that is good for as long as the file is kept.
-fn claims(person: &str) -> Json {
+pub(super) fn claims(person: &str) -> Json {
     json!({"sub": person, "act": {"sub": "helper"}, "exp": 4_000_000_000_u64, "jti": format!("token-of-{person}")})
 }
 
@@ -481,34 +516,4 @@ fn toolhive_sends_what_is_kept() {
         module.expect("a version")
     );
     keep("toolhive", &gateway, "deploy/toolhive/authz.json", &lines);
-}
-
-#[test]
-#[ignore = "needs the Python packages that tests/run installs"]
-fn a_client_of_agentgateways_protocol_sends_what_is_kept() {
-    let bundle = bundle();
-    let callgate = Server::start(&bundle, &[]);
-    let folder = tempfile::tempdir().unwrap();
-    let (_recorder, port, lines) = record("grpc", callgate.target(), folder.path());
-    let mut command = Command::new(python());
-    let protos = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
-    command
-        .arg(client("ext_mcp.py"))
-        .arg(format!("127.0.0.1:{port}"))
-        .arg(protos);
-    let metadata =
-        json!({"jwt": claims("alice"), "session": "token-of-alice", "source": "192.0.2.7:50123"});
-    let call = |name: &str| json!({"do": "call", "metadata": metadata, "targets": ["notes"], "name": name, "arguments": {"text": "milk"}});
-    let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
-    let list = json!({"do": "list", "method": "tools/list", "member": "tools", "metadata": metadata,
-        "targets": {"notes": [tool("list_notes"), tool("drop_notes")]}});
-    let seen = on_lines(&mut command, &[list, call("add_note"), call("drop_notes")]);
-    assert_eq!(seen[1]["to"], "notes", "{seen:?}");
-    let gateway = "none: tests/clients/ext_mcp.py, with stubs of the protocol that agentgateway publishes. No agentgateway ran.";
-    keep(
-        "agentgateway",
-        gateway,
-        "metadata as deploy/agentgateway/config.yaml makes it",
-        &lines,
-    );
 }

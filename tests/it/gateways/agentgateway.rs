@@ -1,0 +1,298 @@
+//! A real agentgateway, as the shipped configuration makes it, between real MCP clients of both eras and real MCP
+//! servers. What it asks Callgate is kept in `gateways/recorded/agentgateway-*.json`, which `recorded.rs` leads again.
+//!
+//! No package registry has agentgateway, so the live test wants `AGENTGATEWAY` to name the program; the other tests read
+//! what is kept.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value as Json, json};
+
+use crate::envoy::{Running, free_port, serve_notes, shipped, tokens};
+use crate::gateways::recorded::{bundle, claims, keep, record};
+use crate::support::parts::{agentgateway, npm};
+use crate::support::process::{Bundle, Server, client, on_lines, python};
+
+/// 32 bytes, as `openssl rand -hex 32` makes them. Nothing but recordings depends on it.
+const KEY: &str = "9c1f6a0d5b7e42388f31d6c2a4e5097b1d2c3b4a59687786a5b4c3d2e1f00f1e";
+
+const POLICIES: &str = r#"
+@id("others.look")
+permit (principal, action in Mcp::Action::"discover", resource)
+when { resource in Mcp::Server::"everything" || resource in Mcp::Server::"curious" };
+
+@id("others.read")
+permit (principal, action == Mcp::Action::"call_read", resource)
+when { resource in Mcp::Server::"everything" || resource in Mcp::Server::"curious" };
+
+@id("others.use")
+permit (principal, action in Mcp::Action::"use_context", resource);
+
+@id("others.no-architecture")
+forbid (principal, action in Mcp::Action::"use_context", resource)
+when { resource == Mcp::Resource::"demo://resource/static/document/architecture.md" };
+
+@id("others.no-args")
+forbid (principal, action == Mcp::Action::"get_prompt", resource == Mcp::Prompt::"everything/args-prompt");
+
+@id("others.ask")
+permit (principal == Mcp::Server::"curious", action == Mcp::Action::"elicit_form", resource)
+when { context.identity.verified };
+"#;
+
+/// Registers the servers that agentgateway has beside `notes`, and what may be done with them.
+pub(super) fn servers(bundle: &Bundle) {
+    let register = |server: &str, tools: &[(&str, &str)]| {
+        let tools: serde_json::Map<_, _> = tools
+            .iter()
+            .map(|(name, access)| {
+                let tool = json!({"access": access, "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
+                ((*name).to_owned(), tool)
+            })
+            .collect();
+        let registration = json!({"server": {"name": server, "owner": "alice"}, "tools": tools});
+        bundle.file(&format!("tools/{server}.json"), &registration.to_string());
+    };
+    register(
+        "everything",
+        &[("echo", "read"), ("get-sum", "read"), ("get-env", "admin")],
+    );
+    let asking = ["plain", "ask_name", "ask_model", "ask_folders"];
+    register("curious", &asking.map(|name| (name, "read")));
+    bundle.file("others.cedar", POLICIES);
+}
+
+/// What the shipped configuration is changed to.
+struct Setup<'a> {
+    /// Names of targets, and the ports of their servers.
+    targets: &'a [(&'a str, u16)],
+    /// The expression for the session's name.
+    session: &'a str,
+    /// The key of ids of sessions, if they have one.
+    key: Option<&'a str>,
+}
+
+/// The shipped configuration with a test's ports, keys and targets.
+fn configuration(setup: &Setup, port: u16, callgate: u16, keys: &Path) -> String {
+    let mut text = shipped("agentgateway/config.yaml");
+    let mut put = |from: &str, to: &str| {
+        assert_eq!(
+            text.matches(from).count(),
+            1,
+            "the configuration has `{from}`"
+        );
+        text = text.replace(from, to);
+    };
+    put("- port: 3000", &format!("- port: {port}"));
+    put("\"127.0.0.1:50051\"", &format!("\"127.0.0.1:{callgate}\""));
+    put("/etc/agentgateway/jwks.json", keys.to_str().unwrap());
+    // The machine that runs the tests may be busy with others.
+    put("requestTimeout: 3s", "requestTimeout: 30s");
+    put("session: jwt.jti", &format!("session: {}", setup.session));
+    put(
+        "REPLACE WITH THE OUTPUT OF openssl rand -hex 32",
+        setup.key.unwrap_or_default(),
+    );
+    if setup.key.is_none() {
+        let (head, rest) = text.split_once("\nconfig:\n").expect("it has a key");
+        let (_, binds) = rest.split_once("\nbinds:\n").expect("it has binds");
+        text = format!("{head}\nbinds:\n{binds}");
+    }
+    let (head, _) = text
+        .split_once("          targets:\n")
+        .expect("it has targets");
+    let targets: String = setup
+        .targets
+        .iter()
+        .map(|(name, port)| {
+            format!("          - name: {name}\n            mcp:\n              host: http://127.0.0.1:{port}/mcp\n")
+        })
+        .collect();
+    format!("{head}          targets:\n{targets}")
+}
+
+fn start(setup: &Setup, callgate: u16, keys: &Path, folder: &Path) -> (Running, u16) {
+    let port = free_port();
+    let config = folder.join("agentgateway.yaml");
+    fs::write(&config, configuration(setup, port, callgate, keys)).unwrap();
+    let mut command = Command::new(agentgateway());
+    command.arg("-f").arg(&config).current_dir(folder);
+    for name in ["ADMIN_ADDR", "STATS_ADDR", "READINESS_ADDR"] {
+        command.env(name, format!("127.0.0.1:{}", free_port()));
+    }
+    let running = Running::start(&mut command, port, &folder.join("agentgateway.log"));
+    (running, port)
+}
+
+/// What the program says of itself.
+fn version() -> String {
+    let output = Command::new(agentgateway())
+        .arg("--version")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let told: Json = serde_json::from_str(&text).unwrap_or_default();
+    let version = told["version"].as_str().or(told["git_revision"].as_str());
+    format!("agentgateway {}", version.unwrap_or(text.trim()))
+}
+
+/// Leads conversations through a real agentgateway, keeps what it asked or holds it against what is kept, and gives what
+/// the clients saw.
+fn lead(name: &str, about: &str, setup: &Setup, lines: impl Fn(&[Json]) -> Vec<Json>) -> Vec<Json> {
+    let bundle = bundle();
+    let callgate = Server::start(&bundle, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let (_recorder, recorder, recorded) = record("grpc", callgate.target(), folder.path());
+    let keys = folder.path().join("jwks.json");
+    let tokens = tokens(&keys, &[claims("alice"), claims("bob")]);
+    let (_gateway, port) = start(setup, recorder, &keys, folder.path());
+    let mut talk = Command::new(python());
+    talk.arg(client("mcp_talk.py"))
+        .arg(format!("http://127.0.0.1:{port}/mcp"));
+    let seen = on_lines(&mut talk, &lines(&tokens));
+    if std::env::var_os("CALLGATE_RECORD").is_some() {
+        println!("{name}: {}", serde_json::to_string_pretty(&seen).unwrap());
+    }
+    let about = format!("deploy/agentgateway/config.yaml, {about}");
+    keep(name, &version(), &about, &recorded);
+    seen
+}
+
+fn serve_python(program: &str, folder: &Path) -> (Running, u16) {
+    let port = free_port();
+    let mut command = Command::new(python());
+    command.arg(client(program)).arg(port.to_string());
+    let log = folder.join(format!("{program}.log"));
+    (Running::start(&mut command, port, &log), port)
+}
+
+/// The npm package `@modelcontextprotocol/server-everything`.
+fn serve_everything(folder: &Path) -> (Running, u16) {
+    let port = free_port();
+    let main = npm().join("@modelcontextprotocol/server-everything/dist/index.js");
+    let mut command = Command::new("node");
+    command
+        .arg(main)
+        .arg("streamableHttp")
+        .env("PORT", port.to_string());
+    let log = folder.join("everything.log");
+    (Running::start(&mut command, port, &log), port)
+}
+
+fn line(token: &Json, mode: &str, steps: Json) -> Json {
+    json!({"token": token, "mode": mode, "steps": steps})
+}
+
+#[test]
+#[ignore = "needs agentgateway, and the Python and npm packages that tests/run installs"]
+fn agentgateway_sends_what_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let notes = free_port();
+    let _notes = serve_notes(notes, &folder.path().join("ran.log"));
+    let (_everything, everything) = serve_everything(folder.path());
+    let (_curious, curious) = serve_python("mcp_asks.py", folder.path());
+
+    several(&[("notes", notes), ("everything", everything)]);
+    one(&[("curious", curious)]);
+    for (name, about, key) in [
+        (
+            "agentgateway-session-keyed",
+            "with `config.session.key`",
+            Some(KEY),
+        ),
+        (
+            "agentgateway-session-plain",
+            "without `config.session.key`",
+            None,
+        ),
+    ] {
+        let setup = Setup {
+            targets: &[("notes", notes)],
+            session: "request.headers[\"mcp-session-id\"]",
+            key,
+        };
+        let steps = json!(["tools", {"tool": "list_notes"}]);
+        let about = format!("{about}, the session `mcp-session-id`, one target");
+        let seen = lead(name, &about, &setup, |tokens| {
+            vec![
+                line(&tokens[0], "legacy", steps.clone()),
+                line(&tokens[0], "auto", steps.clone()),
+            ]
+        });
+        for seen in seen {
+            assert_eq!(
+                seen["steps"],
+                json!([["list_notes"], {"text": "no notes"}]),
+                "{seen}"
+            );
+        }
+    }
+}
+
+fn several(targets: &[(&str, u16)]) {
+    let setup = Setup {
+        targets,
+        session: "jwt.jti",
+        key: Some(KEY),
+    };
+    let add = json!({"tool": "notes_add_note", "arguments": {"text": "milk"}});
+    let echo = json!({"tool": "everything_echo", "arguments": {"message": "hello"}});
+    let document = |name: &str| format!("everything+demo://resource/static/document/{name}.md");
+    let steps = json!([
+        "tools",
+        "prompts",
+        "resources",
+        "templates",
+        "ping",
+        add,
+        {"tool": "notes_drop_notes"},
+        {"tool": "notes_merge_notes"},
+        echo,
+        {"tool": "everything_get-env"},
+        {"read": document("features")},
+        {"read": document("architecture")},
+        {"prompt": "everything_simple-prompt"},
+        {"prompt": "everything_args-prompt", "arguments": {"city": "Lyon"}},
+        {"complete": "everything_completable-prompt", "argument": {"name": "department", "value": "E"}},
+        {"subscribe": document("features")},
+        {"unsubscribe": document("features")},
+    ]);
+    let seen = lead("agentgateway-several", "two targets", &setup, |tokens| {
+        vec![
+            line(&tokens[0], "legacy", steps.clone()),
+            line(&tokens[1], "legacy", json!(["tools", add])),
+            line(
+                &tokens[0],
+                "auto",
+                json!(["tools", add, echo, {"listen": document("features")}]),
+            ),
+        ]
+    });
+    println!("{seen:#?}");
+}
+
+fn one(targets: &[(&str, u16)]) {
+    let setup = Setup {
+        targets,
+        session: "jwt.jti",
+        key: Some(KEY),
+    };
+    let steps = json!([
+        "tools",
+        {"tool": "plain"},
+        {"tool": "hidden"},
+        {"tool": "ask_name"},
+        {"tool": "ask_model", "arguments": {"tokens": 50}},
+        {"tool": "ask_folders"},
+    ]);
+    let seen = lead("agentgateway-one", "one target", &setup, |tokens| {
+        vec![
+            line(&tokens[0], "legacy", steps.clone()),
+            line(&tokens[0], "auto", steps.clone()),
+        ]
+    });
+    println!("{seen:#?}");
+}
