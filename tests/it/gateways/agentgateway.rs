@@ -64,6 +64,25 @@ pub(super) fn servers(bundle: &Bundle) {
     bundle.file("others.cedar", POLICIES);
 }
 
+/// The claims of a token, as many as identity providers put there: of each kind of value, and nested.
+fn whole_claims(person: &str) -> Json {
+    let mut claims = claims(person);
+    let more = json!({
+        "act": {"sub": "helper", "iss": "https://login.example.org"},
+        "groups": ["writers"],
+        "realm_access": {"roles": ["offline_access", "editors"]},
+        "scope": "openid mcp:write",
+        "email_verified": true,
+        "nickname": null,
+        "iat": 1_750_000_000,
+        "nbf": 1_750_000_000,
+    });
+    for (name, claim) in more.as_object().expect("claims") {
+        claims[name] = claim.clone();
+    }
+    claims
+}
+
 /// What the shipped configuration is changed to.
 struct Setup<'a> {
     /// Names of targets, and the ports of their servers.
@@ -147,7 +166,7 @@ fn lead(name: &str, about: &str, setup: &Setup, lines: impl Fn(&[Json]) -> Vec<J
     let folder = tempfile::tempdir().unwrap();
     let (_recorder, recorder, recorded) = record("grpc", callgate.target(), folder.path());
     let keys = folder.path().join("jwks.json");
-    let tokens = tokens(&keys, &[claims("alice"), claims("bob")]);
+    let tokens = tokens(&keys, &["alice", "bob"].map(whole_claims));
     let (_gateway, port) = start(setup, recorder, &keys, folder.path());
     let mut talk = Command::new(python());
     talk.arg(client("mcp_talk.py"))
