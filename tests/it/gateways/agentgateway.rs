@@ -193,6 +193,10 @@ fn serve_everything(folder: &Path) -> (Running, u16) {
     let port = free_port();
     let main = npm().join("@modelcontextprotocol/server-everything/dist/index.js");
     let mut command = Command::new("node");
+    // It has a tool that tells its environment.
+    command
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     command
         .arg(main)
         .arg("streamableHttp")
@@ -271,7 +275,7 @@ fn several(targets: &[(&str, u16)]) {
         {"tool": "notes_merge_notes"},
         echo,
         {"tool": "everything_get-env"},
-        {"read": document("features")},
+        {"read": "everything+demo://resource/dynamic/text/1"},
         {"read": document("architecture")},
         {"prompt": "everything_simple-prompt"},
         {"prompt": "everything_args-prompt", "arguments": {"city": "Lyon"}},
