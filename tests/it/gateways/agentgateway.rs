@@ -1,8 +1,8 @@
 //! A real agentgateway, as the shipped configuration makes it, between real MCP clients of both eras and real MCP
-//! servers. What it asks Callgate is kept in `gateways/recorded/agentgateway-*.json`, which `recorded.rs` leads again.
+//! servers. `tests/clients/record_agentgateway` writes what it asks to `gateways/recorded/agentgateway-*.json`, which
+//! `recorded.rs` then leads again.
 //!
-//! No package registry has agentgateway, so the live test wants `AGENTGATEWAY` to name the program; the other tests read
-//! what is kept.
+//! No package registry has agentgateway, so the test wants `AGENTGATEWAY` to name the program.
 
 use std::fs;
 use std::path::Path;
@@ -248,7 +248,7 @@ fn agentgateway_sends_what_is_kept() {
         for seen in seen {
             assert_eq!(
                 seen["steps"],
-                json!([["list_notes"], {"text": "no notes"}]),
+                json!([["add_note", "list_notes"], {"text": "no notes"}]),
                 "{seen}"
             );
         }
@@ -294,7 +294,29 @@ fn several(targets: &[(&str, u16)]) {
             ),
         ]
     });
-    println!("{seen:#?}");
+    let [all, less, stateless] = seen.as_slice() else {
+        panic!("{seen:?}");
+    };
+    let of = |seen: &Json, step: usize| seen["steps"][step].clone();
+    let may = [
+        "everything_echo",
+        "everything_get-sum",
+        "notes_add_note",
+        "notes_list_notes",
+    ];
+    assert_eq!(of(all, 0), json!(may), "{all}");
+    assert_eq!(of(all, 5), json!({"text": "added milk"}), "{all}");
+    assert_eq!(of(all, 8), json!({"text": "Echo: hello"}), "{all}");
+    assert!(of(all, 10)["text"].is_string() && of(all, 12)["text"].is_string());
+    // A forbidden tool, a proposal, an administrator's tool, a resource, a prompt, and what is asked about too late.
+    for step in [6, 7, 9, 11, 13, 14, 15] {
+        assert_eq!(of(all, step)["code"], -32001, "{step}: {all}");
+    }
+    let may = ["everything_echo", "everything_get-sum", "notes_list_notes"];
+    assert_eq!(of(less, 0), json!(may), "{less}");
+    assert_eq!(of(less, 1)["code"], -32001, "{less}");
+    assert_eq!(of(stateless, 0), of(all, 0), "{stateless}");
+    assert_eq!(of(stateless, 1), of(all, 5), "{stateless}");
 }
 
 fn one(targets: &[(&str, u16)]) {
@@ -317,5 +339,21 @@ fn one(targets: &[(&str, u16)]) {
             line(&tokens[0], "auto", steps.clone()),
         ]
     });
-    println!("{seen:#?}");
+    for seen in &seen {
+        let may = ["ask_folders", "ask_model", "ask_name", "plain"];
+        assert_eq!(seen["steps"][0], json!(may), "{seen}");
+        assert_eq!(seen["steps"][1], json!({"text": "plain"}), "{seen}");
+        assert_eq!(seen["steps"][2]["code"], -32001, "{seen}");
+    }
+    // What a server asks for inside a result is decided in its name; a client of sessions is not asked at all.
+    let stateless = &seen[1];
+    assert_eq!(
+        stateless["steps"][3],
+        json!({"text": "hello Ana"}),
+        "{stateless}"
+    );
+    for step in [4, 5] {
+        assert_eq!(stateless["steps"][step]["code"], -32001, "{stateless}");
+    }
+    assert_eq!(seen[0]["asked"], json!([]), "{}", seen[0]);
 }
