@@ -27,12 +27,16 @@ when { resource in Mcp::Server::"everything" || resource in Mcp::Server::"curiou
 permit (principal, action == Mcp::Action::"call_read", resource)
 when { resource in Mcp::Server::"everything" || resource in Mcp::Server::"curious" };
 
-@id("others.use")
-permit (principal, action in Mcp::Action::"use_context", resource);
+@id("others.read-resources")
+permit (principal, action in [Mcp::Action::"read_resource", Mcp::Action::"subscribe"], resource)
+when { resource has uri && resource.uri like "demo://resource/*" };
+
+@id("others.get-prompts")
+permit (principal, action == Mcp::Action::"get_prompt", resource in Mcp::Server::"everything");
 
 @id("others.no-architecture")
-forbid (principal, action in Mcp::Action::"use_context", resource)
-when { resource == Mcp::Resource::"demo://resource/static/document/architecture.md" };
+forbid (principal, action in [Mcp::Action::"read_resource", Mcp::Action::"subscribe"], resource)
+when { resource has uri && resource.uri like "demo://*/architecture.md" };
 
 @id("others.no-args")
 forbid (principal, action == Mcp::Action::"get_prompt", resource == Mcp::Prompt::"everything/args-prompt");
