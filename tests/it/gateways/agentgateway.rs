@@ -291,11 +291,7 @@ fn several(targets: &[(&str, u16)]) {
         vec![
             line(&tokens[0], "legacy", steps.clone()),
             line(&tokens[1], "legacy", json!(["tools", add])),
-            line(
-                &tokens[0],
-                "auto",
-                json!(["tools", add, echo, {"listen": document("features")}]),
-            ),
+            line(&tokens[0], "auto", json!(["tools", add, echo])),
         ]
     });
     let [all, less, stateless] = seen.as_slice() else {
