@@ -2,9 +2,11 @@
 
     mcp_talk.py URL    a line {"token", "mode"?, "steps"} in, a line {"era", "steps", "asked"} out
 
-A step is "tools", which lists them, or {"tool", "arguments"?}, which calls one. What comes of it is a list of
-names, or {"text"}, or {"code", "message", "data"}, or {"failed"}. `asked` tells what reached the client, e.g.
-"sampling". `mode` is "legacy" (sessions, the default) or "auto" (2026-07-28 if the server speaks it).
+A step lists "tools", "prompts", "resources" or "templates", says "ping", or is {"tool", "arguments"?}, which calls one,
+{"prompt", "arguments"?}, {"read": URI}, {"subscribe": URI}, {"unsubscribe": URI}, {"listen": URI}, or
+{"complete": PROMPT, "argument": {"name", "value"}}. What comes of it is a list of names, or {"text"}, or {} where there is
+nothing to tell, or {"code", "message", "data"}, or {"failed"}. `asked` tells what reached the client, e.g. "sampling".
+`mode` is "legacy" (sessions, the default) or "auto" (2026-07-28 if the server speaks it).
 """
 
 import asyncio
@@ -57,13 +59,54 @@ async def talk(url, wanted):
 
 async def step(client, wanted):
     try:
-        if wanted == "tools":
-            return sorted(tool.name for tool in (await client.list_tools()).tools)
-        result = await client.call_tool(wanted["tool"], wanted.get("arguments", {}))
-        text = "\n".join(getattr(part, "text", "") for part in result.content)
-        return {"failed": text} if result.is_error else {"text": text}
+        if isinstance(wanted, str):
+            return await listed(client, wanted)
+        if "tool" in wanted:
+            result = await client.call_tool(wanted["tool"], wanted.get("arguments", {}))
+            text = "\n".join(getattr(part, "text", "") for part in result.content)
+            return {"failed": text} if result.is_error else {"text": text}
+        return await used(client, wanted)
     except MCPError as error:
         return shown(error)
+
+
+async def listed(client, what):
+    match what:
+        case "tools":
+            return sorted(tool.name for tool in (await client.list_tools()).tools)
+        case "prompts":
+            return sorted(prompt.name for prompt in (await client.list_prompts()).prompts)
+        case "resources":
+            return sorted(str(it.uri) for it in (await client.list_resources()).resources)
+        case "templates":
+            return sorted(it.uri_template for it in (await client.list_resource_templates()).resource_templates)
+        case "ping":
+            await client.send_ping()
+            return {}
+    raise ValueError(what)
+
+
+async def used(client, wanted):
+    match wanted:
+        case {"prompt": name}:
+            result = await client.get_prompt(name, wanted.get("arguments"))
+            return {"text": "\n".join(getattr(it.content, "text", "") for it in result.messages)}
+        case {"read": uri}:
+            result = await client.read_resource(uri)
+            return {"text": "\n".join(getattr(part, "text", "") for part in result.contents)}
+        case {"subscribe": uri}:
+            await client.subscribe_resource(uri)
+            return {}
+        case {"unsubscribe": uri}:
+            await client.unsubscribe_resource(uri)
+            return {}
+        case {"listen": uri}:
+            async with client.listen(resource_subscriptions=[uri]):
+                return {}
+        case {"complete": prompt, "argument": argument}:
+            result = await client.complete(types.PromptReference(type="ref/prompt", name=prompt), argument)
+            return {"text": "\n".join(result.completion.values)}
+    raise ValueError(wanted)
 
 
 def fields(params):

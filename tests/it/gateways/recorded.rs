@@ -30,6 +30,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 use crate::envoy::{Running, newest, serve_notes, shipped, start_shipped, tokens};
+use crate::gateways::agentgateway;
 use crate::support::parts::toolhive;
 use crate::support::plain_http::send;
 use crate::support::process::{Bundle, Server, client, endpoint, free_port, on_lines, python};
@@ -39,6 +40,8 @@ const SETTINGS: &str = r#"
 [[envoy.identity]]
 from = "jwt"
 payload = "jwt_payload"
+[ext_mcp]
+verified_servers = ["curious"]
 [[ext_mcp.identity]]
 from = "jwt"
 key = "jwt"
@@ -52,7 +55,7 @@ const LOOKING: &str = r#"
 permit (principal, action in Mcp::Action::"discover", resource in Mcp::Server::"notes");
 "#;
 
-/// Who is recorded, and where from.
+/// Who is recorded, at least.
 const KEPT: [&str; 4] = [
     "envoy-ext-authz",
     "envoy-ext-proc",
@@ -60,10 +63,27 @@ const KEPT: [&str; 4] = [
     "agentgateway",
 ];
 
-fn bundle() -> Bundle {
+/// Every recording there is.
+fn all_kept() -> Vec<String> {
+    let folder = file("any");
+    let files = fs::read_dir(folder.parent().expect("a folder")).expect("a folder");
+    let names = files.filter_map(|file| {
+        let name = file.expect("a file").file_name().into_string().ok()?;
+        name.strip_suffix(".json").map(str::to_owned)
+    });
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    for name in KEPT {
+        assert!(names.iter().any(|it| it == name), "{name}: {names:?}");
+    }
+    names
+}
+
+pub(super) fn bundle() -> Bundle {
     let bundle = Bundle::small();
     bundle.file("callgate.toml", SETTINGS);
     bundle.file("looking.cedar", LOOKING);
+    agentgateway::servers(&bundle);
     bundle
 }
 
@@ -72,7 +92,7 @@ fn file(name: &str) -> PathBuf {
     folder.join(format!("{name}.json"))
 }
 
-fn kept(name: &str) -> Json {
+pub(super) fn kept(name: &str) -> Json {
     serde_json::from_slice(&fs::read(file(name)).expect("it is kept")).expect("JSON")
 }
 
@@ -82,7 +102,10 @@ fn bytes(step: &Json) -> Vec<u8> {
         .expect("base64")
 }
 
-fn said<'a>(exchange: &'a Json, who: &'static str) -> impl Iterator<Item = Vec<u8>> + 'a {
+pub(super) fn said<'a>(
+    exchange: &'a Json,
+    who: &'static str,
+) -> impl Iterator<Item = Vec<u8>> + 'a {
     let steps = exchange["steps"].as_array().into_iter().flatten();
     steps.filter(move |step| step[0] == who).map(bytes)
 }
@@ -142,13 +165,36 @@ fn of_mcp_response(answer: &McpResponseResult) -> String {
         Some(mcp_response_result::Result::Error(error)) => of_error(error),
         Some(mcp_response_result::Result::Mutated(body)) => {
             let body: Json = serde_json::from_slice(body).expect("JSON");
-            format!(
-                "is left with {}",
-                body["tools"].as_array().map_or(0, Vec::len)
-            )
+            format!("is left with {}", names(&body).join(", "))
         }
         _ => "passes".to_owned(),
     }
+}
+
+/// By what a list of MCP names its entries.
+fn names(result: &Json) -> Vec<&str> {
+    let lists = [
+        ("tools", "name"),
+        ("prompts", "name"),
+        ("resources", "uri"),
+        ("resourceTemplates", "uriTemplate"),
+    ];
+    let entries = lists.into_iter().flat_map(|(member, id)| {
+        result[member]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(move |it| &it[id])
+    });
+    entries.filter_map(Json::as_str).collect()
+}
+
+/// What is asked of which servers, and about what.
+fn of_servers(servers: &[String], method: &str, params: &[u8]) -> String {
+    let params: Json = serde_json::from_slice(params).unwrap_or_default();
+    let about = params["name"].as_str().or(params["uri"].as_str());
+    let about = about.map(|about| format!(" {about}")).unwrap_or_default();
+    format!("{}: {method}{about}", servers.join("+"))
 }
 
 /// What is asked in an exchange, and what Callgate said then.
@@ -187,17 +233,19 @@ fn told(exchange: &Json) -> (String, String) {
         Some("CheckRequest") => {
             let asked = McpRequest::decode(asked.next().expect("a question").as_slice());
             let answer = McpRequestResult::decode(answers.next().expect("an answer").as_slice());
+            let asked = asked.expect("a request");
             (
-                asked.expect("a request").method,
+                of_servers(&asked.service_names, &asked.method, asked.mcp_request()),
                 of_mcp_request(&answer.expect("an answer")),
             )
         }
         Some("CheckResponse") => {
             let asked = McpResponse::decode(asked.next().expect("a question").as_slice());
             let answer = McpResponseResult::decode(answers.next().expect("an answer").as_slice());
-            let method = asked.expect("a response").method;
+            let asked = asked.expect("a response");
+            let answers = format!("what answers {}", asked.method);
             (
-                format!("what answers {method}"),
+                of_servers(&asked.service_names, &answers, b""),
                 of_mcp_response(&answer.expect("an answer")),
             )
         }
@@ -294,8 +342,8 @@ async fn what_gateways_have_sent_is_decided_as_it_was() {
             .expect("a server");
     let endpoint = endpoint(format!("http://{}", server.target()));
     let channel = endpoint.connect().await.expect("a connection");
-    for name in KEPT {
-        let kept = kept(name);
+    for name in all_kept() {
+        let kept = kept(&name);
         for word in ["gateway", "configuration", "recorded"] {
             assert!(kept[word].is_string(), "{name}: {word}");
         }
@@ -316,7 +364,7 @@ async fn what_gateways_have_sent_is_decided_as_it_was() {
 }
 
 /// Keeps what a recorder has written, or holds it against what is kept.
-fn keep(name: &str, gateway: &str, configuration: &str, lines: &Path) {
+pub(super) fn keep(name: &str, gateway: &str, configuration: &str, lines: &Path) {
     let text = fs::read_to_string(lines).expect("a recording");
     let mut exchanges: Vec<Json> = text
         .lines()
@@ -362,7 +410,7 @@ fn keep(name: &str, gateway: &str, configuration: &str, lines: &Path) {
     assert_eq!(seen, before, "{name}");
 }
 
-fn record(protocol: &str, target: &str, folder: &Path) -> (Running, u16, PathBuf) {
+pub(super) fn record(protocol: &str, target: &str, folder: &Path) -> (Running, u16, PathBuf) {
     let port = free_port();
     let lines = folder.join("recorded.jsonl");
     let mut command = Command::new(python());
@@ -375,7 +423,7 @@ fn record(protocol: &str, target: &str, folder: &Path) -> (Running, u16, PathBuf
 }
 
 /// A token that is good for as long as the file is kept.
-fn claims(person: &str) -> Json {
+pub(super) fn claims(person: &str) -> Json {
     json!({"sub": person, "act": {"sub": "helper"}, "exp": 4_000_000_000_u64, "jti": format!("token-of-{person}")})
 }
 

@@ -38,6 +38,14 @@ pub fn toolhive() -> PathBuf {
     )
 }
 
+/// agentgateway, as a program.
+pub fn agentgateway() -> PathBuf {
+    named(
+        "AGENTGATEWAY",
+        "no package registry has it: build it from its repository",
+    )
+}
+
 /// A verifier of decision logs that is written in Go.
 pub fn tlog_verify() -> PathBuf {
     named(
