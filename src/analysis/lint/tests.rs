@@ -42,7 +42,7 @@ fn a_policy_in_order_has_no_lint() {
 
 #[test]
 fn each_lint_of_policies_is_found_and_can_be_allowed() {
-    let read = "principal, action == Mcp::Action::\"call_read\", resource";
+    let read = "principal, action in Mcp::Action::\"call_read\", resource";
     let cases = [
         (Code::ForbidCanErr, format!("forbid ({read}) when {{ context has usage && context.usage.last_day * 2 > 9 }};")),
         (Code::PermitCanErr, format!("permit ({read}) when {{ context has usage && context.usage.last_day + 2 > 9 }};")),
@@ -59,7 +59,7 @@ fn each_lint_of_policies_is_found_and_can_be_allowed() {
 
 #[test]
 fn annotations_that_are_missing() {
-    let read = "(principal, action == Mcp::Action::\"call_read\", resource)";
+    let read = "(principal, action in Mcp::Action::\"call_read\", resource)";
     assert_eq!(
         codes(&format!("@id(\"a\") permit {read};")),
         [Code::PermitWithoutOwner]
@@ -80,7 +80,7 @@ fn annotations_that_are_missing() {
 fn what_is_said_twice_is_shadowed_and_what_differs_is_not() {
     let policy = |id: &str, rest: &str| {
         format!(
-            "@id(\"{id}\") @owner(\"it\") permit (principal is Mcp::User, action == Mcp::Action::\"call_read\", resource) {rest};\n"
+            "@id(\"{id}\") @owner(\"it\") permit (principal is Mcp::User, action in Mcp::Action::\"call_read\", resource) {rest};\n"
         )
     };
     let confirmed = "when { resource.confirmed }";

@@ -165,7 +165,8 @@ tests:
     }
     let tap = report::tap(&report, &demands);
     assert!(tap.starts_with("TAP version 14\n1..3\n"), "{tap}");
-    let end = "ok 2 - \\# met\nnot ok 3 - noticed\n  ---\n  lacking:\n    - \"a.cedar:1: <a>\"\n  ...\n";
+    let end =
+        "ok 2 - \\# met\nnot ok 3 - noticed\n  ---\n  lacking:\n    - \"a.cedar:1: <a>\"\n  ...\n";
     assert!(tap.ends_with(end), "{tap}");
 }
 

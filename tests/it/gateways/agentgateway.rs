@@ -10,10 +10,10 @@ use std::process::Command;
 
 use serde_json::{Value as Json, json};
 
-use crate::envoy::{Running, free_port, serve_notes, shipped, tokens};
+use crate::envoy::{Running, serve_notes, shipped, tokens};
 use crate::gateways::recorded::{bundle, claims, keep, record};
 use crate::support::parts::{agentgateway, npm};
-use crate::support::process::{Bundle, Server, client, on_lines, python};
+use crate::support::process::{Bundle, Server, client, free_port, on_lines, python};
 
 /// 32 bytes, as `openssl rand -hex 32` makes them. Nothing but recordings depends on it.
 const KEY: &str = "9c1f6a0d5b7e42388f31d6c2a4e5097b1d2c3b4a59687786a5b4c3d2e1f00f1e";
