@@ -1,12 +1,22 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::SystemTime;
 
 use proptest::prelude::*;
 use ring::aead::Aad;
 
 use super::{CapsuleError, CapsuleKey, CapsuleSealer, SealedCapsules, first_index, nonce};
 use crate::audit::batch::BatchCapsules;
-use crate::audit::frame::Contents;
+use crate::audit::capsule_reader::CapsuleReader;
+use crate::audit::envelope;
+use crate::audit::frame::{self, Contents};
+use crate::audit::log::AuditLog;
+use crate::audit::log_files::{self, CAPSULES};
+use crate::audit::outcome_record::{OutcomeRecord, Status};
+use crate::audit::reader::LogReader;
+use crate::audit::record::schema::record::Kind;
+use crate::config::audit::AuditConfig;
 
 fn key(byte: u8) -> CapsuleKey {
     CapsuleKey::new(&[byte; 32])
@@ -55,16 +65,22 @@ fn a_capsule_opens_with_its_key_and_for_its_record_alone() {
     }
 }
 
-#[test]
-fn a_capsule_of_a_file_of_before_is_read() {
-    let (key, salt, counter) = (key(1), [3; 16], 9_u64.to_le_bytes());
-    let mut bytes = zstd::bulk::compress(b"what was asked", 1).unwrap();
+/// A capsule as it was kept before there were groups: the frame of one alone.
+fn of_before(key: &CapsuleKey, index: u64, capsule: &[u8]) -> Vec<u8> {
+    let (salt, counter) = ([3; 16], index.to_le_bytes());
+    let mut bytes = zstd::bulk::compress(capsule, 1).unwrap();
     let cipher = key.cipher(&salt).unwrap();
-    let aad = Aad::from(7_u64.to_le_bytes());
+    let aad = Aad::from(index.to_le_bytes());
     cipher
         .seal_in_place_append_tag(nonce(counter), aad, &mut bytes)
         .unwrap();
-    let payload = [&7_u64.to_le_bytes()[..], &salt, &counter, &bytes].concat();
+    [&index.to_le_bytes()[..], &salt, &counter, &bytes].concat()
+}
+
+#[test]
+fn a_capsule_of_a_file_of_before_is_read() {
+    let key = key(1);
+    let payload = of_before(&key, 7, b"what was asked");
     let single = SealedCapsules::new(Contents::Records, payload.clone()).unwrap();
     assert_eq!(single.indices(), 7..8);
     let read = |index| single.capsule(&key, index).unwrap();
@@ -72,6 +88,84 @@ fn a_capsule_of_a_file_of_before_is_read() {
     assert_eq!(read(8), None);
     let as_group = sealed(&payload).unwrap();
     assert!(as_group.capsule(&key, 7).is_err());
+}
+
+/// Appends records with a capsule each, and closes the log.
+fn append(directory: &Path, capsules: &[&[u8]]) {
+    let config = AuditConfig::default();
+    let log = AuditLog::open(directory, &directory.join("capsule.key"), &config);
+    let log = log.unwrap().unwrap();
+    for capsule in capsules {
+        let mut envelope = Vec::new();
+        envelope::outcome(
+            &mut envelope,
+            &OutcomeRecord {
+                decision_id: None,
+                status: Status::Result,
+                size: 1,
+                labels: &[],
+                caller: "gateway",
+                adapter: "test",
+                about: None,
+                at: SystemTime::now(),
+            },
+        );
+        let receipt = log.append(&envelope, Some(capsule));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(receipt.recorded()).unwrap();
+    }
+    log.close();
+}
+
+/// The indices of the records of outcomes.
+fn outcomes(directory: &Path) -> Vec<u64> {
+    let records = LogReader::open(directory).unwrap().iter_from(0);
+    let is_outcome = |kind: &Option<Kind>| matches!(kind, Some(Kind::Outcome(_)));
+    records
+        .map(|record| record.unwrap().decode().unwrap())
+        .filter(|record| is_outcome(&record.kind))
+        .map(|record| record.index.unwrap())
+        .collect()
+}
+
+#[test]
+fn a_log_goes_on_after_a_file_of_capsules_of_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path();
+    let old: [&[u8]; 3] = [b"first", b"second", b"third"];
+    append(directory, &old);
+    // The last program wrote each capsule by itself.
+    let key = CapsuleKey::read(&directory.join("capsule.key")).unwrap();
+    let place = directory.join(CAPSULES);
+    let [file] = &log_files::list(&place).unwrap()[..] else {
+        panic!("one file");
+    };
+    let mut bytes = frame::header(Contents::Records, file.first).to_vec();
+    for (index, capsule) in outcomes(directory).into_iter().zip(old) {
+        frame::push(&mut bytes, &of_before(&key, index, capsule));
+    }
+    fs::write(&file.path, &bytes).unwrap();
+
+    let new: [&[u8]; 2] = [b"fourth", b"fifth"];
+    append(directory, &new);
+    assert_eq!(fs::read(&file.path).unwrap(), bytes, "it is left as it was");
+    assert_eq!(
+        log_files::list(&place).unwrap().len(),
+        2,
+        "a file of its own"
+    );
+    let indices = outcomes(directory);
+    assert_eq!(indices.len(), 5);
+    let mut reader = CapsuleReader::open(directory, 0).unwrap();
+    for (index, capsule) in indices.into_iter().zip(old.into_iter().chain(new)) {
+        let groups = reader.groups_of(index).unwrap();
+        let opened = key
+            .open_one_of(&groups, index, &key.digest(capsule))
+            .unwrap();
+        assert_eq!(opened.as_deref(), Some(capsule), "{index}");
+    }
 }
 
 proptest! {

@@ -6,8 +6,11 @@ use std::fmt;
 
 use crate::bundle::diagnostic::BundleDiagnostic;
 
-/// Warnings of one kind that are logged one by one, and the examples of a kind that has more.
-const FEW: usize = 3;
+/// Warnings of one kind that are logged one by one, each with what may have been meant.
+const FEW: usize = 20;
+
+/// The examples of a kind that has more.
+const EXAMPLES: usize = 3;
 
 /// The warnings of one kind: those whose messages differ in names and numbers alone.
 #[derive(Debug)]
@@ -81,7 +84,7 @@ impl fmt::Display for WarningKind<'_> {
             f,
             "{count} warnings of one kind (`callgate check` lists them), e.g. "
         )?;
-        for (at, warning) in self.warnings.iter().take(FEW).enumerate() {
+        for (at, warning) in self.warnings.iter().take(EXAMPLES).enumerate() {
             if at > 0 {
                 f.write_str("; ")?;
             }
