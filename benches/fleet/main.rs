@@ -36,6 +36,8 @@ use tokio::task::JoinSet;
 #[path = "../control/company.rs"]
 #[allow(dead_code, reason = "the other benchmark writes it to a directory")]
 mod company;
+#[path = "../../tests/it/support/port.rs"]
+mod port;
 #[path = "../../tests/it/support/postgres.rs"]
 #[allow(dead_code, reason = "tests do more with it")]
 mod postgres;

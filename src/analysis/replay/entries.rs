@@ -55,15 +55,14 @@ impl Replayer<'_> {
         (call, history): (&CallContext, &CapsuleHistory),
         entries: &[ListedEntry],
     ) -> Result<Vec<ReplayedEntry>, Obstacle> {
-        let filtered = self.inspect(capsule, history, |inputs, requester| {
+        let hidden = self.inspect(capsule, history, |inputs, requester| {
             let items = entries.iter().map(|entry| &entry.item);
-            listing::filter(*inputs, call, items, requester, capsule.now)
+            match listing::filter(*inputs, call, items, requester, capsule.now) {
+                Ok(verdicts) => verdicts.into_iter().map(|it| it.hidden).collect(),
+                // None of the entries may be used.
+                Err(reason) => vec![Some(reason.code); entries.len()],
+            }
         })?;
-        let hidden = match filtered {
-            Ok(verdicts) => verdicts.into_iter().map(|it| it.hidden).collect(),
-            // None of the entries may be used.
-            Err(reason) => vec![Some(reason.code); entries.len()],
-        };
         let parties = parties_of_call(capsule, call);
         let replayed = entries
             .iter()

@@ -66,10 +66,6 @@ pub struct Capsule {
 
 /// The request of a capsule.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one is decoded, decided and dropped at a time"
-)]
 pub enum CapsuleRequest {
     /// A call, without its trace and its request id.
     Call(CallContext, CapsuleHistory),

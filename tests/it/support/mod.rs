@@ -4,5 +4,6 @@ pub mod command;
 pub mod in_process;
 pub mod parts;
 pub mod plain_http;
+pub mod port;
 pub mod postgres;
 pub mod process;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::support::process::free_port;
+use super::port::free_port;
 
 /// A database server over a folder of its own.
 pub struct Cluster {

@@ -5,7 +5,6 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
@@ -17,6 +16,8 @@ use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+
+pub use super::port::{free_address, free_port};
 
 /// How long a process may take to be there, or to be gone.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -271,17 +272,6 @@ fn copy(from: &Path, to: &Path) {
             fs::copy(&path, &target).unwrap();
         }
     }
-}
-
-/// An address of this machine whose port was free a moment ago.
-pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    free_address().port()
 }
 
 /// Where a client finds a server. Nothing is waited for without an end: a port may belong to another by now.
