@@ -5,9 +5,9 @@
 use crate::analysis::propose::arguments::{Arguments, Router};
 use crate::analysis::propose::lexicon::{
     ADMITTED, ADMITTING, EITHER, GENTLE, INFRASTRUCTURE, JOINTS, LANGUAGES, MODIFIERS, NOUNS,
-    PARTICLES, PHYSICAL, PINGED, POWERS, READ, SHOWN, SILENT,
+    PHYSICAL, PINGED, POWERS, READ, SHOWN, SILENT,
 };
-use crate::analysis::propose::secrets::is_opening_key;
+use crate::analysis::propose::secrets::opens;
 use crate::analysis::propose::verbs::{administers, is_verb, writes};
 use crate::analysis::propose::words::{ParsedToolName, split};
 use crate::analysis::tool_list::ListedTool;
@@ -242,10 +242,6 @@ fn level_of_name(named: &ParsedToolName) -> (AccessLevel, String) {
 fn level_of_writing_verb(named: &ParsedToolName, verb: &str) -> (AccessLevel, String) {
     let words = &named.own;
     let says = format!("the name says `{verb}`");
-    let opens = |pair: &[String]| match pair {
-        [before, key] => is_opening_key(before, key),
-        _ => false,
-    };
     if let Some(power) = POWERS.first(words) {
         let reason = format!("{says}, and `{power}` decides what else can happen");
         return (AccessLevel::Admin, reason);
@@ -260,7 +256,7 @@ fn level_of_writing_verb(named: &ParsedToolName, verb: &str) -> (AccessLevel, St
         let reason = format!("{says}, and that decides who gets in: `{whose}`");
         return (AccessLevel::Admin, reason);
     }
-    if words.windows(2).any(opens) {
+    if opens(words) {
         return (
             AccessLevel::Admin,
             format!("{says}, and a key that opens something"),

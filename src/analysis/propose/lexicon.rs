@@ -40,7 +40,7 @@ pub(super) const READ: WordList = WordList(
 /// Verbs that change something, or may.
 pub(super) const WRITE: WordList = WordList(
     "decrease defragment dislike disarm increase instate rollforward accept acknowledge acquire activate add adjust advance align allocate alter amend annotate answer append apply \
-     archive arm arrange ask assign attach auto backfill backup bind book bookmark branch broadcast buffer build \
+     archive arrange ask assign attach auto backfill backup bind book bookmark branch broadcast buffer build \
      bulkupdate bump cache call capture categorize change charge chat checkin checkout claim clean click clone close \
      collapse comment commit compact compile complete compose compress configure confirm connect consume convert copy \
      correct create crop customize cut debug decline decode decompress decrement defer define demote dequeue derive \
@@ -281,11 +281,15 @@ pub(super) const BEFORE_CHANGES: WordList =
 /// Words behind verbs: `poweroff`, `logout`.
 pub(super) const PARTICLES: WordList = WordList("off on out up down in");
 
-/// Words that are verbs with a prefix or a particle only: `unfriend`, `rekey`, `spindown`.
+/// Verbs with a particle: `power off`, `opt in`. Alone they may be nouns.
+pub(super) const PHRASAL: WordList =
+    WordList("kick lock opt plug power roll scale shut spin switch tear throw turn wipe");
+
+/// Words that are verbs with a prefix only: `unfriend`, `rekey`.
 pub(super) const STEMS: WordList = WordList(
     "act activate age assemble associate author board brand bug certify channel code commission compose couple crypt do duplicate \
-     duplication dupe enroll  enter establish flash frag fragment friend fund gas gauge group hash home host hydrate \
-     image incarnate instate instantiate key kick license list mask mix model nest nominate opt org own parent parole \
+     duplication dupe enroll enter establish flash frag fragment friend fund gas gauge group hash home host hydrate \
+     image incarnate instate instantiate key license mask mix model nest nominate opt org own parent parole \
      partition people platform plug populate power prioritise prioritize provision role roll seat shape shut slot spin \
      stock stitch style subscribe tear team tenant throw tie tire title tune turn number user value wipe zone",
 );
@@ -298,7 +302,7 @@ pub(super) const HARMLESS: WordList = WordList(
      research resort resorts resource resources result retail signin standup startup startups timeout timeouts unread \
      design designs plugin plugins pushdown callout callouts dropout dropouts workout workouts popup popups makeup pickup \
      pickups dropoff tradeoff tradeoffs playoff playoffs rundown dropdown dropdowns drawdown overdraft prefix prefixes \
-     mistake mistakes onpage offpage",
+     mistake mistakes onpage offpage indeterminate unclear prerelease prereleases pretest",
 );
 
 /// Words for files and folders.

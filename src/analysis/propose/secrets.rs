@@ -29,27 +29,36 @@ pub(super) fn named(words: &[String]) -> Option<String> {
     pair.map(|pair| pair.join(" "))
 }
 
-/// Whether two words say which key it is, and that it opens something.
-pub(super) fn is_opening_key(before: &str, word: &str) -> bool {
+/// Whether a name has a key that opens something: `api key` or `apikey`.
+pub(super) fn opens(words: &[String]) -> bool {
+    let is_pair = |pair: &[String]| match pair {
+        [before, word] => is_opening_key(before, word),
+        _ => false,
+    };
+    words.windows(2).any(is_pair) || words.iter().any(|word| is_key(singular(word)))
+}
+
+fn is_opening_key(before: &str, word: &str) -> bool {
     OPENING.has(before) && matches!(word, "key" | "keys")
 }
 
+fn is_key(word: &str) -> bool {
+    word.strip_suffix("key")
+        .is_some_and(|before| OPENING.has(before))
+}
+
+fn singular(word: &str) -> &str {
+    word.strip_suffix('s').unwrap_or(word)
+}
+
 fn is_secret(word: &str) -> bool {
-    if SECRET.has(word) {
-        return true;
-    }
-    let singular = word.strip_suffix('s').unwrap_or(word);
-    let is_key = singular
-        .strip_suffix("key")
-        .is_some_and(|before| OPENING.has(before));
-    is_key
-        || ENDINGS_OF_SECRETS
-            .words()
-            .any(|end| singular.ends_with(end))
+    let singular = singular(word);
+    let ends = |end: &str| singular.ends_with(end);
+    SECRET.has(word) || is_key(singular) || ENDINGS_OF_SECRETS.words().any(ends)
 }
 
 fn is_pair(before: &str, word: &str) -> bool {
-    let singular = word.strip_suffix('s').unwrap_or(word);
+    let singular = singular(word);
     let is_code = singular == "code" && CODES.has(before);
     is_opening_key(before, word) || is_code || SECRET_PAIRS.has(&format!("{before}_{singular}"))
 }

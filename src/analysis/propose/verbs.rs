@@ -1,8 +1,8 @@
 //! Which words are verbs that change something: those of the lexicon, and those made from them (`unfriend`, `poweroff`).
 
 use crate::analysis::propose::lexicon::{
-    ADMIN, BEFORE_CHANGES, BEFORE_VERBS, EITHER, HARMLESS, INSIDE, ITSELF, NOUNS, PARTICLES, READ,
-    STEMS, WRITE,
+    ADMIN, BEFORE_CHANGES, BEFORE_VERBS, EITHER, HARMLESS, INSIDE, ITSELF, NOUNS, PARTICLES,
+    PHRASAL, READ, STEMS, WRITE,
 };
 
 /// Whether a word is a verb of any kind.
@@ -54,7 +54,8 @@ fn derived(word: &str) -> Option<Derived> {
     let reverses = |stem: &str| is_stem(stem) || READ.has(stem) || EITHER.has(stem);
     let after = |prefix: &str| word.strip_prefix(prefix).filter(|stem| reverses(stem));
     let intensified = |prefix: &str| word.strip_prefix(prefix).filter(|stem| is_change(stem));
-    let before = |particle: &str| word.strip_suffix(particle).filter(|stem| is_stem(stem));
+    let phrasal = |stem: &&str| is_change(stem) || PHRASAL.has(stem);
+    let before = |particle: &str| word.strip_suffix(particle).filter(phrasal);
     let stem = BEFORE_VERBS
         .words()
         .find_map(after)
@@ -94,7 +95,9 @@ pub(super) fn join(words: Vec<String>) -> Vec<String> {
 /// Whether two words can be a verb and what belongs to it. `on` and `off` before a word are prepositions.
 fn is_split(before: &str, word: &str) -> bool {
     let is_prefix = BEFORE_VERBS.has(before) && !matches!(before, "on" | "off");
-    let is_particle = PARTICLES.has(word) && (changes(before) || STEMS.has(before));
+    // `order_in_store` has a preposition.
+    let is_verb = PHRASAL.has(before) || changes(before) && matches!(word, "off" | "out");
+    let is_particle = PARTICLES.has(word) && is_verb;
     is_prefix || is_particle
 }
 
