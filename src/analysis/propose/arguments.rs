@@ -18,6 +18,9 @@ const MAX_DEPTH: usize = 3;
 /// Arguments of one tool that are inspected.
 const MAX_ARGUMENTS: usize = 512;
 
+/// Last words of arguments that are another operation's, whatever is before them.
+const ARGUMENTS: WordList = WordList::new("args arguments kwargs payload");
+
 /// One argument, at any depth.
 #[derive(Debug)]
 pub(super) struct Argument {
@@ -172,7 +175,9 @@ impl Arguments {
     pub(super) fn free_form(&self) -> Option<&str> {
         let mut list = self.list.iter();
         let found = list.find(|it| {
-            it.is_free_form && PASSED_ON.has(&it.words.join("_")) && it.types != JsonTypes::ANY
+            let is_passed_on = PASSED_ON.has(&it.words.join("_"))
+                || it.words.last().is_some_and(|word| ARGUMENTS.has(word));
+            it.is_free_form && is_passed_on && it.types != JsonTypes::ANY
         });
         found.map(|it| it.name.as_str())
     }

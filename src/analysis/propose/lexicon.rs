@@ -69,7 +69,7 @@ pub(super) const WRITE: WordList = WordList(
 
 /// Verbs and nouns of what cannot be undone, changes who may do what, costs money, or runs anything.
 pub(super) const ADMIN: WordList = WordList(
-    "allowlist blacklist blocklist defrag denylist offboard onboard poweroff poweron powercycle rekey reimage reinstate rid safelist whitelist wipeout abort admin allow approve authorise authorize ban bash bill bleed block burn buy cancel cleanup clear command \
+    "annul banish brick degauss eject expel greylist jailbreak lockdown lockout nullify oust rescind sanitize scrub allowlist blacklist blocklist defrag denylist offboard onboard poweroff poweron powercycle rekey reimage reinstate rid safelist whitelist wipeout abort admin allow approve authorise authorize ban bash bill bleed block burn buy cancel cleanup clear command \
      cordon credential credentials deactivate decommission delegate delegation delete demolish deny deploy deprecate \
      deprovision deregister destroy disable discard dispose downgrade drain drop dump elevate empty enable erase eval \
      evaluate evict exec execute expire expose expunge failover fire force forget format grant halt hire impersonate \
@@ -164,14 +164,14 @@ pub(super) const SENDING: WordList = WordList(
 
 /// Words about secrets and their stores.
 pub(super) const SECRET: WordList = WordList(
-    "2fa accesskey apikey bearer cred creds cvc cvv dockercfg dockerconfigjson ecdsa ed25519 environ envrc gpg hotp htpasswd htdigest jks jwk jwks jwt jwts kdbx keyfile keyfiles keytab keytabs krb5 luks netrc npmrc oauth ovpn p12 pats pat csrf logins passcode passcodes passkeys passphrases pwds xsrf passwd pems pfx pgp pgpass pkcs12 privkey psk pypirc rsa sas seedphrase shadowfile sid sshkey tfstate tfvars wpa 1password bitwarden certificate certificates cookie cookies credential credentials dotenv doppler env \
+    "cert certs kerberos lsass nsec ntds otpauth puk xpriv xprv 2fa accesskey apikey bearer cred creds cvc cvv dockercfg dockerconfigjson ecdsa ed25519 environ envrc gpg hotp htpasswd htdigest jks jwk jwks jwt jwts kdbx keyfile keyfiles keytab keytabs krb5 luks netrc npmrc oauth ovpn p12 pats pat csrf logins passcode passcodes passkeys passphrases pwds xsrf passwd pems pfx pgp pgpass pkcs12 privkey psk pypirc rsa sas seedphrase shadowfile sid sshkey tfstate tfvars wpa 1password bitwarden certificate certificates cookie cookies credential credentials dotenv doppler env \
      infisical kubeconfig keepass keychain keyring keystore lastpass mnemonic otp passkey passphrase password passwords pem secret \
      secretmanager secrets secretsmanager ssh token tokens totp vault vaults wallet",
 );
 
 /// Words that make `key` a secret.
 pub(super) const OPENING: WordList = WordList(
-    "account admin aes application client consumer customer decryption ec gpg hmac host jwt master pgp product rsa root sas session storage subscription tls wep webhook wifi wireguard wpa access api deploy encryption kms license private secret service signing ssh",
+    "aws azure backup bot gcp github gitlab google openai provider recovery slack stripe unseal vpn wpa2 account admin aes application client consumer customer decryption ec gpg hmac host jwt master pgp product rsa root sas session storage subscription tls wep webhook wifi wireguard wpa access api deploy encryption kms license private secret service signing ssh",
 );
 
 /// Words about confidential data.
@@ -331,7 +331,7 @@ pub(super) const HOST_WORDS: WordList = WordList(
 
 /// Words for addresses that are never the end of a longer word.
 pub(super) const LINK_WORDS: WordList = WordList(
-    "address addresses cidr homepage ip ips ipv4 ipv6 ipaddress link links sitemap subnet tld weblink hyperlink",
+    "backlink cdn connection deeplink dns dsn ntp shortlink smtp tunnel address addresses cidr homepage ip ips ipv4 ipv6 ipaddress link links sitemap subnet tld weblink hyperlink",
 );
 
 /// Words for those who take part in mail.
@@ -340,7 +340,7 @@ pub(super) const MAIL_PARTIES: WordList =
 
 /// Words for those to whom something is sent.
 pub(super) const RECIPIENT_WORDS: WordList = WordList(
-    "addressee addressees bcc cc invitee invitees recipient recipients phone phones phonenumber phonenumbers mobile msisdn fax",
+    "attendee guest guests mailto participant addressee addressees bcc cc invitee invitees recipient recipients phone phones phonenumber phonenumbers mobile msisdn fax",
 );
 
 /// Words for what is written to, besides files.
@@ -364,7 +364,7 @@ pub(super) const ENDINGS_OF_SECRETS: WordList =
 
 /// Pairs of words that are secrets, the second in the singular.
 pub(super) const SECRET_PAIRS: WordList = WordList(
-    "2_fa auth_config auth_cookie auth_data auth_detail auth_file auth_header auth_info auth_json auth_session auth_state \
+    "admin_pass authenticator_seed database_config db_config door_combination email_pass ldap_config lock_combination mail_config redis_config root_pass safe_combination saml_assertion saml_response secure_note session_ticket smtp_config smtp_pass sso_ticket user_pass wifi_pass 2_fa auth_config auth_cookie auth_data auth_detail auth_file auth_header auth_info auth_json auth_session auth_state \
      authorization_header authorized_key aws_config aws_profile backup_phrase card_number connection_string database_url db_pass \
      db_url docker_config environment_var environment_variable etc_shadow hash_dump http_header http_request kerberos_ticket \
      key_bundle key_chain key_file key_material key_pair key_ring key_store key_vault kube_config local_storage login_data \
@@ -395,13 +395,13 @@ pub(super) const ADMITTED: WordList = WordList(
 
 /// Words of an argument that says which operation is called, also before `name`, `id` or `slug`.
 pub(super) const OPERATIONS: WordList = WordList(
-    "action actor agent api capability cmd command endpoint func function handler method op operation plugin procedure rpc \
+    "automation flow job lambda macro recipe routine workflow action actor agent api capability cmd command endpoint func function handler method op operation plugin procedure rpc \
      service skill subcommand tool tools verb",
 );
 
 /// Words of the arguments of an operation, where they are a text.
 pub(super) const WRITTEN_OUT: WordList =
-    WordList("args arguments input inputs json kwargs parameters params payload");
+    WordList("body data request args arguments input inputs json kwargs parameters params payload");
 
 /// Words about languages of queries.
 pub(super) const LANGUAGES: WordList =

@@ -5,7 +5,7 @@
 
 use crate::analysis::propose::lexicon::{
     EMAIL_WORDS, FILE_WORDS, HOST_WORDS, LINK_WORDS, MAIL_PARTIES, OUTPUTS, POINTERS,
-    RECIPIENT_WORDS, STORING, TO_WRITE, URL_WORDS, WordList,
+    RECIPIENT_WORDS, STORING, TO_WRITE, URL_WORDS, WHERE_TO, WordList,
 };
 use crate::analysis::propose::verbs::is_verb;
 
@@ -36,7 +36,9 @@ impl Place {
         if let Some(recipient) = recipient(last, before) {
             return Some(recipient);
         }
-        let place = Self::from_last(last, before)?;
+        let is_somewhere = WHERE_TO.first(&words).is_some();
+        let elsewhere = is_somewhere.then_some(Self::new(None, true));
+        let place = Self::from_last(last, before).or(elsewhere)?;
         // Two kinds are possible: the value tells which.
         let is_either = before.iter().any(|word| word == "or");
         Some(Self {
@@ -71,7 +73,11 @@ impl Place {
         if says(HOST_WORDS) || LINK_WORDS.has(last) {
             return Some(Self::new(None, true));
         }
-        matches!(last, "attachment" | "attachments" | "mailbox").then_some(Self::new(None, false))
+        let is_named = matches!(
+            last,
+            "attachment" | "attachments" | "mailbox" | "target" | "targets"
+        );
+        is_named.then_some(Self::new(None, false))
     }
 }
 

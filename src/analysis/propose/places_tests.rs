@@ -101,6 +101,8 @@ fn recipients_addresses_and_uris_are_targets() {
         ("path_or_url", None, None),
         ("json_path", None, None),
         ("attachments", None, None),
+        ("scan_target", None, None),
+        ("guests", None, Some("recipient")),
         ("old_file", Some("path"), Some("source")),
         ("new_file", Some("path"), Some("destination")),
     ] {
@@ -155,6 +157,10 @@ fn addresses_of_machines_and_pages_are_targets_and_lead_out() {
         "url2",
         "url_to_fetch",
         "imageLink",
+        "recipient_id",
+        "url_path",
+        "webhook_id",
+        "connection_string",
         "websiteUrl",
     ] {
         assert!(target(argument).is_some(), "{argument}");

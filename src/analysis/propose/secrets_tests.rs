@@ -7,6 +7,11 @@ use crate::bundle::parse::registration::{AccessLevel, Sensitivity};
 fn names_of_secrets_bring_secrets() {
     for name in [
         "get_apikey",
+        "get_smtp_config",
+        "get_saml_response",
+        "get_unseal_keys",
+        "show_puk",
+        "get_lock_combination",
         "get_accesskey",
         "list_pats",
         "show_pin",

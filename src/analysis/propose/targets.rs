@@ -136,7 +136,10 @@ impl TargetProposals<'_> {
         let is_time = ["date", "date-time", "time"]
             .iter()
             .any(|it| has_format(it));
-        let is_open = !is_time && member.choices().is_none() && items.choices().is_none();
+        let is_text = member.types().has(JsonTypes::STRING)
+            || member.types().has(JsonTypes::ARRAY) && items.types().has(JsonTypes::STRING);
+        let is_open =
+            is_text && !is_time && member.choices().is_none() && items.choices().is_none();
         let place = Place::from_words(&parts).filter(|_| is_open);
         let is_local = !self.is_in_a_repository;
         let kind = if has_format("email") || EMAILS.contains(&words.as_str()) {

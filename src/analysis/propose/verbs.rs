@@ -92,13 +92,13 @@ pub(super) fn join(words: Vec<String>) -> Vec<String> {
     joined
 }
 
-/// Whether two words can be a verb and what belongs to it. `on` and `off` before a word are prepositions.
+/// Whether two words can be a verb and what belongs to it, or a verb like `white list`. `on` and `off` before a word are prepositions.
 fn is_split(before: &str, word: &str) -> bool {
     let is_prefix = BEFORE_VERBS.has(before) && !matches!(before, "on" | "off");
     // `order_in_store` has a preposition.
     let is_verb = PHRASAL.has(before) || changes(before) && matches!(word, "off" | "out");
     let is_particle = PARTICLES.has(word) && is_verb;
-    is_prefix || is_particle
+    is_prefix || is_particle || word == "list"
 }
 
 #[cfg(test)]

@@ -79,6 +79,10 @@ fn a_verb_made_from_another_one_does_not_read() {
         "get_deauthorize",
         "get_softdelete",
         "get_denylist",
+        "get_white_list",
+        "list_allow_list",
+        "get_eject",
+        "view_nullify",
         "show_blacklist",
     ] {
         let entry = harmless(name, json!({}));
