@@ -8,7 +8,7 @@ use crate::analysis::propose::lexicon::{
     ASKING, CALLED, CHOOSERS, DOCUMENTS, FREE_TEXT, LOOKED_UP, OPERATIONS, PASSED_ON, PROGRAMS,
     PUT, RUNS, SWITCHES, WHERE_TO, WRITTEN_OUT, WordList,
 };
-use crate::analysis::propose::places::{Place, is_output};
+use crate::analysis::propose::places::{ArgumentPlace, is_output};
 use crate::analysis::propose::words::split;
 use crate::analysis::tool_list::ListedTool;
 use crate::domain::request::target::json_schema::{JsonTypes, SchemaLocation};
@@ -197,7 +197,8 @@ impl Arguments {
     pub(super) fn destination(&self) -> Option<&str> {
         let leads_out = |it: &&Argument| {
             let is_text = it.types.has(JsonTypes::STRING.or(JsonTypes::ARRAY));
-            let place = Place::from_words(&it.words).filter(|_| is_text && it.choices.is_none());
+            let place =
+                ArgumentPlace::from_words(&it.words).filter(|_| is_text && it.choices.is_none());
             WHERE_TO.first(&it.words).is_some() || place.is_some_and(|it| it.leads_out)
         };
         let mut list = self.list.iter();

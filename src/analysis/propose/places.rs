@@ -1,6 +1,6 @@
 //! What the name of an argument says of where something is: a path, an address, a recipient, a place to write to.
 //!
-//! Start at [`Place::from_words`]. The last word decides (`project_root`, `callback_url`), also where words are written as
+//! Start at [`ArgumentPlace::from_words`]. The last word decides (`project_root`, `callback_url`), also where words are written as
 //! one (`docpath`).
 
 use crate::analysis::propose::lexicon::{
@@ -11,7 +11,7 @@ use crate::analysis::propose::verbs::is_verb;
 
 /// What the name of an argument says of a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ArgumentPlace {
     /// The kind of target, if the name tells it.
     pub(super) kind: Option<&'static str>,
     /// The role of the target.
@@ -20,7 +20,7 @@ pub(super) struct Place {
     pub(super) leads_out: bool,
 }
 
-impl Place {
+impl ArgumentPlace {
     const fn new(kind: Option<&'static str>, leads_out: bool) -> Self {
         Self {
             kind,
@@ -142,7 +142,7 @@ fn without_tail(words: &[String]) -> Vec<String> {
     words
 }
 
-fn recipient(last: &str, before: &[String]) -> Option<Place> {
+fn recipient(last: &str, before: &[String]) -> Option<ArgumentPlace> {
     let sends =
         |word: &String| MAIL_PARTIES.has(word) || matches!(word.as_str(), "send" | "forward");
     let is_to = last == "to" && before.iter().all(sends);
@@ -152,7 +152,7 @@ fn recipient(last: &str, before: &[String]) -> Option<Place> {
     let kind = names(EMAIL_WORDS, last).then_some("email");
     let is_party = RECIPIENT_WORDS.has(last);
     let is_person = is_addressed && (kind.is_some() || is_address(last) || last == "user");
-    (is_to || is_party || is_person).then_some(Place {
+    (is_to || is_party || is_person).then_some(ArgumentPlace {
         kind,
         role: Some("recipient"),
         leads_out: !is_to || !before.is_empty(),

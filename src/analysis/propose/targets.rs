@@ -4,7 +4,7 @@
 
 use serde_json::Value as Json;
 
-use crate::analysis::propose::places::Place;
+use crate::analysis::propose::places::ArgumentPlace;
 use crate::analysis::propose::words::split;
 use crate::analysis::tool_list::ListedTool;
 use crate::domain::request::target::argument::TargetArgumentForm;
@@ -140,7 +140,7 @@ impl TargetProposals<'_> {
             || member.types().has(JsonTypes::ARRAY) && items.types().has(JsonTypes::STRING);
         let is_open =
             is_text && !is_time && member.choices().is_none() && items.choices().is_none();
-        let place = Place::from_words(&parts).filter(|_| is_open);
+        let place = ArgumentPlace::from_words(&parts).filter(|_| is_open);
         let is_local = !self.is_in_a_repository;
         let kind = if has_format("email") || EMAILS.contains(&words.as_str()) {
             Some("email")
