@@ -39,8 +39,9 @@ impl ArgumentPlace {
         let is_somewhere = WHERE_TO.first(&words).is_some();
         let elsewhere = is_somewhere.then_some(Self::new(None, true));
         let place = Self::from_last(last, before).or(elsewhere)?;
-        // Two kinds are possible: the value tells which.
-        let is_either = before.iter().any(|word| word == "or");
+        // Of two kinds, the value tells which; filters are often patterns.
+        let is_either = before.iter().any(|word| word == "or")
+            || before.first().is_some_and(|word| FILTERS.has(word));
         Some(Self {
             kind: place.kind.filter(|_| !is_either),
             role: role(before, place.kind),
@@ -73,13 +74,12 @@ impl ArgumentPlace {
         if says(HOST_WORDS) || LINK_WORDS.has(last) {
             return Some(Self::new(None, true));
         }
-        let is_named = matches!(
-            last,
-            "attachment" | "attachments" | "mailbox" | "target" | "targets"
-        );
-        is_named.then_some(Self::new(None, false))
+        matches!(last, "attachment" | "attachments" | "mailbox").then_some(Self::new(None, false))
     }
 }
+
+/// First words of what narrows a search or a walk.
+const FILTERS: WordList = WordList::new("exclude ignore include select skip");
 
 /// Words that make a URI one of this machine.
 const LOCAL: WordList =

@@ -101,7 +101,7 @@ fn recipients_addresses_and_uris_are_targets() {
         ("path_or_url", None, None),
         ("json_path", None, None),
         ("attachments", None, None),
-        ("scan_target", None, None),
+        ("excludePaths", None, None),
         ("guests", None, Some("recipient")),
         ("old_file", Some("path"), Some("source")),
         ("new_file", Some("path"), Some("destination")),
