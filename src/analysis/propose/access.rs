@@ -4,9 +4,11 @@
 
 use crate::analysis::propose::arguments::{Arguments, Router};
 use crate::analysis::propose::lexicon::{
-    ADMIN, EITHER, GENTLE, INFRASTRUCTURE, JOINTS, MODIFIERS, NOUNS, OPENING, PINGED, POWERS, READ,
-    SHOWN, SILENT, WRITE,
+    ADMITTED, ADMITTING, EITHER, GENTLE, INFRASTRUCTURE, JOINTS, LANGUAGES, MODIFIERS, NOUNS,
+    PHYSICAL, PINGED, POWERS, READ, SHOWN, SILENT,
 };
+use crate::analysis::propose::secrets::opens;
+use crate::analysis::propose::verbs::{administers, is_verb, writes};
 use crate::analysis::propose::words::{ParsedToolName, split};
 use crate::analysis::tool_list::ListedTool;
 use crate::bundle::parse::registration::AccessLevel;
@@ -64,6 +66,17 @@ impl AccessProposal {
             }
             None => {}
         }
+        let is_queried = |word: &String| LANGUAGES.has(word) || word == "query";
+        let document = match named.all.iter().any(is_queried) {
+            true => arguments.document(),
+            false => arguments.with_variables(),
+        };
+        if let Some(argument) = document {
+            self.is_router = true;
+            self.raise(AccessLevel::Admin, || {
+                format!("`{argument}` holds a query, and the call can be whatever it says")
+            });
+        }
         if let Some(argument) = arguments.query() {
             let is_search =
                 |word: &String| matches!(word.as_str(), "search" | "find" | "lookup" | "list");
@@ -110,8 +123,8 @@ impl AccessProposal {
             && !is_leader(verb)
         {
             let access = match () {
-                () if ADMIN.has(verb) => AccessLevel::Admin,
-                () if WRITE.has(verb) => AccessLevel::Write,
+                () if administers(verb) => AccessLevel::Admin,
+                () if writes(verb) => AccessLevel::Write,
                 () => AccessLevel::Read,
             };
             self.raise(access, || {
@@ -146,7 +159,6 @@ struct LeadingVerb<'n> {
 
 impl<'n> LeadingVerb<'n> {
     fn find(words: &'n [String]) -> Option<Self> {
-        let is_verb = |word: &str| READ.has(word) || WRITE.has(word) || ADMIN.has(word);
         let at = words.iter().position(|word| is_verb(word))?;
         let before = words.iter().take(at);
         let mut before = before.map(String::as_str);
@@ -190,10 +202,10 @@ fn level_of_name(named: &ParsedToolName) -> (AccessLevel, String) {
         .enumerate()
         .filter(|(at, word)| !is_noun(*at, word));
     let admin = verbs
-        .find(|(_, word)| ADMIN.has(word))
+        .find(|(_, word)| administers(word))
         .map(|(_, word)| word.as_str());
     let in_front = named.all.iter().filter(|word| !words.contains(word));
-    let admin = admin.or_else(|| in_front.map(String::as_str).find(|word| ADMIN.has(word)));
+    let admin = admin.or_else(|| in_front.map(String::as_str).find(|word| administers(word)));
     if let Some(word) = admin {
         return (AccessLevel::Admin, format!("the name says `{word}`"));
     }
@@ -202,7 +214,7 @@ fn level_of_name(named: &ParsedToolName) -> (AccessLevel, String) {
         .enumerate()
         .filter(|(at, word)| !is_noun(*at, word));
     let write = verbs
-        .find(|(_, word)| WRITE.has(word))
+        .find(|(_, word)| writes(word))
         .map(|(_, word)| word.as_str());
     match (reading, write, &leader) {
         (Some(verb), None, _) => {
@@ -230,15 +242,21 @@ fn level_of_name(named: &ParsedToolName) -> (AccessLevel, String) {
 fn level_of_writing_verb(named: &ParsedToolName, verb: &str) -> (AccessLevel, String) {
     let words = &named.own;
     let says = format!("the name says `{verb}`");
-    let opens = |pair: &[String]| match pair {
-        [before, key] => OPENING.has(before) && matches!(key.as_str(), "key" | "keys"),
-        _ => false,
-    };
     if let Some(power) = POWERS.first(words) {
         let reason = format!("{says}, and `{power}` decides what else can happen");
         return (AccessLevel::Admin, reason);
     }
-    if words.windows(2).any(opens) {
+    if let Some(thing) = PHYSICAL.first(words) {
+        let reason = format!("{says}, and a `{thing}` is no data");
+        return (AccessLevel::Admin, reason);
+    }
+    if ADMITTING.has(verb)
+        && let Some(whose) = ADMITTED.first(words)
+    {
+        let reason = format!("{says}, and that decides who gets in: `{whose}`");
+        return (AccessLevel::Admin, reason);
+    }
+    if opens(words) {
         return (
             AccessLevel::Admin,
             format!("{says}, and a key that opens something"),

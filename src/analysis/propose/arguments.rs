@@ -5,9 +5,10 @@
 use serde_json::Value as Json;
 
 use crate::analysis::propose::lexicon::{
-    ASKING, CALLED, CHOOSERS, FILES, FREE_TEXT, OUTPUTS, PASSED_ON, PROGRAMS, PUT, RUNS, SWITCHES,
-    WHERE_TO, WordList,
+    ASKING, CALLED, CHOOSERS, DOCUMENTS, FREE_TEXT, LOOKED_UP, OPERATIONS, PASSED_ON, PROGRAMS,
+    PUT, RUNS, SWITCHES, WHERE_TO, WRITTEN_OUT, WordList,
 };
+use crate::analysis::propose::places::{ArgumentPlace, is_output};
 use crate::analysis::propose::words::split;
 use crate::analysis::tool_list::ListedTool;
 use crate::domain::request::target::json_schema::{JsonTypes, SchemaLocation};
@@ -16,6 +17,9 @@ use crate::domain::request::target::json_schema::{JsonTypes, SchemaLocation};
 const MAX_DEPTH: usize = 3;
 /// Arguments of one tool that are inspected.
 const MAX_ARGUMENTS: usize = 512;
+
+/// Last words of arguments that are another operation's, whatever is before them.
+const ARGUMENTS: WordList = WordList::new("args arguments kwargs payload");
 
 /// One argument, at any depth.
 #[derive(Debug)]
@@ -91,9 +95,7 @@ impl Arguments {
         if let Some(argument) = chooser.filter(|it| it.choices.is_none()) {
             return anything(argument, "says what the call does, and can be anything");
         }
-        let passed_on = |it: &&Argument| it.is_free_form && PASSED_ON.has(&it.words.join("_"));
-        let rest = self.list.iter().find(passed_on);
-        let called = rest.and_then(|_| self.named(CALLED, text));
+        let called = self.called();
         if let Some(argument) = called.filter(|it| it.choices.is_none()) {
             return anything(
                 argument,
@@ -103,6 +105,47 @@ impl Arguments {
         let argument = chooser.or(called)?;
         let choices = argument.choices.as_ref()?;
         Some(Router::OneOf(&argument.name, choices))
+    }
+
+    /// An argument that says which operation is called, beside one with the arguments of that operation.
+    fn called(&self) -> Option<&Argument> {
+        let last = |it: &Argument, words: WordList| it.words.last().is_some_and(|it| words.has(it));
+        let is_text = |it: &Argument| it.types.has(JsonTypes::STRING);
+        let is_operation = |it: &&Argument| {
+            let bare = match it.words.split_last() {
+                Some((last, before)) if matches!(last.as_str(), "name" | "id" | "slug" | "key") => {
+                    before.last()
+                }
+                _ => it.words.last(),
+            };
+            is_text(it) && bare.is_some_and(|word| OPERATIONS.has(word))
+        };
+        let passes_on = |it: &Argument| it.is_free_form && last(it, PASSED_ON);
+        let writes_out =
+            |it: &Argument| is_text(it) && it.choices.is_none() && last(it, WRITTEN_OUT);
+        let mut list = self.list.iter();
+        if list.any(passes_on)
+            && let Some(called) = self.named(CALLED, JsonTypes::STRING)
+        {
+            return Some(called);
+        }
+        let mut called = self.list.iter().filter(is_operation);
+        called.find(|called| {
+            let mut others = self.list.iter().filter(|it| it.name != called.name);
+            others.any(|it| passes_on(it) || writes_out(it))
+        })
+    }
+
+    /// An argument that holds a query, for a tool whose name says that it is given one.
+    pub(super) fn document(&self) -> Option<&str> {
+        let found = self.named(DOCUMENTS, JsonTypes::STRING)?;
+        found.choices.is_none().then_some(found.name.as_str())
+    }
+
+    /// A text with the variables of a query beside it.
+    pub(super) fn with_variables(&self) -> Option<&str> {
+        self.named(WordList::new("variables operation_name"), JsonTypes::ANY)?;
+        self.document()
     }
 
     /// An argument with a query in an unspecified language.
@@ -122,10 +165,8 @@ impl Arguments {
             if is_switch && SWITCHES.has(first) {
                 return Some(format!("`{}` makes it change something", it.name));
             }
-            let puts = OUTPUTS.has(first)
-                && it.words.len() > 1
-                && FILES.has(it.words.last().map_or("", String::as_str));
-            let is_text = it.types.has(JsonTypes::STRING);
+            let puts = is_output(&it.words);
+            let is_text = it.types.has(JsonTypes::STRING) && it.choices.is_none();
             (puts && is_text).then(|| format!("`{}` says where it writes", it.name))
         })
     }
@@ -134,7 +175,9 @@ impl Arguments {
     pub(super) fn free_form(&self) -> Option<&str> {
         let mut list = self.list.iter();
         let found = list.find(|it| {
-            it.is_free_form && PASSED_ON.has(&it.words.join("_")) && it.types != JsonTypes::ANY
+            let is_passed_on = PASSED_ON.has(&it.words.join("_"))
+                || it.words.last().is_some_and(|word| ARGUMENTS.has(word));
+            it.is_free_form && is_passed_on && it.types != JsonTypes::ANY
         });
         found.map(|it| it.name.as_str())
     }
@@ -152,9 +195,26 @@ impl Arguments {
 
     /// An argument with a destination.
     pub(super) fn destination(&self) -> Option<&str> {
-        let leads_out = |it: &&Argument| WHERE_TO.first(&it.words).is_some();
+        let leads_out = |it: &&Argument| {
+            let is_text = it.types.has(JsonTypes::STRING.or(JsonTypes::ARRAY));
+            let place =
+                ArgumentPlace::from_words(&it.words).filter(|_| is_text && it.choices.is_none());
+            WHERE_TO.first(&it.words).is_some() || place.is_some_and(|it| it.leads_out)
+        };
         let mut list = self.list.iter();
         list.find(leads_out).map(|it| it.name.as_str())
+    }
+
+    /// An argument with the name of something that is looked up.
+    pub(super) fn looked_up(&self) -> Option<&str> {
+        let found = self.named(LOOKED_UP, JsonTypes::STRING.or(JsonTypes::ARRAY))?;
+        found.choices.is_none().then_some(found.name.as_str())
+    }
+
+    /// Any text that is not one of a few.
+    pub(super) fn any_text(&self) -> Option<&str> {
+        let is_text = |it: &&Argument| it.types.has(JsonTypes::STRING) && it.choices.is_none();
+        self.list.iter().find(is_text).map(|it| it.name.as_str())
     }
 
     /// An argument that can carry any text.

@@ -6,9 +6,10 @@
 use crate::analysis::propose::access::AccessProposal;
 use crate::analysis::propose::arguments::Arguments;
 use crate::analysis::propose::lexicon::{
-    CONFIDENTIAL, ELSEWHERE, INFRASTRUCTURE, INSIDE, ITSELF, MODIFIERS, OPENING, PUBLIC, READ,
-    RUNNING, SECRET, SECRET_NAMES, SENDING,
+    ASKED, CONFIDENTIAL, ELSEWHERE, INFRASTRUCTURE, INSIDE, ITSELF, MODIFIERS, PUBLIC, READ,
+    RUNNING, SECRET_NAMES, SENDING,
 };
+use crate::analysis::propose::secrets;
 use crate::analysis::propose::words::ParsedToolName;
 use crate::analysis::tool_list::ListedTool;
 use crate::bundle::parse::registration::{AccessLevel, Sensitivity};
@@ -67,30 +68,8 @@ fn secret(
     arguments: &Arguments,
     verdict: &AccessProposal,
 ) -> Option<String> {
-    if let Some(word) = SECRET.first(&named.with_server) {
-        return Some(format!("`{word}`"));
-    }
-    let both = |pair: &[String], first: &[&str], second: &[&str]| match pair {
-        [a, b] => first.contains(&a.as_str()) && second.contains(&b.as_str()),
-        _ => false,
-    };
-    for pair in named.all.windows(2) {
-        let is_key = |pair: &[String]| match pair {
-            [before, key] => OPENING.has(before) && matches!(key.as_str(), "key" | "keys"),
-            _ => false,
-        };
-        if is_key(pair)
-            || both(pair, &["environment"], &["variables", "vars", "variable"])
-            || both(
-                pair,
-                &["network", "http"],
-                &["request", "requests", "headers"],
-            )
-            || both(pair, &["connection"], &["string", "strings"])
-            || both(pair, &["storage", "auth"], &["state", "session"])
-        {
-            return Some(format!("`{}`", pair.join(" ")));
-        }
+    if let Some(words) = secrets::named(&named.with_server) {
+        return Some(format!("`{words}`"));
     }
     if let Some(word) = arguments.word(SECRET_NAMES) {
         return Some(format!("an argument names a `{word}`"));
@@ -139,12 +118,18 @@ pub(super) fn egress(
     if let Some(argument) = arguments.asks() {
         return Some(format!("`{argument}` is put to whoever answers"));
     }
-    let (None, Some(argument)) = (inside, arguments.free_text()) else {
+    if inside.is_some() {
         return None;
-    };
-    Some(format!(
-        "`{argument}` is free text, and nothing says who is asked"
-    ))
+    }
+    if let Some(argument) = arguments.free_text() {
+        return Some(format!(
+            "`{argument}` is free text, and nothing says who is asked"
+        ));
+    }
+    let asks = named.own.iter().any(|word| ASKED.has(word));
+    let looked_up = arguments.any_text().filter(|_| asks);
+    let argument = looked_up.or_else(|| arguments.looked_up())?;
+    Some(format!("`{argument}` is looked up, and nothing says where"))
 }
 
 /// Sensitivity of the data it reads or writes.
@@ -159,8 +144,8 @@ pub(super) fn sensitivity(
             Some("it may bring secrets".to_owned()),
         );
     }
-    if let Some(word) = SECRET.first(&named.all) {
-        return (Sensitivity::Restricted, Some(format!("`{word}`")));
+    if let Some(words) = secrets::named(&named.all) {
+        return (Sensitivity::Restricted, Some(format!("`{words}`")));
     }
     let word = CONFIDENTIAL.first(&named.all);
     match word.or_else(|| arguments.word(CONFIDENTIAL)) {

@@ -8,9 +8,19 @@
 pub(super) struct WordList(&'static str);
 
 impl WordList {
+    /// A list of the words of a text.
+    pub(super) const fn new(words: &'static str) -> Self {
+        Self(words)
+    }
+
+    /// The words of the list.
+    pub(super) fn words(self) -> impl Iterator<Item = &'static str> {
+        self.0.split_ascii_whitespace()
+    }
+
     /// Whether the list contains the word.
     pub(super) fn has(self, word: &str) -> bool {
-        self.0.split_ascii_whitespace().any(|own| own == word)
+        self.words().any(|own| own == word)
     }
 
     /// The first of these words that the list contains.
@@ -29,7 +39,7 @@ pub(super) const READ: WordList = WordList(
 
 /// Verbs that change something, or may.
 pub(super) const WRITE: WordList = WordList(
-    "accept acknowledge acquire activate add adjust advance align allocate alter amend annotate answer append apply \
+    "decrease defragment dislike disarm increase instate rollforward accept acknowledge acquire activate add adjust advance align allocate alter amend annotate answer append apply \
      archive arrange ask assign attach auto backfill backup bind book bookmark branch broadcast buffer build \
      bulkupdate bump cache call capture categorize change charge chat checkin checkout claim clean click clone close \
      collapse comment commit compact compile complete compose compress configure confirm connect consume convert copy \
@@ -59,7 +69,7 @@ pub(super) const WRITE: WordList = WordList(
 
 /// Verbs and nouns of what cannot be undone, changes who may do what, costs money, or runs anything.
 pub(super) const ADMIN: WordList = WordList(
-    "abort admin allow approve authorise authorize ban bash bill bleed block burn buy cancel cleanup clear command \
+    "annul banish brick degauss eject expel greylist jailbreak lockdown lockout nullify oust rescind sanitize scrub allowlist blacklist blocklist defrag denylist offboard onboard poweroff poweron powercycle rekey reimage reinstate rid safelist whitelist wipeout abort admin allow approve authorise authorize ban bash bill bleed block burn buy cancel cleanup clear command \
      cordon credential credentials deactivate decommission delegate delegation delete demolish deny deploy deprecate \
      deprovision deregister destroy disable discard dispose downgrade drain drop dump elevate empty enable erase eval \
      evaluate evict exec execute expire expose expunge failover fire force forget format grant halt hire impersonate \
@@ -75,7 +85,7 @@ pub(super) const ADMIN: WordList = WordList(
 pub(super) const EITHER: WordList = WordList(
     "alert annotate answer archive backup block bookmark branch build cache call capture change charge chat command \
      comment commit connect draft email embed end exchange export feed filter flag focus follow force fork format \
-     import index issue join label leave like link load lock log map mark measure message mirror mount name new \
+     import index issue join label leave like link load lock log map measure message mirror mount name new \
      offer open order package page park partition pass patch pin place plan play poll port post press print process \
      produce profile prompt purchase query queue quote rate record release reply report request reserve return review \
      ring route run sample scale scan schedule score script seed set share shift ship sign snapshot sort source split stage \
@@ -123,7 +133,7 @@ pub(super) const PUBLIC: WordList = WordList(
 
 /// Words about external services, to which the query is sent.
 pub(super) const ELSEWHERE: WordList = WordList(
-    "arxiv bing crawl crypto currency duckduckgo exchange forecast google http image images internet maps navigate news paper papers \
+    "asn breach breaches dig dns domain domains fqdn geocode geoip geolocate geolocation hackernews hibp linkedin npm nslookup pypi rdap reddit rss subdomain subdomains traceroute twitter webpage webpages whois arxiv bing crawl crypto currency duckduckgo exchange forecast google http image images internet maps navigate news paper papers \
      pubmed public scrape stock translate url video videos weather web website wikipedia youtube",
 );
 
@@ -154,14 +164,15 @@ pub(super) const SENDING: WordList = WordList(
 
 /// Words about secrets and their stores.
 pub(super) const SECRET: WordList = WordList(
-    "1password bitwarden certificate certificates cookie cookies credential credentials dotenv doppler env \
+    "cert certs kerberos lsass nsec ntds otpauth puk xpriv xprv 2fa accesskey apikey bearer cred creds cvc cvv dockercfg dockerconfigjson ecdsa ed25519 environ envrc gpg hotp htpasswd htdigest jks jwk jwks jwt jwts kdbx keyfile keyfiles keytab keytabs krb5 luks netrc npmrc oauth ovpn p12 pats pat csrf logins passcode passcodes passkeys passphrases pwds xsrf passwd pems pfx pgp pgpass pkcs12 privkey psk pypirc rsa sas seedphrase shadowfile sid sshkey tfstate tfvars wpa 1password bitwarden certificate certificates cookie cookies credential credentials dotenv doppler env \
      infisical kubeconfig keepass keychain keyring keystore lastpass mnemonic otp passkey passphrase password passwords pem secret \
      secretmanager secrets secretsmanager ssh token tokens totp vault vaults wallet",
 );
 
 /// Words that make `key` a secret.
-pub(super) const OPENING: WordList =
-    WordList("access api deploy encryption kms license private secret service signing ssh");
+pub(super) const OPENING: WordList = WordList(
+    "aws azure backup bot gcp github gitlab google openai provider recovery slack stripe unseal vpn wpa2 account admin aes application client consumer customer decryption ec gpg hmac host jwt master pgp product rsa root sas session storage subscription tls wep webhook wifi wireguard wpa access api deploy encryption kms license private secret service signing ssh",
+);
 
 /// Words about confidential data.
 pub(super) const CONFIDENTIAL: WordList = WordList(
@@ -206,7 +217,7 @@ pub(super) const PASSED_ON: WordList = WordList(
 
 /// Arguments with free text to search for or ask.
 pub(super) const FREE_TEXT: WordList = WordList(
-    "content input instruction instructions intent keyword keywords message phrase prompt q query question search \
+    " content input instruction instructions intent keyword keywords message phrase prompt q query question search \
      search_query search_term symbol term terms text topic",
 );
 
@@ -225,11 +236,9 @@ pub(super) const SWITCHES: WordList = WordList(
      reset save send store submit update write",
 );
 
-/// First words of arguments with an output path.
-pub(super) const OUTPUTS: WordList = WordList("dest destination download export out output save");
-
-/// Last words of arguments with a path.
-pub(super) const FILES: WordList = WordList("dir directory file filename filepath folder path");
+/// Words of arguments with an output path, before its last.
+pub(super) const OUTPUTS: WordList =
+    WordList("dest destination download dst dump export out output save saved write");
 
 /// Arguments with content to be stored.
 pub(super) const PUT: WordList =
@@ -261,3 +270,153 @@ pub(super) const GENTLE: WordList = WordList(
     "add append attach click close comment copy create drag fill fork handle hover link navigate open post press reply resize \
      scroll select send type upload zoom",
 );
+
+/// Prefixes that make a verb from another verb, or reverse it.
+pub(super) const BEFORE_VERBS: WordList = WordList("un re de dis on off");
+
+/// Prefixes of verbs that change something.
+pub(super) const BEFORE_CHANGES: WordList =
+    WordList("auto batch bulk force hard mass mis over pre soft");
+
+/// Words behind verbs: `poweroff`, `logout`.
+pub(super) const PARTICLES: WordList = WordList("off on out up down in");
+
+/// Verbs with a particle: `power off`, `opt in`. Alone they may be nouns.
+pub(super) const PHRASAL: WordList =
+    WordList("kick lock opt plug power roll scale shut spin switch tear throw turn wipe");
+
+/// Words that are verbs with a prefix only: `unfriend`, `rekey`.
+pub(super) const STEMS: WordList = WordList(
+    "act activate age assemble associate author board brand bug certify channel code commission compose couple crypt do duplicate \
+     duplication dupe enroll enter establish flash frag fragment friend fund gas gauge group hash home host hydrate \
+     image incarnate instate instantiate key license mask mix model nest nominate opt org own parent parole \
+     partition people platform plug populate power prioritise prioritize provision role roll seat shape shut slot spin \
+     stock stitch style subscribe tear team tenant throw tie tire title tune turn number user value wipe zone",
+);
+
+/// Words that look as if they were made from verbs and are none, or are as often nouns or adjectives.
+pub(super) const HARMLESS: WordList = WordList(
+    "addon addons autocomplete buildup callback closeout countdown cutoff detail discount discounts disorder disorders \
+     display feedback followup handout input inputs kickoff login logins logon markdown markup offset oncall onset output \
+     outputs overlap overlay overlays overview playback preset presets printout rebate register registers remark remarks \
+     research resort resorts resource resources result retail signin standup startup startups timeout timeouts unread \
+     design designs plugin plugins pushdown callout callouts dropout dropouts workout workouts popup popups makeup pickup \
+     pickups dropoff tradeoff tradeoffs playoff playoffs rundown dropdown dropdowns drawdown overdraft prefix prefixes \
+     mistake mistakes onpage offpage indeterminate unclear prerelease prereleases pretest",
+);
+
+/// Words for files and folders.
+pub(super) const FILE_WORDS: WordList = WordList(
+    "path paths pathname pathnames filepath filepaths filename filenames file files dir dirs directory directories folder \
+     folders subfolder subfolders root roots cwd workdir fname fpath abspath relpath",
+);
+
+/// Words before `path` that make it a place within a document.
+pub(super) const POINTERS: WordList =
+    WordList("json xml yaml key field property dot menu node tree css element attribute schema");
+
+/// Words for URLs.
+pub(super) const URL_WORDS: WordList = WordList("url urls href hrefs permalink permalinks");
+
+/// Words for mail addresses.
+pub(super) const EMAIL_WORDS: WordList = WordList("email emails emailaddress emailaddresses");
+
+/// Words for machines and services that a call reaches.
+pub(super) const HOST_WORDS: WordList = WordList(
+    "broker callback callbacks domain domains endpoint endpoints feed feeds fqdn fqdns gateway host hostname hostnames hosts \
+     mirror mirrors nameserver nameservers origin origins peer peers proxies proxy registries registry relay remote remotes \
+     resolver rss server servers site sites socket subdomain subdomains upstream webhook webhooks webpage webpages website \
+     websites websocket",
+);
+
+/// Words for addresses that are never the end of a longer word.
+pub(super) const LINK_WORDS: WordList = WordList(
+    "backlink cdn connection deeplink dns dsn ntp shortlink smtp tunnel address addresses cidr homepage ip ips ipv4 ipv6 ipaddress link links sitemap subnet tld weblink hyperlink",
+);
+
+/// Words for those who take part in mail.
+pub(super) const MAIL_PARTIES: WordList =
+    WordList("email mail sender reply recipient cc bcc contact e smtp");
+
+/// Words for those to whom something is sent.
+pub(super) const RECIPIENT_WORDS: WordList = WordList(
+    "attendee guest guests mailto participant addressee addressees bcc cc invitee invitees recipient recipients phone phones phonenumber phonenumbers mobile msisdn fax",
+);
+
+/// Words for what is written to, besides files.
+pub(super) const TO_WRITE: WordList = WordList("uri url bucket table sheet location key");
+
+/// Verbs before `to` or `as` that store a result.
+pub(super) const STORING: WordList = WordList(
+    "save saved write store stored download downloaded dump export exported extract output put send copy unpack",
+);
+
+/// Words before `code` that make it a secret.
+pub(super) const CODES: WordList = WordList(
+    "2fa access activation alarm auth authentication authenticator authorization backup bypass confirmation door emergency \
+     entry fa gate gift login mfa onetime otp pairing pass passkey recovery redemption reset scratch security sms time totp \
+     unlock verification voucher",
+);
+
+/// Ends of words that are secrets: `authtoken`.
+pub(super) const ENDINGS_OF_SECRETS: WordList =
+    WordList("token secret password passwd passphrase passcode credential cookie apikey");
+
+/// Pairs of words that are secrets, the second in the singular.
+pub(super) const SECRET_PAIRS: WordList = WordList(
+    "admin_pass authenticator_seed database_config db_config door_combination email_pass ldap_config lock_combination mail_config redis_config root_pass safe_combination saml_assertion saml_response secure_note session_ticket smtp_config smtp_pass sso_ticket user_pass wifi_pass 2_fa auth_config auth_cookie auth_data auth_detail auth_file auth_header auth_info auth_json auth_session auth_state \
+     authorization_header authorized_key aws_config aws_profile backup_phrase card_number connection_string database_url db_pass \
+     db_url docker_config environment_var environment_variable etc_shadow hash_dump http_header http_request kerberos_ticket \
+     key_bundle key_chain key_file key_material key_pair key_ring key_store key_vault kube_config local_storage login_data \
+     login_detail login_info login_link magic_link master_pass network_header network_request nt_hash ntlm_hash one_password \
+     openvpn_config pass_code pass_phrase pass_word pre_signed presigned_url private_cert recovery_kit recovery_phrase \
+     recovery_word request_header reset_link sas_url security_answer security_question seed_phrase seed_word session_data \
+     session_id session_storage shadow_entry shadow_file shadow_hash signed_url signing_cert storage_session storage_state \
+     terraform_state tls_cert vpn_config vpn_profile wifi_config wireguard_config",
+);
+
+/// Things at which a change lets somebody in, or moves a machine.
+pub(super) const PHYSICAL: WordList = WordList(
+    "alarm alarms barrier boiler breaker car cars door doors drone elevator furnace garage gate gates heater ignition oven \
+     padlock pump robot safe siren thermostat valve valves vehicle vehicles",
+);
+
+/// Verbs that decide who gets into an account.
+pub(super) const ADMITTING: WordList = WordList(
+    "activate close confirm freeze hide impersonate lock login merge mute provision reactivate recover reopen reset restore \
+     resume signin suspend switch takeover transfer unfreeze unlock unsuspend verify",
+);
+
+/// Whose accounts those are.
+pub(super) const ADMITTED: WordList = WordList(
+    "account accounts bank card cards device devices employee employees identities identity login logins phone profile sim \
+     user users wallet wallets",
+);
+
+/// Words of an argument that says which operation is called, also before `name`, `id` or `slug`.
+pub(super) const OPERATIONS: WordList = WordList(
+    "automation flow job lambda macro recipe routine workflow action actor agent api capability cmd command endpoint func function handler method op operation plugin procedure rpc \
+     service skill subcommand tool tools verb",
+);
+
+/// Words of the arguments of an operation, where they are a text.
+pub(super) const WRITTEN_OUT: WordList =
+    WordList("body data request args arguments input inputs json kwargs parameters params payload");
+
+/// Words about languages of queries.
+pub(super) const LANGUAGES: WordList =
+    WordList("cypher gql graph graphql gremlin kql mutate mutation odata promql soql sparql sql");
+
+/// Arguments that hold a query where the name says that there is one.
+pub(super) const DOCUMENTS: WordList = WordList(
+    "body content doc document expression input message operation operations payload request selection source text",
+);
+
+/// Verbs that ask somebody about what an argument says.
+pub(super) const ASKED: WordList = WordList(
+    "check dig geocode geolocate identify look lookup nslookup ping probe resolve trace validate verify whois",
+);
+
+/// Arguments with the name of something that is looked up.
+pub(super) const LOOKED_UP: WordList =
+    WordList("company name names nickname ticker title username usernames");

@@ -7,7 +7,10 @@ mod access;
 mod arguments;
 mod labels;
 mod lexicon;
+mod places;
+mod secrets;
 mod targets;
+mod verbs;
 mod words;
 
 use std::collections::BTreeMap;

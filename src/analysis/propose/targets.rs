@@ -4,6 +4,7 @@
 
 use serde_json::Value as Json;
 
+use crate::analysis::propose::places::ArgumentPlace;
 use crate::analysis::propose::words::split;
 use crate::analysis::tool_list::ListedTool;
 use crate::domain::request::target::argument::TargetArgumentForm;
@@ -50,7 +51,7 @@ const URLS: [&str; 5] = ["url", "urls", "webhook", "webhook_url", "target_url"];
 /// Arguments with an email address.
 const EMAILS: [&str; 4] = ["email", "emails", "email_address", "email_addresses"];
 /// Arguments that name a target whose kind is detected from the value, and their roles.
-const OTHERS: [(&str, Option<&str>); 13] = [
+const OTHERS: [(&str, Option<&str>); 12] = [
     ("attendees", Some("recipient")),
     ("bcc", Some("recipient")),
     ("cc", Some("recipient")),
@@ -63,7 +64,6 @@ const OTHERS: [(&str, Option<&str>); 13] = [
     ("source", Some("source")),
     ("uri", None),
     ("uris", None),
-    ("files", None),
 ];
 
 /// The target arguments that a tool's schema suggests, checked against the reduced schema of the registration.
@@ -86,12 +86,8 @@ fn base_in(top: &SchemaLocation<'_>) -> Option<String> {
     let names = top.members();
     let mut names = names.into_iter();
     names
-        .find(|name| BASES.contains(&words(name).as_str()) && top.requires(name))
+        .find(|name| BASES.contains(&split(name).join("_").as_str()) && top.requires(name))
         .map(str::to_owned)
-}
-
-fn words(name: &str) -> String {
-    split(name).join("_")
 }
 
 struct TargetProposals<'s> {
@@ -126,33 +122,47 @@ impl TargetProposals<'_> {
                     continue;
                 }
             }
-            let is_mail = member.has_format("email") || member.items().has_format("email");
-            self.consider(name, at, is_mail);
+            self.consider(name, at, &member);
         }
     }
 
-    fn consider(&mut self, name: &str, argument: String, is_mail: bool) {
-        let words = words(name);
+    fn consider(&mut self, name: &str, argument: String, member: &SchemaLocation<'_>) {
+        let items = member.items();
+        let has_format = |format: &str| member.has_format(format) || items.has_format(format);
+        let parts = split(name);
+        let words = parts.join("_");
         let role = OTHERS.iter().find(|(known, _)| *known == words);
         let is_path = PATHS.contains(&words.as_str());
-        let kind = if is_mail || EMAILS.contains(&words.as_str()) {
+        let is_time = ["date", "date-time", "time"]
+            .iter()
+            .any(|it| has_format(it));
+        let is_text = member.types().has(JsonTypes::STRING)
+            || member.types().has(JsonTypes::ARRAY) && items.types().has(JsonTypes::STRING);
+        let is_open =
+            is_text && !is_time && member.choices().is_none() && items.choices().is_none();
+        let place = ArgumentPlace::from_words(&parts).filter(|_| is_open);
+        let is_local = !self.is_in_a_repository;
+        let kind = if has_format("email") || EMAILS.contains(&words.as_str()) {
             Some("email")
         } else if URLS.contains(&words.as_str()) {
             Some("url")
-        } else if is_path && !self.is_in_a_repository {
-            Some("path")
-        } else {
+        } else if is_path {
+            is_local.then_some("path")
+        } else if role.is_some() {
             None
+        } else {
+            let told = place.and_then(|place| place.kind);
+            told.filter(|kind| is_local || *kind != "path")
         };
-        if kind.is_none() && role.is_none() && !is_path || self.list.len() >= MAX_PROPOSED {
+        let is_known = kind.is_some() || role.is_some() || is_path || place.is_some();
+        if !is_known || self.list.len() >= MAX_PROPOSED {
             return;
         }
-        // `files` beside a repository argument is relative to it.
-        let is_relative = words == "files" && self.base.is_some();
-        let kind = kind.or(is_relative.then_some("path"));
-        if words == "files" && kind.is_none() {
-            return;
-        }
+        let role = match role {
+            Some((_, role)) => *role,
+            None if is_path => None,
+            None => place.and_then(|place| place.role),
+        };
         let base = self
             .base
             .clone()
@@ -160,7 +170,7 @@ impl TargetProposals<'_> {
         let mut written = TargetArgumentForm {
             kind: kind.map(str::to_owned),
             base,
-            role: role.and_then(|(_, role)| *role).map(str::to_owned),
+            role: role.map(str::to_owned),
             optional: false,
             argument,
         };

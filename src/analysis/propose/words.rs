@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::analysis::propose::lexicon::{ADMIN, MODIFIERS, READ, WRITE};
+use crate::analysis::propose::lexicon::MODIFIERS;
+use crate::analysis::propose::verbs::{self, is_verb};
 use crate::analysis::tool_list::ListedTool;
 
 /// Distinct verbs that must follow a common prefix.
@@ -34,11 +35,6 @@ pub(in crate::analysis) fn split(name: &str) -> Vec<String> {
     }
     words.retain(|word| !word.is_empty());
     words
-}
-
-/// Whether a word is a verb of any kind.
-pub(super) fn is_verb(word: &str) -> bool {
-    READ.has(word) || WRITE.has(word) || ADMIN.has(word)
 }
 
 /// Prefixes of tool names that name the server or a group, not the operation.
@@ -97,7 +93,7 @@ pub(super) struct ParsedToolName {
     pub(super) all: Vec<String>,
     /// All words, and those of the server's name.
     pub(super) with_server: Vec<String>,
-    /// The words without prefixes and modifiers.
+    /// The words without prefixes and modifiers; verbs of two words are one.
     pub(super) own: Vec<String>,
 }
 
@@ -121,6 +117,7 @@ impl ParsedToolName {
         if modifiers < own.len() {
             own.drain(..modifiers);
         }
+        let own = verbs::join(own);
         let with_server = all.iter().chain(&prefixes.server).cloned().collect();
         Self {
             all,
