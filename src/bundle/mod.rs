@@ -15,6 +15,7 @@ pub mod parallel;
 pub mod parse;
 pub mod validate;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -100,6 +101,9 @@ pub struct ToolSummary {
     /// If it is typed: the arguments that policies cannot read.
     pub left_out: Vec<UntypedArgument>,
 }
+
+/// The servers whose registration has faults, with its file.
+pub(crate) type UnreadRegistrations<'a> = BTreeMap<&'a str, &'a Arc<str>>;
 
 /// The validated parts of a bundle.
 struct CheckedBundle {
@@ -200,6 +204,7 @@ fn check(files: &BundleFiles, is_strict: bool) -> Result<CheckedBundle, BundleEr
     let config = read_config(files, &mut faults);
     check_apart(files, &config, &mut faults);
     let registrations = read_registrations(files, &mut faults);
+    let unread = unread_registrations(files, &registrations);
     let merged = schema::merge(
         files.of_kind(FileKind::Schema),
         &registrations,
@@ -219,7 +224,15 @@ fn check(files: &BundleFiles, is_strict: bool) -> Result<CheckedBundle, BundleEr
     let tools = ToolTypes::new(&registrations);
     let (told, warned) = (&mut faults, &mut warnings);
     let level = schema.and_then(|schema| {
-        validate::validate(schema, &policies, &links, &tools, max_level, told, warned)
+        let links = &links;
+        let inputs = validate::ValidatorInputs {
+            schema,
+            policies: &policies,
+            links,
+            tools: &tools,
+            unread: &unread,
+        };
+        validate::validate(inputs, max_level, told, warned)
     });
     let names = references::ReferenceCheck {
         collected: &collected,
@@ -227,6 +240,7 @@ fn check(files: &BundleFiles, is_strict: bool) -> Result<CheckedBundle, BundleEr
         links: &links,
         tools: &tools,
         config: &config,
+        unread: &unread,
     };
     check_names(files, names, schema, &mut faults, &mut warnings);
     if is_strict || config.bundle.strict {
@@ -270,7 +284,7 @@ fn check_names(
     faults: &mut Vec<BundleDiagnostic>,
     warnings: &mut Vec<BundleDiagnostic>,
 ) {
-    let known = KnownEntities::new(names.collected, names.config);
+    let known = KnownEntities::new(names.collected, names.config, names.unread);
     gateway_config::warn(names.config, files, &known, warnings);
     references::check(names, &known, schema, faults, warnings);
 }
@@ -354,6 +368,17 @@ fn read_registrations<'a>(
     sources
         .filter_map(|source| Some((source, registration::parse(source, faults)?)))
         .collect()
+}
+
+/// The servers whose registration has faults, so that nothing is known of them and their tools.
+fn unread_registrations<'a>(
+    files: &'a BundleFiles,
+    read: &[(&SourceFile, Registration)],
+) -> UnreadRegistrations<'a> {
+    let read: BTreeSet<&str> = read.iter().map(|(source, _)| &*source.file).collect();
+    let sources = files.of_kind(FileKind::Registration);
+    let unread = sources.filter(|it| !read.contains(&*it.file));
+    unread.map(|it| (&*it.stem, &it.file)).collect()
 }
 
 fn summaries(registrations: &[(&SourceFile, Registration)]) -> Vec<ToolSummary> {

@@ -670,3 +670,107 @@ fn a_directory_that_is_a_bundle_of_its_own_is_named_or_a_fault() {
     let read = load_with(named, &[("own/a.cedar", "forbid (")]);
     assert!(read.is_err());
 }
+
+/// A registration whose tool and server yield these labels and whose target has this role.
+fn yielding(of_server: &str, of_tool: &str, role: &str) -> String {
+    format!(
+        r#"{{"server": {{"name": "git", "owner": "owen",
+  "yields": ["{of_server}"]}}, "tools": {{"git_log": {{
+ "access": "read", "status": "confirmed", "egress": false, "sensitivity": "internal",
+ "yields": ["private", "{of_tool}"],
+ "target_arguments": [{{"argument": "a", "kind": "path",
+  "role": "{role}"}}]
+}}}}}}"#
+    )
+}
+
+#[test]
+fn labels_and_roles_that_resemble_one_with_an_effect_are_warnings() {
+    let policy = r#"@id("p") forbid (principal, action in Mcp::Action::"call_tool", resource)
+when { context.labels.contains("customer_data") };"#;
+    let told = |registration: &str, config: &str| {
+        let files = [
+            OWEN,
+            ("a.cedar", policy),
+            ("tools/git.json", registration),
+            ("callgate.toml", config),
+        ];
+        let bundle = load_files(&files).unwrap_or_else(|faults| panic!("{faults}"));
+        let about = |it: &&BundleDiagnostic| it.message.starts_with("no policy reads");
+        let warnings: Vec<_> = bundle.warnings.iter().filter(about).cloned().collect();
+        warnings
+    };
+    let wrong = yielding("untrustd", "costumer_data", "desination");
+    let warnings = told(&wrong, "");
+    assert_eq!(
+        shown(warnings.iter()),
+        [
+            "git.json:2 no policy reads the label `untrustd`",
+            "git.json:4 no policy reads the label `costumer_data`",
+            "git.json:6 no policy reads the role `desination`",
+        ]
+    );
+    let help = warnings[1].help.as_deref().unwrap_or_default();
+    assert!(help.contains("did you mean `customer_data`?"), "{help}");
+    // Known ones, and those that resemble none.
+    for registration in [
+        yielding("untrusted", "customer_data", "destination"),
+        yielding("billing", "of_the_weather", "template"),
+    ] {
+        assert_eq!(told(&registration, ""), [], "{registration}");
+    }
+    let config =
+        "[bundle.known]\nlabels = [\"untrustd\", \"costumer_*\"]\nroles = [\"desination\"]";
+    assert_eq!(told(&wrong, config), []);
+}
+
+#[test]
+fn policies_wait_for_a_registration_with_faults() {
+    let policies = r#"@id("one") permit (principal, action == Mcp::Action::"git/git_log", resource);
+@id("two") forbid (principal, action in Mcp::Action::"call_tool", resource == Mcp::Tool::"git/git_log");
+@id("three") forbid (principal, action in Mcp::Action::"call_tool", resource == Mcp::Tool::"jira/make");"#;
+    let found = faults(&[
+        OWEN,
+        ("a.cedar", policies),
+        ("tools/git.json", &tool(", \"kind\": 3")),
+    ]);
+    has(&found, "git.json:2 ");
+    has(
+        &found,
+        "policies that name tools of `git` are checked once its registration is in order: `one`",
+    );
+    assert_eq!(found.len(), 2, "{found:#?}");
+}
+
+#[test]
+fn a_misspelt_parent_or_owner_is_told_at_its_name() {
+    let people = r#"[{"uid": {"type": "Mcp::User", "id": "owen"}, "attrs": {},
+  "parents": [
+   {"type": "Mcp::Group", "id": "stuff"}]}]"#;
+    let registration = tool("").replace("\"owner\": \"owen\"", "\n \"owner\": \"oven\"");
+    let files = [
+        ("entities/people.json", people),
+        ("tools/git.json", &*registration),
+    ];
+    let bundle = load_files(&files).unwrap_or_else(|faults| panic!("{faults}"));
+    let places: Vec<_> = bundle
+        .warnings
+        .iter()
+        .map(|it| (it.line, it.column))
+        .collect();
+    assert_eq!(places[0], (Some(3), Some(33)), "{:?}", bundle.warnings);
+    assert_eq!(places[1], (Some(2), Some(11)), "{:?}", bundle.warnings);
+}
+
+#[test]
+fn what_is_meant_by_an_unknown_action_is_the_same_each_time() {
+    let of = |action: &str| {
+        let policy = format!("@id(\"p\") permit (principal, action == {action}, resource);");
+        let faults = load_files(&[("a.cedar", &policy)]).expect_err("a fault");
+        let first = faults.iter().next().and_then(|it| it.help.clone());
+        first.unwrap_or_default()
+    };
+    let meant = "did you mean `Mcp::Action::\"call_read\"`?";
+    assert_eq!(of("Mcp::Action::\"call_reed\""), meant);
+    assert_eq!(of("Mcp::Action::\"git/git_show\""), "");
+}

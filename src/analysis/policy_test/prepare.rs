@@ -11,6 +11,7 @@ use crate::analysis::policy_test::form::{
     ApprovalForm, CallForm, Case, Fixtures, Given, TestFile, Want,
 };
 use crate::analysis::policy_test::places::Places;
+use crate::analysis::policy_test::prepare::names::StoredNames;
 use crate::authn::caller::Caller;
 use crate::bundle::Bundle;
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError, SourceText};
@@ -28,10 +29,13 @@ mod call;
 mod entities;
 mod fixtures;
 mod live;
+mod names;
 mod table;
 
 /// The most cases of all files, those of tables among them.
 const MAX_CASES: usize = 200_000;
+/// Faults that a fault is compared with, since the cells of a row have the same.
+const MAX_COMPARED: usize = 200;
 /// The id of a case's task.
 const TASK_ID: &str = "task";
 /// The time of decisions in a file that names none: 2026-01-01T12:00:00Z.
@@ -125,6 +129,8 @@ pub(super) struct CaseFault {
     message: String,
     /// Where it is written, if that is not where the field is.
     place: Option<String>,
+    /// How to mend it.
+    help: Option<String>,
 }
 
 impl CaseFault {
@@ -133,7 +139,14 @@ impl CaseFault {
             field: field.into(),
             message: message.into(),
             place: None,
+            help: None,
         }
+    }
+
+    /// Says how to mend it.
+    pub(super) fn with_help(mut self, help: String) -> Self {
+        self.help = Some(help);
+        self
     }
 
     /// Says where it is written.
@@ -182,7 +195,7 @@ fn prepare_file(
 ) -> Option<PreparedFile> {
     let ParsedFile { file, text, form } = parsed;
     let mut found = FileFaults::new(SourceText { file, text });
-    let resolver = match Resolver::new(bundle, form) {
+    let mut resolver = match Resolver::new(bundle, form) {
         Ok(resolver) => resolver,
         Err(fault) => {
             faults.push(found.located("", &fault));
@@ -194,6 +207,7 @@ fn prepare_file(
         faults.extend(wrong.iter().map(|fault| found.located("", fault)));
         return None;
     }
+    resolver.names.add(&entities);
     let mut cases = Vec::new();
     for (index, case) in form.tests.iter().enumerate() {
         match resolver.case(file, line(&case.referenced), &case.value) {
@@ -256,11 +270,23 @@ impl<'a> FileFaults<'a> {
             true => field.clone(),
             false => format!("{within}.{field}"),
         };
-        places.fault(&path, format!("`{}`: {}", fault.field, fault.message))
+        let located = places.fault(&path, format!("`{}`: {}", fault.field, fault.message));
+        let help = fault.help.iter();
+        help.fold(located, |it, help| it.with_help(help.as_str()))
     }
 
     fn add(&mut self, within: &str, fault: &CaseFault, name: &str) {
         let located = self.located(within, fault);
+        // The subject of a row is that of each of its cells.
+        let is_told = |it: &&BundleDiagnostic| {
+            (it.line, it.column) == (located.line, located.column)
+                && it.line.is_some()
+                && it.message.starts_with(&located.message)
+        };
+        let mut last = self.list.iter().rev().take(MAX_COMPARED);
+        if last.any(|it| is_told(&it)) {
+            return;
+        }
         self.list.push(match name.is_empty() {
             true => located,
             false => located.and_more(&format!("(in `{name}`)")),
@@ -274,6 +300,7 @@ pub(super) struct Resolver<'a> {
     pub(super) fixtures: &'a Fixtures,
     caller: Caller,
     now: SystemTime,
+    names: StoredNames<'a>,
 }
 
 impl<'a> Resolver<'a> {
@@ -295,6 +322,7 @@ impl<'a> Resolver<'a> {
             fixtures: &form.fixtures,
             caller,
             now,
+            names: StoredNames::new(&bundle.snapshot),
         })
     }
 
@@ -311,6 +339,7 @@ impl<'a> Resolver<'a> {
             Some(given) => Some(find("approval", given, &self.fixtures.approvals)?.clone()),
         };
         let question = self.question(case, now)?;
+        self.check_names(case)?;
         let live = self.live(case, &question, now)?;
         Ok(PreparedCase {
             file: Arc::clone(file),

@@ -355,3 +355,65 @@ tests:
     let emptied = emptied.expect("there is an unless");
     assert_eq!(emptied.fate, Fate::Survived { unproven: None });
 }
+
+#[test]
+fn a_denial_of_a_misspelt_name_is_a_fault() {
+    let case = |what: &str| format!("\ntests:\n  - name: x\n{what}    want: deny\n");
+    for (what, said, help) in [
+        (
+            "    user: annna\n    call: git/log\n",
+            "there is no user `annna`",
+            "did you mean `anna`?",
+        ),
+        (
+            "    user: ben\n    call: git/lgo\n",
+            "there is no tool `git/lgo`",
+            "did you mean `git/log`?",
+        ),
+        (
+            "    user: ben\n    call: {tool: git/lgo}\n",
+            "there is no tool `git/lgo`",
+            "did you mean `git/log`?",
+        ),
+        (
+            "    user: ben\n    call: jira/make\n",
+            "there is no tool `jira/make`",
+            "`code: TOOL_UNKNOWN`",
+        ),
+    ] {
+        let tests = case(what);
+        let dir = directory("");
+        let text = FIXTURES.replace("ben: {}}", "ben: {}, anna: {}}");
+        assert_ne!(text, FIXTURES);
+        fs::write(dir.path().join("tests/all.yaml"), format!("{text}{tests}")).expect("written");
+        let faults = TestedBundle::load(dir.path(), None)
+            .expect_err("a fault")
+            .to_string();
+        assert!(faults.contains(said) && faults.contains(help), "{faults}");
+    }
+    let table = "
+tables:
+  - name: t
+    calls: [git/log, git/commit]
+    rows:
+      - [\"user:bne\", deny, deny]
+      - [\"user:ben\", deny, deny]
+";
+    // `bne` is told once, at its row.
+    let faults = fault(table);
+    assert_eq!(
+        faults.matches("there is no user `bne`").count(),
+        1,
+        "{faults}"
+    );
+    // Nobody is like a stranger, and a code says that a name is unknown on purpose.
+    for right in [
+        case("    user: stranger\n    call: git/log\n"),
+        case("    user: ben\n    call: git/lgo\n    code: TOOL_UNKNOWN\n"),
+        case("    user: bne\n    claims: {groups: []}\n    call: git/log\n"),
+    ] {
+        let dir = directory(&right);
+        let tested = TestedBundle::load(dir.path(), None);
+        assert!(tested.is_ok(), "{right}: {:?}", tested.err());
+    }
+}

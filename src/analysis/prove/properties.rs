@@ -12,12 +12,13 @@ use callgate_engine::cedar::PolicySet;
 use serde::Serialize;
 
 use crate::analysis::prove::question::QuestionBundle;
+use crate::bundle::UnreadRegistrations;
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
 use crate::bundle::files::{FileKind, PROOFS_DIR, SourceFile};
 use crate::bundle::parse::policies::{self, Policies, PolicyEntry};
 use crate::bundle::parse::template_links::LinkPlaces;
 use crate::bundle::validate::tool_types::ToolTypes;
-use crate::bundle::validate::validate;
+use crate::bundle::validate::{ValidatorInputs, validate};
 
 /// Bytes of one file with properties.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -92,15 +93,14 @@ impl Properties {
             let tools = ToolTypes::new(&[]);
             let level = bundle.bundle.config.schema.max_dereference_level;
             let links = LinkPlaces::new();
-            validate(
+            let inputs = ValidatorInputs {
                 schema,
-                &policies,
-                &links,
-                &tools,
-                level,
-                &mut faults,
-                &mut warnings,
-            );
+                policies: &policies,
+                links: &links,
+                tools: &tools,
+                unread: &UnreadRegistrations::new(),
+            };
+            validate(inputs, level, &mut faults, &mut warnings);
         }
         match BundleError::from_diagnostics(faults) {
             Some(faults) => Err(faults),

@@ -143,6 +143,18 @@ fn files_that_look_as_if_they_were_read_are_pointed_out() {
             "did you mean the directory `entities`?",
         ),
         ("tool/git.json", "did you mean the directory `tools`?"),
+        ("entity/x.json", "did you mean the directory `entities`?"),
+        ("ents/x.json", "JSON is read in the directories"),
+        (
+            "registrations/x.json",
+            "did you mean the directory `tools`?",
+        ),
+        ("test/x.yaml", "did you mean the directory `tests`?"),
+        ("tests/x.yml", "tests are called `*.yaml`"),
+        ("policies/x.json", "JSON is read in the directories"),
+        ("sub/x.json", "JSON is read in the directories"),
+        ("sub/x.yaml", "YAML is read in the directory `tests` only"),
+        (".sub/x.cedar", "hidden directories are passed over"),
         (
             "team/entities/people.json",
             "`entities` is a directory at the top",

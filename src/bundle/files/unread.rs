@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use crate::bundle::files::source::FileKind;
+use crate::bundle::files::source::{FileKind, PROOFS_DIR};
 
 /// Directories whose JSON files are read.
 const ROOMS: [&str; 3] = ["entities", "tools", "links"];
@@ -16,6 +16,10 @@ const NOT_JSON: [&str; 8] = [
 ];
 /// Extensions used by mistake for `.toml`.
 const NOT_TOML: [&str; 6] = ["tml", "conf", "cfg", "ini", "yaml", "yml"];
+/// The directory of policy tests.
+const TESTS: &str = "tests";
+/// The shortest beginning of a directory's name that stands for it.
+const MIN_BEGINNING: usize = 3;
 /// Largest edit distance of a misspelt extension or directory.
 const SLIPS: usize = 2;
 /// Words with fewer bytes are not compared: they are close to everything.
@@ -102,8 +106,15 @@ fn of_place(lower: &Path) -> Option<UnreadFile> {
                     "`{room}` is a directory at the top, not within another: put the file into `{room}/`"
                 ));
             }
-            let room = ROOMS.into_iter().find(|room| is_slip(first, room))?;
-            UnreadFile::warning(format!("did you mean the directory `{room}`?"))
+            if *first == TESTS || *first == PROOFS_DIR {
+                return None;
+            }
+            match meant_room(first).filter(|room| ROOMS.contains(room)) {
+                Some(room) => UnreadFile::warning(format!("did you mean the directory `{room}`?")),
+                None => UnreadFile::warning(
+                    "JSON is read in the directories `entities`, `tools` and `links` only",
+                ),
+            }
         }
         ("toml", []) => UnreadFile::warning("the configuration is called `callgate.toml`"),
         (other, [room, ..]) if ROOMS.contains(room) && NOT_JSON.contains(&other) => {
@@ -111,8 +122,52 @@ fn of_place(lower: &Path) -> Option<UnreadFile> {
                 "in `{room}/` only JSON is read, as `*.json`: write it as that"
             ))
         }
+        ("yml", [TESTS, ..]) => UnreadFile::warning("tests are called `*.yaml`"),
+        ("yaml" | "yml", [first, ..]) if *first != TESTS => match meant_room(first) {
+            Some(room) => UnreadFile::warning(format!("did you mean the directory `{room}`?")),
+            None => UnreadFile::warning("YAML is read in the directory `tests` only"),
+        },
         _ => None,
     }
+}
+
+/// The directory that is meant by a name: by a slip, the beginning of its name, or another word for what is in it.
+fn meant_room(name: &str) -> Option<&'static str> {
+    const OTHER_WORDS: [(&str, &[&str]); 4] = [
+        ("entities", &["ents", "entity", "people", "users", "groups"]),
+        (
+            "tools",
+            &["registrations", "registration", "registry", "servers"],
+        ),
+        ("links", &["template_links", "templates"]),
+        (TESTS, &["spec", "specs"]),
+    ];
+    let is_meant = |room: &&str| {
+        let is_beginning = name.len() >= MIN_BEGINNING && room.starts_with(name);
+        is_beginning || is_slip(name, room)
+    };
+    let mut rooms = ROOMS.into_iter().chain([TESTS]);
+    let by_words = || OTHER_WORDS.iter().find(|(_, words)| words.contains(&name));
+    rooms
+        .find(is_meant)
+        .or_else(|| by_words().map(|(room, _)| *room))
+}
+
+/// The diagnostic about a file in a hidden directory; `None` unless it would decide something anywhere else.
+pub(in crate::bundle) fn remark_hidden(relative: &Path) -> Option<UnreadFile> {
+    /// Directories of other programs, whose files are theirs.
+    const OTHERS: [&str; 7] = [
+        ".git", ".github", ".gitlab", ".hg", ".svn", ".vscode", ".idea",
+    ];
+    let extension = relative.extension()?.to_str()?;
+    let mut names = relative.iter().filter_map(|name| name.to_str());
+    let is_of_others = names.any(|name| OTHERS.contains(&name));
+    if is_of_others || !matches!(extension, "cedar" | "cedarschema") {
+        return None;
+    }
+    UnreadFile::warning(
+        "hidden directories are passed over: name it without the dot, or take it away",
+    )
 }
 
 /// Checks the extension of a file.

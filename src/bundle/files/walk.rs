@@ -15,13 +15,15 @@ use crate::bundle::files::manifest::{self, FileDigests};
 use crate::bundle::files::source::{
     BundleFiles, FileKind, FilesBuilder, as_text, plain, read_bounded,
 };
-use crate::bundle::files::unread;
+use crate::bundle::files::unread::{self, UnreadFile};
 use crate::config::Config;
 
 /// Bytes of all files.
 pub const MAX_TOTAL_BYTES: u64 = 512 << 20;
 /// Files and directories visited.
 pub const MAX_ENTRIES: usize = 20_000;
+/// Entries of a hidden directory that are looked at.
+const MAX_HIDDEN: usize = 1_000;
 /// Depth of nested directories.
 pub const MAX_DEPTH: usize = 8;
 
@@ -164,10 +166,33 @@ impl DirectoryWalk {
                 Some(name) if unread::is_set_aside(name) => {
                     if !is_apart && !self.root.join(&path).is_dir() {
                         self.unread(&path, &names);
+                    } else if !is_apart && !name.starts_with("..") {
+                        // Those with two dots are parts of mounted volumes, which links lead into.
+                        self.hidden(&path);
                     }
                 }
                 Some(_) => self.entry(&path, &names, depth, is_apart),
                 None => self.fault(&path, "the file's name is not UTF-8"),
+            }
+        }
+    }
+
+    /// Reports policies right in a hidden directory. No other is looked through: they belong to other programs.
+    fn hidden(&mut self, relative: &Path) {
+        let full = self.root.join(relative);
+        if full.is_symlink() {
+            return;
+        }
+        let Ok(listing) = fs::read_dir(full) else {
+            return;
+        };
+        let entries = listing.take(MAX_HIDDEN).flatten();
+        let mut names: Vec<OsString> = entries.map(|entry| entry.file_name()).collect();
+        names.sort();
+        for name in names {
+            let path = relative.join(name);
+            if let Some(found) = unread::remark_hidden(&path) {
+                self.not_read(&path, found);
             }
         }
     }
@@ -178,6 +203,10 @@ impl DirectoryWalk {
         let Some(found) = unread::remark(relative, has) else {
             return;
         };
+        self.not_read(relative, found);
+    }
+
+    fn not_read(&mut self, relative: &Path, found: UnreadFile) {
         let remark = BundleDiagnostic::for_file(&self.shown(relative), "this file is not read")
             .with_help(found.help);
         match found.is_fault {

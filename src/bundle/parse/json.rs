@@ -78,6 +78,39 @@ pub fn diagnostic_at(
     BundleDiagnostic::at(origin, offset, cursor.at - offset, message)
 }
 
+/// The steps to the first text equal to `text` within the value that `path` leads to. Lists on the way are searched; of a
+/// reference to an entity its id is compared, not its type.
+pub fn steps_to_text<'j>(json: &'j Json, path: &[&'j str], text: &str) -> Option<Vec<Step<'j>>> {
+    let mut steps = Vec::new();
+    find_text(json, path, text, &mut steps).then_some(steps)
+}
+
+fn find_text<'j>(json: &'j Json, path: &[&'j str], text: &str, steps: &mut Vec<Step<'j>>) -> bool {
+    let mut within = |step, json, path: &[&'j str]| {
+        steps.push(step);
+        let is_found = find_text(json, path, text, steps);
+        if !is_found {
+            steps.pop();
+        }
+        is_found
+    };
+    match (json, path) {
+        (Json::String(found), []) => found == text,
+        (Json::Array(list), _) => {
+            let mut list = list.iter().enumerate();
+            list.any(|(index, json)| within(Step::Index(index), json, path))
+        }
+        (Json::Object(members), [key, rest @ ..]) => members
+            .get(*key)
+            .is_some_and(|json| within(Step::Key(key), json, rest)),
+        (Json::Object(members), []) => {
+            let mut members = members.iter().filter(|(key, _)| *key != "type");
+            members.any(|(key, json)| within(Step::Key(key), json, &[]))
+        }
+        _ => false,
+    }
+}
+
 struct JsonCursor<'a> {
     bytes: &'a [u8],
     at: usize,

@@ -11,45 +11,65 @@ pub mod policy_validator;
 pub(crate) mod references;
 pub mod tool_types;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use callgate_engine::cedar::validation_errors::EntityDerefViolationKind;
 use callgate_engine::cedar::{PolicyID, ValidationError, ValidationWarning, ValidatorSchema};
 use miette::Diagnostic;
 
+use crate::bundle::UnreadRegistrations;
 use crate::bundle::diagnostic::{self, BundleDiagnostic};
 use crate::bundle::parse::json::{self, Step};
 use crate::bundle::parse::policies::{Policies, first_line};
 use crate::bundle::parse::template_links::LinkPlaces;
 use crate::bundle::validate::policy_validator::{PolicyValidator, ValidationFindings};
+use crate::bundle::validate::references::nearest;
 use crate::bundle::validate::tool_types::ToolTypes;
 
 /// The help for a policy that Cedar finds impossible.
 const NEVER_APPLIES: &str =
     "take the policy away, or mend its scope and conditions: no call is ever decided by it";
 
+/// Policies that a message names.
+const MAX_NAMED: usize = 3;
+
+/// What is validated, and what it is validated with.
+#[derive(Clone, Copy)]
+pub(crate) struct ValidatorInputs<'a> {
+    /// The schema.
+    pub schema: &'a ValidatorSchema,
+    /// Policies and templates.
+    pub policies: &'a Policies,
+    /// Places of links.
+    pub links: &'a LinkPlaces<'a>,
+    /// The registered tools.
+    pub tools: &'a ToolTypes<'a>,
+    /// The servers whose registration has faults. Policies that name an action of their tools are not told of.
+    pub unread: &'a UnreadRegistrations<'a>,
+}
+
 /// Validates every policy, template and link against the schema, and finds the smallest dereference level (Cedar RFC
 /// 76) at which all pass. `None` if some do not pass at `max_level`.
-pub fn validate(
-    schema: &ValidatorSchema,
-    policies: &Policies,
-    links: &LinkPlaces<'_>,
-    tools: &ToolTypes<'_>,
+pub(crate) fn validate(
+    inputs: ValidatorInputs<'_>,
     max_level: u32,
     faults: &mut Vec<BundleDiagnostic>,
     warnings: &mut Vec<BundleDiagnostic>,
 ) -> Option<u32> {
-    let judge = PolicyValidator::new(schema, &policies.set);
+    let judge = PolicyValidator::new(inputs.schema, &inputs.policies.set);
     let before = faults.len();
     // Type checking dominates the cost, so the first pass uses the level that most policies need, and later passes
     // validate only the policies that exceeded it.
     let mut level = max_level.min(1);
     let teller = ValidationReporter {
-        policies,
-        links,
-        tools,
+        policies: inputs.policies,
+        links: inputs.links,
+        tools: inputs.tools,
+        actions: sorted(inputs.schema.action_ids().map(|it| it.name().to_string())),
+        types: sorted(inputs.schema.entity_type_names().map(ToString::to_string)),
     };
-    let said = judge.all(level);
+    let mut said = judge.all(level);
+    faults.extend(leave_out_unread(&mut said, inputs));
     let mut beyond = teller.tell_errors(&said, faults);
     let never = teller.tell_warnings(&said, warnings);
     while !beyond.is_empty() && level < max_level {
@@ -174,6 +194,61 @@ struct ValidationReporter<'a> {
     policies: &'a Policies,
     links: &'a LinkPlaces<'a>,
     tools: &'a ToolTypes<'a>,
+    /// The names of all actions, in order.
+    actions: Vec<String>,
+    /// Those of all entity types.
+    types: Vec<String>,
+}
+
+/// A name without its namespace and type.
+fn last_part(name: &str) -> &str {
+    name.rsplit_once("::").map_or(name, |(_, last)| last)
+}
+
+fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut names: Vec<String> = names.collect();
+    names.sort_unstable();
+    names
+}
+
+/// Takes away what is said of policies that name an action of a tool whose registration has faults: it follows from those.
+/// Returns a fault per registration that says so.
+fn leave_out_unread(
+    said: &mut ValidationFindings,
+    inputs: ValidatorInputs<'_>,
+) -> Vec<BundleDiagnostic> {
+    let mut left_out: BTreeMap<&str, BTreeSet<PolicyID>> = BTreeMap::new();
+    for error in &said.errors {
+        let ValidationError::UnrecognizedActionId(unknown) = error else {
+            continue;
+        };
+        let id = unknown.actual_action_id.split_once("::\"");
+        let of_server = id.and_then(|(_, id)| id.split_once('/'));
+        let server = of_server.and_then(|(server, _)| inputs.unread.get_key_value(server));
+        if let Some((server, _)) = server {
+            let policies = left_out.entry(server).or_default();
+            policies.insert(unknown.policy_id.clone());
+        }
+    }
+    let is_told = |id: &PolicyID| !left_out.values().any(|policies| policies.contains(id));
+    said.errors.retain(|error| is_told(policy_of(error)));
+    said.warnings
+        .retain(|warning| is_told(policy_of_warning(warning).0));
+    let told = left_out.into_iter().filter_map(|(server, policies)| {
+        let file = inputs.unread.get(server)?;
+        let all: Vec<String> = policies.iter().map(|id| format!("`{id}`")).collect();
+        let (some, more) = all.split_at(all.len().min(MAX_NAMED));
+        let more = match more.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let message = format!(
+            "policies that name tools of `{server}` are checked once its registration is in order: {}{more}",
+            some.join(", ")
+        );
+        Some(BundleDiagnostic::for_file(file, message))
+    });
+    told.collect()
 }
 
 impl ValidationReporter<'_> {
@@ -201,11 +276,32 @@ impl ValidationReporter<'_> {
                     template.and_then(|it| self.tools.help(error, it))
                 }
             };
-            let fault = self.place(id, error);
+            let mut fault = self.place(id, error);
+            let is_guess = |help: &String| help.starts_with("did you mean");
+            if let Some(help) = self.suggestion(error)
+                && fault.help.as_ref().is_none_or(is_guess)
+            {
+                fault.help = help;
+            }
             found.push(help.into_iter().fold(fault, BundleDiagnostic::with_help));
         }
         faults.extend(once_per_place(found));
         beyond
+    }
+
+    /// The help for an unknown action or entity type, if the error is one: Cedar's own names another one in each run.
+    fn suggestion(&self, error: &ValidationError) -> Option<Option<String>> {
+        let (word, names) = match error {
+            ValidationError::UnrecognizedActionId(it) => (&it.actual_action_id, &self.actions),
+            ValidationError::UnrecognizedEntityType(it) => (&it.actual_entity_type, &self.types),
+            _ => return None,
+        };
+        let all = || names.iter().map(String::as_str);
+        let written = last_part(word);
+        let near = || nearest(written, all().map(last_part));
+        let same = all().find(|name| last_part(name) == written);
+        let meant = same.or_else(|| near().and_then(|near| all().find(|it| last_part(it) == near)));
+        Some(meant.map(|it| format!("did you mean `{it}`?")))
     }
 
     /// Reports warnings. Returns the faults of policies that never apply.

@@ -8,12 +8,13 @@ use proptest::sample::select;
 use serde_json::json;
 
 use super::*;
+use crate::bundle::UnreadRegistrations;
 use crate::bundle::diagnostic::BundleDiagnostic;
 use crate::bundle::files::{FileKind, SourceFile};
 use crate::bundle::parse::policies::{self, Policies};
 use crate::bundle::parse::template_links::{self, LinkPlaces};
 use crate::bundle::validate::tool_types::ToolTypes;
-use crate::bundle::validate::validate;
+use crate::bundle::validate::{ValidatorInputs, validate};
 use crate::domain::schema::SCHEMA;
 
 const LAB: &str = r#"
@@ -251,15 +252,14 @@ fn check(schema: &ValidatorSchema, world: &World, max_level: u32) {
     let (mut faults, mut warnings) = (Vec::new(), Vec::new());
     let places = world.link_places();
     let policies = &world.policies;
-    let level = validate(
+    let inputs = ValidatorInputs {
         schema,
         policies,
-        &places,
-        &ToolTypes::new(&[]),
-        max_level,
-        &mut faults,
-        &mut warnings,
-    );
+        links: &places,
+        tools: &ToolTypes::new(&[]),
+        unread: &UnreadRegistrations::new(),
+    };
+    let level = validate(inputs, max_level, &mut faults, &mut warnings);
     assert_eq!(level, plain_level(schema, set, max_level), "{set}");
     let too_far = plainly(schema, set, max_level).errors;
     let capped: BTreeSet<String> = too_far

@@ -25,6 +25,9 @@ pub const MAX_ENTITIES: usize = 5_000_000;
 /// Locating a fault scans its file, so at most this many are reported.
 const MAX_TOLD: usize = 200;
 
+/// What a parent is called among the attributes of an entity.
+pub const PARENT: &str = "parent";
+
 /// Entities of one file from which on parsing is parallel.
 const SHARED_OUT: usize = 512;
 /// Entities per parallel job.
@@ -98,6 +101,42 @@ impl CollectedEntities {
             steps.extend([Step::Key("attrs"), Step::Key(attribute)]);
         }
         Some(json::diagnostic_at(place.source.origin(), &steps, message))
+    }
+
+    /// A fault located at a text in an attribute (its path is dotted), a tag or the parents of an entity, or at the entity
+    /// if the text is not found there.
+    pub fn diagnostic_at_text(
+        &self,
+        uid: &EntityUID,
+        attribute: &str,
+        text: &str,
+        message: impl Into<String>,
+    ) -> Option<BundleDiagnostic> {
+        let place = self.places.get(uid)?;
+        let origin = place.source.origin();
+        let mut steps = place.steps();
+        let entity = origin.text.get(json::offset_of(origin.text, &steps)..)?;
+        let mut values = serde_json::Deserializer::from_str(entity).into_iter::<Json>();
+        let Some(Ok(json)) = values.next() else {
+            return Some(place.fault(message));
+        };
+        let within: Vec<&str> = attribute.split('.').collect();
+        let rooms = match place.path {
+            EntityPath::Element(_) if attribute == PARENT => vec![vec!["parents"]],
+            EntityPath::Element(_) => ["attrs", "tags"]
+                .map(|room| [&[room], within.as_slice()].concat())
+                .to_vec(),
+            EntityPath::Members(_) if attribute == PARENT => vec![Vec::new()],
+            EntityPath::Members(_) => vec![within],
+        };
+        let mut found = rooms
+            .iter()
+            .filter_map(|room| json::steps_to_text(&json, room, text));
+        let Some(found) = found.next() else {
+            return Some(place.fault(message));
+        };
+        steps.extend(found);
+        Some(json::diagnostic_at(origin, &steps, message))
     }
 
     /// A fault located at an entity; `None` if no file defines it.

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use callgate_engine::cedar::{EntityUID, Literal, PartialValue, Value, ValueKind};
 
 use crate::bundle::diagnostic::BundleDiagnostic;
-use crate::bundle::parse::entities::CollectedEntities;
+use crate::bundle::parse::entities::{CollectedEntities, PARENT};
 use crate::bundle::validate::references::MAX_TOLD;
-use crate::bundle::validate::references::known_entities::KnownEntities;
+use crate::bundle::validate::references::known_entities::{KnownEntities, id_of};
 use crate::bundle::validate::references::known_words::{KnownWords, each_word};
 use crate::bundle::validate::references::vocabulary::of_attribute;
 
@@ -40,7 +40,7 @@ pub(super) fn check(
             }
         };
         for parent in entity.parents() {
-            tell("parent", parent);
+            tell(PARENT, parent);
         }
         let attributes = entity.attrs().chain(entity.tags());
         for (name, value) in attributes {
@@ -62,7 +62,7 @@ pub(super) fn check(
             _ => format!(" (likewise for {more} other entities)"),
         };
         let message = format!("the {word} `{uid}` of `{entity}` is not defined{more}");
-        let fault = collected.diagnostic_at_entity(entity, message);
+        let fault = collected.diagnostic_at_text(entity, word, id_of(uid), message);
         warnings.extend(fault.map(|it| it.with_help(known.help(uid))));
     }
     closed_words(collected, words, faults);

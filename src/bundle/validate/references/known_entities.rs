@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use callgate_engine::cedar::{Eid, EntityType, EntityUID, Pattern, PatternElem};
 
 use crate::authn::caller::Caller;
+use crate::bundle::UnreadRegistrations;
 use crate::bundle::parse::entities::CollectedEntities;
 use crate::config::Config;
 use crate::domain::request::target::{self, TargetError};
@@ -26,11 +27,17 @@ pub(crate) struct KnownEntities<'a> {
     /// Prefixes of the groups that claims assign.
     prefixes: Vec<&'a str>,
     configured: Vec<Pattern>,
+    /// Servers whose registration has faults.
+    unread: &'a UnreadRegistrations<'a>,
     comparisons_left: Cell<usize>,
 }
 
 impl<'a> KnownEntities<'a> {
-    pub(in crate::bundle) fn new(collected: &'a CollectedEntities, config: &'a Config) -> Self {
+    pub(in crate::bundle) fn new(
+        collected: &'a CollectedEntities,
+        config: &'a Config,
+        unread: &'a UnreadRegistrations<'a>,
+    ) -> Self {
         let mut by_type: HashMap<&EntityType, Vec<&str>> = HashMap::new();
         for entity in collected
             .entities
@@ -54,13 +61,29 @@ impl<'a> KnownEntities<'a> {
                 .map(|claim| claim.prefix.as_str())
                 .collect(),
             configured: configured.map(|name| pattern(name)).collect(),
+            unread,
             comparisons_left: Cell::new(MAX_COMPARISONS),
         }
     }
 
     /// Whether the entity is defined, or may exist without being defined in files.
     pub(in crate::bundle) fn has(&self, uid: &EntityUID) -> bool {
-        self.collected.has(uid) || self.comes_from_elsewhere(uid) || self.is_configured(uid)
+        self.collected.has(uid)
+            || self.comes_from_elsewhere(uid)
+            || self.is_configured(uid)
+            || self.is_of_unread(uid)
+    }
+
+    /// Whether it may be in a registration that has faults itself.
+    fn is_of_unread(&self, uid: &EntityUID) -> bool {
+        let (ty, id) = (uid.entity_type(), id_of(uid));
+        let of_server = id.split_once('/').map(|(server, _)| server);
+        let server = match of_server {
+            Some(server) if *ty == TYPES.tool || *ty == TYPES.prompt => server,
+            _ if *ty == TYPES.server => id,
+            _ => return false,
+        };
+        self.unread.contains_key(server)
     }
 
     /// The canonical name of a target: a server's id as such, anything else by its detected kind.

@@ -76,9 +76,13 @@ impl KnownWords {
 
     /// Whether a vocabulary contains a word.
     pub(super) fn has(&self, vocabulary: Vocabulary, word: &str) -> bool {
-        let is_configured =
-            |it: &VocabularyWords| it.configured.iter().any(|it| it.wildcard_match(word));
-        self.all(vocabulary).contains(&word) || self.brought(vocabulary).is_some_and(is_configured)
+        self.all(vocabulary).contains(&word) || self.is_configured(vocabulary, word)
+    }
+
+    /// Whether the configuration names a word.
+    pub(super) fn is_configured(&self, vocabulary: Vocabulary, word: &str) -> bool {
+        let brought = self.brought(vocabulary);
+        brought.is_some_and(|it| it.configured.iter().any(|it| it.wildcard_match(word)))
     }
 
     /// Whether a word of a vocabulary can match a pattern.

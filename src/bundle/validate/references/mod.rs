@@ -3,7 +3,7 @@
 //!
 //! Start at [`check`]. `known_entities` tells which entities can exist, `known_words` which words, `vocabulary` which
 //! attribute has which vocabulary, `value_sources` which attributes an expression reads. `policies` and `entities` check the
-//! files, `action_access` compares a policy's actions with its tool's access level.
+//! files, `read_words` the labels and roles that registrations give, `action_access` compares a policy's actions with its tool's access level.
 //!
 //! Invariant: an unknown word of a closed vocabulary (`read`, `write`, `admin` …) is a fault. A name that the control API
 //! can define later is a warning unless `bundle.known` lists it, and a fault in strict mode.
@@ -13,11 +13,13 @@ mod entities;
 mod known_entities;
 mod known_words;
 mod policies;
+mod read_words;
 mod value_sources;
 mod vocabulary;
 
 use callgate_engine::cedar::ValidatorSchema;
 
+use crate::bundle::UnreadRegistrations;
 use crate::bundle::diagnostic::BundleDiagnostic;
 use crate::bundle::parse::entities::CollectedEntities;
 use crate::bundle::parse::policies::Policies;
@@ -43,6 +45,8 @@ pub(crate) struct ReferenceCheck<'a> {
     pub tools: &'a ToolTypes<'a>,
     /// The configuration, which can add known names.
     pub config: &'a Config,
+    /// The servers whose registration has faults: what policies name of them cannot be told.
+    pub unread: &'a UnreadRegistrations<'a>,
 }
 
 /// Reports undefined names. Without a schema (because it has faults itself) policies are skipped.
@@ -57,6 +61,7 @@ pub(crate) fn check(
     entities::check(scene.collected, known, &words, faults, warnings);
     let Some(schema) = schema else { return };
     let mut said = policies::check(scene, known, &words, schema);
+    read_words::check(scene.collected, &words, &said.read, warnings);
     said.faults.truncate(MAX_TOLD);
     said.warnings.truncate(MAX_TOLD);
     faults.extend(said.faults);

@@ -11,6 +11,7 @@ use crate::bundle::diagnostic::BundleDiagnostic;
 use crate::bundle::parse::json::{self, Step};
 use crate::bundle::validate::references::known_entities::{KnownEntities, nearest};
 use crate::bundle::validate::references::known_words::KnownWords;
+use crate::bundle::validate::references::read_words::ReadWords;
 use crate::bundle::validate::references::value_sources::{PolicyScope, PolicyScopes, ValueSource};
 use crate::bundle::validate::references::vocabulary::Vocabulary;
 use crate::bundle::validate::references::{MAX_TOLD, ReferenceCheck, action_access};
@@ -20,6 +21,8 @@ use crate::bundle::validate::references::{MAX_TOLD, ReferenceCheck, action_acces
 pub(super) struct ReferenceFindings {
     pub faults: Vec<BundleDiagnostic>,
     pub warnings: Vec<BundleDiagnostic>,
+    /// The labels and roles that policies compare with.
+    pub read: ReadWords,
 }
 
 /// Reports undefined names in policies, templates and links.
@@ -191,6 +194,9 @@ impl<'a> PolicyReferenceCheck<'_, 'a> {
         match with.expr_kind() {
             ExprKind::Lit(Literal::String(word)) => {
                 let words = self.words;
+                for vocabulary in places.iter().filter_map(ValueSource::vocabulary) {
+                    self.said.read.add(vocabulary, word);
+                }
                 let refused = vocabulary(places, |it| words.has(it, word));
                 if let Some(vocabulary) = refused {
                     let help = words.help(vocabulary, word);
@@ -228,6 +234,9 @@ impl<'a> PolicyReferenceCheck<'_, 'a> {
 
     fn like(&mut self, places: &[ValueSource<'a>], pattern: &Pattern, loc: Option<&Loc>) {
         let words = self.words;
+        for vocabulary in places.iter().filter_map(ValueSource::vocabulary) {
+            self.said.read.add_pattern(vocabulary, pattern);
+        }
         let Some(vocabulary) = vocabulary(places, |it| words.has_like(it, pattern)) else {
             return;
         };
@@ -243,6 +252,10 @@ impl<'a> PolicyReferenceCheck<'_, 'a> {
 
     fn refuse(&mut self, of: Vocabulary, message: &str, help: String, loc: Option<&Loc>) {
         if of.is_open() {
+            // A registration with faults may bring the word.
+            if of != Vocabulary::Method && !self.scene.unread.is_empty() {
+                return;
+            }
             return self.warn(loc, message, help);
         }
         let fault = self.at(loc, message);
