@@ -4,19 +4,34 @@
 //!
 //! No package registry has agentgateway, so the test wants `AGENTGATEWAY` to name the program.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use callgate::proto::agentgateway::ext_mcp::{McpRequest, McpResponse};
+use prost::Message as _;
+use prost_types::value::Kind;
+use prost_types::{Struct, Value};
 use serde_json::{Value as Json, json};
 
+use crate::agentgateway::ext_mcp::structure;
 use crate::envoy::{Running, serve_notes, shipped, tokens};
-use crate::gateways::recorded::{bundle, claims, keep, record};
+use crate::gateways::recorded::{bundle, claims, keep, kept, record, said};
 use crate::support::parts::{agentgateway, npm};
 use crate::support::process::{Bundle, Server, client, free_port, on_lines, python};
 
 /// 32 bytes, as `openssl rand -hex 32` makes them. Nothing but recordings depends on it.
 const KEY: &str = "9c1f6a0d5b7e42388f31d6c2a4e5097b1d2c3b4a59687786a5b4c3d2e1f00f1e";
+
+const SEVERAL: &str = "agentgateway-several";
+const ONE: &str = "agentgateway-one";
+const KEYED: &str = "agentgateway-session-keyed";
+const PLAIN: &str = "agentgateway-session-plain";
+
+pub(super) const RECORDINGS: [&str; 4] = [SEVERAL, ONE, KEYED, PLAIN];
 
 const POLICIES: &str = r#"
 @id("others.look")
@@ -85,6 +100,155 @@ fn whole_claims(person: &str) -> Json {
         claims[name] = claim.clone();
     }
     claims
+}
+
+/// What a recorded exchange tells beside the message: the method, the metadata, and the headers, which only a request has.
+struct Told {
+    answers: bool,
+    method: String,
+    metadata: Struct,
+    headers: Vec<(String, String)>,
+}
+
+fn told(name: &str) -> Vec<Told> {
+    let kept = kept(name);
+    let exchanges = kept["exchanges"].as_array().expect("exchanges").iter();
+    let told = exchanges.map(|exchange| {
+        let bytes = said(exchange, "gateway").next().expect("a question");
+        let answers = exchange["rpc"]
+            .as_str()
+            .unwrap()
+            .ends_with("/CheckResponse");
+        if answers {
+            let response = McpResponse::decode(bytes.as_slice()).expect("a response");
+            return Told {
+                answers,
+                method: response.method,
+                metadata: response.metadata_context.expect("metadata"),
+                headers: Vec::new(),
+            };
+        }
+        let request = McpRequest::decode(bytes.as_slice()).expect("a request");
+        let headers = request.headers.into_iter();
+        let headers =
+            headers.map(|it| (it.key, String::from_utf8(it.value.to_vec()).expect("text")));
+        Told {
+            answers,
+            method: request.method,
+            metadata: request.metadata_context.expect("metadata"),
+            headers: headers.collect(),
+        }
+    });
+    told.collect()
+}
+
+fn text<'a>(metadata: &'a Struct, name: &str) -> Option<&'a str> {
+    match metadata.fields.get(name) {
+        Some(Value {
+            kind: Some(Kind::StringValue(text)),
+        }) => Some(text),
+        None => None,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+fn all_of_a_token(person: &str) -> Value {
+    let mut claims = whole_claims(person);
+    claims["iss"] = json!("https://login.example.org");
+    claims["aud"] = json!("mcp");
+    Value {
+        kind: Some(Kind::StructValue(structure(&claims))),
+    }
+}
+
+#[test]
+fn the_recorded_metadata_is_the_whole_token_and_where_the_call_comes_from() {
+    let mut people = BTreeSet::new();
+    for name in RECORDINGS {
+        for told in told(name) {
+            let about = format!("{name}: {} {:?}", told.method, told.metadata);
+            let jwt = told.metadata.fields.get("jwt").expect("claims");
+            let person = ["alice", "bob"]
+                .into_iter()
+                .find(|it| *jwt == all_of_a_token(it));
+            let person = person.unwrap_or_else(|| panic!("{about}"));
+            people.insert((name, person));
+            assert_eq!(text(&told.metadata, "source"), Some("127.0.0.1"), "{about}");
+            if !name.starts_with("agentgateway-session") {
+                let id = format!("token-of-{person}");
+                assert_eq!(text(&told.metadata, "session"), Some(&*id), "{about}");
+            }
+            // Nobody has sent `traceparent`: what is not there has no member.
+            let mut names: Vec<_> = told.metadata.fields.keys().map(String::as_str).collect();
+            names.retain(|it| *it != "session");
+            names.sort_unstable();
+            assert_eq!(names, ["jwt", "source"], "{about}");
+        }
+    }
+    let alice = RECORDINGS.map(|name| (name, "alice"));
+    let all: BTreeSet<_> = alice.into_iter().chain([(SEVERAL, "bob")]).collect();
+    assert_eq!(people, all);
+}
+
+#[test]
+fn the_recorded_headers_are_those_of_each_era() {
+    for name in RECORDINGS {
+        let mut eras = BTreeSet::new();
+        for told in told(name).into_iter().filter(|it| !it.answers) {
+            let of = |name: &str| {
+                let header = told.headers.iter().find(|it| it.0 == name);
+                header.map(|it| it.1.as_str())
+            };
+            let mut names: Vec<_> = told.headers.iter().map(|it| it.0.as_str()).collect();
+            names.sort_unstable();
+            let about = format!("{name}: {} {:?}", told.method, told.headers);
+            match of("mcp-protocol-version") {
+                None => {
+                    assert_eq!(told.method, "initialize", "{about}");
+                    assert!(names.is_empty(), "{about}");
+                }
+                Some("2025-11-25") => {
+                    assert_eq!(names, ["mcp-protocol-version"], "{about}");
+                    eras.insert(2025);
+                }
+                Some("2026-07-28") => {
+                    assert_eq!(of("mcp-method"), Some(&*told.method), "{about}");
+                    assert_eq!(names.contains(&"mcp-name"), told.method == "tools/call");
+                    eras.insert(2026);
+                }
+                other => panic!("{other:?}: {about}"),
+            }
+        }
+        assert_eq!(eras, BTreeSet::from([2025, 2026]), "{name}");
+    }
+}
+
+/// A client of sessions has one in all that follows `initialize`, a client of 2026-07-28 has none. With a key nobody can read
+/// it; without one it is base64 of the names of servers and their own ids.
+#[test]
+fn the_recorded_ids_of_sessions_are_sealed_only_with_a_key() {
+    for name in [KEYED, PLAIN] {
+        let mut ids = BTreeSet::new();
+        let mut stateless = false;
+        for told in told(name) {
+            stateless |= told.method == "server/discover";
+            let id = text(&told.metadata, "session");
+            let has = !stateless && told.method != "initialize";
+            assert_eq!(id.is_some(), has, "{name}: {} {id:?}", told.method);
+            ids.extend(id.map(str::to_owned));
+        }
+        assert!(stateless, "{name}");
+        assert_eq!(ids.len(), 1, "{name}: {ids:?}");
+        let id = ids.first().unwrap();
+        let read = URL_SAFE_NO_PAD.decode(id).or_else(|_| STANDARD.decode(id));
+        let read = read.expect("base64");
+        let read: Option<Json> = serde_json::from_slice(&read).ok();
+        if name == PLAIN {
+            assert_eq!(read.expect("JSON")["s"][0]["t"], "notes");
+        } else {
+            assert_eq!(read, None);
+        }
+    }
 }
 
 /// What the shipped configuration is changed to.
@@ -225,16 +389,8 @@ fn agentgateway_sends_what_is_kept() {
     several(&[("notes", notes), ("everything", everything)]);
     one(&[("curious", curious)]);
     for (name, about, key) in [
-        (
-            "agentgateway-session-keyed",
-            "with `config.session.key`",
-            Some(KEY),
-        ),
-        (
-            "agentgateway-session-plain",
-            "without `config.session.key`",
-            None,
-        ),
+        (KEYED, "with `config.session.key`", Some(KEY)),
+        (PLAIN, "without `config.session.key`", None),
     ] {
         let setup = Setup {
             targets: &[("notes", notes)],
@@ -287,7 +443,7 @@ fn several(targets: &[(&str, u16)]) {
         {"subscribe": document("features")},
         {"unsubscribe": document("features")},
     ]);
-    let seen = lead("agentgateway-several", "two targets", &setup, |tokens| {
+    let seen = lead(SEVERAL, "two targets", &setup, |tokens| {
         vec![
             line(&tokens[0], "legacy", steps.clone()),
             line(&tokens[1], "legacy", json!(["tools", add])),
@@ -333,7 +489,7 @@ fn one(targets: &[(&str, u16)]) {
         {"tool": "ask_model", "arguments": {"tokens": 50}},
         {"tool": "ask_folders"},
     ]);
-    let seen = lead("agentgateway-one", "one target", &setup, |tokens| {
+    let seen = lead(ONE, "one target", &setup, |tokens| {
         vec![
             line(&tokens[0], "legacy", steps.clone()),
             line(&tokens[0], "auto", steps.clone()),
