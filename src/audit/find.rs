@@ -25,9 +25,9 @@ pub struct FoundRecord {
 
 /// Where to look for a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum SearchScope {
     /// Where the time in its id says, and then everywhere.
-    Anywhere,
+    WholeLog,
     /// Only where the time in its id says, in files of ten minutes before to ten minutes after it: a question that costs
     /// little, however long the log is.
     ByItsTime,
@@ -40,26 +40,28 @@ pub enum Place {
 ///
 /// If the folder cannot be read.
 pub fn start_at(directory: &Path, log: &LogReader, time: u64) -> Result<u64, LogError> {
-    let files = files(directory)?;
+    Ok(start_in(&files(directory)?, log, time))
+}
+
+fn start_in(files: &[LogFile], log: &LogReader, time: u64) -> u64 {
     let is_before = |file: &&LogFile| {
         let at = time_of(log, file.first);
         at.is_some_and(|at| at.saturating_add(SLACK) <= time)
     };
     let start = files.iter().rev().find(is_before);
-    Ok(start.or(files.first()).map_or(0, |file| file.first))
+    start.or(files.first()).map_or(0, |file| file.first)
 }
 
 /// The index before which a record of a time lies: that of the first file whose first record is ten minutes or more after
 /// it.
-fn end_at(directory: &Path, log: &LogReader, time: u64) -> Result<u64, LogError> {
-    let files = files(directory)?;
+fn end_in(files: &[LogFile], log: &LogReader, time: u64) -> u64 {
     let is_after = |file: &&LogFile| {
         let at = time_of(log, file.first);
         at.is_some_and(|at| at >= time.saturating_add(SLACK))
     };
     // Times hardly go back in a log, so what is after lies at its end.
     let after = files.iter().rev().take_while(is_after).last();
-    Ok(after.map_or(u64::MAX, |file| file.first))
+    after.map_or(u64::MAX, |file| file.first)
 }
 
 fn files(directory: &Path) -> Result<Vec<LogFile>, LogError> {
@@ -80,21 +82,29 @@ fn time_of(log: &LogReader, index: u64) -> Option<u64> {
 /// # Errors
 ///
 /// If a file cannot be read. What is damaged is passed over.
-pub fn decision(directory: &Path, id: Uuid, place: Place) -> Result<Option<FoundRecord>, LogError> {
+pub fn decision(
+    directory: &Path,
+    id: Uuid,
+    scope: SearchScope,
+) -> Result<Option<FoundRecord>, LogError> {
     let log = LogReader::open(directory)?;
-    let millis = id.get_timestamp().map(|at| {
+    let nanos = id.get_timestamp().map(|at| {
         let (seconds, nanos) = at.to_unix();
         seconds
             .saturating_mul(1_000_000_000)
             .saturating_add(nanos.into())
     });
-    let likely = match millis {
-        Some(time) => start_at(directory, &log, time)?..end_at(directory, &log, time)?,
+    let everything = 0..u64::MAX;
+    let likely = match nanos {
+        Some(time) => {
+            let files = files(directory)?;
+            start_in(&files, &log, time)..end_in(&files, &log, time)
+        }
         None => 0..0,
     };
-    let found = first_with(&log, likely, id)?;
-    match (found, place) {
-        (None, Place::Anywhere) => first_with(&log, 0..u64::MAX, id),
+    let found = first_with(&log, likely.clone(), id)?;
+    match (found, scope) {
+        (None, SearchScope::WholeLog) if likely != everything => first_with(&log, everything, id),
         (found, _) => Ok(found),
     }
 }

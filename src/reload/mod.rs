@@ -3,6 +3,7 @@
 //!
 //! Start at [`Reloader::run`]. [`Reloader::status`] reports to health checks and operators. [`loading`] is one load,
 //! within a deadline; [`source`] is an archive, which is polled rather than watched; [`trial`] compiles in another process first, and `blame` finds the file that it does not survive;
+//! [`warnings`] logs what is most likely a mistake;
 //! `watching` waits for events of the file system, and `retry` says when to look without one.
 //!
 //! Invariant: it compiles nothing itself and never blocks a request: the loader compiles on a thread of its own, and

@@ -48,14 +48,6 @@ pub(super) struct PendingList<'a> {
     shown: Vec<HiddenReason>,
 }
 
-/// Why each of `count` entries is hidden: fewer if there was no time for all.
-fn reasons_of(filtered: &Result<Vec<ListedVerdict>, Reason>, count: usize) -> Vec<HiddenReason> {
-    match filtered {
-        Ok(verdicts) => verdicts.iter().map(|it| it.hidden).collect(),
-        Err(reason) => vec![Some(reason.code); count],
-    }
-}
-
 /// What a record says of a list.
 fn recorded<'c>(call: &'c CallContext, verdicts: &[HiddenReason]) -> RecordedRequest<'c> {
     let hidden = verdicts.iter().flatten().count();
@@ -111,10 +103,13 @@ impl Service {
                 let world = self.decision_inputs(generation, seen.history());
                 let in_time = offered.iter().take_while(|_| !ask.deadline.is_over());
                 let filtered = listing::filter(world, call, in_time, asker, pending.started_at);
-                let hidden = reasons_of(&filtered, offered.len());
-                if hidden.len() == offered.len() {
-                    let (asked, entries) = ((call, &seen), (offered, &hidden[..]));
-                    capsule = self.capsule_of_list(&pending, generation, asked, entries);
+                if self.keeps_capsules() {
+                    let hidden = listing::hidden_reasons(&filtered, offered.len());
+                    // Fewer if there was no time for all.
+                    if hidden.len() == offered.len() {
+                        let (asked, entries) = ((call, &seen), (offered, &hidden[..]));
+                        capsule = self.capsule_of_list(&pending, generation, asked, entries);
+                    }
                 }
                 filtered
             }),

@@ -203,17 +203,7 @@ impl Service {
         if !self.keeps_capsules() {
             return None;
         }
-        let entities = match generation.stored.is_empty() {
-            true => ReachableEntities::default(),
-            false => {
-                let requests = candidates.iter().map(|it| &it.request);
-                let mut named: Vec<EntityUID> =
-                    requests.flat_map(ParcRequest::named_entities).collect();
-                named.sort();
-                named.dedup();
-                ReachableEntities::from_request(&generation.stored, &generation.snapshot, &named)
-            }
-        };
+        let entities = reachable_from(generation, candidates.iter().map(|it| &it.request));
         let capsule = SearchCapsule {
             with: decided_with(pending, generation, &entities),
             candidates,
@@ -239,13 +229,7 @@ impl Service {
         if !self.keeps_capsules() {
             return None;
         }
-        let entities = match generation.stored.is_empty() {
-            true => ReachableEntities::default(),
-            false => {
-                let named = question.named_entities();
-                ReachableEntities::from_request(&generation.stored, &generation.snapshot, &named)
-            }
-        };
+        let entities = reachable_from(generation, [question]);
         let capsule = CedarCapsule {
             with: decided_with(pending, generation, &entities),
             request: question,
@@ -267,6 +251,21 @@ fn decided_with<'d>(
         authority: &generation.authority,
         entities,
     }
+}
+
+/// The stored entities that can be reached from Cedar's own requests.
+fn reachable_from<'g, 'r>(
+    generation: &'g Generation,
+    requests: impl IntoIterator<Item = &'r ParcRequest>,
+) -> ReachableEntities<'g> {
+    if generation.stored.is_empty() {
+        return ReachableEntities::default();
+    }
+    let requests = requests.into_iter();
+    let mut named: Vec<EntityUID> = requests.flat_map(ParcRequest::named_entities).collect();
+    named.sort();
+    named.dedup();
+    ReachableEntities::from_request(&generation.stored, &generation.snapshot, &named)
 }
 
 /// The stored entities that can be reached from a call, and from what it lists.

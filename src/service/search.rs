@@ -5,7 +5,7 @@
 use callgate_engine::cedar::{EntityType, EntityUID};
 use callgate_engine::{Cursor, Snapshot, StaleCursorError};
 
-use crate::audit::capsule_content::many::SearchedCandidate;
+use crate::audit::capsule_content::many::{MAX_ENTRIES, SearchedCandidate};
 use crate::audit::decision_record::RecordedRequest;
 use crate::domain::decide::is_authorized::{self, ParcRequest};
 use crate::domain::decide::verdict::{Reason, Verdict};
@@ -121,7 +121,8 @@ impl Service {
                     };
                     let decision =
                         is_authorized::decide(snapshot, &generation.authority, &question);
-                    if keeps_capsules {
+                    // One more than a capsule takes says that there are too many.
+                    if keeps_capsules && decided.len() <= MAX_ENTRIES {
                         decided.extend(SearchedCandidate::new(question, &decision));
                     }
                     Ok(Some(decision).filter(Verdict::is_allow))

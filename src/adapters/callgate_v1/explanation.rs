@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use callgate_engine::cedar::{EntityUID, Value};
 use serde_json::Value as Json;
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::adapters::callgate_v1::encode::{self, Disclosure, entity_ref, outcome};
@@ -13,6 +14,9 @@ use crate::analysis::explain::change::Change;
 use crate::analysis::explain::limits::ExplainLimits;
 use crate::analysis::explain::policies::{ConditionExplanation, PolicyExplanation, PolicyState};
 use crate::analysis::explain::{self, Explanation, Link, RequestExplanation, values};
+use crate::analysis::replay::RecordedDecision;
+use crate::analysis::replay::explained::RecordedExplanation;
+use crate::domain::decide::verdict::Decision;
 use crate::domain::request::call_context::CallContext;
 use crate::proto::v1;
 use crate::service::Service;
@@ -75,12 +79,39 @@ pub fn add(response: &mut v1::AuthorizeResponse, explained: ExplainedCall) {
     }
 }
 
-/// The response of a recorded decision, made again and explained. It has no revision: that is the record's.
-pub fn response(
-    found: Explanation,
+/// A decision of the log, made again with `policies_total` policies and explained, as `ExplainDecision` answers.
+pub fn of_record(
+    record: &RecordedDecision,
     decision_id: Uuid,
-    policies_total: u32,
-) -> v1::AuthorizeResponse {
+    explained: RecordedExplanation,
+    policies_total: usize,
+) -> v1::ExplainDecisionResponse {
+    let texts = |each: &[SmolStr]| each.iter().map(ToString::to_string).collect();
+    let decision = match record.is_allow {
+        true => Decision::Allow,
+        false => Decision::Deny,
+    };
+    let recorded = v1::RecordedDecision {
+        decision_id: record.decision_id.clone(),
+        at: Some(record.at.into()),
+        decision: outcome(decision).into(),
+        observed: !record.is_enforced,
+        reasons: texts(&record.codes),
+        determining_policies: texts(&record.policies),
+        policy_set_digest: explained.policy_set_digest.to_string(),
+        same_bundle: explained.is_same_bundle,
+        same_decision: explained.is_same_decision,
+    };
+    let policies_total = u32::try_from(policies_total).unwrap_or(u32::MAX);
+    let response = response(explained.explanation, decision_id, policies_total);
+    v1::ExplainDecisionResponse {
+        recorded: Some(recorded),
+        response: Some(response),
+    }
+}
+
+/// The response of a recorded decision, made again and explained. It has no revision: that is the record's.
+fn response(found: Explanation, decision_id: Uuid, policies_total: u32) -> v1::AuthorizeResponse {
     let answer = Response {
         value: found.verdict.clone(),
         decision_id,

@@ -37,8 +37,8 @@ struct Defined<'f> {
     index: usize,
     of_type: String,
     id: String,
-    /// Whether something tells it apart though nobody names it.
-    is_told_apart: Distinction,
+    /// What tells it apart though nobody names it.
+    distinction: Distinction,
 }
 
 /// What may tell an entity apart from one that is not stored.
@@ -123,7 +123,7 @@ impl References {
                     index,
                     of_type,
                     id,
-                    is_told_apart: Distinction::of(entity),
+                    distinction: Distinction::of(entity),
                 });
             }
             for (key, value) in entity.as_object().into_iter().flatten() {
@@ -147,7 +147,7 @@ impl References {
     }
 
     fn use_it(&self, it: &Defined<'_>) -> bool {
-        let telling = &it.is_told_apart;
+        let telling = &it.distinction;
         // A group is there for its members, whatever else it has.
         let tells = it.of_type != GROUP
             && (telling.has_parents

@@ -2,6 +2,10 @@
 //!
 //! Start at [`propose`]. Proposals are conservative: hints and descriptions, which the server controls, can raise the access
 //! level but never lower it, and what cannot be classified is `admin`.
+//!
+//! `access` proposes the level, `labels` labels, egress and sensitivity, `targets` the target arguments. They go by words: `words` takes
+//! names apart, `lexicon` has the lists, and `verbs`, `secrets` and `places` say what a word means that is made of others, or
+//! stands beside others.
 
 mod access;
 mod arguments;

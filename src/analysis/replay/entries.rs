@@ -57,11 +57,8 @@ impl Replayer<'_> {
     ) -> Result<Vec<ReplayedEntry>, Obstacle> {
         let hidden = self.inspect(capsule, history, |inputs, requester| {
             let items = entries.iter().map(|entry| &entry.item);
-            match listing::filter(*inputs, call, items, requester, capsule.now) {
-                Ok(verdicts) => verdicts.into_iter().map(|it| it.hidden).collect(),
-                // None of the entries may be used.
-                Err(reason) => vec![Some(reason.code); entries.len()],
-            }
+            let filtered = listing::filter(*inputs, call, items, requester, capsule.now);
+            listing::hidden_reasons(&filtered, entries.len())
         })?;
         let parties = parties_of_call(capsule, call);
         let replayed = entries

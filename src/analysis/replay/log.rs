@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::analysis::replay::{RecordedCapsule, RecordedDecision, SealedCapsule};
 use crate::audit::capsule::CapsuleKey;
 use crate::audit::capsule_reader::CapsuleReader;
-use crate::audit::find::{self, FoundRecord, Place};
+use crate::audit::find::{self, FoundRecord, SearchScope};
 use crate::audit::log_files::{self, SEGMENTS};
 use crate::audit::reader::{LogReader, Records};
 use crate::audit::record::schema::record::Kind;
@@ -110,8 +110,12 @@ impl LogSource {
     /// # Errors
     ///
     /// Why the log or the capsules cannot be read.
-    pub fn decision(&self, id: Uuid, place: Place) -> Result<Option<RecordedDecision>, String> {
-        let found = find::decision(&self.directory, id, place);
+    pub fn decision(
+        &self,
+        id: Uuid,
+        scope: SearchScope,
+    ) -> Result<Option<RecordedDecision>, String> {
+        let found = find::decision(&self.directory, id, scope);
         let found = found.map_err(|error| error.to_string())?;
         let Some(FoundRecord { stored, message }) = found else {
             return Ok(None);

@@ -11,6 +11,7 @@ pub mod policy_validator;
 pub(crate) mod references;
 pub mod tool_types;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use callgate_engine::cedar::validation_errors::EntityDerefViolationKind;
@@ -65,8 +66,8 @@ pub(crate) fn validate(
         policies: inputs.policies,
         links: inputs.links,
         tools: inputs.tools,
-        actions: sorted(inputs.schema.action_ids().map(|it| it.name().to_string())),
-        types: sorted(inputs.schema.entity_type_names().map(ToString::to_string)),
+        schema: inputs.schema,
+        names: OnceCell::new(),
     };
     let mut said = judge.all(level);
     faults.extend(leave_out_unread(&mut said, inputs));
@@ -194,10 +195,24 @@ struct ValidationReporter<'a> {
     policies: &'a Policies,
     links: &'a LinkPlaces<'a>,
     tools: &'a ToolTypes<'a>,
-    /// The names of all actions, in order.
+    schema: &'a ValidatorSchema,
+    /// What unknown names are compared with, once one was found.
+    names: OnceCell<SchemaNames>,
+}
+
+/// The names of a schema, each list in order.
+struct SchemaNames {
     actions: Vec<String>,
-    /// Those of all entity types.
     types: Vec<String>,
+}
+
+impl SchemaNames {
+    fn new(schema: &ValidatorSchema) -> Self {
+        Self {
+            actions: sorted(schema.action_ids().map(|it| it.name().to_string())),
+            types: sorted(schema.entity_type_names().map(ToString::to_string)),
+        }
+    }
 }
 
 /// A name without its namespace and type.
@@ -291,9 +306,10 @@ impl ValidationReporter<'_> {
 
     /// The help for an unknown action or entity type, if the error is one: Cedar's own names another one in each run.
     fn suggestion(&self, error: &ValidationError) -> Option<Option<String>> {
+        let names = || self.names.get_or_init(|| SchemaNames::new(self.schema));
         let (word, names) = match error {
-            ValidationError::UnrecognizedActionId(it) => (&it.actual_action_id, &self.actions),
-            ValidationError::UnrecognizedEntityType(it) => (&it.actual_entity_type, &self.types),
+            ValidationError::UnrecognizedActionId(it) => (&it.actual_action_id, &names().actions),
+            ValidationError::UnrecognizedEntityType(it) => (&it.actual_entity_type, &names().types),
             _ => return None,
         };
         let all = || names.iter().map(String::as_str);

@@ -237,6 +237,14 @@ impl DecisionPointArgs {
         }
     }
 
+    /// Checks that no flag is given that only a server is shown: where none is asked, it is a mistake.
+    pub(super) fn no_server_is_named(&self) -> anyhow::Result<()> {
+        if self.credentials.name_a_server() {
+            bail!("certificates and tokens are shown to a server: name it with `--endpoint`");
+        }
+        Ok(())
+    }
+
     /// The directory that decides without a server.
     pub(super) fn directory(&self) -> &Path {
         self.policies.as_deref().unwrap_or(Path::new(DIRECTORY))
@@ -244,9 +252,7 @@ impl DecisionPointArgs {
 }
 
 fn no_server_needed(call: &CallArgs, place: &DecisionPointArgs) -> anyhow::Result<()> {
-    if place.credentials.name_a_server() {
-        bail!("certificates and tokens are shown to a server: name it with `--endpoint`");
-    }
+    place.no_server_is_named()?;
     if let Some(flag) = call.needs_a_server() {
         bail!("`{flag}` names what only a running server knows: name it with `--endpoint`");
     }

@@ -53,6 +53,18 @@ pub struct ListedVerdict {
     pub is_held: bool,
 }
 
+/// Why each of `count` items is hidden, by the result of [`filter`]: all of them for its reason, if none may be used. Fewer if it
+/// was given fewer.
+pub fn hidden_reasons(
+    filtered: &Result<Vec<ListedVerdict>, Reason>,
+    count: usize,
+) -> Vec<HiddenReason> {
+    match filtered {
+        Ok(verdicts) => verdicts.iter().map(|it| it.hidden).collect(),
+        Err(reason) => vec![Some(reason.code); count],
+    }
+}
+
 /// Decides for each item whether it is hidden. The operation of `call` names the server and the kind of list.
 ///
 /// # Errors

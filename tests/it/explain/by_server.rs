@@ -4,20 +4,11 @@ use callgate::proto::v1;
 use callgate::proto::v1::control_client::ControlClient;
 use tonic::{Code, Request, Status};
 
+use crate::explain::recorded::{CONFIG, STRICTER, ask};
 use crate::grpc::transport::{digest, with_token};
 use crate::replay::stage::Stage;
 use crate::support::command::{Ran, Workplace};
 use crate::support::in_process::{self, call, call_for, entity};
-
-const CONFIG: &str = "without_callers = true\n";
-const STRICTER: &str = r#"
-@id("no_more_commits") @reason("enough") forbid (principal, action, resource == Mcp::Tool::"git/commit");
-"#;
-
-async fn ask(stage: &Stage, request: v1::AuthorizeRequest) -> v1::AuthorizeResponse {
-    let answer = stage.server.client().await.authorize(request).await;
-    answer.expect("an answer").into_inner()
-}
 
 async fn explain(
     stage: &Stage,

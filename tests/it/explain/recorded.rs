@@ -7,13 +7,13 @@ use crate::replay::stage::{Files, Stage};
 use crate::support::command::Workplace;
 use crate::support::in_process::{self, call, call_for, entity};
 
-const CONFIG: &str = "without_callers = true\n";
+pub(super) const CONFIG: &str = "without_callers = true\n";
 const OBSERVED: &str = "without_callers = true\n[observe]\nservice = true\n";
-const STRICTER: &str = r#"
+pub(super) const STRICTER: &str = r#"
 @id("no_more_commits") @reason("enough") forbid (principal, action, resource == Mcp::Tool::"git/commit");
 "#;
 
-async fn ask(stage: &Stage, request: v1::AuthorizeRequest) -> v1::AuthorizeResponse {
+pub(super) async fn ask(stage: &Stage, request: v1::AuthorizeRequest) -> v1::AuthorizeResponse {
     let answer = stage.server.client().await.authorize(request).await;
     answer.expect("an answer").into_inner()
 }

@@ -7,20 +7,17 @@ use uuid::Uuid;
 
 use crate::adapters::callgate_v1::control::state::ControlState;
 use crate::adapters::callgate_v1::control::status::status_for;
-use crate::adapters::callgate_v1::encode::outcome;
 use crate::adapters::callgate_v1::explanation;
 use crate::adapters::input::ids;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
-use crate::analysis::replay::RecordedDecision;
 use crate::analysis::replay::candidate::Candidate;
-use crate::analysis::replay::explained::{self, NotExplained, RecordedExplanation};
+use crate::analysis::replay::explained::{self, NotExplained};
 use crate::analysis::replay::log::LogSource;
-use crate::audit::find::Place;
+use crate::audit::find::SearchScope;
 use crate::authn::caller::Rpc;
 use crate::control::error::ControlError;
 use crate::control::write::Control;
-use crate::domain::decide::verdict::Decision;
 use crate::proto::v1;
 use crate::service::deadline::{Deadline, ServiceError};
 use crate::service::generation::LoadedBundle;
@@ -78,7 +75,7 @@ fn explained(
     deadline.check()?;
     let log = control.decision_log()?;
     let source = LogSource::with_key(log.directory(), log.capsule_key().cloned());
-    let found = source.and_then(|it| it.decision(id, Place::ByItsTime));
+    let found = source.and_then(|it| it.decision(id, SearchScope::ByItsTime));
     let record = found
         .map_err(ExplainRecordedError::Log)?
         .ok_or(ExplainRecordedError::NotFound(id))?;
@@ -87,32 +84,10 @@ fn explained(
         claims,
         policy_set_digest,
     } = control.bundle_in_service()?;
-    let policies = u32::try_from(snapshot.policy_count()).unwrap_or(u32::MAX);
+    let policies = snapshot.policy_count();
     let candidate = Candidate::new(snapshot, claims, policy_set_digest);
     deadline.check()?;
     let explained = explained::explain(&candidate, &record, explanation::limits(deadline));
     let explained = explained.map_err(|why| ExplainRecordedError::NotExplained(id, why))?;
-    Ok(v1::ExplainDecisionResponse {
-        recorded: Some(recorded(&record, &explained)),
-        response: Some(explanation::response(explained.explanation, id, policies)),
-    })
-}
-
-fn recorded(record: &RecordedDecision, explained: &RecordedExplanation) -> v1::RecordedDecision {
-    let texts = |each: &[smol_str::SmolStr]| each.iter().map(ToString::to_string).collect();
-    let decision = match record.is_allow {
-        true => Decision::Allow,
-        false => Decision::Deny,
-    };
-    v1::RecordedDecision {
-        decision_id: record.decision_id.clone(),
-        at: Some(record.at.into()),
-        decision: outcome(decision).into(),
-        observed: !record.is_enforced,
-        reasons: texts(&record.codes),
-        determining_policies: texts(&record.policies),
-        policy_set_digest: explained.policy_set_digest.to_string(),
-        same_bundle: explained.is_same_bundle,
-        same_decision: explained.is_same_decision,
-    }
+    Ok(explanation::of_record(&record, id, explained, policies))
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::audit::envelope::nanos;
 use crate::audit::filter::{Filter, Kind};
-use crate::audit::find::{self, FoundRecord, Place};
+use crate::audit::find::{self, FoundRecord, SearchScope};
 use crate::audit::log_files::TREE;
 use crate::audit::reader::{LogError, LogReader};
 use crate::audit::record::schema::Verdict;
@@ -88,7 +88,7 @@ impl RecordId {
     pub fn find(self, log: &LogArgs) -> anyhow::Result<FoundRecord> {
         let reader = log.open()?;
         match self {
-            Self::Decision(id) => find::decision(&log.directory, id, Place::Anywhere)?
+            Self::Decision(id) => find::decision(&log.directory, id, SearchScope::WholeLog)?
                 .with_context(|| format!("the log has no decision {id}")),
             Self::Index(index) => {
                 let stored = reader.get(index)?;

@@ -3,7 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::audit::find::{self, FoundRecord, Place};
+use crate::audit::find::{self, FoundRecord, SearchScope};
 use crate::audit::json as records;
 use crate::audit::log_files::TREE;
 use crate::audit::record::schema::record;
@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut later = Vec::new();
     if let Some(record::Kind::Decision(decision)) = &record.message.kind {
         if let Ok(id) = Uuid::from_slice(&decision.parent_decision_id) {
-            parent = find::decision(&args.log.directory, id, Place::Anywhere)?;
+            parent = find::decision(&args.log.directory, id, SearchScope::WholeLog)?;
         }
         if let Ok(id) = <[u8; 16]>::try_from(&decision.id[..]) {
             let start = record.stored.index + 1;

@@ -10,10 +10,9 @@ use uuid::Uuid;
 
 use crate::adapters::callgate_v1::explanation;
 use crate::analysis::explain::limits::ExplainLimits;
-use crate::analysis::replay::RecordedDecision;
 use crate::analysis::replay::candidate::Candidate;
-use crate::analysis::replay::explained::{RecordedExplanation, explain};
-use crate::audit::find::Place;
+use crate::analysis::replay::explained::explain;
+use crate::audit::find::SearchScope;
 use crate::bundle;
 use crate::cli::commands::authorize;
 use crate::cli::commands::explain::Args;
@@ -48,25 +47,7 @@ fn by_server(args: &Args, id: Uuid, endpoint: &str) -> anyhow::Result<Exit> {
         let explained = server.control().explain_decision(request).await;
         Ok(explained.map_err(RpcError::question)?.into_inner())
     })?;
-    let (Some(recorded), Some(response)) = (explained.recorded, explained.response) else {
-        bail!("the server did not explain decision {id}");
-    };
-    let recorded = Recorded {
-        decision_id: recorded.decision_id.clone(),
-        at: recorded.at.as_ref().map(moment).unwrap_or_default(),
-        decision: match recorded.decision() {
-            v1::Decision::Allow => "allow",
-            v1::Decision::Deny | v1::Decision::Unspecified => "deny",
-        },
-        enforced: !recorded.observed,
-        reasons: recorded.reasons,
-        determining_policies: recorded.determining_policies,
-        policy_set_digest: recorded.policy_set_digest,
-        directory: None,
-        same_bundle: recorded.same_bundle,
-        same_decision: recorded.same_decision,
-    };
-    answer(args, &recorded, &response)
+    answer(args, explained, None)
 }
 
 /// The time of a record, RFC 3339 with milliseconds.
@@ -81,7 +62,7 @@ fn moment(at: &Timestamp) -> String {
 
 /// Explains it from a log, with the policies of a directory.
 fn from_log(args: &Args, id: Uuid) -> anyhow::Result<Exit> {
-    no_server_is_named(args)?;
+    args.place.no_server_is_named()?;
     let directory = args.place.directory();
     let bundle = match bundle::load(directory) {
         Ok(bundle) => bundle,
@@ -94,37 +75,33 @@ fn from_log(args: &Args, id: Uuid) -> anyhow::Result<Exit> {
         key: args.key.as_deref(),
     };
     let source = place.source(&bundle.config)?;
-    let found = source.decision(id, Place::Anywhere);
+    let found = source.decision(id, SearchScope::WholeLog);
     let found = found.map_err(anyhow::Error::msg)?;
     let record = found.with_context(|| format!("the decision log has no decision {id}"))?;
     let candidate = Candidate::from_bundle(&bundle);
     let explained = explain(&candidate, &record, ExplainLimits::default());
     let explained = explained.with_context(|| format!("decision {id} cannot be explained"))?;
-    let recorded = Recorded::new(&record, &explained, directory.display().to_string());
-    let policies = u32::try_from(bundle.snapshot.policy_count()).unwrap_or(u32::MAX);
-    let response = explanation::response(explained.explanation, id, policies);
-    answer(args, &recorded, &response)
+    let policies = bundle.snapshot.policy_count();
+    let explained = explanation::of_record(&record, id, explained, policies);
+    answer(args, explained, Some(directory.display().to_string()))
 }
 
-/// Credentials that would go nowhere are a mistake.
-fn no_server_is_named(args: &Args) -> anyhow::Result<()> {
-    match args.place.credentials.name_a_server() {
-        true => bail!("certificates and tokens are shown to a server: name it with `--endpoint`"),
-        false => Ok(()),
-    }
-}
-
+/// Prints an explanation with the policies of a directory, or with those in service.
 fn answer(
     args: &Args,
-    recorded: &Recorded,
-    response: &v1::AuthorizeResponse,
+    explained: v1::ExplainDecisionResponse,
+    directory: Option<String>,
 ) -> anyhow::Result<Exit> {
+    let (Some(recorded), Some(response)) = (explained.recorded, explained.response) else {
+        bail!("the server did not explain the decision");
+    };
+    let recorded = Recorded::new(recorded, directory);
     let Some(explanation) = &response.explanation else {
         bail!("decision {} cannot be explained", recorded.decision_id);
     };
     let for_agent = format!("{}\n", printable(&explanation.for_agent));
     let page = ExplainText {
-        response,
+        response: &response,
         explanation,
         is_all: args.all,
     };
@@ -134,12 +111,12 @@ fn answer(
             &serde_json::json!({ "recorded": recorded, "forAgent": explanation.for_agent }),
         )?,
         false => {
-            let response = json::write("AuthorizeResponse", response)?;
+            let response = json::write("AuthorizeResponse", &response)?;
             let json = serde_json::json!({ "recorded": recorded, "response": response });
             args.output.answer(&format!("{recorded}{page}"), &json)?;
         }
     }
-    Ok(authorize::exit(response))
+    Ok(authorize::exit(&response))
 }
 
 /// What the record says, and how the policies that explain it compare with it.
@@ -163,19 +140,21 @@ struct Recorded {
 }
 
 impl Recorded {
-    fn new(record: &RecordedDecision, explained: &RecordedExplanation, directory: String) -> Self {
-        let texts = |each: &[smol_str::SmolStr]| each.iter().map(ToString::to_string).collect();
+    fn new(recorded: v1::RecordedDecision, directory: Option<String>) -> Self {
         Self {
-            decision_id: record.decision_id.clone(),
-            at: humantime::format_rfc3339_millis(record.at).to_string(),
-            decision: if record.is_allow { "allow" } else { "deny" },
-            enforced: record.is_enforced,
-            reasons: texts(&record.codes),
-            determining_policies: texts(&record.policies),
-            policy_set_digest: explained.policy_set_digest.to_string(),
-            directory: Some(directory),
-            same_bundle: explained.is_same_bundle,
-            same_decision: explained.is_same_decision,
+            at: recorded.at.as_ref().map(moment).unwrap_or_default(),
+            decision: match recorded.decision() {
+                v1::Decision::Allow => "allow",
+                v1::Decision::Deny | v1::Decision::Unspecified => "deny",
+            },
+            decision_id: recorded.decision_id,
+            enforced: !recorded.observed,
+            reasons: recorded.reasons,
+            determining_policies: recorded.determining_policies,
+            policy_set_digest: recorded.policy_set_digest,
+            directory,
+            same_bundle: recorded.same_bundle,
+            same_decision: recorded.same_decision,
         }
     }
 }
