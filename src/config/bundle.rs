@@ -56,6 +56,14 @@ pub struct KnownNames {
     pub roles: Vec<String>,
     /// Methods of identity verification.
     pub methods: Vec<String>,
+    /// Tags of entities.
+    pub tags: Vec<String>,
+    /// Schemes of targets.
+    pub schemes: Vec<String>,
+    /// Environments of agents, servers and gateways.
+    pub environments: Vec<String>,
+    /// Arguments of tools that no pinned schema declares.
+    pub arguments: Vec<String>,
 }
 
 impl Default for BundleConfig {
@@ -209,6 +217,10 @@ impl KnownNames {
             ("labels", &self.labels),
             ("roles", &self.roles),
             ("methods", &self.methods),
+            ("tags", &self.tags),
+            ("schemes", &self.schemes),
+            ("environments", &self.environments),
+            ("arguments", &self.arguments),
         ];
         let mut faults = Vec::new();
         for (list, names) in lists {

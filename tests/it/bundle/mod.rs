@@ -11,4 +11,5 @@ pub mod names;
 pub mod pins;
 pub mod published;
 pub mod reload;
+pub mod spellings;
 pub mod type_faults;

@@ -228,7 +228,7 @@ const CLOSED: &[(&str, &str, &str)] = &[
     ),
 ];
 
-fn policy(kind: &str, scope: &str, condition: &str) -> String {
+pub(super) fn policy(kind: &str, scope: &str, condition: &str) -> String {
     let when = match condition {
         "" => String::new(),
         condition => format!("\nwhen {{ {condition} }}"),
@@ -256,12 +256,12 @@ fn workplace(more: &[(&str, &str)]) -> Workplace {
 }
 
 /// What is told of a directory, by the name of its file.
-fn told(ran: &Json, of: &str) -> Vec<Json> {
+pub(super) fn told(ran: &Json, of: &str) -> Vec<Json> {
     ran[of].as_array().cloned().unwrap_or_default()
 }
 
 /// A place in the policy, the policy's name, and what was meant.
-fn holds(fault: &Json, kind: &str, meant: &str) {
+pub(super) fn holds(fault: &Json, kind: &str, meant: &str) {
     assert_eq!(fault["file"], format!("policies/{kind}.cedar"), "{fault}");
     assert!(
         fault["line"].as_u64() >= Some(1) && fault["column"].is_u64(),

@@ -100,6 +100,18 @@ impl<'a> KnownEntities<'a> {
         target::parse_one("", id).map(|target| id_of(target.uid()).to_owned())
     }
 
+    /// Whether entities of a type come with the requests: it is a custom one without any definition.
+    pub(super) fn come_with_requests(&self, ty: &EntityType) -> bool {
+        !is_ours(ty) && !self.by_type.contains_key(ty)
+    }
+
+    /// Whether an entity can have members that no file tells of: claims add them, or the configuration names it.
+    pub(super) fn may_have_other_members(&self, uid: &EntityUID) -> bool {
+        let is_claimed = |prefix: &&str| id_of(uid).starts_with(prefix);
+        let is_group = *uid.entity_type() == TYPES.group;
+        is_group && self.prefixes.iter().any(is_claimed) || self.is_configured(uid)
+    }
+
     fn is_configured(&self, uid: &EntityUID) -> bool {
         if self.configured.is_empty() {
             return false;
@@ -128,17 +140,23 @@ impl<'a> KnownEntities<'a> {
         }
         if *ty == TYPES.resource {
             // Targets have canonical names and need no definition.
-            return id.contains(':') && self.canonical(id).is_ok_and(|name| name == id);
+            let is_pattern = id.ends_with('*');
+            return id.contains(':')
+                && !is_pattern
+                && self.canonical(id).is_ok_and(|name| name == id);
         }
-        // Entities of a custom type without any definition come with the requests.
-        !is_ours(ty) && !self.by_type.contains_key(ty)
+        self.come_with_requests(ty)
     }
 
     /// The help for an undefined entity.
     pub(in crate::bundle) fn help(&self, uid: &EntityUID) -> String {
         let id = id_of(uid);
-        if *uid.entity_type() == TYPES.resource && id.contains(':') {
+        if *uid.entity_type() == TYPES.resource && id.contains([':', '/']) {
             return match self.canonical(id) {
+                Ok(name) if name == id => {
+                    "`*` stands for any text only in a `like`; everything in a place is `in` it"
+                        .to_owned()
+                }
                 Ok(name) => {
                     let meant = schema::entity_uid(&TYPES.resource, name);
                     format!("calls act upon it under its canonical name, `{meant}`")

@@ -7,9 +7,11 @@ use std::collections::BTreeSet;
 use callgate_engine::cedar::{Literal, PartialValue, Pattern, Value, ValueKind};
 
 use crate::bundle::parse::entities::CollectedEntities;
-use crate::bundle::validate::references::known_entities::{nearest, pattern};
+use crate::bundle::validate::references::known_entities::{id_of, nearest, pattern};
 use crate::bundle::validate::references::vocabulary::{Vocabulary, of_attribute};
-use crate::config::bundle::KnownNames;
+use crate::config::Config;
+use crate::domain::request::target::url::split_scheme;
+use crate::domain::schema::TYPES;
 
 /// The known words of every vocabulary.
 #[derive(Debug)]
@@ -17,6 +19,9 @@ pub(super) struct KnownWords {
     labels: VocabularyWords,
     roles: VocabularyWords,
     methods: VocabularyWords,
+    tags: VocabularyWords,
+    schemes: VocabularyWords,
+    environments: VocabularyWords,
 }
 
 /// Words of one vocabulary besides the built-in ones.
@@ -26,8 +31,17 @@ struct VocabularyWords {
     configured: Vec<Pattern>,
 }
 
+impl VocabularyWords {
+    fn add(&mut self, word: &str) {
+        if !self.found.contains(word) {
+            self.found.insert(word.to_owned());
+        }
+    }
+}
+
 impl KnownWords {
-    pub(super) fn new(collected: &CollectedEntities, known: &KnownNames) -> Self {
+    pub(super) fn new(collected: &CollectedEntities, config: &Config) -> Self {
+        let known = &config.bundle.known;
         let of = |names: &[String]| VocabularyWords {
             found: BTreeSet::new(),
             configured: names.iter().map(|name| pattern(name)).collect(),
@@ -36,23 +50,39 @@ impl KnownWords {
             labels: of(&known.labels),
             roles: of(&known.roles),
             methods: of(&known.methods),
+            tags: of(&known.tags),
+            schemes: of(&known.schemes),
+            environments: of(&known.environments),
         };
+        let claims = config.claims.attributes.iter();
+        words
+            .tags
+            .found
+            .extend(claims.map(|claim| claim.tag.clone()));
         for entity in &collected.entities {
             let ty = entity.uid().entity_type();
+            for (tag, _) in entity.tags() {
+                words.tags.add(tag);
+            }
+            if *ty == TYPES.resource
+                && let Some((scheme, _)) = split_scheme(id_of(entity.uid()))
+            {
+                words.schemes.add(&scheme);
+            }
             for (name, value) in entity.attrs() {
                 let PartialValue::Value(value) = value else {
                     continue;
                 };
-                each_word(name, value, &mut |path, word| {
-                    let found = match of_attribute(ty, path) {
-                        Some(Vocabulary::Label) => &mut words.labels.found,
-                        Some(Vocabulary::Role) => &mut words.roles.found,
-                        _ => return,
-                    };
-                    if !found.contains(word) {
-                        found.insert(word.to_owned());
-                    }
-                });
+                each_word(
+                    name,
+                    value,
+                    &mut |path, word| match of_attribute(ty, path) {
+                        Some(Vocabulary::Label) => words.labels.add(word),
+                        Some(Vocabulary::Role) => words.roles.add(word),
+                        Some(Vocabulary::Environment) => words.environments.add(word),
+                        _ => {}
+                    },
+                );
             }
         }
         words
@@ -63,6 +93,9 @@ impl KnownWords {
             Vocabulary::Label => Some(&self.labels),
             Vocabulary::Role => Some(&self.roles),
             Vocabulary::Method => Some(&self.methods),
+            Vocabulary::Tag => Some(&self.tags),
+            Vocabulary::Scheme => Some(&self.schemes),
+            Vocabulary::Environment => Some(&self.environments),
             _ => None,
         }
     }
@@ -76,7 +109,9 @@ impl KnownWords {
 
     /// Whether a vocabulary contains a word.
     pub(super) fn has(&self, vocabulary: Vocabulary, word: &str) -> bool {
-        self.all(vocabulary).contains(&word) || self.is_configured(vocabulary, word)
+        let all = self.all(vocabulary);
+        let is_known = all.contains(&word) || self.is_configured(vocabulary, word);
+        is_known || vocabulary.is_free() && nearest(word, all.into_iter()).is_none()
     }
 
     /// Whether the configuration names a word.

@@ -2,14 +2,19 @@
 //! error.
 //!
 //! Start at [`check`]. `known_entities` tells which entities can exist, `known_words` which words, `vocabulary` which
-//! attribute has which vocabulary, `value_sources` which attributes an expression reads. `policies` and `entities` check the
-//! files, `read_words` the labels and roles that registrations give, `action_access` compares a policy's actions with its tool's access level.
+//! attribute has which vocabulary, `canonical_text` which texts have one spelling, `argument_words` what pinned schemas say of
+//! arguments, `group_members` what is in a group, `value_sources` which attributes an expression reads. `policies` and `entities`
+//! check the files, `read_words` the labels and roles that registrations give, `action_access` compares a policy's actions with
+//! its tool's access level.
 //!
 //! Invariant: an unknown word of a closed vocabulary (`read`, `write`, `admin` …) is a fault. A name that the control API
 //! can define later is a warning unless `bundle.known` lists it, and a fault in strict mode.
 
 mod action_access;
+mod argument_words;
+mod canonical_text;
 mod entities;
+mod group_members;
 mod known_entities;
 mod known_words;
 mod policies;
@@ -57,7 +62,7 @@ pub(crate) fn check(
     faults: &mut Vec<BundleDiagnostic>,
     warnings: &mut Vec<BundleDiagnostic>,
 ) {
-    let words = known_words::KnownWords::new(scene.collected, &scene.config.bundle.known);
+    let words = known_words::KnownWords::new(scene.collected, scene.config);
     entities::check(scene.collected, known, &words, faults, warnings);
     let Some(schema) = schema else { return };
     let mut said = policies::check(scene, known, &words, schema);

@@ -3,13 +3,16 @@
 //! Start at [`check`].
 
 use callgate_engine::cedar::{
-    BinaryOp, EntityReference, EntityUID, Expr, ExprKind, Literal, Loc, Pattern,
-    PrincipalOrResourceConstraint, Template, ValidatorSchema,
+    BinaryOp, EntityReference, EntityType, EntityUID, Expr, ExprKind, Literal, Loc, Pattern,
+    PrincipalOrResourceConstraint, SlotId, Template, ValidatorSchema,
 };
 
 use crate::bundle::diagnostic::BundleDiagnostic;
 use crate::bundle::parse::json::{self, Step};
-use crate::bundle::validate::references::known_entities::{KnownEntities, nearest};
+use crate::bundle::validate::references::argument_words::ArgumentWords;
+use crate::bundle::validate::references::canonical_text::{CanonicalText, Refusal};
+use crate::bundle::validate::references::group_members::MemberTypes;
+use crate::bundle::validate::references::known_entities::{KnownEntities, id_of, nearest};
 use crate::bundle::validate::references::known_words::KnownWords;
 use crate::bundle::validate::references::read_words::ReadWords;
 use crate::bundle::validate::references::value_sources::{PolicyScope, PolicyScopes, ValueSource};
@@ -34,6 +37,8 @@ pub(super) fn check<'a>(
 ) -> ReferenceFindings {
     let mut said = ReferenceFindings::default();
     let mut scopes = PolicyScopes::new(schema, scene.tools);
+    let members = MemberTypes::new(scene.collected, known);
+    let arguments = ArgumentWords::new(scene.collected, &scene.config.bundle.known.arguments);
     let mut templates: Vec<&Template> = scene.policies.set.all_templates().collect();
     templates.sort_by_key(|template| template.id());
     for template in templates {
@@ -44,11 +49,13 @@ pub(super) fn check<'a>(
             scene,
             known,
             words,
+            members: &members,
+            arguments: &arguments,
             template,
             scope: None,
             said: &mut said,
         };
-        reader.scope_names();
+        reader.scope_names(&mut scopes);
         for part in template
             .non_scope_constraints()
             .into_iter()
@@ -62,14 +69,16 @@ pub(super) fn check<'a>(
             reader.warn(template.loc(), &message, help);
         }
     }
-    links(scene, known, &mut said.warnings);
+    links(scene, known, &members, &mut scopes, &mut said.warnings);
     said
 }
 
 /// Checks the entities that fill the slots of links.
-fn links(
-    scene: ReferenceCheck<'_>,
+fn links<'a>(
+    scene: ReferenceCheck<'a>,
     known: &KnownEntities<'_>,
+    members: &MemberTypes<'_>,
+    scopes: &mut PolicyScopes<'a>,
     warnings: &mut Vec<BundleDiagnostic>,
 ) {
     let linked = scene.policies.set.policies();
@@ -79,16 +88,45 @@ fn links(
             continue;
         };
         for (slot, uid) in link.env() {
-            if warnings.len() >= MAX_TOLD || known.has(uid) {
+            let refusal = match known.has(uid) {
+                true => within_slot(link.template(), slot, scopes)
+                    .and_then(|types| members.refusal(&types, uid)),
+                false => Some(Refusal {
+                    message: unknown_entity(uid),
+                    help: known.help(uid),
+                }),
+            };
+            let Some(refusal) = refusal.filter(|_| warnings.len() < MAX_TOLD) else {
                 continue;
-            }
-            let message = format!("for policy `{id}`, {}", unknown_entity(uid));
+            };
+            let message = format!("for policy `{id}`, {}", refusal.message);
             let slot = slot.to_string();
             let path = [Step::Index(*index), Step::Key(slot.trim_start_matches('?'))];
             let fault = json::diagnostic_at(source.origin(), &path, message);
-            warnings.push(fault.with_help(known.help(uid)));
+            warnings.push(fault.with_help(refusal.help));
         }
     }
+}
+
+/// The types of entities that have to be in the one that fills a slot.
+fn within_slot<'a>(
+    template: &Template,
+    slot: &SlotId,
+    scopes: &mut PolicyScopes<'a>,
+) -> Option<Vec<&'a EntityType>> {
+    use PrincipalOrResourceConstraint::{In, IsIn};
+    let constraint = match slot.is_principal() {
+        true => template.principal_constraint().as_inner(),
+        false => template.resource_constraint().as_inner(),
+    };
+    if !matches!(constraint, In(_) | IsIn(..)) {
+        return None;
+    }
+    let scope = scopes.scope_of(template);
+    Some(match slot.is_principal() {
+        true => scope.principals,
+        false => scope.resources,
+    })
 }
 
 fn unknown_entity(uid: &EntityUID) -> String {
@@ -96,17 +134,19 @@ fn unknown_entity(uid: &EntityUID) -> String {
 }
 
 /// Checks one policy.
-struct PolicyReferenceCheck<'r, 'a> {
+struct PolicyReferenceCheck<'r, 'm, 'a> {
     scene: ReferenceCheck<'a>,
     known: &'r KnownEntities<'r>,
     words: &'r KnownWords,
+    members: &'r MemberTypes<'m>,
+    arguments: &'r ArgumentWords<'a>,
     template: &'r Template,
     /// Computed on first use.
     scope: Option<PolicyScope<'a>>,
     said: &'r mut ReferenceFindings,
 }
 
-impl<'a> PolicyReferenceCheck<'_, 'a> {
+impl<'a> PolicyReferenceCheck<'_, '_, 'a> {
     fn at(&self, loc: Option<&Loc>, message: &str) -> Option<BundleDiagnostic> {
         let id = self.template.id();
         let (origin, start, length) = self.scene.policies.place(id.as_ref())?;
@@ -126,19 +166,33 @@ impl<'a> PolicyReferenceCheck<'_, 'a> {
             .extend(fault.map(|it| it.with_help(help)));
     }
 
-    fn scope_names(&mut self) {
+    fn scope_names(&mut self, scopes: &mut PolicyScopes<'a>) {
         let template = self.template;
-        for constraint in [
-            template.principal_constraint().as_inner(),
-            template.resource_constraint().as_inner(),
+        for (constraint, is_principal) in [
+            (template.principal_constraint().as_inner(), true),
+            (template.resource_constraint().as_inner(), false),
         ] {
             use PrincipalOrResourceConstraint::{Any, Eq, In, Is, IsIn};
             match constraint {
-                Eq(EntityReference::EUID(uid))
-                | In(EntityReference::EUID(uid))
-                | IsIn(_, EntityReference::EUID(uid)) => self.entity(uid, uid.loc()),
+                Eq(EntityReference::EUID(uid)) => self.entity(uid, uid.loc()),
+                In(EntityReference::EUID(uid)) | IsIn(_, EntityReference::EUID(uid)) => {
+                    self.entity(uid, uid.loc());
+                    let scope = self.scope(scopes);
+                    let types = match is_principal {
+                        true => scope.principals.clone(),
+                        false => scope.resources.clone(),
+                    };
+                    self.membership(&types, uid, uid.loc());
+                }
                 Eq(_) | In(_) | IsIn(..) | Is(_) | Any => {}
             }
+        }
+    }
+
+    /// Checks that entities of these types can be in another one.
+    fn membership(&mut self, types: &[&EntityType], uid: &EntityUID, loc: Option<&Loc>) {
+        if let Some(Refusal { message, help }) = self.members.refusal(types, uid) {
+            self.warn(loc, &message, help);
         }
     }
 
@@ -154,6 +208,26 @@ impl<'a> PolicyReferenceCheck<'_, 'a> {
         match part.expr_kind() {
             ExprKind::Lit(Literal::EntityUID(uid)) => {
                 self.entity(uid, part.source_loc().or(uid.loc()));
+            }
+            ExprKind::BinaryApp {
+                op: BinaryOp::In,
+                arg1,
+                arg2,
+            } => {
+                let places = self.scope(scopes).places(arg1);
+                let types: Option<Vec<&EntityType>> =
+                    places.iter().map(ValueSource::as_entity).collect();
+                for (uid, loc) in entities(arg2) {
+                    self.membership(types.as_deref().unwrap_or_default(), uid, loc);
+                }
+            }
+            ExprKind::BinaryApp {
+                op: BinaryOp::HasTag,
+                arg1,
+                arg2,
+            } => {
+                let places = self.scope(scopes).places(arg1);
+                self.tag(&places, arg2);
             }
             ExprKind::BinaryApp { op, arg1, arg2 } if compares(*op) => {
                 for (side, other) in [(arg1, arg2), (arg2, arg1)] {
@@ -197,6 +271,9 @@ impl<'a> PolicyReferenceCheck<'_, 'a> {
                 for vocabulary in places.iter().filter_map(ValueSource::vocabulary) {
                     self.said.read.add(vocabulary, word);
                 }
+                if let Some((message, help)) = self.other_spelling(places, word) {
+                    return self.warn(with.source_loc(), &message, help);
+                }
                 let refused = vocabulary(places, |it| words.has(it, word));
                 if let Some(vocabulary) = refused {
                     let help = words.help(vocabulary, word);
@@ -232,7 +309,58 @@ impl<'a> PolicyReferenceCheck<'_, 'a> {
         }
     }
 
+    /// Why none of these values equals a text: requests contain another spelling, or pinned schemas declare another word.
+    fn other_spelling(&self, places: &[ValueSource<'a>], word: &str) -> Option<(String, String)> {
+        let known = self.known;
+        if let Some(refusal) = canonical(places, |it| it.refusal(word, known)) {
+            return Some((refusal.message, refusal.help));
+        }
+        let help = |meant: String| format!("did you mean `{meant}`?");
+        if places.iter().all(ValueSource::is_argument_names) {
+            let meant = self.arguments.meant_name(self.tool(), word)?;
+            let message = format!("no pinned schema declares the argument `{word}`");
+            return Some((message, help(meant)));
+        }
+        let [argument] = places else { return None };
+        let [action] = self.scope.as_ref()?.actions.all.as_slice() else {
+            return None;
+        };
+        let path = argument.argument()?;
+        let meant = self.arguments.meant_value(id_of(action), path, word)?;
+        let message =
+            format!("`{word}` is not among the values that the schema lists for `{path}`");
+        Some((message, help(meant)))
+    }
+
+    /// The tool that the policy is for, if it is for one alone.
+    fn tool(&self) -> Option<&EntityUID> {
+        match self.template.resource_constraint().as_inner() {
+            PrincipalOrResourceConstraint::Eq(EntityReference::EUID(uid)) => Some(&**uid),
+            _ => None,
+        }
+    }
+
+    /// Checks the tag that an entity is tested for.
+    fn tag(&mut self, places: &[ValueSource<'a>], tag: &Expr) {
+        let ExprKind::Lit(Literal::String(name)) = tag.expr_kind() else {
+            return;
+        };
+        let is_elsewhere = |it: &ValueSource<'a>| {
+            it.as_entity()
+                .is_none_or(|ty| self.known.come_with_requests(ty))
+        };
+        if places.iter().any(is_elsewhere) || self.words.has(Vocabulary::Tag, name) {
+            return;
+        }
+        let message = Vocabulary::Tag.unknown_word_message(name);
+        let help = self.words.help(Vocabulary::Tag, name);
+        self.refuse(Vocabulary::Tag, &message, help, tag.source_loc());
+    }
+
     fn like(&mut self, places: &[ValueSource<'a>], pattern: &Pattern, loc: Option<&Loc>) {
+        if let Some(refusal) = canonical(places, |it| it.pattern_refusal(pattern)) {
+            return self.warn(loc, &refusal.message, refusal.help);
+        }
         let words = self.words;
         for vocabulary in places.iter().filter_map(ValueSource::vocabulary) {
             self.said.read.add_pattern(vocabulary, pattern);
@@ -301,6 +429,28 @@ fn vocabulary(places: &[ValueSource<'_>], has: impl Fn(Vocabulary) -> bool) -> O
         }
     }
     refusing
+}
+
+/// Why no source can have a value, if each is of a canonical form and refuses it.
+fn canonical(
+    places: &[ValueSource<'_>],
+    refusal: impl Fn(CanonicalText) -> Option<Refusal>,
+) -> Option<Refusal> {
+    let mut first = None;
+    for place in places {
+        let refused = refusal(place.canonical_text()?)?;
+        first.get_or_insert(refused);
+    }
+    first
+}
+
+/// The entities that an expression names: one, or those of a set.
+fn entities(expr: &Expr) -> Vec<(&EntityUID, Option<&Loc>)> {
+    match expr.expr_kind() {
+        ExprKind::Lit(Literal::EntityUID(uid)) => vec![(uid, expr.source_loc().or(uid.loc()))],
+        ExprKind::Set(elements) => elements.iter().flat_map(entities).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn compares(op: BinaryOp) -> bool {

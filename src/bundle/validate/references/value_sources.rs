@@ -12,6 +12,7 @@ use callgate_engine::cedar::{
 };
 
 use crate::bundle::validate::policy_validator::meant;
+use crate::bundle::validate::references::canonical_text::CanonicalText;
 use crate::bundle::validate::references::vocabulary::{Vocabulary, of_attribute, of_context};
 use crate::bundle::validate::tool_types::ToolTypes;
 use crate::domain::schema::TYPES;
@@ -44,8 +45,10 @@ pub(super) struct PolicyScope<'s> {
     schema: &'s ValidatorSchema,
     /// The actions.
     pub actions: Rc<MatchingActions<'s>>,
-    principals: Vec<&'s EntityType>,
-    resources: Vec<&'s EntityType>,
+    /// The types of principals.
+    pub principals: Vec<&'s EntityType>,
+    /// The types of resources.
+    pub resources: Vec<&'s EntityType>,
 }
 
 /// A source of a value: an attribute of an entity type, or a part of the context.
@@ -282,11 +285,33 @@ impl<'s> ValueSource<'s> {
         }
     }
 
+    /// The form of the value, if requests contain it in one spelling only.
+    pub(super) fn canonical_text(&self) -> Option<CanonicalText> {
+        match self.owner {
+            SourceOwner::Entity(ty) => CanonicalText::of_attribute(ty, &self.path),
+            SourceOwner::Facts => CanonicalText::of_context(&self.path),
+            SourceOwner::Else => None,
+        }
+    }
+
+    /// Whether the value is the names of a call's arguments.
+    pub(super) fn is_argument_names(&self) -> bool {
+        let is_names = matches!(&*self.path, "arguments.names" | "arguments.untyped");
+        is_names && matches!(self.owner, SourceOwner::Facts)
+    }
+
+    /// The dotted path of the typed argument that the value is.
+    pub(super) fn argument(&self) -> Option<&str> {
+        let is_fact = matches!(self.owner, SourceOwner::Facts);
+        self.path.strip_prefix("input.").filter(|_| is_fact)
+    }
+
     fn is_context(&self) -> bool {
         self.path.is_empty() && !matches!(self.at, SourceType::Entity(_))
     }
 
-    fn as_entity(&self) -> Option<&'s EntityType> {
+    /// The type of the entity that the value is.
+    pub(super) fn as_entity(&self) -> Option<&'s EntityType> {
         match self.at {
             SourceType::Entity(ty) => Some(ty),
             SourceType::Value(Type::Entity(EntityKind::Entity(lub))) => lub.get_single_entity(),

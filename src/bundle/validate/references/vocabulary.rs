@@ -31,6 +31,12 @@ pub(super) enum Vocabulary {
     Role,
     /// Methods of identity verification.
     Method,
+    /// Tags of entities.
+    Tag,
+    /// Schemes of targets. Any is possible: a word is unknown if it resembles a known one.
+    Scheme,
+    /// Environments of agents, servers and gateways. Any is possible, as for schemes.
+    Environment,
 }
 
 /// Built-in labels.
@@ -39,6 +45,49 @@ pub(super) const LABELS: [&str; 3] = ["untrusted", "private", "secret"];
 pub(super) const ROLES: [&str; 3] = ["source", "destination", "recipient"];
 /// Methods that adapters set, and common ones of callers that verify identities themselves.
 pub(super) const METHODS: [&str; 7] = ["jwt", "spiffe", "mtls", "tls", "header", "oidc", "none"];
+/// Common schemes: of IANA's registry, and of cloud storage and databases.
+pub(super) const SCHEMES: [&str; 40] = [
+    "about",
+    "amqp",
+    "az",
+    "blob",
+    "data",
+    "dav",
+    "file",
+    "ftp",
+    "ftps",
+    "git",
+    "gs",
+    "hdfs",
+    "http",
+    "https",
+    "imap",
+    "javascript",
+    "jdbc",
+    "ldap",
+    "ldaps",
+    "magnet",
+    "mailto",
+    "mongodb",
+    "mysql",
+    "news",
+    "nfs",
+    "postgres",
+    "postgresql",
+    "redis",
+    "rsync",
+    "s3",
+    "scp",
+    "sftp",
+    "sms",
+    "ssh",
+    "svn",
+    "tel",
+    "telnet",
+    "urn",
+    "ws",
+    "wss",
+];
 
 impl Vocabulary {
     /// The built-in words.
@@ -57,14 +106,20 @@ impl Vocabulary {
             Self::Answer => vec!["sampling", "elicitation", "roots"],
             Self::Inclusion => vec!["none", "thisServer", "allServers"],
             Self::Label => LABELS.to_vec(),
-            Self::Role => Vec::new(),
+            Self::Role | Self::Tag | Self::Environment => Vec::new(),
             Self::Method => METHODS.to_vec(),
+            Self::Scheme => SCHEMES.to_vec(),
         }
     }
 
     /// Whether bundles or callers can add words.
     pub(super) fn is_open(self) -> bool {
-        matches!(self, Self::Label | Self::Role | Self::Method)
+        self.setting().is_some()
+    }
+
+    /// Whether any word is possible, so that only one that resembles a known one is taken for a mistake.
+    pub(super) fn is_free(self) -> bool {
+        matches!(self, Self::Scheme | Self::Environment)
     }
 
     /// The message for an unknown word.
@@ -80,6 +135,9 @@ impl Vocabulary {
             Self::Label => format!("nothing here yields the label `{word}`"),
             Self::Role => format!("no registration gives a target the role `{word}`"),
             Self::Method => format!("`{word}` is not a known method of identification"),
+            Self::Tag => format!("nothing here has the tag `{word}`"),
+            Self::Scheme => format!("`{word}` is not a known scheme"),
+            Self::Environment => format!("nothing here is in the environment `{word}`"),
         }
     }
 
@@ -89,6 +147,9 @@ impl Vocabulary {
             Self::Label => Some("bundle.known.labels"),
             Self::Role => Some("bundle.known.roles"),
             Self::Method => Some("bundle.known.methods"),
+            Self::Tag => Some("bundle.known.tags"),
+            Self::Scheme => Some("bundle.known.schemes"),
+            Self::Environment => Some("bundle.known.environments"),
             _ => None,
         }
     }
@@ -107,9 +168,13 @@ pub(super) fn of_attribute(ty: &EntityType, path: &str) -> Option<Vocabulary> {
     let of_resource = || match path {
         "kind" => Some(Vocabulary::Kind),
         "sensitivity" => Some(Vocabulary::Sensitivity),
+        "scheme" => Some(Vocabulary::Scheme),
         _ => None,
     };
-    if *ty == TYPES.tool {
+    let has_environment = [&TYPES.agent, &TYPES.server, &TYPES.gateway];
+    if path == "environment" && has_environment.contains(&ty) {
+        Some(Vocabulary::Environment)
+    } else if *ty == TYPES.tool {
         of_tool()
     } else if *ty == TYPES.resource {
         of_resource()
@@ -133,6 +198,8 @@ pub(super) fn of_context(path: &str) -> Option<Vocabulary> {
         }
         "answers.kinds" => Vocabulary::Answer,
         "sampling.include_context" => Vocabulary::Inclusion,
+        "identity.asserted_attributes" => Vocabulary::Tag,
+        "elicitation.scheme" => Vocabulary::Scheme,
         _ => return None,
     })
 }

@@ -83,6 +83,20 @@ pub fn parse_one_as(server: &str, kind: TargetKind, text: &str) -> Result<Target
     single(parse(server, Some(kind), text, None)?)
 }
 
+/// The host that a URL names, or a text without a scheme as the authority of one.
+///
+/// # Errors
+///
+/// Why the text is rejected.
+pub fn host_of(text: &str) -> Result<host::Host, TargetError> {
+    text::check(text)?;
+    let named = match text.contains("://") {
+        true => url::read(text)?,
+        false => url::read(&format!("https://{text}"))?,
+    };
+    named.host.ok_or(TargetError::Not("a host"))
+}
+
 fn single(mut targets: Vec<Target>) -> Result<Target, TargetError> {
     match (targets.pop(), targets.is_empty()) {
         (Some(target), true) => Ok(target),
