@@ -147,7 +147,7 @@ async fn measure() -> Result<(), Fault> {
 
 /// How long a `forbid` takes to be in force while idle connections hold every descriptor that they can get.
 async fn kill_switch(folder: &Path) -> Result<(), Fault> {
-    let (_server, _, target) = start_with(folder, OPEN_FILES)?;
+    let (_server, _, target) = start_with(folder, Some(OPEN_FILES))?;
     let connection = first(&target).await?;
     let held = attack::silent(&target.grpc, 1_104, b"").await;
     let begun = Instant::now();
@@ -214,17 +214,19 @@ fn free_address() -> std::io::Result<String> {
 }
 
 fn start(folder: &Path) -> Result<(Server, u32, Target), Fault> {
-    start_with(folder, 65_536)
+    start_with(folder, None)
 }
 
-/// A server that may have so many open files at most.
-fn start_with(folder: &Path, open_files: u32) -> Result<(Server, u32, Target), Fault> {
+/// A server that may have so many open files at most; as many as it wants if nothing is said.
+fn start_with(folder: &Path, open_files: Option<u32>) -> Result<(Server, u32, Target), Fault> {
     let target = Target {
         grpc: free_address()?,
         http: free_address()?,
     };
+    let bound = open_files.map(|most| format!("ulimit -n {most}; "));
+    let script = format!("{}exec \"$0\" \"$@\"", bound.unwrap_or_default());
     let child = Command::new("sh")
-        .args(["-c", &format!("ulimit -n {open_files}; exec \"$0\" \"$@\"")])
+        .args(["-c", &script])
         .arg(env!("CARGO_BIN_EXE_callgate"))
         .args(["serve", "policies"])
         .args(["--listen", &target.grpc, "--http", &target.http])

@@ -25,6 +25,7 @@ pub struct ConnectionState {
     /// Requests in total, and in flight.
     asked: AtomicU64,
     under_way: AtomicUsize,
+    begun: AtomicUsize,
     /// Milliseconds from `opened` to the end of the last request.
     last: AtomicU64,
     public_calls: UsageCount,
@@ -64,6 +65,7 @@ impl ConnectionState {
             opened: Instant::now(),
             asked: AtomicU64::new(0),
             under_way: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
             last: AtomicU64::new(0),
             public_calls: UsageCount::default(),
             held: OnceLock::new(),
@@ -136,6 +138,16 @@ impl ConnectionState {
     /// Completes once it is being closed.
     pub fn closing(&self) -> WaitForCancellationFutureOwned {
         self.closed.clone().cancelled_owned()
+    }
+
+    /// How many requests have begun on it, wrapping around.
+    pub fn begun(&self) -> usize {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    /// Records that a request has begun.
+    pub fn note_begun(&self) {
+        self.begun.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Whether a request is in flight.

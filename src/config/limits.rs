@@ -64,7 +64,7 @@ limits! {
     /// Longest time for one message to arrive, from its headers or its first byte on. Reloaded.
     body_ms: 5_000 in 100..=60_000;
     /// HTTP/2 streams of one connection. Restart.
-    streams_per_connection: 256 in 1..=100_000;
+    streams_per_connection: 1_024 in 1..=100_000;
     /// Connections in the whole server. Restart.
     connections: 4_096 in 1..=1_000_000;
     /// Percent of `connections` that may be open without an authenticated request; one more closes the oldest of them.

@@ -105,6 +105,9 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let connection = peer(request.extensions()).map(|peer| Arc::clone(peer.standing()));
+        if let Some(connection) = &connection {
+            connection.note_begun();
+        }
         let pending = match self.reject(&request, connection.as_deref()) {
             Some(refused) => EarlyResponse::Rejected(refused),
             None => EarlyResponse::Running(self.inner.call(request)),

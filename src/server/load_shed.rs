@@ -274,10 +274,12 @@ impl<S> LoadShed<S> {
             }
             CapacityError::All => {
                 self.load.requests_refused.add();
+                self.load.pressure.note_full(configured as usize);
                 GrpcRejection::TooManyRequests { limit: configured }
             }
             CapacityError::Share => {
                 self.load.requests_refused.add();
+                self.load.pressure.note_full(configured as usize);
                 over_share(caller, limits, limit, "concurrent_requests")
             }
         }

@@ -3,8 +3,8 @@
 //! Controlled by queueing delay. How fast responses come depends on the machine, on its other load and on the policies, so no
 //! fixed number suits every deployment, and too many requests in flight make all of them late. Measured is the share of its
 //! deadline that a request uses, from when it could be read to its response, or until its client gives up. The limit is
-//! multiplied by the wanted share over that share, within bounds: far from it the limit moves fast, and near it hardly, so
-//! that it does not swing between too many, of which some are late, and too few, with which the server waits.
+//! multiplied by the square root of the wanted share over that share, within bounds: far from it the limit moves fast, and near
+//! it hardly, so that it does not swing between too many, of which some are late, and too few, with which the server waits.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ const WANTED_PER_MILLE: u64 = 200;
 
 /// By how much the limit falls and grows at most, in thousandths of it.
 const LEAST_PER_MILLE: u64 = 700;
-const MOST_PER_MILLE: u64 = 1_125;
+const MOST_PER_MILLE: u64 = 1_250;
 
 /// The lowest limit.
 const MIN_LIMIT: usize = 4;
@@ -88,6 +88,15 @@ impl ConcurrencyLimit {
         }
     }
 
+    /// Records that a request found the configured number in flight. From then on the limit is one less, until it has been
+    /// measured that so many are not too many, so that whatever else comes is rejected at the least cost.
+    pub fn note_full(&self, configured: usize) {
+        let below = configured.saturating_sub(1).max(MIN_LIMIT);
+        if self.limit.load(Ordering::Relaxed) >= configured {
+            self.limit.store(below, Ordering::Relaxed);
+        }
+    }
+
     /// Records a request that has ended: how long it took, how long it was given, and how many were in flight.
     pub fn record(&self, took: Duration, given: Duration, under_way: usize, configured: usize) {
         self.ended_at(self.since.elapsed(), took, given, under_way, configured);
@@ -137,7 +146,7 @@ impl ConcurrencyLimit {
         let used = window.used.swap(0, Ordering::Relaxed) / requests;
         let most = window.most_under_way.swap(0, Ordering::Relaxed);
         let limit = self.limit(configured);
-        let factor = WANTED_PER_MILLE.saturating_mul(1_000) / used.max(1);
+        let factor = (WANTED_PER_MILLE * 1_000_000 / used.max(1)).isqrt();
         let factor = factor.clamp(LEAST_PER_MILLE, MOST_PER_MILLE);
         let next = if used > WANTED_PER_MILLE {
             // Only requests that were in flight can have caused the delay.

@@ -33,11 +33,11 @@ fn what_is_configured_holds_while_nobody_waits() {
 fn the_limit_falls_below_what_waits_and_rises_again() {
     let pressure = ConcurrencyLimit::default();
     let now = windows(&pressure, 0, 2, 200, 400);
-    // Two windows: seven tenths of what was under way, twice.
-    assert_eq!(pressure.limit(CONFIGURED), 196);
+    // They used twice what is wanted, so twice less by the root of that.
+    assert_eq!(pressure.limit(CONFIGURED), 199);
     assert!(pressure.is_reduced(CONFIGURED));
-    let now = windows(&pressure, now, 1, 1, 196);
-    assert_eq!(pressure.limit(CONFIGURED), 220, "an eighth more");
+    let now = windows(&pressure, now, 1, 1, 199);
+    assert_eq!(pressure.limit(CONFIGURED), 248, "a quarter more");
     windows(&pressure, now, 60, 1, 208);
     assert!(!pressure.is_reduced(CONFIGURED), "it is over");
 }
@@ -46,16 +46,30 @@ fn the_limit_falls_below_what_waits_and_rises_again() {
 fn near_what_is_wanted_the_limit_hardly_moves() {
     let pressure = ConcurrencyLimit::default();
     let now = windows(&pressure, 0, 1, 200, 400);
-    assert_eq!(pressure.limit(CONFIGURED), 280);
+    assert_eq!(pressure.limit(CONFIGURED), 282);
     // 100 ms of 500 are wanted.
-    let now = windows(&pressure, now, 1, 110, 280);
-    assert_eq!(pressure.limit(CONFIGURED), 254, "an eleventh less");
-    let now = windows(&pressure, now, 1, 95, 254);
-    assert_eq!(pressure.limit(CONFIGURED), 267, "a nineteenth more");
-    let now = windows(&pressure, now, 1, 100, 267);
-    assert_eq!(pressure.limit(CONFIGURED), 268, "one more");
-    windows(&pressure, now, 1, 101, 268);
-    assert_eq!(pressure.limit(CONFIGURED), 265);
+    let now = windows(&pressure, now, 1, 110, 282);
+    assert_eq!(pressure.limit(CONFIGURED), 268, "half of an eleventh less");
+    let now = windows(&pressure, now, 1, 95, 268);
+    assert_eq!(pressure.limit(CONFIGURED), 274, "half of a nineteenth more");
+    let now = windows(&pressure, now, 1, 100, 274);
+    assert_eq!(pressure.limit(CONFIGURED), 275, "one more");
+    windows(&pressure, now, 1, 101, 275);
+    assert_eq!(pressure.limit(CONFIGURED), 273);
+}
+
+#[test]
+fn with_no_place_left_the_limit_holds_at_once() {
+    let pressure = ConcurrencyLimit::default();
+    pressure.note_full(CONFIGURED);
+    assert_eq!(pressure.limit(CONFIGURED), CONFIGURED - 1);
+    pressure.note_full(CONFIGURED);
+    assert_eq!(pressure.limit(CONFIGURED), CONFIGURED - 1, "once");
+    // It was only a moment.
+    windows(&pressure, 0, 1, 1, CONFIGURED - 1);
+    assert!(!pressure.is_reduced(CONFIGURED));
+    pressure.note_full(MIN_LIMIT);
+    assert_eq!(pressure.limit(MIN_LIMIT), MIN_LIMIT);
 }
 
 #[test]

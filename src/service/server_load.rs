@@ -10,6 +10,8 @@ use crate::service::event_counter::EventCounter;
 pub struct ServerLoad {
     /// Requests in flight.
     pub requests: UsageCount,
+    /// Requests that passed the filter of [`crate::server::frame_shed`] and have not begun, as far as their connections know.
+    pub passed_on: UsageCount,
     /// The adaptive limit of requests in flight.
     pub pressure: ConcurrencyLimit,
     /// Bytes of request bodies in memory.

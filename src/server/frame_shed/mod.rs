@@ -8,6 +8,10 @@
 //! of the client and leaves out requests, `outbound` puts answers between the frames of the server, `block` and
 //! `paths` read a header block as far as `:path`.
 //!
+//! Under overload a connection is also read in turns, a few milliseconds apart: what came meanwhile is read, decided and refused at
+//! once, which costs a fraction of doing so one by one. And what has passed here and has not begun counts as in flight, for all
+//! connections: otherwise each would let in as many as there are places.
+//!
 //! Only requests of RPCs with one message that may be shed are refused, and only on a connection on which a known caller
 //! has asked before. Everything else passes, also what cannot be read: what is malformed is up to the HTTP/2
 //! implementation. While the server is not overloaded every byte passes as it is.
@@ -26,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 use tonic::Status;
 use tonic::transport::server::Connected;
 
@@ -43,6 +48,11 @@ use crate::telemetry::record::recorder::Recorder;
 const BUFFER: usize = 32 << 10;
 /// Reads in a row before other connections have a turn.
 const READS: usize = 16;
+/// Under overload, the share of its deadline that a request may wait so that more are read at once, and the longest pause.
+const PAUSE_DIVISOR: u32 = 50;
+const MAX_PAUSE: Duration = Duration::from_millis(10);
+/// After how long a request that passed has begun or never will.
+const PASSED_FOR: Duration = Duration::from_millis(100);
 /// How long the server must not have been overloaded until a client may keep a header table again.
 const CALM: Duration = Duration::from_secs(5);
 
@@ -78,18 +88,22 @@ pub struct FrameShed<C> {
     /// Bytes that pass, and how many of them were taken.
     passing: Vec<u8>,
     taken: usize,
-    /// Requests that passed since the HTTP/2 implementation last began any.
+    /// Requests that passed and have not begun, when the last of them passed, and how many had begun on the connection.
     passed: usize,
-    was_pending: bool,
+    passed_at: Option<Instant>,
+    begun: usize,
     /// The prepared answer, and the limit that it tells.
     answer: (usize, Vec<u8>),
     overloaded_at: Option<Instant>,
+    /// Until when nothing is read, under overload, and what waits for that.
+    paused_until: Option<tokio::time::Instant>,
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl ShedContext {
     /// How many requests may pass on a connection; `None` unless the server is overloaded and the connection is that of
     /// a known caller.
-    fn room(&self, connection: &ConnectionState) -> Option<Room> {
+    fn room(&self, connection: &ConnectionState, passed: usize) -> Option<Room> {
         let pressure = &self.load.pressure;
         let limits = self.limits.load();
         let configured = limits.concurrent_requests as usize;
@@ -106,8 +120,19 @@ impl ShedContext {
             let bound = CapacityLimit::new(limit, limits.caller_share_percent, held);
             bound.share.saturating_sub(held.requests.get())
         });
-        let left = all.min(own);
+        let others = self.load.passed_on.get().saturating_sub(passed);
+        let left = all.min(own).saturating_sub(others);
         Some(Room { limit, left })
+    }
+}
+
+impl ShedContext {
+    /// How long to pause between reads under overload.
+    fn pause(&self) -> Duration {
+        let limits = self.limits.load();
+        let longest = Duration::from_millis(limits.deadline_ms.into());
+        let usual = self.load.pressure.usual_deadline(longest);
+        (usual / PAUSE_DIVISOR).min(MAX_PAUSE)
     }
 }
 
@@ -124,9 +149,12 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
             passing: Vec::new(),
             taken: 0,
             passed: 0,
-            was_pending: false,
+            passed_at: None,
+            begun: 0,
             answer: (0, Vec::new()),
             overloaded_at: None,
+            paused_until: None,
+            pause: None,
         }
     }
 
@@ -148,6 +176,28 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
         if is_calm && self.inbound.phase() == Phase::Independent {
             self.outbound.set_table_size(self.inbound.restore());
         }
+    }
+
+    /// Waits for the end of a pause.
+    fn poll_pause(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(until) = self.paused_until else {
+            return Poll::Ready(());
+        };
+        if tokio::time::Instant::now() < until {
+            let new = || Box::pin(tokio::time::sleep_until(until));
+            let pause = self.pause.get_or_insert_with(new);
+            if pause.deadline() != until {
+                pause.as_mut().reset(until);
+            }
+            ready!(pause.as_mut().poll(context));
+        }
+        self.paused_until = None;
+        Poll::Ready(())
+    }
+
+    /// Reads nothing for a while, so that what comes meanwhile is read and refused at once.
+    fn begin_pause(&mut self) {
+        self.paused_until = tokio::time::Instant::now().checked_add(self.context.pause());
     }
 
     /// Reads without a look at what it is, and follows the frames.
@@ -186,7 +236,13 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
             if inserted.is_pending() && self.outbound.is_full() {
                 return Poll::Pending;
             }
-            if ready!(self.poll_hold(context))? == 0 {
+            ready!(self.poll_pause(context));
+            let read = self.poll_hold(context)?;
+            if read.is_pending() && room.is_some() {
+                // All is read.
+                self.begin_pause();
+            }
+            if ready!(read) == 0 {
                 // The end of the connection: half a frame is none.
                 return Poll::Ready(Ok(()));
             }
@@ -195,9 +251,24 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
         Poll::Pending
     }
 
+    /// Forgets the requests that passed and have begun: they are among those in flight. One that was cancelled before
+    /// never begins.
+    fn forget_begun(&mut self) {
+        let begun = self.connection.begun();
+        let count = begun.wrapping_sub(std::mem::replace(&mut self.begun, begun));
+        let is_old = |at: Instant| at.elapsed() > PASSED_FOR;
+        let count = match self.passed_at.is_some_and(is_old) {
+            true => self.passed,
+            false => self.passed.min(count),
+        };
+        self.passed -= count;
+        self.context.load.passed_on.sub(count);
+    }
+
     /// Filters what is held.
     fn filter(&mut self, room: Option<Room>) {
         let passed = &mut self.passed;
+        let before = *passed;
         let choose = || match room {
             Some(room) if *passed >= room.left => Choice::Refuse,
             _ => {
@@ -209,6 +280,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
             .inbound
             .filter(&self.held, &mut self.passing, BUFFER, choose);
         self.held.drain(..filtered.consumed);
+        if self.passed > before {
+            self.context.load.passed_on.add(self.passed - before);
+            self.passed_at = Some(Instant::now());
+        }
         if let Some(room) = room.filter(|_| !filtered.refused.is_empty()) {
             self.refuse(&filtered.refused, room.limit);
         }
@@ -276,6 +351,12 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
     }
 }
 
+impl<C> Drop for FrameShed<C> {
+    fn drop(&mut self) {
+        self.context.load.passed_on.sub(self.passed);
+    }
+}
+
 /// A header block that says this and needs no table: literal fields that are not to be indexed (RFC 7541, section 6.2.2).
 fn header_block(rejection: GrpcRejection) -> Vec<u8> {
     let response = Status::from(rejection).into_http::<tonic::body::Body>();
@@ -303,18 +384,14 @@ impl<C: AsyncRead + AsyncWrite + Unpin> AsyncRead for FrameShed<C> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if std::mem::take(&mut this.was_pending) {
-            // What passed before has begun meanwhile, and is counted as under way.
-            this.passed = 0;
-        }
-        let room = this.context.room(&this.connection);
+        this.forget_begun();
+        let room = this.context.room(&this.connection, this.passed);
         this.follow_overload(room);
         let read = match this.is_open() {
             true => this.poll_open(context, buffer),
             false => this.poll_filtered(context, buffer, room),
         };
         if read.is_pending() {
-            this.was_pending = true;
             // Also what was to be said to the client in the last read.
             if let Poll::Ready(Err(error)) = this.poll_inserted(context) {
                 return Poll::Ready(Err(error));

@@ -82,6 +82,18 @@ fn pair(context: &ShedContext) -> (DuplexStream, FrameShed<DuplexStream>) {
     (client, FrameShed::new(server, connection, context.clone()))
 }
 
+/// The client agrees to keep no table, under overload; its requests up to this stream have passed.
+async fn agree(client: &mut DuplexStream, server: &mut FrameShed<DuplexStream>) -> u32 {
+    let first = request(1, &[]);
+    client.write_all(&first).await.expect("written");
+    assert_eq!(passed(server).await, first);
+    assert_eq!(next(client).await.0.kind, SETTINGS);
+    let agreed = [frame(SETTINGS, ACK, 0, &[]), request(3, &[0x20])].concat();
+    client.write_all(&agreed).await.expect("written");
+    assert_eq!(passed(server).await, request(3, &[0x20]));
+    3
+}
+
 async fn settle(client: &mut DuplexStream, server: &mut FrameShed<DuplexStream>) {
     let begin = [
         vec![b'-'; 24],
@@ -159,4 +171,83 @@ async fn answers_go_between_the_frames_of_others() {
     server.flush().await.expect("flushed");
     assert_eq!(next(&mut client).await.1, b"abcdef");
     assert_eq!(next(&mut client).await.0.kind, SETTINGS);
+}
+
+#[tokio::test]
+async fn what_passed_and_has_not_begun_takes_a_place_on_every_connection() {
+    let context = context();
+    let (mut one, mut two) = (pair(&context), pair(&context));
+    settle(&mut one.0, &mut one.1).await;
+    settle(&mut two.0, &mut two.1).await;
+    overload(&context);
+    agree(&mut one.0, &mut one.1).await;
+    agree(&mut two.0, &mut two.1).await;
+    // One place is left of the four that there are at least.
+    let configured = context.limits.load().concurrent_requests as usize;
+    context.load.requests.sub(configured - 3);
+    let asked = request(5, &[]);
+    one.0.write_all(&asked).await.expect("written");
+    assert_eq!(passed(&mut one.1).await, asked);
+    assert_eq!(context.load.passed_on.get(), 1);
+    two.0.write_all(&asked).await.expect("written");
+    assert_eq!(passed(&mut two.1).await, b"", "the place is taken");
+    // It begins, and ends.
+    one.1.connection.note_begun();
+    assert_eq!(passed(&mut one.1).await, b"");
+    assert_eq!(context.load.passed_on.get(), 0);
+    let again = request(7, &[]);
+    two.0.write_all(&again).await.expect("written");
+    assert_eq!(passed(&mut two.1).await, again);
+    assert_eq!(context.load.passed_on.get(), 1);
+    drop(two);
+    assert_eq!(
+        context.load.passed_on.get(),
+        0,
+        "a closed connection has none"
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_never_begins_is_forgotten() {
+    let context = context();
+    let (mut client, mut server) = pair(&context);
+    settle(&mut client, &mut server).await;
+    overload(&context);
+    agree(&mut client, &mut server).await;
+    let configured = context.limits.load().concurrent_requests as usize;
+    context.load.requests.sub(configured - 3);
+    client.write_all(&request(5, &[])).await.expect("written");
+    assert!(!passed(&mut server).await.is_empty());
+    assert_eq!(context.load.passed_on.get(), 1);
+    tokio::time::sleep(PASSED_FOR * 2).await;
+    assert_eq!(passed(&mut server).await, b"");
+    assert_eq!(context.load.passed_on.get(), 0);
+}
+
+#[tokio::test]
+async fn under_overload_a_connection_is_read_in_turns() {
+    let context = context();
+    let (mut client, mut server) = pair(&context);
+    settle(&mut client, &mut server).await;
+    let ping = frame(6, 0, 0, b"are you?");
+    let mut buffer = [0; 64];
+    let mut is_read = async |within: Duration| {
+        let read = tokio::time::timeout(within, server.read(&mut buffer)).await;
+        read.is_ok_and(|count| count.is_ok_and(|count| count > 0))
+    };
+    let (soon, later) = (MAX_PAUSE / 10, Duration::from_secs(10));
+    client.write_all(&ping).await.expect("written");
+    assert!(is_read(later).await);
+    overload(&context);
+    let mut had_to_wait = 0;
+    for _ in 0..20 {
+        // With nothing left to read its turn is over. A busy machine may be late for the next one.
+        assert!(!is_read(soon).await);
+        client.write_all(&ping).await.expect("written");
+        if !is_read(soon).await {
+            had_to_wait += 1;
+            assert!(is_read(later).await);
+        }
+    }
+    assert!(had_to_wait > 0);
 }
