@@ -50,6 +50,8 @@ const REVOCATIONS: usize = 200;
 const TAKEOVERS: usize = 200;
 const WRITERS: usize = 16;
 const WRITES: usize = 40;
+/// As many writers as a commit takes requests of a replica.
+const FULL: usize = 256;
 const POLICIES: usize = 10_000;
 const PUBLICATIONS: u64 = 5;
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -76,6 +78,7 @@ fn main() -> Result<(), Fault> {
         revoke_to_deny(&replicas).await?;
         session_takeover(&replicas).await?;
         throughput(&replicas).await?;
+        slopes(&replicas[0]).await?;
         publish_to_all(&replicas).await?;
         ack_under_partition(replicas, &url).await
     })
@@ -137,7 +140,7 @@ async fn write(
     };
     let plan = PlannedChange {
         verb,
-        id: delegation.id.clone(),
+        id: delegation.id.text().clone(),
         change: Change::Grant(Arc::new(delegation)),
     };
     let planned = |_: &_| Ok::<_, std::convert::Infallible>(plan.clone());
@@ -248,20 +251,37 @@ async fn session_takeover(replicas: &[Arc<Service>]) -> Result<(), Fault> {
 /// Grants a second by several writers at one, two and three replicas.
 async fn throughput(replicas: &[Arc<Service>]) -> Result<(), Fault> {
     for count in 1..=replicas.len() {
-        throughput_of(&replicas[..count]).await?;
+        let rate = written_a_second(&replicas[..count], WRITERS, "several").await?;
+        metric(&format!("fleet.throughput.{count}"), rate, "writes/s");
     }
     Ok(())
 }
 
-async fn throughput_of(replicas: &[Arc<Service>]) -> Result<(), Fault> {
+/// What a commit of one write takes, and what each further write of a full one adds: what `scripts/capacity` begins from.
+async fn slopes(replica: &Arc<Service>) -> Result<(), Fault> {
+    let one = std::slice::from_ref(replica);
+    let commit = 1e3 / written_a_second(one, 1, "alone").await?;
+    let full = FULL as f64 * 1e3 / written_a_second(one, FULL, "full").await?;
+    metric("fleet.commit_ms", commit, "ms");
+    let further = (full - commit).max(0.0) / (FULL - 1) as f64;
+    metric("fleet.write_ms", further, "ms");
+    Ok(())
+}
+
+/// Grants a second by so many writers, of whom each waits for its last one.
+async fn written_a_second(
+    replicas: &[Arc<Service>],
+    writers: usize,
+    what: &'static str,
+) -> Result<f64, Fault> {
     let begun = Instant::now();
     let mut writing = JoinSet::new();
     let among = replicas.len();
-    for writer in 0..WRITERS {
+    for writer in 0..writers {
         let service = Arc::clone(&replicas[writer % among]);
         writing.spawn(async move {
             for number in 0..WRITES {
-                let id = format!("written-{among}-{writer}-{number}");
+                let id = format!("written-{what}-{among}-{writer}-{number}");
                 let delegation = grant(&id, &service);
                 write(&service, "GrantDelegation", delegation).await?;
             }
@@ -271,13 +291,8 @@ async fn throughput_of(replicas: &[Arc<Service>]) -> Result<(), Fault> {
     while let Some(done) = writing.join_next().await {
         done??;
     }
-    let count = (WRITERS * WRITES) as f64;
-    metric(
-        &format!("fleet.throughput.{among}"),
-        count / begun.elapsed().as_secs_f64(),
-        "writes/s",
-    );
-    Ok(())
+    let count = (writers * WRITES) as f64;
+    Ok(count / begun.elapsed().as_secs_f64())
 }
 
 /// A bundle of ten thousand policies: from the first request to the acknowledgement that every replica decides by it, and

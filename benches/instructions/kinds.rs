@@ -17,6 +17,7 @@ use callgate::domain::authority::usage::Usage;
 use callgate::domain::decide::call::decide;
 use callgate::domain::decide::inputs::{DecisionInputs, History, Requester};
 use callgate::domain::decide::verdict::Verdict;
+use callgate::domain::ids::{DelegationId, SessionId, TaskId};
 use callgate::domain::registration::RegisteredTools;
 use callgate::domain::request::call_context::{ActorChain, Operation, Subject};
 use callgate::domain::schema::{self, AccessLevel, TYPES};
@@ -229,11 +230,11 @@ fn call(kind: Kind) -> CallContext {
     let mut chain = ActorChain::verified_from(user(root));
     if kind == Kind::Chain {
         chain.root = None;
-        chain.delegation_ids = DELEGATIONS.map(SmolStr::new_static).to_vec();
-        call.workflow.task_id = Some(SmolStr::new_static(TASK));
+        chain.delegation_ids = DELEGATIONS.map(DelegationId::new_static).to_vec();
+        call.workflow.task_id = Some(TaskId::new_static(TASK));
     }
     call.actor_chain = Some(chain);
-    call.workflow.session_id = Some(SmolStr::new_static("0197-session"));
+    call.workflow.session_id = Some(SessionId::new_static("0197-session"));
     call.workflow.purpose = Some(SmolStr::new_static("customer question"));
     call.environment.source_address = "10.1.2.3".parse().ok();
     call
@@ -255,7 +256,7 @@ fn session(kind: Kind) -> Session {
 fn authority(now: SystemTime) -> Authority {
     let mut authority = Authority::default();
     let link = |index: usize, from: EntityUID, to: EntityUID| Delegation {
-        id: SmolStr::new_static(DELEGATIONS[index]),
+        id: DelegationId::new_static(DELEGATIONS[index]),
         from,
         to,
         scope: Scope {
@@ -265,10 +266,10 @@ fn authority(now: SystemTime) -> Authority {
             access: AccessLevel::Write,
             targets: Vec::new(),
         },
-        task: Some(SmolStr::new_static(TASK)),
+        task: Some(TaskId::new_static(TASK)),
         parent: index
             .checked_sub(1)
-            .map(|parent| SmolStr::new_static(DELEGATIONS[parent])),
+            .map(|parent| DelegationId::new_static(DELEGATIONS[parent])),
         max_redelegations: 1 - index as u32,
         not_before: now,
         expires_at: now + Duration::from_secs(3_600),
@@ -283,7 +284,7 @@ fn authority(now: SystemTime) -> Authority {
         authority.delegations.insert_mut(Arc::new(link));
     }
     authority.tasks.insert_mut(Arc::new(Task {
-        id: SmolStr::new_static(TASK),
+        id: TaskId::new_static(TASK),
         agent: agent("support"),
         person: user("sam"),
         purpose: SmolStr::new_static("answer a customer"),

@@ -14,7 +14,7 @@ use crate::bundle::parse::registration::{
     AccessLevel, ConfirmationStatus, PreviousDefinition, Registration, ServerEntry, ToolEntry,
 };
 use crate::bundle::parse::typed_input::UntypedArgument;
-use crate::domain::ids::{NameError, check_server_name};
+use crate::domain::names::{NameError, check_server_name};
 
 /// The owner of a newly imported server.
 pub const UNASSIGNED: &str = "unassigned";

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::analysis::catalogue;
 use crate::analysis::import::new_server;
 use crate::bundle::parse::registration::Registration;
-use crate::domain::ids::{NameError, check_server_name};
+use crate::domain::names::{NameError, check_server_name};
 
 /// The most servers.
 pub const MAX_SERVERS: usize = 64;

@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 use crate::bundle::diagnostic::{BundleDiagnostic, SourceText};
 use crate::bundle::parse::json::{self, Step};
 use crate::bundle::parse::registration::{MAX_DESCRIPTION_BYTES, MAX_TOOLS};
-use crate::domain::ids::check_tool_name;
+use crate::domain::names::check_tool_name;
 use crate::domain::request::argument_order;
 use crate::domain::request::definition::ToolDefinition;
 use crate::domain::request::json_text::tolerant;

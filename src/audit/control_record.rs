@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use callgate_engine::cedar::EntityUID;
 
 use crate::domain::decide::verdict::Verdict;
+use crate::domain::ids::CallDigest;
 use crate::domain::request::call_context::TraceContext;
 
 /// Everything that a trace, a metric, a log line or an auditor needs of one attempt. It borrows, as it lives only
@@ -27,7 +28,7 @@ pub struct ControlRecord<'a> {
     /// The id of what it made or changed.
     pub id: Option<&'a str>,
     /// The digest of the approval that was requested or decided, `sha256:<hex>`.
-    pub approval_digest: Option<&'a str>,
+    pub approval_digest: Option<&'a CallDigest>,
     /// The verdict of Cedar, or the evidence that denied it; `None` if it was not decided.
     pub decision: Option<&'a Verdict>,
     /// The trace it belongs to.

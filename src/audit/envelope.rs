@@ -230,7 +230,7 @@ impl EnvelopeFields<'_, '_> {
             self.side_effects(&verdict.effects);
         }
         if let Some(challenge) = &verdict.challenge {
-            self.wire.text(32, &challenge.digest);
+            self.wire.text(32, challenge.digest.as_str());
         }
     }
 

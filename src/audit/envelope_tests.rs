@@ -180,7 +180,7 @@ fn every_kind_of_record_is_what_its_message_encodes_to() {
         about: Some(OutcomeOf {
             operation: "tools/call",
             servers: &servers,
-            session_id: Some("s"),
+            session_id: Some(&"s".into()),
         }),
         at: SystemTime::now(),
     };

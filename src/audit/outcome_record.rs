@@ -6,6 +6,7 @@ use smol_str::SmolStr;
 use uuid::Uuid;
 
 pub use crate::audit::record::schema::outcome::Status;
+use crate::domain::ids::SessionId;
 
 /// What an adapter saw of the response to an allowed call, or a caller reported of it.
 #[derive(Debug, Clone)]
@@ -36,5 +37,5 @@ pub struct OutcomeOf<'a> {
     /// The servers it went to.
     pub servers: &'a [SmolStr],
     /// Its session.
-    pub session_id: Option<&'a str>,
+    pub session_id: Option<&'a SessionId>,
 }

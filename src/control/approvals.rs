@@ -18,6 +18,7 @@ use crate::domain::authority::approval::{
 use crate::domain::authority::change::Change;
 use crate::domain::authority::indexed::Part;
 use crate::domain::decide::verdict::{Challenge, ReasonCode, Verdict};
+use crate::domain::ids::{ApprovalId, CallDigest, TaskId};
 use crate::domain::request::call_context::CallContext;
 use crate::domain::schema::TYPES;
 use crate::service::generation::Generation;
@@ -36,7 +37,7 @@ pub struct ApprovalRequest {
 #[derive(Debug, Clone)]
 pub struct PresentedChallenge {
     /// `sha256:<hex>` over the call and its expiry.
-    pub digest: SmolStr,
+    pub digest: CallDigest,
     /// When the challenge expires.
     pub expires_at: SystemTime,
 }
@@ -45,9 +46,9 @@ pub struct PresentedChallenge {
 #[derive(Debug, Clone)]
 pub struct CallApproval {
     /// The id of the approval.
-    pub id: SmolStr,
+    pub id: ApprovalId,
     /// The digest of what the approver has seen.
-    pub digest: SmolStr,
+    pub digest: CallDigest,
     /// How often the call may be made; 0 for once.
     pub uses: u32,
     /// The approver's comment.
@@ -58,7 +59,7 @@ pub struct CallApproval {
 #[derive(Debug, Clone)]
 pub struct CallRejection {
     /// The id of the approval.
-    pub id: SmolStr,
+    pub id: ApprovalId,
     /// The approver's comment.
     pub comment: Option<SmolStr>,
 }
@@ -67,13 +68,13 @@ pub struct CallRejection {
 #[derive(Debug, Clone, Default)]
 pub struct ApprovalFilter {
     /// The id.
-    pub id: Option<SmolStr>,
+    pub id: Option<ApprovalId>,
     /// The subject of the call.
     pub subject: Option<EntityUID>,
     /// The root of its authority.
     pub root: Option<EntityUID>,
     /// The task it belongs to.
-    pub task: Option<SmolStr>,
+    pub task: Option<TaskId>,
     /// The status.
     pub status: Option<ApprovalStatus>,
 }
@@ -216,7 +217,7 @@ fn plan_request(
     }
     check_room(context, &challenge.call.subject)?;
     let approval = Approval {
-        id: context.next_id("appr"),
+        id: context.next_id("appr").into(),
         digest,
         call: challenge.call,
         circumstances: challenge.circumstances,
@@ -283,7 +284,7 @@ fn check_challenge(
 fn find_pending<'s>(
     context: &WriteContext<'s>,
     request: &ApprovalRequest,
-    digest: &SmolStr,
+    digest: &CallDigest,
     call: &ApprovedCall,
 ) -> Result<Option<&'s Arc<Approval>>, ControlError> {
     let approvals = &context.generation.authority.approvals;
@@ -401,7 +402,7 @@ fn with_decision(approval: &Approval, word: ApprovalDecision) -> Approval {
 fn planned(verb: &'static str, approval: Approval) -> PlannedChange {
     PlannedChange {
         verb,
-        id: approval.id.clone(),
+        id: approval.id.text().clone(),
         change: Change::Approval(Arc::new(approval)),
     }
 }

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use smol_str::SmolStr;
-
 use crate::control::error::ControlError;
 use crate::control::requester::WriteRequester;
 use crate::control::write::{Control, GovernContext, WriteContext, WriteReceipt, check_author};
 use crate::domain::authority::change::Change;
 use crate::domain::authority::published::PublishedBundle;
+use crate::domain::ids::BundleId;
 use crate::service::ledger::PlannedChange;
 use crate::service::published::{Preparation, PreparedBundle};
 use crate::store::backend::{PublishedRevision, StoreError, StoreWrite};
@@ -26,7 +25,7 @@ pub struct PublishedList {
     /// The newest first.
     pub revisions: Vec<PublishedRevision>,
     /// The id of the one in service; `None` if that was not published.
-    pub live: Option<SmolStr>,
+    pub live: Option<BundleId>,
     /// The revision of the service.
     pub revision: u64,
 }
@@ -157,7 +156,7 @@ impl Control {
     /// Has an archive compiled by this server and all others, and stored.
     async fn prepare(
         &self,
-        id: &SmolStr,
+        id: &BundleId,
         archive: Arc<[u8]>,
     ) -> Result<Arc<PreparedBundle>, ControlError> {
         let ledger = self.service.ledger();
@@ -193,7 +192,7 @@ impl Control {
         }
     }
 
-    async fn store_archive(&self, id: &SmolStr, archive: Arc<[u8]>) -> Result<(), ControlError> {
+    async fn store_archive(&self, id: &BundleId, archive: Arc<[u8]>) -> Result<(), ControlError> {
         let (done, stored) = tokio::sync::oneshot::channel();
         let write = StoreWrite::Bundle {
             id: id.clone(),
@@ -238,7 +237,7 @@ impl Control {
 fn planned(verb: &'static str, bundle: PublishedBundle) -> PlannedChange {
     PlannedChange {
         verb,
-        id: bundle.id.clone(),
+        id: bundle.id.text().clone(),
         change: Change::Published(Arc::new(bundle)),
     }
 }

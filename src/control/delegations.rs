@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use callgate_engine::cedar::EntityUID;
-use smol_str::SmolStr;
 
 use crate::control::error::ControlError;
 use crate::control::live_view::DelegationView;
@@ -19,6 +18,7 @@ use crate::domain::authority::indexed::Part;
 use crate::domain::authority::scope::Scope;
 use crate::domain::authority::task::Task;
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
+use crate::domain::ids::{DelegationId, TaskId};
 use crate::service::generation::Generation;
 use crate::service::ledger::PlannedChange;
 
@@ -32,9 +32,9 @@ pub struct NewDelegation {
     /// The calls it covers.
     pub scope: Scope,
     /// The task it is for.
-    pub task: Option<SmolStr>,
+    pub task: Option<TaskId>,
     /// The delegation to redelegate; `None` if the actor delegates its own authority.
-    pub parent: Option<SmolStr>,
+    pub parent: Option<DelegationId>,
     /// The most redelegations in a chain below it.
     pub max_redelegations: u32,
     /// The start of its validity; `None` for now.
@@ -47,7 +47,7 @@ pub struct NewDelegation {
 #[derive(Debug, Clone)]
 pub struct DelegationNarrowing {
     /// The id of the delegation.
-    pub id: SmolStr,
+    pub id: DelegationId,
     /// The new, narrower scope.
     pub scope: Option<Scope>,
     /// The new, earlier end.
@@ -60,13 +60,13 @@ pub struct DelegationNarrowing {
 #[derive(Debug, Clone, Default)]
 pub struct DelegationFilter {
     /// The id.
-    pub id: Option<SmolStr>,
+    pub id: Option<DelegationId>,
     /// The delegator.
     pub from: Option<EntityUID>,
     /// The delegate.
     pub to: Option<EntityUID>,
     /// The task it is for.
-    pub task: Option<SmolStr>,
+    pub task: Option<TaskId>,
     /// The status.
     pub status: Option<DelegationStatus>,
 }
@@ -114,7 +114,7 @@ impl Control {
     pub async fn revoke_delegation(
         &self,
         author: &WriteRequester,
-        id: SmolStr,
+        id: DelegationId,
     ) -> Result<WriteReceipt<DelegationView>, ControlError> {
         let plan = move |context: &WriteContext<'_>| {
             let delegation = context.grant("delegation", &id)?;
@@ -196,7 +196,7 @@ fn plan_delegation(
     scopes::check_known(&new.scope, snapshot, "scope")?;
     check_max_redelegations(context, new.max_redelegations)?;
     let delegation = Delegation {
-        id: context.next_id("delegation"),
+        id: context.next_id("delegation").into(),
         from: context.actor().clone(),
         to: new.to,
         scope: new.scope,
@@ -408,7 +408,7 @@ fn plan_narrowing(
 fn planned(verb: &'static str, delegation: Delegation) -> PlannedChange {
     PlannedChange {
         verb,
-        id: delegation.id.clone(),
+        id: delegation.id.text().clone(),
         change: Change::Grant(Arc::new(delegation)),
     }
 }

@@ -1,11 +1,10 @@
 //! Ends sessions.
 
-use smol_str::SmolStr;
-
 use crate::control::error::ControlError;
 use crate::control::requester::WriteRequester;
 use crate::control::write::{Control, GovernContext, WriteContext, WriteReceipt};
 use crate::domain::authority::change::Change;
+use crate::domain::ids::SessionId;
 use crate::service::ledger::PlannedChange;
 
 impl Control {
@@ -19,7 +18,7 @@ impl Control {
     pub async fn end_session(
         &self,
         author: &WriteRequester,
-        session: SmolStr,
+        session: SessionId,
     ) -> Result<WriteReceipt<()>, ControlError> {
         let plan = move |context: &WriteContext<'_>| {
             context.govern("end_session", &context.gateway(), GovernContext::default())?;
@@ -30,7 +29,7 @@ impl Control {
             check_room(context, &session)?;
             Ok(PlannedChange {
                 verb: "EndSession",
-                id: session.clone(),
+                id: session.text().clone(),
                 change: Change::SessionEnded { session },
             })
         };
@@ -45,7 +44,7 @@ impl Control {
 
 /// Anybody can invent ids. A session in use can always be ended; unknown ones have a share of the capacity, so that
 /// ending them takes no room from sessions that begin.
-fn check_room(context: &WriteContext<'_>, session: &SmolStr) -> Result<(), ControlError> {
+fn check_room(context: &WriteContext<'_>, session: &SessionId) -> Result<(), ControlError> {
     let sessions = &context.service.facts().sessions;
     let percent = context.limits.ended_unbegun_percent;
     let room = context

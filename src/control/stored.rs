@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use smol_str::SmolStr;
-
 use crate::control::error::ControlError;
 use crate::control::live_view::{ApprovalView, DelegationView, LiveView, TaskView};
 use crate::control::page::{ListPage, PageRequest};
@@ -78,7 +76,7 @@ impl Control {
     /// [`ControlError::NotReady`] before the first load, [`ControlError::Invalid`] for a page size beyond the limit.
     pub(super) fn list<T: StoredKind>(
         &self,
-        id: Option<&SmolStr>,
+        id: Option<&T::Id>,
         part: Option<Part>,
         page: &PageRequest,
         keep: impl Fn(&LiveView<'_>, &Arc<T>) -> Option<T::View>,
@@ -90,7 +88,7 @@ impl Control {
             match id {
                 Some(id) => Ok(ListPage {
                     items: all
-                        .get(id)
+                        .get::<T::Id>(id)
                         .and_then(|it| keep(&view, it))
                         .into_iter()
                         .collect(),
@@ -112,7 +110,7 @@ impl Control {
         &self,
         written: CommittedChange,
     ) -> Result<WriteReceipt<T::View>, ControlError> {
-        let stored = T::all(&written.generation.authority).get(&written.id);
+        let stored = T::all(&written.generation.authority).get(written.id.as_str());
         let stored = stored.ok_or_else(|| ControlError::not_found(T::NAME, &written.id))?;
         Ok(WriteReceipt {
             value: T::view(&self.view_of(&written.generation), stored),

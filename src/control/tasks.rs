@@ -17,6 +17,7 @@ use crate::domain::authority::indexed::Part;
 use crate::domain::authority::scope::Scope;
 use crate::domain::authority::task::{Task, TaskStatus, TaskStep};
 use crate::domain::authority::terms::{TaskTerms, ToolUse};
+use crate::domain::ids::TaskId;
 use crate::domain::request::visible::shown;
 use crate::domain::schema::TYPES;
 use crate::service::generation::Generation;
@@ -52,7 +53,7 @@ pub struct NewTask {
 #[derive(Debug, Clone, Default)]
 pub struct TaskFilter {
     /// The id.
-    pub id: Option<SmolStr>,
+    pub id: Option<TaskId>,
     /// The agent.
     pub agent: Option<EntityUID>,
     /// The person.
@@ -87,7 +88,7 @@ impl Control {
     pub async fn advance_task(
         &self,
         author: &WriteRequester,
-        id: SmolStr,
+        id: TaskId,
         step: Option<SmolStr>,
     ) -> Result<WriteReceipt<TaskView>, ControlError> {
         let plan = move |context: &WriteContext<'_>| {
@@ -113,7 +114,7 @@ impl Control {
     pub async fn close_task(
         &self,
         author: &WriteRequester,
-        id: SmolStr,
+        id: TaskId,
     ) -> Result<WriteReceipt<TaskView>, ControlError> {
         let plan = move |context: &WriteContext<'_>| {
             let task = context.task("task", &id)?;
@@ -183,7 +184,7 @@ fn plan_opening(context: &WriteContext<'_>, new: NewTask) -> Result<PlannedChang
     check_deadline(context, deadline)?;
     check_room(context)?;
     let task = Task {
-        id: context.next_id("task"),
+        id: context.next_id("task").into(),
         agent: new.agent,
         person: new.person,
         purpose: new.purpose,
@@ -396,7 +397,7 @@ fn about(task: &Task) -> GovernContext<'_> {
 fn planned(verb: &'static str, task: Task) -> PlannedChange {
     PlannedChange {
         verb,
-        id: task.id.clone(),
+        id: task.id.text().clone(),
         change: Change::Task(Arc::new(task)),
     }
 }

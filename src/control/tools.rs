@@ -10,7 +10,7 @@ use crate::control::entities::{plan_entity, planned, refuse_of_bundle};
 use crate::control::error::ControlError;
 use crate::control::requester::WriteRequester;
 use crate::control::write::{Control, GovernContext, WriteContext, WriteReceipt};
-use crate::domain::ids::{MAX_TOOL_NAME_BYTES, NameError, check_tool_name};
+use crate::domain::names::{MAX_TOOL_NAME_BYTES, NameError, check_tool_name};
 use crate::domain::registration_entry::{ConfirmationStatus, Sensitivity, ToolEntry};
 use crate::domain::request::argument_order;
 use crate::domain::request::definition::ToolDefinition as Pin;

@@ -5,7 +5,6 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use smol_str::SmolStr;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
@@ -17,6 +16,7 @@ use crate::control::live_view::ApprovalView;
 use crate::control::write::Control;
 use crate::domain::authority::approval::{Approval, ApprovalStatus};
 use crate::domain::authority::change::{Change, ChangeRecord};
+use crate::domain::ids::ApprovalId;
 use crate::service::generation::Generation;
 use crate::store::backend::StoreError;
 
@@ -59,13 +59,13 @@ pub struct ApprovalWatch {
     filter: ApprovalFilter,
     live: Receiver<Arc<ChangeRecord>>,
     /// The reported status and uses of approvals that can still change.
-    told: BTreeMap<SmolStr, (ApprovalStatus, u32)>,
+    told: BTreeMap<ApprovalId, (ApprovalStatus, u32)>,
     waiting: VecDeque<(ApprovalView, u64)>,
     look: Interval,
     /// The initial approvals are reported up to this one, in pieces; `None` once all are.
-    beginning: Option<SmolStr>,
+    beginning: Option<ApprovalId>,
     /// The next poll starts after this one.
-    looked_at: SmolStr,
+    looked_at: ApprovalId,
 }
 
 impl Control {
@@ -111,8 +111,8 @@ impl Control {
             told: BTreeMap::new(),
             waiting: VecDeque::new(),
             look,
-            beginning: Some(SmolStr::default()),
-            looked_at: SmolStr::default(),
+            beginning: Some(ApprovalId::default()),
+            looked_at: ApprovalId::default(),
         })
     }
 }
@@ -220,8 +220,8 @@ impl ApprovalWatch {
         };
         let generation = self.control.service.live().ok_or(ControlError::NotReady)?;
         let revision = generation.snapshot.revision();
-        let rest = (Bound::Excluded(after.as_str()), Bound::Unbounded);
-        let rest = generation.authority.approvals.range::<str, _>(rest);
+        let rest = (Bound::Excluded(&after), Bound::Unbounded);
+        let rest = generation.authority.approvals.range::<ApprovalId, _>(rest);
         for (looked_at, (id, approval)) in rest.enumerate() {
             self.consider(&generation, approval, revision);
             if looked_at + 1 == LOOKED_AT {
@@ -235,10 +235,10 @@ impl ApprovalWatch {
     /// Polls some of the reported approvals, in turns.
     fn look_again(&mut self, generation: &Generation) {
         let from = (Bound::Excluded(&self.looked_at), Bound::Unbounded);
-        let some = self.told.range::<SmolStr, _>(from).take(LOOKED_AT);
-        let mut some: Vec<SmolStr> = some.map(|(id, _)| id.clone()).collect();
+        let some = self.told.range::<ApprovalId, _>(from).take(LOOKED_AT);
+        let mut some: Vec<ApprovalId> = some.map(|(id, _)| id.clone()).collect();
         let left = LOOKED_AT - some.len();
-        let others = self.told.range::<SmolStr, _>(..=&self.looked_at);
+        let others = self.told.range::<ApprovalId, _>(..=&self.looked_at);
         let others = others.take(left);
         some.extend(others.map(|(id, _)| id.clone()));
         if let Some(last) = some.last() {

@@ -25,6 +25,7 @@ use crate::domain::decide::govern::{self, GovernRequest};
 use crate::domain::decide::inputs::Requester;
 use crate::domain::decide::inputs::{DecisionInputs, History};
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
+use crate::domain::ids::{ApprovalId, CallDigest, DelegationId, TaskId};
 use crate::domain::request::visible::shown;
 use crate::domain::schema::{self, TYPES};
 use crate::service::Service;
@@ -252,6 +253,9 @@ pub(super) fn check_author(author: &WriteRequester) -> Result<(), ControlError> 
     Ok(())
 }
 
+/// What is stored under an id.
+type StoredRef<'s, T> = Result<&'s Arc<T>, ControlError>;
+
 impl<'s> WriteContext<'s> {
     pub(super) fn actor(&self) -> &'s EntityUID {
         &self.author.actor.entity
@@ -269,17 +273,17 @@ impl<'s> WriteContext<'s> {
         }
     }
 
-    pub(super) fn grant(&self, field: &str, id: &str) -> Result<&'s Arc<Delegation>, ControlError> {
+    pub(super) fn grant(&self, field: &str, id: &DelegationId) -> StoredRef<'s, Delegation> {
         let found = self.generation.authority.delegations.get(id);
-        found.ok_or_else(|| ControlError::not_found(field, id))
+        found.ok_or_else(|| ControlError::not_found(field, id.as_str()))
     }
 
-    pub(super) fn task(&self, field: &str, id: &str) -> Result<&'s Arc<Task>, ControlError> {
+    pub(super) fn task(&self, field: &str, id: &TaskId) -> StoredRef<'s, Task> {
         let found = self.generation.authority.tasks.get(id);
-        found.ok_or_else(|| ControlError::not_found(field, id))
+        found.ok_or_else(|| ControlError::not_found(field, id.as_str()))
     }
 
-    pub(super) fn open_task(&self, field: &str, id: &str) -> Result<&'s Arc<Task>, ControlError> {
+    pub(super) fn open_task(&self, field: &str, id: &TaskId) -> StoredRef<'s, Task> {
         let task = self.task(field, id)?;
         let how = match task.status(self.now) {
             TaskStatus::Open => return Ok(task),
@@ -289,9 +293,9 @@ impl<'s> WriteContext<'s> {
         Err(ControlError::Precondition(format!("task `{id}` {how}")))
     }
 
-    pub(super) fn approval(&self, id: &str) -> Result<&'s Arc<Approval>, ControlError> {
+    pub(super) fn approval(&self, id: &ApprovalId) -> StoredRef<'s, Approval> {
         let found = self.generation.authority.approvals.get(id);
-        found.ok_or_else(|| ControlError::not_found("approval", id))
+        found.ok_or_else(|| ControlError::not_found("approval", id.as_str()))
     }
 
     /// Checks that an agent is registered.
@@ -472,9 +476,9 @@ impl<'a> WriteAttempt<'a> {
     }
 }
 
-fn approval_digest(written: &CommittedChange) -> Option<&str> {
+fn approval_digest(written: &CommittedChange) -> Option<&CallDigest> {
     let approvals = &written.generation.authority.approvals;
-    let approval = approvals.get(&written.id)?;
+    let approval = approvals.get(written.id.as_str())?;
     Some(&approval.digest)
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::authn::caller::Caller;
 use crate::bundle;
 use crate::domain::authority::change::{Change, ChangeRecord, IdempotencyKey};
+use crate::domain::ids::SessionId;
 use crate::domain::request::call_context::{Subject, TraceContext};
 use crate::service::clock::SystemClock;
 use crate::service::generation::LoadedBundle;
@@ -32,7 +33,7 @@ impl Store for Held {
         self.inner.session_ids(each)
     }
 
-    fn session(&mut self, id: &str) -> Result<Option<StoredSession>, StoreError> {
+    fn session(&mut self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
         self.inner.session(id)
     }
 

@@ -22,6 +22,7 @@ pub mod error_chain;
 pub(crate) mod fixtures;
 pub mod hierarchy;
 pub mod ids;
+pub mod names;
 pub mod reason;
 pub mod registration;
 pub mod registration_entry;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 
-use crate::domain::ids::{NameError, check_label, check_server_name, is_digest};
+use crate::domain::names::{NameError, check_label, check_server_name, is_digest};
 use crate::domain::request::argument_order;
 use crate::domain::request::definition::parts_fault;
 use crate::domain::request::target;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 
 use crate::bundle::archive::signature::VerifyingKeys;
 use crate::bundle::archive::{self, OpenedArchive};
 use crate::bundle::diagnostic::BundleError;
 use crate::domain::authority::published::PublishedBundle;
+use crate::domain::ids::BundleId;
 use crate::domain::request::canonical;
 use crate::reload::loading::Loader;
 use crate::reload::report;
@@ -36,7 +37,7 @@ impl PublishedCompiler {
 }
 
 impl PrepareBundle for PublishedCompiler {
-    fn id(&self, archive: &[u8]) -> Result<SmolStr, String> {
+    fn id(&self, archive: &[u8]) -> Result<BundleId, String> {
         Ok(id(&self.open(archive)?))
     }
 
@@ -65,8 +66,8 @@ impl PrepareBundle for PublishedCompiler {
     }
 }
 
-fn id(opened: &OpenedArchive) -> SmolStr {
-    format_smolstr!("sha256:{}", canonical::hex(&opened.manifest_digest))
+fn id(opened: &OpenedArchive) -> BundleId {
+    format!("sha256:{}", canonical::hex(&opened.manifest_digest)).into()
 }
 
 fn lines(faults: &BundleError) -> String {

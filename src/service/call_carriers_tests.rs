@@ -35,7 +35,7 @@ fn grant(id: &str, from: EntityUID, to: &str, parent: Option<&str>) -> Delegatio
             targets: Vec::new(),
         },
         task: None,
-        parent: parent.map(SmolStr::new),
+        parent: parent.map(Into::into),
         max_redelegations: u32::from(parent.is_none()),
         not_before: at(0),
         expires_at: at(100_000),

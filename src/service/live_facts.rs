@@ -11,6 +11,7 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::change::Change;
 use crate::domain::authority::labels::LabelCarrierRef;
+use crate::domain::ids::{ApprovalId, BudgetId};
 use crate::service::fleet::shared_facts::{BudgetExhausted, SharedFacts};
 use crate::service::fleet::state::FleetState;
 use crate::service::settings::ServiceSettings;
@@ -102,7 +103,7 @@ impl LiveFacts {
     /// Spends one call of a budget. Returns what has to be written first.
     pub(super) fn spend(
         &self,
-        id: &SmolStr,
+        id: &BudgetId,
         budget: u64,
     ) -> Result<Option<StoreWrite>, BudgetExhausted> {
         if let Some(shared) = &self.shared {
@@ -175,7 +176,7 @@ impl LiveFacts {
     }
 
     /// The calls left of a budget, as far as it is known here.
-    pub fn calls_left(&self, id: &str, budget: u64) -> u64 {
+    pub fn calls_left(&self, id: &BudgetId, budget: u64) -> u64 {
         match &self.shared {
             Some(shared) => shared.budgets.calls_left(id, budget),
             None => self.quotas.calls_left(id, budget),
@@ -197,11 +198,11 @@ impl LiveFacts {
         };
         for write in writes {
             match write {
-                StoreWrite::ApprovalTaken { id, .. } if id == taken => {
+                StoreWrite::ApprovalTaken { id, .. } if id == taken.as_str() => {
                     let uses = u32::try_from(*used).unwrap_or(u32::MAX);
                     self.quotas.learn_approval(id, uses);
                 }
-                StoreWrite::BudgetTaken { id, .. } if id == taken => {
+                StoreWrite::BudgetTaken { id, .. } if id == taken.as_str() => {
                     shared.budgets.learn_at_least(id, *used);
                 }
                 _ => {}
@@ -215,8 +216,8 @@ impl LiveFacts {
         labels: Vec<(StoredLabel, bool)>,
         tools: Vec<(SmolStr, EntityUID, Option<StoredDefinition>)>,
         usage: &[UsageCount],
-        uses: &[(SmolStr, u32)],
-        spent: &[(SmolStr, u64, u64)],
+        uses: &[(ApprovalId, u32)],
+        spent: &[(BudgetId, u64, u64)],
     ) {
         for (label, is_own) in labels {
             match label.carrier.as_ref().is_resource() {

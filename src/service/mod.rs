@@ -54,9 +54,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
-use smol_str::SmolStr;
 
 use crate::domain::authority::task::Task;
+use crate::domain::ids::BudgetId;
 use crate::service::bundle_status::BundleStatus;
 use crate::service::clock::{Clock, MonotonicClock, SystemClock};
 use crate::service::fleet::Fleet;
@@ -263,13 +263,13 @@ impl Service {
 
     /// The calls left of a task's budget; `None` if it has none.
     pub fn calls_left(&self, task: &Task) -> Option<u64> {
-        let budget = task.call_budget?;
-        Some(self.facts().calls_left(&task.id, budget))
+        let (budget, most) = task.budget()?;
+        Some(self.facts().calls_left(&budget, most))
     }
 
     /// The calls left of each tool that a task's terms name, in their order; `None` where they have no limit.
     pub fn tool_calls_left(&self, task: &Task) -> Vec<Option<u64>> {
-        let left = |(counter, most): (SmolStr, u64)| self.facts.calls_left(&counter, most);
+        let left = |(budget, most): (BudgetId, u64)| self.facts.calls_left(&budget, most);
         let uses = task.terms.uses.iter();
         uses.map(|it| task.tool_budget(&it.tool).map(left))
             .collect()

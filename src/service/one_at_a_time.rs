@@ -1,11 +1,12 @@
-//! Work on one key at a time: of several that need the same, one does it and the others wait.
+//! Work on one session at a time: of several that need the same, one does it and the others wait.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use smol_str::SmolStr;
 use tokio::sync::Notify;
+
+use crate::domain::ids::SessionId;
 
 /// How long a wait lasts at most: a signal that is missed costs a moment.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
@@ -13,7 +14,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(50);
 /// The keys that are worked on.
 #[derive(Debug, Default)]
 pub struct OneAtATime {
-    keys: Mutex<HashSet<SmolStr>>,
+    keys: Mutex<HashSet<SessionId>>,
     ended: Notify,
 }
 
@@ -21,14 +22,14 @@ pub struct OneAtATime {
 #[derive(Debug)]
 pub struct KeyTurn<'k> {
     keys: &'k OneAtATime,
-    key: SmolStr,
+    key: SessionId,
 }
 
 impl OneAtATime {
     /// Has the turn of a key as soon as `is_free` allows; `None` once `is_done` says that there is nothing left to do.
     pub async fn turn(
         &self,
-        key: &SmolStr,
+        key: &SessionId,
         is_done: impl Fn() -> bool,
         is_free: impl Fn() -> bool,
     ) -> Option<KeyTurn<'_>> {
@@ -52,14 +53,14 @@ impl OneAtATime {
     }
 
     /// Each change is made in one step, so it is whole also after a panic.
-    fn lock(&self) -> MutexGuard<'_, HashSet<SmolStr>> {
+    fn lock(&self) -> MutexGuard<'_, HashSet<SessionId>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl KeyTurn<'_> {
     /// The key.
-    pub fn key(&self) -> &SmolStr {
+    pub fn key(&self) -> &SessionId {
         &self.key
     }
 }

@@ -11,12 +11,12 @@ async fn of_several_one_does_it_and_the_others_see_that_it_is_done() {
     for _ in 0..20 {
         let (turns, done, at_work) = (turns.clone(), done.clone(), at_work.clone());
         tasks.spawn(async move {
-            let key = SmolStr::new_static("s1");
+            let key = SessionId::new_static("s1");
             let is_done = || done.load(Ordering::SeqCst) > 0;
             let Some(turn) = turns.turn(&key, is_done, || true).await else {
                 return;
             };
-            assert_eq!(turn.key(), "s1");
+            assert_eq!(*turn.key(), "s1");
             assert_eq!(at_work.fetch_add(1, Ordering::SeqCst), 0, "alone");
             tokio::time::sleep(Duration::from_millis(20)).await;
             at_work.fetch_sub(1, Ordering::SeqCst);
@@ -32,7 +32,7 @@ async fn of_several_one_does_it_and_the_others_see_that_it_is_done() {
 #[tokio::test]
 async fn who_gives_up_leaves_the_turn_to_the_next() {
     let turns = OneAtATime::default();
-    let key = SmolStr::new_static("s1");
+    let key = SessionId::new_static("s1");
     let first = turns.turn(&key, || false, || true).await.expect("free");
     let late = turns.turn(&key, || false, || true);
     let late = tokio::time::timeout(Duration::from_millis(10), late).await;

@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use smol_str::SmolStr;
 use tokio::sync::watch;
 
 use crate::domain::authority::published::PublishedBundle;
+use crate::domain::ids::BundleId;
 use crate::service::generation::LoadedBundle;
 
 /// The most archives whose result is remembered. Those that compile are never dropped.
@@ -24,7 +24,7 @@ pub trait PrepareBundle: Send + Sync {
     /// # Errors
     ///
     /// What is wrong with the archive.
-    fn id(&self, archive: &[u8]) -> Result<SmolStr, String>;
+    fn id(&self, archive: &[u8]) -> Result<BundleId, String>;
 
     /// Opens, verifies and compiles an archive. Blocks, within the limits of a load.
     ///
@@ -60,7 +60,7 @@ pub enum Preparation {
 #[derive(Default)]
 pub struct PublishedBundles {
     preparer: OnceLock<Arc<dyn PrepareBundle>>,
-    known: Mutex<VecDeque<(SmolStr, Preparation)>>,
+    known: Mutex<VecDeque<(BundleId, Preparation)>>,
     changes: watch::Sender<u64>,
 }
 
@@ -77,14 +77,14 @@ impl PublishedBundles {
     }
 
     /// How far an archive is.
-    pub fn state(&self, id: &str) -> Preparation {
+    pub fn state(&self, id: &BundleId) -> Preparation {
         let known = self.lock();
         let found = known.iter().find(|(known, _)| known == id);
         found.map_or(Preparation::Unknown, |(_, state)| state.clone())
     }
 
     /// The bundle of an archive, if it is compiled.
-    pub fn ready(&self, id: &str) -> Option<Arc<PreparedBundle>> {
+    pub fn ready(&self, id: &BundleId) -> Option<Arc<PreparedBundle>> {
         match self.state(id) {
             Preparation::Ready(prepared) => Some(prepared),
             _ => None,
@@ -92,7 +92,7 @@ impl PublishedBundles {
     }
 
     /// Compiles an archive on a thread of its own, unless that was done or is under way.
-    pub fn begin(self: &Arc<Self>, id: &SmolStr, archive: Arc<[u8]>) {
+    pub fn begin(self: &Arc<Self>, id: &BundleId, archive: Arc<[u8]>) {
         let Some(preparer) = self.preparer().cloned() else {
             return;
         };
@@ -134,7 +134,7 @@ impl PublishedBundles {
     }
 
     /// Waits until an archive is compiled or is found not to compile, at most so long. Returns how far it is then.
-    pub async fn wait(&self, id: &str, limit: Duration) -> Preparation {
+    pub async fn wait(&self, id: &BundleId, limit: Duration) -> Preparation {
         let mut changes = self.changes.subscribe();
         let over = changes.wait_for(|_| !matches!(self.state(id), Preparation::UnderWay));
         // Whichever comes first.
@@ -143,12 +143,12 @@ impl PublishedBundles {
     }
 
     /// Forgets an archive that does not compile, so that it is tried again.
-    pub fn forget_fault(&self, id: &str) {
+    pub fn forget_fault(&self, id: &BundleId) {
         self.lock()
             .retain(|(known, state)| known != id || !matches!(state, Preparation::Faulty(_)));
     }
 
-    fn end(&self, id: &SmolStr, prepared: Result<PreparedBundle, String>) {
+    fn end(&self, id: &BundleId, prepared: Result<PreparedBundle, String>) {
         let state = match prepared {
             Ok(prepared) => Preparation::Ready(Arc::new(prepared)),
             Err(faults) => Preparation::Faulty(Arc::from(faults)),
@@ -161,7 +161,7 @@ impl PublishedBundles {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(SmolStr, Preparation)>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(BundleId, Preparation)>> {
         // Each change is made in one step, so it is whole also after a panic.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

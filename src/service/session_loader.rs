@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::domain::ids::SessionId;
 use crate::service::ledger::Ledger;
 use crate::service::live_facts::LiveFacts;
 use crate::service::one_at_a_time::OneAtATime;
@@ -33,7 +33,7 @@ impl SessionLoader {
     /// # Errors
     ///
     /// The reason to deny: the store does not answer, or there is no room.
-    pub async fn load(&self, id: &SmolStr) -> Result<(), Reason> {
+    pub async fn load(&self, id: &SessionId) -> Result<(), Reason> {
         let sessions = &self.facts.sessions;
         let is_there = || sessions.is_held(id);
         // One reads at a time: what an earlier one has read must not replace what the session has become since.
@@ -50,7 +50,7 @@ impl SessionLoader {
         })
     }
 
-    async fn read(&self, id: SmolStr) -> Result<Option<StoredSession>, StoreError> {
+    async fn read(&self, id: SessionId) -> Result<Option<StoredSession>, StoreError> {
         let (done, answer) = oneshot::channel();
         self.ledger.writer().read(move |store| {
             // The receiver is gone if nobody waits any more.

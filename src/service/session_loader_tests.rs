@@ -26,7 +26,7 @@ impl Store for Slow {
         self.inner.session_ids(each)
     }
 
-    fn session(&mut self, id: &str) -> Result<Option<StoredSession>, StoreError> {
+    fn session(&mut self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         std::thread::sleep(Duration::from_millis(20));
         if self.fails.load(Ordering::SeqCst) {
@@ -57,7 +57,7 @@ fn service(sessions: usize) -> (Service, Arc<AtomicUsize>, Arc<AtomicBool>) {
     let mut inner = SqliteStore::in_memory().expect("a store");
     let at = SystemTime::now();
     for number in 0..4 {
-        let id = SmolStr::new(format!("s{number}"));
+        let id = SessionId::new(format!("s{number}"));
         let labels = vec!["private".into()];
         let session = StoreWrite::Session {
             id: id.clone(),
@@ -87,14 +87,14 @@ fn service(sessions: usize) -> (Service, Arc<AtomicUsize>, Arc<AtomicBool>) {
 #[tokio::test]
 async fn a_session_of_the_store_is_read_once_however_many_need_it() {
     let (service, reads, _) = service(100);
-    let (service, id) = (Arc::new(service), SmolStr::new_static("s0"));
+    let (service, id) = (Arc::new(service), SessionId::new_static("s0"));
     let sessions = &service.facts().sessions;
     assert_eq!(
         (sessions.len(), sessions.stored()),
         (0, 4),
         "none is loaded"
     );
-    assert!(!sessions.is_held(&id) && sessions.is_held("new"));
+    assert!(!sessions.is_held(&id) && sessions.is_held(&"new".into()));
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let (service, id) = (Arc::clone(&service), id.clone());
@@ -111,7 +111,7 @@ async fn a_session_of_the_store_is_read_once_however_many_need_it() {
 #[tokio::test]
 async fn a_session_that_cannot_be_read_is_not_taken_for_a_new_one() {
     let (service, _, fails) = service(100);
-    let id = SmolStr::new_static("s0");
+    let id = SessionId::new_static("s0");
     fails.store(true, Ordering::SeqCst);
     let reason = service.session_loader().load(&id).await.unwrap_err();
     assert_eq!(reason.code, ReasonCode::StoreUnavailable);
@@ -131,7 +131,7 @@ async fn what_is_read_takes_the_place_of_what_is_written() {
     let (service, reads, _) = service(2);
     for round in 0..3 {
         for number in 0..4 {
-            let id = SmolStr::new(format!("s{number}"));
+            let id = SessionId::new(format!("s{number}"));
             service.session_loader().load(&id).await.expect("room");
             assert!(service.facts().sessions.len() <= 2, "round {round}");
         }

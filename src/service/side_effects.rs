@@ -10,6 +10,7 @@ use crate::domain::authority::session::Session;
 use crate::domain::authority::usage::Usage;
 use crate::domain::decide::inputs::{self, History};
 use crate::domain::decide::verdict::{Reason, ReasonCode, SideEffects};
+use crate::domain::ids::MemberId;
 use crate::domain::request::call_context::{CallContext, OperationKind};
 use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::schema;
@@ -38,7 +39,7 @@ pub struct Observed<'c> {
     approval_uses: Vec<u32>,
     definition: Option<DefinitionDigests>,
     /// The membership under which they were observed, and the last fact before.
-    seen_as: Option<(SmolStr, u64)>,
+    seen_as: Option<(MemberId, u64)>,
 }
 
 impl Observed<'_> {
@@ -117,7 +118,7 @@ impl LiveFacts {
         let is_session_missing = matches!(found, Some(None));
         let task = call.workflow.task_id.as_ref();
         let task = task.and_then(|id| generation.authority.tasks.get(id));
-        let budget = task.and_then(|task| Some((&task.id, task.call_budget?)));
+        let budget = task.and_then(|task| task.budget());
         let tool_budget = task.zip(tool_of(call));
         let tool_budget = tool_budget.and_then(|(task, tool)| task.tool_budget(&tool));
         let usage = || {
@@ -130,7 +131,7 @@ impl LiveFacts {
             is_session_missing,
             // Skip usage that no policy reads.
             usage: generation.snapshot.reads_context("usage").then(usage),
-            calls_left: budget.map(|(id, budget)| self.calls_left(id, budget)),
+            calls_left: budget.map(|(id, most)| self.calls_left(&id, most)),
             tool_calls_left: tool_budget.map(|(id, most)| self.calls_left(&id, most)),
             approval_uses: (call.approval_ids.iter())
                 .map(|id| self.quotas.approval_uses(id))
@@ -244,16 +245,16 @@ impl LiveFacts {
         effects: &SideEffects,
         writes: &mut Vec<StoreWrite>,
     ) -> Result<(), Commit> {
-        let task = call.workflow.task_id.as_ref();
-        for (counter, most) in effects.tool_budget.iter().chain(&effects.budget) {
-            match self.spend(counter, *most) {
+        let of_tool = (effects.tool_budget.iter()).map(|budget| (budget, effects.tool.as_ref()));
+        let of_task = effects.budget.iter().map(|budget| (budget, None));
+        for ((budget, most), tool) in of_tool.chain(of_task) {
+            match self.spend(budget, *most) {
                 Ok(written) => writes.extend(written),
                 Err(BudgetExhausted) => {
-                    let task = task.unwrap_or(counter);
-                    let of_tool = effects.tool.as_ref().filter(|_| counter != task);
-                    return Err(Commit::Denied(match of_tool {
-                        Some(tool) => inputs::tool_budget_spent(task, tool),
-                        None => inputs::budget_spent(task),
+                    let task = call.workflow.task_id.clone().unwrap_or_default();
+                    return Err(Commit::Denied(match tool {
+                        Some(tool) => inputs::tool_budget_spent(&task, tool),
+                        None => inputs::budget_spent(&task),
                     }));
                 }
             }

@@ -13,6 +13,9 @@ use crate::domain::authority::labels::LabelCarrier;
 use crate::domain::authority::published::PublishedBundle;
 use crate::domain::authority::session::Session;
 use crate::domain::authority::state::Authority;
+use crate::domain::ids::{
+    ApprovalId, BudgetId, BundleId, DelegationId, MemberId, SessionId, TaskId,
+};
 
 pub use crate::store::error::StoreError;
 
@@ -37,7 +40,7 @@ pub trait Store: Send {
     /// # Errors
     ///
     /// Any error of reading.
-    fn session(&mut self, id: &str) -> Result<Option<StoredSession>, StoreError>;
+    fn session(&mut self, id: &SessionId) -> Result<Option<StoredSession>, StoreError>;
 
     /// Writes all of it or nothing. After `Ok` it survives a crash of the process and of the machine.
     ///
@@ -65,7 +68,7 @@ pub trait Store: Send {
     fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError>;
 
     /// The archive of a published bundle by its id; `None` if it is not stored.
-    fn bundle(&mut self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    fn bundle(&mut self, id: &BundleId) -> Result<Option<Vec<u8>>, StoreError> {
         let _ = id;
         Err(StoreError::Read(NO_BUNDLES.to_owned()))
     }
@@ -115,7 +118,7 @@ pub enum StoreWrite {
     /// The archive of a bundle, before it is published under its id. It goes again if it is not published within the hour.
     Bundle {
         /// The id.
-        id: SmolStr,
+        id: BundleId,
         /// The archive.
         archive: Arc<[u8]>,
         /// The time.
@@ -124,7 +127,7 @@ pub enum StoreWrite {
     /// The number of uses of an approval. A smaller number never replaces a greater one.
     ApprovalUsed {
         /// The id.
-        id: SmolStr,
+        id: ApprovalId,
         /// The total number of uses.
         uses: u32,
     },
@@ -132,14 +135,14 @@ pub enum StoreWrite {
     /// written.
     ApprovalTaken {
         /// The id.
-        id: SmolStr,
+        id: ApprovalId,
         /// How often it may be used.
         most: u32,
     },
     /// Calls of a budget for this server alone, if that many are left of it; otherwise nothing of the commit is written.
     BudgetTaken {
-        /// The id of the task, or of the budget of one of its tools.
-        id: SmolStr,
+        /// The id.
+        id: BudgetId,
         /// How many.
         calls: u64,
         /// The budget.
@@ -148,12 +151,12 @@ pub enum StoreWrite {
     /// Calls of [`StoreWrite::BudgetTaken`] that are not used.
     BudgetReturned {
         /// The id.
-        id: SmolStr,
+        id: BudgetId,
         /// How many.
         calls: u64,
     },
     /// Nothing is written if the others have taken this membership, under which the rest was decided, for dead.
-    DecidedAs(SmolStr),
+    DecidedAs(MemberId),
     /// Nothing is written if one of these carriers has got a label from another server after a fact.
     LabelsSeen {
         /// The number of the last fact that the decision has seen.
@@ -164,7 +167,7 @@ pub enum StoreWrite {
     /// The session is left to whoever asks for it next, in this state. Nothing is written if another server has it.
     SessionReleased {
         /// The id.
-        id: SmolStr,
+        id: SessionId,
         /// Its state.
         session: Session,
         /// The turn in which this server had it.
@@ -178,7 +181,7 @@ pub enum StoreWrite {
     /// unless `is_exact`: then it is the number used, and no more are reserved.
     TaskSpent {
         /// The id.
-        id: SmolStr,
+        id: BudgetId,
         /// The total number of calls.
         spent: u64,
         /// Whether it replaces any earlier number.
@@ -189,7 +192,7 @@ pub enum StoreWrite {
     /// Labels that are new to a session.
     SessionLabels {
         /// The id.
-        id: SmolStr,
+        id: SessionId,
         /// The new ones.
         labels: Vec<SmolStr>,
         /// The time.
@@ -207,7 +210,7 @@ pub enum StoreWrite {
     /// The state of a session except its labels.
     Session {
         /// The id.
-        id: SmolStr,
+        id: SessionId,
         /// Allowed calls.
         calls: u64,
         /// Tools called.
@@ -312,15 +315,15 @@ pub struct StoredState {
     /// Idempotency keys of earlier requests.
     pub keys: Vec<StoredKey>,
     /// The number of uses of each approval.
-    pub approval_uses: Vec<(SmolStr, u32)>,
-    /// The most calls that each task may have used.
-    pub task_spent: Vec<(SmolStr, u64)>,
-    /// The most calls that crashes may have lost of each task.
-    pub task_lost: Vec<(SmolStr, u64)>,
+    pub approval_uses: Vec<(ApprovalId, u32)>,
+    /// The most calls that each budget may have used.
+    pub task_spent: Vec<(BudgetId, u64)>,
+    /// The most calls that crashes may have lost of each budget.
+    pub task_lost: Vec<(BudgetId, u64)>,
     /// Sessions that were ended before their first call. All others are read one by one, [`Store::session`].
     pub unbegun: Vec<StoredSession>,
     /// Ended sessions, also those of which nothing else is kept.
-    pub ended_sessions: Vec<SmolStr>,
+    pub ended_sessions: Vec<SessionId>,
     /// Tools whose shown definition differs from the pinned one, by gateway.
     pub shown_tools: Vec<(SmolStr, EntityUID, StoredDefinition)>,
     /// Labels of other carriers than sessions.
@@ -379,7 +382,7 @@ impl StoredKey {
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredSession {
     /// Its id.
-    pub id: SmolStr,
+    pub id: SessionId,
     /// Whether it was ended.
     pub is_ended: bool,
     /// Allowed calls.
@@ -448,13 +451,13 @@ pub struct Retention {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// Delegations.
-    pub delegations: Vec<SmolStr>,
+    pub delegations: Vec<DelegationId>,
     /// Tasks.
-    pub tasks: Vec<SmolStr>,
+    pub tasks: Vec<TaskId>,
     /// Approvals.
-    pub approvals: Vec<SmolStr>,
+    pub approvals: Vec<ApprovalId>,
     /// Sessions, where one server alone uses the store.
-    pub sessions: Vec<SmolStr>,
+    pub sessions: Vec<SessionId>,
     /// Whether there may be more to remove.
     pub is_partial: bool,
 }

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::ids::TaskId;
 use crate::domain::schema::{TYPES, entity_uid};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -60,6 +61,7 @@ fn on_disk(writes: &[(LabelCarrier, Vec<LabelTimes>)]) -> Vec<StoredLabel> {
 fn a_task_keeps_its_labels_until_it_ends() {
     let memory = memory();
     let (one, other) = ("t1".into(), "t2".into());
+    let same = "t1".into();
     let task = LabelCarrierRef::Task(&one);
     assert!(memory.is_empty());
     memory
@@ -68,7 +70,7 @@ fn a_task_keeps_its_labels_until_it_ends() {
     memory.add(task, &names(&["secret"]), false, at(9)).unwrap();
     assert_eq!(sorted(memory.get(task)), names(&["private", "secret"]));
     assert!(memory.get(LabelCarrierRef::Task(&other)).is_none());
-    assert!(memory.get(LabelCarrierRef::Delegation(&one)).is_none());
+    assert!(memory.get(LabelCarrierRef::Delegation(&same)).is_none());
     memory.sweep(at(1_000_000));
     assert_eq!(memory.len(), 1, "time takes nothing from a task");
     memory.remove(task);
@@ -315,7 +317,7 @@ proptest! {
 #[test]
 fn what_another_server_has_written_counts_at_once_and_is_settled_by_a_write_of_its_own() {
     let memory = memory();
-    let id = SmolStr::new("t1");
+    let id = TaskId::from("t1");
     let task = LabelCarrierRef::Task(&id);
     let stored = StoredLabel {
         carrier: LabelCarrier::Task(id.clone()),

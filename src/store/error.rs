@@ -2,6 +2,8 @@
 
 use smol_str::SmolStr;
 
+use crate::domain::ids::BundleId;
+
 impl StoreError {
     /// Whether the store works, and has refused to write what does not fit what others have written.
     pub fn is_conflict(&self) -> bool {
@@ -69,7 +71,7 @@ pub enum StoreError {
     Fenced,
     /// A published bundle has to be compiled before its revision can be in service.
     #[error("the published bundle `{0}` is not compiled yet")]
-    BundleNotPrepared(SmolStr),
+    BundleNotPrepared(BundleId),
     /// The queue of writes is full.
     #[error("the store is too slow: too many writes wait")]
     Busy,

@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use smol_str::SmolStr;
 
+use crate::domain::ids::{ApprovalId, BudgetId, TaskId};
 use crate::store::backend::StoreWrite;
 use crate::store::sharded::Sharded;
 
@@ -28,13 +28,11 @@ mod tests;
 
 const SHARDS: usize = 32;
 
-type ById<T> = HashMap<SmolStr, T, RandomState>;
-
 /// Uses of approvals and budgets of tasks, by id.
 #[derive(Debug)]
 pub struct Quotas {
-    uses: Sharded<ById<u32>>,
-    budgets: Sharded<ById<TaskBudget>>,
+    uses: Sharded<HashMap<ApprovalId, u32, RandomState>>,
+    budgets: Sharded<HashMap<BudgetId, TaskBudget, RandomState>>,
     /// Whether reservations were released, so that nothing may be spent any more.
     is_released: AtomicBool,
 }
@@ -80,13 +78,13 @@ impl Quotas {
     }
 
     /// The number of uses of an approval.
-    pub fn approval_uses(&self, id: &str) -> u32 {
+    pub fn approval_uses(&self, id: &ApprovalId) -> u32 {
         self.uses.lock(id).get(id).copied().unwrap_or_default()
     }
 
     /// Uses an approval once if it has been used fewer than `max` times. Returns the number of uses, which must be
     /// written as [`StoreWrite::ApprovalUsed`] before the response.
-    pub fn use_approval(&self, id: &SmolStr, max: u32) -> Option<u32> {
+    pub fn use_approval(&self, id: &ApprovalId, max: u32) -> Option<u32> {
         let mut shard = self.uses.lock(id);
         let uses = shard.entry_ref(id).or_default();
         if *uses >= max {
@@ -97,15 +95,15 @@ impl Quotas {
     }
 
     /// Releases a use whose write was refused: it is not written.
-    pub fn return_approval(&self, id: &str) {
+    pub fn return_approval(&self, id: &ApprovalId) {
         if let Some(uses) = self.uses.lock(id).get_mut(id) {
             *uses = uses.saturating_sub(1);
         }
     }
 
     /// Notes how often an approval has been used on all servers together.
-    pub fn learn_approval(&self, id: &SmolStr, uses: u32) {
-        let mut shard = self.uses.lock(id.as_str());
+    pub fn learn_approval(&self, id: &ApprovalId, uses: u32) {
+        let mut shard = self.uses.lock(id);
         let known = shard.entry_ref(id).or_default();
         *known = (*known).max(uses);
     }
@@ -117,7 +115,7 @@ impl Quotas {
     }
 
     /// Spends one call of a task's budget.
-    pub fn spend(&self, id: &SmolStr, budget: u64) -> BudgetSpend {
+    pub fn spend(&self, id: &BudgetId, budget: u64) -> BudgetSpend {
         let mut shard = self.budgets.lock(id);
         let task = shard.entry_ref(id).or_default();
         // Checked under the lock: either the release counts this call, or this call sees the release.
@@ -140,20 +138,20 @@ impl Quotas {
 
     /// How many calls of a task's budget are lost if the server crashes now, earlier crashes included; to be written
     /// with its block.
-    pub fn at_risk(&self, id: &str) -> u64 {
+    pub fn at_risk(&self, id: &BudgetId) -> u64 {
         let shard = self.budgets.lock(id);
         shard.get(id).map_or(0, |task| task.at_risk)
     }
 
     /// Notes that the store holds that the task may have spent this many calls.
-    pub fn mark_written(&self, id: &str, spent: u64) {
+    pub fn mark_written(&self, id: &BudgetId, spent: u64) {
         if let Some(task) = self.budgets.lock(id).get_mut(id) {
             task.settled = task.settled.max(spent.min(task.reserved));
         }
     }
 
     /// The calls left of a task's budget.
-    pub fn calls_left(&self, id: &str, budget: u64) -> u64 {
+    pub fn calls_left(&self, id: &BudgetId, budget: u64) -> u64 {
         let shard = self.budgets.lock(id);
         let spent = shard.get(id).map_or(0, |task| task.spent);
         budget.saturating_sub(spent)
@@ -181,9 +179,9 @@ impl Quotas {
     }
 
     /// Restores what a store holds. Only at the start.
-    pub fn restore(&self, uses: Vec<(SmolStr, u32)>, spent: Vec<(SmolStr, u64)>) {
+    pub fn restore(&self, uses: Vec<(ApprovalId, u32)>, spent: Vec<(BudgetId, u64)>) {
         for (id, uses) in uses {
-            self.uses.lock(id.as_str()).insert(id.clone(), uses);
+            self.uses.lock(&id).insert(id.clone(), uses);
         }
         for (id, spent) in spent {
             let task = TaskBudget {
@@ -192,14 +190,14 @@ impl Quotas {
                 settled: spent,
                 ..TaskBudget::default()
             };
-            self.budgets.lock(id.as_str()).insert(id.clone(), task);
+            self.budgets.lock(&id).insert(id.clone(), task);
         }
     }
 
     /// Restores how many calls crashes may have lost. After [`Quotas::restore`].
-    pub fn restore_lost(&self, lost: Vec<(SmolStr, u64)>) {
+    pub fn restore_lost(&self, lost: Vec<(BudgetId, u64)>) {
         for (id, lost) in lost {
-            if let Some(task) = self.budgets.lock(id.as_str()).get_mut(&id) {
+            if let Some(task) = self.budgets.lock(&id).get_mut(&id) {
                 task.lost = lost;
                 task.at_risk = lost;
             }
@@ -207,7 +205,7 @@ impl Quotas {
     }
 
     /// Forgets approvals and tasks that the store has pruned.
-    pub fn forget(&self, approvals: &[SmolStr], tasks: &[SmolStr]) {
+    pub fn forget(&self, approvals: &[ApprovalId], tasks: &[TaskId]) {
         for id in approvals {
             self.uses.lock(id).remove(id);
         }
@@ -215,10 +213,9 @@ impl Quotas {
             return;
         }
         // The counters of a task's tools, `<task>/<tool>`, go with it.
-        let gone: HashSet<&str> = tasks.iter().map(SmolStr::as_str).collect();
+        let gone: HashSet<TaskId> = tasks.iter().cloned().collect();
         for mut shard in self.budgets.each() {
-            let task = |id: &SmolStr| gone.contains(id.split('/').next().unwrap_or_default());
-            shard.retain(|id, _| !task(id) && !gone.contains(id.as_str()));
+            shard.retain(|id, _| !id.is_within(&gone));
         }
     }
 }

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ID: SmolStr = SmolStr::new_static("x");
+const ID: BudgetId = BudgetId::new_static("x");
+const APPROVAL: ApprovalId = ApprovalId::new_static("x");
 
 /// Runs the same on several threads at once.
 fn race<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
@@ -28,24 +29,24 @@ fn race<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
 fn of_ten_thousand_racing_uses_of_one_exactly_one_succeeds() {
     let meters = Quotas::new();
     let got = race(20, |_| {
-        let uses = (0..500).filter_map(|_| meters.use_approval(&ID, 1));
+        let uses = (0..500).filter_map(|_| meters.use_approval(&APPROVAL, 1));
         uses.collect::<Vec<_>>()
     });
     assert_eq!(got.concat(), [1]);
-    assert_eq!(meters.approval_uses(&ID), 1);
+    assert_eq!(meters.approval_uses(&APPROVAL), 1);
 }
 
 #[test]
 fn an_approval_of_several_uses_counts_each_once() {
     let meters = Quotas::new();
     let got = race(8, |_| {
-        let uses = (0..50).filter_map(|_| meters.use_approval(&ID, 100));
+        let uses = (0..50).filter_map(|_| meters.use_approval(&APPROVAL, 100));
         uses.collect::<Vec<_>>()
     });
     let mut got = got.concat();
     got.sort_unstable();
     assert!(got.into_iter().eq(1..=100));
-    assert_eq!(meters.use_approval(&ID, 0), None);
+    assert_eq!(meters.use_approval(&APPROVAL, 0), None);
 }
 
 #[test]
@@ -106,7 +107,7 @@ fn budgets_are_never_overspent_by_threads() {
 #[test]
 fn what_was_not_spent_is_given_back_at_the_end() {
     let meters = Quotas::new();
-    let other = SmolStr::new_static("whole");
+    let other = BudgetId::new_static("whole");
     meters.spend(&ID, 1_024);
     meters.spend(&other, 1);
     let mut writes = meters.release();
@@ -157,17 +158,17 @@ fn a_hundred_crashes_lose_a_sixteenth_of_a_budget_at_most() {
 #[test]
 fn what_the_store_forgot_is_forgotten() {
     let meters = Quotas::new();
-    meters.restore(vec![(ID, 3)], vec![(ID, 5)]);
+    meters.restore(vec![(APPROVAL, 3)], vec![(ID, 5)]);
     assert_eq!(
-        (meters.approval_uses(&ID), meters.calls_left(&ID, 9)),
+        (meters.approval_uses(&APPROVAL), meters.calls_left(&ID, 9)),
         (3, 4)
     );
-    meters.forget(&[ID], &[]);
+    meters.forget(&[APPROVAL], &[]);
     assert_eq!(
-        (meters.approval_uses(&ID), meters.calls_left(&ID, 9)),
+        (meters.approval_uses(&APPROVAL), meters.calls_left(&ID, 9)),
         (0, 4)
     );
-    meters.forget(&[], &[ID]);
+    meters.forget(&[], &["x".into()]);
     assert_eq!(meters.calls_left(&ID, 9), 9);
 }
 
@@ -177,7 +178,7 @@ fn the_counters_of_its_tools_go_with_a_task() {
     let spent = ["t/git/log", "t/git", "t2/git/log", "t"].map(|id| (id.into(), 3));
     meters.restore(Vec::new(), spent.to_vec());
     meters.forget(&[], &["t".into()]);
-    let left = ["t/git/log", "t/git", "t2/git/log", "t"].map(|id| meters.calls_left(id, 4));
+    let left = ["t/git/log", "t/git", "t2/git/log", "t"].map(|id| meters.calls_left(&id.into(), 4));
     assert_eq!(left, [4, 4, 1, 4]);
 }
 

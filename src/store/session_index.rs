@@ -5,6 +5,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use hashbrown::HashSet;
 use sha2::{Digest, Sha256};
 
+use crate::domain::ids::SessionId;
+
 /// Sessions of which it is known one by one that they are in the store: about 150 MiB of hashes. With more, every
 /// session that is not in memory may be in the store.
 const MAX_KNOWN: usize = 4_000_000;
@@ -42,8 +44,8 @@ pub(super) struct SessionIndex {
 
 impl SessionIndex {
     /// Whether the session may be in the store.
-    pub(super) fn has(&self, id: &str) -> bool {
-        self.is_overfull || (!self.hashes.is_empty() && self.hashes.contains(&hash_of(id)))
+    pub(super) fn has(&self, id: &SessionId) -> bool {
+        self.is_overfull || (!self.hashes.is_empty() && self.hashes.contains(&hash_of(id.as_str())))
     }
 
     /// Notes a session that is in the store and not in memory. The shard is one of so many.
@@ -61,9 +63,9 @@ impl SessionIndex {
     }
 
     /// Notes that a session is in memory, or no longer in the store.
-    pub(super) fn remove(&mut self, id: &str) {
+    pub(super) fn remove(&mut self, id: &SessionId) {
         if !self.hashes.is_empty() {
-            self.hashes.remove(&hash_of(id));
+            self.hashes.remove(&hash_of(id.as_str()));
         }
     }
 

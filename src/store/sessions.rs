@@ -42,6 +42,7 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::form;
 use crate::domain::authority::session::{CedarSet, Session};
+use crate::domain::ids::SessionId;
 use crate::store::backend::{StoreWrite, StoredSession};
 use crate::store::session_index::{IdHashes, SessionIndex, hash_of};
 use crate::store::sharded::Sharded;
@@ -77,9 +78,9 @@ pub struct Sessions {
 
 #[derive(Debug, Default)]
 struct SessionShard {
-    sessions: HashMap<SmolStr, SessionSlot, RandomState>,
+    sessions: HashMap<SessionId, SessionSlot, RandomState>,
     /// Sessions with changes to write in the background.
-    dirty: Vec<SmolStr>,
+    dirty: Vec<SessionId>,
     /// Sessions that are in the store alone; unused if there are other servers.
     stored: SessionIndex,
 }
@@ -109,7 +110,7 @@ pub struct SessionUpdate {
 
 impl SessionUpdate {
     /// The write that must precede the response, if there is one.
-    pub fn write(&self, id: &SmolStr, at: SystemTime) -> Option<StoreWrite> {
+    pub fn write(&self, id: &SessionId, at: SystemTime) -> Option<StoreWrite> {
         let labels = self.labels.clone();
         let id = id.clone();
         (!labels.is_empty()).then_some(StoreWrite::SessionLabels { id, labels, at })
@@ -144,7 +145,7 @@ impl Sessions {
 
     /// The current state of a session; a new one with version 0 if it is unknown, which is kept only after its first
     /// change. `None` if it has to be read from the store first, or another server may hold it.
-    pub fn get(&self, id: &str) -> Option<Session> {
+    pub fn get(&self, id: &SessionId) -> Option<Session> {
         let shard = self.shard(id);
         match shard.sessions.get(id) {
             Some(slot) if slot.turn.is_some() || !self.is_shared() => Some(slot.session.clone()),
@@ -159,15 +160,15 @@ impl Sessions {
     }
 
     /// Whether the session was ended, at any time in the past.
-    pub fn has_ended(&self, id: &str) -> bool {
+    pub fn has_ended(&self, id: &SessionId) -> bool {
         let ended = self.ended.read().unwrap_or_else(PoisonError::into_inner);
-        !ended.is_empty() && ended.contains(&hash_of(id))
+        !ended.is_empty() && ended.contains(&hash_of(id.as_str()))
     }
 
     /// Whether the session may be ended: there is room to remember that, or it has ended already.
-    pub fn can_end(&self, id: &str) -> bool {
+    pub fn can_end(&self, id: &SessionId) -> bool {
         let ended = self.ended.read().unwrap_or_else(PoisonError::into_inner);
-        ended.len() < MAX_ENDED || ended.contains(&hash_of(id))
+        ended.len() < MAX_ENDED || ended.contains(&hash_of(id.as_str()))
     }
 
     /// Replaces the session by `next`, whose version is assigned here, if it still has the version that the decision
@@ -179,7 +180,7 @@ impl Sessions {
     /// it, [`AdvanceError::NotHeld`] if it has to be read from the store first, or another server may hold it.
     pub fn advance(
         &self,
-        id: &SmolStr,
+        id: &SessionId,
         seen: u64,
         next: Session,
         now: SystemTime,
@@ -223,7 +224,7 @@ impl Sessions {
     }
 
     /// Notes that the store has written labels of the session: those that a [`SessionUpdate`] named.
-    pub fn mark_written(&self, id: &str, labels: &[SmolStr]) {
+    pub fn mark_written(&self, id: &SessionId, labels: &[SmolStr]) {
         if let Some(slot) = self.shard(id).sessions.get_mut(id) {
             slot.unsettled.retain(|label| !labels.contains(label));
         }
@@ -231,7 +232,7 @@ impl Sessions {
 
     /// Ends a session, known or not. Decisions that read an earlier state fail to advance it. Called for a change that
     /// is already written, so there is always room.
-    pub fn end(&self, id: &SmolStr, now: SystemTime) {
+    pub fn end(&self, id: &SessionId, now: SystemTime) {
         let version = self.next_version();
         let mut shard = self.shard(id);
         if !shard.sessions.contains_key(id) && shard.stored.has(id) {
@@ -249,7 +250,7 @@ impl Sessions {
     }
 
     /// Whether the session has begun or ended, as far as this server knows.
-    pub fn is_known(&self, id: &str) -> bool {
+    pub fn is_known(&self, id: &SessionId) -> bool {
         let shard = self.shard(id);
         shard.sessions.contains_key(id) || shard.stored.has(id)
     }
@@ -298,7 +299,7 @@ impl Sessions {
     }
 
     /// Whether this server may advance the session as it is in memory.
-    pub fn is_held(&self, id: &str) -> bool {
+    pub fn is_held(&self, id: &SessionId) -> bool {
         let shard = self.shard(id);
         match shard.sessions.get(id) {
             Some(slot) => slot.turn.is_some() || !self.is_shared(),
@@ -373,15 +374,15 @@ impl Sessions {
     }
 
     /// Restores which sessions have ended. At the start, or after [`Sessions::clear`].
-    pub fn restore_ended(&self, ids: &[SmolStr]) {
+    pub fn restore_ended(&self, ids: &[SessionId]) {
         for id in ids {
             self.note_ended(id);
         }
     }
 
-    fn note_ended(&self, id: &str) {
+    fn note_ended(&self, id: &SessionId) {
         let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
-        ended.insert(hash_of(id));
+        ended.insert(hash_of(id.as_str()));
     }
 
     /// How many sessions are in memory.
@@ -398,7 +399,7 @@ impl Sessions {
         self.version.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    fn shard(&self, id: &str) -> MutexGuard<'_, SessionShard> {
+    fn shard(&self, id: &SessionId) -> MutexGuard<'_, SessionShard> {
         self.shards.lock(id)
     }
 }
@@ -418,11 +419,11 @@ impl SessionSlot {
 
 /// Sessions that were to be written, with the versions that were.
 #[derive(Debug, Default)]
-pub struct WrittenVersions(Vec<(SmolStr, u64)>);
+pub struct WrittenVersions(Vec<(SessionId, u64)>);
 
 impl SessionShard {
     /// The slot of a session that is about to change.
-    fn touch(&mut self, id: &SmolStr, now: SystemTime) -> &mut SessionSlot {
+    fn touch(&mut self, id: &SessionId, now: SystemTime) -> &mut SessionSlot {
         let slot = self.sessions.entry_ref(id).or_insert_with(|| SessionSlot {
             session: Session::new(),
             unsettled: Vec::new(),

@@ -7,7 +7,7 @@ use callgate_engine::cedar::EntityUID;
 use super::*;
 use crate::domain::schema;
 
-const ID: SmolStr = SmolStr::new_static("s1");
+const ID: SessionId = SessionId::new_static("s1");
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
@@ -22,12 +22,12 @@ fn labels(names: &[&str]) -> Vec<SmolStr> {
 }
 
 /// A session that is in memory, or new.
-fn held(sessions: &Sessions, id: &str) -> Session {
+fn held(sessions: &Sessions, id: &SessionId) -> Session {
     sessions.get(id).expect("in memory")
 }
 
 /// A call that is decided on what the session is now.
-fn call(sessions: &Sessions, id: &SmolStr, yields: &[&str], now: SystemTime) -> SessionUpdate {
+fn call(sessions: &Sessions, id: &SessionId, yields: &[&str], now: SystemTime) -> SessionUpdate {
     let seen = held(sessions, id);
     let next = seen.after(Some(&tool("t")), &labels(yields));
     sessions.advance(id, seen.version, next, now).unwrap()
@@ -93,7 +93,7 @@ fn an_ended_session_stays_ended() {
     // Not even for one who saw that it is.
     assert!(changed(sessions.advance(&ID, now.version, next, at(1))).is_ended);
     // One that nobody knew.
-    let unknown = SmolStr::new("unknown");
+    let unknown = SessionId::new("unknown");
     let seen = held(&sessions, &unknown);
     sessions.end(&unknown, at(1));
     let next = seen.after(Some(&tool("t")), &[]);
@@ -119,10 +119,10 @@ fn a_session_that_began_anew_is_not_what_it_was() {
 
 /// What the store would have of the sessions, from the writes that were made.
 #[derive(Default)]
-struct Rows(std::collections::HashMap<SmolStr, StoredSession>);
+struct Rows(std::collections::HashMap<SessionId, StoredSession>);
 
 impl Rows {
-    fn row(&mut self, id: &SmolStr, at: SystemTime) -> &mut StoredSession {
+    fn row(&mut self, id: &SessionId, at: SystemTime) -> &mut StoredSession {
         let row = self.0.entry(id.clone()).or_insert_with(|| StoredSession {
             id: id.clone(),
             is_ended: false,
@@ -167,7 +167,7 @@ impl Rows {
     }
 
     /// A call as the service makes it: the session is read first if it is not in memory, and labels are written.
-    fn call(&mut self, sessions: &Sessions, id: &SmolStr, yields: &[&str], now: SystemTime) {
+    fn call(&mut self, sessions: &Sessions, id: &SessionId, yields: &[&str], now: SystemTime) {
         if !sessions.is_held(id) {
             let stored = self.0.get(id).cloned();
             sessions.adopt_stored(id, stored).expect("room");
@@ -183,7 +183,7 @@ impl Rows {
 #[test]
 fn a_full_memory_leaves_to_the_store_what_is_written_and_silent_for_the_longest() {
     let (sessions, mut rows) = (Sessions::new(3), Rows::default());
-    let id = |number: u64| SmolStr::new(format!("s{number}"));
+    let id = |number: u64| SessionId::new(format!("s{number}"));
     for number in 0..3 {
         rows.call(&sessions, &id(number), &["private"], at(number));
     }
@@ -221,7 +221,7 @@ fn what_fails_to_be_written_stays_in_memory_and_is_written_again() {
     assert_eq!(writes.len(), 1);
     sessions.end_writing(&versions, false);
     let new = Session::new().after(Some(&tool("t")), &[]);
-    let other = SmolStr::new("s2");
+    let other = SessionId::new("s2");
     let refused = sessions.advance(&other, 0, new.clone(), at(1));
     assert!(matches!(refused, Err(AdvanceError::Full)));
     let (writes, versions) = sessions.dirty();
@@ -241,7 +241,7 @@ fn what_ends_while_the_store_has_it_has_ended_when_it_is_read() {
     let (sessions, mut rows) = (Sessions::new(1), Rows::default());
     rows.call(&sessions, &ID, &["private"], at(0));
     rows.flush(&sessions);
-    rows.call(&sessions, &SmolStr::new("s2"), &[], at(1));
+    rows.call(&sessions, &SessionId::new("s2"), &[], at(1));
     rows.flush(&sessions);
     assert!(!sessions.is_held(&ID));
     // Read before the end is written, and taken over after it.
@@ -264,7 +264,7 @@ fn what_was_ended_before_it_began_stays_in_memory() {
     sessions.end(&ID, at(0));
     rows.flush(&sessions);
     for number in 0..5 {
-        let id = SmolStr::new(format!("other-{number}"));
+        let id = SessionId::new(format!("other-{number}"));
         rows.call(&sessions, &id, &[], at(1 + number));
         rows.flush(&sessions);
     }
@@ -277,7 +277,7 @@ fn what_is_no_longer_kept_starts_anew_also_if_the_store_still_has_it() {
     let (sessions, mut rows) = (Sessions::new(1), Rows::default());
     rows.call(&sessions, &ID, &["private"], at(0));
     rows.flush(&sessions);
-    rows.call(&sessions, &SmolStr::new("s2"), &[], at(100));
+    rows.call(&sessions, &SessionId::new("s2"), &[], at(100));
     sessions.forget(at(50));
     let stored = rows.0.get(&ID).cloned();
     rows.flush(&sessions);
@@ -286,9 +286,9 @@ fn what_is_no_longer_kept_starts_anew_also_if_the_store_still_has_it() {
     assert_eq!((anew.calls, anew.labels.items().len()), (0, 0));
     // One that the store has removed is not asked for.
     sessions.note_stored("s3");
-    assert!(!sessions.is_held("s3"));
+    assert!(!sessions.is_held(&"s3".into()));
     sessions.forget_stored(&["s3".into()]);
-    assert!(sessions.is_held("s3"));
+    assert!(sessions.is_held(&"s3".into()));
 }
 
 proptest::proptest! {
@@ -301,7 +301,7 @@ proptest::proptest! {
         let (small, mut small_rows) = (Sessions::new(room), Rows::default());
         let (large, mut large_rows) = (Sessions::new(100), Rows::default());
         for (number, (session, label, is_flushed)) in calls.iter().enumerate() {
-            let id = SmolStr::new(format!("s{session}"));
+            let id = SessionId::new(format!("s{session}"));
             let yields = &["a", "b", "c"][label % 3..=label % 3];
             let now = at(number as u64);
             small_rows.flush(&small);
@@ -360,7 +360,7 @@ fn what_was_stored_goes_on() {
         at: at(0),
     };
     sessions.restore(vec![stored("s1", false), stored("s2", true)]);
-    assert!(held(&sessions, "s2").is_ended);
+    assert!(held(&sessions, &"s2".into()).is_ended);
     let session = held(&sessions, &ID);
     assert_ne!(session.version, 0, "it is not a new one");
     assert_eq!(session.labels.items(), labels(&["private"]));
@@ -418,14 +418,14 @@ fn parallel_calls_of_one_session_follow_one_another() {
 #[test]
 fn sessions_ended_before_they_began_are_counted_once_until_they_are_forgotten() {
     let sessions = Sessions::new(10);
-    let [known, invented] = ["known", "invented"].map(SmolStr::new);
+    let [known, invented] = ["known", "invented"].map(SessionId::from);
     let next = held(&sessions, &known).after(None, &[]);
     sessions.advance(&known, 0, next, at(0)).unwrap();
     for id in [&known, &invented, &invented] {
         sessions.end(id, at(1));
     }
     assert_eq!(sessions.ended_unbegun(), 1);
-    assert!(sessions.is_known(&known) && !sessions.is_known("other"));
+    assert!(sessions.is_known(&known) && !sessions.is_known(&"other".into()));
     sessions.forget(at(2));
     assert_eq!(sessions.ended_unbegun(), 0);
 }

@@ -5,12 +5,13 @@
 //! what is left, and spends them without a write. What a server has taken counts as spent everywhere else: near its end
 //! a budget is taken call by call. A server that crashes loses the block that it has begun.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use smol_str::SmolStr;
 
+use crate::domain::ids::{BudgetId, TaskId};
 use crate::store::backend::StoreWrite;
 use crate::store::sharded::Sharded;
 
@@ -25,7 +26,7 @@ const MAX_BLOCK: u64 = 1_024;
 /// Budgets by id.
 #[derive(Debug)]
 pub struct SharedBudgets {
-    budgets: Sharded<HashMap<SmolStr, SharedBudget, RandomState>>,
+    budgets: Sharded<HashMap<BudgetId, SharedBudget, RandomState>>,
     /// Nothing is spent any more.
     is_released: AtomicBool,
 }
@@ -65,8 +66,8 @@ impl SharedBudgets {
     }
 
     /// Spends one call of a budget.
-    pub fn spend(&self, id: &SmolStr, budget: u64) -> SharedSpend {
-        let mut shard = self.budgets.lock(id.as_str());
+    pub fn spend(&self, id: &BudgetId, budget: u64) -> SharedSpend {
+        let mut shard = self.budgets.lock(id);
         let known = shard.entry_ref(id).or_default();
         // Under the lock: either the release counts this call, or this call sees the release.
         if self.is_released.load(Ordering::Relaxed) {
@@ -85,14 +86,14 @@ impl SharedBudgets {
     }
 
     /// Notes that the store has given this server a block, of which one call is spent.
-    pub fn taken(&self, id: &SmolStr, calls: u64) {
-        let mut shard = self.budgets.lock(id.as_str());
+    pub fn taken(&self, id: &BudgetId, calls: u64) {
+        let mut shard = self.budgets.lock(id);
         shard.entry_ref(id).or_default().free += calls.saturating_sub(1);
     }
 
     /// Notes how much is spent, as of a fact. An earlier one never replaces a later one.
-    pub fn learn(&self, id: &SmolStr, spent: u64, fact: u64) {
-        let mut shard = self.budgets.lock(id.as_str());
+    pub fn learn(&self, id: &BudgetId, spent: u64, fact: u64) {
+        let mut shard = self.budgets.lock(id);
         let known = shard.entry_ref(id).or_default();
         if fact >= known.fact {
             (known.spent, known.fact) = (spent, fact);
@@ -100,14 +101,14 @@ impl SharedBudgets {
     }
 
     /// Notes that at least so much is spent.
-    pub fn learn_at_least(&self, id: &SmolStr, spent: u64) {
-        let mut shard = self.budgets.lock(id.as_str());
+    pub fn learn_at_least(&self, id: &BudgetId, spent: u64) {
+        let mut shard = self.budgets.lock(id);
         let known = shard.entry_ref(id).or_default();
         known.spent = known.spent.max(spent);
     }
 
     /// The calls left, as far as it is known here.
-    pub fn calls_left(&self, id: &str, budget: u64) -> u64 {
+    pub fn calls_left(&self, id: &BudgetId, budget: u64) -> u64 {
         let shard = self.budgets.lock(id);
         let known = shard.get(id).copied().unwrap_or_default();
         let left = budget.saturating_sub(known.spent);
@@ -135,21 +136,21 @@ impl SharedBudgets {
     }
 
     /// Restores what a store holds, as of a fact.
-    pub fn restore(&self, spent: &[(SmolStr, u64)], fact: u64) {
+    pub fn restore(&self, spent: &[(BudgetId, u64)], fact: u64) {
         for (id, spent) in spent {
             self.learn(id, *spent, fact);
         }
     }
 
     /// Forgets the budgets of tasks that the store has pruned.
-    pub fn forget(&self, tasks: &[SmolStr]) {
+    pub fn forget(&self, tasks: &[TaskId]) {
         if tasks.is_empty() {
             return;
         }
+        // The budgets of a task's tools, `<task>/<tool>`, go with it.
+        let gone: HashSet<TaskId> = tasks.iter().cloned().collect();
         for mut shard in self.budgets.each() {
-            // The budgets of a task's tools, `<task>/<tool>`, go with it.
-            let task = |id: &SmolStr| SmolStr::new(id.split('/').next().unwrap_or_default());
-            shard.retain(|id, _| !tasks.contains(&task(id)));
+            shard.retain(|id, _| !id.is_within(&gone));
         }
     }
 }

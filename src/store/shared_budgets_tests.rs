@@ -1,7 +1,7 @@
 use proptest::prelude::*;
-use smol_str::SmolStr;
 
 use super::{SharedBudgets, SharedSpend};
+use crate::domain::ids::BudgetId;
 use crate::store::backend::StoreWrite;
 
 /// What the store would say to a block, and what it holds afterwards.
@@ -21,7 +21,7 @@ proptest! {
         budget in 1_u64..200,
         calls in proptest::collection::vec((0_usize..3, any::<u8>()), 0..600),
     ) {
-        let id = SmolStr::new("task");
+        let id = BudgetId::from("task");
         let mut servers = [(); 3].map(|()| SharedBudgets::new());
         let (mut store, mut allowed, mut lost) = (0, 0, 0);
         for (fact, (server, dice)) in calls.into_iter().enumerate() {
@@ -61,12 +61,12 @@ proptest! {
 
 #[test]
 fn what_a_fact_told_is_not_replaced_by_an_earlier_one() {
-    let (budgets, id) = (SharedBudgets::new(), SmolStr::new("task"));
+    let (budgets, id) = (SharedBudgets::new(), BudgetId::from("task"));
     budgets.learn(&id, 7, 5);
     budgets.learn(&id, 3, 4);
-    assert_eq!(budgets.calls_left("task", 10), 3);
+    assert_eq!(budgets.calls_left(&"task".into(), 10), 3);
     budgets.learn(&id, 6, 6);
-    assert_eq!(budgets.calls_left("task", 10), 4);
+    assert_eq!(budgets.calls_left(&"task".into(), 10), 4);
     budgets.learn_at_least(&id, 9);
-    assert_eq!(budgets.calls_left("task", 10), 1);
+    assert_eq!(budgets.calls_left(&"task".into(), 10), 1);
 }

@@ -1,9 +1,8 @@
 use std::sync::mpsc;
 
-use smol_str::SmolStr;
-
 use super::*;
 use crate::domain::authority::change::ChangeRecord;
+use crate::domain::ids::SessionId;
 use crate::store::backend::{StoredSession, StoredState};
 
 type Commits = Arc<Mutex<Vec<Vec<String>>>>;
@@ -24,7 +23,7 @@ impl Store for Fake {
         Ok(())
     }
 
-    fn session(&mut self, _: &str) -> Result<Option<StoredSession>, StoreError> {
+    fn session(&mut self, _: &SessionId) -> Result<Option<StoredSession>, StoreError> {
         Ok(None)
     }
 
@@ -61,7 +60,7 @@ fn name(write: &StoreWrite) -> String {
 
 fn used(id: &str) -> Vec<StoreWrite> {
     vec![StoreWrite::ApprovalUsed {
-        id: SmolStr::new(id),
+        id: id.into(),
         uses: 1,
     }]
 }

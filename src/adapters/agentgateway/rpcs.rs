@@ -150,7 +150,7 @@ impl ExtMcp {
             let about = OutcomeOf {
                 operation: method.name,
                 servers: origins.servers(),
-                session_id: conversation.workflow.session_id.as_deref(),
+                session_id: conversation.workflow.session_id.as_ref(),
             };
             outcome::record(
                 &self.service,

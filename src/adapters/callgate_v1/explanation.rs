@@ -163,7 +163,7 @@ fn link(link: &Link) -> v1::LinkExplanation {
     v1::LinkExplanation {
         entity: Some(entity_ref(&link.entity)),
         role: link.role.to_owned(),
-        delegation_id: link.delegation.as_deref().unwrap_or_default().to_owned(),
+        delegation_id: (link.delegation.as_ref()).map_or_else(String::new, ToString::to_string),
         status: link.status.clone(),
     }
 }
@@ -255,7 +255,8 @@ fn change(change: &Change) -> v1::ProposedChange {
         | Change::VerifyDelegation
         | Change::StatePurpose
         | Change::NameSession => {}
-        Change::WidenDelegation { id } | Change::WidenTask { id } => encoded.name = id.to_string(),
+        Change::WidenDelegation { id } => encoded.name = id.to_string(),
+        Change::WidenTask { id } => encoded.name = id.to_string(),
         Change::AddToGroup { entity: uid, group }
         | Change::RemoveFromGroup { entity: uid, group } => {
             encoded.entity = entity(uid);

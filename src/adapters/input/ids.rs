@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::config::limits::Limits;
+use crate::domain::ids::SessionId;
 use crate::domain::request::canonical;
 use crate::domain::request::visible::has_invisible;
 
@@ -32,14 +33,14 @@ pub(in crate::adapters) fn check(text: &str, limit: u32) -> Result<(), FieldProb
     Ok(())
 }
 
-/// Parses a required id.
-pub(in crate::adapters) fn required(
+/// Parses a required id, of whichever type the caller needs.
+pub(in crate::adapters) fn required<I: From<SmolStr>>(
     text: &str,
     limit: u32,
     field: &str,
-) -> Result<SmolStr, FieldError> {
+) -> Result<I, FieldError> {
     check(text, limit).map_err(|problem| FieldError::new(field, problem))?;
-    Ok(SmolStr::new(text))
+    Ok(SmolStr::new(text).into())
 }
 
 /// Parses the id of a decision of Callgate: a UUID of version 7 (RFC 9562) in its usual form.
@@ -56,13 +57,13 @@ pub(in crate::adapters) fn session(
     text: &str,
     limits: &Limits,
     field: &str,
-) -> Result<Option<SmolStr>, FieldError> {
+) -> Result<Option<SessionId>, FieldError> {
     let longest = limits.id_bytes.max(limits.text_bytes);
-    let whole = optional(text, longest, field)?;
+    let whole: Option<SessionId> = optional(text, longest, field)?;
     Ok(
-        whole.map(|name| match name.len() > limits.id_bytes as usize {
-            true => canonical::digest_of_text(&name).into(),
-            false => name,
+        whole.map(|id| match id.as_str().len() > limits.id_bytes as usize {
+            true => canonical::digest_of_text(id.as_str()).into(),
+            false => id,
         }),
     )
 }
@@ -75,12 +76,12 @@ pub(in crate::adapters) fn describe_problem(problem: &FieldProblem) -> String {
     }
 }
 
-/// Parses an optional id, where empty text means none.
-pub(in crate::adapters) fn optional(
+/// Parses an optional id, where empty text means none, as [`required`] does.
+pub(in crate::adapters) fn optional<I: From<SmolStr>>(
     text: &str,
     limit: u32,
     field: &str,
-) -> Result<Option<SmolStr>, FieldError> {
+) -> Result<Option<I>, FieldError> {
     match text.is_empty() {
         true => Ok(None),
         false => required(text, limit, field).map(Some),

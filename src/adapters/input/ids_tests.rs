@@ -1,3 +1,5 @@
+use smol_str::SmolStr;
+
 use crate::adapters::input::field_error::FieldProblem;
 use crate::adapters::input::ids::{check, describe_problem, optional, required, session};
 use crate::config::limits::Limits;
@@ -32,13 +34,15 @@ fn an_id_is_there_short_enough_and_visible() {
 
 #[test]
 fn only_an_empty_text_may_stand_for_none() {
-    assert_eq!(optional("", 8, "session_id"), Ok(None));
-    assert_eq!(optional("s", 8, "session_id"), Ok(Some("s".into())));
-    let refused = optional(" ", 8, "session_id").expect_err("blank");
+    let optional = |text| optional::<SmolStr>(text, 8, "session_id");
+    let required = |text, field| required::<SmolStr>(text, 8, field);
+    assert_eq!(optional(""), Ok(None));
+    assert_eq!(optional("s"), Ok(Some("s".into())));
+    let refused = optional(" ").expect_err("blank");
     assert_eq!(refused.to_string(), "`session_id` holds nothing but blanks");
-    let refused = required("", 8, "subject.id").expect_err("empty");
+    let refused = required("", "subject.id").expect_err("empty");
     assert_eq!(refused.to_string(), "`subject.id` is required");
-    let refused = required("a\u{200b}", 8, "id").expect_err("invisible");
+    let refused = required("a\u{200b}", "id").expect_err("invisible");
     let wanted = "`id` holds a character that nobody sees";
     assert_eq!(refused.to_string(), wanted);
 }
@@ -52,7 +56,11 @@ fn a_long_name_of_a_session_stands_for_itself_by_its_digest() {
     assert_eq!(of(&name(1_024)), Ok(Some(name(1_024).into())));
     // What agentgateway makes of 14 targets.
     let long = of(&name(1_036)).expect("a session").expect("one");
-    assert!(long.starts_with("sha256:") && long.len() == 71, "{long}");
+    let digest = long.as_str();
+    assert!(
+        digest.starts_with("sha256:") && digest.len() == 71,
+        "{long}"
+    );
     assert_eq!(of(&name(1_036)), Ok(Some(long.clone())), "always the same");
     assert_ne!(of(&name(1_037)), Ok(Some(long)), "of another one another");
     let fault = of(&name(16_385)).expect_err("too long");

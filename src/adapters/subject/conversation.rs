@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use serde_json::Map;
 use smol_str::SmolStr;
 
+use crate::domain::ids::ApprovalId;
 use crate::domain::request::call_context::{
     ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, TraceContext,
     Workflow,
@@ -22,7 +23,7 @@ pub struct Conversation {
     /// Session, task and step.
     pub workflow: Workflow,
     /// The approvals that the client's requests rely on.
-    pub approval_ids: Vec<SmolStr>,
+    pub approval_ids: Vec<ApprovalId>,
     /// The client's environment.
     pub environment: Environment,
     /// The client's trace context.

@@ -55,7 +55,7 @@ fn a_server_asks_on_behalf_of_the_client_that_called_it() {
         (Some(alice), vec![helper.clone()])
     );
     assert!(asked.approval_ids.is_empty());
-    assert_eq!(asked.workflow.session_id.as_deref(), Some("s"));
+    assert_eq!(asked.workflow.session_id, Some("s".into()));
 
     let alone = conversation(None).call(operation(Initiator::Server));
     let delegation = alone.actor_chain.expect("the client itself");

@@ -13,6 +13,7 @@ use crate::adapters::input::limits::check_count;
 use crate::adapters::subject::conversation::{self, Conversation};
 use crate::adapters::subject::token_claims::{self, ClaimRules, ResolvedSubject};
 use crate::config::limits::Limits;
+use crate::domain::ids::SessionId;
 use crate::domain::request::call_context::{Environment, Subject, TraceContext, Workflow};
 use crate::domain::schema::{TYPES, entity_uid};
 
@@ -226,7 +227,7 @@ impl<A: Attributes> Resolver<'_, A> {
         self.attributes.text(name).map_err(SubjectError::Attribute)
     }
 
-    fn session(&self, name: &str) -> Result<Option<SmolStr>, SubjectError> {
+    fn session(&self, name: &str) -> Result<Option<SessionId>, SubjectError> {
         let Some(text) = self.text(name)? else {
             return Ok(None);
         };
@@ -235,7 +236,7 @@ impl<A: Attributes> Resolver<'_, A> {
     }
 
     /// An id; empty text means none.
-    fn name(&self, name: Option<&str>) -> Result<Option<SmolStr>, SubjectError> {
+    fn name<I: From<SmolStr>>(&self, name: Option<&str>) -> Result<Option<I>, SubjectError> {
         let Some(name) = name else {
             return Ok(None);
         };
@@ -244,7 +245,7 @@ impl<A: Attributes> Resolver<'_, A> {
     }
 
     /// Ids separated by commas.
-    fn names(&self, name: Option<&str>) -> Result<Vec<SmolStr>, SubjectError> {
+    fn names<I: From<SmolStr>>(&self, name: Option<&str>) -> Result<Vec<I>, SubjectError> {
         let Some(name) = name else {
             return Ok(Vec::new());
         };
@@ -258,7 +259,7 @@ impl<A: Attributes> Resolver<'_, A> {
         texts.into_iter().map(|text| self.id(name, text)).collect()
     }
 
-    fn id(&self, name: &str, text: &str) -> Result<SmolStr, SubjectError> {
+    fn id<I: From<SmolStr>>(&self, name: &str, text: &str) -> Result<I, SubjectError> {
         ids::required(text, self.limits.id_bytes, name)
             .map_err(|error| self.invalid(name, &ids::describe_problem(error.problem())))
     }

@@ -12,6 +12,7 @@ use smol_str::SmolStr;
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::adapters::input::ids;
 use crate::config::limits::Limits;
+use crate::domain::ids::DelegationId;
 use crate::domain::request::call_context::{ActorChain, Identity, Subject};
 use crate::domain::schema::{TYPES, entity_uid};
 
@@ -52,7 +53,10 @@ impl ResolvedSubject {
     }
 
     /// Adds stored delegations, if there are any.
-    pub(in crate::adapters) fn with_delegations(mut self, delegation_ids: Vec<SmolStr>) -> Self {
+    pub(in crate::adapters) fn with_delegations(
+        mut self,
+        delegation_ids: Vec<DelegationId>,
+    ) -> Self {
         if !delegation_ids.is_empty() {
             let actor_chain = self.actor_chain.take();
             self.actor_chain = Some(ActorChain {

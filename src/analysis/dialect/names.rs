@@ -9,7 +9,7 @@ use crate::analysis::dialect::source::ForeignPolicy;
 use crate::analysis::dialect::{Dialect, ImportOptions};
 use crate::bundle::Bundle;
 use crate::bundle::diagnostic::BundleDiagnostic;
-use crate::domain::ids::check_server_name;
+use crate::domain::names::check_server_name;
 use crate::domain::schema::{self, TYPES};
 
 /// The type of the gateways of AgentCore.

@@ -20,6 +20,7 @@ use crate::domain::authority::chain;
 use crate::domain::decide::inputs::DecisionInputs;
 use crate::domain::decide::observer::{EvaluationObserver, ObservedEvaluation};
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
+use crate::domain::ids::DelegationId;
 use crate::domain::schema::{self, AccessLevel, TYPES};
 
 /// The most users that are tried as the one for whom a call is made.
@@ -46,7 +47,8 @@ impl AtomCollector {
     ) -> Vec<Change> {
         let mut atoms = self.atoms.into_inner();
         let delegations = world.call().actor_chain.iter();
-        let delegations: Vec<&SmolStr> = delegations.flat_map(|it| &it.delegation_ids).collect();
+        let delegations: Vec<&DelegationId> =
+            delegations.flat_map(|it| &it.delegation_ids).collect();
         for reason in &verdict.reasons {
             of_evidence(reason.code, inputs, world, &delegations, &mut atoms);
         }
@@ -133,7 +135,7 @@ fn of_evidence(
     code: ReasonCode,
     inputs: &DecisionInputs<'_>,
     world: &World,
-    delegations: &[&SmolStr],
+    delegations: &[&DelegationId],
     atoms: &mut Vec<Change>,
 ) {
     let call = world.call();

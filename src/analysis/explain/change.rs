@@ -18,6 +18,7 @@ use crate::domain::decide::cedar_request;
 use crate::domain::decide::inputs::{DecisionInputs, History, Requester};
 use crate::domain::decide::observer::EvaluationObserver;
 use crate::domain::decide::verdict::{Challenge, Verdict};
+use crate::domain::ids::{ApprovalId, DelegationId, SessionId, TaskId};
 use crate::domain::request::call_context::{ActorChain, CallContext};
 use crate::domain::schema::{self, AccessLevel, TYPES};
 
@@ -48,12 +49,12 @@ pub enum Change {
     /// The scope of a stored delegation covers the call.
     WidenDelegation {
         /// The delegation.
-        id: SmolStr,
+        id: DelegationId,
     },
     /// The scope of a task, and of the step it is at, covers the call.
     WidenTask {
         /// The task.
-        id: SmolStr,
+        id: TaskId,
     },
     /// A stopped agent, user, server or tool is in service again.
     Resume {
@@ -198,7 +199,7 @@ impl World {
                 if self.call.workflow.session_id.is_some() {
                     return None;
                 }
-                next.call.workflow.session_id = Some(SmolStr::new_static("(a session)"));
+                next.call.workflow.session_id = Some(SessionId::new_static("(a session)"));
                 next.session = Some(Session::new());
             }
             Change::WidenDelegation { id } => next.widen_delegation(id, inputs, requester)?,
@@ -248,7 +249,7 @@ impl World {
 
     fn widen_delegation(
         &mut self,
-        id: &SmolStr,
+        id: &DelegationId,
         inputs: &DecisionInputs<'_>,
         requester: Requester<'_>,
     ) -> Option<()> {
@@ -261,7 +262,7 @@ impl World {
 
     fn widen_task(
         &mut self,
-        id: &SmolStr,
+        id: &TaskId,
         inputs: &DecisionInputs<'_>,
         requester: Requester<'_>,
     ) -> Option<()> {
@@ -329,7 +330,7 @@ pub fn assumed_approval(
     now: SystemTime,
 ) -> Approval {
     Approval {
-        id: SmolStr::new_static(ASSUMED),
+        id: ApprovalId::new_static(ASSUMED),
         digest: challenge.digest.clone(),
         call: challenge.call.clone(),
         circumstances: ApprovalContext {

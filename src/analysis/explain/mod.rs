@@ -18,7 +18,6 @@ use std::time::SystemTime;
 
 use callgate_engine::cedar::EntityUID;
 use serde_json::Value as Json;
-use smol_str::SmolStr;
 
 use crate::analysis::explain::change::Change;
 use crate::analysis::explain::limits::ExplainLimits;
@@ -27,6 +26,7 @@ use crate::domain::decide::call;
 use crate::domain::decide::inputs::{DecisionInputs, Requester};
 use crate::domain::decide::observer::{EvaluationObserver, ObservedEvaluation};
 use crate::domain::decide::verdict::{Decision, Verdict};
+use crate::domain::ids::DelegationId;
 use crate::domain::request::call_context::CallContext;
 
 /// Why a call was decided as it was.
@@ -59,7 +59,7 @@ pub struct Link {
     /// `root`, `actor` or `subject`.
     pub role: &'static str,
     /// The stored delegation by which it acts for the one before it, if there is one.
-    pub delegation: Option<SmolStr>,
+    pub delegation: Option<DelegationId>,
     /// How that is known: `asserted`, or the status of the stored delegation: `active`, or what is wrong with it. Empty
     /// for the root.
     pub status: String,
@@ -208,13 +208,13 @@ fn chain(inputs: &DecisionInputs<'_>, call: &CallContext, now: SystemTime) -> Ve
 }
 
 type StoredLink = (
-    SmolStr,
+    DelegationId,
     Option<std::sync::Arc<crate::domain::authority::delegation::Delegation>>,
 );
 
 /// The stored delegations of a chain, from the root on. A single id stands for the last of its chain.
-fn stored_links(inputs: &DecisionInputs<'_>, ids: &[SmolStr]) -> Vec<StoredLink> {
-    let get = |id: &SmolStr| inputs.authority.delegations.get(id).cloned();
+fn stored_links(inputs: &DecisionInputs<'_>, ids: &[DelegationId]) -> Vec<StoredLink> {
+    let get = |id: &DelegationId| inputs.authority.delegations.get(id).cloned();
     let mut links: Vec<StoredLink> = ids.iter().map(|id| (id.clone(), get(id))).collect();
     if let [(_, Some(last))] = links.as_slice() {
         let mut parent = last.parent.clone();

@@ -29,7 +29,7 @@ use crate::bundle::files::{BundleFiles, FileKind, SourceFile};
 use crate::bundle::parse::registration::{self, Registration, ToolEntry};
 use crate::bundle::{self};
 use crate::domain::decide::verdict::Verdict;
-use crate::domain::ids::{check_server_name, check_tool_name};
+use crate::domain::names::{check_server_name, check_tool_name};
 use crate::domain::reason::ReasonCode;
 use crate::domain::request::call_context::OperationKind;
 use crate::domain::schema::{self, TYPES};

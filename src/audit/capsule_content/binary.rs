@@ -123,8 +123,8 @@ impl Writer {
         }
     }
 
-    pub(super) fn texts(&mut self, texts: &[SmolStr]) {
-        self.list(texts.iter(), |out, text| out.text(text));
+    pub(super) fn texts(&mut self, texts: &[impl AsRef<str>]) {
+        self.list(texts.iter(), |out, text| out.text(text.as_ref()));
     }
 
     /// A time, to the nanosecond.
@@ -287,8 +287,8 @@ impl<'b> Reader<'b> {
         std::str::from_utf8(self.bytes()?).map_err(|_| CapsuleContentError::Bad("text"))
     }
 
-    pub(super) fn short(&mut self) -> Result<SmolStr, CapsuleContentError> {
-        Ok(SmolStr::new(self.text()?))
+    pub(super) fn short<T: From<SmolStr>>(&mut self) -> Result<T, CapsuleContentError> {
+        Ok(SmolStr::new(self.text()?).into())
     }
 
     pub(super) fn maybe<T>(
@@ -310,7 +310,7 @@ impl<'b> Reader<'b> {
         (0..length).map(|_| read(self)).collect()
     }
 
-    pub(super) fn texts(&mut self) -> Result<Vec<SmolStr>, CapsuleContentError> {
+    pub(super) fn texts<T: From<SmolStr>>(&mut self) -> Result<Vec<T>, CapsuleContentError> {
         self.list(Self::short)
     }
 
@@ -338,7 +338,7 @@ impl<'b> Reader<'b> {
                 .map(|ty| EntityType::clone(ty))
                 .ok_or(CapsuleContentError::Bad("entity type"))?,
         };
-        let id = self.short()?;
+        let id: SmolStr = self.short()?;
         Ok(EntityUID::from_components(ty, Eid::new(id), None))
     }
 
@@ -379,7 +379,7 @@ impl<'b> Reader<'b> {
             0 => Value::new(false, None),
             1 => Value::new(true, None),
             2 => Value::new(self.signed()?, None),
-            3 => Value::new(self.short()?, None),
+            3 => Value::new(self.short::<SmolStr>()?, None),
             4 => Value::new(self.uid()?, None),
             5 => Value::set(self.list(Self::value)?, None),
             6 => {

@@ -198,8 +198,8 @@ fn write_identity(out: &mut Writer, identity: &Identity) {
     out.bool(*is_relayed);
 }
 
-fn write_maybe_text(out: &mut Writer, text: Option<&SmolStr>) {
-    out.maybe(text, |out, text| out.text(text));
+fn write_maybe_text(out: &mut Writer, text: Option<&impl AsRef<str>>) {
+    out.maybe(text, |out, text| out.text(text.as_ref()));
 }
 
 fn write_chain(out: &mut Writer, chain: &ActorChain) {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use callgate_engine::cedar::EntityUID;
-use smol_str::SmolStr;
 
 use super::binary::{CapsuleContentError, Reader, Writer};
 use crate::domain::authority::approval::Approval;
@@ -13,15 +12,16 @@ use crate::domain::authority::delegation::Delegation;
 use crate::domain::authority::state::Authority;
 use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::Task;
+use crate::domain::ids::{ApprovalId, DelegationId, TaskId};
 use crate::domain::request::call_context::{CallContext, OperationKind};
 use crate::domain::schema;
 
 /// The records that a decision on a call can look at.
 #[derive(Debug, Default)]
 pub(super) struct AuthoritySlice<'a> {
-    pub(super) delegations: BTreeMap<&'a SmolStr, &'a Arc<Delegation>>,
-    pub(super) tasks: BTreeMap<&'a SmolStr, &'a Arc<Task>>,
-    pub(super) approvals: BTreeMap<&'a SmolStr, &'a Arc<Approval>>,
+    pub(super) delegations: BTreeMap<&'a DelegationId, &'a Arc<Delegation>>,
+    pub(super) tasks: BTreeMap<&'a TaskId, &'a Arc<Task>>,
+    pub(super) approvals: BTreeMap<&'a ApprovalId, &'a Arc<Approval>>,
     stops: Vec<&'a Arc<Stop>>,
 }
 

@@ -191,7 +191,7 @@ fn the_digest_covers_names_and_contents_and_nothing_else() {
         base,
         digest(&[("a.cedar", b"1"), ("b.cedar", b"2"), ("c.cedar.txt", b"3")])
     );
-    assert!(crate::domain::ids::is_digest(&base));
+    assert!(crate::domain::names::is_digest(&base));
 }
 
 #[test]

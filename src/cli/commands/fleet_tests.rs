@@ -2,7 +2,7 @@ use super::{FleetStatus, ReplicaStatus, text};
 
 fn replica(name: &str) -> ReplicaStatus {
     ReplicaStatus {
-        id: "1".to_owned(),
+        id: "1".into(),
         name: name.to_owned(),
         version: "0.1.0".to_owned(),
         started_at: 0.0,

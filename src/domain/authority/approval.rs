@@ -10,6 +10,7 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::form;
 use crate::domain::authority::indexed::{HasParts, Part};
+use crate::domain::ids::{ApprovalId, CallDigest, TaskId};
 use crate::domain::request::call_context::Initiator;
 use crate::domain::request::canonical;
 use crate::domain::schema::AccessLevel;
@@ -18,9 +19,9 @@ use crate::domain::schema::AccessLevel;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
     /// The approval's id.
-    pub id: SmolStr,
+    pub id: ApprovalId,
     /// `sha256:<hex>` over the call and its expiry; see [`ApprovedCall::digest`].
-    pub digest: SmolStr,
+    pub digest: CallDigest,
     /// The call, for display to the approver.
     pub call: ApprovedCall,
     /// What else the approver sees; not covered by the digest.
@@ -76,7 +77,7 @@ pub struct ApprovedCall {
     pub target: Option<SmolStr>,
     /// The id of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task: Option<SmolStr>,
+    pub task: Option<TaskId>,
 }
 
 /// What the approver sees beside the call, recorded when the approval was requested. Policies are evaluated
@@ -168,7 +169,7 @@ struct DigestedCall<'a> {
 
 impl ApprovedCall {
     /// The digest of the call and its expiry: `sha256:<hex>` over [canonical] JSON.
-    pub fn digest(&self, expires_at: SystemTime) -> SmolStr {
+    pub fn digest(&self, expires_at: SystemTime) -> CallDigest {
         let digested = DigestedCall {
             call: self,
             expires_at: form::millis(expires_at) / 1000,
@@ -185,7 +186,9 @@ impl ApprovalContext {
 }
 
 impl HasParts for Approval {
-    fn id(&self) -> &SmolStr {
+    type Id = ApprovalId;
+
+    fn id(&self) -> &ApprovalId {
         &self.id
     }
 
@@ -201,7 +204,7 @@ impl HasParts for Approval {
 impl Approval {
     /// Whether the approval is for exactly this call.
     pub fn is_for(&self, call: &ApprovedCall) -> bool {
-        !self.digest.is_empty() && self.digest == call.digest(self.expires_at)
+        !self.digest.as_str().is_empty() && self.digest == call.digest(self.expires_at)
     }
 
     /// The status after `uses` calls, regardless of the task.

@@ -7,10 +7,10 @@ use std::time::SystemTime;
 
 use callgate_engine::cedar::EntityUID;
 use rpds::RedBlackTreeSetSync;
-use smol_str::SmolStr;
 
 use crate::domain::authority::approval::{Approval, ApprovedCall};
 use crate::domain::authority::indexed::Indexed;
+use crate::domain::ids::{ApprovalId, CallDigest};
 
 #[cfg(test)]
 #[path = "approval_index_tests.rs"]
@@ -26,13 +26,13 @@ const LOOKED_AT: usize = 1_024;
 pub struct ApprovalIndex {
     all: Indexed<Approval>,
     /// All: digest and id.
-    by_digest: RedBlackTreeSetSync<(SmolStr, SmolStr)>,
+    by_digest: RedBlackTreeSetSync<(CallDigest, ApprovalId)>,
     /// The pending ones: call key, expiry and id.
-    by_call: RedBlackTreeSetSync<(SmolStr, SystemTime, SmolStr)>,
+    by_call: RedBlackTreeSetSync<(CallDigest, SystemTime, ApprovalId)>,
     /// The pending ones: subject, expiry and id.
-    by_agent: RedBlackTreeSetSync<(EntityUID, SystemTime, SmolStr)>,
+    by_agent: RedBlackTreeSetSync<(EntityUID, SystemTime, ApprovalId)>,
     /// The pending ones: expiry and id.
-    undecided: RedBlackTreeSetSync<(SystemTime, SmolStr)>,
+    undecided: RedBlackTreeSetSync<(SystemTime, ApprovalId)>,
 }
 
 impl Deref for ApprovalIndex {
@@ -67,7 +67,7 @@ impl ApprovalIndex {
     }
 
     /// Removes an approval.
-    pub fn remove_mut(&mut self, id: &str) {
+    pub fn remove_mut(&mut self, id: &ApprovalId) {
         let Some(known) = self.all.get(id).cloned() else {
             return;
         };
@@ -78,8 +78,11 @@ impl ApprovalIndex {
     }
 
     /// The approvals with this digest.
-    pub fn of_digest<'a>(&'a self, digest: &'a SmolStr) -> impl Iterator<Item = &'a Arc<Approval>> {
-        let from = (digest.clone(), SmolStr::default());
+    pub fn of_digest<'a>(
+        &'a self,
+        digest: &'a CallDigest,
+    ) -> impl Iterator<Item = &'a Arc<Approval>> {
+        let from = (digest.clone(), ApprovalId::default());
         let found = self
             .by_digest
             .range((Bound::Included(from), Bound::Unbounded));
@@ -91,7 +94,7 @@ impl ApprovalIndex {
     /// The unexpired pending approval for this call, if any. Its task may have ended.
     pub fn pending_for(&self, call: &ApprovedCall, now: SystemTime) -> Option<&Arc<Approval>> {
         let key = key(call);
-        let from = (key.clone(), now, SmolStr::default());
+        let from = (key.clone(), now, ApprovalId::default());
         let found = self
             .by_call
             .range((Bound::Included(from), Bound::Unbounded));
@@ -107,7 +110,7 @@ impl ApprovalIndex {
         agent: &'a EntityUID,
         now: SystemTime,
     ) -> impl Iterator<Item = &'a Arc<Approval>> {
-        let from = (agent.clone(), now, SmolStr::default());
+        let from = (agent.clone(), now, ApprovalId::default());
         let found = self
             .by_agent
             .range((Bound::Included(from), Bound::Unbounded));
@@ -155,6 +158,6 @@ impl ApprovalIndex {
 }
 
 /// The key of a call, independent of expiry.
-fn key(call: &ApprovedCall) -> SmolStr {
+fn key(call: &ApprovedCall) -> CallDigest {
     call.digest(SystemTime::UNIX_EPOCH)
 }

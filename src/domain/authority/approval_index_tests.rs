@@ -66,7 +66,7 @@ fn a_call_finds_what_it_waits_for_until_that_is_over_or_decided() {
         let found = approvals.pending_for(&call("bot", "{}"), at(now));
         found.map(|it| it.id.clone())
     };
-    assert_eq!(waits(&approvals, 9).as_deref(), Some("a"));
+    assert_eq!(waits(&approvals, 9), Some("a".into()));
     assert_eq!(waits(&approvals, 10), None);
     approvals.insert_mut(with_word(&first, 1, 2));
     assert_eq!(waits(&approvals, 9), None);
@@ -108,7 +108,7 @@ fn what_has_expired_leaves_the_undecided_and_stays_on_record() {
     assert_eq!(approvals.by_call.size(), approvals.undecided.size());
     assert_eq!(approvals.by_agent.size(), approvals.undecided.size());
     for number in 0..100 {
-        approvals.remove_mut(&format!("a{number}"));
+        approvals.remove_mut(&format!("a{number}").into());
     }
     assert!(approvals.is_empty() && approvals.by_digest.is_empty());
     assert!(approvals.by_call.is_empty() && approvals.by_agent.is_empty());

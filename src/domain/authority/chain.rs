@@ -14,6 +14,7 @@ use smol_str::SmolStr;
 use crate::domain::authority::delegation::Delegation;
 use crate::domain::authority::scope::RequestedAccess;
 use crate::domain::authority::state::Authority;
+use crate::domain::ids::TaskId;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{ActorChain, CallContext};
 use crate::domain::schema::{AccessLevel, TYPES};
@@ -293,7 +294,7 @@ pub fn resolve_chain<'a>(
 fn verify_link(
     authority: &Authority,
     link: &Delegation,
-    task: Option<&SmolStr>,
+    task: Option<&TaskId>,
     now: SystemTime,
 ) -> Result<(), Reason> {
     let invalid = authority.link_status(link, now).to_reason().or_else(|| {

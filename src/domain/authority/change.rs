@@ -13,6 +13,7 @@ use crate::domain::authority::form;
 use crate::domain::authority::published::PublishedBundle;
 use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::Task;
+use crate::domain::ids::SessionId;
 
 /// A change. Each variant carries the complete new state of its subject.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,7 +49,7 @@ pub enum Change {
     /// A session was ended.
     SessionEnded {
         /// The session id.
-        session: SmolStr,
+        session: SessionId,
     },
     /// An agent, a user, a server or a tool was stopped.
     Stopped(Arc<Stop>),

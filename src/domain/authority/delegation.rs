@@ -4,18 +4,18 @@ use std::time::SystemTime;
 
 use callgate_engine::cedar::EntityUID;
 use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
 
 use crate::domain::authority::form;
 use crate::domain::authority::indexed::{HasParts, Part};
 use crate::domain::authority::scope::Scope;
+use crate::domain::ids::{DelegationId, TaskId};
 use crate::domain::reason::{Reason, ReasonCode};
 
 /// Authority that one party delegates to an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delegation {
     /// The delegation's id.
-    pub id: SmolStr,
+    pub id: DelegationId,
     /// The delegator: a user or an agent.
     #[serde(with = "form::uid")]
     pub from: EntityUID,
@@ -26,10 +26,10 @@ pub struct Delegation {
     pub scope: Scope,
     /// The task it is for. It ends with that task and covers only calls of that task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task: Option<SmolStr>,
+    pub task: Option<TaskId>,
     /// The delegation it is redelegated from; `None` if `from` delegates its own authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<SmolStr>,
+    pub parent: Option<DelegationId>,
     /// How many times it may be redelegated in succession; 0 forbids it.
     #[serde(default)]
     pub max_redelegations: u32,
@@ -67,7 +67,9 @@ pub enum DelegationStatus {
 }
 
 impl HasParts for Delegation {
-    fn id(&self) -> &SmolStr {
+    type Id = DelegationId;
+
+    fn id(&self) -> &DelegationId {
         &self.id
     }
 

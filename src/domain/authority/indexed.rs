@@ -5,12 +5,15 @@
 //!
 //! Invariant: the index gives what a look through everything gives, in the same order: that of the ids.
 
+use std::borrow::Borrow;
+use std::fmt::Display;
 use std::ops::{Bound, Deref};
 use std::sync::Arc;
 
 use callgate_engine::cedar::EntityUID;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
-use smol_str::SmolStr;
+
+use crate::domain::ids::TaskId;
 
 #[cfg(test)]
 #[path = "indexed_tests.rs"]
@@ -20,7 +23,7 @@ mod tests;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// The task that it belongs to.
-    Task(SmolStr),
+    Task(TaskId),
     /// Who acts.
     Acts(EntityUID),
     /// For whom, or by whose leave.
@@ -29,20 +32,23 @@ pub enum Part {
 
 /// What can be found by its parts.
 pub trait HasParts {
-    /// Its id. Ids sort by the time they were made.
-    fn id(&self) -> &SmolStr;
+    /// The type of its id. Ids sort by the time they were made.
+    type Id: Clone + Ord + Display + Borrow<str> + for<'t> From<&'t str>;
+
+    /// Its id.
+    fn id(&self) -> &Self::Id;
     /// Who and what has part in it.
     fn parts(&self) -> impl Iterator<Item = Part>;
 }
 
 /// Things by id and by part. Cloning is cheap, and a changed copy shares what did not change.
 #[derive(Debug, Clone)]
-pub struct Indexed<T> {
-    all: RedBlackTreeMapSync<SmolStr, Arc<T>>,
-    by_part: RedBlackTreeSetSync<(Part, SmolStr)>,
+pub struct Indexed<T: HasParts> {
+    all: RedBlackTreeMapSync<T::Id, Arc<T>>,
+    by_part: RedBlackTreeSetSync<(Part, T::Id)>,
 }
 
-impl<T> Default for Indexed<T> {
+impl<T: HasParts> Default for Indexed<T> {
     fn default() -> Self {
         Self {
             all: RedBlackTreeMapSync::default(),
@@ -51,8 +57,8 @@ impl<T> Default for Indexed<T> {
     }
 }
 
-impl<T> Deref for Indexed<T> {
-    type Target = RedBlackTreeMapSync<SmolStr, Arc<T>>;
+impl<T: HasParts> Deref for Indexed<T> {
+    type Target = RedBlackTreeMapSync<T::Id, Arc<T>>;
 
     fn deref(&self) -> &Self::Target {
         &self.all
@@ -71,17 +77,17 @@ impl<T: HasParts> Indexed<T> {
     }
 
     /// Takes one away.
-    pub fn remove_mut(&mut self, id: &str) {
-        let Some(known) = self.all.get(id).cloned() else {
+    pub fn remove_mut(&mut self, id: &T::Id) {
+        let Some(known) = self.all.get::<T::Id>(id).cloned() else {
             return;
         };
-        self.all.remove_mut(id);
+        self.all.remove_mut::<T::Id>(id);
         for part in known.parts() {
             self.by_part.remove_mut(&(part, known.id().clone()));
         }
     }
 
-    /// Those behind an id that this has part in, or all behind it, in the order of their ids.
+    /// Those behind the text of an id that this has part in, or all behind it, in the order of their ids.
     pub fn with<'a>(
         &'a self,
         part: Option<&'a Part>,
@@ -92,12 +98,12 @@ impl<T: HasParts> Indexed<T> {
             let all = self.all.range::<str, _>((from, Bound::Unbounded));
             return Box::new(all.map(|(_, thing)| thing));
         };
-        let from = (part.clone(), SmolStr::new(after.unwrap_or_default()));
+        let from = (part.clone(), T::Id::from(after.unwrap_or_default()));
         let found = self
             .by_part
             .range((Bound::Included(from), Bound::Unbounded))
             .take_while(move |(of, _)| of == part)
-            .filter(move |(_, id)| after.is_none_or(|after| id.as_str() > after));
-        Box::new(found.filter_map(|(_, id)| self.all.get(id)))
+            .filter(move |(_, id)| after.is_none_or(|after| id.borrow() > after));
+        Box::new(found.filter_map(|(_, id)| self.all.get::<T::Id>(id)))
     }
 }

@@ -22,7 +22,7 @@ fn agent(number: u8) -> EntityUID {
 fn grant((id, from, to, task): Made) -> Arc<Delegation> {
     let at = SystemTime::UNIX_EPOCH;
     Arc::new(Delegation {
-        id: format_smolstr!("g{id:02}"),
+        id: format!("g{id:02}").into(),
         from: person(from),
         to: agent(to),
         scope: Scope {
@@ -32,7 +32,7 @@ fn grant((id, from, to, task): Made) -> Arc<Delegation> {
             access: AccessLevel::Read,
             targets: Vec::new(),
         },
-        task: task.map(|task| format_smolstr!("t{task}")),
+        task: task.map(|task| format!("t{task}").into()),
         parent: None,
         max_redelegations: 0,
         not_before: at,
@@ -45,7 +45,7 @@ fn grant((id, from, to, task): Made) -> Arc<Delegation> {
 fn parts() -> Vec<Option<Part>> {
     let some = (0..4_u8).flat_map(|number| {
         [
-            Part::Task(format_smolstr!("t{number}")),
+            Part::Task(format!("t{number}").into()),
             Part::Acts(agent(number)),
             Part::Behind(person(number)),
         ]
@@ -79,7 +79,7 @@ proptest! {
         let after = after.map(|id| format_smolstr!("g{id:02}"));
         for part in parts() {
             let fits = |delegation: &&Arc<Delegation>| {
-                let is_behind = after.as_ref().is_none_or(|after| delegation.id > *after);
+                let is_behind = after.as_ref().is_none_or(|after| delegation.id.as_str() > after.as_str());
                 let mut of = delegation.parts();
                 is_behind && part.as_ref().is_none_or(|part| of.any(|it| it == *part))
             };

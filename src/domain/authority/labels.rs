@@ -14,6 +14,7 @@ use hashbrown::Equivalent;
 use smol_str::SmolStr;
 
 use crate::domain::authority::session::CedarSet;
+use crate::domain::ids::{DelegationId, TaskId};
 
 /// A set of labels with its Cedar value.
 pub type Labels = CedarSet<SmolStr>;
@@ -22,9 +23,9 @@ pub type Labels = CedarSet<SmolStr>;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LabelCarrier {
     /// A task, by id.
-    Task(SmolStr),
+    Task(TaskId),
     /// A stored delegation, by id.
-    Delegation(SmolStr),
+    Delegation(DelegationId),
     /// An actor and the root it acts for.
     Pair {
         /// The actor.
@@ -44,9 +45,9 @@ pub enum LabelCarrier {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LabelCarrierRef<'a> {
     /// A task, by id.
-    Task(&'a SmolStr),
+    Task(&'a TaskId),
     /// A stored delegation, by id.
-    Delegation(&'a SmolStr),
+    Delegation(&'a DelegationId),
     /// An actor and the root it acts for.
     Pair {
         /// The actor.

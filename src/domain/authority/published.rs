@@ -3,11 +3,13 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::domain::ids::BundleId;
+
 /// A published bundle. Its archive is stored beside it, under its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedBundle {
     /// The id of the archive: `sha256:<hex>` of its manifest.
-    pub id: SmolStr,
+    pub id: BundleId,
     /// The digest of its content, `sha256:<hex>`.
     pub digest: SmolStr,
     /// Its version.

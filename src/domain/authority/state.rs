@@ -6,7 +6,6 @@ use std::time::SystemTime;
 
 use callgate_engine::cedar::EntityUID;
 use rpds::RedBlackTreeMapSync;
-use smol_str::SmolStr;
 
 use crate::domain::authority::approval::{Approval, ApprovalStatus};
 use crate::domain::authority::approval_index::ApprovalIndex;
@@ -14,6 +13,7 @@ use crate::domain::authority::delegation::{Delegation, DelegationStatus};
 use crate::domain::authority::indexed::Indexed;
 use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::{Task, TaskStatus};
+use crate::domain::ids::{ApprovalId, DelegationId, TaskId};
 use crate::domain::reason::Reason;
 
 /// Delegations, tasks, approvals and stops at one revision. A clone is cheap: changed copies share what did
@@ -110,7 +110,7 @@ impl Authority {
         let of_delegations = of_delegations.filter_map(|it| it.task.as_ref());
         let of_approvals = self.approvals.values().filter(|it| it.expires_at >= before);
         let of_approvals = of_approvals.filter_map(|it| it.call.task.as_ref());
-        let needed: HashSet<&SmolStr> = of_delegations.chain(of_approvals).collect();
+        let needed: HashSet<&TaskId> = of_delegations.chain(of_approvals).collect();
         let is_over = |it: &&Arc<Task>| it.ended_at() < before && !needed.contains(&it.id);
         let tasks = self.tasks.values().filter(is_over);
         ended.extend(tasks.map(|it| ExpiredRecord::Task(it.id.clone())));
@@ -146,7 +146,7 @@ impl Authority {
     }
 
     /// Whether a task is given and not open.
-    fn is_over(&self, task: Option<&SmolStr>, now: SystemTime) -> bool {
+    fn is_over(&self, task: Option<&TaskId>, now: SystemTime) -> bool {
         let open = |id| {
             let task = self.tasks.get(id)?;
             Some(task.status(now) == TaskStatus::Open)
@@ -159,9 +159,9 @@ impl Authority {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExpiredRecord {
     /// A delegation.
-    Delegation(SmolStr),
+    Delegation(DelegationId),
     /// An approval.
-    Approval(SmolStr),
+    Approval(ApprovalId),
     /// A task.
-    Task(SmolStr),
+    Task(TaskId),
 }

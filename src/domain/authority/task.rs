@@ -11,13 +11,14 @@ use crate::domain::authority::form;
 use crate::domain::authority::indexed::{HasParts, Part};
 use crate::domain::authority::scope::Scope;
 use crate::domain::authority::terms::{TaskTerms, ToolUse};
+use crate::domain::ids::{BudgetId, TaskId};
 use crate::domain::schema::{self, TYPES};
 
 /// A piece of work of an agent for a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
     /// The task's id.
-    pub id: SmolStr,
+    pub id: TaskId,
     /// The agent. Its delegates may work in the task as well.
     #[serde(with = "form::uid")]
     pub agent: EntityUID,
@@ -77,7 +78,9 @@ pub enum TaskStatus {
 }
 
 impl HasParts for Task {
-    fn id(&self) -> &SmolStr {
+    type Id = TaskId;
+
+    fn id(&self) -> &TaskId {
         &self.id
     }
 
@@ -117,10 +120,15 @@ impl Task {
             .is_some_and(lists)
     }
 
-    /// The id of the counter for calls of a tool, and their maximum number; `None` without a limit.
-    pub fn tool_budget(&self, tool: &EntityUID) -> Option<(SmolStr, u64)> {
+    /// The budget in calls, and its size; `None` without a limit.
+    pub fn budget(&self) -> Option<(BudgetId, u64)> {
+        Some((BudgetId::of_task(&self.id), self.call_budget?))
+    }
+
+    /// The budget in calls of a tool, and its size; `None` without a limit.
+    pub fn tool_budget(&self, tool: &EntityUID) -> Option<(BudgetId, u64)> {
         let named: &ToolUse = self.terms.for_tool(tool)?;
-        Some((named.counter_id(&self.id), named.max_calls?))
+        Some((named.budget_id(&self.id), named.max_calls?))
     }
 
     /// The current step.
@@ -130,7 +138,7 @@ impl Task {
 
     /// `Mcp::Task::"<id>"`.
     pub fn uid(&self) -> EntityUID {
-        schema::entity_uid(&TYPES.task, self.id.clone())
+        schema::entity_uid(&TYPES.task, self.id.text().clone())
     }
 
     /// The task's entity, as an overlay for Cedar requests.

@@ -9,10 +9,11 @@ use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 
 use crate::domain::authority::form;
 use crate::domain::authority::scope::is_within;
+use crate::domain::ids::{BudgetId, TaskId};
 use crate::domain::registration::RegisteredTool;
 use crate::domain::request::canonical;
 use crate::domain::request::target::Target;
@@ -241,10 +242,9 @@ impl ToolUse {
         Err(TermsError::MoreThanTarget(id(&self.tool)))
     }
 
-    /// The id of the counter for calls of the tool.
-    pub fn counter_id(&self, task: &SmolStr) -> SmolStr {
-        let tool: &str = self.tool.eid().as_ref();
-        format_smolstr!("{task}/{tool}")
+    /// The id of the budget in calls of the tool.
+    pub fn budget_id(&self, task: &TaskId) -> BudgetId {
+        BudgetId::of_tool(task, self.tool.eid().as_ref())
     }
 }
 

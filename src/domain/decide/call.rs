@@ -155,7 +155,7 @@ pub(super) fn effects(evaluator: &RequestEvaluator<'_>) -> SideEffects {
     let task = evidence.task.filter(|_| !is_listing);
     SideEffects {
         approval: None,
-        budget: task.and_then(|task| Some((task.id.clone(), task.call_budget?))),
+        budget: task.and_then(|task| task.budget()),
         tool_budget: task
             .zip(request.tool())
             .and_then(|(task, tool)| task.tool_budget(tool)),

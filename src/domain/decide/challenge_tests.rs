@@ -240,7 +240,7 @@ fn every_part_of_a_call_is_in_its_digest() {
     assert!(
         digests
             .iter()
-            .all(|digest| digest.len() == "sha256:".len() + 64)
+            .all(|digest| digest.as_str().len() == "sha256:".len() + 64)
     );
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
-use smol_str::SmolStr;
 
 use crate::authn::caller::Caller;
 use crate::config::claims::ClaimMapping;
@@ -14,6 +13,7 @@ use crate::domain::authority::session::Session;
 use crate::domain::authority::state::Authority;
 use crate::domain::authority::usage::Usage;
 use crate::domain::decide::observer::EvaluationObserver;
+use crate::domain::ids::TaskId;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::registration::{RegisteredTool, RegisteredTools};
 use crate::domain::request::definition::DefinitionDigests;
@@ -99,14 +99,14 @@ impl History<'_> {
 }
 
 /// The reason once a task has used up its calls of a tool.
-pub fn tool_budget_spent(task: &SmolStr, tool: &EntityUID) -> Reason {
+pub fn tool_budget_spent(task: &TaskId, tool: &EntityUID) -> Reason {
     let tool: &str = tool.eid().as_ref();
     let message = format!("task `{task}` has made all the calls of `{tool}` it may");
     Reason::new(ReasonCode::TaskBudgetSpent, message)
 }
 
 /// The reason once a task has used up its call budget.
-pub fn budget_spent(task: &SmolStr) -> Reason {
+pub fn budget_spent(task: &TaskId) -> Reason {
     let message = format!("task `{task}` has made all the calls it may");
     Reason::new(ReasonCode::TaskBudgetSpent, message)
 }

@@ -11,6 +11,7 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::approval::{ApprovalContext, ApprovedCall};
 use crate::domain::authority::labels::Labels;
+use crate::domain::ids::{ApprovalId, BudgetId, CallDigest};
 use crate::domain::request::target::Target;
 
 pub use crate::domain::reason::{Reason, ReasonCode};
@@ -62,7 +63,7 @@ pub struct TargetSummary {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Challenge {
     /// `sha256:<hex>` over the call and its expiry.
-    pub digest: SmolStr,
+    pub digest: CallDigest,
     /// The approval has to be given before this time. Whole seconds.
     pub expires_at: SystemTime,
     /// The time from the decision to `expires_at`.
@@ -77,11 +78,11 @@ pub struct Challenge {
 #[derive(Debug, Clone, Default)]
 pub struct SideEffects {
     /// The approval it uses, and the number of calls that approval covers.
-    pub approval: Option<(SmolStr, u32)>,
-    /// The task whose call budget it draws on, and the size of that budget in calls.
-    pub budget: Option<(SmolStr, u64)>,
-    /// The id of the counter for calls of this tool in the task, and the limit in calls.
-    pub tool_budget: Option<(SmolStr, u64)>,
+    pub approval: Option<(ApprovalId, u32)>,
+    /// The call budget of the task that it draws on, and its size in calls.
+    pub budget: Option<(BudgetId, u64)>,
+    /// The call budget of this tool in the task that it draws on, and its size in calls.
+    pub tool_budget: Option<(BudgetId, u64)>,
     /// The tool called.
     pub tool: Option<EntityUID>,
     /// The labels that the result adds to the session.

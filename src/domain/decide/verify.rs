@@ -16,6 +16,7 @@ use crate::domain::authority::scope::RequestedAccess;
 use crate::domain::authority::task::{Task, TaskStatus};
 use crate::domain::decide::inputs;
 use crate::domain::decide::inputs::DecisionInputs;
+use crate::domain::ids::ApprovalId;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::registration::{RegisteredTool, bool_attribute, string_set_attribute};
 use crate::domain::request::call_context::{ActorChain, CallContext, Identity};
@@ -217,7 +218,7 @@ fn verify_approver(inputs: &DecisionInputs<'_>, approval: &Approval) -> Result<(
 }
 
 /// The reason for an invalid approval.
-pub fn invalid_approval(id: &SmolStr, fault: &str) -> Reason {
+pub fn invalid_approval(id: &ApprovalId, fault: &str) -> Reason {
     Reason::new(
         ReasonCode::ApprovalInvalid,
         format!("approval `{id}` {fault}"),

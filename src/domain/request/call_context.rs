@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 use uuid::Uuid;
 
+use crate::domain::ids::{ApprovalId, DelegationId, SessionId, TaskId};
 use crate::domain::request::client_responses::ClientResponses;
 
 /// The call to decide.
@@ -25,7 +26,7 @@ pub struct CallContext {
     /// The session, task and step the call belongs to.
     pub workflow: Workflow,
     /// Ids of the approvals the call relies on.
-    pub approval_ids: Vec<SmolStr>,
+    pub approval_ids: Vec<ApprovalId>,
     /// The network origin of the call.
     pub environment: Environment,
     /// The trace the decision belongs to. Never evidence.
@@ -72,7 +73,7 @@ pub struct ActorChain {
     /// Whether the caller verified the chain.
     pub verified: bool,
     /// Ids of stored delegations: one for each link from the root on, or the last one alone.
-    pub delegation_ids: Vec<SmolStr>,
+    pub delegation_ids: Vec<DelegationId>,
     /// The chain is valid from this time on.
     pub not_before: Option<SystemTime>,
     /// The chain is valid before this time.
@@ -204,12 +205,12 @@ pub struct Sampling {
 #[derive(Debug, Clone, Default)]
 pub struct Workflow {
     /// The id of the agent's session with its client.
-    pub session_id: Option<SmolStr>,
+    pub session_id: Option<SessionId>,
     /// Whether the session id was assigned by a party the configuration trusts with it, so that the client
     /// cannot choose it.
     pub is_session_vouched: bool,
     /// The id of the task.
-    pub task_id: Option<SmolStr>,
+    pub task_id: Option<TaskId>,
     /// The step of the task.
     pub step: Option<SmolStr>,
     /// The purpose of the call, as the caller states it.
@@ -290,7 +291,7 @@ impl ActorChain {
     }
 
     /// A chain given by the ids of stored delegations; the last id suffices.
-    pub fn from_delegation_ids(delegation_ids: Vec<SmolStr>) -> Self {
+    pub fn from_delegation_ids(delegation_ids: Vec<DelegationId>) -> Self {
         Self {
             root: None,
             actors: Vec::new(),

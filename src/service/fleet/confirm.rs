@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use smol_str::SmolStr;
 
+use crate::domain::ids::{BundleId, MemberId};
 use crate::service::fleet::sessions::SessionHolder;
 use crate::service::fleet::state::{
     Beginning, FleetState, FleetView, nanos, now_nanos, with_slack,
@@ -49,11 +50,11 @@ pub struct Confirmer {
     /// What was said to be applied last.
     said: (u64, u64),
     /// The archives that were said to be compiled, and not to compile.
-    said_compiled: (SmolStr, SmolStr),
+    said_compiled: (BundleId, BundleId),
     /// The archive that may be published, and when it was last seen to whether it is compiled.
-    staged: Option<(SmolStr, Instant)>,
+    staged: Option<(BundleId, Instant)>,
     /// The beats of the others, and since when they stand still.
-    beats: HashMap<String, (u64, u64)>,
+    beats: HashMap<MemberId, (u64, u64)>,
     logged: Option<Instant>,
 }
 
@@ -125,8 +126,8 @@ impl Confirmer {
             facts: applied.1,
             is_beat,
             bundle_digest: live.policy_set_digest.to_string(),
-            prepared: compiled.0.to_string(),
-            cannot: compiled.1.to_string(),
+            prepared: compiled.0.clone(),
+            cannot: compiled.1.clone(),
         };
         let membership = self.state.membership();
         let answer = membership
@@ -259,7 +260,10 @@ impl Confirmer {
                 .unwrap_or_default(),
         };
         for other in dead {
-            tracing::warn!(replica = other.id, "a replica is silent and taken for dead");
+            tracing::warn!(
+                replica = other.id.as_str(),
+                "a replica is silent and taken for dead"
+            );
             let limit = Duration::from_secs(1);
             if let Err(error) = self.state.membership().expel(other, limit).await {
                 self.log(&error);
@@ -279,8 +283,8 @@ impl Confirmer {
 /// Published bundles: compiled when they are stored, so that no replica waits for its compiler when one is published.
 impl Confirmer {
     /// The archive that may be published, if this server has compiled it, and the same if it cannot; empty otherwise.
-    fn compiled(&self) -> (SmolStr, SmolStr) {
-        let none = SmolStr::default;
+    fn compiled(&self) -> (BundleId, BundleId) {
+        let none = BundleId::default;
         let Some((id, _)) = &self.staged else {
             return (none(), none());
         };
@@ -322,7 +326,7 @@ impl Confirmer {
     }
 
     /// Compiles a bundle that is published already. Nothing is confirmed meanwhile. Returns how long to pause.
-    async fn compile(&mut self, id: &SmolStr) -> Duration {
+    async fn compile(&mut self, id: &BundleId) -> Duration {
         let bundles = Arc::clone(self.ledger.bundles());
         match self.ledger.archive(id).await {
             Ok(archive) => bundles.begin(id, archive),

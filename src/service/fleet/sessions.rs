@@ -10,9 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use smol_str::SmolStr;
-
 use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::domain::ids::SessionId;
 use crate::service::fleet::state::{FleetState, with_slack};
 use crate::service::ledger::Ledger;
 use crate::service::live_facts::LiveFacts;
@@ -35,7 +34,7 @@ pub struct SessionHolder {
     asked: OneAtATime,
     /// Sessions that are being written down to be given up: nothing of them is asked for before that has ended, or what
     /// this server itself has written last would be missing.
-    released: Mutex<HashSet<SmolStr>>,
+    released: Mutex<HashSet<SessionId>>,
     /// How often everything was forgotten. What was asked for before that does not count.
     forgotten: AtomicU64,
 }
@@ -58,7 +57,7 @@ impl SessionHolder {
     /// # Errors
     ///
     /// The reason to deny, if it is not to be had.
-    pub async fn hold(&self, session: &SmolStr, now: SystemTime) -> Result<(), Reason> {
+    pub async fn hold(&self, session: &SessionId, now: SystemTime) -> Result<(), Reason> {
         let is_held = || self.facts.sessions.is_held(session);
         let is_free = || !lock(&self.released).contains(session);
         let Some(turn) = self.asked.turn(session, is_held, is_free).await else {
@@ -79,7 +78,7 @@ impl SessionHolder {
         }
     }
 
-    async fn ask(&self, session: &SmolStr, now: SystemTime) -> Result<(), Reason> {
+    async fn ask(&self, session: &SessionId, now: SystemTime) -> Result<(), Reason> {
         loop {
             if let Some(reason) = self.state.stale() {
                 return Err(reason);
@@ -106,7 +105,7 @@ impl SessionHolder {
     }
 
     /// Lets a session go that another server waits for.
-    pub fn give_up(self: &Arc<Self>, session: &SmolStr) {
+    pub fn give_up(self: &Arc<Self>, session: &SessionId) {
         if lock(&self.released).contains(session) {
             return;
         }
@@ -151,14 +150,14 @@ impl SessionHolder {
         self.facts.sessions.disown_all();
     }
 
-    fn end_release(&self, session: &SmolStr) {
+    fn end_release(&self, session: &SessionId) {
         lock(&self.released).remove(session);
         self.asked.wake();
     }
 }
 
 /// Each change is made in one step, so it is whole also after a panic.
-fn lock(held: &Mutex<HashSet<SmolStr>>) -> MutexGuard<'_, HashSet<SmolStr>> {
+fn lock(held: &Mutex<HashSet<SessionId>>) -> MutexGuard<'_, HashSet<SessionId>> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -7,8 +7,7 @@
 
 use std::sync::Arc;
 
-use smol_str::SmolStr;
-
+use crate::domain::ids::{BudgetId, MemberId};
 use crate::service::fleet::state::FleetState;
 use crate::store::backend::StoreWrite;
 use crate::store::shared_budgets::{SharedBudgets, SharedSpend};
@@ -35,14 +34,14 @@ impl SharedFacts {
     }
 
     /// The membership under which a decision is made, and the last fact that it sees at least.
-    pub(in crate::service) fn seen_as(&self) -> (SmolStr, u64) {
+    pub(in crate::service) fn seen_as(&self) -> (MemberId, u64) {
         (self.state.member(), self.state.facts())
     }
 
     /// Spends one call of a budget. Returns what has to be written first.
     pub(in crate::service) fn spend(
         &self,
-        id: &SmolStr,
+        id: &BudgetId,
         budget: u64,
     ) -> Result<Option<StoreWrite>, BudgetExhausted> {
         match self.budgets.spend(id, budget) {

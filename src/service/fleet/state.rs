@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::domain::authority::form;
 use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::domain::ids::{BundleId, MemberId};
 use crate::store::backend::StoreError;
 use crate::store::postgres::membership::{Membership, StagedBundle};
 
@@ -88,7 +89,7 @@ pub struct FleetState {
     facts: AtomicU64,
     /// The membership under which it decides.
     membership: ArcSwap<Membership>,
-    member: ArcSwap<SmolStr>,
+    member: ArcSwap<MemberId>,
     view: watch::Sender<FleetView>,
     /// The archive that may be published, and when that was asked, in nanoseconds of [`now_nanos`].
     staged: watch::Sender<(u64, Option<StagedBundle>)>,
@@ -113,7 +114,7 @@ pub struct FleetView {
 impl FleetState {
     /// A server that has not been confirmed yet, and has loaded the facts up to a number.
     pub fn new(membership: Membership, max_staleness: Duration, facts: u64) -> Self {
-        let member = SmolStr::new(membership.id());
+        let member = membership.id().clone();
         Self {
             max_staleness,
             valid_until: AtomicU64::new(0),
@@ -179,12 +180,12 @@ impl FleetState {
     }
 
     /// The id of the membership.
-    pub fn member(&self) -> SmolStr {
-        SmolStr::clone(&self.member.load())
+    pub fn member(&self) -> MemberId {
+        MemberId::clone(&self.member.load())
     }
 
     pub(super) fn set_membership(&self, membership: Membership) {
-        self.member.store(Arc::new(SmolStr::new(membership.id())));
+        self.member.store(Arc::new(membership.id().clone()));
         self.membership.store(Arc::new(membership));
     }
 
@@ -203,12 +204,12 @@ impl FleetState {
 
     /// Waits until every other server has said whether it can compile an archive that is stored, at most so long. Returns
     /// the names of those that cannot; `None` if not all have said.
-    pub async fn staged(&self, id: &str, limit: Duration) -> Option<Vec<SmolStr>> {
+    pub async fn staged(&self, id: &BundleId, limit: Duration) -> Option<Vec<SmolStr>> {
         let from = now_nanos();
         let mut staged = self.staged.subscribe();
         self.wake();
         let is_said = |(asked_at, staged): &(u64, Option<StagedBundle>)| {
-            let staged = staged.as_ref().filter(|it| it.id == id);
+            let staged = staged.as_ref().filter(|it| it.id == *id);
             *asked_at >= from && staged.is_some_and(|it| it.unprepared == 0)
         };
         let said = tokio::time::timeout(limit, staged.wait_for(is_said)).await;

@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord};
 use crate::domain::authority::published::PublishedBundle;
+use crate::domain::ids::BundleId;
 use crate::service::generation::{Generation, LoadedBundle, StoredEntityError};
 use crate::service::ledger::head::Head;
 use crate::service::ledger::{Ledger, WriteError};
@@ -18,7 +19,7 @@ pub(super) enum ChangeError {
     /// A stored entity does not fit.
     StoredEntity(StoredEntityError),
     /// The published bundle of this id is not compiled.
-    NotPrepared(SmolStr),
+    NotPrepared(BundleId),
 }
 
 impl<E> From<ChangeError> for WriteError<E> {
@@ -49,7 +50,7 @@ impl Ledger {
     /// # Errors
     ///
     /// Any error of reading it, or [`StoreError::Damaged`] if it is not stored.
-    pub async fn archive(&self, id: &SmolStr) -> Result<Arc<[u8]>, StoreError> {
+    pub async fn archive(&self, id: &BundleId) -> Result<Arc<[u8]>, StoreError> {
         let (done, read) = tokio::sync::oneshot::channel();
         let asked = id.clone();
         self.writer.access(move |store| {

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::domain::authority::change::{Change, IdempotencyKey};
 use crate::domain::authority::task::Task;
+use crate::domain::ids::SessionId;
 use crate::domain::schema::{self, TYPES};
 use crate::service::Service;
 use crate::service::clock::SystemClock;
@@ -27,7 +28,7 @@ impl Store for Faulty {
         self.inner.session_ids(each)
     }
 
-    fn session(&mut self, id: &str) -> Result<Option<StoredSession>, StoreError> {
+    fn session(&mut self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
         self.inner.session(id)
     }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::domain::authority::change::ChangeRecord;
 use crate::domain::authority::form;
+use crate::domain::ids::{ApprovalId, BudgetId, BundleId, MemberId, SessionId};
 use crate::store::backend::{
     LabelTimes, StoreError, StoredDefinition, StoredLabel, StoredSession, UsageCount,
 };
@@ -33,13 +34,13 @@ pub struct ReplicaName {
 /// A server's place among the others. It ends when the others take the server for dead, and a new one begins.
 #[derive(Debug, Clone)]
 pub struct Membership {
-    id: String,
+    id: MemberId,
     polls: PgConnection,
     sessions: PgConnection,
     runtime: Arc<Driver>,
     progress: Arc<Progress>,
     /// The id that the store's own writes carry.
-    writes_as: Arc<Mutex<Option<String>>>,
+    writes_as: Arc<Mutex<Option<MemberId>>>,
 }
 
 /// What a server says when it asks for a confirmation.
@@ -54,9 +55,9 @@ pub struct Applied {
     /// The digest of its bundle.
     pub bundle_digest: String,
     /// The id of the stored archive that it has compiled last; empty if there is none.
-    pub prepared: String,
+    pub prepared: BundleId,
     /// The id of a stored archive that it cannot compile; empty if there is none.
-    pub cannot: String,
+    pub cannot: BundleId,
 }
 
 /// The answer to a request for a confirmation.
@@ -71,7 +72,7 @@ pub struct Confirmation {
     /// The other servers.
     pub replicas: Vec<ReplicaProgress>,
     /// Sessions of this server that another one waits for.
-    pub wanted: Vec<SmolStr>,
+    pub wanted: Vec<SessionId>,
     /// Changes that this server has not applied, in order, with what was returned for them.
     pub entries: Vec<(ChangeRecord, SmolStr)>,
     /// Labels that are new, and whether this server has written them last.
@@ -79,9 +80,9 @@ pub struct Confirmation {
     /// Definitions that differ from the pinned ones, or no longer do.
     pub tools: Vec<(SmolStr, EntityUID, Option<StoredDefinition>)>,
     /// Uses of approvals, by all.
-    pub uses: Vec<(SmolStr, u32)>,
+    pub uses: Vec<(ApprovalId, u32)>,
     /// Calls spent of budgets, by all, with the number of the fact.
-    pub spent: Vec<(SmolStr, u64, u64)>,
+    pub spent: Vec<(BudgetId, u64, u64)>,
     /// What others have counted.
     pub usage: Vec<UsageCount>,
     /// The archive that every server is to compile, as it may be published.
@@ -92,7 +93,7 @@ pub struct Confirmation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StagedBundle {
     /// Its id.
-    pub id: SmolStr,
+    pub id: BundleId,
     /// How many of the other servers have not said yet whether they can compile it.
     pub unprepared: u64,
     /// The names of those that cannot.
@@ -103,7 +104,7 @@ pub struct StagedBundle {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicaProgress {
     /// Its id.
-    pub id: String,
+    pub id: MemberId,
     /// How often it has been confirmed.
     pub beat: u64,
     /// The revision that it decides from.
@@ -115,7 +116,7 @@ pub struct ReplicaProgress {
 }
 
 /// Id, beat, revision, facts and staleness in milliseconds.
-type ReplicaForm = (String, u64, u64, u64, u64);
+type ReplicaForm = (MemberId, u64, u64, u64, u64);
 
 /// Kind, carrier, label, the two times, and whether this server has written it last.
 type LabelForm = (String, String, SmolStr, u64, Option<u64>, bool);
@@ -126,11 +127,11 @@ struct AnswerForm {
     revision: u64,
     facts: u64,
     replicas: Option<Vec<ReplicaForm>>,
-    wanted: Option<Vec<SmolStr>>,
+    wanted: Option<Vec<SessionId>>,
     #[serde(default)]
     entries: Vec<EntryForm>,
     news: Option<NewsForm>,
-    staged: Option<SmolStr>,
+    staged: Option<BundleId>,
     #[serde(default)]
     unprepared: u64,
     #[serde(default)]
@@ -141,14 +142,14 @@ struct AnswerForm {
 struct NewsForm {
     labels: Vec<LabelForm>,
     tools: Vec<(SmolStr, String, String, Option<String>)>,
-    uses: Vec<(SmolStr, u32)>,
-    spent: Vec<(SmolStr, u64, u64)>,
+    uses: Vec<(ApprovalId, u32)>,
+    spent: Vec<(BudgetId, u64, u64)>,
     usage: Vec<String>,
 }
 
 #[derive(Deserialize)]
 struct StoredSessionForm {
-    id: SmolStr,
+    id: SessionId,
     turn: u64,
     is_ended: bool,
     calls: u64,
@@ -167,7 +168,7 @@ impl PostgresStore {
     /// Any error of writing.
     pub fn join(&mut self, name: &ReplicaName) -> Result<Membership, StoreError> {
         let membership = Membership {
-            id: Uuid::now_v7().to_string(),
+            id: Uuid::now_v7().to_string().into(),
             polls: PgConnection::new(self.writes.address().clone()),
             sessions: PgConnection::new(self.writes.address().clone()),
             runtime: Arc::clone(&self.runtime),
@@ -185,7 +186,7 @@ impl PostgresStore {
 
 impl Membership {
     /// The id of the membership.
-    pub fn id(&self) -> &str {
+    pub fn id(&self) -> &MemberId {
         &self.id
     }
 
@@ -207,7 +208,7 @@ impl Membership {
     /// The same server under a new id, which is not joined yet.
     pub fn renewed(&self) -> Self {
         Self {
-            id: Uuid::now_v7().to_string(),
+            id: Uuid::now_v7().to_string().into(),
             ..self.clone()
         }
     }
@@ -219,8 +220,8 @@ impl Membership {
     /// Any error of writing.
     pub async fn join(&self, name: &ReplicaName, limit: Duration) -> Result<(), StoreError> {
         let staleness = name.max_staleness.as_millis().to_string();
-        let values = [&self.id, &name.name, &name.version, &staleness];
-        let values = values.map(|it| Some(it.clone()));
+        let values = [self.id.as_str(), &name.name, &name.version, &staleness];
+        let values = values.map(|it| Some(it.to_owned()));
         let sql = "SELECT callgate.join($1, $2, $3, $4)";
         self.polls.call(sql, &values, limit).await.map(|_| ())
     }
@@ -236,13 +237,13 @@ impl Membership {
         limit: Duration,
     ) -> Result<Confirmation, StoreError> {
         let values = [
-            Some(self.id.clone()),
+            Some(self.id.to_string()),
             Some(applied.revision.to_string()),
             Some(applied.facts.to_string()),
             Some(applied.is_beat.to_string()),
             Some(applied.bundle_digest.clone()),
-            Some(applied.prepared.clone()),
-            Some(applied.cannot.clone()),
+            Some(applied.prepared.to_string()),
+            Some(applied.cannot.to_string()),
         ];
         let sql = "SELECT callgate.poll($1, $2, $3, $4, $5, $6, $7)";
         let answer = self.polls.call(sql, &values, limit).await?;
@@ -257,7 +258,7 @@ impl Membership {
     ///
     /// Any error of writing.
     pub async fn expel(&self, other: &ReplicaProgress, limit: Duration) -> Result<(), StoreError> {
-        let values = [Some(other.id.clone()), Some(other.beat.to_string())];
+        let values = [Some(other.id.to_string()), Some(other.beat.to_string())];
         let sql = "SELECT callgate.leave($1, $2)";
         self.sessions.call(sql, &values, limit).await.map(|_| ())
     }
@@ -268,7 +269,7 @@ impl Membership {
     ///
     /// Any error of writing.
     pub async fn leave(&self, limit: Duration) -> Result<(), StoreError> {
-        let values = [Some(self.id.clone()), None];
+        let values = [Some(self.id.to_string()), None];
         let sql = "SELECT callgate.leave($1, $2)";
         self.sessions.call(sql, &values, limit).await.map(|_| ())
     }
@@ -280,13 +281,13 @@ impl Membership {
     /// As [`Membership::poll`].
     pub async fn acquire(
         &self,
-        session: &str,
+        session: &SessionId,
         at: std::time::SystemTime,
         limit: Duration,
     ) -> Result<Option<(StoredSession, u64)>, StoreError> {
         let values = [
-            Some(self.id.clone()),
-            Some(session.to_owned()),
+            Some(self.id.to_string()),
+            Some(session.to_string()),
             Some(form::millis(at).to_string()),
         ];
         let sql = "SELECT callgate.acquire($1, $2, $3)";
@@ -381,7 +382,7 @@ impl Membership {
             None,
         )?;
         Ok(Self {
-            id: "one".to_owned(),
+            id: "one".into(),
             polls: PgConnection::new(address.clone()),
             sessions: PgConnection::new(address),
             runtime: Arc::new(Driver(None)),

@@ -14,11 +14,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
-use smol_str::SmolStr;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::domain::authority::change::ChangeRecord;
 use crate::domain::authority::form;
+use crate::domain::ids::{BudgetId, BundleId, MemberId, SessionId};
 use crate::store::backend::{
     PUBLISHED_KEPT, Pruned, PublishedRevision, Retention, Store, StoreError, StoreWrite,
     StoredSession, StoredState,
@@ -53,7 +53,7 @@ pub struct PostgresStore {
     runtime: Arc<Driver>,
     writes: PgConnection,
     /// The id under which this server is a member; `None` if it is alone.
-    me: Arc<Mutex<Option<String>>>,
+    me: Arc<Mutex<Option<MemberId>>>,
     progress: Arc<Progress>,
 }
 
@@ -62,7 +62,7 @@ pub struct PostgresStore {
 pub struct Progress {
     facts: AtomicU64,
     /// The last budgets that were reserved from: the calls spent, and the number of the fact.
-    spent: Mutex<Vec<(SmolStr, u64, u64)>>,
+    spent: Mutex<Vec<(BudgetId, u64, u64)>>,
 }
 
 impl Progress {
@@ -73,7 +73,7 @@ impl Progress {
 
     /// What the last commit has left spent of the budgets that it took from, with the number of the fact. To be asked
     /// for in the callback of that commit.
-    pub fn spent(&self) -> Vec<(SmolStr, u64, u64)> {
+    pub fn spent(&self) -> Vec<(BudgetId, u64, u64)> {
         lock(&self.spent).clone()
     }
 }
@@ -86,7 +86,7 @@ struct Driver(Option<Runtime>);
 #[derive(Debug, Deserialize)]
 struct Committed {
     facts: u64,
-    spent: Option<Vec<(SmolStr, u64)>>,
+    spent: Option<Vec<(BudgetId, u64)>>,
 }
 
 impl Driver {
@@ -203,13 +203,13 @@ impl Store for PostgresStore {
         let connection = self.writes.clone();
         let read = async move { read::session_ids(connection.fresh().await?).await };
         for id in self.runtime.wait(LOAD, read)? {
-            each(&id);
+            each(id.as_str());
         }
         Ok(())
     }
 
-    fn session(&mut self, id: &str) -> Result<Option<StoredSession>, StoreError> {
-        let (connection, id) = (self.writes.clone(), id.to_owned());
+    fn session(&mut self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
+        let (connection, id) = (self.writes.clone(), id.clone());
         let read = async move { read::session(connection.fresh().await?, &id).await };
         self.runtime.wait(STATEMENT, read)
     }
@@ -217,7 +217,11 @@ impl Store for PostgresStore {
     fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
         let (at, rows) = write::all(writes)?;
         let at = at.map(|at| form::millis(at).to_string());
-        let values = vec![lock(&self.me).clone(), at, Some(rows)];
+        let values = vec![
+            lock(&self.me).as_ref().map(MemberId::to_string),
+            at,
+            Some(rows),
+        ];
         let answer = self.call("SELECT callgate.commit($1, $2, $3)", values, COMMIT)?;
         let committed: Committed = serde_json::from_str(&answer)
             .map_err(|error| StoreError::Write(format!("the answer to a commit: {error}")))?;
@@ -250,9 +254,9 @@ impl Store for PostgresStore {
         prune::read(&self.call(sql, prune::arguments(before), STATEMENT)?)
     }
 
-    fn bundle(&mut self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    fn bundle(&mut self, id: &BundleId) -> Result<Option<Vec<u8>>, StoreError> {
         let sql = "SELECT callgate.bundle($1)";
-        published::archive(&self.call(sql, vec![Some(id.to_owned())], STATEMENT)?)
+        published::archive(&self.call(sql, vec![Some(id.to_string())], STATEMENT)?)
     }
 
     fn published(&mut self) -> Result<Vec<PublishedRevision>, StoreError> {

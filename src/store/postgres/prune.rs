@@ -3,9 +3,9 @@
 use std::time::SystemTime;
 
 use serde::Deserialize;
-use smol_str::SmolStr;
 
 use crate::domain::authority::form;
+use crate::domain::ids::{ApprovalId, DelegationId, TaskId};
 use crate::store::backend::{Pruned, Retention, StoreError};
 
 /// The most rows that one statement removes in one step.
@@ -14,9 +14,9 @@ pub(super) const ROWS: usize = 500;
 /// The answer of `callgate.prune`.
 #[derive(Debug, Deserialize)]
 struct Gone {
-    delegations: Vec<SmolStr>,
-    approvals: Vec<SmolStr>,
-    tasks: Vec<SmolStr>,
+    delegations: Vec<DelegationId>,
+    approvals: Vec<ApprovalId>,
+    tasks: Vec<TaskId>,
     /// The most rows that one of its statements has removed.
     most: usize,
 }

@@ -19,6 +19,7 @@ use crate::domain::authority::published::PublishedBundle;
 use crate::domain::authority::state::Authority;
 use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::Task;
+use crate::domain::ids::{BudgetId, SessionId};
 use crate::store::backend::{
     LabelTimes, StoreError, StoredKey, StoredLabel, StoredSession, StoredState, StoredUsage,
 };
@@ -59,7 +60,11 @@ pub(super) async fn load(mut client: Client) -> Result<StoredState, StoreError> 
         .await?;
     for (id, spent, lost) in from
         .all("SELECT id, spent, lost FROM callgate.task_spent", |row| {
-            Ok((SmolStr::new(text(row, 0)?), count(row, 1)?, count(row, 2)?))
+            Ok((
+                BudgetId::from(text(row, 0)?),
+                count(row, 1)?,
+                count(row, 2)?,
+            ))
         })
         .await?
     {
@@ -170,13 +175,13 @@ const UNBEGUN: &str = "SELECT id, is_ended, calls, tools, last, at, '[]' FROM ca
     AND NOT EXISTS (SELECT FROM callgate.session_labels WHERE session = sessions.id)";
 
 /// The ids of all sessions.
-pub(super) async fn session_ids(mut client: Client) -> Result<Vec<SmolStr>, StoreError> {
+pub(super) async fn session_ids(mut client: Client) -> Result<Vec<SessionId>, StoreError> {
     let transaction = client.transaction().await;
     let transaction = transaction.map_err(|error| errors::read(&error))?;
     let tables = Tables(&transaction);
     tables
         .all("SELECT id FROM callgate.sessions", |row| {
-            Ok(SmolStr::new(text(row, 0)?))
+            Ok(text(row, 0)?.into())
         })
         .await
 }
@@ -184,12 +189,12 @@ pub(super) async fn session_ids(mut client: Client) -> Result<Vec<SmolStr>, Stor
 /// One session.
 pub(super) async fn session(
     mut client: Client,
-    id: &str,
+    id: &SessionId,
 ) -> Result<Option<StoredSession>, StoreError> {
     let transaction = client.transaction().await;
     let transaction = transaction.map_err(|error| errors::read(&error))?;
     let sql = format!("{SESSIONS} WHERE id = $1");
-    let (tables, values) = (Tables(&transaction), [(&id as _, Type::TEXT)]);
+    let (tables, values) = (Tables(&transaction), [(&id.as_str() as _, Type::TEXT)]);
     let found = tables.sessions(&sql, &values).await?;
     Ok(found.into_iter().next())
 }

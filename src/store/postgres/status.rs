@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::ids::MemberId;
 use crate::store::backend::StoreError;
 use crate::store::postgres::connection::{Address, PgConnection};
 
@@ -30,7 +31,7 @@ pub struct FleetStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReplicaStatus {
     /// The id of its membership.
-    pub id: String,
+    pub id: MemberId,
     /// Its name.
     pub name: String,
     /// Its version.

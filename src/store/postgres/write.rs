@@ -12,6 +12,7 @@ use crate::domain::authority::change::{Change, ChangeRecord};
 use crate::domain::authority::form;
 use crate::domain::authority::labels::LabelCarrier;
 use crate::domain::authority::session::Session;
+use crate::domain::ids::SessionId;
 use crate::store::backend::{
     LabelTimes, ORPHAN_MILLIS, PUBLISHED_KEPT, StoreError, StoreWrite, StoredDefinition,
 };
@@ -211,7 +212,7 @@ fn of_labels(carrier: &LabelCarrier, labels: &[LabelTimes]) -> Result<Value, Sto
 }
 
 fn of_session(
-    id: &SmolStr,
+    id: &SessionId,
     calls: u64,
     (tools, last): (&[EntityUID], &[EntityUID]),
     at: SystemTime,
@@ -223,7 +224,7 @@ fn of_session(
 }
 
 fn of_released(
-    id: &SmolStr,
+    id: &SessionId,
     session: &Session,
     turn: u64,
     at: SystemTime,

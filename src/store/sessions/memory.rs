@@ -3,9 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use smol_str::SmolStr;
-
 use crate::domain::authority::form;
+use crate::domain::ids::SessionId;
 use crate::store::backend::StoredSession;
 use crate::store::sessions::{AdvanceError, SessionShard, SessionSlot, Sessions};
 
@@ -18,7 +17,7 @@ impl Sessions {
     /// [`AdvanceError::Full`] if there is no room for it.
     pub fn adopt_stored(
         &self,
-        id: &SmolStr,
+        id: &SessionId,
         stored: Option<StoredSession>,
     ) -> Result<(), AdvanceError> {
         let since = form::from_millis(self.forgotten.load(Ordering::Acquire));
@@ -46,16 +45,16 @@ impl Sessions {
         Ok(())
     }
 
-    /// Notes that a session is in the store.
+    /// Notes that a session is in the store. Its id is a text: a start tells millions of them, and none is kept.
     pub fn note_stored(&self, id: &str) {
-        let mut shard = self.shard(id);
+        let mut shard = self.shards.lock(id);
         if !shard.sessions.contains_key(id) {
             shard.stored.add(id, self.shards.count());
         }
     }
 
     /// Notes that sessions are no longer in the store.
-    pub fn forget_stored(&self, ids: &[SmolStr]) {
+    pub fn forget_stored(&self, ids: &[SessionId]) {
         for id in ids {
             self.shard(id).stored.remove(id);
         }
@@ -79,7 +78,7 @@ impl Sessions {
         for id in shard.longest_silent((self.room / 8).max(1), may_leave) {
             shard.sessions.remove(&id);
             if !is_shared {
-                shard.stored.add(&id, self.shards.count());
+                shard.stored.add(id.as_str(), self.shards.count());
             }
         }
         shard.sessions.len() < self.room
@@ -92,9 +91,9 @@ impl SessionShard {
         &self,
         count: usize,
         matches: impl Fn(&SessionSlot) -> bool,
-    ) -> Vec<SmolStr> {
+    ) -> Vec<SessionId> {
         let found = self.sessions.iter().filter(|(_, slot)| matches(slot));
-        let mut found: Vec<(SystemTime, &SmolStr)> =
+        let mut found: Vec<(SystemTime, &SessionId)> =
             found.map(|(id, slot)| (slot.at, id)).collect();
         if found.len() > count {
             found.select_nth_unstable(count);

@@ -2,8 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use smol_str::SmolStr;
-
+use crate::domain::ids::SessionId;
 use crate::store::backend::{StoreWrite, StoredSession};
 use crate::store::sessions::{AdvanceError, SessionSlot, Sessions};
 
@@ -46,7 +45,7 @@ impl Sessions {
     }
 
     /// Gives a session back: the write that leaves it to others. `None` if this server does not hold it.
-    pub fn release(&self, id: &SmolStr) -> Option<StoreWrite> {
+    pub fn release(&self, id: &SessionId) -> Option<StoreWrite> {
         let mut shard = self.shard(id);
         let slot = shard.sessions.get_mut(id)?;
         slot.release(id)
@@ -74,7 +73,7 @@ impl Sessions {
 
     /// Sessions that another server could have as well: of every shard that is nearly full, those that have been silent
     /// for the longest.
-    pub fn to_give_up(&self) -> Vec<SmolStr> {
+    pub fn to_give_up(&self) -> Vec<SessionId> {
         let (most, some) = (self.room - self.room / 8, self.room / 4);
         let mut ids = Vec::new();
         for shard in self.shards.each() {
@@ -89,7 +88,7 @@ impl Sessions {
 }
 
 impl SessionSlot {
-    pub(super) fn release(&mut self, id: &SmolStr) -> Option<StoreWrite> {
+    pub(super) fn release(&mut self, id: &SessionId) -> Option<StoreWrite> {
         Some(StoreWrite::SessionReleased {
             turn: self.turn.take()?,
             id: id.clone(),

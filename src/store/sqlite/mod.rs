@@ -12,6 +12,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::domain::authority::change::ChangeRecord;
 use crate::domain::authority::form;
+use crate::domain::ids::{BundleId, SessionId};
 use crate::store::backend::{
     Pruned, PublishedRevision, Retention, Store, StoreError, StoreWrite, StoredSession, StoredState,
 };
@@ -143,7 +144,7 @@ impl Store for SqliteStore {
         read::session_ids(&self.connection, each)
     }
 
-    fn session(&mut self, id: &str) -> Result<Option<StoredSession>, StoreError> {
+    fn session(&mut self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
         read::session(&self.connection, id)
     }
 
@@ -184,7 +185,7 @@ impl Store for SqliteStore {
         Ok(pruned)
     }
 
-    fn bundle(&mut self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    fn bundle(&mut self, id: &BundleId) -> Result<Option<Vec<u8>>, StoreError> {
         published::archive(&self.connection, id)
     }
 

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, params};
 use smol_str::SmolStr;
 
+use crate::domain::ids::TaskId;
 use crate::store::backend::{Pruned, Retention};
 use crate::store::sqlite::moment;
 
@@ -54,7 +55,7 @@ struct PruneStep<'c> {
 
 impl PruneStep<'_> {
     /// Removes delegations or approvals that have ended by themselves or with their task.
-    fn expired(&mut self, table: &str, ended: i64) -> rusqlite::Result<Vec<SmolStr>> {
+    fn expired<I: From<SmolStr>>(&mut self, table: &str, ended: i64) -> rusqlite::Result<Vec<I>> {
         let mut ids = self.take(
             &format!(
                 "DELETE FROM {table} WHERE id IN
@@ -74,7 +75,7 @@ impl PruneStep<'_> {
     }
 
     /// Removes tasks that have ended, with what was counted of them.
-    fn tasks(&mut self, ended: i64) -> rusqlite::Result<Vec<SmolStr>> {
+    fn tasks(&mut self, ended: i64) -> rusqlite::Result<Vec<TaskId>> {
         let tasks = self.take(
             "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE ends_at < ?1
                 AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.task = tasks.id)
@@ -129,12 +130,12 @@ impl PruneStep<'_> {
     }
 
     /// Removes rows and returns their ids.
-    fn take(&mut self, sql: &str, before: i64) -> rusqlite::Result<Vec<SmolStr>> {
+    fn take<I: From<SmolStr>>(&mut self, sql: &str, before: i64) -> rusqlite::Result<Vec<I>> {
         let mut statement = self.connection.prepare(sql)?;
         let mut rows = statement.query(params![before, self.rows as i64])?;
         let mut ids = Vec::new();
         while let Some(row) = rows.next()? {
-            ids.push(SmolStr::new(row.get_ref(0)?.as_str()?));
+            ids.push(I::from(SmolStr::new(row.get_ref(0)?.as_str()?)));
         }
         self.is_partial |= ids.len() >= self.rows;
         Ok(ids)
@@ -148,10 +149,10 @@ impl PruneStep<'_> {
         Ok(())
     }
 
-    fn each(&self, sql: &str, ids: &[SmolStr]) -> rusqlite::Result<()> {
+    fn each(&self, sql: &str, ids: &[impl AsRef<str>]) -> rusqlite::Result<()> {
         let mut statement = self.connection.prepare(sql)?;
         for id in ids {
-            statement.execute([id.as_str()])?;
+            statement.execute([id.as_ref()])?;
         }
         Ok(())
     }

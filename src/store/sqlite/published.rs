@@ -4,17 +4,23 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::domain::authority::change::ChangeRecord;
 use crate::domain::authority::published::PublishedBundle;
+use crate::domain::ids::BundleId;
 use crate::store::backend::{ORPHAN_MILLIS, PUBLISHED_KEPT, PublishedRevision, StoreError};
 use crate::store::columns;
 use crate::store::sqlite::rows::{self, TypeNameCache};
 use crate::store::sqlite::{moment, number, write_error};
 
 /// The archive of this id.
-pub(super) fn archive(connection: &Connection, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+pub(super) fn archive(
+    connection: &Connection,
+    id: &BundleId,
+) -> Result<Option<Vec<u8>>, StoreError> {
     connection
-        .query_row("SELECT archive FROM bundles WHERE id = ?1", [id], |row| {
-            row.get(0)
-        })
+        .query_row(
+            "SELECT archive FROM bundles WHERE id = ?1",
+            [id.as_str()],
+            |row| row.get(0),
+        )
         .optional()
         .map_err(|error| StoreError::Read(error.to_string()))
 }

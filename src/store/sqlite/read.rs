@@ -14,6 +14,7 @@ use crate::domain::authority::form;
 use crate::domain::authority::state::Authority;
 use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::Task;
+use crate::domain::ids::SessionId;
 use crate::store::backend::{
     LabelTimes, StoreError, StoredKey, StoredLabel, StoredSession, StoredState, StoredUsage,
 };
@@ -222,17 +223,17 @@ pub(super) fn session_ids(
 /// One session.
 pub(super) fn session(
     connection: &Connection,
-    id: &str,
+    id: &SessionId,
 ) -> Result<Option<StoredSession>, StoreError> {
     let mut found = None;
     let sql = concat!(session_columns!(), " WHERE id = ?1");
-    each(connection, sql, [id], |row| {
+    each(connection, sql, [id.as_str()], |row| {
         found = Some(session_row(row)?);
         Ok(())
     })?;
     if let Some(session) = &mut found {
         let sql = "SELECT label FROM session_labels WHERE session = ?1 ORDER BY at, label";
-        each(connection, sql, [id], |row| {
+        each(connection, sql, [id.as_str()], |row| {
             session.labels.push(text(row, 0)?.into());
             Ok(())
         })?;

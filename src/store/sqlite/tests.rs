@@ -198,7 +198,7 @@ fn a_row_that_makes_no_sense_is_named() {
     for (sql, column) in bad {
         let mut store = SqliteStore::in_memory().unwrap();
         store.connection.execute_batch(sql).unwrap();
-        let read = store.load().and_then(|_| store.session("s1"));
+        let read = store.load().and_then(|_| store.session(&"s1".into()));
         let error = read.unwrap_err();
         let StoreError::Damaged(why) = &error else {
             panic!("{error}");
@@ -402,5 +402,5 @@ fn the_counters_of_its_tools_are_pruned_with_a_task() {
     let mut left = store.load().unwrap().task_spent;
     left.sort();
     let kept = [("task-1.", 5), ("task-10", 3), ("task-10/git/log", 4)];
-    assert_eq!(left, kept.map(|(id, spent)| (SmolStr::new(id), spent)));
+    assert_eq!(left, kept.map(|(id, spent)| (id.into(), spent)));
 }

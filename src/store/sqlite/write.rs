@@ -12,6 +12,7 @@ use crate::domain::authority::change::{Change, ChangeRecord};
 use crate::domain::authority::delegation::Delegation;
 use crate::domain::authority::labels::LabelCarrier;
 use crate::domain::authority::task::Task;
+use crate::domain::ids::{ApprovalId, BudgetId, SessionId, TaskId};
 use crate::store::backend::{LabelTimes, StoreError, StoreWrite, StoredDefinition};
 use crate::store::columns;
 use crate::store::sqlite::{StoreProgress, moment, number, published, write_error};
@@ -144,31 +145,31 @@ impl<'c> Rows<'c> {
     }
 
     /// Takes one use of an approval, if one is left.
-    fn approval_taken(&mut self, id: &str, most: u32) -> Result<(), StoreError> {
-        let used = self.value("SELECT uses FROM approval_uses WHERE id = ?1", id)?;
-        take(id, used, 1, most.into())?;
+    fn approval_taken(&mut self, id: &ApprovalId, most: u32) -> Result<(), StoreError> {
+        let used = self.value("SELECT uses FROM approval_uses WHERE id = ?1", id.as_str())?;
+        take(id.as_str(), used, 1, most.into())?;
         self.run(
             "INSERT INTO approval_uses (id, uses) VALUES (?1, 1)
              ON CONFLICT (id) DO UPDATE SET uses = uses + 1",
-            params![id],
+            params![id.as_str()],
         )
     }
 
     /// Takes calls of a budget, if as many are left.
-    fn budget_taken(&mut self, id: &str, calls: u64, most: u64) -> Result<(), StoreError> {
-        let used = self.value("SELECT spent FROM task_spent WHERE id = ?1", id)?;
-        take(id, used, calls, most)?;
+    fn budget_taken(&mut self, id: &BudgetId, calls: u64, most: u64) -> Result<(), StoreError> {
+        let used = self.value("SELECT spent FROM task_spent WHERE id = ?1", id.as_str())?;
+        take(id.as_str(), used, calls, most)?;
         self.run(
             "INSERT INTO task_spent (id, spent) VALUES (?1, ?2)
              ON CONFLICT (id) DO UPDATE SET spent = spent + excluded.spent",
-            params![id, number(calls)],
+            params![id.as_str(), number(calls)],
         )
     }
 
     /// A session without its labels: all tools that it called, and the last.
     fn session(
         &mut self,
-        id: &str,
+        id: &SessionId,
         calls: u64,
         (tools, last): (&[EntityUID], &[EntityUID]),
         at: SystemTime,
@@ -178,7 +179,7 @@ impl<'c> Rows<'c> {
              ON CONFLICT (id) DO UPDATE SET calls = excluded.calls, tools = excluded.tools,
                 last = excluded.last, at = max(at, excluded.at)",
             params![
-                id,
+                id.as_str(),
                 number(calls),
                 columns::of_uids(tools)?,
                 columns::of_uids(last)?,
@@ -302,7 +303,7 @@ impl<'c> Rows<'c> {
                 body = excluded.body",
             params![
                 delegation.id.as_str(),
-                delegation.task.as_deref(),
+                delegation.task.as_ref().map(TaskId::as_str),
                 moment(ends_at),
                 columns::json(delegation)?
             ],
@@ -334,7 +335,7 @@ impl<'c> Rows<'c> {
                 body = excluded.body",
             params![
                 approval.id.as_str(),
-                approval.call.task.as_deref(),
+                approval.call.task.as_ref().map(TaskId::as_str),
                 moment(ends_at),
                 columns::json(approval)?
             ],
@@ -343,7 +344,7 @@ impl<'c> Rows<'c> {
 
     fn session_labels(
         &mut self,
-        id: &SmolStr,
+        id: &SessionId,
         labels: &[SmolStr],
         at: SystemTime,
     ) -> Result<(), StoreError> {

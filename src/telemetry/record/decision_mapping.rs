@@ -11,10 +11,11 @@ use std::sync::Arc;
 use callgate_engine::PolicyInfo;
 use callgate_engine::cedar::EntityUID;
 use opentelemetry::KeyValue;
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::format_smolstr;
 
 use crate::audit::decision_record::{DecisionRecord, OnBehalfOf, RecordedRequest};
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
+use crate::domain::ids::ApprovalId;
 use crate::domain::request::call_context::{CallContext, OperationKind};
 use crate::telemetry::export::otlp_encoder::AttributeWriter;
 use crate::telemetry::redact::redaction::Redaction;
@@ -183,9 +184,9 @@ impl DecisionAttributes<'_, '_> {
         }
     }
 
-    fn optional(&mut self, key: &'static str, value: Option<&SmolStr>) {
+    fn optional(&mut self, key: &'static str, value: Option<&impl AsRef<str>>) {
         if let Some(value) = value {
-            self.put(key, value);
+            self.put(key, value.as_ref());
         }
     }
 
@@ -270,7 +271,7 @@ impl DecisionAttributes<'_, '_> {
         self.optional("jsonrpc.request.id", call.workflow.request_id.as_ref());
         self.optional("callgate.task.id", call.workflow.task_id.as_ref());
         self.optional("callgate.task.step", call.workflow.step.as_ref());
-        let approvals = call.approval_ids.iter().map(SmolStr::as_str);
+        let approvals = call.approval_ids.iter().map(ApprovalId::as_str);
         self.out.texts("callgate.approval.id", approvals);
         let clear = self.redaction.clear();
         if let Some(purpose) = &call.workflow.purpose {

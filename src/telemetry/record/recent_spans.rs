@@ -11,9 +11,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 use hashbrown::{Equivalent, HashMap};
-use smol_str::SmolStr;
 use uuid::Uuid;
 
+use crate::domain::ids::{ApprovalId, CallDigest};
 use crate::telemetry::export::otlp_encoder::SpanIds;
 
 /// Decisions in one half of a shard, and shards. So the last 32,768 decisions are known at least, in about 5 MB.
@@ -27,8 +27,8 @@ const APPROVALS: usize = 4_096;
 pub(super) struct RecentSpans {
     decisions: [Mutex<Recent<Uuid, SpanIds>>; SHARDS],
     /// Denies by the digest of their challenge.
-    denied: Mutex<Recent<SmolStr, (Uuid, SpanIds)>>,
-    approvals: Mutex<Recent<SmolStr, ApprovalSpans>>,
+    denied: Mutex<Recent<CallDigest, (Uuid, SpanIds)>>,
+    approvals: Mutex<Recent<ApprovalId, ApprovalSpans>>,
 }
 
 /// The spans of an approval.
@@ -74,10 +74,10 @@ impl<K: Hash + Eq, V> Recent<K, V> {
 
 impl RecentSpans {
     /// Keeps the span of a decision, and the digest of its challenge.
-    pub(super) fn decided(&self, id: Uuid, challenge: Option<&str>, span: &SpanIds) {
+    pub(super) fn decided(&self, id: Uuid, challenge: Option<&CallDigest>, span: &SpanIds) {
         lock(self.shard(id)).put(id, span.clone(), DECISIONS);
         if let Some(digest) = challenge {
-            lock(&self.denied).put(digest.into(), (id, span.clone()), APPROVALS);
+            lock(&self.denied).put(digest.clone(), (id, span.clone()), APPROVALS);
         }
     }
 
@@ -89,29 +89,29 @@ impl RecentSpans {
     /// Keeps the span of a request for an approval, or of what was said to it.
     pub(super) fn approval_written(
         &self,
-        id: &str,
-        digest: &str,
+        id: ApprovalId,
+        digest: &CallDigest,
         is_request: bool,
         span: &SpanIds,
     ) {
         let denied = lock(&self.denied).get(digest).cloned();
         let mut approvals = lock(&self.approvals);
-        let mut spans = approvals.get(id).cloned().unwrap_or_default();
+        let mut spans = approvals.get(&id).cloned().unwrap_or_default();
         spans.denied = spans.denied.or(denied);
         match is_request {
             true => spans.requested = Some(span.clone()),
             false => spans.decided = Some(span.clone()),
         }
-        approvals.put(id.into(), spans, APPROVALS);
+        approvals.put(id, spans, APPROVALS);
     }
 
     /// The decision that was denied with this challenge.
-    pub(super) fn denied(&self, digest: &str) -> Option<(Uuid, SpanIds)> {
+    pub(super) fn denied(&self, digest: &CallDigest) -> Option<(Uuid, SpanIds)> {
         lock(&self.denied).get(digest).cloned()
     }
 
     /// The spans of an approval.
-    pub(super) fn approval(&self, id: &str) -> ApprovalSpans {
+    pub(super) fn approval(&self, id: &ApprovalId) -> ApprovalSpans {
         lock(&self.approvals).get(id).cloned().unwrap_or_default()
     }
 

@@ -39,16 +39,25 @@ fn memory_is_bounded_and_the_last_ones_are_known() {
 fn an_approval_leads_to_the_deny_that_asked_for_it() {
     let spans = RecentSpans::default();
     let denied = Uuid::from_u128(7);
-    spans.decided(denied, Some("sha256:aa"), &span(1));
-    spans.approval_written("apr-1", "sha256:aa", true, &span(2));
-    spans.approval_written("apr-1", "sha256:aa", false, &span(3));
-    let found = spans.approval("apr-1");
+    let digest = CallDigest::from("sha256:aa");
+    spans.decided(denied, Some(&digest), &span(1));
+    spans.approval_written("apr-1".into(), &digest, true, &span(2));
+    spans.approval_written("apr-1".into(), &digest, false, &span(3));
+    let found = spans.approval(&"apr-1".into());
     assert_eq!(found.denied, Some((denied, span(1))));
     assert_eq!(found.requested, Some(span(2)));
     assert_eq!(found.decided, Some(span(3)));
-    assert!(spans.approval("apr-2").requested.is_none());
+    assert!(spans.approval(&"apr-2".into()).requested.is_none());
     for number in 0..3 * APPROVALS as u64 {
-        spans.approval_written(&format!("other-{number}"), "x", true, &span(number));
+        spans.approval_written(
+            format!("other-{number}").into(),
+            &"x".into(),
+            true,
+            &span(number),
+        );
     }
-    assert!(spans.approval("apr-1").requested.is_none(), "forgotten");
+    assert!(
+        spans.approval(&"apr-1".into()).requested.is_none(),
+        "forgotten"
+    );
 }

@@ -25,6 +25,7 @@ use crate::config::telemetry::TelemetryConfig;
 use crate::domain::authority::approval::ApprovedCall;
 use crate::domain::decide::verdict::{Challenge, ReasonCode};
 use crate::domain::fixtures as domain_fixtures;
+use crate::domain::ids::CallDigest;
 use crate::domain::request::call_context::{CallContext, Initiator, OperationKind, TraceContext};
 use crate::telemetry::export::span_tracer::SpanSampler;
 use crate::telemetry::fixtures::{self, RecordFixture, allow, deny, sampling, tool_call};
@@ -642,6 +643,9 @@ fn a_refusal_has_a_line_unless_load_is_shed() {
     assert!(logged(tracing::Level::DEBUG, shed).contains("overloaded"));
 }
 
+/// The digest of the approval of these writes.
+static DIGEST: CallDigest = CallDigest::new_static("sha256:aa");
+
 /// A control write about an approval.
 fn approval_write<'a>(
     verb: &'static str,
@@ -657,7 +661,7 @@ fn approval_write<'a>(
         outcome: ControlOutcome::Done,
         revision: Some(8),
         id: Some("apr-1"),
-        approval_digest: Some("sha256:aa"),
+        approval_digest: Some(&DIGEST),
         decision: None,
         trace,
         started_at: SystemTime::UNIX_EPOCH,

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::audit::control_record::{ControlOutcome, ControlRecord};
 use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
+use crate::domain::ids::ApprovalId;
 use crate::domain::request::call_context::TraceContext;
 use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::export::otlp_encoder::{AttributeWriter, SpanHead, SpanIds, SpanLink};
@@ -59,7 +60,7 @@ impl Spans {
             .begin(self.parent(record.question.trace()).as_ref())?;
         let links = self.links_of_decision(record);
         let challenge = record.decision.challenge.as_deref();
-        let challenge = challenge.map(|challenge| challenge.digest.as_str());
+        let challenge = challenge.map(|challenge| &challenge.digest);
         self.recent.decided(record.decision_id, challenge, &ids);
         let is_failure = decision_mapping::is_failure(record);
         let head = SpanHead {
@@ -119,13 +120,13 @@ impl Spans {
                 links.push(to_decision("denied", denied, Some(span)));
             }
             match (spans.requested, spans.decided) {
-                (None, None) => links.push(to_approval("approval", id, None)),
+                (None, None) => links.push(to_approval("approval", id.as_str(), None)),
                 (requested, decided) => {
                     if requested.is_some() {
-                        links.push(to_approval("approval_request", id, requested));
+                        links.push(to_approval("approval_request", id.as_str(), requested));
                     }
                     if decided.is_some() {
-                        links.push(to_approval("approval", id, decided));
+                        links.push(to_approval("approval", id.as_str(), decided));
                     }
                 }
             }
@@ -140,14 +141,16 @@ impl Spans {
             return links;
         };
         let is_request = record.verb == "RequestApproval";
+        let approval = ApprovalId::from(id);
         if let Some((denied, span)) = self.recent.denied(digest) {
             links.push(to_decision("denied", denied, Some(span)));
         }
-        if !is_request && let Some(span) = self.recent.approval(id).requested {
+        if !is_request && let Some(span) = self.recent.approval(&approval).requested {
             links.push(to_approval("approval_request", id, Some(span)));
         }
         if record.outcome == ControlOutcome::Done {
-            self.recent.approval_written(id, digest, is_request, ids);
+            self.recent
+                .approval_written(approval, digest, is_request, ids);
         }
         links
     }

@@ -14,6 +14,7 @@ use callgate::control::write::Control;
 use callgate::domain::authority::scope::Scope;
 use callgate::domain::authority::terms::TaskTerms;
 use callgate::domain::decide::verdict::{ReasonCode, Verdict};
+use callgate::domain::ids::{DelegationId, SessionId, TaskId};
 use callgate::domain::request::call_context::{
     ActorChain, CallContext, Operation, Subject, TraceContext,
 };
@@ -24,7 +25,6 @@ use callgate::service::request::RequestMeta;
 use callgate::service::settings::ServiceSettings;
 use callgate::telemetry::record::recorder::Recorder;
 use callgate_engine::cedar::EntityUID;
-use smol_str::SmolStr;
 
 use crate::agentdojo::prompt;
 use crate::agentdojo::suite::{Call, Sequence, Suite};
@@ -60,8 +60,8 @@ pub struct Desk<'s> {
     service: Arc<Service>,
     control: Control,
     caller: Arc<Caller>,
-    task: SmolStr,
-    delegation: SmolStr,
+    task: TaskId,
+    delegation: DelegationId,
 }
 
 impl<'s> Desk<'s> {
@@ -128,7 +128,7 @@ impl<'s> Desk<'s> {
             Operation::call_tool(&*self.suite.server, &*call.name, call.arguments.clone());
         let subject = Subject::verified(uid("Agent", AGENT), "jwt");
         let mut context = CallContext::new(subject, operation);
-        context.workflow.session_id = carries.session.map(SmolStr::from);
+        context.workflow.session_id = carries.session.map(SessionId::from);
         if carries.task {
             context.workflow.task_id = Some(self.task.clone());
             context.actor_chain = Some(ActorChain::from_delegation_ids(vec![

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use callgate::domain::authority::change::ChangeOrigin;
+use callgate::domain::ids::SessionId;
 use callgate::proto::v1;
 use callgate::proto::v1::ApprovalStatus;
 use callgate::proto::v1::watch_changes_response::Change;
@@ -260,11 +261,11 @@ async fn who_is_too_slow_hears_so_and_can_go_on() {
                 principal: None,
                 key: None,
             };
-            let session: smol_str::SmolStr = format!("{number:0>1000}").into();
+            let session: SessionId = format!("{number:0>1000}").into();
             let plan = |_: &Generation| -> Result<PlannedChange, ()> {
                 Ok(PlannedChange {
                     verb: "EndSession",
-                    id: session.clone(),
+                    id: session.text().clone(),
                     change: callgate::domain::authority::change::Change::SessionEnded {
                         session: session.clone(),
                     },

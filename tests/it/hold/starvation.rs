@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use callgate::domain::authority::approval::{Approval, ApprovalContext, ApprovedCall};
 use callgate::domain::authority::change::{Change, ChangeOrigin};
+use callgate::domain::ids::SessionId;
 use callgate::domain::request::call_context::Initiator;
 use callgate::domain::schema::{self, TYPES};
 use callgate::proto::v1;
@@ -63,7 +64,7 @@ fn waiting(world: &World, number: u32) -> Approval {
     };
     let expires_at = now + Duration::from_secs(600);
     Approval {
-        id: format_smolstr!("appr-{number:0>9}"),
+        id: format!("appr-{number:0>9}").into(),
         digest: call.digest(expires_at),
         call,
         circumstances: ApprovalContext::default(),
@@ -115,7 +116,7 @@ async fn many_that_wait_and_many_that_ask_again_do_not_hold_up_calls() {
         let approval = waiting(&world, number);
         write(
             &world,
-            approval.id.clone(),
+            approval.id.text().clone(),
             Change::Approval(Arc::new(approval)),
         )
         .await;
@@ -230,7 +231,7 @@ async fn invented_sessions_have_a_part_of_the_room() {
     let service = Arc::clone(&world.server.service);
     let room = service.settings().sessions / 100;
     for number in 0..room {
-        let id = format_smolstr!("invented-{number}");
+        let id = SessionId::new(format!("invented-{number}"));
         service.facts().sessions.end(&id, service.now());
     }
     let end = |session: &str| v1::EndSessionRequest {
@@ -246,7 +247,7 @@ async fn invented_sessions_have_a_part_of_the_room() {
     );
     // One in use is ended however many were invented.
     let sessions = &service.facts().sessions;
-    let used = SmolStr::new_static("used");
+    let used = SessionId::new_static("used");
     let next = sessions.get(&used).expect("in memory").after(None, &[]);
     sessions
         .advance(&used, 0, next, service.now())
@@ -262,7 +263,7 @@ async fn a_list_that_fits_nothing_ends_its_pages_all_the_same() {
         let approval = waiting(&world, number);
         write(
             &world,
-            approval.id.clone(),
+            approval.id.text().clone(),
             Change::Approval(Arc::new(approval)),
         )
         .await;

@@ -12,12 +12,12 @@ use callgate::control::error::ControlError;
 use callgate::control::tasks::NewTask;
 use callgate::domain::authority::change::{ChangeRecord, IdempotencyKey};
 use callgate::domain::decide::verdict::{ReasonCode, Verdict};
+use callgate::domain::ids::{DelegationId, SessionId};
 use callgate::domain::schema::AccessLevel;
 use callgate::store::backend::{
     Pruned, Retention, Store, StoreError, StoreWrite, StoredSession, StoredState,
 };
 use callgate::store::sqlite::SqliteStore;
-use smol_str::SmolStr;
 
 use crate::live::office::{Office, agent, call, for_person, from_delegation_ids, person, tools};
 
@@ -38,7 +38,7 @@ impl Store for Fragile {
         self.store.session_ids(each)
     }
 
-    fn session(&mut self, id: &str) -> Result<Option<StoredSession>, StoreError> {
+    fn session(&mut self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
         self.store.session(id)
     }
 
@@ -83,7 +83,7 @@ fn new_delegation(office: &Office) -> NewDelegation {
     }
 }
 
-async fn delegate(office: &Office) -> Result<SmolStr, ControlError> {
+async fn delegate(office: &Office) -> Result<DelegationId, ControlError> {
     let author = office.author(&person("ana"));
     let delegated = office
         .control

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use callgate::control::delegations::{DelegationNarrowing, NewDelegation};
 use callgate::control::tasks::NewTask;
+use callgate::domain::ids::{DelegationId, TaskId};
 use callgate::domain::schema::AccessLevel;
 use proptest::prelude::*;
-use smol_str::SmolStr;
 
 use crate::live::office::{Office, agent, call, from_delegation_ids, person, tools};
 
@@ -78,7 +78,7 @@ struct Power {
 /// The model of a grant: what was said when it was made, and since.
 #[derive(Debug, Clone)]
 struct Link {
-    id: SmolStr,
+    id: DelegationId,
     to: usize,
     parent: Option<usize>,
     task: Option<usize>,
@@ -91,7 +91,7 @@ struct Link {
 
 #[derive(Debug, Clone)]
 struct Open {
-    id: SmolStr,
+    id: TaskId,
     agent: usize,
     tools: u8,
     access: AccessLevel,

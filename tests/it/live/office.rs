@@ -12,6 +12,7 @@ use callgate::control::requester::WriteRequester;
 use callgate::control::write::Control;
 use callgate::domain::authority::scope::Scope;
 use callgate::domain::decide::verdict::Verdict;
+use callgate::domain::ids::DelegationId;
 use callgate::domain::request::call_context::{ActorChain, CallContext, Operation, Subject};
 use callgate::domain::schema::{self, AccessLevel, TYPES};
 use callgate::service::Service;
@@ -25,7 +26,6 @@ use callgate::store::sqlite::SqliteStore;
 use callgate::telemetry::record::recorder::Recorder;
 use callgate_engine::cedar::EntityUID;
 use serde_json::Map;
-use smol_str::SmolStr;
 
 /// What every test of this folder needs of policies; each says more.
 const POLICIES: &str = r#"
@@ -206,7 +206,7 @@ pub fn call(by: &EntityUID, tool: &str) -> CallContext {
 }
 
 /// The same on what delegations cover.
-pub fn from_delegation_ids(call: CallContext, ids: &[SmolStr]) -> CallContext {
+pub fn from_delegation_ids(call: CallContext, ids: &[DelegationId]) -> CallContext {
     CallContext {
         actor_chain: Some(ActorChain::from_delegation_ids(ids.to_vec())),
         ..call

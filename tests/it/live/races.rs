@@ -8,8 +8,8 @@ use callgate::control::approvals::{ApprovalRequest, CallApproval, PresentedChall
 use callgate::control::delegations::NewDelegation;
 use callgate::control::tasks::NewTask;
 use callgate::domain::decide::verdict::ReasonCode;
+use callgate::domain::ids::{DelegationId, SessionId, TaskId};
 use callgate::domain::schema::AccessLevel;
-use smol_str::{SmolStr, format_smolstr};
 use tokio::task::JoinSet;
 
 use crate::live::office::{Office, agent, call, for_person, from_delegation_ids, person, tools};
@@ -121,7 +121,7 @@ async fn of_two_calls_that_exclude_each_other_a_session_lets_one_pass() {
     let office = Arc::new(Office::open());
     let one = agent("one");
     for round in 0..300 {
-        let session = format_smolstr!("session {round}");
+        let session = SessionId::new(format!("session {round}"));
         let allowed = count(4, |index| {
             let tool = ["files/read", "mail/send"][index % 2];
             let mut made = for_person(call(&one, tool), &person("ana"));
@@ -175,7 +175,7 @@ async fn race_against_the_end<R: Future<Output = ()>>(
     assert_eq!(late.load(Ordering::SeqCst), 0);
 }
 
-async fn delegate(office: &Office, task: Option<SmolStr>) -> SmolStr {
+async fn delegate(office: &Office, task: Option<TaskId>) -> DelegationId {
     let delegation = NewDelegation {
         to: agent("one"),
         scope: tools(&["mail/list"], AccessLevel::Read),

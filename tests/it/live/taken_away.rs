@@ -6,13 +6,13 @@ use std::time::Duration;
 use callgate::control::approvals::{ApprovalRequest, CallApproval, CallRejection};
 use callgate::control::delegations::NewDelegation;
 use callgate::domain::decide::verdict::ReasonCode;
+use callgate::domain::ids::{ApprovalId, CallDigest};
 use callgate::domain::request::call_context::CallContext;
 use callgate::domain::request::definition::DefinitionDigests;
 use callgate::domain::schema::{self, AccessLevel};
 use callgate::service::maintenance::RetentionPeriods;
 use callgate::store::shown_definitions::{ChangedDefinition, GatewayTool};
 use callgate::store::sqlite::SqliteStore;
-use smol_str::SmolStr;
 
 use crate::live::office::{Office, agent, call, for_person, from_delegation_ids, person, tools};
 
@@ -173,7 +173,7 @@ async fn a_clock_that_was_wrong_once_is_set_right_on_record() {
 }
 
 /// A call, approved twice by somebody whom no directory knows.
-async fn approved(office: &Office) -> (CallContext, SmolStr, SmolStr) {
+async fn approved(office: &Office) -> (CallContext, ApprovalId, CallDigest) {
     let mut made = for_person(call(&agent("one"), "files/format"), &person("ana"));
     let request = ApprovalRequest {
         call: made.clone(),

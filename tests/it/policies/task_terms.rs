@@ -14,6 +14,7 @@ use callgate::control::write::Control;
 use callgate::domain::authority::scope::Scope;
 use callgate::domain::authority::terms::{AllowedValues, KnownResource, TaskTerms, ToolUse};
 use callgate::domain::decide::verdict::{ReasonCode, Verdict};
+use callgate::domain::ids::TaskId;
 use callgate::domain::request::call_context::{
     ActorChain, CallContext, Operation, Subject, TraceContext,
 };
@@ -28,7 +29,6 @@ use callgate::service::settings::ServiceSettings;
 use callgate::store::sqlite::SqliteStore;
 use callgate::telemetry::record::recorder::Recorder;
 use serde_json::{Value as Json, json};
-use smol_str::SmolStr;
 use tonic::Code;
 
 use crate::control::{World, assert_refused, by};
@@ -76,7 +76,7 @@ impl Shop {
     }
 
     /// `person` opens a task for the release agent, which may do anything with these tools that its terms allow.
-    pub async fn task(&self, person: &str, tools: &[&str], terms: TaskTerms) -> SmolStr {
+    pub async fn task(&self, person: &str, tools: &[&str], terms: TaskTerms) -> TaskId {
         let author = WriteRequester {
             caller: Arc::clone(&self.caller),
             adapter: "test",
@@ -134,7 +134,7 @@ impl Shop {
     }
 }
 
-fn commit(task: &SmolStr, place: &str, message: &str) -> CallContext {
+fn commit(task: &TaskId, place: &str, message: &str) -> CallContext {
     let arguments = json!({"repo_path": place, "message": message});
     let mut call = Shop::call("ravi", "s", "git/git_commit", arguments);
     call.workflow.task_id = Some(task.clone());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use callgate::domain::authority::change::ChangeRecord;
+use callgate::domain::ids::SessionId;
 use callgate::store::backend::{
     Pruned, Retention, Store, StoreError, StoreWrite, StoredSession, StoredState,
 };
@@ -23,7 +24,7 @@ impl Store for Moody {
         self.store.session_ids(each)
     }
 
-    fn session(&mut self, id: &str) -> Result<Option<StoredSession>, StoreError> {
+    fn session(&mut self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
         self.store.session(id)
     }
 

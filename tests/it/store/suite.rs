@@ -16,6 +16,7 @@ use callgate::domain::authority::published::PublishedBundle;
 use callgate::domain::authority::scope::Scope;
 use callgate::domain::authority::stop::Stop;
 use callgate::domain::authority::task::{Task, TaskStep};
+use callgate::domain::ids::{ApprovalId, BudgetId, DelegationId, SessionId, TaskId};
 use callgate::domain::schema::{AccessLevel, TYPES, entity_uid, server_uid, tool_uid};
 use callgate::store::backend::{
     LabelTimes, PUBLISHED_KEPT, Pruned, Retention, Store, StoreError, StoreWrite, StoredKey,
@@ -266,25 +267,30 @@ pub(super) struct Plain {
     pub(super) clock: Option<SystemTime>,
     pub(super) bundle_digest: Option<SmolStr>,
     pub(super) entities: BTreeMap<EntityUID, Arc<str>>,
-    pub(super) delegations: BTreeMap<SmolStr, Delegation>,
-    pub(super) tasks: BTreeMap<SmolStr, Task>,
-    pub(super) approvals: BTreeMap<SmolStr, Approval>,
+    pub(super) delegations: BTreeMap<DelegationId, Delegation>,
+    pub(super) tasks: BTreeMap<TaskId, Task>,
+    pub(super) approvals: BTreeMap<ApprovalId, Approval>,
     pub(super) stops: BTreeMap<EntityUID, Stop>,
     pub(super) keys: BTreeMap<(SmolStr, SmolStr), StoredKey>,
-    pub(super) approval_uses: BTreeMap<SmolStr, u32>,
-    pub(super) task_spent: BTreeMap<SmolStr, u64>,
-    pub(super) sessions: BTreeMap<SmolStr, StoredSession>,
+    pub(super) approval_uses: BTreeMap<ApprovalId, u32>,
+    pub(super) task_spent: BTreeMap<BudgetId, u64>,
+    pub(super) sessions: BTreeMap<SessionId, StoredSession>,
     pub(super) labels: BTreeMap<(LabelCarrier, SmolStr), LabelTimes>,
     pub(super) usage: BTreeMap<(EntityUID, Option<EntityUID>), StoredUsage>,
+}
+
+/// Ids as texts.
+fn texts(ids: impl IntoIterator<Item = impl ToString>) -> Vec<String> {
+    ids.into_iter().map(|id| id.to_string()).collect()
 }
 
 /// Everything that a store holds, its sessions included, which are read one by one.
 pub(super) fn read_all(store: &mut dyn Store) -> Plain {
     let loaded = store.load().unwrap();
     let mut ids = Vec::new();
-    let mut take = |id: &str| ids.push(SmolStr::new(id));
+    let mut take = |id: &str| ids.push(SessionId::from(id));
     store.session_ids(&mut take).unwrap();
-    let read = |id: &SmolStr| store.session(id).unwrap().expect("it has an id");
+    let read = |id: &SessionId| store.session(id).unwrap().expect("it has an id");
     let sessions: Vec<StoredSession> = ids.iter().map(read).collect();
     for unbegun in &loaded.unbegun {
         assert!(sessions.contains(unbegun), "{unbegun:?}");
@@ -292,7 +298,7 @@ pub(super) fn read_all(store: &mut dyn Store) -> Plain {
     let is_unbegun = |it: &&StoredSession| it.is_ended && it.calls == 0 && it.labels.is_empty();
     let count = sessions.iter().filter(is_unbegun).count();
     assert_eq!(loaded.unbegun.len(), count);
-    assert_eq!(store.session("of nobody").unwrap(), None);
+    assert_eq!(store.session(&"of nobody".into()).unwrap(), None);
     plain(loaded, sessions)
 }
 
@@ -758,7 +764,7 @@ fn a_published_bundle_is_kept_with_its_archive_and_the_oldest_goes() {
         let loaded = bench.store.load().unwrap();
         assert_eq!(loaded.bundle_digest.as_deref(), Some("sha256:b"));
         assert_eq!(loaded.published.as_deref(), Some(&published("b", 2)));
-        let stored = |bench: &mut Bench, id: &str| bench.store.bundle(id).unwrap();
+        let stored = |bench: &mut Bench, id: &str| bench.store.bundle(&id.into()).unwrap();
         assert_eq!(stored(&mut bench, "a").as_deref(), Some(&b"archive a"[..]));
         assert_eq!(stored(&mut bench, "nothing"), None);
         assert!(stored(&mut bench, "unused").is_some());
@@ -1093,20 +1099,15 @@ fn what_has_long_ended_is_pruned() {
         assert_eq!(gone.tasks, ["closed", "overdue"]);
         assert_eq!(gone.approvals, ["over", "rejected"]);
         let (mut bench, left) = bench.load_twice();
-        let keys =
-            |keys: Vec<&SmolStr>| keys.into_iter().map(SmolStr::to_string).collect::<Vec<_>>();
         assert_eq!(
-            keys(left.delegations.keys().collect()),
+            texts(left.delegations.keys()),
             ["just not", "revoked later"]
         );
-        assert_eq!(keys(left.tasks.keys().collect()), ["closed later", "open"]);
-        assert_eq!(
-            keys(left.approvals.keys().collect()),
-            ["approved", "pending"]
-        );
-        assert_eq!(keys(left.approval_uses.keys().collect()), ["approved"]);
-        assert_eq!(keys(left.task_spent.keys().collect()), ["open"]);
-        assert_eq!(keys(left.sessions.keys().collect()), ["active"]);
+        assert_eq!(texts(left.tasks.keys()), ["closed later", "open"]);
+        assert_eq!(texts(left.approvals.keys()), ["approved", "pending"]);
+        assert_eq!(texts(left.approval_uses.keys()), ["approved"]);
+        assert_eq!(texts(left.task_spent.keys()), ["open"]);
+        assert_eq!(texts(left.sessions.keys()), ["active"]);
         assert_eq!(left.sessions["active"].labels, ["private"]);
         assert_eq!(
             left.usage
@@ -1159,7 +1160,7 @@ fn what_belongs_to_a_task_goes_with_it() {
         };
         bench.commit(&writes.into_iter().map(write).collect::<Vec<_>>());
         let gone = prune(&mut bench, 10, 0, 0);
-        assert_eq!(gone.delegations, names);
+        assert_eq!(texts(&gone.delegations), names);
         assert_eq!(
             (gone.tasks, gone.approvals),
             (vec!["closed".into()], vec!["a1".into()])
@@ -1251,7 +1252,7 @@ fn small_write(byte: u8, revision: &mut u64) -> StoreWrite {
 fn model(state: &mut Plain, writes: &[StoreWrite]) {
     for write in writes {
         state.clock = state.clock.max(write.at());
-        let fresh = |id: &SmolStr, at| StoredSession {
+        let fresh = |id: &SessionId, at| StoredSession {
             id: id.clone(),
             is_ended: false,
             calls: 0,
@@ -1260,7 +1261,7 @@ fn model(state: &mut Plain, writes: &[StoreWrite]) {
             last: Vec::new(),
             at,
         };
-        let mut session = |id: &SmolStr, at: SystemTime, change: &dyn Fn(&mut StoredSession)| {
+        let mut session = |id: &SessionId, at: SystemTime, change: &dyn Fn(&mut StoredSession)| {
             let known = state.sessions.entry(id.clone());
             let known = known.or_insert_with(|| fresh(id, at));
             known.at = known.at.max(at);

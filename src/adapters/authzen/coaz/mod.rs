@@ -172,7 +172,7 @@ impl CoazReader<'_> {
             None => None,
         };
         let named = named
-            .map(|text| ids::required(text, limit, "agent").within(CONTEXT))
+            .map(|text| ids::required::<SmolStr>(text, limit, "agent").within(CONTEXT))
             .transpose()?;
         let agent = match (named, self.entry.agent.as_deref()) {
             (Some(named), Some(known)) if *named != *known => {
@@ -310,11 +310,11 @@ impl CoazReader<'_> {
     }
 
     /// Reads a list of names, or a single name, from `context`.
-    fn names(
+    fn names<I: From<SmolStr>>(
         &self,
         context: Option<&Map<String, Json>>,
         key: Option<&str>,
-    ) -> Result<Vec<SmolStr>, FieldError> {
+    ) -> Result<Vec<I>, FieldError> {
         let (Some(context), Some(key)) = (context, key) else {
             return Ok(Vec::new());
         };

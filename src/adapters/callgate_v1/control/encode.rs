@@ -479,7 +479,7 @@ fn id(uid: &EntityUID) -> String {
     AsRef::<str>::as_ref(uid.eid()).to_owned()
 }
 
-fn text(text: Option<&smol_str::SmolStr>) -> String {
+fn text(text: Option<&impl ToString>) -> String {
     text.map(ToString::to_string).unwrap_or_default()
 }
 

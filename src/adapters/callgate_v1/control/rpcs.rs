@@ -1,5 +1,6 @@
 //! The RPCs of `callgate.v1.Control`.
 
+use smol_str::SmolStr;
 use tonic::{Request, Response, Status};
 
 use crate::adapters::callgate_v1::control::status::status_for;
@@ -56,7 +57,7 @@ impl control_server::Control for ControlApi {
             request,
             Rpc::ListEntities,
             |parser, message| {
-                let of_type = parser.optional_id(message.r#type, "type")?;
+                let of_type: Option<SmolStr> = parser.optional_id(message.r#type, "type")?;
                 Ok((of_type, parser.page(message.page_size, message.page_token)?))
             },
             |control, (of_type, page), _| {

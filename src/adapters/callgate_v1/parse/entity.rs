@@ -1,6 +1,7 @@
 //! Converts `EntityRef` to a Cedar entity uid.
 
 use callgate_engine::cedar::{Eid, EntityType, EntityUID};
+use smol_str::SmolStr;
 
 use crate::adapters::callgate_v1::parse::MessageParser;
 use crate::adapters::input::entity_types::EntityTypeCache;
@@ -25,7 +26,7 @@ impl MessageParser<'_> {
         wire: v1::EntityRef,
     ) -> Result<EntityUID, FieldError> {
         let entity_type = self.entity_type(&wire.r#type, EntityTypeCache::mcp)?;
-        let id = self.required_id(wire.id, "id")?;
+        let id: SmolStr = self.required_id(wire.id, "id")?;
         Ok(EntityUID::from_components(entity_type, Eid::new(id), None))
     }
 
@@ -39,7 +40,7 @@ impl MessageParser<'_> {
         let entity_type = self
             .entity_type(&wire.r#type, EntityTypeCache::exact)
             .within(field)?;
-        let id = self.required_id(wire.id, "id").within(field)?;
+        let id: SmolStr = self.required_id(wire.id, "id").within(field)?;
         Ok(EntityUID::from_components(entity_type, Eid::new(id), None))
     }
 

@@ -78,7 +78,7 @@ impl MessageParser<'_> {
         let context = wire
             .call_context
             .ok_or_else(|| FieldError::new(FIELD, FieldProblem::Missing))?;
-        let server = self.required_id(wire.server, "server")?;
+        let server: SmolStr = self.required_id(wire.server, "server")?;
         let operation = Operation::new(Initiator::Client, server, OperationKind::ListTools);
         let call = self.call(*context, Some(operation)).within(FIELD)?;
         let tools = self.ids(wire.tools, self.limits.tools, "tools")?;
@@ -353,20 +353,20 @@ impl MessageParser<'_> {
 
     // ------------------------------------------------------------ ids, names and text
 
-    pub(in crate::adapters::callgate_v1) fn required_id(
+    pub(in crate::adapters::callgate_v1) fn required_id<I: From<SmolStr>>(
         &self,
         text: String,
         field: &'static str,
-    ) -> Result<SmolStr, FieldError> {
+    ) -> Result<I, FieldError> {
         ids::required(&text, self.limits.id_bytes, field)
     }
 
     /// Parses an id or name, where empty text means none.
-    pub(in crate::adapters::callgate_v1) fn optional_id(
+    pub(in crate::adapters::callgate_v1) fn optional_id<I: From<SmolStr>>(
         &self,
         text: String,
         field: &'static str,
-    ) -> Result<Option<SmolStr>, FieldError> {
+    ) -> Result<Option<I>, FieldError> {
         ids::optional(&text, self.limits.id_bytes, field)
     }
 
@@ -388,12 +388,12 @@ impl MessageParser<'_> {
             .ok_or_else(|| FieldError::new(field, FieldProblem::Missing))
     }
 
-    pub(in crate::adapters::callgate_v1) fn ids(
+    pub(in crate::adapters::callgate_v1) fn ids<I: From<SmolStr>>(
         &self,
         wire: Vec<String>,
         limit: u32,
         field: &'static str,
-    ) -> Result<Vec<SmolStr>, FieldError> {
+    ) -> Result<Vec<I>, FieldError> {
         check_count(wire.len(), limit, field)?;
         let mut ids = Vec::with_capacity(wire.len());
         for (index, text) in wire.into_iter().enumerate() {

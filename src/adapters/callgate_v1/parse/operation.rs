@@ -128,7 +128,7 @@ impl MessageParser<'_> {
     fn complete(&self, wire: v1::Complete) -> Result<OperationKind, FieldError> {
         use v1::complete::Reference;
 
-        self.optional_id(wire.argument, "argument")?;
+        self.optional_id::<SmolStr>(wire.argument, "argument")?;
         Ok(match wire.reference {
             None => return Err(FieldError::new("reference", FieldProblem::Missing)),
             Some(Reference::Prompt(name)) => OperationKind::CompletePrompt {

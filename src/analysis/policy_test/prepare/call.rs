@@ -121,7 +121,9 @@ fn chain(case: &Case) -> Result<Option<ActorChain>, CaseFault> {
             verified: case.chain_verified.unwrap_or(true),
             ..ActorChain::verified_from(schema::entity_uid(&TYPES.user, user.as_str()))
         },
-        (None, names) => ActorChain::from_delegation_ids(names.iter().map(Into::into).collect()),
+        (None, names) => {
+            ActorChain::from_delegation_ids(names.iter().map(|id| id.as_str().into()).collect())
+        }
     };
     Ok(Some(ActorChain { claims, ..chain }))
 }

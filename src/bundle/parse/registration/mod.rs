@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 use crate::bundle::diagnostic::{BundleDiagnostic, SourceText};
 use crate::bundle::files::SourceFile;
 use crate::bundle::parse::json::{self, Step};
-use crate::domain::ids::check_tool_name;
+use crate::domain::names::check_tool_name;
 use crate::domain::request::argument_order;
 use crate::domain::request::target::argument::TargetArgumentForm;
 

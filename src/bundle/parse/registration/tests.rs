@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::*;
-use crate::domain::ids::check_server_name;
+use crate::domain::names::check_server_name;
 
 fn source(text: &str) -> SourceFile {
     SourceFile {

@@ -6,7 +6,7 @@
 use callgate_engine::cedar::{Eid, EntityType, EntityUID, Pattern, PatternElem};
 
 use crate::bundle::validate::references::known_entities::KnownEntities;
-use crate::domain::ids::is_digest;
+use crate::domain::names::is_digest;
 use crate::domain::request::target::host::Host;
 use crate::domain::request::target::{host_of, parse_one};
 use crate::domain::schema::TYPES;

@@ -20,7 +20,7 @@ use crate::bundle::parse::registration::{self, AccessLevel, ConfirmationStatus, 
 use crate::cli::file;
 use crate::cli::output::{Exit, Output};
 use crate::cli::render::{count, printable};
-use crate::domain::ids::check_server_name;
+use crate::domain::names::check_server_name;
 
 /// Bytes of a tool list.
 const MAX_LIST_BYTES: u64 = 64 << 20;

@@ -8,7 +8,7 @@ use crate::analysis::import::{ToolChange, ToolImport};
 use crate::analysis::review::{ReviewDecision, ToolReview};
 use crate::bundle::parse::registration::{AccessLevel, ToolEntry};
 use crate::cli::render::{count, printable, printables};
-use crate::domain::ids::check_label;
+use crate::domain::names::check_label;
 
 /// Bytes of one input line.
 const MAX_LINE_BYTES: u64 = 4_096;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 
-use crate::domain::ids::check_label;
+use crate::domain::names::check_label;
 use crate::domain::request::target::kind::TargetKind;
 use crate::domain::request::target::{path, text};
 

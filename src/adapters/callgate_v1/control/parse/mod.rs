@@ -319,13 +319,13 @@ impl MessageParser<'_> {
             let entities = names.into_iter().map(|name| schema::entity_uid(ty, name));
             entities.collect::<Vec<_>>()
         };
-        let tools = self.ids(wire.tools, limit, "tools")?;
+        let tools: Vec<SmolStr> = self.ids(wire.tools, limit, "tools")?;
         if let Some(index) = tools.iter().position(|tool| !is_tool_name(tool)) {
             let problem =
                 FieldProblem::UnknownWord(TextExcerpt::new(&tools[index]), "`<server>/<tool>`");
             return Err(FieldError::new(format!("tools[{index}]"), problem));
         }
-        let targets = self.ids(wire.targets, limit, "targets")?;
+        let targets: Vec<SmolStr> = self.ids(wire.targets, limit, "targets")?;
         Ok(Scope {
             tools: entities(tools, &TYPES.tool),
             servers: entities(self.ids(wire.servers, limit, "servers")?, &TYPES.server),

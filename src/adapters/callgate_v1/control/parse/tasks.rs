@@ -48,12 +48,12 @@ impl MessageParser<'_> {
     }
 
     fn tool_use(&self, wire: v1::ToolUse) -> Result<ToolUse, FieldError> {
-        let tool = self.required_id(wire.tool, "tool")?;
+        let tool: SmolStr = self.required_id(wire.tool, "tool")?;
         if !is_tool_name(&tool) {
             let problem = FieldProblem::UnknownWord(TextExcerpt::new(&tool), "`<server>/<tool>`");
             return Err(FieldError::new("tool", problem));
         }
-        let targets = self.ids(wire.targets, self.limits.scope_items, "targets")?;
+        let targets: Vec<SmolStr> = self.ids(wire.targets, self.limits.scope_items, "targets")?;
         let targets = targets.iter().enumerate();
         Ok(ToolUse {
             tool: schema::entity_uid(&TYPES.tool, tool),
@@ -91,7 +91,7 @@ impl MessageParser<'_> {
     }
 
     fn task_place(&self, wire: v1::TaskPlace) -> Result<KnownResource, FieldError> {
-        let text = self.required_id(wire.place, "place")?;
+        let text: SmolStr = self.required_id(wire.place, "place")?;
         Ok(KnownResource {
             place: named_place(&text)?,
             read: wire.read,
