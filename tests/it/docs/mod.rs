@@ -1,5 +1,6 @@
 //! What the documents say is true.
 
+pub mod capacity;
 pub mod documents;
 pub mod guide;
 pub mod observe;
