@@ -10,7 +10,7 @@ use crate::service::event_counter::EventCounter;
 pub struct ServerLoad {
     /// Requests in flight.
     pub requests: UsageCount,
-    /// Requests that passed the filter of [`crate::server::frame_shed`] and have not begun, as far as their connections know.
+    /// Requests that passed the filter below HTTP/2 and have not begun, as far as their connections know.
     pub passed_on: UsageCount,
     /// The adaptive limit of requests in flight.
     pub pressure: ConcurrencyLimit,

@@ -240,3 +240,7 @@ pub(super) fn read_candidates(
         })
     })
 }
+
+#[cfg(test)]
+#[path = "many_tests.rs"]
+mod tests;
