@@ -8,7 +8,7 @@
 //! Then one is held to a fifth of a CPU and asked at two, four and eight times the rate that it can answer, each call
 //! with a deadline, and whether or not earlier ones are answered. What counts is the goodput: the calls that are answered
 //! within their deadline in a second, over those that the same server answers within it when it is just saturated, which
-//! is measured before each.
+//! is measured before each. The first second, in which the server notices, is told apart.
 //!
 //! Then a gateway's calls while another caller writes, lists and reads the status as fast as it can, over what they take
 //! alone: the 99th percentiles of both, in turns. At last a server starts with a million sessions in its store.
@@ -30,7 +30,7 @@ mod starvation;
 mod flood;
 
 use attack::{NAMES, SETTINGS, Target, begin, gateway, resident_kib};
-use flood::{HeldDown, channels, flood, saturate};
+use flood::{HeldDown, Outcome, channels, flood, saturate};
 use tonic::transport::Channel;
 
 /// Why nothing could be measured.
@@ -57,6 +57,8 @@ const DEADLINE: Duration = Duration::from_millis(500);
 /// How long the server is asked before anything is measured, and for each measurement.
 const WARMS_UP: Duration = Duration::from_secs(2);
 const TOOK: Duration = Duration::from_secs(6);
+/// How long the server may take to notice that it is asked too much. What becomes of those calls is told apart.
+const NOTICES: Duration = Duration::from_secs(1);
 
 const POLICY: &str = r#"
 @id("notes.read") @owner("notes-team")
@@ -175,17 +177,28 @@ async fn measure_flood() -> Result<(), Fault> {
         let capacity = saturate(&channels, AT_ONCE, TOOK, DEADLINE)
             .await
             .rate(TOOK);
-        let outcome = flood(&channels, f64::from(times) * capacity, TOOK, DEADLINE).await;
+        let rate = f64::from(times) * capacity;
+        let flooded = flood(&channels, rate, (NOTICES, TOOK), DEADLINE).await;
+        let outcome = flooded.then;
         let name = |what: &str| format!("overload.{what}_{times}x");
         let percent = 100.0 * outcome.rate(TOOK) / capacity;
         metric(&name("capacity"), capacity, "calls/s");
         metric(&name("goodput"), percent, "%");
         let p99 = outcome.percentile(99).unwrap_or(DEADLINE * 2);
         metric(&name("p99"), p99.as_secs_f64() * 1e3, "ms");
-        let part = |count: usize| 100.0 * count as f64 / outcome.asked.max(1) as f64;
-        metric(&name("shed"), part(outcome.shed), "% of calls");
-        metric(&name("late"), part(outcome.late), "% of calls");
-        metric(&name("failed"), part(outcome.failed.len()), "% of calls");
+        let part = |of: &Outcome, count: usize| 100.0 * count as f64 / of.asked.max(1) as f64;
+        metric(&name("shed"), part(&outcome, outcome.shed), "% of calls");
+        metric(&name("late"), part(&outcome, outcome.late), "% of calls");
+        let failed = outcome.failed.len() + flooded.at_first.failed.len();
+        metric(&name("failed"), part(&outcome, failed), "% of calls");
+        let first = &flooded.at_first;
+        metric(
+            &name("at_first.late"),
+            part(first, first.late),
+            "% of calls",
+        );
+        let goodput = 100.0 * first.rate(NOTICES) / capacity;
+        metric(&name("at_first.goodput"), goodput, "%");
     }
     Ok(())
 }

@@ -173,28 +173,56 @@ pub async fn saturate(
     outcome.sorted()
 }
 
-/// Asks so often in a second, for so long, whether or not what was asked before is answered.
-pub async fn flood(channels: &[Channel], rate: f64, took: Duration, deadline: Duration) -> Outcome {
+/// What became of the questions of a flood.
+#[derive(Debug, Default)]
+pub struct Flooded {
+    /// Of those asked while the server had not adapted to it.
+    pub at_first: Outcome,
+    /// Of those asked after that.
+    pub then: Outcome,
+}
+
+impl Flooded {
+    fn note(&mut self, (is_first, (took, answer)): FloodAnswer) {
+        match is_first {
+            true => self.at_first.note(took, answer),
+            false => self.then.note(took, answer),
+        }
+    }
+}
+
+/// Whether it was asked at first, how long it took, and what the answer was.
+type FloodAnswer = (bool, (Duration, Option<Result<(), Code>>));
+
+/// Asks so often in a second, for so long after a beginning, whether or not what was asked before is answered.
+pub async fn flood(
+    channels: &[Channel],
+    rate: f64,
+    (first, took): (Duration, Duration),
+    deadline: Duration,
+) -> Flooded {
     let begun = Instant::now();
     let mut asked = JoinSet::new();
-    let mut outcome = Outcome::default();
+    let mut flooded = Flooded::default();
     let mut number = 0_usize;
-    while begun.elapsed() < took {
+    while begun.elapsed() < first + took {
         let due = (begun.elapsed().as_secs_f64() * rate) as usize;
+        let is_first = begun.elapsed() < first;
         while number < due {
             let channel = channels[number % channels.len()].clone();
-            asked.spawn(ask(channel, deadline));
+            asked.spawn(async move { (is_first, ask(channel, deadline).await) });
             number += 1;
         }
         while let Some(answer) = asked.try_join_next() {
-            let (took, answer) = answer.expect("an asker does not panic");
-            outcome.note(took, answer);
+            flooded.note(answer.expect("an asker does not panic"));
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     while let Some(answer) = asked.join_next().await {
-        let (took, answer) = answer.expect("an asker does not panic");
-        outcome.note(took, answer);
+        flooded.note(answer.expect("an asker does not panic"));
     }
-    outcome.sorted()
+    Flooded {
+        at_first: flooded.at_first.sorted(),
+        then: flooded.then.sorted(),
+    }
 }

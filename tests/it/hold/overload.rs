@@ -55,7 +55,8 @@ async fn twice_too_much(server: &Server) {
     // At first more than it can answer in time is under way.
     saturate(&channels, 16, Duration::from_secs(1), DEADLINE).await;
     let capacity = saturate(&channels, 16, took, DEADLINE).await.rate(took);
-    let asked = async { flood(&channels, 2.0 * capacity, took, DEADLINE).await };
+    let times = (Duration::ZERO, took);
+    let asked = async { flood(&channels, 2.0 * capacity, times, DEADLINE).await.then };
     let told = async {
         tokio::time::sleep(took / 2).await;
         status(channels[0].clone()).await
