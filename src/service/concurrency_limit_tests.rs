@@ -33,11 +33,11 @@ fn what_is_configured_holds_while_nobody_waits() {
 fn the_limit_falls_below_what_waits_and_rises_again() {
     let pressure = ConcurrencyLimit::default();
     let now = windows(&pressure, 0, 2, 200, 400);
-    // They used twice what is wanted, so twice less by the root of that.
-    assert_eq!(pressure.limit(CONFIGURED), 199);
+    // Two windows: seven tenths of what was under way, twice.
+    assert_eq!(pressure.limit(CONFIGURED), 196);
     assert!(pressure.is_reduced(CONFIGURED));
-    let now = windows(&pressure, now, 1, 1, 199);
-    assert_eq!(pressure.limit(CONFIGURED), 248, "a quarter more");
+    let now = windows(&pressure, now, 1, 1, 196);
+    assert_eq!(pressure.limit(CONFIGURED), 245, "a quarter more");
     windows(&pressure, now, 60, 1, 208);
     assert!(!pressure.is_reduced(CONFIGURED), "it is over");
 }
@@ -46,15 +46,15 @@ fn the_limit_falls_below_what_waits_and_rises_again() {
 fn near_what_is_wanted_the_limit_hardly_moves() {
     let pressure = ConcurrencyLimit::default();
     let now = windows(&pressure, 0, 1, 200, 400);
-    assert_eq!(pressure.limit(CONFIGURED), 282);
-    // 100 ms of 500 are wanted.
-    let now = windows(&pressure, now, 1, 110, 282);
-    assert_eq!(pressure.limit(CONFIGURED), 268, "half of an eleventh less");
-    let now = windows(&pressure, now, 1, 95, 268);
+    assert_eq!(pressure.limit(CONFIGURED), 280);
+    // 75 ms of 500 are wanted.
+    let now = windows(&pressure, now, 1, 82, 280);
+    assert_eq!(pressure.limit(CONFIGURED), 267, "half of an eleventh less");
+    let now = windows(&pressure, now, 1, 71, 267);
     assert_eq!(pressure.limit(CONFIGURED), 274, "half of a nineteenth more");
-    let now = windows(&pressure, now, 1, 100, 274);
+    let now = windows(&pressure, now, 1, 75, 274);
     assert_eq!(pressure.limit(CONFIGURED), 275, "one more");
-    windows(&pressure, now, 1, 101, 275);
+    windows(&pressure, now, 1, 76, 275);
     assert_eq!(pressure.limit(CONFIGURED), 273);
 }
 
@@ -92,18 +92,18 @@ fn a_few_requests_prove_nothing() {
 #[test]
 fn the_part_counts_and_not_the_time() {
     assert_eq!(
-        thousandths(Duration::from_millis(100), GIVEN),
+        thousandths(Duration::from_millis(75), GIVEN),
         WANTED_PER_MILLE
     );
     assert_eq!(thousandths(GIVEN * 9, GIVEN), 1_000);
     assert_eq!(thousandths(GIVEN, Duration::ZERO), 1_000);
     let pressure = ConcurrencyLimit::default();
-    let waited = Duration::from_millis(400);
+    let waited = Duration::from_millis(250);
     for window in 0..4 {
         for _ in 0..SAMPLES {
             let given = Duration::from_secs(2);
             pressure.ended_at(WINDOW * window, waited, given, 500, CONFIGURED);
         }
     }
-    assert!(!pressure.is_reduced(CONFIGURED), "400 ms of 2 s are little");
+    assert!(!pressure.is_reduced(CONFIGURED), "250 ms of 2 s are little");
 }
