@@ -17,7 +17,7 @@ const PAGE: &str = "docs/policies.md";
 const START: &str = "<!-- generated from the schema: CALLGATE_UPDATE_DOCS=1 cargo test --test it policies::reference -->";
 const END: &str = "<!-- end of what is generated -->";
 /// The record of the facts that every action has.
-const REPORT_INTERVAL: &str = "Facts";
+const OF_EVERY_ACTION: &str = "Facts";
 
 struct Field {
     name: String,
@@ -148,14 +148,14 @@ fn paragraph(page: &mut String, text: &str) {
 }
 
 fn facts(page: &mut String, all: &[Declared]) {
-    let every = all.iter().find(|it| it.name() == REPORT_INTERVAL);
+    let every = all.iter().find(|it| it.name() == OF_EVERY_ACTION);
     let every = every.expect("the facts of every action");
     page.push_str("### Facts of every action\n\nThey are attributes of `context`. An optional one has to be tested for with `has` first.\n\n");
     table(page, "fact", &every.fields, all);
     page.push_str("### Facts of some actions\n\n| actions | fact | type |\n|---|---|---|\n");
     for own in all.iter().filter(|it| it.is_context()) {
-        let is_stoppable = |it: &&Declared| it.fields.iter().any(|field| field.of == own.name());
-        let actions = all.iter().filter(is_stoppable).map(|it| names(&it.head).0);
+        let has_it = |it: &&Declared| it.fields.iter().any(|field| field.of == own.name());
+        let actions = all.iter().filter(has_it).map(|it| names(&it.head).0);
         let actions = actions.collect::<Vec<_>>().join(", ");
         for field in &own.fields {
             if every.fields.iter().all(|it| it.name != field.name) {
