@@ -295,3 +295,7 @@ pub(super) fn read_asserted(bytes: &mut Reader<'_>) -> Result<AssertedEntity, Ca
 pub(super) fn read_named(bytes: &mut Reader<'_>) -> Result<(SmolStr, Value), CapsuleContentError> {
     Ok((bytes.short()?, bytes.value()?))
 }
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;
