@@ -266,22 +266,18 @@ impl<S> LoadShed<S> {
         limits: &Limits,
         limit: usize,
     ) -> GrpcRejection {
-        let configured = limits.concurrent_requests;
+        let configured = limits.concurrent_requests as usize;
+        if limit < configured {
+            self.load.pressure.shed.add();
+            return GrpcRejection::Overloaded { limit };
+        }
+        self.load.requests_refused.add();
+        self.load.pressure.note_full(configured);
         match full {
-            _ if limit < configured as usize => {
-                self.load.pressure.shed.add();
-                GrpcRejection::Overloaded { limit }
-            }
-            CapacityError::All => {
-                self.load.requests_refused.add();
-                self.load.pressure.note_full(configured as usize);
-                GrpcRejection::TooManyRequests { limit: configured }
-            }
-            CapacityError::Share => {
-                self.load.requests_refused.add();
-                self.load.pressure.note_full(configured as usize);
-                over_share(caller, limits, limit, "concurrent_requests")
-            }
+            CapacityError::All => GrpcRejection::TooManyRequests {
+                limit: limits.concurrent_requests,
+            },
+            CapacityError::Share => over_share(caller, limits, limit, "concurrent_requests"),
         }
     }
 }

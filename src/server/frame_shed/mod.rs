@@ -111,8 +111,7 @@ impl ShedContext {
         if limit >= configured || connection.is_unauthenticated() {
             return None;
         }
-        let longest = Duration::from_millis(limits.deadline_ms.into());
-        if connection.behind() > pressure.usual_deadline(longest) / 2 {
+        if connection.behind() > self.usual_deadline(&limits) / 2 {
             return Some(Room { limit, left: 0 });
         }
         let all = limit.saturating_sub(self.load.requests.get());
@@ -124,15 +123,15 @@ impl ShedContext {
         let left = all.min(own).saturating_sub(others);
         Some(Room { limit, left })
     }
-}
 
-impl ShedContext {
     /// How long to pause between reads under overload.
     fn pause(&self) -> Duration {
-        let limits = self.limits.load();
+        (self.usual_deadline(&self.limits.load()) / PAUSE_DIVISOR).min(MAX_PAUSE)
+    }
+
+    fn usual_deadline(&self, limits: &Limits) -> Duration {
         let longest = Duration::from_millis(limits.deadline_ms.into());
-        let usual = self.load.pressure.usual_deadline(longest);
-        (usual / PAUSE_DIVISOR).min(MAX_PAUSE)
+        self.load.pressure.usual_deadline(longest)
     }
 }
 

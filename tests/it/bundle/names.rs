@@ -256,12 +256,12 @@ fn workplace(more: &[(&str, &str)]) -> Workplace {
 }
 
 /// What is told of a directory, by the name of its file.
-pub(super) fn told(ran: &Json, of: &str) -> Vec<Json> {
+fn told(ran: &Json, of: &str) -> Vec<Json> {
     ran[of].as_array().cloned().unwrap_or_default()
 }
 
 /// A place in the policy, the policy's name, and what was meant.
-pub(super) fn holds(fault: &Json, kind: &str, meant: &str) {
+fn holds(fault: &Json, kind: &str, meant: &str) {
     assert_eq!(fault["file"], format!("policies/{kind}.cedar"), "{fault}");
     assert!(
         fault["line"].as_u64() >= Some(1) && fault["column"].is_u64(),
@@ -296,22 +296,30 @@ fn names_that_may_come_from_elsewhere_are_warnings_and_strictly_faults() {
         .collect();
     let all: Vec<(&str, &str)> = all.iter().map(|(path, text)| (&**path, &**text)).collect();
     let workplace = workplace(&all);
+    let told = open().map(|(kind, _, meant)| (kind, meant));
+    let shown = warned_and_strictly_refused(&workplace, told);
+    insta::assert_snapshot!("names_open", shown);
+}
+
+/// Checks that there is one warning for each of these policies, with what was meant, and that the same are faults under
+/// `--strict`. Returns what is shown then.
+pub(super) fn warned_and_strictly_refused<'a>(
+    workplace: &Workplace,
+    policies: impl Iterator<Item = (&'a str, &'a str)>,
+) -> String {
     let ran = workplace.run(&["check", "policies", "--output", "json"]);
     assert_eq!(ran.code, 0, "{}", ran.transcript());
     let warnings = told(&ran.json(), "warnings");
     let strict = workplace.run(&["check", "policies", "--strict", "--output", "json"]);
     assert_eq!(strict.code, 3, "{}", strict.transcript());
     assert_eq!(told(&strict.json(), "faults"), warnings);
-    for (kind, _, meant) in open() {
+    for (kind, meant) in policies {
         let file = format!("policies/{kind}.cedar");
         let for_file: Vec<&Json> = warnings.iter().filter(|it| it["file"] == file).collect();
         assert_eq!(for_file.len(), 1, "{kind}: {for_file:#?}");
         holds(for_file[0], kind, meant);
     }
-    insta::assert_snapshot!(
-        "names_open",
-        workplace.run(&["check", "policies", "--strict"]).stderr
-    );
+    workplace.run(&["check", "policies", "--strict"]).stderr
 }
 
 #[test]

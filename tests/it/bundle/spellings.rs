@@ -1,8 +1,6 @@
 //! A policy that never applies because of a spelling is told, and the same in the right one is not.
 
-use serde_json::Value as Json;
-
-use super::names::{holds, policy, told};
+use super::names::{policy, warned_and_strictly_refused};
 use crate::support::command::Workplace;
 
 /// What there is.
@@ -394,19 +392,8 @@ fn workplace(word: impl Fn(&'static str, &'static str) -> &'static str) -> Workp
 #[test]
 fn a_spelling_that_never_applies_is_told_with_the_one_that_does() {
     let workplace = workplace(|never, _| never);
-    let ran = workplace.run(&["check", "policies", "--output", "json"]);
-    assert_eq!(ran.code, 0, "{}", ran.transcript());
-    let warnings = told(&ran.json(), "warnings");
-    let strict = workplace.run(&["check", "policies", "--strict", "--output", "json"]);
-    assert_eq!(strict.code, 3, "{}", strict.transcript());
-    assert_eq!(told(&strict.json(), "faults"), warnings);
-    for (kind, .., help) in SPELLINGS {
-        let file = format!("policies/{kind}.cedar");
-        let for_file: Vec<&Json> = warnings.iter().filter(|it| it["file"] == file).collect();
-        assert_eq!(for_file.len(), 1, "{kind}: {for_file:#?}");
-        holds(for_file[0], kind, help);
-    }
-    let shown = workplace.run(&["check", "policies", "--strict"]).stderr;
+    let told = SPELLINGS.iter().map(|(kind, .., help)| (*kind, *help));
+    let shown = warned_and_strictly_refused(&workplace, told);
     insta::assert_snapshot!("spellings", shown);
 }
 

@@ -58,6 +58,8 @@ fn what_makes_no_sense_is_refused_by_its_name() {
         (["--cost", "commit=2"], "no cost is called commit"),
         (["--load", "calls_a_minute=many"], "'many' is not a number"),
         (["--load", "calls_a_session=0"], "more than nothing"),
+        (["--cost", "call_cpu_us=inf"], "and a number"),
+        (["--against", "/no/such/file"], "No such file"),
         (["--agents", "0"], "at least one"),
         (["--tenants", "-1"], "at least one"),
     ] {

@@ -7,12 +7,10 @@ use callgate_engine::cedar::{Eid, EntityType, EntityUID, Pattern, PatternElem};
 
 use crate::bundle::validate::references::known_entities::KnownEntities;
 use crate::domain::names::is_digest;
+use crate::domain::request::links;
 use crate::domain::request::target::host::Host;
 use crate::domain::request::target::{host_of, parse_one};
 use crate::domain::schema::TYPES;
-
-/// Stands in a set of hosts for those that were not looked at.
-const MORE_HOSTS: &str = "…";
 
 /// What a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +69,7 @@ impl CanonicalText {
     pub(super) fn refusal(self, text: &str, known: &KnownEntities<'_>) -> Option<Refusal> {
         let help = match self {
             Self::Scheme => scheme_help(text)?,
-            Self::LinkHost if text == MORE_HOSTS || host_of(text).is_err() => return None,
+            Self::LinkHost if text == links::MORE || host_of(text).is_err() => return None,
             Self::Host | Self::LinkHost => host_help(text)?,
             Self::Domain => domain_help(text)?,
             Self::Name => name_help(text, known)?,

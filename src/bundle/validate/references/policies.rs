@@ -191,8 +191,8 @@ impl<'a> PolicyReferenceCheck<'_, '_, 'a> {
 
     /// Checks that entities of these types can be in another one.
     fn membership(&mut self, types: &[&EntityType], uid: &EntityUID, loc: Option<&Loc>) {
-        if let Some(Refusal { message, help }) = self.members.refusal(types, uid) {
-            self.warn(loc, &message, help);
+        if let Some(refusal) = self.members.refusal(types, uid) {
+            self.warn(loc, &refusal.message, refusal.help);
         }
     }
 
@@ -271,8 +271,8 @@ impl<'a> PolicyReferenceCheck<'_, '_, 'a> {
                 for vocabulary in places.iter().filter_map(ValueSource::vocabulary) {
                     self.said.read.add(vocabulary, word);
                 }
-                if let Some((message, help)) = self.other_spelling(places, word) {
-                    return self.warn(with.source_loc(), &message, help);
+                if let Some(refusal) = self.other_spelling(places, word) {
+                    return self.warn(with.source_loc(), &refusal.message, refusal.help);
                 }
                 let refused = vocabulary(places, |it| words.has(it, word));
                 if let Some(vocabulary) = refused {
@@ -310,16 +310,19 @@ impl<'a> PolicyReferenceCheck<'_, '_, 'a> {
     }
 
     /// Why none of these values equals a text: requests contain another spelling, or pinned schemas declare another word.
-    fn other_spelling(&self, places: &[ValueSource<'a>], word: &str) -> Option<(String, String)> {
+    fn other_spelling(&self, places: &[ValueSource<'a>], word: &str) -> Option<Refusal> {
         let known = self.known;
         if let Some(refusal) = canonical(places, |it| it.refusal(word, known)) {
-            return Some((refusal.message, refusal.help));
+            return Some(refusal);
         }
-        let help = |meant: String| format!("did you mean `{meant}`?");
+        let refused = |message, meant: String| Refusal {
+            message,
+            help: format!("did you mean `{meant}`?"),
+        };
         if places.iter().all(ValueSource::is_argument_names) {
             let meant = self.arguments.meant_name(self.tool(), word)?;
             let message = format!("no pinned schema declares the argument `{word}`");
-            return Some((message, help(meant)));
+            return Some(refused(message, meant));
         }
         let [argument] = places else { return None };
         let [action] = self.scope.as_ref()?.actions.all.as_slice() else {
@@ -329,7 +332,7 @@ impl<'a> PolicyReferenceCheck<'_, '_, 'a> {
         let meant = self.arguments.meant_value(id_of(action), path, word)?;
         let message =
             format!("`{word}` is not among the values that the schema lists for `{path}`");
-        Some((message, help(meant)))
+        Some(refused(message, meant))
     }
 
     /// The tool that the policy is for, if it is for one alone.

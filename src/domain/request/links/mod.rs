@@ -57,6 +57,9 @@ pub struct Links {
     is_cut: bool,
 }
 
+/// Stands in a set of hosts for the links that are not looked at.
+pub const MORE: &str = "…";
+
 /// A link.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct FoundLink {
@@ -83,7 +86,7 @@ impl Links {
 
     /// Stands for the links beyond the limits.
     fn more(&self) -> Option<SmolStr> {
-        self.is_cut.then(|| SmolStr::new_static("…"))
+        self.is_cut.then(|| SmolStr::new_static(MORE))
     }
 
     fn add(&mut self, link: FoundLink) {
