@@ -91,7 +91,9 @@ impl BatchWaiters {
     /// the other and their responses leave together. From outside each would cost a lock that all threads share, and often
     /// a call of the system.
     fn wake(mut self) {
-        let runtime = self.runtime.take().filter(|_| self.wakers.len() > 1);
+        let here = Handle::try_current().ok().map(|it| it.id());
+        let elsewhere = |it: &Handle| self.wakers.len() > 1 && Some(it.id()) != here;
+        let runtime = self.runtime.take().filter(elsewhere);
         match runtime {
             // A runtime that is ending drops it, which wakes them as well.
             Some(runtime) => drop(runtime.spawn(async move { drop(self) })),
@@ -103,6 +105,13 @@ impl BatchWaiters {
 impl Drop for BatchWaiters {
     fn drop(&mut self) {
         self.wakers.drain(..).for_each(Waker::wake);
+    }
+}
+
+impl BatchReceipt {
+    /// Whether the outcome is known.
+    pub(super) fn is_told(&self) -> bool {
+        self.outcome.told().is_ready()
     }
 }
 

@@ -1,7 +1,8 @@
-//! The decision log while it is written: a queue, a thread, and what responses wait for.
+//! The decision log while it is written: a queue, who writes it, and what responses wait for.
 //!
-//! Start at [`AuditLog::append`]. Whoever decided hands over an encoded envelope; the thread puts indices in and writes
-//! everything that has come meanwhile at once, so that all who wait share one write, and one sync in mode `synced`.
+//! Start at [`AuditLog::append`]. Whoever decided hands over an encoded envelope and waits for it with
+//! [`LogReceipt::recorded`]; whoever writes puts indices in and writes everything that has come meanwhile at once, so that all
+//! who wait share one write, and one sync in mode `synced`.
 //!
 //! Invariant: what was reported as recorded is recorded as the mode promises. Whatever is not recorded is counted, and the
 //! count is a record itself as soon as one can be written.
@@ -20,7 +21,7 @@ use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
 use crate::audit::log_output::{LogOutput, OpenError, OutputSettings};
 use crate::audit::log_queue::{Failure, Shared};
 use crate::audit::log_tree;
-use crate::audit::log_writer::LogWriter;
+use crate::audit::log_writer::{self, LogWriter};
 use crate::audit::tree::thread::{TreeState, TreeWatch};
 use crate::config::audit::{AuditConfig, LogMode, OnLogFailure};
 
@@ -59,8 +60,15 @@ pub enum LogReceipt {
     Done,
     /// The record cannot be written, and the configuration says that the call is denied.
     Failed,
-    /// For the thread to write it.
-    Waiting(BatchReceipt),
+    /// For it to be written.
+    Waiting(Waiting),
+}
+
+/// A record that is queued.
+#[derive(Debug)]
+pub struct Waiting {
+    receipt: BatchReceipt,
+    shared: Arc<Shared>,
 }
 
 /// A record is not written.
@@ -91,11 +99,25 @@ impl LogReceipt {
         match self {
             Self::Done => Ok(()),
             Self::Failed => Err(NotRecordedError),
-            Self::Waiting(receipt) => match receipt.await {
+            Self::Waiting(waiting) => match waiting.recorded().await {
                 true => Ok(()),
                 false => Err(NotRecordedError),
             },
         }
+    }
+}
+
+impl Waiting {
+    /// Waits, and in mode `written` writes what is queued, unless somebody does: once whatever else can go on in this thread
+    /// has had its turn, so that its records are written with this one.
+    async fn recorded(self) -> bool {
+        if self.shared.mode == LogMode::Written {
+            tokio::task::yield_now().await;
+            if !self.receipt.is_told() {
+                self.shared.write_here();
+            }
+        }
+        self.receipt.await
     }
 }
 
@@ -156,7 +178,8 @@ impl AuditLog {
             key,
             tree,
             queue: Mutex::default(),
-            came: Condvar::new(),
+            writer: Mutex::default(),
+            called: Condvar::new(),
             next: AtomicU64::new(output.next()),
             unrecorded: AtomicU64::new(0),
             failure: Mutex::default(),
@@ -171,11 +194,13 @@ impl AuditLog {
 
     fn start(&self, output: LogOutput, retention: Retention) -> std::io::Result<()> {
         let (done, is_done) = std::sync::mpsc::channel();
-        let mut writer = LogWriter::new(output, Arc::clone(&self.shared), done);
-        writer.started();
+        let mut writer = LogWriter::new(output, done);
+        writer.started(&self.shared);
+        *self.shared.writer() = Some(writer);
+        let shared = Arc::clone(&self.shared);
         let writing = thread::Builder::new()
             .name("callgate-audit".to_owned())
-            .spawn(move || writer.run())?;
+            .spawn(move || log_writer::run(&shared))?;
         let shared = Arc::clone(&self.shared);
         let archiving = thread::Builder::new()
             .name("callgate-archive".to_owned())
@@ -198,34 +223,32 @@ impl AuditLog {
     pub fn append(&self, envelope: &[u8], capsule: Option<&[u8]>) -> LogReceipt {
         let shared = &*self.shared;
         let mut queue = shared.lock();
-        let waits = queue.frames.len() + queue.capsules.len();
-        if queue.is_closed || waits >= shared.max_queue {
+        let batch = &mut queue.batch;
+        let is_full = batch.bytes() >= shared.max_queue;
+        if queue.is_closed || is_full {
             // A closed log is no longer there to count; requests are over by then.
-            queue.dropped += 1;
+            queue.batch.dropped += 1;
             drop(queue);
             return LogReceipt::unwritten(shared.goes_on());
         }
-        push_unfinished(&mut queue.frames, envelope);
-        let position = queue.records;
-        queue.records += 1;
+        let batch = &mut queue.batch;
+        push_unfinished(&mut batch.frames, envelope);
+        let position = batch.records;
+        batch.records += 1;
         if position == 0 {
-            queue.oldest = Some(Instant::now());
+            batch.oldest = Some(Instant::now());
         }
         if let Some(bytes) = capsule {
-            queue.capsules.push(position, bytes);
+            batch.capsules.push(position, bytes);
         }
         let receipt = match shared.mode {
-            LogMode::Written | LogMode::Synced => {
-                let waiting = queue.waiting.get_or_insert_default();
-                LogReceipt::Waiting(waiting.receipt())
-            }
+            LogMode::Written | LogMode::Synced => LogReceipt::Waiting(Waiting {
+                receipt: batch.waiting.get_or_insert_default().receipt(),
+                shared: Arc::clone(&self.shared),
+            }),
             LogMode::Async | LogMode::Off => LogReceipt::Done,
         };
-        drop(queue);
-        // The thread looks into the queue again before it waits, so only the first record has to wake it.
-        if position == 0 {
-            shared.came.notify_one();
-        }
+        shared.came(&mut queue);
         receipt
     }
 
@@ -248,7 +271,7 @@ impl AuditLog {
             bytes: size(SEGMENTS),
             capsule_bytes: size(CAPSULES),
             unrecorded: self.unrecorded(),
-            queued: shared.lock().records,
+            queued: shared.lock().batch.records,
             failure: shared.failure().clone(),
             tree: shared.tree.state(),
         }
@@ -261,16 +284,16 @@ impl AuditLog {
 
     /// Requests without a record since the start.
     pub fn unrecorded(&self) -> u64 {
-        let dropped = self.shared.lock().dropped;
+        let dropped = self.shared.lock().batch.dropped;
         dropped + self.shared.unrecorded.load(Ordering::Relaxed)
     }
 
     /// Records that wait to be written, and how long the oldest of those has waited that are not written yet.
     pub fn backlog(&self) -> (u64, Duration) {
         let queue = self.shared.lock();
-        let oldest = queue.in_hand.or(queue.oldest);
+        let oldest = queue.in_hand.or(queue.batch.oldest);
         (
-            queue.records,
+            queue.batch.records,
             oldest.map(|at| at.elapsed()).unwrap_or_default(),
         )
     }
@@ -299,8 +322,11 @@ impl AuditLog {
 
     /// Writes what waits, and a notice of the end. Waits for the threads.
     pub fn close(&self) {
-        self.shared.lock().is_closed = true;
-        self.shared.came.notify_one();
+        {
+            let mut queue = self.shared.lock();
+            queue.is_closed = true;
+            self.shared.call(&mut queue);
+        }
         let threads = std::mem::take(&mut *self.shared.threads());
         for thread in threads {
             if thread.join().is_err() {

@@ -1,4 +1,4 @@
-//! The files that the log's thread writes: the current segment, the current file of capsules, and when they change.
+//! The files that are written: the current segment, the current file of capsules, and when they change.
 //!
 //! Start at [`LogOutput::write`]: either all records of a batch and their capsules are in the files, or none is
 //! acknowledged.
@@ -8,7 +8,7 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::audit::batch::{BatchCapsules, finish, push_unfinished};
 use crate::audit::capsule::{CapsuleError, CapsuleKey, CapsuleSealer};
@@ -222,6 +222,18 @@ impl LogOutput {
         self.append(frames, count)
     }
 
+    /// Whether the next batch is no more than appended to the files that are open: neither is one to be begun, nor waits a
+    /// notice, nor has the tree to catch up.
+    pub fn only_appends(&self, capsules: &BatchCapsules) -> bool {
+        let is_current = |rolling: &Rolling| {
+            let current = rolling.current.as_ref();
+            current.is_some_and(|it| !self.is_to_be_rolled(it, rolling.opened))
+        };
+        let is_ready = capsules.is_empty() || is_current(&self.capsules);
+        let has_room = self.tree.as_ref().is_none_or(LogTree::has_room);
+        self.notices.is_empty() && is_current(&self.segments) && is_ready && has_room
+    }
+
     /// What is due while there is nothing to write: checks that the segment is still what was written, writes notices that
     /// wait, and begins new files.
     ///
@@ -347,23 +359,29 @@ impl LogOutput {
 
     /// Begins new files where there is none, or where the current one is too large or too old.
     fn begin_files(&mut self) -> Result<(), WriteError> {
-        let settings = self.settings;
         if self.segments.current.is_none() {
             self.segments.begin(self.next).map_err(WriteError::Create)?;
         }
-        let is_empty = |it: &Segment, next: u64| it.first() == next;
-        for rolling in [&mut self.segments, &mut self.capsules] {
-            let Some(current) = &rolling.current else {
-                continue;
-            };
-            let is_large = current.length() >= settings.segment_bytes;
-            let is_old = rolling.opened.elapsed() >= settings.segment_age;
-            if (is_large || is_old) && !is_empty(current, self.next) {
-                rolling.roll(self.next);
-                self.sealer = None;
-            }
+        let is_due = |rolling: &Rolling| {
+            let current = rolling.current.as_ref();
+            current.is_some_and(|it| self.is_to_be_rolled(it, rolling.opened))
+        };
+        let due = [is_due(&self.segments), is_due(&self.capsules)];
+        let rolled = [&mut self.segments, &mut self.capsules]
+            .into_iter()
+            .zip(due);
+        for (rolling, _) in rolled.filter(|(_, is_due)| *is_due) {
+            rolling.roll(self.next);
+            self.sealer = None;
         }
         Ok(())
+    }
+
+    /// Whether a file with records is too large or too old to be appended to.
+    fn is_to_be_rolled(&self, current: &Segment, opened: Instant) -> bool {
+        let is_large = current.length() >= self.settings.segment_bytes;
+        let is_old = opened.elapsed() >= self.settings.segment_age;
+        (is_large || is_old) && current.first() != self.next
     }
 
     /// Gives up a file that is not what was written: finds out which records are gone, and leaves the file as it is.

@@ -1,20 +1,32 @@
-//! What the handle of the decision log and its thread share: the queue between them.
+//! What the handle of the decision log and its thread share: the queue, and who writes what is in it.
+//!
+//! In mode `written` whoever waits for a record writes it, and with it what others have queued: [`Shared::write_here`]. The
+//! thread writes what takes longer than to append to a file, and everything in the other modes: [`Shared::wait`].
+//!
+//! Invariant: batches are taken by whoever has the writer, so records are in the log in the order in which they were queued.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::audit::batch::BatchCapsules;
 use crate::audit::batch_outcome::BatchPromise;
 use crate::audit::capsule::CapsuleKey;
+use crate::audit::log_writer::LogWriter;
 use crate::audit::record::schema::Notice;
 use crate::audit::tree::thread::TreeWatch;
 use crate::config::audit::{LogMode, OnLogFailure};
 
-/// How long the thread waits for records before it looks after its files.
+/// How long the thread waits to be called before it looks after its files and writes what nobody waits for.
 const TICK: Duration = Duration::from_millis(500);
+/// How long records of mode `async` are gathered for one write, unless the queue fills up.
+const GATHERED: Duration = Duration::from_millis(10);
+/// The part of the queue that is gathered at most.
+const GATHERED_PART: usize = 8;
+/// Batches that one of those who wait writes, before it leaves the others' to the thread.
+const MOST_BATCHES: usize = 4;
 
 /// What handle and thread share.
 #[derive(Debug)]
@@ -26,16 +38,33 @@ pub(super) struct Shared {
     pub(super) key: Option<CapsuleKey>,
     pub(super) tree: TreeWatch,
     pub(super) queue: Mutex<Queue>,
-    pub(super) came: Condvar,
+    /// Whoever has it writes. `None` before the start and after the end.
+    pub(super) writer: Mutex<Option<LogWriter>>,
+    pub(super) called: Condvar,
     pub(super) next: AtomicU64,
     pub(super) unrecorded: AtomicU64,
     pub(super) failure: Mutex<Option<Failure>>,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// What waits to be written.
+/// What waits to be written, and who is to write it.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
+    pub(super) batch: Batch,
+    /// When the first record came of what is being written.
+    pub(super) in_hand: Option<Instant>,
+    /// Whether whoever has the writer has to look again once it is free.
+    is_left: bool,
+    /// Whether the thread has something to do.
+    is_called: bool,
+    /// Whether the thread waits to be called.
+    is_idle: bool,
+    pub(super) is_closed: bool,
+}
+
+/// Records that are written at once.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
     /// Frames with room for their headers and indices.
     pub(super) frames: Vec<u8>,
     pub(super) records: u64,
@@ -47,9 +76,6 @@ pub(super) struct Queue {
     pub(super) dropped: u64,
     /// When the first of them came.
     pub(super) oldest: Option<Instant>,
-    /// The same of what is being written.
-    pub(super) in_hand: Option<Instant>,
-    pub(super) is_closed: bool,
 }
 
 /// Since when the log cannot be written, and why.
@@ -62,31 +88,113 @@ pub struct Failure {
 }
 
 impl Shared {
-    /// Waits for something to write, and takes it. Returns whether the log is closed; nothing comes after that.
-    pub(super) fn take(&self, batch: &mut Queue) -> bool {
-        let mut queue = self.lock();
-        queue.in_hand = None;
-        if queue.records == 0 && queue.notices.is_empty() && !queue.is_closed {
-            let waited = self.came.wait_timeout(queue, TICK);
-            (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    /// Writes what waits, unless somebody does already, who then looks again. Never waits: neither for another thread, nor,
+    /// beyond one slow write, for a disk.
+    pub(super) fn write_here(&self) {
+        for _ in 0..MOST_BATCHES {
+            match self.writer.try_lock() {
+                Ok(mut writer) => {
+                    let is_done = writer.as_mut().is_none_or(|it| it.append_queued(self));
+                    drop(writer);
+                    if !is_done {
+                        break;
+                    }
+                    if !self.take_left() {
+                        return;
+                    }
+                }
+                // Who has the writer may have looked before this was left to it: it is asked for once more.
+                Err(TryLockError::WouldBlock) => {
+                    if std::mem::replace(&mut self.lock().is_left, true) {
+                        return;
+                    }
+                }
+                Err(TryLockError::Poisoned(_)) => return self.end(),
+            }
         }
-        let is_closed = queue.is_closed;
-        std::mem::swap(&mut *queue, batch);
-        queue.is_closed = is_closed;
+        self.call(&mut self.lock());
+    }
+
+    /// Whether something was left to whoever had the writer.
+    pub(super) fn take_left(&self) -> bool {
+        std::mem::take(&mut self.lock().is_left)
+    }
+
+    /// Has the thread write what waits.
+    pub(super) fn call(&self, queue: &mut Queue) {
+        queue.is_called = true;
+        if std::mem::take(&mut queue.is_idle) {
+            self.called.notify_one();
+        }
+    }
+
+    /// Has the thread write once there is enough of it, or it is time.
+    pub(super) fn came(&self, queue: &mut Queue) {
+        let is_first = queue.batch.records == 1;
+        match self.mode {
+            LogMode::Written | LogMode::Off => {}
+            LogMode::Synced if is_first => self.call(queue),
+            LogMode::Async if is_first || self.is_much(queue) => self.call(queue),
+            LogMode::Synced | LogMode::Async => {}
+        }
+    }
+
+    /// Waits until there is something to do for the thread. Returns whether the log is closed; nothing comes after that.
+    pub(super) fn wait(&self) -> bool {
+        let mut queue = self.lock();
+        if !queue.is_called {
+            queue = self.wait_for_call(queue, TICK);
+        }
+        if self.mode == LogMode::Async && queue.batch.records > 0 && !self.is_much(&queue) {
+            queue.is_called = false;
+            queue = self.wait_for_call(queue, GATHERED);
+        }
+        queue.is_called = false;
+        queue.is_closed
+    }
+
+    fn wait_for_call<'q>(
+        &self,
+        mut queue: MutexGuard<'q, Queue>,
+        limit: Duration,
+    ) -> MutexGuard<'q, Queue> {
+        if queue.is_closed {
+            return queue;
+        }
+        queue.is_idle = true;
+        let waited = self.called.wait_timeout(queue, limit);
+        let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        queue.is_idle = false;
+        queue
+    }
+
+    fn is_much(&self, queue: &Queue) -> bool {
+        queue.batch.bytes() >= self.max_queue / GATHERED_PART
+    }
+
+    /// Takes what waits. Only for whoever has the writer.
+    pub(super) fn take(&self, batch: &mut Batch) {
+        let mut queue = self.lock();
+        std::mem::swap(&mut queue.batch, batch);
         queue.in_hand = batch.oldest;
-        is_closed
+    }
+
+    /// What was taken is dealt with.
+    pub(super) fn took(&self) {
+        self.lock().in_hand = None;
     }
 
     /// Nothing more is taken, and whoever waits hears so.
     pub(super) fn end(&self) {
         let mut queue = self.lock();
         queue.is_closed = true;
-        queue.waiting = None;
+        queue.batch.waiting = None;
     }
 
     pub(super) fn notice(&self, notice: Notice) {
-        self.lock().notices.push((SystemTime::now(), notice));
-        self.came.notify_one();
+        let mut queue = self.lock();
+        queue.batch.notices.push((SystemTime::now(), notice));
+        self.call(&mut queue);
     }
 
     pub(super) fn mode(&self) -> LogMode {
@@ -114,6 +222,10 @@ impl Shared {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn writer(&self) -> MutexGuard<'_, Option<LogWriter>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -123,7 +235,17 @@ impl Shared {
     }
 }
 
-impl Queue {
+impl Batch {
+    /// Bytes of the records and their capsules.
+    pub(super) fn bytes(&self) -> usize {
+        self.frames.len() + self.capsules.len()
+    }
+
+    /// Whether there is nothing but records in it.
+    pub(super) fn is_plain(&self) -> bool {
+        self.notices.is_empty() && self.dropped == 0
+    }
+
     /// Empties it, and keeps its buffers.
     pub(super) fn clear(&mut self) {
         self.frames.clear();
@@ -131,6 +253,6 @@ impl Queue {
         self.waiting = None;
         self.notices.clear();
         (self.records, self.dropped) = (0, 0);
-        (self.oldest, self.in_hand) = (None, None);
+        self.oldest = None;
     }
 }

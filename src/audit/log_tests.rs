@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{AuditLog, LogReceipt};
 use crate::audit::capsule::CapsuleKey;
@@ -51,14 +52,8 @@ fn append(log: &AuditLog, size: u64) -> bool {
 }
 
 fn futures_block(receipt: LogReceipt) -> bool {
-    match receipt {
-        LogReceipt::Done => true,
-        LogReceipt::Failed => false,
-        LogReceipt::Waiting(receipt) => tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap()
-            .block_on(receipt),
-    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(receipt.recorded()).is_ok()
 }
 
 /// All records, and the ranges that are missing.
@@ -123,6 +118,89 @@ fn what_is_acknowledged_is_in_the_file_in_each_mode() {
         assert_eq!(append(&log, 99), mode == LogMode::Async);
         assert_eq!(log.unrecorded(), 1);
     }
+}
+
+/// Those who wait write for each other, or leave it to the thread, whatever is in the way of that.
+#[test]
+fn many_who_wait_at_once_all_find_their_records_written() {
+    const WAITING: u64 = 16;
+    const EACH: u64 = 200;
+    let directory = tempfile::tempdir().unwrap();
+    let log = open(directory.path(), &config(LogMode::Written));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .build()
+        .unwrap();
+    let waiting: Vec<_> = (0..WAITING)
+        .map(|who| {
+            let log = log.clone();
+            runtime.spawn(async move {
+                for number in 0..EACH {
+                    let receipt = log.append(&numbered(who * EACH + number), None);
+                    // Somebody whose client has gone waits no longer.
+                    if number % 10 == 9 {
+                        drop(receipt);
+                        continue;
+                    }
+                    let before = log.records();
+                    receipt.recorded().await.unwrap();
+                    assert!(log.records() > 0 && log.records() >= before);
+                    if number % 50 == 7 {
+                        log.shared.notice(Notice::default());
+                    }
+                    if who == 3 && number == 60 {
+                        let until = Instant::now() + Duration::from_millis(50);
+                        log.shared.writer().as_mut().unwrap().slow_until = Some(until);
+                    }
+                }
+            })
+        })
+        .collect();
+    for waiting in waiting {
+        runtime.block_on(waiting).unwrap();
+    }
+    log.close();
+    let (records, lost) = read(directory.path());
+    assert_eq!(lost, []);
+    let mut found = sizes(&records);
+    // Each one's are in the order in which it queued them.
+    for who in 0..WAITING {
+        let own = found.iter().filter(|it| **it / EACH == who);
+        assert!(own.is_sorted(), "{who}");
+    }
+    found.sort_unstable();
+    assert_eq!(found, (0..WAITING * EACH).collect::<Vec<_>>());
+}
+
+/// What nobody waits for is written all the same.
+#[test]
+fn a_record_whose_receipt_is_dropped_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = open(directory.path(), &config(LogMode::Written));
+    drop(log.append(&numbered(5), None));
+    let until = Instant::now() + Duration::from_secs(20);
+    while sizes(&read(directory.path()).0).is_empty() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(sizes(&read(directory.path()).0), [5]);
+    log.close();
+}
+
+/// A writer that ends by a panic, wherever that was, lets nobody wait and nothing be allowed.
+#[test]
+fn whoever_waits_for_a_writer_that_panicked_hears_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = open(directory.path(), &config(LogMode::Written));
+    let shared = Arc::clone(&log.shared);
+    let panicked = std::thread::spawn(move || {
+        let _writer = shared.writer();
+        panic!("as a writer might");
+    });
+    assert!(panicked.join().is_err());
+    assert!(!append(&log, 1));
+    assert!(!append(&log, 2));
+    log.close();
+    assert_eq!(sizes(&read(directory.path()).0), [0; 0]);
 }
 
 #[test]
@@ -310,8 +388,8 @@ fn what_finds_no_room_in_the_queue_is_counted_and_told() {
     let long = vec!["x".repeat(500).into(); 64];
     let mut bytes = Vec::new();
     let mut appended = 0;
-    let until = std::time::Instant::now() + Duration::from_secs(20);
-    while log.unrecorded() == 0 && std::time::Instant::now() < until {
+    let until = Instant::now() + Duration::from_secs(20);
+    while log.unrecorded() == 0 && Instant::now() < until {
         bytes.clear();
         let record = OutcomeRecord {
             decision_id: None,

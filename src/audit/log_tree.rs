@@ -43,6 +43,11 @@ impl LogTree {
         self.thread.watch()
     }
 
+    /// Whether frames can be appended without waiting for anything.
+    pub fn has_room(&self) -> bool {
+        self.thread.has_room()
+    }
+
     /// Appends frames that are written, whose first record has this index. Records before it that nobody appended, since
     /// their write seemed to have failed, are read from the log.
     ///

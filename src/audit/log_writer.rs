@@ -1,91 +1,153 @@
-//! The thread that writes the decision log.
+//! Who writes the decision log: those who wait for a record while that is quick, else a thread.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::mpsc::Sender;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::audit::envelope::nanos;
 use crate::audit::log_output::{LogOutput, WriteError};
-use crate::audit::log_queue::{Failure, Queue, Shared};
+use crate::audit::log_queue::{Batch, Failure, Shared};
 use crate::audit::record::schema::Notice;
 use crate::audit::record::schema::notice::Kind;
 
-/// Writes batches until the log is closed.
+/// A write that took longer was slow: those who decide do no other for a while, and the thread writes.
+const SLOW: Duration = Duration::from_millis(5);
+/// How long the thread writes after a slow write.
+const AFTER_SLOW: Duration = Duration::from_secs(1);
+
+/// Writes what is queued; for whoever has it.
 pub(super) struct LogWriter {
     output: LogOutput,
-    shared: Arc<Shared>,
+    /// What is taken from the queue; its buffers are kept.
+    batch: Batch,
     /// Requests without a record that no notice tells yet, and when the first was.
     untold: Option<(u64, SystemTime)>,
+    /// Until when only the thread writes.
+    pub(super) slow_until: Option<Instant>,
     /// Dropped at the end, which ends the other thread.
     _done: Sender<()>,
 }
 
+/// The thread: writes when it is called, and what is left over, until the log is closed.
+pub(super) fn run(shared: &Shared) {
+    // Whatever ends this thread, nobody waits for it after that.
+    let _end = EndOfLog(shared);
+    loop {
+        let is_closed = shared.wait();
+        let Ok(mut writer) = shared.writer.lock() else {
+            return;
+        };
+        if is_closed {
+            if let Some(writer) = writer.take() {
+                writer.finish(shared);
+            }
+            return;
+        }
+        if let Some(writer) = writer.as_mut() {
+            writer.write_queued(shared);
+        }
+        drop(writer);
+        if shared.take_left() {
+            shared.call(&mut shared.lock());
+        }
+    }
+}
+
 impl LogWriter {
-    pub(super) fn new(output: LogOutput, shared: Arc<Shared>, done: Sender<()>) -> Self {
+    pub(super) fn new(output: LogOutput, done: Sender<()>) -> Self {
         Self {
             output,
-            shared,
+            batch: Batch::default(),
             untold: None,
+            slow_until: None,
             _done: done,
         }
     }
 
-    pub(super) fn run(mut self) {
-        // Whatever ends this thread, nobody waits for it after that.
-        let _end = EndOfLog(Arc::clone(&self.shared));
-        let mut batch = Queue::default();
-        loop {
-            let is_closed = self.shared.take(&mut batch);
-            self.process(&mut batch);
-            batch.clear();
-            if is_closed {
-                break;
+    /// Writes what is queued if it is only to be appended to a file, as it is nearly always. Returns whether it was; for
+    /// anything else there is the thread.
+    pub(super) fn append_queued(&mut self, shared: &Shared) -> bool {
+        let begun = Instant::now();
+        if self.slow_until.is_some_and(|until| begun < until) {
+            return false;
+        }
+        let is_plain = {
+            let queue = shared.lock();
+            if queue.batch.records == 0 {
+                return true;
             }
+            queue.batch.is_plain() && self.output.only_appends(&queue.batch.capsules)
+        };
+        if !is_plain || self.untold.is_some() || shared.failure().is_some() {
+            return false;
         }
-        // What came between the last look and the end.
-        self.shared.take(&mut batch);
-        self.process(&mut batch);
-        self.tell(Kind::Stop, String::new());
-        self.write(|output| output.tick());
-        self.output.sync();
+        self.write_queued(shared);
+        if begun.elapsed() >= SLOW {
+            self.slow_until = Some(begun + AFTER_SLOW);
+        }
+        true
     }
 
-    /// Writes notices of the start, before there is a thread: whoever is told that the log is open finds them in it.
-    pub(super) fn started(&mut self) {
-        self.tell(Kind::Start, env!("CARGO_PKG_VERSION").to_owned());
-        self.tell(Kind::Mode, self.shared.mode().as_str().to_owned());
-        if let Some(id) = self.shared.key_id() {
-            self.tell(Kind::Key, id);
-        }
-        self.write(|output| output.tick());
-    }
-
-    fn process(&mut self, batch: &mut Queue) {
-        for (at, notice) in batch.notices.drain(..) {
-            self.output.notice(at, notice);
-        }
-        if batch.dropped > 0 {
-            self.unrecorded(batch.dropped);
-        }
-        if batch.records == 0 {
-            self.write(LogOutput::tick);
-            return;
-        }
-        let (frames, capsules) = (&mut batch.frames, &batch.capsules);
-        let is_written = self.write(|output| output.write(frames, capsules));
-        if !is_written {
-            self.unrecorded(batch.records);
-        }
-        let goes_on = is_written || self.shared.goes_on();
-        if let Some(waiting) = batch.waiting.take() {
+    /// Writes what is queued, and looks after the files if nothing is.
+    fn write_queued(&mut self, shared: &Shared) {
+        let mut batch = std::mem::take(&mut self.batch);
+        shared.take(&mut batch);
+        // Dropped by whatever goes wrong, which tells those who wait.
+        let waiting = batch.waiting.take();
+        let goes_on = self.process(shared, &mut batch);
+        batch.clear();
+        self.batch = batch;
+        shared.took();
+        if let Some(waiting) = waiting {
             waiting.tell(goes_on);
         }
     }
 
+    /// Writes what came between the last look and the end, and a notice of the end.
+    fn finish(mut self, shared: &Shared) {
+        self.write_queued(shared);
+        self.tell(Kind::Stop, String::new());
+        self.write(shared, LogOutput::tick);
+        self.output.sync();
+    }
+
+    /// Writes notices of the start, before there is a thread: whoever is told that the log is open finds them in it.
+    pub(super) fn started(&mut self, shared: &Shared) {
+        self.tell(Kind::Start, env!("CARGO_PKG_VERSION").to_owned());
+        self.tell(Kind::Mode, shared.mode().as_str().to_owned());
+        if let Some(id) = shared.key_id() {
+            self.tell(Kind::Key, id);
+        }
+        self.write(shared, LogOutput::tick);
+    }
+
+    /// Returns whether those who wait go on.
+    fn process(&mut self, shared: &Shared, batch: &mut Batch) -> bool {
+        for (at, notice) in batch.notices.drain(..) {
+            self.output.notice(at, notice);
+        }
+        if batch.dropped > 0 {
+            self.unrecorded(shared, batch.dropped);
+        }
+        if batch.records == 0 {
+            return self.write(shared, LogOutput::tick);
+        }
+        let (frames, capsules) = (&mut batch.frames, &batch.capsules);
+        let is_written = self.write(shared, |output| output.write(frames, capsules));
+        if !is_written {
+            self.unrecorded(shared, batch.records);
+        }
+        is_written || shared.goes_on()
+    }
+
     /// Writes, and keeps account of whether the log can be written. What is not told yet is written first, so that a log
     /// that has failed counts as mended only once something is in it.
-    fn write(&mut self, write: impl FnOnce(&mut LogOutput) -> Result<(), WriteError>) -> bool {
-        let failure = self.shared.failure().clone();
+    fn write(
+        &mut self,
+        shared: &Shared,
+        write: impl FnOnce(&mut LogOutput) -> Result<(), WriteError>,
+    ) -> bool {
+        let failure = shared.failure().clone();
         let before = self.output.notices();
         if let Some(failure) = &failure {
             let (text, since) = (failure.error.clone(), failure.since);
@@ -102,11 +164,11 @@ impl LogWriter {
         } else if added > 0 {
             self.output.withdraw_notices(before.waiting, added);
         }
-        self.shared.wrote(self.output.next());
+        shared.wrote(self.output.next());
         let Err(error) = result else {
             if failure.is_some() {
                 tracing::warn!("the decision log is written again");
-                *self.shared.failure() = None;
+                *shared.failure() = None;
             }
             return true;
         };
@@ -114,7 +176,7 @@ impl LogWriter {
             tracing::error!(%error, "the decision log cannot be written");
         }
         if failure.is_none() || is_told {
-            *self.shared.failure() = Some(Failure {
+            *shared.failure() = Some(Failure {
                 since: SystemTime::now(),
                 error: error.to_string(),
             });
@@ -122,8 +184,8 @@ impl LogWriter {
         false
     }
 
-    fn unrecorded(&mut self, count: u64) {
-        self.shared.add_unrecorded(count);
+    fn unrecorded(&mut self, shared: &Shared, count: u64) {
+        shared.add_unrecorded(count);
         let (before, since) = self.untold.unwrap_or((0, SystemTime::now()));
         self.untold = Some((before + count, since));
     }
@@ -149,10 +211,17 @@ impl LogWriter {
     }
 }
 
-struct EndOfLog(Arc<Shared>);
+impl fmt::Debug for LogWriter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("LogWriter").finish_non_exhaustive()
+    }
+}
 
-impl Drop for EndOfLog {
+struct EndOfLog<'a>(&'a Shared);
+
+impl Drop for EndOfLog<'_> {
     fn drop(&mut self) {
         self.0.end();
+        drop(self.0.writer().take());
     }
 }

@@ -2,6 +2,7 @@
 //! any, so that the log never waits for tiles to be durable.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, SyncSender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -53,6 +54,8 @@ impl TreeWatch {
 #[derive(Debug)]
 pub struct TreeThread {
     leaves: Option<SyncSender<Vec<TreeHash>>>,
+    /// Batches that were sent and not taken yet.
+    waiting: Arc<AtomicUsize>,
     state: Arc<Mutex<TreeState>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -69,8 +72,10 @@ impl TreeThread {
             signed: tree.signed_size(),
             fault: None,
         }));
+        let waiting = Arc::new(AtomicUsize::new(0));
         let keeper = Keeper {
             tree,
+            waiting: Arc::clone(&waiting),
             interval,
             sync,
             state: Arc::clone(&state),
@@ -80,6 +85,7 @@ impl TreeThread {
             .spawn(move || keeper.run(&taken))?;
         Ok(Self {
             leaves: Some(leaves),
+            waiting,
             state,
             thread: Some(thread),
         })
@@ -91,11 +97,17 @@ impl TreeThread {
     ///
     /// If the thread has ended, which it does only by a panic.
     pub fn append(&self, leaves: Vec<TreeHash>) -> io::Result<()> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         let sent = self.leaves.as_ref().map(|it| it.send(leaves));
         match sent {
             Some(Ok(())) => Ok(()),
             _ => Err(io::Error::other("the thread that keeps the tree has ended")),
         }
+    }
+
+    /// Whether leaves can be appended without waiting for the thread.
+    pub fn has_room(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) < MAX_BATCHES
     }
 
     /// Tells the state, also once the thread belongs to another.
@@ -117,6 +129,7 @@ impl Drop for TreeThread {
 
 struct Keeper {
     tree: TreeWriter,
+    waiting: Arc<AtomicUsize>,
     interval: Duration,
     sync: Sync,
     state: Arc<Mutex<TreeState>>,
@@ -149,7 +162,10 @@ impl Keeper {
         };
         loop {
             match next {
-                Ok(batch) => batch.into_iter().for_each(|leaf| self.tree.append(leaf)),
+                Ok(batch) => {
+                    self.waiting.fetch_sub(1, Ordering::Relaxed);
+                    batch.into_iter().for_each(|leaf| self.tree.append(leaf));
+                }
                 Err(why) => return why == TryRecvError::Disconnected,
             }
             next = leaves.try_recv();
