@@ -7,9 +7,12 @@
 //! Invariant: what was reported as recorded is recorded as the mode promises. Whatever is not recorded is counted, and the
 //! count is a record itself as soon as one can be written.
 
+use std::future::poll_fn;
 use std::path::Path;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +27,9 @@ use crate::audit::log_tree;
 use crate::audit::log_writer::{self, LogWriter};
 use crate::audit::tree::thread::{TreeState, TreeWatch};
 use crate::config::audit::{AuditConfig, LogMode, OnLogFailure};
+
+/// Records in mode `written` that are written without waiting for more.
+const MANY: u64 = 16;
 
 /// A handle to the log. Cloning is cheap. Nothing is written after [`AuditLog::close`].
 #[derive(Debug, Clone)]
@@ -69,6 +75,8 @@ pub enum LogReceipt {
 pub struct Waiting {
     receipt: BatchReceipt,
     shared: Arc<Shared>,
+    /// Whether it is the last of so many that they are to be written now.
+    is_due: bool,
 }
 
 /// A record is not written.
@@ -108,16 +116,28 @@ impl LogReceipt {
 }
 
 impl Waiting {
-    /// Waits, and in mode `written` writes what is queued, unless somebody does: once whatever else can go on in this thread
-    /// has had its turn, so that its records are written with this one.
-    async fn recorded(self) -> bool {
+    /// Waits, and in mode `written` writes what is queued, unless somebody does: as the last of many, or once whatever else can
+    /// go on in this thread has had its turn, so that its records are written with this one.
+    async fn recorded(mut self) -> bool {
         if self.shared.mode == LogMode::Written {
-            tokio::task::yield_now().await;
+            if !self.is_due {
+                self.others_turn().await;
+            }
             if !self.receipt.is_told() {
                 self.shared.write_here();
             }
         }
         self.receipt.await
+    }
+
+    /// Waits until others have had their turn, or one of them has written the record.
+    async fn others_turn(&mut self) {
+        let mut turn = pin!(tokio::task::yield_now());
+        poll_fn(|context| match Pin::new(&mut self.receipt).poll(context) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => turn.as_mut().poll(context),
+        })
+        .await;
     }
 }
 
@@ -245,6 +265,7 @@ impl AuditLog {
             LogMode::Written | LogMode::Synced => LogReceipt::Waiting(Waiting {
                 receipt: batch.waiting.get_or_insert_default().receipt(),
                 shared: Arc::clone(&self.shared),
+                is_due: position + 1 >= MANY,
             }),
             LogMode::Async | LogMode::Off => LogReceipt::Done,
         };

@@ -19,7 +19,7 @@ const WINDOW: Duration = Duration::from_millis(200);
 const SAMPLES: u64 = 8;
 
 /// The share of its deadline, in thousandths, that a request is to use on average while there are too many.
-const WANTED_PER_MILLE: u64 = 150;
+const WANTED_PER_MILLE: u64 = 100;
 
 /// By how much the limit falls and grows at most, in thousandths of it.
 const LEAST_PER_MILLE: u64 = 700;

@@ -47,14 +47,14 @@ fn near_what_is_wanted_the_limit_hardly_moves() {
     let pressure = ConcurrencyLimit::default();
     let now = windows(&pressure, 0, 1, 200, 400);
     assert_eq!(pressure.limit(CONFIGURED), 280);
-    // 75 ms of 500 are wanted.
-    let now = windows(&pressure, now, 1, 82, 280);
+    // 50 ms of 500 are wanted.
+    let now = windows(&pressure, now, 1, 55, 280);
     assert_eq!(pressure.limit(CONFIGURED), 267, "half of an eleventh less");
-    let now = windows(&pressure, now, 1, 71, 267);
+    let now = windows(&pressure, now, 1, 47, 267);
     assert_eq!(pressure.limit(CONFIGURED), 274, "half of a nineteenth more");
-    let now = windows(&pressure, now, 1, 75, 274);
+    let now = windows(&pressure, now, 1, 50, 274);
     assert_eq!(pressure.limit(CONFIGURED), 275, "one more");
-    windows(&pressure, now, 1, 76, 275);
+    windows(&pressure, now, 1, 51, 275);
     assert_eq!(pressure.limit(CONFIGURED), 273);
 }
 
@@ -92,7 +92,7 @@ fn a_few_requests_prove_nothing() {
 #[test]
 fn the_part_counts_and_not_the_time() {
     assert_eq!(
-        thousandths(Duration::from_millis(75), GIVEN),
+        thousandths(Duration::from_millis(50), GIVEN),
         WANTED_PER_MILLE
     );
     assert_eq!(thousandths(GIVEN * 9, GIVEN), 1_000);

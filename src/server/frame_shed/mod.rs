@@ -194,8 +194,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
         Poll::Ready(())
     }
 
-    /// Reads nothing for a while, so that what comes meanwhile is read and refused at once.
+    /// Reads nothing for a while, so that what comes meanwhile is read and refused at once. What is read then may have waited
+    /// since now, and longer than the pause where the thread had other things to do.
     fn begin_pause(&mut self) {
+        self.connection.note_read();
         self.paused_until = tokio::time::Instant::now().checked_add(self.context.pause());
     }
 
