@@ -238,6 +238,9 @@ const CONNECT: MethodKind = MethodKind::Operation(OperationType::Connect);
 /// Calls a tool; from a server a reverse call.
 const TOOL_CALL: MethodKind = MethodKind::Operation(OperationType::CallTool);
 
+/// Informs, and nothing is decided.
+const EXEMPT: MethodKind = MethodKind::Exempt;
+
 /// The notifications of a changed list that a client may subscribe to, each with the operation that reads that list.
 pub const LIST_CHANGES: [(&str, Listing); 3] = [
     ("toolsListChanged", Listing::Tools),
@@ -245,7 +248,8 @@ pub const LIST_CHANGES: [(&str, Listing); 3] = [
     ("resourcesListChanged", Listing::Resources),
 ];
 
-const CLIENT_TASKS: &str = "a server's look at the tasks of a client is not decided";
+const CLIENT_TASKS: MethodKind =
+    MethodKind::Unsupported("a server's look at the tasks of a client is not decided");
 
 /// Parameters and results whose spelling decides what a message asks for. A parameter of a new method goes here, too.
 pub(in crate::adapters) const DECISIVE_PARAMS: [&str; 29] = [
@@ -359,7 +363,7 @@ pub const REQUESTS: [Method; 31] = [
         .named("taskId", IdentifierKind::ByTaskId)
         .coaz(&[ObjectKind::Task]),
     client("tasks/update", Era::Stateless, CONNECT).named("taskId", IdentifierKind::ByTaskId),
-    server("ping", Era::Sessions, MethodKind::Exempt),
+    server("ping", Era::Sessions, EXEMPT),
     server(
         "sampling/createMessage",
         Era::Both,
@@ -369,31 +373,11 @@ pub const REQUESTS: [Method; 31] = [
     on_client("roots/list", Era::Both, ClientOperation::ListRoots),
     // No revision has it, but servers and their user interfaces do call tools of the other side.
     server(CALL_TOOL, Era::Both, TOOL_CALL),
-    server(
-        "tasks/get",
-        Era::Sessions,
-        MethodKind::Unsupported(CLIENT_TASKS),
-    ),
-    server(
-        "tasks/result",
-        Era::Sessions,
-        MethodKind::Unsupported(CLIENT_TASKS),
-    ),
-    server(
-        "tasks/list",
-        Era::Sessions,
-        MethodKind::Unsupported(CLIENT_TASKS),
-    ),
-    server(
-        "tasks/cancel",
-        Era::Sessions,
-        MethodKind::Unsupported(CLIENT_TASKS),
-    ),
-    server(
-        "tasks/update",
-        Era::Stateless,
-        MethodKind::Unsupported(CLIENT_TASKS),
-    ),
+    server("tasks/get", Era::Sessions, CLIENT_TASKS),
+    server("tasks/result", Era::Sessions, CLIENT_TASKS),
+    server("tasks/list", Era::Sessions, CLIENT_TASKS),
+    server("tasks/cancel", Era::Sessions, CLIENT_TASKS),
+    server("tasks/update", Era::Stateless, CLIENT_TASKS),
     server(
         "server/discover",
         Era::Stateless,
@@ -408,45 +392,21 @@ pub const NOTIFICATIONS: [Method; 18] = [
     client("notifications/progress", Era::Both, CONNECT),
     client("notifications/roots/list_changed", Era::Sessions, CONNECT),
     client("notifications/tasks/status", Era::Sessions, CONNECT),
-    server("notifications/cancelled", Era::Both, MethodKind::Exempt),
-    server("notifications/progress", Era::Both, MethodKind::Exempt),
-    server("notifications/message", Era::Both, MethodKind::Exempt),
-    server(
-        "notifications/tools/list_changed",
-        Era::Both,
-        MethodKind::Exempt,
-    ),
-    server(
-        "notifications/prompts/list_changed",
-        Era::Both,
-        MethodKind::Exempt,
-    ),
-    server(
-        "notifications/resources/list_changed",
-        Era::Both,
-        MethodKind::Exempt,
-    ),
-    server(
-        "notifications/resources/updated",
-        Era::Both,
-        MethodKind::Exempt,
-    ),
+    server("notifications/cancelled", Era::Both, EXEMPT),
+    server("notifications/progress", Era::Both, EXEMPT),
+    server("notifications/message", Era::Both, EXEMPT),
+    server("notifications/tools/list_changed", Era::Both, EXEMPT),
+    server("notifications/prompts/list_changed", Era::Both, EXEMPT),
+    server("notifications/resources/list_changed", Era::Both, EXEMPT),
+    server("notifications/resources/updated", Era::Both, EXEMPT),
     server(
         "notifications/subscriptions/acknowledged",
         Era::Stateless,
-        MethodKind::Exempt,
+        EXEMPT,
     ),
-    server("notifications/tasks", Era::Stateless, MethodKind::Exempt),
-    server(
-        "notifications/tasks/status",
-        Era::Sessions,
-        MethodKind::Exempt,
-    ),
-    server(
-        "notifications/elicitation/complete",
-        Era::Both,
-        MethodKind::Exempt,
-    ),
+    server("notifications/tasks", Era::Stateless, EXEMPT),
+    server("notifications/tasks/status", Era::Sessions, EXEMPT),
+    server("notifications/elicitation/complete", Era::Both, EXEMPT),
     server(
         "notifications/roots/list_changed",
         Era::Sessions,

@@ -70,7 +70,10 @@ pub fn from_notification(
     match method.kind {
         MethodKind::Exempt => Ok(MessageIntent::Exempt),
         MethodKind::Unsupported(why) => Err(unsupported(method, why)),
-        _ => Ok(connect(server, method.name)),
+        MethodKind::Operation(_)
+        | MethodKind::Complete
+        | MethodKind::Elicit
+        | MethodKind::Listen => Ok(connect(server, method.name)),
     }
 }
 
