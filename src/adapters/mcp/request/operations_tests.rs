@@ -29,23 +29,8 @@ fn decided(asked: Result<MessageIntent, OperationError>) -> String {
         let about = match &operation.kind {
             OperationKind::Connect { .. } => "connect",
             OperationKind::CallTool(call) => &call.tool,
-            OperationKind::OnResource {
-                operation: ResourceOperation::Read,
-                uri,
-            }
-            | OperationKind::OnResource {
-                operation: ResourceOperation::Subscribe,
-                uri,
-            }
-            | OperationKind::OnResource {
-                operation: ResourceOperation::Complete,
-                uri,
-            } => uri,
-            OperationKind::GetPrompt { name, .. }
-            | OperationKind::OnPrompt {
-                operation: PromptOperation::Complete,
-                name,
-            } => name,
+            OperationKind::OnResource { operation: _, uri } => uri,
+            OperationKind::GetPrompt { name, .. } | OperationKind::OnPrompt { name, .. } => name,
             OperationKind::ElicitForm { .. } => "form",
             OperationKind::ElicitUrl { url } => url,
             OperationKind::Sample(_) => "sample",
