@@ -8,7 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use callgate::domain::request::call_context::{ActorChain, Operation, OperationKind, Subject};
+use callgate::domain::request::call_context::{ActorChain, Operation, Subject};
+use callgate::domain::request::operation::OperationKind;
 use callgate::domain::schema::{self, SCHEMA, TYPES};
 use callgate::{CallContext, Snapshot};
 use callgate_engine::cedar::{

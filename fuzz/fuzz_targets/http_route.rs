@@ -68,7 +68,7 @@ fuzz_target!(|path: &str| {
     let Some(operation) = adapters::operation(path, &routes()) else {
         return;
     };
-    let domain::request::call_context::OperationKind::CallTool(call) = operation.kind else {
+    let domain::request::operation::OperationKind::CallTool(call) = operation.kind else {
         panic!("a route stands for a call");
     };
     let base = Url::parse("http://api.example.org").expect("a URL");

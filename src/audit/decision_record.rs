@@ -8,7 +8,7 @@ use callgate_engine::cedar::EntityUID;
 use uuid::Uuid;
 
 use crate::domain::decide::verdict::Verdict;
-use crate::domain::request::call_context::{CallContext, OperationKind, TraceContext};
+use crate::domain::request::call_context::{CallContext, TraceContext};
 
 /// Everything that a trace, a metric, a log line or an auditor needs of one decision. It borrows, as it lives only
 /// between the decision and the response.
@@ -121,11 +121,10 @@ impl<'a> RecordedRequest<'a> {
     pub fn operation(&self) -> &'static str {
         match self {
             Self::Call(call) => call.operation.kind.method(),
-            Self::Filter { call, .. } => match call.operation.kind {
-                OperationKind::ListPrompts => "prompts/filter",
-                OperationKind::ListResources => "resources/filter",
-                _ => "tools/filter",
-            },
+            Self::Filter { call, .. } => {
+                let described = call.operation.kind.description();
+                described.filter.unwrap_or(described.method)
+            }
             Self::Cedar { .. } => "cedar",
             Self::Search { .. } => "cedar/search",
         }

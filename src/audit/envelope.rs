@@ -19,7 +19,8 @@ use crate::audit::record::INDEX_TAG;
 use crate::audit::record::schema::Notice;
 use crate::audit::wire::WireWriter;
 use crate::domain::decide::verdict::{Decision, PrincipalVerdict, Reason, SideEffects, Verdict};
-use crate::domain::request::call_context::{CallContext, OperationKind, TraceContext};
+use crate::domain::request::call_context::{CallContext, TraceContext};
+use crate::domain::request::operation::OperationKind;
 use crate::domain::schema::TYPES;
 
 /// Digests of sensitive values.
@@ -163,14 +164,16 @@ impl EnvelopeFields<'_, '_> {
                 wire.text(12, &tool_call.tool);
                 uri = tool_call.target.as_deref();
             }
-            OperationKind::GetPrompt { name, .. } | OperationKind::CompletePrompt { name } => {
+            OperationKind::GetPrompt { name, .. } | OperationKind::OnPrompt { name, .. } => {
                 wire.text(13, name);
             }
-            OperationKind::ReadResource { uri: named }
-            | OperationKind::Subscribe { uri: named }
-            | OperationKind::CompleteResource { uri: named } => uri = Some(named),
+            OperationKind::OnResource { uri: named, .. } => uri = Some(named),
             OperationKind::ElicitUrl { url } => uri = Some(url),
-            _ => {}
+            OperationKind::Connect { .. }
+            | OperationKind::List(_)
+            | OperationKind::Sample(_)
+            | OperationKind::ElicitForm { .. }
+            | OperationKind::OnClient(_) => {}
         }
         wire.entity(14, &call.subject.entity);
         if let Some(chain) = &call.actor_chain {

@@ -17,7 +17,8 @@ use crate::audit::record::schema::{Notice, Record, Verdict as WireVerdict, notic
 use crate::domain::decide::verdict::{
     Decision, PrincipalVerdict, ReasonCode, SideEffects, TargetSummary,
 };
-use crate::domain::request::call_context::{CallContext, OperationKind, ToolCall};
+use crate::domain::request::call_context::CallContext;
+use crate::domain::request::operation::{OperationKind, ToolCall};
 use crate::telemetry::fixtures::{self, RecordFixture, uid};
 
 /// Digests that can be told by their input.

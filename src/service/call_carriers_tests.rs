@@ -5,9 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::authority::scope::Scope;
-use crate::domain::request::call_context::{
-    ActorChain, Initiator, Operation, OperationKind, Subject,
-};
+use crate::domain::request::call_context::{ActorChain, Initiator, Operation, Subject};
+use crate::domain::request::operation::{Listing, OperationKind};
 use crate::domain::schema::{AccessLevel, entity_uid};
 
 fn at(seconds: u64) -> SystemTime {
@@ -77,7 +76,7 @@ fn authority() -> Authority {
 }
 
 fn call(subject: EntityUID) -> CallContext {
-    let kind = OperationKind::ListTools;
+    let kind = OperationKind::List(Listing::Tools);
     let operation = Operation::new(Initiator::Client, "s", kind);
     CallContext::new(Subject::verified(subject, "jwt"), operation)
 }

@@ -6,7 +6,7 @@ use crate::audit::decision_record::RecordedRequest;
 use crate::domain::decide::listing::{self, HiddenReason, ListedItem, ListedVerdict};
 use crate::domain::decide::observe;
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
-use crate::domain::request::call_context::{CallContext, OperationKind};
+use crate::domain::request::call_context::CallContext;
 use crate::domain::schema;
 use crate::service::Service;
 use crate::service::deadline::ServiceError;
@@ -20,7 +20,7 @@ use crate::store::shown_definitions::{ChangedDefinition, GatewayTool};
 use crate::telemetry::record::filtered_entries::FilteredEntry;
 
 fn lacks_arguments(generation: &Generation, call: &CallContext) -> bool {
-    let OperationKind::CallTool(tool) = &call.operation.kind else {
+    let Some(tool) = call.operation.kind.tool_call() else {
         return false;
     };
     let uid = schema::tool_uid(&call.operation.server, &tool.tool);
@@ -183,8 +183,7 @@ impl Service {
         call: &CallContext,
     ) -> Option<(CallContext, ListedItem)> {
         // Incomplete arguments are those of a call: others may have been left out as well.
-        let is_bare =
-            matches!(&call.operation.kind, OperationKind::CallTool(it) if it.arguments.is_empty());
+        let is_bare = call.operation.arguments().is_some_and(|it| it.is_empty());
         if !is_bare || !lacks_arguments(&pending.generation, call) {
             return None;
         }

@@ -11,9 +11,8 @@ use crate::domain::authority::usage::Usage;
 use crate::domain::decide::inputs::{self, History};
 use crate::domain::decide::verdict::{Reason, ReasonCode, SideEffects};
 use crate::domain::ids::MemberId;
-use crate::domain::request::call_context::{CallContext, OperationKind};
+use crate::domain::request::call_context::CallContext;
 use crate::domain::request::definition::DefinitionDigests;
-use crate::domain::schema;
 use crate::service::call_carriers::CallCarriers;
 use crate::service::fleet::shared_facts::{BudgetExhausted, SharedFacts};
 use crate::service::generation::Generation;
@@ -23,7 +22,6 @@ use crate::store::backend::StoreWrite;
 use crate::store::carrier_labels::LabelCapacityError;
 use crate::store::sessions::AdvanceError;
 use crate::store::shown_definitions::GatewayTool;
-use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
 /// The facts that one decision observed.
@@ -119,10 +117,10 @@ impl LiveFacts {
         let task = call.workflow.task_id.as_ref();
         let task = task.and_then(|id| generation.authority.tasks.get(id));
         let budget = task.and_then(|task| task.budget());
-        let tool_budget = task.zip(tool_of(call));
+        let tool_budget = task.zip(call.operation.tool_uid());
         let tool_budget = tool_budget.and_then(|(task, tool)| task.tool_budget(&tool));
         let usage = || {
-            let (actor, tool) = (&call.subject.entity, tool_of(call));
+            let (actor, tool) = (&call.subject.entity, call.operation.tool_uid());
             self.usage.view(actor, carriers.root(), tool.as_ref(), now)
         };
         Observed {
@@ -153,7 +151,7 @@ impl LiveFacts {
         }
         let place = GatewayTool {
             gateway: ask.gateway(),
-            tool: tool_of(call)?,
+            tool: call.operation.tool_uid()?,
         };
         self.definitions.get(&place, now)
     }
@@ -310,13 +308,6 @@ impl LiveFacts {
         }
         let root = seen.carriers.root();
         self.usage.count_denied(&call.subject.entity, root, now);
-    }
-}
-
-fn tool_of(call: &CallContext) -> Option<EntityUID> {
-    match &call.operation.kind {
-        OperationKind::CallTool(tool) => Some(schema::tool_uid(&call.operation.server, &tool.tool)),
-        _ => None,
     }
 }
 

@@ -13,9 +13,10 @@ use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
 use crate::config::telemetry::TelemetryConfig;
 use crate::domain::decide::verdict::{Decision, Reason, ReasonCode, SideEffects, Verdict};
 use crate::domain::request::call_context::{
-    ActorChain, CallContext, Environment, Identity, Initiator, Operation, OperationKind, Sampling,
-    Subject, ToolCall, TraceContext, Workflow,
+    ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, TraceContext,
+    Workflow,
 };
+use crate::domain::request::operation::{OperationKind, Sampling, ToolCall};
 use crate::telemetry::redact::redaction::Redaction;
 
 pub const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";

@@ -28,6 +28,7 @@ use crate::authn::caller::Rpc;
 use crate::config::agentgateway::AgentgatewayConfig as Settings;
 use crate::config::limits::Limits;
 use crate::domain::decide::verdict::Verdict;
+use crate::domain::request::operation::{OperationType, ResourceOperation};
 use crate::proto::agentgateway::ext_mcp::ext_mcp_server::ExtMcp as Wire;
 use crate::proto::agentgateway::ext_mcp::{
     McpRequest, McpRequestResult, McpResponse, McpResponseResult,
@@ -247,6 +248,9 @@ impl<'r> ReadResponse<'r> {
     }
 }
 
+const SUBSCRIBE: MethodKind =
+    MethodKind::Operation(OperationType::OnResource(ResourceOperation::Subscribe));
+
 /// A request that cannot be decided without its parameters is rejected at its response, unless the
 /// configuration says that the gateway has asked before or that it may pass.
 fn check_late(method: &Method, settings: &Settings) -> Result<(), AgentgatewayRejection> {
@@ -254,10 +258,15 @@ fn check_late(method: &Method, settings: &Settings) -> Result<(), AgentgatewayRe
         MethodKind::Complete if !settings.pass_completions => {
             Err(AgentgatewayRejection::denied(request::COMPLETED_LATE))
         }
-        MethodKind::Subscribe | MethodKind::Listen if !settings.pass_subscriptions => {
+        SUBSCRIBE | MethodKind::Listen if !settings.pass_subscriptions => {
             Err(AgentgatewayRejection::denied(request::SUBSCRIBED_LATE))
         }
-        _ => Ok(()),
+        MethodKind::Operation(_)
+        | MethodKind::Complete
+        | MethodKind::Listen
+        | MethodKind::Elicit
+        | MethodKind::Exempt
+        | MethodKind::Unsupported(_) => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::adapters::envoy::request::HttpRequest;
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
 use crate::config::envoy::EnvoyConfig;
-use crate::domain::request::call_context::OperationKind;
+use crate::domain::request::operation::OperationKind;
 
 const SETTINGS: &str = r#"
 routes = [

@@ -1,9 +1,13 @@
 //! The table of MCP methods: who sends each one, what it asks for, and how clients, servers and gateways treat it.
 //!
 //! The table covers the stateless revision (2026-07-28) and the one with sessions (2025-11-25). A new method is a row
-//! here; one with parameters of its own also needs a reader in `request/operations.rs`. No other file names methods.
+//! here; its operation is one of `domain/request/operation.rs`, whose shape says which parameters are read. No other file
+//! of this room names methods.
 
 use crate::adapters::mcp::server_set::IdentifierKind;
+use crate::domain::request::operation::{
+    ClientOperation, Listing, OperationType, ResourceOperation,
+};
 
 /// Who sends a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,32 +32,14 @@ pub enum Era {
 /// What a message asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MethodKind {
-    /// Calls a tool; from a server a reverse call.
-    CallTool,
-    /// Lists tools.
-    ListTools,
-    /// Lists prompts.
-    ListPrompts,
-    /// Lists resources or resource templates.
-    ListResources,
-    /// Reads the resource `uri`.
-    ReadResource,
-    /// Gets the prompt `name`.
-    GetPrompt,
-    /// Completes an argument of what `ref` names.
+    /// One operation, whose parameters are read by its shape.
+    Operation(OperationType),
+    /// Completes an argument of what `ref` names, a prompt or a resource.
     Complete,
-    /// Subscribes to changes of `uri`.
-    Subscribe,
     /// Subscribes to everything that `notifications` names.
     Listen,
-    /// Asks the client's model for a completion.
-    Sample,
-    /// Asks the user for input.
+    /// Asks the user for input, by a form or at a URL.
     Elicit,
-    /// Lists the client's folders.
-    ListRoots,
-    /// Maintains the connection and reaches for nothing.
-    Connect,
     /// Informs and asks for nothing, so nothing is decided.
     Exempt,
     /// Always rejected, for this reason.
@@ -95,9 +81,11 @@ pub struct NameParameter {
     pub identifier: IdentifierKind,
 }
 
-/// The list in the result of a request.
+/// The list in the result of a request, and the operation that the request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListSpec {
+    /// The operation.
+    pub listing: Listing,
     /// The member of the result with the list.
     pub member: &'static str,
     /// The member of an entry that identifies it.
@@ -188,22 +176,6 @@ impl Method {
         }
     }
 
-    const fn listing(self, member: &'static str, id: &'static str, entries: EntryKind) -> Self {
-        let identifier = match entries {
-            EntryKind::Tool | EntryKind::Prompt => IdentifierKind::ByName,
-            EntryKind::Resource | EntryKind::Template => IdentifierKind::ByUri,
-        };
-        Self {
-            list: Some(ListSpec {
-                member,
-                id,
-                identifier,
-                entries,
-            }),
-            ..self
-        }
-    }
-
     const fn coaz(self, objects: &'static [ObjectKind]) -> Self {
         Self {
             coaz_objects: objects,
@@ -220,7 +192,64 @@ const fn server(name: &'static str, era: Era, kind: MethodKind) -> Method {
     Method::new(name, Sender::Server, era, kind)
 }
 
-const CLIENT_TASKS: &str = "a server's look at the tasks of a client is not decided";
+/// A request of a client whose result is a list, in the member `member`, of entries that `id` identifies.
+const fn lister(
+    name: &'static str,
+    era: Era,
+    listing: Listing,
+    (member, id, entries): (&'static str, &'static str, EntryKind),
+) -> Method {
+    let identifier = match entries {
+        EntryKind::Tool | EntryKind::Prompt => IdentifierKind::ByName,
+        EntryKind::Resource | EntryKind::Template => IdentifierKind::ByUri,
+    };
+    let spec = ListSpec {
+        listing,
+        member,
+        id,
+        identifier,
+        entries,
+    };
+    let kind = MethodKind::Operation(OperationType::List(listing));
+    Method {
+        list: Some(spec),
+        ..client(name, era, kind).fan_out()
+    }
+}
+
+/// A request of a client about the resource `uri`.
+const fn on_resource(name: &'static str, era: Era, operation: ResourceOperation) -> Method {
+    let kind = MethodKind::Operation(OperationType::OnResource(operation));
+    client(name, era, kind).named("uri", IdentifierKind::ByUri)
+}
+
+/// A request of a server about the client's side.
+const fn on_client(name: &'static str, era: Era, operation: ClientOperation) -> Method {
+    server(
+        name,
+        era,
+        MethodKind::Operation(OperationType::OnClient(operation)),
+    )
+}
+
+/// Maintains the connection and reaches for nothing.
+const CONNECT: MethodKind = MethodKind::Operation(OperationType::Connect);
+
+/// Calls a tool; from a server a reverse call.
+const TOOL_CALL: MethodKind = MethodKind::Operation(OperationType::CallTool);
+
+/// Informs, and nothing is decided.
+const EXEMPT: MethodKind = MethodKind::Exempt;
+
+/// The notifications of a changed list that a client may subscribe to, each with the operation that reads that list.
+pub const LIST_CHANGES: [(&str, Listing); 3] = [
+    ("toolsListChanged", Listing::Tools),
+    ("promptsListChanged", Listing::Prompts),
+    ("resourcesListChanged", Listing::Resources),
+];
+
+const CLIENT_TASKS: MethodKind =
+    MethodKind::Unsupported("a server's look at the tasks of a client is not decided");
 
 /// Parameters and results whose spelling decides what a message asks for. A parameter of a new method goes here, too.
 pub(in crate::adapters) const DECISIVE_PARAMS: [&str; 29] = [
@@ -257,101 +286,98 @@ pub(in crate::adapters) const DECISIVE_PARAMS: [&str; 29] = [
 
 /// Every request of both revisions.
 pub const REQUESTS: [Method; 31] = [
-    client("initialize", Era::Sessions, MethodKind::Connect)
+    client("initialize", Era::Sessions, CONNECT)
         .fan_out()
         .instructing()
         .coaz(&[ObjectKind::Server]),
-    client("server/discover", Era::Stateless, MethodKind::Connect)
+    client("server/discover", Era::Stateless, CONNECT)
         .fan_out()
         .instructing(),
-    client("ping", Era::Sessions, MethodKind::Connect).fan_out(),
-    client("logging/setLevel", Era::Sessions, MethodKind::Connect)
+    client("ping", Era::Sessions, CONNECT).fan_out(),
+    client("logging/setLevel", Era::Sessions, CONNECT)
         .fan_out()
         .coaz(&[ObjectKind::Server]),
-    client("tools/list", Era::Both, MethodKind::ListTools)
-        .fan_out()
-        .listing("tools", "name", EntryKind::Tool)
-        .coaz(&[ObjectKind::Server]),
-    client(CALL_TOOL, Era::Both, MethodKind::CallTool)
+    lister(
+        "tools/list",
+        Era::Both,
+        Listing::Tools,
+        ("tools", "name", EntryKind::Tool),
+    )
+    .coaz(&[ObjectKind::Server]),
+    client(CALL_TOOL, Era::Both, TOOL_CALL)
         .single()
         .named("name", IdentifierKind::ByName)
         .coaz(&[ObjectKind::Tool]),
-    client("prompts/list", Era::Both, MethodKind::ListPrompts)
-        .fan_out()
-        .listing("prompts", "name", EntryKind::Prompt)
-        .coaz(&[ObjectKind::Server]),
-    client("prompts/get", Era::Both, MethodKind::GetPrompt)
-        .single()
-        .named("name", IdentifierKind::ByName)
-        .coaz(&[ObjectKind::Prompt]),
-    client("resources/list", Era::Both, MethodKind::ListResources)
-        .fan_out()
-        .listing("resources", "uri", EntryKind::Resource)
-        .coaz(&[ObjectKind::Server]),
+    lister(
+        "prompts/list",
+        Era::Both,
+        Listing::Prompts,
+        ("prompts", "name", EntryKind::Prompt),
+    )
+    .coaz(&[ObjectKind::Server]),
     client(
+        "prompts/get",
+        Era::Both,
+        MethodKind::Operation(OperationType::GetPrompt),
+    )
+    .single()
+    .named("name", IdentifierKind::ByName)
+    .coaz(&[ObjectKind::Prompt]),
+    lister(
+        "resources/list",
+        Era::Both,
+        Listing::Resources,
+        ("resources", "uri", EntryKind::Resource),
+    )
+    .coaz(&[ObjectKind::Server]),
+    lister(
         "resources/templates/list",
         Era::Both,
-        MethodKind::ListResources,
-    )
-    .fan_out()
-    .listing("resourceTemplates", "uriTemplate", EntryKind::Template),
-    client("resources/read", Era::Both, MethodKind::ReadResource)
+        Listing::Resources,
+        ("resourceTemplates", "uriTemplate", EntryKind::Template),
+    ),
+    on_resource("resources/read", Era::Both, ResourceOperation::Read)
         .single()
-        .named("uri", IdentifierKind::ByUri)
         .coaz(&[ObjectKind::Resource]),
-    client("resources/subscribe", Era::Sessions, MethodKind::Subscribe)
-        .named("uri", IdentifierKind::ByUri)
-        .coaz(&[ObjectKind::Resource]),
-    client("resources/unsubscribe", Era::Sessions, MethodKind::Connect)
+    on_resource(
+        "resources/subscribe",
+        Era::Sessions,
+        ResourceOperation::Subscribe,
+    )
+    .coaz(&[ObjectKind::Resource]),
+    client("resources/unsubscribe", Era::Sessions, CONNECT)
         .named("uri", IdentifierKind::ByUri)
         .coaz(&[ObjectKind::Resource]),
     client("subscriptions/listen", Era::Stateless, MethodKind::Listen),
     client("completion/complete", Era::Both, MethodKind::Complete)
         .coaz(&[ObjectKind::Prompt, ObjectKind::Resource]),
     // A task belongs to a call that was decided when it was created; its server ties it to whoever created it.
-    client("tasks/get", Era::Both, MethodKind::Connect)
+    client("tasks/get", Era::Both, CONNECT)
         .named("taskId", IdentifierKind::ByTaskId)
         .coaz(&[ObjectKind::Task]),
-    client("tasks/result", Era::Sessions, MethodKind::Connect)
+    client("tasks/result", Era::Sessions, CONNECT)
         .named("taskId", IdentifierKind::ByTaskId)
         .coaz(&[ObjectKind::Task]),
-    client("tasks/list", Era::Sessions, MethodKind::Connect).coaz(&[ObjectKind::Server]),
-    client("tasks/cancel", Era::Both, MethodKind::Connect)
+    client("tasks/list", Era::Sessions, CONNECT).coaz(&[ObjectKind::Server]),
+    client("tasks/cancel", Era::Both, CONNECT)
         .named("taskId", IdentifierKind::ByTaskId)
         .coaz(&[ObjectKind::Task]),
-    client("tasks/update", Era::Stateless, MethodKind::Connect)
-        .named("taskId", IdentifierKind::ByTaskId),
-    server("ping", Era::Sessions, MethodKind::Exempt),
-    server("sampling/createMessage", Era::Both, MethodKind::Sample),
+    client("tasks/update", Era::Stateless, CONNECT).named("taskId", IdentifierKind::ByTaskId),
+    server("ping", Era::Sessions, EXEMPT),
+    server(
+        "sampling/createMessage",
+        Era::Both,
+        MethodKind::Operation(OperationType::Sample),
+    ),
     server("elicitation/create", Era::Both, MethodKind::Elicit),
-    server("roots/list", Era::Both, MethodKind::ListRoots),
+    on_client("roots/list", Era::Both, ClientOperation::ListRoots),
     // No revision has it, but servers and their user interfaces do call tools of the other side.
-    server(CALL_TOOL, Era::Both, MethodKind::CallTool),
-    server(
-        "tasks/get",
-        Era::Sessions,
-        MethodKind::Unsupported(CLIENT_TASKS),
-    ),
-    server(
-        "tasks/result",
-        Era::Sessions,
-        MethodKind::Unsupported(CLIENT_TASKS),
-    ),
-    server(
-        "tasks/list",
-        Era::Sessions,
-        MethodKind::Unsupported(CLIENT_TASKS),
-    ),
-    server(
-        "tasks/cancel",
-        Era::Sessions,
-        MethodKind::Unsupported(CLIENT_TASKS),
-    ),
-    server(
-        "tasks/update",
-        Era::Stateless,
-        MethodKind::Unsupported(CLIENT_TASKS),
-    ),
+    server(CALL_TOOL, Era::Both, TOOL_CALL),
+    server("tasks/get", Era::Sessions, CLIENT_TASKS),
+    server("tasks/result", Era::Sessions, CLIENT_TASKS),
+    server("tasks/list", Era::Sessions, CLIENT_TASKS),
+    server("tasks/cancel", Era::Sessions, CLIENT_TASKS),
+    server("tasks/update", Era::Stateless, CLIENT_TASKS),
     server(
         "server/discover",
         Era::Stateless,
@@ -361,62 +387,26 @@ pub const REQUESTS: [Method; 31] = [
 
 /// Every notification of both revisions.
 pub const NOTIFICATIONS: [Method; 18] = [
-    client(
-        "notifications/initialized",
-        Era::Sessions,
-        MethodKind::Connect,
-    ),
-    client("notifications/cancelled", Era::Both, MethodKind::Connect),
-    client("notifications/progress", Era::Both, MethodKind::Connect),
-    client(
-        "notifications/roots/list_changed",
-        Era::Sessions,
-        MethodKind::Connect,
-    ),
-    client(
-        "notifications/tasks/status",
-        Era::Sessions,
-        MethodKind::Connect,
-    ),
-    server("notifications/cancelled", Era::Both, MethodKind::Exempt),
-    server("notifications/progress", Era::Both, MethodKind::Exempt),
-    server("notifications/message", Era::Both, MethodKind::Exempt),
-    server(
-        "notifications/tools/list_changed",
-        Era::Both,
-        MethodKind::Exempt,
-    ),
-    server(
-        "notifications/prompts/list_changed",
-        Era::Both,
-        MethodKind::Exempt,
-    ),
-    server(
-        "notifications/resources/list_changed",
-        Era::Both,
-        MethodKind::Exempt,
-    ),
-    server(
-        "notifications/resources/updated",
-        Era::Both,
-        MethodKind::Exempt,
-    ),
+    client("notifications/initialized", Era::Sessions, CONNECT),
+    client("notifications/cancelled", Era::Both, CONNECT),
+    client("notifications/progress", Era::Both, CONNECT),
+    client("notifications/roots/list_changed", Era::Sessions, CONNECT),
+    client("notifications/tasks/status", Era::Sessions, CONNECT),
+    server("notifications/cancelled", Era::Both, EXEMPT),
+    server("notifications/progress", Era::Both, EXEMPT),
+    server("notifications/message", Era::Both, EXEMPT),
+    server("notifications/tools/list_changed", Era::Both, EXEMPT),
+    server("notifications/prompts/list_changed", Era::Both, EXEMPT),
+    server("notifications/resources/list_changed", Era::Both, EXEMPT),
+    server("notifications/resources/updated", Era::Both, EXEMPT),
     server(
         "notifications/subscriptions/acknowledged",
         Era::Stateless,
-        MethodKind::Exempt,
+        EXEMPT,
     ),
-    server("notifications/tasks", Era::Stateless, MethodKind::Exempt),
-    server(
-        "notifications/tasks/status",
-        Era::Sessions,
-        MethodKind::Exempt,
-    ),
-    server(
-        "notifications/elicitation/complete",
-        Era::Both,
-        MethodKind::Exempt,
-    ),
+    server("notifications/tasks", Era::Stateless, EXEMPT),
+    server("notifications/tasks/status", Era::Sessions, EXEMPT),
+    server("notifications/elicitation/complete", Era::Both, EXEMPT),
     server(
         "notifications/roots/list_changed",
         Era::Sessions,
@@ -451,20 +441,18 @@ pub fn notification(sender: Sender, name: &str) -> Option<&'static Method> {
 /// Returns the name of a method that maintains the connection, if it is one.
 pub fn connect_method(name: &str) -> Option<&'static str> {
     let rows = REQUESTS.iter().chain(&NOTIFICATIONS);
-    let methods = rows
-        .filter(|row| row.kind == MethodKind::Connect)
-        .map(|row| row.name);
+    let methods = rows.filter(|row| row.kind == CONNECT).map(|row| row.name);
     methods
         .chain(STREAM)
         .chain([REPLY])
         .find(|known| *known == name)
 }
 
-/// The requests of clients whose result is a list.
-pub(in crate::adapters) fn lists() -> impl Iterator<Item = (&'static Method, ListSpec)> {
+/// The requests of clients whose result is a list, by their names.
+pub(in crate::adapters) fn lists() -> impl Iterator<Item = (&'static str, ListSpec)> {
     REQUESTS
         .iter()
-        .filter_map(|method| Some((method, method.list?)))
+        .filter_map(|method| Some((method.name, method.list?)))
 }
 
 fn find(rows: &'static [Method], sender: Sender, name: &str) -> Option<&'static Method> {

@@ -1,11 +1,11 @@
 use super::*;
-use crate::domain::request::call_context::OperationKind;
+use crate::domain::request::operation::{ClientOperation, Listing, OperationKind};
 use crate::domain::schema::{TYPES, entity_uid};
 
 fn operation(initiator: Initiator) -> Operation {
     let kind = match initiator {
-        Initiator::Server => OperationKind::ListRoots,
-        Initiator::Client | Initiator::Ui => OperationKind::ListTools,
+        Initiator::Server => OperationKind::OnClient(ClientOperation::ListRoots),
+        Initiator::Client | Initiator::Ui => OperationKind::List(Listing::Tools),
     };
     Operation::new(initiator, "files", kind)
 }

@@ -17,9 +17,9 @@ use crate::adapters::mcp::member_spelling::require_distinct_keys;
 use crate::adapters::subject::token_claims::{self, TokenValidity};
 use crate::config::limits::Limits;
 use crate::domain::request::call_context::{
-    ActorChain, CallContext, Identity, Initiator, Operation, OperationKind, Subject, ToolCall,
-    TraceContext,
+    ActorChain, CallContext, Identity, Initiator, Operation, Subject, TraceContext,
 };
+use crate::domain::request::operation::{Listing, OperationKind, ResourceOperation, ToolCall};
 use crate::domain::schema::{self, TYPES};
 
 /// The largest magnitude up to which every whole number has a double of its own: 2^53 - 1.
@@ -250,7 +250,7 @@ fn kind(
             definition_digest: None,
             target: None,
         }),
-        ToolHiveOperation::ListTools => OperationKind::ListTools,
+        ToolHiveOperation::ListTools => OperationKind::List(Listing::Tools),
         ToolHiveOperation::GetPrompt => {
             if let Some(arguments) = arguments {
                 require_distinct_keys(arguments, "context.mcp.args")?;
@@ -261,12 +261,15 @@ fn kind(
             let name = named()?;
             OperationKind::GetPrompt { name, arguments }
         }
-        ToolHiveOperation::ListPrompts => OperationKind::ListPrompts,
+        ToolHiveOperation::ListPrompts => OperationKind::List(Listing::Prompts),
         ToolHiveOperation::ReadResource => {
             let uri = ids::required(name, limits.text_bytes, FIELD)?;
-            OperationKind::ReadResource { uri }
+            OperationKind::OnResource {
+                operation: ResourceOperation::Read,
+                uri,
+            }
         }
-        ToolHiveOperation::ListResources => OperationKind::ListResources,
+        ToolHiveOperation::ListResources => OperationKind::List(Listing::Resources),
     })
 }
 

@@ -22,7 +22,8 @@ use crate::domain::decide::call;
 use crate::domain::decide::inputs::{DecisionInputs, History, Requester};
 use crate::domain::decide::observer::{EvaluationObserver, ObservedEvaluation};
 use crate::domain::decide::verdict::Verdict;
-use crate::domain::request::call_context::{CallContext, OperationKind};
+use crate::domain::request::call_context::CallContext;
+use crate::domain::request::operation::OperationKind;
 use crate::domain::schema;
 
 /// The company that comes with the program.

@@ -27,8 +27,9 @@ use crate::domain::decide::inputs::DecisionInputs;
 use crate::domain::decide::verify;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{
-    ActorChain, CallContext, Identity, Initiator, Operation, OperationKind, Subject, ToolCall,
+    ActorChain, CallContext, Identity, Initiator, Operation, Subject,
 };
+use crate::domain::request::operation::{OperationKind, ToolCall};
 use crate::domain::schema::{self, TYPES};
 
 /// Decides all calls of a tool by the same parties at once, against one snapshot and without live authority.

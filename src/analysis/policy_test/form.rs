@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value as Json};
 use serde_saphyr::Spanned;
 
+use crate::domain::request::operation::OperationType;
 use crate::domain::schema::AccessLevel;
 
 pub use crate::analysis::policy_test::given::{Given, SessionForm};
@@ -223,27 +225,38 @@ pub struct CallForm {
     pub system_prompt: bool,
 }
 
-/// The kinds of operations.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names are those of the operations")]
-pub enum CallKind {
-    #[default]
-    Call,
-    ReverseCall,
-    Connect,
-    ListTools,
-    ListPrompts,
-    ListResources,
-    ReadResource,
-    Subscribe,
-    CompleteResource,
-    GetPrompt,
-    CompletePrompt,
-    ElicitForm,
-    ElicitUrl,
-    Sample,
-    ListRoots,
+/// Which operation: by its name, or `reverse_call` for a tool call of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallKind(pub OperationType);
+
+const REVERSE_CALL: &str = "reverse_call";
+
+impl Default for CallKind {
+    fn default() -> Self {
+        Self(OperationType::CallTool)
+    }
+}
+
+impl<'de> Deserialize<'de> for CallKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let operation = match name.as_str() {
+            // Who calls is said beside it.
+            REVERSE_CALL => Some(OperationType::CallTool),
+            name => OperationType::from_name(name),
+        };
+        operation.map(Self).ok_or_else(|| {
+            let known = OperationType::all().map(|it| it.description().name);
+            let known: Vec<_> = known
+                .chain([REVERSE_CALL])
+                .map(|name| format!("`{name}`"))
+                .collect();
+            D::Error::custom(format!(
+                "unknown variant `{name}`, expected one of {}",
+                known.join(", ")
+            ))
+        })
+    }
 }
 
 /// A change of authority.

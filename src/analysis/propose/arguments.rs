@@ -5,8 +5,8 @@
 use serde_json::Value as Json;
 
 use crate::analysis::propose::lexicon::{
-    ASKING, CALLED, CHOOSERS, DOCUMENTS, FREE_TEXT, LOOKED_UP, OPERATIONS, PASSED_ON, PROGRAMS,
-    PUT, RUNS, SWITCHES, WHERE_TO, WRITTEN_OUT, WordList,
+    ARGUMENTS, ASKING, CALLED, CHOOSERS, DOCUMENTS, FREE_TEXT, LOOKED_UP, OF_DOCUMENTS, OPERATIONS,
+    PASSED_ON, PROGRAMS, PUT, RUNS, SWITCHES, WHERE_TO, WRITTEN_OUT, WordList,
 };
 use crate::analysis::propose::places::{ArgumentPlace, is_output};
 use crate::analysis::propose::words::split;
@@ -17,9 +17,6 @@ use crate::domain::request::target::json_schema::{JsonTypes, SchemaLocation};
 const MAX_DEPTH: usize = 3;
 /// Arguments of one tool that are inspected.
 const MAX_ARGUMENTS: usize = 512;
-
-/// Last words of arguments that are another operation's, whatever is before them.
-const ARGUMENTS: WordList = WordList::new("args arguments kwargs payload");
 
 /// One argument, at any depth.
 #[derive(Debug)]
@@ -144,7 +141,7 @@ impl Arguments {
 
     /// A text with the variables of a query beside it.
     pub(super) fn with_variables(&self) -> Option<&str> {
-        self.named(WordList::new("variables operation_name"), JsonTypes::ANY)?;
+        self.named(OF_DOCUMENTS, JsonTypes::ANY)?;
         self.document()
     }
 

@@ -8,11 +8,6 @@
 pub(super) struct WordList(&'static str);
 
 impl WordList {
-    /// A list of the words of a text.
-    pub(super) const fn new(words: &'static str) -> Self {
-        Self(words)
-    }
-
     /// The words of the list.
     pub(super) fn words(self) -> impl Iterator<Item = &'static str> {
         self.0.split_ascii_whitespace()
@@ -235,6 +230,23 @@ pub(super) const SWITCHES: WordList = WordList(
     "apply archive clear commit create delete download execute fix force mark move notify overwrite persist purge remove \
      reset save send store submit update write",
 );
+
+/// Last words of arguments that are another operation's, whatever is before them.
+pub(super) const ARGUMENTS: WordList = WordList("args arguments kwargs payload");
+
+/// Arguments beside a document of GraphQL.
+pub(super) const OF_DOCUMENTS: WordList = WordList("variables operation_name");
+
+/// First words of arguments that narrow a search or a walk.
+pub(super) const FILTERS: WordList = WordList("exclude ignore include select skip");
+
+/// Words that make a URI one of this machine.
+pub(super) const LOCAL: WordList =
+    WordList("document doc text notebook workspace project resource source local");
+
+/// Last words of arguments that alone mean an output.
+pub(super) const END_OF_OUTPUT: WordList =
+    WordList("out output outputs dest dst destination destinations");
 
 /// Words of arguments with an output path, before its last.
 pub(super) const OUTPUTS: WordList =

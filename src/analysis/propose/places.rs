@@ -4,8 +4,8 @@
 //! one (`docpath`).
 
 use crate::analysis::propose::lexicon::{
-    EMAIL_WORDS, FILE_WORDS, HOST_WORDS, LINK_WORDS, MAIL_PARTIES, OUTPUTS, POINTERS,
-    RECIPIENT_WORDS, STORING, TO_WRITE, URL_WORDS, WHERE_TO, WordList,
+    EMAIL_WORDS, END_OF_OUTPUT, FILE_WORDS, FILTERS, HOST_WORDS, LINK_WORDS, LOCAL, MAIL_PARTIES,
+    OUTPUTS, POINTERS, RECIPIENT_WORDS, STORING, TO_WRITE, URL_WORDS, WHERE_TO, WordList,
 };
 use crate::analysis::propose::verbs::is_verb;
 
@@ -77,13 +77,6 @@ impl ArgumentPlace {
         matches!(last, "attachment" | "attachments" | "mailbox").then_some(Self::new(None, false))
     }
 }
-
-/// First words of what narrows a search or a walk.
-const FILTERS: WordList = WordList::new("exclude ignore include select skip");
-
-/// Words that make a URI one of this machine.
-const LOCAL: WordList =
-    WordList::new("document doc text notebook workspace project resource source local");
 
 fn is_address(word: &str) -> bool {
     matches!(word, "address" | "addresses")
@@ -197,10 +190,6 @@ pub(super) fn is_output(words: &[String]) -> bool {
     let is_particle = last == "out" && is_verb(previous);
     joined || leads || is_to_file || is_stored_as || is_end(last) && !is_particle
 }
-
-/// Last words that alone mean an output.
-const END_OF_OUTPUT: WordList =
-    WordList::new("out output outputs dest dst destination destinations");
 
 #[cfg(test)]
 #[path = "places_tests.rs"]

@@ -31,7 +31,6 @@ use crate::bundle::{self};
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::names::{check_server_name, check_tool_name};
 use crate::domain::reason::ReasonCode;
-use crate::domain::request::call_context::OperationKind;
 use crate::domain::schema::{self, TYPES};
 
 /// The name of the proposed file of policies.
@@ -215,7 +214,7 @@ impl Findings {
         let CapsuleRequest::Call(call, _) = &capsule.request else {
             return;
         };
-        let OperationKind::CallTool(tool) = &call.operation.kind else {
+        let Some(tool) = call.operation.kind.tool_call() else {
             return;
         };
         let key = (call.operation.server.clone(), tool.tool.clone());

@@ -12,7 +12,7 @@ use crate::analysis::replay::outcome::parties;
 use crate::analysis::replay::{RecordedDecision, Replayed};
 use crate::audit::capsule_content::{Capsule, CapsuleRequest};
 use crate::domain::decide::verdict::Verdict;
-use crate::domain::request::call_context::OperationKind;
+use crate::domain::request::operation::OperationKind;
 
 /// Examples in each group.
 const EXAMPLES: usize = 3;
@@ -271,11 +271,16 @@ pub(in crate::analysis::replay) fn operation(capsule: &Capsule) -> String {
     let (method, server) = (call.operation.kind.method(), &call.operation.server);
     match &call.operation.kind {
         OperationKind::CallTool(tool) => format!("{method} {server}/{}", tool.tool),
-        OperationKind::GetPrompt { name, .. } | OperationKind::CompletePrompt { name } => {
+        OperationKind::GetPrompt { name, .. } | OperationKind::OnPrompt { name, .. } => {
             format!("{method} {server}/{name}")
         }
         // A method of connection management is not kept.
         OperationKind::Connect { .. } => format!("connect {server}"),
-        _ => format!("{method} {server}"),
+        OperationKind::List(_)
+        | OperationKind::OnResource { .. }
+        | OperationKind::Sample(_)
+        | OperationKind::ElicitForm { .. }
+        | OperationKind::ElicitUrl { .. }
+        | OperationKind::OnClient(_) => format!("{method} {server}"),
     }
 }

@@ -31,9 +31,10 @@ use crate::domain::entity_json::parse_entity;
 use crate::domain::fixtures::{agent, person, tool_call, world};
 use crate::domain::registration::RegisteredTools;
 use crate::domain::request::call_context::{
-    ActorChain, CallContext, Initiator, Operation, OperationKind, Sampling, Subject,
+    ActorChain, CallContext, Initiator, Operation, Subject,
 };
 use crate::domain::request::definition::DefinitionDigests;
+use crate::domain::request::operation::{Listing, OperationKind, ResourceOperation, Sampling};
 use crate::domain::schema::{self, AccessLevel};
 
 const POLICIES: [&str; 12] = [
@@ -276,7 +277,11 @@ fn random_call(random: &mut Random) -> CallContext {
     call.subject = Subject::verified(agent(random.pick::<&str>(&agents)), "jwt");
     match random.below(12) {
         0 => {
-            call.operation = Operation::new(Initiator::Client, "github", OperationKind::ListTools);
+            call.operation = Operation::new(
+                Initiator::Client,
+                "github",
+                OperationKind::List(Listing::Tools),
+            );
         }
         1 => {
             call.subject.entity = schema::server_uid(&"github".into());
@@ -293,7 +298,10 @@ fn random_call(random: &mut Random) -> CallContext {
         }
         2 => {
             let uri = "file:///srv/data.csv".into();
-            let kind = OperationKind::ReadResource { uri };
+            let kind = OperationKind::OnResource {
+                operation: ResourceOperation::Read,
+                uri,
+            };
             call.operation = Operation::new(Initiator::Client, "files", kind);
         }
         _ => {}

@@ -20,11 +20,12 @@ use crate::domain::authority::session::{CedarSet, Session};
 use crate::domain::authority::usage::{Usage, WindowCounts};
 use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::request::call_context::{
-    ActorChain, CallContext, Environment, Identity, Initiator, Operation, OperationKind, Sampling,
-    Subject, ToolCall, TraceContext, Workflow,
+    ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, TraceContext,
+    Workflow,
 };
 use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::request::definition::DefinitionDigests;
+use crate::domain::request::operation::{OperationKind, OperationType, Sampling, ToolCall};
 
 impl Capsule {
     /// Reads a capsule.
@@ -163,52 +164,47 @@ fn read_operation(bytes: &mut Reader<'_>) -> Result<Operation, CapsuleContentErr
 }
 
 fn read_kind(bytes: &mut Reader<'_>) -> Result<OperationKind, CapsuleContentError> {
-    Ok(match bytes.byte()? {
+    let operation =
+        OperationType::from_number(bytes.byte()?).ok_or(CapsuleContentError::Bad("operation"))?;
+    Ok(match operation {
         // No decision reads which method it was.
-        0 => OperationKind::Connect {
+        OperationType::Connect => OperationKind::Connect {
             method: "initialize",
         },
-        1 => OperationKind::CallTool(ToolCall {
+        OperationType::CallTool => OperationKind::CallTool(ToolCall {
             tool: bytes.short()?,
             arguments: bytes.object()?,
             definition_digest: bytes.maybe(Reader::short)?,
             target: bytes.maybe(Reader::short)?,
         }),
-        2 => OperationKind::ListTools,
-        3 => OperationKind::ListPrompts,
-        4 => OperationKind::ListResources,
-        5 => OperationKind::ReadResource {
+        OperationType::List(listing) => OperationKind::List(listing),
+        OperationType::OnResource(operation) => OperationKind::OnResource {
+            operation,
             uri: bytes.short()?,
         },
-        6 => OperationKind::GetPrompt {
+        OperationType::OnPrompt(operation) => OperationKind::OnPrompt {
+            operation,
+            name: bytes.short()?,
+        },
+        OperationType::GetPrompt => OperationKind::GetPrompt {
             name: bytes.short()?,
             arguments: bytes.texts()?,
         },
-        7 => OperationKind::CompletePrompt {
-            name: bytes.short()?,
-        },
-        8 => OperationKind::CompleteResource {
-            uri: bytes.short()?,
-        },
-        9 => OperationKind::Subscribe {
-            uri: bytes.short()?,
-        },
-        10 => OperationKind::Sample(Sampling {
+        OperationType::Sample => OperationKind::Sample(Sampling {
             max_tokens: bytes.signed()?,
             include_context: bytes.short()?,
             tools: bytes.texts()?,
             messages: bytes.signed()?,
             has_system_prompt: bytes.bool()?,
         }),
-        11 => OperationKind::ElicitForm {
+        OperationType::ElicitForm => OperationKind::ElicitForm {
             message: bytes.text()?.to_owned(),
             requested_schema: bytes.json("form")?,
         },
-        12 => OperationKind::ElicitUrl {
+        OperationType::ElicitUrl => OperationKind::ElicitUrl {
             url: bytes.text()?.to_owned(),
         },
-        13 => OperationKind::ListRoots,
-        _ => return Err(CapsuleContentError::Bad("operation")),
+        OperationType::OnClient(operation) => OperationKind::OnClient(operation),
     })
 }
 

@@ -1,6 +1,6 @@
 use std::time::SystemTime;
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, json};
 
 use super::*;
 use crate::audit::capsule_content::encode::{CallCapsule, DecidedWith};
@@ -8,63 +8,45 @@ use crate::audit::capsule_content::entities::ReachableEntities;
 use crate::domain::authority::state::Authority;
 use crate::domain::fixtures::get_issue;
 
-/// One of each kind.
-fn kinds() -> Vec<OperationKind> {
-    use OperationKind::*;
-    let arguments: Map<String, Json> = Map::from_iter([("path".to_owned(), json!("/a"))]);
-    let kinds = vec![
+/// A call of the operation.
+fn example(operation: OperationType) -> OperationKind {
+    match operation {
         // Which method it is decides nothing, and is not kept.
-        Connect {
+        OperationType::Connect => OperationKind::Connect {
             method: "initialize",
         },
-        CallTool(ToolCall {
+        OperationType::CallTool => OperationKind::CallTool(ToolCall {
             tool: "read".into(),
-            arguments,
+            arguments: Map::from_iter([("path".to_owned(), json!("/a"))]),
             definition_digest: Some("sha256:0".into()),
             target: Some("file:///a".into()),
         }),
-        ListTools,
-        ListPrompts,
-        ListResources,
-        ReadResource {
-            uri: "file:///a".into(),
+        OperationType::List(listing) => OperationKind::List(listing),
+        OperationType::OnResource(operation) => OperationKind::OnResource {
+            operation,
+            uri: "file:///{name}".into(),
         },
-        GetPrompt {
+        OperationType::OnPrompt(operation) => OperationKind::OnPrompt {
+            operation,
+            name: "review".into(),
+        },
+        OperationType::GetPrompt => OperationKind::GetPrompt {
             name: "review".into(),
             arguments: vec!["page".into()],
         },
-        CompletePrompt {
-            name: "review".into(),
-        },
-        CompleteResource {
-            uri: "file:///{name}".into(),
-        },
-        Subscribe {
-            uri: "file:///a".into(),
-        },
-        Sample(Sampling {
+        OperationType::Sample => OperationKind::Sample(Sampling {
             max_tokens: 3,
             ..Sampling::default()
         }),
-        ElicitForm {
+        OperationType::ElicitForm => OperationKind::ElicitForm {
             message: "Who?".to_owned(),
             requested_schema: json!({"type": "object"}),
         },
-        ElicitUrl {
+        OperationType::ElicitUrl => OperationKind::ElicitUrl {
             url: "https://example.com".to_owned(),
         },
-        ListRoots,
-    ];
-    // A new kind belongs into the list above.
-    for kind in &kinds {
-        match kind {
-            Connect { .. } | CallTool(_) | ListTools | ListPrompts | ListResources => {}
-            ReadResource { .. } | GetPrompt { .. } | CompletePrompt { .. } => {}
-            CompleteResource { .. } | Subscribe { .. } | Sample(_) => {}
-            ElicitForm { .. } | ElicitUrl { .. } | ListRoots => {}
-        }
+        OperationType::OnClient(operation) => OperationKind::OnClient(operation),
     }
-    kinds
 }
 
 #[test]
@@ -74,7 +56,7 @@ fn every_kind_of_operation_comes_back_as_it_was() {
         Authority::default(),
         ReachableEntities::default(),
     );
-    for kind in kinds() {
+    for kind in OperationType::all().map(example) {
         let mut call = get_issue();
         call.operation.kind = kind;
         let capsule = CallCapsule {

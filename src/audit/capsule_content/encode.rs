@@ -22,8 +22,9 @@ use crate::domain::authority::usage::{Usage, WindowCounts};
 use crate::domain::decide::inputs::History;
 use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::request::call_context::{
-    ActorChain, CallContext, Identity, Initiator, Operation, OperationKind, Workflow,
+    ActorChain, CallContext, Identity, Initiator, Operation, Workflow,
 };
+use crate::domain::request::operation::OperationKind;
 use std::sync::Arc;
 
 /// The room reserved at first: an ordinary capsule fits.
@@ -250,25 +251,9 @@ fn write_operation(out: &mut Writer, operation: &Operation) {
     out.maybe(request_state.as_deref(), Writer::text);
 }
 
-/// A number for the kind, which never gets another meaning, and its parameters.
+/// The number of the operation, and its parameters.
 fn write_kind(out: &mut Writer, kind: &OperationKind) {
-    let number = match kind {
-        OperationKind::Connect { .. } => 0,
-        OperationKind::CallTool(_) => 1,
-        OperationKind::ListTools => 2,
-        OperationKind::ListPrompts => 3,
-        OperationKind::ListResources => 4,
-        OperationKind::ReadResource { .. } => 5,
-        OperationKind::GetPrompt { .. } => 6,
-        OperationKind::CompletePrompt { .. } => 7,
-        OperationKind::CompleteResource { .. } => 8,
-        OperationKind::Subscribe { .. } => 9,
-        OperationKind::Sample(_) => 10,
-        OperationKind::ElicitForm { .. } => 11,
-        OperationKind::ElicitUrl { .. } => 12,
-        OperationKind::ListRoots => 13,
-    };
-    out.byte(number);
+    out.byte(kind.description().number);
     match kind {
         OperationKind::CallTool(call) => {
             out.text(&call.tool);
@@ -276,14 +261,12 @@ fn write_kind(out: &mut Writer, kind: &OperationKind) {
             write_maybe_text(out, call.definition_digest.as_ref());
             write_maybe_text(out, call.target.as_ref());
         }
-        OperationKind::ReadResource { uri }
-        | OperationKind::CompleteResource { uri }
-        | OperationKind::Subscribe { uri } => out.text(uri),
+        OperationKind::OnResource { operation: _, uri } => out.text(uri),
+        OperationKind::OnPrompt { operation: _, name } => out.text(name),
         OperationKind::GetPrompt { name, arguments } => {
             out.text(name);
             out.texts(arguments);
         }
-        OperationKind::CompletePrompt { name } => out.text(name),
         OperationKind::Sample(sampling) => {
             out.signed(sampling.max_tokens);
             out.text(&sampling.include_context);
@@ -299,11 +282,7 @@ fn write_kind(out: &mut Writer, kind: &OperationKind) {
             out.json(requested_schema);
         }
         OperationKind::ElicitUrl { url } => out.text(url),
-        OperationKind::Connect { .. }
-        | OperationKind::ListTools
-        | OperationKind::ListPrompts
-        | OperationKind::ListResources
-        | OperationKind::ListRoots => {}
+        OperationKind::Connect { .. } | OperationKind::List(_) | OperationKind::OnClient(_) => {}
     }
 }
 

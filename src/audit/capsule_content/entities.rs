@@ -14,7 +14,7 @@ use super::slice::AuthoritySlice;
 use crate::authn::caller::Caller;
 use crate::domain::authority::state::Authority;
 use crate::domain::decide::listing::ListedItem;
-use crate::domain::request::call_context::{CallContext, OperationKind};
+use crate::domain::request::call_context::CallContext;
 use crate::domain::schema::{self, TYPES};
 use smol_str::SmolStr;
 
@@ -74,13 +74,7 @@ impl<'a> ReachableEntities<'a> {
             schema::server_uid(server),
             schema::entity_uid(&TYPES.gateway, SmolStr::new(&caller.id)),
         ];
-        match &call.operation.kind {
-            OperationKind::CallTool(tool) => seeds.push(schema::tool_uid(server, &tool.tool)),
-            OperationKind::GetPrompt { name, .. } | OperationKind::CompletePrompt { name } => {
-                seeds.push(schema::prompt_uid(server, name));
-            }
-            _ => {}
-        }
+        seeds.extend(call.operation.kind.named_entity(server));
         seeds.extend(listed.iter().filter_map(|item| match item {
             ListedItem::Tool { name, .. } => Some(schema::tool_uid(server, name)),
             ListedItem::Prompt(name) => Some(schema::prompt_uid(server, name)),

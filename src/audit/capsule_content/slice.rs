@@ -13,7 +13,7 @@ use crate::domain::authority::state::Authority;
 use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::Task;
 use crate::domain::ids::{ApprovalId, DelegationId, TaskId};
-use crate::domain::request::call_context::{CallContext, OperationKind};
+use crate::domain::request::call_context::CallContext;
 use crate::domain::schema;
 
 /// The records that a decision on a call can look at.
@@ -87,9 +87,7 @@ impl<'a> AuthoritySlice<'a> {
             call.subject.entity.clone(),
             schema::server_uid(&call.operation.server),
         ];
-        if let OperationKind::CallTool(tool) = &call.operation.kind {
-            uids.push(schema::tool_uid(&call.operation.server, &tool.tool));
-        }
+        uids.extend(call.operation.tool_uid());
         if let Some(chain) = &call.actor_chain {
             uids.extend(chain.root.iter().chain(&chain.actors).cloned());
         }

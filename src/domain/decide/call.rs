@@ -18,7 +18,7 @@ use crate::domain::decide::inputs::{DecisionInputs, Requester};
 use crate::domain::decide::verdict::{SideEffects, Verdict};
 use crate::domain::decide::verify;
 use crate::domain::reason::{Reason, ReasonCode};
-use crate::domain::request::call_context::{CallContext, OperationKind};
+use crate::domain::request::call_context::CallContext;
 use crate::domain::schema::{self, AccessLevel};
 
 /// Decides one call. The side effects of an allow are returned in [`Verdict::effects`] and not applied.
@@ -145,14 +145,8 @@ pub(super) fn effects(evaluator: &RequestEvaluator<'_>) -> SideEffects {
         request,
         ..
     } = evaluator;
-    let is_listing = matches!(
-        call.operation.kind,
-        OperationKind::Connect { .. }
-            | OperationKind::ListTools
-            | OperationKind::ListPrompts
-            | OperationKind::ListResources
-    );
-    let task = evidence.task.filter(|_| !is_listing);
+    let operation = call.operation.kind.operation_type();
+    let task = evidence.task.filter(|_| operation.uses_budget());
     SideEffects {
         approval: None,
         budget: task.and_then(|task| task.budget()),

@@ -21,8 +21,9 @@ use crate::domain::decide::facts::inputs::ContextInputs;
 use crate::domain::decide::inputs::History;
 use crate::domain::decide::verify::VerifiedEvidence;
 use crate::domain::fixtures::{GET_ISSUE, agent, get_issue, person, tool_call, trusted, world};
-use crate::domain::request::call_context::{
-    ActorChain, Initiator, Operation, OperationKind, Sampling, Subject,
+use crate::domain::request::call_context::{ActorChain, Initiator, Operation, Subject};
+use crate::domain::request::operation::{
+    ClientOperation, Listing, OperationKind, PromptOperation, ResourceOperation, Sampling,
 };
 use crate::domain::schema::SCHEMA;
 
@@ -677,8 +678,14 @@ fn what_a_server_asks_for_is_decided_in_its_own_name() {
     };
     assert!(ask(policies, &sample(1_000)).is_allow());
     assert_eq!(code(policies, &sample(1_001)), ReasonCode::Forbidden);
-    assert!(ask(policies, &server_call(OperationKind::ListRoots)).is_allow());
-    let mut by_agent = server_call(OperationKind::ListRoots);
+    assert!(
+        ask(
+            policies,
+            &server_call(OperationKind::OnClient(ClientOperation::ListRoots))
+        )
+        .is_allow()
+    );
+    let mut by_agent = server_call(OperationKind::OnClient(ClientOperation::ListRoots));
     by_agent.subject.entity = agent("helper");
     by_agent.actor_chain = None;
     assert_eq!(code(policies, &by_agent), ReasonCode::ContextInvalid);
@@ -704,36 +711,45 @@ fn every_client_operation_has_its_action_and_resource() {
         call.operation.kind = kind;
         call
     };
-    use OperationKind as Kind;
     for (kind, action, resource) in [
         (
-            Kind::Connect { method: "ping" },
+            OperationKind::Connect { method: "ping" },
             "connect",
             "Mcp::Server::\"github\"",
         ),
-        (Kind::ListTools, "list_tools", "Mcp::Server::\"github\""),
-        (Kind::ListPrompts, "list_prompts", "Mcp::Server::\"github\""),
         (
-            Kind::ListResources,
+            OperationKind::List(Listing::Tools),
+            "list_tools",
+            "Mcp::Server::\"github\"",
+        ),
+        (
+            OperationKind::List(Listing::Prompts),
+            "list_prompts",
+            "Mcp::Server::\"github\"",
+        ),
+        (
+            OperationKind::List(Listing::Resources),
             "list_resources",
             "Mcp::Server::\"github\"",
         ),
         (
-            Kind::ReadResource {
+            OperationKind::OnResource {
+                operation: ResourceOperation::Read,
                 uri: "https://h/a".into(),
             },
             "read_resource",
             "Mcp::Resource::\"https://h/a\"",
         ),
         (
-            Kind::Subscribe {
+            OperationKind::OnResource {
+                operation: ResourceOperation::Subscribe,
                 uri: "file:///a".into(),
             },
             "subscribe",
             "Mcp::Resource::\"file:///a\"",
         ),
         (
-            Kind::GetPrompt {
+            OperationKind::GetPrompt {
                 name: "p".into(),
                 arguments: vec![],
             },
@@ -741,12 +757,16 @@ fn every_client_operation_has_its_action_and_resource() {
             "Mcp::Prompt::\"github/p\"",
         ),
         (
-            Kind::CompletePrompt { name: "p".into() },
+            OperationKind::OnPrompt {
+                operation: PromptOperation::Complete,
+                name: "p".into(),
+            },
             "complete",
             "Mcp::Prompt::\"github/p\"",
         ),
         (
-            Kind::CompleteResource {
+            OperationKind::OnResource {
+                operation: ResourceOperation::Complete,
                 uri: "x://y/z".into(),
             },
             "complete",
@@ -762,7 +782,7 @@ fn every_client_operation_has_its_action_and_resource() {
     assert!(
         ask(
             of_server,
-            &call(Kind::GetPrompt {
+            &call(OperationKind::GetPrompt {
                 name: "p".into(),
                 arguments: vec![]
             })
@@ -830,37 +850,42 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
         get_issue(),
         tool_call("files", "read", json!({ "path": ["/a", "/b"] })),
     ];
-    use OperationKind as Kind;
     for kind in [
-        Kind::Connect {
+        OperationKind::Connect {
             method: "initialize",
         },
-        Kind::ListTools,
-        Kind::ListPrompts,
-        Kind::ListResources,
-        Kind::ReadResource {
+        OperationKind::List(Listing::Tools),
+        OperationKind::List(Listing::Prompts),
+        OperationKind::List(Listing::Resources),
+        OperationKind::OnResource {
+            operation: ResourceOperation::Read,
             uri: "https://h/a".into(),
         },
-        Kind::Subscribe {
+        OperationKind::OnResource {
+            operation: ResourceOperation::Subscribe,
             uri: "file:///a".into(),
         },
-        Kind::GetPrompt {
+        OperationKind::GetPrompt {
             name: "p".into(),
             arguments: vec!["x".into()],
         },
-        Kind::CompletePrompt { name: "p".into() },
-        Kind::CompleteResource {
+        OperationKind::OnPrompt {
+            operation: PromptOperation::Complete,
+            name: "p".into(),
+        },
+        OperationKind::OnResource {
+            operation: ResourceOperation::Complete,
             uri: "x://y/z".into(),
         },
-        Kind::Sample(Sampling::default()),
-        Kind::ElicitForm {
+        OperationKind::Sample(Sampling::default()),
+        OperationKind::ElicitForm {
             message: String::new(),
             requested_schema: json!({ "properties": { "pin": {} } }),
         },
-        Kind::ElicitUrl {
+        OperationKind::ElicitUrl {
             url: "https://h/a".to_owned(),
         },
-        Kind::ListRoots,
+        OperationKind::OnClient(ClientOperation::ListRoots),
     ] {
         let mut call = get_issue();
         call.operation.kind = kind;
@@ -972,7 +997,8 @@ static NOTHING: LazyLock<Authority> = LazyLock::new(Authority::default);
 fn material_of_a_server_counts_as_written_by_strangers_unless_it_is_said_otherwise() {
     let look = r#"permit (principal, action in Mcp::Action::"use_context", resource);"#;
     let mut call = get_issue();
-    call.operation.kind = OperationKind::ReadResource {
+    call.operation.kind = OperationKind::OnResource {
+        operation: ResourceOperation::Read,
         uri: "https://h/a".into(),
     };
     let decision = ask(look, &call);
@@ -980,7 +1006,7 @@ fn material_of_a_server_counts_as_written_by_strangers_unless_it_is_said_otherwi
     assert_eq!(decision.effects.yields, ["untrusted"]);
     call.operation.server = "files".into();
     assert_eq!(ask(look, &call).effects.yields, ["private"]);
-    call.operation.kind = OperationKind::ListResources;
+    call.operation.kind = OperationKind::List(Listing::Resources);
     let list = r#"permit (principal, action in Mcp::Action::"discover", resource);"#;
     assert!(ask(list, &call).effects.yields.is_empty());
 }
@@ -991,11 +1017,23 @@ fn policies_know_the_server_whatever_is_asked_of_it() {
     let uri: smol_str::SmolStr = "file:///srv/docs/a".into();
     let mut call = get_issue();
     for kind in [
-        OperationKind::ReadResource { uri: uri.clone() },
-        OperationKind::Subscribe { uri: uri.clone() },
-        OperationKind::CompleteResource { uri },
-        OperationKind::CompletePrompt { name: "p".into() },
-        OperationKind::ListResources,
+        OperationKind::OnResource {
+            operation: ResourceOperation::Read,
+            uri: uri.clone(),
+        },
+        OperationKind::OnResource {
+            operation: ResourceOperation::Subscribe,
+            uri: uri.clone(),
+        },
+        OperationKind::OnResource {
+            operation: ResourceOperation::Complete,
+            uri,
+        },
+        OperationKind::OnPrompt {
+            operation: PromptOperation::Complete,
+            name: "p".into(),
+        },
+        OperationKind::List(Listing::Resources),
         OperationKind::Connect { method: "ping" },
     ] {
         call.operation.kind = kind;

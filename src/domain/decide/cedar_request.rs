@@ -19,9 +19,10 @@ use crate::domain::decide::verify;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::registration::RegisteredTool;
 use crate::domain::request::arguments::{ArgumentReport, ArgumentSchema};
-use crate::domain::request::call_context::{Initiator, Operation, OperationKind, ToolCall};
+use crate::domain::request::call_context::{Initiator, Operation};
 use crate::domain::request::definition::DefinitionDigests;
-use crate::domain::request::elicitation;
+use crate::domain::request::elicitation::{self, ElicitationForm};
+use crate::domain::request::operation::{OperationKind, ToolCall};
 use crate::domain::request::target::extract::{self, CallTargetError};
 use crate::domain::request::target::host::Host;
 use crate::domain::request::target::{self, Target, TargetError, TargetKind, text};
@@ -117,26 +118,19 @@ pub fn from_operation(
     shown: Option<&DefinitionDigests>,
     caller: &Caller,
 ) -> Result<CedarRequest, Reason> {
-    let (snapshot, server) = (inputs.snapshot, &operation.server);
+    let server = &operation.server;
+    let described = operation.kind.description();
+    let action = described.action;
     let gateway = || schema::entity_uid(&TYPES.gateway, SmolStr::new(&caller.id));
-    match &operation.kind {
-        OperationKind::CallTool(tool) => from_tool_call(inputs, operation, tool, shown),
-        OperationKind::Connect { .. } => Ok(on_server("connect", server)),
-        OperationKind::ListTools => Ok(on_server("list_tools", server)),
-        OperationKind::ListPrompts => Ok(on_server("list_prompts", server)),
-        OperationKind::ListResources => Ok(on_server("list_resources", server)),
-        OperationKind::ReadResource { uri } => {
-            let request = on_resource(inputs, "read_resource", server, uri)?;
-            Ok(request.with_labels(verify::server_labels(snapshot, server)))
+    let request = match &operation.kind {
+        OperationKind::CallTool(tool) => return from_tool_call(inputs, operation, tool, shown),
+        OperationKind::Connect { .. } | OperationKind::List(_) => on_server(action, server),
+        OperationKind::OnResource { operation: _, uri } => {
+            on_resource(inputs, action, server, uri)?
         }
-        OperationKind::Subscribe { uri } => {
-            let request = on_resource(inputs, "subscribe", server, uri)?;
-            Ok(request.with_labels(verify::server_labels(snapshot, server)))
-        }
-        OperationKind::CompleteResource { uri } => on_resource(inputs, "complete", server, uri),
-        OperationKind::CompletePrompt { name } => Ok(on_prompt("complete", server, name)),
+        OperationKind::OnPrompt { operation: _, name } => on_prompt(action, server, name),
         OperationKind::GetPrompt { name, arguments } => {
-            let mut request = on_prompt("get_prompt", server, name);
+            let mut request = on_prompt(action, server, name);
             let names = arguments.clone();
             let input = tool_input::ToolInput {
                 untyped: names.clone(),
@@ -145,23 +139,32 @@ pub fn from_operation(
                 ..tool_input::ToolInput::default()
             };
             request.operation = OperationContext::Arguments(input);
-            Ok(request.with_labels(verify::server_labels(snapshot, server)))
+            request
         }
         OperationKind::Sample(sampling) => {
-            let mut request = CedarRequest::new(schema::action_uid("sample"), gateway());
+            let mut request = on_client(action, gateway());
             request.operation = OperationContext::Sampling(sampling.clone());
-            Ok(request)
+            request
         }
         OperationKind::ElicitForm {
             message,
             requested_schema,
-        } => from_form(message, requested_schema, gateway()),
-        OperationKind::ElicitUrl { url } => from_url(url, gateway()),
-        OperationKind::ListRoots => Ok(CedarRequest::new(
-            schema::action_uid("list_roots"),
-            gateway(),
-        )),
-    }
+        } => {
+            let mut request = on_client(action, gateway());
+            request.operation = OperationContext::Form(form(message, requested_schema)?);
+            request
+        }
+        OperationKind::ElicitUrl { url } => {
+            let mut request = on_client(action, gateway());
+            request.operation = page(url)?;
+            request
+        }
+        OperationKind::OnClient(_) => on_client(action, gateway()),
+    };
+    Ok(match described.brings_server_labels {
+        true => request.with_labels(verify::server_labels(inputs.snapshot, server)),
+        false => request,
+    })
 }
 
 /// The Cedar request of a tool call of which only the tool's name is known.
@@ -357,27 +360,24 @@ fn on_resource(
     Ok(request)
 }
 
-fn from_form(
-    message: &str,
-    requested_schema: &Json,
-    gateway: EntityUID,
-) -> Result<CedarRequest, Reason> {
-    let Some(form) = elicitation::read_form(message, requested_schema) else {
+fn on_client(action: &str, gateway: EntityUID) -> CedarRequest {
+    CedarRequest::new(schema::action_uid(action), gateway)
+}
+
+fn form(message: &str, requested_schema: &Json) -> Result<ElicitationForm, Reason> {
+    elicitation::read_form(message, requested_schema).ok_or_else(|| {
         let mut reason = Reason::new(
             ReasonCode::ContextMissing,
             "the form lacks requestedSchema.properties, or they do not tell all of its fields",
         );
         reason.missing = vec!["requestedSchema.properties".to_owned()];
-        return Err(reason);
-    };
-    let mut request = CedarRequest::new(schema::action_uid("elicit_form"), gateway);
-    request.operation = OperationContext::Form(form);
-    Ok(request)
+        reason
+    })
 }
 
-/// The request for a URL elicitation. [`Host`] rejects hosts that parsers read differently; this rejects
+/// The page of a URL elicitation. [`Host`] rejects hosts that parsers read differently; this rejects
 /// suspicious text around the host, such as a trailing dot that a user would not notice.
-fn from_url(url: &str, gateway: EntityUID) -> Result<CedarRequest, Reason> {
+fn page(url: &str) -> Result<OperationContext, Reason> {
     let no_host = "the URL to visit has no host";
     let parsed = Url::parse(url).map_err(|_| invalid(no_host))?;
     if parsed.host_str().is_none() {
@@ -388,12 +388,10 @@ fn from_url(url: &str, gateway: EntityUID) -> Result<CedarRequest, Reason> {
     }
     let host =
         visited_host(url, &parsed).map_err(|fault| invalid(format!("the URL to visit {fault}")))?;
-    let mut request = CedarRequest::new(schema::action_uid("elicit_url"), gateway);
-    request.operation = OperationContext::Url {
+    Ok(OperationContext::Url {
         scheme: parsed.scheme().into(),
         host,
-    };
-    Ok(request)
+    })
 }
 
 fn visited_host(url: &str, parsed: &Url) -> Result<Host, TargetError> {

@@ -20,7 +20,7 @@ use crate::domain::decide::facts::approval::{APPROVAL, ApprovalFacts};
 use crate::domain::decide::inputs::{DecisionInputs, Requester};
 use crate::domain::decide::verdict::Challenge;
 use crate::domain::reason::Reason;
-use crate::domain::request::call_context::{CallContext, OperationKind};
+use crate::domain::request::call_context::CallContext;
 use crate::domain::request::canonical;
 use crate::domain::request::target::Target;
 use crate::domain::schema::{self, TYPES};
@@ -34,10 +34,8 @@ pub fn describe(
     chain: Option<&DelegationChain<'_>>,
     request: &CedarRequest,
 ) -> Option<ApprovedCall> {
-    let OperationKind::CallTool(tool) = &call.operation.kind else {
-        return None;
-    };
     let operation = &call.operation;
+    let tool = operation.kind.tool_call()?;
     Some(ApprovedCall {
         subject: call.subject.entity.clone(),
         root: chain.map(|chain| EntityUID::clone(&chain.root)),
@@ -120,10 +118,8 @@ fn circumstances(
 ) -> ApprovalContext {
     let RequestEvaluator { call, request, .. } = evaluator;
     let tool = request.registered_tool.as_ref();
-    let argument_order = match (&call.operation.kind, &tool) {
-        (OperationKind::CallTool(made), Some(tool)) => {
-            tool.arrange(made.arguments.keys().map(String::as_str))
-        }
+    let argument_order = match (call.operation.arguments(), &tool) {
+        (Some(arguments), Some(tool)) => tool.arrange(arguments.keys().map(String::as_str)),
         _ => Vec::new(),
     };
     ApprovalContext {

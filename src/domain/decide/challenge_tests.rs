@@ -14,6 +14,7 @@ use crate::domain::fixtures::{agent, person, tool_call, trusted, world};
 use crate::domain::reason::ReasonCode;
 use crate::domain::request::call_context::Initiator;
 use crate::domain::request::client_responses::ClientResponses;
+use crate::domain::request::operation::{Listing, OperationKind};
 
 /// Writes need an approval by Alice or by somebody of the staff; only staff may approve.
 const POLICIES: &str = r#"
@@ -179,13 +180,12 @@ fn an_approval_is_for_one_call_and_no_other() {
         let code = with(change).reasons[0].code;
         assert_eq!(code, ReasonCode::ApprovalInvalid);
     };
-    let tool =
-        |call: &mut CallContext,
-         change: &dyn Fn(&mut crate::domain::request::call_context::ToolCall)| {
-            if let OperationKind::CallTool(tool) = &mut call.operation.kind {
-                change(tool);
-            }
-        };
+    let tool = |call: &mut CallContext,
+                change: &dyn Fn(&mut crate::domain::request::operation::ToolCall)| {
+        if let OperationKind::CallTool(tool) = &mut call.operation.kind {
+            change(tool);
+        }
+    };
     other(&|call| call.subject.entity = agent("planner"));
     other(&|call| call.actor_chain = None);
     other(&|call| call.actor_chain.as_mut().expect("delegated").root = Some(person("mallory")));
@@ -198,7 +198,7 @@ fn an_approval_is_for_one_call_and_no_other() {
     });
     other(&|call| tool(call, &|tool| drop(tool.arguments.remove("number"))));
     other(&|call| tool(call, &|tool| tool.target = Some("/elsewhere".into())));
-    other(&|call| call.operation.kind = OperationKind::ListTools);
+    other(&|call| call.operation.kind = OperationKind::List(Listing::Tools));
 }
 
 #[test]

@@ -21,11 +21,10 @@ use crate::domain::decide::inputs::Requester;
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::decide::verify::{self, VerifiedEvidence};
 use crate::domain::reason::{Reason, ReasonCode};
-use crate::domain::request::call_context::{
-    ActorChain, CallContext, Operation, Subject, ToolCall, Workflow,
-};
-use crate::domain::request::call_context::{Initiator, OperationKind};
+use crate::domain::request::call_context::Initiator;
+use crate::domain::request::call_context::{ActorChain, CallContext, Operation, Subject, Workflow};
 use crate::domain::request::client_responses::ClientResponses;
+use crate::domain::request::operation::{Listing, OperationKind, ToolCall};
 use crate::domain::schema;
 
 /// A change of authority to decide.
@@ -60,7 +59,7 @@ pub fn govern(
         Operation::new(
             Initiator::Client,
             SmolStr::default(),
-            OperationKind::ListTools,
+            OperationKind::List(Listing::Tools),
         ),
     );
     let evidence = VerifiedEvidence {

@@ -18,8 +18,9 @@ use crate::domain::decide::inputs::DecisionInputs;
 use crate::domain::decide::inputs::Requester;
 use crate::domain::decide::verify;
 use crate::domain::reason::{Reason, ReasonCode};
-use crate::domain::request::call_context::{CallContext, Initiator, Operation, OperationKind};
+use crate::domain::request::call_context::{CallContext, Initiator, Operation};
 use crate::domain::request::definition::ToolDefinition;
+use crate::domain::request::operation::{Listing, OperationKind, ResourceOperation};
 use crate::domain::schema;
 use callgate_engine::Query;
 
@@ -90,7 +91,7 @@ pub fn filter<'w, 'o>(
         requester,
     )?;
     let nothing = CedarRequest::new(
-        schema::action_uid("list_tools"),
+        schema::action_uid(call.operation.kind.description().action),
         schema::server_uid(&call.operation.server),
     );
     let evaluator = RequestEvaluator {
@@ -214,11 +215,15 @@ impl ListFilter<'_> {
                 unknown: &["answers", "approval", "arguments"],
             },
             ListedItem::Resource(uri) => ProspectiveUse {
-                request: used(OperationKind::ReadResource { uri: uri.clone() })?,
+                request: used(OperationKind::OnResource {
+                    operation: ResourceOperation::Read,
+                    uri: uri.clone(),
+                })?,
                 unknown: &["answers", "approval"],
             },
             ListedItem::Template(template) => ProspectiveUse {
-                request: used(OperationKind::ReadResource {
+                request: used(OperationKind::OnResource {
+                    operation: ResourceOperation::Read,
                     uri: template_prefix(template),
                 })?,
                 unknown: &["answers", "approval", "target"],
@@ -244,15 +249,17 @@ fn template_prefix(template: &SmolStr) -> SmolStr {
 
 /// A tool call as the list request that shows only this tool.
 pub fn as_listing(call: &CallContext) -> Option<(CallContext, ListedItem)> {
-    let OperationKind::CallTool(tool) = &call.operation.kind else {
-        return None;
-    };
+    let tool = call.operation.kind.tool_call()?;
     let offered = ListedItem::Tool {
         name: tool.tool.clone(),
         definition: None,
     };
     let server = call.operation.server.clone();
-    let operation = Operation::new(Initiator::Client, server, OperationKind::ListTools);
+    let operation = Operation::new(
+        Initiator::Client,
+        server,
+        OperationKind::List(Listing::Tools),
+    );
     let listing = CallContext {
         operation,
         ..call.clone()

@@ -18,7 +18,7 @@ fn a_list_shows_the_tools_that_some_call_could_reach() {
     };
     let claims = ClaimMapping::default();
     let mut call = get_issue();
-    call.operation.kind = OperationKind::ListTools;
+    call.operation.kind = OperationKind::List(Listing::Tools);
     let names = ["get_issue", "create_issue", "merge", "nope"];
     let tools = names.map(|name| ListedItem::Tool {
         name: name.into(),
@@ -86,7 +86,7 @@ fn a_list_shows_the_prompts_and_resources_that_may_be_used() {
     for (prompt, is_shown) in [("review", true), ("plan", true), ("deploy", false)] {
         let offered = ListedItem::Prompt(prompt.into());
         assert_eq!(
-            shown(OperationKind::ListPrompts, offered),
+            shown(OperationKind::List(Listing::Prompts), offered),
             is_shown,
             "{prompt}"
         );
@@ -100,7 +100,7 @@ fn a_list_shows_the_prompts_and_resources_that_may_be_used() {
     ] {
         let offered = ListedItem::Resource(uri.into());
         assert_eq!(
-            shown(OperationKind::ListResources, offered),
+            shown(OperationKind::List(Listing::Resources), offered),
             is_shown,
             "{uri}"
         );
@@ -115,7 +115,7 @@ fn a_list_shows_the_prompts_and_resources_that_may_be_used() {
     ] {
         let offered = ListedItem::Template(template.into());
         assert_eq!(
-            shown(OperationKind::ListResources, offered),
+            shown(OperationKind::List(Listing::Resources), offered),
             is_shown,
             "{template}"
         );

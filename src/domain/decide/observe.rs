@@ -34,8 +34,9 @@ use crate::domain::decide::tool_input::ToolInput;
 use crate::domain::decide::verdict::{SideEffects, Verdict};
 use crate::domain::decide::verify::VerifiedEvidence;
 use crate::domain::reason::{Reason, ReasonCode};
-use crate::domain::request::call_context::{CallContext, Initiator, OperationKind, ToolCall};
-use crate::domain::schema::{self, AccessLevel, TYPES};
+use crate::domain::request::call_context::{CallContext, Initiator};
+use crate::domain::request::operation::ToolCall;
+use crate::domain::schema::{self, AccessLevel};
 
 /// The label of what comes from a tool that is not registered.
 const UNTRUSTED: SmolStr = SmolStr::new_static("untrusted");
@@ -215,9 +216,7 @@ fn check_stops(
         call.subject.entity.clone(),
         schema::server_uid(&call.operation.server),
     ];
-    if let OperationKind::CallTool(tool) = &call.operation.kind {
-        parties.push(schema::tool_uid(&call.operation.server, &tool.tool));
-    }
+    parties.extend(call.operation.tool_uid());
     if let Some(chain) = &call.actor_chain {
         parties.extend(chain.root.iter().chain(&chain.actors).cloned());
         let named = chain.delegation_ids.iter();
@@ -264,8 +263,8 @@ fn relaxed_request(
 ) -> Result<CedarRequest, Reason> {
     let (operation, shown) = (&call.operation, inputs.history.definition);
     let exact = cedar_request::from_operation(inputs, operation, shown, requester.caller);
-    match (&operation.kind, exact) {
-        (OperationKind::CallTool(tool), Err(_)) => Ok(about_tool(inputs, call, tool)),
+    match (operation.kind.tool_call(), exact) {
+        (Some(tool), Err(_)) => Ok(about_tool(inputs, call, tool)),
         (_, exact) => exact,
     }
 }
@@ -386,12 +385,8 @@ fn relaxed(
 
 /// What a call leaves behind of which no request can be built.
 fn unknown_effects(call: &CallContext) -> SideEffects {
-    let tool = match &call.operation.kind {
-        OperationKind::CallTool(tool) => Some(schema::tool_uid(&call.operation.server, &tool.tool)),
-        _ => None,
-    };
     SideEffects {
-        tool: tool.filter(|uid| *uid.entity_type() == TYPES.tool),
+        tool: call.operation.tool_uid(),
         yields: vec![UNTRUSTED],
         reads: true,
         ..SideEffects::default()

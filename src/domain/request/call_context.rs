@@ -13,6 +13,8 @@ use uuid::Uuid;
 
 use crate::domain::ids::{ApprovalId, DelegationId, SessionId, TaskId};
 use crate::domain::request::client_responses::ClientResponses;
+use crate::domain::request::operation::{OperationKind, ToolCall};
+use crate::domain::schema;
 
 /// The call to decide.
 #[derive(Debug, Clone)]
@@ -109,96 +111,6 @@ pub enum Initiator {
     Server,
     /// A user interface that a server supplied.
     Ui,
-}
-
-/// The operations of the Model Context Protocol that are decided.
-#[derive(Debug, Clone)]
-pub enum OperationKind {
-    /// Connection management without access to anything on the server: `initialize`, `server/discover`,
-    /// `ping`, `tasks/get`, notifications, the stream of a session.
-    Connect {
-        /// The MCP method, or the HTTP method of a session's stream.
-        method: &'static str,
-    },
-    /// `tools/call`.
-    CallTool(ToolCall),
-    /// `tools/list`.
-    ListTools,
-    /// `prompts/list`.
-    ListPrompts,
-    /// `resources/list` and `resources/templates/list`.
-    ListResources,
-    /// `resources/read`.
-    ReadResource {
-        /// The URI of the resource.
-        uri: SmolStr,
-    },
-    /// `prompts/get`.
-    GetPrompt {
-        /// The name of the prompt.
-        name: SmolStr,
-        /// The names of its arguments.
-        arguments: Vec<SmolStr>,
-    },
-    /// `completion/complete`, for a prompt.
-    CompletePrompt {
-        /// The name of the prompt.
-        name: SmolStr,
-    },
-    /// `completion/complete`, for a resource template.
-    CompleteResource {
-        /// The URI template.
-        uri: SmolStr,
-    },
-    /// `resources/subscribe` and `subscriptions/listen`.
-    Subscribe {
-        /// The URI of the resource.
-        uri: SmolStr,
-    },
-    /// `sampling/createMessage`.
-    Sample(Sampling),
-    /// `elicitation/create` in form mode.
-    ElicitForm {
-        /// The message shown above the form; may be empty.
-        message: String,
-        /// The JSON Schema of the form.
-        requested_schema: Json,
-    },
-    /// `elicitation/create` in URL mode.
-    ElicitUrl {
-        /// The URL that the user is sent to.
-        url: String,
-    },
-    /// `roots/list`.
-    ListRoots,
-}
-
-/// A tool call.
-#[derive(Debug, Clone)]
-pub struct ToolCall {
-    /// The name of the tool on its server.
-    pub tool: SmolStr,
-    /// The arguments; empty if absent on the wire.
-    pub arguments: Map<String, Json>,
-    /// `sha256:<hex>` of the tool definition, as the gateway saw it.
-    pub definition_digest: Option<SmolStr>,
-    /// The target, if the gateway states it.
-    pub target: Option<SmolStr>,
-}
-
-/// The parameters of `sampling/createMessage`.
-#[derive(Debug, Clone, Default)]
-pub struct Sampling {
-    /// The maximum number of tokens to generate.
-    pub max_tokens: i64,
-    /// `none`, `thisServer` or `allServers`.
-    pub include_context: SmolStr,
-    /// The names of the tools offered to the model.
-    pub tools: Vec<SmolStr>,
-    /// The number of messages.
-    pub messages: i64,
-    /// Whether the request has a system prompt.
-    pub has_system_prompt: bool,
 }
 
 /// The session, task and step a call belongs to.
@@ -319,10 +231,13 @@ impl Operation {
 
     /// The arguments of a tool call.
     pub fn arguments(&self) -> Option<&Map<String, Json>> {
-        match &self.kind {
-            OperationKind::CallTool(call) => Some(&call.arguments),
-            _ => None,
-        }
+        self.kind.tool_call().map(|call| &call.arguments)
+    }
+
+    /// The tool that is called, if it is a tool call.
+    pub fn tool_uid(&self) -> Option<EntityUID> {
+        let call = self.kind.tool_call()?;
+        Some(schema::tool_uid(&self.server, &call.tool))
     }
 
     /// A client's `tools/call`.
@@ -338,34 +253,6 @@ impl Operation {
             target: None,
         };
         Self::new(Initiator::Client, server, OperationKind::CallTool(call))
-    }
-}
-
-impl OperationKind {
-    /// The MCP method on the wire.
-    pub fn method(&self) -> &'static str {
-        match self {
-            Self::Connect { method } => method,
-            Self::CallTool(_) => "tools/call",
-            Self::ListTools => "tools/list",
-            Self::ListPrompts => "prompts/list",
-            Self::ListResources => "resources/list",
-            Self::ReadResource { .. } => "resources/read",
-            Self::GetPrompt { .. } => "prompts/get",
-            Self::CompletePrompt { .. } | Self::CompleteResource { .. } => "completion/complete",
-            Self::Subscribe { .. } => "resources/subscribe",
-            Self::Sample(_) => "sampling/createMessage",
-            Self::ElicitForm { .. } | Self::ElicitUrl { .. } => "elicitation/create",
-            Self::ListRoots => "roots/list",
-        }
-    }
-
-    /// Whether only servers initiate this operation.
-    pub fn is_server_only(&self) -> bool {
-        matches!(
-            self,
-            Self::Sample(_) | Self::ElicitForm { .. } | Self::ElicitUrl { .. } | Self::ListRoots
-        )
     }
 }
 

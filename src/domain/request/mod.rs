@@ -1,6 +1,6 @@
 //! What is asked: a call with its arguments, claims, client responses and targets.
 //!
-//! Start at [`call_context::CallContext`]. [`arguments`] checks argument names against the pinned schema,
+//! Start at [`call_context::CallContext`]. [`operation`] describes each operation that a call may make, [`arguments`] checks argument names against the pinned schema,
 //! [`target`] parses what a call acts upon, [`links`] finds links in its texts, [`elicitation`] reads forms,
 //! [`claims`] maps claims to groups and tags. [`definition`] pins tool definitions; [`canonical`], [`json_text`]
 //! and [`visible`] are the rules of text that they share.
@@ -17,6 +17,7 @@ pub mod definition;
 pub mod elicitation;
 pub mod json_text;
 pub mod links;
+pub mod operation;
 pub(crate) mod secrets;
 pub mod target;
 pub mod visible;

@@ -16,7 +16,8 @@ use smol_str::format_smolstr;
 use crate::audit::decision_record::{DecisionRecord, OnBehalfOf, RecordedRequest};
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
 use crate::domain::ids::ApprovalId;
-use crate::domain::request::call_context::{CallContext, OperationKind};
+use crate::domain::request::call_context::CallContext;
+use crate::domain::request::operation::OperationKind;
 use crate::telemetry::export::otlp_encoder::AttributeWriter;
 use crate::telemetry::redact::redaction::Redaction;
 
@@ -52,45 +53,13 @@ pub fn labels(record: &DecisionRecord<'_>) -> [KeyValue; 4] {
 
 /// The span's name, in two parts: `authorize tools/call `, `create_issue`.
 pub fn span_name<'a>(record: &DecisionRecord<'a>) -> [&'a str; 2] {
-    match nameable_tool(record) {
-        Some(tool) => ["authorize tools/call ", tool],
-        None => [span_name_without_tool(&record.question), ""],
-    }
-}
-
-fn span_name_without_tool(question: &RecordedRequest<'_>) -> &'static str {
-    let call = match question {
-        RecordedRequest::Call(call) => call,
-        RecordedRequest::Filter { call, .. } => return filter_span_name(call),
-        RecordedRequest::Cedar { .. } => return "authorize cedar",
-        RecordedRequest::Search { .. } => return "authorize cedar/search",
-    };
-    match call.operation.kind {
-        OperationKind::Connect { .. } => "authorize connect",
-        OperationKind::CallTool(_) => "authorize tools/call",
-        OperationKind::ListTools => "authorize tools/list",
-        OperationKind::ListPrompts => "authorize prompts/list",
-        OperationKind::ListResources => "authorize resources/list",
-        OperationKind::ReadResource { .. } => "authorize resources/read",
-        OperationKind::GetPrompt { .. } => "authorize prompts/get",
-        OperationKind::CompletePrompt { .. } | OperationKind::CompleteResource { .. } => {
-            "authorize completion/complete"
+    match (nameable_tool(record), record.question) {
+        (Some(tool), _) => ["authorize tools/call ", tool],
+        // All of the upkeep has one name.
+        (None, RecordedRequest::Call(call)) => {
+            ["authorize ", call.operation.kind.description().method]
         }
-        OperationKind::Subscribe { .. } => "authorize resources/subscribe",
-        OperationKind::Sample(_) => "authorize sampling/createMessage",
-        OperationKind::ElicitForm { .. } | OperationKind::ElicitUrl { .. } => {
-            "authorize elicitation/create"
-        }
-        OperationKind::ListRoots => "authorize roots/list",
-    }
-}
-
-/// The span name of a filtered list.
-fn filter_span_name(call: &CallContext) -> &'static str {
-    match call.operation.kind {
-        OperationKind::ListPrompts => "authorize prompts/filter",
-        OperationKind::ListResources => "authorize resources/filter",
-        _ => "authorize tools/filter",
+        (None, question) => ["authorize ", question.operation()],
     }
 }
 
@@ -100,9 +69,7 @@ fn nameable_tool<'a>(record: &DecisionRecord<'a>) -> Option<&'a str> {
     let RecordedRequest::Call(call) = record.question else {
         return None;
     };
-    let OperationKind::CallTool(tool_call) = &call.operation.kind else {
-        return None;
-    };
+    let tool_call = call.operation.kind.tool_call()?;
     let is_unknown = matches!(
         reason(record),
         Some(ReasonCode::ToolUnknown | ReasonCode::ServerUnknown | ReasonCode::SubjectUnknown)
@@ -322,12 +289,9 @@ impl DecisionAttributes<'_, '_> {
                     self.uri(target);
                 }
             }
-            OperationKind::ReadResource { uri }
-            | OperationKind::Subscribe { uri }
-            | OperationKind::CompleteResource { uri } => self.uri(uri),
+            OperationKind::OnResource { operation: _, uri } => self.uri(uri),
             OperationKind::ElicitUrl { url } => self.uri(url),
-            OperationKind::GetPrompt { name, arguments: _ }
-            | OperationKind::CompletePrompt { name } => {
+            OperationKind::GetPrompt { name, .. } | OperationKind::OnPrompt { name, .. } => {
                 self.put("callgate.prompt.name", name);
             }
             OperationKind::Sample(sampling) => {
@@ -336,10 +300,8 @@ impl DecisionAttributes<'_, '_> {
             }
             OperationKind::ElicitForm { .. }
             | OperationKind::Connect { .. }
-            | OperationKind::ListTools
-            | OperationKind::ListPrompts
-            | OperationKind::ListResources
-            | OperationKind::ListRoots => {}
+            | OperationKind::List(_)
+            | OperationKind::OnClient(_) => {}
         }
     }
 }
@@ -379,10 +341,7 @@ pub fn log_fields<'a>(record: &DecisionRecord<'a>, redaction: &Redaction) -> Log
     };
     LogFields {
         server: Some(call.operation.server.as_str()).filter(|server| !server.is_empty()),
-        tool: match &call.operation.kind {
-            OperationKind::CallTool(tool_call) => Some(&tool_call.tool),
-            _ => None,
-        },
+        tool: call.operation.kind.tool_call().map(|it| it.tool.as_str()),
         subject: redaction.entity(&call.subject.entity),
         on_behalf_of: OnBehalfOf::from_call(call, record.decision)
             .map(|delegated| redaction.entity(delegated.root)),

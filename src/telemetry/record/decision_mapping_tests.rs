@@ -2,6 +2,9 @@ use super::*;
 use crate::audit::decision_record::RecordedRequest;
 use crate::config::telemetry::TelemetryConfig;
 use crate::domain::request::call_context::CallContext;
+use crate::domain::request::operation::{
+    ClientOperation, Listing, PromptOperation, ResourceOperation,
+};
 use crate::telemetry::export::otlp_encoder::SpanHead;
 use crate::telemetry::export::span_tracer::SpanSampler;
 use crate::telemetry::fixtures::{RecordFixture, allow, call, deny, redaction, tool_call};
@@ -25,7 +28,7 @@ fn a_span_is_named_after_the_operation_and_the_tool() {
     );
     assert_eq!(
         name_of(
-            &call(OperationKind::ListTools),
+            &call(OperationKind::List(Listing::Tools)),
             &RecordFixture::with(allow())
         ),
         "authorize tools/list"
@@ -36,9 +39,18 @@ fn a_span_is_named_after_the_operation_and_the_tool() {
 fn no_uri_and_no_made_up_name_gets_into_a_span_name() {
     let uri = "file:///home/alice/secret";
     for kind in [
-        OperationKind::ReadResource { uri: uri.into() },
-        OperationKind::Subscribe { uri: uri.into() },
-        OperationKind::CompleteResource { uri: uri.into() },
+        OperationKind::OnResource {
+            operation: ResourceOperation::Read,
+            uri: uri.into(),
+        },
+        OperationKind::OnResource {
+            operation: ResourceOperation::Subscribe,
+            uri: uri.into(),
+        },
+        OperationKind::OnResource {
+            operation: ResourceOperation::Complete,
+            uri: uri.into(),
+        },
         OperationKind::ElicitUrl {
             url: uri.to_owned(),
         },
@@ -65,24 +77,36 @@ fn no_uri_and_no_made_up_name_gets_into_a_span_name() {
 #[test]
 fn every_operation_names_its_span_after_its_method() {
     let kinds = [
-        OperationKind::ListTools,
-        OperationKind::ListPrompts,
-        OperationKind::ListResources,
-        OperationKind::ReadResource { uri: "a:b".into() },
+        OperationKind::List(Listing::Tools),
+        OperationKind::List(Listing::Prompts),
+        OperationKind::List(Listing::Resources),
+        OperationKind::OnResource {
+            operation: ResourceOperation::Read,
+            uri: "a:b".into(),
+        },
         OperationKind::GetPrompt {
             name: "p".into(),
             arguments: Vec::new(),
         },
-        OperationKind::CompletePrompt { name: "p".into() },
-        OperationKind::CompleteResource { uri: "a:b".into() },
-        OperationKind::Subscribe { uri: "a:b".into() },
+        OperationKind::OnPrompt {
+            operation: PromptOperation::Complete,
+            name: "p".into(),
+        },
+        OperationKind::OnResource {
+            operation: ResourceOperation::Complete,
+            uri: "a:b".into(),
+        },
+        OperationKind::OnResource {
+            operation: ResourceOperation::Subscribe,
+            uri: "a:b".into(),
+        },
         OperationKind::Sample(Default::default()),
         OperationKind::ElicitForm {
             message: String::new(),
             requested_schema: serde_json::json!({}),
         },
         OperationKind::ElicitUrl { url: "a:b".into() },
-        OperationKind::ListRoots,
+        OperationKind::OnClient(ClientOperation::ListRoots),
     ];
     for kind in kinds {
         let expected = format!("authorize {}", kind.method());

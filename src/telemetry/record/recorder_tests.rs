@@ -26,7 +26,8 @@ use crate::domain::authority::approval::ApprovedCall;
 use crate::domain::decide::verdict::{Challenge, ReasonCode};
 use crate::domain::fixtures as domain_fixtures;
 use crate::domain::ids::CallDigest;
-use crate::domain::request::call_context::{CallContext, Initiator, OperationKind, TraceContext};
+use crate::domain::request::call_context::{CallContext, Initiator, TraceContext};
+use crate::domain::request::operation::{Listing, OperationKind};
 use crate::telemetry::export::span_tracer::SpanSampler;
 use crate::telemetry::fixtures::{self, RecordFixture, allow, deny, sampling, tool_call};
 use crate::telemetry::record::trace_parent::{TraceContextExtractor, parse_traceparent};
@@ -147,7 +148,7 @@ fn a_call_of_a_server() {
 
 #[test]
 fn a_filtered_list() {
-    let call = fixtures::call(OperationKind::ListTools);
+    let call = fixtures::call(OperationKind::List(Listing::Tools));
     let question = RecordedRequest::Filter {
         call: &call,
         kept: 3,

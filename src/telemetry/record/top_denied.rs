@@ -16,7 +16,6 @@ use opentelemetry::metrics::Meter;
 use smol_str::SmolStr;
 
 use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
-use crate::domain::request::call_context::OperationKind;
 use crate::domain::schema::{self, TYPES};
 use crate::telemetry::record::bounded_names::OTHER;
 
@@ -69,7 +68,7 @@ impl TopDenied {
             return;
         }
         let (now, snapshot) = (Instant::now(), record.snapshot);
-        if let OperationKind::CallTool(tool) = &call.operation.kind {
+        if let Some(tool) = call.operation.kind.tool_call() {
             let server = &call.operation.server;
             let uid = schema::tool_uid(server, &tool.tool);
             match snapshot.is_some_and(|it| it.contains(&uid)) {

@@ -9,9 +9,8 @@ use callgate::config::limits::Limits;
 use callgate::domain::decide::is_authorized::ParcRequest;
 use callgate::domain::decide::listing::ListedItem;
 use callgate::domain::request::call_context::Initiator;
-use callgate::domain::request::call_context::{
-    CallContext, Operation, OperationKind, Subject, TraceContext,
-};
+use callgate::domain::request::call_context::{CallContext, Operation, Subject, TraceContext};
+use callgate::domain::request::operation::{Listing, OperationKind};
 use callgate::domain::schema::{TYPES, entity_uid as mcp_entity};
 use callgate::proto::agentgateway::ext_mcp::McpResponse;
 use callgate::proto::agentgateway::ext_mcp::ext_mcp_client::ExtMcpClient;
@@ -184,7 +183,11 @@ async fn nothing_of_several_is_decided_once_the_deadline_is_over() {
     };
     let over = late(Deadline::at(Instant::now()));
     let subject = Subject::verified(mcp_entity(&TYPES.agent, "coder"), "test");
-    let listing = Operation::new(Initiator::Client, "git", OperationKind::ListTools);
+    let listing = Operation::new(
+        Initiator::Client,
+        "git",
+        OperationKind::List(Listing::Tools),
+    );
     let call = CallContext::new(subject, listing);
     let offered = [ListedItem::Tool {
         name: "log".into(),

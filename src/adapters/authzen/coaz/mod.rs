@@ -24,7 +24,7 @@ use crate::config::coaz::CoazConfig;
 use crate::config::limits::Limits;
 use crate::domain::decide::verdict::{Reason, ReasonCode};
 use crate::domain::request::call_context::{
-    CallContext, Operation, OperationKind, Subject, TraceContext, Workflow,
+    CallContext, Operation, Subject, TraceContext, Workflow,
 };
 use crate::domain::schema::{self, TYPES, entity_uid};
 use crate::service::generation::Generation;
@@ -247,7 +247,7 @@ impl CoazReader<'_> {
         operation: &Operation,
         properties: Option<&Map<String, Json>>,
     ) -> Result<(), CoazError> {
-        let OperationKind::CallTool(call) = &operation.kind else {
+        let Some(call) = operation.kind.tool_call() else {
             return Ok(());
         };
         let missing = || {

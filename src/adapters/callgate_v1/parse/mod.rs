@@ -25,9 +25,10 @@ use crate::adapters::transport::address;
 use crate::config::limits::Limits;
 use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::request::call_context::{
-    ActorChain, CallContext, Environment, Identity, Initiator, Operation, OperationKind, Subject,
-    TraceContext, Workflow,
+    ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, TraceContext,
+    Workflow,
 };
+use crate::domain::request::operation::{Listing, OperationKind};
 use crate::proto::v1;
 
 type Claims = Map<String, Json>;
@@ -79,7 +80,11 @@ impl MessageParser<'_> {
             .call_context
             .ok_or_else(|| FieldError::new(FIELD, FieldProblem::Missing))?;
         let server: SmolStr = self.required_id(wire.server, "server")?;
-        let operation = Operation::new(Initiator::Client, server, OperationKind::ListTools);
+        let operation = Operation::new(
+            Initiator::Client,
+            server,
+            OperationKind::List(Listing::Tools),
+        );
         let call = self.call(*context, Some(operation)).within(FIELD)?;
         let tools = self.ids(wire.tools, self.limits.tools, "tools")?;
         Ok(ToolListQuery { call, tools })

@@ -10,10 +10,11 @@ use crate::adapters::input::json::{self, KeyPolicy};
 use crate::adapters::input::limits::{check_count, check_length};
 use crate::adapters::mcp::methods;
 use crate::adapters::mcp::request::client_responses;
-use crate::domain::request::call_context::{
-    Initiator, Operation, OperationKind, Sampling, ToolCall,
-};
+use crate::domain::request::call_context::{Initiator, Operation};
 use crate::domain::request::client_responses::ClientResponses;
+use crate::domain::request::operation::{
+    ClientOperation, Listing, OperationKind, PromptOperation, ResourceOperation, Sampling, ToolCall,
+};
 use crate::proto::v1;
 use crate::proto::v1::operation::Kind;
 
@@ -68,17 +69,19 @@ impl MessageParser<'_> {
                 OperationKind::CallTool(self.call_tool(wire).within("call_tool")?)
             }
             Kind::Connect(wire) => connect(&wire.method).within("connect")?,
-            Kind::ListTools(v1::ListTools {}) => OperationKind::ListTools,
-            Kind::ListPrompts(v1::ListPrompts {}) => OperationKind::ListPrompts,
-            Kind::ListResources(v1::ListResources {}) => OperationKind::ListResources,
-            Kind::ReadResource(wire) => OperationKind::ReadResource {
+            Kind::ListTools(v1::ListTools {}) => OperationKind::List(Listing::Tools),
+            Kind::ListPrompts(v1::ListPrompts {}) => OperationKind::List(Listing::Prompts),
+            Kind::ListResources(v1::ListResources {}) => OperationKind::List(Listing::Resources),
+            Kind::ReadResource(wire) => OperationKind::OnResource {
+                operation: ResourceOperation::Read,
                 uri: self
                     .required_text(wire.uri, "uri")
                     .within("read_resource")?,
             },
             Kind::GetPrompt(wire) => self.get_prompt(wire).within("get_prompt")?,
             Kind::Complete(wire) => self.complete(wire).within("complete")?,
-            Kind::Subscribe(wire) => OperationKind::Subscribe {
+            Kind::Subscribe(wire) => OperationKind::OnResource {
+                operation: ResourceOperation::Subscribe,
                 uri: self.required_text(wire.uri, "uri").within("subscribe")?,
             },
             Kind::Sample(wire) => OperationKind::Sample(self.sample(wire).within("sample")?),
@@ -89,7 +92,9 @@ impl MessageParser<'_> {
                 let url = self.required_text(wire.url, "url").within("elicit_url")?;
                 OperationKind::ElicitUrl { url: url.into() }
             }
-            Kind::ListRoots(v1::ListRoots {}) => OperationKind::ListRoots,
+            Kind::ListRoots(v1::ListRoots {}) => {
+                OperationKind::OnClient(ClientOperation::ListRoots)
+            }
         })
     }
 
@@ -131,10 +136,12 @@ impl MessageParser<'_> {
         self.optional_id::<SmolStr>(wire.argument, "argument")?;
         Ok(match wire.reference {
             None => return Err(FieldError::new("reference", FieldProblem::Missing)),
-            Some(Reference::Prompt(name)) => OperationKind::CompletePrompt {
+            Some(Reference::Prompt(name)) => OperationKind::OnPrompt {
+                operation: PromptOperation::Complete,
                 name: self.required_id(name, "prompt")?,
             },
-            Some(Reference::ResourceUri(uri)) => OperationKind::CompleteResource {
+            Some(Reference::ResourceUri(uri)) => OperationKind::OnResource {
+                operation: ResourceOperation::Complete,
                 uri: self.required_text(uri, "resource_uri")?,
             },
         })

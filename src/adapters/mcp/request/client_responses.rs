@@ -9,9 +9,10 @@ use crate::adapters::mcp::member_spelling::{names_of, reject_misspelled};
 use crate::adapters::mcp::methods::{self, DECISIVE_PARAMS};
 use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::config::limits::Limits;
-use crate::domain::request::call_context::{Initiator, Operation, OperationKind};
+use crate::domain::request::call_context::{Initiator, Operation};
 use crate::domain::request::canonical;
 use crate::domain::request::client_responses::{ClientResponseError, ClientResponses};
+use crate::domain::request::operation::OperationKind;
 
 /// Parses the responses to several requests of a server, each under its key.
 ///

@@ -11,10 +11,11 @@ use crate::adapters::mcp::methods::{self, DECISIVE_PARAMS, Method, MethodKind, S
 use crate::adapters::mcp::request::client_responses;
 use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::config::limits::Limits;
-use crate::domain::request::call_context::{
-    Initiator, Operation, OperationKind, Sampling, ToolCall,
-};
+use crate::domain::request::call_context::{Initiator, Operation};
 use crate::domain::request::client_responses::ClientResponses;
+use crate::domain::request::operation::{
+    Listing, OperationKind, OperationType, PromptOperation, ResourceOperation, Sampling, ToolCall,
+};
 
 /// Parses a request.
 ///
@@ -69,7 +70,10 @@ pub fn from_notification(
     match method.kind {
         MethodKind::Exempt => Ok(MessageIntent::Exempt),
         MethodKind::Unsupported(why) => Err(unsupported(method, why)),
-        _ => Ok(connect(server, method.name)),
+        MethodKind::Operation(_)
+        | MethodKind::Complete
+        | MethodKind::Elicit
+        | MethodKind::Listen => Ok(connect(server, method.name)),
     }
 }
 
@@ -109,26 +113,41 @@ impl<'l> Params<'l> {
 
     fn kind(&mut self, method: &'static Method) -> Result<Option<OperationKind>, OperationError> {
         Ok(Some(match method.kind {
-            MethodKind::CallTool => OperationKind::CallTool(self.call_tool()?),
-            MethodKind::ListTools => OperationKind::ListTools,
-            MethodKind::ListPrompts => OperationKind::ListPrompts,
-            MethodKind::ListResources => OperationKind::ListResources,
-            MethodKind::ReadResource => OperationKind::ReadResource { uri: self.uri()? },
-            MethodKind::Subscribe => OperationKind::Subscribe { uri: self.uri()? },
-            MethodKind::GetPrompt => self.get_prompt()?,
+            MethodKind::Operation(operation) => self.one(operation, method.name)?,
             MethodKind::Complete => self.complete()?,
-            MethodKind::Sample => OperationKind::Sample(self.sample()?),
             MethodKind::Elicit => self.elicit()?,
-            MethodKind::ListRoots => OperationKind::ListRoots,
-            MethodKind::Connect => OperationKind::Connect {
-                method: method.name,
-            },
             MethodKind::Exempt => return Ok(None),
             MethodKind::Unsupported(why) => return Err(unsupported(method, why)),
             MethodKind::Listen => {
                 return Err(unsupported(method, "it asks for more than one thing"));
             }
         }))
+    }
+
+    /// Reads the parameters of an operation, by its shape.
+    fn one(
+        &mut self,
+        operation: OperationType,
+        method: &'static str,
+    ) -> Result<OperationKind, FieldError> {
+        Ok(match operation {
+            OperationType::Connect => OperationKind::Connect { method },
+            OperationType::CallTool => OperationKind::CallTool(self.call_tool()?),
+            OperationType::List(listing) => OperationKind::List(listing),
+            OperationType::OnResource(operation) => OperationKind::OnResource {
+                operation,
+                uri: self.text("uri", "params.uri")?.into(),
+            },
+            OperationType::OnPrompt(operation) => OperationKind::OnPrompt {
+                operation,
+                name: self.name("name", "params.name")?,
+            },
+            OperationType::GetPrompt => self.get_prompt()?,
+            OperationType::Sample => OperationKind::Sample(self.sample()?),
+            OperationType::ElicitForm => self.form()?,
+            OperationType::ElicitUrl => self.page()?,
+            OperationType::OnClient(operation) => OperationKind::OnClient(operation),
+        })
     }
 
     /// Reads the client's responses to a server that asked for input before it goes on.
@@ -184,10 +203,12 @@ impl<'l> Params<'l> {
         };
         let kind = reference.text("type", "params.ref.type")?;
         match kind.as_str() {
-            "ref/prompt" => Ok(OperationKind::CompletePrompt {
+            "ref/prompt" => Ok(OperationKind::OnPrompt {
+                operation: PromptOperation::Complete,
                 name: reference.name("name", "params.ref.name")?,
             }),
-            "ref/resource" => Ok(OperationKind::CompleteResource {
+            "ref/resource" => Ok(OperationKind::OnResource {
+                operation: ResourceOperation::Complete,
                 uri: reference.text("uri", "params.ref.uri")?.into(),
             }),
             other => Err(FieldError::new(
@@ -209,10 +230,21 @@ impl<'l> Params<'l> {
             method: "subscriptions/listen",
         }];
         for (name, value) in wanted {
-            let lists = match name.as_str() {
-                "toolsListChanged" => OperationKind::ListTools,
-                "promptsListChanged" => OperationKind::ListPrompts,
-                "resourcesListChanged" => OperationKind::ListResources,
+            let changes = |(changed, _): &&(&str, Listing)| *changed == name;
+            if let Some((_, listing)) = methods::LIST_CHANGES.iter().find(changes) {
+                match value {
+                    Json::Bool(true) => kinds.push(OperationKind::List(*listing)),
+                    Json::Bool(false) => {}
+                    _ => {
+                        return Err(wrong_shape(
+                            "params.notifications",
+                            "true or false for each list",
+                        ));
+                    }
+                }
+                continue;
+            }
+            match name.as_str() {
                 "resourceSubscriptions" => {
                     let Json::Array(uris) = value else {
                         return Err(wrong_shape(URIS, "a list"));
@@ -220,27 +252,19 @@ impl<'l> Params<'l> {
                     check_count(uris.len(), self.limits.list_items, URIS)?;
                     for uri in uris {
                         let uri = self.checked_text(uri, URIS)?.into();
-                        kinds.push(OperationKind::Subscribe { uri });
+                        kinds.push(OperationKind::OnResource {
+                            operation: ResourceOperation::Subscribe,
+                            uri,
+                        });
                     }
-                    continue;
                 }
                 // The client was authorized for the task when it was created.
-                "taskIds" => continue,
+                "taskIds" => {}
                 other => {
                     let known = "a kind of notification that is known here";
                     return Err(FieldError::new(
                         "params.notifications",
                         FieldProblem::UnknownWord(TextExcerpt::new(other), known),
-                    ));
-                }
-            };
-            match value {
-                Json::Bool(true) => kinds.push(lists),
-                Json::Bool(false) => {}
-                _ => {
-                    return Err(wrong_shape(
-                        "params.notifications",
-                        "true or false for each list",
                     ));
                 }
             }
@@ -296,11 +320,14 @@ impl<'l> Params<'l> {
         match self.members.remove("mode") {
             None => self.form(),
             Some(Json::String(mode)) if mode == "form" => self.form(),
-            Some(Json::String(mode)) if mode == "url" => Ok(OperationKind::ElicitUrl {
-                url: self.text(url, "params.url")?,
-            }),
+            Some(Json::String(mode)) if mode == "url" => self.page(),
             Some(_) => Err(wrong_shape("params.mode", "`form` or `url`")),
         }
+    }
+
+    fn page(&mut self) -> Result<OperationKind, FieldError> {
+        let url = self.text("url", "params.url")?;
+        Ok(OperationKind::ElicitUrl { url })
     }
 
     fn form(&mut self) -> Result<OperationKind, FieldError> {
@@ -316,10 +343,6 @@ impl<'l> Params<'l> {
             message,
             requested_schema: schema.into(),
         })
-    }
-
-    fn uri(&mut self) -> Result<SmolStr, FieldError> {
-        self.text("uri", "params.uri").map(SmolStr::from)
     }
 
     // ------------------------------------------------------------ members

@@ -29,10 +29,8 @@ fn decided(asked: Result<MessageIntent, OperationError>) -> String {
         let about = match &operation.kind {
             OperationKind::Connect { .. } => "connect",
             OperationKind::CallTool(call) => &call.tool,
-            OperationKind::ReadResource { uri }
-            | OperationKind::Subscribe { uri }
-            | OperationKind::CompleteResource { uri } => uri,
-            OperationKind::GetPrompt { name, .. } | OperationKind::CompletePrompt { name } => name,
+            OperationKind::OnResource { operation: _, uri } => uri,
+            OperationKind::GetPrompt { name, .. } | OperationKind::OnPrompt { name, .. } => name,
             OperationKind::ElicitForm { .. } => "form",
             OperationKind::ElicitUrl { url } => url,
             OperationKind::Sample(_) => "sample",
@@ -296,7 +294,9 @@ fn every_notification_is_decided_or_refused_by_name() {
     for row in &NOTIFICATIONS {
         let shown = decided(from_notification(row.sender, &server, row.name));
         let expected = match row.kind {
-            MethodKind::Connect => format!("client: {} connect", row.name),
+            MethodKind::Operation(OperationType::Connect) => {
+                format!("client: {} connect", row.name)
+            }
             MethodKind::Exempt => "harmless".to_owned(),
             _ => format!("-32601 `{}` is refused", row.name),
         };

@@ -1,6 +1,8 @@
 //! Filters what a server sends on its way to the client: lists lose the entries that the client may not use, and the
 //! server's requests are decided in the server's name.
 
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
@@ -8,7 +10,7 @@ use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt}
 use crate::adapters::input::json::{self, KeyPolicy, RawObject};
 use crate::adapters::input::limits::check_count;
 use crate::adapters::mcp::member_spelling::{names_of, reject_misspelled};
-use crate::adapters::mcp::methods::{self, EntryKind, ListSpec, Method, MethodKind, Sender};
+use crate::adapters::mcp::methods::{self, EntryKind, ListSpec, Sender};
 use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::adapters::mcp::request::operations;
 use crate::adapters::mcp::server_set::ServerSet;
@@ -16,9 +18,10 @@ use crate::adapters::subject::conversation::Conversation;
 use crate::config::limits::Limits;
 use crate::domain::decide::listing::ListedItem;
 use crate::domain::decide::verdict::Verdict;
-use crate::domain::request::call_context::{CallContext, Initiator, Operation, OperationKind};
+use crate::domain::request::call_context::{CallContext, Initiator, Operation};
 use crate::domain::request::definition::ToolDefinition;
 use crate::domain::request::json_text::tolerant;
+use crate::domain::request::operation::{Listing, OperationKind};
 use crate::service::Service;
 use crate::service::deadline::ServiceError;
 use crate::service::request::{RequestMeta, Response};
@@ -35,20 +38,19 @@ const INPUT_REQUESTS: &str = "inputRequests";
 
 /// Members of results that decide what a client does with them. A client that ignores case would take another spelling
 /// for the same member.
-const DECISIVE: [&str; 12] = [
-    "task",
-    "result",
-    "tools",
-    "prompts",
-    "resources",
-    "resourceTemplates",
-    INPUT_REQUESTS,
-    "name",
-    "uri",
-    "uriTemplate",
-    "method",
-    "params",
-];
+static DECISIVE: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let of_lists = methods::lists().flat_map(|(_, list)| [list.member, list.id]);
+    let others = [
+        "task",
+        "result",
+        INPUT_REQUESTS,
+        "name",
+        "uri",
+        "method",
+        "params",
+    ];
+    others.into_iter().chain(of_lists).collect()
+});
 
 /// What a filter makes of a server's message.
 #[derive(Debug)]
@@ -156,8 +158,8 @@ impl MessageFilter<'_> {
         self.decide(self.input_requests(result)?).await?;
         let mut rewritten = Vec::new();
         for (lister, list) in methods::lists() {
-            if method.is_none_or(|method| method == lister.name)
-                && let Some(kept) = self.filter_list(lister, &list, result).await?
+            if method.is_none_or(|method| method == lister)
+                && let Some(kept) = self.filter_list(&list, result).await?
             {
                 rewritten.push((list.member, kept));
             }
@@ -311,7 +313,6 @@ impl MessageFilter<'_> {
     /// Returns a list without the entries that the client may not use, as JSON; `None` if all of them stay.
     async fn filter_list(
         &self,
-        lister: &Method,
         list: &ListSpec,
         result: &RawObject<'_>,
     ) -> Result<Option<String>, FilterError> {
@@ -335,7 +336,7 @@ impl MessageFilter<'_> {
             if its.is_empty() {
                 continue;
             }
-            let call = self.list_call(lister, server);
+            let call = self.list_call(list.listing, server);
             if !self.may_list(&call).await? {
                 its.iter().for_each(|entry| is_shown[entry.index] = false);
                 continue;
@@ -367,12 +368,8 @@ impl MessageFilter<'_> {
         Ok(response.value.is_allow())
     }
 
-    fn list_call(&self, lister: &Method, server: &SmolStr) -> CallContext {
-        let kind = match lister.kind {
-            MethodKind::ListPrompts => OperationKind::ListPrompts,
-            MethodKind::ListResources => OperationKind::ListResources,
-            _ => OperationKind::ListTools,
-        };
+    fn list_call(&self, listing: Listing, server: &SmolStr) -> CallContext {
+        let kind = OperationKind::List(listing);
         let operation = Operation::new(Initiator::Client, server.clone(), kind);
         self.conversation.call(operation)
     }

@@ -7,7 +7,7 @@ use callgate_engine::cedar::{
 };
 use serde_json::{Map, Value as Json, json};
 
-use crate::analysis::policy_test::form::{CallForm, CallKind, Case, GovernForm, RequestForm};
+use crate::analysis::policy_test::form::{CallForm, Case, GovernForm, RequestForm};
 use crate::analysis::policy_test::prepare::live::scope;
 use crate::analysis::policy_test::prepare::{
     CaseFault, GovernQuestion, Question, Resolver, TASK_ID, party,
@@ -17,10 +17,13 @@ use crate::domain::authority::task::Task;
 use crate::domain::authority::terms::TaskTerms;
 use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::request::call_context::{
-    ActorChain, CallContext, Environment, Identity, Initiator, Operation, OperationKind, Sampling,
-    Subject, ToolCall, TraceContext, Workflow,
+    ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, TraceContext,
+    Workflow,
 };
 use crate::domain::request::client_responses::ClientResponses;
+use crate::domain::request::operation::{
+    Listing, OperationKind, OperationType, Sampling, ToolCall,
+};
 use crate::domain::schema::{self, AccessLevel, TYPES};
 
 impl Resolver<'_> {
@@ -167,7 +170,7 @@ fn context(case: &Case, form: &CallForm) -> Result<CallContext, CaseFault> {
         },
         ..CallContext::new(
             subject,
-            Operation::new(initiator, "", OperationKind::ListTools),
+            Operation::new(initiator, "", OperationKind::List(Listing::Tools)),
         )
     })
 }
@@ -178,40 +181,39 @@ pub(super) fn operation(form: &CallForm) -> Result<(OperationKind, Option<String
         let missing = || CaseFault::new(format!("call.{field}"), "is required for this kind");
         text.clone().ok_or_else(missing)
     };
-    if matches!(form.kind, CallKind::Call | CallKind::ReverseCall) {
-        let path = required("tool", &form.tool)?;
-        let Some((server, tool)) = path.split_once('/') else {
-            let message = format!("`{path}` is not `<server>/<tool>`");
-            return Err(CaseFault::new("call.tool", message));
-        };
-        let call = ToolCall {
-            tool: tool.into(),
-            arguments: form.arguments.clone(),
-            definition_digest: form.definition.clone().map(Into::into),
-            target: form.target.clone().map(Into::into),
-        };
-        return Ok((OperationKind::CallTool(call), Some(server.to_owned())));
-    }
-    let uri = |form: &CallForm| Ok(required("uri", &form.uri)?.into());
-    let prompt = |form: &CallForm| Ok(required("prompt", &form.prompt)?.into());
-    let kind = match form.kind {
-        CallKind::Call | CallKind::ReverseCall | CallKind::ListTools => OperationKind::ListTools,
-        CallKind::Connect => OperationKind::Connect {
+    let prompt = || Ok(required("prompt", &form.prompt)?.into());
+    let kind = match form.kind.0 {
+        OperationType::CallTool => {
+            let path = required("tool", &form.tool)?;
+            let Some((server, tool)) = path.split_once('/') else {
+                let message = format!("`{path}` is not `<server>/<tool>`");
+                return Err(CaseFault::new("call.tool", message));
+            };
+            let call = ToolCall {
+                tool: tool.into(),
+                arguments: form.arguments.clone(),
+                definition_digest: form.definition.clone().map(Into::into),
+                target: form.target.clone().map(Into::into),
+            };
+            return Ok((OperationKind::CallTool(call), Some(server.to_owned())));
+        }
+        OperationType::Connect => OperationKind::Connect {
             method: "initialize",
         },
-        CallKind::ListPrompts => OperationKind::ListPrompts,
-        CallKind::ListResources => OperationKind::ListResources,
-        CallKind::ReadResource => OperationKind::ReadResource { uri: uri(form)? },
-        CallKind::Subscribe => OperationKind::Subscribe { uri: uri(form)? },
-        CallKind::CompleteResource => OperationKind::CompleteResource { uri: uri(form)? },
-        CallKind::GetPrompt => OperationKind::GetPrompt {
-            name: prompt(form)?,
+        OperationType::List(listing) => OperationKind::List(listing),
+        OperationType::OnResource(operation) => OperationKind::OnResource {
+            operation,
+            uri: required("uri", &form.uri)?.into(),
+        },
+        OperationType::OnPrompt(operation) => OperationKind::OnPrompt {
+            operation,
+            name: prompt()?,
+        },
+        OperationType::GetPrompt => OperationKind::GetPrompt {
+            name: prompt()?,
             arguments: form.arguments.keys().map(Into::into).collect(),
         },
-        CallKind::CompletePrompt => OperationKind::CompletePrompt {
-            name: prompt(form)?,
-        },
-        CallKind::ElicitForm => {
+        OperationType::ElicitForm => {
             let fields = form.fields.iter();
             let fields: Map<String, Json> = fields
                 .map(|name| (name.clone(), json!({"type": "string"})))
@@ -221,17 +223,17 @@ pub(super) fn operation(form: &CallForm) -> Result<(OperationKind, Option<String
                 requested_schema: json!({"type": "object", "properties": fields}),
             }
         }
-        CallKind::ElicitUrl => OperationKind::ElicitUrl {
+        OperationType::ElicitUrl => OperationKind::ElicitUrl {
             url: required("url", &form.url)?,
         },
-        CallKind::Sample => OperationKind::Sample(Sampling {
+        OperationType::Sample => OperationKind::Sample(Sampling {
             max_tokens: form.max_tokens,
             include_context: form.include_context.as_deref().unwrap_or_default().into(),
             tools: form.tools.iter().map(Into::into).collect(),
             has_system_prompt: form.system_prompt,
             ..Sampling::default()
         }),
-        CallKind::ListRoots => OperationKind::ListRoots,
+        OperationType::OnClient(operation) => OperationKind::OnClient(operation),
     };
     Ok((kind, form.server.clone()))
 }

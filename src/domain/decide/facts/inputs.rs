@@ -15,10 +15,11 @@ use crate::domain::authority::task::Task;
 use crate::domain::decide::facts::approval::ApprovalFacts;
 use crate::domain::decide::inputs::History;
 use crate::domain::decide::tool_input::ToolInput;
-use crate::domain::request::call_context::{Identity, Initiator, Sampling};
+use crate::domain::request::call_context::{Identity, Initiator};
 use crate::domain::request::claims::AssertedClaims;
 use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::request::elicitation::ElicitationForm;
+use crate::domain::request::operation::Sampling;
 use crate::domain::request::target::host::Host;
 
 /// The inputs of the context that do not depend on the target.

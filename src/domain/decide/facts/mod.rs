@@ -25,10 +25,11 @@ use crate::domain::decide::facts::authority::{
 };
 use crate::domain::decide::facts::inputs::{ContextInputs, OperationContext};
 use crate::domain::decide::facts::values::{entities, record, strings};
-use crate::domain::request::call_context::{Identity, Sampling};
+use crate::domain::request::call_context::Identity;
 use crate::domain::request::claims::AssertedClaims;
 use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::request::elicitation::ElicitationForm;
+use crate::domain::request::operation::Sampling;
 use crate::domain::request::target::Target;
 use crate::domain::request::target::host::{Host, address_value, extension_value};
 use crate::domain::schema::{self, TYPES};

@@ -1,0 +1,49 @@
+use std::collections::BTreeSet;
+
+use super::*;
+
+#[test]
+fn every_operation_has_a_number_and_a_name_of_its_own() {
+    let all: Vec<OperationType> = OperationType::all().collect();
+    for operation in &all {
+        let described = operation.description();
+        assert_eq!(
+            OperationType::from_number(described.number),
+            Some(*operation)
+        );
+        assert_eq!(OperationType::from_name(described.name), Some(*operation));
+    }
+    // Numbers are used up without gaps, so the next free one is known.
+    let numbers: BTreeSet<u8> = all.iter().map(|it| it.description().number).collect();
+    let expected = 0..u8::try_from(all.len()).expect("few operations");
+    assert_eq!(numbers, expected.collect());
+    assert_eq!(OperationType::from_number(u8::MAX), None);
+    assert_eq!(OperationType::from_name("reverse_call"), None);
+}
+
+#[test]
+fn an_operation_that_alone_has_its_shape_is_listed() {
+    for operation in SINGLE {
+        // A new shape belongs into `SINGLE`, or has a table that `all` reads.
+        match operation {
+            OperationType::Connect | OperationType::CallTool | OperationType::GetPrompt => {}
+            OperationType::Sample | OperationType::ElicitForm | OperationType::ElicitUrl => {}
+            OperationType::List(_)
+            | OperationType::OnResource(_)
+            | OperationType::OnPrompt(_)
+            | OperationType::OnClient(_) => panic!("{operation:?} has a table"),
+        }
+    }
+}
+
+#[test]
+fn what_lists_has_a_name_for_the_filtered_list_and_nothing_else_has() {
+    for operation in OperationType::all() {
+        let is_listing = matches!(operation, OperationType::List(_));
+        assert_eq!(
+            operation.description().filter.is_some(),
+            is_listing,
+            "{operation:?}"
+        );
+    }
+}
