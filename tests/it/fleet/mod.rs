@@ -1,10 +1,12 @@
 //! Three servers on one database, while they are cut off, paused, killed and led to another primary.
 //!
 //! Start at [`nothing_acknowledged_is_undone_whatever_happens_to_replicas`]. [`history`] says what must not happen,
-//! [`run`] makes it likely, [`proxy`] stands between a server and its database. `CALLGATE_SEED` repeats a run,
+//! [`run`] makes it likely, [`proxy`] stands between a server and its database; [`mutations`] are weaker
+//! protocols that [`history`] has to find fault with. `CALLGATE_SEED` repeats a run,
 //! `CALLGATE_FLEET_RUNS` says how many there are.
 
 mod history;
+mod mutations;
 mod proxy;
 mod run;
 
@@ -47,34 +49,6 @@ async fn nothing_acknowledged_is_undone_whatever_happens_to_replicas() {
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
-/// What is changed in the database's functions, and what that breaks.
-const MUTATIONS: [(&str, &str, &str, &str); 4] = [
-    (
-        "the leases of others are not waited for",
-        "poll(text,text,text,text,text)",
-        "WHERE id <> me)",
-        "WHERE false)",
-    ),
-    (
-        "a budget is taken whatever is left",
-        "take_budget(bigint,jsonb)",
-        "(w->>'most')::bigint",
-        "1000000",
-    ),
-    (
-        "an approval is taken however often it was used",
-        "take_approval(bigint,jsonb)",
-        "(w->>'most')::bigint",
-        "1000000",
-    ),
-    (
-        "a session is taken from whoever has it",
-        "acquire(text,text,text)",
-        "IF known.owner IS DISTINCT FROM me AND",
-        "IF false AND",
-    ),
-];
-
 /// The history of each mutation has something in it that must not happen: so the checker would see it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs PostgreSQL and a long time"]
@@ -82,18 +56,15 @@ async fn the_checker_sees_what_a_weaker_protocol_allows() {
     let cluster = Cluster::start();
     let only = std::env::var("CALLGATE_MUTATION").unwrap_or_default();
     let mut unseen = Vec::new();
-    for (number, (what, function, from, to)) in MUTATIONS.iter().enumerate() {
+    for (number, mutation) in mutations::ALL.iter().enumerate() {
+        let what = mutation.what;
         if !what.contains(&only) {
             continue;
         }
         let database = format!("mutation_{number}");
         cluster.create(&database);
         run::migrate(&cluster.url(&database));
-        let definition = format!("SELECT pg_get_functiondef('callgate.{function}'::regprocedure)");
-        let text = cluster.query_in(&database, &definition).unwrap();
-        assert!(text.contains(from), "{text}");
-        let text = text.replace(from, to);
-        cluster.query_in(&database, &text).unwrap();
+        mutation.apply(&cluster, &database);
         let mut fleet = Fleet::start(&cluster, &database).await;
         let mut seen = None;
         for seed in 1..=MUTATION_RUNS {
@@ -105,7 +76,7 @@ async fn the_checker_sees_what_a_weaker_protocol_allows() {
         }
         println!("{what}: {seen:?}");
         if seen.is_none() {
-            unseen.push(*what);
+            unseen.push(what);
         }
     }
     assert!(unseen.is_empty(), "not seen: {unseen:?}");
