@@ -49,13 +49,13 @@ fn near_what_is_wanted_the_limit_hardly_moves() {
     assert_eq!(pressure.limit(CONFIGURED), 280);
     // 50 ms of 500 are wanted.
     let now = windows(&pressure, now, 1, 55, 280);
-    assert_eq!(pressure.limit(CONFIGURED), 267, "half of an eleventh less");
-    let now = windows(&pressure, now, 1, 47, 267);
-    assert_eq!(pressure.limit(CONFIGURED), 274, "half of a nineteenth more");
+    assert_eq!(pressure.limit(CONFIGURED), 266, "half of an eleventh less");
+    let now = windows(&pressure, now, 1, 47, 266);
+    assert_eq!(pressure.limit(CONFIGURED), 274, "half of a sixteenth more");
     let now = windows(&pressure, now, 1, 50, 274);
     assert_eq!(pressure.limit(CONFIGURED), 275, "one more");
     windows(&pressure, now, 1, 51, 275);
-    assert_eq!(pressure.limit(CONFIGURED), 273);
+    assert_eq!(pressure.limit(CONFIGURED), 272);
 }
 
 #[test]
