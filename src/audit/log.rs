@@ -24,7 +24,7 @@ use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
 use crate::audit::log_output::{LogOutput, OpenError, OutputSettings};
 use crate::audit::log_queue::{Failure, Shared};
 use crate::audit::log_tree;
-use crate::audit::log_writer::{self, LogWriter};
+use crate::audit::log_writer::{LogWriter, SharedWriter};
 use crate::audit::tree::thread::{TreeState, TreeWatch};
 use crate::config::audit::{AuditConfig, LogMode, OnLogFailure};
 
@@ -35,6 +35,7 @@ const MANY: u64 = 16;
 #[derive(Debug, Clone)]
 pub struct AuditLog {
     shared: Arc<Shared>,
+    writer: Arc<SharedWriter>,
 }
 
 /// The state of the log.
@@ -74,7 +75,8 @@ pub enum LogReceipt {
 #[derive(Debug)]
 pub struct Waiting {
     receipt: BatchReceipt,
-    shared: Arc<Shared>,
+    /// For those who write it themselves, as in mode `written`.
+    writer: Option<Arc<SharedWriter>>,
     /// Whether it is the last of so many that they are to be written now.
     is_due: bool,
 }
@@ -119,12 +121,12 @@ impl Waiting {
     /// Waits, and in mode `written` writes what is queued, unless somebody does: as the last of many, or once whatever else can
     /// go on in this thread has had its turn, so that its records are written with this one.
     async fn recorded(mut self) -> bool {
-        if self.shared.mode == LogMode::Written {
+        if let Some(writer) = self.writer.take() {
             if !self.is_due {
                 self.others_turn().await;
             }
             if !self.receipt.is_told() {
-                self.shared.write_here();
+                writer.write_here();
             }
         }
         self.receipt.await
@@ -198,7 +200,6 @@ impl AuditLog {
             key,
             tree,
             queue: Mutex::default(),
-            writer: Mutex::default(),
             called: Condvar::new(),
             next: AtomicU64::new(output.next()),
             unrecorded: AtomicU64::new(0),
@@ -206,7 +207,10 @@ impl AuditLog {
             threads: Mutex::default(),
         });
         Ok(Some(PreparedLog {
-            log: Self { shared },
+            log: Self {
+                writer: Arc::new(SharedWriter::new(Arc::clone(&shared))),
+                shared,
+            },
             output,
             retention: Retention::from_config(config),
         }))
@@ -216,11 +220,11 @@ impl AuditLog {
         let (done, is_done) = std::sync::mpsc::channel();
         let mut writer = LogWriter::new(output, done);
         writer.started(&self.shared);
-        *self.shared.writer() = Some(writer);
-        let shared = Arc::clone(&self.shared);
+        *self.writer.lock() = Some(writer);
+        let writer = Arc::clone(&self.writer);
         let writing = thread::Builder::new()
             .name("callgate-audit".to_owned())
-            .spawn(move || log_writer::run(&shared))?;
+            .spawn(move || writer.run())?;
         let shared = Arc::clone(&self.shared);
         let archiving = thread::Builder::new()
             .name("callgate-archive".to_owned())
@@ -264,7 +268,7 @@ impl AuditLog {
         let receipt = match shared.mode {
             LogMode::Written | LogMode::Synced => LogReceipt::Waiting(Waiting {
                 receipt: batch.waiting.get_or_insert_default().receipt(),
-                shared: Arc::clone(&self.shared),
+                writer: (shared.mode == LogMode::Written).then(|| Arc::clone(&self.writer)),
                 is_due: position + 1 >= MANY,
             }),
             LogMode::Async | LogMode::Off => LogReceipt::Done,

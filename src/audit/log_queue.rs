@@ -1,20 +1,14 @@
-//! What the handle of the decision log and its thread share: the queue, and who writes what is in it.
-//!
-//! In mode `written` whoever waits for a record writes it, and with it what others have queued: [`Shared::write_here`]. The
-//! thread writes what takes longer than to append to a file, and everything in the other modes: [`Shared::wait`].
-//!
-//! Invariant: batches are taken by whoever has the writer, so records are in the log in the order in which they were queued.
+//! What the handle of the decision log and those who write it share: the queue between them.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::audit::batch::BatchCapsules;
 use crate::audit::batch_outcome::BatchPromise;
 use crate::audit::capsule::CapsuleKey;
-use crate::audit::log_writer::LogWriter;
 use crate::audit::record::schema::Notice;
 use crate::audit::tree::thread::TreeWatch;
 use crate::config::audit::{LogMode, OnLogFailure};
@@ -25,8 +19,6 @@ const TICK: Duration = Duration::from_millis(500);
 const GATHERED: Duration = Duration::from_millis(10);
 /// The part of the queue that is gathered at most.
 const GATHERED_PART: usize = 8;
-/// Batches that one of those who wait writes, before it leaves the others' to the thread.
-const MOST_BATCHES: usize = 4;
 
 /// What handle and thread share.
 #[derive(Debug)]
@@ -38,8 +30,6 @@ pub(super) struct Shared {
     pub(super) key: Option<CapsuleKey>,
     pub(super) tree: TreeWatch,
     pub(super) queue: Mutex<Queue>,
-    /// Whoever has it writes. `None` before the start and after the end.
-    pub(super) writer: Mutex<Option<LogWriter>>,
     pub(super) called: Condvar,
     pub(super) next: AtomicU64,
     pub(super) unrecorded: AtomicU64,
@@ -88,31 +78,9 @@ pub struct Failure {
 }
 
 impl Shared {
-    /// Writes what waits, unless somebody does already, who then looks again. Never waits: neither for another thread, nor,
-    /// beyond one slow write, for a disk.
-    pub(super) fn write_here(&self) {
-        for _ in 0..MOST_BATCHES {
-            match self.writer.try_lock() {
-                Ok(mut writer) => {
-                    let is_done = writer.as_mut().is_none_or(|it| it.append_queued(self));
-                    drop(writer);
-                    if !is_done {
-                        break;
-                    }
-                    if !self.take_left() {
-                        return;
-                    }
-                }
-                // Who has the writer may have looked before this was left to it: it is asked for once more.
-                Err(TryLockError::WouldBlock) => {
-                    if std::mem::replace(&mut self.lock().is_left, true) {
-                        return;
-                    }
-                }
-                Err(TryLockError::Poisoned(_)) => return self.end(),
-            }
-        }
-        self.call(&mut self.lock());
+    /// Leaves what waits to whoever has the writer. Returns whether it was left already.
+    pub(super) fn leave(&self) -> bool {
+        std::mem::replace(&mut self.lock().is_left, true)
     }
 
     /// Whether something was left to whoever had the writer.
@@ -220,10 +188,6 @@ impl Shared {
 
     pub(super) fn failure(&self) -> MutexGuard<'_, Option<Failure>> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn writer(&self) -> MutexGuard<'_, Option<LogWriter>> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Queue> {

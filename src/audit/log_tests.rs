@@ -150,7 +150,7 @@ fn many_who_wait_at_once_all_find_their_records_written() {
                     }
                     if who == 3 && number == 60 {
                         let until = Instant::now() + Duration::from_millis(50);
-                        log.shared.writer().as_mut().unwrap().slow_until = Some(until);
+                        log.writer.lock().as_mut().unwrap().slow_until = Some(until);
                     }
                 }
             })
@@ -191,9 +191,9 @@ fn a_record_whose_receipt_is_dropped_is_written() {
 fn whoever_waits_for_a_writer_that_panicked_hears_so() {
     let directory = tempfile::tempdir().unwrap();
     let log = open(directory.path(), &config(LogMode::Written));
-    let shared = Arc::clone(&log.shared);
+    let writer = Arc::clone(&log.writer);
     let panicked = std::thread::spawn(move || {
-        let _writer = shared.writer();
+        let _writer = writer.lock();
         panic!("as a writer might");
     });
     assert!(panicked.join().is_err());

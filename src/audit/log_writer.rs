@@ -1,7 +1,13 @@
-//! Who writes the decision log: those who wait for a record while that is quick, else a thread.
+//! Who writes the decision log.
+//!
+//! In mode `written` whoever waits for a record writes it, and with it what others have queued: [`SharedWriter::write_here`].
+//! The thread writes what takes longer than to append to a file, and everything in the other modes: [`SharedWriter::run`].
+//!
+//! Invariant: batches are taken by whoever has the writer, so records are in the log in the order in which they were queued.
 
 use std::fmt;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::audit::envelope::nanos;
@@ -14,6 +20,8 @@ use crate::audit::record::schema::notice::Kind;
 const SLOW: Duration = Duration::from_millis(5);
 /// How long the thread writes after a slow write.
 const AFTER_SLOW: Duration = Duration::from_secs(1);
+/// Batches that one of those who wait writes, before it leaves the others' to the thread.
+const MOST_BATCHES: usize = 4;
 
 /// Writes what is queued; for whoever has it.
 pub(super) struct LogWriter {
@@ -28,28 +36,75 @@ pub(super) struct LogWriter {
     _done: Sender<()>,
 }
 
-/// The thread: writes when it is called, and what is left over, until the log is closed.
-pub(super) fn run(shared: &Shared) {
-    // Whatever ends this thread, nobody waits for it after that.
-    let _end = EndOfLog(shared);
-    loop {
-        let is_closed = shared.wait();
-        let Ok(mut writer) = shared.writer.lock() else {
-            return;
-        };
-        if is_closed {
-            if let Some(writer) = writer.take() {
-                writer.finish(shared);
+/// The writer of a log, for whoever writes next.
+#[derive(Debug)]
+pub(super) struct SharedWriter {
+    shared: Arc<Shared>,
+    /// `None` before the start and after the end.
+    writer: Mutex<Option<LogWriter>>,
+}
+
+impl SharedWriter {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            writer: Mutex::default(),
+        }
+    }
+
+    /// Writes what waits, unless somebody does already, who then looks again. Never waits: neither for another thread, nor,
+    /// beyond one slow write, for a disk.
+    pub(super) fn write_here(&self) {
+        let shared = &*self.shared;
+        for _ in 0..MOST_BATCHES {
+            match self.writer.try_lock() {
+                Ok(mut writer) => {
+                    let is_done = writer.as_mut().is_none_or(|it| it.append_queued(shared));
+                    drop(writer);
+                    if !is_done {
+                        break;
+                    }
+                    if !shared.take_left() {
+                        return;
+                    }
+                }
+                // Who has the writer may have looked before this was left to it: it is asked for once more.
+                Err(TryLockError::WouldBlock) if shared.leave() => return,
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Poisoned(_)) => return shared.end(),
             }
-            return;
         }
-        if let Some(writer) = writer.as_mut() {
-            writer.write_queued(shared);
+        shared.call(&mut shared.lock());
+    }
+
+    /// The thread: writes when it is called, and what is left over, until the log is closed.
+    pub(super) fn run(&self) {
+        // Whatever ends this thread, nobody waits for it after that.
+        let _end = EndOfLog(self);
+        let shared = &*self.shared;
+        loop {
+            let is_closed = shared.wait();
+            let Ok(mut writer) = self.writer.lock() else {
+                return;
+            };
+            if is_closed {
+                if let Some(writer) = writer.take() {
+                    writer.finish(shared);
+                }
+                return;
+            }
+            if let Some(writer) = writer.as_mut() {
+                writer.write_queued(shared);
+            }
+            drop(writer);
+            if shared.take_left() {
+                shared.call(&mut shared.lock());
+            }
         }
-        drop(writer);
-        if shared.take_left() {
-            shared.call(&mut shared.lock());
-        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Option<LogWriter>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -217,11 +272,11 @@ impl fmt::Debug for LogWriter {
     }
 }
 
-struct EndOfLog<'a>(&'a Shared);
+struct EndOfLog<'a>(&'a SharedWriter);
 
 impl Drop for EndOfLog<'_> {
     fn drop(&mut self) {
-        self.0.end();
-        drop(self.0.writer().take());
+        self.0.shared.end();
+        drop(self.0.lock().take());
     }
 }

@@ -98,12 +98,12 @@ fn the_part_counts_and_not_the_time() {
     assert_eq!(thousandths(GIVEN * 9, GIVEN), 1_000);
     assert_eq!(thousandths(GIVEN, Duration::ZERO), 1_000);
     let pressure = ConcurrencyLimit::default();
-    let waited = Duration::from_millis(250);
+    let waited = Duration::from_millis(150);
     for window in 0..4 {
         for _ in 0..SAMPLES {
             let given = Duration::from_secs(2);
             pressure.ended_at(WINDOW * window, waited, given, 500, CONFIGURED);
         }
     }
-    assert!(!pressure.is_reduced(CONFIGURED), "250 ms of 2 s are little");
+    assert!(!pressure.is_reduced(CONFIGURED), "150 ms of 2 s are little");
 }
