@@ -66,6 +66,9 @@ async fn the_checker_sees_what_a_weaker_protocol_allows() {
         run::migrate(&cluster.url(&database));
         mutation.apply(&cluster, &database);
         let mut fleet = Fleet::start(&cluster, &database).await;
+        if let Some(faults) = mutation.faults {
+            (fleet.window, fleet.longest_fault) = faults;
+        }
         let mut seen = None;
         for seed in 1..=MUTATION_RUNS {
             let (_, violations) = fleet.run(seed).await;

@@ -1,5 +1,7 @@
 //! Weaker protocols: what is changed in the database's functions, and what that breaks.
 
+use std::time::Duration;
+
 use crate::support::postgres::Cluster;
 
 /// A weaker protocol.
@@ -9,6 +11,8 @@ pub struct Mutation {
     before: &'static str,
     /// Functions, and the text in them that is replaced by another one.
     changes: &'static [(&'static str, &'static str, &'static str)],
+    /// How long faults are made, and how long one of them lasts at most, if it takes other than the usual ones.
+    pub faults: Option<(Duration, Duration)>,
 }
 
 impl Mutation {
@@ -20,6 +24,7 @@ impl Mutation {
             what,
             before: "SELECT 1",
             changes,
+            faults: None,
         }
     }
 
@@ -41,7 +46,7 @@ const COMMIT: &str = "commit(text,text,text)";
 const POLL: &str = "poll(text,text,text,text,text)";
 const HEAD_READ: &str = "SELECT * INTO reached FROM callgate.head;\n    IF is_beat";
 
-pub const ALL: [Mutation; 5] = [
+pub const ALL: [Mutation; 6] = [
     Mutation::of_one(
         "the leases of others are not waited for",
         &[(POLL, "WHERE id <> me)", "WHERE false)")],
@@ -141,5 +146,43 @@ $$"#,
                 "callgate.entries_or_nothing(applied_revision::bigint, reached.revision)",
             ),
         ],
+        faults: None,
+    },
+    // A commit tells the sessions that listen. A session listens from its first question on, and what it is told is lost with
+    // it. To a replica that has not been told of a revision there is none.
+    Mutation {
+        what: "notifications are trusted",
+        before: "
+CREATE TABLE callgate.listening (replica text PRIMARY KEY, backend int NOT NULL, is_told boolean NOT NULL);
+CREATE FUNCTION callgate.is_told(me text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    told boolean;
+BEGIN
+    SELECT is_told INTO told FROM callgate.listening WHERE replica = me AND backend = pg_backend_pid() FOR UPDATE;
+    INSERT INTO callgate.listening VALUES (me, pg_backend_pid(), false)
+    ON CONFLICT (replica) DO UPDATE SET backend = excluded.backend, is_told = false;
+    RETURN coalesce(told, false);
+END $$",
+        changes: &[
+            (
+                COMMIT,
+                "    IF at::bigint > coalesce(reached.clock, -1) THEN",
+                "    UPDATE callgate.listening SET is_told = true WHERE writes::jsonb @> '[{\"k\": \"entry\"}]';
+    IF at::bigint > coalesce(reached.clock, -1) THEN",
+            ),
+            (
+                POLL,
+                HEAD_READ,
+                "IF callgate.is_told(me) THEN
+        SELECT * INTO reached FROM callgate.head;
+    ELSE
+        SELECT * INTO reached FROM callgate.head;
+        reached.revision := applied_revision::bigint;
+    END IF;
+    IF is_beat",
+            ),
+        ],
+        // A replica that was away for longer than its lease, so that a change was acknowledged without it, is asked again.
+        faults: Some((Duration::from_secs(9), Duration::from_secs(4))),
     },
 ];

@@ -23,8 +23,11 @@ use crate::store::crash::load::Dice;
 use crate::support::postgres::Cluster;
 use crate::support::process::{Bundle, Server};
 
-/// How long a run lasts, beside its preparation and its end.
+/// What is usual of both.
 const WINDOW: Duration = Duration::from_millis(2_500);
+const LONGEST_FAULT: Duration = Duration::from_millis(2_800);
+/// The shortest.
+const SHORTEST_FAULT: Duration = Duration::from_millis(200);
 /// Clients of a run.
 const CLIENTS: u64 = 6;
 /// Agents of which each run takes another.
@@ -57,6 +60,10 @@ fn clock_of(bundle: &Bundle) -> PathBuf {
 pub struct Fleet {
     replicas: Vec<Replica>,
     doors: Arc<RwLock<Vec<Option<Doors>>>>,
+    /// How long faults are made in a run, beside its preparation and its end.
+    pub window: Duration,
+    /// How long one of them lasts at most.
+    pub longest_fault: Duration,
 }
 
 struct Replica {
@@ -90,6 +97,8 @@ impl Fleet {
         let mut fleet = Self {
             replicas: Vec::new(),
             doors: Arc::new(RwLock::new(vec![None, None, None])),
+            window: WINDOW,
+            longest_fault: LONGEST_FAULT,
         };
         for number in 0..3 {
             let link = Proxy::before(cluster.port());
@@ -305,9 +314,10 @@ impl Fleet {
     /// Faults for the length of a run. Afterwards all is well, but for the time that it takes.
     async fn disturb(&mut self, dice: &mut Dice) -> Vec<String> {
         let (begun, mut told) = (Instant::now(), Vec::new());
-        while begun.elapsed() < WINDOW {
+        while begun.elapsed() < self.window {
             let number = dice.below(3) as usize;
-            let pause = Duration::from_millis(200 + dice.below(2_600));
+            let most = (self.longest_fault - SHORTEST_FAULT).as_millis() as u64;
+            let pause = SHORTEST_FAULT + Duration::from_millis(dice.below(most));
             tokio::time::sleep(Duration::from_millis(dice.below(400))).await;
             let at = begun.elapsed().as_millis();
             match dice.below(7) {
