@@ -91,9 +91,9 @@ impl BatchWaiters {
     /// the other and their responses leave together. From outside each would cost a lock that all threads share, and often
     /// a call of the system.
     fn wake(mut self) {
-        let here = Handle::try_current().ok().map(|it| it.id());
-        let elsewhere = |it: &Handle| self.wakers.len() > 1 && Some(it.id()) != here;
-        let runtime = self.runtime.take().filter(elsewhere);
+        let is_here = |it: &Handle| Handle::try_current().is_ok_and(|here| here.id() == it.id());
+        let runtime = self.runtime.take();
+        let runtime = runtime.filter(|it| self.wakers.len() > 1 && !is_here(it));
         match runtime {
             // A runtime that is ending drops it, which wakes them as well.
             Some(runtime) => drop(runtime.spawn(async move { drop(self) })),

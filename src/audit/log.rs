@@ -247,8 +247,7 @@ impl AuditLog {
     pub fn append(&self, envelope: &[u8], capsule: Option<&[u8]>) -> LogReceipt {
         let shared = &*self.shared;
         let mut queue = shared.lock();
-        let batch = &mut queue.batch;
-        let is_full = batch.bytes() >= shared.max_queue;
+        let is_full = queue.batch.bytes() >= shared.max_queue;
         if queue.is_closed || is_full {
             // A closed log is no longer there to count; requests are over by then.
             queue.batch.dropped += 1;
@@ -273,7 +272,7 @@ impl AuditLog {
             }),
             LogMode::Async | LogMode::Off => LogReceipt::Done,
         };
-        shared.came(&mut queue);
+        shared.note_record(&mut queue);
         receipt
     }
 

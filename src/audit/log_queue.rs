@@ -96,8 +96,8 @@ impl Shared {
         }
     }
 
-    /// Has the thread write once there is enough of it, or it is time.
-    pub(super) fn came(&self, queue: &mut Queue) {
+    /// A record was queued: has the thread write if it is for the thread to do.
+    pub(super) fn note_record(&self, queue: &mut Queue) {
         let is_first = queue.batch.records == 1;
         match self.mode {
             LogMode::Written | LogMode::Off => {}
@@ -148,7 +148,7 @@ impl Shared {
     }
 
     /// What was taken is dealt with.
-    pub(super) fn took(&self) {
+    pub(super) fn note_batch_done(&self) {
         self.lock().in_hand = None;
     }
 

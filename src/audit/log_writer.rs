@@ -152,7 +152,7 @@ impl LogWriter {
         let goes_on = self.process(shared, &mut batch);
         batch.clear();
         self.batch = batch;
-        shared.took();
+        shared.note_batch_done();
         if let Some(waiting) = waiting {
             waiting.tell(goes_on);
         }

@@ -1,6 +1,7 @@
 //! What is asked: a call with its arguments, claims, client responses and targets.
 //!
-//! Start at [`call_context::CallContext`]. [`operation`] describes each operation that a call may make, [`arguments`] checks argument names against the pinned schema,
+//! Start at [`call_context::CallContext`]. [`operation`] describes each operation that a call may make,
+//! [`arguments`] checks argument names against the pinned schema,
 //! [`target`] parses what a call acts upon, [`links`] finds links in its texts, [`elicitation`] reads forms,
 //! [`claims`] maps claims to groups and tags. [`definition`] pins tool definitions; [`canonical`], [`json_text`]
 //! and [`visible`] are the rules of text that they share.

@@ -3,7 +3,8 @@
 //! Start at [`nothing_acknowledged_is_undone_whatever_happens_to_replicas`]. [`history`] says what must not happen,
 //! [`run`] makes it likely, [`proxy`] stands between a server and its database; [`mutations`] are weaker
 //! protocols that [`history`] has to find fault with. `CALLGATE_SEED` repeats a run,
-//! `CALLGATE_FLEET_RUNS` says how many there are.
+//! `CALLGATE_FLEET_RUNS` says how many there are, `CALLGATE_MUTATION` which weaker protocols are tried: those whose
+//! description has it.
 
 mod history;
 mod mutations;
