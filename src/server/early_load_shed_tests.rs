@@ -58,14 +58,14 @@ fn request(path: &str, peer: &Peer) -> Request<Body> {
     request
 }
 
-/// Brings the limit down to 70 of 100 under way.
+/// Brings the limit down to 50 of 100 under way.
 fn overload(load: &ServerLoad) {
     let most = Limits::default().concurrent_requests as usize;
     for _ in 0..8 {
         let given = Duration::from_secs(1);
         load.pressure.record(given, given, 100, most);
     }
-    assert_eq!(load.pressure.limit(most), 70);
+    assert_eq!(load.pressure.limit(most), 50);
 }
 
 async fn code(front: &mut EarlyLoadShed<Answers>, path: &str, peer: &Peer) -> Option<String> {
@@ -83,7 +83,7 @@ async fn questions_beyond_the_limit_are_refused_and_changes_are_not() {
     known.standing().mark_authenticated_as(&held);
     overload(&load);
     assert_eq!(code(&mut front, AUTHORIZE, &known).await, None, "room");
-    load.requests.add(70);
+    load.requests.add(50);
     let refused = code(&mut front, AUTHORIZE, &known).await;
     assert_eq!(refused.as_deref(), Some("8"), "RESOURCE_EXHAUSTED");
     assert_eq!(load.pressure.shed.get(), 1);
@@ -128,7 +128,7 @@ async fn a_caller_that_has_its_share_leaves_room_for_others() {
     from_both.standing().mark_authenticated_as(&busy);
     from_both.standing().mark_authenticated_as(&other);
     overload(&load);
-    let share = CapacityLimit::new(70, Limits::default().caller_share_percent, &busy);
+    let share = CapacityLimit::new(50, Limits::default().caller_share_percent, &busy);
     let mut taken = CapacityPermit::none(&load.requests, &busy.requests);
     taken.grow(share.share, share).expect("a share");
     let refused = code(&mut front, AUTHORIZE, &from_busy).await;

@@ -397,7 +397,10 @@ impl AsyncRead for Connection {
                 Poll::Ready(read)
             }
             Poll::Pending => {
-                this.permit.connection().note_all_read();
+                // Where the task has used its budget up, the socket was not asked.
+                if tokio::task::coop::has_budget_remaining() {
+                    this.permit.connection().note_all_read();
+                }
                 this.poll_end(context).map(Err)
             }
         }

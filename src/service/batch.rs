@@ -66,7 +66,7 @@ impl Service {
             let one = match question {
                 Err(error) => Err(error),
                 Ok(question) => {
-                    let one = self.start_item(ask, pinned.clone(), question)?;
+                    let one = self.start_item(ask, pinned.later(self.clock().read()), question)?;
                     Ok(match until {
                         // Whether this is the last one depends on its response.
                         Some(_) => BatchProgress::Ready(self.finish_item(one).await?),

@@ -31,6 +31,17 @@ impl Clock for SystemClock {
     }
 }
 
+/// What the clocks showed when a request was taken up: they are read once for it.
+#[derive(Debug, Clone, Copy)]
+pub struct ClockReading {
+    /// By the clock that nobody sets.
+    pub steady: Instant,
+    /// By the clock of the service, which never runs backwards.
+    pub now: SystemTime,
+    /// By the system's clock, as it is.
+    pub wall: SystemTime,
+}
+
 /// The largest jump forward that is trusted while the service runs.
 const MAX_JUMP: Duration = Duration::from_secs(10 * 60);
 /// The same at the start, after a time in which nothing ran.
@@ -86,7 +97,24 @@ impl MonotonicClock {
     /// The current time, or the latest moment returned before if that is later. Within one millisecond it may return a
     /// moment a little before another.
     pub fn now(&self) -> SystemTime {
-        let now = self.source.now();
+        self.not_before_furthest(self.source.now())
+    }
+
+    /// All clocks at once.
+    pub fn read(&self) -> ClockReading {
+        let source = self.source.now();
+        ClockReading {
+            steady: Instant::now(),
+            now: self.not_before_furthest(source),
+            wall: match self.source.is_steady() {
+                true => source,
+                // It is set by hand.
+                false => SystemTime::now(),
+            },
+        }
+    }
+
+    fn not_before_furthest(&self, now: SystemTime) -> SystemTime {
         let millis = form::millis(now);
         let furthest = self.furthest.load(Ordering::Relaxed);
         if millis < furthest {

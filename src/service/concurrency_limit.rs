@@ -22,7 +22,7 @@ const SAMPLES: u64 = 8;
 const WANTED_PER_MILLE: u64 = 100;
 
 /// By how much the limit falls and grows at most, in thousandths of it.
-const LEAST_PER_MILLE: u64 = 700;
+const LEAST_PER_MILLE: u64 = 500;
 const MOST_PER_MILLE: u64 = 1_250;
 
 /// The lowest limit.

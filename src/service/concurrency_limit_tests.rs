@@ -32,12 +32,12 @@ fn what_is_configured_holds_while_nobody_waits() {
 #[test]
 fn the_limit_falls_below_what_waits_and_rises_again() {
     let pressure = ConcurrencyLimit::default();
-    let now = windows(&pressure, 0, 2, 200, 400);
-    // Two windows: seven tenths of what was under way, twice.
-    assert_eq!(pressure.limit(CONFIGURED), 196);
+    let now = windows(&pressure, 0, 2, 250, 400);
+    // Two windows: half of what was under way, twice.
+    assert_eq!(pressure.limit(CONFIGURED), 100);
     assert!(pressure.is_reduced(CONFIGURED));
-    let now = windows(&pressure, now, 1, 1, 196);
-    assert_eq!(pressure.limit(CONFIGURED), 245, "a quarter more");
+    let now = windows(&pressure, now, 1, 1, 100);
+    assert_eq!(pressure.limit(CONFIGURED), 125, "a quarter more");
     windows(&pressure, now, 60, 1, 208);
     assert!(!pressure.is_reduced(CONFIGURED), "it is over");
 }
@@ -45,17 +45,17 @@ fn the_limit_falls_below_what_waits_and_rises_again() {
 #[test]
 fn near_what_is_wanted_the_limit_hardly_moves() {
     let pressure = ConcurrencyLimit::default();
-    let now = windows(&pressure, 0, 1, 200, 400);
-    assert_eq!(pressure.limit(CONFIGURED), 280);
+    let now = windows(&pressure, 0, 1, 100, 400);
+    assert_eq!(pressure.limit(CONFIGURED), 282, "twice what is wanted");
     // 50 ms of 500 are wanted.
-    let now = windows(&pressure, now, 1, 55, 280);
-    assert_eq!(pressure.limit(CONFIGURED), 266, "half of an eleventh less");
-    let now = windows(&pressure, now, 1, 47, 266);
-    assert_eq!(pressure.limit(CONFIGURED), 274, "half of a sixteenth more");
-    let now = windows(&pressure, now, 1, 50, 274);
-    assert_eq!(pressure.limit(CONFIGURED), 275, "one more");
-    windows(&pressure, now, 1, 51, 275);
-    assert_eq!(pressure.limit(CONFIGURED), 272);
+    let now = windows(&pressure, now, 1, 55, 282);
+    assert_eq!(pressure.limit(CONFIGURED), 268, "half of an eleventh less");
+    let now = windows(&pressure, now, 1, 47, 268);
+    assert_eq!(pressure.limit(CONFIGURED), 276, "half of a sixteenth more");
+    let now = windows(&pressure, now, 1, 50, 276);
+    assert_eq!(pressure.limit(CONFIGURED), 277, "one more");
+    windows(&pressure, now, 1, 51, 277);
+    assert_eq!(pressure.limit(CONFIGURED), 274);
 }
 
 #[test]

@@ -2,8 +2,6 @@
 //!
 //! Start at [`Service::authorize_now`].
 
-use std::time::Instant;
-
 use crate::authn::caller::Caller;
 use crate::domain::decide::call;
 use crate::domain::decide::inputs::{DecisionInputs, History};
@@ -50,9 +48,16 @@ impl Service {
     /// [`ServiceError::NotReady`] before the first load.
     pub(super) fn pin(&self) -> Result<Pinned, ServiceError> {
         // In this order: what is confirmed is in service before that is said.
-        let stale = self.fleet().and_then(|fleet| fleet.state().stale());
+        let at = self.clock().read();
+        let stale = self
+            .fleet()
+            .and_then(|fleet| fleet.state().stale_at(at.steady, at.wall));
         let generation = self.live().ok_or(ServiceError::NotReady)?;
-        Ok(Pinned { generation, stale })
+        Ok(Pinned {
+            generation,
+            stale,
+            at,
+        })
     }
 
     /// Decides one call.
@@ -96,7 +101,11 @@ impl Service {
         let begun = asks.iter().map(|(ask, call)| {
             ask.deadline.check()?;
             let stale = stale_reason(ask.at_least_revision, revision);
-            Ok(self.start_call(self.start_request(*ask, first.pinned()), call, stale))
+            Ok(self.start_call(
+                self.start_request(*ask, first.pinned(self.clock().read())),
+                call,
+                stale,
+            ))
         });
         let begun: Vec<Progress<'_>> = begun.collect::<Result<_, ServiceError>>()?;
         let mut answers = Vec::with_capacity(begun.len());
@@ -242,8 +251,8 @@ impl Service {
             ask,
             generation: pinned.generation,
             stale: pinned.stale,
-            started_at: self.now(),
-            clock: Instant::now(),
+            started_at: pinned.at.now,
+            clock: pinned.at.steady,
         }
     }
 

@@ -9,6 +9,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::domain::decide::inputs::Requester;
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::service::clock::ClockReading;
 use crate::service::generation::Generation;
 use crate::service::request::RequestMeta;
 use crate::store::backend::{StoreError, StoreWrite};
@@ -18,6 +19,8 @@ use crate::store::backend::{StoreError, StoreWrite};
 pub(super) struct Pinned {
     pub(super) generation: Arc<Generation>,
     pub(super) stale: Option<Reason>,
+    /// When it was taken.
+    pub(super) at: ClockReading,
 }
 
 /// A request in flight: what is needed to record its response.
@@ -28,6 +31,13 @@ pub(super) struct InFlightRequest<'a> {
     pub(super) stale: Option<Reason>,
     pub(super) started_at: SystemTime,
     pub(super) clock: Instant,
+}
+
+impl Pinned {
+    /// The same, for a request that is taken up later.
+    pub(super) fn later(&self, at: ClockReading) -> Self {
+        Self { at, ..self.clone() }
+    }
 }
 
 /// A decision, and what belongs to its record.
@@ -64,11 +74,12 @@ pub(super) enum Settled {
 pub(super) type CommitReceipt = oneshot::Receiver<Result<(), StoreError>>;
 
 impl InFlightRequest<'_> {
-    /// What it is decided from, for another request.
-    pub(super) fn pinned(&self) -> Pinned {
+    /// What it is decided from, for another request that is taken up then.
+    pub(super) fn pinned(&self, at: ClockReading) -> Pinned {
         Pinned {
             generation: Arc::clone(&self.generation),
             stale: self.stale.clone(),
+            at,
         }
     }
 

@@ -128,15 +128,20 @@ impl Inbound {
         !is_idle || self.is_dropping || self.last != self.last_passed || !self.unfinished.is_empty()
     }
 
-    /// Follows bytes that all pass.
-    pub(super) fn scan(&mut self, bytes: &[u8]) {
+    /// Follows bytes that all pass. Returns how many requests begin in them.
+    pub(super) fn scan(&mut self, bytes: &[u8]) -> usize {
         let (last, is_settled) = (&mut self.last, &mut self.is_settled);
+        let mut begun = 0;
         self.cursor.scan(bytes, |head| match head.kind {
-            HEADERS => *last = (*last).max(head.stream),
+            HEADERS if head.stream > *last => {
+                *last = head.stream;
+                begun += 1;
+            }
             SETTINGS if head.has(ACK) => *is_settled = true,
             _ => {}
         });
         self.last_passed = self.last;
+        begun
     }
 
     /// Filters bytes: appends what passes to `output`, up to `room` bytes of it. Asks `choose` about each request that

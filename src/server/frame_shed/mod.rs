@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::Sleep;
 use tonic::Status;
 use tonic::transport::server::Connected;
@@ -51,6 +52,8 @@ const READS: usize = 16;
 /// Under overload, the share of its deadline that a request may wait so that more are read at once, and the longest pause.
 const PAUSE_DIVISOR: u32 = 50;
 const MAX_PAUSE: Duration = Duration::from_millis(10);
+/// Requests that arrive at once on a connection when the server falls behind.
+const MANY: usize = 32;
 /// After how long a request that passed has begun or never will.
 const PASSED_FOR: Duration = Duration::from_millis(100);
 /// How long the server must not have been overloaded until a client may keep a header table again.
@@ -74,6 +77,8 @@ struct Room {
     limit: usize,
     /// Requests that may pass.
     left: usize,
+    /// Whether the server is overloaded.
+    is_overloaded: bool,
 }
 
 /// A connection whose requests may be refused before they are requests.
@@ -95,24 +100,37 @@ pub struct FrameShed<C> {
     /// The prepared answer, and the limit that it tells.
     answer: (usize, Vec<u8>),
     overloaded_at: Option<Instant>,
+    /// Whether many requests were read at once.
+    has_many: bool,
     /// Until when nothing is read, under overload, and what waits for that.
     paused_until: Option<tokio::time::Instant>,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl ShedContext {
-    /// How many requests may pass on a connection; `None` unless the server is overloaded and the connection is that of
-    /// a known caller.
-    fn room(&self, connection: &ConnectionState, passed: usize) -> Option<Room> {
+    /// How many requests may pass on a connection; `None` unless the server is overloaded, or requests are filtered, and the
+    /// connection is that of a known caller.
+    fn room(
+        &self,
+        connection: &ConnectionState,
+        passed: usize,
+        is_filtering: bool,
+    ) -> Option<Room> {
         let pressure = &self.load.pressure;
         let limits = self.limits.load();
         let configured = limits.concurrent_requests as usize;
         let limit = pressure.limit(configured);
-        if limit >= configured || connection.is_unauthenticated() {
+        let is_overloaded = limit < configured;
+        if !(is_overloaded || is_filtering) || connection.is_unauthenticated() {
             return None;
         }
+        let room = |left| Room {
+            limit,
+            left,
+            is_overloaded,
+        };
         if connection.behind() > self.usual_deadline(&limits) / 2 {
-            return Some(Room { limit, left: 0 });
+            return Some(room(0));
         }
         let all = limit.saturating_sub(self.load.requests.get());
         let own = connection.held().map_or(all, |held| {
@@ -120,8 +138,7 @@ impl ShedContext {
             bound.share.saturating_sub(held.requests.get())
         });
         let others = self.load.passed_on.get().saturating_sub(passed);
-        let left = all.min(own).saturating_sub(others);
-        Some(Room { limit, left })
+        Some(room(all.min(own).saturating_sub(others)))
     }
 
     /// How long to pause between reads under overload.
@@ -152,6 +169,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
             begun: 0,
             answer: (0, Vec::new()),
             overloaded_at: None,
+            has_many: false,
             paused_until: None,
             pause: None,
         }
@@ -162,9 +180,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
         !self.inbound.is_filtering() && self.held.is_empty() && self.passing.is_empty()
     }
 
-    /// Asks the client to keep no header table when the server becomes overloaded, and allows it one once that is over.
-    fn follow_overload(&mut self, room: Option<Room>) {
-        if room.is_some() {
+    /// Asks the client to keep no header table when the server is overloaded or may soon be, as nothing can be refused
+    /// here before the client has agreed; and allows it one once that is over.
+    fn follow_overload(&mut self, is_overloaded: bool) {
+        if is_overloaded || self.has_many {
             if self.inbound.may_ask() {
                 self.outbound.set_table_size(self.inbound.ask());
             }
@@ -213,8 +232,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
-        self.inbound
-            .scan(buffer.filled().get(before..).unwrap_or_default());
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        self.has_many = self.inbound.scan(read) >= MANY && !self.connection.is_unauthenticated();
         Poll::Ready(Ok(()))
     }
 
@@ -239,7 +258,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
             }
             ready!(self.poll_pause(context));
             let read = self.poll_hold(context)?;
-            if read.is_pending() && room.is_some() {
+            let is_overloaded = room.is_some_and(|room| room.is_overloaded);
+            if read.is_pending() && is_overloaded && has_budget_remaining() {
                 // All is read.
                 self.begin_pause();
             }
@@ -269,31 +289,40 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
     /// Filters what is held.
     fn filter(&mut self, room: Option<Room>) {
         let passed = &mut self.passed;
-        let before = *passed;
-        let choose = || match room {
-            Some(room) if *passed >= room.left => Choice::Refuse,
-            _ => {
-                *passed += 1;
-                Choice::Pass
+        let (before, mut chosen) = (*passed, 0_usize);
+        let choose = || {
+            chosen += 1;
+            match room {
+                Some(room) if *passed >= room.left => Choice::Refuse,
+                _ => {
+                    *passed += 1;
+                    Choice::Pass
+                }
             }
         };
         let filtered = self
             .inbound
             .filter(&self.held, &mut self.passing, BUFFER, choose);
+        self.has_many = chosen >= MANY;
         self.held.drain(..filtered.consumed);
         if self.passed > before {
             self.context.load.passed_on.add(self.passed - before);
             self.passed_at = Some(Instant::now());
         }
         if let Some(room) = room.filter(|_| !filtered.refused.is_empty()) {
-            self.refuse(&filtered.refused, room.limit);
+            self.refuse(&filtered.refused, room);
         }
         if let Some(owed) = self.inbound.take_owed() {
             self.outbound.return_window(owed);
         }
     }
 
-    fn refuse(&mut self, streams: &[u32], limit: usize) {
+    fn refuse(&mut self, streams: &[u32], room: Room) {
+        let Room {
+            limit,
+            is_overloaded,
+            ..
+        } = room;
         if self.answer.0 != limit || self.answer.1.is_empty() {
             self.answer = (limit, header_block(GrpcRejection::Overloaded { limit }));
         }
@@ -302,6 +331,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
         }
         let count = streams.len() as u64;
         self.context.load.pressure.shed.add_many(count);
+        if !is_overloaded {
+            self.context.load.pressure.note_full(limit);
+        }
         self.context.recorder.overloaded(ADAPTER, count);
         self.connection.note_answered();
     }
@@ -386,8 +418,11 @@ impl<C: AsyncRead + AsyncWrite + Unpin> AsyncRead for FrameShed<C> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.forget_begun();
-        let room = this.context.room(&this.connection, this.passed);
-        this.follow_overload(room);
+        let is_filtering = this.inbound.is_filtering();
+        let room = this
+            .context
+            .room(&this.connection, this.passed, is_filtering);
+        this.follow_overload(room.is_some_and(|room| room.is_overloaded));
         let read = match this.is_open() {
             true => this.poll_open(context, buffer),
             false => this.poll_filtered(context, buffer, room),

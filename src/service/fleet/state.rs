@@ -28,9 +28,14 @@ const VIEW: Duration = Duration::from_secs(10);
 /// Nanoseconds on a clock that nobody sets, and that goes on while the process is paused. It may stand still while the
 /// machine sleeps.
 pub fn now_nanos() -> u64 {
+    nanos_at(Instant::now())
+}
+
+/// The same at another moment.
+fn nanos_at(moment: Instant) -> u64 {
     // A second, so that nothing is as early as 0.
     static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
-    nanos(BEGINNING.elapsed()).saturating_add(1_000_000_000)
+    nanos(moment.saturating_duration_since(*BEGINNING)).saturating_add(1_000_000_000)
 }
 
 /// When something was begun, by both clocks.
@@ -133,17 +138,22 @@ impl FleetState {
         self.max_staleness
     }
 
-    /// The reason to deny, if this server has not been confirmed in time. To be asked before anything is read that the
-    /// decision depends on: what is confirmed is applied before.
-    pub fn stale(&self) -> Option<Reason> {
-        let is_over = now_nanos() >= self.valid_until.load(Ordering::Acquire);
+    /// The reason to deny what was taken up at a moment of both clocks, if this server has not been confirmed in time. To
+    /// be asked before anything is read that the decision depends on: what is confirmed is applied before.
+    pub fn stale_at(&self, steady: Instant, wall: SystemTime) -> Option<Reason> {
+        let is_over = nanos_at(steady) >= self.valid_until.load(Ordering::Acquire);
         // A wall clock that jumps ahead costs one confirmation; one that is set back changes nothing.
-        let wall = form::millis(SystemTime::now());
-        let is_over = is_over || wall >= self.valid_until_wall.load(Ordering::Acquire);
+        let is_over =
+            is_over || form::millis(wall) >= self.valid_until_wall.load(Ordering::Acquire);
         is_over.then(|| {
             let message = "this replica has not heard from the database in time";
             Reason::new(ReasonCode::Stale, message)
         })
+    }
+
+    /// The same now.
+    pub fn stale(&self) -> Option<Reason> {
+        self.stale_at(Instant::now(), SystemTime::now())
     }
 
     /// Whether it decides now.
