@@ -20,8 +20,9 @@ use uuid::Uuid;
 use crate::agentgateway::ext_mcp;
 use crate::audit::log_reading::Contents;
 use crate::envoy::ext_proc::Exchange;
-use crate::support::in_process::{self, Running, call, context, entity, start_recorded};
+use crate::support::in_process::{Running, call, context, entity};
 use crate::support::plain_http::post;
+use crate::support::worlds;
 
 const CONFIG: &str = r#"
 without_callers = true
@@ -65,9 +66,9 @@ impl Stage {
             audit: Some(log.clone()),
             ..RecorderParts::default()
         });
-        let server = start_recorded(CONFIG, &[], Arc::new(SystemClock), recorder).await;
-        let generation = in_process::generation_with(&[("govern.cedar", GOVERN)]);
-        server.service.publish(generation).unwrap();
+        let world = worlds::small().file("govern.cedar", GOVERN);
+        let clock = Arc::new(SystemClock);
+        let server = world.start_recorded(CONFIG, clock, recorder).await;
         Self {
             server,
             log,

@@ -5,9 +5,10 @@ use prost_types::value::Kind;
 use serde_json::{Value as Json, json};
 
 use crate::http::authzen::{ACTIONS, EVALUATION, EVALUATIONS, RESOURCES, SUBJECTS, tuple};
+use crate::support::bundle_dir::BundleDir;
 use crate::support::command::Workplace;
 use crate::support::in_process::Running;
-use crate::support::plain_http::{post, send, start_with};
+use crate::support::plain_http::{post, send};
 
 const SCHEMA: &str = r#"
 entity user;
@@ -37,15 +38,12 @@ when { context has supported_obligations && context.supported_obligations.contai
 "#;
 
 async fn server(config: &str) -> Running {
-    let entity =
-        |ty: &str, id: &str| json!({"uid": {"type": ty, "id": id}, "attrs": {}, "parents": []});
-    let entities = json!([entity("user", "alice"), entity("record", "record-1")]);
-    let files = [
-        ("a.cedarschema", SCHEMA.to_owned()),
-        ("a.cedar", POLICIES.to_owned()),
-        ("entities/a.json", entities.to_string()),
-    ];
-    start_with(config, &files).await
+    let dir = BundleDir::new()
+        .file("a.cedarschema", SCHEMA)
+        .policies(POLICIES);
+    let dir = dir.entity(("user", "alice"), json!({}), &[]);
+    let dir = dir.entity(("record", "record-1"), json!({}), &[]);
+    dir.start(config).await
 }
 
 /// What each action obliges alice to.

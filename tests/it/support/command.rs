@@ -5,6 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use super::files;
+
 /// A directory with files, and the binary run in it.
 pub struct Workplace {
     dir: tempfile::TempDir,
@@ -39,9 +41,7 @@ impl Workplace {
 
     /// Writes a file and the directories it is in.
     pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
-        let path = self.path().join(path);
-        fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
-        fs::write(path, content).expect("a file");
+        files::write(self.path(), path, content);
     }
 
     /// Reads a file.
