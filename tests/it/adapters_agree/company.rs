@@ -104,35 +104,25 @@ when { context has soft && context.soft };
 /// The office with agents of developers, tools of which more is known, and the records of AuthZEN's certification.
 fn directory() -> BundleDir {
     let developers = ["developers"];
-    let inactive = json!({"active": false});
+    let (inactive, in_developers) = (json!({"active": false}), [("Mcp::Group", "developers")]);
     let arguments = json!({"most": {"type": "integer"}, "folder": {"type": "string"}});
+    let showing = json!({"yields": ["private"], "target_arguments": ["path"]});
+    let listing = json!({"yields": ["untrusted"], "typed": true,
+        "input_schema": {"type": "object", "properties": arguments}});
     let world = worlds::office()
         .config(SETTINGS)
         .policies(POLICIES)
         .file("records.cedar", RECORDS_POLICIES)
         .groups(&developers)
         .user("ana", &developers)
-        .entity(
-            ("Mcp::User", "dan"),
-            inactive,
-            &[("Mcp::Group", "developers")],
-        )
+        .entity(("Mcp::User", "dan"), inactive, &in_developers)
         .agent("coder", "ana", &developers)
         .agent("helper", "bob", &developers)
         .server("git", "ana")
-        .tool_with(
-            "show",
-            "read",
-            json!({"yields": ["private"], "target_arguments": ["path"]}),
-        )
+        .tool_with("show", "read", showing)
         .tool_with("push", "write", json!({"egress": true}))
         .server("mail", "bob")
-        .tool_with(
-            "list",
-            "read",
-            json!({"yields": ["untrusted"], "typed": true,
-                "input_schema": {"type": "object", "properties": arguments}}),
-        );
+        .tool_with("list", "read", listing);
     with_records(world)
 }
 

@@ -302,7 +302,7 @@ async fn a_peer_without_an_address_has_none() {
 
 #[test]
 fn the_command_line_takes_the_same_addresses() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     bundle.file("net.cedar", POLICY);
     for (source, status, wanted) in [
         ("10.8.1.2", 0, "allow"),

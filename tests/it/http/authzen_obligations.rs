@@ -246,18 +246,9 @@ fn a_person_reads_them_on_the_command_line() {
     let obligation = r#"{"id": "obl-2", "type": "notification", "properties": {"to": "m@example.com", "body": "read"}}"#;
     let text = serde_json::to_string(obligation).expect("a text");
     let policy = format!("@obligation({text})\npermit (principal, action, resource);\n");
-    let files = [
-        ("policies/a.cedar", policy.as_str()),
-        (
-            "policies/entities/p.json",
-            r#"[{"uid": {"type": "Mcp::User", "id": "owen"}, "attrs": {}, "parents": []}]"#,
-        ),
-        (
-            "policies/tools/git.json",
-            r#"{"server": {"name": "git", "owner": "owen"}, "tools": {"git_log": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}}}"#,
-        ),
-    ];
-    let ran = Workplace::new(&files).run(&[
+    let dir = BundleDir::new().policies(&policy).user("owen", &[]);
+    let dir = dir.server("git", "owen").tool("git_log", "read");
+    let ran = Workplace::of(&dir).run(&[
         "authorize",
         "--user",
         "owen",

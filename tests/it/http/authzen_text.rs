@@ -463,7 +463,7 @@ async fn whoever_is_not_known_is_told_so() {
 
 #[test]
 fn the_name_of_a_request_is_in_the_log() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     bundle.file("callgate.toml", "[telemetry]\ndecision_log = \"all\"\n");
     let server = Server::start(&bundle, &[("CALLGATE_LOG_FORMAT", "json")]);
     let address = server.http_target().parse().expect("an address");

@@ -17,27 +17,18 @@ when { context has target && context.target in Mcp::Resource::"file:///etc" };
 /// With a tool whose schema is pinned and has a target, one without arguments, one that nobody knows the arguments of.
 async fn server(config: &str) -> Running {
     let config = config.replace("MCP", "[[authzen.mcp]]");
-    let path = json!({"path": {"type": "string"}});
+    let schema = json!({"type": "object", "properties": {"path": {"type": "string"}}});
+    let optional = json!([{"argument": "path", "optional": true}]);
+    let reading = json!({"target_arguments": optional, "input_schema": schema});
+    let mut stating = json!({"target_arguments": ["path"], "input_schema": schema});
+    stating["input_schema"]["required"] = json!(["path"]);
+    let nothing = json!({"input_schema": {"type": "object", "properties": {}}});
     let world = worlds::small()
         .file("more.cedar", MORE)
         .server("files", "ana")
-        .tool_with(
-            "read_text_file",
-            "read",
-            json!({"target_arguments": [{"argument": "path", "optional": true}],
-                "input_schema": {"type": "object", "properties": path}}),
-        )
-        .tool_with(
-            "stat",
-            "read",
-            json!({"target_arguments": ["path"],
-                "input_schema": {"type": "object", "properties": path, "required": ["path"]}}),
-        )
-        .tool_with(
-            "roots",
-            "read",
-            json!({"input_schema": {"type": "object", "properties": {}}}),
-        );
+        .tool_with("read_text_file", "read", reading)
+        .tool_with("stat", "read", stating)
+        .tool_with("roots", "read", nothing);
     world.start(&config).await
 }
 

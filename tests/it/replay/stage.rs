@@ -9,6 +9,7 @@ use callgate::service::clock::SystemClock;
 use callgate::telemetry::record::recorder::{Recorder, RecorderParts};
 use tempfile::TempDir;
 
+use crate::audit::log_reading::Contents;
 use crate::support::command::{Ran, Workplace};
 use crate::support::in_process::Running;
 use crate::support::worlds;
@@ -41,6 +42,11 @@ impl Stage {
             log,
             folder,
         }
+    }
+
+    /// What is in the log.
+    pub fn contents(&self) -> Contents {
+        Contents::read(self.folder.path())
     }
 
     /// Runs `callgate replay` on a directory with these files.

@@ -104,9 +104,14 @@ impl BundleDir {
     }
 
     /// Registers a server of a user. The tools that are added next are its own.
-    pub fn server(mut self, name: &str, owner: &str) -> Self {
+    pub fn server(self, name: &str, owner: &str) -> Self {
+        self.server_with(name, owner, json!({}))
+    }
+
+    /// Registers a server of which more is said, e.g. `{"groups": ["systems"]}`.
+    pub fn server_with(mut self, name: &str, owner: &str, more: Json) -> Self {
         let registration = self.servers.entry(name.to_owned()).or_default();
-        registration["server"] = json!({"name": name, "owner": owner});
+        registration["server"] = extended(json!({"name": name, "owner": owner}), more);
         self.server = name.to_owned();
         self
     }
@@ -125,7 +130,9 @@ impl BundleDir {
     /// Adds a tool of which more is said, e.g. `{"yields": ["private"], "egress": true}`.
     pub fn tool_with(mut self, name: &str, access: &str, more: Json) -> Self {
         let registration = self.servers.get_mut(&self.server).expect("a server");
-        registration["tools"][name] = registered(access, more);
+        let tool = json!({"access": access, "status": "confirmed", "yields": [], "egress": false,
+            "sensitivity": "internal"});
+        registration["tools"][name] = extended(tool, more);
         self
     }
 
@@ -197,13 +204,11 @@ pub fn loaded(bundle: Bundle) -> LoadedBundle {
     }
 }
 
-/// A tool in a registration: confirmed, internal, without labels and egress unless `more` says otherwise.
-pub fn registered(access: &str, more: Json) -> Json {
-    let mut tool = json!({"access": access, "status": "confirmed", "yields": [], "egress": false,
-        "sensitivity": "internal"});
+/// An object with the members of another one, which take the place of its own.
+fn extended(mut object: Json, more: Json) -> Json {
     let more: Map<String, Json> = serde_json::from_value(more).expect("an object");
-    tool.as_object_mut().expect("an object").extend(more);
-    tool
+    object.as_object_mut().expect("an object").extend(more);
+    object
 }
 
 fn in_groups<'a>(groups: &[&'a str]) -> Vec<(&'a str, &'a str)> {

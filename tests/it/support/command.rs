@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use super::bundle_dir::BundleDir;
 use super::files;
 
 /// A directory with files, and the binary run in it.
@@ -31,6 +32,13 @@ impl Workplace {
         for (path, text) in files {
             workplace.write(path, text);
         }
+        workplace
+    }
+
+    /// A directory in the making, as `policies/`.
+    pub fn of(dir: &BundleDir) -> Self {
+        let workplace = Self::new(&[]);
+        dir.write_into(&workplace.path().join("policies"));
         workplace
     }
 

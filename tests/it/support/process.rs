@@ -47,8 +47,8 @@ impl Bundle {
         bundle
     }
 
-    /// The world that shipped configurations and recorded exchanges know: [`worlds::notes`].
-    pub fn small() -> Self {
+    /// The world of most processes: [`worlds::notes`].
+    pub fn notes() -> Self {
         Self::of(&worlds::notes())
     }
 

@@ -35,7 +35,7 @@ forbid (principal, action, resource == Mcp::Tool::"git/purge");
 /// exchanges and the programs in `tests/clients` know these names, so it is what a process serves if nothing else is said.
 pub fn notes() -> BundleDir {
     BundleDir::new()
-        .file("notes.cedar", NOTES_POLICIES)
+        .policies(NOTES_POLICIES)
         .groups(&["staff"])
         .user("alice", &["staff"])
         .user("bob", &[])
