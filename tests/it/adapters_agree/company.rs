@@ -8,20 +8,23 @@ use callgate::config::telemetry::{DecisionLog, TelemetryConfig};
 use callgate::proto::v1;
 use callgate::proto::v1::control_client::ControlClient;
 use callgate::service::clock::Clock;
-use callgate::service::generation::LoadedBundle;
 use callgate::telemetry::export::span_tracer::SpanSampler;
 use callgate::telemetry::record::recorder::{Recorder, RecorderParts};
 use callgate::telemetry::redact::redaction::Redaction;
 use prost_types::Timestamp;
+use serde_json::json;
 use tonic::transport::Channel;
 
 use crate::adapters_agree::Challenge;
 use crate::adapters_agree::call::Call;
 use crate::adapters_agree::record::Record;
 use crate::adapters_agree::span_fixtures::KeptSpans;
-use crate::control::{TestClock, person, scope};
-use crate::support::in_process::{Running, entity, start_recorded};
-use crate::support::plain_http::load;
+use crate::control::{person, scope};
+use crate::http::authzen::with_records;
+use crate::support::bundle_dir::BundleDir;
+use crate::support::clock::HandClock;
+use crate::support::in_process::{Running, entity};
+use crate::support::worlds;
 
 const POLICIES: &str = r#"
 @id("read") @owner("security") @controls("OWASP:ASI02") @obligation("log:full,redact:secrets")
@@ -84,51 +87,9 @@ when { context has delegation && context.delegation has root && context.delegati
 @id("govern") permit (principal is Mcp::User, action in Mcp::Action::"govern", resource);
 "#;
 
-const ENTITIES: &str = r#"[
-  {"uid": {"type": "Mcp::Group", "id": "developers"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::User", "id": "ana"}, "attrs": {}, "parents": [{"type": "Mcp::Group", "id": "developers"}]},
-  {"uid": {"type": "Mcp::User", "id": "bob"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::User", "id": "dan"}, "attrs": {"active": false}, "parents": [{"type": "Mcp::Group", "id": "developers"}]},
-  {"uid": {"type": "Mcp::Agent", "id": "coder"},
-   "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "ana"}}, "active": true},
-   "parents": [{"type": "Mcp::Group", "id": "developers"}]},
-  {"uid": {"type": "Mcp::Agent", "id": "helper"},
-   "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "bob"}}, "active": true},
-   "parents": [{"type": "Mcp::Group", "id": "developers"}]}
-]"#;
-
-const GIT: &str = r#"{
-  "server": {"name": "git", "owner": "ana"},
-  "tools": {
-    "log": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "show": {"access": "read", "status": "confirmed", "yields": ["private"], "egress": false, "sensitivity": "internal",
-      "target_arguments": ["path"]},
-    "commit": {"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "push": {"access": "write", "status": "confirmed", "yields": [], "egress": true, "sensitivity": "internal"},
-    "purge": {"access": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
-  }
-}"#;
-
-const MAIL: &str = r#"{
-  "server": {"name": "mail", "owner": "bob"},
-  "tools": {
-    "list": {"access": "read", "status": "confirmed", "yields": ["untrusted"], "egress": false, "sensitivity": "internal",
-      "typed": true, "input_schema": {"type": "object", "properties": {"most": {"type": "integer"}, "folder": {"type": "string"}}}},
-    "send": {"access": "write", "status": "confirmed", "yields": ["sent"], "egress": true, "sensitivity": "internal"}
-  }
-}"#;
-
 const SETTINGS: &str = "[[claims.groups]]\nclaim = \"groups\"\nprefix = \"claim:\"\n";
 
 /// For Cedar's own question, beside the company's own types.
-const RECORDS_SCHEMA: &str = r#"
-entity team;
-entity user in [team] { role?: String };
-entity record { status?: String };
-action read, write appliesTo { principal: [user], resource: [record], context: { time?: String } };
-action delete appliesTo { principal: [user], resource: [record], context: { soft?: Bool } };
-"#;
-
 const RECORDS_POLICIES: &str = r#"
 @id("record-read") @obligation("log:full") @owner("security")
 permit (principal in team::"staff", action == Action::"read", resource is record);
@@ -140,13 +101,30 @@ permit (principal == user::"alice", action == Action::"delete", resource is reco
 when { context has soft && context.soft };
 "#;
 
-const RECORDS: &str = r#"[
-  {"uid": {"type": "team", "id": "staff"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "user", "id": "alice"}, "attrs": {}, "parents": [{"type": "team", "id": "staff"}]},
-  {"uid": {"type": "user", "id": "bob"}, "attrs": {"role": "admin"}, "parents": [{"type": "team", "id": "staff"}]},
-  {"uid": {"type": "record", "id": "record-1"}, "attrs": {"status": "active"}, "parents": []},
-  {"uid": {"type": "record", "id": "record-2"}, "attrs": {"status": "archived"}, "parents": []}
-]"#;
+/// The office with agents of developers, tools of which more is known, and the records of AuthZEN's certification.
+fn directory() -> BundleDir {
+    let developers = ["developers"];
+    let (inactive, in_developers) = (json!({"active": false}), [("Mcp::Group", "developers")]);
+    let arguments = json!({"most": {"type": "integer"}, "folder": {"type": "string"}});
+    let showing = json!({"yields": ["private"], "target_arguments": ["path"]});
+    let listing = json!({"yields": ["untrusted"], "typed": true,
+        "input_schema": {"type": "object", "properties": arguments}});
+    let world = worlds::office()
+        .config(SETTINGS)
+        .policies(POLICIES)
+        .file("records.cedar", RECORDS_POLICIES)
+        .groups(&developers)
+        .user("ana", &developers)
+        .entity(("Mcp::User", "dan"), inactive, &in_developers)
+        .agent("coder", "ana", &developers)
+        .agent("helper", "bob", &developers)
+        .server("git", "ana")
+        .tool_with("show", "read", showing)
+        .tool_with("push", "write", json!({"egress": true}))
+        .server("mail", "bob")
+        .tool_with("list", "read", listing);
+    with_records(world)
+}
 
 /// What was made in the course of things, by the number under which calls know it.
 #[derive(Default)]
@@ -159,7 +137,7 @@ pub struct Made {
 /// A company and what it has on record.
 pub struct Company {
     pub server: Running,
-    pub clock: Arc<TestClock>,
+    pub clock: Arc<HandClock>,
     pub made: Made,
     control: ControlClient<Channel>,
     spans: KeptSpans,
@@ -168,25 +146,14 @@ pub struct Company {
 impl Company {
     /// A company that has delegated something, and works on something.
     pub async fn open(config: &str) -> Self {
-        let files = [
-            ("callgate.toml", SETTINGS),
-            ("company.cedar", POLICIES),
-            ("entities/company.json", ENTITIES),
-            ("tools/git.json", GIT),
-            ("tools/mail.json", MAIL),
-            ("records.cedarschema", RECORDS_SCHEMA),
-            ("records.cedar", RECORDS_POLICIES),
-            ("entities/records.json", RECORDS),
-        ];
-        let files = files.map(|(path, text)| (path, text.to_owned()));
-        let mut company = Self::with(config, load(&files)).await;
+        let mut company = Self::with(config, &directory()).await;
         company.begin().await;
         company
     }
 
     /// A company with policies, people and tools of its own, in which nothing has happened.
-    pub async fn with(config: &str, load: LoadedBundle) -> Self {
-        let clock = Arc::new(TestClock::new());
+    pub async fn with(config: &str, directory: &BundleDir) -> Self {
+        let clock = Arc::new(HandClock::new());
         let spans = KeptSpans::default();
         let redaction = Redaction::new(&[7; 32], &TelemetryConfig::default());
         let recorder = Recorder::new(RecorderParts {
@@ -197,9 +164,9 @@ impl Company {
             decision_log: DecisionLog::None,
             ..RecorderParts::default()
         });
-        let at = Arc::clone(&clock) as Arc<dyn Clock>;
-        let server = start_recorded(config, &[], at, recorder).await;
-        server.service.publish(load).expect("a revision");
+        let server = directory
+            .start_recorded(config, clock.clone(), recorder)
+            .await;
         let control = ControlClient::new(server.channel().await);
         Self {
             server,

@@ -1,11 +1,8 @@
 //! A page of a stranger, a plan of ours, and then a call that could carry the plan away: under the shipped policies the
 //! last is denied through every door, in one session, in several, in one for each server, and in none.
 
-use std::path::Path;
 use std::time::Duration;
 
-use callgate::bundle;
-use callgate::service::generation::LoadedBundle;
 use serde_json::json;
 
 use crate::adapters_agree::call::{By, Call, Known, Question, What};
@@ -16,6 +13,7 @@ use crate::adapters_agree::ext_proc::ExtProc;
 use crate::adapters_agree::toolhive::Toolhive;
 use crate::adapters_agree::{Answer, Door, Native};
 use crate::http::authzen::EVALUATION;
+use crate::support::bundle_dir::BundleDir;
 use crate::support::plain_http::post;
 
 /// The sessions that the three calls name.
@@ -25,16 +23,6 @@ const NAMES: [(&str, [Option<&str>; 3]); 4] = [
     ("one a server", [Some("web"), Some("files"), Some("web-2")]),
     ("none", [None, None, None]),
 ];
-
-fn shipped() -> LoadedBundle {
-    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
-    let bundle = bundle::load(&policies).unwrap_or_else(|faults| panic!("{faults}"));
-    LoadedBundle {
-        snapshot: bundle.snapshot,
-        claims: bundle.config.claims,
-        policy_set_digest: bundle.digest,
-    }
-}
 
 fn call(person: &'static str, what: What, session: Option<&'static str>) -> Question {
     let server = match &what {
@@ -80,7 +68,7 @@ async fn ask<D: Door>(door: &mut D, company: &Company, question: Question) -> An
 async fn nothing_gets_away<D: Door>(config: &str, names_sessions: bool) {
     let config = format!("{}{config}", D::CONFIG);
     for (how, [first, second, third]) in NAMES {
-        let company = Company::with(&config, shipped()).await;
+        let company = Company::with(&config, &BundleDir::copy_of("policies")).await;
         let mut door = D::of(&company).await;
         // Alone, the last one would be allowed wherever somebody keeps count.
         let alone = ask(&mut door, &company, call("noor", carry_away(), third)).await;
@@ -102,7 +90,7 @@ async fn nothing_gets_away<D: Door>(config: &str, names_sessions: bool) {
 #[tokio::test]
 async fn nothing_gets_away_natively() {
     for (how, sessions) in NAMES {
-        let company = Company::with("", shipped()).await;
+        let company = Company::with("", &BundleDir::copy_of("policies")).await;
         let mut native = Native(company.server.client().await);
         let mut allowed = Vec::new();
         for (what, session) in [page(), plan(), carry_away()].into_iter().zip(sessions) {
@@ -125,7 +113,7 @@ async fn nothing_gets_away_natively() {
 #[tokio::test]
 async fn what_was_read_is_known_for_as_many_minutes_as_configured() {
     for (config, is_allow_after) in [("[memory]\npair_minutes = 5", true), ("", false)] {
-        let company = Company::with(config, shipped()).await;
+        let company = Company::with(config, &BundleDir::copy_of("policies")).await;
         let mut native = Native(company.server.client().await);
         for (what, session) in [(page(), "s-1"), (plan(), "s-2")] {
             let answer = native
@@ -166,7 +154,7 @@ async fn nothing_gets_away_through_toolhive() {
 
 /// A session that the gateway vouches for begins anew; the same name from a client does not.
 async fn begins_anew_if_vouched_for<D: Door>(config: &str, is_vouched: bool) {
-    let company = Company::with(config, shipped()).await;
+    let company = Company::with(config, &BundleDir::copy_of("policies")).await;
     let mut door = D::of(&company).await;
     for what in [page(), plan()] {
         let read = ask(&mut door, &company, call("noor", what, Some("s-1"))).await;

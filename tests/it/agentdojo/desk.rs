@@ -1,34 +1,21 @@
 //! One piece of work of one agent, on a service of its own: no count of another one matters.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use callgate::authn::caller::Caller;
-use callgate::config::limits::Limits;
 use callgate::control::approvals::{ApprovalRequest, CallApproval};
 use callgate::control::delegations::NewDelegation;
-use callgate::control::requester::WriteRequester;
 use callgate::control::tasks::NewTask;
-use callgate::control::write::Control;
 use callgate::domain::authority::scope::Scope;
 use callgate::domain::authority::terms::TaskTerms;
-use callgate::domain::decide::verdict::{ReasonCode, Verdict};
+use callgate::domain::decide::verdict::ReasonCode;
 use callgate::domain::ids::{DelegationId, SessionId, TaskId};
-use callgate::domain::request::call_context::{
-    ActorChain, CallContext, Operation, Subject, TraceContext,
-};
+use callgate::domain::request::call_context::{ActorChain, CallContext, Operation, Subject};
 use callgate::domain::schema::AccessLevel;
-use callgate::service::Service;
-use callgate::service::deadline::Deadline;
-use callgate::service::request::RequestMeta;
-use callgate::service::settings::ServiceSettings;
-use callgate::telemetry::record::recorder::Recorder;
-use callgate_engine::cedar::EntityUID;
 
 use crate::agentdojo::prompt;
 use crate::agentdojo::suite::{Call, Sequence, Suite};
 use crate::policies::rows::uid;
+use crate::support::direct::Direct;
 
 const AGENT: &str = "assistant";
 const PERSON: &str = "emma";
@@ -57,9 +44,7 @@ pub const HONEST: Carries = Carries {
 
 pub struct Desk<'s> {
     suite: &'s Suite,
-    service: Arc<Service>,
-    control: Control,
-    caller: Arc<Caller>,
+    direct: Direct,
     task: TaskId,
     delegation: DelegationId,
 }
@@ -67,15 +52,10 @@ pub struct Desk<'s> {
 impl<'s> Desk<'s> {
     /// The person opens a task, naming its tools if so, and delegates what the task needs.
     pub async fn open(suite: &'s Suite, user_task: &Sequence, lists_tools: bool) -> Self {
-        let service = Service::in_memory(ServiceSettings::default(), Recorder::default());
-        let service = Arc::new(service.expect("a service"));
-        service.publish(suite.load.clone()).expect("a revision");
-        let limits = Arc::new(ArcSwap::from_pointee(Limits::default()));
-        let control = Control::new(Arc::clone(&service), limits);
-        let caller = Arc::new(Caller::local());
-        let person = author(&caller, uid("User", PERSON));
+        let direct = Direct::in_memory(suite.load.clone());
+        let person = direct.author(&uid("User", PERSON));
         let tools = user_task.tools();
-        let ends = service.now() + Duration::from_secs(3_600);
+        let ends = direct.now() + Duration::from_secs(3_600);
         let task = NewTask {
             agent: uid("Agent", AGENT),
             person: uid("User", PERSON),
@@ -95,7 +75,7 @@ impl<'s> Desk<'s> {
             steps: Vec::new(),
             deadline: ends,
         };
-        let task = control.open_task(&person, task).await;
+        let task = direct.control.open_task(&person, task).await;
         let task = task.unwrap_or_else(|error| panic!("{error:?}"));
         let task = task.value.task.id.clone();
         let delegation = NewDelegation {
@@ -110,14 +90,12 @@ impl<'s> Desk<'s> {
             not_before: None,
             expires_at: ends,
         };
-        let delegation = control.grant_delegation(&person, delegation).await;
+        let delegation = direct.control.grant_delegation(&person, delegation).await;
         let delegation = delegation.unwrap_or_else(|error| panic!("{error:?}"));
         let delegation = delegation.value.delegation.id.clone();
         Self {
             suite,
-            service,
-            control,
-            caller,
+            direct,
             task,
             delegation,
         }
@@ -140,29 +118,16 @@ impl<'s> Desk<'s> {
         context
     }
 
-    async fn decide(&self, context: &CallContext) -> Verdict {
-        let ask = RequestMeta {
-            caller: &self.caller,
-            adapter: "test",
-            at_least_revision: 0,
-            is_dry_run: false,
-            deadline: Deadline::NONE,
-            request_id: None,
-        };
-        let answer = self.service.authorize(ask, context).await;
-        answer.expect("a decision").value
-    }
-
     /// A call that nobody would approve.
     pub async fn is_allowed(&self, call: &Call, carries: Carries) -> bool {
         let context = self.context(call, carries);
-        self.decide(&context).await.is_allow()
+        self.direct.decide(&context).await.is_allow()
     }
 
     /// A call of the user's own task: she approves it if she is asked to.
     pub async fn make(&self, call: &Call) -> Outcome {
         let mut context = self.context(call, HONEST);
-        let decision = self.decide(&context).await;
+        let decision = self.direct.decide(&context).await;
         if decision.is_allow() {
             return Outcome::Allowed;
         }
@@ -177,8 +142,8 @@ impl<'s> Desk<'s> {
             call: context.clone(),
             challenge: None,
         };
-        let agent = author(&self.caller, uid("Agent", AGENT));
-        let asked = self.control.request_approval(&agent, request).await;
+        let agent = self.direct.author(&uid("Agent", AGENT));
+        let asked = self.direct.control.request_approval(&agent, request).await;
         let asked = asked.unwrap_or_else(|error| panic!("{error:?}"));
         let asked = &asked.value.approval;
         let yes = CallApproval {
@@ -187,26 +152,22 @@ impl<'s> Desk<'s> {
             uses: 1,
             comment: None,
         };
-        let person = author(&self.caller, uid("User", PERSON));
-        if self.control.approve_call(&person, yes).await.is_err() {
+        let person = self.direct.author(&uid("User", PERSON));
+        if self
+            .direct
+            .control
+            .approve_call(&person, yes)
+            .await
+            .is_err()
+        {
             return Outcome::Denied;
         }
         context.approval_ids = vec![asked.id.clone()];
-        if self.decide(&context).await.is_allow() {
+        if self.direct.decide(&context).await.is_allow() {
             Outcome::Approved
         } else {
             Outcome::Denied
         }
-    }
-}
-
-fn author(caller: &Arc<Caller>, who: EntityUID) -> WriteRequester {
-    WriteRequester {
-        caller: Arc::clone(caller),
-        adapter: "test",
-        actor: Subject::verified(who, "jwt"),
-        key: None,
-        trace: TraceContext::default(),
     }
 }
 

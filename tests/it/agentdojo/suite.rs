@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use callgate::bundle;
 use callgate::service::generation::LoadedBundle;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
+use crate::support::bundle_dir::BundleDir;
 use crate::support::parts::fetched;
 
 /// A suite as the benchmark has it.
@@ -95,19 +95,6 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a directory");
-    for entry in fs::read_dir(from).expect("a directory") {
-        let path = entry.expect("an entry").path();
-        let target = to.join(path.file_name().expect("a name"));
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            fs::copy(&path, &target).expect("a copy");
-        }
-    }
-}
-
 fn read_json(path: &Path) -> Json {
     let text = fs::read_to_string(path).expect("a file");
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -138,14 +125,7 @@ pub fn load(name: &str, variant: Variant) -> Suite {
     }
     let server = registration["server"]["name"].as_str().expect("a name");
     let server = server.to_owned();
-    let dir = tempfile::tempdir().expect("a directory");
-    copy(&root().join("policies"), dir.path());
-    let put = |file: String, text: String| {
-        fs::write(dir.path().join(file), text).expect("a file");
-    };
-    put(format!("tools/{server}.json"), registration.to_string());
     let policies = fs::read_to_string(own.join(format!("{name}.cedar")));
-    put(format!("{name}.cedar"), policies.expect("a file"));
     let mut entities = read_json(&own.join(format!("{name}.entities.json")));
     if let (Variant::Without(unknown), Some(entities)) = (variant, entities.as_array_mut()) {
         entities.retain(|entity| {
@@ -153,16 +133,14 @@ pub fn load(name: &str, variant: Variant) -> Suite {
             !id.starts_with(unknown)
         });
     }
-    put(format!("entities/{name}.json"), entities.to_string());
-    let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
+    let dir = BundleDir::copy_of("policies")
+        .file(&format!("tools/{server}.json"), registration.to_string())
+        .file(&format!("{name}.cedar"), policies.expect("a file"))
+        .file(&format!("entities/{name}.json"), entities.to_string());
     Suite {
         benchmark,
         server,
         registration,
-        load: LoadedBundle {
-            snapshot: bundle.snapshot,
-            claims: bundle.config.claims,
-            policy_set_digest: bundle.digest,
-        },
+        load: dir.load(),
     }
 }

@@ -1,7 +1,6 @@
 //! agentgateway's `ExtMcp`, through gRPC, before a server sees a request: what passes, what is refused and how,
 //! and that it decides as the native RPC does.
 
-use callgate::bundle;
 use callgate::proto::agentgateway::ext_mcp::authorization_error::Code as ErrorCode;
 use callgate::proto::agentgateway::ext_mcp::ext_mcp_client::ExtMcpClient;
 use callgate::proto::agentgateway::ext_mcp::mcp_request_result::Result as Outcome;
@@ -10,14 +9,14 @@ use callgate::proto::agentgateway::ext_mcp::{
 };
 use callgate::proto::v1;
 use callgate::proto::v1::control_client::ControlClient;
-use callgate::service::generation::LoadedBundle;
 use prost_types::value::Kind as WireKind;
 use prost_types::{ListValue, Struct, Value as WireValue};
 use serde_json::{Value as Json, json};
 use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::support::in_process::{Running, entity, start_empty};
+use crate::support::in_process::{Running, entity};
+use crate::support::worlds;
 
 pub const CONFIG: &str = r#"
 [ext_mcp]
@@ -68,56 +67,16 @@ when { context.identity.verified };
 permit (principal, action == Mcp::Action::"open_task", resource);
 "#;
 
-const ENTITIES: &str = r#"[
-  {"uid": {"type": "Mcp::Group", "id": "developers"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::User", "id": "ana"}, "attrs": {}, "parents": [{"type": "Mcp::Group", "id": "developers"}]},
-  {"uid": {"type": "Mcp::User", "id": "bob"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::Agent", "id": "coder"},
-   "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "ana"}}, "active": true},
-   "parents": [{"type": "Mcp::Group", "id": "developers"}]},
-  {"uid": {"type": "Mcp::Agent", "id": "guest"},
-   "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "bob"}}, "active": true}, "parents": []}
-]"#;
-
-/// A server with tools, each with its effect.
-fn tools(server: &str, tools: &[(&str, &str)]) -> String {
-    let tools: serde_json::Map<_, _> = tools
-        .iter()
-        .map(|(name, access)| {
-            let tool = json!({"access": access, "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
-            ((*name).to_owned(), tool)
-        })
-        .collect();
-    json!({"server": {"name": server, "owner": "ana"}, "tools": tools}).to_string()
-}
-
 /// Three servers: `git` and `notes`, and `vault`, which only developers may look at.
 pub async fn start(config: &str) -> Running {
-    let dir = tempfile::tempdir().expect("a directory");
-    let git = [("log", "read"), ("commit", "write"), ("purge", "read")];
-    for (path, text) in [
-        ("policies.cedar", POLICIES.to_owned()),
-        ("entities/people.json", ENTITIES.to_owned()),
-        ("tools/git.json", tools("git", &git)),
-        (
-            "tools/notes.json",
-            tools("notes", &[("list", "read"), ("add_note", "write")]),
-        ),
-        ("tools/vault.json", tools("vault", &[("open", "read")])),
-    ] {
-        let path = dir.path().join(path);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
-        std::fs::write(path, text).expect("a file");
-    }
-    let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
-    let running = start_empty(config, &[]).await;
-    let load = LoadedBundle {
-        snapshot: bundle.snapshot,
-        claims: bundle.config.claims,
-        policy_set_digest: bundle.digest,
-    };
-    running.service.publish(load).expect("published");
-    running
+    let world = worlds::small()
+        .policies(POLICIES)
+        .agent("guest", "bob", &[])
+        .server("notes", "ana")
+        .tools(&[("list", "read"), ("add_note", "write")])
+        .server("vault", "ana")
+        .tool("open", "read");
+    world.start(config).await
 }
 
 pub type Client = ExtMcpClient<Channel>;

@@ -17,6 +17,7 @@ use serde_json::{Value as Json, json};
 
 use crate::support::parts::public_data;
 use crate::support::process::{Bundle, Server, client, on_lines, python};
+use crate::support::worlds;
 
 /// How many tools there are; fewer would mean that the test looks past some.
 const TOOLS: usize = 89;
@@ -35,15 +36,6 @@ unless { resource == Mcp::Server::"slack" };
 @id("look-at-slack")
 permit (principal in Mcp::Group::"staff", action in Mcp::Action::"discover", resource);
 "#;
-
-const PEOPLE: &str = r#"[
-  {"uid": {"type": "Mcp::Group", "id": "staff"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::User", "id": "alice"}, "attrs": {}, "parents": [{"type": "Mcp::Group", "id": "staff"}]},
-  {"uid": {"type": "Mcp::User", "id": "bob"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::Agent", "id": "helper"},
-   "attrs": {"active": true, "owner": {"__entity": {"type": "Mcp::User", "id": "alice"}}},
-   "parents": [{"type": "Mcp::Group", "id": "staff"}]}
-]"#;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -228,23 +220,14 @@ fn name(tool: &Json) -> &str {
 
 /// A directory in which these tools are registered with the effects that their servers claim.
 fn bundle(servers: &BTreeMap<String, Vec<Json>>) -> Bundle {
-    let bundle = Bundle::empty();
-    bundle.file("callgate.toml", &settings());
-    bundle.file("all.cedar", POLICIES);
-    bundle.file("entities/people.json", PEOPLE);
+    let mut world = worlds::notes().config(&settings()).policies(POLICIES);
     for (server, tools) in servers {
-        let tools: serde_json::Map<_, _> = tools
-            .iter()
-            .map(|tool| {
-                let access = if is_read(tool) { "read" } else { "write" };
-                let registered = json!({"access": access, "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
-                (name(tool).to_owned(), registered)
-            })
-            .collect();
-        let registration = json!({"server": {"name": server, "owner": "alice"}, "tools": tools});
-        bundle.file(&format!("tools/{server}.json"), &registration.to_string());
+        world = world.server(server, "alice");
+        for tool in tools {
+            world = world.tool(name(tool), if is_read(tool) { "read" } else { "write" });
+        }
     }
-    bundle
+    Bundle::of(&world)
 }
 
 fn agentgateway(server: &Server, questions: &[Json]) -> Vec<Json> {

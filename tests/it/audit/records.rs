@@ -1,18 +1,11 @@
 //! Everything that is decided, changed or seen is on record before its answer is there, whichever adapter it came through.
 
-use std::sync::Arc;
-
-use callgate::audit::log::AuditLog;
 use callgate::audit::outcome_record::Status;
 use callgate::audit::record::schema::Verdict;
-use callgate::config::audit::AuditConfig;
 use callgate::proto::agentgateway::ext_mcp::McpResponse;
 use callgate::proto::v1;
 use callgate::proto::v1::control_client::ControlClient;
-use callgate::service::clock::SystemClock;
-use callgate::telemetry::record::recorder::{Recorder, RecorderParts};
 use serde_json::json;
-use tempfile::TempDir;
 use tokio_stream::StreamExt;
 use tonic::Code;
 use uuid::Uuid;
@@ -20,7 +13,8 @@ use uuid::Uuid;
 use crate::agentgateway::ext_mcp;
 use crate::audit::log_reading::Contents;
 use crate::envoy::ext_proc::Exchange;
-use crate::support::in_process::{self, Running, call, context, entity, start_recorded};
+use crate::replay::stage::Stage;
+use crate::support::in_process::{call, context, entity};
 use crate::support::plain_http::post;
 
 const CONFIG: &str = r#"
@@ -47,48 +41,13 @@ const GOVERN: &str = r#"
 "#;
 
 /// A server with a log.
-struct Stage {
-    server: Running,
-    log: AuditLog,
-    folder: TempDir,
-}
-
-impl Stage {
-    async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = AuditConfig::default();
-        let key = folder.path().join("key");
-        let log = AuditLog::open(folder.path(), &key, &config)
-            .unwrap()
-            .unwrap();
-        let recorder = Recorder::new(RecorderParts {
-            audit: Some(log.clone()),
-            ..RecorderParts::default()
-        });
-        let server = start_recorded(CONFIG, &[], Arc::new(SystemClock), recorder).await;
-        let generation = in_process::generation_with(&[("govern.cedar", GOVERN)]);
-        server.service.publish(generation).unwrap();
-        Self {
-            server,
-            log,
-            folder,
-        }
-    }
-
-    fn contents(&self) -> Contents {
-        Contents::read(self.folder.path())
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        self.log.close();
-    }
+async fn start() -> Stage {
+    Stage::new(CONFIG, &[("govern.cedar", GOVERN)]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn decisions_of_every_rpc_are_on_record_when_their_answers_are_there() {
-    let stage = Stage::new().await;
+    let stage = start().await;
     let mut client = stage.server.client().await;
 
     let mut asked = call("purge");
@@ -180,7 +139,7 @@ async fn decisions_of_every_rpc_are_on_record_when_their_answers_are_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn evaluations_and_searches_of_authzen_are_on_record() {
-    let stage = Stage::new().await;
+    let stage = start().await;
     let evaluation = json!({
         "subject": {"type": "Mcp::User", "id": "ana"},
         "action": {"name": "govern"},
@@ -211,7 +170,7 @@ async fn evaluations_and_searches_of_authzen_are_on_record() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn control_writes_are_in_the_same_log_denied_or_not() {
-    let stage = Stage::new().await;
+    let stage = start().await;
     let mut control = ControlClient::new(stage.server.channel().await);
     let stop = |by: &str, of: &str| v1::StopEntityRequest {
         actor: Some(v1::Actor {
@@ -257,7 +216,7 @@ async fn control_writes_are_in_the_same_log_denied_or_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_caller_reports_of_a_call_is_on_record() {
-    let stage = Stage::new().await;
+    let stage = start().await;
     let mut client = stage.server.client().await;
     let allowed = client.authorize(call("log")).await.unwrap().into_inner();
     let report = v1::ReportOutcomeRequest {
@@ -338,7 +297,7 @@ async fn outcomes(stage: &Stage, count: usize) -> Contents {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_envoy_sees_of_a_response_is_on_record() {
-    let stage = Stage::new().await;
+    let stage = start().await;
     let message = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "log", "arguments": {}}});
     let result =
         json!({"jsonrpc": "2.0", "id": 7, "result": {"content": [], "isError": true}}).to_string();
@@ -386,7 +345,7 @@ async fn what_envoy_sees_of_a_response_is_on_record() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_agentgateway_shows_of_a_response_is_on_record() {
-    let stage = Stage::new().await;
+    let stage = start().await;
     let mut client = ext_mcp::client(&stage.server).await;
     let id = Uuid::now_v7();
     let response = |metadata| McpResponse {

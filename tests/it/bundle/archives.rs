@@ -95,7 +95,7 @@ fn ok(bundle: &Bundle, args: &str) -> String {
 /// The server's own directory holds its configuration alone; what decides is in the archive.
 #[test]
 fn a_server_takes_newer_archives_from_a_file_and_starts_with_the_last_good_one() {
-    let author = Bundle::small();
+    let author = Bundle::notes();
     put_keys(author.folder());
     let runner = Bundle::empty();
     runner.file(

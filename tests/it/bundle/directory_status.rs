@@ -22,7 +22,7 @@ fn said(bundle: &Bundle, arguments: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn status_says_what_is_wrong_on_disk_and_what_serves() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let server = Server::start(&bundle, &[]);
     let (code, good) = status(&bundle, &server);
     assert_eq!(code, Some(0), "{good}");
@@ -74,7 +74,7 @@ fn status_says_what_is_wrong_on_disk_and_what_serves() {
 
 #[test]
 fn a_directory_with_a_manifest_is_what_the_manifest_says() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let (code, text) = said(&bundle, &["manifest", "policies"]);
     assert_eq!(
         (code, text.as_str()),

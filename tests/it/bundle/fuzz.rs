@@ -1,10 +1,13 @@
 //! Every kind of bundle file, cut, bent and filled with noise: faults with places, never a panic.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use callgate::bundle;
 use proptest::prelude::*;
+
+use crate::support::bundle_dir::BundleDir;
+use crate::support::files;
 
 /// One good file of every kind, from the shipped policies where there is one.
 fn seeds() -> Vec<(&'static str, Vec<u8>)> {
@@ -100,19 +103,11 @@ fn apply(damage: &Damage, mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-fn write(dir: &Path, name: &str, bytes: &[u8]) {
-    let path = dir.join(name);
-    fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
-    fs::write(path, bytes).expect("a file");
-}
-
 #[test]
 fn the_undamaged_files_load() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    for (name, bytes) in seeds() {
-        write(dir.path(), name, &bytes);
-    }
-    bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
+    let files = seeds().into_iter();
+    let dir = files.fold(BundleDir::new(), |dir, (path, bytes)| dir.file(path, bytes));
+    dir.compile().unwrap_or_else(|faults| panic!("{faults}"));
 }
 
 proptest! {
@@ -129,7 +124,7 @@ proptest! {
             } else {
                 bytes
             };
-            write(dir.path(), name, &bytes);
+            files::write(dir.path(), name, &bytes);
         }
         // Most damage is a fault; some leaves a good file, or harms what refers to the damaged one.
         if let Err(faults) = bundle::load(dir.path()) {

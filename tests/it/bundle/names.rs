@@ -4,43 +4,38 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
+use crate::support::bundle_dir::BundleDir;
 use crate::support::command::Workplace;
 use crate::support::process::{Bundle, Server};
 
-/// What there is.
-const FILES: &[(&str, &str)] = &[
-    (
-        "policies/shop.cedarschema",
-        "namespace Shop { entity Depot = { size: Long }; entity Size enum [\"small\", \"large\"]; }\n",
-    ),
-    (
-        "policies/entities/all.json",
-        r#"[
-  {"uid": {"type": "Mcp::User", "id": "ana"}, "attrs": {}, "parents": [{"type": "Mcp::Group", "id": "research"}]},
-  {"uid": {"type": "Mcp::Agent", "id": "helper"}, "attrs": {"owner": {"type": "Mcp::User", "id": "ana"}, "active": true}, "parents": []},
-  {"uid": {"type": "Mcp::Group", "id": "research"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::Resource", "id": "known-destinations"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Shop::Depot", "id": "north"}, "attrs": {"size": 3}, "parents": []}
-]
-"#,
-    ),
-    (
-        "policies/tools/notion.json",
-        r#"{"server": {"name": "notion", "owner": "ana"}, "tools": {
+const SETTINGS: &str = "[[claims.groups]]\nclaim = \"groups\"\n";
+
+/// Warnings tell where a word that is like the misspelt one stands in it.
+const NOTION: &str = r#"{"server": {"name": "notion", "owner": "ana"}, "tools": {
   "API-patch-page": {"access": "write", "status": "confirmed", "yields": ["customer"], "egress": true, "sensitivity": "internal",
     "target_arguments": [{"argument": "page", "kind": "id", "role": "destination"}],
     "input_schema": {"type": "object", "properties": {"page": {"type": "string"}}, "required": ["page"]}},
   "API-get-page": {"access": "read", "status": "confirmed", "yields": ["untrusted"], "egress": false, "sensitivity": "internal"}
 }}
-"#,
-    ),
-    (
-        "policies/callgate.toml",
-        "[[claims.groups]]\nclaim = \"groups\"\n",
-    ),
-];
+"#;
+
+/// What there is.
+fn directory() -> BundleDir {
+    BundleDir::new()
+        .file(
+            "shop.cedarschema",
+            "namespace Shop { entity Depot = { size: Long }; entity Size enum [\"small\", \"large\"]; }\n",
+        )
+        .config(SETTINGS)
+        .groups(&["research"])
+        .user("ana", &["research"])
+        .agent("helper", "ana", &[])
+        .entity(("Mcp::Resource", "known-destinations"), json!({}), &[])
+        .entity(("Shop::Depot", "north"), json!({"size": 3}), &[])
+        .file("tools/notion.json", NOTION)
+}
 
 /// The scope of most of these.
 const CALLS: &str = "principal, action in Mcp::Action::\"call_tool\", resource";
@@ -248,7 +243,7 @@ fn closed() -> impl Iterator<Item = (&'static str, String, &'static str)> {
 }
 
 fn workplace(more: &[(&str, &str)]) -> Workplace {
-    let workplace = Workplace::new(FILES);
+    let workplace = Workplace::of(&directory());
     for (path, text) in more {
         workplace.write(path, text);
     }
@@ -414,16 +409,11 @@ methods = ["kerberos"]
 }
 
 fn served(files: &[(&str, &str)]) -> Bundle {
-    let bundle = Bundle::empty();
-    for (path, text) in FILES.iter().chain(files) {
-        bundle.file(path.trim_start_matches("policies/"), text);
-    }
-    bundle
+    Bundle::of(&directory().files(files))
 }
 
 fn strict() -> String {
-    let config = FILES.last().map_or("", |(_, text)| text);
-    format!("{config}\n[bundle]\nstrict = true\n")
+    format!("{SETTINGS}\n[bundle]\nstrict = true\n")
 }
 
 /// The lines of a log that hold a text.

@@ -15,7 +15,7 @@ const STOP: &str =
 
 /// A server's folder whose directory is its first bundle.
 fn first(config: &str) -> Bundle {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     bundle.file("governing.cedar", GOVERNING);
     bundle.file(
         "callgate.toml",
@@ -27,7 +27,7 @@ fn first(config: &str) -> Bundle {
 
 /// What is published: the same with another policy.
 fn next() -> Bundle {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     bundle.file("governing.cedar", GOVERNING);
     bundle.file("stop.cedar", STOP);
     put_keys(bundle.folder());
@@ -188,7 +188,7 @@ fn a_bundle_that_does_not_compile_or_that_nobody_expects_is_refused() {
     );
     drop(server);
 
-    let unset = Bundle::small();
+    let unset = Bundle::notes();
     unset.file("governing.cedar", GOVERNING);
     fs::remove_file(other.policies().join("more.cedar")).unwrap();
     let server = Server::start(&unset, &[]);

@@ -1,7 +1,6 @@
 //! Reloading under load: every answer belongs to exactly one of the generations.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,11 +13,12 @@ use callgate::reload::loading::Loader;
 use callgate::reload::{ReloadOutcome, Reloader};
 use callgate::service::Service;
 use callgate::service::deadline::Deadline;
-use callgate::service::generation::LoadedBundle;
 use callgate::service::request::RequestMeta;
 use callgate::service::settings::ServiceSettings;
 use callgate::telemetry::record::recorder::Recorder;
 use callgate_engine::cedar::Context;
+
+use crate::support::bundle_dir::{BundleDir, loaded};
 
 /// Two directories that answer alike but for different reasons, so that a mixture would show: in each,
 /// the policy names the group that only its own entities have.
@@ -27,13 +27,8 @@ fn write(dir: &Path, side: &str) {
         "@id(\"{side}\")\npermit (principal in Mcp::Group::\"{side}\", action in Mcp::Action::\"discover\", resource);\n\
          @id(\"{side}.not\")\nforbid (principal, action, resource)\nunless {{ principal in Mcp::Group::\"{side}\" }};\n"
     );
-    let entities = format!(
-        r#"[{{"uid": {{"type": "Mcp::User", "id": "u"}}, "attrs": {{}}, "parents": [{{"type": "Mcp::Group", "id": "{side}"}}]}},
-            {{"uid": {{"type": "Mcp::Group", "id": "{side}"}}, "attrs": {{}}, "parents": []}}]"#
-    );
-    fs::create_dir_all(dir.join("entities")).expect("a directory");
-    fs::write(dir.join("a.cedar"), policy).expect("a file");
-    fs::write(dir.join("entities/e.json"), entities).expect("a file");
+    let files = BundleDir::new().policies(&policy).groups(&[side]);
+    files.user("u", &[side]).write_into(dir);
 }
 
 fn question() -> ParcRequest {
@@ -79,12 +74,7 @@ async fn every_answer_belongs_to_exactly_one_generation() {
     let service = Service::in_memory(ServiceSettings::default(), Recorder::default());
     let service = Arc::new(service.expect("a service"));
     let digest = Arc::clone(&first.digest);
-    let load = LoadedBundle {
-        snapshot: first.snapshot,
-        claims: first.config.claims,
-        policy_set_digest: first.digest,
-    };
-    let revision = service.publish(load).expect("published");
+    let revision = service.publish(loaded(first)).expect("published");
     let mut reloader = Reloader::new(
         Loader::new(dir.path()),
         Arc::clone(&service),

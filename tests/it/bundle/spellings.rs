@@ -1,40 +1,39 @@
 //! A policy that never applies because of a spelling is told, and the same in the right one is not.
 
+use serde_json::json;
+
 use super::names::{policy, warned_and_strictly_refused};
+use crate::support::bundle_dir::BundleDir;
 use crate::support::command::Workplace;
 
 /// What there is.
-const FILES: &[(&str, &str)] = &[
-    (
-        "policies/entities/all.json",
-        r#"[
-  {"uid": {"type": "Mcp::User", "id": "ana"}, "attrs": {}, "parents": [{"type": "Mcp::Group", "id": "research"}], "tags": {"team": ["search"]}},
-  {"uid": {"type": "Mcp::Group", "id": "research"}, "attrs": {}, "parents": [{"type": "Mcp::Group", "id": "science"}]},
-  {"uid": {"type": "Mcp::Group", "id": "science"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::Group", "id": "empty"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::Group", "id": "mail-servers"}, "attrs": {}, "parents": [{"type": "Mcp::Group", "id": "systems"}]},
-  {"uid": {"type": "Mcp::Group", "id": "systems"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::Resource", "id": "corpx://plans"}, "attrs": {}, "parents": []}
-]
-"#,
-    ),
-    (
-        "policies/tools/mail.json",
-        r#"{"server": {"name": "mail", "owner": "ana", "environment": "production", "groups": ["mail-servers"]}, "tools": {
-  "send": {"access": "write", "status": "confirmed", "yields": [], "egress": true, "sensitivity": "internal", "typed": true,
-    "input_schema": {"type": "object", "properties": {"mode": {"enum": ["draft", "direct"]}, "format": {"type": "string"},
-      "parts": {"type": "array", "items": {"type": "string", "enum": ["text", "html"]}}}, "required": ["mode", "parts", "format"]}},
-  "search": {"access": "read", "status": "confirmed", "yields": ["private"], "egress": false, "sensitivity": "internal",
-    "input_schema": {"type": "object", "properties": {"path": {"type": "string"}, "modes": {"type": "string"}}}}
-}}
-"#,
-    ),
-    (
-        "policies/callgate.toml",
-        "[[claims.attributes]]\nclaim = \"dept\"\ntag = \"department\"\n[bundle.known]\ntags = [\"hr-*\"]\nschemes = [\"htps\"]\narguments = [\"pathe\"]\n",
-    ),
-];
+fn directory() -> BundleDir {
+    let group = |name| ("Mcp::Group", name);
+    let tagged = r#"[{"uid": {"type": "Mcp::User", "id": "ana"}, "attrs": {}, "tags": {"team": ["search"]},
+        "parents": [{"type": "Mcp::Group", "id": "research"}]}]"#;
+    let sending = json!({"egress": true, "typed": true, "input_schema": {
+        "type": "object", "required": ["mode", "parts", "format"], "properties": {
+            "mode": {"enum": ["draft", "direct"]}, "format": {"type": "string"},
+            "parts": {"type": "array", "items": {"type": "string", "enum": ["text", "html"]}}}}});
+    let searching = json!({"yields": ["private"], "input_schema": {
+        "type": "object", "properties": {"path": {"type": "string"}, "modes": {"type": "string"}}}});
+    BundleDir::new()
+        .config(SETTINGS)
+        .file("entities/tagged.json", tagged)
+        .groups(&["science", "empty", "systems"])
+        .entity(group("research"), json!({}), &[group("science")])
+        .entity(group("mail-servers"), json!({}), &[group("systems")])
+        .entity(("Mcp::Resource", "corpx://plans"), json!({}), &[])
+        .server_with(
+            "mail",
+            "ana",
+            json!({"environment": "production", "groups": ["mail-servers"]}),
+        )
+        .tool_with("send", "write", sending)
+        .tool_with("search", "read", searching)
+}
 
+const SETTINGS: &str = "[[claims.attributes]]\nclaim = \"dept\"\ntag = \"department\"\n[bundle.known]\ntags = [\"hr-*\"]\nschemes = [\"htps\"]\narguments = [\"pathe\"]\n";
 const CALLS: &str = "principal, action in Mcp::Action::\"call_tool\", resource";
 const SEND: &str = "principal, action == Mcp::Action::\"mail/send\", resource";
 const READING: &str = "principal, action == Mcp::Action::\"read_resource\", resource";
@@ -375,7 +374,7 @@ const SPELLINGS: &[(&str, &str, &str, &str, &str, &str)] = &[
 ];
 
 fn workplace(word: impl Fn(&'static str, &'static str) -> &'static str) -> Workplace {
-    let workplace = Workplace::new(FILES);
+    let workplace = Workplace::of(&directory());
     for (kind, scope, condition, never, fine, _) in SPELLINGS {
         let word = word(never, fine);
         let condition = condition.replace('~', TARGET);
@@ -411,7 +410,7 @@ fn a_link_to_a_group_without_principals_is_told() {
             r#"[{{"template": "share", "id": "one", "principal": {{"type": "Mcp::Group", "id": "{group}"}}, "resource": {{"type": "Mcp::Group", "id": "{resource}"}}}}]"#
         )
     };
-    let workplace = Workplace::new(FILES);
+    let workplace = Workplace::of(&directory());
     workplace.write("policies/t.cedar", template);
     workplace.write("policies/links/l.json", link("research", "systems"));
     let ran = workplace.run(&["check", "policies", "--strict"]);

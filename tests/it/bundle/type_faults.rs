@@ -1,31 +1,24 @@
 //! Every kind of fault that Cedar's validator finds has its policy, file, line, column and help.
 
+use crate::support::bundle_dir::BundleDir;
 use crate::support::command::Workplace;
+use serde_json::json;
 
-const FILES: &[(&str, &str)] = &[
-    (
-        "policies/shop.cedarschema",
-        "namespace Shop { entity Size enum [\"small\", \"large\"]; }\n",
-    ),
-    (
-        "policies/entities/people.json",
-        "[{\"uid\": {\"type\": \"Mcp::User\", \"id\": \"owen\"}, \"attrs\": {}, \"parents\": []}]",
-    ),
-    (
-        "policies/tools/git.json",
-        r#"{"server": {"name": "git", "owner": "owen"}, "tools": {
-  "log": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
-    "input_schema": {"type": "object", "properties": {"n": {"type": "integer"}}}},
-  "show": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal", "typed": true,
-    "input_schema": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}}
-}}
-"#,
-    ),
-    (
-        "policies/callgate.toml",
-        "[schema]\nmax_dereference_level = 1\n",
-    ),
-];
+fn directory() -> BundleDir {
+    let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}});
+    let mut typed = json!({"typed": true, "input_schema": schema});
+    typed["input_schema"]["required"] = json!(["n"]);
+    BundleDir::new()
+        .file(
+            "shop.cedarschema",
+            "namespace Shop { entity Size enum [\"small\", \"large\"]; }\n",
+        )
+        .config("[schema]\nmax_dereference_level = 1\n")
+        .user("owen", &[])
+        .server("git", "owen")
+        .tool_with("log", "read", json!({"input_schema": schema}))
+        .tool_with("show", "read", typed)
+}
 
 /// Mistakes in a condition.
 const CONDITIONS: &[(&str, &str)] = &[
@@ -151,7 +144,7 @@ fn policies() -> Vec<(String, String)> {
 
 #[test]
 fn every_kind_has_its_place_and_its_policy() {
-    let workplace = Workplace::new(FILES);
+    let workplace = Workplace::of(&directory());
     let policies = policies();
     for (path, text) in &policies {
         workplace.write(path, text);

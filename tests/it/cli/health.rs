@@ -16,7 +16,7 @@ fn said(output: &Output) -> (Option<i32>, String) {
 
 #[test]
 fn it_needs_no_credential_and_ends_with_0_only_while_it_is_served() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     bundle.file(
         "callgate.toml",
         "[[callers]]\nid = \"edge\"\ntoken_sha256 = \
@@ -36,7 +36,7 @@ fn it_needs_no_credential_and_ends_with_0_only_while_it_is_served() {
     assert!(text.contains("no part `callgate.nothing`"), "{text}");
 
     // Faults on disk are no reason to take the server out of service; who asks about the directory hears of them.
-    bundle.file("notes.cedar", "permit (");
+    bundle.file("policies.cedar", "permit (");
     wait_for("the directory to have faults", || {
         let (code, text) = ask(&bundle, &server, &["--service", "callgate.bundle"]);
         (code == Some(1) && text == "NOT_SERVING\n").then_some(())
@@ -64,7 +64,7 @@ fn a_server_that_accepts_and_says_nothing_is_not_healthy() {
 
 #[test]
 fn the_admin_listener_says_the_same_without_the_addresses_of_the_service() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let (server, admin) = crate::ops::admin::start(&bundle);
     let url = format!("http://{admin}");
     let probed = |more: &[&str]| said(&bundle.run(&[&["health", "--admin", &url], more].concat()));

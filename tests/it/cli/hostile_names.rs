@@ -38,7 +38,7 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
-        let bundle = Bundle::small();
+        let bundle = Bundle::notes();
         bundle.file("governing.cedar", &policies());
         let server = Server::start(&bundle, &[]);
         let endpoint = format!("http://{}", server.target());
@@ -254,7 +254,7 @@ fn an_approval_shows_hostile_texts_as_they_are() {
 
 #[test]
 fn a_directory_with_hostile_names_is_told_as_it_is() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     bundle.file("hostile.cedar", &policies());
     let words = ["check"];
     let said = harmless(&words, &bundle.run(&words));

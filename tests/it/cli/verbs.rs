@@ -35,7 +35,7 @@ fn with<'a>(arguments: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
 
 #[test]
 fn the_exit_code_is_the_answer() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let allowed = bundle.run(READ);
     assert_eq!(allowed.status.code(), Some(0), "{}", text(&allowed));
     let said = text(&allowed);
@@ -95,7 +95,7 @@ fn the_exit_code_is_the_answer() {
 
 #[test]
 fn the_configuration_may_lie_elsewhere() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     bundle.file("callgate.toml", "[limits]\nbatch = 0\n");
     bundle.file("../elsewhere.toml", "[listen]\ngrpc = \"0.0.0.0:50051\"\n");
     let inside = bundle.run(&["serve"]);
@@ -118,7 +118,7 @@ fn the_configuration_may_lie_elsewhere() {
 
 #[test]
 fn a_person_between_the_agent_and_the_tool_counts() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let write = [
         "authorize",
         "--agent",
@@ -156,7 +156,7 @@ fn a_person_between_the_agent_and_the_tool_counts() {
 
 #[test]
 fn a_call_may_come_from_a_file_in_either_spelling() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let camel = r#"{"subject": {"entity": {"type": "Agent", "id": "helper"}},
         "operation": {"server": "notes", "callTool": {"tool": "list_notes", "arguments": {"limit": 5}}}}"#;
     let snake = camel.replace("callTool", "call_tool");
@@ -176,7 +176,7 @@ fn a_call_may_come_from_a_file_in_either_spelling() {
 
 #[test]
 fn a_running_server_gives_the_same_answer_and_takes_changes() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let server = Server::start(&bundle, &[]);
     let endpoint = format!("http://{}", server.target());
     let remote = |arguments: &[&str]| bundle.run(&with(arguments, &["--endpoint", &endpoint]));

@@ -6,7 +6,7 @@ use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 use tonic::Code;
 
-use crate::control::{World, assert_refused, by, load_with, person};
+use crate::control::{World, assert_refused, by, directory, person};
 use crate::support::in_process::{call, context, entity};
 
 fn value(kind: Kind) -> Value {
@@ -581,7 +581,7 @@ async fn with_own_types(config: &str) -> World {
     let own = "entity Team = { size: Long };\n\
         entity Project in [Team, Mcp::Group] = { team: Team, owner: Mcp::User } tags Set<String>;\n\
         namespace Acme { entity Site; }\n";
-    let load = load_with(&[("own.cedarschema", own)]);
+    let load = directory().file("own.cedarschema", own).load();
     world.server.service.publish(load).expect("a revision");
     world
 }

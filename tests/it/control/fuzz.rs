@@ -10,9 +10,9 @@ use proptest::test_runner::{Config, TestRunner};
 use prost::Message;
 use tonic::Code;
 
-use crate::control::{load, person, scope};
+use crate::control::{directory, person, scope};
 use crate::grpc::fuzz::{change, changed, send};
-use crate::support::in_process::{call_for, entity, start_empty};
+use crate::support::in_process::{call_for, entity};
 
 /// The RPCs whose answers end by themselves, each with a message that is rich in fields.
 fn good() -> Vec<(&'static str, Vec<u8>)> {
@@ -141,8 +141,7 @@ fn no_bytes_on_any_rpc_of_the_write_side_bring_the_server_down() {
         .enable_all()
         .build()
         .expect("a runtime");
-    let server = runtime.block_on(start_empty("", &[]));
-    server.service.publish(load()).expect("a revision");
+    let server = runtime.block_on(directory().start(""));
     let channel = runtime.block_on(server.channel());
     let good = good();
     let cases = std::env::var("PROPTEST_CASES")

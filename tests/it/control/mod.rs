@@ -13,14 +13,11 @@ pub mod verbs;
 pub mod watches;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use callgate::bundle;
 use callgate::proto::v1;
 use callgate::proto::v1::control_client::ControlClient;
 use callgate::service::clock::Clock;
-use callgate::service::generation::LoadedBundle;
 use prost::Message;
 use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
@@ -29,7 +26,10 @@ use tonic::{Code, Request, Status};
 
 use crate::agentgateway::ext_mcp::structure;
 use crate::grpc::transport::digest;
-use crate::support::in_process::{Running, entity, start_empty_at};
+use crate::support::bundle_dir::BundleDir;
+use crate::support::clock::HandClock;
+use crate::support::in_process::{Running, entity};
+use crate::support::worlds;
 
 /// Staff delegate to agents, agents redelegate what a person delegated to them, and whoever delegated revokes.
 /// Tasks are their person's. Writing needs the delegating person's yes. Security does the rest.
@@ -75,30 +75,6 @@ permit (principal, action == Mcp::Action::"call_write", resource)
 when { context has approval };
 "#;
 
-const ENTITIES: &str = r#"[
-  {"uid": {"type": "Mcp::Group", "id": "staff"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::Group", "id": "security"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::Group", "id": "reading"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::User", "id": "sam"}, "attrs": {}, "parents": [{"type": "Mcp::Group", "id": "staff"}]},
-  {"uid": {"type": "Mcp::User", "id": "ana"}, "attrs": {}, "parents": [{"type": "Mcp::Group", "id": "staff"}]},
-  {"uid": {"type": "Mcp::User", "id": "sec"}, "attrs": {}, "parents": [{"type": "Mcp::Group", "id": "security"}]},
-  {"uid": {"type": "Mcp::Agent", "id": "helper"},
-   "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "sam"}}, "active": true}, "parents": []},
-  {"uid": {"type": "Mcp::Agent", "id": "worker"},
-   "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "sam"}}, "active": true}, "parents": []},
-  {"uid": {"type": "Mcp::Agent", "id": "third"},
-   "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "sam"}}, "active": true}, "parents": []}
-]"#;
-
-const TOOLS: &str = r#"{
-  "server": {"name": "git", "owner": "ana"},
-  "tools": {
-    "log": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal", "groups": ["reading"]},
-    "commit": {"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "purge": {"access": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
-  }
-}"#;
-
 /// `edge` may do everything, `blind` the same but not see policies, `deaf` is not believed, and `asking`
 /// may not write.
 pub fn callers() -> String {
@@ -122,31 +98,11 @@ pub fn callers() -> String {
     .concat()
 }
 
-/// A clock that stands still until it is moved. It begins at a fixed moment.
-pub struct TestClock(AtomicU64);
-
-impl TestClock {
-    pub fn new() -> Self {
-        Self(AtomicU64::new(1_800_000_000_000))
-    }
-
-    pub fn pass(&self, time: Duration) {
-        let millis = u64::try_from(time.as_millis()).unwrap();
-        self.0.fetch_add(millis, Ordering::SeqCst);
-    }
-}
-
-impl Clock for TestClock {
-    fn now(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_millis(self.0.load(Ordering::SeqCst))
-    }
-}
-
 /// A server, a client of it, and its clock.
 pub struct World {
     pub server: Running,
     pub client: ControlClient<Channel>,
-    pub clock: Arc<TestClock>,
+    pub clock: Arc<HandClock>,
 }
 
 impl World {
@@ -156,10 +112,9 @@ impl World {
 
     /// With further configuration in front of the callers, e.g. limits.
     pub async fn with(config: &str) -> Self {
-        let clock = Arc::new(TestClock::new());
+        let clock = Arc::new(HandClock::new());
         let config = format!("{config}\n{}", callers());
-        let server = start_empty_at(&config, &[], Arc::clone(&clock) as Arc<dyn Clock>).await;
-        server.service.publish(load()).expect("a revision");
+        let server = directory().start_at(&config, clock.clone()).await;
         let client = ControlClient::new(server.channel().await);
         Self {
             server,
@@ -223,30 +178,9 @@ impl World {
     }
 }
 
-/// What these policies, entities and tools compile to.
-pub fn load() -> LoadedBundle {
-    load_with(&[])
-}
-
-/// The same with further files.
-pub fn load_with(more: &[(&str, &str)]) -> LoadedBundle {
-    let dir = tempfile::tempdir().expect("a directory");
-    let own = [
-        ("policies.cedar", POLICIES),
-        ("entities/people.json", ENTITIES),
-        ("tools/git.json", TOOLS),
-    ];
-    for (path, text) in own.iter().chain(more) {
-        let path = dir.path().join(path);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
-        std::fs::write(path, text).expect("a file");
-    }
-    let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
-    LoadedBundle {
-        snapshot: bundle.snapshot,
-        claims: bundle.config.claims,
-        policy_set_digest: bundle.digest,
-    }
+/// The office under these policies.
+pub fn directory() -> BundleDir {
+    worlds::office().policies(POLICIES)
 }
 
 /// A request with the token of a caller.

@@ -33,7 +33,7 @@ struct Running {
 
 impl Desk {
     fn new() -> Self {
-        let bundle = Bundle::small();
+        let bundle = Bundle::notes();
         bundle.file("governing.cedar", GOVERNING);
         let server = Server::start(&bundle, &[]);
         let endpoint = format!("http://{}", server.target());

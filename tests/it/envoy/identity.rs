@@ -169,7 +169,7 @@ async fn answer(listener: TcpListener, reached: Reached) {
 
 impl Stage {
     fn set() -> Self {
-        let bundle = Bundle::small();
+        let bundle = Bundle::notes();
         bundle.file("callgate.toml", SETTINGS);
         bundle.file("more.cedar", POLICIES);
         let callgate = Server::start(&bundle, &[]);

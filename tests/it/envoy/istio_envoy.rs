@@ -136,7 +136,7 @@ fn behind_a_sidecar_a_tool_that_has_asked_its_client_ends() {
 #[ignore = "needs the Python packages that tests/run installs"]
 fn a_sidecar_lets_through_what_policies_allow() {
     for release in releases(OLDEST) {
-        let bundle = Bundle::small();
+        let bundle = Bundle::notes();
         bundle.file("callgate.toml", SETTINGS);
         bundle.file(
             "looking.cedar",

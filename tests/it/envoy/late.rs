@@ -43,7 +43,7 @@ fn is_refused(
     [slow, gone]: [u16; 2],
     start: impl FnOnce(&Path, [u16; 3], &Path) -> Running,
 ) {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     bundle.file("callgate.toml", settings);
     let callgate = Server::start(&bundle, &[]);
     let folder = tempfile::tempdir().unwrap();
@@ -129,7 +129,7 @@ fn answer_late(listener: TcpListener, callgate: &Server) {
 fn a_response_that_waits_for_a_callgate_that_hangs_does_not_pass_and_ends() {
     const FILE: &str = "envoy/ext-proc.yaml";
     for release in releases(FILE) {
-        let bundle = Bundle::small();
+        let bundle = Bundle::notes();
         bundle.file("callgate.toml", SETTINGS);
         let callgate = Server::start(&bundle, &[]);
         let folder = tempfile::tempdir().unwrap();

@@ -189,7 +189,7 @@ fn envoy_lets_through_what_policies_allow_and_nothing_without_callgate() {
 }
 
 fn lets_through_what_policies_allow(release: &Path) {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     bundle.file("callgate.toml", SETTINGS);
     bundle.file("looking.cedar", LOOKING);
     let callgate = Server::start(&bundle, &[]);

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use crate::envoy::{Running, newest, releases, run_envoy, shipped, tokens};
 use crate::support::parts::npm;
 use crate::support::process::{Bundle, Server, client, free_port, on_lines, python};
+use crate::support::worlds;
 
 const PROC: &str = "envoy/ext-proc.yaml";
 
@@ -54,16 +55,6 @@ permit (principal == Mcp::Server::"SERVER", action == Mcp::Action::"sample", res
 when { context.sampling.max_tokens <= 100 };
 "#;
 
-const PEOPLE: &str = r#"[
-  {"uid": {"type": "Mcp::Group", "id": "staff"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::User", "id": "alice"}, "attrs": {"active": true}, "parents": [{"type": "Mcp::Group", "id": "staff"}]},
-  {"uid": {"type": "Mcp::User", "id": "carol"}, "attrs": {"active": true}, "parents": [{"type": "Mcp::Group", "id": "staff"}]},
-  {"uid": {"type": "Mcp::User", "id": "bob"}, "attrs": {"active": true}, "parents": []},
-  {"uid": {"type": "Mcp::Agent", "id": "helper"},
-   "attrs": {"active": true, "owner": {"__entity": {"type": "Mcp::User", "id": "alice"}}},
-   "parents": [{"type": "Mcp::Group", "id": "staff"}]}
-]"#;
-
 /// Callgate, and Envoy in front of one server.
 struct Stage {
     callgate: Server,
@@ -77,18 +68,15 @@ struct Stage {
 
 impl Stage {
     fn of(release: &Path, server: &str, tools: &[&str], server_port: u16) -> Self {
-        let bundle = Bundle::empty();
-        bundle.file("callgate.toml", SETTINGS);
-        bundle.file("policies.cedar", &POLICIES.replace("SERVER", server));
-        bundle.file("entities/people.json", PEOPLE);
-        let tool = json!({"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
-        let tools: serde_json::Map<_, _> = tools
-            .iter()
-            .map(|name| ((*name).to_owned(), tool.clone()))
-            .collect();
-        let registration = json!({"server": {"name": server, "owner": "alice"}, "tools": tools});
-        let file = format!("tools/{server}.json");
-        bundle.file(&file, &registration.to_string());
+        let mut world = worlds::notes()
+            .config(SETTINGS)
+            .policies(&POLICIES.replace("SERVER", server))
+            .user("carol", &["staff"])
+            .server(server, "alice");
+        for tool in tools {
+            world = world.tool(tool, "write");
+        }
+        let bundle = Bundle::of(&world);
         let callgate = Server::start(&bundle, &[]);
         let (_, callgate_port) = callgate.target().rsplit_once(':').unwrap();
 

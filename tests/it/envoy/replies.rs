@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 
 use crate::envoy::{Running, releases, start_shipped, tokens};
 use crate::support::process::{Bundle, Server, client, free_port, on_lines, python};
+use crate::support::worlds;
 
 const AUTHZ: &str = "envoy/ext-authz.yaml";
 
@@ -24,18 +25,10 @@ const POLICIES: &str = r#"
 
 /// Tools of `mcp_asks.py` under the name that the shipped configurations have for their server.
 pub fn bundle(settings: &str) -> Bundle {
-    let bundle = Bundle::small();
-    bundle.file("callgate.toml", settings);
-    bundle.file("all.cedar", POLICIES);
-    let tool = json!({"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
-    let names = ["plain", "ask_name", "ask_model", "ask_folders"];
-    let tools: serde_json::Map<_, _> = names
-        .map(|it| (it.to_owned(), tool.clone()))
-        .into_iter()
-        .collect();
-    let notes = json!({"server": {"name": "notes", "owner": "alice"}, "tools": tools});
-    bundle.file("tools/notes.json", &notes.to_string());
-    bundle
+    let asking = ["plain", "ask_name", "ask_model", "ask_folders"];
+    let world = worlds::notes().config(settings).file("all.cedar", POLICIES);
+    let world = world.server("notes", "alice");
+    Bundle::of(&world.tools(&asking.map(|name| (name, "read"))))
 }
 
 /// Has a client of 2025-11-25 call tools that ask it and one that does not, behind an Envoy that `start` starts in a

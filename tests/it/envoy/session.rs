@@ -19,7 +19,7 @@ const ENDING: &str = r#"
 "#;
 
 fn bundle(payload: &str) -> Bundle {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let settings = format!(
         "[envoy]\nservers = [{{ path = \"/mcp\", server = \"notes\" }}]\nsession_header = \"x-callgate-session\"\n[[envoy.identity]]\nfrom = \"jwt\"\npayload = \"{payload}\"\n[[envoy.identity]]\nfrom = \"header\"\nagent = \"x-test-agent\"\nperson = \"x-test-user\"\nverified = true\n"
     );

@@ -9,6 +9,7 @@ use crate::grpc::transport::{digest, with_token};
 use crate::replay::stage::Stage;
 use crate::support::command::{Ran, Workplace};
 use crate::support::in_process::{self, call, call_for, entity};
+use crate::support::worlds;
 
 async fn explain(
     stage: &Stage,
@@ -93,7 +94,7 @@ async fn the_command_prints_the_same_from_a_server_as_from_its_log() {
 async fn what_is_in_service_by_now_explains_it() {
     let stage = Stage::new(CONFIG, &[]).await;
     let id = ask(&stage, call("commit")).await.decision_id;
-    let stricter = in_process::generation_with(&[("stricter.cedar", STRICTER)]);
+    let stricter = worlds::small().file("stricter.cedar", STRICTER).load();
     stage.server.service.publish(stricter).expect("published");
     let explained = explain(&stage, Request::new(about(&id))).await;
     let explained = explained.expect("an explanation");

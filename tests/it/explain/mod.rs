@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 use callgate::proto::v1;
 use serde_json::Value as Json;
 
+use crate::support::bundle_dir::BundleDir;
 use crate::support::in_process::{call_for, entity, start};
 
 fn shipped() -> PathBuf {
@@ -178,30 +179,17 @@ fn access_has_a_form_for_every_reader() {
     assert_eq!(nobody.status.code(), Some(1));
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a directory");
-    for entry in fs::read_dir(from).expect("a directory") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        match entry.file_type().expect("a type").is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).expect("a copy")),
-        }
-    }
-}
-
 #[test]
 fn a_change_tells_what_it_widens() {
-    let changed = tempfile::tempdir().expect("a directory");
-    copy(&shipped(), changed.path());
-    let file = changed.path().join("admin.cedar");
-    let policies = fs::read_to_string(&file).expect("a file");
+    let policies = fs::read_to_string(shipped().join("admin.cedar")).expect("a file");
     let wider = policies.replace(
         "Mcp::Group::\"release-managers\"",
         "Mcp::Group::\"developers\"",
     );
     assert_ne!(wider, policies);
-    fs::write(&file, wider).expect("written");
+    let changed = BundleDir::copy_of("policies")
+        .file("admin.cedar", wider)
+        .write();
     let dir = shipped().display().to_string();
     let other = changed.path().display().to_string();
     let args = [

@@ -5,7 +5,8 @@ use serde_json::Value as Json;
 
 use crate::replay::stage::{Files, Stage};
 use crate::support::command::Workplace;
-use crate::support::in_process::{self, call, call_for, entity};
+use crate::support::in_process::{call, call_for, entity};
+use crate::support::worlds;
 
 pub(super) const CONFIG: &str = "without_callers = true\n";
 const OBSERVED: &str = "without_callers = true\n[observe]\nservice = true\n";
@@ -155,7 +156,7 @@ async fn what_was_never_used_is_taken_away_with_tests() {
     for request in [call("log"), call_for("log", "ana")] {
         ask(&stage, request).await;
     }
-    let directory = in_process::directory();
+    let directory = worlds::small().write();
     let path = |name: &str| directory.path().join(name).display().to_string();
     let log = stage.folder.path().display().to_string();
     let (policies, proposed) = (path(""), path("unused.cedar"));

@@ -10,18 +10,20 @@ use std::time::{Duration, Instant};
 use callgate::proto::v1;
 use callgate::proto::v1::AccessLevel;
 use callgate::store::postgres::PostgresStore;
+use serde_json::json;
 use tokio::sync::RwLock;
 use tonic::Status;
 
 use crate::fleet::history::{About, Event, History, SESSIONS};
 use crate::fleet::proxy::{Link, Proxy};
 use crate::store::crash::company::{
-    self, Doors, actor, agent, by_delegation, formatting, in_session, in_task, is_allow, moment_in,
+    Doors, actor, agent, by_delegation, formatting, in_session, in_task, is_allow, moment_in,
     scope, user,
 };
 use crate::store::crash::load::Dice;
 use crate::support::postgres::Cluster;
 use crate::support::process::{Bundle, Server};
+use crate::support::worlds;
 
 /// What is usual of both.
 const WINDOW: Duration = Duration::from_millis(2_500);
@@ -41,13 +43,6 @@ const POSTING: &str = r#"
 forbid (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource == Mcp::Tool::"board/post")
 when { context.labels.contains("private") };
 "#;
-const BOARD: &str = r#"{
-  "server": {"name": "board", "owner": "bob"},
-  "tools": {
-    "post": {"access": "write", "status": "confirmed", "yields": [], "egress": true, "sensitivity": "internal"}
-  }
-}"#;
-
 /// Lets a process believe in another time, if it is installed. Without it clocks do not jump.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
@@ -102,21 +97,17 @@ impl Fleet {
         };
         for number in 0..3 {
             let link = Proxy::before(cluster.port());
-            let bundle = company::bundle();
             let url = format!("postgres://callgate@127.0.0.1:{}/{database}", link.port());
             let config = format!("[state]\nurl = \"{url}\"\nreplica = \"replica {number}\"\n");
-            bundle.file("callgate.toml", &config);
-            bundle
+            let mut world = worlds::office()
+                .config(&config)
                 .file("board.cedar", POSTING)
-                .file("tools/board.json", BOARD);
-            let agents: Vec<String> = (0..AGENTS)
-                .map(|number| {
-                    format!(
-                        r#"{{"uid": {{"type": "Mcp::Agent", "id": "w{number}"}}, "attrs": {{"owner": {{"__entity": {{"type": "Mcp::User", "id": "ana"}}}}, "active": true}}, "parents": []}}"#
-                    )
-                })
-                .collect();
-            bundle.file("entities/workers.json", &format!("[{}]", agents.join(",")));
+                .server("board", "bob")
+                .tool_with("post", "write", json!({"egress": true}));
+            for number in 0..AGENTS {
+                world = world.agent(&format!("w{number}"), "ana", &[]);
+            }
+            let bundle = Bundle::of(&world);
             fs::write(clock_of(&bundle), "+0").unwrap();
             fleet.replicas.push(Replica {
                 bundle,

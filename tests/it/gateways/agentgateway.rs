@@ -20,8 +20,9 @@ use serde_json::{Value as Json, json};
 use crate::agentgateway::ext_mcp::structure;
 use crate::envoy::{Running, serve_notes, shipped, tokens};
 use crate::gateways::recorded::{bundle, claims, keep, kept, record, said};
+use crate::support::bundle_dir::BundleDir;
 use crate::support::parts::{agentgateway, npm};
-use crate::support::process::{Bundle, Server, client, free_port, on_lines, python};
+use crate::support::process::{Server, client, free_port, on_lines, python};
 
 /// 32 bytes, as `openssl rand -hex 32` makes them. Nothing but recordings depends on it.
 const KEY: &str = "9c1f6a0d5b7e42388f31d6c2a4e5097b1d2c3b4a59687786a5b4c3d2e1f00f1e";
@@ -61,26 +62,15 @@ permit (principal == Mcp::Server::"curious", action == Mcp::Action::"elicit_form
 when { context.identity.verified };
 "#;
 
-/// Registers the servers that agentgateway has beside `notes`, and what may be done with them.
-pub(super) fn servers(bundle: &Bundle) {
-    let register = |server: &str, tools: &[(&str, &str)]| {
-        let tools: serde_json::Map<_, _> = tools
-            .iter()
-            .map(|(name, access)| {
-                let tool = json!({"access": access, "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
-                ((*name).to_owned(), tool)
-            })
-            .collect();
-        let registration = json!({"server": {"name": server, "owner": "alice"}, "tools": tools});
-        bundle.file(&format!("tools/{server}.json"), &registration.to_string());
-    };
-    register(
-        "everything",
-        &[("echo", "read"), ("get-sum", "read"), ("get-env", "admin")],
-    );
+/// Adds the servers that agentgateway has beside `notes`, and what may be done with them.
+pub(super) fn with_servers(world: BundleDir) -> BundleDir {
     let asking = ["plain", "ask_name", "ask_model", "ask_folders"];
-    register("curious", &asking.map(|name| (name, "read")));
-    bundle.file("others.cedar", POLICIES);
+    world
+        .file("others.cedar", POLICIES)
+        .server("everything", "alice")
+        .tools(&[("echo", "read"), ("get-sum", "read"), ("get-env", "admin")])
+        .server("curious", "alice")
+        .tools(&asking.map(|name| (name, "read")))
 }
 
 /// The claims of a token, as many as identity providers put there: of each kind of value, and nested.

@@ -55,7 +55,7 @@ fn post(runtime: &Runtime, address: SocketAddr) -> (Result<u16, &'static str>, D
 
 #[test]
 fn whoever_asks_callgate_itself_is_not_answered_by_a_slow_one_and_told_of_one_that_is_gone() {
-    let server = Server::start(&Bundle::small(), &[]);
+    let server = Server::start(&Bundle::notes(), &[]);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -34,6 +34,7 @@ use crate::gateways::agentgateway;
 use crate::support::parts::toolhive;
 use crate::support::plain_http::send;
 use crate::support::process::{Bundle, Server, client, endpoint, free_port, on_lines, python};
+use crate::support::worlds;
 
 const SETTINGS: &str = r#"
 [envoy]
@@ -75,11 +76,10 @@ fn all_kept() -> Vec<String> {
 }
 
 pub(super) fn bundle() -> Bundle {
-    let bundle = Bundle::small();
-    bundle.file("callgate.toml", SETTINGS);
-    bundle.file("looking.cedar", LOOKING);
-    agentgateway::servers(&bundle);
-    bundle
+    let world = worlds::notes()
+        .config(SETTINGS)
+        .file("looking.cedar", LOOKING);
+    Bundle::of(&agentgateway::with_servers(world))
 }
 
 fn file(name: &str) -> PathBuf {

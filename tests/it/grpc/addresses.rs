@@ -17,8 +17,9 @@ use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 use serde_json::json;
 
-use crate::support::in_process::{Running, call, context, start_with};
+use crate::support::in_process::{Running, call, context};
 use crate::support::process::Bundle;
+use crate::support::worlds;
 
 const CONFIG: &str = r#"
 [envoy]
@@ -213,9 +214,16 @@ async fn each(server: &Running, source: &str) -> [(&'static str, Answer); 4] {
     ]
 }
 
+async fn with_policy() -> Running {
+    worlds::small()
+        .file("net.cedar", POLICY)
+        .start(CONFIG)
+        .await
+}
+
 #[tokio::test]
 async fn a_rule_about_an_address_holds_however_it_is_written() {
-    let server = start_with(CONFIG, &[("net.cedar", POLICY)]).await;
+    let server = with_policy().await;
     for (source, passes) in [
         ("10.9.1.2", false),
         ("10.9.1.2:51234", false),
@@ -237,7 +245,7 @@ async fn a_rule_about_an_address_holds_however_it_is_written() {
 
 #[tokio::test]
 async fn an_address_that_cannot_be_read_is_told() {
-    let server = start_with(CONFIG, &[("net.cedar", POLICY)]).await;
+    let server = with_policy().await;
     for source in [
         "localhost",
         "10.9.1",
@@ -271,7 +279,7 @@ async fn an_address_that_cannot_be_read_is_told() {
 
 #[tokio::test]
 async fn a_peer_without_an_address_has_none() {
-    let server = start_with(CONFIG, &[("net.cedar", POLICY)]).await;
+    let server = with_policy().await;
     assert_eq!(native(&server, "").await, Ok(true));
     assert_eq!(ext_authz(&server, None).await, Ok(true));
     let pipe = auth::Address::default();
@@ -294,7 +302,7 @@ async fn a_peer_without_an_address_has_none() {
 
 #[test]
 fn the_command_line_takes_the_same_addresses() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     bundle.file("net.cedar", POLICY);
     for (source, status, wanted) in [
         ("10.8.1.2", 0, "allow"),

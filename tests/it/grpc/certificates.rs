@@ -10,7 +10,8 @@ use tonic::Code;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::grpc::transport::{digest, two_callers, with_token};
-use crate::support::in_process::{Running, call, generation, start_empty};
+use crate::support::in_process::{Running, call, start_empty};
+use crate::support::worlds;
 
 /// A certificate authority with a server's certificate and two clients'.
 pub struct Authority {
@@ -80,7 +81,10 @@ pub async fn start_tls(authority: &Authority, config: &str) -> Running {
         ("ca.pem", &authority.ca.pem()),
     ];
     let server = start_empty(config, &files).await;
-    server.service.publish(generation()).expect("published");
+    server
+        .service
+        .publish(worlds::small().load())
+        .expect("published");
     server
 }
 

@@ -21,13 +21,13 @@ use callgate::service::deadline::{Deadline, ServiceError};
 use callgate::service::request::RequestMeta;
 use callgate::service::search::{SearchError, SearchRequest, SearchTarget};
 use callgate_engine::cedar::Context;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use tonic::Code;
 
 use crate::agentgateway::ext_mcp;
 use crate::http::authzen::{EVALUATION, EVALUATIONS, RESOURCES, SUBJECTS, tuple};
+use crate::support::bundle_dir::BundleDir;
 use crate::support::in_process::{self, Running, call, waiting};
-use crate::support::plain_http;
 use crate::support::plain_http::post;
 
 /// As many as any limit lets through, which takes far longer than [`SHORT_MS`].
@@ -120,24 +120,20 @@ async fn lists_that_gateways_pass_on_are_late() {
 /// Whoever may read all of many records.
 async fn records() -> Running {
     let schema = "entity user;\nentity record;\naction read appliesTo { principal: [user], resource: [record] };\n";
-    let of = |ty: &'static str| {
-        (0..MANY).map(move |number| json!({"uid": {"type": ty, "id": format!("{ty}-{number}")}, "attrs": {}, "parents": []}))
-    };
-    let entities: Json = of("user").chain(of("record")).collect();
     let policies: String = (0..50)
         .map(|number| {
             format!("permit (principal, action, resource) when {{ {number} == {number} }};\n")
         })
         .collect();
-    let server = plain_http::start_with(
-        CONFIG,
-        &[
-            ("a.cedarschema", schema.to_owned()),
-            ("a.cedar", policies),
-            ("entities/a.json", entities.to_string()),
-        ],
-    )
-    .await;
+    let mut dir = BundleDir::new()
+        .file("a.cedarschema", schema)
+        .policies(&policies);
+    for ty in ["user", "record"] {
+        for number in 0..MANY {
+            dir = dir.entity((ty, &format!("{ty}-{number}")), json!({}), &[]);
+        }
+    }
+    let server = dir.start(CONFIG).await;
     hurry(&server);
     server
 }

@@ -12,7 +12,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::support::in_process::{Running, call, generation, start, start_empty, waiting};
+use crate::support::in_process::{Running, call, start, start_empty, waiting};
+use crate::support::worlds;
 
 const SERVICE: &str = "callgate.v1.Authorization";
 
@@ -62,7 +63,10 @@ async fn health_says_serving_only_once_something_is_live() {
             .map(|it| it.status())
     };
     assert_eq!(next().await, Some(ServingStatus::NotServing));
-    server.service.publish(generation()).expect("published");
+    server
+        .service
+        .publish(worlds::small().load())
+        .expect("published");
     assert_eq!(next().await, Some(ServingStatus::Serving));
     for name in ["", SERVICE] {
         assert_eq!(health(&server, name).await, ServingStatus::Serving);

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use tonic::transport::Channel;
 
 use crate::grpc::whose_claims::{
-    CONFIG, MAPPING, TOOLHIVE, agentgateways_question, envoys_question, files, native_question,
+    CONFIG, MAPPING, TOOLHIVE, agentgateways_question, directory, envoys_question, native_question,
     read, token,
 };
 use crate::support::plain_http::send;
@@ -53,12 +53,7 @@ const ADAPTERS: [Adapter; 4] = [
 ];
 
 fn bundle(config: &str) -> Bundle {
-    let bundle = Bundle::empty();
-    for (path, text) in files() {
-        bundle.file(path, &text);
-    }
-    bundle.file("callgate.toml", config);
-    bundle
+    Bundle::of(&directory().config(config))
 }
 
 async fn channel(server: &Server) -> Channel {

@@ -29,7 +29,7 @@ fn text(output: &Output) -> String {
 
 #[test]
 fn authorize_asks_the_server_that_the_environment_names() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let server = Server::start(&bundle, &[]);
     let endpoint = format!("http://{}", server.target());
     let here = [("CALLGATE_ENDPOINT", endpoint.as_str())];
@@ -63,7 +63,7 @@ fn authorize_asks_the_server_that_the_environment_names() {
 
 /// A server over TLS with a certificate for `localhost`, and who signed it.
 fn accept_tls() -> (Bundle, Server, Authority) {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let authority = Authority::new();
     let (cert, key) = authority.server();
     bundle.file("../server.pem", &cert);

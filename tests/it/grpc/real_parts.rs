@@ -6,8 +6,10 @@ use std::process::Command;
 
 use serde_json::{Value as Json, json};
 
+use crate::support::bundle_dir::BundleDir;
 use crate::support::parts::npm;
 use crate::support::process::{Bundle, Server, ask, client, on_lines, python};
+use crate::support::worlds;
 
 const AUTHORIZE: &str = "callgate.v1.Authorization/Authorize";
 
@@ -30,7 +32,7 @@ fn codes(answer: &Json) -> Vec<&str> {
 #[test]
 #[ignore = "needs the Python packages that tests/run installs"]
 fn a_client_without_stubs_learns_the_service_and_asks() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let server = Server::start(&bundle, &[]);
     let helper = || json!({"type": "Agent", "id": "helper"});
     let tool = |name: &str| json!({"server": "notes", "call_tool": {"tool": name}});
@@ -109,7 +111,7 @@ fn a_client_without_stubs_learns_the_service_and_asks() {
 #[test]
 #[ignore = "needs the Python packages that tests/run installs"]
 fn a_client_without_stubs_streams_and_filters() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let server = Server::start(&bundle, &[]);
     let helper = json!({"type": "Agent", "id": "helper"});
     let tools = ["list_notes", "drop_notes", "add_note"];
@@ -265,34 +267,22 @@ fn the_shipped_policies_answer_a_client_without_stubs() {
 
 /// A company around one real server: engineers and their agents read and write, interns only read.
 fn company(server: &str) -> Bundle {
-    let bundle = Bundle::empty();
-    bundle.file(
-        "access.cedar",
-        &r#"
+    let policies = r#"
 @id("SERVER.read")
 permit (principal in Mcp::Group::"people", action in Mcp::Action::"call_read", resource in Mcp::Server::"SERVER");
 
 @id("SERVER.write")
 permit (principal in Mcp::Group::"engineers", action == Mcp::Action::"call_write", resource in Mcp::Server::"SERVER");
-"#
-        .replace("SERVER", server),
-    );
-    bundle.file(
-        "entities/people.json",
-        r#"[
-  {"uid": {"type": "Mcp::Group", "id": "people"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::Group", "id": "engineers"}, "attrs": {},
-   "parents": [{"type": "Mcp::Group", "id": "people"}]},
-  {"uid": {"type": "Mcp::User", "id": "ana"}, "attrs": {},
-   "parents": [{"type": "Mcp::Group", "id": "engineers"}]},
-  {"uid": {"type": "Mcp::User", "id": "ivo"}, "attrs": {},
-   "parents": [{"type": "Mcp::Group", "id": "people"}]},
-  {"uid": {"type": "Mcp::Agent", "id": "coder"},
-   "attrs": {"active": true, "owner": {"__entity": {"type": "Mcp::User", "id": "ana"}}},
-   "parents": [{"type": "Mcp::Group", "id": "engineers"}]}
-]"#,
-    );
-    bundle
+"#;
+    let people = ("Mcp::Group", "people");
+    let world = BundleDir::new()
+        .policies(&policies.replace("SERVER", server))
+        .groups(&["people"])
+        .entity(("Mcp::Group", "engineers"), json!({}), &[people])
+        .user("ana", &["engineers"])
+        .user("ivo", &["people"])
+        .agent("coder", "ana", &["engineers"]);
+    Bundle::of(&world)
 }
 
 /// Takes a server's list of tools and registers it, some of the tools confirmed.
@@ -598,29 +588,17 @@ fn a_real_filesystem_server_does_what_policies_allow_and_no_more() {
 #[ignore = "needs the npm packages that tests/run installs"]
 fn the_example_for_node_asks_with_the_arguments_as_they_were_written() {
     let modules = npm();
-    let bundle = Bundle::small();
     // The tool is typed, so that its policy sees the number that was sent.
-    bundle.file(
-        "tools/notes.json",
-        r#"{
-          "server": {"name": "notes", "owner": "alice"},
-          "tools": {
-            "list_notes": {
-              "access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
-              "typed": true,
-              "input_schema": {"type": "object", "properties": {"after": {"type": "integer"}}}
-            }
-          }
-        }"#,
-    );
-    bundle.file(
-        "notes.cedar",
-        r#"
+    let after = json!({"type": "object", "properties": {"after": {"type": "integer"}}});
+    let typed = json!({"typed": true, "input_schema": after});
+    let policy = r#"
         @id("notes.read")
         permit (principal, action == Mcp::Action::"notes/list_notes", resource)
         when { context.input has after && context.input.after == 9007199254740991 };
-        "#,
-    );
+        "#;
+    let world = worlds::notes().policies(policy).server("notes", "alice");
+    let world = world.tool_with("list_notes", "read", typed);
+    let bundle = Bundle::of(&world);
     let server = Server::start(&bundle, &[]);
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/node/authorize.js");
     let asked = |arguments: &str| {

@@ -73,7 +73,7 @@ async fn ask(channel: Channel) {
 
 #[test]
 fn the_log_tells_why_nothing_gets_through() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let server = Server::start(&bundle, &[]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async { ask(channel(&server).await).await });

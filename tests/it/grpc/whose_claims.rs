@@ -12,13 +12,14 @@ use callgate::proto::envoy::auth::{
     AttributeContext, CheckRequest, HttpRequest, Metadata, Request,
 };
 use callgate::proto::v1;
-use callgate::service::clock::{Clock, SystemClock};
 use serde_json::{Value as Json, json};
 
 use crate::agentgateway::ext_mcp::{authorization, client, structure};
 use crate::grpc::transport::digest;
-use crate::support::in_process::{Running, call, context, entity, start_empty_at};
-use crate::support::plain_http::{load, post, post_as};
+use crate::support::bundle_dir::BundleDir;
+use crate::support::clock::HandClock;
+use crate::support::in_process::{Running, call, context, entity};
+use crate::support::plain_http::{post, post_as};
 
 const AGENTGATEWAY: &str = include_str!("../gateways/agentgateway.json");
 const ENVOY: &str = include_str!("../gateways/envoy.json");
@@ -63,44 +64,22 @@ claim = "scope"
 prefix = "scope:"
 "#;
 
-/// The files of a directory about the server `git`.
-pub fn files() -> [(&'static str, String); 4] {
-    let tool = json!({"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
-    let git = json!({"server": {"name": "git", "owner": "ana"}, "tools": {"commit": tool}});
-    [
-        ("callgate.toml", MAPPING.to_owned()),
-        ("all.cedar", POLICIES.to_owned()),
-        ("entities/people.json", people()),
-        ("tools/git.json", git.to_string()),
-    ]
-}
-
-fn people() -> String {
-    let agent = |name: &str| {
-        let owner = json!({"__entity": {"type": "Mcp::User", "id": "ana"}});
-        json!({"uid": {"type": "Mcp::Agent", "id": name}, "attrs": {"owner": owner, "active": true}, "parents": []})
-    };
-    let person =
-        |name: &str| json!({"uid": {"type": "Mcp::User", "id": name}, "attrs": {}, "parents": []});
-    let all = [
-        agent("bare"),
-        agent("helper"),
-        agent("sleeper"),
-        person("ana"),
-        person("dora"),
-    ];
-    json!(all).to_string()
+/// The server `git`, and agents of Ana.
+pub fn directory() -> BundleDir {
+    BundleDir::new()
+        .config(MAPPING)
+        .policies(POLICIES)
+        .user("ana", &[])
+        .user("dora", &[])
+        .agent("bare", "ana", &[])
+        .agent("helper", "ana", &[])
+        .agent("sleeper", "ana", &[])
+        .server("git", "ana")
+        .tool("commit", "write")
 }
 
 async fn start(config: &str) -> Running {
-    start_at(config, Arc::new(SystemClock)).await
-}
-
-/// The same, at a time of the test's own.
-async fn start_at(config: &str, clock: Arc<dyn Clock>) -> Running {
-    let running = start_empty_at(config, &[], clock).await;
-    running.service.publish(load(&files())).expect("a revision");
-    running
+    directory().start(config).await
 }
 
 pub fn read(fixture: &str) -> Json {
@@ -467,15 +446,6 @@ async fn a_call_that_has_to_name_a_person_names_one() {
     assert_eq!(answer.decision(), v1::Decision::Allow, "{answer:?}");
 }
 
-/// A moment that stays.
-struct Still(SystemTime);
-
-impl Clock for Still {
-    fn now(&self) -> SystemTime {
-        self.0
-    }
-}
-
 /// The whole second that the clocks of these tests show, far from the machine's own.
 const NOW: u64 = 2_000_000_000;
 
@@ -483,7 +453,8 @@ const NOW: u64 = 2_000_000_000;
 async fn start_still(skew: u64) -> Running {
     let config = format!("{CONFIG}\n[limits]\nclock_skew_seconds = {skew}\n");
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
-    start_at(&config, Arc::new(Still(now))).await
+    let clock = Arc::new(HandClock::at(now));
+    directory().start_at(&config, clock).await
 }
 
 /// `helper` for `ana`, until this second by the call's own word.

@@ -12,8 +12,8 @@ use tonic::Request;
 
 use crate::agentgateway::ext_mcp::structure;
 use crate::hold::attack::TOKEN;
-use crate::support::in_process::{Running, call_for, context, start_empty};
-use crate::support::plain_http::load;
+use crate::support::in_process::{Running, call_for, context};
+use crate::support::worlds;
 
 const TOKEN_DIGEST: &str = "df594d71a145abdc3d2b8d6c6fa910dd4bb21f63de731ecd11fe97b6ff6ce691";
 
@@ -24,20 +24,6 @@ when { context has labels && context.labels.contains("private") };
 @id("in-person") forbid (principal is Mcp::User, action in Mcp::Action::"call_tool", resource)
 when { context.identity has through_agent && context.identity.through_agent };
 "#;
-
-const TOOLS: &str = r#"{
-  "server": {"name": "git", "owner": "ana"},
-  "tools": {
-    "log": {"access": "read", "status": "confirmed", "yields": ["private"], "egress": false, "sensitivity": "internal"},
-    "push": {"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
-  }
-}"#;
-
-const PEOPLE: &str = r#"[
-  {"uid": {"type": "Mcp::User", "id": "ana"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::Agent", "id": "coder"},
-   "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "ana"}}, "active": true}, "parents": []}
-]"#;
 
 /// A server with one caller, of which this is configured besides what every test needs.
 async fn with_caller(setting: &str) -> Running {
@@ -55,14 +41,12 @@ from = "jwt"
 payload = "jwt_payload"
 "#
     );
-    let running = start_empty(&config, &[]).await;
-    let files = [
-        ("all.cedar", POLICIES.to_owned()),
-        ("entities/people.json", PEOPLE.to_owned()),
-        ("tools/git.json", TOOLS.to_owned()),
-    ];
-    running.service.publish(load(&files)).expect("a revision");
-    running
+    let world = worlds::small()
+        .policies(POLICIES)
+        .server("git", "ana")
+        .tool_with("log", "read", json!({"yields": ["private"]}))
+        .tool("push", "write");
+    world.start(&config).await
 }
 
 fn by_edge<T>(message: T) -> Request<T> {

@@ -106,7 +106,7 @@ fn a_file_whose_reading_never_ends_is_named_and_what_was_in_service_answers() {
     );
     let fault = first_fault(&bundle, &server);
     assert!(
-        fault.starts_with("./policies/all.cedar: loading took longer"),
+        fault.starts_with("./policies/policies.cedar: loading took longer"),
         "{fault}"
     );
     assert!(reads(&server), "what was in service stays");

@@ -13,7 +13,7 @@ const FORBID: &str = "@id(\"kill-switch\") forbid (principal, action, resource);
 
 /// A directory with settings of its own, and a server over it.
 fn serving(settings: &str) -> (Bundle, Server) {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let config = bundle.policies().join("callgate.toml");
     let before = fs::read_to_string(&config).unwrap_or_default();
     bundle.file("callgate.toml", &format!("{before}\n{settings}"));
@@ -146,7 +146,7 @@ fn what_nests_too_deep_is_a_fault_and_no_end() {
 
 #[test]
 fn chains_without_end_take_no_time() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let chain = |each: fn(usize) -> String| (0..10_000).map(each).collect::<String>();
     let schemas = [
         chain(|at| format!("entity E{at} in [E{}];\n", at + 1)) + "entity E10000;",
@@ -198,7 +198,7 @@ fn a_pipe_among_the_files_is_a_fault_with_its_name() {
 
 #[test]
 fn idle_connections_keep_no_forbid_out() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     bundle.file("callgate.toml", attack::SETTINGS);
     let server = Server::limited(&bundle, 256);
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -266,7 +266,7 @@ fn a_load_that_takes_too_long_is_given_up_and_ends_with_the_server() {
 
 #[test]
 fn a_trial_has_no_more_memory_than_it_may_have() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let numbers = "0,".repeat(20_000_000);
     let sources = serde_json::json!([
         {"kind": "Entities", "file": "entities/a.json", "stem": "a", "text": format!("[{numbers}0]")}

@@ -131,7 +131,7 @@ fn call(tool: &str) -> v1::AuthorizeRequest {
 }
 
 fn bundle(lines_per_minute: u32) -> Bundle {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let policy =
         r#"@id("end") permit (principal, action == Mcp::Action::"end_session", resource);"#;
     bundle.file("end.cedar", policy);

@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_millis(500);
 const PERCENT: u64 = 5;
 
 fn start() -> (Bundle, Server) {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     bundle.file("callgate.toml", SETTINGS);
     let server = Server::start(&bundle, &[("RUST_LOG", "warn,callgate=info")]);
     (bundle, server)

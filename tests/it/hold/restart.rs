@@ -11,7 +11,7 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn a_server_whose_configuration_was_lost_does_not_start() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     bundle.file("callgate.toml", attack::SETTINGS);
     let serve = ["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
     let (status, _) = Server::start(&bundle, &[]).stop();
@@ -36,7 +36,7 @@ fn a_server_whose_configuration_was_lost_does_not_start() {
 
 #[test]
 fn who_wants_no_callers_says_so() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let (_, log) = Server::start(&bundle, &[]).stop();
     assert!(log.contains("no `[[callers]]` are configured"), "{log}");
     bundle.file(
@@ -54,7 +54,7 @@ fn who_wants_no_callers_says_so() {
 
 #[test]
 fn the_status_tells_what_was_turned_away() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     bundle.file("callgate.toml", attack::SETTINGS);
     let server = Server::start(&bundle, &[]);
     let endpoint = format!("http://{}", server.target());

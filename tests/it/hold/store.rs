@@ -206,7 +206,7 @@ fn nothing_that_was_ended_comes_back_without_a_word() {
         let damage = dice.below(DAMAGES.len() as u64 + 1) as usize;
         let harm = || match DAMAGES.get(damage) {
             Some((_, damage)) => damage(&bundle),
-            None => drop(bundle.file("all.cedar", "permit (")),
+            None => drop(bundle.file("policies.cedar", "permit (")),
         };
         runtime.block_on(async {
             let mut doors = Doors::of(&server).await;

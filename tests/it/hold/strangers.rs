@@ -9,7 +9,7 @@ use crate::support::process::{Bundle, Server};
 const MOST_KIB: u64 = 200 * 1_024;
 
 fn start() -> (Bundle, Server, Target) {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     bundle.file("callgate.toml", attack::SETTINGS);
     let server = Server::start(&bundle, &[("RUST_LOG", "warn,callgate=info")]);
     let target = Target {

@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::grpc::transport::digest;
 use crate::support::process::{Bundle, Server, client, on_lines, python};
+use crate::support::worlds;
 
 /// apparitor has its own words for what it asks about, and lists are asked about like calls without arguments.
 const CONFIG: &str = r#"
@@ -27,19 +28,6 @@ actions = { "tool_call.execute" = "tools/call", "resource.read" = "resources/rea
 resources = { mcp_tool = "tool", mcp_resource = "resource", mcp_prompt = "prompt" }
 "#;
 
-const TOOLS: &str = r#"{
-  "server": {"name": "notes", "owner": "alice"},
-  "tools": {
-    "list_notes": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
-      "input_schema": {"type": "object", "properties": {"folder": {"type": "string"}}}},
-    "add_note": {"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
-      "target_arguments": ["path"],
-      "input_schema": {"type": "object", "properties": {"path": {"type": "string"}, "text": {"type": "string"}}, "required": ["path"]}},
-    "drop_notes": {"access": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
-      "input_schema": {"type": "object", "properties": {}}}
-  }
-}"#;
-
 const MORE: &str = r#"
 @id("etc") forbid (principal, action in Mcp::Action::"call_tool", resource)
 when { context has target && context.target in Mcp::Resource::"file:///etc" };
@@ -59,13 +47,20 @@ fn ask(server: &Server, arguments: &str, lines: &[Json]) -> Vec<Json> {
 #[test]
 #[ignore = "needs the Python packages that tests/run installs"]
 fn tools_resources_prompts_and_lists_are_what_the_decisions_say() {
-    let bundle = Bundle::small();
-    bundle.file(
-        "callgate.toml",
-        &CONFIG.replace("DIGEST", &digest("secret")),
-    );
-    bundle.file("tools/notes.json", TOOLS);
-    bundle.file("more.cedar", MORE);
+    let text = json!({"type": "string"});
+    let taking =
+        |properties: Json| json!({"input_schema": {"type": "object", "properties": properties}});
+    let mut adding = taking(json!({"path": text, "text": text}));
+    adding["input_schema"]["required"] = json!(["path"]);
+    adding["target_arguments"] = json!(["path"]);
+    let world = worlds::notes()
+        .config(&CONFIG.replace("DIGEST", &digest("secret")))
+        .file("more.cedar", MORE)
+        .server("notes", "alice")
+        .tool_with("list_notes", "read", taking(json!({"folder": text})))
+        .tool_with("add_note", "write", adding)
+        .tool_with("drop_notes", "admin", taking(json!({})));
+    let bundle = Bundle::of(&world);
     let server = Server::start(&bundle, &[("CALLGATE_LOG_FORMAT", "json")]);
     let call = |who: &str, tool: &str, arguments: Json| json!({"token": format!("token-{who}"), "tool": tool, "arguments": arguments});
     let long = "x".repeat(200_000);

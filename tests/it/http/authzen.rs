@@ -4,8 +4,9 @@
 use serde_json::{Value as Json, json};
 
 use crate::grpc::transport::digest;
+use crate::support::bundle_dir::BundleDir;
 use crate::support::in_process::Running;
-use crate::support::plain_http::{load, post, post_as, send, start_with};
+use crate::support::plain_http::{post, post_as, send};
 
 pub const EVALUATION: &str = "/access/v1/evaluation";
 pub const EVALUATIONS: &str = "/access/v1/evaluations";
@@ -39,36 +40,32 @@ permit (principal == user::"alice", action == Action::"delete", resource is reco
 when { context has soft && context.soft };
 "#;
 
+/// The records, the people and the types of the certification fixture, added to a directory.
+pub fn with_records(dir: BundleDir) -> BundleDir {
+    let staff = [("team", "staff")];
+    dir.file("records.cedarschema", SCHEMA)
+        .entity(("team", "staff"), json!({}), &[])
+        .entity(("user", "alice"), json!({}), &staff)
+        .entity(("user", "bob"), json!({"role": "admin"}), &staff)
+        .entity(("record", "record-1"), json!({"status": "active"}), &[])
+        .entity(("record", "record-2"), json!({"status": "archived"}), &[])
+}
+
 /// The directory of the certification fixture. Without `stored_properties` the policies see those of the
 /// request alone.
-fn files(stored_properties: bool) -> Vec<(&'static str, String)> {
-    let entity = |ty: &str, id: &str, attrs: Json, parents: Json| {
-        let attrs = if stored_properties { attrs } else { json!({}) };
-        json!({"uid": {"type": ty, "id": id}, "attrs": attrs, "parents": parents})
-    };
-    let staff = json!([{"type": "team", "id": "staff"}]);
-    let entities = json!([
-        entity("team", "staff", json!({}), json!([])),
-        entity("user", "alice", json!({}), staff.clone()),
-        entity("user", "bob", json!({"role": "admin"}), staff),
-        entity("record", "record-1", json!({"status": "active"}), json!([])),
-        entity(
-            "record",
-            "record-2",
-            json!({"status": "archived"}),
-            json!([])
-        ),
-    ]);
-    vec![
-        ("fixture.cedarschema", SCHEMA.to_owned()),
-        ("fixture.cedar", POLICIES.to_owned()),
-        ("entities/fixture.json", entities.to_string()),
-    ]
+fn fixture(stored_properties: bool) -> BundleDir {
+    let dir = with_records(BundleDir::new().policies(POLICIES));
+    if stored_properties {
+        return dir;
+    }
+    dir.entity(("user", "bob"), json!({}), &[("team", "staff")])
+        .entity(("record", "record-1"), json!({}), &[])
+        .entity(("record", "record-2"), json!({}), &[])
 }
 
 /// A server with the certification fixture.
 pub async fn certified(config: &str) -> Running {
-    start_with(config, &files(true)).await
+    fixture(true).start(config).await
 }
 
 pub fn tuple(subject: &str, action: &str, resource: &str) -> Json {
@@ -145,7 +142,7 @@ async fn basic_core() {
 #[tokio::test]
 async fn basic_properties_from_the_request_as_from_the_store() {
     for stored_properties in [true, false] {
-        let server = start_with("", &files(stored_properties)).await;
+        let server = fixture(stored_properties).start("").await;
         let archived =
             json!({"type": "record", "id": "record-2", "properties": {"status": "archived"}});
         let mut request = tuple("alice", "write", "record-2");
@@ -212,7 +209,7 @@ async fn batch_core() {
 #[tokio::test]
 async fn batch_properties() {
     for stored_properties in [true, false] {
-        let server = start_with("", &files(stored_properties)).await;
+        let server = fixture(stored_properties).start("").await;
         let active =
             json!({"type": "record", "id": "record-1", "properties": {"status": "active"}});
         let archived =
@@ -350,18 +347,16 @@ async fn pages_follow_each_other_and_bring_everything_once() {
 
 #[tokio::test]
 async fn a_search_looks_at_a_bounded_number_of_entities_and_goes_on_from_there() {
-    let mut files = files(true);
-    let people: Vec<Json> = (0..200)
-        .map(|n| {
-            let parents = match n % 10 {
-                0 => json!([{"type": "team", "id": "staff"}]),
-                _ => json!([]),
-            };
-            json!({"uid": {"type": "user", "id": format!("u{n}")}, "attrs": {}, "parents": parents})
-        })
-        .collect();
-    files.push(("entities/people.json", Json::from(people).to_string()));
-    let server = start_with("[limits]\nsearch_candidates = 7\n", &files).await;
+    let mut dir = fixture(true);
+    for n in 0..200 {
+        let parents: &[_] = if n % 10 == 0 {
+            &[("team", "staff")]
+        } else {
+            &[]
+        };
+        dir = dir.entity(("user", &format!("u{n}")), json!({}), parents);
+    }
+    let server = dir.start("[limits]\nsearch_candidates = 7\n").await;
     let mut request = json!({"subject": {"type": "user"}, "action": {"name": "read"},
         "resource": {"type": "record", "id": "record-1"}});
     let (mut seen, mut pages, mut empty) = (Vec::new(), 0, 0);
@@ -397,7 +392,7 @@ async fn a_token_ends_with_the_load_it_came_from() {
     assert_eq!(post(&server, SUBJECTS, &request).await.status, 200);
     server
         .service
-        .publish(load(&files(true)))
+        .publish(fixture(true).load())
         .expect("published");
     let reply = post(&server, SUBJECTS, &request).await;
     assert_eq!(reply.status, 400, "{reply:?}");
@@ -465,7 +460,7 @@ fn callers() -> String {
 async fn properties_count_for_callers_that_may_send_them_and_never_against_what_is_stored() {
     let mut promoted = tuple("alice", "write", "record-2");
     promoted["subject"]["properties"] = json!({"role": "admin"});
-    let server = start_with(&callers(), &files(true)).await;
+    let server = certified(&callers()).await;
     for (token, wanted) in [("trusted", true), ("plain", false)] {
         let reply = post_as(&server, token, EVALUATION, &promoted).await;
         assert_eq!(reply.json()["decision"], wanted, "{token}");
@@ -485,7 +480,7 @@ async fn properties_count_for_callers_that_may_send_them_and_never_against_what_
 
 #[tokio::test]
 async fn each_right_is_asked_for_and_the_star_does_not_include_it() {
-    let server = start_with(&callers(), &files(true)).await;
+    let server = certified(&callers()).await;
     let question = tuple("alice", "read", "record-1");
     for path in [EVALUATION, EVALUATIONS, SUBJECTS] {
         assert_eq!(post_as(&server, "plain", path, &question).await.status, 200);
@@ -513,7 +508,7 @@ async fn each_right_is_asked_for_and_the_star_does_not_include_it() {
 
 #[tokio::test]
 async fn the_context_of_a_decision_holds_what_the_caller_may_see() {
-    let server = start_with(&callers(), &files(true)).await;
+    let server = certified(&callers()).await;
     let read = tuple("alice", "read", "record-1");
     let allowed = post_as(&server, "plain", EVALUATION, &read).await.json();
     let context = &allowed["context"];

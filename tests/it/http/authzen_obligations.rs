@@ -5,9 +5,10 @@ use prost_types::value::Kind;
 use serde_json::{Value as Json, json};
 
 use crate::http::authzen::{ACTIONS, EVALUATION, EVALUATIONS, RESOURCES, SUBJECTS, tuple};
+use crate::support::bundle_dir::BundleDir;
 use crate::support::command::Workplace;
 use crate::support::in_process::Running;
-use crate::support::plain_http::{post, send, start_with};
+use crate::support::plain_http::{post, send};
 
 const SCHEMA: &str = r#"
 entity user;
@@ -37,15 +38,12 @@ when { context has supported_obligations && context.supported_obligations.contai
 "#;
 
 async fn server(config: &str) -> Running {
-    let entity =
-        |ty: &str, id: &str| json!({"uid": {"type": ty, "id": id}, "attrs": {}, "parents": []});
-    let entities = json!([entity("user", "alice"), entity("record", "record-1")]);
-    let files = [
-        ("a.cedarschema", SCHEMA.to_owned()),
-        ("a.cedar", POLICIES.to_owned()),
-        ("entities/a.json", entities.to_string()),
-    ];
-    start_with(config, &files).await
+    let dir = BundleDir::new()
+        .file("a.cedarschema", SCHEMA)
+        .policies(POLICIES);
+    let dir = dir.entity(("user", "alice"), json!({}), &[]);
+    let dir = dir.entity(("record", "record-1"), json!({}), &[]);
+    dir.start(config).await
 }
 
 /// What each action obliges alice to.
@@ -248,18 +246,9 @@ fn a_person_reads_them_on_the_command_line() {
     let obligation = r#"{"id": "obl-2", "type": "notification", "properties": {"to": "m@example.com", "body": "read"}}"#;
     let text = serde_json::to_string(obligation).expect("a text");
     let policy = format!("@obligation({text})\npermit (principal, action, resource);\n");
-    let files = [
-        ("policies/a.cedar", policy.as_str()),
-        (
-            "policies/entities/p.json",
-            r#"[{"uid": {"type": "Mcp::User", "id": "owen"}, "attrs": {}, "parents": []}]"#,
-        ),
-        (
-            "policies/tools/git.json",
-            r#"{"server": {"name": "git", "owner": "owen"}, "tools": {"git_log": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}}}"#,
-        ),
-    ];
-    let ran = Workplace::new(&files).run(&[
+    let dir = BundleDir::new().policies(&policy).user("owen", &[]);
+    let dir = dir.server("git", "owen").tool("git_log", "read");
+    let ran = Workplace::of(&dir).run(&[
         "authorize",
         "--user",
         "owen",

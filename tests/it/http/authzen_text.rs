@@ -8,8 +8,9 @@ use crate::grpc::transport::digest;
 use crate::http::authzen::{
     ACTIONS, EVALUATION, EVALUATIONS, RESOURCES, SUBJECTS, certified, found, tuple,
 };
+use crate::support::bundle_dir::BundleDir;
 use crate::support::in_process::Running;
-use crate::support::plain_http::{Reply, exchange, post, send, start_with};
+use crate::support::plain_http::{Reply, exchange, post, send};
 use crate::support::process::{Bundle, Server};
 
 const DISCOVERY: &str = "/.well-known/authzen-configuration";
@@ -198,17 +199,12 @@ async fn pages_may_be_empty_and_a_walk_does_not_mind_the_order_of_members() {
 /// Anybody may read any table, and anything may be asked about.
 async fn tables(config: &str) -> Running {
     let schema = "namespace Polaris {\n  entity User;\n  entity Table;\n}\naction read appliesTo { principal: [Polaris::User], resource: [Polaris::Table] };\n";
-    let entities = json!([{"uid": {"type": "Polaris::Table", "id": "t1"}, "attrs": {}, "parents": []},
-        {"uid": {"type": "Polaris::User", "id": "ana"}, "attrs": {}, "parents": []}]);
-    let files = [
-        ("a.cedarschema", schema.to_owned()),
-        (
-            "a.cedar",
-            "permit (principal, action, resource);\n".to_owned(),
-        ),
-        ("entities/a.json", entities.to_string()),
-    ];
-    start_with(config, &files).await
+    let dir = BundleDir::new()
+        .file("a.cedarschema", schema)
+        .policies("permit (principal, action, resource);\n")
+        .entity(("Polaris::Table", "t1"), json!({}), &[])
+        .entity(("Polaris::User", "ana"), json!({}), &[]);
+    dir.start(config).await
 }
 
 #[tokio::test]
@@ -416,14 +412,14 @@ async fn whoever_is_not_known_is_told_so() {
     let schema = "entity user { role: String };\nentity record { status: String };\naction read, look appliesTo { principal: [user], resource: [record] };\n";
     let policy = "permit (principal, action == Action::\"read\", resource) when { principal.role == \"admin\" };\n\
         permit (principal, action == Action::\"look\", resource) when { resource.status == \"open\" };\n";
-    let entities = json!([{"uid": {"type": "user", "id": "alice"}, "attrs": {"role": "admin"}, "parents": []},
-        {"uid": {"type": "record", "id": "record-1"}, "attrs": {"status": "open"}, "parents": []}]);
-    let files = [
-        ("a.cedarschema", schema.to_owned()),
-        ("a.cedar", policy.to_owned()),
-        ("entities/a.json", entities.to_string()),
-    ];
-    let server = start_with("", &files).await;
+    let dir = BundleDir::new()
+        .file("a.cedarschema", schema)
+        .policies(policy);
+    let server = dir
+        .entity(("user", "alice"), json!({"role": "admin"}), &[])
+        .entity(("record", "record-1"), json!({"status": "open"}), &[])
+        .start("")
+        .await;
     for (subject, action, resource, code, said) in [
         (
             "zoe",
@@ -467,7 +463,7 @@ async fn whoever_is_not_known_is_told_so() {
 
 #[test]
 fn the_name_of_a_request_is_in_the_log() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     bundle.file("callgate.toml", "[telemetry]\ndecision_log = \"all\"\n");
     let server = Server::start(&bundle, &[("CALLGATE_LOG_FORMAT", "json")]);
     let address = server.http_target().parse().expect("an address");

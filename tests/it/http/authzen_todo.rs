@@ -8,8 +8,9 @@ use std::path::Path;
 use serde_json::{Map, Value as Json, json};
 
 use crate::http::authzen::{EVALUATION, EVALUATIONS};
+use crate::support::bundle_dir::BundleDir;
 use crate::support::parts::public_data;
-use crate::support::plain_http::{post, start_with};
+use crate::support::plain_http::post;
 
 const SCHEMA: &str = r#"
 entity user { id?: String, roles?: Set<String> };
@@ -64,18 +65,13 @@ async fn every_decision_of_the_scenario() {
         .as_object()
         .unwrap()
         .clone();
-    let entities: Vec<Json> = users
-        .iter()
-        .map(
-            |(id, attrs)| json!({"uid": {"type": "user", "id": id}, "attrs": attrs, "parents": []}),
-        )
-        .collect();
-    let files = [
-        ("todo.cedarschema", SCHEMA.to_owned()),
-        ("todo.cedar", POLICIES.to_owned()),
-        ("entities/users.json", Json::from(entities).to_string()),
-    ];
-    let server = start_with("", &files).await;
+    let dir = BundleDir::new()
+        .file("todo.cedarschema", SCHEMA)
+        .policies(POLICIES);
+    let add = |dir: BundleDir, (id, attrs): (&String, &Json)| {
+        dir.entity(("user", id), attrs.clone(), &[])
+    };
+    let server = users.iter().fold(dir, add).start("").await;
     let cases = read(&folder, "todo-decisions.json");
     let single = cases["evaluation"].as_array().unwrap();
     for case in single {

@@ -4,23 +4,9 @@ use serde_json::{Value as Json, json};
 
 use crate::grpc::transport::digest;
 use crate::http::authzen::{EVALUATION, EVALUATIONS};
-use crate::support::in_process::{Running, start_with};
+use crate::support::in_process::Running;
 use crate::support::plain_http::{post, post_as};
-
-/// One tool whose schema is pinned and has a target, one without arguments, one that nobody knows the arguments of.
-const FILES: &str = r#"{
-  "server": {"name": "files", "owner": "ana"},
-  "tools": {
-    "read_text_file": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
-      "target_arguments": [{"argument": "path", "optional": true}],
-      "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}}},
-    "stat": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
-      "target_arguments": ["path"],
-      "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}},
-    "roots": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
-      "input_schema": {"type": "object", "properties": {}}}
-  }
-}"#;
+use crate::support::worlds;
 
 const MORE: &str = r#"
 @id("context") permit (principal, action in Mcp::Action::"use_context", resource);
@@ -28,13 +14,22 @@ const MORE: &str = r#"
 when { context has target && context.target in Mcp::Resource::"file:///etc" };
 "#;
 
+/// With a tool whose schema is pinned and has a target, one without arguments, one that nobody knows the arguments of.
 async fn server(config: &str) -> Running {
     let config = config.replace("MCP", "[[authzen.mcp]]");
-    start_with(
-        &config,
-        &[("tools/files.json", FILES), ("more.cedar", MORE)],
-    )
-    .await
+    let schema = json!({"type": "object", "properties": {"path": {"type": "string"}}});
+    let optional = json!([{"argument": "path", "optional": true}]);
+    let reading = json!({"target_arguments": optional, "input_schema": schema});
+    let mut stating = json!({"target_arguments": ["path"], "input_schema": schema});
+    stating["input_schema"]["required"] = json!(["path"]);
+    let nothing = json!({"input_schema": {"type": "object", "properties": {}}});
+    let world = worlds::small()
+        .file("more.cedar", MORE)
+        .server("files", "ana")
+        .tool_with("read_text_file", "read", reading)
+        .tool_with("stat", "read", stating)
+        .tool_with("roots", "read", nothing);
+    world.start(&config).await
 }
 
 fn question(method: &str, ty: &str, id: &str) -> Json {

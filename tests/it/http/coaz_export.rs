@@ -2,26 +2,18 @@
 
 use serde_json::{Value as Json, json};
 
+use crate::support::bundle_dir::BundleDir;
 use crate::support::command::Workplace;
 
-const GIT: &str = r#"{
-  "server": {"name": "git", "owner": "owen"},
-  "tools": {
-    "git_log": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "git_push": {"access": "write", "status": "proposed", "yields": [], "egress": true, "sensitivity": "internal"}
-  }
-}"#;
-
 fn workplace() -> Workplace {
-    let mail = GIT.replace("git", "mail");
-    Workplace::new(&[
-        (
-            "policies/entities/p.json",
-            r#"[{"uid": {"type": "Mcp::User", "id": "owen"}, "attrs": {}, "parents": []}]"#,
-        ),
-        ("policies/tools/git.json", GIT),
-        ("policies/tools/mail.json", &mail),
-    ])
+    let dir = BundleDir::new().user("owen", &[]);
+    let dir = ["git", "mail"].iter().fold(dir, |dir, server| {
+        let unseen = json!({"status": "proposed", "egress": true});
+        dir.server(server, "owen")
+            .tool(&format!("{server}_log"), "read")
+            .tool_with(&format!("{server}_push"), "write", unseen)
+    });
+    Workplace::of(&dir)
 }
 
 #[test]

@@ -272,7 +272,7 @@ async fn with_certificates_it_speaks_tls_to_clients_of_http_1_and_nothing_else()
 
 #[test]
 fn the_program_itself_listens_where_it_is_told_to() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let server = Server::start(&bundle, &[]);
     let address = server.http_target().parse().expect("an address");
     let json = [("content-type", "application/json")];

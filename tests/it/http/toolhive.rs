@@ -2,8 +2,10 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::support::in_process::{start, start_with};
+use crate::support::bundle_dir::BundleDir;
+use crate::support::in_process::start;
 use crate::support::plain_http::post;
+use crate::support::worlds;
 
 const TOOLHIVE: &str = "/toolhive/decision";
 
@@ -55,20 +57,20 @@ async fn toolhive_hears_no_for_what_is_not_known_and_an_error_for_what_cannot_be
 const NAMED_ALONE: &str = r#"{"context":{"mcp":{"feature":"tool","operation":"call","resource_id":"NAME"}},"operation":"mcp:tool:call","principal":{"mannotations":{},"sub":"ana"},"resource":"mrn:mcp:files:tool:NAME"}"#;
 
 /// One tool that requires its target, one that does not, one that no policy permits.
-const FILES: &str = r#"{
-  "server": {"name": "files", "owner": "ana"},
-  "tools": {
-    "read_text_file": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
-      "target_arguments": ["path"],
-      "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}},
-    "list_directory": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
-      "target_arguments": [{"argument": "path", "optional": true}],
-      "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}}},
-    "write_file": {"access": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
-      "target_arguments": ["path"],
-      "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}}
-  }
-}"#;
+fn files() -> BundleDir {
+    let schema = json!({"type": "object", "properties": {"path": {"type": "string"}}});
+    let mut required = schema.clone();
+    required["required"] = json!(["path"]);
+    let acts_on_a_path = json!({"target_arguments": ["path"], "input_schema": required});
+    let optional = json!([{"argument": "path", "optional": true}]);
+    let may_act = json!({"target_arguments": optional, "input_schema": schema});
+    worlds::small()
+        .file("files.cedar", LOOKS)
+        .server("files", "ana")
+        .tool_with("read_text_file", "read", acts_on_a_path.clone())
+        .tool_with("list_directory", "read", may_act)
+        .tool_with("write_file", "admin", acts_on_a_path)
+}
 
 const LOOKS: &str = r#"@id("looks") forbid (principal, action in Mcp::Action::"call_read", resource in Mcp::Server::"files")
 unless { context has target && !(context.target in Mcp::Resource::"file:///etc") };"#;
@@ -76,14 +78,13 @@ unless { context has target && !(context.target in Mcp::Resource::"file:///etc")
 #[tokio::test]
 async fn a_tool_that_requires_arguments_and_comes_without_any_is_an_entry_of_a_list_if_so_configured()
  {
-    let files = [("tools/files.json", FILES), ("files.cedar", LOOKS)];
     for (config, shows) in [
         // ToolHive's own default is to leave arguments out, so that every call would look like an entry.
         ("", false),
         ("[toolhive]\nlists = false\n", false),
         ("[toolhive]\nlists = true\n", true),
     ] {
-        let server = start_with(config, &files).await;
+        let server = files().start(config).await;
         let ask = async |name: &str, args: Option<Json>| {
             let mut question: Json =
                 serde_json::from_str(&NAMED_ALONE.replace("NAME", name)).expect("JSON");

@@ -7,8 +7,10 @@ use std::process::Command;
 use serde_json::{Value as Json, json};
 
 use crate::envoy::shipped;
+use crate::support::bundle_dir::BundleDir;
 use crate::support::parts::toolhive;
 use crate::support::process::{Bundle, Server, on_lines};
+use crate::support::worlds;
 
 const POLICIES: &str = r#"
 @id("helper") permit (principal == Mcp::Agent::"support", action in Mcp::Action::"call_tool", resource);
@@ -18,13 +20,6 @@ const POLICIES: &str = r#"
 forbid (principal, action in Mcp::Action::"call_tool", resource)
 when { context has target && context.target in Mcp::Resource::"file:///etc" };
 "#;
-
-const PEOPLE: &str = r#"[
-  {"uid": {"type": "Mcp::User", "id": "alice"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::User", "id": "bob"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::Agent", "id": "support"},
-   "attrs": {"active": true, "owner": {"__entity": {"type": "Mcp::User", "id": "alice"}}}, "parents": []}
-]"#;
 
 /// The tools as the server lists them.
 fn tools() -> Json {
@@ -38,17 +33,20 @@ fn tools() -> Json {
     ])
 }
 
-fn registered() -> Json {
-    let entry = |tool: &Json, access: &str, targets: Json| {
-        json!({"access": access, "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
-            "target_arguments": targets, "input_schema": tool["inputSchema"]})
-    };
+fn world() -> BundleDir {
     let all = tools();
-    json!({"server": {"name": "github", "owner": "alice"}, "tools": {
-        "read_file": entry(&all[0], "read", json!(["path"])),
-        "write_file": entry(&all[1], "write", json!(["path"])),
-        "time": entry(&all[2], "read", json!([])),
-    }})
+    let acting_on = |targets: Json, at: usize| {
+        let schema = &all[at]["inputSchema"];
+        json!({"target_arguments": targets, "input_schema": schema})
+    };
+    worlds::notes()
+        .config(&settings())
+        .policies(POLICIES)
+        .agent("support", "alice", &[])
+        .server("github", "alice")
+        .tool_with("read_file", "read", acting_on(json!(["path"]), 0))
+        .tool_with("write_file", "write", acting_on(json!(["path"]), 1))
+        .tool_with("time", "read", acting_on(json!([]), 2))
 }
 
 /// What the test asks with: the program, what it is told of, and what Callgate serves.
@@ -60,11 +58,7 @@ struct Stage {
 
 impl Stage {
     fn set() -> Self {
-        let bundle = Bundle::empty();
-        bundle.file("callgate.toml", &settings());
-        bundle.file("all.cedar", POLICIES);
-        bundle.file("entities/people.json", PEOPLE);
-        bundle.file("tools/github.json", &registered().to_string());
+        let bundle = Bundle::of(&world());
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("tools.json"), tools().to_string()).unwrap();
         Self {

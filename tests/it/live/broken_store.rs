@@ -19,7 +19,8 @@ use callgate::store::backend::{
 };
 use callgate::store::sqlite::SqliteStore;
 
-use crate::live::office::{Office, agent, call, for_person, from_delegation_ids, person, tools};
+use crate::live::office::{self, agent, call, for_person, from_delegation_ids, person, tools};
+use crate::support::direct::Direct;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -62,16 +63,16 @@ impl Store for Fragile {
     }
 }
 
-fn office() -> (Office, Arc<AtomicBool>) {
+fn office() -> (Direct, Arc<AtomicBool>) {
     let is_full = Arc::new(AtomicBool::new(false));
     let store = Fragile {
         store: SqliteStore::in_memory().unwrap(),
         is_full: Arc::clone(&is_full),
     };
-    (Office::over(Box::new(store)), is_full)
+    (office::over(Box::new(store)), is_full)
 }
 
-fn new_delegation(office: &Office) -> NewDelegation {
+fn new_delegation(office: &Direct) -> NewDelegation {
     NewDelegation {
         to: agent("one"),
         scope: tools(&["mail/list"], AccessLevel::Read),
@@ -83,7 +84,7 @@ fn new_delegation(office: &Office) -> NewDelegation {
     }
 }
 
-async fn delegate(office: &Office) -> Result<DelegationId, ControlError> {
+async fn delegate(office: &Direct) -> Result<DelegationId, ControlError> {
     let author = office.author(&person("ana"));
     let delegated = office
         .control

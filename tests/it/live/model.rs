@@ -9,7 +9,8 @@ use callgate::domain::ids::{DelegationId, TaskId};
 use callgate::domain::schema::AccessLevel;
 use proptest::prelude::*;
 
-use crate::live::office::{Office, agent, call, from_delegation_ids, person, tools};
+use crate::live::office::{self, agent, call, from_delegation_ids, person, tools};
+use crate::support::direct::Direct;
 
 const AGENTS: [&str; 3] = ["one", "two", "three"];
 /// Each tool with its effect.
@@ -187,7 +188,7 @@ fn scope(power: &Power) -> callgate::domain::authority::scope::Scope {
 
 /// The company and its model, side by side.
 struct Both {
-    office: Office,
+    office: Direct,
     model: Model,
     /// How far the clock was turned back and has not caught up yet.
     behind: u64,
@@ -415,7 +416,7 @@ fn decisions_are_those_of_the_model() {
     let histories = prop::collection::vec(step(), 1..60);
     let result = runner.run(&histories, |history| {
         let mut both = Both {
-            office: Office::open(),
+            office: office::open(),
             model: Model::default(),
             behind: 0,
             allowed: 0,

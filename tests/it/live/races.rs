@@ -12,7 +12,8 @@ use callgate::domain::ids::{DelegationId, SessionId, TaskId};
 use callgate::domain::schema::AccessLevel;
 use tokio::task::JoinSet;
 
-use crate::live::office::{Office, agent, call, for_person, from_delegation_ids, person, tools};
+use crate::live::office::{self, agent, call, for_person, from_delegation_ids, person, tools};
+use crate::support::direct::Direct;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -32,7 +33,7 @@ where
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ten_thousand_uses_of_one_approval_are_one() {
-    let office = Arc::new(Office::open());
+    let office = Arc::new(office::open());
     let (one, ana, bob) = (agent("one"), person("ana"), person("bob"));
     let format = for_person(call(&one, "files/format"), &ana);
     let denied = office.decide(&format).await;
@@ -83,7 +84,7 @@ async fn ten_thousand_uses_of_one_approval_are_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_budget_is_spent_and_never_overspent() {
-    let office = Arc::new(Office::open());
+    let office = Arc::new(office::open());
     let (one, ana) = (agent("one"), person("ana"));
     let task = NewTask {
         agent: one.clone(),
@@ -118,7 +119,7 @@ async fn a_budget_is_spent_and_never_overspent() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_two_calls_that_exclude_each_other_a_session_lets_one_pass() {
-    let office = Arc::new(Office::open());
+    let office = Arc::new(office::open());
     let one = agent("one");
     for round in 0..300 {
         let session = SessionId::new(format!("session {round}"));
@@ -141,7 +142,7 @@ async fn of_two_calls_that_exclude_each_other_a_session_lets_one_pass() {
 /// Calls over and over until the power behind the calls is gone, and takes it away meanwhile. A call that
 /// began after the end was acknowledged must not be allowed.
 async fn race_against_the_end<R: Future<Output = ()>>(
-    office: &Arc<Office>,
+    office: &Arc<Direct>,
     made: callgate::CallContext,
     expected: ReasonCode,
     end: R,
@@ -175,7 +176,7 @@ async fn race_against_the_end<R: Future<Output = ()>>(
     assert_eq!(late.load(Ordering::SeqCst), 0);
 }
 
-async fn delegate(office: &Office, task: Option<TaskId>) -> DelegationId {
+async fn delegate(office: &Direct, task: Option<TaskId>) -> DelegationId {
     let delegation = NewDelegation {
         to: agent("one"),
         scope: tools(&["mail/list"], AccessLevel::Read),
@@ -192,7 +193,7 @@ async fn delegate(office: &Office, task: Option<TaskId>) -> DelegationId {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_allowed_once_a_revocation_is_acknowledged() {
-    let office = Arc::new(Office::open());
+    let office = Arc::new(office::open());
     for _ in 0..100 {
         let id = delegate(&office, None).await;
         let made = from_delegation_ids(call(&agent("one"), "mail/list"), std::slice::from_ref(&id));
@@ -207,7 +208,7 @@ async fn nothing_is_allowed_once_a_revocation_is_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_allowed_once_the_end_of_a_task_is_acknowledged() {
-    let office = Arc::new(Office::open());
+    let office = Arc::new(office::open());
     let author = office.author(&person("ana"));
     for _ in 0..100 {
         let task = NewTask {
@@ -235,7 +236,7 @@ async fn nothing_is_allowed_once_the_end_of_a_task_is_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn writes_that_run_at_the_same_time_get_one_revision_each() {
-    let office = Arc::new(Office::open());
+    let office = Arc::new(office::open());
     let before = office.service.live().unwrap().revision();
     let delegated = count(8, |_| {
         let office = Arc::clone(&office);

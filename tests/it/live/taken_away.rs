@@ -14,14 +14,15 @@ use callgate::service::maintenance::RetentionPeriods;
 use callgate::store::shown_definitions::{ChangedDefinition, GatewayTool};
 use callgate::store::sqlite::SqliteStore;
 
-use crate::live::office::{Office, agent, call, for_person, from_delegation_ids, person, tools};
+use crate::live::office::{self, agent, call, for_person, from_delegation_ids, person, tools};
+use crate::support::direct::Direct;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
-fn at(folder: &Path) -> Office {
+fn at(folder: &Path) -> Direct {
     let store = SqliteStore::open(&folder.join("callgate.db")).unwrap();
-    Office::over(Box::new(store))
+    office::over(Box::new(store))
 }
 
 /// What a process leaves behind that is killed now.
@@ -39,7 +40,7 @@ fn in_session(session: &str) -> CallContext {
     made
 }
 
-async fn is_ended(office: &Office, session: &str) -> bool {
+async fn is_ended(office: &Direct, session: &str) -> bool {
     let decision = office.decide(&in_session(session)).await;
     decision
         .reasons
@@ -173,7 +174,7 @@ async fn a_clock_that_was_wrong_once_is_set_right_on_record() {
 }
 
 /// A call, approved twice by somebody whom no directory knows.
-async fn approved(office: &Office) -> (CallContext, ApprovalId, CallDigest) {
+async fn approved(office: &Direct) -> (CallContext, ApprovalId, CallDigest) {
     let mut made = for_person(call(&agent("one"), "files/format"), &person("ana"));
     let request = ApprovalRequest {
         call: made.clone(),
@@ -199,7 +200,7 @@ async fn approved(office: &Office) -> (CallContext, ApprovalId, CallDigest) {
     (made, approval.id.clone(), approval.digest.clone())
 }
 
-async fn left_the_team(office: &Office) {
+async fn left_the_team(office: &Direct) {
     let author = office.author(&person("ana"));
     let json = serde_json::json!({
         "uid": {"type": "Mcp::User", "id": "eve"},
@@ -212,7 +213,7 @@ async fn left_the_team(office: &Office) {
 
 #[tokio::test]
 async fn an_approval_that_was_given_is_revoked() {
-    let office = Office::open();
+    let office = office::open();
     let (made, id, digest) = approved(&office).await;
     let no = CallRejection {
         id: id.clone(),
@@ -243,7 +244,7 @@ async fn an_approval_that_was_given_is_revoked() {
 
 #[tokio::test]
 async fn an_approval_does_not_outlive_the_right_to_give_it() {
-    let office = Office::open();
+    let office = office::open();
     let (made, ..) = approved(&office).await;
     left_the_team(&office).await;
     let denied = office.decide(&made).await;

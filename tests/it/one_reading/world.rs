@@ -21,7 +21,8 @@ use crate::agentgateway::ext_mcp::structure;
 use crate::envoy::ext_proc::{Exchange, POST, seen};
 use crate::one_reading::panel::Known;
 use crate::support::in_process::{Running, entity};
-use crate::support::plain_http::{Reply, exchange, start_with};
+use crate::support::plain_http::{Reply, exchange};
+use crate::support::worlds;
 
 pub const CONFIG: &str = r#"
 [envoy]
@@ -70,12 +71,6 @@ permit (principal, action == Mcp::Action::"edit_entities", resource);
 permit (principal == Mcp::Server::"files", action == Mcp::Action::"elicit_form", resource)
 when { context.elicitation.secret_fields.isEmpty() };
 "#;
-
-const ENTITIES: &str = r#"[
-  {"uid": {"type": "Mcp::User", "id": "ana"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::Agent", "id": "coder"},
-   "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "ana"}}, "active": true}, "parents": []}
-]"#;
 
 /// The schema of a tool's arguments; `None` if nobody has pinned one.
 fn schema(tool: &str) -> Option<Json> {
@@ -133,26 +128,19 @@ pub const TOOLS: [&str; 6] = [
 
 /// The server, of which `pinned` has the pinned digests.
 pub async fn start(pinned: &[(&str, &str)]) -> Running {
-    let mut tools = serde_json::Map::new();
+    let mut world = worlds::small().policies(POLICIES).server("files", "ana");
     for name in TOOLS.into_iter().chain(pinned.iter().map(|it| it.0)) {
-        let mut tool = json!({"access": "read", "status": "confirmed", "yields": [], "egress": false,
-            "sensitivity": "internal"});
+        let mut more = json!({});
         if let Some(schema) = schema(name) {
-            tool["input_schema"] = schema;
-            tool["typed"] = json!(name == "pay");
+            more["input_schema"] = schema;
+            more["typed"] = json!(name == "pay");
         }
         if let Some((_, digest)) = pinned.iter().find(|it| it.0 == name) {
-            tool["digest"] = json!(digest);
+            more["digest"] = json!(digest);
         }
-        tools.insert(name.to_owned(), tool);
+        world = world.tool_with(name, "read", more);
     }
-    let registration = json!({"server": {"name": "files", "owner": "ana"}, "tools": tools});
-    let files = [
-        ("policies.cedar", POLICIES.to_owned()),
-        ("entities/people.json", ENTITIES.to_owned()),
-        ("tools/files.json", registration.to_string()),
-    ];
-    start_with(CONFIG, &files).await
+    world.start(CONFIG).await
 }
 
 /// What an adapter answers.

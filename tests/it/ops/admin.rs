@@ -45,7 +45,7 @@ pub fn decide(bundle: &Bundle, server: &Server) {
 
 #[test]
 fn probes_are_answered_without_a_credential_and_nothing_else_is() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let (_server, admin) = start(&bundle);
     assert_eq!(get(admin, "/livez").body, "ok\n");
     let ready = get(admin, "/readyz");
@@ -67,7 +67,7 @@ fn probes_are_answered_without_a_credential_and_nothing_else_is() {
 
 #[test]
 fn statusz_says_what_get_status_says_and_tells_a_fault_of_the_directory() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let (_server, admin) = start(&bundle);
     let told = get(admin, "/statusz").json();
     assert_eq!(told["ready"], true);
@@ -78,7 +78,7 @@ fn statusz_says_what_get_status_says_and_tells_a_fault_of_the_directory() {
     assert_eq!(status["audit"]["mode"], "written");
     assert!(status["directory"]["faultCount"].is_null(), "{status}");
 
-    bundle.file("notes.cedar", "permit (");
+    bundle.file("policies.cedar", "permit (");
     let patience = Instant::now() + Duration::from_secs(30);
     loop {
         let told = get(admin, "/statusz").json();
@@ -93,7 +93,7 @@ fn statusz_says_what_get_status_says_and_tells_a_fault_of_the_directory() {
 
 #[test]
 fn statusz_says_how_the_exporters_fare() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let admin = free_address();
     bundle.file("callgate.toml", &format!("[listen]\nadmin = \"{admin}\"\n"));
     let gone = format!("http://user:secret@{}/?token=secret", free_address());
@@ -127,7 +127,7 @@ fn statusz_says_how_the_exporters_fare() {
 
 #[test]
 fn metrics_are_scraped_in_both_formats() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let (server, admin) = start(&bundle);
     decide(&bundle, &server);
     let plain = get(admin, "/metrics");
@@ -162,7 +162,7 @@ fn metrics_are_scraped_in_both_formats() {
 
 #[test]
 fn addresses_of_probes_are_checked_like_others() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     bundle.file(
         "callgate.toml",
         "[listen]\ngrpc = \"127.0.0.1:9\"\nadmin = [\"0.0.0.0:9\", \"127.0.0.1:9\"]\n",

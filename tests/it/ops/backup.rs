@@ -16,7 +16,7 @@ fn stderr(output: &std::process::Output) -> String {
 
 #[test]
 fn a_running_server_is_copied_and_what_it_held_comes_back() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let server = Server::start(&bundle, &[]);
     let made = bundle.run(&["backup", "copy.db", "--output", "json"]);
     assert!(made.status.success(), "{}", stderr(&made));

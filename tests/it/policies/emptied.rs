@@ -8,8 +8,9 @@ use serde_json::{Value as Json, json};
 use crate::http::authzen::{
     ACTIONS, EVALUATION, EVALUATIONS, RESOURCES, SUBJECTS, certified, tuple,
 };
+use crate::support::bundle_dir::BundleDir;
 use crate::support::in_process::{self, entity};
-use crate::support::plain_http::{post, start_with};
+use crate::support::plain_http::post;
 
 /// Whoever may read everything asks for several things.
 fn several(items: Json) -> Json {
@@ -157,17 +158,17 @@ unless { principal has role || (principal has home && principal.home has town) |
          context has time || (context has place && context.place has room) || context has seen };
 "#;
 
+fn directory() -> BundleDir {
+    BundleDir::new()
+        .file("a.cedarschema", SCHEMA)
+        .policies(POLICY)
+}
+
 #[tokio::test]
 async fn null_is_absent_wherever_authzen_has_values() {
-    let server = start_with(
-        "",
-        &[
-            ("a.cedarschema", SCHEMA.to_owned()),
-            ("a.cedar", POLICY.to_owned()),
-            ("entities/a.json", r#"[{"uid": {"type": "user", "id": "alice"}, "attrs": {}, "parents": []}, {"uid": {"type": "record", "id": "record-1"}, "attrs": {}, "parents": []}]"#.to_owned()),
-        ],
-    )
-    .await;
+    let dir = directory().entity(("user", "alice"), json!({}), &[]);
+    let dir = dir.entity(("record", "record-1"), json!({}), &[]);
+    let server = dir.start("").await;
     for (field, given, wanted) in [
         ("/subject/properties", json!({"role": null}), Ok(true)),
         (
@@ -242,14 +243,7 @@ async fn null_is_absent_wherever_authzen_has_values() {
 
 #[tokio::test]
 async fn null_is_absent_in_the_context_of_cedars_own_question() {
-    let server = start_with(
-        "",
-        &[
-            ("a.cedarschema", SCHEMA.to_owned()),
-            ("a.cedar", POLICY.to_owned()),
-        ],
-    )
-    .await;
+    let server = directory().start("").await;
     let mut client = server.client().await;
     let null = prost_types::Value {
         kind: Some(prost_types::value::Kind::NullValue(0)),

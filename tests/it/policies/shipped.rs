@@ -10,6 +10,7 @@ use callgate::domain::reason::ReasonCode;
 use serde_json::{Value as Json, json};
 
 use crate::policies::rows::decide;
+use crate::support::bundle_dir::BundleDir;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -156,27 +157,13 @@ fn every_policy_says_who_answers_for_it_and_why() {
 
 /// The shipped directory with one change.
 fn changed(file: &str, change: impl FnOnce(String) -> String) -> Bundle {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    copy(&root().join("policies"), dir.path());
-    let path = dir.path().join(file);
-    let before = fs::read_to_string(&path).expect("a file");
+    let before = fs::read_to_string(root().join("policies").join(file)).expect("a file");
     let after = change(before.clone());
     assert_ne!(before, after);
-    fs::write(&path, after).expect("a file");
-    bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"))
-}
-
-fn copy(from: &std::path::Path, to: &std::path::Path) {
-    fs::create_dir_all(to).expect("a directory");
-    for entry in fs::read_dir(from).expect("a directory") {
-        let path = entry.expect("an entry").path();
-        let target = to.join(path.file_name().expect("a name"));
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            fs::copy(&path, &target).expect("a copy");
-        }
-    }
+    let changed = BundleDir::copy_of("policies").file(file, after);
+    changed
+        .compile()
+        .unwrap_or_else(|faults| panic!("{faults}"))
 }
 
 fn answer(bundle: &Bundle, case: Json, code: ReasonCode, policies: &[&str]) {

@@ -4,86 +4,45 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use callgate::authn::caller::Caller;
-use callgate::bundle;
-use callgate::config::limits::Limits;
-use callgate::control::requester::WriteRequester;
 use callgate::control::tasks::NewTask;
-use callgate::control::write::Control;
 use callgate::domain::authority::scope::Scope;
 use callgate::domain::authority::terms::{AllowedValues, KnownResource, TaskTerms, ToolUse};
 use callgate::domain::decide::verdict::{ReasonCode, Verdict};
 use callgate::domain::ids::TaskId;
-use callgate::domain::request::call_context::{
-    ActorChain, CallContext, Operation, Subject, TraceContext,
-};
+use callgate::domain::request::call_context::{ActorChain, CallContext, Operation, Subject};
 use callgate::domain::schema::AccessLevel;
 use callgate::proto::v1;
-use callgate::service::Service;
-use callgate::service::clock::SystemClock;
-use callgate::service::deadline::Deadline;
-use callgate::service::generation::LoadedBundle;
-use callgate::service::request::RequestMeta;
-use callgate::service::settings::ServiceSettings;
 use callgate::store::sqlite::SqliteStore;
-use callgate::telemetry::record::recorder::Recorder;
 use serde_json::{Value as Json, json};
 use tonic::Code;
 
 use crate::control::{World, assert_refused, by};
 use crate::policies::rows::uid;
-use crate::support::process::Bundle;
+use crate::support::bundle_dir::BundleDir;
+use crate::support::direct::Direct;
+use crate::support::files;
 
 /// A service over the shipped directory, with a store that outlives it.
-pub struct Shop {
-    service: Arc<Service>,
-    control: Control,
-    caller: Arc<Caller>,
-}
+pub struct Shop(Direct);
 
 impl Shop {
     pub fn open(store: &Path) -> Self {
-        Self::over(
-            &Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"),
-            store,
-        )
+        Self::over(&BundleDir::copy_of("policies"), store)
     }
 
     /// The same over another directory.
-    fn over(policies: &Path, store: &Path) -> Self {
-        let store = Box::new(SqliteStore::open(store).expect("a store"));
-        let (settings, recorder) = (ServiceSettings::default(), Recorder::default());
-        let service = Service::open(settings, recorder, store, Arc::new(SystemClock));
-        let service = Arc::new(service.expect("a service"));
-        let bundle = bundle::load(policies).unwrap_or_else(|faults| panic!("{faults}"));
-        let load = LoadedBundle {
-            snapshot: bundle.snapshot,
-            claims: bundle.config.claims,
-            policy_set_digest: bundle.digest,
-        };
-        service.publish(load).expect("a revision");
-        let limits = Arc::new(ArcSwap::from_pointee(Limits::default()));
-        Self {
-            control: Control::new(Arc::clone(&service), limits),
-            service,
-            caller: Arc::new(Caller::local()),
-        }
+    fn over(directory: &BundleDir, store: &Path) -> Self {
+        let store = SqliteStore::open(store).expect("a store");
+        Self(Direct::over(directory.load(), Box::new(store)))
     }
 
     pub fn close(self) {
-        self.service.close();
+        self.0.service.close();
     }
 
     /// `person` opens a task for the release agent, which may do anything with these tools that its terms allow.
     pub async fn task(&self, person: &str, tools: &[&str], terms: TaskTerms) -> TaskId {
-        let author = WriteRequester {
-            caller: Arc::clone(&self.caller),
-            adapter: "test",
-            actor: Subject::verified(uid("User", person), "jwt"),
-            key: None,
-            trace: TraceContext::default(),
-        };
+        let author = self.0.author(&uid("User", person));
         let task = NewTask {
             agent: uid("Agent", "release"),
             person: uid("User", person),
@@ -98,9 +57,9 @@ impl Shop {
             terms,
             call_budget: None,
             steps: Vec::new(),
-            deadline: self.service.now() + Duration::from_secs(3_600),
+            deadline: self.0.now() + Duration::from_secs(3_600),
         };
-        let opened = self.control.open_task(&author, task).await;
+        let opened = self.0.control.open_task(&author, task).await;
         let opened = opened.unwrap_or_else(|error| panic!("{error:?}"));
         opened.value.task.id.clone()
     }
@@ -118,19 +77,7 @@ impl Shop {
     }
 
     pub async fn decide(&self, call: &CallContext) -> Verdict {
-        let ask = RequestMeta {
-            caller: &self.caller,
-            adapter: "test",
-            at_least_revision: 0,
-            is_dry_run: false,
-            deadline: Deadline::NONE,
-            request_id: None,
-        };
-        self.service
-            .authorize(ask, call)
-            .await
-            .expect("a decision")
-            .value
+        self.0.decide(call).await
     }
 }
 
@@ -210,13 +157,12 @@ async fn what_was_written_after_reading_something_is_read_with_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = folder.path().join("callgate.db");
     // As shipped, whoever reads any file has read a stranger. Here only the company writes them.
-    let company = Bundle::shipped();
-    let file = company.policies().join("tools/filesystem.json");
-    let text = std::fs::read_to_string(&file).expect("a registration");
-    let mut files: Json = serde_json::from_str(&text).expect("JSON");
-    files["tools"]["read_text_file"]["yields"] = json!(["private"]);
-    company.file("tools/filesystem.json", &files.to_string());
-    let shop = Shop::over(&company.policies(), &store);
+    let registration = files::repository("policies/tools/filesystem.json");
+    let text = std::fs::read_to_string(registration).expect("a registration");
+    let mut tools: Json = serde_json::from_str(&text).expect("JSON");
+    tools["tools"]["read_text_file"]["yields"] = json!(["private"]);
+    let company = BundleDir::copy_of("policies").file("tools/filesystem.json", tools.to_string());
+    let shop = Shop::over(&company, &store);
     let tools = ["fetch/fetch", "filesystem/write_file"];
     let terms = TaskTerms {
         uses: Vec::new(),
@@ -238,7 +184,7 @@ async fn what_was_written_after_reading_something_is_read_with_it() {
     let shop = read_then_commit(shop, "owen", "/srv/other/a.md", true).await;
     let shop = read_then_commit(shop, "owen", "/srv/shop/notes.md", false).await;
     shop.close();
-    let shop = Shop::over(&company.policies(), &store);
+    let shop = Shop::over(&company, &store);
     read_then_commit(shop, "lena", "/srv/shop/notes.md", false)
         .await
         .close();

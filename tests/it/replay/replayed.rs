@@ -4,7 +4,8 @@ use callgate::proto::v1;
 use serde_json::Value as Json;
 
 use crate::replay::stage::{Files, Stage};
-use crate::support::in_process::{call, call_for, context, directory, entity};
+use crate::support::in_process::{call, call_for, context, entity};
+use crate::support::worlds;
 
 const CONFIG: &str = "without_callers = true\n";
 const OBSERVED: &str = "without_callers = true\n[observe]\nservice = true\n";
@@ -124,7 +125,7 @@ async fn without_capsules_nothing_is_guessed() {
 async fn what_was_observed_is_allowed_once_the_proposal_is_applied() {
     let stage = Stage::new(OBSERVED, &[]).await;
     ask(&stage).await;
-    let folder = directory();
+    let folder = worlds::small().write();
     let out = folder.path().join("proposed");
     let out = out.to_str().expect("text");
     let args = ["--observed", "--out", out, "--output", "json"];

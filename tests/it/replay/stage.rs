@@ -9,21 +9,13 @@ use callgate::service::clock::SystemClock;
 use callgate::telemetry::record::recorder::{Recorder, RecorderParts};
 use tempfile::TempDir;
 
+use crate::audit::log_reading::Contents;
 use crate::support::command::{Ran, Workplace};
-use crate::support::in_process::{self, Running, start_recorded};
+use crate::support::in_process::Running;
+use crate::support::worlds;
 
-/// The files of the directory besides those of [`in_process::directory`].
+/// The files of the directory besides those of the small world.
 pub type Files<'f> = &'f [(&'f str, &'f str)];
-
-fn directory_with(files: Files<'_>) -> TempDir {
-    let directory = in_process::directory();
-    for (path, text) in files {
-        let path = directory.path().join(path);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        std::fs::write(path, text).expect("a file");
-    }
-    directory
-}
 
 /// A server with a log.
 pub struct Stage {
@@ -42,9 +34,9 @@ impl Stage {
             audit: Some(log.clone()),
             ..RecorderParts::default()
         });
-        let server = start_recorded(config, &[], Arc::new(SystemClock), recorder).await;
-        let generation = in_process::generation_with(files);
-        server.service.publish(generation).expect("published");
+        let world = worlds::small().files(files);
+        let clock = Arc::new(SystemClock);
+        let server = world.start_recorded(config, clock, recorder).await;
         Self {
             server,
             log,
@@ -52,9 +44,14 @@ impl Stage {
         }
     }
 
+    /// What is in the log.
+    pub fn contents(&self) -> Contents {
+        Contents::read(self.folder.path())
+    }
+
     /// Runs `callgate replay` on a directory with these files.
     pub fn replay(&self, files: Files<'_>, args: &[&str]) -> Ran {
-        self.replay_in(directory_with(files).path(), args)
+        self.replay_in(worlds::small().files(files).write().path(), args)
     }
 
     /// Runs a verb with `--policies`, for a directory with these files, and `--log`.
@@ -65,7 +62,7 @@ impl Stage {
 
     /// Runs a verb with `--policies`, for a directory with these files.
     pub fn with_directory(&self, args: &[&str], files: Files<'_>) -> Ran {
-        let directory = directory_with(files);
+        let directory = worlds::small().files(files).write();
         let policies = directory.path().to_str().expect("text");
         Workplace::new(&[]).run(&[args, &["--policies", policies]].concat())
     }

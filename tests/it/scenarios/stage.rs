@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use callgate::adapters::callgate_v1::control::rpcs::ControlApi;
@@ -30,19 +30,8 @@ use tonic::Request;
 use crate::scenarios::store::Moody;
 use crate::scenarios::story::Scenario;
 use crate::scenarios::world::{self, World};
+use crate::support::clock::HandClock;
 use crate::support::postgres::Cluster;
-
-/// When every story begins: 15 January 2027, 08:00:00 UTC.
-const BEGINNING: u64 = 1_800_000_000;
-
-/// A clock that is set by hand.
-pub struct HandClock(Mutex<SystemTime>);
-
-impl Clock for HandClock {
-    fn now(&self) -> SystemTime {
-        *self.0.lock().expect("a clock")
-    }
-}
 
 /// Where a story plays.
 pub struct Stage {
@@ -108,8 +97,7 @@ impl Stage {
             (None, true) => (Place::File(dir.path().join("callgate.db")), 0),
             (None, false) => (Place::Memory, 0),
         };
-        let beginning = SystemTime::UNIX_EPOCH + Duration::from_secs(BEGINNING);
-        let clock = Arc::new(HandClock(Mutex::new(beginning)));
+        let clock = Arc::new(HandClock::new());
         let mut stage = Self {
             world,
             doors: Vec::new(),
@@ -244,11 +232,11 @@ impl Stage {
     }
 
     pub fn pass(&self, time: Duration) {
-        *self.clock.0.lock().expect("a clock") += time;
+        self.clock.pass(time);
     }
 
     pub fn turn_back(&self, time: Duration) {
-        *self.clock.0.lock().expect("a clock") -= time;
+        self.clock.turn_back(time);
     }
 
     /// So long from now, as the service sees it.

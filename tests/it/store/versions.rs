@@ -146,7 +146,7 @@ fn a_store_of_every_version_is_brought_up_to_date_and_loses_nothing() {
 
 #[test]
 fn a_store_of_a_newer_program_is_refused_and_left_as_it_is() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let path = unpacked(NEWEST, bundle.folder());
     let database = rusqlite::Connection::open(&path).unwrap();
     let newer = NEWEST + 1;

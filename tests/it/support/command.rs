@@ -5,6 +5,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use super::bundle_dir::BundleDir;
+use super::files;
+
 /// A directory with files, and the binary run in it.
 pub struct Workplace {
     dir: tempfile::TempDir,
@@ -32,6 +35,13 @@ impl Workplace {
         workplace
     }
 
+    /// A directory in the making, as `policies/`.
+    pub fn of(dir: &BundleDir) -> Self {
+        let workplace = Self::new(&[]);
+        dir.write_into(&workplace.path().join("policies"));
+        workplace
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         self.dir.path()
@@ -39,9 +49,7 @@ impl Workplace {
 
     /// Writes a file and the directories it is in.
     pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
-        let path = self.path().join(path);
-        fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
-        fs::write(path, content).expect("a file");
+        files::write(self.path(), path, content);
     }
 
     /// Reads a file.

@@ -1,11 +1,11 @@
-//! A server in this process, with policies about a server `git` with the tools `log`, `commit` and `purge`.
+//! A server in this process, and the calls that most tests ask it about. It serves the small world of [`super::worlds`], or
+//! whatever a [`super::bundle_dir::BundleDir`] is started with.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use callgate::bundle;
 use callgate::config::Config;
 use callgate::config::listen::SocketMode;
 use callgate::proto::v1;
@@ -18,7 +18,6 @@ use callgate::server::reloadable::ReloadableConfig;
 use callgate::server::reloadable_tls::ReloadableTls;
 use callgate::service::Service;
 use callgate::service::clock::{Clock, SystemClock};
-use callgate::service::generation::LoadedBundle;
 use callgate::service::settings::ServiceSettings;
 use callgate::store::sqlite::SqliteStore;
 use callgate::telemetry::record::recorder::Recorder;
@@ -27,72 +26,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 
-const POLICIES: &str = r#"
-@id("read") @owner("security") @controls("OWASP:ASI02,NIST-CSF:PR.AA-05") @obligation("log:full")
-permit (principal, action in Mcp::Action::"call_read", resource);
-
-@id("list")
-permit (principal, action in Mcp::Action::"discover", resource);
-
-@id("write-by-developers")
-permit (principal, action in Mcp::Action::"call_write", resource)
-when { principal in Mcp::Group::"developers" };
-
-@id("never-purge") @reason("history is kept")
-forbid (principal, action, resource == Mcp::Tool::"git/purge");
-"#;
-
-const ENTITIES: &str = r#"[
-  {"uid": {"type": "Mcp::Group", "id": "developers"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::User", "id": "ana"}, "attrs": {}, "parents": [{"type": "Mcp::Group", "id": "developers"}]},
-  {"uid": {"type": "Mcp::User", "id": "bob"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::Agent", "id": "coder"},
-   "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "ana"}}, "active": true},
-   "parents": [{"type": "Mcp::Group", "id": "developers"}]}
-]"#;
-
-const TOOLS: &str = r#"{
-  "server": {"name": "git", "owner": "ana"},
-  "tools": {
-    "log": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "commit": {"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "purge": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
-  }
-}"#;
-
-/// A directory that [`bundle::load`] accepts.
-pub fn directory() -> TempDir {
-    let dir = tempfile::tempdir().expect("a directory");
-    for (path, text) in [
-        ("policies.cedar", POLICIES),
-        ("entities/people.json", ENTITIES),
-        ("tools/git.json", TOOLS),
-    ] {
-        let path = dir.path().join(path);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
-        std::fs::write(path, text).expect("a file");
-    }
-    dir
-}
-
-/// What [`directory`] compiles to.
-pub fn generation() -> LoadedBundle {
-    generation_with(&[])
-}
-
-/// The same, with further files.
-pub fn generation_with(files: &[(&str, &str)]) -> LoadedBundle {
-    let dir = directory();
-    for (path, text) in files {
-        std::fs::write(dir.path().join(path), text).expect("a file");
-    }
-    let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
-    LoadedBundle {
-        snapshot: bundle.snapshot,
-        claims: bundle.config.claims,
-        policy_set_digest: bundle.digest,
-    }
-}
+use super::worlds;
 
 /// A running server.
 pub struct Running {
@@ -113,21 +47,17 @@ pub struct Running {
     _dir: TempDir,
 }
 
-/// Starts a server with nothing loaded, on TCP and a Unix socket.
+/// Starts a server of the small world.
+pub async fn start(config: &str) -> Running {
+    worlds::small().start(config).await
+}
+
+/// Starts a server with nothing loaded, on TCP and a Unix socket, with these files beside its configuration.
 pub async fn start_empty(config: &str, files: &[(&str, &str)]) -> Running {
-    start_empty_at(config, files, Arc::new(SystemClock)).await
+    start_recorded(config, files, Arc::new(SystemClock), Recorder::default()).await
 }
 
-/// The same, at a time of the test's own.
-pub async fn start_empty_at(
-    config: &str,
-    files: &[(&str, &str)],
-    clock: Arc<dyn Clock>,
-) -> Running {
-    start_recorded(config, files, clock, Recorder::default()).await
-}
-
-/// The same, with a recorder of the test's own.
+/// The same, with a clock and a recorder of the test's own.
 pub async fn start_recorded(
     config: &str,
     files: &[(&str, &str)],
@@ -136,7 +66,7 @@ pub async fn start_recorded(
 ) -> Running {
     let dir = tempfile::tempdir().expect("a directory");
     for (name, text) in files {
-        std::fs::write(dir.path().join(name), text).expect("a file");
+        super::files::write(dir.path(), name, text);
     }
     let config =
         Config::from_toml(config, "callgate.toml").unwrap_or_else(|faults| panic!("{faults:?}"));
@@ -191,19 +121,6 @@ pub async fn start_recorded(
         ended,
         _dir: dir,
     }
-}
-
-/// Starts a server that answers.
-pub async fn start(config: &str) -> Running {
-    start_with(config, &[]).await
-}
-
-/// The same, with further policies.
-pub async fn start_with(config: &str, files: &[(&str, &str)]) -> Running {
-    let running = start_empty(config, &[]).await;
-    let generation = generation_with(files);
-    running.service.publish(generation).expect("published");
-    running
 }
 
 impl Running {

@@ -2,13 +2,11 @@
 
 use std::net::SocketAddr;
 
-use callgate::bundle;
-use callgate::service::generation::LoadedBundle;
 use serde_json::Value as Json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::in_process::{Running, start_empty};
+use crate::support::in_process::Running;
 
 /// What came back.
 #[derive(Debug)]
@@ -122,27 +120,4 @@ pub async fn post_as(server: &Running, token: &str, path: &str, body: &Json) -> 
         &body.to_string(),
     )
     .await
-}
-
-/// A server over a directory of its own.
-pub async fn start_with(config: &str, files: &[(&str, String)]) -> Running {
-    let running = start_empty(config, &[]).await;
-    running.service.publish(load(files)).expect("published");
-    running
-}
-
-/// What a directory with these files compiles to.
-pub fn load(files: &[(&str, String)]) -> LoadedBundle {
-    let dir = tempfile::tempdir().expect("a directory");
-    for (path, text) in files {
-        let path = dir.path().join(path);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
-        std::fs::write(path, text).expect("a file");
-    }
-    let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
-    LoadedBundle {
-        snapshot: bundle.snapshot,
-        claims: bundle.config.claims,
-        policy_set_digest: bundle.digest,
-    }
 }

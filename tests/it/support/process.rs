@@ -17,7 +17,9 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::bundle_dir::BundleDir;
 pub use super::port::{free_address, free_port};
+use super::{files, worlds};
 
 /// How long a process may take to be there, or to be gone.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,29 +40,26 @@ impl Bundle {
         }
     }
 
-    /// A small company: Alice and the agent `helper` are staff, Bob is not, and the server `notes` has a
-    /// tool of each effect.
-    pub fn small() -> Self {
+    /// What a directory in the making holds, as `policies/`.
+    pub fn of(dir: &BundleDir) -> Self {
         let bundle = Self::empty();
-        bundle.file("notes.cedar", SMALL_POLICIES);
-        bundle.file("entities/people.json", SMALL_PEOPLE);
-        bundle.file("tools/notes.json", SMALL_TOOLS);
+        dir.write_into(&bundle.policies());
         bundle
+    }
+
+    /// The world of most processes: [`worlds::notes`].
+    pub fn notes() -> Self {
+        Self::of(&worlds::notes())
     }
 
     /// A copy of the policies in this repository.
     pub fn shipped() -> Self {
-        let bundle = Self::empty();
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
-        copy(&shipped, &bundle.policies());
-        bundle
+        Self::of(&BundleDir::copy_of("policies"))
     }
 
     /// Writes a file below `policies/`.
     pub fn file(&self, path: &str, text: &str) -> &Self {
-        let path = self.policies().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        files::write(&self.policies(), path, text);
         self
     }
 
@@ -261,19 +260,6 @@ pub fn callgate(folder: &Path) -> Command {
     command
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            fs::copy(&path, &target).unwrap();
-        }
-    }
-}
-
 /// Where a client finds a server. Nothing is waited for without an end: a port may belong to another by now.
 pub fn endpoint(address: String) -> Endpoint {
     Endpoint::from_shared(address)
@@ -302,9 +288,7 @@ pub fn python() -> OsString {
 
 /// One of the programs in tests/clients.
 pub fn client(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/clients")
-        .join(name)
+    files::repository("tests/clients").join(name)
 }
 
 /// Runs a program on some lines of JSON and gives its lines of JSON back.
@@ -347,41 +331,3 @@ pub fn ask(server: &Server, method: &str, options: &[&str], requests: &[Json]) -
         .args(options);
     on_lines(&mut command, requests)
 }
-
-const SMALL_POLICIES: &str = r#"
-@id("notes.read")
-@owner("notes-team")
-@controls("OWASP:ASI02")
-permit (principal, action in Mcp::Action::"call_read", resource in Mcp::Server::"notes");
-
-@id("notes.write")
-@owner("notes-team")
-@controls("OWASP:ASI03,NIST-CSF:PR.AA-05")
-@obligation("log:full")
-permit (principal in Mcp::Group::"staff", action == Mcp::Action::"call_write", resource in Mcp::Server::"notes");
-
-@id("notes.never-drop")
-@owner("security")
-@reason("notes are never dropped by an agent")
-forbid (principal, action == Mcp::Action::"call_admin", resource == Mcp::Tool::"notes/drop_notes");
-"#;
-
-const SMALL_PEOPLE: &str = r#"[
-  {"uid": {"type": "Mcp::Group", "id": "staff"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::User", "id": "alice"}, "attrs": {"active": true},
-   "parents": [{"type": "Mcp::Group", "id": "staff"}]},
-  {"uid": {"type": "Mcp::User", "id": "bob"}, "attrs": {"active": true}, "parents": []},
-  {"uid": {"type": "Mcp::Agent", "id": "helper"},
-   "attrs": {"active": true, "owner": {"__entity": {"type": "Mcp::User", "id": "alice"}}},
-   "parents": [{"type": "Mcp::Group", "id": "staff"}]}
-]"#;
-
-const SMALL_TOOLS: &str = r#"{
-  "server": {"name": "notes", "owner": "alice"},
-  "tools": {
-    "list_notes": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "add_note": {"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "drop_notes": {"access": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "merge_notes": {"access": "write", "status": "proposed", "yields": [], "egress": false, "sensitivity": "internal"}
-  }
-}"#;

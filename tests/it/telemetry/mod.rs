@@ -206,7 +206,7 @@ fn traced(receiver: &Receiver, bundle: &Bundle, more: &[(&str, &str)]) -> Server
 #[test]
 #[ignore = "needs the Python packages that tests/run installs"]
 fn a_receiver_gets_a_span_of_each_decision() {
-    let (receiver, bundle) = (Receiver::start(), Bundle::small());
+    let (receiver, bundle) = (Receiver::start(), Bundle::notes());
     let resource = (
         "OTEL_RESOURCE_ATTRIBUTES",
         "deployment.environment.name=test",
@@ -312,7 +312,7 @@ fn a_receiver_gets_a_span_of_each_decision() {
 #[test]
 #[ignore = "needs the Python packages that tests/run installs"]
 fn a_receiver_gets_metrics() {
-    let (receiver, bundle) = (Receiver::start(), Bundle::small());
+    let (receiver, bundle) = (Receiver::start(), Bundle::notes());
     let server = traced(&receiver, &bundle, &[("OTEL_TRACES_EXPORTER", "none")]);
     let requests = [
         call("list_notes", "x", false),
@@ -369,7 +369,7 @@ fn a_receiver_gets_metrics() {
 #[test]
 #[ignore = "needs the Python packages that tests/run installs"]
 fn what_waits_is_sent_before_the_server_ends() {
-    let (receiver, bundle) = (Receiver::start(), Bundle::small());
+    let (receiver, bundle) = (Receiver::start(), Bundle::notes());
     let server = traced(&receiver, &bundle, &[("OTEL_BSP_SCHEDULE_DELAY", "600000")]);
     ask(&server, AUTHORIZE, &[], &[call("list_notes", "x", false)]);
     assert!(receiver.spans().is_empty());
@@ -381,7 +381,7 @@ fn what_waits_is_sent_before_the_server_ends() {
 #[test]
 #[ignore = "needs the Python packages that tests/run installs"]
 fn a_receiver_that_is_down_changes_nothing() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let gone = Receiver::start().endpoint();
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", gone.as_str()),
@@ -430,7 +430,7 @@ fn a_receiver_that_is_down_changes_nothing() {
 #[test]
 #[ignore = "needs the Python packages that tests/run installs"]
 fn the_log_is_json_and_tells_of_denied_calls() {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let server = Server::start(&bundle, &[]);
     let requests = [
         call("list_notes", "argument-that-stays-here", false),
@@ -465,7 +465,7 @@ fn record(records: &[Json], body: &str, (key, value): (&str, &str)) -> Option<Js
 
 /// Asks for one deny, and holds what of it arrives as a log record.
 fn log_records_arrive(receiver: &Receiver, more: &[(&str, &str)]) -> Vec<Json> {
-    let bundle = Bundle::small();
+    let bundle = Bundle::notes();
     let mut variables = vec![
         ("OTEL_LOGS_EXPORTER", "otlp"),
         ("OTEL_BLRP_SCHEDULE_DELAY", "100"),

@@ -22,7 +22,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
-use crate::support::in_process::{Running, start_with};
+use crate::support::in_process::Running;
+use crate::support::worlds;
 
 const CONFIG: &str = r#"
 [envoy]
@@ -223,7 +224,8 @@ impl Exchange {
 }
 
 async fn asking() -> Running {
-    start_with(CONFIG, &[("asking.cedar", ASKING)]).await
+    let asking = worlds::small().file("asking.cedar", ASKING);
+    asking.start(CONFIG).await
 }
 
 fn request(method: &str, params: Json) -> Json {

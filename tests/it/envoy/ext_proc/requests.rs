@@ -16,7 +16,8 @@ use tonic::Code;
 use crate::envoy::ext_proc::{
     CONFIG, Exchange, POST, body, first, headers, list, mutated, request, seen,
 };
-use crate::support::in_process::{start, start_with};
+use crate::support::in_process::start;
+use crate::support::worlds;
 
 /// Two denies differ in the name of the decision.
 fn without_id(mut body: Json) -> Json {
@@ -282,7 +283,8 @@ async fn policies_alone_decide_what_a_client_tells_a_server() {
 forbid (principal, action == Mcp::Action::"connect", resource)
 when { context has answers && !context.answers.secret_fields.isEmpty() };
 "#;
-    let server = start_with(CONFIG, &[("telling.cedar", TELLING)]).await;
+    let telling = worlds::small().file("telling.cedar", TELLING);
+    let server = telling.start(CONFIG).await;
     for (field, expected) in [("colour", None), ("password", Some("FORBIDDEN"))] {
         let reply = json!({"jsonrpc": "2.0", "id": 1, "result": {"action": "accept", "content": {field: "x"}}});
         let mut exchange = Exchange::open(&server).await;

@@ -9,11 +9,11 @@ use callgate::proto::v1::{AccessLevel, ReasonCode};
 use tonic::Status;
 
 use super::company::{
-    self, Doors, actor, agent, by_delegation, in_session, in_task, is_allow, moment_in, scope,
-    user, why,
+    Doors, actor, agent, by_delegation, in_session, in_task, is_allow, moment_in, scope, user, why,
 };
 use super::{Dice, variable};
 use crate::support::process::{Bundle, Server};
+use crate::support::worlds;
 
 /// Clients at once.
 const CLIENTS: u64 = 4;
@@ -37,21 +37,10 @@ when { context has delegation && context.delegation has labels && context.delega
 when { context has recent && context.recent.labels.contains("private") };
 "#;
 
-const PROBES: &str = r#"{
-  "server": {"name": "probes", "owner": "bob"},
-  "tools": {
-    "task": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "delegated": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "pair": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
-  }
-}"#;
-
 fn bundle() -> Bundle {
-    let bundle = company::bundle();
-    bundle
-        .file("carriers.cedar", POLICIES)
-        .file("tools/probes.json", PROBES);
-    bundle
+    let probes = [("task", "read"), ("delegated", "read"), ("pair", "read")];
+    let office = worlds::office().file("carriers.cedar", POLICIES);
+    Bundle::of(&office.server("probes", "bob").tools(&probes))
 }
 
 /// What a call carried that was acknowledged to have brought what is private.

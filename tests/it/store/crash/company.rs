@@ -1,4 +1,4 @@
-//! A small company, its server in a process of its own, and the requests that its people and agents send.
+//! The office, its server in a process of its own, and the requests that its people and agents send.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -11,57 +11,11 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::support::process::{Bundle, Server, endpoint};
-
-const POLICIES: &str = r#"
-@id("govern") permit (principal is Mcp::User, action in Mcp::Action::"govern", resource);
-@id("redelegate") permit (principal is Mcp::Agent, action == Mcp::Action::"grant_delegation", resource);
-@id("people") permit (principal is Mcp::User, action in Mcp::Action::"call_tool", resource);
-@id("agents") permit (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource)
-when { context has delegation };
-@id("approve-admin") @reason("administration is approved")
-forbid (principal is Mcp::Agent, action in Mcp::Action::"call_admin", resource)
-unless { context has approval };
-@id("nothing-private-out") @reason("what is private stays")
-forbid (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource == Mcp::Tool::"mail/send")
-when { context has session && context.session.labels.contains("private") };
-@id("nothing-private-after-out") @reason("what was sent is not followed by what is private")
-forbid (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource == Mcp::Tool::"files/read")
-when { context has session && context.session.labels.contains("sent") };
-"#;
-
-const PEOPLE: &str = r#"[
-  {"uid": {"type": "Mcp::User", "id": "ana"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::User", "id": "bob"}, "attrs": {}, "parents": []},
-  {"uid": {"type": "Mcp::Agent", "id": "one"}, "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "ana"}}, "active": true}, "parents": []},
-  {"uid": {"type": "Mcp::Agent", "id": "two"}, "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "ana"}}, "active": true}, "parents": []}
-]"#;
-
-const FILES: &str = r#"{
-  "server": {"name": "files", "owner": "bob"},
-  "tools": {
-    "read": {"access": "read", "status": "confirmed", "yields": ["private"], "egress": false, "sensitivity": "internal"},
-    "write": {"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "format": {"access": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
-  }
-}"#;
-
-const MAIL: &str = r#"{
-  "server": {"name": "mail", "owner": "bob"},
-  "tools": {
-    "list": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "send": {"access": "write", "status": "confirmed", "yields": ["sent"], "egress": true, "sensitivity": "internal"}
-  }
-}"#;
+use crate::support::worlds;
 
 /// The directory of the company, and the folder with its database.
 pub fn bundle() -> Bundle {
-    let bundle = Bundle::empty();
-    bundle
-        .file("all.cedar", POLICIES)
-        .file("entities/all.json", PEOPLE)
-        .file("tools/files.json", FILES)
-        .file("tools/mail.json", MAIL);
-    bundle
+    Bundle::of(&worlds::office())
 }
 
 /// A server that nobody waits for. To be killed while it starts.
