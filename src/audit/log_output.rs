@@ -50,7 +50,7 @@ pub enum OpenError {
         error: io::Error,
     },
     /// Another process writes it.
-    #[error("the decision log in `{}` is written by another process", .0.display())]
+    #[error("the decision log in `{}` is written by another process; each server has one of its own: `[audit] directory`", .0.display())]
     Locked(PathBuf),
     /// Its last file cannot be read.
     #[error(transparent)]

@@ -6,7 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::audit::tree::note::{NoteError, SigningKey, VerifyingKey};
-use crate::audit::tree::tile_dir::read_text;
+use crate::audit::tree::tile_dir::{above, read_text};
 
 /// The file with the signing key, in the directory of the tree.
 pub const KEY_FILE: &str = "key";
@@ -151,7 +151,7 @@ fn write_public(tree: &Path, key: &SigningKey) -> Result<(), KeyError> {
 
 /// Writes a file as a whole, with these permissions from its first moment on.
 fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = above(path).next().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
     let unfinished = path.with_extension("new");
     // A file of an interrupted start may have other permissions.

@@ -138,12 +138,22 @@ impl TileDir {
     }
 }
 
+/// The directories above a path, the next one first. Where a relative path begins, that is the working directory.
+pub(super) fn above(path: &Path) -> impl Iterator<Item = &Path> {
+    path.ancestors()
+        .skip(1)
+        .map(|dir| match dir.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => dir,
+        })
+}
+
 /// Replaces a file as a whole, and notes the directories that have to be synced for it.
 fn replace(path: &Path, content: &[u8], dirs: &mut BTreeSet<PathBuf>) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = above(path).next().unwrap_or(Path::new("."));
     if !dir.is_dir() {
         fs::create_dir_all(dir)?;
-        dirs.extend(dir.ancestors().skip(1).take(5).map(Path::to_owned));
+        dirs.extend(above(dir).take(5).map(Path::to_owned));
     }
     let unfinished = path.with_extension("new");
     let mut file = File::create(&unfinished)?;

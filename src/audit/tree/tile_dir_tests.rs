@@ -75,3 +75,11 @@ fn damaged_tiles_are_told() {
     fs::remove_file(&file).expect("removed");
     assert!(matches!(dir.read(id, 3), Err(TileError::Read { .. })));
 }
+
+#[test]
+fn the_working_directory_is_above_what_is_relative() {
+    let above = |path| above(Path::new(path)).collect::<Vec<_>>();
+    assert_eq!(above("audit/tree"), [Path::new("audit"), Path::new(".")]);
+    assert_eq!(above("key"), [Path::new(".")]);
+    assert_eq!(above("/audit"), [Path::new("/")]);
+}

@@ -4,6 +4,7 @@ pub mod capacity;
 pub mod documents;
 pub mod guide;
 pub mod observe;
+pub mod operations;
 pub mod policies;
 pub mod readme;
 pub mod shipped;
