@@ -102,6 +102,8 @@ pub struct FrameShed<C> {
     overloaded_at: Option<Instant>,
     /// Whether many requests were read at once.
     has_many: bool,
+    /// Whether anything was read since the last pause.
+    has_read: bool,
     /// Until when nothing is read, under overload, and what waits for that.
     paused_until: Option<tokio::time::Instant>,
     pause: Option<Pin<Box<Sleep>>>,
@@ -170,6 +172,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
             answer: (0, Vec::new()),
             overloaded_at: None,
             has_many: false,
+            has_read: false,
             paused_until: None,
             pause: None,
         }
@@ -259,9 +262,14 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
             ready!(self.poll_pause(context));
             let read = self.poll_hold(context)?;
             let is_overloaded = room.is_some_and(|room| room.is_overloaded);
-            if read.is_pending() && is_overloaded && has_budget_remaining() {
-                // All is read.
-                self.begin_pause();
+            if read.is_pending() && has_budget_remaining() {
+                if is_overloaded && std::mem::take(&mut self.has_read) {
+                    self.begin_pause();
+                    // Woken at its end also if nothing comes: then nothing has waited.
+                    ready!(self.poll_pause(context));
+                } else {
+                    self.connection.note_all_read();
+                }
             }
             if ready!(read) == 0 {
                 // The end of the connection: half a frame is none.
@@ -358,6 +366,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
         let count = space.filled().len();
         self.held.truncate(before + count);
         ready!(read)?;
+        self.has_read = true;
         Poll::Ready(Ok(count))
     }
 

@@ -271,6 +271,26 @@ async fn a_client_that_asks_much_at_once_is_prepared_for_and_its_requests_have_t
 }
 
 #[tokio::test]
+async fn under_overload_a_connection_that_asks_now_and_then_has_its_place() {
+    let context = context();
+    let (mut client, mut server) = pair(&context);
+    settle(&mut client, &mut server).await;
+    overload(&context);
+    agree(&mut client, &mut server).await;
+    let configured = context.limits.load().concurrent_requests as usize;
+    context.load.requests.sub(configured - 3);
+    for stream in [5, 7, 9] {
+        // Longer than half of what a request is given. The server has other things to do meanwhile, and waits for this, too.
+        let waits = tokio::time::timeout(Duration::from_millis(600), server.read_u8());
+        assert!(waits.await.is_err());
+        let asked = request(stream, &[]);
+        client.write_all(&asked).await.expect("written");
+        assert_eq!(passed(&mut server).await, asked, "{stream}");
+        server.connection.note_begun();
+    }
+}
+
+#[tokio::test]
 async fn under_overload_a_connection_is_read_in_turns() {
     let context = context();
     let (mut client, mut server) = pair(&context);

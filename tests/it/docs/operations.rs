@@ -21,7 +21,12 @@ struct Started(PathBuf);
 
 impl Drop for Started {
     fn drop(&mut self) {
-        let files = ["server.pid", "replica-1/pid", "replica-2/pid", "replica-3/pid"];
+        let files = [
+            "server.pid",
+            "replica-1/pid",
+            "replica-2/pid",
+            "replica-3/pid",
+        ];
         for file in files {
             let pid = fs::read_to_string(self.0.join(file)).unwrap_or_default();
             // It may have ended, or never begun.
@@ -32,8 +37,13 @@ impl Drop for Started {
 
 /// Runs commands of the page with other ports, since those may be taken.
 fn run(folder: &Path, ports: &[(String, String)], database: &str, script: &str) -> String {
-    let variables = ports.iter().fold(script.to_owned(), |script, (from, to)| script.replace(from, to));
-    shell(folder, &format!("export DATABASE={database:?}\n{variables}"))
+    let variables = ports.iter().fold(script.to_owned(), |script, (from, to)| {
+        script.replace(from, to)
+    });
+    shell(
+        folder,
+        &format!("export DATABASE={database:?}\n{variables}"),
+    )
 }
 
 #[test]
@@ -48,12 +58,23 @@ fn the_way_to_three_replicas_goes_as_told() {
     // `$n` stands in a loop, so its ports are chosen by a shell's own arithmetic.
     let ports: Vec<(String, String)> = PORTS
         .iter()
-        .flat_map(|port| (0..4).map(move |number| (format!("{port}{number}"), format!("127.0.0.1:{}", free_port()))))
+        .flat_map(|port| {
+            (0..4).map(move |number| {
+                (
+                    format!("{port}{number}"),
+                    format!("127.0.0.1:{}", free_port()),
+                )
+            })
+        })
         .collect();
     let in_loop = |text: &str| {
         let mut text = text.to_owned();
         for port in PORTS {
-            let of = |number: usize| ports.iter().find(|(from, _)| *from == format!("{port}{number}"));
+            let of = |number: usize| {
+                ports
+                    .iter()
+                    .find(|(from, _)| *from == format!("{port}{number}"))
+            };
             let cases: String = (1..4)
                 .filter_map(|number| Some(format!("{number}) echo {};;", of(number)?.1)))
                 .collect();
