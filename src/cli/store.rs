@@ -20,12 +20,16 @@ pub struct OpenedStore {
 
 /// The URL of the database that several servers share, if the command line or else the configuration names one.
 pub fn shared_url(given: Option<&Path>, config: &StoreConfig) -> Option<String> {
-    let is_url = |it: &str| it.starts_with("postgres") && it.contains("://");
     match given.map(Path::to_str) {
         Some(Some(url)) if is_url(url) => Some(url.to_owned()),
         Some(_) => None,
         None => config.url.clone(),
     }
+}
+
+/// Whether a store is named by the URL of a database.
+pub fn is_url(text: &str) -> bool {
+    text.starts_with("postgres") && text.contains("://")
 }
 
 /// Opens a file.

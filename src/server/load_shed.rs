@@ -31,6 +31,7 @@ use crate::config::limits::Limits;
 use crate::server::error_format::{ErrorFormat, GRPC};
 use crate::server::limited_body::{BodyPermitSlot, Framing, LimitedBody};
 use crate::service::deadline::Deadline;
+use crate::service::fleet::state::FleetState;
 use crate::service::server_load::ServerLoad;
 use crate::telemetry::export::live_gauges::InFlight;
 use crate::telemetry::record::metrics::RejectionKind;
@@ -80,6 +81,7 @@ pub struct LoadShed<S> {
     limits: Arc<ArcSwap<Limits>>,
     load: Arc<ServerLoad>,
     recorder: Recorder,
+    fleet: Option<Arc<FleetState>>,
 }
 
 impl<S> LoadShed<S> {
@@ -97,7 +99,14 @@ impl<S> LoadShed<S> {
             limits,
             load,
             recorder: Recorder::default(),
+            fleet: None,
         }
+    }
+
+    /// Gives changes the time that the other replicas may take to apply them or to be out of service, beyond
+    /// `limits.deadline_ms`.
+    pub fn in_fleet(self, fleet: Option<Arc<FleetState>>) -> Self {
+        Self { fleet, ..self }
     }
 
     /// Rejects in another form.
@@ -178,12 +187,9 @@ impl<S> LoadShed<S> {
         let limits = self.limits.load();
         let longest = Duration::from_millis(limits.deadline_ms.into());
         let (mut head, body) = request.into_parts();
-        let asked = grpc_timeout(&head.headers).unwrap_or(longest);
+        let given = grpc_timeout(&head.headers).unwrap_or(Duration::MAX);
         let connection = peer(&head.extensions).map(|peer| Arc::clone(peer.standing()));
-        let (arrived, given) = (Instant::now(), asked.min(longest));
-        let deadline = arrived + given;
-        // Batches check it between their decisions.
-        head.extensions.insert(Deadline::at(deadline.into_std()));
+        let arrived = Instant::now();
         let asked = connection.as_ref().map(ConnectionRequest::new);
         let admitted = match (self.admit)(&mut head) {
             Ok(admitted) => admitted,
@@ -197,6 +203,13 @@ impl<S> LoadShed<S> {
             framing,
             yields,
         } = admitted;
+        // A change waits for replicas that are silent, at most until they decide no more.
+        let settling = self.fleet.as_ref().filter(|_| !yields);
+        let settling = settling.map_or(Duration::ZERO, |fleet| fleet.settles_within());
+        let given = given.min(longest + settling);
+        let deadline = arrived + given;
+        // Batches check it between their decisions.
+        head.extensions.insert(Deadline::at(deadline.into_std()));
         if let Some(connection) = &connection {
             connection.mark_authenticated_as(&caller.held);
         }

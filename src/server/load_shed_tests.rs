@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use tonic::{Code, Status};
 
 use super::*;
+use crate::store::postgres::membership::Membership;
 
 type Answer = Result<Response<Body>, Infallible>;
 type Coming = Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -338,4 +339,47 @@ async fn the_limit_that_waiting_brings_holds_for_questions_and_not_for_changes()
     assert_eq!(load.pressure.shed.get(), 1);
     assert_eq!(load.requests_refused.get(), 0);
     assert_eq!(status_of(ask(change).await), None);
+}
+
+#[tokio::test]
+async fn a_change_has_the_time_that_silent_replicas_may_take() {
+    let staleness = Duration::from_millis(200);
+    let membership = Membership::unconnected().expect("a membership");
+    let fleet = Arc::new(FleetState::new(membership, staleness, 0));
+    let ask = |yields, fleet: Option<&Arc<FleetState>>, timeout| {
+        let slow: Coming = Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            fine().await
+        });
+        let caller = Arc::new(Caller::local());
+        let admit: Admitter = Arc::new(move |_| {
+            Ok(Admission {
+                caller: Arc::clone(&caller),
+                framing: Framing::Whole,
+                yields,
+            })
+        });
+        LoadShed::new(
+            Script::of(vec![slow]),
+            admit,
+            limits(10, 100),
+            Arc::default(),
+        )
+        .in_fleet(fleet.cloned())
+        .call(request(timeout))
+    };
+    let late = Some("4");
+    assert_eq!(status_of(ask(false, Some(&fleet), None).await), None);
+    assert_eq!(status_of(ask(false, None, None).await).as_deref(), late);
+    assert_eq!(
+        status_of(ask(true, Some(&fleet), None).await).as_deref(),
+        late,
+        "a question"
+    );
+    let hurried = ask(false, Some(&fleet), Some("100m"));
+    assert_eq!(
+        status_of(hurried.await).as_deref(),
+        late,
+        "its client waits no longer"
+    );
 }

@@ -93,8 +93,10 @@ impl LoadShedLayer<'_> {
             limits,
             ..
         } = self.parts;
+        let fleet = self.parts.service.fleet();
         let admit = grpc_admitter(Arc::clone(authenticator));
         LoadShed::new(inner, admit, Arc::clone(limits), Arc::clone(self.load))
             .with_recorder(self.parts.service.recorder().clone())
+            .in_fleet(fleet.map(|fleet| Arc::clone(fleet.state())))
     }
 }

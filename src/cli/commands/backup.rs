@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::cli::output::{Exit, Output};
 use crate::cli::render::Details;
+use crate::cli::store;
 use crate::config::store::StoreConfig;
 use crate::store::sqlite::backup::{self, BackupSummary};
 
@@ -61,12 +62,23 @@ Examples:
 
 Exit codes: 0 the copy is in place, 1 error.";
 
+/// Refuses the URL of a database where a file should be.
+fn refuse_url(state: &Path) -> anyhow::Result<()> {
+    if state.to_str().is_some_and(store::is_url) {
+        anyhow::bail!(
+            "a database is copied with PostgreSQL's own tools, such as `pg_dump`, and takes over nothing from a file"
+        );
+    }
+    Ok(())
+}
+
 /// Copies the store, checks the copy, and says what is in it.
 ///
 /// # Errors
 ///
 /// If the copy cannot be made or is not whole.
 pub fn backup(args: &BackupArgs) -> anyhow::Result<Exit> {
+    refuse_url(&args.state)?;
     let summary = backup::backup(&args.state, &args.file)?;
     let title = format!("{}: copied and checked", args.file.display());
     let text = with_summary(Details::new(title), &summary);
@@ -80,6 +92,7 @@ pub fn backup(args: &BackupArgs) -> anyhow::Result<Exit> {
 ///
 /// If a server has the store open, there is a store already, or the copy is not whole.
 pub fn restore(args: &RestoreArgs) -> anyhow::Result<Exit> {
+    refuse_url(&args.state)?;
     let restored = backup::restore(&args.file, &args.state, args.replace)?;
     let title = format!("{}: restored", args.state.display());
     let mut text = with_summary(Details::new(title), &restored.backup)

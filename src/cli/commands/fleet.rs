@@ -37,6 +37,9 @@ pub struct StatusArgs {
     /// The database, in place of what the configuration says
     #[arg(long, value_name = "URL")]
     pub state: Option<String>,
+    /// End with 1 if there are fewer servers than this that decide: one that was lost is in no list after a while
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub expect: usize,
     /// How to print it
     #[arg(long, value_enum, default_value_t)]
     pub output: Output,
@@ -47,7 +50,9 @@ Examples:
   callgate fleet status
   callgate fleet status --state postgres://callgate@db.example.com/callgate?sslrootcert=ca.pem --output json
 
-Exit codes: 0 every server is confirmed and has the newest revision, 1 error or one is not or has not.";
+  callgate fleet status --expect 3                    end with 1 if there are fewer than three
+
+Exit codes: 0 every server is confirmed and has the newest revision, 1 error, one is not or has not, or there are too few.";
 
 impl Args {
     /// How to print errors.
@@ -102,12 +107,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let fleet = runtime.block_on(status::fleet(&url, &base, password_file.as_deref()))?;
     args.output.answer(&text(&fleet), &fleet)?;
     let is_well = |it: &ReplicaStatus| it.is_live() && it.revision == fleet.revision;
-    Ok(
-        match !fleet.replicas.is_empty() && fleet.replicas.iter().all(is_well) {
-            true => Exit::Done,
-            false => Exit::Error,
-        },
-    )
+    let is_complete = fleet.replicas.len() >= args.expect.max(1);
+    Ok(match is_complete && fleet.replicas.iter().all(is_well) {
+        true => Exit::Done,
+        false => Exit::Error,
+    })
 }
 
 fn text(fleet: &FleetStatus) -> String {

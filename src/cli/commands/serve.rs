@@ -77,6 +77,10 @@ pub struct Args {
     /// configuration says
     #[arg(long, value_name = "FILE|URL")]
     pub state: Option<PathBuf>,
+    /// What this server is called among those that share its database, in place of what the configuration says: so all of
+    /// them can have one configuration
+    #[arg(long, value_name = "NAME")]
+    pub replica: Option<String>,
     /// If the store is gone, damaged or has lost something: set aside what is there and begin with nothing. Everything that
     /// was delegated, approved, labelled, ended or stopped is forgotten. A store that is whole is opened as ever
     #[arg(long, conflicts_with = "store_as_it_is")]
@@ -361,10 +365,15 @@ fn start_audit(prepared: Option<PreparedLog>) -> anyhow::Result<()> {
 
 /// Opens the store.
 fn open_store(args: &Args, config: &Config) -> anyhow::Result<OpenedStore> {
-    match args.shared(config) {
-        Some(url) => store::open_shared(&url, args.base(), &config.state, args.on_loss()),
-        None => store::open_file(&args.database(config), args.on_loss()),
-    }
+    let Some(url) = args.shared(config) else {
+        if args.replica.is_some() {
+            anyhow::bail!("`--replica` is for a database that several servers share");
+        }
+        return store::open_file(&args.database(config), args.on_loss());
+    };
+    let mut state = config.state.clone();
+    state.replica = args.replica.clone().or(state.replica);
+    store::open_shared(&url, args.base(), &state, args.on_loss())
 }
 
 /// Opens the service over a store.

@@ -22,6 +22,8 @@ mod tests;
 const SLACK: Duration = Duration::from_millis(100);
 /// The same, as one part of this many of the term.
 const SLACK_PART: u32 = 20;
+/// How long it may take until a view of the others is there.
+const SEEN: Duration = Duration::from_millis(500);
 /// How long a write waits for a view of the others, beyond the longest lease, before it is said to be unconfirmed.
 const VIEW: Duration = Duration::from_secs(10);
 
@@ -250,6 +252,13 @@ impl FleetState {
             Ok(Ok(_)) => Ok(()),
             _ => Err(StoreError::Read("no confirmation in time".to_owned())),
         }
+    }
+
+    /// How long [`FleetState::settled`] waits while the database is reached: at most the time for which a server that is not heard
+    /// of may decide, and that for a view of the others after it.
+    pub fn settles_within(&self) -> Duration {
+        let longest = self.view().longest_staleness.max(self.max_staleness);
+        with_slack(longest) + SEEN
     }
 
     /// Waits until no other server decides without what has just been written: all of them have applied it, or may not
