@@ -9,6 +9,8 @@ pub(super) const OUT_OF_ORDER: &str = "CG001";
 pub(super) const FENCED: &str = "CG002";
 pub(super) const TAKEN: &str = "CG003";
 pub(super) const OUTDATED: &str = "CG004";
+/// PostgreSQL's own for a schema that does not exist.
+const NO_SCHEMA: &str = "3F000";
 
 /// The detail of [`OUT_OF_ORDER`] and [`TAKEN`].
 #[derive(Debug, Deserialize)]
@@ -47,6 +49,7 @@ pub(super) fn write(error: &tokio_postgres::Error) -> StoreError {
         },
         (FENCED, _) => StoreError::Fenced,
         (OUTDATED, _) => StoreError::Outdated,
+        (NO_SCHEMA, _) => StoreError::Read("no Callgate has used this database yet".to_owned()),
         _ => StoreError::Write(text(error)),
     }
 }

@@ -125,17 +125,29 @@ async fn what_was_acknowledged_is_kept_when_a_standby_is_promoted() {
 async fn the_status_of_a_fleet_tells_who_lags() {
     let cluster = Cluster::start();
     let fleet = Fleet::start(&cluster, "status").await;
-    let ask = || {
+    let ask_of = |database: &str, more: &[&str]| {
         let said = Command::new(env!("CARGO_BIN_EXE_callgate"))
-            .args(["fleet", "status", "--state", &cluster.url("status")])
+            .args(["fleet", "status", "--state", &cluster.url(database)])
+            .args(more)
             .current_dir(Path::new("/"))
             .output()
             .unwrap();
-        (said.status.code(), String::from_utf8(said.stdout).unwrap())
+        let text = String::from_utf8([said.stdout, said.stderr].concat()).unwrap();
+        (said.status.code(), text)
     };
+    let ask = || ask_of("status", &[]);
     let (code, text) = ask();
     assert_eq!(code, Some(0), "{text}");
     assert_eq!(text.matches(", 0 behind").count(), 3, "{text}");
+    assert_eq!(ask_of("status", &["--expect", "3"]).0, Some(0));
+    assert_eq!(ask_of("status", &["--expect", "4"]).0, Some(1));
+    cluster.create("unused");
+    let (code, text) = ask_of("unused", &[]);
+    assert_eq!(code, Some(1));
+    assert!(
+        text.contains("no Callgate has used this database yet"),
+        "{text}"
+    );
     fleet.signal(1, "-STOP");
     let late = (0..100).find_map(|_| {
         std::thread::sleep(std::time::Duration::from_millis(50));
