@@ -6,7 +6,7 @@
 //!
 //! Start at [`FrameShed`], which stands between a connection and the HTTP/2 implementation. `inbound` follows the frames
 //! of the client and leaves out requests, `outbound` puts answers between the frames of the server, `block` and
-//! `paths` read a header block as far as `:path`.
+//! `paths` read a header block as far as `:path`; `room` says how many requests may pass.
 //!
 //! Under overload a connection is also read in turns, a few milliseconds apart: what came meanwhile is read, decided and refused at
 //! once, which costs a fraction of doing so one by one. And what has passed here and has not begun counts as in flight, for all
@@ -14,13 +14,15 @@
 //!
 //! Only requests of RPCs with one message that may be shed are refused, and only on a connection on which a known caller
 //! has asked before. Everything else passes, also what cannot be read: what is malformed is up to the HTTP/2
-//! implementation. While the server is not overloaded every byte passes as it is.
+//! implementation. While the server is not overloaded every byte passes as it is, unless many requests have come at once on the
+//! connection: then it is prepared for an overload, and no more pass than there are places.
 
 mod block;
 mod frame;
 mod inbound;
 mod outbound;
 mod paths;
+mod room;
 
 use std::io;
 use std::pin::Pin;
@@ -28,7 +30,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::Sleep;
@@ -37,49 +38,22 @@ use tonic::transport::server::Connected;
 
 use crate::adapters::callgate_v1::authorization::ADAPTER;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
-use crate::authn::capacity::CapacityLimit;
 use crate::authn::connection::ConnectionState;
-use crate::config::limits::Limits;
 use crate::server::frame_shed::inbound::{Choice, Inbound, Phase};
 use crate::server::frame_shed::outbound::Outbound;
-use crate::service::server_load::ServerLoad;
-use crate::telemetry::record::recorder::Recorder;
+use crate::server::frame_shed::room::Room;
+pub use crate::server::frame_shed::room::ShedContext;
 
 /// Bytes that are read at once, and those that wait for the HTTP/2 implementation, at most.
 const BUFFER: usize = 32 << 10;
 /// Reads in a row before other connections have a turn.
 const READS: usize = 16;
-/// Under overload, the share of its deadline that a request may wait so that more are read at once, and the longest pause.
-const PAUSE_DIVISOR: u32 = 50;
-const MAX_PAUSE: Duration = Duration::from_millis(10);
 /// Requests that arrive at once on a connection when the server falls behind.
 const MANY: usize = 32;
 /// After how long a request that passed has begun or never will.
 const PASSED_FOR: Duration = Duration::from_millis(100);
 /// How long the server must not have been overloaded until a client may keep a header table again.
 const CALM: Duration = Duration::from_secs(5);
-
-/// What the connections of a server share.
-#[derive(Clone)]
-pub struct ShedContext {
-    /// The limits in force.
-    pub limits: Arc<ArcSwap<Limits>>,
-    /// What the server carries.
-    pub load: Arc<ServerLoad>,
-    /// Counts what is refused.
-    pub recorder: Recorder,
-}
-
-/// How many more requests may pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Room {
-    /// The limit of concurrent requests.
-    limit: usize,
-    /// Requests that may pass.
-    left: usize,
-    /// Whether the server is overloaded.
-    is_overloaded: bool,
-}
 
 /// A connection whose requests may be refused before they are requests.
 pub struct FrameShed<C> {
@@ -107,51 +81,6 @@ pub struct FrameShed<C> {
     /// Until when nothing is read, under overload, and what waits for that.
     paused_until: Option<tokio::time::Instant>,
     pause: Option<Pin<Box<Sleep>>>,
-}
-
-impl ShedContext {
-    /// How many requests may pass on a connection; `None` unless the server is overloaded, or requests are filtered, and the
-    /// connection is that of a known caller.
-    fn room(
-        &self,
-        connection: &ConnectionState,
-        passed: usize,
-        is_filtering: bool,
-    ) -> Option<Room> {
-        let pressure = &self.load.pressure;
-        let limits = self.limits.load();
-        let configured = limits.concurrent_requests as usize;
-        let limit = pressure.limit(configured);
-        let is_overloaded = limit < configured;
-        if !(is_overloaded || is_filtering) || connection.is_unauthenticated() {
-            return None;
-        }
-        let room = |left| Room {
-            limit,
-            left,
-            is_overloaded,
-        };
-        if connection.behind() > self.usual_deadline(&limits) / 2 {
-            return Some(room(0));
-        }
-        let all = limit.saturating_sub(self.load.requests.get());
-        let own = connection.held().map_or(all, |held| {
-            let bound = CapacityLimit::new(limit, limits.caller_share_percent, held);
-            bound.share.saturating_sub(held.requests.get())
-        });
-        let others = self.load.passed_on.get().saturating_sub(passed);
-        Some(room(all.min(own).saturating_sub(others)))
-    }
-
-    /// How long to pause between reads under overload.
-    fn pause(&self) -> Duration {
-        (self.usual_deadline(&self.limits.load()) / PAUSE_DIVISOR).min(MAX_PAUSE)
-    }
-
-    fn usual_deadline(&self, limits: &Limits) -> Duration {
-        let longest = Duration::from_millis(limits.deadline_ms.into());
-        self.load.pressure.usual_deadline(longest)
-    }
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {

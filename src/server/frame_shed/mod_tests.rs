@@ -7,6 +7,8 @@ use crate::authn::capacity::CallerUsage;
 use crate::server::frame_shed::frame::{
     ACK, DATA, END_HEADERS, END_STREAM, FrameHead, HEAD, HEADERS, SETTINGS,
 };
+use crate::server::frame_shed::room::MAX_PAUSE;
+use crate::telemetry::record::recorder::Recorder;
 
 fn context() -> ShedContext {
     ShedContext {
