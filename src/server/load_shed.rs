@@ -187,9 +187,12 @@ impl<S> LoadShed<S> {
         let limits = self.limits.load();
         let longest = Duration::from_millis(limits.deadline_ms.into());
         let (mut head, body) = request.into_parts();
-        let given = grpc_timeout(&head.headers).unwrap_or(Duration::MAX);
+        let asked_for = grpc_timeout(&head.headers).unwrap_or(Duration::MAX);
         let connection = peer(&head.extensions).map(|peer| Arc::clone(peer.standing()));
         let arrived = Instant::now();
+        // Batches check it between their decisions.
+        let usual = arrived + asked_for.min(longest);
+        head.extensions.insert(Deadline::at(usual.into_std()));
         let asked = connection.as_ref().map(ConnectionRequest::new);
         let admitted = match (self.admit)(&mut head) {
             Ok(admitted) => admitted,
@@ -206,10 +209,11 @@ impl<S> LoadShed<S> {
         // A change waits for replicas that are silent, at most until they decide no more.
         let settling = self.fleet.as_ref().filter(|_| !yields);
         let settling = settling.map_or(Duration::ZERO, |fleet| fleet.settles_within());
-        let given = given.min(longest + settling);
+        let given = asked_for.min(longest + settling);
         let deadline = arrived + given;
-        // Batches check it between their decisions.
-        head.extensions.insert(Deadline::at(deadline.into_std()));
+        if !settling.is_zero() {
+            head.extensions.insert(Deadline::at(deadline.into_std()));
+        }
         if let Some(connection) = &connection {
             connection.mark_authenticated_as(&caller.held);
         }
