@@ -49,7 +49,6 @@ const EXAMPLES: &str = "\
 Examples:
   callgate fleet status
   callgate fleet status --state postgres://callgate@db.example.com/callgate?sslrootcert=ca.pem --output json
-
   callgate fleet status --expect 3                    end with 1 if there are fewer than three
 
 Exit codes: 0 every server is confirmed and has the newest revision, 1 error, one is not or has not, or there are too few.";

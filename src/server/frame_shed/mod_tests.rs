@@ -96,6 +96,17 @@ async fn agree(client: &mut DuplexStream, server: &mut FrameShed<DuplexStream>) 
     3
 }
 
+/// A connection under overload whose client keeps no table, with one place left of the four that there are at least.
+async fn with_one_place(context: &ShedContext) -> (DuplexStream, FrameShed<DuplexStream>) {
+    let (mut client, mut server) = pair(context);
+    settle(&mut client, &mut server).await;
+    overload(context);
+    agree(&mut client, &mut server).await;
+    let configured = context.limits.load().concurrent_requests as usize;
+    context.load.requests.sub(configured - 3);
+    (client, server)
+}
+
 async fn settle(client: &mut DuplexStream, server: &mut FrameShed<DuplexStream>) {
     let begin = [
         vec![b'-'; 24],
@@ -212,12 +223,7 @@ async fn what_passed_and_has_not_begun_takes_a_place_on_every_connection() {
 #[tokio::test]
 async fn a_request_that_never_begins_is_forgotten() {
     let context = context();
-    let (mut client, mut server) = pair(&context);
-    settle(&mut client, &mut server).await;
-    overload(&context);
-    agree(&mut client, &mut server).await;
-    let configured = context.limits.load().concurrent_requests as usize;
-    context.load.requests.sub(configured - 3);
+    let (mut client, mut server) = with_one_place(&context).await;
     client.write_all(&request(5, &[])).await.expect("written");
     assert!(!passed(&mut server).await.is_empty());
     assert_eq!(context.load.passed_on.get(), 1);
@@ -275,12 +281,7 @@ async fn a_client_that_asks_much_at_once_is_prepared_for_and_its_requests_have_t
 #[tokio::test]
 async fn under_overload_a_connection_that_asks_now_and_then_has_its_place() {
     let context = context();
-    let (mut client, mut server) = pair(&context);
-    settle(&mut client, &mut server).await;
-    overload(&context);
-    agree(&mut client, &mut server).await;
-    let configured = context.limits.load().concurrent_requests as usize;
-    context.load.requests.sub(configured - 3);
+    let (mut client, mut server) = with_one_place(&context).await;
     for stream in [5, 7, 9] {
         // Longer than half of what a request is given. The server has other things to do meanwhile, and waits for this, too.
         let waits = tokio::time::timeout(Duration::from_millis(600), server.read_u8());

@@ -2,12 +2,12 @@
 //! PostgreSQL, in their order, and must say what it says they say.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
-use crate::docs::readme::{fences_of, lines_match, shell};
-use crate::support::port::free_port;
+use crate::docs::readme::{ADDRESS, fences_of, shell, try_console};
+use crate::support::port::free_address;
 use crate::support::postgres::Cluster;
 use crate::support::process::Bundle;
 
@@ -35,15 +35,26 @@ impl Drop for Started {
     }
 }
 
-/// Runs commands of the page with other ports, since those may be taken.
-fn run(folder: &Path, ports: &[(String, String)], database: &str, script: &str) -> String {
-    let variables = ports.iter().fold(script.to_owned(), |script, (from, to)| {
-        script.replace(from, to)
-    });
-    shell(
-        folder,
-        &format!("export DATABASE={database:?}\n{variables}"),
-    )
+/// For each beginning the addresses of the servers 0 to 3.
+fn ports() -> Vec<(&'static str, [SocketAddr; 4])> {
+    PORTS
+        .map(|port| (port, [(); 4].map(|()| free_address())))
+        .to_vec()
+}
+
+/// Puts other ports for those of the page, since those may be taken: also for that of the server `$n` of a loop.
+fn with_ports(text: &str, ports: &[(&str, [SocketAddr; 4])]) -> String {
+    let mut text = text.to_owned();
+    for (port, addresses) in ports {
+        let [_, one, two, three] = addresses;
+        let of_loop =
+            format!("$(case $n in 1) echo {one};; 2) echo {two};; 3) echo {three};; esac)");
+        text = text.replace(&format!("{port}$n"), &of_loop);
+        for (number, address) in addresses.iter().enumerate() {
+            text = text.replace(&format!("{port}{number}"), &address.to_string());
+        }
+    }
+    text
 }
 
 #[test]
@@ -55,53 +66,14 @@ fn the_way_to_three_replicas_goes_as_told() {
     cluster.create("callgate");
     let database = cluster.url("callgate");
     let _started = Started(folder.to_owned());
-    // `$n` stands in a loop, so its ports are chosen by a shell's own arithmetic.
-    let ports: Vec<(String, String)> = PORTS
-        .iter()
-        .flat_map(|port| {
-            (0..4).map(move |number| {
-                (
-                    format!("{port}{number}"),
-                    format!("127.0.0.1:{}", free_port()),
-                )
-            })
-        })
-        .collect();
-    let in_loop = |text: &str| {
-        let mut text = text.to_owned();
-        for port in PORTS {
-            let of = |number: usize| {
-                ports
-                    .iter()
-                    .find(|(from, _)| *from == format!("{port}{number}"))
-            };
-            let cases: String = (1..4)
-                .filter_map(|number| Some(format!("{number}) echo {};;", of(number)?.1)))
-                .collect();
-            text = text.replace(&format!("{port}$n"), &format!("$(case $n in {cases} esac)"));
-        }
-        text
-    };
+    let ports = ports();
     let mut compared = 0;
     for fence in fences_of(PAGE, HEADING) {
-        let text = in_loop(&fence.text);
+        let text = with_ports(&fence.text, &ports).replace("$DATABASE", &database);
         match fence.language {
-            "sh" | "shell" => assert_eq!(run(folder, &ports, &database, &text), "", "{text}"),
+            "sh" | "shell" => assert_eq!(shell(folder, &text), "", "{text}"),
             "console" => {
-                let (command, expected) = text.split_once('\n').expect("a command");
-                let command = command.strip_prefix("$ ").expect("a prompt");
-                let expected: Vec<&str> = expected.lines().collect();
-                let mut said = String::new();
-                // Servers take a moment to start.
-                let is_as_told = (0..100).any(|_| {
-                    said = run(folder, &ports, &database, command);
-                    let is_as_told = lines_match(&expected, &said.lines().collect::<Vec<_>>());
-                    if !is_as_told {
-                        std::thread::sleep(Duration::from_millis(100));
-                    }
-                    is_as_told
-                });
-                assert!(is_as_told, "{command}\nsays\n{said}");
+                try_console(folder, &text, ADDRESS).unwrap_or_else(|said| panic!("{said}"));
                 compared += 1;
             }
             other => panic!("a fence in {other}"),

@@ -44,7 +44,7 @@ const GATEWAYS: [(&str, &str); 3] = [
     ),
 ];
 /// Where the pages' server listens.
-const ADDRESS: &str = "127.0.0.1:50051";
+pub(super) const ADDRESS: &str = "127.0.0.1:50051";
 /// Where it listens for plain HTTP.
 const HTTP_ADDRESS: &str = "127.0.0.1:8180";
 

@@ -52,3 +52,19 @@ fn a_running_server_is_copied_and_what_it_held_comes_back() {
     // It serves without a flag, from where the copy was made.
     drop(Server::start(&bundle, &[]));
 }
+
+#[test]
+fn a_database_is_not_taken_for_a_file() {
+    let bundle = Bundle::notes();
+    let url = "postgres://callgate@localhost/callgate";
+    for verb in ["backup", "restore"] {
+        let refused = bundle.run(&[verb, "copy.db", "--state", url]);
+        assert!(!refused.status.success(), "{verb}");
+        let said = stderr(&refused);
+        assert!(said.contains("PostgreSQL's own tools"), "{verb}: {said}");
+    }
+    let refused = bundle.run(&["serve", "--without-callers", "--replica", "eu-1"]);
+    assert!(!refused.status.success());
+    let said = stderr(&refused);
+    assert!(said.contains("`--replica` is for a database"), "{said}");
+}
