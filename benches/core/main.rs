@@ -2,6 +2,9 @@
 //!
 //! Prints lines `METRIC <name> <value> <unit>`. Machines differ and are noisy, so what counts are the
 //! ratios, both sides of which are measured alternately in one run.
+//!
+//! `CALLGATE_BENCH_ONLY` is `large` or `reload`. [`large`] takes minutes and gigabytes, and is measured only when asked
+//! for. With `CALLGATE_BENCH_TRY` loads and these two are a hundredth of their size, to try the measurement itself.
 
 #![allow(unsafe_code)] // An allocator that counts.
 
@@ -28,6 +31,8 @@ use callgate_engine::cedar::{
 };
 use callgate_engine::{Reach, SnapshotParts};
 
+mod large;
+mod reload;
 mod world;
 
 use world::Question;
@@ -108,6 +113,22 @@ impl Scene {
 }
 
 fn main() {
+    match std::env::var("CALLGATE_BENCH_ONLY").as_deref() {
+        Ok("large") => large::measure(),
+        Ok("reload") => reload::measure(),
+        _ => usual(),
+    }
+}
+
+/// So many, or a few if only the measurement itself is tried.
+fn size(usual: usize) -> usize {
+    match std::env::var_os("CALLGATE_BENCH_TRY") {
+        Some(_) => usual / 100,
+        None => usual,
+    }
+}
+
+fn usual() {
     let start = Instant::now();
     let large = Scene::build(10_000, 100_000);
     metric(
@@ -123,7 +144,8 @@ fn main() {
     replaying(&large);
     upsert(&large);
     memory();
-    load();
+    load(10_000, 100_000);
+    reload::measure();
     access();
 }
 
@@ -198,14 +220,16 @@ fn replaying(scene: &Scene) {
 }
 
 /// What a start or a change of the files costs: everything read, parsed, checked and compiled.
-fn load() {
+fn load(policies: usize, entities: usize) {
+    let name = format!("load.{policies}p_{entities}e");
+    let (policies, entities) = (size(policies), size(entities));
     let dir = tempfile::tempdir().expect("a temporary directory");
-    world::write(dir.path(), 10_000, 100_000);
+    world::write(dir.path(), policies, entities, 1_000);
     let start = Instant::now();
     let bundle = bundle::load(dir.path()).expect("the world is sound");
     let seconds = start.elapsed().as_secs_f64();
-    assert!(bundle.counts.policies >= 10_000 && bundle.counts.entities >= 100_000);
-    metric("load.10000p_100000e", seconds, "s");
+    assert!(bundle.counts.policies >= policies && bundle.counts.entities >= entities);
+    metric(&name, seconds, "s");
 }
 
 /// Who can call what, in the company that comes with the program.
@@ -246,14 +270,19 @@ fn check_that_both_outcomes_occur(scene: &Scene) {
     assert!(allows < scene.calls.len(), "nothing is denied");
 }
 
-fn flatness(small: &Scene, large: &Scene) {
+/// Seconds of one decision in each, measured in turns.
+fn in_turns(small: &Scene, large: &Scene) -> (f64, f64) {
     let mut small_times = Vec::new();
     let mut large_times = Vec::new();
     for _ in 0..21 {
         small_times.push(small.time_decisions(1_000));
         large_times.push(large.time_decisions(1_000));
     }
-    let (small_time, large_time) = (median(small_times), median(large_times));
+    (median(small_times), median(large_times))
+}
+
+fn flatness(small: &Scene, large: &Scene) {
+    let (small_time, large_time) = in_turns(small, large);
     metric("core.decide.100p_1ke", small_time * 1e6, "us");
     metric("core.decide.10000p_100000ke", large_time * 1e6, "us");
     metric("core.flatness", large_time / small_time, "ratio");

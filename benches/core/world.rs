@@ -170,9 +170,9 @@ fn uid(ty: &str, id: &str) -> EntityUID {
     schema::entity_uid(ty, id)
 }
 
-/// Writes a world as a bundle: `rules*.cedar` of a thousand policies each, `entities/*.json`.
-pub fn write(dir: &Path, policy_count: usize, entity_count: usize) {
-    let teams_per_file = 1_000 / POLICIES_PER_TEAM;
+/// Writes a world as a bundle: `rules*.cedar` of so many policies each, `entities/*.json`.
+pub fn write(dir: &Path, policy_count: usize, entity_count: usize, policies_per_file: usize) {
+    let teams_per_file = policies_per_file / POLICIES_PER_TEAM;
     let texts = policy_texts(policy_count);
     for (number, texts) in texts.chunks(teams_per_file).enumerate() {
         fs::write(dir.join(format!("rules{number}.cedar")), texts.concat()).expect("a file");

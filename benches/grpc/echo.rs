@@ -1,4 +1,5 @@
-//! A tonic server that answers every call with the same number of bytes and does nothing else.
+//! A tonic server that answers every call with the same number of bytes and does nothing else: one call at a time, or
+//! every message of a stream.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -10,11 +11,12 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::{Stream, StreamExt};
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
-use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::server::{Grpc, NamedService, StreamingService, UnaryService};
 use tonic::transport::Server;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use crate::served::Fault;
@@ -23,8 +25,10 @@ use crate::served::process::Server as Process;
 /// Set in the process that is the echo server: how many bytes it answers with.
 pub const BYTES: &str = "CALLGATE_BENCH_ECHO_BYTES";
 
-/// The one method.
+/// The method that answers one call.
 pub const PATH: &str = "/bench.Echo/Echo";
+/// The method that answers every message of a stream, in order.
+pub const STREAM_PATH: &str = "/bench.Echo/Stream";
 
 #[derive(Clone)]
 struct Echo {
@@ -44,6 +48,20 @@ impl UnaryService<Bytes> for Echo {
     }
 }
 
+impl StreamingService<Bytes> for Echo {
+    type Response = Bytes;
+    type ResponseStream = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
+    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, requests: Request<Streaming<Bytes>>) -> Self::Future {
+        let answer = self.answer.clone();
+        let answers = requests
+            .into_inner()
+            .map(move |request| request.map(|_| answer.clone()));
+        ready(Ok(Response::new(Box::pin(answers))))
+    }
+}
+
 impl Service<http::Request<Body>> for Echo {
     type Response = http::Response<Body>;
     type Error = Infallible;
@@ -57,7 +75,10 @@ impl Service<http::Request<Body>> for Echo {
         let method = self.clone();
         Box::pin(async move {
             let mut grpc = Grpc::new(ProstCodec::<Bytes, Bytes>::default());
-            Ok(grpc.unary(method, request).await)
+            Ok(match request.uri().path() {
+                STREAM_PATH => grpc.streaming(method, request).await,
+                _ => grpc.unary(method, request).await,
+            })
         })
     }
 }

@@ -4,21 +4,26 @@
 //! of [`kinds`] are decided under Valgrind's callgrind, which has to be installed, over the shipped policies.
 //!
 //! ```text
-//! cargo bench --bench instructions            # allocations of every kind
+//! cargo bench --bench instructions            # allocations of every kind, and of a whole `Authorize`
 //! cargo bench --bench instructions --no-run   # then, with the program that it names, instructions, two dumps for each kind:
 //! valgrind --tool=callgrind --dump-after='*warmed_up*' --dump-after='*counted_decisions*' PROGRAM --counted
 //! ```
 //!
-//! `tests/instructions/count` holds the numbers of instructions against a baseline.
+//! `tests/instructions/count` holds the numbers of instructions against a baseline. [`service`] counts the allocations of a
+//! whole `Authorize`.
 
 #![allow(unsafe_code)] // An allocator that counts.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+#[path = "../served/bundle.rs"]
+mod bundle;
 mod kinds;
+mod service;
 
 use kinds::{Case, Kind, World};
 
@@ -55,9 +60,23 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn main() {
-    let is_counted = std::env::args().any(|argument| argument == "--counted");
-    if is_counted { count() } else { allocations() }
+fn main() -> Result<ExitCode, service::Fault> {
+    if let Some(code) = service::run_server() {
+        return Ok(code);
+    }
+    if std::env::args().any(|argument| argument == "--counted") {
+        count();
+    } else {
+        count_allocations();
+        let each = service::per_authorize()?;
+        println!("METRIC alloc.per_authorize {each:.1} per call");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Allocations of this process so far.
+fn allocations() -> u64 {
+    ALLOCATIONS.load(Ordering::Relaxed)
 }
 
 fn world() -> World {
@@ -92,16 +111,16 @@ fn counted_decisions(world: &World, case: &Case) {
     }
 }
 
-fn allocations() {
+fn count_allocations() {
     let world = world();
     for kind in Kind::ALL {
         let case = Case::new(kind, &world);
         for _ in 0..WARM_UP {
             black_box(world.answer(&case));
         }
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let before = allocations();
         counted_decisions(&world, &case);
-        let made = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        let made = allocations() - before;
         let each = made as f64 / DECISIONS as f64;
         println!("METRIC alloc.{} {each:.1} per decision", kind.name());
     }

@@ -91,7 +91,7 @@ async fn ask_until_done(
 
 /// Messages as they are on the wire, so that the client spends nothing on them.
 #[derive(Clone, Copy)]
-struct RawCodec;
+pub struct RawCodec;
 
 impl Codec for RawCodec {
     type Encode = Bytes;
