@@ -26,6 +26,7 @@ use crate::audit::log_queue::{Failure, Shared};
 use crate::audit::log_tree;
 use crate::audit::log_writer::{LogWriter, SharedWriter};
 use crate::audit::tree::thread::{TreeState, TreeWatch};
+use crate::audit::turn;
 use crate::config::audit::{AuditConfig, LogMode, OnLogFailure};
 
 /// Records in mode `written` that are written without waiting for more.
@@ -119,7 +120,7 @@ impl LogReceipt {
 
 impl Waiting {
     /// Waits, and in mode `written` writes what is queued, unless somebody does: as the last of many, or once whatever else can
-    /// go on in this thread has had its turn, so that its records are written with this one.
+    /// go on here has had its turn ([`turn::others_turn`]), so that its records are written with this one.
     async fn recorded(mut self) -> bool {
         if let Some(writer) = self.writer.take() {
             if !self.is_due {
@@ -134,10 +135,10 @@ impl Waiting {
 
     /// Waits until others have had their turn, or one of them has written the record.
     async fn others_turn(&mut self) {
-        let mut turn = pin!(tokio::task::yield_now());
+        let mut others = pin!(turn::others_turn());
         poll_fn(|context| match Pin::new(&mut self.receipt).poll(context) {
             Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => turn.as_mut().poll(context),
+            Poll::Pending => others.as_mut().poll(context),
         })
         .await;
     }

@@ -18,7 +18,9 @@ use crate::audit::record::schema::notice::Kind;
 
 /// A write that took longer was slow: those who decide do no other for a while, and the thread writes.
 const SLOW: Duration = Duration::from_millis(5);
-/// How long the thread writes after a slow write.
+/// How long the thread writes after a slow write: so many times as long as that took, and this at most. Who was slow
+/// because others had the processor waits for the thread only shortly.
+const TIMES_AFTER_SLOW: u32 = 20;
 const AFTER_SLOW: Duration = Duration::from_secs(1);
 /// Batches that one of those who wait writes, before it leaves the others' to the thread.
 const MOST_BATCHES: usize = 4;
@@ -137,8 +139,10 @@ impl LogWriter {
             return false;
         }
         self.write_queued(shared);
-        if begun.elapsed() >= SLOW {
-            self.slow_until = Some(begun + AFTER_SLOW);
+        let took = begun.elapsed();
+        if took >= SLOW {
+            let pause = (took * TIMES_AFTER_SLOW).min(AFTER_SLOW);
+            self.slow_until = Some(begun + took + pause);
         }
         true
     }

@@ -37,6 +37,7 @@ mod rolling;
 pub mod segment;
 mod steady_clock;
 pub mod tree;
+pub mod turn;
 pub mod verify;
 pub mod wire;
 

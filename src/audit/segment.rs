@@ -5,7 +5,7 @@
 //!
 //! Invariant: after a failed append the file holds what it held before, or nothing more is appended to it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -27,6 +27,8 @@ pub struct Segment {
     contents: Contents,
     first: u64,
     length: u64,
+    /// Which file it is: its device and inode, which no other can have while it is open.
+    identity: (u64, u64),
     /// What is to be cut off or made anew before anything is appended.
     unrepaired: Option<Unrepaired>,
 }
@@ -79,7 +81,9 @@ impl Segment {
             let _ = std::fs::remove_file(&path);
             return Err(error);
         }
+        let identity = identity(&file.metadata()?);
         Ok(Self {
+            identity,
             file,
             path,
             contents,
@@ -97,7 +101,8 @@ impl Segment {
     /// Those of the file system.
     pub fn inspect(path: &Path, contents: Contents, first: u64) -> io::Result<(Self, Repair)> {
         let mut file = options().open(path)?;
-        let size = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        let (size, identity) = (metadata.len(), identity(&metadata));
         let mut repair = Repair {
             next: first,
             ..Repair::default()
@@ -105,6 +110,7 @@ impl Segment {
         if size < HEADER as u64 {
             repair.cut = size;
             let segment = Self {
+                identity,
                 file,
                 path: path.to_owned(),
                 contents,
@@ -144,6 +150,7 @@ impl Segment {
         let length = frames.offset();
         repair.cut = torn;
         let segment = Self {
+            identity,
             file,
             path: path.to_owned(),
             contents,
@@ -222,20 +229,27 @@ impl Segment {
     ///
     /// [`AppendError::Replaced`].
     pub fn check(&self) -> Result<(), AppendError> {
-        let open = self.file.metadata().map_err(AppendError::Io)?;
-        if open.nlink() == 0 {
-            return Err(AppendError::Replaced("the file was deleted"));
-        }
-        if open.len() != self.length {
-            return Err(AppendError::Replaced(
-                "the file was truncated or written by another process",
-            ));
-        }
+        // Whatever is wrong shows in the file that has the name; which it is, the open one tells.
+        let replaced = |why| Err(AppendError::Replaced(why));
         match std::fs::symlink_metadata(&self.path) {
-            Ok(named) if named.ino() == open.ino() && named.dev() == open.dev() => Ok(()),
-            Ok(_) => Err(AppendError::Replaced("another file has its name")),
-            Err(_) => Err(AppendError::Replaced("the file was moved")),
+            Ok(named) if identity(&named) != self.identity => match self.is_linked()? {
+                true => replaced("another file has its name"),
+                false => replaced("the file was deleted"),
+            },
+            Ok(named) if named.len() != self.length => {
+                replaced("the file was truncated or written by another process")
+            }
+            Ok(_) => Ok(()),
+            Err(_) => match self.is_linked()? {
+                true => replaced("the file was moved"),
+                false => replaced("the file was deleted"),
+            },
         }
+    }
+
+    /// Whether it has any name.
+    fn is_linked(&self) -> Result<bool, AppendError> {
+        Ok(self.file.metadata()?.nlink() > 0)
     }
 
     /// Removes what a failed write left.
@@ -277,6 +291,10 @@ impl Segment {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 fn options() -> OpenOptions {

@@ -3,7 +3,8 @@
 //! Start at [`serve`], which is *given* its listeners and the signal to stop. A request passes, from the outside in:
 //!
 //! 1. [`listen`] accepts the connection within the limits of [`connection_limiter`], `handshake` does TLS with the
-//!    certificates of [`tls`]; [`file_descriptors`] keeps some descriptors from connections;
+//!    certificates of [`tls`]; [`file_descriptors`] keeps some descriptors from connections. `connections` serves it:
+//!    `connection_requests` says which requests its own task answers, `connection_waker` how that is woken;
 //! 2. over gRPC, `frame_shed` refuses under overload before there is a request, and `early_load_shed` rejects what there is
 //!    no time for, before routing;
 //! 3. [`load_shed`] authenticates the caller, takes a permit, and enforces the deadline; health and reflection pass
@@ -17,6 +18,9 @@
 
 mod admin;
 pub mod connection_limiter;
+mod connection_requests;
+mod connection_waker;
+mod connections;
 mod early_load_shed;
 pub mod error_format;
 pub mod file_descriptors;
@@ -46,8 +50,6 @@ use tokio::task::JoinSet;
 use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
-use tonic::service::Routes;
-use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tonic_health::ServingStatus;
 use tower::Service;
@@ -57,6 +59,7 @@ use crate::authn::connection::ConnectionState;
 use crate::config::limits::Limits;
 use crate::server::admin::AdminService;
 use crate::server::connection_limiter::ConnectionLimiter;
+use crate::server::connections::{ConnectionSettings, Protocol};
 use crate::server::early_load_shed::EarlyLoadShed;
 use crate::server::frame_shed::{FrameShed, ShedContext};
 use crate::server::health::Health;
@@ -64,22 +67,11 @@ use crate::server::http::HttpService;
 use crate::server::listen::{Connection, Listener};
 use crate::server::parts::{ServeError, ServerParts};
 use crate::server::reloadable_tls::ReloadableTls;
+use crate::server::routes::GrpcRoutes;
 use crate::service::server_load::ServerLoad;
 
 /// Interval of the log line that sums up rejected requests.
 const REJECTION_LOG_INTERVAL: Duration = Duration::from_secs(60);
-
-/// HTTP/2 flow-control windows of a stream and of a connection, in bytes.
-const STREAM_WINDOW: u32 = 128 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
-
-/// Streams that a client may have reset before the server accepted them; one more ends its connection. After a stall, a
-/// gateway whose own callers gave up may have hundreds; an unauthenticated connection is closed earlier
-/// (`ConnectionState::note_cancelled`).
-const MAX_PENDING_RESETS: usize = 1_024;
-
-/// Time in which a client has to acknowledge an HTTP/2 ping.
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Serves until `stop` completes, then until all requests in flight are answered or `limits.drain_ms` have passed.
 ///
@@ -130,13 +122,13 @@ pub async fn serve(
         Some(ended) = admins.join_next() => {
             stopped.cancel();
             draining.cancel();
-            ended??;
+            ended?;
         }
         Some(ended) = servers.join_next() => {
             // A listener that ends without the signal to stop has failed.
             stopped.cancel();
             draining.cancel();
-            ended??;
+            ended?;
         }
     }
     tracing::info!("stopping: requests under way are answered, new ones refused");
@@ -156,11 +148,11 @@ async fn follow_certificates(tls: Option<&ReloadableTls>) -> Infallible {
 }
 
 /// The listeners that are served, each in a task of its own.
-type Servers = JoinSet<Result<(), tonic::transport::Error>>;
+type Servers = JoinSet<()>;
 
 /// What listeners serve.
 struct Services {
-    grpc: EarlyLoadShed<Routes>,
+    grpc: EarlyLoadShed<GrpcRoutes>,
     /// What refuses requests of gRPC before they are requests.
     shed: ShedContext,
     http: HttpService,
@@ -172,13 +164,13 @@ impl Services {
         parts: &ServerParts,
         limits: &Limits,
         load: &Arc<ServerLoad>,
-        routes: Routes,
+        routes: GrpcRoutes,
         admin: AdminService,
     ) -> Self {
         let recorder = parts.service.recorder();
         Self {
             grpc: EarlyLoadShed::new(
-                routes.prepare(),
+                routes,
                 Arc::clone(&parts.limits),
                 Arc::clone(load),
                 recorder.clone(),
@@ -206,23 +198,23 @@ impl Services {
         let (is_admin, is_http) = (listener.is_admin(), listener.is_http());
         let keepalive = Duration::from_millis(limits.keepalive_ms.into());
         let incoming = listener.incoming(limiter, keepalive);
-        let builder = limited_builder(limits);
-        let http1 = builder.clone().accept_http1(true);
+        let http = ConnectionSettings::new(limits, Protocol::Http);
+        let grpc = ConnectionSettings::new(limits, Protocol::Http2);
         match tls {
-            _ if is_admin => spawn(servers, http1, self.admin.clone(), incoming, stopped),
-            None if is_http => spawn(servers, http1, self.http.clone(), incoming, stopped),
+            _ if is_admin => spawn(servers, http, self.admin.clone(), incoming, stopped),
+            None if is_http => spawn(servers, http, self.http.clone(), incoming, stopped),
             Some(tls) if is_http => {
                 let incoming = handshake::accept_tls(incoming, tls, true);
-                spawn(servers, http1, self.http.clone(), incoming, stopped);
+                spawn(servers, http, self.http.clone(), incoming, stopped);
             }
             None => {
                 let incoming = self.shedding(incoming, Connection::state);
-                spawn(servers, builder, self.grpc.clone(), incoming, stopped);
+                spawn(servers, grpc, self.grpc.clone(), incoming, stopped);
             }
             Some(tls) => {
                 let incoming = handshake::accept_tls(incoming, tls, false);
                 let incoming = self.shedding(incoming, |it| it.get_ref().0.state());
-                spawn(servers, builder, self.grpc.clone(), incoming, stopped);
+                spawn(servers, grpc, self.grpc.clone(), incoming, stopped);
             }
         }
     }
@@ -250,7 +242,7 @@ impl Services {
 /// Serves connections in a task of its own until `stopped`.
 fn spawn<S, C>(
     servers: &mut Servers,
-    builder: Server,
+    settings: ConnectionSettings,
     service: S,
     incoming: impl Stream<Item = io::Result<C>> + Send + 'static,
     stopped: &CancellationToken,
@@ -262,12 +254,8 @@ fn spawn<S, C>(
     S::Future: Send + 'static,
     C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
-    let signal = stopped.clone().cancelled_owned();
-    servers.spawn(async move {
-        builder
-            .serve_with_incoming_shutdown(service, incoming, signal)
-            .await
-    });
+    let served = connections::serve(settings, service, incoming, stopped.clone());
+    servers.spawn(served);
 }
 
 /// Waits until all listeners have ended, for no longer than `limits.drain_ms`.
@@ -278,7 +266,7 @@ async fn drain(
 ) -> Result<(), ServeError> {
     let drained = async {
         while let Some(ended) = servers.join_next().await {
-            ended??;
+            ended?;
         }
         Ok::<(), ServeError>(())
     };
@@ -320,17 +308,4 @@ async fn log_rejections(load: &ServerLoad) -> Infallible {
             );
         }
     }
-}
-
-/// A builder with the limits that hold for every listener.
-fn limited_builder(limits: &Limits) -> Server {
-    Server::builder()
-        .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESETS))
-        .max_concurrent_streams(limits.streams_per_connection)
-        .http2_max_header_list_size(limits.header_bytes)
-        .http2_adaptive_window(Some(false))
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keepalive_interval(Some(Duration::from_millis(limits.keepalive_ms.into())))
-        .http2_keepalive_timeout(Some(PING_TIMEOUT))
 }

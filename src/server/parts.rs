@@ -45,9 +45,6 @@ pub enum ServeError {
     /// The reflection service cannot be built.
     #[error("server reflection cannot be set up")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// A listener failed.
-    #[error("a listener failed")]
-    Transport(#[from] tonic::transport::Error),
     /// The task of a listener failed.
     #[error("the task of a listener failed")]
     Task(#[from] tokio::task::JoinError),

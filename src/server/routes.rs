@@ -1,9 +1,18 @@
 //! The gRPC services, each behind its limits: load shedding, or for public services [`crate::server::public_services`].
+//!
+//! Start at [`GrpcRoutes`], which finds the service of a request by its path.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::codegen::BoxFuture;
 use tonic::service::Routes;
+use tower::Service;
 
 use crate::adapters::agentgateway::rpcs::{ADAPTER as EXT_MCP, ExtMcp};
 use crate::adapters::callgate_v1::control::rpcs::ControlApi;
@@ -11,14 +20,16 @@ use crate::adapters::callgate_v1::rpcs::Authorization;
 use crate::adapters::envoy::ext_authz::{self, ExtAuthz};
 use crate::adapters::envoy::ext_proc::{self, ExtProc};
 use crate::config::limits::Limits;
-use crate::proto::agentgateway::ext_mcp::ext_mcp_server::ExtMcpServer;
-use crate::proto::envoy::auth::authorization_server::AuthorizationServer as CheckServer;
-use crate::proto::envoy::processing::external_processor_server::ExternalProcessorServer;
+use crate::proto::agentgateway::ext_mcp::ext_mcp_server::{self, ExtMcpServer};
+use crate::proto::envoy::auth::authorization_server::{
+    self as authorization_check, AuthorizationServer as CheckServer,
+};
+use crate::proto::envoy::processing::external_processor_server::{self, ExternalProcessorServer};
 use crate::proto::v1;
-use crate::proto::v1::authorization_server::AuthorizationServer;
-use crate::proto::v1::control_server::ControlServer;
+use crate::proto::v1::authorization_server::{self, AuthorizationServer};
+use crate::proto::v1::control_server::{self, ControlServer};
 use crate::server::health::Health;
-use crate::server::load_shed::{LoadShed, grpc_admitter};
+use crate::server::load_shed::{LoadShed, LoadShedFuture, grpc_admitter};
 use crate::server::parts::{ServeError, ServerParts};
 use crate::server::public_services::{MESSAGE_BYTES, PublicCalls};
 use crate::service::server_load::ServerLoad;
@@ -31,7 +42,7 @@ pub(super) fn routes(
     load: &Arc<ServerLoad>,
     draining: CancellationToken,
     control: ControlApi,
-) -> Result<Routes, ServeError> {
+) -> Result<GrpcRoutes, ServeError> {
     let max_bytes = limits.message_bytes as usize;
     let service = || Arc::clone(&parts.service);
     let limits_in_force = || Arc::clone(&parts.limits);
@@ -67,17 +78,72 @@ pub(super) fn routes(
         .build_v1alpha()?
         .max_decoding_message_size(MESSAGE_BYTES);
     let load_shed = LoadShedLayer { parts, load };
-    let mut routes = Routes::builder();
-    routes
-        .add_service(load_shed.service(authorization))
-        .add_service(load_shed.service(control))
-        .add_service(load_shed.service(check).for_adapter(ext_authz::ADAPTER))
-        .add_service(load_shed.service(process).for_adapter(ext_proc::ADAPTER))
-        .add_service(load_shed.service(ext_mcp).for_adapter(EXT_MCP))
+    let mut public_routes = Routes::builder();
+    public_routes
         .add_service(public.wrap(health.service()))
         .add_service(public.wrap(v1))
         .add_service(public.wrap(v1alpha));
-    Ok(routes.routes())
+    Ok(GrpcRoutes {
+        authorization: load_shed.service(authorization),
+        control: load_shed.service(control),
+        check: load_shed.service(check).for_adapter(ext_authz::ADAPTER),
+        process: load_shed.service(process).for_adapter(ext_proc::ADAPTER),
+        ext_mcp: load_shed.service(ext_mcp).for_adapter(EXT_MCP),
+        public: public_routes.routes().prepare(),
+    })
+}
+
+/// All gRPC services.
+#[derive(Clone)]
+pub(super) struct GrpcRoutes {
+    authorization: LoadShed<AuthorizationServer<Authorization>>,
+    control: LoadShed<ControlServer<ControlApi>>,
+    check: LoadShed<CheckServer<ExtAuthz>>,
+    process: LoadShed<ExternalProcessorServer<ExtProc>>,
+    ext_mcp: LoadShed<ExtMcpServer<ExtMcp>>,
+    /// Those that need no authentication, and the answer to what no service is named like.
+    public: Routes,
+}
+
+/// The answer of one of them.
+pub(super) enum GrpcResponse {
+    Admitted(LoadShedFuture<BoxFuture<Response<Body>, Infallible>>),
+    Public(<Routes as Service<Request<Body>>>::Future),
+}
+
+impl Service<Request<Body>> for GrpcRoutes {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = GrpcResponse;
+
+    /// Always: what there is too much of is refused, and waits for nothing.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> GrpcResponse {
+        let path = request.uri().path().strip_prefix('/').unwrap_or_default();
+        let name = path.split_once('/').map_or("", |(name, _)| name);
+        GrpcResponse::Admitted(match name {
+            authorization_server::SERVICE_NAME => self.authorization.call(request),
+            authorization_check::SERVICE_NAME => self.check.call(request),
+            ext_mcp_server::SERVICE_NAME => self.ext_mcp.call(request),
+            external_processor_server::SERVICE_NAME => self.process.call(request),
+            control_server::SERVICE_NAME => self.control.call(request),
+            _ => return GrpcResponse::Public(self.public.call(request)),
+        })
+    }
+}
+
+impl Future for GrpcResponse {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Admitted(answer) => Pin::new(answer).poll(context),
+            Self::Public(answer) => Pin::new(answer).poll(context),
+        }
+    }
 }
 
 /// Adds load shedding to services.

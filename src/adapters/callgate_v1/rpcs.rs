@@ -9,6 +9,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::adapters::callgate_v1::authorization::{AuthorizationState, Outcome};
 use crate::adapters::callgate_v1::stream::{self, AuthorizeStreamResponses};
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
+use crate::audit::turn::others_turn;
 use crate::authn::caller::Rpc;
 use crate::config::limits::Limits;
 use crate::proto::v1;
@@ -47,7 +48,7 @@ impl authorization_server::Authorization for Authorization {
                 // The connection writes whatever is ready when it is woken. Yielding lets other requests be decided
                 // first, so that several responses are written at once, which saves more than it costs. Those that wait
                 // for the decision log are written at once anyway.
-                tokio::task::yield_now().await;
+                others_turn().await;
                 answer
             }
             // The server has a timer for the whole request already.

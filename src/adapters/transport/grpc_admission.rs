@@ -64,6 +64,16 @@ fn has_one_answer(rpc: Rpc) -> bool {
     matches!(rpc, Rpc::Authorize | Rpc::ExtAuthzCheck | Rpc::ExtMcpCheck)
 }
 
+/// Whether a request at this path is one decision: microseconds of work, with a short message on either side.
+pub fn is_one_decision(path: &str) -> bool {
+    match rpc(path) {
+        Some(Rpc::Authorize | Rpc::IsAuthorized | Rpc::ExtAuthzCheck) => true,
+        // Of a response, each entry of a list is decided.
+        Some(Rpc::ExtMcpCheck) => path.ends_with("/CheckRequest"),
+        _ => false,
+    }
+}
+
 /// Whether an RPC may be shed under overload. Decisions may; writes and reads of the control API may not, so
 /// that revoking authority and finding the cause of trouble do not wait for decisions.
 pub fn is_sheddable(rpc: Rpc) -> bool {

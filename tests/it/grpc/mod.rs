@@ -7,6 +7,7 @@ pub mod fuzz;
 pub mod lifecycle;
 pub mod malformed;
 pub mod missing_claims;
+pub mod one_connection;
 pub mod protos;
 pub mod reaching;
 pub mod real_parts;

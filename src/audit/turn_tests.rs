@@ -1,0 +1,46 @@
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use super::{in_turns, others_turn};
+
+#[derive(Default)]
+struct Counted(AtomicUsize);
+
+impl Wake for Counted {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn one_of_several_goes_on_the_next_time_it_is_polled() {
+    let counted = Arc::new(Counted::default());
+    let waker = Waker::from(Arc::clone(&counted));
+    let mut context = Context::from_waker(&waker);
+    let mut turn = pin!(others_turn());
+    let mut poll = |turn: Pin<&mut _>| in_turns(|| Future::poll(turn, &mut context));
+    assert_eq!(poll(turn.as_mut()), Poll::Pending);
+    assert_eq!(counted.0.load(Ordering::SeqCst), 1, "it wakes itself");
+    assert_eq!(poll(turn.as_mut()), Poll::Ready(()));
+}
+
+#[tokio::test]
+async fn alone_it_lets_other_tasks_go_first() {
+    let before = Arc::new(AtomicUsize::new(0));
+    let other = Arc::clone(&before);
+    tokio::spawn(async move { other.fetch_add(1, Ordering::SeqCst) });
+    others_turn().await;
+    assert_eq!(before.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_panic_ends_the_turns() {
+    let panicked = std::panic::catch_unwind(|| in_turns(|| panic!("on purpose")));
+    assert!(panicked.is_err());
+    let mut turn = pin!(others_turn());
+    let mut context = Context::from_waker(Waker::noop());
+    // Outside a runtime the turn of others is over when it is asked for again.
+    assert_eq!(turn.as_mut().poll(&mut context), Poll::Pending);
+}
