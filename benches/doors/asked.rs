@@ -242,7 +242,7 @@ pub fn authzen(port: u16) -> Web {
                 "source_address": {"__extn": {"fn": "ip", "arg": "10.1.2.3"}},
                 "gateway": {"__entity": {"type": "Mcp::Gateway", "id": "local"}},
             },
-            "arguments": {"names": ["owner", "repo", "issue_number"], "untyped": []},
+            "arguments": {"names": ["owner", "repo", "issue_number"], "untyped": [], "undeclared": []},
             "purpose": "customer question",
         },
     });

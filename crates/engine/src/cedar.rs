@@ -12,8 +12,8 @@ pub use cedar_policy_core::ast::{
     ActionConstraint, Annotation, AnyId, BinaryOp, Context, Effect, Eid, Entity, EntityReference,
     EntityType, EntityUID, Expr, ExprBuilder, ExprKind, ExtensionFunction, InternalName, Literal,
     Name, PartialValue, Pattern, PatternElem, Policy, PolicyID, PolicySet, PrincipalConstraint,
-    PrincipalOrResourceConstraint, Request, ResourceConstraint, SlotEnv, SlotId, StaticPolicy,
-    Template, UnaryOp, Value, ValueKind, Var,
+    PrincipalOrResourceConstraint, Request, ResourceConstraint, RestrictedExpr, SlotEnv, SlotId,
+    StaticPolicy, Template, UnaryOp, Value, ValueKind, Var,
 };
 pub(crate) use cedar_policy_core::ast::{RequestSchema, Set};
 pub use cedar_policy_core::authorizer::Authorizer;

@@ -6,6 +6,7 @@ use callgate_engine::cedar::{
 };
 use serde_json::Value as Json;
 
+use crate::adapters::input::typed_context;
 use crate::domain::authority::labels;
 use crate::domain::schema;
 
@@ -20,6 +21,12 @@ pub(in crate::adapters) fn cedar_context(
     if let (Json::Object(fields), true) = (&mut fields, needs_labels(schema, action)) {
         let unknown = || labels::UNKNOWN_ORIGIN.as_slice().into();
         fields.entry(LABELS).or_insert_with(unknown);
+    }
+    let of_action = schema.and_then(|schema| schema.context_type(action));
+    if let (Json::Object(fields), Some(expected)) = (&fields, of_action)
+        && let Some(context) = typed_context::read(fields, expected)
+    {
+        return Ok(context);
     }
     if let Some(expected) = schema.and_then(|schema| context_schema_for_action(schema, action))
         && let Ok(context) =

@@ -15,3 +15,4 @@ pub mod json_fields;
 pub(in crate::adapters) mod limits;
 pub(in crate::adapters) mod media_type;
 pub(in crate::adapters) mod nulls;
+mod typed_context;
