@@ -105,12 +105,19 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         .build()?;
     let fleet = runtime.block_on(status::fleet(&url, &base, password_file.as_deref()))?;
     args.output.answer(&text(&fleet), &fleet)?;
-    let is_well = |it: &ReplicaStatus| it.is_live() && it.revision == fleet.revision;
-    let is_complete = fleet.replicas.len() >= args.expect.max(1);
-    Ok(match is_complete && fleet.replicas.iter().all(is_well) {
+    Ok(match is_well(&fleet, args.expect) {
         true => Exit::Done,
         false => Exit::Error,
     })
+}
+
+/// Whether there are as many replicas as expected, and each decides by all that is in force. One that has just come has no
+/// bundle yet and decides nothing.
+fn is_well(fleet: &FleetStatus, expected: usize) -> bool {
+    let is_ready = |it: &ReplicaStatus| {
+        it.is_live() && it.revision == fleet.revision && !it.bundle_digest.is_empty()
+    };
+    fleet.replicas.len() >= expected.max(1) && fleet.replicas.iter().all(is_ready)
 }
 
 fn text(fleet: &FleetStatus) -> String {
@@ -144,7 +151,11 @@ fn text(fleet: &FleetStatus) -> String {
             true => "",
             false => "  (NOT THE ONE PUT INTO SERVICE LAST)",
         };
-        lines.push(format!("  bundle    {}{other}", it.bundle_digest));
+        let bundle = match it.bundle_digest.as_str() {
+            "" => "none",
+            digest => digest,
+        };
+        lines.push(format!("  bundle    {bundle}{other}"));
     }
     lines.join("\n") + "\n"
 }

@@ -1,4 +1,4 @@
-use super::{FleetStatus, ReplicaStatus, text};
+use super::{FleetStatus, ReplicaStatus, is_well, text};
 
 fn replica(name: &str) -> ReplicaStatus {
     ReplicaStatus {
@@ -44,4 +44,34 @@ fn a_replica_that_lags_or_is_not_confirmed_is_told() {
       lease     NOT CONFIRMED for 2.6 s: it decides nothing
       bundle    sha256:b  (NOT THE ONE PUT INTO SERVICE LAST)
     ");
+}
+
+#[test]
+fn a_fleet_is_well_once_as_many_as_expected_decide_by_all_that_is_in_force() {
+    let fleet = |replicas: Vec<ReplicaStatus>| FleetStatus {
+        history: "s 1 00000001".to_owned(),
+        revision: 7,
+        facts: 3,
+        bundle_digest: Some("sha256:a".to_owned()),
+        replicas,
+    };
+    let with = |other: ReplicaStatus| is_well(&fleet(vec![replica("one/1"), other]), 2);
+    assert!(with(replica("two/1")));
+    assert!(
+        !is_well(&fleet(vec![replica("one/1")]), 2),
+        "one is missing"
+    );
+    assert!(!is_well(&fleet(Vec::new()), 0), "nobody is there");
+    assert!(!with(ReplicaStatus {
+        revision: 6,
+        ..replica("lags")
+    }));
+    assert!(!with(ReplicaStatus {
+        confirmed_ms_ago: 2_600.0,
+        ..replica("unconfirmed")
+    }));
+    assert!(!with(ReplicaStatus {
+        bundle_digest: String::new(),
+        ..replica("has just come")
+    }));
 }
