@@ -22,8 +22,7 @@ use callgate::proto::envoy::processing::{
 use callgate::proto::v1;
 use callgate::proto::v1::authorization_client::AuthorizationClient;
 use prost::Message as _;
-use prost_types::value::Kind;
-use prost_types::{ListValue, Struct, Value as WireValue};
+use prost_types::Struct;
 use serde_json::{Value as Json, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -32,6 +31,7 @@ use tonic::transport::Channel;
 use crate::served::load::{Ask, Load};
 use crate::served::{Fault, bundle};
 use crate::web::{Web, post};
+use crate::wire::structure;
 
 /// Where Envoy's requests come from, in the measurement and in front of a server.
 const SETTINGS: &str = r#"
@@ -265,27 +265,4 @@ pub fn toolhive(port: u16) -> Web {
     });
     let answer = "\"allow\":true";
     Web::new(port, post(port, "/toolhive/decision", TRACE, &body), answer)
-}
-
-fn structure(json: &Json) -> Struct {
-    let members = json.as_object().into_iter().flatten();
-    Struct {
-        fields: members
-            .map(|(name, value)| (name.clone(), wire(value)))
-            .collect(),
-    }
-}
-
-fn wire(json: &Json) -> WireValue {
-    let kind = match json {
-        Json::Null => Kind::NullValue(0),
-        Json::Bool(value) => Kind::BoolValue(*value),
-        Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
-        Json::String(text) => Kind::StringValue(text.clone()),
-        Json::Array(items) => Kind::ListValue(ListValue {
-            values: items.iter().map(wire).collect(),
-        }),
-        Json::Object(_) => Kind::StructValue(structure(json)),
-    };
-    WireValue { kind: Some(kind) }
 }

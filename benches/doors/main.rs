@@ -14,6 +14,8 @@ mod envoy;
 #[path = "../served/mod.rs"]
 mod served;
 mod web;
+#[path = "../served/wire.rs"]
+mod wire;
 
 use asked::Exchange;
 use served::load::{self, Load};

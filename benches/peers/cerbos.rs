@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 use prost_types::Value as WireValue;
 use serde_json::{Value as Json, json};
 
-use crate::ours::wire;
 use crate::question::{AGENT, CHANNELS, Call, Groups, LABELS, Question, TOOL};
 use crate::served::process::{Server, free_port};
 use crate::served::{Fault, bundle};
+use crate::wire::wire;
 
 /// The program, where `benches/peers/install` has put it.
 pub fn program() -> Option<PathBuf> {

@@ -17,6 +17,8 @@ mod question;
 #[allow(dead_code)]
 #[path = "../served/mod.rs"]
 mod served;
+#[path = "../served/wire.rs"]
+mod wire;
 #[allow(dead_code)]
 #[path = "../grpc/world.rs"]
 mod world;

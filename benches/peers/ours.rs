@@ -9,12 +9,11 @@ use callgate::proto::envoy::auth::{
     AttributeContext, CheckRequest, CheckResponse, HttpRequest, Metadata, Request,
 };
 use callgate::proto::v1;
-use prost_types::value::Kind;
-use prost_types::{ListValue, Struct, Value as WireValue};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use crate::question::{AGENT, Call, LABELS, Question};
 use crate::served::{Fault, bundle};
+use crate::wire::structure;
 
 /// Where Envoy finds the server of the tools.
 pub const SLACK: &str = "/slack";
@@ -145,28 +144,4 @@ impl Question for ExtAuthz {
         let code = response.status.as_ref().map(|status| status.code);
         !is_denied && code == Some(0)
     }
-}
-
-fn structure(json: &Json) -> Struct {
-    let members = json.as_object().into_iter().flatten();
-    Struct {
-        fields: members
-            .map(|(name, value)| (name.clone(), wire(value)))
-            .collect(),
-    }
-}
-
-/// JSON as messages have it.
-pub fn wire(json: &Json) -> WireValue {
-    let kind = match json {
-        Json::Null => Kind::NullValue(0),
-        Json::Bool(value) => Kind::BoolValue(*value),
-        Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
-        Json::String(text) => Kind::StringValue(text.clone()),
-        Json::Array(items) => Kind::ListValue(ListValue {
-            values: items.iter().map(wire).collect(),
-        }),
-        Json::Object(_) => Kind::StructValue(structure(json)),
-    };
-    WireValue { kind: Some(kind) }
 }

@@ -1,18 +1,7 @@
-use std::sync::atomic::AtomicUsize;
-use std::task::Wake;
-
 use super::*;
+use crate::audit::counted_wakes::CountedWakes;
 
-#[derive(Default)]
-struct Counted(AtomicUsize);
-
-impl Wake for Counted {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-fn poll(receipt: &mut BatchReceipt, waker: &Arc<Counted>) -> Poll<bool> {
+fn poll(receipt: &mut BatchReceipt, waker: &Arc<CountedWakes>) -> Poll<bool> {
     let waker = Waker::from(Arc::clone(waker));
     Pin::new(receipt).poll(&mut Context::from_waker(&waker))
 }
@@ -20,7 +9,10 @@ fn poll(receipt: &mut BatchReceipt, waker: &Arc<Counted>) -> Poll<bool> {
 #[test]
 fn everyone_who_waits_hears_it_once() {
     let promise = BatchPromise::default();
-    let woken = [Arc::new(Counted::default()), Arc::new(Counted::default())];
+    let woken = [
+        Arc::new(CountedWakes::default()),
+        Arc::new(CountedWakes::default()),
+    ];
     let mut receipts = [promise.receipt(), promise.receipt()];
     for _ in 0..3 {
         assert_eq!(poll(&mut receipts[0], &woken[0]), Poll::Pending);
@@ -30,10 +22,7 @@ fn everyone_who_waits_hears_it_once() {
     assert_eq!(poll(&mut receipts[1], &woken[1]), Poll::Pending);
     let mut late = promise.receipt();
     promise.tell(true);
-    assert_eq!(
-        woken.each_ref().map(|it| it.0.load(Ordering::Relaxed)),
-        [1, 1]
-    );
+    assert_eq!(woken.each_ref().map(|it| it.get()), [1, 1]);
     for receipt in receipts.iter_mut().chain([&mut late]) {
         assert_eq!(poll(receipt, &woken[0]), Poll::Ready(true));
     }
@@ -41,7 +30,7 @@ fn everyone_who_waits_hears_it_once() {
 
 #[test]
 fn an_untold_or_failed_batch_is_not_recorded() {
-    let waker = Arc::new(Counted::default());
+    let waker = Arc::new(CountedWakes::default());
     for tell in [|promise: BatchPromise| promise.tell(false), drop] {
         let promise = BatchPromise::default();
         let mut receipt = promise.receipt();
@@ -49,7 +38,7 @@ fn an_untold_or_failed_batch_is_not_recorded() {
         tell(promise);
         assert_eq!(poll(&mut receipt, &waker), Poll::Ready(false));
     }
-    assert_eq!(waker.0.load(Ordering::Relaxed), 2);
+    assert_eq!(waker.get(), 2);
 }
 
 #[test]
@@ -75,7 +64,7 @@ fn one_that_is_not_polled_any_more_holds_nobody_up() {
         .build()
         .unwrap();
     let promise = BatchPromise::default();
-    let unpolled = Arc::new(Counted::default());
+    let unpolled = Arc::new(CountedWakes::default());
     let mut first = promise.receipt();
     {
         let _of_runtime = runtime.enter();
@@ -89,7 +78,7 @@ fn one_that_is_not_polled_any_more_holds_nobody_up() {
     for other in others {
         assert!(runtime.block_on(other).unwrap());
     }
-    assert_eq!(unpolled.0.load(Ordering::Relaxed), 1);
+    assert_eq!(unpolled.get(), 1);
 }
 
 #[test]
@@ -99,7 +88,7 @@ fn those_of_a_runtime_that_has_ended_are_woken_as_well() {
         .build()
         .unwrap();
     let promise = BatchPromise::default();
-    let woken = Arc::new(Counted::default());
+    let woken = Arc::new(CountedWakes::default());
     let mut receipts = [promise.receipt(), promise.receipt()];
     {
         let _of_runtime = runtime.enter();
@@ -109,5 +98,5 @@ fn those_of_a_runtime_that_has_ended_are_woken_as_well() {
     }
     drop(runtime);
     promise.tell(true);
-    assert_eq!(woken.0.load(Ordering::Relaxed), 2);
+    assert_eq!(woken.get(), 2);
 }

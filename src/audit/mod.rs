@@ -41,6 +41,9 @@ pub mod turn;
 pub mod verify;
 pub mod wire;
 
+#[cfg(test)]
+pub mod counted_wakes;
+
 // Logs as they are written, which integration tests use too.
 #[cfg(test)]
 #[path = "../../tests/it/evidence/fixtures.rs"]

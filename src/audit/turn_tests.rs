@@ -1,28 +1,20 @@
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use super::{in_turns, others_turn};
-
-#[derive(Default)]
-struct Counted(AtomicUsize);
-
-impl Wake for Counted {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
+use crate::audit::counted_wakes::CountedWakes;
 
 #[test]
 fn one_of_several_goes_on_the_next_time_it_is_polled() {
-    let counted = Arc::new(Counted::default());
+    let counted = Arc::new(CountedWakes::default());
     let waker = Waker::from(Arc::clone(&counted));
     let mut context = Context::from_waker(&waker);
     let mut turn = pin!(others_turn());
     let mut poll = |turn: Pin<&mut _>| in_turns(|| Future::poll(turn, &mut context));
     assert_eq!(poll(turn.as_mut()), Poll::Pending);
-    assert_eq!(counted.0.load(Ordering::SeqCst), 1, "it wakes itself");
+    assert_eq!(counted.get(), 1, "it wakes itself");
     assert_eq!(poll(turn.as_mut()), Poll::Ready(()));
 }
 

@@ -1,21 +1,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use super::{ConnectionWaker, MOST_ROUNDS};
-
-/// Counts how often the runtime is asked.
-#[derive(Default)]
-struct Counted(AtomicUsize);
-
-impl Wake for Counted {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
+use crate::audit::counted_wakes::CountedWakes;
 
 fn poll(rounds: usize) -> (usize, usize) {
-    let runtime = Arc::new(Counted::default());
+    let runtime = Arc::new(CountedWakes::default());
     let task = Waker::from(Arc::clone(&runtime));
     let waker = Arc::<ConnectionWaker>::default();
     let mut polled = 0;
@@ -27,7 +18,7 @@ fn poll(rounds: usize) -> (usize, usize) {
         Poll::<()>::Pending
     });
     assert!(ended.is_pending());
-    (polled, runtime.0.load(Ordering::SeqCst))
+    (polled, runtime.get())
 }
 
 #[test]
@@ -43,7 +34,7 @@ fn one_that_goes_on_waking_itself_lets_others_have_their_turn() {
 
 #[test]
 fn whoever_wakes_it_while_it_does_not_run_asks_the_runtime() {
-    let runtime = Arc::new(Counted::default());
+    let runtime = Arc::new(CountedWakes::default());
     let task = Waker::from(Arc::clone(&runtime));
     let waker = Arc::<ConnectionWaker>::default();
     let mut kept = None;
@@ -53,7 +44,7 @@ fn whoever_wakes_it_while_it_does_not_run_asks_the_runtime() {
     });
     assert!(polled.is_pending());
     kept.expect("it was polled").wake();
-    assert_eq!(runtime.0.load(Ordering::SeqCst), 1);
+    assert_eq!(runtime.get(), 1);
 }
 
 /// Many wake it from other threads while it runs and while it does not: no wake is lost.

@@ -95,23 +95,45 @@ impl ConnectionSettings {
     }
 }
 
+/// What answers requests.
+pub(super) trait Answers:
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: Service<
+            Request<Body>,
+            Response = Response<Body>,
+            Error = Infallible,
+            Future: Send + 'static,
+        > + Clone
+        + Send
+        + 'static
+{
+}
+
+/// What requests come over.
+pub(super) trait Transport:
+    AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static
+{
+}
+
+impl<C> Transport for C where C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static {}
+
 /// Serves connections until `stopped`, and then until those that are open have answered what they were asked.
 ///
 /// `service` has to be ready at any time: it sheds load and never delays it. A connection that cannot be accepted is left
 /// out.
-pub(super) async fn serve<S, C>(
+pub(super) async fn serve<S: Answers, C: Transport>(
     settings: ConnectionSettings,
     service: S,
     incoming: impl Stream<Item = io::Result<C>> + Send + 'static,
     stopped: CancellationToken,
-) where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send + 'static,
-    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
-{
+) {
     let connections = TaskTracker::new();
     {
         // Dropped before the open connections are waited for, so that nobody connects meanwhile.
@@ -142,19 +164,12 @@ pub(super) async fn serve<S, C>(
 }
 
 /// Serves one connection: writes what was answered, reads what is asked, and decides that.
-async fn serve_one<S, C>(
+async fn serve_one<S: Answers, C: Transport>(
     settings: ConnectionSettings,
     service: S,
     io: C,
     stopped: CancellationToken,
-) where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send + 'static,
-    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
-{
+) {
     let requests = ConnectionRequests::default();
     let answering = ConnectionService {
         info: io.connect_info(),
@@ -196,7 +211,7 @@ struct ConnectionService<S, I> {
 
 impl<S, I> hyper::service::Service<Request<Incoming>> for ConnectionService<S, I>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Answers,
     I: Clone + Send + Sync + 'static,
 {
     type Response = Response<Body>;

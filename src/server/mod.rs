@@ -44,22 +44,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
-use tonic::body::Body;
-use tonic::transport::server::Connected;
 use tonic_health::ServingStatus;
-use tower::Service;
 
 use crate::adapters::callgate_v1::control::rpcs::ControlApi;
 use crate::authn::connection::ConnectionState;
 use crate::config::limits::Limits;
 use crate::server::admin::AdminService;
 use crate::server::connection_limiter::ConnectionLimiter;
-use crate::server::connections::{ConnectionSettings, Protocol};
+use crate::server::connections::{Answers, ConnectionSettings, Protocol, Transport};
 use crate::server::early_load_shed::EarlyLoadShed;
 use crate::server::frame_shed::{FrameShed, ShedContext};
 use crate::server::health::Health;
@@ -240,20 +236,13 @@ impl Services {
 }
 
 /// Serves connections in a task of its own until `stopped`.
-fn spawn<S, C>(
+fn spawn<C: Transport>(
     servers: &mut Servers,
     settings: ConnectionSettings,
-    service: S,
+    service: impl Answers,
     incoming: impl Stream<Item = io::Result<C>> + Send + 'static,
     stopped: &CancellationToken,
-) where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send + 'static,
-    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
-{
+) {
     let served = connections::serve(settings, service, incoming, stopped.clone());
     servers.spawn(served);
 }

@@ -18,12 +18,12 @@ pub(in crate::adapters) fn cedar_context(
     action: &EntityUID,
 ) -> Result<Context, String> {
     let extensions = Extensions::all_available();
-    if let (Json::Object(fields), true) = (&mut fields, needs_labels(schema, action)) {
+    let expected = schema.and_then(|schema| schema.context_type(action));
+    if let (Json::Object(fields), true) = (&mut fields, needs_labels(expected, action)) {
         let unknown = || labels::UNKNOWN_ORIGIN.as_slice().into();
         fields.entry(LABELS).or_insert_with(unknown);
     }
-    let of_action = schema.and_then(|schema| schema.context_type(action));
-    if let (Json::Object(fields), Some(expected)) = (&fields, of_action)
+    if let (Json::Object(fields), Some(expected)) = (&fields, expected)
         && let Some(context) = typed_context::read(fields, expected)
     {
         return Ok(context);
@@ -43,8 +43,7 @@ pub(in crate::adapters) fn cedar_context(
 const LABELS: &str = "labels";
 
 /// Whether a built-in action requires labels.
-fn needs_labels(schema: Option<&ValidatorSchema>, action: &EntityUID) -> bool {
-    let context = schema.and_then(|schema| schema.context_type(action));
+fn needs_labels(context: Option<&Type>, action: &EntityUID) -> bool {
     let Some(Type::Record { attrs, .. }) = context else {
         return false;
     };

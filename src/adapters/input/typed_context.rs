@@ -43,8 +43,8 @@ fn value(found: &Json, expected: &Type) -> Option<RestrictedExpr> {
         (Json::Number(value), Type::Long) => RestrictedExpr::val(value.as_i64()?),
         (Json::String(text), Type::String) => RestrictedExpr::val(text.as_str()),
         (found, Type::ExtensionType { name }) => {
-            let (function, text) = (constructor(name)?, extension_text(found, name)?);
-            let argument = RestrictedExpr::val(text);
+            let function = constructor(name)?;
+            let argument = RestrictedExpr::val(extension_text(found, function)?);
             RestrictedExpr::call_extension_fn(Name::from_str(function).ok()?, [argument])
         }
         (Json::Array(elements), Type::Set { element_type }) => {
@@ -78,14 +78,14 @@ fn entity_parts(fields: &Map<String, Json>) -> Option<EntityUID> {
     Some(EntityUID::from_components(of_type, Eid::new(id), None))
 }
 
-/// The text of an extension value: alone, or as the argument of its function in `__extn`.
-fn extension_text<'f>(found: &'f Json, of_type: &Name) -> Option<&'f str> {
+/// The text of an extension value: alone, or as the argument of its constructor in `__extn`.
+fn extension_text<'f>(found: &'f Json, constructor: &str) -> Option<&'f str> {
     let fields = match found {
         Json::String(text) => return Some(text),
         Json::Object(fields) if fields.len() == 1 => fields.get("__extn")?.as_object()?,
         _ => return None,
     };
-    let is_usual = fields.len() == 2 && fields.get("fn")?.as_str()? == constructor(of_type)?;
+    let is_usual = fields.len() == 2 && fields.get("fn")?.as_str()? == constructor;
     fields.get("arg")?.as_str().filter(|_| is_usual)
 }
 

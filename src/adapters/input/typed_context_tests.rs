@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use callgate_engine::cedar::{
     Context, ContextJsonParser, EntityUID, Extensions, ValidatorSchema, context_schema_for_action,
 };
@@ -17,10 +15,10 @@ action look appliesTo { principal: User, resource: Group, context: {
 } };
 "#;
 
-fn schema() -> Arc<ValidatorSchema> {
+fn schema() -> ValidatorSchema {
     let (schema, _) = ValidatorSchema::from_cedarschema_str(SCHEMA, Extensions::all_available())
         .expect("a schema");
-    Arc::new(schema)
+    schema
 }
 
 fn action() -> EntityUID {
