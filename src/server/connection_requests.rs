@@ -111,10 +111,10 @@ impl RequestSlots {
         }
     }
 
-    /// Lets each of those go on once that can.
-    pub(super) fn go_on(&mut self) {
+    /// Lets each of those go on once that can. Returns whether there are any.
+    pub(super) fn go_on(&mut self) -> bool {
         if self.free.len() == self.slots.len() {
-            return;
+            return false;
         }
         let free = &mut self.free;
         let under_way = &self.requests.0.under_way;
@@ -127,6 +127,7 @@ impl RequestSlots {
                 }
             }
         });
+        true
     }
 
     /// Requests that are not answered yet.

@@ -3,6 +3,8 @@
 //! What the task of a connection does for one request often wakes itself: a response that is ready wakes the connection
 //! that has to write it. A task that wakes itself goes to the end of its queue, and another thread is woken to help, which
 //! costs more than the work. So such a task looks again instead.
+//!
+//! Not so if it only carries what other tasks have: what those have ready when it is its turn leaves together.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +12,16 @@ use std::task::{Context, Poll, Wake, Waker};
 
 /// How often a task looks again before others have their turn.
 const MOST_ROUNDS: usize = 8;
+
+/// What a task found when it looked.
+pub(super) enum Round<T> {
+    /// It is done.
+    Ended(T),
+    /// It worked itself: if it was woken meanwhile, it looks again at once.
+    Worked,
+    /// It had nothing of its own to do: if it was woken meanwhile, it waits for its turn.
+    Carried,
+}
 
 /// The waker of one task.
 #[derive(Default)]
@@ -22,21 +34,21 @@ pub(super) struct ConnectionWaker {
 }
 
 impl ConnectionWaker {
-    /// Polls with this waker until nothing woke it meanwhile, or it is ready.
+    /// Runs rounds with this waker until the task is done, or has to wait.
     pub(super) fn poll<T>(
         self: &Arc<Self>,
         context: &Context<'_>,
-        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+        mut round: impl FnMut(&mut Context<'_>) -> Round<T>,
     ) -> Poll<T> {
         self.note_task(context.waker());
         self.is_running.store(true, Ordering::SeqCst);
         let waker = Waker::from(Arc::clone(self));
         for _ in 0..MOST_ROUNDS {
             self.is_woken.store(false, Ordering::SeqCst);
-            let polled = poll(&mut Context::from_waker(&waker));
-            if polled.is_ready() || !self.is_woken.load(Ordering::SeqCst) {
-                self.end();
-                return polled;
+            match round(&mut Context::from_waker(&waker)) {
+                Round::Ended(with) => return Poll::Ready(with),
+                Round::Worked if self.is_woken.load(Ordering::SeqCst) => {}
+                Round::Worked | Round::Carried => break,
             }
         }
         self.end();

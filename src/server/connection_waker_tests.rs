@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use super::{ConnectionWaker, MOST_ROUNDS};
+use super::{ConnectionWaker, MOST_ROUNDS, Round};
 use crate::audit::counted_wakes::CountedWakes;
 
 fn poll(rounds: usize) -> (usize, usize) {
@@ -15,7 +15,7 @@ fn poll(rounds: usize) -> (usize, usize) {
         if polled < rounds {
             context.waker().wake_by_ref();
         }
-        Poll::<()>::Pending
+        Round::<()>::Worked
     });
     assert!(ended.is_pending());
     (polled, runtime.get())
@@ -33,6 +33,21 @@ fn one_that_goes_on_waking_itself_lets_others_have_their_turn() {
 }
 
 #[test]
+fn one_that_carries_what_others_have_waits_for_its_turn() {
+    let runtime = Arc::new(CountedWakes::default());
+    let task = Waker::from(Arc::clone(&runtime));
+    let waker = Arc::<ConnectionWaker>::default();
+    let mut polled = 0;
+    let ended = waker.poll(&Context::from_waker(&task), |context| {
+        polled += 1;
+        context.waker().wake_by_ref();
+        Round::<()>::Carried
+    });
+    assert!(ended.is_pending());
+    assert_eq!((polled, runtime.get()), (1, 1));
+}
+
+#[test]
 fn whoever_wakes_it_while_it_does_not_run_asks_the_runtime() {
     let runtime = Arc::new(CountedWakes::default());
     let task = Waker::from(Arc::clone(&runtime));
@@ -40,7 +55,7 @@ fn whoever_wakes_it_while_it_does_not_run_asks_the_runtime() {
     let mut kept = None;
     let polled = waker.poll(&Context::from_waker(&task), |context| {
         kept = Some(context.waker().clone());
-        Poll::<()>::Pending
+        Round::<()>::Worked
     });
     assert!(polled.is_pending());
     kept.expect("it was polled").wake();
@@ -81,10 +96,13 @@ fn no_wake_is_lost() {
                     Poll::Ready(Some(())) => {
                         received += 1;
                         context.waker().wake_by_ref();
-                        Poll::Pending
+                        match received % 2 {
+                            0 => Round::Worked,
+                            _ => Round::Carried,
+                        }
                     }
-                    Poll::Ready(None) => Poll::Ready(()),
-                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(None) => Round::Ended(()),
+                    Poll::Pending => Round::Carried,
                 }
             })
         })

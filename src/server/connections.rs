@@ -30,7 +30,7 @@ use tower::Service;
 use crate::config::limits::Limits;
 use crate::domain::error_chain::with_causes;
 use crate::server::connection_requests::{ConnectionRequests, RequestSlots};
-use crate::server::connection_waker::ConnectionWaker;
+use crate::server::connection_waker::{ConnectionWaker, Round};
 
 /// HTTP/2 flow-control windows of a stream and of a connection, in bytes.
 const STREAM_WINDOW: u32 = 128 << 10;
@@ -186,16 +186,19 @@ async fn serve_one<S: Answers, C: Transport>(
             is_stopping = true;
             connection.as_mut().graceful_shutdown();
         }
-        under_way.go_on();
+        let mut has_worked = under_way.go_on();
         if let Poll::Ready(ended) = connection.as_mut().poll(context) {
             if let Err(error) = ended {
                 tracing::debug!(error = %with_causes(&*error), "a connection ended");
             }
-            return Poll::Ready(());
+            return Round::Ended(());
         }
         under_way.take_new(context.waker());
-        under_way.go_on();
-        Poll::Pending
+        has_worked |= under_way.go_on();
+        match has_worked {
+            true => Round::Worked,
+            false => Round::Carried,
+        }
     };
     let waker = Arc::<ConnectionWaker>::default();
     poll_fn(|context| waker.poll(context, &mut go_on)).await;
