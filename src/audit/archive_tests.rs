@@ -3,7 +3,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::{Retention, look};
+use super::{PIECE, Retention, compress_pieces, look};
 use crate::audit::frame::{self, Contents};
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
 use crate::audit::reader::LogReader;
@@ -88,6 +88,18 @@ fn closed_files_are_compressed_and_read_as_before() {
     assert!(size() * 2 < before);
     assert_eq!(indices(directory.path()), (0..30).collect::<Vec<_>>());
     assert_eq!(fs::read_dir(&segments).unwrap().count(), 3);
+}
+
+#[test]
+fn the_pieces_of_a_file_read_as_one() {
+    for length in [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 5 * PIECE / 2] {
+        let plain: Vec<u8> = (0..length).map(|at| (at / 7 % 251) as u8).collect();
+        let mut compressed = Vec::new();
+        compress_pieces(&*plain, &mut compressed).unwrap();
+        assert!(!compressed.is_empty());
+        let decoded = zstd::decode_all(&*compressed).unwrap();
+        assert!(decoded == plain, "{length} bytes");
+    }
 }
 
 #[test]

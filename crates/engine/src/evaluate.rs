@@ -8,14 +8,16 @@ use crate::cedar::{
     TCComputation,
 };
 use crate::context::ContextSource;
-use crate::index::USUAL_CANDIDATES;
+use crate::index::{ByResource, PolicyIndex, USUAL_CANDIDATES};
 use crate::interpreter::{Interpreter, RequestVariables};
 use crate::key::EntityRef;
 use crate::overlay::Overlay;
 use crate::policy::{CompiledPolicy, PolicyInfo};
+use crate::principals::Principals;
 use crate::scratch::Scratch;
 use crate::slice;
 use crate::snapshot::Snapshot;
+use crate::view::{EntityView, RequestView};
 
 /// A request without its principal, and what it adds to the stored entities.
 #[derive(Clone, Copy)]
@@ -31,6 +33,23 @@ pub struct Query<'a> {
     /// Attributes of the context that are not known yet. The outcome of a policy that reads one of them
     /// is undetermined.
     pub unknown: &'a [&'a str],
+}
+
+/// A query under way.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    query: &'a Query<'a>,
+    view: RequestView<'a>,
+    scratch: &'a Scratch,
+    /// The attribute of [`Snapshot::evaluate_each_open_to`].
+    open_to: Option<&'a str>,
+}
+
+/// A principal of a query, with the policies whose principal scope it matches.
+struct PrincipalScope<'a> {
+    uid: &'a EntityUID,
+    view: EntityView<'a>,
+    policies: Cow<'a, [&'a ByResource]>,
 }
 
 /// What the policies say of one request. Policies in `@mode("shadow")` appear in the `shadow` lists only.
@@ -156,7 +175,32 @@ impl Snapshot {
         query: &Query<'_>,
         principals: &[&EntityUID],
     ) -> Vec<PolicyEvaluation> {
-        self.evaluate_all(query, principals, None)
+        self.evaluate_uids(query, principals, None)
+    }
+
+    /// The same for principals that were looked up before, with the overlays that they were looked up with in place of the
+    /// query's.
+    pub fn evaluate_known(
+        &self,
+        query: &Query<'_>,
+        principals: &Principals<'_>,
+    ) -> Vec<PolicyEvaluation> {
+        let view = self.view(principals.overlays);
+        let asked = Asked {
+            query: &Query {
+                overlays: principals.overlays,
+                ..*query
+            },
+            view,
+            scratch: &Scratch::default(),
+            open_to: None,
+        };
+        let principals = principals.each.iter().map(|known| PrincipalScope {
+            uid: known.uid,
+            view: known.in_request(view),
+            policies: Cow::Borrowed(&*known.policies),
+        });
+        self.evaluate_all(asked, principals)
     }
 
     /// The same, and whether each request might be allowed if `attribute` of the context had another value
@@ -167,17 +211,39 @@ impl Snapshot {
         principals: &[&EntityUID],
         attribute: &str,
     ) -> Vec<PolicyEvaluation> {
-        self.evaluate_all(query, principals, Some(attribute))
+        self.evaluate_uids(query, principals, Some(attribute))
     }
 
-    fn evaluate_all(
+    fn evaluate_uids(
         &self,
         query: &Query<'_>,
         principals: &[&EntityUID],
         open_to: Option<&str>,
     ) -> Vec<PolicyEvaluation> {
-        let scratch = Scratch::default();
         let view = self.view(query.overlays);
+        let asked = Asked {
+            query,
+            view,
+            scratch: &Scratch::default(),
+            open_to,
+        };
+        let principals = principals.iter().map(|uid| {
+            let entity = view.entity(EntityRef::Given(uid));
+            PrincipalScope {
+                uid,
+                policies: Cow::Owned(self.index().of_principal(&entity)),
+                view: entity,
+            }
+        });
+        self.evaluate_all(asked, principals)
+    }
+
+    fn evaluate_all<'a>(
+        &'a self,
+        asked: Asked<'a>,
+        principals: impl ExactSizeIterator<Item = PrincipalScope<'a>>,
+    ) -> Vec<PolicyEvaluation> {
+        let Asked { query, view, .. } = asked;
         let action = view.entity(EntityRef::Given(query.action));
         let resource = view.entity(EntityRef::Given(query.resource));
         let actions = match self.action(query.action) {
@@ -188,22 +254,18 @@ impl Snapshot {
         let mut candidates = Vec::with_capacity(USUAL_CANDIDATES);
         let mut evaluations = Vec::with_capacity(principals.len());
         for principal in principals {
-            let principal_view = view.entity(EntityRef::Given(principal));
-            let scopes = self.index().scopes_matching(&principal_view);
             candidates.clear();
-            self.index()
-                .candidates(&scopes, &actions, &resources, &mut candidates);
+            PolicyIndex::candidates(&principal.policies, &actions, &resources, &mut candidates);
             let variables = RequestVariables {
                 view,
-                principal: &principal_view,
+                principal: &principal.view,
                 action: &action,
                 resource: &resource,
                 context: query.context,
-                scratch: &scratch,
+                scratch: asked.scratch,
             };
             let candidates = candidates.iter().map(|number| self.policy(*number));
-            evaluations
-                .push(self.evaluate_policies(query, principal, &variables, candidates, open_to));
+            evaluations.push(self.evaluate_policies(asked, principal.uid, &variables, candidates));
         }
         evaluations
     }
@@ -211,12 +273,12 @@ impl Snapshot {
     /// Evaluates the policies that can apply to one principal, whose view is among the variables.
     fn evaluate_policies<'a>(
         &'a self,
-        query: &Query<'_>,
+        asked: Asked<'_>,
         principal: &EntityUID,
         variables: &RequestVariables<'_, 'a>,
         policies: impl ExactSizeIterator<Item = &'a CompiledPolicy>,
-        open_to: Option<&str>,
     ) -> PolicyEvaluation {
+        let Asked { query, open_to, .. } = asked;
         let mut evaluation = PolicyEvaluation {
             policies_evaluated: policies.len() as u32,
             ..PolicyEvaluation::default()

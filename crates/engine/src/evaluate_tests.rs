@@ -49,6 +49,25 @@ fn an_error_denies_although_cedar_would_skip_it() {
 }
 
 #[test]
+fn principals_that_were_looked_up_keep_their_overlays() {
+    let policies = r#"permit (principal in G::"extra", action, resource)
+        when { principal.m == 2 };"#;
+    let snapshot = snapshot(policies, vec![]);
+    let overlays = [Overlay {
+        parents: vec![uid("G::\"extra\"")],
+        attributes: vec![("m".into(), Value::new(2, None))],
+        ..Overlay::bare(uid("U::\"p\""))
+    }];
+    let (one, other) = (uid("U::\"p\""), uid("U::\"q\""));
+    let known = snapshot.principals(&[&one, &other], &overlays);
+    for _ in 0..2 {
+        let evaluations = snapshot.evaluate_known(&ask(&[], &[]), &known);
+        let allowed: Vec<bool> = evaluations.iter().map(|it| it.is_allow()).collect();
+        assert_eq!(allowed, [true, false]);
+    }
+}
+
+#[test]
 fn an_overlay_adds_and_never_replaces() {
     let policies = r#"permit (principal in G::"extra", action, resource)
         when { principal.n == 1 && principal.m == 2 && principal.getTag("t") == "added" };"#;

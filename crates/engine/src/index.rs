@@ -19,6 +19,9 @@ use crate::view::EntityView;
 /// As many policies as apply to most requests, with some to spare.
 pub(crate) const USUAL_CANDIDATES: usize = 64;
 
+/// Room for what the scopes name of an entity with a few ancestors.
+const USUAL_SCOPES: usize = 8;
+
 /// A policy's position in the snapshot's list.
 pub(crate) type PolicyNo = u32;
 
@@ -26,12 +29,15 @@ pub(crate) type PolicyNo = u32;
 #[derive(Debug)]
 pub(crate) struct PolicyIndex {
     numbers: ScopeNumbers,
-    by_principal: HashMap<ScopeNo, HashMap<ScopeNo, Bucket, RandomState>, RandomState>,
+    by_principal: HashMap<ScopeNo, ByResource, RandomState>,
 }
+
+/// The policies with the same principal scope.
+pub(crate) type ByResource = HashMap<ScopeNo, Bucket, RandomState>;
 
 /// The policies with the same principal and resource scopes, sorted by action.
 #[derive(Debug, Default)]
-struct Bucket(Vec<(ScopeNo, PolicyNo)>);
+pub(crate) struct Bucket(Vec<(ScopeNo, PolicyNo)>);
 
 impl PolicyIndex {
     /// Indexes the policies. `interner` receives the names that their scopes mention.
@@ -79,24 +85,30 @@ impl PolicyIndex {
 
     /// The numbers of all scopes that this entity matches.
     pub(crate) fn scopes_matching(&self, entity: &EntityView<'_>) -> Vec<ScopeNo> {
-        self.numbers.matching(entity.key(), entity.ancestor_keys())
+        let mut numbers = Vec::with_capacity(USUAL_SCOPES);
+        numbers.extend(self.numbers.matching(entity.key(), entity.ancestor_keys()));
+        numbers
+    }
+
+    /// The policies whose principal scope this entity matches.
+    pub(crate) fn of_principal(&self, entity: &EntityView<'_>) -> Vec<&ByResource> {
+        let numbers = self.numbers.matching(entity.key(), entity.ancestor_keys());
+        let mut found = Vec::with_capacity(USUAL_SCOPES);
+        found.extend(numbers.filter_map(|number| self.by_principal.get(&number)));
+        found
     }
 
     /// Adds every policy whose scope matches to an empty list, each once, in order.
     pub(crate) fn candidates(
-        &self,
-        principals: &[ScopeNo],
+        of_principal: &[&ByResource],
         actions: &[ScopeNo],
         resources: &[ScopeNo],
         found: &mut Vec<PolicyNo>,
     ) {
-        for number in principals {
-            let Some(by_resource) = self.by_principal.get(number) else {
-                continue;
-            };
+        for by_resource in of_principal {
             // Walk whichever is shorter.
             if by_resource.len() < resources.len() {
-                for (resource, bucket) in by_resource {
+                for (resource, bucket) in *by_resource {
                     if resources.contains(resource) {
                         bucket.collect(actions, found);
                     }

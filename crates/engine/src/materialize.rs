@@ -7,6 +7,7 @@ use crate::cedar::{
     Entities, EntityUID, Evaluator, Extensions, NoEntitiesSchema, Policy, Request, TCComputation,
 };
 use crate::evaluate::Query;
+use crate::index::PolicyIndex;
 use crate::key::EntityRef;
 use crate::policy::{CompiledPolicy, PolicyInfo};
 use crate::slice;
@@ -95,13 +96,15 @@ impl Snapshot {
         view: RequestView<'_>,
         uids: [&EntityUID; 3],
     ) -> Vec<&CompiledPolicy> {
-        let [principals, actions, resources] = uids.map(|uid| {
-            self.index()
-                .scopes_matching(&view.entity(EntityRef::Given(uid)))
-        });
+        let [principal, action, resource] = uids.map(|uid| view.entity(EntityRef::Given(uid)));
+        let index = self.index();
         let mut numbers = Vec::new();
-        self.index()
-            .candidates(&principals, &actions, &resources, &mut numbers);
+        PolicyIndex::candidates(
+            &index.of_principal(&principal),
+            &index.scopes_matching(&action),
+            &index.scopes_matching(&resource),
+            &mut numbers,
+        );
         numbers.into_iter().map(|no| self.policy(no)).collect()
     }
 

@@ -13,9 +13,6 @@ pub(crate) type ScopeNo = u32;
 /// A scope that says nothing.
 pub(crate) const ANY: ScopeNo = 0;
 
-/// Room for the numbers of an entity with a few ancestors.
-const USUAL_NUMBERS: usize = 8;
-
 /// The numbers of all scopes in use.
 #[derive(Debug, Default)]
 pub(crate) struct ScopeNumbers {
@@ -108,20 +105,17 @@ impl ScopeNumbers {
         &self,
         entity: Option<HashedKey<'k>>,
         ancestors: impl Iterator<Item = HashedKey<'k>>,
-    ) -> Vec<ScopeNo> {
-        let mut numbers = Vec::with_capacity(USUAL_NUMBERS);
-        numbers.push(ANY);
+    ) -> impl Iterator<Item = ScopeNo> {
         let of_type = entity.and_then(|hashed| self.inside_by_type.get(&hashed.key.ty));
-        if let Some(key) = entity {
-            numbers.extend(self.types.get(&key.key.ty));
-            numbers.extend(self.equal.get(key));
-        }
+        let by_type = entity.and_then(|hashed| self.types.get(&hashed.key.ty).copied());
+        let equal = entity.and_then(|key| self.equal.get(key));
+        let itself = [Some(ANY), by_type, equal].into_iter().flatten();
         // An entity is in itself.
-        for key in entity.into_iter().chain(ancestors) {
-            numbers.extend(self.inside.get(key));
-            numbers.extend(of_type.and_then(|by_entity| by_entity.get(key)));
-        }
-        numbers
+        let inside = entity.into_iter().chain(ancestors).flat_map(move |key| {
+            let of_type = of_type.and_then(|by_entity| by_entity.get(key));
+            [self.inside.get(key), of_type].into_iter().flatten()
+        });
+        itself.chain(inside)
     }
 }
 

@@ -30,7 +30,24 @@ pub(crate) struct EntityView<'a> {
     key: Option<HashedKey<'a>>,
     packed: Option<&'a PackedEntity>,
     overlay: Option<&'a Overlay>,
-    ancestors: OnceCell<Vec<Ancestor<'a>>>,
+    ancestors: Ancestors<'a>,
+}
+
+/// The ancestors of an entity: looked up when they are first asked for, or before for several requests.
+#[derive(Debug)]
+enum Ancestors<'a> {
+    WhenAsked(OnceCell<Vec<Ancestor<'a>>>),
+    Known(&'a [Ancestor<'a>]),
+}
+
+/// What was looked up of an entity, for all requests that add the same to it.
+#[derive(Debug)]
+pub(crate) struct KnownEntity<'a> {
+    uid: EntityRef<'a>,
+    key: Option<HashedKey<'a>>,
+    packed: Option<&'a PackedEntity>,
+    overlay: Option<&'a Overlay>,
+    ancestors: Vec<Ancestor<'a>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +70,19 @@ impl<'a> RequestView<'a> {
                 .find(|overlay| self.is_same(uid, EntityRef::Given(&overlay.uid)))
                 // No request adds to an action.
                 .filter(|overlay| self.actions.get(&overlay.uid).is_none()),
-            ancestors: OnceCell::new(),
+            ancestors: Ancestors::WhenAsked(OnceCell::new()),
+        }
+    }
+
+    /// Looks up an entity with its ancestors.
+    pub(crate) fn known_entity(self, uid: EntityRef<'a>) -> KnownEntity<'a> {
+        let found = self.entity(uid);
+        KnownEntity {
+            uid,
+            key: found.key,
+            packed: found.packed,
+            overlay: found.overlay,
+            ancestors: found.look_up_ancestors(),
         }
     }
 
@@ -118,22 +147,27 @@ impl<'a> EntityView<'a> {
     }
 
     fn ancestors(&self) -> &[Ancestor<'a>] {
-        self.ancestors.get_or_init(|| {
-            let mut ancestors = Vec::new();
-            if let Some(packed) = self.packed {
+        match &self.ancestors {
+            Ancestors::WhenAsked(found) => found.get_or_init(|| self.look_up_ancestors()),
+            Ancestors::Known(known) => known,
+        }
+    }
+
+    fn look_up_ancestors(&self) -> Vec<Ancestor<'a>> {
+        let mut ancestors = Vec::new();
+        if let Some(packed) = self.packed {
+            ancestors.extend(self.above(packed));
+        }
+        let added = self.overlay.map_or(&[] as &[_], |overlay| &overlay.parents);
+        for parent in added {
+            let (uid, store) = (EntityRef::Given(parent), self.request.store);
+            let key = store.key_of(parent);
+            ancestors.push(Ancestor { uid, key });
+            if let Some(packed) = key.and_then(|key| store.find_key(key)) {
                 ancestors.extend(self.above(packed));
             }
-            let added = self.overlay.map_or(&[] as &[_], |overlay| &overlay.parents);
-            for parent in added {
-                let (uid, store) = (EntityRef::Given(parent), self.request.store);
-                let key = store.key_of(parent);
-                ancestors.push(Ancestor { uid, key });
-                if let Some(packed) = key.and_then(|key| store.find_key(key)) {
-                    ancestors.extend(self.above(packed));
-                }
-            }
-            ancestors
-        })
+        }
+        ancestors
     }
 
     fn above(&self, packed: &'a PackedEntity) -> impl Iterator<Item = Ancestor<'a>> {
@@ -142,6 +176,20 @@ impl<'a> EntityView<'a> {
             uid: EntityRef::Stored(key),
             key: Some(hashed),
         })
+    }
+}
+
+impl KnownEntity<'_> {
+    /// The entity as a request sees it that adds to it what the one that it was looked up for did.
+    pub(crate) fn in_request<'s>(&'s self, request: RequestView<'s>) -> EntityView<'s> {
+        EntityView {
+            uid: self.uid,
+            request,
+            key: self.key,
+            packed: self.packed,
+            overlay: self.overlay,
+            ancestors: Ancestors::Known(&self.ancestors),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use callgate_engine::cedar::api::{
     SlotId, ValidationMode, Validator,
 };
 use callgate_engine::cedar::{self, EntityUID, ValidatorSchema};
-use callgate_engine::{Query, Reach, Snapshot, SnapshotParts};
+use callgate_engine::{PolicyEvaluation, Query, Reach, Snapshot, SnapshotParts};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -472,6 +472,17 @@ fn engine_says(snapshot: &Snapshot, asked: &Asked) -> Outcome {
     let evaluation = snapshot
         .evaluate_each(&query, &[&one, &asked.principal, &other])
         .swap_remove(1);
+    let known = snapshot.principals(&[&one, &asked.principal, &other], &[]);
+    for resource in [&asked.principal, &asked.resource] {
+        let query = Query { resource, ..query };
+        let at_once = snapshot.evaluate_known(&query, &known);
+        let each = snapshot.evaluate_each(&query, &[&one, &asked.principal, &other]);
+        assert_eq!(
+            at_once.iter().map(ids_in).collect::<Vec<_>>(),
+            each.iter().map(ids_in).collect::<Vec<_>>(),
+            "principals that were looked up before are the same"
+        );
+    }
     for attribute in ["n", "s", "u"] {
         let open = snapshot.evaluate_each_open_to(&query, &[&asked.principal], attribute);
         let unknown = [attribute];
@@ -502,6 +513,24 @@ fn engine_says(snapshot: &Snapshot, asked: &Asked) -> Outcome {
         .map(|error| (error.policy.id.to_string(), error.message.clone()));
     let reasons = reasons.iter().map(|policy| policy.id.to_string());
     (decision, reasons.collect(), errors.collect())
+}
+
+/// The ids of the policies that an evaluation names, list by list, and how many were evaluated.
+fn ids_in(evaluation: &PolicyEvaluation) -> (Vec<Vec<String>>, u32) {
+    let failed = evaluation
+        .errors
+        .iter()
+        .map(|error| error.policy.id.to_string());
+    let mut lists: Vec<Vec<String>> = [
+        &evaluation.permits,
+        &evaluation.forbids,
+        &evaluation.shadow_permits,
+        &evaluation.shadow_forbids,
+    ]
+    .map(|policies| policies.iter().map(|it| it.id.to_string()).collect())
+    .into();
+    lists.push(failed.collect());
+    (lists, evaluation.policies_evaluated)
 }
 
 /// How often each outcome came up, to show that the comparison is about something.

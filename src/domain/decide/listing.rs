@@ -22,7 +22,8 @@ use crate::domain::request::call_context::{CallContext, Initiator, Operation};
 use crate::domain::request::definition::ToolDefinition;
 use crate::domain::request::operation::{Listing, OperationKind, ResourceOperation};
 use crate::domain::schema;
-use callgate_engine::Query;
+use callgate_engine::cedar::EntityUID;
+use callgate_engine::{Principals, Query};
 
 /// An item of a list that a server returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,10 +103,13 @@ pub fn filter<'w, 'o>(
         entities: &entities,
         now,
     };
+    let principals = evidence.principals(call);
     let listing = ListFilter {
         evaluator: &evaluator,
         requester,
         common: Facts::new(evaluator.context_inputs(), &nothing.operation, None),
+        known: snapshot.principals(&principals, &entities.overlays),
+        principals: &principals,
     };
     Ok(offered
         .into_iter()
@@ -129,17 +133,20 @@ struct ListFilter<'a> {
     requester: Requester<'a>,
     /// Context of items without facts of their own.
     common: Facts<'a>,
+    principals: &'a [&'a EntityUID],
+    /// The same, looked up for items that add nothing to the entities.
+    known: Principals<'a>,
 }
 
 impl ListFilter<'_> {
     fn verdict(&self, offered: &ListedItem) -> Result<(), ListedVerdict> {
         let RequestEvaluator {
             inputs,
-            call,
             evidence,
             entities,
             ..
         } = self.evaluator;
+        let principals = self.principals;
         let ProspectiveUse { request, unknown } = self
             .prospective_use(offered)
             .map_err(|reason| ListedVerdict::from(reason.code))?;
@@ -147,33 +154,33 @@ impl ListFilter<'_> {
         if unknown.contains(&"target") {
             access.targets = None;
         }
-        let principals = evidence.principals(call);
         evidence
             .covers(inputs.snapshot, &access)
-            .and_then(|()| check_scopes(inputs.snapshot, &principals, &request))
+            .and_then(|()| check_scopes(inputs.snapshot, principals, &request))
             .map_err(|reason| ListedVerdict::from(reason.code))?;
-        let own;
         let target = request.targets.first();
         let overlays = request.overlays(&entities.overlays, target);
-        let facts = if let Cow::Borrowed(_) = overlays {
-            &self.common
-        } else {
-            own = Facts::new(self.evaluator.context_inputs(), &request.operation, target);
-            &own
-        };
         let query = Query {
             action: &request.action,
             resource: &request.resource,
-            context: facts,
+            context: &self.common,
             overlays: &overlays,
             unknown,
         };
-        let evaluations = inputs.snapshot.evaluate_each(&query, &principals);
+        let evaluations = match &overlays {
+            Cow::Borrowed(_) => inputs.snapshot.evaluate_known(&query, &self.known),
+            Cow::Owned(_) => {
+                let inputs_of = self.evaluator.context_inputs();
+                let context = &Facts::new(inputs_of, &request.operation, target);
+                let own = Query { context, ..query };
+                inputs.snapshot.evaluate_each(&own, principals)
+            }
+        };
         let mut denied = (principals.iter().zip(&evaluations)).filter(|(_, it)| !it.may_allow());
         let Some((principal, evaluation)) = denied.next() else {
             return Ok(());
         };
-        let is_subject = *principal == &call.subject.entity;
+        let is_subject = *principal == &self.evaluator.call.subject.entity;
         Err(ListedVerdict {
             hidden: Some(combine::code_of(evaluation, is_subject)),
             is_held: evaluations
