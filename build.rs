@@ -24,6 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         // A call is a large message in a small one that is handed on often.
         .boxed(".callgate.v1.AuthorizeRequest.call_context")
         .boxed(".callgate.v1.FilterToolsRequest.call_context")
+        // Maps of requests have few entries.
+        .btree_map(".")
         .bytes(".")
         .codec_path("crate::proto::codec::ProtobufCodec")
         .compile_fds(descriptors)?;

@@ -1,6 +1,6 @@
 //! The question, as each door has it: whether the agent `support` may look an issue up for `sam`.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
@@ -118,7 +118,7 @@ fn token() -> Json {
 }
 
 /// What Envoy's token filter keeps.
-fn found() -> HashMap<String, Struct> {
+fn found() -> BTreeMap<String, Struct> {
     let namespace = "envoy.filters.http.jwt_authn".to_owned();
     [(namespace, structure(&json!({"jwt_payload": token()})))].into()
 }

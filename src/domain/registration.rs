@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use callgate_engine::cedar::{EntityUID, Literal, Value, ValueKind};
 use callgate_engine::{Snapshot, StaleCursorError, StoredEntity};
+use foldhash::fast::RandomState;
 use rpds::HashTrieMapSync;
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::domain::request::argument_order;
 use crate::domain::request::arguments::ArgumentSchema;
 use crate::domain::request::target::argument::{TargetArgument, TargetArgumentForm};
-use crate::domain::schema::{AccessLevel, TYPES};
+use crate::domain::schema::{self, AccessLevel, TYPES};
 
 /// The number of entities read at a time when all tools are collected.
 const PIECE: usize = 4_096;
@@ -23,6 +24,8 @@ const PIECE: usize = 4_096;
 pub struct RegisteredTool {
     /// `Mcp::Tool::"<server>/<tool>"`.
     pub uid: EntityUID,
+    /// `Mcp::Action::"<server>/<tool>"`, its own action, if the schema has that.
+    pub own_action: EntityUID,
     /// The access level of a call; `admin` unless the registration is confirmed.
     pub access: AccessLevel,
     /// The arguments that name targets, or why they are invalid, which denies every call.
@@ -42,21 +45,22 @@ pub struct RegisteredTool {
 
 /// All registered tools of one revision. A clone is cheap: changed copies share what did not change.
 #[derive(Debug, Clone, Default)]
-pub struct RegisteredTools(HashTrieMapSync<EntityUID, Arc<RegisteredTool>>);
+pub struct RegisteredTools(HashTrieMapSync<EntityUID, Arc<RegisteredTool>, RandomState>);
 
 impl RegisteredTool {
     /// Parses the entity of a tool.
     pub fn from_entity(uid: &EntityUID, stored: StoredEntity<'_>) -> Self {
         let is_confirmed = bool_attribute(stored, "confirmed") == Some(true);
         let access = string_attribute(stored, "access").filter(|_| is_confirmed);
-        let schema = string_attribute(stored, "input_schema");
-        let argument_order = schema
+        let pinned = string_attribute(stored, "input_schema");
+        let argument_order = pinned
             .as_deref()
             .map(argument_order::schema_order)
             .unwrap_or_default();
-        let schema = schema.and_then(|text| serde_json::from_str(&text).ok());
+        let pinned = pinned.and_then(|text| serde_json::from_str(&text).ok());
         Self {
             uid: uid.clone(),
+            own_action: schema::action_uid(uid.eid().as_ref()),
             access: access
                 .and_then(|name| AccessLevel::from_name(&name))
                 .unwrap_or(AccessLevel::Admin),
@@ -64,7 +68,7 @@ impl RegisteredTool {
             yields: string_set_attribute(stored, "yields"),
             digest: string_attribute(stored, "digest"),
             digest_parts: string_attribute(stored, "digest_parts"),
-            arguments: schema.as_ref().map(ArgumentSchema::from_schema),
+            arguments: pinned.as_ref().map(ArgumentSchema::from_schema),
             argument_order,
         }
     }

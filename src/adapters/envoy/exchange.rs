@@ -1,6 +1,6 @@
 //! The state machine of one HTTP exchange: request, decision, filtered response.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use prost_types::Struct;
@@ -33,7 +33,7 @@ pub(super) enum ProcessorEvent {
         /// The body is complete.
         is_all: bool,
         /// Dynamic metadata of earlier filters.
-        metadata: HashMap<String, Struct>,
+        metadata: BTreeMap<String, Struct>,
     },
     RequestTrailers,
     ResponseHeaders {

@@ -1,6 +1,6 @@
 //! The RPC `Check` of Envoy's external authorization.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -91,7 +91,7 @@ fn request_of(mut attributes: AttributeContext, mut http: auth::HttpRequest) -> 
         source: address.map_or(Ok(None), |it| request::source(&it.address)),
         metadata: attributes
             .metadata_context
-            .map_or_else(HashMap::new, |it| it.filter_metadata),
+            .map_or_else(BTreeMap::new, |it| it.filter_metadata),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Decodes and encodes the messages of external processing.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -77,7 +77,7 @@ pub(super) fn decode_event(
             is_all: body.end_of_stream,
             metadata: message
                 .metadata_context
-                .map_or_else(HashMap::new, |it| it.filter_metadata),
+                .map_or_else(BTreeMap::new, |it| it.filter_metadata),
         },
         Request::RequestTrailers(_) => ProcessorEvent::RequestTrailers,
         Request::ResponseHeaders(headers) => {
@@ -125,7 +125,7 @@ fn http_request(headers: HttpHeaders, attributes: &Struct) -> HttpRequest {
         server: None,
         principal: text(attributes, PRINCIPAL).unwrap_or_default().to_owned(),
         source: source(attributes),
-        metadata: HashMap::new(),
+        metadata: BTreeMap::new(),
         headers,
     }
 }

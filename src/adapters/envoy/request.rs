@@ -1,6 +1,6 @@
 //! An HTTP request as both of Envoy's filters describe it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -29,7 +29,7 @@ pub(in crate::adapters) struct HttpRequest {
     /// The client's IP address, if it has one.
     pub(in crate::adapters) source: Result<Option<IpAddr>, RequestError>,
     /// Dynamic metadata of earlier filters, by namespace.
-    pub(in crate::adapters) metadata: HashMap<String, Struct>,
+    pub(in crate::adapters) metadata: BTreeMap<String, Struct>,
 }
 
 /// Why a request cannot be read. The text is safe to send.

@@ -11,7 +11,7 @@ fn request(host: &str, path: &str) -> HttpRequest {
         server: None,
         principal: String::new(),
         source: Ok(None),
-        metadata: HashMap::new(),
+        metadata: BTreeMap::new(),
     }
 }
 

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde_json::json;
@@ -30,7 +30,7 @@ fn request(method: &str, path: &str) -> HttpRequest {
         server: None,
         principal: String::new(),
         source: Ok(None),
-        metadata: HashMap::new(),
+        metadata: BTreeMap::new(),
     }
 }
 

@@ -92,6 +92,7 @@ fn invite(targets: Json, arguments: Json) -> Result<(), String> {
     let forms: Vec<TargetArgumentForm> = serde_json::from_value(targets).unwrap();
     let registered = RegisteredTool {
         uid: schema::tool_uid("chat", "invite"),
+        own_action: schema::tool_action_uid("chat", "invite"),
         access: AccessLevel::Write,
         target_arguments: Ok(forms
             .iter()

@@ -179,7 +179,7 @@ pub fn from_listed_tool(
     definition: Option<&DefinitionDigests>,
 ) -> Result<CedarRequest, Reason> {
     let registered = verify::verify_tool(inputs, &operation.server, tool, definition)?;
-    let (action, _) = tool_action(inputs.snapshot, operation, tool, &registered);
+    let (action, _) = tool_action(inputs.snapshot, operation, &registered);
     let mut request = CedarRequest::new(action, registered.uid.clone());
     request.access = registered.access;
     request.registered_tool = Some(registered);
@@ -198,7 +198,7 @@ fn from_tool_call(
         .map(DefinitionDigests::from_digest);
     let definition = told.as_ref().or(shown);
     let registered = verify::verify_tool(inputs, &operation.server, &call.tool, definition)?;
-    let (action, is_declared) = tool_action(inputs.snapshot, operation, &call.tool, &registered);
+    let (action, is_declared) = tool_action(inputs.snapshot, operation, &registered);
     let undeclared = undeclared_arguments(&registered, call)?;
     let input = tool_input::read(inputs.snapshot, &action, &call.arguments)
         .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;
@@ -318,15 +318,13 @@ fn undeclared_arguments(tool: &RegisteredTool, call: &ToolCall) -> Result<Vec<Sm
 fn tool_action(
     snapshot: &Snapshot,
     operation: &Operation,
-    tool: &str,
     registered: &RegisteredTool,
 ) -> (EntityUID, bool) {
     if operation.initiator == Initiator::Server {
         return (registered.access.reverse_call_action(), false);
     }
-    let own = schema::tool_action_uid(&operation.server, tool);
-    if snapshot.has_action(&own) {
-        (own, true)
+    if snapshot.has_action(&registered.own_action) {
+        (registered.own_action.clone(), true)
     } else {
         (registered.access.call_action(), false)
     }

@@ -1,6 +1,6 @@
 //! Envoy's external authorization.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use callgate::proto::envoy::auth::authorization_client::AuthorizationClient;
 use callgate::proto::envoy::auth::check_response::HttpResponse;
@@ -57,7 +57,7 @@ pub fn principal(call: &Call) -> Option<String> {
 }
 
 /// What Envoy's JWT filter has found.
-pub fn found(call: &Call) -> HashMap<String, Struct> {
+pub fn found(call: &Call) -> BTreeMap<String, Struct> {
     let payload = |token| (JWT.to_owned(), structure(&json!({"jwt_payload": token})));
     call.token().map(payload).into_iter().collect()
 }

@@ -1,7 +1,7 @@
 //! Whoever set up a gateway learns from the log why nothing gets through, whichever door turned it away, and
 //! nobody else's values from it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use callgate::proto::agentgateway::ext_mcp::McpRequest;
 use callgate::proto::agentgateway::ext_mcp::ext_mcp_client::ExtMcpClient;
@@ -45,7 +45,7 @@ async fn ask(channel: Channel) {
     let http = HttpRequest {
         method: "POST".to_owned(),
         path: format!("/{SECRET}"),
-        headers: HashMap::new(),
+        headers: BTreeMap::new(),
         ..HttpRequest::default()
     };
     let attributes = AttributeContext {

@@ -1,7 +1,7 @@
 //! Whose the claims of a token are, at every door, with what real gateways send: a person's own are the person's, an
 //! agent has those in its `act`, and nobody is left out for whom an agent acts.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -139,11 +139,11 @@ pub fn envoys_question(token: &Json) -> CheckRequest {
         path: "/mcp".to_owned(),
         host: "gateway.example.org".to_owned(),
         size: -1,
-        headers: HashMap::from([("content-type".to_owned(), "application/json".to_owned())]),
+        headers: BTreeMap::from([("content-type".to_owned(), "application/json".to_owned())]),
         raw_body: body.to_string().into(),
         ..HttpRequest::default()
     };
-    let metadata = HashMap::from([(
+    let metadata = BTreeMap::from([(
         "envoy.filters.http.jwt_authn".to_owned(),
         structure(&payload),
     )]);

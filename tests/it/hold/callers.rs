@@ -1,6 +1,6 @@
 //! What is configured of a caller changes what is decided for it, one setting at a time.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use callgate::proto::envoy::auth::authorization_client::AuthorizationClient as CheckClient;
 use callgate::proto::envoy::auth::{
@@ -92,7 +92,7 @@ async fn is_allowed_through_envoy(server: &Running) -> bool {
         path: "/mcp".to_owned(),
         host: "gateway.example.org".to_owned(),
         size: -1,
-        headers: HashMap::from([("content-type".to_owned(), "application/json".to_owned())]),
+        headers: BTreeMap::from([("content-type".to_owned(), "application/json".to_owned())]),
         raw_body: body.to_string().into(),
         ..HttpRequest::default()
     };
@@ -101,7 +101,7 @@ async fn is_allowed_through_envoy(server: &Running) -> bool {
     let attributes = Some(AttributeContext {
         request: Some(Checked { http: Some(http) }),
         metadata_context: Some(Metadata {
-            filter_metadata: HashMap::from([(name, structure(&payload))]),
+            filter_metadata: BTreeMap::from([(name, structure(&payload))]),
         }),
         ..AttributeContext::default()
     });

@@ -2,7 +2,7 @@
 //! they must agree.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::cmp::Ordering;
 
 use serde_json::{Map, Value as Json};
 
@@ -12,9 +12,10 @@ const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// The prefix of headers that mirror arguments.
 const PARAM: &str = "mcp-param-";
 
-/// The headers of a message, in lower case. A repeated header has several values.
+/// The headers of a message with their values, in the order of their names in lower case. A repeated header comes several
+/// times.
 #[derive(Debug, Default)]
-pub(crate) struct HeaderFields(HashMap<String, Vec<String>>);
+pub(crate) struct HeaderFields(Vec<(String, String)>);
 
 /// A header that may occur once is repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,28 +48,34 @@ pub(in crate::adapters) struct MirroredFields<'a> {
 impl HeaderFields {
     /// Collects names and values, in any order.
     pub(in crate::adapters) fn of(all: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut headers: HashMap<String, Vec<String>> = HashMap::new();
-        for (name, value) in all {
-            headers
-                .entry(name.to_ascii_lowercase())
-                .or_default()
-                .push(value);
+        let mut headers: Vec<_> = all.into_iter().collect();
+        for (name, _) in &mut headers {
+            name.make_ascii_lowercase();
         }
+        headers.sort_by(|(one, _), (other, _)| one.cmp(other));
         Self(headers)
     }
 
-    /// Whether a header is present.
+    /// Whether a header is present. Names are the same in either case.
     pub(in crate::adapters) fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        !self.all(name).is_empty()
     }
 
     /// The value of a header, if it is present once.
     pub(in crate::adapters) fn get(&self, name: &str) -> Result<Option<&str>, RepeatedHeaderError> {
-        match self.0.get(&name.to_ascii_lowercase()).map(Vec::as_slice) {
-            None | Some([]) => Ok(None),
-            Some([value]) => Ok(Some(value)),
-            Some(_) => Err(RepeatedHeaderError(name.to_owned())),
+        match self.all(name) {
+            [] => Ok(None),
+            [(_, value)] => Ok(Some(value)),
+            _ => Err(RepeatedHeaderError(name.to_owned())),
         }
+    }
+
+    fn all(&self, name: &str) -> &[(String, String)] {
+        let wanted = || name.bytes().map(|byte| byte.to_ascii_lowercase());
+        let place = |known: &str| known.bytes().cmp(wanted());
+        let begin = self.0.partition_point(|(known, _)| place(known).is_lt());
+        let count = self.0[begin..].partition_point(|(known, _)| place(known) == Ordering::Equal);
+        &self.0[begin..begin + count]
     }
 }
 

@@ -8,6 +8,31 @@ fn headers(all: &[(&str, &str)]) -> HeaderFields {
 }
 
 #[test]
+fn names_are_found_in_either_case_and_whatever_comes_around_them() {
+    let fields = headers(&[
+        ("X-B", "2"),
+        ("x-a", "1"),
+        ("X-C", "3"),
+        ("x-c", "4"),
+        ("x", "0"),
+        ("x-b-", "5"),
+    ]);
+    for (name, expected) in [
+        ("x", Ok(Some("0"))),
+        ("X-A", Ok(Some("1"))),
+        ("x-b", Ok(Some("2"))),
+        ("x-B-", Ok(Some("5"))),
+        ("x-C", Err(RepeatedHeaderError("x-C".to_owned()))),
+        ("x-", Ok(None)),
+        ("y", Ok(None)),
+        ("", Ok(None)),
+    ] {
+        assert_eq!(fields.get(name), expected, "{name}");
+        assert_eq!(fields.has(name), expected != Ok(None), "{name}");
+    }
+}
+
+#[test]
 fn headers_must_say_what_the_body_says() {
     let body = MirroredFields {
         method: Some("tools/call"),

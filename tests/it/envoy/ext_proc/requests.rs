@@ -1,6 +1,6 @@
 //! Requests are decided as `Check` decides them, for those who may ask.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use callgate::proto::envoy::auth;
 use callgate::proto::envoy::auth::authorization_client::AuthorizationClient;
@@ -204,7 +204,7 @@ async fn servers_and_identities_come_from_what_envoy_alone_can_say() {
         let found = Struct {
             fields: fields.into(),
         };
-        HashMap::from([("envoy.filters.http.ext_proc".to_owned(), found)])
+        BTreeMap::from([("envoy.filters.http.ext_proc".to_owned(), found)])
     };
     for (named, principal, expected) in [
         (None, "spiffe://example.org/agent/coder", Some(403)),
