@@ -50,6 +50,9 @@ pub struct SourceFile {
     pub stem: Arc<str>,
     /// Its content.
     pub text: Arc<str>,
+    /// The SHA-256 digest of its content, if whoever read it computed it. Another process computes none.
+    #[serde(skip)]
+    pub digest: Option<[u8; 32]>,
 }
 
 /// Everything read from a directory.
@@ -116,7 +119,7 @@ impl FilesBuilder {
 
     /// Adds a file by its path in the bundle. One that is no text is a fault.
     pub(crate) fn add(&mut self, name: &str, kind: FileKind, bytes: Vec<u8>) {
-        let own = Sha256::digest(&bytes).into();
+        let own: [u8; 32] = Sha256::digest(&bytes).into();
         let path = Path::new(name);
         self.found.digests.insert(Arc::from(name), own);
         // Length prefixes make the digest's input unambiguous.
@@ -132,6 +135,7 @@ impl FilesBuilder {
                 file,
                 stem: Arc::from(stem),
                 text: Arc::from(text),
+                digest: Some(own),
             }),
             Err(fault) => self.found.faults.push(fault),
         }
@@ -195,7 +199,7 @@ impl BundleFiles {
                 digest.update(self.digest.as_bytes());
                 digest.update(&text);
                 self.digest = Arc::from(format!("sha256:{}", canonical::hex(&digest.finalize())));
-                let own = Sha256::digest(&text).into();
+                let own: [u8; 32] = Sha256::digest(&text).into();
                 self.digests.insert(Arc::clone(&file), own);
                 let stem = Arc::from(path.file_stem().unwrap_or_default().to_string_lossy());
                 let text = Arc::from(text);
@@ -205,6 +209,7 @@ impl BundleFiles {
                     file,
                     stem,
                     text,
+                    digest: Some(own),
                 });
             }
             Err(fault) => self.faults.push(fault),
