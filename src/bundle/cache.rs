@@ -90,6 +90,11 @@ impl CompileCache {
         Ok(bundle)
     }
 
+    /// Forgets everything: the bundle in service comes from elsewhere.
+    pub fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn last(&self) -> Option<Arc<KeptParts>> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.clone()

@@ -13,15 +13,18 @@ use crate::bundle::files::{BundleFiles, FileKind, SourceFile};
 use crate::bundle::parse::entities::CollectedEntities;
 use crate::bundle::parse::policies::{ParsedPolicies, Policies, PolicyEntry};
 use crate::bundle::parse::registration::Registration;
+use crate::bundle::parse::template_links::LinkPlaces;
 use crate::bundle::parse::{entities, policies, schema, template_links};
 use crate::bundle::validate::references::{
     CheckedPolicies, DefinedEntities, EntityFacts, EntityFindings, KnownEntities, ReferenceCheck,
 };
 use crate::bundle::validate::tool_types::ToolTypes;
-use crate::bundle::validate::{self, PolicyLevels, gateway_config, references};
+use crate::bundle::validate::{
+    self, PolicyLevels, ValidatedLevels, ValidatorInputs, gateway_config, references,
+};
 use crate::bundle::{
-    BundleCounts, ToolSummary, check_apart, read_config, read_registrations, summaries,
-    unread_registrations,
+    BundleCounts, ToolSummary, UnreadRegistrations, check_apart, read_config, read_registrations,
+    summaries, unread_registrations,
 };
 use crate::config::Config;
 
@@ -115,7 +118,20 @@ impl CheckedEntities {
     }
 }
 
-/// Parses and validates every file, and collects the faults of all of them.
+/// The files of a bundle, parsed.
+struct ParsedBundle<'f> {
+    config: Config,
+    registrations: Vec<(&'f SourceFile, Registration)>,
+    unread: UnreadRegistrations<'f>,
+    schema: Option<KeptSchema>,
+    sources: Vec<&'f SourceFile>,
+    parsed: Vec<Arc<ParsedPolicies>>,
+    policies: Policies,
+    links: LinkPlaces<'f>,
+    entities: BundleEntities,
+}
+
+/// Parses and validates every file, and collects the faults of all of them. What the last bundle has of it is used.
 pub(super) fn check<'f>(
     files: &'f BundleFiles,
     is_strict: bool,
@@ -127,87 +143,170 @@ pub(super) fn check<'f>(
     check_apart(files, &config, &mut faults);
     let max_level = config.schema.max_dereference_level;
     let last = Reusable::new(last, PartKeys::new(files, max_level));
-    let registrations = read_registrations(files, &mut faults);
-    let unread = unread_registrations(files, &registrations);
-    let merged = merged_schema(files, &registrations, last, &mut faults, &mut warnings);
-    let schema = merged.as_ref().map(|it| &*it.merged.schema);
-    let sources: Vec<&SourceFile> = files.of_kind(FileKind::Policies).collect();
-    let parsed = policies::parse_all(&sources, |source| last.parsed(source));
-    let mut policies = policies::assemble(&sources, &parsed, &mut faults, &mut warnings);
-    let links = template_links::collect(files.of_kind(FileKind::Links), &mut policies, &mut faults);
-    let entities = match last.entities() {
-        Some(kept) => BundleEntities::Kept(kept),
-        None => {
-            let collected = collect(files, &registrations, schema, &mut faults);
-            let facts = EntityFacts::new(&collected, &config);
-            BundleEntities::New(collected, facts)
-        }
-    };
-    let tools = ToolTypes::new(&registrations);
-    let (told, warned) = (&mut faults, &mut warnings);
-    let levels = schema.and_then(|schema| {
-        let inputs = validate::ValidatorInputs {
-            schema,
-            policies: &policies,
-            links: &links,
-            tools: &tools,
-            unread: &unread,
-        };
-        let known = last.levels(&sources);
-        validate::validate_others(inputs, max_level, known, told, warned)
-    });
-    let scene = ReferenceCheck {
-        facts: entities.facts(),
-        policies: &policies,
-        links: &links,
-        tools: &tools,
-        config: &config,
-        unread: &unread,
-        checked: &last.names(&sources),
-    };
-    let again = || collect(files, &registrations, schema, &mut Vec::new());
-    let (findings, names) = check_names(
-        (files, scene, schema),
-        &entities,
-        again,
-        &mut faults,
-        &mut warnings,
-    );
-    if is_strict || config.bundle.strict {
+    let bundle = parse(files, config, last, &mut faults, &mut warnings);
+    let tools = ToolTypes::new(&bundle.registrations);
+    let levels = bundle.validate(last, &tools, &mut faults, &mut warnings);
+    let (findings, names) = bundle.check_names(files, last, &tools, &mut faults, &mut warnings);
+    if is_strict || bundle.config.bundle.strict {
         faults.append(&mut warnings);
     }
     if let Some(faults) = BundleError::from_diagnostics(faults) {
         return Err(faults);
     }
-    let (Some(schema), Some(levels)) = (merged, levels) else {
+    let counts = bundle.counts(files);
+    let (Some(schema), Some(levels)) = (bundle.schema, levels) else {
         return Err(BundleError::single(BundleDiagnostic::for_file(
             &Arc::from("<bundle>"),
             "the bundle could not be checked",
         )));
     };
     diagnostic::order(&mut warnings);
-    let counts = BundleCounts {
-        typed_tools: schema.merged.typed_actions,
-        links: links.len(),
-        entities: entities.written(),
-        level: levels.level,
-        ..count(files, &registrations, &policies)
-    };
     Ok(CheckedBundle {
-        policies: policies.set,
-        entities: CheckedEntities { entities, findings },
-        config,
+        policies: bundle.policies.set,
+        entities: CheckedEntities {
+            entities: bundle.entities,
+            findings,
+        },
+        config: bundle.config,
         warnings,
-        counts,
-        entries: policies.entries,
-        tools: summaries(&registrations),
+        counts: BundleCounts {
+            typed_tools: schema.merged.typed_actions,
+            level: levels.level,
+            ..counts
+        },
+        entries: bundle.policies.entries,
+        tools: summaries(&bundle.registrations),
         schema,
-        sources,
-        parsed,
+        sources: bundle.sources,
+        parsed: bundle.parsed,
         levels: levels.policies,
         names,
         keys: last.keys,
     })
+}
+
+fn parse<'f>(
+    files: &'f BundleFiles,
+    config: Config,
+    last: Reusable<'_>,
+    faults: &mut Vec<BundleDiagnostic>,
+    warnings: &mut Vec<BundleDiagnostic>,
+) -> ParsedBundle<'f> {
+    let registrations = read_registrations(files, faults);
+    let unread = unread_registrations(files, &registrations);
+    let schema = merged_schema(files, &registrations, last, faults, warnings);
+    let sources: Vec<&SourceFile> = files.of_kind(FileKind::Policies).collect();
+    let parsed = policies::parse_all(&sources, |source| last.parsed(source));
+    let mut policies = policies::assemble(&sources, &parsed, faults, warnings);
+    let links = template_links::collect(files.of_kind(FileKind::Links), &mut policies, faults);
+    let entities = last.entities().map_or_else(
+        || {
+            let schema = schema.as_ref().map(|it| &*it.merged.schema);
+            let collected = collect(files, &registrations, schema, faults);
+            let facts = EntityFacts::new(&collected, &config);
+            BundleEntities::New(collected, facts)
+        },
+        BundleEntities::Kept,
+    );
+    ParsedBundle {
+        config,
+        registrations,
+        unread,
+        schema,
+        sources,
+        parsed,
+        policies,
+        links,
+        entities,
+    }
+}
+
+impl ParsedBundle<'_> {
+    fn schema(&self) -> Option<&ValidatorSchema> {
+        self.schema.as_ref().map(|it| &*it.merged.schema)
+    }
+
+    fn validate(
+        &self,
+        last: Reusable<'_>,
+        tools: &ToolTypes<'_>,
+        faults: &mut Vec<BundleDiagnostic>,
+        warnings: &mut Vec<BundleDiagnostic>,
+    ) -> Option<ValidatedLevels> {
+        let inputs = ValidatorInputs {
+            schema: self.schema()?,
+            policies: &self.policies,
+            links: &self.links,
+            tools,
+            unread: &self.unread,
+        };
+        let max_level = self.config.schema.max_dereference_level;
+        let known = last.levels(&self.sources);
+        validate::validate_others(inputs, max_level, known, faults, warnings)
+    }
+
+    /// Checks what policies, entities and the configuration of gateways name.
+    fn check_names(
+        &self,
+        files: &BundleFiles,
+        last: Reusable<'_>,
+        tools: &ToolTypes<'_>,
+        faults: &mut Vec<BundleDiagnostic>,
+        warnings: &mut Vec<BundleDiagnostic>,
+    ) -> (EntityFindings, CheckedPolicies) {
+        let (config, unread, facts) = (&self.config, &self.unread, self.entities.facts());
+        let known = KnownEntities::new(self.entities.defined(), facts, config, unread);
+        gateway_config::warn(config, files, &known, warnings);
+        let findings = match &self.entities {
+            BundleEntities::Kept(kept) => kept.findings.clone(),
+            BundleEntities::New(collected, _) => {
+                references::check_entities(collected, facts, &known)
+            }
+        };
+        let scene = ReferenceCheck {
+            facts,
+            policies: &self.policies,
+            links: &self.links,
+            tools,
+            config,
+            unread,
+            checked: &last.names(&self.sources),
+        };
+        let collected = |locate: &mut dyn FnMut(&CollectedEntities)| match &self.entities {
+            // Of these only the facts were kept.
+            BundleEntities::Kept(_) => {
+                let schema = self.schema();
+                locate(&collect(
+                    files,
+                    &self.registrations,
+                    schema,
+                    &mut Vec::new(),
+                ));
+            }
+            BundleEntities::New(collected, _) => locate(collected),
+        };
+        let said = (faults, warnings);
+        let names = references::check(scene, &known, self.schema(), &findings, collected, said);
+        (findings, names)
+    }
+
+    /// The numbers that files, registrations and policies tell.
+    fn counts(&self, files: &BundleFiles) -> BundleCounts {
+        let entries = self.policies.entries.iter();
+        let templates = entries.filter(|entry| entry.is_template).count();
+        let tools = self.registrations.iter().map(|(_, it)| it.tools.len());
+        BundleCounts {
+            files: files.sources.len(),
+            schema_fragments: files.of_kind(FileKind::Schema).count() + 1,
+            policies: self.policies.entries.len() - templates,
+            templates,
+            links: self.links.len(),
+            entities: self.entities.written(),
+            servers: self.registrations.len(),
+            tools: tools.sum(),
+            ..BundleCounts::default()
+        }
+    }
 }
 
 fn merged_schema(
@@ -239,49 +338,4 @@ fn collect(
 ) -> CollectedEntities {
     let sources = files.of_kind(FileKind::Entities);
     entities::collect(sources, registrations, schema, faults)
-}
-
-/// Checks what policies, entities and the configuration of gateways name. `again` parses entities of which only the
-/// facts were kept.
-fn check_names(
-    (files, scene, schema): (&BundleFiles, ReferenceCheck<'_>, Option<&ValidatorSchema>),
-    entities: &BundleEntities,
-    again: impl FnOnce() -> CollectedEntities,
-    faults: &mut Vec<BundleDiagnostic>,
-    warnings: &mut Vec<BundleDiagnostic>,
-) -> (EntityFindings, CheckedPolicies) {
-    let facts = entities.facts();
-    let known = KnownEntities::new(entities.defined(), facts, scene.config, scene.unread);
-    gateway_config::warn(scene.config, files, &known, warnings);
-    let findings = match entities {
-        BundleEntities::Kept(kept) => kept.findings.clone(),
-        BundleEntities::New(collected, _) => references::check_entities(collected, facts, &known),
-    };
-    let collected = |locate: &mut dyn FnMut(&CollectedEntities)| match entities {
-        BundleEntities::Kept(_) => locate(&again()),
-        BundleEntities::New(collected, _) => locate(collected),
-    };
-    let said = (faults, warnings);
-    let names = references::check(scene, &known, schema, &findings, collected, said);
-    (findings, names)
-}
-
-/// The numbers that files, registrations and policies tell.
-fn count(
-    files: &BundleFiles,
-    registrations: &[(&SourceFile, Registration)],
-    policies: &Policies,
-) -> BundleCounts {
-    let entries = policies.entries.iter();
-    let templates = entries.filter(|entry| entry.is_template).count();
-    let tools = registrations.iter().map(|(_, it)| it.tools.len());
-    BundleCounts {
-        files: files.sources.len(),
-        schema_fragments: files.of_kind(FileKind::Schema).count() + 1,
-        policies: policies.entries.len() - templates,
-        templates,
-        servers: registrations.len(),
-        tools: tools.sum(),
-        ..BundleCounts::default()
-    }
 }

@@ -132,6 +132,11 @@ impl Loader {
         }
     }
 
+    /// Keeps nothing of the last bundle: another one is in service.
+    pub(super) fn forget(&self) {
+        self.cache.clear();
+    }
+
     /// What it loads, for messages.
     pub(super) fn noun(&self) -> &'static str {
         match self.archive {

@@ -133,9 +133,8 @@ pub(crate) fn validate_others(
     if !is_typed {
         return None;
     }
-    let warned: HashSet<&PolicyID> = (said.warnings.iter())
-        .map(|warning| policy_of_warning(warning).0)
-        .collect();
+    let warned = said.warnings.iter();
+    let warned: HashSet<&PolicyID> = warned.map(|it| policy_of_warning(it).0).collect();
     let level = known.values().map(|it| it.level).fold(level, u32::max);
     let mut policies = known;
     // A link that looks too far says nothing of its template.
@@ -143,9 +142,8 @@ pub(crate) fn validate_others(
     let is_link = |id: &PolicyID| set.get_template(id).is_none();
     let is_told = |id: &PolicyID| warned.contains(id) || needed.contains_key(id) && is_link(id);
     for template in judge.unremarked(is_told) {
-        let level = needed.get(template.id()).copied().unwrap_or(first);
         let found = PolicyLevel {
-            level,
+            level: needed.get(template.id()).copied().unwrap_or(first),
             is_zero: None,
         };
         policies.entry(template.id().clone()).or_insert(found);
