@@ -167,22 +167,26 @@ impl<'a> Reusable<'a> {
 
     /// The levels of the policies in files that are as they were.
     pub(super) fn levels(&self, sources: &[&SourceFile]) -> PolicyLevels {
-        let last = self.with(|keys| keys.levels);
-        last.map_or_else(PolicyLevels::new, |last| {
-            let known = |id| last.levels.get_key_value(id);
-            let known = self.same(last, sources).filter_map(known);
-            known.map(|(id, level)| (id.clone(), *level)).collect()
-        })
+        let mut known = PolicyLevels::default();
+        if let Some(last) = self.with(|keys| keys.levels) {
+            known.reserve(last.levels.len());
+            let same = self.same(last, sources);
+            let same = same.filter_map(|id| last.levels.get_key_value(id));
+            known.extend(same.map(|(id, level)| (id.clone(), *level)));
+        }
+        known
     }
 
     /// The policies in files that are as they were whose names are in order.
     pub(super) fn names(&self, sources: &[&SourceFile]) -> CheckedPolicies {
-        let last = self.with(|keys| keys.names);
-        last.map_or_else(CheckedPolicies::new, |last| {
-            let known = |id| last.names.get_key_value(id);
-            let known = self.same(last, sources).filter_map(known);
-            known.map(|(id, read)| (id.clone(), read.clone())).collect()
-        })
+        let mut known = CheckedPolicies::default();
+        if let Some(last) = self.with(|keys| keys.names) {
+            known.reserve(last.names.len());
+            let same = self.same(last, sources);
+            let same = same.filter_map(|id| last.names.get_key_value(id));
+            known.extend(same.map(|(id, read)| (id.clone(), read.clone())));
+        }
+        known
     }
 
     /// The ids of the policies in files that are as they were. Ids are unique in a bundle without faults.

@@ -255,7 +255,7 @@ impl ParsedBundle<'_> {
         warnings: &mut Vec<BundleDiagnostic>,
     ) -> (EntityFindings, CheckedPolicies) {
         let (config, unread, facts) = (&self.config, &self.unread, self.entities.facts());
-        let known = KnownEntities::new(self.entities.defined(), facts, config, unread);
+        let known = KnownEntities::new(self.entities.defined(), &facts.names, config, unread);
         gateway_config::warn(config, files, &known, warnings);
         let findings = match &self.entities {
             BundleEntities::Kept(kept) => kept.findings.clone(),
@@ -270,7 +270,6 @@ impl ParsedBundle<'_> {
             tools,
             config,
             unread,
-            checked: &last.names(&self.sources),
         };
         let collected = |locate: &mut dyn FnMut(&CollectedEntities)| match &self.entities {
             // Of these only the facts were kept.
@@ -285,8 +284,9 @@ impl ParsedBundle<'_> {
             }
             BundleEntities::New(collected, _) => locate(collected),
         };
+        let found = (&findings, last.names(&self.sources));
         let said = (faults, warnings);
-        let names = references::check(scene, &known, self.schema(), &findings, collected, said);
+        let names = references::check(scene, &known, self.schema(), found, collected, said);
         (findings, names)
     }
 

@@ -241,6 +241,9 @@ pub(crate) fn assemble(
     warnings: &mut Vec<BundleDiagnostic>,
 ) -> Policies {
     let mut policies = Policies::default();
+    let count = parsed.iter().map(|it| it.policies.len()).sum();
+    policies.places.reserve(count);
+    policies.entries.reserve(count);
     for (source, parsed) in sources.iter().zip(parsed) {
         faults.extend(parsed.faults.iter().cloned());
         let index = policies.sources.len();

@@ -18,6 +18,7 @@ use callgate_engine::cedar::validation_errors::EntityDerefViolationKind;
 use callgate_engine::cedar::{
     PolicyID, Template, ValidationError, ValidationWarning, ValidatorSchema,
 };
+use foldhash::fast::RandomState;
 use miette::Diagnostic;
 
 use crate::bundle::UnreadRegistrations;
@@ -52,7 +53,7 @@ pub(crate) struct ValidatorInputs<'a> {
 }
 
 /// The level of each policy and template that was found without an error or a warning, links included.
-pub(crate) type PolicyLevels = HashMap<PolicyID, PolicyLevel>;
+pub(crate) type PolicyLevels = HashMap<PolicyID, PolicyLevel, RandomState>;
 
 /// How far a policy looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +81,7 @@ pub(crate) fn validate(
     faults: &mut Vec<BundleDiagnostic>,
     warnings: &mut Vec<BundleDiagnostic>,
 ) -> Option<u32> {
-    let known = PolicyLevels::new();
+    let known = PolicyLevels::default();
     Some(validate_others(inputs, max_level, known, faults, warnings)?.level)
 }
 

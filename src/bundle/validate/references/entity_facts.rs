@@ -5,12 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use callgate_engine::Snapshot;
 use callgate_engine::cedar::{Entity, EntityType, EntityUID, Literal, PartialValue, ValueKind};
 use smol_str::SmolStr;
 
 use crate::bundle::parse::entities::CollectedEntities;
-use crate::bundle::validate::references::known_entities::id_of;
+use crate::bundle::validate::references::known_entities::{EntityNames, id_of};
 use crate::bundle::validate::references::known_words::KnownWords;
 use crate::config::Config;
 use crate::domain::schema::TYPES;
@@ -22,7 +21,7 @@ pub(super) type TypesWithin = HashMap<EntityUID, BTreeSet<EntityType>>;
 #[derive(Debug)]
 pub(crate) struct EntityFacts {
     /// The ids of the entities that files define, in their order.
-    pub(super) names: HashMap<EntityType, Vec<SmolStr>>,
+    pub(in crate::bundle) names: EntityNames,
     /// The types of what is in an entity.
     pub(super) within: TypesWithin,
     /// The pinned schemas of tools, by the tool.
@@ -31,29 +30,10 @@ pub(crate) struct EntityFacts {
     pub(super) words: KnownWords,
 }
 
-/// Where to look whether a file defines an entity.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum DefinedEntities<'a> {
-    /// Among those just parsed.
-    Collected(&'a CollectedEntities),
-    /// In a snapshot that was made from them.
-    Stored(&'a Snapshot),
-}
-
-impl DefinedEntities<'_> {
-    /// Whether a file defines the entity; none defines actions.
-    pub(super) fn has(self, uid: &EntityUID) -> bool {
-        match self {
-            Self::Collected(collected) => collected.has(uid),
-            Self::Stored(snapshot) => !uid.entity_type().is_action() && snapshot.contains(uid),
-        }
-    }
-}
-
 impl EntityFacts {
     /// The facts of these entities.
     pub(in crate::bundle) fn new(collected: &CollectedEntities, config: &Config) -> Self {
-        let mut names: HashMap<EntityType, Vec<SmolStr>> = HashMap::new();
+        let mut names = EntityNames::new();
         let is_defined = |it: &&Entity| collected.has(it.uid());
         for entity in collected.entities.iter().filter(is_defined) {
             let ty = entity.uid().entity_type();

@@ -5,12 +5,13 @@
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
+use callgate_engine::Snapshot;
 use callgate_engine::cedar::{Eid, EntityType, EntityUID, Pattern, PatternElem};
 use smol_str::SmolStr;
 
 use crate::authn::caller::Caller;
 use crate::bundle::UnreadRegistrations;
-use crate::bundle::validate::references::entity_facts::{DefinedEntities, EntityFacts};
+use crate::bundle::parse::entities::CollectedEntities;
 use crate::config::Config;
 use crate::domain::request::target::{self, TargetError};
 use crate::domain::schema::{self, TYPES};
@@ -20,10 +21,32 @@ const MAX_COMPARISONS: usize = 2_000_000;
 /// Longer names get no suggestion.
 const MAX_COMPARED_CHARS: usize = 256;
 
+/// The ids of the entities of each type that files define, in their order.
+pub(crate) type EntityNames = HashMap<EntityType, Vec<SmolStr>>;
+
+/// Where to look whether a file defines an entity.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum DefinedEntities<'a> {
+    /// Among those just parsed.
+    Collected(&'a CollectedEntities),
+    /// In a snapshot that was made from them.
+    Stored(&'a Snapshot),
+}
+
+impl DefinedEntities<'_> {
+    /// Whether a file defines the entity; none defines actions.
+    pub(super) fn has(self, uid: &EntityUID) -> bool {
+        match self {
+            Self::Collected(collected) => collected.has(uid),
+            Self::Stored(snapshot) => !uid.entity_type().is_action() && snapshot.contains(uid),
+        }
+    }
+}
+
 /// The entities that policies may name.
 pub(crate) struct KnownEntities<'a> {
     defined: DefinedEntities<'a>,
-    by_type: &'a HashMap<EntityType, Vec<SmolStr>>,
+    by_type: &'a EntityNames,
     gateways: HashSet<&'a str>,
     /// Prefixes of the groups that claims assign.
     prefixes: Vec<&'a str>,
@@ -36,7 +59,7 @@ pub(crate) struct KnownEntities<'a> {
 impl<'a> KnownEntities<'a> {
     pub(in crate::bundle) fn new(
         defined: DefinedEntities<'a>,
-        facts: &'a EntityFacts,
+        names: &'a EntityNames,
         config: &'a Config,
         unread: &'a UnreadRegistrations<'a>,
     ) -> Self {
@@ -44,7 +67,7 @@ impl<'a> KnownEntities<'a> {
         let configured = config.bundle.known.entities.iter();
         Self {
             defined,
-            by_type: &facts.names,
+            by_type: names,
             gateways: callers.chain([Caller::LOCAL]).collect(),
             prefixes: config
                 .claims

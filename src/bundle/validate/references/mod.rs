@@ -28,6 +28,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use callgate_engine::cedar::{PolicyID, ValidatorSchema};
+use foldhash::fast::RandomState;
 
 use crate::bundle::UnreadRegistrations;
 use crate::bundle::diagnostic::BundleDiagnostic;
@@ -37,8 +38,10 @@ use crate::bundle::parse::template_links::LinkPlaces;
 use crate::bundle::validate::tool_types::ToolTypes;
 use crate::config::Config;
 
-pub(crate) use crate::bundle::validate::references::entity_facts::{DefinedEntities, EntityFacts};
-pub(crate) use crate::bundle::validate::references::known_entities::{KnownEntities, nearest};
+pub(crate) use crate::bundle::validate::references::entity_facts::EntityFacts;
+pub(crate) use crate::bundle::validate::references::known_entities::{
+    DefinedEntities, KnownEntities, nearest,
+};
 use crate::bundle::validate::references::read_words::ReadWords;
 
 /// Diagnostics reported per severity.
@@ -59,12 +62,10 @@ pub(crate) struct ReferenceCheck<'a> {
     pub config: &'a Config,
     /// The servers whose registration has faults: what policies name of them cannot be told.
     pub unread: &'a UnreadRegistrations<'a>,
-    /// The policies whose names are known to be in order.
-    pub checked: &'a CheckedPolicies,
 }
 
 /// The policies and templates in which no undefined name was found, with the words that each compares with, if any.
-pub(crate) type CheckedPolicies = HashMap<PolicyID, Option<Arc<ReadWords>>>;
+pub(crate) type CheckedPolicies = HashMap<PolicyID, Option<Arc<ReadWords>>, RandomState>;
 
 /// What the check found in entities alone. It does not depend on policies.
 #[derive(Debug, Clone)]
@@ -91,14 +92,15 @@ pub(crate) fn check_entities(
 }
 
 /// Reports undefined names in policies, and what was found in entities. Without a schema (because it has faults itself)
-/// policies are skipped. `collect` gives the entities, where a diagnostic has to be located in them.
+/// policies are skipped. `collect` gives the entities, where a diagnostic has to be located in them. `checked` are
+/// policies whose names are known to be in order.
 ///
 /// Returns the policies that need not be checked again with the same entities, configuration and registrations.
 pub(crate) fn check(
     scene: ReferenceCheck<'_>,
     known: &KnownEntities<'_>,
     schema: Option<&ValidatorSchema>,
-    found: &EntityFindings,
+    (found, checked): (&EntityFindings, CheckedPolicies),
     collect: impl FnOnce(&mut dyn FnMut(&CollectedEntities)),
     (faults, warnings): (&mut Vec<BundleDiagnostic>, &mut Vec<BundleDiagnostic>),
 ) -> CheckedPolicies {
@@ -106,10 +108,10 @@ pub(crate) fn check(
     warnings.extend(found.warnings.iter().cloned());
     known.leave_comparisons(found.comparisons_left);
     let Some(schema) = schema else {
-        return CheckedPolicies::new();
+        return CheckedPolicies::default();
     };
     let words = &scene.facts.words;
-    let mut said = policies::check(scene, known, words, schema);
+    let mut said = policies::check(scene, checked, known, words, schema);
     if read_words::may_warn(words, &said.read) {
         collect(&mut |collected| read_words::check(collected, words, &said.read, warnings));
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use callgate_engine::cedar::{
     BinaryOp, EntityReference, EntityType, EntityUID, Expr, ExprKind, Literal, Loc, Pattern,
-    PolicyID, PrincipalOrResourceConstraint, Template, ValidatorSchema,
+    PrincipalOrResourceConstraint, Template, ValidatorSchema,
 };
 
 use crate::bundle::diagnostic::BundleDiagnostic;
@@ -35,19 +35,10 @@ pub(super) struct ReferenceFindings {
     pub checked: CheckedPolicies,
 }
 
-impl ReferenceFindings {
-    /// A policy of which there is nothing to say, and the words that it reads.
-    fn read_by(&mut self, policy: &PolicyID, read: Option<Arc<ReadWords>>) {
-        if let Some(read) = &read {
-            self.read.extend(read);
-        }
-        self.checked.insert(policy.clone(), read);
-    }
-}
-
-/// Reports undefined names in policies, templates and links.
+/// Reports undefined names in policies, templates and links, but for the policies that were `checked`.
 pub(super) fn check<'a>(
     scene: ReferenceCheck<'a>,
+    mut checked: CheckedPolicies,
     known: &KnownEntities<'_>,
     words: &KnownWords,
     schema: &'a ValidatorSchema,
@@ -57,17 +48,12 @@ pub(super) fn check<'a>(
     let members = MemberTypes::new(&scene.facts.within, known);
     let configured = &scene.config.bundle.known.arguments;
     let arguments = ArgumentWords::new(&scene.facts.schemas, configured);
-    let mut templates: Vec<&Template> = scene.policies.set.all_templates().collect();
+    let is_left = |template: &&Template| !checked.contains_key(template.id());
+    let templates = scene.policies.set.all_templates();
+    let mut templates: Vec<&Template> = templates.filter(is_left).collect();
     templates.sort_by_key(|template| template.id());
+    let mut stopped_at = None;
     for template in templates {
-        if said.faults.len() >= MAX_TOLD && said.warnings.len() >= MAX_TOLD {
-            break;
-        }
-        let id = template.id();
-        if let Some((id, read)) = scene.checked.get_key_value(id) {
-            said.read_by(id, read.clone());
-            continue;
-        }
         let before = (said.faults.len(), said.warnings.len());
         let read = PolicyReferenceCheck {
             scene,
@@ -81,11 +67,27 @@ pub(super) fn check<'a>(
             said: &mut said,
         }
         .check(&mut scopes);
-        match (said.faults.len(), said.warnings.len()) == before {
-            true => said.read_by(id, (!read.is_empty()).then(|| Arc::new(read))),
-            false => said.read.extend(&read),
+        said.read.extend(&read);
+        let after = (said.faults.len(), said.warnings.len());
+        if after == before {
+            let read = (!read.is_empty()).then(|| Arc::new(read));
+            said.checked.insert(template.id().clone(), read);
+        }
+        if after.0 >= MAX_TOLD && after.1 >= MAX_TOLD {
+            stopped_at = Some(template.id());
+            break;
         }
     }
+    // The words of those that come before the end, in the order of their ids.
+    for (id, read) in &checked {
+        if let Some(read) = read
+            && stopped_at.is_none_or(|end| id < end)
+        {
+            said.read.extend(read);
+        }
+    }
+    checked.extend(said.checked);
+    said.checked = checked;
     links::check(scene, known, &members, &mut scopes, &mut said.warnings);
     said
 }
