@@ -55,7 +55,7 @@ pub(super) struct CheckedEntities {
 /// The entities of a bundle: those of the last one, or new ones.
 enum BundleEntities {
     Kept(Arc<KeptEntities>),
-    New(CollectedEntities, EntityFacts),
+    New(CollectedEntities, Box<EntityFacts>),
 }
 
 impl BundleEntities {
@@ -111,7 +111,7 @@ impl CheckedEntities {
         })?;
         Ok(Arc::new(KeptEntities {
             snapshot,
-            facts,
+            facts: *facts,
             findings: self.findings,
             written: collected.written(),
         }))
@@ -203,7 +203,7 @@ fn parse<'f>(
         || {
             let schema = schema.as_ref().map(|it| &*it.merged.schema);
             let collected = collect(files, &registrations, schema, faults);
-            let facts = EntityFacts::new(&collected, &config);
+            let facts = Box::new(EntityFacts::new(&collected, &config));
             BundleEntities::New(collected, facts)
         },
         BundleEntities::Kept,
