@@ -3,12 +3,15 @@
 //!
 //! Start at [`load`]. Three stages: [`files`] reads the directory, [`parse`] parses each kind of file and merges the
 //! schema, [`validate`] checks policies against the schema and every name against what is defined. Each stage appends to
-//! one list of [`diagnostic`]s. [`archive`] is a bundle as one signed file. [`parallel`] runs the expensive parts on all processors.
+//! one list of [`diagnostic`]s. `check` goes through the stages, and [`cache`] keeps what the next bundle may use of them.
+//! [`archive`] is a bundle as one signed file. [`parallel`] runs the expensive parts on all processors.
 //!
 //! Invariant: no network, no running server, no clock. The same files give the same bundle, and a bundle with a fault
 //! gives no snapshot.
 
 pub mod archive;
+pub mod cache;
+mod check;
 pub mod diagnostic;
 pub mod files;
 pub mod parallel;
@@ -19,21 +22,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use callgate_engine::cedar::{Entity, Fragment, PolicySet, RawName, ValidatorSchema};
-use callgate_engine::{BuildError, Reach, Snapshot, SnapshotParts};
+use callgate_engine::cedar::{Fragment, RawName};
+use callgate_engine::{Reach, Snapshot};
 use serde::Serialize;
 
+use crate::bundle::cache::KeptParts;
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
 use crate::bundle::files::manifest::FileDigests;
 use crate::bundle::files::{BundleFiles, FileKind, SourceFile};
-use crate::bundle::parse::entities::CollectedEntities;
-use crate::bundle::parse::policies::{Policies, PolicyEntry};
+use crate::bundle::parse::policies::PolicyEntry;
 use crate::bundle::parse::registration::{AccessLevel, ConfirmationStatus, Registration};
 use crate::bundle::parse::typed_input::UntypedArgument;
-use crate::bundle::parse::{entities, policies, registration, schema, template_links};
-use crate::bundle::validate::references::KnownEntities;
-use crate::bundle::validate::tool_types::ToolTypes;
-use crate::bundle::validate::{gateway_config, references};
+use crate::bundle::parse::{registration, schema};
 use crate::config::Config;
 
 /// Stack of the threads that compile, in the trial process and in the server: compiling recurses.
@@ -105,19 +105,6 @@ pub struct ToolSummary {
 /// The servers whose registration has faults, with its file.
 pub(crate) type UnreadRegistrations<'a> = BTreeMap<&'a str, &'a Arc<str>>;
 
-/// The validated parts of a bundle.
-struct CheckedBundle {
-    policies: PolicySet,
-    collected: CollectedEntities,
-    schema: Arc<ValidatorSchema>,
-    level: u32,
-    config: Config,
-    warnings: Vec<BundleDiagnostic>,
-    counts: BundleCounts,
-    entries: Vec<PolicyEntry>,
-    tools: Vec<ToolSummary>,
-}
-
 /// Reads and compiles a directory.
 ///
 /// # Errors
@@ -146,29 +133,20 @@ pub fn compile_strictly(files: &BundleFiles) -> Result<Bundle, BundleError> {
 }
 
 fn compile_with(files: &BundleFiles, is_strict: bool) -> Result<Bundle, BundleError> {
-    let mut checked = check(files, is_strict)?;
-    let entities = std::mem::take(&mut checked.collected.entities);
-    let parts = SnapshotParts {
-        policies: checked.policies,
-        entities,
-        schema: Some(checked.schema),
-        reach: Reach::Level(checked.level),
-    };
-    let snapshot = Snapshot::build::<Vec<Entity>>(parts).map_err(|error| {
-        let uid = match &error {
-            BuildError::DuplicateEntity(uid)
-            | BuildError::EntityCycle(uid)
-            | BuildError::UnknownValue(uid)
-            | BuildError::ActionFixed(uid) => uid,
-        };
-        let fault = checked
-            .collected
-            .diagnostic_at_entity(uid, error.to_string());
-        let anywhere = || BundleDiagnostic::for_file(&Arc::from("<entities>"), error.to_string());
-        BundleError::single(fault.unwrap_or_else(anywhere))
-    })?;
-    Ok(Bundle {
-        snapshot,
+    compile_after(files, is_strict, None).map(|(bundle, _)| bundle)
+}
+
+/// Compiles files with what is left of an earlier bundle, and returns what this one leaves.
+fn compile_after(
+    files: &BundleFiles,
+    is_strict: bool,
+    last: Option<&KeptParts>,
+) -> Result<(Bundle, KeptParts), BundleError> {
+    let checked = check::check(files, is_strict, last)?;
+    let entities = checked.entities.stored(&checked.schema.merged.schema)?;
+    let reach = Reach::Level(checked.counts.level);
+    let bundle = Bundle {
+        snapshot: entities.snapshot.with_policies(&checked.policies, reach),
         digest: Arc::clone(&files.digest),
         files: files.digests.clone(),
         config: checked.config,
@@ -176,7 +154,11 @@ fn compile_with(files: &BundleFiles, is_strict: bool) -> Result<Bundle, BundleEr
         counts: checked.counts,
         policies: checked.entries,
         tools: checked.tools,
-    })
+    };
+    let parsed = (&*checked.sources, &*checked.parsed);
+    let proven = (checked.levels, checked.names);
+    let kept = KeptParts::new(checked.keys, checked.schema, parsed, proven, entities);
+    Ok((bundle, kept))
 }
 
 /// The schema of a bundle as one fragment: Callgate's own, the files', and the actions of typed tools.
@@ -195,118 +177,6 @@ pub fn merged_schema(files: &BundleFiles) -> Result<Fragment<RawName>, BundleErr
     schema::whole(sources(), &registrations).map_err(|said| {
         BundleError::single(BundleDiagnostic::for_file(&Arc::from("<schema>"), said))
     })
-}
-
-/// Parses and validates every file, and collects the faults of all of them.
-fn check(files: &BundleFiles, is_strict: bool) -> Result<CheckedBundle, BundleError> {
-    let mut faults = files.faults.clone();
-    let mut warnings = files.warnings.clone();
-    let config = read_config(files, &mut faults);
-    check_apart(files, &config, &mut faults);
-    let registrations = read_registrations(files, &mut faults);
-    let unread = unread_registrations(files, &registrations);
-    let merged = schema::merge(
-        files.of_kind(FileKind::Schema),
-        &registrations,
-        &mut faults,
-        &mut warnings,
-    );
-    let mut policies = policies::collect(
-        files.of_kind(FileKind::Policies),
-        &mut faults,
-        &mut warnings,
-    );
-    let links = template_links::collect(files.of_kind(FileKind::Links), &mut policies, &mut faults);
-    let schema = merged.as_ref().map(|merged| &*merged.schema);
-    let sources = files.of_kind(FileKind::Entities);
-    let collected = entities::collect(sources, &registrations, schema, &mut faults);
-    let max_level = config.schema.max_dereference_level;
-    let tools = ToolTypes::new(&registrations);
-    let (told, warned) = (&mut faults, &mut warnings);
-    let level = schema.and_then(|schema| {
-        let links = &links;
-        let inputs = validate::ValidatorInputs {
-            schema,
-            policies: &policies,
-            links,
-            tools: &tools,
-            unread: &unread,
-        };
-        validate::validate(inputs, max_level, told, warned)
-    });
-    let names = references::ReferenceCheck {
-        collected: &collected,
-        policies: &policies,
-        links: &links,
-        tools: &tools,
-        config: &config,
-        unread: &unread,
-    };
-    check_names(files, names, schema, &mut faults, &mut warnings);
-    if is_strict || config.bundle.strict {
-        faults.append(&mut warnings);
-    }
-    if let Some(faults) = BundleError::from_diagnostics(faults) {
-        return Err(faults);
-    }
-    let (Some(merged), Some(level)) = (merged, level) else {
-        return Err(BundleError::single(BundleDiagnostic::for_file(
-            &Arc::from("<bundle>"),
-            "the bundle could not be checked",
-        )));
-    };
-    diagnostic::order(&mut warnings);
-    let counts = BundleCounts {
-        typed_tools: merged.typed_actions,
-        links: links.len(),
-        entities: collected.written(),
-        level,
-        ..count(files, &registrations, &policies)
-    };
-    Ok(CheckedBundle {
-        policies: policies.set,
-        collected,
-        schema: merged.schema,
-        level,
-        config,
-        warnings,
-        counts,
-        entries: policies.entries,
-        tools: summaries(&registrations),
-    })
-}
-
-/// Checks what policies, entities and the configuration of gateways name.
-fn check_names(
-    files: &BundleFiles,
-    names: references::ReferenceCheck<'_>,
-    schema: Option<&ValidatorSchema>,
-    faults: &mut Vec<BundleDiagnostic>,
-    warnings: &mut Vec<BundleDiagnostic>,
-) {
-    let known = KnownEntities::new(names.collected, names.config, names.unread);
-    gateway_config::warn(names.config, files, &known, warnings);
-    references::check(names, &known, schema, faults, warnings);
-}
-
-/// The numbers that files, registrations and policies tell.
-fn count(
-    files: &BundleFiles,
-    registrations: &[(&SourceFile, Registration)],
-    policies: &Policies,
-) -> BundleCounts {
-    let entries = policies.entries.iter();
-    let templates = entries.filter(|entry| entry.is_template).count();
-    let tools = registrations.iter().map(|(_, it)| it.tools.len());
-    BundleCounts {
-        files: files.sources.len(),
-        schema_fragments: files.of_kind(FileKind::Schema).count() + 1,
-        policies: policies.entries.len() - templates,
-        templates,
-        servers: registrations.len(),
-        tools: tools.sum(),
-        ..BundleCounts::default()
-    }
 }
 
 /// The configuration, or its defaults if it has faults, which compiling reports.

@@ -9,6 +9,7 @@ fn files(count: usize) -> BundleFiles {
         file: format!("policies/{at:03}.cedar").into(),
         stem: "a".into(),
         text: "".into(),
+        digest: None,
     };
     BundleFiles {
         digests: (0..count)

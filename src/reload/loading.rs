@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::bundle::cache::CompileCache;
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
 use crate::bundle::files::listing::DirectoryListing;
 use crate::bundle::files::manifest::FileDigests;
@@ -103,6 +104,8 @@ pub struct Loader {
     /// `None` if this program cannot be started for a trial.
     pub(super) trial: Option<TrialCompiler>,
     under_way: Arc<AtomicUsize>,
+    /// What the last bundle left for the next one.
+    cache: Arc<CompileCache>,
 }
 
 impl Loader {
@@ -117,6 +120,7 @@ impl Loader {
             deadline: ReloadConfig::default().deadline(),
             trial: None,
             under_way: Arc::default(),
+            cache: Arc::default(),
         }
     }
 
@@ -126,6 +130,11 @@ impl Loader {
             archive: Some(Arc::clone(&source)),
             ..Self::new(Path::new(source.shown()))
         }
+    }
+
+    /// Keeps nothing of the last bundle: another one is in service.
+    pub(super) fn forget(&self) {
+        self.cache.clear();
     }
 
     /// What it loads, for messages.
@@ -213,7 +222,7 @@ impl Loader {
                 .compile(files, &suspects)
                 .map_err(BundleError::single)?;
         }
-        bundle::compile(files)
+        self.cache.compile(files)
     }
 
     /// Compiles other files than those that the loader reads, under its configuration and within its deadline. Blocks.
@@ -340,7 +349,7 @@ impl Loader {
         if let Some(Err(fault)) = self.trial.map(|trial| trial.compile(&files, &suspects)) {
             return LoadResult::Failed(BundleError::single(fault));
         }
-        match bundle::compile(&files) {
+        match self.cache.compile(&files) {
             Ok(bundle) => {
                 self.accept(fetched.as_deref());
                 LoadResult::Loaded(Box::new(bundle))

@@ -256,6 +256,7 @@ impl Reloader {
 
     /// Reads the configuration alone: the bundle in service was published.
     async fn configure(&mut self) -> ReloadOutcome {
+        self.loader.forget();
         let loader = self.loader.clone();
         let read = tokio::task::spawn_blocking(move || loader.settings()).await;
         let config = match read {

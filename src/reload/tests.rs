@@ -304,3 +304,31 @@ async fn reading_does_not_cause_reading() {
     sleep(Duration::from_millis(300)).await;
     assert_eq!(status.borrow().last_success, before);
 }
+
+#[tokio::test]
+async fn after_a_change_of_policies_the_entities_are_those_that_were_there() {
+    let bench = Bench::new();
+    let people = r#"[{"uid": {"type": "Mcp::User", "id": "ana"}, "attrs": {}, "parents": []}]"#;
+    fs::create_dir(bench.dir.path().join("entities")).expect("a directory");
+    bench.write("entities/people.json", people);
+    let mut reloader = bench.start();
+    let snapshot = || bench.service.live().expect("live").snapshot.clone();
+    let rule = |at: usize| format!("permit (principal == Mcp::User::\"u{at}\", action, resource);");
+    // The loader has compiled nothing yet.
+    bench.write("b.cedar", &rule(1));
+    assert_eq!(reloader.reload().await, ReloadOutcome::Published(2));
+    let first = snapshot();
+    bench.write("b.cedar", &rule(2));
+    assert_eq!(reloader.reload().await, ReloadOutcome::Published(3));
+    let second = snapshot();
+    assert!(second.shares_entities(&first));
+    // A fault in between makes no difference.
+    bench.write("b.cedar", BROKEN);
+    assert_eq!(reloader.reload().await, ReloadOutcome::Faulty);
+    bench.write("b.cedar", &rule(3));
+    assert_eq!(reloader.reload().await, ReloadOutcome::Published(4));
+    assert!(snapshot().shares_entities(&second));
+    bench.write("entities/people.json", &people.replace("ana", "ben"));
+    assert_eq!(reloader.reload().await, ReloadOutcome::Published(5));
+    assert!(!snapshot().shares_entities(&second));
+}

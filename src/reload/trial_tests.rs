@@ -20,6 +20,7 @@ fn sources() -> Vec<SourceFile> {
         text: "permit (principal, action, resource);\n"
             .repeat(5_000)
             .into(),
+        digest: None,
     };
     (0..4).map(source).collect()
 }

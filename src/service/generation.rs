@@ -194,6 +194,17 @@ impl Generation {
         stored: RedBlackTreeMapSync<EntityUID, Arc<str>>,
         revision: u64,
     ) -> Result<Self, StoredEntityError> {
+        Self::with_tools(load, authority, stored, None, revision)
+    }
+
+    /// The same; the registered tools are these, if they are known.
+    fn with_tools(
+        load: LoadedBundle,
+        authority: Authority,
+        stored: RedBlackTreeMapSync<EntityUID, Arc<str>>,
+        tools: Option<RegisteredTools>,
+        revision: u64,
+    ) -> Result<Self, StoredEntityError> {
         let directory = load.snapshot;
         let mut entities = Vec::new();
         let schema = directory.schema().map(Arc::as_ref);
@@ -225,7 +236,7 @@ impl Generation {
         };
         let named = directory.entities_named_where("approval", &schema::action_uid("approve_call"));
         Ok(Self {
-            tools: RegisteredTools::from_snapshot(&snapshot),
+            tools: tools.unwrap_or_else(|| RegisteredTools::from_snapshot(&snapshot)),
             snapshot: snapshot.with_revision(revision),
             claim_warnings: Arc::new(ClaimWarnings::new(&load.claims)),
             claims: load.claims,
@@ -247,12 +258,12 @@ impl Generation {
         load: LoadedBundle,
         revision: u64,
     ) -> Result<Self, StoredEntityError> {
-        Self::new(
-            load,
-            self.authority.clone(),
-            self.stored.all.clone(),
-            revision,
-        )
+        // With the same entities, and the same ones stored, the tools are the same.
+        let is_same = load.snapshot.shares_entities(&self.stored.directory);
+        let tools = is_same.then(|| self.tools.clone());
+        let authority = self.authority.clone();
+        let stored = self.stored.all.clone();
+        Self::with_tools(load, authority, stored, tools, revision)
     }
 
     /// The same bundle with other authority and stored entities.

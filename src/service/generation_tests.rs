@@ -1,5 +1,8 @@
 use std::fs;
 
+use callgate_engine::Reach;
+use callgate_engine::cedar::PolicySet;
+
 use super::*;
 use crate::bundle;
 use crate::domain::schema::TYPES;
@@ -114,4 +117,31 @@ fn what_does_not_fit_the_schema_is_refused_by_name() {
     let load = directory(&[]);
     let misfit = Generation::new(load, Authority::default(), entities, 1).expect_err("no text");
     assert_eq!(misfit.uid, uid("ana"));
+}
+
+#[test]
+fn a_bundle_with_the_same_entities_keeps_the_registered_tools_and_another_does_not() {
+    const TOOL: &str = r#"{"uid": {"type": "Mcp::Tool", "id": "git/log"}, "attrs": {"access": "read", "confirmed": true,
+        "yields": [], "egress": false, "sensitivity": "public", "owner": {"type": "Mcp::User", "id": "ana"}}, "parents": []}"#;
+    let load = directory(&[Arc::from(TOOL)]);
+    let tool = |generation: &Generation| {
+        let uid = schema::entity_uid(&TYPES.tool, "git/log");
+        generation.tools.get(&uid).cloned()
+    };
+    let first = Generation::new(load.clone(), Authority::default(), Default::default(), 1);
+    let first = first.expect("it fits");
+    let policies = PolicySet::new();
+    let same = LoadedBundle {
+        snapshot: load.snapshot.with_policies(&policies, Reach::Level(0)),
+        ..load
+    };
+    let second = first.with_bundle(same, 2).expect("it fits");
+    let kept = tool(&first).zip(tool(&second));
+    assert!(kept.is_some_and(|(first, second)| Arc::ptr_eq(&first, &second)));
+    let third = second.with_bundle(directory(&[Arc::from(TOOL)]), 3);
+    let third = third.expect("it fits");
+    let other = tool(&second).zip(tool(&third));
+    assert!(other.is_some_and(|(second, third)| !Arc::ptr_eq(&second, &third)));
+    let gone = third.with_bundle(directory(&[]), 4).expect("it fits");
+    assert!(tool(&gone).is_none());
 }

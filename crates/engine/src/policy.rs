@@ -6,8 +6,8 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::cedar::{
-    ActionConstraint, AnyId, Effect, Entity, EntityUID, Expr, ExprKind, Literal, Policy, PolicySet,
-    Var,
+    ActionConstraint, Annotation, AnyId, Effect, Entity, EntityUID, Expr, ExprKind, Literal,
+    Policy, PolicySet, Var,
 };
 
 use crate::condition::Node;
@@ -116,8 +116,9 @@ impl CompiledPolicy {
 impl PolicyInfo {
     fn from_policy(policy: &Policy) -> Self {
         let annotation = |name: &str| -> Option<Arc<str>> {
-            let key: AnyId = name.parse().ok()?;
-            let text = policy.annotation(&key)?;
+            // Parsing a name to look it up costs more than the whole rest.
+            let is_meant = |(key, _): &(&AnyId, &Annotation)| AsRef::<str>::as_ref(*key) == name;
+            let (_, text) = policy.annotations().find(is_meant)?;
             Some(Arc::from(AsRef::<str>::as_ref(text)))
         };
         let list = |name: &str| -> Vec<Arc<str>> {
@@ -187,11 +188,13 @@ impl ContextUse {
         for one in each {
             match one {
                 Self::Whole => return Self::Whole,
-                Self::Attributes(names) => attributes.extend(names.iter().cloned()),
+                Self::Attributes(names) => {
+                    let new = names.iter().filter(|name| !attributes.contains(name));
+                    attributes.extend(new.cloned().collect::<Vec<_>>());
+                }
             }
-            attributes.sort();
-            attributes.dedup();
         }
+        attributes.sort();
         Self::Attributes(attributes.into())
     }
 

@@ -277,6 +277,16 @@ impl Snapshot {
         self.rules.has_always_enforced
     }
 
+    /// Whether two snapshots hold the same entities and schema in the same memory, as after
+    /// [`Snapshot::with_policies`]. If not, they may still be equal.
+    pub fn shares_entities(&self, other: &Self) -> bool {
+        let is_same_schema = match (self.schema(), other.schema()) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (own, other) => own.is_none() && other.is_none(),
+        };
+        is_same_schema && self.entities.is_same(&other.entities)
+    }
+
     /// The schema, if the snapshot has one.
     pub fn schema(&self) -> Option<&Arc<ValidatorSchema>> {
         self.rules.schema.as_ref()

@@ -129,6 +129,11 @@ impl EntityStore {
         self.len
     }
 
+    /// Whether both are one store, but for names that were interned since.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shards, &other.shards)
+    }
+
     pub(crate) fn contains(&self, uid: &EntityUID) -> bool {
         self.find(uid).is_some()
     }

@@ -84,6 +84,7 @@ pub fn propose(
         file: Arc::from(name.display().to_string()),
         stem: Arc::from("unused"),
         text: Arc::from(text.as_str()),
+        digest: None,
     });
     let after = bundle::compile(&files)?;
     let changes = diff::compare(report, &access(&after, query).map_err(Box::new)?);

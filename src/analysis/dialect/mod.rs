@@ -155,6 +155,7 @@ pub fn import(
         file: Arc::from(name.display().to_string()),
         stem: Arc::from("imported"),
         text: Arc::from(import.policies.as_str()),
+        digest: None,
     });
     bundle::compile(&files)?;
     Ok(import)

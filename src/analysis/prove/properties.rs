@@ -176,5 +176,6 @@ fn read_file(path: &Path) -> Result<SourceFile, BundleDiagnostic> {
         file: Arc::from(path.display().to_string()),
         stem: Arc::from(&*stem),
         text: Arc::from(text),
+        digest: None,
     })
 }

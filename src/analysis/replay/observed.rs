@@ -160,6 +160,7 @@ pub fn propose<I: Iterator<Item = RecordedDecision>>(
             file: POLICY_FILE.into(),
             stem: "observed".into(),
             text,
+            digest: None,
         });
     }
     let last = pass(&Candidate::from_bundle(&bundle::compile(&proposed)?))?;
@@ -343,6 +344,7 @@ fn register(
                 file: name.as_str().into(),
                 stem: Arc::from(server.as_str()),
                 text: text.as_str().into(),
+                digest: None,
             }),
         }
         proposal.registrations.insert(name, text);

@@ -30,6 +30,7 @@ fn source(kind: FileKind, file: &str, text: String) -> SourceFile {
         file: file.into(),
         stem: stem.unwrap_or_default().into(),
         text: text.into(),
+        digest: None,
     }
 }
 

@@ -5,8 +5,10 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,8 @@ use crate::domain::request::canonical;
 
 /// The directory at the top with properties of the policies, for `callgate prove`.
 pub const PROOFS_DIR: &str = "proofs";
+/// Bytes of a file from which on its two digests are computed in parallel.
+const SHARED_OUT_BYTES: usize = 256 << 10;
 /// Bytes of one file.
 pub const MAX_FILE_BYTES: u64 = 64 << 20;
 
@@ -50,6 +54,9 @@ pub struct SourceFile {
     pub stem: Arc<str>,
     /// Its content.
     pub text: Arc<str>,
+    /// The SHA-256 digest of its content, if whoever read it computed it. Another process computes none.
+    #[serde(skip)]
+    pub digest: Option<[u8; 32]>,
 }
 
 /// Everything read from a directory.
@@ -116,14 +123,20 @@ impl FilesBuilder {
 
     /// Adds a file by its path in the bundle. One that is no text is a fault.
     pub(crate) fn add(&mut self, name: &str, kind: FileKind, bytes: Vec<u8>) {
-        let own = Sha256::digest(&bytes).into();
         let path = Path::new(name);
+        let digest = &mut self.digest;
+        let own = beside(
+            bytes.len(),
+            || Sha256::digest(&bytes).into(),
+            || {
+                // Length prefixes make the digest's input unambiguous.
+                for part in [name.as_bytes(), &bytes] {
+                    digest.update((part.len() as u64).to_be_bytes());
+                    digest.update(part);
+                }
+            },
+        );
         self.found.digests.insert(Arc::from(name), own);
-        // Length prefixes make the digest's input unambiguous.
-        for part in [name.as_bytes(), &bytes] {
-            self.digest.update((part.len() as u64).to_be_bytes());
-            self.digest.update(part);
-        }
         let file = Arc::from(self.shown_root.join(path).display().to_string());
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         match as_text(&file, bytes) {
@@ -132,6 +145,7 @@ impl FilesBuilder {
                 file,
                 stem: Arc::from(stem),
                 text: Arc::from(text),
+                digest: Some(own),
             }),
             Err(fault) => self.found.faults.push(fault),
         }
@@ -152,6 +166,21 @@ impl FilesBuilder {
             ..self.found
         }
     }
+}
+
+/// Does one thing while another is done on a thread of its own, if that is worth it for so many bytes.
+fn beside<T: Send>(bytes: usize, other: impl Fn() -> T + Sync, own: impl FnOnce()) -> T {
+    if bytes < SHARED_OUT_BYTES {
+        own();
+        return other();
+    }
+    thread::scope(|scope| {
+        let started = thread::Builder::new().spawn_scoped(scope, &other);
+        own();
+        // Without a free thread the current one does both.
+        let done = started.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        done.unwrap_or_else(|_| other())
+    })
 }
 
 impl SourceFile {
@@ -195,7 +224,7 @@ impl BundleFiles {
                 digest.update(self.digest.as_bytes());
                 digest.update(&text);
                 self.digest = Arc::from(format!("sha256:{}", canonical::hex(&digest.finalize())));
-                let own = Sha256::digest(&text).into();
+                let own: [u8; 32] = Sha256::digest(&text).into();
                 self.digests.insert(Arc::clone(&file), own);
                 let stem = Arc::from(path.file_stem().unwrap_or_default().to_string_lossy());
                 let text = Arc::from(text);
@@ -205,6 +234,7 @@ impl BundleFiles {
                     file,
                     stem,
                     text,
+                    digest: Some(own),
                 });
             }
             Err(fault) => self.faults.push(fault),
@@ -252,10 +282,13 @@ fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>, String> {
         .custom_flags(flags.bits().cast_signed())
         .open(path);
     let file = file.map_err(cannot)?;
-    if !file.metadata().map_err(cannot)?.is_file() {
+    let metadata = file.metadata().map_err(cannot)?;
+    if !metadata.is_file() {
         return Err("this is not a regular file".to_owned());
     }
-    let mut bytes = Vec::new();
+    // One byte more tells that the file has ended; it may be longer by now.
+    let expected = metadata.len().min(most).saturating_add(1);
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
     file.take(most.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(cannot)?;

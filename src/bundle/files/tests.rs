@@ -2,9 +2,11 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use scopeguard::guard;
+use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::bundle::files::manifest;
+use crate::domain::request::canonical;
 
 fn dir(files: &[(&str, &[u8])]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -397,4 +399,23 @@ fn a_volume_whose_files_are_links_into_a_hidden_directory_is_read() {
     symlink("..two", at("..next")).expect("a link");
     fs::rename(at("..next"), at("..data")).expect("switched");
     assert_eq!(texts(), ["2", "[1]"]);
+}
+
+#[test]
+fn digests_are_those_of_the_bytes_however_large_a_file_is() {
+    for bytes in [vec![b'a'; 10], vec![b'b'; 1 << 20]] {
+        let mut files = FilesBuilder::new(Path::new("bundle"));
+        files.add("a.cedar", FileKind::Policies, bytes.clone());
+        let files = files.finish();
+        let own: [u8; 32] = Sha256::digest(&bytes).into();
+        assert_eq!(files.digests["a.cedar"], own);
+        assert_eq!(files.sources[0].digest, Some(own));
+        let mut all = Sha256::new();
+        for part in [b"a.cedar", bytes.as_slice()] {
+            all.update((part.len() as u64).to_be_bytes());
+            all.update(part);
+        }
+        let all = canonical::hex(&all.finalize());
+        assert_eq!(*files.digest, *format!("sha256:{all}"));
+    }
 }

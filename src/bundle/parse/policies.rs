@@ -1,17 +1,20 @@
 //! Parses the policies and templates of `*.cedar` files and assigns their ids.
 //!
-//! Start at [`collect`].
+//! Start at [`collect`]. [`ParsedPolicies::parse`] reads one file by itself; what is told of it depends on its path and
+//! its text alone, so it can be kept. [`Policies`] is what all files hold together.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use callgate_engine::cedar::{
-    Annotation, AnyId, Effect, Loc, PolicyID, PolicySet, StaticPolicy, Template, parse_policyset,
+    Annotation, AnyId, Effect, Loc, Policy, PolicyID, PolicySet, StaticPolicy, Template,
+    parse_policyset,
 };
 use callgate_engine::obligation::{self, Obligation};
 
 use crate::bundle::diagnostic::{BundleDiagnostic, SourceText};
 use crate::bundle::files::SourceFile;
+use crate::bundle::parallel::map_parallel;
 use crate::bundle::parse::json;
 use crate::bundle::parse::nesting::{self, Language};
 use crate::bundle::parse::schema::every_diagnostic;
@@ -33,6 +36,9 @@ const KNOWN: [&str; 7] = [
     "mode",
     "allow",
 ];
+
+/// Bytes of policies from which on parsing is parallel.
+const SHARED_OUT_BYTES: usize = 16 << 10;
 
 /// How an obligation can be written.
 const OBLIGATION_HELP: &str = "write names, `log:full`, or JSON with `type` and `properties`, and an `id` if you like: \
@@ -81,22 +87,46 @@ impl Policies {
     }
 }
 
-/// Parses every file. Policies of a file that does not parse are missing from the set.
-pub fn collect<'a>(
-    sources: impl Iterator<Item = &'a SourceFile>,
-    faults: &mut Vec<BundleDiagnostic>,
-    warnings: &mut Vec<BundleDiagnostic>,
-) -> Policies {
-    let mut policies = Policies::default();
-    for source in sources {
+/// The policies of one file, or why it cannot be parsed.
+#[derive(Debug)]
+pub(crate) struct ParsedPolicies {
+    policies: Vec<ParsedPolicy>,
+    faults: Vec<BundleDiagnostic>,
+}
+
+/// One policy or template, with what its own text tells of it.
+#[derive(Debug)]
+struct ParsedPolicy {
+    policy: StaticOrTemplate,
+    entry: PolicyEntry,
+    /// Where it begins, and its length.
+    span: (usize, usize),
+    faults: Vec<BundleDiagnostic>,
+    warnings: Vec<BundleDiagnostic>,
+    obligations: Vec<Obligation>,
+    /// Where these are written.
+    obligations_span: (usize, usize),
+}
+
+#[derive(Debug)]
+enum StaticOrTemplate {
+    Static(Policy),
+    Template(Template),
+}
+
+impl ParsedPolicies {
+    /// Parses one file.
+    pub(crate) fn parse(source: &SourceFile) -> Self {
+        let mut parsed = Self {
+            policies: Vec::new(),
+            faults: Vec::new(),
+        };
         if let Some(fault) = nesting::find_excess(source.origin(), Language::Policies) {
-            faults.push(fault);
-            continue;
+            parsed.faults.push(fault);
+            return parsed;
         }
         match parse_policyset(&source.text) {
             Ok(set) => {
-                let index = policies.sources.len();
-                policies.sources.push(source.clone());
                 let mut templates: Vec<&Template> = set.all_templates().collect();
                 templates.sort_by_key(|template| template.loc().map_or(0, Loc::start));
                 // Continue counting lines from the previous policy: counting from the top is quadratic.
@@ -106,16 +136,120 @@ pub fn collect<'a>(
                     let between = source.text.get(counted..start).unwrap_or_default();
                     line += between.matches('\n').count();
                     counted = start;
-                    policies.add(index, (position, line), template, faults, warnings);
+                    let place = (position, line);
+                    parsed
+                        .policies
+                        .push(ParsedPolicy::new(source, place, template));
                 }
             }
             Err(errors) => {
-                faults.extend(
-                    errors
-                        .iter()
-                        .flat_map(|error| every_diagnostic(source.origin(), error)),
-                );
+                parsed.faults = errors
+                    .iter()
+                    .flat_map(|error| every_diagnostic(source.origin(), error))
+                    .collect();
             }
+        }
+        parsed
+    }
+
+    /// The ids of its policies and templates.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &PolicyID> {
+        self.policies.iter().map(|parsed| match &parsed.policy {
+            StaticOrTemplate::Static(policy) => policy.id(),
+            StaticOrTemplate::Template(template) => template.id(),
+        })
+    }
+}
+
+impl ParsedPolicy {
+    fn new(source: &SourceFile, (position, line): (usize, usize), template: &Template) -> Self {
+        let (mut faults, mut warnings) = (Vec::new(), Vec::new());
+        let origin = source.origin();
+        let (offset, length) = template
+            .loc()
+            .map_or((0, 0), |loc| (loc.start(), loc.end() - loc.start()));
+        let annotations = check_annotations(origin, template, &mut faults, &mut warnings);
+        let obligation = annotations.get("obligation");
+        let loc = obligation.and_then(|(_, loc)| loc.or(template.loc()));
+        let read = obligation.and_then(|(text, _)| obligation::read(text).ok());
+        let id = match annotations.get("id") {
+            Some((id, _)) if !id.is_empty() => (*id).to_owned(),
+            _ => format!("{}#{}", source.stem, position + 1),
+        };
+        let annotation = |name: &str| annotations.get(name).map(|(text, _)| *text);
+        let entry = PolicyEntry {
+            file: Arc::clone(&source.file),
+            line: u32::try_from(line).unwrap_or(u32::MAX),
+            owner: annotation("owner").map(str::to_owned),
+            is_forbid: template.effect() == Effect::Forbid,
+            is_template: template.slots().next().is_some(),
+            is_shadow: annotation("mode") == Some("shadow"),
+            id,
+        };
+        let named = template.new_id(PolicyID::from_string(&entry.id));
+        Self {
+            policy: match StaticPolicy::try_from(named.clone()) {
+                Ok(policy) => StaticOrTemplate::Static(policy.into()),
+                Err(_) => StaticOrTemplate::Template(named),
+            },
+            entry,
+            span: (offset, length),
+            faults,
+            warnings,
+            obligations: read.unwrap_or_default(),
+            obligations_span: loc
+                .map_or((offset, length), |it| (it.start(), it.end() - it.start())),
+        }
+    }
+}
+
+/// Parses every file that was not parsed before, on all processors if it is much. `known` has what a file was parsed to.
+pub(crate) fn parse_all(
+    sources: &[&SourceFile],
+    known: impl Fn(&SourceFile) -> Option<Arc<ParsedPolicies>>,
+) -> Vec<Arc<ParsedPolicies>> {
+    let mut parsed: Vec<_> = sources.iter().map(|source| known(source)).collect();
+    let missing = || parsed.iter().zip(sources).filter(|(it, _)| it.is_none());
+    let left: Vec<&SourceFile> = missing().map(|(_, source)| *source).collect();
+    let bytes: usize = left.iter().map(|source| source.text.len()).sum();
+    let new = map_parallel(left, bytes >= SHARED_OUT_BYTES, |source| {
+        Arc::new(ParsedPolicies::parse(source))
+    });
+    let empty = parsed.iter_mut().filter(|it| it.is_none());
+    for (place, new) in empty.zip(new) {
+        *place = Some(new);
+    }
+    parsed.into_iter().flatten().collect()
+}
+
+/// Parses every file. Policies of a file that does not parse are missing from the set.
+pub fn collect<'a>(
+    sources: impl Iterator<Item = &'a SourceFile>,
+    faults: &mut Vec<BundleDiagnostic>,
+    warnings: &mut Vec<BundleDiagnostic>,
+) -> Policies {
+    let sources: Vec<&SourceFile> = sources.collect();
+    let parsed = parse_all(&sources, |_| None);
+    assemble(&sources, &parsed, faults, warnings)
+}
+
+/// Puts the policies of all files together.
+pub(crate) fn assemble(
+    sources: &[&SourceFile],
+    parsed: &[Arc<ParsedPolicies>],
+    faults: &mut Vec<BundleDiagnostic>,
+    warnings: &mut Vec<BundleDiagnostic>,
+) -> Policies {
+    let mut policies = Policies::default();
+    let count = parsed.iter().map(|it| it.policies.len()).sum();
+    policies.places.reserve(count);
+    policies.entries.reserve(count);
+    for (source, parsed) in sources.iter().zip(parsed) {
+        faults.extend(parsed.faults.iter().cloned());
+        let index = policies.sources.len();
+        policies.sources.push((*source).clone());
+        for policy in &parsed.policies {
+            policies.add(index, policy, faults, warnings);
         }
     }
     policies
@@ -125,87 +259,71 @@ impl Policies {
     fn add(
         &mut self,
         source_index: usize,
-        (position, line): (usize, usize),
-        template: &Template,
+        parsed: &ParsedPolicy,
         faults: &mut Vec<BundleDiagnostic>,
         warnings: &mut Vec<BundleDiagnostic>,
     ) {
-        let source = self.sources[source_index].clone();
-        let origin = source.origin();
-        let (offset, length) = template
-            .loc()
-            .map_or((0, 0), |loc| (loc.start(), loc.end() - loc.start()));
-        let whole = |message: String| {
-            BundleDiagnostic::at(
-                origin,
-                offset,
-                first_line(origin.text, offset, length),
-                message,
-            )
+        let (offset, length) = parsed.span;
+        let whole = |source: &SourceFile, message: String| {
+            let origin = source.origin();
+            let shown = first_line(origin.text, offset, length);
+            BundleDiagnostic::at(origin, offset, shown, message)
         };
         if self.entries.len() >= MAX_POLICIES {
             if self.entries.len() == MAX_POLICIES {
-                faults.push(whole(format!(
-                    "the bundle holds more than {MAX_POLICIES} policies"
-                )));
+                let message = format!("the bundle holds more than {MAX_POLICIES} policies");
+                faults.push(whole(&self.sources[source_index], message));
             }
             return;
         }
-        let annotations = check_annotations(origin, template, faults, warnings);
-        if let Some((text, loc)) = annotations.get("obligation") {
-            let place = format!("`{}` line {line}", source.file);
-            let loc = loc.or(template.loc());
-            let span = loc.map_or((offset, length), |it| (it.start(), it.end() - it.start()));
-            self.add_obligations(text, place, |message| {
-                faults.push(BundleDiagnostic::at(origin, span.0, span.1, message));
-            });
+        faults.extend(parsed.faults.iter().cloned());
+        warnings.extend(parsed.warnings.iter().cloned());
+        if !parsed.obligations.is_empty() {
+            self.add_obligations(source_index, parsed, faults);
         }
-        let id = match annotations.get("id") {
-            Some((id, _)) if !id.is_empty() => (*id).to_owned(),
-            _ => format!("{}#{}", source.stem, position + 1),
-        };
-        let is_template = template.slots().next().is_some();
-        if let Some(earlier) = self.place(&id) {
+        let id = &parsed.entry.id;
+        let origin = self.sources[source_index].origin();
+        if let Some(earlier) = self.place(id) {
             let length = first_line(origin.text, offset, length);
-            return report_duplicate_id(&id, earlier, (origin, offset, length), faults);
+            return report_duplicate_id(id, earlier, (origin, offset, length), faults);
         }
-        let named = template.new_id(PolicyID::from_string(&id));
-        let added = match StaticPolicy::try_from(named.clone()) {
-            Ok(policy) => self.set.add_static(policy),
-            Err(_) => self.set.add_template(named),
+        let added = match &parsed.policy {
+            StaticOrTemplate::Static(policy) => self.set.add(policy.clone()),
+            StaticOrTemplate::Template(template) => self.set.add_template(template.clone()),
         };
         if let Err(error) = added {
-            faults.push(whole(error.to_string()));
+            faults.push(whole(&self.sources[source_index], error.to_string()));
             return;
         }
         self.places
             .insert(id.clone(), (source_index, offset, length));
-        let annotation = |name: &str| annotations.get(name).map(|(text, _)| *text);
-        self.entries.push(PolicyEntry {
-            id,
-            file: Arc::clone(&source.file),
-            line: u32::try_from(line).unwrap_or(u32::MAX),
-            owner: annotation("owner").map(str::to_owned),
-            is_forbid: template.effect() == Effect::Forbid,
-            is_template,
-            is_shadow: annotation("mode") == Some("shadow"),
-        });
+        self.entries.push(parsed.entry.clone());
     }
-}
 
-impl Policies {
     /// Checks that an id stands for one obligation throughout the bundle, since one response may carry both.
-    fn add_obligations(&mut self, text: &str, place: String, mut fault: impl FnMut(String)) {
-        for obligation in obligation::read(text).unwrap_or_default() {
+    fn add_obligations(
+        &mut self,
+        source_index: usize,
+        parsed: &ParsedPolicy,
+        faults: &mut Vec<BundleDiagnostic>,
+    ) {
+        let source = &self.sources[source_index];
+        for obligation in &parsed.obligations {
             match self.obligations.get(&obligation.id) {
-                Some((known, _)) if *known == obligation => {}
-                Some((_, elsewhere)) => fault(format!(
-                    "`@obligation` has the id `{}`, which is another obligation in {elsewhere}",
-                    obligation.id
-                )),
+                Some((known, _)) if known == obligation => {}
+                Some((_, elsewhere)) => {
+                    let message = format!(
+                        "`@obligation` has the id `{}`, which is another obligation in {elsewhere}",
+                        obligation.id
+                    );
+                    let (start, length) = parsed.obligations_span;
+                    let fault = BundleDiagnostic::at(source.origin(), start, length, message);
+                    faults.push(fault);
+                }
                 None => {
-                    let id = obligation.id.clone();
-                    self.obligations.insert(id, (obligation, place.clone()));
+                    let place = format!("`{}` line {}", source.file, parsed.entry.line);
+                    self.obligations
+                        .insert(obligation.id.clone(), (obligation.clone(), place));
                 }
             }
         }

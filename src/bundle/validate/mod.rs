@@ -12,10 +12,13 @@ pub(crate) mod references;
 pub mod tool_types;
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use callgate_engine::cedar::validation_errors::EntityDerefViolationKind;
-use callgate_engine::cedar::{PolicyID, ValidationError, ValidationWarning, ValidatorSchema};
+use callgate_engine::cedar::{
+    PolicyID, Template, ValidationError, ValidationWarning, ValidatorSchema,
+};
+use foldhash::fast::RandomState;
 use miette::Diagnostic;
 
 use crate::bundle::UnreadRegistrations;
@@ -49,6 +52,27 @@ pub(crate) struct ValidatorInputs<'a> {
     pub unread: &'a UnreadRegistrations<'a>,
 }
 
+/// The level of each policy and template that was found without an error or a warning, links included.
+pub(crate) type PolicyLevels = HashMap<PolicyID, PolicyLevel, RandomState>;
+
+/// How far a policy looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PolicyLevel {
+    /// The smallest level at which it passes, of those that are tried: all from the first on.
+    level: u32,
+    /// Whether it passes at level 0; `None` if that was not tried.
+    is_zero: Option<bool>,
+}
+
+/// What validation proved of a bundle.
+#[derive(Debug)]
+pub(crate) struct ValidatedLevels {
+    /// The smallest level at which all policies pass.
+    pub level: u32,
+    /// What may be taken for proven by the next validation with the same schema, links and highest level.
+    pub policies: PolicyLevels,
+}
+
 /// Validates every policy, template and link against the schema, and finds the smallest dereference level (Cedar RFC
 /// 76) at which all pass. `None` if some do not pass at `max_level`.
 pub(crate) fn validate(
@@ -57,11 +81,24 @@ pub(crate) fn validate(
     faults: &mut Vec<BundleDiagnostic>,
     warnings: &mut Vec<BundleDiagnostic>,
 ) -> Option<u32> {
+    let known = PolicyLevels::default();
+    Some(validate_others(inputs, max_level, known, faults, warnings)?.level)
+}
+
+/// The same as [`validate`], without the policies whose level is known already.
+pub(crate) fn validate_others(
+    inputs: ValidatorInputs<'_>,
+    max_level: u32,
+    known: PolicyLevels,
+    faults: &mut Vec<BundleDiagnostic>,
+    warnings: &mut Vec<BundleDiagnostic>,
+) -> Option<ValidatedLevels> {
     let judge = PolicyValidator::new(inputs.schema, &inputs.policies.set);
     let before = faults.len();
     // Type checking dominates the cost, so the first pass uses the level that most policies need, and later passes
     // validate only the policies that exceeded it.
-    let mut level = max_level.min(1);
+    let first = max_level.min(1);
+    let mut level = first;
     let teller = ValidationReporter {
         policies: inputs.policies,
         links: inputs.links,
@@ -69,12 +106,15 @@ pub(crate) fn validate(
         schema: inputs.schema,
         names: OnceCell::new(),
     };
-    let mut said = judge.all(level);
+    let is_left = |template: &&Template| !known.contains_key(template.id());
+    let mut said = judge.those(inputs.policies.set.all_templates().filter(is_left), level);
     faults.extend(leave_out_unread(&mut said, inputs));
     let mut beyond = teller.tell_errors(&said, faults);
     let never = teller.tell_warnings(&said, warnings);
+    let mut needed: HashMap<PolicyID, u32> = HashMap::new();
     while !beyond.is_empty() && level < max_level {
         level += 1;
+        needed.extend(beyond.iter().map(|id| (id.clone(), level)));
         let further = judge.these(&beyond, level).errors;
         let too_far = further
             .iter()
@@ -94,10 +134,44 @@ pub(crate) fn validate(
     if !is_typed {
         return None;
     }
-    if level == 1 && judge.fits_level_zero() {
-        level = 0;
+    let warned = said.warnings.iter();
+    let warned: HashSet<&PolicyID> = warned.map(|it| policy_of_warning(it).0).collect();
+    let level = known.values().map(|it| it.level).fold(level, u32::max);
+    let mut policies = known;
+    // A link that looks too far says nothing of its template.
+    let set = &inputs.policies.set;
+    let is_link = |id: &PolicyID| set.get_template(id).is_none();
+    let is_told = |id: &PolicyID| warned.contains(id) || needed.contains_key(id) && is_link(id);
+    for template in judge.unremarked(is_told) {
+        let found = PolicyLevel {
+            level: needed.get(template.id()).copied().unwrap_or(first),
+            is_zero: None,
+        };
+        policies.entry(template.id().clone()).or_insert(found);
     }
-    Some(level)
+    let is_zero = level == 1 && fits_level_zero(&judge, &mut policies);
+    Some(ValidatedLevels {
+        level: if is_zero { 0 } else { level },
+        policies,
+    })
+}
+
+/// Whether every policy passes at level 0; only those are tried of which that is not known.
+fn fits_level_zero(judge: &PolicyValidator<'_>, policies: &mut PolicyLevels) -> bool {
+    if policies.values().any(|it| it.is_zero == Some(false)) {
+        return false;
+    }
+    let is_known = |id: &PolicyID| policies.get(id).is_some_and(|it| it.is_zero.is_some());
+    let beyond = judge.beyond_level_zero(|id| !is_known(id));
+    match &beyond {
+        None => policies.values_mut().for_each(|it| it.is_zero = Some(true)),
+        Some(id) => {
+            if let Some(found) = policies.get_mut(id) {
+                found.is_zero = Some(false);
+            }
+        }
+    }
+    beyond.is_none()
 }
 
 /// Merges diagnostics that differ only in the action: Cedar type-checks a policy once per action and repeats each
@@ -350,7 +424,7 @@ impl ValidationReporter<'_> {
         never
     }
 
-    fn template(&self, id: &PolicyID) -> Option<&callgate_engine::cedar::Template> {
+    fn template(&self, id: &PolicyID) -> Option<&Template> {
         let set = &self.policies.set;
         let linked = || set.get(id).map(|policy| policy.template());
         set.get_template(id).or_else(linked)

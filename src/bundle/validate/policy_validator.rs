@@ -7,7 +7,7 @@
 //! Invariant: errors and warnings equal those of one `Validator` with the whole schema over the whole set.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 
 use callgate_engine::cedar::{
     EntityReference, EntityType, EntityUID, OpenTag, Policy, PolicyID, PolicySet,
@@ -72,6 +72,26 @@ impl<'a> PolicyValidator<'a> {
         self.judge(ids.iter().filter_map(|id| self.set.get_template(id)), level)
     }
 
+    /// Validates some of the set's policies and templates, with their links.
+    pub(crate) fn those(
+        &self,
+        templates: impl Iterator<Item = &'a Template>,
+        level: u32,
+    ) -> ValidationFindings {
+        self.judge(templates, level)
+    }
+
+    /// The policies and templates of which nothing was told, nor of their links.
+    pub(crate) fn unremarked(
+        &self,
+        is_told: impl Fn(&PolicyID) -> bool,
+    ) -> impl Iterator<Item = &'a Template> {
+        self.set.all_templates().filter(move |template| {
+            let links = self.links.get(template.id()).into_iter().flatten();
+            !is_told(template.id()) && !links.into_iter().any(|link| is_told(link.id()))
+        })
+    }
+
     fn judge(
         &self,
         templates: impl Iterator<Item = &'a Template>,
@@ -98,25 +118,33 @@ impl<'a> PolicyValidator<'a> {
         verdicts
     }
 
-    /// Whether every policy passes at level 0. Correct only for a set that has no errors.
-    pub fn fits_level_zero(&self) -> bool {
-        let looks_away = AtomicBool::new(false);
-        each(self.batches(self.set.all_templates()), |batch| {
+    /// A policy that does not pass at level 0, if there is one among these. Correct only for a set that has no errors.
+    pub(crate) fn beyond_level_zero(
+        &self,
+        is_asked: impl Fn(&PolicyID) -> bool,
+    ) -> Option<PolicyID> {
+        let looks_away = OnceLock::new();
+        let templates = self.set.all_templates().filter(|it| is_asked(it.id()));
+        each(self.batches(templates), |batch| {
+            // The first error ends the search.
+            if looks_away.get().is_some() {
+                return;
+            }
             let narrow = self.narrow(&batch);
             let validator = narrow.as_ref().unwrap_or(&self.whole);
             for template in &batch.templates {
-                // The first error ends the search.
-                if looks_away.load(Ordering::Relaxed) {
+                if looks_away.get().is_some() {
                     return;
                 }
                 let one = self.subset(&[template]);
                 let result = validator.validate_with_level(&one, ValidationMode::Strict, 0);
                 if !result.validation_passed() {
-                    looks_away.store(true, Ordering::Relaxed);
+                    // Another one may have been first.
+                    let _ = looks_away.set(template.id().clone());
                 }
             }
         });
-        !looks_away.into_inner()
+        looks_away.into_inner()
     }
 
     fn batches(&self, templates: impl Iterator<Item = &'a Template>) -> Vec<PolicyBatch<'a>> {

@@ -157,6 +157,7 @@ fn source(kind: FileKind, file: &str, text: String) -> SourceFile {
         file: Arc::from(file),
         stem: Arc::from("p"),
         text: Arc::from(text),
+        digest: None,
     }
 }
 

@@ -11,6 +11,7 @@ fn source(text: &str) -> SourceFile {
         file: Arc::from("tools/git.json"),
         stem: Arc::from("git"),
         text: Arc::from(text),
+        digest: None,
     }
 }
 

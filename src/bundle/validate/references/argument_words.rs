@@ -3,34 +3,35 @@
 //! Start at [`ArgumentWords::meant_name`] and [`ArgumentWords::meant_value`]. A call may have arguments that the schema does
 //! not declare, and policies may look for them, so only what resembles a declared word is told.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
-use callgate_engine::cedar::{EntityUID, Literal, PartialValue, Pattern, ValueKind};
+use callgate_engine::cedar::{EntityUID, Pattern};
 use serde_json::Value as Json;
+use smol_str::SmolStr;
 
-use crate::bundle::parse::entities::CollectedEntities;
 use crate::bundle::validate::references::known_entities::{id_of, nearest, pattern};
 use crate::domain::request::target::json_schema::{JsonTypes, SchemaLocation};
-use crate::domain::schema::TYPES;
 
 /// The most names that one is compared with.
 const MAX_COMPARED: usize = 20_000;
 
-/// The arguments of the registered tools. Computed on first use.
+/// The arguments of the registered tools. A schema is parsed when it is asked for.
 pub(super) struct ArgumentWords<'a> {
-    collected: &'a CollectedEntities,
+    schemas: &'a BTreeMap<SmolStr, SmolStr>,
     configured: Vec<Pattern>,
-    schemas: OnceCell<BTreeMap<&'a str, Json>>,
+    parsed: RefCell<BTreeMap<&'a str, Option<Rc<Json>>>>,
     all: OnceCell<BTreeSet<String>>,
 }
 
 impl<'a> ArgumentWords<'a> {
-    pub(super) fn new(collected: &'a CollectedEntities, configured: &[String]) -> Self {
+    /// `schemas` by the tool, as texts.
+    pub(super) fn new(schemas: &'a BTreeMap<SmolStr, SmolStr>, configured: &[String]) -> Self {
         Self {
-            collected,
+            schemas,
             configured: configured.iter().map(|name| pattern(name)).collect(),
-            schemas: OnceCell::new(),
+            parsed: RefCell::default(),
             all: OnceCell::new(),
         }
     }
@@ -43,20 +44,18 @@ impl<'a> ArgumentWords<'a> {
         let own;
         let names = match tool {
             Some(tool) => {
-                own = names_of(self.schemas().get(id_of(tool))?);
+                own = names_of(&*self.schema(id_of(tool))?);
                 &own
             }
-            None => self
-                .all
-                .get_or_init(|| self.schemas().values().flat_map(names_of).collect()),
+            None => self.all.get_or_init(|| self.all_names()),
         };
         meant(name, names)
     }
 
     /// The listed value that another one resembles, for the argument at a dotted path of a tool.
     pub(super) fn meant_value(&self, tool: &str, path: &str, value: &str) -> Option<String> {
-        let schema = self.schemas().get(tool)?;
-        let mut place = SchemaLocation::top(schema);
+        let schema = self.schema(tool)?;
+        let mut place = SchemaLocation::top(&schema);
         for (depth, step) in path.split('.').enumerate() {
             place = elements(place).member(step, depth == 0)?;
         }
@@ -68,21 +67,18 @@ impl<'a> ArgumentWords<'a> {
         self.configured.iter().any(|it| it.wildcard_match(name))
     }
 
-    fn schemas(&self) -> &BTreeMap<&'a str, Json> {
-        self.schemas.get_or_init(|| {
-            let entities = self.collected.entities.iter();
-            let tools = entities.filter(|it| *it.uid().entity_type() == TYPES.tool);
-            let schema = |tool: &'a callgate_engine::cedar::Entity| {
-                let PartialValue::Value(value) = tool.get("input_schema")? else {
-                    return None;
-                };
-                let ValueKind::Lit(Literal::String(text)) = value.value_kind() else {
-                    return None;
-                };
-                Some((id_of(tool.uid()), serde_json::from_str(text).ok()?))
-            };
-            tools.filter_map(schema).collect()
-        })
+    /// The pinned schema of a tool, if it is JSON.
+    fn schema(&self, tool: &str) -> Option<Rc<Json>> {
+        let (tool, text) = self.schemas.get_key_value(tool)?;
+        let mut parsed = self.parsed.borrow_mut();
+        let parse = || serde_json::from_str(text).ok().map(Rc::new);
+        parsed.entry(tool).or_insert_with(parse).clone()
+    }
+
+    /// The names that any schema declares.
+    fn all_names(&self) -> BTreeSet<String> {
+        let schemas = self.schemas.keys().filter_map(|tool| self.schema(tool));
+        schemas.flat_map(|schema| names_of(&schema)).collect()
     }
 }
 

@@ -5,7 +5,9 @@
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
+use callgate_engine::Snapshot;
 use callgate_engine::cedar::{Eid, EntityType, EntityUID, Pattern, PatternElem};
+use smol_str::SmolStr;
 
 use crate::authn::caller::Caller;
 use crate::bundle::UnreadRegistrations;
@@ -19,10 +21,32 @@ const MAX_COMPARISONS: usize = 2_000_000;
 /// Longer names get no suggestion.
 const MAX_COMPARED_CHARS: usize = 256;
 
+/// The ids of the entities of each type that files define, in their order.
+pub(crate) type EntityNames = HashMap<EntityType, Vec<SmolStr>>;
+
+/// Where to look whether a file defines an entity.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum DefinedEntities<'a> {
+    /// Among those just parsed.
+    Collected(&'a CollectedEntities),
+    /// In a snapshot that was made from them.
+    Stored(&'a Snapshot),
+}
+
+impl DefinedEntities<'_> {
+    /// Whether a file defines the entity; none defines actions.
+    pub(super) fn has(self, uid: &EntityUID) -> bool {
+        match self {
+            Self::Collected(collected) => collected.has(uid),
+            Self::Stored(snapshot) => !uid.entity_type().is_action() && snapshot.contains(uid),
+        }
+    }
+}
+
 /// The entities that policies may name.
 pub(crate) struct KnownEntities<'a> {
-    collected: &'a CollectedEntities,
-    by_type: HashMap<&'a EntityType, Vec<&'a str>>,
+    defined: DefinedEntities<'a>,
+    by_type: &'a EntityNames,
     gateways: HashSet<&'a str>,
     /// Prefixes of the groups that claims assign.
     prefixes: Vec<&'a str>,
@@ -34,25 +58,16 @@ pub(crate) struct KnownEntities<'a> {
 
 impl<'a> KnownEntities<'a> {
     pub(in crate::bundle) fn new(
-        collected: &'a CollectedEntities,
+        defined: DefinedEntities<'a>,
+        names: &'a EntityNames,
         config: &'a Config,
         unread: &'a UnreadRegistrations<'a>,
     ) -> Self {
-        let mut by_type: HashMap<&EntityType, Vec<&str>> = HashMap::new();
-        for entity in collected
-            .entities
-            .iter()
-            .filter(|it| collected.has(it.uid()))
-        {
-            let uid = entity.uid();
-            let names = by_type.entry(uid.entity_type()).or_default();
-            names.push(uid.eid().as_ref());
-        }
         let callers = config.callers.iter().map(|caller| caller.id.as_str());
         let configured = config.bundle.known.entities.iter();
         Self {
-            collected,
-            by_type,
+            defined,
+            by_type: names,
             gateways: callers.chain([Caller::LOCAL]).collect(),
             prefixes: config
                 .claims
@@ -66,9 +81,19 @@ impl<'a> KnownEntities<'a> {
         }
     }
 
+    /// How many comparisons for suggestions are left. They are few enough in any bundle that people write.
+    pub(super) fn comparisons_left(&self) -> usize {
+        self.comparisons_left.get()
+    }
+
+    /// Goes on with so many comparisons.
+    pub(super) fn leave_comparisons(&self, left: usize) {
+        self.comparisons_left.set(left);
+    }
+
     /// Whether the entity is defined, or may exist without being defined in files.
     pub(in crate::bundle) fn has(&self, uid: &EntityUID) -> bool {
-        self.collected.has(uid)
+        self.defined.has(uid)
             || self.comes_from_elsewhere(uid)
             || self.is_configured(uid)
             || self.is_of_unread(uid)
@@ -89,7 +114,7 @@ impl<'a> KnownEntities<'a> {
     /// The canonical name of a target: a server's id as such, anything else by its detected kind.
     fn canonical(&self, id: &str) -> Result<String, TargetError> {
         if let Some((server, rest)) = id.split_once(':')
-            && self.collected.has(&schema::server_uid(&server.into()))
+            && self.defined.has(&schema::server_uid(&server.into()))
         {
             let kinds = [target::TargetKind::Id, target::TargetKind::Uuid].into_iter();
             let mut read = kinds.filter_map(|kind| target::parse_one_as(server, kind, rest).ok());
@@ -180,14 +205,15 @@ impl<'a> KnownEntities<'a> {
         self.comparisons_left.set(left - names.len());
         let gateways = self.gateways.iter().copied();
         let gateways = gateways.filter(|_| *ty == TYPES.gateway);
+        let defined = || names.iter().map(SmolStr::as_str);
         let of_type = |name: &str| EntityUID::from_components(ty.clone(), Eid::new(name), None);
-        if let Some(name) = nearest(id, names.iter().copied().chain(gateways)) {
+        if let Some(name) = nearest(id, defined().chain(gateways)) {
             return Some(of_type(name));
         }
         // The name of a tool without its server.
-        let is_part = |name: &&&str| name.split_once('/').is_some_and(|(_, tool)| tool == id);
+        let is_part = |name: &&str| name.split_once('/').is_some_and(|(_, tool)| tool == id);
         if *ty == TYPES.tool
-            && let Some(name) = names.iter().find(is_part)
+            && let Some(name) = defined().find(is_part)
         {
             return Some(of_type(name));
         }
@@ -202,7 +228,7 @@ impl<'a> KnownEntities<'a> {
         let others = others.into_iter().filter(|other| *other != ty);
         others
             .map(|other| EntityUID::from_components(other.clone(), Eid::new(id), None))
-            .find(|other| self.collected.has(other))
+            .find(|other| self.defined.has(other))
     }
 }
 
@@ -221,6 +247,11 @@ fn is_ours(ty: &EntityType) -> bool {
         &types.user,
     ];
     ours.contains(&ty)
+}
+
+/// What is wrong with naming an entity that is not known.
+pub(super) fn unknown_entity(uid: &EntityUID) -> String {
+    format!("`{uid}` is not defined")
 }
 
 /// The id of an entity, unescaped.

@@ -100,11 +100,16 @@ impl KnownWords {
         }
     }
 
+    /// The words of a vocabulary that entities give.
+    pub(super) fn found(&self, vocabulary: Vocabulary) -> impl Iterator<Item = &str> {
+        let brought = self.brought(vocabulary).into_iter();
+        brought.flat_map(|it| it.found.iter().map(String::as_str))
+    }
+
     /// Every known word of a vocabulary, patterns excluded.
     fn all(&self, vocabulary: Vocabulary) -> Vec<&str> {
-        let brought = self.brought(vocabulary).into_iter();
-        let found = brought.flat_map(|it| it.found.iter().map(String::as_str));
-        vocabulary.built_in().into_iter().chain(found).collect()
+        let built_in = vocabulary.built_in().into_iter();
+        built_in.chain(self.found(vocabulary)).collect()
     }
 
     /// Whether a vocabulary contains a word.

@@ -1,23 +1,28 @@
-//! Checks names in policies, templates and links.
+//! Checks names in policies and templates, and by `links` those in links.
 //!
 //! Start at [`check`].
 
+use std::sync::Arc;
+
 use callgate_engine::cedar::{
     BinaryOp, EntityReference, EntityType, EntityUID, Expr, ExprKind, Literal, Loc, Pattern,
-    PrincipalOrResourceConstraint, SlotId, Template, ValidatorSchema,
+    PrincipalOrResourceConstraint, Template, ValidatorSchema,
 };
 
 use crate::bundle::diagnostic::BundleDiagnostic;
-use crate::bundle::parse::json::{self, Step};
 use crate::bundle::validate::references::argument_words::ArgumentWords;
 use crate::bundle::validate::references::canonical_text::{CanonicalText, Refusal};
 use crate::bundle::validate::references::group_members::MemberTypes;
-use crate::bundle::validate::references::known_entities::{KnownEntities, id_of, nearest};
+use crate::bundle::validate::references::known_entities::{
+    KnownEntities, id_of, nearest, unknown_entity,
+};
 use crate::bundle::validate::references::known_words::KnownWords;
 use crate::bundle::validate::references::read_words::ReadWords;
 use crate::bundle::validate::references::value_sources::{PolicyScope, PolicyScopes, ValueSource};
 use crate::bundle::validate::references::vocabulary::Vocabulary;
-use crate::bundle::validate::references::{MAX_TOLD, ReferenceCheck, action_access};
+use crate::bundle::validate::references::{
+    CheckedPolicies, MAX_TOLD, ReferenceCheck, action_access, links,
+};
 
 /// Diagnostics about the names in policies.
 #[derive(Debug, Default)]
@@ -26,26 +31,31 @@ pub(super) struct ReferenceFindings {
     pub warnings: Vec<BundleDiagnostic>,
     /// The labels and roles that policies compare with.
     pub read: ReadWords,
+    /// The policies of which nothing was said.
+    pub checked: CheckedPolicies,
 }
 
-/// Reports undefined names in policies, templates and links.
+/// Reports undefined names in policies, templates and links, but for the policies that were `checked`.
 pub(super) fn check<'a>(
     scene: ReferenceCheck<'a>,
+    mut checked: CheckedPolicies,
     known: &KnownEntities<'_>,
     words: &KnownWords,
     schema: &'a ValidatorSchema,
 ) -> ReferenceFindings {
     let mut said = ReferenceFindings::default();
     let mut scopes = PolicyScopes::new(schema, scene.tools);
-    let members = MemberTypes::new(scene.collected, known);
-    let arguments = ArgumentWords::new(scene.collected, &scene.config.bundle.known.arguments);
-    let mut templates: Vec<&Template> = scene.policies.set.all_templates().collect();
+    let members = MemberTypes::new(&scene.facts.within, known);
+    let configured = &scene.config.bundle.known.arguments;
+    let arguments = ArgumentWords::new(&scene.facts.schemas, configured);
+    let is_left = |template: &&Template| !checked.contains_key(template.id());
+    let templates = scene.policies.set.all_templates();
+    let mut templates: Vec<&Template> = templates.filter(is_left).collect();
     templates.sort_by_key(|template| template.id());
+    let mut stopped_at = None;
     for template in templates {
-        if said.faults.len() >= MAX_TOLD && said.warnings.len() >= MAX_TOLD {
-            break;
-        }
-        let mut reader = PolicyReferenceCheck {
+        let before = (said.faults.len(), said.warnings.len());
+        let read = PolicyReferenceCheck {
             scene,
             known,
             words,
@@ -53,84 +63,33 @@ pub(super) fn check<'a>(
             arguments: &arguments,
             template,
             scope: None,
+            read: ReadWords::default(),
             said: &mut said,
-        };
-        reader.scope_names(&mut scopes);
-        for part in template
-            .non_scope_constraints()
-            .into_iter()
-            .flat_map(Expr::subexpressions)
-        {
-            reader.part(part, &mut scopes);
         }
-        if let Some((message, help)) =
-            action_access::unmatched_access(template, scene.tools, &mut scopes)
-        {
-            reader.warn(template.loc(), &message, help);
+        .check(&mut scopes);
+        said.read.extend(&read);
+        let after = (said.faults.len(), said.warnings.len());
+        if after == before {
+            let read = (!read.is_empty()).then(|| Arc::new(read));
+            said.checked.insert(template.id().clone(), read);
+        }
+        if after.0 >= MAX_TOLD && after.1 >= MAX_TOLD {
+            stopped_at = Some(template.id());
+            break;
         }
     }
-    links(scene, known, &members, &mut scopes, &mut said.warnings);
+    // The words of those that come before the end, in the order of their ids.
+    for (id, read) in &checked {
+        if let Some(read) = read
+            && stopped_at.is_none_or(|end| id < end)
+        {
+            said.read.extend(read);
+        }
+    }
+    checked.extend(said.checked);
+    said.checked = checked;
+    links::check(scene, known, &members, &mut scopes, &mut said.warnings);
     said
-}
-
-/// Checks the entities that fill the slots of links.
-fn links<'a>(
-    scene: ReferenceCheck<'a>,
-    known: &KnownEntities<'_>,
-    members: &MemberTypes<'_>,
-    scopes: &mut PolicyScopes<'a>,
-    warnings: &mut Vec<BundleDiagnostic>,
-) {
-    let linked = scene.policies.set.policies();
-    for link in linked.filter(|policy| !policy.is_static()) {
-        let id: &str = link.id().as_ref();
-        let Some((source, index)) = scene.links.get(id) else {
-            continue;
-        };
-        for (slot, uid) in link.env() {
-            let refusal = match known.has(uid) {
-                true => within_slot(link.template(), slot, scopes)
-                    .and_then(|types| members.refusal(&types, uid)),
-                false => Some(Refusal {
-                    message: unknown_entity(uid),
-                    help: known.help(uid),
-                }),
-            };
-            let Some(refusal) = refusal.filter(|_| warnings.len() < MAX_TOLD) else {
-                continue;
-            };
-            let message = format!("for policy `{id}`, {}", refusal.message);
-            let slot = slot.to_string();
-            let path = [Step::Index(*index), Step::Key(slot.trim_start_matches('?'))];
-            let fault = json::diagnostic_at(source.origin(), &path, message);
-            warnings.push(fault.with_help(refusal.help));
-        }
-    }
-}
-
-/// The types of entities that have to be in the one that fills a slot.
-fn within_slot<'a>(
-    template: &Template,
-    slot: &SlotId,
-    scopes: &mut PolicyScopes<'a>,
-) -> Option<Vec<&'a EntityType>> {
-    use PrincipalOrResourceConstraint::{In, IsIn};
-    let constraint = match slot.is_principal() {
-        true => template.principal_constraint().as_inner(),
-        false => template.resource_constraint().as_inner(),
-    };
-    if !matches!(constraint, In(_) | IsIn(..)) {
-        return None;
-    }
-    let scope = scopes.scope_of(template);
-    Some(match slot.is_principal() {
-        true => scope.principals,
-        false => scope.resources,
-    })
-}
-
-fn unknown_entity(uid: &EntityUID) -> String {
-    format!("`{uid}` is not defined")
 }
 
 /// Checks one policy.
@@ -143,10 +102,27 @@ struct PolicyReferenceCheck<'r, 'm, 'a> {
     template: &'r Template,
     /// Computed on first use.
     scope: Option<PolicyScope<'a>>,
+    /// The words that it compares with.
+    read: ReadWords,
     said: &'r mut ReferenceFindings,
 }
 
 impl<'a> PolicyReferenceCheck<'_, '_, 'a> {
+    /// Checks the policy. Returns the labels and roles that it compares with.
+    fn check(mut self, scopes: &mut PolicyScopes<'a>) -> ReadWords {
+        let template = self.template;
+        self.scope_names(scopes);
+        let conditions = template.non_scope_constraints().into_iter();
+        for part in conditions.flat_map(Expr::subexpressions) {
+            self.part(part, scopes);
+        }
+        let tools = self.scene.tools;
+        if let Some((message, help)) = action_access::unmatched_access(template, tools, scopes) {
+            self.warn(template.loc(), &message, help);
+        }
+        self.read
+    }
+
     fn at(&self, loc: Option<&Loc>, message: &str) -> Option<BundleDiagnostic> {
         let id = self.template.id();
         let (origin, start, length) = self.scene.policies.place(id.as_ref())?;
@@ -269,7 +245,7 @@ impl<'a> PolicyReferenceCheck<'_, '_, 'a> {
             ExprKind::Lit(Literal::String(word)) => {
                 let words = self.words;
                 for vocabulary in places.iter().filter_map(ValueSource::vocabulary) {
-                    self.said.read.add(vocabulary, word);
+                    self.read.add(vocabulary, word);
                 }
                 if let Some(refusal) = self.other_spelling(places, word) {
                     return self.warn(with.source_loc(), &refusal.message, refusal.help);
@@ -366,7 +342,7 @@ impl<'a> PolicyReferenceCheck<'_, '_, 'a> {
         }
         let words = self.words;
         for vocabulary in places.iter().filter_map(ValueSource::vocabulary) {
-            self.said.read.add_pattern(vocabulary, pattern);
+            self.read.add_pattern(vocabulary, pattern);
         }
         let Some(vocabulary) = vocabulary(places, |it| words.has_like(it, pattern)) else {
             return;

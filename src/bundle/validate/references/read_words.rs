@@ -20,7 +20,7 @@ const MAX_COMPARISONS: usize = 1_000_000;
 
 /// The labels and roles that policies read.
 #[derive(Debug, Default)]
-pub(super) struct ReadWords {
+pub(crate) struct ReadWords {
     labels: WordsOfPolicies,
     roles: WordsOfPolicies,
 }
@@ -54,6 +54,24 @@ impl ReadWords {
         }
     }
 
+    /// Whether no policy compares with anything.
+    pub(super) fn is_empty(&self) -> bool {
+        let of = [&self.labels, &self.roles].into_iter();
+        of.into_iter()
+            .all(|it| it.words.is_empty() && it.patterns.is_empty())
+    }
+
+    /// Adds what another policy compares with.
+    pub(super) fn extend(&mut self, other: &Self) {
+        for (own, other) in [
+            (&mut self.labels, &other.labels),
+            (&mut self.roles, &other.roles),
+        ] {
+            own.words.extend(other.words.iter().cloned());
+            own.patterns.extend(other.patterns.iter().cloned());
+        }
+    }
+
     /// Every word of a vocabulary that has an effect, and the patterns.
     fn with_effect(&self, vocabulary: Vocabulary) -> (BTreeSet<&str>, &[Pattern]) {
         let (read, roles): (_, &[&str]) = match vocabulary {
@@ -65,6 +83,22 @@ impl ReadWords {
         let words = words.chain(read.words.iter().map(String::as_str));
         (words.collect(), &read.patterns)
     }
+}
+
+/// Whether [`check`] may warn of any of the words that entities give.
+pub(super) fn may_warn(words: &KnownWords, read: &ReadWords) -> bool {
+    [Vocabulary::Label, Vocabulary::Role]
+        .into_iter()
+        .any(|vocabulary| {
+            let (known, patterns) = read.with_effect(vocabulary);
+            let mut found = words.found(vocabulary);
+            found.any(|word| {
+                !known.contains(word)
+                    && !patterns.iter().any(|it| it.wildcard_match(word))
+                    && !words.is_configured(vocabulary, word)
+                    && nearest(word, known.iter().copied()).is_some()
+            })
+        })
 }
 
 /// Warns of labels and roles without an effect that resemble one with an effect.

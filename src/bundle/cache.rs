@@ -1,0 +1,233 @@
+//! What compiling one bundle leaves for the next: a bundle that differs in one file is compiled at the price of that file.
+//!
+//! Start at [`CompileCache::compile`]. Parsed files are kept by their path and digest; everything else by a digest of all
+//! that it depends on: the merged schema, the level of each policy, the names in each policy, the entities.
+//!
+//! Invariant: what is compiled with a cache is what is compiled without one, diagnostics included. Only what nothing was
+//! said of, or what is said again as it was, is taken from it. It holds one bundle: the last one without a fault.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use callgate_engine::Snapshot;
+use callgate_engine::cedar::PolicyID;
+use sha2::{Digest, Sha256};
+
+use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
+use crate::bundle::files::{BundleFiles, FileKind, SourceFile};
+use crate::bundle::parse::policies::ParsedPolicies;
+use crate::bundle::parse::schema::MergedSchema;
+use crate::bundle::validate::PolicyLevels;
+use crate::bundle::validate::references::{CheckedPolicies, EntityFacts, EntityFindings};
+use crate::bundle::{Bundle, compile_after};
+
+/// The parts of the last bundle without a fault.
+#[derive(Debug, Default)]
+pub struct CompileCache(Mutex<Option<Arc<KeptParts>>>);
+
+/// A digest of everything that a part depends on; `None` if not every file has a digest.
+pub(super) type PartKey = Option<[u8; 32]>;
+
+/// The digests of what the parts of a bundle depend on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PartKeys {
+    /// Schema files and registrations.
+    schema: PartKey,
+    /// The schema, links, and the highest level.
+    levels: PartKey,
+    /// The schema, entities and the configuration.
+    entities: PartKey,
+    /// The entities and links.
+    names: PartKey,
+}
+
+/// What was made of a bundle, each part with what it was made from.
+#[derive(Debug)]
+pub(super) struct KeptParts {
+    keys: PartKeys,
+    schema: KeptSchema,
+    policies: HashMap<Arc<str>, ParsedFile>,
+    levels: PolicyLevels,
+    names: CheckedPolicies,
+    entities: Arc<KeptEntities>,
+}
+
+#[derive(Debug)]
+struct ParsedFile {
+    digest: [u8; 32],
+    parsed: Arc<ParsedPolicies>,
+}
+
+/// A merged schema, and the warnings about it.
+#[derive(Debug, Clone)]
+pub(super) struct KeptSchema {
+    pub merged: MergedSchema,
+    pub warnings: Vec<BundleDiagnostic>,
+}
+
+/// Entities that are in order.
+#[derive(Debug)]
+pub(super) struct KeptEntities {
+    /// A snapshot of them without policies.
+    pub snapshot: Snapshot,
+    pub facts: EntityFacts,
+    pub findings: EntityFindings,
+    /// How many files define.
+    pub written: usize,
+}
+
+impl CompileCache {
+    /// Compiles files, and keeps what may be used again. Warnings are faults if the configuration is strict.
+    ///
+    /// # Errors
+    ///
+    /// All faults of the bundle. What is kept stays as it is.
+    pub fn compile(&self, files: &BundleFiles) -> Result<Bundle, BundleError> {
+        let last = self.last();
+        let (bundle, parts) = compile_after(files, false, last.as_deref())?;
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some(Arc::new(parts));
+        Ok(bundle)
+    }
+
+    /// Forgets everything: the bundle in service comes from elsewhere.
+    pub fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn last(&self) -> Option<Arc<KeptParts>> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.clone()
+    }
+}
+
+impl PartKeys {
+    /// The keys of the parts of these files.
+    pub(super) fn new(files: &BundleFiles, max_level: u32) -> Self {
+        let of = |kinds: &[FileKind]| {
+            let mut digest = Sha256::new();
+            let sources = files.sources.iter();
+            for source in sources.filter(|it| kinds.contains(&it.kind)) {
+                digest.update([source.kind as u8]);
+                digest.update((source.file.len() as u64).to_be_bytes());
+                digest.update(&*source.file);
+                digest.update(source.digest?);
+            }
+            Some(digest)
+        };
+        let finished = |digest: Option<Sha256>| digest.map(|it| it.finalize().into());
+        let (schema, rest) = ([FileKind::Schema, FileKind::Registration], FileKind::Config);
+        let levels = of(&[&schema[..], &[FileKind::Links]].concat());
+        Self {
+            schema: finished(of(&schema)),
+            levels: finished(levels.map(|it| it.chain_update(max_level.to_be_bytes()))),
+            entities: finished(of(&[&schema[..], &[FileKind::Entities, rest]].concat())),
+            names: finished(of(&[
+                &schema[..],
+                &[FileKind::Entities, FileKind::Links, rest],
+            ]
+            .concat())),
+        }
+    }
+}
+
+/// What of the last bundle fits the next one.
+#[derive(Clone, Copy)]
+pub(super) struct Reusable<'a> {
+    last: Option<&'a KeptParts>,
+    pub keys: PartKeys,
+}
+
+impl<'a> Reusable<'a> {
+    pub(super) fn new(last: Option<&'a KeptParts>, keys: PartKeys) -> Self {
+        Self { last, keys }
+    }
+
+    /// The last bundle, if this part of it has the same key.
+    fn with(&self, key: impl Fn(&PartKeys) -> PartKey) -> Option<&'a KeptParts> {
+        let own = key(&self.keys)?;
+        self.last.filter(|last| key(&last.keys) == Some(own))
+    }
+
+    /// What a file was parsed to.
+    pub(super) fn parsed(&self, source: &SourceFile) -> Option<Arc<ParsedPolicies>> {
+        let known = self.last?.policies.get(&source.file)?;
+        let is_same = source.digest == Some(known.digest);
+        is_same.then(|| Arc::clone(&known.parsed))
+    }
+
+    pub(super) fn schema(&self) -> Option<&'a KeptSchema> {
+        self.with(|keys| keys.schema).map(|last| &last.schema)
+    }
+
+    pub(super) fn entities(&self) -> Option<Arc<KeptEntities>> {
+        let last = self.with(|keys| keys.entities)?;
+        Some(Arc::clone(&last.entities))
+    }
+
+    /// The levels of the policies in files that are as they were.
+    pub(super) fn levels(&self, sources: &[&SourceFile]) -> PolicyLevels {
+        let mut known = PolicyLevels::default();
+        if let Some(last) = self.with(|keys| keys.levels) {
+            known.reserve(last.levels.len());
+            let same = self.same(last, sources);
+            let same = same.filter_map(|id| last.levels.get_key_value(id));
+            known.extend(same.map(|(id, level)| (id.clone(), *level)));
+        }
+        known
+    }
+
+    /// The policies in files that are as they were whose names are in order.
+    pub(super) fn names(&self, sources: &[&SourceFile]) -> CheckedPolicies {
+        let mut known = CheckedPolicies::default();
+        if let Some(last) = self.with(|keys| keys.names) {
+            known.reserve(last.names.len());
+            let same = self.same(last, sources);
+            let same = same.filter_map(|id| last.names.get_key_value(id));
+            known.extend(same.map(|(id, read)| (id.clone(), read.clone())));
+        }
+        known
+    }
+
+    /// The ids of the policies in files that are as they were. Ids are unique in a bundle without faults.
+    fn same(
+        &self,
+        last: &'a KeptParts,
+        sources: &[&'a SourceFile],
+    ) -> impl Iterator<Item = &'a PolicyID> {
+        let files = sources.iter().filter_map(|source| {
+            let known = last.policies.get(&source.file)?;
+            (source.digest == Some(known.digest)).then_some(&known.parsed)
+        });
+        files.flat_map(|parsed| parsed.ids())
+    }
+}
+
+impl KeptParts {
+    /// The parts of a bundle without a fault.
+    pub(super) fn new(
+        keys: PartKeys,
+        schema: KeptSchema,
+        (sources, parsed): (&[&SourceFile], &[Arc<ParsedPolicies>]),
+        (levels, names): (PolicyLevels, CheckedPolicies),
+        entities: Arc<KeptEntities>,
+    ) -> Self {
+        let file = |(source, parsed): (&&SourceFile, &Arc<ParsedPolicies>)| {
+            let digest = source.digest?;
+            let parsed = Arc::clone(parsed);
+            Some((Arc::clone(&source.file), ParsedFile { digest, parsed }))
+        };
+        Self {
+            keys,
+            schema,
+            policies: sources.iter().zip(parsed).filter_map(file).collect(),
+            levels,
+            names,
+            entities,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;
