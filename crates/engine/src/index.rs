@@ -86,15 +86,18 @@ impl PolicyIndex {
     /// The numbers of all scopes that this entity matches.
     pub(crate) fn scopes_matching(&self, entity: &EntityView<'_>) -> Vec<ScopeNo> {
         let mut numbers = Vec::with_capacity(USUAL_SCOPES);
-        numbers.extend(self.numbers.matching(entity.key(), entity.ancestor_keys()));
+        self.numbers
+            .each_matching(entity.key(), entity.ancestor_keys(), |it| numbers.push(it));
         numbers
     }
 
     /// The policies whose principal scope this entity matches.
     pub(crate) fn of_principal(&self, entity: &EntityView<'_>) -> Vec<&ByResource> {
-        let numbers = self.numbers.matching(entity.key(), entity.ancestor_keys());
         let mut found = Vec::with_capacity(USUAL_SCOPES);
-        found.extend(numbers.filter_map(|number| self.by_principal.get(&number)));
+        self.numbers
+            .each_matching(entity.key(), entity.ancestor_keys(), |number| {
+                found.extend(self.by_principal.get(&number));
+            });
         found
     }
 

@@ -99,23 +99,33 @@ impl ScopeNumbers {
         self.inside.number(key, &self.hasher, &mut self.last)
     }
 
-    /// The numbers of all scopes that an entity with these ancestors matches. A key is `None` for an
+    /// Passes the numbers of all scopes that an entity with these ancestors matches to `found`. A key is `None` for an
     /// entity of a type that no scope and no stored entity mentions.
-    pub(crate) fn matching<'k>(
+    pub(crate) fn each_matching<'k>(
         &self,
         entity: Option<HashedKey<'k>>,
         ancestors: impl Iterator<Item = HashedKey<'k>>,
-    ) -> impl Iterator<Item = ScopeNo> {
+        mut found: impl FnMut(ScopeNo),
+    ) {
+        found(ANY);
         let of_type = entity.and_then(|hashed| self.inside_by_type.get(&hashed.key.ty));
-        let by_type = entity.and_then(|hashed| self.types.get(&hashed.key.ty).copied());
-        let equal = entity.and_then(|key| self.equal.get(key));
-        let itself = [Some(ANY), by_type, equal].into_iter().flatten();
+        if let Some(key) = entity {
+            if let Some(number) = self.types.get(&key.key.ty) {
+                found(*number);
+            }
+            if let Some(number) = self.equal.get(key) {
+                found(number);
+            }
+        }
         // An entity is in itself.
-        let inside = entity.into_iter().chain(ancestors).flat_map(move |key| {
-            let of_type = of_type.and_then(|by_entity| by_entity.get(key));
-            [self.inside.get(key), of_type].into_iter().flatten()
-        });
-        itself.chain(inside)
+        for key in entity.into_iter().chain(ancestors) {
+            if let Some(number) = self.inside.get(key) {
+                found(number);
+            }
+            if let Some(number) = of_type.and_then(|by_entity| by_entity.get(key)) {
+                found(number);
+            }
+        }
     }
 }
 
