@@ -219,6 +219,41 @@ fn policies_that_are_as_they_were_are_held_against_new_entities() {
 }
 
 #[test]
+fn entities_that_are_as_they_were_are_held_against_a_new_configuration() {
+    let (cache, mut texts) = (CompileCache::default(), good());
+    let owner = r#""owner": {"type": "Mcp::User", "id": "onwe"}"#;
+    let people = PEOPLE.replace(r#""owner": {"type": "Mcp::User", "id": "owen"}"#, owner);
+    texts.insert("entities/people.json", people);
+    let mut told = Vec::new();
+    for config in [
+        "",
+        "[bundle.known]\nentities = ['Mcp::User::\"onwe\"']\n",
+        "",
+    ] {
+        texts.insert("callgate.toml", config.to_owned());
+        let bundle = cache.compile(&files(&texts)).expect("warnings alone");
+        told.push(bundle.warnings.len());
+        compare(&Ok(bundle), &bundle::compile(&files(&texts)));
+    }
+    assert_eq!(told, [1, 0, 1]);
+}
+
+#[test]
+fn policies_that_are_as_they_were_are_validated_with_new_links() {
+    let (cache, mut texts) = (CompileCache::default(), good());
+    texts.insert("c.cedar", POLICIES[6].to_owned());
+    let link = |ty: &str| {
+        format!(r#"[{{"template": "t", "id": "l", "principal": {{"type": "{ty}", "id": "x"}}}}]"#)
+    };
+    texts.insert("links/l.json", link("Mcp::Group"));
+    cache.compile(&files(&texts)).expect("warnings alone");
+    texts.insert("links/l.json", link("Mcp::Tool"));
+    let impossible = cache.compile(&files(&texts));
+    assert!(impossible.is_err(), "{impossible:?}");
+    compare(&impossible, &bundle::compile(&files(&texts)));
+}
+
+#[test]
 fn a_policy_that_looks_further_takes_the_level_along_and_back() {
     let (cache, mut texts) = (CompileCache::default(), good());
     let mut levels = Vec::new();
