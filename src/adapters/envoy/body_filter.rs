@@ -183,7 +183,9 @@ impl ResponseFilter<'_> {
             origins: &passed.origins,
             limits: &self.limits,
         };
-        let filtered = messages::filter(&filter, passed.awaited.as_ref(), text).await;
+        // In a box, as few pieces of a body are filtered, and a future is made for each.
+        let filtering = Box::pin(messages::filter(&filter, passed.awaited.as_ref(), text));
+        let filtered = filtering.await;
         let (action, outcome) = filtered.map_err(GrpcRejection::from)?;
         if let Some(status) = outcome {
             passed.see(status);

@@ -197,7 +197,9 @@ impl Exchange {
         at: Phase,
         http: &HttpRequest,
     ) -> Result<Vec<ProcessorReply>, ExchangeError> {
-        let (verdict, question) = self.adapter.verdict(ask, true, http).await?;
+        // In a box: the future of an exchange is made and moved for each message, and one of them is decided.
+        let deciding = Box::pin(self.adapter.verdict(ask, true, http));
+        let (verdict, question) = deciding.await?;
         Ok(vec![match (verdict, question) {
             (CheckResult::Allowed(mut passes), Some(question)) => {
                 // Notifications and responses of the client have none.
