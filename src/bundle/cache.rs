@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use callgate_engine::Snapshot;
 use callgate_engine::cedar::PolicyID;
+use foldhash::fast::RandomState;
 use sha2::{Digest, Sha256};
 
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
@@ -116,17 +117,13 @@ impl PartKeys {
             Some(digest)
         };
         let finished = |digest: Option<Sha256>| digest.map(|it| it.finalize().into());
-        let (schema, rest) = ([FileKind::Schema, FileKind::Registration], FileKind::Config);
-        let levels = of(&[&schema[..], &[FileKind::Links]].concat());
+        use FileKind::{Config, Entities, Links, Registration, Schema};
+        let levels = of(&[Schema, Registration, Links]);
         Self {
-            schema: finished(of(&schema)),
+            schema: finished(of(&[Schema, Registration])),
             levels: finished(levels.map(|it| it.chain_update(max_level.to_be_bytes()))),
-            entities: finished(of(&[&schema[..], &[FileKind::Entities, rest]].concat())),
-            names: finished(of(&[
-                &schema[..],
-                &[FileKind::Entities, FileKind::Links, rest],
-            ]
-            .concat())),
+            entities: finished(of(&[Schema, Registration, Entities, Config])),
+            names: finished(of(&[Schema, Registration, Entities, Links, Config])),
         }
     }
 }
@@ -151,9 +148,7 @@ impl<'a> Reusable<'a> {
 
     /// What a file was parsed to.
     pub(super) fn parsed(&self, source: &SourceFile) -> Option<Arc<ParsedPolicies>> {
-        let known = self.last?.policies.get(&source.file)?;
-        let is_same = source.digest == Some(known.digest);
-        is_same.then(|| Arc::clone(&known.parsed))
+        self.last?.parsed(source).cloned()
     }
 
     pub(super) fn schema(&self) -> Option<&'a KeptSchema> {
@@ -167,43 +162,41 @@ impl<'a> Reusable<'a> {
 
     /// The levels of the policies in files that are as they were.
     pub(super) fn levels(&self, sources: &[&SourceFile]) -> PolicyLevels {
-        let mut known = PolicyLevels::default();
-        if let Some(last) = self.with(|keys| keys.levels) {
-            known.reserve(last.levels.len());
-            let same = self.same(last, sources);
-            let same = same.filter_map(|id| last.levels.get_key_value(id));
-            known.extend(same.map(|(id, level)| (id.clone(), *level)));
-        }
-        known
+        let last = self.with(|keys| keys.levels);
+        last.map_or_else(PolicyLevels::default, |last| {
+            Self::of_same(last, &last.levels, sources)
+        })
     }
 
     /// The policies in files that are as they were whose names are in order.
     pub(super) fn names(&self, sources: &[&SourceFile]) -> CheckedPolicies {
-        let mut known = CheckedPolicies::default();
-        if let Some(last) = self.with(|keys| keys.names) {
-            known.reserve(last.names.len());
-            let same = self.same(last, sources);
-            let same = same.filter_map(|id| last.names.get_key_value(id));
-            known.extend(same.map(|(id, read)| (id.clone(), read.clone())));
-        }
-        known
+        let last = self.with(|keys| keys.names);
+        last.map_or_else(CheckedPolicies::default, |last| {
+            Self::of_same(last, &last.names, sources)
+        })
     }
 
-    /// The ids of the policies in files that are as they were. Ids are unique in a bundle without faults.
-    fn same(
-        &self,
-        last: &'a KeptParts,
-        sources: &[&'a SourceFile],
-    ) -> impl Iterator<Item = &'a PolicyID> {
-        let files = sources.iter().filter_map(|source| {
-            let known = last.policies.get(&source.file)?;
-            (source.digest == Some(known.digest)).then_some(&known.parsed)
-        });
-        files.flat_map(|parsed| parsed.ids())
+    /// What is known of the policies in files that are as they were. Ids are unique in a bundle without faults.
+    fn of_same<V: Clone>(
+        last: &KeptParts,
+        known: &HashMap<PolicyID, V, RandomState>,
+        sources: &[&SourceFile],
+    ) -> HashMap<PolicyID, V, RandomState> {
+        let files = sources.iter().filter_map(|source| last.parsed(source));
+        let found = files.flat_map(|file| file.ids().filter_map(|id| known.get_key_value(id)));
+        let mut same = HashMap::with_capacity_and_hasher(known.len(), RandomState::default());
+        same.extend(found.map(|(id, value)| (id.clone(), value.clone())));
+        same
     }
 }
 
 impl KeptParts {
+    /// What a file that is as it was was parsed to.
+    fn parsed(&self, source: &SourceFile) -> Option<&Arc<ParsedPolicies>> {
+        let known = self.policies.get(&source.file)?;
+        (source.digest == Some(known.digest)).then_some(&known.parsed)
+    }
+
     /// The parts of a bundle without a fault.
     pub(super) fn new(
         keys: PartKeys,

@@ -5,19 +5,25 @@ use std::task::{Context, Poll, Waker};
 use super::{ConnectionWaker, MOST_ROUNDS, Round};
 use crate::audit::counted_wakes::CountedWakes;
 
-fn poll(rounds: usize) -> (usize, usize) {
+/// Polls a task that stays pending. Returns what counts how often its runtime was asked.
+fn run(round: impl FnMut(&mut Context<'_>) -> Round<()>) -> Arc<CountedWakes> {
     let runtime = Arc::new(CountedWakes::default());
     let task = Waker::from(Arc::clone(&runtime));
     let waker = Arc::<ConnectionWaker>::default();
+    let ended = waker.poll(&Context::from_waker(&task), round);
+    assert!(ended.is_pending());
+    runtime
+}
+
+fn poll(rounds: usize) -> (usize, usize) {
     let mut polled = 0;
-    let ended = waker.poll(&Context::from_waker(&task), |context| {
+    let runtime = run(|context| {
         polled += 1;
         if polled < rounds {
             context.waker().wake_by_ref();
         }
-        Round::<()>::Worked
+        Round::Worked
     });
-    assert!(ended.is_pending());
     (polled, runtime.get())
 }
 
@@ -34,30 +40,22 @@ fn one_that_goes_on_waking_itself_lets_others_have_their_turn() {
 
 #[test]
 fn one_that_carries_what_others_have_waits_for_its_turn() {
-    let runtime = Arc::new(CountedWakes::default());
-    let task = Waker::from(Arc::clone(&runtime));
-    let waker = Arc::<ConnectionWaker>::default();
     let mut polled = 0;
-    let ended = waker.poll(&Context::from_waker(&task), |context| {
+    let runtime = run(|context| {
         polled += 1;
         context.waker().wake_by_ref();
-        Round::<()>::Carried
+        Round::Carried
     });
-    assert!(ended.is_pending());
     assert_eq!((polled, runtime.get()), (1, 1));
 }
 
 #[test]
 fn whoever_wakes_it_while_it_does_not_run_asks_the_runtime() {
-    let runtime = Arc::new(CountedWakes::default());
-    let task = Waker::from(Arc::clone(&runtime));
-    let waker = Arc::<ConnectionWaker>::default();
     let mut kept = None;
-    let polled = waker.poll(&Context::from_waker(&task), |context| {
+    let runtime = run(|context| {
         kept = Some(context.waker().clone());
-        Round::<()>::Worked
+        Round::Worked
     });
-    assert!(polled.is_pending());
     kept.expect("it was polled").wake();
     assert_eq!(runtime.get(), 1);
 }

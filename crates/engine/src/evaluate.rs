@@ -197,7 +197,7 @@ impl Snapshot {
         };
         let principals = principals.each.iter().map(|known| PrincipalScope {
             uid: known.uid,
-            view: known.in_request(view),
+            view: known.entity.in_request(view),
             policies: Cow::Borrowed(&*known.policies),
         });
         self.evaluate_all(asked, principals)

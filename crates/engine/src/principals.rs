@@ -5,7 +5,7 @@ use crate::index::ByResource;
 use crate::key::EntityRef;
 use crate::overlay::Overlay;
 use crate::snapshot::Snapshot;
-use crate::view::{EntityView, KnownEntity, RequestView};
+use crate::view::KnownEntity;
 
 /// Principals, with what the entities and the scopes of the policies say of them: for requests with the same overlays.
 #[derive(Debug)]
@@ -43,11 +43,5 @@ impl Snapshot {
             overlays,
             each: uids.iter().map(known).collect(),
         }
-    }
-}
-
-impl KnownPrincipal<'_> {
-    pub(crate) fn in_request<'s>(&'s self, view: RequestView<'s>) -> EntityView<'s> {
-        self.entity.in_request(view)
     }
 }

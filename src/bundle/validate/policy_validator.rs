@@ -64,21 +64,12 @@ impl<'a> PolicyValidator<'a> {
 
     /// Validates the whole set: policies, templates and links.
     pub fn all(&self, level: u32) -> ValidationFindings {
-        self.judge(self.set.all_templates(), level)
+        self.those(self.set.all_templates(), level)
     }
 
     /// Validates these policies and templates, with their links.
     pub fn these(&self, ids: &BTreeSet<PolicyID>, level: u32) -> ValidationFindings {
-        self.judge(ids.iter().filter_map(|id| self.set.get_template(id)), level)
-    }
-
-    /// Validates some of the set's policies and templates, with their links.
-    pub(crate) fn those(
-        &self,
-        templates: impl Iterator<Item = &'a Template>,
-        level: u32,
-    ) -> ValidationFindings {
-        self.judge(templates, level)
+        self.those(ids.iter().filter_map(|id| self.set.get_template(id)), level)
     }
 
     /// The policies and templates of which nothing was told, nor of their links.
@@ -92,7 +83,8 @@ impl<'a> PolicyValidator<'a> {
         })
     }
 
-    fn judge(
+    /// Validates some of the set's policies and templates, with their links.
+    pub(crate) fn those(
         &self,
         templates: impl Iterator<Item = &'a Template>,
         level: u32,
