@@ -15,7 +15,7 @@
 //! Only requests of RPCs with one message that may be shed are refused, and only on a connection on which a known caller
 //! has asked before. Everything else passes, also what cannot be read: what is malformed is up to the HTTP/2
 //! implementation. While the server is not overloaded every byte passes as it is, unless many requests have come at once on the
-//! connection: then it is prepared for an overload, and no more pass than there are places.
+//! connection of a busy server: then it is prepared for an overload, and no more pass than there are places.
 
 mod block;
 mod frame;
@@ -48,7 +48,7 @@ pub use crate::server::frame_shed::room::ShedContext;
 const BUFFER: usize = 32 << 10;
 /// Reads in a row before other connections have a turn.
 const READS: usize = 16;
-/// Requests that arrive at once on a connection when the server falls behind.
+/// Requests that arrive at once on a connection when a busy server falls behind.
 const MANY: usize = 32;
 /// After how long a request that passed has begun or never will.
 const PASSED_FOR: Duration = Duration::from_millis(100);
@@ -112,6 +112,11 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
         !self.inbound.is_filtering() && self.held.is_empty() && self.passing.is_empty()
     }
 
+    /// Whether so many requests at once are a reason to be prepared for an overload.
+    fn is_prepared_for(&self, came: usize) -> bool {
+        came >= MANY && self.context.is_busy()
+    }
+
     /// Asks the client to keep no header table when the server is overloaded or may soon be, as nothing can be refused
     /// here before the client has agreed; and allows it one once that is over.
     fn follow_overload(&mut self, is_overloaded: bool) {
@@ -165,7 +170,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
         let read = buffer.filled().get(before..).unwrap_or_default();
-        self.has_many = self.inbound.scan(read) >= MANY && !self.connection.is_unauthenticated();
+        let came = self.inbound.scan(read);
+        self.has_many = self.is_prepared_for(came) && !self.connection.is_unauthenticated();
         Poll::Ready(Ok(()))
     }
 
@@ -240,7 +246,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> FrameShed<C> {
         let filtered = self
             .inbound
             .filter(&self.held, &mut self.passing, BUFFER, choose);
-        self.has_many = chosen >= MANY;
+        self.has_many = self.is_prepared_for(chosen);
         self.held.drain(..filtered.consumed);
         if self.passed > before {
             self.context.load.passed_on.add(self.passed - before);

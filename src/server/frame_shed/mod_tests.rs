@@ -233,36 +233,42 @@ async fn a_request_that_never_begins_is_forgotten() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_much_at_once_is_prepared_for_and_its_requests_have_their_places() {
+async fn a_client_that_asks_much_at_once_of_a_busy_server_is_prepared_for() {
     let context = context();
     let (mut client, mut server) = pair(&context);
     settle(&mut client, &mut server).await;
-    let few: Vec<u8> = (0..4)
-        .flat_map(|number| request(number * 2 + 1, &[]))
-        .collect();
-    client.write_all(&few).await.expect("written");
-    assert_eq!(passed(&mut server).await, few);
-    assert_eq!(server.inbound.phase(), Phase::Off);
-    // Read through a large buffer, as the HTTP/2 implementation does.
-    let count = u32::try_from(MANY).expect("few");
-    let many: Vec<u8> = (4..4 + count)
-        .flat_map(|number| request(number * 2 + 1, &[]))
-        .collect();
-    client.write_all(&many).await.expect("written");
-    let mut buffer = vec![0; many.len()];
-    server.read_exact(&mut buffer).await.expect("read");
-    assert_eq!(
-        buffer, many,
-        "nothing is refused before the client has agreed"
-    );
-    assert_eq!(passed(&mut server).await, b"");
+    let mut stream = 1;
+    let mut requests = |count: usize| -> Vec<u8> {
+        let streams = (stream..).step_by(2).take(count);
+        stream += u32::try_from(count).expect("few") * 2;
+        streams.flat_map(|stream| request(stream, &[])).collect()
+    };
+    let configured = context.limits.load().concurrent_requests as usize;
+    let busy = configured / 8;
+    for (count, under_way, phase) in [
+        (MANY, busy - 1, Phase::Off),
+        (MANY - 1, busy, Phase::Off),
+        (MANY, busy, Phase::Asked),
+    ] {
+        context.load.requests.add(under_way);
+        let sent = requests(count);
+        client.write_all(&sent).await.expect("written");
+        // Read through a large buffer, as the HTTP/2 implementation does.
+        let mut buffer = vec![0; sent.len()];
+        server.read_exact(&mut buffer).await.expect("read");
+        assert_eq!(
+            buffer, sent,
+            "nothing is refused before the client has agreed"
+        );
+        assert_eq!(passed(&mut server).await, b"");
+        assert_eq!(server.inbound.phase(), phase);
+        context.load.requests.sub(under_way);
+    }
     assert_eq!(next(&mut client).await.0.kind, SETTINGS);
-    let stream = (4 + count) * 2 + 1;
     let agreed = [frame(SETTINGS, ACK, 0, &[]), request(stream, &[0x20])].concat();
     client.write_all(&agreed).await.expect("written");
     assert_eq!(passed(&mut server).await, request(stream, &[0x20]));
     // The server is not overloaded, and has one place.
-    let configured = context.limits.load().concurrent_requests as usize;
     assert!(!context.load.pressure.is_reduced(configured));
     context.load.requests.add(configured - 1);
     let one = request(stream + 2, &[]);

@@ -15,6 +15,9 @@ use crate::telemetry::record::recorder::Recorder;
 const PAUSE_DIVISOR: u32 = 50;
 pub(super) const MAX_PAUSE: Duration = Duration::from_millis(10);
 
+/// The share of the concurrent requests that are under way when the server is busy.
+const BUSY_DIVISOR: usize = 8;
+
 /// What the connections of a server share.
 #[derive(Clone)]
 pub struct ShedContext {
@@ -69,6 +72,13 @@ impl ShedContext {
         });
         let others = self.load.passed_on.get().saturating_sub(passed);
         Some(room(all.min(own).saturating_sub(others)))
+    }
+
+    /// Whether many requests are under way. Few are while each is answered in the turn in which it is read, however many
+    /// come at once.
+    pub(super) fn is_busy(&self) -> bool {
+        let configured = self.limits.load().concurrent_requests as usize;
+        self.load.requests.get() >= configured / BUSY_DIVISOR
     }
 
     /// How long to pause between reads under overload.
