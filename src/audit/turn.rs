@@ -7,6 +7,8 @@ use std::task::Poll;
 thread_local! {
     /// Whether this thread goes through several requests in turns.
     static HAS_TURNS: Cell<bool> = const { Cell::new(false) };
+    /// How often a request of this thread has let others go first.
+    static LET_GO: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Runs what polls several requests one after the other, and polls those again that have let others go first.
@@ -25,6 +27,14 @@ impl Drop for Restored {
     }
 }
 
+/// Polls, and says besides whether that let others go first: what is pending then is polled again soon without anything that
+/// would have to wake it, a timer for instance.
+pub fn poll_noting_turns<T>(poll: impl FnOnce() -> T) -> (T, bool) {
+    let before = LET_GO.get();
+    let polled = poll();
+    (polled, LET_GO.get() != before)
+}
+
 /// Waits until others have had their turn: those that are polled together with this request, or else whatever can go on in
 /// this thread.
 pub async fn others_turn() {
@@ -37,11 +47,17 @@ pub async fn others_turn() {
             return Poll::Ready(true);
         }
         context.waker().wake_by_ref();
+        note_let_go();
         Poll::Pending
     });
     if !is_over.await {
+        note_let_go();
         tokio::task::yield_now().await;
     }
+}
+
+fn note_let_go() {
+    LET_GO.set(LET_GO.get().wrapping_add(1));
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use tower::Service;
 
 use crate::adapters::transport::grpc_admission::{self, over_share, peer};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::audit::turn::poll_noting_turns;
 use crate::authn::caller::Caller;
 use crate::authn::capacity::{CapacityError, CapacityLimit, CapacityPermit};
 use crate::authn::connection::{ConnectionRequest, ConnectionState};
@@ -390,13 +391,16 @@ where
                     break 'running Some(GrpcRejection::DeadlineExceeded);
                 }
                 // A future that panicked is dropped below and not polled again.
-                match catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(context))) {
+                let poll = AssertUnwindSafe(|| Pin::new(future).poll(context));
+                let (polled, lets_others_go) = poll_noting_turns(|| catch_unwind(poll));
+                match polled {
                     Ok(Poll::Ready(Ok(response))) => {
                         record_rejection(&this.recorder, this.error_format, &response);
                         return Poll::Ready(Ok(response));
                     }
                     Ok(Poll::Ready(Err(never))) => match never {},
                     Err(_) => Some(GrpcRejection::Panicked),
+                    Ok(Poll::Pending) if lets_others_go => return Poll::Pending,
                     Ok(Poll::Pending) => {
                         let timer = timer
                             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(*deadline)));

@@ -51,7 +51,19 @@ impl Deadline {
     ///
     /// [`ServiceError::DeadlineExceeded`] once it has passed.
     pub fn check(self) -> Result<(), ServiceError> {
-        match self.is_over() {
+        match self.0 {
+            Some(_) => self.check_at(Instant::now()),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks the deadline at a moment.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::DeadlineExceeded`] from the deadline on.
+    pub fn check_at(self, now: Instant) -> Result<(), ServiceError> {
+        match self.0.is_some_and(|moment| now >= moment) {
             true => Err(ServiceError::DeadlineExceeded),
             false => Ok(()),
         }

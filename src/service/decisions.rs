@@ -34,7 +34,7 @@ impl Service {
         call: &CallContext,
     ) -> Result<Progress<'a>, ServiceError> {
         let pinned = self.pin()?;
-        ask.deadline.check()?;
+        ask.deadline.check_at(pinned.at.steady)?;
         if pinned.generation.revision() < ask.at_least_revision {
             return Ok(Progress::Pending(PendingResponse::for_revision(ask)));
         }
