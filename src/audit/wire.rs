@@ -8,10 +8,11 @@
 
 use std::fmt::{self, Display, Write as _};
 
-use callgate_engine::cedar::{EntityUID, InternalName};
+use callgate_engine::cedar::EntityUID;
 use sha2::{Digest as _, Sha256};
 
 use crate::audit::frame::MAX_RECORD;
+use crate::domain::schema;
 
 /// The longest text, in bytes.
 pub const MAX_TEXT: usize = 512;
@@ -60,6 +61,7 @@ impl<'b> WireWriter<'b> {
     }
 
     /// A number; zero is left out.
+    #[inline]
     pub fn uint(&mut self, field: u32, value: u64) {
         if value != 0 {
             self.some_uint(field, value);
@@ -67,6 +69,7 @@ impl<'b> WireWriter<'b> {
     }
 
     /// A number, also if it is zero.
+    #[inline]
     pub fn some_uint(&mut self, field: u32, value: u64) {
         self.key(field, VARINT);
         self.varint(value);
@@ -78,6 +81,7 @@ impl<'b> WireWriter<'b> {
     }
 
     /// Some bytes; none are left out.
+    #[inline]
     pub fn bytes(&mut self, field: u32, value: &[u8]) {
         if !value.is_empty() {
             self.key(field, BYTES);
@@ -87,6 +91,7 @@ impl<'b> WireWriter<'b> {
     }
 
     /// A text; an empty one is left out, a long one is cut.
+    #[inline]
     pub fn text(&mut self, field: u32, value: &str) {
         if value.is_empty() {
             return;
@@ -106,12 +111,14 @@ impl<'b> WireWriter<'b> {
     /// The name of an entity as Cedar writes it: `Mcp::Agent::"triage"`.
     pub fn entity(&mut self, field: u32, uid: &EntityUID) {
         self.made(field, |out| {
-            let name: &InternalName = uid.entity_type().name().as_ref();
-            for namespace in name.namespace_components() {
-                out.extend_from_slice(namespace.as_ref().as_bytes());
-                out.extend_from_slice(b"::");
+            match schema::mcp_name(uid.entity_type()) {
+                Some(name) => {
+                    out.extend_from_slice(b"Mcp::");
+                    out.extend_from_slice(name.as_bytes());
+                }
+                // Writing into memory does not fail.
+                None => drop(write!(Sink(out), "{}", uid.entity_type())),
             }
-            out.extend_from_slice(name.basename().as_ref().as_bytes());
             out.extend_from_slice(b"::\"");
             let id: &str = uid.eid().as_ref();
             match is_unescaped(id) {
@@ -139,6 +146,7 @@ impl<'b> WireWriter<'b> {
     }
 
     /// An optional text.
+    #[inline]
     pub fn optional(&mut self, field: u32, value: Option<impl AsRef<str>>) {
         if let Some(value) = value {
             self.text(field, value.as_ref());
@@ -233,10 +241,12 @@ impl<'b> WireWriter<'b> {
         }
     }
 
+    #[inline]
     fn key(&mut self, field: u32, kind: u32) {
         self.varint(u64::from(field << 3 | kind));
     }
 
+    #[inline]
     fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.out.push((value & 0x7f) as u8 | 0x80);
@@ -248,8 +258,10 @@ impl<'b> WireWriter<'b> {
 
 /// Whether an id is plain ASCII that Cedar writes without escapes. Any other is left to Cedar.
 fn is_unescaped(id: &str) -> bool {
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !b"\"'\\".contains(byte);
-    id.as_bytes().iter().all(is_plain)
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') & !matches!(byte, b'"' | b'\'' | b'\\');
+    id.as_bytes()
+        .iter()
+        .fold(true, |all, byte| all & is_plain(byte))
 }
 
 struct Sink<'a>(&'a mut Vec<u8>);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-use callgate_engine::cedar::{Eid, EntityType, EntityUID};
+use callgate_engine::cedar::{Eid, EntityType, EntityUID, InternalName};
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
@@ -107,6 +107,14 @@ impl fmt::Display for AccessLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
+}
+
+/// The name of a type of the namespace `Mcp` without the namespace, e.g. `Agent`; `None` for any other type.
+pub fn mcp_name(ty: &EntityType) -> Option<&str> {
+    let name: &InternalName = ty.name().as_ref();
+    let mut namespace = name.namespace_components();
+    let is_mcp = namespace.next().is_some_and(|it| it.as_ref() == "Mcp");
+    (is_mcp && namespace.next().is_none()).then(|| name.basename().as_ref())
 }
 
 /// The uid of an entity with this type and id.

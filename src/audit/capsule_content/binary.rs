@@ -6,7 +6,7 @@
 //! Invariant: a reader checks every length against what is left before it allocates, and nests no deeper than
 //! [`MAX_DEPTH`]; damaged bytes are an error and never a panic.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use callgate_engine::cedar::{
@@ -18,7 +18,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use smol_str::SmolStr;
 
-use crate::domain::schema::TYPES;
+use super::VERSION;
+use crate::domain::schema;
 
 /// The most levels that a value nests, JSON or Cedar's.
 pub(super) const MAX_DEPTH: usize = 128;
@@ -52,23 +53,23 @@ pub(super) struct Writer(pub(super) Vec<u8>);
 pub(super) struct Reader<'b> {
     left: &'b [u8],
     depth: usize,
+    /// The version of the encoding.
+    pub(super) version: u8,
 }
 
 /// The types of the namespace `Mcp`, by their numbers from 1. A number never gets another meaning.
-fn known_types() -> [&'static EntityType; 10] {
-    let types = &*TYPES;
-    [
-        &types.agent,
-        &types.user,
-        &types.tool,
-        &types.server,
-        &types.resource,
-        &types.group,
-        &types.gateway,
-        &types.task,
-        &types.prompt,
-        &types.action,
-    ]
+const KNOWN_TYPES: [&str; 10] = [
+    "Agent", "User", "Tool", "Server", "Resource", "Group", "Gateway", "Task", "Prompt", "Action",
+];
+
+/// The type of this number.
+fn known_type(number: u8) -> Option<&'static EntityType> {
+    static TYPES: LazyLock<Vec<Option<EntityType>>> = LazyLock::new(|| {
+        let named = |name| EntityType::from_normalized_str(&format!("Mcp::{name}")).ok();
+        KNOWN_TYPES.into_iter().map(named).collect()
+    });
+    let place = usize::from(number).checked_sub(1)?;
+    TYPES.get(place)?.as_ref()
 }
 
 impl Writer {
@@ -140,7 +141,8 @@ impl Writer {
 
     pub(super) fn uid(&mut self, uid: &EntityUID) {
         let ty = uid.entity_type();
-        match known_types().iter().position(|known| *known == ty) {
+        let name = schema::mcp_name(ty);
+        match name.and_then(|name| KNOWN_TYPES.iter().position(|known| *known == name)) {
             Some(place) => self.byte(place as u8 + 1),
             None => {
                 self.byte(0);
@@ -221,6 +223,7 @@ impl<'b> Reader<'b> {
         Self {
             left: bytes,
             depth: 0,
+            version: VERSION,
         }
     }
 
@@ -333,9 +336,8 @@ impl<'b> Reader<'b> {
         let ty = match self.byte()? {
             0 => EntityType::from_normalized_str(self.text()?)
                 .map_err(|_| CapsuleContentError::Bad("entity type"))?,
-            number => known_types()
-                .get(usize::from(number) - 1)
-                .map(|ty| EntityType::clone(ty))
+            number => known_type(number)
+                .cloned()
                 .ok_or(CapsuleContentError::Bad("entity type"))?,
         };
         let id: SmolStr = self.short()?;

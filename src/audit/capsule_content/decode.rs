@@ -27,6 +27,9 @@ use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::request::operation::{OperationKind, OperationType, Sampling, ToolCall};
 
+/// The version since which recent calls are places among the tools of their session.
+const PLACES_SINCE: u8 = 3;
+
 impl Capsule {
     /// Reads a capsule.
     ///
@@ -38,10 +41,10 @@ impl Capsule {
             return Err(CapsuleContentError::TooLarge(bytes.len()));
         }
         let mut bytes = Reader::new(bytes);
-        match bytes.byte()? {
-            OLDEST_VERSION..=VERSION => {}
+        bytes.version = match bytes.byte()? {
+            version @ OLDEST_VERSION..=VERSION => version,
             other => return Err(CapsuleContentError::Version(other)),
-        }
+        };
         let capsule = Self {
             policy_set_digest: bytes.short()?,
             now: bytes.time()?,
@@ -249,7 +252,14 @@ fn read_session(bytes: &mut Reader<'_>) -> Result<Session, CapsuleContentError> 
     session.calls = bytes.number()?;
     session.labels = read_labels(bytes)?;
     session.tools = Arc::new(CedarSet::new(bytes.uids()?));
-    Ok(session.with_last_tools(&bytes.uids()?))
+    let last = match bytes.version {
+        ..PLACES_SINCE => bytes.uids()?,
+        PLACES_SINCE.. => bytes.list(|bytes| {
+            let tool = session.tools.items().get(bytes.small::<usize>()?);
+            tool.cloned().ok_or(CapsuleContentError::Bad("recent call"))
+        })?,
+    };
+    Ok(session.with_last_tools(&last))
 }
 
 fn read_usage(bytes: &mut Reader<'_>) -> Result<Usage, CapsuleContentError> {

@@ -80,3 +80,57 @@ fn every_kind_of_operation_comes_back_as_it_was() {
         assert_eq!(format!("{read:?}"), format!("{written:?}"));
     }
 }
+
+/// A capsule as version 2 wrote it, of a call in a session.
+const VERSION_2: &[u8] = b"\
+\x02Gsha256:dac49844521036b281aa87c8d6f0c00622b10205f9103cfe76f5a58599ba7222\x00\xca\xaf\xac\xd8\x06\
+\x8c\xb9\xd7\xc2\x02\x05local\xcf\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x01\x07support\x01\x03jwt\
+\x01\x00\x00\x00\x00\x01\x01\x02\x03sam\x00\x01\x05tools\x01\x00\x00\x00\x00\x00\x06github\x01\x09ge\
+t_issue2\x00\x00\x00{\"owner\":\"acme\",\"repo\":\"shop\",\"issue_number\":4711}\x00\x00\x00\x00\x01\
+\x0c0197-session\x00\x00\x00\x01\x11customer question\x00\x01\x04\x0a\x01\x02\x03\x01\x00\xdc\x04\
+\x02\x07private\x09untrusted\x01\x03\x10github/get_issue\x08\x03\x10github/get_issue\x03\x10github/g\
+et_issue\x03\x10github/get_issue\x03\x10github/get_issue\x03\x10github/get_issue\x03\x10github/get_i\
+ssue\x03\x10github/get_issue\x03\x10github/get_issue\x01\x00\x00\x01\x02\x07private\x09untrusted\x01\
+\xdc\x04\xdc\x04\xdc\x04\xdc\x04\xdc\x04\xdc\x04\x00\x00\x01\x00\x00\x00\x00";
+
+#[test]
+fn recent_calls_are_read_by_name_and_by_place() {
+    let before = Capsule::decode(VERSION_2).expect("version 2");
+    let CapsuleRequest::Call(call, history) = before.request else {
+        panic!("no call");
+    };
+    let named = |history: &CapsuleHistory| {
+        let session = history.session.as_ref().expect("a session");
+        let last = session.last_tools().map(ToString::to_string);
+        (session.calls, last.collect::<Vec<_>>())
+    };
+    let recent = vec!["Mcp::Tool::\"github/get_issue\"".to_owned(); 8];
+    assert_eq!(named(&history), (604, recent));
+    let capsule = CallCapsule {
+        with: DecidedWith {
+            policy_set_digest: &before.policy_set_digest,
+            caller: &before.caller,
+            now: before.now,
+            authority: &before.authority,
+            entities: &ReachableEntities::default(),
+        },
+        call: &call,
+        history: history.history(),
+        missing: before.missing,
+    };
+    let bytes = capsule.encode().expect("small");
+    assert!(bytes.len() + 8 * "github/get_issue".len() < VERSION_2.len());
+    let now = Capsule::decode(&bytes).expect("its own encoding");
+    let CapsuleRequest::Call(_, read) = now.request else {
+        panic!("no call");
+    };
+    assert_eq!(named(&read), named(&history));
+    let mut damaged = bytes;
+    let end = damaged.len() - 1;
+    let place = (0..end)
+        .rev()
+        .find(|at| damaged[*at..].starts_with(&[8, 0, 0, 0, 0, 0, 0, 0, 0]));
+    damaged[place.expect("eight places") + 1] = 1;
+    let read = Capsule::decode(&damaged).expect_err("a place without a tool");
+    assert_eq!(read, CapsuleContentError::Bad("recent call"));
+}

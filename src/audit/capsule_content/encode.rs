@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use callgate_engine::cedar::{Context, EntityUID, Value};
+use callgate_engine::cedar::{Context, Value};
 use smol_str::SmolStr;
 
 use super::binary::Writer;
@@ -339,8 +339,9 @@ fn write_session(out: &mut Writer, session: &Session) {
     out.number(session.calls);
     write_labels(out, &session.labels);
     out.uids(session.tools.items());
-    let last: Vec<&EntityUID> = session.last_tools().collect();
-    out.list(last.into_iter(), Writer::uid);
+    out.list(session.last_places().iter(), |out, place| {
+        out.number((*place).into());
+    });
 }
 
 fn write_usage(out: &mut Writer, usage: &Usage) {

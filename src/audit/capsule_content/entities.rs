@@ -145,6 +145,10 @@ impl<'a> ReachableEntities<'a> {
     }
 
     pub(super) fn write(&self, out: &mut Writer) {
+        if self.found.is_empty() {
+            // The list without items, as nearly always.
+            return out.bytes(&[0]);
+        }
         let mut forms = Writer::default();
         forms.list(self.found.iter(), |out, (uid, json)| {
             out.uid(uid);

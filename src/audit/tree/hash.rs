@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest, Sha256};
+use ring::digest::{Context, SHA256};
 
 use crate::domain::request::canonical::hex;
 
@@ -23,26 +23,17 @@ impl TreeHash {
 
     /// The hash of an entry: `SHA-256(0x00 || entry)`.
     pub fn leaf(entry: &[u8]) -> Self {
-        let digest = Sha256::new()
-            .chain_update([LEAF_PREFIX])
-            .chain_update(entry)
-            .finalize();
-        Self(digest.into())
+        sha256([&[LEAF_PREFIX], entry])
     }
 
     /// The hash of an inner node: `SHA-256(0x01 || left || right)`.
     pub fn node(left: &Self, right: &Self) -> Self {
-        let digest = Sha256::new()
-            .chain_update([NODE_PREFIX])
-            .chain_update(left.0)
-            .chain_update(right.0)
-            .finalize();
-        Self(digest.into())
+        sha256([&[NODE_PREFIX], &left.0, &right.0])
     }
 
     /// The root of the tree without leaves: the hash of nothing.
     pub fn empty_root() -> Self {
-        Self(Sha256::digest([]).into())
+        sha256([])
     }
 
     /// The bytes.
@@ -65,6 +56,15 @@ impl TreeHash {
     pub fn to_hex(self) -> String {
         hex(&self.0)
     }
+}
+
+/// The hash of these parts, one after the other.
+fn sha256<const N: usize>(parts: [&[u8]; N]) -> TreeHash {
+    let mut context = Context::new(&SHA256);
+    parts.iter().for_each(|part| context.update(part));
+    let mut hash = [0; TreeHash::LEN];
+    hash.copy_from_slice(context.finish().as_ref());
+    TreeHash(hash)
 }
 
 impl From<[u8; TreeHash::LEN]> for TreeHash {

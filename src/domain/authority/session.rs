@@ -115,10 +115,14 @@ impl Session {
 
     /// The most recent tools, latest last; at most [`LAST_STEPS`].
     pub fn last_tools(&self) -> impl DoubleEndedIterator<Item = &EntityUID> {
-        let places = &self.recent.places[..self.recent.count];
-        places
+        self.last_places()
             .iter()
             .filter_map(|place| self.tools.items.get(usize::from(*place)))
+    }
+
+    /// The same as places among the tools of the session.
+    pub fn last_places(&self) -> &[u16] {
+        &self.recent.places[..self.recent.count]
     }
 
     /// The session after an allowed call whose result has these labels; `tool` is the tool called.
