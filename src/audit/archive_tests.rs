@@ -35,6 +35,7 @@ fn write(directory: &Path, files: u64) {
                     text: "text ".repeat(50),
                     ..Notice::default()
                 })),
+                ..Record::default()
             };
             let mut bytes = Vec::new();
             frame::push(

@@ -7,6 +7,15 @@ use crate::audit::frame::FRAME_HEADER;
 /// group.
 const GROUP_BYTES: usize = 256 << 10;
 
+/// Bytes of the digest of a frame of capsules.
+pub(super) const DIGEST: usize = 32;
+/// The end of a record with a capsule, until the digest is known: field 8, with so many bytes.
+const NO_DIGEST_YET: &[u8] = &{
+    let mut field = [0; 2 + DIGEST];
+    (field[0], field[1]) = (8 << 3 | 2, DIGEST as u8);
+    field
+};
+
 /// The capsules of a batch in plaintext, in groups that are compressed and encrypted at once. Each capsule stands behind the
 /// position of its record in the batch (u64) and its length (u32), both little endian.
 #[derive(Debug, Default)]
@@ -72,23 +81,49 @@ pub(super) fn capsules_of(group: &[u8]) -> impl Iterator<Item = Option<(u64, &[u
     })
 }
 
-/// Appends a frame whose checksum and index are not known yet.
-pub fn push_unfinished(frames: &mut Vec<u8>, envelope: &[u8]) {
-    let length = u32::try_from(envelope.len()).unwrap_or(u32::MAX);
+/// Appends a frame whose checksum and index are not known yet; nor is the digest of its capsule's frame, if it has one.
+pub(super) fn push_unfinished(frames: &mut Vec<u8>, envelope: &[u8], has_capsule: bool) {
+    let digest = if has_capsule { NO_DIGEST_YET } else { &[] };
+    let length = u32::try_from(envelope.len() + digest.len()).unwrap_or(u32::MAX);
     frames.extend_from_slice(&length.to_le_bytes());
     frames.extend_from_slice(&[0; FRAME_HEADER - 4]);
     frames.extend_from_slice(envelope);
+    frames.extend_from_slice(digest);
+}
+
+/// Puts the digests of the frames of capsules into frames with these positions, which ascend.
+pub(super) fn set_capsule_digests(
+    frames: &mut [u8],
+    digests: impl IntoIterator<Item = (u64, [u8; DIGEST])>,
+) {
+    let mut digests = digests.into_iter().peekable();
+    each_frame(frames, |position, _, payload| {
+        if let Some((_, digest)) = digests.next_if(|(at, _)| *at == position)
+            && let Some(place) = payload.last_chunk_mut()
+        {
+            *place = digest;
+        }
+    });
 }
 
 /// Puts indices and checksums into frames, and returns how many there are.
 pub(super) fn finish(frames: &mut [u8], first: u64) -> u64 {
+    each_frame(frames, |position, checksum, payload| {
+        envelope::set_index(payload, first + position);
+        *checksum = crc32c::crc32c(payload).to_le_bytes();
+    })
+}
+
+/// Calls `change` with the position, the checksum and the payload of each frame. Returns how many there are.
+fn each_frame(frames: &mut [u8], mut change: impl FnMut(u64, &mut [u8; 4], &mut [u8])) -> u64 {
     let mut rest = frames;
     let mut count = 0;
-    while let Some((head, tail)) = rest.split_first_chunk_mut::<FRAME_HEADER>() {
-        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+    while let Some((length, tail)) = rest.split_first_chunk_mut::<4>()
+        && let Some((checksum, tail)) = tail.split_first_chunk_mut::<4>()
+    {
+        let length = u32::from_le_bytes(*length) as usize;
         let (payload, after) = tail.split_at_mut(length.min(tail.len()));
-        envelope::set_index(payload, first + count);
-        head[4..].copy_from_slice(&crc32c::crc32c(payload).to_le_bytes());
+        change(count, checksum, payload);
         count += 1;
         rest = after;
     }

@@ -11,8 +11,8 @@
 //! In files of before there was a capsule in each frame: its index, salt, counter and ciphertext, and the index was the
 //! associated data. They are read ([`SealedCapsules`]) and no longer written.
 //!
-//! The record holds HMAC-SHA-256 of the plaintext under a key of its own, so that it reveals nothing of the capsule, and the
-//! right capsule is known by it.
+//! The record holds SHA-256 of the frame that its capsule is in ([`frame_digest`]), which reveals nothing of the capsule, and by
+//! which the right one is known. Records of before hold HMAC-SHA-256 of the capsule's plaintext under a key of its own.
 //!
 //! [`BatchCapsules`]: crate::audit::batch::BatchCapsules
 
@@ -24,11 +24,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use ring::{hkdf, hmac};
+use ring::{digest, hkdf, hmac};
 
-use crate::audit::batch;
+use crate::audit::batch::{self, DIGEST};
 use crate::audit::envelope::unhex;
 use crate::audit::frame::{Contents, MAX_CAPSULES};
+use crate::audit::record::Record;
+use crate::audit::record::schema::record::Kind;
 
 /// Bytes of a frame's payload before the salt.
 const RANGE: usize = 16;
@@ -149,8 +151,8 @@ impl CapsuleKey {
         self.id.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The digest of a capsule, as its record holds it.
-    pub fn digest(&self, plaintext: &[u8]) -> [u8; 32] {
+    /// The digest of a capsule, as records of before hold it.
+    fn digest(&self, plaintext: &[u8]) -> [u8; 32] {
         let mut digest = [0; 32];
         digest.copy_from_slice(hmac::sign(&self.digest, plaintext).as_ref());
         digest
@@ -162,7 +164,7 @@ impl CapsuleKey {
         Some(LessSafeKey::new(UnboundKey::from(derived)))
     }
 
-    /// Opens that one of a record's capsules whose digest the record holds: there is more than one if a write was repeated.
+    /// Opens that one of a record's capsules that the record means: there is more than one if a write was repeated.
     /// `None` if none of them is it.
     ///
     /// # Errors
@@ -172,14 +174,19 @@ impl CapsuleKey {
         &self,
         groups: &[Arc<SealedCapsules>],
         index: u64,
-        digest: &[u8],
+        link: &CapsuleLink,
     ) -> Result<Option<Vec<u8>>, CapsuleError> {
         let mut failed = None;
         for group in groups {
+            if matches!(link, CapsuleLink::Frame(digest) if *digest != group.digest()[..]) {
+                continue;
+            }
+            let is_meant = |plain: &[u8]| match link {
+                CapsuleLink::Frame(_) => true,
+                CapsuleLink::Capsule(digest) => *digest == self.digest(plain)[..],
+            };
             match group.capsule(self, index) {
-                Ok(Some(plain)) if self.digest(plain)[..] == *digest => {
-                    return Ok(Some(plain.to_vec()));
-                }
+                Ok(Some(plain)) if is_meant(plain) => return Ok(Some(plain.to_vec())),
                 Ok(_) => {}
                 Err(error) => failed = Some(error),
             }
@@ -188,11 +195,42 @@ impl CapsuleKey {
     }
 }
 
+/// By what a record knows its capsule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CapsuleLink {
+    /// By the digest of the frame that it is in.
+    Frame(Vec<u8>),
+    /// By the digest of its plaintext, as records of before.
+    Capsule(Vec<u8>),
+}
+
+impl CapsuleLink {
+    /// That of a record; `None` if it has no capsule.
+    pub fn from_record(record: &Record) -> Option<Self> {
+        let (frame, kind) = (&record.capsule_frame_digest, &record.kind);
+        match kind {
+            _ if !frame.is_empty() => Some(Self::Frame(frame.to_vec())),
+            Some(Kind::Decision(decision)) if !decision.capsule_digest.is_empty() => {
+                Some(Self::Capsule(decision.capsule_digest.to_vec()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The digest of a frame of capsules, from its payload.
+pub fn frame_digest(payload: &[u8]) -> [u8; DIGEST] {
+    let mut digest = [0; DIGEST];
+    digest.copy_from_slice(digest::digest(&digest::SHA256, payload).as_ref());
+    digest
+}
+
 /// The capsules of one frame, decrypted when the first of them is wanted.
 #[derive(Debug)]
 pub struct SealedCapsules {
     contents: Contents,
     payload: Vec<u8>,
+    digest: OnceLock<[u8; DIGEST]>,
     opened: OnceLock<Option<Vec<u8>>>,
 }
 
@@ -202,6 +240,7 @@ impl SealedCapsules {
         let sealed = Self {
             contents,
             payload,
+            digest: OnceLock::new(),
             opened: OnceLock::new(),
         };
         (sealed.payload.len() >= sealed.range_bytes() + SALT + COUNTER + TAG).then_some(sealed)
@@ -215,6 +254,11 @@ impl SealedCapsules {
             Contents::CapsuleGroups => number(&self.payload[8..]).unwrap_or_default(),
         };
         first..first.saturating_add(count)
+    }
+
+    /// The digest of the frame.
+    pub fn digest(&self) -> &[u8; DIGEST] {
+        self.digest.get_or_init(|| frame_digest(&self.payload))
     }
 
     /// The capsule of a record; `None` if it has none here.

@@ -6,7 +6,9 @@ use std::time::SystemTime;
 use proptest::prelude::*;
 use ring::aead::Aad;
 
-use super::{CapsuleError, CapsuleKey, CapsuleSealer, SealedCapsules, first_index, nonce};
+use super::{
+    CapsuleError, CapsuleKey, CapsuleLink, CapsuleSealer, SealedCapsules, first_index, nonce,
+};
 use crate::audit::batch::BatchCapsules;
 use crate::audit::capsule_reader::CapsuleReader;
 use crate::audit::envelope;
@@ -15,6 +17,7 @@ use crate::audit::log::AuditLog;
 use crate::audit::log_files::{self, CAPSULES};
 use crate::audit::outcome_record::{OutcomeRecord, Status};
 use crate::audit::reader::LogReader;
+use crate::audit::record::Record;
 use crate::audit::record::schema::record::Kind;
 use crate::config::audit::AuditConfig;
 
@@ -119,14 +122,13 @@ fn append(directory: &Path, capsules: &[&[u8]]) {
     log.close();
 }
 
-/// The indices of the records of outcomes.
-fn outcomes(directory: &Path) -> Vec<u64> {
+/// The records of outcomes.
+fn outcomes(directory: &Path) -> Vec<Record> {
     let records = LogReader::open(directory).unwrap().iter_from(0);
     let is_outcome = |kind: &Option<Kind>| matches!(kind, Some(Kind::Outcome(_)));
     records
         .map(|record| record.unwrap().decode().unwrap())
         .filter(|record| is_outcome(&record.kind))
-        .map(|record| record.index.unwrap())
         .collect()
 }
 
@@ -143,8 +145,8 @@ fn a_log_goes_on_after_a_file_of_capsules_of_before() {
         panic!("one file");
     };
     let mut bytes = frame::header(Contents::Records, file.first).to_vec();
-    for (index, capsule) in outcomes(directory).into_iter().zip(old) {
-        frame::push(&mut bytes, &of_before(&key, index, capsule));
+    for (record, capsule) in outcomes(directory).iter().zip(old) {
+        frame::push(&mut bytes, &of_before(&key, record.index.unwrap(), capsule));
     }
     fs::write(&file.path, &bytes).unwrap();
 
@@ -156,15 +158,20 @@ fn a_log_goes_on_after_a_file_of_capsules_of_before() {
         2,
         "a file of its own"
     );
-    let indices = outcomes(directory);
-    assert_eq!(indices.len(), 5);
+    let records = outcomes(directory);
+    assert_eq!(records.len(), 5);
     let mut reader = CapsuleReader::open(directory, 0).unwrap();
-    for (index, capsule) in indices.into_iter().zip(old.into_iter().chain(new)) {
+    let of_before = |capsule: &[u8]| CapsuleLink::Capsule(key.digest(capsule).to_vec());
+    let links = old.into_iter().map(|capsule| Some(of_before(capsule)));
+    let links = links.chain(records[old.len()..].iter().map(CapsuleLink::from_record));
+    let capsules = old.into_iter().chain(new);
+    for ((record, link), capsule) in records.iter().zip(links).zip(capsules) {
+        let index = record.index.unwrap();
         let groups = reader.groups_of(index).unwrap();
-        let opened = key
-            .open_one_of(&groups, index, &key.digest(capsule))
-            .unwrap();
+        let opened = key.open_one_of(&groups, index, &link.unwrap()).unwrap();
         assert_eq!(opened.as_deref(), Some(capsule), "{index}");
+        let other = key.open_one_of(&groups, index, &of_before(b"another"));
+        assert_eq!(other.unwrap(), None, "{index}");
     }
 }
 

@@ -29,16 +29,11 @@ pub trait KeyedDigest {
     fn digest(&self, text: &str) -> Option<Arc<str>>;
 }
 
-/// Appends the envelope of a decision. `capsule_digest` is empty without a capsule.
-pub fn decision(
-    out: &mut Vec<u8>,
-    record: &DecisionRecord<'_>,
-    capsule_digest: &[u8],
-    digests: &dyn KeyedDigest,
-) {
+/// Appends the envelope of a decision.
+pub fn decision(out: &mut Vec<u8>, record: &DecisionRecord<'_>, digests: &dyn KeyedDigest) {
     envelope(out, nanos(record.started_at), 4, |wire| {
         let mut fields = EnvelopeFields { wire, digests };
-        fields.decision(record, capsule_digest);
+        fields.decision(record);
     });
 }
 
@@ -118,7 +113,7 @@ struct EnvelopeFields<'a, 'b> {
 }
 
 impl EnvelopeFields<'_, '_> {
-    fn decision(&mut self, record: &DecisionRecord<'_>, capsule_digest: &[u8]) {
+    fn decision(&mut self, record: &DecisionRecord<'_>) {
         let verdict = record.decision;
         let wire = &mut *self.wire;
         wire.bytes(1, record.decision_id.as_bytes());
@@ -148,7 +143,6 @@ impl EnvelopeFields<'_, '_> {
         let took = u64::try_from(record.took.as_nanos());
         self.wire.uint(38, took.unwrap_or(u64::MAX));
         self.trace([39, 40], record.question.trace());
-        self.wire.bytes(41, capsule_digest);
         self.wire.flag(42, !record.is_enforced);
     }
 
@@ -217,9 +211,10 @@ impl EnvelopeFields<'_, '_> {
         self.reasons(26, &verdict.reasons);
         self.policies(27, &verdict.determining_policies);
         self.policies(28, &verdict.shadow);
+        let mut before = None;
         self.wire.each(&verdict.principals, |wire, principal| {
             wire.nested(29, |wire| {
-                EnvelopeFields { wire, digests }.principal(principal);
+                EnvelopeFields { wire, digests }.principal(principal, before.replace(principal));
             });
         });
         if verdict
@@ -237,10 +232,14 @@ impl EnvelopeFields<'_, '_> {
         }
     }
 
-    fn principal(&mut self, verdict: &PrincipalVerdict) {
+    fn principal(&mut self, verdict: &PrincipalVerdict, before: Option<&PrincipalVerdict>) {
         self.wire.entity(1, &verdict.principal);
-        self.wire.entity(2, &verdict.action);
-        self.entity(3, &verdict.resource);
+        if before.is_none_or(|before| before.action != verdict.action) {
+            self.wire.entity(2, &verdict.action);
+        }
+        if before.is_none_or(|before| before.resource != verdict.resource) {
+            self.entity(3, &verdict.resource);
+        }
         self.wire.uint(4, outcome_number(verdict.outcome));
         self.wire.texts(5, verdict.permits.iter().map(|it| &it.id));
         self.wire.texts(6, verdict.forbids.iter().map(|it| &it.id));
@@ -401,17 +400,33 @@ fn sha256_bytes(text: &str) -> Option<[u8; 32]> {
     unhex(text.strip_prefix("sha256:")?)
 }
 
+/// What no hexadecimal digit stands for.
+const NO_DIGIT: u8 = 16;
+/// What each byte stands for as a hexadecimal digit.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < NO_DIGIT {
+        digits[b"0123456789abcdef"[value as usize] as usize] = value;
+        digits[b"0123456789ABCDEF"[value as usize] as usize] = value;
+        value += 1;
+    }
+    digits
+};
+
 /// The bytes that hexadecimal digits stand for.
 pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
     let mut bytes = [0; N];
     if text.len() != 2 * N {
         return None;
     }
+    let mut all = 0;
     for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        let (high, low) = (DIGITS[usize::from(pair[0])], DIGITS[usize::from(pair[1])]);
+        all |= high | low;
+        *byte = high << 4 | low;
     }
-    Some(bytes)
+    (all < NO_DIGIT).then_some(bytes)
 }
 
 #[cfg(test)]

@@ -11,9 +11,9 @@ use crate::audit::control_record::{ControlOutcome, ControlRecord};
 use crate::audit::decision_record::RecordedRequest;
 use crate::audit::frame::MAX_RECORD;
 use crate::audit::outcome_record::{OutcomeOf, OutcomeRecord, Status};
-use crate::audit::record::index_of;
 use crate::audit::record::schema::record::Kind;
 use crate::audit::record::schema::{Notice, Record, Verdict as WireVerdict, notice};
+use crate::audit::record::{StoredRecord, index_of};
 use crate::domain::decide::verdict::{
     Decision, PrincipalVerdict, ReasonCode, SideEffects, TargetSummary,
 };
@@ -72,7 +72,7 @@ fn encoded(
     digests: &dyn KeyedDigest,
 ) -> Vec<u8> {
     let mut out = b"before".to_vec();
-    decision(&mut out, &fixture.record(question), &[9; 32], digests);
+    decision(&mut out, &fixture.record(question), digests);
     out.split_off(6)
 }
 
@@ -282,4 +282,41 @@ proptest! {
         prop_assert_eq!(decision.approval_ids.len(), count.min(64));
         prop_assert!(count <= 64 || record.is_cut);
     }
+}
+
+#[test]
+fn along_a_chain_action_and_resource_are_said_once() {
+    let mut verdict = verdict();
+    let first = verdict.principals[0].clone();
+    let with = |principal: &str, action: &str, resource: &str| PrincipalVerdict {
+        principal: uid(principal),
+        action: uid(action),
+        resource: uid(resource),
+        ..first.clone()
+    };
+    let (read, write) = (
+        r#"Mcp::Action::"call_read""#,
+        r#"Mcp::Action::"call_write""#,
+    );
+    let (one, other) = (r#"Mcp::Tool::"git/log""#, r#"Mcp::Tool::"git/push""#);
+    let said = [
+        (r#"Mcp::Agent::"release""#, write, one),
+        (r#"Mcp::Agent::"planner""#, write, one),
+        (r#"Mcp::User::"sam""#, read, one),
+        (r#"Mcp::User::"eve""#, read, other),
+    ];
+    verdict.principals = said.map(|(who, action, on)| with(who, action, on)).into();
+    let fixture = RecordFixture::with(verdict);
+    let call = fixtures::tool_call();
+    let mut bytes = encoded(&fixture, RecordedRequest::Call(&call), &Shown);
+    let stored = decided(&decoded(&bytes)).principals.clone();
+    let stored = stored.iter().map(|it| (&*it.action, &*it.resource));
+    let expected = [(write, one), ("", ""), (read, ""), ("", other)];
+    assert!(stored.eq(expected));
+
+    set_index(&mut bytes, 7);
+    let record = StoredRecord::from_bytes(bytes).unwrap().decode().unwrap();
+    let read = decided(&record).principals.iter();
+    let read = read.map(|it| (&*it.principal, &*it.action, &*it.resource));
+    assert!(read.eq(said));
 }

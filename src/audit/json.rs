@@ -117,7 +117,8 @@ pub fn record(record: &Record) -> Value {
     if let Value::Object(body) = body {
         head.0.extend(body);
     }
-    head.end()
+    head.hex("capsule_frame_digest", &record.capsule_frame_digest)
+        .end()
 }
 
 fn chain(it: &Decision) -> Option<Value> {

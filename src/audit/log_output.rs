@@ -10,8 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::audit::batch::{BatchCapsules, finish, push_unfinished};
-use crate::audit::capsule::{CapsuleError, CapsuleKey, CapsuleSealer};
+use crate::audit::batch::{self, BatchCapsules, DIGEST, finish, push_unfinished};
+use crate::audit::capsule::{self, CapsuleError, CapsuleKey, CapsuleSealer};
 use crate::audit::envelope;
 use crate::audit::frame::{self, Contents};
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
@@ -203,23 +203,34 @@ impl LogOutput {
         self.notices.drain(from..from + count);
     }
 
-    /// Writes notices that wait, and then a batch: frames with room for their headers and indices, as
-    /// [`push_unfinished`] leaves them.
+    /// Writes notices that wait, and then a batch: frames of so many records with room for their headers and indices, as
+    /// [`push_unfinished`] leaves them, and their capsules.
     ///
     /// # Errors
     ///
     /// [`WriteError`]: nothing of the batch counts as written. Notices wait for the next one.
-    pub fn write(&mut self, frames: &mut [u8], capsules: &BatchCapsules) -> Result<(), WriteError> {
+    pub fn write(
+        &mut self,
+        frames: &mut [u8],
+        records: u64,
+        capsules: &BatchCapsules,
+    ) -> Result<(), WriteError> {
         self.begin_files()?;
         self.write_notices()?;
         if frames.is_empty() {
             return Ok(());
         }
-        let count = finish(frames, self.next);
         if !capsules.is_empty() {
-            self.write_capsules(capsules, count)?;
+            let digests = self.write_capsules(capsules, records)?;
+            let of_group = |(group, digest)| {
+                let found = batch::capsules_of(group).flatten();
+                found.map(move |(position, _)| (position, digest))
+            };
+            let digests = capsules.groups().zip(digests).flat_map(of_group);
+            batch::set_capsule_digests(frames, digests);
         }
-        self.append(frames, count)
+        finish(frames, self.next);
+        self.append(frames, records)
     }
 
     /// Whether the next batch is no more than appended to the files that are open: neither is one to be begun, nor waits a
@@ -245,7 +256,7 @@ impl LogOutput {
         if let Some(Err(AppendError::Replaced(why))) = checked {
             self.abandon_segment(why);
         }
-        self.write(&mut [], &BatchCapsules::default())
+        self.write(&mut [], 0, &BatchCapsules::default())
     }
 
     /// Makes everything survive a loss of power.
@@ -267,7 +278,7 @@ impl LogOutput {
         for (at, notice) in &self.notices {
             bytes.clear();
             envelope::notice(&mut bytes, *at, notice);
-            push_unfinished(&mut frames, &bytes);
+            push_unfinished(&mut frames, &bytes, false);
         }
         let told = self.notices.len();
         let count = finish(&mut frames, self.next);
@@ -316,9 +327,14 @@ impl LogOutput {
         Ok(())
     }
 
-    fn write_capsules(&mut self, capsules: &BatchCapsules, count: u64) -> Result<(), WriteError> {
+    /// Writes the capsules of so many records, and returns the digest of each group's frame.
+    fn write_capsules(
+        &mut self,
+        capsules: &BatchCapsules,
+        records: u64,
+    ) -> Result<Vec<[u8; DIGEST]>, WriteError> {
         let Some(key) = &self.key else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         if self.capsules.current.is_none() {
             self.capsules.begin(self.next).map_err(WriteError::Create)?;
@@ -330,8 +346,11 @@ impl LogOutput {
         };
         let mut frames = std::mem::take(&mut self.scratch);
         frames.clear();
+        let mut digests = Vec::new();
         for group in capsules.groups() {
-            frame::push(&mut frames, sealer.seal(self.next, count, group)?);
+            let sealed = sealer.seal(self.next, records, group)?;
+            frame::push(&mut frames, sealed);
+            digests.push(capsule::frame_digest(sealed));
         }
         let is_synced = self.settings.is_synced;
         let appended = match &mut self.capsules.current {
@@ -354,7 +373,8 @@ impl LogOutput {
             other => other,
         };
         self.scratch = frames;
-        Ok(appended?)
+        appended?;
+        Ok(digests)
     }
 
     /// Begins new files where there is none, or where the current one is too large or too old.

@@ -191,8 +191,13 @@ impl LogWriter {
         if batch.records == 0 {
             return self.write(shared, LogOutput::tick);
         }
-        let (frames, capsules) = (&mut batch.frames, &batch.capsules);
-        let is_written = self.write(shared, |output| output.write(frames, capsules));
+        let Batch {
+            frames,
+            records,
+            capsules,
+            ..
+        } = batch;
+        let is_written = self.write(shared, |output| output.write(frames, *records, capsules));
         if !is_written {
             self.unrecorded(shared, batch.records);
         }

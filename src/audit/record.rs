@@ -5,6 +5,8 @@
 use prost::Message;
 
 use crate::audit::frame::MAX_RECORD;
+use crate::audit::record::schema::PrincipalVerdict;
+use crate::audit::record::schema::record::Kind;
 
 pub use crate::proto::audit as schema;
 pub use crate::proto::audit::Record;
@@ -58,13 +60,34 @@ impl StoredRecord {
         Self::from_bytes(record.encode_to_vec())
     }
 
-    /// The record as a message.
+    /// The record as a message, with what it leaves out because it is said before.
     ///
     /// # Errors
     ///
     /// [`RecordError::Malformed`].
     pub fn decode(&self) -> Result<Record, RecordError> {
-        Ok(Record::decode(&*self.bytes)?)
+        let mut record = Record::decode(&*self.bytes)?;
+        if let Some(Kind::Decision(decision)) = &mut record.kind {
+            fill_in(&mut decision.principals);
+        }
+        Ok(record)
+    }
+}
+
+/// Fills in actions and resources that are those of the verdict before.
+fn fill_in(principals: &mut [PrincipalVerdict]) {
+    for at in 1..principals.len() {
+        let (before, rest) = principals.split_at_mut(at);
+        if let (Some(before), Some(verdict)) = (before.last(), rest.first_mut()) {
+            for (own, said) in [
+                (&mut verdict.action, &before.action),
+                (&mut verdict.resource, &before.resource),
+            ] {
+                if own.is_empty() {
+                    own.clone_from(said);
+                }
+            }
+        }
     }
 }
 

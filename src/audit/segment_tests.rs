@@ -21,6 +21,7 @@ fn envelope(index: u64, text: &str) -> Vec<u8> {
         at: 1,
         is_cut: false,
         kind: Some(Kind::Notice(notice)),
+        ..Record::default()
     };
     StoredRecord::from_message(&record).unwrap().bytes
 }

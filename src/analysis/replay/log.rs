@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::analysis::replay::{RecordedCapsule, RecordedDecision, SealedCapsule};
-use crate::audit::capsule::CapsuleKey;
+use crate::audit::capsule::{CapsuleKey, CapsuleLink};
 use crate::audit::capsule_reader::CapsuleReader;
 use crate::audit::find::{self, FoundRecord, SearchScope};
 use crate::audit::log_files::{self, SEGMENTS};
@@ -120,13 +120,14 @@ impl LogSource {
         let Some(FoundRecord { stored, message }) = found else {
             return Ok(None);
         };
+        let link = CapsuleLink::from_record(&message);
         let Some(Kind::Decision(decision)) = message.kind else {
             return Ok(None);
         };
         let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(message.at);
-        let capsule = self
-            .decisions_from(stored.index)?
-            .capsule(stored.index, &decision);
+        let capsule =
+            self.decisions_from(stored.index)?
+                .capsule(stored.index, &decision.operation, link);
         Ok(Some(recorded(stored.index, at, &decision, capsule)))
     }
 
@@ -180,10 +181,11 @@ impl Iterator for LogDecisions {
             };
             self.faults_in_a_row = 0;
             let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(message.at);
+            let link = CapsuleLink::from_record(&message);
             if let Some(Kind::Decision(decision)) = message.kind
                 && self.source.wants(index, at)
             {
-                let capsule = self.capsule(index, &decision);
+                let capsule = self.capsule(index, &decision.operation, link);
                 return Some(recorded(index, at, &decision, capsule));
             }
         }
@@ -191,15 +193,19 @@ impl Iterator for LogDecisions {
 }
 
 impl LogDecisions {
-    fn capsule(&mut self, index: u64, decision: &Decision) -> RecordedCapsule {
-        if decision.capsule_digest.is_empty() {
-            let operation = decision.operation.as_str();
+    fn capsule(
+        &mut self,
+        index: u64,
+        operation: &str,
+        link: Option<CapsuleLink>,
+    ) -> RecordedCapsule {
+        let Some(link) = link else {
             let is_list = operation.ends_with("/filter") || operation == "cedar/search";
             return match is_list {
                 true => RecordedCapsule::List,
                 false => RecordedCapsule::Gone,
             };
-        }
+        };
         let Some((key, reader)) = &mut self.capsules else {
             return RecordedCapsule::Gone;
         };
@@ -208,7 +214,7 @@ impl LogDecisions {
                 key: Arc::clone(key),
                 groups,
                 index,
-                digest: decision.capsule_digest.to_vec(),
+                link,
             }),
             Ok(_) => RecordedCapsule::Gone,
             Err(_) => {

@@ -24,7 +24,7 @@ use smol_str::SmolStr;
 use crate::analysis::replay::candidate::{Candidate, Obstacle, Replayer};
 use crate::analysis::replay::entries::ReplayedEntry;
 use crate::analysis::replay::report::{ReplayReport, Tally};
-use crate::audit::capsule::{CapsuleError, CapsuleKey, SealedCapsules};
+use crate::audit::capsule::{CapsuleError, CapsuleKey, CapsuleLink, SealedCapsules};
 use crate::audit::capsule_content::Capsule;
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::reason::ReasonCode;
@@ -73,17 +73,17 @@ pub enum RecordedCapsule {
 pub struct SealedCapsule {
     /// The key of the log.
     pub key: Arc<CapsuleKey>,
-    /// Where it may be; the one that the digest is of counts.
+    /// Where it may be; the one that the record means counts.
     pub groups: Vec<Arc<SealedCapsules>>,
     /// The index of the record.
     pub index: u64,
-    /// The digest in the record.
-    pub digest: Vec<u8>,
+    /// By what the record knows it.
+    pub link: CapsuleLink,
 }
 
 impl SealedCapsule {
     fn open(&self) -> Result<Option<Vec<u8>>, CapsuleError> {
-        self.key.open_one_of(&self.groups, self.index, &self.digest)
+        self.key.open_one_of(&self.groups, self.index, &self.link)
     }
 }
 

@@ -33,7 +33,7 @@ pub enum Cell {
 use Type::{Number, Text, Time};
 
 /// The columns, in their order.
-pub const COLUMNS: [(&str, Type); 44] = [
+pub const COLUMNS: [(&str, Type); 45] = [
     ("index", Number),
     ("at", Time),
     ("kind", Text),
@@ -71,6 +71,7 @@ pub const COLUMNS: [(&str, Type); 44] = [
     ("trace_id", Text),
     ("span_id", Text),
     ("capsule_digest", Text),
+    ("capsule_frame_digest", Text),
     ("verb", Text),
     ("id", Text),
     ("outcome", Text),
@@ -111,6 +112,7 @@ pub fn row(record: &Record) -> Vec<Cell> {
         row.number("index", index);
     }
     row.number("at", record.at);
+    row.text("capsule_frame_digest", hex(&record.capsule_frame_digest));
     match &record.kind {
         Some(record::Kind::Decision(it)) => decision(&mut row, it),
         Some(record::Kind::Write(it)) => write(&mut row, it),

@@ -126,13 +126,9 @@ impl Recorder {
         let Some(audit) = self.audit() else {
             return LogReceipt::Done;
         };
-        let capsule = audit.capsule_key().zip(capsule);
-        let digest = capsule.as_ref().map(|(key, bytes)| key.digest(bytes));
-        let digest = digest.as_ref().map_or(&[][..], |digest| digest);
-        let encode = |out: &mut Vec<u8>| {
-            envelope::decision(out, record, digest, &self.inner.redaction);
-        };
-        append_encoded(audit, capsule.map(|(_, bytes)| bytes), encode)
+        append_encoded(audit, capsule, |out| {
+            envelope::decision(out, record, &self.inner.redaction);
+        })
     }
 
     /// Hands the record of a control write to the decision log.

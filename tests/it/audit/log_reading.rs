@@ -1,6 +1,6 @@
 //! Reads the decision log of a server, as anybody may who has its files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use callgate::audit::reader::{LogError, LogReader};
@@ -16,6 +16,8 @@ use crate::support::process::Bundle;
 pub struct Contents {
     /// Decisions by their id, each with its index.
     pub decisions: BTreeMap<String, (u64, Decision)>,
+    /// The ids of those that have a capsule.
+    pub with_capsule: BTreeSet<String>,
     pub writes: Vec<ControlWrite>,
     pub outcomes: Vec<Outcome>,
     pub notices: Vec<(NoticeKind, Notice)>,
@@ -50,9 +52,13 @@ impl Contents {
             };
             assert_eq!(record.index, contents.next, "a silent gap");
             contents.next = record.index + 1;
-            match record.decode().unwrap().kind.unwrap() {
+            let message = record.decode().unwrap();
+            match message.kind.unwrap() {
                 Kind::Decision(decision) => {
                     let id = Uuid::from_slice(&decision.id).unwrap().to_string();
+                    if message.capsule_frame_digest.len() == 32 {
+                        contents.with_capsule.insert(id.clone());
+                    }
                     let again = contents.decisions.insert(id, (record.index, decision));
                     assert!(again.is_none(), "{again:?} is there twice");
                 }

@@ -280,6 +280,7 @@ fn numbered(kinds: impl IntoIterator<Item = record::Kind>) -> Vec<Record> {
         at: START + index * 1_500_000_000,
         is_cut: false,
         kind: Some(kind),
+        ..Record::default()
     });
     records.collect()
 }
