@@ -169,7 +169,7 @@ impl CapsuleKey {
     ///
     /// # Errors
     ///
-    /// [`CapsuleError`]; a group that does not open is an error if no other holds the one.
+    /// [`CapsuleError`]; a group that does not open, or is not the one that was written, is an error if no other holds the one.
     pub fn open_one_of(
         &self,
         groups: &[Arc<SealedCapsules>],
@@ -179,6 +179,7 @@ impl CapsuleKey {
         let mut failed = None;
         for group in groups {
             if matches!(link, CapsuleLink::Frame(digest) if *digest != group.digest()[..]) {
+                failed = Some(CapsuleError::DoesNotOpen(index));
                 continue;
             }
             let is_meant = |plain: &[u8]| match link {

@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use proptest::prelude::*;
@@ -243,4 +244,25 @@ fn a_key_file_is_made_for_its_owner_alone_and_read_again() {
 fn neither_key_nor_debug_text_shows_the_secret() {
     let shown = format!("{:?} {}", key(0x5a), key(0x5a).id());
     assert!(!shown.contains(&"5a".repeat(8)) && !shown.contains("90, 90"));
+}
+
+#[test]
+fn a_capsule_that_was_exchanged_is_not_taken_for_the_one_that_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path();
+    append(directory, &[b"what was asked"]);
+    let key = CapsuleKey::read(&directory.join("capsule.key")).unwrap();
+    let [record] = &outcomes(directory)[..] else {
+        panic!("one record");
+    };
+    let index = record.index.unwrap();
+    let link = CapsuleLink::from_record(record).unwrap();
+    let opened = |sealed: SealedCapsules| key.open_one_of(&[Arc::new(sealed)], index, &link);
+    // Whoever has the key can seal another one for the same record.
+    let other = group_of(&[(0, b"what was never asked")]);
+    let mut sealer = CapsuleSealer::new(&key).unwrap();
+    let other = sealer.seal(index, 1, other.groups().next().unwrap());
+    let other = sealed(other.unwrap()).unwrap();
+    assert!(other.capsule(&key, index).unwrap().is_some());
+    assert!(matches!(opened(other), Err(CapsuleError::DoesNotOpen(_))));
 }

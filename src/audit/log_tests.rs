@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{AuditLog, LogReceipt};
-use crate::audit::capsule::{CapsuleKey, CapsuleLink};
+use crate::audit::capsule::{CapsuleError, CapsuleKey, CapsuleLink};
 use crate::audit::capsule_reader::CapsuleReader;
 use crate::audit::envelope;
 use crate::audit::log_files::{self, SEGMENTS};
@@ -273,15 +273,16 @@ fn capsules_are_kept_with_their_records() {
         let whole = &expected[usize::try_from(outcome.size).unwrap()];
         let mut capsules = CapsuleReader::open(directory.path(), index).unwrap();
         let groups = capsules.groups_of(index).unwrap();
-        let read = |link: &CapsuleLink| key.open_one_of(&groups, index, link).unwrap();
+        let read = |link: &CapsuleLink| key.open_one_of(&groups, index, link);
         let link = CapsuleLink::from_record(record).expect("it has a capsule");
         assert_eq!(
             link,
             CapsuleLink::Frame(record.capsule_frame_digest.to_vec())
         );
-        assert_eq!(read(&link).as_ref(), Some(whole));
+        assert_eq!(read(&link).unwrap().as_ref(), Some(whole));
         // Not the one that the record means.
-        assert_eq!(read(&CapsuleLink::Frame(vec![0; 32])), None);
+        let other = read(&CapsuleLink::Frame(vec![0; 32]));
+        assert!(matches!(other, Err(CapsuleError::DoesNotOpen(it)) if it == index));
     }
 }
 
