@@ -128,6 +128,9 @@ impl PartKeys {
     }
 }
 
+/// The policy files of a bundle, and what each was parsed to.
+pub(super) type PolicyFiles<'a> = (&'a [&'a SourceFile], &'a [Arc<ParsedPolicies>]);
+
 /// What of the last bundle fits the next one.
 #[derive(Clone, Copy)]
 pub(super) struct Reusable<'a> {
@@ -161,31 +164,38 @@ impl<'a> Reusable<'a> {
     }
 
     /// The levels of the policies in files that are as they were.
-    pub(super) fn levels(&self, sources: &[&SourceFile]) -> PolicyLevels {
+    pub(super) fn levels(&self, files: PolicyFiles<'_>) -> PolicyLevels {
         let last = self.with(|keys| keys.levels);
         last.map_or_else(PolicyLevels::default, |last| {
-            Self::of_same(last, &last.levels, sources)
+            Self::of_same(last, &last.levels, files)
         })
     }
 
     /// The policies in files that are as they were whose names are in order.
-    pub(super) fn names(&self, sources: &[&SourceFile]) -> CheckedPolicies {
+    pub(super) fn names(&self, files: PolicyFiles<'_>) -> CheckedPolicies {
         let last = self.with(|keys| keys.names);
         last.map_or_else(CheckedPolicies::default, |last| {
-            Self::of_same(last, &last.names, sources)
+            Self::of_same(last, &last.names, files)
         })
     }
 
-    /// What is known of the policies in files that are as they were. Ids are unique in a bundle without faults.
+    /// What is known of the policies in files that are as they were, but for those whose id another file has taken: ids are
+    /// unique in a bundle without faults, and the next one may have some.
     fn of_same<V: Clone>(
         last: &KeptParts,
         known: &HashMap<PolicyID, V, RandomState>,
-        sources: &[&SourceFile],
+        (sources, parsed): PolicyFiles<'_>,
     ) -> HashMap<PolicyID, V, RandomState> {
-        let files = sources.iter().filter_map(|source| last.parsed(source));
-        let found = files.flat_map(|file| file.ids().filter_map(|id| known.get_key_value(id)));
+        let files = sources.iter().zip(parsed);
+        let (same, other): (Vec<_>, Vec<_>) =
+            files.partition(|(source, _)| last.parsed(source).is_some());
+        let ids = same.iter().flat_map(|(_, parsed)| parsed.ids());
+        let found = ids.filter_map(|id| known.get_key_value(id));
         let mut same = HashMap::with_capacity_and_hasher(known.len(), RandomState::default());
         same.extend(found.map(|(id, value)| (id.clone(), value.clone())));
+        for id in other.iter().flat_map(|(_, parsed)| parsed.ids()) {
+            same.remove(id);
+        }
         same
     }
 }
@@ -201,7 +211,7 @@ impl KeptParts {
     pub(super) fn new(
         keys: PartKeys,
         schema: KeptSchema,
-        (sources, parsed): (&[&SourceFile], &[Arc<ParsedPolicies>]),
+        (sources, parsed): PolicyFiles<'_>,
         (levels, names): (PolicyLevels, CheckedPolicies),
         entities: Arc<KeptEntities>,
     ) -> Self {

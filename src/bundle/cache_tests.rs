@@ -282,6 +282,24 @@ fn files_without_digests_are_compiled_anew() {
     assert!(!second.snapshot.shares_entities(&first.snapshot));
 }
 
+#[test]
+fn a_policy_whose_id_another_file_takes_is_not_taken_for_the_one_before() {
+    let (cache, mut texts) = (CompileCache::default(), good());
+    let staff = "permit (principal in Mcp::Group::\"staff\", action, resource);\n";
+    texts.insert("more/a.cedar", format!("{staff}{staff}"));
+    texts.remove("a.cedar");
+    cache.compile(&files(&texts)).expect("nothing is wrong");
+    let wrong = "permit (principal, action, resource) when { principal.nme == 1 };\n";
+    texts.insert("a.cedar", format!("{staff}{wrong}"));
+    let (cached, fresh) = (
+        cache.compile(&files(&texts)),
+        bundle::compile(&files(&texts)),
+    );
+    let told = fresh.as_ref().expect_err("an id comes twice").to_string();
+    assert!(told.contains("attribute `nme`"), "{told}");
+    compare(&cached, &fresh);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

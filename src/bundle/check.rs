@@ -241,7 +241,7 @@ impl ParsedBundle<'_> {
             unread: &self.unread,
         };
         let max_level = self.config.schema.max_dereference_level;
-        let known = last.levels(&self.sources);
+        let known = last.levels((&self.sources, &self.parsed));
         validate::validate_others(inputs, max_level, known, faults, warnings)
     }
 
@@ -284,7 +284,7 @@ impl ParsedBundle<'_> {
             }
             BundleEntities::New(collected, _) => locate(collected),
         };
-        let found = (&findings, last.names(&self.sources));
+        let found = (&findings, last.names((&self.sources, &self.parsed)));
         let said = (faults, warnings);
         let names = references::check(scene, &known, self.schema(), found, collected, said);
         (findings, names)
