@@ -23,6 +23,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::{digest, hkdf, hmac};
 
@@ -200,19 +201,20 @@ impl CapsuleKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CapsuleLink {
     /// By the digest of the frame that it is in.
-    Frame(Vec<u8>),
+    Frame(Bytes),
     /// By the digest of its plaintext, as records of before.
-    Capsule(Vec<u8>),
+    Capsule(Bytes),
 }
 
 impl CapsuleLink {
     /// That of a record; `None` if it has no capsule.
     pub fn from_record(record: &Record) -> Option<Self> {
-        let (frame, kind) = (&record.capsule_frame_digest, &record.kind);
-        match kind {
-            _ if !frame.is_empty() => Some(Self::Frame(frame.to_vec())),
+        if !record.capsule_frame_digest.is_empty() {
+            return Some(Self::Frame(record.capsule_frame_digest.clone()));
+        }
+        match &record.kind {
             Some(Kind::Decision(decision)) if !decision.capsule_digest.is_empty() => {
-                Some(Self::Capsule(decision.capsule_digest.to_vec()))
+                Some(Self::Capsule(decision.capsule_digest.clone()))
             }
             _ => None,
         }

@@ -162,7 +162,7 @@ fn a_log_goes_on_after_a_file_of_capsules_of_before() {
     let records = outcomes(directory);
     assert_eq!(records.len(), 5);
     let mut reader = CapsuleReader::open(directory, 0).unwrap();
-    let of_before = |capsule: &[u8]| CapsuleLink::Capsule(key.digest(capsule).to_vec());
+    let of_before = |capsule: &[u8]| CapsuleLink::Capsule(key.digest(capsule).to_vec().into());
     let links = old.into_iter().map(|capsule| Some(of_before(capsule)));
     let links = links.chain(records[old.len()..].iter().map(CapsuleLink::from_record));
     let capsules = old.into_iter().chain(new);

@@ -277,11 +277,11 @@ fn capsules_are_kept_with_their_records() {
         let link = CapsuleLink::from_record(record).expect("it has a capsule");
         assert_eq!(
             link,
-            CapsuleLink::Frame(record.capsule_frame_digest.to_vec())
+            CapsuleLink::Frame(record.capsule_frame_digest.clone())
         );
         assert_eq!(read(&link).unwrap().as_ref(), Some(whole));
         // Not the one that the record means.
-        let other = read(&CapsuleLink::Frame(vec![0; 32]));
+        let other = read(&CapsuleLink::Frame(vec![0; 32].into()));
         assert!(matches!(other, Err(CapsuleError::DoesNotOpen(it)) if it == index));
     }
 }
