@@ -5,6 +5,7 @@
 //!
 //! Invariant: URIs, purposes and addresses go in as keyed digests, or not at all.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -27,6 +28,11 @@ use crate::domain::schema::TYPES;
 pub trait KeyedDigest {
     /// HMAC-SHA-256 of a text, in hexadecimal; `None` without a key.
     fn digest(&self, text: &str) -> Option<Arc<str>>;
+
+    /// The same of an address, as it is written.
+    fn address_digest(&self, address: IpAddr) -> Option<Arc<str>> {
+        self.digest(&format_smolstr!("{address}"))
+    }
 }
 
 /// Appends the envelope of a decision.
@@ -194,7 +200,7 @@ impl EnvelopeFields<'_, '_> {
         let digest = |text: &str| self.digests.digest(text);
         wire.optional(22, workflow.purpose.as_deref().and_then(digest));
         let address = call.environment.source_address;
-        wire.optional(23, address.and_then(|it| digest(&format_smolstr!("{it}"))));
+        wire.optional(23, address.and_then(|it| self.digests.address_digest(it)));
         wire.optional(24, uri.and_then(digest));
     }
 

@@ -110,24 +110,20 @@ impl<'b> WireWriter<'b> {
 
     /// The name of an entity as Cedar writes it: `Mcp::Agent::"triage"`.
     pub fn entity(&mut self, field: u32, uid: &EntityUID) {
-        self.made(field, |out| {
-            match schema::mcp_name(uid.entity_type()) {
-                Some(name) => {
-                    out.extend_from_slice(b"Mcp::");
-                    out.extend_from_slice(name.as_bytes());
-                }
-                // Writing into memory does not fail.
-                None => drop(write!(Sink(out), "{}", uid.entity_type())),
-            }
-            out.extend_from_slice(b"::\"");
-            let id: &str = uid.eid().as_ref();
-            match is_unescaped(id) {
-                true => out.extend_from_slice(id.as_bytes()),
-                false => out.extend_from_slice(uid.eid().escaped().as_bytes()),
-            }
-            out.push(b'"');
-            true
-        });
+        let id: &str = uid.eid().as_ref();
+        let Some(name) = schema::mcp_name(uid.entity_type()).filter(|_| is_unescaped(id)) else {
+            return self.display(field, uid);
+        };
+        let parts = ["Mcp::", name, "::\"", id, "\""];
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if length > MAX_TEXT {
+            return self.display(field, uid);
+        }
+        self.key(field, BYTES);
+        self.varint(length as u64);
+        for part in parts {
+            self.out.extend_from_slice(part.as_bytes());
+        }
     }
 
     /// A text that `make` appends; it says whether the text is complete.
@@ -256,12 +252,20 @@ impl<'b> WireWriter<'b> {
     }
 }
 
+/// Which bytes Cedar writes without escapes: those of plain ASCII, but for quotes and the backslash.
+const UNESCAPED: [bool; 256] = {
+    let mut unescaped = [false; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        unescaped[byte as usize] = !matches!(byte, b'"' | b'\'' | b'\\');
+        byte += 1;
+    }
+    unescaped
+};
+
 /// Whether an id is plain ASCII that Cedar writes without escapes. Any other is left to Cedar.
 fn is_unescaped(id: &str) -> bool {
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') & !matches!(byte, b'"' | b'\'' | b'\\');
-    id.as_bytes()
-        .iter()
-        .fold(true, |all, byte| all & is_plain(byte))
+    id.bytes().all(|byte| UNESCAPED[usize::from(byte)])
 }
 
 struct Sink<'a>(&'a mut Vec<u8>);

@@ -73,7 +73,10 @@ impl Service {
         match self.authorize_now(ask, call)? {
             Progress::Ready(answer) => Ok(answer),
             Progress::Pending(later) => match later.decided() {
-                Ok(unrecorded) => Ok(self.recorded(unrecorded, call).await),
+                Ok(mut unrecorded) => {
+                    unrecorded.written().await;
+                    Ok(self.respond_recorded(unrecorded, call))
+                }
                 // In a box, as it is rare and large.
                 Err(later) => Box::pin(self.finish(later, call)).await,
             },

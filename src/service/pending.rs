@@ -39,7 +39,7 @@ pub enum Progress<'a> {
 pub struct PendingResponse<'a>(PendingStage<'a>);
 
 /// A response that is decided, and waits for its record alone, as nearly all do where the decision log promises one. It is not
-/// moved while it waits.
+/// moved while it waits: [`UnrecordedResponse::written`], and then [`Service::respond_recorded`].
 pub struct UnrecordedResponse<'a>(Box<AwaitedRecord<'a>>);
 
 enum PendingStage<'a> {
@@ -82,16 +82,21 @@ impl<'a> PendingResponse<'a> {
     }
 }
 
+impl UnrecordedResponse<'_> {
+    /// Waits until the record is written, or cannot be.
+    pub async fn written(&mut self) {
+        self.0.written().await;
+    }
+}
+
 impl Service {
-    /// Waits until the record of a response is written. What cannot be written is denied.
-    pub async fn recorded(
+    /// The response whose record was waited for. What is not written is denied.
+    pub fn respond_recorded(
         &self,
         response: UnrecordedResponse<'_>,
         call: &CallContext,
     ) -> Response<Verdict> {
-        let mut awaited = response.0;
-        awaited.written().await;
-        self.respond(*awaited, RecordedRequest::Call(call))
+        self.respond(*response.0, RecordedRequest::Call(call))
     }
 
     /// Waits for a pending response.

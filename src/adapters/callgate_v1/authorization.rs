@@ -112,9 +112,9 @@ impl AuthorizationState {
             mut explained,
         } = waiting;
         let answer = match later.decided() {
-            Ok(unrecorded) => {
-                let recorded = self.service.recorded(unrecorded, &call);
-                deadline.within(recorded).await?
+            Ok(mut unrecorded) => {
+                deadline.within(unrecorded.written()).await?;
+                self.service.respond_recorded(unrecorded, &call)
             }
             Err(later) => {
                 if detail.is_entitled && detail.is_wanted && later.needs_session() {

@@ -28,6 +28,17 @@ pub(super) struct AuthoritySlice<'a> {
 impl<'a> AuthoritySlice<'a> {
     /// The records that a call names, and those that these depend on.
     pub(super) fn of_call(authority: &'a Authority, call: &CallContext) -> Self {
+        let mut slice = match names_any(call) {
+            true => Self::of_names(authority, call),
+            false => Self::default(),
+        };
+        if !authority.stops.is_empty() {
+            slice.add_stops(authority, call);
+        }
+        slice
+    }
+
+    fn of_names(authority: &'a Authority, call: &CallContext) -> Self {
         let mut slice = Self::default();
         let ids = call.actor_chain.iter().flat_map(|it| &it.delegation_ids);
         for id in ids {
@@ -50,9 +61,6 @@ impl<'a> AuthoritySlice<'a> {
         let named = named.chain([call.workflow.task_id.as_ref()]).flatten();
         let tasks = named.filter_map(|id| authority.tasks.get(id));
         slice.tasks = tasks.map(|task| (&task.id, task)).collect();
-        if !authority.stops.is_empty() {
-            slice.add_stops(authority, call);
-        }
         slice
     }
 
@@ -108,6 +116,13 @@ impl<'a> AuthoritySlice<'a> {
         out.list(self.approvals.values(), |out, it| out.json(&***it));
         out.list(self.stops.iter(), |out, it| out.json(&***it));
     }
+}
+
+/// Whether a call names delegations, approvals or a task.
+fn names_any(call: &CallContext) -> bool {
+    let chain = call.actor_chain.as_ref();
+    let is_delegated = chain.is_some_and(|chain| !chain.delegation_ids.is_empty());
+    is_delegated || !call.approval_ids.is_empty() || call.workflow.task_id.is_some()
 }
 
 /// Reads what [`AuthoritySlice::write`] has written.

@@ -250,13 +250,11 @@ impl DecisionAttributes<'_, '_> {
             );
         }
         if let Some(address) = call.environment.source_address {
-            let text = format_smolstr!("{address}");
-            self.sensitive(
-                clear.addresses,
-                "client.address",
-                "callgate.client.address.hmac",
-                &text,
-            );
+            if clear.addresses {
+                self.put("client.address", &format_smolstr!("{address}"));
+            } else if let Some(digest) = self.redaction.address_digest(address) {
+                self.put("callgate.client.address.hmac", &digest);
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //!
 //! Invariant: without a key, a sensitive value is left out.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use callgate_engine::cedar::EntityUID;
@@ -12,6 +13,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use opentelemetry::{Key, KeyValue, Value};
 use serde_json::{Map, Value as Json};
 use sha2::Sha256;
+use smol_str::format_smolstr;
 
 use crate::audit::envelope::KeyedDigest;
 use crate::config::telemetry::{CleartextFields, TelemetryConfig};
@@ -37,6 +39,7 @@ pub struct Redaction {
     clear: CleartextFields,
     arguments: Vec<ArgumentRule>,
     digests: DigestCache<String>,
+    addresses: DigestCache<IpAddr>,
     entities: DigestCache<EntityUID>,
 }
 
@@ -76,6 +79,7 @@ impl Redaction {
                 .map(|text| ArgumentRule::parse(text))
                 .collect(),
             digests: DigestCache::default(),
+            addresses: DigestCache::default(),
             entities: DigestCache::default(),
         })
     }
@@ -94,6 +98,16 @@ impl Redaction {
         } else {
             make()
         })
+    }
+
+    /// The keyed digest of an address as it is written, in hexadecimal.
+    pub fn address_digest(&self, address: IpAddr) -> Option<Arc<str>> {
+        let key = self.key.as_ref()?;
+        let make = || {
+            let digest = keyed_digest(key, format_smolstr!("{address}").as_bytes());
+            digest.as_ref().into()
+        };
+        Some(self.addresses.get_or_insert_with(&address, make))
     }
 
     /// The keyed digest of a call's arguments in canonical form, in hexadecimal.
@@ -162,6 +176,10 @@ impl Redaction {
 impl KeyedDigest for Redaction {
     fn digest(&self, text: &str) -> Option<Arc<str>> {
         Self::digest(self, text)
+    }
+
+    fn address_digest(&self, address: IpAddr) -> Option<Arc<str>> {
+        Self::address_digest(self, address)
     }
 }
 
