@@ -9,7 +9,7 @@ use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::domain::schema;
 use crate::service::Service;
-use crate::service::deadline::ServiceError;
+use crate::service::deadline::{Deadline, ServiceError};
 use crate::service::generation::Generation;
 use crate::service::in_flight::{Decided, InFlightRequest, session_missing};
 use crate::service::observe::passing;
@@ -18,6 +18,9 @@ use crate::service::request::{RequestMeta, Response};
 use crate::store::backend::StoreWrite;
 use crate::store::shown_definitions::{ChangedDefinition, GatewayTool};
 use crate::telemetry::record::filtered_entries::FilteredEntry;
+
+/// Entries that are decided between two looks at the clock: some tens of microseconds.
+const ENTRIES_AT_ONCE: usize = 8;
 
 fn lacks_arguments(generation: &Generation, call: &CallContext) -> bool {
     let Some(tool) = call.operation.kind.tool_call() else {
@@ -58,6 +61,13 @@ fn recorded<'c>(call: &'c CallContext, verdicts: &[HiddenReason]) -> RecordedReq
     }
 }
 
+/// Entries as long as there is time: the clock is read for every few of them.
+fn in_time(offered: &[ListedItem], deadline: Deadline) -> impl Iterator<Item = &ListedItem> {
+    let chunks = offered.chunks(ENTRIES_AT_ONCE);
+    let chunks = chunks.take_while(move |_| !deadline.is_over());
+    chunks.flatten()
+}
+
 impl Service {
     /// Decides for each entry whether the subject may use it, in order, as one record. The operation of `call` is the
     /// listing: which server, and what is listed.
@@ -87,6 +97,7 @@ impl Service {
         offered: &[ListedItem],
     ) -> Result<PendingList<'a>, ServiceError> {
         let ask = pending.ask;
+        let is_observed = self.observes(&ask, Some(&call.operation.server));
         let mut capsule = None;
         let filtered = match stale {
             Some(reason) => Err(reason),
@@ -101,8 +112,9 @@ impl Service {
                     return Err(session_missing());
                 }
                 let world = self.decision_inputs(generation, seen.history());
-                let in_time = offered.iter().take_while(|_| !ask.deadline.is_over());
-                let filtered = listing::filter(world, call, in_time, asker, pending.started_at);
+                let now = pending.started_at;
+                let in_time = in_time(offered, ask.deadline);
+                let filtered = listing::filter(world, call, in_time, asker, now, is_observed);
                 if self.keeps_capsules() {
                     let hidden = listing::hidden_reasons(&filtered, offered.len());
                     // Fewer if there was no time for all.
@@ -120,7 +132,6 @@ impl Service {
         {
             return Err(ServiceError::DeadlineExceeded);
         }
-        let is_observed = self.observes(&ask, Some(&call.operation.server));
         let (decision, verdicts) = match filtered {
             Ok(verdicts) => (Verdict::allow_unconditionally(), verdicts),
             Err(reason) => {

@@ -179,11 +179,12 @@ impl Snapshot {
     }
 
     /// The same for principals that were looked up before, with the overlays that they were looked up with in place of the
-    /// query's.
+    /// query's, and only up to the first principal that is the last one by its evaluation.
     pub fn evaluate_known(
         &self,
         query: &Query<'_>,
         principals: &Principals<'_>,
+        is_last: impl Fn(&PolicyEvaluation) -> bool,
     ) -> Vec<PolicyEvaluation> {
         let view = self.view(principals.overlays);
         let asked = Asked {
@@ -200,7 +201,7 @@ impl Snapshot {
             view: known.entity.in_request(view),
             policies: Cow::Borrowed(&*known.policies),
         });
-        self.evaluate_all(asked, principals)
+        self.evaluate_all(asked, principals, is_last)
     }
 
     /// The same, and whether each request might be allowed if `attribute` of the context had another value
@@ -235,13 +236,14 @@ impl Snapshot {
                 view: entity,
             }
         });
-        self.evaluate_all(asked, principals)
+        self.evaluate_all(asked, principals, |_| false)
     }
 
     fn evaluate_all<'a>(
         &'a self,
         asked: Asked<'a>,
         principals: impl ExactSizeIterator<Item = PrincipalScope<'a>>,
+        is_last: impl Fn(&PolicyEvaluation) -> bool,
     ) -> Vec<PolicyEvaluation> {
         let Asked { query, view, .. } = asked;
         let action = view.entity(EntityRef::Given(query.action));
@@ -265,7 +267,12 @@ impl Snapshot {
                 scratch: asked.scratch,
             };
             let candidates = candidates.iter().map(|number| self.policy(*number));
-            evaluations.push(self.evaluate_policies(asked, principal.uid, &variables, candidates));
+            let evaluation = self.evaluate_policies(asked, principal.uid, &variables, candidates);
+            let is_last = is_last(&evaluation);
+            evaluations.push(evaluation);
+            if is_last {
+                break;
+            }
         }
         evaluations
     }

@@ -61,9 +61,11 @@ fn principals_that_were_looked_up_keep_their_overlays() {
     let (one, other) = (uid("U::\"p\""), uid("U::\"q\""));
     let known = snapshot.principals(&[&one, &other], &overlays);
     for _ in 0..2 {
-        let evaluations = snapshot.evaluate_known(&ask(&[], &[]), &known);
+        let evaluations = snapshot.evaluate_known(&ask(&[], &[]), &known, |_| false);
         let allowed: Vec<bool> = evaluations.iter().map(|it| it.is_allow()).collect();
         assert_eq!(allowed, [true, false]);
+        let up_to_first = snapshot.evaluate_known(&ask(&[], &[]), &known, |it| it.is_allow());
+        assert!(up_to_first.len() == 1 && up_to_first[0].is_allow());
     }
 }
 

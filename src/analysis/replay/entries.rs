@@ -57,7 +57,7 @@ impl Replayer<'_> {
     ) -> Result<Vec<ReplayedEntry>, Obstacle> {
         let hidden = self.inspect(capsule, history, |inputs, requester| {
             let items = entries.iter().map(|entry| &entry.item);
-            let filtered = listing::filter(*inputs, call, items, requester, capsule.now);
+            let filtered = listing::filter(*inputs, call, items, requester, capsule.now, false);
             listing::hidden_reasons(&filtered, entries.len())
         })?;
         let parties = parties_of_call(capsule, call);

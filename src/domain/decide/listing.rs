@@ -4,6 +4,7 @@
 //! allow, so a list contains too much rather than too little; the call itself is decided later.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::time::SystemTime;
 
 use smol_str::SmolStr;
@@ -22,8 +23,8 @@ use crate::domain::request::call_context::{CallContext, Initiator, Operation};
 use crate::domain::request::definition::ToolDefinition;
 use crate::domain::request::operation::{Listing, OperationKind, ResourceOperation};
 use crate::domain::schema;
-use callgate_engine::cedar::EntityUID;
-use callgate_engine::{Principals, Query};
+use callgate_engine::cedar::{EntityType, EntityUID};
+use callgate_engine::{PolicyEvaluation, Principals, Query};
 
 /// An item of a list that a server returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +52,8 @@ pub type HiddenReason = Option<ReasonCode>;
 pub struct ListedVerdict {
     /// Why the item is hidden; `None` if some use of it may be allowed.
     pub hidden: HiddenReason,
-    /// Whether it stays hidden in observe mode: something is stopped, or a forbid marked `@mode("enforce")` applies.
+    /// Whether it stays hidden in observe mode: something is stopped, or a forbid marked `@mode("enforce")` applies. Not worked
+    /// out for a list that is not observed.
     pub is_held: bool,
 }
 
@@ -67,7 +69,8 @@ pub fn hidden_reasons(
     }
 }
 
-/// Decides for each item whether it is hidden. The operation of `call` names the server and the kind of list.
+/// Decides for each item whether it is hidden. The operation of `call` names the server and the kind of list. `is_observed`:
+/// whether it has to be known what stays hidden in observe mode.
 ///
 /// # Errors
 ///
@@ -78,6 +81,7 @@ pub fn filter<'w, 'o>(
     offered: impl IntoIterator<Item = &'o ListedItem>,
     requester: Requester<'_>,
     now: SystemTime,
+    is_observed: bool,
 ) -> Result<Vec<ListedVerdict>, Reason> {
     let inputs = &inputs.into();
     let snapshot = inputs.snapshot;
@@ -110,6 +114,8 @@ pub fn filter<'w, 'o>(
         common: Facts::new(evaluator.context_inputs(), &nothing.operation, None),
         known: snapshot.principals(&principals, &entities.overlays),
         principals: &principals,
+        is_observed,
+        in_scope: RefCell::default(),
     };
     Ok(offered
         .into_iter()
@@ -136,6 +142,10 @@ struct ListFilter<'a> {
     principals: &'a [&'a EntityUID],
     /// The same, looked up for items that add nothing to the entities.
     known: Principals<'a>,
+    /// Whether all principals are asked about, rather than those up to the first that may not use an item.
+    is_observed: bool,
+    /// The action of the last item that fits the schema, and the type of its resource: most items have the same.
+    in_scope: RefCell<Option<(EntityUID, EntityType)>>,
 }
 
 impl ListFilter<'_> {
@@ -156,7 +166,7 @@ impl ListFilter<'_> {
         }
         evidence
             .covers(inputs.snapshot, &access)
-            .and_then(|()| check_scopes(inputs.snapshot, principals, &request))
+            .and_then(|()| self.check_scope(&request))
             .map_err(|reason| ListedVerdict::from(reason.code))?;
         let target = request.targets.first();
         let overlays = request.overlays(&entities.overlays, target);
@@ -168,7 +178,11 @@ impl ListFilter<'_> {
             unknown,
         };
         let evaluations = match &overlays {
-            Cow::Borrowed(_) => inputs.snapshot.evaluate_known(&query, &self.known),
+            Cow::Borrowed(_) => {
+                let is_last = |it: &PolicyEvaluation| !self.is_observed && !it.may_allow();
+                let snapshot = inputs.snapshot;
+                snapshot.evaluate_known(&query, &self.known, is_last)
+            }
             Cow::Owned(_) => {
                 let inputs_of = self.evaluator.context_inputs();
                 let context = &Facts::new(inputs_of, &request.operation, target);
@@ -187,6 +201,21 @@ impl ListFilter<'_> {
                 .iter()
                 .any(|it| it.always_enforced().next().is_some()),
         })
+    }
+
+    /// Checks that the action of an item applies to the principals and its resource.
+    fn check_scope(&self, request: &CedarRequest) -> Result<(), Reason> {
+        let (action, of_type) = (&request.action, request.resource.entity_type());
+        let mut last = self.in_scope.borrow_mut();
+        let is_last = |(known, known_type): &(EntityUID, EntityType)| {
+            known == action && known_type == of_type
+        };
+        if last.as_ref().is_some_and(is_last) {
+            return Ok(());
+        }
+        check_scopes(self.evaluator.inputs.snapshot, self.principals, request)?;
+        *last = Some((action.clone(), of_type.clone()));
+        Ok(())
     }
 
     /// The request for some use of the item, and the attributes not known about that use.

@@ -29,7 +29,14 @@ fn a_list_shows_the_tools_that_some_call_could_reach() {
             caller: &caller,
             claims: &claims,
         };
-        let verdicts = filter(&world(policies), call, &tools, asker, SystemTime::now());
+        let verdicts = filter(
+            &world(policies),
+            call,
+            &tools,
+            asker,
+            SystemTime::now(),
+            false,
+        );
         verdicts.map(|verdicts| verdicts.into_iter().map(|it| it.hidden).collect::<Vec<_>>())
     };
     let hidden = list(&call).expect("evidence holds");
@@ -80,6 +87,7 @@ fn a_list_shows_the_prompts_and_resources_that_may_be_used() {
             &[offered],
             asker,
             SystemTime::now(),
+            false,
         );
         hidden.expect("evidence holds")[0].hidden.is_none()
     };
@@ -120,4 +128,44 @@ fn a_list_shows_the_prompts_and_resources_that_may_be_used() {
             "{template}"
         );
     }
+}
+
+#[test]
+fn a_forbid_that_is_always_enforced_holds_an_item_of_an_observed_list_whoever_it_is_about() {
+    // The agent, which is asked about first, has no permit; the forbid is about its user.
+    let policies = r#"
+        permit (principal is Mcp::User, action, resource);
+        @mode("enforce") forbid (principal is Mcp::User, action, resource == Mcp::Tool::"github/get_issue");
+    "#;
+    let caller = Caller {
+        id: "edge".into(),
+        rights: trusted(),
+        toolhive_agent: None,
+        held: crate::authn::capacity::CallerUsage::default(),
+    };
+    let claims = ClaimMapping::default();
+    let mut call = get_issue();
+    call.operation.kind = OperationKind::List(Listing::Tools);
+    let tools = ["get_issue", "create_issue"].map(|name| ListedItem::Tool {
+        name: name.into(),
+        definition: None,
+    });
+    let world = world(policies);
+    let list = |is_observed| {
+        let asker = Requester {
+            caller: &caller,
+            claims: &claims,
+        };
+        let verdicts = filter(&world, &call, &tools, asker, SystemTime::now(), is_observed);
+        let verdicts = verdicts.expect("evidence holds");
+        assert!(
+            verdicts
+                .iter()
+                .all(|it| it.hidden == Some(ReasonCode::NoPermit)),
+            "{verdicts:?}"
+        );
+        verdicts.iter().map(|it| it.is_held).collect::<Vec<_>>()
+    };
+    assert_eq!(list(true), [true, false]);
+    assert_eq!(list(false), [false, false], "nobody asks");
 }
