@@ -179,7 +179,7 @@ impl Snapshot {
     }
 
     /// The same for principals that were looked up before, with the overlays that they were looked up with in place of the
-    /// query's, and only up to the first principal that is the last one by its evaluation.
+    /// query's. No principal is evaluated after the first for whose evaluation `is_last` holds.
     pub fn evaluate_known(
         &self,
         query: &Query<'_>,

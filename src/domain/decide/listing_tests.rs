@@ -3,6 +3,23 @@ use crate::authn::caller::Caller;
 use crate::config::claims::ClaimMapping;
 use crate::domain::fixtures::{agent, get_issue, trusted, world};
 
+/// A gateway that is trusted in what it asserts.
+fn edge() -> Caller {
+    Caller {
+        id: "edge".into(),
+        rights: trusted(),
+        toolhive_agent: None,
+        held: crate::authn::capacity::CallerUsage::default(),
+    }
+}
+
+fn tools<const N: usize>(names: [&str; N]) -> [ListedItem; N] {
+    names.map(|name| ListedItem::Tool {
+        name: name.into(),
+        definition: None,
+    })
+}
+
 #[test]
 fn a_list_shows_the_tools_that_some_call_could_reach() {
     let policies = r#"
@@ -10,20 +27,11 @@ fn a_list_shows_the_tools_that_some_call_could_reach() {
         permit (principal, action == Mcp::Action::"github/create_issue", resource) when { context.input.title == "x" };
         forbid (principal, action, resource) unless { context has target || context.arguments.names.isEmpty() };
     "#;
-    let caller = Caller {
-        id: "edge".into(),
-        rights: trusted(),
-        toolhive_agent: None,
-        held: crate::authn::capacity::CallerUsage::default(),
-    };
+    let caller = edge();
     let claims = ClaimMapping::default();
     let mut call = get_issue();
     call.operation.kind = OperationKind::List(Listing::Tools);
-    let names = ["get_issue", "create_issue", "merge", "nope"];
-    let tools = names.map(|name| ListedItem::Tool {
-        name: name.into(),
-        definition: None,
-    });
+    let tools = tools(["get_issue", "create_issue", "merge", "nope"]);
     let list = |call: &CallContext| {
         let asker = Requester {
             caller: &caller,
@@ -67,12 +75,7 @@ fn a_list_shows_the_prompts_and_resources_that_may_be_used() {
           when { context has approval };
         forbid (principal, action == Mcp::Action::"read_resource", resource in Mcp::Resource::"file:///srv/docs/drafts");
     "#;
-    let caller = Caller {
-        id: "edge".into(),
-        rights: trusted(),
-        toolhive_agent: None,
-        held: crate::authn::capacity::CallerUsage::default(),
-    };
+    let caller = edge();
     let claims = ClaimMapping::default();
     let asker = Requester {
         caller: &caller,
@@ -137,19 +140,11 @@ fn a_forbid_that_is_always_enforced_holds_an_item_of_an_observed_list_whoever_it
         permit (principal is Mcp::User, action, resource);
         @mode("enforce") forbid (principal is Mcp::User, action, resource == Mcp::Tool::"github/get_issue");
     "#;
-    let caller = Caller {
-        id: "edge".into(),
-        rights: trusted(),
-        toolhive_agent: None,
-        held: crate::authn::capacity::CallerUsage::default(),
-    };
+    let caller = edge();
     let claims = ClaimMapping::default();
     let mut call = get_issue();
     call.operation.kind = OperationKind::List(Listing::Tools);
-    let tools = ["get_issue", "create_issue"].map(|name| ListedItem::Tool {
-        name: name.into(),
-        definition: None,
-    });
+    let tools = tools(["get_issue", "create_issue"]);
     let world = world(policies);
     let list = |is_observed| {
         let asker = Requester {
