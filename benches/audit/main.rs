@@ -28,19 +28,22 @@ mod served;
 
 use served::load::{self, Load};
 use served::process::{Server, free_port};
+use served::turns::{self, Asked, ratios};
 use served::{Fault, IN_FLIGHT, QUIET_IN_FLIGHT, ROUNDS, bundle, calls, collector, median, metric};
 
-/// Calls in one measurement of CPU time, and in one of latency.
+/// Calls in one round of CPU time, and in one measurement of latency.
 const CALLS: usize = 20_000;
 const QUIET_CALLS: usize = 2_000;
 /// The name of each server that is measured, and the mode of its log.
 const MODES: [(&str, &str); 5] = [
-    ("off", "off"),
+    (OFF, "off"),
     ("async", "async"),
     ("written", "written"),
     ("synced", "synced"),
     (UNTRACED, "written"),
 ];
+/// Without a log.
+const OFF: &str = "off";
 /// Exports nothing. All others export every span.
 const UNTRACED: &str = "untraced";
 /// The log that is read afterwards.
@@ -128,42 +131,27 @@ async fn start(name: &'static str, mode: &str, collector: &str) -> Result<Mode, 
 
 /// CPU time in each mode, in turn so that all meet the same machine.
 async fn cpu(modes: &[Mode]) -> Result<(), Fault> {
-    let calls = calls(CALLS);
-    for mode in modes {
-        load::run(&mode.load, calls / 4, IN_FLIGHT).await?;
-    }
-    let mut ratios = vec![Vec::new(); modes.len()];
-    let mut costs = vec![Vec::new(); modes.len()];
-    for _ in 0..ROUNDS {
-        let mut off = None;
-        for (at, mode) in modes.iter().enumerate() {
-            let before = mode.server.cpu_seconds()?;
-            load::run(&mode.load, calls, IN_FLIGHT).await?;
-            let per_call = (mode.server.cpu_seconds()? - before) / calls as f64;
-            let off = *off.get_or_insert(per_call);
-            costs[at].push(per_call * 1e6);
-            ratios[at].push(per_call / off);
-        }
-    }
-    for (at, mode) in modes.iter().enumerate() {
+    let sides = modes.iter().map(|mode| Asked {
+        server: &mode.server,
+        asker: mode.load.clone(),
+        calls: calls(CALLS),
+    });
+    let sides: Vec<_> = sides.collect();
+    let costs = turns::cpu_per_call(&sides).await?;
+    let costs_of = |name: &str| {
+        let place = modes.iter().position(|mode| mode.name == name);
+        place.map_or(&[][..], |at| &costs[at])
+    };
+    for (mode, costs) in modes.iter().zip(&costs) {
         let name = mode.name;
-        metric(
-            &format!("audit.cpu_{name}"),
-            median(costs[at].clone()),
-            "us",
-        );
+        metric(&format!("audit.cpu_{name}"), median(costs.clone()), "us");
         if name != UNTRACED {
-            let ratio = median(ratios[at].clone());
+            let ratio = median(ratios(costs, costs_of(OFF)));
             metric(&format!("audit.cpu_vs_off.{name}"), ratio, "ratio");
         }
     }
-    // Each round of the one against the same round of the other.
-    let place = |name: &str| modes.iter().position(|mode| mode.name == name);
-    if let (Some(traced), Some(untraced)) = (place(READ), place(UNTRACED)) {
-        let pairs = costs[traced].iter().zip(&costs[untraced]);
-        let ratios = pairs.map(|(traced, untraced)| traced / untraced);
-        metric("otel.cpu_vs_off", median(ratios.collect()), "ratio");
-    }
+    let ratio = median(ratios(costs_of(READ), costs_of(UNTRACED)));
+    metric("otel.cpu_vs_off", ratio, "ratio");
     Ok(())
 }
 

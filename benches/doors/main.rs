@@ -18,15 +18,16 @@ mod web;
 mod wire;
 
 use asked::Exchange;
-use served::load::{self, Load};
+use served::load::{Ask, Load};
 use served::process::{Server, free_port};
-use served::{Fault, IN_FLIGHT, ROUNDS, bundle, calls, collector, median, metric};
+use served::turns::{self, Asked, ratios};
+use served::{Fault, bundle, calls, collector, median, metric};
 use web::Web;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Calls in one measurement of CPU time.
+/// Calls in one round of CPU time.
 const CALLS: usize = 10_000;
 
 fn main() -> Result<(), Fault> {
@@ -56,68 +57,59 @@ async fn measure() -> Result<(), Fault> {
 }
 
 /// One way to ask.
+#[derive(Clone)]
 enum Door {
     Grpc(Load),
     Exchange(Box<Exchange>),
     Web(Web),
 }
 
-impl Door {
-    async fn run(&self, calls: usize) -> Result<(), Fault> {
+impl Ask for Door {
+    async fn ask(&mut self) -> Result<(), Fault> {
         match self {
-            Self::Grpc(load) => load::run(load, calls, IN_FLIGHT).await?,
-            Self::Exchange(exchange) => load::run(&**exchange, calls, IN_FLIGHT).await?,
-            Self::Web(web) => load::run(web, calls, IN_FLIGHT).await?,
-        };
-        Ok(())
-    }
-
-    /// CPU microseconds of the server per call.
-    async fn cost(&self, server: &Server, calls: usize) -> Result<f64, Fault> {
-        let before = server.cpu_seconds()?;
-        self.run(calls).await?;
-        Ok((server.cpu_seconds()? - before) / calls as f64 * 1e6)
+            Self::Grpc(load) => load.ask().await,
+            Self::Exchange(exchange) => exchange.ask().await,
+            Self::Web(web) => web.ask().await,
+        }
     }
 }
 
 async fn cpu(callgate: &Server, channel: Channel, http_port: u16) -> Result<(), Fault> {
     asked::assert_allowed(channel.clone()).await?;
-    let native = Door::Grpc(asked::native(channel.clone()));
+    let ext_proc = Box::new(asked::ext_proc(channel.clone()));
     let doors = [
+        ("native", Door::Grpc(asked::native(channel.clone()))),
         ("ext_authz", Door::Grpc(asked::ext_authz(channel.clone()))),
-        (
-            "ext_proc",
-            Door::Exchange(Box::new(asked::ext_proc(channel.clone()))),
-        ),
+        ("ext_proc", Door::Exchange(ext_proc)),
         ("ext_mcp", Door::Grpc(asked::ext_mcp(channel))),
         ("authzen", Door::Web(asked::authzen(http_port))),
         ("toolhive", Door::Web(asked::toolhive(http_port))),
     ];
-    let calls = calls(CALLS);
-    native.run(calls / 4).await?;
-    for (_, door) in &doors {
-        door.run(calls / 4).await?;
-    }
-    let mut natives = Vec::new();
-    let mut costs = vec![Vec::new(); doors.len()];
-    let mut ratios = vec![Vec::new(); doors.len()];
-    for _ in 0..ROUNDS {
-        let base = native.cost(callgate, calls).await?;
-        natives.push(base);
-        for (at, (_, door)) in doors.iter().enumerate() {
-            let cost = door.cost(callgate, calls).await?;
-            costs[at].push(cost);
-            ratios[at].push(cost / base);
-        }
-    }
-    metric("door.native.cpu", median(natives), "us");
-    for (((name, _), costs), ratios) in doors.iter().zip(costs).zip(ratios) {
-        metric(&format!("door.{name}.cpu"), median(costs), "us");
+    let (names, sides): (Vec<_>, Vec<_>) = doors
+        .into_iter()
+        .map(|(name, asker)| {
+            let side = Asked {
+                server: callgate,
+                asker,
+                calls: calls(CALLS),
+            };
+            (name, side)
+        })
+        .unzip();
+    let costs = turns::cpu_per_call(&sides).await?;
+    for (at, (name, costs_of_door)) in names.iter().zip(&costs).enumerate() {
         metric(
-            &format!("door.{name}.cpu_vs_native"),
-            median(ratios),
-            "ratio",
+            &format!("door.{name}.cpu"),
+            median(costs_of_door.clone()),
+            "us",
         );
+        if at > 0 {
+            metric(
+                &format!("door.{name}.cpu_vs_native"),
+                median(ratios(costs_of_door, &costs[0])),
+                "ratio",
+            );
+        }
     }
     Ok(())
 }

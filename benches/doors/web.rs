@@ -1,5 +1,7 @@
 //! Plain HTTP: a client that keeps its connection and spends little, and a server that only answers.
 
+use std::sync::{Arc, Mutex, MutexGuard};
+
 use bytes::Bytes;
 use serde_json::Value as Json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -8,13 +10,14 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::served::Fault;
 use crate::served::load::Ask;
 
-/// One request over HTTP/1.1. Each clone has a connection of its own.
+/// One request over HTTP/1.1. Clones share the connections that are open.
 pub struct Web {
     port: u16,
     request: Bytes,
     /// What has to be in every answer.
     answer: &'static str,
-    connection: Option<TcpStream>,
+    /// Open connections that nobody uses.
+    idle: Arc<Mutex<Vec<TcpStream>>>,
     read: Vec<u8>,
 }
 
@@ -36,9 +39,23 @@ impl Web {
             port,
             request: request.into(),
             answer,
-            connection: None,
+            idle: Arc::default(),
             read: Vec::new(),
         }
+    }
+
+    /// An idle connection, or a new one.
+    async fn connection(&self) -> Result<TcpStream, Fault> {
+        if let Some(stream) = self.idle()?.pop() {
+            return Ok(stream);
+        }
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    fn idle(&self) -> Result<MutexGuard<'_, Vec<TcpStream>>, Fault> {
+        self.idle.lock().map_err(|_| "an asker panicked".into())
     }
 }
 
@@ -48,7 +65,7 @@ impl Clone for Web {
             port: self.port,
             request: self.request.clone(),
             answer: self.answer,
-            connection: None,
+            idle: Arc::clone(&self.idle),
             read: Vec::new(),
         }
     }
@@ -56,14 +73,7 @@ impl Clone for Web {
 
 impl Ask for Web {
     async fn ask(&mut self) -> Result<(), Fault> {
-        let stream = match &mut self.connection {
-            Some(stream) => stream,
-            empty => {
-                let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
-                stream.set_nodelay(true)?;
-                empty.insert(stream)
-            }
-        };
+        let mut stream = self.connection().await?;
         stream.write_all(&self.request).await?;
         self.read.clear();
         while whole(&self.read)?.is_none_or(|length| self.read.len() < length) {
@@ -71,6 +81,7 @@ impl Ask for Web {
                 return Err("the server closed the connection".into());
             }
         }
+        self.idle()?.push(stream);
         let text = str::from_utf8(&self.read)?;
         match text.starts_with("HTTP/1.1 200") && text.contains(self.answer) {
             true => Ok(()),

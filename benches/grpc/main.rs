@@ -6,7 +6,8 @@
 //! CPU time that each process used per call. [`unary`] is one call at a time against the echo, [`stream`]
 //! the same over one bidirectional stream, and [`mix`] other kinds of calls against the typical read.
 //!
-//! `CALLGATE_BENCH_ONLY` is one of `cpu`, `latency`, `stream` and `mix`.
+//! `CALLGATE_BENCH_ONLY` is one of `cpu`, `latency`, `stream` and `mix`. `CALLGATE_BENCH_AGAINST` names another build of
+//! `callgate`, whose calls of each kind are measured in turns with those of this one, and nothing else.
 
 use std::path::Path;
 
@@ -41,6 +42,8 @@ struct Served {
     request: v1::AuthorizeRequest,
     /// How many bytes its answer has.
     answer_bytes: usize,
+    /// What it serves, until it has ended.
+    _folder: tempfile::TempDir,
 }
 
 fn main() -> Result<(), Fault> {
@@ -55,15 +58,13 @@ fn main() -> Result<(), Fault> {
 }
 
 async fn measure() -> Result<(), Fault> {
+    if let Some(other) = std::env::var_os("CALLGATE_BENCH_AGAINST") {
+        return measure_against(Path::new(&other)).await;
+    }
     let only = std::env::var("CALLGATE_BENCH_ONLY").ok();
     let is_wanted = |part: &str| only.as_ref().is_none_or(|it| it == part);
-    let folder = tempfile::tempdir()?;
-    // Its database lies beside it.
-    let dir = folder.path().join("policies");
-    bundle::write(Path::new(env!("CARGO_MANIFEST_DIR")), &dir)?;
-    world::furnish(&dir)?;
     let collector = collector::start().await?;
-    let served = Served::start(&dir, &collector.endpoint).await?;
+    let served = Served::start(None, &collector.endpoint).await?;
     if is_wanted("cpu") {
         unary::cpu(&served).await?;
     }
@@ -82,9 +83,26 @@ async fn measure() -> Result<(), Fault> {
     Ok(())
 }
 
+/// Measures this build and another.
+async fn measure_against(other: &Path) -> Result<(), Fault> {
+    let collector = collector::start().await?;
+    let served = Served::start(None, &collector.endpoint).await?;
+    let other = Served::start(Some(other), &collector.endpoint).await?;
+    mix::against(&served, &other).await
+}
+
 impl Served {
-    async fn start(dir: &Path, collector: &str) -> Result<Self, Fault> {
-        let server = Server::callgate(dir, Some(collector), free_port()?)?;
+    /// Starts this build, or another.
+    async fn start(program: Option<&Path>, collector: &str) -> Result<Self, Fault> {
+        let folder = tempfile::tempdir()?;
+        // Its database lies beside it.
+        let dir = folder.path().join("policies");
+        bundle::write(Path::new(env!("CARGO_MANIFEST_DIR")), &dir)?;
+        world::furnish(&dir)?;
+        let server = match program {
+            None => Server::callgate(&dir, Some(collector), free_port()?)?,
+            Some(program) => Server::of_build(program, &dir, Some(collector), free_port()?)?,
+        };
         let channel = server.connect().await?;
         let request = bundle::typical_call();
         let answer = AuthorizationClient::new(channel.clone())
@@ -102,6 +120,7 @@ impl Served {
             channel,
             answer_bytes: answer.encoded_len(),
             request,
+            _folder: folder,
         })
     }
 }

@@ -4,10 +4,11 @@ use prost::Message;
 
 use crate::served::load::{self, Load};
 use crate::served::process::Server;
-use crate::served::{Fault, IN_FLIGHT, QUIET_IN_FLIGHT, ROUNDS, calls, median, metric};
+use crate::served::turns::{self, Asked, ratios};
+use crate::served::{Fault, QUIET_IN_FLIGHT, ROUNDS, calls, median, metric};
 use crate::{AUTHORIZE, Served, echo};
 
-/// Calls in one measurement of CPU time, and in one of latency.
+/// Calls in one round of CPU time, and in one measurement of latency.
 const CALLS: usize = 20_000;
 const QUIET_CALLS: usize = 5_000;
 
@@ -32,25 +33,25 @@ impl Sides {
 
 /// Prints what a call costs, what one to the echo costs, and the first over the second.
 pub async fn cpu(served: &Served) -> Result<(), Fault> {
-    let sides = Sides::of(served).await?;
-    let calls = calls(CALLS);
-    load::run(&sides.authorize, calls / 4, IN_FLIGHT).await?;
-    load::run(&sides.bare, calls / 4, IN_FLIGHT).await?;
-    let (mut ratios, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let before = served.server.cpu_seconds()?;
-        load::run(&sides.authorize, calls, IN_FLIGHT).await?;
-        let per_call = (served.server.cpu_seconds()? - before) / calls as f64;
-        let before = sides.echo.cpu_seconds()?;
-        load::run(&sides.bare, calls, IN_FLIGHT).await?;
-        let per_echo = (sides.echo.cpu_seconds()? - before) / calls as f64;
-        ours.push(per_call * 1e6);
-        theirs.push(per_echo * 1e6);
-        ratios.push(per_call / per_echo);
-    }
-    metric("grpc.cpu_per_authorize", median(ours), "us");
-    metric("grpc.cpu_per_echo", median(theirs), "us");
-    metric("grpc.cpu_vs_echo", median(ratios), "ratio");
+    let Sides {
+        echo,
+        authorize,
+        bare,
+    } = Sides::of(served).await?;
+    let side = |server, asker| Asked {
+        server,
+        asker,
+        calls: calls(CALLS),
+    };
+    let sides = [side(&served.server, authorize), side(&echo, bare)];
+    let costs = turns::cpu_per_call(&sides).await?;
+    metric("grpc.cpu_per_authorize", median(costs[0].clone()), "us");
+    metric("grpc.cpu_per_echo", median(costs[1].clone()), "us");
+    metric(
+        "grpc.cpu_vs_echo",
+        median(ratios(&costs[0], &costs[1])),
+        "ratio",
+    );
     Ok(())
 }
 

@@ -24,14 +24,15 @@ mod wire;
 mod world;
 
 use question::{Groups, LINK, POST, Question, READ};
-use served::load::{self, Load};
+use served::load::Load;
 use served::process::{Server, free_port};
-use served::{Fault, IN_FLIGHT, ROUNDS, bundle, calls, collector, median, metric};
+use served::turns::{self, Asked, ratios};
+use served::{Fault, bundle, calls, collector, median, metric};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Calls in one measurement of CPU time.
+/// Calls in one round of CPU time.
 const CALLS: usize = 10_000;
 
 fn main() -> Result<(), Fault> {
@@ -68,13 +69,8 @@ async fn measure() -> Result<(), Fault> {
         Pair::new("cerbos", "callgate", native, cerbos),
         Pair::new("opa_envoy", "callgate.ext_authz", ext_authz, opa_envoy),
     ];
-    for pair in &pairs {
-        pair.warm_up().await?;
-    }
-    for _ in 0..ROUNDS {
-        for pair in &mut pairs {
-            pair.round(&server).await?;
-        }
+    for pair in &mut pairs {
+        pair.measure(&server).await?;
     }
     // Its session and its counts have moved on with every call.
     assert!(ours::Native.ask(&channel, &POST).await?, "{POST:?}");
@@ -145,8 +141,7 @@ struct Pair {
     names: [&'static str; 2],
     ours: Load,
     theirs: Option<Peer>,
-    costs: [Vec<f64>; 2],
-    ratios: Vec<f64>,
+    costs: Vec<Vec<f64>>,
 }
 
 impl Pair {
@@ -155,48 +150,34 @@ impl Pair {
             names: [our_name, name],
             ours,
             theirs,
-            costs: Default::default(),
-            ratios: Vec::new(),
+            costs: Vec::new(),
         }
     }
 
-    async fn warm_up(&self) -> Result<(), Fault> {
-        let theirs = self.theirs.as_ref().map(|peer| &peer.load);
-        for load in [Some(&self.ours), theirs].into_iter().flatten() {
-            load::run(load, calls(CALLS) / 4, IN_FLIGHT).await?;
-        }
-        Ok(())
-    }
-
-    /// One measurement of each.
-    async fn round(&mut self, callgate: &Server) -> Result<(), Fault> {
-        let ours = cost(callgate, &self.ours).await?;
-        self.costs[0].push(ours);
-        if let Some(peer) = &self.theirs {
-            let theirs = cost(&peer.server, &peer.load).await?;
-            self.costs[1].push(theirs);
-            self.ratios.push(ours / theirs);
-        }
+    /// Measures one, or both in turns.
+    async fn measure(&mut self, callgate: &Server) -> Result<(), Fault> {
+        let side = |server, load: &Load| Asked {
+            server,
+            asker: load.clone(),
+            calls: calls(CALLS),
+        };
+        let theirs = self.theirs.as_ref();
+        let theirs = theirs.map(|peer| side(&peer.server, &peer.load));
+        let sides: Vec<_> = [Some(side(callgate, &self.ours)), theirs]
+            .into_iter()
+            .flatten()
+            .collect();
+        self.costs = turns::cpu_per_call(&sides).await?;
         Ok(())
     }
 
     fn tell(self) {
-        for (name, costs) in self.names.into_iter().zip(self.costs) {
-            if !costs.is_empty() {
-                metric(&format!("peers.{name}.cpu"), median(costs), "us");
-            }
+        for (name, costs) in self.names.into_iter().zip(&self.costs) {
+            metric(&format!("peers.{name}.cpu"), median(costs.clone()), "us");
         }
-        if !self.ratios.is_empty() {
+        if let [ours, theirs] = &*self.costs {
             let name = format!("peers.cpu_vs_{}", self.names[1]);
-            metric(&name, median(self.ratios), "ratio");
+            metric(&name, median(ratios(ours, theirs)), "ratio");
         }
     }
-}
-
-/// CPU microseconds of a server per call.
-async fn cost(server: &Server, load: &Load) -> Result<f64, Fault> {
-    let calls = calls(CALLS);
-    let before = server.cpu_seconds()?;
-    load::run(load, calls, IN_FLIGHT).await?;
-    Ok((server.cpu_seconds()? - before) / calls as f64 * 1e6)
 }

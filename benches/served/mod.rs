@@ -5,6 +5,7 @@ pub mod bundle;
 pub mod collector;
 pub mod load;
 pub mod process;
+pub mod turns;
 
 /// Why nothing could be measured.
 pub type Fault = Box<dyn std::error::Error + Send + Sync>;

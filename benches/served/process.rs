@@ -20,9 +20,20 @@ impl Server {
         Self { child, port }
     }
 
+    /// [`Server::of_build`] of the build that is measured.
+    pub fn callgate(dir: &Path, collector: Option<&str>, http_port: u16) -> Result<Self, Fault> {
+        let program = Path::new(env!("CARGO_BIN_EXE_callgate"));
+        Self::of_build(program, dir, collector, http_port)
+    }
+
     /// `callgate serve` of a directory with plain HTTP on `http_port`. Every decision is traced to `collector`; without one
     /// nothing is exported. The database lies beside the directory.
-    pub fn callgate(dir: &Path, collector: Option<&str>, http_port: u16) -> Result<Self, Fault> {
+    pub fn of_build(
+        program: &Path,
+        dir: &Path,
+        collector: Option<&str>,
+        http_port: u16,
+    ) -> Result<Self, Fault> {
         let variables: Vec<(&str, &str)> = match collector {
             Some(collector) => vec![
                 ("OTEL_EXPORTER_OTLP_ENDPOINT", collector),
@@ -33,7 +44,7 @@ impl Server {
             None => vec![("OTEL_SDK_DISABLED", "true")],
         };
         let port = free_port()?;
-        let child = Command::new(env!("CARGO_BIN_EXE_callgate"))
+        let child = Command::new(program)
             .args(["serve", "--without-callers"])
             .arg(dir)
             .current_dir(dir.parent().unwrap_or(dir))
@@ -44,6 +55,11 @@ impl Server {
             .stderr(Stdio::inherit())
             .spawn()?;
         Ok(Self::new(child, port))
+    }
+
+    /// The id of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Where it listens.
