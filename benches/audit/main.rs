@@ -28,7 +28,7 @@ mod served;
 
 use served::load::{self, Load};
 use served::process::{Server, free_port};
-use served::turns::{self, Asked, ratios};
+use served::turns::{self, Side};
 use served::{Fault, IN_FLIGHT, QUIET_IN_FLIGHT, ROUNDS, bundle, calls, collector, median, metric};
 
 /// Calls in one round of CPU time, and in one measurement of latency.
@@ -131,7 +131,7 @@ async fn start(name: &'static str, mode: &str, collector: &str) -> Result<Mode, 
 
 /// CPU time in each mode, in turn so that all meet the same machine.
 async fn cpu(modes: &[Mode]) -> Result<(), Fault> {
-    let sides = modes.iter().map(|mode| Asked {
+    let sides = modes.iter().map(|mode| Side {
         server: &mode.server,
         asker: mode.load.clone(),
         calls: calls(CALLS),
@@ -140,17 +140,21 @@ async fn cpu(modes: &[Mode]) -> Result<(), Fault> {
     let costs = turns::cpu_per_call(&sides).await?;
     let costs_of = |name: &str| {
         let place = modes.iter().position(|mode| mode.name == name);
-        place.map_or(&[][..], |at| &costs[at])
+        place.map(|at| &costs[at]).ok_or("a mode is not measured")
     };
+    let off = costs_of(OFF)?;
     for (mode, costs) in modes.iter().zip(&costs) {
         let name = mode.name;
-        metric(&format!("audit.cpu_{name}"), median(costs.clone()), "us");
+        metric(&format!("audit.cpu_{name}"), costs.median(), "us");
         if name != UNTRACED {
-            let ratio = median(ratios(costs, costs_of(OFF)));
-            metric(&format!("audit.cpu_vs_off.{name}"), ratio, "ratio");
+            metric(
+                &format!("audit.cpu_vs_off.{name}"),
+                costs.over(off),
+                "ratio",
+            );
         }
     }
-    let ratio = median(ratios(costs_of(READ), costs_of(UNTRACED)));
+    let ratio = costs_of(READ)?.over(costs_of(UNTRACED)?);
     metric("otel.cpu_vs_off", ratio, "ratio");
     Ok(())
 }

@@ -20,8 +20,8 @@ mod wire;
 use asked::Exchange;
 use served::load::{Ask, Load};
 use served::process::{Server, free_port};
-use served::turns::{self, Asked, ratios};
-use served::{Fault, bundle, calls, collector, median, metric};
+use served::turns::{self, Side};
+use served::{Fault, bundle, calls, collector, metric};
 use web::Web;
 
 #[global_allocator]
@@ -88,7 +88,7 @@ async fn cpu(callgate: &Server, channel: Channel, http_port: u16) -> Result<(), 
     let (names, sides): (Vec<_>, Vec<_>) = doors
         .into_iter()
         .map(|(name, asker)| {
-            let side = Asked {
+            let side = Side {
                 server: callgate,
                 asker,
                 calls: calls(CALLS),
@@ -97,18 +97,11 @@ async fn cpu(callgate: &Server, channel: Channel, http_port: u16) -> Result<(), 
         })
         .unzip();
     let costs = turns::cpu_per_call(&sides).await?;
-    for (at, (name, costs_of_door)) in names.iter().zip(&costs).enumerate() {
-        metric(
-            &format!("door.{name}.cpu"),
-            median(costs_of_door.clone()),
-            "us",
-        );
+    for (at, (name, of_door)) in names.iter().zip(&costs).enumerate() {
+        metric(&format!("door.{name}.cpu"), of_door.median(), "us");
         if at > 0 {
-            metric(
-                &format!("door.{name}.cpu_vs_native"),
-                median(ratios(costs_of_door, &costs[0])),
-                "ratio",
-            );
+            let ratio = of_door.over(&costs[0]);
+            metric(&format!("door.{name}.cpu_vs_native"), ratio, "ratio");
         }
     }
     Ok(())

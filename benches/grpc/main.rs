@@ -59,7 +59,9 @@ fn main() -> Result<(), Fault> {
 
 async fn measure() -> Result<(), Fault> {
     if let Some(other) = std::env::var_os("CALLGATE_BENCH_AGAINST") {
-        return measure_against(Path::new(&other)).await;
+        let other = Path::new(&other).canonicalize();
+        let other = other.map_err(|error| format!("`CALLGATE_BENCH_AGAINST`: {error}"))?;
+        return measure_against(&other).await;
     }
     let only = std::env::var("CALLGATE_BENCH_ONLY").ok();
     let is_wanted = |part: &str| only.as_ref().is_none_or(|it| it == part);

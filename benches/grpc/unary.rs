@@ -4,7 +4,7 @@ use prost::Message;
 
 use crate::served::load::{self, Load};
 use crate::served::process::Server;
-use crate::served::turns::{self, Asked, ratios};
+use crate::served::turns::{self, Side};
 use crate::served::{Fault, QUIET_IN_FLIGHT, ROUNDS, calls, median, metric};
 use crate::{AUTHORIZE, Served, echo};
 
@@ -38,20 +38,16 @@ pub async fn cpu(served: &Served) -> Result<(), Fault> {
         authorize,
         bare,
     } = Sides::of(served).await?;
-    let side = |server, asker| Asked {
+    let side = |server, asker| Side {
         server,
         asker,
         calls: calls(CALLS),
     };
     let sides = [side(&served.server, authorize), side(&echo, bare)];
     let costs = turns::cpu_per_call(&sides).await?;
-    metric("grpc.cpu_per_authorize", median(costs[0].clone()), "us");
-    metric("grpc.cpu_per_echo", median(costs[1].clone()), "us");
-    metric(
-        "grpc.cpu_vs_echo",
-        median(ratios(&costs[0], &costs[1])),
-        "ratio",
-    );
+    metric("grpc.cpu_per_authorize", costs[0].median(), "us");
+    metric("grpc.cpu_per_echo", costs[1].median(), "us");
+    metric("grpc.cpu_vs_echo", costs[0].over(&costs[1]), "ratio");
     Ok(())
 }
 

@@ -26,8 +26,8 @@ mod world;
 use question::{Groups, LINK, POST, Question, READ};
 use served::load::Load;
 use served::process::{Server, free_port};
-use served::turns::{self, Asked, ratios};
-use served::{Fault, bundle, calls, collector, median, metric};
+use served::turns::{self, Costs, Side};
+use served::{Fault, bundle, calls, collector, metric};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -65,17 +65,20 @@ async fn measure() -> Result<(), Fault> {
     let groups = Groups::read(&dir)?;
     let opa_envoy = opa_envoy(&folder.path().join("opa"), &groups).await?;
     let cerbos = cerbos(&folder.path().join("cerbos"), groups).await?;
-    let mut pairs = [
+    let pairs = [
         Pair::new("cerbos", "callgate", native, cerbos),
         Pair::new("opa_envoy", "callgate.ext_authz", ext_authz, opa_envoy),
     ];
-    for pair in &mut pairs {
-        pair.measure(&server).await?;
+    let mut measured = Vec::with_capacity(pairs.len());
+    for pair in &pairs {
+        measured.push(pair.costs(&server).await?);
     }
     // Its session and its counts have moved on with every call.
     assert!(ours::Native.ask(&channel, &POST).await?, "{POST:?}");
     assert!(envoys.ask(&channel, &POST).await?, "{POST:?}");
-    pairs.into_iter().for_each(Pair::tell);
+    for (pair, costs) in pairs.iter().zip(&measured) {
+        pair.tell(costs);
+    }
     assert!(
         collector.spans().await > 0,
         "every decision was to be traced"
@@ -141,7 +144,6 @@ struct Pair {
     names: [&'static str; 2],
     ours: Load,
     theirs: Option<Peer>,
-    costs: Vec<Vec<f64>>,
 }
 
 impl Pair {
@@ -150,13 +152,12 @@ impl Pair {
             names: [our_name, name],
             ours,
             theirs,
-            costs: Vec::new(),
         }
     }
 
-    /// Measures one, or both in turns.
-    async fn measure(&mut self, callgate: &Server) -> Result<(), Fault> {
-        let side = |server, load: &Load| Asked {
+    /// What a call costs us, and the peer if there is one.
+    async fn costs(&self, callgate: &Server) -> Result<Vec<Costs>, Fault> {
+        let side = |server, load: &Load| Side {
             server,
             asker: load.clone(),
             calls: calls(CALLS),
@@ -167,17 +168,16 @@ impl Pair {
             .into_iter()
             .flatten()
             .collect();
-        self.costs = turns::cpu_per_call(&sides).await?;
-        Ok(())
+        turns::cpu_per_call(&sides).await
     }
 
-    fn tell(self) {
-        for (name, costs) in self.names.into_iter().zip(&self.costs) {
-            metric(&format!("peers.{name}.cpu"), median(costs.clone()), "us");
+    fn tell(&self, costs: &[Costs]) {
+        for (name, costs) in self.names.iter().zip(costs) {
+            metric(&format!("peers.{name}.cpu"), costs.median(), "us");
         }
-        if let [ours, theirs] = &*self.costs {
+        if let [ours, theirs] = costs {
             let name = format!("peers.cpu_vs_{}", self.names[1]);
-            metric(&name, median(ratios(ours, theirs)), "ratio");
+            metric(&name, ours.over(theirs), "ratio");
         }
     }
 }
