@@ -3,13 +3,25 @@
 use std::error::Error;
 use std::path::PathBuf;
 
+const AUTHORIZATION: &str = "callgate/v1/authorization.proto";
+const CODEC: &str = "crate::proto::codec::ProtobufCodec";
+
+/// The responses that are encoded without a message.
+const ENCODED: [&str; 5] = [
+    "AuthorizeResponse",
+    "AuthorizeBatchResponse",
+    "AuthorizeStreamResponse",
+    "FilterToolsResponse",
+    "IsAuthorizedResponse",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let descriptors = protox::compile(
+    let mut descriptors = protox::compile(
         [
             "agentgateway/ext_mcp.proto",
             "callgate/audit/v1/audit.proto",
-            "callgate/v1/authorization.proto",
+            AUTHORIZATION,
             "callgate/v1/control.proto",
             "envoy/service/auth/v3/external_auth.proto",
             "envoy/service/ext_proc/v3/external_processor.proto",
@@ -27,7 +39,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Maps of requests have few entries.
         .btree_map(".")
         .bytes(".")
-        .codec_path("crate::proto::codec::ProtobufCodec")
-        .compile_fds(descriptors)?;
+        .codec_path(CODEC)
+        .compile_fds(descriptors.clone())?;
+    // Once more the service that decides: its responses are written as bytes, and no message is built for them.
+    let served = out.join("served");
+    std::fs::create_dir_all(&served)?;
+    let mut service = tonic_prost_build::configure()
+        .build_client(false)
+        .extern_path(".callgate.v1", "crate::proto::v1")
+        .codec_path(CODEC)
+        .out_dir(served);
+    for name in ENCODED {
+        let encoded = format!("crate::proto::codec::EncodedMessage<crate::proto::v1::{name}>");
+        service = service.extern_path(format!(".callgate.v1.{name}"), encoded);
+    }
+    descriptors.file.retain(|file| file.name() == AUTHORIZATION);
+    service.compile_fds(descriptors)?;
     Ok(())
 }

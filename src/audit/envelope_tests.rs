@@ -1,3 +1,4 @@
+use callgate_engine::PolicyList;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -45,8 +46,8 @@ fn verdict() -> crate::domain::decide::verdict::Verdict {
         action: uid(r#"Mcp::Action::"call_write""#),
         resource: uid(r#"Mcp::Resource::"https://github.com/callgate""#),
         outcome: Decision::Allow,
-        permits: vec![fixtures::policy("read.broad")],
-        forbids: Vec::new(),
+        permits: [fixtures::policy("read.broad")].into_iter().collect(),
+        forbids: PolicyList::new(),
         errors: vec![(fixtures::policy("broken"), "no attribute".to_owned())],
         policies_evaluated: 12,
     }];
@@ -262,8 +263,8 @@ proptest! {
         call.workflow.step = Some(text(3).into());
         call.approval_ids = (0..count).map(|at| text(at).into()).collect();
         let mut verdict = verdict();
-        let policies: Vec<_> = (0..count).map(|at| fixtures::policy(&text(at))).collect();
-        verdict.determining_policies = policies.clone();
+        let policies: PolicyList = (0..count).map(|at| fixtures::policy(&text(at))).collect();
+        verdict.determining_policies.clone_from(&policies);
         verdict.principals = vec![PrincipalVerdict { permits: policies.clone(), forbids: policies, ..verdict.principals[0].clone() }; nesting];
         let fixture = RecordFixture::with(verdict);
         let bytes = encoded(&fixture, RecordedRequest::Call(&call), &Shown);

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::audit::frame::MAX_RECORD;
 use crate::domain::schema;
+use crate::proto::wire;
 
 /// The longest text, in bytes.
 pub const MAX_TEXT: usize = 512;
@@ -20,10 +21,6 @@ pub const MAX_TEXT: usize = 512;
 pub const MAX_ENTRIES: usize = 64;
 /// Once a record is this long, no list gets another entry: there has to be room for the fields that are no lists.
 const MAX_WITH_LISTS: usize = MAX_RECORD - 16_384;
-
-const VARINT: u32 = 0;
-const FIXED64: u32 = 1;
-const BYTES: u32 = 2;
 
 /// Stands for a NUL.
 const REPLACEMENT: &str = "\u{fffd}";
@@ -56,7 +53,7 @@ impl<'b> WireWriter<'b> {
 
     /// A number, also if it is zero.
     pub fn fixed64(&mut self, field: u32, value: u64) {
-        self.key(field, FIXED64);
+        wire::tag(self.out, field, wire::FIXED_64);
         self.out.extend_from_slice(&value.to_le_bytes());
     }
 
@@ -71,8 +68,8 @@ impl<'b> WireWriter<'b> {
     /// A number, also if it is zero.
     #[inline]
     pub fn some_uint(&mut self, field: u32, value: u64) {
-        self.key(field, VARINT);
-        self.varint(value);
+        wire::tag(self.out, field, wire::VARINT);
+        wire::varint(self.out, value);
     }
 
     /// `true`; `false` is left out.
@@ -84,9 +81,7 @@ impl<'b> WireWriter<'b> {
     #[inline]
     pub fn bytes(&mut self, field: u32, value: &[u8]) {
         if !value.is_empty() {
-            self.key(field, BYTES);
-            self.varint(value.len() as u64);
-            self.out.extend_from_slice(value);
+            wire::bytes(self.out, field, value);
         }
     }
 
@@ -119,8 +114,8 @@ impl<'b> WireWriter<'b> {
         if length > MAX_TEXT {
             return self.display(field, uid);
         }
-        self.key(field, BYTES);
-        self.varint(length as u64);
+        wire::tag(self.out, field, wire::LENGTH);
+        wire::varint(self.out, length as u64);
         for part in parts {
             self.out.extend_from_slice(part.as_bytes());
         }
@@ -178,27 +173,9 @@ impl<'b> WireWriter<'b> {
 
     /// A message, or a text: its length, and what `write` writes.
     pub fn nested(&mut self, field: u32, write: impl FnOnce(&mut Self)) {
-        self.key(field, BYTES);
-        let at = self.out.len();
-        self.out.push(0);
+        let start = wire::begin(self.out, field);
         write(self);
-        let mut length = self.out.len() - at - 1;
-        // The length takes a byte for seven bits; what follows is moved for those beyond the first.
-        let mut more = length >> 7;
-        while more > 0 {
-            self.out.push(0);
-            more >>= 7;
-        }
-        let moved = self.out.len() - at - 1 - length;
-        if moved > 0 {
-            self.out
-                .copy_within(at + 1..at + 1 + length, at + 1 + moved);
-        }
-        for byte in &mut self.out[at..=at + moved] {
-            *byte = (length & 0x7f) as u8 | 0x80;
-            length >>= 7;
-        }
-        self.out[at + moved] &= 0x7f;
+        wire::end(self.out, start);
     }
 
     /// Inserts a flag before what was written from `at` on.
@@ -214,8 +191,7 @@ impl<'b> WireWriter<'b> {
     }
 
     fn bytes_even_if_empty(&mut self, field: u32) {
-        self.key(field, BYTES);
-        self.varint(0);
+        wire::bytes(self.out, field, b"");
     }
 
     /// A text that is long or holds a NUL.
@@ -235,20 +211,6 @@ impl<'b> WireWriter<'b> {
             let digit = |half: u8| b"0123456789abcdef"[usize::from(half & 15)];
             self.out.extend([digit(byte >> 4), digit(byte)]);
         }
-    }
-
-    #[inline]
-    fn key(&mut self, field: u32, kind: u32) {
-        self.varint(u64::from(field << 3 | kind));
-    }
-
-    #[inline]
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.out.push((value & 0x7f) as u8 | 0x80);
-            value >>= 7;
-        }
-        self.out.push(value as u8);
     }
 }
 

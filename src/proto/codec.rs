@@ -4,14 +4,101 @@
 
 use std::marker::PhantomData;
 
-use prost::Message;
+use bytes::{BufMut, Bytes};
+use prost::{DecodeError, Message};
 use tonic::Status;
-use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
-use tonic_prost::ProstEncoder;
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+
+/// What stands before a message of gRPC: whether it is compressed, and its length in four bytes.
+pub const PREFIX_BYTES: usize = 5;
+
+/// Room for most messages of a decision.
+const USUAL_BYTES: usize = 256;
+
+/// A message that is encoded already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedMessage<M> {
+    /// Room for the prefix, and the message.
+    frame: Vec<u8>,
+    message: PhantomData<fn() -> M>,
+}
+
+impl<M> EncodedMessage<M> {
+    /// The message whose bytes this appends.
+    pub fn write(write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut frame = Vec::with_capacity(USUAL_BYTES);
+        frame.extend_from_slice(&[0; PREFIX_BYTES]);
+        write(&mut frame);
+        Self {
+            frame,
+            message: PhantomData,
+        }
+    }
+
+    /// The bytes of the message.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.frame[PREFIX_BYTES..]
+    }
+
+    /// The message behind its prefix.
+    ///
+    /// # Errors
+    ///
+    /// OUT_OF_RANGE if the message is longer than gRPC can say.
+    pub fn into_frame(mut self) -> Result<Bytes, Status> {
+        let length = self.as_bytes().len();
+        let length = u32::try_from(length)
+            .map_err(|_| Status::out_of_range(format!("a response of {length} bytes")))?;
+        self.frame[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
+        Ok(self.frame.into())
+    }
+}
+
+impl<M: Message + Default> EncodedMessage<M> {
+    /// The message.
+    ///
+    /// # Errors
+    ///
+    /// If what was written is no such message.
+    pub fn message(&self) -> Result<M, DecodeError> {
+        M::decode(self.as_bytes())
+    }
+}
+
+impl<M: Message> From<&M> for EncodedMessage<M> {
+    fn from(message: &M) -> Self {
+        Self::write(|out| crate::proto::wire::encode(out, message))
+    }
+}
+
+/// What can be sent: a message, or its bytes.
+pub trait Outgoing: Send + 'static {
+    /// Appends the bytes of the message.
+    fn put(self, out: &mut EncodeBuf<'_>);
+}
+
+impl<M: Message + 'static> Outgoing for M {
+    fn put(self, out: &mut EncodeBuf<'_>) {
+        out.reserve(self.encoded_len());
+        self.encode_raw(out);
+    }
+}
+
+impl<M: 'static> Outgoing for EncodedMessage<M> {
+    fn put(self, out: &mut EncodeBuf<'_>) {
+        let bytes = self.as_bytes();
+        out.reserve(bytes.len());
+        out.put_slice(bytes);
+    }
+}
 
 /// Encodes `T`, decodes `U`.
 #[derive(Debug, Clone)]
 pub struct ProtobufCodec<T, U>(PhantomData<(T, U)>);
+
+/// Encodes `T`.
+#[derive(Debug, Clone)]
+pub struct ProtobufEncoder<T>(PhantomData<T>);
 
 /// Decodes `U`. Bytes that are not a `U` are INVALID_ARGUMENT.
 #[derive(Debug, Clone)]
@@ -25,16 +112,16 @@ impl<T, U> Default for ProtobufCodec<T, U> {
 
 impl<T, U> Codec for ProtobufCodec<T, U>
 where
-    T: Message + Send + 'static,
+    T: Outgoing,
     U: Message + Default + Send + 'static,
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = ProstEncoder<T>;
+    type Encoder = ProtobufEncoder<T>;
     type Decoder = ProtobufDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstEncoder::new(buffers())
+        ProtobufEncoder(PhantomData)
     }
 
     fn decoder(&mut self) -> Self::Decoder {
@@ -50,6 +137,20 @@ fn buffers() -> BufferSettings {
     BufferSettings::new(USUAL_MESSAGE, YIELD_THRESHOLD)
 }
 
+impl<T: Outgoing> Encoder for ProtobufEncoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
+    }
+
+    fn encode(&mut self, item: T, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        item.put(out);
+        Ok(())
+    }
+}
+
 impl<U: Message + Default> Decoder for ProtobufDecoder<U> {
     type Item = U;
     type Error = Status;
@@ -59,11 +160,17 @@ impl<U: Message + Default> Decoder for ProtobufDecoder<U> {
     }
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        match U::decode(buffer) {
-            Ok(message) => Ok(Some(message)),
-            Err(error) => Err(Status::invalid_argument(format!(
-                "not a protobuf message of this RPC: {error}"
-            ))),
-        }
+        decode(buffer).map(Some)
     }
+}
+
+/// Decodes a message.
+///
+/// # Errors
+///
+/// INVALID_ARGUMENT if the bytes are none.
+pub fn decode<U: Message + Default>(bytes: impl bytes::Buf) -> Result<U, Status> {
+    U::decode(bytes).map_err(|error| {
+        Status::invalid_argument(format!("not a protobuf message of this RPC: {error}"))
+    })
 }

@@ -1,9 +1,10 @@
 //! The messages and services compiled from `proto/`.
 //!
-//! Invariant: generated code and its codec, nothing else.
+//! Invariant: generated code, its codec and the wire format, nothing else.
 
 pub mod codec;
 pub mod json;
+pub mod wire;
 
 /// Package `callgate.v1`.
 #[allow(missing_docs, clippy::all)]
@@ -13,6 +14,12 @@ pub mod v1 {
     /// The compiled descriptors, for server reflection.
     pub const DESCRIPTOR: &[u8] =
         include_bytes!(concat!(env!("OUT_DIR"), "/callgate_descriptor.bin"));
+}
+
+/// What `callgate.v1.Authorization` serves: the same service, whose responses are [encoded](codec::EncodedMessage) already.
+#[allow(missing_docs, clippy::all)]
+pub mod served {
+    include!(concat!(env!("OUT_DIR"), "/served/callgate.v1.rs"));
 }
 
 /// Package `callgate.audit.v1`: records of the decision log on disk.

@@ -15,7 +15,7 @@ use crate::adapters::envoy::ext_proc::ExtProc;
 use crate::proto::agentgateway::ext_mcp::ext_mcp_server::ExtMcpServer;
 use crate::proto::envoy::auth::authorization_server::AuthorizationServer as CheckServer;
 use crate::proto::envoy::processing::external_processor_server::ExternalProcessorServer;
-use crate::proto::v1::authorization_server::AuthorizationServer;
+use crate::proto::served::authorization_server::AuthorizationServer;
 use crate::proto::v1::control_server::ControlServer;
 use crate::server::public_services::MESSAGE_BYTES;
 use crate::service::Service;

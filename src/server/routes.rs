@@ -19,14 +19,15 @@ use crate::adapters::callgate_v1::control::rpcs::ControlApi;
 use crate::adapters::callgate_v1::rpcs::Authorization;
 use crate::adapters::envoy::ext_authz::{self, ExtAuthz};
 use crate::adapters::envoy::ext_proc::{self, ExtProc};
+use crate::adapters::transport::grpc_unary::DirectUnary;
 use crate::config::limits::Limits;
 use crate::proto::agentgateway::ext_mcp::ext_mcp_server::{self, ExtMcpServer};
 use crate::proto::envoy::auth::authorization_server::{
     self as authorization_check, AuthorizationServer as CheckServer,
 };
 use crate::proto::envoy::processing::external_processor_server::{self, ExternalProcessorServer};
+use crate::proto::served::authorization_server::{self, AuthorizationServer};
 use crate::proto::v1;
-use crate::proto::v1::authorization_server::{self, AuthorizationServer};
 use crate::proto::v1::control_server::{self, ControlServer};
 use crate::server::health::Health;
 use crate::server::load_shed::{LoadShed, LoadShedFuture, grpc_admitter};
@@ -47,11 +48,13 @@ pub(super) fn routes(
     let service = || Arc::clone(&parts.service);
     let limits_in_force = || Arc::clone(&parts.limits);
     let authorization = Authorization::new(service(), limits_in_force(), draining.clone());
-    let authorization =
-        AuthorizationServer::new(authorization).max_decoding_message_size(max_bytes);
+    let generated =
+        AuthorizationServer::new(authorization.clone()).max_decoding_message_size(max_bytes);
+    let authorization = DirectUnary::new(authorization, generated, max_bytes);
     let control = ControlServer::new(control).max_decoding_message_size(max_bytes);
     let check = ExtAuthz::new(service(), limits_in_force(), Arc::clone(&parts.envoy));
-    let check = CheckServer::new(check).max_decoding_message_size(max_bytes);
+    let generated = CheckServer::new(check.clone()).max_decoding_message_size(max_bytes);
+    let check = DirectUnary::new(check, generated, max_bytes);
     let process = ExtProc::new(
         service(),
         limits_in_force(),
@@ -60,7 +63,8 @@ pub(super) fn routes(
     );
     let process = ExternalProcessorServer::new(process).max_decoding_message_size(max_bytes);
     let ext_mcp = ExtMcp::new(service(), limits_in_force(), Arc::clone(&parts.ext_mcp));
-    let ext_mcp = ExtMcpServer::new(ext_mcp).max_decoding_message_size(max_bytes);
+    let generated = ExtMcpServer::new(ext_mcp.clone()).max_decoding_message_size(max_bytes);
+    let ext_mcp = DirectUnary::new(ext_mcp, generated, max_bytes);
     let public = PublicCalls::new(
         Arc::clone(&parts.authenticator),
         limits_in_force(),
@@ -96,11 +100,11 @@ pub(super) fn routes(
 /// All gRPC services.
 #[derive(Clone)]
 pub(super) struct GrpcRoutes {
-    authorization: LoadShed<AuthorizationServer<Authorization>>,
+    authorization: LoadShed<DirectUnary<Authorization, AuthorizationServer<Authorization>>>,
     control: LoadShed<ControlServer<ControlApi>>,
-    check: LoadShed<CheckServer<ExtAuthz>>,
+    check: LoadShed<DirectUnary<ExtAuthz, CheckServer<ExtAuthz>>>,
     process: LoadShed<ExternalProcessorServer<ExtProc>>,
-    ext_mcp: LoadShed<ExtMcpServer<ExtMcp>>,
+    ext_mcp: LoadShed<DirectUnary<ExtMcp, ExtMcpServer<ExtMcp>>>,
     /// Those that need no authentication, and the answer to what no service is named like.
     public: Routes,
 }

@@ -82,8 +82,8 @@ pub fn allow() -> Verdict {
     Verdict {
         outcome: Decision::Allow,
         reasons: Vec::new(),
-        determining_policies: vec![policy("read.broad"), policy("read.engineering")],
-        shadow: vec![policy("shadow.no-night-work")],
+        determining_policies: [policy("read.broad"), policy("read.engineering")].into(),
+        shadow: [policy("shadow.no-night-work")].into_iter().collect(),
         principals: Vec::new(),
         targets: Vec::new(),
         challenge: None,
@@ -96,7 +96,7 @@ pub fn deny(code: ReasonCode) -> Verdict {
     reason.missing = vec!["context.purpose".to_owned()];
     reason.detail = Some("detail-that-stays-here".to_owned());
     Verdict {
-        determining_policies: vec![policy("write.needs-person")],
+        determining_policies: [policy("write.needs-person")].into_iter().collect(),
         ..Verdict::deny(reason)
     }
 }

@@ -28,8 +28,8 @@ const EDGES: [(&str, &[&str]); 16] = [
 /// Leaves that every room may use; among each other only as the table says.
 const LEAVES: [&str; 2] = ["config", "authn"];
 
-/// The rooms that speak a wire format; records of the decision log have one too.
-const SPEAK_PROTO: [&str; 5] = ["adapters", "control", "server", "cli", "audit"];
+/// The rooms that speak a wire format; records of the decision log have one too, and so have exported spans.
+const SPEAK_PROTO: [&str; 6] = ["adapters", "control", "server", "cli", "audit", "telemetry"];
 
 /// What the top of the repository may hold.
 const TOP_LEVEL: [&str; 30] = [

@@ -11,7 +11,7 @@ use crate::cedar::{
 };
 use crate::conformance::{has_free_names, is_value_of};
 use crate::context::{AttributeRef, ContextSource};
-use crate::scope::ScopeNo;
+use crate::index::MatchingScopes;
 
 /// All actions, by uid. There are few and every request names one, so they are kept in Cedar's form.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ pub(crate) struct Action {
     /// What its context may have, by the schema.
     pub(crate) context: Option<Attributes>,
     /// The scopes that the action matches. No request can add to them.
-    pub(crate) scopes: Vec<ScopeNo>,
+    pub(crate) scopes: MatchingScopes,
     /// What differs from the first action that it was compared with.
     differences: OnceLock<(EntityUID, Option<Box<[Difference]>>)>,
 }
@@ -92,7 +92,7 @@ impl Action {
                 .filter(is_free)
                 .cloned()
                 .collect(),
-            scopes: Vec::new(),
+            scopes: MatchingScopes::new(),
             differences: OnceLock::new(),
             entity: Arc::new(entity),
         }

@@ -1,14 +1,17 @@
 //! Evaluates one request against one snapshot.
 
 use std::borrow::Cow;
+use std::ops::Deref;
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use crate::cedar::{
     Context, Entities, EntityUID, EntityUIDEntry, Evaluator, Extensions, NoEntitiesSchema, Request,
     TCComputation,
 };
 use crate::context::ContextSource;
-use crate::index::{ByResource, PolicyIndex, USUAL_CANDIDATES};
+use crate::index::{ByResource, Candidates, PolicyIndex};
 use crate::interpreter::{Interpreter, RequestVariables};
 use crate::key::EntityRef;
 use crate::overlay::Overlay;
@@ -46,27 +49,30 @@ struct Asked<'a> {
 }
 
 /// A principal of a query, with the policies whose principal scope it matches.
-struct PrincipalScope<'a> {
+struct PrincipalScope<'a, P> {
     uid: &'a EntityUID,
     view: EntityView<'a>,
-    policies: Cow<'a, [&'a ByResource]>,
+    policies: P,
 }
+
+/// Policies, of which there are seldom more than two in one list.
+pub type PolicyList = SmallVec<[Arc<PolicyInfo>; 2]>;
 
 /// What the policies say of one request. Policies in `@mode("shadow")` appear in the `shadow` lists only.
 #[derive(Debug, Clone, Default)]
 pub struct PolicyEvaluation {
     /// Satisfied permits.
-    pub permits: Vec<Arc<PolicyInfo>>,
+    pub permits: PolicyList,
     /// Satisfied forbids.
-    pub forbids: Vec<Arc<PolicyInfo>>,
+    pub forbids: PolicyList,
     /// Policies that could not be evaluated.
     pub errors: Vec<PolicyError>,
     /// Permits that depend on what is not known yet.
-    pub undetermined_permits: Vec<Arc<PolicyInfo>>,
+    pub undetermined_permits: PolicyList,
     /// Satisfied shadow permits.
-    pub shadow_permits: Vec<Arc<PolicyInfo>>,
+    pub shadow_permits: PolicyList,
     /// Satisfied shadow forbids, and shadow policies that could not be evaluated.
-    pub shadow_forbids: Vec<Arc<PolicyInfo>>,
+    pub shadow_forbids: PolicyList,
     /// The number of policies that were evaluated.
     pub policies_evaluated: u32,
     /// Whether the request might be allowed if the attribute of
@@ -199,7 +205,7 @@ impl Snapshot {
         let principals = principals.each.iter().map(|known| PrincipalScope {
             uid: known.uid,
             view: known.entity.in_request(view),
-            policies: Cow::Borrowed(&*known.policies),
+            policies: &*known.policies,
         });
         self.evaluate_all(asked, principals, is_last)
     }
@@ -232,7 +238,7 @@ impl Snapshot {
             let entity = view.entity(EntityRef::Given(uid));
             PrincipalScope {
                 uid,
-                policies: Cow::Owned(self.index().of_principal(&entity)),
+                policies: self.index().of_principal(&entity),
                 view: entity,
             }
         });
@@ -242,7 +248,9 @@ impl Snapshot {
     fn evaluate_all<'a>(
         &'a self,
         asked: Asked<'a>,
-        principals: impl ExactSizeIterator<Item = PrincipalScope<'a>>,
+        principals: impl ExactSizeIterator<
+            Item = PrincipalScope<'a, impl Deref<Target = [&'a ByResource]>>,
+        >,
         is_last: impl Fn(&PolicyEvaluation) -> bool,
     ) -> Vec<PolicyEvaluation> {
         let Asked { query, view, .. } = asked;
@@ -253,7 +261,7 @@ impl Snapshot {
             None => Cow::Owned(self.index().scopes_matching(&action)),
         };
         let resources = self.index().scopes_matching(&resource);
-        let mut candidates = Vec::with_capacity(USUAL_CANDIDATES);
+        let mut candidates = Candidates::new();
         let mut evaluations = Vec::with_capacity(principals.len());
         for principal in principals {
             candidates.clear();

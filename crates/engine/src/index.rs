@@ -8,6 +8,7 @@
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 
 use crate::cedar::ActionConstraint;
 use crate::interner::Interner;
@@ -16,14 +17,23 @@ use crate::policy::CompiledPolicy;
 use crate::scope::{ANY, ScopeNo, ScopeNumbers};
 use crate::view::EntityView;
 
-/// As many policies as apply to most requests, with some to spare.
-pub(crate) const USUAL_CANDIDATES: usize = 64;
-
 /// Room for what the scopes name of an entity with a few ancestors.
 const USUAL_SCOPES: usize = 8;
 
+/// As many policies as apply to most requests, with some to spare.
+const USUAL_CANDIDATES: usize = 64;
+
 /// A policy's position in the snapshot's list.
 pub(crate) type PolicyNo = u32;
+
+/// Scopes that one entity matches.
+pub(crate) type MatchingScopes = SmallVec<[ScopeNo; USUAL_SCOPES]>;
+
+/// The policies whose principal scope one entity matches.
+pub(crate) type PrincipalPolicies<'i> = SmallVec<[&'i ByResource; USUAL_SCOPES]>;
+
+/// The policies whose scope one request matches.
+pub(crate) type Candidates = SmallVec<[PolicyNo; USUAL_CANDIDATES]>;
 
 /// The index over all scopes: principal, then resource, then action.
 #[derive(Debug)]
@@ -84,16 +94,16 @@ impl PolicyIndex {
     }
 
     /// The numbers of all scopes that this entity matches.
-    pub(crate) fn scopes_matching(&self, entity: &EntityView<'_>) -> Vec<ScopeNo> {
-        let mut numbers = Vec::with_capacity(USUAL_SCOPES);
+    pub(crate) fn scopes_matching(&self, entity: &EntityView<'_>) -> MatchingScopes {
+        let mut numbers = MatchingScopes::new();
         self.numbers
             .each_matching(entity.key(), entity.ancestor_keys(), |it| numbers.push(it));
         numbers
     }
 
     /// The policies whose principal scope this entity matches.
-    pub(crate) fn of_principal(&self, entity: &EntityView<'_>) -> Vec<&ByResource> {
-        let mut found = Vec::with_capacity(USUAL_SCOPES);
+    pub(crate) fn of_principal(&self, entity: &EntityView<'_>) -> PrincipalPolicies<'_> {
+        let mut found = PrincipalPolicies::new();
         self.numbers
             .each_matching(entity.key(), entity.ancestor_keys(), |number| {
                 found.extend(self.by_principal.get(&number));
@@ -106,7 +116,7 @@ impl PolicyIndex {
         of_principal: &[&ByResource],
         actions: &[ScopeNo],
         resources: &[ScopeNo],
-        found: &mut Vec<PolicyNo>,
+        found: &mut Candidates,
     ) {
         for by_resource in of_principal {
             // Walk whichever is shorter.
@@ -131,7 +141,7 @@ impl PolicyIndex {
 }
 
 impl Bucket {
-    fn collect(&self, actions: &[ScopeNo], found: &mut Vec<PolicyNo>) {
+    fn collect(&self, actions: &[ScopeNo], found: &mut Candidates) {
         for &action in actions {
             let start = self.0.partition_point(|&(number, _)| number < action);
             let run = self.0[start..]

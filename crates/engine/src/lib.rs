@@ -84,7 +84,7 @@ mod view;
 
 pub use context::{AttributeRef, ContextSource, collect_context};
 pub use error::{BuildError, RequestError, StaleCursorError};
-pub use evaluate::{PolicyError, PolicyEvaluation, Query};
+pub use evaluate::{PolicyError, PolicyEvaluation, PolicyList, Query};
 pub use listing::{Cursor, Page};
 pub use materialize::{Candidate, MaterializedRequest};
 pub use overlay::{AssertedEntity, Overlay};

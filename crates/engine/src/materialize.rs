@@ -7,7 +7,7 @@ use crate::cedar::{
     Entities, EntityUID, Evaluator, Extensions, NoEntitiesSchema, Policy, Request, TCComputation,
 };
 use crate::evaluate::Query;
-use crate::index::PolicyIndex;
+use crate::index::{Candidates, PolicyIndex};
 use crate::key::EntityRef;
 use crate::policy::{CompiledPolicy, PolicyInfo};
 use crate::slice;
@@ -98,7 +98,7 @@ impl Snapshot {
     ) -> Vec<&CompiledPolicy> {
         let [principal, action, resource] = uids.map(|uid| view.entity(EntityRef::Given(uid)));
         let index = self.index();
-        let mut numbers = Vec::new();
+        let mut numbers = Candidates::new();
         PolicyIndex::candidates(
             &index.of_principal(&principal),
             &index.scopes_matching(&action),

@@ -1,7 +1,7 @@
 //! Principals of requests that differ in everything else: what is looked up of them once.
 
 use crate::cedar::EntityUID;
-use crate::index::ByResource;
+use crate::index::PrincipalPolicies;
 use crate::key::EntityRef;
 use crate::overlay::Overlay;
 use crate::snapshot::Snapshot;
@@ -19,7 +19,7 @@ pub struct Principals<'a> {
 pub(crate) struct KnownPrincipal<'a> {
     pub(crate) uid: &'a EntityUID,
     pub(crate) entity: KnownEntity<'a>,
-    pub(crate) policies: Vec<&'a ByResource>,
+    pub(crate) policies: PrincipalPolicies<'a>,
 }
 
 impl Snapshot {

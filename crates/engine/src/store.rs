@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use crate::cedar::{Entity, EntityType, EntityUID};
 use crate::error::BuildError;
@@ -21,6 +22,9 @@ const SHARDS: usize = 1024;
 
 /// Up to this many ancestors are searched linearly; beyond, in a hash set.
 const FEW_ANCESTORS: usize = 32;
+
+/// Room for the ancestors of most entities.
+pub(crate) const USUAL_ANCESTORS: usize = 4;
 
 /// All entities of one revision.
 #[derive(Debug, Clone)]
@@ -258,7 +262,7 @@ impl EntityStore {
 pub(crate) struct Lineage<'s> {
     store: &'s EntityStore,
     /// Each ancestor with its hash.
-    seen: Vec<(&'s EntityKey, u64)>,
+    seen: SmallVec<[(&'s EntityKey, u64); USUAL_ANCESTORS]>,
     /// The same as `seen`, made only beyond [`FEW_ANCESTORS`].
     index: Option<HashSet<&'s EntityKey, RandomState>>,
     next: usize,
@@ -272,23 +276,8 @@ impl<'s> Lineage<'s> {
         self
     }
 
-    /// All ancestors with their keys and hashes.
-    pub(crate) fn hashed(self) -> impl Iterator<Item = (&'s EntityKey, HashedKey<'s>)> {
-        let mut rest = self;
-        std::iter::from_fn(move || {
-            let (key, hash) = rest.step()?;
-            let borrowed = key.borrow();
-            Some((
-                key,
-                HashedKey {
-                    key: borrowed,
-                    hash,
-                },
-            ))
-        })
-    }
-
-    fn step(&mut self) -> Option<(&'s EntityKey, u64)> {
+    /// The next ancestor, with its hash.
+    pub(crate) fn step(&mut self) -> Option<(&'s EntityKey, u64)> {
         while self.next == self.seen.len() && self.expanded < self.seen.len() {
             let (key, hash) = self.seen[self.expanded];
             self.expanded += 1;

@@ -2,15 +2,17 @@
 
 use std::cell::OnceCell;
 
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use crate::actions::Actions;
 use crate::cedar::{EntityType, Value};
 use crate::condition::AttributeName;
-use crate::key::{EntityKey, EntityRef, HashedKey};
+use crate::interner::TypeNo;
+use crate::key::{EntityKey, EntityKeyRef, EntityRef, HashedKey};
 use crate::overlay::Overlay;
 use crate::packed::PackedEntity;
-use crate::store::EntityStore;
+use crate::store::{EntityStore, USUAL_ANCESTORS};
 use crate::value::ValueRef;
 
 /// All entities that a request can look up.
@@ -36,7 +38,7 @@ pub(crate) struct EntityView<'a> {
 /// The ancestors of an entity: looked up when they are first asked for, or before for several requests.
 #[derive(Debug)]
 enum Ancestors<'a> {
-    WhenAsked(OnceCell<Vec<Ancestor<'a>>>),
+    WhenAsked(OnceCell<AncestorList<'a>>),
     Known(&'a [Ancestor<'a>]),
 }
 
@@ -47,13 +49,17 @@ pub(crate) struct KnownEntity<'a> {
     key: Option<HashedKey<'a>>,
     packed: Option<&'a PackedEntity>,
     overlay: Option<&'a Overlay>,
-    ancestors: Vec<Ancestor<'a>>,
+    ancestors: AncestorList<'a>,
 }
+
+/// Few entities have so many ancestors that a list of them is allocated.
+type AncestorList<'a> = SmallVec<[Ancestor<'a>; USUAL_ANCESTORS]>;
 
 #[derive(Debug, Clone, Copy)]
 struct Ancestor<'a> {
     uid: EntityRef<'a>,
-    key: Option<HashedKey<'a>>,
+    /// The type and the hash of its key, if it has one.
+    key: Option<(TypeNo, u64)>,
 }
 
 impl<'a> RequestView<'a> {
@@ -143,7 +149,7 @@ impl<'a> EntityView<'a> {
 
     /// The keys of the ancestors that have one.
     pub(crate) fn ancestor_keys(&self) -> impl Iterator<Item = HashedKey<'a>> {
-        self.ancestors().iter().filter_map(|ancestor| ancestor.key)
+        self.ancestors().iter().filter_map(Ancestor::key)
     }
 
     fn ancestors(&self) -> &[Ancestor<'a>] {
@@ -153,29 +159,44 @@ impl<'a> EntityView<'a> {
         }
     }
 
-    fn look_up_ancestors(&self) -> Vec<Ancestor<'a>> {
-        let mut ancestors = Vec::new();
+    fn look_up_ancestors(&self) -> AncestorList<'a> {
+        let mut ancestors = AncestorList::new();
         if let Some(packed) = self.packed {
-            ancestors.extend(self.above(packed));
+            self.add_above(packed, &mut ancestors);
         }
         let added = self.overlay.map_or(&[] as &[_], |overlay| &overlay.parents);
         for parent in added {
             let (uid, store) = (EntityRef::Given(parent), self.request.store);
-            let key = store.key_of(parent);
+            let hashed = store.key_of(parent);
+            let key = hashed.map(|hashed| (hashed.key.ty, hashed.hash));
             ancestors.push(Ancestor { uid, key });
-            if let Some(packed) = key.and_then(|key| store.find_key(key)) {
-                ancestors.extend(self.above(packed));
+            if let Some(packed) = hashed.and_then(|hashed| store.find_key(hashed)) {
+                self.add_above(packed, &mut ancestors);
             }
         }
         ancestors
     }
 
-    fn above(&self, packed: &'a PackedEntity) -> impl Iterator<Item = Ancestor<'a>> {
-        let lineage = self.request.store.lineage(&packed.parents);
-        lineage.hashed().map(|(key, hashed)| Ancestor {
-            uid: EntityRef::Stored(key),
-            key: Some(hashed),
-        })
+    fn add_above(&self, packed: &'a PackedEntity, ancestors: &mut AncestorList<'a>) {
+        let mut lineage = self.request.store.lineage(&packed.parents);
+        while let Some((key, hash)) = lineage.step() {
+            ancestors.push(Ancestor {
+                uid: EntityRef::Stored(key),
+                key: Some((key.ty, hash)),
+            });
+        }
+    }
+}
+
+impl<'a> Ancestor<'a> {
+    fn key(&self) -> Option<HashedKey<'a>> {
+        let (ty, hash) = self.key?;
+        let eid = match self.uid {
+            EntityRef::Stored(key) => key.eid.as_str(),
+            EntityRef::Given(uid) => uid.eid().as_ref(),
+        };
+        let key = EntityKeyRef { ty, eid };
+        Some(HashedKey { key, hash })
     }
 }
 

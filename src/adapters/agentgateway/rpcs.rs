@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::request::Parts;
 use prost_types::Struct;
 use prost_types::value::Kind;
 use tonic::{Request, Response, Status};
@@ -23,6 +25,7 @@ use crate::adapters::outcome;
 use crate::adapters::subject::conversation::Conversation;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
+use crate::adapters::transport::grpc_unary::UnaryRpcs;
 use crate::audit::outcome_record::{OutcomeOf, OutcomeRecord};
 use crate::authn::caller::Rpc;
 use crate::config::agentgateway::AgentgatewayConfig as Settings;
@@ -33,12 +36,17 @@ use crate::proto::agentgateway::ext_mcp::ext_mcp_server::ExtMcp as Wire;
 use crate::proto::agentgateway::ext_mcp::{
     McpRequest, McpRequestResult, McpResponse, McpResponseResult,
 };
+use crate::proto::codec::{self, EncodedMessage};
 use crate::service::Service;
 use crate::service::deadline::ServiceError;
 use crate::service::request::{RequestMeta, Response as ServiceResponse};
 
 /// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "ext_mcp";
+
+/// The paths of the two RPCs.
+const CHECK_REQUEST: &str = "/agentgateway.dev.ext_mcp.ExtMcp/CheckRequest";
+const CHECK_RESPONSE: &str = "/agentgateway.dev.ext_mcp.ExtMcp/CheckResponse";
 
 /// `agentgateway.dev.ext_mcp.ExtMcp`. Cloning is cheap.
 #[derive(Clone)]
@@ -64,12 +72,15 @@ impl ExtMcp {
 
     fn admit<T>(&self, request: Request<T>) -> Result<(AdmittedCheck, T), GrpcRejection> {
         let (rpc, message) = AdmittedRpc::take(request, Rpc::ExtMcpCheck)?;
-        let admitted = AdmittedCheck {
+        Ok((self.admitted(rpc), message))
+    }
+
+    fn admitted(&self, rpc: AdmittedRpc) -> AdmittedCheck {
+        AdmittedCheck {
             rpc,
             limits: self.limits.load_full(),
             settings: self.settings.load_full(),
-        };
-        Ok((admitted, message))
+        }
     }
 
     /// Decides a request. A request to several servers passes if at least one of them may be asked; the
@@ -305,6 +316,23 @@ fn only<T>(several: &[T]) -> Option<&T> {
     match several {
         [one] => Some(one),
         _ => None,
+    }
+}
+
+impl UnaryRpcs for ExtMcp {
+    fn serves(path: &str) -> bool {
+        matches!(path, CHECK_REQUEST | CHECK_RESPONSE)
+    }
+
+    async fn answer(&self, head: &mut Parts, message: Bytes) -> Result<Bytes, Status> {
+        let rpc = AdmittedRpc::from_head(&head.headers, &mut head.extensions, Rpc::ExtMcpCheck)?;
+        let admitted = self.admitted(rpc);
+        if head.uri.path() == CHECK_REQUEST {
+            let result = self.on_request(&admitted, codec::decode(message)?).await;
+            return EncodedMessage::from(&result.map_err(GrpcRejection::from)?).into_frame();
+        }
+        let result = self.on_response(&admitted, codec::decode(message)?).await;
+        EncodedMessage::from(&result.map_err(GrpcRejection::from)?).into_frame()
     }
 }
 

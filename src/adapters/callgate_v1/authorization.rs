@@ -24,6 +24,7 @@ use crate::config::limits::Limits;
 use crate::domain::decide::listing::ListedItem;
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::call_context::{CallContext, TraceContext};
+use crate::proto::codec::EncodedMessage;
 use crate::proto::v1;
 use crate::service::Service;
 use crate::service::deadline::Deadline;
@@ -60,12 +61,8 @@ impl AuthorizationState {
 }
 
 /// A request after its first, synchronous step.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "what is ready moves on from here, and what waits is small"
-)]
 pub(super) enum Outcome<'c> {
-    Decided(v1::AuthorizeResponse),
+    Decided(EncodedMessage<v1::AuthorizeResponse>),
     Waiting(Waiting<'c>),
 }
 
@@ -86,15 +83,22 @@ impl Waiting<'_> {
 }
 
 fn encode_call(
-    answer: crate::service::request::Response<Verdict>,
+    answer: &crate::service::request::Response<Verdict>,
     detail: Disclosure,
     explained: Option<Box<ExplainedCall>>,
-) -> v1::AuthorizeResponse {
-    let mut response = encode::authorize(answer, detail);
-    if let Some(explained) = explained {
-        explanation::add(&mut response, *explained);
+) -> EncodedMessage<v1::AuthorizeResponse> {
+    let encoded = encode::authorize(answer, detail);
+    let Some(explained) = explained else {
+        return encoded;
+    };
+    match encoded.message() {
+        Ok(mut response) => {
+            explanation::add(&mut response, *explained);
+            EncodedMessage::from(&response)
+        }
+        // Cannot happen. The answer holds without its explanation.
+        Err(_) => encoded,
     }
-    response
 }
 
 impl AuthorizationState {
@@ -103,7 +107,7 @@ impl AuthorizationState {
         &self,
         waiting: Waiting<'_>,
         deadline: Deadline,
-    ) -> Result<v1::AuthorizeResponse, GrpcRejection> {
+    ) -> Result<EncodedMessage<v1::AuthorizeResponse>, GrpcRejection> {
         let Waiting {
             ask,
             later,
@@ -125,7 +129,7 @@ impl AuthorizationState {
                 deadline.within(finished).await??
             }
         };
-        Ok(encode_call(answer, detail, explained))
+        Ok(encode_call(&answer, detail, explained))
     }
 
     /// Decides one `AuthorizeRequest` without waiting. What waits after that is small: the call is in a box, as a future is
@@ -150,7 +154,7 @@ impl AuthorizationState {
             false => None,
         };
         Ok(match self.service.authorize_now(ask, &call)? {
-            Progress::Ready(answer) => Outcome::Decided(encode_call(answer, detail, explained)),
+            Progress::Ready(answer) => Outcome::Decided(encode_call(&answer, detail, explained)),
             Progress::Pending(later) => Outcome::Waiting(Waiting {
                 ask,
                 later,
@@ -165,7 +169,7 @@ impl AuthorizationState {
         &self,
         asking: RpcContext<'_>,
         requests: Vec<v1::AuthorizeRequest>,
-    ) -> Result<v1::AuthorizeBatchResponse, GrpcRejection> {
+    ) -> Result<EncodedMessage<v1::AuthorizeBatchResponse>, GrpcRejection> {
         let limits = self.limits.load_full();
         check_count(requests.len(), limits.batch, "requests")?;
         let parser = MessageParser {
@@ -185,19 +189,14 @@ impl AuthorizationState {
             details.push(detail);
         }
         let answers = self.service.authorize_batch(&asks).await?;
-        let responses = answers
-            .into_iter()
-            .zip(details)
-            .map(|(answer, detail)| encode::authorize(answer, detail))
-            .collect();
-        Ok(v1::AuthorizeBatchResponse { responses })
+        Ok(encode::authorize_batch(answers.iter().zip(details)))
     }
 
     pub(super) async fn filter_tools(
         &self,
         asking: RpcContext<'_>,
         request: v1::FilterToolsRequest,
-    ) -> Result<v1::FilterToolsResponse, GrpcRejection> {
+    ) -> Result<EncodedMessage<v1::FilterToolsResponse>, GrpcRejection> {
         let ask = asking.from(request.at_least_revision);
         let limits = self.limits.load_full();
         let filter = MessageParser {
@@ -209,14 +208,14 @@ impl AuthorizationState {
         .filter(request)?;
         let offered: Vec<_> = filter.tools.iter().cloned().map(named_tool).collect();
         let answer = self.service.filter(ask, &filter.call, &offered).await?;
-        Ok(encode::filter_tools(filter.tools, answer))
+        Ok(encode::filter_tools(&filter.tools, &answer))
     }
 
     pub(super) async fn is_authorized(
         &self,
         asking: RpcContext<'_>,
         request: v1::IsAuthorizedRequest,
-    ) -> Result<v1::IsAuthorizedResponse, GrpcRejection> {
+    ) -> Result<EncodedMessage<v1::IsAuthorizedResponse>, GrpcRejection> {
         let ask = asking.from(request.at_least_revision);
         let detail = Disclosure {
             is_entitled: asking.caller.rights.explain,
@@ -237,7 +236,7 @@ impl AuthorizationState {
             .cedar_question(request, schema.map(Arc::as_ref))?
         };
         let answer = self.service.is_authorized(ask, question).await?;
-        Ok(encode::is_authorized(answer, detail))
+        Ok(encode::is_authorized(&answer, detail))
     }
 
     pub(super) async fn report_outcome(

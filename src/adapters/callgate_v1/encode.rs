@@ -1,4 +1,4 @@
-//! Encodes verdicts as messages of `callgate.v1`.
+//! Encodes verdicts as messages of `callgate.v1`, straight into the bytes of the response.
 //!
 //! Only callers with the right `explain` see the policies behind a verdict and their errors; everyone gets
 //! the decision, reason codes, messages and obligations.
@@ -13,9 +13,11 @@ use crate::domain::decide::listing::HiddenReason;
 use crate::domain::decide::verdict::{
     Challenge, Decision, PrincipalVerdict, Reason, ReasonCode, TargetSummary, Verdict,
 };
-use crate::proto::v1;
+use crate::proto::codec::EncodedMessage;
+use crate::proto::{v1, wire};
 use crate::service::request::Response;
 use smol_str::SmolStr;
+use uuid::Uuid;
 
 /// How much of what is behind a verdict is disclosed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,103 +28,150 @@ pub struct Disclosure {
     pub is_wanted: bool,
 }
 
-/// Encodes the response to one call.
-pub fn authorize(answer: Response<Verdict>, detail: Disclosure) -> v1::AuthorizeResponse {
-    let explanation = explanation(&answer, detail);
-    let Response {
-        value: decision,
-        decision_id,
-        revision,
-        observed,
-        ..
-    } = answer;
-    v1::AuthorizeResponse {
-        observed: observed.is_some(),
-        observed_decision: observed_decision(observed),
-        decision: outcome(decision.outcome).into(),
-        decision_id: decision_id.to_string(),
-        revision,
-        obligations: obligations(&decision, detail),
-        determining_policies: policy_refs(&decision.determining_policies, detail),
-        reasons: decision
-            .reasons
-            .into_iter()
-            .map(|it| reason(it, detail))
-            .collect(),
-        approval: decision.challenge.as_deref().map(challenge),
-        explanation,
+/// Encodes the response to one call, as `AuthorizeResponse`.
+pub fn authorize(
+    answer: &Response<Verdict>,
+    detail: Disclosure,
+) -> EncodedMessage<v1::AuthorizeResponse> {
+    EncodedMessage::write(|out| write_authorize(out, answer, detail))
+}
+
+fn write_authorize(out: &mut Vec<u8>, answer: &Response<Verdict>, detail: Disclosure) {
+    let verdict = &answer.value;
+    write_verdict(out, answer, detail);
+    for obligation in obligations(verdict, detail) {
+        wire::message(out, 6, &obligation);
+    }
+    if let Some(challenge) = &verdict.challenge {
+        wire::message(out, 7, &approval_challenge(challenge));
+    }
+    if let Some(explanation) = explanation(answer, detail) {
+        wire::message(out, 8, &explanation);
+    }
+    write_observed(out, answer);
+}
+
+/// Encodes the responses to several calls, as `AuthorizeBatchResponse`.
+pub fn authorize_batch<'a>(
+    answers: impl IntoIterator<Item = (&'a Response<Verdict>, Disclosure)>,
+) -> EncodedMessage<v1::AuthorizeBatchResponse> {
+    EncodedMessage::write(|out| {
+        for (answer, detail) in answers {
+            wire::nested(out, 1, |out| write_authorize(out, answer, detail));
+        }
+    })
+}
+
+/// Encodes the response to a plain Cedar request, as `IsAuthorizedResponse`.
+pub fn is_authorized(
+    answer: &Response<Verdict>,
+    detail: Disclosure,
+) -> EncodedMessage<v1::IsAuthorizedResponse> {
+    EncodedMessage::write(|out| {
+        let verdict = &answer.value;
+        write_verdict(out, answer, detail);
+        if detail.is_entitled {
+            for error in verdict.principals.iter().flat_map(policy_errors) {
+                wire::message(out, 6, &error);
+            }
+        }
+        if let Some(explanation) = explanation(answer, detail) {
+            wire::message(out, 7, &explanation);
+        }
+        for obligation in obligations(verdict, detail) {
+            wire::message(out, 8, &obligation);
+        }
+        write_observed(out, answer);
+    })
+}
+
+/// Encodes the response about a list of tools, as `FilterToolsResponse`.
+pub fn filter_tools(
+    tools: &[SmolStr],
+    answer: &Response<Vec<HiddenReason>>,
+) -> EncodedMessage<v1::FilterToolsResponse> {
+    let tools = || tools.iter().zip(&answer.value);
+    EncodedMessage::write(|out| {
+        for (tool, _) in tools().filter(|(_, hidden)| hidden.is_none()) {
+            wire::bytes(out, 1, tool.as_bytes());
+        }
+        for (tool, hidden) in tools() {
+            if let Some(code) = *hidden {
+                wire::nested(out, 2, |out| {
+                    wire::text(out, 1, tool);
+                    wire::number(out, 2, reason_code(code) as u64);
+                });
+            }
+        }
+        write_id(out, 3, answer.decision_id);
+        wire::number(out, 4, answer.revision);
+        wire::number(out, 5, answer.observed.is_some().into());
+    })
+}
+
+/// What the responses to calls and to plain Cedar requests begin with: the fields 1 to 5.
+fn write_verdict(out: &mut Vec<u8>, answer: &Response<Verdict>, detail: Disclosure) {
+    let verdict = &answer.value;
+    wire::number(out, 1, outcome(verdict.outcome) as u64);
+    write_id(out, 2, answer.decision_id);
+    wire::number(out, 3, answer.revision);
+    for reason in &verdict.reasons {
+        wire::nested(out, 4, |out| write_reason(out, reason, detail));
+    }
+    if detail.is_entitled {
+        for policy in &verdict.determining_policies {
+            wire::nested(out, 5, |out| write_policy(out, policy));
+        }
     }
 }
 
-/// Encodes the challenge that an approval must answer.
-fn challenge(challenge: &Challenge) -> v1::ApprovalChallenge {
+/// What both end with: the fields 9 and 10.
+fn write_observed(out: &mut Vec<u8>, answer: &Response<Verdict>) {
+    if let Some(observed) = answer.observed {
+        wire::number(out, 9, 1);
+        wire::number(out, 10, outcome(observed) as u64);
+    }
+}
+
+fn write_id(out: &mut Vec<u8>, field: u32, decision: Uuid) {
+    let mut text = Uuid::encode_buffer();
+    wire::text(out, field, decision.hyphenated().encode_lower(&mut text));
+}
+
+/// Appends a `Reason`.
+pub(super) fn write_reason(out: &mut Vec<u8>, reason: &Reason, detail: Disclosure) {
+    wire::number(out, 1, reason_code(reason.code) as u64);
+    wire::text(out, 2, &reason.message);
+    if let Some(principal) = &reason.principal {
+        wire::message(out, 3, &entity_ref(principal));
+    }
+    for missing in &reason.missing {
+        wire::bytes(out, 4, missing.as_bytes());
+    }
+    if detail.is_entitled {
+        for policy in &reason.policies {
+            wire::bytes(out, 5, policy.as_bytes());
+        }
+        wire::text(out, 6, reason.detail.as_deref().unwrap_or_default());
+    }
+}
+
+fn write_policy(out: &mut Vec<u8>, policy: &PolicyInfo) {
+    wire::text(out, 1, &policy.id);
+    wire::text(out, 2, policy.owner.as_deref().unwrap_or_default());
+    for control in &policy.controls {
+        wire::bytes(out, 3, control.as_bytes());
+    }
+}
+
+/// The challenge that an approval must answer.
+fn approval_challenge(challenge: &Challenge) -> v1::ApprovalChallenge {
     v1::ApprovalChallenge {
         digest: challenge.digest.to_string(),
         // Durations and timestamps within the limits fit their wire forms.
         valid_for: challenge.valid_for.try_into().ok(),
         expires_at: Some(challenge.expires_at.into()),
     }
-}
-
-/// Encodes the response to a plain Cedar request.
-pub fn is_authorized(answer: Response<Verdict>, detail: Disclosure) -> v1::IsAuthorizedResponse {
-    let explanation = explanation(&answer, detail);
-    let Response {
-        value: decision,
-        decision_id,
-        revision,
-        observed,
-        ..
-    } = answer;
-    let errors = if detail.is_entitled {
-        decision.principals.iter().flat_map(policy_errors).collect()
-    } else {
-        Vec::new()
-    };
-    v1::IsAuthorizedResponse {
-        observed: observed.is_some(),
-        observed_decision: observed_decision(observed),
-        decision: outcome(decision.outcome).into(),
-        obligations: obligations(&decision, detail),
-        decision_id: decision_id.to_string(),
-        revision,
-        determining_policies: policy_refs(&decision.determining_policies, detail),
-        reasons: decision
-            .reasons
-            .into_iter()
-            .map(|it| reason(it, detail))
-            .collect(),
-        errors,
-        explanation,
-    }
-}
-
-/// Encodes the response about a list of tools.
-pub fn filter_tools(
-    tools: Vec<SmolStr>,
-    answer: Response<Vec<HiddenReason>>,
-) -> v1::FilterToolsResponse {
-    let mut response = v1::FilterToolsResponse {
-        decision_id: answer.decision_id.to_string(),
-        revision: answer.revision,
-        observed: answer.observed.is_some(),
-        ..v1::FilterToolsResponse::default()
-    };
-    for (tool, hidden) in tools.into_iter().zip(answer.value) {
-        let tool = tool.into();
-        match hidden {
-            None => response.tools.push(tool),
-            Some(code) => response.hidden.push(v1::HiddenTool {
-                tool,
-                code: reason_code(code).into(),
-            }),
-        }
-    }
-    response
-}
-
-fn observed_decision(observed: Option<Decision>) -> i32 {
-    observed.map_or(v1::Decision::Unspecified, outcome).into()
 }
 
 pub(super) fn outcome(outcome: Decision) -> v1::Decision {
@@ -132,40 +181,12 @@ pub(super) fn outcome(outcome: Decision) -> v1::Decision {
     }
 }
 
-pub(super) fn reason(reason: Reason, detail: Disclosure) -> v1::Reason {
-    let (policy_ids, detail) = if detail.is_entitled {
-        (
-            reason.policies.into_iter().map(Into::into).collect(),
-            reason.detail.unwrap_or_default(),
-        )
-    } else {
-        (Vec::new(), String::new())
-    };
-    v1::Reason {
-        code: reason_code(reason.code).into(),
-        message: reason.message,
-        principal: reason.principal.as_ref().map(entity_ref),
-        missing: reason.missing,
-        policy_ids,
-        detail,
-    }
-}
-
-fn policy_refs(policies: &[Arc<PolicyInfo>], detail: Disclosure) -> Vec<v1::PolicyRef> {
-    if !detail.is_entitled {
-        return Vec::new();
-    }
-    let policy_ref = |policy: &Arc<PolicyInfo>| v1::PolicyRef {
-        id: policy.id.to_string(),
-        owner: policy.owner.as_deref().unwrap_or_default().to_owned(),
-        controls: policy.controls.iter().map(ToString::to_string).collect(),
-    };
-    policies.iter().map(policy_ref).collect()
-}
-
 /// Every caller gets the obligations: an allow does not hold without them.
-fn obligations(decision: &Verdict, detail: Disclosure) -> Vec<v1::Obligation> {
-    let of_policy = |policy: &Arc<PolicyInfo>| {
+fn obligations(
+    verdict: &Verdict,
+    detail: Disclosure,
+) -> impl Iterator<Item = v1::Obligation> + use<'_> {
+    let of_policy = move |policy: &'_ Arc<PolicyInfo>| {
         let policy = Arc::clone(policy);
         (0..policy.obligations.len()).map(move |index| {
             let obligation = &policy.obligations[index];
@@ -177,15 +198,11 @@ fn obligations(decision: &Verdict, detail: Disclosure) -> Vec<v1::Obligation> {
                     String::new()
                 },
                 r#type: obligation.kind.to_owned(),
-                properties: Some(json::to_struct(&obligation.properties(decision.about()))),
+                properties: Some(json::to_struct(&obligation.properties(verdict.about()))),
             }
         })
     };
-    decision
-        .determining_policies
-        .iter()
-        .flat_map(of_policy)
-        .collect()
+    verdict.determining_policies.iter().flat_map(of_policy)
 }
 
 fn explanation(answer: &Response<Verdict>, detail: Disclosure) -> Option<v1::Explanation> {

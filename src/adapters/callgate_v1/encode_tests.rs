@@ -1,4 +1,5 @@
-use uuid::Uuid;
+use callgate_engine::PolicyList;
+use prost::Message;
 
 use super::*;
 use crate::domain::decide::verdict::SideEffects;
@@ -7,6 +8,11 @@ use callgate_engine::obligation::Obligation;
 const EVERYTHING: Disclosure = Disclosure {
     is_entitled: true,
     is_wanted: true,
+};
+
+const OTHERS: Disclosure = Disclosure {
+    is_entitled: false,
+    is_wanted: false,
 };
 
 fn policy(id: &str) -> Arc<PolicyInfo> {
@@ -40,8 +46,8 @@ fn denied() -> Response<Verdict> {
         value: Verdict {
             outcome: Decision::Deny,
             reasons: vec![reason],
-            determining_policies: vec![policy("no")],
-            shadow: vec![policy("soon")],
+            determining_policies: [policy("no")].into_iter().collect(),
+            shadow: [policy("soon")].into_iter().collect(),
             targets: vec![TargetSummary {
                 id: "https://example.com/a".into(),
                 kind: "url",
@@ -53,8 +59,8 @@ fn denied() -> Response<Verdict> {
                 action: uid("Mcp::Action::\"call_read\""),
                 resource: uid("Mcp::Tool::\"git/log\""),
                 outcome: Decision::Deny,
-                permits: vec![],
-                forbids: vec![policy("no")],
+                permits: PolicyList::new(),
+                forbids: [policy("no")].into_iter().collect(),
                 errors: vec![(policy("broken"), "integer overflow".into())],
                 policies_evaluated: 3,
             }],
@@ -69,9 +75,16 @@ fn denied() -> Response<Verdict> {
     }
 }
 
+/// The message that was written. Its own encoding is the same bytes: nothing is missing, doubled or out of order.
+fn decoded<M: Message + Default>(encoded: &EncodedMessage<M>) -> M {
+    let message = encoded.message().expect("a message");
+    assert_eq!(encoded.as_bytes(), message.encode_to_vec());
+    message
+}
+
 #[test]
 fn those_entitled_see_what_is_behind_an_answer() {
-    let response = authorize(denied(), EVERYTHING);
+    let response = decoded(&authorize(&denied(), EVERYTHING));
     assert_eq!(
         (response.decision(), response.revision),
         (v1::Decision::Deny, 9)
@@ -104,7 +117,7 @@ fn an_explanation_comes_only_when_asked_for() {
         is_entitled: true,
         is_wanted: false,
     };
-    let response = authorize(denied(), detail);
+    let response = decoded(&authorize(&denied(), detail));
     assert!(response.explanation.is_none() && !response.determining_policies.is_empty());
 }
 
@@ -114,8 +127,8 @@ fn others_never_see_a_policy_or_its_error() {
         is_entitled: false,
         is_wanted: true,
     };
-    let shown = format!("{:?}", authorize(denied(), detail));
-    let cedar = format!("{:?}", is_authorized(denied(), detail));
+    let shown = format!("{:?}", decoded(&authorize(&denied(), detail)));
+    let cedar = format!("{:?}", decoded(&is_authorized(&denied(), detail)));
     for secret in ["\"no\"", "broken", "soon", "overflow", "OWASP", "security"] {
         assert!(
             !shown.contains(secret) && !cedar.contains(secret),
@@ -123,6 +136,53 @@ fn others_never_see_a_policy_or_its_error() {
         );
     }
     assert!(shown.contains("log:full") && shown.contains("a policy could not be evaluated"));
+}
+
+#[test]
+fn a_batch_has_the_response_to_each_call() {
+    let answers = [denied(), denied()];
+    let details = [EVERYTHING, OTHERS];
+    let batch = authorize_batch(answers.iter().zip(details));
+    let each = answers.iter().zip(details);
+    let each = each.map(|(answer, detail)| decoded(&authorize(answer, detail)));
+    assert_eq!(decoded(&batch).responses, each.collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_observed_says_so_and_what_is_not_says_nothing() {
+    let mut answer = denied();
+    let enforced = decoded(&authorize(&answer, OTHERS));
+    assert!(!enforced.observed && enforced.observed_decision() == v1::Decision::Unspecified);
+    answer.observed = Some(Decision::Deny);
+    let observed = decoded(&authorize(&answer, OTHERS));
+    assert!(observed.observed && observed.observed_decision() == v1::Decision::Deny);
+    let cedar = decoded(&is_authorized(&answer, EVERYTHING));
+    assert!(cedar.observed && cedar.observed_decision() == v1::Decision::Deny);
+    assert_eq!(cedar.errors[0].policy_id, "broken");
+    assert_eq!(cedar.obligations.len(), 2);
+    assert!(cedar.explanation.is_some());
+}
+
+#[test]
+fn a_list_says_of_each_tool_whether_it_is_there() {
+    let tools = ["read", "", "drop"].map(SmolStr::new);
+    let answer = Response {
+        value: vec![None, None, Some(ReasonCode::NoPermit)],
+        decision_id: Uuid::from_u128(7),
+        revision: 9,
+        policies_total: 12,
+        observed: None,
+    };
+    let list = decoded(&filter_tools(&tools, &answer));
+    assert_eq!(list.tools, ["read", ""]);
+    assert_eq!(
+        (&*list.hidden[0].tool, list.hidden[0].code()),
+        ("drop", v1::ReasonCode::NoPermit)
+    );
+    assert_eq!(
+        (list.revision, &*list.decision_id),
+        (9, "00000000-0000-0000-0000-000000000007")
+    );
 }
 
 #[test]

@@ -123,7 +123,10 @@ fn response(found: Explanation, decision_id: Uuid, policies_total: u32) -> v1::A
         is_entitled: true,
         is_wanted: true,
     };
-    let mut response = encode::authorize(answer, detail);
+    // What was written just now is such a message.
+    let mut response = encode::authorize(&answer, detail)
+        .message()
+        .unwrap_or_default();
     fill(&mut response, found);
     response
 }

@@ -3,19 +3,27 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::request::Parts;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::adapters::callgate_v1::authorization::{AuthorizationState, Outcome};
 use crate::adapters::callgate_v1::stream::{self, AuthorizeStreamResponses};
+use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
+use crate::adapters::transport::grpc_unary::UnaryRpcs;
 use crate::audit::turn::others_turn;
 use crate::authn::caller::Rpc;
 use crate::config::limits::Limits;
+use crate::proto::codec::{self, EncodedMessage};
+use crate::proto::served::authorization_server;
 use crate::proto::v1;
-use crate::proto::v1::authorization_server;
 use crate::service::Service;
 use crate::service::deadline::Deadline;
+
+/// The path of the RPC `Authorize`.
+const AUTHORIZE: &str = "/callgate.v1.Authorization/Authorize";
 
 /// `callgate.v1.Authorization`. Cloning is cheap.
 #[derive(Clone)]
@@ -36,31 +44,52 @@ impl Authorization {
     }
 }
 
-#[tonic::async_trait]
-impl authorization_server::Authorization for Authorization {
-    async fn authorize(
+impl Authorization {
+    async fn decide(
         &self,
-        request: Request<v1::AuthorizeRequest>,
-    ) -> Result<Response<v1::AuthorizeResponse>, Status> {
-        let (admitted, message) = AdmittedRpc::take(request, Rpc::Authorize)?;
-        let answer = match self.shared.authorize_now(admitted.context(), message)? {
+        admitted: &AdmittedRpc,
+        message: v1::AuthorizeRequest,
+    ) -> Result<EncodedMessage<v1::AuthorizeResponse>, GrpcRejection> {
+        match self.shared.authorize_now(admitted.context(), message)? {
             Outcome::Decided(answer) => {
                 // The connection writes whatever is ready when it is woken. Yielding lets other requests be decided
                 // first, so that several responses are written at once, which saves more than it costs. Those that wait
                 // for the decision log are written at once anyway.
                 others_turn().await;
-                answer
+                Ok(answer)
             }
             // The server has a timer for the whole request already.
-            Outcome::Waiting(waiting) => self.shared.finish(waiting, Deadline::NONE).await?,
-        };
-        Ok(Response::new(answer))
+            Outcome::Waiting(waiting) => self.shared.finish(waiting, Deadline::NONE).await,
+        }
+    }
+}
+
+impl UnaryRpcs for Authorization {
+    fn serves(path: &str) -> bool {
+        path == AUTHORIZE
+    }
+
+    async fn answer(&self, head: &mut Parts, message: Bytes) -> Result<Bytes, Status> {
+        let admitted = AdmittedRpc::from_head(&head.headers, &mut head.extensions, Rpc::Authorize)?;
+        let answer = self.decide(&admitted, codec::decode(message)?).await?;
+        answer.into_frame()
+    }
+}
+
+#[tonic::async_trait]
+impl authorization_server::Authorization for Authorization {
+    async fn authorize(
+        &self,
+        request: Request<v1::AuthorizeRequest>,
+    ) -> Result<Response<EncodedMessage<v1::AuthorizeResponse>>, Status> {
+        let (admitted, message) = AdmittedRpc::take(request, Rpc::Authorize)?;
+        Ok(Response::new(self.decide(&admitted, message).await?))
     }
 
     async fn authorize_batch(
         &self,
         request: Request<v1::AuthorizeBatchRequest>,
-    ) -> Result<Response<v1::AuthorizeBatchResponse>, Status> {
+    ) -> Result<Response<EncodedMessage<v1::AuthorizeBatchResponse>>, Status> {
         let (admitted, message) = AdmittedRpc::take(request, Rpc::AuthorizeBatch)?;
         Ok(Response::new(
             self.shared
@@ -81,7 +110,7 @@ impl authorization_server::Authorization for Authorization {
     async fn filter_tools(
         &self,
         request: Request<v1::FilterToolsRequest>,
-    ) -> Result<Response<v1::FilterToolsResponse>, Status> {
+    ) -> Result<Response<EncodedMessage<v1::FilterToolsResponse>>, Status> {
         let (admitted, message) = AdmittedRpc::take(request, Rpc::FilterTools)?;
         Ok(Response::new(
             self.shared
@@ -93,7 +122,7 @@ impl authorization_server::Authorization for Authorization {
     async fn is_authorized(
         &self,
         request: Request<v1::IsAuthorizedRequest>,
-    ) -> Result<Response<v1::IsAuthorizedResponse>, Status> {
+    ) -> Result<Response<EncodedMessage<v1::IsAuthorizedResponse>>, Status> {
         let (admitted, message) = AdmittedRpc::take(request, Rpc::IsAuthorized)?;
         Ok(Response::new(
             self.shared

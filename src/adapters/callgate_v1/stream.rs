@@ -21,8 +21,8 @@ use crate::adapters::transport::trace::trace_context;
 use crate::authn::caller::{Caller, Rpc};
 use crate::authn::capacity::CapacityPermit;
 use crate::domain::request::call_context::TraceContext;
-use crate::proto::v1;
-use crate::proto::v1::authorize_stream_response::Outcome as WireOutcome;
+use crate::proto::codec::EncodedMessage;
+use crate::proto::{v1, wire};
 use crate::service::deadline::Deadline;
 
 /// The most requests of a stream that are under way at once. Each waits for its record alone.
@@ -45,7 +45,7 @@ pub(super) fn answer(
     })
 }
 
-type StreamResponse = Result<v1::AuthorizeStreamResponse, Status>;
+type StreamResponse = Result<EncodedMessage<v1::AuthorizeStreamResponse>, Status>;
 
 /// The responses of a stream.
 ///
@@ -147,7 +147,7 @@ impl OpenStream {
 async fn answer_one(
     session: Arc<OpenStream>,
     request: Result<v1::AuthorizeStreamRequest, Status>,
-) -> Result<v1::AuthorizeStreamResponse, Status> {
+) -> StreamResponse {
     let v1::AuthorizeStreamRequest {
         correlation_id,
         request,
@@ -171,27 +171,35 @@ async fn answer_one(
             }
         }
     };
-    let outcome = match catch_panic(outcome)
+    let outcome = catch_panic(outcome)
         .await
-        .unwrap_or(Err(GrpcRejection::Panicked))
-    {
-        Ok(response) => WireOutcome::Response(response),
-        Err(refusal) => {
-            let refusal = match refusal {
-                GrpcRejection::Invalid(invalid) => {
-                    GrpcRejection::Invalid(invalid.inside("request"))
-                }
-                other => other,
-            };
-            WireOutcome::Error(v1::RequestError {
-                code: refusal.code() as i32,
-                message: refusal.to_string(),
-            })
+        .unwrap_or(Err(GrpcRejection::Panicked));
+    Ok(encode(&correlation_id, outcome))
+}
+
+/// Encodes one response, as `AuthorizeStreamResponse`.
+fn encode(
+    correlation_id: &str,
+    outcome: Result<EncodedMessage<v1::AuthorizeResponse>, GrpcRejection>,
+) -> EncodedMessage<v1::AuthorizeStreamResponse> {
+    EncodedMessage::write(|out| {
+        wire::text(out, 1, correlation_id);
+        match outcome {
+            Ok(response) => wire::bytes(out, 2, response.as_bytes()),
+            Err(refusal) => {
+                let refusal = match refusal {
+                    GrpcRejection::Invalid(invalid) => {
+                        GrpcRejection::Invalid(invalid.inside("request"))
+                    }
+                    other => other,
+                };
+                let error = v1::RequestError {
+                    code: refusal.code() as i32,
+                    message: refusal.to_string(),
+                };
+                wire::message(out, 3, &error);
+            }
         }
-    };
-    Ok(v1::AuthorizeStreamResponse {
-        correlation_id,
-        outcome: Some(outcome),
     })
 }
 

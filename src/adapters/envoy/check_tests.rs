@@ -67,7 +67,7 @@ fn an_obligation_with_more_to_say_than_its_name_is_told_in_full() {
     let read = obligation::read(text).expect("an obligation");
     let mut answer = deny(ReasonCode::Forbidden, "never");
     answer.value = Verdict::allow_unconditionally();
-    answer.value.determining_policies = vec![Arc::new(PolicyInfo {
+    answer.value.determining_policies = [Arc::new(PolicyInfo {
         id: "p".into(),
         owner: None,
         controls: Vec::new(),
@@ -76,7 +76,9 @@ fn an_obligation_with_more_to_say_than_its_name_is_told_in_full() {
         is_shadow: false,
         is_always_enforced: false,
         is_forbid: false,
-    })];
+    })]
+    .into_iter()
+    .collect();
     let passes = decision_metadata::allowed(&[answer]);
     let headers: Vec<&str> = passes.headers[1..].iter().map(|(_, it)| &**it).collect();
     let whole = r#"[{"id":"told","properties":{"body":"\u00e9\nx","to":"a@example.com"},"type":"notification"}]"#;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use http::request::Parts;
 use tonic::{Code, Request, Response, Status};
 
 use crate::adapters::envoy::adapter::EnvoyAdapter;
@@ -14,9 +15,11 @@ use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
+use crate::adapters::transport::grpc_unary::UnaryRpcs;
 use crate::authn::caller::Rpc;
 use crate::config::envoy::EnvoyConfig;
 use crate::config::limits::Limits;
+use crate::proto::codec::{self, EncodedMessage};
 use crate::proto::envoy::auth::authorization_server::Authorization;
 use crate::proto::envoy::auth::check_response::HttpResponse;
 use crate::proto::envoy::auth::{
@@ -27,6 +30,9 @@ use crate::service::Service;
 
 /// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "ext_authz";
+
+/// The path of the RPC `Check`.
+const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 
 /// The context extension of a route that names its server.
 const SERVER_EXTENSION: &str = "callgate.server";
@@ -59,6 +65,29 @@ impl Authorization for ExtAuthz {
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
         let (admitted, message) = AdmittedRpc::take(request, Rpc::ExtAuthzCheck)?;
+        Ok(Response::new(self.decide(&admitted, message).await?))
+    }
+}
+
+impl UnaryRpcs for ExtAuthz {
+    fn serves(path: &str) -> bool {
+        path == CHECK
+    }
+
+    async fn answer(&self, head: &mut Parts, message: Bytes) -> Result<Bytes, Status> {
+        let admitted =
+            AdmittedRpc::from_head(&head.headers, &mut head.extensions, Rpc::ExtAuthzCheck)?;
+        let response = self.decide(&admitted, codec::decode(message)?).await?;
+        EncodedMessage::from(&response).into_frame()
+    }
+}
+
+impl ExtAuthz {
+    async fn decide(
+        &self,
+        admitted: &AdmittedRpc,
+        message: CheckRequest,
+    ) -> Result<CheckResponse, Status> {
         let missing = |field| GrpcRejection::from(FieldError::new(field, FieldProblem::Missing));
         let mut attributes = message.attributes.ok_or_else(|| missing("attributes"))?;
         let http = attributes.request.as_mut().and_then(|it| it.http.take());
@@ -66,7 +95,7 @@ impl Authorization for ExtAuthz {
         let http = request_of(attributes, http);
         let ask = admitted.request_meta(ADAPTER);
         let (verdict, _) = self.adapter.verdict(ask, false, &http).await?;
-        Ok(Response::new(encode(verdict)))
+        Ok(encode(verdict))
     }
 }
 

@@ -119,7 +119,8 @@ pub(in crate::adapters) fn names_actor(token: &Map<String, Json>) -> bool {
 /// names the actor.
 pub(in crate::adapters) fn names_as_actor(claims: &Map<String, Json>, actor: &str) -> bool {
     let act = claims.get(ACT).and_then(Json::as_object);
-    act.and_then(|act| act.get("sub")) == Some(&Json::from(actor))
+    let named = act.and_then(|act| act.get("sub"));
+    named.and_then(Json::as_str) == Some(actor)
 }
 
 /// The claim that holds the actor.

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::task::Poll;
 
+use http::HeaderMap;
 use tonic::{Extensions, Request};
 
 use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
@@ -34,12 +35,21 @@ impl AdmittedRpc {
         rpc: Rpc,
     ) -> Result<(Self, T), GrpcRejection> {
         let (metadata, mut extensions, message) = request.into_parts();
-        let admitted = Self {
-            admitted: take_admission(&mut extensions, rpc)?,
-            trace: trace_context(metadata.as_ref()),
-            deadline: deadline(&extensions),
-        };
+        let admitted = Self::from_head(metadata.as_ref(), &mut extensions, rpc)?;
         Ok((admitted, message))
+    }
+
+    /// Takes the caller from the head of a request, if it may use the RPC.
+    pub(in crate::adapters) fn from_head(
+        headers: &HeaderMap,
+        extensions: &mut Extensions,
+        rpc: Rpc,
+    ) -> Result<Self, GrpcRejection> {
+        Ok(Self {
+            admitted: take_admission(extensions, rpc)?,
+            trace: trace_context(headers),
+            deadline: deadline(extensions),
+        })
     }
 
     /// The metadata of a request through an adapter that asks for one decision at the current revision.

@@ -2,7 +2,7 @@
 //!
 //! `admission` checks what does not depend on the transport; [`grpc_admission`] and [`http`] authenticate by the head of
 //! a request. [`grpc_rejection`] and `http::rejection` are the tables from what can go wrong to a status. `grpc_rpc` takes
-//! an admitted RPC apart. [`headers`], `address` and `trace` read headers.
+//! an admitted RPC apart, and [`grpc_unary`] answers one with one message on either side. [`headers`], `address` and `trace` read headers.
 //!
 //! Invariant: before a caller is admitted, nothing of the body is read and nothing is held for it.
 
@@ -11,6 +11,7 @@ pub(in crate::adapters) mod admission;
 pub mod grpc_admission;
 pub mod grpc_rejection;
 pub(in crate::adapters) mod grpc_rpc;
+pub mod grpc_unary;
 pub mod headers;
 pub mod http;
 pub(in crate::adapters) mod trace;

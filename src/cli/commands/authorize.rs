@@ -23,7 +23,7 @@ use crate::cli::output::{Exit, Output};
 use crate::cli::render::{self, printable, printables};
 use crate::config::limits::Limits;
 use crate::domain::decide::verdict::Decision;
-use crate::proto::v1::authorization_server::Authorization as _;
+use crate::proto::served::authorization_server::Authorization as _;
 use crate::proto::{json as proto_json, v1};
 use crate::server::reloadable;
 use crate::service::Service;
@@ -283,7 +283,9 @@ async fn ask_here(
     let rpcs = Authorization::new(service, limits, CancellationToken::new());
     let mut request = Request::new(request);
     grpc_admission::admit_in_process(&reloadable, &mut request)?;
-    Ok(rpcs.authorize(request).await?.into_inner())
+    let answer = rpcs.authorize(request).await?.into_inner();
+    let message = answer.message();
+    message.map_err(|error| Status::internal(error.to_string()))
 }
 
 async fn ask_server(

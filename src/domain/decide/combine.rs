@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use callgate_engine::cedar::EntityUID;
-use callgate_engine::{PolicyEvaluation, PolicyInfo};
+use callgate_engine::{PolicyEvaluation, PolicyInfo, PolicyList};
 
 use crate::domain::decide::cedar_request::CedarRequest;
 use crate::domain::decide::verdict::{
@@ -21,7 +21,7 @@ pub fn combine(
         .iter()
         .all(|(_, evaluation)| evaluation.is_allow());
     let mut reasons: Vec<Reason> = Vec::new();
-    let mut determining_policies = Vec::new();
+    let mut determining_policies = PolicyList::new();
     for (principal, evaluation) in &evaluated {
         if is_allow {
             add_new(&mut determining_policies, &evaluation.permits);
@@ -109,15 +109,12 @@ fn reason_of(principal: &EntityUID, is_subject: bool, evaluation: &PolicyEvaluat
 
 /// Shadow policies that would have changed the decision. For an allow, one principal suffices; for a deny,
 /// every denied principal has to be permitted.
-fn shadow_flips(
-    is_allow: bool,
-    evaluated: &[(EntityUID, PolicyEvaluation)],
-) -> Vec<Arc<PolicyInfo>> {
-    let mut flips = Vec::new();
+fn shadow_flips(is_allow: bool, evaluated: &[(EntityUID, PolicyEvaluation)]) -> PolicyList {
+    let mut flips = PolicyList::new();
     for (_, evaluation) in evaluated {
         let own = evaluation.shadow_flips();
         if !is_allow && own.is_empty() && !evaluation.is_allow() {
-            return Vec::new();
+            return PolicyList::new();
         }
         if is_allow || !evaluation.is_allow() {
             add_new(&mut flips, own);
@@ -126,7 +123,7 @@ fn shadow_flips(
     flips
 }
 
-fn add_new(known: &mut Vec<Arc<PolicyInfo>>, policies: &[Arc<PolicyInfo>]) {
+fn add_new(known: &mut PolicyList, policies: &[Arc<PolicyInfo>]) {
     for policy in policies {
         if !known.iter().any(|other| Arc::ptr_eq(other, policy)) {
             known.push(Arc::clone(policy));

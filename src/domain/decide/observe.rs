@@ -32,7 +32,7 @@ use crate::domain::decide::inputs::{DecisionInputs, Requester};
 use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::decide::tool_input::ToolInput;
 use crate::domain::decide::verdict::{SideEffects, Verdict};
-use crate::domain::decide::verify::VerifiedEvidence;
+use crate::domain::decide::verify::{PrincipalList, VerifiedEvidence};
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{CallContext, Initiator};
 use crate::domain::request::operation::ToolCall;
@@ -320,7 +320,7 @@ fn about_tool(inputs: &DecisionInputs<'_>, call: &CallContext, tool: &ToolCall) 
 /// A request that can be evaluated.
 struct Relaxed<'a> {
     evaluator: RequestEvaluator<'a>,
-    principals: Vec<&'a EntityUID>,
+    principals: PrincipalList<'a>,
 }
 
 impl Relaxed<'_> {

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use callgate_engine::PolicyInfo;
 use callgate_engine::cedar::EntityUID;
 use callgate_engine::obligation::Obligation;
+use callgate_engine::{PolicyInfo, PolicyList};
 use smol_str::SmolStr;
 
 use crate::domain::authority::approval::{ApprovalContext, ApprovedCall};
@@ -33,9 +33,9 @@ pub struct Verdict {
     /// The reasons for a deny, most important first; empty for an allow.
     pub reasons: Vec<Reason>,
     /// The satisfied permits of an allow, the satisfied forbids of a deny; each policy once.
-    pub determining_policies: Vec<Arc<PolicyInfo>>,
+    pub determining_policies: PolicyList,
     /// Policies in shadow mode that would have changed the decision.
-    pub shadow: Vec<Arc<PolicyInfo>>,
+    pub shadow: PolicyList,
     /// The verdict for each principal: the subject first, then its delegators up to the root.
     pub principals: Vec<PrincipalVerdict>,
     /// The resources acted upon, under their canonical names.
@@ -122,9 +122,9 @@ pub struct PrincipalVerdict {
     /// Cedar's decision; a policy that errors denies.
     pub outcome: Decision,
     /// The satisfied permits.
-    pub permits: Vec<Arc<PolicyInfo>>,
+    pub permits: PolicyList,
     /// The satisfied forbids.
-    pub forbids: Vec<Arc<PolicyInfo>>,
+    pub forbids: PolicyList,
     /// The policies that could not be evaluated, each with Cedar's message.
     pub errors: Vec<(Arc<PolicyInfo>, String)>,
     /// The number of policies evaluated.
@@ -137,8 +137,8 @@ impl Verdict {
         Self {
             outcome: Decision::Deny,
             reasons: vec![reason],
-            determining_policies: Vec::new(),
-            shadow: Vec::new(),
+            determining_policies: PolicyList::new(),
+            shadow: PolicyList::new(),
             principals: Vec::new(),
             targets: Vec::new(),
             challenge: None,
@@ -151,8 +151,8 @@ impl Verdict {
         Self {
             outcome: Decision::Allow,
             reasons: Vec::new(),
-            determining_policies: Vec::new(),
-            shadow: Vec::new(),
+            determining_policies: PolicyList::new(),
+            shadow: PolicyList::new(),
             principals: Vec::new(),
             targets: Vec::new(),
             challenge: None,
@@ -165,7 +165,7 @@ impl Verdict {
     pub fn waived(self) -> Self {
         Self {
             outcome: Decision::Allow,
-            determining_policies: Vec::new(),
+            determining_policies: PolicyList::new(),
             challenge: None,
             ..self
         }

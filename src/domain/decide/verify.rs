@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 use serde_json::{Map, Value as Json};
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use crate::authn::caller::Rights;
@@ -23,6 +24,9 @@ use crate::domain::request::call_context::{ActorChain, CallContext, Identity};
 use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::request::target::Target;
 use crate::domain::schema::{self, TYPES};
+
+/// Everybody for whom Cedar is asked about one call.
+pub type PrincipalList<'e> = SmallVec<[&'e EntityUID; 4]>;
 
 /// The verified evidence of a call.
 #[derive(Debug, Clone, Default)]
@@ -145,8 +149,9 @@ impl<'c> VerifiedEvidence<'c> {
 
     /// The principals that need permission: the subject first, then its delegators up to the root. Operations
     /// that only servers initiate are evaluated for the server alone.
-    pub fn principals<'e>(&'e self, call: &'e CallContext) -> Vec<&'e EntityUID> {
-        let mut principals = vec![&call.subject.entity];
+    pub fn principals<'e>(&'e self, call: &'e CallContext) -> PrincipalList<'e> {
+        let mut principals = PrincipalList::new();
+        principals.push(&call.subject.entity);
         let is_own_request = call.operation.kind.is_server_only();
         if let Some(chain) = self.chain.as_ref().filter(|_| !is_own_request) {
             principals.extend(chain.actors.iter().rev());

@@ -7,14 +7,22 @@
 //! Canonicalization is on the path of every recorded call: members are sorted by reference and nothing is
 //! parsed again.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
+use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 use serde_json::{Map, Number, Value as Json};
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 
 /// RFC 8785 uses an exponent from here on, and so does this form: no 64-bit integer is that large.
 const EXPONENT_FROM: f64 = 1e21;
+
+/// Room for the members of most objects.
+const USUAL_MEMBERS: usize = 8;
+/// The longest buffer that a thread keeps, in bytes.
+const MOST_KEPT: usize = 64 * 1_024;
 
 /// `sha256:<hex>` over the canonical JSON of a value.
 ///
@@ -59,6 +67,21 @@ pub fn object_text(object: &Map<String, Json>) -> String {
     out
 }
 
+/// Runs `read` on the canonical JSON of an object, in a buffer that the thread keeps.
+pub fn with_object_text<T>(object: &Map<String, Json>, read: impl FnOnce(&str) -> T) -> T {
+    thread_local! {
+        static BUFFER: Cell<String> = const { Cell::new(String::new()) };
+    }
+    let mut buffer = BUFFER.take();
+    buffer.clear();
+    write_object(object, &mut buffer);
+    let result = read(&buffer);
+    if buffer.capacity() <= MOST_KEPT {
+        BUFFER.set(buffer);
+    }
+    result
+}
+
 fn write(json: &Json, out: &mut String) {
     match json {
         Json::Null => out.push_str("null"),
@@ -81,7 +104,7 @@ fn write(json: &Json, out: &mut String) {
 }
 
 fn write_object(object: &Map<String, Json>, out: &mut String) {
-    let mut members: Vec<_> = object.iter().collect();
+    let mut members: SmallVec<[_; USUAL_MEMBERS]> = object.iter().collect();
     members.sort_unstable_by(|(one, _), (other, _)| order(one, other));
     out.push('{');
     for (at, (name, value)) in members.into_iter().enumerate() {
@@ -107,16 +130,21 @@ fn order(one: &str, other: &str) -> Ordering {
 fn write_number(number: &Number, out: &mut String) {
     let whole = number.as_f64().filter(|it| it.fract() == 0.0);
     if number.is_i64() || number.is_u64() {
-        out.push_str(&number.to_string());
+        append(out, format_args!("{number}"));
     } else if let Some(double) = whole.filter(|it| it.abs() < EXPONENT_FROM) {
         // Rust formats the exact value of a double; adding 0 turns -0 into 0.
-        out.push_str(&format!("{:.0}", double + 0.0));
+        append(out, format_args!("{:.0}", double + 0.0));
     } else if let Some(double) = number.as_f64() {
         // Numbers in JSON are finite.
         out.push_str(ryu_js::Buffer::new().format(double));
     } else {
-        out.push_str(&number.to_string());
+        append(out, format_args!("{number}"));
     }
+}
+
+fn append(out: &mut String, text: fmt::Arguments<'_>) {
+    // Writing into memory does not fail.
+    let _ = out.write_fmt(text);
 }
 
 /// As RFC 8785 and `JSON.stringify`: short escapes where they exist, `\u00xx` for other control characters,
@@ -140,7 +168,7 @@ fn write_string(text: &str, out: &mut String) {
         out.push_str(&text[done..at]);
         done = at + 1;
         match escape {
-            "" => out.push_str(&format!("\\u{byte:04x}")),
+            "" => append(out, format_args!("\\u{byte:04x}")),
             escape => out.push_str(escape),
         }
     }

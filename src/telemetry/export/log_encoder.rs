@@ -7,7 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TraceId;
 
-use crate::telemetry::export::otlp_encoder::{AttributeWriter, bytes, number, text, time};
+use crate::proto::wire::{bytes, number, text};
+use crate::telemetry::export::otlp_encoder::{AttributeWriter, time};
 
 /// A log line as OTLP sees it (`LogRecord`).
 #[derive(Debug, Default)]

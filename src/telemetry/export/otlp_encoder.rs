@@ -14,12 +14,7 @@ use opentelemetry::{Array, InstrumentationScope, Value};
 use opentelemetry_sdk::Resource;
 
 use crate::audit::envelope::nanos;
-
-/// Wire types of protobuf.
-const VARINT: u32 = 0;
-const FIXED_64: u32 = 1;
-const LENGTH: u32 = 2;
-const FIXED_32: u32 = 5;
+use crate::proto::wire::{FIXED_32, FIXED_64, LENGTH, VARINT, bytes, number, tag, text, varint};
 
 /// `SpanFlags`: the span is sampled, the next bit is set deliberately, and the parent is remote.
 const SAMPLED: u32 = 0x1;
@@ -392,45 +387,6 @@ fn text_length(text: &str) -> usize {
     match text.len() {
         0 => 0,
         length => field_length(length),
-    }
-}
-
-#[inline]
-fn tag(out: &mut Vec<u8>, field: u32, wire_type: u32) {
-    varint(out, (field << 3 | wire_type).into());
-}
-
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the lowest seven bits")]
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-/// A field with bytes, written even if there are none.
-#[inline]
-pub(super) fn bytes(out: &mut Vec<u8>, field: u32, content: &[u8]) {
-    tag(out, field, LENGTH);
-    varint(out, content.len() as u64);
-    out.extend_from_slice(content);
-}
-
-/// A field with text, left out if empty.
-#[inline]
-pub(super) fn text(out: &mut Vec<u8>, field: u32, content: &str) {
-    if !content.is_empty() {
-        bytes(out, field, content.as_bytes());
-    }
-}
-
-/// A field with a varint, left out if zero.
-pub(super) fn number(out: &mut Vec<u8>, field: u32, number: u64) {
-    if number != 0 {
-        tag(out, field, VARINT);
-        varint(out, number);
     }
 }
 

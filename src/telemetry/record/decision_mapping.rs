@@ -11,6 +11,7 @@ use std::sync::Arc;
 use callgate_engine::PolicyInfo;
 use callgate_engine::cedar::EntityUID;
 use opentelemetry::KeyValue;
+use smallvec::SmallVec;
 use smol_str::format_smolstr;
 
 use crate::audit::decision_record::{DecisionRecord, OnBehalfOf, RecordedRequest};
@@ -369,7 +370,7 @@ fn each_once<'a>(
     match (rest.next(), rest.next()) {
         (_, None) => out.texts(key, texts),
         _ => {
-            let mut seen: Vec<&str> = Vec::new();
+            let mut seen: SmallVec<[&str; 8]> = SmallVec::new();
             for text in texts {
                 if !seen.contains(&text) {
                     seen.push(text);

@@ -130,7 +130,7 @@ fn each_determining_policy_is_counted() {
     });
     bench.decide(&on("github", "get_issue"), allow());
     let mut verdict = deny(ReasonCode::Forbidden);
-    verdict.determining_policies = Vec::new();
+    verdict.determining_policies.clear();
     bench.decide(&on("github", "odd"), verdict);
     let series = [
         ("allow read.broad", 1),
@@ -173,7 +173,7 @@ fn what_is_granted_and_not_used_is_counted() {
     assert_eq!((before["tool used"], before["tool unused"]), (0, 6));
     let mut verdict = allow();
     // The ids are those that Cedar's parser gives.
-    verdict.determining_policies = vec![policy("policy0")];
+    verdict.determining_policies = [policy("policy0")].into_iter().collect();
     verdict.effects.tool = Some(schema::tool_uid("github", "get_issue"));
     bench.decide(&on("github", "get_issue"), verdict.clone());
     // In observe mode there are allows of tools that nobody registered.

@@ -113,8 +113,8 @@ impl Redaction {
     /// The keyed digest of a call's arguments in canonical form, in hexadecimal.
     pub fn arguments_digest(&self, arguments: &Map<String, Json>) -> Option<HexDigest> {
         let key = self.key.as_ref()?;
-        let text = canonical::object_text(arguments);
-        Some(keyed_digest(key, text.as_bytes()))
+        let digest = |text: &str| keyed_digest(key, text.as_bytes());
+        Some(canonical::with_object_text(arguments, digest))
     }
 
     /// Passes the arguments that the configuration allows in the clear to `each`.

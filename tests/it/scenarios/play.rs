@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use callgate::adapters::callgate_v1::encode::{self, Disclosure};
 use callgate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use callgate::proto::codec::EncodedMessage;
+use callgate::proto::served::authorization_server::Authorization as _;
 use callgate::proto::v1;
-use callgate::proto::v1::authorization_server::Authorization as _;
 use callgate::service::request::Response;
 use prost_types::Timestamp;
 use serde_json::Value as Json;
@@ -171,7 +172,7 @@ impl Player {
             .stage
             .authorization()
             .authorize(from(&gateway, request));
-        Ok(answer.await.map(tonic::Response::into_inner))
+        Ok(answer.await.map(decoded))
     }
 
     /// The agent asks. The administrator has asked the same just before, to no effect, and does once more
@@ -334,7 +335,7 @@ impl Player {
         let (mut allowed, mut others) = (0, Vec::new());
         while let Some(answer) = running.join_next().await {
             let answer = answer.map_err(|error| error.to_string())?;
-            let answer = answer.map_err(|status| status.to_string())?.into_inner();
+            let answer = decoded(answer.map_err(|status| status.to_string())?);
             self.check_discretion(&answer)?;
             match wire::codes(&answer.reasons).first() {
                 None => allowed += 1,
@@ -364,10 +365,7 @@ impl Player {
             .stage
             .authorization()
             .filter_tools(from("gateway", request));
-        let answer = answer
-            .await
-            .map_err(|status| status.to_string())?
-            .into_inner();
+        let answer = decoded(answer.await.map_err(|status| status.to_string())?);
         let hidden = answer.hidden.first().map(|it| it.code().as_str_name());
         let came = hidden.map_or("shown", |it| it.trim_start_matches("REASON_CODE_"));
         same("the tool is", &told.unwrap_or_default(), &came.to_owned())
@@ -394,18 +392,22 @@ impl Player {
                 observed: None,
             };
             let is_wanted = is_entitled;
-            encode::authorize(
-                answer,
-                Disclosure {
-                    is_entitled,
-                    is_wanted,
-                },
-            )
+            let detail = Disclosure {
+                is_entitled,
+                is_wanted,
+            };
+            let encoded = encode::authorize(&answer, detail);
+            encoded.message().expect("a message")
         };
         let (agent, admin) = (view(false), view(true));
         self.check_discretion(&agent)?;
         self.compare(&told, &agent, &admin)
     }
+}
+
+/// The message of an answer.
+fn decoded<M: prost::Message + Default>(answer: tonic::Response<EncodedMessage<M>>) -> M {
+    answer.into_inner().message().expect("a message")
 }
 
 fn operation(call: &Call) -> Result<v1::Operation, String> {

@@ -9,7 +9,6 @@ use crate::authn::caller::Caller;
 use crate::control::error::ControlError;
 use crate::control::watch::WatchError;
 use crate::domain::decide::verdict::Verdict;
-use crate::proto::v1;
 
 /// `google.rpc.Status`, as far as its details need it.
 #[derive(Clone, PartialEq, Message)]
@@ -68,10 +67,11 @@ fn denied(message: String, decision: Verdict, caller: &Caller) -> Status {
         is_wanted: true,
     };
     let reasons = decision.reasons.into_iter().map(|reason| {
-        let reason: v1::Reason = encode::reason(reason, detail);
+        let mut value = Vec::new();
+        encode::write_reason(&mut value, &reason, detail);
         Any {
             type_url: "type.googleapis.com/callgate.v1.Reason".to_owned(),
-            value: reason.encode_to_vec(),
+            value,
         }
     });
     let details = RpcStatus {
