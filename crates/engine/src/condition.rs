@@ -9,10 +9,11 @@ use smol_str::SmolStr;
 
 use crate::cedar::{
     BinaryOp, EntityType, Expr, ExprKind, ExtensionFunction, Extensions, Literal, Name,
-    PartialValue, Pattern, SlotId, UnaryOp, Value, ValueKind, Var,
+    PartialValue, SlotId, UnaryOp, Value, ValueKind, Var,
 };
 use crate::interner::{AttrNo, Interner, TypeNo};
 use crate::key::EntityKey;
+use crate::like::LikePattern;
 use crate::packed::without_locations;
 
 /// Conditions that nest deeper are left to Cedar, which watches the stack.
@@ -40,7 +41,7 @@ pub(crate) enum Node {
     Attribute(Box<Node>, AttributeName),
     /// `e has a.b.c`: at least one name.
     Has(Box<Node>, Box<[AttributeName]>),
-    Like(Box<(Node, Pattern)>),
+    Like(Box<(Node, LikePattern)>),
     Is(Box<(Node, EntityType)>, TypeNo),
     Set(Box<[Node]>),
     Record(Box<[(SmolStr, Node)]>),
@@ -118,7 +119,8 @@ impl Compiler<'_> {
                 Node::Has(of, path.collect())
             }
             ExprKind::Like { expr, pattern } => {
-                Node::Like(Box::new((self.node(expr, depth), pattern.clone())))
+                let pattern = LikePattern::compile(pattern);
+                Node::Like(Box::new((self.node(expr, depth), pattern)))
             }
             ExprKind::Is { expr, entity_type } => {
                 let number = self.interner.intern_type(entity_type);

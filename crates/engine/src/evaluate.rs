@@ -15,7 +15,7 @@ use crate::index::{ByResource, Candidates, PolicyIndex};
 use crate::interpreter::{Interpreter, RequestVariables};
 use crate::key::EntityRef;
 use crate::overlay::Overlay;
-use crate::policy::{CompiledPolicy, PolicyInfo};
+use crate::policy::{AttributeMarks, CompiledPolicy, PolicyInfo};
 use crate::principals::Principals;
 use crate::scratch::Scratch;
 use crate::slice;
@@ -44,6 +44,8 @@ struct Asked<'a> {
     query: &'a Query<'a>,
     view: RequestView<'a>,
     scratch: &'a Scratch,
+    /// Those of the unknown attributes.
+    unknown: AttributeMarks,
     /// The attribute of [`Snapshot::evaluate_each_open_to`].
     open_to: Option<&'a str>,
 }
@@ -200,6 +202,7 @@ impl Snapshot {
             },
             view,
             scratch: &Scratch::default(),
+            unknown: AttributeMarks::of(query.unknown.iter().copied()),
             open_to: None,
         };
         let principals = principals.each.iter().map(|known| PrincipalScope {
@@ -232,6 +235,7 @@ impl Snapshot {
             query,
             view,
             scratch: &Scratch::default(),
+            unknown: AttributeMarks::of(query.unknown.iter().copied()),
             open_to,
         };
         let principals = principals.iter().map(|uid| {
@@ -301,7 +305,7 @@ impl Snapshot {
         let mut openness = open_to.map(Openness::new);
         let mut left_to_cedar = Vec::new();
         for compiled in policies {
-            match compiled.interpret(variables, query) {
+            match compiled.interpret(variables, asked) {
                 Some(outcome) => {
                     if let Some(openness) = &mut openness {
                         openness.count(compiled, &outcome);
@@ -361,6 +365,7 @@ impl Snapshot {
 /// reads it may or may not apply, and all others apply as they do.
 struct Openness<'a> {
     attribute: &'a str,
+    marks: AttributeMarks,
     has_permit: bool,
     is_denied: bool,
 }
@@ -369,6 +374,7 @@ impl<'a> Openness<'a> {
     fn new(attribute: &'a str) -> Self {
         Self {
             attribute,
+            marks: AttributeMarks::of([attribute]),
             has_permit: false,
             is_denied: false,
         }
@@ -378,7 +384,10 @@ impl<'a> Openness<'a> {
         if compiled.info.is_shadow {
             return;
         }
-        let is_open = || compiled.condition.is_some() && compiled.context.reads(self.attribute);
+        let is_open = || {
+            let may_be = compiled.condition.is_some() && compiled.marks.meet(self.marks);
+            may_be && compiled.context.reads(self.attribute)
+        };
         match outcome {
             PolicyOutcome::Satisfied if compiled.info.is_forbid => self.is_denied |= !is_open(),
             PolicyOutcome::Failed(_) => {
@@ -416,16 +425,13 @@ impl CompiledPolicy {
     fn interpret<'a>(
         &'a self,
         request: &RequestVariables<'_, 'a>,
-        query: &Query<'_>,
+        asked: Asked<'_>,
     ) -> Option<PolicyOutcome> {
         let Some(condition) = &self.condition else {
             return Some(PolicyOutcome::Satisfied);
         };
-        if query
-            .unknown
-            .iter()
-            .any(|attribute| self.context.reads(attribute))
-        {
+        let mut unknown = asked.query.unknown.iter();
+        if self.marks.meet(asked.unknown) && unknown.any(|it| self.context.reads(it)) {
             return Some(PolicyOutcome::Undetermined);
         }
         let interpreter = Interpreter {

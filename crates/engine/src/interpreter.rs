@@ -72,7 +72,7 @@ impl<'v, 'a> Interpreter<'v, 'a> {
             Node::Unary(UnaryOp::Not, node) => Some(!self.bool(node)?),
             Node::Has(of, path) => self.has(of, path),
             Node::Like(like) => match self.value(&like.0)? {
-                ValueRef::String(text) => Some(like.1.wildcard_match(text)),
+                ValueRef::String(text) => Some(like.1.matches(text)),
                 _ => None,
             },
             Node::Is(is, number) => match self.value(&is.0)? {

@@ -65,6 +65,7 @@ mod inspect;
 mod interner;
 mod interpreter;
 mod key;
+mod like;
 mod listing;
 mod materialize;
 pub mod obligation;

@@ -47,6 +47,8 @@ pub(crate) struct CompiledPolicy {
     pub(crate) condition: Option<Arc<Node>>,
     pub(crate) policy: Policy,
     pub(crate) context: ContextUse,
+    /// Of the attributes that `context` has. One look at it tells of most policies that they do not read an attribute.
+    pub(crate) marks: AttributeMarks,
     /// The entities its condition names. Empty unless the reach is unbounded.
     pub(crate) literals: Box<[EntityUID]>,
 }
@@ -58,6 +60,37 @@ pub(crate) enum ContextUse {
     Attributes(Box<[SmolStr]>),
     /// The context as a whole.
     Whole,
+}
+
+/// Marks of some attributes, of which several may share one: who has no mark of an attribute does not read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AttributeMarks(u64);
+
+impl AttributeMarks {
+    /// The marks of these attributes.
+    pub(crate) fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
+        // FNV-1a, and a multiplication that brings all of it into the bits that count.
+        let hash = |name: &str| {
+            let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            name.bytes().fold(0xcbf2_9ce4_8422_2325, step)
+        };
+        let marks = names
+            .into_iter()
+            .map(|name| 1 << (hash(name).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58));
+        Self(marks.fold(0, |all, mark: u64| all | mark))
+    }
+
+    fn of_context(context: &ContextUse) -> Self {
+        match context {
+            ContextUse::Attributes(names) => Self::of(names.iter().map(SmolStr::as_str)),
+            ContextUse::Whole => Self(u64::MAX),
+        }
+    }
+
+    /// Whether both have a mark.
+    pub(crate) fn meet(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
 }
 
 /// Prepares every policy of a set, in a fixed order. `interner` receives the names that conditions mention.
@@ -77,11 +110,13 @@ pub(crate) fn compile(
     };
     let compile = |policy: &Policy| {
         let condition = policy.non_scope_constraints_arc();
+        let context = condition.map_or(ContextUse::none(), |condition| {
+            ContextUse::from_condition(condition)
+        });
         CompiledPolicy {
             info: Arc::new(PolicyInfo::from_policy(policy)),
-            context: condition.map_or(ContextUse::none(), |condition| {
-                ContextUse::from_condition(condition)
-            }),
+            marks: AttributeMarks::of_context(&context),
+            context,
             literals: condition
                 .filter(|_| with_literals)
                 .map(|condition| literals_of(condition))

@@ -50,6 +50,25 @@ fn only_the_attributes_that_a_policy_reads_count_as_read() {
 }
 
 #[test]
+fn a_policy_has_a_mark_of_every_attribute_that_it_reads() {
+    let marks = |condition: &str| {
+        let text = format!("permit (principal, action, resource) when {{ {condition} }};");
+        compile_one(&text).marks
+    };
+    let of = |name| AttributeMarks::of([name]);
+    let two = marks("context.labels.contains(1) && context has approval");
+    assert!(two.meet(of("labels")) && two.meet(of("approval")));
+    assert!(two.meet(AttributeMarks::of(["input", "labels"])));
+    // Some of many others share a mark, most do not.
+    let names: Vec<String> = (0..640).map(|number| format!("other{number}")).collect();
+    let shared = names.iter().filter(|name| two.meet(of(name))).count();
+    assert!((1..100).contains(&shared), "{shared}");
+    assert!(!marks("principal == resource").meet(AttributeMarks::of(["labels", "a", "b"])));
+    assert!(marks("context == {a: 1}").meet(of("labels")));
+    assert!(!two.meet(AttributeMarks::of([])));
+}
+
+#[test]
 fn links_of_a_template_share_its_condition() {
     let text = r#"permit (principal == ?principal, action, resource) when { principal.n > 1 };"#;
     let mut set = crate::cedar::api::PolicySet::new();
