@@ -399,6 +399,10 @@ fn is_less(op: BinaryOp, one: ValueRef<'_>, other: ValueRef<'_>) -> Option<bool>
     }
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is looked at where it was made, and a box would be an allocation"
+)]
 enum Holder<'v, 'a> {
     Source(&'a dyn ContextSource),
     Record(&'a BTreeMap<SmolStr, Value>),
