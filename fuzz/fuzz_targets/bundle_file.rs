@@ -54,5 +54,6 @@ fn files(kind: FileKind, file: &str, text: &str) -> BundleFiles {
         file: Arc::from(file),
         stem: Arc::from("a"),
         text: Arc::from(text),
+        digest: None,
     }])
 }
