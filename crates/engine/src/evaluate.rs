@@ -15,7 +15,7 @@ use crate::index::{ByResource, Candidates, PolicyIndex};
 use crate::interpreter::{Interpreter, RequestVariables};
 use crate::key::EntityRef;
 use crate::overlay::Overlay;
-use crate::policy::{AttributeMarks, CompiledPolicy, PolicyInfo};
+use crate::policy::{AttributeBloom, CompiledPolicy, PolicyInfo};
 use crate::principals::Principals;
 use crate::scratch::Scratch;
 use crate::slice;
@@ -44,8 +44,8 @@ struct Asked<'a> {
     query: &'a Query<'a>,
     view: RequestView<'a>,
     scratch: &'a Scratch,
-    /// Those of the unknown attributes.
-    unknown: AttributeMarks,
+    /// Of `query.unknown`.
+    unknown: AttributeBloom,
     /// The attribute of [`Snapshot::evaluate_each_open_to`].
     open_to: Option<&'a str>,
 }
@@ -202,7 +202,7 @@ impl Snapshot {
             },
             view,
             scratch: &Scratch::default(),
-            unknown: AttributeMarks::of(query.unknown.iter().copied()),
+            unknown: AttributeBloom::of(query.unknown.iter().copied()),
             open_to: None,
         };
         let principals = principals.each.iter().map(|known| PrincipalScope {
@@ -235,7 +235,7 @@ impl Snapshot {
             query,
             view,
             scratch: &Scratch::default(),
-            unknown: AttributeMarks::of(query.unknown.iter().copied()),
+            unknown: AttributeBloom::of(query.unknown.iter().copied()),
             open_to,
         };
         let principals = principals.iter().map(|uid| {
@@ -365,7 +365,7 @@ impl Snapshot {
 /// reads it may or may not apply, and all others apply as they do.
 struct Openness<'a> {
     attribute: &'a str,
-    marks: AttributeMarks,
+    bloom: AttributeBloom,
     has_permit: bool,
     is_denied: bool,
 }
@@ -374,7 +374,7 @@ impl<'a> Openness<'a> {
     fn new(attribute: &'a str) -> Self {
         Self {
             attribute,
-            marks: AttributeMarks::of([attribute]),
+            bloom: AttributeBloom::of([attribute]),
             has_permit: false,
             is_denied: false,
         }
@@ -385,7 +385,7 @@ impl<'a> Openness<'a> {
             return;
         }
         let is_open = || {
-            let may_be = compiled.condition.is_some() && compiled.marks.meet(self.marks);
+            let may_be = compiled.condition.is_some() && compiled.reads.may_share(self.bloom);
             may_be && compiled.context.reads(self.attribute)
         };
         match outcome {
@@ -431,7 +431,7 @@ impl CompiledPolicy {
             return Some(PolicyOutcome::Satisfied);
         };
         let mut unknown = asked.query.unknown.iter();
-        if self.marks.meet(asked.unknown) && unknown.any(|it| self.context.reads(it)) {
+        if self.reads.may_share(asked.unknown) && unknown.any(|it| self.context.reads(it)) {
             return Some(PolicyOutcome::Undetermined);
         }
         let interpreter = Interpreter {

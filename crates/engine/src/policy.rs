@@ -47,8 +47,8 @@ pub(crate) struct CompiledPolicy {
     pub(crate) condition: Option<Arc<Node>>,
     pub(crate) policy: Policy,
     pub(crate) context: ContextUse,
-    /// Of the attributes that `context` has. One look at it tells of most policies that they do not read an attribute.
-    pub(crate) marks: AttributeMarks,
+    /// Of the attributes in `context`: one look tells of most policies that they do not read an attribute.
+    pub(crate) reads: AttributeBloom,
     /// The entities its condition names. Empty unless the reach is unbounded.
     pub(crate) literals: Box<[EntityUID]>,
 }
@@ -62,22 +62,22 @@ pub(crate) enum ContextUse {
     Whole,
 }
 
-/// Marks of some attributes, of which several may share one: who has no mark of an attribute does not read it.
+/// A Bloom filter over names of attributes, with one hash and 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct AttributeMarks(u64);
+pub(crate) struct AttributeBloom(u64);
 
-impl AttributeMarks {
-    /// The marks of these attributes.
+impl AttributeBloom {
+    /// The filter of these attributes.
     pub(crate) fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
         // FNV-1a, and a multiplication that brings all of it into the bits that count.
         let hash = |name: &str| {
             let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
             name.bytes().fold(0xcbf2_9ce4_8422_2325, step)
         };
-        let marks = names
+        let bits = names
             .into_iter()
             .map(|name| 1 << (hash(name).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58));
-        Self(marks.fold(0, |all, mark: u64| all | mark))
+        Self(bits.fold(0, |all, bit: u64| all | bit))
     }
 
     fn of_context(context: &ContextUse) -> Self {
@@ -87,8 +87,8 @@ impl AttributeMarks {
         }
     }
 
-    /// Whether both have a mark.
-    pub(crate) fn meet(self, other: Self) -> bool {
+    /// Whether both may have an attribute in common; they have none if this is false.
+    pub(crate) fn may_share(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 }
@@ -115,7 +115,7 @@ pub(crate) fn compile(
         });
         CompiledPolicy {
             info: Arc::new(PolicyInfo::from_policy(policy)),
-            marks: AttributeMarks::of_context(&context),
+            reads: AttributeBloom::of_context(&context),
             context,
             literals: condition
                 .filter(|_| with_literals)

@@ -50,22 +50,22 @@ fn only_the_attributes_that_a_policy_reads_count_as_read() {
 }
 
 #[test]
-fn a_policy_has_a_mark_of_every_attribute_that_it_reads() {
-    let marks = |condition: &str| {
+fn the_filter_of_a_policy_has_every_attribute_that_it_reads() {
+    let reads = |condition: &str| {
         let text = format!("permit (principal, action, resource) when {{ {condition} }};");
-        compile_one(&text).marks
+        compile_one(&text).reads
     };
-    let of = |name| AttributeMarks::of([name]);
-    let two = marks("context.labels.contains(1) && context has approval");
-    assert!(two.meet(of("labels")) && two.meet(of("approval")));
-    assert!(two.meet(AttributeMarks::of(["input", "labels"])));
-    // Some of many others share a mark, most do not.
+    let of = |name| AttributeBloom::of([name]);
+    let two = reads("context.labels.contains(1) && context has approval");
+    assert!(two.may_share(of("labels")) && two.may_share(of("approval")));
+    assert!(two.may_share(AttributeBloom::of(["input", "labels"])));
+    // Some of many others share a bit, most do not.
     let names: Vec<String> = (0..640).map(|number| format!("other{number}")).collect();
-    let shared = names.iter().filter(|name| two.meet(of(name))).count();
+    let shared = names.iter().filter(|name| two.may_share(of(name))).count();
     assert!((1..100).contains(&shared), "{shared}");
-    assert!(!marks("principal == resource").meet(AttributeMarks::of(["labels", "a", "b"])));
-    assert!(marks("context == {a: 1}").meet(of("labels")));
-    assert!(!two.meet(AttributeMarks::of([])));
+    assert!(!reads("principal == resource").may_share(AttributeBloom::of(["labels", "a", "b"])));
+    assert!(reads("context == {a: 1}").may_share(of("labels")));
+    assert!(!two.may_share(AttributeBloom::of([])));
 }
 
 #[test]

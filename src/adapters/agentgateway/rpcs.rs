@@ -23,6 +23,7 @@ use crate::adapters::mcp::response::filter::{Filtered, MessageFilter};
 use crate::adapters::mcp::server_set::ServerSet;
 use crate::adapters::outcome;
 use crate::adapters::subject::conversation::Conversation;
+use crate::adapters::transport::grpc_admission;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::adapters::transport::grpc_unary::UnaryRpcs;
@@ -43,10 +44,6 @@ use crate::service::request::{RequestMeta, Response as ServiceResponse};
 
 /// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "ext_mcp";
-
-/// The paths of the two RPCs.
-const CHECK_REQUEST: &str = "/agentgateway.dev.ext_mcp.ExtMcp/CheckRequest";
-const CHECK_RESPONSE: &str = "/agentgateway.dev.ext_mcp.ExtMcp/CheckResponse";
 
 /// `agentgateway.dev.ext_mcp.ExtMcp`. Cloning is cheap.
 #[derive(Clone)]
@@ -321,13 +318,13 @@ fn only<T>(several: &[T]) -> Option<&T> {
 
 impl UnaryRpcs for ExtMcp {
     fn serves(path: &str) -> bool {
-        matches!(path, CHECK_REQUEST | CHECK_RESPONSE)
+        grpc_admission::rpc(path) == Some(Rpc::ExtMcpCheck)
     }
 
     async fn answer(&self, head: &mut Parts, message: Bytes) -> Result<Bytes, Status> {
         let rpc = AdmittedRpc::from_head(&head.headers, &mut head.extensions, Rpc::ExtMcpCheck)?;
         let admitted = self.admitted(rpc);
-        if head.uri.path() == CHECK_REQUEST {
+        if head.uri.path().ends_with("/CheckRequest") {
             let result = self.on_request(&admitted, codec::decode(message)?).await;
             return EncodedMessage::from(&result.map_err(GrpcRejection::from)?).into_frame();
         }

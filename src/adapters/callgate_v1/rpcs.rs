@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::adapters::callgate_v1::authorization::{AuthorizationState, Outcome};
 use crate::adapters::callgate_v1::stream::{self, AuthorizeStreamResponses};
+use crate::adapters::transport::grpc_admission;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::adapters::transport::grpc_unary::UnaryRpcs;
@@ -21,9 +22,6 @@ use crate::proto::served::authorization_server;
 use crate::proto::v1;
 use crate::service::Service;
 use crate::service::deadline::Deadline;
-
-/// The path of the RPC `Authorize`.
-const AUTHORIZE: &str = "/callgate.v1.Authorization/Authorize";
 
 /// `callgate.v1.Authorization`. Cloning is cheap.
 #[derive(Clone)]
@@ -66,7 +64,7 @@ impl Authorization {
 
 impl UnaryRpcs for Authorization {
     fn serves(path: &str) -> bool {
-        path == AUTHORIZE
+        grpc_admission::rpc(path) == Some(Rpc::Authorize)
     }
 
     async fn answer(&self, head: &mut Parts, message: Bytes) -> Result<Bytes, Status> {

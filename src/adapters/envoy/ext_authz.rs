@@ -13,6 +13,7 @@ use crate::adapters::envoy::check::{CheckResult, Header, LocalReply};
 use crate::adapters::envoy::request::{self, HttpRequest, RequestError, header_value};
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
+use crate::adapters::transport::grpc_admission;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::adapters::transport::grpc_unary::UnaryRpcs;
@@ -30,9 +31,6 @@ use crate::service::Service;
 
 /// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "ext_authz";
-
-/// The path of the RPC `Check`.
-const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 
 /// The context extension of a route that names its server.
 const SERVER_EXTENSION: &str = "callgate.server";
@@ -71,7 +69,7 @@ impl Authorization for ExtAuthz {
 
 impl UnaryRpcs for ExtAuthz {
     fn serves(path: &str) -> bool {
-        path == CHECK
+        grpc_admission::rpc(path) == Some(Rpc::ExtAuthzCheck)
     }
 
     async fn answer(&self, head: &mut Parts, message: Bytes) -> Result<Bytes, Status> {
