@@ -1,7 +1,11 @@
 //! Compiles the protocol files with a compiler that is itself a crate, so that no `protoc` is needed.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::PathBuf;
+
+use prost_types::field_descriptor_proto::Type;
+use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet};
 
 const AUTHORIZATION: &str = "callgate/v1/authorization.proto";
 const CODEC: &str = "crate::proto::codec::ProtobufCodec";
@@ -17,7 +21,7 @@ const ENCODED: [&str; 5] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let mut descriptors = protox::compile(
+    let descriptors = protox::compile(
         [
             "agentgateway/ext_mcp.proto",
             "callgate/audit/v1/audit.proto",
@@ -41,19 +45,65 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".")
         .codec_path(CODEC)
         .compile_fds(descriptors.clone())?;
-    // Once more the service that decides: its responses are written as bytes, and no message is built for them.
-    let served = out.join("served");
-    std::fs::create_dir_all(&served)?;
-    let mut service = tonic_prost_build::configure()
+    let out = out.join("served");
+    std::fs::create_dir_all(&out)?;
+    compile_served(descriptors, out)
+}
+
+/// Compiles the service that decides once more: texts of its requests are held as the bytes that came, and its responses are
+/// written as bytes, so that no message is built for either.
+fn compile_served(mut descriptors: FileDescriptorSet, out: PathBuf) -> Result<(), Box<dyn Error>> {
+    descriptors
+        .file
+        .retain(|file| file.name() == AUTHORIZATION || file.package() == "google.protobuf");
+    let mut builder = tonic_prost_build::configure()
         .build_client(false)
-        .extern_path(".callgate.v1", "crate::proto::v1")
+        .btree_map(".")
+        .bytes(".")
         .codec_path(CODEC)
-        .out_dir(served);
-    for name in ENCODED {
-        let encoded = format!("crate::proto::codec::EncodedMessage<crate::proto::v1::{name}>");
-        service = service.extern_path(format!(".callgate.v1.{name}"), encoded);
+        .out_dir(out);
+    let mut files = descriptors.file.iter_mut();
+    if let Some(file) = files.find(|file| file.name() == AUTHORIZATION) {
+        let package = format!(".{}", file.package());
+        let requests = requests(file, &package);
+        let other = |name: &str| !requests.contains(&format!("{package}.{name}"));
+        let enums = file.enum_type.iter().map(EnumDescriptorProto::name);
+        let messages = file.message_type.iter().map(DescriptorProto::name);
+        for name in messages.filter(|name| other(name)).chain(enums) {
+            let known = format!("crate::proto::v1::{name}");
+            let known = match ENCODED.contains(&name) {
+                true => format!("crate::proto::codec::EncodedMessage<{known}>"),
+                false => known,
+            };
+            builder = builder.extern_path(format!("{package}.{name}"), known);
+        }
+        // Comments are found by the places of messages, which change.
+        file.source_code_info = None;
+        file.enum_type.clear();
+        file.message_type.retain(|message| !other(message.name()));
+        for field in file.message_type.iter_mut().flat_map(|it| &mut it.field) {
+            if field.r#type() == Type::String {
+                field.set_type(Type::Bytes);
+            }
+        }
     }
-    descriptors.file.retain(|file| file.name() == AUTHORIZATION);
-    service.compile_fds(descriptors)?;
+    builder.compile_fds(descriptors)?;
     Ok(())
+}
+
+/// The messages that the service is asked with, and those in them.
+fn requests(file: &FileDescriptorProto, package: &str) -> BTreeSet<String> {
+    let methods = file.service.iter().flat_map(|service| &service.method);
+    let mut next: Vec<String> = methods.map(|it| it.input_type().to_owned()).collect();
+    let mut found = BTreeSet::new();
+    while let Some(name) = next.pop() {
+        let mut messages = file.message_type.iter();
+        let message = messages.find(|it| format!("{package}.{}", it.name()) == name);
+        if let Some(message) = message
+            && found.insert(name)
+        {
+            next.extend(message.field.iter().map(|it| it.type_name().to_owned()));
+        }
+    }
+    found
 }

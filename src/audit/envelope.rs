@@ -269,7 +269,7 @@ impl EnvelopeFields<'_, '_> {
             wire.optional(1, effects.approval.as_ref().map(|(id, _)| id));
             wire.optional(2, id(&effects.budget));
             wire.optional(3, id(&effects.tool_budget));
-            wire.texts(4, &effects.yields);
+            wire.texts(4, effects.yields.iter());
             wire.flag(5, effects.reads);
             if let Some(written) = &effects.writes {
                 wire.texts(6, written.items());

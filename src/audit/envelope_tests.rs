@@ -60,7 +60,7 @@ fn verdict() -> crate::domain::decide::verdict::Verdict {
     verdict.effects = SideEffects {
         approval: Some(("approval-1".into(), 1)),
         budget: Some(("task-1".into(), 300)),
-        yields: vec!["untrusted".into()],
+        yields: ["untrusted".into()].into(),
         reads: true,
         ..SideEffects::default()
     };

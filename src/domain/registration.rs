@@ -31,7 +31,7 @@ pub struct RegisteredTool {
     /// The arguments that name targets, or why they are invalid, which denies every call.
     pub target_arguments: Result<Vec<TargetArgument>, SmolStr>,
     /// The labels of the tool's results.
-    pub yields: Vec<SmolStr>,
+    pub yields: Arc<[SmolStr]>,
     /// The digest of the pinned definition, `sha256:<hex>`.
     pub digest: Option<SmolStr>,
     /// The digests of the definition's parts, to report which one changed
@@ -65,7 +65,7 @@ impl RegisteredTool {
                 .and_then(|name| AccessLevel::from_name(&name))
                 .unwrap_or(AccessLevel::Admin),
             target_arguments: target_arguments(stored),
-            yields: string_set_attribute(stored, "yields"),
+            yields: string_set_attribute(stored, "yields").into(),
             digest: string_attribute(stored, "digest"),
             digest_parts: string_attribute(stored, "digest_parts"),
             arguments: pinned.as_ref().map(ArgumentSchema::from_schema),

@@ -2,6 +2,7 @@
 //!
 //! tonic's own codec reports them as INTERNAL, as if the server had failed.
 
+use std::cell::Cell;
 use std::marker::PhantomData;
 
 use bytes::{BufMut, Bytes};
@@ -12,23 +13,34 @@ use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder
 /// What stands before a message of gRPC: whether it is compressed, and its length in four bytes.
 pub const PREFIX_BYTES: usize = 5;
 
-/// Room for most messages of a decision.
-const USUAL_BYTES: usize = 256;
+/// The most memory that a thread keeps for the next message that it writes.
+const KEPT_BYTES: usize = 64 << 10;
 
 /// A message that is encoded already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedMessage<M> {
-    /// Room for the prefix, and the message.
-    frame: Vec<u8>,
+    /// The message behind its prefix.
+    frame: Bytes,
     message: PhantomData<fn() -> M>,
 }
 
 impl<M> EncodedMessage<M> {
     /// The message whose bytes this appends.
     pub fn write(write: impl FnOnce(&mut Vec<u8>)) -> Self {
-        let mut frame = Vec::with_capacity(USUAL_BYTES);
-        frame.extend_from_slice(&[0; PREFIX_BYTES]);
-        write(&mut frame);
+        thread_local! {
+            static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+        }
+        let mut buffer = BUFFER.take();
+        buffer.extend_from_slice(&[0; PREFIX_BYTES]);
+        write(&mut buffer);
+        // A message whose length this cannot hold is not sent.
+        let length = u32::try_from(buffer.len() - PREFIX_BYTES).unwrap_or_default();
+        buffer[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
+        let frame = Bytes::copy_from_slice(&buffer);
+        if buffer.capacity() <= KEPT_BYTES {
+            buffer.clear();
+            BUFFER.set(buffer);
+        }
         Self {
             frame,
             message: PhantomData,
@@ -45,12 +57,14 @@ impl<M> EncodedMessage<M> {
     /// # Errors
     ///
     /// OUT_OF_RANGE if the message is longer than gRPC can say.
-    pub fn into_frame(mut self) -> Result<Bytes, Status> {
+    pub fn into_frame(self) -> Result<Bytes, Status> {
         let length = self.as_bytes().len();
-        let length = u32::try_from(length)
-            .map_err(|_| Status::out_of_range(format!("a response of {length} bytes")))?;
-        self.frame[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
-        Ok(self.frame.into())
+        match u32::try_from(length) {
+            Ok(_) => Ok(self.frame),
+            Err(_) => Err(Status::out_of_range(format!(
+                "a response of {length} bytes"
+            ))),
+        }
     }
 }
 
@@ -162,6 +176,15 @@ impl<U: Message + Default> Decoder for ProtobufDecoder<U> {
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         decode(buffer).map(Some)
     }
+}
+
+/// The same message in its other form: with texts, or with the bytes of texts.
+///
+/// # Errors
+///
+/// If a text is not UTF-8.
+pub fn recoded<U: Message + Default>(message: &impl Message) -> Result<U, DecodeError> {
+    U::decode(message.encode_to_vec().as_slice())
 }
 
 /// Decodes a message.

@@ -16,7 +16,8 @@ pub mod v1 {
         include_bytes!(concat!(env!("OUT_DIR"), "/callgate_descriptor.bin"));
 }
 
-/// What `callgate.v1.Authorization` serves: the same service, whose responses are [encoded](codec::EncodedMessage) already.
+/// What `callgate.v1.Authorization` serves: the same service, whose requests have the bytes that came in place of texts, and
+/// whose responses are [encoded](codec::EncodedMessage) already.
 #[allow(missing_docs, clippy::all)]
 pub mod served {
     include!(concat!(env!("OUT_DIR"), "/served/callgate.v1.rs"));

@@ -81,7 +81,7 @@ impl AdminService {
     }
 }
 
-impl Service<Request<Body>> for AdminService {
+impl<B> Service<Request<B>> for AdminService {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = ResponseFuture;
@@ -90,7 +90,7 @@ impl Service<Request<Body>> for AdminService {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let inner = Arc::clone(&self.0);
         let (head, _) = request.into_parts();
         Box::pin(async move { Ok(inner.answer(&head).await) })

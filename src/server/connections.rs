@@ -97,8 +97,12 @@ impl ConnectionSettings {
 
 /// What answers requests.
 pub(super) trait Answers:
-    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
-    + Clone
+    Service<
+        Request<Incoming>,
+        Response = Response<Body>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Clone
     + Send
     + 'static
 {
@@ -106,7 +110,7 @@ pub(super) trait Answers:
 
 impl<S> Answers for S where
     S: Service<
-            Request<Body>,
+            Request<Incoming>,
             Response = Response<Body>,
             Error = Infallible,
             Future: Send + 'static,
@@ -221,8 +225,7 @@ where
     type Error = Infallible;
     type Future = S::Future;
 
-    fn call(&self, request: Request<Incoming>) -> S::Future {
-        let mut request = request.map(Body::new);
+    fn call(&self, mut request: Request<Incoming>) -> S::Future {
         request.extensions_mut().insert(self.info.clone());
         self.requests.begin(request.uri().path());
         let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);

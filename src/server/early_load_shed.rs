@@ -59,9 +59,9 @@ impl<S> EarlyLoadShed<S> {
     }
 
     /// The rejection of a decision request for which there is no capacity or time.
-    fn reject(
+    fn reject<B>(
         &self,
-        request: &Request<Body>,
+        request: &Request<B>,
         connection: Option<&ConnectionState>,
     ) -> Option<Response<Body>> {
         let limits = self.limits.load();
@@ -90,9 +90,9 @@ impl<S> EarlyLoadShed<S> {
     }
 }
 
-impl<S> Service<Request<Body>> for EarlyLoadShed<S>
+impl<S, B> Service<Request<B>> for EarlyLoadShed<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
     S::Future: Unpin,
 {
     type Response = Response<Body>;
@@ -103,7 +103,7 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let connection = peer(request.extensions()).map(|peer| Arc::clone(peer.standing()));
         if let Some(connection) = &connection {
             connection.note_begun();

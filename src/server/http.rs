@@ -21,7 +21,7 @@ use crate::adapters::transport::http::rejection::{HttpRejection, RejectionRecord
 use crate::authn::caller::Caller;
 use crate::config::limits::Limits;
 use crate::server::error_format::ErrorFormat;
-use crate::server::limited_body::Framing;
+use crate::server::limited_body::{Framing, ReceivedBody};
 use crate::server::load_shed::{Admission, Admitter, LoadShed};
 use crate::server::parts::ServerParts;
 use crate::service::server_load::ServerLoad;
@@ -88,16 +88,16 @@ impl HttpService {
     }
 }
 
-impl Service<Request<Body>> for HttpService {
+impl<B: ReceivedBody> Service<Request<B>> for HttpService {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = ResponseFuture;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.0.poll_ready(context)
+        Service::<Request<B>>::poll_ready(&mut self.0, context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let request_id: Option<HeaderValue> = request.headers().get(&REQUEST_ID).cloned();
         let coming = self.0.call(request);
         Box::pin(async move {
@@ -109,7 +109,7 @@ impl Service<Request<Body>> for HttpService {
     }
 }
 
-impl Service<Request<Body>> for HttpAdapters {
+impl<B: ReceivedBody> Service<Request<B>> for HttpAdapters {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = ResponseFuture;
@@ -118,10 +118,11 @@ impl Service<Request<Body>> for HttpAdapters {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
             let (mut head, body) = request.into_parts();
+            let body = Body::new(body);
             let call = head.extensions.remove::<AdmittedCall>();
             let (adapter, answer) = match call {
                 Some(AdmittedCall::Authzen(admitted)) => {

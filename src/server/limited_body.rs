@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 use tonic::Status;
-use tonic::body::Body;
+use tonic::codegen::StdError as BoxError;
 
 use crate::adapters::transport::grpc_admission::over_share;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
@@ -37,9 +37,20 @@ pub enum Framing {
 /// Receives the permit for the bytes of a unary body once the body is read, to hold it until the answer.
 pub type BodyPermitSlot = Arc<OnceLock<CapacityPermit>>;
 
+/// A body as it comes over a connection.
+pub trait ReceivedBody:
+    http_body::Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static
+{
+}
+
+impl<B> ReceivedBody for B where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static
+{
+}
+
 /// A request body with a limit on its bytes and on the time of each message.
-pub struct LimitedBody {
-    inner: Body,
+pub struct LimitedBody<B> {
+    inner: B,
     caller: Arc<Caller>,
     limits: Arc<ArcSwap<Limits>>,
     load: Arc<ServerLoad>,
@@ -89,10 +100,10 @@ impl StreamPosition {
     }
 }
 
-impl LimitedBody {
+impl<B> LimitedBody<B> {
     /// Limits a body of this caller.
     pub fn new(
-        inner: Body,
+        inner: B,
         caller: Arc<Caller>,
         limits: &Arc<ArcSwap<Limits>>,
         load: &Arc<ServerLoad>,
@@ -183,7 +194,7 @@ impl LimitedBody {
     }
 }
 
-impl http_body::Body for LimitedBody {
+impl<B: ReceivedBody> http_body::Body for LimitedBody<B> {
     type Data = Bytes;
     type Error = Status;
 
@@ -211,7 +222,10 @@ impl http_body::Body for LimitedBody {
                 }
                 Poll::Ready(Some(permit.map(|()| frame).map_err(Status::from)))
             }
-            Poll::Ready(end) => Poll::Ready(end),
+            Poll::Ready(Some(Err(error))) => {
+                Poll::Ready(Some(Err(Status::from_error(error.into()))))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => this.poll_late(context).map(|late| Some(Err(late.into()))),
         }
     }
@@ -225,7 +239,7 @@ impl http_body::Body for LimitedBody {
     }
 }
 
-impl Drop for LimitedBody {
+impl<B> Drop for LimitedBody<B> {
     fn drop(&mut self) {
         if let (Framing::Whole, Some(permit)) = (self.framing, self.permit.take()) {
             // Nothing else sets it.

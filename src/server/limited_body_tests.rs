@@ -3,11 +3,12 @@ use http_body_util::{BodyExt as _, StreamBody};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
+use tonic::body::Body;
 
 use super::*;
 
 struct Fed {
-    body: LimitedBody,
+    body: LimitedBody<Body>,
     body_permit: BodyPermitSlot,
     load: Arc<ServerLoad>,
     caller: Arc<Caller>,

@@ -30,7 +30,7 @@ use crate::authn::connection::{ConnectionRequest, ConnectionState};
 use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
 use crate::config::limits::Limits;
 use crate::server::error_format::{ErrorFormat, GRPC};
-use crate::server::limited_body::{BodyPermitSlot, Framing, LimitedBody};
+use crate::server::limited_body::{BodyPermitSlot, Framing, LimitedBody, ReceivedBody};
 use crate::service::deadline::Deadline;
 use crate::service::fleet::state::FleetState;
 use crate::service::server_load::ServerLoad;
@@ -134,9 +134,10 @@ impl<S: NamedService> NamedService for LoadShed<S> {
     const NAME: &'static str = S::NAME;
 }
 
-impl<S> Service<Request<Body>> for LoadShed<S>
+impl<S, B> Service<Request<B>> for LoadShed<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    B: ReceivedBody,
+    S: Service<Request<LimitedBody<B>>, Response = Response<Body>, Error = Infallible>,
     S::Future: Unpin,
 {
     type Response = Response<Body>;
@@ -147,7 +148,7 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let state = match self.admit_request(request) {
             Ok(admitted) => RequestState::Running {
                 future: self.inner.call(admitted.request),
@@ -170,8 +171,8 @@ where
 }
 
 /// An admitted request with its permit.
-struct AdmittedRequest {
-    request: Request<Body>,
+struct AdmittedRequest<B> {
+    request: Request<LimitedBody<B>>,
     deadline: Instant,
     timing: RequestTiming,
     permit: CapacityPermit,
@@ -181,10 +182,10 @@ struct AdmittedRequest {
 
 impl<S> LoadShed<S> {
     /// Authenticates the caller and takes a permit.
-    fn admit_request(
+    fn admit_request<B: ReceivedBody>(
         &self,
-        request: Request<Body>,
-    ) -> Result<AdmittedRequest, Box<Response<Body>>> {
+        request: Request<B>,
+    ) -> Result<AdmittedRequest<B>, Box<Response<Body>>> {
         let limits = self.limits.load();
         let longest = Duration::from_millis(limits.deadline_ms.into());
         let (mut head, body) = request.into_parts();
@@ -239,7 +240,7 @@ impl<S> LoadShed<S> {
         };
         let (body, body_permit) = LimitedBody::new(body, caller, &self.limits, &self.load, framing);
         Ok(AdmittedRequest {
-            request: Request::from_parts(head, Body::new(body)),
+            request: Request::from_parts(head, body),
             deadline,
             timing,
             permit,
@@ -255,7 +256,7 @@ impl<S> LoadShed<S> {
         &self,
         refused: &Response<Body>,
         connection: Option<&ConnectionState>,
-        mut body: Body,
+        mut body: impl ReceivedBody,
     ) {
         if let Some((_, RejectionKind::NotEntitled)) = self.error_format.rejection(refused) {
             self.load.not_entitled.add();
@@ -301,7 +302,7 @@ impl<S> LoadShed<S> {
 }
 
 /// Whether the body fails without waiting, as it does once its stream is reset.
-fn is_cancelled(body: &mut Body) -> bool {
+fn is_cancelled(body: &mut impl ReceivedBody) -> bool {
     let mut context = Context::from_waker(Waker::noop());
     // Frames that arrived before the reset come first; more than two are not worth polling.
     (0..3).any(|_| {

@@ -22,7 +22,7 @@ impl Script {
     }
 }
 
-impl Service<Request<Body>> for Script {
+impl<B> Service<Request<B>> for Script {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Coming;
@@ -31,7 +31,7 @@ impl Service<Request<Body>> for Script {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<Body>) -> Self::Future {
+    fn call(&mut self, _: Request<B>) -> Self::Future {
         self.0
             .lock()
             .expect("not poisoned")
@@ -151,7 +151,7 @@ async fn the_shorter_of_both_deadlines_holds() {
 #[derive(Clone)]
 struct Told(Arc<Mutex<Option<Deadline>>>);
 
-impl Service<Request<Body>> for Told {
+impl<B> Service<Request<B>> for Told {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Ready<Answer>;
@@ -160,7 +160,7 @@ impl Service<Request<Body>> for Told {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         *self.0.lock().expect("not poisoned") = request.extensions().get().copied();
         fine()
     }

@@ -30,6 +30,7 @@ use crate::proto::served::authorization_server::{self, AuthorizationServer};
 use crate::proto::v1;
 use crate::proto::v1::control_server::{self, ControlServer};
 use crate::server::health::Health;
+use crate::server::limited_body::ReceivedBody;
 use crate::server::load_shed::{LoadShed, LoadShedFuture, grpc_admitter};
 use crate::server::parts::{ServeError, ServerParts};
 use crate::server::public_services::{MESSAGE_BYTES, PublicCalls};
@@ -115,7 +116,7 @@ pub(super) enum GrpcResponse {
     Public(<Routes as Service<Request<Body>>>::Future),
 }
 
-impl Service<Request<Body>> for GrpcRoutes {
+impl<B: ReceivedBody> Service<Request<B>> for GrpcRoutes {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = GrpcResponse;
@@ -125,7 +126,7 @@ impl Service<Request<Body>> for GrpcRoutes {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> GrpcResponse {
+    fn call(&mut self, request: Request<B>) -> GrpcResponse {
         let path = request.uri().path().strip_prefix('/').unwrap_or_default();
         let name = path.split_once('/').map_or("", |(name, _)| name);
         GrpcResponse::Admitted(match name {
@@ -134,7 +135,7 @@ impl Service<Request<Body>> for GrpcRoutes {
             ext_mcp_server::SERVICE_NAME => self.ext_mcp.call(request),
             external_processor_server::SERVICE_NAME => self.process.call(request),
             control_server::SERVICE_NAME => self.control.call(request),
-            _ => return GrpcResponse::Public(self.public.call(request)),
+            _ => return GrpcResponse::Public(self.public.call(request.map(Body::new))),
         })
     }
 }

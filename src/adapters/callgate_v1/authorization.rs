@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::callgate_v1::encode::{self, Disclosure};
 use crate::adapters::callgate_v1::explanation::{self, ExplainedCall};
+use crate::adapters::callgate_v1::parse::wire_text::text;
 use crate::adapters::callgate_v1::parse::{MessageParser, at_item};
 use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
@@ -25,7 +26,7 @@ use crate::domain::decide::listing::ListedItem;
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::call_context::{CallContext, TraceContext};
 use crate::proto::codec::EncodedMessage;
-use crate::proto::v1;
+use crate::proto::{served, v1};
 use crate::service::Service;
 use crate::service::deadline::Deadline;
 use crate::service::pending::{PendingResponse, Progress};
@@ -137,7 +138,7 @@ impl AuthorizationState {
     pub(super) fn authorize_now<'c>(
         &self,
         asking: RpcContext<'c>,
-        request: v1::AuthorizeRequest,
+        request: served::AuthorizeRequest,
     ) -> Result<Outcome<'c>, GrpcRejection> {
         let limits = self.limits.load();
         let (ask, detail) = asking.authorize(&request);
@@ -168,7 +169,7 @@ impl AuthorizationState {
     pub(super) async fn authorize_batch(
         &self,
         asking: RpcContext<'_>,
-        requests: Vec<v1::AuthorizeRequest>,
+        requests: Vec<served::AuthorizeRequest>,
     ) -> Result<EncodedMessage<v1::AuthorizeBatchResponse>, GrpcRejection> {
         let limits = self.limits.load_full();
         check_count(requests.len(), limits.batch, "requests")?;
@@ -195,7 +196,7 @@ impl AuthorizationState {
     pub(super) async fn filter_tools(
         &self,
         asking: RpcContext<'_>,
-        request: v1::FilterToolsRequest,
+        request: served::FilterToolsRequest,
     ) -> Result<EncodedMessage<v1::FilterToolsResponse>, GrpcRejection> {
         let ask = asking.from(request.at_least_revision);
         let limits = self.limits.load_full();
@@ -214,7 +215,7 @@ impl AuthorizationState {
     pub(super) async fn is_authorized(
         &self,
         asking: RpcContext<'_>,
-        request: v1::IsAuthorizedRequest,
+        request: served::IsAuthorizedRequest,
     ) -> Result<EncodedMessage<v1::IsAuthorizedResponse>, GrpcRejection> {
         let ask = asking.from(request.at_least_revision);
         let detail = Disclosure {
@@ -242,16 +243,18 @@ impl AuthorizationState {
     pub(super) async fn report_outcome(
         &self,
         asking: RpcContext<'_>,
-        request: v1::ReportOutcomeRequest,
+        request: served::ReportOutcomeRequest,
     ) -> Result<v1::ReportOutcomeResponse, GrpcRejection> {
         let limits = self.limits.load_full();
         let status = outcome_status(request.status)?;
         check_count(request.labels.len(), limits.list_items, "labels")?;
         let labels = request.labels.iter();
-        let labels = labels.map(|label| ids::required(label, limits.id_bytes, "labels"));
+        let labels =
+            labels.map(|label| ids::required(text(label, "labels")?, limits.id_bytes, "labels"));
         let labels: Vec<SmolStr> = labels.collect::<Result<_, _>>()?;
+        let decision_id = text(&request.decision_id, "decision_id")?;
         let outcome = OutcomeRecord {
-            decision_id: Some(ids::decision(&request.decision_id, "decision_id")?),
+            decision_id: Some(ids::decision(decision_id, "decision_id")?),
             status,
             size: request.size,
             labels: &labels,
@@ -302,7 +305,7 @@ impl<'a> RpcContext<'a> {
         }
     }
 
-    fn authorize(self, request: &v1::AuthorizeRequest) -> (RequestMeta<'a>, Disclosure) {
+    fn authorize(self, request: &served::AuthorizeRequest) -> (RequestMeta<'a>, Disclosure) {
         let ask = RequestMeta {
             is_dry_run: request.dry_run,
             ..self.from(request.at_least_revision)

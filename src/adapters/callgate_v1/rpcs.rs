@@ -19,7 +19,7 @@ use crate::authn::caller::Rpc;
 use crate::config::limits::Limits;
 use crate::proto::codec::{self, EncodedMessage};
 use crate::proto::served::authorization_server;
-use crate::proto::v1;
+use crate::proto::{served, v1};
 use crate::service::Service;
 use crate::service::deadline::Deadline;
 
@@ -46,7 +46,7 @@ impl Authorization {
     async fn decide(
         &self,
         admitted: &AdmittedRpc,
-        message: v1::AuthorizeRequest,
+        message: served::AuthorizeRequest,
     ) -> Result<EncodedMessage<v1::AuthorizeResponse>, GrpcRejection> {
         match self.shared.authorize_now(admitted.context(), message)? {
             Outcome::Decided(answer) => {
@@ -78,7 +78,7 @@ impl UnaryRpcs for Authorization {
 impl authorization_server::Authorization for Authorization {
     async fn authorize(
         &self,
-        request: Request<v1::AuthorizeRequest>,
+        request: Request<served::AuthorizeRequest>,
     ) -> Result<Response<EncodedMessage<v1::AuthorizeResponse>>, Status> {
         let (admitted, message) = AdmittedRpc::take(request, Rpc::Authorize)?;
         Ok(Response::new(self.decide(&admitted, message).await?))
@@ -86,7 +86,7 @@ impl authorization_server::Authorization for Authorization {
 
     async fn authorize_batch(
         &self,
-        request: Request<v1::AuthorizeBatchRequest>,
+        request: Request<served::AuthorizeBatchRequest>,
     ) -> Result<Response<EncodedMessage<v1::AuthorizeBatchResponse>>, Status> {
         let (admitted, message) = AdmittedRpc::take(request, Rpc::AuthorizeBatch)?;
         Ok(Response::new(
@@ -100,14 +100,14 @@ impl authorization_server::Authorization for Authorization {
 
     async fn authorize_stream(
         &self,
-        request: Request<Streaming<v1::AuthorizeStreamRequest>>,
+        request: Request<Streaming<served::AuthorizeStreamRequest>>,
     ) -> Result<Response<AuthorizeStreamResponses>, Status> {
         Ok(Response::new(stream::answer(&self.shared, request)?))
     }
 
     async fn filter_tools(
         &self,
-        request: Request<v1::FilterToolsRequest>,
+        request: Request<served::FilterToolsRequest>,
     ) -> Result<Response<EncodedMessage<v1::FilterToolsResponse>>, Status> {
         let (admitted, message) = AdmittedRpc::take(request, Rpc::FilterTools)?;
         Ok(Response::new(
@@ -119,7 +119,7 @@ impl authorization_server::Authorization for Authorization {
 
     async fn is_authorized(
         &self,
-        request: Request<v1::IsAuthorizedRequest>,
+        request: Request<served::IsAuthorizedRequest>,
     ) -> Result<Response<EncodedMessage<v1::IsAuthorizedResponse>>, Status> {
         let (admitted, message) = AdmittedRpc::take(request, Rpc::IsAuthorized)?;
         Ok(Response::new(
@@ -131,7 +131,7 @@ impl authorization_server::Authorization for Authorization {
 
     async fn report_outcome(
         &self,
-        request: Request<v1::ReportOutcomeRequest>,
+        request: Request<served::ReportOutcomeRequest>,
     ) -> Result<Response<v1::ReportOutcomeResponse>, Status> {
         let (admitted, message) = AdmittedRpc::take(request, Rpc::ReportOutcome)?;
         Ok(Response::new(

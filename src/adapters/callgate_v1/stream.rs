@@ -14,6 +14,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Request, Status, Streaming};
 
 use crate::adapters::callgate_v1::authorization::{AuthorizationState, Outcome, RpcContext};
+use crate::adapters::callgate_v1::parse::wire_text::text;
 use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::{acquire_stream_slot, catch_panic};
@@ -22,7 +23,7 @@ use crate::authn::caller::{Caller, Rpc};
 use crate::authn::capacity::CapacityPermit;
 use crate::domain::request::call_context::TraceContext;
 use crate::proto::codec::EncodedMessage;
-use crate::proto::{v1, wire};
+use crate::proto::{served, v1, wire};
 use crate::service::deadline::Deadline;
 
 /// The most requests of a stream that are under way at once. Each waits for its record alone.
@@ -31,7 +32,7 @@ const UNDER_WAY: usize = 64;
 /// Opens a stream.
 pub(super) fn answer(
     shared: &Arc<AuthorizationState>,
-    request: Request<Streaming<v1::AuthorizeStreamRequest>>,
+    request: Request<Streaming<served::AuthorizeStreamRequest>>,
 ) -> Result<AuthorizeStreamResponses, GrpcRejection> {
     let (metadata, mut extensions, requests) = request.into_parts();
     let entrance = take_admission(&mut extensions, Rpc::AuthorizeStream)?;
@@ -146,12 +147,13 @@ impl OpenStream {
 
 async fn answer_one(
     session: Arc<OpenStream>,
-    request: Result<v1::AuthorizeStreamRequest, Status>,
+    request: Result<served::AuthorizeStreamRequest, Status>,
 ) -> StreamResponse {
-    let v1::AuthorizeStreamRequest {
+    let served::AuthorizeStreamRequest {
         correlation_id,
         request,
     } = request?;
+    let correlation_id = text(&correlation_id, "correlation_id").map_err(GrpcRejection::Invalid)?;
     let caller = session.caller()?;
     // The stream as a whole has no deadline; each request has one.
     let asking = RpcContext {
@@ -174,7 +176,7 @@ async fn answer_one(
     let outcome = catch_panic(outcome)
         .await
         .unwrap_or(Err(GrpcRejection::Panicked));
-    Ok(encode(&correlation_id, outcome))
+    Ok(encode(correlation_id, outcome))
 }
 
 /// Encodes one response, as `AuthorizeStreamResponse`.
@@ -206,13 +208,16 @@ fn encode(
 /// The requests until the server drains: then those that have arrived, followed by the status that ends the
 /// stream.
 struct UntilDrained {
-    requests: Streaming<v1::AuthorizeStreamRequest>,
+    requests: Streaming<served::AuthorizeStreamRequest>,
     draining: Pin<Box<WaitForCancellationFutureOwned>>,
     is_over: bool,
 }
 
 impl UntilDrained {
-    fn new(requests: Streaming<v1::AuthorizeStreamRequest>, shared: &AuthorizationState) -> Self {
+    fn new(
+        requests: Streaming<served::AuthorizeStreamRequest>,
+        shared: &AuthorizationState,
+    ) -> Self {
         let draining = Box::pin(shared.draining.clone().cancelled_owned());
         Self {
             requests,
@@ -223,7 +228,7 @@ impl UntilDrained {
 }
 
 impl Stream for UntilDrained {
-    type Item = Result<v1::AuthorizeStreamRequest, Status>;
+    type Item = Result<served::AuthorizeStreamRequest, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.is_over {

@@ -34,6 +34,9 @@ pub enum FieldProblem {
         /// The largest number allowed.
         limit: u32,
     },
+    /// The text is not in UTF-8.
+    #[error("is not UTF-8")]
+    NotUtf8,
     /// An id or name contains a control character.
     #[error("holds a control character")]
     ControlCharacter,

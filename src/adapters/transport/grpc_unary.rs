@@ -72,8 +72,9 @@ impl<R, S: NamedService> NamedService for DirectUnary<R, S> {
 /// What generated services answer with.
 type Answer = BoxFuture<Response<Body>, Infallible>;
 
-impl<R, S> Service<Request<Body>> for DirectUnary<R, S>
+impl<R, S, B> Service<Request<B>> for DirectUnary<R, S>
 where
+    B: http_body::Body<Data = Bytes, Error = Status> + Unpin + Send + 'static,
     R: UnaryRpcs,
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future = Answer>
         + Clone
@@ -90,9 +91,9 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Answer {
+    fn call(&mut self, request: Request<B>) -> Answer {
         if !R::serves(request.uri().path()) || request.headers().contains_key(ENCODING) {
-            return self.both.1.clone().call(request);
+            return self.both.1.clone().call(request.map(Body::new));
         }
         let (both, max_bytes) = (Arc::clone(&self.both), self.max_bytes);
         Box::pin(async move {
@@ -117,7 +118,10 @@ where
 }
 
 /// Reads a body to its end. What was read of it, the last first, if it is not one frame with one message that is not compressed.
-async fn only_message(body: &mut Body, max_bytes: usize) -> Result<Bytes, Vec<BodyPart>> {
+async fn only_message<B>(body: &mut B, max_bytes: usize) -> Result<Bytes, Vec<BodyPart>>
+where
+    B: http_body::Body<Data = Bytes, Error = Status> + Unpin,
+{
     let data = match body.frame().await {
         None => return Err(Vec::new()),
         Some(Ok(frame)) if frame.is_data() => frame.into_data().unwrap_or_default(),
@@ -195,13 +199,13 @@ impl http_body::Body for OneMessage {
 type BodyPart = Result<Frame<Bytes>, Status>;
 
 /// A body of which some was read.
-struct Replayed {
+struct Replayed<B> {
     /// What was read, the last first.
     read: Vec<BodyPart>,
-    rest: Body,
+    rest: B,
 }
 
-impl http_body::Body for Replayed {
+impl<B: http_body::Body<Data = Bytes, Error = Status> + Unpin> http_body::Body for Replayed<B> {
     type Data = Bytes;
     type Error = Status;
 

@@ -23,6 +23,7 @@ use crate::cli::output::{Exit, Output};
 use crate::cli::render::{self, printable, printables};
 use crate::config::limits::Limits;
 use crate::domain::decide::verdict::Decision;
+use crate::proto::codec;
 use crate::proto::served::authorization_server::Authorization as _;
 use crate::proto::{json as proto_json, v1};
 use crate::server::reloadable;
@@ -281,6 +282,7 @@ async fn ask_here(
     service.publish(load).map_err(|error| unavailable(&error))?;
     let limits: Arc<ArcSwap<Limits>> = Arc::new(ArcSwap::from_pointee(config.limits));
     let rpcs = Authorization::new(service, limits, CancellationToken::new());
+    let request = codec::recoded(&request).map_err(|error| Status::internal(error.to_string()))?;
     let mut request = Request::new(request);
     grpc_admission::admit_in_process(&reloadable, &mut request)?;
     let answer = rpcs.authorize(request).await?.into_inner();

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::*;
@@ -98,7 +100,7 @@ fn invite(targets: Json, arguments: Json) -> Result<(), String> {
             .iter()
             .map(|it| TargetArgument::read(it).unwrap())
             .collect()),
-        yields: Vec::new(),
+        yields: Arc::default(),
         digest: None,
         digest_parts: None,
         arguments: None,

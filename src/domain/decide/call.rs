@@ -154,7 +154,7 @@ pub(super) fn effects(evaluator: &RequestEvaluator<'_>) -> SideEffects {
             .zip(request.tool())
             .and_then(|(task, tool)| task.tool_budget(tool)),
         tool: request.tool().cloned(),
-        yields: request.yields.clone(),
+        yields: Arc::clone(&request.yields),
         targets: request.targets.clone(),
         // For a tool that writes, the registration alone says which labels its result has.
         reads: request.access == AccessLevel::Read || !request.yields.is_empty(),

@@ -1003,9 +1003,9 @@ fn material_of_a_server_counts_as_written_by_strangers_unless_it_is_said_otherwi
     };
     let decision = ask(look, &call);
     assert!(decision.is_allow(), "{decision:?}");
-    assert_eq!(decision.effects.yields, ["untrusted"]);
+    assert_eq!(*decision.effects.yields, ["untrusted"]);
     call.operation.server = "files".into();
-    assert_eq!(ask(look, &call).effects.yields, ["private"]);
+    assert_eq!(*ask(look, &call).effects.yields, ["private"]);
     call.operation.kind = OperationKind::List(Listing::Resources);
     let list = r#"permit (principal, action in Mcp::Action::"discover", resource);"#;
     assert!(ask(list, &call).effects.yields.is_empty());

@@ -14,7 +14,7 @@ use crate::authn::caller::Caller;
 use crate::domain::authority::scope::RequestedAccess;
 use crate::domain::decide::facts::inputs::OperationContext;
 use crate::domain::decide::inputs::DecisionInputs;
-use crate::domain::decide::tool_input;
+use crate::domain::decide::tool_input::{self, ToolInput};
 use crate::domain::decide::verify;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::registration::RegisteredTool;
@@ -49,7 +49,7 @@ pub struct CedarRequest {
     /// The access level that the call needs.
     pub access: AccessLevel,
     /// The labels that the result adds to a session.
-    pub yields: Vec<SmolStr>,
+    pub yields: Arc<[SmolStr]>,
     /// Whether the action is declared by the bundle, so that the context is checked against its type. The
     /// contexts of built-in actions conform by construction; a test holds that.
     pub is_declared: bool,
@@ -66,12 +66,12 @@ impl CedarRequest {
             operation: OperationContext::Nothing,
             targets: Vec::new(),
             access: AccessLevel::Read,
-            yields: Vec::new(),
+            yields: Arc::default(),
             is_declared: false,
         }
     }
 
-    fn with_labels(self, yields: Vec<SmolStr>) -> Self {
+    fn with_labels(self, yields: Arc<[SmolStr]>) -> Self {
         Self { yields, ..self }
     }
 
@@ -131,13 +131,7 @@ pub fn from_operation(
         OperationKind::OnPrompt { operation: _, name } => on_prompt(action, server, name),
         OperationKind::GetPrompt { name, arguments } => {
             let mut request = on_prompt(action, server, name);
-            let names = arguments.clone();
-            let input = tool_input::ToolInput {
-                untyped: names.clone(),
-                undeclared: names.clone(),
-                names,
-                ..tool_input::ToolInput::default()
-            };
+            let input = ToolInput::of_names(arguments.iter().cloned());
             request.operation = OperationContext::Arguments(input);
             request
         }
@@ -203,15 +197,15 @@ fn from_tool_call(
     let input = tool_input::read(inputs.snapshot, &action, &call.arguments)
         .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;
     let mut request = CedarRequest::new(action, registered.uid.clone());
-    request.operation = OperationContext::Arguments(tool_input::ToolInput {
-        undeclared,
+    request.operation = OperationContext::Arguments(ToolInput {
+        undeclared: Some(undeclared),
         // If the gateway states the target, the arguments do not determine it.
         tool: call.target.is_none().then(|| Arc::clone(&registered)),
         ..input
     });
     request.is_declared = is_declared;
     request.access = registered.access;
-    request.yields = registered.yields.clone();
+    request.yields = Arc::clone(&registered.yields);
     request.registered_tool = Some(Arc::clone(&registered));
     if let Some(text) = &call.target {
         request.targets = stated_target(inputs, &operation.server, text)?;

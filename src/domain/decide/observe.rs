@@ -14,6 +14,7 @@
 //!
 //! Invariant: this module only ever turns a waiver into a deny. Nothing is waived without asking it.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use callgate_engine::cedar::{EntityUID, Value};
@@ -282,17 +283,12 @@ fn about_tool(inputs: &DecisionInputs<'_>, call: &CallContext, tool: &ToolCall) 
         Initiator::Client | Initiator::Ui => access.call_action(),
     };
     let mut request = CedarRequest::new(action, uid.clone());
-    let names: Vec<SmolStr> = tool.arguments.keys().map(SmolStr::new).collect();
-    request.operation = OperationContext::Arguments(ToolInput {
-        untyped: names.clone(),
-        undeclared: names.clone(),
-        names,
-        ..ToolInput::default()
-    });
+    let names = tool.arguments.keys().map(SmolStr::new);
+    request.operation = OperationContext::Arguments(ToolInput::of_names(names));
     request.access = access;
     request.yields = match &registered {
-        Some(registered) => registered.yields.clone(),
-        None => vec![UNTRUSTED],
+        Some(registered) => Arc::clone(&registered.yields),
+        None => Arc::new([UNTRUSTED]),
     };
     if registered.is_none() {
         let text = |text: &'static str| Value::new(SmolStr::new_static(text), None);
@@ -387,7 +383,7 @@ fn relaxed(
 fn unknown_effects(call: &CallContext) -> SideEffects {
     SideEffects {
         tool: call.operation.tool_uid(),
-        yields: vec![UNTRUSTED],
+        yields: Arc::new([UNTRUSTED]),
         reads: true,
         ..SideEffects::default()
     }

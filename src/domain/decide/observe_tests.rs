@@ -82,7 +82,7 @@ fn default_denies_forbids_unknown_tools_and_failed_evidence_are_waived() {
 fn an_unregistered_tool_leaves_untrusted_data_behind() {
     let (_, waived) = ask(PERMITS, &unknown_tool(), &Authority::default());
     let effects = waived.expect("it is waived");
-    assert_eq!(effects.yields, ["untrusted"]);
+    assert_eq!(*effects.yields, ["untrusted"]);
     assert_eq!(effects.tool, Some(schema::tool_uid("github", "new_one")));
 }
 

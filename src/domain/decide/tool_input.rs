@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use callgate_engine::Snapshot;
 use callgate_engine::cedar::{Attributes, EntityUID, Name, Type, Value};
 use serde_json::{Map, Value as Json};
+use smallvec::SmallVec;
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::domain::registration::RegisteredTool;
@@ -15,19 +16,32 @@ use crate::domain::request::target::host::extension_value;
 static DECIMAL: LazyLock<Option<Name>> =
     LazyLock::new(|| Name::parse_unqualified_name("decimal").ok());
 
+/// Names of arguments; most calls have few.
+pub type ArgumentNames = SmallVec<[SmolStr; 4]>;
+
 /// Parsed arguments.
 #[derive(Debug, Clone, Default)]
 pub struct ToolInput {
     /// The names of all arguments.
-    pub names: Vec<SmolStr>,
-    /// The paths of arguments that `typed` does not cover, at any depth, e.g. `files[].meta`.
-    pub untyped: Vec<SmolStr>,
-    /// The paths of arguments that the pinned schema does not declare, at any depth.
-    pub undeclared: Vec<SmolStr>,
+    pub names: ArgumentNames,
+    /// The paths of arguments that `typed` does not cover, at any depth, e.g. `files[].meta`. `None`: all of `names`.
+    pub untyped: Option<Vec<SmolStr>>,
+    /// The paths of arguments that the pinned schema does not declare, at any depth. `None`: all of `names`.
+    pub undeclared: Option<Vec<SmolStr>>,
     /// The record `context.input`, if the action declares one.
     pub typed: Option<Value>,
     /// The tool, if its registration determines the targets of the call.
     pub tool: Option<Arc<RegisteredTool>>,
+}
+
+impl ToolInput {
+    /// Arguments of which nothing but the names is known.
+    pub fn of_names(names: impl IntoIterator<Item = SmolStr>) -> Self {
+        Self {
+            names: names.into_iter().collect(),
+            ..Self::default()
+        }
+    }
 }
 
 /// An argument whose value does not have the declared type.
@@ -51,21 +65,16 @@ pub fn read(
     action: &EntityUID,
     arguments: &Map<String, Json>,
 ) -> Result<ToolInput, InputError> {
-    let names: Vec<SmolStr> = arguments.keys().map(SmolStr::new).collect();
+    let named = ToolInput::of_names(arguments.keys().map(SmolStr::new));
     let Some(declared) = declared_input(snapshot, action) else {
-        return Ok(ToolInput {
-            untyped: names.clone(),
-            names,
-            ..ToolInput::default()
-        });
+        return Ok(named);
     };
     let mut untyped = BTreeSet::new();
     let typed = record(arguments, declared, &Path::Input, &mut untyped)?;
     Ok(ToolInput {
-        names,
-        untyped: untyped.into_iter().collect(),
+        untyped: Some(untyped.into_iter().collect()),
         typed: Some(typed),
-        ..ToolInput::default()
+        ..named
     })
 }
 

@@ -86,7 +86,7 @@ pub struct SideEffects {
     /// The tool called.
     pub tool: Option<EntityUID>,
     /// The labels that the result adds to the session.
-    pub yields: Vec<SmolStr>,
+    pub yields: Arc<[SmolStr]>,
     /// The targets acted upon.
     pub targets: Vec<Target>,
     /// Whether the result may contain data of the targets.

@@ -409,11 +409,11 @@ pub fn verify_tool(
 }
 
 /// The labels of a server's resources and prompts; `untrusted` if the registration says nothing.
-pub fn server_labels(snapshot: &Snapshot, server: &SmolStr) -> Vec<SmolStr> {
+pub fn server_labels(snapshot: &Snapshot, server: &SmolStr) -> Arc<[SmolStr]> {
     match snapshot.entity(&schema::server_uid(server)) {
         Some(stored) if stored.attribute("yields").is_some() => {
-            string_set_attribute(stored, "yields")
+            string_set_attribute(stored, "yields").into()
         }
-        _ => vec![SmolStr::new_static("untrusted")],
+        _ => Arc::new([SmolStr::new_static("untrusted")]),
     }
 }

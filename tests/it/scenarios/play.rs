@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use callgate::adapters::callgate_v1::encode::{self, Disclosure};
 use callgate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
-use callgate::proto::codec::EncodedMessage;
+use callgate::proto::codec::{self, EncodedMessage};
 use callgate::proto::served::authorization_server::Authorization as _;
 use callgate::proto::v1;
 use callgate::service::request::Response;
@@ -171,7 +171,7 @@ impl Player {
         let answer = self
             .stage
             .authorization()
-            .authorize(from(&gateway, request));
+            .authorize(from(&gateway, served(&request)));
         Ok(answer.await.map(decoded))
     }
 
@@ -328,8 +328,11 @@ impl Player {
                     ..v1::AuthorizeRequest::default()
                 };
                 let authorization = self.stage.authorization().clone();
-                running
-                    .spawn(async move { authorization.authorize(from("gateway", request)).await });
+                running.spawn(async move {
+                    authorization
+                        .authorize(from("gateway", served(&request)))
+                        .await
+                });
             }
         }
         let (mut allowed, mut others) = (0, Vec::new());
@@ -364,7 +367,7 @@ impl Player {
         let answer = self
             .stage
             .authorization()
-            .filter_tools(from("gateway", request));
+            .filter_tools(from("gateway", served(&request)));
         let answer = decoded(answer.await.map_err(|status| status.to_string())?);
         let hidden = answer.hidden.first().map(|it| it.code().as_str_name());
         let came = hidden.map_or("shown", |it| it.trim_start_matches("REASON_CODE_"));
@@ -403,6 +406,11 @@ impl Player {
         self.check_discretion(&agent)?;
         self.compare(&told, &agent, &admin)
     }
+}
+
+/// A request as the service gets it.
+fn served<U: prost::Message + Default>(request: &impl prost::Message) -> U {
+    codec::recoded(request).expect("the same message")
 }
 
 /// The message of an answer.

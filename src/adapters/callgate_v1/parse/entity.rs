@@ -1,19 +1,20 @@
 //! Converts `EntityRef` to a Cedar entity uid.
 
+use bytes::Bytes;
 use callgate_engine::cedar::{Eid, EntityType, EntityUID};
 use smol_str::SmolStr;
 
-use crate::adapters::callgate_v1::parse::MessageParser;
+use crate::adapters::callgate_v1::parse::{MessageParser, wire_text};
 use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem};
 use crate::adapters::input::limits::check_length;
-use crate::proto::v1;
+use crate::proto::{served, v1};
 
 impl MessageParser<'_> {
     /// Parses a required entity; `Agent` alone means `Mcp::Agent`.
     pub(in crate::adapters::callgate_v1) fn entity(
         &self,
-        wire: Option<v1::EntityRef>,
+        wire: Option<impl Into<served::EntityRef>>,
         field: &'static str,
     ) -> Result<EntityUID, FieldError> {
         let wire = wire.ok_or_else(|| FieldError::new(field, FieldProblem::Missing))?;
@@ -23,8 +24,9 @@ impl MessageParser<'_> {
     /// Parses an entity of a list; `Agent` alone means `Mcp::Agent`.
     pub(in crate::adapters::callgate_v1) fn mcp_entity(
         &self,
-        wire: v1::EntityRef,
+        wire: impl Into<served::EntityRef>,
     ) -> Result<EntityUID, FieldError> {
+        let wire = wire.into();
         let entity_type = self.entity_type(&wire.r#type, EntityTypeCache::mcp)?;
         let id: SmolStr = self.required_id(wire.id, "id")?;
         Ok(EntityUID::from_components(entity_type, Eid::new(id), None))
@@ -33,10 +35,11 @@ impl MessageParser<'_> {
     /// Parses a required entity of exactly the given type.
     pub(in crate::adapters::callgate_v1) fn exact_entity(
         &self,
-        wire: Option<v1::EntityRef>,
+        wire: Option<impl Into<served::EntityRef>>,
         field: &'static str,
     ) -> Result<EntityUID, FieldError> {
         let wire = wire.ok_or_else(|| FieldError::new(field, FieldProblem::Missing))?;
+        let wire = wire.into();
         let entity_type = self
             .entity_type(&wire.r#type, EntityTypeCache::exact)
             .within(field)?;
@@ -46,13 +49,32 @@ impl MessageParser<'_> {
 
     fn entity_type(
         &self,
-        name: &str,
+        name: &Bytes,
         type_of: impl Fn(&EntityTypeCache, &str) -> Result<EntityType, FieldProblem>,
     ) -> Result<EntityType, FieldError> {
+        let name = wire_text::text(name, "type")?;
         if name.is_empty() {
             return Err(FieldError::new("type", FieldProblem::Missing));
         }
         check_length(name, self.limits.id_bytes, "type")?;
         type_of(self.types, name).map_err(|problem| FieldError::new("type", problem))
+    }
+}
+
+impl From<v1::EntityRef> for served::EntityRef {
+    fn from(wire: v1::EntityRef) -> Self {
+        Self {
+            r#type: wire.r#type.into(),
+            id: wire.id.into(),
+        }
+    }
+}
+
+impl From<v1::Identity> for served::Identity {
+    fn from(wire: v1::Identity) -> Self {
+        Self {
+            method: wire.method.into(),
+            verified: wire.verified,
+        }
     }
 }

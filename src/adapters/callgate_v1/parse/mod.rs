@@ -5,14 +5,17 @@
 
 mod entity;
 mod operation;
+pub(in crate::adapters::callgate_v1) mod wire_text;
 
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use callgate_engine::cedar::{EntityUID, ValidatorSchema};
 use prost_types::{Struct, Timestamp};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
+use crate::adapters::callgate_v1::parse::wire_text::WireText;
 use crate::adapters::input::cedar_context::cedar_context;
 use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem};
@@ -29,7 +32,7 @@ use crate::domain::request::call_context::{
     Workflow,
 };
 use crate::domain::request::operation::{Listing, OperationKind};
-use crate::proto::v1;
+use crate::proto::served;
 
 type Claims = Map<String, Json>;
 
@@ -62,11 +65,11 @@ impl MessageParser<'_> {
     /// Returns the first field that cannot be used.
     pub fn call_context(
         &self,
-        wire: Option<Box<v1::CallContext>>,
+        wire: Option<served::CallContext>,
     ) -> Result<CallContext, FieldError> {
         const FIELD: &str = "call_context";
         let wire = wire.ok_or_else(|| FieldError::new(FIELD, FieldProblem::Missing))?;
-        self.call(*wire, None).within(FIELD)
+        self.call(wire, None).within(FIELD)
     }
 
     /// Parses a `FilterToolsRequest`.
@@ -74,7 +77,7 @@ impl MessageParser<'_> {
     /// # Errors
     ///
     /// Returns the first field that cannot be used.
-    pub fn filter(&self, wire: v1::FilterToolsRequest) -> Result<ToolListQuery, FieldError> {
+    pub fn filter(&self, wire: served::FilterToolsRequest) -> Result<ToolListQuery, FieldError> {
         const FIELD: &str = "call_context";
         let context = wire
             .call_context
@@ -85,7 +88,7 @@ impl MessageParser<'_> {
             server,
             OperationKind::List(Listing::Tools),
         );
-        let call = self.call(*context, Some(operation)).within(FIELD)?;
+        let call = self.call(context, Some(operation)).within(FIELD)?;
         let tools = self.ids(wire.tools, self.limits.tools, "tools")?;
         Ok(ToolListQuery { call, tools })
     }
@@ -97,10 +100,10 @@ impl MessageParser<'_> {
     /// Returns the first field that cannot be used.
     pub fn cedar_question(
         &self,
-        wire: v1::IsAuthorizedRequest,
+        wire: served::IsAuthorizedRequest,
         schema: Option<&ValidatorSchema>,
     ) -> Result<ParcRequest, FieldError> {
-        use v1::is_authorized_request::ContextForm;
+        use served::is_authorized_request::ContextForm;
 
         let action = self.exact_entity(wire.action, "action")?;
         let depth = self.limits.json_depth;
@@ -131,7 +134,7 @@ impl MessageParser<'_> {
 
     fn call(
         &self,
-        wire: v1::CallContext,
+        wire: served::CallContext,
         operation: Option<Operation>,
     ) -> Result<CallContext, FieldError> {
         let is_delegated = wire.delegation.is_some();
@@ -159,7 +162,7 @@ impl MessageParser<'_> {
 
     fn subject(
         &self,
-        wire: Option<v1::Subject>,
+        wire: Option<served::Subject>,
         is_delegated: bool,
     ) -> Result<Subject, FieldError> {
         const FIELD: &str = "subject";
@@ -176,8 +179,8 @@ impl MessageParser<'_> {
     /// and would give the actor what is the root's.
     fn actor(
         &self,
-        entity: Option<v1::EntityRef>,
-        identity: Option<v1::Identity>,
+        entity: Option<served::EntityRef>,
+        identity: Option<served::Identity>,
         claims: Option<Struct>,
     ) -> Result<Subject, FieldError> {
         let subject = self.identified(entity, identity, claims)?;
@@ -193,8 +196,8 @@ impl MessageParser<'_> {
     /// count within its times.
     pub(in crate::adapters::callgate_v1) fn principal(
         &self,
-        entity: Option<v1::EntityRef>,
-        identity: Option<v1::Identity>,
+        entity: Option<impl Into<served::EntityRef>>,
+        identity: Option<impl Into<served::Identity>>,
         claims: Option<Struct>,
     ) -> Result<Subject, FieldError> {
         let mut subject = self.identified(entity, identity, claims)?;
@@ -214,13 +217,13 @@ impl MessageParser<'_> {
 
     fn identified(
         &self,
-        entity: Option<v1::EntityRef>,
-        identity: Option<v1::Identity>,
+        entity: Option<impl Into<served::EntityRef>>,
+        identity: Option<impl Into<served::Identity>>,
         claims: Option<Struct>,
     ) -> Result<Subject, FieldError> {
         let entity = self.entity(entity, "entity")?;
-        let identity = match identity {
-            Some(v1::Identity { method, verified }) => {
+        let identity = match identity.map(Into::into) {
+            Some(served::Identity { method, verified }) => {
                 let method = self.optional_id(method, "method").within("identity")?;
                 Identity {
                     method,
@@ -283,7 +286,7 @@ impl MessageParser<'_> {
         Ok(claims)
     }
 
-    fn delegation(&self, wire: v1::Delegation) -> Result<ActorChain, FieldError> {
+    fn delegation(&self, wire: served::Delegation) -> Result<ActorChain, FieldError> {
         let limits = self.limits;
         check_count(wire.actors.len(), limits.actors, "actors")?;
         let mut actors = Vec::with_capacity(wire.actors.len());
@@ -325,31 +328,39 @@ impl MessageParser<'_> {
         })
     }
 
-    fn workflow(&self, wire: v1::Workflow) -> Result<Workflow, FieldError> {
+    fn workflow(&self, wire: served::Workflow) -> Result<Workflow, FieldError> {
+        const PARENT: &str = "parent_decision_id";
         Ok(Workflow {
-            session_id: ids::session(&wire.session_id, self.limits, "session_id")?,
+            session_id: ids::session(
+                wire_text::text(&wire.session_id, "session_id")?,
+                self.limits,
+                "session_id",
+            )?,
             is_session_vouched: self.vouches_sessions,
             task_id: self.optional_id(wire.task_id, "task_id")?,
             step: self.optional_id(wire.step, "step")?,
             purpose: self.optional_text(wire.purpose, "purpose")?,
             request_id: self.optional_id(wire.request_id, "request_id")?,
-            parent_decision_id: match wire.parent_decision_id.as_str() {
+            parent_decision_id: match wire_text::text(&wire.parent_decision_id, PARENT)? {
                 "" => None,
-                id => Some(ids::decision(id, "parent_decision_id")?),
+                id => Some(ids::decision(id, PARENT)?),
             },
         })
     }
 
     /// The call's own trace context, else the transport's. A trace is not evidence: an unusable one is
     /// ignored, as W3C Trace Context says.
-    fn trace(&self, wire: Option<v1::TraceContext>) -> TraceContext {
+    fn trace(&self, wire: Option<served::TraceContext>) -> TraceContext {
         match wire {
             Some(wire) if !wire.traceparent.is_empty() => {
-                let fits =
-                    |text: &str| !text.is_empty() && text.len() <= self.limits.text_bytes as usize;
+                let usable = |text: Bytes| {
+                    let text = text.text().ok()?;
+                    let fits = !text.is_empty() && text.len() <= self.limits.text_bytes as usize;
+                    fits.then(|| text.to_owned())
+                };
                 TraceContext {
-                    traceparent: fits(&wire.traceparent).then_some(wire.traceparent),
-                    tracestate: fits(&wire.tracestate).then_some(wire.tracestate),
+                    traceparent: usable(wire.traceparent),
+                    tracestate: usable(wire.tracestate),
                 }
             }
             _ => self.transport_trace.clone(),
@@ -360,33 +371,34 @@ impl MessageParser<'_> {
 
     pub(in crate::adapters::callgate_v1) fn required_id<I: From<SmolStr>>(
         &self,
-        text: String,
+        text: impl WireText,
         field: &'static str,
     ) -> Result<I, FieldError> {
-        ids::required(&text, self.limits.id_bytes, field)
+        ids::required(wire_text::text(&text, field)?, self.limits.id_bytes, field)
     }
 
     /// Parses an id or name, where empty text means none.
     pub(in crate::adapters::callgate_v1) fn optional_id<I: From<SmolStr>>(
         &self,
-        text: String,
+        text: impl WireText,
         field: &'static str,
     ) -> Result<Option<I>, FieldError> {
-        ids::optional(&text, self.limits.id_bytes, field)
+        ids::optional(wire_text::text(&text, field)?, self.limits.id_bytes, field)
     }
 
     pub(in crate::adapters::callgate_v1) fn optional_text(
         &self,
-        text: String,
+        text: impl WireText,
         field: &'static str,
     ) -> Result<Option<SmolStr>, FieldError> {
-        check_length(&text, self.limits.text_bytes, field)?;
-        Ok((!text.is_empty()).then(|| SmolStr::from(text)))
+        let text = wire_text::text(&text, field)?;
+        check_length(text, self.limits.text_bytes, field)?;
+        Ok((!text.is_empty()).then(|| SmolStr::new(text)))
     }
 
     pub(in crate::adapters::callgate_v1) fn required_text(
         &self,
-        text: String,
+        text: impl WireText,
         field: &'static str,
     ) -> Result<SmolStr, FieldError> {
         self.optional_text(text, field)?
@@ -395,7 +407,7 @@ impl MessageParser<'_> {
 
     pub(in crate::adapters::callgate_v1) fn ids<I: From<SmolStr>>(
         &self,
-        wire: Vec<String>,
+        wire: Vec<impl WireText>,
         limit: u32,
         field: &'static str,
     ) -> Result<Vec<I>, FieldError> {
@@ -419,18 +431,19 @@ pub(in crate::adapters::callgate_v1) fn at_item(
     inner.inside(format_args!("{list}[{index}]"))
 }
 
-fn environment(wire: Option<v1::Environment>) -> Result<Environment, FieldError> {
+fn environment(wire: Option<served::Environment>) -> Result<Environment, FieldError> {
     const FIELD: &str = "source_address";
-    let Some(v1::Environment {
+    let Some(served::Environment {
         source_address: text,
     }) = wire
     else {
         return Ok(Environment::default());
     };
+    let text = wire_text::text(&text, FIELD)?;
     if text.is_empty() {
         return Ok(Environment::default());
     }
-    let address = address::read(&text).map_err(|problem| FieldError::new(FIELD, problem))?;
+    let address = address::read(text).map_err(|problem| FieldError::new(FIELD, problem))?;
     Ok(Environment {
         source_address: Some(address),
     })

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
-use crate::adapters::callgate_v1::parse::MessageParser;
+use crate::adapters::callgate_v1::parse::{MessageParser, wire_text};
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::json::{self, KeyPolicy};
 use crate::adapters::input::limits::{check_count, check_length};
@@ -15,13 +15,13 @@ use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::request::operation::{
     ClientOperation, Listing, OperationKind, PromptOperation, ResourceOperation, Sampling, ToolCall,
 };
-use crate::proto::v1;
-use crate::proto::v1::operation::Kind;
+use crate::proto::served::operation::Kind;
+use crate::proto::{served, v1};
 
 impl MessageParser<'_> {
     pub(super) fn operation(
         &self,
-        wire: Option<v1::Operation>,
+        wire: Option<served::Operation>,
         subject: &EntityUID,
     ) -> Result<Operation, FieldError> {
         const FIELD: &str = "operation";
@@ -40,7 +40,8 @@ impl MessageParser<'_> {
                 FieldProblem::Contradiction("goes to a server, but the call is the server's");
             return Err(FieldError::new("input_responses_json", problem)).within(FIELD);
         }
-        let request_state = (!wire.request_state.is_empty()).then(|| wire.request_state.into());
+        let request_state = wire_text::text(&wire.request_state, "request_state").within(FIELD)?;
+        let request_state = (!request_state.is_empty()).then(|| request_state.into());
         if request_state.is_some() && initiator == Initiator::Server {
             let problem =
                 FieldProblem::Contradiction("goes to a server, but the call is the server's");
@@ -68,10 +69,12 @@ impl MessageParser<'_> {
             Kind::CallTool(wire) => {
                 OperationKind::CallTool(self.call_tool(wire).within("call_tool")?)
             }
-            Kind::Connect(wire) => connect(&wire.method).within("connect")?,
-            Kind::ListTools(v1::ListTools {}) => OperationKind::List(Listing::Tools),
-            Kind::ListPrompts(v1::ListPrompts {}) => OperationKind::List(Listing::Prompts),
-            Kind::ListResources(v1::ListResources {}) => OperationKind::List(Listing::Resources),
+            Kind::Connect(wire) => connect(&wire).within("connect")?,
+            Kind::ListTools(served::ListTools {}) => OperationKind::List(Listing::Tools),
+            Kind::ListPrompts(served::ListPrompts {}) => OperationKind::List(Listing::Prompts),
+            Kind::ListResources(served::ListResources {}) => {
+                OperationKind::List(Listing::Resources)
+            }
             Kind::ReadResource(wire) => OperationKind::OnResource {
                 operation: ResourceOperation::Read,
                 uri: self
@@ -92,14 +95,14 @@ impl MessageParser<'_> {
                 let url = self.required_text(wire.url, "url").within("elicit_url")?;
                 OperationKind::ElicitUrl { url: url.into() }
             }
-            Kind::ListRoots(v1::ListRoots {}) => {
+            Kind::ListRoots(served::ListRoots {}) => {
                 OperationKind::OnClient(ClientOperation::ListRoots)
             }
         })
     }
 
-    fn call_tool(&self, wire: v1::CallTool) -> Result<ToolCall, FieldError> {
-        use v1::call_tool::Input;
+    fn call_tool(&self, wire: served::CallTool) -> Result<ToolCall, FieldError> {
+        use served::call_tool::Input;
 
         let depth = self.limits.json_depth;
         Ok(ToolCall {
@@ -113,12 +116,12 @@ impl MessageParser<'_> {
                     json::from_struct(wire, depth, KeyPolicy::AsDeclared, "arguments")?
                 }
             },
-            definition_digest: digest(wire.definition_digest, "definition_digest")?,
+            definition_digest: digest(&wire.definition_digest, "definition_digest")?,
             target: self.optional_text(wire.target, "target")?,
         })
     }
 
-    fn get_prompt(&self, wire: v1::GetPrompt) -> Result<OperationKind, FieldError> {
+    fn get_prompt(&self, wire: served::GetPrompt) -> Result<OperationKind, FieldError> {
         let name = self.required_id(wire.name, "name")?;
         check_count(wire.arguments.len(), self.limits.list_items, "arguments")?;
         if let Some(fault) = KeyPolicy::Distinct.fault(wire.arguments.keys()) {
@@ -130,8 +133,8 @@ impl MessageParser<'_> {
         Ok(OperationKind::GetPrompt { name, arguments })
     }
 
-    fn complete(&self, wire: v1::Complete) -> Result<OperationKind, FieldError> {
-        use v1::complete::Reference;
+    fn complete(&self, wire: served::Complete) -> Result<OperationKind, FieldError> {
+        use served::complete::Reference;
 
         self.optional_id::<SmolStr>(wire.argument, "argument")?;
         Ok(match wire.reference {
@@ -147,8 +150,8 @@ impl MessageParser<'_> {
         })
     }
 
-    fn sample(&self, wire: v1::Sample) -> Result<Sampling, FieldError> {
-        let include_context = match wire.include_context.as_str() {
+    fn sample(&self, wire: served::Sample) -> Result<Sampling, FieldError> {
+        let include_context = match wire_text::text(&wire.include_context, "include_context")? {
             "" | "none" => SmolStr::new_static("none"),
             "thisServer" => SmolStr::new_static("thisServer"),
             "allServers" => SmolStr::new_static("allServers"),
@@ -169,9 +172,10 @@ impl MessageParser<'_> {
         })
     }
 
-    fn elicit_form(&self, wire: &v1::ElicitForm) -> Result<OperationKind, FieldError> {
+    fn elicit_form(&self, wire: &served::ElicitForm) -> Result<OperationKind, FieldError> {
         const FIELD: &str = "requested_schema_json";
-        check_length(&wire.message, self.limits.text_bytes, "message")?;
+        let message = wire_text::text(&wire.message, "message")?;
+        check_length(message, self.limits.text_bytes, "message")?;
         if wire.requested_schema_json.is_empty() {
             return Err(FieldError::new(FIELD, FieldProblem::Missing));
         }
@@ -182,13 +186,14 @@ impl MessageParser<'_> {
             FIELD,
         )?;
         Ok(OperationKind::ElicitForm {
-            message: wire.message.clone(),
+            message: message.to_owned(),
             requested_schema: schema.into(),
         })
     }
 }
 
-fn connect(method: &str) -> Result<OperationKind, FieldError> {
+fn connect(wire: &served::Connect) -> Result<OperationKind, FieldError> {
+    let method = wire_text::text(&wire.method, "method")?;
     let method = if method.is_empty() {
         "initialize"
     } else {
@@ -253,7 +258,8 @@ fn server_of(
     }
 }
 
-fn digest(text: String, field: &'static str) -> Result<Option<SmolStr>, FieldError> {
+fn digest(wire: &Bytes, field: &'static str) -> Result<Option<SmolStr>, FieldError> {
+    let text = wire_text::text(wire, field)?;
     if text.is_empty() {
         return Ok(None);
     }
@@ -263,7 +269,7 @@ fn digest(text: String, field: &'static str) -> Result<Option<SmolStr>, FieldErr
     if !is_digest {
         return Err(FieldError::new(
             field,
-            FieldProblem::NotADigest(TextExcerpt::new(&text)),
+            FieldProblem::NotADigest(TextExcerpt::new(text)),
         ));
     }
     Ok(Some(SmolStr::from(text.to_ascii_lowercase())))

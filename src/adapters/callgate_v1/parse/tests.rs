@@ -2,6 +2,7 @@ use callgate_engine::cedar::EntityUID;
 
 use super::*;
 use crate::proto::v1::operation::Kind;
+use crate::proto::{codec, v1};
 
 fn parse(context: v1::CallContext) -> Result<CallContext, String> {
     parse_with(context, &TraceContext::default())
@@ -18,8 +19,9 @@ fn parse_with(
         transport_trace,
         vouches_sessions: false,
     };
+    let received = codec::recoded(&context).expect("the same message");
     parser
-        .call_context(Some(Box::new(context)))
+        .call_context(Some(received))
         .map_err(|invalid| invalid.to_string())
 }
 
@@ -99,7 +101,8 @@ fn cedars_own_question_has_types_without_a_namespace() {
         resource: entity("Acme::Photo", "Zoë/1"),
         ..v1::IsAuthorizedRequest::default()
     };
-    let question = parser.cedar_question(wire, None).expect("a question");
+    let received = codec::recoded(&wire).expect("the same message");
+    let question = parser.cedar_question(received, None).expect("a question");
     assert_eq!(question.principal.to_string(), "Agent::\"a \\\"b\\\"\"");
     assert_eq!(question.action.to_string(), "Action::\"view\"");
     assert_eq!(question.resource.to_string(), "Acme::Photo::\"Zoë/1\"");
@@ -367,5 +370,93 @@ fn the_claims_of_a_whole_token_are_not_the_actors() {
                 "{said}"
             );
         }
+    }
+}
+
+/// A call with a text in every field that only has to be a text, and the field of each.
+fn call_of_texts() -> (v1::CallContext, Vec<(&'static str, String)>) {
+    let mut texts = Vec::new();
+    let mut text = |field| {
+        let text = format!("text-{}", texts.len());
+        texts.push((field, text.clone()));
+        text
+    };
+    let of_type = |id| v1::EntityRef {
+        r#type: "User".into(),
+        id,
+    };
+    let context = v1::CallContext {
+        subject: Some(v1::Subject {
+            entity: Some(of_type(text("subject.entity.id"))),
+            identity: Some(v1::Identity {
+                method: text("subject.identity.method"),
+                verified: true,
+            }),
+            claims: None,
+        }),
+        delegation: Some(v1::Delegation {
+            root: Some(of_type(text("delegation.root.id"))),
+            actors: vec![of_type(text("delegation.actors[0].id"))],
+            scopes: vec![text("delegation.scopes[0]")],
+            delegation_ids: vec![text("delegation.delegation_ids[0]")],
+            ..v1::Delegation::default()
+        }),
+        operation: Some(v1::Operation {
+            server: text("operation.server"),
+            request_state: text("operation.request_state"),
+            kind: Some(Kind::CallTool(v1::CallTool {
+                tool: text("operation.call_tool.tool"),
+                target: text("operation.call_tool.target"),
+                ..v1::CallTool::default()
+            })),
+            ..v1::Operation::default()
+        }),
+        workflow: Some(v1::Workflow {
+            session_id: text("workflow.session_id"),
+            task_id: text("workflow.task_id"),
+            step: text("workflow.step"),
+            purpose: text("workflow.purpose"),
+            request_id: text("workflow.request_id"),
+            parent_decision_id: String::new(),
+        }),
+        approval_ids: vec![text("approval_ids[0]")],
+        ..v1::CallContext::default()
+    };
+    (context, texts)
+}
+
+#[test]
+fn a_text_that_is_not_utf_8_is_refused_by_its_field() {
+    let (context, texts) = call_of_texts();
+    assert!(parse(context.clone()).is_ok());
+    let sent = prost::Message::encode_to_vec(&context);
+    let (limits, types, trace) = (
+        Limits::default(),
+        EntityTypeCache::default(),
+        TraceContext::default(),
+    );
+    let parser = MessageParser {
+        limits: &limits,
+        types: &types,
+        transport_trace: &trace,
+        vouches_sessions: false,
+    };
+    for (field, text) in texts {
+        let mut sent = sent.clone();
+        let windows = sent.windows(text.len());
+        // A tag or a length follows the text, so that `text-1` is not within `text-10`.
+        let at = windows
+            .enumerate()
+            .position(|(at, it)| {
+                it == text.as_bytes() && !sent.get(at + text.len()).is_some_and(u8::is_ascii_digit)
+            })
+            .expect("the text");
+        sent[at] = 0xff;
+        let received = codec::decode(Bytes::from(sent)).expect("a message");
+        let said = parser.call_context(Some(received)).expect_err("no text");
+        assert_eq!(
+            said.to_string(),
+            format!("`call_context.{field}` is not UTF-8")
+        );
     }
 }

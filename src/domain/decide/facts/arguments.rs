@@ -78,7 +78,11 @@ impl ContextSource for ArgumentFacts<'_> {
             ..
         } = self.input;
         let index = Self::OF_NAMES.iter().position(|known| *known == name)?;
-        let texts = [names, untyped, undeclared][index];
+        let texts = match index {
+            0 => names,
+            1 => untyped.as_deref().unwrap_or(names),
+            _ => undeclared.as_deref().unwrap_or(names),
+        };
         let value = self.names[index].get_or_init(|| strings(texts.iter().cloned()));
         Some(AttributeRef::Value(value))
     }

@@ -27,7 +27,7 @@ use crate::domain::request::target::argument::TargetArgumentForm;
 use crate::domain::request::target::url::{self, TextForm};
 use crate::domain::request::target::{self, TargetKind};
 use crate::domain::schema::{self, AccessLevel, TYPES};
-use crate::proto::v1;
+use crate::proto::{codec, v1};
 
 impl MessageParser<'_> {
     pub(super) fn new_delegation(
@@ -115,10 +115,13 @@ impl MessageParser<'_> {
         &self,
         wire: v1::RequestApprovalRequest,
     ) -> Result<ApprovalRequest, FieldError> {
-        let challenge = wire.challenge;
+        // It was read with its texts, so it can be read again.
+        let call = wire.call_context.as_ref().map(codec::recoded).transpose();
+        let call = call.map_err(|_| FieldError::new("call_context", FieldProblem::NotUtf8))?;
         Ok(ApprovalRequest {
-            call: self.call_context(wire.call_context.map(Box::new))?,
-            challenge: challenge
+            call: self.call_context(call)?,
+            challenge: wire
+                .challenge
                 .map(|challenge| self.challenge(challenge).within("challenge"))
                 .transpose()?,
         })

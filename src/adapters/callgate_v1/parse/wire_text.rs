@@ -1,0 +1,33 @@
+//! The texts of messages.
+
+use bytes::Bytes;
+
+use crate::adapters::input::field_error::{FieldError, FieldProblem};
+
+/// A text of a message: decoded, or the bytes that came.
+pub(in crate::adapters::callgate_v1) trait WireText {
+    /// The text, if it is one.
+    fn text(&self) -> Result<&str, FieldProblem>;
+}
+
+impl WireText for String {
+    fn text(&self) -> Result<&str, FieldProblem> {
+        Ok(self)
+    }
+}
+
+/// Protobuf has texts in UTF-8; a parser must refuse others.
+impl WireText for Bytes {
+    fn text(&self) -> Result<&str, FieldProblem> {
+        std::str::from_utf8(self).map_err(|_| FieldProblem::NotUtf8)
+    }
+}
+
+/// The text of a field.
+pub(in crate::adapters::callgate_v1) fn text<'t>(
+    wire: &'t impl WireText,
+    field: &'static str,
+) -> Result<&'t str, FieldError> {
+    wire.text()
+        .map_err(|problem| FieldError::new(field, problem))
+}
