@@ -11,13 +11,13 @@ use crate::cedar::{
     TCComputation,
 };
 use crate::context::ContextSource;
-use crate::index::{ByResource, Candidates, PolicyIndex};
+use crate::index::{ByResource, Candidates, PolicyIndex, PolicyNo};
 use crate::interpreter::{Interpreter, RequestVariables};
 use crate::key::EntityRef;
 use crate::overlay::Overlay;
 use crate::policy::{AttributeBloom, CompiledPolicy, PolicyInfo};
-use crate::principals::Principals;
 use crate::scratch::Scratch;
+use crate::shared_query::{SharedFindings, SharedQuery};
 use crate::slice;
 use crate::snapshot::Snapshot;
 use crate::view::{EntityView, RequestView};
@@ -55,6 +55,8 @@ struct PrincipalScope<'a, P> {
     uid: &'a EntityUID,
     view: EntityView<'a>,
     policies: P,
+    /// What its requests have in common, if there are several.
+    shared: Option<&'a SharedFindings>,
 }
 
 /// Policies, of which there are seldom more than two in one list.
@@ -154,7 +156,8 @@ impl PolicyEvaluation {
 }
 
 /// The outcome of one policy.
-enum PolicyOutcome {
+#[derive(Debug, Clone)]
+pub(crate) enum PolicyOutcome {
     Satisfied,
     Unsatisfied,
     Failed(String),
@@ -186,29 +189,34 @@ impl Snapshot {
         self.evaluate_uids(query, principals, None)
     }
 
-    /// The same for principals that were looked up before, with the overlays that they were looked up with in place of the
-    /// query's. No principal is evaluated after the first for whose evaluation `is_last` holds.
-    pub fn evaluate_known(
+    /// The same for one of several requests that have all but action and resource in common. No principal is evaluated after
+    /// the first for whose evaluation `is_last` holds.
+    pub fn evaluate_shared(
         &self,
-        query: &Query<'_>,
-        principals: &Principals<'_>,
+        shared: &SharedQuery<'_>,
+        (action, resource): (&EntityUID, &EntityUID),
         is_last: impl Fn(&PolicyEvaluation) -> bool,
     ) -> Vec<PolicyEvaluation> {
-        let view = self.view(principals.overlays);
+        let parts = shared.parts;
+        let view = self.view(parts.overlays);
         let asked = Asked {
             query: &Query {
-                overlays: principals.overlays,
-                ..*query
+                action,
+                resource,
+                context: parts.context,
+                overlays: parts.overlays,
+                unknown: parts.unknown,
             },
             view,
             scratch: &Scratch::default(),
-            unknown: AttributeBloom::of(query.unknown.iter().copied()),
+            unknown: shared.unknown,
             open_to: None,
         };
-        let principals = principals.each.iter().map(|known| PrincipalScope {
+        let principals = shared.principals.iter().map(|known| PrincipalScope {
             uid: known.uid,
             view: known.entity.in_request(view),
             policies: &*known.policies,
+            shared: Some(&known.found),
         });
         self.evaluate_all(asked, principals, is_last)
     }
@@ -244,6 +252,7 @@ impl Snapshot {
                 uid,
                 policies: self.index().of_principal(&entity),
                 view: entity,
+                shared: None,
             }
         });
         self.evaluate_all(asked, principals, |_| false)
@@ -269,7 +278,14 @@ impl Snapshot {
         let mut evaluations = Vec::with_capacity(principals.len());
         for principal in principals {
             candidates.clear();
-            PolicyIndex::candidates(&principal.policies, &actions, &resources, &mut candidates);
+            let policies = &*principal.policies;
+            match principal.shared {
+                Some(shared) => {
+                    let action = (query.action, actions.as_slice());
+                    shared.candidates(policies, action, &resources, &mut candidates);
+                }
+                None => PolicyIndex::candidates(policies, &actions, &resources, &mut candidates),
+            }
             let variables = RequestVariables {
                 view,
                 principal: &principal.view,
@@ -278,8 +294,7 @@ impl Snapshot {
                 context: query.context,
                 scratch: asked.scratch,
             };
-            let candidates = candidates.iter().map(|number| self.policy(*number));
-            let evaluation = self.evaluate_policies(asked, principal.uid, &variables, candidates);
+            let evaluation = self.evaluate_policies(asked, &principal, &variables, &candidates);
             let is_last = is_last(&evaluation);
             evaluations.push(evaluation);
             if is_last {
@@ -290,12 +305,12 @@ impl Snapshot {
     }
 
     /// Evaluates the policies that can apply to one principal, whose view is among the variables.
-    fn evaluate_policies<'a>(
+    fn evaluate_policies<'a, P>(
         &'a self,
         asked: Asked<'_>,
-        principal: &EntityUID,
+        principal: &PrincipalScope<'_, P>,
         variables: &RequestVariables<'_, 'a>,
-        policies: impl ExactSizeIterator<Item = &'a CompiledPolicy>,
+        policies: &[PolicyNo],
     ) -> PolicyEvaluation {
         let Asked { query, open_to, .. } = asked;
         let mut evaluation = PolicyEvaluation {
@@ -304,8 +319,14 @@ impl Snapshot {
         };
         let mut openness = open_to.map(Openness::new);
         let mut left_to_cedar = Vec::new();
-        for compiled in policies {
-            match compiled.interpret(variables, asked) {
+        for &number in policies {
+            let compiled = self.policy(number);
+            let interpret = || compiled.interpret(variables, asked);
+            let outcome = match principal.shared {
+                Some(shared) if compiled.is_same_everywhere => shared.outcome(number, interpret),
+                _ => interpret(),
+            };
+            match outcome {
                 Some(outcome) => {
                     if let Some(openness) = &mut openness {
                         openness.count(compiled, &outcome);
@@ -316,7 +337,7 @@ impl Snapshot {
             }
         }
         if !left_to_cedar.is_empty() {
-            let outcomes = self.evaluate_by_cedar(query, principal, &left_to_cedar);
+            let outcomes = self.evaluate_by_cedar(query, principal.uid, &left_to_cedar);
             for (compiled, outcome) in left_to_cedar.into_iter().zip(outcomes) {
                 if let Some(openness) = &mut openness {
                     openness.count(compiled, &outcome);

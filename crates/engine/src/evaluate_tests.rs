@@ -5,6 +5,7 @@ use crate::cedar::{Entity, Value};
 
 use super::*;
 use crate::reach::Reach;
+use crate::shared_query::SharedParts;
 use crate::snapshot::SnapshotParts;
 
 fn snapshot(policies: &str, entities: Vec<Entity>) -> Snapshot {
@@ -59,12 +60,19 @@ fn principals_that_were_looked_up_keep_their_overlays() {
         ..Overlay::bare(uid("U::\"p\""))
     }];
     let (one, other) = (uid("U::\"p\""), uid("U::\"q\""));
-    let known = snapshot.principals(&[&one, &other], &overlays);
+    let query = ask(&[], &[]);
+    let parts = SharedParts {
+        context: query.context,
+        overlays: &overlays,
+        unknown: &[],
+    };
+    let shared = snapshot.shared_query(&[&one, &other], parts);
+    let request = (query.action, query.resource);
     for _ in 0..2 {
-        let evaluations = snapshot.evaluate_known(&ask(&[], &[]), &known, |_| false);
+        let evaluations = snapshot.evaluate_shared(&shared, request, |_| false);
         let allowed: Vec<bool> = evaluations.iter().map(|it| it.is_allow()).collect();
         assert_eq!(allowed, [true, false]);
-        let up_to_first = snapshot.evaluate_known(&ask(&[], &[]), &known, |it| it.is_allow());
+        let up_to_first = snapshot.evaluate_shared(&shared, request, |it| it.is_allow());
         assert!(up_to_first.len() == 1 && up_to_first[0].is_allow());
     }
 }

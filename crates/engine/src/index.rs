@@ -111,13 +111,14 @@ impl PolicyIndex {
         found
     }
 
-    /// Adds every policy whose scope matches to an empty list, each once, in order.
+    /// Adds every policy whose scope matches to a list of others, each once, in order.
     pub(crate) fn candidates(
         of_principal: &[&ByResource],
         actions: &[ScopeNo],
         resources: &[ScopeNo],
         found: &mut Candidates,
     ) {
+        let others = found.len();
         for by_resource in of_principal {
             // Walk whichever is shorter.
             if by_resource.len() < resources.len() {
@@ -135,8 +136,10 @@ impl PolicyIndex {
                 }
             }
         }
-        found.sort_unstable();
-        found.dedup();
+        if found.len() > others {
+            found.sort_unstable();
+            found.dedup();
+        }
     }
 }
 

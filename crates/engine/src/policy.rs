@@ -49,6 +49,8 @@ pub(crate) struct CompiledPolicy {
     pub(crate) context: ContextUse,
     /// Of the attributes in `context`: one look tells of most policies that they do not read an attribute.
     pub(crate) reads: AttributeBloom,
+    /// Whether it has a condition, and that reads neither action nor resource.
+    pub(crate) is_same_everywhere: bool,
     /// The entities its condition names. Empty unless the reach is unbounded.
     pub(crate) literals: Box<[EntityUID]>,
 }
@@ -115,6 +117,7 @@ pub(crate) fn compile(
         });
         CompiledPolicy {
             info: Arc::new(PolicyInfo::from_policy(policy)),
+            is_same_everywhere: condition.is_some_and(|condition| is_same_everywhere(condition)),
             reads: AttributeBloom::of_context(&context),
             context,
             literals: condition
@@ -178,6 +181,17 @@ impl PolicyInfo {
             is_forbid: policy.effect() == Effect::Forbid,
         }
     }
+}
+
+/// Whether a condition reads neither action nor resource.
+fn is_same_everywhere(condition: &Expr) -> bool {
+    let reads = |expr: &Expr| {
+        matches!(
+            expr.expr_kind(),
+            ExprKind::Var(Var::Action | Var::Resource) | ExprKind::Slot(_)
+        )
+    };
+    !condition.subexpressions().any(reads)
 }
 
 impl ContextUse {

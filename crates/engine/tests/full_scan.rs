@@ -12,7 +12,7 @@ use callgate_engine::cedar::api::{
     SlotId, ValidationMode, Validator,
 };
 use callgate_engine::cedar::{self, EntityUID, ValidatorSchema};
-use callgate_engine::{PolicyEvaluation, Query, Reach, Snapshot, SnapshotParts};
+use callgate_engine::{PolicyEvaluation, Query, Reach, SharedParts, Snapshot, SnapshotParts};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -472,16 +472,37 @@ fn engine_says(snapshot: &Snapshot, asked: &Asked) -> Outcome {
     let evaluation = snapshot
         .evaluate_each(&query, &[&one, &asked.principal, &other])
         .swap_remove(1);
-    let known = snapshot.principals(&[&one, &asked.principal, &other], &[]);
-    for resource in [&asked.principal, &asked.resource] {
-        let query = Query { resource, ..query };
-        let at_once = snapshot.evaluate_known(&query, &known, |_| false);
-        let each = snapshot.evaluate_each(&query, &[&one, &asked.principal, &other]);
-        assert_eq!(
-            at_once.iter().map(ids_in).collect::<Vec<_>>(),
-            each.iter().map(ids_in).collect::<Vec<_>>(),
-            "principals that were looked up before are the same"
-        );
+    // Nor does what was asked before, of another action or resource.
+    for unknown in [&[][..], &["n", "u"]] {
+        let principals = [&one, &asked.principal, &other];
+        let parts = SharedParts {
+            context: &asked.context,
+            overlays: &[],
+            unknown,
+        };
+        let shared = snapshot.shared_query(&principals, parts);
+        let requests = [
+            (&asked.action, &asked.principal),
+            (&asked.action, &asked.resource),
+            (&other, &asked.resource),
+            (&asked.action, &one),
+            (&asked.action, &asked.resource),
+        ];
+        for (action, resource) in requests {
+            let query = Query {
+                action,
+                resource,
+                unknown,
+                ..query
+            };
+            let at_once = snapshot.evaluate_shared(&shared, (action, resource), |_| false);
+            let each = snapshot.evaluate_each(&query, &principals);
+            assert_eq!(
+                at_once.iter().map(ids_in).collect::<Vec<_>>(),
+                each.iter().map(ids_in).collect::<Vec<_>>(),
+                "what requests share is the same for each of them"
+            );
+        }
     }
     for attribute in ["n", "s", "u"] {
         let open = snapshot.evaluate_each_open_to(&query, &[&asked.principal], attribute);

@@ -115,8 +115,7 @@ fn decide_without_approval(
     principals: &[&EntityUID],
 ) -> Result<Verdict, Reason> {
     let evaluations = evaluator.evaluate_open_to_approval(principals)?;
-    let is_allow = evaluations.iter().all(|(_, it)| it.is_allow());
-    let challenge = match is_allow {
+    let challenge = match evaluations.is_allow() {
         true => None,
         false => challenge::find(evaluator, principals, &evaluations),
     };
@@ -132,7 +131,7 @@ fn decide_without_approval(
     Ok(verdict)
 }
 
-fn combine(evaluator: &RequestEvaluator<'_>, evaluations: PrincipalEvaluations) -> Verdict {
+fn combine(evaluator: &RequestEvaluator<'_>, evaluations: PrincipalEvaluations<'_>) -> Verdict {
     let subject = &evaluator.call.subject.entity;
     combine::combine(subject, evaluator.request, evaluations)
 }

@@ -60,7 +60,7 @@ pub fn describe(
 pub fn find(
     evaluator: &RequestEvaluator<'_>,
     principals: &[&EntityUID],
-    denied: &PrincipalEvaluations,
+    denied: &PrincipalEvaluations<'_>,
 ) -> Option<Challenge> {
     // What is only tried out is not shown.
     let inputs = unobserved(evaluator.inputs);
@@ -72,7 +72,7 @@ pub fn find(
         inputs, request, ..
     } = evaluator;
     // Settles most denies: with the approval unknown, nothing allows.
-    let might_help = |(_, evaluation): &(_, PolicyEvaluation)| evaluation.may_allow_otherwise;
+    let might_help = |(_, evaluation): (_, &PolicyEvaluation)| evaluation.may_allow_otherwise;
     if !inputs.snapshot.reads_context(APPROVAL) || !denied.iter().all(might_help) {
         return None;
     }
@@ -88,10 +88,7 @@ pub fn find(
             ..*evaluator
         };
         let evaluated = assumed.evaluate(principals, Some(approval), &[]).ok()?;
-        let is_allow = evaluated
-            .iter()
-            .all(|(_, evaluation)| evaluation.is_allow());
-        (is_allow && may_approve(&assumed, &approver.uid)).then_some(evaluated)
+        (evaluated.is_allow() && may_approve(&assumed, &approver.uid)).then_some(evaluated)
     };
     let with = candidates(evaluator).iter().find_map(answers_with)?;
     let expires_at = whole_seconds(evaluator.now + inputs.valid_for);
@@ -135,11 +132,11 @@ fn circumstances(
 /// The policies that an approval satisfies, for principals denied without it: forbids that no longer apply,
 /// then permits that apply now. Both lists have the same principals and targets in the same order.
 fn approval_policies(
-    without: &PrincipalEvaluations,
-    with: &PrincipalEvaluations,
+    without: &PrincipalEvaluations<'_>,
+    with: &PrincipalEvaluations<'_>,
 ) -> Vec<ApprovalPolicy> {
     let denied = || {
-        let pairs = without.iter().zip(with);
+        let pairs = without.iter().zip(with.iter());
         pairs.filter(|((_, without), _)| !without.is_allow())
     };
     let forbids =

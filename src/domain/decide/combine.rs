@@ -6,6 +6,7 @@ use callgate_engine::cedar::EntityUID;
 use callgate_engine::{PolicyEvaluation, PolicyInfo, PolicyList};
 
 use crate::domain::decide::cedar_request::CedarRequest;
+use crate::domain::decide::evaluate::PrincipalEvaluations;
 use crate::domain::decide::verdict::{
     Decision, PrincipalVerdict, SideEffects, TargetSummary, Verdict,
 };
@@ -15,14 +16,12 @@ use crate::domain::reason::{Reason, ReasonCode};
 pub fn combine(
     subject: &EntityUID,
     request: &CedarRequest,
-    evaluated: Vec<(EntityUID, PolicyEvaluation)>,
+    evaluated: PrincipalEvaluations<'_>,
 ) -> Verdict {
-    let is_allow = evaluated
-        .iter()
-        .all(|(_, evaluation)| evaluation.is_allow());
+    let is_allow = evaluated.is_allow();
     let mut reasons: Vec<Reason> = Vec::new();
     let mut determining_policies = PolicyList::new();
-    for (principal, evaluation) in &evaluated {
+    for (principal, evaluation) in evaluated.iter() {
         if is_allow {
             add_new(&mut determining_policies, &evaluation.permits);
         } else if !evaluation.is_allow() {
@@ -36,7 +35,7 @@ pub fn combine(
     }
     let shadow = shadow_flips(is_allow, &evaluated);
     let principals = evaluated
-        .into_iter()
+        .into_each()
         .map(|(principal, evaluation)| principal_verdict(principal, request, evaluation))
         .collect();
     let outcome = if is_allow {
@@ -109,9 +108,9 @@ fn reason_of(principal: &EntityUID, is_subject: bool, evaluation: &PolicyEvaluat
 
 /// Shadow policies that would have changed the decision. For an allow, one principal suffices; for a deny,
 /// every denied principal has to be permitted.
-fn shadow_flips(is_allow: bool, evaluated: &[(EntityUID, PolicyEvaluation)]) -> PolicyList {
+fn shadow_flips(is_allow: bool, evaluated: &PrincipalEvaluations<'_>) -> PolicyList {
     let mut flips = PolicyList::new();
-    for (_, evaluation) in evaluated {
+    for (_, evaluation) in evaluated.iter() {
         let own = evaluation.shadow_flips();
         if !is_allow && own.is_empty() && !evaluation.is_allow() {
             return PolicyList::new();
@@ -132,7 +131,7 @@ fn add_new(known: &mut PolicyList, policies: &[Arc<PolicyInfo>]) {
 }
 
 fn principal_verdict(
-    principal: EntityUID,
+    principal: &EntityUID,
     request: &CedarRequest,
     evaluation: PolicyEvaluation,
 ) -> PrincipalVerdict {
@@ -142,7 +141,7 @@ fn principal_verdict(
         Decision::Deny
     };
     PrincipalVerdict {
-        principal,
+        principal: principal.clone(),
         action: request.action.clone(),
         resource: request.resource.clone(),
         outcome,

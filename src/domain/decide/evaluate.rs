@@ -39,8 +39,41 @@ pub struct RequestEvaluator<'a> {
     pub now: SystemTime,
 }
 
-/// Principals with their evaluations, for each target in turn.
-pub type PrincipalEvaluations = Vec<(EntityUID, PolicyEvaluation)>;
+/// Evaluations of principals, for each target in turn.
+#[derive(Debug)]
+pub struct PrincipalEvaluations<'p> {
+    principals: &'p [&'p EntityUID],
+    evaluations: Vec<PolicyEvaluation>,
+}
+
+impl<'p> PrincipalEvaluations<'p> {
+    /// Evaluations of these principals, one after the other, and again for each further target.
+    pub fn new(principals: &'p [&'p EntityUID], evaluations: Vec<PolicyEvaluation>) -> Self {
+        Self {
+            principals,
+            evaluations,
+        }
+    }
+
+    /// The evaluations, each with its principal.
+    pub fn iter(&self) -> impl Iterator<Item = (&'p EntityUID, &PolicyEvaluation)> {
+        self.uids().zip(&self.evaluations)
+    }
+
+    /// The evaluations, each with its principal.
+    pub fn into_each(self) -> impl Iterator<Item = (&'p EntityUID, PolicyEvaluation)> {
+        self.uids().zip(self.evaluations)
+    }
+
+    fn uids(&self) -> impl Iterator<Item = &'p EntityUID> + use<'p> {
+        self.principals.iter().copied().cycle()
+    }
+
+    /// Whether all of them allow.
+    pub fn is_allow(&self) -> bool {
+        self.evaluations.iter().all(PolicyEvaluation::is_allow)
+    }
+}
 
 impl<'a> RequestEvaluator<'a> {
     /// Evaluates the policies for every principal and every target. Attributes in `unknown` are treated as
@@ -50,12 +83,12 @@ impl<'a> RequestEvaluator<'a> {
     ///
     /// [`ReasonCode::ContextMissing`] or [`ReasonCode::ContextInvalid`] if the context does not conform to a
     /// declared action.
-    pub fn evaluate(
+    pub fn evaluate<'p>(
         &self,
-        principals: &[&EntityUID],
+        principals: &'p [&'p EntityUID],
         approval: Option<ApprovalFacts<'_>>,
         unknown: &[&str],
-    ) -> Result<PrincipalEvaluations, Reason> {
+    ) -> Result<PrincipalEvaluations<'p>, Reason> {
         self.evaluate_targets(principals, approval, unknown, Snapshot::evaluate_each)
     }
 
@@ -65,29 +98,29 @@ impl<'a> RequestEvaluator<'a> {
     /// # Errors
     ///
     /// As [`RequestEvaluator::evaluate`].
-    pub fn evaluate_open_to_approval(
+    pub fn evaluate_open_to_approval<'p>(
         &self,
-        principals: &[&EntityUID],
-    ) -> Result<PrincipalEvaluations, Reason> {
+        principals: &'p [&'p EntityUID],
+    ) -> Result<PrincipalEvaluations<'p>, Reason> {
         self.evaluate_targets(principals, None, &[], |snapshot, query, principals| {
             snapshot.evaluate_each_open_to(query, principals, APPROVAL)
         })
     }
 
-    fn evaluate_targets(
+    fn evaluate_targets<'p>(
         &self,
-        principals: &[&EntityUID],
+        principals: &'p [&'p EntityUID],
         approval: Option<ApprovalFacts<'_>>,
         unknown: &[&str],
         evaluate: impl Fn(&Snapshot, &Query<'_>, &[&EntityUID]) -> Vec<PolicyEvaluation>,
-    ) -> Result<PrincipalEvaluations, Reason> {
+    ) -> Result<PrincipalEvaluations<'p>, Reason> {
         let (snapshot, request) = (self.inputs.snapshot, self.request);
         let context = ContextInputs {
             approval,
             ..self.context_inputs()
         };
         let targets = request.targets.len().max(1);
-        let mut evaluated = Vec::with_capacity(principals.len() * targets);
+        let mut evaluated = Vec::new();
         // A call without a target is evaluated once.
         for target in 0..targets {
             let target = request.targets.get(target);
@@ -111,9 +144,12 @@ impl<'a> RequestEvaluator<'a> {
             if let Some(observer) = self.inputs.observer {
                 show(observer, snapshot, &query, principals, &evaluations);
             }
-            evaluated.extend(principals.iter().map(|&uid| uid.clone()).zip(evaluations));
+            match evaluated.is_empty() {
+                true => evaluated = evaluations,
+                false => evaluated.extend(evaluations),
+            }
         }
-        Ok(evaluated)
+        Ok(PrincipalEvaluations::new(principals, evaluated))
     }
 
     /// The server, if the context type of the action has one.

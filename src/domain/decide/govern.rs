@@ -152,7 +152,8 @@ fn evaluate(
         entities: &entities,
         now,
     };
-    let evaluated = evaluator.evaluate(&[actor], None, &[])?;
+    let principals = [actor];
+    let evaluated = evaluator.evaluate(&principals, None, &[])?;
     Ok(combine::combine(actor, request, evaluated))
 }
 

@@ -9,6 +9,7 @@ use smol_str::SmolStr;
 use crate::domain::authority::state::Authority;
 use crate::domain::decide::cedar_request::CedarRequest;
 use crate::domain::decide::combine;
+use crate::domain::decide::evaluate::PrincipalEvaluations;
 use crate::domain::decide::observer::{EvaluationObserver, ObservedEvaluation};
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::domain::request::call_context::TraceContext;
@@ -118,7 +119,11 @@ pub fn decide_observed(
     }
     let has_errors = !evaluation.errors.is_empty();
     let plan = CedarRequest::new(action.clone(), resource.clone());
-    let mut decision = combine::combine(principal, &plan, vec![(principal.clone(), evaluation)]);
+    let mut decision = combine::combine(
+        principal,
+        &plan,
+        PrincipalEvaluations::new(&[principal], vec![evaluation]),
+    );
     if has_errors {
         name_unknown_entity(snapshot, question, &mut decision);
     }

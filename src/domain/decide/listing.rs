@@ -3,7 +3,6 @@
 //! Arguments and approvals are not known yet. A policy that reads an unknown attribute counts as one that may
 //! allow, so a list contains too much rather than too little; the call itself is decided later.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::time::SystemTime;
 
@@ -24,7 +23,7 @@ use crate::domain::request::definition::ToolDefinition;
 use crate::domain::request::operation::{Listing, OperationKind, ResourceOperation};
 use crate::domain::schema;
 use callgate_engine::cedar::{EntityType, EntityUID};
-use callgate_engine::{PolicyEvaluation, Principals, Query};
+use callgate_engine::{PolicyEvaluation, Query, SharedParts, SharedQuery};
 
 /// An item of a list that a server returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +42,16 @@ pub enum ListedItem {
     /// A URI template (RFC 6570). The fixed part up to its last slash stands for the resources it expands to.
     Template(SmolStr),
 }
+
+/// What is not known of the call of a tool that is listed.
+const UNKNOWN_OF_TOOLS: [&str; 6] = [
+    "answers",
+    "approval",
+    "arguments",
+    "input",
+    "target",
+    "target_role",
+];
 
 /// Why an item is hidden; `None` if some use of it may be allowed.
 pub type HiddenReason = Option<ReasonCode>;
@@ -108,11 +117,15 @@ pub fn filter<'w, 'o>(
         now,
     };
     let principals = evidence.principals(call);
+    let shared = SharedParts {
+        context: &Facts::new(evaluator.context_inputs(), &nothing.operation, None),
+        overlays: &entities.overlays,
+        unknown: &UNKNOWN_OF_TOOLS,
+    };
     let listing = ListFilter {
         evaluator: &evaluator,
         requester,
-        common: Facts::new(evaluator.context_inputs(), &nothing.operation, None),
-        known: snapshot.principals(&principals, &entities.overlays),
+        shared: snapshot.shared_query(&principals, shared),
         principals: &principals,
         is_observed,
         in_scope: RefCell::default(),
@@ -137,11 +150,9 @@ impl From<ReasonCode> for ListedVerdict {
 struct ListFilter<'a> {
     evaluator: &'a RequestEvaluator<'a>,
     requester: Requester<'a>,
-    /// Context of items without facts of their own.
-    common: Facts<'a>,
     principals: &'a [&'a EntityUID],
-    /// The same, looked up for items that add nothing to the entities.
-    known: Principals<'a>,
+    /// What requests for tools have in common: these add nothing to the entities, and have no facts of their own.
+    shared: SharedQuery<'a>,
     /// Whether all principals are asked about, rather than those up to the first that may not use an item.
     is_observed: bool,
     /// The action of the last item that fits the schema, and the type of its resource: most items have the same.
@@ -168,26 +179,24 @@ impl ListFilter<'_> {
             .covers(inputs.snapshot, &access)
             .and_then(|()| self.check_scope(&request))
             .map_err(|reason| ListedVerdict::from(reason.code))?;
-        let target = request.targets.first();
-        let overlays = request.overlays(&entities.overlays, target);
-        let query = Query {
-            action: &request.action,
-            resource: &request.resource,
-            context: &self.common,
-            overlays: &overlays,
-            unknown,
-        };
-        let evaluations = match &overlays {
-            Cow::Borrowed(_) => {
+        let snapshot = inputs.snapshot;
+        let evaluations = match offered {
+            ListedItem::Tool { .. } => {
                 let is_last = |it: &PolicyEvaluation| !self.is_observed && !it.may_allow();
-                let snapshot = inputs.snapshot;
-                snapshot.evaluate_known(&query, &self.known, is_last)
+                let tool = (&request.action, &request.resource);
+                snapshot.evaluate_shared(&self.shared, tool, is_last)
             }
-            Cow::Owned(_) => {
+            ListedItem::Prompt(_) | ListedItem::Resource(_) | ListedItem::Template(_) => {
+                let target = request.targets.first();
                 let inputs_of = self.evaluator.context_inputs();
-                let context = &Facts::new(inputs_of, &request.operation, target);
-                let own = Query { context, ..query };
-                inputs.snapshot.evaluate_each(&own, principals)
+                let query = Query {
+                    action: &request.action,
+                    resource: &request.resource,
+                    context: &Facts::new(inputs_of, &request.operation, target),
+                    overlays: &request.overlays(&entities.overlays, target),
+                    unknown,
+                };
+                snapshot.evaluate_each(&query, principals)
             }
         };
         let mut denied = (principals.iter().zip(&evaluations)).filter(|(_, it)| !it.may_allow());
@@ -234,14 +243,7 @@ impl ListFilter<'_> {
                     name,
                     definition.as_ref().map(ToolDefinition::digests),
                 )?,
-                unknown: &[
-                    "answers",
-                    "approval",
-                    "arguments",
-                    "input",
-                    "target",
-                    "target_role",
-                ],
+                unknown: &UNKNOWN_OF_TOOLS,
             },
             ListedItem::Prompt(name) => ProspectiveUse {
                 request: used(OperationKind::GetPrompt {

@@ -327,7 +327,7 @@ impl Relaxed<'_> {
         let evaluated = self.evaluator.evaluate(&self.principals, None, &[]).ok()?;
         Some(
             evaluated
-                .into_iter()
+                .into_each()
                 .map(|(_, evaluation)| evaluation)
                 .collect(),
         )

@@ -1,0 +1,123 @@
+//! Requests that differ in action and resource alone: what they have in common is worked out once.
+//!
+//! Principals are looked up once, and so are the policies whose principal scope they match. A policy whose condition reads
+//! neither action nor resource has the same outcome in all of these requests, and is evaluated in the first that it applies to.
+//!
+//! Invariant: none of it depends on a request, so a request has the outcome that it has alone.
+
+use std::cell::RefCell;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use crate::cedar::EntityUID;
+use crate::context::ContextSource;
+use crate::evaluate::PolicyOutcome;
+use crate::index::{ByResource, Candidates, PolicyIndex, PolicyNo, PrincipalPolicies};
+use crate::key::EntityRef;
+use crate::overlay::Overlay;
+use crate::policy::AttributeBloom;
+use crate::scope::{ANY, ScopeNo};
+use crate::snapshot::Snapshot;
+use crate::view::KnownEntity;
+
+/// A query without action and resource.
+#[derive(Clone, Copy)]
+pub struct SharedParts<'a> {
+    /// The context.
+    pub context: &'a dyn ContextSource,
+    /// Entities known to these requests only, and additions to stored ones.
+    pub overlays: &'a [Overlay],
+    /// Attributes of the context that are not known yet, as in [`Query::unknown`](crate::Query::unknown).
+    pub unknown: &'a [&'a str],
+}
+
+/// What requests of several principals have in common: [`Snapshot::evaluate_shared`].
+pub struct SharedQuery<'a> {
+    pub(crate) parts: SharedParts<'a>,
+    /// Of `parts.unknown`.
+    pub(crate) unknown: AttributeBloom,
+    pub(crate) principals: Vec<SharedPrincipal<'a>>,
+}
+
+/// One of the principals.
+pub(crate) struct SharedPrincipal<'a> {
+    pub(crate) uid: &'a EntityUID,
+    pub(crate) entity: KnownEntity<'a>,
+    pub(crate) policies: PrincipalPolicies<'a>,
+    pub(crate) found: SharedFindings,
+}
+
+/// What was found of one principal, for its other requests.
+#[derive(Default)]
+pub(crate) struct SharedFindings {
+    /// By action, the policies that apply to it whatever the resource is.
+    anywhere: RefCell<Vec<(EntityUID, Box<[PolicyNo]>)>>,
+    /// Of policies that read neither action nor resource.
+    outcomes: RefCell<HashMap<PolicyNo, PolicyOutcome, RandomState>>,
+}
+
+impl SharedFindings {
+    /// Adds every policy that applies to a request to an empty list, as [`PolicyIndex::candidates`] does: of those whose
+    /// principal scope matches. The scopes are those that the action and the resource match.
+    pub(crate) fn candidates(
+        &self,
+        of_principal: &[&ByResource],
+        (action, actions): (&EntityUID, &[ScopeNo]),
+        resources: &[ScopeNo],
+        found: &mut Candidates,
+    ) {
+        let mut anywhere = self.anywhere.borrow_mut();
+        match anywhere.iter().find(|(known, _)| known == action) {
+            Some((_, policies)) => found.extend_from_slice(policies),
+            None => {
+                PolicyIndex::candidates(of_principal, actions, &[ANY], found);
+                anywhere.push((action.clone(), found.as_slice().into()));
+            }
+        }
+        // Every resource matches `ANY` first.
+        let resources = resources.strip_prefix(&[ANY]).unwrap_or(resources);
+        PolicyIndex::candidates(of_principal, actions, resources, found);
+    }
+
+    /// The outcome of a policy that reads neither action nor resource, by `evaluate` unless it is known. What Cedar has to be
+    /// asked for is not kept.
+    pub(crate) fn outcome(
+        &self,
+        policy: PolicyNo,
+        evaluate: impl FnOnce() -> Option<PolicyOutcome>,
+    ) -> Option<PolicyOutcome> {
+        if let Some(known) = self.outcomes.borrow().get(&policy) {
+            return Some(known.clone());
+        }
+        let outcome = evaluate()?;
+        self.outcomes.borrow_mut().insert(policy, outcome.clone());
+        Some(outcome)
+    }
+}
+
+impl Snapshot {
+    /// Looks up what requests of these principals have in common.
+    pub fn shared_query<'a>(
+        &'a self,
+        principals: &[&'a EntityUID],
+        parts: SharedParts<'a>,
+    ) -> SharedQuery<'a> {
+        let view = self.view(parts.overlays);
+        let known = |uid: &&'a EntityUID| {
+            let entity = view.known_entity(EntityRef::Given(uid));
+            let policies = self.index().of_principal(&entity.in_request(view));
+            SharedPrincipal {
+                uid,
+                entity,
+                policies,
+                found: SharedFindings::default(),
+            }
+        };
+        SharedQuery {
+            parts,
+            unknown: AttributeBloom::of(parts.unknown.iter().copied()),
+            principals: principals.iter().map(known).collect(),
+        }
+    }
+}
