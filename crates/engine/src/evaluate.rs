@@ -1,21 +1,20 @@
 //! Evaluates one request against one snapshot.
 
+use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::ops::Deref;
-use std::sync::Arc;
-
-use smallvec::SmallVec;
 
 use crate::cedar::{
     Context, Entities, EntityUID, EntityUIDEntry, Evaluator, Extensions, NoEntitiesSchema, Request,
     TCComputation,
 };
 use crate::context::ContextSource;
-use crate::index::{ByResource, Candidates, PolicyIndex, PolicyNo};
+use crate::evaluation::{Outcome, PolicyEvaluation, PolicyOutcome};
+use crate::index::{ByResource, Candidates, PolicyIndex, PolicyNo, USUAL_CANDIDATES};
 use crate::interpreter::{Interpreter, RequestVariables};
 use crate::key::EntityRef;
 use crate::overlay::Overlay;
-use crate::policy::{AttributeBloom, CompiledPolicy, PolicyInfo};
+use crate::policy::{AttributeBloom, CompiledPolicy, VariesWith};
 use crate::scratch::Scratch;
 use crate::shared_query::{SharedFindings, SharedQuery};
 use crate::slice;
@@ -59,109 +58,50 @@ struct PrincipalScope<'a, P> {
     shared: Option<&'a SharedFindings>,
 }
 
-/// Policies, of which there are seldom more than two in one list.
-pub type PolicyList = SmallVec<[Arc<PolicyInfo>; 2]>;
-
-/// What the policies say of one request. Policies in `@mode("shadow")` appear in the `shadow` lists only.
-#[derive(Debug, Clone, Default)]
-pub struct PolicyEvaluation {
-    /// Satisfied permits.
-    pub permits: PolicyList,
-    /// Satisfied forbids.
-    pub forbids: PolicyList,
-    /// Policies that could not be evaluated.
-    pub errors: Vec<PolicyError>,
-    /// Permits that depend on what is not known yet.
-    pub undetermined_permits: PolicyList,
-    /// Satisfied shadow permits.
-    pub shadow_permits: PolicyList,
-    /// Satisfied shadow forbids, and shadow policies that could not be evaluated.
-    pub shadow_forbids: PolicyList,
-    /// The number of policies that were evaluated.
-    pub policies_evaluated: u32,
-    /// Whether the request might be allowed if the attribute of
-    /// [`Snapshot::evaluate_each_open_to`] had another value, or were there at all: what
-    /// [`PolicyEvaluation::may_allow`] says if it is [unknown](Query::unknown). Otherwise false.
-    pub may_allow_otherwise: bool,
+/// Outcomes for the first of several principals, of policies that do not read the principal: the same for all of them.
+struct FirstOutcomes {
+    /// Whether they are being evaluated.
+    is_first: bool,
+    /// In the order of the policies.
+    outcomes: SmallVec<[(PolicyNo, Outcome); USUAL_CANDIDATES]>,
+    /// The next one that another principal may have.
+    next: usize,
 }
 
-/// A policy that could not be evaluated.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("policy `{}`: {message}", policy.id)]
-pub struct PolicyError {
-    /// The policy.
-    pub policy: Arc<PolicyInfo>,
-    /// Cedar's message.
-    pub message: String,
-}
-
-impl PolicyEvaluation {
-    /// Whether some permit is satisfied, no forbid is, and no policy failed.
-    ///
-    /// Cedar alone ignores a policy that fails; a failing `forbid` would then silently allow.
-    pub fn is_allow(&self) -> bool {
-        !self.permits.is_empty() && self.forbids.is_empty() && self.errors.is_empty()
-    }
-
-    /// Whether the request could be allowed once the unknown attributes are known.
-    pub fn may_allow(&self) -> bool {
-        let has_permit = !self.permits.is_empty() || !self.undetermined_permits.is_empty();
-        has_permit && self.forbids.is_empty() && self.errors.is_empty()
-    }
-
-    /// The forbids marked `@mode("enforce")` that are satisfied, or that could not be evaluated.
-    pub fn always_enforced(&self) -> impl Iterator<Item = &Arc<PolicyInfo>> {
-        let failed = self.errors.iter().map(|error| &error.policy);
-        let forbids = self.forbids.iter().chain(failed);
-        forbids.filter(|policy| policy.is_always_enforced && policy.is_forbid)
-    }
-
-    /// The shadow policies that would have changed the decision, had they been enforced.
-    pub fn shadow_flips(&self) -> &[Arc<PolicyInfo>] {
-        if self.is_allow() {
-            &self.shadow_forbids
-        } else if self.forbids.is_empty()
-            && self.errors.is_empty()
-            && self.shadow_forbids.is_empty()
-        {
-            &self.shadow_permits
-        } else {
-            &[]
+impl FirstOutcomes {
+    /// None yet. One principal alone shares them with nobody.
+    fn of(principals: usize) -> Self {
+        Self {
+            is_first: principals > 1,
+            outcomes: SmallVec::new(),
+            next: 0,
         }
     }
 
-    fn count(&mut self, compiled: &CompiledPolicy, outcome: PolicyOutcome) {
-        let info = &compiled.info;
-        let list = match (outcome, info.is_shadow, info.is_forbid) {
-            (PolicyOutcome::Unsatisfied, _, _) => return,
-            (PolicyOutcome::Satisfied, false, false) => &mut self.permits,
-            (PolicyOutcome::Satisfied, false, true) => &mut self.forbids,
-            (PolicyOutcome::Satisfied, true, false) => &mut self.shadow_permits,
-            (PolicyOutcome::Satisfied | PolicyOutcome::Failed(_), true, _) => {
-                &mut self.shadow_forbids
-            }
-            (PolicyOutcome::Failed(message), false, _) => {
-                self.errors.push(PolicyError {
-                    policy: Arc::clone(info),
-                    message,
-                });
-                return;
-            }
-            (PolicyOutcome::Undetermined, false, false) => &mut self.undetermined_permits,
-            // A forbid that may or may not apply decides nothing.
-            (PolicyOutcome::Undetermined, _, _) => return,
-        };
-        list.push(Arc::clone(info));
+    /// Goes on to the next principal.
+    fn go_on(&mut self) {
+        self.is_first = false;
+        self.next = 0;
     }
-}
 
-/// The outcome of one policy.
-#[derive(Debug, Clone)]
-pub(crate) enum PolicyOutcome {
-    Satisfied,
-    Unsatisfied,
-    Failed(String),
-    Undetermined,
+    /// The outcome of a policy, by `evaluate` unless it is known. Each principal asks for policies in their order.
+    fn outcome(
+        &mut self,
+        policy: PolicyNo,
+        evaluate: impl FnOnce() -> Option<Outcome>,
+    ) -> Option<Outcome> {
+        if self.is_first {
+            let outcome = evaluate()?;
+            self.outcomes.push((policy, outcome));
+            return Some(outcome);
+        }
+        let rest = self.outcomes.get(self.next..).unwrap_or_default();
+        self.next += rest.iter().take_while(|(known, _)| *known < policy).count();
+        match self.outcomes.get(self.next) {
+            Some(&(known, outcome)) if known == policy => Some(outcome),
+            _ => evaluate(),
+        }
+    }
 }
 
 impl Snapshot {
@@ -275,6 +215,7 @@ impl Snapshot {
         };
         let resources = self.index().scopes_matching(&resource);
         let mut candidates = Candidates::new();
+        let mut first = FirstOutcomes::of(principals.len());
         let mut evaluations = Vec::with_capacity(principals.len());
         for principal in principals {
             candidates.clear();
@@ -294,7 +235,9 @@ impl Snapshot {
                 context: query.context,
                 scratch: asked.scratch,
             };
-            let evaluation = self.evaluate_policies(asked, &principal, &variables, &candidates);
+            let evaluation =
+                self.evaluate_policies(asked, &principal, &variables, &candidates, &mut first);
+            first.go_on();
             let is_last = is_last(&evaluation);
             evaluations.push(evaluation);
             if is_last {
@@ -311,6 +254,7 @@ impl Snapshot {
         principal: &PrincipalScope<'_, P>,
         variables: &RequestVariables<'_, 'a>,
         policies: &[PolicyNo],
+        first: &mut FirstOutcomes,
     ) -> PolicyEvaluation {
         let Asked { query, open_to, .. } = asked;
         let mut evaluation = PolicyEvaluation {
@@ -322,11 +266,19 @@ impl Snapshot {
         for &number in policies {
             let compiled = self.policy(number);
             let interpret = || compiled.interpret(variables, asked);
-            let outcome = match principal.shared {
-                Some(shared) if compiled.is_same_everywhere => shared.outcome(number, interpret),
+            let outcome = match (compiled.varies_with, principal.shared) {
+                (VariesWith { target: false, .. }, Some(shared)) => {
+                    shared.outcome(number, interpret)
+                }
+                (
+                    VariesWith {
+                        principal: false, ..
+                    },
+                    _,
+                ) => first.outcome(number, interpret),
                 _ => interpret(),
             };
-            match outcome {
+            match outcome.map(Ok) {
                 Some(outcome) => {
                     if let Some(openness) = &mut openness {
                         openness.count(compiled, &outcome);
@@ -376,7 +328,7 @@ impl Snapshot {
         let outcome = |compiled: &&CompiledPolicy| match &evaluator {
             Ok(evaluator) => compiled.evaluate(evaluator),
             // Cannot happen, as no uid is unpacked twice. If it did, the request would be denied.
-            Err(error) => PolicyOutcome::Failed(error.to_string()),
+            Err(error) => Err(error.to_string()),
         };
         policies.iter().map(outcome).collect()
     }
@@ -410,16 +362,16 @@ impl<'a> Openness<'a> {
             may_be && compiled.context.reads(self.attribute)
         };
         match outcome {
-            PolicyOutcome::Satisfied if compiled.info.is_forbid => self.is_denied |= !is_open(),
-            PolicyOutcome::Failed(_) => {
+            Ok(Outcome::Satisfied) if compiled.info.is_forbid => self.is_denied |= !is_open(),
+            Err(_) => {
                 let is_open = is_open();
                 self.is_denied |= !is_open;
                 self.has_permit |= is_open && !compiled.info.is_forbid;
             }
-            PolicyOutcome::Satisfied | PolicyOutcome::Undetermined => {
+            Ok(Outcome::Satisfied | Outcome::Undetermined) => {
                 self.has_permit |= !compiled.info.is_forbid;
             }
-            PolicyOutcome::Unsatisfied => {
+            Ok(Outcome::Unsatisfied) => {
                 self.has_permit |= !compiled.info.is_forbid && !self.has_permit && is_open();
             }
         }
@@ -447,13 +399,13 @@ impl CompiledPolicy {
         &'a self,
         request: &RequestVariables<'_, 'a>,
         asked: Asked<'_>,
-    ) -> Option<PolicyOutcome> {
+    ) -> Option<Outcome> {
         let Some(condition) = &self.condition else {
-            return Some(PolicyOutcome::Satisfied);
+            return Some(Outcome::Satisfied);
         };
         let mut unknown = asked.query.unknown.iter();
         if self.reads.may_share(asked.unknown) && unknown.any(|it| self.context.reads(it)) {
-            return Some(PolicyOutcome::Undetermined);
+            return Some(Outcome::Undetermined);
         }
         let interpreter = Interpreter {
             request,
@@ -461,18 +413,18 @@ impl CompiledPolicy {
         };
         let holds = interpreter.holds(condition)?;
         Some(if holds {
-            PolicyOutcome::Satisfied
+            Outcome::Satisfied
         } else {
-            PolicyOutcome::Unsatisfied
+            Outcome::Unsatisfied
         })
     }
 
     /// The outcome by Cedar's own evaluator.
     fn evaluate(&self, evaluator: &Evaluator<'_>) -> PolicyOutcome {
         match evaluator.evaluate(&self.policy) {
-            Ok(true) => PolicyOutcome::Satisfied,
-            Ok(false) => PolicyOutcome::Unsatisfied,
-            Err(error) => PolicyOutcome::Failed(error.to_string()),
+            Ok(true) => Ok(Outcome::Satisfied),
+            Ok(false) => Ok(Outcome::Unsatisfied),
+            Err(error) => Err(error.to_string()),
         }
     }
 }

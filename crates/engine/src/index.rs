@@ -21,7 +21,7 @@ use crate::view::EntityView;
 const USUAL_SCOPES: usize = 8;
 
 /// As many policies as apply to most requests, with some to spare.
-const USUAL_CANDIDATES: usize = 64;
+pub(crate) const USUAL_CANDIDATES: usize = 64;
 
 /// A policy's position in the snapshot's list.
 pub(crate) type PolicyNo = u32;

@@ -60,6 +60,7 @@ mod conformance;
 mod context;
 mod error;
 mod evaluate;
+mod evaluation;
 mod index;
 mod inspect;
 mod interner;
@@ -85,7 +86,8 @@ mod view;
 
 pub use context::{AttributeRef, ContextSource, collect_context};
 pub use error::{BuildError, RequestError, StaleCursorError};
-pub use evaluate::{PolicyError, PolicyEvaluation, PolicyList, Query};
+pub use evaluate::Query;
+pub use evaluation::{PolicyError, PolicyEvaluation, PolicyList};
 pub use listing::{Cursor, Page};
 pub use materialize::{Candidate, MaterializedRequest};
 pub use overlay::{AssertedEntity, Overlay};

@@ -49,8 +49,8 @@ pub(crate) struct CompiledPolicy {
     pub(crate) context: ContextUse,
     /// Of the attributes in `context`: one look tells of most policies that they do not read an attribute.
     pub(crate) reads: AttributeBloom,
-    /// Whether it has a condition, and that reads neither action nor resource.
-    pub(crate) is_same_everywhere: bool,
+    /// What the outcome of its condition depends on besides the context.
+    pub(crate) varies_with: VariesWith,
     /// The entities its condition names. Empty unless the reach is unbounded.
     pub(crate) literals: Box<[EntityUID]>,
 }
@@ -62,6 +62,15 @@ pub(crate) enum ContextUse {
     Attributes(Box<[SmolStr]>),
     /// The context as a whole.
     Whole,
+}
+
+/// Which parts of a request a condition reads. Requests that differ in others alone have the same outcome. A policy without a
+/// condition counts as reading all of them: there is nothing to be saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct VariesWith {
+    pub(crate) principal: bool,
+    /// The action or the resource.
+    pub(crate) target: bool,
 }
 
 /// A Bloom filter over names of attributes, with one hash and 64 bits.
@@ -117,7 +126,7 @@ pub(crate) fn compile(
         });
         CompiledPolicy {
             info: Arc::new(PolicyInfo::from_policy(policy)),
-            is_same_everywhere: condition.is_some_and(|condition| is_same_everywhere(condition)),
+            varies_with: condition.map_or(VariesWith::ALL, |it| VariesWith::from_condition(it)),
             reads: AttributeBloom::of_context(&context),
             context,
             literals: condition
@@ -183,15 +192,28 @@ impl PolicyInfo {
     }
 }
 
-/// Whether a condition reads neither action nor resource.
-fn is_same_everywhere(condition: &Expr) -> bool {
-    let reads = |expr: &Expr| {
-        matches!(
-            expr.expr_kind(),
-            ExprKind::Var(Var::Action | Var::Resource) | ExprKind::Slot(_)
-        )
+impl VariesWith {
+    /// All of it.
+    const ALL: Self = Self {
+        principal: true,
+        target: true,
     };
-    !condition.subexpressions().any(reads)
+
+    fn from_condition(condition: &Expr) -> Self {
+        let mut found = Self {
+            principal: false,
+            target: false,
+        };
+        for expr in condition.subexpressions() {
+            match expr.expr_kind() {
+                ExprKind::Var(Var::Principal) => found.principal = true,
+                ExprKind::Var(Var::Action | Var::Resource) => found.target = true,
+                ExprKind::Slot(_) => return Self::ALL,
+                _ => {}
+            }
+        }
+        found
+    }
 }
 
 impl ContextUse {

@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 
 use crate::cedar::EntityUID;
 use crate::context::ContextSource;
-use crate::evaluate::PolicyOutcome;
+use crate::evaluation::Outcome;
 use crate::index::{ByResource, Candidates, PolicyIndex, PolicyNo, PrincipalPolicies};
 use crate::key::EntityRef;
 use crate::overlay::Overlay;
@@ -54,7 +54,7 @@ pub(crate) struct SharedFindings {
     /// By action, the policies that apply to it whatever the resource is.
     anywhere: RefCell<Vec<(EntityUID, Box<[PolicyNo]>)>>,
     /// Of policies that read neither action nor resource.
-    outcomes: RefCell<HashMap<PolicyNo, PolicyOutcome, RandomState>>,
+    outcomes: RefCell<HashMap<PolicyNo, Outcome, RandomState>>,
 }
 
 impl SharedFindings {
@@ -85,13 +85,13 @@ impl SharedFindings {
     pub(crate) fn outcome(
         &self,
         policy: PolicyNo,
-        evaluate: impl FnOnce() -> Option<PolicyOutcome>,
-    ) -> Option<PolicyOutcome> {
+        evaluate: impl FnOnce() -> Option<Outcome>,
+    ) -> Option<Outcome> {
         if let Some(known) = self.outcomes.borrow().get(&policy) {
-            return Some(known.clone());
+            return Some(*known);
         }
         let outcome = evaluate()?;
-        self.outcomes.borrow_mut().insert(policy, outcome.clone());
+        self.outcomes.borrow_mut().insert(policy, outcome);
         Some(outcome)
     }
 }
