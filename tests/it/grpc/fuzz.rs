@@ -2,6 +2,7 @@
 
 use callgate::proto::v1;
 use callgate::proto::v1::Decision;
+use callgate::proto::v1::authorize_stream_response::Outcome;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use prost::Message;
@@ -59,13 +60,25 @@ impl Decoder for Raw {
 }
 
 pub async fn send(channel: &Channel, rpc: &'static str, bytes: Vec<u8>) -> Result<(), Status> {
+    send_all(channel, rpc, vec![bytes]).await.map(drop)
+}
+
+/// Sends messages, and returns the answers.
+async fn send_all(
+    channel: &Channel,
+    rpc: &'static str,
+    messages: Vec<Vec<u8>>,
+) -> Result<Vec<Vec<u8>>, Status> {
     let mut grpc = tonic::client::Grpc::new(channel.clone());
     grpc.ready().await.expect("the connection lives");
     let path = http::uri::PathAndQuery::from_static(rpc);
-    let request = Request::new(tokio_stream::iter([bytes]));
-    let mut answers = grpc.streaming(request, path, Raw).await?.into_inner();
-    while answers.message().await?.is_some() {}
-    Ok(())
+    let request = Request::new(tokio_stream::iter(messages));
+    let mut coming = grpc.streaming(request, path, Raw).await?.into_inner();
+    let mut answers = Vec::new();
+    while let Some(answer) = coming.message().await? {
+        answers.push(answer);
+    }
+    Ok(answers)
 }
 
 /// Good messages, one for each RPC, rich in fields.
@@ -204,6 +217,44 @@ fn no_bytes_on_any_rpc_bring_the_server_down() {
         *refused.get_mut() > cases / 10,
         "the changes break enough to be worth anything"
     );
+}
+
+#[tokio::test]
+async fn a_text_that_is_not_utf_8_is_refused_by_its_field_and_a_stream_goes_on() {
+    let server = start("").await;
+    let channel = server.channel().await;
+    let spoilt = |rpc: &str| {
+        let mut message = good(rpc);
+        let at = message.windows(5).position(|it| it == b"coder");
+        message[at.expect("the agent's id")] = 0xff;
+        message
+    };
+    let field = "call_context.subject.entity.id` is not UTF-8";
+    for rpc in ["Authorize", "AuthorizeBatch", "FilterTools"] {
+        let rpc = RPCS
+            .into_iter()
+            .find(|it| it.ends_with(&format!("/{rpc}")))
+            .expect("an RPC");
+        let refused = send(&channel, rpc, spoilt(rpc)).await.expect_err(rpc);
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+        assert!(refused.message().contains(field), "{refused:?}");
+    }
+    let stream = RPCS[2];
+    let messages = vec![spoilt(stream), good(stream)];
+    let answers = send_all(&channel, stream, messages).await.expect("answers");
+    let answers = answers.iter().map(|it| {
+        let answer = v1::AuthorizeStreamResponse::decode(it.as_slice()).expect("a message");
+        assert_eq!(answer.correlation_id, "c");
+        answer.outcome.expect("an outcome")
+    });
+    match answers.collect::<Vec<_>>().as_slice() {
+        [Outcome::Error(refused), Outcome::Response(answer)] => {
+            assert_eq!(refused.code, Code::InvalidArgument as i32);
+            assert!(refused.message.contains(field), "{refused:?}");
+            assert_eq!(answer.decision(), Decision::Allow);
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
