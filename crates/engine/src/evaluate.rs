@@ -59,9 +59,10 @@ struct PrincipalScope<'a, P> {
 }
 
 /// Outcomes for the first of several principals, of policies that do not read the principal: the same for all of them.
+#[derive(Default)]
 struct FirstOutcomes {
-    /// Whether they are being evaluated.
-    is_first: bool,
+    /// Whether all of them are known.
+    is_complete: bool,
     /// In the order of the policies.
     outcomes: SmallVec<[(PolicyNo, Outcome); USUAL_CANDIDATES]>,
     /// The next one that another principal may have.
@@ -69,18 +70,9 @@ struct FirstOutcomes {
 }
 
 impl FirstOutcomes {
-    /// None yet. One principal alone shares them with nobody.
-    fn of(principals: usize) -> Self {
-        Self {
-            is_first: principals > 1,
-            outcomes: SmallVec::new(),
-            next: 0,
-        }
-    }
-
     /// Goes on to the next principal.
     fn go_on(&mut self) {
-        self.is_first = false;
+        self.is_complete = true;
         self.next = 0;
     }
 
@@ -90,7 +82,7 @@ impl FirstOutcomes {
         policy: PolicyNo,
         evaluate: impl FnOnce() -> Option<Outcome>,
     ) -> Option<Outcome> {
-        if self.is_first {
+        if !self.is_complete {
             let outcome = evaluate()?;
             self.outcomes.push((policy, outcome));
             return Some(outcome);
@@ -215,7 +207,8 @@ impl Snapshot {
         };
         let resources = self.index().scopes_matching(&resource);
         let mut candidates = Candidates::new();
-        let mut first = FirstOutcomes::of(principals.len());
+        // One principal alone shares nothing.
+        let mut first = (principals.len() > 1).then(FirstOutcomes::default);
         let mut evaluations = Vec::with_capacity(principals.len());
         for principal in principals {
             candidates.clear();
@@ -236,8 +229,10 @@ impl Snapshot {
                 scratch: asked.scratch,
             };
             let evaluation =
-                self.evaluate_policies(asked, &principal, &variables, &candidates, &mut first);
-            first.go_on();
+                self.evaluate_policies(asked, &principal, &variables, &candidates, first.as_mut());
+            if let Some(first) = &mut first {
+                first.go_on();
+            }
             let is_last = is_last(&evaluation);
             evaluations.push(evaluation);
             if is_last {
@@ -254,7 +249,7 @@ impl Snapshot {
         principal: &PrincipalScope<'_, P>,
         variables: &RequestVariables<'_, 'a>,
         policies: &[PolicyNo],
-        first: &mut FirstOutcomes,
+        mut first: Option<&mut FirstOutcomes>,
     ) -> PolicyEvaluation {
         let Asked { query, open_to, .. } = asked;
         let mut evaluation = PolicyEvaluation {
@@ -266,16 +261,13 @@ impl Snapshot {
         for &number in policies {
             let compiled = self.policy(number);
             let interpret = || compiled.interpret(variables, asked);
-            let outcome = match (compiled.varies_with, principal.shared) {
-                (VariesWith { target: false, .. }, Some(shared)) => {
-                    shared.outcome(number, interpret)
-                }
-                (
-                    VariesWith {
-                        principal: false, ..
-                    },
-                    _,
-                ) => first.outcome(number, interpret),
+            let VariesWith {
+                principal: is_own,
+                target: is_of_target,
+            } = compiled.varies_with;
+            let outcome = match (principal.shared, &mut first) {
+                (Some(shared), _) if !is_of_target => shared.outcome(number, interpret),
+                (_, Some(first)) if !is_own => first.outcome(number, interpret),
                 _ => interpret(),
             };
             match outcome.map(Ok) {
