@@ -36,11 +36,14 @@ impl<M> EncodedMessage<M> {
         // A message whose length this cannot hold is not sent.
         let length = u32::try_from(buffer.len() - PREFIX_BYTES).unwrap_or_default();
         buffer[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
-        let frame = Bytes::copy_from_slice(&buffer);
-        if buffer.capacity() <= KEPT_BYTES {
+        let frame = if buffer.capacity() <= KEPT_BYTES {
+            let frame = Bytes::copy_from_slice(&buffer);
             buffer.clear();
             BUFFER.set(buffer);
-        }
+            frame
+        } else {
+            buffer.into()
+        };
         Self {
             frame,
             message: PhantomData,

@@ -121,38 +121,6 @@ impl Snapshot {
         self.evaluate_uids(query, principals, None)
     }
 
-    /// The same for one of several requests that have all but action and resource in common. No principal is evaluated after
-    /// the first for whose evaluation `is_last` holds.
-    pub fn evaluate_shared(
-        &self,
-        shared: &SharedQuery<'_>,
-        (action, resource): (&EntityUID, &EntityUID),
-        is_last: impl Fn(&PolicyEvaluation) -> bool,
-    ) -> Vec<PolicyEvaluation> {
-        let parts = shared.parts;
-        let view = self.view(parts.overlays);
-        let asked = Asked {
-            query: &Query {
-                action,
-                resource,
-                context: parts.context,
-                overlays: parts.overlays,
-                unknown: parts.unknown,
-            },
-            view,
-            scratch: &Scratch::default(),
-            unknown: shared.unknown,
-            open_to: None,
-        };
-        let principals = shared.principals.iter().map(|known| PrincipalScope {
-            uid: known.uid,
-            view: known.entity.in_request(view),
-            policies: &*known.policies,
-            shared: Some(&known.found),
-        });
-        self.evaluate_all(asked, principals, is_last)
-    }
-
     /// The same, and whether each request might be allowed if `attribute` of the context had another value
     /// ([`PolicyEvaluation::may_allow_otherwise`]).
     pub fn evaluate_each_open_to(
@@ -371,6 +339,39 @@ impl<'a> Openness<'a> {
 
     fn may_allow(&self) -> bool {
         self.has_permit && !self.is_denied
+    }
+}
+
+impl SharedQuery<'_> {
+    /// Evaluates one of the requests, for one principal after the other, as [`Snapshot::evaluate_each`] does. None is
+    /// evaluated after the first for whose evaluation `is_last` holds.
+    pub fn evaluate(
+        &self,
+        action: &EntityUID,
+        resource: &EntityUID,
+        is_last: impl Fn(&PolicyEvaluation) -> bool,
+    ) -> Vec<PolicyEvaluation> {
+        let view = self.snapshot.view(self.parts.overlays);
+        let asked = Asked {
+            query: &Query {
+                action,
+                resource,
+                context: self.parts.context,
+                overlays: self.parts.overlays,
+                unknown: self.parts.unknown,
+            },
+            view,
+            scratch: &Scratch::default(),
+            unknown: self.unknown,
+            open_to: None,
+        };
+        let principals = self.principals.iter().map(|known| PrincipalScope {
+            uid: known.uid,
+            view: known.entity.in_request(view),
+            policies: &*known.policies,
+            shared: Some(&known.found),
+        });
+        self.snapshot.evaluate_all(asked, principals, is_last)
     }
 }
 

@@ -67,12 +67,11 @@ fn principals_that_were_looked_up_keep_their_overlays() {
         unknown: &[],
     };
     let shared = snapshot.shared_query(&[&one, &other], parts);
-    let request = (query.action, query.resource);
     for _ in 0..2 {
-        let evaluations = snapshot.evaluate_shared(&shared, request, |_| false);
+        let evaluations = shared.evaluate(query.action, query.resource, |_| false);
         let allowed: Vec<bool> = evaluations.iter().map(|it| it.is_allow()).collect();
         assert_eq!(allowed, [true, false]);
-        let up_to_first = snapshot.evaluate_shared(&shared, request, |it| it.is_allow());
+        let up_to_first = shared.evaluate(query.action, query.resource, |it| it.is_allow());
         assert!(up_to_first.len() == 1 && up_to_first[0].is_allow());
     }
 }

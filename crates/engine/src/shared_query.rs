@@ -32,8 +32,9 @@ pub struct SharedParts<'a> {
     pub unknown: &'a [&'a str],
 }
 
-/// What requests of several principals have in common: [`Snapshot::evaluate_shared`].
+/// What requests of several principals have in common. [`SharedQuery::evaluate`] evaluates one of them.
 pub struct SharedQuery<'a> {
+    pub(crate) snapshot: &'a Snapshot,
     pub(crate) parts: SharedParts<'a>,
     /// Of `parts.unknown`.
     pub(crate) unknown: AttributeBloom,
@@ -115,6 +116,7 @@ impl Snapshot {
             }
         };
         SharedQuery {
+            snapshot: self,
             parts,
             unknown: AttributeBloom::of(parts.unknown.iter().copied()),
             principals: principals.iter().map(known).collect(),

@@ -495,7 +495,7 @@ fn engine_says(snapshot: &Snapshot, asked: &Asked) -> Outcome {
                 unknown,
                 ..query
             };
-            let at_once = snapshot.evaluate_shared(&shared, (action, resource), |_| false);
+            let at_once = shared.evaluate(action, resource, |_| false);
             let each = snapshot.evaluate_each(&query, &principals);
             assert_eq!(
                 at_once.iter().map(ids_in).collect::<Vec<_>>(),

@@ -183,8 +183,8 @@ impl ListFilter<'_> {
         let evaluations = match offered {
             ListedItem::Tool { .. } => {
                 let is_last = |it: &PolicyEvaluation| !self.is_observed && !it.may_allow();
-                let tool = (&request.action, &request.resource);
-                snapshot.evaluate_shared(&self.shared, tool, is_last)
+                self.shared
+                    .evaluate(&request.action, &request.resource, is_last)
             }
             ListedItem::Prompt(_) | ListedItem::Resource(_) | ListedItem::Template(_) => {
                 let target = request.targets.first();
