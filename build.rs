@@ -19,6 +19,12 @@ const ENCODED: [&str; 5] = [
     "IsAuthorizedResponse",
 ];
 
+/// A call is a large message in a small one, of which a batch has many before they are counted.
+const CALLS: [&str; 2] = [
+    ".callgate.v1.AuthorizeRequest.call_context",
+    ".callgate.v1.FilterToolsRequest.call_context",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let descriptors = protox::compile(
@@ -37,9 +43,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let encoded = protox::prost::Message::encode_to_vec(&descriptors);
     std::fs::write(out.join("callgate_descriptor.bin"), encoded)?;
     tonic_prost_build::configure()
-        // A call is a large message in a small one that is handed on often.
-        .boxed(".callgate.v1.AuthorizeRequest.call_context")
-        .boxed(".callgate.v1.FilterToolsRequest.call_context")
+        .boxed(CALLS[0])
+        .boxed(CALLS[1])
         // Maps of requests have few entries.
         .btree_map(".")
         .bytes(".")
@@ -50,14 +55,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     compile_served(descriptors, out)
 }
 
-/// Compiles the service that decides once more: texts of its requests are held as the bytes that came, and its responses are
-/// written as bytes, so that no message is built for either.
+/// Compiles the service that decides once more: texts of its requests are held as the bytes that came and not copied, and
+/// responses of decisions are written as bytes, without a message.
 fn compile_served(mut descriptors: FileDescriptorSet, out: PathBuf) -> Result<(), Box<dyn Error>> {
     descriptors
         .file
         .retain(|file| file.name() == AUTHORIZATION || file.package() == "google.protobuf");
     let mut builder = tonic_prost_build::configure()
         .build_client(false)
+        .boxed(CALLS[0])
+        .boxed(CALLS[1])
         .btree_map(".")
         .bytes(".")
         .codec_path(CODEC)

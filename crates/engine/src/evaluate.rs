@@ -231,10 +231,10 @@ impl Snapshot {
             let interpret = || compiled.interpret(variables, asked);
             let VariesWith {
                 principal: is_own,
-                target: is_of_target,
+                action_or_resource: is_specific,
             } = compiled.varies_with;
             let outcome = match (principal.shared, &mut first) {
-                (Some(shared), _) if !is_of_target => shared.outcome(number, interpret),
+                (Some(shared), _) if !is_specific => shared.outcome(number, interpret),
                 (_, Some(first)) if !is_own => first.outcome(number, interpret),
                 _ => interpret(),
             };

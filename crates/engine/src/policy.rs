@@ -64,13 +64,12 @@ pub(crate) enum ContextUse {
     Whole,
 }
 
-/// Which parts of a request a condition reads. Requests that differ in others alone have the same outcome. A policy without a
-/// condition counts as reading all of them: there is nothing to be saved.
+/// Which of a request's names a condition reads. With the same context, requests that differ in the others alone have the same
+/// outcome. A policy without a condition counts as reading all of them: there is nothing to be saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct VariesWith {
     pub(crate) principal: bool,
-    /// The action or the resource.
-    pub(crate) target: bool,
+    pub(crate) action_or_resource: bool,
 }
 
 /// A Bloom filter over names of attributes, with one hash and 64 bits.
@@ -196,18 +195,18 @@ impl VariesWith {
     /// All of it.
     const ALL: Self = Self {
         principal: true,
-        target: true,
+        action_or_resource: true,
     };
 
     fn from_condition(condition: &Expr) -> Self {
         let mut found = Self {
             principal: false,
-            target: false,
+            action_or_resource: false,
         };
         for expr in condition.subexpressions() {
             match expr.expr_kind() {
                 ExprKind::Var(Var::Principal) => found.principal = true,
-                ExprKind::Var(Var::Action | Var::Resource) => found.target = true,
+                ExprKind::Var(Var::Action | Var::Resource) => found.action_or_resource = true,
                 ExprKind::Slot(_) => return Self::ALL,
                 _ => {}
             }

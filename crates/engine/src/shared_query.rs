@@ -1,7 +1,8 @@
 //! Requests that differ in action and resource alone: what they have in common is worked out once.
 //!
 //! Principals are looked up once, and so are the policies whose principal scope they match. A policy whose condition reads
-//! neither action nor resource has the same outcome in all of these requests, and is evaluated in the first that it applies to.
+//! neither action nor resource has the same outcome in all of these requests of one principal, and is evaluated in the first
+//! that it applies to.
 //!
 //! Invariant: none of it depends on a request, so a request has the outcome that it has alone.
 
@@ -20,6 +21,9 @@ use crate::policy::AttributeBloom;
 use crate::scope::{ANY, ScopeNo};
 use crate::snapshot::Snapshot;
 use crate::view::KnownEntity;
+
+/// Actions of which it is kept which policies apply whatever the resource is. Most lists have tools of two or three.
+const KEPT_ACTIONS: usize = 8;
 
 /// A query without action and resource.
 #[derive(Clone, Copy)]
@@ -52,7 +56,7 @@ pub(crate) struct SharedPrincipal<'a> {
 /// What was found of one principal, for its other requests.
 #[derive(Default)]
 pub(crate) struct SharedFindings {
-    /// By action, the policies that apply to it whatever the resource is.
+    /// By action, of [`KEPT_ACTIONS`] at most: the policies that apply to it whatever the resource is.
     anywhere: RefCell<Vec<(EntityUID, Box<[PolicyNo]>)>>,
     /// Of policies that read neither action nor resource.
     outcomes: RefCell<HashMap<PolicyNo, Outcome, RandomState>>,
@@ -73,7 +77,9 @@ impl SharedFindings {
             Some((_, policies)) => found.extend_from_slice(policies),
             None => {
                 PolicyIndex::candidates(of_principal, actions, &[ANY], found);
-                anywhere.push((action.clone(), found.as_slice().into()));
+                if anywhere.len() < KEPT_ACTIONS {
+                    anywhere.push((action.clone(), found.as_slice().into()));
+                }
             }
         }
         // Every resource matches `ANY` first.

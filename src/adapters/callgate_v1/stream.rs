@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use smol_str::SmolStr;
 use tokio_stream::Stream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Request, Status, Streaming};
@@ -147,13 +148,12 @@ impl OpenStream {
 
 async fn answer_one(
     session: Arc<OpenStream>,
-    request: Result<served::AuthorizeStreamRequest, Status>,
+    request: Result<Correlated, Status>,
 ) -> StreamResponse {
-    let served::AuthorizeStreamRequest {
+    let Correlated {
         correlation_id,
         request,
     } = request?;
-    let correlation_id = text(&correlation_id, "correlation_id").map_err(GrpcRejection::Invalid)?;
     let caller = session.caller()?;
     // The stream as a whole has no deadline; each request has one.
     let asking = RpcContext {
@@ -176,7 +176,7 @@ async fn answer_one(
     let outcome = catch_panic(outcome)
         .await
         .unwrap_or(Err(GrpcRejection::Panicked));
-    Ok(encode(correlation_id, outcome))
+    Ok(encode(&correlation_id, outcome))
 }
 
 /// Encodes one response, as `AuthorizeStreamResponse`.
@@ -205,6 +205,23 @@ fn encode(
     })
 }
 
+/// A request, with a copy of its id: the bytes that it came in are not kept until it is answered.
+struct Correlated {
+    correlation_id: SmolStr,
+    request: Option<served::AuthorizeRequest>,
+}
+
+impl Correlated {
+    /// An id that is no text cannot be returned, which ends the stream.
+    fn new(wire: served::AuthorizeStreamRequest) -> Result<Self, Status> {
+        let id = text(&wire.correlation_id, "correlation_id").map_err(GrpcRejection::Invalid)?;
+        Ok(Self {
+            correlation_id: SmolStr::new(id),
+            request: wire.request,
+        })
+    }
+}
+
 /// The requests until the server drains: then those that have arrived, followed by the status that ends the
 /// stream.
 struct UntilDrained {
@@ -228,13 +245,14 @@ impl UntilDrained {
 }
 
 impl Stream for UntilDrained {
-    type Item = Result<served::AuthorizeStreamRequest, Status>;
+    type Item = Result<Correlated, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.is_over {
             return Poll::Ready(None);
         }
         if let Poll::Ready(item) = Pin::new(&mut self.requests).poll_next(context) {
+            let item = item.map(|wire| wire.and_then(Correlated::new));
             self.is_over = !matches!(item, Some(Ok(_)));
             return Poll::Ready(item);
         }

@@ -1,8 +1,14 @@
 //! Whatever bytes arrive on whatever RPC: no panic, a clear error, and the next call is answered.
 
+use std::sync::Arc;
+
+use callgate::audit::log::AuditLog;
+use callgate::config::audit::AuditConfig;
 use callgate::proto::v1;
 use callgate::proto::v1::Decision;
 use callgate::proto::v1::authorize_stream_response::Outcome;
+use callgate::service::clock::SystemClock;
+use callgate::telemetry::record::recorder::{Recorder, RecorderParts};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use prost::Message;
@@ -12,6 +18,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use crate::support::in_process::{call, call_for, entity, start};
+use crate::support::worlds;
 
 const RPCS: [&str; 5] = [
     "/callgate.v1.Authorization/Authorize",
@@ -221,7 +228,18 @@ fn no_bytes_on_any_rpc_bring_the_server_down() {
 
 #[tokio::test]
 async fn a_text_that_is_not_utf_8_is_refused_by_its_field_and_a_stream_goes_on() {
-    let server = start("").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = folder.path().join("capsule.key");
+    let log = AuditLog::open(folder.path(), &key, &AuditConfig::default());
+    let log = log.expect("a log").expect("it is on");
+    let recorder = Recorder::new(RecorderParts {
+        audit: Some(log.clone()),
+        ..RecorderParts::default()
+    });
+    let world = worlds::small();
+    let server = world
+        .start_recorded("", Arc::new(SystemClock), recorder)
+        .await;
     let channel = server.channel().await;
     let spoilt = |rpc: &str| {
         let mut message = good(rpc);
@@ -240,6 +258,18 @@ async fn a_text_that_is_not_utf_8_is_refused_by_its_field_and_a_stream_goes_on()
         assert!(refused.message().contains(field), "{refused:?}");
     }
     let stream = RPCS[2];
+    // An id that cannot be returned ends the stream: what comes after it is not decided.
+    let mut without_id = good(stream);
+    let id = without_id.windows(3).position(|it| it == b"\x0a\x01c");
+    without_id[id.expect("the id") + 2] = 0xff;
+    let before = log.status().records;
+    let refused = send_all(&channel, stream, vec![without_id, good(stream)]).await;
+    let refused = refused.expect_err("no id");
+    assert!(
+        refused.message().contains("`correlation_id` is not UTF-8"),
+        "{refused:?}"
+    );
+    assert_eq!(log.status().records, before);
     let messages = vec![spoilt(stream), good(stream)];
     let answers = send_all(&channel, stream, messages).await.expect("answers");
     let answers = answers.iter().map(|it| {
@@ -252,6 +282,7 @@ async fn a_text_that_is_not_utf_8_is_refused_by_its_field_and_a_stream_goes_on()
             assert_eq!(refused.code, Code::InvalidArgument as i32);
             assert!(refused.message.contains(field), "{refused:?}");
             assert_eq!(answer.decision(), Decision::Allow);
+            assert_eq!(log.status().records, before + 1);
         }
         other => panic!("{other:?}"),
     }

@@ -65,11 +65,11 @@ impl MessageParser<'_> {
     /// Returns the first field that cannot be used.
     pub fn call_context(
         &self,
-        wire: Option<served::CallContext>,
+        wire: Option<Box<served::CallContext>>,
     ) -> Result<CallContext, FieldError> {
         const FIELD: &str = "call_context";
         let wire = wire.ok_or_else(|| FieldError::new(FIELD, FieldProblem::Missing))?;
-        self.call(wire, None).within(FIELD)
+        self.call(*wire, None).within(FIELD)
     }
 
     /// Parses a `FilterToolsRequest`.
@@ -88,7 +88,7 @@ impl MessageParser<'_> {
             server,
             OperationKind::List(Listing::Tools),
         );
-        let call = self.call(context, Some(operation)).within(FIELD)?;
+        let call = self.call(*context, Some(operation)).within(FIELD)?;
         let tools = self.ids(wire.tools, self.limits.tools, "tools")?;
         Ok(ToolListQuery { call, tools })
     }

@@ -21,7 +21,7 @@ fn parse_with(
     };
     let received = codec::recoded(&context).expect("the same message");
     parser
-        .call_context(Some(received))
+        .call_context(Some(Box::new(received)))
         .map_err(|invalid| invalid.to_string())
 }
 
@@ -453,7 +453,9 @@ fn a_text_that_is_not_utf_8_is_refused_by_its_field() {
             .expect("the text");
         sent[at] = 0xff;
         let received = codec::decode(Bytes::from(sent)).expect("a message");
-        let said = parser.call_context(Some(received)).expect_err("no text");
+        let said = parser
+            .call_context(Some(Box::new(received)))
+            .expect_err("no text");
         assert_eq!(
             said.to_string(),
             format!("`call_context.{field}` is not UTF-8")

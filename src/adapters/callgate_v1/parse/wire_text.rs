@@ -16,7 +16,7 @@ impl WireText for String {
     }
 }
 
-/// Protobuf has texts in UTF-8; a parser must refuse others.
+/// Protobuf has texts in UTF-8. One that is never read is never checked.
 impl WireText for Bytes {
     fn text(&self) -> Result<&str, FieldProblem> {
         std::str::from_utf8(self).map_err(|_| FieldProblem::NotUtf8)

@@ -119,7 +119,7 @@ impl MessageParser<'_> {
         let call = wire.call_context.as_ref().map(codec::recoded).transpose();
         let call = call.map_err(|_| FieldError::new("call_context", FieldProblem::NotUtf8))?;
         Ok(ApprovalRequest {
-            call: self.call_context(call)?,
+            call: self.call_context(call.map(Box::new))?,
             challenge: wire
                 .challenge
                 .map(|challenge| self.challenge(challenge).within("challenge"))
