@@ -26,9 +26,10 @@ pub struct PolicyEvaluation {
     pub shadow_forbids: PolicyList,
     /// The number of policies that were evaluated.
     pub policies_evaluated: u32,
-    /// Whether the request might be allowed if the attribute of
-    /// [`Snapshot::evaluate_each_open_to`] had another value, or were there at all: what
-    /// [`PolicyEvaluation::may_allow`] says if it is [unknown](Query::unknown). Otherwise false.
+    /// Whether the request might be allowed if the attribute of [`evaluate_each_open_to`] had another value, or were there at
+    /// all: what [`PolicyEvaluation::may_allow`] says if it is [unknown](crate::Query::unknown). Otherwise false.
+    ///
+    /// [`evaluate_each_open_to`]: crate::Snapshot::evaluate_each_open_to
     pub may_allow_otherwise: bool,
 }
 
