@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use prost_types::field_descriptor_proto::Type;
 use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet};
+use tonic_prost_build::Builder;
 
 const AUTHORIZATION: &str = "callgate/v1/authorization.proto";
 const CODEC: &str = "crate::proto::codec::ProtobufCodec";
@@ -17,12 +18,6 @@ const ENCODED: [&str; 5] = [
     "AuthorizeStreamResponse",
     "FilterToolsResponse",
     "IsAuthorizedResponse",
-];
-
-/// A call is a large message in a small one, of which a batch has many before they are counted.
-const CALLS: [&str; 2] = [
-    ".callgate.v1.AuthorizeRequest.call_context",
-    ".callgate.v1.FilterToolsRequest.call_context",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -42,17 +37,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Reflection serves the descriptors as they were compiled, comments left out.
     let encoded = protox::prost::Message::encode_to_vec(&descriptors);
     std::fs::write(out.join("callgate_descriptor.bin"), encoded)?;
+    builder().compile_fds(descriptors.clone())?;
+    let out = out.join("served");
+    std::fs::create_dir_all(&out)?;
+    compile_served(descriptors, out)
+}
+
+/// How messages and services are compiled.
+fn builder() -> Builder {
     tonic_prost_build::configure()
-        .boxed(CALLS[0])
-        .boxed(CALLS[1])
+        // A call is a large message in a small one, of which a batch has many before they are counted.
+        .boxed(".callgate.v1.AuthorizeRequest.call_context")
+        .boxed(".callgate.v1.FilterToolsRequest.call_context")
         // Maps of requests have few entries.
         .btree_map(".")
         .bytes(".")
         .codec_path(CODEC)
-        .compile_fds(descriptors.clone())?;
-    let out = out.join("served");
-    std::fs::create_dir_all(&out)?;
-    compile_served(descriptors, out)
 }
 
 /// Compiles the service that decides once more: texts of its requests are held as the bytes that came and not copied, and
@@ -61,14 +61,7 @@ fn compile_served(mut descriptors: FileDescriptorSet, out: PathBuf) -> Result<()
     descriptors
         .file
         .retain(|file| file.name() == AUTHORIZATION || file.package() == "google.protobuf");
-    let mut builder = tonic_prost_build::configure()
-        .build_client(false)
-        .boxed(CALLS[0])
-        .boxed(CALLS[1])
-        .btree_map(".")
-        .bytes(".")
-        .codec_path(CODEC)
-        .out_dir(out);
+    let mut builder = builder().build_client(false).out_dir(out);
     let mut files = descriptors.file.iter_mut();
     if let Some(file) = files.find(|file| file.name() == AUTHORIZATION) {
         let package = format!(".{}", file.package());

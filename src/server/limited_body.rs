@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 use tonic::Status;
-use tonic::codegen::StdError as BoxError;
+use tonic::codegen::StdError;
 
 use crate::adapters::transport::grpc_admission::over_share;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
@@ -39,12 +39,12 @@ pub type BodyPermitSlot = Arc<OnceLock<CapacityPermit>>;
 
 /// A body as it comes over a connection.
 pub trait ReceivedBody:
-    http_body::Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static
+    http_body::Body<Data = Bytes, Error: Into<StdError>> + Unpin + Send + 'static
 {
 }
 
 impl<B> ReceivedBody for B where
-    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static
+    B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Unpin + Send + 'static
 {
 }
 

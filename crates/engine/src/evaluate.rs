@@ -1,8 +1,9 @@
 //! Evaluates one request against one snapshot.
 
-use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::ops::Deref;
+
+use smallvec::SmallVec;
 
 use crate::cedar::{
     Context, Entities, EntityUID, EntityUIDEntry, Evaluator, Extensions, NoEntitiesSchema, Request,

@@ -12,17 +12,21 @@ fn parse_with(
     context: v1::CallContext,
     transport_trace: &TraceContext,
 ) -> Result<CallContext, String> {
-    let (limits, types) = (Limits::default(), EntityTypeCache::default());
-    let parser = MessageParser {
-        limits: &limits,
-        types: &types,
+    let received = codec::recoded(&context).expect("the same message");
+    with_parser(transport_trace, |parser| {
+        parser.call_context(Some(Box::new(received)))
+    })
+    .map_err(|invalid| invalid.to_string())
+}
+
+/// Parses with the usual limits, for a caller whose sessions are not vouched for.
+fn with_parser<T>(transport_trace: &TraceContext, parse: impl FnOnce(MessageParser<'_>) -> T) -> T {
+    parse(MessageParser {
+        limits: &Limits::default(),
+        types: &EntityTypeCache::default(),
         transport_trace,
         vouches_sessions: false,
-    };
-    let received = codec::recoded(&context).expect("the same message");
-    parser
-        .call_context(Some(Box::new(received)))
-        .map_err(|invalid| invalid.to_string())
+    })
 }
 
 fn entity(of_type: &str, id: &str) -> Option<v1::EntityRef> {
@@ -84,17 +88,6 @@ fn a_type_without_a_namespace_is_one_of_mcp() {
 
 #[test]
 fn cedars_own_question_has_types_without_a_namespace() {
-    let (limits, types, transport_trace) = (
-        Limits::default(),
-        EntityTypeCache::default(),
-        TraceContext::default(),
-    );
-    let parser = MessageParser {
-        limits: &limits,
-        types: &types,
-        transport_trace: &transport_trace,
-        vouches_sessions: false,
-    };
     let wire = v1::IsAuthorizedRequest {
         principal: entity("Agent", "a \"b\""),
         action: entity("Action", "view"),
@@ -102,7 +95,10 @@ fn cedars_own_question_has_types_without_a_namespace() {
         ..v1::IsAuthorizedRequest::default()
     };
     let received = codec::recoded(&wire).expect("the same message");
-    let question = parser.cedar_question(received, None).expect("a question");
+    let question = with_parser(&TraceContext::default(), |parser| {
+        parser.cedar_question(received, None)
+    })
+    .expect("a question");
     assert_eq!(question.principal.to_string(), "Agent::\"a \\\"b\\\"\"");
     assert_eq!(question.action.to_string(), "Action::\"view\"");
     assert_eq!(question.resource.to_string(), "Acme::Photo::\"Zoë/1\"");
@@ -430,17 +426,6 @@ fn a_text_that_is_not_utf_8_is_refused_by_its_field() {
     let (context, texts) = call_of_texts();
     assert!(parse(context.clone()).is_ok());
     let sent = prost::Message::encode_to_vec(&context);
-    let (limits, types, trace) = (
-        Limits::default(),
-        EntityTypeCache::default(),
-        TraceContext::default(),
-    );
-    let parser = MessageParser {
-        limits: &limits,
-        types: &types,
-        transport_trace: &trace,
-        vouches_sessions: false,
-    };
     for (field, text) in texts {
         let mut sent = sent.clone();
         let windows = sent.windows(text.len());
@@ -453,9 +438,10 @@ fn a_text_that_is_not_utf_8_is_refused_by_its_field() {
             .expect("the text");
         sent[at] = 0xff;
         let received = codec::decode(Bytes::from(sent)).expect("a message");
-        let said = parser
-            .call_context(Some(Box::new(received)))
-            .expect_err("no text");
+        let said = with_parser(&TraceContext::default(), |parser| {
+            parser.call_context(Some(Box::new(received)))
+        })
+        .expect_err("no text");
         assert_eq!(
             said.to_string(),
             format!("`call_context.{field}` is not UTF-8")
