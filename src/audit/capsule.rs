@@ -26,6 +26,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::{digest, hkdf, hmac};
+use zstd::zstd_safe::CParameter;
 
 use crate::audit::batch::{self, DIGEST};
 use crate::audit::envelope::unhex;
@@ -45,6 +46,9 @@ const MAX_PLAINTEXT: usize = 16 << 20;
 /// Fast, as a group is compressed before its responses leave. Negative levels find the same repetitions, which is what there is
 /// in capsules that are much alike, and leave out the entropy coding of what does not repeat.
 const LEVEL: i32 = -1;
+/// The table of what was seen has 2^10 entries, which fit into the cache of a processor that has been at other things between
+/// one group and the next. A larger one finds little more in a group of usual size.
+const HASH_LOG: u32 = 10;
 
 /// Why there is no key, or no capsule.
 #[derive(Debug, thiserror::Error)]
@@ -351,7 +355,11 @@ impl CapsuleSealer {
         let mut salt = [0; SALT];
         getrandom::fill(&mut salt).map_err(CapsuleError::Random)?;
         let cipher = key.cipher(&salt).ok_or(CapsuleError::DoesNotOpen(0))?;
-        let compressor = zstd::bulk::Compressor::new(LEVEL).map_err(CapsuleError::Compression)?;
+        let mut compressor =
+            zstd::bulk::Compressor::new(LEVEL).map_err(CapsuleError::Compression)?;
+        let small = CParameter::HashLog(HASH_LOG);
+        let set = compressor.set_parameter(small);
+        set.map_err(CapsuleError::Compression)?;
         Ok(Self {
             cipher,
             salt,

@@ -11,28 +11,34 @@ use std::time::SystemTime;
 
 use callgate_engine::PolicyInfo;
 use callgate_engine::cedar::EntityUID;
-use smol_str::format_smolstr;
 
 use crate::audit::control_record::{ControlOutcome, ControlRecord};
 use crate::audit::decision_record::{DecisionRecord, OnBehalfOf, RecordedRequest};
 use crate::audit::outcome_record::OutcomeRecord;
 use crate::audit::record::INDEX_TAG;
 use crate::audit::record::schema::Notice;
-use crate::audit::wire::WireWriter;
+use crate::audit::wire::{self, WireWriter};
 use crate::domain::decide::verdict::{Decision, PrincipalVerdict, Reason, SideEffects, Verdict};
 use crate::domain::request::call_context::{CallContext, TraceContext};
 use crate::domain::request::operation::OperationKind;
 use crate::domain::schema::TYPES;
 
+/// HMAC-SHA-256 of a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hmac {
+    /// Its bytes.
+    pub bytes: [u8; 32],
+    /// The same in hexadecimal.
+    pub hex: Arc<str>,
+}
+
 /// Digests of sensitive values.
 pub trait KeyedDigest {
-    /// HMAC-SHA-256 of a text, in hexadecimal; `None` without a key.
-    fn digest(&self, text: &str) -> Option<Arc<str>>;
+    /// That of a text; `None` without a key.
+    fn digest(&self, text: &str) -> Option<Hmac>;
 
-    /// The same of an address, as it is written.
-    fn address_digest(&self, address: IpAddr) -> Option<Arc<str>> {
-        self.digest(&format_smolstr!("{address}"))
-    }
+    /// That of an address, as it is written.
+    fn address_digest(&self, address: IpAddr) -> Option<Hmac>;
 }
 
 /// Appends the envelope of a decision.
@@ -144,32 +150,32 @@ impl EnvelopeFields<'_, '_> {
                 }
             }
         }
-        self.verdict(verdict);
+        self.verdict(verdict, &Named::in_request(&record.question, verdict));
         self.question(&record.question);
         let took = u64::try_from(record.took.as_nanos());
         self.wire.uint(38, took.unwrap_or(u64::MAX));
         self.trace([39, 40], record.question.trace());
         self.wire.flag(42, !record.is_enforced);
+        if let RecordedRequest::Call(call) | RecordedRequest::Filter { call, .. } = record.question
+        {
+            self.digests(call);
+        }
     }
 
-    /// Fields 10 to 24.
+    /// Fields 10 to 21.
     fn call(&mut self, call: &CallContext, verdict: &Verdict) {
         let operation = &call.operation;
         let wire = &mut *self.wire;
         wire.text(10, operation.initiator.as_str());
         wire.text(11, &operation.server);
-        let mut uri = None;
         match &operation.kind {
-            OperationKind::CallTool(tool_call) => {
-                wire.text(12, &tool_call.tool);
-                uri = tool_call.target.as_deref();
-            }
+            OperationKind::CallTool(tool_call) => wire.text(12, &tool_call.tool),
             OperationKind::GetPrompt { name, .. } | OperationKind::OnPrompt { name, .. } => {
                 wire.text(13, name);
             }
-            OperationKind::OnResource { uri: named, .. } => uri = Some(named),
-            OperationKind::ElicitUrl { url } => uri = Some(url),
-            OperationKind::Connect { .. }
+            OperationKind::OnResource { .. }
+            | OperationKind::ElicitUrl { .. }
+            | OperationKind::Connect { .. }
             | OperationKind::List(_)
             | OperationKind::Sample(_)
             | OperationKind::ElicitForm { .. }
@@ -197,21 +203,34 @@ impl EnvelopeFields<'_, '_> {
         wire.optional(19, workflow.step.as_ref());
         wire.optional(20, workflow.request_id.as_ref());
         wire.texts(21, &call.approval_ids);
+    }
+
+    /// Fields 43 to 45.
+    fn digests(&mut self, call: &CallContext) {
         let digest = |text: &str| self.digests.digest(text);
-        wire.optional(22, workflow.purpose.as_deref().and_then(digest));
         let address = call.environment.source_address;
-        wire.optional(23, address.and_then(|it| self.digests.address_digest(it)));
-        wire.optional(24, uri.and_then(digest));
+        let digests = [
+            call.workflow.purpose.as_deref().and_then(digest),
+            address.and_then(|it| self.digests.address_digest(it)),
+            call.operation.kind.named_uri().and_then(digest),
+        ];
+        for (field, digest) in (43..).zip(digests) {
+            if let Some(digest) = digest {
+                self.wire.bytes(field, &digest.bytes);
+            }
+        }
     }
 
     /// Fields 25 to 32.
-    fn verdict(&mut self, verdict: &Verdict) {
+    fn verdict(&mut self, verdict: &Verdict, named: &Named<'_>) {
         let digests = self.digests;
         self.wire.each(&verdict.targets, |wire, target| {
             wire.nested(25, |wire| {
                 wire.text(1, target.kind);
                 wire.optional(2, target.role.as_ref());
-                wire.optional(3, digests.digest(&target.id));
+                if let Some(digest) = digests.digest(&target.id) {
+                    wire.bytes(4, &digest.bytes);
+                }
             });
         });
         self.reasons(26, &verdict.reasons);
@@ -220,7 +239,8 @@ impl EnvelopeFields<'_, '_> {
         let mut before = None;
         self.wire.each(&verdict.principals, |wire, principal| {
             wire.nested(29, |wire| {
-                EnvelopeFields { wire, digests }.principal(principal, before.replace(principal));
+                let before = before.replace(principal);
+                EnvelopeFields { wire, digests }.principal(principal, before, named);
             });
         });
         if verdict
@@ -238,12 +258,24 @@ impl EnvelopeFields<'_, '_> {
         }
     }
 
-    fn principal(&mut self, verdict: &PrincipalVerdict, before: Option<&PrincipalVerdict>) {
-        self.wire.entity(1, &verdict.principal);
+    fn principal(
+        &mut self,
+        verdict: &PrincipalVerdict,
+        before: Option<&PrincipalVerdict>,
+        named: &Named<'_>,
+    ) {
+        let known = before.map_or(named.subject, |_| named.root);
+        if known != Some(&verdict.principal) {
+            self.wire.entity(1, &verdict.principal);
+        }
         if before.is_none_or(|before| before.action != verdict.action) {
             self.wire.entity(2, &verdict.action);
         }
-        if before.is_none_or(|before| before.resource != verdict.resource) {
+        let is_known = match before {
+            Some(before) => before.resource == verdict.resource,
+            None => named.is_tool(&verdict.resource),
+        };
+        if !is_known {
             self.entity(3, &verdict.resource);
         }
         self.wire.uint(4, outcome_number(verdict.outcome));
@@ -367,7 +399,7 @@ impl EnvelopeFields<'_, '_> {
         }
         match self.digests.digest(uid.eid().as_ref()) {
             Some(digest) => {
-                let name = format_args!("{}::hmac:{digest}", uid.entity_type());
+                let name = format_args!("{}::hmac:{}", uid.entity_type(), digest.hex);
                 self.wire.display(field, &name);
             }
             None => {
@@ -386,6 +418,50 @@ impl EnvelopeFields<'_, '_> {
         self.wire.bytes(fields[0], &trace_id);
         self.wire.bytes(fields[1], &span_id);
     }
+}
+
+/// What a record names before its verdicts, which therefore leave it out.
+struct Named<'a> {
+    subject: Option<&'a EntityUID>,
+    root: Option<&'a EntityUID>,
+    /// The server and its tool.
+    tool: Option<(&'a str, &'a str)>,
+}
+
+impl<'a> Named<'a> {
+    fn in_request(question: &RecordedRequest<'a>, verdict: &'a Verdict) -> Self {
+        let (subject, call) = match *question {
+            RecordedRequest::Call(call) | RecordedRequest::Filter { call, .. } => {
+                (Some(&call.subject.entity), Some(call))
+            }
+            RecordedRequest::Cedar { principal, .. } => (Some(principal), None),
+            RecordedRequest::Search { principal, .. } => (principal, None),
+        };
+        let tool = |call: &'a CallContext| match &call.operation.kind {
+            OperationKind::CallTool(called) => Some((&*call.operation.server, &*called.tool)),
+            _ => None,
+        };
+        Self {
+            subject,
+            root: call.and_then(|call| Some(OnBehalfOf::from_call(call, verdict)?.root)),
+            tool: call.and_then(tool),
+        }
+    }
+
+    /// Whether an entity is the tool, and [`tool_name`] what it is written as.
+    fn is_tool(&self, uid: &EntityUID) -> bool {
+        let id: &str = uid.eid().as_ref();
+        let rest = self.tool.and_then(|(server, tool)| {
+            let rest = id.strip_prefix(server)?.strip_prefix('/')?;
+            (rest == tool && *uid.entity_type() == TYPES.tool).then_some(rest)
+        });
+        rest.is_some() && wire::is_plain(id)
+    }
+}
+
+/// The name of a tool as it is written where a record names its entity.
+pub fn tool_name(server: &str, tool: &str) -> String {
+    format!("Mcp::Tool::\"{server}/{tool}\"")
 }
 
 fn outcome_number(decision: Decision) -> u64 {

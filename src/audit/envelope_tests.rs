@@ -1,4 +1,5 @@
 use callgate_engine::PolicyList;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -7,11 +8,12 @@ use prost::Message;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{KeyedDigest, control_write, decision, notice, outcome, set_index};
+use super::{Hmac, KeyedDigest, control_write, decision, notice, outcome, set_index};
 use crate::audit::control_record::{ControlOutcome, ControlRecord};
 use crate::audit::decision_record::RecordedRequest;
 use crate::audit::frame::MAX_RECORD;
 use crate::audit::outcome_record::{OutcomeOf, OutcomeRecord, Status};
+use crate::audit::record::schema as schema_v1;
 use crate::audit::record::schema::record::Kind;
 use crate::audit::record::schema::{Notice, Record, Verdict as WireVerdict, notice};
 use crate::audit::record::{StoredRecord, index_of};
@@ -20,21 +22,33 @@ use crate::domain::decide::verdict::{
 };
 use crate::domain::request::call_context::CallContext;
 use crate::domain::request::operation::{OperationKind, ToolCall};
+use crate::domain::schema::{self, TYPES};
 use crate::telemetry::fixtures::{self, RecordFixture, uid};
 
 /// Digests that can be told by their input.
 struct Shown;
 
 impl KeyedDigest for Shown {
-    fn digest(&self, text: &str) -> Option<Arc<str>> {
-        Some(format!("hmac{}", text.len()).into())
+    fn digest(&self, text: &str) -> Option<Hmac> {
+        Some(Hmac {
+            bytes: [text.len() as u8; 32],
+            hex: format!("hmac{}", text.len()).into(),
+        })
+    }
+
+    fn address_digest(&self, address: IpAddr) -> Option<Hmac> {
+        self.digest(&address.to_string())
     }
 }
 
 struct NoKey;
 
 impl KeyedDigest for NoKey {
-    fn digest(&self, _: &str) -> Option<Arc<str>> {
+    fn digest(&self, _: &str) -> Option<Hmac> {
+        None
+    }
+
+    fn address_digest(&self, _: IpAddr) -> Option<Hmac> {
         None
     }
 }
@@ -285,39 +299,160 @@ proptest! {
     }
 }
 
-#[test]
-fn along_a_chain_action_and_resource_are_said_once() {
+/// What a reader finds in a record with these principals, and what is stored of it.
+fn principals(
+    call: &CallContext,
+    said: &[(&str, &str, &str)],
+) -> (Vec<[String; 3]>, Vec<[String; 3]>) {
     let mut verdict = verdict();
     let first = verdict.principals[0].clone();
-    let with = |principal: &str, action: &str, resource: &str| PrincipalVerdict {
-        principal: uid(principal),
-        action: uid(action),
-        resource: uid(resource),
-        ..first.clone()
-    };
-    let (read, write) = (
-        r#"Mcp::Action::"call_read""#,
-        r#"Mcp::Action::"call_write""#,
-    );
-    let (one, other) = (r#"Mcp::Tool::"git/log""#, r#"Mcp::Tool::"git/push""#);
-    let said = [
-        (r#"Mcp::Agent::"release""#, write, one),
-        (r#"Mcp::Agent::"planner""#, write, one),
-        (r#"Mcp::User::"sam""#, read, one),
-        (r#"Mcp::User::"eve""#, read, other),
-    ];
-    verdict.principals = said.map(|(who, action, on)| with(who, action, on)).into();
+    let said = said
+        .iter()
+        .map(|(principal, action, resource)| PrincipalVerdict {
+            principal: uid(principal),
+            action: uid(action),
+            resource: uid(resource),
+            ..first.clone()
+        });
+    verdict.principals = said.collect();
     let fixture = RecordFixture::with(verdict);
-    let call = fixtures::tool_call();
-    let mut bytes = encoded(&fixture, RecordedRequest::Call(&call), &Shown);
-    let stored = decided(&decoded(&bytes)).principals.clone();
-    let stored = stored.iter().map(|it| (&*it.action, &*it.resource));
-    let expected = [(write, one), ("", ""), (read, ""), ("", other)];
-    assert!(stored.eq(expected));
-
+    let mut bytes = encoded(&fixture, RecordedRequest::Call(call), &Shown);
+    let names = |record: &Record| {
+        let all = decided(record).principals.iter();
+        let names = all.map(|it| [&it.principal, &it.action, &it.resource].map(String::clone));
+        names.collect::<Vec<_>>()
+    };
+    let stored = names(&decoded(&bytes));
     set_index(&mut bytes, 7);
-    let record = StoredRecord::from_bytes(bytes).unwrap().decode().unwrap();
-    let read = decided(&record).principals.iter();
-    let read = read.map(|it| (&*it.principal, &*it.action, &*it.resource));
-    assert!(read.eq(said));
+    let read = StoredRecord::from_bytes(bytes).unwrap().decode().unwrap();
+    (names(&read), stored)
+}
+
+const READ: &str = r#"Mcp::Action::"call_read""#;
+const WRITE: &str = r#"Mcp::Action::"call_write""#;
+const RELEASE: &str = r#"Mcp::Agent::"release""#;
+const PLANNER: &str = r#"Mcp::Agent::"planner""#;
+const ALICE: &str = r#"Mcp::User::"alice@example.com""#;
+const SAM: &str = r#"Mcp::User::"sam""#;
+const TOOL: &str = r#"Mcp::Tool::"github/create_issue""#;
+const OTHER: &str = r#"Mcp::Tool::"git/push""#;
+
+#[test]
+fn what_a_record_has_said_its_verdicts_leave_out() {
+    // The call is by `release` for `alice@example.com`, of the tool `create_issue`.
+    let said = [
+        (RELEASE, WRITE, TOOL),
+        (PLANNER, WRITE, TOOL),
+        (ALICE, READ, TOOL),
+        (SAM, READ, OTHER),
+    ];
+    let (read, stored) = principals(&fixtures::tool_call(), &said);
+    assert_eq!(read, said.map(|(a, b, c)| [a, b, c].map(String::from)));
+    let expected = [
+        ["", WRITE, ""],
+        [PLANNER, "", ""],
+        ["", READ, ""],
+        [SAM, "", OTHER],
+    ];
+    assert_eq!(stored, expected.map(|it| it.map(String::from)));
+    // Others than those that are named before are written.
+    let said = [(ALICE, WRITE, OTHER), (RELEASE, WRITE, TOOL)];
+    let (read, stored) = principals(&fixtures::tool_call(), &said);
+    assert_eq!(read, said.map(|(a, b, c)| [a, b, c].map(String::from)));
+    let expected = [[ALICE, WRITE, OTHER], [RELEASE, "", TOOL]];
+    assert_eq!(stored, expected.map(|it| it.map(String::from)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Whatever server, tool and subject are called, a reader finds the names that would be written in full.
+    #[test]
+    fn names_that_are_left_out_are_found(server in name(), tool in name(), agent in name()) {
+        let mut call = fixtures::call(OperationKind::CallTool(ToolCall {
+            tool: tool.clone().into(),
+            arguments: fixtures::arguments(json!({})),
+            definition_digest: None,
+            target: None,
+        }));
+        call.operation.server = server.clone().into();
+        call.subject.entity = schema::entity_uid(&TYPES.agent, agent);
+        let resource = schema::tool_uid(&server, &tool);
+        let names = [
+            (call.subject.entity.to_string(), resource.to_string()),
+            (resource.to_string(), call.subject.entity.to_string()),
+        ];
+        for (principal, resource) in names {
+            let said = [(&*principal, READ, &*resource)];
+            let (read, _) = principals(&call, &said);
+            let whole = |text: &String| text.len() <= 512;
+            if whole(&principal) && whole(&resource) {
+                prop_assert_eq!(&read, &[[principal, READ.to_owned(), resource]]);
+            }
+        }
+    }
+}
+
+/// A name with what Cedar escapes, what separates server and tool, and what is cut.
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-c/\"\\\\é ]{1,6}",
+        (240_usize..520).prop_map(|count| "x".repeat(count)),
+    ]
+}
+
+#[test]
+fn digests_are_bytes_and_read_in_hexadecimal() {
+    let mut call = fixtures::tool_call();
+    let OperationKind::CallTool(called) = &mut call.operation.kind else {
+        panic!("no tool is called");
+    };
+    called.target = Some("file:///notes".into());
+    let fixture = RecordFixture::with(verdict());
+    let bytes = encoded(&fixture, RecordedRequest::Call(&call), &Shown);
+    let read = StoredRecord::from_bytes(bytes).unwrap().decode().unwrap();
+    let decision = decided(&read);
+    let hex = |length: usize| format!("{length:02x}").repeat(32);
+    assert_eq!(decision.purpose_hmac, hex(17));
+    assert_eq!(decision.address_hmac, hex("192.0.2.7".len()));
+    assert_eq!(decision.uri_hmac, hex("file:///notes".len()));
+    assert_eq!(
+        decision.targets[0].name_hmac,
+        hex("https://github.com/callgate/callgate".len())
+    );
+    assert!(decision.purpose_digest.is_empty() && decision.targets[0].name_digest.is_empty());
+    // Without a key there is none.
+    let bytes = encoded(&fixture, RecordedRequest::Call(&call), &NoKey);
+    let read = StoredRecord::from_bytes(bytes).unwrap().decode().unwrap();
+    assert_eq!(decided(&read).purpose_hmac, "");
+}
+
+/// As records of before are: digests in hexadecimal, and everything said.
+#[test]
+fn records_of_before_are_read() {
+    let principal = |principal: &str, action: &str| schema_v1::PrincipalVerdict {
+        principal: principal.to_owned(),
+        action: action.to_owned(),
+        resource: OTHER.to_owned(),
+        ..Default::default()
+    };
+    let decision = schema_v1::Decision {
+        server: "github".to_owned(),
+        tool: "create_issue".to_owned(),
+        subject: RELEASE.to_owned(),
+        purpose_hmac: "0a".repeat(32),
+        targets: vec![schema_v1::Target {
+            name_hmac: "0b".repeat(32),
+            ..Default::default()
+        }],
+        principals: vec![principal(PLANNER, READ), principal(SAM, WRITE)],
+        ..Default::default()
+    };
+    let record = Record {
+        index: Some(3),
+        kind: Some(Kind::Decision(decision)),
+        ..Record::default()
+    };
+    let stored = StoredRecord::from_message(&record).unwrap();
+    assert_eq!(stored.decode().unwrap(), record);
 }

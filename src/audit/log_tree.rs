@@ -35,6 +35,8 @@ pub struct LogTree {
     thread: TreeThread,
     log: LogReader,
     next: u64,
+    /// Reused for the leaves of the next frames.
+    leaves: Vec<TreeHash>,
 }
 
 impl LogTree {
@@ -55,7 +57,8 @@ impl LogTree {
     ///
     /// If those cannot be read, or the thread of the tree has ended.
     pub fn append(&mut self, first: u64, frames: &[u8]) -> io::Result<()> {
-        let mut leaves = Vec::new();
+        let leaves = &mut self.leaves;
+        leaves.clear();
         if self.next < first {
             let mut records = SegmentLeaves {
                 log: self.log.clone(),
@@ -102,7 +105,12 @@ pub fn start(
     let sync = move || sync_from(&segments, &mut synced);
     let thread = TreeThread::start(writer, CHECKPOINT_INTERVAL, Box::new(sync));
     let thread = thread.map_err(LogTreeError::Thread)?;
-    Ok(LogTree { thread, log, next })
+    Ok(LogTree {
+        thread,
+        log,
+        next,
+        leaves: Vec::new(),
+    })
 }
 
 /// Passes the payload of each frame to `each`.

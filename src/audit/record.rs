@@ -4,9 +4,11 @@
 
 use prost::Message;
 
+use crate::audit::envelope;
 use crate::audit::frame::MAX_RECORD;
-use crate::audit::record::schema::PrincipalVerdict;
+use crate::audit::record::schema::Decision;
 use crate::audit::record::schema::record::Kind;
+use crate::domain::request::canonical::hex;
 
 pub use crate::proto::audit as schema;
 pub use crate::proto::audit::Record;
@@ -68,26 +70,54 @@ impl StoredRecord {
     pub fn decode(&self) -> Result<Record, RecordError> {
         let mut record = Record::decode(&*self.bytes)?;
         if let Some(Kind::Decision(decision)) = &mut record.kind {
-            fill_in(&mut decision.principals);
+            name_digests(decision);
+            fill_in(decision);
         }
         Ok(record)
     }
 }
 
-/// Fills in actions and resources that are those of the verdict before.
-fn fill_in(principals: &mut [PrincipalVerdict]) {
-    for at in 1..principals.len() {
-        let (before, rest) = principals.split_at_mut(at);
-        if let (Some(before), Some(verdict)) = (before.last(), rest.first_mut()) {
-            for (own, said) in [
-                (&mut verdict.action, &before.action),
-                (&mut verdict.resource, &before.resource),
-            ] {
-                if own.is_empty() {
-                    own.clone_from(said);
-                }
-            }
+/// Puts digests in hexadecimal where readers find them, as they were written before they were bytes.
+fn name_digests(decision: &mut Decision) {
+    let digests = [
+        (&mut decision.purpose_hmac, &mut decision.purpose_digest),
+        (&mut decision.address_hmac, &mut decision.address_digest),
+        (&mut decision.uri_hmac, &mut decision.uri_digest),
+    ];
+    let targets = decision.targets.iter_mut();
+    let targets = targets.map(|it| (&mut it.name_hmac, &mut it.name_digest));
+    for (text, bytes) in digests.into_iter().chain(targets) {
+        if !bytes.is_empty() {
+            *text = hex(&std::mem::take(bytes));
         }
+    }
+}
+
+/// Fills in what verdicts leave out: the subject, the root of the chain and the tool of the call, and actions and resources
+/// that are those of the verdict before.
+fn fill_in(decision: &mut Decision) {
+    let or = |own: &mut String, said: &str| {
+        if own.is_empty() {
+            said.clone_into(own);
+        }
+    };
+    let root = decision.chain.as_ref().map_or("", |chain| &chain.root);
+    let Some((first, rest)) = decision.principals.split_first_mut() else {
+        return;
+    };
+    or(&mut first.principal, &decision.subject);
+    if !decision.tool.is_empty() {
+        or(
+            &mut first.resource,
+            &envelope::tool_name(&decision.server, &decision.tool),
+        );
+    }
+    let mut before = first;
+    for verdict in rest {
+        or(&mut verdict.principal, root);
+        or(&mut verdict.action, &before.action);
+        or(&mut verdict.resource, &before.resource);
+        before = verdict;
     }
 }
 

@@ -106,7 +106,7 @@ impl<'b> WireWriter<'b> {
     /// The name of an entity as Cedar writes it: `Mcp::Agent::"triage"`.
     pub fn entity(&mut self, field: u32, uid: &EntityUID) {
         let id: &str = uid.eid().as_ref();
-        let Some(name) = schema::mcp_name(uid.entity_type()).filter(|_| is_unescaped(id)) else {
+        let Some(name) = schema::mcp_name(uid.entity_type()).filter(|_| is_plain(id)) else {
             return self.display(field, uid);
         };
         let parts = ["Mcp::", name, "::\"", id, "\""];
@@ -225,9 +225,10 @@ const UNESCAPED: [bool; 256] = {
     unescaped
 };
 
-/// Whether an id is plain ASCII that Cedar writes without escapes. Any other is left to Cedar.
-fn is_unescaped(id: &str) -> bool {
-    id.bytes().all(|byte| UNESCAPED[usize::from(byte)])
+/// Whether an id is short and plain ASCII that Cedar writes without escapes. Any other is left to Cedar, or cut.
+pub fn is_plain(id: &str) -> bool {
+    let is_unescaped = |byte: u8| UNESCAPED[usize::from(byte)];
+    id.len() <= MAX_TEXT / 2 && id.bytes().all(is_unescaped)
 }
 
 struct Sink<'a>(&'a mut Vec<u8>);

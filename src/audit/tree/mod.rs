@@ -12,6 +12,7 @@ pub mod hash;
 pub mod key_file;
 pub mod merkle;
 pub mod note;
+mod recent;
 pub mod thread;
 pub mod tile;
 pub mod tile_dir;

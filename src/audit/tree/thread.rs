@@ -2,9 +2,7 @@
 //! any, so that the log never waits for tiles to be durable.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, SyncSender, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -13,10 +11,13 @@ use crate::audit::tree::writer::TreeWriter;
 
 /// Time between checkpoints while there is traffic.
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
-/// Batches of leaves that may wait. The log waits once there are more, until the thread has caught up.
-const MAX_BATCHES: usize = 4_096;
+/// Leaves that may wait: 8 MiB. The log waits once there are more, until the thread has caught up.
+const MAX_LEAVES: usize = 1 << 18;
 /// How often leaves are taken while there are any: to be woken for each batch would cost more than to hash it.
 const TAKEN_EVERY: Duration = Duration::from_millis(50);
+
+/// How long at once it is waited for what wakes the waiting anyway.
+const LONG: Duration = Duration::from_secs(60);
 
 /// Makes records durable, as [`TreeWriter::checkpoint`] needs it.
 pub type Sync = Box<dyn FnMut() -> io::Result<()> + Send>;
@@ -53,9 +54,7 @@ impl TreeWatch {
 /// The thread with its tree. Dropping it writes a last checkpoint and ends the thread.
 #[derive(Debug)]
 pub struct TreeThread {
-    leaves: Option<SyncSender<Vec<TreeHash>>>,
-    /// Batches that were sent and not taken yet.
-    waiting: Arc<AtomicUsize>,
+    leaves: Arc<LeafQueue>,
     state: Arc<Mutex<TreeState>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -67,47 +66,44 @@ impl TreeThread {
     ///
     /// If the system has no thread.
     pub fn start(tree: TreeWriter, interval: Duration, sync: Sync) -> io::Result<Self> {
-        let (leaves, taken) = mpsc::sync_channel(MAX_BATCHES);
+        let leaves = Arc::<LeafQueue>::default();
         let state = Arc::new(Mutex::new(TreeState {
             signed: tree.signed_size(),
             fault: None,
         }));
-        let waiting = Arc::new(AtomicUsize::new(0));
         let keeper = Keeper {
             tree,
-            waiting: Arc::clone(&waiting),
+            leaves: Arc::clone(&leaves),
+            taken: Vec::new(),
             interval,
             sync,
             state: Arc::clone(&state),
         };
         let thread = thread::Builder::new()
             .name("callgate-tree".to_owned())
-            .spawn(move || keeper.run(&taken))?;
+            .spawn(move || keeper.run())?;
         Ok(Self {
-            leaves: Some(leaves),
-            waiting,
+            leaves,
             state,
             thread: Some(thread),
         })
     }
 
-    /// Appends leaves, in the order of their records. Waits only if the thread is thousands of batches behind.
+    /// Appends leaves, in the order of their records. Waits only if the thread is hundreds of thousands behind.
     ///
     /// # Errors
     ///
     /// If the thread has ended, which it does only by a panic.
-    pub fn append(&self, leaves: Vec<TreeHash>) -> io::Result<()> {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let sent = self.leaves.as_ref().map(|it| it.send(leaves));
-        match sent {
-            Some(Ok(())) => Ok(()),
-            _ => Err(io::Error::other("the thread that keeps the tree has ended")),
+    pub fn append(&self, leaves: &[TreeHash]) -> io::Result<()> {
+        match self.leaves.append(leaves) {
+            true => Ok(()),
+            false => Err(io::Error::other("the thread that keeps the tree has ended")),
         }
     }
 
     /// Whether leaves can be appended without waiting for the thread.
     pub fn has_room(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) < MAX_BATCHES
+        self.leaves.lock().has_room()
     }
 
     /// Tells the state, also once the thread belongs to another.
@@ -118,28 +114,114 @@ impl TreeThread {
 
 impl Drop for TreeThread {
     fn drop(&mut self) {
-        drop(self.leaves.take());
+        self.leaves.end();
         if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
             // A panic was told by the thread itself.
             let _ = thread.join();
         }
     }
 }
 
+/// Leaves on their way to the thread, in one buffer: neither side allocates, or frees what the other has allocated.
+#[derive(Debug, Default)]
+struct LeafQueue {
+    waiting: Mutex<WaitingLeaves>,
+    /// The thread waits for leaves, the log for room.
+    has_changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct WaitingLeaves {
+    leaves: Vec<TreeHash>,
+    /// Whether the thread has to be woken for the next leaf.
+    is_idle: bool,
+    /// Whether no more come, or none are taken any more.
+    is_over: bool,
+}
+
+impl WaitingLeaves {
+    fn has_room(&self) -> bool {
+        self.leaves.len() < MAX_LEAVES
+    }
+}
+
+impl LeafQueue {
+    /// Appends leaves, unless nobody takes them any more.
+    fn append(&self, leaves: &[TreeHash]) -> bool {
+        let mut waiting = self.lock();
+        while !waiting.has_room() && !waiting.is_over {
+            waiting = self.wait(waiting, TAKEN_EVERY);
+        }
+        waiting.leaves.extend_from_slice(leaves);
+        if std::mem::take(&mut waiting.is_idle) {
+            self.has_changed.notify_all();
+        }
+        !waiting.is_over
+    }
+
+    /// Takes what waits into a buffer that is empty. If nothing waits and `waits` is set, something or the end is waited for.
+    /// Returns whether it was the last.
+    fn take(&self, into: &mut Vec<TreeHash>, waits: bool) -> bool {
+        let mut waiting = self.lock();
+        while waits && waiting.leaves.is_empty() && !waiting.is_over {
+            waiting.is_idle = true;
+            waiting = self.wait(waiting, LONG);
+        }
+        waiting.is_idle = false;
+        std::mem::swap(&mut waiting.leaves, into);
+        self.has_changed.notify_all();
+        waiting.is_over
+    }
+
+    /// Waits until the end, at most so long.
+    fn wait_for_end(&self, longest: Duration) {
+        let end = Instant::now() + longest;
+        let mut waiting = self.lock();
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if waiting.is_over || left.is_zero() {
+                return;
+            }
+            waiting = self.wait(waiting, left);
+        }
+    }
+
+    fn end(&self) {
+        self.lock().is_over = true;
+        self.has_changed.notify_all();
+    }
+
+    fn wait<'q>(
+        &self,
+        waiting: MutexGuard<'q, WaitingLeaves>,
+        longest: Duration,
+    ) -> MutexGuard<'q, WaitingLeaves> {
+        let waited = self.has_changed.wait_timeout(waiting, longest);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, WaitingLeaves> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 struct Keeper {
     tree: TreeWriter,
-    waiting: Arc<AtomicUsize>,
+    leaves: Arc<LeafQueue>,
+    /// What was taken; its memory is kept.
+    taken: Vec<TreeHash>,
     interval: Duration,
     sync: Sync,
     state: Arc<Mutex<TreeState>>,
 }
 
 impl Keeper {
-    fn run(mut self, leaves: &mpsc::Receiver<Vec<TreeHash>>) {
+    fn run(mut self) {
+        // Also after a panic: who appends must not wait for nobody.
+        let _end = EndOfLeaves(Arc::clone(&self.leaves));
         let mut due = Instant::now();
         loop {
-            let is_over = self.take(leaves);
+            let is_over = self.take();
             if is_over || Instant::now() >= due {
                 self.checkpoint();
                 due = Instant::now() + self.interval;
@@ -149,27 +231,17 @@ impl Keeper {
             }
             if self.is_behind() {
                 let wait = due.saturating_duration_since(Instant::now());
-                thread::park_timeout(wait.min(TAKEN_EVERY));
+                self.leaves.wait_for_end(wait.min(TAKEN_EVERY));
             }
         }
     }
 
     /// Appends the leaves that have come; waits for one if there is nothing to sign. Returns whether they were the last.
-    fn take(&mut self, leaves: &mpsc::Receiver<Vec<TreeHash>>) -> bool {
-        let mut next = match self.is_behind() {
-            true => leaves.try_recv(),
-            false => leaves.recv().map_err(TryRecvError::from),
-        };
-        loop {
-            match next {
-                Ok(batch) => {
-                    self.waiting.fetch_sub(1, Ordering::Relaxed);
-                    batch.into_iter().for_each(|leaf| self.tree.append(leaf));
-                }
-                Err(why) => return why == TryRecvError::Disconnected,
-            }
-            next = leaves.try_recv();
-        }
+    fn take(&mut self) -> bool {
+        let waits = !self.is_behind();
+        let is_over = self.leaves.take(&mut self.taken, waits);
+        self.taken.drain(..).for_each(|leaf| self.tree.append(leaf));
+        is_over
     }
 
     fn is_behind(&self) -> bool {
@@ -193,6 +265,14 @@ impl Keeper {
             signed: self.tree.signed_size(),
             fault,
         };
+    }
+}
+
+struct EndOfLeaves(Arc<LeafQueue>);
+
+impl Drop for EndOfLeaves {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

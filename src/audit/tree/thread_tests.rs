@@ -58,7 +58,7 @@ fn checkpoints_follow_traffic_and_the_last_one_covers_everything() {
     let thread =
         TreeThread::start(tree, Duration::from_millis(20), Box::new(sync)).expect("a thread");
     for count in 1..=300 {
-        thread.append(vec![TreeHash::leaf(b"x"); 3]).expect("taken");
+        thread.append(&[TreeHash::leaf(b"x"); 3]).expect("taken");
         if count % 100 == 0 {
             wait(|| thread.watch().state().signed == 3 * count);
             assert_eq!(signed(&dir), 3 * count);
@@ -68,7 +68,7 @@ fn checkpoints_follow_traffic_and_the_last_one_covers_everything() {
     let before = synced.load(Ordering::Relaxed);
     thread::sleep(Duration::from_millis(80));
     assert_eq!(synced.load(Ordering::Relaxed), before);
-    thread.append(vec![TreeHash::leaf(b"y")]).expect("taken");
+    thread.append(&[TreeHash::leaf(b"y")]).expect("taken");
     drop(thread);
     assert_eq!(signed(&dir), 901);
 }
@@ -86,7 +86,7 @@ fn a_checkpoint_that_fails_is_told_and_tried_again() {
     };
     let thread =
         TreeThread::start(tree, Duration::from_millis(10), Box::new(sync)).expect("a thread");
-    thread.append(vec![TreeHash::leaf(b"x")]).expect("taken");
+    thread.append(&[TreeHash::leaf(b"x")]).expect("taken");
     wait(|| thread.watch().state().fault.as_deref() == Some("no space"));
     assert_eq!(signed(&dir), 0);
     is_full.store(false, Ordering::Relaxed);

@@ -1,8 +1,12 @@
-//! The directory of a tree: tiles and the checkpoint, written so that a reader never sees a half-written file.
+//! The directory of a tree: tiles and the checkpoint.
+//!
+//! Invariant: a checkpoint is replaced as a whole, and only once all tiles of its tree are written, and durable as far as
+//! [`TileDir::write_tiles`] says. So whoever reads what a checkpoint covers never sees a half-written file.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::audit::tree::hash::TreeHash;
@@ -99,42 +103,127 @@ impl TileDir {
         !self.root.join("tile").exists() && !self.root.join(CHECKPOINT_FILE).exists()
     }
 
-    /// Writes tiles, and once they are durable the checkpoint over them. Partial tiles of a tile that became full are
-    /// removed.
+    /// Writes tiles that the last checkpoint does not cover. All are durable then, except for full tiles of leaves: those are
+    /// most of them, records say what is in them, and [`TileDir::sync_leaves`] sees to them later.
     ///
     /// # Errors
     ///
-    /// If a file cannot be written. The checkpoint is then the one before.
-    pub fn write<'a>(
+    /// If a file cannot be written.
+    pub fn write_tiles<'a>(
         &self,
         tiles: impl IntoIterator<Item = (TileId, &'a [TreeHash])>,
-        checkpoint: &str,
     ) -> io::Result<()> {
-        let mut dirs = BTreeSet::new();
-        let mut full = Vec::new();
+        let mut dirs = Dirs::default();
         for (id, hashes) in tiles {
             let path = self.root.join(id.path(hashes.len()));
-            replace(&path, &tile::to_bytes(hashes), &mut dirs)?;
-            if hashes.len() == TILE_WIDTH {
-                full.push(id);
+            let is_new = dirs.make_above(&path)?;
+            let file = write(&path, &tile::to_bytes(hashes))?;
+            if id.level > 0 || hashes.len() < TILE_WIDTH {
+                file.sync_data()?;
+                dirs.note_above(&path, is_new);
             }
         }
-        for dir in std::mem::take(&mut dirs) {
-            File::open(dir)?.sync_all()?;
+        dirs.sync()
+    }
+
+    /// Writes one tile, durably.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn write_synced(&self, id: TileId, hashes: &[TreeHash]) -> io::Result<()> {
+        let path = self.root.join(id.path(hashes.len()));
+        let mut dirs = Dirs::default();
+        let is_new = dirs.make_above(&path)?;
+        write(&path, &tile::to_bytes(hashes))?.sync_data()?;
+        dirs.note_above(&path, is_new);
+        dirs.sync()
+    }
+
+    /// Makes full tiles of leaves durable.
+    ///
+    /// # Errors
+    ///
+    /// If one cannot be opened or synced.
+    pub fn sync_leaves(&self, indices: Range<u64>) -> io::Result<()> {
+        let mut dirs = Dirs::default();
+        for index in indices {
+            let id = TileId { level: 0, index };
+            let path = self.root.join(id.path(TILE_WIDTH));
+            match File::open(&path).and_then(|file| file.sync_data()) {
+                // Somebody removed it, which `callgate audit verify` tells. The log goes on.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                synced => synced?,
+            }
+            // Nobody has synced a directory that was made for them.
+            dirs.note_above(&path, true);
         }
-        replace(
-            &self.root.join(CHECKPOINT_FILE),
-            checkpoint.as_bytes(),
-            &mut dirs,
-        )?;
-        File::open(&self.root)?.sync_all()?;
-        for id in full {
-            if let Some(partial) = self.root.join(id.path(1)).parent() {
-                // What stays only takes space.
-                let _ = fs::remove_dir_all(partial);
+        dirs.sync()
+    }
+
+    /// Replaces the checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written. The checkpoint is then the one before.
+    pub fn write_checkpoint(&self, checkpoint: &str) -> io::Result<()> {
+        let path = self.root.join(CHECKPOINT_FILE);
+        let unfinished = path.with_extension("new");
+        let mut dirs = Dirs::default();
+        let is_new = dirs.make_above(&path)?;
+        let written = write(&unfinished, checkpoint.as_bytes()).and_then(|file| file.sync_data());
+        let renamed = written.and_then(|()| fs::rename(&unfinished, &path));
+        if renamed.is_err() {
+            let _ = fs::remove_file(&unfinished);
+        }
+        dirs.note_above(&path, is_new);
+        renamed.and(dirs.sync())
+    }
+
+    /// Removes partial tiles of a tile that became full.
+    pub fn remove_partial(&self, id: TileId) {
+        if let Some(partial) = self.root.join(id.path(1)).parent() {
+            // What stays only takes space.
+            let _ = fs::remove_dir_all(partial);
+        }
+    }
+}
+
+/// Directories that have to be synced for the names in them.
+#[derive(Default)]
+struct Dirs {
+    /// Those that are there.
+    made: BTreeSet<PathBuf>,
+    to_sync: BTreeSet<PathBuf>,
+}
+
+impl Dirs {
+    /// Makes the directory above a path unless it is there. Returns whether it was made.
+    fn make_above(&mut self, path: &Path) -> io::Result<bool> {
+        let dir = above(path).next().unwrap_or(Path::new("."));
+        if self.made.contains(dir) {
+            return Ok(false);
+        }
+        let is_new = !dir.is_dir();
+        if is_new {
+            fs::create_dir_all(dir)?;
+        }
+        self.made.insert(dir.to_owned());
+        Ok(is_new)
+    }
+
+    /// Notes the directory above a path, and if that is new, those above it.
+    fn note_above(&mut self, path: &Path, is_new: bool) {
+        for dir in above(path).take(if is_new { 5 } else { 1 }) {
+            if !self.to_sync.contains(dir) {
+                self.to_sync.insert(dir.to_owned());
             }
         }
-        Ok(())
+    }
+
+    fn sync(self) -> io::Result<()> {
+        let mut dirs = self.to_sync.into_iter();
+        dirs.try_for_each(|dir| File::open(dir)?.sync_all())
     }
 }
 
@@ -148,22 +237,10 @@ pub(super) fn above(path: &Path) -> impl Iterator<Item = &Path> {
         })
 }
 
-/// Replaces a file as a whole, and notes the directories that have to be synced for it.
-fn replace(path: &Path, content: &[u8], dirs: &mut BTreeSet<PathBuf>) -> io::Result<()> {
-    let dir = above(path).next().unwrap_or(Path::new("."));
-    if !dir.is_dir() {
-        fs::create_dir_all(dir)?;
-        dirs.extend(above(dir).take(5).map(Path::to_owned));
-    }
-    let unfinished = path.with_extension("new");
-    let mut file = File::create(&unfinished)?;
-    let written = file.write_all(content).and_then(|()| file.sync_data());
-    let renamed = written.and_then(|()| fs::rename(&unfinished, path));
-    if renamed.is_err() {
-        let _ = fs::remove_file(&unfinished);
-    }
-    dirs.insert(dir.to_owned());
-    renamed
+fn write(path: &Path, content: &[u8]) -> io::Result<File> {
+    let mut file = File::create(path)?;
+    file.write_all(content)?;
+    Ok(file)
 }
 
 /// Reads a short text file; `None` if there is none.

@@ -13,9 +13,11 @@ fn written(dir: &TileDir, sizes: &[u64]) -> Frontier {
         while frontier.size() < size {
             frontier.push(leaf(frontier.size()), |id, hashes| full.push((id, hashes)));
         }
-        let full = full.iter().map(|(id, hashes)| (*id, hashes.as_slice()));
-        dir.write(full.chain(frontier.partial_tiles()), "checkpoint\n")
+        let tiles = full.iter().map(|(id, hashes)| (*id, hashes.as_slice()));
+        dir.write_tiles(tiles.chain(frontier.partial_tiles()))
             .expect("written");
+        dir.write_checkpoint("checkpoint\n").expect("written");
+        full.iter().for_each(|(id, _)| dir.remove_partial(*id));
     }
     frontier
 }
@@ -58,6 +60,16 @@ fn partial_tiles_are_kept_until_the_full_one_is_there() {
     assert!(!dir.path().join("tile/0/000.p").exists());
     assert!(dir.path().join("tile/0/000").exists());
     assert!(dir.path().join("tile/0/001.p/1").exists());
+}
+
+#[test]
+fn tiles_of_leaves_are_synced_as_far_as_they_are_there() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let dir = TileDir::new(temporary.path());
+    written(&dir, &[1_000]);
+    dir.sync_leaves(0..3).expect("synced");
+    fs::remove_file(dir.path().join("tile/0/001")).expect("removed");
+    dir.sync_leaves(0..3).expect("synced");
 }
 
 #[test]

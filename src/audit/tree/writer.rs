@@ -6,6 +6,7 @@ use crate::audit::tree::checkpoint::{Checkpoint, CheckpointError};
 use crate::audit::tree::frontier::Frontier;
 use crate::audit::tree::hash::TreeHash;
 use crate::audit::tree::note::SigningKey;
+use crate::audit::tree::recent;
 use crate::audit::tree::tile::{MAX_TILE_LEVELS, TILE_HEIGHT, TILE_WIDTH, TileId};
 use crate::audit::tree::tile_dir::{TileDir, TileError, TreeReader};
 
@@ -73,6 +74,10 @@ pub struct TreeWriter {
     /// Tiles that became full since the last checkpoint.
     full: Vec<(TileId, Vec<TreeHash>)>,
     signed: u64,
+    /// Whether the tiles of the last checkpoint are there; otherwise all are written anew.
+    has_tiles: bool,
+    /// Tiles of leaves before this one are durable.
+    durable: u64,
 }
 
 impl TreeWriter {
@@ -93,6 +98,8 @@ impl TreeWriter {
             frontier: Frontier::default(),
             full: Vec::new(),
             signed: 0,
+            has_tiles: true,
+            durable: 0,
         };
         let Some(note) = writer.dir.read_checkpoint()? else {
             if records.end() > 0 || !writer.dir.is_empty() {
@@ -112,6 +119,8 @@ impl TreeWriter {
         }
         match load(&writer.dir, signed) {
             Ok(frontier) if frontier.root() == checkpoint.root => {
+                writer.durable = recent::first(signed);
+                recent::restore(&writer.dir, signed, records)?;
                 check_last_records(&writer.dir, signed, records)?;
                 writer.frontier = frontier;
                 records.each_from(signed, &mut |leaf| writer.append_found(leaf))?;
@@ -174,10 +183,21 @@ impl TreeWriter {
             .full
             .iter()
             .map(|(id, hashes)| (*id, hashes.as_slice()));
-        let tiles = full.chain(self.frontier.partial_tiles());
-        self.dir.write(tiles, &checkpoint.sign(&self.key))?;
+        // What the last checkpoint covers is not written again: somebody may read it.
+        let covered = if self.has_tiles { self.signed } else { 0 };
+        let partial = self.frontier.partial_tiles();
+        let partial = partial.filter(|(id, hashes)| id.width(covered) != hashes.len());
+        self.dir.write_tiles(full.chain(partial))?;
+        let durable = recent::first(checkpoint.size).max(self.durable);
+        self.dir.sync_leaves(self.durable..durable)?;
+        self.durable = durable;
+        self.dir.write_checkpoint(&checkpoint.sign(&self.key))?;
+        for (id, _) in &self.full {
+            self.dir.remove_partial(*id);
+        }
         self.full.clear();
         self.signed = checkpoint.size;
+        self.has_tiles = true;
         Ok(())
     }
 
@@ -192,6 +212,7 @@ impl TreeWriter {
         if records.first() > 0 {
             return Err(TreeError::Root(told));
         }
+        self.has_tiles = false;
         let mut root = (checkpoint.size == 0).then(TreeHash::empty_root);
         records.each_from(0, &mut |leaf| {
             self.append_found(leaf);

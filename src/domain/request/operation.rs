@@ -365,6 +365,22 @@ impl OperationKind {
         }
     }
 
+    /// The URI that it names.
+    pub fn named_uri(&self) -> Option<&str> {
+        match self {
+            Self::CallTool(call) => call.target.as_deref(),
+            Self::OnResource { uri, .. } => Some(uri),
+            Self::ElicitUrl { url } => Some(url),
+            Self::GetPrompt { .. }
+            | Self::OnPrompt { .. }
+            | Self::Connect { .. }
+            | Self::List(_)
+            | Self::Sample(_)
+            | Self::ElicitForm { .. }
+            | Self::OnClient(_) => None,
+        }
+    }
+
     /// The tool or prompt of `server` that it names, as an entity. A resource is one only under its canonical name.
     pub fn named_entity(&self, server: &str) -> Option<EntityUID> {
         match self {

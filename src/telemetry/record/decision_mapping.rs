@@ -178,7 +178,7 @@ impl DecisionAttributes<'_, '_> {
         if is_clear {
             self.put(clear_key, text);
         } else if let Some(digest) = self.redaction.digest(text) {
-            self.put(key, &digest);
+            self.put(key, &digest.hex);
         }
     }
 
@@ -254,7 +254,7 @@ impl DecisionAttributes<'_, '_> {
             if clear.addresses {
                 self.put("client.address", &format_smolstr!("{address}"));
             } else if let Some(digest) = self.redaction.address_digest(address) {
-                self.put("callgate.client.address.hmac", &digest);
+                self.put("callgate.client.address.hmac", &digest.hex);
             }
         }
     }

@@ -1,26 +1,26 @@
-//! A cache of keyed digests. Users, purposes and addresses recur from call to call, and a digest costs more than a lookup.
+//! A cache of keyed digests, and of names made with them. Users, purposes and addresses recur from call to call, and a digest costs more than a lookup.
 //!
-//! Invariant: the size is fixed. A newer text replaces the one in its slot, and no thread waits for a slot.
+//! Invariant: the size is fixed. A newer value replaces the one in its slot, and no thread waits for a slot.
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use foldhash::fast::RandomState;
 
 /// Number of slots.
 const SLOTS: usize = 512;
 
-/// A direct-mapped cache from a key to a text.
-pub struct DigestCache<K> {
+/// A direct-mapped cache from a key to what is made of it. Clones of a value are cheap.
+pub struct DigestCache<K, V> {
     /// Seeded, so that callers cannot choose keys that collide.
     hasher: RandomState,
-    places: Box<[CacheSlot<K>]>,
+    places: Box<[CacheSlot<K, V>]>,
 }
 
-type CacheSlot<K> = Mutex<Option<(K, Arc<str>)>>;
+type CacheSlot<K, V> = Mutex<Option<(K, V)>>;
 
-impl<K> Default for DigestCache<K> {
+impl<K, V> Default for DigestCache<K, V> {
     fn default() -> Self {
         Self {
             hasher: RandomState::default(),
@@ -29,9 +29,9 @@ impl<K> Default for DigestCache<K> {
     }
 }
 
-impl<K> DigestCache<K> {
-    /// The cached text of a key, or a new one.
-    pub fn get_or_insert_with<Q>(&self, key: &Q, make: impl FnOnce() -> Arc<str>) -> Arc<str>
+impl<K, V: Clone> DigestCache<K, V> {
+    /// The cached value of a key, or a new one.
+    pub fn get_or_insert_with<Q>(&self, key: &Q, make: impl FnOnce() -> V) -> V
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
@@ -39,21 +39,21 @@ impl<K> DigestCache<K> {
         let Some(place) = self.place(key) else {
             return make();
         };
-        // Computing the text is faster than waiting for another thread.
+        // Computing the value is faster than waiting for another thread.
         let Ok(mut place) = place.try_lock() else {
             return make();
         };
         match &*place {
-            Some((kept, text)) if kept.borrow() == key => Arc::clone(text),
+            Some((kept, value)) if kept.borrow() == key => value.clone(),
             _ => {
-                let text = make();
-                *place = Some((key.to_owned(), Arc::clone(&text)));
-                text
+                let value = make();
+                *place = Some((key.to_owned(), value.clone()));
+                value
             }
         }
     }
 
-    fn place<Q: Hash + ?Sized>(&self, key: &Q) -> Option<&CacheSlot<K>> {
+    fn place<Q: Hash + ?Sized>(&self, key: &Q) -> Option<&CacheSlot<K, V>> {
         let hash = self.hasher.hash_one(key) % SLOTS as u64;
         self.places.get(usize::try_from(hash).ok()?)
     }

@@ -9,13 +9,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use callgate_engine::cedar::EntityUID;
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{KeyInit, Mac};
 use opentelemetry::{Key, KeyValue, Value};
 use serde_json::{Map, Value as Json};
 use sha2::Sha256;
 use smol_str::format_smolstr;
 
-use crate::audit::envelope::KeyedDigest;
+use crate::audit::envelope::{Hmac, KeyedDigest};
 use crate::config::telemetry::{CleartextFields, TelemetryConfig};
 use crate::domain::request::canonical;
 use crate::telemetry::redact::digest_cache::DigestCache;
@@ -32,15 +32,18 @@ const CLEAR_TYPES: [&str; 6] = ["Agent", "Server", "Gateway", "Tool", "Prompt", 
 /// Longest cached text, in bytes. Longer ones seldom recur.
 const MAX_REMEMBERED_BYTES: usize = 256;
 
+/// The state of HMAC-SHA-256 under a key.
+type HmacKey = hmac::Hmac<Sha256>;
+
 /// Replaces sensitive values, as the configuration says.
 #[derive(Default)]
 pub struct Redaction {
-    key: Option<Hmac<Sha256>>,
+    key: Option<HmacKey>,
     clear: CleartextFields,
     arguments: Vec<ArgumentRule>,
-    digests: DigestCache<String>,
-    addresses: DigestCache<IpAddr>,
-    entities: DigestCache<EntityUID>,
+    digests: DigestCache<String, Hmac>,
+    addresses: DigestCache<IpAddr, Hmac>,
+    entities: DigestCache<EntityUID, Arc<str>>,
 }
 
 /// An argument that may be exported in the clear.
@@ -70,7 +73,7 @@ impl Redaction {
             return Err(KeyTooShortError(key.len()));
         }
         Ok(Self {
-            key: Hmac::new_from_slice(key).ok(),
+            key: HmacKey::new_from_slice(key).ok(),
             clear: config.clear,
             arguments: config
                 .arguments
@@ -89,10 +92,10 @@ impl Redaction {
         self.clear
     }
 
-    /// The keyed digest of a text, in hexadecimal.
-    pub fn digest(&self, text: &str) -> Option<Arc<str>> {
+    /// The keyed digest of a text.
+    pub fn digest(&self, text: &str) -> Option<Hmac> {
         let key = self.key.as_ref()?;
-        let make = || keyed_digest(key, text.as_bytes()).as_ref().into();
+        let make = || keyed_digest(key, text.as_bytes());
         Some(if text.len() <= MAX_REMEMBERED_BYTES {
             self.digests.get_or_insert_with(text, make)
         } else {
@@ -100,20 +103,17 @@ impl Redaction {
         })
     }
 
-    /// The keyed digest of an address as it is written, in hexadecimal.
-    pub fn address_digest(&self, address: IpAddr) -> Option<Arc<str>> {
+    /// The keyed digest of an address as it is written.
+    pub fn address_digest(&self, address: IpAddr) -> Option<Hmac> {
         let key = self.key.as_ref()?;
-        let make = || {
-            let digest = keyed_digest(key, format_smolstr!("{address}").as_bytes());
-            digest.as_ref().into()
-        };
+        let make = || keyed_digest(key, format_smolstr!("{address}").as_bytes());
         Some(self.addresses.get_or_insert_with(&address, make))
     }
 
     /// The keyed digest of a call's arguments in canonical form, in hexadecimal.
     pub fn arguments_digest(&self, arguments: &Map<String, Json>) -> Option<HexDigest> {
         let key = self.key.as_ref()?;
-        let digest = |text: &str| keyed_digest(key, text.as_bytes());
+        let digest = |text: &str| hex(&hmac_of(key, text.as_bytes()));
         Some(canonical::with_object_text(arguments, digest))
     }
 
@@ -153,12 +153,7 @@ impl Redaction {
             return [&of_type, "::\"", id, "\""].concat();
         }
         match &self.key {
-            Some(key) => [
-                &of_type,
-                "::hmac:",
-                keyed_digest(key, id.as_bytes()).as_ref(),
-            ]
-            .concat(),
+            Some(key) => [&of_type, "::hmac:", &hex(&hmac_of(key, id.as_bytes()))].concat(),
             None => [&of_type, "::redacted"].concat(),
         }
     }
@@ -174,11 +169,11 @@ impl Redaction {
 }
 
 impl KeyedDigest for Redaction {
-    fn digest(&self, text: &str) -> Option<Arc<str>> {
+    fn digest(&self, text: &str) -> Option<Hmac> {
         Self::digest(self, text)
     }
 
-    fn address_digest(&self, address: IpAddr) -> Option<Arc<str>> {
+    fn address_digest(&self, address: IpAddr) -> Option<Hmac> {
         Self::address_digest(self, address)
     }
 }
@@ -236,13 +231,25 @@ fn cut(mut text: String) -> String {
     text
 }
 
-/// The keyed digest of some bytes, in hexadecimal.
-fn keyed_digest(key: &Hmac<Sha256>, bytes: &[u8]) -> HexDigest {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// The keyed digest of some bytes.
+fn keyed_digest(key: &HmacKey, bytes: &[u8]) -> Hmac {
+    let bytes = hmac_of(key, bytes);
+    Hmac {
+        bytes,
+        hex: hex(&bytes).as_ref().into(),
+    }
+}
+
+fn hmac_of(key: &HmacKey, bytes: &[u8]) -> [u8; 32] {
     let mut mac = key.clone();
     mac.update(bytes);
+    mac.finalize().into_bytes().into()
+}
+
+fn hex(digest: &[u8; 32]) -> HexDigest {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [0; 64];
-    for (pair, byte) in text.chunks_exact_mut(2).zip(mac.finalize().into_bytes()) {
+    for (pair, byte) in text.chunks_exact_mut(2).zip(digest) {
         pair[0] = DIGITS[usize::from(byte >> 4)];
         pair[1] = DIGITS[usize::from(byte & 15)];
     }

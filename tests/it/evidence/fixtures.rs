@@ -97,6 +97,7 @@ fn full_decision() -> Decision {
             kind: "url".to_owned(),
             role: "repository".to_owned(),
             name_hmac: "cdef".to_owned(),
+            ..Target::default()
         }],
         reasons: vec![Reason {
             code: "FORBIDDEN".to_owned(),
