@@ -14,10 +14,11 @@ use callgate_engine::cedar::EntityUID;
 
 use crate::audit::control_record::{ControlOutcome, ControlRecord};
 use crate::audit::decision_record::{DecisionRecord, OnBehalfOf, RecordedRequest};
+use crate::audit::left_out::Named;
 use crate::audit::outcome_record::OutcomeRecord;
 use crate::audit::record::INDEX_TAG;
 use crate::audit::record::schema::Notice;
-use crate::audit::wire::{self, WireWriter};
+use crate::audit::wire::WireWriter;
 use crate::domain::decide::verdict::{Decision, PrincipalVerdict, Reason, SideEffects, Verdict};
 use crate::domain::request::call_context::{CallContext, TraceContext};
 use crate::domain::request::operation::OperationKind;
@@ -418,50 +419,6 @@ impl EnvelopeFields<'_, '_> {
         self.wire.bytes(fields[0], &trace_id);
         self.wire.bytes(fields[1], &span_id);
     }
-}
-
-/// What a record names before its verdicts, which therefore leave it out.
-struct Named<'a> {
-    subject: Option<&'a EntityUID>,
-    root: Option<&'a EntityUID>,
-    /// The server and its tool.
-    tool: Option<(&'a str, &'a str)>,
-}
-
-impl<'a> Named<'a> {
-    fn in_request(question: &RecordedRequest<'a>, verdict: &'a Verdict) -> Self {
-        let (subject, call) = match *question {
-            RecordedRequest::Call(call) | RecordedRequest::Filter { call, .. } => {
-                (Some(&call.subject.entity), Some(call))
-            }
-            RecordedRequest::Cedar { principal, .. } => (Some(principal), None),
-            RecordedRequest::Search { principal, .. } => (principal, None),
-        };
-        let tool = |call: &'a CallContext| match &call.operation.kind {
-            OperationKind::CallTool(called) => Some((&*call.operation.server, &*called.tool)),
-            _ => None,
-        };
-        Self {
-            subject,
-            root: call.and_then(|call| Some(OnBehalfOf::from_call(call, verdict)?.root)),
-            tool: call.and_then(tool),
-        }
-    }
-
-    /// Whether an entity is the tool, and [`tool_name`] what it is written as.
-    fn is_tool(&self, uid: &EntityUID) -> bool {
-        let id: &str = uid.eid().as_ref();
-        let rest = self.tool.and_then(|(server, tool)| {
-            let rest = id.strip_prefix(server)?.strip_prefix('/')?;
-            (rest == tool && *uid.entity_type() == TYPES.tool).then_some(rest)
-        });
-        rest.is_some() && wire::is_plain(id)
-    }
-}
-
-/// The name of a tool as it is written where a record names its entity.
-pub fn tool_name(server: &str, tool: &str) -> String {
-    format!("Mcp::Tool::\"{server}/{tool}\"")
 }
 
 fn outcome_number(decision: Decision) -> u64 {

@@ -4,8 +4,8 @@
 
 use prost::Message;
 
-use crate::audit::envelope;
 use crate::audit::frame::MAX_RECORD;
+use crate::audit::left_out::fill_in;
 use crate::audit::record::schema::Decision;
 use crate::audit::record::schema::record::Kind;
 use crate::domain::request::canonical::hex;
@@ -90,34 +90,6 @@ fn name_digests(decision: &mut Decision) {
         if !bytes.is_empty() {
             *text = hex(&std::mem::take(bytes));
         }
-    }
-}
-
-/// Fills in what verdicts leave out: the subject, the root of the chain and the tool of the call, and actions and resources
-/// that are those of the verdict before.
-fn fill_in(decision: &mut Decision) {
-    let or = |own: &mut String, said: &str| {
-        if own.is_empty() {
-            said.clone_into(own);
-        }
-    };
-    let root = decision.chain.as_ref().map_or("", |chain| &chain.root);
-    let Some((first, rest)) = decision.principals.split_first_mut() else {
-        return;
-    };
-    or(&mut first.principal, &decision.subject);
-    if !decision.tool.is_empty() {
-        or(
-            &mut first.resource,
-            &envelope::tool_name(&decision.server, &decision.tool),
-        );
-    }
-    let mut before = first;
-    for verdict in rest {
-        or(&mut verdict.principal, root);
-        or(&mut verdict.action, &before.action);
-        or(&mut verdict.resource, &before.resource);
-        before = verdict;
     }
 }
 

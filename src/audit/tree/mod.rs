@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod frontier;
 pub mod hash;
 pub mod key_file;
+pub mod leaves;
 pub mod merkle;
 pub mod note;
 mod recent;

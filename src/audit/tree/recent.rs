@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 
 use crate::audit::tree::hash::TreeHash;
+use crate::audit::tree::leaves::{Leaves, TreeError, no_record};
 use crate::audit::tree::merkle::Nodes as _;
 use crate::audit::tree::tile::{TILE_HEIGHT, TILE_WIDTH, TileId, subtree};
 use crate::audit::tree::tile_dir::{TileDir, TreeReader};
-use crate::audit::tree::writer::{Leaves, TreeError, no_record};
 
 /// Full tiles of the level above whose tiles of leaves may not be durable yet: a million records. In a log that is written as
 /// fast as can be, that is longer than systems keep what is written in memory, so syncing them then is quick.

@@ -106,19 +106,26 @@ impl TileDir {
     /// Writes tiles that the last checkpoint does not cover. All are durable then, except for full tiles of leaves: those are
     /// most of them, records say what is in them, and [`TileDir::sync_leaves`] sees to them later.
     ///
+    /// `unneeded` is a tile that became full, whose partial tiles nobody needs any more: a new partial tile takes their place on
+    /// the disk. Some file systems look at each file that was removed in the last minutes before they make another, and a log
+    /// that is written often would remove several a second.
+    ///
     /// # Errors
     ///
     /// If a file cannot be written.
     pub fn write_tiles<'a>(
         &self,
         tiles: impl IntoIterator<Item = (TileId, &'a [TreeHash])>,
+        unneeded: &mut Option<TileId>,
     ) -> io::Result<()> {
         let mut dirs = Dirs::default();
         for (id, hashes) in tiles {
             let path = self.root.join(id.path(hashes.len()));
-            let is_new = dirs.make_above(&path)?;
+            let is_partial = hashes.len() < TILE_WIDTH;
+            let is_moved = is_partial && self.move_partial(unneeded, id, &path);
+            let is_new = dirs.make_above(&path)? || is_moved;
             let file = write(&path, &tile::to_bytes(hashes))?;
-            if id.level > 0 || hashes.len() < TILE_WIDTH {
+            if id.level > 0 || is_partial {
                 file.sync_data()?;
                 dirs.note_above(&path, is_new);
             }
@@ -182,10 +189,54 @@ impl TileDir {
 
     /// Removes partial tiles of a tile that became full.
     pub fn remove_partial(&self, id: TileId) {
-        if let Some(partial) = self.root.join(id.path(1)).parent() {
-            // What stays only takes space.
-            let _ = fs::remove_dir_all(partial);
+        // What stays only takes space.
+        let _ = fs::remove_dir_all(self.partial(id));
+    }
+
+    /// Whether there are partial tiles of a tile.
+    pub fn has_partial(&self, id: TileId) -> bool {
+        self.partial(id).is_dir()
+    }
+
+    fn partial(&self, id: TileId) -> PathBuf {
+        let mut path = self.root.join(id.path(1));
+        path.pop();
+        path
+    }
+
+    /// Makes what is on the disk of a tile's partial tiles the first partial tile of another, at this path; its content is still to
+    /// be written. Returns whether it did. If it cannot, it removes them.
+    fn move_partial(&self, unneeded: &mut Option<TileId>, to: TileId, path: &Path) -> bool {
+        let target = self.partial(to);
+        let has_place = !target.is_dir() && target.parent().is_some_and(Path::is_dir);
+        let Some(from) = unneeded.take_if(|from| from.level == to.level && has_place) else {
+            return false;
+        };
+        let moved = move_directory(&self.partial(from), &target, path);
+        if moved.is_err() {
+            self.remove_partial(from);
         }
+        moved.is_ok()
+    }
+}
+
+/// Moves a directory, one of whose files becomes the one at `path`. The others are removed.
+fn move_directory(from: &Path, to: &Path, path: &Path) -> io::Result<()> {
+    let mut kept = None;
+    for file in fs::read_dir(from)? {
+        let file = file?;
+        if !file.file_type()?.is_file() {
+            return Err(io::Error::other("it is no partial tile"));
+        }
+        match kept {
+            None => kept = Some(file.file_name()),
+            Some(_) => fs::remove_file(file.path())?,
+        }
+    }
+    fs::rename(from, to)?;
+    match kept {
+        Some(name) => fs::rename(to.join(name), path),
+        None => Ok(()),
     }
 }
 

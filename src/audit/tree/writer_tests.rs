@@ -269,6 +269,32 @@ fn tiles_that_a_loss_of_power_took_are_made_anew_from_records() {
 }
 
 #[test]
+fn a_tree_that_grows_fast_keeps_one_directory_of_partial_leaves() {
+    let mut desk = Desk::new();
+    let mut tree = desk.open().expect("a tree");
+    let partial = |desk: &Desk| {
+        let all = fs::read_dir(desk.dir().path().join("tile/0")).expect("a directory");
+        let names = all.map(|it| it.expect("an entry").file_name());
+        let names = names.map(|it| it.to_string_lossy().into_owned());
+        names.filter(|it| it.ends_with(".p")).collect::<Vec<_>>()
+    };
+    for round in 0..40 {
+        desk.log(100 + round * 13, &mut tree);
+        tree.checkpoint(|| Ok(())).expect("written");
+        let size = tree.size();
+        let mut read = TreeReader::new(desk.dir(), size);
+        let root = merkle::root(&mut read, size).expect("tiles");
+        assert_eq!(desk.checkpoint().root, root);
+        // That of the last tile, and one that waits to become the next.
+        let found = partial(&desk);
+        assert!(found.len() <= 2, "{found:?}");
+    }
+    drop(tree);
+    assert!(partial(&desk).len() <= 1);
+    desk.open().expect("a tree");
+}
+
+#[test]
 fn what_a_checkpoint_covers_is_not_written_again() {
     let mut desk = Desk::with(600, 0);
     let mut tree = desk.open().expect("a tree");

@@ -1,0 +1,87 @@
+//! What the verdicts in a record leave out, as the record has named it before: left out by the writer ([`Named`]), filled in for
+//! readers ([`fill_in`]).
+
+use callgate_engine::cedar::EntityUID;
+
+use crate::audit::decision_record::{OnBehalfOf, RecordedRequest};
+use crate::audit::wire;
+use crate::domain::decide::verdict::Verdict;
+use crate::domain::request::call_context::CallContext;
+use crate::domain::request::operation::OperationKind;
+use crate::domain::schema::TYPES;
+use crate::proto::audit::Decision;
+
+/// What a record names before its verdicts, which therefore leave it out.
+pub struct Named<'a> {
+    /// Who calls.
+    pub subject: Option<&'a EntityUID>,
+    /// For whom, in the end.
+    pub root: Option<&'a EntityUID>,
+    /// The server and its tool.
+    tool: Option<(&'a str, &'a str)>,
+}
+
+impl<'a> Named<'a> {
+    /// What the record of a request names.
+    pub fn in_request(question: &RecordedRequest<'a>, verdict: &'a Verdict) -> Self {
+        let (subject, call) = match *question {
+            RecordedRequest::Call(call) | RecordedRequest::Filter { call, .. } => {
+                (Some(&call.subject.entity), Some(call))
+            }
+            RecordedRequest::Cedar { principal, .. } => (Some(principal), None),
+            RecordedRequest::Search { principal, .. } => (principal, None),
+        };
+        let tool = |call: &'a CallContext| match &call.operation.kind {
+            OperationKind::CallTool(called) => Some((&*call.operation.server, &*called.tool)),
+            _ => None,
+        };
+        Self {
+            subject,
+            root: call.and_then(|call| Some(OnBehalfOf::from_call(call, verdict)?.root)),
+            tool: call.and_then(tool),
+        }
+    }
+
+    /// Whether an entity is the tool, and [`tool_name`] what it is written as.
+    pub fn is_tool(&self, uid: &EntityUID) -> bool {
+        let id: &str = uid.eid().as_ref();
+        let rest = self.tool.and_then(|(server, tool)| {
+            let rest = id.strip_prefix(server)?.strip_prefix('/')?;
+            (rest == tool && *uid.entity_type() == TYPES.tool).then_some(rest)
+        });
+        rest.is_some() && wire::is_plain(id)
+    }
+}
+
+/// The name of a tool as it is written where a record names its entity.
+fn tool_name(server: &str, tool: &str) -> String {
+    format!("Mcp::Tool::\"{server}/{tool}\"")
+}
+
+/// Fills in what verdicts leave out: the subject, the root of the chain and the tool of the call, and actions and resources
+/// that are those of the verdict before.
+pub fn fill_in(decision: &mut Decision) {
+    let or = |own: &mut String, said: &str| {
+        if own.is_empty() {
+            said.clone_into(own);
+        }
+    };
+    let root = decision.chain.as_ref().map_or("", |chain| &chain.root);
+    let Some((first, rest)) = decision.principals.split_first_mut() else {
+        return;
+    };
+    or(&mut first.principal, &decision.subject);
+    if !decision.tool.is_empty() {
+        or(
+            &mut first.resource,
+            &tool_name(&decision.server, &decision.tool),
+        );
+    }
+    let mut before = first;
+    for verdict in rest {
+        or(&mut verdict.principal, root);
+        or(&mut verdict.action, &before.action);
+        or(&mut verdict.resource, &before.resource);
+        before = verdict;
+    }
+}
