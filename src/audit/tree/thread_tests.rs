@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
 use crate::audit::tree::checkpoint::Checkpoint;
+use crate::audit::tree::frontier::Frontier;
 use crate::audit::tree::leaves::Leaves;
 use crate::audit::tree::note::SigningKey;
 use crate::audit::tree::tile_dir::TileDir;
@@ -98,4 +99,41 @@ fn a_checkpoint_that_fails_is_told_and_tried_again() {
             }
     });
     assert_eq!(signed(&dir), 1);
+}
+
+#[test]
+fn who_appends_hears_of_a_thread_that_has_ended() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let dir = TileDir::new(temporary.path());
+    let tree = TreeWriter::open(dir, key(), &mut Nothing).expect("a tree");
+    let sync = || panic!("on purpose");
+    let thread =
+        TreeThread::start(tree, Duration::from_millis(10), Box::new(sync)).expect("a thread");
+    // More than may wait: who appends must not wait for room that nobody makes.
+    let many = vec![TreeHash::leaf(b"x"); MAX_LEAVES / 4];
+    wait(|| thread.append(&many).is_err());
+}
+
+#[test]
+fn leaves_come_in_their_order_from_whoever_is_faster() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let dir = TileDir::new(temporary.path());
+    let tree = TreeWriter::open(dir.clone(), key(), &mut Nothing).expect("a tree");
+    let thread = TreeThread::start(tree, Duration::from_millis(5), Box::new(|| Ok(())));
+    let thread = thread.expect("a thread");
+    let leaf = |index: u64| TreeHash::leaf(&index.to_le_bytes());
+    let mut whole = Frontier::default();
+    for round in 0..200_u64 {
+        let leaves: Vec<_> = (round * 7..round * 7 + 7).map(leaf).collect();
+        leaves.iter().for_each(|leaf| whole.push(*leaf, |_, _| {}));
+        thread.append(&leaves).expect("taken");
+        if round % 50 == 0 {
+            // Long enough for the thread to wait for the next.
+            thread::sleep(Duration::from_millis(70));
+        }
+    }
+    drop(thread);
+    let note = dir.read_checkpoint().expect("readable").expect("there");
+    let checkpoint = Checkpoint::open(&note, &key().verifying_key()).expect("signed");
+    assert_eq!((checkpoint.size, checkpoint.root), (1_400, whole.root()));
 }
