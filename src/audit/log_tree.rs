@@ -10,10 +10,9 @@ use crate::audit::log_files::{self, SEGMENTS, TREE};
 use crate::audit::reader::{LogError, LogReader};
 use crate::audit::tree::hash::TreeHash;
 use crate::audit::tree::key_file::{self, KeyError};
-use crate::audit::tree::leaves::{Leaves, TreeError, no_record};
 use crate::audit::tree::thread::{CHECKPOINT_INTERVAL, TreeThread, TreeWatch};
 use crate::audit::tree::tile_dir::TileDir;
-use crate::audit::tree::writer::TreeWriter;
+use crate::audit::tree::writer::{Leaves, TreeError, TreeWriter, no_record};
 use crate::config::audit::AuditConfig;
 
 /// Why the log has no tree.

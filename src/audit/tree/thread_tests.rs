@@ -3,9 +3,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::*;
 use crate::audit::tree::checkpoint::Checkpoint;
 use crate::audit::tree::frontier::Frontier;
-use crate::audit::tree::leaves::Leaves;
 use crate::audit::tree::note::SigningKey;
 use crate::audit::tree::tile_dir::TileDir;
+use crate::audit::tree::writer::Leaves;
 
 struct Nothing;
 

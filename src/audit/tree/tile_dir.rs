@@ -1,12 +1,8 @@
-//! The directory of a tree: tiles and the checkpoint.
-//!
-//! Invariant: a checkpoint is replaced as a whole, and only once all tiles of its tree are written, and durable as far as
-//! [`TileDir::write_tiles`] says. So whoever reads what a checkpoint covers never sees a half-written file.
+//! The directory of a tree: tiles and the checkpoint, written so that a reader never sees a half-written file.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::audit::tree::hash::TreeHash;
@@ -103,178 +99,42 @@ impl TileDir {
         !self.root.join("tile").exists() && !self.root.join(CHECKPOINT_FILE).exists()
     }
 
-    /// Writes tiles that the last checkpoint does not cover. All are durable then, except for full tiles of leaves: those are
-    /// most of them, records say what is in them, and [`TileDir::sync_leaves`] sees to them later.
-    ///
-    /// `unneeded` is a tile that became full, whose partial tiles nobody needs any more: a new partial tile takes their place on
-    /// the disk. Some file systems look at each file that was removed in the last minutes before they make another, and a log
-    /// that is written often would remove several a second.
+    /// Writes tiles, and once they are durable the checkpoint over them. Partial tiles of a tile that became full are
+    /// removed.
     ///
     /// # Errors
     ///
-    /// If a file cannot be written.
-    pub fn write_tiles<'a>(
+    /// If a file cannot be written. The checkpoint is then the one before.
+    pub fn write<'a>(
         &self,
         tiles: impl IntoIterator<Item = (TileId, &'a [TreeHash])>,
-        unneeded: &mut Option<TileId>,
+        checkpoint: &str,
     ) -> io::Result<()> {
-        let mut dirs = Dirs::default();
+        let mut dirs = BTreeSet::new();
+        let mut full = Vec::new();
         for (id, hashes) in tiles {
             let path = self.root.join(id.path(hashes.len()));
-            let is_partial = hashes.len() < TILE_WIDTH;
-            let is_moved = is_partial && self.move_partial(unneeded, id, &path);
-            let is_new = dirs.make_above(&path)? || is_moved;
-            let file = write(&path, &tile::to_bytes(hashes))?;
-            if id.level > 0 || is_partial {
-                file.sync_data()?;
-                dirs.note_above(&path, is_new);
+            replace(&path, &tile::to_bytes(hashes), &mut dirs)?;
+            if hashes.len() == TILE_WIDTH {
+                full.push(id);
             }
         }
-        dirs.sync()
-    }
-
-    /// Writes one tile, durably.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be written.
-    pub fn write_synced(&self, id: TileId, hashes: &[TreeHash]) -> io::Result<()> {
-        let path = self.root.join(id.path(hashes.len()));
-        let mut dirs = Dirs::default();
-        let is_new = dirs.make_above(&path)?;
-        write(&path, &tile::to_bytes(hashes))?.sync_data()?;
-        dirs.note_above(&path, is_new);
-        dirs.sync()
-    }
-
-    /// Makes full tiles of leaves durable.
-    ///
-    /// # Errors
-    ///
-    /// If one cannot be opened or synced.
-    pub fn sync_leaves(&self, indices: Range<u64>) -> io::Result<()> {
-        let mut dirs = Dirs::default();
-        for index in indices {
-            let id = TileId { level: 0, index };
-            let path = self.root.join(id.path(TILE_WIDTH));
-            match File::open(&path).and_then(|file| file.sync_data()) {
-                // Somebody removed it, which `callgate audit verify` tells. The log goes on.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                synced => synced?,
-            }
-            // Nobody has synced a directory that was made for them.
-            dirs.note_above(&path, true);
+        for dir in std::mem::take(&mut dirs) {
+            File::open(dir)?.sync_all()?;
         }
-        dirs.sync()
-    }
-
-    /// Replaces the checkpoint.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be written. The checkpoint is then the one before.
-    pub fn write_checkpoint(&self, checkpoint: &str) -> io::Result<()> {
-        let path = self.root.join(CHECKPOINT_FILE);
-        let unfinished = path.with_extension("new");
-        let mut dirs = Dirs::default();
-        let is_new = dirs.make_above(&path)?;
-        let written = write(&unfinished, checkpoint.as_bytes()).and_then(|file| file.sync_data());
-        let renamed = written.and_then(|()| fs::rename(&unfinished, &path));
-        if renamed.is_err() {
-            let _ = fs::remove_file(&unfinished);
-        }
-        dirs.note_above(&path, is_new);
-        renamed.and(dirs.sync())
-    }
-
-    /// Removes partial tiles of a tile that became full.
-    pub fn remove_partial(&self, id: TileId) {
-        // What stays only takes space.
-        let _ = fs::remove_dir_all(self.partial(id));
-    }
-
-    /// Whether there are partial tiles of a tile.
-    pub fn has_partial(&self, id: TileId) -> bool {
-        self.partial(id).is_dir()
-    }
-
-    fn partial(&self, id: TileId) -> PathBuf {
-        let mut path = self.root.join(id.path(1));
-        path.pop();
-        path
-    }
-
-    /// Makes what is on the disk of a tile's partial tiles the first partial tile of another, at this path; its content is still to
-    /// be written. Returns whether it did. If it cannot, it removes them.
-    fn move_partial(&self, unneeded: &mut Option<TileId>, to: TileId, path: &Path) -> bool {
-        let target = self.partial(to);
-        let has_place = !target.is_dir() && target.parent().is_some_and(Path::is_dir);
-        let Some(from) = unneeded.take_if(|from| from.level == to.level && has_place) else {
-            return false;
-        };
-        let moved = move_directory(&self.partial(from), &target, path);
-        if moved.is_err() {
-            self.remove_partial(from);
-        }
-        moved.is_ok()
-    }
-}
-
-/// Moves a directory, one of whose files becomes the one at `path`. The others are removed.
-fn move_directory(from: &Path, to: &Path, path: &Path) -> io::Result<()> {
-    let mut kept = None;
-    for file in fs::read_dir(from)? {
-        let file = file?;
-        if !file.file_type()?.is_file() {
-            return Err(io::Error::other("it is no partial tile"));
-        }
-        match kept {
-            None => kept = Some(file.file_name()),
-            Some(_) => fs::remove_file(file.path())?,
-        }
-    }
-    fs::rename(from, to)?;
-    match kept {
-        Some(name) => fs::rename(to.join(name), path),
-        None => Ok(()),
-    }
-}
-
-/// Directories that have to be synced for the names in them.
-#[derive(Default)]
-struct Dirs {
-    /// Those that are there.
-    made: BTreeSet<PathBuf>,
-    to_sync: BTreeSet<PathBuf>,
-}
-
-impl Dirs {
-    /// Makes the directory above a path unless it is there. Returns whether it was made.
-    fn make_above(&mut self, path: &Path) -> io::Result<bool> {
-        let dir = above(path).next().unwrap_or(Path::new("."));
-        if self.made.contains(dir) {
-            return Ok(false);
-        }
-        let is_new = !dir.is_dir();
-        if is_new {
-            fs::create_dir_all(dir)?;
-        }
-        self.made.insert(dir.to_owned());
-        Ok(is_new)
-    }
-
-    /// Notes the directory above a path, and if that is new, those above it.
-    fn note_above(&mut self, path: &Path, is_new: bool) {
-        for dir in above(path).take(if is_new { 5 } else { 1 }) {
-            if !self.to_sync.contains(dir) {
-                self.to_sync.insert(dir.to_owned());
+        replace(
+            &self.root.join(CHECKPOINT_FILE),
+            checkpoint.as_bytes(),
+            &mut dirs,
+        )?;
+        File::open(&self.root)?.sync_all()?;
+        for id in full {
+            if let Some(partial) = self.root.join(id.path(1)).parent() {
+                // What stays only takes space.
+                let _ = fs::remove_dir_all(partial);
             }
         }
-    }
-
-    fn sync(self) -> io::Result<()> {
-        let mut dirs = self.to_sync.into_iter();
-        dirs.try_for_each(|dir| File::open(dir)?.sync_all())
+        Ok(())
     }
 }
 
@@ -288,10 +148,22 @@ pub(super) fn above(path: &Path) -> impl Iterator<Item = &Path> {
         })
 }
 
-fn write(path: &Path, content: &[u8]) -> io::Result<File> {
-    let mut file = File::create(path)?;
-    file.write_all(content)?;
-    Ok(file)
+/// Replaces a file as a whole, and notes the directories that have to be synced for it.
+fn replace(path: &Path, content: &[u8], dirs: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+    let dir = above(path).next().unwrap_or(Path::new("."));
+    if !dir.is_dir() {
+        fs::create_dir_all(dir)?;
+        dirs.extend(above(dir).take(5).map(Path::to_owned));
+    }
+    let unfinished = path.with_extension("new");
+    let mut file = File::create(&unfinished)?;
+    let written = file.write_all(content).and_then(|()| file.sync_data());
+    let renamed = written.and_then(|()| fs::rename(&unfinished, path));
+    if renamed.is_err() {
+        let _ = fs::remove_file(&unfinished);
+    }
+    dirs.insert(dir.to_owned());
+    renamed
 }
 
 /// Reads a short text file; `None` if there is none.

@@ -13,11 +13,9 @@ fn written(dir: &TileDir, sizes: &[u64]) -> Frontier {
         while frontier.size() < size {
             frontier.push(leaf(frontier.size()), |id, hashes| full.push((id, hashes)));
         }
-        let tiles = full.iter().map(|(id, hashes)| (*id, hashes.as_slice()));
-        dir.write_tiles(tiles.chain(frontier.partial_tiles()), &mut None)
+        let full = full.iter().map(|(id, hashes)| (*id, hashes.as_slice()));
+        dir.write(full.chain(frontier.partial_tiles()), "checkpoint\n")
             .expect("written");
-        dir.write_checkpoint("checkpoint\n").expect("written");
-        full.iter().for_each(|(id, _)| dir.remove_partial(*id));
     }
     frontier
 }
@@ -60,47 +58,6 @@ fn partial_tiles_are_kept_until_the_full_one_is_there() {
     assert!(!dir.path().join("tile/0/000.p").exists());
     assert!(dir.path().join("tile/0/000").exists());
     assert!(dir.path().join("tile/0/001.p/1").exists());
-}
-
-#[test]
-fn a_partial_tile_takes_the_place_of_those_that_nobody_needs() {
-    let temporary = tempfile::tempdir().expect("a directory");
-    let dir = TileDir::new(temporary.path());
-    written(&dir, &[1, 2, 255]);
-    let id = |index| TileId { level: 0, index };
-    let hashes: Vec<_> = (256..300).map(leaf).collect();
-    let above = TileId { level: 1, index: 0 };
-    let mut unneeded = Some(id(0));
-    // One of another level does not, and one that has partial tiles already does not.
-    dir.write_tiles([(above, &hashes[..1])], &mut unneeded)
-        .expect("written");
-    dir.write_tiles([(id(0), &hashes[..9])], &mut unneeded)
-        .expect("written");
-    assert_eq!(unneeded, Some(id(0)));
-    dir.write_tiles([(id(1), &hashes[..])], &mut unneeded)
-        .expect("written");
-    assert_eq!(unneeded, None);
-    assert!(!dir.has_partial(id(0)) && dir.has_partial(id(1)));
-    let left = fs::read_dir(dir.path().join("tile/0/001.p")).expect("a directory");
-    let left: Vec<_> = left.map(|it| it.expect("a file").file_name()).collect();
-    assert_eq!(left, ["44"]);
-    assert_eq!(dir.read(id(1), 300).expect("a tile"), hashes);
-    // What cannot be moved is removed, and the tile is written all the same.
-    fs::create_dir(dir.path().join("tile/0/001.p/deeper")).expect("made");
-    let mut unneeded = Some(id(1));
-    dir.write_tiles([(id(2), &hashes[..])], &mut unneeded)
-        .expect("written");
-    assert_eq!(dir.read(id(2), 556).expect("a tile"), hashes);
-}
-
-#[test]
-fn tiles_of_leaves_are_synced_as_far_as_they_are_there() {
-    let temporary = tempfile::tempdir().expect("a directory");
-    let dir = TileDir::new(temporary.path());
-    written(&dir, &[1_000]);
-    dir.sync_leaves(0..3).expect("synced");
-    fs::remove_file(dir.path().join("tile/0/001")).expect("removed");
-    dir.sync_leaves(0..3).expect("synced");
 }
 
 #[test]

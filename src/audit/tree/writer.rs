@@ -2,14 +2,65 @@
 
 use std::io;
 
-use crate::audit::tree::checkpoint::Checkpoint;
+use crate::audit::tree::checkpoint::{Checkpoint, CheckpointError};
 use crate::audit::tree::frontier::Frontier;
 use crate::audit::tree::hash::TreeHash;
-use crate::audit::tree::leaves::{Leaves, TreeError, no_record};
 use crate::audit::tree::note::SigningKey;
-use crate::audit::tree::recent;
 use crate::audit::tree::tile::{MAX_TILE_LEVELS, TILE_HEIGHT, TILE_WIDTH, TileId};
 use crate::audit::tree::tile_dir::{TileDir, TileError, TreeReader};
+
+/// The records of a log, as the tree needs them at the start.
+pub trait Leaves {
+    /// The index of the first record that is there: those before are removed by retention.
+    fn first(&self) -> u64;
+
+    /// The index after the last record.
+    fn end(&self) -> u64;
+
+    /// Passes the leaf hashes of the records from `start` on, in order, to `each`; `None` for a record that is lost.
+    ///
+    /// # Errors
+    ///
+    /// If a record cannot be read.
+    fn each_from(&mut self, start: u64, each: &mut dyn FnMut(Option<TreeHash>)) -> io::Result<()>;
+}
+
+/// Why a tree cannot be continued. All but [`TreeError::Io`] mean that log and tree do not belong together: somebody
+/// changed one of them, or a disk lost what it had acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// A file cannot be read or written.
+    #[error("the tree of the decision log cannot be read or written: {0}")]
+    Io(#[from] io::Error),
+    /// The log has records, but there is no checkpoint.
+    #[error("the decision log has {records} records, but its tree has no checkpoint")]
+    Missing {
+        /// The number of records.
+        records: u64,
+    },
+    /// The checkpoint is of no use.
+    #[error("the last checkpoint of the decision log is of no use: {0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// Records are missing at the end.
+    #[error(
+        "the decision log ends after {records} records, but a checkpoint over {signed} was signed"
+    )]
+    Cut {
+        /// The number of records.
+        records: u64,
+        /// The size in the checkpoint.
+        signed: u64,
+    },
+    /// A record is not the one that was logged.
+    #[error("record {index} of the decision log is not the one in the tree")]
+    Record {
+        /// Its index.
+        index: u64,
+    },
+    /// Tiles are damaged, and cannot be made anew, since records are removed or are others.
+    #[error("the tree of the decision log does not lead to the root of its last checkpoint{0}")]
+    Root(String),
+}
 
 /// The tree of a log.
 ///
@@ -22,12 +73,6 @@ pub struct TreeWriter {
     /// Tiles that became full since the last checkpoint.
     full: Vec<(TileId, Vec<TreeHash>)>,
     signed: u64,
-    /// Whether the tiles of the last checkpoint are there; otherwise all are written anew.
-    has_tiles: bool,
-    /// Tiles of leaves before this one are durable.
-    durable: u64,
-    /// A full tile of leaves whose partial tiles nobody needs any more.
-    unneeded: Option<TileId>,
 }
 
 impl TreeWriter {
@@ -48,9 +93,6 @@ impl TreeWriter {
             frontier: Frontier::default(),
             full: Vec::new(),
             signed: 0,
-            has_tiles: true,
-            durable: 0,
-            unneeded: None,
         };
         let Some(note) = writer.dir.read_checkpoint()? else {
             if records.end() > 0 || !writer.dir.is_empty() {
@@ -70,8 +112,6 @@ impl TreeWriter {
         }
         match load(&writer.dir, signed) {
             Ok(frontier) if frontier.root() == checkpoint.root => {
-                writer.durable = recent::first(signed);
-                recent::restore(&writer.dir, signed, records)?;
                 check_last_records(&writer.dir, signed, records)?;
                 writer.frontier = frontier;
                 records.each_from(signed, &mut |leaf| writer.append_found(leaf))?;
@@ -134,25 +174,10 @@ impl TreeWriter {
             .full
             .iter()
             .map(|(id, hashes)| (*id, hashes.as_slice()));
-        // What the last checkpoint covers is not written again: somebody may read it.
-        let covered = if self.has_tiles { self.signed } else { 0 };
-        let partial = self.frontier.partial_tiles();
-        let partial = partial.filter(|(id, hashes)| id.width(covered) != hashes.len());
-        self.dir
-            .write_tiles(full.chain(partial), &mut self.unneeded)?;
-        let durable = recent::first(checkpoint.size).max(self.durable);
-        self.dir.sync_leaves(self.durable..durable)?;
-        self.durable = durable;
-        self.dir.write_checkpoint(&checkpoint.sign(&self.key))?;
-        for (id, _) in self.full.drain(..) {
-            if id.level == 0 && self.unneeded.is_none() && self.dir.has_partial(id) {
-                self.unneeded = Some(id);
-            } else {
-                self.dir.remove_partial(id);
-            }
-        }
+        let tiles = full.chain(self.frontier.partial_tiles());
+        self.dir.write(tiles, &checkpoint.sign(&self.key))?;
+        self.full.clear();
         self.signed = checkpoint.size;
-        self.has_tiles = true;
         Ok(())
     }
 
@@ -167,7 +192,6 @@ impl TreeWriter {
         if records.first() > 0 {
             return Err(TreeError::Root(told));
         }
-        self.has_tiles = false;
         let mut root = (checkpoint.size == 0).then(TreeHash::empty_root);
         records.each_from(0, &mut |leaf| {
             self.append_found(leaf);
@@ -182,12 +206,9 @@ impl TreeWriter {
     }
 }
 
-impl Drop for TreeWriter {
-    fn drop(&mut self) {
-        if let Some(id) = self.unneeded {
-            self.dir.remove_partial(id);
-        }
-    }
+/// The leaf of a record that is lost before a checkpoint covers it: that of an empty entry, which no record has.
+pub fn no_record() -> TreeHash {
+    TreeHash::leaf(&[])
 }
 
 /// The right edge of the tree of `size` leaves, from its tiles.

@@ -1,5 +1,4 @@
 use std::fs;
-use std::path::Path;
 
 use super::*;
 use crate::audit::tree::merkle;
@@ -222,96 +221,6 @@ fn damaged_tiles_are_made_anew_from_records() {
                 assert!(matches!(desk.open(), Err(TreeError::Root(_))));
             }
         }
-    }
-}
-
-/// As a loss of power may leave it: names without a file, files without an end, or of zeros.
-#[test]
-fn tiles_that_a_loss_of_power_took_are_made_anew_from_records() {
-    type Harm = fn(&Path);
-    let harms: [Harm; 4] = [
-        |file| fs::remove_file(file).unwrap(),
-        |file| fs::write(file, b"").unwrap(),
-        |file| fs::write(file, [0; 8_192]).unwrap(),
-        |file| {
-            let bytes = fs::read(file).unwrap();
-            fs::write(file, &bytes[..4_096]).unwrap();
-        },
-    ];
-    for harm in harms {
-        for lost in [vec![0], vec![2], vec![0, 1, 2, 3]] {
-            let file = |index: &u64| format!("tile/0/{index:03}");
-            let mut desk = Desk::with(1_100, 40);
-            // Records before those of the tiles may be removed.
-            desk.log.first = lost[0] * 256;
-            for index in &lost {
-                harm(&desk.dir().path().join(file(index)));
-            }
-            let tree = desk.open().expect("a tree");
-            assert_eq!((tree.size(), tree.signed_size()), (1_140, 1_100));
-            let mut read = TreeReader::new(desk.dir(), 1_100);
-            for (index, leaf) in (0..1_100).zip(&desk.log.leaves) {
-                assert_eq!(read.leaf(index).expect("a leaf"), *leaf);
-            }
-        }
-        // Not if its records are gone, or others.
-        for change in [0, 1, 2] {
-            let mut desk = Desk::with(1_100, 40);
-            harm(&desk.dir().path().join("tile/0/001"));
-            match change {
-                0 => desk.log.first = 257,
-                1 => desk.log.leaves[300] = TreeHash::leaf(b"another"),
-                _ => desk.log.lost = vec![300],
-            }
-            assert!(matches!(desk.open(), Err(TreeError::Root(_))), "{change}");
-        }
-    }
-}
-
-#[test]
-fn a_tree_that_grows_fast_keeps_one_directory_of_partial_leaves() {
-    let mut desk = Desk::new();
-    let mut tree = desk.open().expect("a tree");
-    let partial = |desk: &Desk| {
-        let all = fs::read_dir(desk.dir().path().join("tile/0")).expect("a directory");
-        let names = all.map(|it| it.expect("an entry").file_name());
-        let names = names.map(|it| it.to_string_lossy().into_owned());
-        names.filter(|it| it.ends_with(".p")).collect::<Vec<_>>()
-    };
-    for round in 0..40 {
-        desk.log(100 + round * 13, &mut tree);
-        tree.checkpoint(|| Ok(())).expect("written");
-        let size = tree.size();
-        let mut read = TreeReader::new(desk.dir(), size);
-        let root = merkle::root(&mut read, size).expect("tiles");
-        assert_eq!(desk.checkpoint().root, root);
-        // That of the last tile, and one that waits to become the next.
-        let found = partial(&desk);
-        assert!(found.len() <= 2, "{found:?}");
-    }
-    drop(tree);
-    assert!(partial(&desk).len() <= 1);
-    desk.open().expect("a tree");
-}
-
-#[test]
-fn what_a_checkpoint_covers_is_not_written_again() {
-    let mut desk = Desk::with(600, 0);
-    let mut tree = desk.open().expect("a tree");
-    // The level above has no new tile, nor has the tree for the next record another full one.
-    let above = desk.dir().path().join("tile/1/000.p/2");
-    let full = desk.dir().path().join("tile/0/001");
-    let long_ago = std::time::SystemTime::UNIX_EPOCH;
-    for path in [&above, &full] {
-        let file = fs::File::options().write(true).open(path).expect("there");
-        file.set_modified(long_ago).expect("set");
-    }
-    desk.log(1, &mut tree);
-    tree.checkpoint(|| Ok(())).expect("written");
-    assert_eq!(desk.checkpoint().size, 601);
-    for path in [&above, &full] {
-        let modified = path.metadata().and_then(|it| it.modified());
-        assert_eq!(modified.expect("a time"), long_ago);
     }
 }
 

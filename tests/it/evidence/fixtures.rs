@@ -13,10 +13,9 @@ use callgate::audit::record::schema::{
 use callgate::audit::record::{Record, StoredRecord};
 use callgate::audit::tree::hash::TreeHash;
 use callgate::audit::tree::key_file::{KEY_FILE, PUBLIC_KEY_FILE};
-use callgate::audit::tree::leaves::Leaves;
 use callgate::audit::tree::note::{SigningKey, VerifyingKey};
 use callgate::audit::tree::tile_dir::TileDir;
-use callgate::audit::tree::writer::TreeWriter;
+use callgate::audit::tree::writer::{Leaves, TreeWriter};
 
 /// 2030-01-31T15:00:00Z.
 pub const START: u64 = 1_896_102_000_000_000_000;
