@@ -13,7 +13,7 @@ use callgate_engine::PolicyInfo;
 use callgate_engine::cedar::EntityUID;
 
 use crate::audit::control_record::{ControlOutcome, ControlRecord};
-use crate::audit::decision_record::{DecisionRecord, OnBehalfOf, RecordedRequest};
+use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
 use crate::audit::left_out::Named;
 use crate::audit::outcome_record::OutcomeRecord;
 use crate::audit::record::INDEX_TAG;
@@ -140,18 +140,14 @@ impl EnvelopeFields<'_, '_> {
         wire.optional(7, record.request_id);
         wire.flag(8, record.is_dry_run);
         wire.text(9, record.question.operation());
+        let named = Named::in_request(&record.question, verdict);
         match record.question {
             RecordedRequest::Call(call) | RecordedRequest::Filter { call, .. } => {
-                self.call(call, verdict);
+                self.call(call, &named);
             }
-            RecordedRequest::Cedar { principal, .. } => self.wire.entity(14, principal),
-            RecordedRequest::Search { principal, .. } => {
-                if let Some(principal) = principal {
-                    self.wire.entity(14, principal);
-                }
-            }
+            RecordedRequest::Cedar { .. } | RecordedRequest::Search { .. } => self.subject(&named),
         }
-        self.verdict(verdict, &Named::in_request(&record.question, verdict));
+        self.verdict(verdict, &named);
         self.question(&record.question);
         let took = u64::try_from(record.took.as_nanos());
         self.wire.uint(38, took.unwrap_or(u64::MAX));
@@ -164,7 +160,7 @@ impl EnvelopeFields<'_, '_> {
     }
 
     /// Fields 10 to 21.
-    fn call(&mut self, call: &CallContext, verdict: &Verdict) {
+    fn call(&mut self, call: &CallContext, named: &Named<'_>) {
         let operation = &call.operation;
         let wire = &mut *self.wire;
         wire.text(10, operation.initiator.as_str());
@@ -182,11 +178,11 @@ impl EnvelopeFields<'_, '_> {
             | OperationKind::ElicitForm { .. }
             | OperationKind::OnClient(_) => {}
         }
-        wire.entity(14, &call.subject.entity);
+        self.subject(named);
+        let wire = &mut *self.wire;
         if let Some(chain) = &call.actor_chain {
-            let root = OnBehalfOf::from_call(call, verdict).map(|delegated| delegated.root);
             wire.nested(15, |wire| {
-                if let Some(root) = root {
+                if let Some(root) = named.root {
                     wire.entity(1, root);
                 }
                 wire.each(&chain.actors, |wire, actor| wire.entity(2, actor));
@@ -204,6 +200,13 @@ impl EnvelopeFields<'_, '_> {
         wire.optional(19, workflow.step.as_ref());
         wire.optional(20, workflow.request_id.as_ref());
         wire.texts(21, &call.approval_ids);
+    }
+
+    /// Field 14.
+    fn subject(&mut self, named: &Named<'_>) {
+        if let Some(subject) = named.subject {
+            self.wire.entity(14, subject);
+        }
     }
 
     /// Fields 43 to 45.

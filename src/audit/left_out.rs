@@ -45,11 +45,11 @@ impl<'a> Named<'a> {
     /// Whether an entity is the tool, and [`tool_name`] what it is written as.
     pub fn is_tool(&self, uid: &EntityUID) -> bool {
         let id: &str = uid.eid().as_ref();
-        let rest = self.tool.and_then(|(server, tool)| {
-            let rest = id.strip_prefix(server)?.strip_prefix('/')?;
-            (rest == tool && *uid.entity_type() == TYPES.tool).then_some(rest)
+        let is_named = self.tool.is_some_and(|(server, tool)| {
+            let behind = id.strip_prefix(server).and_then(|it| it.strip_prefix('/'));
+            behind == Some(tool)
         });
-        rest.is_some() && wire::is_plain(id)
+        is_named && *uid.entity_type() == TYPES.tool && wire::is_plain(id)
     }
 }
 
