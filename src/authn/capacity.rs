@@ -141,6 +141,9 @@ impl CapacityPermit {
     /// Releases all but `amount` units.
     pub fn shrink_to(&mut self, amount: usize) {
         let over = self.amount.saturating_sub(amount);
+        if over == 0 {
+            return;
+        }
         self.all.sub(over);
         self.own.sub(over);
         self.amount -= over;

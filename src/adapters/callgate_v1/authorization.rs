@@ -103,6 +103,15 @@ fn encode_call(
 }
 
 impl AuthorizationState {
+    fn parser<'a>(&'a self, limits: &'a Limits, asking: RpcContext<'a>) -> MessageParser<'a> {
+        MessageParser {
+            limits,
+            types: &self.types,
+            transport_trace: asking.trace,
+            vouches_sessions: asking.caller.rights.vouch_sessions,
+        }
+    }
+
     /// Waits for what a response waits for, until the deadline.
     pub(super) async fn finish(
         &self,
@@ -142,12 +151,7 @@ impl AuthorizationState {
     ) -> Result<Outcome<'c>, GrpcRejection> {
         let limits = self.limits.load();
         let (ask, detail) = asking.authorize(&request);
-        let parser = MessageParser {
-            limits: &limits,
-            types: &self.types,
-            transport_trace: asking.trace,
-            vouches_sessions: asking.caller.rights.vouch_sessions,
-        };
+        let parser = self.parser(&limits, asking);
         let call = Box::new(parser.call_context(request.call_context)?);
         // An allow changes what the next decision is made from, so the explanation comes first.
         let explained = match detail.is_entitled && detail.is_wanted {
@@ -173,12 +177,7 @@ impl AuthorizationState {
     ) -> Result<EncodedMessage<v1::AuthorizeBatchResponse>, GrpcRejection> {
         let limits = self.limits.load_full();
         check_count(requests.len(), limits.batch, "requests")?;
-        let parser = MessageParser {
-            limits: &limits,
-            types: &self.types,
-            transport_trace: asking.trace,
-            vouches_sessions: asking.caller.rights.vouch_sessions,
-        };
+        let parser = self.parser(&limits, asking);
         let mut asks: Vec<(RequestMeta<'_>, CallContext)> = Vec::with_capacity(requests.len());
         let mut details = Vec::with_capacity(requests.len());
         for (index, request) in requests.into_iter().enumerate() {
@@ -200,13 +199,7 @@ impl AuthorizationState {
     ) -> Result<EncodedMessage<v1::FilterToolsResponse>, GrpcRejection> {
         let ask = asking.from(request.at_least_revision);
         let limits = self.limits.load_full();
-        let filter = MessageParser {
-            limits: &limits,
-            types: &self.types,
-            transport_trace: asking.trace,
-            vouches_sessions: asking.caller.rights.vouch_sessions,
-        }
-        .filter(request)?;
+        let filter = self.parser(&limits, asking).filter(request)?;
         let offered: Vec<_> = filter.tools.iter().cloned().map(named_tool).collect();
         let answer = self.service.filter(ask, &filter.call, &offered).await?;
         Ok(encode::filter_tools(&filter.tools, &answer))
@@ -228,13 +221,8 @@ impl AuthorizationState {
             let schema = live
                 .as_ref()
                 .and_then(|generation| generation.snapshot.schema());
-            MessageParser {
-                limits: &limits,
-                types: &self.types,
-                transport_trace: asking.trace,
-                vouches_sessions: false,
-            }
-            .cedar_question(request, schema.map(Arc::as_ref))?
+            self.parser(&limits, asking)
+                .cedar_question(request, schema.map(Arc::as_ref))?
         };
         let answer = self.service.is_authorized(ask, question).await?;
         Ok(encode::is_authorized(&answer, detail))
