@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use callgate_engine::cedar::{Eid, EntityType, EntityUID, InternalName};
 use serde::{Deserialize, Serialize};
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::{SmolStr, SmolStrBuilder};
 
 /// The Cedar schema of the namespace `Mcp`, part of every bundle.
 pub const SCHEMA: &str = include_str!("mcp.cedarschema");
@@ -54,6 +54,24 @@ pub static TYPES: LazyLock<McpTypes> = LazyLock::new(|| {
         user: named("User"),
     }
 });
+
+impl McpTypes {
+    /// All of them.
+    pub fn all(&self) -> [&EntityType; 10] {
+        [
+            &self.action,
+            &self.agent,
+            &self.gateway,
+            &self.group,
+            &self.prompt,
+            &self.resource,
+            &self.server,
+            &self.task,
+            &self.tool,
+            &self.user,
+        ]
+    }
+}
 
 /// The access level of a tool, as registered. Ordered: each level includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -139,17 +157,26 @@ pub fn server_uid(server: &SmolStr) -> EntityUID {
     entity_uid(&TYPES.server, server.clone())
 }
 
+/// `<server>/<name>`, the id of what a server has.
+fn on_server(server: &str, name: &str) -> SmolStr {
+    let mut id = SmolStrBuilder::new();
+    id.push_str(server);
+    id.push('/');
+    id.push_str(name);
+    id.finish()
+}
+
 /// `Mcp::Tool::"<server>/<tool>"`.
 pub fn tool_uid(server: &str, tool: &str) -> EntityUID {
-    entity_uid(&TYPES.tool, format_smolstr!("{server}/{tool}"))
+    entity_uid(&TYPES.tool, on_server(server, tool))
 }
 
 /// `Mcp::Action::"<server>/<tool>"`, the tool's own action, if its input is typed.
 pub fn tool_action_uid(server: &str, tool: &str) -> EntityUID {
-    entity_uid(&TYPES.action, format_smolstr!("{server}/{tool}"))
+    entity_uid(&TYPES.action, on_server(server, tool))
 }
 
 /// `Mcp::Prompt::"<server>/<prompt>"`.
 pub fn prompt_uid(server: &str, prompt: &str) -> EntityUID {
-    entity_uid(&TYPES.prompt, format_smolstr!("{server}/{prompt}"))
+    entity_uid(&TYPES.prompt, on_server(server, prompt))
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::request::Parts;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use tokio::time::{Instant, Sleep};
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -431,9 +431,11 @@ fn record_rejection(recorder: &Recorder, error_format: ErrorFormat, response: &R
     }
 }
 
+const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
 /// The client's `grpc-timeout`: at most eight digits and a unit. A malformed one counts as absent.
 pub(super) fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let text = headers.get(&TIMEOUT)?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

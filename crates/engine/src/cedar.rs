@@ -22,7 +22,7 @@ pub use cedar_policy_core::entities::json::NullContextSchema;
 pub use cedar_policy_core::entities::{
     ContextJsonParser, Entities, EntityJsonParser, NoEntitiesSchema, TCComputation,
 };
-pub use cedar_policy_core::evaluator::Evaluator;
+pub use cedar_policy_core::evaluator::{Evaluator, RestrictedEvaluator};
 pub(crate) use cedar_policy_core::evaluator::binary_relation;
 pub use cedar_policy_core::expr_builder::ExprBuilder as BuildExpr;
 pub use cedar_policy_core::extensions::Extensions;

@@ -16,6 +16,7 @@ use crate::interpreter::{Interpreter, RequestVariables};
 use crate::key::EntityRef;
 use crate::overlay::Overlay;
 use crate::policy::{AttributeBloom, CompiledPolicy, VariesWith};
+use crate::scope::ScopeNo;
 use crate::scratch::Scratch;
 use crate::shared_query::{SharedFindings, SharedQuery};
 use crate::slice;
@@ -57,6 +58,14 @@ struct PrincipalScope<'a, P> {
     policies: P,
     /// What its requests have in common, if there are several.
     shared: Option<&'a SharedFindings>,
+}
+
+/// The action of a query, with the scopes that it matches.
+pub(crate) struct ActionScope<'a> {
+    view: EntityView<'a>,
+    scopes: Cow<'a, [ScopeNo]>,
+    /// Its number among the actions of a shared query, if that keeps it.
+    number: Option<usize>,
 }
 
 /// Outcomes for the first of several principals, of policies that do not read the principal: the same for all of them.
@@ -156,24 +165,34 @@ impl Snapshot {
                 shared: None,
             }
         });
-        self.evaluate_all(asked, principals, |_| false)
+        let action = self.action_scope(view, query.action);
+        self.evaluate_all(asked, &action, principals, |_| false)
+    }
+
+    fn action_scope<'a>(&'a self, view: RequestView<'a>, action: &'a EntityUID) -> ActionScope<'a> {
+        let entity = view.entity(EntityRef::Given(action));
+        let scopes = match self.action(action) {
+            Some(known) => Cow::Borrowed(&*known.scopes),
+            None => Cow::Owned(self.index().scopes_matching(&entity).into_vec()),
+        };
+        ActionScope {
+            view: entity,
+            scopes,
+            number: None,
+        }
     }
 
     fn evaluate_all<'a>(
         &'a self,
         asked: Asked<'a>,
+        action: &ActionScope<'a>,
         principals: impl ExactSizeIterator<
             Item = PrincipalScope<'a, impl Deref<Target = [&'a ByResource]>>,
         >,
         is_last: impl Fn(&PolicyEvaluation) -> bool,
     ) -> Vec<PolicyEvaluation> {
         let Asked { query, view, .. } = asked;
-        let action = view.entity(EntityRef::Given(query.action));
         let resource = view.entity(EntityRef::Given(query.resource));
-        let actions = match self.action(query.action) {
-            Some(known) => Cow::Borrowed(&known.scopes),
-            None => Cow::Owned(self.index().scopes_matching(&action)),
-        };
         let resources = self.index().scopes_matching(&resource);
         let mut candidates = Candidates::new();
         // One principal alone shares nothing.
@@ -184,15 +203,17 @@ impl Snapshot {
             let policies = &*principal.policies;
             match principal.shared {
                 Some(shared) => {
-                    let action = (query.action, actions.as_slice());
+                    let action = (action.number, &*action.scopes);
                     shared.candidates(policies, action, &resources, &mut candidates);
                 }
-                None => PolicyIndex::candidates(policies, &actions, &resources, &mut candidates),
+                None => {
+                    PolicyIndex::candidates(policies, &action.scopes, &resources, &mut candidates);
+                }
             }
             let variables = RequestVariables {
                 view,
                 principal: &principal.view,
-                action: &action,
+                action: &action.view,
                 resource: &resource,
                 context: query.context,
                 scratch: asked.scratch,
@@ -366,13 +387,26 @@ impl SharedQuery<'_> {
             unknown: self.unknown,
             open_to: None,
         };
+        let actions = self.actions_with(action);
+        let action = match actions.iter().position(|it| it.uid == action) {
+            Some(number) => {
+                let known = &actions[number];
+                ActionScope {
+                    view: known.entity.in_request(view),
+                    scopes: Cow::Borrowed(known.scopes),
+                    number: Some(number),
+                }
+            }
+            None => self.snapshot.action_scope(view, action),
+        };
         let principals = self.principals.iter().map(|known| PrincipalScope {
             uid: known.uid,
             view: known.entity.in_request(view),
             policies: &*known.policies,
             shared: Some(&known.found),
         });
-        self.snapshot.evaluate_all(asked, principals, is_last)
+        self.snapshot
+            .evaluate_all(asked, &action, principals, is_last)
     }
 }
 

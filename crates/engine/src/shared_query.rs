@@ -6,10 +6,11 @@
 //!
 //! Invariant: none of it depends on a request, so a request has the outcome that it has alone.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 
 use crate::cedar::EntityUID;
 use crate::context::ContextSource;
@@ -22,7 +23,8 @@ use crate::scope::{ANY, ScopeNo};
 use crate::snapshot::Snapshot;
 use crate::view::KnownEntity;
 
-/// Actions of which it is kept which policies apply whatever the resource is. Most lists have tools of two or three.
+/// Actions of which it is kept what was looked up, and which policies apply whatever the resource is. Most lists have tools of
+/// two or three.
 const KEPT_ACTIONS: usize = 8;
 
 /// A query without action and resource.
@@ -43,6 +45,15 @@ pub struct SharedQuery<'a> {
     /// Of `parts.unknown`.
     pub(crate) unknown: AttributeBloom,
     pub(crate) principals: Vec<SharedPrincipal<'a>>,
+    /// Declared actions of earlier requests, [`KEPT_ACTIONS`] at most.
+    actions: RefCell<SmallVec<[SharedAction<'a>; 2]>>,
+}
+
+/// A declared action.
+pub(crate) struct SharedAction<'a> {
+    pub(crate) uid: &'a EntityUID,
+    pub(crate) entity: KnownEntity<'a>,
+    pub(crate) scopes: &'a [ScopeNo],
 }
 
 /// One of the principals.
@@ -56,8 +67,8 @@ pub(crate) struct SharedPrincipal<'a> {
 /// What was found of one principal, for its other requests.
 #[derive(Default)]
 pub(crate) struct SharedFindings {
-    /// By action, of [`KEPT_ACTIONS`] at most: the policies that apply to it whatever the resource is.
-    anywhere: RefCell<Vec<(EntityUID, Box<[PolicyNo]>)>>,
+    /// By the number of an action that is kept: the policies that apply to it whatever the resource is.
+    anywhere: RefCell<[Option<Box<[PolicyNo]>>; KEPT_ACTIONS]>,
     /// Of policies that read neither action nor resource.
     outcomes: RefCell<HashMap<PolicyNo, Outcome, RandomState>>,
 }
@@ -68,19 +79,18 @@ impl SharedFindings {
     pub(crate) fn candidates(
         &self,
         of_principal: &[&ByResource],
-        (action, actions): (&EntityUID, &[ScopeNo]),
+        (action, actions): (Option<usize>, &[ScopeNo]),
         resources: &[ScopeNo],
         found: &mut Candidates,
     ) {
         let mut anywhere = self.anywhere.borrow_mut();
-        match anywhere.iter().find(|(known, _)| known == action) {
-            Some((_, policies)) => found.extend_from_slice(policies),
-            None => {
-                PolicyIndex::candidates(of_principal, actions, &[ANY], found);
-                if anywhere.len() < KEPT_ACTIONS {
-                    anywhere.push((action.clone(), found.as_slice().into()));
-                }
-            }
+        let mut place = action.and_then(|number| anywhere.get_mut(number));
+        match &mut place {
+            Some(Some(policies)) => found.extend_from_slice(policies),
+            _ => PolicyIndex::candidates(of_principal, actions, &[ANY], found),
+        }
+        if let Some(unknown @ None) = place {
+            *unknown = Some(found.as_slice().into());
         }
         // Every resource matches `ANY` first.
         let resources = resources.strip_prefix(&[ANY]).unwrap_or(resources);
@@ -100,6 +110,27 @@ impl SharedFindings {
         let outcome = evaluate()?;
         self.outcomes.borrow_mut().insert(policy, outcome);
         Some(outcome)
+    }
+}
+
+impl<'a> SharedQuery<'a> {
+    /// The actions that are kept, this one among them if it is declared and there is room.
+    pub(crate) fn actions_with(&self, action: &EntityUID) -> Ref<'_, [SharedAction<'a>]> {
+        let is_new = |known: &[SharedAction<'_>]| {
+            known.len() < KEPT_ACTIONS && known.iter().all(|it| it.uid != action)
+        };
+        if is_new(&self.actions.borrow())
+            && let Some(declared) = self.snapshot.action(action)
+        {
+            let uid = declared.entity.uid();
+            let view = self.snapshot.view(self.parts.overlays);
+            self.actions.borrow_mut().push(SharedAction {
+                uid,
+                entity: view.known_entity(EntityRef::Given(uid)),
+                scopes: &declared.scopes,
+            });
+        }
+        Ref::map(self.actions.borrow(), |it| it.as_slice())
     }
 }
 
@@ -126,6 +157,7 @@ impl Snapshot {
             parts,
             unknown: AttributeBloom::of(parts.unknown.iter().copied()),
             principals: principals.iter().map(known).collect(),
+            actions: RefCell::default(),
         }
     }
 }

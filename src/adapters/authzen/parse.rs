@@ -221,7 +221,7 @@ impl EvaluationParser<'_> {
             }
             fields.insert(name, value);
         }
-        cedar_context(Json::Object(fields), schema, action)
+        cedar_context(Json::Object(fields), schema, action, self.types)
             .map_err(|said| FieldError::new(FIELD, FieldProblem::NotAContext(said)))
     }
 

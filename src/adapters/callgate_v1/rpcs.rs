@@ -64,14 +64,34 @@ impl Authorization {
 
 impl UnaryRpcs for Authorization {
     fn serves(path: &str) -> bool {
-        grpc_admission::rpc(path) == Some(Rpc::Authorize)
+        direct(path).is_some()
     }
 
     async fn answer(&self, head: &mut Parts, message: Bytes) -> Result<Bytes, Status> {
-        let admitted = AdmittedRpc::from_head(&head.headers, &mut head.extensions, Rpc::Authorize)?;
-        let answer = self.decide(&admitted, codec::decode(message)?).await?;
-        answer.into_frame()
+        let rpc = direct(head.uri.path()).ok_or(GrpcRejection::NoSuchMethod)?;
+        let admitted = AdmittedRpc::from_head(&head.headers, &mut head.extensions, rpc)?;
+        let asking = admitted.context();
+        match rpc {
+            Rpc::FilterTools => {
+                let answer = self.shared.filter_tools(asking, codec::decode(message)?);
+                Box::pin(answer).await?.into_frame()
+            }
+            Rpc::IsAuthorized => {
+                let answer = self.shared.is_authorized(asking, codec::decode(message)?);
+                Box::pin(answer).await?.into_frame()
+            }
+            _ => {
+                let answer = self.decide(&admitted, codec::decode(message)?).await?;
+                answer.into_frame()
+            }
+        }
     }
+}
+
+/// The RPC at a path, if it is answered without the generated service: those of which there are many.
+fn direct(path: &str) -> Option<Rpc> {
+    let is_direct = |rpc: &Rpc| matches!(rpc, Rpc::Authorize | Rpc::FilterTools | Rpc::IsAuthorized);
+    grpc_admission::rpc(path).filter(is_direct)
 }
 
 #[tonic::async_trait]

@@ -6,6 +6,7 @@ use callgate_engine::cedar::{
 };
 use serde_json::Value as Json;
 
+use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::typed_context;
 use crate::domain::authority::labels;
 use crate::domain::schema;
@@ -16,6 +17,7 @@ pub(in crate::adapters) fn cedar_context(
     mut fields: Json,
     schema: Option<&ValidatorSchema>,
     action: &EntityUID,
+    types: &EntityTypeCache,
 ) -> Result<Context, String> {
     let extensions = Extensions::all_available();
     let expected = schema.and_then(|schema| schema.context_type(action));
@@ -24,7 +26,7 @@ pub(in crate::adapters) fn cedar_context(
         fields.entry(LABELS).or_insert_with(unknown);
     }
     if let (Json::Object(fields), Some(expected)) = (&fields, expected)
-        && let Some(context) = typed_context::read(fields, expected)
+        && let Some(context) = typed_context::read(fields, expected, types)
     {
         return Ok(context);
     }

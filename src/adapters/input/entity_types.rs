@@ -6,16 +6,15 @@ use std::sync::{PoisonError, RwLock};
 use callgate_engine::cedar::EntityType;
 
 use crate::adapters::input::field_error::{FieldProblem, TextExcerpt};
+use crate::domain::schema::TYPES;
 
-/// The types of the `Mcp` schema, known from the start so that looking them up takes no lock.
-const KNOWN: [&str; 9] = [
-    "Action", "Agent", "Gateway", "Group", "Prompt", "Resource", "Server", "Task", "Tool",
-];
 /// The most other types that are cached, so that callers cannot fill the memory with names.
 const REMEMBERED: usize = 1_024;
 
 /// Parsed entity types by their names on the wire.
 pub struct EntityTypeCache {
+    /// The types of the `Mcp` schema, so that looking them up takes no lock. They are clones of [`TYPES`], with which they are
+    /// compared faster than others.
     known: HashMap<String, EntityType>,
     others: RwLock<HashMap<String, EntityType>>,
 }
@@ -23,12 +22,10 @@ pub struct EntityTypeCache {
 impl Default for EntityTypeCache {
     fn default() -> Self {
         let mut known = HashMap::new();
-        for name in KNOWN.into_iter().chain(["User"]) {
-            let full = format!("Mcp::{name}");
-            if let Ok(parsed) = EntityType::from_normalized_str(&full) {
-                known.insert(name.to_owned(), parsed.clone());
-                known.insert(full, parsed);
-            }
+        for of_type in TYPES.all() {
+            let name: &str = of_type.name().basename_as_ref().as_ref();
+            known.insert(name.to_owned(), of_type.clone());
+            known.insert(of_type.to_string(), of_type.clone());
         }
         Self {
             known,

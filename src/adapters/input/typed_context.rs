@@ -5,31 +5,44 @@
 //!
 //! Invariant: what is read here is what Cedar's parser reads.
 
+use std::collections::BTreeMap;
 use std::str::FromStr as _;
+use std::sync::{Arc, LazyLock};
 
 use callgate_engine::cedar::{
-    Attributes, Context, Eid, EntityType, EntityUID, Extensions, Name, RestrictedExpr, Type,
+    Attributes, Context, Eid, EntityUID, Extensions, Name, RestrictedEvaluator, RestrictedExpr,
+    Type, Value,
 };
 use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
+
+use crate::adapters::input::entity_types::EntityTypeCache;
 
 /// The context with these fields; `None` if Cedar's parser has to read it.
-pub(super) fn read(fields: &Map<String, Json>, expected: &Type) -> Option<Context> {
+pub(super) fn read(
+    fields: &Map<String, Json>,
+    expected: &Type,
+    types: &EntityTypeCache,
+) -> Option<Context> {
     let Type::Record { attrs, .. } = expected else {
         return None;
     };
-    let fields = record(fields, attrs)?;
-    Context::from_pairs(fields, Extensions::all_available()).ok()
+    let fields = record(fields, attrs, types)?;
+    Some(Context::Value(Arc::new(fields)))
 }
 
 /// The fields of a record that has all it must have and nothing else.
 fn record(
     fields: &Map<String, Json>,
     expected: &Attributes,
-) -> Option<Vec<(smol_str::SmolStr, RestrictedExpr)>> {
-    let mut read = Vec::with_capacity(fields.len());
+    types: &EntityTypeCache,
+) -> Option<BTreeMap<SmolStr, Value>> {
+    let mut read = BTreeMap::new();
     for (name, attribute) in expected.iter() {
         match fields.get(name.as_str()) {
-            Some(found) => read.push((name.clone(), value(found, &attribute.attr_type)?)),
+            Some(found) => {
+                read.insert(name.clone(), value(found, &attribute.attr_type, types)?);
+            }
             None if attribute.is_required => return None,
             None => {}
         }
@@ -37,67 +50,81 @@ fn record(
     (read.len() == fields.len()).then_some(read)
 }
 
-fn value(found: &Json, expected: &Type) -> Option<RestrictedExpr> {
+fn value(found: &Json, expected: &Type, types: &EntityTypeCache) -> Option<Value> {
     Some(match (found, expected) {
-        (Json::Bool(value), Type::Bool(_)) => RestrictedExpr::val(*value),
-        (Json::Number(value), Type::Long) => RestrictedExpr::val(value.as_i64()?),
-        (Json::String(text), Type::String) => RestrictedExpr::val(text.as_str()),
+        (Json::Bool(value), Type::Bool(_)) => Value::from(*value),
+        (Json::Number(value), Type::Long) => Value::from(value.as_i64()?),
+        (Json::String(text), Type::String) => Value::from(text.as_str()),
         (found, Type::ExtensionType { name }) => {
             let function = constructor(name)?;
-            let argument = RestrictedExpr::val(extension_text(found, function)?);
-            RestrictedExpr::call_extension_fn(Name::from_str(function).ok()?, [argument])
+            extension_value(function, extension_text(found, function)?)?
         }
         (Json::Array(elements), Type::Set { element_type }) => {
             let expected = element_type.as_ref()?;
-            let elements = elements.iter().map(|element| value(element, expected));
-            RestrictedExpr::set(elements.collect::<Option<Vec<_>>>()?)
+            let elements = elements.iter().map(|it| value(it, expected, types));
+            Value::set(elements.collect::<Option<Vec<_>>>()?, None)
         }
         (Json::Object(fields), Type::Record { attrs, .. }) => {
-            RestrictedExpr::record(record(fields, attrs)?).ok()?
+            Value::record_arc(Arc::new(record(fields, attrs, types)?), None)
         }
-        (Json::Object(fields), Type::Entity(_)) => RestrictedExpr::val(entity(fields)?),
+        (Json::Object(fields), Type::Entity(_)) => Value::from(entity(fields, types)?),
         _ => return None,
     })
 }
 
 /// An entity as `{"type", "id"}`, or that as `__entity`.
-fn entity(fields: &Map<String, Json>) -> Option<EntityUID> {
+fn entity(fields: &Map<String, Json>, types: &EntityTypeCache) -> Option<EntityUID> {
     if let (1, Some(Json::Object(escaped))) = (fields.len(), fields.get("__entity")) {
-        return entity_parts(escaped);
+        return entity_parts(escaped, types);
     }
-    entity_parts(fields)
+    entity_parts(fields, types)
 }
 
-fn entity_parts(fields: &Map<String, Json>) -> Option<EntityUID> {
+fn entity_parts(fields: &Map<String, Json>, types: &EntityTypeCache) -> Option<EntityUID> {
     let (2, Some(Json::String(of_type)), Some(Json::String(id))) =
         (fields.len(), fields.get("type"), fields.get("id"))
     else {
         return None;
     };
-    let of_type = EntityType::from_normalized_str(of_type).ok()?;
+    let of_type = types.exact(of_type).ok()?;
     Some(EntityUID::from_components(of_type, Eid::new(id), None))
 }
 
+/// The value that a constructor makes of a text; `None` if it makes none.
+fn extension_value(constructor: &Name, text: &str) -> Option<Value> {
+    let text = RestrictedExpr::val(text);
+    let call = RestrictedExpr::call_extension_fn(constructor.clone(), [text]);
+    let evaluator = RestrictedEvaluator::new(Extensions::all_available());
+    evaluator.interpret(call.as_borrowed()).ok()
+}
+
 /// The text of an extension value: alone, or as the argument of its constructor in `__extn`.
-fn extension_text<'f>(found: &'f Json, constructor: &str) -> Option<&'f str> {
+fn extension_text<'f>(found: &'f Json, constructor: &Name) -> Option<&'f str> {
     let fields = match found {
         Json::String(text) => return Some(text),
         Json::Object(fields) if fields.len() == 1 => fields.get("__extn")?.as_object()?,
         _ => return None,
     };
-    let is_usual = fields.len() == 2 && fields.get("fn")?.as_str()? == constructor;
+    let function: &str = constructor.basename_as_ref().as_ref();
+    let is_usual = fields.len() == 2 && fields.get("fn")?.as_str()? == function;
     fields.get("arg")?.as_str().filter(|_| is_usual)
 }
 
-/// The function that makes a value of an extension type from a text.
-fn constructor(of_type: &Name) -> Option<&'static str> {
-    match of_type.basename_as_ref().as_ref() {
-        "datetime" => Some("datetime"),
-        "decimal" => Some("decimal"),
-        "duration" => Some("duration"),
-        "ipaddr" => Some("ip"),
-        _ => None,
-    }
+/// The functions that make values of extension types from texts, by the names of those types.
+static CONSTRUCTORS: LazyLock<[(&str, Option<Name>); 4]> = LazyLock::new(|| {
+    let types = [
+        ("datetime", "datetime"),
+        ("decimal", "decimal"),
+        ("duration", "duration"),
+        ("ipaddr", "ip"),
+    ];
+    types.map(|(of_type, function)| (of_type, Name::from_str(function).ok()))
+});
+
+fn constructor(of_type: &Name) -> Option<&'static Name> {
+    let of_type: &str = of_type.basename_as_ref().as_ref();
+    let mut known = CONSTRUCTORS.iter();
+    known.find(|(name, _)| *name == of_type)?.1.as_ref()
 }
 
 #[cfg(test)]

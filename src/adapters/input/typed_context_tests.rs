@@ -4,7 +4,7 @@ use callgate_engine::cedar::{
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
-use super::read;
+use super::{EntityTypeCache, read};
 
 const SCHEMA: &str = r#"
 entity User, Group;
@@ -35,7 +35,8 @@ fn cedar(schema: &ValidatorSchema, fields: Json) -> Option<Context> {
 
 fn ours(schema: &ValidatorSchema, fields: &Json) -> Option<Context> {
     let expected = schema.context_type(&action()).expect("a context");
-    read(fields.as_object().expect("an object"), expected)
+    let types = EntityTypeCache::default();
+    read(fields.as_object().expect("an object"), expected, &types)
 }
 
 fn shown(context: &Context) -> String {

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use tonic::Status;
@@ -25,7 +25,7 @@ use tower::Service;
 use crate::proto::codec::PREFIX_BYTES;
 
 /// Says how the message of a request is compressed.
-const ENCODING: &str = "grpc-encoding";
+const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// RPCs that answer one message with one.
 pub trait UnaryRpcs: Send + Sync + 'static {
@@ -92,7 +92,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Answer {
-        if !R::serves(request.uri().path()) || request.headers().contains_key(ENCODING) {
+        if !R::serves(request.uri().path()) || request.headers().contains_key(&ENCODING) {
             return self.both.1.clone().call(request.map(Body::new));
         }
         let (both, max_bytes) = (Arc::clone(&self.both), self.max_bytes);

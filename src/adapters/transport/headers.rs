@@ -16,6 +16,10 @@ const SINGLE: [&str; 5] = [
 
 /// Returns the name of a header that is repeated and may not be.
 pub fn repeated(headers: &HeaderMap) -> Option<&'static str> {
+    // Nearly always none is.
+    if headers.len() == headers.keys_len() {
+        return None;
+    }
     SINGLE
         .into_iter()
         .find(|name| headers.get_all(*name).iter().nth(1).is_some())

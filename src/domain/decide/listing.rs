@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::time::SystemTime;
 
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use crate::domain::decide::cedar_request::{self, CedarRequest};
@@ -52,6 +53,9 @@ const UNKNOWN_OF_TOOLS: [&str; 6] = [
     "target",
     "target_role",
 ];
+
+/// Actions of a list that are not looked up again. Most lists have items of two or three.
+const KEPT_SCOPES: usize = 4;
 
 /// Why an item is hidden; `None` if some use of it may be allowed.
 pub type HiddenReason = Option<ReasonCode>;
@@ -155,8 +159,8 @@ struct ListFilter<'a> {
     shared: SharedQuery<'a>,
     /// Whether all principals are asked about, rather than those up to the first that may not use an item.
     is_observed: bool,
-    /// The action of the last item that fits the schema, and the type of its resource: most items have the same.
-    in_scope: RefCell<Option<(EntityUID, EntityType)>>,
+    /// Actions of items that fit the schema, and the types of their resources: most items have one of a few.
+    in_scope: RefCell<SmallVec<[(EntityUID, EntityType); KEPT_SCOPES]>>,
 }
 
 impl ListFilter<'_> {
@@ -215,15 +219,17 @@ impl ListFilter<'_> {
     /// Checks that the action of an item applies to the principals and its resource.
     fn check_scope(&self, request: &CedarRequest) -> Result<(), Reason> {
         let (action, of_type) = (&request.action, request.resource.entity_type());
-        let mut last = self.in_scope.borrow_mut();
-        let is_last = |(known, known_type): &(EntityUID, EntityType)| {
+        let mut in_scope = self.in_scope.borrow_mut();
+        let is_same = |(known, known_type): &(EntityUID, EntityType)| {
             known == action && known_type == of_type
         };
-        if last.as_ref().is_some_and(is_last) {
+        if in_scope.iter().any(is_same) {
             return Ok(());
         }
         check_scopes(self.evaluator.inputs.snapshot, self.principals, request)?;
-        *last = Some((action.clone(), of_type.clone()));
+        if in_scope.len() < KEPT_SCOPES {
+            in_scope.push((action.clone(), of_type.clone()));
+        }
         Ok(())
     }
 

@@ -33,7 +33,13 @@ pub fn is_invisible(c: char) -> bool {
 
 /// Whether a text contains an invisible character.
 pub fn has_invisible(text: &str) -> bool {
-    text.chars().any(is_invisible)
+    !is_plain(text) && text.chars().any(is_invisible)
+}
+
+/// Whether a text is printable ASCII, as most are. Looks at all of it, which is faster than to stop.
+fn is_plain(text: &str) -> bool {
+    let bytes = text.bytes();
+    bytes.fold(true, |is_plain, byte| is_plain & matches!(byte, b' '..=b'~'))
 }
 
 /// Escapes invisible characters, e.g. `\u{202e}`. Backslashes are not escaped: the text is for people.
@@ -57,7 +63,7 @@ pub fn shown(text: &str) -> String {
 }
 
 fn escaped_but(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if !text.chars().any(|c| is_invisible(c) && !stays(c)) {
+    if is_plain(text) || !text.chars().any(|c| is_invisible(c) && !stays(c)) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 8);

@@ -119,7 +119,7 @@ impl MessageParser<'_> {
             ),
         };
         let fields = Json::Object(without_nulls(fields));
-        let context = cedar_context(fields, schema, &action)
+        let context = cedar_context(fields, schema, &action, self.types)
             .map_err(|said| FieldError::new(field, FieldProblem::NotAContext(said)))?;
         Ok(ParcRequest {
             principal: self.exact_entity(wire.principal, "principal")?,

@@ -2,7 +2,6 @@
 //! they must agree.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
 
 use serde_json::{Map, Value as Json};
 
@@ -71,11 +70,19 @@ impl HeaderFields {
     }
 
     fn all(&self, name: &str) -> &[(String, String)] {
-        let wanted = || name.bytes().map(|byte| byte.to_ascii_lowercase());
-        let place = |known: &str| known.bytes().cmp(wanted());
-        let begin = self.0.partition_point(|(known, _)| place(known).is_lt());
-        let count = self.0[begin..].partition_point(|(known, _)| place(known) == Ordering::Equal);
-        &self.0[begin..begin + count]
+        let name = lower_case(name);
+        let begin = self.0.partition_point(|(known, _)| **known < *name);
+        let rest = &self.0[begin..];
+        let count = rest.iter().take_while(|(known, _)| **known == *name);
+        &rest[..count.count()]
+    }
+}
+
+/// A name in lower case, as nearly all are that are asked for.
+fn lower_case(name: &str) -> Cow<'_, str> {
+    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
     }
 }
 
