@@ -91,7 +91,7 @@ impl<'b> WireWriter<'b> {
         if value.is_empty() {
             return;
         }
-        if value.len() > MAX_TEXT || value.as_bytes().contains(&0) {
+        if value.len() > MAX_TEXT || has_nul(value) {
             self.nested(field, |wire| wire.put_unusual(value));
         } else {
             self.bytes(field, value.as_bytes());
@@ -212,6 +212,11 @@ impl<'b> WireWriter<'b> {
             self.out.extend([digit(byte >> 4), digit(byte)]);
         }
     }
+}
+
+/// Whether a text holds a NUL. Looks at all of it, which is faster than to stop.
+fn has_nul(text: &str) -> bool {
+    text.bytes().fold(false, |found, byte| found | (byte == 0))
 }
 
 /// Which bytes Cedar writes without escapes: those of plain ASCII, but for quotes and the backslash.

@@ -197,7 +197,7 @@ impl ConnectionState {
 
     /// Records that a request was answered that never came to be one in flight.
     pub fn note_answered(&self) {
-        self.note();
+        self.note_at(Instant::now());
     }
 
     /// When the idle timeout expires; `None` if it has expired.
@@ -214,8 +214,8 @@ impl ConnectionState {
         until.filter(|until| *until > now)
     }
 
-    fn note(&self) {
-        let since = self.opened.elapsed().as_millis();
+    fn note_at(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.opened).as_millis();
         let since = u64::try_from(since).unwrap_or(u64::MAX);
         self.last.store(since, Ordering::Release);
     }
@@ -223,21 +223,33 @@ impl ConnectionState {
 
 /// A request in flight on a connection, until this is dropped.
 #[derive(Debug)]
-pub struct ConnectionRequest(Arc<ConnectionState>);
+pub struct ConnectionRequest {
+    connection: Arc<ConnectionState>,
+    ended: Option<Instant>,
+}
 
 impl ConnectionRequest {
     /// Counts a request.
     pub fn new(standing: &Arc<ConnectionState>) -> Self {
         standing.under_way.fetch_add(1, Ordering::AcqRel);
         standing.asked.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(standing))
+        Self {
+            connection: Arc::clone(standing),
+            ended: None,
+        }
+    }
+
+    /// It ends now, which whoever ends it has read already.
+    pub fn end_at(mut self, now: Instant) {
+        self.ended = Some(now);
     }
 }
 
 impl Drop for ConnectionRequest {
     fn drop(&mut self) {
-        self.0.note();
-        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+        let ended = self.ended.unwrap_or_else(Instant::now);
+        self.connection.note_at(ended);
+        self.connection.under_way.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

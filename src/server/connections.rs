@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_stream::{Stream, StreamExt as _};
@@ -31,6 +31,7 @@ use crate::config::limits::Limits;
 use crate::domain::error_chain::with_causes;
 use crate::server::connection_requests::{ConnectionRequests, RequestSlots};
 use crate::server::connection_waker::{ConnectionWaker, Round};
+use crate::server::round_time::{RoundTimer, in_round};
 
 /// HTTP/2 flow-control windows of a stream and of a connection, in bytes.
 const STREAM_WINDOW: u32 = 128 << 10;
@@ -79,10 +80,10 @@ impl ConnectionSettings {
             builder = builder.http2_only();
         }
         // Without a timer the time for the headers of a request is not limited.
-        builder.http1().timer(TokioTimer::new());
+        builder.http1().timer(RoundTimer::default());
         builder
             .http2()
-            .timer(TokioTimer::new())
+            .timer(RoundTimer::default())
             .adaptive_window(false)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -185,7 +186,7 @@ async fn serve_one<S: Answers, C: Transport>(
     let mut stop = pin!(stopped.cancelled_owned());
     let mut is_stopping = false;
     let mut under_way = RequestSlots::new(requests);
-    let mut go_on = |context: &mut Context<'_>| {
+    let mut round = |context: &mut Context<'_>| {
         if !is_stopping && stop.as_mut().poll(context).is_ready() {
             is_stopping = true;
             connection.as_mut().graceful_shutdown();
@@ -204,6 +205,7 @@ async fn serve_one<S: Answers, C: Transport>(
             false => Round::Carried,
         }
     };
+    let mut go_on = |context: &mut Context<'_>| in_round(|| round(context));
     let waker = Arc::<ConnectionWaker>::default();
     poll_fn(|context| waker.poll(context, &mut go_on)).await;
 }

@@ -63,7 +63,8 @@ fn overload(load: &ServerLoad) {
     let most = Limits::default().concurrent_requests as usize;
     for _ in 0..8 {
         let given = Duration::from_secs(1);
-        load.pressure.record(given, given, 100, most);
+        load.pressure
+            .record(std::time::Instant::now(), (given, given), 100, most);
     }
     assert_eq!(load.pressure.limit(most), 50);
 }

@@ -60,6 +60,8 @@ pub struct LimitedBody<B> {
     body_permit: BodyPermitSlot,
     /// When the current message began.
     begun: Option<Instant>,
+    /// Whether it was waited for.
+    has_waited: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -101,9 +103,9 @@ impl StreamPosition {
 }
 
 impl<B> LimitedBody<B> {
-    /// Limits a body of this caller.
+    /// Limits a body of this caller whose head came at that moment.
     pub fn new(
-        inner: B,
+        (inner, arrived): (B, Instant),
         caller: Arc<Caller>,
         limits: &Arc<ArcSwap<Limits>>,
         load: &Arc<ServerLoad>,
@@ -120,7 +122,8 @@ impl<B> LimitedBody<B> {
             position: StreamPosition::default(),
             permit: Some(permit),
             body_permit: Arc::clone(&body_permit),
-            begun: (framing == Framing::Whole).then(Instant::now),
+            begun: (framing == Framing::Whole).then_some(arrived),
+            has_waited: false,
             timer: None,
         };
         (this, body_permit)
@@ -164,8 +167,12 @@ impl<B> LimitedBody<B> {
         Some((begun + Duration::from_millis(limit.into()), limit))
     }
 
-    /// The rejection of a message that has taken too long, now that bytes of it are there.
+    /// The rejection of a message that has taken too long, now that bytes of it are there. If nothing was waited for, it was
+    /// not the client that took the time.
     fn late(&self) -> Option<GrpcRejection> {
+        if !self.has_waited {
+            return None;
+        }
         let (_, limit) = self
             .message_end()
             .filter(|(end, _)| *end <= Instant::now())?;
@@ -226,7 +233,10 @@ impl<B: ReceivedBody> http_body::Body for LimitedBody<B> {
                 Poll::Ready(Some(Err(Status::from_error(error.into()))))
             }
             Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => this.poll_late(context).map(|late| Some(Err(late.into()))),
+            Poll::Pending => {
+                this.has_waited = true;
+                this.poll_late(context).map(|late| Some(Err(late.into())))
+            }
         }
     }
 

@@ -26,7 +26,9 @@ fn fed(framing: Framing, body_ms: u32) -> Fed {
     let caller = Arc::new(Caller::local());
     let (bytes, frames) = mpsc::channel(16);
     let inner = Body::new(StreamBody::new(ReceiverStream::new(frames)));
-    let (body, body_permit) = LimitedBody::new(inner, Arc::clone(&caller), &limits, &load, framing);
+    let received = (inner, Instant::now());
+    let (body, body_permit) =
+        LimitedBody::new(received, Arc::clone(&caller), &limits, &load, framing);
     Fed {
         body,
         body_permit,

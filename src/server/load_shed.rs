@@ -31,6 +31,7 @@ use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
 use crate::config::limits::Limits;
 use crate::server::error_format::{ErrorFormat, GRPC};
 use crate::server::limited_body::{BodyPermitSlot, Framing, LimitedBody, ReceivedBody};
+use crate::server::round_time;
 use crate::service::deadline::Deadline;
 use crate::service::fleet::state::FleetState;
 use crate::service::server_load::ServerLoad;
@@ -158,7 +159,6 @@ where
                 _permit: admitted.permit,
                 _body_permit: admitted.body_permit,
                 _in_flight: self.recorder.enter(),
-                _connection_request: admitted.asked,
             },
             Err(response) => RequestState::Answered(Some(response)),
         };
@@ -177,7 +177,6 @@ struct AdmittedRequest<B> {
     timing: RequestTiming,
     permit: CapacityPermit,
     body_permit: BodyPermitSlot,
-    asked: Option<ConnectionRequest>,
 }
 
 impl<S> LoadShed<S> {
@@ -191,7 +190,7 @@ impl<S> LoadShed<S> {
         let (mut head, body) = request.into_parts();
         let asked_for = grpc_timeout(&head.headers).unwrap_or(Duration::MAX);
         let connection = peer(&head.extensions).map(|peer| Arc::clone(peer.standing()));
-        let arrived = Instant::now();
+        let arrived = round_time::now();
         // Batches check it between their decisions.
         let usual = arrived + asked_for.min(longest);
         head.extensions.insert(Deadline::at(usual.into_std()));
@@ -237,15 +236,17 @@ impl<S> LoadShed<S> {
             configured: limits.concurrent_requests as usize,
             load: Arc::clone(&self.load),
             was_polled: false,
+            asked,
         };
-        let (body, body_permit) = LimitedBody::new(body, caller, &self.limits, &self.load, framing);
+        let received = (body, arrived);
+        let (body, body_permit) =
+            LimitedBody::new(received, caller, &self.limits, &self.load, framing);
         Ok(AdmittedRequest {
             request: Request::from_parts(head, body),
             deadline,
             timing,
             permit,
             body_permit,
-            asked,
         })
     }
 }
@@ -320,13 +321,15 @@ struct RequestTiming {
     configured: usize,
     load: Arc<ServerLoad>,
     was_polled: bool,
+    /// On its connection.
+    asked: Option<ConnectionRequest>,
 }
 
 impl RequestTiming {
     /// Whether this is the first poll and its time has passed already, so that it need not be processed.
     fn is_expired_on_first_poll(&mut self) -> bool {
         let is_first = !std::mem::replace(&mut self.was_polled, true);
-        let is_late = is_first && self.arrived.elapsed() >= self.given;
+        let is_late = is_first && round_time::now() - self.arrived >= self.given;
         if is_late {
             self.load.pressure.expired.add();
         }
@@ -336,10 +339,15 @@ impl RequestTiming {
 
 impl Drop for RequestTiming {
     fn drop(&mut self) {
-        let took = self.behind + self.arrived.elapsed();
+        let now = Instant::now();
+        let took = self.behind + (now - self.arrived);
         let in_flight = self.load.requests.get();
         let pressure = &self.load.pressure;
-        pressure.record(took, self.given, in_flight, self.configured);
+        let (now, times) = (now.into_std(), (took, self.given));
+        pressure.record(now, times, in_flight, self.configured);
+        if let Some(asked) = self.asked.take() {
+            asked.end_at(now);
+        }
     }
 }
 
@@ -361,7 +369,6 @@ enum RequestState<F> {
         _permit: CapacityPermit,
         _body_permit: BodyPermitSlot,
         _in_flight: InFlight,
-        _connection_request: Option<ConnectionRequest>,
     },
 }
 

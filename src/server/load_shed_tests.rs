@@ -319,7 +319,8 @@ async fn the_limit_that_waiting_brings_holds_for_questions_and_not_for_changes()
     let load: Arc<ServerLoad> = Arc::default();
     for _ in 0..8 {
         let given = Duration::from_secs(1);
-        load.pressure.record(given, given, 6, 1_000);
+        load.pressure
+            .record(std::time::Instant::now(), (given, given), 6, 1_000);
     }
     assert_eq!(load.pressure.limit(1_000), 4);
     let caller = Arc::new(Caller::local());

@@ -97,9 +97,16 @@ impl ConcurrencyLimit {
         }
     }
 
-    /// Records a request that has ended: how long it took, how long it was given, and how many were in flight.
-    pub fn record(&self, took: Duration, given: Duration, under_way: usize, configured: usize) {
-        self.ended_at(self.since.elapsed(), took, given, under_way, configured);
+    /// Records a request that ends now: how long it took, how long it was given, and how many were in flight.
+    pub fn record(
+        &self,
+        now: Instant,
+        (took, given): (Duration, Duration),
+        under_way: usize,
+        configured: usize,
+    ) {
+        let now = now.saturating_duration_since(self.since);
+        self.ended_at(now, took, given, under_way, configured);
     }
 
     fn ended_at(

@@ -22,8 +22,8 @@ pub use cedar_policy_core::entities::json::NullContextSchema;
 pub use cedar_policy_core::entities::{
     ContextJsonParser, Entities, EntityJsonParser, NoEntitiesSchema, TCComputation,
 };
-pub use cedar_policy_core::evaluator::{Evaluator, RestrictedEvaluator};
 pub(crate) use cedar_policy_core::evaluator::binary_relation;
+pub use cedar_policy_core::evaluator::{Evaluator, RestrictedEvaluator};
 pub use cedar_policy_core::expr_builder::ExprBuilder as BuildExpr;
 pub use cedar_policy_core::extensions::Extensions;
 pub use cedar_policy_core::parser::{Loc, parse_policyset};

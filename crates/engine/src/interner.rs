@@ -1,9 +1,11 @@
 //! Entity types and attribute names, each stored once and referred to by number.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 
 use crate::cedar::EntityType;
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use smol_str::SmolStr;
 
 /// Number of an entity type.
@@ -15,7 +17,9 @@ pub(crate) type AttrNo = u32;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Interner {
     types: Vec<EntityType>,
-    type_numbers: HashMap<EntityType, TypeNo, RandomState>,
+    /// Numbers of types, hashed by the last part of their names: few types share one, and every look-up of an entity asks.
+    type_numbers: HashTable<TypeNo>,
+    hasher: RandomState,
     attributes: Vec<SmolStr>,
     attribute_numbers: HashMap<SmolStr, AttrNo, RandomState>,
 }
@@ -26,7 +30,10 @@ impl Interner {
     }
 
     pub(crate) fn type_number(&self, name: &EntityType) -> Option<TypeNo> {
-        self.type_numbers.get(name).copied()
+        let is_same = |number: &TypeNo| self.entity_type(*number) == name;
+        self.type_numbers
+            .find(type_hash(&self.hasher, name), is_same)
+            .copied()
     }
 
     pub(crate) fn intern_type(&mut self, name: &EntityType) -> TypeNo {
@@ -36,8 +43,9 @@ impl Interner {
         let number = self.types.len() as TypeNo;
         // A source location keeps the whole text it points into alive.
         let name = name.with_loc(None);
-        self.types.push(name.clone());
-        self.type_numbers.insert(name, number);
+        self.types.push(name);
+        let hash = |number: &TypeNo| type_hash(&self.hasher, &self.types[*number as usize]);
+        self.type_numbers.insert_unique(hash(&number), number, hash);
         number
     }
 
@@ -58,4 +66,9 @@ impl Interner {
         self.attribute_numbers.insert(name.clone(), number);
         number
     }
+}
+
+fn type_hash(hasher: &RandomState, name: &EntityType) -> u64 {
+    let last: &str = name.name().basename_as_ref().as_ref();
+    hasher.hash_one(last)
 }

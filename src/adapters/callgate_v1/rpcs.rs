@@ -90,7 +90,8 @@ impl UnaryRpcs for Authorization {
 
 /// The RPC at a path, if it is answered without the generated service: those of which there are many.
 fn direct(path: &str) -> Option<Rpc> {
-    let is_direct = |rpc: &Rpc| matches!(rpc, Rpc::Authorize | Rpc::FilterTools | Rpc::IsAuthorized);
+    let is_direct =
+        |rpc: &Rpc| matches!(rpc, Rpc::Authorize | Rpc::FilterTools | Rpc::IsAuthorized);
     grpc_admission::rpc(path).filter(is_direct)
 }
 

@@ -42,7 +42,7 @@ pub enum LabelCarrier {
 }
 
 /// A borrowed [`LabelCarrier`], for lookups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LabelCarrierRef<'a> {
     /// A task, by id.
     Task(&'a TaskId),
@@ -76,6 +76,23 @@ impl LabelCarrier {
             Self::Resource(place) => LabelCarrierRef::Resource(place),
             Self::WithinResource(place) => LabelCarrierRef::WithinResource(place),
             Self::AnyResource => LabelCarrierRef::AnyResource,
+        }
+    }
+}
+
+/// Entities are hashed by their ids alone, as those of different types hardly ever have the same.
+impl Hash for LabelCarrierRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        fn id(uid: &EntityUID) -> &str {
+            uid.eid().as_ref()
+        }
+        std::mem::discriminant(self).hash(state);
+        match self {
+            Self::Task(task) => task.hash(state),
+            Self::Delegation(delegation) => delegation.hash(state),
+            Self::Pair { actor, root } => (id(actor), root.map(id)).hash(state),
+            Self::Resource(place) | Self::WithinResource(place) => id(place).hash(state),
+            Self::AnyResource => {}
         }
     }
 }

@@ -39,7 +39,9 @@ pub fn has_invisible(text: &str) -> bool {
 /// Whether a text is printable ASCII, as most are. Looks at all of it, which is faster than to stop.
 fn is_plain(text: &str) -> bool {
     let bytes = text.bytes();
-    bytes.fold(true, |is_plain, byte| is_plain & matches!(byte, b' '..=b'~'))
+    bytes.fold(true, |is_plain, byte| {
+        is_plain & matches!(byte, b' '..=b'~')
+    })
 }
 
 /// Escapes invisible characters, e.g. `\u{202e}`. Backslashes are not escaped: the text is for people.

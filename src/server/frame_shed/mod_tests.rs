@@ -23,7 +23,10 @@ fn overload(context: &ShedContext) {
     let configured = context.limits.load().concurrent_requests as usize;
     let given = Duration::from_secs(1);
     for _ in 0..8 {
-        context.load.pressure.record(given, given, 4, configured);
+        context
+            .load
+            .pressure
+            .record(std::time::Instant::now(), (given, given), 4, configured);
     }
     assert!(context.load.pressure.is_reduced(configured));
     // As many as may be are under way.

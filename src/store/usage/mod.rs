@@ -266,7 +266,8 @@ impl UsageLedger {
     }
 
     fn shard(&self, actor: &EntityUID) -> MutexGuard<'_, Shard> {
-        self.shards.lock(actor)
+        let id: &str = actor.eid().as_ref();
+        self.shards.lock(id)
     }
 }
 
