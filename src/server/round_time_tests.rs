@@ -11,7 +11,7 @@ fn the_time_stands_still_in_a_round_alone() {
     let (begun, later) = in_round(|| {
         let begun = now();
         std::thread::sleep(LATER);
-        assert_eq!(RoundTimer::default().now(), begun.into());
+        assert_eq!(RoundTimer::default().now(), begun.into_std());
         (begun, now())
     });
     assert_eq!(begun, later);
