@@ -1,9 +1,10 @@
 //! The actions that requests can name.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use smol_str::SmolStr;
 
 use crate::cedar::{
@@ -15,7 +16,11 @@ use crate::index::MatchingScopes;
 
 /// All actions, by uid. There are few and every request names one, so they are kept in Cedar's form.
 #[derive(Debug, Default)]
-pub(crate) struct Actions(HashMap<EntityUID, Action, RandomState>);
+pub(crate) struct Actions {
+    /// Hashed by their ids alone, as nearly all are of one type.
+    table: HashTable<Action>,
+    hasher: RandomState,
+}
 
 /// One action.
 #[derive(Debug)]
@@ -47,32 +52,50 @@ impl Actions {
         actions: impl IntoIterator<Item = Entity>,
         schema: Option<&ValidatorSchema>,
     ) -> Self {
-        let actions = actions.into_iter();
-        Self(
-            actions
-                .map(|entity| (entity.uid().clone(), Action::new(entity, schema)))
-                .collect(),
-        )
+        let mut all = Self::default();
+        for entity in actions {
+            let action = Action::new(entity, schema);
+            let hash = id_hash(&all.hasher, action.uid());
+            match all.table.find_mut(hash, |it| it.uid() == action.uid()) {
+                Some(known) => *known = action,
+                None => {
+                    let hash_of = |it: &Action| id_hash(&all.hasher, it.uid());
+                    all.table.insert_unique(hash, action, hash_of);
+                }
+            }
+        }
+        all
     }
 
     pub(crate) fn get(&self, uid: &EntityUID) -> Option<&Action> {
-        self.0.get(uid)
+        let hash = id_hash(&self.hasher, uid);
+        self.table.find(hash, |it| it.uid() == uid)
     }
 
     pub(crate) fn get_mut(&mut self, uid: &EntityUID) -> Option<&mut Action> {
-        self.0.get_mut(uid)
+        let hash = id_hash(&self.hasher, uid);
+        self.table.find_mut(hash, |it| it.uid() == uid)
     }
 
     pub(crate) fn uids(&self) -> impl Iterator<Item = &EntityUID> {
-        self.0.keys()
+        self.table.iter().map(Action::uid)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.table.len()
     }
 }
 
+fn id_hash(hasher: &RandomState, uid: &EntityUID) -> u64 {
+    let id: &str = uid.eid().as_ref();
+    hasher.hash_one(id)
+}
+
 impl Action {
+    fn uid(&self) -> &EntityUID {
+        self.entity.uid()
+    }
+
     fn new(entity: Entity, schema: Option<&ValidatorSchema>) -> Self {
         let uid = entity.uid();
         let is_free = |ty: &&EntityType| schema.is_some_and(|schema| has_free_names(schema, ty));

@@ -1,13 +1,20 @@
 //! The patterns of `like`, compiled so that matching copies nothing.
 
+use memchr::memmem::Finder;
 use smol_str::SmolStr;
 
 use crate::cedar::{Pattern, PatternElem};
 
-/// What stands before, between and after the wildcards of a pattern: one part more than it has wildcards, and so at least one.
-/// A wildcard matches any characters, also none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LikePattern(Box<[SmolStr]>);
+/// A pattern by its wildcards, each of which matches any characters, also none.
+#[derive(Debug)]
+pub(crate) struct LikePattern {
+    /// What stands before the first wildcard.
+    first: SmolStr,
+    /// What stands between two wildcards.
+    between: Box<[Finder<'static>]>,
+    /// What stands behind the last one; `None` without a wildcard.
+    last: Option<SmolStr>,
+}
 
 impl LikePattern {
     pub(crate) fn compile(pattern: &Pattern) -> Self {
@@ -18,28 +25,35 @@ impl LikePattern {
                 _ => parts.push(String::new()),
             }
         }
-        Self(parts.into_iter().map(SmolStr::from).collect())
+        let mut parts = parts.into_iter();
+        let first = SmolStr::from(parts.next().unwrap_or_default());
+        let last = parts.next_back().map(SmolStr::from);
+        let between = parts.map(|part| Finder::new(&part).into_owned());
+        Self {
+            first,
+            between: between.collect(),
+            last,
+        }
     }
 
     /// Whether the whole text matches.
     pub(crate) fn matches(&self, text: &str) -> bool {
-        let [first, others @ ..] = &*self.0 else {
-            return false;
+        let Some(last) = &self.last else {
+            return text == self.first;
         };
-        let Some((last, between)) = others.split_last() else {
-            return text == first;
-        };
-        let Some(mut rest) = text.strip_prefix(first.as_str()) else {
+        let text = text.as_bytes();
+        let Some(mut rest) = text.strip_prefix(self.first.as_bytes()) else {
             return false;
         };
         // Where a part is found first, most is left for those after it.
-        for part in between {
-            let Some((_, after)) = rest.split_once(part.as_str()) else {
+        for part in &self.between {
+            let found = part.find(rest).map(|at| at + part.needle().len());
+            let Some(after) = found.and_then(|end| rest.get(end..)) else {
                 return false;
             };
             rest = after;
         }
-        rest.ends_with(last.as_str())
+        rest.ends_with(last.as_bytes())
     }
 }
 
