@@ -150,7 +150,15 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let state = match self.admit_request(request) {
+        // Nothing that is shared is left half done: what is taken is given back on the way out.
+        let admit = AssertUnwindSafe(|| self.admit_request(request));
+        let admitted = catch_unwind(admit).unwrap_or_else(|_| {
+            note_panic();
+            Err(Box::new((self.error_format.encode)(
+                GrpcRejection::Panicked,
+            )))
+        });
+        let state = match admitted {
             Ok(admitted) => RequestState::Running {
                 future: self.inner.call(admitted.request),
                 deadline: admitted.deadline,
@@ -423,12 +431,16 @@ where
         this.state = RequestState::Answered(None);
         let rejection = rejection.unwrap_or(GrpcRejection::Panicked);
         if rejection == GrpcRejection::Panicked {
-            tracing::error!("a request panicked and was answered with INTERNAL");
+            note_panic();
         }
         let response = (this.error_format.encode)(rejection);
         record_rejection(&this.recorder, this.error_format, &response);
         Poll::Ready(Ok(response))
     }
+}
+
+fn note_panic() {
+    tracing::error!("a request panicked and was answered with INTERNAL");
 }
 
 fn record_rejection(recorder: &Recorder, error_format: ErrorFormat, response: &Response<Body>) {

@@ -122,6 +122,27 @@ async fn a_request_that_is_given_up_makes_room() {
 }
 
 #[tokio::test]
+async fn a_panic_in_admission_is_answered_and_the_next_request_too() {
+    let (panics, everybody) = (Mutex::new(true), everybody());
+    let admit: Admitter = Arc::new(move |head| {
+        let is_first = panics.lock().is_ok_and(|mut it| std::mem::take(&mut *it));
+        assert!(!is_first, "admission fails");
+        everybody(head)
+    });
+    let load = Arc::default();
+    let mut shield = LoadShed::new(
+        Script::of(vec![fine()]),
+        admit,
+        limits(1, 1_000),
+        Arc::clone(&load),
+    );
+    let status = status_of(shield.call(request(None)).await);
+    assert_eq!(status.as_deref(), Some("13"), "INTERNAL");
+    assert_eq!(load.requests.get(), 0);
+    assert_eq!(status_of(shield.call(request(None)).await), None);
+}
+
+#[tokio::test]
 async fn the_shorter_of_both_deadlines_holds() {
     for (configured_ms, asked, longest_ms) in [
         (50, None, 1_000),
