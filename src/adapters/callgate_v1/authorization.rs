@@ -30,7 +30,7 @@ use crate::proto::{served, v1};
 use crate::service::Service;
 use crate::service::deadline::Deadline;
 use crate::service::pending::{PendingResponse, Progress};
-use crate::service::request::{RequestMeta, Response};
+use crate::service::request::RequestMeta;
 
 /// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "grpc";
@@ -61,55 +61,44 @@ impl AuthorizationState {
     }
 }
 
-/// A call as it was asked about. It is in a box, as a future is moved at its full size.
-pub(super) struct AskedCall<'c> {
-    ask: RequestMeta<'c>,
-    detail: Disclosure,
-    call: Box<CallContext>,
-}
-
-/// A call after its first, synchronous step.
+/// A request after its first, synchronous step.
 pub(super) enum Outcome<'c> {
-    Decided(Answer),
+    Decided(EncodedMessage<v1::AuthorizeResponse>),
     Waiting(Waiting<'c>),
 }
 
 /// A call whose response waits for its record, a write or a revision.
 pub(super) struct Waiting<'c> {
-    asked: AskedCall<'c>,
+    ask: RequestMeta<'c>,
     later: PendingResponse<'c>,
-    explained: Option<Box<ExplainedCall>>,
-}
-
-/// The answer to a call, with its explanation if that is wanted.
-pub(super) struct Answer {
-    response: Response<Verdict>,
     detail: Disclosure,
+    call: Box<CallContext>,
     explained: Option<Box<ExplainedCall>>,
-}
-
-impl Answer {
-    /// The answer as it is sent.
-    pub(super) fn encode(self) -> EncodedMessage<v1::AuthorizeResponse> {
-        let encoded = encode::authorize(&self.response, self.detail);
-        let Some(explained) = self.explained else {
-            return encoded;
-        };
-        match encoded.message() {
-            Ok(mut response) => {
-                explanation::add(&mut response, *explained);
-                EncodedMessage::from(&response)
-            }
-            // Cannot happen. The answer holds without its explanation.
-            Err(_) => encoded,
-        }
-    }
 }
 
 impl Waiting<'_> {
     /// Whether the call is decided, and the response waits for its record alone.
     pub(super) fn is_decided(&self) -> bool {
         self.later.is_decided()
+    }
+}
+
+fn encode_call(
+    answer: &crate::service::request::Response<Verdict>,
+    detail: Disclosure,
+    explained: Option<Box<ExplainedCall>>,
+) -> EncodedMessage<v1::AuthorizeResponse> {
+    let encoded = encode::authorize(answer, detail);
+    let Some(explained) = explained else {
+        return encoded;
+    };
+    match encoded.message() {
+        Ok(mut response) => {
+            explanation::add(&mut response, *explained);
+            EncodedMessage::from(&response)
+        }
+        // Cannot happen. The answer holds without its explanation.
+        Err(_) => encoded,
     }
 }
 
@@ -128,13 +117,15 @@ impl AuthorizationState {
         &self,
         waiting: Waiting<'_>,
         deadline: Deadline,
-    ) -> Result<Answer, GrpcRejection> {
+    ) -> Result<EncodedMessage<v1::AuthorizeResponse>, GrpcRejection> {
         let Waiting {
-            asked: AskedCall { ask, detail, call },
+            ask,
             later,
+            detail,
+            call,
             mut explained,
         } = waiting;
-        let response = match later.decided() {
+        let answer = match later.decided() {
             Ok(mut unrecorded) => {
                 deadline.within(unrecorded.written()).await?;
                 self.service.respond_recorded(unrecorded, &call)
@@ -148,51 +139,32 @@ impl AuthorizationState {
                 deadline.within(finished).await??
             }
         };
-        Ok(Answer {
-            response,
-            detail,
-            explained,
-        })
+        Ok(encode_call(&answer, detail, explained))
     }
 
-    /// Reads one `AuthorizeRequest`.
-    pub(super) fn read<'c>(
+    /// Decides one `AuthorizeRequest` without waiting. What waits after that is small: the call is in a box, as a future is
+    /// moved at its full size.
+    pub(super) fn authorize_now<'c>(
         &self,
         asking: RpcContext<'c>,
         request: served::AuthorizeRequest,
-    ) -> Result<AskedCall<'c>, GrpcRejection> {
+    ) -> Result<Outcome<'c>, GrpcRejection> {
         let limits = self.limits.load();
         let (ask, detail) = asking.authorize(&request);
-        let call = self
-            .parser(&limits, asking)
-            .call_context(request.call_context)?;
-        Ok(AskedCall {
-            ask,
-            detail,
-            call: Box::new(call),
-        })
-    }
-
-    /// Decides a call without waiting.
-    pub(super) fn authorize_now<'c>(
-        &self,
-        asked: AskedCall<'c>,
-    ) -> Result<Outcome<'c>, GrpcRejection> {
-        let AskedCall { ask, detail, call } = &asked;
+        let parser = self.parser(&limits, asking);
+        let call = Box::new(parser.call_context(request.call_context)?);
         // An allow changes what the next decision is made from, so the explanation comes first.
         let explained = match detail.is_entitled && detail.is_wanted {
-            true => explanation::explain(&self.service, *ask, call).map(Box::new),
+            true => explanation::explain(&self.service, ask, &call).map(Box::new),
             false => None,
         };
-        Ok(match self.service.authorize_now(*ask, call)? {
-            Progress::Ready(response) => Outcome::Decided(Answer {
-                response,
-                detail: *detail,
-                explained,
-            }),
+        Ok(match self.service.authorize_now(ask, &call)? {
+            Progress::Ready(answer) => Outcome::Decided(encode_call(&answer, detail, explained)),
             Progress::Pending(later) => Outcome::Waiting(Waiting {
-                asked,
+                ask,
                 later,
+                detail,
+                call,
                 explained,
             }),
         })

@@ -48,18 +48,17 @@ impl Authorization {
         admitted: &AdmittedRpc,
         message: served::AuthorizeRequest,
     ) -> Result<EncodedMessage<v1::AuthorizeResponse>, GrpcRejection> {
-        let asked = self.shared.read(admitted.context(), message)?;
-        // Requests of a connection go through each step one after the other, rather than each through all of them: what a
-        // step needs is in the caches of the processor then.
-        others_turn().await;
-        let answer = match self.shared.authorize_now(asked)? {
-            Outcome::Decided(answer) => answer,
+        match self.shared.authorize_now(admitted.context(), message)? {
+            Outcome::Decided(answer) => {
+                // The connection writes whatever is ready when it is woken. Yielding lets other requests be decided
+                // first, so that several responses are written at once, which saves more than it costs. Those that wait
+                // for the decision log are written at once anyway.
+                others_turn().await;
+                Ok(answer)
+            }
             // The server has a timer for the whole request already.
-            Outcome::Waiting(waiting) => self.shared.finish(waiting, Deadline::NONE).await?,
-        };
-        // The connection writes whatever is ready when it is woken, so responses are written at once that are ready together.
-        others_turn().await;
-        Ok(answer.encode())
+            Outcome::Waiting(waiting) => self.shared.finish(waiting, Deadline::NONE).await,
+        }
     }
 }
 

@@ -164,16 +164,14 @@ async fn answer_one(
     let outcome = async {
         let request = request.unwrap_or_default();
         session.is_undecided.store(false, Ordering::Relaxed);
-        let asked = session.shared.read(asking, request)?;
-        let answer = match session.shared.authorize_now(asked)? {
-            Outcome::Decided(answer) => answer,
+        match session.shared.authorize_now(asking, request)? {
+            Outcome::Decided(response) => Ok(response),
             Outcome::Waiting(waiting) => {
                 let is_undecided = !waiting.is_decided();
                 session.is_undecided.store(is_undecided, Ordering::Relaxed);
-                session.shared.finish(waiting, asking.deadline).await?
+                session.shared.finish(waiting, asking.deadline).await
             }
-        };
-        Ok(answer.encode())
+        }
     };
     let outcome = catch_panic(outcome)
         .await
