@@ -1,7 +1,8 @@
 use std::sync::LazyLock;
 
 use crate::cedar::parse_policyset;
-use crate::cedar::{Entity, Value};
+use crate::cedar::{Entity, PartialValue, Value};
+use smol_str::SmolStr;
 
 use super::*;
 use crate::reach::Reach;
@@ -73,6 +74,40 @@ fn principals_that_were_looked_up_keep_their_overlays() {
         assert_eq!(allowed, [true, false]);
         let up_to_first = shared.evaluate(query.action, query.resource, |it| it.is_allow());
         assert!(up_to_first.len() == 1 && up_to_first[0].is_allow());
+    }
+}
+
+#[test]
+fn of_a_list_with_many_actions_each_is_decided_by_its_own_policies() {
+    let names: Vec<String> = (0..20).map(|n| format!("Action::\"a{n}\"")).collect();
+    let action = |name: &String| {
+        let no_values: [(SmolStr, PartialValue); 0] = [];
+        Entity::new_with_attr_partial_value(uid(name), no_values, [].into(), [].into(), [])
+    };
+    // Every third action is permitted, for any resource or for one.
+    let permits = names.iter().step_by(3).enumerate().map(|(n, name)| {
+        let resource = ["resource", "resource == R::\"r\""][n % 2];
+        format!("permit (principal, action == {name}, {resource});")
+    });
+    let snapshot = Snapshot::build(SnapshotParts {
+        policies: parse_policyset(&permits.collect::<String>()).expect("policies"),
+        entities: names.iter().map(action).collect::<Vec<_>>(),
+        schema: None,
+        reach: Reach::Unbounded,
+    })
+    .expect("no fault");
+    let principal = uid("U::\"p\"");
+    let query = ask(&[], &[]);
+    let parts = SharedParts {
+        context: query.context,
+        overlays: &[],
+        unknown: &[],
+    };
+    let shared = snapshot.shared_query(&[&principal], parts);
+    for (turn, name) in names.iter().chain(&names).enumerate() {
+        let evaluations = shared.evaluate(&uid(name), query.resource, |_| false);
+        let is_permitted = (turn % names.len()).is_multiple_of(3);
+        assert_eq!(evaluations[0].is_allow(), is_permitted, "{name}");
     }
 }
 

@@ -469,6 +469,7 @@ fn engine_says(snapshot: &Snapshot, asked: &Asked) -> Outcome {
     };
     // Whoever else asks the same makes no difference.
     let (one, other) = (core("U::\"u0\""), core("G::\"g1\""));
+    let [first, last] = ["a0", "a2"].map(|name| core(&format!("Action::\"{name}\"")));
     let evaluation = snapshot
         .evaluate_each(&query, &[&one, &asked.principal, &other])
         .swap_remove(1);
@@ -485,6 +486,8 @@ fn engine_says(snapshot: &Snapshot, asked: &Asked) -> Outcome {
             (&asked.action, &asked.principal),
             (&asked.action, &asked.resource),
             (&other, &asked.resource),
+            (&first, &asked.resource),
+            (&last, &asked.resource),
             (&asked.action, &one),
             (&asked.action, &asked.resource),
         ];

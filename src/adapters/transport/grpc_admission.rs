@@ -61,7 +61,14 @@ pub fn is_stream(rpc: Rpc) -> bool {
 
 /// Whether an RPC is answered by one message, so that nothing of it goes on once that is there.
 fn has_one_answer(rpc: Rpc) -> bool {
-    matches!(rpc, Rpc::Authorize | Rpc::ExtAuthzCheck | Rpc::ExtMcpCheck)
+    matches!(
+        rpc,
+        Rpc::Authorize
+            | Rpc::FilterTools
+            | Rpc::IsAuthorized
+            | Rpc::ExtAuthzCheck
+            | Rpc::ExtMcpCheck
+    )
 }
 
 /// Whether a request at this path is one decision: microseconds of work, with a short message on either side.
