@@ -163,7 +163,7 @@ impl ConnectionState {
     /// Records that input is available.
     pub fn note_read(&self) {
         if self.reading.load(Ordering::Acquire) == 0 {
-            let since = self.since_opened().saturating_add(1);
+            let since = self.since_opened(Instant::now()).saturating_add(1);
             self.reading.store(since, Ordering::Release);
         }
     }
@@ -175,14 +175,23 @@ impl ConnectionState {
 
     /// Time for which unread input has been available: an upper bound of the age of what is read now.
     pub fn behind(&self) -> Duration {
+        self.behind_at(Instant::now())
+    }
+
+    /// The same at a moment; none if the input came later.
+    pub fn behind_at(&self, moment: Instant) -> Duration {
         match self.reading.load(Ordering::Acquire) {
             0 => Duration::ZERO,
-            since => Duration::from_micros(self.since_opened().saturating_sub(since - 1)),
+            since => {
+                let now = self.since_opened(moment);
+                Duration::from_micros(now.saturating_sub(since - 1))
+            }
         }
     }
 
-    fn since_opened(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX)
+    fn since_opened(&self, moment: Instant) -> u64 {
+        let since = moment.saturating_duration_since(self.opened);
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
     }
 
     /// Records a cancelled request. Authenticated callers cancel whenever their own clients do; more than

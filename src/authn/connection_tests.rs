@@ -49,3 +49,16 @@ fn silence_is_measured_from_the_last_request() {
     std::thread::sleep(Duration::from_millis(5));
     assert!(standing.idle_deadline(hasty).is_none());
 }
+
+#[test]
+fn what_came_after_a_moment_was_not_behind_at_it() {
+    let connection = ConnectionState::default();
+    let before = Instant::now();
+    std::thread::sleep(Duration::from_millis(2));
+    connection.note_read();
+    let later = Instant::now() + Duration::from_secs(1);
+    assert_eq!(connection.behind_at(before), Duration::ZERO);
+    assert!(connection.behind_at(later) >= Duration::from_secs(1));
+    connection.note_all_read();
+    assert_eq!(connection.behind_at(later), Duration::ZERO);
+}

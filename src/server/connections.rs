@@ -186,13 +186,13 @@ async fn serve_one<S: Answers, C: Transport>(
     let mut stop = pin!(stopped.cancelled_owned());
     let mut is_stopping = false;
     let mut under_way = RequestSlots::new(requests);
-    let mut round = |context: &mut Context<'_>| {
+    let mut go_on = |context: &mut Context<'_>| {
         if !is_stopping && stop.as_mut().poll(context).is_ready() {
             is_stopping = true;
             connection.as_mut().graceful_shutdown();
         }
         let mut has_worked = under_way.go_on();
-        if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+        if let Poll::Ready(ended) = in_round(|| connection.as_mut().poll(context)) {
             if let Err(error) = ended {
                 tracing::debug!(error = %with_causes(&*error), "a connection ended");
             }
@@ -205,7 +205,6 @@ async fn serve_one<S: Answers, C: Transport>(
             false => Round::Carried,
         }
     };
-    let mut go_on = |context: &mut Context<'_>| in_round(|| round(context));
     let waker = Arc::<ConnectionWaker>::default();
     poll_fn(|context| waker.poll(context, &mut go_on)).await;
 }

@@ -60,7 +60,7 @@ pub struct LimitedBody<B> {
     body_permit: BodyPermitSlot,
     /// When the current message began.
     begun: Option<Instant>,
-    /// Whether it was waited for.
+    /// Whether more of it was waited for.
     has_waited: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -129,6 +129,12 @@ impl<B> LimitedBody<B> {
         (this, body_permit)
     }
 
+    /// A message begins, or none is under way.
+    fn begin(&mut self, at: Option<Instant>) {
+        self.begun = at;
+        self.has_waited = false;
+    }
+
     /// Takes permits for bytes that arrived.
     fn take_permits(&mut self, data: &[u8]) -> Result<(), GrpcRejection> {
         let limits = self.limits.load();
@@ -153,8 +159,9 @@ impl<B> LimitedBody<B> {
         if self.framing == Framing::Messages {
             self.position.advance(data);
             match self.position.partial {
-                0 => self.begun = None,
-                _ => self.begun = self.begun.or_else(|| Some(Instant::now())),
+                0 => self.begin(None),
+                _ if self.begun.is_none() => self.begin(Some(Instant::now())),
+                _ => {}
             }
         }
         Ok(())
@@ -167,8 +174,8 @@ impl<B> LimitedBody<B> {
         Some((begun + Duration::from_millis(limit.into()), limit))
     }
 
-    /// The rejection of a message that has taken too long, now that bytes of it are there. If nothing was waited for, it was
-    /// not the client that took the time.
+    /// The rejection of a message that has taken too long, now that bytes of it are there. If none of it was waited
+    /// for, it was not the client that took the time.
     fn late(&self) -> Option<GrpcRejection> {
         if !self.has_waited {
             return None;
@@ -234,7 +241,7 @@ impl<B: ReceivedBody> http_body::Body for LimitedBody<B> {
             }
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => {
-                this.has_waited = true;
+                this.has_waited = this.begun.is_some();
                 this.poll_late(context).map(|late| Some(Err(late.into())))
             }
         }

@@ -129,6 +129,21 @@ async fn a_message_that_dribbles_ends() {
 }
 
 #[tokio::test]
+async fn who_has_sent_in_time_is_not_late_because_the_server_is() {
+    let mut fed = fed(Framing::Messages, 50);
+    // The stream has been waited for, but not this message.
+    let silence = tokio::time::timeout(Duration::from_millis(5), fed.read());
+    assert!(silence.await.is_err());
+    fed.send([message(10), message(20)[..8].to_vec()].concat())
+        .await;
+    fed.send(message(20)[8..12].to_vec()).await;
+    assert_eq!(fed.read().await, Ok(23));
+    std::thread::sleep(Duration::from_millis(80));
+    assert_eq!(fed.read().await, Ok(4));
+    assert_eq!(fed.read().await, Err(Code::DeadlineExceeded));
+}
+
+#[tokio::test]
 async fn a_stream_may_be_silent_between_messages() {
     let mut fed = fed(Framing::Messages, 50);
     fed.send(message(10)).await;

@@ -238,7 +238,7 @@ impl<S> LoadShed<S> {
         let timing = RequestTiming {
             behind: connection
                 .as_deref()
-                .map_or(Duration::ZERO, ConnectionState::behind),
+                .map_or(Duration::ZERO, |it| it.behind_at(arrived.into_std())),
             arrived,
             given,
             configured: limits.concurrent_requests as usize,
@@ -337,7 +337,7 @@ impl RequestTiming {
     /// Whether this is the first poll and its time has passed already, so that it need not be processed.
     fn is_expired_on_first_poll(&mut self) -> bool {
         let is_first = !std::mem::replace(&mut self.was_polled, true);
-        let is_late = is_first && round_time::now() - self.arrived >= self.given;
+        let is_late = is_first && self.arrived.elapsed() >= self.given;
         if is_late {
             self.load.pressure.expired.add();
         }

@@ -336,6 +336,22 @@ async fn what_is_too_late_before_its_turn_is_not_begun() {
 }
 
 #[tokio::test]
+async fn so_is_what_waits_for_its_turn_in_the_round_in_which_it_came() {
+    let never: Coming = Box::pin(async { unreachable!("it is begun") });
+    let mut shield = shielded(Script::of(vec![never]), limits(10, 1_000));
+    let answer = round_time::in_round(|| {
+        let mut late = shield.call(request(Some("20m")));
+        // Those before it take so long.
+        std::thread::sleep(Duration::from_millis(40));
+        Pin::new(&mut late).poll(&mut Context::from_waker(Waker::noop()))
+    });
+    let Poll::Ready(answer) = answer else {
+        panic!("it is begun");
+    };
+    assert_eq!(status_of(answer).as_deref(), Some("4"));
+}
+
+#[tokio::test]
 async fn the_limit_that_waiting_brings_holds_for_questions_and_not_for_changes() {
     let load: Arc<ServerLoad> = Arc::default();
     for _ in 0..8 {

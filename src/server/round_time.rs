@@ -1,7 +1,7 @@
-//! The time while the task of a connection goes through what it has to do: read once for all requests of a round.
+//! The time while the task of a connection reads and writes: read once for a round of that, whatever comes in it.
 //!
-//! Whatever is read in a round was there when it began, so it is as old as the round. A request that has a task of its own
-//! reads the clock.
+//! A round takes as long as what it reads and writes takes the processor. Requests over HTTP/2 are decided outside of it, where
+//! the clock is read.
 
 use std::cell::Cell;
 use std::pin::Pin;

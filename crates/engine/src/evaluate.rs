@@ -367,6 +367,8 @@ impl<'a> Openness<'a> {
 impl SharedQuery<'_> {
     /// Evaluates one of the requests, for one principal after the other, as [`Snapshot::evaluate_each`] does. None is
     /// evaluated after the first for whose evaluation `is_last` holds.
+    ///
+    /// Neither `is_last` nor the context may ask this query again: that panics.
     pub fn evaluate(
         &self,
         action: &EntityUID,

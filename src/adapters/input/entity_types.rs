@@ -10,6 +10,8 @@ use crate::domain::schema::TYPES;
 
 /// The most other types that are cached, so that callers cannot fill the memory with names.
 const REMEMBERED: usize = 1_024;
+/// The longest name that is cached, in bytes.
+const REMEMBERED_BYTES: usize = 256;
 
 /// Parsed entity types by their names on the wire.
 pub struct EntityTypeCache {
@@ -64,22 +66,38 @@ impl EntityTypeCache {
             .len()
     }
 
-    fn other(&self, name: &str) -> Result<EntityType, FieldProblem> {
-        // The maps only hold complete values, so a poisoned lock guards nothing inconsistent.
-        if let Some(found) = self
-            .others
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-        {
+    /// The type of a name exactly as given, which is not remembered: a name in a context, of which one request may have many.
+    pub(in crate::adapters) fn unremembered(&self, name: &str) -> Result<EntityType, FieldProblem> {
+        if let Some(found) = self.known.get(name).filter(|_| name.contains("::")) {
             return Ok(found.clone());
         }
-        let parsed = EntityType::from_normalized_str(name)
-            .map_err(|_| FieldProblem::NotAnEntityType(TextExcerpt::new(name)))?;
-        let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
-        if others.len() < REMEMBERED {
-            others.insert(name.to_owned(), parsed.clone());
+        self.found(name).map_or_else(|_| parse(name), Ok)
+    }
+
+    fn other(&self, name: &str) -> Result<EntityType, FieldProblem> {
+        let has_room = match self.found(name) {
+            Ok(found) => return Ok(found),
+            Err(remembered) => remembered < REMEMBERED && name.len() <= REMEMBERED_BYTES,
+        };
+        let parsed = parse(name)?;
+        if has_room {
+            let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
+            if others.len() < REMEMBERED {
+                others.insert(name.to_owned(), parsed.clone());
+            }
         }
         Ok(parsed)
     }
+
+    /// A type that is remembered, or how many are.
+    fn found(&self, name: &str) -> Result<EntityType, usize> {
+        // The map only holds complete values, so a poisoned lock guards nothing inconsistent.
+        let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
+        others.get(name).cloned().ok_or(others.len())
+    }
+}
+
+fn parse(name: &str) -> Result<EntityType, FieldProblem> {
+    EntityType::from_normalized_str(name)
+        .map_err(|_| FieldProblem::NotAnEntityType(TextExcerpt::new(name)))
 }

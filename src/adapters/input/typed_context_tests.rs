@@ -164,3 +164,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn names_of_types_in_contexts_are_not_remembered() {
+    let (schema, types) = (schema(), EntityTypeCache::default());
+    let expected = schema.context_type(&action()).expect("a context");
+    let context = |of_type: &str| json!({"yes": true, "number": 1, "text": "", "who": {"type": of_type, "id": "u"}});
+    for of_type in ["User", "Other", "Mcp::Agent", &"a::".repeat(1_000)] {
+        let fields = context(of_type);
+        let read = read(fields.as_object().expect("an object"), expected, &types);
+        assert_eq!(read.is_some(), !of_type.ends_with(':'), "{of_type}");
+    }
+    assert_eq!(types.remembered(), 0);
+    // Nor is a long one that an entity is named with.
+    let long = format!("{}End", "Part::".repeat(100));
+    assert!(types.exact(&long).is_ok());
+    assert!(types.exact("Short").is_ok());
+    assert_eq!(types.remembered(), 1);
+}
