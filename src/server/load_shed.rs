@@ -322,7 +322,7 @@ fn is_cancelled(body: &mut impl ReceivedBody) -> bool {
 
 /// Measures a request, and reports its time when it is answered, rejected or dropped.
 struct RequestTiming {
-    /// The longest time for which it may have waited unread, and when it was read.
+    /// The longest time for which it may have waited unread, and when it began to be read.
     behind: Duration,
     arrived: Instant,
     given: Duration,
