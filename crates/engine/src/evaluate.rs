@@ -61,7 +61,7 @@ struct PrincipalScope<'a, P> {
 }
 
 /// The action of a query, with the scopes that it matches.
-pub(crate) struct ActionScope<'a> {
+struct ActionScope<'a> {
     view: EntityView<'a>,
     scopes: Cow<'a, [ScopeNo]>,
     /// Its number among the actions of a shared query, if that keeps it.
@@ -389,16 +389,13 @@ impl SharedQuery<'_> {
             unknown: self.unknown,
             open_to: None,
         };
-        let actions = self.actions_with(action);
-        let action = match actions.iter().position(|it| it.uid == action) {
-            Some(number) => {
-                let known = &actions[number];
-                ActionScope {
-                    view: known.entity.in_request(view),
-                    scopes: Cow::Borrowed(known.scopes),
-                    number: Some(number),
-                }
-            }
+        let kept = self.kept_action(action);
+        let action = match &kept {
+            Some((number, known)) => ActionScope {
+                view: known.entity.in_request(view),
+                scopes: Cow::Borrowed(known.scopes),
+                number: Some(*number),
+            },
             None => self.snapshot.action_scope(view, action),
         };
         let principals = self.principals.iter().map(|known| PrincipalScope {

@@ -114,23 +114,29 @@ impl SharedFindings {
 }
 
 impl<'a> SharedQuery<'a> {
-    /// The actions that are kept, this one among them if it is declared and there is room.
-    pub(crate) fn actions_with(&self, action: &EntityUID) -> Ref<'_, [SharedAction<'a>]> {
-        let is_new = |known: &[SharedAction<'_>]| {
-            known.len() < KEPT_ACTIONS && known.iter().all(|it| it.uid != action)
-        };
-        if is_new(&self.actions.borrow())
-            && let Some(declared) = self.snapshot.action(action)
-        {
-            let uid = declared.entity.uid();
-            let view = self.snapshot.view(self.parts.overlays);
-            self.actions.borrow_mut().push(SharedAction {
-                uid,
-                entity: view.known_entity(EntityRef::Given(uid)),
-                scopes: &declared.scopes,
-            });
-        }
-        Ref::map(self.actions.borrow(), |it| it.as_slice())
+    /// A declared action with its number, looked up once; `None` for an undeclared one, and where there is no room.
+    pub(crate) fn kept_action(
+        &self,
+        action: &EntityUID,
+    ) -> Option<(usize, Ref<'_, SharedAction<'a>>)> {
+        let found = self.actions.borrow().iter().position(|it| it.uid == action);
+        let number = found.or_else(|| self.keep_action(action))?;
+        let kept = Ref::map(self.actions.borrow(), |it| &it[number]);
+        Some((number, kept))
+    }
+
+    fn keep_action(&self, action: &EntityUID) -> Option<usize> {
+        let mut actions = self.actions.borrow_mut();
+        let number = actions.len();
+        let declared = (number < KEPT_ACTIONS).then(|| self.snapshot.action(action))??;
+        let uid = declared.entity.uid();
+        let view = self.snapshot.view(self.parts.overlays);
+        actions.push(SharedAction {
+            uid,
+            entity: view.known_entity(EntityRef::Given(uid)),
+            scopes: &declared.scopes,
+        });
+        Some(number)
     }
 }
 

@@ -50,12 +50,16 @@ impl EntityTypeCache {
 
     /// The type of a name exactly as given: a plain Cedar request may use types without a namespace.
     pub(in crate::adapters) fn exact(&self, name: &str) -> Result<EntityType, FieldProblem> {
-        if name.contains("::")
-            && let Some(found) = self.known.get(name)
-        {
-            return Ok(found.clone());
-        }
-        self.other(name)
+        self.full(name).map_or_else(|| self.other(name), Ok)
+    }
+
+    /// The same, which is not remembered: a name in a context, of which one request may have many.
+    pub(in crate::adapters) fn exact_uncached(
+        &self,
+        name: &str,
+    ) -> Result<EntityType, FieldProblem> {
+        let found = self.full(name).or_else(|| self.found(name).ok());
+        found.map_or_else(|| parse(name), Ok)
     }
 
     #[cfg(test)]
@@ -66,12 +70,10 @@ impl EntityTypeCache {
             .len()
     }
 
-    /// The type of a name exactly as given, which is not remembered: a name in a context, of which one request may have many.
-    pub(in crate::adapters) fn unremembered(&self, name: &str) -> Result<EntityType, FieldProblem> {
-        if let Some(found) = self.known.get(name).filter(|_| name.contains("::")) {
-            return Ok(found.clone());
-        }
-        self.found(name).map_or_else(|_| parse(name), Ok)
+    /// The type of the `Mcp` schema with this name, namespace and all.
+    fn full(&self, name: &str) -> Option<EntityType> {
+        let is_full = name.contains("::");
+        self.known.get(name).filter(|_| is_full).cloned()
     }
 
     fn other(&self, name: &str) -> Result<EntityType, FieldProblem> {

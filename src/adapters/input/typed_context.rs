@@ -86,7 +86,7 @@ fn entity_parts(fields: &Map<String, Json>, types: &EntityTypeCache) -> Option<E
     else {
         return None;
     };
-    let of_type = types.unremembered(of_type).ok()?;
+    let of_type = types.exact_uncached(of_type).ok()?;
     Some(EntityUID::from_components(of_type, Eid::new(id), None))
 }
 

@@ -298,33 +298,11 @@ impl<'b> AttributeWriter<'b> {
             return false;
         };
         self.left = left;
-        if !self.begin_short(key, value_length) {
-            tag(self.out, self.field, LENGTH);
-            varint(self.out, key_value_length(key, value_length) as u64);
-            text(self.out, 1, key);
-            tag(self.out, 2, LENGTH);
-            varint(self.out, value_length as u64);
-        }
-        true
-    }
-
-    /// The same for an attribute that has at most 127 bytes, as nearly all have: then every tag and length in it is one byte.
-    /// Whether it has.
-    #[inline]
-    fn begin_short(&mut self, key: &str, value_length: usize) -> bool {
-        const KEY: u8 = 1 << 3 | LENGTH as u8;
-        const VALUE: u8 = 2 << 3 | LENGTH as u8;
-        let byte = |number: usize| u8::try_from(number).ok().filter(|byte| *byte < 0x80);
-        let tag = byte((self.field << 3 | LENGTH) as usize);
-        let length = byte(2 + key.len() + 2 + value_length);
-        let (Some(tag), Some(length), false) = (tag, length, key.is_empty()) else {
-            return false;
-        };
-        // Both are less than the whole.
-        let (of_key, of_value) = (key.len() as u8, value_length as u8);
-        self.out.extend_from_slice(&[tag, length, KEY, of_key]);
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(&[VALUE, of_value]);
+        tag(self.out, self.field, LENGTH);
+        varint(self.out, key_value_length(key, value_length) as u64);
+        text(self.out, 1, key);
+        tag(self.out, 2, LENGTH);
+        varint(self.out, value_length as u64);
         true
     }
 }
