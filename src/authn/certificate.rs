@@ -1,6 +1,6 @@
 //! Names in client certificates.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -16,40 +16,50 @@ pub enum PeerName {
     Dns(String),
 }
 
-/// The peer of a connection. The names in its certificate are parsed once, on the first request.
+/// The peer of a connection. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Peer {
-    names: Arc<OnceLock<Vec<PeerName>>>,
+pub struct Peer(Arc<PeerState>);
+
+#[derive(Debug, Default)]
+struct PeerState {
+    names: Vec<PeerName>,
+    is_encrypted: bool,
     standing: Arc<ConnectionState>,
 }
 
 impl Peer {
-    /// The peer of a connection.
+    /// The peer of a connection without TLS.
     pub fn new(standing: Arc<ConnectionState>) -> Self {
-        Self {
-            names: Arc::default(),
+        Self(Arc::new(PeerState {
             standing,
-        }
+            ..PeerState::default()
+        }))
+    }
+
+    /// The peer of a connection over TLS, with the certificate chain that the handshake has verified; empty if it
+    /// presented none.
+    pub fn over_tls(standing: Arc<ConnectionState>, chain: &[impl AsRef<[u8]>]) -> Self {
+        let end_entity = chain.first();
+        Self(Arc::new(PeerState {
+            names: end_entity.map_or_else(Vec::new, |der| peer_names(der.as_ref())),
+            is_encrypted: true,
+            standing,
+        }))
     }
 
     /// The state of the connection.
     pub fn standing(&self) -> &Arc<ConnectionState> {
-        &self.standing
+        &self.0.standing
     }
 
-    /// The names, if they have been parsed.
-    pub fn names_read(&self) -> &[PeerName] {
-        self.names.get().map_or(&[], Vec::as_slice)
+    /// The names in its end-entity certificate.
+    pub fn names(&self) -> &[PeerName] {
+        &self.0.names
     }
 
-    /// The names in the end-entity certificate of a chain that the handshake has verified.
-    pub fn names(&self, chain: &[impl AsRef<[u8]>]) -> &[PeerName] {
-        self.names.get_or_init(|| {
-            chain
-                .first()
-                .map(|der| peer_names(der.as_ref()))
-                .unwrap_or_default()
-        })
+    /// Whether the connection uses TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.0.is_encrypted
     }
 }
 

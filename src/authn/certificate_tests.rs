@@ -58,8 +58,12 @@ fn what_is_not_a_certificate_has_no_names() {
 }
 
 #[test]
-fn a_connection_reads_its_names_once() {
-    let peer = Peer::default();
-    assert_eq!(peer.names(&[certificate(vec![dns("a.example")])]).len(), 1);
-    assert_eq!(peer.names(&[] as &[Vec<u8>]).len(), 1);
+fn a_peer_has_the_names_of_the_first_certificate_alone() {
+    let chain = [dns("a.example"), dns("issuer.example")].map(|name| certificate(vec![name]));
+    let peer = Peer::over_tls(Arc::default(), &chain);
+    assert_eq!(peer.names(), [PeerName::Dns("a.example".into())]);
+    let without_certificate = Peer::over_tls(Arc::default(), &[] as &[Vec<u8>]);
+    assert_eq!(without_certificate.names(), []);
+    assert!(peer.is_encrypted() && without_certificate.is_encrypted());
+    assert!(!Peer::new(Arc::default()).is_encrypted());
 }

@@ -248,8 +248,8 @@ impl ConnectionRequest {
         }
     }
 
-    /// It ends now, which whoever ends it has read already.
-    pub fn end_at(mut self, now: Instant) {
+    /// It is about to be dropped, now: a moment that whoever drops it has read already.
+    pub fn end_at(&mut self, now: Instant) {
         self.ended = Some(now);
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Map, Value as Json, json};
 use tokio::sync::Semaphore;
@@ -21,6 +21,8 @@ use tonic::body::Body;
 use tower::Service;
 
 use crate::adapters::callgate_v1::control::rpcs::ControlApi;
+use crate::adapters::transport::request::ReceivedRequest;
+use crate::adapters::transport::response_body::ResponseBody;
 use crate::config::limits::Limits;
 use crate::proto::json as proto_json;
 use crate::server::connection_limiter::ConnectionLimiter;
@@ -38,7 +40,8 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
 /// The future of a response.
-type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+type ResponseFuture =
+    Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Infallible>> + Send>>;
 
 /// Answers probes and scrapes.
 #[derive(Clone)]
@@ -81,8 +84,8 @@ impl AdminService {
     }
 }
 
-impl<B> Service<Request<B>> for AdminService {
-    type Response = Response<Body>;
+impl<B> Service<ReceivedRequest<B>> for AdminService {
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = ResponseFuture;
 
@@ -90,10 +93,10 @@ impl<B> Service<Request<B>> for AdminService {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, received: ReceivedRequest<B>) -> Self::Future {
         let inner = Arc::clone(&self.0);
-        let (head, _) = request.into_parts();
-        Box::pin(async move { Ok(inner.answer(&head).await) })
+        let (head, _) = received.request.into_parts();
+        Box::pin(async move { Ok(inner.answer(&head).await.map(ResponseBody::from)) })
     }
 }
 

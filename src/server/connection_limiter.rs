@@ -9,7 +9,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::authn::certificate::Peer;
 use crate::authn::connection::{ConnectionState, IdleTimeouts};
 use crate::config::limits::Limits;
 use crate::service::server_load::ServerLoad;
@@ -168,11 +167,6 @@ impl ConnectionLimiter {
 }
 
 impl ConnectionPermit {
-    /// The peer that requests on this connection carry among their extensions.
-    pub fn peer(&self) -> Peer {
-        Peer::new(Arc::clone(&self.connection))
-    }
-
     /// The state of the connection.
     pub fn connection(&self) -> &Arc<ConnectionState> {
         &self.connection

@@ -23,14 +23,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::body::Body;
-use tonic::transport::server::Connected;
 use tower::Service;
 
+use crate::adapters::transport::request::ReceivedRequest;
+use crate::adapters::transport::response_body::ResponseBody;
+use crate::authn::certificate::Peer;
 use crate::config::limits::Limits;
 use crate::domain::error_chain::with_causes;
 use crate::server::connection_requests::{ConnectionRequests, RequestSlots};
 use crate::server::connection_waker::{ConnectionWaker, Round};
+use crate::server::listen::HasPeer;
 use crate::server::round_time::{RoundTimer, in_round};
 
 /// HTTP/2 flow-control windows of a stream and of a connection, in bytes.
@@ -99,8 +101,8 @@ impl ConnectionSettings {
 /// What answers requests.
 pub(super) trait Answers:
     Service<
-        Request<Incoming>,
-        Response = Response<Body>,
+        ReceivedRequest<Incoming>,
+        Response = Response<ResponseBody>,
         Error = Infallible,
         Future: Send + 'static,
     > + Clone
@@ -111,8 +113,8 @@ pub(super) trait Answers:
 
 impl<S> Answers for S where
     S: Service<
-            Request<Incoming>,
-            Response = Response<Body>,
+            ReceivedRequest<Incoming>,
+            Response = Response<ResponseBody>,
             Error = Infallible,
             Future: Send + 'static,
         > + Clone
@@ -123,11 +125,11 @@ impl<S> Answers for S where
 
 /// What requests come over.
 pub(super) trait Transport:
-    AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static
+    AsyncRead + AsyncWrite + HasPeer + Unpin + Send + 'static
 {
 }
 
-impl<C> Transport for C where C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static {}
+impl<C> Transport for C where C: AsyncRead + AsyncWrite + HasPeer + Unpin + Send + 'static {}
 
 /// Serves connections until `stopped`, and then until those that are open have answered what they were asked.
 ///
@@ -177,7 +179,7 @@ async fn serve_one<S: Answers, C: Transport>(
 ) {
     let requests = ConnectionRequests::default();
     let answering = ConnectionService {
-        info: io.connect_info(),
+        peer: io.peer(),
         service: Mutex::new(service),
         requests: requests.clone(),
     };
@@ -210,26 +212,24 @@ async fn serve_one<S: Answers, C: Transport>(
 }
 
 /// What answers the requests of one connection.
-struct ConnectionService<S, I> {
-    info: I,
+struct ConnectionService<S> {
+    peer: Peer,
     /// Only the task of the connection locks it.
     service: Mutex<S>,
     requests: ConnectionRequests,
 }
 
-impl<S, I> hyper::service::Service<Request<Incoming>> for ConnectionService<S, I>
-where
-    S: Answers,
-    I: Clone + Send + Sync + 'static,
-{
-    type Response = Response<Body>;
+impl<S: Answers> hyper::service::Service<Request<Incoming>> for ConnectionService<S> {
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = S::Future;
 
-    fn call(&self, mut request: Request<Incoming>) -> S::Future {
-        request.extensions_mut().insert(self.info.clone());
+    fn call(&self, request: Request<Incoming>) -> S::Future {
         self.requests.begin(request.uri().path());
         let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
-        service.call(request)
+        service.call(ReceivedRequest {
+            request,
+            peer: self.peer.clone(),
+        })
     }
 }

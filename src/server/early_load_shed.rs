@@ -19,13 +19,15 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::{Request, Response};
 use tonic::Status;
-use tonic::body::Body;
 use tower::Service;
 
 use crate::adapters::callgate_v1::authorization::ADAPTER;
-use crate::adapters::transport::grpc_admission::{self, peer};
+use crate::adapters::transport::grpc_admission;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::adapters::transport::request::ReceivedRequest;
+use crate::adapters::transport::response_body::ResponseBody;
 use crate::authn::capacity::{CallerUsage, CapacityLimit};
+use crate::authn::certificate::Peer;
 use crate::authn::connection::ConnectionState;
 use crate::config::limits::Limits;
 use crate::server::load_shed::grpc_timeout;
@@ -62,8 +64,8 @@ impl<S> EarlyLoadShed<S> {
     fn reject<B>(
         &self,
         request: &Request<B>,
-        connection: Option<&ConnectionState>,
-    ) -> Option<Response<Body>> {
+        connection: &ConnectionState,
+    ) -> Option<Response<ResponseBody>> {
         let limits = self.limits.load();
         let configured = limits.concurrent_requests as usize;
         let limit = self.load.pressure.limit(configured);
@@ -71,7 +73,9 @@ impl<S> EarlyLoadShed<S> {
         let has_share = |held: &CallerUsage| {
             held.requests.get() >= CapacityLimit::new(limit, percent, held).share
         };
-        let connection = connection.filter(|it| limit < configured && !it.is_unauthenticated())?;
+        if limit >= configured || connection.is_unauthenticated() {
+            return None;
+        }
         let longest = Duration::from_millis(limits.deadline_ms.into());
         let given = grpc_timeout(request.headers()).unwrap_or(longest);
         let is_stale = connection.behind() > given.min(longest) / 2;
@@ -90,12 +94,12 @@ impl<S> EarlyLoadShed<S> {
     }
 }
 
-impl<S, B> Service<Request<B>> for EarlyLoadShed<S>
+impl<S, B> Service<ReceivedRequest<B>> for EarlyLoadShed<S>
 where
-    S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
+    S: Service<ReceivedRequest<B>, Response = Response<ResponseBody>, Error = Infallible>,
     S::Future: Unpin,
 {
-    type Response = Response<Body>;
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = EarlyLoadShedFuture<S::Future>;
 
@@ -103,18 +107,16 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let connection = peer(request.extensions()).map(|peer| Arc::clone(peer.standing()));
-        if let Some(connection) = &connection {
-            connection.note_begun();
-        }
-        let pending = match self.reject(&request, connection.as_deref()) {
+    fn call(&mut self, received: ReceivedRequest<B>) -> Self::Future {
+        let peer = received.peer.clone();
+        peer.standing().note_begun();
+        let pending = match self.reject(&received.request, peer.standing()) {
             Some(refused) => EarlyResponse::Rejected(refused),
-            None => EarlyResponse::Running(self.inner.call(request)),
+            None => EarlyResponse::Running(self.inner.call(received)),
         };
         EarlyLoadShedFuture {
             pending: Some(pending),
-            connection,
+            peer,
         }
     }
 }
@@ -123,17 +125,17 @@ where
 pub struct EarlyLoadShedFuture<F> {
     /// `None` once it is answered.
     pending: Option<EarlyResponse<F>>,
-    connection: Option<Arc<ConnectionState>>,
+    peer: Peer,
 }
 
 enum EarlyResponse<F> {
-    Rejected(Response<Body>),
+    Rejected(Response<ResponseBody>),
     Running(F),
 }
 
 impl<F> Future for EarlyLoadShedFuture<F>
 where
-    F: Future<Output = Result<Response<Body>, Infallible>> + Unpin,
+    F: Future<Output = Result<Response<ResponseBody>, Infallible>> + Unpin,
 {
     type Output = F::Output;
 
@@ -152,8 +154,8 @@ where
 
 impl<F> Drop for EarlyLoadShedFuture<F> {
     fn drop(&mut self) {
-        if let (Some(_), Some(connection)) = (&self.pending, &self.connection) {
-            connection.note_cancelled();
+        if self.pending.is_some() {
+            self.peer.standing().note_cancelled();
         }
     }
 }

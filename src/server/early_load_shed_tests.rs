@@ -1,19 +1,20 @@
 use std::future::{Ready, pending, ready};
 
+use tonic::body::Body;
+
 use crate::authn::capacity::CapacityPermit;
-use crate::authn::certificate::Peer;
 use crate::config::limits::Limits;
 
 use super::*;
 
-type Answer = Result<Response<Body>, Infallible>;
+type Answer = Result<Response<ResponseBody>, Infallible>;
 
 /// A router that answers everything.
 #[derive(Clone)]
 struct Answers;
 
-impl Service<Request<Body>> for Answers {
-    type Response = Response<Body>;
+impl Service<ReceivedRequest<Body>> for Answers {
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = Ready<Answer>;
 
@@ -21,8 +22,8 @@ impl Service<Request<Body>> for Answers {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<Body>) -> Self::Future {
-        ready(Ok(Response::new(Body::empty())))
+    fn call(&mut self, _: ReceivedRequest<Body>) -> Self::Future {
+        ready(Ok(Response::default()))
     }
 }
 
@@ -30,8 +31,8 @@ impl Service<Request<Body>> for Answers {
 #[derive(Clone)]
 struct Never;
 
-impl Service<Request<Body>> for Never {
-    type Response = Response<Body>;
+impl Service<ReceivedRequest<Body>> for Never {
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
@@ -39,7 +40,7 @@ impl Service<Request<Body>> for Never {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<Body>) -> Self::Future {
+    fn call(&mut self, _: ReceivedRequest<Body>) -> Self::Future {
         Box::pin(pending())
     }
 }
@@ -52,10 +53,12 @@ fn front<S>(inner: S, load: &Arc<ServerLoad>) -> EarlyLoadShed<S> {
     EarlyLoadShed::new(inner, limits, Arc::clone(load), Recorder::default())
 }
 
-fn request(path: &str, peer: &Peer) -> Request<Body> {
-    let mut request = Request::post(path).body(Body::empty()).expect("a request");
-    request.extensions_mut().insert(peer.clone());
-    request
+fn request(path: &str, peer: &Peer) -> ReceivedRequest<Body> {
+    let request = Request::post(path).body(Body::empty());
+    ReceivedRequest {
+        request: request.expect("a request"),
+        peer: peer.clone(),
+    }
 }
 
 /// Brings the limit down to 50 of 100 under way.

@@ -1,24 +1,24 @@
 //! How rejections are encoded, and recognized in a response: as gRPC statuses, or as another adapter says.
 
 use http::{HeaderMap, Response};
-use tonic::body::Body;
 use tonic::{Code, Status};
 
 use crate::adapters::callgate_v1::authorization::ADAPTER;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::adapters::transport::response_body::ResponseBody;
 use crate::telemetry::record::metrics::RejectionKind;
 
 /// How a protocol encodes rejections, and how to recognize one in a response.
 #[derive(Clone, Copy)]
 pub struct ErrorFormat {
     /// Encodes a rejection by load shedding.
-    pub encode: fn(GrpcRejection) -> Response<Body>,
+    pub encode: fn(GrpcRejection) -> Response<ResponseBody>,
     /// The adapter and the kind of rejection, if the response is one.
-    pub kind: fn(&Response<Body>) -> Option<(&'static str, RejectionKind)>,
+    pub kind: fn(&Response<ResponseBody>) -> Option<(&'static str, RejectionKind)>,
     /// The message of a rejection.
-    pub message: fn(&Response<Body>) -> String,
+    pub message: fn(&Response<ResponseBody>) -> String,
     /// The request id that the response carries.
-    pub request_id: fn(&Response<Body>) -> Option<&str>,
+    pub request_id: fn(&Response<ResponseBody>) -> Option<&str>,
     /// The adapter, where the response does not tell it.
     pub adapter: Option<&'static str>,
 }
@@ -27,7 +27,7 @@ impl ErrorFormat {
     /// The adapter and the kind of rejection, if the response is one.
     pub(super) fn rejection(
         &self,
-        response: &Response<Body>,
+        response: &Response<ResponseBody>,
     ) -> Option<(&'static str, RejectionKind)> {
         let (protocol, why) = (self.kind)(response)?;
         Some((self.adapter.unwrap_or(protocol), why))

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Response};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -18,6 +18,10 @@ use crate::adapters::toolhive::endpoint::{self as toolhive, Toolhive};
 use crate::adapters::transport::grpc_rejection::GrpcRejection as Shed;
 use crate::adapters::transport::http::admission::{HttpAdapter, REQUEST_ID, request_id};
 use crate::adapters::transport::http::rejection::{HttpRejection, RejectionRecord};
+use crate::adapters::transport::request::{
+    AdmittedRequest, CountedBody, ReceivedHead, ReceivedRequest,
+};
+use crate::adapters::transport::response_body::ResponseBody;
 use crate::authn::caller::Caller;
 use crate::config::limits::Limits;
 use crate::server::error_format::ErrorFormat;
@@ -30,11 +34,12 @@ use crate::service::server_load::ServerLoad;
 const NO_ADAPTER: &str = "http";
 
 /// The future of a response.
-type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+type ResponseFuture =
+    Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Infallible>> + Send>>;
 
 /// All adapters over plain HTTP, behind load shedding. The response carries the request's `x-request-id`.
 #[derive(Clone)]
-pub(super) struct HttpService(LoadShed<HttpAdapters>);
+pub(super) struct HttpService(LoadShed<HttpAdapters, AdmittedCall>);
 
 /// The adapters.
 #[derive(Clone)]
@@ -88,18 +93,19 @@ impl HttpService {
     }
 }
 
-impl<B: ReceivedBody> Service<Request<B>> for HttpService {
-    type Response = Response<Body>;
+impl<B: ReceivedBody> Service<ReceivedRequest<B>> for HttpService {
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = ResponseFuture;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<Request<B>>::poll_ready(&mut self.0, context)
+        Service::<ReceivedRequest<B>>::poll_ready(&mut self.0, context)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let request_id: Option<HeaderValue> = request.headers().get(&REQUEST_ID).cloned();
-        let coming = self.0.call(request);
+    fn call(&mut self, received: ReceivedRequest<B>) -> Self::Future {
+        let headers = received.request.headers();
+        let request_id: Option<HeaderValue> = headers.get(&REQUEST_ID).cloned();
+        let coming = self.0.call(received);
         Box::pin(async move {
             let mut response = coming.await?;
             // A request that was shed did not reach the adapter that sets the header.
@@ -109,8 +115,8 @@ impl<B: ReceivedBody> Service<Request<B>> for HttpService {
     }
 }
 
-impl<B: ReceivedBody> Service<Request<B>> for HttpAdapters {
-    type Response = Response<Body>;
+impl<B: CountedBody> Service<AdmittedRequest<AdmittedCall, B>> for HttpAdapters {
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = ResponseFuture;
 
@@ -118,22 +124,28 @@ impl<B: ReceivedBody> Service<Request<B>> for HttpAdapters {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: AdmittedRequest<AdmittedCall, B>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
-            let (mut head, body) = request.into_parts();
-            let body = Body::new(body);
-            let call = head.extensions.remove::<AdmittedCall>();
-            let (adapter, answer) = match call {
-                Some(AdmittedCall::Authzen(admitted)) => {
-                    let answer = this.authzen(&admitted, body).await;
+            let AdmittedRequest {
+                admitted,
+                head,
+                mut body,
+                ..
+            } = request;
+            let read = this.read(&mut body).await;
+            // Its bytes count until the answer is there.
+            let _permit = body.into_permit();
+            let (adapter, answer) = match (&admitted, read) {
+                (_, Err(rejection)) => (admitted.adapter(), Err(rejection)),
+                (AdmittedCall::Authzen(admitted), Ok(body)) => {
+                    let answer = this.authzen.answer(admitted, &body).await;
                     (authzen::ADAPTER, answer)
                 }
-                Some(AdmittedCall::Toolhive(admitted)) => {
-                    let answer = this.toolhive(&admitted, body).await;
+                (AdmittedCall::Toolhive(admitted), Ok(body)) => {
+                    let answer = this.toolhive.answer(admitted, &body).await;
                     (toolhive::ADAPTER, answer)
                 }
-                None => (NO_ADAPTER, Err(HttpRejection::NotFound)),
             };
             let mut response = answer.unwrap_or_else(|refusal| refusal.response(adapter));
             set_request_id(&mut response, head.headers.get(&REQUEST_ID).cloned());
@@ -143,85 +155,74 @@ impl<B: ReceivedBody> Service<Request<B>> for HttpAdapters {
 }
 
 /// An admitted request, by adapter.
-#[derive(Clone)]
 enum AdmittedCall {
-    Authzen(Arc<authzen::AuthzenRequest>),
-    Toolhive(Arc<toolhive::ToolhiveRequest>),
+    Authzen(authzen::AuthzenRequest),
+    Toolhive(toolhive::ToolhiveRequest),
 }
 
 /// Admits by the head of a request, and answers requests that need no body.
-fn http_admitter(adapters: HttpAdapters) -> Admitter {
+fn http_admitter(adapters: HttpAdapters) -> Admitter<AdmittedCall> {
     Arc::new(move |head| {
         let (adapter, admitted) = adapters.admit(head);
         let answered = |response| Box::new(into_body(response));
         match admitted.map_err(|refusal| answered(refusal.response(adapter)))? {
             HeadOutcome::Answered(response) => Err(answered(response)),
-            HeadOutcome::Admitted(caller, call) => {
-                head.extensions.insert(call);
-                let framing = Framing::Whole;
-                Ok(Admission {
-                    caller,
-                    framing,
-                    yields: true,
-                })
-            }
+            HeadOutcome::Admitted(admitted) => Ok(Admission {
+                caller: Arc::clone(admitted.caller()),
+                admitted,
+                framing: Framing::Whole,
+                yields: true,
+            }),
         }
     })
 }
 
 /// The outcome of reading a request's head.
 enum HeadOutcome {
-    Admitted(Arc<Caller>, AdmittedCall),
+    Admitted(AdmittedCall),
     Answered(Response<Bytes>),
 }
 
+impl AdmittedCall {
+    fn caller(&self) -> &Arc<Caller> {
+        match self {
+            Self::Authzen(admitted) => admitted.caller(),
+            Self::Toolhive(admitted) => admitted.caller(),
+        }
+    }
+
+    fn adapter(&self) -> &'static str {
+        match self {
+            Self::Authzen(_) => authzen::ADAPTER,
+            Self::Toolhive(_) => toolhive::ADAPTER,
+        }
+    }
+}
+
 impl HttpAdapters {
-    fn admit(&self, head: &Parts) -> (&'static str, Result<HeadOutcome, HttpRejection>) {
-        let path = head.uri.path();
+    fn admit(&self, head: ReceivedHead<'_>) -> (&'static str, Result<HeadOutcome, HttpRejection>) {
+        let path = head.parts.uri.path();
         if self.authzen.is_at(path) {
             let admit = || {
-                self.check_headers(head)?;
+                self.check_headers(head.parts)?;
                 Ok(match self.authzen.admit(head)? {
                     authzen::Head::Answered(response) => HeadOutcome::Answered(response),
                     authzen::Head::Asks(admitted) => {
-                        let caller = Arc::clone(admitted.caller());
-                        HeadOutcome::Admitted(caller, AdmittedCall::Authzen(Arc::new(admitted)))
+                        HeadOutcome::Admitted(AdmittedCall::Authzen(admitted))
                     }
                 })
             };
             (authzen::ADAPTER, admit())
         } else if Toolhive::is_at(path) {
             let admit = || {
-                self.check_headers(head)?;
+                self.check_headers(head.parts)?;
                 let admitted = self.toolhive.admit(head)?;
-                let caller = Arc::clone(admitted.caller());
-                Ok(HeadOutcome::Admitted(
-                    caller,
-                    AdmittedCall::Toolhive(Arc::new(admitted)),
-                ))
+                Ok(HeadOutcome::Admitted(AdmittedCall::Toolhive(admitted)))
             };
             (toolhive::ADAPTER, admit())
         } else {
             (NO_ADAPTER, Err(HttpRejection::NotFound))
         }
-    }
-
-    async fn authzen(
-        &self,
-        admitted: &authzen::AuthzenRequest,
-        body: Body,
-    ) -> Result<Response<Bytes>, HttpRejection> {
-        let body = self.read(body).await?;
-        self.authzen.answer(admitted, &body).await
-    }
-
-    async fn toolhive(
-        &self,
-        admitted: &toolhive::ToolhiveRequest,
-        body: Body,
-    ) -> Result<Response<Bytes>, HttpRejection> {
-        let body = self.read(body).await?;
-        self.toolhive.answer(admitted, &body).await
     }
 
     /// Checks the size of the headers, which only HTTP/2 does itself.
@@ -237,7 +238,7 @@ impl HttpAdapters {
         Ok(())
     }
 
-    async fn read(&self, body: Body) -> Result<Bytes, HttpRejection> {
+    async fn read(&self, body: &mut impl CountedBody) -> Result<Bytes, HttpRejection> {
         let limit = self.message_bytes;
         match Limited::new(body, limit as usize).collect().await {
             Ok(collected) => Ok(collected.to_bytes()),
@@ -265,8 +266,8 @@ fn set_request_id<B>(response: &mut Response<B>, request_id: Option<HeaderValue>
     }
 }
 
-fn into_body(response: Response<Bytes>) -> Response<Body> {
-    response.map(|bytes| Body::new(Full::new(bytes)))
+fn into_body(response: Response<Bytes>) -> Response<ResponseBody> {
+    response.map(|bytes| Body::new(Full::new(bytes)).into())
 }
 
 /// A rejection by load shedding in HTTP's form. Other kinds do not reach this function.

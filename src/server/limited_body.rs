@@ -4,7 +4,7 @@
 //! message is complete and the next bytes are polled.
 
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tonic::codegen::StdError;
 
 use crate::adapters::transport::grpc_admission::over_share;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::adapters::transport::request::{CountedBody, PermitSlot};
 use crate::authn::caller::Caller;
 use crate::authn::capacity::{CapacityError, CapacityLimit, CapacityPermit};
 use crate::config::limits::Limits;
@@ -33,9 +34,6 @@ pub enum Framing {
     /// A stream of gRPC messages.
     Messages,
 }
-
-/// Receives the permit for the bytes of a unary body once the body is read, to hold it until the answer.
-pub type BodyPermitSlot = Arc<OnceLock<CapacityPermit>>;
 
 /// A body as it comes over a connection.
 pub trait ReceivedBody:
@@ -57,7 +55,8 @@ pub struct LimitedBody<B> {
     framing: Framing,
     position: StreamPosition,
     permit: Option<CapacityPermit>,
-    body_permit: BodyPermitSlot,
+    /// Where the permit goes once this is gone, if somebody holds it until the answer.
+    permit_slot: Option<PermitSlot>,
     /// When the current message began.
     begun: Option<Instant>,
     /// Whether more of it was waited for.
@@ -110,10 +109,9 @@ impl<B> LimitedBody<B> {
         limits: &Arc<ArcSwap<Limits>>,
         load: &Arc<ServerLoad>,
         framing: Framing,
-    ) -> (Self, BodyPermitSlot) {
-        let body_permit = BodyPermitSlot::default();
+    ) -> Self {
         let permit = CapacityPermit::none(&load.body_bytes, &caller.held.bytes);
-        let this = Self {
+        Self {
             inner,
             caller,
             limits: Arc::clone(limits),
@@ -121,12 +119,17 @@ impl<B> LimitedBody<B> {
             framing,
             position: StreamPosition::default(),
             permit: Some(permit),
-            body_permit: Arc::clone(&body_permit),
+            permit_slot: None,
             begun: (framing == Framing::Whole).then_some(arrived),
             has_waited: false,
             timer: None,
-        };
-        (this, body_permit)
+        }
+    }
+
+    /// The permit, if it counts until the answer.
+    fn of_whole(&mut self) -> Option<CapacityPermit> {
+        self.permit
+            .take_if(|_| matches!(self.framing, Framing::Whole))
     }
 
     /// A message begins, or none is under way.
@@ -256,11 +259,21 @@ impl<B: ReceivedBody> http_body::Body for LimitedBody<B> {
     }
 }
 
+impl<B: ReceivedBody> CountedBody for LimitedBody<B> {
+    fn into_permit(mut self) -> Option<CapacityPermit> {
+        self.of_whole()
+    }
+
+    fn permit_slot(&mut self) -> PermitSlot {
+        Arc::clone(self.permit_slot.get_or_insert_default())
+    }
+}
+
 impl<B> Drop for LimitedBody<B> {
     fn drop(&mut self) {
-        if let (Framing::Whole, Some(permit)) = (self.framing, self.permit.take()) {
+        if let (Some(slot), Some(permit)) = (self.permit_slot.take(), self.of_whole()) {
             // Nothing else sets it.
-            let _ = self.body_permit.set(permit);
+            let _ = slot.set(permit);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::*;
 
 struct Fed {
     body: LimitedBody<Body>,
-    body_permit: BodyPermitSlot,
+    body_permit: PermitSlot,
     load: Arc<ServerLoad>,
     caller: Arc<Caller>,
     bytes: mpsc::Sender<Result<Frame<Bytes>, Status>>,
@@ -27,8 +27,8 @@ fn fed(framing: Framing, body_ms: u32) -> Fed {
     let (bytes, frames) = mpsc::channel(16);
     let inner = Body::new(StreamBody::new(ReceiverStream::new(frames)));
     let received = (inner, Instant::now());
-    let (body, body_permit) =
-        LimitedBody::new(received, Arc::clone(&caller), &limits, &load, framing);
+    let mut body = LimitedBody::new(received, Arc::clone(&caller), &limits, &load, framing);
+    let body_permit = body.permit_slot();
     Fed {
         body,
         body_permit,

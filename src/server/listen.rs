@@ -13,9 +13,9 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::Sleep;
+use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
-use tonic::transport::server::Connected;
 
 use crate::authn::certificate::Peer;
 use crate::authn::connection::ConnectionState;
@@ -294,7 +294,6 @@ impl Stream for Incoming {
 /// too long.
 pub struct Connection {
     socket: Socket,
-    peer: Peer,
     permit: ConnectionPermit,
     closing: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -304,7 +303,6 @@ impl Connection {
     fn new(socket: Socket, permit: ConnectionPermit) -> Self {
         Self {
             socket,
-            peer: permit.peer(),
             permit,
             closing: None,
             timer: None,
@@ -437,10 +435,22 @@ impl AsyncWrite for Connection {
     }
 }
 
-impl Connected for Connection {
-    type ConnectInfo = Peer;
+/// What tells who is at the other end of a connection.
+pub trait HasPeer {
+    /// The peer, which all requests on the connection have in common.
+    fn peer(&self) -> Peer;
+}
 
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
+impl HasPeer for Connection {
+    fn peer(&self) -> Peer {
+        Peer::new(Arc::clone(self.state()))
+    }
+}
+
+impl HasPeer for TlsStream<Connection> {
+    fn peer(&self) -> Peer {
+        let (connection, session) = self.get_ref();
+        let chain = session.peer_certificates().unwrap_or_default();
+        Peer::over_tls(Arc::clone(connection.state()), chain)
     }
 }

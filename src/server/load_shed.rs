@@ -14,15 +14,14 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, Request, Response};
+use http::{HeaderMap, HeaderName, Response};
 use tokio::time::{Instant, Sleep};
-use tonic::body::Body;
-use tonic::server::NamedService;
 use tower::Service;
 
-use crate::adapters::transport::grpc_admission::{self, over_share, peer};
+use crate::adapters::transport::grpc_admission::{self, AdmittedCaller, over_share};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::adapters::transport::request::{AdmittedRequest, ReceivedHead, ReceivedRequest};
+use crate::adapters::transport::response_body::ResponseBody;
 use crate::audit::turn::poll_noting_turns;
 use crate::authn::caller::Caller;
 use crate::authn::capacity::{CapacityError, CapacityLimit, CapacityPermit};
@@ -30,7 +29,7 @@ use crate::authn::connection::{ConnectionRequest, ConnectionState};
 use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
 use crate::config::limits::Limits;
 use crate::server::error_format::{ErrorFormat, GRPC};
-use crate::server::limited_body::{BodyPermitSlot, Framing, LimitedBody, ReceivedBody};
+use crate::server::limited_body::{Framing, LimitedBody, ReceivedBody};
 use crate::server::round_time;
 use crate::service::deadline::Deadline;
 use crate::service::fleet::state::FleetState;
@@ -39,8 +38,10 @@ use crate::telemetry::export::live_gauges::InFlight;
 use crate::telemetry::record::metrics::RejectionKind;
 use crate::telemetry::record::recorder::Recorder;
 
-/// An admitted request.
-pub struct Admission {
+/// Whom a request is admitted for.
+pub struct Admission<A> {
+    /// What the adapter needs to know.
+    pub admitted: A,
     /// The authenticated caller.
     pub caller: Arc<Caller>,
     /// How its body is divided into messages.
@@ -49,24 +50,26 @@ pub struct Admission {
     pub yields: bool,
 }
 
-/// Admits a request by its head, or answers it. What the adapter needs to know of the caller goes among the extensions.
-pub type Admitter =
-    Arc<dyn Fn(&mut Parts) -> Result<Admission, Box<Response<Body>>> + Send + Sync + 'static>;
+/// Admits a request by its head, or answers it.
+pub type Admitter<A> =
+    Arc<dyn Fn(ReceivedHead<'_>) -> Result<Admission<A>, Rejected> + Send + Sync + 'static>;
+
+/// The response to a request that is not admitted.
+type Rejected = Box<Response<ResponseBody>>;
 
 /// The admitter of gRPC requests.
-pub fn grpc_admitter(authenticator: Arc<ReloadableAuthenticator>) -> Admitter {
+pub fn grpc_admitter(authenticator: Arc<ReloadableAuthenticator>) -> Admitter<AdmittedCaller> {
     Arc::new(move |head| {
         let rejected = |rejection| Box::new((GRPC.encode)(rejection));
-        let (admitted_caller, rpc) =
-            grpc_admission::admit(&authenticator, head).map_err(rejected)?;
+        let (admitted, rpc) = grpc_admission::admit(&authenticator, head).map_err(rejected)?;
         let framing = match grpc_admission::is_stream(rpc) {
             true => Framing::Messages,
             false => Framing::Whole,
         };
-        let caller = Arc::clone(admitted_caller.caller());
-        head.extensions.insert(admitted_caller);
+        let caller = Arc::clone(admitted.caller());
         let yields = grpc_admission::is_sheddable(rpc);
         Ok(Admission {
+            admitted,
             caller,
             framing,
             yields,
@@ -75,10 +78,9 @@ pub fn grpc_admitter(authenticator: Arc<ReloadableAuthenticator>) -> Admitter {
 }
 
 /// Limits the requests of a service. Services with the same [`ServerLoad`] share the limits.
-#[derive(Clone)]
-pub struct LoadShed<S> {
+pub struct LoadShed<S, A> {
     inner: S,
-    admit: Admitter,
+    admit: Admitter<A>,
     error_format: ErrorFormat,
     limits: Arc<ArcSwap<Limits>>,
     load: Arc<ServerLoad>,
@@ -86,11 +88,25 @@ pub struct LoadShed<S> {
     fleet: Option<Arc<FleetState>>,
 }
 
-impl<S> LoadShed<S> {
+impl<S: Clone, A> Clone for LoadShed<S, A> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            admit: Arc::clone(&self.admit),
+            error_format: self.error_format,
+            limits: Arc::clone(&self.limits),
+            load: Arc::clone(&self.load),
+            recorder: self.recorder.clone(),
+            fleet: self.fleet.clone(),
+        }
+    }
+}
+
+impl<S, A> LoadShed<S, A> {
     /// Limits a service, with rejections as gRPC statuses.
     pub fn new(
         inner: S,
-        admit: Admitter,
+        admit: Admitter<A>,
         limits: Arc<ArcSwap<Limits>>,
         load: Arc<ServerLoad>,
     ) -> Self {
@@ -131,17 +147,17 @@ impl<S> LoadShed<S> {
     }
 }
 
-impl<S: NamedService> NamedService for LoadShed<S> {
-    const NAME: &'static str = S::NAME;
-}
-
-impl<S, B> Service<Request<B>> for LoadShed<S>
+impl<S, A, B> Service<ReceivedRequest<B>> for LoadShed<S, A>
 where
     B: ReceivedBody,
-    S: Service<Request<LimitedBody<B>>, Response = Response<Body>, Error = Infallible>,
+    S: Service<
+            AdmittedRequest<A, LimitedBody<B>>,
+            Response = Response<ResponseBody>,
+            Error = Infallible,
+        >,
     S::Future: Unpin,
 {
-    type Response = Response<Body>;
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = LoadShedFuture<S::Future>;
 
@@ -149,7 +165,7 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: ReceivedRequest<B>) -> Self::Future {
         // Nothing that is shared is left half done: what is taken is given back on the way out.
         let admit = AssertUnwindSafe(|| self.admit_request(request));
         let admitted = catch_unwind(admit).unwrap_or_else(|_| {
@@ -165,7 +181,6 @@ where
                 timing: admitted.timing,
                 timer: None,
                 _permit: admitted.permit,
-                _body_permit: admitted.body_permit,
                 _in_flight: self.recorder.enter(),
             },
             Err(response) => RequestState::Answered(Some(response)),
@@ -179,53 +194,52 @@ where
 }
 
 /// An admitted request with its permit.
-struct AdmittedRequest<B> {
-    request: Request<LimitedBody<B>>,
+struct PermittedRequest<A, B> {
+    request: AdmittedRequest<A, LimitedBody<B>>,
     deadline: Instant,
     timing: RequestTiming,
     permit: CapacityPermit,
-    body_permit: BodyPermitSlot,
 }
 
-impl<S> LoadShed<S> {
+impl<S, A> LoadShed<S, A> {
     /// Authenticates the caller and takes a permit.
     fn admit_request<B: ReceivedBody>(
         &self,
-        request: Request<B>,
-    ) -> Result<AdmittedRequest<B>, Box<Response<Body>>> {
+        received: ReceivedRequest<B>,
+    ) -> Result<PermittedRequest<A, B>, Rejected> {
         let limits = self.limits.load();
         let longest = Duration::from_millis(limits.deadline_ms.into());
-        let (mut head, body) = request.into_parts();
+        let ReceivedRequest { request, peer } = received;
+        let (head, body) = request.into_parts();
         let asked_for = grpc_timeout(&head.headers).unwrap_or(Duration::MAX);
-        let connection = peer(&head.extensions).map(|peer| Arc::clone(peer.standing()));
+        let connection = peer.standing();
         let arrived = round_time::now();
         // Batches check it between their decisions.
         let usual = arrived + asked_for.min(longest);
-        head.extensions.insert(Deadline::at(usual.into_std()));
-        let asked = connection.as_ref().map(ConnectionRequest::new);
-        let admitted = match (self.admit)(&mut head) {
-            Ok(admitted) => admitted,
-            Err(refused) => {
-                self.count_rejection(&refused, connection.as_deref(), body);
-                return Err(refused);
-            }
-        };
+        let asked = ConnectionRequest::new(connection);
+        let admission = (self.admit)(ReceivedHead {
+            parts: &head,
+            peer: &peer,
+            deadline: Deadline::at(usual.into_std()),
+        });
         let Admission {
+            admitted,
             caller,
             framing,
             yields,
-        } = admitted;
+        } = match admission {
+            Ok(admission) => admission,
+            Err(refused) => {
+                self.count_rejection(&refused, connection, body);
+                return Err(refused);
+            }
+        };
         // A change waits for replicas that are silent, at most until they decide no more.
         let settling = self.fleet.as_ref().filter(|_| !yields);
         let settling = settling.map_or(Duration::ZERO, |fleet| fleet.settles_within());
         let given = asked_for.min(longest + settling);
         let deadline = arrived + given;
-        if !settling.is_zero() {
-            head.extensions.insert(Deadline::at(deadline.into_std()));
-        }
-        if let Some(connection) = &connection {
-            connection.mark_authenticated_as(&caller.held);
-        }
+        connection.mark_authenticated_as(&caller.held);
         let limit = self.request_limit(&limits, yields);
         self.recorder
             .request_limit(self.request_limit(&limits, true));
@@ -236,9 +250,7 @@ impl<S> LoadShed<S> {
             Box::new((self.error_format.encode)(rejection))
         })?;
         let timing = RequestTiming {
-            behind: connection
-                .as_deref()
-                .map_or(Duration::ZERO, |it| it.behind_at(arrived.into_std())),
+            behind: connection.behind_at(arrived.into_std()),
             arrived,
             given,
             configured: limits.concurrent_requests as usize,
@@ -247,32 +259,33 @@ impl<S> LoadShed<S> {
             asked,
         };
         let received = (body, arrived);
-        let (body, body_permit) =
-            LimitedBody::new(received, caller, &self.limits, &self.load, framing);
-        Ok(AdmittedRequest {
-            request: Request::from_parts(head, body),
+        let body = LimitedBody::new(received, caller, &self.limits, &self.load, framing);
+        Ok(PermittedRequest {
+            request: AdmittedRequest {
+                admitted,
+                head,
+                body,
+                deadline: Deadline::at(deadline.into_std()),
+            },
             deadline,
             timing,
             permit,
-            body_permit,
         })
     }
 }
 
-impl<S> LoadShed<S> {
+impl<S, A> LoadShed<S, A> {
     /// Counts a rejected request, and on unauthenticated connections whether the client had cancelled it already.
     fn count_rejection(
         &self,
-        refused: &Response<Body>,
-        connection: Option<&ConnectionState>,
+        refused: &Response<ResponseBody>,
+        connection: &ConnectionState,
         mut body: impl ReceivedBody,
     ) {
         if let Some((_, RejectionKind::NotEntitled)) = self.error_format.rejection(refused) {
             self.load.not_entitled.add();
         }
-        if let Some(connection) = connection.filter(|it| it.is_unauthenticated())
-            && is_cancelled(&mut body)
-        {
+        if connection.is_unauthenticated() && is_cancelled(&mut body) {
             connection.note_cancelled();
         }
     }
@@ -330,7 +343,7 @@ struct RequestTiming {
     load: Arc<ServerLoad>,
     was_polled: bool,
     /// On its connection.
-    asked: Option<ConnectionRequest>,
+    asked: ConnectionRequest,
 }
 
 impl RequestTiming {
@@ -353,9 +366,7 @@ impl Drop for RequestTiming {
         let pressure = &self.load.pressure;
         let (now, times) = (now.into_std(), (took, self.given));
         pressure.record(now, times, in_flight, self.configured);
-        if let Some(asked) = self.asked.take() {
-            asked.end_at(now);
-        }
+        self.asked.end_at(now);
     }
 }
 
@@ -367,7 +378,7 @@ pub struct LoadShedFuture<F> {
 }
 
 enum RequestState<F> {
-    Answered(Option<Box<Response<Body>>>),
+    Answered(Option<Rejected>),
     Running {
         future: F,
         deadline: Instant,
@@ -375,14 +386,13 @@ enum RequestState<F> {
         /// Created when the request first has to wait; most never do.
         timer: Option<Pin<Box<Sleep>>>,
         _permit: CapacityPermit,
-        _body_permit: BodyPermitSlot,
         _in_flight: InFlight,
     },
 }
 
 impl<F> Future for LoadShedFuture<F>
 where
-    F: Future<Output = Result<Response<Body>, Infallible>> + Unpin,
+    F: Future<Output = Result<Response<ResponseBody>, Infallible>> + Unpin,
 {
     type Output = F::Output;
 
@@ -443,7 +453,11 @@ fn note_panic() {
     tracing::error!("a request panicked and was answered with INTERNAL");
 }
 
-fn record_rejection(recorder: &Recorder, error_format: ErrorFormat, response: &Response<Body>) {
+fn record_rejection(
+    recorder: &Recorder,
+    error_format: ErrorFormat,
+    response: &Response<ResponseBody>,
+) {
     if let Some((adapter, why)) = error_format.rejection(response) {
         let request_id = (error_format.request_id)(response);
         recorder.rejection_of(request_id, adapter, why, &(error_format.message)(response));

@@ -3,12 +3,15 @@ use std::sync::Mutex;
 
 use tokio::sync::oneshot;
 
+use http::Request;
+use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::*;
+use crate::authn::certificate::Peer;
 use crate::store::postgres::membership::Membership;
 
-type Answer = Result<Response<Body>, Infallible>;
+type Answer = Result<Response<ResponseBody>, Infallible>;
 type Coming = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// Answers with whatever future comes next.
@@ -22,8 +25,8 @@ impl Script {
     }
 }
 
-impl<B> Service<Request<B>> for Script {
-    type Response = Response<Body>;
+impl<B> Service<AdmittedRequest<(), B>> for Script {
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = Coming;
 
@@ -31,7 +34,7 @@ impl<B> Service<Request<B>> for Script {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<B>) -> Self::Future {
+    fn call(&mut self, _: AdmittedRequest<(), B>) -> Self::Future {
         self.0
             .lock()
             .expect("not poisoned")
@@ -50,12 +53,13 @@ fn limits(concurrent_requests: u32, deadline_ms: u32) -> Arc<ArcSwap<Limits>> {
 }
 
 /// Admits everybody as one caller.
-fn everybody() -> Admitter {
+fn everybody() -> Admitter<()> {
     let caller = Arc::new(Caller::local());
     Arc::new(move |_| {
         let caller = Arc::clone(&caller);
         let framing = Framing::Whole;
         Ok(Admission {
+            admitted: (),
             caller,
             framing,
             yields: true,
@@ -63,20 +67,23 @@ fn everybody() -> Admitter {
     })
 }
 
-fn shielded<S>(inner: S, limits: Arc<ArcSwap<Limits>>) -> LoadShed<S> {
+fn shielded<S>(inner: S, limits: Arc<ArcSwap<Limits>>) -> LoadShed<S, ()> {
     LoadShed::new(inner, everybody(), limits, Arc::default())
 }
 
-fn request(timeout: Option<&str>) -> Request<Body> {
+fn request(timeout: Option<&str>) -> ReceivedRequest<Body> {
     let builder = Request::builder();
     let builder = timeout.into_iter().fold(builder, |builder, text| {
         builder.header("grpc-timeout", text)
     });
-    builder.body(Body::empty()).expect("a request")
+    ReceivedRequest {
+        request: builder.body(Body::empty()).expect("a request"),
+        peer: Peer::default(),
+    }
 }
 
 fn fine() -> Ready<Answer> {
-    ready(Ok(Response::new(Body::empty())))
+    ready(Ok(Response::default()))
 }
 
 fn status_of(answer: Answer) -> Option<String> {
@@ -124,7 +131,7 @@ async fn a_request_that_is_given_up_makes_room() {
 #[tokio::test]
 async fn a_panic_in_admission_is_answered_and_the_next_request_too() {
     let (panics, everybody) = (Mutex::new(true), everybody());
-    let admit: Admitter = Arc::new(move |head| {
+    let admit: Admitter<()> = Arc::new(move |head| {
         let is_first = panics.lock().is_ok_and(|mut it| std::mem::take(&mut *it));
         assert!(!is_first, "admission fails");
         everybody(head)
@@ -172,8 +179,8 @@ async fn the_shorter_of_both_deadlines_holds() {
 #[derive(Clone)]
 struct Told(Arc<Mutex<Option<Deadline>>>);
 
-impl<B> Service<Request<B>> for Told {
-    type Response = Response<Body>;
+impl<B> Service<AdmittedRequest<(), B>> for Told {
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = Ready<Answer>;
 
@@ -181,8 +188,8 @@ impl<B> Service<Request<B>> for Told {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        *self.0.lock().expect("not poisoned") = request.extensions().get().copied();
+    fn call(&mut self, request: AdmittedRequest<(), B>) -> Self::Future {
+        *self.0.lock().expect("not poisoned") = Some(request.deadline);
         fine()
     }
 }
@@ -248,15 +255,12 @@ fn a_refusal_counts_for_the_door_it_comes_from() {
     assert_eq!(refusal(&GRPC), Some("grpc"));
     let shield = shielded((), limits(1, 1)).for_adapter("ext_mcp");
     assert_eq!(refusal(&shield.error_format), Some("ext_mcp"));
-    assert_eq!(
-        shield.error_format.rejection(&Response::new(Body::empty())),
-        None
-    );
+    assert_eq!(shield.error_format.rejection(&Response::default()), None);
 }
 
 #[tokio::test]
 async fn who_may_not_ask_takes_no_place_and_has_no_body_read() {
-    let refuses: Admitter = Arc::new(|_| {
+    let refuses: Admitter<()> = Arc::new(|_| {
         let refusal =
             GrpcRejection::from(crate::authn::authenticate::AuthenticationError::NoCredentials);
         Err(Box::new((GRPC.encode)(refusal)))
@@ -297,9 +301,10 @@ async fn one_caller_cannot_take_all_places() {
     greedy.held.has_others = true;
     let greedy = Arc::new(greedy);
     let caller = Arc::clone(&greedy);
-    let admit: Admitter = Arc::new(move |_| {
+    let admit: Admitter<()> = Arc::new(move |_| {
         let (caller, framing) = (Arc::clone(&caller), Framing::Whole);
         Ok(Admission {
+            admitted: (),
             caller,
             framing,
             yields: true,
@@ -361,15 +366,16 @@ async fn the_limit_that_waiting_brings_holds_for_questions_and_not_for_changes()
     }
     assert_eq!(load.pressure.limit(1_000), 4);
     let caller = Arc::new(Caller::local());
-    let change: Admitter = Arc::new(move |_| {
+    let change: Admitter<()> = Arc::new(move |_| {
         Ok(Admission {
+            admitted: (),
             caller: Arc::clone(&caller),
             framing: Framing::Whole,
             yields: false,
         })
     });
     load.requests.add(4);
-    let ask = |admit: Admitter| {
+    let ask = |admit: Admitter<()>| {
         let inner = Script::of(vec![fine()]);
         LoadShed::new(inner, admit, limits(1_000, 1_000), Arc::clone(&load)).call(request(None))
     };
@@ -390,8 +396,9 @@ async fn a_change_has_the_time_that_silent_replicas_may_take() {
             fine().await
         });
         let caller = Arc::new(Caller::local());
-        let admit: Admitter = Arc::new(move |_| {
+        let admit: Admitter<()> = Arc::new(move |_| {
             Ok(Admission {
+                admitted: (),
                 caller: Arc::clone(&caller),
                 framing: Framing::Whole,
                 yields,

@@ -23,7 +23,6 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
 
-use crate::adapters::transport::grpc_admission::peer;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::headers;
 use crate::authn::authenticate::PresentedCredentials;
@@ -130,7 +129,7 @@ impl PublicCalls {
         request: &Request<Body>,
     ) -> Result<(PublicCallPermit, CallDeadline), GrpcRejection> {
         let limits = self.limits.load();
-        let peer = peer(request.extensions());
+        let peer = request.extensions().get::<Peer>();
         let refused = |of| {
             self.load.public_calls_refused.add();
             GrpcRejection::TooManyPublicCalls { of }
@@ -189,7 +188,7 @@ impl PublicCalls {
         };
         let presented = PresentedCredentials {
             authorization: authorization.map(http::HeaderValue::as_bytes),
-            names: peer.map_or(&[], Peer::names_read),
+            names: peer.map_or(&[], Peer::names),
         };
         self.authenticator.current().authenticate(presented).is_ok()
     }

@@ -5,12 +5,11 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
+use http::Response;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
-use tonic::codegen::BoxFuture;
 use tonic::service::Routes;
 use tower::Service;
 
@@ -19,7 +18,10 @@ use crate::adapters::callgate_v1::control::rpcs::ControlApi;
 use crate::adapters::callgate_v1::rpcs::Authorization;
 use crate::adapters::envoy::ext_authz::{self, ExtAuthz};
 use crate::adapters::envoy::ext_proc::{self, ExtProc};
-use crate::adapters::transport::grpc_unary::DirectUnary;
+use crate::adapters::transport::grpc_admission::AdmittedCaller;
+use crate::adapters::transport::grpc_unary::{Answer, DirectUnary, Generated};
+use crate::adapters::transport::request::ReceivedRequest;
+use crate::adapters::transport::response_body::ResponseBody;
 use crate::config::limits::Limits;
 use crate::proto::agentgateway::ext_mcp::ext_mcp_server::{self, ExtMcpServer};
 use crate::proto::envoy::auth::authorization_server::{
@@ -90,9 +92,11 @@ pub(super) fn routes(
         .add_service(public.wrap(v1alpha));
     Ok(GrpcRoutes {
         authorization: load_shed.service(authorization),
-        control: load_shed.service(control),
+        control: load_shed.service(Generated(control)),
         check: load_shed.service(check).for_adapter(ext_authz::ADAPTER),
-        process: load_shed.service(process).for_adapter(ext_proc::ADAPTER),
+        process: load_shed
+            .service(Generated(process))
+            .for_adapter(ext_proc::ADAPTER),
         ext_mcp: load_shed.service(ext_mcp).for_adapter(EXT_MCP),
         public: public_routes.routes().prepare(),
     })
@@ -101,23 +105,26 @@ pub(super) fn routes(
 /// All gRPC services.
 #[derive(Clone)]
 pub(super) struct GrpcRoutes {
-    authorization: LoadShed<DirectUnary<Authorization, AuthorizationServer<Authorization>>>,
-    control: LoadShed<ControlServer<ControlApi>>,
-    check: LoadShed<DirectUnary<ExtAuthz, CheckServer<ExtAuthz>>>,
-    process: LoadShed<ExternalProcessorServer<ExtProc>>,
-    ext_mcp: LoadShed<DirectUnary<ExtMcp, ExtMcpServer<ExtMcp>>>,
+    authorization: Admitting<DirectUnary<Authorization, AuthorizationServer<Authorization>>>,
+    control: Admitting<Generated<ControlServer<ControlApi>>>,
+    check: Admitting<DirectUnary<ExtAuthz, CheckServer<ExtAuthz>>>,
+    process: Admitting<Generated<ExternalProcessorServer<ExtProc>>>,
+    ext_mcp: Admitting<DirectUnary<ExtMcp, ExtMcpServer<ExtMcp>>>,
     /// Those that need no authentication, and the answer to what no service is named like.
     public: Routes,
 }
 
+/// A service that answers callers.
+type Admitting<S> = LoadShed<S, AdmittedCaller>;
+
 /// The answer of one of them.
 pub(super) enum GrpcResponse {
-    Admitted(LoadShedFuture<BoxFuture<Response<Body>, Infallible>>),
-    Public(<Routes as Service<Request<Body>>>::Future),
+    Admitted(LoadShedFuture<Answer>),
+    Public(<Routes as Service<http::Request<Body>>>::Future),
 }
 
-impl<B: ReceivedBody> Service<Request<B>> for GrpcRoutes {
-    type Response = Response<Body>;
+impl<B: ReceivedBody> Service<ReceivedRequest<B>> for GrpcRoutes {
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = GrpcResponse;
 
@@ -126,27 +133,36 @@ impl<B: ReceivedBody> Service<Request<B>> for GrpcRoutes {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> GrpcResponse {
-        let path = request.uri().path().strip_prefix('/').unwrap_or_default();
+    fn call(&mut self, received: ReceivedRequest<B>) -> GrpcResponse {
+        let path = received.request.uri().path();
+        let path = path.strip_prefix('/').unwrap_or_default();
         let name = path.split_once('/').map_or("", |(name, _)| name);
         GrpcResponse::Admitted(match name {
-            authorization_server::SERVICE_NAME => self.authorization.call(request),
-            authorization_check::SERVICE_NAME => self.check.call(request),
-            ext_mcp_server::SERVICE_NAME => self.ext_mcp.call(request),
-            external_processor_server::SERVICE_NAME => self.process.call(request),
-            control_server::SERVICE_NAME => self.control.call(request),
-            _ => return GrpcResponse::Public(self.public.call(request.map(Body::new))),
+            authorization_server::SERVICE_NAME => self.authorization.call(received),
+            authorization_check::SERVICE_NAME => self.check.call(received),
+            ext_mcp_server::SERVICE_NAME => self.ext_mcp.call(received),
+            external_processor_server::SERVICE_NAME => self.process.call(received),
+            control_server::SERVICE_NAME => self.control.call(received),
+            _ => {
+                let mut request = received.request.map(Body::new);
+                // Between the routes and the services lies what knows nothing of peers.
+                request.extensions_mut().insert(received.peer);
+                return GrpcResponse::Public(self.public.call(request));
+            }
         })
     }
 }
 
 impl Future for GrpcResponse {
-    type Output = Result<Response<Body>, Infallible>;
+    type Output = Result<Response<ResponseBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
             Self::Admitted(answer) => Pin::new(answer).poll(context),
-            Self::Public(answer) => Pin::new(answer).poll(context),
+            Self::Public(answer) => {
+                let response = ready!(Pin::new(answer).poll(context))?;
+                Poll::Ready(Ok(response.map(ResponseBody::from)))
+            }
         }
     }
 }
@@ -158,7 +174,7 @@ struct LoadShedLayer<'a> {
 }
 
 impl LoadShedLayer<'_> {
-    fn service<S>(&self, inner: S) -> LoadShed<S> {
+    fn service<S>(&self, inner: S) -> Admitting<S> {
         let ServerParts {
             authenticator,
             limits,

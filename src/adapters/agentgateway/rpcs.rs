@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::request::Parts;
 use prost_types::Struct;
 use prost_types::value::Kind;
 use tonic::{Request, Response, Status};
@@ -23,7 +22,6 @@ use crate::adapters::mcp::response::filter::{Filtered, MessageFilter};
 use crate::adapters::mcp::server_set::ServerSet;
 use crate::adapters::outcome;
 use crate::adapters::subject::conversation::Conversation;
-use crate::adapters::transport::grpc_admission;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::adapters::transport::grpc_unary::UnaryRpcs;
@@ -317,14 +315,13 @@ fn only<T>(several: &[T]) -> Option<&T> {
 }
 
 impl UnaryRpcs for ExtMcp {
-    fn serves(path: &str) -> bool {
-        grpc_admission::rpc(path) == Some(Rpc::ExtMcpCheck)
+    fn serves(rpc: Rpc) -> bool {
+        rpc == Rpc::ExtMcpCheck
     }
 
-    async fn answer(&self, head: &mut Parts, message: Bytes) -> Result<Bytes, Status> {
-        let rpc = AdmittedRpc::from_head(&head.headers, &mut head.extensions, Rpc::ExtMcpCheck)?;
+    async fn answer(&self, path: &str, rpc: AdmittedRpc, message: Bytes) -> Result<Bytes, Status> {
         let admitted = self.admitted(rpc);
-        if head.uri.path().ends_with("/CheckRequest") {
+        if path.ends_with("/CheckRequest") {
             let result = self.on_request(&admitted, codec::decode(message)?).await;
             return EncodedMessage::from(&result.map_err(GrpcRejection::from)?).into_frame();
         }

@@ -17,10 +17,11 @@ use crate::adapters::input::json::KeyPolicy;
 use crate::adapters::input::json_fields::optional_object;
 use crate::adapters::input::limits::check_count;
 use crate::adapters::transport::http::admission::{
-    HttpAdapter, check_content_type, deadline, host, is_encrypted, is_loopback, request_id,
+    HttpAdapter, check_content_type, host, is_loopback, request_id,
 };
 use crate::adapters::transport::http::rejection::HttpRejection;
 use crate::adapters::transport::http::reply::reply;
+use crate::adapters::transport::request::ReceivedHead;
 use crate::adapters::transport::trace::trace_context;
 use crate::authn::caller::{Caller, Rpc};
 use crate::config::http::AuthzenConfig as Settings;
@@ -149,34 +150,34 @@ impl Authzen {
     ///
     /// Returns a rejection if the path or method is unknown, the caller cannot be authenticated or lacks the
     /// right, or a header is invalid.
-    pub fn admit(&self, head: &Parts) -> Result<Head, HttpRejection> {
-        let endpoint = self
-            .endpoint(head.uri.path())
-            .ok_or(HttpRejection::NotFound)?;
+    pub fn admit(&self, head: ReceivedHead<'_>) -> Result<Head, HttpRejection> {
+        let Parts { method, uri, .. } = head.parts;
+        let endpoint = self.endpoint(uri.path()).ok_or(HttpRejection::NotFound)?;
         if endpoint == Endpoint::Discovery {
-            if head.method != Method::GET && head.method != Method::HEAD {
+            if method != Method::GET && method != Method::HEAD {
                 let allowed = "GET, HEAD";
                 return Err(HttpRejection::MethodNotAllowed { allowed });
             }
             // The document is public: it tells a client nothing that reaching the server does not.
             let document = self.discovery(head)?;
-            return Ok(Head::Answered(match head.method == Method::HEAD {
+            return Ok(Head::Answered(match method == Method::HEAD {
                 true => head_of(document),
                 false => document,
             }));
         }
-        if head.method != Method::POST {
+        if method != Method::POST {
             return Err(HttpRejection::MethodNotAllowed { allowed: "POST" });
         }
         let caller = self.adapter.admit(head, endpoint.right())?;
-        check_content_type(&head.headers)?;
-        let trace = trace_context(&head.headers);
+        let headers = &head.parts.headers;
+        check_content_type(headers)?;
+        let trace = trace_context(headers);
         Ok(Head::Asks(AuthzenRequest {
             endpoint,
             caller,
             trace,
-            deadline: deadline(head),
-            request_id: request_id(&head.headers).map(str::to_owned),
+            deadline: head.deadline,
+            request_id: request_id(headers).map(str::to_owned),
         }))
     }
 
@@ -322,13 +323,17 @@ impl Authzen {
         Ok(json!({ FIELD: answers }))
     }
 
-    fn discovery(&self, head: &Parts) -> Result<Response<Bytes>, HttpRejection> {
+    fn discovery(&self, head: ReceivedHead<'_>) -> Result<Response<Bytes>, HttpRejection> {
         let base = match &self.settings.url {
             Some(url) => url.clone(),
             None => {
-                let scheme = if is_encrypted(head) { "https" } else { "http" };
-                let host =
-                    host(head).ok_or_else(|| FieldError::new("host", FieldProblem::Missing))?;
+                let scheme = if head.peer.is_encrypted() {
+                    "https"
+                } else {
+                    "http"
+                };
+                let host = host(head.parts)
+                    .ok_or_else(|| FieldError::new("host", FieldProblem::Missing))?;
                 // A client that can be made to ask under another host would take that host for the decision
                 // point.
                 if !is_loopback(&host) {

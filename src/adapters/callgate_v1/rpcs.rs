@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::request::Parts;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::adapters::callgate_v1::authorization::{AuthorizationState, Outcome};
 use crate::adapters::callgate_v1::stream::{self, AuthorizeStreamResponses};
-use crate::adapters::transport::grpc_admission;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::adapters::transport::grpc_unary::UnaryRpcs;
@@ -63,15 +61,14 @@ impl Authorization {
 }
 
 impl UnaryRpcs for Authorization {
-    fn serves(path: &str) -> bool {
-        direct(path).is_some()
+    /// Those of which there are many.
+    fn serves(rpc: Rpc) -> bool {
+        matches!(rpc, Rpc::Authorize | Rpc::FilterTools | Rpc::IsAuthorized)
     }
 
-    async fn answer(&self, head: &mut Parts, message: Bytes) -> Result<Bytes, Status> {
-        let rpc = direct(head.uri.path()).ok_or(GrpcRejection::NoSuchMethod)?;
-        let admitted = AdmittedRpc::from_head(&head.headers, &mut head.extensions, rpc)?;
-        let asking = admitted.context();
-        match rpc {
+    async fn answer(&self, _: &str, rpc: AdmittedRpc, message: Bytes) -> Result<Bytes, Status> {
+        let asking = rpc.context();
+        match rpc.rpc {
             Rpc::FilterTools => {
                 let answer = self.shared.filter_tools(asking, codec::decode(message)?);
                 Box::pin(answer).await?.into_frame()
@@ -81,18 +78,11 @@ impl UnaryRpcs for Authorization {
                 Box::pin(answer).await?.into_frame()
             }
             _ => {
-                let answer = self.decide(&admitted, codec::decode(message)?).await?;
+                let answer = self.decide(&rpc, codec::decode(message)?).await?;
                 answer.into_frame()
             }
         }
     }
-}
-
-/// The RPC at a path, if it is answered without the generated service: those of which there are many.
-fn direct(path: &str) -> Option<Rpc> {
-    let is_direct =
-        |rpc: &Rpc| matches!(rpc, Rpc::Authorize | Rpc::FilterTools | Rpc::IsAuthorized);
-    grpc_admission::rpc(path).filter(is_direct)
 }
 
 #[tonic::async_trait]

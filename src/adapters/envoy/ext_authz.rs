@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::request::Parts;
 use tonic::{Code, Request, Response, Status};
 
 use crate::adapters::envoy::adapter::EnvoyAdapter;
@@ -13,7 +12,6 @@ use crate::adapters::envoy::check::{CheckResult, Header, LocalReply};
 use crate::adapters::envoy::request::{self, HttpRequest, RequestError, header_value};
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
-use crate::adapters::transport::grpc_admission;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::adapters::transport::grpc_unary::UnaryRpcs;
@@ -68,14 +66,12 @@ impl Authorization for ExtAuthz {
 }
 
 impl UnaryRpcs for ExtAuthz {
-    fn serves(path: &str) -> bool {
-        grpc_admission::rpc(path) == Some(Rpc::ExtAuthzCheck)
+    fn serves(rpc: Rpc) -> bool {
+        rpc == Rpc::ExtAuthzCheck
     }
 
-    async fn answer(&self, head: &mut Parts, message: Bytes) -> Result<Bytes, Status> {
-        let admitted =
-            AdmittedRpc::from_head(&head.headers, &mut head.extensions, Rpc::ExtAuthzCheck)?;
-        let response = self.decide(&admitted, codec::decode(message)?).await?;
+    async fn answer(&self, _: &str, rpc: AdmittedRpc, message: Bytes) -> Result<Bytes, Status> {
+        let response = self.decide(&rpc, codec::decode(message)?).await?;
         EncodedMessage::from(&response).into_frame()
     }
 }

@@ -11,11 +11,10 @@ use serde_json::json;
 use crate::adapters::decision_metadata;
 use crate::adapters::input::json::KeyPolicy;
 use crate::adapters::toolhive::parse::{self, SubjectRules, ToolhiveQuery};
-use crate::adapters::transport::http::admission::{
-    HttpAdapter, check_content_type, deadline, request_id,
-};
+use crate::adapters::transport::http::admission::{HttpAdapter, check_content_type, request_id};
 use crate::adapters::transport::http::rejection::HttpRejection;
 use crate::adapters::transport::http::reply::reply;
+use crate::adapters::transport::request::ReceivedHead;
 use crate::adapters::transport::trace::trace_context;
 use crate::authn::caller::{Caller, Rpc};
 use crate::config::http::ToolhiveConfig as Settings;
@@ -82,20 +81,26 @@ impl Toolhive {
     ///
     /// Returns a rejection if the method is wrong, the caller cannot be authenticated or lacks the right, or
     /// a header is invalid.
-    pub fn admit(&self, head: &Parts) -> Result<ToolhiveRequest, HttpRejection> {
-        if head.method != Method::POST {
+    pub fn admit(&self, head: ReceivedHead<'_>) -> Result<ToolhiveRequest, HttpRejection> {
+        let Parts {
+            method,
+            uri,
+            headers,
+            ..
+        } = head.parts;
+        if method != Method::POST {
             return Err(HttpRejection::MethodNotAllowed { allowed: "POST" });
         }
         let caller = self.adapter.admit(head, Rpc::ToolhiveDecision)?;
-        check_content_type(&head.headers)?;
-        let is_probe = head.uri.query() == Some("probe=true");
-        let trace = trace_context(&head.headers);
+        check_content_type(headers)?;
+        let is_probe = uri.query() == Some("probe=true");
+        let trace = trace_context(headers);
         Ok(ToolhiveRequest {
             caller,
             trace,
             is_probe,
-            deadline: deadline(head),
-            request_id: request_id(&head.headers).map(str::to_owned),
+            deadline: head.deadline,
+            request_id: request_id(headers).map(str::to_owned),
         })
     }
 

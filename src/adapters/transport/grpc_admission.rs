@@ -1,18 +1,17 @@
 //! Admission of gRPC requests by their head, before a byte of the body is read.
 //!
-//! The server's load shedding calls [`admit`] and puts the [`AdmittedCaller`] into the request's extensions,
-//! where the RPCs take it. A stream authenticates again at every message, so that a reload of the callers
+//! The server's load shedding calls [`admit`] and hands the [`AdmittedCaller`] on with the request; generated services find
+//! it among the extensions. A stream authenticates again at every message, so that a reload of the callers
 //! reaches open streams.
 
 use std::sync::Arc;
 
 use arc_swap::Guard;
 use http::HeaderValue;
-use http::request::Parts;
-use tonic::transport::server::TlsConnectInfo;
 use tonic::{Extensions, Request};
 
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::adapters::transport::request::ReceivedHead;
 use crate::adapters::transport::{admission, headers};
 use crate::authn::authenticate::{Authenticator, PresentedCredentials};
 use crate::authn::caller::{Caller, Rpc};
@@ -28,12 +27,19 @@ use crate::proto::envoy::auth::authorization_server as ext_authz_server;
 use crate::proto::envoy::processing::external_processor_server;
 use crate::proto::v1::{authorization_server, control_server};
 
-/// An admitted caller, with the credentials it presented.
+/// An admitted caller.
 #[derive(Clone)]
 pub struct AdmittedCaller {
+    caller: Arc<Caller>,
+    /// `None` for what has one answer, before which nobody authenticates again.
+    credentials: Option<Credentials>,
+}
+
+/// What a caller presented, and who checked it.
+#[derive(Clone)]
+struct Credentials {
     reloadable: Arc<ReloadableAuthenticator>,
     authenticator: Arc<Authenticator>,
-    caller: Arc<Caller>,
     authorization: Option<HeaderValue>,
     peer: Option<Peer>,
     /// Keeps the connection from counting as idle.
@@ -102,20 +108,6 @@ pub fn sheddable_unary_paths() -> Vec<String> {
     paths
 }
 
-/// The peer of the connection, with the certificate it presented.
-pub fn peer(extensions: &http::Extensions) -> Option<&Peer> {
-    match extensions.get::<TlsConnectInfo<Peer>>() {
-        None => extensions.get(),
-        Some(connection) => {
-            let peer = connection.get_ref();
-            if let Some(chain) = connection.peer_certs() {
-                peer.names(&chain);
-            }
-            Some(peer)
-        }
-    }
-}
-
 /// Authenticates the caller and checks its right to the RPC at this path.
 ///
 /// # Errors
@@ -124,19 +116,26 @@ pub fn peer(extensions: &http::Extensions) -> Option<&Peer> {
 /// header is repeated.
 pub fn admit(
     reloadable: &Arc<ReloadableAuthenticator>,
-    head: &Parts,
+    head: ReceivedHead<'_>,
 ) -> Result<(AdmittedCaller, Rpc), GrpcRejection> {
-    let rpc = rpc(head.uri.path()).ok_or(GrpcRejection::NoSuchMethod)?;
-    let authorization = headers::authorization(&head.headers)?;
-    let peer = peer(&head.extensions);
-    // A request whose answer is whole when it begins is counted by who answers.
-    let asked = peer
-        .filter(|_| !has_one_answer(rpc))
-        .map(|peer| Arc::new(ConnectionRequest::new(peer.standing())));
-    let mut admitted = AdmittedCaller::open(reloadable, authorization.cloned(), peer.cloned())?;
-    admission::require_right(&admitted.caller, rpc)?;
-    admission::check_headers(&head.headers)?;
-    admitted._asked = asked;
+    let headers = &head.parts.headers;
+    let rpc = rpc(head.parts.uri.path()).ok_or(GrpcRejection::NoSuchMethod)?;
+    let authorization = headers::authorization(headers)?;
+    let authenticator = reloadable.current();
+    let caller = authenticator.authenticate(presented(authorization, Some(head.peer)))?;
+    admission::require_right(&caller, rpc)?;
+    admission::check_headers(headers)?;
+    let credentials = (!has_one_answer(rpc)).then(|| Credentials {
+        reloadable: Arc::clone(reloadable),
+        authenticator: Guard::into_inner(authenticator),
+        authorization: authorization.cloned(),
+        peer: Some(head.peer.clone()),
+        _asked: Some(Arc::new(ConnectionRequest::new(head.peer.standing()))),
+    });
+    let admitted = AdmittedCaller {
+        caller,
+        credentials,
+    };
     Ok((admitted, rpc))
 }
 
@@ -150,10 +149,31 @@ pub fn admit_in_process<T>(
     request: &mut Request<T>,
 ) -> Result<(), GrpcRejection> {
     let shown = request.metadata().get("authorization");
-    let shown = shown.and_then(|it| HeaderValue::from_bytes(it.as_encoded_bytes()).ok());
-    let admitted = AdmittedCaller::open(reloadable, shown, None)?;
-    request.extensions_mut().insert(admitted);
+    let authorization = shown.and_then(|it| HeaderValue::from_bytes(it.as_encoded_bytes()).ok());
+    let authenticator = Guard::into_inner(reloadable.current());
+    let caller = authenticator.authenticate(presented(authorization.as_ref(), None))?;
+    let credentials = Some(Credentials {
+        reloadable: Arc::clone(reloadable),
+        authenticator,
+        authorization,
+        peer: None,
+        _asked: None,
+    });
+    request.extensions_mut().insert(AdmittedCaller {
+        caller,
+        credentials,
+    });
     Ok(())
+}
+
+fn presented<'a>(
+    authorization: Option<&'a HeaderValue>,
+    peer: Option<&'a Peer>,
+) -> PresentedCredentials<'a> {
+    PresentedCredentials {
+        authorization: authorization.map(HeaderValue::as_bytes),
+        names: peer.map_or(&[], Peer::names),
+    }
 }
 
 /// Takes the admitted caller of a request and checks its right to the RPC. A request that did not pass
@@ -168,26 +188,6 @@ pub(in crate::adapters) fn take_admission(
 }
 
 impl AdmittedCaller {
-    fn open(
-        reloadable: &Arc<ReloadableAuthenticator>,
-        authorization: Option<HeaderValue>,
-        peer: Option<Peer>,
-    ) -> Result<Self, GrpcRejection> {
-        let authenticator = Guard::into_inner(reloadable.current());
-        let caller = authenticator.authenticate(PresentedCredentials {
-            authorization: authorization.as_ref().map(HeaderValue::as_bytes),
-            names: peer.as_ref().map_or(&[], Peer::names_read),
-        })?;
-        Ok(Self {
-            reloadable: Arc::clone(reloadable),
-            authenticator,
-            caller,
-            authorization,
-            peer,
-            _asked: None,
-        })
-    }
-
     /// The authenticated caller.
     pub fn caller(&self) -> &Arc<Caller> {
         &self.caller
@@ -198,14 +198,14 @@ impl AdmittedCaller {
         &mut self,
         rpc: Rpc,
     ) -> Result<&Arc<Caller>, GrpcRejection> {
-        let current = self.reloadable.current();
-        if !Arc::ptr_eq(&self.authenticator, &current) {
-            let evidence = PresentedCredentials {
-                authorization: self.authorization.as_ref().map(HeaderValue::as_bytes),
-                names: self.peer.as_ref().map_or(&[], Peer::names_read),
-            };
-            self.caller = current.authenticate(evidence)?;
-            self.authenticator = Guard::into_inner(current);
+        let credentials = self.credentials.as_mut();
+        let credentials = credentials.ok_or(GrpcRejection::NotAdmitted)?;
+        let current = credentials.reloadable.current();
+        if !Arc::ptr_eq(&credentials.authenticator, &current) {
+            let authorization = credentials.authorization.as_ref();
+            let presented = presented(authorization, credentials.peer.as_ref());
+            self.caller = current.authenticate(presented)?;
+            credentials.authenticator = Guard::into_inner(current);
         }
         admission::require_right(&self.caller, rpc)?;
         Ok(&self.caller)

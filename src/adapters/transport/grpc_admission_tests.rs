@@ -1,6 +1,7 @@
 use super::*;
 use crate::authn::authenticate::{AuthenticationError as Unknown, CallerCredentials, TokenDigest};
 use crate::authn::caller::Rights;
+use crate::service::deadline::Deadline;
 
 fn reloadable(rpcs: &[Rpc]) -> ReloadableAuthenticator {
     let caller = Caller {
@@ -19,21 +20,32 @@ fn reloadable(rpcs: &[Rpc]) -> ReloadableAuthenticator {
     ReloadableAuthenticator::new(Authenticator::new([(caller, credentials)]))
 }
 
-fn head(path: &str, headers: &[(&'static str, &'static str)]) -> Parts {
+fn admitted(
+    reloadable: &Arc<ReloadableAuthenticator>,
+    path: &str,
+    headers: &[(&'static str, &'static str)],
+) -> Result<(AdmittedCaller, Rpc), GrpcRejection> {
     let request = http::Request::builder().uri(path);
     let add = |request: http::request::Builder, (name, value): &(&str, &str)| {
         request.header(*name, *value)
     };
     let request = headers.iter().fold(request, add).body(());
-    request.expect("a request").into_parts().0
+    let (parts, ()) = request.expect("a request").into_parts();
+    let head = ReceivedHead {
+        parts: &parts,
+        peer: &Peer::default(),
+        deadline: Deadline::NONE,
+    };
+    admit(reloadable, head)
 }
 
 const AUTHORIZE: &str = "/callgate.v1.Authorization/Authorize";
+const STREAM: &str = "/callgate.v1.Authorization/AuthorizeStream";
 const TOKEN: (&str, &str) = ("authorization", "Bearer t");
 
 fn refusal(path: &str, headers: &[(&'static str, &'static str)]) -> Option<GrpcRejection> {
     let reloadable = Arc::new(reloadable(&[Rpc::Authorize]));
-    admit(&reloadable, &head(path, headers)).err()
+    admitted(&reloadable, path, headers).err()
 }
 
 #[test]
@@ -125,9 +137,16 @@ fn what_has_not_been_let_in_is_nobodys() {
 
 #[test]
 fn a_reload_is_noticed_and_keeps_what_is_held() {
-    let reloadable = Arc::new(reloadable(&[Rpc::Authorize]));
-    let admitted = admit(&reloadable, &head(AUTHORIZE, &[TOKEN]));
-    let Ok((mut entrance, _)) = admitted else {
+    let reloadable = Arc::new(reloadable(&[Rpc::Authorize, Rpc::AuthorizeStream]));
+    let Ok((at_once, _)) = admitted(&reloadable, AUTHORIZE, &[TOKEN]) else {
+        panic!("let in")
+    };
+    assert_eq!(
+        at_once.clone().reauthenticate(Rpc::Authorize).err(),
+        Some(GrpcRejection::NotAdmitted),
+        "what has one answer is authenticated once"
+    );
+    let Ok((mut entrance, _)) = admitted(&reloadable, STREAM, &[TOKEN]) else {
         panic!("let in")
     };
     entrance.caller().held.requests.add(3);
@@ -135,7 +154,7 @@ fn a_reload_is_noticed_and_keeps_what_is_held() {
         Caller {
             id: Arc::from("edge"),
             rights: Rights {
-                rpcs: [Rpc::Authorize].into_iter().collect(),
+                rpcs: [Rpc::AuthorizeStream].into_iter().collect(),
                 ..Rights::default()
             },
             toolhive_agent: None,
@@ -146,8 +165,8 @@ fn a_reload_is_noticed_and_keeps_what_is_held() {
             names: Vec::new(),
         },
     )]));
-    let again = entrance.reauthenticate(Rpc::Authorize).expect("still may");
-    assert_eq!(again.held.requests.get(), 3);
+    let again = entrance.reauthenticate(Rpc::AuthorizeStream);
+    assert_eq!(again.expect("still may").held.requests.get(), 3);
     reloadable.replace(Authenticator::new([]));
-    assert!(entrance.reauthenticate(Rpc::Authorize).is_err());
+    assert!(entrance.reauthenticate(Rpc::AuthorizeStream).is_err());
 }

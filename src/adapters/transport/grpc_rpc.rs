@@ -6,8 +6,9 @@ use std::pin::pin;
 use std::task::Poll;
 
 use http::HeaderMap;
-use tonic::{Extensions, Request};
+use tonic::Request;
 
+use crate::adapters::transport::admission;
 use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::trace::trace_context;
@@ -19,9 +20,11 @@ use crate::service::deadline::Deadline;
 use crate::service::request::RequestMeta;
 
 /// An admitted RPC without its message.
-pub(in crate::adapters) struct AdmittedRpc {
+pub struct AdmittedRpc {
     /// The caller, with its credentials.
     pub(in crate::adapters) admitted: AdmittedCaller,
+    /// What it asks for.
+    pub(in crate::adapters) rpc: Rpc,
     /// The trace context of the transport.
     pub(in crate::adapters) trace: TraceContext,
     /// The deadline that the server set.
@@ -29,27 +32,32 @@ pub(in crate::adapters) struct AdmittedRpc {
 }
 
 impl AdmittedRpc {
-    /// Takes the caller from a request, if it may use the RPC. Returns the message, too.
+    /// An RPC of this caller, if it may use it.
+    pub(in crate::adapters) fn new(
+        admitted: AdmittedCaller,
+        headers: &HeaderMap,
+        deadline: Deadline,
+        rpc: Rpc,
+    ) -> Result<Self, GrpcRejection> {
+        admission::require_right(admitted.caller(), rpc)?;
+        Ok(Self {
+            admitted,
+            rpc,
+            trace: trace_context(headers),
+            deadline,
+        })
+    }
+
+    /// Takes the caller from a request to a generated service, if it may use the RPC. Returns the message, too.
     pub(in crate::adapters) fn take<T>(
         request: Request<T>,
         rpc: Rpc,
     ) -> Result<(Self, T), GrpcRejection> {
         let (metadata, mut extensions, message) = request.into_parts();
-        let admitted = Self::from_head(metadata.as_ref(), &mut extensions, rpc)?;
-        Ok((admitted, message))
-    }
-
-    /// Takes the caller from the head of a request, if it may use the RPC.
-    pub(in crate::adapters) fn from_head(
-        headers: &HeaderMap,
-        extensions: &mut Extensions,
-        rpc: Rpc,
-    ) -> Result<Self, GrpcRejection> {
-        Ok(Self {
-            admitted: take_admission(extensions, rpc)?,
-            trace: trace_context(headers),
-            deadline: deadline(extensions),
-        })
+        let admitted = take_admission(&mut extensions, rpc)?;
+        let deadline = extensions.get().copied().unwrap_or_default();
+        let this = Self::new(admitted, metadata.as_ref(), deadline, rpc)?;
+        Ok((this, message))
     }
 
     /// The metadata of a request through an adapter that asks for one decision at the current revision.
@@ -72,10 +80,6 @@ pub(in crate::adapters) fn request_meta<'a>(
         deadline,
         request_id: None,
     }
-}
-
-fn deadline(extensions: &Extensions) -> Deadline {
-    extensions.get().copied().unwrap_or_default()
 }
 
 /// Takes one of `limits.open_streams` slots.

@@ -11,17 +11,21 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::BoxFuture;
 use tonic::metadata::GRPC_CONTENT_TYPE;
-use tonic::server::NamedService;
 use tower::Service;
 
+use crate::adapters::transport::grpc_admission::{self, AdmittedCaller};
+use crate::adapters::transport::grpc_rpc::AdmittedRpc;
+use crate::adapters::transport::request::{AdmittedRequest, CountedBody, PermitSlot};
+use crate::adapters::transport::response_body::ResponseBody;
+use crate::authn::caller::Rpc;
+use crate::authn::capacity::CapacityPermit;
 use crate::proto::codec::PREFIX_BYTES;
 
 /// Says how the message of a request is compressed.
@@ -29,13 +33,14 @@ const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// RPCs that answer one message with one.
 pub trait UnaryRpcs: Send + Sync + 'static {
-    /// Whether the RPC at this path is one of them.
-    fn serves(path: &str) -> bool;
+    /// Whether this RPC is one of them.
+    fn serves(rpc: Rpc) -> bool;
 
-    /// Answers a message with a message behind its prefix.
+    /// Answers a message with a message behind its prefix. The path tells the methods of an RPC apart.
     fn answer(
         &self,
-        head: &mut Parts,
+        path: &str,
+        rpc: AdmittedRpc,
         message: Bytes,
     ) -> impl Future<Output = Result<Bytes, Status>> + Send;
 }
@@ -65,24 +70,16 @@ impl<R, S> Clone for DirectUnary<R, S> {
     }
 }
 
-impl<R, S: NamedService> NamedService for DirectUnary<R, S> {
-    const NAME: &'static str = S::NAME;
-}
+/// The response to come.
+pub type Answer = BoxFuture<Response<ResponseBody>, Infallible>;
 
-/// What generated services answer with.
-type Answer = BoxFuture<Response<Body>, Infallible>;
-
-impl<R, S, B> Service<Request<B>> for DirectUnary<R, S>
+impl<R, S, B> Service<AdmittedRequest<AdmittedCaller, B>> for DirectUnary<R, S>
 where
-    B: http_body::Body<Data = Bytes, Error = Status> + Unpin + Send + 'static,
+    B: CountedBody,
     R: UnaryRpcs,
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future = Answer>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
+    S: GeneratedService,
 {
-    type Response = Response<Body>;
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = Answer;
 
@@ -91,24 +88,33 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Answer {
-        if !R::serves(request.uri().path()) || request.headers().contains_key(&ENCODING) {
-            return self.both.1.clone().call(request.map(Body::new));
-        }
+    fn call(&mut self, mut request: AdmittedRequest<AdmittedCaller, B>) -> Answer {
+        let rpc = grpc_admission::rpc(request.head.uri.path()).filter(|it| R::serves(*it));
+        let rpc = rpc.filter(|_| !request.head.headers.contains_key(&ENCODING));
+        let Some(rpc) = rpc else {
+            return Generated(self.both.1.clone()).call(request);
+        };
         let (both, max_bytes) = (Arc::clone(&self.both), self.max_bytes);
         Box::pin(async move {
-            let (mut head, mut body) = request.into_parts();
-            let message = match only_message(&mut body, max_bytes).await {
+            let message = match only_message(&mut request.body, max_bytes).await {
                 Ok(message) => message,
                 Err(read) => {
-                    let body = Body::new(Replayed { read, rest: body });
-                    let request = Request::from_parts(head, body);
-                    return both.1.clone().call(request).await;
+                    let request = request.replayed(read);
+                    return Generated(both.1.clone()).call(request).await;
                 }
             };
-            // Its bytes count until the answer is there, by what it leaves behind now.
-            drop(body);
-            let answer = both.0.answer(&mut head, message).await;
+            let AdmittedRequest {
+                admitted,
+                head,
+                body,
+                deadline,
+            } = request;
+            // Its bytes count until the answer is there.
+            let _permit = body.into_permit();
+            let answer = match AdmittedRpc::new(admitted, &head.headers, deadline, rpc) {
+                Ok(rpc) => both.0.answer(head.uri.path(), rpc, message).await,
+                Err(rejection) => Err(rejection.into()),
+            };
             Ok(match answer {
                 Ok(frame) => response(head.headers, frame),
                 Err(status) => status.into_http(),
@@ -117,11 +123,65 @@ where
     }
 }
 
-/// Reads a body to its end. What was read of it, the last first, if it is not one frame with one message that is not compressed.
-async fn only_message<B>(body: &mut B, max_bytes: usize) -> Result<Bytes, Vec<BodyPart>>
-where
-    B: http_body::Body<Data = Bytes, Error = Status> + Unpin,
+/// What is generated from the definition of a service.
+pub trait GeneratedService:
+    Service<
+        Request<Body>,
+        Response = Response<Body>,
+        Error = Infallible,
+        Future = BoxFuture<Response<Body>, Infallible>,
+    > + Clone
+    + Send
+    + Sync
+    + 'static
 {
+}
+
+impl<S> GeneratedService for S where
+    S: Service<
+            Request<Body>,
+            Response = Response<Body>,
+            Error = Infallible,
+            Future = BoxFuture<Response<Body>, Infallible>,
+        > + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// A generated service that answers admitted requests. What is read of their bodies counts until it has.
+#[derive(Clone)]
+pub struct Generated<S>(pub S);
+
+impl<S: GeneratedService, B: CountedBody> Service<AdmittedRequest<AdmittedCaller, B>>
+    for Generated<S>
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    /// Always, as what is generated is.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: AdmittedRequest<AdmittedCaller, B>) -> Answer {
+        let (request, permit) = request.into_generated();
+        let answer = self.0.call(request);
+        Box::pin(async move {
+            let response = answer.await?.map(ResponseBody::from);
+            drop(permit);
+            Ok(response)
+        })
+    }
+}
+
+/// Reads a body to its end. What was read of it, the last first, if it is not one frame with one message that is not compressed.
+async fn only_message<B: CountedBody>(
+    body: &mut B,
+    max_bytes: usize,
+) -> Result<Bytes, Vec<BodyPart>> {
     let data = match body.frame().await {
         None => return Err(Vec::new()),
         Some(Ok(frame)) if frame.is_data() => frame.into_data().unwrap_or_default(),
@@ -150,49 +210,12 @@ fn message_length(data: &[u8]) -> Option<usize> {
 }
 
 /// The response with this frame, in the map of the request's headers.
-fn response(mut headers: HeaderMap, frame: Bytes) -> Response<Body> {
+fn response(mut headers: HeaderMap, frame: Bytes) -> Response<ResponseBody> {
     headers.clear();
     headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
-    let mut response = Response::new(Body::new(OneMessage::Whole(frame)));
+    let mut response = Response::new(ResponseBody::message(frame));
     *response.headers_mut() = headers;
     response
-}
-
-/// The body of a response: a message, and trailers that say OK.
-enum OneMessage {
-    Whole(Bytes),
-    Trailers,
-    Over,
-}
-
-impl http_body::Body for OneMessage {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let next = match &mut *self {
-            Self::Whole(frame) => {
-                let frame = Frame::data(std::mem::take(frame));
-                *self = Self::Trailers;
-                Some(Ok(frame))
-            }
-            Self::Trailers => {
-                *self = Self::Over;
-                let mut trailers = HeaderMap::with_capacity(1);
-                trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
-                Some(Ok(Frame::trailers(trailers)))
-            }
-            Self::Over => None,
-        };
-        Poll::Ready(next)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Over)
-    }
 }
 
 /// One part of a body, or why it ended.
@@ -205,7 +228,22 @@ struct Replayed<B> {
     rest: B,
 }
 
-impl<B: http_body::Body<Data = Bytes, Error = Status> + Unpin> http_body::Body for Replayed<B> {
+impl<A, B> AdmittedRequest<A, B> {
+    /// The request with what was read of its body, the last first.
+    fn replayed(self, read: Vec<BodyPart>) -> AdmittedRequest<A, Replayed<B>> {
+        AdmittedRequest {
+            admitted: self.admitted,
+            head: self.head,
+            body: Replayed {
+                read,
+                rest: self.body,
+            },
+            deadline: self.deadline,
+        }
+    }
+}
+
+impl<B: CountedBody> http_body::Body for Replayed<B> {
     type Data = Bytes;
     type Error = Status;
 
@@ -218,6 +256,16 @@ impl<B: http_body::Body<Data = Bytes, Error = Status> + Unpin> http_body::Body f
 
     fn is_end_stream(&self) -> bool {
         self.read.is_empty() && self.rest.is_end_stream()
+    }
+}
+
+impl<B: CountedBody> CountedBody for Replayed<B> {
+    fn into_permit(self) -> Option<CapacityPermit> {
+        self.rest.into_permit()
+    }
+
+    fn permit_slot(&mut self) -> PermitSlot {
+        self.rest.permit_slot()
     }
 }
 

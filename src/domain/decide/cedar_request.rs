@@ -94,9 +94,9 @@ impl CedarRequest {
     /// target.
     pub fn overlays<'s>(
         &self,
-        entities: &'s Vec<Overlay>,
+        entities: &'s [Overlay],
         target: Option<&Target>,
-    ) -> Cow<'s, Vec<Overlay>> {
+    ) -> Cow<'s, [Overlay]> {
         if self.overlays.is_empty() && target.is_none() {
             return Cow::Borrowed(entities);
         }

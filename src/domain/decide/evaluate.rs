@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use callgate_engine::cedar::EntityUID;
 use callgate_engine::{Overlay, PolicyEvaluation, Query, RequestError, Snapshot};
 use serde_json::{Map, Value as Json};
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use crate::domain::authority::labels::Labels;
@@ -253,7 +254,7 @@ fn map_claims(
 }
 
 /// Adds asserted groups and tags to the overlay of a principal.
-fn add_to_overlay(overlays: &mut Vec<Overlay>, uid: &EntityUID, asserted: AssertedClaims) {
+fn add_to_overlay(overlays: &mut Overlays, uid: &EntityUID, asserted: AssertedClaims) {
     if asserted.groups.is_empty() && asserted.tags.is_empty() {
         return;
     }
@@ -274,8 +275,11 @@ pub struct RequestEntities {
     /// The `Mcp::Gateway` entity of the caller.
     pub gateway: EntityUID,
     /// Overlays for every Cedar request of the call.
-    pub overlays: Vec<Overlay>,
+    pub overlays: Overlays,
 }
+
+/// Most calls have one: a caller that is no stored gateway.
+type Overlays = SmallVec<[Overlay; 1]>;
 
 impl RequestEntities {
     /// The entities for a subject, its delegators and its task.
@@ -292,7 +296,7 @@ impl RequestEntities {
     ) -> Result<Self, Reason> {
         let asserted = map_claims(&subject.entity, &subject.claims, requester)?;
         let gateway = schema::entity_uid(&TYPES.gateway, SmolStr::new(&requester.caller.id));
-        let mut overlays = Vec::new();
+        let mut overlays = Overlays::new();
         // Users may be known to the identity provider only, and gateways are configured: neither has to be
         // stored.
         for uid in [Some(&subject.entity), parties.root, Some(&gateway)]

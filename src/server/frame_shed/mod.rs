@@ -34,15 +34,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::Sleep;
 use tonic::Status;
-use tonic::transport::server::Connected;
 
 use crate::adapters::callgate_v1::authorization::ADAPTER;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::authn::certificate::Peer;
 use crate::authn::connection::ConnectionState;
 use crate::server::frame_shed::inbound::{Choice, Inbound, Phase};
 use crate::server::frame_shed::outbound::Outbound;
 use crate::server::frame_shed::room::Room;
 pub use crate::server::frame_shed::room::ShedContext;
+use crate::server::listen::HasPeer;
 
 /// Bytes that are read at once, and those that wait for the HTTP/2 implementation, at most.
 const BUFFER: usize = 32 << 10;
@@ -428,11 +429,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FrameShed<C> {
     }
 }
 
-impl<C: Connected> Connected for FrameShed<C> {
-    type ConnectInfo = C::ConnectInfo;
-
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.io.connect_info()
+impl<C: HasPeer> HasPeer for FrameShed<C> {
+    fn peer(&self) -> Peer {
+        self.io.peer()
     }
 }
 

@@ -13,22 +13,19 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
-use tonic::transport::server::TlsConnectInfo;
 
 use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::ids;
 use crate::adapters::input::json::{self, KeyPolicy};
 use crate::adapters::input::media_type::MediaType;
-use crate::adapters::transport::grpc_admission::peer;
 use crate::adapters::transport::http::rejection::HttpRejection;
+use crate::adapters::transport::request::ReceivedHead;
 use crate::adapters::transport::{admission, headers};
 use crate::authn::authenticate::{self, PresentedCredentials};
 use crate::authn::caller::{Caller, Rpc};
-use crate::authn::certificate::Peer;
 use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
 use crate::config::limits::Limits;
 use crate::service::Service;
-use crate::service::deadline::Deadline;
 
 /// The longest request id that is logged, in bytes.
 const LOGGED_BYTES: u32 = 256;
@@ -65,12 +62,12 @@ impl HttpAdapter {
     ///
     /// Returns a rejection if the caller cannot be authenticated, it lacks the right, or a header is
     /// repeated.
-    pub fn admit(&self, head: &Parts, rpc: Rpc) -> Result<Arc<Caller>, HttpRejection> {
-        let shown = headers::authorization(&head.headers)?;
+    pub fn admit(&self, head: ReceivedHead<'_>, rpc: Rpc) -> Result<Arc<Caller>, HttpRejection> {
+        let (parts, names) = (head.parts, head.peer.names());
+        let shown = headers::authorization(&parts.headers)?;
         let authorization = shown.map(ShownCredential::of).transpose()?;
-        let names = peer(&head.extensions).map_or(&[][..], Peer::names_read);
         let reloadable = self.reloadable.current();
-        if reloadable.is_local() && !host(head).is_some_and(|host| is_loopback(&host)) {
+        if reloadable.is_local() && !host(parts).is_some_and(|host| is_loopback(&host)) {
             return Err(HttpRejection::ForeignHost);
         }
         let known = |shown: Option<&ShownCredential<'_>>| {
@@ -90,7 +87,7 @@ impl HttpAdapter {
             None => Err(rejection),
         })?;
         admission::require_right(&caller, rpc)?;
-        admission::check_headers(&head.headers)?;
+        admission::check_headers(&parts.headers)?;
         Ok(caller)
     }
 
@@ -179,11 +176,6 @@ pub fn is_loopback(host: &Authority) -> bool {
             .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// Whether the connection uses TLS.
-pub fn is_encrypted(head: &Parts) -> bool {
-    head.extensions.get::<TlsConnectInfo<Peer>>().is_some()
-}
-
 /// Checks that the body is declared, once, as JSON in UTF-8.
 ///
 /// # Errors
@@ -208,9 +200,4 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub fn request_id(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(&REQUEST_ID)?.to_str().ok()?;
     ids::check(text, LOGGED_BYTES).is_ok().then_some(text)
-}
-
-/// The deadline that the server set for the request.
-pub fn deadline(head: &Parts) -> Deadline {
-    head.extensions.get().copied().unwrap_or_default()
 }
