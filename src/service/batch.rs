@@ -7,7 +7,7 @@ use crate::service::Service;
 use crate::service::deadline::ServiceError;
 use crate::service::in_flight::Pinned;
 use crate::service::listing::PendingList;
-use crate::service::pending::{PendingResponse, Progress};
+use crate::service::pending::{PendingResponse, Progress, UnrecordedResponse};
 use crate::service::recording::AwaitedRecord;
 use crate::service::request::{RequestMeta, Response};
 
@@ -25,6 +25,7 @@ pub enum BatchItem {
 /// A request with a response, or waiting for its side effects or its record to be written.
 enum BatchProgress<'a> {
     Ready(Response<Verdict>),
+    Unrecorded(Box<UnrecordedResponse<'a>>, Box<CallContext>),
     Pending(PendingResponse<'a>, Box<CallContext>),
     Cedar(AwaitedRecord<'a>, Box<ParcRequest>),
     Entry(PendingList<'a>, Box<CallContext>),
@@ -118,6 +119,9 @@ impl Service {
         };
         Ok(match self.start_call(pending, &call, None) {
             Progress::Ready(answer) => BatchProgress::Ready(answer),
+            Progress::Unrecorded(unrecorded) => {
+                BatchProgress::Unrecorded(Box::new(unrecorded), call)
+            }
             Progress::Pending(later) => BatchProgress::Pending(later, call),
         })
     }
@@ -128,6 +132,10 @@ impl Service {
     ) -> Result<Response<Verdict>, ServiceError> {
         match begun {
             BatchProgress::Ready(answer) => Ok(answer),
+            BatchProgress::Unrecorded(mut unrecorded, call) => {
+                unrecorded.written().await;
+                Ok(self.respond_recorded(*unrecorded, &call))
+            }
             BatchProgress::Pending(later, call) => self.finish(later, &call).await,
             BatchProgress::Cedar(awaited, question) => {
                 Ok(self.finish_record(awaited, question.recorded()).await)

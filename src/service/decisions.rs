@@ -72,14 +72,13 @@ impl Service {
     ) -> Result<Response<Verdict>, ServiceError> {
         match self.authorize_now(ask, call)? {
             Progress::Ready(answer) => Ok(answer),
-            Progress::Pending(later) => match later.decided() {
-                Ok(mut unrecorded) => {
-                    unrecorded.written().await;
-                    Ok(self.respond_recorded(unrecorded, call))
-                }
-                // In a box, as it is rare and large.
-                Err(later) => Box::pin(self.finish(later, call)).await,
-            },
+            Progress::Unrecorded(unrecorded) => {
+                let mut unrecorded = Box::new(unrecorded);
+                unrecorded.written().await;
+                Ok(self.respond_recorded(*unrecorded, call))
+            }
+            // In a box, as it is rare and large.
+            Progress::Pending(later) => Box::pin(self.finish(later, call)).await,
         }
     }
 
@@ -118,6 +117,10 @@ impl Service {
         for (now, (_, call)) in begun.into_iter().zip(asks) {
             answers.push(match now {
                 Progress::Ready(answer) => answer,
+                Progress::Unrecorded(mut unrecorded) => {
+                    unrecorded.written().await;
+                    self.respond_recorded(unrecorded, call)
+                }
                 Progress::Pending(later) => self.finish(later, call).await?,
             });
         }

@@ -31,6 +31,8 @@ const REFRESH: Duration = Duration::from_secs(1);
 pub enum Progress<'a> {
     /// The response.
     Ready(Response<Verdict>),
+    /// The response, which waits for its record alone.
+    Unrecorded(UnrecordedResponse<'a>),
     /// The response has to wait; [`Service::finish`] waits for it.
     Pending(PendingResponse<'a>),
 }
@@ -38,9 +40,10 @@ pub enum Progress<'a> {
 /// A request whose response has to wait.
 pub struct PendingResponse<'a>(PendingStage<'a>);
 
-/// A response that is decided, and waits for its record alone, as nearly all do where the decision log promises one. It is not
-/// moved while it waits: [`UnrecordedResponse::written`], and then [`Service::respond_recorded`].
-pub struct UnrecordedResponse<'a>(Box<AwaitedRecord<'a>>);
+/// A response that is decided, and waits for its record alone, as nearly all do where the decision log promises one. It is
+/// large, so that whoever lets it wait has a place for it: [`UnrecordedResponse::written`], and then
+/// [`Service::respond_recorded`].
+pub struct UnrecordedResponse<'a>(AwaitedRecord<'a>);
 
 enum PendingStage<'a> {
     /// For the revision that it demands.
@@ -49,8 +52,6 @@ enum PendingStage<'a> {
     Session(RequestMeta<'a>),
     /// For its side effects to be written.
     Commit(Box<(InFlightRequest<'a>, Decided, CommitReceipt)>),
-    /// For its record.
-    Record(Box<AwaitedRecord<'a>>),
 }
 
 impl<'a> PendingResponse<'a> {
@@ -62,23 +63,6 @@ impl<'a> PendingResponse<'a> {
     /// Waits for the revision that the request demands.
     pub(super) fn for_revision(ask: RequestMeta<'a>) -> Self {
         Self(PendingStage::Revision(ask))
-    }
-
-    /// Whether it is decided, and waits for its record alone.
-    pub fn is_decided(&self) -> bool {
-        matches!(self.0, PendingStage::Record(_))
-    }
-
-    /// The response, if it waits for its record alone.
-    ///
-    /// # Errors
-    ///
-    /// What it is, if it waits for something else; [`Service::finish`] waits for that.
-    pub fn decided(self) -> Result<UnrecordedResponse<'a>, Self> {
-        match self.0 {
-            PendingStage::Record(awaited) => Ok(UnrecordedResponse(awaited)),
-            other => Err(Self(other)),
-        }
     }
 }
 
@@ -96,7 +80,7 @@ impl Service {
         response: UnrecordedResponse<'_>,
         call: &CallContext,
     ) -> Response<Verdict> {
-        self.respond(*response.0, RecordedRequest::Call(call))
+        self.respond(response.0, RecordedRequest::Call(call))
     }
 
     /// Waits for a pending response.
@@ -127,10 +111,6 @@ impl Service {
                         }
                     }
                 }
-                PendingStage::Record(awaited) => {
-                    let question = RecordedRequest::Call(call);
-                    return Ok(self.finish_record(*awaited, question).await);
-                }
                 PendingStage::Session(ask) => {
                     let denied = self.hold_session(&ask, call).await;
                     let (pending, stale) = self.pin_generation(ask).await?;
@@ -140,6 +120,10 @@ impl Service {
             };
             match self.start_call(pending, call, denied) {
                 Progress::Ready(answer) => return Ok(answer),
+                Progress::Unrecorded(mut unrecorded) => {
+                    unrecorded.written().await;
+                    return Ok(self.respond_recorded(unrecorded, call));
+                }
                 Progress::Pending(later) => waiting = later.0,
             }
         }
@@ -172,7 +156,7 @@ impl Service {
             if awaited.is_ready() {
                 return Progress::Ready(self.respond(awaited, question));
             }
-            return wait(PendingStage::Record(Box::new(awaited)));
+            return Progress::Unrecorded(UnrecordedResponse(awaited));
         }
         let writing = self.submit_writes(made.writes);
         wait(PendingStage::Commit(Box::new((

@@ -29,7 +29,7 @@ use crate::proto::codec::EncodedMessage;
 use crate::proto::{served, v1};
 use crate::service::Service;
 use crate::service::deadline::Deadline;
-use crate::service::pending::{PendingResponse, Progress};
+use crate::service::pending::{PendingResponse, Progress, UnrecordedResponse};
 use crate::service::request::RequestMeta;
 
 /// The name of this adapter in metrics, logs and traces.
@@ -64,23 +64,18 @@ impl AuthorizationState {
 /// A request after its first, synchronous step.
 pub(super) enum Outcome<'c> {
     Decided(EncodedMessage<v1::AuthorizeResponse>),
-    Waiting(Waiting<'c>),
+    /// Decided, and waiting for its record alone.
+    Unrecorded(Box<Waiting<UnrecordedResponse<'c>>>),
+    /// Waiting for a write, a session or a revision.
+    Undecided(RequestMeta<'c>, Box<Waiting<PendingResponse<'c>>>),
 }
 
-/// A call whose response waits for its record, a write or a revision.
-pub(super) struct Waiting<'c> {
-    ask: RequestMeta<'c>,
-    later: PendingResponse<'c>,
+/// A call whose response waits. It is in a box, as a future is moved at its full size.
+pub(super) struct Waiting<R> {
+    response: R,
     detail: Disclosure,
-    call: Box<CallContext>,
+    call: CallContext,
     explained: Option<Box<ExplainedCall>>,
-}
-
-impl Waiting<'_> {
-    /// Whether the call is decided, and the response waits for its record alone.
-    pub(super) fn is_decided(&self) -> bool {
-        self.later.is_decided()
-    }
 }
 
 fn encode_call(
@@ -112,38 +107,45 @@ impl AuthorizationState {
         }
     }
 
-    /// Waits for what a response waits for, until the deadline.
-    pub(super) async fn finish(
+    /// Waits for the record of a response, until the deadline.
+    pub(super) async fn recorded(
         &self,
-        waiting: Waiting<'_>,
+        mut waiting: Box<Waiting<UnrecordedResponse<'_>>>,
         deadline: Deadline,
     ) -> Result<EncodedMessage<v1::AuthorizeResponse>, GrpcRejection> {
+        deadline.within(waiting.response.written()).await?;
         let Waiting {
-            ask,
-            later,
+            response,
             detail,
             call,
-            mut explained,
-        } = waiting;
-        let answer = match later.decided() {
-            Ok(mut unrecorded) => {
-                deadline.within(unrecorded.written()).await?;
-                self.service.respond_recorded(unrecorded, &call)
-            }
-            Err(later) => {
-                if detail.is_entitled && detail.is_wanted && later.needs_session() {
-                    Box::pin(self.service.have_session(&ask, &call)).await;
-                    explained = explanation::explain(&self.service, ask, &call).map(Box::new);
-                }
-                let finished = Box::pin(self.service.finish(later, &call));
-                deadline.within(finished).await??
-            }
-        };
+            explained,
+        } = *waiting;
+        let answer = self.service.respond_recorded(response, &call);
         Ok(encode_call(&answer, detail, explained))
     }
 
-    /// Decides one `AuthorizeRequest` without waiting. What waits after that is small: the call is in a box, as a future is
-    /// moved at its full size.
+    /// Waits for what a response waits for, until the deadline.
+    pub(super) async fn finish(
+        &self,
+        ask: RequestMeta<'_>,
+        waiting: Box<Waiting<PendingResponse<'_>>>,
+        deadline: Deadline,
+    ) -> Result<EncodedMessage<v1::AuthorizeResponse>, GrpcRejection> {
+        let Waiting {
+            response: later,
+            detail,
+            call,
+            mut explained,
+        } = *waiting;
+        if detail.is_entitled && detail.is_wanted && later.needs_session() {
+            self.service.have_session(&ask, &call).await;
+            explained = explanation::explain(&self.service, ask, &call).map(Box::new);
+        }
+        let answer = deadline.within(self.service.finish(later, &call)).await??;
+        Ok(encode_call(&answer, detail, explained))
+    }
+
+    /// Decides one `AuthorizeRequest` without waiting.
     pub(super) fn authorize_now<'c>(
         &self,
         asking: RpcContext<'c>,
@@ -152,7 +154,7 @@ impl AuthorizationState {
         let limits = self.limits.load();
         let (ask, detail) = asking.authorize(&request);
         let parser = self.parser(&limits, asking);
-        let call = Box::new(parser.call_context(request.call_context)?);
+        let call = parser.call_context(request.call_context)?;
         // An allow changes what the next decision is made from, so the explanation comes first.
         let explained = match detail.is_entitled && detail.is_wanted {
             true => explanation::explain(&self.service, ask, &call).map(Box::new),
@@ -160,13 +162,21 @@ impl AuthorizationState {
         };
         Ok(match self.service.authorize_now(ask, &call)? {
             Progress::Ready(answer) => Outcome::Decided(encode_call(&answer, detail, explained)),
-            Progress::Pending(later) => Outcome::Waiting(Waiting {
-                ask,
-                later,
+            Progress::Unrecorded(response) => Outcome::Unrecorded(Box::new(Waiting {
+                response,
                 detail,
                 call,
                 explained,
-            }),
+            })),
+            Progress::Pending(response) => {
+                let waiting = Waiting {
+                    response,
+                    detail,
+                    call,
+                    explained,
+                };
+                Outcome::Undecided(ask, Box::new(waiting))
+            }
         })
     }
 

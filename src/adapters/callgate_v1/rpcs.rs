@@ -55,7 +55,11 @@ impl Authorization {
                 Ok(answer)
             }
             // The server has a timer for the whole request already.
-            Outcome::Waiting(waiting) => self.shared.finish(waiting, Deadline::NONE).await,
+            Outcome::Unrecorded(waiting) => self.shared.recorded(waiting, Deadline::NONE).await,
+            // In a box, as it is rare and large.
+            Outcome::Undecided(ask, waiting) => {
+                Box::pin(self.shared.finish(ask, waiting, Deadline::NONE)).await
+            }
         }
     }
 }

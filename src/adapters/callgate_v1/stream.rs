@@ -166,10 +166,10 @@ async fn answer_one(
         session.is_undecided.store(false, Ordering::Relaxed);
         match session.shared.authorize_now(asking, request)? {
             Outcome::Decided(response) => Ok(response),
-            Outcome::Waiting(waiting) => {
-                let is_undecided = !waiting.is_decided();
-                session.is_undecided.store(is_undecided, Ordering::Relaxed);
-                session.shared.finish(waiting, asking.deadline).await
+            Outcome::Unrecorded(waiting) => session.shared.recorded(waiting, asking.deadline).await,
+            Outcome::Undecided(ask, waiting) => {
+                session.is_undecided.store(true, Ordering::Relaxed);
+                Box::pin(session.shared.finish(ask, waiting, asking.deadline)).await
             }
         }
     };
