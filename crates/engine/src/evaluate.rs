@@ -201,10 +201,11 @@ impl Snapshot {
         for principal in principals {
             candidates.clear();
             let policies = &*principal.policies;
+            let mut unsatisfied = 0;
             match principal.shared {
                 Some(shared) => {
                     let action = (action.number, &*action.scopes);
-                    shared.candidates(policies, action, &resources, &mut candidates);
+                    unsatisfied = shared.candidates(policies, action, &resources, &mut candidates);
                 }
                 None => {
                     PolicyIndex::candidates(policies, &action.scopes, &resources, &mut candidates);
@@ -218,8 +219,9 @@ impl Snapshot {
                 context: query.context,
                 scratch: asked.scratch,
             };
-            let evaluation =
+            let mut evaluation =
                 self.evaluate_policies(asked, &principal, &variables, &candidates, first.as_mut());
+            evaluation.policies_evaluated += unsatisfied;
             if let Some(first) = &mut first {
                 first.go_on();
             }

@@ -67,34 +67,66 @@ pub(crate) struct SharedPrincipal<'a> {
 /// What was found of one principal, for its other requests.
 #[derive(Default)]
 pub(crate) struct SharedFindings {
-    /// By the number of an action that is kept: the policies that apply to it whatever the resource is.
-    anywhere: RefCell<[Option<Box<[PolicyNo]>>; KEPT_ACTIONS]>,
+    /// By the number of an action that is kept.
+    anywhere: RefCell<[Option<Anywhere>; KEPT_ACTIONS]>,
     /// Of policies that read neither action nor resource.
     outcomes: RefCell<HashMap<PolicyNo, Outcome, RandomState>>,
 }
 
+/// The policies that apply to an action whatever the resource is.
+struct Anywhere {
+    policies: Vec<PolicyNo>,
+    /// How many more apply, but are known not to be satisfied in any of the requests. Worked out when the action comes for the
+    /// second time, as the first one evaluates them.
+    unsatisfied: Option<u32>,
+}
+
+impl Anywhere {
+    /// Leaves out what is known not to be satisfied. Returns how many that are.
+    fn leave_out(&mut self, outcomes: &HashMap<PolicyNo, Outcome, RandomState>) -> u32 {
+        if let Some(unsatisfied) = self.unsatisfied {
+            return unsatisfied;
+        }
+        let all = self.policies.len();
+        self.policies
+            .retain(|policy| outcomes.get(policy) != Some(&Outcome::Unsatisfied));
+        let unsatisfied = (all - self.policies.len()) as u32;
+        self.unsatisfied = Some(unsatisfied);
+        unsatisfied
+    }
+}
+
 impl SharedFindings {
-    /// Adds every policy that applies to a request to an empty list, as [`PolicyIndex::candidates`] does: of those whose
-    /// principal scope matches. The scopes are those that the action and the resource match.
+    /// Adds the policies that apply to a request to an empty list, as [`PolicyIndex::candidates`] does: of those whose
+    /// principal scope matches. The scopes are those that the action and the resource match. Returns how many more apply, and
+    /// are known not to be satisfied.
     pub(crate) fn candidates(
         &self,
         of_principal: &[&ByResource],
         (action, actions): (Option<usize>, &[ScopeNo]),
         resources: &[ScopeNo],
         found: &mut Candidates,
-    ) {
+    ) -> u32 {
         let mut anywhere = self.anywhere.borrow_mut();
         let mut place = action.and_then(|number| anywhere.get_mut(number));
+        let mut unsatisfied = 0;
         match &mut place {
-            Some(Some(policies)) => found.extend_from_slice(policies),
+            Some(Some(known)) => {
+                unsatisfied = known.leave_out(&self.outcomes.borrow());
+                found.extend_from_slice(&known.policies);
+            }
             _ => PolicyIndex::candidates(of_principal, actions, &[ANY], found),
         }
         if let Some(unknown @ None) = place {
-            *unknown = Some(found.as_slice().into());
+            *unknown = Some(Anywhere {
+                policies: found.to_vec(),
+                unsatisfied: None,
+            });
         }
         // Every resource matches `ANY` first.
         let resources = resources.strip_prefix(&[ANY]).unwrap_or(resources);
         PolicyIndex::candidates(of_principal, actions, resources, found);
+        unsatisfied
     }
 
     /// The outcome of a policy that reads neither action nor resource, by `evaluate` unless it is known. What Cedar has to be
