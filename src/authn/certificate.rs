@@ -1,4 +1,4 @@
-//! Names in client certificates.
+//! The other end of a connection, and the names in the certificate that it presents.
 
 use std::sync::Arc;
 

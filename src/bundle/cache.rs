@@ -22,6 +22,9 @@ use crate::bundle::validate::PolicyLevels;
 use crate::bundle::validate::references::{CheckedPolicies, EntityFacts, EntityFindings};
 use crate::bundle::{Bundle, compile_after};
 
+/// Names that policies of earlier bundles alone have mentioned, up to which they are kept for the sake of compiled policies.
+const MOST_OLD_NAMES: usize = 10_000;
+
 /// The parts of the last bundle without a fault.
 #[derive(Debug, Default)]
 pub struct CompileCache(Mutex<Option<Arc<KeptParts>>>);
@@ -51,6 +54,8 @@ pub(super) struct KeptParts {
     levels: PolicyLevels,
     names: CheckedPolicies,
     entities: Arc<KeptEntities>,
+    /// The entities with the policies of the bundle.
+    snapshot: Snapshot,
 }
 
 #[derive(Debug)]
@@ -213,7 +218,7 @@ impl KeptParts {
         schema: KeptSchema,
         (sources, parsed): PolicyFiles<'_>,
         (levels, names): (PolicyLevels, CheckedPolicies),
-        entities: Arc<KeptEntities>,
+        (entities, snapshot): (Arc<KeptEntities>, Snapshot),
     ) -> Self {
         let file = |(source, parsed): (&&SourceFile, &Arc<ParsedPolicies>)| {
             let digest = source.digest?;
@@ -227,7 +232,15 @@ impl KeptParts {
             levels,
             names,
             entities,
+            snapshot,
         }
+    }
+
+    /// The last bundle over these entities, with its compiled policies; `None` if it was over others.
+    pub(super) fn over(&self, entities: &Arc<KeptEntities>) -> Option<&Snapshot> {
+        let most = entities.snapshot.names_known() + MOST_OLD_NAMES;
+        let is_same = Arc::ptr_eq(&self.entities, entities);
+        (is_same && self.snapshot.names_known() <= most).then_some(&self.snapshot)
     }
 }
 

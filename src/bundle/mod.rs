@@ -145,8 +145,10 @@ fn compile_after(
     let checked = check::check(files, is_strict, last)?;
     let entities = checked.entities.stored(&checked.schema.merged.schema)?;
     let reach = Reach::Level(checked.counts.level);
+    let base = last.and_then(|last| last.over(&entities));
+    let base = base.unwrap_or(&entities.snapshot);
     let bundle = Bundle {
-        snapshot: entities.snapshot.with_policies(&checked.policies, reach),
+        snapshot: base.with_policies(&checked.policies, reach),
         digest: Arc::clone(&files.digest),
         files: files.digests.clone(),
         config: checked.config,
@@ -157,7 +159,8 @@ fn compile_after(
     };
     let parsed = (&*checked.sources, &*checked.parsed);
     let proven = (checked.levels, checked.names);
-    let kept = KeptParts::new(checked.keys, checked.schema, parsed, proven, entities);
+    let stored = (entities, bundle.snapshot.clone());
+    let kept = KeptParts::new(checked.keys, checked.schema, parsed, proven, stored);
     Ok((bundle, kept))
 }
 

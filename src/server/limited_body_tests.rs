@@ -167,3 +167,32 @@ fn where_a_message_ends_does_not_depend_on_the_pieces() {
         assert_eq!(position.missing, 6, "in pieces of {size}");
     }
 }
+
+#[tokio::test]
+async fn what_was_read_of_a_whole_body_counts_as_long_as_its_permit_is_held() {
+    let mut fed = fed(Framing::Whole, 1_000);
+    fed.send(message(10)).await;
+    assert_eq!(fed.read().await, Ok(15));
+    let permit = fed.body.into_permit();
+    assert_eq!(
+        (fed.load.body_bytes.get(), fed.caller.held.bytes.get()),
+        (15, 15)
+    );
+    assert!(fed.body_permit.get().is_none(), "there is one permit");
+    drop(permit);
+    assert_eq!(
+        (fed.load.body_bytes.get(), fed.caller.held.bytes.get()),
+        (0, 0)
+    );
+}
+
+#[tokio::test]
+async fn a_stream_has_no_permit_to_hold() {
+    let mut fed = fed(Framing::Messages, 1_000);
+    fed.send(message(10)[..8].to_vec()).await;
+    assert_eq!(fed.read().await, Ok(8));
+    assert_eq!(fed.load.body_bytes.get(), 8);
+    assert!(fed.body.into_permit().is_none());
+    assert!(fed.body_permit.get().is_none());
+    assert_eq!(fed.load.body_bytes.get(), 0);
+}

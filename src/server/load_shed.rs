@@ -61,7 +61,8 @@ type Rejected = Box<Response<ResponseBody>>;
 pub fn grpc_admitter(authenticator: Arc<ReloadableAuthenticator>) -> Admitter<AdmittedCaller> {
     Arc::new(move |head| {
         let rejected = |rejection| Box::new((GRPC.encode)(rejection));
-        let (admitted, rpc) = grpc_admission::admit(&authenticator, head).map_err(rejected)?;
+        let admitted = grpc_admission::admit(&authenticator, head).map_err(rejected)?;
+        let rpc = admitted.rpc();
         let framing = match grpc_admission::is_stream(rpc) {
             true => Framing::Messages,
             false => Framing::Whole,

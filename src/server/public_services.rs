@@ -64,8 +64,8 @@ struct PublicCallPermit {
     /// Its number among the calls that may be ended at the limit.
     number: Option<(u64, PublicCalls)>,
     _watch: Option<CapacityPermit>,
-    _on_connection: Option<CapacityPermit>,
-    _connection_request: Option<ConnectionRequest>,
+    _on_connection: CapacityPermit,
+    _connection_request: ConnectionRequest,
 }
 
 impl Drop for PublicCallPermit {
@@ -129,16 +129,17 @@ impl PublicCalls {
         request: &Request<Body>,
     ) -> Result<(PublicCallPermit, CallDeadline), GrpcRejection> {
         let limits = self.limits.load();
-        let peer = request.extensions().get::<Peer>();
+        let peer: &Peer = request
+            .extensions()
+            .get()
+            .ok_or(GrpcRejection::NotAdmitted)?;
         let refused = |of| {
             self.load.public_calls_refused.add();
             GrpcRejection::TooManyPublicCalls { of }
         };
-        let of_connection = peer.map(|it| it.standing().public_calls());
+        let of_connection = peer.standing().public_calls();
         let most = bound(limits.public_calls_per_connection, 1);
-        let on_connection = of_connection
-            .map(|open| CapacityPermit::one(open, &UsageCount::default(), most))
-            .transpose()
+        let on_connection = CapacityPermit::one(of_connection, &UsageCount::default(), most)
             .map_err(|_| refused("public_calls_per_connection"))?;
         let is_watch = request.uri().path().ends_with("/Watch");
         let ended = CancellationToken::new();
@@ -161,7 +162,7 @@ impl PublicCalls {
             number,
             _watch: watch,
             _on_connection: on_connection,
-            _connection_request: peer.map(|it| ConnectionRequest::new(it.standing())),
+            _connection_request: ConnectionRequest::new(peer.standing()),
         };
         Ok((permit, end))
     }
@@ -182,13 +183,13 @@ impl PublicCalls {
         number
     }
 
-    fn is_authenticated(&self, headers: &HeaderMap, peer: Option<&Peer>) -> bool {
+    fn is_authenticated(&self, headers: &HeaderMap, peer: &Peer) -> bool {
         let Ok(authorization) = headers::authorization(headers) else {
             return false;
         };
         let presented = PresentedCredentials {
             authorization: authorization.map(http::HeaderValue::as_bytes),
-            names: peer.map_or(&[], Peer::names),
+            names: peer.names(),
         };
         self.authenticator.current().authenticate(presented).is_ok()
     }

@@ -25,7 +25,7 @@ pub enum BatchItem {
 /// A request with a response, or waiting for its side effects or its record to be written.
 enum BatchProgress<'a> {
     Ready(Response<Verdict>),
-    Unrecorded(Box<UnrecordedResponse<'a>>, Box<CallContext>),
+    Unrecorded(UnrecordedResponse<'a>, Box<CallContext>),
     Pending(PendingResponse<'a>, Box<CallContext>),
     Cedar(AwaitedRecord<'a>, Box<ParcRequest>),
     Entry(PendingList<'a>, Box<CallContext>),
@@ -119,9 +119,7 @@ impl Service {
         };
         Ok(match self.start_call(pending, &call, None) {
             Progress::Ready(answer) => BatchProgress::Ready(answer),
-            Progress::Unrecorded(unrecorded) => {
-                BatchProgress::Unrecorded(Box::new(unrecorded), call)
-            }
+            Progress::Unrecorded(response) => BatchProgress::Unrecorded(response, call),
             Progress::Pending(later) => BatchProgress::Pending(later, call),
         })
     }
@@ -132,10 +130,7 @@ impl Service {
     ) -> Result<Response<Verdict>, ServiceError> {
         match begun {
             BatchProgress::Ready(answer) => Ok(answer),
-            BatchProgress::Unrecorded(mut unrecorded, call) => {
-                unrecorded.written().await;
-                Ok(self.respond_recorded(*unrecorded, &call))
-            }
+            BatchProgress::Unrecorded(response, call) => Ok(self.recorded(response, &call).await),
             BatchProgress::Pending(later, call) => self.finish(later, &call).await,
             BatchProgress::Cedar(awaited, question) => {
                 Ok(self.finish_record(awaited, question.recorded()).await)

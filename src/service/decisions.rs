@@ -72,12 +72,8 @@ impl Service {
     ) -> Result<Response<Verdict>, ServiceError> {
         match self.authorize_now(ask, call)? {
             Progress::Ready(answer) => Ok(answer),
-            Progress::Unrecorded(unrecorded) => {
-                let mut unrecorded = Box::new(unrecorded);
-                unrecorded.written().await;
-                Ok(self.respond_recorded(*unrecorded, call))
-            }
-            // In a box, as it is rare and large.
+            // In boxes, as whoever waits for this is moved at its full size.
+            Progress::Unrecorded(response) => Ok(Box::pin(self.recorded(response, call)).await),
             Progress::Pending(later) => Box::pin(self.finish(later, call)).await,
         }
     }
@@ -117,10 +113,7 @@ impl Service {
         for (now, (_, call)) in begun.into_iter().zip(asks) {
             answers.push(match now {
                 Progress::Ready(answer) => answer,
-                Progress::Unrecorded(mut unrecorded) => {
-                    unrecorded.written().await;
-                    self.respond_recorded(unrecorded, call)
-                }
+                Progress::Unrecorded(response) => self.recorded(response, call).await,
                 Progress::Pending(later) => self.finish(later, call).await?,
             });
         }

@@ -26,7 +26,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// A response, or what it has to wait for.
 #[expect(
     clippy::large_enum_variant,
-    reason = "nearly every question is answered at once"
+    reason = "a request that has to wait for something else is rare"
 )]
 pub enum Progress<'a> {
     /// The response.
@@ -40,9 +40,9 @@ pub enum Progress<'a> {
 /// A request whose response has to wait.
 pub struct PendingResponse<'a>(PendingStage<'a>);
 
-/// A response that is decided, and waits for its record alone, as nearly all do where the decision log promises one. It is
-/// large, so that whoever lets it wait has a place for it: [`UnrecordedResponse::written`], and then
-/// [`Service::respond_recorded`].
+/// A response that is decided, and waits for its record alone, as nearly all do where the decision log promises one:
+/// [`Service::recorded`]. It is large. Whoever has a place for it lets it wait there ([`UnrecordedResponse::written`]) and then
+/// calls [`Service::respond_recorded`].
 pub struct UnrecordedResponse<'a>(AwaitedRecord<'a>);
 
 enum PendingStage<'a> {
@@ -74,6 +74,16 @@ impl UnrecordedResponse<'_> {
 }
 
 impl Service {
+    /// The response, once its record is written or cannot be.
+    pub async fn recorded(
+        &self,
+        response: UnrecordedResponse<'_>,
+        call: &CallContext,
+    ) -> Response<Verdict> {
+        self.finish_record(response.0, RecordedRequest::Call(call))
+            .await
+    }
+
     /// The response whose record was waited for. What is not written is denied.
     pub fn respond_recorded(
         &self,
@@ -120,10 +130,7 @@ impl Service {
             };
             match self.start_call(pending, call, denied) {
                 Progress::Ready(answer) => return Ok(answer),
-                Progress::Unrecorded(mut unrecorded) => {
-                    unrecorded.written().await;
-                    return Ok(self.respond_recorded(unrecorded, call));
-                }
+                Progress::Unrecorded(response) => return Ok(self.recorded(response, call).await),
                 Progress::Pending(later) => waiting = later.0,
             }
         }

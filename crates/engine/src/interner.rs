@@ -25,6 +25,11 @@ pub(crate) struct Interner {
 }
 
 impl Interner {
+    /// How many names there are.
+    pub(crate) fn len(&self) -> usize {
+        self.types.len() + self.attributes.len()
+    }
+
     pub(crate) fn entity_type(&self, number: TypeNo) -> &EntityType {
         &self.types[number as usize]
     }

@@ -39,7 +39,7 @@ pub struct PolicyInfo {
 }
 
 /// A policy ready to be evaluated.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CompiledPolicy {
     pub(crate) info: Arc<PolicyInfo>,
     /// Its `when` and `unless` clauses, if it has any; links of one template share them. The index
@@ -103,22 +103,31 @@ impl AttributeBloom {
     }
 }
 
-/// Prepares every policy of a set, in a fixed order. `interner` receives the names that conditions mention.
+/// Prepares every policy of a set, in the order of their ids. `interner` receives the names that conditions mention.
+///
+/// What is in `earlier`, prepared with the same names and with literals or without as these are, is taken from there: such a
+/// policy is the very one that was parsed then.
 pub(crate) fn compile(
     policies: &PolicySet,
     with_literals: bool,
     interner: &mut Interner,
+    earlier: &[CompiledPolicy],
 ) -> Vec<CompiledPolicy> {
     let mut sorted: Vec<&Policy> = policies.policies().collect();
     sorted.sort_by(|a, b| a.id().cmp(b.id()));
     // By the address of the expression, which links of one template share.
-    let mut conditions: HashMap<*const Expr, Arc<Node>> = HashMap::new();
+    let shared = |it: &CompiledPolicy| {
+        let condition = it.policy.non_scope_constraints_arc()?;
+        Some((Arc::as_ptr(condition), Arc::clone(it.condition.as_ref()?)))
+    };
+    let links = earlier.iter().filter(|it| !it.policy.is_static());
+    let mut conditions: HashMap<*const Expr, Arc<Node>> = links.filter_map(shared).collect();
     let mut node_of = |condition: &Arc<Expr>| {
         let compile = || Arc::new(Node::compile(condition, interner));
         let node = conditions.entry(Arc::as_ptr(condition));
         Arc::clone(node.or_insert_with(compile))
     };
-    let compile = |policy: &Policy| {
+    let mut compile = |policy: &Policy| {
         let condition = policy.non_scope_constraints_arc();
         let context = condition.map_or(ContextUse::none(), |condition| {
             ContextUse::from_condition(condition)
@@ -136,10 +145,30 @@ pub(crate) fn compile(
             policy: policy.clone(),
         }
     };
-    sorted.into_iter().map(compile).collect()
+    let mut earlier = earlier.iter().peekable();
+    let mut known = |policy: &Policy| {
+        while let Some(passed) = earlier.next_if(|it| it.policy.id() <= policy.id()) {
+            if passed.is_of(policy) {
+                return Some(passed.clone());
+            }
+        }
+        None
+    };
+    sorted
+        .into_iter()
+        .map(|policy| known(policy).unwrap_or_else(|| compile(policy)))
+        .collect()
 }
 
 impl CompiledPolicy {
+    /// Whether it was made from this policy: from what was parsed once, which both keep alive, under the same id and with the
+    /// same values for slots.
+    fn is_of(&self, policy: &Policy) -> bool {
+        std::ptr::eq(self.policy.template(), policy.template())
+            && self.policy.id() == policy.id()
+            && self.policy.env() == policy.env()
+    }
+
     /// Whether the scope names this action or one of its groups.
     pub(crate) fn is_about(&self, action: &Entity) -> bool {
         let is_meant =

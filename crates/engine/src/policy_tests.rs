@@ -4,7 +4,7 @@ use super::*;
 
 fn compile_one(text: &str) -> CompiledPolicy {
     let set = parse_policyset(text).expect("a policy");
-    compile(&set, true, &mut Interner::default())
+    compile(&set, true, &mut Interner::default(), &[])
         .into_iter()
         .next()
         .expect("one policy")
@@ -88,9 +88,94 @@ fn links_of_a_template_share_its_condition() {
         )
         .expect("fits");
     }
-    let compiled = compile(set.as_ref(), true, &mut Interner::default());
+    let compiled = compile(set.as_ref(), true, &mut Interner::default(), &[]);
     assert_eq!(compiled.len(), 2);
     let condition = |place: usize| compiled[place].condition.as_ref().expect("it has one");
     assert!(Arc::ptr_eq(condition(0), condition(1)));
     assert_ne!(compiled[0].policy.env(), compiled[1].policy.env());
+}
+
+#[test]
+fn what_was_parsed_once_is_compiled_once() {
+    let parsed = |text: &str| parse_policyset(text).expect("policies");
+    let one = parsed(
+        r#"@id("a") permit (principal, action, resource) when { principal.n > 1 };
+           permit (principal, action, resource) when { context.b };
+           permit (principal, action, resource);"#,
+    );
+    let mut interner = Interner::default();
+    let first = compile(&one, true, &mut interner, &[]);
+    let names = interner.len();
+    let is_same = |before: &CompiledPolicy, now: &CompiledPolicy| {
+        assert_eq!(before.policy.id(), now.policy.id());
+        Arc::ptr_eq(&before.info, &now.info)
+    };
+    let again = compile(&one, true, &mut interner, &first);
+    assert!(
+        first
+            .iter()
+            .zip(&again)
+            .all(|(before, now)| is_same(before, now))
+    );
+    // The same text is another policy: what it was parsed from may have other annotations.
+    let alike = compile(&one.clone(), true, &mut interner, &first);
+    assert!(
+        first
+            .iter()
+            .zip(&alike)
+            .all(|(before, now)| is_same(before, now))
+    );
+    let other = parsed(
+        r#"@id("a") permit (principal, action, resource) when { principal.n > 1 };
+           permit (principal, action, resource) when { context.b };
+           permit (principal, action, resource);"#,
+    );
+    let other = compile(&other, true, &mut interner, &first);
+    assert!(
+        !first
+            .iter()
+            .zip(&other)
+            .any(|(before, now)| is_same(before, now))
+    );
+    assert_eq!(interner.len(), names);
+    // Some of them, and others before, between and after.
+    let mut fewer = crate::cedar::PolicySet::new();
+    let kept = one.policies().find(|it| it.id() == first[1].policy.id());
+    fewer
+        .add(kept.expect("it is there").clone())
+        .expect("no other");
+    let fewer = compile(&fewer, true, &mut interner, &first);
+    assert!(fewer.len() == 1 && is_same(&first[1], &fewer[0]));
+}
+
+#[test]
+fn links_are_known_by_their_values_and_share_the_condition_of_earlier_ones() {
+    use crate::cedar::api::{PolicyId, PolicySet, SlotId, Template};
+    let text = r#"permit (principal == ?principal, action, resource) when { principal.n > 1 };"#;
+    let mut templates = PolicySet::new();
+    let template = Template::parse(Some(PolicyId::new("t")), text).expect("a template");
+    templates.add_template(template).expect("no other");
+    let linked = |links: &[(&str, &str)]| {
+        let mut set = templates.clone();
+        for (name, user) in links {
+            let user = format!("U::\"{user}\"").parse().expect("a uid");
+            let values = [(SlotId::principal(), user)].into();
+            set.link(PolicyId::new("t"), PolicyId::new(name), values)
+                .expect("fits");
+        }
+        set
+    };
+    let mut interner = Interner::default();
+    let before = linked(&[("one", "ann"), ("two", "bob")]);
+    let before = compile(before.as_ref(), true, &mut interner, &[]);
+    let now = linked(&[("one", "ann"), ("three", "cy"), ("two", "dan")]);
+    let now = compile(now.as_ref(), true, &mut interner, &before);
+    let same = |at: usize, earlier: usize| Arc::ptr_eq(&now[at].info, &before[earlier].info);
+    assert!(same(0, 0), "one");
+    assert!(!same(2, 1), "two is about another user");
+    let condition = |it: &CompiledPolicy| Arc::clone(it.condition.as_ref().expect("it has one"));
+    assert!(
+        now.iter()
+            .all(|it| Arc::ptr_eq(&condition(it), &condition(&before[0])))
+    );
 }

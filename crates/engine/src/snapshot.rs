@@ -142,7 +142,8 @@ impl Snapshot {
                 action_uids.push(entity.uid().clone());
             }
         }))?;
-        let policies = policy::compile(&parts.policies, with_literals, entities.interner_mut());
+        let policies =
+            policy::compile(&parts.policies, with_literals, entities.interner_mut(), &[]);
         let rules = Rules::new(
             policies,
             &mut entities,
@@ -158,13 +159,21 @@ impl Snapshot {
     }
 
     /// The same entities and schema under other policies. Takes time in proportion to the policies and
-    /// the actions, not to the entities.
+    /// the actions, not to the entities; policies that are the same, parsed once, are not compiled again.
+    ///
+    /// Names that only policies of before mention stay known ([`Snapshot::names_known`]).
     ///
     /// `reach` has to be proven for these policies, as in [`SnapshotParts::reach`].
     pub fn with_policies(&self, policies: &PolicySet, reach: Reach) -> Self {
         let mut entities = self.entities.clone();
         let with_literals = reach == Reach::Unbounded;
-        let policies = policy::compile(policies, with_literals, entities.interner_mut());
+        let had_literals = self.rules.reach == Reach::Unbounded;
+        let earlier = match had_literals == with_literals {
+            true => &*self.rules.policies,
+            false => &[],
+        };
+        let interner = entities.interner_mut();
+        let policies = policy::compile(policies, with_literals, interner, earlier);
         let action_uids: Vec<EntityUID> = self.action_uids().cloned().collect();
         let schema = self.rules.schema.clone();
         let rules = Rules::new(policies, &mut entities, &action_uids, schema, reach);
@@ -173,6 +182,11 @@ impl Snapshot {
             entities,
             revision: self.revision,
         }
+    }
+
+    /// How many names of types and attributes entities and policies mention, or have mentioned.
+    pub fn names_known(&self) -> usize {
+        self.entities.interner().len()
     }
 
     /// The revision that the caller assigned, or 0.

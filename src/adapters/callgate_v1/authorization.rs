@@ -124,7 +124,7 @@ impl AuthorizationState {
         Ok(encode_call(&answer, detail, explained))
     }
 
-    /// Waits for what a response waits for, until the deadline.
+    /// Waits for what a response waits for, until the deadline. To be put into a box: it is rare and large.
     pub(super) async fn finish(
         &self,
         ask: RequestMeta<'_>,

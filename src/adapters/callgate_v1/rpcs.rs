@@ -56,7 +56,6 @@ impl Authorization {
             }
             // The server has a timer for the whole request already.
             Outcome::Unrecorded(waiting) => self.shared.recorded(waiting, Deadline::NONE).await,
-            // In a box, as it is rare and large.
             Outcome::Undecided(ask, waiting) => {
                 Box::pin(self.shared.finish(ask, waiting, Deadline::NONE)).await
             }
@@ -72,7 +71,7 @@ impl UnaryRpcs for Authorization {
 
     async fn answer(&self, _: &str, rpc: AdmittedRpc, message: Bytes) -> Result<Bytes, Status> {
         let asking = rpc.context();
-        match rpc.rpc {
+        match rpc.admitted.rpc() {
             Rpc::FilterTools => {
                 let answer = self.shared.filter_tools(asking, codec::decode(message)?);
                 Box::pin(answer).await?.into_frame()

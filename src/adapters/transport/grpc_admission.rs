@@ -31,7 +31,8 @@ use crate::proto::v1::{authorization_server, control_server};
 #[derive(Clone)]
 pub struct AdmittedCaller {
     caller: Arc<Caller>,
-    /// `None` for what has one answer, before which nobody authenticates again.
+    rpc: Rpc,
+    /// Of what goes on after it has begun to be answered, and is authenticated again then.
     credentials: Option<Credentials>,
 }
 
@@ -41,9 +42,9 @@ struct Credentials {
     reloadable: Arc<ReloadableAuthenticator>,
     authenticator: Arc<Authenticator>,
     authorization: Option<HeaderValue>,
-    peer: Option<Peer>,
-    /// Keeps the connection from counting as idle.
-    _asked: Option<Arc<ConnectionRequest>>,
+    peer: Peer,
+    /// Keeps the connection from counting as idle. Until it begins to be answered, load shedding does.
+    _asked: Arc<ConnectionRequest>,
 }
 
 /// The RPC at a path.
@@ -65,16 +66,9 @@ pub fn is_stream(rpc: Rpc) -> bool {
     matches!(rpc, Rpc::AuthorizeStream | Rpc::ExtProcProcess)
 }
 
-/// Whether an RPC is answered by one message, so that nothing of it goes on once that is there.
-fn has_one_answer(rpc: Rpc) -> bool {
-    matches!(
-        rpc,
-        Rpc::Authorize
-            | Rpc::FilterTools
-            | Rpc::IsAuthorized
-            | Rpc::ExtAuthzCheck
-            | Rpc::ExtMcpCheck
-    )
+/// Whether an RPC goes on after it has begun to be answered.
+fn goes_on(rpc: Rpc) -> bool {
+    is_stream(rpc) || matches!(rpc, Rpc::WatchApprovals | Rpc::WatchChanges)
 }
 
 /// Whether a request at this path is one decision: microseconds of work, with a short message on either side.
@@ -117,7 +111,7 @@ pub fn sheddable_unary_paths() -> Vec<String> {
 pub fn admit(
     reloadable: &Arc<ReloadableAuthenticator>,
     head: ReceivedHead<'_>,
-) -> Result<(AdmittedCaller, Rpc), GrpcRejection> {
+) -> Result<AdmittedCaller, GrpcRejection> {
     let headers = &head.parts.headers;
     let rpc = rpc(head.parts.uri.path()).ok_or(GrpcRejection::NoSuchMethod)?;
     let authorization = headers::authorization(headers)?;
@@ -125,43 +119,39 @@ pub fn admit(
     let caller = authenticator.authenticate(presented(authorization, Some(head.peer)))?;
     admission::require_right(&caller, rpc)?;
     admission::check_headers(headers)?;
-    let credentials = (!has_one_answer(rpc)).then(|| Credentials {
+    let credentials = goes_on(rpc).then(|| Credentials {
         reloadable: Arc::clone(reloadable),
         authenticator: Guard::into_inner(authenticator),
         authorization: authorization.cloned(),
-        peer: Some(head.peer.clone()),
-        _asked: Some(Arc::new(ConnectionRequest::new(head.peer.standing()))),
+        peer: head.peer.clone(),
+        _asked: Arc::new(ConnectionRequest::new(head.peer.standing())),
     });
-    let admitted = AdmittedCaller {
+    Ok(AdmittedCaller {
         caller,
+        rpc,
         credentials,
-    };
-    Ok((admitted, rpc))
+    })
 }
 
-/// Admits a request that did not come over the network.
+/// Admits a request for this RPC that did not come over the network.
 ///
 /// # Errors
 ///
-/// Returns a rejection if the caller cannot be authenticated.
+/// Returns a rejection if the caller cannot be authenticated or lacks the right.
 pub fn admit_in_process<T>(
-    reloadable: &Arc<ReloadableAuthenticator>,
+    reloadable: &ReloadableAuthenticator,
+    rpc: Rpc,
     request: &mut Request<T>,
 ) -> Result<(), GrpcRejection> {
     let shown = request.metadata().get("authorization");
     let authorization = shown.and_then(|it| HeaderValue::from_bytes(it.as_encoded_bytes()).ok());
-    let authenticator = Guard::into_inner(reloadable.current());
-    let caller = authenticator.authenticate(presented(authorization.as_ref(), None))?;
-    let credentials = Some(Credentials {
-        reloadable: Arc::clone(reloadable),
-        authenticator,
-        authorization,
-        peer: None,
-        _asked: None,
-    });
+    let presented = presented(authorization.as_ref(), None);
+    let caller = reloadable.current().authenticate(presented)?;
+    admission::require_right(&caller, rpc)?;
     request.extensions_mut().insert(AdmittedCaller {
         caller,
-        credentials,
+        rpc,
+        credentials: None,
     });
     Ok(())
 }
@@ -176,21 +166,25 @@ fn presented<'a>(
     }
 }
 
-/// Takes the admitted caller of a request and checks its right to the RPC. A request that did not pass
-/// [`admit`] has none.
+/// Takes the admitted caller of a request, if that was admitted to this RPC. A request that did not pass [`admit`] has none.
 pub(in crate::adapters) fn take_admission(
     extensions: &mut Extensions,
     rpc: Rpc,
 ) -> Result<AdmittedCaller, GrpcRejection> {
-    let admitted: AdmittedCaller = extensions.remove().ok_or(GrpcRejection::NotAdmitted)?;
-    admission::require_right(&admitted.caller, rpc)?;
-    Ok(admitted)
+    let admitted: Option<AdmittedCaller> = extensions.remove();
+    let admitted = admitted.filter(|it| it.rpc == rpc);
+    admitted.ok_or(GrpcRejection::NotAdmitted)
 }
 
 impl AdmittedCaller {
     /// The authenticated caller.
     pub fn caller(&self) -> &Arc<Caller> {
         &self.caller
+    }
+
+    /// What it asks for, which it has the right to.
+    pub fn rpc(&self) -> Rpc {
+        self.rpc
     }
 
     /// Authenticates again if the callers were reloaded since.
@@ -203,7 +197,7 @@ impl AdmittedCaller {
         let current = credentials.reloadable.current();
         if !Arc::ptr_eq(&credentials.authenticator, &current) {
             let authorization = credentials.authorization.as_ref();
-            let presented = presented(authorization, credentials.peer.as_ref());
+            let presented = presented(authorization, Some(&credentials.peer));
             self.caller = current.authenticate(presented)?;
             credentials.authenticator = Guard::into_inner(current);
         }

@@ -8,7 +8,6 @@ use std::task::Poll;
 use http::HeaderMap;
 use tonic::Request;
 
-use crate::adapters::transport::admission;
 use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::trace::trace_context;
@@ -23,8 +22,6 @@ use crate::service::request::RequestMeta;
 pub struct AdmittedRpc {
     /// The caller, with its credentials.
     pub(in crate::adapters) admitted: AdmittedCaller,
-    /// What it asks for.
-    pub(in crate::adapters) rpc: Rpc,
     /// The trace context of the transport.
     pub(in crate::adapters) trace: TraceContext,
     /// The deadline that the server set.
@@ -32,23 +29,20 @@ pub struct AdmittedRpc {
 }
 
 impl AdmittedRpc {
-    /// An RPC of this caller, if it may use it.
+    /// The RPC that this caller is admitted to.
     pub(in crate::adapters) fn new(
         admitted: AdmittedCaller,
         headers: &HeaderMap,
         deadline: Deadline,
-        rpc: Rpc,
-    ) -> Result<Self, GrpcRejection> {
-        admission::require_right(admitted.caller(), rpc)?;
-        Ok(Self {
+    ) -> Self {
+        Self {
             admitted,
-            rpc,
             trace: trace_context(headers),
             deadline,
-        })
+        }
     }
 
-    /// Takes the caller from a request to a generated service, if it may use the RPC. Returns the message, too.
+    /// Takes the caller from a request to a generated service, if it was admitted to this RPC. Returns the message, too.
     pub(in crate::adapters) fn take<T>(
         request: Request<T>,
         rpc: Rpc,
@@ -56,8 +50,7 @@ impl AdmittedRpc {
         let (metadata, mut extensions, message) = request.into_parts();
         let admitted = take_admission(&mut extensions, rpc)?;
         let deadline = extensions.get().copied().unwrap_or_default();
-        let this = Self::new(admitted, metadata.as_ref(), deadline, rpc)?;
-        Ok((this, message))
+        Ok((Self::new(admitted, metadata.as_ref(), deadline), message))
     }
 
     /// The metadata of a request through an adapter that asks for one decision at the current revision.

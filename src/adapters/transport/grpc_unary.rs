@@ -11,16 +11,15 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, Request, Response};
+use http::{HeaderMap, HeaderName, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use tonic::Status;
-use tonic::body::Body;
-use tonic::codegen::BoxFuture;
 use tonic::metadata::GRPC_CONTENT_TYPE;
 use tower::Service;
 
-use crate::adapters::transport::grpc_admission::{self, AdmittedCaller};
+use crate::adapters::transport::grpc_admission::AdmittedCaller;
+use crate::adapters::transport::grpc_generated::{Answer, Generated, GeneratedService};
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::adapters::transport::request::{AdmittedRequest, CountedBody, PermitSlot};
 use crate::adapters::transport::response_body::ResponseBody;
@@ -70,9 +69,6 @@ impl<R, S> Clone for DirectUnary<R, S> {
     }
 }
 
-/// The response to come.
-pub type Answer = BoxFuture<Response<ResponseBody>, Infallible>;
-
 impl<R, S, B> Service<AdmittedRequest<AdmittedCaller, B>> for DirectUnary<R, S>
 where
     B: CountedBody,
@@ -89,11 +85,10 @@ where
     }
 
     fn call(&mut self, mut request: AdmittedRequest<AdmittedCaller, B>) -> Answer {
-        let rpc = grpc_admission::rpc(request.head.uri.path()).filter(|it| R::serves(*it));
-        let rpc = rpc.filter(|_| !request.head.headers.contains_key(&ENCODING));
-        let Some(rpc) = rpc else {
+        let is_compressed = request.head.headers.contains_key(&ENCODING);
+        if is_compressed || !R::serves(request.admitted.rpc()) {
             return Generated(self.both.1.clone()).call(request);
-        };
+        }
         let (both, max_bytes) = (Arc::clone(&self.both), self.max_bytes);
         Box::pin(async move {
             let message = match only_message(&mut request.body, max_bytes).await {
@@ -111,68 +106,12 @@ where
             } = request;
             // Its bytes count until the answer is there.
             let _permit = body.into_permit();
-            let answer = match AdmittedRpc::new(admitted, &head.headers, deadline, rpc) {
-                Ok(rpc) => both.0.answer(head.uri.path(), rpc, message).await,
-                Err(rejection) => Err(rejection.into()),
-            };
+            let rpc = AdmittedRpc::new(admitted, &head.headers, deadline);
+            let answer = both.0.answer(head.uri.path(), rpc, message).await;
             Ok(match answer {
                 Ok(frame) => response(head.headers, frame),
                 Err(status) => status.into_http(),
             })
-        })
-    }
-}
-
-/// What is generated from the definition of a service.
-pub trait GeneratedService:
-    Service<
-        Request<Body>,
-        Response = Response<Body>,
-        Error = Infallible,
-        Future = BoxFuture<Response<Body>, Infallible>,
-    > + Clone
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-impl<S> GeneratedService for S where
-    S: Service<
-            Request<Body>,
-            Response = Response<Body>,
-            Error = Infallible,
-            Future = BoxFuture<Response<Body>, Infallible>,
-        > + Clone
-        + Send
-        + Sync
-        + 'static
-{
-}
-
-/// A generated service that answers admitted requests. What is read of their bodies counts until it has.
-#[derive(Clone)]
-pub struct Generated<S>(pub S);
-
-impl<S: GeneratedService, B: CountedBody> Service<AdmittedRequest<AdmittedCaller, B>>
-    for Generated<S>
-{
-    type Response = Response<ResponseBody>;
-    type Error = Infallible;
-    type Future = Answer;
-
-    /// Always, as what is generated is.
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: AdmittedRequest<AdmittedCaller, B>) -> Answer {
-        let (request, permit) = request.into_generated();
-        let answer = self.0.call(request);
-        Box::pin(async move {
-            let response = answer.await?.map(ResponseBody::from);
-            drop(permit);
-            Ok(response)
         })
     }
 }

@@ -1,9 +1,12 @@
 use std::future::Future;
 use std::task::Waker;
 
-use http::HeaderValue;
+use http::{HeaderValue, Request};
+use tonic::body::Body;
+use tonic::codegen::BoxFuture;
 
 use super::*;
+use crate::adapters::transport::grpc_admission;
 use crate::adapters::transport::request::ReceivedHead;
 use crate::authn::authenticate::Authenticator;
 use crate::authn::caller::Caller;
@@ -21,7 +24,7 @@ impl UnaryRpcs for Echo {
     }
 
     async fn answer(&self, path: &str, rpc: AdmittedRpc, message: Bytes) -> Result<Bytes, Status> {
-        assert_eq!((path, rpc.rpc), (ECHO, Rpc::Authorize));
+        assert_eq!((path, rpc.admitted.rpc()), (ECHO, Rpc::Authorize));
         match &*message {
             b"fails" => Err(Status::not_found("nothing")),
             message => Ok([message, self.0.get().to_string().as_bytes()]
@@ -122,7 +125,7 @@ fn admitted(request: Request<()>, body: Parts) -> AdmittedRequest<AdmittedCaller
         },
     );
     AdmittedRequest {
-        admitted: admitted.map_err(|it| it.to_string()).expect("admitted").0,
+        admitted: admitted.map_err(|it| it.to_string()).expect("admitted"),
         head,
         body,
         deadline: Deadline::NONE,

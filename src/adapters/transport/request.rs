@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::Request;
 use http::request::Parts;
 use tonic::Status;
-use tonic::body::Body;
 
 use crate::authn::capacity::CapacityPermit;
 use crate::authn::certificate::Peer;
@@ -27,7 +26,7 @@ pub struct ReceivedHead<'a> {
     pub parts: &'a Parts,
     /// Who is at the other end.
     pub peer: &'a Peer,
-    /// When it has to be answered.
+    /// When it has to be answered; a change may get more time once it is admitted.
     pub deadline: Deadline,
 }
 
@@ -43,32 +42,17 @@ pub struct AdmittedRequest<A, B> {
     pub deadline: Deadline,
 }
 
-/// Receives the permit for the bytes of a body once that is gone.
+/// Receives the permit for the bytes of a body when that is dropped.
 pub type PermitSlot = Arc<OnceLock<CapacityPermit>>;
 
-/// A body whose bytes count as long as its request is not answered.
+/// A body whose bytes count until its request is answered. Those of a stream count until their message is read, so it has
+/// nothing to hold.
 pub trait CountedBody:
     http_body::Body<Data = Bytes, Error = Status> + Unpin + Send + 'static
 {
-    /// What its bytes count by, once it is read: to be held until the request is answered.
+    /// The permit for its bytes, for whoever has read it: to be held until the request is answered.
     fn into_permit(self) -> Option<CapacityPermit>;
 
-    /// Where that will be, for a body that somebody else reads.
+    /// A slot for the permit, for whoever lets somebody else read and drop it: to be held until the request is answered.
     fn permit_slot(&mut self) -> PermitSlot;
-}
-
-impl<A, B> AdmittedRequest<A, B>
-where
-    A: Clone + Send + Sync + 'static,
-    B: CountedBody,
-{
-    /// The request for a generated service, which finds the admission and the deadline among the extensions. The slot is to
-    /// be held until it is answered.
-    pub fn into_generated(mut self) -> (Request<Body>, PermitSlot) {
-        let slot = self.body.permit_slot();
-        let mut request = Request::from_parts(self.head, Body::new(self.body));
-        request.extensions_mut().insert(self.admitted);
-        request.extensions_mut().insert(self.deadline);
-        (request, slot)
-    }
 }
