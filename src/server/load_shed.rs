@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, Response};
 use tokio::time::{Instant, Sleep};
 use tower::Service;
 
-use crate::adapters::transport::grpc_admission::{self, AdmittedCaller, over_share};
+use crate::adapters::transport::grpc_admission::{self, Admitted, over_share};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::request::{AdmittedRequest, ReceivedHead, ReceivedRequest};
 use crate::adapters::transport::response_body::ResponseBody;
@@ -58,16 +58,16 @@ pub type Admitter<A> =
 type Rejected = Box<Response<ResponseBody>>;
 
 /// The admitter of gRPC requests.
-pub fn grpc_admitter(authenticator: Arc<ReloadableAuthenticator>) -> Admitter<AdmittedCaller> {
+pub fn grpc_admitter(authenticator: Arc<ReloadableAuthenticator>) -> Admitter<Admitted> {
     Arc::new(move |head| {
         let rejected = |rejection| Box::new((GRPC.encode)(rejection));
         let admitted = grpc_admission::admit(&authenticator, head).map_err(rejected)?;
-        let rpc = admitted.rpc();
+        let rpc = admitted.rpc;
         let framing = match grpc_admission::is_stream(rpc) {
             true => Framing::Messages,
             false => Framing::Whole,
         };
-        let caller = Arc::clone(admitted.caller());
+        let caller = Arc::clone(admitted.caller.caller());
         let yields = grpc_admission::is_sheddable(rpc);
         Ok(Admission {
             admitted,

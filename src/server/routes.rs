@@ -18,7 +18,7 @@ use crate::adapters::callgate_v1::control::rpcs::ControlApi;
 use crate::adapters::callgate_v1::rpcs::Authorization;
 use crate::adapters::envoy::ext_authz::{self, ExtAuthz};
 use crate::adapters::envoy::ext_proc::{self, ExtProc};
-use crate::adapters::transport::grpc_admission::AdmittedCaller;
+use crate::adapters::transport::grpc_admission::Admitted;
 use crate::adapters::transport::grpc_generated::{Answer, Generated};
 use crate::adapters::transport::grpc_unary::DirectUnary;
 use crate::adapters::transport::request::ReceivedRequest;
@@ -116,7 +116,7 @@ pub(super) struct GrpcRoutes {
 }
 
 /// A service that answers callers.
-type Admitting<S> = LoadShed<S, AdmittedCaller>;
+type Admitting<S> = LoadShed<S, Admitted>;
 
 /// The answer of one of them.
 pub(super) enum GrpcResponse {

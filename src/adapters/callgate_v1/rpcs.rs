@@ -71,7 +71,7 @@ impl UnaryRpcs for Authorization {
 
     async fn answer(&self, _: &str, rpc: AdmittedRpc, message: Bytes) -> Result<Bytes, Status> {
         let asking = rpc.context();
-        match rpc.admitted.rpc() {
+        match rpc.rpc {
             Rpc::FilterTools => {
                 let answer = self.shared.filter_tools(asking, codec::decode(message)?);
                 Box::pin(answer).await?.into_frame()

@@ -31,7 +31,6 @@ use crate::proto::v1::{authorization_server, control_server};
 #[derive(Clone)]
 pub struct AdmittedCaller {
     caller: Arc<Caller>,
-    rpc: Rpc,
     /// Of what goes on after it has begun to be answered, and is authenticated again then.
     credentials: Option<Credentials>,
 }
@@ -42,9 +41,18 @@ struct Credentials {
     reloadable: Arc<ReloadableAuthenticator>,
     authenticator: Arc<Authenticator>,
     authorization: Option<HeaderValue>,
-    peer: Peer,
+    /// `None` in process.
+    peer: Option<Peer>,
     /// Keeps the connection from counting as idle. Until it begins to be answered, load shedding does.
-    _asked: Arc<ConnectionRequest>,
+    _asked: Option<Arc<ConnectionRequest>>,
+}
+
+/// The outcome of admission.
+pub struct Admitted {
+    /// Who asks.
+    pub caller: AdmittedCaller,
+    /// What for; the caller has the right to it.
+    pub rpc: Rpc,
 }
 
 /// The RPC at a path.
@@ -111,7 +119,7 @@ pub fn sheddable_unary_paths() -> Vec<String> {
 pub fn admit(
     reloadable: &Arc<ReloadableAuthenticator>,
     head: ReceivedHead<'_>,
-) -> Result<AdmittedCaller, GrpcRejection> {
+) -> Result<Admitted, GrpcRejection> {
     let headers = &head.parts.headers;
     let rpc = rpc(head.parts.uri.path()).ok_or(GrpcRejection::NoSuchMethod)?;
     let authorization = headers::authorization(headers)?;
@@ -123,35 +131,39 @@ pub fn admit(
         reloadable: Arc::clone(reloadable),
         authenticator: Guard::into_inner(authenticator),
         authorization: authorization.cloned(),
-        peer: head.peer.clone(),
-        _asked: Arc::new(ConnectionRequest::new(head.peer.standing())),
+        peer: Some(head.peer.clone()),
+        _asked: Some(Arc::new(ConnectionRequest::new(head.peer.standing()))),
     });
-    Ok(AdmittedCaller {
+    let caller = AdmittedCaller {
         caller,
-        rpc,
         credentials,
-    })
+    };
+    Ok(Admitted { caller, rpc })
 }
 
-/// Admits a request for this RPC that did not come over the network.
+/// Admits a request that did not come over the network.
 ///
 /// # Errors
 ///
-/// Returns a rejection if the caller cannot be authenticated or lacks the right.
+/// Returns a rejection if the caller cannot be authenticated.
 pub fn admit_in_process<T>(
-    reloadable: &ReloadableAuthenticator,
-    rpc: Rpc,
+    reloadable: &Arc<ReloadableAuthenticator>,
     request: &mut Request<T>,
 ) -> Result<(), GrpcRejection> {
     let shown = request.metadata().get("authorization");
     let authorization = shown.and_then(|it| HeaderValue::from_bytes(it.as_encoded_bytes()).ok());
-    let presented = presented(authorization.as_ref(), None);
-    let caller = reloadable.current().authenticate(presented)?;
-    admission::require_right(&caller, rpc)?;
+    let authenticator = Guard::into_inner(reloadable.current());
+    let caller = authenticator.authenticate(presented(authorization.as_ref(), None))?;
+    let credentials = Credentials {
+        reloadable: Arc::clone(reloadable),
+        authenticator,
+        authorization,
+        peer: None,
+        _asked: None,
+    };
     request.extensions_mut().insert(AdmittedCaller {
         caller,
-        rpc,
-        credentials: None,
+        credentials: Some(credentials),
     });
     Ok(())
 }
@@ -166,25 +178,20 @@ fn presented<'a>(
     }
 }
 
-/// Takes the admitted caller of a request, if that was admitted to this RPC. A request that did not pass [`admit`] has none.
+/// Takes the admitted caller of a request and checks its right to the RPC. A request that did not pass admission has none.
 pub(in crate::adapters) fn take_admission(
     extensions: &mut Extensions,
     rpc: Rpc,
 ) -> Result<AdmittedCaller, GrpcRejection> {
-    let admitted: Option<AdmittedCaller> = extensions.remove();
-    let admitted = admitted.filter(|it| it.rpc == rpc);
-    admitted.ok_or(GrpcRejection::NotAdmitted)
+    let admitted: AdmittedCaller = extensions.remove().ok_or(GrpcRejection::NotAdmitted)?;
+    admission::require_right(&admitted.caller, rpc)?;
+    Ok(admitted)
 }
 
 impl AdmittedCaller {
     /// The authenticated caller.
     pub fn caller(&self) -> &Arc<Caller> {
         &self.caller
-    }
-
-    /// What it asks for, which it has the right to.
-    pub fn rpc(&self) -> Rpc {
-        self.rpc
     }
 
     /// Authenticates again if the callers were reloaded since.
@@ -197,7 +204,7 @@ impl AdmittedCaller {
         let current = credentials.reloadable.current();
         if !Arc::ptr_eq(&credentials.authenticator, &current) {
             let authorization = credentials.authorization.as_ref();
-            let presented = presented(authorization, Some(&credentials.peer));
+            let presented = presented(authorization, credentials.peer.as_ref());
             self.caller = current.authenticate(presented)?;
             credentials.authenticator = Guard::into_inner(current);
         }

@@ -10,7 +10,7 @@ use tonic::body::Body;
 use tonic::codegen::BoxFuture;
 use tower::Service;
 
-use crate::adapters::transport::grpc_admission::AdmittedCaller;
+use crate::adapters::transport::grpc_admission::Admitted;
 use crate::adapters::transport::request::{AdmittedRequest, CountedBody};
 use crate::adapters::transport::response_body::ResponseBody;
 
@@ -48,9 +48,7 @@ impl<S> GeneratedService for S where
 #[derive(Clone)]
 pub struct Generated<S>(pub S);
 
-impl<S: GeneratedService, B: CountedBody> Service<AdmittedRequest<AdmittedCaller, B>>
-    for Generated<S>
-{
+impl<S: GeneratedService, B: CountedBody> Service<AdmittedRequest<Admitted, B>> for Generated<S> {
     type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = Answer;
@@ -60,7 +58,7 @@ impl<S: GeneratedService, B: CountedBody> Service<AdmittedRequest<AdmittedCaller
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: AdmittedRequest<AdmittedCaller, B>) -> Answer {
+    fn call(&mut self, request: AdmittedRequest<Admitted, B>) -> Answer {
         let AdmittedRequest {
             admitted,
             head,
@@ -69,7 +67,7 @@ impl<S: GeneratedService, B: CountedBody> Service<AdmittedRequest<AdmittedCaller
         } = request;
         let permit = body.permit_slot();
         let mut request = Request::from_parts(head, Body::new(body));
-        request.extensions_mut().insert(admitted);
+        request.extensions_mut().insert(admitted.caller);
         request.extensions_mut().insert(deadline);
         let answer = self.0.call(request);
         Box::pin(async move {

@@ -8,7 +8,7 @@ use std::task::Poll;
 use http::HeaderMap;
 use tonic::Request;
 
-use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
+use crate::adapters::transport::grpc_admission::{Admitted, AdmittedCaller, take_admission};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::trace::trace_context;
 use crate::authn::caller::{Caller, Rpc};
@@ -22,6 +22,8 @@ use crate::service::request::RequestMeta;
 pub struct AdmittedRpc {
     /// The caller, with its credentials.
     pub(in crate::adapters) admitted: AdmittedCaller,
+    /// What it asks for.
+    pub(in crate::adapters) rpc: Rpc,
     /// The trace context of the transport.
     pub(in crate::adapters) trace: TraceContext,
     /// The deadline that the server set.
@@ -31,24 +33,26 @@ pub struct AdmittedRpc {
 impl AdmittedRpc {
     /// The RPC that this caller is admitted to.
     pub(in crate::adapters) fn new(
-        admitted: AdmittedCaller,
+        Admitted { caller, rpc }: Admitted,
         headers: &HeaderMap,
         deadline: Deadline,
     ) -> Self {
         Self {
-            admitted,
+            admitted: caller,
+            rpc,
             trace: trace_context(headers),
             deadline,
         }
     }
 
-    /// Takes the caller from a request to a generated service, if it was admitted to this RPC. Returns the message, too.
+    /// Takes the caller from a request to a generated service, if it may use the RPC. Returns the message, too.
     pub(in crate::adapters) fn take<T>(
         request: Request<T>,
         rpc: Rpc,
     ) -> Result<(Self, T), GrpcRejection> {
         let (metadata, mut extensions, message) = request.into_parts();
-        let admitted = take_admission(&mut extensions, rpc)?;
+        let caller = take_admission(&mut extensions, rpc)?;
+        let admitted = Admitted { caller, rpc };
         let deadline = extensions.get().copied().unwrap_or_default();
         Ok((Self::new(admitted, metadata.as_ref(), deadline), message))
     }

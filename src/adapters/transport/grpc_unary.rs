@@ -18,7 +18,7 @@ use tonic::Status;
 use tonic::metadata::GRPC_CONTENT_TYPE;
 use tower::Service;
 
-use crate::adapters::transport::grpc_admission::AdmittedCaller;
+use crate::adapters::transport::grpc_admission::Admitted;
 use crate::adapters::transport::grpc_generated::{Answer, Generated, GeneratedService};
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::adapters::transport::request::{AdmittedRequest, CountedBody, PermitSlot};
@@ -69,7 +69,7 @@ impl<R, S> Clone for DirectUnary<R, S> {
     }
 }
 
-impl<R, S, B> Service<AdmittedRequest<AdmittedCaller, B>> for DirectUnary<R, S>
+impl<R, S, B> Service<AdmittedRequest<Admitted, B>> for DirectUnary<R, S>
 where
     B: CountedBody,
     R: UnaryRpcs,
@@ -84,9 +84,9 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: AdmittedRequest<AdmittedCaller, B>) -> Answer {
+    fn call(&mut self, mut request: AdmittedRequest<Admitted, B>) -> Answer {
         let is_compressed = request.head.headers.contains_key(&ENCODING);
-        if is_compressed || !R::serves(request.admitted.rpc()) {
+        if is_compressed || !R::serves(request.admitted.rpc) {
             return Generated(self.both.1.clone()).call(request);
         }
         let (both, max_bytes) = (Arc::clone(&self.both), self.max_bytes);

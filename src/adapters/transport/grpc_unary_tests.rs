@@ -6,7 +6,7 @@ use tonic::body::Body;
 use tonic::codegen::BoxFuture;
 
 use super::*;
-use crate::adapters::transport::grpc_admission;
+use crate::adapters::transport::grpc_admission::{self, AdmittedCaller};
 use crate::adapters::transport::request::ReceivedHead;
 use crate::authn::authenticate::Authenticator;
 use crate::authn::caller::Caller;
@@ -24,7 +24,7 @@ impl UnaryRpcs for Echo {
     }
 
     async fn answer(&self, path: &str, rpc: AdmittedRpc, message: Bytes) -> Result<Bytes, Status> {
-        assert_eq!((path, rpc.admitted.rpc()), (ECHO, Rpc::Authorize));
+        assert_eq!((path, rpc.rpc), (ECHO, Rpc::Authorize));
         match &*message {
             b"fails" => Err(Status::not_found("nothing")),
             message => Ok([message, self.0.get().to_string().as_bytes()]
@@ -113,7 +113,7 @@ impl Drop for Parts {
 }
 
 /// A request of the local caller.
-fn admitted(request: Request<()>, body: Parts) -> AdmittedRequest<AdmittedCaller, Parts> {
+fn admitted(request: Request<()>, body: Parts) -> AdmittedRequest<Admitted, Parts> {
     let (head, ()) = request.into_parts();
     let local = Authenticator::local(Caller::local());
     let admitted = grpc_admission::admit(

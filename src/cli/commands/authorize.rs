@@ -14,7 +14,6 @@ use tonic::{Request, Status};
 use crate::adapters::callgate_v1::rpcs::Authorization;
 use crate::adapters::transport::grpc_admission;
 use crate::analysis::prove::question::{CedarQuestion, QuestionBundle};
-use crate::authn::caller::Rpc;
 use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
 use crate::bundle::diagnostic::BundleError;
 use crate::bundle::{self, Bundle};
@@ -285,7 +284,7 @@ async fn ask_here(
     let rpcs = Authorization::new(service, limits, CancellationToken::new());
     let request = codec::recoded(&request).map_err(|error| Status::internal(error.to_string()))?;
     let mut request = Request::new(request);
-    grpc_admission::admit_in_process(&reloadable, Rpc::Authorize, &mut request)?;
+    grpc_admission::admit_in_process(&reloadable, &mut request)?;
     let answer = rpcs.authorize(request).await?.into_inner();
     let message = answer.message();
     message.map_err(|error| Status::internal(error.to_string()))
