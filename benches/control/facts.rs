@@ -178,6 +178,9 @@ impl Side {
         for _ in 0..calls {
             let answer = match self.service.authorize_now(ask, &self.call)? {
                 Progress::Ready(answer) => answer,
+                Progress::Unrecorded(response) => {
+                    runtime.block_on(self.service.recorded(response, &self.call))
+                }
                 Progress::Pending(later) => {
                     runtime.block_on(self.service.finish(later, &self.call))?
                 }
