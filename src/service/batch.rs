@@ -130,7 +130,10 @@ impl Service {
     ) -> Result<Response<Verdict>, ServiceError> {
         match begun {
             BatchProgress::Ready(answer) => Ok(answer),
-            BatchProgress::Unrecorded(response, call) => Ok(self.recorded(response, &call).await),
+            BatchProgress::Unrecorded(mut response, call) => {
+                response.written().await;
+                Ok(self.respond_recorded(response, &call))
+            }
             BatchProgress::Pending(later, call) => self.finish(later, &call).await,
             BatchProgress::Cedar(awaited, question) => {
                 Ok(self.finish_record(awaited, question.recorded()).await)

@@ -73,7 +73,11 @@ impl Service {
         match self.authorize_now(ask, call)? {
             Progress::Ready(answer) => Ok(answer),
             // In boxes, as whoever waits for this is moved at its full size.
-            Progress::Unrecorded(response) => Ok(Box::pin(self.recorded(response, call)).await),
+            Progress::Unrecorded(response) => {
+                let mut response = Box::new(response);
+                response.written().await;
+                Ok(self.respond_recorded(*response, call))
+            }
             Progress::Pending(later) => Box::pin(self.finish(later, call)).await,
         }
     }
