@@ -1,7 +1,8 @@
 //! What compiling one bundle leaves for the next: a bundle that differs in one file is compiled at the price of that file.
 //!
 //! Start at [`CompileCache::compile`]. Parsed files are kept by their path and digest; everything else by a digest of all
-//! that it depends on: the merged schema, the level of each policy, the names in each policy, the entities.
+//! that it depends on: the merged schema, the level of each policy, the names in each policy, the entities. Compiled policies
+//! are kept as long as the entities are.
 //!
 //! Invariant: what is compiled with a cache is what is compiled without one, diagnostics included. Only what nothing was
 //! said of, or what is said again as it was, is taken from it. It holds one bundle: the last one without a fault.
@@ -22,8 +23,9 @@ use crate::bundle::validate::PolicyLevels;
 use crate::bundle::validate::references::{CheckedPolicies, EntityFacts, EntityFindings};
 use crate::bundle::{Bundle, compile_after};
 
-/// Names that policies of earlier bundles alone have mentioned, up to which they are kept for the sake of compiled policies.
-const MOST_OLD_NAMES: usize = 10_000;
+/// Names that policies have mentioned beside those of the entities, up to which compiled policies are kept: what policies of
+/// earlier bundles mention stays known.
+const MOST_OTHER_NAMES: usize = 10_000;
 
 /// The parts of the last bundle without a fault.
 #[derive(Debug, Default)]
@@ -238,7 +240,7 @@ impl KeptParts {
 
     /// The last bundle over these entities, with its compiled policies; `None` if it was over others.
     pub(super) fn over(&self, entities: &Arc<KeptEntities>) -> Option<&Snapshot> {
-        let most = entities.snapshot.names_known() + MOST_OLD_NAMES;
+        let most = entities.snapshot.names_known() + MOST_OTHER_NAMES;
         let is_same = Arc::ptr_eq(&self.entities, entities);
         (is_same && self.snapshot.names_known() <= most).then_some(&self.snapshot)
     }

@@ -178,6 +178,24 @@ fn what_a_file_changes_is_all_that_is_compiled() {
     let is_same = |file: &str| Arc::ptr_eq(&parsed(&kept, file), &parsed(&now, file));
     assert!(is_same("bundle/a.cedar"));
     assert!(!is_same("bundle/b.cedar"));
+    // The policy in `a.cedar` permits it.
+    let permit = |bundle: &Bundle| {
+        let uid = |text: &str| -> EntityUID { text.parse().expect("a uid") };
+        let query = Query {
+            action: &uid("Mcp::Action::\"call_read\""),
+            resource: &uid("Mcp::Tool::\"git/git_log\""),
+            context: &Context::empty(),
+            overlays: &[],
+            unknown: &[],
+        };
+        let owen = uid("Mcp::User::\"owen\"");
+        let mut permits = bundle.snapshot.evaluate(&query, &owen).permits;
+        permits.pop().expect("a permit")
+    };
+    assert!(Arc::ptr_eq(&permit(&first), &permit(&second)));
+    texts.insert("entities/people.json", PEOPLE.replace("bot", "tob"));
+    let third = cache.compile(&files(&texts)).expect("nothing is wrong");
+    assert!(!Arc::ptr_eq(&permit(&second), &permit(&third)));
 }
 
 #[test]

@@ -223,7 +223,7 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let is_watch = request.uri().path().ends_with("/Watch");
         let (permit, mut end) = match self.calls.enter(&request) {
-            Ok(take_admission) => take_admission,
+            Ok(entered) => entered,
             Err(refusal) => {
                 let refused = Ok(Status::from(refusal).into_http());
                 return Box::pin(std::future::ready(refused));

@@ -28,9 +28,10 @@ pub(super) struct AwaitedRecord<'a> {
 impl AwaitedRecord<'_> {
     /// Waits until the record is written, or cannot be.
     pub(super) async fn written(&mut self) {
-        let receipt = std::mem::replace(&mut self.receipt, LogReceipt::Done);
-        if receipt.recorded().await.is_err() {
-            self.receipt = LogReceipt::Failed;
+        // Who gives up waiting does not know whether it is written.
+        let receipt = std::mem::replace(&mut self.receipt, LogReceipt::Failed);
+        if receipt.recorded().await.is_ok() {
+            self.receipt = LogReceipt::Done;
         }
     }
 

@@ -24,7 +24,7 @@ pub struct PolicyEvaluation {
     pub shadow_permits: PolicyList,
     /// Satisfied shadow forbids, and shadow policies that could not be evaluated.
     pub shadow_forbids: PolicyList,
-    /// The number of policies that were evaluated.
+    /// The number of policies that apply. They are evaluated, or their outcome is known.
     pub policies_evaluated: u32,
     /// Whether the request might be allowed if the attribute of [`evaluate_each_open_to`] had another value, or were there at
     /// all: what [`PolicyEvaluation::may_allow`] says if it is [unknown](crate::Query::unknown). Otherwise false.

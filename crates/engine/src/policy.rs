@@ -106,7 +106,8 @@ impl AttributeBloom {
 /// Prepares every policy of a set, in the order of their ids. `interner` receives the names that conditions mention.
 ///
 /// What is in `earlier`, prepared with the same names and with literals or without as these are, is taken from there: such a
-/// policy is the very one that was parsed then.
+/// policy is the very one that was parsed then. Links are, if their template is the very same too; if it is a copy, they
+/// share its condition.
 pub(crate) fn compile(
     policies: &PolicySet,
     with_literals: bool,

@@ -117,7 +117,6 @@ fn what_was_parsed_once_is_compiled_once() {
             .zip(&again)
             .all(|(before, now)| is_same(before, now))
     );
-    // The same text is another policy: what it was parsed from may have other annotations.
     let alike = compile(&one.clone(), true, &mut interner, &first);
     assert!(
         first
@@ -125,6 +124,7 @@ fn what_was_parsed_once_is_compiled_once() {
             .zip(&alike)
             .all(|(before, now)| is_same(before, now))
     );
+    // The same text once more is another policy.
     let other = parsed(
         r#"@id("a") permit (principal, action, resource) when { principal.n > 1 };
            permit (principal, action, resource) when { context.b };
@@ -138,7 +138,7 @@ fn what_was_parsed_once_is_compiled_once() {
             .any(|(before, now)| is_same(before, now))
     );
     assert_eq!(interner.len(), names);
-    // Some of them, and others before, between and after.
+    // Some of them.
     let mut fewer = crate::cedar::PolicySet::new();
     let kept = one.policies().find(|it| it.id() == first[1].policy.id());
     fewer
@@ -178,4 +178,22 @@ fn links_are_known_by_their_values_and_share_the_condition_of_earlier_ones() {
         now.iter()
             .all(|it| Arc::ptr_eq(&condition(it), &condition(&before[0])))
     );
+}
+
+#[test]
+fn a_reach_without_bounds_has_the_literals_that_another_has_not() {
+    use crate::{Reach, Snapshot, SnapshotParts};
+    let text = r#"permit (principal, action, resource) when { principal in G::"a" };"#;
+    let policies = parse_policyset(text).expect("a policy");
+    let bounded = Snapshot::build(SnapshotParts {
+        policies: policies.clone(),
+        entities: Vec::<Entity>::new(),
+        schema: None,
+        reach: Reach::Level(1),
+    });
+    let bounded = bounded.expect("a snapshot");
+    let unbounded = bounded.with_policies(&policies, Reach::Unbounded);
+    let again = unbounded.with_policies(&policies, Reach::Level(1));
+    let literals = [&bounded, &unbounded, &again].map(|it| it.policy(0).literals.len());
+    assert_eq!(literals, [0, 1, 0]);
 }

@@ -159,7 +159,8 @@ impl Snapshot {
     }
 
     /// The same entities and schema under other policies. Takes time in proportion to the policies and
-    /// the actions, not to the entities; policies that are the same, parsed once, are not compiled again.
+    /// the actions, not to the entities. Policies of this snapshot that are still the same ones, parsed once, are not
+    /// compiled again.
     ///
     /// Names that only policies of before mention stay known ([`Snapshot::names_known`]).
     ///

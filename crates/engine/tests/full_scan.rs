@@ -548,6 +548,7 @@ fn ids_in(evaluation: &PolicyEvaluation) -> (Vec<Vec<String>>, u32) {
     let mut lists: Vec<Vec<String>> = [
         &evaluation.permits,
         &evaluation.forbids,
+        &evaluation.undetermined_permits,
         &evaluation.shadow_permits,
         &evaluation.shadow_forbids,
     ]
@@ -575,6 +576,15 @@ impl Tally {
     }
 }
 
+/// Every second one of the policies that are no links.
+fn some_of(policies: &PolicySet) -> PolicySet {
+    let mut some = PolicySet::new();
+    for policy in policies.policies().filter(|it| it.is_static()).step_by(2) {
+        some.add(policy.clone()).expect("ids are unique");
+    }
+    some
+}
+
 fn compare(world: &World, proof: Proof, schema: &Schema, tally: &mut Tally) {
     let validator = Validator::new(schema.clone());
     let (policies, reach) = match proof {
@@ -600,6 +610,14 @@ fn compare(world: &World, proof: Proof, schema: &Schema, tally: &mut Tally) {
         .upsert(one.iter().map(|entity| entity.as_ref().clone()))
         .expect("no circle");
 
+    // What is compiled already is used again: of some of the policies, for another reach, and before new names come.
+    let some = some_of(&policies);
+    let fourth = snapshot(&some, &before, schema, Reach::Level(0))
+        .with_policies(some.as_ref(), reach)
+        .with_policies(policies.as_ref(), reach)
+        .upsert(one.iter().map(|entity| entity.as_ref().clone()))
+        .expect("no circle");
+
     changed.remove(uid);
     let without = World::entities(changed.values(), schema);
     let third = second.remove([AsRef::as_ref(&parse_uid(uid))]);
@@ -609,7 +627,12 @@ fn compare(world: &World, proof: Proof, schema: &Schema, tally: &mut Tally) {
         if proof == Proof::Level && !conforms(&first, &asked) {
             continue;
         }
-        for (snapshot, entities) in [(&first, &before), (&second, &after), (&third, &without)] {
+        for (snapshot, entities) in [
+            (&first, &before),
+            (&second, &after),
+            (&third, &without),
+            (&fourth, &after),
+        ] {
             let wanted = cedar_says(&policies, entities, question);
             assert_eq!(
                 engine_says(snapshot, &asked),
@@ -632,8 +655,8 @@ fn run(proof: Proof) {
     let (schema, _) = Schema::from_cedarschema_str(SCHEMA).expect("the schema parses");
     let schema = Arc::new(schema);
     let tally = std::cell::RefCell::new(Tally::default());
-    // Each world is compared before a change, after it, and after a removal.
-    let worlds = cases().div_ceil(3 * REQUESTS_PER_WORLD) as u32;
+    // Each world is compared before a change, after it, after a removal, and after a change of policies.
+    let worlds = cases().div_ceil(4 * REQUESTS_PER_WORLD) as u32;
     let mut runner = TestRunner::new(Config {
         cases: worlds,
         failure_persistence: None,

@@ -131,6 +131,19 @@ fn what_has_not_been_let_in_is_nobodys() {
     let mut extensions = Extensions::default();
     let mut take = |rpc| take_admission(&mut extensions, rpc).map(|it| it.caller.id.to_string());
     assert_eq!(take(Rpc::Authorize), Err(GrpcRejection::NotAdmitted));
+    let reloadable = Arc::new(reloadable(&[Rpc::Authorize]));
+    let in_process = |rpc| {
+        let mut request = Request::new(());
+        let header = TOKEN.1.parse().expect("a header");
+        request.metadata_mut().insert(TOKEN.0, header);
+        admit_in_process(&reloadable, &mut request)?;
+        take_admission(request.extensions_mut(), rpc).map(|it| it.caller.id.to_string())
+    };
+    assert_eq!(in_process(Rpc::Authorize), Ok("edge".to_owned()));
+    assert!(matches!(
+        in_process(Rpc::GetStatus),
+        Err(GrpcRejection::NotAllowed { .. })
+    ));
 }
 
 #[test]
