@@ -136,17 +136,16 @@ impl<B: CountedBody> Service<AdmittedRequest<AdmittedCall, B>> for HttpAdapters 
             let read = this.read(&mut body).await;
             // Its bytes count until the answer is there.
             let _permit = body.into_permit();
-            let (adapter, answer) = match (&admitted, read) {
-                (_, Err(rejection)) => (admitted.adapter(), Err(rejection)),
+            let answer = match (&admitted, read) {
+                (_, Err(rejection)) => Err(rejection),
                 (AdmittedCall::Authzen(admitted), Ok(body)) => {
-                    let answer = this.authzen.answer(admitted, &body).await;
-                    (authzen::ADAPTER, answer)
+                    this.authzen.answer(admitted, &body).await
                 }
                 (AdmittedCall::Toolhive(admitted), Ok(body)) => {
-                    let answer = this.toolhive.answer(admitted, &body).await;
-                    (toolhive::ADAPTER, answer)
+                    this.toolhive.answer(admitted, &body).await
                 }
             };
+            let adapter = admitted.adapter();
             let mut response = answer.unwrap_or_else(|refusal| refusal.response(adapter));
             set_request_id(&mut response, head.headers.get(&REQUEST_ID).cloned());
             Ok(into_body(response))
