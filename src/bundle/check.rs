@@ -27,6 +27,7 @@ use crate::bundle::{
     summaries, unread_registrations,
 };
 use crate::config::Config;
+use crate::domain::schema::TYPES;
 
 /// The validated parts of a bundle.
 pub(super) struct CheckedBundle<'f> {
@@ -97,7 +98,8 @@ impl CheckedEntities {
             schema: Some(Arc::clone(schema)),
             reach: Reach::Level(0),
         };
-        let snapshot = Snapshot::build::<Vec<Entity>>(parts).map_err(|error| {
+        let built = Snapshot::build_with_types::<Vec<Entity>>(parts, &TYPES.all());
+        let snapshot = built.map_err(|error| {
             let uid = match &error {
                 BuildError::DuplicateEntity(uid)
                 | BuildError::EntityCycle(uid)

@@ -66,13 +66,13 @@ pub fn world(policies: &str) -> Snapshot {
         .from_json_value(entities())
         .expect("the entities fit the schema");
     let entities: Vec<Entity> = entities.iter().cloned().collect();
-    Snapshot::build(SnapshotParts {
+    let parts = SnapshotParts {
         policies: parse_policyset(policies).expect("policies parse"),
         entities,
         schema: Some(Arc::new(schema)),
         reach: Reach::Level(2),
-    })
-    .expect("no fault")
+    };
+    Snapshot::build_with_types(parts, &TYPES.all()).expect("no fault")
 }
 
 pub fn entities() -> Json {

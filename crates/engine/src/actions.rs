@@ -13,6 +13,8 @@ use crate::cedar::{
 use crate::conformance::{has_free_names, is_value_of};
 use crate::context::{AttributeRef, ContextSource};
 use crate::index::MatchingScopes;
+use crate::interner::Interner;
+use crate::key::is_same_uid;
 
 /// All actions, by uid. There are few and every request names one, so they are kept in Cedar's form.
 #[derive(Debug, Default)]
@@ -51,10 +53,11 @@ impl Actions {
     pub(crate) fn new(
         actions: impl IntoIterator<Item = Entity>,
         schema: Option<&ValidatorSchema>,
+        interner: &Interner,
     ) -> Self {
         let mut all = Self::default();
         for entity in actions {
-            let action = Action::new(entity, schema);
+            let action = Action::new(entity, schema, interner);
             let hash = id_hash(&all.hasher, action.uid());
             match all.table.find_mut(hash, |it| it.uid() == action.uid()) {
                 Some(known) => *known = action,
@@ -69,7 +72,7 @@ impl Actions {
 
     pub(crate) fn get(&self, uid: &EntityUID) -> Option<&Action> {
         let hash = id_hash(&self.hasher, uid);
-        self.table.find(hash, |it| it.uid() == uid)
+        self.table.find(hash, |it| is_same_uid(it.uid(), uid))
     }
 
     pub(crate) fn get_mut(&mut self, uid: &EntityUID) -> Option<&mut Action> {
@@ -96,9 +99,10 @@ impl Action {
         self.entity.uid()
     }
 
-    fn new(entity: Entity, schema: Option<&ValidatorSchema>) -> Self {
+    fn new(entity: Entity, schema: Option<&ValidatorSchema>, interner: &Interner) -> Self {
         let uid = entity.uid();
         let is_free = |ty: &&EntityType| schema.is_some_and(|schema| has_free_names(schema, ty));
+        let known = |ty| interner.known_type(ty).clone();
         let principals = schema.and_then(|schema| schema.principals_for_action(uid));
         let resources = schema.and_then(|schema| schema.resources_for_action(uid));
         Self {
@@ -107,13 +111,13 @@ impl Action {
                 .into_iter()
                 .flatten()
                 .filter(is_free)
-                .cloned()
+                .map(known)
                 .collect(),
             resources: resources
                 .into_iter()
                 .flatten()
                 .filter(is_free)
-                .cloned()
+                .map(known)
                 .collect(),
             scopes: MatchingScopes::new(),
             differences: OnceLock::new(),

@@ -21,7 +21,7 @@ use crate::scratch::Scratch;
 use crate::shared_query::{SharedFindings, SharedQuery};
 use crate::slice;
 use crate::snapshot::Snapshot;
-use crate::view::{EntityView, RequestView};
+use crate::view::{EntityView, LookedUp, RequestView};
 
 /// A request without its principal, and what it adds to the stored entities.
 #[derive(Clone, Copy)]
@@ -195,6 +195,7 @@ impl Snapshot {
         let resource = view.entity(EntityRef::Given(query.resource));
         let resources = self.index().scopes_matching(&resource);
         let mut candidates = Candidates::new();
+        let looked_up = LookedUp::default();
         // One principal alone shares nothing.
         let mut first = (principals.len() > 1).then(FirstOutcomes::default);
         let mut evaluations = Vec::with_capacity(principals.len());
@@ -217,6 +218,7 @@ impl Snapshot {
                 action: &action.view,
                 resource: &resource,
                 context: query.context,
+                looked_up: &looked_up,
                 scratch: asked.scratch,
             };
             let mut evaluation =

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crate::cedar::parse_policyset;
@@ -74,6 +75,45 @@ fn principals_that_were_looked_up_keep_their_overlays() {
         assert_eq!(allowed, [true, false]);
         let up_to_first = shared.evaluate(query.action, query.resource, |it| it.is_allow());
         assert!(up_to_first.len() == 1 && up_to_first[0].is_allow());
+    }
+}
+
+#[test]
+fn entities_of_a_context_are_told_apart_however_many_there_are() {
+    const MANY: i64 = 7;
+    let entity = |n: i64| uid(&format!("U::\"e{n}\""));
+    // Every second one is stored, the others are the request's own.
+    let stored = (0..MANY).step_by(2).map(|n| {
+        let number = (SmolStr::new("n"), PartialValue::Value(Value::new(n, None)));
+        let no_tags: [(SmolStr, PartialValue); 0] = [];
+        let parents = [uid(&format!("G::\"g{n}\""))].into();
+        Entity::new_with_attr_partial_value(entity(n), [number], [].into(), parents, no_tags)
+    });
+    let overlays = (1..MANY).step_by(2).map(|n| Overlay {
+        parents: vec![uid(&format!("G::\"g{n}\""))],
+        attributes: vec![("n".into(), Value::new(n, None))],
+        ..Overlay::bare(entity(n))
+    });
+    let overlays: Vec<Overlay> = overlays.collect();
+    let is_itself = |n| format!("context.e{n}.n == {n} && context.e{n} in G::\"g{n}\"");
+    let policies = (0..MANY).map(|n| {
+        let is_itself = is_itself(n);
+        format!(
+            "permit (principal, action, resource) when {{ {is_itself} }};
+             forbid (principal, action, resource) unless {{ {is_itself} && principal != context.e{n} }};"
+        )
+    });
+    let snapshot = snapshot(&policies.collect::<String>(), stored.collect());
+    let named = |n| (SmolStr::new(format!("e{n}")), Value::new(entity(n), None));
+    let context = Context::Value((0..MANY).map(named).collect::<BTreeMap<_, _>>().into());
+    let query = Query {
+        context: &context,
+        ..ask(&overlays, &[])
+    };
+    let [one, other] = ["U::\"p\"", "U::\"q\""].map(uid);
+    for evaluation in snapshot.evaluate_each(&query, &[&one, &other]) {
+        assert_eq!(evaluation.permits.len() as i64, MANY);
+        assert!(evaluation.is_allow(), "{evaluation:?}");
     }
 }
 

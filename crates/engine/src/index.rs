@@ -23,6 +23,9 @@ const USUAL_SCOPES: usize = 8;
 /// As many policies as apply to most requests, with some to spare.
 pub(crate) const USUAL_CANDIDATES: usize = 64;
 
+/// So many policies of a bucket are looked through rather than searched.
+const FEW_POLICIES: usize = 8;
+
 /// A policy's position in the snapshot's list.
 pub(crate) type PolicyNo = u32;
 
@@ -144,13 +147,24 @@ impl PolicyIndex {
 }
 
 impl Bucket {
+    /// Adds the policies whose action scope is one of these.
     fn collect(&self, actions: &[ScopeNo], found: &mut Candidates) {
+        if self.0.len() <= FEW_POLICIES {
+            for &(number, policy) in &self.0 {
+                if actions.contains(&number) {
+                    found.push(policy);
+                }
+            }
+            return;
+        }
         for &action in actions {
             let start = self.0.partition_point(|&(number, _)| number < action);
-            let run = self.0[start..]
-                .iter()
-                .take_while(|&&(number, _)| number == action);
-            found.extend(run.map(|&(_, policy)| policy));
+            for &(number, policy) in &self.0[start..] {
+                if number != action {
+                    break;
+                }
+                found.push(policy);
+            }
         }
     }
 }

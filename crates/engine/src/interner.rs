@@ -41,6 +41,12 @@ impl Interner {
             .copied()
     }
 
+    /// The type as it is kept here, if it is: names in the same memory are compared at less cost.
+    pub(crate) fn known_type<'t>(&'t self, name: &'t EntityType) -> &'t EntityType {
+        self.type_number(name)
+            .map_or(name, |number| self.entity_type(number))
+    }
+
     pub(crate) fn intern_type(&mut self, name: &EntityType) -> TypeNo {
         if let Some(number) = self.type_number(name) {
             return number;

@@ -6,7 +6,6 @@
 //!
 //! `tests/full_scan.rs` compares the outcome with Cedar's.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use smol_str::SmolStr;
@@ -21,7 +20,7 @@ use crate::interner::TypeNo;
 use crate::key::EntityRef;
 use crate::scratch::Scratch;
 use crate::value::ValueRef;
-use crate::view::{EntityView, RequestView};
+use crate::view::{EntityView, LookedUp, RequestView};
 
 /// Larger sets are searched by hash.
 const SMALL_SET: usize = 8;
@@ -33,6 +32,8 @@ pub(crate) struct RequestVariables<'v, 'a> {
     pub(crate) action: &'v EntityView<'a>,
     pub(crate) resource: &'v EntityView<'a>,
     pub(crate) context: &'a dyn ContextSource,
+    /// What else conditions have looked up.
+    pub(crate) looked_up: &'v LookedUp<'a>,
     /// Keeps the values that come to be while conditions are evaluated.
     pub(crate) scratch: &'a Scratch,
 }
@@ -109,7 +110,7 @@ impl<'v, 'a> Interpreter<'v, 'a> {
                 _ => return None,
             },
             Node::Binary(op, sides) => self.binary(*op, &sides[0], &sides[1])?,
-            Node::Attribute(of, name) => get(self.holder(self.value(of)?)?, name)?,
+            Node::Attribute(of, name) => self.attribute(self.value(of)?, name)??,
             Node::Set(items) => {
                 let items: Option<Vec<Value>> = items.iter().map(|it| self.owned(it)).collect();
                 self.keep(Value::set(items?, None))
@@ -146,13 +147,22 @@ impl<'v, 'a> Interpreter<'v, 'a> {
         let mut value = self.value(of)?;
         let (last, before) = path.split_last()?;
         for name in before {
-            let holder = self.holder(value)?;
-            if !has(&holder, name) {
-                return Some(false);
+            match self.attribute(value, name)? {
+                Some(found) => value = found,
+                None => return Some(false),
             }
-            value = get(holder, name)?;
         }
-        Some(has(&self.holder(value)?, last))
+        Some(self.attribute(value, last)?.is_some())
+    }
+
+    /// The attribute of a record or an entity, if it has it; `None` for what has no attributes.
+    fn attribute(&self, of: ValueRef<'a>, name: &AttributeName) -> Option<Option<ValueRef<'a>>> {
+        Some(match of {
+            ValueRef::Source(source) => source.attribute(&name.name).map(ValueRef::from_attribute),
+            ValueRef::Record(record) => record.get(&name.name).map(ValueRef::from_value),
+            ValueRef::Entity(entity) => self.with_view(entity, |view| view.attribute(name)),
+            _ => return None,
+        })
     }
 
     fn binary(&self, op: BinaryOp, left: &'a Node, right: &'a Node) -> Option<ValueRef<'a>> {
@@ -350,23 +360,12 @@ impl<'v, 'a> Interpreter<'v, 'a> {
         })
     }
 
-    /// The record or entity that an attribute is read from.
-    fn holder(&self, value: ValueRef<'a>) -> Option<Holder<'v, 'a>> {
-        match value {
-            ValueRef::Record(record) => Some(Holder::Record(record)),
-            ValueRef::Source(context) => Some(Holder::Source(context)),
-            ValueRef::Entity(name) => Some(match self.known(name) {
-                Some(view) => Holder::RequestEntity(view),
-                None => Holder::Entity(self.request.view.entity(name)),
-            }),
-            _ => None,
-        }
-    }
-
     fn with_view<T>(&self, name: EntityRef<'a>, use_it: impl FnOnce(&EntityView<'a>) -> T) -> T {
-        match self.known(name) {
+        let request = self.request;
+        let kept = || request.looked_up.view(request.view, name);
+        match self.known(name).or_else(kept) {
             Some(view) => use_it(view),
-            None => use_it(&self.request.view.entity(name)),
+            None => use_it(&request.view.entity(name)),
         }
     }
 
@@ -374,10 +373,7 @@ impl<'v, 'a> Interpreter<'v, 'a> {
     fn known(&self, uid: EntityRef<'a>) -> Option<&'v EntityView<'a>> {
         let request = self.request;
         let known = [request.principal, request.resource, request.action];
-        known.into_iter().find(|view| match (view.uid, uid) {
-            (EntityRef::Given(one), EntityRef::Given(other)) => std::ptr::eq(one, other),
-            _ => false,
-        })
+        known.into_iter().find(|view| view.uid.is_identical(uid))
     }
 }
 
@@ -396,36 +392,5 @@ fn is_less(op: BinaryOp, one: ValueRef<'_>, other: ValueRef<'_>) -> Option<bool>
             }
         }
         _ => None,
-    }
-}
-
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is looked at where it was made, and a box would be an allocation"
-)]
-enum Holder<'v, 'a> {
-    Source(&'a dyn ContextSource),
-    Record(&'a BTreeMap<SmolStr, Value>),
-    RequestEntity(&'v EntityView<'a>),
-    Entity(EntityView<'a>),
-}
-
-fn get<'a>(holder: Holder<'_, 'a>, attribute: &AttributeName) -> Option<ValueRef<'a>> {
-    match holder {
-        Holder::Source(context) => context
-            .attribute(&attribute.name)
-            .map(ValueRef::from_attribute),
-        Holder::Record(record) => record.get(&attribute.name).map(ValueRef::from_value),
-        Holder::RequestEntity(view) => view.attribute(attribute),
-        Holder::Entity(view) => view.attribute(attribute),
-    }
-}
-
-fn has(holder: &Holder<'_, '_>, attribute: &AttributeName) -> bool {
-    match holder {
-        Holder::Source(context) => context.attribute(&attribute.name).is_some(),
-        Holder::Record(record) => record.contains_key(&attribute.name),
-        Holder::RequestEntity(view) => view.attribute(attribute).is_some(),
-        Holder::Entity(view) => view.attribute(attribute).is_some(),
     }
 }

@@ -62,6 +62,22 @@ pub(crate) enum EntityRef<'a> {
     Given(&'a EntityUID),
 }
 
+/// Whether both name one entity. Ids differ more often than types do, and are compared faster.
+pub(crate) fn is_same_uid(one: &EntityUID, other: &EntityUID) -> bool {
+    one.eid() == other.eid() && one.entity_type() == other.entity_type()
+}
+
+impl EntityRef<'_> {
+    /// Whether both are one value in memory, which says that they name one entity. Two values may name one entity too.
+    pub(crate) fn is_identical(self, other: EntityRef<'_>) -> bool {
+        match (self, other) {
+            (Self::Stored(one), EntityRef::Stored(other)) => std::ptr::eq(one, other),
+            (Self::Given(one), EntityRef::Given(other)) => std::ptr::eq(one, other),
+            _ => false,
+        }
+    }
+}
+
 impl EntityKey {
     pub(crate) fn pack(uid: &EntityUID, interner: &mut Interner) -> Self {
         Self {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::actions::{Action, Actions};
-use crate::cedar::{Entity, EntityUID, PolicySet, ValidatorSchema, Value};
+use crate::cedar::{Entity, EntityType, EntityUID, PolicySet, ValidatorSchema, Value};
 use crate::error::BuildError;
 use crate::index::{PolicyIndex, PolicyNo};
 use crate::interner::Interner;
@@ -56,7 +56,7 @@ impl Rules {
         let unpacked = action_uids
             .iter()
             .filter_map(|uid| entities.unpack(uid, &[]));
-        let mut actions = Actions::new(unpacked, schema.as_deref());
+        let mut actions = Actions::new(unpacked, schema.as_deref(), entities.interner());
         for uid in action_uids {
             let view = RequestView {
                 store: entities,
@@ -135,13 +135,30 @@ impl Snapshot {
     where
         E: IntoIterator<Item = Entity>,
     {
+        Self::build_with_types(parts, &[])
+    }
+
+    /// The same, for requests whose entities have clones of these types: they are told apart at less cost. Other requests
+    /// are evaluated alike.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Snapshot::build`].
+    pub fn build_with_types<E>(
+        parts: SnapshotParts<E>,
+        types: &[&EntityType],
+    ) -> Result<Self, BuildError>
+    where
+        E: IntoIterator<Item = Entity>,
+    {
         let with_literals = parts.reach == Reach::Unbounded;
         let mut action_uids = Vec::new();
-        let mut entities = EntityStore::build(parts.entities.into_iter().inspect(|entity| {
+        let added = parts.entities.into_iter().inspect(|entity| {
             if entity.uid().is_action() {
                 action_uids.push(entity.uid().clone());
             }
-        }))?;
+        });
+        let mut entities = EntityStore::build(added, types)?;
         let policies =
             policy::compile(&parts.policies, with_literals, entities.interner_mut(), &[]);
         let rules = Rules::new(

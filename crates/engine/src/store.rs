@@ -56,9 +56,17 @@ enum OnDuplicate {
 }
 
 impl EntityStore {
-    pub(crate) fn build(entities: impl IntoIterator<Item = Entity>) -> Result<Self, BuildError> {
+    /// A store of these entities. Whatever is of one of these types shares the memory of its name.
+    pub(crate) fn build(
+        entities: impl IntoIterator<Item = Entity>,
+        types: &[&EntityType],
+    ) -> Result<Self, BuildError> {
+        let mut interner = Interner::default();
+        for ty in types {
+            interner.intern_type(ty);
+        }
         let empty = Self {
-            interner: Arc::default(),
+            interner: Arc::new(interner),
             shards: (0..SHARDS).map(|_| Arc::default()).collect(),
             hasher: KeyHasher::default(),
             len: 0,

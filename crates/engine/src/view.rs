@@ -9,7 +9,7 @@ use crate::actions::Actions;
 use crate::cedar::{EntityType, Value};
 use crate::condition::AttributeName;
 use crate::interner::TypeNo;
-use crate::key::{EntityKey, EntityKeyRef, EntityRef, HashedKey};
+use crate::key::{EntityKey, EntityKeyRef, EntityRef, HashedKey, is_same_uid};
 use crate::overlay::Overlay;
 use crate::packed::PackedEntity;
 use crate::store::{EntityStore, USUAL_ANCESTORS};
@@ -51,6 +51,14 @@ pub(crate) struct KnownEntity<'a> {
     overlay: Option<&'a Overlay>,
     ancestors: AncestorList<'a>,
 }
+
+/// As many entities as most calls name in their context: a target, a server, who delegated.
+const MOST_LOOKED_UP: usize = 4;
+
+/// Entities that conditions have read beside those of the request itself. The first few are looked up once, whichever
+/// policies ask.
+#[derive(Debug, Default)]
+pub(crate) struct LookedUp<'a>([OnceCell<EntityView<'a>>; MOST_LOOKED_UP]);
 
 /// Few entities have so many ancestors that a list of them is allocated.
 type AncestorList<'a> = SmallVec<[Ancestor<'a>; USUAL_ANCESTORS]>;
@@ -96,7 +104,7 @@ impl<'a> RequestView<'a> {
         use EntityRef::{Given, Stored};
         match (one, other) {
             (Stored(one), Stored(other)) => one == other,
-            (Given(one), Given(other)) => one == other,
+            (Given(one), Given(other)) => is_same_uid(one, other),
             (Stored(key), Given(uid)) | (Given(uid), Stored(key)) => {
                 let eid: &str = uid.eid().as_ref();
                 key.eid == eid && self.type_of_key(key) == uid.entity_type()
@@ -114,6 +122,23 @@ impl<'a> RequestView<'a> {
 
     fn type_of_key(self, key: &EntityKey) -> &'a EntityType {
         self.store.interner().entity_type(key.ty)
+    }
+}
+
+impl<'a> LookedUp<'a> {
+    /// The entity as this request sees it, which is always the same request; `None` if there is no room for it.
+    pub(crate) fn view(
+        &self,
+        request: RequestView<'a>,
+        uid: EntityRef<'a>,
+    ) -> Option<&EntityView<'a>> {
+        for place in &self.0 {
+            let view = place.get_or_init(|| request.entity(uid));
+            if view.uid.is_identical(uid) {
+                return Some(view);
+            }
+        }
+        None
     }
 }
 

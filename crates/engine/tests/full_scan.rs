@@ -115,7 +115,7 @@ fn entity_expr() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => Just("principal".to_owned()),
         4 => Just("resource".to_owned()),
-        1 => select(vec![
+        3 => select(vec![
             "resource.owner", "resource.owner.boss", "principal.boss", "principal.boss.boss",
             "principal.home", "principal.home.owner", "context.u", "context.u.boss",
             "context.rec.u", "context.rec.r", "context.rec.r.owner", "context.rec.u.home.owner",
@@ -151,6 +151,10 @@ fn atom() -> impl Strategy<Value = String> {
         Just("context.s.isEmpty()".to_owned()),
         Just("context has u && context.u == principal".to_owned()),
         Just("context has rec.r && context.rec.r.owner.n > 0".to_owned()),
+        Just("context.rec.u.n < resource.owner.n".to_owned()),
+        Just("context has u && context.u.n < context.rec.u.n".to_owned()),
+        Just("principal has boss && principal.boss.n == context.rec.u.n".to_owned()),
+        Just("resource.owner in G::\"g1\" && !(context.rec.u in G::\"g1\")".to_owned()),
         Just("resource has born && resource.born < datetime(\"2025-01-01\")".to_owned()),
         Just("datetime(\"nonsense\") < datetime(\"2025-01-01\")".to_owned()),
         Just("principal.nothing".to_owned()),
