@@ -59,7 +59,10 @@ impl Actions {
         for entity in actions {
             let action = Action::new(entity, schema, interner);
             let hash = id_hash(&all.hasher, action.uid());
-            match all.table.find_mut(hash, |it| it.uid() == action.uid()) {
+            match all
+                .table
+                .find_mut(hash, |it| is_same_uid(it.uid(), action.uid()))
+            {
                 Some(known) => *known = action,
                 None => {
                     let hash_of = |it: &Action| id_hash(&all.hasher, it.uid());
@@ -77,7 +80,7 @@ impl Actions {
 
     pub(crate) fn get_mut(&mut self, uid: &EntityUID) -> Option<&mut Action> {
         let hash = id_hash(&self.hasher, uid);
-        self.table.find_mut(hash, |it| it.uid() == uid)
+        self.table.find_mut(hash, |it| is_same_uid(it.uid(), uid))
     }
 
     pub(crate) fn uids(&self) -> impl Iterator<Item = &EntityUID> {

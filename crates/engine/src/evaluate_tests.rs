@@ -152,6 +152,31 @@ fn of_a_list_with_many_actions_each_is_decided_by_its_own_policies() {
 }
 
 #[test]
+fn of_many_policies_for_the_same_entities_those_of_the_action_apply() {
+    // Each action has three of them, apart from one another.
+    let policies = (0..30).map(|n| {
+        let action = n % 10;
+        format!("@id(\"p{n}\") permit (principal, action == Action::\"a{action}\", resource);")
+    });
+    let snapshot = snapshot(&policies.collect::<String>(), vec![]);
+    for action in 0..10 {
+        let asked = uid(&format!("Action::\"a{action}\""));
+        let query = Query {
+            action: &asked,
+            ..ask(&[], &[])
+        };
+        let evaluation = snapshot.evaluate(&query, &uid("U::\"p\""));
+        assert_eq!(evaluation.permits.len(), 3, "{evaluation:?}");
+        assert_eq!(evaluation.policies_evaluated, 3);
+    }
+    assert!(
+        !snapshot
+            .evaluate(&ask(&[], &[]), &uid("U::\"p\""))
+            .is_allow()
+    );
+}
+
+#[test]
 fn an_overlay_adds_and_never_replaces() {
     let policies = r#"permit (principal in G::"extra", action, resource)
         when { principal.n == 1 && principal.m == 2 && principal.getTag("t") == "added" };"#;

@@ -41,7 +41,17 @@ impl Interner {
             .copied()
     }
 
-    /// The type as it is kept here, if it is: names in the same memory are compared at less cost.
+    /// Keeps clones of those of these types that are known. Their namespaces are in one memory then, so that comparing two of
+    /// them ends there.
+    pub(crate) fn share_names(&mut self, types: &[&EntityType]) {
+        for ty in types {
+            if let Some(number) = self.type_number(ty) {
+                self.types[number as usize] = ty.with_loc(None);
+            }
+        }
+    }
+
+    /// The type as it is kept here, if it is, for what is compared often.
     pub(crate) fn known_type<'t>(&'t self, name: &'t EntityType) -> &'t EntityType {
         self.type_number(name)
             .map_or(name, |number| self.entity_type(number))

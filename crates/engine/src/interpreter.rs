@@ -155,7 +155,8 @@ impl<'v, 'a> Interpreter<'v, 'a> {
         Some(self.attribute(value, last)?.is_some())
     }
 
-    /// The attribute of a record or an entity, if it has it; `None` for what has no attributes.
+    /// The attribute of a record or an entity, if it has it; `None` for what has no attributes. `.` leaves both to Cedar,
+    /// `has` the second alone.
     fn attribute(&self, of: ValueRef<'a>, name: &AttributeName) -> Option<Option<ValueRef<'a>>> {
         Some(match of {
             ValueRef::Source(source) => source.attribute(&name.name).map(ValueRef::from_attribute),

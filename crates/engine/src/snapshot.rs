@@ -138,8 +138,8 @@ impl Snapshot {
         Self::build_with_types(parts, &[])
     }
 
-    /// The same, for requests whose entities have clones of these types: they are told apart at less cost. Other requests
-    /// are evaluated alike.
+    /// The same, for requests whose entities have clones of these types: comparing them with stored ones costs less. Other
+    /// requests are evaluated alike.
     ///
     /// # Errors
     ///
@@ -158,7 +158,8 @@ impl Snapshot {
                 action_uids.push(entity.uid().clone());
             }
         });
-        let mut entities = EntityStore::build(added, types)?;
+        let mut entities = EntityStore::build(added)?;
+        entities.interner_mut().share_names(types);
         let policies =
             policy::compile(&parts.policies, with_literals, entities.interner_mut(), &[]);
         let rules = Rules::new(

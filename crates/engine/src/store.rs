@@ -56,17 +56,9 @@ enum OnDuplicate {
 }
 
 impl EntityStore {
-    /// A store of these entities. Whatever is of one of these types shares the memory of its name.
-    pub(crate) fn build(
-        entities: impl IntoIterator<Item = Entity>,
-        types: &[&EntityType],
-    ) -> Result<Self, BuildError> {
-        let mut interner = Interner::default();
-        for ty in types {
-            interner.intern_type(ty);
-        }
+    pub(crate) fn build(entities: impl IntoIterator<Item = Entity>) -> Result<Self, BuildError> {
         let empty = Self {
-            interner: Arc::new(interner),
+            interner: Arc::default(),
             shards: (0..SHARDS).map(|_| Arc::default()).collect(),
             hasher: KeyHasher::default(),
             len: 0,

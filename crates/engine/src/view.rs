@@ -55,8 +55,8 @@ pub(crate) struct KnownEntity<'a> {
 /// As many entities as most calls name in their context: a target, a server, who delegated.
 const MOST_LOOKED_UP: usize = 4;
 
-/// Entities that conditions have read beside those of the request itself. The first few are looked up once, whichever
-/// policies ask.
+/// Entities that conditions have read beside those of the request itself, each by the reference that led to it. The first few
+/// are looked up once, whichever policies ask.
 #[derive(Debug, Default)]
 pub(crate) struct LookedUp<'a>([OnceCell<EntityView<'a>>; MOST_LOOKED_UP]);
 

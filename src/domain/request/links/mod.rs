@@ -205,7 +205,7 @@ impl<'t> LinkFinder<'t> {
     }
 
     fn find(&mut self) {
-        // Whatever is found has one of these in it, and most texts have none.
+        // What any of these looks for has one of these characters in it, and most texts have none.
         let is_of_link = |byte| matches!(byte, b'/' | b':' | b'.' | b'\\');
         if !self.text.bytes().any(is_of_link) {
             return;
