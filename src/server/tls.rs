@@ -8,7 +8,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest as _, Sha256};
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -154,9 +154,15 @@ fn server_config(
         }
     };
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| unusable(&error))?;
-    builder
+    let mut config = builder
         .with_single_cert(certificates(certificate).collect(), key)
-        .map_err(|error| unusable(&error))
+        .map_err(|error| unusable(&error))?;
+    if authority.is_some() {
+        // A client that resumes a session shows no certificate: the one of before would count beyond its end.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
+    Ok(config)
 }
 
 /// The certificates of a PEM file that was checked by [`has_certificate`].

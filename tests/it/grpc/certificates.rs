@@ -1,11 +1,20 @@
 //! TLS: who may connect, and whom a certificate proves.
 
+use std::sync::Arc;
+
 use callgate::proto::v1::Decision;
 use callgate::proto::v1::authorization_client::AuthorizationClient;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
 };
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use tonic::Code;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
@@ -228,6 +237,59 @@ async fn where_certificates_are_optional_a_token_will_do() {
             .is_ok()
     );
     assert!(client.authorize(call("log")).await.is_err());
+}
+
+/// Connects twice, as a client does that resumes sessions where it may. Returns how the second connection began.
+async fn connect_again(server: &Running, authority: &Authority) -> HandshakeKind {
+    let pem = |text: &str| -> Vec<CertificateDer<'static>> {
+        let all = CertificateDer::pem_slice_iter(text.as_bytes());
+        all.map(|it| it.expect("PEM")).collect()
+    };
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(pem(&authority.pem()));
+    let (certificate, key) = authority.client("spiffe://example.org/edge");
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_client_auth_cert(pem(&certificate), key)
+        .expect("a certificate and its key");
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let connector = TlsConnector::from(Arc::new(config));
+    let mut began = HandshakeKind::Full;
+    for _ in 0..2 {
+        let stream = TcpStream::connect(server.address)
+            .await
+            .expect("a connection");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let mut stream = connector.connect(name, stream).await.expect("TLS");
+        began = stream.get_ref().1.handshake_kind().expect("it is done");
+        // What sessions are resumed with comes before the settings of HTTP/2.
+        let mut settings = [0; 9];
+        stream.read_exact(&mut settings).await.expect("a frame");
+    }
+    began
+}
+
+#[tokio::test]
+async fn every_connection_shows_its_certificate() {
+    let authority = Authority::new();
+    let tls = "[tls]\ncert = \"server.pem\"\nkey = \"server.key\"\n";
+    for (more, wanted) in [
+        ("client_ca = \"ca.pem\"\n", HandshakeKind::Full),
+        (
+            "client_ca = \"ca.pem\"\nclient_certificate = \"optional\"\n",
+            HandshakeKind::Full,
+        ),
+        // Where no certificate is asked for, a session proves nothing of the client.
+        ("", HandshakeKind::Resumed),
+    ] {
+        let config = format!("{tls}{more}{}", two_callers());
+        let server = start_tls(&authority, &config).await;
+        let began = connect_again(&server, &authority).await;
+        assert_eq!(began, wanted, "{more}");
+    }
 }
 
 #[tokio::test]
