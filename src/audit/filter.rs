@@ -123,7 +123,19 @@ impl Filter {
         let (session, task, id, trace) = match kind {
             record::Kind::Decision(it) => (&it.session_id, &it.task_id, &it.id, &it.trace_id),
             record::Kind::Outcome(it) => (&it.session_id, task, &it.decision_id, &none.trace_id),
-            record::Kind::Write(it) => (session, task, &none.id, &it.trace_id),
+            record::Kind::Write(it) => {
+                let session = if it.verb == "EndSession" {
+                    &it.id
+                } else {
+                    session
+                };
+                let task = if it.verb.ends_with("Task") {
+                    &it.id
+                } else {
+                    task
+                };
+                (session, task, &none.id, &it.trace_id)
+            }
             record::Kind::Notice(_) => (session, task, &none.id, &none.trace_id),
         };
         any_of(&self.sessions, |it| it == session)

@@ -1,5 +1,6 @@
 use super::*;
 use crate::audit::fixtures::{START, id, records};
+use crate::audit::record::schema::ControlWrite;
 
 /// The indices of the records that a filter lets pass.
 fn passed(filter: &Filter) -> Vec<u64> {
@@ -151,6 +152,36 @@ fn each_condition_chooses() {
     ];
     for (filter, wanted) in cases {
         assert_eq!(passed(&filter), wanted, "{filter:?}");
+    }
+}
+
+#[test]
+fn a_write_about_a_task_or_a_session_is_one_of_it() {
+    let write = |verb: &str| Record {
+        kind: Some(record::Kind::Write(ControlWrite {
+            verb: verb.to_owned(),
+            id: "it".to_owned(),
+            ..ControlWrite::default()
+        })),
+        ..Record::default()
+    };
+    let of_task = Filter {
+        tasks: text("it"),
+        ..Filter::default()
+    };
+    let of_session = Filter {
+        sessions: text("it"),
+        ..Filter::default()
+    };
+    for (verb, has_task, has_session) in [
+        ("OpenTask", true, false),
+        ("AdvanceTask", true, false),
+        ("CloseTask", true, false),
+        ("EndSession", false, true),
+        ("StopEntity", false, false),
+    ] {
+        assert_eq!(of_task.matches(&write(verb)), has_task, "{verb}");
+        assert_eq!(of_session.matches(&write(verb)), has_session, "{verb}");
     }
 }
 

@@ -99,7 +99,10 @@ impl Control {
         author: &WriteRequester,
         narrowing: DelegationNarrowing,
     ) -> Result<WriteReceipt<DelegationView>, ControlError> {
-        let plan = move |context: &WriteContext<'_>| plan_narrowing(context, narrowing);
+        let plan = move |context: &WriteContext<'_>| {
+            context.about(narrowing.id.as_str());
+            plan_narrowing(context, narrowing)
+        };
         let written = self.write("NarrowDelegation", author, plan).await?;
         self.receipt::<Delegation>(written)
     }
@@ -117,6 +120,7 @@ impl Control {
         id: DelegationId,
     ) -> Result<WriteReceipt<DelegationView>, ControlError> {
         let plan = move |context: &WriteContext<'_>| {
+            context.about(id.as_str());
             let delegation = context.grant("delegation", &id)?;
             authorize_restriction(context, delegation)?;
             let revoked = Delegation {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use callgate_engine::cedar::EntityUID;
-use smol_str::SmolStr;
+use smol_str::{SmolStr, ToSmolStr as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::audit::control_record::{ControlOutcome, ControlRecord};
@@ -65,6 +65,8 @@ pub(super) struct WriteContext<'s> {
     pub(super) service: &'s Service,
     ids: &'s IdGenerator,
     decided: RefCell<Option<Verdict>>,
+    /// What it is about, for the record of one that changes nothing.
+    about: RefCell<Option<SmolStr>>,
 }
 
 impl Control {
@@ -138,13 +140,14 @@ impl Control {
         }
         let mut attempt = WriteAttempt::start(&self.service, verb, author);
         let limits = self.limits();
-        let decided = &mut attempt.decided;
+        let (decided, about) = (&mut attempt.decided, &mut attempt.about);
         let now = self.service.now();
         let planned = |generation: &Generation| {
             let context = self.context(generation, now, author, &limits);
             // Beside other servers it may be planned more than once.
             let plan = plan.clone()(&context);
             *decided = Some(context.decided.into_inner());
+            *about = context.about.into_inner();
             plan
         };
         let written = match self.admit(author) {
@@ -205,6 +208,7 @@ impl Control {
             service: &self.service,
             ids: &self.ids,
             decided: RefCell::new(None),
+            about: RefCell::new(None),
         }
     }
 
@@ -259,6 +263,11 @@ type StoredRef<'s, T> = Result<&'s Arc<T>, ControlError>;
 impl<'s> WriteContext<'s> {
     pub(super) fn actor(&self) -> &'s EntityUID {
         &self.author.actor.entity
+    }
+
+    /// Says what the write is about: an id, or the name of an entity.
+    pub(super) fn about(&self, what: impl Into<SmolStr>) {
+        *self.about.borrow_mut() = Some(what.into());
     }
 
     pub(super) fn next_id(&self, kind: &'static str) -> SmolStr {
@@ -329,6 +338,10 @@ impl<'s> WriteContext<'s> {
         about: GovernContext<'_>,
     ) -> Result<(), ControlError> {
         self.check_actor()?;
+        // The installation as a whole says nothing.
+        if self.about.borrow().is_none() && *resource.entity_type() != TYPES.gateway {
+            self.about(resource.to_smolstr());
+        }
         let governing = GovernRequest {
             actor: &self.author.actor,
             action,
@@ -409,6 +422,7 @@ struct WriteAttempt<'a> {
     clock: Instant,
     /// Whether the write was planned, and the verdict of Cedar.
     decided: Option<Option<Verdict>>,
+    about: Option<SmolStr>,
     is_over: bool,
 }
 
@@ -421,6 +435,7 @@ impl<'a> WriteAttempt<'a> {
             started_at: SystemTime::now(),
             clock: Instant::now(),
             decided: None,
+            about: None,
             is_over: false,
         }
     }
@@ -462,7 +477,10 @@ impl<'a> WriteAttempt<'a> {
             actor: &self.author.actor.entity,
             outcome,
             revision: written.map(|written| written.revision),
-            id: written.map(|written| written.id.as_str()),
+            id: written
+                .map(|written| &written.id)
+                .or(self.about.as_ref())
+                .map(SmolStr::as_str),
             approval_digest: written.and_then(approval_digest),
             decision,
             trace: &self.author.trace,

@@ -29,6 +29,13 @@ pub enum CheckpointError {
     Origin(String, String),
 }
 
+impl CheckpointError {
+    /// Whether the text is no signed checkpoint at all, whoever signed it.
+    pub fn is_form(&self) -> bool {
+        matches!(self, Self::Form(_) | Self::Note(NoteError::Form(_)))
+    }
+}
+
 impl Checkpoint {
     /// Signs it: a note whose text are origin, size and root, one a line.
     pub fn sign(&self, key: &SigningKey) -> String {

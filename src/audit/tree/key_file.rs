@@ -5,8 +5,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::audit::tree::checkpoint::Checkpoint;
 use crate::audit::tree::note::{NoteError, SigningKey, VerifyingKey};
-use crate::audit::tree::tile_dir::{above, read_text};
+use crate::audit::tree::tile_dir::{CHECKPOINT_FILE, above, read_text};
 
 /// The file with the signing key, in the directory of the tree.
 pub const KEY_FILE: &str = "key";
@@ -23,6 +24,14 @@ pub enum KeyError {
         path: PathBuf,
         /// Why.
         error: io::Error,
+    },
+    /// It is gone, and a tree that it has signed is there.
+    #[error(
+        "the key `{path}` is missing, with which this log was signed: put it back, or begin a new log in another directory"
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
     },
     /// Its content.
     #[error("the key `{path}` is of no use: {error}")]
@@ -109,8 +118,11 @@ pub fn signing_key(
     is_origin_configured: bool,
 ) -> Result<SigningKey, KeyError> {
     let path = file.map_or_else(|| tree.join(KEY_FILE), Path::to_owned);
-    let key = match (file, path.exists()) {
-        (None, false) => make(&path, origin)?,
+    // One that cannot be read is there all the same; what is wrong with it, whoever continues the tree says.
+    let last = read_text(&tree.join(CHECKPOINT_FILE)).unwrap_or_else(|_| Some(String::new()));
+    let key = match (file, path.exists(), &last) {
+        (None, false, Some(_)) => return Err(KeyError::Missing { path }),
+        (None, false, None) => make(&path, origin)?,
         _ => read_signing_key(&path)?,
     };
     if is_origin_configured && key.name() != origin {
@@ -120,7 +132,11 @@ pub fn signing_key(
             origin: origin.to_owned(),
         });
     }
-    write_public(tree, &key)?;
+    // Beside a checkpoint that it has not signed, the key that signed it stays: the log does not go on with this one.
+    let verifying = key.verifying_key();
+    if last.is_none_or(|last| Checkpoint::open(&last, &verifying).is_ok()) {
+        write_public(tree, &key)?;
+    }
     Ok(key)
 }
 

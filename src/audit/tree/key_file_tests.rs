@@ -1,4 +1,5 @@
 use super::*;
+use crate::audit::tree::hash::TreeHash;
 
 const ORIGIN: &str = "callgate/test";
 
@@ -40,6 +41,32 @@ fn a_key_that_others_can_read_is_refused() {
     let read = signing_key(&tree, Some(&file), ORIGIN, true).expect("a key");
     assert_eq!(read.encode(), key.encode());
     assert!(!tree.join(KEY_FILE).exists());
+}
+
+#[test]
+fn a_key_that_has_signed_is_neither_replaced_nor_forgotten() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let tree = dir.path().join("tree");
+    let key = signing_key(&tree, None, ORIGIN, false).expect("a key");
+    let last = Checkpoint {
+        origin: ORIGIN.to_owned(),
+        size: 0,
+        root: TreeHash::empty_root(),
+    };
+    fs::write(tree.join(CHECKPOINT_FILE), last.sign(&key)).expect("written");
+    let public = || read_verifying_key(&tree.join(PUBLIC_KEY_FILE)).expect("a key");
+    fs::rename(tree.join(KEY_FILE), dir.path().join("lost")).expect("moved");
+    let made = signing_key(&tree, None, ORIGIN, false);
+    assert!(matches!(made, Err(KeyError::Missing { .. })));
+    assert!(!tree.join(KEY_FILE).exists());
+    let other = SigningKey::from_seed(ORIGIN, [1; 32]).expect("a key");
+    let file = dir.path().join("other");
+    write(&file, &other.encode(), 0o600).expect("written");
+    signing_key(&tree, Some(&file), ORIGIN, true).expect("a key");
+    assert_eq!(public(), key.verifying_key());
+    fs::remove_file(tree.join(CHECKPOINT_FILE)).expect("removed");
+    signing_key(&tree, Some(&file), ORIGIN, true).expect("a key");
+    assert_eq!(public(), other.verifying_key());
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub enum NoteError {
     #[error("it is not a signed note: {0}")]
     Form(&'static str),
     /// No signature is by the key.
-    #[error("it is not signed by `{0}`")]
+    #[error("it is not signed with the key `{0}`")]
     Unsigned(String),
     /// The signature by the key does not verify.
     #[error("the signature by `{0}` is wrong")]
@@ -218,7 +218,10 @@ impl VerifyingKey {
         }
         match is_verified {
             true => Ok(Opened { text }),
-            false => Err(NoteError::Unsigned(shown(&self.name))),
+            false => {
+                let id = format!("{}+{}", shown(&self.name), hex(&self.hash()));
+                Err(NoteError::Unsigned(id))
+            }
         }
     }
 }

@@ -39,7 +39,7 @@ fn a_note_may_have_signatures_by_others() {
     }
     assert_eq!(
         key.verifying_key().open(&theirs),
-        Err(NoteError::Unsigned("PeterNeumann".to_owned()))
+        Err(NoteError::Unsigned("PeterNeumann+c74f20a3".to_owned()))
     );
 }
 

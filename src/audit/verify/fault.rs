@@ -133,7 +133,7 @@ impl fmt::Display for Fault {
                 is_noted,
             } => {
                 let noted = match is_noted {
-                    true => "; the log noted at a start that they were lost",
+                    true => "; the log has noted that they were lost",
                     false => "",
                 };
                 write!(f, "{} missing{noted}", records(*first, *last))

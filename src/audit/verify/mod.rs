@@ -52,8 +52,10 @@ pub struct Report {
     pub signed: u64,
     /// The root in the last checkpoint, in base64.
     pub root: String,
-    /// The index of the first record that is there: those before were removed because of their age.
+    /// The index of the first record that was read.
     pub first: u64,
+    /// The number of records that the log has removed because of their age: all before the first that is there.
+    pub removed: u64,
     /// The index after the last record that was read.
     pub end: u64,
     /// The number of records that are as they were logged, proven by the checkpoint.
@@ -74,8 +76,15 @@ pub struct Report {
 ///
 /// # Errors
 ///
-/// If there is no log in the directory. Everything else that is wrong is in the report.
+/// If there is no log in the directory, or no such range in it. Everything else that is wrong is in the report.
 pub fn verify(request: &Request) -> io::Result<Report> {
+    if let Some(to) = request.to.filter(|to| *to < request.from) {
+        let why = format!(
+            "record {}, the first one to verify, comes after record {to}, the last",
+            request.from
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
     let files = log_files::list(&request.directory.join(log_files::SEGMENTS))?;
     let dir = TileDir::new(request.directory.join(TREE));
     if files.is_empty() && dir.is_empty() {
@@ -89,18 +98,17 @@ pub fn verify(request: &Request) -> io::Result<Report> {
         origin: request.key.name().to_owned(),
         ..Report::default()
     };
-    let checkpoint = match checkpoint(&dir, &request.key) {
-        Ok(checkpoint) => checkpoint,
-        Err(why) => {
-            faults.add(Fault::Checkpoint { why });
-            // Damage of the files is told nevertheless.
-            Checkpoint {
-                origin: report.origin.clone(),
-                size: 0,
-                root: TreeHash::empty_root(),
-            }
-        }
-    };
+    let last = checkpoint(&dir, &request.key);
+    if let Err(why) = &last {
+        faults.add(Fault::Checkpoint { why: why.clone() });
+    }
+    let last = last.ok();
+    // Damage of the files is told nevertheless.
+    let checkpoint = last.clone().unwrap_or_else(|| Checkpoint {
+        origin: report.origin.clone(),
+        size: 0,
+        root: TreeHash::empty_root(),
+    });
     report.signed = checkpoint.size;
     report.root = checkpoint.root.to_base64();
     let mut tree = AuthenticTree::new(
@@ -113,7 +121,10 @@ pub fn verify(request: &Request) -> io::Result<Report> {
     if request.to.is_none() && request.from == 0 {
         check_tiles_before(found.first, &mut tree);
     }
-    let mut roots = OlderRoots::new(request, &checkpoint, &dir, &mut faults);
+    if faults.count() == 0 {
+        check_range(request, found.seen.max(checkpoint.size))?;
+    }
+    let mut roots = OlderRoots::new(request, last, &dir, &mut faults)?;
     let is_whole = request.from == 0 && request.to.is_none() && found.first == 0;
     let unproven = tree.take_faults();
     if !unproven.is_empty() || roots.needs_records() {
@@ -128,9 +139,10 @@ pub fn verify(request: &Request) -> io::Result<Report> {
         report.proven = found.proven;
     }
     report.older_checkpoints = roots.finish(&mut faults);
-    report.first = found.first;
+    report.first = found.first.max(request.from);
+    report.removed = found.removed;
     report.end = found.end;
-    report.uncovered = found.end.saturating_sub(checkpoint.size.max(found.first));
+    report.uncovered = found.end.saturating_sub(checkpoint.size.max(report.first));
     report.torn_bytes = found.torn_bytes;
     report.fault_count = faults.count();
     report.faults = faults.into_kept();
@@ -143,6 +155,20 @@ fn checkpoint(dir: &TileDir, key: &VerifyingKey) -> Result<Checkpoint, String> {
     let note = dir.read_checkpoint().map_err(|error| error.to_string())?;
     let note = note.ok_or_else(|| "there is none".to_owned())?;
     Checkpoint::open(&note, key).map_err(|error| error.to_string())
+}
+
+/// Refuses a range that ends where a log without faults has no records.
+fn check_range(request: &Request, end: u64) -> io::Result<()> {
+    let last = request.to.unwrap_or(request.from);
+    if last < end || (request.to.is_none() && request.from == 0) {
+        return Ok(());
+    }
+    let has = match end {
+        0 => "it has none".to_owned(),
+        end => format!("its last one is {}", end - 1),
+    };
+    let why = format!("the log has no record {last}: {has}");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
 /// Checks the tiles of leaves whose records were removed.
@@ -160,13 +186,33 @@ struct OlderRoots {
 }
 
 impl OlderRoots {
-    fn new(request: &Request, last: &Checkpoint, dir: &TileDir, faults: &mut Faults) -> Self {
+    /// Reads them. Where there is no last checkpoint, none is held against anything.
+    fn new(
+        request: &Request,
+        last: Option<Checkpoint>,
+        dir: &TileDir,
+        faults: &mut Faults,
+    ) -> io::Result<Self> {
         let mut known = Self {
             older: Vec::new(),
             roots: Vec::new(),
         };
         for (name, note) in &request.older {
-            match Checkpoint::open(note, &request.key) {
+            let opened = Checkpoint::open(note, &request.key);
+            if let Err(error) = &opened
+                && error.is_form()
+            {
+                let why = format!("`{name}` is no checkpoint: {error}");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+            }
+            let Some(last) = &last else {
+                faults.add(Fault::Older {
+                    checkpoint: name.clone(),
+                    why: "the last checkpoint is of no use".to_owned(),
+                });
+                continue;
+            };
+            match opened {
                 Ok(older) if older.size > last.size => faults.add(Fault::Older {
                     checkpoint: name.clone(),
                     why: format!(
@@ -184,7 +230,7 @@ impl OlderRoots {
                 }),
             }
         }
-        known
+        Ok(known)
     }
 
     fn needs_records(&self) -> bool {

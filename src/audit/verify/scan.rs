@@ -18,6 +18,10 @@ use crate::audit::verify::fault::{Fault, Faults, Place};
 pub struct Found {
     /// The index of the first record that is there.
     pub first: u64,
+    /// The number of records before it, if the log has noted that it removed them.
+    pub removed: u64,
+    /// The index after the last record that was seen, in the range or not.
+    pub seen: u64,
     /// The index after the last record.
     pub end: u64,
     /// Records that are the ones in the tree.
@@ -37,6 +41,8 @@ pub struct Scan<'a> {
     /// The index that the next record should have.
     expected: u64,
     is_begun: bool,
+    /// The first index of the last file, which may be a new one that has no whole header yet.
+    last_file: Option<u64>,
     /// Bytes that are no record, seen since the last record.
     damage: Option<(Place, u64)>,
     /// Records that the log removed or lost, by its own notices.
@@ -60,6 +66,7 @@ impl<'a> Scan<'a> {
             to,
             expected: from,
             is_begun: false,
+            last_file: None,
             damage: None,
             removed: Vec::new(),
             lost: Vec::new(),
@@ -71,6 +78,7 @@ impl<'a> Scan<'a> {
     /// Reads all files that records of the range may be in.
     pub fn files(&mut self, files: &[LogFile], faults: &mut Faults) {
         self.found.first = files.first().map_or(0, |file| file.first);
+        self.last_file = files.last().map(|file| file.first);
         let start = files.partition_point(|file| file.first <= self.expected);
         for file in &files[start.saturating_sub(1)..] {
             if self.is_over() || self.to.is_some_and(|to| file.first > to) {
@@ -101,25 +109,34 @@ impl<'a> Scan<'a> {
         file: &LogFile,
         faults: &mut Faults,
     ) -> io::Result<()> {
-        let mut header = [0; HEADER];
         let name = self.name(file);
-        let begins = input
-            .read_exact(&mut header)
-            .map(|()| frame::parse_header(&header));
-        match begins {
+        let mut header = Vec::with_capacity(HEADER);
+        input
+            .by_ref()
+            .take(HEADER as u64)
+            .read_to_end(&mut header)?;
+        match <&[u8; HEADER]>::try_from(&header[..]).map(frame::parse_header) {
             Ok(Some((Contents::Records, first))) if first == file.first => {}
             Ok(_) => faults.add(Fault::File {
                 file: name.clone(),
                 why: "the header is not that of a log whose first record its name says".to_owned(),
             }),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            // It is just being made, or that was interrupted: no record was in it.
+            Err(_) if self.last_file == Some(file.first) => {
+                let place = Place {
+                    file: name,
+                    byte: 0,
+                };
+                self.damaged(place, header.len() as u64);
+                return Ok(());
+            }
+            Err(_) => {
                 faults.add(Fault::File {
                     file: name,
                     why: "it ends within its header".to_owned(),
                 });
                 return Ok(());
             }
-            Err(error) => return Err(error),
         }
         let mut frames = FrameReader::new(input, HEADER as u64, MAX_RECORD);
         loop {
@@ -156,6 +173,7 @@ impl<'a> Scan<'a> {
         let Some(index) = index_of(&payload) else {
             return self.damaged(place(), (frame::FRAME_HEADER + payload.len()) as u64);
         };
+        self.found.seen = self.found.seen.max(index.saturating_add(1));
         if index < self.from {
             return;
         }
@@ -247,7 +265,9 @@ impl<'a> Scan<'a> {
         }
         let first = self.found.first;
         let is_removed = |(_, last): &(u64, u64)| last.saturating_add(1) >= first;
-        if first > self.from && !self.removed.iter().any(is_removed) && self.to.is_none() {
+        let is_noted = self.removed.iter().any(is_removed);
+        self.found.removed = if is_noted { first } else { 0 };
+        if first > self.from && !is_noted && self.to.is_none() {
             faults.add(Fault::Missing {
                 first: self.from,
                 last: first - 1,

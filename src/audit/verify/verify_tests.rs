@@ -82,6 +82,27 @@ fn a_log_as_it_was_logged_is_in_order() {
 }
 
 #[test]
+fn a_file_that_is_just_being_made_is_nothing_wrong_unless_it_had_records() {
+    let log = Log::new(many(100), 25);
+    let begun = |first: u64| log.dir.path().join(SEGMENTS).join(log_files::name(first));
+    let whole = fs::read(begun(75)).expect("a file");
+    for length in 0..frame::HEADER {
+        fs::write(begun(100), &whole[..length]).expect("written");
+        let report = log.verify();
+        assert!(report.ok, "{report:?}");
+        assert_eq!((report.end, report.torn_bytes), (100, length as u64));
+    }
+    fs::remove_file(begun(100)).expect("removed");
+    for (first, length) in [(75, 0), (75, 5), (25, 0), (25, 5)] {
+        let whole = fs::read(begun(first)).expect("a file");
+        fs::write(begun(first), &whole[..length]).expect("written");
+        assert!(!log.verify().ok, "{first} cut to {length}");
+        fs::write(begun(first), whole).expect("written");
+    }
+    assert!(log.verify().ok);
+}
+
+#[test]
 fn every_flipped_bit_of_a_thousand_records_is_found() {
     let log = Log::new(many(1_000), 4);
     let (dir, checkpoint) = log.signed();

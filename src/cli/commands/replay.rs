@@ -52,7 +52,7 @@ pub struct Args {
     /// The key of the capsules, in place of the one that the configuration says
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
-    /// Only decisions from this time on: RFC 3339, or how long ago (`24h`, `7d`)
+    /// Only decisions from this time on: a time in UTC such as `2030-01-31T15:00:00Z`, or how long ago (`24h`, `7d`)
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     pub since: Option<SystemTime>,
     /// Only this share of them, above 0 and up to 1; the same ones each time
@@ -61,7 +61,7 @@ pub struct Args {
     /// Propose what to register and permit for what was observed and would have been denied
     #[arg(long)]
     pub observed: bool,
-    /// Write what is proposed into this directory, which is made
+    /// Write what is proposed into this directory, which is made and must not exist yet
     #[arg(long, value_name = "DIRECTORY", requires = "observed")]
     pub out: Option<PathBuf>,
     /// How to answer
@@ -84,7 +84,8 @@ fn moment(text: &str) -> Result<SystemTime, String> {
         return since.ok_or_else(|| "is too long ago".to_owned());
     }
     humantime::parse_rfc3339_weak(text).map_err(|_| {
-        "is neither a time such as 2026-11-27T08:00:00Z nor a duration such as 24h".to_owned()
+        "is neither a time in UTC such as `2030-01-31T15:00:00Z` nor a duration such as `24h`"
+            .to_owned()
     })
 }
 
@@ -168,6 +169,13 @@ fn propose(
     source: &LogSource,
     workers: usize,
 ) -> anyhow::Result<Exit> {
+    if let Some(out) = args.out.as_deref().filter(|out| out.exists()) {
+        // What is there may have been edited since, or be in service.
+        anyhow::bail!(
+            "`{}` is there already: name a directory that is not",
+            out.display()
+        );
+    }
     let proposal = match observed::propose(files, || source.decisions(), workers) {
         Ok(proposal) => proposal,
         Err(ProposeError::Bundle(faults)) => return args.output.faults(&faults),
@@ -186,7 +194,8 @@ fn propose(
 }
 
 fn write(out: &Path, proposal: &Proposal) -> anyhow::Result<()> {
-    fs::create_dir_all(out.join("tools"))?;
+    fs::create_dir(out)?;
+    fs::create_dir(out.join("tools"))?;
     for (name, text) in &proposal.registrations {
         fs::write(out.join(name), text)?;
     }

@@ -97,6 +97,7 @@ pub fn backup(database: &Path, to: &Path) -> Result<BackupSummary, BackupError> 
     if exists(to)? {
         return Err(BackupError::Exists(to.to_owned()));
     }
+    check_folder(to)?;
     let partial = beside(to, ".partial");
     let made = copy_consistent(database, &partial)
         .and_then(|()| settle(&partial))
@@ -131,6 +132,7 @@ pub fn restore(
     if exists(database)? {
         check_unused(database)?;
     }
+    check_folder(database)?;
     let partial = beside(database, ".restore");
     remove_parts(&partial);
     let placed = io_at(from, copy_file(from, &partial))
@@ -138,6 +140,17 @@ pub fn restore(
         .and_then(|backup| place(&partial, database, backup));
     remove_parts(&partial);
     placed
+}
+
+/// Checks that there is a folder for this file.
+fn check_folder(file: &Path) -> Result<(), BackupError> {
+    match file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        Some(folder) if !exists(folder)? => Err(BackupError::Missing(folder.to_owned())),
+        _ => Ok(()),
+    }
 }
 
 /// Moves a checked copy to where the store belongs, with a marker of its own.

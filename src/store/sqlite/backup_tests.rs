@@ -94,6 +94,13 @@ fn a_copy_replaces_nothing_and_needs_a_store() {
         "{error}"
     );
     assert!(!folder.path().join("x.db").exists());
+    let nowhere = folder.path().join("nowhere");
+    for error in [
+        backup(&path, &nowhere.join("x.db")).unwrap_err(),
+        restore(&copy, &nowhere.join("x.db"), false).unwrap_err(),
+    ] {
+        assert!(matches!(error, BackupError::Missing(it) if it == nowhere));
+    }
 }
 
 #[test]

@@ -202,7 +202,19 @@ async fn control_writes_are_in_the_same_log_denied_or_not() {
         .await
         .unwrap_err();
     assert_ne!(refused.code(), Code::Ok);
-    assert_eq!(stage.contents().writes.len(), 2);
+    let denied = control.stop_entity(stop("bob", "coder")).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
+    // What was attempted is told, whatever became of it.
+    let contents = stage.contents();
+    let about = contents.writes.iter().map(|it| (&*it.outcome, &*it.id));
+    assert_eq!(
+        about.collect::<Vec<_>>(),
+        [
+            ("done", r#"Mcp::Agent::"coder""#),
+            ("refused", r#"Mcp::Agent::"nobody""#),
+            ("denied", r#"Mcp::Agent::"coder""#),
+        ]
+    );
     let status = control
         .get_status(v1::GetStatusRequest {})
         .await

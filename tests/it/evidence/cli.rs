@@ -81,6 +81,91 @@ fn queries_choose_records() {
 }
 
 #[test]
+fn what_cannot_be_there_is_no_answer() {
+    for (words, told) in [
+        (
+            &["verify", "--from", "99"][..],
+            "the log has no record 99: its last one is 11",
+        ),
+        (&["verify", "--to", "12"], "the log has no record 12"),
+        (
+            &["verify", "--from", "5", "--to", "3"],
+            "comes after record 3",
+        ),
+        (
+            &["verify", "--log", "elsewhere"],
+            "no decision log in `elsewhere`",
+        ),
+        (&["query", "--code", "NOPE"], "it is no reason code"),
+        (
+            &["query", "--since", "1h", "--until", "2h"],
+            "`--until` is not after `--since`",
+        ),
+    ] {
+        let error = failed(words);
+        assert!(error.contains(told), "{words:?}: {error}");
+    }
+    let part = said(&["verify", "--from", "3", "--to", "5"]);
+    assert!(part.contains("\n  records 3 to 5\n  3 proven by"), "{part}");
+    let one = said(&["verify", "--from", "11"]);
+    assert!(one.contains("\n  records 11 to 11\n  1 proven by"), "{one}");
+    let code = |code| said(&["query", "--code", code]);
+    assert_eq!(code("no_permit"), code("NO_PERMIT"));
+}
+
+#[test]
+fn readers_say_what_of_a_log_they_cannot_read() {
+    let workplace = workplace();
+    let segments = workplace.path().join("audit/segments");
+    fs::remove_file(segments.join("00000000000000000008.log")).expect("removed");
+    let ran = workplace.run(&["audit", "query"]);
+    assert_eq!(ran.code, 0, "{}", ran.transcript());
+    let told = "warning: records 8 to 11 are missing or damaged\n";
+    assert!(ran.stderr.contains(told), "{}", ran.transcript());
+    // The last record that is asked for comes before them.
+    let ran = workplace.run(&["audit", "query", "--limit", "1"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let file = "audit/segments/00000000000000000004.log";
+    let mut content = fs::read(workplace.path().join(file)).expect("a file");
+    content[40] ^= 8;
+    workplace.write(file, content);
+    let nowhere = "0191e2a0-0000-7000-8000-0000000000ff";
+    let ran = workplace.run(&["audit", "show", nowhere]);
+    assert_eq!(ran.code, 1, "{}", ran.transcript());
+    let told = "which is damaged: records 4 to 4 are missing or damaged";
+    assert!(ran.stderr.contains(told), "{}", ran.transcript());
+    fs::remove_dir_all(&segments).expect("removed");
+    let ran = workplace.run(&["audit", "verify"]);
+    assert_eq!(ran.code, 3, "{}", ran.transcript());
+    let cut = "records 0 to 11 are cut off";
+    assert!(ran.stdout.contains(cut), "{}", ran.transcript());
+    assert!(!ran.stdout.contains("removed"), "{}", ran.transcript());
+}
+
+#[test]
+fn a_checkpoint_that_is_none_or_cannot_be_compared_says_nothing_of_the_log() {
+    let workplace = workplace();
+    let key = workplace.read("audit/tree/key.pub");
+    workplace.write("old.checkpoint", workplace.read("audit/tree/checkpoint"));
+    let ran = workplace.run(&["audit", "verify", "--checkpoint", "audit/tree/key.pub"]);
+    assert_eq!(ran.code, 1, "{}", ran.transcript());
+    let told = "`audit/tree/key.pub` is no checkpoint";
+    assert!(ran.stderr.contains(told), "{}", ran.transcript());
+    workplace.write("audit/tree/checkpoint", "nothing");
+    let words = [
+        "audit",
+        "verify",
+        "--key",
+        &key,
+        "--checkpoint",
+        "old.checkpoint",
+    ];
+    let ran = workplace.run(&words);
+    assert_eq!(ran.code, 3, "{}", ran.transcript());
+    assert!(!ran.stdout.contains("cut off"), "{}", ran.transcript());
+}
+
+#[test]
 fn a_decision_is_a_story() {
     let story = said(&["show", FULL]);
     for part in [
@@ -186,7 +271,9 @@ fn a_proof_is_checked_without_the_log() {
     let told = "ok: record 2 of 12 records of callgate.example/test\n";
     assert!(ran.stdout.starts_with(told), "{}", ran.transcript());
     assert_eq!(check(&["bare", "--record", "record"]).code, 0);
-    assert_eq!(check(&["bare"]).code, 3);
+    let ran = check(&["bare"]);
+    assert_eq!(ran.code, 1, "{}", ran.transcript());
+    assert!(ran.stderr.contains("`--record`"), "{}", ran.transcript());
     assert_eq!(check(&["bare", "--record", "proof"]).code, 3);
     workplace.write(
         "other",
@@ -227,6 +314,16 @@ fn exports_are_written_for_others() {
     let note = "note: 4 records left out: OCSF has no class for outcomes and notices\n";
     assert_eq!(ran.stderr, note);
     let workplace = workplace();
+    let export = |words: &[&str]| {
+        let to = ["audit", "export", "--format", "csv", "--to", "out.csv"];
+        workplace.run(&[&to, words].concat()).code
+    };
+    workplace.write("out.csv", "of before");
+    assert_eq!(export(&["--log", "elsewhere"]), 1);
+    assert_eq!(workplace.read("out.csv"), "of before");
+    assert_eq!(export(&["--code", "NO_PERMIT"]), 0);
+    assert_eq!(workplace.read("out.csv"), csv);
+    assert!(!workplace.path().join("out.csv.partial").exists());
     let ran = workplace.run(&[
         "audit",
         "export",

@@ -144,6 +144,22 @@ async fn what_was_observed_is_allowed_once_the_proposal_is_applied() {
     );
     assert!(proposal["left"].get("TOOL_UNKNOWN").is_none(), "{proposal}");
 
+    // What was proposed may have been edited.
+    let again = stage.replay_in(folder.path(), &args);
+    assert_eq!(again.code, 1, "{}", again.transcript());
+    assert!(
+        again.stdout.contains("is there already"),
+        "{}",
+        again.transcript()
+    );
+    let keyless = stage.replay_in(folder.path(), &["--key", "nowhere"]);
+    assert_eq!(keyless.code, 1, "{}", keyless.transcript());
+    assert!(
+        keyless.stderr.contains("the capsule key `nowhere`"),
+        "{}",
+        keyless.transcript()
+    );
+
     let proposed = folder.path().join("proposed");
     std::fs::rename(
         proposed.join("observed.cedar"),

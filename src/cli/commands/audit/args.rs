@@ -9,14 +9,17 @@ use uuid::Uuid;
 use crate::audit::envelope::nanos;
 use crate::audit::filter::{Filter, Kind};
 use crate::audit::find::{self, FoundRecord, SearchScope};
-use crate::audit::log_files::TREE;
+use crate::audit::log_files::{SEGMENTS, TREE};
 use crate::audit::reader::{LogError, LogReader};
 use crate::audit::record::schema::Verdict;
+use crate::audit::tree::checkpoint::Checkpoint;
 use crate::audit::tree::key_file::{self, PUBLIC_KEY_FILE};
 use crate::audit::tree::note::VerifyingKey;
+use crate::audit::tree::tile_dir::TileDir;
 use crate::cli::output::note;
 use crate::cli::render::printable;
 use crate::cli::value_parser;
+use crate::domain::reason::ReasonCode;
 use crate::proto::v1::EntityRef;
 
 /// The directory of the log.
@@ -34,10 +37,32 @@ impl LogArgs {
     ///
     /// If there is none.
     pub fn open(&self) -> anyhow::Result<LogReader> {
+        LogReader::open(&self.directory).with_context(|| self.is_not_there())
+    }
+
+    /// Checks that there is a log, or what is left of one.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn check_is_there(&self) -> anyhow::Result<()> {
+        let has = |folder| self.directory.join(folder).exists();
+        anyhow::ensure!(has(SEGMENTS) || has(TREE), self.is_not_there());
+        Ok(())
+    }
+
+    fn is_not_there(&self) -> String {
         let directory = self.directory.display();
-        LogReader::open(&self.directory).with_context(|| {
-            format!("there is no decision log in `{directory}`: name it with `--log`")
-        })
+        format!("there is no decision log in `{directory}`: name it with `--log`")
+    }
+
+    /// The size of the last checkpoint, if it can be verified with the key beside the log.
+    pub fn signed(&self) -> Option<u64> {
+        let key = verifying_key(None, &self.directory).ok()?;
+        let note = TileDir::new(self.directory.join(TREE))
+            .read_checkpoint()
+            .ok()??;
+        Checkpoint::open(&note, &key).ok().map(|it| it.size)
     }
 }
 
@@ -89,7 +114,7 @@ impl RecordId {
         let reader = log.open()?;
         match self {
             Self::Decision(id) => find::decision(&log.directory, id, SearchScope::WholeLog)?
-                .with_context(|| format!("the log has no decision {id}")),
+                .with_context(|| no_decision(id, &reader)),
             Self::Index(index) => {
                 let stored = reader.get(index)?;
                 let stored = stored.with_context(|| format!("the log has no record {index}"))?;
@@ -97,6 +122,16 @@ impl RecordId {
                 Ok(FoundRecord { stored, message })
             }
         }
+    }
+}
+
+/// That a whole log was searched for a decision, or what is left of one.
+fn no_decision(id: Uuid, log: &LogReader) -> String {
+    match log.iter_from(0).find_map(Result::err) {
+        None => format!("the log has no decision {id}"),
+        Some(fault) => format!(
+            "no decision {id} is in what can be read of the log, which is damaged: {fault}; see `callgate audit verify`"
+        ),
     }
 }
 
@@ -125,7 +160,7 @@ pub struct FilterArgs {
     #[arg(long, value_name = "DECISION", value_parser = decision)]
     decision: Option<Verdict>,
     /// A reason code, e.g. NO_PERMIT
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", value_parser = code)]
     code: Vec<String>,
     /// A policy that had a part in it, in shadow too
     #[arg(long, value_name = "ID")]
@@ -214,11 +249,17 @@ impl FilterArgs {
     ) -> anyhow::Result<Vec<LogError>> {
         let reader = log.open()?;
         let filter = self.filter();
+        if let Some((since, until)) = self.since.zip(self.until) {
+            anyhow::ensure!(since < until, "`--until` is not after `--since`");
+        }
         let start = match filter.since {
             Some(since) => find::start_at(&log.directory, &reader, since)?,
             None => 0,
         };
         let mut faults = Vec::new();
+        // Before the log is read, which may grow meanwhile.
+        let signed = log.signed().unwrap_or_default();
+        let mut next = start;
         for item in reader.iter_from(start) {
             let stored = match item {
                 Ok(stored) => stored,
@@ -235,9 +276,14 @@ impl FilterArgs {
                     continue;
                 }
             };
+            next = stored.index.saturating_add(1);
             if filter.matches(&message) && !each(FoundRecord { stored, message })? {
-                break;
+                return Ok(faults);
             }
+        }
+        if next < signed {
+            let (first, last) = (next, signed - 1);
+            keep(&mut faults, LogError::Lost { first, last });
         }
         Ok(faults)
     }
@@ -280,6 +326,14 @@ fn decision(text: &str) -> Result<Verdict, String> {
         "allow" => Ok(Verdict::Allow),
         "deny" => Ok(Verdict::Deny),
         _ => Err("it is neither allow nor deny".to_owned()),
+    }
+}
+
+fn code(text: &str) -> Result<String, String> {
+    let known = ReasonCode::ALL.map(ReasonCode::as_str);
+    match known.iter().find(|known| known.eq_ignore_ascii_case(text)) {
+        Some(code) => Ok((*code).to_owned()),
+        None => Err(format!("it is no reason code: {}", known.join(", "))),
     }
 }
 

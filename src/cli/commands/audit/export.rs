@@ -1,8 +1,8 @@
 //! `callgate audit export`: writes records for other programs.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal as _, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
@@ -78,17 +78,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         FormatName::Parquet => Format::Parquet,
     };
     let is_binary = format == Format::Parquet;
-    let out: Box<dyn Write + Send> = match &args.to {
-        Some(path) => {
-            let file = File::create(path);
-            Box::new(file.with_context(|| format!("cannot write `{}`", path.display()))?)
-        }
+    let written = match &args.to {
+        Some(path) => write_file(args, format, path),
         None if is_binary && io::stdout().is_terminal() => {
             bail!("Parquet is no text for a terminal: name a file with `--to`")
         }
-        None => Box::new(io::stdout()),
+        None => write(args, format, Box::new(io::stdout())),
     };
-    match write(args, format, out) {
+    match written {
         Err(error) if is_closed_pipe(&error) => Ok(Exit::Done),
         Err(error) => Err(error),
         Ok(left_out) => {
@@ -101,6 +98,31 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
     }
+}
+
+/// Writes a file that gets its name once it is whole, so that one of before stays if that fails. What is no regular file, e.g.
+/// a pipe, is written as it is.
+fn write_file(args: &Args, format: Format, path: &Path) -> anyhow::Result<usize> {
+    let cannot = || format!("cannot write `{}`", path.display());
+    let is_special = fs::metadata(path).is_ok_and(|found| !found.is_file());
+    if is_special {
+        let file = File::options().write(true).open(path);
+        return write(args, format, Box::new(file.with_context(cannot)?));
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".partial");
+    let partial = PathBuf::from(name);
+    let file = File::create(&partial).with_context(cannot)?;
+    let written = write(args, format, Box::new(file)).and_then(|left_out| {
+        fs::rename(&partial, path)
+            .with_context(cannot)
+            .map(|()| left_out)
+    });
+    if written.is_err() {
+        // What is left of it says by its name what it is.
+        let _ = fs::remove_file(&partial);
+    }
+    written
 }
 
 /// Writes all records, and returns how many have no form in the format.

@@ -5,11 +5,8 @@ use uuid::Uuid;
 
 use crate::audit::find::{self, FoundRecord, SearchScope};
 use crate::audit::json as records;
-use crate::audit::log_files::TREE;
 use crate::audit::record::schema::record;
-use crate::audit::tree::checkpoint::Checkpoint;
-use crate::audit::tree::tile_dir::TileDir;
-use crate::cli::commands::audit::args::{LogArgs, RecordId, record_id, verifying_key};
+use crate::cli::commands::audit::args::{LogArgs, RecordId, record_id};
 use crate::cli::commands::audit::story::Story;
 use crate::cli::output::{Exit, Output};
 
@@ -66,7 +63,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         record: &record,
         parent: parent.as_ref(),
         later: &later,
-        signed: signed(&args.log),
+        signed: args.log.signed(),
     };
     args.output.answer(&story.text(), &json)?;
     Ok(Exit::Done)
@@ -79,13 +76,4 @@ fn belongs(found: &FoundRecord, id: &[u8; 16]) -> bool {
         Some(record::Kind::Decision(it)) => it.parent_decision_id == id[..],
         _ => false,
     }
-}
-
-/// The size of the last checkpoint, if it can be verified.
-fn signed(log: &LogArgs) -> Option<u64> {
-    let key = verifying_key(None, &log.directory).ok()?;
-    let note = TileDir::new(log.directory.join(TREE))
-        .read_checkpoint()
-        .ok()??;
-    Checkpoint::open(&note, &key).ok().map(|it| it.size)
 }

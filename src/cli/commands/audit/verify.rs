@@ -52,6 +52,7 @@ Exit codes: 0 the log is what was logged, 1 error, 3 it is not.";
 /// If there is no log, or an argument cannot be read.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let directory = &args.log.directory;
+    args.log.check_is_there()?;
     let key = verifying_key(args.key.as_deref(), directory)?;
     let mut older = Vec::new();
     for path in &args.checkpoint {
@@ -103,9 +104,9 @@ fn text(report: &Report) -> String {
         (first, end) if first >= end => "no records".to_owned(),
         (first, end) => format!("records {first} to {}", end - 1),
     };
-    let removed = match report.first {
+    let removed = match report.removed {
         0 => String::new(),
-        first => format!(", {first} older ones removed"),
+        removed => format!(", {removed} older ones removed"),
     };
     line(format!("  {range}{removed}"));
     line(format!(

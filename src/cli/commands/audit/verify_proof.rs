@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::audit::frame::MAX_RECORD;
 use crate::audit::json as records;
 use crate::audit::record::StoredRecord;
-use crate::audit::tree::tlog_proof::{InclusionProof, MAX_PROOF_LEN};
+use crate::audit::tree::tlog_proof::{InclusionError, InclusionProof, MAX_PROOF_LEN};
 use crate::cli::commands::audit::args::verifying_key;
 use crate::cli::commands::audit::line::Paint;
 use crate::cli::output::{Exit, Output};
@@ -54,6 +54,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let given = given.transpose()?;
     let checkpoint = match proof.verify(given.as_deref(), &key) {
         Ok(checkpoint) => checkpoint,
+        Err(error @ InclusionError::NoEntry) => bail!("{error} with `--record`"),
         Err(error) => {
             let message = error.to_string();
             let text = format!("NOT PROVEN: {}\n", printable(&message));

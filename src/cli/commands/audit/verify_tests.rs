@@ -19,6 +19,7 @@ fn a_report_says_first_whether_all_is_well() {
     let bad = Report {
         ok: false,
         first: 100,
+        removed: 100,
         faults: vec![Fault::Missing {
             first: 200,
             last: 299,
