@@ -34,8 +34,7 @@ impl LogPlace<'_> {
         // The key lies with the log, unless the configuration says where.
         let beside = || config.audit.key_path(base, &log);
         if let Some(key) = self.key {
-            std::fs::metadata(key)
-                .with_context(|| format!("the capsule key `{}`", key.display()))?;
+            anyhow::ensure!(key.exists(), "there is no capsule key `{}`", key.display());
         }
         let key = self.key.map_or_else(beside, Path::to_owned);
         let source = LogSource::open(&log, &key).map_err(anyhow::Error::msg);

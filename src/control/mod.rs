@@ -3,9 +3,10 @@
 //! Start at [`write::Control`]. Each write takes the same steps: limits and shape; then, against the newest state,
 //! what must hold whatever the policies say; then Cedar, under one of the `govern` actions; then the ledger, and the
 //! record. One file for each noun: [`delegations`], [`tasks`], [`approvals`], [`entities`], [`tools`], [`sessions`],
-//! [`stops`], [`clock`], [`bundles`]. [`decision_log`] is what recorded decisions are explained from. `stored` lists and returns what
-//! the first three have stored, [`watch`] is what watchers follow, [`historical_view`] changes as they were made, [`status`] the
-//! status of the service. [`blocking_lane`] runs what takes long apart from the threads that decide.
+//! [`stops`], [`clock`], [`bundles`]. `write_attempt` records each write, and [`decision_log`] is what recorded decisions are
+//! explained from. `stored` lists and returns what the first three have stored, [`watch`] is what watchers follow,
+//! [`historical_view`] changes as they were made, [`status`] the status of the service. [`blocking_lane`] runs what takes long
+//! apart from the threads that decide.
 //!
 //! Invariant: no wire formats and no storage. Cedar decides what is allowed; what is checked here is evidence, and no
 //! policy can change that.
@@ -37,3 +38,4 @@ pub mod tasks;
 pub mod tools;
 pub mod watch;
 pub mod write;
+mod write_attempt;

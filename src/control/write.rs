@@ -2,21 +2,21 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use callgate_engine::cedar::EntityUID;
 use smol_str::{SmolStr, ToSmolStr as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::audit::control_record::{ControlOutcome, ControlRecord};
-use crate::audit::log::{AuditLog, LogReceipt};
+use crate::audit::log::AuditLog;
 use crate::config::limits::Limits;
 use crate::control::blocking_lane::BlockingLane;
 use crate::control::error::ControlError;
 use crate::control::id_generator::IdGenerator;
 use crate::control::live_view::LiveView;
 use crate::control::requester::WriteRequester;
+use crate::control::write_attempt::WriteAttempt;
 use crate::domain::authority::approval::{Approval, ApprovedCall};
 use crate::domain::authority::chain::DelegationChain;
 use crate::domain::authority::delegation::Delegation;
@@ -25,7 +25,7 @@ use crate::domain::decide::govern::{self, GovernRequest};
 use crate::domain::decide::inputs::Requester;
 use crate::domain::decide::inputs::{DecisionInputs, History};
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
-use crate::domain::ids::{ApprovalId, CallDigest, DelegationId, TaskId};
+use crate::domain::ids::{ApprovalId, DelegationId, TaskId};
 use crate::domain::request::visible::shown;
 use crate::domain::schema::{self, TYPES};
 use crate::service::Service;
@@ -411,102 +411,6 @@ pub(super) fn whole_millis(at: SystemTime) -> SystemTime {
         .unwrap_or_default();
     let beyond = Duration::from_nanos(u64::from(since.subsec_nanos() % 1_000_000));
     at.checked_sub(beyond).unwrap_or(at)
-}
-
-/// An attempt to write. If it is dropped before its end, it is recorded as abandoned.
-struct WriteAttempt<'a> {
-    service: &'a Service,
-    verb: &'static str,
-    author: &'a WriteRequester,
-    started_at: SystemTime,
-    clock: Instant,
-    /// Whether the write was planned, and the verdict of Cedar.
-    decided: Option<Option<Verdict>>,
-    about: Option<SmolStr>,
-    is_over: bool,
-}
-
-impl<'a> WriteAttempt<'a> {
-    fn start(service: &'a Service, verb: &'static str, author: &'a WriteRequester) -> Self {
-        Self {
-            service,
-            verb,
-            author,
-            started_at: SystemTime::now(),
-            clock: Instant::now(),
-            decided: None,
-            about: None,
-            is_over: false,
-        }
-    }
-
-    /// Records the attempt. The response leaves once the receipt says so.
-    fn end(mut self, result: &Result<CommittedChange, ControlError>) -> LogReceipt {
-        self.is_over = true;
-        let outcome = match result {
-            Ok(_) if self.decided.is_some() => ControlOutcome::Done,
-            Ok(_) => ControlOutcome::Repeated,
-            Err(ControlError::Denied(_)) => ControlOutcome::Denied,
-            Err(
-                ControlError::NotReady
-                | ControlError::Internal
-                | ControlError::Unavailable
-                | ControlError::NotRecorded(_)
-                | ControlError::StoreLost(_),
-            ) => ControlOutcome::Failed,
-            Err(_) => ControlOutcome::Refused,
-        };
-        let written = result.as_ref().ok();
-        let decision = match result {
-            Err(ControlError::Denied(decision)) => Some(&**decision),
-            _ => self.decided.as_ref().and_then(Option::as_ref),
-        };
-        self.record(outcome, written, decision)
-    }
-
-    fn record(
-        &self,
-        outcome: ControlOutcome,
-        written: Option<&CommittedChange>,
-        decision: Option<&Verdict>,
-    ) -> LogReceipt {
-        let record = ControlRecord {
-            verb: self.verb,
-            caller: &self.author.caller.id,
-            adapter: self.author.adapter,
-            actor: &self.author.actor.entity,
-            outcome,
-            revision: written.map(|written| written.revision),
-            id: written
-                .map(|written| &written.id)
-                .or(self.about.as_ref())
-                .map(SmolStr::as_str),
-            approval_digest: written.and_then(approval_digest),
-            decision,
-            trace: &self.author.trace,
-            started_at: self.started_at,
-            took: self.clock.elapsed(),
-        };
-        let recorder = self.service.recorder();
-        let receipt = recorder.append_write(&record);
-        recorder.write(&record);
-        receipt
-    }
-}
-
-fn approval_digest(written: &CommittedChange) -> Option<&CallDigest> {
-    let approvals = &written.generation.authority.approvals;
-    let approval = approvals.get(written.id.as_str())?;
-    Some(&approval.digest)
-}
-
-impl Drop for WriteAttempt<'_> {
-    fn drop(&mut self) {
-        if !self.is_over {
-            // Nobody waits for the response any more, and so not for the record either.
-            let _ = self.record(ControlOutcome::Abandoned, None, None);
-        }
-    }
 }
 
 #[cfg(test)]

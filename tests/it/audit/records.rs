@@ -202,7 +202,10 @@ async fn control_writes_are_in_the_same_log_denied_or_not() {
         .await
         .unwrap_err();
     assert_ne!(refused.code(), Code::Ok);
-    let denied = control.stop_entity(stop("bob", "coder")).await.unwrap_err();
+    // Who is stopped stops nobody.
+    let mut by_agent = stop("ana", "coder");
+    by_agent.actor.as_mut().unwrap().entity = entity("Mcp::Agent", "coder");
+    let denied = control.stop_entity(by_agent).await.unwrap_err();
     assert_eq!(denied.code(), Code::PermissionDenied);
     // What was attempted is told, whatever became of it.
     let contents = stage.contents();

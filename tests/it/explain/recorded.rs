@@ -110,7 +110,11 @@ async fn what_cannot_be_explained_says_why() {
     };
     fails(&cedar, &[], "only calls are explained");
     fails(unknown, &[], "has no decision");
-    fails(&id, &["--key", "nowhere"], "its capsule is not there");
+    fails(
+        &id,
+        &["--key", "nowhere"],
+        "there is no capsule key `nowhere`",
+    );
     std::fs::remove_dir_all(stage.folder.path().join("capsules")).expect("they are there");
     fails(&id, &[], "its capsule is not there");
     // A decision is given in place of a call.

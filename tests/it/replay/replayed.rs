@@ -155,7 +155,7 @@ async fn what_was_observed_is_allowed_once_the_proposal_is_applied() {
     let keyless = stage.replay_in(folder.path(), &["--key", "nowhere"]);
     assert_eq!(keyless.code, 1, "{}", keyless.transcript());
     assert!(
-        keyless.stderr.contains("the capsule key `nowhere`"),
+        keyless.stderr.contains("there is no capsule key `nowhere`"),
         "{}",
         keyless.transcript()
     );
