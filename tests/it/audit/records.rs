@@ -185,13 +185,19 @@ async fn control_writes_are_in_the_same_log_denied_or_not() {
         reason: "a test".into(),
         ..Default::default()
     };
+    // Only people may, in these policies.
+    let mut by_agent = stop("ana", "coder");
+    by_agent.actor.as_mut().unwrap().entity = entity("Mcp::Agent", "coder");
+    by_agent.uid = entity("Mcp::User", "bob");
+    let denied = control.stop_entity(by_agent).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
     let stopped = control
         .stop_entity(stop("ana", "coder"))
         .await
         .unwrap()
         .into_inner();
     let contents = stage.contents();
-    let [write] = contents.writes.as_slice() else {
+    let [_, write] = contents.writes.as_slice() else {
         panic!("{:?}", contents.writes);
     };
     assert_eq!((&*write.verb, &*write.outcome), ("StopEntity", "done"));
@@ -202,20 +208,15 @@ async fn control_writes_are_in_the_same_log_denied_or_not() {
         .await
         .unwrap_err();
     assert_ne!(refused.code(), Code::Ok);
-    // Who is stopped stops nobody.
-    let mut by_agent = stop("ana", "coder");
-    by_agent.actor.as_mut().unwrap().entity = entity("Mcp::Agent", "coder");
-    let denied = control.stop_entity(by_agent).await.unwrap_err();
-    assert_eq!(denied.code(), Code::PermissionDenied);
     // What was attempted is told, whatever became of it.
     let contents = stage.contents();
     let about = contents.writes.iter().map(|it| (&*it.outcome, &*it.id));
     assert_eq!(
         about.collect::<Vec<_>>(),
         [
+            ("denied", r#"Mcp::User::"bob""#),
             ("done", r#"Mcp::Agent::"coder""#),
             ("refused", r#"Mcp::Agent::"nobody""#),
-            ("denied", r#"Mcp::Agent::"coder""#),
         ]
     );
     let status = control
