@@ -61,6 +61,9 @@ pub fn run(directory: &Path, retention: Retention, done: &Receiver<()>, tell: &d
     }
 }
 
+/// The text of the notice that records were removed, rather than capsules.
+pub const REMOVED_RECORDS: &str = "records";
+
 /// Compresses and removes what is due.
 ///
 /// # Errors
@@ -77,7 +80,7 @@ pub fn look(
         tell(removed("capsules", first, last));
     }
     if let Some((first, last)) = remove(&segments, retention.records, now)? {
-        tell(removed("records", first, last));
+        tell(removed(REMOVED_RECORDS, first, last));
     }
     let files = log_files::list(&segments)?;
     let Some((_, closed)) = files.split_last() else {

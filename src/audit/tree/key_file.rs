@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::audit::tree::checkpoint::Checkpoint;
 use crate::audit::tree::note::{NoteError, SigningKey, VerifyingKey};
-use crate::audit::tree::tile_dir::{CHECKPOINT_FILE, above, read_text};
+use crate::audit::tree::tile_dir::{TileDir, above, read_text};
 
 /// The file with the signing key, in the directory of the tree.
 pub const KEY_FILE: &str = "key";
@@ -27,7 +27,7 @@ pub enum KeyError {
     },
     /// It is gone, and a tree that it has signed is there.
     #[error(
-        "the key `{path}` is missing, with which this log was signed: put it back, or begin a new log in another directory"
+        "the key `{path}` is missing, with which this log was signed: put it back (`audit.signing_key_file` may name it), or begin a new log in another directory"
     )]
     Missing {
         /// The file.
@@ -118,11 +118,10 @@ pub fn signing_key(
     is_origin_configured: bool,
 ) -> Result<SigningKey, KeyError> {
     let path = file.map_or_else(|| tree.join(KEY_FILE), Path::to_owned);
-    // One that cannot be read is there all the same; what is wrong with it, whoever continues the tree says.
-    let last = read_text(&tree.join(CHECKPOINT_FILE)).unwrap_or_else(|_| Some(String::new()));
-    let key = match (file, path.exists(), &last) {
-        (None, false, Some(_)) => return Err(KeyError::Missing { path }),
-        (None, false, None) => make(&path, origin)?,
+    let dir = TileDir::new(tree.to_owned());
+    let key = match (file, path.exists()) {
+        (None, false) if !dir.is_empty() => return Err(KeyError::Missing { path }),
+        (None, false) => make(&path, origin)?,
         _ => read_signing_key(&path)?,
     };
     if is_origin_configured && key.name() != origin {
@@ -132,9 +131,10 @@ pub fn signing_key(
             origin: origin.to_owned(),
         });
     }
-    // Beside a checkpoint that it has not signed, the key that signed it stays: the log does not go on with this one.
+    // Beside a tree that another key has signed, that one's stays: the log does not go on with this one.
     let verifying = key.verifying_key();
-    if last.is_none_or(|last| Checkpoint::open(&last, &verifying).is_ok()) {
+    let has_signed = |last: String| Checkpoint::open(&last, &verifying).is_ok();
+    if dir.is_empty() || dir.read_checkpoint().ok().flatten().is_some_and(has_signed) {
         write_public(tree, &key)?;
     }
     Ok(key)

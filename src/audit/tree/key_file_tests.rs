@@ -1,5 +1,6 @@
 use super::*;
 use crate::audit::tree::hash::TreeHash;
+use crate::audit::tree::tile_dir::CHECKPOINT_FILE;
 
 const ORIGIN: &str = "callgate/test";
 

@@ -85,6 +85,14 @@ pub fn verify(request: &Request) -> io::Result<Report> {
         );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
+    for (name, note) in &request.older {
+        if let Err(error) = Checkpoint::open(note, &request.key)
+            && error.is_form()
+        {
+            let why = format!("`{name}` is no checkpoint: {error}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+    }
     let files = log_files::list(&request.directory.join(log_files::SEGMENTS))?;
     let dir = TileDir::new(request.directory.join(TREE));
     if files.is_empty() && dir.is_empty() {
@@ -121,10 +129,7 @@ pub fn verify(request: &Request) -> io::Result<Report> {
     if request.to.is_none() && request.from == 0 {
         check_tiles_before(found.first, &mut tree);
     }
-    if faults.count() == 0 {
-        check_range(request, found.seen.max(checkpoint.size))?;
-    }
-    let mut roots = OlderRoots::new(request, last, &dir, &mut faults)?;
+    let mut roots = OlderRoots::new(request, last, &dir, &mut faults);
     let is_whole = request.from == 0 && request.to.is_none() && found.first == 0;
     let unproven = tree.take_faults();
     if !unproven.is_empty() || roots.needs_records() {
@@ -139,6 +144,9 @@ pub fn verify(request: &Request) -> io::Result<Report> {
         report.proven = found.proven;
     }
     report.older_checkpoints = roots.finish(&mut faults);
+    if faults.count() == 0 {
+        check_range(request, found.seen.max(checkpoint.size))?;
+    }
     report.first = found.first.max(request.from);
     report.removed = found.removed;
     report.end = found.end;
@@ -159,8 +167,12 @@ fn checkpoint(dir: &TileDir, key: &VerifyingKey) -> Result<Checkpoint, String> {
 
 /// Refuses a range that ends where a log without faults has no records.
 fn check_range(request: &Request, end: u64) -> io::Result<()> {
-    let last = request.to.unwrap_or(request.from);
-    if last < end || (request.to.is_none() && request.from == 0) {
+    // From the end on there may be nothing yet.
+    let (last, is_there) = match request.to {
+        Some(to) => (to, to < end),
+        None => (request.from, request.from <= end),
+    };
+    if is_there {
         return Ok(());
     }
     let has = match end {
@@ -192,19 +204,12 @@ impl OlderRoots {
         last: Option<Checkpoint>,
         dir: &TileDir,
         faults: &mut Faults,
-    ) -> io::Result<Self> {
+    ) -> Self {
         let mut known = Self {
             older: Vec::new(),
             roots: Vec::new(),
         };
         for (name, note) in &request.older {
-            let opened = Checkpoint::open(note, &request.key);
-            if let Err(error) = &opened
-                && error.is_form()
-            {
-                let why = format!("`{name}` is no checkpoint: {error}");
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-            }
             let Some(last) = &last else {
                 faults.add(Fault::Older {
                     checkpoint: name.clone(),
@@ -212,7 +217,7 @@ impl OlderRoots {
                 });
                 continue;
             };
-            match opened {
+            match Checkpoint::open(note, &request.key) {
                 Ok(older) if older.size > last.size => faults.add(Fault::Older {
                     checkpoint: name.clone(),
                     why: format!(
@@ -230,7 +235,7 @@ impl OlderRoots {
                 }),
             }
         }
-        Ok(known)
+        known
     }
 
     fn needs_records(&self) -> bool {

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 
+use crate::audit::archive::REMOVED_RECORDS;
 use crate::audit::frame::{self, Contents, FrameReader, HEADER, MAX_RECORD, Step};
 use crate::audit::log_files::{self, LogFile, SEGMENTS};
 use crate::audit::record::schema::{notice, record};
@@ -41,6 +42,8 @@ pub struct Scan<'a> {
     /// The index that the next record should have.
     expected: u64,
     is_begun: bool,
+    /// Whether records are missing before the first one, so that what the log has noted is read to its end.
+    reads_notices: bool,
     /// The first index of the last file, which may be a new one that has no whole header yet.
     last_file: Option<u64>,
     /// Bytes that are no record, seen since the last record.
@@ -66,6 +69,7 @@ impl<'a> Scan<'a> {
             to,
             expected: from,
             is_begun: false,
+            reads_notices: false,
             last_file: None,
             damage: None,
             removed: Vec::new(),
@@ -79,14 +83,16 @@ impl<'a> Scan<'a> {
     pub fn files(&mut self, files: &[LogFile], faults: &mut Faults) {
         self.found.first = files.first().map_or(0, |file| file.first);
         self.last_file = files.last().map(|file| file.first);
+        self.reads_notices = self.found.first > self.from;
         let start = files.partition_point(|file| file.first <= self.expected);
         for file in &files[start.saturating_sub(1)..] {
-            if self.is_over() || self.to.is_some_and(|to| file.first > to) {
-                return;
-            }
             if !self.is_begun {
                 self.expected = self.expected.max(file.first);
                 self.is_begun = true;
+            }
+            let is_beyond = self.is_over() || self.to.is_some_and(|to| file.first > to);
+            if is_beyond && !self.reads_notices {
+                return;
             }
             let opened = open(file);
             let read = opened.and_then(|input| self.input(input, file, faults));
@@ -122,7 +128,7 @@ impl<'a> Scan<'a> {
                 why: "the header is not that of a log whose first record its name says".to_owned(),
             }),
             // It is just being made, or that was interrupted: no record was in it.
-            Err(_) if self.last_file == Some(file.first) => {
+            Err(_) if self.last_file == Some(file.first) && !file.is_compressed => {
                 let place = Place {
                     file: name,
                     byte: 0,
@@ -154,7 +160,7 @@ impl<'a> Scan<'a> {
                     return Ok(());
                 }
             }
-            if self.is_over() {
+            if self.is_over() && !self.reads_notices {
                 return Ok(());
             }
         }
@@ -165,6 +171,9 @@ impl<'a> Scan<'a> {
     }
 
     fn damaged(&mut self, place: Place, bytes: u64) {
+        if self.is_over() {
+            return;
+        }
         let (_, damaged) = self.damage.get_or_insert((place, 0));
         *damaged += bytes;
     }
@@ -176,6 +185,13 @@ impl<'a> Scan<'a> {
         self.found.seen = self.found.seen.max(index.saturating_add(1));
         if index < self.from {
             return;
+        }
+        if let Some(to) = self.to.filter(|to| index > *to) {
+            if !self.is_over() {
+                self.gap(to + 1, faults);
+                self.expected = to + 1;
+            }
+            return self.notice(payload);
         }
         if index < self.expected {
             faults.add(Fault::Order {
@@ -237,7 +253,10 @@ impl<'a> Scan<'a> {
             return;
         };
         match notice.kind() {
-            notice::Kind::Removed => self.removed.push((notice.first, notice.last)),
+            // Capsules are removed as well, and are no records.
+            notice::Kind::Removed if notice.text == REMOVED_RECORDS => {
+                self.removed.push((notice.first, notice.last));
+            }
             notice::Kind::Lost => self.lost.push((notice.first, notice.last)),
             _ => {}
         }
@@ -267,10 +286,10 @@ impl<'a> Scan<'a> {
         let is_removed = |(_, last): &(u64, u64)| last.saturating_add(1) >= first;
         let is_noted = self.removed.iter().any(is_removed);
         self.found.removed = if is_noted { first } else { 0 };
-        if first > self.from && !is_noted && self.to.is_none() {
+        if first > self.from && !is_noted {
             faults.add(Fault::Missing {
                 first: self.from,
-                last: first - 1,
+                last: self.to.map_or(first - 1, |to| to.min(first - 1)),
                 is_noted: false,
             });
         }

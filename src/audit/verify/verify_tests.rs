@@ -320,11 +320,13 @@ fn an_older_checkpoint_tells_a_log_that_was_signed_anew() {
 
 #[test]
 fn records_that_were_removed_because_of_their_age_are_no_fault_if_the_log_says_so() {
-    for says_so in [true, false] {
+    // Capsules are removed as well, which says nothing of records.
+    for says in [Some("records"), Some("capsules"), None] {
         let mut records = many(400);
-        if says_so {
+        if let Some(what) = says {
             records[350].kind = Some(record::Kind::Notice(Notice {
                 kind: notice::Kind::Removed.into(),
+                text: what.to_owned(),
                 first: 0,
                 last: 299,
                 ..Notice::default()
@@ -334,9 +336,44 @@ fn records_that_were_removed_because_of_their_age_are_no_fault_if_the_log_says_s
         for file in &log.files()[..3] {
             fs::remove_file(&file.path).expect("removed");
         }
+        let says_so = says == Some("records");
+        let removed = if says_so { 300 } else { 0 };
         let report = log.verify();
         assert_eq!(report.ok, says_so, "{:?}", report.faults);
         assert_eq!((report.first, report.proven), (300, 100));
+        assert_eq!(report.removed, removed);
+        // Nor does it depend on which of them are asked for.
+        for (from, to, first, proven) in [
+            (0, 310, 300, 11),
+            (250, 399, 300, 100),
+            (0, 10, 300, 0),
+            (250, 299, 300, 0),
+        ] {
+            let request = Request {
+                from,
+                to: Some(to),
+                ..log.request()
+            };
+            let report = verify(&request).expect("a log");
+            assert_eq!(report.ok, says_so, "{from} to {to}: {:?}", report.faults);
+            assert_eq!((report.first, report.proven), (first, proven));
+            assert_eq!(report.removed, removed, "{from} to {to}");
+            if !says_so {
+                let last = to.min(299);
+                let missing = Fault::Missing {
+                    first: from,
+                    last,
+                    is_noted: false,
+                };
+                assert_eq!(report.faults, [missing]);
+            }
+        }
+        let within = Request {
+            from: 300,
+            to: Some(320),
+            ..log.request()
+        };
+        assert!(verify(&within).expect("a log").ok);
     }
 }
 

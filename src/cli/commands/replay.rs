@@ -194,8 +194,7 @@ fn propose(
 }
 
 fn write(out: &Path, proposal: &Proposal) -> anyhow::Result<()> {
-    fs::create_dir(out)?;
-    fs::create_dir(out.join("tools"))?;
+    fs::create_dir_all(out.join("tools"))?;
     for (name, text) in &proposal.registrations {
         fs::write(out.join(name), text)?;
     }

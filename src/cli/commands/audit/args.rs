@@ -114,7 +114,7 @@ impl RecordId {
         let reader = log.open()?;
         match self {
             Self::Decision(id) => find::decision(&log.directory, id, SearchScope::WholeLog)?
-                .with_context(|| no_decision(id, &reader)),
+                .with_context(|| no_decision(id, log, &reader)),
             Self::Index(index) => {
                 let stored = reader.get(index)?;
                 let stored = stored.with_context(|| format!("the log has no record {index}"))?;
@@ -126,8 +126,13 @@ impl RecordId {
 }
 
 /// That a whole log was searched for a decision, or what is left of one.
-fn no_decision(id: Uuid, log: &LogReader) -> String {
-    match log.iter_from(0).find_map(Result::err) {
+fn no_decision(id: Uuid, log: &LogArgs, reader: &LogReader) -> String {
+    let signed = log.signed().unwrap_or_default();
+    let mut next = 0;
+    let mut read = reader.iter_from(0);
+    let fault = read.find_map(|item| item.map(|stored| next = stored.index + 1).err());
+    let cut = || cut_off(next, signed);
+    match fault.or_else(cut) {
         None => format!("the log has no decision {id}"),
         Some(fault) => format!(
             "no decision {id} is in what can be read of the log, which is damaged: {fault}; see `callgate audit verify`"
@@ -247,11 +252,8 @@ impl FilterArgs {
         log: &LogArgs,
         mut each: impl FnMut(FoundRecord) -> anyhow::Result<bool>,
     ) -> anyhow::Result<Vec<LogError>> {
-        let reader = log.open()?;
+        let reader = self.check(log)?;
         let filter = self.filter();
-        if let Some((since, until)) = self.since.zip(self.until) {
-            anyhow::ensure!(since < until, "`--until` is not after `--since`");
-        }
         let start = match filter.since {
             Some(since) => find::start_at(&log.directory, &reader, since)?,
             None => 0,
@@ -281,12 +283,31 @@ impl FilterArgs {
                 return Ok(faults);
             }
         }
-        if next < signed {
-            let (first, last) = (next, signed - 1);
-            keep(&mut faults, LogError::Lost { first, last });
+        if let Some(fault) = cut_off(next, signed) {
+            keep(&mut faults, fault);
         }
         Ok(faults)
     }
+
+    /// Checks what can be checked before the log is read.
+    ///
+    /// # Errors
+    ///
+    /// If there is no log, or no time in the range.
+    pub fn check(&self, log: &LogArgs) -> anyhow::Result<LogReader> {
+        if let Some((since, until)) = self.since.zip(self.until) {
+            anyhow::ensure!(since < until, "`--until` is not after `--since`");
+        }
+        log.open()
+    }
+}
+
+/// Records that the last checkpoint covers and that are not there, where the last one that is comes before `next`.
+fn cut_off(next: u64, signed: u64) -> Option<LogError> {
+    (next < signed).then(|| LogError::Lost {
+        first: next,
+        last: signed - 1,
+    })
 }
 
 fn keep(faults: &mut Vec<LogError>, fault: LogError) {

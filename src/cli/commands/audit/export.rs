@@ -1,10 +1,10 @@
 //! `callgate audit export`: writes records for other programs.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::ValueEnum;
 
 use crate::audit::export::{Exporter, Format, ocsf};
@@ -78,15 +78,28 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         FormatName::Parquet => Format::Parquet,
     };
     let is_binary = format == Format::Parquet;
-    let written = match &args.to {
-        Some(path) => write_file(args, format, path),
+    args.filter.check(&args.log)?;
+    let out: Box<dyn Write + Send> = match &args.to {
+        Some(path) => Box::new(NewFile {
+            path: path.clone(),
+            file: None,
+        }),
         None if is_binary && io::stdout().is_terminal() => {
             bail!("Parquet is no text for a terminal: name a file with `--to`")
         }
-        None => write(args, format, Box::new(io::stdout())),
+        None => Box::new(io::stdout()),
     };
-    match written {
+    let cannot = || {
+        args.to
+            .as_ref()
+            .map(|path| format!("cannot write `{}`", path.display()))
+    };
+    match write(args, format, out) {
         Err(error) if is_closed_pipe(&error) => Ok(Exit::Done),
+        Err(error) if error.is::<io::Error>() => Err(match cannot() {
+            Some(cannot) => error.context(cannot),
+            None => error,
+        }),
         Err(error) => Err(error),
         Ok(left_out) => {
             if left_out > 0 {
@@ -100,29 +113,30 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
 }
 
-/// Writes a file that gets its name once it is whole, so that one of before stays if that fails. What is no regular file, e.g.
-/// a pipe, is written as it is.
-fn write_file(args: &Args, format: Format, path: &Path) -> anyhow::Result<usize> {
-    let cannot = || format!("cannot write `{}`", path.display());
-    let is_special = fs::metadata(path).is_ok_and(|found| !found.is_file());
-    if is_special {
-        let file = File::options().write(true).open(path);
-        return write(args, format, Box::new(file.with_context(cannot)?));
+/// A file that is made, or made empty, with the first byte: until then, one of before stays as it is.
+struct NewFile {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl NewFile {
+    fn open(&mut self) -> io::Result<&mut File> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => File::create(&self.path)?,
+        };
+        Ok(self.file.insert(file))
     }
-    let mut name = path.as_os_str().to_owned();
-    name.push(".partial");
-    let partial = PathBuf::from(name);
-    let file = File::create(&partial).with_context(cannot)?;
-    let written = write(args, format, Box::new(file)).and_then(|left_out| {
-        fs::rename(&partial, path)
-            .with_context(cannot)
-            .map(|()| left_out)
-    });
-    if written.is_err() {
-        // What is left of it says by its name what it is.
-        let _ = fs::remove_file(&partial);
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.open()?.write(bytes)
     }
-    written
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.open()?.flush()
+    }
 }
 
 /// Writes all records, and returns how many have no form in the format.
