@@ -25,7 +25,7 @@ pub struct ControlRecord<'a> {
     pub outcome: ControlOutcome,
     /// Its revision.
     pub revision: Option<u64>,
-    /// The id of what it made or changed; of what it was about, if it did neither and that is known.
+    /// The id of what it made or changed, or was to make or change, as far as that is known.
     pub id: Option<&'a str>,
     /// The digest of the approval that was requested or decided, `sha256:<hex>`.
     pub approval_digest: Option<&'a CallDigest>,

@@ -9,6 +9,7 @@ use crate::audit::log_files::{self, LogFile, SEGMENTS};
 use crate::audit::reader::{LogError, LogReader};
 use crate::audit::record::schema::record;
 use crate::audit::record::{Record, StoredRecord};
+use crate::audit::verify;
 
 /// How far the time of a record, which is that of the request's arrival, may lie from the order of the log, in
 /// nanoseconds: a request may wait, and clocks are set.
@@ -107,6 +108,29 @@ pub fn decision(
         (None, SearchScope::WholeLog) if likely != everything => first_with(&log, everything, id),
         (found, _) => Ok(found),
     }
+}
+
+/// Why a decision was not found in a whole log: it is not there, or parts of the log are not.
+pub fn why_not_found(directory: &Path, log: &LogReader, id: Uuid) -> String {
+    let signed = verify::signed(directory);
+    let mut next = 0;
+    let mut records = log.iter_from(0);
+    let fault = records.find_map(|item| item.map(|stored| next = stored.index + 1).err());
+    match fault.or_else(|| cut_off(next, signed)) {
+        None => format!("the decision log has no decision {id}"),
+        Some(fault) => format!(
+            "no decision {id} is in what can be read of the decision log, which is damaged: {fault}; see `callgate audit verify`"
+        ),
+    }
+}
+
+/// The records that a checkpoint over `signed` covers from `next` on, where the log ends.
+pub fn cut_off(next: u64, signed: Option<u64>) -> Option<LogError> {
+    let signed = signed.filter(|signed| next < *signed)?;
+    Some(LogError::Lost {
+        first: next,
+        last: signed - 1,
+    })
 }
 
 fn first_with(

@@ -112,7 +112,7 @@ impl Control {
         yes: CallApproval,
     ) -> Result<WriteReceipt<ApprovalView>, ControlError> {
         let plan = move |context: &WriteContext<'_>| {
-            context.about(yes.id.as_str());
+            context.set_object(yes.id.as_str());
             let limit = context.limits.approval_uses;
             if yes.uses > limit {
                 let message = format!("is {}, but at most {limit} are allowed", yes.uses);
@@ -141,7 +141,7 @@ impl Control {
         no: CallRejection,
     ) -> Result<WriteReceipt<ApprovalView>, ControlError> {
         let plan = move |context: &WriteContext<'_>| {
-            context.about(no.id.as_str());
+            context.set_object(no.id.as_str());
             let approval = context.approval(&no.id)?;
             let word = authorize_decision(context, approval, 0, no.comment)?;
             Ok(planned("RejectCall", with_decision(approval, word)))

@@ -100,7 +100,7 @@ impl Control {
         narrowing: DelegationNarrowing,
     ) -> Result<WriteReceipt<DelegationView>, ControlError> {
         let plan = move |context: &WriteContext<'_>| {
-            context.about(narrowing.id.as_str());
+            context.set_object(narrowing.id.as_str());
             plan_narrowing(context, narrowing)
         };
         let written = self.write("NarrowDelegation", author, plan).await?;
@@ -120,7 +120,7 @@ impl Control {
         id: DelegationId,
     ) -> Result<WriteReceipt<DelegationView>, ControlError> {
         let plan = move |context: &WriteContext<'_>| {
-            context.about(id.as_str());
+            context.set_object(id.as_str());
             let delegation = context.grant("delegation", &id)?;
             authorize_restriction(context, delegation)?;
             let revoked = Delegation {

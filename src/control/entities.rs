@@ -56,7 +56,7 @@ impl Control {
         let plan = move |context: &WriteContext<'_>| {
             let schema = context.generation.snapshot.schema().map(Arc::as_ref);
             let (uid, json) = (declared(schema, &uid), declared_form(schema, json));
-            context.about(uid.to_smolstr());
+            context.set_object(uid.to_smolstr());
             let change = plan_entity(context, &uid, &json, "entity")?;
             context.govern(
                 "edit_entities",
@@ -79,7 +79,7 @@ impl Control {
         uid: EntityUID,
     ) -> Result<u64, ControlError> {
         let plan = move |context: &WriteContext<'_>| {
-            context.about(uid.to_smolstr());
+            context.set_object(uid.to_smolstr());
             context.govern(
                 "edit_entities",
                 &context.gateway(),

@@ -21,7 +21,7 @@ impl Control {
         session: SessionId,
     ) -> Result<WriteReceipt<()>, ControlError> {
         let plan = move |context: &WriteContext<'_>| {
-            context.about(session.text().clone());
+            context.set_object(session.text().clone());
             context.govern("end_session", &context.gateway(), GovernContext::default())?;
             if !context.service.facts().sessions.can_end(&session) {
                 let message = "as many sessions as can be remembered were ended for good: stop the agent instead";

@@ -31,7 +31,7 @@ impl Control {
         reason: SmolStr,
     ) -> Result<WriteReceipt<()>, ControlError> {
         let plan = move |context: &WriteContext<'_>| {
-            context.about(uid.to_smolstr());
+            context.set_object(uid.to_smolstr());
             check_stop(context, &uid)?;
             context.govern("stop_entity", &uid, GovernContext::default())?;
             let stop = Stop {
@@ -65,7 +65,7 @@ impl Control {
         uid: EntityUID,
     ) -> Result<u64, ControlError> {
         let plan = move |context: &WriteContext<'_>| {
-            context.about(uid.to_smolstr());
+            context.set_object(uid.to_smolstr());
             check_type(&uid)?;
             context.govern("resume_entity", &uid, GovernContext::default())?;
             if !context.generation.authority.stops.contains_key(&uid) {

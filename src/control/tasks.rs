@@ -92,7 +92,7 @@ impl Control {
         step: Option<SmolStr>,
     ) -> Result<WriteReceipt<TaskView>, ControlError> {
         let plan = move |context: &WriteContext<'_>| {
-            context.about(id.as_str());
+            context.set_object(id.as_str());
             let task = context.task("task", &id)?;
             context.govern("advance_task", &task.uid(), about(task))?;
             let task = context.open_task("task", &id)?;
@@ -118,7 +118,7 @@ impl Control {
         id: TaskId,
     ) -> Result<WriteReceipt<TaskView>, ControlError> {
         let plan = move |context: &WriteContext<'_>| {
-            context.about(id.as_str());
+            context.set_object(id.as_str());
             let task = context.task("task", &id)?;
             context.govern("close_task", &task.uid(), about(task))?;
             let task = context.open_task("task", &id)?;

@@ -86,7 +86,7 @@ impl Control {
             let entry = new.entry(pin.as_ref())?;
             check_server(context, &new.server)?;
             let uid = schema::tool_uid(&new.server, &new.tool);
-            context.about(uid.to_smolstr());
+            context.set_object(uid.to_smolstr());
             let mut json = entry.to_entity(&new.server, &new.tool, &new.owner);
             // Stored entities are parsed without a schema, which needs the explicit form of references.
             let owner = json["attrs"]["owner"].take();
@@ -122,7 +122,7 @@ impl Control {
         let plan = move |context: &WriteContext<'_>| {
             let pin = pin?;
             let uid = schema::tool_uid(&new.server, &new.tool);
-            context.about(uid.to_smolstr());
+            context.set_object(uid.to_smolstr());
             refuse_of_bundle(context, &uid)?;
             let known = context.generation.stored.get(&uid);
             let known = known.ok_or_else(|| ControlError::not_found("tool", uid.eid().as_ref()))?;

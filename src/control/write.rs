@@ -65,8 +65,8 @@ pub(super) struct WriteContext<'s> {
     pub(super) service: &'s Service,
     ids: &'s IdGenerator,
     decided: RefCell<Option<Verdict>>,
-    /// What it is about, for the record of one that changes nothing.
-    about: RefCell<Option<SmolStr>>,
+    /// What is to be made or changed, for the record of a write that does neither.
+    object: RefCell<Option<SmolStr>>,
 }
 
 impl Control {
@@ -140,14 +140,14 @@ impl Control {
         }
         let mut attempt = WriteAttempt::start(&self.service, verb, author);
         let limits = self.limits();
-        let (decided, about) = (&mut attempt.decided, &mut attempt.about);
+        let (decided, object) = (&mut attempt.decided, &mut attempt.object);
         let now = self.service.now();
         let planned = |generation: &Generation| {
             let context = self.context(generation, now, author, &limits);
             // Beside other servers it may be planned more than once.
             let plan = plan.clone()(&context);
             *decided = Some(context.decided.into_inner());
-            *about = context.about.into_inner();
+            *object = context.object.into_inner();
             plan
         };
         let written = match self.admit(author) {
@@ -208,7 +208,7 @@ impl Control {
             service: &self.service,
             ids: &self.ids,
             decided: RefCell::new(None),
-            about: RefCell::new(None),
+            object: RefCell::new(None),
         }
     }
 
@@ -265,9 +265,9 @@ impl<'s> WriteContext<'s> {
         &self.author.actor.entity
     }
 
-    /// Says what the write is about: an id, or the name of an entity.
-    pub(super) fn about(&self, what: impl Into<SmolStr>) {
-        *self.about.borrow_mut() = Some(what.into());
+    /// Says what is to be made or changed: an id, or the name of an entity.
+    pub(super) fn set_object(&self, object: impl Into<SmolStr>) {
+        *self.object.borrow_mut() = Some(object.into());
     }
 
     pub(super) fn next_id(&self, kind: &'static str) -> SmolStr {
@@ -339,8 +339,8 @@ impl<'s> WriteContext<'s> {
     ) -> Result<(), ControlError> {
         self.check_actor()?;
         // The installation as a whole says nothing.
-        if self.about.borrow().is_none() && *resource.entity_type() != TYPES.gateway {
-            self.about(resource.to_smolstr());
+        if self.object.borrow().is_none() && *resource.entity_type() != TYPES.gateway {
+            self.set_object(resource.to_smolstr());
         }
         let governing = GovernRequest {
             actor: &self.author.actor,

@@ -22,8 +22,8 @@ pub(super) struct WriteAttempt<'a> {
     clock: Instant,
     /// Whether the write was planned, and the verdict of Cedar.
     pub(super) decided: Option<Option<Verdict>>,
-    /// What it is about, where that is known.
-    pub(super) about: Option<SmolStr>,
+    /// What was to be made or changed, where that is known.
+    pub(super) object: Option<SmolStr>,
     is_over: bool,
 }
 
@@ -40,7 +40,7 @@ impl<'a> WriteAttempt<'a> {
             started_at: SystemTime::now(),
             clock: Instant::now(),
             decided: None,
-            about: None,
+            object: None,
             is_over: false,
         }
     }
@@ -84,7 +84,7 @@ impl<'a> WriteAttempt<'a> {
             revision: written.map(|written| written.revision),
             id: written
                 .map(|written| &written.id)
-                .or(self.about.as_ref())
+                .or(self.object.as_ref())
                 .map(SmolStr::as_str),
             approval_digest: written.and_then(approval_digest),
             decision,

@@ -131,6 +131,11 @@ impl LogSource {
         Ok(Some(recorded(stored.index, at, &decision, capsule)))
     }
 
+    /// Why a decision was not found in the whole log.
+    pub fn why_not_found(&self, id: Uuid) -> String {
+        find::why_not_found(&self.directory, &self.reader, id)
+    }
+
     fn decisions_from(&self, first: u64) -> Result<LogDecisions, String> {
         let capsules = match &self.key {
             None => None,

@@ -18,6 +18,7 @@ use crate::audit::log_files::{self, TREE};
 use crate::audit::tree::checkpoint::Checkpoint;
 use crate::audit::tree::frontier::Frontier;
 use crate::audit::tree::hash::TreeHash;
+use crate::audit::tree::key_file::{self, PUBLIC_KEY_FILE};
 use crate::audit::tree::merkle::{self, Nodes as _};
 use crate::audit::tree::note::VerifyingKey;
 use crate::audit::tree::tile::{TILE_WIDTH, TileId};
@@ -78,21 +79,7 @@ pub struct Report {
 ///
 /// If there is no log in the directory, or no such range in it. Everything else that is wrong is in the report.
 pub fn verify(request: &Request) -> io::Result<Report> {
-    if let Some(to) = request.to.filter(|to| *to < request.from) {
-        let why = format!(
-            "record {}, the first one to verify, comes after record {to}, the last",
-            request.from
-        );
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    }
-    for (name, note) in &request.older {
-        if let Err(error) = Checkpoint::open(note, &request.key)
-            && error.is_form()
-        {
-            let why = format!("`{name}` is no checkpoint: {error}");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-        }
-    }
+    check_request(request)?;
     let files = log_files::list(&request.directory.join(log_files::SEGMENTS))?;
     let dir = TileDir::new(request.directory.join(TREE));
     if files.is_empty() && dir.is_empty() {
@@ -158,11 +145,38 @@ pub fn verify(request: &Request) -> io::Result<Report> {
     Ok(report)
 }
 
+/// The size of the last checkpoint of a log, if it can be verified with the key beside it.
+pub fn signed(directory: &Path) -> Option<u64> {
+    let dir = TileDir::new(directory.join(TREE));
+    let key = key_file::read_verifying_key(&directory.join(TREE).join(PUBLIC_KEY_FILE)).ok()?;
+    checkpoint(&dir, &key).ok().map(|it| it.size)
+}
+
 /// Reads the last checkpoint.
 fn checkpoint(dir: &TileDir, key: &VerifyingKey) -> Result<Checkpoint, String> {
     let note = dir.read_checkpoint().map_err(|error| error.to_string())?;
     let note = note.ok_or_else(|| "there is none".to_owned())?;
     Checkpoint::open(&note, key).map_err(|error| error.to_string())
+}
+
+/// Refuses what is wrong whatever the log is.
+fn check_request(request: &Request) -> io::Result<()> {
+    if let Some(to) = request.to.filter(|to| *to < request.from) {
+        let why = format!(
+            "record {}, the first one to verify, comes after record {to}, the last",
+            request.from
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    for (name, note) in &request.older {
+        if let Err(error) = Checkpoint::open(note, &request.key)
+            && error.is_form()
+        {
+            let why = format!("`{name}` is no checkpoint: {error}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a range that ends where a log without faults has no records.

@@ -41,7 +41,6 @@ pub struct Scan<'a> {
     to: Option<u64>,
     /// The index that the next record should have.
     expected: u64,
-    is_begun: bool,
     /// Whether records are missing before the first one, so that what the log has noted is read to its end.
     reads_notices: bool,
     /// The first index of the last file, which may be a new one that has no whole header yet.
@@ -68,7 +67,6 @@ impl<'a> Scan<'a> {
             tree,
             to,
             expected: from,
-            is_begun: false,
             reads_notices: false,
             last_file: None,
             damage: None,
@@ -84,12 +82,9 @@ impl<'a> Scan<'a> {
         self.found.first = files.first().map_or(0, |file| file.first);
         self.last_file = files.last().map(|file| file.first);
         self.reads_notices = self.found.first > self.from;
+        self.expected = self.expected.max(self.found.first);
         let start = files.partition_point(|file| file.first <= self.expected);
         for file in &files[start.saturating_sub(1)..] {
-            if !self.is_begun {
-                self.expected = self.expected.max(file.first);
-                self.is_begun = true;
-            }
             let is_beyond = self.is_over() || self.to.is_some_and(|to| file.first > to);
             if is_beyond && !self.reads_notices {
                 return;

@@ -144,12 +144,10 @@ pub fn restore(
 
 /// Checks that there is a folder for this file.
 fn check_folder(file: &Path) -> Result<(), BackupError> {
-    match file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        Some(folder) if !exists(folder)? => Err(BackupError::Missing(folder.to_owned())),
-        _ => Ok(()),
+    let folder = marker::folder_of(file);
+    match exists(folder)? {
+        true => Ok(()),
+        false => Err(BackupError::Missing(folder.to_owned())),
     }
 }
 

@@ -125,8 +125,13 @@ pub(super) fn beside(store: &Path, more: &str) -> PathBuf {
 
 /// Syncs the folder of a file, which makes a new name durable.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
+}
+
+/// The folder that a file is in.
+pub(super) fn folder_of(path: &Path) -> &Path {
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    folder.unwrap_or(Path::new("."))
 }
 
 fn unreadable(path: &Path) -> io::Error {

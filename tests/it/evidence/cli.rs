@@ -32,6 +32,21 @@ fn failed(words: &[&str]) -> String {
     ran.stderr
 }
 
+/// What verifies the log with a key and a checkpoint that were kept.
+fn verify_from_elsewhere(workplace: &Workplace) -> [String; 6] {
+    let key = workplace.read("audit/tree/key.pub");
+    workplace.write("old.checkpoint", workplace.read("audit/tree/checkpoint"));
+    [
+        "audit",
+        "verify",
+        "--key",
+        &key,
+        "--checkpoint",
+        "old.checkpoint",
+    ]
+    .map(str::to_owned)
+}
+
 /// Nothing of a record acts on a terminal or begins a line.
 fn harmless(ran: &Ran) {
     let said = format!("{}{}", ran.stdout, ran.stderr);
@@ -101,6 +116,10 @@ fn what_cannot_be_there_is_no_answer() {
             &["query", "--since", "1h", "--until", "2h"],
             "`--until` is not after `--since`",
         ),
+        (
+            &["tail", "--since", "1h", "--until", "2h", "--output", "text"],
+            "`--until` is not after `--since`",
+        ),
     ] {
         let error = failed(words);
         assert!(error.contains(told), "{words:?}: {error}");
@@ -145,21 +164,13 @@ fn readers_say_what_of_a_log_they_cannot_read() {
 #[test]
 fn a_checkpoint_that_is_none_or_cannot_be_compared_says_nothing_of_the_log() {
     let workplace = workplace();
-    let key = workplace.read("audit/tree/key.pub");
-    workplace.write("old.checkpoint", workplace.read("audit/tree/checkpoint"));
+    let words = verify_from_elsewhere(&workplace);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let ran = workplace.run(&["audit", "verify", "--checkpoint", "audit/tree/key.pub"]);
     assert_eq!(ran.code, 1, "{}", ran.transcript());
     let told = "`audit/tree/key.pub` is no checkpoint";
     assert!(ran.stderr.contains(told), "{}", ran.transcript());
     workplace.write("audit/tree/checkpoint", "nothing");
-    let words = [
-        "audit",
-        "verify",
-        "--key",
-        &key,
-        "--checkpoint",
-        "old.checkpoint",
-    ];
     let ran = workplace.run(&words);
     assert_eq!(ran.code, 3, "{}", ran.transcript());
     assert!(!ran.stdout.contains("cut off"), "{}", ran.transcript());
@@ -214,16 +225,8 @@ fn verify_finds_a_change_and_says_where() {
         "{good}"
     );
     let workplace = workplace();
-    let key = workplace.read("audit/tree/key.pub");
-    workplace.write("old.checkpoint", workplace.read("audit/tree/checkpoint"));
-    let words = [
-        "audit",
-        "verify",
-        "--key",
-        &key,
-        "--checkpoint",
-        "old.checkpoint",
-    ];
+    let words = verify_from_elsewhere(&workplace);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let ran = workplace.run(&[&words[..], &["--output", "json"]].concat());
     assert_eq!(ran.code, 0, "{}", ran.transcript());
     assert_eq!(ran.json()["older_checkpoints"], 1);

@@ -117,6 +117,14 @@ async fn what_cannot_be_explained_says_why() {
     );
     std::fs::remove_dir_all(stage.folder.path().join("capsules")).expect("they are there");
     fails(&id, &[], "its capsule is not there");
+    let first = stage
+        .folder
+        .path()
+        .join("segments/00000000000000000000.log");
+    let mut content = std::fs::read(&first).expect("a file");
+    content[40] ^= 8;
+    std::fs::write(&first, content).expect("written");
+    fails(unknown, &[], "which is damaged: ");
     // A decision is given in place of a call.
     let ran = stage.run(&["explain", &id, "--agent", "coder"], &[]);
     assert_ne!(ran.code, 0);

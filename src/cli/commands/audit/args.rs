@@ -12,10 +12,9 @@ use crate::audit::find::{self, FoundRecord, SearchScope};
 use crate::audit::log_files::{SEGMENTS, TREE};
 use crate::audit::reader::{LogError, LogReader};
 use crate::audit::record::schema::Verdict;
-use crate::audit::tree::checkpoint::Checkpoint;
 use crate::audit::tree::key_file::{self, PUBLIC_KEY_FILE};
 use crate::audit::tree::note::VerifyingKey;
-use crate::audit::tree::tile_dir::TileDir;
+use crate::audit::verify;
 use crate::cli::output::note;
 use crate::cli::render::printable;
 use crate::cli::value_parser;
@@ -54,15 +53,6 @@ impl LogArgs {
     fn is_not_there(&self) -> String {
         let directory = self.directory.display();
         format!("there is no decision log in `{directory}`: name it with `--log`")
-    }
-
-    /// The size of the last checkpoint, if it can be verified with the key beside the log.
-    pub fn signed(&self) -> Option<u64> {
-        let key = verifying_key(None, &self.directory).ok()?;
-        let note = TileDir::new(self.directory.join(TREE))
-            .read_checkpoint()
-            .ok()??;
-        Checkpoint::open(&note, &key).ok().map(|it| it.size)
     }
 }
 
@@ -114,7 +104,7 @@ impl RecordId {
         let reader = log.open()?;
         match self {
             Self::Decision(id) => find::decision(&log.directory, id, SearchScope::WholeLog)?
-                .with_context(|| no_decision(id, log, &reader)),
+                .with_context(|| find::why_not_found(&log.directory, &reader, id)),
             Self::Index(index) => {
                 let stored = reader.get(index)?;
                 let stored = stored.with_context(|| format!("the log has no record {index}"))?;
@@ -122,21 +112,6 @@ impl RecordId {
                 Ok(FoundRecord { stored, message })
             }
         }
-    }
-}
-
-/// That a whole log was searched for a decision, or what is left of one.
-fn no_decision(id: Uuid, log: &LogArgs, reader: &LogReader) -> String {
-    let signed = log.signed().unwrap_or_default();
-    let mut next = 0;
-    let mut read = reader.iter_from(0);
-    let fault = read.find_map(|item| item.map(|stored| next = stored.index + 1).err());
-    let cut = || cut_off(next, signed);
-    match fault.or_else(cut) {
-        None => format!("the log has no decision {id}"),
-        Some(fault) => format!(
-            "no decision {id} is in what can be read of the log, which is damaged: {fault}; see `callgate audit verify`"
-        ),
     }
 }
 
@@ -260,7 +235,7 @@ impl FilterArgs {
         };
         let mut faults = Vec::new();
         // Before the log is read, which may grow meanwhile.
-        let signed = log.signed().unwrap_or_default();
+        let signed = verify::signed(&log.directory);
         let mut next = start;
         for item in reader.iter_from(start) {
             let stored = match item {
@@ -283,7 +258,7 @@ impl FilterArgs {
                 return Ok(faults);
             }
         }
-        if let Some(fault) = cut_off(next, signed) {
+        if let Some(fault) = find::cut_off(next, signed) {
             keep(&mut faults, fault);
         }
         Ok(faults)
@@ -300,14 +275,6 @@ impl FilterArgs {
         }
         log.open()
     }
-}
-
-/// Records that the last checkpoint covers and that are not there, where the last one that is comes before `next`.
-fn cut_off(next: u64, signed: u64) -> Option<LogError> {
-    (next < signed).then(|| LogError::Lost {
-        first: next,
-        last: signed - 1,
-    })
 }
 
 fn keep(faults: &mut Vec<LogError>, fault: LogError) {

@@ -89,17 +89,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
         None => Box::new(io::stdout()),
     };
-    let cannot = || {
-        args.to
-            .as_ref()
-            .map(|path| format!("cannot write `{}`", path.display()))
-    };
     match write(args, format, out) {
         Err(error) if is_closed_pipe(&error) => Ok(Exit::Done),
-        Err(error) if error.is::<io::Error>() => Err(match cannot() {
-            Some(cannot) => error.context(cannot),
-            None => error,
-        }),
         Err(error) => Err(error),
         Ok(left_out) => {
             if left_out > 0 {
@@ -123,7 +114,10 @@ impl NewFile {
     fn open(&mut self) -> io::Result<&mut File> {
         let file = match self.file.take() {
             Some(file) => file,
-            None => File::create(&self.path)?,
+            None => File::create(&self.path).map_err(|error| {
+                let why = format!("cannot write `{}`: {error}", self.path.display());
+                io::Error::new(error.kind(), why)
+            })?,
         };
         Ok(self.file.insert(file))
     }

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::audit::find::{self, FoundRecord, SearchScope};
 use crate::audit::json as records;
 use crate::audit::record::schema::record;
+use crate::audit::verify;
 use crate::cli::commands::audit::args::{LogArgs, RecordId, record_id};
 use crate::cli::commands::audit::story::Story;
 use crate::cli::output::{Exit, Output};
@@ -63,7 +64,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         record: &record,
         parent: parent.as_ref(),
         later: &later,
-        signed: args.log.signed(),
+        signed: verify::signed(&args.log.directory),
     };
     args.output.answer(&story.text(), &json)?;
     Ok(Exit::Done)

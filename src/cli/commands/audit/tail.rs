@@ -65,6 +65,7 @@ impl Args {
 /// If the log cannot be read.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let (output, paint) = (args.output(), Paint::for_stdout());
+    args.filter.check(&args.log)?;
     let filter = args.filter.filter();
     let Last { kept, next, faults } = last(&args.log, &filter, args.last as usize)?;
     warn_of(&faults);

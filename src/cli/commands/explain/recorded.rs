@@ -77,7 +77,7 @@ fn from_log(args: &Args, id: Uuid) -> anyhow::Result<Exit> {
     let source = place.source(&bundle.config)?;
     let found = source.decision(id, SearchScope::WholeLog);
     let found = found.map_err(anyhow::Error::msg)?;
-    let record = found.with_context(|| format!("the decision log has no decision {id}"))?;
+    let record = found.with_context(|| source.why_not_found(id))?;
     let candidate = Candidate::from_bundle(&bundle);
     let explained = explain(&candidate, &record, ExplainLimits::default());
     let explained = explained.with_context(|| format!("decision {id} cannot be explained"))?;
