@@ -14,7 +14,8 @@ use crate::control::write::{Control, GovernContext, WriteContext};
 use crate::domain::authority::change::Change;
 use crate::domain::entity_json;
 use crate::domain::hierarchy::{MAX_GENERATIONS, MAX_PARENTS, longest_chain};
-use crate::domain::schema::TYPES;
+use crate::domain::request::target::stored;
+use crate::domain::schema::{self, TYPES};
 use crate::service::generation::Generation;
 use crate::service::ledger::PlannedChange;
 
@@ -198,6 +199,7 @@ pub(super) fn plan_entity(
         return refuse("has another name than its JSON form".to_owned());
     }
     check_place(&entity).map_err(|why| ControlError::invalid(field, why))?;
+    check_resource(&entity, snapshot).map_err(|why| ControlError::invalid(field, why))?;
     if entity.parents().nth(MAX_PARENTS).is_some() {
         return refuse(format!("has more than {MAX_PARENTS} parents"));
     }
@@ -305,6 +307,23 @@ fn check_place(entity: &Entity) -> Result<(), &'static str> {
     match (servers.next(), servers.next()) {
         (Some(server), None) if is_its_own(server) => Ok(()),
         _ => Err("is a tool, `<server>/<tool>`, without that server as its parent"),
+    }
+}
+
+/// Checks that a resource has its canonical name, and states nothing that follows from it.
+fn check_resource(entity: &Entity, snapshot: &Snapshot) -> Result<(), String> {
+    if let Some(name) = stored::derived_attribute(entity) {
+        return Err(format!(
+            "states `{name}`, which follows from the name of what a call acts upon"
+        ));
+    }
+    let is_server = |server: &str| snapshot.contains(&schema::server_uid(&server.into()));
+    match stored::other_name(entity.uid(), is_server) {
+        None => Ok(()),
+        Some(Ok(name)) => Err(format!(
+            "has a name under which no call acts upon it: `{name}` is the canonical one"
+        )),
+        Some(Err(error)) => Err(format!("has a name under which no call acts upon it: it {error}")),
     }
 }
 

@@ -5,6 +5,17 @@ use callgate_engine::cedar::{
 };
 
 use crate::domain::error_chain::with_causes;
+use crate::domain::request::target::stored;
+
+/// Parses an entity of the store, as [`parse_entity`] does, and leaves out what a resource must not state
+/// ([`stored::derived_attribute`]).
+///
+/// # Errors
+///
+/// As [`parse_entity`].
+pub fn parse_stored(schema: Option<&ValidatorSchema>, json: &str) -> Result<Entity, String> {
+    parse_entity(schema, json).map(stored::without_derived)
+}
 
 /// Parses an entity in Cedar's JSON form and checks it against the schema.
 ///

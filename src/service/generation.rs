@@ -13,7 +13,7 @@ use crate::config::claims::ClaimMapping;
 use crate::domain::authority::change::Change;
 use crate::domain::authority::published::PublishedBundle;
 use crate::domain::authority::state::Authority;
-use crate::domain::entity_json::parse_entity;
+use crate::domain::entity_json::parse_stored;
 use crate::domain::registration::RegisteredTools;
 use crate::domain::schema::{self, TYPES};
 use crate::service::claim_warnings::ClaimWarnings;
@@ -213,7 +213,7 @@ impl Generation {
                 uid: uid.clone(),
                 why,
             };
-            entities.push(parse_entity(schema, json).map_err(why)?);
+            entities.push(parse_stored(schema, json).map_err(why)?);
         }
         let first = entities.first().map(|entity| entity.uid().clone());
         let mut stored = StoredEntities {
@@ -310,7 +310,7 @@ impl Generation {
                     uid: uid.clone(),
                     why,
                 };
-                let entity = parse_entity(schema, json).map_err(misfit)?;
+                let entity = parse_stored(schema, json).map_err(misfit)?;
                 if entity.uid() != uid {
                     return Err(misfit(format!("it is named `{}` in itself", entity.uid())));
                 }

@@ -15,7 +15,7 @@ use crate::domain::authority::labels;
 use crate::domain::decide::inputs::{DEFAULT_VALIDITY, DecisionInputs, Requester};
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::decide::{call, is_authorized};
-use crate::domain::entity_json::parse_entity;
+use crate::domain::entity_json::parse_stored;
 use crate::domain::registration::RegisteredTools;
 use crate::domain::schema;
 
@@ -106,7 +106,7 @@ impl Candidate {
         for (uid, json) in forms.entities()? {
             if !snapshot.contains(&uid) {
                 let misfit = |why| Obstacle::EntityMisfit(format!("{uid}: {why}"));
-                entities.push(parse_entity(schema, json).map_err(misfit)?);
+                entities.push(parse_stored(schema, json).map_err(misfit)?);
                 uids.push(uid);
             }
         }

@@ -23,6 +23,7 @@ use crate::domain::request::call_context::{Initiator, Operation};
 use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::request::elicitation::{self, ElicitationForm};
 use crate::domain::request::operation::{OperationKind, ToolCall};
+use crate::domain::request::target::argument::TargetArgument;
 use crate::domain::request::target::extract::{self, CallTargetError};
 use crate::domain::request::target::host::Host;
 use crate::domain::request::target::{self, Target, TargetError, TargetKind, text};
@@ -199,41 +200,20 @@ fn from_tool_call(
     let mut request = CedarRequest::new(action, registered.uid.clone());
     request.operation = OperationContext::Arguments(ToolInput {
         undeclared: Some(undeclared),
-        // If the gateway states the target, the arguments do not determine it.
-        tool: call.target.is_none().then(|| Arc::clone(&registered)),
+        tool: Some(Arc::clone(&registered)),
         ..input
     });
     request.is_declared = is_declared;
     request.access = registered.access;
     request.yields = Arc::clone(&registered.yields);
     request.registered_tool = Some(Arc::clone(&registered));
-    if let Some(text) = &call.target {
-        request.targets = stated_target(inputs, &operation.server, text)?;
-    } else {
-        request.targets = named_targets(inputs, operation, &registered, call)?;
-    }
+    request.targets = targets(inputs, operation, &registered, call)?;
     Ok(request)
 }
 
-/// The targets that the gateway states.
-fn stated_target(
-    inputs: &DecisionInputs<'_>,
-    server: &SmolStr,
-    text: &str,
-) -> Result<Vec<Target>, Reason> {
-    let targets = target::parse(server, None, text, None)
-        .map_err(|fault| invalid(format!("the target {fault}")))?;
-    for target in &targets {
-        no_other_server(inputs, target, Some(server), "the target")?;
-    }
-    match targets.len() > MAX_TARGETS {
-        true => Err(too_many()),
-        false => Ok(targets),
-    }
-}
-
-/// The targets that the arguments name, as the registration of the tool says.
-fn named_targets(
+/// The targets that the arguments name, as the registration of the tool says, and the one that the gateway states. What the
+/// gateway states takes nothing away from what the arguments name; it only stands in for an argument that is not there.
+fn targets(
     inputs: &DecisionInputs<'_>,
     operation: &Operation,
     registered: &RegisteredTool,
@@ -244,6 +224,48 @@ fn named_targets(
             "the registration of the tool is of no use: `target_arguments` {fault}"
         ))
     })?;
+    let Some(stated) = &call.target else {
+        return named_targets(inputs, operation, wanted, call);
+    };
+    let optional: Vec<TargetArgument> = wanted
+        .iter()
+        .map(|argument| TargetArgument {
+            is_optional: true,
+            ..argument.clone()
+        })
+        .collect();
+    let mut targets = named_targets(inputs, operation, &optional, call)?;
+    for target in stated_targets(inputs, &operation.server, stated)? {
+        let is_same = |named: &Target| named.uid() == target.uid() && named.query == target.query;
+        if !targets.iter().any(is_same) {
+            targets.push(target);
+        }
+    }
+    match targets.len() > MAX_TARGETS {
+        true => Err(too_many()),
+        false => Ok(targets),
+    }
+}
+
+fn stated_targets(
+    inputs: &DecisionInputs<'_>,
+    server: &SmolStr,
+    text: &str,
+) -> Result<Vec<Target>, Reason> {
+    let targets = target::parse(server, None, text, None)
+        .map_err(|fault| invalid(format!("the target {fault}")))?;
+    for target in &targets {
+        no_other_server(inputs, target, Some(server), "the target")?;
+    }
+    Ok(targets)
+}
+
+fn named_targets(
+    inputs: &DecisionInputs<'_>,
+    operation: &Operation,
+    wanted: &[TargetArgument],
+    call: &ToolCall,
+) -> Result<Vec<Target>, Reason> {
     let targets = extract::targets(&operation.server, wanted, &call.arguments, MAX_TARGETS)
         .map_err(|fault| match fault {
             CallTargetError::Missing(place) => Reason::context_missing(vec![place]),

@@ -30,7 +30,7 @@ pub struct ToolInput {
     pub undeclared: Option<Vec<SmolStr>>,
     /// The record `context.input`, if the action declares one.
     pub typed: Option<Value>,
-    /// The tool, if its registration determines the targets of the call.
+    /// The tool, whose registration says which arguments name targets.
     pub tool: Option<Arc<RegisteredTool>>,
 }
 

@@ -303,7 +303,7 @@ pub struct ToolCall {
     pub arguments: Map<String, Json>,
     /// `sha256:<hex>` of the tool definition, as the gateway saw it.
     pub definition_digest: Option<SmolStr>,
-    /// The target, if the gateway states it.
+    /// A target that the gateway states, beside those that the arguments name.
     pub target: Option<SmolStr>,
 }
 

@@ -340,7 +340,9 @@ fn words_of_which_there_are_no_others_are_faults() {
 fn words_in_entities_are_looked_up_too() {
     let more = r#"[
   {"uid": {"type": "Mcp::Resource", "id": "hr"}, "attrs": {"sensitivity": "restrictd", "kind": "pth"}, "parents": []},
-  {"uid": {"type": "Mcp::Resource", "id": "legal"}, "attrs": {"owner": {"type": "Mcp::User", "id": "anna"}}, "parents": []}
+  {"uid": {"type": "Mcp::Resource", "id": "legal"}, "attrs": {"owner": {"type": "Mcp::User", "id": "anna"}}, "parents": []},
+  {"uid": {"type": "Mcp::Resource", "id": "file:///srv/legal"}, "attrs": {"uri": "file:///srv/legal", "domain": "example.com"}, "parents": []},
+  {"uid": {"type": "Mcp::Resource", "id": "/srv/hr"}, "attrs": {"sensitivity": "restricted"}, "parents": []}
 ]"#;
     let ran =
         workplace(&[("policies/entities/more.json", more)]).run(&["check", "policies", "--strict"]);

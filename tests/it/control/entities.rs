@@ -224,6 +224,18 @@ async fn entities_of_the_directory_are_told_and_left_alone() {
     );
 }
 
+/// Makes a resource of an entity, with an attribute.
+fn place(it: &mut v1::Entity, name: &str, attribute: Option<(&str, &str)>) {
+    *it = v1::Entity {
+        uid: entity("Mcp::Resource", name),
+        attributes: attribute.map_or_else(
+            || fields([]),
+            |(name, value)| fields([(name, text(value))]),
+        ),
+        ..Default::default()
+    };
+}
+
 /// Changes a good request, and says how it is then refused.
 type Spoil = (fn(&mut v1::Entity), Code, &'static str);
 
@@ -278,6 +290,26 @@ const SPOILS: &[Spoil] = &[
         },
         Code::InvalidArgument,
         "is its own ancestor",
+    ),
+    (
+        |it| place(it, "/srv/hr", None),
+        Code::InvalidArgument,
+        "`entity` has a name under which no call acts upon it: `file:///srv/hr` is the canonical one",
+    ),
+    (
+        |it| place(it, "file:///srv/../hr", None),
+        Code::InvalidArgument,
+        "`entity` has a name under which no call acts upon it: it ",
+    ),
+    (
+        |it| place(it, "file:///etc/x", Some(("uri", "file:///srv/y"))),
+        Code::InvalidArgument,
+        "`entity` states `uri`, which follows from the name of what a call acts upon",
+    ),
+    (
+        |it| place(it, "https://evil.example", Some(("domain", "example.com"))),
+        Code::InvalidArgument,
+        "`entity` states `domain`",
     ),
     (
         |it| {

@@ -1,4 +1,4 @@
-//! Checks names in entities: parents, references in attributes and tags, and words of closed vocabularies.
+//! Checks names in entities: parents, references in attributes and tags, words of closed vocabularies, and resources.
 //!
 //! Start at [`check`].
 
@@ -12,6 +12,7 @@ use crate::bundle::validate::references::MAX_TOLD;
 use crate::bundle::validate::references::known_entities::{KnownEntities, id_of};
 use crate::bundle::validate::references::known_words::{KnownWords, each_word};
 use crate::bundle::validate::references::vocabulary::of_attribute;
+use crate::domain::request::target::stored;
 
 /// A reference to an undefined entity, and the number of further entities of the same file that have it.
 struct UnknownReference<'a> {
@@ -21,7 +22,8 @@ struct UnknownReference<'a> {
     more: usize,
 }
 
-/// Reports undefined parents and references (warnings), and words outside a closed vocabulary (faults).
+/// Reports undefined parents and references (warnings), words outside a closed vocabulary (faults), and what is wrong with
+/// resources.
 pub(super) fn check(
     collected: &CollectedEntities,
     known: &KnownEntities<'_>,
@@ -66,6 +68,7 @@ pub(super) fn check(
         warnings.extend(fault.map(|it| it.with_help(known.help(uid))));
     }
     closed_words(collected, words, faults);
+    resources(collected, known, faults, warnings);
 }
 
 /// Undefined references, each reported once per file: files tend to repeat them.
@@ -120,6 +123,34 @@ fn closed_words(
                 let fault = collected.diagnostic_at_attribute(uid, name, message);
                 faults.extend(fault.map(|it| it.with_help(words.help(vocabulary, word))));
             });
+        }
+    }
+}
+
+/// Reports what resources state although their names determine it (faults), and names under which no call acts upon them
+/// (warnings).
+fn resources(
+    collected: &CollectedEntities,
+    known: &KnownEntities<'_>,
+    faults: &mut Vec<BundleDiagnostic>,
+    warnings: &mut Vec<BundleDiagnostic>,
+) {
+    let (mut stated, mut misnamed) = (0, 0);
+    for entity in &collected.entities {
+        let uid = entity.uid();
+        if let Some(name) = stored::derived_attribute(entity).filter(|_| stated < MAX_TOLD) {
+            stated += 1;
+            let message = format!("the `{name}` of `{uid}` is not for a file to say");
+            let fault = collected.diagnostic_at_attribute(uid, name, message);
+            let help = "it follows from the name of what a call acts upon: leave it out";
+            faults.extend(fault.map(|it| it.with_help(help)));
+        }
+        let other = stored::other_name(uid, |server| known.has_server(server));
+        if other.is_some() && misnamed < MAX_TOLD {
+            misnamed += 1;
+            let message = format!("no call acts upon `{uid}` under this name");
+            let warning = collected.diagnostic_at_entity(uid, message);
+            warnings.extend(warning.map(|it| it.with_help(known.help(uid))));
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::authn::caller::Caller;
 use crate::bundle::UnreadRegistrations;
 use crate::bundle::parse::entities::CollectedEntities;
 use crate::config::Config;
-use crate::domain::request::target::{self, TargetError};
+use crate::domain::request::target::{TargetError, stored};
 use crate::domain::schema::{self, TYPES};
 
 /// Comparisons for suggestions in one compilation.
@@ -111,18 +111,14 @@ impl<'a> KnownEntities<'a> {
         self.unread.contains_key(server)
     }
 
-    /// The canonical name of a target: a server's id as such, anything else by its detected kind.
+    /// The canonical name of a target.
     fn canonical(&self, id: &str) -> Result<String, TargetError> {
-        if let Some((server, rest)) = id.split_once(':')
-            && self.defined.has(&schema::server_uid(&server.into()))
-        {
-            let kinds = [target::TargetKind::Id, target::TargetKind::Uuid].into_iter();
-            let mut read = kinds.filter_map(|kind| target::parse_one_as(server, kind, rest).ok());
-            if read.any(|target| id_of(target.uid()) == id) {
-                return Ok(id.to_owned());
-            }
-        }
-        target::parse_one("", id).map(|target| id_of(target.uid()).to_owned())
+        stored::canonical_name(id, |server| self.has_server(server))
+    }
+
+    /// Whether a server is defined.
+    pub(super) fn has_server(&self, server: &str) -> bool {
+        self.defined.has(&schema::server_uid(&server.into()))
     }
 
     /// Whether entities of a type come with the requests: it is a custom one without any definition.

@@ -6,7 +6,7 @@
 //! policies see. Ambiguous spellings are rejected. There is one module for each [`TargetKind`]: [`path`],
 //! [`url`], [`email`], [`id`]; [`host`] classifies hosts, [`text`] restricts characters. [`argument`] defines
 //! target arguments, [`check`] checks them against the tool's schema, [`extract`] finds the targets of a
-//! call.
+//! call, [`stored`] checks resources that are stored.
 //!
 //! Only paths and URLs contain one another.
 
@@ -21,6 +21,7 @@ pub mod json_schema;
 mod kind;
 pub mod path;
 mod special_purpose;
+pub mod stored;
 pub mod text;
 pub mod url;
 

@@ -1,0 +1,64 @@
+use callgate_engine::cedar::Value;
+use smol_str::SmolStr;
+
+use super::*;
+use crate::domain::schema::entity_uid;
+
+fn resource(id: &str) -> EntityUID {
+    entity_uid(&TYPES.resource, SmolStr::new(id))
+}
+
+fn stating(id: &str, attributes: &[(&str, &str)]) -> Entity {
+    let attributes = attributes.iter().map(|(name, text)| {
+        let value = Value::new(SmolStr::new(text), None);
+        (SmolStr::new(name), PartialValue::Value(value))
+    });
+    let none = std::collections::HashSet::new();
+    Entity::new_with_attr_partial_value(resource(id), attributes, none.clone(), none, [])
+}
+
+#[test]
+fn a_resource_is_stored_under_its_canonical_name() {
+    let is_server = |name: &str| name == "slack";
+    for fine in [
+        "known-destinations",
+        "team/contracts",
+        "file:///srv/hr",
+        "https://example.com/a",
+        "mailto:ana@example.com",
+        "slack:C04",
+        "urn:isbn:1",
+    ] {
+        assert_eq!(other_name(&resource(fine), is_server), None, "{fine}");
+    }
+    for (other, meant) in [
+        ("/srv/hr", "file:///srv/hr"),
+        ("file:///srv/hr/", "file:///srv/hr"),
+        ("https://Example.com:443/", "https://example.com"),
+        ("mailto:Ana@Example.com", "mailto:ana@example.com"),
+    ] {
+        let found = other_name(&resource(other), is_server);
+        assert_eq!(found, Some(Ok(meant.to_owned())), "{other}");
+    }
+    let found = other_name(&resource("file:///srv/../hr"), is_server);
+    assert!(matches!(found, Some(Err(_))), "{found:?}");
+    // A user may be called as a path is.
+    let user = entity_uid(&TYPES.user, SmolStr::new("/srv/hr"));
+    assert_eq!(other_name(&user, is_server), None);
+}
+
+#[test]
+fn what_a_name_determines_is_not_stated() {
+    for name in DERIVED {
+        let stating = stating("file:///etc/x", &[("sensitivity", "internal"), (name, "y")]);
+        assert_eq!(derived_attribute(&stating), Some(name));
+        let left = without_derived(stating);
+        assert_eq!(left.keys().collect::<Vec<_>>(), ["sensitivity"], "{name}");
+    }
+    let fine = stating(
+        "file:///etc/x",
+        &[("uri", "file:///etc/x"), ("sensitivity", "restricted")],
+    );
+    assert_eq!(derived_attribute(&fine), None);
+    assert_eq!(without_derived(fine).keys().count(), 2);
+}
