@@ -323,7 +323,9 @@ fn check_resource(entity: &Entity, snapshot: &Snapshot) -> Result<(), String> {
         Some(Ok(name)) => Err(format!(
             "has a name under which no call acts upon it: `{name}` is the canonical one"
         )),
-        Some(Err(error)) => Err(format!("has a name under which no call acts upon it: it {error}")),
+        Some(Err(error)) => Err(format!(
+            "has a name under which no call acts upon it: it {error}"
+        )),
     }
 }
 

@@ -30,6 +30,29 @@ impl Frontier {
         (rest == 0).then_some(Self { size, levels })
     }
 
+    /// Reads what [`Frontier::to_text`] writes. `None` for anything else.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        let size = lines.next()?.parse().ok()?;
+        let level = |line: &str| {
+            line.split_terminator(' ')
+                .map(TreeHash::from_base64)
+                .collect()
+        };
+        Self::from_partial_tiles(size, lines.map(level).collect::<Option<_>>()?)
+    }
+
+    /// The size, and for each level a line with the hashes of its partial tile in base64, a space between them.
+    pub fn to_text(&self) -> String {
+        let mut text = format!("{}\n", self.size);
+        for level in &self.levels {
+            let hashes: Vec<_> = level.iter().map(|hash| hash.to_base64()).collect();
+            text.push_str(&hashes.join(" "));
+            text.push('\n');
+        }
+        text
+    }
+
     /// The number of leaves.
     pub fn size(&self) -> u64 {
         self.size

@@ -46,3 +46,26 @@ fn full_tiles_are_handed_out_once_and_in_order() {
     let above: Vec<_> = tiles.iter().filter(|it| it.level > 0).collect();
     assert_eq!(above, [&TileId { level: 1, index: 0 }]);
 }
+
+#[test]
+fn a_frontier_is_read_as_it_was_written() {
+    let mut frontier = Frontier::default();
+    for size in 0..70_000_u64 {
+        let text = frontier.to_text();
+        if size % 255 < 2 || size > 65_500 && size < 65_600 {
+            assert_eq!(
+                Frontier::from_text(&text).as_ref(),
+                Some(&frontier),
+                "{size}"
+            );
+        }
+        frontier.push(TreeHash::leaf(&size.to_le_bytes()), |_, _| {});
+    }
+    let text = frontier.to_text();
+    let (size, rest) = text.split_once('\n').expect("two lines");
+    let cut = &text[..text.len() - 2];
+    let other = format!("{}\n{rest}", size.parse::<u64>().expect("a number") + 1);
+    for spoilt in ["", "\n", "x\n", size, cut, &other] {
+        assert_eq!(Frontier::from_text(spoilt), None, "{spoilt:.20}");
+    }
+}

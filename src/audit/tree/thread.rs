@@ -1,5 +1,5 @@
 //! The thread that keeps the tree: it takes leaves from the log and writes a checkpoint once a second while there are
-//! any, so that the log never waits for tiles to be durable.
+//! any, so that the log never waits for tiles and checkpoints.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,10 @@ use crate::audit::tree::writer::TreeWriter;
 
 /// Time between checkpoints while there is traffic.
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the tiles of a checkpoint may have to be made anew from records after a loss of power, and how many of them. A
+/// file that was written so long ago is on the disk as a rule, so that to sync it takes next to nothing.
+const TILES_SYNCED_EVERY: Duration = Duration::from_secs(60);
+const MAX_UNSYNCED_TILES: usize = 1 << 13;
 /// Leaves that may wait: 8 MiB. The log waits once there are more, until the thread has caught up.
 const MAX_LEAVES: usize = 1 << 18;
 /// How often leaves are taken while there are any: to be woken for each batch would cost more than to hash it.
@@ -77,6 +81,7 @@ impl TreeThread {
             taken: Vec::new(),
             interval,
             sync,
+            tiles_due: Instant::now() + TILES_SYNCED_EVERY,
             state: Arc::clone(&state),
         };
         let thread = thread::Builder::new()
@@ -212,6 +217,8 @@ struct Keeper {
     taken: Vec<TreeHash>,
     interval: Duration,
     sync: Sync,
+    /// When tiles are made durable.
+    tiles_due: Instant,
     state: Arc<Mutex<TreeState>>,
 }
 
@@ -223,7 +230,10 @@ impl Keeper {
         loop {
             let is_over = self.take();
             if is_over || Instant::now() >= due {
-                self.checkpoint();
+                let is_written = self.checkpoint();
+                if is_written {
+                    self.sync_tiles(is_over);
+                }
                 due = Instant::now() + self.interval;
             }
             if is_over {
@@ -248,7 +258,20 @@ impl Keeper {
         self.tree.size() > self.tree.signed_size()
     }
 
-    fn checkpoint(&mut self) {
+    /// Makes tiles durable, now and then and at the end.
+    fn sync_tiles(&mut self, is_over: bool) {
+        let now = Instant::now();
+        if !is_over && now < self.tiles_due && self.tree.unsynced_tiles() < MAX_UNSYNCED_TILES {
+            return;
+        }
+        self.tiles_due = now + TILES_SYNCED_EVERY;
+        if let Err(error) = self.tree.sync_tiles() {
+            tracing::error!(target: "callgate::audit", %error, "tiles of the decision log's tree are not durable yet");
+        }
+    }
+
+    /// Returns whether the checkpoint is written.
+    fn checkpoint(&mut self) -> bool {
         let fault = self.tree.checkpoint(&mut self.sync).err();
         let fault = fault.map(|error| error.to_string());
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -261,10 +284,12 @@ impl Keeper {
             }
             _ => {}
         }
+        let is_written = fault.is_none();
         *state = TreeState {
             signed: self.tree.signed_size(),
             fault,
         };
+        is_written
     }
 }
 

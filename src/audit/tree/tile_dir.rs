@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::audit::tree::frontier::Frontier;
 use crate::audit::tree::hash::TreeHash;
 use crate::audit::tree::merkle::Nodes;
 use crate::audit::tree::note::MAX_NOTE_LEN;
@@ -12,6 +13,8 @@ use crate::audit::tree::tile::{self, TILE_WIDTH, TileId};
 
 /// The file with the last checkpoint.
 pub const CHECKPOINT_FILE: &str = "checkpoint";
+/// The file with the right edge of the tree up to which all tiles survive a loss of power.
+const FRONTIER_FILE: &str = "frontier";
 /// Tiles that a reader keeps in memory: 8 MiB.
 const MAX_CACHED_TILES: usize = 1_024;
 
@@ -99,43 +102,97 @@ impl TileDir {
         !self.root.join("tile").exists() && !self.root.join(CHECKPOINT_FILE).exists()
     }
 
-    /// Writes tiles, and once they are durable the checkpoint over them. Partial tiles of a tile that became full are
-    /// removed.
+    /// Writes tiles. They survive a loss of power once [`TileDir::sync`] comes back.
     ///
     /// # Errors
     ///
-    /// If a file cannot be written. The checkpoint is then the one before.
-    pub fn write<'a>(
+    /// If a file cannot be written.
+    pub fn write_tiles<'a>(
         &self,
         tiles: impl IntoIterator<Item = (TileId, &'a [TreeHash])>,
-        checkpoint: &str,
     ) -> io::Result<()> {
-        let mut dirs = BTreeSet::new();
-        let mut full = Vec::new();
         for (id, hashes) in tiles {
             let path = self.root.join(id.path(hashes.len()));
-            replace(&path, &tile::to_bytes(hashes), &mut dirs)?;
-            if hashes.len() == TILE_WIDTH {
-                full.push(id);
+            let dir = folder_of(&path);
+            if !dir.is_dir() {
+                fs::create_dir_all(dir)?;
             }
-        }
-        for dir in std::mem::take(&mut dirs) {
-            File::open(dir)?.sync_all()?;
-        }
-        replace(
-            &self.root.join(CHECKPOINT_FILE),
-            checkpoint.as_bytes(),
-            &mut dirs,
-        )?;
-        File::open(&self.root)?.sync_all()?;
-        for id in full {
-            if let Some(partial) = self.root.join(id.path(1)).parent() {
-                // What stays only takes space.
-                let _ = fs::remove_dir_all(partial);
-            }
+            replace(&path, &tile::to_bytes(hashes), false)?;
         }
         Ok(())
     }
+
+    /// Writes the checkpoint, which then survives a loss of power.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written. The checkpoint is then the one before.
+    pub fn write_checkpoint(&self, checkpoint: &str) -> io::Result<()> {
+        self.write_durably(CHECKPOINT_FILE, checkpoint)
+    }
+
+    /// Removes the partial tiles of a tile that became full.
+    pub fn remove_partial(&self, id: TileId) {
+        if let Some(partial) = self.root.join(id.path(1)).parent() {
+            // What stays only takes space.
+            let _ = fs::remove_dir_all(partial);
+        }
+    }
+
+    /// Makes tiles of these widths survive a loss of power; those that were removed meanwhile need not.
+    ///
+    /// # Errors
+    ///
+    /// If one of them cannot be synced.
+    pub fn sync(&self, tiles: impl IntoIterator<Item = (TileId, usize)>) -> io::Result<()> {
+        let mut dirs = BTreeSet::new();
+        for (id, width) in tiles {
+            let path = self.root.join(id.path(width));
+            match File::open(&path) {
+                Ok(file) => file.sync_data()?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            }
+            let within = above(&path).take_while(|dir| dir.starts_with(&self.root));
+            dirs.extend(within.map(Path::to_owned));
+        }
+        for dir in dirs {
+            File::open(dir)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// Reads the right edge of the tree up to which tiles are durable; `None` if there is none, or it is of no use.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    pub fn read_frontier(&self) -> io::Result<Option<Frontier>> {
+        let text = read_text(&self.root.join(FRONTIER_FILE))?;
+        Ok(text.and_then(|text| Frontier::from_text(&text)))
+    }
+
+    /// Writes the right edge of the tree up to which tiles are durable.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn write_frontier(&self, frontier: &Frontier) -> io::Result<()> {
+        self.write_durably(FRONTIER_FILE, &frontier.to_text())
+    }
+
+    fn write_durably(&self, name: &str, text: &str) -> io::Result<()> {
+        if !self.root.is_dir() {
+            fs::create_dir_all(&self.root)?;
+            File::open(folder_of(&self.root))?.sync_all()?;
+        }
+        replace(&self.root.join(name), text.as_bytes(), true)?;
+        File::open(&self.root)?.sync_all()
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    above(path).next().unwrap_or(Path::new("."))
 }
 
 /// The directories above a path, the next one first. Where a relative path begins, that is the working directory.
@@ -148,21 +205,19 @@ pub(super) fn above(path: &Path) -> impl Iterator<Item = &Path> {
         })
 }
 
-/// Replaces a file as a whole, and notes the directories that have to be synced for it.
-fn replace(path: &Path, content: &[u8], dirs: &mut BTreeSet<PathBuf>) -> io::Result<()> {
-    let dir = above(path).next().unwrap_or(Path::new("."));
-    if !dir.is_dir() {
-        fs::create_dir_all(dir)?;
-        dirs.extend(above(dir).take(5).map(Path::to_owned));
-    }
+/// Replaces a file as a whole. If `is_durable` is set, what it then holds survives a loss of power, once its directory is
+/// synced.
+fn replace(path: &Path, content: &[u8], is_durable: bool) -> io::Result<()> {
     let unfinished = path.with_extension("new");
     let mut file = File::create(&unfinished)?;
-    let written = file.write_all(content).and_then(|()| file.sync_data());
+    let mut written = file.write_all(content);
+    if is_durable {
+        written = written.and_then(|()| file.sync_data());
+    }
     let renamed = written.and_then(|()| fs::rename(&unfinished, path));
     if renamed.is_err() {
         let _ = fs::remove_file(&unfinished);
     }
-    dirs.insert(dir.to_owned());
     renamed
 }
 

@@ -9,13 +9,17 @@ fn leaf(index: u64) -> TreeHash {
 fn written(dir: &TileDir, sizes: &[u64]) -> Frontier {
     let mut frontier = Frontier::default();
     for &size in sizes {
-        let mut full = Vec::new();
+        let mut full: Vec<(TileId, Vec<TreeHash>)> = Vec::new();
         while frontier.size() < size {
             frontier.push(leaf(frontier.size()), |id, hashes| full.push((id, hashes)));
         }
-        let full = full.iter().map(|(id, hashes)| (*id, hashes.as_slice()));
-        dir.write(full.chain(frontier.partial_tiles()), "checkpoint\n")
-            .expect("written");
+        let tiles = full.iter().map(|(id, hashes)| (*id, hashes.as_slice()));
+        let tiles: Vec<_> = tiles.chain(frontier.partial_tiles()).collect();
+        dir.write_tiles(tiles.iter().copied()).expect("written");
+        dir.write_checkpoint("checkpoint\n").expect("written");
+        full.iter().for_each(|(id, _)| dir.remove_partial(*id));
+        let widths = tiles.iter().map(|(id, hashes)| (*id, hashes.len()));
+        dir.sync(widths).expect("synced");
     }
     frontier
 }

@@ -72,6 +72,10 @@ pub struct TreeWriter {
     frontier: Frontier,
     /// Tiles that became full since the last checkpoint.
     full: Vec<(TileId, Vec<TreeHash>)>,
+    /// The partial tiles of the last checkpoint, and how wide they are.
+    partial: Vec<(TileId, usize)>,
+    /// Tiles that were written and may not survive a loss of power, and how wide they are.
+    unsynced: Vec<(TileId, usize)>,
     signed: u64,
 }
 
@@ -92,6 +96,8 @@ impl TreeWriter {
             key,
             frontier: Frontier::default(),
             full: Vec::new(),
+            partial: Vec::new(),
+            unsynced: Vec::new(),
             signed: 0,
         };
         let Some(note) = writer.dir.read_checkpoint()? else {
@@ -99,6 +105,7 @@ impl TreeWriter {
                 let records = records.end();
                 return Err(TreeError::Missing { records });
             }
+            writer.dir.write_frontier(&writer.frontier)?;
             writer.write(|| Ok(()))?;
             return Ok(writer);
         };
@@ -110,10 +117,12 @@ impl TreeWriter {
                 signed,
             });
         }
+        writer.restore(&checkpoint, records)?;
         match load(&writer.dir, signed) {
             Ok(frontier) if frontier.root() == checkpoint.root => {
                 check_last_records(&writer.dir, signed, records)?;
                 writer.frontier = frontier;
+                writer.begin_frontier()?;
                 records.each_from(signed, &mut |leaf| writer.append_found(leaf))?;
             }
             found => writer.rebuild(&checkpoint, records, found.err())?,
@@ -150,7 +159,8 @@ impl TreeWriter {
     }
 
     /// Writes tiles and a checkpoint if there are new leaves. `sync` makes the records durable first: a checkpoint over
-    /// records that a loss of power takes away would look like a cut.
+    /// records that a loss of power takes away would look like a cut. Tiles follow from records, and are durable later
+    /// ([`TreeWriter::sync_tiles`]).
     ///
     /// # Errors
     ///
@@ -170,14 +180,94 @@ impl TreeWriter {
             size: self.frontier.size(),
             root: self.frontier.root(),
         };
-        let full = self
-            .full
-            .iter()
-            .map(|(id, hashes)| (*id, hashes.as_slice()));
-        let tiles = full.chain(self.frontier.partial_tiles());
-        self.dir.write(tiles, &checkpoint.sign(&self.key))?;
-        self.full.clear();
+        let full = self.full.iter();
+        let full = full.map(|(id, hashes)| (*id, hashes.as_slice()));
+        let partial = self.frontier.partial_tiles();
+        let is_new = |(id, hashes): &(TileId, &[_])| !self.partial.contains(&(*id, hashes.len()));
+        let tiles: Vec<_> = full.chain(partial.filter(is_new)).collect();
+        self.dir.write_tiles(tiles.iter().copied())?;
+        self.dir.write_checkpoint(&checkpoint.sign(&self.key))?;
+        self.unsynced
+            .extend(tiles.iter().map(|(id, hashes)| (*id, hashes.len())));
+        self.full
+            .drain(..)
+            .for_each(|(id, _)| self.dir.remove_partial(id));
+        let partial = self.frontier.partial_tiles();
+        self.partial = partial.map(|(id, hashes)| (id, hashes.len())).collect();
         self.signed = checkpoint.size;
+        Ok(())
+    }
+
+    /// Makes the tiles of the last checkpoint survive a loss of power, right after it was written. Until then they are made
+    /// anew from the records at the next start.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be synced or written. The next call tries again.
+    pub fn sync_tiles(&mut self) -> io::Result<()> {
+        if self.unsynced.is_empty() || self.size() != self.signed {
+            return Ok(());
+        }
+        self.dir.sync(self.unsynced.iter().copied())?;
+        self.dir.write_frontier(&self.frontier)?;
+        self.unsynced.clear();
+        Ok(())
+    }
+
+    /// How many tiles may not survive a loss of power.
+    pub fn unsynced_tiles(&self) -> usize {
+        self.unsynced.len()
+    }
+
+    /// A log of before says nowhere how far its tiles are durable: all were, before a checkpoint was written.
+    fn begin_frontier(&self) -> io::Result<()> {
+        match self.dir.read_frontier()? {
+            Some(_) => Ok(()),
+            None => self.dir.write_frontier(&self.frontier),
+        }
+    }
+
+    /// Makes tiles anew that a loss of power has taken or damaged: those after the last that are known to be durable, from
+    /// the records. Does nothing if the records do not lead to the root of the checkpoint; what follows says why.
+    fn restore(
+        &mut self,
+        checkpoint: &Checkpoint,
+        records: &mut impl Leaves,
+    ) -> Result<(), TreeError> {
+        let size = checkpoint.size;
+        let durable = self.dir.read_frontier()?;
+        let is_before = |it: &Frontier| (records.first()..size).contains(&it.size());
+        let Some(mut frontier) = durable.filter(is_before) else {
+            return Ok(());
+        };
+        let mut tiles = Vec::new();
+        records.each_from(frontier.size(), &mut |leaf| {
+            if frontier.size() < size {
+                let full = |id, hashes| tiles.push((id, hashes));
+                frontier.push(leaf.unwrap_or_else(no_record), full);
+            }
+        })?;
+        if frontier.root() != checkpoint.root {
+            return Ok(());
+        }
+        let partial = frontier.partial_tiles();
+        tiles.extend(partial.map(|(id, hashes)| (id, hashes.to_vec())));
+        let is_lost = |(id, hashes): &&(TileId, Vec<_>)| {
+            let found = self.dir.read(*id, size);
+            found.ok().as_ref() != Some(hashes)
+        };
+        let lost: Vec<_> = tiles.iter().filter(is_lost).collect();
+        if !lost.is_empty() {
+            tracing::warn!(
+                target: "callgate::audit",
+                tiles = lost.len(),
+                "tiles of the decision log's tree were lost, and are made anew from its records"
+            );
+        }
+        let lost = lost.iter().map(|(id, hashes)| (*id, hashes.as_slice()));
+        self.dir.write_tiles(lost)?;
+        let unsynced = tiles.iter().map(|(id, hashes)| (*id, hashes.len()));
+        self.unsynced = unsynced.collect();
         Ok(())
     }
 
@@ -192,6 +282,7 @@ impl TreeWriter {
         if records.first() > 0 {
             return Err(TreeError::Root(told));
         }
+        self.dir.write_frontier(&self.frontier)?;
         let mut root = (checkpoint.size == 0).then(TreeHash::empty_root);
         records.each_from(0, &mut |leaf| {
             self.append_found(leaf);

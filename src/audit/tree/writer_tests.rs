@@ -244,3 +244,90 @@ fn a_lost_record_has_the_leaf_that_was_signed_or_none() {
     assert_eq!(read.leaf(301).expect("a leaf"), TreeHash::leaf(&[]));
     assert_eq!(read.leaf(303).expect("a leaf"), desk.log.leaves[303]);
 }
+
+/// All tiles of a tree, below its directory.
+fn tiles(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let found = paths.map(|path| match path.is_dir() {
+        true => tiles(&path),
+        false => vec![path],
+    });
+    found.flatten().collect()
+}
+
+#[test]
+fn tiles_that_a_loss_of_power_takes_are_made_anew_from_the_newest_records() {
+    for damage in [None, Some(vec![0; 32]), Some(Vec::new())] {
+        let mut desk = Desk::with(700, 0);
+        let mut tree = desk.open().expect("a tree");
+        tree.sync_tiles().expect("synced");
+        let durable = tiles(&desk.dir().path().join("tile"));
+        desk.log(900, &mut tree);
+        tree.checkpoint(|| Ok(())).expect("written");
+        drop(tree);
+        // Older records are removed; the newest are not, nor are the tiles that were made durable.
+        desk.log.first = 650;
+        let all = tiles(&desk.dir().path().join("tile"));
+        let lost: Vec<_> = all.iter().filter(|it| !durable.contains(it)).collect();
+        assert!(lost.len() >= 5, "{lost:?}");
+        for path in lost {
+            match &damage {
+                Some(bytes) => fs::write(path, bytes).expect("written"),
+                None => fs::remove_file(path).expect("removed"),
+            }
+        }
+        let mut tree = desk.open().expect("a tree");
+        assert_eq!((tree.size(), tree.signed_size()), (1_600, 1_600));
+        let mut read = TreeReader::new(desk.dir(), 1_600);
+        assert_eq!(
+            merkle::root(&mut read, 1_600).expect("tiles"),
+            desk.checkpoint().root
+        );
+        for (index, leaf) in (0..).zip(&desk.log.leaves) {
+            assert_eq!(read.leaf(index).expect("a tile"), *leaf);
+        }
+        // Once they are durable, nothing is made anew.
+        tree.sync_tiles().expect("synced");
+        assert_eq!(tree.unsynced_tiles(), 0);
+        fs::remove_file(desk.dir().path().join("tile/0/005")).expect("removed");
+        desk.open().expect("a tree");
+        assert!(TreeReader::new(desk.dir(), 1_600).leaf(1_300).is_err());
+    }
+}
+
+#[test]
+fn records_that_are_others_make_no_tiles() {
+    let mut desk = Desk::with(700, 0);
+    desk.log.leaves[600] = TreeHash::leaf(b"another");
+    fs::remove_file(desk.dir().path().join("tile/0/001")).expect("removed");
+    assert!(matches!(desk.open(), Err(TreeError::Record { index: 600 })));
+    assert!(TreeReader::new(desk.dir(), 700).leaf(300).is_err());
+}
+
+#[test]
+fn a_log_of_before_counts_as_durable() {
+    let mut desk = Desk::with(700, 0);
+    fs::remove_file(desk.dir().path().join("frontier")).expect("removed");
+    desk.log.first = 690;
+    desk.open().expect("a tree");
+    let frontier = desk.dir().read_frontier().expect("readable");
+    assert_eq!(frontier.expect("a frontier").root(), desk.checkpoint().root);
+}
+
+#[test]
+fn a_partial_tile_that_is_there_is_not_written_again() {
+    let mut desk = Desk::new();
+    let mut tree = desk.open().expect("a tree");
+    desk.log(300, &mut tree);
+    tree.checkpoint(|| Ok(())).expect("written");
+    let upper = desk.dir().path().join("tile/1/000.p/1");
+    fs::remove_file(&upper).expect("removed");
+    desk.log(10, &mut tree);
+    tree.checkpoint(|| Ok(())).expect("written");
+    assert!(!upper.exists());
+    assert!(desk.dir().path().join("tile/0/001.p/54").exists());
+    desk.log(300, &mut tree);
+    tree.checkpoint(|| Ok(())).expect("written");
+    assert!(desk.dir().path().join("tile/1/000.p/2").exists());
+}

@@ -228,10 +228,8 @@ async fn entities_of_the_directory_are_told_and_left_alone() {
 fn place(it: &mut v1::Entity, name: &str, attribute: Option<(&str, &str)>) {
     *it = v1::Entity {
         uid: entity("Mcp::Resource", name),
-        attributes: attribute.map_or_else(
-            || fields([]),
-            |(name, value)| fields([(name, text(value))]),
-        ),
+        attributes: attribute
+            .map_or_else(|| fields([]), |(name, value)| fields([(name, text(value))])),
         ..Default::default()
     };
 }
