@@ -90,10 +90,15 @@ impl RequestReader<'_> {
                 );
             }
         };
-        let MessageIntent::Authorize(operations) = intent else {
+        let MessageIntent::Authorize(mut operations) = intent else {
             let rejection = EnvoyRejection::new(403, "only servers send this");
             return Err(RejectedRequest::with_id(id, rejection));
         };
+        // The metadata in place of the body has what the MCP filter was told to take along, and no lists.
+        let has_body = http.plain_body().is_ok_and(|body| !body.is_empty());
+        for operation in &mut operations {
+            operation.are_arguments_told = has_body || !self.settings.require_arguments;
+        }
         let conversation = self.conversation(&server, id.as_ref(), http);
         match conversation {
             Ok(conversation) => Ok(AuthorizationQuery {
