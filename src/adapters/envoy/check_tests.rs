@@ -4,7 +4,6 @@ use uuid::Uuid;
 
 use super::*;
 use crate::adapters::decision_metadata::{DECISION_ID, ENFORCED, OBLIGATION_DETAILS, OBLIGATIONS};
-use crate::domain::decide::verdict::Reason;
 use callgate_engine::{PolicyInfo, obligation};
 
 fn deny(code: ReasonCode, message: &str) -> Response<Verdict> {
@@ -30,7 +29,8 @@ fn more_authority_is_asked_for_where_it_would_help() {
         ReasonCode::ApprovalRequired,
         ReasonCode::DelegationOutOfScope,
     ] {
-        let answer = deny(code, "ask \"ravi\" \r\nfirst");
+        let mut answer = deny(code, "ask \"ravi\" \r\nfirst");
+        answer.value.reasons[0].lacks_scope = code == ReasonCode::DelegationOutOfScope;
         let (status, challenge) = turned(denied(&answer, 200, Body::message(&Json::Null)));
         assert_eq!(status, 403);
         let expected =
@@ -40,6 +40,15 @@ fn more_authority_is_asked_for_where_it_would_help() {
             Some(expected),
             "nothing ends the header early"
         );
+    }
+    // More scope does not help where a token is not in force, at either end of its time.
+    for code in [
+        ReasonCode::DelegationOutOfScope,
+        ReasonCode::DelegationExpired,
+    ] {
+        let answer = deny(code, "not now");
+        let turned = turned(denied(&answer, 200, Body::message(&Json::Null)));
+        assert_eq!(turned, (200, None), "{code:?}");
     }
     let answer = deny(ReasonCode::Forbidden, "never");
     assert_eq!(
