@@ -126,6 +126,9 @@ impl LocalReply {
         if rejection.status == 401 {
             headers.push(("www-authenticate", "Bearer".to_owned()));
         }
+        if let Some(allowed) = rejection.allowed_methods {
+            headers.push(("allow", allowed.to_owned()));
+        }
         Self::with(rejection.status, headers, body)
     }
 

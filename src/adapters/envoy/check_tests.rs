@@ -102,3 +102,19 @@ fn an_obligation_with_more_to_say_than_its_name_is_told_in_full() {
     assert!(passes.metadata.fields.contains_key("obligation_details"));
     assert_eq!(passes.without, [ENFORCED]);
 }
+
+#[test]
+fn a_method_that_is_not_allowed_is_answered_with_those_that_are() {
+    let rejection = EnvoyRejection::method_not_allowed("never", "POST, GET, DELETE");
+    for reply in [
+        CheckResult::from(RejectedRequest::from(rejection.clone())),
+        CheckResult::from(RejectedRequest::plainly(rejection)),
+    ] {
+        let CheckResult::Rejected(reply) = reply else {
+            panic!("{reply:?}");
+        };
+        assert_eq!(reply.status, 405);
+        let allow = ("allow", "POST, GET, DELETE".to_owned());
+        assert!(reply.headers.contains(&allow), "{:?}", reply.headers);
+    }
+}
