@@ -24,7 +24,7 @@ pub struct CoazConfig {
     pub actions: BTreeMap<String, String>,
     /// Types of resources by other names, e.g. `"mcp_tool"` for `tool`.
     pub resources: BTreeMap<String, String>,
-    /// Whether a call must include its arguments, unless its tool has none.
+    /// Whether a call whose arguments are not told is denied, unless its tool has none.
     pub require_arguments: bool,
     /// Whether a call without required arguments is about a list entry.
     pub lists: bool,

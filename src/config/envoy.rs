@@ -18,6 +18,8 @@ pub struct EnvoyConfig {
     pub verified_servers: Vec<String>,
     /// Whether the metadata of Envoy's MCP filter may replace the body.
     pub body: BodyRequirement,
+    /// Whether a call whose arguments that metadata does not tell is denied, unless its tool has none.
+    pub require_arguments: bool,
     /// The header with the session's name.
     pub session_header: String,
     /// Whether Envoy derives that name from something verified and removes what clients send. An unvouched name adds
@@ -94,7 +96,7 @@ pub enum EnvoyIdentitySource {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerRoute {
-    /// The `Host`, with its port if it has one; absent means every host.
+    /// The `Host`, with its port unless that is a default one; absent means every host.
     #[serde(default)]
     pub host: Option<String>,
     /// The whole path without the query.
@@ -111,6 +113,7 @@ impl Default for EnvoyConfig {
             routes: Vec::new(),
             verified_servers: Vec::new(),
             body: BodyRequirement::Required,
+            require_arguments: true,
             session_header: "mcp-session-id".to_owned(),
             session_vouched: false,
             task_header: None,

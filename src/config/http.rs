@@ -30,6 +30,9 @@ pub struct ToolhiveConfig {
     /// The agent that acts through ToolHive, which drops `act`; `sub` is then the user for whom it acts. Without it
     /// `sub` is the actor. `toolhive_agent` of a caller takes precedence.
     pub agent: Option<String>,
+    /// Whether a call whose arguments are not told is denied, unless its tool has none. ToolHive leaves empty arguments
+    /// out: with `include_args` there, `false` here decides a call without arguments as the call with none that it is.
+    pub require_arguments: bool,
     /// Whether a request without arguments for a tool that requires some is about a list entry, as ToolHive filters
     /// lists. Only safe if ToolHive sends arguments (`include_args`): otherwise every call lacks them.
     pub lists: bool,
@@ -51,6 +54,7 @@ impl Default for ToolhiveConfig {
         Self {
             subject_type: "Mcp::User".to_owned(),
             agent: None,
+            require_arguments: true,
             lists: false,
         }
     }

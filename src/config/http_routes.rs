@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
+use crate::config::request_host;
+
 /// Plain HTTP requests that are calls of one tool.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpRouteConfig {
-    /// The `Host`, with its port if it has one; absent means every host.
+    /// The `Host`, with its port unless that is a default one; absent means every host.
     #[serde(default)]
     pub host: Option<String>,
     /// The HTTP method, in capitals.
@@ -118,7 +120,6 @@ impl HttpRouteConfig {
 
     /// Whether two routes match exactly the same requests.
     pub fn is_for_same(&self, other: &Self) -> bool {
-        let host = |route: &Self| route.host.as_ref().map(|it| it.to_ascii_lowercase());
         let is_same = |pair: (&PathSegment, &PathSegment)| match pair {
             (PathSegment::Exact(one), PathSegment::Exact(another)) => one == another,
             (PathSegment::Argument(_), PathSegment::Argument(_)) => true,
@@ -126,7 +127,7 @@ impl HttpRouteConfig {
         };
         let (one, another) = (self.path.segments(), other.path.segments());
         self.method == other.method
-            && host(self) == host(other)
+            && request_host::are_same(self.host.as_deref(), other.host.as_deref())
             && one.len() == another.len()
             && one.iter().zip(another).all(is_same)
     }

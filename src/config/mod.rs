@@ -20,6 +20,7 @@ pub mod limits;
 pub mod listen;
 pub mod memory;
 pub mod observe;
+pub mod request_host;
 pub mod store;
 pub mod telemetry;
 mod toml_document;

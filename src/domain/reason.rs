@@ -16,6 +16,8 @@ pub struct Reason {
     pub message: String,
     /// The principal that was denied, if the reason concerns one.
     pub principal: Option<EntityUID>,
+    /// Whether a wider delegation would turn the deny, for [`ReasonCode::DelegationOutOfScope`].
+    pub lacks_scope: bool,
     /// The missing facts, for [`ReasonCode::ContextMissing`].
     pub missing: Vec<String>,
     /// Ids of the policies responsible; only for callers entitled to explanations.
@@ -171,6 +173,7 @@ impl Reason {
             code,
             message,
             principal: None,
+            lacks_scope: false,
             missing: Vec::new(),
             policies: Vec::new(),
             detail: None,

@@ -3,12 +3,14 @@
 //! Start at [`RegisteredTool::from_entity`]. A file and the control API both register a tool as an entity
 //! `Mcp::Tool`; this module is its only reader. [`RegisteredTools`] accompanies a snapshot.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use callgate_engine::cedar::{EntityUID, Literal, Value, ValueKind};
 use callgate_engine::{Snapshot, StaleCursorError, StoredEntity};
 use foldhash::fast::RandomState;
 use rpds::HashTrieMapSync;
+use serde_json::{Map, Value as Json};
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::domain::request::argument_order;
@@ -75,15 +77,28 @@ impl RegisteredTool {
 }
 
 impl RegisteredTool {
-    /// Whether the tool may take arguments; true if no schema is pinned.
-    pub fn may_take_arguments(&self) -> bool {
-        self.target_arguments
-            .as_ref()
-            .map_or(true, |it| !it.is_empty())
-            || self
-                .arguments
-                .as_ref()
-                .is_none_or(ArgumentSchema::may_have_names)
+    /// The arguments that a call may have besides those told, if not all may be told, e.g. `arguments.path`; `arguments`
+    /// where it may be any. An object counts as told in part. Arguments that no pinned schema declares are left out.
+    pub fn untold_arguments(&self, told: &Map<String, Json>) -> Vec<String> {
+        let whole = || vec!["arguments".to_owned()];
+        let Some(schema) = &self.arguments else {
+            return whole();
+        };
+        let Ok(targets) = &self.target_arguments else {
+            return whole();
+        };
+        let targets: Vec<_> = targets.iter().map(|it| it.place.outermost()).collect();
+        let (Some(declared), true) = (schema.only_names(), targets.iter().all(Option::is_some))
+        else {
+            return whole();
+        };
+        let names: BTreeSet<_> = declared.chain(targets.into_iter().flatten()).collect();
+        if told.is_empty() && !names.is_empty() {
+            return whole();
+        }
+        let is_untold = |name: &&SmolStr| told.get(name.as_str()).is_none_or(Json::is_object);
+        let untold = names.into_iter().filter(is_untold);
+        untold.map(|name| format!("arguments.{name}")).collect()
     }
 
     /// Sorts argument names for display: target arguments first, then in the order of the schema.
@@ -181,3 +196,7 @@ fn text_of(value: &Value) -> Option<&SmolStr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[path = "registration_tests.rs"]
+mod tests;

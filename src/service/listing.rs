@@ -195,7 +195,8 @@ impl Service {
     ) -> Option<(CallContext, ListedItem)> {
         // Incomplete arguments are those of a call: others may have been left out as well.
         let is_bare = call.operation.arguments().is_some_and(|it| it.is_empty());
-        if !is_bare || !lacks_arguments(&pending.generation, call) {
+        let is_told = call.operation.are_arguments_told;
+        if !is_told || !is_bare || !lacks_arguments(&pending.generation, call) {
             return None;
         }
         listing::as_listing(call)

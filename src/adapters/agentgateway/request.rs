@@ -80,7 +80,9 @@ impl From<OperationError> for AgentgatewayRejection {
     fn from(error: OperationError) -> Self {
         let code = match error {
             OperationError::Unsupported { .. } => Code::PermissionDenied,
-            OperationError::UnknownMethod(_) | OperationError::Invalid(_) => Code::Invalid,
+            OperationError::UnknownMethod(_)
+            | OperationError::NoId(_)
+            | OperationError::Invalid(_) => Code::Invalid,
         };
         Self {
             code,

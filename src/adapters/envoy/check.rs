@@ -9,7 +9,7 @@ use crate::adapters::envoy::rejection::{EnvoyRejection, RejectedRequest};
 use crate::adapters::http_routes::problem;
 use crate::adapters::mcp::message::JsonRpcId;
 use crate::adapters::mcp::response::json_rpc_error;
-use crate::domain::decide::verdict::{ReasonCode, Verdict};
+use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::service::Service;
 use crate::service::deadline::ServiceError;
 use crate::service::request::{RequestMeta, Response};
@@ -77,7 +77,7 @@ fn denied(answer: &Response<Verdict>, usual: u16, body: Body) -> LocalReply {
     )];
     let mut status = usual;
     let first = answer.value.reasons.first();
-    if let Some(reason) = first.filter(|reason| is_step_up(reason.code)) {
+    if let Some(reason) = first.filter(|reason| is_step_up(reason)) {
         status = 403;
         let said = quotable(&reason.message);
         let value = format!("Bearer error=\"insufficient_scope\", error_description=\"{said}\"");
@@ -126,6 +126,9 @@ impl LocalReply {
         if rejection.status == 401 {
             headers.push(("www-authenticate", "Bearer".to_owned()));
         }
+        if let Some(allowed) = rejection.allowed_methods {
+            headers.push(("allow", allowed.to_owned()));
+        }
         Self::with(rejection.status, headers, body)
     }
 
@@ -153,12 +156,10 @@ impl From<RejectedRequest> for CheckResult {
     }
 }
 
-/// Whether more authority or an approval could turn this reason into an allow.
-fn is_step_up(code: ReasonCode) -> bool {
-    matches!(
-        code,
-        ReasonCode::ApprovalRequired | ReasonCode::DelegationOutOfScope
-    )
+/// Whether more authority or an approval could turn this reason into an allow. Neither helps where what was delegated
+/// is not in force, or is for another task.
+fn is_step_up(reason: &Reason) -> bool {
+    reason.code == ReasonCode::ApprovalRequired || reason.lacks_scope
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use uuid::Uuid;
 
 use super::*;
 use crate::adapters::decision_metadata::{DECISION_ID, ENFORCED, OBLIGATION_DETAILS, OBLIGATIONS};
-use crate::domain::decide::verdict::Reason;
 use callgate_engine::{PolicyInfo, obligation};
 
 fn deny(code: ReasonCode, message: &str) -> Response<Verdict> {
@@ -30,7 +29,8 @@ fn more_authority_is_asked_for_where_it_would_help() {
         ReasonCode::ApprovalRequired,
         ReasonCode::DelegationOutOfScope,
     ] {
-        let answer = deny(code, "ask \"ravi\" \r\nfirst");
+        let mut answer = deny(code, "ask \"ravi\" \r\nfirst");
+        answer.value.reasons[0].lacks_scope = code == ReasonCode::DelegationOutOfScope;
         let (status, challenge) = turned(denied(&answer, 200, Body::message(&Json::Null)));
         assert_eq!(status, 403);
         let expected =
@@ -40,6 +40,15 @@ fn more_authority_is_asked_for_where_it_would_help() {
             Some(expected),
             "nothing ends the header early"
         );
+    }
+    // More scope does not help where a token is not in force, at either end of its time.
+    for code in [
+        ReasonCode::DelegationOutOfScope,
+        ReasonCode::DelegationExpired,
+    ] {
+        let answer = deny(code, "not now");
+        let turned = turned(denied(&answer, 200, Body::message(&Json::Null)));
+        assert_eq!(turned, (200, None), "{code:?}");
     }
     let answer = deny(ReasonCode::Forbidden, "never");
     assert_eq!(
@@ -92,4 +101,20 @@ fn an_obligation_with_more_to_say_than_its_name_is_told_in_full() {
     assert_eq!(details, whole);
     assert!(passes.metadata.fields.contains_key("obligation_details"));
     assert_eq!(passes.without, [ENFORCED]);
+}
+
+#[test]
+fn a_method_that_is_not_allowed_is_answered_with_those_that_are() {
+    let rejection = EnvoyRejection::method_not_allowed("never", "POST, GET, DELETE");
+    for reply in [
+        CheckResult::from(RejectedRequest::from(rejection.clone())),
+        CheckResult::from(RejectedRequest::plainly(rejection)),
+    ] {
+        let CheckResult::Rejected(reply) = reply else {
+            panic!("{reply:?}");
+        };
+        assert_eq!(reply.status, 405);
+        let allow = ("allow", "POST, GET, DELETE".to_owned());
+        assert!(reply.headers.contains(&allow), "{:?}", reply.headers);
+    }
 }

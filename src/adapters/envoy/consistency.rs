@@ -123,7 +123,7 @@ pub(super) fn message_of(mut found: Map<String, Json>) -> Option<ClientMessage> 
     let is_mcp = found.get("is_mcp_request") == Some(&Json::Bool(true));
     match id {
         // The metadata does not contain the result of a JSON-RPC response.
-        Some(id) if is_mcp && method == REPLY => Some(ClientMessage::Reply { id, result: None }),
+        Some(id) if is_mcp && method == REPLY => Some(ClientMessage::Reply { id, content: None }),
         Some(id) if is_mcp => Some(ClientMessage::Request { id, method, params }),
         None if is_mcp => Some(ClientMessage::Notification { method, params }),
         _ => None,

@@ -12,7 +12,7 @@ use crate::adapters::input::json::{self, KeyPolicy};
 use crate::adapters::mcp::message::{self, ClientMessage, JsonRpcId};
 use crate::adapters::mcp::methods::{self, Sender};
 use crate::adapters::mcp::request::client_responses;
-use crate::adapters::mcp::request::intent::MessageIntent;
+use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
 use crate::adapters::mcp::request::operations;
 use crate::adapters::subject::conversation::Conversation;
@@ -85,15 +85,19 @@ impl RequestReader<'_> {
             "POST" => self.message_query(self.message(http)?, &server)?,
             method @ ("GET" | "DELETE") => stream(method, &http.headers, &server)?,
             _ => {
-                return Err(
-                    EnvoyRejection::new(405, "MCP has no requests of this HTTP method").into(),
-                );
+                let said = "MCP has no requests of this HTTP method";
+                return Err(EnvoyRejection::method_not_allowed(said, "POST, GET, DELETE").into());
             }
         };
-        let MessageIntent::Authorize(operations) = intent else {
+        let MessageIntent::Authorize(mut operations) = intent else {
             let rejection = EnvoyRejection::new(403, "only servers send this");
             return Err(RejectedRequest::with_id(id, rejection));
         };
+        // The metadata in place of the body has what the MCP filter was told to take along, and no lists.
+        let has_body = http.plain_body().is_ok_and(|body| !body.is_empty());
+        for operation in &mut operations {
+            operation.are_arguments_told = has_body || !self.settings.require_arguments;
+        }
         let conversation = self.conversation(&server, id.as_ref(), http);
         match conversation {
             Ok(conversation) => Ok(AuthorizationQuery {
@@ -167,7 +171,9 @@ impl RequestReader<'_> {
         let found = http.metadata.get(MCP_NAMESPACE);
         let body = http.plain_body().map_err(EnvoyRejection::from)?;
         let message = match (body.is_empty(), found) {
-            (false, _) => message::read(body, self.limits)?,
+            (false, _) => message::read(body, self.limits).map_err(|rejection| {
+                RejectedRequest::unreadable(rejection, self.settings.denied_status)
+            })?,
             (true, Some(found)) if self.settings.body == BodyRequirement::Optional => {
                 let depth = self.limits.json_depth.saturating_add(2);
                 let unusable =
@@ -212,17 +218,22 @@ impl RequestReader<'_> {
             }
             ClientMessage::Notification { method, .. } => {
                 let intent = operations::from_notification(Sender::Client, server, &method);
-                let intent =
-                    intent.map_err(|error| EnvoyRejection::from_operation_error(403, &error))?;
+                let intent = intent.map_err(|error| {
+                    let status = match error {
+                        OperationError::NoId(_) => 400,
+                        _ => 403,
+                    };
+                    EnvoyRejection::from_operation_error(status, &error)
+                })?;
                 Ok(MessageQuery::without_id(intent))
             }
             // With external authorization the server's request was not seen, so a setting decides beside the
             // policies.
             ClientMessage::Reply {
-                result: Some(result),
+                content: Some(content),
                 ..
-            } if result.is_empty() || self.sees_servers || self.settings.pass_replies => {
-                let intent = client_responses::from_reply(server, &result);
+            } if content.tells_nothing() || self.sees_servers || self.settings.pass_replies => {
+                let intent = client_responses::from_reply(server, &content);
                 let intent =
                     intent.map_err(|error| EnvoyRejection::from_operation_error(403, &error))?;
                 Ok(MessageQuery::without_id(intent))
@@ -243,7 +254,7 @@ fn stream(
         .map_err(EnvoyRejection::from)?;
     if session.is_none_or(str::is_empty) {
         let said = "only a session has a stream: send `Mcp-Session-Id`";
-        return Err(EnvoyRejection::new(405, said).into());
+        return Err(EnvoyRejection::method_not_allowed(said, "POST").into());
     }
     let known = methods::STREAM.into_iter().find(|known| *known == method);
     let intent = operations::connect(server, known.unwrap_or(methods::REPLY));
@@ -265,3 +276,7 @@ fn traceable(id: &JsonRpcId, limits: &Limits) -> Option<SmolStr> {
     };
     Some(text).filter(|it| ids::check(it, limits.text_bytes).is_ok())
 }
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

@@ -2,7 +2,7 @@
 
 use crate::adapters::envoy::consistency::BodyMismatchError;
 use crate::adapters::envoy::request::RequestError;
-use crate::adapters::mcp::message::{JsonRpcId, MessageRejection};
+use crate::adapters::mcp::message::{INVALID_PARAMS, JsonRpcId, MessageRejection};
 use crate::adapters::mcp::request::intent::OperationError;
 use crate::adapters::mcp::request::mirrored_headers::RepeatedHeaderError;
 use crate::adapters::mcp::response::json_rpc_error;
@@ -23,6 +23,8 @@ pub(super) struct EnvoyRejection {
     pub(super) code: i64,
     /// The message, safe to send.
     pub(super) message: String,
+    /// The value of `Allow`, which a 405 must have.
+    pub(super) allowed_methods: Option<&'static str>,
 }
 
 /// A rejection with what its reply needs.
@@ -44,6 +46,18 @@ impl RejectedRequest {
         }
     }
 
+    /// Rejects a message that is none. Where only the parameters of a request are of no use, the status is `usual`, as
+    /// for parameters that cannot be decided about.
+    pub(super) fn unreadable(rejection: MessageRejection, usual: u16) -> Self {
+        let MessageRejection { id, fault } = rejection;
+        let status = match fault.code() {
+            INVALID_PARAMS if id.is_some() => usual,
+            _ => 400,
+        };
+        let rejection = EnvoyRejection::with_code(status, fault.code(), &fault.to_string());
+        Self::with_id(id, rejection)
+    }
+
     /// Rejects a JSON-RPC message.
     pub(super) fn with_id(id: Option<JsonRpcId>, rejection: EnvoyRejection) -> Self {
         Self {
@@ -60,6 +74,23 @@ impl EnvoyRejection {
             status,
             code: json_rpc_error::DENIED,
             message: message.to_owned(),
+            allowed_methods: None,
+        }
+    }
+
+    /// Rejects a method of HTTP. `allowed` are the others.
+    pub(super) fn method_not_allowed(message: &str, allowed: &'static str) -> Self {
+        Self {
+            allowed_methods: Some(allowed),
+            ..Self::new(405, message)
+        }
+    }
+
+    /// Rejects with a code of JSON-RPC.
+    fn with_code(status: u16, code: i64, message: &str) -> Self {
+        Self {
+            code,
+            ..Self::new(status, message)
         }
     }
 
@@ -87,29 +118,13 @@ impl EnvoyRejection {
 
     /// Rejects an operation that cannot be decided, with this HTTP status.
     pub(super) fn from_operation_error(status: u16, undecided: &OperationError) -> Self {
-        Self {
-            status,
-            code: undecided.code(),
-            message: undecided.to_string(),
-        }
+        Self::with_code(status, undecided.code(), &undecided.to_string())
     }
 }
 
 impl From<EnvoyRejection> for RejectedRequest {
     fn from(refused: EnvoyRejection) -> Self {
         Self::with_id(None, refused)
-    }
-}
-
-impl From<MessageRejection> for RejectedRequest {
-    fn from(unreadable: MessageRejection) -> Self {
-        let MessageRejection { id, fault } = unreadable;
-        let refused = EnvoyRejection {
-            status: 400,
-            code: fault.code(),
-            message: fault.to_string(),
-        };
-        Self::with_id(id, refused)
     }
 }
 
@@ -142,11 +157,8 @@ impl From<RepeatedHeaderError> for EnvoyRejection {
 
 impl From<BodyMismatchError> for EnvoyRejection {
     fn from(disagreement: BodyMismatchError) -> Self {
-        Self {
-            status: 400,
-            code: json_rpc_error::HEADER_MISMATCH,
-            message: disagreement.to_string(),
-        }
+        let code = json_rpc_error::HEADER_MISMATCH;
+        Self::with_code(400, code, &disagreement.to_string())
     }
 }
 

@@ -1,5 +1,6 @@
 //! An HTTP request as both of Envoy's filters describe it.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -12,6 +13,7 @@ use crate::adapters::input::media_type::MediaType;
 use crate::adapters::mcp::request::mirrored_headers::{HeaderFields, RepeatedHeaderError};
 use crate::adapters::transport::address;
 use crate::config::envoy::EnvoyConfig;
+use crate::config::request_host::RequestHost;
 
 /// An HTTP request of a client, with Envoy's attributes.
 #[derive(Debug)]
@@ -107,12 +109,10 @@ impl HttpRequest {
             return Some(server.as_str()).filter(|it| !it.is_empty());
         }
         let path = self.path.split('?').next().unwrap_or_default();
-        let fitting = settings.servers.iter().filter(|route| {
-            let is_host = |host: &String| host.eq_ignore_ascii_case(&self.host);
-            route.path == path && route.host.as_ref().is_none_or(is_host)
-        });
+        let fitting = settings.servers.iter().filter(|route| route.path == path);
+        let host = RequestHost::read(&self.host);
         // An entry with a host is preferred, as with Envoy's virtual hosts.
-        let route = fitting.max_by_key(|route| route.host.is_some())?;
+        let route = host.best(fitting, |it| it.host.as_deref(), |_, _| Ordering::Equal)?;
         Some(&route.server)
     }
 }

@@ -29,6 +29,10 @@ fn a_route_that_names_the_host_comes_first_wherever_it_stands() {
     for _ in 0..2 {
         let server = |host, path| request(host, path).server(&settings).map(str::to_owned);
         assert_eq!(server("Git.Example", "/mcp?x").as_deref(), Some("git"));
+        for host in ["git.example:443", "git.example.", "GIT.example.:80"] {
+            assert_eq!(server(host, "/mcp").as_deref(), Some("git"), "{host}");
+        }
+        assert_eq!(server("git.example:8443", "/mcp"), None, "perhaps another");
         assert_eq!(server("other.example", "/mcp").as_deref(), Some("public"));
         for path in [
             "/mcp/", "/MCP", "/%6dcp", "//mcp", "/mcp#", "/mcp;x", "/./mcp",

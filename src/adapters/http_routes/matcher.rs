@@ -10,6 +10,7 @@ use smol_str::SmolStr;
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
 use crate::config::http_routes::{HttpRouteConfig, PathSegment};
 use crate::config::limits::Limits;
+use crate::config::request_host::RequestHost;
 use crate::domain::request::call_context::Operation;
 
 /// Headers that make some servers use another method or path.
@@ -75,7 +76,10 @@ pub(in crate::adapters) fn operation(
     };
     let segments = segments(path)?;
     let fitting = routes.iter().filter(|route| fits(route, http, &segments));
-    let Some(route) = fitting.max_by_key(|route| closeness(route)) else {
+    let by_closeness =
+        |one: &HttpRouteConfig, other: &HttpRouteConfig| closeness(one).cmp(&closeness(other));
+    let host = RequestHost::read(http.host);
+    let Some(route) = host.best(fitting, |it| it.host.as_deref(), by_closeness) else {
         return Ok(None);
     };
     let mut arguments = in_query(query.unwrap_or_default(), &route.query)?;
@@ -104,11 +108,10 @@ pub(in crate::adapters) fn has_one_reading(http: RequestTarget<'_>) -> Result<()
     Ok(())
 }
 
+/// Whether a request fits a route in everything but the host.
 fn fits(route: &HttpRouteConfig, http: RequestTarget<'_>, segments: &[String]) -> bool {
-    let is_host = |host: &String| host.eq_ignore_ascii_case(http.host);
     let pattern = route.path.segments();
     route.method == http.method
-        && route.host.as_ref().is_none_or(is_host)
         && pattern.len() == segments.len()
         && pattern
             .iter()
@@ -119,11 +122,11 @@ fn fits(route: &HttpRouteConfig, http: RequestTarget<'_>, segments: &[String]) -
             })
 }
 
-/// How specific a route is: one with a host is preferred, then one with an earlier literal segment.
-fn closeness(route: &HttpRouteConfig) -> (bool, Vec<bool>) {
+/// How specific a route is among those for its host: one with an earlier literal segment is preferred.
+fn closeness(route: &HttpRouteConfig) -> Vec<bool> {
     let is_exact = |segment: &PathSegment| matches!(segment, PathSegment::Exact(_));
     let exact = route.path.segments().iter().map(is_exact);
-    (route.host.is_some(), exact.collect())
+    exact.collect()
 }
 
 fn segments(path: &str) -> Result<Vec<String>, RouteError> {

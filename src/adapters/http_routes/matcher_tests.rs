@@ -104,8 +104,27 @@ fn a_request_is_the_call_of_the_closest_route() {
         host: "Other.Example.org".to_owned(),
         ..request("GET", "/items/7")
     };
-    let expected = ("other/get".to_owned(), json!({"kind": "items", "id": "7"}));
-    assert_eq!(call(&other), Some(expected), "a route that names the host");
+    let expected = Some(("other/get".to_owned(), json!({"kind": "items", "id": "7"})));
+    assert_eq!(call(&other), expected, "a route that names the host");
+    for host in ["other.example.org:443", "other.example.org."] {
+        let host = host.to_owned();
+        assert_eq!(
+            call(&HttpRequest {
+                host,
+                ..request("GET", "/items/7")
+            }),
+            expected
+        );
+    }
+    let elsewhere = HttpRequest {
+        host: "other.example.org:8443".to_owned(),
+        ..request("GET", "/items/7")
+    };
+    assert_eq!(
+        call(&elsewhere),
+        None,
+        "a route for every host is not meant"
+    );
 }
 
 #[test]

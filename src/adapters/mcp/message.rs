@@ -3,6 +3,7 @@
 //! A client's message is parsed whole ([`read`]), because the server acts on all of it. Of a server's message
 //! ([`read_server`]) only its requests are; its results are split into raw parts, which pass unchanged.
 
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value as Json};
 
 use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
@@ -12,6 +13,12 @@ use crate::config::limits::Limits;
 /// JSON levels around the arguments of a call, which `limits.json_depth` bounds: the message and its
 /// `params`.
 const LEVELS_AROUND: u32 = 2;
+
+/// The JSON-RPC error code of parameters that cannot be used.
+pub const INVALID_PARAMS: i64 = -32602;
+
+/// The most bytes of an error's message that tell a server no more than that something did not work.
+const MAX_PLAIN_MESSAGE: usize = 256;
 
 /// The id of a JSON-RPC request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,10 +52,18 @@ pub enum ClientMessage {
     Reply {
         /// The id of that request.
         id: JsonRpcId,
-        /// The members of its result; empty for an error. `None` if a gateway reports the response without
-        /// its content.
-        result: Option<Map<String, Json>>,
+        /// What it says. `None` if a gateway reports the response without its content.
+        content: Option<ReplyContent>,
     },
+}
+
+/// What a client's response says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ReplyContent {
+    /// The members of its result.
+    Result(Map<String, Json>),
+    /// The members of its error: `code`, `message` and perhaps `data`.
+    Error(Map<String, Json>),
 }
 
 /// A message of a server, with its results as raw text.
@@ -89,7 +104,7 @@ pub enum ServerMessage<'t> {
 /// Why a text is not a message. The text of the error is safe to send.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
-    /// The text is not JSON, or exceeds a limit of JSON.
+    /// The text is not JSON.
     #[error("{0}")]
     Json(FieldError),
     /// The text is a JSON-RPC batch.
@@ -113,6 +128,17 @@ pub enum MessageError {
     /// `params` is not an object.
     #[error("`params` must be an object")]
     Params,
+    /// The text is JSON, and not of a kind that every reader takes for the same.
+    #[error("{0}")]
+    Unusable(FieldError),
+    /// As [`Self::Unusable`], because of the parameters.
+    #[error("{0}")]
+    UnusableParams(FieldError),
+    /// `error` is no error object (JSON-RPC 2.0, 5.1).
+    #[error(
+        "`error` must be an object of `code`, a whole number, `message`, a text, and perhaps `data`"
+    )]
+    Error,
     /// The members form no request, notification or response.
     #[error("a message has either `method`, or `id` with one of `result` and `error`")]
     Shape,
@@ -148,12 +174,36 @@ impl JsonRpcId {
     }
 }
 
+impl ReplyContent {
+    /// Whether the server learns nothing: an empty result, or an error of a code and a short message.
+    pub fn tells_nothing(&self) -> bool {
+        match self {
+            Self::Result(result) => result.is_empty() || self.is_empty_metadata(),
+            Self::Error(error) => {
+                let message = error.get("message").and_then(Json::as_str);
+                !error.contains_key("data")
+                    && message.is_some_and(|it| it.len() <= MAX_PLAIN_MESSAGE)
+            }
+        }
+    }
+
+    /// Whether a result is empty but for metadata, of which there may be some.
+    pub fn is_metadata(&self) -> bool {
+        matches!(self, Self::Result(result) if result.keys().all(|name| name == "_meta"))
+    }
+
+    fn is_empty_metadata(&self) -> bool {
+        let is_empty = |value: &Json| value.as_object().is_some_and(Map::is_empty);
+        matches!(self, Self::Result(result) if self.is_metadata() && result.values().all(is_empty))
+    }
+}
+
 impl MessageError {
     /// The JSON-RPC error code.
     pub fn code(&self) -> i64 {
         match self {
             Self::Json(_) => -32700,
-            Self::Params => -32602,
+            Self::Params | Self::UnusableParams(_) => INVALID_PARAMS,
             _ => -32600,
         }
     }
@@ -169,7 +219,7 @@ pub fn read(text: &[u8], limits: &Limits) -> Result<ClientMessage, MessageReject
     let anonymous = |fault| MessageRejection { id: None, fault };
     let depth = limits.json_depth.saturating_add(LEVELS_AROUND);
     let value = json::value(text, depth, KeyPolicy::Protocol, "body");
-    let value = value.map_err(|it| anonymous(MessageError::Json(it)))?;
+    let value = value.map_err(|fault| unusable(text, depth, limits, fault))?;
     let mut members = match value {
         Json::Object(members) => members,
         Json::Array(_) => return Err(anonymous(MessageError::Batch)),
@@ -181,6 +231,30 @@ pub fn read(text: &[u8], limits: &Limits) -> Result<ClientMessage, MessageReject
         .transpose()
         .map_err(anonymous)?;
     of_members(members, id.clone()).map_err(|fault| MessageRejection { id, fault })
+}
+
+/// Why the strict reader refuses a message, with the id if the text is JSON and has just one.
+fn unusable(text: &[u8], depth: u32, limits: &Limits, fault: FieldError) -> MessageRejection {
+    let anonymous = |fault| MessageRejection { id: None, fault };
+    let is_json = serde_json::from_slice::<IgnoredAny>(text).is_ok();
+    if !is_json || std::str::from_utf8(text).is_err() {
+        return anonymous(MessageError::Json(fault));
+    }
+    let Ok(members) = RawObject::read(text, "body") else {
+        return anonymous(MessageError::Unusable(fault));
+    };
+    let id = members.get("id");
+    let id = id.and_then(|id| json::value(id.as_bytes(), 0, KeyPolicy::Distinct, "id").ok());
+    let id = id.and_then(|id| JsonRpcId::read(id, limits.id_bytes).ok());
+    let depth = depth.saturating_sub(1);
+    let is_in_params = members.get("params").is_some_and(|params| {
+        json::value(params.as_bytes(), depth, KeyPolicy::Protocol, "params").is_err()
+    });
+    let fault = match is_in_params {
+        true => MessageError::UnusableParams(fault),
+        false => MessageError::Unusable(fault),
+    };
+    MessageRejection { id, fault }
 }
 
 /// Parses parameters that come without their message, as strictly as [`read`]. `field` names them in errors.
@@ -308,14 +382,29 @@ fn of_members(
             })
         }
         (None, Some(id), Some(Json::Object(result)), None) if params.is_none() => {
-            let result = Some(result);
-            Ok(ClientMessage::Reply { id, result })
+            let content = Some(ReplyContent::Result(result));
+            Ok(ClientMessage::Reply { id, content })
         }
-        (None, Some(id), None, Some(_)) if params.is_none() => {
-            let result = Some(Map::new());
-            Ok(ClientMessage::Reply { id, result })
+        (None, Some(id), None, Some(error)) if params.is_none() => {
+            let content = Some(ReplyContent::Error(error_members(error)?));
+            Ok(ClientMessage::Reply { id, content })
         }
         _ => Err(MessageError::Shape),
+    }
+}
+
+/// The members of an error object.
+fn error_members(error: Json) -> Result<Map<String, Json>, MessageError> {
+    let Json::Object(error) = error else {
+        return Err(MessageError::Error);
+    };
+    let is_known = |name: &String| ["code", "message", "data"].contains(&name.as_str());
+    let is_error = error.get("code").is_some_and(Json::is_i64)
+        && error.get("message").is_some_and(Json::is_string)
+        && error.keys().all(is_known);
+    match is_error {
+        true => Ok(error),
+        false => Err(MessageError::Error),
     }
 }
 

@@ -49,11 +49,11 @@ fn the_three_kinds_of_messages_are_told_apart() {
             false,
         ),
     ] {
-        let Ok(ClientMessage::Reply { id, result }) = read_text(text) else {
+        let Ok(ClientMessage::Reply { id, content }) = read_text(text) else {
             panic!("{text} is a reply");
         };
         assert_eq!(id, JsonRpcId::Number(1));
-        let tells = !result.expect("all of it is there").is_empty();
+        let tells = !content.expect("all of it is there").tells_nothing();
         assert_eq!(tells, expected, "{text}");
     }
 }
@@ -272,6 +272,118 @@ fn almost() -> impl Strategy<Value = String> {
     prop::collection::vec(token, 1..12).prop_map(|tokens| tokens.concat())
 }
 
+#[test]
+fn a_reply_tells_nothing_only_where_nothing_can_be_hidden_in_it() {
+    let long = format!(r#""error":{{"code":1,"message":"{}"}}"#, "x".repeat(257));
+    for (content, tells) in [
+        (r#""result":{}"#, false),
+        (r#""result":{"_meta":{}}"#, false),
+        (r#""result":{"_meta":{"x":"the private text"}}"#, true),
+        (r#""result":{"_meta":"the private text"}"#, true),
+        (r#""error":{"code":-32601,"message":"not here"}"#, false),
+        (
+            r#""error":{"code":1,"message":"m","data":{"roots":[]}}"#,
+            true,
+        ),
+        (r#""error":{"code":1,"message":"m","data":null}"#, true),
+        (&long, true),
+    ] {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,{content}}}"#);
+        let Ok(ClientMessage::Reply { content, .. }) = read_text(&text) else {
+            panic!("{text}");
+        };
+        let content = content.expect("all of it is there");
+        assert_eq!(!content.tells_nothing(), tells, "{text}");
+        let Ok(MessageIntent::Authorize(operations)) =
+            client_responses::from_reply(&"git".into(), &content)
+        else {
+            panic!("{text}");
+        };
+        assert_eq!(operations[0].answers.is_some(), tells, "{text}");
+    }
+}
+
+#[test]
+fn an_error_is_an_error_object() {
+    for error in [
+        r#""the private text""#,
+        "null",
+        "[]",
+        "1",
+        "{}",
+        r#"{"code":1}"#,
+        r#"{"message":"m"}"#,
+        r#"{"code":1.5,"message":"m"}"#,
+        r#"{"code":"1","message":"m"}"#,
+        r#"{"code":1,"message":{"text":"m"}}"#,
+        r#"{"code":1,"message":"m","more":"the private text"}"#,
+    ] {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"error":{error}}}"#);
+        let refused = read_text(&text).expect_err(error);
+        assert_eq!(refused.fault, MessageError::Error, "{text}");
+        assert_eq!(refused.fault.code(), -32600);
+    }
+}
+
+#[test]
+fn what_is_json_and_of_no_use_is_answered_under_its_id() {
+    let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+    for (text, id, code) in [
+        (
+            r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"arguments":{"n":9223372036854775808}}}"#,
+            true,
+            -32602,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"arguments":{"a":1,"a":2}}}"#,
+            true,
+            -32602,
+        ),
+        (
+            &format!(
+                r#"{{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{{"arguments":{{"a":{deep}}}}}}}"#
+            ),
+            true,
+            -32602,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":5,"method":"ping","result":{"a":1,"a":2}}"#,
+            true,
+            -32600,
+        ),
+        // Which of the two ids is meant is not known.
+        (
+            r#"{"jsonrpc":"2.0","id":5,"id":6,"method":"ping"}"#,
+            false,
+            -32600,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":9223372036854775808,"method":"ping"}"#,
+            false,
+            -32600,
+        ),
+        (r#"{"jsonrpc":"2.0","id":5,"method":"ping""#, false, -32700),
+        (
+            r#"{"jsonrpc":"2.0","id":5,"method":"ping"}{}"#,
+            false,
+            -32700,
+        ),
+    ] {
+        let refused = read_text(text).expect_err(text);
+        let expected = id.then_some(JsonRpcId::Number(5));
+        assert_eq!(
+            (refused.id, refused.fault.code()),
+            (expected, code),
+            "{text}"
+        );
+    }
+    let refused = read(
+        b"{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"\xff\"}",
+        &Limits::default(),
+    );
+    assert_eq!(refused.expect_err("no UTF-8").fault.code(), -32700);
+}
+
 proptest! {
     #[test]
     fn whatever_comes_is_read_or_refused(
@@ -291,8 +403,8 @@ proptest! {
                     }
                 }
             }
-            Ok(ClientMessage::Reply { result: Some(result), .. }) => {
-                let _ = client_responses::from_reply(&server, &result);
+            Ok(ClientMessage::Reply { content: Some(content), .. }) => {
+                let _ = client_responses::from_reply(&server, &content);
             }
             Ok(_) | Err(_) => {}
         }

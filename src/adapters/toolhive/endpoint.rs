@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::adapters::decision_metadata;
 use crate::adapters::input::json::KeyPolicy;
-use crate::adapters::toolhive::parse::{self, SubjectRules, ToolhiveQuery};
+use crate::adapters::toolhive::parse::{self, CallRules, ToolhiveQuery};
 use crate::adapters::transport::http::admission::{HttpAdapter, check_content_type, request_id};
 use crate::adapters::transport::http::rejection::HttpRejection;
 use crate::adapters::transport::http::reply::reply;
@@ -39,6 +39,8 @@ pub struct Toolhive {
     subject_type: Option<EntityType>,
     /// The agent for callers that have none configured.
     agent: Option<Arc<str>>,
+    /// Whether absent arguments count as left out, rather than as empty.
+    requires_arguments: bool,
     answers_lists: bool,
 }
 
@@ -66,6 +68,7 @@ impl Toolhive {
             adapter,
             subject_type,
             agent: settings.agent.as_deref().map(Arc::from),
+            requires_arguments: settings.require_arguments,
             answers_lists: settings.lists,
         }
     }
@@ -119,12 +122,13 @@ impl Toolhive {
             .object(body, KeyPolicy::Protocol, LEVELS_AROUND)?;
         let limits = self.adapter.limits.load_full();
         let caller = &admitted.caller;
-        let who = SubjectRules {
+        let rules = CallRules {
             subject_type: self.subject_type.as_ref(),
             agent: caller.toolhive_agent.as_deref().or(self.agent.as_deref()),
             takes_claims: caller.rights.assert_claims,
+            requires_arguments: self.requires_arguments,
         };
-        let (call, is_named_alone) = match parse::call(&request, who, &limits, &admitted.trace)? {
+        let (call, is_named_alone) = match parse::call(&request, rules, &limits, &admitted.trace)? {
             ToolhiveQuery::Call(call) => (call, false),
             ToolhiveQuery::NamedAlone(call) => (call, true),
             ToolhiveQuery::Unknown => {

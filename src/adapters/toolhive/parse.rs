@@ -30,21 +30,24 @@ const SAFE: f64 = 9_007_199_254_740_991.0;
 pub(super) enum ToolhiveQuery {
     /// A call.
     Call(CallContext),
-    /// A call of a tool that names the tool alone: one without arguments, or an entry of a list.
+    /// A call of a tool that names the tool alone: one without arguments, one whose arguments are not told, or an entry
+    /// of a list.
     NamedAlone(CallContext),
     /// An operation that this version does not know.
     Unknown,
 }
 
-/// How the parties of a request are resolved.
+/// How requests are read: who the parties are, and what absent arguments mean.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct SubjectRules<'a> {
+pub(super) struct CallRules<'a> {
     /// The entity type of the principal that `sub` names.
     pub(super) subject_type: Option<&'a EntityType>,
     /// The configured agent that acts for it: ToolHive drops `act` and names none.
     pub(super) agent: Option<&'a str>,
     /// Whether ToolHive's claims about the principal count.
     pub(super) takes_claims: bool,
+    /// Whether arguments that are absent may have been left out, rather than be empty.
+    pub(super) requires_arguments: bool,
 }
 
 /// ToolHive's operations.
@@ -75,11 +78,11 @@ impl ToolHiveOperation {
 /// Parses one request.
 pub(super) fn call(
     request: &Map<String, Json>,
-    who: SubjectRules<'_>,
+    rules: CallRules<'_>,
     limits: &Limits,
     trace: &TraceContext,
 ) -> Result<ToolhiveQuery, FieldError> {
-    let (subject, delegation) = parties(request, who, limits)?;
+    let (subject, delegation) = parties(request, rules, limits)?;
     let Some((verb, feature, operation)) = ToolHiveOperation::of(text(request, "operation")?)
     else {
         return Ok(ToolhiveQuery::Unknown);
@@ -101,11 +104,11 @@ pub(super) fn call(
     if arguments.is_some_and(|it| it.values().any(may_be_rounded)) {
         return Err(FieldError::new("args", FieldProblem::MayBeRounded).inside("context.mcp"));
     }
-    let operation = Operation::new(
-        Initiator::Client,
-        server,
-        kind(verb, &name, arguments, limits)?,
-    );
+    let kind = kind(verb, &name, arguments, limits)?;
+    let operation = Operation {
+        are_arguments_told: arguments.is_some() || !rules.requires_arguments,
+        ..Operation::new(Initiator::Client, server, kind)
+    };
     let mut call = CallContext::new(subject, operation);
     call.actor_chain = delegation;
     call.trace = trace.clone();
@@ -121,13 +124,13 @@ pub(super) fn call(
 /// its claims count depends on the caller's rights. If they do not, the call is decided without them.
 fn parties(
     request: &Map<String, Json>,
-    who: SubjectRules<'_>,
+    rules: CallRules<'_>,
     limits: &Limits,
 ) -> Result<(Subject, Option<ActorChain>), FieldError> {
     const FIELD: &str = "principal";
     let principal = object(request, FIELD)?;
     let name = id(principal, limits.id_bytes, "sub").within(FIELD)?;
-    let Some(subject_type) = who.subject_type else {
+    let Some(subject_type) = rules.subject_type else {
         let problem = FieldProblem::NotAnEntityType(TextExcerpt::new("toolhive.subject_type"));
         return Err(FieldError::new(FIELD, problem));
     };
@@ -138,18 +141,18 @@ fn parties(
         FieldError::new("scopes", problem).inside(FIELD)
     })?;
     let validity = token_claims::validity_in(FIELD, &claims, limits)?;
-    if who.agent.is_none() && token_claims::names_actor(&claims) {
+    if rules.agent.is_none() && token_claims::names_actor(&claims) {
         let said = "is there, and the caller has no `toolhive_agent` that acts for `sub`";
         return Err(FieldError::new("act", FieldProblem::Contradiction(said)).inside(FIELD));
     }
-    if !who.takes_claims {
+    if !rules.takes_claims {
         claims.clear();
     }
     let TokenValidity {
         not_before,
         expires_at,
     } = validity;
-    let Some(agent) = who.agent else {
+    let Some(agent) = rules.agent else {
         let is_relayed = *entity.entity_type() == TYPES.user;
         let mut subject = Subject {
             claims,

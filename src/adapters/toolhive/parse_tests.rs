@@ -13,12 +13,13 @@ fn parse_for(
 ) -> Result<ToolhiveQuery, FieldError> {
     let ty = EntityType::from_normalized_str("Mcp::User").expect("a type");
     let request = request.as_object().expect("an object");
-    let who = SubjectRules {
+    let rules = CallRules {
         subject_type: Some(&ty),
         agent,
         takes_claims,
+        requires_arguments: true,
     };
-    call(request, who, &Limits::default(), &TraceContext::default())
+    call(request, rules, &Limits::default(), &TraceContext::default())
 }
 
 fn asked(operation: &str, resource: &str, mcp: Json) -> Json {
@@ -70,6 +71,41 @@ fn every_operation_becomes_its_call() {
         assert_eq!(call.operation.server, server);
         assert_eq!(call.subject.entity.to_string(), "Mcp::User::\"ana\"");
         assert_eq!(call.subject.claims["groups"], json!(["a"]));
+    }
+}
+
+/// ToolHive sends no `args` for empty ones, and none at all with `include_args` off.
+#[test]
+fn arguments_that_are_absent_are_told_only_if_the_configuration_says_so() {
+    let asked = |operation: &str, resource: &str, mcp: Json, requires_arguments| {
+        let ty = EntityType::from_normalized_str("Mcp::User").expect("a type");
+        let request = asked(operation, resource, mcp);
+        let rules = CallRules {
+            subject_type: Some(&ty),
+            agent: None,
+            takes_claims: false,
+            requires_arguments,
+        };
+        let (limits, trace) = (Limits::default(), TraceContext::default());
+        match call(
+            request.as_object().expect("an object"),
+            rules,
+            &limits,
+            &trace,
+        ) {
+            Ok(ToolhiveQuery::Call(call) | ToolhiveQuery::NamedAlone(call)) => {
+                call.operation.are_arguments_told
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    for (operation, resource) in [
+        ("mcp:tool:call", "mrn:mcp:git:tool:log"),
+        ("mcp:prompt:get", "mrn:mcp:git:prompt:log"),
+    ] {
+        assert!(!asked(operation, resource, json!({}), true));
+        assert!(asked(operation, resource, json!({}), false));
+        assert!(asked(operation, resource, json!({"args": {}}), true));
     }
 }
 

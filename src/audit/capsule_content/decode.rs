@@ -30,6 +30,9 @@ use crate::domain::request::operation::{OperationKind, OperationType, Sampling, 
 /// The version since which recent calls are places among the tools of their session.
 const PLACES_SINCE: u8 = 3;
 
+/// The version since which it is written whether all arguments are told. Before, what was not told was taken for empty.
+const UNTOLD_ARGUMENTS_SINCE: u8 = 4;
+
 impl Capsule {
     /// Reads a capsule.
     ///
@@ -154,6 +157,10 @@ fn read_operation(bytes: &mut Reader<'_>) -> Result<Operation, CapsuleContentErr
         },
         server: bytes.short()?,
         kind: read_kind(bytes)?,
+        are_arguments_told: match bytes.version {
+            ..UNTOLD_ARGUMENTS_SINCE => true,
+            _ => bytes.bool()?,
+        },
         answers: bytes.maybe(|bytes| {
             Ok(Box::new(ClientResponses {
                 kinds: bytes.texts()?,

@@ -232,6 +232,7 @@ fn write_operation(out: &mut Writer, operation: &Operation) {
         initiator,
         server,
         kind,
+        are_arguments_told,
         answers,
         request_state,
     } = operation;
@@ -242,6 +243,7 @@ fn write_operation(out: &mut Writer, operation: &Operation) {
     });
     out.text(server);
     write_kind(out, kind);
+    out.bool(*are_arguments_told);
     out.maybe(answers.as_deref(), |out, answers| {
         out.texts(&answers.kinds);
         out.texts(&answers.field_names);

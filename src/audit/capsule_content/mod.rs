@@ -37,7 +37,7 @@ pub use entities::StoredForms;
 use many::{ListedEntry, SearchedCandidate};
 
 /// The version of the encoding. A change of the encoding is a new version.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 /// The oldest version that is read. It had no lists and searches, and up to version 2 recent calls were written by name.
 pub const OLDEST_VERSION: u8 = 1;

@@ -13,6 +13,7 @@ use crate::config::envoy::{EnvoyConfig, EnvoyIdentitySource, ServerRoute};
 use crate::config::error::ConfigError;
 use crate::config::limits::Limits;
 use crate::config::memory::MemoryConfig;
+use crate::config::request_host;
 use crate::config::store::StoreConfig;
 use crate::config::telemetry::{MetricLabels, TelemetryConfig};
 use crate::config::toml_document::TomlDocument;
@@ -218,8 +219,8 @@ fn servers(settings: &EnvoyConfig, faults: &mut ConfigErrors<'_>) {
             faults.add(format!("{field}.server"), "is empty");
         }
         let is_same = |it: &ServerRoute| {
-            let folded = |host: &Option<String>| host.as_ref().map(|it| it.to_ascii_lowercase());
-            it.path == route.path && folded(&it.host) == folded(&route.host)
+            it.path == route.path
+                && request_host::are_same(it.host.as_deref(), route.host.as_deref())
         };
         if let Some(same) = settings.servers[..index].iter().position(is_same) {
             let said = format!("is for the same requests as envoy.servers[{same}]");

@@ -238,6 +238,7 @@ impl<'c> DelegationChain<'c> {
             if let Err(outside) = delegation.scope.covers(snapshot, reach) {
                 let message = format!("what was delegated does not cover {outside}");
                 let mut reason = Reason::new(ReasonCode::DelegationOutOfScope, message);
+                reason.lacks_scope = true;
                 reason.principal = Some(delegation.to.clone());
                 reason.detail = Some(format!("grant `{}`", delegation.id));
                 return Err(reason);

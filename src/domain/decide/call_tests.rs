@@ -353,6 +353,29 @@ fn typed_arguments_are_checked_and_all_that_is_missing_is_listed() {
 }
 
 #[test]
+fn arguments_that_are_not_told_are_not_absent() {
+    const READ: &str = r#"permit (principal, action in Mcp::Action::"call_tool", resource);
+        permit (principal, action == Mcp::Action::"get_prompt", resource);"#;
+    let mut call = tool_call("github", "get_issue", json!({}));
+    assert!(ask(READ, &call).is_allow());
+    call.operation.are_arguments_told = false;
+    let denied = ask(READ, &call);
+    assert_eq!(denied.reasons[0].code, ReasonCode::ContextMissing);
+    assert_eq!(
+        denied.reasons[0].missing,
+        ["arguments"],
+        "no schema is pinned"
+    );
+    call.operation.kind = OperationKind::GetPrompt {
+        name: "review".into(),
+        arguments: Vec::new(),
+    };
+    assert_eq!(code(READ, &call), ReasonCode::ContextMissing);
+    call.operation.are_arguments_told = true;
+    assert!(ask(READ, &call).is_allow());
+}
+
+#[test]
 fn targets_of_one_name_are_judged_each_by_itself() {
     let policies = r#"permit (principal, action == Mcp::Action::"call_read", resource)
             when { context has target && context.target has public && context.target.public };

@@ -131,6 +131,10 @@ pub fn from_operation(
         }
         OperationKind::OnPrompt { operation: _, name } => on_prompt(action, server, name),
         OperationKind::GetPrompt { name, arguments } => {
+            // No schema of a prompt is pinned.
+            if !operation.are_arguments_told {
+                return Err(Reason::context_missing(vec!["arguments".to_owned()]));
+            }
             let mut request = on_prompt(action, server, name);
             let input = ToolInput::of_names(arguments.iter().cloned());
             request.operation = OperationContext::Arguments(input);
@@ -194,6 +198,7 @@ fn from_tool_call(
     let definition = told.as_ref().or(shown);
     let registered = verify::verify_tool(inputs, &operation.server, &call.tool, definition)?;
     let (action, is_declared) = tool_action(inputs.snapshot, operation, &registered);
+    verify_told(operation, &registered, call)?;
     let undeclared = undeclared_arguments(&registered, call)?;
     let input = tool_input::read(inputs.snapshot, &action, &call.arguments)
         .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;
@@ -309,6 +314,22 @@ fn too_many() -> Reason {
 
 fn invalid(message: impl Into<String>) -> Reason {
     Reason::new(ReasonCode::ContextInvalid, message)
+}
+
+/// Verifies that no argument may have been left out: what is not told is not what is not there.
+fn verify_told(
+    operation: &Operation,
+    tool: &RegisteredTool,
+    call: &ToolCall,
+) -> Result<(), Reason> {
+    if operation.are_arguments_told {
+        return Ok(());
+    }
+    let untold = tool.untold_arguments(&call.arguments);
+    match untold.is_empty() {
+        true => Ok(()),
+        false => Err(Reason::context_missing(untold)),
+    }
 }
 
 /// The names of arguments that the pinned schema does not declare; all of them if no schema is pinned.

@@ -77,9 +77,9 @@ impl ArgumentSchema {
         }
     }
 
-    /// Whether an object with this schema may have members.
-    pub fn may_have_names(&self) -> bool {
-        !self.properties.is_empty() || self.names_more || !self.is_closed
+    /// The declared names of members; `None` if the schema allows further ones explicitly.
+    pub fn only_names(&self) -> Option<impl Iterator<Item = &SmolStr>> {
+        (!self.is_open()).then(|| self.properties.keys())
     }
 
     const fn bare(names_more: bool) -> Self {

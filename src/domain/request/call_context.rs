@@ -94,6 +94,8 @@ pub struct Operation {
     pub server: SmolStr,
     /// The kind of operation, with its parameters.
     pub kind: OperationKind,
+    /// Whether `kind` has all arguments that the server receives. If not, the gateway may have left out any of them.
+    pub are_arguments_told: bool,
     /// The client responses that go to the server with the call (`inputResponses`).
     pub answers: Option<Box<ClientResponses>>,
     /// The `requestState` that the server asked the client to repeat.
@@ -218,12 +220,13 @@ impl ActorChain {
 }
 
 impl Operation {
-    /// An operation without client responses.
+    /// An operation without client responses, of which all arguments are told.
     pub fn new(initiator: Initiator, server: impl Into<SmolStr>, kind: OperationKind) -> Self {
         Self {
             initiator,
             server: server.into(),
             kind,
+            are_arguments_told: true,
             answers: None,
             request_state: None,
         }

@@ -10,10 +10,16 @@ use crate::domain::request::canonical;
 use crate::domain::request::elicitation::MAX_FIELDS;
 use crate::domain::request::secrets::names_secret;
 
+/// The kind of an error that has more to say than a code and a short message.
+pub const ERROR: SmolStr = SmolStr::new_static("error");
+
+/// The kind of a result of metadata (`_meta`) alone.
+pub const METADATA: SmolStr = SmolStr::new_static("metadata");
+
 /// Client responses of one call, combined.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientResponses {
-    /// `sampling`, `elicitation` or `roots`, each once.
+    /// `sampling`, `elicitation` or `roots`, each once; [`ERROR`] or [`METADATA`] of a JSON-RPC response that is neither.
     pub kinds: Vec<SmolStr>,
     /// The names of completed form fields.
     pub field_names: Vec<SmolStr>,

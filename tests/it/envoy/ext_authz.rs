@@ -363,21 +363,21 @@ async fn whatever_two_readers_could_read_differently_is_turned_away() {
             raw(
                 r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"log","arguments":{"n":18446744073709551616}}}"#,
             ),
-            400,
+            200,
         ),
         (
             "an argument below 64 bits",
             raw(
                 r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"log","arguments":{"n":-9223372036854775809}}}"#,
             ),
-            400,
+            200,
         ),
         (
             "a number beyond all",
             raw(
                 r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"log","arguments":{"n":1e999}}}"#,
             ),
-            400,
+            200,
         ),
         (
             "a body of too many levels",
@@ -386,7 +386,7 @@ async fn whatever_two_readers_could_read_differently_is_turned_away() {
                 "[".repeat(200),
                 "]".repeat(200)
             )),
-            400,
+            200,
         ),
         (
             "an id beyond 64 bits",
@@ -725,8 +725,14 @@ async fn settings_open_what_they_name_and_no_more() {
     };
     let optional = "body = \"optional\"";
     assert_eq!(passes("", found("log")).await, Err(400));
-    assert_eq!(passes(optional, found("log")).await, Ok(()));
-    assert_eq!(passes(optional, found("purge")).await, Err(200));
+    assert_eq!(
+        passes(optional, found("log")).await,
+        Err(200),
+        "not all is told"
+    );
+    let told_or_not = "body = \"optional\"\nrequire_arguments = false";
+    assert_eq!(passes(told_or_not, found("log")).await, Ok(()));
+    assert_eq!(passes(told_or_not, found("purge")).await, Err(200));
     let not_mcp = finding(
         attributes(post("")),
         MCP,

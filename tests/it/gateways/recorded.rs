@@ -48,6 +48,7 @@ from = "jwt"
 key = "jwt"
 [toolhive]
 agent = "helper"
+require_arguments = false
 lists = true
 "#;
 

@@ -232,7 +232,7 @@ async fn arguments_that_are_not_told_are_not_none() {
     let denied = answer(&server, &call("read_text_file", json!({}))).await;
     assert_eq!(
         denied["context"]["reasons"][0]["missing"],
-        json!(["resource.properties.arguments"])
+        json!(["arguments"])
     );
 }
 

@@ -75,6 +75,37 @@ fn files() -> BundleDir {
 const LOOKS: &str = r#"@id("looks") forbid (principal, action in Mcp::Action::"call_read", resource in Mcp::Server::"files")
 unless { context has target && !(context.target in Mcp::Resource::"file:///etc") };"#;
 
+/// Without `include_args` no arguments come at all, and a target that may be left out is then not told either.
+#[tokio::test]
+async fn arguments_that_are_not_told_are_not_none() {
+    const ETC: &str = r#"@id("etc") forbid (principal, action in Mcp::Action::"call_read", resource)
+when { context has target && context.target in Mcp::Resource::"file:///etc" };"#;
+    let nothing = json!({"input_schema": {"type": "object", "properties": {}}});
+    for (config, passes) in [
+        ("", false),
+        ("[toolhive]\nlists = true\n", false),
+        ("[toolhive]\nrequire_arguments = false\n", true),
+    ] {
+        let world = files().file("files.cedar", ETC);
+        let server = world.tool_with("roots", "read", nothing.clone());
+        let server = server.start(config).await;
+        for context in [
+            json!({}),
+            json!({"mcp": {}}),
+            json!({"mcp": {"args": null}}),
+        ] {
+            let ask = async |name: &str| {
+                let mut question: Json =
+                    serde_json::from_str(&NAMED_ALONE.replace("NAME", name)).expect("JSON");
+                question["context"] = context.clone();
+                post(&server, TOOLHIVE, &question).await.json()["allow"] == json!(true)
+            };
+            assert_eq!(ask("list_directory").await, passes, "{config} {context}");
+            assert!(ask("roots").await, "it takes none");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_tool_that_requires_arguments_and_comes_without_any_is_an_entry_of_a_list_if_so_configured()
  {

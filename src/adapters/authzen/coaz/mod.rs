@@ -26,7 +26,7 @@ use crate::domain::decide::verdict::{Reason, ReasonCode};
 use crate::domain::request::call_context::{
     CallContext, Operation, Subject, TraceContext, Workflow,
 };
-use crate::domain::schema::{self, TYPES, entity_uid};
+use crate::domain::schema::{TYPES, entity_uid};
 use crate::service::generation::Generation;
 
 /// The identity method recorded for parties of such a request: a token that the enforcement point has
@@ -135,8 +135,12 @@ impl CoazReader<'_> {
             Err(OperationError::Invalid(invalid)) => return Err(of_resource(&invalid).into()),
             Err(other) => return Err(unclear(other.to_string())),
         };
-        let operation = operation.ok_or_else(|| unclear(format!("`{method}` is not decided")))?;
-        self.check_arguments(&operation, properties)?;
+        let mut operation =
+            operation.ok_or_else(|| unclear(format!("`{method}` is not decided")))?;
+        check_arguments(&operation)?;
+        let is_told =
+            properties.is_some_and(|it| it.get(ARGUMENTS).is_some_and(|it| !it.is_null()));
+        operation.are_arguments_told = is_told || !self.entry.require_arguments;
         let mut call = CallContext::new(subject, operation);
         call.actor_chain = delegation;
         self.work(request, &mut call)?;
@@ -240,39 +244,6 @@ impl CoazReader<'_> {
         id(resource, limit, "id").within(RESOURCE)
     }
 
-    /// Checks that the arguments of a tool call are present: a call whose arguments were left out or redacted
-    /// is not a call without arguments.
-    fn check_arguments(
-        &self,
-        operation: &Operation,
-        properties: Option<&Map<String, Json>>,
-    ) -> Result<(), CoazError> {
-        let Some(call) = operation.kind.tool_call() else {
-            return Ok(());
-        };
-        let missing = || {
-            let missing = "resource.properties.arguments".to_owned();
-            Err(CoazError::Denied(Box::new(Reason::context_missing(vec![
-                missing,
-            ]))))
-        };
-        let is_cut = call.arguments.get(CUT) == Some(&Json::Bool(true));
-        if is_cut || call.arguments.values().any(|it| it == HIDDEN) {
-            return missing();
-        }
-        let is_told =
-            properties.is_some_and(|it| it.get(ARGUMENTS).is_some_and(|it| !it.is_null()));
-        if is_told || !self.entry.require_arguments {
-            return Ok(());
-        }
-        let uid = schema::tool_uid(&operation.server, &call.tool);
-        let tool = self.generation.tools.get(&uid);
-        match tool.is_some_and(|it| it.may_take_arguments()) {
-            true => missing(),
-            false => Ok(()),
-        }
-    }
-
     /// Reads session, task and approvals from the members of `context` that the configuration names.
     fn work(&self, request: &Map<String, Json>, call: &mut CallContext) -> Result<(), FieldError> {
         let context = optional_object(request, CONTEXT)?;
@@ -337,6 +308,23 @@ impl CoazReader<'_> {
 
 fn in_context(key: &str, problem: FieldProblem) -> FieldError {
     FieldError::new(key, problem).inside(CONTEXT)
+}
+
+/// Checks that the arguments of a tool call are what the server receives: none is redacted, or cut off.
+fn check_arguments(operation: &Operation) -> Result<(), CoazError> {
+    let Some(call) = operation.kind.tool_call() else {
+        return Ok(());
+    };
+    let is_cut = call.arguments.get(CUT) == Some(&Json::Bool(true));
+    match is_cut || call.arguments.values().any(|it| it == HIDDEN) {
+        true => {
+            let missing = vec!["resource.properties.arguments".to_owned()];
+            Err(CoazError::Denied(Box::new(Reason::context_missing(
+                missing,
+            ))))
+        }
+        false => Ok(()),
+    }
 }
 
 /// Builds the parameters of the MCP message that the request stands for.

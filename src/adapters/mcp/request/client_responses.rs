@@ -6,12 +6,13 @@ use smol_str::SmolStr;
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::adapters::input::limits::check_count;
 use crate::adapters::mcp::member_spelling::{names_of, reject_misspelled};
+use crate::adapters::mcp::message::ReplyContent;
 use crate::adapters::mcp::methods::{self, DECISIVE_PARAMS};
 use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::config::limits::Limits;
 use crate::domain::request::call_context::{Initiator, Operation};
 use crate::domain::request::canonical;
-use crate::domain::request::client_responses::{ClientResponseError, ClientResponses};
+use crate::domain::request::client_responses::{self, ClientResponseError, ClientResponses};
 use crate::domain::request::operation::OperationKind;
 
 /// Parses the responses to several requests of a server, each under its key.
@@ -34,16 +35,15 @@ pub fn parse(
     ClientResponses::from_json(responses).map_err(|fault| unknown_result(fault, field))
 }
 
-/// Parses the `result` of a client's JSON-RPC response to a request of the server (revision 2025-11-25).
+/// Parses a client's JSON-RPC response to a request of the server (revision 2025-11-25).
 ///
 /// # Errors
 ///
 /// Returns an error if the result is of no known shape.
 pub fn from_reply(
     server: &SmolStr,
-    result: &Map<String, Json>,
+    content: &ReplyContent,
 ) -> Result<MessageIntent, OperationError> {
-    reject_misspelled(names_of(result), &DECISIVE_PARAMS, "result")?;
     let mut operation = Operation::new(
         Initiator::Client,
         server.clone(),
@@ -51,18 +51,31 @@ pub fn from_reply(
             method: methods::REPLY,
         },
     );
-    // The response to a ping, or an error, tells the server nothing.
-    if result.keys().any(|name| name != "_meta") {
-        let mut answers = ClientResponses {
-            text: canonical::object_text(result),
-            ..ClientResponses::default()
-        };
-        answers
-            .add(result)
-            .map_err(|fault| unknown_result(fault, "result"))?;
-        operation.answers = Some(Box::new(answers));
+    if !content.tells_nothing() {
+        operation.answers = Some(Box::new(answers_in(content)?));
     }
     Ok(MessageIntent::Authorize(vec![operation]))
+}
+
+/// What a response tells the server.
+fn answers_in(content: &ReplyContent) -> Result<ClientResponses, FieldError> {
+    let (ReplyContent::Result(members) | ReplyContent::Error(members)) = content;
+    let mut answers = ClientResponses {
+        text: canonical::object_text(members),
+        ..ClientResponses::default()
+    };
+    match content {
+        ReplyContent::Error(_) => answers.kinds.push(client_responses::ERROR),
+        ReplyContent::Result(_) if content.is_metadata() => {
+            answers.kinds.push(client_responses::METADATA);
+        }
+        ReplyContent::Result(result) => {
+            reject_misspelled(names_of(result), &DECISIVE_PARAMS, "result")?;
+            let added = answers.add(result);
+            added.map_err(|fault| unknown_result(fault, "result"))?;
+        }
+    }
+    Ok(answers)
 }
 
 fn unknown_result(_: ClientResponseError, field: &str) -> FieldError {

@@ -18,6 +18,9 @@ pub enum OperationError {
     /// No revision of the protocol has the method, or not from this side.
     #[error("`{0}` is not a method that is known here")]
     UnknownMethod(TextExcerpt),
+    /// The method is that of a request, and the message has no id.
+    #[error("`{0}` is a request, and a request has an `id`")]
+    NoId(&'static str),
     /// The method is always rejected.
     #[error("`{method}` is refused: {why}")]
     Unsupported {
@@ -35,6 +38,7 @@ impl OperationError {
     /// The JSON-RPC error code.
     pub fn code(&self) -> i64 {
         match self {
+            Self::NoId(_) => -32600,
             Self::UnknownMethod(_) | Self::Unsupported { .. } => -32601,
             Self::Invalid(_) => -32602,
         }

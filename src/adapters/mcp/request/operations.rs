@@ -59,14 +59,18 @@ pub fn from_request(
 ///
 /// # Errors
 ///
-/// Returns an error if the method is unknown or unsupported.
+/// Returns an error if the method is unknown, unsupported or that of a request.
 pub fn from_notification(
     sender: Sender,
     server: &SmolStr,
     method: &str,
 ) -> Result<MessageIntent, OperationError> {
-    let method = methods::notification(sender, method)
-        .ok_or_else(|| OperationError::UnknownMethod(TextExcerpt::new(method)))?;
+    let method = methods::notification(sender, method).ok_or_else(|| {
+        match methods::request(sender, method) {
+            Some(request) => OperationError::NoId(request.name),
+            None => OperationError::UnknownMethod(TextExcerpt::new(method)),
+        }
+    })?;
     match method.kind {
         MethodKind::Exempt => Ok(MessageIntent::Exempt),
         MethodKind::Unsupported(why) => Err(unsupported(method, why)),

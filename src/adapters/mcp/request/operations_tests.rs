@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::*;
+use crate::adapters::mcp::message::ReplyContent;
 use crate::adapters::mcp::methods::{Era, NOTIFICATIONS, REQUESTS};
 
 const CLIENT: Sender = Sender::Client;
@@ -302,12 +303,12 @@ fn every_notification_is_decided_or_refused_by_name() {
         };
         assert!(shown.starts_with(&expected), "{}: {shown}", row.name);
     }
-    for unknown in [
-        "notifications/other",
-        "tools/call",
-        "Notifications/initialized",
-        "",
-    ] {
+    let no_id = decided(from_notification(CLIENT, &server, "tools/call"));
+    assert_eq!(
+        no_id,
+        "-32600 `tools/call` is a request, and a request has an `id`"
+    );
+    for unknown in ["notifications/other", "Notifications/initialized", ""] {
         let shown = decided(from_notification(CLIENT, &server, unknown));
         assert!(shown.starts_with("-32601"), "{unknown}: {shown}");
     }
@@ -606,7 +607,8 @@ fn what_goes_back_to_a_server_is_told_apart_by_its_shape() {
 
     let server = SmolStr::new("files");
     let reply = |result: &Json| {
-        client_responses::from_reply(&server, result.as_object().expect("an object"))
+        let members = result.as_object().expect("an object").clone();
+        client_responses::from_reply(&server, &ReplyContent::Result(members))
     };
     assert_eq!(answers(reply(&json!({}))), None, "the answer to a ping");
     assert_eq!(

@@ -1,0 +1,138 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde_json::{Value as Json, json};
+
+use super::*;
+use crate::config::envoy::{EnvoyIdentitySource, ServerRoute};
+
+fn settings() -> EnvoyConfig {
+    EnvoyConfig {
+        servers: vec![ServerRoute {
+            host: None,
+            path: "/mcp".to_owned(),
+            server: "files".to_owned(),
+        }],
+        identity: vec![EnvoyIdentitySource::Header {
+            agent: "x-agent".to_owned(),
+            person: None,
+            verified: false,
+            callers: Vec::new(),
+        }],
+        body: BodyRequirement::Optional,
+        ..EnvoyConfig::default()
+    }
+}
+
+fn request(method: &str, body: &str, metadata: Option<Json>) -> HttpRequest {
+    let headers = [("content-type", "application/json"), ("x-agent", "helper")];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let metadata = metadata.map(|it| {
+        let found = json::to_struct(it.as_object().expect("an object"));
+        (MCP_NAMESPACE.to_owned(), found)
+    });
+    HttpRequest {
+        method: method.to_owned(),
+        path: "/mcp".to_owned(),
+        host: "a.example".to_owned(),
+        headers: HeaderFields::of(headers.into_iter()),
+        body: Ok(Bytes::from(body.to_owned())),
+        server: None,
+        principal: String::new(),
+        source: Ok(None),
+        metadata: BTreeMap::from_iter(metadata),
+    }
+}
+
+fn read(settings: &EnvoyConfig, http: &HttpRequest) -> Result<AuthorizationQuery, RejectedRequest> {
+    let reader = RequestReader {
+        caller: &Caller::local(),
+        limits: &Limits::default(),
+        settings,
+        sees_servers: false,
+    };
+    reader.question(http)
+}
+
+fn refused(method: &str, body: &str) -> RejectedRequest {
+    read(&settings(), &request(method, body, None)).expect_err(body)
+}
+
+const CALL: &str =
+    r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_directory"}}"#;
+
+#[test]
+fn metadata_in_place_of_a_body_does_not_tell_all_arguments() {
+    let found = json!({"is_mcp_request": true, "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "list_directory"}});
+    let strict = settings();
+    let lenient = EnvoyConfig {
+        require_arguments: false,
+        ..settings()
+    };
+    for (settings, body, told) in [
+        (&strict, "", false),
+        (&lenient, "", true),
+        (&strict, CALL, true),
+    ] {
+        let asked = read(settings, &request("POST", body, Some(found.clone())));
+        let asked = asked.expect("a call");
+        assert_eq!(asked.operations[0].are_arguments_told, told, "{body}");
+    }
+}
+
+#[test]
+fn a_method_that_mcp_has_not_is_answered_with_those_that_it_has() {
+    let put = refused("PUT", CALL).rejection;
+    assert_eq!(
+        (put.status, put.allowed_methods),
+        (405, Some("POST, GET, DELETE"))
+    );
+    let stream = refused("GET", "").rejection;
+    assert_eq!((stream.status, stream.allowed_methods), (405, Some("POST")));
+}
+
+#[test]
+fn parameters_of_no_use_are_answered_alike_wherever_they_are_found() {
+    for params in [
+        "null",
+        "[]",
+        r#"{"name":"a","arguments":null}"#,
+        r#"{"name":"a","arguments":{"n":9223372036854775808}}"#,
+        r#"{"name":"a","arguments":{"b":1,"b":2}}"#,
+    ] {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{params}}}"#);
+        let RejectedRequest { id, rejection, .. } = refused("POST", &text);
+        assert_eq!(id, Some(JsonRpcId::Number(5)), "{params}");
+        assert_eq!(
+            (rejection.status, rejection.code),
+            (200, -32602),
+            "{params}"
+        );
+    }
+    let text = r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"a"}}"#;
+    let rejection = refused("POST", text).rejection;
+    assert_eq!((rejection.status, rejection.code), (400, -32600));
+    assert!(rejection.message.contains("`id`"), "{}", rejection.message);
+    let rejection = refused("POST", r#"{"jsonrpc":"2.0","id":5"#).rejection;
+    assert_eq!((rejection.status, rejection.code), (400, -32700));
+}
+
+#[test]
+fn a_reply_passes_unseen_servers_only_if_it_tells_nothing() {
+    for (content, passes) in [
+        (r#""result":{}"#, true),
+        (r#""error":{"code":-32601,"message":"not here"}"#, true),
+        (
+            r#""error":{"code":1,"message":"m","data":"the private text"}"#,
+            false,
+        ),
+        (r#""error":"the private text""#, false),
+        (r#""result":{"_meta":{"x":"the private text"}}"#, false),
+        (r#""result":{"roots":[]}"#, false),
+    ] {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":7,{content}}}"#);
+        let asked = read(&settings(), &request("POST", &text, None));
+        assert_eq!(asked.is_ok(), passes, "{content}: {asked:?}");
+    }
+}

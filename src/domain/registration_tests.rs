@@ -1,0 +1,52 @@
+use serde_json::json;
+
+use super::*;
+
+fn tool(schema: Option<Json>, targets: Result<Vec<TargetArgument>, SmolStr>) -> RegisteredTool {
+    RegisteredTool {
+        uid: schema::tool_uid("files", "read"),
+        own_action: schema::action_uid("files/read"),
+        access: AccessLevel::Read,
+        target_arguments: targets,
+        yields: Arc::default(),
+        digest: None,
+        digest_parts: None,
+        arguments: schema.as_ref().map(ArgumentSchema::from_schema),
+        argument_order: Vec::new(),
+    }
+}
+
+fn untold(schema: Option<Json>, told: Json) -> Vec<String> {
+    let told = told.as_object().cloned().unwrap_or_default();
+    tool(schema, Ok(Vec::new())).untold_arguments(&told)
+}
+
+#[test]
+fn what_a_tool_may_take_besides_what_is_told_is_in_its_pinned_schema() {
+    let none: [String; 0] = [];
+    let two = json!({"properties": {"path": {"type": "string"}, "limit": {"type": "number"}}});
+    assert_eq!(untold(None, json!({})), ["arguments"]);
+    assert_eq!(untold(None, json!({"path": "/a"})), ["arguments"]);
+    assert_eq!(untold(Some(two.clone()), json!({})), ["arguments"]);
+    let told = json!({"path": "/a"});
+    assert_eq!(untold(Some(two.clone()), told), ["arguments.limit"]);
+    let told = json!({"path": "/a", "limit": {"most": 3}});
+    assert_eq!(
+        untold(Some(two.clone()), told),
+        ["arguments.limit"],
+        "an object may be told in part"
+    );
+    let told = json!({"path": "/a", "limit": 3});
+    assert_eq!(untold(Some(two), told), none);
+    let open = json!({"properties": {}, "additionalProperties": true});
+    assert_eq!(untold(Some(open), json!({"path": "/a"})), ["arguments"]);
+    for nothing in [
+        json!({"type": "object"}),
+        json!({"type": "object", "properties": {}}),
+        json!({"type": "object", "properties": {}, "additionalProperties": false}),
+    ] {
+        assert_eq!(untold(Some(nothing), json!({})), none);
+    }
+    let broken = tool(Some(json!({"type": "object"})), Err("is odd".into()));
+    assert_eq!(broken.untold_arguments(&Map::new()), ["arguments"]);
+}
