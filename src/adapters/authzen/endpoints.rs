@@ -38,8 +38,8 @@ use callgate_engine::obligation;
 pub const ADAPTER: &str = "authzen";
 
 /// JSON levels around the part that `limits.json_depth` bounds: the request, `evaluations`, one of its items,
-/// and a party in it.
-const LEVELS_AROUND: u32 = 4;
+/// a party in it, and its `properties`. What is less deep in a request is checked by itself.
+const LEVELS_AROUND: u32 = 5;
 
 const EVALUATION: &str = "/access/v1/evaluation";
 const EVALUATIONS: &str = "/access/v1/evaluations";
@@ -193,7 +193,7 @@ impl Authzen {
     ) -> Result<Response<Bytes>, HttpRejection> {
         let request = self
             .adapter
-            .object(body, KeyPolicy::Distinct, LEVELS_AROUND)?;
+            .object(body, KeyPolicy::Authzen, LEVELS_AROUND)?;
         let answer = match admitted.endpoint {
             Endpoint::Evaluation => self.evaluation(admitted, &request).await?,
             Endpoint::Evaluations => self.evaluations(admitted, &request).await?,

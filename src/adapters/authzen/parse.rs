@@ -16,6 +16,7 @@ use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::{
     FieldContext as _, FieldError, FieldProblem, TextExcerpt,
 };
+use crate::adapters::input::json::check_depth;
 use crate::adapters::input::json_fields::{id, object, optional_object};
 use crate::adapters::input::nulls::without_nulls;
 use crate::config::limits::Limits;
@@ -202,18 +203,22 @@ impl EvaluationParser<'_> {
         schema: Option<&ValidatorSchema>,
     ) -> Result<Context, FieldError> {
         const FIELD: &str = "context";
-        let given = |members: Option<&Map<String, Json>>| {
+        let depth = self.limits.json_depth;
+        let given = |members: Option<&Map<String, Json>>, field| {
+            if let Some(members) = members {
+                check_depth(members, depth, field)?;
+            }
             let members = members.cloned().map(without_nulls).unwrap_or_default();
             let mut members = declared::context(schema, action, members);
             leave_known_types(&mut members);
-            members
+            Ok(members)
         };
-        let mut fields = given(optional_object(request, FIELD)?);
+        let mut fields = given(optional_object(request, FIELD)?, FIELD)?;
         let properties = match optional_object(request, "action")? {
             Some(action) => optional_object(action, PROPERTIES).within("action")?,
             None => None,
         };
-        for (name, value) in given(properties) {
+        for (name, value) in given(properties, "action.properties")? {
             if fields.get(&name).is_some_and(|known| *known != value) {
                 let said = "says something else than `context`";
                 let field = format!("action.properties.{}", TextExcerpt::new(&name));
@@ -241,6 +246,7 @@ impl EvaluationParser<'_> {
         if !self.properties_count {
             return Ok(None);
         }
+        check_depth(properties, self.limits.json_depth, PROPERTIES).within(field)?;
         let fields = without_nulls(properties.clone());
         let fields = declared::properties(schema, uid.entity_type(), fields);
         let parser = ContextJsonParser::new(None::<&ContextSchema>, Extensions::all_available());

@@ -220,6 +220,16 @@ async fn bodies_that_are_no_json_object_are_400() {
         ),
         (
             json,
+            &good.replacen('{', "{\"Subject\": {}, ", 1),
+            "`body` is not JSON that can be used: the keys `Subject` and `subject`",
+        ),
+        (
+            json,
+            &good.replacen('{', "{\"context\": {\"z\": 1, \"z\": 2}, ", 1),
+            "`body` is not JSON that can be used: the key `z` appears twice",
+        ),
+        (
+            json,
             &huge,
             "`body` is not JSON that can be used: the whole number",
         ),
@@ -236,6 +246,27 @@ async fn bodies_that_are_no_json_object_are_400() {
     let charset = [("content-type", "application/json; charset=utf-8")];
     let reply = send(server.http_address, "POST", EVALUATION, &charset, &good).await;
     assert_eq!(reply.status, 200);
+}
+
+#[tokio::test]
+async fn keys_that_nobody_reads_may_differ_in_case_alone() {
+    let server = certified("").await;
+    let request = spoilt(|it| {
+        it["context"] = json!({"z": 7, "Z": 1});
+        it["other"] = json!(1);
+        it["Other"] = json!(2);
+    });
+    let reply = post(&server, EVALUATION, &request).await;
+    assert_eq!(
+        (reply.status, &reply.json()["decision"]),
+        (200, &json!(true))
+    );
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    for (levels, status) in [(31, 200), (32, 400)] {
+        let request = spoilt(|it| it["context"] = json!({"z": nested(levels)}));
+        let reply = post(&server, EVALUATION, &request).await;
+        assert_eq!(reply.status, status, "{levels}: {reply:?}");
+    }
 }
 
 #[tokio::test]
