@@ -270,6 +270,30 @@ async fn keys_that_nobody_reads_may_differ_in_case_alone() {
 }
 
 #[tokio::test]
+async fn a_number_that_cedar_does_not_have_is_denied_and_named() {
+    let server = certified("").await;
+    let fraction = spoilt(|it| it["context"] = json!({"time": 6.5}));
+    for (path, request) in [
+        (EVALUATION, fraction.clone()),
+        (
+            EVALUATION,
+            spoilt(|it| it["action"]["properties"] = json!({"time": [0.5]})),
+        ),
+    ] {
+        let reply = post(&server, path, &request).await;
+        assert_eq!(reply.status, 200, "{request}: {reply:?}");
+        let context = &reply.json()["context"];
+        assert_eq!(context["reason"], "CONTEXT_INVALID", "{request}");
+        let said = context["reasons"][0]["message"]
+            .as_str()
+            .expect("a message");
+        assert!(said.starts_with("`context.time"), "{said}");
+    }
+    let found = post(&server, SUBJECTS, &fraction).await;
+    assert_eq!((found.status, &found.json()["results"]), (200, &json!([])));
+}
+
+#[tokio::test]
 async fn a_request_id_comes_back_and_need_not_be_there() {
     let server = certified("").await;
     let body = tuple("bob", "write", "record-1").to_string();
