@@ -17,7 +17,7 @@ use crate::adapters::input::json::KeyPolicy;
 use crate::adapters::input::json_fields::optional_object;
 use crate::adapters::input::limits::check_count;
 use crate::adapters::transport::http::admission::{
-    HttpAdapter, check_content_type, host, is_loopback, request_id,
+    HttpAdapter, check_content_encoding, check_content_type, host, is_loopback, request_id,
 };
 use crate::adapters::transport::http::rejection::HttpRejection;
 use crate::adapters::transport::http::reply::reply;
@@ -171,6 +171,7 @@ impl Authzen {
         let caller = self.adapter.admit(head, endpoint.right())?;
         let headers = &head.parts.headers;
         check_content_type(headers)?;
+        check_content_encoding(headers)?;
         let trace = trace_context(headers);
         Ok(Head::Asks(AuthzenRequest {
             endpoint,

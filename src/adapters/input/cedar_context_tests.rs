@@ -30,10 +30,10 @@ fn a_number_that_cedar_does_not_have_denies_and_is_named() {
             assert!(!reason.message.contains("untagged"), "{}", reason.message);
         }
         let parsed = parse(schema, json!({"n": 7, "inner": {"m": 1}})).expect("a context");
-        assert_eq!(parsed.denied, None);
+        assert!(parsed.denied.is_none());
         // For the decision to deny.
         let parsed = parse(schema, json!({"n": "7"})).expect("a context");
-        assert_eq!(parsed.denied, None);
+        assert!(parsed.denied.is_none());
         assert!(parse(schema, json!({"n": [null]})).is_err());
     }
 }

@@ -294,6 +294,27 @@ async fn a_number_that_cedar_does_not_have_is_denied_and_named() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_encoded_is_a_415() {
+    let server = certified("").await;
+    let body = tuple("alice", "read", "record-1").to_string();
+    for (path, coding, status) in [
+        (EVALUATION, "identity", 200),
+        (EVALUATION, "gzip", 415),
+        (SUBJECTS, "br", 415),
+        ("/toolhive/decision", "gzip", 415),
+    ] {
+        let headers = [
+            ("content-type", "application/json"),
+            ("content-encoding", coding),
+        ];
+        let reply = send(server.http_address, "POST", path, &headers, &body).await;
+        assert_eq!(reply.status, status, "{path} {coding}: {reply:?}");
+        let accepted = (status == 415).then_some("identity");
+        assert_eq!(reply.header("accept-encoding"), accepted, "{path} {coding}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_id_comes_back_and_need_not_be_there() {
     let server = certified("").await;
     let body = tuple("bob", "write", "record-1").to_string();
