@@ -469,6 +469,10 @@ async fn a_message_beyond_the_limit_is_refused() {
     context(&mut request).approval_ids = vec!["x".repeat(1_000); 5];
     let mut client = server.client().await;
     let status = client.authorize(request).await.expect_err("too large");
-    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert_eq!(
+        status.message(),
+        "the message has more than 4096 bytes, as many as `limits.message_bytes` allows"
+    );
     assert!(client.authorize(call("log")).await.is_ok());
 }
