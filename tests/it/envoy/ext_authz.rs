@@ -307,9 +307,19 @@ async fn whatever_two_readers_could_read_differently_is_turned_away() {
         ),
         ("no body", raw(""), 400),
         (
+            "two sessions in one",
+            attributes(with(log(), "mcp-session-id", "a,b")),
+            400,
+        ),
+        (
+            "two revisions in one",
+            attributes(with(log(), "mcp-protocol-version", "2025-11-25,2026-07-28")),
+            400,
+        ),
+        (
             "a compressed body",
             attributes(with(log(), "content-encoding", "gzip")),
-            400,
+            415,
         ),
         ("a batch", raw(&json!([tool_call("log")]).to_string()), 400),
         (
@@ -322,7 +332,7 @@ async fn whatever_two_readers_could_read_differently_is_turned_away() {
             raw(
                 r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"log","name":"purge"}}"#,
             ),
-            415,
+            400,
         ),
         (
             "a name in two spellings",
