@@ -867,5 +867,8 @@ async fn a_body_beyond_the_limit_gets_no_answer_that_could_be_an_allow() {
     long["params"]["arguments"] = json!({"text": "x".repeat(5_000)});
     let attributes = Some(attributes(post(long.to_string())));
     let answer = client.check(CheckRequest { attributes }).await;
-    assert_eq!(answer.expect_err("too long").code(), Code::OutOfRange);
+    assert_eq!(
+        answer.expect_err("too long").code(),
+        Code::ResourceExhausted
+    );
 }
