@@ -5,6 +5,7 @@ use callgate_engine::cedar::{
 };
 
 use crate::domain::error_chain::with_causes;
+use crate::domain::request::cedar_number;
 use crate::domain::request::target::stored;
 
 /// Parses an entity of the store, as [`parse_entity`] does, and leaves out what a resource must not state
@@ -31,6 +32,9 @@ pub fn parse_entity(schema: Option<&ValidatorSchema>, json: &str) -> Result<Enti
         TCComputation::AssumeAlreadyComputed,
     );
     let value = serde_json::from_str(json).map_err(|error| error.to_string())?;
+    if let Some(said) = cedar_number::unfit(&value, "") {
+        return Err(said);
+    }
     parser
         .single_from_json_value(value)
         .map_err(|error| with_causes(&error))

@@ -4,7 +4,7 @@ use http::{HeaderMap, Response};
 use tonic::{Code, Status};
 
 use crate::adapters::callgate_v1::authorization::ADAPTER;
-use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::adapters::transport::grpc_rejection::{GrpcRejection, NEVER, PUSHBACK};
 use crate::adapters::transport::response_body::ResponseBody;
 use crate::telemetry::record::metrics::RejectionKind;
 
@@ -59,6 +59,10 @@ fn grpc_rejection(headers: &HeaderMap) -> Option<(&'static str, RejectionKind)> 
         Code::NotFound | Code::AlreadyExists | Code::FailedPrecondition => return None,
         Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => RejectionKind::Malformed,
         Code::Unauthenticated | Code::PermissionDenied => RejectionKind::NotEntitled,
+        // What is not to be sent again is at fault itself.
+        Code::ResourceExhausted if headers.get(PUSHBACK).is_some_and(|it| it == NEVER) => {
+            RejectionKind::Malformed
+        }
         Code::ResourceExhausted => RejectionKind::Overloaded,
         Code::DeadlineExceeded | Code::Cancelled => RejectionKind::Deadline,
         Code::Unavailable => RejectionKind::Unavailable,

@@ -1,4 +1,5 @@
-//! Limits on request bodies: bytes held in the whole server, and the time in which a message has to arrive.
+//! Limits on request bodies: bytes held in the whole server, bytes of a gRPC message, and the time in which a message has
+//! to arrive.
 //!
 //! Bytes count from their arrival. Those of a unary request count until it is answered, those of a stream until their
 //! message is complete and the next bytes are polled.
@@ -29,10 +30,32 @@ const PREFIX_BYTES: usize = 5;
 /// How a body is divided into messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// The whole body is one message.
+    /// The whole body is one message, whose length its reader limits.
     Whole,
+    /// One gRPC message.
+    Message {
+        /// The most bytes of it.
+        most: u32,
+    },
     /// A stream of gRPC messages.
-    Messages,
+    Messages {
+        /// The most bytes of each.
+        most: u32,
+    },
+}
+
+impl Framing {
+    fn is_stream(self) -> bool {
+        matches!(self, Self::Messages { .. })
+    }
+
+    /// The most bytes of a gRPC message.
+    fn most(self) -> Option<u32> {
+        match self {
+            Self::Whole => None,
+            Self::Message { most } | Self::Messages { most } => Some(most),
+        }
+    }
 }
 
 /// A body as it comes over a connection.
@@ -62,6 +85,8 @@ pub struct LimitedBody<B> {
     /// Whether more of it was waited for.
     has_waited: bool,
     timer: Option<Pin<Box<Sleep>>>,
+    /// The rejection that comes after what has been passed on.
+    refused: Option<GrpcRejection>,
 }
 
 /// The position in a stream of messages.
@@ -77,8 +102,14 @@ struct StreamPosition {
 }
 
 impl StreamPosition {
-    fn advance(&mut self, mut data: &[u8]) {
+    /// Follows the messages in these bytes. Of a message with more than `most` bytes, returns where it begins in them.
+    fn advance(&mut self, all: &[u8], most: usize) -> Option<usize> {
+        let mut data = all;
+        let mut begin = 0;
         while let Some((first, rest)) = data.split_first() {
+            if self.partial == 0 {
+                begin = all.len() - data.len();
+            }
             self.partial += 1;
             if self.prefix == PREFIX_BYTES {
                 let there = self.missing.min(data.len());
@@ -93,11 +124,15 @@ impl StreamPosition {
                 self.prefix += 1;
                 self.missing = self.length;
                 data = rest;
+                if self.prefix == PREFIX_BYTES && self.length > most {
+                    return Some(begin);
+                }
             }
             if self.prefix == PREFIX_BYTES && self.missing == 0 {
                 *self = Self::default();
             }
         }
+        None
     }
 }
 
@@ -120,16 +155,16 @@ impl<B> LimitedBody<B> {
             position: StreamPosition::default(),
             permit: Some(permit),
             permit_slot: None,
-            begun: (framing == Framing::Whole).then_some(arrived),
+            begun: (!framing.is_stream()).then_some(arrived),
             has_waited: false,
             timer: None,
+            refused: None,
         }
     }
 
     /// The permit, if it counts until the answer.
     fn of_whole(&mut self) -> Option<CapacityPermit> {
-        self.permit
-            .take_if(|_| matches!(self.framing, Framing::Whole))
+        self.permit.take_if(|_| !self.framing.is_stream())
     }
 
     /// A message begins, or none is under way.
@@ -159,15 +194,33 @@ impl<B> LimitedBody<B> {
                 });
             }
         }
-        if self.framing == Framing::Messages {
-            self.position.advance(data);
+        Ok(())
+    }
+
+    /// Passes on a frame up to a message that is too long. That is rejected as soon as its length is known, after
+    /// whatever came before it.
+    fn pass(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, GrpcRejection> {
+        let (Some(most), Some(data)) = (self.framing.most(), frame.data_ref()) else {
+            return Ok(frame);
+        };
+        let too_long_from = self.position.advance(data, most as usize);
+        if self.framing.is_stream() {
             match self.position.partial {
                 0 => self.begin(None),
                 _ if self.begun.is_none() => self.begin(Some(Instant::now())),
                 _ => {}
             }
         }
-        Ok(())
+        let rejection = GrpcRejection::TooLarge { limit: most };
+        match too_long_from {
+            None => Ok(frame),
+            Some(0) => Err(rejection),
+            Some(begin) => {
+                let before = data.slice(..begin);
+                self.refused = Some(rejection);
+                Ok(Frame::data(before))
+            }
+        }
     }
 
     /// When the message under way has to be there, and the milliseconds that it has. `None` if none is under way.
@@ -220,7 +273,10 @@ impl<B: ReceivedBody> http_body::Body for LimitedBody<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        if this.framing == Framing::Messages {
+        if let Some(refused) = this.refused.take() {
+            return Poll::Ready(Some(Err(refused.into())));
+        }
+        if this.framing.is_stream() {
             // Asking for more bytes means that all complete messages have been read.
             let partial = this.position.partial;
             if let Some(permit) = &mut this.permit {
@@ -232,12 +288,13 @@ impl<B: ReceivedBody> http_body::Body for LimitedBody<B> {
                 let permit = frame
                     .data_ref()
                     .map_or(Ok(()), |data| this.take_permits(data));
+                let passed = permit.and_then(|()| this.pass(frame));
                 // A slow sender does not extend the time of a message by sending more bytes. Most messages are there when
                 // they are asked for, and need no timer.
-                if let (Ok(()), Some(late)) = (&permit, this.late()) {
+                if let (Ok(_), Some(late)) = (&passed, this.late()) {
                     return Poll::Ready(Some(Err(late.into())));
                 }
-                Poll::Ready(Some(permit.map(|()| frame).map_err(Status::from)))
+                Poll::Ready(Some(passed.map_err(Status::from)))
             }
             Poll::Ready(Some(Err(error))) => {
                 Poll::Ready(Some(Err(Status::from_error(error.into()))))
@@ -251,7 +308,7 @@ impl<B: ReceivedBody> http_body::Body for LimitedBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.refused.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -7,6 +7,8 @@ use tonic::body::Body;
 
 use super::*;
 
+const STREAM: Framing = Framing::Messages { most: 1_048_576 };
+
 struct Fed {
     body: LimitedBody<Body>,
     body_permit: PermitSlot,
@@ -76,7 +78,7 @@ async fn one_message_counts_until_it_is_answered() {
 
 #[tokio::test]
 async fn messages_of_a_stream_count_until_the_next_is_asked_for() {
-    let mut fed = fed(Framing::Messages, 1_000);
+    let mut fed = fed(STREAM, 1_000);
     let mut bytes = message(100);
     bytes.extend(&message(200)[..55]);
     fed.send(bytes).await;
@@ -105,7 +107,7 @@ async fn bytes_beyond_the_budget_are_refused() {
 
 #[tokio::test]
 async fn a_message_that_dribbles_ends() {
-    for framing in [Framing::Whole, Framing::Messages] {
+    for framing in [Framing::Whole, STREAM] {
         let mut fed = fed(framing, 200);
         fed.send(message(200)[..10].to_vec()).await;
         assert_eq!(fed.read().await, Ok(10));
@@ -130,7 +132,7 @@ async fn a_message_that_dribbles_ends() {
 
 #[tokio::test]
 async fn who_has_sent_in_time_is_not_late_because_the_server_is() {
-    let mut fed = fed(Framing::Messages, 50);
+    let mut fed = fed(STREAM, 50);
     // The stream has been waited for, but not this message.
     let silence = tokio::time::timeout(Duration::from_millis(5), fed.read());
     assert!(silence.await.is_err());
@@ -145,7 +147,7 @@ async fn who_has_sent_in_time_is_not_late_because_the_server_is() {
 
 #[tokio::test]
 async fn a_stream_may_be_silent_between_messages() {
-    let mut fed = fed(Framing::Messages, 50);
+    let mut fed = fed(STREAM, 50);
     fed.send(message(10)).await;
     assert_eq!(fed.read().await, Ok(15));
     let silent = tokio::time::timeout(Duration::from_millis(200), fed.read()).await;
@@ -161,7 +163,7 @@ fn where_a_message_ends_does_not_depend_on_the_pieces() {
     for size in 1..bytes.len() {
         let mut position = StreamPosition::default();
         for piece in bytes.chunks(size) {
-            position.advance(piece);
+            assert_eq!(position.advance(piece, 9), None);
         }
         assert_eq!(position.partial, 8, "in pieces of {size}");
         assert_eq!(position.missing, 6, "in pieces of {size}");
@@ -188,11 +190,44 @@ async fn what_was_read_of_a_whole_body_counts_as_long_as_its_permit_is_held() {
 
 #[tokio::test]
 async fn a_stream_has_no_permit_to_hold() {
-    let mut fed = fed(Framing::Messages, 1_000);
+    let mut fed = fed(STREAM, 1_000);
     fed.send(message(10)[..8].to_vec()).await;
     assert_eq!(fed.read().await, Ok(8));
     assert_eq!(fed.load.body_bytes.get(), 8);
     assert!(fed.body.into_permit().is_none());
     assert!(fed.body_permit.get().is_none());
     assert_eq!(fed.load.body_bytes.get(), 0);
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_long_is_rejected_after_those_before_it() {
+    for framing in [
+        Framing::Message { most: 100 },
+        Framing::Messages { most: 100 },
+    ] {
+        let mut alone = fed(framing, 1_000);
+        alone.send(message(101)).await;
+        let frame = alone.body.frame().await.expect("an end");
+        let status = frame.expect_err("too long");
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert!(status.message().contains("`limits.message_bytes`"));
+        assert!(status.message().contains("more than 100 bytes"));
+    }
+    let framing = Framing::Messages { most: 100 };
+    let mut after = fed(framing, 1_000);
+    after.send([message(100), message(101)].concat()).await;
+    assert_eq!(after.read().await, Ok(105));
+    assert!(!after.body.is_end_stream());
+    assert_eq!(after.read().await, Err(Code::ResourceExhausted));
+    // In pieces, as soon as the length is there.
+    let mut pieces = fed(framing, 1_000);
+    let long = message(101);
+    pieces.send([message(3), long[..3].to_vec()].concat()).await;
+    assert_eq!(pieces.read().await, Ok(11));
+    pieces.send(long[3..6].to_vec()).await;
+    assert_eq!(pieces.read().await, Err(Code::ResourceExhausted));
+    // A body of plain HTTP has no prefix.
+    let mut plain = fed(Framing::Whole, 1_000);
+    plain.send(vec![255; 200]).await;
+    assert_eq!(plain.read().await, Ok(200));
 }

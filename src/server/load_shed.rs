@@ -57,15 +57,15 @@ pub type Admitter<A> =
 /// The response to a request that is not admitted.
 type Rejected = Box<Response<ResponseBody>>;
 
-/// The admitter of gRPC requests.
-pub fn grpc_admitter(authenticator: Arc<ReloadableAuthenticator>) -> Admitter<Admitted> {
+/// The admitter of gRPC requests, whose messages have at most `most` bytes.
+pub fn grpc_admitter(authenticator: Arc<ReloadableAuthenticator>, most: u32) -> Admitter<Admitted> {
     Arc::new(move |head| {
         let rejected = |rejection| Box::new((GRPC.encode)(rejection));
         let admitted = grpc_admission::admit(&authenticator, head).map_err(rejected)?;
         let rpc = admitted.rpc;
         let framing = match grpc_admission::is_stream(rpc) {
-            true => Framing::Messages,
-            false => Framing::Whole,
+            true => Framing::Messages { most },
+            false => Framing::Message { most },
         };
         let caller = Arc::clone(admitted.caller.caller());
         let yields = grpc_admission::is_sheddable(rpc);

@@ -85,7 +85,11 @@ pub(super) fn routes(
     let v1alpha = reflection()
         .build_v1alpha()?
         .max_decoding_message_size(MESSAGE_BYTES);
-    let load_shed = LoadShedLayer { parts, load };
+    let load_shed = LoadShedLayer {
+        parts,
+        load,
+        message_bytes: limits.message_bytes,
+    };
     let mut public_routes = Routes::builder();
     public_routes
         .add_service(public.wrap(health.service()))
@@ -172,6 +176,7 @@ impl Future for GrpcResponse {
 struct LoadShedLayer<'a> {
     parts: &'a ServerParts,
     load: &'a Arc<ServerLoad>,
+    message_bytes: u32,
 }
 
 impl LoadShedLayer<'_> {
@@ -182,7 +187,7 @@ impl LoadShedLayer<'_> {
             ..
         } = self.parts;
         let fleet = self.parts.service.fleet();
-        let admit = grpc_admitter(Arc::clone(authenticator));
+        let admit = grpc_admitter(Arc::clone(authenticator), self.message_bytes);
         LoadShed::new(inner, admit, Arc::clone(limits), Arc::clone(self.load))
             .with_recorder(self.parts.service.recorder().clone())
             .in_fleet(fleet.map(|fleet| Arc::clone(fleet.state())))

@@ -17,7 +17,7 @@ use crate::adapters::input::json::KeyPolicy;
 use crate::adapters::input::json_fields::optional_object;
 use crate::adapters::input::limits::check_count;
 use crate::adapters::transport::http::admission::{
-    HttpAdapter, check_content_type, host, is_loopback, request_id,
+    HttpAdapter, check_content_encoding, check_content_type, host, is_loopback, request_id,
 };
 use crate::adapters::transport::http::rejection::HttpRejection;
 use crate::adapters::transport::http::reply::reply;
@@ -38,8 +38,8 @@ use callgate_engine::obligation;
 pub const ADAPTER: &str = "authzen";
 
 /// JSON levels around the part that `limits.json_depth` bounds: the request, `evaluations`, one of its items,
-/// and a party in it.
-const LEVELS_AROUND: u32 = 4;
+/// a party in it, and its `properties`. What is less deep in a request is checked by itself.
+const LEVELS_AROUND: u32 = 5;
 
 const EVALUATION: &str = "/access/v1/evaluation";
 const EVALUATIONS: &str = "/access/v1/evaluations";
@@ -171,6 +171,7 @@ impl Authzen {
         let caller = self.adapter.admit(head, endpoint.right())?;
         let headers = &head.parts.headers;
         check_content_type(headers)?;
+        check_content_encoding(headers)?;
         let trace = trace_context(headers);
         Ok(Head::Asks(AuthzenRequest {
             endpoint,
@@ -193,7 +194,7 @@ impl Authzen {
     ) -> Result<Response<Bytes>, HttpRejection> {
         let request = self
             .adapter
-            .object(body, KeyPolicy::Distinct, LEVELS_AROUND)?;
+            .object(body, KeyPolicy::Authzen, LEVELS_AROUND)?;
         let answer = match admitted.endpoint {
             Endpoint::Evaluation => self.evaluation(admitted, &request).await?,
             Endpoint::Evaluations => self.evaluations(admitted, &request).await?,

@@ -11,11 +11,12 @@ use callgate_engine::{AssertedEntity, obligation};
 use serde_json::{Map, Value as Json};
 
 use crate::adapters::authzen::declared;
-use crate::adapters::input::cedar_context::cedar_context;
+use crate::adapters::input::cedar_context::{ParsedContext, cedar_context, leave_out_unfit};
 use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::{
     FieldContext as _, FieldError, FieldProblem, TextExcerpt,
 };
+use crate::adapters::input::json::check_depth;
 use crate::adapters::input::json_fields::{id, object, optional_object};
 use crate::adapters::input::nulls::without_nulls;
 use crate::config::limits::Limits;
@@ -114,7 +115,7 @@ impl EvaluationParser<'_> {
         request: &Map<String, Json>,
         schema: Option<&ValidatorSchema>,
     ) -> Result<ParcRequest, FieldError> {
-        let mut denied = None;
+        let mut denied: Option<Reason> = None;
         let mut party = |field| {
             self.party(request, field).or_else(|invalid| {
                 let FieldProblem::NotAnEntityType(name) = invalid.problem() else {
@@ -127,10 +128,13 @@ impl EvaluationParser<'_> {
         let principal = party("subject")?;
         let action = self.action(request)?;
         let resource = party("resource")?;
-        let context = self.context(request, &action, schema)?;
-        let mut asserted = Vec::new();
-        asserted.extend(self.asserted(request, "subject", &principal, schema)?);
-        asserted.extend(self.asserted(request, "resource", &resource, schema)?);
+        let ParsedContext {
+            context,
+            denied: of_context,
+        } = self.context(request, &action, schema)?;
+        denied = denied.or(of_context);
+        let parties = [("subject", &principal), ("resource", &resource)];
+        let asserted = self.all_asserted(request, &parties, schema, &mut denied)?;
         Ok(ParcRequest {
             principal,
             action,
@@ -200,20 +204,24 @@ impl EvaluationParser<'_> {
         request: &Map<String, Json>,
         action: &EntityUID,
         schema: Option<&ValidatorSchema>,
-    ) -> Result<Context, FieldError> {
+    ) -> Result<ParsedContext, FieldError> {
         const FIELD: &str = "context";
-        let given = |members: Option<&Map<String, Json>>| {
+        let depth = self.limits.json_depth;
+        let given = |members: Option<&Map<String, Json>>, field| {
+            if let Some(members) = members {
+                check_depth(members, depth, field)?;
+            }
             let members = members.cloned().map(without_nulls).unwrap_or_default();
             let mut members = declared::context(schema, action, members);
             leave_known_types(&mut members);
-            members
+            Ok(members)
         };
-        let mut fields = given(optional_object(request, FIELD)?);
+        let mut fields = given(optional_object(request, FIELD)?, FIELD)?;
         let properties = match optional_object(request, "action")? {
             Some(action) => optional_object(action, PROPERTIES).within("action")?,
             None => None,
         };
-        for (name, value) in given(properties) {
+        for (name, value) in given(properties, "action.properties")? {
             if fields.get(&name).is_some_and(|known| *known != value) {
                 let said = "says something else than `context`";
                 let field = format!("action.properties.{}", TextExcerpt::new(&name));
@@ -225,24 +233,44 @@ impl EvaluationParser<'_> {
             .map_err(|said| FieldError::new(FIELD, FieldProblem::NotAContext(said)))
     }
 
+    /// Returns the properties that the caller asserts about subject and resource, and leaves the reason in
+    /// `denied` if one of them is no value of Cedar.
+    pub(super) fn all_asserted(
+        &self,
+        request: &Map<String, Json>,
+        parties: &[(&'static str, &EntityUID)],
+        schema: Option<&ValidatorSchema>,
+        denied: &mut Option<Reason>,
+    ) -> Result<Vec<AssertedEntity>, FieldError> {
+        let mut all = Vec::new();
+        for (field, uid) in parties {
+            let (asserted, unfit) = self.asserted(request, field, uid, schema)?;
+            all.extend(asserted);
+            *denied = denied.take().or(unfit);
+        }
+        Ok(all)
+    }
+
     /// Returns the properties that the caller asserts about a subject or resource, if its assertions count
-    /// and there are any.
-    pub(super) fn asserted(
+    /// and there are any, and why the request is denied if one of them is no value of Cedar.
+    fn asserted(
         &self,
         request: &Map<String, Json>,
         field: &'static str,
         uid: &EntityUID,
         schema: Option<&ValidatorSchema>,
-    ) -> Result<Option<AssertedEntity>, FieldError> {
+    ) -> Result<(Option<AssertedEntity>, Option<Reason>), FieldError> {
         let party = object(request, field)?;
         let Some(properties) = optional_object(party, PROPERTIES).within(field)? else {
-            return Ok(None);
+            return Ok((None, None));
         };
         if !self.properties_count {
-            return Ok(None);
+            return Ok((None, None));
         }
+        check_depth(properties, self.limits.json_depth, PROPERTIES).within(field)?;
         let fields = without_nulls(properties.clone());
-        let fields = declared::properties(schema, uid.entity_type(), fields);
+        let mut fields = declared::properties(schema, uid.entity_type(), fields);
+        let denied = leave_out_unfit(&mut fields, &format!("{field}.{PROPERTIES}"));
         let parser = ContextJsonParser::new(None::<&ContextSchema>, Extensions::all_available());
         let values = parser
             .from_json_value(Json::Object(fields))
@@ -251,14 +279,14 @@ impl EvaluationParser<'_> {
                 FieldError::new(PROPERTIES, problem).inside(field)
             })?;
         let Context::Value(values) = values else {
-            return Ok(None);
+            return Ok((None, None));
         };
         let attributes = values
             .iter()
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         let uid = uid.clone();
-        Ok(Some(AssertedEntity { uid, attributes }))
+        Ok((Some(AssertedEntity { uid, attributes }), denied))
     }
 }
 

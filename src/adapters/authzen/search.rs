@@ -13,6 +13,7 @@ use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::adapters::input::json_fields::optional_object;
 use crate::adapters::transport::http::rejection::HttpRejection;
 use crate::domain::decide::is_authorized::ParcRequest;
+use crate::domain::decide::verdict::Reason;
 use crate::service::deadline::ServiceError;
 use crate::service::search::{EntityPage, SearchError, SearchRequest, SearchTarget};
 
@@ -109,6 +110,8 @@ struct SearchParts {
     /// `None` in a search for actions, whose context depends on each candidate.
     context: Option<Context>,
     asserted: Vec<AssertedEntity>,
+    /// Why every question is denied.
+    denied: Option<Reason>,
 }
 
 impl SearchParts {
@@ -132,20 +135,20 @@ impl SearchParts {
             }
             _ => (SearchTarget::Action, party("subject")?, party("resource")?),
         };
+        let mut denied = None;
         let (action, context) = if sought == SearchTarget::Action {
             optional_object(request, CONTEXT)?;
             (None, None)
         } else {
             let action = parser.action(request)?;
-            let context = parser.context(request, &action, schema)?;
-            (Some(action), Some(context))
+            let parsed = parser.context(request, &action, schema)?;
+            denied = parsed.denied;
+            (Some(action), Some(parsed.context))
         };
-        let mut asserted = Vec::new();
-        for (field, uid) in [("subject", &principal), ("resource", &resource)] {
-            if let Some(uid) = uid {
-                asserted.extend(parser.asserted(request, field, uid, schema)?);
-            }
-        }
+        let parties = [("subject", &principal), ("resource", &resource)];
+        let parties = parties.map(|(field, uid)| uid.as_ref().map(|uid| (field, uid)));
+        let parties: Vec<_> = parties.into_iter().flatten().collect();
+        let asserted = parser.all_asserted(request, &parties, schema, &mut denied)?;
         Ok(Self {
             sought,
             principal,
@@ -153,6 +156,7 @@ impl SearchParts {
             resource,
             context,
             asserted,
+            denied,
         })
     }
 
@@ -171,6 +175,7 @@ impl SearchParts {
             or_candidate(&self.action),
             or_candidate(&self.resource),
         );
+        let mut denied = self.denied.clone();
         let context = match &self.context {
             Some(context) => context.clone(),
             // The context is not checked against actions that do not apply to the parties.
@@ -180,7 +185,11 @@ impl SearchParts {
             {
                 return Ok(None);
             }
-            None => parser.context(request, &action, schema)?,
+            None => {
+                let parsed = parser.context(request, &action, schema)?;
+                denied = denied.or(parsed.denied);
+                parsed.context
+            }
         };
         Ok(Some(ParcRequest {
             principal,
@@ -188,7 +197,7 @@ impl SearchParts {
             resource,
             context,
             asserted: self.asserted.clone(),
-            denied: None,
+            denied,
             trace: parser.trace.clone(),
         }))
     }

@@ -46,6 +46,10 @@ impl Attributes for RequestAttributes<'_> {
         self.http.headers.get(name).map_err(|it| it.to_string())
     }
 
+    fn single(&self, name: &str) -> Result<Option<&str>, String> {
+        self.http.headers.single(name).map_err(|it| it.to_string())
+    }
+
     fn describe(&self, name: &str) -> String {
         format!("the header `{name}`")
     }

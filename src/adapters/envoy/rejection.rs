@@ -142,7 +142,7 @@ impl From<SubjectError> for EnvoyRejection {
 impl From<RequestError> for EnvoyRejection {
     fn from(unfit: RequestError) -> Self {
         let status = match unfit {
-            RequestError::NotJson => 415,
+            RequestError::NotJson | RequestError::Compressed => 415,
             _ => 400,
         };
         Self::new(status, &unfit.to_string())

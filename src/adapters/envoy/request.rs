@@ -88,7 +88,7 @@ impl HttpRequest {
     pub(super) fn plain_body(&self) -> Result<&Bytes, RequestError> {
         let body = self.body.as_ref().map_err(Clone::clone)?;
         let encoding = self.headers.get("content-encoding")?;
-        match encoding.is_some_and(|encoding| encoding != "identity") {
+        match encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
             true => Err(RequestError::Compressed),
             false => Ok(body),
         }

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value as Json};
 
 use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
-use crate::adapters::input::json::KeyPolicy;
+use crate::adapters::input::json::{KeyPolicy, ambiguous};
 use crate::domain::request::visible::folded;
 
 /// Rejects members that a lenient reader would take for one of `decisive`.
@@ -38,6 +38,19 @@ pub(in crate::adapters) fn require_distinct_keys(
     field: &str,
 ) -> Result<(), FieldError> {
     match KeyPolicy::Distinct.fault(members.keys()) {
+        Some(fault) => Err(FieldError::new(field, FieldProblem::Json(fault))),
+        None => Ok(()),
+    }
+}
+
+/// Rejects two names that are one of `read` after folding, and names with invisible characters. Other members
+/// are for nobody to read.
+pub(in crate::adapters) fn require_unambiguous(
+    members: &Map<String, Json>,
+    read: &[&str],
+    field: &str,
+) -> Result<(), FieldError> {
+    match ambiguous(members.keys(), read) {
         Some(fault) => Err(FieldError::new(field, FieldProblem::Json(fault))),
         None => Ok(()),
     }

@@ -36,6 +36,11 @@ pub(in crate::adapters) trait Attributes {
     /// The attribute of this name, if it is present. The error is safe to send.
     fn text(&self, name: &str) -> Result<Option<&str>, String>;
 
+    /// The same of an attribute that holds one name and no list.
+    fn single(&self, name: &str) -> Result<Option<&str>, String> {
+        self.text(name)
+    }
+
     /// How messages call the attribute of this name, e.g. "the header `x-task`".
     fn describe(&self, name: &str) -> String;
 
@@ -211,7 +216,7 @@ impl<A: Attributes> Resolver<'_, A> {
         is_verified: bool,
     ) -> Result<Option<ResolvedSubject>, &'static str> {
         let named = |name| {
-            let text = self.attributes.text(name).map_err(|_| A::UNUSABLE)?;
+            let text = self.attributes.single(name).map_err(|_| A::UNUSABLE)?;
             text.map(|text| token_claims::parse_name(text, self.limits))
                 .transpose()
         };
@@ -227,8 +232,14 @@ impl<A: Attributes> Resolver<'_, A> {
         self.attributes.text(name).map_err(SubjectError::Attribute)
     }
 
+    fn single(&self, name: &str) -> Result<Option<&str>, SubjectError> {
+        self.attributes
+            .single(name)
+            .map_err(SubjectError::Attribute)
+    }
+
     fn session(&self, name: &str) -> Result<Option<SessionId>, SubjectError> {
-        let Some(text) = self.text(name)? else {
+        let Some(text) = self.single(name)? else {
             return Ok(None);
         };
         ids::session(text, self.limits, name)
@@ -240,7 +251,7 @@ impl<A: Attributes> Resolver<'_, A> {
         let Some(name) = name else {
             return Ok(None);
         };
-        let text = self.text(name)?.filter(|text| !text.is_empty());
+        let text = self.single(name)?.filter(|text| !text.is_empty());
         text.map(|text| self.id(name, text)).transpose()
     }
 

@@ -11,7 +11,9 @@ use serde_json::json;
 use crate::adapters::decision_metadata;
 use crate::adapters::input::json::KeyPolicy;
 use crate::adapters::toolhive::parse::{self, CallRules, ToolhiveQuery};
-use crate::adapters::transport::http::admission::{HttpAdapter, check_content_type, request_id};
+use crate::adapters::transport::http::admission::{
+    HttpAdapter, check_content_encoding, check_content_type, request_id,
+};
 use crate::adapters::transport::http::rejection::HttpRejection;
 use crate::adapters::transport::http::reply::reply;
 use crate::adapters::transport::request::ReceivedHead;
@@ -96,6 +98,7 @@ impl Toolhive {
         }
         let caller = self.adapter.admit(head, Rpc::ToolhiveDecision)?;
         check_content_type(headers)?;
+        check_content_encoding(headers)?;
         let is_probe = uri.query() == Some("probe=true");
         let trace = trace_context(headers);
         Ok(ToolhiveRequest {

@@ -11,6 +11,7 @@ use crate::adapters::input::field_error::{
     FieldContext as _, FieldError, FieldProblem, TextExcerpt,
 };
 use crate::adapters::input::ids;
+use crate::adapters::input::json::check_depth;
 use crate::adapters::input::json_fields::{id, object, optional_object, optional_text, text};
 use crate::adapters::input::limits::{check_count, check_length};
 use crate::adapters::mcp::member_spelling::require_distinct_keys;
@@ -129,6 +130,7 @@ fn parties(
 ) -> Result<(Subject, Option<ActorChain>), FieldError> {
     const FIELD: &str = "principal";
     let principal = object(request, FIELD)?;
+    check_depth(principal, limits.json_depth, FIELD)?;
     let name = id(principal, limits.id_bytes, "sub").within(FIELD)?;
     let Some(subject_type) = rules.subject_type else {
         let problem = FieldProblem::NotAnEntityType(TextExcerpt::new("toolhive.subject_type"));

@@ -11,7 +11,10 @@ use crate::service::concurrency_limit::RETRY_AFTER;
 use crate::service::deadline::ServiceError;
 
 /// The metadata key with the time after which a client may retry, in milliseconds.
-const PUSHBACK: &str = "grpc-retry-pushback-ms";
+pub const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// The value by which a client is not to retry (gRFC A6): the same request will be rejected again.
+pub const NEVER: &str = "-1";
 
 /// Why a request is rejected. An enforcement point treats every rejection as a deny.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +67,12 @@ pub enum GrpcRejection {
     #[error("requests hold {limit} MiB, as many as `limits.bodies_mib` allows: try again later")]
     TooManyBytes {
         /// The limit in MiB.
+        limit: u32,
+    },
+    /// The message exceeds the limit.
+    #[error("the message has more than {limit} bytes, as many as `limits.message_bytes` allows")]
+    TooLarge {
+        /// The limit in bytes.
         limit: u32,
     },
     /// The message did not arrive in time.
@@ -140,6 +149,7 @@ impl GrpcRejection {
             | Self::Overloaded { .. }
             | Self::Share { .. }
             | Self::TooManyBytes { .. }
+            | Self::TooLarge { .. }
             | Self::TooManyPublicCalls { .. } => Code::ResourceExhausted,
             Self::DeadlineExceeded | Self::LateBody { .. } => Code::DeadlineExceeded,
             Self::Panicked | Self::NotAdmitted => Code::Internal,
@@ -171,6 +181,10 @@ impl From<GrpcRejection> for Status {
         if matches!(refusal, GrpcRejection::Overloaded { .. }) {
             let again_after = MetadataValue::from(RETRY_AFTER.as_millis() as u64);
             status.metadata_mut().insert(PUSHBACK, again_after);
+        }
+        if matches!(refusal, GrpcRejection::TooLarge { .. }) {
+            let never = MetadataValue::from_static(NEVER);
+            status.metadata_mut().insert(PUSHBACK, never);
         }
         status
     }

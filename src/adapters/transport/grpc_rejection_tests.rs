@@ -38,6 +38,11 @@ fn every_refusal_has_its_status_and_says_what_to_do() {
             "4 requests are under way, as many as `limits.concurrent_requests` allows: try again later",
         ),
         (
+            GrpcRejection::TooLarge { limit: 5 },
+            Code::ResourceExhausted,
+            "the message has more than 5 bytes, as many as `limits.message_bytes` allows",
+        ),
+        (
             GrpcRejection::DeadlineExceeded,
             Code::DeadlineExceeded,
             "no answer within the deadline",

@@ -5,7 +5,8 @@ use http::HeaderMap;
 use crate::authn::authenticate::AuthenticationError;
 
 /// The headers that Callgate reads, and those that delimit a message. `traceparent` is not among them: a
-/// repeated one is ignored (W3C Trace Context), because a trace is no reason to reject a call.
+/// repeated one is ignored (W3C Trace Context), because a trace is no reason to reject a call. Of `content-length` only HTTP/2
+/// shows that it is repeated: over HTTP/1.1, hyper takes equal values for one (RFC 9110, 8.6) and rejects others.
 const SINGLE: [&str; 5] = [
     "content-length",
     "content-type",

@@ -21,6 +21,7 @@ use crate::domain::authority::state::Authority;
 use crate::domain::decide::is_authorized::{self, ParcRequest};
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::entity_json::parse_entity;
+use crate::domain::request::cedar_number;
 
 /// The most entities of one question.
 const MAX_ENTITIES: usize = 100_000;
@@ -127,7 +128,10 @@ impl CedarQuestion {
             .ok_or_else(|| format!("`action`: the schema has no `{action}`"))?;
         let context = ContextJsonParser::new(Some(&expected), Extensions::all_available())
             .from_json_value(self.context.clone())
-            .map_err(|error| format!("`context`: {error}"))?;
+            .map_err(|error| {
+                let unfit = cedar_number::unfit(&self.context, "context");
+                unfit.unwrap_or_else(|| format!("`context`: {error}"))
+            })?;
         let actions = schema
             .action_entities()
             .map_err(|error| error.to_string())?;

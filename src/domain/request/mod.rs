@@ -3,8 +3,8 @@
 //! Start at [`call_context::CallContext`]. [`operation`] describes each operation that a call may make,
 //! [`arguments`] checks argument names against the pinned schema,
 //! [`target`] parses what a call acts upon, [`links`] finds links in its texts, [`elicitation`] reads forms,
-//! [`claims`] maps claims to groups and tags. [`definition`] pins tool definitions; [`canonical`], [`json_text`]
-//! and [`visible`] are the rules of text that they share.
+//! [`claims`] maps claims to groups and tags. [`definition`] pins tool definitions; [`canonical`], [`json_text`],
+//! [`cedar_number`] and [`visible`] are the rules of text that they share.
 //!
 //! Invariant: knows no authority, no policies and no verdicts.
 
@@ -12,6 +12,7 @@ pub mod argument_order;
 pub mod arguments;
 pub mod call_context;
 pub mod canonical;
+pub mod cedar_number;
 pub mod claims;
 pub mod client_responses;
 pub mod definition;

@@ -307,9 +307,19 @@ async fn whatever_two_readers_could_read_differently_is_turned_away() {
         ),
         ("no body", raw(""), 400),
         (
+            "two sessions in one",
+            attributes(with(log(), "mcp-session-id", "a,b")),
+            400,
+        ),
+        (
+            "two revisions in one",
+            attributes(with(log(), "mcp-protocol-version", "2025-11-25,2026-07-28")),
+            400,
+        ),
+        (
             "a compressed body",
             attributes(with(log(), "content-encoding", "gzip")),
-            400,
+            415,
         ),
         ("a batch", raw(&json!([tool_call("log")]).to_string()), 400),
         (
@@ -863,5 +873,8 @@ async fn a_body_beyond_the_limit_gets_no_answer_that_could_be_an_allow() {
     long["params"]["arguments"] = json!({"text": "x".repeat(5_000)});
     let attributes = Some(attributes(post(long.to_string())));
     let answer = client.check(CheckRequest { attributes }).await;
-    assert_eq!(answer.expect_err("too long").code(), Code::OutOfRange);
+    assert_eq!(
+        answer.expect_err("too long").code(),
+        Code::ResourceExhausted
+    );
 }

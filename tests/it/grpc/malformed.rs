@@ -436,12 +436,43 @@ async fn the_other_rpcs_name_their_fields_too() {
 }
 
 #[tokio::test]
+async fn a_number_that_cedar_does_not_have_is_denied_and_named() {
+    let server = start("").await;
+    let mut client = server.client().await;
+    let value = prost_types::Value {
+        kind: Some(prost_types::value::Kind::NumberValue(6.5)),
+    };
+    let fields = [("n".to_owned(), value)].into();
+    for form in [
+        ContextForm::ContextJson(b"{\"n\":6.5}".as_slice().into()),
+        ContextForm::Context(prost_types::Struct { fields }),
+    ] {
+        let mut request = question("list_tools");
+        request.context_form = Some(form);
+        let answer = client.is_authorized(request).await.expect("an answer");
+        let answer = answer.into_inner();
+        assert_eq!(answer.decision(), Decision::Deny);
+        let reason = &answer.reasons[0];
+        assert_eq!(reason.code(), v1::ReasonCode::ContextInvalid);
+        assert!(
+            reason
+                .message
+                .starts_with("`context.n` is not a whole number")
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_message_beyond_the_limit_is_refused() {
     let server = start("[limits]\nmessage_bytes = 4096\n").await;
     let mut request = call("log");
     context(&mut request).approval_ids = vec!["x".repeat(1_000); 5];
     let mut client = server.client().await;
     let status = client.authorize(request).await.expect_err("too large");
-    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert_eq!(
+        status.message(),
+        "the message has more than 4096 bytes, as many as `limits.message_bytes` allows"
+    );
     assert!(client.authorize(call("log")).await.is_ok());
 }

@@ -220,6 +220,16 @@ async fn bodies_that_are_no_json_object_are_400() {
         ),
         (
             json,
+            &good.replacen('{', "{\"Subject\": {}, ", 1),
+            "`body` is not JSON that can be used: the keys `Subject` and `subject`",
+        ),
+        (
+            json,
+            &good.replacen('{', "{\"context\": {\"z\": 1, \"z\": 2}, ", 1),
+            "`body` is not JSON that can be used: the key `z` appears twice",
+        ),
+        (
+            json,
             &huge,
             "`body` is not JSON that can be used: the whole number",
         ),
@@ -236,6 +246,72 @@ async fn bodies_that_are_no_json_object_are_400() {
     let charset = [("content-type", "application/json; charset=utf-8")];
     let reply = send(server.http_address, "POST", EVALUATION, &charset, &good).await;
     assert_eq!(reply.status, 200);
+}
+
+#[tokio::test]
+async fn keys_that_nobody_reads_may_differ_in_case_alone() {
+    let server = certified("").await;
+    let request = spoilt(|it| {
+        it["context"] = json!({"z": 7, "Z": 1});
+        it["other"] = json!(1);
+        it["Other"] = json!(2);
+    });
+    let reply = post(&server, EVALUATION, &request).await;
+    assert_eq!(
+        (reply.status, &reply.json()["decision"]),
+        (200, &json!(true))
+    );
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    for (levels, status) in [(31, 200), (32, 400)] {
+        let request = spoilt(|it| it["context"] = json!({"z": nested(levels)}));
+        let reply = post(&server, EVALUATION, &request).await;
+        assert_eq!(reply.status, status, "{levels}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_number_that_cedar_does_not_have_is_denied_and_named() {
+    let server = certified("").await;
+    let fraction = spoilt(|it| it["context"] = json!({"time": 6.5}));
+    for (path, request) in [
+        (EVALUATION, fraction.clone()),
+        (
+            EVALUATION,
+            spoilt(|it| it["action"]["properties"] = json!({"time": [0.5]})),
+        ),
+    ] {
+        let reply = post(&server, path, &request).await;
+        assert_eq!(reply.status, 200, "{request}: {reply:?}");
+        let context = &reply.json()["context"];
+        assert_eq!(context["reason"], "CONTEXT_INVALID", "{request}");
+        let said = context["reasons"][0]["message"]
+            .as_str()
+            .expect("a message");
+        assert!(said.starts_with("`context.time"), "{said}");
+    }
+    let found = post(&server, SUBJECTS, &fraction).await;
+    assert_eq!((found.status, &found.json()["results"]), (200, &json!([])));
+}
+
+#[tokio::test]
+async fn a_body_that_is_encoded_is_a_415() {
+    let server = certified("").await;
+    let body = tuple("alice", "read", "record-1").to_string();
+    for (path, coding, status) in [
+        (EVALUATION, "identity", 200),
+        (EVALUATION, "gzip", 415),
+        (SUBJECTS, "br", 415),
+        ("/toolhive/decision", "gzip", 415),
+    ] {
+        let headers = [
+            ("content-type", "application/json"),
+            ("content-encoding", coding),
+        ];
+        let reply = send(server.http_address, "POST", path, &headers, &body).await;
+        assert_eq!(reply.status, status, "{path} {coding}: {reply:?}");
+        let accepted = (status == 415).then_some("identity");
+        assert_eq!(reply.header("accept-encoding"), accepted, "{path} {coding}");
+    }
 }
 
 #[tokio::test]

@@ -23,12 +23,15 @@ async fn server(config: &str) -> Running {
     let mut stating = json!({"target_arguments": ["path"], "input_schema": schema});
     stating["input_schema"]["required"] = json!(["path"]);
     let nothing = json!({"input_schema": {"type": "object", "properties": {}}});
+    let pair =
+        json!({"input_schema": {"type": "object", "properties": {"a": {}, "A": {}, "x": {}}}});
     let world = worlds::small()
         .file("more.cedar", MORE)
         .server("files", "ana")
         .tool_with("read_text_file", "read", reading)
         .tool_with("stat", "read", stating)
-        .tool_with("roots", "read", nothing);
+        .tool_with("roots", "read", nothing)
+        .tool_with("pair", "read", pair);
     world.start(&config).await
 }
 
@@ -234,6 +237,66 @@ async fn arguments_that_are_not_told_are_not_none() {
         denied["context"]["reasons"][0]["missing"],
         json!(["arguments"])
     );
+}
+
+#[tokio::test]
+async fn arguments_are_read_as_everywhere_and_what_is_read_beside_them_in_one_way() {
+    let server = server("MCP\nserver = \"files\"\nsession_key = \"session\"\n").await;
+    let nested = |levels: usize| {
+        let deep = (1..levels).fold(json!({}), |inner, _| json!({"x": inner}));
+        json!({"arguments": deep})
+    };
+    for (tool, properties, wanted) in [
+        ("pair", json!({"arguments": {"a": "x", "A": "y"}}), "allow"),
+        (
+            "read_text_file",
+            json!({"arguments": {"path": "/srv", "Path": "/etc"}}),
+            "CONTEXT_INVALID",
+        ),
+        ("pair", nested(32), "allow"),
+        ("pair", json!({"arguments": {}, "z": 1, "Z": 2}), "allow"),
+    ] {
+        let question = call(tool, properties);
+        assert_eq!(said(&server, &question).await, wanted, "{question}");
+        let mut batch = question.clone();
+        batch["evaluations"] = json!([question]);
+        let reply = post(&server, EVALUATIONS, &batch).await.json();
+        let is_allowed = wanted == "allow";
+        assert_eq!(reply["evaluations"][0]["decision"], is_allowed, "{batch}");
+    }
+    let with_context = |context: Json| {
+        let mut question = call("pair", json!({"arguments": {}}));
+        question["context"] = context;
+        question
+    };
+    let ignored = with_context(json!({"agent": "coder", "z": 1, "Z": 2}));
+    assert_eq!(said(&server, &ignored).await, "allow");
+    for (question, wanted) in [
+        (
+            call("pair", nested(33)),
+            "`resource.properties.arguments` is nested deeper than 32 levels",
+        ),
+        (
+            call("pair", json!({"arguments": {"a\u{200b}": 1}})),
+            "`resource.properties.arguments` is not JSON that can be used",
+        ),
+        (
+            call("pair", json!({"arguments": {}, "Arguments": {}})),
+            "`resource.properties` is not JSON that can be used",
+        ),
+        (
+            with_context(json!({"agent": "coder", "Agent": "other"})),
+            "`context` is not JSON that can be used",
+        ),
+        (
+            with_context(json!({"agent": "coder", "session": "s", "Session": "t"})),
+            "`context` is not JSON that can be used",
+        ),
+    ] {
+        let reply = post(&server, EVALUATION, &question).await;
+        assert_eq!(reply.status, 400, "{question}: {reply:?}");
+        assert!(reply.message().starts_with(wanted), "{reply:?}");
+    }
 }
 
 #[tokio::test]

@@ -14,8 +14,10 @@ use crate::adapters::input::field_error::{
     FieldContext as _, FieldError, FieldProblem, TextExcerpt,
 };
 use crate::adapters::input::ids;
+use crate::adapters::input::json::{KeyPolicy, check_depth, check_keys};
 use crate::adapters::input::json_fields::{id, object, optional_object, optional_text};
 use crate::adapters::input::limits::check_count;
+use crate::adapters::mcp::member_spelling::require_unambiguous;
 use crate::adapters::mcp::methods::{self, ObjectKind, Sender};
 use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::adapters::mcp::request::operations;
@@ -121,13 +123,14 @@ impl CoazReader<'_> {
         method: &'static str,
         kinds: &[ObjectKind],
     ) -> Result<CallContext, CoazError> {
+        self.check_read_members(request)?;
         let (subject, delegation) = self.parties(request)?;
         let resource = object(request, RESOURCE)?;
         let kind = self.kind(resource, method, kinds)?;
         let properties = optional_object(resource, PROPERTIES).within(RESOURCE)?;
         let id = self.resource_id(resource, kind)?;
         let (server, id) = self.server(request, kind, &id, properties)?;
-        let params = params(method, kind, &id, properties)?;
+        let params = self.params(method, kind, &id, properties)?;
         let asked = operations::from_request(Sender::Client, &server, method, params, self.limits);
         let operation = match asked {
             Ok(MessageIntent::Authorize(operations)) => operations.into_iter().next(),
@@ -146,6 +149,33 @@ impl CoazReader<'_> {
         self.work(request, &mut call)?;
         call.trace = self.trace.clone();
         Ok(call)
+    }
+
+    /// Checks that what is read of context and properties can be read in one way. Other members are ignored.
+    fn check_read_members(&self, request: &Map<String, Json>) -> Result<(), FieldError> {
+        const AUD: &str = "aud";
+        let entry = self.entry;
+        let keys = [
+            &entry.session_key,
+            &entry.task_key,
+            &entry.approvals_key,
+            &entry.delegations_key,
+        ];
+        let keys = keys.into_iter().filter_map(|key| key.as_deref());
+        let of_context: Vec<&str> = keys.chain(["agent", AUD]).collect();
+        if let Some(context) = optional_object(request, CONTEXT)? {
+            require_unambiguous(context, &of_context, CONTEXT)?;
+        }
+        for (party, read) in [
+            (SUBJECT, [AUD].as_slice()),
+            (RESOURCE, &[ARGUMENTS, "server", AUD]),
+        ] {
+            let properties = optional_object(object(request, party)?, PROPERTIES).within(party)?;
+            if let Some(properties) = properties {
+                require_unambiguous(properties, read, PROPERTIES).within(party)?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns the user that `subject` names, or the agent that acts for that user.
@@ -304,6 +334,46 @@ impl CoazReader<'_> {
         };
         items.iter().map(name).collect()
     }
+
+    /// Builds the parameters of the MCP message that the request stands for.
+    fn params(
+        &self,
+        method: &str,
+        kind: ObjectKind,
+        id: &SmolStr,
+        properties: Option<&Map<String, Json>>,
+    ) -> Result<Map<String, Json>, FieldError> {
+        const OF_RESOURCE: &str = "resource.properties";
+        let id = id.as_str();
+        let mut params = match (method, kind) {
+            ("completion/complete", ObjectKind::Prompt) => {
+                json!({"ref": {"type": "ref/prompt", "name": id}})
+            }
+            ("completion/complete", _) => json!({"ref": {"type": "ref/resource", "uri": id}}),
+            (_, ObjectKind::Server) => json!({}),
+            (_, ObjectKind::Tool | ObjectKind::Prompt) => json!({"name": id}),
+            (_, ObjectKind::Resource) => json!({"uri": id}),
+            (_, ObjectKind::Task) => json!({"taskId": id}),
+        };
+        let arguments = match properties {
+            Some(properties) => optional_object(properties, ARGUMENTS).within(OF_RESOURCE)?,
+            None => None,
+        };
+        if let Some(arguments) = arguments {
+            // As every adapter reads arguments.
+            check_depth(arguments, self.limits.json_depth, ARGUMENTS).within(OF_RESOURCE)?;
+            check_keys(arguments, KeyPolicy::AsDeclared, ARGUMENTS).within(OF_RESOURCE)?;
+        }
+        if let (ObjectKind::Tool | ObjectKind::Prompt, Some(arguments)) = (kind, arguments)
+            && method != "completion/complete"
+        {
+            params[ARGUMENTS] = Json::Object(arguments.clone());
+        }
+        match params {
+            Json::Object(params) => Ok(params),
+            _ => Ok(Map::new()),
+        }
+    }
 }
 
 fn in_context(key: &str, problem: FieldProblem) -> FieldError {
@@ -324,39 +394,6 @@ fn check_arguments(operation: &Operation) -> Result<(), CoazError> {
             ))))
         }
         false => Ok(()),
-    }
-}
-
-/// Builds the parameters of the MCP message that the request stands for.
-fn params(
-    method: &str,
-    kind: ObjectKind,
-    id: &SmolStr,
-    properties: Option<&Map<String, Json>>,
-) -> Result<Map<String, Json>, FieldError> {
-    let id = id.as_str();
-    let mut params = match (method, kind) {
-        ("completion/complete", ObjectKind::Prompt) => {
-            json!({"ref": {"type": "ref/prompt", "name": id}})
-        }
-        ("completion/complete", _) => json!({"ref": {"type": "ref/resource", "uri": id}}),
-        (_, ObjectKind::Server) => json!({}),
-        (_, ObjectKind::Tool | ObjectKind::Prompt) => json!({"name": id}),
-        (_, ObjectKind::Resource) => json!({"uri": id}),
-        (_, ObjectKind::Task) => json!({"taskId": id}),
-    };
-    let arguments = match properties {
-        Some(properties) => optional_object(properties, ARGUMENTS).within("resource.properties")?,
-        None => None,
-    };
-    if let (ObjectKind::Tool | ObjectKind::Prompt, Some(arguments)) = (kind, arguments)
-        && method != "completion/complete"
-    {
-        params[ARGUMENTS] = Json::Object(arguments.clone());
-    }
-    match params {
-        Json::Object(params) => Ok(params),
-        _ => Ok(Map::new()),
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::adapters::callgate_v1::parse::wire_text::WireText;
-use crate::adapters::input::cedar_context::cedar_context;
+use crate::adapters::input::cedar_context::{ParsedContext, cedar_context};
 use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem};
 use crate::adapters::input::ids;
@@ -119,7 +119,7 @@ impl MessageParser<'_> {
             ),
         };
         let fields = Json::Object(without_nulls(fields));
-        let context = cedar_context(fields, schema, &action, self.types)
+        let ParsedContext { context, denied } = cedar_context(fields, schema, &action, self.types)
             .map_err(|said| FieldError::new(field, FieldProblem::NotAContext(said)))?;
         Ok(ParcRequest {
             principal: self.exact_entity(wire.principal, "principal")?,
@@ -127,7 +127,7 @@ impl MessageParser<'_> {
             action,
             context,
             asserted: Vec::new(),
-            denied: None,
+            denied,
             trace: self.transport_trace.clone(),
         })
     }

@@ -17,7 +17,38 @@ pub(in crate::adapters) enum KeyPolicy {
     Exact,
     /// As in MCP messages: `Distinct`, except below members whose names the sender chooses.
     Protocol,
+    /// As in AuthZEN requests: any names, but no two that are one of AuthZEN's own after folding. Context and
+    /// properties are `Exact`: whoever reads more of them than Cedar does checks them again.
+    Authzen,
 }
+
+/// The members of an AuthZEN request that are read.
+const AUTHZEN_NAMES: [&str; 14] = [
+    "action",
+    "context",
+    "evaluations",
+    "evaluations_semantic",
+    "id",
+    "limit",
+    "name",
+    "options",
+    "page",
+    "properties",
+    "resource",
+    "subject",
+    "token",
+    "type",
+];
+
+/// The members of an AuthZEN request in which there are members that AuthZEN names.
+const AUTHZEN_PARTS: [&str; 6] = [
+    "action",
+    "evaluations",
+    "options",
+    "page",
+    "resource",
+    "subject",
+];
 
 /// Members of messages below which the sender chooses names: arguments (`args` in ToolHive), schemas,
 /// metadata.
@@ -35,6 +66,7 @@ impl KeyPolicy {
     pub(super) fn below(self, member: &str) -> Self {
         match self {
             Self::Protocol if OWN_NAMES.contains(&member) => Self::AsDeclared,
+            Self::Authzen if !AUTHZEN_PARTS.contains(&member) => Self::Exact,
             same => same,
         }
     }
@@ -53,19 +85,47 @@ impl KeyPolicy {
                 TextExcerpt::new(name)
             ));
         }
-        let is_folded = |name: &String| matches!(folded(name), Cow::Borrowed(_));
-        if self == Self::AsDeclared || members.clone().all(is_folded) {
-            return None;
+        match self {
+            Self::AsDeclared => None,
+            Self::Authzen => confusable(members, |folded| AUTHZEN_NAMES.contains(&folded)),
+            _ => confusable(members, |_| true),
         }
-        let mut seen: HashMap<Cow<'n, str>, &'n String> = HashMap::new();
-        for name in members {
-            if let Some(other) = seen.insert(folded(name), name) {
-                let (name, other) = (TextExcerpt::new(name), TextExcerpt::new(other));
-                return Some(format!(
-                    "the keys `{other}` and `{name}` are one to readers that fold letters"
-                ));
-            }
-        }
-        None
     }
+}
+
+/// Why an object may not have these members, of which those in `read` are read: one of them holds an invisible
+/// character, or two are one of those that are read after folding.
+pub(in crate::adapters) fn ambiguous<'n>(
+    members: impl Iterator<Item = &'n String> + Clone,
+    read: &[&str],
+) -> Option<String> {
+    let is_read = |name: &str| read.iter().any(|known| folded(known) == name);
+    KeyPolicy::AsDeclared
+        .fault(members.clone())
+        .or_else(|| confusable(members, is_read))
+}
+
+/// Two members that are equal after folding, where the folded name matters.
+fn confusable<'n>(
+    members: impl Iterator<Item = &'n String> + Clone,
+    matters: impl Fn(&str) -> bool,
+) -> Option<String> {
+    let is_folded = |name: &String| matches!(folded(name), Cow::Borrowed(_));
+    if members.clone().all(is_folded) {
+        return None;
+    }
+    let mut seen: HashMap<Cow<'n, str>, &'n String> = HashMap::new();
+    for name in members {
+        let as_one = folded(name);
+        if !matters(&as_one) {
+            continue;
+        }
+        if let Some(other) = seen.insert(as_one, name) {
+            let (name, other) = (TextExcerpt::new(name), TextExcerpt::new(other));
+            return Some(format!(
+                "the keys `{other}` and `{name}` are one to readers that fold letters"
+            ));
+        }
+    }
+    None
 }

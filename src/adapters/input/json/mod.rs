@@ -2,8 +2,10 @@
 //! number that another reader would change.
 //!
 //! Start at [`value`]. `key_policy` says which names may occur together, [`json_text`] which numbers every
-//! reader reads alike. A server's response need not be parsed whole: [`RawObject`] splits it into raw parts.
+//! reader reads alike. What was read as a part of something larger is checked by itself with [`check_depth`] and
+//! [`check_keys`]. A server's response need not be parsed whole: [`RawObject`] splits it into raw parts.
 
+mod checks;
 mod key_policy;
 mod raw_object;
 
@@ -18,7 +20,8 @@ use serde_json::{Map, Number, Value as Json};
 use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
 use crate::domain::request::json_text::{self, InexactNumber};
 
-pub(in crate::adapters) use crate::adapters::input::json::key_policy::KeyPolicy;
+pub(in crate::adapters) use crate::adapters::input::json::checks::{check_depth, check_keys};
+pub(in crate::adapters) use crate::adapters::input::json::key_policy::{KeyPolicy, ambiguous};
 pub(in crate::adapters) use crate::adapters::input::json::raw_object::{RawObject, list};
 
 /// The largest magnitude up to which all whole numbers are exact in a double, 2^53.

@@ -139,6 +139,48 @@ fn names_that_another_reader_takes_for_one_are_refused_at_every_depth() {
 }
 
 #[test]
+fn in_authzen_only_names_that_are_read_have_to_be_distinct() {
+    for (text, is_read) in [
+        (r#"{"subject":1,"Subject":2}"#, false),
+        (r#"{"subject":{"id":1,"ID":2}}"#, false),
+        (
+            r#"{"evaluations":[{"resource":{"type":1,"Type":2}}]}"#,
+            false,
+        ),
+        (r#"{"options":{"\u200bx":1}}"#, false),
+        (r#"{"subject":1,"subject":2}"#, false),
+        (r#"{"context":{"z":7,"z":1}}"#, false),
+        (r#"{"other":{"z":7,"z":1}}"#, false),
+        (r#"{"other":1,"Other":2}"#, true),
+        (r#"{"other":{"id":1,"ID":2}}"#, true),
+        (r#"{"context":{"z":7,"Z":1}}"#, true),
+        (
+            r#"{"resource":{"properties":{"arguments":{"a":1,"A":2}}}}"#,
+            true,
+        ),
+    ] {
+        let authzen = value(text.as_bytes(), 9, KeyPolicy::Authzen, "field");
+        assert_eq!(authzen.is_ok(), is_read, "{text}");
+    }
+}
+
+#[test]
+fn what_is_read_of_an_object_can_be_read_in_one_way() {
+    for (text, is_clear) in [
+        (r#"{"agent":1,"Agent":2}"#, false),
+        (r#"{"Agent":1,"AGENT":2}"#, false),
+        (r#"{"sessionId":1,"sessionid":2}"#, false),
+        (r#"{"z\u200b":1}"#, false),
+        (r#"{"agent":1,"z":1,"Z":2}"#, true),
+        (r#"{"Agent":1,"sessionId":2}"#, true),
+    ] {
+        let members: Map<String, Json> = serde_json::from_str(text).expect("an object");
+        let fault = ambiguous(members.keys(), &["agent", "sessionId"]);
+        assert_eq!(fault.is_none(), is_clear, "{text}: {fault:?}");
+    }
+}
+
+#[test]
 fn an_object_is_cut_and_put_together_again() {
     let text = r#"{ "a" : 1.0 ,"b":[ 1, "\ud800" ],"c":18446744073709551616}"#;
     let mut object = RawObject::read(text.as_bytes(), "field").expect("an object");

@@ -69,6 +69,18 @@ impl HeaderFields {
         }
     }
 
+    /// The value of a header that is no list, if it is present once. A value with a comma counts as several: a proxy
+    /// may have made it of them, and the server may act on any one.
+    pub(in crate::adapters) fn single(
+        &self,
+        name: &str,
+    ) -> Result<Option<&str>, RepeatedHeaderError> {
+        match self.get(name)? {
+            Some(value) if value.contains(',') => Err(RepeatedHeaderError(name.to_owned())),
+            value => Ok(value),
+        }
+    }
+
     fn all(&self, name: &str) -> &[(String, String)] {
         let name = lower_case(name);
         let begin = self.0.partition_point(|(known, _)| **known < *name);
@@ -129,6 +141,7 @@ pub(in crate::adapters) fn agree(
             false => Err(HeaderMismatchError::Header(header)),
         }
     };
+    // A name or an argument may have a comma; all of it has to be what the body says.
     check("mcp-method", &|value| body.method == Some(value))?;
     check("mcp-name", &|value| {
         body.names.iter().any(|name| name == value)
@@ -143,7 +156,7 @@ pub(in crate::adapters) fn agree(
             return Err(HeaderMismatchError::Argument);
         }
     }
-    match (headers.get("mcp-protocol-version")?, body.version) {
+    match (headers.single("mcp-protocol-version")?, body.version) {
         (Some(header), Some(version)) if header != version => {
             Err(HeaderMismatchError::Header("mcp-protocol-version"))
         }

@@ -65,6 +65,35 @@ fn headers_must_say_what_the_body_says() {
 }
 
 #[test]
+fn several_in_one_value_are_as_good_as_repeated() {
+    let nameless = MirroredFields {
+        method: Some("tools/list"),
+        ..MirroredFields::default()
+    };
+    let name = "mcp-protocol-version";
+    let expected = Err(RepeatedHeaderError(name.to_owned()).into());
+    for all in [
+        &[(name, "2025-11-25,2026-07-28")][..],
+        &[(name, "2025-11-25, 2025-11-25")],
+        &[(name, "2025-11-25"), (name, "2026-07-28")],
+    ] {
+        assert_eq!(agree(&headers(all), &nameless), expected, "{all:?}");
+    }
+    let named = MirroredFields {
+        names: vec!["file:///a,b".into()],
+        ..MirroredFields::default()
+    };
+    assert_eq!(
+        agree(&headers(&[("mcp-name", "file:///a,b")]), &named),
+        Ok(())
+    );
+    let fields = headers(&[("x-session", "a,b"), ("x-task", "a")]);
+    assert!(fields.single("x-session").is_err());
+    assert_eq!(fields.single("x-task"), Ok(Some("a")));
+    assert_eq!(fields.single("x-other"), Ok(None));
+}
+
+#[test]
 fn what_the_body_does_not_say_no_header_may_add() {
     let nameless = MirroredFields {
         method: Some("tools/list"),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -193,6 +193,25 @@ pub fn check_content_type(headers: &HeaderMap) -> Result<(), HttpRejection> {
     }
 }
 
+/// Checks that the body is sent as it is. A coding that is declared is never ignored: whoever else reads the body
+/// decodes it.
+///
+/// # Errors
+///
+/// Returns a rejection otherwise.
+pub fn check_content_encoding(headers: &HeaderMap) -> Result<(), HttpRejection> {
+    let is_plain = |value: &HeaderValue| {
+        let codings = value.as_bytes().split(|byte| *byte == b',');
+        codings
+            .map(<[u8]>::trim_ascii)
+            .all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
+    };
+    match headers.get_all(CONTENT_ENCODING).iter().all(is_plain) {
+        true => Ok(()),
+        false => Err(HttpRejection::Encoded),
+    }
+}
+
 /// The header with the client's id of a request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -201,3 +220,7 @@ pub fn request_id(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(&REQUEST_ID)?.to_str().ok()?;
     ids::check(text, LOGGED_BYTES).is_ok().then_some(text)
 }
+
+#[cfg(test)]
+#[path = "admission_tests.rs"]
+mod tests;

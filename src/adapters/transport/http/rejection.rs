@@ -1,7 +1,7 @@
 //! Every reason for which a request over plain HTTP gets no response, with its status.
 
 use bytes::Bytes;
-use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_ENCODING, ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 
@@ -25,6 +25,9 @@ pub enum HttpRejection {
     /// The body is not declared as JSON in UTF-8.
     #[error("the `content-type` must be `application/json`, in UTF-8")]
     NotJson,
+    /// The body is compressed, or encoded otherwise.
+    #[error("the `content-encoding` must be `identity`, or left out: send the body as it is")]
+    Encoded,
     /// The body ended early.
     #[error("the body could not be read to its end")]
     BrokenBody,
@@ -123,6 +126,7 @@ impl HttpRejection {
             | Self::BrokenBody
             | Self::Repeated { .. }
             | Self::OtherPage => StatusCode::BAD_REQUEST,
+            Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
@@ -153,6 +157,9 @@ impl HttpRejection {
             }
             Self::MethodNotAllowed { allowed } => {
                 headers.insert(ALLOW, HeaderValue::from_static(allowed));
+            }
+            Self::Encoded => {
+                headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
             Self::NotReady | Self::TooManyRequests { .. } | Self::Overloaded(_) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));

@@ -20,6 +20,7 @@ use crate::domain::request::call_context::{
     ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, TraceContext,
     Workflow,
 };
+use crate::domain::request::cedar_number;
 use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::request::operation::{
     Listing, OperationKind, OperationType, Sampling, ToolCall,
@@ -61,8 +62,11 @@ impl Resolver<'_> {
         let untyped = ContextJsonParser::new(None::<&ContextSchema>, extensions);
         let context = match typed.from_json_value(fields.clone()) {
             Ok(context) => Ok(context),
-            // What does not conform is denied by the decision.
-            Err(_) => untyped.from_json_value(fields),
+            Err(_) => match cedar_number::unfit(&fields, "context") {
+                Some(said) => return Err(CaseFault::new("request.context", said)),
+                // What does not conform is denied by the decision.
+                None => untyped.from_json_value(fields),
+            },
         };
         Ok(Question::Parc(Box::new(ParcRequest {
             principal: uid("principal", &form.principal)?,

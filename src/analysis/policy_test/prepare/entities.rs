@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::analysis::policy_test::form::{EntityForm, Fixtures};
 use crate::analysis::policy_test::prepare::CaseFault;
+use crate::domain::request::cedar_number;
 use crate::domain::schema::{self, TYPES};
 
 /// All entities, each over the one that the directory defines, and every fault.
@@ -123,6 +124,9 @@ fn extend(list: &mut Json, more: Vec<Json>) {
 }
 
 fn parse(snapshot: &Snapshot, json: Json) -> Result<Entity, String> {
+    if let Some(said) = cedar_number::unfit(&json, "") {
+        return Err(said);
+    }
     let core = snapshot.schema().map(|schema| CoreSchema::new(schema));
     let extensions = Extensions::all_available();
     let tc = TCComputation::AssumeAlreadyComputed;

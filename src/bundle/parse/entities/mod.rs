@@ -19,6 +19,7 @@ use crate::bundle::parallel::map_parallel;
 use crate::bundle::parse::json::{self, Step};
 use crate::bundle::parse::registration::Registration;
 use crate::domain::hierarchy::{Chains, MAX_GENERATIONS, MAX_PARENTS};
+use crate::domain::request::cedar_number;
 
 /// The most entities of a bundle.
 pub const MAX_ENTITIES: usize = 5_000_000;
@@ -318,6 +319,9 @@ struct EntityParser<'a> {
 
 impl EntityParser<'_> {
     fn parse(&self, json: Json) -> Result<Entity, String> {
+        if let Some(said) = cedar_number::unfit(&json, "") {
+            return Err(said);
+        }
         let extensions = Extensions::all_available();
         let tc = TCComputation::ComputeNow;
         let Some(core) = self.core else {
