@@ -29,7 +29,7 @@ use callgate_engine::cedar::EntityUID;
 use crate::analysis::policy_test::coverage::{Coverage, CoverageObserver};
 use crate::analysis::policy_test::prepare::PreparedFile;
 use crate::analysis::policy_test::run::{CaseReport, RunReport};
-use crate::bundle::diagnostic::BundleError;
+use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
 use crate::bundle::{self, Bundle, files as bundle_files};
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::schema;
@@ -44,6 +44,8 @@ pub struct TestedBundle {
     pub bundle: Bundle,
     /// Its test files.
     pub files: Vec<PreparedFile>,
+    /// Files beside the policies and the tests that are not read but look as if they should be.
+    pub warnings: Vec<BundleDiagnostic>,
 }
 
 impl TestedBundle {
@@ -54,11 +56,20 @@ impl TestedBundle {
     ///
     /// All faults of the bundle, or all faults of the test files.
     pub fn load(dir: &Path, tests: Option<&Path>) -> Result<Self, BundleError> {
-        let bundle = bundle::compile(&bundle_files::read(dir)?)?;
+        let sources = bundle_files::read(dir)?;
+        let bundle = bundle::compile(&sources)?;
         let default = dir.join(TESTS_DIR);
-        let parsed = files::read(tests.unwrap_or(&default))?;
-        let files = prepare::prepare(&bundle, parsed)?;
-        Ok(Self { bundle, files })
+        let read = files::read(tests.unwrap_or(&default))?;
+        let files = prepare::prepare(&bundle, read.files)?;
+        let mut warnings = sources.warnings;
+        let is_new = |it: &BundleDiagnostic| !warnings.iter().any(|own| own.file == it.file);
+        let of_tests: Vec<_> = read.warnings.into_iter().filter(is_new).collect();
+        warnings.extend(of_tests);
+        Ok(Self {
+            bundle,
+            files,
+            warnings,
+        })
     }
 
     /// The verdicts on the cases of one file's text, in their order, whatever they want.

@@ -269,6 +269,54 @@ fn a_directory_without_tests_is_a_fault() {
 }
 
 #[test]
+fn a_file_that_is_meant_to_be_a_test_does_not_go_unread() {
+    let with = |name: &str| {
+        let dir = directory(GOOD);
+        fs::write(dir.path().join("tests").join(name), GOOD).expect("written");
+        dir
+    };
+    for (name, help) in [
+        ("x.YAML", "call it `x.yaml`"),
+        ("x.yml", "tests are called `*.yaml`"),
+        ("x.YML", "tests are called `*.yaml`"),
+    ] {
+        let dir = with(name);
+        let faults = TestedBundle::load(dir.path(), None).expect_err(name);
+        let faults = faults.to_string();
+        assert!(faults.contains(name) && faults.contains(help), "{faults}");
+    }
+    for (name, is_told) in [
+        (".x.yaml", true),
+        ("x.yaml~", true),
+        ("x.yaml.bak", true),
+        ("x.ymal", true),
+        ("x.json", true),
+        ("../x.yaml", true),
+        // While the original is there, copies are of no interest.
+        ("all.yaml~", false),
+        (".#all.yaml", false),
+        ("README.md", false),
+    ] {
+        let dir = with(name);
+        let tested = TestedBundle::load(dir.path(), None).unwrap_or_else(|it| panic!("{it}"));
+        assert_eq!(
+            tested.warnings.len(),
+            usize::from(is_told),
+            "{name}: {:?}",
+            tested.warnings
+        );
+    }
+}
+
+#[test]
+fn a_table_without_cells_is_a_fault() {
+    for table in ["calls: []\n    rows: [[user:ana]]", "calls: [git/log]"] {
+        let faults = fault(&format!("tables:\n  - name: t\n    {table}\n"));
+        assert!(faults.contains("holds no test"), "{faults}");
+    }
+}
+
+#[test]
 fn coverage_tells_what_was_never_true_or_never_false() {
     let report = run("
 tests:
