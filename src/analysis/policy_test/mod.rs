@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callgate_engine::Snapshot;
-use callgate_engine::cedar::EntityUID;
+use callgate_engine::cedar::{Entity, EntityUID};
 
 use crate::analysis::policy_test::coverage::{Coverage, CoverageObserver};
 use crate::analysis::policy_test::prepare::PreparedFile;
@@ -86,8 +86,8 @@ impl TestedBundle {
             form,
         };
         let mut verdicts = Vec::new();
-        for file in prepare::prepare(bundle, vec![parsed])? {
-            let world = World::new(&bundle.snapshot, &file)?;
+        for file in prepare::prepare_questions(bundle, vec![parsed])? {
+            let world = World::new(&bundle.snapshot, &file.file, &file.entities)?;
             let cases = file.cases.iter();
             verdicts.extend(cases.map(|case| run::run(case, &world, &bundle.config, None).verdict));
         }
@@ -115,7 +115,7 @@ impl TestedBundle {
         let observer = CoverageObserver::new(&self.bundle);
         let mut cases = Vec::with_capacity(self.len());
         for file in &self.files {
-            let world = World::new(&self.bundle.snapshot, file)?;
+            let world = World::new(&self.bundle.snapshot, &file.file, &file.entities)?;
             for case in file.cases.iter().filter(|case| case.is_chosen(only)) {
                 let seen = with_coverage.then_some(&observer as _);
                 let began = std::time::Instant::now();
@@ -171,12 +171,16 @@ impl World {
     /// # Errors
     ///
     /// If they cannot be added: their groups form a circle, for example.
-    pub fn new(snapshot: &Snapshot, file: &PreparedFile) -> Result<Self, BundleError> {
-        let snapshot = match file.entities.is_empty() {
+    pub fn new(
+        snapshot: &Snapshot,
+        file: &Arc<str>,
+        entities: &[Entity],
+    ) -> Result<Self, BundleError> {
+        let snapshot = match entities.is_empty() {
             true => snapshot.clone(),
             false => snapshot
-                .upsert(file.entities.iter().cloned())
-                .map_err(|error| files::whole(&file.file, error.to_string()))?,
+                .upsert(entities.iter().cloned())
+                .map_err(|error| files::whole(file, error.to_string()))?,
         };
         let approving = schema::action_uid("approve_call");
         let named_approvers = snapshot.entities_named_where("approval", &approving);
