@@ -15,7 +15,8 @@ use crate::domain::names::check_tool_name;
 use crate::domain::request::argument_order;
 use crate::domain::request::definition::ToolDefinition;
 use crate::domain::request::json_text::tolerant;
-use crate::domain::request::visible::escaped_lines;
+use crate::domain::request::target::schema_form;
+use crate::domain::request::visible::{escaped_lines, shown};
 
 /// Nesting depth of the reduced schema.
 const MAX_SHAPE_DEPTH: usize = 8;
@@ -145,6 +146,20 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
     let name = object.get("name").ok_or("a tool without `name`")?;
     let name = name.as_str().ok_or("a tool's `name` is text")?.to_owned();
     check_tool_name(&name).map_err(|error| error.to_string())?;
+    let shape = {
+        let root = object.get("inputSchema").unwrap_or(&Json::Null);
+        let left = Cell::new(MAX_SHAPES);
+        SchemaReducer { root, left }.shape(root, 0)
+    };
+    // What it refers to is looked at in its place.
+    let faulty = |schema: &Json| schema_form::fault(schema).or_else(|| schema_form::fault(&shape));
+    if let Some(fault) = object.get("inputSchema").and_then(faulty) {
+        let name = shown(&name);
+        return Err(match fault.starts_with('`') {
+            true => format!("the tool `{name}`: `inputSchema`: {fault}"),
+            false => format!("the tool `{name}`: `inputSchema` {fault}"),
+        });
+    }
     let hint = |name: &str| object.get("annotations")?.get(name)?.as_bool();
     let pin = ToolDefinition::from_json(object, &name)?;
     Ok(ListedTool {
@@ -154,11 +169,7 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
         read_only_hint: hint("readOnlyHint"),
         destructive_hint: hint("destructiveHint"),
         open_world_hint: hint("openWorldHint"),
-        shape: {
-            let root = object.get("inputSchema").unwrap_or(&Json::Null);
-            let left = Cell::new(MAX_SHAPES);
-            SchemaReducer { root, left }.shape(root, 0)
-        },
+        shape,
         argument_order: Vec::new(),
         description: object
             .get("description")

@@ -138,3 +138,27 @@ fn the_shape_keeps_what_typing_needs() {
     let choices = vec![json!({"$ref": "#"}); 20];
     assert!(shape(&json!({"anyOf": choices})).to_string().len() < 1_000_000);
 }
+
+#[test]
+fn a_schema_that_is_none_is_a_fault_of_its_tool() {
+    for (schema, said) in [
+        ("\"x\"", "the tool `log`: `inputSchema` is not an object"),
+        (
+            r#"{"type": "object", "required": "path"}"#,
+            "the tool `log`: `inputSchema`: `required` is not a list of names",
+        ),
+        (
+            r#"{"properties": {"path": {"type": "strng"}}}"#,
+            "`properties.path.type` is `strng`",
+        ),
+    ] {
+        let text = format!(r#"{{"tools": [{{"name": "log", "inputSchema": {schema}}}]}}"#);
+        let file = std::sync::Arc::from("list.json");
+        let origin = SourceText {
+            file: &file,
+            text: &text,
+        };
+        let faults = parse(origin).expect_err(&text);
+        assert!(faults[0].message.contains(said), "{faults:?}");
+    }
+}

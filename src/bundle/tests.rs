@@ -187,6 +187,27 @@ fn modes_are_checked_and_misspelt_annotations_pointed_out() {
 }
 
 #[test]
+fn an_annotation_without_a_value_is_a_fault() {
+    for name in ["owner", "controls", "reason", "obligation", "allow"] {
+        for value in ["(\"\")", "(\" \")", ""] {
+            let text = format!("@{name}{value}\npermit (principal, action, resource);");
+            let found = faults(&[("a.cedar", &text)]);
+            has(&found, &format!("a.cedar:1 an empty `@{name}`"));
+        }
+    }
+    for (text, said) in [
+        ("@id(\"\")", "an empty policy id"),
+        ("@id(\" \")", "an empty policy id"),
+        ("@mode(\"\")", "`` is not a mode"),
+        ("@obligation(\"[]\")", "`@obligation` names no obligation"),
+        ("@obligation(\",\")", "`@obligation`"),
+    ] {
+        let text = format!("{text}\npermit (principal, action, resource);");
+        has(&faults(&[("a.cedar", &text)]), said);
+    }
+}
+
+#[test]
 fn the_level_is_the_smallest_that_fits() {
     let level = |condition: &str| {
         let text = format!(

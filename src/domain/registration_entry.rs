@@ -15,6 +15,7 @@ use crate::domain::request::argument_order;
 use crate::domain::request::definition::parts_fault;
 use crate::domain::request::target;
 use crate::domain::request::target::argument::TargetArgumentForm;
+use crate::domain::request::target::schema_form;
 use crate::domain::request::visible::shown;
 use crate::domain::schema::AccessLevel;
 
@@ -268,12 +269,21 @@ impl ToolEntry {
             let message = "an empty `owner`; leave it out to mean the server's owner";
             errors.push(EntryError::new("owner", message));
         }
-        if self.typed && !self.input_schema.as_ref().is_some_and(Json::is_object) {
+        if self.typed && self.input_schema.is_none() {
             let message = "a typed tool needs its `input_schema`";
             errors.push(EntryError::new("typed", message));
         }
         self.definition_errors(&mut errors);
-        self.target_errors(&mut errors);
+        match self.input_schema.as_ref().and_then(schema_form::fault) {
+            Some(fault) => {
+                let message = match fault.starts_with('`') {
+                    true => format!("`input_schema`: {fault}"),
+                    false => format!("`input_schema` {fault}"),
+                };
+                errors.push(EntryError::new("input_schema", message));
+            }
+            None => self.target_errors(&mut errors),
+        }
         errors
     }
 

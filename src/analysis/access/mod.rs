@@ -3,7 +3,7 @@
 //!
 //! Start at [`access`]. [`analyser`] decides all calls of one tool by the same parties at once: [`known`] is what is known
 //! of their context, [`partial`] evaluates policies as far as that tells, [`words`] says what is left. [`diff`] compares
-//! two reports, [`csv`] and [`svg`] draw one, [`usage`] marks what was never used and [`mod@propose`] takes that away, with
+//! two reports and [`registrations`] what they do not show of tools, [`csv`] and [`svg`] draw one, [`usage`] marks what was never used and [`mod@propose`] takes that away, with
 //! tests of calls from [`sample`].
 //!
 //! A report is about the directory alone: delegations, tasks and stops of a running server only take away from it.
@@ -15,6 +15,7 @@ pub mod known;
 pub mod outcome;
 pub mod partial;
 pub mod propose;
+pub mod registrations;
 pub mod sample;
 pub mod svg;
 pub mod usage;

@@ -32,6 +32,11 @@ pub fn target(names: &Names<'_>, ty: &str, id: &str) -> Result<Target, String> {
     }
 }
 
+/// Whether the id of an action is of a tool of this target.
+pub fn is_of_target(id: &str, target: &str) -> bool {
+    id.split_once(BETWEEN).is_some_and(|(it, _)| it == target)
+}
+
 /// The words of AgentCore.
 pub struct AgentcoreVocabulary;
 

@@ -93,6 +93,11 @@ impl<'n, 'o> Conditions<'n, 'o> {
         }
     }
 
+    /// Whether the policy forbids.
+    pub fn is_forbid(&self) -> bool {
+        self.is_forbid
+    }
+
     /// Notes that arguments are read.
     pub fn reads_input(&self) {
         self.reads_input.set(true);

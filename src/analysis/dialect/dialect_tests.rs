@@ -560,3 +560,90 @@ fn a_permit_is_for_people_and_a_forbid_for_all() {
             .any(|it| it.contains("every registered tool"))
     );
 }
+
+#[test]
+fn a_name_that_nothing_here_has_is_no_silence() {
+    let dir = refunds();
+    let import = |text: &str, options: &ImportOptions| imported(&dir, text, options);
+    let fails =
+        |text: &str, options: &ImportOptions| import(text, options).expect_err(text).to_string();
+    let forbid =
+        r#"forbid (principal, action == AgentCore::Action::"RefundTool___list", resource);"#;
+    let permit = forbid.replacen("forbid", "permit", 1);
+    let named = |target: &str, name: &str| options(Dialect::Agentcore, &[(target, name)]);
+    import(forbid, &named("RefundTool", "refunds")).unwrap_or_else(|it| panic!("{it}"));
+    // The forbid would be about a tool that nobody can call.
+    let unnamed = options(Dialect::Agentcore, &[]);
+    let lacking = "the tool `RefundTool/list` is not registered";
+    assert!(fails(forbid, &unnamed).contains(lacking));
+    let needs = import(&permit, &unnamed)
+        .unwrap_or_else(|it| panic!("{it}"))
+        .needs;
+    assert!(needs.iter().any(|it| it.contains(lacking)), "{needs:?}");
+    let slip = fails(&permit, &named("RefundTol", "refunds"));
+    assert!(
+        slip.contains("no policy is about the target `RefundTol`"),
+        "{slip}"
+    );
+    let slip = fails(forbid, &named("RefundTool", "refnds"));
+    assert!(
+        slip.contains("the tool `refnds/list` is not registered"),
+        "{slip}"
+    );
+
+    let hive = |server: &str| options(Dialect::Toolhive, &[("", server)]);
+    let of = |tool: &str| {
+        format!(r#"forbid (principal, action == Action::"call_tool", resource == Tool::"{tool}");"#)
+    };
+    import(&of("list"), &hive("refunds")).unwrap_or_else(|it| panic!("{it}"));
+    assert!(fails(&of("lsit"), &hive("refunds")).contains("`refunds/lsit` is not registered"));
+    assert!(fails(&of("list"), &hive("refnds")).contains("`refnds/list` is not registered"));
+    let all = r#"forbid (principal, action == Action::"call_tool", resource);"#;
+    assert!(fails(all, &hive("refnds")).contains("the server `refnds` is not registered"));
+
+    let mut of_gateway = unnamed;
+    of_gateway.gateway = Some("b".to_owned());
+    let about = r#"forbid (principal, action, resource == AgentCore::Gateway::"a");"#;
+    let said = fails(about, &of_gateway);
+    assert!(
+        said.contains("no policy is about the gateway `b`"),
+        "{said}"
+    );
+    assert!(said.contains("they are about a"), "{said}");
+}
+
+#[test]
+fn a_missing_claim_leaves_a_forbid_in_force_and_the_report_says_nothing_else() {
+    let dir = refunds();
+    let hive = options(Dialect::Toolhive, &[("", "refunds")]);
+    let import = |effect: &str, operator: &str| {
+        let text = format!(
+            r#"{effect} (principal, action == Action::"call_tool", resource == Tool::"list") when {{ principal.claim_role {operator} "dev" }};"#
+        );
+        imported(&dir, &text, &hive).unwrap_or_else(|it| panic!("{it}"))
+    };
+    for operator in ["==", "!="] {
+        assert!(import("forbid", operator).carried[0].notes.is_empty());
+        let notes = import("permit", operator).carried[0].notes.clone();
+        assert!(
+            notes.iter().any(|it| it.contains("does not apply")),
+            "{notes:?}"
+        );
+    }
+    // A call without the claim is denied, as ToolHive denies it.
+    let permit = "permit (principal, action, resource);\n";
+    let forbid = import("forbid", "!=").policies;
+    fs::write(dir.path().join("all.cedar"), format!("{permit}{forbid}")).expect("written");
+    let ask = |claims: Json| Question {
+        user: "ana",
+        claims,
+        tool: "list",
+        arguments: json!({}),
+    };
+    let asked = [
+        ask(json!({})),
+        ask(json!({"role": "dev"})),
+        ask(json!({"role": "x"})),
+    ];
+    assert_eq!(decided(&dir, "refunds", &asked), [false, true, false]);
+}

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use callgate_engine::cedar::EntityUID;
 use serde_json::{Value as Json, json};
 
+use crate::analysis::dialect::agentcore::is_of_target;
 use crate::analysis::dialect::source::ForeignPolicy;
 use crate::analysis::dialect::{Dialect, ImportOptions};
 use crate::bundle::Bundle;
 use crate::bundle::diagnostic::BundleDiagnostic;
+use crate::bundle::validate::references::is_configured;
 use crate::domain::names::check_server_name;
 use crate::domain::schema::{self, TYPES};
 
@@ -69,7 +71,19 @@ impl<'a> Names<'a> {
             .map(|(_, id)| id.clone())
             .collect();
         if let Some(chosen) = &options.gateway {
+            let all: Vec<String> = gateways.iter().cloned().collect();
             gateways.retain(|it| it == chosen);
+            if gateways.is_empty() {
+                let none = fault(format!("no policy is about the gateway `{chosen}`"));
+                return Err(match all.is_empty() {
+                    true => none.with_help("leave out `--gateway`: no policy names one"),
+                    false => none.with_help(format!("they are about {}", all.join(", "))),
+                });
+            }
+        }
+        if let Some(unused) = unused_target(options, &uids) {
+            let message = format!("no policy is about the target `{unused}` of `--server`");
+            return Err(fault(message));
         }
         if gateways.len() > 1 {
             let all: Vec<String> = gateways.into_iter().collect();
@@ -125,6 +139,27 @@ impl<'a> Names<'a> {
         }
     }
 
+    /// Whether a server and, if one is named, its tool are registered, or the configuration says that they come from elsewhere.
+    pub fn look_up_call(&self, server: &str, tool: Option<&str>) -> Lookup {
+        let uid = match tool {
+            Some(tool) => schema::entity_uid(&TYPES.tool, format!("{server}/{tool}").as_str()),
+            None => schema::entity_uid(&TYPES.server, server),
+        };
+        if self.bundle.snapshot.contains(&uid) || is_configured(&self.bundle.config, &uid) {
+            return Lookup::There;
+        }
+        let hint = match self.options.dialect {
+            Dialect::Agentcore => ", or name its server with `--server TARGET=NAME`",
+            _ => "",
+        };
+        Lookup::Lacking(match tool {
+            Some(tool) => {
+                format!("the tool `{server}/{tool}` is not registered: register it{hint}")
+            }
+            None => format!("the server `{server}` is not registered: register it{hint}"),
+        })
+    }
+
     /// Whether a claim becomes a tag of this name.
     pub fn look_up_tag(&self, tag: &str) -> Lookup {
         let mut mapped = self.bundle.config.claims.attributes.iter();
@@ -140,6 +175,19 @@ impl<'a> Names<'a> {
 /// An entity in Cedar's JSON form of a scope.
 pub fn entity(ty: &str, id: &str) -> Json {
     json!({"type": ty, "id": id})
+}
+
+/// A target that got a name, and that no action is of.
+fn unused_target<'o>(
+    options: &'o ImportOptions,
+    uids: &BTreeSet<(String, String)>,
+) -> Option<&'o str> {
+    if options.dialect != Dialect::Agentcore {
+        return None;
+    }
+    let is_used = |target: &&String| uids.iter().any(|(_, id)| is_of_target(id, target));
+    let mut targets = options.servers.keys();
+    targets.find(|it| !is_used(it)).map(String::as_str)
 }
 
 /// The namespaces of the actions among entities.

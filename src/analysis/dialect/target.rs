@@ -34,3 +34,16 @@ pub enum Target {
         prompt: String,
     },
 }
+
+impl Target {
+    /// The server, and the tool if it is about one; `None` if it is about all servers.
+    pub fn place(&self) -> Option<(&str, Option<&str>)> {
+        match self {
+            Self::Tool { server, tool } => Some((server, Some(tool))),
+            Self::Server { server } | Self::List { server, .. } | Self::Prompt { server, .. } => {
+                Some((server, None))
+            }
+            Self::AnyCall | Self::Anything => None,
+        }
+    }
+}

@@ -185,16 +185,15 @@ fn guarded(
     expr: Json,
     safe: Safe,
 ) -> Result<Json, String> {
+    // Either way a permit does not apply, and a forbid applies.
+    if safe != Safe::Neither && !conditions.is_forbid() && !conditions.has_tested_for(tag) {
+        conditions.note(format!(
+            "without the claim `{tag}` ToolHive denies the call; here this policy does not apply to it"
+        ));
+    }
     match safe {
         Safe::True => Ok(expression::unless_lacking(tag, expr)),
-        Safe::False => {
-            if !conditions.has_tested_for(tag) {
-                conditions.note(format!(
-                    "without the claim `{tag}` ToolHive denies the call; here this policy does not apply to it"
-                ));
-            }
-            Ok(and(expression::tagged(tag), expr))
-        }
+        Safe::False => Ok(and(expression::tagged(tag), expr)),
         Safe::Neither => Err(format!(
             "what follows where the claim `{tag}` is missing cannot be said here"
         )),

@@ -213,6 +213,12 @@ fn one(
         let body = conditions.rewrite(&clause["body"], safe)?;
         bodies.push(json!({"kind": clause["kind"], "body": body}));
     }
+    // The action of a typed tool is looked up in the schema.
+    if !conditions.has_read_input()
+        && let Some((server, tool)) = target.place()
+    {
+        conditions.require(names.look_up_call(server, tool))?;
+    }
     let (action, resource) = scope(target, conditions.has_read_input())?;
     let mut annotations: Map<String, Json> =
         json["annotations"].as_object().cloned().unwrap_or_default();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::analysis::policy_test::form::TestFile;
 use crate::analysis::policy_test::places;
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError, SourceText};
-use crate::bundle::files::read_text;
+use crate::bundle::files::{is_set_aside, read_text, remark_test};
 
 /// The largest test file, in bytes.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -31,63 +31,107 @@ pub(super) fn whole(file: &Arc<str>, message: impl Into<String>) -> BundleError 
     BundleError::single(BundleDiagnostic::for_file(file, message))
 }
 
+/// What was read.
+#[derive(Debug, Default)]
+pub struct ReadFiles {
+    /// The files, by path.
+    pub files: Vec<ParsedFile>,
+    /// Files that are not read but look as if they should be.
+    pub warnings: Vec<BundleDiagnostic>,
+}
+
 /// Reads every `*.yaml` in a directory and those within it, or one file.
 ///
 /// # Errors
 ///
 /// Every fault of every file; a directory that cannot be read or holds no test.
-pub fn read(path: &Path) -> Result<Vec<ParsedFile>, BundleError> {
+pub fn read(path: &Path) -> Result<ReadFiles, BundleError> {
     let shown: Arc<str> = Arc::from(path.display().to_string());
-    let mut paths = Vec::new();
+    let mut listing = TestListing::default();
     if path.is_file() {
-        paths.push(path.to_owned());
+        listing.paths.push(path.to_owned());
     } else {
-        list(path, 0, &mut paths).map_err(|message| {
+        listing.directory(path, 0).map_err(|message| {
             let fault = BundleDiagnostic::for_file(&shown, message);
             BundleError::single(
                 fault.with_help("write tests as `tests/*.yaml` beside the policies"),
             )
         })?;
     }
+    let TestListing {
+        mut paths,
+        mut faults,
+        mut warnings,
+    } = listing;
     paths.sort();
-    let (mut parsed, mut faults) = (Vec::new(), Vec::new());
+    warnings.sort_by(|a, b| a.file.cmp(&b.file));
+    let mut files = Vec::new();
     for path in &paths {
         match parse(path) {
-            Ok(file) => parsed.push(file),
+            Ok(file) => files.push(file),
             Err(fault) => faults.push(fault),
         }
     }
     match BundleError::from_diagnostics(faults) {
         Some(faults) => Err(faults),
-        None if parsed.is_empty() => Err(whole(&shown, "there are no tests here")),
-        None => Ok(parsed),
+        None if files.is_empty() => {
+            let none = BundleDiagnostic::for_file(&shown, "there are no tests here");
+            let unread = warnings.iter().map(|it| it.file.to_string());
+            Err(BundleError::single(
+                match unread.collect::<Vec<_>>().as_slice() {
+                    [] => none,
+                    unread => none.with_help(format!("not read: {}", unread.join(", "))),
+                },
+            ))
+        }
+        None => Ok(ReadFiles { files, warnings }),
     }
 }
 
-/// Lists the test files. YAML by another name is a fault rather than no test.
-fn list(dir: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<(), String> {
-    if depth > MAX_DEPTH {
-        return Err(format!("directories nest deeper than {MAX_DEPTH}"));
-    }
-    let cannot = |error: std::io::Error| format!("cannot read the directory: {error}");
-    for entry in std::fs::read_dir(dir).map_err(cannot)? {
-        let path = entry.map_err(cannot)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with('.') {
-            continue;
+/// The test files of a directory.
+#[derive(Default)]
+struct TestListing {
+    paths: Vec<PathBuf>,
+    /// Files that can only have been meant to be tests.
+    faults: Vec<BundleDiagnostic>,
+    warnings: Vec<BundleDiagnostic>,
+}
+
+impl TestListing {
+    fn directory(&mut self, dir: &Path, depth: usize) -> Result<(), String> {
+        if depth > MAX_DEPTH {
+            return Err(format!("directories nest deeper than {MAX_DEPTH}"));
         }
-        if path.is_dir() {
-            list(&path, depth + 1, paths)?;
-        } else if name.ends_with(".yaml") {
-            if paths.len() == MAX_FILES {
-                return Err(format!("there are more than {MAX_FILES} test files"));
+        let cannot = |error: std::io::Error| format!("cannot read the directory: {error}");
+        for entry in std::fs::read_dir(dir).map_err(cannot)? {
+            let path = entry.map_err(cannot)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if path.is_dir() {
+                if !is_set_aside(&name) {
+                    self.directory(&path, depth + 1)?;
+                }
+                continue;
             }
-            paths.push(path);
-        } else if name.ends_with(".yml") {
-            return Err(format!("`{name}` is not read: call it `*.yaml`"));
+            let is_test = name.ends_with(".yaml") && !is_set_aside(&name);
+            match remark_test(&name, |beside| dir.join(beside).exists()) {
+                Some(unread) => {
+                    let file = Arc::from(path.display().to_string());
+                    let remark = BundleDiagnostic::for_file(&file, "this file is not read");
+                    let remark = remark.with_help(unread.help);
+                    match unread.is_fault {
+                        true => self.faults.push(remark),
+                        false => self.warnings.push(remark),
+                    }
+                }
+                None if is_test && self.paths.len() == MAX_FILES => {
+                    return Err(format!("there are more than {MAX_FILES} test files"));
+                }
+                None if is_test => self.paths.push(path),
+                None => {}
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 fn parse(path: &Path) -> Result<ParsedFile, BundleDiagnostic> {

@@ -24,12 +24,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callgate_engine::Snapshot;
-use callgate_engine::cedar::EntityUID;
+use callgate_engine::cedar::{Entity, EntityUID};
 
 use crate::analysis::policy_test::coverage::{Coverage, CoverageObserver};
 use crate::analysis::policy_test::prepare::PreparedFile;
 use crate::analysis::policy_test::run::{CaseReport, RunReport};
-use crate::bundle::diagnostic::BundleError;
+use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
 use crate::bundle::{self, Bundle, files as bundle_files};
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::schema;
@@ -44,6 +44,8 @@ pub struct TestedBundle {
     pub bundle: Bundle,
     /// Its test files.
     pub files: Vec<PreparedFile>,
+    /// Files beside the policies and the tests that are not read but look as if they should be.
+    pub warnings: Vec<BundleDiagnostic>,
 }
 
 impl TestedBundle {
@@ -54,11 +56,20 @@ impl TestedBundle {
     ///
     /// All faults of the bundle, or all faults of the test files.
     pub fn load(dir: &Path, tests: Option<&Path>) -> Result<Self, BundleError> {
-        let bundle = bundle::compile(&bundle_files::read(dir)?)?;
+        let sources = bundle_files::read(dir)?;
+        let bundle = bundle::compile(&sources)?;
         let default = dir.join(TESTS_DIR);
-        let parsed = files::read(tests.unwrap_or(&default))?;
-        let files = prepare::prepare(&bundle, parsed)?;
-        Ok(Self { bundle, files })
+        let read = files::read(tests.unwrap_or(&default))?;
+        let files = prepare::prepare(&bundle, read.files)?;
+        let mut warnings = sources.warnings;
+        let is_new = |it: &BundleDiagnostic| !warnings.iter().any(|own| own.file == it.file);
+        let of_tests: Vec<_> = read.warnings.into_iter().filter(is_new).collect();
+        warnings.extend(of_tests);
+        Ok(Self {
+            bundle,
+            files,
+            warnings,
+        })
     }
 
     /// The verdicts on the cases of one file's text, in their order, whatever they want.
@@ -75,8 +86,8 @@ impl TestedBundle {
             form,
         };
         let mut verdicts = Vec::new();
-        for file in prepare::prepare(bundle, vec![parsed])? {
-            let world = World::new(&bundle.snapshot, &file)?;
+        for file in prepare::prepare_questions(bundle, vec![parsed])? {
+            let world = World::new(&bundle.snapshot, &file.file, &file.entities)?;
             let cases = file.cases.iter();
             verdicts.extend(cases.map(|case| run::run(case, &world, &bundle.config, None).verdict));
         }
@@ -104,7 +115,7 @@ impl TestedBundle {
         let observer = CoverageObserver::new(&self.bundle);
         let mut cases = Vec::with_capacity(self.len());
         for file in &self.files {
-            let world = World::new(&self.bundle.snapshot, file)?;
+            let world = World::new(&self.bundle.snapshot, &file.file, &file.entities)?;
             for case in file.cases.iter().filter(|case| case.is_chosen(only)) {
                 let seen = with_coverage.then_some(&observer as _);
                 let began = std::time::Instant::now();
@@ -160,12 +171,16 @@ impl World {
     /// # Errors
     ///
     /// If they cannot be added: their groups form a circle, for example.
-    pub fn new(snapshot: &Snapshot, file: &PreparedFile) -> Result<Self, BundleError> {
-        let snapshot = match file.entities.is_empty() {
+    pub fn new(
+        snapshot: &Snapshot,
+        file: &Arc<str>,
+        entities: &[Entity],
+    ) -> Result<Self, BundleError> {
+        let snapshot = match entities.is_empty() {
             true => snapshot.clone(),
             false => snapshot
-                .upsert(file.entities.iter().cloned())
-                .map_err(|error| files::whole(&file.file, error.to_string()))?,
+                .upsert(entities.iter().cloned())
+                .map_err(|error| files::whole(file, error.to_string()))?,
         };
         let approving = schema::action_uid("approve_call");
         let named_approvers = snapshot.entities_named_where("approval", &approving);

@@ -105,7 +105,7 @@ pub fn mutate(
     let worlds = tested
         .files
         .iter()
-        .map(|file| World::new(&bundle.snapshot, file))
+        .map(|file| World::new(&bundle.snapshot, &file.file, &file.entities))
         .collect::<Result<Vec<_>, _>>()?;
     let tests = Tests {
         tested,
@@ -278,7 +278,7 @@ impl Tests<'_> {
         file: &PreparedFile,
         mut cases: impl Iterator<Item = &'c PreparedCase>,
     ) -> Result<Option<&'c PreparedCase>, BundleError> {
-        let world = World::new(snapshot, file)?;
+        let world = World::new(snapshot, &file.file, &file.entities)?;
         let config = &self.tested.bundle.config;
         Ok(cases.find(|case| !run::run(case, &world, config, None).is_passed(case)))
     }

@@ -6,11 +6,13 @@ use std::time::{Duration, SystemTime};
 
 use callgate_engine::cedar::{Entity, EntityUID};
 
+use crate::analysis::policy_test::World;
 use crate::analysis::policy_test::files::ParsedFile;
 use crate::analysis::policy_test::form::{
     ApprovalForm, CallForm, Case, Fixtures, Given, TestFile, Want,
 };
-use crate::analysis::policy_test::places::Places;
+use crate::analysis::policy_test::prepare::circumstances::KnownLabels;
+use crate::analysis::policy_test::prepare::faults::{CaseFault, FileFaults};
 use crate::analysis::policy_test::prepare::names::StoredNames;
 use crate::authn::caller::Caller;
 use crate::bundle::Bundle;
@@ -26,7 +28,9 @@ use crate::domain::request::call_context::{CallContext, Subject};
 use crate::domain::schema::{self, TYPES};
 
 mod call;
+mod circumstances;
 mod entities;
+mod faults;
 mod fixtures;
 mod live;
 mod names;
@@ -34,8 +38,6 @@ mod table;
 
 /// The most cases of all files, those of tables among them.
 const MAX_CASES: usize = 200_000;
-/// Faults that a fault is compared with, since the cells of a row have the same.
-const MAX_COMPARED: usize = 200;
 /// The id of a case's task.
 const TASK_ID: &str = "task";
 /// The time of decisions in a file that names none: 2026-01-01T12:00:00Z.
@@ -123,50 +125,37 @@ impl PreparedCase {
     }
 }
 
-/// What a fault in a case is about, and the fault.
-pub(super) struct CaseFault {
-    field: String,
-    message: String,
-    /// Where it is written, if that is not where the field is.
-    place: Option<String>,
-    /// How to mend it.
-    help: Option<String>,
-}
-
-impl CaseFault {
-    pub(super) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            message: message.into(),
-            place: None,
-            help: None,
-        }
-    }
-
-    /// Says how to mend it.
-    pub(super) fn with_help(mut self, help: String) -> Self {
-        self.help = Some(help);
-        self
-    }
-
-    /// Says where it is written.
-    pub(super) fn at(mut self, place: String) -> Self {
-        self.place = Some(place);
-        self
-    }
-}
-
 /// Resolves all files.
 ///
 /// # Errors
 ///
 /// Every fault, with file, line and field.
 pub fn prepare(bundle: &Bundle, files: Vec<ParsedFile>) -> Result<Vec<PreparedFile>, BundleError> {
+    resolve(bundle, files, true)
+}
+
+/// The same for cases whose decisions are asked for, whatever they want.
+///
+/// # Errors
+///
+/// As for [`prepare`].
+pub fn prepare_questions(
+    bundle: &Bundle,
+    files: Vec<ParsedFile>,
+) -> Result<Vec<PreparedFile>, BundleError> {
+    resolve(bundle, files, false)
+}
+
+fn resolve(
+    bundle: &Bundle,
+    files: Vec<ParsedFile>,
+    are_tests: bool,
+) -> Result<Vec<PreparedFile>, BundleError> {
     let mut faults = Vec::new();
     let mut prepared = Vec::new();
     let mut cases = 0;
     for file in files {
-        match prepare_file(bundle, &file, &mut faults) {
+        match prepare_file(bundle, &file, are_tests, &mut faults) {
             Some(file) => {
                 cases += file.cases.len();
                 prepared.push(file);
@@ -191,6 +180,7 @@ pub fn prepare(bundle: &Bundle, files: Vec<ParsedFile>) -> Result<Vec<PreparedFi
 fn prepare_file(
     bundle: &Bundle,
     parsed: &ParsedFile,
+    are_tests: bool,
     faults: &mut Vec<BundleDiagnostic>,
 ) -> Option<PreparedFile> {
     let ParsedFile { file, text, form } = parsed;
@@ -208,9 +198,40 @@ fn prepare_file(
         return None;
     }
     resolver.names.add(&entities);
+    let world = match World::new(&bundle.snapshot, file, &entities) {
+        Ok(world) => world,
+        Err(wrong) => {
+            faults.extend(wrong.iter().cloned());
+            return None;
+        }
+    };
+    let wrong = resolver.check_fixtures();
+    faults.extend(wrong.iter().map(|fault| found.located("", fault)));
+    let prepared = |referenced: &serde_saphyr::Location, case: &Case| {
+        let made = resolver.case(file, line(referenced), case)?;
+        if are_tests {
+            resolver.check_asked(case, &made, &world)?;
+        }
+        Ok(made)
+    };
+    let cases = prepare_cases(form, &mut found, prepared);
+    faults.append(&mut found.list);
+    Some(PreparedFile {
+        file: Arc::clone(file),
+        entities,
+        cases,
+    })
+}
+
+/// Every single case and every cell of a table.
+fn prepare_cases(
+    form: &TestFile,
+    found: &mut FileFaults<'_>,
+    prepared: impl Fn(&serde_saphyr::Location, &Case) -> Result<PreparedCase, CaseFault>,
+) -> Vec<PreparedCase> {
     let mut cases = Vec::new();
     for (index, case) in form.tests.iter().enumerate() {
-        match resolver.case(file, line(&case.referenced), &case.value) {
+        match prepared(&case.referenced, &case.value) {
             Ok(case) => cases.push(case),
             Err(fault) => found.add(&format!("tests[{index}]"), &fault, &case.value.name),
         }
@@ -225,7 +246,7 @@ fn prepare_file(
             }
         };
         for cell in cells {
-            match resolver.case(file, line(&table.referenced), &cell.case) {
+            match prepared(&table.referenced, &cell.case) {
                 Ok(case) => cases.push(case),
                 Err(fault) => {
                     let fault = cell.locate(fault);
@@ -234,64 +255,11 @@ fn prepare_file(
             }
         }
     }
-    faults.append(&mut found.list);
-    Some(PreparedFile {
-        file: Arc::clone(file),
-        entities,
-        cases,
-    })
+    cases
 }
 
 fn line(location: &serde_saphyr::Location) -> u32 {
     u32::try_from(location.line()).unwrap_or(u32::MAX)
-}
-
-/// The faults of one file. Where things are is found out when it is needed.
-struct FileFaults<'a> {
-    origin: SourceText<'a>,
-    places: Option<Places<'a>>,
-    list: Vec<BundleDiagnostic>,
-}
-
-impl<'a> FileFaults<'a> {
-    fn new(origin: SourceText<'a>) -> Self {
-        Self {
-            origin,
-            places: None,
-            list: Vec::new(),
-        }
-    }
-
-    /// The fault at its place: in a case or table, or of the file if `within` is empty.
-    fn located(&mut self, within: &str, fault: &CaseFault) -> BundleDiagnostic {
-        let places = self.places.get_or_insert_with(|| Places::new(self.origin));
-        let field = fault.place.as_ref().unwrap_or(&fault.field);
-        let path = match within.is_empty() || field.starts_with("fixtures.") {
-            true => field.clone(),
-            false => format!("{within}.{field}"),
-        };
-        let located = places.fault(&path, format!("`{}`: {}", fault.field, fault.message));
-        let help = fault.help.iter();
-        help.fold(located, |it, help| it.with_help(help.as_str()))
-    }
-
-    fn add(&mut self, within: &str, fault: &CaseFault, name: &str) {
-        let located = self.located(within, fault);
-        // The subject of a row is that of each of its cells.
-        let is_told = |it: &&BundleDiagnostic| {
-            (it.line, it.column) == (located.line, located.column)
-                && it.line.is_some()
-                && it.message.starts_with(&located.message)
-        };
-        let mut last = self.list.iter().rev().take(MAX_COMPARED);
-        if last.any(|it| is_told(&it)) {
-            return;
-        }
-        self.list.push(match name.is_empty() {
-            true => located,
-            false => located.and_more(&format!("(in `{name}`)")),
-        });
-    }
 }
 
 /// Resolves the cases of one file.
@@ -301,6 +269,7 @@ pub(super) struct Resolver<'a> {
     caller: Caller,
     now: SystemTime,
     names: StoredNames<'a>,
+    labels: KnownLabels,
 }
 
 impl<'a> Resolver<'a> {
@@ -323,6 +292,7 @@ impl<'a> Resolver<'a> {
             caller,
             now,
             names: StoredNames::new(&bundle.snapshot),
+            labels: KnownLabels::new(),
         })
     }
 
@@ -340,6 +310,7 @@ impl<'a> Resolver<'a> {
         };
         let question = self.question(case, now)?;
         self.check_names(case)?;
+        self.check_circumstances(case)?;
         let live = self.live(case, &question, now)?;
         Ok(PreparedCase {
             file: Arc::clone(file),

@@ -31,6 +31,7 @@ now: 2026-03-01T09:00:00Z
 fixtures:
   groups: {staff: {}}
   users: {ana: {in: [staff]}, ben: {}}
+  agents: {helper: {owner: ana}}
   servers: {git: {owner: ana}}
   tools:
     git/log: {owner: ana, attrs: {access: read}}
@@ -269,6 +270,54 @@ fn a_directory_without_tests_is_a_fault() {
 }
 
 #[test]
+fn a_file_that_is_meant_to_be_a_test_does_not_go_unread() {
+    let with = |name: &str| {
+        let dir = directory(GOOD);
+        fs::write(dir.path().join("tests").join(name), GOOD).expect("written");
+        dir
+    };
+    for (name, help) in [
+        ("x.YAML", "call it `x.yaml`"),
+        ("x.yml", "tests are called `*.yaml`"),
+        ("x.YML", "tests are called `*.yaml`"),
+    ] {
+        let dir = with(name);
+        let faults = TestedBundle::load(dir.path(), None).expect_err(name);
+        let faults = faults.to_string();
+        assert!(faults.contains(name) && faults.contains(help), "{faults}");
+    }
+    for (name, is_told) in [
+        (".x.yaml", true),
+        ("x.yaml~", true),
+        ("x.yaml.bak", true),
+        ("x.ymal", true),
+        ("x.json", true),
+        ("../x.yaml", true),
+        // While the original is there, copies are of no interest.
+        ("all.yaml~", false),
+        (".#all.yaml", false),
+        ("README.md", false),
+    ] {
+        let dir = with(name);
+        let tested = TestedBundle::load(dir.path(), None).unwrap_or_else(|it| panic!("{it}"));
+        assert_eq!(
+            tested.warnings.len(),
+            usize::from(is_told),
+            "{name}: {:?}",
+            tested.warnings
+        );
+    }
+}
+
+#[test]
+fn a_table_without_cells_is_a_fault() {
+    for table in ["calls: []\n    rows: [[user:ana]]", "calls: [git/log]"] {
+        let faults = fault(&format!("tables:\n  - name: t\n    {table}\n"));
+        assert!(faults.contains("holds no test"), "{faults}");
+    }
+}
+
+#[test]
 fn coverage_tells_what_was_never_true_or_never_false() {
     let report = run("
 tests:
@@ -416,4 +465,146 @@ tables:
         let tested = TestedBundle::load(dir.path(), None);
         assert!(tested.is_ok(), "{right}: {:?}", tested.err());
     }
+}
+
+/// A file of cases that want this decision.
+fn wanting(want: &str, cases: &[&str]) -> String {
+    let each = cases
+        .iter()
+        .enumerate()
+        .map(|(index, it)| format!("  - {{name: t{index}, {it}, want: {want}}}\n"));
+    format!("tests:\n{}", each.collect::<String>())
+}
+
+#[test]
+fn a_denial_before_any_policy_is_asked_is_a_fault_unless_it_is_said() {
+    let schema = r#"{"type": "object", "required": ["repo_path"], "properties": {"repo_path": {"type": "string"}}}"#;
+    let fixtures = FIXTURES.replace(
+        "git/commit: {",
+        &format!("git/diff: {{owner: ana, attrs: {{access: read, input_schema: '{schema}'}}}}\n    git/commit: {{"),
+    );
+    let faults = |case: &str| {
+        let dir = directory("");
+        let text = format!("{fixtures}{}", wanting("deny", &[case]));
+        fs::write(dir.path().join("tests/all.yaml"), text).expect("written");
+        TestedBundle::load(dir.path(), None)
+            .map(|_| ())
+            .map_err(|it| it.to_string())
+    };
+    let request = |principal: &str, action: &str| {
+        format!(
+            r#"request: {{principal: 'Mcp::User::"{principal}"', action: 'Mcp::Action::"{action}"', resource: 'Mcp::Tool::"git/log"', context: {{}}}}"#
+        )
+    };
+    for (case, said) in [
+        (
+            "user: ana, call: {tool: git/diff, arguments: {repo_pth: /srv}}".to_owned(),
+            "did you mean `repo_path` by `repo_pth`?",
+        ),
+        (
+            "user: ana, call: git/diff".to_owned(),
+            "`code: CONTEXT_MISSING`",
+        ),
+        (request("ana", "call_reed"), "`code: CONTEXT_INVALID`"),
+        (request("ana", "call_read"), "`code: CONTEXT_MISSING`"),
+        (request("anna", "call_read"), "did you mean `ana`?"),
+        (
+            "user: ana, govern: {action: open_task, to: hepler}".to_owned(),
+            "did you mean `helper`?",
+        ),
+    ] {
+        let found = faults(&case).expect_err(&case);
+        assert!(found.contains(said), "{case}: {found}");
+    }
+    for case in [
+        "user: ben, call: {tool: git/diff, arguments: {repo_path: /srv}}".to_owned(),
+        "user: ana, call: git/diff, code: CONTEXT_MISSING".to_owned(),
+        format!("{}, code: CONTEXT_INVALID", request("ana", "call_reed")),
+    ] {
+        assert_eq!(faults(&case), Ok(()), "{case}");
+    }
+}
+
+#[test]
+fn a_misspelt_circumstance_is_a_fault() {
+    let allowed = |with: &str| wanting("allow", &[&format!("user: ana, call: git/log, {with}")]);
+    for (with, said) in [
+        ("stopped: ['agent:hleper']", "did you mean `helper`?"),
+        ("stopped: ['agent: helper']", "did you mean `helper`?"),
+        ("stopped: ['server:gti']", "did you mean `git`?"),
+        ("stopped: ['user:somebody']", "there is no `user:somebody`"),
+        ("stopped: ['tool:git']", "is not `tool:SERVER/TOOL`"),
+        ("session: [untrsted]", "did you mean `untrusted`?"),
+        ("labels: {recent: [secert]}", "did you mean `secret`?"),
+        ("session: {tools: [git/lgo]}", "did you mean `git/log`?"),
+        ("task: {agent: hepler, user: ana}", "did you mean `helper`?"),
+    ] {
+        let faults = fault(&allowed(with));
+        assert!(faults.contains(said), "{with}: {faults}");
+    }
+    let contradicting = wanting(
+        "allow",
+        &["user: ana, call: {server: slack, tool: git/log}"],
+    );
+    let faults = fault(&contradicting);
+    assert!(
+        faults.contains("`slack` is not the server of `git/log`"),
+        "{faults}"
+    );
+    // What is stopped may take part without being stored.
+    let stranger = "user: zed, stopped: ['user:zed'], call: git/log";
+    run(&wanting("deny", &[stranger]));
+    run(&allowed(
+        "stopped: ['user:ben', 'tool:git/commit'], session: [private]",
+    ));
+}
+
+#[test]
+fn a_misspelt_name_in_fixtures_is_a_fault() {
+    for (right, wrong, said) in [
+        ("ben: {}", "ben: {in: [staf]}", "did you mean `staff`?"),
+        ("owner: ana}", "owner: anna}", "did you mean `ana`?"),
+        (
+            "access: read",
+            "access: reed",
+            "`reed` is none of read, write, admin",
+        ),
+        (
+            "{fresh: []}",
+            "{fresh: [privat]}",
+            "did you mean `private`?",
+        ),
+        (
+            "{calm: {last_hour: 2}}",
+            "{calm: {last_hour: 2}}\n  delegations: {one: {from: user:ana, to: hepler, servers: [git]}}",
+            "did you mean `helper`?",
+        ),
+    ] {
+        let text = FIXTURES.replacen(right, wrong, 1);
+        assert_ne!(text, FIXTURES);
+        let dir = directory("");
+        fs::write(dir.path().join("tests/all.yaml"), format!("{text}{GOOD}")).expect("written");
+        let faults = TestedBundle::load(dir.path(), None)
+            .expect_err(wrong)
+            .to_string();
+        assert!(faults.contains(said), "{wrong}: {faults}");
+    }
+}
+
+#[test]
+fn the_file_of_the_documentation_passes_with_the_shipped_policies() {
+    let page = include_str!("../../../docs/policy-tests.md");
+    let fence = page.split("```yaml\n").nth(1).expect("a file");
+    let text = fence.split("```").next().expect("its end");
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("documented.yaml");
+    fs::write(&file, text).expect("written");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let tested =
+        TestedBundle::load(&shipped, Some(&file)).unwrap_or_else(|faults| panic!("{faults}"));
+    let report = tested
+        .run(None, false)
+        .unwrap_or_else(|faults| panic!("{faults}"));
+    let failed: Vec<_> = report.failures().collect();
+    assert!(failed.is_empty() && report.cases.len() == 5, "{failed:#?}");
 }

@@ -2,7 +2,8 @@
 //!
 //! Start at [`remark`]. A policy in an unread file never forbids anything, without any error. So a name that differs only in
 //! case from one that is read is a fault, and other similar names are warnings. Backup files of editors and of mounted
-//! volumes are ignored while the original exists.
+//! volumes are ignored while the original exists. A test decides nothing, so here it is a warning whatever its name is;
+//! `callgate test` asks [`remark_test`] itself, and does not run without a file that is meant to be one.
 
 use std::path::Path;
 
@@ -18,6 +19,8 @@ const NOT_JSON: [&str; 8] = [
 const NOT_TOML: [&str; 6] = ["tml", "conf", "cfg", "ini", "yaml", "yml"];
 /// The directory of policy tests.
 const TESTS: &str = "tests";
+/// How the name of a test ends.
+const TEST_ENDING: &str = ".yaml";
 /// The shortest beginning of a directory's name that stands for it.
 const MIN_BEGINNING: usize = 3;
 /// Largest edit distance of a misspelt extension or directory.
@@ -27,7 +30,7 @@ const MIN_WORD: usize = 4;
 
 /// A diagnostic about a file that is not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::bundle) struct UnreadFile {
+pub(crate) struct UnreadFile {
     /// Whether it is a fault rather than a warning: the file can only have been meant to be read.
     pub is_fault: bool,
     /// How to fix it.
@@ -51,7 +54,7 @@ impl UnreadFile {
 }
 
 /// Whether files and directories of this name are skipped: hidden ones, and temporary files of editors.
-pub(in crate::bundle) fn is_set_aside(name: &str) -> bool {
+pub(crate) fn is_set_aside(name: &str) -> bool {
     name.starts_with(['.', '#']) || name.ends_with(['~', '#'])
 }
 
@@ -60,19 +63,13 @@ pub(in crate::bundle) fn is_set_aside(name: &str) -> bool {
 pub(in crate::bundle) fn remark(relative: &Path, has: impl Fn(&str) -> bool) -> Option<UnreadFile> {
     let name = relative.file_name()?.to_str()?;
     let named = |name: &str| relative.with_file_name(name);
+    let is_test = relative.components().count() > 1 && relative.starts_with(TESTS);
     if is_set_aside(name) {
-        let is_litter = name.starts_with(".#") || name.starts_with("._");
-        let meant = name.trim_matches(['.', '#', '~']);
-        if is_litter
-            || meant.is_empty()
-            || has(meant)
-            || FileKind::from_path(&named(meant)).is_none()
-        {
-            return None;
-        }
-        return UnreadFile::warning(format!(
-            "hidden files and editors' copies are passed over: call it `{meant}`, or take it away"
-        ));
+        return match meant_beside(name, &has) {
+            Some(meant) if FileKind::from_path(&named(meant)).is_some() => set_aside(meant),
+            Some(_) if is_test => remark_test(name, has),
+            _ => None,
+        };
     }
     let lower = relative.to_str()?.to_lowercase();
     if FileKind::from_path(Path::new(&lower)).is_some() {
@@ -81,7 +78,60 @@ pub(in crate::bundle) fn remark(relative: &Path, has: impl Fn(&str) -> bool) -> 
         ));
     }
     let lower = Path::new(&lower);
-    of_place(lower).or_else(|| of_name(lower))
+    let of_test = || {
+        let found = remark_test(name, has).filter(|_| is_test);
+        found.map(|it| UnreadFile {
+            is_fault: false,
+            ..it
+        })
+    };
+    of_test()
+        .or_else(|| of_place(lower))
+        .or_else(|| of_name(lower))
+}
+
+/// The name that a copy of an editor or a hidden file would be read by; `None` if a file of that name is there, or the copy is
+/// of no use to anybody.
+fn meant_beside<'n>(name: &'n str, has: impl Fn(&str) -> bool) -> Option<&'n str> {
+    let is_litter = name.starts_with(".#") || name.starts_with("._");
+    let meant = name.trim_matches(['.', '#', '~']);
+    (!is_litter && !meant.is_empty() && !has(meant)).then_some(meant)
+}
+
+fn set_aside(meant: &str) -> Option<UnreadFile> {
+    UnreadFile::warning(format!(
+        "hidden files and editors' copies are passed over: call it `{meant}`, or take it away"
+    ))
+}
+
+/// The diagnostic about a file among the tests that is not read as one; `None` if it is read, or nobody would expect it to
+/// be. A fault is a file that can only have been meant to be a test.
+pub(crate) fn remark_test(name: &str, has: impl Fn(&str) -> bool) -> Option<UnreadFile> {
+    if is_set_aside(name) {
+        let meant = meant_beside(name, has)?;
+        return set_aside(meant).filter(|_| meant.ends_with(TEST_ENDING));
+    }
+    if name.ends_with(TEST_ENDING) {
+        return None;
+    }
+    let lower = name.to_lowercase();
+    if lower.ends_with(TEST_ENDING) {
+        return UnreadFile::fault(format!(
+            "names are read in lower case only: call it `{lower}`"
+        ));
+    }
+    let mut parts: Vec<&str> = lower.split('.').skip(1).collect();
+    match parts.pop()? {
+        "yml" => UnreadFile::fault("tests are called `*.yaml`".to_owned()),
+        _ if parts.iter().any(|it| matches!(*it, "yaml" | "yml")) => UnreadFile::warning(
+            "only names that end with `.yaml` are read: call it so, or take it away",
+        ),
+        "json" => UnreadFile::warning("tests are YAML: a test is called `*.yaml`"),
+        last if strsim::osa_distance(last, "yaml") == 1 => {
+            UnreadFile::warning("did you mean `.yaml`?")
+        }
+        _ => None,
+    }
 }
 
 /// Checks the directory of a JSON or TOML file.
@@ -122,7 +172,9 @@ fn of_place(lower: &Path) -> Option<UnreadFile> {
                 "in `{room}/` only JSON is read, as `*.json`: write it as that"
             ))
         }
-        ("yml", [TESTS, ..]) => UnreadFile::warning("tests are called `*.yaml`"),
+        ("yaml" | "yml", []) if !name.starts_with("callgate.") => {
+            UnreadFile::warning("tests are read in the directory `tests` only")
+        }
         ("yaml" | "yml", [first, ..]) if *first != TESTS => match meant_room(first) {
             Some(room) => UnreadFile::warning(format!("did you mean the directory `{room}`?")),
             None => UnreadFile::warning("YAML is read in the directory `tests` only"),

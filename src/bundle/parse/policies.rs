@@ -37,6 +37,9 @@ const KNOWN: [&str; 7] = [
     "allow",
 ];
 
+/// Those of them that say nothing without a value. An id and a mode have faults of their own.
+const NEED_VALUE: [&str; 5] = ["owner", "controls", "reason", "obligation", "allow"];
+
 /// Bytes of policies from which on parsing is parallel.
 const SHARED_OUT_BYTES: usize = 16 << 10;
 
@@ -370,6 +373,11 @@ fn check_annotations<'a>(
     };
     for (name, (value, loc)) in &annotations {
         match *name {
+            // An empty value is no value, but looks like one to whoever reads the policy, and to lints.
+            name if NEED_VALUE.contains(&name) && value.trim().is_empty() => {
+                let fault = at(*loc, format!("an empty `@{name}`"));
+                faults.push(fault.with_help("write what it is to say, or take it away"));
+            }
             "mode" if !matches!(*value, "shadow" | "enforce") => {
                 let message = format!("`{value}` is not a mode");
                 faults.push(
@@ -377,7 +385,9 @@ fn check_annotations<'a>(
                         .with_help("write `@mode(\"shadow\")`, or `@mode(\"enforce\")` like none"),
                 );
             }
-            "id" if value.is_empty() => faults.push(at(*loc, "an empty policy id".to_owned())),
+            "id" if value.trim().is_empty() => {
+                faults.push(at(*loc, "an empty policy id".to_owned()))
+            }
             "id" if value.len() > MAX_ID_BYTES => {
                 faults.push(at(
                     *loc,
@@ -410,7 +420,9 @@ fn check_annotations<'a>(
 
 /// Parses an `@obligation`; a duplicate key is a fault, as in every JSON of a bundle.
 fn obligations(origin: SourceText<'_>, value: &str) -> Result<(), String> {
-    obligation::read(value)?;
+    if obligation::read(value)?.is_empty() {
+        return Err("names no obligation".to_owned());
+    }
     if value.trim_start().starts_with(['{', '[']) {
         let file = origin.file;
         json::parse(SourceText { file, text: value }).map_err(|it| format!("is {}", it.message))?;

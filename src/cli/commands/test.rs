@@ -12,9 +12,11 @@ use crate::analysis::policy_test::mutate::{Fate, MutantReport, MutationReport, m
 use crate::analysis::policy_test::report::Demand;
 use crate::analysis::policy_test::run::RunReport;
 use crate::analysis::policy_test::{TESTS_DIR, TestedBundle, report};
+use crate::bundle::diagnostic::BundleDiagnostic;
 use crate::bundle::files::listing;
-use crate::cli::output::{Exit, Output};
+use crate::cli::output::{Exit, Output, note};
 use crate::cli::render::{count, printable};
+use crate::domain::request::visible::escaped_lines;
 
 /// How often a watched directory is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(200);
@@ -112,6 +114,11 @@ fn run_once(args: &Args) -> anyhow::Result<Exit> {
         Ok(tested) => tested,
         Err(faults) => return args.output().faults(&faults),
     };
+    if args.output != Format::Json {
+        for warning in &tested.warnings {
+            note(escaped_lines(&warning.as_warning().to_string()));
+        }
+    }
     let with_coverage = args.coverage || args.min_coverage.is_some();
     let ran = match tested.run(args.only.as_deref(), with_coverage) {
         Ok(ran) => ran,
@@ -134,7 +141,14 @@ fn run_once(args: &Args) -> anyhow::Result<Exit> {
         },
     };
     let demands = demands(args, &ran, mutants.as_ref());
-    print(args, &ran, mutants.as_ref(), &demands)?;
+    let results = Results {
+        args,
+        warnings: &tested.warnings,
+        ran: &ran,
+        mutants: mutants.as_ref(),
+        demands: &demands,
+    };
+    print(&results)?;
     Ok(
         match ran.is_passed() && demands.iter().all(Demand::is_met) {
             true => Exit::Done,
@@ -171,20 +185,16 @@ fn demands(args: &Args, ran: &RunReport, mutants: Option<&MutationReport>) -> Ve
     demands
 }
 
-fn print(
-    args: &Args,
-    ran: &RunReport,
-    mutants: Option<&MutationReport>,
-    demands: &[Demand],
-) -> anyhow::Result<()> {
-    let text = TestText {
+fn print(results: &Results<'_>) -> anyhow::Result<()> {
+    let Results {
         args,
+        warnings,
         ran,
         mutants,
         demands,
-    };
+    } = *results;
     match args.output {
-        Format::Text => Output::Text.answer(&text, &""),
+        Format::Text => Output::Text.answer(results, &""),
         Format::Json => {
             let failed = ran.failures().count();
             let json = json!({
@@ -192,6 +202,7 @@ fn print(
                 "passed": ran.cases.len() - failed,
                 "failed": failed,
                 "cases": ran.cases,
+                "warnings": warnings,
                 "coverage": ran.coverage,
                 "mutants": mutants.map(|it| &it.mutants),
                 "unmet": unmet(demands).map(|it| &it.name).collect::<Vec<_>>(),
@@ -242,14 +253,17 @@ fn newest(path: &Path, depth: usize) -> (usize, Option<SystemTime>) {
     found
 }
 
-struct TestText<'a> {
+/// What is printed.
+#[derive(Clone, Copy)]
+struct Results<'a> {
     args: &'a Args,
+    warnings: &'a [BundleDiagnostic],
     ran: &'a RunReport,
     mutants: Option<&'a MutationReport>,
     demands: &'a [Demand],
 }
 
-impl Display for TestText<'_> {
+impl Display for Results<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for case in self.ran.failures() {
             let (file, name) = (printable(&case.file), printable(&case.name));

@@ -212,6 +212,35 @@ fn watched_tests_run_again_when_a_file_changes_and_outlast_faults() {
 }
 
 #[test]
+fn a_test_that_is_not_read_is_told() {
+    let workplace = Workplace::new(&[]);
+    workplace.run(&["init", "--user", "ana", "--agent", "helper"]);
+    let test = workplace.read("policies/tests/first.yaml");
+    workplace.write("policies/tests/more.json", "{}");
+    let ran = workplace.run(&["test"]);
+    assert!(
+        ran.code == 0
+            && ran.stderr.contains("tests/more.json")
+            && ran.stderr.contains("this file is not read"),
+        "{}",
+        ran.transcript()
+    );
+    let ran = workplace.run(&["test", "--output", "json"]);
+    assert!(
+        ran.code == 0 && ran.stdout.contains("tests/more.json") && ran.stderr.is_empty(),
+        "{}",
+        ran.transcript()
+    );
+    workplace.write("policies/tests/more.YAML", &test);
+    let ran = workplace.run(&["test"]);
+    assert!(
+        ran.code == 3 && ran.stderr.contains("call it `more.yaml`"),
+        "{}",
+        ran.transcript()
+    );
+}
+
+#[test]
 fn what_chooses_no_test_or_policy_is_an_error() {
     let workplace = Workplace::new(&[]);
     workplace.run(&["init", "--user", "ana", "--agent", "helper"]);

@@ -215,3 +215,34 @@ fn a_change_tells_what_it_widens() {
     let same = run(&with_policies(&["access", "--diff", &dir], &dir));
     assert_eq!(text(&same), "nothing changes\n");
 }
+
+#[test]
+fn a_tool_whose_calls_have_fewer_targets_is_wider() {
+    let file = shipped().join("tools/filesystem.json");
+    let text_of_it = fs::read_to_string(file).expect("it is shipped");
+    let mut registration: Json = serde_json::from_str(&text_of_it).expect("JSON");
+    registration["tools"]["read_text_file"]["target_arguments"] = Json::Array(Vec::new());
+    let changed = BundleDir::copy_of("policies")
+        .file("tools/filesystem.json", registration.to_string())
+        .write();
+    let dir = shipped().display().to_string();
+    let other = changed.path().display().to_string();
+    let args = [
+        "access",
+        "--tool",
+        "filesystem/read_text_file",
+        "--diff",
+        &other,
+    ];
+    let said = text(&run(&with_policies(&args, &dir)));
+    assert!(
+        said.contains("registration of filesystem/read_text_file: target_arguments"),
+        "{said}"
+    );
+    let json = [&args[..], &["--output", "json"]].concat();
+    let said: Json = serde_json::from_str(&text(&run(&with_policies(&json, &dir)))).expect("JSON");
+    let change = &said["registrations"][0];
+    assert_eq!(change["direction"], "wider", "{said}");
+    assert_eq!(change["part"], "target_arguments");
+    assert_eq!(change["after"], Json::Array(Vec::new()));
+}

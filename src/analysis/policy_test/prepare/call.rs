@@ -193,6 +193,10 @@ pub(super) fn operation(form: &CallForm) -> Result<(OperationKind, Option<String
                 let message = format!("`{path}` is not `<server>/<tool>`");
                 return Err(CaseFault::new("call.tool", message));
             };
+            if let Some(other) = form.server.as_deref().filter(|it| *it != server) {
+                let message = format!("`{other}` is not the server of `{path}`");
+                return Err(CaseFault::new("call.server", message));
+            }
             let call = ToolCall {
                 tool: tool.into(),
                 arguments: form.arguments.clone(),

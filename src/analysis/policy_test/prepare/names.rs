@@ -1,17 +1,21 @@
 //! Names in cases that nothing defines: a denial of a misspelt user or tool is a test that cannot fail.
 //!
 //! Start at [`Resolver::check_names`]. Tools and servers have to be registered. Users and agents need not be stored, so one is
-//! told only if its name resembles that of another. A test that means an unknown name says so by its reason code.
+//! told only if its name resembles that of another. A test that means an unknown name says so by its reason code. What else
+//! is denied before any policy is asked, for its arguments or its context, is told by [`Resolver::check_asked`].
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use callgate_engine::Snapshot;
 use callgate_engine::cedar::{Entity, EntityType, EntityUID};
+use serde_json::Map;
 
 use crate::analysis::policy_test::form::{Case, Given, Want};
-use crate::analysis::policy_test::prepare::{CaseFault, Resolver};
+use crate::analysis::policy_test::prepare::{CaseFault, PreparedCase, Resolver};
+use crate::analysis::policy_test::{World, run};
 use crate::bundle::validate::references::nearest;
+use crate::domain::reason::ReasonCode;
 use crate::domain::schema::{self, TYPES};
 
 /// Entities of one type that a name is compared with.
@@ -22,7 +26,7 @@ const MAX_COMPARISONS: usize = 2_000_000;
 /// The entities of the directory and of a file's fixtures.
 pub(super) struct StoredNames<'a> {
     snapshot: &'a Snapshot,
-    own: HashSet<EntityUID>,
+    own: HashMap<EntityUID, Entity>,
     /// The names of each type that were needed.
     lists: RefCell<HashMap<EntityType, Vec<String>>>,
     comparisons_left: Cell<usize>,
@@ -34,7 +38,7 @@ impl<'a> StoredNames<'a> {
     pub(super) fn new(snapshot: &'a Snapshot) -> Self {
         Self {
             snapshot,
-            own: HashSet::new(),
+            own: HashMap::new(),
             lists: RefCell::default(),
             comparisons_left: Cell::new(MAX_COMPARISONS),
             seen: RefCell::default(),
@@ -43,15 +47,22 @@ impl<'a> StoredNames<'a> {
 
     /// Adds the entities of fixtures.
     pub(super) fn add(&mut self, entities: &[Entity]) {
-        self.own.extend(entities.iter().map(|it| it.uid().clone()));
+        let entities = entities.iter();
+        self.own
+            .extend(entities.map(|it| (it.uid().clone(), it.clone())));
     }
 
-    fn has(&self, uid: &EntityUID) -> bool {
-        self.own.contains(uid) || self.snapshot.contains(uid)
+    /// The entities of fixtures.
+    pub(super) fn own(&self) -> impl Iterator<Item = &Entity> {
+        self.own.values()
+    }
+
+    pub(super) fn has(&self, uid: &EntityUID) -> bool {
+        self.own.contains_key(uid) || self.snapshot.contains(uid)
     }
 
     /// The most similar name of the same type.
-    fn meant(&self, uid: &EntityUID) -> Option<String> {
+    pub(super) fn meant(&self, uid: &EntityUID) -> Option<String> {
         if let Some(found) = self.seen.borrow().get(uid) {
             return found.clone();
         }
@@ -69,7 +80,7 @@ impl<'a> StoredNames<'a> {
 
     fn list(&self, ty: &EntityType) -> Vec<String> {
         let name = |uid: &EntityUID| AsRef::<str>::as_ref(uid.eid()).to_owned();
-        let own = self.own.iter().filter(|uid| uid.entity_type() == ty);
+        let own = self.own.keys().filter(|uid| uid.entity_type() == ty);
         let mut names: Vec<String> = own.map(name).collect();
         let mut cursor = None;
         while let Ok(page) = self.snapshot.list_entities(ty, cursor, MAX_NAMES) {
@@ -131,30 +142,25 @@ impl Resolver<'_> {
         for (index, name) in case.via.iter().enumerate() {
             self.not_misspelt(&format!("via[{index}]"), agent, name)?;
         }
+        if let Some(to) = case.govern.as_ref().and_then(|it| it.to.as_ref()) {
+            self.not_misspelt("govern.to", agent, to)?;
+        }
+        if let Some(request) = &case.request {
+            let named = [
+                ("request.principal", &request.principal),
+                ("request.resource", &request.resource),
+            ];
+            for (field, text) in named {
+                // One that cannot be read is a fault of its own.
+                if let Ok(uid) = text.parse() {
+                    self.not_misspelt_uid(field, &uid)?;
+                }
+            }
+        }
         match &case.from_server {
             Some(server) => self.registered("from_server", "server", &TYPES.server, server),
             None => Ok(()),
         }
-    }
-
-    /// A user or an agent who is not stored is told if another is stored by a similar name.
-    fn not_misspelt(&self, field: &str, ty: &EntityType, name: &str) -> Result<(), CaseFault> {
-        let uid = schema::entity_uid(ty, name);
-        if self.names.has(&uid) {
-            return Ok(());
-        }
-        let Some(meant) = self.names.meant(&uid) else {
-            return Ok(());
-        };
-        let (kind, room) = if *ty == TYPES.user {
-            ("user", "users")
-        } else {
-            ("agent", "agents")
-        };
-        let fault = CaseFault::new(field, format!("there is no {kind} `{name}`"));
-        Err(fault.with_help(format!(
-            "did you mean `{meant}`? If not, add `{name}` to the `{room}` of the fixtures"
-        )))
     }
 
     /// A server or tool that is not registered is denied whatever the policies say.
@@ -177,4 +183,61 @@ impl Resolver<'_> {
             None => format!("{meant} `code: {code}_UNKNOWN`"),
         }))
     }
+
+    /// Checks that policies decide on a case that wants a denial without saying why: a misspelt argument or action denies
+    /// whatever they say.
+    pub(super) fn check_asked(
+        &self,
+        case: &Case,
+        prepared: &PreparedCase,
+        world: &World,
+    ) -> Result<(), CaseFault> {
+        if !is_plain_denial(case) {
+            return Ok(());
+        }
+        let verdict = run::run(prepared, world, &self.bundle.config, None).verdict;
+        let Some(reason) = verdict.reasons.first() else {
+            return Ok(());
+        };
+        let is_of_call = matches!(
+            reason.code,
+            ReasonCode::ContextMissing | ReasonCode::ContextInvalid
+        );
+        if !verdict.principals.is_empty() || !is_of_call {
+            return Ok(());
+        }
+        let (code, said) = (reason.code.as_str(), &reason.message);
+        let field = match (&case.call, &case.request) {
+            (Some(Given::Inline(form)), _) if !form.arguments.is_empty() => "call.arguments",
+            (Some(_), _) => "call",
+            (None, Some(_)) if reason.code == ReasonCode::ContextMissing => "request.context",
+            (None, Some(_)) => "request",
+            (None, None) => "govern",
+        };
+        let message = format!("{said}: {code}, before any policy is asked");
+        let given = match &case.call {
+            Some(call) => self.call_form(call)?.arguments,
+            None => Map::new(),
+        };
+        let lacking: Vec<&str> = reason
+            .missing
+            .iter()
+            .filter_map(|it| it.strip_prefix("arguments."))
+            .collect();
+        let mut slips = given.keys().filter_map(|name| {
+            let near = nearest(name, lacking.iter().copied())?;
+            Some(format!("did you mean `{near}` by `{name}`? Else"))
+        });
+        let help = slips
+            .next()
+            .unwrap_or_else(|| "if the test means that".to_owned());
+        let help = format!("{help}, say so with `code: {code}`");
+        Err(CaseFault::new(field, message).with_help(help))
+    }
+}
+
+/// Whether a case wants a denial without saying why.
+fn is_plain_denial(case: &Case) -> bool {
+    let says_why = case.policies.as_ref().is_some_and(|it| !it.is_empty());
+    case.want == Some(Want::Deny) && case.code.is_none() && !says_why
 }

@@ -49,6 +49,15 @@ pub(super) fn cells(table: &Table) -> Result<Vec<Cell>, CaseFault> {
         let message = "subject, operation and decision are those of the rows and columns";
         return Err(CaseFault::new("given", message));
     }
+    if table.calls.is_empty() || table.rows.is_empty() {
+        let message = "a table without rows and columns holds no test";
+        let field = if table.calls.is_empty() {
+            "calls"
+        } else {
+            "rows"
+        };
+        return Err(CaseFault::new(field, message));
+    }
     let mut cases = Vec::new();
     for (index, row) in table.rows.iter().enumerate() {
         let at = format!("rows[{index}]");

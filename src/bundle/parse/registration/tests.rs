@@ -77,6 +77,32 @@ fn a_target_that_cannot_work_is_told_at_its_place() {
 }
 
 #[test]
+fn an_argument_schema_that_is_none_is_told_at_its_place() {
+    let with = |schema: &str| {
+        format!(
+            "{{{SERVER},\n\"tools\": {{\"log\": {{\"access\": \"read\", \"status\": \"confirmed\", \"yields\": [], \"egress\": false, \"sensitivity\": \"internal\",\n\"target_arguments\": [\"repo_path\"],\n\"input_schema\": {schema}}}}}}}"
+        )
+    };
+    for (schema, said) in [
+        ("\"nonsense\"", "`input_schema` is not an object"),
+        ("[]", "`input_schema` is not an object"),
+        (
+            r#"{"type": "object", "required": "repo_path", "properties": {"repo_path": {"type": "string"}}}"#,
+            "`input_schema`: `required` is not a list of names",
+        ),
+        (
+            r#"{"type": "object", "required": ["repo_path"], "properties": {"repo_path": {"type": "strng"}}}"#,
+            "`input_schema`: `properties.repo_path.type` is `strng`",
+        ),
+    ] {
+        let told = faults(&with(schema));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].0, Some(4), "{told:?}");
+        assert!(told[0].1.contains(said), "{told:?}");
+    }
+}
+
+#[test]
 fn targets_become_an_attribute() {
     let entry = r#"{"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
         "target_arguments": ["path", {"argument": "to", "kind": "email", "role": "recipient", "optional": true}]}"#;

@@ -286,6 +286,15 @@ pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> O
     best.map(|(_, other)| other)
 }
 
+/// Whether the configuration says that an entity comes from elsewhere.
+pub(crate) fn is_configured(config: &Config, uid: &EntityUID) -> bool {
+    let names = &config.bundle.known.entities;
+    let plain = plain(uid);
+    names
+        .iter()
+        .any(|name| pattern(name).wildcard_match(&plain))
+}
+
 /// Parses a configured name, in which `*` matches any text.
 pub(super) fn pattern(name: &str) -> Pattern {
     let element = |c| match c {

@@ -40,7 +40,7 @@ use crate::config::Config;
 
 pub(crate) use crate::bundle::validate::references::entity_facts::EntityFacts;
 pub(crate) use crate::bundle::validate::references::known_entities::{
-    DefinedEntities, KnownEntities, nearest,
+    DefinedEntities, KnownEntities, is_configured, nearest,
 };
 use crate::bundle::validate::references::read_words::ReadWords;
 

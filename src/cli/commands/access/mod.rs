@@ -17,12 +17,13 @@ use callgate_engine::cedar::{EntityType, EntityUID};
 use crate::analysis::access::csv;
 use crate::analysis::access::diff::{self, Change};
 use crate::analysis::access::propose;
+use crate::analysis::access::registrations::{self, RegistrationChange};
 use crate::analysis::access::svg;
 use crate::analysis::access::usage::Usage;
 use crate::analysis::access::{AccessQuery, AccessReport, OnBehalfOf, access};
 use crate::analysis::policy_test::TESTS_DIR;
 use crate::bundle::{self, Bundle};
-use crate::cli::commands::access::text::{AccessText, DiffText};
+use crate::cli::commands::access::text::AccessText;
 use crate::cli::output::{Exit, Output, note};
 use crate::cli::render::{count, printable};
 use crate::cli::value_parser;
@@ -194,9 +195,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Ok(bundle) => bundle,
         Err(exit) => return Ok(exit),
     };
-    let changes = diff::compare(&report, &access(&other, &query)?);
-    args.output()
-        .answer(&DiffText(&changes), &DiffJson { changes: &changes })?;
+    let after = access(&other, &query)?;
+    let snapshots = (&bundle.snapshot, &other.snapshot);
+    let comparison = Comparison {
+        changes: diff::compare(&report, &after),
+        registrations: registrations::compare(snapshots, (&report, &after)),
+    };
+    args.output().answer(&comparison, &comparison)?;
     Ok(Exit::Done)
 }
 
@@ -264,7 +269,11 @@ fn print(args: &Args, report: &AccessReport) -> anyhow::Result<()> {
     }
 }
 
+/// What differs between two directories.
 #[derive(Serialize)]
-struct DiffJson<'a> {
-    changes: &'a [Change],
+struct Comparison {
+    /// Of who can call what.
+    changes: Vec<Change>,
+    /// Of what tools and servers are registered with, where no cell shows it.
+    registrations: Vec<RegistrationChange>,
 }

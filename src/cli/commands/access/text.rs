@@ -2,12 +2,16 @@
 
 use std::fmt;
 
+use serde_json::Value as Json;
+
 use crate::analysis::access::csv;
 use crate::analysis::access::diff::{Change, Direction};
 use crate::analysis::access::outcome::{Access, Outcome, PrincipalConditions, Residual};
+use crate::analysis::access::registrations::RegistrationChange;
 use crate::analysis::access::svg::short;
 use crate::analysis::access::usage_span::UsageSpan;
 use crate::analysis::access::{AccessReport, Case, Cell, Row};
+use crate::cli::commands::access::Comparison;
 use crate::cli::render::{count, printable, printables};
 
 /// The report as text.
@@ -289,12 +293,9 @@ fn residual_text(
     )
 }
 
-/// The comparison as text.
-pub(super) struct DiffText<'a>(pub(super) &'a [Change]);
-
-impl fmt::Display for DiffText<'_> {
+impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
+        if self.changes.is_empty() && self.registrations.is_empty() {
             return writeln!(f, "nothing changes");
         }
         let sections = [
@@ -303,17 +304,41 @@ impl fmt::Display for DiffText<'_> {
             (Direction::Different, "other conditions"),
         ];
         for (direction, title) in sections {
-            let these = || self.0.iter().filter(move |it| it.direction == direction);
-            let number = these().count();
+            let these = || {
+                self.changes
+                    .iter()
+                    .filter(move |it| it.direction == direction)
+            };
+            let registered =
+                || (self.registrations.iter()).filter(move |it| it.direction == direction);
+            let number = these().count() + registered().count();
             if number == 0 {
                 continue;
             }
             writeln!(f, "{title}: {}", count(number, "change"))?;
             these().try_for_each(|change| change_text(f, change))?;
+            registered().try_for_each(|change| registration_text(f, change))?;
             writeln!(f)?;
         }
         Ok(())
     }
+}
+
+/// A part of a registration before and after.
+fn registration_text(f: &mut fmt::Formatter<'_>, change: &RegistrationChange) -> fmt::Result {
+    let shown = |part: &Json| match part {
+        Json::Null => "none".to_owned(),
+        part => printable(&part.to_string()),
+    };
+    let (before, after) = (shown(&change.before), shown(&change.after));
+    writeln!(
+        f,
+        "  registration of {}: {}",
+        printable(&change.of),
+        change.part
+    )?;
+    writeln!(f, "    before: {before}")?;
+    writeln!(f, "    after: {after}")
 }
 
 fn change_text(f: &mut fmt::Formatter<'_>, change: &Change) -> fmt::Result {

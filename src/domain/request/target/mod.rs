@@ -5,8 +5,8 @@
 //! Mcp::Resource::"file:///srv/app"`), so every spelling of a resource maps to one name, the only one that
 //! policies see. Ambiguous spellings are rejected. There is one module for each [`TargetKind`]: [`path`],
 //! [`url`], [`email`], [`id`]; [`host`] classifies hosts, [`text`] restricts characters. [`argument`] defines
-//! target arguments, [`check`] checks them against the tool's schema, [`extract`] finds the targets of a
-//! call, [`stored`] checks resources that are stored.
+//! target arguments, [`check`] checks them against the tool's schema, [`schema_form`] whether that is one, [`extract`]
+//! finds the targets of a call, [`stored`] checks resources that are stored.
 //!
 //! Only paths and URLs contain one another.
 
@@ -20,6 +20,7 @@ pub mod id;
 pub mod json_schema;
 mod kind;
 pub mod path;
+pub mod schema_form;
 mod special_purpose;
 pub mod stored;
 pub mod text;
