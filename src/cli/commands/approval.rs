@@ -55,6 +55,7 @@ enum Verb {
 /// The call is described as for `callgate authorize`. Its subject asks.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("cedar", |cedar| cedar.hide(true)))]
 struct RequestArgs {
     #[command(flatten)]
     call: CallArgs,
