@@ -76,6 +76,11 @@ fn list(dir: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<(), String
         if name.starts_with('.') {
             continue;
         }
+        if path.is_dir() && name.ends_with(".yaml") {
+            return Err(format!(
+                "`{name}` is a directory, and tests are read from files by such names"
+            ));
+        }
         if path.is_dir() {
             list(&path, depth + 1, paths)?;
         } else if name.ends_with(".yaml") {
