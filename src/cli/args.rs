@@ -295,9 +295,7 @@ pub fn tool_use(text: &str) -> Result<v1::ToolUse, String> {
                 read.max_calls = Some(max.map_err(|_| "`max` is not a number".to_owned())?);
             }
             (_, Some(argument)) if !argument.is_empty() => {
-                let value = serde_json::from_str(value)
-                    .unwrap_or_else(|_| serde_json::Value::from(value))
-                    .to_string();
+                let value = value_parser::json_or_text(value)?.to_string();
                 match read.arguments.iter_mut().find(|it| it.argument == argument) {
                     Some(named) => named.values_json.push(value),
                     None => read.arguments.push(v1::ArgumentValues {

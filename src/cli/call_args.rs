@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clap::Args as _;
 use serde_json::{Map, Value as Json};
 
 use crate::cli::value_parser;
@@ -13,20 +14,31 @@ use crate::proto::{json, v1};
 /// Bytes of a file with a call.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
-/// The call.
+/// Said by verbs that have no answer to Cedar's own question.
+const CEDAR_IS_ELSEWHERE: &str =
+    "Cedar's own question is answered by `callgate authorize`, from a directory";
+
+/// The call. A verb that answers Cedar's own question adds `cedar` to the group `who`.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "The call")]
-#[command(group = clap::ArgGroup::new("who").args(["agent", "user", "file", "cedar"]).required(true).multiple(true))]
+#[command(group = clap::ArgGroup::new("who").args(["agent", "user", "file"]).required(true).multiple(true))]
 pub struct CallArgs {
     /// Read the call from a file in the JSON form of `callgate.v1.CallContext`; `-` is standard input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["agent", "user", "server", "tool", "purpose", "task", "session", "step", "delegations", "approvals"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = flags())]
     file: Option<PathBuf>,
     /// Cedar's own question from a file, `-` is standard input: principal, action, resource, context and all entities
     ///
     /// Counterexamples of `callgate prove` have this form. The policies and the schema of the directory decide, over the
     /// entities of the file and no others.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "agent", "user", "actor", "scope", "server", "tool", "purpose", "task", "session", "step", "delegations", "approvals", "source_address", "unverified"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "file", conflicts_with_all = flags())]
     cedar: Option<PathBuf>,
+    #[command(flatten)]
+    flags: CallFlags,
+}
+
+/// The flags that describe a call. What brings a call of its own goes with none of them.
+#[derive(Debug, clap::Args)]
+struct CallFlags {
     /// The agent that acts
     #[arg(long, value_name = "ID")]
     agent: Option<String>,
@@ -78,6 +90,24 @@ pub struct CallArgs {
     unverified: bool,
 }
 
+/// The ids of all flags that describe a call.
+fn flags() -> Vec<clap::Id> {
+    let all = CallFlags::augment_args(clap::Command::new("call"));
+    all.get_arguments().map(|it| it.get_id().clone()).collect()
+}
+
+/// Hides `--cedar` in a verb that does not answer it, and says which verb does.
+pub fn cedar_is_elsewhere(cedar: clap::Arg) -> clap::Arg {
+    let refused = |_: &str| Err::<PathBuf, _>(CEDAR_IS_ELSEWHERE);
+    cedar.hide(true).value_parser(refused)
+}
+
+/// The ids of everything that says which call is meant, for an argument that says it in another way.
+pub fn all() -> Vec<clap::Id> {
+    let all = CallArgs::augment_args(clap::Command::new("call"));
+    all.get_arguments().map(|it| it.get_id().clone()).collect()
+}
+
 impl CallArgs {
     /// The call context to be sent.
     ///
@@ -86,7 +116,7 @@ impl CallArgs {
     /// If the file cannot be read, or a flag is invalid.
     pub fn context(&self) -> anyhow::Result<v1::CallContext> {
         if self.cedar.is_some() {
-            bail!("`--cedar` is answered by `callgate authorize`, from a directory");
+            bail!("`--cedar`: {CEDAR_IS_ELSEWHERE}");
         }
         match &self.file {
             Some(path) => {
@@ -94,7 +124,7 @@ impl CallArgs {
                 json::read("CallContext", &text)
                     .with_context(|| format!("{name} is not a `callgate.v1.CallContext`"))
             }
-            None => self.flags_as_call(),
+            None => self.flags.call(),
         }
     }
 
@@ -106,16 +136,18 @@ impl CallArgs {
     /// The first flag given that refers to the state of a server.
     pub fn needs_a_server(&self) -> Option<&'static str> {
         let given = [
-            ("--delegation", !self.delegations.is_empty()),
-            ("--task", self.task.is_some()),
-            ("--approval", !self.approvals.is_empty()),
+            ("--delegation", !self.flags.delegations.is_empty()),
+            ("--task", self.flags.task.is_some()),
+            ("--approval", !self.flags.approvals.is_empty()),
         ];
         given
             .into_iter()
             .find_map(|(flag, is_given)| is_given.then_some(flag))
     }
+}
 
-    fn flags_as_call(&self) -> anyhow::Result<v1::CallContext> {
+impl CallFlags {
+    fn call(&self) -> anyhow::Result<v1::CallContext> {
         let person = self
             .user
             .as_deref()
@@ -183,11 +215,11 @@ impl CallArgs {
             return Ok(Kind::ListTools(v1::ListTools {}));
         };
         let text = match &self.arguments {
-            Some(text) => {
-                serde_json::from_str::<Map<String, Json>>(text)
-                    .context("`--arguments` is not a JSON object")?;
-                text.clone()
-            }
+            Some(text) => match value_parser::strict_json("--arguments", text) {
+                Ok(Json::Object(_)) => text.clone(),
+                Ok(_) => bail!("`--arguments` is not a JSON object"),
+                Err(said) => bail!("`--arguments`: {said}"),
+            },
             None => {
                 let mut arguments = Map::new();
                 for (name, value) in &self.args {
@@ -236,3 +268,7 @@ pub fn read_text(path: &Path) -> anyhow::Result<(String, String)> {
     }
     Ok((text, name))
 }
+
+#[cfg(test)]
+#[path = "call_args_tests.rs"]
+mod tests;

@@ -1,10 +1,13 @@
 //! Value parsers for the command line: `user:sam`, `github/get_issue`, `repo=shop`.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use callgate_engine::cedar::EntityUID;
 use serde_json::Value as Json;
 
+use crate::bundle::diagnostic::SourceText;
+use crate::bundle::parse::json;
 use crate::proto::v1::EntityRef;
 
 /// Short names of entity types.
@@ -108,8 +111,30 @@ pub fn tool(text: &str) -> Result<(String, String), String> {
 /// If the text does not have that form.
 pub fn with_value(text: &str) -> Result<(String, Json), String> {
     let (name, value) = in_two(text)?;
-    let value = serde_json::from_str(value).unwrap_or_else(|_| Json::String(value.to_owned()));
-    Ok((name.to_owned(), value))
+    Ok((name.to_owned(), json_or_text(value)?))
+}
+
+/// Reads a value that is JSON, or else a string.
+///
+/// # Errors
+///
+/// If it is JSON with a key that occurs twice: nobody can tell which of the two is meant.
+pub fn json_or_text(text: &str) -> Result<Json, String> {
+    match serde_json::from_str::<Json>(text) {
+        Ok(_) => strict_json("", text),
+        Err(_) => Ok(Json::String(text.to_owned())),
+    }
+}
+
+/// Reads JSON. `name` is where the text comes from.
+///
+/// # Errors
+///
+/// If it is not JSON, or a key occurs twice.
+pub fn strict_json(name: &str, text: &str) -> Result<Json, String> {
+    let file: Arc<str> = Arc::from(name);
+    let origin = SourceText { file: &file, text };
+    json::parse(origin).map_err(|fault| fault.message)
 }
 
 /// Parses `NAME=VALUE`; the value is a string.

@@ -52,6 +52,10 @@ fn values_are_json_or_else_strings() {
     assert_eq!(with_value("n=3"), Ok(("n".into(), Json::from(3))));
     assert_eq!(with_value("t=a=b"), Ok(("t".into(), Json::from("a=b"))));
     assert!(with_value("=1").is_err() && with_value("a").is_err());
+    let twice = with_value(r#"o={"a":1,"b":{"a":1,"a":2}}"#).expect_err("a key twice");
+    assert!(twice.contains("the key `a` occurs twice"), "{twice}");
+    // A word that is no number of any kind stays a word.
+    assert_eq!(with_value("n=1e999"), Ok(("n".into(), Json::from("1e999"))));
     assert_eq!(tool("a/b/c"), Ok(("a".into(), "b/c".into())));
     assert!(tool("a").is_err() && tool("/a").is_err() && tool("a/").is_err());
 }

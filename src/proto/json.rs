@@ -1,12 +1,12 @@
 //! Protobuf messages in their JSON form (ProtoJSON): reads camelCase and snake_case, writes camelCase, and rejects unknown
-//! fields.
+//! fields and those given twice.
 
 use std::sync::LazyLock;
 
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 
-use crate::proto::v1;
+use crate::proto::{json_keys, v1};
 
 /// JSON that is not the message, or a message that cannot be written as JSON.
 #[derive(Debug, thiserror::Error)]
@@ -36,10 +36,12 @@ fn descriptor(name: &str) -> Result<MessageDescriptor, ProtoJsonError> {
 ///
 /// # Errors
 ///
-/// [`ProtoJsonError`] if the text is not JSON, not this message, or followed by more.
+/// [`ProtoJsonError`] if the text is not JSON, not this message, followed by more, or has a key twice.
 pub fn read<T: Message + Default>(name: &str, text: &str) -> Result<T, ProtoJsonError> {
+    let descriptor = descriptor(name)?;
+    json_keys::check(descriptor.clone(), text)?;
     let mut reader = serde_json::Deserializer::from_str(text);
-    let message = DynamicMessage::deserialize(descriptor(name)?, &mut reader)?;
+    let message = DynamicMessage::deserialize(descriptor, &mut reader)?;
     reader.end()?;
     Ok(message.transcode_to()?)
 }

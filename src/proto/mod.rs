@@ -4,6 +4,7 @@
 
 pub mod codec;
 pub mod json;
+mod json_keys;
 pub mod wire;
 
 /// Package `callgate.v1`.

@@ -461,7 +461,68 @@ fn groups_are_their_members_and_what_is_unknown_is_an_error() {
         Err(AccessError::NoParty(gateway))
     );
     let missing = vec![("git".into(), "no_such_tool".into())];
-    assert_eq!(ask(user("sam"), missing), Err(AccessError::NoTools));
+    let unknown = || Err(AccessError::UnknownTool("git/no_such_tool".to_owned()));
+    assert_eq!(ask(user("sam"), missing.clone()), unknown());
+    // One that is known beside it makes it no less unknown.
+    let beside = [vec![("git".into(), "git_log".into())], missing].concat();
+    assert_eq!(ask(user("sam"), beside), unknown());
+}
+
+#[test]
+fn each_name_is_known_or_questioned() {
+    let ask = |query: AccessQuery| access(&COMPANY, &query).map(|_| ());
+    let servers = |names: &[&str]| AccessQuery {
+        who: vec![user("sam")],
+        servers: names.iter().map(SmolStr::new).collect(),
+        ..AccessQuery::default()
+    };
+    assert_eq!(ask(servers(&["git"])), Ok(()));
+    let unknown = Err(AccessError::UnknownServer("gti".into()));
+    assert_eq!(ask(servers(&["git", "gti"])), unknown);
+    let through = |actor: &str| AccessQuery {
+        who: vec![agent("support")],
+        on_behalf_of: OnBehalfOf::These(vec![user("sam")]),
+        actors: vec![agent(actor)],
+        servers: vec!["git".into()],
+        ..AccessQuery::default()
+    };
+    assert_eq!(ask(through("release")), Ok(()));
+    assert_eq!(
+        ask(through("relaese")),
+        Err(AccessError::Unknown(agent("relaese")))
+    );
+
+    let group = |name: &str| schema::entity_uid(&TYPES.group, name);
+    let query = AccessQuery {
+        who: vec![user("sam"), user("sma")],
+        on_behalf_of: OnBehalfOf::These(vec![user("sma"), user("sam")]),
+        groups: vec![group("employees"), group("employes")],
+        ..AccessQuery::default()
+    };
+    assert_eq!(
+        not_stored(&COMPANY, &query),
+        [group("employes"), user("sma")]
+    );
+}
+
+/// A tool that only one of two directories has is no mistake; one that neither has is.
+#[test]
+fn of_two_directories_one_has_to_know_a_name() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let mut fewer = bundle::load(&dir).expect("the shipped policies are in order");
+    fewer.tools.retain(|it| it.name != "git_status");
+    let query = |tool: &str| AccessQuery {
+        who: vec![user("sam")],
+        tools: vec![
+            ("git".into(), "git_log".into()),
+            ("git".into(), tool.into()),
+        ],
+        ..AccessQuery::default()
+    };
+    assert!(access_of_both(&COMPANY, &fewer, &query("git_status")).is_ok());
+    let unknown = access_of_both(&COMPANY, &fewer, &query("git_stauts")).map(|_| ());
+    let said = AccessError::UnknownTool("git/git_stauts".to_owned());
+    assert_eq!(unknown, Err(said));
 }
 
 #[test]

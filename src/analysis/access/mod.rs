@@ -136,6 +136,12 @@ pub enum AccessError {
     /// A party of another type.
     #[error("`{0}` calls no tools: name an agent, user, group or server")]
     NoParty(EntityUID),
+    /// A tool that is not registered.
+    #[error("no tool `{0}` is registered")]
+    UnknownTool(String),
+    /// A server without registered tools.
+    #[error("no tool of a server `{0}` is registered")]
+    UnknownServer(SmolStr),
     /// No tool is left.
     #[error("no registered tool is meant")]
     NoTools,
@@ -153,8 +159,60 @@ pub enum AccessError {
 ///
 /// # Errors
 ///
-/// [`AccessError`] if a party is unknown, nothing is meant, or too much.
+/// [`AccessError`] if a party, server or tool is unknown, nothing is meant, or too much.
 pub fn access(bundle: &Bundle, query: &AccessQuery) -> Result<AccessReport, AccessError> {
+    all_known(&[bundle], query)?;
+    report(bundle, query)
+}
+
+/// The reports of two bundles, to be compared: a server or a tool may be known to one of them alone.
+///
+/// # Errors
+///
+/// As [`access`].
+pub fn access_of_both(
+    before: &Bundle,
+    after: &Bundle,
+    query: &AccessQuery,
+) -> Result<(AccessReport, AccessReport), AccessError> {
+    all_known(&[before, after], query)?;
+    Ok((report(before, query)?, report(after, query)?))
+}
+
+/// Parties and groups of a question that are not stored in the bundle, though the question is answered: what a token
+/// claims may bring them. A misspelt name is one of them.
+pub fn not_stored(bundle: &Bundle, query: &AccessQuery) -> Vec<EntityUID> {
+    let roots: &[EntityUID] = match &query.on_behalf_of {
+        OnBehalfOf::These(roots) => roots,
+        OnBehalfOf::Anyone | OnBehalfOf::Nobody => &[],
+    };
+    let named = query.who.iter().chain(roots).chain(&query.groups);
+    let mut missing: Vec<EntityUID> = named
+        .filter(|uid| !bundle.snapshot.contains(uid))
+        .cloned()
+        .collect();
+    missing.sort();
+    missing.dedup();
+    missing
+}
+
+/// Checks that each server and tool that is named is known to one of the bundles.
+fn all_known(bundles: &[&Bundle], query: &AccessQuery) -> Result<(), AccessError> {
+    let tools = || bundles.iter().flat_map(|it| &it.tools);
+    for server in &query.servers {
+        if !tools().any(|it| *it.server == **server) {
+            return Err(AccessError::UnknownServer(server.clone()));
+        }
+    }
+    for (server, tool) in &query.tools {
+        if !tools().any(|it| *it.server == **server && *it.name == **tool) {
+            return Err(AccessError::UnknownTool(format!("{server}/{tool}")));
+        }
+    }
+    Ok(())
+}
+
+fn report(bundle: &Bundle, query: &AccessQuery) -> Result<AccessReport, AccessError> {
     let snapshot = &bundle.snapshot;
     let tools = tools(bundle, query);
     if tools.is_empty() {
@@ -165,6 +223,9 @@ pub fn access(bundle: &Bundle, query: &AccessQuery) -> Result<AccessReport, Acce
         return Err(AccessError::NoParties);
     }
     let roots = roots(bundle, query)?;
+    if let Some(actor) = query.actors.iter().find(|it| !snapshot.contains(it)) {
+        return Err(AccessError::Unknown(actor.clone()));
+    }
     let rows: Vec<(EntityUID, Vec<Parties>)> = subjects
         .into_iter()
         .map(|subject| (subject.clone(), parties(&subject, &roots, query)))

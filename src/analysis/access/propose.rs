@@ -47,6 +47,14 @@ pub enum ProposeError {
     /// Everything was used.
     #[error("nothing is unused: there is nothing to propose")]
     NothingUnused,
+    /// The file would not be read.
+    #[error("`{file}` would not be read as a policy: {why}")]
+    Place {
+        /// The file that the policies should be in.
+        file: String,
+        /// Why not.
+        why: String,
+    },
     /// The policy does not compile beside the others.
     #[error("the proposed policy does not fit the others: {0}")]
     Faults(#[from] BundleError),
@@ -69,7 +77,7 @@ pub enum ProposeError {
 ///
 /// # Errors
 ///
-/// [`ProposeError`] if nothing is unused, or if more would change than is meant.
+/// [`ProposeError`] if the file would not be read, nothing is unused, or if more would change than is meant.
 pub fn propose(
     dir: &Path,
     before: &Bundle,
@@ -77,6 +85,10 @@ pub fn propose(
     report: &AccessReport,
     name: &Path,
 ) -> Result<Proposal, ProposeError> {
+    files::check_place(dir, name, FileKind::Policies).map_err(|why| ProposeError::Place {
+        file: escaped(&name.display().to_string()).into_owned(),
+        why,
+    })?;
     let text = policies(report).ok_or(ProposeError::NothingUnused)?;
     let mut files = files::read(dir)?;
     files.sources.push(SourceFile {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::analysis::dialect::Dialect;
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError, SourceText};
+use crate::bundle::parse::json;
 
 /// The largest file, in bytes.
 const MAX_FILE_BYTES: u64 = 8 << 20;
@@ -98,11 +99,13 @@ fn read_file(
     let before = policies.len();
     let is_json = text.trim_start().starts_with('{');
     if dialect == Dialect::Toolhive && is_json {
+        let origin = SourceText {
+            file: &file,
+            text: &text,
+        };
+        // The reader of the structure passes over what is not asked for.
+        json::parse(origin)?;
         let read: ToolhiveFile = serde_json::from_str(&text).map_err(|error| {
-            let origin = SourceText {
-                file: &file,
-                text: &text,
-            };
             let message =
                 format!("this is no configuration of ToolHive's Cedar authorizer: {error}");
             BundleDiagnostic::at_line(origin, error.line(), error.column(), message)

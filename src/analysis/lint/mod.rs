@@ -20,6 +20,7 @@ use crate::bundle::files::{BundleFiles, FileKind};
 use crate::bundle::parse::policies as parsed;
 use crate::bundle::parse::registration::{self, Registration};
 use crate::bundle::{Bundle, files::SourceFile};
+use crate::config::Config;
 
 /// Places of one lint that are kept.
 const MAX_PLACES: usize = 1_000;
@@ -78,15 +79,17 @@ fn unknown(files: &BundleFiles, allowed: &[String]) -> Vec<(Code, BundleDiagnost
     let Some(source) = files.of_kind(FileKind::Config).next() else {
         return Vec::new();
     };
-    let names = allowed.iter();
+    let names = allowed.iter().enumerate();
     names
-        .filter(|name| Code::from_name(name).is_none())
-        .map(|name| {
-            let said = format!("`bundle.allow`: there is no lint `{name}`");
-            (
-                Code::UnknownLint,
-                BundleDiagnostic::for_file(&source.file, said),
-            )
+        .filter(|(_, name)| Code::from_name(name).is_none())
+        .map(|(index, name)| {
+            let field = format!("bundle.allow[{index}]");
+            let said = format!("names no lint: there is no `{name}`");
+            let place = Config::place(&source.text, &source.file, &field, &said);
+            let length = place.span.len();
+            let start = place.span.start;
+            let found = BundleDiagnostic::at(source.origin(), start, length, place.message);
+            (Code::UnknownLint, found)
         })
         .collect()
 }

@@ -192,7 +192,7 @@ fn tools_and_groups() {
     ];
     assert_eq!(found(&with), []);
     let config = ("callgate.toml", "[bundle]\nallow = [\"wide\"]\n");
-    let unknown = (Code::UnknownLint, "callgate.toml:0 x1".to_owned());
+    let unknown = (Code::UnknownLint, "callgate.toml:2 x1".to_owned());
     assert_eq!(found(&[config]), [unknown]);
 }
 

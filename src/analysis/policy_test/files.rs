@@ -107,6 +107,11 @@ impl TestListing {
             let path = entry.map_err(cannot)?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if path.is_dir() {
+                if name.ends_with(".yaml") {
+                    return Err(format!(
+                        "`{name}` is a directory, and tests are read from files by such names"
+                    ));
+                }
                 if !is_set_aside(&name) {
                     self.directory(&path, depth + 1)?;
                 }

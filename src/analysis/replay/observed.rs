@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use callgate_engine::cedar::EntityUID;
@@ -300,6 +301,11 @@ fn shape(value: &Json) -> Json {
 /// A tool by name, with the arguments that calls gave it.
 type ObservedTool<'a> = (&'a SmolStr, &'a Map<String, Json>);
 
+/// Where the registration of a server is, in a directory.
+fn registration_name(server: &str) -> String {
+    format!("tools/{server}.json")
+}
+
 /// Adds the unknown tools to the registrations of their servers.
 fn register(
     unknown: &UnknownTools,
@@ -308,8 +314,12 @@ fn register(
     proposal: &mut Proposal,
 ) -> Result<(), ProposeError> {
     let mut servers: BTreeMap<&SmolStr, Vec<ObservedTool<'_>>> = BTreeMap::new();
+    let is_read = |server: &SmolStr| {
+        let kind = FileKind::from_path(Path::new(&registration_name(server)));
+        check_server_name(server).is_ok() && kind == Some(FileKind::Registration)
+    };
     for ((server, tool), arguments) in unknown {
-        if check_server_name(server).is_ok() && check_tool_name(tool).is_ok() {
+        if is_read(server) && check_tool_name(tool).is_ok() {
             servers.entry(server).or_default().push((tool, arguments));
         }
     }
@@ -336,7 +346,7 @@ fn register(
             }
         }
         let text = serde_json::to_string_pretty(&registration)? + "\n";
-        let name = format!("tools/{server}.json");
+        let name = registration_name(server);
         match own {
             Some(source) => source.text = text.as_str().into(),
             None => files.sources.push(SourceFile {

@@ -79,10 +79,16 @@ fn members(
     // Before anything of it is parsed.
     let signed_by = match (keys, &signature) {
         (None, _) => None,
-        (Some(_), None) => return Err("it is not signed, and `public_key_files` is set".to_owned()),
+        (Some(_), None) => {
+            return Err(
+                "it is not signed, and one of the keys that are named has to have signed it"
+                    .to_owned(),
+            );
+        }
         (Some(keys), Some(signature)) => {
             let signer = keys.signer(&manifest.bytes, &signature.bytes);
-            let unknown = "its signature is by none of `public_key_files`, or it was changed since";
+            let unknown =
+                "its signature is by none of the keys that are named, or it was changed since";
             Some(signer.ok_or_else(|| unknown.to_owned())?)
         }
     };

@@ -1,13 +1,15 @@
 //! Reads the files of a bundle.
 //!
 //! Start at [`read`]; [`read_rested`] waits until the files stop changing. `walk` lists and reads a directory, [`mod@listing`]
-//! detects changes, [`manifest`] checks digests, `unread` warns about files that look like a part of the bundle but are not.
+//! detects changes, [`manifest`] checks digests, [`check_place`] says where a new file is read, `reserved` keeps names for what they are read as, `unread` warns about files that look like a part of the bundle but are not.
 //!
 //! Invariant: nothing outside of the directory is read, whatever its links say. Everything read counts towards the digest,
 //! as do the paths of files with a warning.
 
 pub mod listing;
 pub mod manifest;
+mod placing;
+mod reserved;
 mod source;
 pub(super) mod unread;
 pub(crate) mod walk;
@@ -22,6 +24,7 @@ use crate::bundle::files::listing::DirectoryListing;
 use crate::bundle::files::manifest::FileDigests;
 use crate::bundle::files::walk::{DirectoryWalk, add_others};
 
+pub use crate::bundle::files::placing::check_place;
 pub(crate) use crate::bundle::files::source::FilesBuilder;
 pub use crate::bundle::files::source::{
     BundleFiles, FileKind, MAX_FILE_BYTES, PROOFS_DIR, SourceFile, read_text,

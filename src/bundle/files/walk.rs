@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError, SourceText};
 use crate::bundle::files::listing::DirectoryListing;
 use crate::bundle::files::manifest::{self, FileDigests};
+use crate::bundle::files::reserved;
 use crate::bundle::files::source::{
     BundleFiles, FileKind, FilesBuilder, as_text, plain, read_bounded,
 };
@@ -155,7 +156,10 @@ impl DirectoryWalk {
             }
         }
         names.sort();
-        let has_config = names.iter().any(|name| name == Config::FILE_NAME);
+        let is_config = |name: &OsString| {
+            name == Config::FILE_NAME && !self.root.join(relative).join(name).is_dir()
+        };
+        let has_config = names.iter().any(is_config);
         if depth > 0 && has_config && !is_apart {
             self.apart.push(slashed(relative));
         }
@@ -232,6 +236,14 @@ impl DirectoryWalk {
             }
         };
         let kind = FileKind::from_path(relative).filter(|_| !is_apart);
+        if !is_apart && let Some(fault) = reserved::wrong_kind(relative, resolved.is_dir()) {
+            if let Ok(metadata) = fs::metadata(&resolved) {
+                self.listing.file(&slashed(relative), &resolved, &metadata);
+            }
+            let file = self.shown(relative);
+            let fault = BundleDiagnostic::for_file(&file, fault.message).with_help(fault.help);
+            return self.faults.push(fault);
+        }
         if resolved.is_dir() {
             if !resolved.starts_with(&self.root) {
                 return self.fault(relative, "the link leads out of the directory");

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::cli::file;
 use crate::cli::output::{Exit, Output};
 use crate::cli::render::Details;
 use crate::cli::store;
@@ -79,6 +80,7 @@ fn refuse_url(state: &Path) -> anyhow::Result<()> {
 /// If the copy cannot be made or is not whole.
 pub fn backup(args: &BackupArgs) -> anyhow::Result<Exit> {
     refuse_url(&args.state)?;
+    file::check_name(&args.file)?;
     let summary = backup::backup(&args.state, &args.file)?;
     let title = format!("{}: copied and checked", args.file.display());
     let text = with_summary(Details::new(title), &summary);

@@ -39,7 +39,7 @@ struct Build {
     /// The directory
     #[arg(default_value = "./policies")]
     dir: PathBuf,
-    /// The archive to write
+    /// The archive to write (`-` is refused: standard output has the answer)
     #[arg(long, short, value_name = "FILE", default_value = "./bundle.tar.zst")]
     out: PathBuf,
     /// Sign it with this private key: Ed25519, PKCS#8, PEM, readable by its owner alone

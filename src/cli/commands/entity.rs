@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde_json::{Map, Value as Json, json};
 
 use crate::cli::call_args::read_text;
@@ -189,8 +189,8 @@ impl Put {
         let json = match &self.file {
             Some(path) => {
                 let (text, name) = read_text(path)?;
-                let read = serde_json::from_str(&text);
-                let read = read.with_context(|| format!("{name} is not JSON"))?;
+                let read = value_parser::strict_json(&name, &text);
+                let read = read.map_err(|said| anyhow!("{name}: {said}"))?;
                 let entity = from_cedar(read).and_then(|json| as_message(&json));
                 return entity.with_context(|| format!("{name} is not an entity"));
             }
@@ -239,7 +239,10 @@ fn from_cedar(json: Json) -> anyhow::Result<Json> {
         other => other,
     };
     if let Some(attributes) = entity.remove("attrs") {
-        entity.insert("attributes".to_owned(), attributes);
+        let other = entity.insert("attributes".to_owned(), attributes);
+        if other.is_some() {
+            bail!("it has both `attrs` and `attributes`, which are the same");
+        }
     }
     if let Some(uid) = entity.remove("uid") {
         entity.insert("uid".to_owned(), plain(uid));

@@ -40,6 +40,25 @@ fn flags_and_cedar_json_say_the_same() {
     assert_eq!(flags, file.expect("an entity"));
     assert_eq!(flags["attributes"]["owner"]["__entity"]["id"], "kim");
 
+    for (other, wanted) in [
+        (
+            text.replace("\"tags\"", "\"attrs\": {}, \"tags\""),
+            "the key `attrs` occurs twice",
+        ),
+        (
+            text.replace("\"tags\"", "\"attributes\": {}, \"tags\""),
+            "both `attrs` and `attributes`",
+        ),
+        (
+            text.replace("true", "true, \"active\": false"),
+            "the key `active` occurs twice",
+        ),
+    ] {
+        std::fs::write(&path, other).expect("a file");
+        let wrong = read(&["--file", &path.display().to_string()]).expect_err(wanted);
+        assert!(format!("{wrong:#}").contains(wanted), "{wrong:#}");
+    }
+
     std::fs::write(&path, text.replace("attrs", "atrs")).expect("a file");
     let wrong = read(&["--file", &path.display().to_string()]).expect_err("a wrong field");
     assert!(format!("{wrong:#}").contains("atrs"), "{wrong:#}");

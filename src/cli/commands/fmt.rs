@@ -1,6 +1,5 @@
 //! `callgate fmt`: formats policies.
 
-use std::fs;
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -59,9 +58,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut text = String::new();
     for it in &changed {
         if !args.check {
-            // A link is followed: what it points at is replaced, the link stays.
-            let place = fs::canonicalize(&it.path)?;
-            file::replace(&place, &it.text)?;
+            file::replace(&it.path, &it.text)?;
         }
         let said = match args.check {
             true => "not formatted",

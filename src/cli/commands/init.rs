@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::analysis::init::{self, InitOptions};
 use crate::analysis::policy_test::TestedBundle;
 use crate::analysis::{catalogue, init::MAX_SERVERS};
+use crate::cli::file;
 use crate::cli::output::{Exit, Output};
 use crate::cli::render::{count, printable};
 
@@ -59,6 +60,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let name = args.dir.file_name().context(
         "name a directory to make, such as `policies`: the one you are in cannot be written as a whole",
     )?;
+    file::check_name(&args.dir)?;
     if fs::read_dir(&args.dir).is_ok_and(|mut entries| entries.next().is_some()) {
         let dir = printable(&args.dir.display().to_string());
         bail!("`{dir}` is there already and has something in it: name another directory");

@@ -25,6 +25,7 @@ Examples:
 ///
 /// If a page cannot be written.
 pub fn run(args: &Args, command: clap::Command) -> anyhow::Result<Exit> {
+    file::check_name(&args.dir)?;
     let mut command = command.disable_help_subcommand(true);
     command.build();
     let mut written = 0;

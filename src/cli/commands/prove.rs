@@ -121,6 +121,7 @@ struct ProofText<'a> {
 impl<'a> ProofText<'a> {
     fn new(dir: &'a Path, counterexamples: Option<&'a Path>) -> anyhow::Result<Self> {
         if let Some(place) = counterexamples {
+            file::check_name(place)?;
             fs::create_dir_all(place)?;
         }
         Ok(Self {

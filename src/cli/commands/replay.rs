@@ -19,6 +19,7 @@ use crate::analysis::replay::replay;
 use crate::analysis::replay::report::{FlipGroup, OutcomeKey, ReplayReport};
 use crate::bundle;
 use crate::bundle::files;
+use crate::cli::file;
 use crate::cli::log_place::LogPlace;
 use crate::cli::output::{Exit, Output, note};
 use crate::cli::render::{count, printable};
@@ -169,6 +170,7 @@ fn propose(
     source: &LogSource,
     workers: usize,
 ) -> anyhow::Result<Exit> {
+    args.out.as_deref().map_or(Ok(()), file::check_name)?;
     if let Some(out) = args.out.as_deref().filter(|out| out.exists()) {
         // What is there may have been edited since, or be in service.
         anyhow::bail!(

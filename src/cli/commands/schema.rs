@@ -16,7 +16,7 @@ pub struct Args {
     /// The directory
     #[arg(default_value = "./policies")]
     pub dir: PathBuf,
-    /// Write it to this file rather than to the terminal
+    /// Write it to this file rather than to standard output (`-` is refused)
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Cedar's JSON form rather than its own syntax

@@ -7,3 +7,4 @@ pub mod health;
 pub mod hostile_names;
 pub mod mistakes;
 pub mod verbs;
+pub mod written_files;

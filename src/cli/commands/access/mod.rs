@@ -4,7 +4,6 @@
 
 mod text;
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -20,10 +19,13 @@ use crate::analysis::access::propose;
 use crate::analysis::access::registrations::{self, RegistrationChange};
 use crate::analysis::access::svg;
 use crate::analysis::access::usage::Usage;
-use crate::analysis::access::{AccessQuery, AccessReport, OnBehalfOf, access};
+use crate::analysis::access::{
+    AccessQuery, AccessReport, OnBehalfOf, access, access_of_both, not_stored,
+};
 use crate::analysis::policy_test::TESTS_DIR;
 use crate::bundle::{self, Bundle};
 use crate::cli::commands::access::text::AccessText;
+use crate::cli::file;
 use crate::cli::output::{Exit, Output, note};
 use crate::cli::render::{count, printable};
 use crate::cli::value_parser;
@@ -67,8 +69,8 @@ pub struct Args {
     /// Mark what may be called and never was, by this decision log
     #[arg(long, value_name = "LOG", conflicts_with = "diff")]
     with_usage: Option<PathBuf>,
-    /// Write a policy that takes away what was never used to this new file, and its tests to `tests/` of the directory; it is
-    /// checked to narrow access and nothing else
+    /// Write a policy that takes away what was never used to this new `*.cedar` in the directory, and its tests to `tests/`
+    /// there; it is checked to narrow access and nothing else
     #[arg(long, value_name = "FILE", requires = "with_usage")]
     propose: Option<PathBuf>,
     /// Show the conditions in words and in Cedar; done by itself for a single tool or party
@@ -175,34 +177,48 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Ok(bundle) => bundle,
         Err(exit) => return Ok(exit),
     };
+    let other = match args.diff.as_deref().map(load) {
+        None => None,
+        Some(Ok(other)) => Some(other),
+        Some(Err(exit)) => return Ok(exit),
+    };
+    if other.is_some() && !matches!(args.output, Format::Text | Format::Json) {
+        bail!("a comparison is printed as text or as JSON");
+    }
+    question(&bundle, other.as_ref(), &query);
+    if let Some(other) = &other {
+        let (before, after) = access_of_both(&bundle, other, &query)?;
+        let snapshots = (&bundle.snapshot, &other.snapshot);
+        let comparison = Comparison {
+            changes: diff::compare(&before, &after),
+            registrations: registrations::compare(snapshots, (&before, &after)),
+        };
+        args.output().answer(&comparison, &comparison)?;
+        return Ok(Exit::Done);
+    }
     let mut report = access(&bundle, &query)?;
     if let Some(log) = &args.with_usage {
         let usage = Usage::from_log(log)
             .with_context(|| format!("the decision log `{}` cannot be read", log.display()))?;
         usage.mark(&mut report);
     }
-    if let Some(file) = &args.propose {
-        propose(args, &bundle, &query, &report, file)?;
+    if let Some(to) = &args.propose {
+        propose(args, &bundle, &query, &report, to)?;
     }
-    let Some(other) = &args.diff else {
-        print(args, &report)?;
-        return Ok(Exit::Done);
-    };
-    if !matches!(args.output, Format::Text | Format::Json) {
-        bail!("a comparison is printed as text or as JSON");
-    }
-    let other = match load(other) {
-        Ok(bundle) => bundle,
-        Err(exit) => return Ok(exit),
-    };
-    let after = access(&other, &query)?;
-    let snapshots = (&bundle.snapshot, &other.snapshot);
-    let comparison = Comparison {
-        changes: diff::compare(&report, &after),
-        registrations: registrations::compare(snapshots, (&report, &after)),
-    };
-    args.output().answer(&comparison, &comparison)?;
+    print(args, &report)?;
     Ok(Exit::Done)
+}
+
+/// Says which names are stored nowhere: a token may bring them, and most likely they are misspelt.
+fn question(bundle: &Bundle, other: Option<&Bundle>, query: &AccessQuery) {
+    for uid in not_stored(bundle, query) {
+        if other.is_none_or(|other| !other.snapshot.contains(&uid)) {
+            note(format_args!(
+                "note: `{}` is not stored: it is in no group and has no attributes but those of a token",
+                printable(&uid.to_string())
+            ));
+        }
+    }
 }
 
 /// Writes the policy that takes away what was never used, and its tests.
@@ -211,25 +227,31 @@ fn propose(
     bundle: &Bundle,
     query: &AccessQuery,
     report: &AccessReport,
-    file: &Path,
+    to: &Path,
 ) -> anyhow::Result<()> {
-    let proposal = propose::propose(&args.policies, bundle, query, report, file)?;
-    write_new(file, &proposal.policies)?;
+    let proposal = propose::propose(&args.policies, bundle, query, report, to)?;
+    let dir = args.policies.join(TESTS_DIR);
+    let name = to.file_stem().unwrap_or_default().to_string_lossy();
+    let path = dir.join(format!("{name}.yaml"));
+    if proposal.tests.is_some() && path.symlink_metadata().is_ok() {
+        bail!(
+            "`{}`, where the tests go, is there already: name another file with `--propose`",
+            printable(&path.display().to_string())
+        );
+    }
+    file::create(to, &proposal.policies)?;
     note(format_args!(
         "wrote {}: {} become never, nothing becomes wider",
-        printable(&file.display().to_string()),
+        printable(&to.display().to_string()),
         count(proposal.narrowed, "cell")
     ));
     let Some(tests) = &proposal.tests else {
         note("no tests: no call was found that shows what the policy takes away");
         return Ok(());
     };
-    let dir = args.policies.join(TESTS_DIR);
     std::fs::create_dir_all(&dir)
         .with_context(|| format!("`{}` cannot be created", dir.display()))?;
-    let name = file.file_stem().unwrap_or_default().to_string_lossy();
-    let path = dir.join(format!("{name}.yaml"));
-    write_new(&path, tests)?;
+    file::create(&path, tests)?;
     let untested = match proposal.untested {
         0 => String::new(),
         some => format!(
@@ -242,14 +264,6 @@ fn propose(
         count(proposal.cases, "test"),
     ));
     Ok(())
-}
-
-fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
-    let mut new = std::fs::OpenOptions::new();
-    let opened = new.write(true).create_new(true).open(path);
-    opened
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .with_context(|| format!("`{}` cannot be written", path.display()))
 }
 
 fn print(args: &Args, report: &AccessReport) -> anyhow::Result<()> {

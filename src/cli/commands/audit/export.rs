@@ -1,14 +1,15 @@
 //! `callgate audit export`: writes records for other programs.
 
-use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::bail;
 use clap::ValueEnum;
 
 use crate::audit::export::{Exporter, Format, ocsf};
 use crate::cli::commands::audit::args::{FilterArgs, LogArgs, warn_of};
+use crate::cli::file::Replacement;
 use crate::cli::output::{Exit, note};
 use crate::cli::render::count;
 
@@ -22,7 +23,7 @@ pub struct Args {
     /// The version of OCSF
     #[arg(long, value_enum, default_value_t)]
     ocsf_version: OcsfVersion,
-    /// The file to write; without one, standard output
+    /// The file to write; without one, standard output (`-` is refused)
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
     #[command(flatten)]
@@ -79,11 +80,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let is_binary = format == Format::Parquet;
     args.filter.check(&args.log)?;
-    let out: Box<dyn Write + Send> = match &args.to {
-        Some(path) => Box::new(NewFile {
-            path: path.clone(),
-            file: None,
-        }),
+    let to = args.to.as_deref().map(SharedFile::new);
+    let out: Box<dyn Write + Send> = match &to {
+        Some(file) => Box::new(file.clone()),
         None if is_binary && io::stdout().is_terminal() => {
             bail!("Parquet is no text for a terminal: name a file with `--to`")
         }
@@ -93,6 +92,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Err(error) if is_closed_pipe(&error) => Ok(Exit::Done),
         Err(error) => Err(error),
         Ok(left_out) => {
+            if let Some(file) = &to {
+                file.finish()?;
+            }
             if left_out > 0 {
                 let left_out = count(left_out, "record");
                 note(format_args!(
@@ -104,32 +106,55 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
 }
 
-/// A file that is made, or made empty, with the first byte: until then, one of before stays as it is.
+/// A file that is begun with the first byte and takes its name at the end: until then, one of before stays as it is.
 struct NewFile {
     path: PathBuf,
-    file: Option<File>,
+    new: Option<Replacement>,
 }
 
+/// The same file, as it is written and as it is finished.
+#[derive(Clone)]
+struct SharedFile(Arc<Mutex<NewFile>>);
+
 impl NewFile {
-    fn open(&mut self) -> io::Result<&mut File> {
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => File::create(&self.path).map_err(|error| {
-                let why = format!("cannot write `{}`: {error}", self.path.display());
-                io::Error::new(error.kind(), why)
-            })?,
+    fn open(&mut self) -> io::Result<&mut Replacement> {
+        let new = match self.new.take() {
+            Some(new) => new,
+            None => {
+                let opened = Replacement::new(&self.path);
+                opened.map_err(|error| io::Error::other(format!("{error:#}")))?
+            }
         };
-        Ok(self.file.insert(file))
+        Ok(self.new.insert(new))
     }
 }
 
-impl Write for NewFile {
+impl SharedFile {
+    fn new(path: &Path) -> Self {
+        Self(Arc::new(Mutex::new(NewFile {
+            path: path.to_owned(),
+            new: None,
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, NewFile> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts the file in its place, if anything was written.
+    fn finish(&self) -> anyhow::Result<()> {
+        let new = self.lock().new.take();
+        new.map_or(Ok(()), Replacement::finish)
+    }
+}
+
+impl Write for SharedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.open()?.write(bytes)
+        self.lock().open()?.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.open()?.flush()
+        self.lock().open()?.flush()
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Args {
     id: RecordId,
     #[command(flatten)]
     log: LogArgs,
-    /// The file to write; without one, standard output
+    /// The file to write; without one, standard output (`-` is refused)
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
     /// Leaves the record out: who checks the proof has its bytes from elsewhere
@@ -73,8 +73,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         .verify(Some(&record.bytes), &key)
         .context("the tree is damaged: see `callgate audit verify`")?;
     if let Some(path) = &args.record_to {
-        std::fs::write(path, &record.bytes)
-            .with_context(|| format!("cannot write `{}`", path.display()))?;
+        file::replace(path, &record.bytes)?;
     }
     match &args.to {
         Some(path) => file::replace(path, proof.to_text())?,

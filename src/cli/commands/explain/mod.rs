@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use uuid::Uuid;
 
-use crate::cli::call_args::CallArgs;
+use crate::cli::call_args::{self, CallArgs};
 use crate::cli::commands::authorize::{self, DecisionPointArgs};
 use crate::cli::commands::explain::text::ExplainText;
 use crate::cli::output::{Exit, Output};
@@ -37,12 +37,10 @@ fn decision_id(text: &str) -> Result<Uuid, String> {
 #[command(after_help = EXAMPLES)]
 #[command(mut_group("who", |group| group.arg("decision")))]
 #[command(mut_arg("server", |server| server.required_unless_present("decision")))]
+#[command(mut_arg("cedar", call_args::cedar_is_elsewhere))]
 pub struct Args {
     /// The id of a recorded decision, in place of a call
-    #[arg(value_name = "DECISION", value_parser = decision_id, conflicts_with_all = [
-        "agent", "user", "file", "server", "tool", "purpose", "task", "session", "step", "delegations", "approvals",
-        "source_address", "unverified",
-    ])]
+    #[arg(value_name = "DECISION", value_parser = decision_id, conflicts_with_all = call_args::all())]
     decision: Option<Uuid>,
     /// The decision log, in place of the one that the configuration says
     #[arg(

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::analysis::import::{self, ImportError, ImportOptions, ToolChange, ToolImport};
 use crate::bundle::diagnostic::{BundleError, SourceText};
+use crate::bundle::files::FileKind;
 use crate::bundle::parse::registration::{self, AccessLevel, ConfirmationStatus, Registration};
 use crate::cli::file;
 use crate::cli::output::{Exit, Output};
@@ -125,14 +126,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn tools(args: &ToolsArgs) -> anyhow::Result<Exit> {
-    // The name becomes part of a path, so check it first.
-    if let Err(error) = check_server_name(&args.server) {
-        bail!(error);
-    }
-    let target = args
-        .policies
-        .join("tools")
-        .join(format!("{}.json", args.server));
+    let target = args.policies.join(registration_name(&args.server)?);
     let existing = match existing(&target)? {
         Ok(existing) => existing,
         Err(faults) => return args.output.faults(&faults),
@@ -190,6 +184,20 @@ fn tools(args: &ToolsArgs) -> anyhow::Result<Exit> {
     });
     args.output.answer(&text, &json)?;
     Ok(Exit::Done)
+}
+
+/// Where the registration of a server is, in the directory.
+fn registration_name(server: &str) -> anyhow::Result<PathBuf> {
+    // The name becomes part of a path, so check it first.
+    check_server_name(server)?;
+    let name = Path::new("tools").join(format!("{server}.json"));
+    if FileKind::from_path(&name) != Some(FileKind::Registration) {
+        bail!(
+            "`{}` is not read as a registration: give the server another name",
+            name.display()
+        );
+    }
+    Ok(name)
 }
 
 /// Parses pairs of a pattern and an access level.

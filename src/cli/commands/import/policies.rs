@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::ValueEnum;
 use serde_json::json;
 
 use crate::analysis::dialect::{self, Dialect, ImportOptions, PolicyImport};
+use crate::bundle::files::{self, FileKind};
+use crate::cli::file;
 use crate::cli::output::{Exit, Output};
 use crate::cli::render::{count, printable};
 
@@ -40,7 +40,7 @@ pub struct PoliciesArgs {
     /// The directory of policies
     #[arg(long, value_name = "DIR", default_value = "./policies")]
     policies: PathBuf,
-    /// The new file for the result; imported.cedar in the directory, unless given
+    /// The new file for the result, in the directory; imported.cedar there, unless given
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
     /// Report, but write nothing
@@ -91,7 +91,7 @@ pub fn run(args: &PoliciesArgs) -> anyhow::Result<Exit> {
     };
     let to = args.to.clone();
     let to = to.unwrap_or_else(|| args.policies.join("imported.cedar"));
-    if !args.dry_run && to.exists() {
+    if to.symlink_metadata().is_ok() {
         bail!(
             "`{}` is there already: name another file with `--to`",
             to.display()
@@ -101,12 +101,12 @@ pub fn run(args: &PoliciesArgs) -> anyhow::Result<Exit> {
         Ok(imported) => imported,
         Err(faults) => return args.output.faults(&faults),
     };
+    if let Err(why) = files::check_place(&args.policies, &to, FileKind::Policies) {
+        bail!("`{}` would not be read as a policy: {why}", to.display());
+    }
     let is_written = !args.dry_run && !imported.carried.is_empty();
     if is_written {
-        let opened = OpenOptions::new().write(true).create_new(true).open(&to);
-        opened
-            .and_then(|mut file| file.write_all(imported.policies.as_bytes()))
-            .with_context(|| format!("cannot write `{}`", to.display()))?;
+        file::create(&to, &imported.policies)?;
     }
     let to = to.display().to_string();
     let text = PoliciesText {

@@ -1,0 +1,119 @@
+use std::os::unix::fs::symlink;
+use std::thread;
+
+use super::*;
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("a file").permissions().mode() & 0o7777
+}
+
+/// The names in a folder.
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).expect("a folder").flatten();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_file_keeps_its_mode_and_a_new_one_gets_the_usual() {
+    let dir = folder();
+    let path = dir.path().join("deep/a.cedar");
+    replace(&path, "one").expect("a new file");
+    let usual = mode(&path);
+    assert_eq!(usual & 0o600, 0o600);
+    for kept in [0o600, 0o640, 0o444] {
+        fs::set_permissions(&path, Permissions::from_mode(kept)).expect("a mode");
+        let before = fs::metadata(&path).expect("a file").ino();
+        replace(&path, format!("{kept}")).expect("replaced");
+        assert_eq!(mode(&path), kept);
+        assert_eq!(
+            fs::read_to_string(&path).expect("a text"),
+            format!("{kept}")
+        );
+        assert_ne!(fs::metadata(&path).expect("a file").ino(), before);
+    }
+    assert_eq!(names(&dir.path().join("deep")), ["a.cedar"]);
+}
+
+#[test]
+fn a_link_stays_and_its_target_is_replaced() {
+    let dir = folder();
+    let path = |name: &str| dir.path().join(name);
+    fs::create_dir(path("real")).expect("a folder");
+    fs::write(path("real/a"), "old").expect("a file");
+    fs::set_permissions(path("real/a"), Permissions::from_mode(0o600)).expect("a mode");
+    symlink("real/a", path("link")).expect("a link");
+    symlink("link", path("again")).expect("a link");
+    symlink("real/new", path("ahead")).expect("a link");
+    replace(&path("again"), "new").expect("replaced");
+    replace(&path("ahead"), "made").expect("made");
+    for link in ["link", "again", "ahead"] {
+        assert!(path(link).is_symlink(), "{link}");
+    }
+    assert_eq!(fs::read_to_string(path("real/a")).expect("a text"), "new");
+    assert_eq!(mode(&path("real/a")), 0o600);
+    assert_eq!(
+        fs::read_to_string(path("real/new")).expect("a text"),
+        "made"
+    );
+    assert_eq!(names(&path("real")), ["a", "new"]);
+
+    symlink("circle", path("circle")).expect("a link");
+    assert!(replace(&path("circle"), "x").is_err());
+}
+
+#[test]
+fn a_pipe_is_written_to_and_stays_one() {
+    use std::os::unix::fs::FileTypeExt as _;
+    let dir = folder();
+    let pipe = dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
+    symlink("pipe", dir.path().join("link")).expect("a link");
+    for name in ["pipe", "link"] {
+        let from = pipe.clone();
+        let reader = thread::spawn(move || fs::read_to_string(from));
+        replace(&dir.path().join(name), "through").expect("written");
+        let read = reader.join().expect("a reader").expect("a text");
+        assert_eq!(read, "through");
+        let kind = fs::symlink_metadata(&pipe).expect("a pipe").file_type();
+        assert!(kind.is_fifo());
+    }
+    assert_eq!(names(dir.path()), ["link", "pipe"]);
+}
+
+#[test]
+fn a_socket_a_directory_and_a_dash_are_no_files_to_replace() {
+    let dir = folder();
+    let socket = dir.path().join("socket");
+    let _bound = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    assert!(replace(&socket, "x").is_err());
+    assert!(!fs::metadata(&socket).expect("the socket").is_file());
+    let said = |path: &Path| format!("{:#}", replace(path, "x").expect_err("a refusal"));
+    assert!(said(dir.path()).ends_with("it is a directory"));
+    for refused in [replace(Path::new("-"), "x"), create(Path::new("-"), "x")] {
+        let said = format!("{:#}", refused.expect_err("a refusal"));
+        assert!(said.contains("`-` is not standard output"), "{said}");
+    }
+}
+
+#[test]
+fn what_is_not_finished_leaves_the_file_of_before() {
+    let dir = folder();
+    let path = dir.path().join("a");
+    fs::write(&path, "before").expect("a file");
+    let mut new = Replacement::new(&path).expect("begun");
+    new.write_all(b"half").expect("written");
+    drop(new);
+    assert_eq!(fs::read_to_string(&path).expect("a text"), "before");
+    assert_eq!(names(dir.path()), ["a"]);
+    assert!(create(&path, "other").is_err());
+    assert_eq!(fs::read_to_string(&path).expect("a text"), "before");
+}
