@@ -68,6 +68,16 @@ pub(in crate::adapters) fn session(
     )
 }
 
+/// Parses a session id that has to be there, as [`session`] does.
+pub(in crate::adapters) fn required_session(
+    text: &str,
+    limits: &Limits,
+    field: &str,
+) -> Result<SessionId, FieldError> {
+    let missing = || FieldError::new(field, FieldProblem::Missing);
+    session(text, limits, field)?.ok_or_else(missing)
+}
+
 /// The text of a problem with an id, with the name of the limit.
 pub(in crate::adapters) fn describe_problem(problem: &FieldProblem) -> String {
     match problem {

@@ -1,7 +1,9 @@
 use smol_str::SmolStr;
 
 use crate::adapters::input::field_error::FieldProblem;
-use crate::adapters::input::ids::{check, describe_problem, optional, required, session};
+use crate::adapters::input::ids::{
+    check, describe_problem, optional, required, required_session, session,
+};
 use crate::config::limits::Limits;
 
 #[test]
@@ -75,6 +77,19 @@ fn a_long_name_of_a_session_stands_for_itself_by_its_digest() {
         of(&format!("{}\n", name(1_036))).is_err(),
         "and is looked at as a whole"
     );
+}
+
+#[test]
+fn a_session_is_named_alike_where_it_is_required() {
+    let limits = Limits::default();
+    let long = "s".repeat(1_036);
+    let one = required_session(&long, &limits, "session_id").expect("one");
+    assert_eq!(session(&long, &limits, "session_id"), Ok(Some(one.clone())));
+    // Its digest names it as well: that is what records show.
+    let by_digest = required_session(one.as_str(), &limits, "session_id");
+    assert_eq!(by_digest, Ok(one));
+    let refused = required_session("", &limits, "session_id").expect_err("none");
+    assert_eq!(refused.to_string(), "`session_id` is required");
 }
 
 #[test]

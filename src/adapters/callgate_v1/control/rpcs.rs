@@ -8,6 +8,7 @@ use crate::adapters::callgate_v1::control::watch::{
     ApprovalSource, ChangeSource, WatchStream, Watcher,
 };
 use crate::adapters::callgate_v1::control::{bundles, encode, recorded};
+use crate::adapters::input::ids;
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::authn::caller::Rpc;
 use crate::domain::request::call_context::TraceContext;
@@ -339,7 +340,7 @@ impl control_server::Control for ControlApi {
         let (author, session) =
             self.shared
                 .write(request, Rpc::EndSession, |parser, message| {
-                    parser.required_id(message.session_id, "session_id")
+                    ids::required_session(&message.session_id, parser.limits, "session_id")
                 })?;
         let ended = self.control().end_session(&author, session).await;
         let done = ended.map_err(status_for(&author.caller))?;

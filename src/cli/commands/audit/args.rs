@@ -15,10 +15,12 @@ use crate::audit::record::schema::Verdict;
 use crate::audit::tree::key_file::{self, PUBLIC_KEY_FILE};
 use crate::audit::tree::note::VerifyingKey;
 use crate::audit::verify;
+use crate::audit::wire::as_recorded;
 use crate::cli::output::note;
 use crate::cli::render::printable;
 use crate::cli::value_parser;
 use crate::domain::reason::ReasonCode;
+use crate::domain::request::canonical;
 use crate::proto::v1::EntityRef;
 
 /// The directory of the log.
@@ -154,7 +156,7 @@ pub struct FilterArgs {
     /// A control that such a policy implements
     #[arg(long, value_name = "CONTROL")]
     control: Vec<String>,
-    /// The session
+    /// The session, by its name or by the digest that stands for a long one
     #[arg(long, value_name = "ID")]
     session: Vec<String>,
     /// The task
@@ -175,32 +177,34 @@ pub struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// The filter.
+    /// The filter. Texts are held against those of records, where long ones are cut.
     pub fn filter(&self) -> Filter {
         let group = |entities: &[EntityRef]| {
-            let group: Vec<_> = entities.iter().map(as_cedar).collect();
+            let group = entities.iter().map(|it| as_recorded(&as_cedar(it)));
+            let group: Vec<_> = group.collect();
             (!group.is_empty()).then_some(group)
         };
         let tool = |text: &String| match text.split_once('/') {
-            Some((server, tool)) => (Some(server.to_owned()), tool.to_owned()),
-            None => (None, text.clone()),
+            Some((server, tool)) => (Some(as_recorded(server)), as_recorded(tool)),
+            None => (None, as_recorded(text)),
         };
+        let texts = |of: &[String]| of.iter().map(|it| as_recorded(it)).collect::<Vec<_>>();
         Filter {
             kinds: self.kind.clone(),
             principals: [group(&self.agent), group(&self.user)]
                 .into_iter()
                 .flatten()
                 .collect(),
-            servers: self.server.clone(),
+            servers: texts(&self.server),
             tools: self.tool.iter().map(tool).collect(),
             decision: self.decision,
             codes: self.code.clone(),
-            policies: self.policy.clone(),
+            policies: texts(&self.policy),
             is_shadow: self.shadow,
-            owners: self.owner.clone(),
-            controls: self.control.clone(),
-            sessions: self.session.clone(),
-            tasks: self.task.clone(),
+            owners: texts(&self.owner),
+            controls: texts(&self.control),
+            sessions: self.session.iter().flat_map(|it| sessions(it)).collect(),
+            tasks: texts(&self.task),
             decision_ids: self
                 .decision_id
                 .iter()
@@ -292,6 +296,12 @@ pub fn warn_of(faults: &[LogError]) {
     if !faults.is_empty() {
         note("warning: the log is damaged: see `callgate audit verify`");
     }
+}
+
+/// The ids that records may have of a session: its own, or its digest if it is longer than `limits.id_bytes` of the server
+/// was.
+fn sessions(id: &str) -> [String; 2] {
+    [as_recorded(id), canonical::digest_of_text(id)]
 }
 
 /// An entity as records have it.
