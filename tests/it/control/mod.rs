@@ -7,6 +7,7 @@ pub mod entities;
 pub mod entity_chains;
 pub mod fuzz;
 pub mod malformed;
+pub mod narrowed;
 pub mod sessions;
 pub mod stops;
 pub mod tasks;
