@@ -6,6 +6,7 @@ pub mod delegations;
 pub mod entities;
 pub mod entity_chains;
 pub mod fuzz;
+pub mod keys;
 pub mod malformed;
 pub mod narrowed;
 pub mod sessions;
