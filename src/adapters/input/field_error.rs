@@ -52,6 +52,11 @@ pub enum FieldProblem {
     /// The text is not the id of a decision.
     #[error("is not the id of a decision, a UUID of version 7")]
     NotADecisionId,
+    /// No page of this list gave the token.
+    #[error(
+        "is not a token of this list: send what the page before gave, and ask for the same as there"
+    )]
+    NotAPageToken,
     /// The enum value is unknown.
     #[error("{0} is not a value that is known here")]
     UnknownValue(i32),

@@ -9,6 +9,7 @@ pub mod fuzz;
 pub mod keys;
 pub mod malformed;
 pub mod narrowed;
+pub mod pages;
 pub mod sessions;
 pub mod stops;
 pub mod tasks;

@@ -1,6 +1,5 @@
 //! The RPCs of `callgate.v1.Control`.
 
-use smol_str::SmolStr;
 use tonic::{Request, Response, Status};
 
 use crate::adapters::callgate_v1::control::status::status_for;
@@ -57,12 +56,9 @@ impl control_server::Control for ControlApi {
         self.list(
             request,
             Rpc::ListEntities,
-            |parser, message| {
-                let of_type: Option<SmolStr> = parser.optional_id(message.r#type, "type")?;
-                Ok((of_type, parser.page(message.page_size, message.page_token)?))
-            },
+            |parser, message| parser.entity_filter(message),
             |control, (of_type, page), _| {
-                let listed = control.list_entities(of_type.as_deref(), page);
+                let listed = control.list_entities(of_type.as_ref(), page);
                 listed.map(encode::entities)
             },
         )
