@@ -251,8 +251,9 @@ impl AuthorizationState {
             labels.map(|label| ids::required(text(label, "labels")?, limits.id_bytes, "labels"));
         let labels: Vec<SmolStr> = labels.collect::<Result<_, _>>()?;
         let decision_id = text(&request.decision_id, "decision_id")?;
+        let decision_id = ids::past_decision(decision_id, self.service.now(), "decision_id")?;
         let outcome = OutcomeRecord {
-            decision_id: Some(ids::decision(decision_id, "decision_id")?),
+            decision_id: Some(decision_id),
             status,
             size: request.size,
             labels: &labels,

@@ -10,6 +10,7 @@ use crate::audit::envelope::nanos;
 use crate::audit::filter::{Filter, Kind};
 use crate::audit::find::{self, FoundRecord, SearchScope};
 use crate::audit::log_files::{SEGMENTS, TREE};
+use crate::audit::outcome_check::OutcomeCheck;
 use crate::audit::reader::{LogError, LogReader};
 use crate::audit::record::schema::Verdict;
 use crate::audit::tree::key_file::{self, PUBLIC_KEY_FILE};
@@ -111,7 +112,7 @@ impl RecordId {
                 let stored = reader.get(index)?;
                 let stored = stored.with_context(|| format!("the log has no record {index}"))?;
                 let message = stored.decode()?;
-                Ok(FoundRecord { stored, message })
+                Ok(FoundRecord::new(stored, message))
             }
         }
     }
@@ -238,6 +239,7 @@ impl FilterArgs {
             None => 0,
         };
         let mut faults = Vec::new();
+        let mut check = OutcomeCheck::default();
         // Before the log is read, which may grow meanwhile.
         let signed = verify::signed(&log.directory);
         let mut next = start;
@@ -258,7 +260,12 @@ impl FilterArgs {
                 }
             };
             next = stored.index.saturating_add(1);
-            if filter.matches(&message) && !each(FoundRecord { stored, message })? {
+            let doubts = check.note(&message);
+            let found = FoundRecord {
+                doubts,
+                ..FoundRecord::new(stored, message)
+            };
+            if filter.matches(&found.message) && !each(found)? {
                 return Ok(faults);
             }
         }
