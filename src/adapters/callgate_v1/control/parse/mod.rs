@@ -132,6 +132,11 @@ impl MessageParser<'_> {
     }
 
     fn challenge(&self, wire: v1::ApprovalChallenge) -> Result<PresentedChallenge, FieldError> {
+        // The digest is over whole seconds, so that any part of one would not be the challenge's.
+        if wire.expires_at.is_some_and(|at| at.nanos != 0) {
+            let problem = FieldProblem::NotOfShape("0: a challenge ends with a whole second");
+            return Err(FieldError::new("expires_at.nanos", problem));
+        }
         Ok(PresentedChallenge {
             digest: self.required_id(wire.digest, "digest")?,
             expires_at: required_time(wire.expires_at, "expires_at")?,
