@@ -3,9 +3,12 @@
 use std::ops::Range;
 use std::path::Path;
 
+use serde_json::Value;
 use uuid::Uuid;
 
+use crate::audit::json;
 use crate::audit::log_files::{self, LogFile, SEGMENTS};
+use crate::audit::outcome_check::OutcomeDoubt;
 use crate::audit::reader::{LogError, LogReader};
 use crate::audit::record::schema::record;
 use crate::audit::record::{Record, StoredRecord};
@@ -22,6 +25,29 @@ pub struct FoundRecord {
     pub stored: StoredRecord,
     /// Decoded.
     pub message: Record,
+    /// Of an outcome: why it does not fit its decision, as far as that was read.
+    pub doubts: Vec<OutcomeDoubt>,
+}
+
+impl FoundRecord {
+    /// A record of which nothing else is known.
+    pub fn new(stored: StoredRecord, message: Record) -> Self {
+        Self {
+            stored,
+            message,
+            doubts: Vec::new(),
+        }
+    }
+
+    /// The record as JSON, with why an outcome does not fit as `doubts`, if it does not.
+    pub fn json(&self) -> Value {
+        let mut value = json::record(&self.message);
+        if !self.doubts.is_empty() {
+            let words = self.doubts.iter().map(OutcomeDoubt::word);
+            value["doubts"] = words.collect::<Vec<_>>().into();
+        }
+        value
+    }
 }
 
 /// Where to look for a decision.
@@ -182,7 +208,7 @@ pub fn each_naming(
         let Ok(message) = stored.decode() else {
             continue;
         };
-        if !each(FoundRecord { stored, message }) {
+        if !each(FoundRecord::new(stored, message)) {
             return Ok(());
         }
     }

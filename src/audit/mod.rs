@@ -6,7 +6,7 @@
 //! ([`archive`]). On disk: [`record`] is an envelope, [`frame`] how envelopes follow one another, [`segment`] a file that is
 //! written, [`capsule`] what belongs to an envelope and is encrypted ([`capsule_content`] is what it holds), [`log_files`] the names of the files, [`reader`]
 //! reads them all. [`tree`] is the Merkle tree over the envelopes, [`verify`] holds log and tree against each other.
-//! [`filter`] and [`find`] choose records, [`json`] and [`export`] write them for others.
+//! [`filter`] and [`find`] choose records, [`outcome_check`] holds outcomes against decisions, [`json`] and [`export`] write them for others.
 //!
 //! Invariant: no policy logic. A record states what happened; it decides nothing.
 
@@ -31,6 +31,7 @@ pub mod log_output;
 pub mod log_queue;
 pub mod log_tree;
 mod log_writer;
+pub mod outcome_check;
 pub mod outcome_record;
 pub mod reader;
 pub mod record;

@@ -214,6 +214,16 @@ impl<'b> WireWriter<'b> {
     }
 }
 
+/// A text as a record has it: cut if it is long.
+pub fn as_recorded(text: &str) -> String {
+    if text.len() <= MAX_TEXT && !has_nul(text) {
+        return text.to_owned();
+    }
+    let mut out = Vec::with_capacity(MAX_TEXT);
+    WireWriter::new(&mut out).put_unusual(text);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// Whether a text holds a NUL. Looks at all of it, which is faster than to stop.
 fn has_nul(text: &str) -> bool {
     text.bytes().fold(false, |found, byte| found | (byte == 0))

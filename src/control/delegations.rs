@@ -11,7 +11,7 @@ use crate::control::page::{ListPage, PageRequest};
 use crate::control::requester::WriteRequester;
 use crate::control::scopes;
 use crate::control::write::{Control, GovernContext, WriteContext, WriteReceipt, whole_millis};
-use crate::domain::authority::chain::DelegationChain;
+use crate::domain::authority::chain::{self, DelegationChain};
 use crate::domain::authority::change::Change;
 use crate::domain::authority::delegation::{Delegation, DelegationStatus};
 use crate::domain::authority::indexed::Part;
@@ -302,13 +302,14 @@ fn check_parent(
             message,
         ))
     };
-    if parent.max_redelegations == 0 {
+    let left = chain::redelegations_left(&context.generation.authority, parent);
+    if left == 0 {
         return beyond("may not be redelegated");
     }
-    if delegation.max_redelegations >= parent.max_redelegations {
-        return beyond(
-            "may not be redelegated that often: `max_redelegations` has to be smaller than its own",
-        );
+    if delegation.max_redelegations >= left {
+        return beyond(&format!(
+            "may not be redelegated that often: `max_redelegations` has to be smaller than the {left} that it has left"
+        ));
     }
     if delegation.not_before < parent.not_before || delegation.expires_at > parent.expires_at {
         return beyond("does not last as long as what is redelegated from it");
@@ -323,12 +324,14 @@ fn check_parent(
     }
 }
 
-/// Asks Cedar whether the actor may revoke a delegation, also one whose chain is no longer valid.
+/// Asks Cedar whether the actor may revoke a delegation, also one whose chain does not hold any more: what is taken away
+/// above it takes nobody's right to take it away.
 fn authorize_restriction(
     context: &WriteContext<'_>,
     delegation: &Delegation,
 ) -> Result<(), ControlError> {
-    let chain = DelegationChain::from_delegation(&context.generation.authority, delegation).ok();
+    let authority = &context.generation.authority;
+    let chain = DelegationChain::of_whatever_was_delegated(authority, delegation).ok();
     let about = GovernContext {
         chain: chain.as_ref(),
         task: None,

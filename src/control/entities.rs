@@ -15,6 +15,7 @@ use crate::domain::authority::change::Change;
 use crate::domain::entity_json;
 use crate::domain::hierarchy::{MAX_GENERATIONS, MAX_PARENTS, longest_chain};
 use crate::domain::request::target::stored;
+use crate::domain::request::visible::shown;
 use crate::domain::schema::{self, TYPES};
 use crate::service::generation::Generation;
 use crate::service::ledger::PlannedChange;
@@ -131,19 +132,21 @@ impl Control {
     /// [`ControlError::NotReady`] before the first load.
     pub fn list_entities(
         &self,
-        of_type: Option<&str>,
+        of_type: Option<&EntityType>,
         page: &PageRequest,
     ) -> Result<ListPage<EntityView>, ControlError> {
         let limits = self.limits();
-        let after = page.after.as_ref().map(|token| token.parse::<EntityUID>());
+        let after = page.after().map(|token| token.parse::<EntityUID>());
         let after = after
             .transpose()
             .map_err(|_| ControlError::invalid("page_token", "is not a token of this list"))?;
         self.view(|view| {
             let generation = view.generation;
+            let schema = generation.snapshot.schema().map(Arc::as_ref);
+            let of_type = of_type.map(|ty| listed_type(schema, ty)).transpose()?;
             let stored = generation.stored.after(after.as_ref());
             let keep = |uid: &EntityUID, json: &Arc<str>| {
-                let is_wanted = of_type.is_none_or(|ty| uid.entity_type().to_string() == ty);
+                let is_wanted = of_type.as_ref().is_none_or(|ty| uid.entity_type() == ty);
                 is_wanted
                     .then(|| stored_view(generation, uid, json))
                     .flatten()
@@ -238,19 +241,37 @@ fn check_generations(
     }
 }
 
+/// The type without a namespace that is meant by one of `Mcp`, if `Mcp` has no such type and there is one without a
+/// namespace.
+fn plain_type(schema: Option<&ValidatorSchema>, ty: &EntityType) -> Option<EntityType> {
+    let schema = schema.filter(|schema| schema.get_entity_type(ty).is_none())?;
+    let name = ty.to_string();
+    let plain = EntityType::from_normalized_str(name.strip_prefix("Mcp::")?).ok()?;
+    schema.get_entity_type(&plain).map(|_| plain)
+}
+
+/// The type whose entities are listed, which is one that could be put.
+fn listed_type(
+    schema: Option<&ValidatorSchema>,
+    ty: &EntityType,
+) -> Result<EntityType, ControlError> {
+    if let Some(plain) = plain_type(schema, ty) {
+        return Ok(plain);
+    }
+    match schema.is_none_or(|schema| schema.get_entity_type(ty).is_some()) {
+        true => Ok(ty.clone()),
+        false => {
+            let ty = ty.to_string();
+            let message = format!("`{}` is no type that the schema declares", shown(&ty));
+            Err(ControlError::invalid("type", message))
+        }
+    }
+}
+
 /// Resolves an entity type. A name without a namespace means one of `Mcp`; if `Mcp` has no such type and there is one
 /// without a namespace, that is meant.
 fn declared(schema: Option<&ValidatorSchema>, uid: &EntityUID) -> EntityUID {
-    let ty = uid.entity_type();
-    let plain = schema.and_then(|schema| {
-        if schema.get_entity_type(ty).is_some() {
-            return None;
-        }
-        let name = ty.to_string();
-        let plain = EntityType::from_normalized_str(name.strip_prefix("Mcp::")?).ok()?;
-        schema.get_entity_type(&plain).map(|_| plain)
-    });
-    match plain {
+    match plain_type(schema, uid.entity_type()) {
         Some(plain) => EntityUID::from_components(plain, uid.eid().clone(), None),
         None => uid.clone(),
     }

@@ -1,5 +1,6 @@
 //! Tasks: open, advance, close, list.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -268,6 +269,13 @@ fn check_terms(context: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlE
             let message = "is 0: leave it out for a tool without a limit of its own";
             return refuse(".max_calls", message.to_owned());
         }
+        if let Some((at, name)) = repeated_argument(named) {
+            let message = format!(
+                "`{}` is named twice: give all its values at once",
+                shown(name)
+            );
+            return refuse(&format!(".arguments[{at}].argument"), message);
+        }
         if let Some((part, message)) = open_target_fault(context, named) {
             return refuse(part, message);
         }
@@ -291,6 +299,13 @@ fn check_terms(context: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlE
         let message = "is neither to `read` from nor to `send` to";
         Err(ControlError::invalid(format!("places[{index}]"), message))
     })
+}
+
+/// The first argument that is named again, with its index. A call would have to fit both.
+fn repeated_argument(named: &ToolUse) -> Option<(usize, &str)> {
+    let names = named.arguments.iter().map(|it| it.argument.as_str());
+    let mut seen = HashSet::new();
+    names.enumerate().find(|(_, name)| !seen.insert(*name))
 }
 
 /// The field of a tool's terms that does not fit a target that is not known beforehand, and why.

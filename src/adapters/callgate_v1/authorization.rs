@@ -245,14 +245,12 @@ impl AuthorizationState {
     ) -> Result<v1::ReportOutcomeResponse, GrpcRejection> {
         let limits = self.limits.load_full();
         let status = outcome_status(request.status)?;
-        check_count(request.labels.len(), limits.list_items, "labels")?;
-        let labels = request.labels.iter();
-        let labels =
-            labels.map(|label| ids::required(text(label, "labels")?, limits.id_bytes, "labels"));
-        let labels: Vec<SmolStr> = labels.collect::<Result<_, _>>()?;
+        let parser = self.parser(&limits, asking);
+        let labels: Vec<SmolStr> = parser.ids(request.labels, limits.list_items, "labels")?;
         let decision_id = text(&request.decision_id, "decision_id")?;
+        let decision_id = ids::past_decision(decision_id, self.service.now(), "decision_id")?;
         let outcome = OutcomeRecord {
-            decision_id: Some(ids::decision(decision_id, "decision_id")?),
+            decision_id: Some(decision_id),
             status,
             size: request.size,
             labels: &labels,

@@ -52,6 +52,14 @@ pub enum FieldProblem {
     /// The text is not the id of a decision.
     #[error("is not the id of a decision, a UUID of version 7")]
     NotADecisionId,
+    /// The id is of a decision that is yet to be made.
+    #[error("is the id of a decision that is yet to be made")]
+    NotYetDecided,
+    /// No page of this list gave the token.
+    #[error(
+        "is not a token of this list: send what the page before gave, and ask for the same as there"
+    )]
+    NotAPageToken,
     /// The enum value is unknown.
     #[error("{0} is not a value that is known here")]
     UnknownValue(i32),

@@ -3,8 +3,10 @@
 //! Ids distinguish entities, and people read them in logs and traces. So blank ids and ids with invisible
 //! characters, which look like other ids, are errors.
 
+use std::time::{Duration, SystemTime};
+
 use smol_str::SmolStr;
-use uuid::Uuid;
+use uuid::{Uuid, Variant};
 
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::config::limits::Limits;
@@ -47,8 +49,26 @@ pub(in crate::adapters) fn required<I: From<SmolStr>>(
 pub(in crate::adapters) fn decision(text: &str, field: &str) -> Result<Uuid, FieldError> {
     const LENGTH: usize = 36;
     let id = Uuid::try_parse(text).ok();
-    let id = id.filter(|id| text.len() == LENGTH && id.get_version_num() == 7);
+    let is_usual = |id: &Uuid| text.len() == LENGTH && id.get_variant() == Variant::RFC4122;
+    let id = id.filter(|id| is_usual(id) && id.get_version_num() == 7);
     id.ok_or_else(|| FieldError::new(field, FieldProblem::NotADecisionId))
+}
+
+/// Parses the id of a decision that has been made at `now`: its id holds its time. Clocks of replicas may differ.
+pub(in crate::adapters) fn past_decision(
+    text: &str,
+    now: SystemTime,
+    field: &str,
+) -> Result<Uuid, FieldError> {
+    const SLACK: Duration = Duration::from_secs(600);
+    let id = decision(text, field)?;
+    let now = now.duration_since(SystemTime::UNIX_EPOCH);
+    let latest = now.unwrap_or_default().saturating_add(SLACK);
+    let made = id.get_timestamp().map(|at| at.to_unix());
+    match made.is_some_and(|(seconds, _)| seconds <= latest.as_secs()) {
+        true => Ok(id),
+        false => Err(FieldError::new(field, FieldProblem::NotYetDecided)),
+    }
 }
 
 /// Parses a session id, where empty text means none. Gateways derive session ids from all their servers, so
@@ -66,6 +86,16 @@ pub(in crate::adapters) fn session(
             false => id,
         }),
     )
+}
+
+/// Parses a session id that has to be there, as [`session`] does.
+pub(in crate::adapters) fn required_session(
+    text: &str,
+    limits: &Limits,
+    field: &str,
+) -> Result<SessionId, FieldError> {
+    let missing = || FieldError::new(field, FieldProblem::Missing);
+    session(text, limits, field)?.ok_or_else(missing)
 }
 
 /// The text of a problem with an id, with the name of the limit.

@@ -1,7 +1,12 @@
+use std::time::{Duration, SystemTime};
+
 use smol_str::SmolStr;
+use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::adapters::input::field_error::FieldProblem;
-use crate::adapters::input::ids::{check, describe_problem, optional, required, session};
+use crate::adapters::input::ids::{
+    check, describe_problem, optional, past_decision, required, required_session, session,
+};
 use crate::config::limits::Limits;
 
 #[test]
@@ -78,6 +83,19 @@ fn a_long_name_of_a_session_stands_for_itself_by_its_digest() {
 }
 
 #[test]
+fn a_session_is_named_alike_where_it_is_required() {
+    let limits = Limits::default();
+    let long = "s".repeat(1_036);
+    let one = required_session(&long, &limits, "session_id").expect("one");
+    assert_eq!(session(&long, &limits, "session_id"), Ok(Some(one.clone())));
+    // Its digest names it as well: that is what records show.
+    let by_digest = required_session(one.as_str(), &limits, "session_id");
+    assert_eq!(by_digest, Ok(one));
+    let refused = required_session("", &limits, "session_id").expect_err("none");
+    assert_eq!(refused.to_string(), "`session_id` is required");
+}
+
+#[test]
 fn a_limit_is_told_by_its_name() {
     let problem = FieldProblem::TooLong { bytes: 9, limit: 8 };
     assert_eq!(
@@ -88,4 +106,24 @@ fn a_limit_is_told_by_its_name() {
         describe_problem(&FieldProblem::Blank),
         FieldProblem::Blank.to_string()
     );
+}
+
+#[test]
+fn a_decision_that_is_yet_to_be_made_has_no_outcome() {
+    let second = |at: u64| {
+        let at = Timestamp::from_unix(NoContext, at, 0);
+        Uuid::new_v7(at).to_string()
+    };
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let told = |id: &str| past_decision(id, now, "decision_id").map_err(|it| it.to_string());
+    for good in [0, 1_799_999_999, 1_800_000_600] {
+        assert!(told(&second(good)).is_ok(), "{good}");
+    }
+    let early = told(&second(1_800_000_601)).expect_err("early");
+    assert_eq!(
+        early,
+        "`decision_id` is the id of a decision that is yet to be made"
+    );
+    let odd = told("01a22a77-f72c-7795-02c6-b178af72b1a5").expect_err("another variant");
+    assert!(odd.contains("is not the id of a decision"), "{odd}");
 }

@@ -117,7 +117,10 @@ impl LogSource {
     ) -> Result<Option<RecordedDecision>, String> {
         let found = find::decision(&self.directory, id, scope);
         let found = found.map_err(|error| error.to_string())?;
-        let Some(FoundRecord { stored, message }) = found else {
+        let Some(FoundRecord {
+            stored, message, ..
+        }) = found
+        else {
             return Ok(None);
         };
         let link = CapsuleLink::from_record(&message);

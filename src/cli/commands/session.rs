@@ -30,7 +30,7 @@ enum Verb {
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct End {
-    /// The session
+    /// The session, by its name or by the digest that stands for a long one
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]

@@ -86,6 +86,19 @@ impl<'c> DelegationChain<'c> {
         Self::of_delegations(resolve_chain(authority, last)?, &last.to)
     }
 
+    /// The same chain, whether or not it is still allowed to be as long as it is: who delegated what is to be taken
+    /// away.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::DelegationChainBroken`] if a parent is missing.
+    pub fn of_whatever_was_delegated(
+        authority: &'c Authority,
+        last: &'c Delegation,
+    ) -> Result<Self, Reason> {
+        Self::joined(resolve_chain(authority, last)?, &last.to)
+    }
+
     /// The chain that a call asserts.
     ///
     /// # Errors
@@ -142,20 +155,21 @@ impl<'c> DelegationChain<'c> {
         delegations: Vec<&'c Delegation>,
         subject: &EntityUID,
     ) -> Result<Self, Reason> {
+        if let Some([before, link]) = first_break(&delegations) {
+            let mut reason = broken("a link of the delegation does not follow from the one before");
+            reason.detail = Some(format!(
+                "grant `{}` does not follow from `{}`",
+                link.id, before.id
+            ));
+            return Err(reason);
+        }
+        Self::joined(delegations, subject)
+    }
+
+    fn joined(delegations: Vec<&'c Delegation>, subject: &EntityUID) -> Result<Self, Reason> {
         let (Some(first), Some(last)) = (delegations.first(), delegations.last()) else {
             return Err(broken("no delegation is named"));
         };
-        for pair in delegations.windows(2) {
-            if !pair[1].is_redelegation_of(pair[0]) {
-                let mut reason =
-                    broken("a link of the delegation does not follow from the one before");
-                reason.detail = Some(format!(
-                    "grant `{}` does not follow from `{}`",
-                    pair[1].id, pair[0].id
-                ));
-                return Err(reason);
-            }
-        }
         // A server acts on behalf of the agent that called it; any other subject is the delegate of the last
         // link.
         let is_server = *subject.entity_type() == TYPES.server;
@@ -289,6 +303,32 @@ pub fn resolve_chain<'a>(
     }
     delegations.reverse();
     Ok(delegations)
+}
+
+/// The first two neighbours of a chain of which the second does not follow: it was delegated by somebody else, or is
+/// further down than one above it allows.
+fn first_break<'a>(delegations: &[&'a Delegation]) -> Option<[&'a Delegation; 2]> {
+    let pairs = delegations.windows(2).enumerate();
+    let mut pairs = pairs.map(|(index, pair)| (&delegations[..=index], pair[0], pair[1]));
+    pairs.find_map(|(above, before, link)| {
+        let mut nearest_first = above.iter().rev().zip(1..);
+        let is_allowed = nearest_first.all(|(it, links_below)| it.allows_below(links_below));
+        (before.to != link.from || !is_allowed).then_some([before, link])
+    })
+}
+
+/// How many times a delegation may be redelegated in succession: as often as it says, and as each above it leaves. 0 if
+/// its chain does not hold.
+pub fn redelegations_left(authority: &Authority, delegation: &Delegation) -> u32 {
+    let Ok(chain) = resolve_chain(authority, delegation) else {
+        return 0;
+    };
+    let left = chain
+        .iter()
+        .rev()
+        .zip(0_u32..)
+        .map(|(it, links_below)| it.max_redelegations.saturating_sub(links_below));
+    left.min().unwrap_or_default()
 }
 
 /// Verifies that a link is valid at `now` and for calls of `task`.

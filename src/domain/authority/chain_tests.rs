@@ -1,1 +1,109 @@
+use std::time::{Duration, SystemTime};
 
+use super::*;
+use crate::domain::authority::delegation::DelegationStatus;
+use crate::domain::authority::scope::Scope;
+use crate::domain::authority::state::ExpiredRecord;
+use crate::domain::schema::entity_uid;
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+/// Link `number` of the chain ana → a0 → a1 …, with as many redelegations as given.
+fn link(number: usize, max_redelegations: u32) -> Delegation {
+    let agent = |number: usize| entity_uid(&TYPES.agent, format!("a{number}"));
+    Delegation {
+        id: format!("d{number}").as_str().into(),
+        from: match number.checked_sub(1) {
+            Some(before) => agent(before),
+            None => entity_uid(&TYPES.user, "ana"),
+        },
+        to: agent(number),
+        scope: Scope {
+            tools: Vec::new(),
+            servers: Vec::new(),
+            groups: Vec::new(),
+            access: AccessLevel::Read,
+            targets: Vec::new(),
+        },
+        task: None,
+        parent: number
+            .checked_sub(1)
+            .map(|it| format!("d{it}").as_str().into()),
+        max_redelegations,
+        not_before: at(0),
+        expires_at: at(100),
+        revoked_at: None,
+        created_at: at(0),
+    }
+}
+
+fn chain_of(max_redelegations: &[u32]) -> Authority {
+    let mut authority = Authority::default();
+    for (number, times) in max_redelegations.iter().enumerate() {
+        let delegation = Arc::new(link(number, *times));
+        authority.delegations.insert_mut(delegation);
+    }
+    authority
+}
+
+/// Of each link: whether it is active, and how often it may be redelegated.
+fn links(authority: &Authority) -> Vec<(bool, u32)> {
+    let links = authority.delegations.values().map(|it| {
+        let is_active = authority.delegation_status(it, at(1)) == DelegationStatus::Active;
+        let chain = DelegationChain::from_delegation(authority, it);
+        assert_eq!(is_active, chain.is_ok(), "status and chain of {}", it.id);
+        assert!(DelegationChain::of_whatever_was_delegated(authority, it).is_ok());
+        (is_active, redelegations_left(authority, it))
+    });
+    links.collect()
+}
+
+#[test]
+fn a_parent_that_was_narrowed_narrows_what_is_below_it_and_breaks_only_what_is_deeper() {
+    let (yes, no) = (true, false);
+    assert_eq!(links(&chain_of(&[2, 1, 0])), [(yes, 2), (yes, 1), (yes, 0)]);
+    // The root narrowed to one: what it delegates may be redelegated once, so once more is too deep.
+    assert_eq!(links(&chain_of(&[1, 1, 0])), [(yes, 1), (yes, 0), (no, 0)]);
+    assert_eq!(links(&chain_of(&[0, 1, 0])), [(yes, 0), (no, 0), (no, 0)]);
+    // A link in between.
+    assert_eq!(
+        links(&chain_of(&[3, 1, 1, 0])),
+        [(yes, 3), (yes, 1), (yes, 0), (no, 0)]
+    );
+    assert_eq!(links(&chain_of(&[4, 2, 2])), [(yes, 4), (yes, 2), (yes, 1)]);
+}
+
+#[test]
+fn the_first_link_that_is_too_deep_is_named() {
+    let authority = chain_of(&[1, 5, 5, 5]);
+    let last = authority.delegations.values().last().expect("a link");
+    let reason = DelegationChain::from_delegation(&authority, last).expect_err("too deep");
+    assert_eq!(reason.code, ReasonCode::DelegationChainBroken);
+    assert_eq!(
+        reason.detail.as_deref(),
+        Some("grant `d2` does not follow from `d1`")
+    );
+}
+
+#[test]
+fn what_others_were_made_from_remains_as_long_as_they_do() {
+    let mut authority = chain_of(&[2, 1, 0]);
+    for number in [0, 1] {
+        let revoked = Delegation {
+            revoked_at: Some(at(10)),
+            ..link(number, 2)
+        };
+        authority.delegations.insert_mut(Arc::new(revoked));
+    }
+    let unused = Delegation {
+        id: "e".into(),
+        revoked_at: Some(at(10)),
+        ..link(0, 0)
+    };
+    authority.delegations.insert_mut(Arc::new(unused));
+    let ended = |before| authority.ended_before(at(before));
+    assert_eq!(ended(50), [ExpiredRecord::Delegation("e".into())]);
+    assert_eq!(ended(101).len(), 4);
+}

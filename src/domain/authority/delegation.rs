@@ -30,7 +30,7 @@ pub struct Delegation {
     /// The delegation it is redelegated from; `None` if `from` delegates its own authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<DelegationId>,
-    /// How many times it may be redelegated in succession; 0 forbids it.
+    /// How many times it may be redelegated in succession; 0 forbids it. What it was redelegated from may allow less.
     #[serde(default)]
     pub max_redelegations: u32,
     /// Valid from this time on.
@@ -124,10 +124,15 @@ impl Delegation {
             .map_or(self.expires_at, |at| at.min(self.expires_at))
     }
 
-    /// Whether this delegation may be a redelegation of `parent`: `parent` has to be delegated to its
-    /// delegator, with more redelegations left.
-    pub fn is_redelegation_of(&self, parent: &Self) -> bool {
-        parent.to == self.from && self.max_redelegations < parent.max_redelegations
+    /// Whether `parent` is delegated to the delegator of this one, and allows a chain that goes on for this many
+    /// links below it.
+    pub fn follows_from(&self, parent: &Self, links_below: usize) -> bool {
+        parent.to == self.from && parent.allows_below(links_below)
+    }
+
+    /// Whether a chain may go on for this many links below this one.
+    pub fn allows_below(&self, links: usize) -> bool {
+        links <= self.max_redelegations as usize
     }
 
     /// The status at `now`, regardless of the task.

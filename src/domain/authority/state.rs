@@ -60,14 +60,17 @@ impl Authority {
     }
 
     /// The status of a delegation: that of the first link from it up to the root which is not active. A
-    /// delegation whose parent is gone, or may no longer be redelegated, counts as revoked.
+    /// delegation whose parent is gone, or that is further down than a link above it allows by now, counts as revoked.
     pub fn delegation_status(&self, delegation: &Delegation, now: SystemTime) -> DelegationStatus {
         let mut link = delegation;
         let mut status = self.link_status(link, now);
+        let mut links_below = 0;
         // Chains are short and acyclic: both are checked before a link is stored.
         while let (DelegationStatus::Active, Some(id)) = (status, &link.parent) {
+            links_below += 1;
             let parent = self.delegations.get(id).map(Arc::as_ref);
-            let Some(parent) = parent.filter(|parent| link.is_redelegation_of(parent)) else {
+            let Some(parent) = parent.filter(|parent| link.follows_from(parent, links_below))
+            else {
                 return DelegationStatus::Revoked;
             };
             status = self.link_status(parent, now);
@@ -93,12 +96,14 @@ impl Authority {
         }
     }
 
-    /// Records that ended before this time. Tasks come last, after the records that refer to them.
+    /// Records that ended before this time. Tasks come last, after the records that refer to them. A delegation
+    /// remains as long as one that was made from it: who delegated first may take away what is left.
     pub fn ended_before(&self, before: SystemTime) -> Vec<ExpiredRecord> {
+        let parents = self.parents_of_those_at(before);
         let delegations = self
             .delegations
             .values()
-            .filter(|it| it.ended_at() < before);
+            .filter(|it| it.ended_at() < before && !parents.contains(&it.id));
         let delegations = delegations.map(|it| ExpiredRecord::Delegation(it.id.clone()));
         let approvals = self.approvals.values().filter(|it| it.expires_at < before);
         let approvals = approvals.map(|it| ExpiredRecord::Approval(it.id.clone()));
@@ -143,6 +148,21 @@ impl Authority {
             }
         }
         next
+    }
+
+    /// All delegations from which others were made that have not ended before this time.
+    fn parents_of_those_at(&self, before: SystemTime) -> HashSet<&DelegationId> {
+        let mut parents = HashSet::new();
+        for last in self.delegations.values() {
+            let mut next = (last.ended_at() >= before)
+                .then_some(last.parent.as_ref())
+                .flatten();
+            // What is known already is known with all that is above it.
+            while let Some(id) = next.filter(|id| parents.insert(*id)) {
+                next = self.delegations.get(id).and_then(|it| it.parent.as_ref());
+            }
+        }
+        parents
     }
 
     /// Whether a task is given and not open.

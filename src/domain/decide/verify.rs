@@ -234,6 +234,13 @@ fn outside_task(message: String) -> Reason {
     Reason::new(ReasonCode::TaskOutOfScope, message)
 }
 
+fn task_missing(step: &SmolStr) -> Reason {
+    let message = format!("the call names step `{step}` and no task that it is of");
+    let mut reason = Reason::new(ReasonCode::ContextMissing, message);
+    reason.missing = vec!["task".to_owned()];
+    reason
+}
+
 fn verify_task<'c>(
     inputs: &DecisionInputs<'c>,
     call: &CallContext,
@@ -241,7 +248,11 @@ fn verify_task<'c>(
     now: SystemTime,
 ) -> Result<Option<&'c Task>, Reason> {
     let Some(id) = &call.workflow.task_id else {
-        return Ok(None);
+        return match &call.workflow.step {
+            // A step without its task holds nobody to anything.
+            Some(step) => Err(task_missing(step)),
+            None => Ok(None),
+        };
     };
     let closed = |why: &str| {
         Err(Reason::new(

@@ -279,10 +279,18 @@ async fn what_a_caller_reports_of_a_call_is_on_record() {
         ),
         (
             v1::ReportOutcomeRequest {
-                labels: vec![" ".into()],
+                labels: vec!["a".into(), " ".into()],
                 ..report.clone()
             },
-            "labels",
+            "`labels[1]` holds nothing but blanks",
+        ),
+        (
+            v1::ReportOutcomeRequest {
+                // Of the year 4147.
+                decision_id: "3fffffff-ffff-7795-92c6-b178af72b1a5".into(),
+                ..report.clone()
+            },
+            "`decision_id` is the id of a decision that is yet to be made",
         ),
         (
             v1::ReportOutcomeRequest {

@@ -4,7 +4,7 @@ use callgate::proto::v1;
 use tonic::Code;
 
 use crate::control::{World, assert_refused, by, person, scope};
-use crate::support::in_process::entity;
+use crate::support::in_process::{call_for, entity};
 
 /// Changes a good request and names the field that is then refused.
 type Spoil<M> = (fn(&mut M), &'static str);
@@ -82,7 +82,7 @@ const GRANTS: &[Spoil<v1::GrantDelegationRequest>] = &[
     (|it| it.expires_at = None, "`expires_at` is required"),
     (
         |it| it.expires_at.as_mut().unwrap().nanos = -1,
-        "`expires_at` is not a time",
+        "`expires_at.nanos` must be a number from 0 to 999,999,999",
     ),
     (
         |it| {
@@ -104,6 +104,24 @@ const GRANTS: &[Spoil<v1::GrantDelegationRequest>] = &[
 ];
 
 const TASKS: &[Spoil<v1::OpenTaskRequest>] = &[
+    (
+        |it| it.deadline.as_mut().unwrap().nanos = 1_000_000_000,
+        "`deadline.nanos` must be a number from 0 to 999,999,999",
+    ),
+    (
+        |it| {
+            let values = |json: &str| v1::ArgumentValues {
+                argument: "path".into(),
+                values_json: vec![json.into()],
+            };
+            it.tool_uses = vec![v1::ToolUse {
+                tool: "git/log".into(),
+                arguments: vec![values("1"), values("2")],
+                ..Default::default()
+            }];
+        },
+        "`tool_uses[0].arguments[1].argument` `path` is named twice",
+    ),
     (|it| it.actor = None, "`actor` is required"),
     (|it| it.agent = None, "`agent` is required"),
     (|it| it.person = None, "`person` is required"),
@@ -192,5 +210,31 @@ async fn what_every_request_needs_is_asked_for() {
         publish_bundle: v1::PublishBundleRequest { actor: actor.clone(), ..Default::default() } => "`archive` is required";
         rollback_bundle: v1::RollbackBundleRequest { actor: actor.clone(), ..Default::default() } => "`to_revision` is required";
         watch_changes: v1::WatchChangesRequest { after_revision: 2 } => "`after_revision` is 2, but the newest revision is 1";
+    }
+}
+
+#[tokio::test]
+async fn a_challenge_ends_with_a_whole_second() {
+    let mut world = World::start().await;
+    let end = world.after(60).expect("a time");
+    let asked = |nanos| v1::RequestApprovalRequest {
+        call_context: call_for("commit", "sam").call_context.map(|call| *call),
+        challenge: Some(v1::ApprovalChallenge {
+            digest: format!("sha256:{}", "0".repeat(64)),
+            expires_at: Some(prost_types::Timestamp { nanos, ..end }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    for (nanos, said) in [
+        (1, "`challenge.expires_at.nanos` must be 0"),
+        (999_999_999, "`challenge.expires_at.nanos` must be 0"),
+        (-1, "`challenge.expires_at.nanos` must be 0"),
+    ] {
+        let answer = world
+            .client
+            .request_approval(by("edge", asked(nanos)))
+            .await;
+        assert_refused(answer, Code::InvalidArgument, said);
     }
 }

@@ -7,7 +7,7 @@ use callgate::proto::v1::TaskStatus;
 use tonic::Code;
 
 use crate::control::{World, assert_refused, by, person, scope};
-use crate::support::in_process::entity;
+use crate::support::in_process::{call, context, entity};
 
 fn advance(id: &str, step: &str) -> v1::AdvanceTaskRequest {
     v1::AdvanceTaskRequest {
@@ -239,4 +239,22 @@ async fn what_cannot_be_meant_is_refused() {
         .list_tasks(by("edge", v1::ListTasksRequest::default()))
         .await;
     assert_eq!(all.unwrap().into_inner().tasks.len(), 1);
+}
+
+#[tokio::test]
+async fn a_step_without_its_task_is_refused() {
+    let world = World::start().await;
+    let mut question = call("log");
+    let asked = context(&mut question);
+    asked.subject.get_or_insert_default().entity = entity("Agent", "helper");
+    asked.workflow = Some(v1::Workflow {
+        step: "look".into(),
+        ..Default::default()
+    });
+    let mut asking = world.server.client().await;
+    let answer = asking.authorize(by("edge", question)).await;
+    let answer = answer.expect("a decision").into_inner();
+    assert_eq!(answer.decision(), v1::Decision::Deny);
+    assert_eq!(answer.reasons[0].code(), v1::ReasonCode::ContextMissing);
+    assert_eq!(answer.reasons[0].missing, ["task"]);
 }

@@ -190,7 +190,9 @@ fn a_decision_is_a_story() {
     }
     let outcome = said(&["show", "3"]);
     assert!(
-        outcome.contains("outcome   result, 1234 bytes, labels untrusted, after 1s 500ms\n"),
+        outcome.contains(
+            "outcome   result, 1234 bytes, labels untrusted, after 1s 500ms, told by envoy\n"
+        ),
         "{outcome}"
     );
     assert!(said(&["show", "0"]).contains("start: 0.1.0"));
@@ -210,7 +212,10 @@ fn tail_is_json_where_nobody_watches() {
     assert_eq!(indices, [9, 10, 11]);
     let text = said(&["tail", "-n", "2", "--output", "text"]);
     assert_eq!(text.lines().count(), 2, "{text}");
-    assert!(text.ends_with("of tools/call git\n"), "{text}");
+    assert!(
+        text.ends_with("of tools/call git  told by envoy\n"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -374,12 +374,11 @@ impl Both {
         made.workflow.task_id = task.map(|task| self.model.tasks[task].id.clone());
         let decision = self.office.decide(&made).await;
         let expected = self.model.allows(delegation, by, tool, task);
-        // A chain in which a narrowed link may be redelegated no more often than its child is broken.
+        // A chain that goes on below a narrowed link for longer than that allows is broken.
         let chain = self.model.chain(delegation);
-        let delegated = |link: &usize| &self.model.links[*link];
-        let is_broken = chain
-            .windows(2)
-            .any(|pair| delegated(&pair[0]).depth >= delegated(&pair[1]).depth);
+        let is_broken = (0..)
+            .zip(&chain)
+            .any(|(below, link): (u32, _)| self.model.links[*link].depth < below);
         assert_eq!(
             decision.is_allow(),
             expected && !is_broken,

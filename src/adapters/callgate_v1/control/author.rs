@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use prost::Message;
-use sha2::{Digest, Sha256};
-
 use crate::adapters::callgate_v1::authorization::ADAPTER;
+use crate::adapters::callgate_v1::control::same_request::{self, ComparedRequest};
 use crate::adapters::callgate_v1::parse::MessageParser;
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem};
 use crate::adapters::input::limits::check_length;
@@ -17,7 +15,7 @@ use crate::domain::request::call_context::Subject;
 use crate::proto::v1;
 
 /// A request that changes something.
-pub(super) trait WriteRequest: Message {
+pub(super) trait WriteRequest: ComparedRequest {
     /// Takes the idempotency key out of the message.
     fn take_key(&mut self) -> String;
 }
@@ -92,7 +90,7 @@ pub(super) fn with_actor(
     }
 }
 
-/// The idempotency key, bound to a digest of the rest of the request.
+/// The idempotency key, bound to a digest of what is asked for.
 pub(super) fn key<M: WriteRequest>(
     parser: &MessageParser<'_>,
     rpc: Rpc,
@@ -104,12 +102,8 @@ pub(super) fn key<M: WriteRequest>(
     let Some(text) = parser.optional_id(text, FIELD)? else {
         return Ok(None);
     };
-    let mut request = Sha256::new();
-    request.update(rpc.name());
-    request.update([0]);
-    request.update(message.encode_to_vec());
     Ok(Some(IdempotencyKey {
         text,
-        request: request.finalize().into(),
+        request: same_request::digest(parser, rpc, message),
     }))
 }

@@ -1,7 +1,8 @@
 //! The gRPC adapter of the write side, `callgate.v1.Control`.
 //!
 //! Start at [`rpcs::ControlApi`]: admit, [`parse`], call [`crate::control`], [`encode`]. [`state`] is what
-//! all RPCs share, [`author`] what all writes carry, [`bundles`] published bundles,
+//! all RPCs share, [`author`] what all writes carry, [`same_request`] whether two requests are the same, [`bundles`]
+//! published bundles,
 //! [`recorded`] recorded decisions, [`watch`] the two streams, [`status`] the gRPC status of
 //! each error.
 //!
@@ -15,6 +16,7 @@ mod encode;
 mod parse;
 mod recorded;
 pub mod rpcs;
+mod same_request;
 mod state;
 mod status;
 mod watch;

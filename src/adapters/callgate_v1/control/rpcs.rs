@@ -1,6 +1,5 @@
 //! The RPCs of `callgate.v1.Control`.
 
-use smol_str::SmolStr;
 use tonic::{Request, Response, Status};
 
 use crate::adapters::callgate_v1::control::status::status_for;
@@ -8,6 +7,7 @@ use crate::adapters::callgate_v1::control::watch::{
     ApprovalSource, ChangeSource, WatchStream, Watcher,
 };
 use crate::adapters::callgate_v1::control::{bundles, encode, recorded};
+use crate::adapters::input::ids;
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::authn::caller::Rpc;
 use crate::domain::request::call_context::TraceContext;
@@ -56,12 +56,9 @@ impl control_server::Control for ControlApi {
         self.list(
             request,
             Rpc::ListEntities,
-            |parser, message| {
-                let of_type: Option<SmolStr> = parser.optional_id(message.r#type, "type")?;
-                Ok((of_type, parser.page(message.page_size, message.page_token)?))
-            },
+            |parser, message| parser.entity_filter(message),
             |control, (of_type, page), _| {
-                let listed = control.list_entities(of_type.as_deref(), page);
+                let listed = control.list_entities(of_type.as_ref(), page);
                 listed.map(encode::entities)
             },
         )
@@ -339,7 +336,7 @@ impl control_server::Control for ControlApi {
         let (author, session) =
             self.shared
                 .write(request, Rpc::EndSession, |parser, message| {
-                    parser.required_id(message.session_id, "session_id")
+                    ids::required_session(&message.session_id, parser.limits, "session_id")
                 })?;
         let ended = self.control().end_session(&author, session).await;
         let done = ended.map_err(status_for(&author.caller))?;

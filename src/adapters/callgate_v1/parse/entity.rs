@@ -27,7 +27,7 @@ impl MessageParser<'_> {
         wire: impl Into<served::EntityRef>,
     ) -> Result<EntityUID, FieldError> {
         let wire = wire.into();
-        let entity_type = self.entity_type(&wire.r#type, EntityTypeCache::mcp)?;
+        let entity_type = self.mcp_type(&wire.r#type)?;
         let id: SmolStr = self.required_id(wire.id, "id")?;
         Ok(EntityUID::from_components(entity_type, Eid::new(id), None))
     }
@@ -45,6 +45,21 @@ impl MessageParser<'_> {
             .within(field)?;
         let id: SmolStr = self.required_id(wire.id, "id").within(field)?;
         Ok(EntityUID::from_components(entity_type, Eid::new(id), None))
+    }
+
+    /// Parses the name of a type; `Agent` alone means `Mcp::Agent`.
+    pub(in crate::adapters::callgate_v1) fn mcp_type(
+        &self,
+        name: &Bytes,
+    ) -> Result<EntityType, FieldError> {
+        self.entity_type(name, EntityTypeCache::mcp)
+    }
+
+    /// The whole name of a type, if it is one; `Agent` alone means `Mcp::Agent`.
+    pub(in crate::adapters::callgate_v1) fn whole_type(&self, name: &str) -> Option<String> {
+        let is_short = name.len() <= self.limits.id_bytes as usize;
+        let of_type = is_short.then(|| self.types.mcp(name));
+        of_type?.ok().map(|it| it.to_string())
     }
 
     fn entity_type(

@@ -456,10 +456,12 @@ pub(in crate::adapters::callgate_v1) fn system_time(
     // The range of `google.protobuf.Timestamp`: years 1 to 9999.
     const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
     let not_a_time = || FieldError::new(field, FieldProblem::NotATime);
-    let nanos = u32::try_from(wire.nanos)
-        .ok()
-        .filter(|nanos| *nanos < 1_000_000_000)
-        .ok_or_else(not_a_time)?;
+    let nanos = u32::try_from(wire.nanos).ok();
+    let nanos = nanos.filter(|nanos| *nanos < 1_000_000_000);
+    let nanos = nanos.ok_or_else(|| {
+        let problem = FieldProblem::NotOfShape("a number from 0 to 999,999,999");
+        FieldError::new("nanos", problem).inside(field)
+    })?;
     if !SECONDS.contains(&wire.seconds) {
         return Err(not_a_time());
     }

@@ -10,15 +10,18 @@ use crate::audit::envelope::nanos;
 use crate::audit::filter::{Filter, Kind};
 use crate::audit::find::{self, FoundRecord, SearchScope};
 use crate::audit::log_files::{SEGMENTS, TREE};
+use crate::audit::outcome_check::OutcomeCheck;
 use crate::audit::reader::{LogError, LogReader};
 use crate::audit::record::schema::Verdict;
 use crate::audit::tree::key_file::{self, PUBLIC_KEY_FILE};
 use crate::audit::tree::note::VerifyingKey;
 use crate::audit::verify;
+use crate::audit::wire::as_recorded;
 use crate::cli::output::note;
 use crate::cli::render::printable;
 use crate::cli::value_parser;
 use crate::domain::reason::ReasonCode;
+use crate::domain::request::canonical;
 use crate::proto::v1::EntityRef;
 
 /// The directory of the log.
@@ -109,7 +112,7 @@ impl RecordId {
                 let stored = reader.get(index)?;
                 let stored = stored.with_context(|| format!("the log has no record {index}"))?;
                 let message = stored.decode()?;
-                Ok(FoundRecord { stored, message })
+                Ok(FoundRecord::new(stored, message))
             }
         }
     }
@@ -154,7 +157,7 @@ pub struct FilterArgs {
     /// A control that such a policy implements
     #[arg(long, value_name = "CONTROL")]
     control: Vec<String>,
-    /// The session
+    /// The session, by its name or by the digest that stands for a long one
     #[arg(long, value_name = "ID")]
     session: Vec<String>,
     /// The task
@@ -175,32 +178,34 @@ pub struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// The filter.
+    /// The filter. Texts are held against those of records, where long ones are cut.
     pub fn filter(&self) -> Filter {
         let group = |entities: &[EntityRef]| {
-            let group: Vec<_> = entities.iter().map(as_cedar).collect();
+            let group = entities.iter().map(|it| as_recorded(&as_cedar(it)));
+            let group: Vec<_> = group.collect();
             (!group.is_empty()).then_some(group)
         };
         let tool = |text: &String| match text.split_once('/') {
-            Some((server, tool)) => (Some(server.to_owned()), tool.to_owned()),
-            None => (None, text.clone()),
+            Some((server, tool)) => (Some(as_recorded(server)), as_recorded(tool)),
+            None => (None, as_recorded(text)),
         };
+        let texts = |of: &[String]| of.iter().map(|it| as_recorded(it)).collect::<Vec<_>>();
         Filter {
             kinds: self.kind.clone(),
             principals: [group(&self.agent), group(&self.user)]
                 .into_iter()
                 .flatten()
                 .collect(),
-            servers: self.server.clone(),
+            servers: texts(&self.server),
             tools: self.tool.iter().map(tool).collect(),
             decision: self.decision,
             codes: self.code.clone(),
-            policies: self.policy.clone(),
+            policies: texts(&self.policy),
             is_shadow: self.shadow,
-            owners: self.owner.clone(),
-            controls: self.control.clone(),
-            sessions: self.session.clone(),
-            tasks: self.task.clone(),
+            owners: texts(&self.owner),
+            controls: texts(&self.control),
+            sessions: self.session.iter().flat_map(|it| sessions(it)).collect(),
+            tasks: texts(&self.task),
             decision_ids: self
                 .decision_id
                 .iter()
@@ -234,6 +239,7 @@ impl FilterArgs {
             None => 0,
         };
         let mut faults = Vec::new();
+        let mut check = OutcomeCheck::default();
         // Before the log is read, which may grow meanwhile.
         let signed = verify::signed(&log.directory);
         let mut next = start;
@@ -254,7 +260,12 @@ impl FilterArgs {
                 }
             };
             next = stored.index.saturating_add(1);
-            if filter.matches(&message) && !each(FoundRecord { stored, message })? {
+            let doubts = check.note(&message);
+            let found = FoundRecord {
+                doubts,
+                ..FoundRecord::new(stored, message)
+            };
+            if filter.matches(&found.message) && !each(found)? {
                 return Ok(faults);
             }
         }
@@ -292,6 +303,12 @@ pub fn warn_of(faults: &[LogError]) {
     if !faults.is_empty() {
         note("warning: the log is damaged: see `callgate audit verify`");
     }
+}
+
+/// The ids that records may have of a session: its own, or its digest if it is longer than `limits.id_bytes` of the server
+/// was.
+fn sessions(id: &str) -> [String; 2] {
+    [as_recorded(id), canonical::digest_of_text(id)]
 }
 
 /// An entity as records have it.

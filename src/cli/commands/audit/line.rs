@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 
+use crate::audit::find::FoundRecord;
 use crate::audit::json;
 use crate::audit::record::Record;
 use crate::audit::record::schema::{
@@ -44,6 +45,19 @@ impl Paint {
     /// Without colours.
     pub fn plain() -> Self {
         Self { is_coloured: false }
+    }
+
+    /// The line of a record, with what is odd about it.
+    pub fn found(self, found: &FoundRecord) -> String {
+        let line = self.line(&found.message);
+        match doubts_text(found) {
+            text if text.is_empty() => line,
+            text => format!(
+                "{}  {}\n",
+                line.trim_end(),
+                self.part(TextStyle::Bad, &text)
+            ),
+        }
     }
 
     /// A line, with its end. All that comes from the record is escaped.
@@ -170,6 +184,15 @@ pub fn outcome_text(it: &Outcome) -> String {
     format!("{status}, {}{labels}", count(size, "byte"))
 }
 
+/// `although the call was denied`; empty if nothing is odd.
+pub fn doubts_text(found: &FoundRecord) -> String {
+    let doubts: Vec<_> = found.doubts.iter().map(ToString::to_string).collect();
+    match doubts.as_slice() {
+        [] => String::new(),
+        doubts => format!("although {}", printable(&doubts.join(", and "))),
+    }
+}
+
 fn outcome(parts: &mut LineParts, it: &Outcome) {
     let style = match it.status() {
         outcome::Status::Result => TextStyle::Good,
@@ -183,6 +206,15 @@ fn outcome(parts: &mut LineParts, it: &Outcome) {
         true => format!("{} {}", it.operation, printables(&it.servers)),
     };
     parts.push((TextStyle::Faint, format!("of {of}")));
+    parts.push((TextStyle::Faint, told_by(it)));
+}
+
+/// `told by envoy`: who says what came of it.
+pub fn told_by(it: &Outcome) -> String {
+    match it.caller.as_str() {
+        "" => String::new(),
+        caller => format!("told by {}", printable(caller)),
+    }
 }
 
 fn notice(parts: &mut LineParts, it: &Notice) {

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use crate::audit::find::FoundRecord;
-use crate::audit::json;
 use crate::cli::commands::audit::args::{FilterArgs, LogArgs, warn_of};
 use crate::cli::commands::audit::line::Paint;
 use crate::cli::output::{Exit, Output};
@@ -79,7 +78,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 /// If standard output cannot be written.
 pub fn print(output: Output, paint: Paint, found: &FoundRecord) -> anyhow::Result<bool> {
     match output {
-        Output::Text => output.painted(&paint.line(&found.message)),
-        Output::Json => output.next(&"", &json::record(&found.message)),
+        Output::Text => output.painted(&paint.found(found)),
+        Output::Json => output.next(&"", &found.json()),
     }
 }

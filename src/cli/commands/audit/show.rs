@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::audit::find::{self, FoundRecord, SearchScope};
 use crate::audit::json as records;
+use crate::audit::outcome_check::OutcomeCheck;
 use crate::audit::record::schema::record;
 use crate::audit::verify;
 use crate::cli::commands::audit::args::{LogArgs, RecordId, record_id};
@@ -41,14 +42,17 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let record = args.id.find(&args.log)?;
     let mut parent = None;
     let mut later = Vec::new();
+    let mut check = OutcomeCheck::default();
+    check.note(&record.message);
     if let Some(record::Kind::Decision(decision)) = &record.message.kind {
         if let Ok(id) = Uuid::from_slice(&decision.parent_decision_id) {
             parent = find::decision(&args.log.directory, id, SearchScope::WholeLog)?;
         }
         if let Ok(id) = <[u8; 16]>::try_from(&decision.id[..]) {
             let start = record.stored.index + 1;
-            find::each_naming(&args.log.open()?, start..u64::MAX, &id, |found| {
+            find::each_naming(&args.log.open()?, start..u64::MAX, &id, |mut found| {
                 if belongs(&found, &id) {
+                    found.doubts = check.note(&found.message);
                     later.push(found);
                 }
                 true
@@ -58,7 +62,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let json = json!({
         "record": records::record(&record.message),
         "parent": parent.as_ref().map(|it| records::record(&it.message)),
-        "later": later.iter().map(|it| records::record(&it.message)).collect::<Vec<_>>(),
+        "later": later.iter().map(FoundRecord::json).collect::<Vec<_>>(),
     });
     let story = Story {
         record: &record,

@@ -113,8 +113,14 @@ impl Story<'_> {
                     let after = later.message.at.saturating_sub(self.record.message.at);
                     let after = std::time::Duration::from_millis(after / 1_000_000);
                     let after = humantime::format_duration(after);
-                    let text = format!("{}, after {after}", line::outcome_text(outcome));
-                    story = story.fact("outcome", text);
+                    let parts = [
+                        line::outcome_text(outcome),
+                        format!("after {after}"),
+                        line::told_by(outcome),
+                        line::doubts_text(later),
+                    ];
+                    let parts = parts.into_iter().filter(|part| !part.is_empty());
+                    story = story.fact("outcome", parts.collect::<Vec<_>>().join(", "));
                 }
                 _ => story = story.fact("led to", told(later)),
             }

@@ -1,11 +1,12 @@
 use super::*;
 use crate::audit::fixtures::records;
+use crate::audit::outcome_check::OutcomeDoubt;
 use crate::audit::record::StoredRecord;
 
 fn found() -> Vec<FoundRecord> {
-    let found = records().into_iter().map(|message| FoundRecord {
-        stored: StoredRecord::from_message(&message).expect("a record"),
-        message,
+    let found = records().into_iter().map(|message| {
+        let stored = StoredRecord::from_message(&message).expect("a record");
+        FoundRecord::new(stored, message)
     });
     found.collect()
 }
@@ -31,4 +32,23 @@ fn a_decision_is_told_with_what_belongs_to_it() {
     );
     assert!(!hostile.contains('\u{202e}'), "{hostile:?}");
     insta::assert_snapshot!(story(6, None, &[]));
+}
+
+#[test]
+fn what_was_told_of_a_denied_call_is_told_as_that() {
+    let found = found();
+    let mut outcome = found[4].clone();
+    outcome.doubts = vec![
+        OutcomeDoubt::Denied,
+        OutcomeDoubt::OtherCaller("gate\u{202e}way".to_owned()),
+    ];
+    let story = Story {
+        record: &found[2],
+        parent: None,
+        later: &[outcome],
+        signed: None,
+    };
+    let told =
+        "told by envoy, although the call was denied, and gate\\u{202e}way had asked for it\n";
+    assert!(story.text().contains(told), "{}", story.text());
 }

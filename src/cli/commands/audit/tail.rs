@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::audit::filter::Filter;
 use crate::audit::find::FoundRecord;
 use crate::audit::log_files::{self, SEGMENTS};
+use crate::audit::outcome_check::OutcomeCheck;
 use crate::audit::reader::LogError;
 use crate::cli::commands::audit::args::{FilterArgs, LogArgs, warn_of};
 use crate::cli::commands::audit::line::Paint;
@@ -78,13 +79,20 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     let mut records = args.log.open()?.iter_from(next);
+    let mut check = OutcomeCheck::default();
+    for found in &kept {
+        check.note(&found.message);
+    }
     loop {
         match records.next() {
             Some(Ok(stored)) => {
                 let message = stored.decode()?;
-                if filter.matches(&message)
-                    && !print(output, paint, &FoundRecord { stored, message })?
-                {
+                let doubts = check.note(&message);
+                let found = FoundRecord {
+                    doubts,
+                    ..FoundRecord::new(stored, message)
+                };
+                if filter.matches(&found.message) && !print(output, paint, &found)? {
                     return Ok(Exit::Done);
                 }
             }
@@ -122,7 +130,7 @@ fn last(log: &LogArgs, filter: &Filter, count: usize) -> anyhow::Result<Last> {
                     if let Ok(message) = stored.decode()
                         && filter.matches(&message)
                     {
-                        found.push_back(FoundRecord { stored, message });
+                        found.push_back(FoundRecord::new(stored, message));
                         if found.len() + last.kept.len() > count {
                             found.pop_front();
                         }

@@ -2,14 +2,16 @@
 
 mod tasks;
 
-use callgate_engine::cedar::EntityUID;
+use callgate_engine::cedar::{EntityType, EntityUID};
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 
+use crate::adapters::callgate_v1::control::same_request::{self, ComparedRequest};
 use crate::adapters::callgate_v1::parse::{MessageParser, at_item, system_time};
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::json::{self as strict, KeyPolicy};
-use crate::adapters::input::limits::check_count;
+use crate::adapters::input::limits::{check_count, check_length};
+use crate::authn::caller::Rpc;
 use crate::control::approvals::{
     ApprovalFilter, ApprovalRequest, CallApproval, CallRejection, PresentedChallenge,
 };
@@ -68,10 +70,11 @@ impl MessageParser<'_> {
 
     pub(super) fn delegation_filter(
         &self,
-        wire: v1::ListDelegationsRequest,
+        mut wire: v1::ListDelegationsRequest,
     ) -> Result<(DelegationFilter, PageRequest), FieldError> {
         use v1::DelegationStatus as Wire;
 
+        let page = self.page(Rpc::ListDelegations, &mut wire)?;
         let status = match wire_status::<Wire>(wire.status)? {
             Wire::Unspecified => None,
             Wire::Active => Some(DelegationStatus::Active),
@@ -87,15 +90,16 @@ impl MessageParser<'_> {
             task: self.optional_id(wire.task_id, "task_id")?,
             status,
         };
-        Ok((filter, self.page(wire.page_size, wire.page_token)?))
+        Ok((filter, page))
     }
 
     pub(super) fn task_filter(
         &self,
-        wire: v1::ListTasksRequest,
+        mut wire: v1::ListTasksRequest,
     ) -> Result<(TaskFilter, PageRequest), FieldError> {
         use v1::TaskStatus as Wire;
 
+        let page = self.page(Rpc::ListTasks, &mut wire)?;
         let status = match wire_status::<Wire>(wire.status)? {
             Wire::Unspecified => None,
             Wire::Open => Some(TaskStatus::Open),
@@ -108,7 +112,7 @@ impl MessageParser<'_> {
             person: self.optional_entity(wire.person, "person")?,
             status,
         };
-        Ok((filter, self.page(wire.page_size, wire.page_token)?))
+        Ok((filter, page))
     }
 
     pub(super) fn approval_request(
@@ -128,6 +132,11 @@ impl MessageParser<'_> {
     }
 
     fn challenge(&self, wire: v1::ApprovalChallenge) -> Result<PresentedChallenge, FieldError> {
+        // The digest is over whole seconds, so that any part of one would not be the challenge's.
+        if wire.expires_at.is_some_and(|at| at.nanos != 0) {
+            let problem = FieldProblem::NotOfShape("0: a challenge ends with a whole second");
+            return Err(FieldError::new("expires_at.nanos", problem));
+        }
         Ok(PresentedChallenge {
             digest: self.required_id(wire.digest, "digest")?,
             expires_at: required_time(wire.expires_at, "expires_at")?,
@@ -152,8 +161,9 @@ impl MessageParser<'_> {
 
     pub(super) fn approval_filter(
         &self,
-        wire: v1::ListApprovalsRequest,
+        mut wire: v1::ListApprovalsRequest,
     ) -> Result<(ApprovalFilter, PageRequest), FieldError> {
+        let page = self.page(Rpc::ListApprovals, &mut wire)?;
         let watched = v1::WatchApprovalsRequest {
             subject: wire.subject,
             root: wire.root,
@@ -164,7 +174,7 @@ impl MessageParser<'_> {
             id: self.optional_id(wire.id, "id")?,
             ..self.watched_approvals(watched)?
         };
-        Ok((filter, self.page(wire.page_size, wire.page_token)?))
+        Ok((filter, page))
     }
 
     pub(super) fn watched_approvals(
@@ -189,6 +199,20 @@ impl MessageParser<'_> {
             task: self.optional_id(wire.task_id, "task_id")?,
             status,
         })
+    }
+
+    /// Parses a request for entities: the type, and the page.
+    pub(super) fn entity_filter(
+        &self,
+        mut wire: v1::ListEntitiesRequest,
+    ) -> Result<(Option<EntityType>, PageRequest), FieldError> {
+        if let Some(whole) = self.whole_type(&wire.r#type) {
+            wire.r#type = whole;
+        }
+        let page = self.page(Rpc::ListEntities, &mut wire)?;
+        let of_type = wire.r#type;
+        let of_type = (!of_type.is_empty()).then(|| self.mcp_type(&of_type.into()));
+        Ok((of_type.transpose()?, page))
     }
 
     /// Parses a whole entity: its uid and its form in Cedar's JSON.
@@ -291,11 +315,18 @@ impl MessageParser<'_> {
 
     // ------------------------------------------------------------ shared by several messages
 
-    pub(super) fn page(&self, size: u32, token: String) -> Result<PageRequest, FieldError> {
-        Ok(PageRequest {
-            size,
-            after: self.optional_text(token, "page_token")?,
-        })
+    /// Takes the page out of a request for a list; what is left of the request is which list it is of.
+    pub(super) fn page<M: ListRequest>(
+        &self,
+        rpc: Rpc,
+        wire: &mut M,
+    ) -> Result<PageRequest, FieldError> {
+        const FIELD: &str = "page_token";
+        let (size, token) = wire.take_page();
+        check_length(&token, self.limits.text_bytes, FIELD)?;
+        let list = same_request::digest(self, rpc, wire);
+        PageRequest::new(size, &token, list)
+            .ok_or_else(|| FieldError::new(FIELD, FieldProblem::NotAPageToken))
     }
 
     fn optional_entity(
@@ -342,6 +373,27 @@ impl MessageParser<'_> {
         })
     }
 }
+
+/// A request for a list.
+pub(super) trait ListRequest: ComparedRequest {
+    /// Takes the size and the token of the page out of the message.
+    fn take_page(&mut self) -> (u32, String);
+}
+
+macro_rules! lists {
+    ($($message:ident)+) => {
+        $(
+            impl ListRequest for v1::$message {
+                fn take_page(&mut self) -> (u32, String) {
+                    let (size, token) = (&mut self.page_size, &mut self.page_token);
+                    (std::mem::take(size), std::mem::take(token))
+                }
+            }
+        )+
+    };
+}
+
+lists! { ListDelegationsRequest ListTasksRequest ListApprovalsRequest ListEntitiesRequest }
 
 fn is_tool_name(text: &str) -> bool {
     text.split_once('/')

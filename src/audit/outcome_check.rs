@@ -1,0 +1,133 @@
+//! Holds what was told of a call's end against what was decided. Whoever may report outcomes can report one for any id:
+//! the server does not remember its decisions, but the log does.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+
+use crate::audit::json;
+use crate::audit::record::Record;
+use crate::audit::record::schema::outcome::Status;
+use crate::audit::record::schema::{Decision, Outcome, Verdict, record};
+
+/// The most decisions that are remembered, the last ones: outcomes follow soon.
+const REMEMBERED: usize = 65_536;
+
+/// Why an outcome does not fit its decision. The text completes "…, although ".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutcomeDoubt {
+    /// The call was denied, so there was nothing to become of it.
+    Denied,
+    /// It was a dry run, and no call.
+    DryRun,
+    /// Another caller had asked for the decision.
+    OtherCaller(String),
+    /// Something else was told of the same call before.
+    Contradiction(String),
+}
+
+impl OutcomeDoubt {
+    /// The word in JSON.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Denied => "denied",
+            Self::DryRun => "dry_run",
+            Self::OtherCaller(_) => "other_caller",
+            Self::Contradiction(_) => "contradiction",
+        }
+    }
+}
+
+impl fmt::Display for OutcomeDoubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied => f.write_str("the call was denied"),
+            Self::DryRun => f.write_str("it was a dry run"),
+            Self::OtherCaller(asked) => write!(f, "{asked} had asked for it"),
+            Self::Contradiction(before) => write!(f, "{before} was told before"),
+        }
+    }
+}
+
+/// The decisions of a log as far as it was read, and what was told first of each.
+#[derive(Debug, Default)]
+pub struct OutcomeCheck {
+    decisions: HashMap<DecisionId, Known>,
+    order: VecDeque<DecisionId>,
+}
+
+type DecisionId = [u8; 16];
+
+#[derive(Debug)]
+struct Known {
+    caller: String,
+    /// Why no call came of it.
+    no_call: Option<OutcomeDoubt>,
+    first: Option<Told>,
+}
+
+/// What an outcome says.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    status: Status,
+    size: u64,
+    labels: Vec<String>,
+}
+
+impl OutcomeCheck {
+    /// Takes the next record of the log, and says what is odd about it: nothing, if it is no outcome, or its decision is
+    /// not among those that were read.
+    pub fn note(&mut self, record: &Record) -> Vec<OutcomeDoubt> {
+        match &record.kind {
+            Some(record::Kind::Decision(it)) => self.remember(it),
+            Some(record::Kind::Outcome(it)) => return self.doubts(it),
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    fn remember(&mut self, it: &Decision) {
+        let Ok(id) = DecisionId::try_from(&it.id[..]) else {
+            return;
+        };
+        let no_call = match it.verdict() {
+            _ if it.is_dry_run => Some(OutcomeDoubt::DryRun),
+            Verdict::Deny if !it.is_observed => Some(OutcomeDoubt::Denied),
+            _ => None,
+        };
+        let known = Known {
+            caller: it.caller.clone(),
+            no_call,
+            first: None,
+        };
+        if self.decisions.insert(id, known).is_none() {
+            self.order.push_back(id);
+        }
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.decisions.remove(&oldest);
+        }
+    }
+
+    fn doubts(&mut self, it: &Outcome) -> Vec<OutcomeDoubt> {
+        let Some(known) = self.decisions.get_mut(&it.decision_id[..]) else {
+            return Vec::new();
+        };
+        let other =
+            (known.caller != it.caller).then(|| OutcomeDoubt::OtherCaller(known.caller.clone()));
+        let told = Told {
+            status: it.status(),
+            size: it.size,
+            labels: it.labels.clone(),
+        };
+        let before = known.first.as_ref().filter(|before| **before != told);
+        let contradiction = before.map(|it| OutcomeDoubt::Contradiction(json::status(it.status)));
+        known.first.get_or_insert(told);
+        let doubts = [known.no_call.clone(), other, contradiction];
+        doubts.into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "outcome_check_tests.rs"]
+mod tests;
