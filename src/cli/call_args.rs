@@ -14,10 +14,14 @@ use crate::proto::{json, v1};
 /// Bytes of a file with a call.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
-/// The call.
+/// Said by verbs that have no answer to Cedar's own question.
+const CEDAR_IS_ELSEWHERE: &str =
+    "Cedar's own question is answered by `callgate authorize`, from a directory";
+
+/// The call. A verb that answers Cedar's own question adds `cedar` to the group `who`.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "The call")]
-#[command(group = clap::ArgGroup::new("who").args(["agent", "user", "file", "cedar"]).required(true).multiple(true))]
+#[command(group = clap::ArgGroup::new("who").args(["agent", "user", "file"]).required(true).multiple(true))]
 pub struct CallArgs {
     /// Read the call from a file in the JSON form of `callgate.v1.CallContext`; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = flags())]
@@ -92,6 +96,12 @@ fn flags() -> Vec<clap::Id> {
     all.get_arguments().map(|it| it.get_id().clone()).collect()
 }
 
+/// Hides `--cedar` in a verb that does not answer it, and says which verb does.
+pub fn cedar_is_elsewhere(cedar: clap::Arg) -> clap::Arg {
+    let refused = |_: &str| Err::<PathBuf, _>(CEDAR_IS_ELSEWHERE);
+    cedar.hide(true).value_parser(refused)
+}
+
 /// The ids of everything that says which call is meant, for an argument that says it in another way.
 pub fn all() -> Vec<clap::Id> {
     let all = CallArgs::augment_args(clap::Command::new("call"));
@@ -106,7 +116,7 @@ impl CallArgs {
     /// If the file cannot be read, or a flag is invalid.
     pub fn context(&self) -> anyhow::Result<v1::CallContext> {
         if self.cedar.is_some() {
-            bail!("`--cedar` is answered by `callgate authorize`, from a directory");
+            bail!("`--cedar`: {CEDAR_IS_ELSEWHERE}");
         }
         match &self.file {
             Some(path) => {

@@ -3,7 +3,7 @@
 use anyhow::bail;
 use prost_types::Timestamp;
 
-use crate::cli::call_args::CallArgs;
+use crate::cli::call_args::{self, CallArgs};
 use crate::cli::control::{ControlArgs, IdempotencyArgs, LimitArgs, ListPage, WriteArgs, warn_if};
 use crate::cli::output::Exit;
 use crate::cli::value_parser;
@@ -55,7 +55,7 @@ enum Verb {
 /// The call is described as for `callgate authorize`. Its subject asks.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-#[command(mut_arg("cedar", |cedar| cedar.hide(true)))]
+#[command(mut_arg("cedar", call_args::cedar_is_elsewhere))]
 struct RequestArgs {
     #[command(flatten)]
     call: CallArgs,

@@ -40,6 +40,7 @@ use crate::telemetry::record::recorder::Recorder;
 /// are known to a server only.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_group("who", |group| group.arg("cedar")))]
 pub struct Args {
     #[command(flatten)]
     call: CallArgs,

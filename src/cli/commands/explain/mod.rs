@@ -37,7 +37,7 @@ fn decision_id(text: &str) -> Result<Uuid, String> {
 #[command(after_help = EXAMPLES)]
 #[command(mut_group("who", |group| group.arg("decision")))]
 #[command(mut_arg("server", |server| server.required_unless_present("decision")))]
-#[command(mut_arg("cedar", |cedar| cedar.hide(true)))]
+#[command(mut_arg("cedar", call_args::cedar_is_elsewhere))]
 pub struct Args {
     /// The id of a recorded decision, in place of a call
     #[arg(value_name = "DECISION", value_parser = decision_id, conflicts_with_all = call_args::all())]
