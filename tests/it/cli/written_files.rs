@@ -12,7 +12,7 @@ const SMALL: &[(&str, &str)] = &[
         "policies/a.cedar",
         "@id(\"a\") @owner(\"owen\")\npermit(principal,action in Mcp::Action::\"call_tool\",resource);\n\
          @id(\"s\") @reason(\"etc\")\nforbid (principal, action in Mcp::Action::\"call_tool\", resource)\n\
-         when { context has target && context.target.uri like \"file:///etc*\" };\n",
+         when { context has target && context.target has uri && context.target.uri like \"file:///etc*\" };\n",
     ),
     (
         "policies/entities/people.json",
