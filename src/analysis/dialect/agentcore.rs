@@ -7,15 +7,13 @@ use serde_json::Value as Json;
 
 use crate::analysis::dialect::condition::{Conditions, Safe, Vocabulary, tag_is, tag_matches};
 use crate::analysis::dialect::expression::{self, attribute_of_context, comparison, text};
-use crate::analysis::dialect::names::{Names, entity};
+use crate::analysis::dialect::names::{BETWEEN, Names, entity};
 use crate::analysis::dialect::target::Target;
 
 /// The type of its users.
 const USER: &str = "AgentCore::OAuthUser";
 /// The type of its actions.
 const ACTION: &str = "AgentCore::Action";
-/// What stands between target and tool.
-const BETWEEN: &str = "___";
 
 /// What an action means.
 pub fn target(names: &Names<'_>, ty: &str, id: &str) -> Result<Target, String> {
@@ -30,11 +28,6 @@ pub fn target(names: &Names<'_>, ty: &str, id: &str) -> Result<Target, String> {
             "the action `{id}` names no tool: a call is `Target___tool`"
         )),
     }
-}
-
-/// Whether the id of an action is of a tool of this target.
-pub fn is_of_target(id: &str, target: &str) -> bool {
-    id.split_once(BETWEEN).is_some_and(|(it, _)| it == target)
 }
 
 /// The words of AgentCore.

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use callgate_engine::cedar::EntityUID;
 use serde_json::{Value as Json, json};
 
-use crate::analysis::dialect::agentcore::is_of_target;
 use crate::analysis::dialect::source::ForeignPolicy;
 use crate::analysis::dialect::{Dialect, ImportOptions};
 use crate::bundle::Bundle;
@@ -13,6 +12,9 @@ use crate::bundle::diagnostic::BundleDiagnostic;
 use crate::bundle::validate::references::is_configured;
 use crate::domain::names::check_server_name;
 use crate::domain::schema::{self, TYPES};
+
+/// What stands between target and tool in an action of AgentCore.
+pub const BETWEEN: &str = "___";
 
 /// The type of the gateways of AgentCore.
 pub const GATEWAY: &str = "AgentCore::Gateway";
@@ -211,4 +213,9 @@ fn entities(json: &Json, found: &mut BTreeSet<(String, String)>) {
         Json::Array(items) => items.iter().for_each(|it| entities(it, found)),
         _ => {}
     }
+}
+
+/// Whether the id of an action is of a tool of this target.
+fn is_of_target(id: &str, target: &str) -> bool {
+    id.split_once(BETWEEN).is_some_and(|(it, _)| it == target)
 }

@@ -339,7 +339,7 @@ fn words_of_which_there_are_no_others_are_faults() {
 #[test]
 fn words_in_entities_are_looked_up_too() {
     let more = r#"[
-  {"uid": {"type": "Mcp::Resource", "id": "hr"}, "attrs": {"sensitivity": "restrictd", "kind": "pth"}, "parents": []},
+  {"uid": {"type": "Mcp::Resource", "id": "hr"}, "attrs": {"sensitivity": "restrictd"}, "parents": []},
   {"uid": {"type": "Mcp::Resource", "id": "legal"}, "attrs": {"owner": {"type": "Mcp::User", "id": "anna"}}, "parents": []},
   {"uid": {"type": "Mcp::Resource", "id": "file:///srv/legal"}, "attrs": {"uri": "file:///srv/legal", "domain": "example.com"}, "parents": []},
   {"uid": {"type": "Mcp::Resource", "id": "/srv/hr"}, "attrs": {"sensitivity": "restricted"}, "parents": []}

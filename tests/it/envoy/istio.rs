@@ -77,6 +77,7 @@ const FIELDS: &[&str] = &[
     // Envoy's ExtAuthz.
     "typed_config",
     "@type",
+    "encode_raw_headers",
     "metadata_context_namespaces",
     // Envoy's Lua.
     "default_source_code",

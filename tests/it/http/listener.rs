@@ -231,6 +231,7 @@ async fn with_certificates_it_speaks_tls_to_clients_of_http_1_and_nothing_else()
     let server = start_tls(&authority, &config).await;
     let question = json!({
         "principal": {"sub": "ana"}, "operation": "mcp:tool:call", "resource": "mrn:mcp:git:tool:log",
+        "context": {"mcp": {"args": {}}},
     });
     let headers = [
         ("content-type", "application/json"),
@@ -280,7 +281,7 @@ fn the_program_itself_listens_where_it_is_told_to() {
     for (tool, wanted) in [("list_notes", true), ("drop_notes", false)] {
         let question = json!({
             "principal": {"sub": "alice"}, "operation": "mcp:tool:call",
-            "resource": format!("mrn:mcp:notes:tool:{tool}"),
+            "resource": format!("mrn:mcp:notes:tool:{tool}"), "context": {"mcp": {"args": {}}},
         })
         .to_string();
         let path = "/toolhive/decision";
