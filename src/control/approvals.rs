@@ -130,7 +130,8 @@ impl Control {
         self.receipt::<Approval>(written)
     }
 
-    /// Rejects a call, also one that was approved: it may not be made any more.
+    /// Rejects a call, also one that was approved, is used up or is over: as far as it was not made, it may not be made
+    /// any more.
     ///
     /// # Errors
     ///
@@ -359,10 +360,11 @@ fn authorize_decision(
         context.govern_approval(&approval.call)?;
     }
     let how = match context.view().approval(approval).status {
-        ApprovalStatus::Pending => None,
-        ApprovalStatus::Approved if is_no => None,
-        ApprovalStatus::Approved | ApprovalStatus::Used => Some("was given already"),
         ApprovalStatus::Rejected => Some("was refused already"),
+        // What is used up or over today may not be tomorrow, as after a repair of the clock.
+        _ if is_no => None,
+        ApprovalStatus::Pending => None,
+        ApprovalStatus::Approved | ApprovalStatus::Used => Some("was given already"),
         ApprovalStatus::Expired => Some("has expired"),
         ApprovalStatus::TaskEnded => Some("was for a task that is over"),
     };
