@@ -131,10 +131,7 @@ fn evaluate(
     now: SystemTime,
 ) -> Result<Verdict, Reason> {
     let actor = &call.subject.entity;
-    verify::verify_asserted(call, &requester.caller.rights)?;
-    verify::verify_known(inputs.snapshot, actor)?;
-    verify::verify_times(&call.subject.identity, now)?;
-    inputs.authority.verify_not_stopped([actor])?;
+    verify_actor(inputs, &call.subject, requester, now)?;
     let parties = ClaimedParties::from_call(call, evidence);
     let entities = RequestEntities::new(
         inputs.snapshot,
@@ -155,6 +152,19 @@ fn evaluate(
     let principals = [actor];
     let evaluated = evaluator.evaluate(&principals, None, &[])?;
     Ok(combine::combine(actor, request, evaluated))
+}
+
+/// Verifies who asks for a change. What the change is about is on record here, and nothing that the caller asserts.
+fn verify_actor(
+    inputs: &DecisionInputs<'_>,
+    actor: &Subject,
+    requester: Requester<'_>,
+    now: SystemTime,
+) -> Result<(), Reason> {
+    verify::verify_stated(actor, &requester.caller.rights)?;
+    verify::verify_known(inputs.snapshot, &actor.entity)?;
+    verify::verify_times(&actor.identity, now)?;
+    inputs.authority.verify_not_stopped([&actor.entity])
 }
 
 /// Rebuilds the call that an approval describes.
