@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use callgate_engine::cedar::EntityUID;
-use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::control::error::ControlError;
@@ -20,6 +19,7 @@ use crate::domain::authority::indexed::Part;
 use crate::domain::decide::verdict::{Challenge, ReasonCode, Verdict};
 use crate::domain::ids::{ApprovalId, CallDigest, TaskId};
 use crate::domain::request::call_context::CallContext;
+use crate::domain::request::claims;
 use crate::domain::schema::TYPES;
 use crate::service::generation::Generation;
 use crate::service::ledger::PlannedChange;
@@ -130,7 +130,8 @@ impl Control {
         self.receipt::<Approval>(written)
     }
 
-    /// Rejects a call, also one that was approved: it may not be made any more.
+    /// Rejects a call, also one that was approved, is used up or is over: as far as it was not made, it may not be made
+    /// any more.
     ///
     /// # Errors
     ///
@@ -356,13 +357,14 @@ fn authorize_decision(
     // An approver may withdraw the approval, also after losing the right to give it.
     let is_own = approval.word.as_ref().is_some_and(|word| word.by == *actor);
     if !is_no || !is_own {
-        context.govern_approval(&approval.call)?;
+        context.govern_approval(approval)?;
     }
     let how = match context.view().approval(approval).status {
-        ApprovalStatus::Pending => None,
-        ApprovalStatus::Approved if is_no => None,
-        ApprovalStatus::Approved | ApprovalStatus::Used => Some("was given already"),
         ApprovalStatus::Rejected => Some("was refused already"),
+        // What is used up or over today may not be tomorrow, as after a repair of the clock.
+        _ if is_no => None,
+        ApprovalStatus::Pending => None,
+        ApprovalStatus::Approved | ApprovalStatus::Used => Some("was given already"),
         ApprovalStatus::Expired => Some("has expired"),
         ApprovalStatus::TaskEnded => Some("was for a task that is over"),
     };
@@ -375,23 +377,9 @@ fn authorize_decision(
         at: context.now,
         uses,
         comment: comment.map(String::from),
-        claims: mapped(context),
+        claims: claims::mapped(&context.author.actor.claims, &context.generation.claims),
+        identity: Some(context.stated_identity()),
     })
-}
-
-/// The claims of the approver that are mapped to facts.
-fn mapped(context: &WriteContext<'_>) -> Map<String, Json> {
-    let mapping = &context.generation.claims;
-    let is_named = |claim: &str| {
-        mapping
-            .named()
-            .any(|(_, name)| name == claim || name.split('.').next() == Some(claim))
-    };
-    let claims = context.author.actor.claims.iter();
-    claims
-        .filter(|(claim, _)| is_named(claim))
-        .map(|(claim, value)| (claim.clone(), value.clone()))
-        .collect()
 }
 
 fn with_decision(approval: &Approval, word: ApprovalDecision) -> Approval {

@@ -17,9 +17,10 @@ use crate::control::id_generator::IdGenerator;
 use crate::control::live_view::LiveView;
 use crate::control::requester::WriteRequester;
 use crate::control::write_attempt::WriteAttempt;
-use crate::domain::authority::approval::{Approval, ApprovedCall};
+use crate::domain::authority::approval::Approval;
 use crate::domain::authority::chain::DelegationChain;
 use crate::domain::authority::delegation::Delegation;
+use crate::domain::authority::stated_identity::StatedIdentity;
 use crate::domain::authority::task::{Task, TaskStatus};
 use crate::domain::decide::govern::{self, GovernRequest};
 use crate::domain::decide::inputs::Requester;
@@ -355,11 +356,12 @@ impl<'s> WriteContext<'s> {
     }
 
     /// Asks Cedar whether the actor may approve this call.
-    pub(super) fn govern_approval(&self, call: &ApprovedCall) -> Result<(), ControlError> {
-        let task = call.task.as_ref();
+    pub(super) fn govern_approval(&self, approval: &Approval) -> Result<(), ControlError> {
+        let about = (&approval.call, &approval.circumstances);
+        let task = approval.call.task.as_ref();
         let task = task.and_then(|id| self.generation.authority.tasks.get(id));
         let world = self.world(task.map(Arc::as_ref));
-        let decision = govern::approve(&world, call, &self.author.actor, self.asker(), self.now);
+        let decision = govern::approve(&world, about, &self.author.actor, self.asker(), self.now);
         self.take(decision)
     }
 
@@ -374,6 +376,11 @@ impl<'s> WriteContext<'s> {
     /// The caller's own gateway, which stands for this installation as a whole.
     pub(super) fn gateway(&self) -> EntityUID {
         schema::entity_uid(&TYPES.gateway, SmolStr::new(&self.author.caller.id))
+    }
+
+    /// The actor's identity as the caller states it.
+    pub(super) fn stated_identity(&self) -> StatedIdentity {
+        StatedIdentity::new(&self.author.actor.identity, &self.author.caller)
     }
 
     fn asker(&self) -> Requester<'s> {

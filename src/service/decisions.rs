@@ -13,6 +13,7 @@ use crate::service::Service;
 use crate::service::deadline::{Deadline, ServiceError};
 use crate::service::generation::Generation;
 use crate::service::in_flight::{Decided, InFlightRequest, Pinned, TentativeVerdict, stale_reason};
+use crate::service::live_facts::UsedUp;
 use crate::service::pending::{PendingResponse, Progress};
 use crate::service::request::{RequestMeta, Response};
 use crate::service::side_effects::Commit;
@@ -203,8 +204,9 @@ impl Service {
                     }
                 };
                 let is_enforced = !(is_observed && effects.is_some());
-                let made = |writes| TentativeVerdict {
+                let made = |writes, used_up| TentativeVerdict {
                     writes,
+                    used_up,
                     ..TentativeVerdict::unwritten(Decided {
                         is_enforced,
                         capsule: self.capsule_of_call(pending, generation, call, &seen),
@@ -214,8 +216,8 @@ impl Service {
                 return match committed {
                     Commit::Conflict => continue,
                     Commit::SessionNotHeld => TentativeVerdict::session_not_held(),
-                    Commit::Applied => made(Vec::new()),
-                    Commit::NeedsWrite(writes) => made(writes),
+                    Commit::Applied => made(Vec::new(), UsedUp::default()),
+                    Commit::NeedsWrite(writes, used_up) => made(writes, used_up),
                     Commit::Denied(reason) => {
                         self.facts.count_denial(&seen, call, sure);
                         // The race was lost after the decision, so no capsule would give this verdict.

@@ -11,6 +11,7 @@ use crate::domain::decide::inputs::Requester;
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::service::clock::ClockReading;
 use crate::service::generation::Generation;
+use crate::service::live_facts::UsedUp;
 use crate::service::request::RequestMeta;
 use crate::store::backend::{StoreError, StoreWrite};
 
@@ -54,6 +55,7 @@ pub(super) struct Decided {
 pub(super) struct TentativeVerdict {
     pub(super) decision: Decided,
     pub(super) writes: Vec<StoreWrite>,
+    pub(super) used_up: UsedUp,
     /// The session has left memory or gone to another server meanwhile: nothing is decided.
     pub(super) is_session_lost: bool,
 }
@@ -131,6 +133,7 @@ impl TentativeVerdict {
         Self {
             decision,
             writes: Vec::new(),
+            used_up: UsedUp::default(),
             is_session_lost: false,
         }
     }
@@ -152,11 +155,16 @@ pub(super) async fn settle(decision: Decided, writing: CommitReceipt) -> Settled
     let why = match writing.await {
         Ok(Ok(())) => return Settled::Final(decision),
         Ok(Err(error)) if error.is_conflict() => return Settled::Outdated(error),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => StoreError::Closed.to_string(),
+        Ok(Err(error)) => error,
+        Err(_) => StoreError::Closed,
     };
-    tracing::error!(why, "a call was denied because the store did not write");
-    let message = "what this call would use up could not be written down";
+    tracing::error!(%why, "a call was denied because the store did not write");
+    let message = match why {
+        StoreError::OutcomeUnknown(_) => {
+            "what this call would use up may or may not be written down, and counts as used up"
+        }
+        _ => "what this call would use up could not be written down",
+    };
     let reason = Reason::new(ReasonCode::StoreUnavailable, message);
     Settled::Final(Decided::denied(reason))
 }

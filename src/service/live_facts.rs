@@ -43,6 +43,15 @@ pub struct LiveFacts {
     pub shared: Option<SharedFacts>,
 }
 
+/// What an allow has used up in memory before it is written.
+#[derive(Debug, Clone, Default)]
+pub struct UsedUp {
+    /// The approval, once.
+    pub approval: Option<ApprovalId>,
+    /// One call of each budget.
+    pub budgets: Vec<BudgetId>,
+}
+
 impl LiveFacts {
     /// Restores the facts of a store.
     ///
@@ -183,16 +192,21 @@ impl LiveFacts {
         }
     }
 
-    /// Releases what a refused write would have used up, and learns what the store says is used.
-    pub(super) fn release(&self, writes: &[StoreWrite], error: &StoreError) {
-        let Some(shared) = self.shared.as_ref().filter(|_| error.is_conflict()) else {
+    /// Gives back what a call has used up of which nothing is written, and learns what the store says is used. What may
+    /// have been written stays used up.
+    pub(super) fn release(&self, used_up: &UsedUp, writes: &[StoreWrite], error: &StoreError) {
+        if error.is_outcome_unknown() {
+            tracing::error!(%error, "what a denied call would use up may be written: it stays used up");
             return;
-        };
-        for write in writes {
-            if let StoreWrite::ApprovalTaken { id, .. } = write {
-                self.quotas.return_approval(id);
-            }
         }
+        if let Some(approval) = &used_up.approval {
+            self.quotas.return_approval(approval);
+        }
+        let Some(shared) = &self.shared else {
+            let budgets = used_up.budgets.iter();
+            return budgets.for_each(|budget| self.quotas.return_call(budget));
+        };
+        // A call of a block that this server had stays spent: the block may be gone meanwhile.
         let StoreError::Taken { id: taken, used } = error else {
             return;
         };

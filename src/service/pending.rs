@@ -13,6 +13,7 @@ use crate::service::deadline::ServiceError;
 use crate::service::in_flight::{
     CommitReceipt, Decided, InFlightRequest, Settled, TentativeVerdict, settle,
 };
+use crate::service::live_facts::UsedUp;
 use crate::service::recording::AwaitedRecord;
 use crate::service::request::{RequestMeta, Response};
 use crate::service::session_loader::session_unread;
@@ -165,7 +166,7 @@ impl Service {
             }
             return Progress::Unrecorded(UnrecordedResponse(awaited));
         }
-        let writing = self.submit_writes(made.writes);
+        let writing = self.submit_writes(made.writes, made.used_up);
         wait(PendingStage::Commit(Box::new((
             pending,
             made.decision,
@@ -220,7 +221,7 @@ impl Service {
     }
 
     /// Submits what has to be written before a response. What all servers must know before it, they know then.
-    fn submit_writes(&self, writes: Vec<StoreWrite>) -> CommitReceipt {
+    fn submit_writes(&self, writes: Vec<StoreWrite>, used_up: UsedUp) -> CommitReceipt {
         let (done, writing) = oneshot::channel();
         let facts = Arc::clone(self.facts());
         let written = writes.clone();
@@ -230,10 +231,11 @@ impl Service {
             |write: &StoreWrite| fleet.is_some() && matches!(write, StoreWrite::Labels { .. });
         let (labels, written): (Vec<_>, Vec<_>) = written.into_iter().partition(is_label);
         let has_labels = !labels.is_empty();
+        let rejected = used_up.clone();
         let submitted = self.ledger().writer().submit(writes, move |result| {
             match &result {
                 Ok(()) => facts.mark_written(&written),
-                Err(error) => facts.release(&written, error),
+                Err(error) => facts.release(&used_up, &written, error),
             }
             let Some(state) = fleet.filter(|_| has_labels && result.is_ok()) else {
                 // The receiver is gone if the request is; what was used up stays used up.
@@ -255,6 +257,7 @@ impl Service {
         });
         if let Err(error) = submitted {
             tracing::error!(%error, "what a call uses up is not written");
+            self.facts().release(&rejected, &[], &error);
         }
         // If the submission was rejected, the sender is dropped, and the receiver sees an error.
         writing

@@ -1,7 +1,8 @@
 //! Side effects of an allowed call: committed in memory first, then written, then the response leaves.
 //!
 //! Order: the session, other carriers of labels, the budget, the approval. Each step holds or denies. What an earlier
-//! step took is not given back, so a call that loses a race costs its session or task a little and gains nothing.
+//! step took is not given back, so a call that loses a race costs its session or task a little and gains nothing. If the
+//! store refuses the write, the budget and the approval are given back, as the call is denied; labels stay.
 
 use std::time::SystemTime;
 
@@ -16,7 +17,7 @@ use crate::domain::request::definition::DefinitionDigests;
 use crate::service::call_carriers::CallCarriers;
 use crate::service::fleet::shared_facts::{BudgetExhausted, SharedFacts};
 use crate::service::generation::Generation;
-use crate::service::live_facts::LiveFacts;
+use crate::service::live_facts::{LiveFacts, UsedUp};
 use crate::service::request::RequestMeta;
 use crate::store::backend::StoreWrite;
 use crate::store::carrier_labels::LabelCapacityError;
@@ -83,14 +84,23 @@ impl Observed<'_> {
 pub enum Commit {
     /// All are committed; nothing has to be written before the response.
     Applied,
-    /// All are committed in memory; the response waits until this is written.
-    NeedsWrite(Vec<StoreWrite>),
+    /// All are committed in memory; the response waits until this is written. If it is not, what is used up is given
+    /// back.
+    NeedsWrite(Vec<StoreWrite>, UsedUp),
     /// The session has changed since it was observed: decide again.
     Conflict,
     /// A concurrent call took what was left.
     Denied(Reason),
     /// The session has left memory or gone to another server since: have it again, and decide again.
     SessionNotHeld,
+}
+
+fn used_up(effects: &SideEffects) -> UsedUp {
+    let budgets = effects.tool_budget.iter().chain(&effects.budget);
+    UsedUp {
+        approval: effects.approval.as_ref().map(|(id, _)| id.clone()),
+        budgets: budgets.map(|(id, _)| id.clone()).collect(),
+    }
 }
 
 impl Commit {
@@ -167,7 +177,7 @@ impl LiveFacts {
         match self.take_all(seen, call, effects, now) {
             Err(commit) => commit,
             Ok(writes) if writes.is_empty() => Commit::Applied,
-            Ok(writes) => Commit::NeedsWrite(seen.guarded(writes)),
+            Ok(writes) => Commit::NeedsWrite(seen.guarded(writes), used_up(effects)),
         }
     }
 

@@ -12,6 +12,11 @@ impl StoreError {
             Self::OutOfOrder { .. } | Self::Taken { .. } | Self::Outdated | Self::Fenced
         )
     }
+
+    /// Whether the writes may have been made all the same.
+    pub fn is_outcome_unknown(&self) -> bool {
+        matches!(self, Self::OutcomeUnknown(_) | Self::Closed)
+    }
 }
 
 /// Why a store failed. Cloned for every caller whose writes failed together.
@@ -47,6 +52,9 @@ pub enum StoreError {
     /// It cannot be written.
     #[error("the store did not write: {0}")]
     Write(String),
+    /// No answer came to a write: it may have been made.
+    #[error("the store may or may not have written: {0}")]
+    OutcomeUnknown(String),
     /// The revision of a change is not the next one.
     #[error("revision {found} does not follow {last}")]
     OutOfOrder {

@@ -94,7 +94,7 @@ impl Quotas {
         Some(*uses)
     }
 
-    /// Releases a use whose write was refused: it is not written.
+    /// Gives back a use of a call that is not made, as nothing of it is written.
     pub fn return_approval(&self, id: &ApprovalId) {
         if let Some(uses) = self.uses.lock(id).get_mut(id) {
             *uses = uses.saturating_sub(1);
@@ -133,6 +133,14 @@ impl Quotas {
         }
         BudgetSpend::Reserve {
             spent: task.reserved,
+        }
+    }
+
+    /// Gives back one call of a budget that is not made, as nothing of it is written. The block that it belongs to is
+    /// written with the next call.
+    pub fn return_call(&self, id: &BudgetId) {
+        if let Some(task) = self.budgets.lock(id).get_mut(id) {
+            task.spent = task.spent.saturating_sub(1);
         }
     }
 

@@ -246,3 +246,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_given_back_is_not_spent_and_its_block_is_written_with_the_next_call() {
+    let quotas = Quotas::new();
+    let pending = BudgetSpend::Reserve { spent: 1 };
+    for _ in 0..3 {
+        assert_eq!(quotas.spend(&ID, 2), pending);
+        quotas.return_call(&ID);
+        assert_eq!(quotas.calls_left(&ID, 2), 2);
+    }
+    assert_eq!(quotas.spend(&ID, 2), pending);
+    quotas.mark_written(&ID, 1);
+    assert_eq!(quotas.spend(&ID, 2), BudgetSpend::Reserve { spent: 2 });
+    assert_eq!(quotas.spend(&ID, 2), BudgetSpend::Exhausted);
+    quotas.return_call(&BudgetId::from("unknown"));
+    assert_eq!(quotas.use_approval(&APPROVAL, 1), Some(1));
+    quotas.return_approval(&APPROVAL);
+    assert_eq!(quotas.use_approval(&APPROVAL, 1), Some(1));
+}

@@ -283,3 +283,19 @@ fn what_reads_the_unknown_is_open() {
             .may_allow()
     );
 }
+
+#[test]
+fn what_reads_the_unknown_is_no_certain_allow() {
+    let evaluate = |policies: &str| {
+        snapshot(policies, vec![]).evaluate(&ask(&[], &["input"]), &uid("U::\"p\""))
+    };
+    let known = "permit (principal, action, resource);";
+    assert!(evaluate(known).is_allow_regardless());
+    let unknown = "permit (principal, action, resource) when { context.input.n == 1 };";
+    assert!(!evaluate(unknown).is_allow_regardless());
+    let forbid = "forbid (principal, action, resource) unless { context.input.n == 1 };";
+    let evaluation = evaluate(&format!("{known} {forbid}"));
+    assert!(evaluation.is_allow() && !evaluation.is_allow_regardless());
+    let shadow = format!("{known} @mode(\"shadow\") {forbid}");
+    assert!(evaluate(&shadow).is_allow_regardless());
+}

@@ -20,6 +20,8 @@ pub struct PolicyEvaluation {
     pub errors: Vec<PolicyError>,
     /// Permits that depend on what is not known yet.
     pub undetermined_permits: PolicyList,
+    /// Whether some forbid depends on what is not known.
+    pub has_undetermined_forbid: bool,
     /// Satisfied shadow permits.
     pub shadow_permits: PolicyList,
     /// Satisfied shadow forbids, and shadow policies that could not be evaluated.
@@ -55,6 +57,11 @@ impl PolicyEvaluation {
     pub fn may_allow(&self) -> bool {
         let has_permit = !self.permits.is_empty() || !self.undetermined_permits.is_empty();
         has_permit && self.forbids.is_empty() && self.errors.is_empty()
+    }
+
+    /// Whether the request is allowed whatever the unknown attributes are.
+    pub fn is_allow_regardless(&self) -> bool {
+        self.is_allow() && !self.has_undetermined_forbid
     }
 
     /// The forbids marked `@mode("enforce")` that are satisfied, or that could not be evaluated.
@@ -95,8 +102,12 @@ impl PolicyEvaluation {
                 return;
             }
             (Ok(Outcome::Undetermined), false, false) => &mut self.undetermined_permits,
-            // A forbid that may or may not apply decides nothing.
-            (Ok(Outcome::Undetermined), _, _) => return,
+            // A forbid that may or may not apply decides nothing yet.
+            (Ok(Outcome::Undetermined), false, true) => {
+                self.has_undetermined_forbid = true;
+                return;
+            }
+            (Ok(Outcome::Undetermined), true, _) => return,
         };
         list.push(Arc::clone(info));
     }

@@ -239,14 +239,14 @@ fn decide(random: &mut Random, mut call: CallContext, observer: &Compare<'_>) ->
         let first = call::decide(inputs, &call, asker, now);
         if let Some(challenge) = &first.challenge {
             let by = [user("ravi"), user("ines"), user("tara"), user("owen")];
-            let mut approval =
-                crate::analysis::explain::change::assumed_approval(challenge, None, now);
+            let mut approval = crate::analysis::explain::change::assumed_approval(challenge, now);
             approval.word = Some(ApprovalDecision {
                 by: random.pick(&by).clone(),
                 at: now - Duration::from_secs(random.below(8_000) as u64),
                 uses: 1,
                 comment: None,
                 claims: Map::new(),
+                identity: None,
             });
             call.approval_ids.push(approval.id.clone());
             authority.approvals.insert_mut(Arc::new(approval));

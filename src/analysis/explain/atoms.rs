@@ -58,7 +58,7 @@ impl AtomCollector {
             atoms.extend(roots(inputs, world).map(|root| Change::Delegate { root }));
         }
         if let Some(challenge) = &verdict.challenge {
-            let approval = assumed_approval(challenge, None, now);
+            let approval = assumed_approval(challenge, now);
             let users = approvers(inputs, &approval).into_iter().take(MAX_APPROVERS);
             atoms.extend(users.map(|by| Change::Approve { by }));
         }

@@ -13,13 +13,14 @@ use crate::domain::authority::approval::{Approval, ApprovalContext, ApprovalDeci
 use crate::domain::authority::scope::{RequestedAccess, Scope, ScopeError};
 use crate::domain::authority::session::Session;
 use crate::domain::authority::state::Authority;
+use crate::domain::authority::stated_identity::StatedIdentity;
 use crate::domain::decide::call;
 use crate::domain::decide::cedar_request;
 use crate::domain::decide::inputs::{DecisionInputs, History, Requester};
 use crate::domain::decide::observer::EvaluationObserver;
 use crate::domain::decide::verdict::{Challenge, Verdict};
 use crate::domain::ids::{ApprovalId, DelegationId, SessionId, TaskId};
-use crate::domain::request::call_context::{ActorChain, CallContext};
+use crate::domain::request::call_context::{ActorChain, CallContext, Subject};
 use crate::domain::schema::{self, AccessLevel, TYPES};
 
 /// The id of an approval that is assumed.
@@ -171,7 +172,7 @@ impl World {
     ) -> Option<Self> {
         let mut next = self.clone();
         match change {
-            Change::Approve { by } => next.approve(by, now)?,
+            Change::Approve { by } => next.approve(by, requester, now)?,
             Change::Delegate { root } => {
                 if self.call.actor_chain.is_some() || *root == self.call.subject.entity {
                     return None;
@@ -238,9 +239,21 @@ impl World {
         }
     }
 
-    fn approve(&mut self, by: &EntityUID, now: SystemTime) -> Option<()> {
+    /// Somebody approves the call, whose identity the caller has verified.
+    fn approve(&mut self, by: &EntityUID, requester: Requester<'_>, now: SystemTime) -> Option<()> {
         let challenge = self.challenge.take()?;
-        let approval = assumed_approval(&challenge, Some(by), now);
+        let Subject { identity, .. } = Subject::verified(by.clone(), "jwt");
+        let approval = Approval {
+            word: Some(ApprovalDecision {
+                by: by.clone(),
+                at: now,
+                uses: 1,
+                comment: None,
+                claims: serde_json::Map::new(),
+                identity: Some(StatedIdentity::new(&identity, requester.caller)),
+            }),
+            ..assumed_approval(&challenge, now)
+        };
         self.call.approval_ids.push(approval.id.clone());
         self.approval_uses.push(0);
         self.authority.approvals.insert_mut(Arc::new(approval));
@@ -323,12 +336,8 @@ impl World {
     }
 }
 
-/// The approval that answers a challenge, given by nobody yet unless `by` is.
-pub fn assumed_approval(
-    challenge: &Challenge,
-    by: Option<&EntityUID>,
-    now: SystemTime,
-) -> Approval {
+/// The approval that answers a challenge, given by nobody yet.
+pub fn assumed_approval(challenge: &Challenge, now: SystemTime) -> Approval {
     Approval {
         id: ApprovalId::new_static(ASSUMED),
         digest: challenge.digest.clone(),
@@ -339,13 +348,7 @@ pub fn assumed_approval(
         },
         requested_at: now,
         expires_at: challenge.expires_at,
-        word: by.map(|by| ApprovalDecision {
-            by: by.clone(),
-            at: now,
-            uses: 1,
-            comment: None,
-            claims: serde_json::Map::new(),
-        }),
+        word: None,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::domain::authority::approval::{Approval, ApprovalDecision};
 use crate::domain::authority::chain::DelegationChain;
 use crate::domain::authority::state::Authority;
+use crate::domain::authority::stated_identity::StatedIdentity;
 use crate::domain::decide::call::decide;
 use crate::domain::decide::govern::{GovernRequest, approve, govern};
 use crate::domain::decide::inputs::{DecisionInputs, History, Requester};
@@ -168,7 +169,8 @@ fn decide_call(
         claims: given.claims.clone(),
         ..Subject::verified(schema::entity_uid(&TYPES.user, given.by.as_str()), "jwt")
     };
-    let approving = approve(inputs, &challenge.call, &approver, requester, case.now);
+    let about = (&challenge.call, &challenge.circumstances);
+    let approving = approve(inputs, about, &approver, requester, case.now);
     if !approving.is_allow() {
         return CaseOutcome {
             verdict: approving.clone(),
@@ -177,7 +179,8 @@ fn decide_call(
         };
     }
     let mut authority: Authority = inputs.authority.clone();
-    let approval = approval(case, given, challenge, approver);
+    let identity = StatedIdentity::new(&approver.identity, requester.caller);
+    let approval = approval(case, given, challenge, (approver, identity));
     authority.approvals.insert_mut(Arc::new(approval));
     let with_approval = CallContext {
         approval_ids: vec![APPROVAL_ID.into()],
@@ -199,7 +202,7 @@ fn approval(
     case: &PreparedCase,
     given: &ApprovalForm,
     challenge: &Challenge,
-    approver: Subject,
+    (approver, identity): (Subject, StatedIdentity),
 ) -> Approval {
     let expires_at = case.now + APPROVAL_VALIDITY;
     let age = Duration::from_secs(given.age);
@@ -217,6 +220,7 @@ fn approval(
             uses: given.uses.unwrap_or(1),
             comment: None,
             claims: approver.claims,
+            identity: Some(identity),
         }),
     }
 }

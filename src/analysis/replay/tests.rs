@@ -432,6 +432,7 @@ fn approve(case: &mut Case, verdict: &Verdict, random: &mut Random) -> bool {
             uses: 1,
             comment: None,
             claims: serde_json::Map::default(),
+            identity: None,
         }),
     };
     case.authority.approvals.insert_mut(Arc::new(approval));

@@ -91,7 +91,10 @@ impl<'a> ReachableEntities<'a> {
             seeds.extend([task.uid(), task.agent.clone(), task.person.clone()]);
         }
         let words = slice.approvals.values().filter_map(|it| it.word.as_ref());
-        seeds.extend(words.map(|word| word.by.clone()));
+        for word in words {
+            let gateway = word.identity.as_ref().map(|it| it.gateway.clone());
+            seeds.extend([word.by.clone()].into_iter().chain(gateway));
+        }
         seeds.extend_from_slice(approvers);
         Self::from_seeds(stored, snapshot, seeds, true)
     }

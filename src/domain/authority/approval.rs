@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
+use crate::domain::authority::call_facts::CallFacts;
 use crate::domain::authority::form;
 use crate::domain::authority::indexed::{HasParts, Part};
+use crate::domain::authority::stated_identity::StatedIdentity;
 use crate::domain::ids::{ApprovalId, CallDigest, TaskId};
 use crate::domain::request::call_context::Initiator;
 use crate::domain::request::canonical;
@@ -103,6 +105,10 @@ pub struct ApprovalContext {
     /// The argument names in display order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub argument_order: Vec<SmolStr>,
+    /// What policies about the approver may read of the call; not shown. `None` if it was requested before this was
+    /// recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Arc<CallFacts>>,
 }
 
 /// A policy that requires approval.
@@ -135,6 +141,10 @@ pub struct ApprovalDecision {
     /// The mapped claims about the approver, with which the right to approve is verified again on use.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub claims: Map<String, Json>,
+    /// How the approver's identity was established, with which the right to approve is verified again on use.
+    /// `None` if it was decided before this was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<StatedIdentity>,
 }
 
 /// The status of an approval, including its task.

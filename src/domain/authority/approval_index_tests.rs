@@ -51,6 +51,7 @@ fn with_word(approval: &Approval, uses: u32, seconds: u64) -> Arc<Approval> {
             uses,
             comment: None,
             claims: Default::default(),
+            identity: None,
         }),
         ..approval.clone()
     })

@@ -117,6 +117,25 @@ impl<'c> DelegationChain<'c> {
         })
     }
 
+    /// The chain of a call on record: of its stored delegations, whether or not they are in force. If they are gone, it
+    /// is the chain that the call asserts.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::DelegationChainBroken`] if it has no root.
+    pub(crate) fn recorded(
+        authority: &'c Authority,
+        delegation: &'c ActorChain,
+        subject: &EntityUID,
+    ) -> Result<Self, Reason> {
+        if !delegation.delegation_ids.is_empty()
+            && let Ok(chain) = Self::stored(authority, delegation, subject)
+        {
+            return Ok(chain);
+        }
+        Self::asserted(delegation)
+    }
+
     fn stored(
         authority: &'c Authority,
         delegation: &'c ActorChain,

@@ -1,8 +1,8 @@
 //! Authority: delegations, tasks, approvals and stops, and the history that decisions see.
 //!
 //! Start at [`state::Authority`], the authority at one revision. [`delegation`], [`task`] and [`approval`]
-//! define the records and their validity, [`chain`] verifies delegation chains, [`approval_index`] finds
-//! pending approvals, [`indexed`] the records of a task or party, [`stop`] takes entities out of service. [`scope`] says which calls a record covers,
+//! define the records and their validity, [`stated_identity`] how an approver was known, [`chain`] verifies delegation chains, [`approval_index`] finds
+//! pending approvals, [`call_facts`] are the facts of a call that awaits one, [`indexed`] the records of a task or party, [`stop`] takes entities out of service. [`scope`] says which calls a record covers,
 //! [`terms`] what a task says of single tools and resources. [`session`], [`labels`] and [`usage`] are the
 //! history; [`change`] is a write.
 //!
@@ -11,6 +11,7 @@
 
 pub mod approval;
 pub mod approval_index;
+pub mod call_facts;
 pub mod chain;
 pub mod change;
 pub mod delegation;
@@ -21,6 +22,7 @@ pub mod published;
 pub mod scope;
 pub mod session;
 pub mod state;
+pub mod stated_identity;
 pub mod stop;
 pub mod task;
 pub mod terms;

@@ -1,8 +1,10 @@
 //! Usage of actors and tools over sliding windows, as a decision sees it.
 
+use serde::{Deserialize, Serialize};
+
 /// Counts over sliding windows. They never undercount: a call leaves a window late by up to 1/12 (minute,
 /// hour) or 1/24 (day) of its length.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Allowed calls of this tool by this actor.
     pub tool: WindowCounts,
@@ -17,7 +19,7 @@ pub struct Usage {
 }
 
 /// A count over three windows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowCounts {
     /// Calls in the last minute.
     pub minute: u64,

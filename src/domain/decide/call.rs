@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use callgate_engine::cedar::EntityUID;
 
 use crate::domain::authority::approval::Approval;
+use crate::domain::decide::approving::{ApproveQuestion, StillApproves};
 use crate::domain::decide::cedar_request;
 use crate::domain::decide::challenge;
 use crate::domain::decide::combine;
@@ -73,11 +74,12 @@ fn try_decide(
         evidence: &evidence,
         request: &request,
         entities: &entities,
+        approver: None,
         now,
     };
     match decide_with_approvals(&evaluator, &principals, &approvals, requester)? {
         Some(verdict) => Ok(verdict),
-        None => decide_without_approval(&evaluator, &principals),
+        None => decide_without_approval(&evaluator, &principals, requester),
     }
 }
 
@@ -91,8 +93,19 @@ fn decide_with_approvals(
 ) -> Result<Option<Verdict>, Reason> {
     let mut denied = None;
     for approval in approvals {
-        if !challenge::may_still_approve(evaluator, approval, requester)? {
-            let fault = "was given by somebody who may not give it any more";
+        let question = ApproveQuestion::of_call(evaluator, requester.claims);
+        let still = match &approval.word {
+            Some(word) => question.may_still(word)?,
+            None => StillApproves::No,
+        };
+        let fault = match still {
+            StillApproves::Yes => None,
+            StillApproves::No => Some("was given by somebody who may not give it any more"),
+            StillApproves::Unknown => Some(
+                "was given when the approver's identity was not recorded: it has to be given again",
+            ),
+        };
+        if let Some(fault) = fault {
             return Err(verify::invalid_approval(&approval.id, fault));
         }
         let facts = ApprovalFacts::from_approval(approval, evaluator.now);
@@ -113,11 +126,12 @@ fn decide_with_approvals(
 fn decide_without_approval(
     evaluator: &RequestEvaluator<'_>,
     principals: &[&EntityUID],
+    requester: Requester<'_>,
 ) -> Result<Verdict, Reason> {
     let evaluations = evaluator.evaluate_open_to_approval(principals)?;
     let challenge = match evaluations.is_allow() {
         true => None,
-        false => challenge::find(evaluator, principals, &evaluations),
+        false => challenge::find(evaluator, principals, &evaluations, requester),
     };
     let mut verdict = combine(evaluator, evaluations);
     if verdict.is_allow() {

@@ -965,6 +965,7 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
                     evidence: &evidence,
                     request: &plan,
                     entities: &scene,
+                    approver: None,
                     now: SystemTime::now(),
                 };
                 let approver = person("alice");

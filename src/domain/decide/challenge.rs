@@ -10,23 +10,19 @@ use callgate_engine::cedar::{EntityUID, Literal, Value, ValueKind};
 use callgate_engine::{Overlay, PolicyEvaluation, PolicyInfo, Snapshot};
 use smol_str::SmolStr;
 
-use crate::domain::authority::approval::{Approval, ApprovalContext, ApprovalPolicy, ApprovedCall};
+use crate::domain::authority::approval::{ApprovalContext, ApprovalPolicy, ApprovedCall};
 use crate::domain::authority::chain::DelegationChain;
+use crate::domain::decide::approving::{ApproveQuestion, Approver};
 use crate::domain::decide::cedar_request::CedarRequest;
-use crate::domain::decide::evaluate::{
-    PrincipalEvaluations, RequestEntities, RequestEvaluator, check_scopes,
-};
+use crate::domain::decide::described_call;
+use crate::domain::decide::evaluate::{PrincipalEvaluations, RequestEntities, RequestEvaluator};
 use crate::domain::decide::facts::approval::{APPROVAL, ApprovalFacts};
 use crate::domain::decide::inputs::{DecisionInputs, Requester};
 use crate::domain::decide::verdict::Challenge;
-use crate::domain::reason::Reason;
 use crate::domain::request::call_context::CallContext;
 use crate::domain::request::canonical;
 use crate::domain::request::target::Target;
 use crate::domain::schema::{self, TYPES};
-
-/// Unknown before the approver has authenticated.
-const UNKNOWN_OF_APPROVER: [&str; 1] = ["identity"];
 
 /// The part of a call that an approval is bound to; `None` unless it is a tool call.
 pub fn describe(
@@ -61,6 +57,7 @@ pub fn find(
     evaluator: &RequestEvaluator<'_>,
     principals: &[&EntityUID],
     denied: &PrincipalEvaluations<'_>,
+    requester: Requester<'_>,
 ) -> Option<Challenge> {
     // What is only tried out is not shown.
     let inputs = unobserved(evaluator.inputs);
@@ -77,6 +74,7 @@ pub fn find(
         return None;
     }
     let call = describe(evaluator.call, evaluator.evidence.chain.as_ref(), request)?;
+    let question = ApproveQuestion::of_call(evaluator, requester.claims);
     let answers_with = |approver: &CandidateApprover| {
         let approval = ApprovalFacts {
             approver: &approver.uid,
@@ -88,7 +86,8 @@ pub fn find(
             ..*evaluator
         };
         let evaluated = assumed.evaluate(principals, Some(approval), &[]).ok()?;
-        (evaluated.is_allow() && may_approve(&assumed, &approver.uid)).then_some(evaluated)
+        let candidate = Approver::candidate(&approver.uid, &approver.stands_for);
+        (evaluated.is_allow() && question.could(&candidate)).then_some(evaluated)
     };
     let with = candidates(evaluator).iter().find_map(answers_with)?;
     let expires_at = whole_seconds(evaluator.now + inputs.valid_for);
@@ -97,7 +96,10 @@ pub fn find(
         expires_at,
         valid_for: expires_at.duration_since(evaluator.now).unwrap_or_default(),
         call,
-        circumstances: circumstances(evaluator, approval_policies(denied, &with)),
+        circumstances: ApprovalContext {
+            facts: Some(Arc::new(described_call::facts(evaluator, requester.claims))),
+            ..circumstances(evaluator, approval_policies(denied, &with))
+        },
     })
 }
 
@@ -126,6 +128,7 @@ fn circumstances(
         targets: request.targets.iter().map(|it| it.uid().clone()).collect(),
         access: tool.map(|tool| tool.access),
         argument_order,
+        facts: None,
     }
 }
 
@@ -172,56 +175,6 @@ pub fn whole_seconds(at: SystemTime) -> SystemTime {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
-}
-
-/// Whether policies permit `approver` to approve the call, whatever the identity method.
-fn may_approve(evaluator: &RequestEvaluator<'_>, approver: &EntityUID) -> bool {
-    let request = approve_request(evaluator.request);
-    let evaluator = RequestEvaluator {
-        request: &request,
-        ..*evaluator
-    };
-    check_scopes(evaluator.inputs.snapshot, &[approver], &request).is_ok()
-        && evaluator
-            .evaluate(&[approver], None, &UNKNOWN_OF_APPROVER)
-            .is_ok_and(|all| all.iter().all(|(_, evaluation)| evaluation.may_allow()))
-}
-
-/// Whether the approver of a stored approval may still approve the call at this revision.
-///
-/// # Errors
-///
-/// [`CONTEXT_INVALID`](crate::domain::reason::ReasonCode::ContextInvalid) if the stored claims are malformed.
-pub fn may_still_approve(
-    evaluator: &RequestEvaluator<'_>,
-    approval: &Approval,
-    requester: Requester<'_>,
-) -> Result<bool, Reason> {
-    let Some(word) = &approval.word else {
-        return Ok(false);
-    };
-    let approver = CandidateApprover {
-        uid: word.by.clone(),
-        stands_for: Vec::new(),
-    };
-    let mut entities = approver.with_entities(evaluator.entities);
-    entities.add_claims(&word.by, &word.claims, requester)?;
-    let inputs = unobserved(evaluator.inputs);
-    let assumed = RequestEvaluator {
-        inputs: &inputs,
-        entities: &entities,
-        ..*evaluator
-    };
-    Ok(may_approve(&assumed, &word.by))
-}
-
-/// The request to approve a call: the same tool and targets, under the action `approve_call`.
-pub fn approve_request(request: &CedarRequest) -> CedarRequest {
-    CedarRequest {
-        overlays: request.overlays.clone(),
-        targets: request.targets.clone(),
-        ..CedarRequest::new(schema::action_uid("approve_call"), request.resource.clone())
-    }
 }
 
 /// A user that may be able to approve the call.

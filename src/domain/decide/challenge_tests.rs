@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::authn::caller::Caller;
 use crate::config::claims::ClaimMapping;
-use crate::domain::authority::approval::ApprovalDecision;
+use crate::domain::authority::approval::{Approval, ApprovalDecision};
 use crate::domain::authority::state::Authority;
 use crate::domain::decide::call::decide;
 use crate::domain::decide::inputs::{DEFAULT_VALIDITY, DecisionInputs, History, Requester};
@@ -141,6 +141,7 @@ fn approve(call: &ApprovedCall, uses: u32) -> Authority {
             uses,
             comment: None,
             claims: Default::default(),
+            identity: None,
         }),
     };
     let mut authority = Authority::default();

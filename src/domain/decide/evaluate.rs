@@ -9,7 +9,9 @@ use serde_json::{Map, Value as Json};
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
+use crate::config::claims::ClaimMapping;
 use crate::domain::authority::labels::Labels;
+use crate::domain::authority::stated_identity::StatedIdentity;
 use crate::domain::authority::task::Task;
 use crate::domain::decide::cedar_request::CedarRequest;
 use crate::domain::decide::facts::Facts;
@@ -20,9 +22,9 @@ use crate::domain::decide::inputs::Requester;
 use crate::domain::decide::observer::{EvaluationObserver, ObservedEvaluation};
 use crate::domain::decide::verify::VerifiedEvidence;
 use crate::domain::reason::{Reason, ReasonCode};
-use crate::domain::request::call_context::{CallContext, Subject};
+use crate::domain::request::call_context::{CallContext, Identity, Subject};
 use crate::domain::request::claims::{self, AssertedClaims};
-use crate::domain::schema::{self, AccessLevel, TYPES};
+use crate::domain::schema::AccessLevel;
 
 /// Evaluates the policies for one call; everything that its Cedar requests have in common.
 pub struct RequestEvaluator<'a> {
@@ -36,6 +38,9 @@ pub struct RequestEvaluator<'a> {
     pub request: &'a CedarRequest,
     /// The entities that exist for this request.
     pub entities: &'a RequestEntities,
+    /// The approver, if the question is who may approve the call: the context has this identity instead of the
+    /// caller's, and no address of a client.
+    pub approver: Option<&'a Identity>,
     /// The time of the decision.
     pub now: SystemTime,
 }
@@ -172,15 +177,22 @@ impl<'a> RequestEvaluator<'a> {
 
     /// The inputs of the context, without an approval.
     pub fn context_inputs(&self) -> ContextInputs<'_> {
+        let (identity, source_address) = match self.approver {
+            Some(approver) => (approver, None),
+            None => {
+                let address = self.call.environment.source_address;
+                (&self.call.subject.identity, address)
+            }
+        };
         ContextInputs {
-            identity: &self.call.subject.identity,
+            identity,
             asserted: &self.entities.asserted,
             through_agent: self.entities.through_agent,
             initiator: self.call.operation.initiator,
             server: self.server(),
             has_labels: self.has_fact("labels"),
             purpose: self.call.workflow.purpose.as_deref(),
-            source_address: self.call.environment.source_address,
+            source_address,
             gateway: &self.entities.gateway,
             chain: self.evidence.chain.as_ref(),
             task: self.evidence.task,
@@ -244,9 +256,9 @@ impl<'a> ClaimedParties<'a> {
 fn map_claims(
     uid: &EntityUID,
     claims: &Map<String, Json>,
-    requester: Requester<'_>,
+    mapping: &ClaimMapping,
 ) -> Result<AssertedClaims, Reason> {
-    claims::read(claims, requester.claims).map_err(|fault| {
+    claims::read(claims, mapping).map_err(|fault| {
         let mut reason = Reason::new(ReasonCode::ContextInvalid, fault.to_string());
         reason.principal = Some(uid.clone());
         reason
@@ -294,29 +306,52 @@ impl RequestEntities {
         task: Option<&Task>,
         requester: Requester<'_>,
     ) -> Result<Self, Reason> {
-        let asserted = map_claims(&subject.entity, &subject.claims, requester)?;
-        let gateway = schema::entity_uid(&TYPES.gateway, SmolStr::new(&requester.caller.id));
+        let identity = StatedIdentity::new(&subject.identity, requester.caller);
+        let Subject { entity, claims, .. } = subject;
+        Self::seen_through(
+            snapshot,
+            (entity, claims),
+            parties,
+            task,
+            &identity,
+            requester.claims,
+        )
+    }
+
+    /// The same for a principal whose identity was stated earlier, or is not known yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::ContextInvalid`] if claims are malformed.
+    pub fn seen_through(
+        snapshot: &Snapshot,
+        (principal, claims): (&EntityUID, &Map<String, Json>),
+        parties: ClaimedParties<'_>,
+        task: Option<&Task>,
+        identity: &StatedIdentity,
+        mapping: &ClaimMapping,
+    ) -> Result<Self, Reason> {
+        let asserted = map_claims(principal, claims, mapping)?;
+        let gateway = identity.gateway.clone();
         let mut overlays = Overlays::new();
         // Users may be known to the identity provider only, and gateways are configured: neither has to be
         // stored.
-        for uid in [Some(&subject.entity), parties.root, Some(&gateway)]
+        for uid in [Some(principal), parties.root, Some(&gateway)]
             .into_iter()
             .flatten()
         {
-            if !snapshot.contains(uid) {
+            if !snapshot.contains(uid) && overlays.iter().all(|known| known.uid != *uid) {
                 overlays.push(Overlay::bare(uid.clone()));
             }
         }
-        add_to_overlay(&mut overlays, &subject.entity, asserted.clone());
+        add_to_overlay(&mut overlays, principal, asserted.clone());
         for (uid, claims) in parties.claims {
-            add_to_overlay(&mut overlays, uid, map_claims(uid, claims, requester)?);
+            add_to_overlay(&mut overlays, uid, map_claims(uid, claims, mapping)?);
         }
         overlays.extend(task.map(Task::overlay));
-        let through_agent =
-            subject.identity.is_relayed && !requester.caller.rights.people_in_person;
         Ok(Self {
             asserted,
-            through_agent,
+            through_agent: identity.through_agent,
             gateway,
             overlays,
         })
@@ -331,9 +366,9 @@ impl RequestEntities {
         &mut self,
         uid: &EntityUID,
         claims: &Map<String, Json>,
-        requester: Requester<'_>,
+        mapping: &ClaimMapping,
     ) -> Result<(), Reason> {
-        add_to_overlay(&mut self.overlays, uid, map_claims(uid, claims, requester)?);
+        add_to_overlay(&mut self.overlays, uid, map_claims(uid, claims, mapping)?);
         Ok(())
     }
 }

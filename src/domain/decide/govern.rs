@@ -7,12 +7,14 @@ use std::time::SystemTime;
 use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
-use crate::domain::authority::approval::ApprovedCall;
+use crate::domain::authority::approval::{ApprovalContext, ApprovedCall};
 use crate::domain::authority::chain::DelegationChain;
+use crate::domain::authority::stated_identity::StatedIdentity;
 use crate::domain::authority::task::Task;
+use crate::domain::decide::approving::{ApproveQuestion, Approver};
 use crate::domain::decide::cedar_request::{self, CedarRequest};
-use crate::domain::decide::challenge;
 use crate::domain::decide::combine;
+use crate::domain::decide::described_call::DescribedCall;
 use crate::domain::decide::evaluate::{
     ClaimedParties, RequestEntities, RequestEvaluator, check_scopes,
 };
@@ -22,9 +24,8 @@ use crate::domain::decide::verdict::Verdict;
 use crate::domain::decide::verify::{self, VerifiedEvidence};
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::Initiator;
-use crate::domain::request::call_context::{ActorChain, CallContext, Operation, Subject, Workflow};
-use crate::domain::request::client_responses::ClientResponses;
-use crate::domain::request::operation::{Listing, OperationKind, ToolCall};
+use crate::domain::request::call_context::{CallContext, Operation, Subject};
+use crate::domain::request::operation::{Listing, OperationKind};
 use crate::domain::schema;
 
 /// A change of authority to decide.
@@ -69,20 +70,20 @@ pub fn govern(
     evaluate(inputs, &call, &evidence, &request, requester, now).unwrap_or_else(Verdict::deny)
 }
 
-/// Decides whether `approver` may approve a call. A party to the call never may, whatever the policies say.
+/// Decides whether `approver` may approve a call, on the facts that were recorded with it. A party to the call never may, whatever the policies say.
 pub fn approve(
     inputs: &DecisionInputs<'_>,
-    approved: &ApprovedCall,
+    (approved, context): (&ApprovedCall, &ApprovalContext),
     approver: &Subject,
     requester: Requester<'_>,
     now: SystemTime,
 ) -> Verdict {
-    try_approve(inputs, approved, approver, requester, now).unwrap_or_else(Verdict::deny)
+    try_approve(inputs, (approved, context), approver, requester, now).unwrap_or_else(Verdict::deny)
 }
 
 fn try_approve(
     inputs: &DecisionInputs<'_>,
-    approved: &ApprovedCall,
+    (approved, context): (&ApprovedCall, &ApprovalContext),
     approver: &Subject,
     requester: Requester<'_>,
     now: SystemTime,
@@ -94,32 +95,26 @@ fn try_approve(
         reason.principal = Some(who.clone());
         return Err(reason);
     }
-    let made = call_of(approved)?;
+    verify_actor(inputs, approver, requester, now)?;
+    let made = DescribedCall::new(approved, context)?;
+    let inputs = &DecisionInputs {
+        history: made.history(inputs.history),
+        ..*inputs
+    };
     let request = cedar_request::from_operation(
         inputs,
-        &made.operation,
+        &made.call.operation,
         inputs.history.definition,
         requester.caller,
     )?;
-    let chain = made
-        .actor_chain
-        .as_ref()
-        .map(DelegationChain::asserted)
-        .transpose()?;
-    let task = approved
-        .task
-        .as_ref()
-        .and_then(|id| inputs.authority.tasks.get(id));
-    let evidence = VerifiedEvidence {
-        chain,
-        task: task.map(std::sync::Arc::as_ref),
-    };
-    let call = CallContext {
-        subject: approver.clone(),
-        ..made.clone()
-    };
-    let request = challenge::approve_request(&request);
-    evaluate(inputs, &call, &evidence, &request, requester, now)
+    let evidence = made.evidence(inputs.authority)?;
+    let about = (&made.call, &evidence);
+    let question = ApproveQuestion::new(inputs, about, &request, requester.claims, now);
+    let identity = StatedIdentity::new(&approver.identity, requester.caller);
+    let asked = Approver::known(who, &approver.claims, identity);
+    question.evaluate(&asked, |request, evaluated| {
+        combine::combine(who, request, evaluated)
+    })
 }
 
 fn evaluate(
@@ -131,10 +126,7 @@ fn evaluate(
     now: SystemTime,
 ) -> Result<Verdict, Reason> {
     let actor = &call.subject.entity;
-    verify::verify_asserted(call, &requester.caller.rights)?;
-    verify::verify_known(inputs.snapshot, actor)?;
-    verify::verify_times(&call.subject.identity, now)?;
-    inputs.authority.verify_not_stopped([actor])?;
+    verify_actor(inputs, &call.subject, requester, now)?;
     let parties = ClaimedParties::from_call(call, evidence);
     let entities = RequestEntities::new(
         inputs.snapshot,
@@ -150,6 +142,7 @@ fn evaluate(
         evidence,
         request,
         entities: &entities,
+        approver: None,
         now,
     };
     let principals = [actor];
@@ -157,46 +150,17 @@ fn evaluate(
     Ok(combine::combine(actor, request, evaluated))
 }
 
-/// Rebuilds the call that an approval describes.
-fn call_of(approved: &ApprovedCall) -> Result<CallContext, Reason> {
-    let arguments = serde_json::from_str(&approved.arguments).map_err(unreadable)?;
-    let kind = OperationKind::CallTool(ToolCall {
-        tool: approved.tool.clone(),
-        arguments,
-        definition_digest: None,
-        target: approved.target.clone(),
-    });
-    let responses = approved.responses.as_deref().map(serde_json::from_str);
-    let responses = responses
-        .transpose()
-        .map_err(unreadable)?
-        .unwrap_or_default();
-    let answers = ClientResponses::from_json(&responses).map_err(unreadable)?;
-    let operation = Operation {
-        answers: answers.map(Box::new),
-        request_state: approved.request_state.clone().map(Into::into),
-        ..Operation::new(approved.initiator, approved.server.clone(), kind)
-    };
-    let subject = Subject {
-        entity: approved.subject.clone(),
-        identity: Default::default(),
-        claims: Default::default(),
-    };
-    Ok(CallContext {
-        actor_chain: approved.root.clone().map(|root| ActorChain {
-            actors: approved.actors.clone(),
-            ..ActorChain::verified_from(root)
-        }),
-        workflow: Workflow {
-            task_id: approved.task.clone(),
-            ..Workflow::default()
-        },
-        ..CallContext::new(subject, operation)
-    })
-}
-
-fn unreadable(_: impl std::error::Error) -> Reason {
-    Reason::new(ReasonCode::Internal, "the approval cannot be read")
+/// Verifies who asks for a change. What the change is about is on record here, and nothing that the caller asserts.
+fn verify_actor(
+    inputs: &DecisionInputs<'_>,
+    actor: &Subject,
+    requester: Requester<'_>,
+    now: SystemTime,
+) -> Result<(), Reason> {
+    verify::verify_stated(actor, &requester.caller.rights)?;
+    verify::verify_known(inputs.snapshot, &actor.entity)?;
+    verify::verify_times(&actor.identity, now)?;
+    inputs.authority.verify_not_stopped([&actor.entity])
 }
 
 #[cfg(test)]

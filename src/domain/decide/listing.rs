@@ -118,6 +118,7 @@ pub fn filter<'w, 'o>(
         evidence: &evidence,
         request: &nothing,
         entities: &entities,
+        approver: None,
         now,
     };
     let principals = evidence.principals(call);

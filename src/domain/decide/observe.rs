@@ -367,6 +367,7 @@ fn relaxed(
             evidence,
             request: &request,
             entities: &entities,
+            approver: None,
             now,
         },
         principals: evidence.principals(call),

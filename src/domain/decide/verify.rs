@@ -20,7 +20,7 @@ use crate::domain::decide::inputs::DecisionInputs;
 use crate::domain::ids::ApprovalId;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::registration::{RegisteredTool, bool_attribute, string_set_attribute};
-use crate::domain::request::call_context::{ActorChain, CallContext, Identity};
+use crate::domain::request::call_context::{ActorChain, CallContext, Identity, Subject};
 use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::request::target::Target;
 use crate::domain::schema::{self, TYPES};
@@ -307,29 +307,37 @@ fn verify_server(snapshot: &Snapshot, name: &SmolStr) -> Result<(), Reason> {
 ///
 /// [`ReasonCode::CallerNotTrusted`].
 pub fn verify_asserted(call: &CallContext, rights: &Rights) -> Result<(), Reason> {
-    let untrusted = |what: &str| {
-        let message = format!("the gateway is not trusted to state {what}");
-        Err(Reason::new(ReasonCode::CallerNotTrusted, message))
-    };
-    if !rights.assert_identity {
-        return untrusted("who is calling");
-    }
+    verify_stated(&call.subject, rights)?;
     // A chain of stored delegations needs no assertion by the caller.
     let is_asserted = |delegation: &ActorChain| delegation.delegation_ids.is_empty();
     if call.actor_chain.as_ref().is_some_and(is_asserted) && !rights.assert_delegation {
         return untrusted("for whom a call is made");
     }
-    if rights.assert_claims {
-        return Ok(());
-    }
-    if !call.subject.claims.is_empty() {
-        return untrusted("claims about the subject");
-    }
     let is_said = |delegation: &ActorChain| delegation.claims.iter().any(|(_, it)| !it.is_empty());
-    if call.actor_chain.as_ref().is_some_and(is_said) {
+    if call.actor_chain.as_ref().is_some_and(is_said) && !rights.assert_claims {
         return untrusted("claims about those for whom a call is made");
     }
     Ok(())
+}
+
+/// Verifies that the caller has the rights to assert a subject.
+///
+/// # Errors
+///
+/// [`ReasonCode::CallerNotTrusted`].
+pub fn verify_stated(subject: &Subject, rights: &Rights) -> Result<(), Reason> {
+    if !rights.assert_identity {
+        return untrusted("who is calling");
+    }
+    if !subject.claims.is_empty() && !rights.assert_claims {
+        return untrusted("claims about the subject");
+    }
+    Ok(())
+}
+
+fn untrusted(what: &str) -> Result<(), Reason> {
+    let message = format!("the gateway is not trusted to state {what}");
+    Err(Reason::new(ReasonCode::CallerNotTrusted, message))
 }
 
 /// Verifies the validity period of the token that carries the identity, with or without a delegation chain.

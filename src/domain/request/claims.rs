@@ -63,6 +63,19 @@ pub fn read(
     Ok(asserted)
 }
 
+/// The claims that are mapped to facts.
+pub fn mapped(claims: &Map<String, Json>, mapping: &ClaimMapping) -> Map<String, Json> {
+    let is_named = |claim: &str| {
+        mapping
+            .named()
+            .any(|(_, name)| name == claim || name.split('.').next() == Some(claim))
+    };
+    let claims = claims.iter().filter(|(claim, _)| is_named(claim));
+    claims
+        .map(|(claim, value)| (claim.clone(), value.clone()))
+        .collect()
+}
+
 /// The only claim whose value is a space-separated list (RFC 6749, 3.3). Any other string is a single value.
 const WORDS: &str = "scope";
 

@@ -193,7 +193,7 @@ impl PgConnection {
     ///
     /// # Errors
     ///
-    /// The errors of [`errors::write`]; after [`StoreError::Write`] it is unknown whether the statement was carried out.
+    /// The errors of [`errors::write`]; after [`StoreError::OutcomeUnknown`] the statement may have been carried out.
     pub async fn call(
         &self,
         sql: &str,
@@ -219,13 +219,13 @@ impl PgConnection {
                 }
                 return Err(errors::write(&error));
             }
-            Err(_) => return Err(StoreError::Write("no answer in time".to_owned())),
+            Err(_) => return Err(StoreError::OutcomeUnknown("no answer in time".to_owned())),
         };
         *held = Some(client);
         let text = rows.first().map(|row| row.try_get::<_, Option<String>>(0));
         match text {
             Some(Ok(text)) => Ok(text.unwrap_or_default()),
-            Some(Err(error)) => Err(errors::read(&error)),
+            Some(Err(error)) => Err(StoreError::OutcomeUnknown(errors::text(&error))),
             None => Ok(String::new()),
         }
     }

@@ -33,7 +33,7 @@ pub(super) fn read(error: &tokio_postgres::Error) -> StoreError {
 /// An error of writing. What the server has refused is not carried out; after another error nobody knows.
 pub(super) fn write(error: &tokio_postgres::Error) -> StoreError {
     let Some(database) = error.as_db_error() else {
-        return StoreError::Write(text(error));
+        return StoreError::OutcomeUnknown(text(error));
     };
     let detail = database
         .detail()

@@ -116,7 +116,7 @@ impl Driver {
             // The receiver is gone only if it has given up.
             let _ = done.send(work.await);
         });
-        let late = |_| StoreError::Write("no answer in time".to_owned());
+        let late = |_| StoreError::OutcomeUnknown("no answer in time".to_owned());
         answer.recv_timeout(limit + MARGIN).map_err(late)?
     }
 }
@@ -153,7 +153,9 @@ impl PostgresStore {
                 async move { schema::migrate(first.fresh().await?, &place).await }
             })
             .map_err(|error| match error {
-                StoreError::Read(why) | StoreError::Write(why) => schema::open_error(&place, why),
+                StoreError::Read(why)
+                | StoreError::Write(why)
+                | StoreError::OutcomeUnknown(why) => schema::open_error(&place, why),
                 other => other,
             })?;
         Ok(Self {
@@ -224,7 +226,7 @@ impl Store for PostgresStore {
         ];
         let answer = self.call("SELECT callgate.commit($1, $2, $3)", values, COMMIT)?;
         let committed: Committed = serde_json::from_str(&answer)
-            .map_err(|error| StoreError::Write(format!("the answer to a commit: {error}")))?;
+            .map_err(|error| StoreError::OutcomeUnknown(format!("the answer to it: {error}")))?;
         self.progress
             .facts
             .fetch_max(committed.facts, Ordering::AcqRel);

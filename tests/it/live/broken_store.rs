@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use callgate::control::approvals::{ApprovalRequest, CallApproval};
+use callgate::control::approvals::{ApprovalFilter, ApprovalRequest, CallApproval, CallRejection};
 use callgate::control::delegations::NewDelegation;
 use callgate::control::error::ControlError;
+use callgate::control::page::PageRequest;
 use callgate::control::tasks::NewTask;
+use callgate::domain::authority::approval::ApprovalStatus;
 use callgate::domain::authority::change::{ChangeRecord, IdempotencyKey};
 use callgate::domain::decide::verdict::{ReasonCode, Verdict};
-use callgate::domain::ids::{DelegationId, SessionId};
+use callgate::domain::ids::{ApprovalId, DelegationId, SessionId};
 use callgate::domain::schema::AccessLevel;
 use callgate::store::backend::{
     Pruned, Retention, Store, StoreError, StoreWrite, StoredSession, StoredState,
@@ -356,7 +358,7 @@ async fn a_budget_that_is_not_written_is_not_spent_on_an_allow() {
         }
         allowed += 1;
     }
-    assert!((1..=10).contains(&allowed), "{allowed}");
+    assert_eq!(allowed, 10, "calls that were not made are not spent");
 }
 
 #[tokio::test]
@@ -387,9 +389,31 @@ async fn a_use_that_is_not_written_is_not_allowed() {
     let decision = office.decide(&made).await;
     assert!(is_unwritten(&decision), "{decision:?}");
     is_full.store(false, Ordering::SeqCst);
+    assert_eq!(status(&office, &approval.id), (ApprovalStatus::Approved, 0));
     let mut allowed = 0;
     for _ in 0..3 {
         allowed += u32::from(office.decide(&made).await.is_allow());
     }
-    assert!(allowed <= 1, "{allowed}");
+    assert_eq!(allowed, 1, "the call was not made");
+    assert_eq!(status(&office, &approval.id), (ApprovalStatus::Used, 1));
+    // Also what is used up can be taken away.
+    let no = CallRejection {
+        id: approval.id.clone(),
+        comment: None,
+    };
+    office.control.reject_call(&author, no).await.unwrap();
+    assert_eq!(status(&office, &approval.id), (ApprovalStatus::Rejected, 1));
+}
+
+/// The status of an approval, and how often it is used.
+fn status(office: &Direct, id: &ApprovalId) -> (ApprovalStatus, u32) {
+    let filter = ApprovalFilter {
+        id: Some(id.clone()),
+        ..ApprovalFilter::default()
+    };
+    let listed = office
+        .control
+        .list_approvals(&filter, &PageRequest::default());
+    let listed = listed.unwrap().items.remove(0);
+    (listed.status, listed.used)
 }

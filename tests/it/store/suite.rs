@@ -443,6 +443,7 @@ pub(super) fn word(uses: u32, millis: u64) -> Option<ApprovalDecision> {
         uses,
         comment: Some("fine".into()),
         claims: Default::default(),
+        identity: None,
     })
 }
 
