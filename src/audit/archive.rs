@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, SystemTime};
 
-use crate::audit::log_files::{self, CAPSULES, LogFile, SEGMENTS};
+use crate::audit::log_files::{self, CAPSULES, LogFile, SEGMENTS, TREE};
 use crate::audit::record::schema::Notice;
 use crate::audit::record::schema::notice::Kind;
 use crate::audit::segment::{self, sync_folder};
 use crate::audit::steady_clock::SteadyClock;
+use crate::audit::tree::tile_dir::TileDir;
 use crate::config::audit::AuditConfig;
 
 /// How often it is looked for files.
@@ -76,10 +77,11 @@ pub fn look(
     tell: &dyn Fn(Notice),
 ) -> io::Result<()> {
     let (segments, capsules) = (directory.join(SEGMENTS), directory.join(CAPSULES));
-    if let Some((first, last)) = remove(&capsules, retention.capsules, now)? {
+    if let Some((first, last)) = remove(&capsules, retention.capsules, now, u64::MAX)? {
         tell(removed("capsules", first, last));
     }
-    if let Some((first, last)) = remove(&segments, retention.records, now)? {
+    let end = TileDir::new(directory.join(TREE)).needs_records_from(now)?;
+    if let Some((first, last)) = remove(&segments, retention.records, now, end)? {
         tell(removed(REMOVED_RECORDS, first, last));
     }
     let files = log_files::list(&segments)?;
@@ -108,11 +110,13 @@ fn removed(what: &str, first: u64, last: u64) -> Notice {
     }
 }
 
-/// Removes the oldest files that are too old or too many, and returns the indices that are gone.
+/// Removes the oldest files that are too old or too many, as far as their records lie before `end`, and returns the indices
+/// that are gone.
 fn remove(
     folder: &Path,
     (age, bytes): (Duration, u64),
     now: SystemTime,
+    end: u64,
 ) -> io::Result<Option<(u64, u64)>> {
     let files = log_files::list(folder)?;
     let mut sizes = Vec::with_capacity(files.len());
@@ -124,7 +128,7 @@ fn remove(
     let mut gone = None;
     for (pair, (size, modified)) in files.windows(2).zip(&sizes) {
         let is_old = now.duration_since(*modified).is_ok_and(|it| it > age);
-        if !is_old && total <= bytes {
+        if !is_old && total <= bytes || pair[1].first > end {
             break;
         }
         fs::remove_file(&pair[0].path)?;

@@ -5,12 +5,15 @@ use std::time::{Duration, SystemTime};
 
 use super::{PIECE, Retention, compress_pieces, look};
 use crate::audit::frame::{self, Contents};
-use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
+use crate::audit::log_files::{self, CAPSULES, SEGMENTS, TREE};
 use crate::audit::reader::LogReader;
 use crate::audit::record::StoredRecord;
 use crate::audit::record::schema::notice::Kind;
 use crate::audit::record::schema::{Notice, Record, record};
 use crate::audit::segment::Segment;
+use crate::audit::tree::frontier::Frontier;
+use crate::audit::tree::hash::TreeHash;
+use crate::audit::tree::tile_dir::TileDir;
 
 const DAY: Duration = Duration::from_secs(86_400);
 const FOREVER: Retention = Retention {
@@ -133,4 +136,30 @@ fn what_is_too_old_or_too_much_is_removed_from_the_front_and_told() {
     );
     assert_eq!(indices(directory.path()), (10..40).collect::<Vec<_>>());
     assert!(look_and_hear(directory.path(), retention, SystemTime::now()).is_empty());
+}
+
+#[test]
+fn records_from_which_tiles_may_have_to_be_made_anew_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), 5);
+    let tree = TileDir::new(directory.path().join(TREE));
+    let mut frontier = Frontier::default();
+    for index in 0..25_u64 {
+        frontier.push(TreeHash::leaf(&index.to_le_bytes()), |_, _| {});
+    }
+    tree.write_frontier(&frontier).unwrap();
+    let nothing_is_kept = Retention {
+        records: (Duration::MAX, 0),
+        ..FOREVER
+    };
+    let now = SystemTime::now();
+    look_and_hear(directory.path(), nothing_is_kept, now);
+    assert_eq!(indices(directory.path()), (20..50).collect::<Vec<_>>());
+    // Nobody waits for a tree that does not go on.
+    look_and_hear(
+        directory.path(),
+        nothing_is_kept,
+        now + Duration::from_secs(700),
+    );
+    assert_eq!(indices(directory.path()), (40..50).collect::<Vec<_>>());
 }

@@ -35,7 +35,7 @@ fn request(method: &str, body: &str, metadata: Option<Json>) -> HttpRequest {
         method: method.to_owned(),
         path: "/mcp".to_owned(),
         host: "a.example".to_owned(),
-        headers: HeaderFields::of(headers.into_iter()),
+        headers: HeaderFields::of(headers),
         body: Ok(Bytes::from(body.to_owned())),
         server: None,
         principal: String::new(),

@@ -164,13 +164,18 @@ impl LeafQueue {
         !waiting.is_over
     }
 
-    /// Takes what waits into a buffer that is empty. If nothing waits and `waits` is set, something or the end is waited for.
+    /// Takes what waits into a buffer that is empty. If nothing waits, something or the end is waited for, at most so long.
     /// Returns whether it was the last.
-    fn take(&self, into: &mut Vec<TreeHash>, waits: bool) -> bool {
+    fn take(&self, into: &mut Vec<TreeHash>, longest: Duration) -> bool {
+        let end = Instant::now() + longest;
         let mut waiting = self.lock();
-        while waits && waiting.leaves.is_empty() && !waiting.is_over {
+        while waiting.leaves.is_empty() && !waiting.is_over {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
             waiting.is_idle = true;
-            waiting = self.wait(waiting, LONG);
+            waiting = self.wait(waiting, left);
         }
         waiting.is_idle = false;
         std::mem::swap(&mut waiting.leaves, into);
@@ -246,10 +251,14 @@ impl Keeper {
         }
     }
 
-    /// Appends the leaves that have come; waits for one if there is nothing to sign. Returns whether they were the last.
+    /// Appends the leaves that have come; waits for one if there is nothing to do. Returns whether they were the last.
     fn take(&mut self) -> bool {
-        let waits = !self.is_behind();
-        let is_over = self.leaves.take(&mut self.taken, waits);
+        let longest = match (self.is_behind(), self.tree.unsynced_tiles()) {
+            (true, _) => Duration::ZERO,
+            (false, 0) => LONG,
+            (false, _) => self.tiles_due.saturating_duration_since(Instant::now()),
+        };
+        let is_over = self.leaves.take(&mut self.taken, longest);
         self.taken.drain(..).for_each(|leaf| self.tree.append(leaf));
         is_over
     }
@@ -266,7 +275,7 @@ impl Keeper {
         }
         self.tiles_due = now + TILES_SYNCED_EVERY;
         if let Err(error) = self.tree.sync_tiles() {
-            tracing::error!(target: "callgate::audit", %error, "tiles of the decision log's tree are not durable yet");
+            tracing::error!(target: "callgate::audit", %error, "tiles of the decision log's tree cannot be made durable: the next start makes them anew");
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crate::audit::tree::frontier::Frontier;
 use crate::audit::tree::hash::TreeHash;
@@ -15,6 +16,8 @@ use crate::audit::tree::tile::{self, TILE_WIDTH, TileId};
 pub const CHECKPOINT_FILE: &str = "checkpoint";
 /// The file with the right edge of the tree up to which all tiles survive a loss of power.
 const FRONTIER_FILE: &str = "frontier";
+/// How old that file may be before nobody waits for the next one.
+const LONGEST_LAG: Duration = Duration::from_secs(600);
 /// Tiles that a reader keeps in memory: 8 MiB.
 const MAX_CACHED_TILES: usize = 1_024;
 
@@ -168,8 +171,37 @@ impl TileDir {
     ///
     /// If the file cannot be read.
     pub fn read_frontier(&self) -> io::Result<Option<Frontier>> {
-        let text = read_text(&self.root.join(FRONTIER_FILE))?;
-        Ok(text.and_then(|text| Frontier::from_text(&text)))
+        let text = match read_text(&self.root.join(FRONTIER_FILE)) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Some(String::new()),
+            other => other?,
+        };
+        let Some(text) = text else {
+            return Ok(None);
+        };
+        let frontier = Frontier::from_text(&text);
+        if frontier.is_none() {
+            tracing::warn!(
+                target: "callgate::audit",
+                file = %self.root.join(FRONTIER_FILE).display(),
+                "the file is damaged: whether tiles were lost shows in `callgate audit verify`"
+            );
+        }
+        Ok(frontier)
+    }
+
+    /// The index of the first record that is needed to make tiles anew after a loss of power. Where no tile was made durable
+    /// for long, none is waited for: the log goes on without its tree, or the disk is broken.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    pub fn needs_records_from(&self, now: SystemTime) -> io::Result<u64> {
+        let Some(frontier) = self.read_frontier()? else {
+            return Ok(u64::MAX);
+        };
+        let written = fs::metadata(self.root.join(FRONTIER_FILE))?.modified()?;
+        let is_stuck = now.duration_since(written).is_ok_and(|it| it > LONGEST_LAG);
+        Ok(if is_stuck { u64::MAX } else { frontier.size() })
     }
 
     /// Writes the right edge of the tree up to which tiles are durable.

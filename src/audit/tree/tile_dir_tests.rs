@@ -87,3 +87,19 @@ fn the_working_directory_is_above_what_is_relative() {
     assert_eq!(above("key"), [Path::new(".")]);
     assert_eq!(above("/audit"), [Path::new("/")]);
 }
+
+#[test]
+fn records_are_needed_from_the_frontier_on_while_it_moves() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let dir = TileDir::new(temporary.path());
+    let needed = |later| dir.needs_records_from(SystemTime::now() + Duration::from_secs(later));
+    assert_eq!(needed(0).expect("readable"), u64::MAX);
+    let frontier = written(&dir, &[300]);
+    dir.write_frontier(&frontier).expect("written");
+    assert_eq!(needed(0).expect("readable"), 300);
+    assert_eq!(needed(700).expect("readable"), u64::MAX);
+    for damage in [&b"300\n"[..], b"\xff", b""] {
+        fs::write(dir.path().join("frontier"), damage).expect("written");
+        assert_eq!(dir.read_frontier().expect("readable"), None);
+    }
+}

@@ -76,6 +76,8 @@ pub struct TreeWriter {
     partial: Vec<(TileId, usize)>,
     /// Tiles that were written and may not survive a loss of power, and how wide they are.
     unsynced: Vec<(TileId, usize)>,
+    /// A sync has failed: nothing is known about what was written before it, and the next start makes it anew.
+    is_sync_broken: bool,
     signed: u64,
 }
 
@@ -98,6 +100,7 @@ impl TreeWriter {
             full: Vec::new(),
             partial: Vec::new(),
             unsynced: Vec::new(),
+            is_sync_broken: false,
             signed: 0,
         };
         let Some(note) = writer.dir.read_checkpoint()? else {
@@ -187,8 +190,10 @@ impl TreeWriter {
         let tiles: Vec<_> = full.chain(partial.filter(is_new)).collect();
         self.dir.write_tiles(tiles.iter().copied())?;
         self.dir.write_checkpoint(&checkpoint.sign(&self.key))?;
-        self.unsynced
-            .extend(tiles.iter().map(|(id, hashes)| (*id, hashes.len())));
+        if !self.is_sync_broken {
+            let written = tiles.iter().map(|(id, hashes)| (*id, hashes.len()));
+            self.unsynced.extend(written);
+        }
         self.full
             .drain(..)
             .for_each(|(id, _)| self.dir.remove_partial(id));
@@ -203,15 +208,16 @@ impl TreeWriter {
     ///
     /// # Errors
     ///
-    /// If a file cannot be synced or written. The next call tries again.
+    /// If a file cannot be synced or written. Tiles are then not made durable any more: the next start makes them anew.
     pub fn sync_tiles(&mut self) -> io::Result<()> {
         if self.unsynced.is_empty() || self.size() != self.signed {
             return Ok(());
         }
-        self.dir.sync(self.unsynced.iter().copied())?;
-        self.dir.write_frontier(&self.frontier)?;
-        self.unsynced.clear();
-        Ok(())
+        let unsynced = std::mem::take(&mut self.unsynced);
+        let synced = self.dir.sync(unsynced);
+        let synced = synced.and_then(|()| self.dir.write_frontier(&self.frontier));
+        self.is_sync_broken = synced.is_err();
+        synced
     }
 
     /// How many tiles may not survive a loss of power.
@@ -236,10 +242,17 @@ impl TreeWriter {
     ) -> Result<(), TreeError> {
         let size = checkpoint.size;
         let durable = self.dir.read_frontier()?;
-        let is_before = |it: &Frontier| (records.first()..size).contains(&it.size());
-        let Some(mut frontier) = durable.filter(is_before) else {
+        let Some(mut frontier) = durable.filter(|it| it.size() < size) else {
             return Ok(());
         };
+        if frontier.size() < records.first() {
+            tracing::warn!(
+                target: "callgate::audit",
+                first = frontier.size(),
+                "records are gone from which tiles could be made: whether some were lost shows in `callgate audit verify`"
+            );
+            return Ok(());
+        }
         let mut tiles = Vec::new();
         records.each_from(frontier.size(), &mut |leaf| {
             if frontier.size() < size {

@@ -92,7 +92,7 @@ pub(in crate::bundle) fn remark(relative: &Path, has: impl Fn(&str) -> bool) -> 
 
 /// The name that a copy of an editor or a hidden file would be read by; `None` if a file of that name is there, or the copy is
 /// of no use to anybody.
-fn meant_beside<'n>(name: &'n str, has: impl Fn(&str) -> bool) -> Option<&'n str> {
+fn meant_beside(name: &str, has: impl Fn(&str) -> bool) -> Option<&str> {
     let is_litter = name.starts_with(".#") || name.starts_with("._");
     let meant = name.trim_matches(['.', '#', '~']);
     (!is_litter && !meant.is_empty() && !has(meant)).then_some(meant)

@@ -86,24 +86,3 @@ fn the_first_link_that_is_too_deep_is_named() {
         Some("grant `d2` does not follow from `d1`")
     );
 }
-
-#[test]
-fn what_others_were_made_from_remains_as_long_as_they_do() {
-    let mut authority = chain_of(&[2, 1, 0]);
-    for number in [0, 1] {
-        let revoked = Delegation {
-            revoked_at: Some(at(10)),
-            ..link(number, 2)
-        };
-        authority.delegations.insert_mut(Arc::new(revoked));
-    }
-    let unused = Delegation {
-        id: "e".into(),
-        revoked_at: Some(at(10)),
-        ..link(0, 0)
-    };
-    authority.delegations.insert_mut(Arc::new(unused));
-    let ended = |before| authority.ended_before(at(before));
-    assert_eq!(ended(50), [ExpiredRecord::Delegation("e".into())]);
-    assert_eq!(ended(101).len(), 4);
-}

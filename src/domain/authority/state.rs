@@ -96,14 +96,12 @@ impl Authority {
         }
     }
 
-    /// Records that ended before this time. Tasks come last, after the records that refer to them. A delegation
-    /// remains as long as one that was made from it: who delegated first may take away what is left.
+    /// Records that ended before this time. Tasks come last, after the records that refer to them.
     pub fn ended_before(&self, before: SystemTime) -> Vec<ExpiredRecord> {
-        let parents = self.parents_of_those_at(before);
         let delegations = self
             .delegations
             .values()
-            .filter(|it| it.ended_at() < before && !parents.contains(&it.id));
+            .filter(|it| it.ended_at() < before);
         let delegations = delegations.map(|it| ExpiredRecord::Delegation(it.id.clone()));
         let approvals = self.approvals.values().filter(|it| it.expires_at < before);
         let approvals = approvals.map(|it| ExpiredRecord::Approval(it.id.clone()));
@@ -148,21 +146,6 @@ impl Authority {
             }
         }
         next
-    }
-
-    /// All delegations from which others were made that have not ended before this time.
-    fn parents_of_those_at(&self, before: SystemTime) -> HashSet<&DelegationId> {
-        let mut parents = HashSet::new();
-        for last in self.delegations.values() {
-            let mut next = (last.ended_at() >= before)
-                .then_some(last.parent.as_ref())
-                .flatten();
-            // What is known already is known with all that is above it.
-            while let Some(id) = next.filter(|id| parents.insert(*id)) {
-                next = self.delegations.get(id).and_then(|it| it.parent.as_ref());
-            }
-        }
-        parents
     }
 
     /// Whether a task is given and not open.

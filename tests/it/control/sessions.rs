@@ -67,3 +67,51 @@ async fn a_session_with_a_long_name_is_ended_under_what_records_show() {
         Some(v1::ReasonCode::SessionEnded)
     );
 }
+
+#[tokio::test]
+async fn ended_sessions_allow_nothing() {
+    let mut world = World::start().await;
+    let mut question = call("log");
+    let asked = context(&mut question);
+    asked.subject = Some(v1::Subject {
+        entity: entity("Agent", "helper"),
+        ..v1::Subject::default()
+    });
+    asked.workflow = Some(v1::Workflow {
+        session_id: "s-1".into(),
+        ..v1::Workflow::default()
+    });
+    let mut asking = world.server.client().await;
+    let before = asking
+        .authorize(by("edge", question.clone()))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(before.decision(), v1::Decision::Allow);
+    let end = |actor| v1::EndSessionRequest {
+        actor,
+        session_id: "s-1".into(),
+        ..Default::default()
+    };
+    let answer = world
+        .client
+        .end_session(by("edge", end(person("sam"))))
+        .await;
+    assert_refused(answer, Code::PermissionDenied, "");
+    let ended = world
+        .client
+        .end_session(by("edge", end(person("sec"))))
+        .await;
+    assert_eq!(ended.expect("ended").into_inner().revision, 2);
+    let after = asking
+        .authorize(by("edge", question))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(after.reasons[0].code(), v1::ReasonCode::SessionEnded);
+    world
+        .client
+        .end_session(by("edge", end(person("sec"))))
+        .await
+        .expect("ended already");
+}
