@@ -3,7 +3,6 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::domain::authority::delegation::DelegationStatus;
 use crate::domain::authority::scope::Scope;
-use crate::domain::authority::state::ExpiredRecord;
 use crate::domain::schema::entity_uid;
 
 fn at(seconds: u64) -> SystemTime {
