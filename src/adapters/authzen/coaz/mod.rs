@@ -143,7 +143,9 @@ impl CoazReader<'_> {
         check_arguments(&operation)?;
         let is_told =
             properties.is_some_and(|it| it.get(ARGUMENTS).is_some_and(|it| !it.is_null()));
-        operation.are_arguments_told = is_told || !self.entry.require_arguments;
+        // The binding's default sends none, so it would deny every prompt, of whose arguments no schema says anything.
+        let is_call = operation.kind.tool_call().is_some();
+        operation.are_arguments_told = is_told || !is_call || !self.entry.require_arguments;
         let mut call = CallContext::new(subject, operation);
         call.actor_chain = delegation;
         self.work(request, &mut call)?;
