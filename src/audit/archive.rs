@@ -77,11 +77,12 @@ pub fn look(
     tell: &dyn Fn(Notice),
 ) -> io::Result<()> {
     let (segments, capsules) = (directory.join(SEGMENTS), directory.join(CAPSULES));
-    if let Some((first, last)) = remove(&capsules, retention.capsules, now, u64::MAX)? {
+    if let Some((first, last)) = remove(&capsules, retention.capsules, now, |_| Ok(false))? {
         tell(removed("capsules", first, last));
     }
-    let end = TileDir::new(directory.join(TREE)).needs_records_from(now)?;
-    if let Some((first, last)) = remove(&segments, retention.records, now, end)? {
+    let tree = TileDir::new(directory.join(TREE));
+    let is_needed = |end| Ok(end > tree.needs_records_from(now)?);
+    if let Some((first, last)) = remove(&segments, retention.records, now, is_needed)? {
         tell(removed(REMOVED_RECORDS, first, last));
     }
     let files = log_files::list(&segments)?;
@@ -110,13 +111,13 @@ fn removed(what: &str, first: u64, last: u64) -> Notice {
     }
 }
 
-/// Removes the oldest files that are too old or too many, as far as their records lie before `end`, and returns the indices
-/// that are gone.
+/// Removes the oldest files that are too old or too many, up to one that is still needed, of which `is_needed` is told the
+/// index after its last. Returns the indices that are gone.
 fn remove(
     folder: &Path,
     (age, bytes): (Duration, u64),
     now: SystemTime,
-    end: u64,
+    is_needed: impl Fn(u64) -> io::Result<bool>,
 ) -> io::Result<Option<(u64, u64)>> {
     let files = log_files::list(folder)?;
     let mut sizes = Vec::with_capacity(files.len());
@@ -128,7 +129,7 @@ fn remove(
     let mut gone = None;
     for (pair, (size, modified)) in files.windows(2).zip(&sizes) {
         let is_old = now.duration_since(*modified).is_ok_and(|it| it > age);
-        if !is_old && total <= bytes || pair[1].first > end {
+        if !is_old && total <= bytes || is_needed(pair[1].first)? {
             break;
         }
         fs::remove_file(&pair[0].path)?;

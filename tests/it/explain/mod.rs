@@ -191,16 +191,7 @@ fn a_change_tells_what_it_widens() {
         .file("admin.cedar", wider)
         .write();
     let dir = shipped().display().to_string();
-    let other = changed.path().display().to_string();
-    let args = [
-        "access",
-        "--tool",
-        "github/merge_pull_request",
-        "--diff",
-        &other,
-    ];
-    let output = run(&with_policies(&args, &dir));
-    let said = text(&output);
+    let said = difference("github/merge_pull_request", changed.path(), "text");
     assert!(said.contains("wider:"), "{said}");
     for who in ["user:lena", "user:owen"] {
         assert!(
@@ -216,6 +207,16 @@ fn a_change_tells_what_it_widens() {
     assert_eq!(text(&same), "nothing changes\n");
 }
 
+/// How access to a tool differs in a changed copy of the shipped directory.
+fn difference(tool: &str, changed: &Path, format: &str) -> String {
+    let changed = changed.display().to_string();
+    let args = [
+        "access", "--tool", tool, "--diff", &changed, "--output", format,
+    ];
+    let dir = shipped().display().to_string();
+    text(&run(&with_policies(&args, &dir)))
+}
+
 #[test]
 fn a_tool_whose_calls_have_fewer_targets_is_wider() {
     let file = shipped().join("tools/filesystem.json");
@@ -225,22 +226,13 @@ fn a_tool_whose_calls_have_fewer_targets_is_wider() {
     let changed = BundleDir::copy_of("policies")
         .file("tools/filesystem.json", registration.to_string())
         .write();
-    let dir = shipped().display().to_string();
-    let other = changed.path().display().to_string();
-    let args = [
-        "access",
-        "--tool",
-        "filesystem/read_text_file",
-        "--diff",
-        &other,
-    ];
-    let said = text(&run(&with_policies(&args, &dir)));
+    let difference = |format| difference("filesystem/read_text_file", changed.path(), format);
+    let said = difference("text");
     assert!(
         said.contains("registration of filesystem/read_text_file: target_arguments"),
         "{said}"
     );
-    let json = [&args[..], &["--output", "json"]].concat();
-    let said: Json = serde_json::from_str(&text(&run(&with_policies(&json, &dir)))).expect("JSON");
+    let said: Json = serde_json::from_str(&difference("json")).expect("JSON");
     let change = &said["registrations"][0];
     assert_eq!(change["direction"], "wider", "{said}");
     assert_eq!(change["part"], "target_arguments");
