@@ -6,20 +6,29 @@ use tonic::Code;
 use crate::control::{World, assert_refused, by, person};
 use crate::support::in_process::{call, context, entity};
 
-async fn denied(world: &World, session: &str) -> Option<v1::ReasonCode> {
+/// The answer to a call in a session.
+async fn answer(world: &World, session: &str) -> v1::AuthorizeResponse {
     let mut question = call("log");
     let asked = context(&mut question);
     asked.subject.get_or_insert_default().entity = entity("Agent", "helper");
     asked.workflow.get_or_insert_default().session_id = session.into();
     let mut asking = world.server.client().await;
     let answer = asking.authorize(by("edge", question)).await;
-    let answer = answer.expect("a decision").into_inner();
+    answer.expect("a decision").into_inner()
+}
+
+async fn denied(world: &World, session: &str) -> Option<v1::ReasonCode> {
+    let answer = answer(world, session).await;
     answer.reasons.first().map(|reason| reason.code())
 }
 
 fn end(session: &str) -> v1::EndSessionRequest {
+    end_by("sec", session)
+}
+
+fn end_by(who: &str, session: &str) -> v1::EndSessionRequest {
     v1::EndSessionRequest {
-        actor: person("sec"),
+        actor: person(who),
         session_id: session.into(),
         ..Default::default()
     }
@@ -71,47 +80,17 @@ async fn a_session_with_a_long_name_is_ended_under_what_records_show() {
 #[tokio::test]
 async fn ended_sessions_allow_nothing() {
     let mut world = World::start().await;
-    let mut question = call("log");
-    let asked = context(&mut question);
-    asked.subject = Some(v1::Subject {
-        entity: entity("Agent", "helper"),
-        ..v1::Subject::default()
-    });
-    asked.workflow = Some(v1::Workflow {
-        session_id: "s-1".into(),
-        ..v1::Workflow::default()
-    });
-    let mut asking = world.server.client().await;
-    let before = asking
-        .authorize(by("edge", question.clone()))
-        .await
-        .unwrap()
-        .into_inner();
+    let before = answer(&world, "s-1").await;
     assert_eq!(before.decision(), v1::Decision::Allow);
-    let end = |actor| v1::EndSessionRequest {
-        actor,
-        session_id: "s-1".into(),
-        ..Default::default()
-    };
-    let answer = world
+    let refused = world
         .client
-        .end_session(by("edge", end(person("sam"))))
+        .end_session(by("edge", end_by("sam", "s-1")))
         .await;
-    assert_refused(answer, Code::PermissionDenied, "");
-    let ended = world
-        .client
-        .end_session(by("edge", end(person("sec"))))
-        .await;
+    assert_refused(refused, Code::PermissionDenied, "");
+    let ended = world.client.end_session(by("edge", end("s-1"))).await;
     assert_eq!(ended.expect("ended").into_inner().revision, 2);
-    let after = asking
-        .authorize(by("edge", question))
-        .await
-        .unwrap()
-        .into_inner();
+    let after = answer(&world, "s-1").await;
     assert_eq!(after.reasons[0].code(), v1::ReasonCode::SessionEnded);
-    world
-        .client
-        .end_session(by("edge", end(person("sec"))))
-        .await
-        .expect("ended already");
+    let again = world.client.end_session(by("edge", end("s-1"))).await;
+    again.expect("ended already");
 }
