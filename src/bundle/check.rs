@@ -141,8 +141,12 @@ pub(super) fn check<'f>(
 ) -> Result<CheckedBundle<'f>, BundleError> {
     let mut faults = files.faults.clone();
     let mut warnings = files.warnings.clone();
-    let config = read_config(files, &mut faults);
-    check_apart(files, &config, &mut faults);
+    // What the directory says of others is not known where its settings have faults.
+    let config = read_config(files).inspect(|config| check_apart(files, config, &mut faults));
+    let config = config.unwrap_or_else(|found| {
+        faults.extend(found);
+        Config::default()
+    });
     let max_level = config.schema.max_dereference_level;
     let last = Reusable::new(last, PartKeys::new(files, max_level));
     let bundle = parse(files, config, last, &mut faults, &mut warnings);

@@ -184,7 +184,7 @@ pub fn merged_schema(files: &BundleFiles) -> Result<Fragment<RawName>, BundleErr
 
 /// The configuration, or its defaults if it has faults, which compiling reports.
 pub fn settings(files: &BundleFiles) -> Config {
-    read_config(files, &mut Vec::new())
+    read_config(files).unwrap_or_default()
 }
 
 /// The configuration alone.
@@ -194,27 +194,30 @@ pub fn settings(files: &BundleFiles) -> Config {
 /// Its faults.
 pub fn read_settings(files: &BundleFiles) -> Result<Config, BundleError> {
     let mut faults = files.faults.clone();
-    let config = read_config(files, &mut faults);
+    let config = read_config(files).unwrap_or_else(|found| {
+        faults.extend(found);
+        Config::default()
+    });
     match BundleError::from_diagnostics(faults) {
         Some(faults) => Err(faults),
         None => Ok(config),
     }
 }
 
-fn read_config(files: &BundleFiles, faults: &mut Vec<BundleDiagnostic>) -> Config {
+fn read_config(files: &BundleFiles) -> Result<Config, Vec<BundleDiagnostic>> {
     let Some(source) = files.of_kind(FileKind::Config).next() else {
-        return Config::default();
+        return Ok(Config::default());
     };
-    Config::from_toml(&source.text, &source.file).unwrap_or_else(|found| {
-        faults.extend(found.into_iter().map(|fault| {
+    Config::from_toml(&source.text, &source.file).map_err(|found| {
+        let faults = found.into_iter().map(|fault| {
             BundleDiagnostic::at(
                 source.origin(),
                 fault.span.start,
                 fault.span.len(),
                 fault.message,
             )
-        }));
-        Config::default()
+        });
+        faults.collect()
     })
 }
 

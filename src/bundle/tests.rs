@@ -687,6 +687,11 @@ fn a_directory_that_is_a_bundle_of_its_own_is_named_or_a_fault() {
     assert_eq!(load_with(named, &[own, forbid]), Ok(()));
     let unnamed = load_with("", &[own, forbid]).expect_err("a fault");
     assert!(unnamed.contains("apart = [\"own\"]"), "{unnamed}");
+    // What settings with a fault say of others is not known.
+    let faulty = format!("{named}nothing = 1\n");
+    let faults = load_with(&faulty, &[own, forbid]).expect_err("a fault");
+    let is_silent = !faults.contains("has its own `callgate.toml`");
+    assert!(is_silent, "{faults}");
     // A name of a directory without one changes nothing: it is read.
     let read = load_with(named, &[("own/a.cedar", "forbid (")]);
     assert!(read.is_err());

@@ -185,7 +185,7 @@ impl Control {
                 "the other replicas are compiling the bundle",
             )),
             Some(cannot) if !cannot.is_empty() => Err(ControlError::Precondition(format!(
-                "these replicas cannot compile the bundle: {}",
+                "these replicas have no `[bundle] published`, or cannot compile the bundle; their logs say why: {}",
                 cannot.join(", ")
             ))),
             Some(_) => Ok(prepared),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::reload::loading::LoadResult;
 
-/// The first pause before another attempt, and the longest.
+/// The first pause before another attempt, and the longest; what is polled waits no longer than between two looks.
 const SHORTEST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(30);
 /// A slow attempt is repeated only after this many times its duration, so that overruns do not occupy a CPU.
@@ -65,7 +65,9 @@ impl RetrySchedule {
     /// Schedules another attempt, with a growing pause.
     pub(super) fn try_again(&mut self) {
         let wait = match self.left {
-            RetryState::Failed(wait) => (wait * 2).min(LONGEST),
+            RetryState::Failed(wait) => {
+                (wait * 2).min(self.poll.map_or(LONGEST, |poll| poll.min(LONGEST)))
+            }
             _ => SHORTEST,
         };
         self.left = RetryState::Failed(wait);

@@ -46,3 +46,18 @@ fn a_directory_that_nobody_tells_of_is_looked_at_often() {
     assert_eq!(again.wait(Duration::ZERO, false), Some(LOOK_UNTOLD));
     assert!(!again.is_due());
 }
+
+#[test]
+fn what_is_polled_is_asked_for_as_often_after_a_fault() {
+    let poll = Some(Duration::from_secs(1));
+    let mut again = RetrySchedule {
+        is_looking: true,
+        poll,
+        ..RetrySchedule::default()
+    };
+    for _ in 0..10 {
+        again.note(&broken(), Instant::now());
+        assert!(again.wait(Duration::ZERO, true) <= poll, "{again:?}");
+    }
+    assert_eq!(again.wait(Duration::ZERO, true), poll);
+}

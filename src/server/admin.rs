@@ -28,6 +28,7 @@ use crate::proto::json as proto_json;
 use crate::server::connection_limiter::ConnectionLimiter;
 use crate::server::parts::ServerParts;
 use crate::server::reloadable_tls::ReloadableTls;
+use crate::service::fleet::Fleet;
 use crate::telemetry::export::prometheus::{MetricsFormat, MetricsScraper};
 use crate::telemetry::record::recorder::Recorder;
 
@@ -147,9 +148,17 @@ impl AdminState {
             Some("the server is stopping")
         } else if self.service.live().is_none() {
             Some("no policies are loaded")
+        } else if self.is_stale() {
+            Some("the database has not confirmed this replica in time, so it denies every call")
         } else {
             None
         }
+    }
+
+    /// Whether this is a replica that is not confirmed. Others may decide.
+    fn is_stale(&self) -> bool {
+        let fleet = self.service.fleet().map(Fleet::state);
+        fleet.is_some_and(|state| !state.is_valid())
     }
 
     /// What `GetStatus` says, in Protobuf's JSON form, and what concerns this server alone.

@@ -54,13 +54,17 @@ pub enum TlsReload {
 }
 
 impl ReloadableTls {
-    /// Reads the files of `[tls]`. Relative paths start at `base`; a handshake may take as long as `handshake`.
+    /// Reads the files of `[tls]`. Relative paths start at `base`; a handshake may take as long as `handshake`. A certificate
+    /// that has expired, or is not valid yet, is an error in the log: there is none before it to go on with.
     ///
     /// # Errors
     ///
     /// As [`tls::load`].
     pub fn load(files: &TlsConfig, base: &Path, handshake: Duration) -> Result<Self, TlsError> {
         let current = tls::load(files, base)?;
+        if let Err(error) = current.check_validity(SystemTime::now(), &base.join(&files.cert)) {
+            tracing::error!(%error, "clients will refuse the connection");
+        }
         Ok(Self(Arc::new(TlsState {
             files: files.clone(),
             base: base.to_owned(),
@@ -98,8 +102,7 @@ impl ReloadableTls {
     /// Reads the files, and takes them into service if they changed and can be used. Blocks on the disk.
     pub fn reload(&self) -> TlsReload {
         let inner = &*self.0;
-        let loaded = tls::load(&inner.files, &inner.base);
-        match loaded {
+        match self.read_usable() {
             Ok(loaded) if loaded.digest == inner.current.load().digest => {
                 if inner.fault.swap(None).is_some() {
                     tracing::info!("the certificates on disk are those in service again");
@@ -134,6 +137,17 @@ impl ReloadableTls {
                 TlsReload::Faulty
             }
         }
+    }
+
+    /// Reads the files. Another certificate than the one in service has to be valid now.
+    fn read_usable(&self) -> Result<ServerTls, TlsError> {
+        let inner = &*self.0;
+        let loaded = tls::load(&inner.files, &inner.base)?;
+        if loaded.digest != inner.current.load().digest {
+            let path = inner.base.join(&inner.files.cert);
+            loaded.check_validity(SystemTime::now(), &path)?;
+        }
+        Ok(loaded)
     }
 
     /// Reloads every [`INTERVAL`], for ever.

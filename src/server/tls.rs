@@ -28,6 +28,14 @@ pub enum TlsError {
         /// Why.
         source: std::io::Error,
     },
+    /// The server's certificate is not valid at this time.
+    #[error("`tls.cert`: the certificate in `{}` {when}", path.display())]
+    NotValid {
+        /// The file.
+        path: PathBuf,
+        /// Since when, or until when.
+        when: String,
+    },
     /// Certificate, key and authorities do not work together.
     #[error("the certificates cannot be used: {0}")]
     Unusable(String),
@@ -52,10 +60,27 @@ pub struct ServerTls {
     pub http: Arc<ServerConfig>,
     /// When the first certificate of the chain expires; `None` if none can be read.
     pub expires_at: Option<SystemTime>,
+    /// From when until when the server's own certificate is valid; `None` if that cannot be read.
+    validity: Option<(SystemTime, SystemTime)>,
     /// When the first authority of client certificates expires; `None` without one.
     pub client_ca_expires_at: Option<SystemTime>,
     /// SHA-256 over the files.
     pub(super) digest: [u8; 32],
+}
+
+impl ServerTls {
+    /// Fails if clients would refuse the server's certificate because of the time: it has ended, or not begun. `path` is its
+    /// file.
+    pub(super) fn check_validity(&self, now: SystemTime, path: &Path) -> Result<(), TlsError> {
+        let time = humantime::format_rfc3339_seconds;
+        let when = match self.validity {
+            Some((begin, _)) if now < begin => format!("is not valid before {}", time(begin)),
+            Some((_, end)) if end < now => format!("expired at {}", time(end)),
+            _ => return Ok(()),
+        };
+        let path = path.to_owned();
+        Err(TlsError::NotValid { path, when })
+    }
 }
 
 /// Reads the files of `[tls]`. Relative paths start at `base`.
@@ -104,6 +129,7 @@ pub fn load(tls: &TlsConfig, base: &Path) -> Result<ServerTls, TlsError> {
         http: Arc::new(config),
         expires_at,
         client_ca_expires_at,
+        validity: validities(&certificate).next(),
         digest,
     })
 }
@@ -120,13 +146,20 @@ fn digest(files: [&[u8]; 3]) -> [u8; 32] {
 
 /// The earliest end of validity of the certificates of a PEM file.
 fn expires_at(pem: &[u8]) -> Option<SystemTime> {
-    let ends = certificates(pem).filter_map(|der| {
+    validities(pem).map(|(_, end)| end).min()
+}
+
+/// Begin and end of the certificates of a PEM file that can be read.
+fn validities(pem: &[u8]) -> impl Iterator<Item = (SystemTime, SystemTime)> {
+    certificates(pem).filter_map(|der| {
         let (_, certificate) = X509Certificate::from_der(&der).ok()?;
-        let seconds = certificate.validity().not_after.timestamp();
-        let since_epoch = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
-        SystemTime::UNIX_EPOCH.checked_add(since_epoch)
-    });
-    ends.min()
+        let validity = certificate.validity();
+        let time = |seconds: i64| {
+            let since_epoch = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+            SystemTime::UNIX_EPOCH.checked_add(since_epoch)
+        };
+        time(validity.not_before.timestamp()).zip(time(validity.not_after.timestamp()))
+    })
 }
 
 fn server_config(

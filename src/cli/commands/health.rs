@@ -24,8 +24,9 @@ use crate::cli::render::printable;
 /// Asks whether a running server serves
 ///
 /// It asks `grpc.health.v1`, for which no credential is needed: SERVING from the moment a directory is loaded until the
-/// server is told to stop. It answers within five seconds, or that is an error. With `--admin` it asks `/readyz` of the admin
-/// listener, which needs neither the addresses nor the certificates of the service.
+/// server is told to stop, but for a replica that its database does not confirm, which denies every call. It answers within
+/// five seconds, or that is an error. With `--admin` it asks `/readyz` of the admin listener, which needs neither the addresses
+/// nor the certificates of the service. With `--live` any answer will do, as starting again mends nothing that is not ready.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -48,6 +49,9 @@ pub struct Args {
     /// Ask the admin listener at this address instead: `http://…`
     #[arg(long, value_name = "URL", conflicts_with = "service")]
     admin: Option<String>,
+    /// Ask only whether the server answers, as a liveness probe does; with `--admin`, `/livez`
+    #[arg(long, conflicts_with = "service")]
+    live: bool,
     #[command(flatten)]
     credentials: ClientCredentials,
     /// How to answer
@@ -61,8 +65,9 @@ Examples:
   callgate health --endpoint unix:/run/callgate/callgate.sock
   callgate health --service callgate.store
   callgate health --admin http://127.0.0.1:9464
+  callgate health --live
 
-Exit codes: 0 it serves, 1 it does not, or does not answer.";
+Exit codes: 0 it serves (with `--live`: it answers), 1 it does not, or does not answer.";
 
 /// Longest time from the connection to the answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,7 +81,8 @@ const MAX_ANSWER: usize = 4_096;
 /// If an argument is invalid, or the server does not answer in time.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if let Some(admin) = &args.admin {
-        let (status, said) = in_time(admin, probe(admin))?;
+        let path = if args.live { "/livez" } else { "/readyz" };
+        let (status, said) = in_time(admin, probe(admin, path))?;
         let text = format!("{}\n", printable(&said));
         let answer = json!({ "status": status.as_u16(), "answer": said });
         args.output.answer(&text, &answer)?;
@@ -90,6 +96,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let text = format!("{name}\n");
     args.output.answer(&text, &json!({ "status": name }))?;
     Ok(match status {
+        _ if args.live => Exit::Done,
         ServingStatus::Serving => Exit::Done,
         ServingStatus::Unknown | ServingStatus::NotServing | ServingStatus::ServiceUnknown => {
             Exit::Error
@@ -110,8 +117,8 @@ fn in_time<T>(place: &str, asked: impl Future<Output = anyhow::Result<T>>) -> an
     })
 }
 
-/// Asks `/readyz` of an admin listener, which speaks plain HTTP.
-async fn probe(admin: &str) -> anyhow::Result<(StatusCode, String)> {
+/// Asks for a path of an admin listener, which speaks plain HTTP.
+async fn probe(admin: &str, path: &'static str) -> anyhow::Result<(StatusCode, String)> {
     let url = url::Url::parse(admin)
         .ok()
         .filter(|it| it.scheme() == "http");
@@ -129,7 +136,7 @@ async fn probe(admin: &str) -> anyhow::Result<(StatusCode, String)> {
     // Whoever sends hears of its end.
     let connection = tokio::spawn(async move { drop(connection.await) });
     let mut request = Request::new(Empty::<Bytes>::new());
-    *request.uri_mut() = http::Uri::from_static("/readyz");
+    *request.uri_mut() = http::Uri::from_static(path);
     let host = HeaderValue::from_str(&format!("{host}:{port}"))?;
     request.headers_mut().insert(HOST, host);
     let response = sender.send_request(request).await;

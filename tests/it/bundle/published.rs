@@ -279,9 +279,6 @@ fn nothing_is_published_beside_a_replica_that_would_not_follow() {
         server: &servers[0],
     };
     let said = desk.says(1, "publish --as user:alice --wait 10s");
-    assert!(
-        said.contains("these replicas cannot compile the bundle"),
-        "{said}"
-    );
+    assert!(said.contains("or cannot compile the bundle"), "{said}");
     desk.allows(true);
 }

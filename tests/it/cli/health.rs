@@ -2,7 +2,8 @@
 
 use std::process::Output;
 
-use crate::support::process::{Bundle, Server, wait_for};
+use crate::support::postgres::Cluster;
+use crate::support::process::{Bundle, Server, free_address, wait_for};
 
 fn ask(bundle: &Bundle, server: &Server, more: &[&str]) -> (Option<i32>, String) {
     let endpoint = format!("http://{}", server.target());
@@ -34,6 +35,10 @@ fn it_needs_no_credential_and_ends_with_0_only_while_it_is_served() {
     let (code, text) = ask(&bundle, &server, &["--service", "callgate.nothing"]);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("no part `callgate.nothing`"), "{text}");
+
+    assert_eq!(ask(&bundle, &server, &["--live"]).0, Some(0));
+    let (code, text) = ask(&bundle, &server, &["--live", "--service", "callgate.store"]);
+    assert_eq!(code, Some(2), "{text}");
 
     // Faults on disk are no reason to take the server out of service; who asks about the directory hears of them.
     bundle.file("policies.cedar", "permit (");
@@ -72,6 +77,7 @@ fn the_admin_listener_says_the_same_without_the_addresses_of_the_service() {
     let (code, text) = probed(&["--output", "json"]);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("\"status\": 200"), "{text}");
+    assert_eq!(probed(&["--live"]), (Some(0), "ok\n".to_owned()));
     // Something else that speaks HTTP is not healthy.
     let elsewhere = format!("http://{}", server.target());
     let (code, text) = said(&bundle.run(&["health", "--admin", &elsewhere]));
@@ -84,4 +90,33 @@ fn the_admin_listener_says_the_same_without_the_addresses_of_the_service() {
     let (code, text) = said(&bundle.run(&["health", "--admin", "127.0.0.1:9464"]));
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("is not a URL such as"), "{text}");
+}
+
+/// It denies every call, so others may decide; to start it again would mend nothing.
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn a_replica_whose_database_is_away_is_not_ready_and_lives() {
+    let mut cluster = Cluster::start();
+    cluster.create("health");
+    let bundle = Bundle::notes();
+    let (admin, url) = (free_address(), cluster.url("health"));
+    let settings = format!("[listen]\nadmin = \"{admin}\"\n[state]\nurl = \"{url}\"\n");
+    bundle.file("callgate.toml", &settings);
+    let server = Server::start(&bundle, &[]);
+    let url = format!("http://{admin}");
+    let probed = |more: &[&str]| said(&bundle.run(&[&["health", "--admin", &url], more].concat()));
+    assert_eq!(probed(&[]), (Some(0), "ready\n".to_owned()));
+
+    cluster.kill();
+    wait_for("the replica not to be confirmed", || {
+        (ask(&bundle, &server, &[]) == (Some(1), "NOT_SERVING\n".to_owned())).then_some(())
+    });
+    let (code, text) = probed(&[]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("has not confirmed this replica"), "{text}");
+    assert_eq!(
+        ask(&bundle, &server, &["--live"]),
+        (Some(0), "NOT_SERVING\n".to_owned())
+    );
+    assert_eq!(probed(&["--live"]), (Some(0), "ok\n".to_owned()));
 }

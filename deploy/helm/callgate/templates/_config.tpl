@@ -30,6 +30,12 @@ url = {{ .Values.state.postgresql.url | toJson }}
 password_file = "/etc/callgate/database/password"
 {{- end }}
 max_staleness_ms = {{ int .Values.state.postgresql.maxStalenessMs }}
+{{- else if .Values.state.config }}
+
+[state]
+{{- end }}
+{{- with .Values.state.config }}
+{{ . | trim }}
 {{- end }}
 
 {{- with .Values.bundle }}
@@ -69,6 +75,9 @@ keep_days = {{ int .Values.audit.keepDays }}
 keep_mib = {{ int .Values.audit.keepMib }}
 keep_capsules_days = {{ int .Values.audit.keepCapsulesDays }}
 keep_capsules_mib = {{ int .Values.audit.keepCapsulesMib }}
+{{- with .Values.audit.config }}
+{{ . | trim }}
+{{- end }}
 {{ range .Values.callers }}
 [[callers]]
 id = {{ .id | toJson }}

@@ -22,7 +22,8 @@
 {{- if .admin.enabled -}}
 httpGet: {path: {{ .path }}, port: admin}
 {{- else -}}
-exec: {command: [/usr/bin/callgate, health, --endpoint, "unix:/run/callgate/callgate.sock"]}
+exec:
+  command: [/usr/bin/callgate, health, --endpoint, "unix:/run/callgate/callgate.sock"{{ if eq .path "/livez" }}, --live{{ end }}]
 {{- end -}}
 {{- end -}}
 
@@ -40,7 +41,8 @@ readinessProbe:
   periodSeconds: 5
   timeoutSeconds: 6
   failureThreshold: 2
-# A minute without an answer. A directory with faults and a store that does not write are no reason to start again.
+# A minute without an answer. A directory with faults, a store that does not write and a database that is away are no reason to
+# start again.
 livenessProbe:
   {{- include "callgate.probe" $live | nindent 2 }}
   periodSeconds: 10
