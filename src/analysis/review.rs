@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use unicode_security::{MixedScript, skeleton};
 
-use crate::analysis::import::{ToolChange, ToolImport, confirm, line, set_access};
+use crate::analysis::import::{ToolChange, ToolImport, ToolReport, confirm, line, set_access};
 use crate::bundle::parse::registration::{AccessLevel, ConfirmationStatus, ToolEntry};
 use crate::domain::request::visible::{escaped, escaped_lines, folded, has_invisible};
 
@@ -20,6 +20,8 @@ pub struct ToolReview {
     pub name: String,
     /// Whether it is new, or its definition differs from the confirmed one.
     pub change: ToolChange,
+    /// What has become of it since it was confirmed, or of the proposal before; `None` if it is new.
+    pub status: Option<String>,
     /// Suspicious properties, the most suspicious first.
     pub flags: Vec<String>,
     /// The server's description, by lines.
@@ -70,6 +72,7 @@ impl ToolReview {
                 Some(Self {
                     name: report.name.clone(),
                     change: report.change,
+                    status: entry.why.get("status").cloned(),
                     flags: flags(&report.name, entry, &schema, &alike),
                     description: lines(&listed.description),
                     schema: lines(&schema),
@@ -100,7 +103,10 @@ impl ToolImport {
         }
         let mut tools = self.tools.iter_mut();
         if let Some(report) = tools.find(|report| report.name == name) {
-            *report = line(name, report.change, entry);
+            *report = ToolReport {
+                notes: std::mem::take(&mut report.notes),
+                ..line(name, report.change, entry)
+            };
         }
         true
     }

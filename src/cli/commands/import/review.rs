@@ -4,7 +4,7 @@
 
 use std::io::{self, BufRead, Read, Write};
 
-use crate::analysis::import::{ToolChange, ToolImport};
+use crate::analysis::import::ToolImport;
 use crate::analysis::review::{ReviewDecision, ToolReview};
 use crate::bundle::parse::registration::{AccessLevel, ToolEntry};
 use crate::cli::render::{count, printable, printables};
@@ -145,9 +145,9 @@ fn show(review: &ToolReview, out: &mut impl Write) -> io::Result<()> {
     for flag in &review.flags {
         writeln!(out, "  !! {}", printable(flag))?;
     }
-    match review.change {
-        ToolChange::Changed => writeln!(out, "  its server changed it since it was confirmed")?,
-        _ => writeln!(out, "  new")?,
+    match &review.status {
+        Some(status) => writeln!(out, "  {}", printable(status))?,
+        None => writeln!(out, "  new")?,
     }
     for difference in &review.differences {
         writeln!(out, "  {} is different", printable(&difference.part))?;
