@@ -483,11 +483,15 @@ fn a_forbid_that_cannot_be_carried_over_is_a_fault_at_its_place() {
     assert!(faults(&core, template).contains("it is a template"));
     let arguments = r#"forbid (principal, action, resource) when { context.input.amount > 5 };"#;
     assert!(faults(&core, arguments).contains("names no single tool"));
-    let untyped = r#"forbid (principal, action == AgentCore::Action::"a___b", resource) when { context.input.amount > 5 };"#;
+    let arguments_of = |tool: &str| {
+        format!(
+            r#"forbid (principal, action == AgentCore::Action::"{tool}", resource) when {{ context.input.amount > 5 }};"#
+        )
+    };
+    let said = faults(&core, &arguments_of("a___b"));
     assert!(
-        faults(&core, untyped).contains("has to be registered as `typed`"),
-        "{}",
-        faults(&core, untyped)
+        said.contains("the tool `a/b` is not registered: there is no server `a`; register it"),
+        "{said}"
     );
 
     let hive = options(Dialect::Toolhive, &[("", "refunds")]);
