@@ -189,14 +189,6 @@ fn misspelt(tool: &Map<String, Json>) -> Option<String> {
         if let Some(fault) = other_spelling(annotations, &HINTS) {
             return Some(format!("`annotations`: {fault}"));
         }
-        let mut hints = HINTS.into_iter().filter(|it| *it != "title");
-        let is_no_hint = |it: &&str| {
-            let hint = annotations.get(*it).filter(is_said);
-            hint.is_some_and(|it| !it.is_boolean())
-        };
-        if let Some(hint) = hints.find(is_no_hint) {
-            return Some(format!("`annotations.{hint}` is neither true nor false"));
-        }
     }
     if tool.contains_key("inputSchema") {
         return None;
@@ -237,7 +229,12 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
             false => format!("the tool `{name}`: `inputSchema` {fault}"),
         });
     }
-    let hint = |name: &str| object.get("annotations")?.get(name)?.as_bool();
+    // What is neither true nor false counts as the worse of the two.
+    let hint = |name: &str| match object.get("annotations")?.get(name)? {
+        Json::Null => None,
+        Json::Bool(hint) => Some(*hint),
+        _ => Some(name != "readOnlyHint"),
+    };
     let pin = ToolDefinition::from_json(object, &name)?;
     Ok(ListedTool {
         digest: pin.digests().pinned().to_string(),

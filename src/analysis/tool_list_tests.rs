@@ -187,14 +187,6 @@ fn a_member_that_would_not_count_is_a_fault() {
         (r#""title": 1"#, "`title` is not text"),
         (r#""annotations": []"#, "`annotations` is not an object"),
         (
-            r#""annotations": {"readOnlyHint": "true"}"#,
-            "`annotations.readOnlyHint` is neither true nor false",
-        ),
-        (
-            r#""annotations": {"destructiveHint": 1}"#,
-            "`annotations.destructiveHint` is neither",
-        ),
-        (
             r#""annotations": {"destructive_hint": true}"#,
             "`destructive_hint` is no way to spell `destructiveHint`",
         ),
@@ -229,4 +221,25 @@ fn a_member_that_would_not_count_is_a_fault() {
         );
     }
     assert!(parse_text(r#"{"tools": [], "nextCursor": null}"#).is_ok());
+}
+
+#[test]
+fn a_hint_that_is_neither_true_nor_false_counts_as_the_worse() {
+    let hints = |hint: &str| {
+        let text = format!(
+            r#"{{"tools": [{{"name": "a", "annotations": {{"readOnlyHint": {hint}, "destructiveHint": {hint}, "openWorldHint": {hint}}}}}]}}"#
+        );
+        let tools = parse_text(&text).expect(hint);
+        let tool = &tools[0];
+        (
+            tool.read_only_hint,
+            tool.destructive_hint,
+            tool.open_world_hint,
+        )
+    };
+    for hint in ["\"true\"", "1", "[]", "\"false\""] {
+        assert_eq!(hints(hint), (Some(false), Some(true), Some(true)), "{hint}");
+    }
+    assert_eq!(hints("null"), (None, None, None));
+    assert_eq!(hints("true"), (Some(true), Some(true), Some(true)));
 }
