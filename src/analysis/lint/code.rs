@@ -197,7 +197,7 @@ impl Code {
                  against their users. Import the server's list of tools: that pins the definitions."
             }
             Self::TargetMissing => {
-                "An import would propose the argument as a target by its name: a path, a URL, a recipient. The confirmed entry does not have \
+                "An import would propose the argument as a target by its name: a path, a URL, an address. The confirmed entry does not have \
                  it in `target_arguments`, so no policy about places sees it, and nothing holds its value against the rules of its kind. Add it, \
                  or allow the lint if the argument names nothing that is acted upon."
             }

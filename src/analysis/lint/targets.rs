@@ -1,7 +1,7 @@
 //! Arguments that an import would propose as targets, and that a confirmed tool does not have among its own.
 //!
-//! Only those whose name says what they are, by a kind or a role: a path within a remote repository (no kind) may well be no
-//! target of its own.
+//! Only those whose name says of which kind they are: a path within a remote repository, which has none, may well be no target
+//! of its own.
 
 use std::sync::Arc;
 
@@ -31,8 +31,8 @@ pub(super) fn missing(server: &str, name: &str, tool: &ToolEntry) -> Vec<String>
     let proposed = listed.first().map(|it| propose::propose(it, &prefixes));
     let targets = proposed.map_or_else(Vec::new, |it| it.target_arguments);
     let targets = targets.into_iter();
-    let said = targets.filter(|it| it.kind.is_some() || it.role.is_some());
-    let mut names: Vec<String> = said.map(|it| it.argument).collect();
+    let known = targets.filter(|it| it.kind.is_some());
+    let mut names: Vec<String> = known.map(|it| it.argument).collect();
     names.retain(|name| {
         let mut own = tool.target_arguments.iter();
         !own.any(|it| is_same_argument(&it.argument, name))
