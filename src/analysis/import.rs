@@ -1,23 +1,27 @@
 //! Merges a server's `tools/list` result into its registration.
 //!
-//! Start at [`import`]. A changed definition loses its confirmation; other edits are kept.
+//! Start at [`import`]. A changed definition loses its confirmation: `import_changed` says what becomes of the entry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use crate::analysis::catalogue;
+use crate::analysis::import_changed::{self, stricter, words};
 use crate::analysis::propose::{self, Prefixes};
 use crate::analysis::tool_list::{self, ListedTool};
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError, SourceText};
 use crate::bundle::parse::registration::{
-    AccessLevel, ConfirmationStatus, PreviousDefinition, Registration, ServerEntry, ToolEntry,
+    AccessLevel, ConfirmationStatus, EntryError, Registration, ServerEntry, ToolEntry,
 };
 use crate::bundle::parse::typed_input::UntypedArgument;
 use crate::domain::names::{NameError, check_server_name};
 
 /// The owner of a newly imported server.
 pub const UNASSIGNED: &str = "unassigned";
+
+/// What is noted of a tool without `inputSchema`.
+const NO_SCHEMA: &str = "the definition has no `inputSchema`: nothing is known of its arguments";
 
 /// Options of an import.
 #[derive(Debug, Clone, Default)]
@@ -100,6 +104,9 @@ pub struct ToolReport {
     pub status: ConfirmationStatus,
     /// The reason for the proposed access level, or what changed.
     pub why: Option<String>,
+    /// What to know before confirming it: where it is stricter than before, or milder than a first proposal.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// If the tool is typed: the arguments that policies cannot read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<UntypedArgument>,
@@ -136,6 +143,25 @@ pub enum ImportError {
     /// The catalogue has no such server.
     #[error("the catalogue has no server `{0}`; it has {known}", known = known_servers())]
     NotInCatalogue(String),
+    /// None of the registered tools is in the list.
+    #[error(
+        "none of the {count} registered tools of `{server}` is in the list, and all would be removed: if it is the list of this \
+         server, take their entries out of the registration first"
+    )]
+    NothingInCommon {
+        /// The server.
+        server: String,
+        /// Number of registered tools.
+        count: usize,
+    },
+    /// The registration would have a fault.
+    #[error("{of}: {error}")]
+    Faulty {
+        /// `server`, or the tool.
+        of: String,
+        /// The fault.
+        error: EntryError,
+    },
     /// The list cannot be parsed.
     #[error(transparent)]
     List(#[from] BundleError),
@@ -178,6 +204,12 @@ pub fn import(
         Some(registration) => (registration.server, registration.tools),
         None => (new_server(&choices.server), BTreeMap::new()),
     };
+    if !known.is_empty() && !listed.iter().any(|tool| known.contains_key(&tool.name)) {
+        return Err(ImportError::NothingInCommon {
+            server: choices.server.clone(),
+            count: known.len(),
+        });
+    }
     let server = match &choices.owner {
         Some(owner) => ServerEntry {
             owner: owner.clone(),
@@ -189,12 +221,23 @@ pub fn import(
     let mut report = Vec::new();
     let mut definitions = BTreeMap::new();
     for tool in listed {
-        let (change, mut entry) = merge(&tool, &prefixes, known.remove(&tool.name));
+        let mut merged = merge(&tool, &prefixes, known.remove(&tool.name));
         if let Some(reviewed) = reviewed.get(&tool.name) {
-            take_review(&tool, &mut entry, reviewed);
+            take_review(&tool, &mut merged, reviewed);
         }
+        if tool.schema.is_null() && merged.change != ToolChange::Unchanged {
+            merged.notes.push(NO_SCHEMA.to_owned());
+        }
+        let Merged {
+            change,
+            mut entry,
+            notes,
+        } = merged;
         choices.apply(&tool.name, &mut entry);
-        report.push(line(&tool.name, change, &entry));
+        report.push(ToolReport {
+            notes,
+            ..line(&tool.name, change, &entry)
+        });
         tools.insert(tool.name.clone(), entry);
         definitions.insert(tool.name.clone(), tool);
     }
@@ -204,11 +247,30 @@ pub fn import(
             .map(|(name, entry)| line(name, ToolChange::Removed, entry)),
     );
     report.sort_by(|a, b| a.name.cmp(&b.name));
+    let registration = Registration { server, tools };
+    check_registration(&registration)?;
     Ok(ToolImport {
-        registration: Registration { server, tools },
+        registration,
         tools: report,
         listed: definitions,
     })
+}
+
+/// What is written has to be read again.
+fn check_registration(registration: &Registration) -> Result<(), ImportError> {
+    let of_server = registration.server.errors().into_iter();
+    let of_server = of_server.map(|error| ("server", error));
+    let of_tools = registration.tools.iter().flat_map(|(name, entry)| {
+        let errors = entry.errors().into_iter();
+        errors.map(move |error| (name.as_str(), error))
+    });
+    match of_server.chain(of_tools).next() {
+        None => Ok(()),
+        Some((of, error)) => Err(ImportError::Faulty {
+            of: of.to_owned(),
+            error,
+        }),
+    }
 }
 
 /// Checks that the server has a good name, and that the registration is its.
@@ -272,13 +334,20 @@ pub(in crate::analysis) fn new_server(name: &str) -> ServerEntry {
     }
 }
 
-fn merge(
-    tool: &ListedTool,
-    prefixes: &Prefixes,
-    known: Option<ToolEntry>,
-) -> (ToolChange, ToolEntry) {
+/// The entry of a listed tool.
+struct Merged {
+    change: ToolChange,
+    entry: ToolEntry,
+    notes: Vec<String>,
+}
+
+fn merge(tool: &ListedTool, prefixes: &Prefixes, known: Option<ToolEntry>) -> Merged {
     let Some(mut entry) = known else {
-        return (ToolChange::Added, propose::propose(tool, prefixes));
+        return Merged {
+            change: ToolChange::Added,
+            entry: propose::propose(tool, prefixes),
+            notes: Vec::new(),
+        };
     };
     let is_pinned = |digest: &str| entry.digest.as_deref() == Some(digest);
     if is_pinned(&tool.digest) || is_pinned(&tool.whole_digest) {
@@ -286,39 +355,24 @@ fn merge(
         entry.digest = Some(tool.digest.clone());
         entry.digest_parts = Some(tool.digest_parts.clone());
         entry.description = tool.stored_description();
-        return (ToolChange::Unchanged, entry);
+        return Merged {
+            change: ToolChange::Unchanged,
+            entry,
+            notes: Vec::new(),
+        };
     }
-    let fresh = propose::propose(tool, prefixes);
-    let mut note = match &entry.digest {
-        Some(_) => "the server changed the definition since it was pinned".to_owned(),
-        None => "no definition was pinned".to_owned(),
-    };
-    if fresh.access > entry.access {
-        note = format!("{note}; it now looks like {}", fresh.access);
+    let redefined = import_changed::redefine(tool, prefixes, entry);
+    Merged {
+        change: ToolChange::Changed,
+        entry: redefined.entry,
+        notes: redefined.notes,
     }
-    entry.why.insert("status".to_owned(), note);
-    entry.status = ConfirmationStatus::Proposed;
-    // Keep the last confirmed definition for comparison.
-    let pinned = entry.previous_digest.take().or(entry.digest.take());
-    entry.previous_digest = pinned;
-    if entry.previous_definition.is_none() {
-        entry.previous_definition = Some(Box::new(PreviousDefinition {
-            description: entry.description.take(),
-            input_schema: entry.input_schema.take(),
-            digest_parts: entry.digest_parts.take(),
-        }));
-    }
-    entry.description = fresh.description;
-    entry.digest = fresh.digest;
-    entry.digest_parts = fresh.digest_parts;
-    entry.input_schema = fresh.input_schema;
-    entry.argument_order = fresh.argument_order;
-    (ToolChange::Changed, entry)
 }
 
 /// Takes what the catalogue says of a tool that awaits a review, if the definition is the one that was reviewed. What a
 /// company says of it (owner, groups, tags, whether it is typed) stays.
-fn take_review(tool: &ListedTool, entry: &mut ToolEntry, reviewed: &ToolEntry) {
+fn take_review(tool: &ListedTool, merged: &mut Merged, reviewed: &ToolEntry) {
+    let entry = &mut merged.entry;
     let is_pinned = |digest: &str| reviewed.digest.as_deref() == Some(digest);
     let is_same = is_pinned(&tool.digest) || is_pinned(&tool.whole_digest);
     if entry.status == ConfirmationStatus::Confirmed || !is_same {
@@ -328,6 +382,18 @@ fn take_review(tool: &ListedTool, entry: &mut ToolEntry, reviewed: &ToolEntry) {
     entry.digest = Some(tool.digest.clone());
     entry.digest_parts = Some(tool.digest_parts.clone());
     entry.description = tool.stored_description();
+    entry.input_schema = Some(tool.shape.clone());
+    if entry.argument_order.is_empty() {
+        entry.argument_order.clone_from(&tool.argument_order);
+    }
+    merged.notes.clear();
+    let lost = stricter(&own, entry);
+    if own.previous_definition.is_some() && !lost.is_empty() {
+        let lost = words(&lost);
+        merged.notes.push(format!(
+            "the catalogue does not say {lost}, as the entry did"
+        ));
+    }
     entry.owner = own.owner;
     entry.groups = own.groups;
     entry.tags = own.tags;
@@ -363,6 +429,7 @@ pub(in crate::analysis) fn line(name: &str, change: ToolChange, entry: &ToolEntr
         access: entry.access,
         status: entry.status,
         why: why.filter(|_| entry.status == ConfirmationStatus::Proposed),
+        notes: Vec::new(),
         left_out: UntypedArgument::of_tool(entry),
     }
 }

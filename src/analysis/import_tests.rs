@@ -49,15 +49,21 @@ fn changes(imported: &ToolImport) -> Vec<(&str, ToolChange, ConfirmationStatus)>
 #[test]
 fn a_review_counts_for_the_definition_that_was_reviewed() {
     let list = json!({"tools": [{"name": "get_a"}, {"name": "get_b"}]});
-    let mut imported = run(&list, None, &choices(&[])).expect("imported");
+    let imported = run(&list, None, &choices(&[])).expect("imported");
     let mut reviewed = imported.registration.tools["get_a"].clone();
     reviewed.access = AccessLevel::Write;
     reviewed.yields = vec!["secret".to_owned()];
     confirm(&mut reviewed);
     let listed = imported.listed["get_a"].clone();
-    let entry = imported.registration.tools.get_mut("get_a").expect("a");
-    entry.owner = Some("ana".to_owned());
-    take_review(&listed, entry, &reviewed);
+    let merged = |entry: &ToolEntry| Merged {
+        change: ToolChange::Added,
+        entry: entry.clone(),
+        notes: Vec::new(),
+    };
+    let mut own = merged(&imported.registration.tools["get_a"]);
+    own.entry.owner = Some("ana".to_owned());
+    take_review(&listed, &mut own, &reviewed);
+    let entry = &own.entry;
     assert_eq!(entry.status, ConfirmationStatus::Confirmed);
     assert_eq!(entry.access, AccessLevel::Write);
     assert_eq!(entry.yields, ["secret"]);
@@ -65,15 +71,15 @@ fn a_review_counts_for_the_definition_that_was_reviewed() {
 
     // Another definition, and what a person has confirmed, stay as they are.
     let other = imported.listed["get_b"].clone();
-    let entry = imported.registration.tools.get_mut("get_b").expect("b");
-    let before = entry.clone();
-    take_review(&other, entry, &reviewed);
-    assert_eq!(*entry, before);
-    confirm(entry);
-    let before = entry.clone();
+    let before = imported.registration.tools["get_b"].clone();
+    let mut own = merged(&before);
+    take_review(&other, &mut own, &reviewed);
+    assert_eq!(own.entry, before);
+    confirm(&mut own.entry);
+    let before = own.entry.clone();
     reviewed.digest.clone_from(&before.digest);
-    take_review(&other, entry, &reviewed);
-    assert_eq!(*entry, before);
+    take_review(&other, &mut own, &reviewed);
+    assert_eq!(own.entry, before);
 }
 
 #[test]
@@ -235,6 +241,78 @@ fn mistakes_of_the_person_are_told() {
     ));
 }
 
+#[test]
+fn a_list_without_any_registered_tool_removes_nothing() {
+    let before = first().registration;
+    for list in [json!({"tools": []}), json!({"tools": [{"name": "other"}]})] {
+        let error = run(&list, Some(before.clone()), &choices(&[])).expect_err("refused");
+        assert!(
+            error
+                .to_string()
+                .starts_with("none of the 3 registered tools of `srv` is in the list"),
+            "{error}"
+        );
+    }
+    let some = run(
+        &json!({"tools": [{"name": "get_a"}]}),
+        Some(before),
+        &choices(&[]),
+    );
+    assert_eq!(some.expect("imported").count(ToolChange::Removed), 2);
+}
+
+#[test]
+fn nothing_is_written_that_the_next_import_refuses() {
+    let list = json!({"tools": [{"name": "get_a"}]});
+    let nobody = ImportOptions {
+        owner: Some(String::new()),
+        ..choices(&[])
+    };
+    let error = run(&list, None, &nobody).expect_err("refused");
+    assert!(error.to_string().contains("an empty `owner`"), "{error}");
+}
+
+#[test]
+fn a_definition_without_a_schema_is_noted() {
+    let list = json!({"tools": [{"name": "get_a"}]});
+    let imported = run(&list, None, &choices(&["*"])).expect("imported");
+    assert_eq!(imported.tools[0].notes, [NO_SCHEMA]);
+}
+
+#[test]
+fn a_review_of_the_catalogue_keeps_the_schema_of_the_definition() {
+    let list = json!({"tools": [{"name": "get_a", "inputSchema":
+        {"type": "object", "properties": {"b": {"anyOf": [{"type": "string"}, {"type": "null"}]}, "a": {"type": "string"}}}}]});
+    let imported = run(&list, None, &choices(&[])).expect("imported");
+    let listed = imported.listed["get_a"].clone();
+    let own = imported.registration.tools["get_a"].clone();
+    let mut reviewed = own.clone();
+    confirm(&mut reviewed);
+    reviewed.input_schema = Some(json!({"type": "object", "properties": {"a": {}, "b": {}}}));
+    reviewed.argument_order = Vec::new();
+    let mut merged = Merged {
+        change: ToolChange::Added,
+        entry: own.clone(),
+        notes: Vec::new(),
+    };
+    take_review(&listed, &mut merged, &reviewed);
+    assert_eq!(merged.entry.status, ConfirmationStatus::Confirmed);
+    assert_eq!(merged.entry.input_schema, own.input_schema);
+    assert_eq!(merged.entry.argument_order, own.argument_order);
+    // What was confirmed before and said more is told.
+    reviewed.egress = false;
+    merged.entry = ToolEntry {
+        egress: true,
+        previous_definition: Some(Box::default()),
+        ..own
+    };
+    take_review(&listed, &mut merged, &reviewed);
+    assert_eq!(
+        merged.notes,
+        ["the catalogue does not say egress, as the entry did"]
+    );
+}
+
 fn loads(imported: &ToolImport) -> Result<usize, String> {
     let dir = tempfile::tempdir().expect("a temporary directory");
     fs::create_dir(dir.path().join("tools")).expect("a directory");
@@ -320,6 +398,27 @@ fn the_shipped_registrations_pin_the_definitions_that_the_servers_publish() {
             tool.description = None;
         }
         assert_eq!(imported.registration, registration);
+    }
+}
+
+#[test]
+fn the_catalogue_keeps_the_schemas_that_the_servers_publish() {
+    let Some(shared) = shared() else { return };
+    for server in catalogue::servers() {
+        let path = shared.join(format!("data/mcp-tools/{server}.json"));
+        let Ok(list) = fs::read_to_string(path) else {
+            continue;
+        };
+        let list = serde_json::from_str(&list).expect("JSON");
+        let imported = run(&list, None, &choices(&[])).expect("imported");
+        for (name, reviewed) in catalogue::tools(server).expect("it is in the catalogue") {
+            let listed = &imported.listed[&name];
+            assert_eq!(
+                reviewed.input_schema.as_ref(),
+                Some(&listed.shape),
+                "{server}/{name}"
+            );
+        }
     }
 }
 

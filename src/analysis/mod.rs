@@ -21,6 +21,7 @@ pub mod explain;
 mod fixtures;
 pub mod format;
 pub mod import;
+mod import_changed;
 pub mod init;
 pub mod lint;
 pub mod manifest;

@@ -6,8 +6,14 @@ use std::collections::BTreeMap;
 
 use unicode_security::{MixedScript, skeleton};
 
-use crate::analysis::import::{ToolChange, ToolImport, confirm, line, set_access};
-use crate::bundle::parse::registration::{AccessLevel, ConfirmationStatus, ToolEntry};
+use crate::analysis::import::{ToolChange, ToolImport, ToolReport, confirm, line, set_access};
+use crate::analysis::import_changed::is_same_argument;
+use crate::bundle::parse::registration::{
+    AccessLevel, ConfirmationStatus, MAX_LIST, Sensitivity, ToolEntry,
+};
+use crate::bundle::validate::references::{LABELS, nearest};
+use crate::domain::request::target::argument::TargetArgumentForm;
+use crate::domain::request::target::check::check;
 use crate::domain::request::visible::{escaped, escaped_lines, folded, has_invisible};
 
 /// Displayed lines of a schema or a description.
@@ -20,6 +26,8 @@ pub struct ToolReview {
     pub name: String,
     /// Whether it is new, or its definition differs from the confirmed one.
     pub change: ToolChange,
+    /// What has become of it since it was confirmed, or of the proposal before; `None` if it is new.
+    pub status: Option<String>,
     /// Suspicious properties, the most suspicious first.
     pub flags: Vec<String>,
     /// The server's description, by lines.
@@ -52,6 +60,12 @@ pub enum ReviewDecision {
     Yields(Vec<String>),
     /// Set whether a call can send data out.
     Egress(bool),
+    /// Set the sensitivity of what it reads or writes.
+    Sensitivity(Sensitivity),
+    /// Make an argument a target, or say more about one that is.
+    Target(TargetArgumentForm),
+    /// An argument is no target.
+    NoTarget(String),
 }
 
 impl ToolReview {
@@ -70,6 +84,7 @@ impl ToolReview {
                 Some(Self {
                     name: report.name.clone(),
                     change: report.change,
+                    status: entry.why.get("status").cloned(),
                     flags: flags(&report.name, entry, &schema, &alike),
                     description: lines(&listed.description),
                     schema: lines(&schema),
@@ -81,10 +96,14 @@ impl ToolReview {
 }
 
 impl ToolImport {
-    /// Applies a decision. Returns `false` if there is no such tool.
-    pub fn decide(&mut self, name: &str, decision: ReviewDecision) -> bool {
+    /// Applies a decision.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be applied: there is no such tool or target, or the target does not fit the definition.
+    pub fn decide(&mut self, name: &str, decision: ReviewDecision) -> Result<(), String> {
         let Some(entry) = self.registration.tools.get_mut(name) else {
-            return false;
+            return Err(format!("there is no tool `{name}`"));
         };
         match decision {
             ReviewDecision::Confirm => confirm(entry),
@@ -97,12 +116,58 @@ impl ToolImport {
                 entry.egress = is_egress;
                 entry.why.remove("egress");
             }
+            ReviewDecision::Sensitivity(sensitivity) => {
+                entry.sensitivity = sensitivity;
+                entry.why.remove("sensitivity");
+            }
+            ReviewDecision::Target(target) => set_target(entry, target)?,
+            ReviewDecision::NoTarget(argument) => {
+                let before = entry.target_arguments.len();
+                let targets = &mut entry.target_arguments;
+                targets.retain(|it| !is_same_argument(&it.argument, &argument));
+                if targets.len() == before {
+                    return Err(format!("`{argument}` is no target"));
+                }
+                entry.why.remove("target_arguments");
+            }
         }
         let mut tools = self.tools.iter_mut();
         if let Some(report) = tools.find(|report| report.name == name) {
-            *report = line(name, report.change, entry);
+            *report = ToolReport {
+                notes: std::mem::take(&mut report.notes),
+                ..line(name, report.change, entry)
+            };
         }
-        true
+        Ok(())
+    }
+}
+
+/// Sets the target of an argument, if it fits the definition.
+fn set_target(entry: &mut ToolEntry, target: TargetArgumentForm) -> Result<(), String> {
+    let mut targets = entry.target_arguments.clone();
+    let own = targets.iter_mut();
+    let mut own = own.filter(|it| is_same_argument(&it.argument, &target.argument));
+    match own.next() {
+        Some(own) => *own = target,
+        None => targets.push(target),
+    }
+    let faults = check(&targets, entry.input_schema.as_ref());
+    if let Some(fault) = faults.into_iter().next() {
+        return Err(fault.fault.message);
+    }
+    if targets.len() > MAX_LIST {
+        return Err(format!("more than {MAX_LIST} targets"));
+    }
+    entry.target_arguments = targets;
+    entry.why.remove("target_arguments");
+    Ok(())
+}
+
+/// The label of Callgate's own that another one is probably a misspelling of.
+pub fn meant_label(label: &str) -> Option<&'static str> {
+    match LABELS.contains(&label) {
+        true => None,
+        false => nearest(label, LABELS.into_iter()),
     }
 }
 

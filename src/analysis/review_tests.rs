@@ -96,7 +96,7 @@ fn a_changed_definition_is_shown_before_and_after() {
         ToolReview::pending(&again)[0].differences[0].before,
         ["Reads a.", "Nothing else."]
     );
-    assert!(changed.decide("get_a", ReviewDecision::Confirm));
+    assert_eq!(changed.decide("get_a", ReviewDecision::Confirm), Ok(()));
     let entry = &changed.registration.tools["get_a"];
     assert_eq!(entry.previous_definition, None);
     assert_eq!(
@@ -114,7 +114,7 @@ fn decisions_are_made_on_the_entry_and_its_line() {
         ReviewDecision::Egress(false),
         ReviewDecision::Confirm,
     ] {
-        assert!(it.decide("frobnicate", decision));
+        assert_eq!(it.decide("frobnicate", decision), Ok(()));
     }
     let entry = &it.registration.tools["frobnicate"];
     assert_eq!(
@@ -126,5 +126,61 @@ fn decisions_are_made_on_the_entry_and_its_line() {
         (&["secret".to_owned()][..], false)
     );
     assert_eq!((it.tools[0].access, it.awaiting()), (AccessLevel::Write, 0));
-    assert!(!it.decide("stranger", ReviewDecision::Confirm));
+    assert!(it.decide("stranger", ReviewDecision::Confirm).is_err());
+}
+
+#[test]
+fn targets_and_sensitivity_are_decided() {
+    let text = json!({"type": "string"});
+    let schema = json!({"properties": {"source": text, "note": text}, "required": ["source"]});
+    let mut it = imported(
+        &json!([{"name": "move_file", "inputSchema": schema}]),
+        None,
+        &[],
+    );
+    let target = |argument: &str, kind: Option<&str>| {
+        ReviewDecision::Target(TargetArgumentForm {
+            kind: kind.map(str::to_owned),
+            ..TargetArgumentForm::named(argument)
+        })
+    };
+    let of = |it: &ToolImport| {
+        let targets = &it.registration.tools["move_file"].target_arguments;
+        let targets = targets.iter();
+        let named = targets.map(|it| (it.argument.clone(), it.kind.clone()));
+        named.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        it.decide("move_file", target("source", Some("path"))),
+        Ok(())
+    );
+    assert_eq!(of(&it), [("source".to_owned(), Some("path".to_owned()))]);
+    let before = of(&it);
+    for (decision, said) in [
+        (target("other", None), "`other` is not among the arguments"),
+        (target("note", None), "`note` may be left out"),
+        (target("source", Some("pth")), "`pth`"),
+        (
+            ReviewDecision::NoTarget("note".to_owned()),
+            "`note` is no target",
+        ),
+    ] {
+        let error = it.decide("move_file", decision).expect_err(said);
+        assert!(error.contains(said), "{error}");
+        assert_eq!(of(&it), before);
+    }
+    let none = ReviewDecision::NoTarget("source".to_owned());
+    assert_eq!(it.decide("move_file", none), Ok(()));
+    assert_eq!(of(&it), []);
+    let restricted = ReviewDecision::Sensitivity(Sensitivity::Restricted);
+    assert_eq!(it.decide("move_file", restricted), Ok(()));
+    let entry = &it.registration.tools["move_file"];
+    assert_eq!(entry.sensitivity, Sensitivity::Restricted);
+}
+
+#[test]
+fn a_label_that_is_nearly_one_of_callgate_is_told() {
+    assert_eq!(meant_label("untrustd"), Some("untrusted"));
+    assert_eq!(meant_label("untrusted"), None);
+    assert_eq!(meant_label("payroll"), None);
 }

@@ -13,8 +13,9 @@ use crate::bundle::parse::json::{self, Step};
 use crate::bundle::parse::registration::{MAX_DESCRIPTION_BYTES, MAX_TOOLS};
 use crate::domain::names::check_tool_name;
 use crate::domain::request::argument_order;
-use crate::domain::request::definition::ToolDefinition;
+use crate::domain::request::definition::{HINTS, MEMBERS, ToolDefinition};
 use crate::domain::request::json_text::tolerant;
+use crate::domain::request::target::json_schema::SchemaLocation;
 use crate::domain::request::target::schema_form;
 use crate::domain::request::visible::{escaped_lines, shown};
 
@@ -100,15 +101,19 @@ pub fn parse(origin: SourceText<'_>) -> Result<Vec<ListedTool>, Vec<BundleDiagno
         }
     }
     if let Some(cursor) = next_cursor(&document) {
+        let cursor = shown(&cursor);
         let message = format!("the list is not complete: it goes on at cursor `{cursor}`");
         let fault = json::diagnostic_at(origin, path, message).narrow();
         faults.push(fault.with_help("fetch all pages of `tools/list` and join their `tools`"));
     }
     if faults.is_empty() {
-        for (tool, order) in tools
+        for (tool, mut order) in tools
             .iter_mut()
             .zip(argument_order::tool_list_orders(origin.text))
         {
+            // The reduced schema may have fewer.
+            let members = SchemaLocation::top(&tool.shape).members();
+            order.retain(|name| members.contains(&name.as_str()));
             // Sorted by name unless ordered.
             if !order.is_sorted() {
                 tool.argument_order = order;
@@ -136,9 +141,70 @@ fn find_list(document: &Json) -> Option<(&'static [Step<'static>], &Vec<Json>)> 
     })
 }
 
-fn next_cursor(document: &Json) -> Option<&str> {
-    let here = document.get("nextCursor").and_then(Json::as_str);
-    here.or_else(|| document.get("result")?.get("nextCursor")?.as_str())
+/// Where the list goes on, whatever the spelling.
+fn next_cursor(document: &Json) -> Option<String> {
+    let documents = [Some(document), document.get("result")];
+    let members = documents.into_iter().flatten().filter_map(Json::as_object);
+    let mut cursors = members.flatten();
+    let (_, cursor) = cursors.find(|(name, it)| bare(name) == "nextcursor" && !it.is_null())?;
+    Some(
+        cursor
+            .as_str()
+            .map_or_else(|| cursor.to_string(), str::to_owned),
+    )
+}
+
+/// A name without case and separators: `input_schema` and `inputSchema` are one.
+fn bare(name: &str) -> String {
+    let letters = name.chars().filter(|c| c.is_alphanumeric());
+    letters.flat_map(char::to_lowercase).collect()
+}
+
+/// A member in another spelling than that of the protocol, or of another type: what it says would not count.
+fn misspelt(tool: &Map<String, Json>) -> Option<String> {
+    let other_spelling = |object: &Map<String, Json>, known: &[&str]| {
+        object.keys().find_map(|name| {
+            let is_alike = |it: &&&str| bare(it) == bare(name) && **it != name;
+            let alike = known.iter().find(is_alike)?;
+            Some(format!("`{}` is no way to spell `{alike}`", shown(name)))
+        })
+    };
+    let is_said = |value: &&Json| !value.is_null();
+    if let Some(fault) = other_spelling(tool, &MEMBERS) {
+        return Some(fault);
+    }
+    for text in ["title", "description"] {
+        if tool
+            .get(text)
+            .filter(is_said)
+            .is_some_and(|it| !it.is_string())
+        {
+            return Some(format!("`{text}` is not text"));
+        }
+    }
+    if let Some(annotations) = tool.get("annotations").filter(is_said) {
+        let Some(annotations) = annotations.as_object() else {
+            return Some("`annotations` is not an object".to_owned());
+        };
+        if let Some(fault) = other_spelling(annotations, &HINTS) {
+            return Some(format!("`annotations`: {fault}"));
+        }
+    }
+    if tool.contains_key("inputSchema") {
+        return None;
+    }
+    let is_schema = |value: &Json| {
+        value.get("properties").is_some_and(Json::is_object)
+            || value.get("type").is_some_and(|it| it == "object")
+    };
+    let mut others = tool
+        .iter()
+        .filter(|(name, _)| !MEMBERS.contains(&name.as_str()));
+    let (name, _) = others.find(|(_, value)| is_schema(value))?;
+    Some(format!(
+        "there is no `inputSchema`, and `{}` looks like one: the protocol calls the schema of the arguments `inputSchema`",
+        shown(name)
+    ))
 }
 
 fn read_tool(definition: &Json) -> Result<ListedTool, String> {
@@ -146,6 +212,9 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
     let name = object.get("name").ok_or("a tool without `name`")?;
     let name = name.as_str().ok_or("a tool's `name` is text")?.to_owned();
     check_tool_name(&name).map_err(|error| error.to_string())?;
+    if let Some(fault) = misspelt(object) {
+        return Err(format!("the tool `{}`: {fault}", shown(&name)));
+    }
     let shape = {
         let root = object.get("inputSchema").unwrap_or(&Json::Null);
         let left = Cell::new(MAX_SHAPES);
@@ -160,7 +229,12 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
             false => format!("the tool `{name}`: `inputSchema` {fault}"),
         });
     }
-    let hint = |name: &str| object.get("annotations")?.get(name)?.as_bool();
+    // What is neither true nor false counts as the worse of the two.
+    let hint = |name: &str| match object.get("annotations")?.get(name)? {
+        Json::Null => None,
+        Json::Bool(hint) => Some(*hint),
+        _ => Some(name != "readOnlyHint"),
+    };
     let pin = ToolDefinition::from_json(object, &name)?;
     Ok(ListedTool {
         digest: pin.digests().pinned().to_string(),

@@ -162,3 +162,84 @@ fn a_schema_that_is_none_is_a_fault_of_its_tool() {
         assert!(faults[0].message.contains(said), "{faults:?}");
     }
 }
+
+#[test]
+fn a_member_that_would_not_count_is_a_fault() {
+    for (tool, said) in [
+        (
+            r#""input_schema": {"type": "object"}"#,
+            "`input_schema` is no way to spell `inputSchema`",
+        ),
+        (
+            r#""InputSchema": {}"#,
+            "`InputSchema` is no way to spell `inputSchema`",
+        ),
+        (
+            r#""output-schema": {}"#,
+            "`output-schema` is no way to spell `outputSchema`",
+        ),
+        (
+            r#""parameters": {"type": "object"}"#,
+            "there is no `inputSchema`, and `parameters` looks like one",
+        ),
+        (r#""args": {"properties": {}}"#, "`args` looks like one"),
+        (r#""description": ["x"]"#, "`description` is not text"),
+        (r#""title": 1"#, "`title` is not text"),
+        (r#""annotations": []"#, "`annotations` is not an object"),
+        (
+            r#""annotations": {"destructive_hint": true}"#,
+            "`destructive_hint` is no way to spell `destructiveHint`",
+        ),
+    ] {
+        let faults = parse_text(&format!(r#"{{"tools": [{{"name": "a", {tool}}}]}}"#));
+        let faults = faults.expect_err(tool);
+        assert!(
+            faults[0].message.starts_with("the tool `a`: "),
+            "{faults:?}"
+        );
+        assert!(faults[0].message.contains(said), "{faults:?}");
+    }
+    for tool in [
+        r#""inputSchema": {}, "parameters": {"type": "object"}"#,
+        r#""inputSchema": {}, "title": null, "annotations": null"#,
+        r#""annotations": {"readOnlyHint": null, "x-vendor": 1}, "_meta": {"a": 1}"#,
+        r#""execution": {"taskSupport": "forbidden"}"#,
+    ] {
+        let text = format!(r#"{{"tools": [{{"name": "a", {tool}}}]}}"#);
+        assert!(parse_text(&text).is_ok(), "{tool}");
+    }
+    for cursor in [
+        r#""next_cursor": "abc""#,
+        r#""nextCursor": 3"#,
+        r#""NextCursor": """#,
+    ] {
+        let text = format!(r#"{{"result": {{"tools": [], {cursor}}}}}"#);
+        let faults = parse_text(&text).expect_err(cursor);
+        assert!(
+            faults[0].message.contains("goes on at cursor"),
+            "{faults:?}"
+        );
+    }
+    assert!(parse_text(r#"{"tools": [], "nextCursor": null}"#).is_ok());
+}
+
+#[test]
+fn a_hint_that_is_neither_true_nor_false_counts_as_the_worse() {
+    let hints = |hint: &str| {
+        let text = format!(
+            r#"{{"tools": [{{"name": "a", "annotations": {{"readOnlyHint": {hint}, "destructiveHint": {hint}, "openWorldHint": {hint}}}}}]}}"#
+        );
+        let tools = parse_text(&text).expect(hint);
+        let tool = &tools[0];
+        (
+            tool.read_only_hint,
+            tool.destructive_hint,
+            tool.open_world_hint,
+        )
+    };
+    for hint in ["\"true\"", "1", "[]", "\"false\""] {
+        assert_eq!(hints(hint), (Some(false), Some(true), Some(true)), "{hint}");
+    }
+    assert_eq!(hints("null"), (None, None, None));
+    assert_eq!(hints("true"), (Some(true), Some(true), Some(true)));
+}

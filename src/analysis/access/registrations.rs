@@ -1,9 +1,11 @@
 //! What a change of registrations changes that no cell shows: which checks a call gets before policies are asked, and what its
 //! result brings to its session.
 //!
-//! Start at [`compare`]. A call with fewer targets, fewer required arguments or without a pin is held against less, so that is
-//! wider; more of them is narrower. What else changes has to be looked at.
+//! Start at [`compare`]. A call with fewer targets, fewer required arguments or without a pin is held against less, and one of a
+//! lower access level or without egress fits more delegations, tasks and policies, so that is wider; the opposite is narrower. What
+//! else changes has to be looked at.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use callgate_engine::Snapshot;
@@ -14,7 +16,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::analysis::access::AccessReport;
 use crate::analysis::access::diff::Direction;
 use crate::domain::request::target::argument::TargetArgumentForm;
-use crate::domain::schema::{self, TYPES};
+use crate::domain::schema::{self, AccessLevel, TYPES};
 
 /// What the resources and prompts of a server bring where its registration does not say.
 const UNSAID_YIELDS: &str = "untrusted";
@@ -24,7 +26,7 @@ const UNSAID_YIELDS: &str = "untrusted";
 pub struct RegistrationChange {
     /// The tool, `<server>/<tool>`, or the server.
     pub of: String,
-    /// Which part: `yields`, `target_arguments`, `input_schema` or `digest`.
+    /// Which part: `access`, `status`, `egress`, `yields`, `target_arguments`, `input_schema` or `digest`.
     pub part: &'static str,
     /// What that means for calls.
     pub direction: Direction,
@@ -85,6 +87,31 @@ fn of_tool(tool: &str, old: &Entity, new: &Entity, changes: &mut Vec<Registratio
             after,
         }));
     };
+    let access = |of: &Entity| texts(of, "access").pop_first();
+    let (before, after) = (access(old), access(new));
+    let level = |of: &Option<String>| of.as_deref().and_then(AccessLevel::from_name);
+    let direction = of_order(level(&before), level(&after));
+    add("access", direction, json!(before), json!(after));
+    // What nobody has confirmed counts as admin.
+    let (before, after) = (flag(old, "confirmed"), flag(new, "confirmed"));
+    let status = |is_confirmed: bool| match is_confirmed {
+        true => "confirmed",
+        false => "proposed",
+    };
+    let direction = of_order(!before, !after);
+    add(
+        "status",
+        direction,
+        json!(status(before)),
+        json!(status(after)),
+    );
+    let (before, after) = (flag(old, "egress"), flag(new, "egress"));
+    add(
+        "egress",
+        of_order(before, after),
+        json!(before),
+        json!(after),
+    );
     let (before, after) = (texts(old, "yields"), texts(new, "yields"));
     let direction = of_sets(&before, &after);
     add("yields", direction, json!(before), json!(after));
@@ -114,6 +141,23 @@ fn of_sets<T: Ord>(before: &BTreeSet<T>, after: &BTreeSet<T>) -> Option<Directio
         (false, true) => Some(Direction::Narrower),
         (false, false) => Some(Direction::Different),
     }
+}
+
+/// Less is wider, more narrower.
+fn of_order<T: Ord>(before: T, after: T) -> Option<Direction> {
+    match after.cmp(&before) {
+        Ordering::Equal => None,
+        Ordering::Less => Some(Direction::Wider),
+        Ordering::Greater => Some(Direction::Narrower),
+    }
+}
+
+/// A Boolean attribute.
+fn flag(of: &Entity, name: &str) -> bool {
+    let Some(PartialValue::Value(value)) = of.get(name) else {
+        return false;
+    };
+    matches!(value.value_kind(), ValueKind::Lit(Literal::Bool(true)))
 }
 
 /// Several directions as one.

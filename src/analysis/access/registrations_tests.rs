@@ -100,3 +100,27 @@ fn what_a_server_does_not_say_is_untrusted() {
         [("git".to_owned(), "yields", Direction::Wider)]
     );
 }
+
+#[test]
+fn a_lower_level_and_less_egress_are_wider() {
+    let with = |access: &str, egress: bool, status: &str| {
+        let mut entry = log();
+        entry["access"] = json!(access);
+        entry["egress"] = json!(egress);
+        entry["status"] = json!(status);
+        directory(&Json::Null, &entry)
+    };
+    let full = with("write", true, "confirmed");
+    for (part, less) in [
+        ("access", with("read", true, "confirmed")),
+        ("egress", with("write", false, "confirmed")),
+    ] {
+        let of = |direction| [("git/log".to_owned(), part, direction)];
+        assert_eq!(changes(&full, &less), of(Direction::Wider), "{part}");
+        assert_eq!(changes(&less, &full), of(Direction::Narrower), "{part}");
+    }
+    let proposed = with("write", true, "proposed");
+    let status = |direction| [("git/log".to_owned(), "status", direction)];
+    assert_eq!(changes(&proposed, &full), status(Direction::Wider));
+    assert_eq!(changes(&full, &proposed), status(Direction::Narrower));
+}

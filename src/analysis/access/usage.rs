@@ -10,7 +10,7 @@ use crate::audit::reader::{LogError, LogReader};
 use crate::audit::record::Record;
 use crate::audit::record::schema::{Verdict, record::Kind};
 
-/// Allowed calls of tools, counted.
+/// Calls of tools that were made, counted: those that were allowed, and those that were only observed.
 #[derive(Debug, Clone, Default)]
 pub struct Usage {
     /// By subject and tool, `<server>/<tool>`.
@@ -51,9 +51,9 @@ impl Usage {
         let Some(Kind::Decision(decision)) = &record.kind else {
             return;
         };
-        let is_use = decision.verdict() == Verdict::Allow
-            && !decision.is_dry_run
-            && decision.operation == "tools/call";
+        // A deny that was only observed was not enforced: the call was made.
+        let is_made = decision.verdict() == Verdict::Allow || decision.is_observed;
+        let is_use = is_made && !decision.is_dry_run && decision.operation == "tools/call";
         if is_use {
             let tool = format!("{}/{}", decision.server, decision.tool);
             let key = (decision.subject.clone(), tool);
@@ -61,7 +61,7 @@ impl Usage {
         }
     }
 
-    /// How often a subject was allowed a tool.
+    /// How often a subject used a tool.
     pub fn count(&self, subject: &str, tool: &str) -> u64 {
         let key = (subject.to_owned(), tool.to_owned());
         self.counts.get(&key).copied().unwrap_or_default()

@@ -71,3 +71,22 @@ fn only_allowed_calls_count_as_use() {
     assert_eq!(unused, [false, true, false]);
     assert_eq!(report.usage.expect("a span").records, 5);
 }
+
+#[test]
+fn a_deny_that_was_only_observed_is_a_use() {
+    let bot = "Mcp::Agent::\"bot\"";
+    let observed = |is_dry_run| {
+        let mut record = decision(bot, "a/y", Verdict::Deny, is_dry_run);
+        if let Some(Kind::Decision(decision)) = &mut record.kind {
+            decision.is_observed = true;
+        }
+        record
+    };
+    let mut usage = Usage::default();
+    usage.add(&observed(false));
+    usage.add(&observed(true));
+    assert_eq!(usage.count(bot, "a/y"), 1);
+    let mut report = report();
+    usage.mark(&mut report);
+    assert!(!report.rows[0].cells[1].is_unused());
+}

@@ -483,11 +483,15 @@ fn a_forbid_that_cannot_be_carried_over_is_a_fault_at_its_place() {
     assert!(faults(&core, template).contains("it is a template"));
     let arguments = r#"forbid (principal, action, resource) when { context.input.amount > 5 };"#;
     assert!(faults(&core, arguments).contains("names no single tool"));
-    let untyped = r#"forbid (principal, action == AgentCore::Action::"a___b", resource) when { context.input.amount > 5 };"#;
+    let arguments_of = |tool: &str| {
+        format!(
+            r#"forbid (principal, action == AgentCore::Action::"{tool}", resource) when {{ context.input.amount > 5 }};"#
+        )
+    };
+    let said = faults(&core, &arguments_of("a___b"));
     assert!(
-        faults(&core, untyped).contains("has to be registered as `typed`"),
-        "{}",
-        faults(&core, untyped)
+        said.contains("the tool `a/b` is not registered: there is no server `a`; register it"),
+        "{said}"
     );
 
     let hive = options(Dialect::Toolhive, &[("", "refunds")]);
@@ -646,4 +650,72 @@ fn a_missing_claim_leaves_a_forbid_in_force_and_the_report_says_nothing_else() {
         ask(json!({"role": "x"})),
     ];
     assert_eq!(decided(&dir, "refunds", &asked), [false, true, false]);
+}
+
+#[test]
+fn arguments_are_read_of_registered_tools_that_are_typed() {
+    let dir = refunds();
+    let reads = |effect: &str, tool: &str| {
+        format!(
+            r#"{effect} (principal, action == Action::"call_tool", resource == Tool::"{tool}") when {{ context.arg_amount > 5 }};"#
+        )
+    };
+    let hive = |server: &str| options(Dialect::Toolhive, &[("", server)]);
+    let fails = |tool: &str, server: &str| {
+        let said = imported(&dir, &reads("forbid", tool), &hive(server));
+        said.expect_err(tool).to_string()
+    };
+    let said = fails("list", "fils");
+    assert!(said.contains("there is no server `fils`"), "{said}");
+    let said = fails("lsit", "refunds");
+    assert!(
+        said.contains("the tool `refunds/lsit` is not registered: register it"),
+        "{said}"
+    );
+    let import = imported(&dir, &reads("permit", "list"), &hive("fils"));
+    let left = import.unwrap_or_else(|it| panic!("{it}")).left_out;
+    assert!(
+        left[0].why.contains("there is no server `fils`"),
+        "{left:?}"
+    );
+    // Registered, and not typed.
+    let file = dir.path().join("tools/refunds.json");
+    let text = fs::read_to_string(&file).expect("a registration");
+    fs::write(&file, text.replace("\"typed\":true", "\"typed\":false")).expect("written");
+    let said = fails("list", "refunds");
+    assert!(said.contains("has to be registered as `typed`"), "{said}");
+}
+
+#[test]
+fn a_list_of_another_resource_is_not_a_list_of_the_server() {
+    let dir = refunds();
+    let hive = options(Dialect::Toolhive, &[("", "refunds")]);
+    let import = |effect: &str, scope: &str| {
+        let text = format!("{effect} (principal, {scope});");
+        imported(&dir, &text, &hive)
+    };
+    for (action, feature) in [
+        ("list_tools", "tool"),
+        ("list_prompts", "prompt"),
+        ("list_resources", "resource"),
+    ] {
+        let action = format!("action == Action::\"{action}\"");
+        for resource in [
+            "resource".to_owned(),
+            format!("resource == FeatureType::\"{feature}\""),
+        ] {
+            let done = import("permit", &format!("{action}, {resource}"));
+            let done = done.unwrap_or_else(|it| panic!("{it}"));
+            assert_eq!(done.carried.len(), 1, "{action} {resource}");
+        }
+        for resource in ["MCP::\"other\"", "Tool::\"list\"", "FeatureType::\"thing\""] {
+            let scope = format!("{action}, resource == {resource}");
+            let done = import("permit", &scope).unwrap_or_else(|it| panic!("{it}"));
+            assert!(
+                done.left_out[0].why.contains("has no counterpart"),
+                "{scope}"
+            );
+            assert!(import("forbid", &scope).is_err(), "{scope}");
+        }
+    }
 }

@@ -147,7 +147,9 @@ impl<'a> Names<'a> {
             Some(tool) => schema::entity_uid(&TYPES.tool, format!("{server}/{tool}").as_str()),
             None => schema::entity_uid(&TYPES.server, server),
         };
-        if self.bundle.snapshot.contains(&uid) || is_configured(&self.bundle.config, &uid) {
+        let is_there =
+            |uid| self.bundle.snapshot.contains(uid) || is_configured(&self.bundle.config, uid);
+        if is_there(&uid) {
             return Lookup::There;
         }
         let hint = match self.options.dialect {
@@ -156,7 +158,14 @@ impl<'a> Names<'a> {
         };
         Lookup::Lacking(match tool {
             Some(tool) => {
-                format!("the tool `{server}/{tool}` is not registered: register it{hint}")
+                let server_uid = schema::entity_uid(&TYPES.server, server);
+                let no_server = match is_there(&server_uid) {
+                    true => String::new(),
+                    false => format!("there is no server `{server}`; "),
+                };
+                format!(
+                    "the tool `{server}/{tool}` is not registered: {no_server}register it{hint}"
+                )
             }
             None => format!("the server `{server}` is not registered: register it{hint}"),
         })

@@ -14,6 +14,8 @@ use crate::analysis::dialect::target::Target;
 const CLIENT: &str = "Client";
 /// The type of groups from claims.
 const GROUP: &str = "THVGroup";
+/// The type of what is listed.
+const FEATURE: &str = "FeatureType";
 
 /// What an action means, for the resource of the scope.
 pub fn target(
@@ -35,13 +37,17 @@ pub fn target(
             server,
             prompt: prompt.to_owned(),
         }),
-        ("list_tools" | "list_prompts" | "list_resources", _) => Ok(Target::List {
+        ("list_tools", None | Some((FEATURE, "tool"))) => Ok(Target::List {
             server,
-            action: match id {
-                "list_tools" => "list_tools",
-                "list_prompts" => "list_prompts",
-                _ => "list_resources",
-            },
+            action: "list_tools",
+        }),
+        ("list_prompts", None | Some((FEATURE, "prompt"))) => Ok(Target::List {
+            server,
+            action: "list_prompts",
+        }),
+        ("list_resources", None | Some((FEATURE, "resource"))) => Ok(Target::List {
+            server,
+            action: "list_resources",
         }),
         ("read_resource", _) => Err(
             "ToolHive replaces characters in URIs, so its name of a resource does not say which it is"

@@ -6,7 +6,7 @@ use callgate_engine::cedar::api;
 use serde_json::{Map, Value as Json, json};
 
 use crate::analysis::dialect::condition::{Conditions, Safe, Vocabulary};
-use crate::analysis::dialect::names::{self, Names, entity};
+use crate::analysis::dialect::names::{self, Lookup, Names, entity};
 use crate::analysis::dialect::source::ForeignPolicy;
 use crate::analysis::dialect::target::Target;
 use crate::analysis::dialect::{Dialect, agentcore, agents, toolhive};
@@ -213,11 +213,15 @@ fn one(
         let body = conditions.rewrite(&clause["body"], safe)?;
         bodies.push(json!({"kind": clause["kind"], "body": body}));
     }
-    // The action of a typed tool is looked up in the schema.
-    if !conditions.has_read_input()
-        && let Some((server, tool)) = target.place()
-    {
-        conditions.require(names.look_up_call(server, tool))?;
+    if let Some((server, tool)) = target.place() {
+        match (
+            conditions.has_read_input(),
+            names.look_up_call(server, tool),
+        ) {
+            // Arguments are read of the tool's own action, which is not in the schema.
+            (true, Lookup::Lacking(why)) => return Err(why),
+            (_, found) => conditions.require(found)?,
+        }
     }
     let (action, resource) = scope(target, conditions.has_read_input())?;
     let mut annotations: Map<String, Json> =

@@ -36,6 +36,8 @@ pub enum Code {
     ToolDrifted,
     /// A confirmed tool without a pinned definition.
     ToolUnpinned,
+    /// An argument that an import would propose as a target, and that is none.
+    TargetMissing,
     /// A group that nothing refers to.
     GroupUnused,
     /// Another entity that nothing refers to.
@@ -49,7 +51,7 @@ const ENTITY_UNUSED: &str = "No policy, entity, link or tool names it, it is in 
 
 impl Code {
     /// Every lint.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::UnknownLint,
         Self::ForbidCanErr,
         Self::PermitCanErr,
@@ -65,6 +67,7 @@ impl Code {
         Self::ToolUnconfirmed,
         Self::ToolDrifted,
         Self::ToolUnpinned,
+        Self::TargetMissing,
         Self::GroupUnused,
         Self::EntityUnused,
     ];
@@ -87,6 +90,7 @@ impl Code {
             Self::ToolUnconfirmed => "tool-unconfirmed",
             Self::ToolDrifted => "tool-drifted",
             Self::ToolUnpinned => "tool-unpinned",
+            Self::TargetMissing => "target-missing",
             Self::GroupUnused => "group-unused",
             Self::EntityUnused => "entity-unused",
         }
@@ -119,6 +123,7 @@ impl Code {
             Self::ToolUnconfirmed => "nobody has confirmed the tool; until then it counts as admin",
             Self::ToolDrifted => "the server has changed the tool since it was confirmed",
             Self::ToolUnpinned => "the tool is confirmed without a pinned definition",
+            Self::TargetMissing => "an argument looks like the name of a target, and is none",
             Self::GroupUnused => "no policy, entity or tool refers to the group",
             Self::EntityUnused => "nobody refers to the entity, and nothing tells it apart",
         }
@@ -190,6 +195,11 @@ impl Code {
             Self::ToolUnpinned => {
                 "Without a `digest` nobody notices when the server changes what the tool says of itself, which is how tools are turned \
                  against their users. Import the server's list of tools: that pins the definitions."
+            }
+            Self::TargetMissing => {
+                "An import would propose the argument as a target by its name: a path, a URL, an address. The confirmed entry does not have \
+                 it in `target_arguments`, so no policy about places sees it, and nothing holds its value against the rules of its kind. Add it, \
+                 or allow the lint if the argument names nothing that is acted upon."
             }
             Self::GroupUnused => {
                 "Nothing is in the group, and no policy names it: most likely it is misspelt somewhere, or left over. Groups that only \

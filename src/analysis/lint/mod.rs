@@ -11,6 +11,7 @@ pub mod code;
 mod entities;
 mod policies;
 mod registered;
+mod targets;
 
 use serde::Serialize;
 

@@ -4,10 +4,12 @@ use callgate_engine::cedar::{Effect, ExprKind, Literal};
 
 use crate::analysis::lint::code::Code;
 use crate::analysis::lint::policies::Found;
+use crate::analysis::lint::targets;
 use crate::bundle::files::SourceFile;
 use crate::bundle::parse::json::{self, Step};
 use crate::bundle::parse::policies::Policies;
 use crate::bundle::parse::registration::{ConfirmationStatus, Registration, ToolEntry};
+use crate::domain::request::visible::shown;
 
 /// The label of what has read a secret.
 const SECRET: &str = "secret";
@@ -25,6 +27,15 @@ pub(super) fn find(
             let server = &registration.server.name;
             for code in of_tool(tool, reads_secret, reads_egress) {
                 let said = format!("`{server}/{name}`: {}", code.title());
+                let place = json::diagnostic_at(source.origin(), &path, said).narrow();
+                found.push((code, place));
+            }
+            let missing = targets::missing(server, name, tool);
+            if !missing.is_empty() {
+                let code = Code::TargetMissing;
+                let names = missing.iter().map(|it| shown(it)).collect::<Vec<_>>();
+                let names = names.join("`, `");
+                let said = format!("`{server}/{name}`: {}: `{names}`", code.title());
                 let place = json::diagnostic_at(source.origin(), &path, said).narrow();
                 found.push((code, place));
             }

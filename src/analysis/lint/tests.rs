@@ -214,3 +214,40 @@ fn the_document_lists_every_lint() {
     let expected = Code::ALL.map(|code| format!("| `{}` | {} |", code.as_str(), code.title()));
     assert_eq!(rows, expected);
 }
+
+#[test]
+fn an_argument_that_would_be_proposed_as_a_target() {
+    let tool = |targets: &str, status: &str, digest: &str| {
+        format!(
+            r#"{{"server": {{"name": "web", "owner": "owen"}}, "tools": {{"get_page": {{
+  "access": "read", "status": "{status}", "yields": [], "egress": false, "sensitivity": "internal"{digest},
+  "target_arguments": [{targets}],
+  "input_schema": {{"properties": {{"url": {{"type": "string"}}, "paths": {{"type": "array", "items": {{"type": "string"}}}}, "note": {{"type": "string"}}}}}}
+}}}}}}"#
+        )
+    };
+    let digest = format!(", \"digest\": \"sha256:{}\"", "a".repeat(64));
+    let is_missing = |registration: &str| {
+        let found = found(&[("tools/web.json", registration)]);
+        found.iter().any(|(code, _)| *code == Code::TargetMissing)
+    };
+    let url = r#"{"argument": "url", "optional": true}"#;
+    let both = format!("{url}, {{\"argument\": \"paths[]\", \"optional\": true}}");
+    assert!(is_missing(&tool("", "confirmed", &digest)));
+    assert!(is_missing(&tool(url, "confirmed", &digest)));
+    assert!(!is_missing(&tool(&both, "confirmed", &digest)));
+    // Of what nobody confirmed, or pinned, other lints tell.
+    assert!(!is_missing(&tool("", "proposed", &digest)));
+    assert!(!is_missing(&tool("", "confirmed", "")));
+}
+
+#[test]
+fn what_is_reviewed_has_all_its_targets() {
+    for server in crate::analysis::catalogue::servers() {
+        let tools = crate::analysis::catalogue::tools(server).expect("it parses");
+        for (name, tool) in tools {
+            let missing = targets::missing(server, &name, &tool);
+            assert_eq!(missing, Vec::<String>::new(), "{server}/{name}");
+        }
+    }
+}

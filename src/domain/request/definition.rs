@@ -13,7 +13,7 @@ use crate::domain::request::canonical;
 use crate::domain::request::visible::{folded, shown};
 
 /// The pinned members, besides the name.
-const MEMBERS: [&str; 5] = [
+pub const MEMBERS: [&str; 5] = [
     "annotations",
     "description",
     "inputSchema",
@@ -22,7 +22,7 @@ const MEMBERS: [&str; 5] = [
 ];
 
 /// The pinned annotations.
-const HINTS: [&str; 5] = [
+pub const HINTS: [&str; 5] = [
     "destructiveHint",
     "idempotentHint",
     "openWorldHint",

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
 
 use crate::bundle::diagnostic::{BundleDiagnostic, SourceText};
 use crate::bundle::files::SourceFile;
@@ -14,6 +15,8 @@ use crate::bundle::parse::json::{self, Step};
 use crate::domain::names::check_tool_name;
 use crate::domain::request::argument_order;
 use crate::domain::request::target::argument::TargetArgumentForm;
+use crate::domain::request::target::json_schema::SchemaLocation;
+use crate::domain::request::visible::shown;
 
 pub use crate::domain::registration_entry::{
     ConfirmationStatus, EntryError, MAX_DESCRIPTION_BYTES, MAX_LIST, PreviousDefinition,
@@ -107,6 +110,7 @@ fn parse_tools(
                 }
                 let entry = member::<ToolEntry>(origin, entries, &["tools", name], faults);
                 if let Some(mut entry) = entry {
+                    check_argument_order(origin, name, &entry, faults);
                     if entry.argument_order.is_empty() {
                         entry.argument_order = orders.remove(name).unwrap_or_default();
                     }
@@ -205,6 +209,28 @@ fn check_tool(
         }
         json::diagnostic_at(origin, &path, message)
     }));
+}
+
+/// A name in the order that is no argument puts none in its place.
+fn check_argument_order(
+    origin: SourceText<'_>,
+    name: &str,
+    entry: &ToolEntry,
+    faults: &mut Vec<BundleDiagnostic>,
+) {
+    let Some(schema) = &entry.input_schema else {
+        return;
+    };
+    let members = SchemaLocation::top(schema).members();
+    let is_unknown = |it: &&SmolStr| !members.contains(&it.as_str());
+    if let Some(unknown) = entry.argument_order.iter().find(is_unknown) {
+        let path = ["tools", name, "argument_order"].map(Step::Key);
+        let message = format!(
+            "`argument_order`: `{}` is not among the arguments in the tool's `input_schema`",
+            shown(unknown)
+        );
+        faults.push(json::diagnostic_at(origin, &path, message));
+    }
 }
 
 #[cfg(test)]

@@ -223,3 +223,20 @@ fn an_empty_label_is_refused_and_the_api_names_its_place() {
     let entry: ToolEntry = serde_json::from_str(entry).expect("an entry");
     assert_eq!(entry.errors()[0].path(), "yields[1]");
 }
+
+#[test]
+fn an_order_of_what_is_no_argument_is_told_at_its_place() {
+    let text = |order: &str| {
+        format!(
+            r#"{{{SERVER}, "tools": {{"log": {{
+ "access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+ "input_schema": {{"properties": {{"path": {{"type": "string"}}, "max": {{"type": "integer"}}}}}},
+ "argument_order": {order}}}}}}}"#
+        )
+    };
+    assert_eq!(faults(&text(r#"["path", "max"]"#)), []);
+    assert_eq!(faults(&text(r#"["path"]"#)), []);
+    let told = faults(&text(r#"["pth", "max"]"#));
+    let said = "`argument_order`: `pth` is not among the arguments in the tool's `input_schema`";
+    assert_eq!(told, [(Some(4), said.to_owned())]);
+}

@@ -43,6 +43,7 @@ pub(crate) use crate::bundle::validate::references::known_entities::{
     DefinedEntities, KnownEntities, is_configured, nearest,
 };
 use crate::bundle::validate::references::read_words::ReadWords;
+pub(crate) use crate::bundle::validate::references::vocabulary::LABELS;
 
 /// Diagnostics reported per severity.
 const MAX_TOLD: usize = 200;

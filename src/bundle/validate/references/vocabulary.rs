@@ -40,7 +40,7 @@ pub(super) enum Vocabulary {
 }
 
 /// Built-in labels.
-pub(super) const LABELS: [&str; 3] = ["untrusted", "private", "secret"];
+pub(crate) const LABELS: [&str; 3] = ["untrusted", "private", "secret"];
 /// Roles that imports propose.
 pub(super) const ROLES: [&str; 3] = ["source", "destination", "recipient"];
 /// Methods that adapters set, and common ones of callers that verify identities themselves.

@@ -289,6 +289,10 @@ impl fmt::Display for ImportText<'_> {
                 (_, status, Some(why)) => writeln!(f, "{status:9}  {}", printable(why))?,
                 (_, status, None) => writeln!(f, "{status}")?,
             }
+            let is_said = |note: &&String| tool.why.as_ref().is_some_and(|why| why.contains(*note));
+            for note in tool.notes.iter().filter(|note| !is_said(note)) {
+                writeln!(f, "    {}", printable(note))?;
+            }
             for argument in &tool.left_out {
                 let name = match argument.argument.as_str() {
                     "" => "all arguments".to_owned(),

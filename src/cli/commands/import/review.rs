@@ -4,11 +4,13 @@
 
 use std::io::{self, BufRead, Read, Write};
 
-use crate::analysis::import::{ToolChange, ToolImport};
-use crate::analysis::review::{ReviewDecision, ToolReview};
-use crate::bundle::parse::registration::{AccessLevel, ToolEntry};
+use crate::analysis::import::ToolImport;
+use crate::analysis::review::{ReviewDecision, ToolReview, meant_label};
+use crate::bundle::parse::registration::{AccessLevel, Sensitivity, ToolEntry};
+use crate::cli::args;
 use crate::cli::render::{count, printable, printables};
 use crate::domain::names::check_label;
+use crate::domain::request::target::argument::TargetArgumentForm;
 
 /// Bytes of one input line.
 const MAX_LINE_BYTES: u64 = 4_096;
@@ -19,6 +21,9 @@ const HELP: &str = "  a                       confirm it as it stands
   read, write, admin      it does this, whatever was proposed
   labels NAME,… | none    what its results bring into a session
   egress yes | no         whether it can carry data out
+  holds LEVEL             public, internal, confidential or restricted: what it reads or writes
+  target ARGUMENT:…       the argument names what is acted upon: kind=KIND, base=BASE, role=ROLE, optional
+  target ARGUMENT none    it does not
   schema                  the whole schema of its arguments
   s                       leave it as a proposal
   q                       leave this and all others as proposals
@@ -73,7 +78,10 @@ fn ask(
         entry_lines(entry, out)?;
     }
     loop {
-        write!(out, "a/read/write/admin/labels/egress/schema/s/q/? > ")?;
+        write!(
+            out,
+            "a/read/write/admin/labels/egress/holds/target/schema/s/q/? > "
+        )?;
         out.flush()?;
         let Some(line) = line(input)? else {
             return Ok(false);
@@ -81,7 +89,13 @@ fn ask(
         match parse_command(&line) {
             ReviewCommand::Decide(decision) => {
                 let is_done = decision == ReviewDecision::Confirm;
-                imported.decide(&review.name, decision);
+                if let ReviewDecision::Yields(labels) = &decision {
+                    labels_that_resemble(labels, out)?;
+                }
+                if let Err(why) = imported.decide(&review.name, decision) {
+                    writeln!(out, "{}", printable(&why))?;
+                    continue;
+                }
                 if is_done {
                     writeln!(out, "confirmed")?;
                     return Ok(true);
@@ -123,12 +137,55 @@ fn parse_command(line: &str) -> ReviewCommand {
         ("labels", [_, ..]) => labels(&rest),
         ("egress", ["yes"]) => ReviewCommand::Decide(ReviewDecision::Egress(true)),
         ("egress", ["no"]) => ReviewCommand::Decide(ReviewDecision::Egress(false)),
+        ("holds", [level]) => sensitivity(level),
+        ("target", [argument, "none"]) => {
+            ReviewCommand::Decide(ReviewDecision::NoTarget((*argument).to_owned()))
+        }
+        ("target", [text]) => target(text),
         ("schema", []) => ReviewCommand::Schema,
         ("s" | "skip", []) => ReviewCommand::Skip,
         ("q" | "quit", []) => ReviewCommand::Quit,
         ("?" | "help", []) => ReviewCommand::Help,
         _ => ReviewCommand::Unclear(format!("`{}` says nothing here; try `?`", printable(line))),
     }
+}
+
+fn target(text: &str) -> ReviewCommand {
+    let said = |text: String| (!text.is_empty()).then_some(text);
+    match args::target_argument(text) {
+        Err(why) => ReviewCommand::Unclear(printable(&why)),
+        Ok(wire) => ReviewCommand::Decide(ReviewDecision::Target(TargetArgumentForm {
+            argument: wire.argument,
+            kind: said(wire.kind),
+            base: said(wire.base),
+            role: said(wire.role),
+            optional: wire.optional,
+        })),
+    }
+}
+
+fn sensitivity(name: &str) -> ReviewCommand {
+    match Sensitivity::from_name(name) {
+        Some(level) => ReviewCommand::Decide(ReviewDecision::Sensitivity(level)),
+        None => ReviewCommand::Unclear(format!(
+            "`{}` is none of public, internal, confidential and restricted",
+            printable(name)
+        )),
+    }
+}
+
+/// A label may be a company's own, so one that resembles another is taken, and told.
+fn labels_that_resemble(labels: &[String], out: &mut impl Write) -> io::Result<()> {
+    for label in labels {
+        if let Some(meant) = meant_label(label) {
+            writeln!(
+                out,
+                "`{}` is another label than `{meant}`",
+                printable(label)
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn labels(words: &[&str]) -> ReviewCommand {
@@ -145,9 +202,9 @@ fn show(review: &ToolReview, out: &mut impl Write) -> io::Result<()> {
     for flag in &review.flags {
         writeln!(out, "  !! {}", printable(flag))?;
     }
-    match review.change {
-        ToolChange::Changed => writeln!(out, "  its server changed it since it was confirmed")?,
-        _ => writeln!(out, "  new")?,
+    match &review.status {
+        Some(status) => writeln!(out, "  {}", printable(status))?,
+        None => writeln!(out, "  new")?,
     }
     for difference in &review.differences {
         writeln!(out, "  {} is different", printable(&difference.part))?;

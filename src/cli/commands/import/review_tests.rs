@@ -21,6 +21,22 @@ fn what_is_said_is_understood_or_told() {
         Some(ReviewDecision::Yields(both))
     );
     assert_eq!(decided("egress no"), Some(ReviewDecision::Egress(false)));
+    assert_eq!(
+        decided("holds restricted"),
+        Some(ReviewDecision::Sensitivity(Sensitivity::Restricted))
+    );
+    assert_eq!(
+        decided("target files[].path:kind=path,optional"),
+        Some(ReviewDecision::Target(TargetArgumentForm {
+            kind: Some("path".to_owned()),
+            optional: true,
+            ..TargetArgumentForm::named("files[].path")
+        }))
+    );
+    assert_eq!(
+        decided("target path none"),
+        Some(ReviewDecision::NoTarget("path".to_owned()))
+    );
     for line in [
         "",
         "y",
@@ -30,6 +46,11 @@ fn what_is_said_is_understood_or_told() {
         "labels",
         "labels Bad!",
         "Read",
+        "holds",
+        "holds secrets",
+        "target",
+        "target path:knd=path",
+        "target path some",
     ] {
         assert!(
             matches!(parse_command(line), ReviewCommand::Unclear(_)),
