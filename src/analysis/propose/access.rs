@@ -122,7 +122,9 @@ impl AccessProposal {
         let leader = LeadingVerb::find(&named.own);
         for title in &tool.titles {
             self.hold_against_text(&says, leader.as_ref(), "title", title);
-            let title = ParsedToolName::unprefixed(title);
+            let mut title = ParsedToolName::unprefixed(title);
+            let is_article = |word: &str| matches!(word, "a" | "an" | "the");
+            title.own.retain(|word| !is_article(word));
             // A title such as `Pull Request Details` begins with a noun.
             let is_verb =
                 |it: LeadingVerb<'_>| it.leads && !EITHER.has(it.word) && !NOUNS.has(it.word);

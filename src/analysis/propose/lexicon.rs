@@ -204,7 +204,7 @@ pub(super) const PROGRAMS: WordList = WordList(
 /// Arguments that select the operation.
 pub(super) const CHOOSERS: WordList = WordList(
     "action actions api_method cmd command function http_method method methods op operation operation_id operations ops steps \
-     sub_command subcommand verb verbs",
+     sub_command subcommand verb",
 );
 
 /// Arguments that select the operation if its arguments are passed on as well.

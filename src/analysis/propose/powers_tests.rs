@@ -105,6 +105,7 @@ fn arguments_with_programs_are_found_by_their_kind() {
     }
     for properties in [
         json!({"steps": {"type": "integer"}}),
+        json!({"verbs": texts()}),
         json!({"country_code": text()}),
         json!({"graph": {"type": "object", "properties": {"id": text()}}}),
         json!({"body": {"enum": ["html", "text"]}}),
@@ -124,7 +125,7 @@ fn the_worst_of_all_choosers_counts() {
         json!({"action": of(&["get"]), "operation": of(&["get", "delete", "drop_all"])}),
         json!({"action": {"type": "array", "items": of(&["get", "delete"])}}),
         json!({"type": of(&["GET", "DELETE"])}),
-        json!({"verbs": of(&["get"]), "a": {"type": "object", "properties": {"op": of(&["get", "drop"])}}}),
+        json!({"methods": of(&["get"]), "a": {"type": "object", "properties": {"op": of(&["get", "drop"])}}}),
         json!({"mode": of(&["list", "delete"])}),
         // One part of it can be anything.
         json!({"action": {"anyOf": [of(&["get"]), {"type": ["string", "null"]}]}}),

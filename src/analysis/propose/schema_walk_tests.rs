@@ -28,7 +28,7 @@ fn hiding_places(inner: &Json) -> Vec<(&'static str, Json)> {
     };
     let mut deep = inner.clone();
     let mut lists = inner.clone();
-    for _ in 0..12 {
+    for _ in 0..10 {
         deep = object(json!({"a": deep}));
         lists = object(json!({"a": {"type": "array", "items": lists}}));
     }

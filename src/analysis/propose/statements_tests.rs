@@ -93,7 +93,7 @@ fn what_a_description_says_of_reading_changes_nothing() {
         "Branch list",
         "Order status",
         "Pull request details",
-        "Tokens that were used",
+        "Scripts that were used",
         "The update feed",
         "Takes an id and returns the item",
         "Gives the item",
@@ -114,4 +114,16 @@ fn what_a_description_says_of_reading_changes_nothing() {
 fn verbs_are_found_in_a_row() {
     let found = verbs_at_beginning("This tool safely gets, creates or removes an item and more.");
     assert_eq!(found, ["get", "create", "remove"]);
+}
+
+#[test]
+fn a_title_may_have_articles_that_the_name_does_not_have() {
+    for title in ["Take a screenshot", "Take screenshot"] {
+        let tool = json!({"name": "take_screenshot", "title": title});
+        assert_eq!(
+            propose_alone(&listed(tool)).access,
+            AccessLevel::Read,
+            "{title}"
+        );
+    }
 }

@@ -76,7 +76,6 @@ fn who_is_told_and_what_is_reached_is_a_target_and_leads_out() {
     }
     let entry = with("get_doc", json!({"notify": {"type": "boolean"}}));
     assert_eq!(entry.target_arguments, []);
-    assert!(!entry.egress);
 }
 
 #[test]
