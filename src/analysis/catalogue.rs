@@ -61,6 +61,13 @@ mod tests {
     }
 
     #[test]
+    fn what_a_server_downloads_is_a_target() {
+        let tools = tools("everything").expect("a registration");
+        let targets = &tools["gzip-file-as-resource"].target_arguments;
+        assert!(targets.iter().any(|it| it.argument == "data"));
+    }
+
+    #[test]
     fn every_entry_is_confirmed_for_one_definition() {
         for name in servers() {
             let tools = tools(name).unwrap_or_else(|| panic!("{name} does not parse"));

@@ -33,6 +33,8 @@ pub struct ListedTool {
     pub name: String,
     /// Its description, truncated to [`MAX_DESCRIPTION_BYTES`], invisible characters escaped.
     pub description: String,
+    /// Its `title` and `annotations.title`, those that it has.
+    pub titles: Vec<String>,
     /// Digest of the definition as pinned, `sha256:<hex>`.
     pub digest: String,
     /// Digests of its parts ([`ToolDefinition::parts`]).
@@ -235,8 +237,14 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
         Json::Bool(hint) => Some(*hint),
         _ => Some(name != "readOnlyHint"),
     };
+    let titles = [
+        object.get("title"),
+        object.get("annotations").and_then(|it| it.get("title")),
+    ];
+    let titles = titles.into_iter().flatten().filter_map(Json::as_str);
     let pin = ToolDefinition::from_json(object, &name)?;
     Ok(ListedTool {
+        titles: titles.map(kept).collect(),
         digest: pin.digests().pinned().to_string(),
         digest_parts: pin.parts(),
         whole_digest: pin.digests().whole().to_string(),

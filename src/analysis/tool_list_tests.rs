@@ -243,3 +243,16 @@ fn a_hint_that_is_neither_true_nor_false_counts_as_the_worse() {
     assert_eq!(hints("null"), (None, None, None));
     assert_eq!(hints("true"), (Some(true), Some(true), Some(true)));
 }
+
+#[test]
+fn unpaired_surrogates_stay_different() {
+    let digest = |text: &str| {
+        let text = format!(r#"{{"tools": [{{"name": "a", "description": "{text}"}}]}}"#);
+        parse_text(&text).expect("a list").remove(0).digest
+    };
+    assert_ne!(digest(r"\ud800"), digest(r"\ud801"));
+    assert_ne!(digest(r"\ud800"), digest(r"\ufffd"));
+    assert_eq!(digest(r"\ud800"), digest(r"\uD800"));
+    let two = r#"{"tools": [{"name": "\ud800"}, {"name": "\ud801"}]}"#;
+    assert_eq!(parse_text(two).expect("two tools").len(), 2);
+}

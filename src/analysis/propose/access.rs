@@ -2,12 +2,14 @@
 //!
 //! Start at [`AccessProposal`]. The name gives the initial level; everything else can only raise it.
 
+use unicode_security::{MixedScript as _, skeleton};
+
 use crate::analysis::propose::arguments::{Arguments, Router};
 use crate::analysis::propose::lexicon::{
-    ADMITTED, ADMITTING, EITHER, GENTLE, INFRASTRUCTURE, JOINTS, LANGUAGES, MODIFIERS, NOUNS,
-    PHYSICAL, PINGED, POWERS, READ, SHOWN, SILENT,
+    EITHER, GENTLE, JOINTS, LANGUAGES, MODIFIERS, NOUNS, PINGED, READ, SENDING, SHOWN, SILENT,
 };
-use crate::analysis::propose::secrets::opens;
+use crate::analysis::propose::powers::given_by;
+use crate::analysis::propose::statements::verbs_at_beginning;
 use crate::analysis::propose::verbs::{administers, is_verb, writes};
 use crate::analysis::propose::words::{ParsedToolName, split};
 use crate::analysis::tool_list::ListedTool;
@@ -58,10 +60,12 @@ impl AccessProposal {
                 self.is_router = true;
                 self.raise(AccessLevel::Admin, || why);
             }
-            Some(Router::OneOf(argument, choices)) => {
-                for choice in choices {
-                    let (access, _) = level_of_name(&ParsedToolName::unprefixed(choice));
-                    self.raise(access, || format!("`{argument}` can be `{choice}`"));
+            Some(Router::OneOf(choosers)) => {
+                for (argument, choices) in choosers {
+                    for choice in choices {
+                        let (access, _) = level_of_name(&ParsedToolName::unprefixed(choice));
+                        self.raise(access, || format!("`{argument}` can be `{choice}`"));
+                    }
                 }
             }
             None => {}
@@ -109,42 +113,62 @@ impl AccessProposal {
 
     /// Takes the server's hints into account, which can only raise the level.
     fn hold_against_server(&mut self, tool: &ListedTool, named: &ParsedToolName) {
-        let says = self.reason.clone();
-        let leader = LeadingVerb::find(&named.own);
-        let is_leader = |verb: &str| leader.as_ref().is_some_and(|it| it.word == verb);
-        let first = split(
-            tool.description
-                .split_whitespace()
-                .next()
-                .unwrap_or_default(),
-        );
-        if let [verb] = first.as_slice()
-            && !EITHER.has(verb)
-            && !is_leader(verb)
-        {
-            let access = match () {
-                () if administers(verb) => AccessLevel::Admin,
-                () if writes(verb) => AccessLevel::Write,
-                () => AccessLevel::Read,
-            };
-            self.raise(access, || {
-                format!("{says}, but its description begins with `{verb}`")
+        if let Some(word) = named.all.iter().find(|word| is_disguised(word)) {
+            self.raise(AccessLevel::Admin, || {
+                format!("`{word}` has letters that look like others")
             });
         }
+        let says = self.reason.clone();
+        let leader = LeadingVerb::find(&named.own);
+        for title in &tool.titles {
+            self.hold_against_text(&says, leader.as_ref(), "title", title);
+            let mut title = ParsedToolName::unprefixed(title);
+            let is_article = |word: &str| matches!(word, "a" | "an" | "the");
+            title.own.retain(|word| !is_article(word));
+            // A title such as `Pull Request Details` begins with a noun.
+            let is_verb =
+                |it: LeadingVerb<'_>| it.leads && !EITHER.has(it.word) && !NOUNS.has(it.word);
+            if LeadingVerb::find(&title.own).is_some_and(is_verb) {
+                let (access, _) = level_of_name(&title);
+                self.raise(access, || format!("{says}, but its title says more"));
+            }
+        }
+        self.hold_against_text(&says, leader.as_ref(), "description", &tool.description);
         if tool.read_only_hint == Some(false) {
             self.raise(AccessLevel::Write, || {
                 format!("{says}, but its server says it changes something")
             });
         }
-        if tool.destructive_hint == Some(true)
-            && !leader.as_ref().is_some_and(|it| GENTLE.has(it.word))
-        {
+        if tool.destructive_hint == Some(true) && !leader.is_some_and(|it| GENTLE.has(it.word)) {
             self.raise(AccessLevel::Admin, || {
                 format!("{says}, but its server calls it destructive")
             });
         }
         if tool.read_only_hint == Some(true) && self.access == AccessLevel::Write {
             self.reason += "; its server's claim to be read-only does not count";
+        }
+    }
+
+    /// Holds it against the verbs with which a text of the server begins.
+    fn hold_against_text(
+        &mut self,
+        says: &str,
+        leader: Option<&LeadingVerb<'_>>,
+        what: &str,
+        text: &str,
+    ) {
+        for verb in verbs_at_beginning(text) {
+            if leader.is_some_and(|it| it.word == verb) {
+                continue;
+            }
+            let access = match () {
+                () if administers(&verb) => AccessLevel::Admin,
+                () if writes(&verb) => AccessLevel::Write,
+                () => AccessLevel::Read,
+            };
+            self.raise(access, || {
+                format!("{says}, but its {what} begins with `{verb}`")
+            });
         }
     }
 }
@@ -171,6 +195,8 @@ impl<'n> LeadingVerb<'n> {
     fn reads(&self, words: &[String]) -> bool {
         let next = words.get(self.at + 1).map_or("", String::as_str);
         match self.word {
+            // `show_off`.
+            _ if next == "off" => false,
             "take" => next == "screenshot",
             "check" => !matches!(next, "in" | "out"),
             "show" => !words.iter().any(|word| SHOWN.has(word)),
@@ -216,6 +242,7 @@ fn level_of_name(named: &ParsedToolName) -> (AccessLevel, String) {
     let write = verbs
         .find(|(_, word)| writes(word))
         .map(|(_, word)| word.as_str());
+    let write = write.or_else(|| sent_as_well(words));
     match (reading, write, &leader) {
         (Some(verb), None, _) => {
             let reason = format!("`{}` leads the name, and no other verb is in it", verb.word);
@@ -240,33 +267,27 @@ fn level_of_name(named: &ParsedToolName) -> (AccessLevel, String) {
 
 /// The level of a writing verb: `admin` if the name is about permissions or global settings.
 fn level_of_writing_verb(named: &ParsedToolName, verb: &str) -> (AccessLevel, String) {
-    let words = &named.own;
     let says = format!("the name says `{verb}`");
-    if let Some(power) = POWERS.first(words) {
-        let reason = format!("{says}, and `{power}` decides what else can happen");
-        return (AccessLevel::Admin, reason);
+    match given_by(named, verb) {
+        Some(power) => (AccessLevel::Admin, format!("{says}, and {power}")),
+        None => (AccessLevel::Write, says),
     }
-    if let Some(thing) = PHYSICAL.first(words) {
-        let reason = format!("{says}, and a `{thing}` is no data");
-        return (AccessLevel::Admin, reason);
-    }
-    if ADMITTING.has(verb)
-        && let Some(whose) = ADMITTED.first(words)
-    {
-        let reason = format!("{says}, and that decides who gets in: `{whose}`");
-        return (AccessLevel::Admin, reason);
-    }
-    if opens(words) {
-        return (
-            AccessLevel::Admin,
-            format!("{says}, and a key that opens something"),
-        );
-    }
-    if let Some(word) = INFRASTRUCTURE.first(&named.with_server) {
-        let reason = format!("{says}, and `{word}` steers machines");
-        return (AccessLevel::Admin, reason);
-    }
-    (AccessLevel::Write, says)
+}
+
+/// A word behind one that joins two verbs which is about sending: `get_items_and_mail`.
+fn sent_as_well(words: &[String]) -> Option<&str> {
+    let mut pairs = words.windows(2);
+    pairs.find_map(|pair| match pair {
+        [joint, word] if JOINTS.has(joint) && SENDING.has(word) && !READ.has(word) => {
+            Some(word.as_str())
+        }
+        _ => None,
+    })
+}
+
+/// Whether a word is written with letters that look like those of another word, or are of several scripts.
+fn is_disguised(word: &str) -> bool {
+    !word.is_ascii() && (!word.is_single_script() || skeleton(word).all(|c| c.is_ascii()))
 }
 
 fn is_silent(named: &ParsedToolName, arguments: &Arguments) -> bool {

@@ -2,34 +2,83 @@
 //!
 //! Start at [`Arguments`].
 
-use serde_json::Value as Json;
-
+use crate::analysis::propose::formats;
 use crate::analysis::propose::lexicon::{
-    ARGUMENTS, ASKING, CALLED, CHOOSERS, DOCUMENTS, FREE_TEXT, LOOKED_UP, OF_DOCUMENTS, OPERATIONS,
-    PASSED_ON, PROGRAMS, PUT, RUNS, SWITCHES, WHERE_TO, WRITTEN_OUT, WordList,
+    ARGUMENTS, ASKING, CALLED, CHOOSERS, DOCUMENTS, EITHER, FORMS_OF_TEXT, FREE_TEXT, HTTP_METHODS,
+    LANGUAGES, LOOKED_UP, NOUNS, OF_DOCUMENTS, OPERATIONS, PASSED_ON, PROGRAMS, PUT, RUNS,
+    SWITCHES, VAGUE_CHOOSERS, WHERE_TO, WRITTEN_OUT, WordList,
 };
 use crate::analysis::propose::places::{ArgumentPlace, is_output};
+use crate::analysis::propose::schema_walk::SchemaWalk;
+use crate::analysis::propose::verbs::{changes, is_verb};
 use crate::analysis::propose::words::split;
-use crate::analysis::tool_list::ListedTool;
-use crate::domain::request::target::json_schema::{JsonTypes, SchemaLocation};
+use crate::domain::request::target::json_schema::JsonTypes;
 
-/// Nesting depth of objects and lists that are inspected.
-const MAX_DEPTH: usize = 3;
-/// Arguments of one tool that are inspected.
-const MAX_ARGUMENTS: usize = 512;
-
-/// One argument, at any depth.
+/// One argument, at any depth. An item of a list is one of its own, with the name of the list.
 #[derive(Debug)]
 pub(super) struct Argument {
     /// Its name as the schema has it.
     pub(super) name: String,
     /// The words of its name.
     pub(super) words: Vec<String>,
+    /// The words of the name of the argument around it.
+    outer: Vec<String>,
     types: JsonTypes,
     /// The values of an `enum` of texts.
     choices: Option<Vec<String>>,
-    /// Whether it is an object without declared members.
+    formats: Vec<String>,
+    /// Whether it may be an object without declared members.
     is_free_form: bool,
+}
+
+impl Argument {
+    /// Whether it is a text, or a list, that is not one of a few.
+    fn is_open(&self) -> bool {
+        self.choices.is_none() && self.types.has(JsonTypes::STRING.or(JsonTypes::ARRAY))
+    }
+
+    /// Whether it is a text that is not one of a few.
+    fn is_open_text(&self) -> bool {
+        self.choices.is_none() && self.types.has(JsonTypes::STRING)
+    }
+
+    fn is_one_of(&self, names: WordList) -> bool {
+        names.has(&self.words.join("_"))
+    }
+
+    /// The words of its name without those that only tell its form: `sql_text`.
+    fn bare_words(&self) -> &[String] {
+        match self.words.split_last() {
+            Some((last, before)) if !before.is_empty() && FORMS_OF_TEXT.has(last) => before,
+            _ => &self.words,
+        }
+    }
+
+    /// Whether it holds a program or a statement, or is a text within one: `command.line`.
+    fn is_program(&self) -> bool {
+        let outer = self.outer.join("_");
+        let is_within = !matches!(outer.as_str(), "args" | "argv" | "graph")
+            && (RUNS.has(&outer) || LANGUAGES.has(&outer));
+        let last = self.words.last().map_or("", String::as_str);
+        let is_clause = self.words.len() > 1 && matches!(last, "clause" | "clauses");
+        let bare = self.bare_words().join("_");
+        let is_named = is_clause || self.is_one_of(PROGRAMS) || PROGRAMS.has(&bare);
+        is_named && self.is_open() || is_within && self.is_open_text()
+    }
+
+    /// Whether what it lists are operations, though its name does not say so: `type: [GET, DELETE]`.
+    fn lists_operations(&self) -> bool {
+        let Some(choices) = &self.choices else {
+            return false;
+        };
+        let choices: Vec<String> = choices.iter().map(|it| it.to_lowercase()).collect();
+        let are_methods = choices.iter().all(|it| HTTP_METHODS.has(it));
+        let is_sure = |word: &String| is_verb(word) && !EITHER.has(word) && !NOUNS.has(word);
+        let are_verbs = self.is_one_of(VAGUE_CHOOSERS)
+            && choices.iter().all(is_sure)
+            && choices.iter().any(|it| changes(it));
+        are_methods || are_verbs
+    }
 }
 
 /// All arguments of a tool.
@@ -38,6 +87,8 @@ pub(super) struct Arguments {
     pub(super) list: Vec<Argument>,
     /// Whether the schema declares no argument but allows any.
     is_open: bool,
+    /// What is not known of the arguments, and why.
+    unknown: Option<String>,
 }
 
 /// What an argument that selects the operation allows.
@@ -45,23 +96,38 @@ pub(super) struct Arguments {
 pub(super) enum Router<'a> {
     /// Any operation, with the reason.
     Anything(String),
-    /// One of these operations: the argument and its values.
-    OneOf(&'a str, &'a [String]),
+    /// One of these operations: the arguments that select one, each with its values.
+    OneOf(Vec<(&'a str, &'a [String])>),
 }
 
 impl Arguments {
-    /// Reads the schema of a tool.
-    pub(super) fn from_tool(tool: &ListedTool) -> Self {
-        let mut list = Vec::new();
-        collect(&SchemaLocation::top(&tool.schema), 0, &mut list);
-        let more = tool.schema.get("additionalProperties");
-        let is_open = more.is_some_and(|it| *it != Json::Bool(false)) && list.is_empty();
-        Self { list, is_open }
+    /// Reads what the schema of a tool describes, except for what is `unknown` of it.
+    pub(super) fn new(walk: &SchemaWalk, unknown: Option<String>) -> Self {
+        let list = walk.values.iter().map(|value| Argument {
+            name: value.name.clone(),
+            words: split(&value.name),
+            outer: value.around.last().map_or_else(Vec::new, |it| split(it)),
+            types: value.types,
+            choices: value.choices.clone(),
+            formats: value.formats.clone(),
+            is_free_form: value.is_free_form,
+        });
+        Self {
+            list: list.collect(),
+            is_open: walk.is_open,
+            unknown,
+        }
     }
 
-    fn named(&self, names: WordList, types: JsonTypes) -> Option<&Argument> {
+    fn named(&self, names: WordList) -> impl Iterator<Item = &Argument> {
         let mut list = self.list.iter();
-        list.find(|it| it.types.has(types) && names.has(&it.words.join("_")))
+        std::iter::from_fn(move || list.find(|it| it.is_one_of(names)))
+    }
+
+    /// The first argument with such a name that is a text, or a list, and not one of a few.
+    fn open(&self, names: WordList) -> Option<&str> {
+        let found = self.named(names).find(|it| it.is_open());
+        found.map(|it| it.name.as_str())
     }
 
     /// The first word of an argument's name that is in a list.
@@ -70,44 +136,44 @@ impl Arguments {
         list.find_map(|it| words.first(&it.words))
     }
 
-    /// Whether an argument selects the operation, the least bounded first.
+    /// Whether arguments select the operation, the least bounded first.
     pub(super) fn router(&self) -> Option<Router<'_>> {
-        let text = JsonTypes::STRING;
         let anything = |argument: &Argument, why: &str| {
             Some(Router::Anything(format!("`{}` {why}", argument.name)))
         };
-        let is_program = |it: &&Argument| {
-            PROGRAMS.has(&it.words.join("_"))
-                && (it.types.has(text) || it.types.has(JsonTypes::ARRAY))
-                && it.choices.is_none()
-        };
-        if let Some(argument) = self.list.iter().find(is_program) {
+        if let Some(argument) = self.list.iter().find(|it| it.is_program()) {
             return anything(argument, "can hold whatever its language says");
         }
         if self.is_open {
             let why = "the schema names no argument and allows any".to_owned();
             return Some(Router::Anything(why));
         }
-        let chooser = self.named(CHOOSERS, text);
-        if let Some(argument) = chooser.filter(|it| it.choices.is_none()) {
+        if let Some(why) = &self.unknown {
+            return Some(Router::Anything(why.clone()));
+        }
+        let is_text = |it: &&Argument| it.types.has(JsonTypes::STRING);
+        let choosers: Vec<&Argument> = self.named(CHOOSERS).filter(is_text).collect();
+        if let Some(argument) = choosers.iter().find(|it| it.choices.is_none()) {
             return anything(argument, "says what the call does, and can be anything");
         }
         let called = self.called();
-        if let Some(argument) = called.filter(|it| it.choices.is_none()) {
+        if let Some(argument) = called.iter().find(|it| it.choices.is_none()) {
             return anything(
                 argument,
                 "says what is called, with arguments that can be anything",
             );
         }
-        let argument = chooser.or(called)?;
-        let choices = argument.choices.as_ref()?;
-        Some(Router::OneOf(&argument.name, choices))
+        let others = self.list.iter().filter(|it| it.lists_operations());
+        let all = choosers.into_iter().chain(called).chain(others);
+        let all = all.filter_map(|it| Some((it.name.as_str(), it.choices.as_deref()?)));
+        let all: Vec<_> = all.collect();
+        (!all.is_empty()).then_some(Router::OneOf(all))
     }
 
-    /// An argument that says which operation is called, beside one with the arguments of that operation.
-    fn called(&self) -> Option<&Argument> {
+    /// Arguments that say which operation is called, beside one with the arguments of that operation.
+    fn called(&self) -> Vec<&Argument> {
         let last = |it: &Argument, words: WordList| it.words.last().is_some_and(|it| words.has(it));
-        let is_text = |it: &Argument| it.types.has(JsonTypes::STRING);
+        let is_text = |it: &&Argument| it.types.has(JsonTypes::STRING);
         let is_operation = |it: &&Argument| {
             let bare = match it.words.split_last() {
                 Some((last, before)) if matches!(last.as_str(), "name" | "id" | "slug" | "key") => {
@@ -118,39 +184,36 @@ impl Arguments {
             is_text(it) && bare.is_some_and(|word| OPERATIONS.has(word))
         };
         let passes_on = |it: &Argument| it.is_free_form && last(it, PASSED_ON);
-        let writes_out =
-            |it: &Argument| is_text(it) && it.choices.is_none() && last(it, WRITTEN_OUT);
-        let mut list = self.list.iter();
-        if list.any(passes_on)
-            && let Some(called) = self.named(CALLED, JsonTypes::STRING)
-        {
-            return Some(called);
+        let writes_out = |it: &Argument| it.is_open_text() && last(it, WRITTEN_OUT);
+        let mut called: Vec<&Argument> = Vec::new();
+        if self.list.iter().any(passes_on) {
+            called.extend(self.named(CALLED).filter(is_text));
         }
-        let mut called = self.list.iter().filter(is_operation);
-        called.find(|called| {
+        let operations = self.list.iter().filter(is_operation);
+        called.extend(operations.filter(|called| {
             let mut others = self.list.iter().filter(|it| it.name != called.name);
             others.any(|it| passes_on(it) || writes_out(it))
-        })
+        }));
+        called
     }
 
     /// An argument that holds a query, for a tool whose name says that it is given one.
     pub(super) fn document(&self) -> Option<&str> {
-        let found = self.named(DOCUMENTS, JsonTypes::STRING)?;
-        found.choices.is_none().then_some(found.name.as_str())
+        let found = self.named(DOCUMENTS).find(|it| it.is_open_text());
+        found.map(|it| it.name.as_str())
     }
 
     /// A text with the variables of a query beside it.
     pub(super) fn with_variables(&self) -> Option<&str> {
-        self.named(OF_DOCUMENTS, JsonTypes::ANY)?;
+        self.named(OF_DOCUMENTS).next()?;
         self.document()
     }
 
     /// An argument with a query in an unspecified language.
     pub(super) fn query(&self) -> Option<&str> {
         let mut list = self.list.iter();
-        let query = list.find(|it| {
-            it.types.has(JsonTypes::STRING) && it.words.last().is_some_and(|it| it == "query")
-        });
+        let is_query = |it: &&Argument| it.bare_words().last().is_some_and(|it| it == "query");
+        let query = list.find(|it| it.types.has(JsonTypes::STRING) && is_query(it));
         query.map(|it| it.name.as_str())
     }
 
@@ -163,8 +226,7 @@ impl Arguments {
                 return Some(format!("`{}` makes it change something", it.name));
             }
             let puts = is_output(&it.words);
-            let is_text = it.types.has(JsonTypes::STRING) && it.choices.is_none();
-            (puts && is_text).then(|| format!("`{}` says where it writes", it.name))
+            (puts && it.is_open_text()).then(|| format!("`{}` says where it writes", it.name))
         })
     }
 
@@ -181,22 +243,22 @@ impl Arguments {
 
     /// Whether an argument contains a program.
     pub(super) fn runs_commands(&self) -> bool {
-        self.named(RUNS, JsonTypes::STRING.or(JsonTypes::ARRAY))
-            .is_some()
+        let mut named = self.named(RUNS);
+        named.any(|it| it.types.has(JsonTypes::STRING.or(JsonTypes::ARRAY)))
     }
 
     /// Whether an argument contains content to be stored.
     pub(super) fn puts(&self) -> bool {
-        self.named(PUT, JsonTypes::ANY).is_some()
+        self.named(PUT).next().is_some()
     }
 
     /// An argument with a destination.
     pub(super) fn destination(&self) -> Option<&str> {
         let leads_out = |it: &&Argument| {
-            let is_text = it.types.has(JsonTypes::STRING.or(JsonTypes::ARRAY));
-            let place =
-                ArgumentPlace::from_words(&it.words).filter(|_| is_text && it.choices.is_none());
-            WHERE_TO.first(&it.words).is_some() || place.is_some_and(|it| it.leads_out)
+            let by_name = ArgumentPlace::from_words(&it.words);
+            let mut places = [by_name, formats::place(&it.formats)].into_iter().flatten();
+            let is_place = it.is_open() && places.any(|it| it.leads_out);
+            WHERE_TO.first(&it.words).is_some() || is_place
         };
         let mut list = self.list.iter();
         list.find(leads_out).map(|it| it.name.as_str())
@@ -204,26 +266,24 @@ impl Arguments {
 
     /// An argument with the name of something that is looked up.
     pub(super) fn looked_up(&self) -> Option<&str> {
-        let found = self.named(LOOKED_UP, JsonTypes::STRING.or(JsonTypes::ARRAY))?;
-        found.choices.is_none().then_some(found.name.as_str())
+        self.open(LOOKED_UP)
     }
 
     /// Any text that is not one of a few.
     pub(super) fn any_text(&self) -> Option<&str> {
-        let is_text = |it: &&Argument| it.types.has(JsonTypes::STRING) && it.choices.is_none();
-        self.list.iter().find(is_text).map(|it| it.name.as_str())
+        let mut list = self.list.iter();
+        let found = list.find(|it| it.is_open_text());
+        found.map(|it| it.name.as_str())
     }
 
     /// An argument that can carry any text.
     pub(super) fn free_text(&self) -> Option<&str> {
-        let found = self.named(FREE_TEXT, JsonTypes::STRING.or(JsonTypes::ARRAY))?;
-        found.choices.is_none().then_some(found.name.as_str())
+        self.open(FREE_TEXT)
     }
 
     /// An argument with a text that somebody answers.
     pub(super) fn asks(&self) -> Option<&str> {
-        let found = self.named(ASKING, JsonTypes::STRING.or(JsonTypes::ARRAY))?;
-        found.choices.is_none().then_some(found.name.as_str())
+        self.open(ASKING)
     }
 
     /// An argument that selects among all kinds of cluster resources.
@@ -236,34 +296,5 @@ impl Arguments {
             .iter()
             .any(is_namespace)
             .then_some(kind.name.as_str())
-    }
-}
-
-fn collect(place: &SchemaLocation<'_>, depth: usize, list: &mut Vec<Argument>) {
-    for name in place.members() {
-        let Some(member) = place.member(name, depth == 0) else {
-            continue;
-        };
-        if list.len() >= MAX_ARGUMENTS {
-            return;
-        }
-        let types = member.types();
-        let is_object = types.has(JsonTypes::OBJECT) && types != JsonTypes::ANY;
-        list.push(Argument {
-            name: name.to_owned(),
-            words: split(name),
-            types,
-            choices: member.choices(),
-            is_free_form: types.has(JsonTypes::OBJECT) && member.members().is_empty(),
-        });
-        if depth >= MAX_DEPTH {
-            continue;
-        }
-        if is_object {
-            collect(&member, depth + 1, list);
-        }
-        if types.has(JsonTypes::ARRAY) && types != JsonTypes::ANY {
-            collect(&member.items(), depth + 1, list);
-        }
     }
 }

@@ -8,6 +8,11 @@
 pub(super) struct WordList(&'static str);
 
 impl WordList {
+    /// A list of words, separated by spaces.
+    pub(super) const fn new(words: &'static str) -> Self {
+        Self(words)
+    }
+
     /// The words of the list.
     pub(super) fn words(self) -> impl Iterator<Item = &'static str> {
         self.0.split_ascii_whitespace()
@@ -34,7 +39,7 @@ pub(super) const READ: WordList = WordList(
 
 /// Verbs that change something, or may.
 pub(super) const WRITE: WordList = WordList(
-    "decrease defragment dislike disarm increase instate rollforward accept acknowledge acquire activate add adjust advance align allocate alter amend annotate answer append apply \
+    "cp decrease defragment dislike mkdir mv disarm increase instate rollforward accept acknowledge acquire activate add adjust advance align allocate alter amend annotate answer append apply \
      archive arrange ask assign attach auto backfill backup bind book bookmark branch broadcast buffer build \
      bulkupdate bump cache call capture categorize change charge chat checkin checkout claim clean click clone close \
      collapse comment commit compact compile complete compose compress configure confirm connect consume convert copy \
@@ -64,7 +69,7 @@ pub(super) const WRITE: WordList = WordList(
 
 /// Verbs and nouns of what cannot be undone, changes who may do what, costs money, or runs anything.
 pub(super) const ADMIN: WordList = WordList(
-    "annul banish brick degauss eject expel greylist jailbreak lockdown lockout nullify oust rescind sanitize scrub allowlist blacklist blocklist defrag denylist offboard onboard poweroff poweron powercycle rekey reimage reinstate rid safelist whitelist wipeout abort admin allow approve authorise authorize ban bash bill bleed block burn buy cancel cleanup clear command \
+    "annul banish brick chmod chown degauss del pwsh sh zsh eject expel greylist jailbreak lockdown lockout nullify oust rescind sanitize scrub allowlist blacklist blocklist defrag denylist offboard onboard poweroff poweron powercycle rekey reimage reinstate rid safelist whitelist wipeout abort admin allow approve authorise authorize ban bash bill bleed block burn buy cancel cleanup clear command \
      cordon credential credentials deactivate decommission delegate delegation delete demolish deny deploy deprecate \
      deprovision deregister destroy disable discard dispose downgrade drain drop dump elevate empty enable erase eval \
      evaluate evict exec execute expire expose expunge failover fire force forget format grant halt hire impersonate \
@@ -177,7 +182,8 @@ pub(super) const CONFIDENTIAL: WordList = WordList(
 
 /// Words about permissions and global settings: changing these is `admin`.
 pub(super) const POWERS: WordList = WordList(
-    "access acl acls admin admins billing collaborator collaborators config configuration dns domain firewall guardrail iam \
+    "access acl acls admin admins billing collaborator collaborators config configuration dns domain firewall forwarder forwarders \
+     forwarding guardrail iam \
      member members membership mfa owner owners ownership payment permission permissions policies policy privilege \
      privileges protection quota restriction restrictions role roles rule rules setting settings sso visibility webhook \
      webhooks",
@@ -190,14 +196,15 @@ pub(super) const INFRASTRUCTURE: WordList =
 /// Arguments with a program or a query, so that the call is unbounded.
 pub(super) const PROGRAMS: WordList = WordList(
     "aggregation bash bash_command cli_args cmd cmds code code_snippet command command_line commands cypher cypher_query \
-     eval expr expression gql graphql graphql_query gremlin hcl javascript js js_code kql manifest manifests mutation \
+     argv args eval exec expr expression gql graphql graphql_query gremlin hcl javascript js js_code kql lambda lua manifest manifests mutation \
      pipeline playbook powershell program python python_code raw_query raw_sql run_command script scripts shell \
      shell_command soql snippet source_code sparql sql sql_query sql_statement statement statements yaml",
 );
 
 /// Arguments that select the operation.
 pub(super) const CHOOSERS: WordList = WordList(
-    "action api_method cmd command function http_method method op operation operation_id sub_command subcommand verb",
+    "action actions api_method cmd command function http_method method methods op operation operation_id operations ops steps \
+     sub_command subcommand verb",
 );
 
 /// Arguments that select the operation if its arguments are passed on as well.
@@ -207,8 +214,21 @@ pub(super) const CALLED: WordList = WordList(
 
 /// Arguments with the arguments of another operation.
 pub(super) const PASSED_ON: WordList = WordList(
-    "args arguments body data input inputs json kwargs options parameters params payload request variables",
+    "actions args arguments body commands data input inputs json kwargs operations options parameters params payload request \
+     steps variables",
 );
+
+/// Arguments that select the operation where all that they can be is verbs.
+pub(super) const VAGUE_CHOOSERS: WordList =
+    WordList("call do intent kind mode request step task type what which");
+
+/// The methods of HTTP.
+pub(super) const HTTP_METHODS: WordList =
+    WordList("get head options post put patch delete trace connect");
+
+/// Last words of arguments that only say that it is a text.
+pub(super) const FORMS_OF_TEXT: WordList =
+    WordList("body content line lines raw source str string text value");
 
 /// Arguments with free text to search for or ask.
 pub(super) const FREE_TEXT: WordList = WordList(
@@ -240,9 +260,17 @@ pub(super) const OF_DOCUMENTS: WordList = WordList("variables operation_name");
 /// First words of arguments that narrow a search or a walk.
 pub(super) const FILTERS: WordList = WordList("exclude ignore include select skip");
 
-/// Words that make a URI one of this machine.
-pub(super) const LOCAL: WordList =
-    WordList("document doc text notebook workspace project resource source local");
+/// Services with repositories of others, where paths are not of this machine.
+pub(super) const FORGES: WordList =
+    WordList("bitbucket codeberg forgejo gitea github gitlab sourcehut");
+
+/// Arguments that say whose a remote repository is.
+pub(super) const OWNERS: WordList =
+    WordList("group namespace org organization owner project project_key user username workspace");
+
+/// Words about what connects two things.
+pub(super) const RELATIONS: WordList =
+    WordList("edge edges relation relations relationship relationships triple triples");
 
 /// Last words of arguments that alone mean an output.
 pub(super) const END_OF_OUTPUT: WordList =
@@ -273,8 +301,8 @@ pub(super) const RUNNING: WordList = WordList(
 
 /// Arguments with a program, rather than a database query.
 pub(super) const RUNS: WordList = WordList(
-    "bash bash_command cli_args cmd cmds code code_snippet command command_line commands javascript js js_code powershell \
-     program python python_code run_command script scripts shell shell_command snippet source_code",
+    "argv args bash bash_command cli_args cmd cmds code code_snippet command command_line commands exec javascript js js_code \
+     lambda lua powershell program python python_code run_command script scripts shell shell_command snippet source_code",
 );
 
 /// Verbs that add something or operate a user interface, for which `destructiveHint` is ignored.
@@ -308,7 +336,7 @@ pub(super) const STEMS: WordList = WordList(
 
 /// Words that look as if they were made from verbs and are none, or are as often nouns or adjectives.
 pub(super) const HARMLESS: WordList = WordList(
-    "addon addons autocomplete buildup callback closeout countdown cutoff detail discount discounts disorder disorders \
+    "addon addons shin shout autocomplete buildup callback closeout countdown cutoff detail discount discounts disorder disorders \
      display feedback followup handout input inputs kickoff login logins logon markdown markup offset oncall onset output \
      outputs overlap overlay overlays overview playback preset presets printout rebate register registers remark remarks \
      research resort resorts resource resources result retail signin standup startup startups timeout timeouts unread \
@@ -360,8 +388,16 @@ pub(super) const TO_WRITE: WordList = WordList("uri url bucket table sheet locat
 
 /// Verbs before `to` or `as` that store a result.
 pub(super) const STORING: WordList = WordList(
-    "save saved write store stored download downloaded dump export exported extract output put send copy unpack",
+    "save saved write written store stored download downloaded dump dumped export exported extract log output put record send copy unpack",
 );
+
+/// Verbs before `to` or `with` that tell somebody something.
+pub(super) const TELLING: WordList =
+    WordList("announce deliver forward mail notify post report send share ship show tell");
+
+/// Verbs before `to` that put something elsewhere.
+pub(super) const UPLOADING: WordList =
+    WordList("export mirror publish push put replicate submit sync transmit upload");
 
 /// Words before `code` that make it a secret.
 pub(super) const CODES: WordList = WordList(

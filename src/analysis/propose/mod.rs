@@ -4,15 +4,19 @@
 //! level but never lower it, and what cannot be classified is `admin`.
 //!
 //! `access` proposes the level, `labels` labels, egress and sensitivity, `targets` the target arguments. They go by words: `words` takes
-//! names apart, `lexicon` has the lists, and `verbs`, `secrets` and `places` say what a word means that is made of others, or
-//! stands beside others.
+//! names apart, `lexicon` has the lists, and `verbs`, `secrets`, `places` and `powers` say what a word means that is made of
+//! others, or stands beside others. `schema_walk` finds the arguments, `statements` the verbs of descriptions.
 
 mod access;
 mod arguments;
+mod formats;
 mod labels;
 mod lexicon;
 mod places;
+mod powers;
+mod schema_walk;
 mod secrets;
+mod statements;
 mod targets;
 mod verbs;
 mod words;
@@ -21,6 +25,7 @@ use std::collections::BTreeMap;
 
 use crate::analysis::propose::access::AccessProposal;
 use crate::analysis::propose::arguments::Arguments;
+use crate::analysis::propose::schema_walk::SchemaWalk;
 use crate::analysis::propose::words::ParsedToolName;
 pub(crate) use crate::analysis::propose::words::Prefixes;
 use crate::analysis::tool_list::ListedTool;
@@ -29,7 +34,10 @@ use crate::bundle::parse::registration::{ConfirmationStatus, ToolEntry};
 /// Proposes an entry. Its status is always [`ConfirmationStatus::Proposed`].
 pub(crate) fn propose(tool: &ListedTool, prefixes: &Prefixes) -> ToolEntry {
     let named = ParsedToolName::parse(&tool.name, prefixes);
-    let arguments = Arguments::from_tool(tool);
+    let walk = SchemaWalk::new(&tool.schema);
+    let targets = targets::propose(tool, &named, &walk);
+    let unknown = walk.unseen.clone().or(targets.unsaid);
+    let arguments = Arguments::new(&walk, unknown);
     let verdict = AccessProposal::new(tool, &named, &arguments);
     let mut why = BTreeMap::new();
     let yields = labels::yields(tool, &named, &arguments, &verdict);
@@ -45,11 +53,11 @@ pub(crate) fn propose(tool: &ListedTool, prefixes: &Prefixes) -> ToolEntry {
     let (sensitivity, reason) = labels::sensitivity(&named, &arguments, is_secret);
     why.extend(reason.map(|reason| ("sensitivity".to_owned(), reason)));
     why.insert("access".to_owned(), verdict.reason);
-    let target_arguments = targets::propose(tool);
+    let target_arguments = targets.list;
     if !target_arguments.is_empty() {
         let names = target_arguments.iter().map(|it| it.argument.as_str());
         let names = names.collect::<Vec<_>>().join("`, `");
-        let message = format!("by its name, `{names}` says what is acted upon");
+        let message = format!("by its name or format, `{names}` says what is acted upon");
         why.insert("target_arguments".to_owned(), message);
     }
     ToolEntry {

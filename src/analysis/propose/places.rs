@@ -4,8 +4,9 @@
 //! one (`docpath`).
 
 use crate::analysis::propose::lexicon::{
-    EMAIL_WORDS, END_OF_OUTPUT, FILE_WORDS, FILTERS, HOST_WORDS, LINK_WORDS, LOCAL, MAIL_PARTIES,
-    OUTPUTS, POINTERS, RECIPIENT_WORDS, STORING, TO_WRITE, URL_WORDS, WHERE_TO, WordList,
+    EMAIL_WORDS, END_OF_OUTPUT, FILE_WORDS, FILTERS, HOST_WORDS, LINK_WORDS, MAIL_PARTIES, OUTPUTS,
+    POINTERS, RECIPIENT_WORDS, STORING, TELLING, TO_WRITE, UPLOADING, URL_WORDS, WHERE_TO,
+    WordList,
 };
 use crate::analysis::propose::verbs::is_verb;
 
@@ -21,7 +22,7 @@ pub(super) struct ArgumentPlace {
 }
 
 impl ArgumentPlace {
-    const fn new(kind: Option<&'static str>, leads_out: bool) -> Self {
+    pub(super) const fn new(kind: Option<&'static str>, leads_out: bool) -> Self {
         Self {
             kind,
             role: None,
@@ -38,7 +39,12 @@ impl ArgumentPlace {
         }
         let is_somewhere = WHERE_TO.first(&words).is_some();
         let elsewhere = is_somewhere.then_some(Self::new(None, true));
-        let place = Self::from_last(last, before).or(elsewhere)?;
+        let place = Self::from_last(last, before)
+            .or_else(|| Self::from_direction(last, before))
+            .or(elsewhere)?;
+        if place.role.is_some() {
+            return Some(place);
+        }
         // Of two kinds, the value tells which; filters are often patterns.
         let is_either = before.iter().any(|word| word == "or")
             || before.first().is_some_and(|word| FILTERS.has(word));
@@ -59,10 +65,7 @@ impl ArgumentPlace {
             return Some(Self::new(Some("url"), true));
         }
         if matches!(last, "uri" | "uris") || last.len() > 5 && last.ends_with("uri") {
-            let is_local = before
-                .iter()
-                .any(|word| FILE_WORDS.has(word) || LOCAL.has(word));
-            return Some(Self::new(None, !is_local));
+            return Some(Self::new(None, true));
         }
         if says(FILE_WORDS) {
             let is_pointer = POINTERS.has(previous) && last.starts_with("path");
@@ -75,6 +78,27 @@ impl ArgumentPlace {
             return Some(Self::new(None, true));
         }
         matches!(last, "attachment" | "attachments" | "mailbox").then_some(Self::new(None, false))
+    }
+
+    /// Where something comes from or goes to: `img_src`, `upload_to`, `save_as`, `out`.
+    fn from_direction(last: &str, before: &[String]) -> Option<Self> {
+        let of_role = |kind, role, leads_out| Self {
+            role: Some(role),
+            ..Self::new(kind, leads_out)
+        };
+        let previous = before.last().map_or("", String::as_str);
+        let is_joined = matches!(last, "to" | "as" | "into");
+        if matches!(last, "src" | "srcs") {
+            return Some(of_role(None, "source", true));
+        }
+        if is_joined && UPLOADING.has(previous) {
+            return Some(of_role(None, "destination", true));
+        }
+        if is_joined && STORING.has(previous) {
+            return Some(of_role(Some("path"), "destination", false));
+        }
+        let words: Vec<String> = before.iter().cloned().chain([last.to_owned()]).collect();
+        is_output(&words).then_some(of_role(None, "destination", false))
     }
 }
 
@@ -136,9 +160,10 @@ fn without_tail(words: &[String]) -> Vec<String> {
 }
 
 fn recipient(last: &str, before: &[String]) -> Option<ArgumentPlace> {
-    let sends =
-        |word: &String| MAIL_PARTIES.has(word) || matches!(word.as_str(), "send" | "forward");
-    let is_to = last == "to" && before.iter().all(sends);
+    let sends = |word: &String| MAIL_PARTIES.has(word) || TELLING.has(word);
+    let is_to = last == "to" && before.iter().all(sends)
+        || matches!(last, "to" | "with") && before.last().is_some_and(|it| TELLING.has(it))
+        || last == "notify" && before.is_empty();
     let is_addressed = before
         .first()
         .is_some_and(|word| matches!(word.as_str(), "to" | "cc" | "bcc"));
@@ -148,7 +173,7 @@ fn recipient(last: &str, before: &[String]) -> Option<ArgumentPlace> {
     (is_to || is_party || is_person).then_some(ArgumentPlace {
         kind,
         role: Some("recipient"),
-        leads_out: !is_to || !before.is_empty(),
+        leads_out: last != "to" || !before.is_empty(),
     })
 }
 

@@ -149,7 +149,7 @@ fn statements_are_whatever_they_say() {
     );
 }
 
-fn proposed(name: &str, schema: Json) -> Vec<Json> {
+pub(super) fn proposed(name: &str, schema: Json) -> Vec<Json> {
     let entry = propose_alone(&listed(json!({"name": name, "inputSchema": schema})));
     let faults = crate::domain::request::target::check::check(
         &entry.target_arguments,
@@ -175,8 +175,8 @@ fn targets_are_proposed_with_kind_role_and_what_may_be_left_out() {
         }),
     );
     for wanted in [
-        json!({"argument": "source", "role": "source"}),
-        json!({"argument": "destination", "role": "destination"}),
+        json!({"argument": "source", "kind": "path", "role": "source"}),
+        json!({"argument": "destination", "kind": "path", "role": "destination"}),
         json!({"argument": "path", "kind": "path", "optional": true}),
         json!({"argument": "urls", "kind": "url"}),
         json!({"argument": "absolutePath", "kind": "path"}),
@@ -224,7 +224,7 @@ fn targets_are_found_in_lists_and_objects() {
     // A path in a repository elsewhere is no path of this machine.
     let github = proposed(
         "get_file_contents",
-        json!({"properties": {"repo": text(), "path": text()}, "required": ["repo", "path"]}),
+        json!({"properties": {"owner": text(), "repo": text(), "path": text()}, "required": ["owner", "repo", "path"]}),
     );
     assert_eq!(github, [json!("path")]);
 }

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 pub use crate::domain::request::json_text::numbers::{InexactNumber, of_double};
 
-/// The replacement of an unpaired surrogate.
+/// The replacement of an unpaired surrogate; the digits of its escape follow, so that different ones stay different.
 const REPLACEMENT: &[u8] = b"\\ufffd";
 
 /// A token that no parsed value represents exactly.
@@ -29,7 +29,7 @@ pub fn inexact_number(text: &[u8]) -> Option<(String, InexactNumber)> {
     })
 }
 
-/// Replaces what no value represents: unpaired surrogates by U+FFFD, inexact numbers by strings with their
+/// Replaces what no value represents: unpaired surrogates by U+FFFD and their digits (`\ud800` by `�d800`), inexact numbers by strings with their
 /// digits. For inspection only: the original text is what is forwarded.
 pub fn tolerant(text: &[u8]) -> Cow<'_, [u8]> {
     let mut held: Option<Vec<u8>> = None;
@@ -45,7 +45,12 @@ pub fn tolerant(text: &[u8]) -> Cow<'_, [u8]> {
                 out.extend_from_slice(&text[at.clone()]);
                 out.push(b'"');
             }
-            LossyToken::Surrogate(_) => out.extend_from_slice(REPLACEMENT),
+            LossyToken::Surrogate(at) => {
+                out.extend_from_slice(REPLACEMENT);
+                // What is found is an escape: `\u` and four digits.
+                let digits = text[at.clone()].iter().skip(2);
+                out.extend(digits.map(u8::to_ascii_lowercase));
+            }
         }
         copied = at.end;
     }

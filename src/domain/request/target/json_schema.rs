@@ -125,6 +125,11 @@ impl<'s> SchemaLocation<'s> {
         }
     }
 
+    /// A location that these schemas describe, each of them a part of `root`.
+    pub fn from_schemas(root: &'s Json, schemas: Vec<&'s Json>) -> Self {
+        Self { root, schemas }
+    }
+
     /// The types a value here may have.
     pub fn types(&self) -> JsonTypes {
         match self.schemas.is_empty() {
@@ -233,22 +238,47 @@ impl<'s> SchemaLocation<'s> {
         {
             return None;
         }
+        let left = Cell::new(MAX_SCHEMAS);
         let mut choices: Vec<String> = Vec::new();
-        for words in self.parts() {
-            let listed: Vec<&Json> = match (words.get("enum"), words.get("const")) {
-                (Some(Json::Array(values)), _) => values.iter().collect(),
-                (_, Some(value)) => vec![value],
-                // A subschema that allows any string makes the enumeration open.
-                _ if words.get("type").is_some_and(|it| it == "string") => return None,
-                _ => continue,
-            };
-            for text in listed.into_iter().filter_map(Json::as_str) {
-                if !choices.iter().any(|known| known == text) {
-                    choices.push(text.to_owned());
-                }
-            }
+        for schema in &self.schemas {
+            add_new(
+                &mut choices,
+                self.choices_of(schema, VisitBudget::top(&left))?,
+            );
         }
         (!choices.is_empty()).then_some(choices)
+    }
+
+    /// The strings that a schema lists; `None` if it allows others.
+    fn choices_of(&self, schema: &Json, depth: VisitBudget<'_>) -> Option<Vec<String>> {
+        let words = match schema {
+            Json::Object(words) if depth.may_go_on() => words,
+            Json::Bool(false) => return Some(Vec::new()),
+            _ => return None,
+        };
+        if !self.types_of(schema, depth.deeper()).has(JsonTypes::STRING) {
+            return Some(Vec::new());
+        }
+        let of = |schema: &Json| self.choices_of(schema, depth.deeper());
+        let mut found: Vec<Vec<String>> = Vec::new();
+        if let Some(Json::Array(values)) = words.get("enum") {
+            let texts = values.iter().filter_map(Json::as_str);
+            found.push(texts.map(str::to_owned).collect());
+        }
+        if let Some(Json::String(text)) = words.get("const") {
+            found.push(vec![text.clone()]);
+        }
+        found.extend(self.referred(words).and_then(of));
+        found.extend(list(words, "allOf").filter_map(of));
+        for word in ["anyOf", "oneOf"] {
+            let parts: Option<Vec<Vec<String>>> = list(words, word).map(of).collect();
+            // A part that allows any string makes the enumeration open.
+            found.extend(parts.filter(|it| !it.is_empty()).map(|it| it.concat()));
+        }
+        let mut choices = Vec::new();
+        let is_bounded = !found.is_empty();
+        found.into_iter().for_each(|it| add_new(&mut choices, it));
+        is_bounded.then_some(choices)
     }
 
     /// The subschemas here, with references and combinators resolved.
@@ -339,6 +369,14 @@ impl<'s> SchemaLocation<'s> {
             || list(words, "allOf").any(requires)
             || of_choices("anyOf")
             || of_choices("oneOf")
+    }
+}
+
+fn add_new(list: &mut Vec<String>, more: Vec<String>) {
+    for text in more {
+        if !list.contains(&text) {
+            list.push(text);
+        }
     }
 }
 
