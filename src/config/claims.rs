@@ -28,6 +28,9 @@ pub struct GroupClaim {
     /// Prefix of each value, so that a claim cannot name a stored group by accident.
     #[serde(default = "GroupClaim::default_prefix")]
     pub prefix: String,
+    /// What the claim has to be.
+    #[serde(default)]
+    pub kind: ClaimKind,
 }
 
 /// A claim that becomes a tag of its subject, unless the stored entity has that tag.
@@ -38,6 +41,34 @@ pub struct AttributeClaim {
     pub claim: String,
     /// The tag's name.
     pub tag: String,
+    /// What the claim has to be.
+    #[serde(default)]
+    pub kind: ClaimKind,
+}
+
+/// What a claim has to be. With a kind that is said, a call whose claim is of another kind is denied, and an empty text or
+/// list counts: the groups or the tag then say exactly what the claim says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClaimKind {
+    /// A text, number, boolean or list of texts, which cannot be told apart afterwards.
+    #[default]
+    Any,
+    /// A text.
+    Text,
+    /// A list of texts.
+    List,
+}
+
+impl ClaimKind {
+    /// The name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Text => "text",
+            Self::List => "list",
+        }
+    }
 }
 
 impl ClaimMapping {

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::config::claims::GroupClaim;
+use crate::config::claims::{ClaimKind, GroupClaim};
 use crate::domain::request::call_context::{ActorChain, Operation, Subject};
 use crate::domain::schema::{TYPES, entity_uid};
 
@@ -9,6 +9,7 @@ fn mapping() -> ClaimMapping {
     let group = |claim: &str| GroupClaim {
         claim: claim.to_owned(),
         prefix: String::new(),
+        kind: ClaimKind::Any,
     };
     ClaimMapping {
         groups: vec![group("groups"), group("realm_access.roles")],

@@ -6,27 +6,30 @@
 use serde_json::Value as Json;
 
 use crate::analysis::dialect::condition::{Conditions, Safe, Vocabulary, tag_is, tag_matches};
-use crate::analysis::dialect::expression::{self, attribute_of_context, comparison, text};
-use crate::analysis::dialect::names::{BETWEEN, Names, entity};
-use crate::analysis::dialect::target::Target;
+use crate::analysis::dialect::expression::{self, comparison, text};
+use crate::analysis::dialect::names::{ACTION, BETWEEN, Names, entity};
+use crate::analysis::dialect::target::{Target, Within};
+use crate::config::claims::ClaimKind;
 
 /// The type of its users.
 const USER: &str = "AgentCore::OAuthUser";
-/// The type of its actions.
-const ACTION: &str = "AgentCore::Action";
 
-/// What an action means.
-pub fn target(names: &Names<'_>, ty: &str, id: &str) -> Result<Target, String> {
+/// What an action means. Calls are in `CallTool`, which with all else is in `Mcp`; neither is a call itself.
+pub fn target(names: &Names<'_>, (ty, id): (&str, &str), within: Within) -> Result<Target, String> {
     match id.split_once(BETWEEN) {
         _ if ty != ACTION => Err(format!("`{ty}::\"{id}\"` is no action of AgentCore")),
         Some((target, tool)) if !target.is_empty() && !tool.is_empty() => Ok(Target::Tool {
             server: names.server_of_target(target),
             tool: tool.to_owned(),
         }),
-        _ if matches!(id, "Mcp" | "CallTool") => Ok(Target::AnyCall),
-        _ => Err(format!(
+        _ if !matches!(id, "Mcp" | "CallTool") => Err(format!(
             "the action `{id}` names no tool: a call is `Target___tool`"
         )),
+        _ if !within.may_be_in => Err(format!(
+            "the action is `{id}` itself, which no call is: write `in`"
+        )),
+        _ if id == "Mcp" && within.is_forbid => Ok(Target::Anything),
+        _ => Ok(Target::AnyCall),
     }
 }
 
@@ -41,12 +44,14 @@ impl Vocabulary for AgentcoreVocabulary {
         expr: &Json,
         safe: Safe,
     ) -> Option<Result<Json, String>> {
-        if attribute_of_context(expr, "input") {
-            conditions.reads_input();
-            return Some(Ok(expr.clone()));
+        if let Some(read) = expression::input_of_context(expr) {
+            let there = conditions.argument(&read.path, read.is_tested);
+            return Some(there.map(|()| expr.clone()));
         }
         if let Some(tag) = expression::has_tag(expr) {
-            return Some(conditions.tag(tag).map(|()| expr.clone()));
+            // Tags are texts there.
+            let there = conditions.tag(tag, &[ClaimKind::Text], safe);
+            return Some(there.map(|()| expr.clone()));
         }
         if let Some((left, pattern)) = expression::like(expr) {
             let tag = expression::get_tag(left)?;
@@ -67,7 +72,12 @@ impl Vocabulary for AgentcoreVocabulary {
         (ty == USER).then_some("Mcp::User")
     }
 
-    fn entity(&self, _: &Conditions<'_, '_>, ty: &str, id: &str) -> Option<Result<Json, String>> {
+    fn entity(
+        &self,
+        _: &Conditions<'_, '_>,
+        (ty, id): (&str, &str),
+        _: Safe,
+    ) -> Option<Result<Json, String>> {
         (ty == USER).then(|| Ok(entity("Mcp::User", id)))
     }
 }

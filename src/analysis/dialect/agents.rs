@@ -1,20 +1,23 @@
 //! cedar-for-agents: policies over the schema that its generator makes of a server's tools. One namespace, of any name; an action
-//! for each tool, with its arguments in `context.input`; whatever stands in the stub for principal and resource.
+//! for each tool, with its arguments in `context.input`; `User` and `Agent` for principals, and one resource, whatever the stub calls it.
 
 use serde_json::Value as Json;
 
 use crate::analysis::dialect::condition::{Conditions, Safe, Vocabulary};
-use crate::analysis::dialect::expression::attribute_of_context;
+use crate::analysis::dialect::expression::input_of_context;
 use crate::analysis::dialect::names::{Names, entity};
-use crate::analysis::dialect::target::Target;
+use crate::analysis::dialect::target::{Target, Within};
 
 /// The group of all tools' actions in the generator's examples.
 const ALL: &str = "call_tool";
 
 /// What an action means.
-pub fn target(names: &Names<'_>, ty: &str, id: &str) -> Result<Target, String> {
+pub fn target(names: &Names<'_>, (ty, id): (&str, &str), within: Within) -> Result<Target, String> {
     let server = names.server().to_owned();
     match ty.rsplit("::").next() {
+        Some("Action") if id == ALL && !within.may_be_in => Err(format!(
+            "the action is the group `{ALL}` itself, which no call is: write `in`"
+        )),
         Some("Action") if id == ALL => Ok(Target::Server { server }),
         Some("Action") => Ok(Target::Tool {
             server,
@@ -24,11 +27,12 @@ pub fn target(names: &Names<'_>, ty: &str, id: &str) -> Result<Target, String> {
     }
 }
 
-/// The type here of a type of principals: agents are agents, all others are users.
-fn principal_type(ty: &str) -> &'static str {
+/// The type here of a type of principals: there are users and agents, and others are nobody here.
+pub fn principal_type(ty: &str) -> Option<&'static str> {
     match ty.rsplit("::").next() {
-        Some("Agent") => "Mcp::Agent",
-        _ => "Mcp::User",
+        Some("User") => Some("Mcp::User"),
+        Some("Agent") => Some("Mcp::Agent"),
+        _ => None,
     }
 }
 
@@ -43,26 +47,25 @@ impl Vocabulary for AgentsVocabulary {
         expr: &Json,
         _: Safe,
     ) -> Option<Result<Json, String>> {
-        attribute_of_context(expr, "input").then(|| {
-            conditions.reads_input();
-            Ok(expr.clone())
-        })
+        let read = input_of_context(expr)?;
+        let there = conditions.argument(&read.path, read.is_tested);
+        Some(there.map(|()| expr.clone()))
     }
 
     fn principal_type(&self, ty: &str) -> Option<&'static str> {
-        Some(principal_type(ty))
+        principal_type(ty)
     }
 
-    /// Users, agents and clients are principals; all else is a group.
+    /// Users and agents are principals; all else is a group.
     fn entity(
         &self,
         conditions: &Conditions<'_, '_>,
-        ty: &str,
-        id: &str,
+        (ty, id): (&str, &str),
+        safe: Safe,
     ) -> Option<Result<Json, String>> {
-        Some(match ty.rsplit("::").next() {
-            Some("User" | "Agent" | "Client") => Ok(entity(principal_type(ty), id)),
-            _ => conditions.group(id),
+        Some(match principal_type(ty) {
+            Some(ty) => Ok(entity(ty, id)),
+            None => conditions.group(id, safe),
         })
     }
 }

@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
+use callgate_engine::cedar::Type;
 use serde_json::{Value as Json, json};
 
 use crate::analysis::dialect::expression::{
@@ -12,9 +13,10 @@ use crate::analysis::dialect::expression::{
 };
 use crate::analysis::dialect::names::{Lookup, Names};
 use crate::analysis::dialect::target::Target;
+use crate::config::claims::ClaimKind;
 
 /// The deepest nesting of expressions.
-const MAX_DEPTH: usize = 200;
+pub const MAX_DEPTH: usize = 200;
 
 /// Which value of a condition can do no harm where it is not exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,9 +57,14 @@ pub trait Vocabulary {
     fn entity(
         &self,
         conditions: &Conditions<'_, '_>,
-        ty: &str,
-        id: &str,
+        uid: (&str, &str),
+        safe: Safe,
     ) -> Option<Result<Json, String>>;
+
+    /// The claim that an expression tests for, where it is an error to read one that is missing.
+    fn tested<'e>(&self, _: &'e Json) -> Option<&'e str> {
+        None
+    }
 }
 
 /// The conditions of one policy, for one thing that it is about.
@@ -67,8 +74,10 @@ pub struct Conditions<'n, 'o> {
     target: &'n Target,
     is_forbid: bool,
     reads_input: Cell<bool>,
-    /// The claims that were tested for.
-    tested: RefCell<BTreeSet<String>>,
+    /// The claims that are known to be there where the expression at hand is evaluated.
+    known: RefCell<Vec<String>>,
+    /// The claims that are read and may be missing, which is an error there.
+    unknown: RefCell<BTreeSet<String>>,
     pub(super) notes: RefCell<BTreeSet<String>>,
     pub(super) needs: RefCell<BTreeSet<String>>,
 }
@@ -87,7 +96,8 @@ impl<'n, 'o> Conditions<'n, 'o> {
             target,
             is_forbid,
             reads_input: Cell::new(false),
-            tested: RefCell::default(),
+            known: RefCell::default(),
+            unknown: RefCell::default(),
             notes: RefCell::default(),
             needs: RefCell::default(),
         }
@@ -98,24 +108,40 @@ impl<'n, 'o> Conditions<'n, 'o> {
         self.is_forbid
     }
 
-    /// Notes that arguments are read.
-    pub fn reads_input(&self) {
-        self.reads_input.set(true);
-    }
-
     /// Whether arguments are read.
     pub fn has_read_input(&self) -> bool {
         self.reads_input.get()
     }
 
-    /// Notes that the policy tests whether a claim is there.
-    pub fn tests_for(&self, claim: &str) {
-        self.tested.borrow_mut().insert(claim.to_owned());
+    /// Notes that a claim is read.
+    pub fn reads_claim(&self, claim: &str) {
+        if !self.known.borrow().iter().any(|it| it == claim) {
+            self.unknown.borrow_mut().insert(claim.to_owned());
+        }
     }
 
-    /// Whether the policy has tested for a claim before.
-    pub fn has_tested_for(&self, claim: &str) -> bool {
-        self.tested.borrow().contains(claim)
+    /// The claims that were read since, and may be missing.
+    pub fn take_unknown(&self) -> BTreeSet<String> {
+        self.unknown.take()
+    }
+
+    /// From here on it is known that the claims are there that are tested for where `expr` is `outcome`.
+    pub fn assume(&self, expr: &Json, outcome: bool) {
+        let mut found = Vec::new();
+        self.tested(expr, outcome, &mut found);
+        self.known.borrow_mut().append(&mut found);
+    }
+
+    fn tested(&self, expr: &Json, outcome: bool, found: &mut Vec<String>) {
+        match single(expr) {
+            Some((operator @ ("&&" | "||"), operands)) if (operator == "&&") == outcome => {
+                self.tested(&operands["left"], outcome, found);
+                self.tested(&operands["right"], outcome, found);
+            }
+            Some(("!", operands)) => self.tested(&operands["arg"], !outcome, found),
+            _ if outcome => found.extend(self.vocabulary.tested(expr).map(str::to_owned)),
+            _ => {}
+        }
     }
 
     /// Adds a remark for the report.
@@ -131,27 +157,103 @@ impl<'n, 'o> Conditions<'n, 'o> {
         }
     }
 
-    /// What is looked for, has to be there for a forbid.
-    pub fn require(&self, found: Lookup) -> Result<(), String> {
+    /// What is looked for has to be there, unless a permit only allows less without it.
+    ///
+    /// # Errors
+    ///
+    /// If a forbid would forbid less, or a permit allow more.
+    pub fn require(&self, found: Lookup, safe: Safe) -> Result<(), String> {
         match found {
             Lookup::There => Ok(()),
             Lookup::Lacking(why) if self.is_forbid => Err(why),
-            Lookup::Lacking(why) => {
+            Lookup::Lacking(why) if safe == Safe::False => {
                 self.needs.borrow_mut().insert(why);
                 Ok(())
             }
+            Lookup::Lacking(why) => Err(format!(
+                "it would allow also those whom it leaves out, as {why}"
+            )),
+            Lookup::Partial(why) if safe == Safe::False => {
+                self.note(why);
+                Ok(())
+            }
+            Lookup::Partial(why) | Lookup::Inexact(why) => Err(why),
         }
     }
 
-    /// A tag that claims are to give.
-    pub fn tag(&self, tag: &str) -> Result<(), String> {
-        self.require(self.names.look_up_tag(tag))
+    /// A tag that claims of these kinds are to give.
+    ///
+    /// # Errors
+    ///
+    /// If it could say something else.
+    pub fn tag(&self, tag: &str, kinds: &[ClaimKind], safe: Safe) -> Result<(), String> {
+        self.require(self.names.look_up_tag(tag, kinds), safe)
     }
 
     /// A group of the product, here, if anybody can be in it.
-    pub fn group(&self, id: &str) -> Result<Json, String> {
-        self.require(self.names.look_up_group(id))?;
+    ///
+    /// # Errors
+    ///
+    /// If others could be in it.
+    pub fn group(&self, id: &str, safe: Safe) -> Result<Json, String> {
+        self.require(self.names.look_up_group(id), safe)?;
         Ok(self.names.group(id))
+    }
+
+    /// An argument of the tool, or what is within it, that is read or only tested for.
+    ///
+    /// # Errors
+    ///
+    /// If policies cannot read it here, or not all of it.
+    pub fn argument(&self, path: &[&str], is_tested: bool) -> Result<(), String> {
+        let found = self.type_of_argument(path)?;
+        let is_plain = |it: &Type| !matches!(it, Type::Record { .. } | Type::Set { .. });
+        let is_whole = match found {
+            Type::Record { .. } => false,
+            Type::Set { element_type } => element_type.as_deref().is_some_and(is_plain),
+            _ => true,
+        };
+        match is_tested || is_whole {
+            true => Ok(()),
+            false => Err(format!(
+                "it reads all of `{}`, and what has no type is not read here",
+                shown_argument(path)
+            )),
+        }
+    }
+
+    /// An argument that is a text or a boolean.
+    ///
+    /// # Errors
+    ///
+    /// If policies cannot read it here, or it is of another type.
+    pub fn plain_argument(&self, name: &str, is_tested: bool) -> Result<(), String> {
+        self.argument(&[name], is_tested)?;
+        match self.type_of_argument(&[name])? {
+            Type::String | Type::Bool(_) => Ok(()),
+            _ => Err(format!(
+                "`arg_{name}` is no text or boolean: ToolHive has all numbers as decimals, and does not keep lists and objects"
+            )),
+        }
+    }
+
+    fn type_of_argument(&self, path: &[&str]) -> Result<&Type, String> {
+        self.reads_input.set(true);
+        let Some(tool) = self.tool() else {
+            return Err("it reads arguments, and names no single tool that they are of".to_owned());
+        };
+        if self.names.argument(tool, &[]).is_none() {
+            return Err(format!(
+                "it reads arguments, so the tool `{}/{}` has to be registered as `typed` first",
+                tool.0, tool.1
+            ));
+        }
+        self.names.argument(tool, path).ok_or_else(|| {
+            format!(
+                "policies cannot read the argument `{}` here: the registration does not declare it, or it has no type",
+                shown_argument(path)
+            )
+        })
     }
 
     /// The type here of a type of principals.
@@ -164,18 +266,29 @@ impl<'n, 'o> Conditions<'n, 'o> {
         found.ok_or_else(|| format!("there is nobody like `{ty}` here"))
     }
 
+    /// The principal that an entity is here.
+    ///
+    /// # Errors
+    ///
+    /// If it is none.
+    pub fn person(&self, uid: &Json) -> Result<Json, String> {
+        self.principal_type(uid["type"].as_str().unwrap_or_default())?;
+        self.entity(uid, Safe::Neither)
+    }
+
     /// An entity of a scope or condition, here.
     ///
     /// # Errors
     ///
     /// If there is none like it.
-    pub fn entity(&self, uid: &Json) -> Result<Json, String> {
+    pub fn entity(&self, uid: &Json, safe: Safe) -> Result<Json, String> {
         let part = |name: &str| uid.get(name).and_then(Json::as_str);
         let Some((ty, id)) = part("type").zip(part("id")) else {
             return Err("an entity has a form that is not known".to_owned());
         };
         let lacking = || Err(format!("`{ty}::\"{id}\"` has no counterpart here"));
-        self.vocabulary.entity(self, ty, id).unwrap_or_else(lacking)
+        let found = self.vocabulary.entity(self, (ty, id), safe);
+        found.unwrap_or_else(lacking)
     }
 
     /// Rewrites a condition.
@@ -199,23 +312,36 @@ impl<'n, 'o> Conditions<'n, 'o> {
             return Err("it has a form that is not known".to_owned());
         };
         match operator {
-            "Value" => self.value(operands),
+            "Value" => value(operands),
             "&&" | "||" => {
-                let (left, right) = (&operands["left"], &operands["right"]);
-                Ok(binary(operator, below(left, safe)?, below(right, safe)?))
+                let left = below(&operands["left"], safe)?;
+                let right = || below(&operands["right"], safe);
+                let right = self.where_it_is(&operands["left"], operator == "&&", right)?;
+                Ok(binary(operator, left, right))
             }
             "!" => Ok(not(below(&operands["arg"], safe.flipped())?)),
-            "if-then-else" => Ok(json!({"if-then-else": {
-                "if": below(&operands["if"], Safe::Neither)?,
-                "then": below(&operands["then"], safe)?,
-                "else": below(&operands["else"], safe)?,
-            }})),
-            "==" | "!=" | "in" if is_principal(&operands["left"]) => {
-                let right = below(&operands["right"], Safe::Neither)?;
+            "if-then-else" => {
+                let tested = &operands["if"];
+                let part = |name: &str| below(&operands[name], safe);
+                Ok(json!({"if-then-else": {
+                    "if": below(tested, Safe::Neither)?,
+                    "then": self.where_it_is(tested, true, || part("then"))?,
+                    "else": self.where_it_is(tested, false, || part("else"))?,
+                }}))
+            }
+            "==" | "!=" if is_principal(&operands["left"]) => {
+                let Some(uid) = entity_of(&operands["right"]) else {
+                    return Err("the principal is compared with what is no entity".to_owned());
+                };
+                let right = json!({"Value": {"__entity": self.person(uid)?}});
                 Ok(binary(operator, variable("principal"), right))
             }
-            "is" if is_principal(&operands["left"]) => self.is(operands, depth),
-            "==" | "!=" | "<" | "<=" | ">" | ">=" | "+" | "-" | "*" | "in" | "contains"
+            "in" if is_principal(&operands["left"]) => {
+                let right = self.groups(&operands["right"], safe)?;
+                Ok(binary("in", variable("principal"), right))
+            }
+            "is" if is_principal(&operands["left"]) => self.is(operands, safe),
+            "==" | "!=" | "<" | "<=" | ">" | ">=" | "+" | "-" | "*" | "contains"
             | "containsAll" | "containsAny" => {
                 let left = below(&operands["left"], Safe::Neither)?;
                 Ok(binary(
@@ -249,47 +375,100 @@ impl<'n, 'o> Conditions<'n, 'o> {
         Ok(json!({operator: items}))
     }
 
-    fn value(&self, value: &Json) -> Result<Json, String> {
-        let Some(uid) = value.get("__entity") else {
-            return Ok(json!({"Value": value}));
+    /// Rewrites what is evaluated only where `expr` is `outcome`.
+    fn where_it_is(
+        &self,
+        expr: &Json,
+        outcome: bool,
+        rewrite: impl FnOnce() -> Result<Json, String>,
+    ) -> Result<Json, String> {
+        let before = self.known.borrow().len();
+        self.assume(expr, outcome);
+        let rewritten = rewrite();
+        self.known.borrow_mut().truncate(before);
+        rewritten
+    }
+
+    /// What a principal is in: an entity, or a list of them.
+    fn groups(&self, expr: &Json, safe: Safe) -> Result<Json, String> {
+        let one = |uid: &Json| {
+            let uid = self.entity(uid, safe)?;
+            Ok(json!({"Value": {"__entity": uid}}))
         };
-        let uid = self.entity(uid)?;
-        Ok(json!({"Value": {"__entity": uid}}))
+        if let Some(uid) = entity_of(expr) {
+            return one(uid);
+        }
+        let items = expr.get("Set").and_then(Json::as_array);
+        let items = items.map(|all| all.iter().map(entity_of).collect::<Option<Vec<_>>>());
+        let Some(Some(items)) = items else {
+            return Err("the principal is in what is no entity".to_owned());
+        };
+        let items: Vec<Json> = items.into_iter().map(one).collect::<Result<_, String>>()?;
+        Ok(json!({"Set": items}))
     }
 
     /// `principal is Type`, and `in` something.
-    fn is(&self, operands: &Json, depth: usize) -> Result<Json, String> {
+    fn is(&self, operands: &Json, safe: Safe) -> Result<Json, String> {
         let ty = operands["entity_type"].as_str().unwrap_or_default();
         let ty = self.principal_type(ty)?;
         let mut is = json!({"left": variable("principal"), "entity_type": ty});
         if let Some(group) = operands.get("in") {
-            is["in"] = self.expr(group, Safe::Neither, depth + 1)?;
+            is["in"] = self.groups(group, safe)?;
         }
         Ok(json!({"is": is}))
     }
 }
 
-/// `principal.getTag("tag")` is this one text; where more is safe, whether it is among them.
+/// The entity that an expression is.
+fn entity_of(expr: &Json) -> Option<&Json> {
+    expr.get("Value")?.get("__entity")
+}
+
+/// A text, number or boolean. Entities mean something only where a principal is held against them.
+fn value(value: &Json) -> Result<Json, String> {
+    match value {
+        Json::String(_) | Json::Number(_) | Json::Bool(_) => Ok(json!({"Value": value})),
+        _ => Err(
+            "it has an entity that no principal is compared with, or a value that is not known"
+                .to_owned(),
+        ),
+    }
+}
+
+fn shown_argument(path: &[&str]) -> String {
+    match path.is_empty() {
+        true => "context.input".to_owned(),
+        false => path.join("."),
+    }
+}
+
+/// `principal.getTag("tag")` is this one text. Of `scope` the words are known here, and not the text, so whether the word is among
+/// them, where more is safe.
 ///
 /// # Errors
 ///
-/// If a forbid would never apply.
+/// If a forbid would never apply, or the claim may be no text.
 pub fn tag_is(
     conditions: &Conditions<'_, '_>,
     tag: &str,
     value: &str,
     safe: Safe,
 ) -> Result<Json, String> {
-    conditions.tag(tag)?;
-    if tag == "scope" && value.contains(char::is_whitespace) {
-        return Err("the words of the claim `scope` are compared one by one here".to_owned());
+    conditions.tag(tag, &[ClaimKind::Text], safe)?;
+    if tag != "scope" {
+        return Ok(binary(
+            "==",
+            tag_value(tag),
+            json!({"Set": [{"Value": value}]}),
+        ));
     }
-    Ok(match safe {
-        Safe::True => contains(tag, value),
-        Safe::False | Safe::Neither => {
-            binary("==", tag_value(tag), json!({"Set": [{"Value": value}]}))
+    let is_word = !value.is_empty() && !value.contains(char::is_whitespace);
+    match is_word && safe == Safe::True {
+        true => Ok(contains(tag, value)),
+        false => {
+            Err("the claim `scope` is compared as a whole, and is a set of words here".to_owned())
         }
-    })
+    }
 }
 
 /// `principal.getTag("tag") like "*word*"`: of `scope`, whether the word is among them, where less is safe.
@@ -303,7 +482,7 @@ pub fn tag_matches(
     pattern: &Json,
     safe: Safe,
 ) -> Result<Json, String> {
-    conditions.tag(tag)?;
+    conditions.tag(tag, &[ClaimKind::Text], safe)?;
     let mut word = String::new();
     let mut wildcards = 0;
     for element in pattern.as_array().into_iter().flatten() {

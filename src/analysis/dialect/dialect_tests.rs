@@ -11,22 +11,26 @@ const CONFIG: &str = r#"
 [[claims.groups]]
 claim = "groups"
 prefix = "claim:"
+kind = "list"
 
 [[claims.attributes]]
 claim = "role"
 tag = "role"
+kind = "text"
 
 [[claims.attributes]]
 claim = "roles"
 tag = "roles"
+kind = "list"
 
 [[claims.attributes]]
 claim = "scope"
 tag = "scope"
+kind = "text"
 "#;
 
 /// A directory with these tools on one server, each typed if it has properties.
-fn directory(server: &str, tools: &[(&str, Json)]) -> tempfile::TempDir {
+pub(super) fn directory(server: &str, tools: &[(&str, Json)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     let write = |path: &str, text: String| {
         let path = dir.path().join(path);
@@ -56,7 +60,7 @@ fn directory(server: &str, tools: &[(&str, Json)]) -> tempfile::TempDir {
     dir
 }
 
-fn options(dialect: Dialect, servers: &[(&str, &str)]) -> ImportOptions {
+pub(super) fn options(dialect: Dialect, servers: &[(&str, &str)]) -> ImportOptions {
     let servers = servers.iter();
     ImportOptions {
         dialect,
@@ -68,7 +72,7 @@ fn options(dialect: Dialect, servers: &[(&str, &str)]) -> ImportOptions {
     }
 }
 
-fn imported(
+pub(super) fn imported(
     dir: &tempfile::TempDir,
     text: &str,
     options: &ImportOptions,
@@ -81,15 +85,15 @@ fn imported(
 
 /// A call, as both sides are asked about it.
 #[derive(Debug, Clone)]
-struct Question {
-    user: &'static str,
-    claims: Json,
-    tool: &'static str,
-    arguments: Json,
+pub(super) struct Question {
+    pub(super) user: &'static str,
+    pub(super) claims: Json,
+    pub(super) tool: &'static str,
+    pub(super) arguments: Json,
 }
 
 /// What Callgate decides with the imported policies and no others.
-fn decided(dir: &tempfile::TempDir, server: &str, questions: &[Question]) -> Vec<bool> {
+pub(super) fn decided(dir: &tempfile::TempDir, server: &str, questions: &[Question]) -> Vec<bool> {
     let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
     let mut text = String::from("tests:\n");
     for it in questions {
@@ -106,7 +110,7 @@ fn decided(dir: &tempfile::TempDir, server: &str, questions: &[Question]) -> Vec
 }
 
 /// What Cedar decides with the policies as they were written; `None` if a policy fails.
-fn original(
+pub(super) fn original(
     policies: &api::PolicySet,
     (principal, action, resource): (&str, &str, &str),
     context: Json,
@@ -504,8 +508,8 @@ fn a_forbid_that_cannot_be_carried_over_is_a_fault_at_its_place() {
     assert!(faults(&hive, resource).contains("replaces characters"));
     let hint = r#"forbid (principal, action, resource) when { resource.destructiveHint };"#;
     assert!(faults(&hive, hint).contains("`resource.destructiveHint`"));
-    let either = r#"forbid (principal, action, resource) when { if context.claim_role == "x" then true else false };"#;
-    assert!(faults(&hive, either).contains("where the claim `role` is missing"));
+    let nested = r#"forbid (principal, action, resource) when { resource has arg_list_present };"#;
+    assert!(faults(&hive, nested).contains("tells lists and objects"));
 }
 
 #[test]
@@ -650,6 +654,23 @@ fn a_missing_claim_leaves_a_forbid_in_force_and_the_report_says_nothing_else() {
         ask(json!({"role": "x"})),
     ];
     assert_eq!(decided(&dir, "refunds", &asked), [false, true, false]);
+    // So it is wherever the claim is read, whatever else is asked.
+    let conditions = [
+        r#"when { context.claim_role == "x" && resource.name == "else" }"#,
+        r#"when { if context.claim_role == "x" then true else false }"#,
+        r#"unless { context.claim_role != "x" || resource.name == "list" }"#,
+    ];
+    for conditions in conditions {
+        let text = format!(
+            r#"forbid (principal, action == Action::"call_tool", resource == Tool::"list") {conditions};"#
+        );
+        fs::remove_file(dir.path().join("all.cedar")).expect("removed");
+        let forbid = imported(&dir, &text, &hive).unwrap_or_else(|it| panic!("{it}"));
+        let both = format!("{permit}{}", forbid.policies);
+        fs::write(dir.path().join("all.cedar"), both).expect("written");
+        let decided = decided(&dir, "refunds", &asked[..2]);
+        assert_eq!(decided, [false, true], "{conditions}: {}", forbid.policies);
+    }
 }
 
 #[test]

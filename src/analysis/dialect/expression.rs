@@ -27,28 +27,39 @@ pub fn attribute(expr: &Json) -> Option<(&str, Vec<&str>)> {
     }
 }
 
-/// Whether it reads this attribute of the context, something within it, or whether that is there.
-pub fn attribute_of_context(expr: &Json, name: &str) -> bool {
-    let read = match has(expr) {
-        Some((_, tested)) => {
-            let left = single(expr).and_then(|(_, operands)| attribute(operands.get("left")?));
-            left.map(|(variable, mut path)| {
-                path.push(tested);
-                (variable, path)
-            })
-        }
-        None => attribute(expr),
-    };
-    read.is_some_and(|(variable, path)| variable == "context" && path.first() == Some(&name))
+/// Where an expression reads `context.input`.
+pub struct InputRead<'e> {
+    /// The path within it.
+    pub path: Vec<&'e str>,
+    /// Whether it is only asked whether that is there.
+    pub is_tested: bool,
 }
 
-/// `x has name`, with the variable that `x` begins with.
-pub fn has(expr: &Json) -> Option<(&str, &str)> {
+/// Where an expression reads `context.input` or something within it, or asks whether that is there.
+pub fn input_of_context(expr: &Json) -> Option<InputRead<'_>> {
+    let tested = has(expr);
+    let is_tested = tested.is_some();
+    let (variable, mut path) = match tested {
+        Some((variable, mut path, name)) => {
+            path.push(name);
+            (variable, path)
+        }
+        None => attribute(expr)?,
+    };
+    if variable != "context" || path.first() != Some(&"input") {
+        return None;
+    }
+    path.remove(0);
+    Some(InputRead { path, is_tested })
+}
+
+/// `x has name`: the variable that `x` begins with, the attributes read of it, and the name.
+pub fn has(expr: &Json) -> Option<(&str, Vec<&str>, &str)> {
     let ("has", operands) = single(expr)? else {
         return None;
     };
-    let (variable, _) = attribute(operands.get("left")?)?;
-    Some((variable, operands.get("attr")?.as_str()?))
+    let (variable, path) = attribute(operands.get("left")?)?;
+    Some((variable, path, operands.get("attr")?.as_str()?))
 }
 
 /// `principal.hasTag("tag")`.
@@ -177,7 +188,10 @@ pub fn shown(expr: &Json) -> String {
         };
     }
     match (has(expr), single(expr)) {
-        (Some((variable, name)), _) => format!("`{variable} has {name}`"),
+        (Some((variable, mut path, name)), _) => {
+            path.insert(0, variable);
+            format!("`{} has {name}`", path.join("."))
+        }
         (_, Some((operator, _))) => format!("`{operator}`"),
         _ => "it".to_owned(),
     }

@@ -9,8 +9,11 @@
 
 mod agentcore;
 mod agents;
+mod clauses;
 mod condition;
 mod expression;
+mod ids;
+mod merged;
 mod names;
 mod source;
 mod target;
@@ -24,6 +27,7 @@ use std::sync::Arc;
 use callgate_engine::cedar::{PolicySet, api};
 use serde::Serialize;
 
+use crate::analysis::dialect::ids::Ids;
 use crate::analysis::dialect::names::Names;
 use crate::analysis::dialect::source::{ForeignPolicy, read};
 use crate::analysis::dialect::translate::{Translated, Translation};
@@ -90,7 +94,7 @@ pub struct CarriedPolicy {
     pub source: String,
     /// What became of it, by id: one policy for each tool that it names.
     pub ids: Vec<String>,
-    /// Where it allows less than it did, or applies to more.
+    /// Where it allows less than it did, or applies to more, and what of it means nothing here.
     pub notes: BTreeSet<String>,
 }
 
@@ -125,8 +129,9 @@ pub fn import(
         needs: BTreeSet::new(),
     };
     let mut faults = Vec::new();
+    let mut ids = Ids::new(&bundle);
     for policy in &policies {
-        let translated = translate::translate(policy, &names, options.dialect);
+        let translated = translate::translate(policy, &names, options.dialect, &ids);
         let checked = translated.and_then(|it| match it {
             Translation::Policies(translated) => check(&bundle, translated).map(Some),
             Translation::Elsewhere(why) => {
@@ -135,7 +140,7 @@ pub fn import(
             }
         });
         match checked {
-            Ok(Some(translated)) => import.add(policy, translated),
+            Ok(Some(translated)) => ids.take(import.add(policy, translated)),
             Ok(None) => {}
             Err(why) if policy.is_forbid => faults.push(
                 policy
@@ -144,7 +149,7 @@ pub fn import(
                         "write what it forbids by hand, take it out of the file, and import again",
                     ),
             ),
-            Err(why) => import.left_out(policy, why),
+            Err(why) => import.left_out(policy, with_errors(why, policy, options.dialect)),
         }
     }
     if let Some(faults) = BundleError::from_diagnostics(faults) {
@@ -159,6 +164,19 @@ pub fn import(
     });
     bundle::compile(&files)?;
     Ok(import)
+}
+
+/// Why a permit is left out, and what else that means.
+fn with_errors(why: String, policy: &ForeignPolicy, dialect: Dialect) -> String {
+    let has_conditions = policy
+        .policy
+        .as_ref()
+        .and_then(|it| it.to_json().ok())
+        .is_some_and(|it| it["conditions"].as_array().is_some_and(|it| !it.is_empty()));
+    match dialect == Dialect::Toolhive && has_conditions {
+        true => format!("{why}; ToolHive denies the calls also where it fails, which is lost"),
+        false => why,
+    }
 }
 
 /// Holds the translated policies to the schema of the directory, each by itself.
@@ -189,9 +207,14 @@ fn check(bundle: &Bundle, translated: Translated) -> Result<Translated, String> 
 }
 
 impl PolicyImport {
-    fn add(&mut self, policy: &ForeignPolicy, translated: Translated) {
-        self.policies
-            .push_str(&format!("\n// {}\n", policy.place()));
+    /// Adds what a policy became; its ids.
+    fn add(&mut self, policy: &ForeignPolicy, translated: Translated) -> &[String] {
+        self.policies.push('\n');
+        for line in [policy.place()].iter().chain(&translated.comments) {
+            // Nothing of another's text may end the line.
+            let line = line.replace(|c: char| c.is_control(), " ");
+            self.policies.push_str(&format!("// {line}\n"));
+        }
         for text in &translated.texts {
             self.policies.push_str(text);
             self.policies.push('\n');
@@ -203,6 +226,7 @@ impl PolicyImport {
             ids: ids.collect(),
             notes: translated.notes,
         });
+        self.carried.last().map_or(&[], |it| &it.ids)
     }
 
     fn left_out(&mut self, policy: &ForeignPolicy, why: String) {
@@ -227,6 +251,12 @@ impl ForeignPolicy {
     }
 }
 
+#[cfg(test)]
+#[path = "differential_tests.rs"]
+mod differential_tests;
+#[cfg(test)]
+#[path = "exactness_tests.rs"]
+mod exactness_tests;
 #[cfg(test)]
 #[path = "dialect_tests.rs"]
 mod tests;

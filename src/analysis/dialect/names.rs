@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use callgate_engine::cedar::EntityUID;
+use callgate_engine::cedar::{EntityUID, Type};
 use serde_json::{Value as Json, json};
 
+use crate::analysis::dialect::merged;
 use crate::analysis::dialect::source::ForeignPolicy;
 use crate::analysis::dialect::{Dialect, ImportOptions};
 use crate::bundle::Bundle;
 use crate::bundle::diagnostic::BundleDiagnostic;
 use crate::bundle::validate::references::is_configured;
+use crate::config::claims::ClaimKind;
 use crate::domain::names::check_server_name;
 use crate::domain::schema::{self, TYPES};
 
@@ -19,12 +21,19 @@ pub const BETWEEN: &str = "___";
 /// The type of the gateways of AgentCore.
 pub const GATEWAY: &str = "AgentCore::Gateway";
 
-/// What a `forbid` needs to apply here, and the directory may not have.
+/// The type of the actions of AgentCore.
+pub const ACTION: &str = "AgentCore::Action";
+
+/// What a policy needs to mean the same here, and the directory may not have.
 pub enum Lookup {
     /// It is there.
     There,
-    /// It is not; in words.
+    /// It is not, so it is of nobody; in words.
     Lacking(String),
+    /// Of some who have it there it is not known here; in words.
+    Partial(String),
+    /// It may be of others than there; in words.
+    Inexact(String),
 }
 
 /// What the names mean.
@@ -33,6 +42,8 @@ pub struct Names<'a> {
     bundle: &'a Bundle,
     /// For AgentCore: the gateway that is meant.
     pub gateway: Option<String>,
+    /// For ToolHive: groups may be in groups, by entities that are not read.
+    has_entities: bool,
 }
 
 impl<'a> Names<'a> {
@@ -52,6 +63,7 @@ impl<'a> Names<'a> {
                 options,
                 bundle,
                 gateway: None,
+                has_entities: false,
             });
         };
         let fault = |message: String| BundleDiagnostic::for_file(first.origin().file, message);
@@ -64,46 +76,24 @@ impl<'a> Names<'a> {
             ));
         }
         let mut uids = BTreeSet::new();
+        let mut written = Vec::new();
         for policy in policies.iter().filter_map(|it| it.policy.as_ref()) {
-            entities(&policy.to_json().unwrap_or_default(), &mut uids);
+            let json = policy.to_json().unwrap_or_default();
+            entities(&json, &mut uids);
+            written.push(json);
         }
-        let mut gateways: BTreeSet<String> = uids
-            .iter()
-            .filter(|(ty, _)| ty == GATEWAY)
-            .map(|(_, id)| id.clone())
-            .collect();
-        if let Some(chosen) = &options.gateway {
-            let all: Vec<String> = gateways.iter().cloned().collect();
-            gateways.retain(|it| it == chosen);
-            if gateways.is_empty() {
-                let none = fault(format!("no policy is about the gateway `{chosen}`"));
-                return Err(match all.is_empty() {
-                    true => none.with_help("leave out `--gateway`: no policy names one"),
-                    false => none.with_help(format!("they are about {}", all.join(", "))),
-                });
-            }
+        let gateway = gateway(options, &uids, &fault)?;
+        if options.dialect == Dialect::Agentcore {
+            check_targets(options, &uids).map_err(&fault)?;
         }
-        if let Some(unused) = unused_target(options, &uids) {
-            let message = format!("no policy is about the target `{unused}` of `--server`");
-            return Err(fault(message));
-        }
-        if gateways.len() > 1 {
-            let all: Vec<String> = gateways.into_iter().collect();
-            let message = "these policies are about several gateways: choose one with `--gateway`";
-            return Err(fault(message.to_owned()).with_help(all.join(", ")));
-        }
-        let namespaces = namespaces(&uids);
-        if options.dialect == Dialect::CedarForAgents && namespaces.len() > 1 {
-            let all: Vec<String> = namespaces.into_iter().collect();
-            return Err(fault(format!(
-                "actions come from several namespaces, {}: import them one by one",
-                all.join(", ")
-            )));
+        if options.dialect == Dialect::CedarForAgents {
+            merged::check(&written).map_err(&fault)?;
         }
         Ok(Self {
             options,
             bundle,
-            gateway: options.gateway.clone().or_else(|| gateways.pop_first()),
+            gateway,
+            has_entities: policies.iter().any(|it| it.has_entities),
         })
     }
 
@@ -128,16 +118,32 @@ impl<'a> Names<'a> {
 
     /// Whether anybody can be in a group: it is stored, or claims are mapped to groups with its prefix.
     pub fn look_up_group(&self, id: &str) -> Lookup {
-        let name = format!("{}{id}", self.options.group_prefix);
+        let prefix = &self.options.group_prefix;
+        let name = format!("{prefix}{id}");
         let uid: EntityUID = schema::entity_uid(&TYPES.group, name.as_str());
-        let mut mapped = self.bundle.config.claims.groups.iter();
-        let is_there =
-            self.bundle.snapshot.contains(&uid) || mapped.any(|it| name.starts_with(&it.prefix));
-        match is_there {
-            true => Lookup::There,
-            false => Lookup::Lacking(format!(
+        let mapped = || {
+            let groups = self.bundle.config.claims.groups.iter();
+            groups.filter(|it| it.prefix == *prefix)
+        };
+        if !self.bundle.snapshot.contains(&uid) && mapped().next().is_none() {
+            return Lookup::Lacking(format!(
                 "nobody is in `Mcp::Group::\"{name}\"`: map the claim with `[[claims.groups]]`"
+            ));
+        }
+        if self.options.dialect != Dialect::Toolhive {
+            return Lookup::There;
+        }
+        if let Some(mapped) = mapped().find(|it| it.kind != ClaimKind::List) {
+            return Lookup::Inexact(format!(
+                "ToolHive takes groups from lists only: set `kind = \"list\"` in `[[claims.groups]]` of `{}`",
+                mapped.claim
+            ));
+        }
+        match self.has_entities {
+            true => Lookup::Partial(format!(
+                "the entities of ToolHive's configuration, by which more may be in the group `{id}`, are not read"
             )),
+            false => Lookup::There,
         }
     }
 
@@ -171,15 +177,42 @@ impl<'a> Names<'a> {
         })
     }
 
-    /// Whether a claim becomes a tag of this name.
-    pub fn look_up_tag(&self, tag: &str) -> Lookup {
-        let mut mapped = self.bundle.config.claims.attributes.iter();
-        match mapped.any(|it| it.tag == tag) {
-            true => Lookup::There,
-            false => Lookup::Lacking(format!(
-                "nobody has the tag `{tag}`: map the claim with `[[claims.attributes]]`"
-            )),
+    /// Whether the claim of this name becomes the tag of this name, and is of one of these kinds.
+    pub fn look_up_tag(&self, tag: &str, kinds: &[ClaimKind]) -> Lookup {
+        let said = |kind: &ClaimKind| format!("`kind = \"{}\"`", kind.as_str());
+        let wanted = kinds.iter().map(said).collect::<Vec<_>>().join(" or ");
+        if tag.contains('.') {
+            let why = "has a dot, and may be read from within another claim here";
+            return Lookup::Inexact(format!("the name of the claim `{tag}` {why}"));
         }
+        let mut mapped = self.bundle.config.claims.attributes.iter();
+        match mapped.find(|it| it.tag == tag) {
+            None => Lookup::Lacking(format!(
+                "nobody has the tag `{tag}`: map the claim with `[[claims.attributes]]` and {wanted}"
+            )),
+            Some(mapped) if mapped.claim != tag => Lookup::Inexact(format!(
+                "the tag `{tag}` is of the claim `{}` here, not of `{tag}`",
+                mapped.claim
+            )),
+            Some(mapped) if !kinds.contains(&mapped.kind) => Lookup::Inexact(format!(
+                "texts, numbers and lists of the claim `{tag}` are not told apart as they are there: set {wanted} in its `[[claims.attributes]]`"
+            )),
+            Some(_) => Lookup::There,
+        }
+    }
+
+    /// The type of an argument of a tool that policies can read; `None` if they cannot.
+    pub fn argument(&self, (server, tool): (&str, &str), path: &[&str]) -> Option<&Type> {
+        let uid = schema::action_uid(&format!("{server}/{tool}"));
+        let context = self.bundle.snapshot.context_attributes(&uid)?;
+        let mut found = &*context.get_attr("input")?.attr_type;
+        for name in path {
+            let Type::Record { attrs, .. } = found else {
+                return None;
+            };
+            found = &attrs.get_attr(name)?.attr_type;
+        }
+        Some(found)
     }
 }
 
@@ -193,20 +226,60 @@ fn unused_target<'o>(
     options: &'o ImportOptions,
     uids: &BTreeSet<(String, String)>,
 ) -> Option<&'o str> {
-    if options.dialect != Dialect::Agentcore {
-        return None;
-    }
     let is_used = |target: &&String| uids.iter().any(|(_, id)| is_of_target(id, target));
     let mut targets = options.servers.keys();
     targets.find(|it| !is_used(it)).map(String::as_str)
 }
 
-/// The namespaces of the actions among entities.
-fn namespaces(uids: &BTreeSet<(String, String)>) -> BTreeSet<String> {
-    let actions = uids.iter().filter_map(|(ty, _)| ty.strip_suffix("Action"));
-    actions
-        .map(|it| it.trim_end_matches("::").to_owned())
-        .collect()
+/// The gateway that is meant: the chosen one, or the only one that the policies name.
+fn gateway(
+    options: &ImportOptions,
+    uids: &BTreeSet<(String, String)>,
+    fault: impl Fn(String) -> BundleDiagnostic,
+) -> Result<Option<String>, BundleDiagnostic> {
+    let named = uids.iter().filter(|(ty, _)| ty == GATEWAY);
+    let mut gateways: BTreeSet<&str> = named.map(|(_, id)| id.as_str()).collect();
+    let all: Vec<&str> = gateways.iter().copied().collect();
+    if let Some(chosen) = &options.gateway {
+        if gateways.contains(chosen.as_str()) {
+            return Ok(Some(chosen.clone()));
+        }
+        let none = fault(format!("no policy is about the gateway `{chosen}`"));
+        return Err(match all.is_empty() {
+            true => none.with_help("leave out `--gateway`: no policy names one"),
+            false => none.with_help(format!("they are about {}", all.join(", "))),
+        });
+    }
+    if gateways.len() > 1 {
+        let message = "these policies are about several gateways: choose one with `--gateway`";
+        return Err(fault(message.to_owned()).with_help(all.join(", ")));
+    }
+    Ok(gateways.pop_first().map(str::to_owned))
+}
+
+/// Every named target is used, and no two are the same server here.
+fn check_targets(options: &ImportOptions, uids: &BTreeSet<(String, String)>) -> Result<(), String> {
+    if let Some(unused) = unused_target(options, uids) {
+        return Err(format!(
+            "no policy is about the target `{unused}` of `--server`"
+        ));
+    }
+    let mut servers: BTreeMap<&str, &str> = BTreeMap::new();
+    for (_, id) in uids.iter().filter(|(ty, _)| ty == ACTION) {
+        let Some((target, _)) = id.split_once(BETWEEN) else {
+            continue;
+        };
+        let server = options.servers.get(target).map_or(target, String::as_str);
+        match servers.insert(server, target) {
+            Some(other) if other != target => {
+                return Err(format!(
+                    "the targets `{other}` and `{target}` would both be the server `{server}`: name another with `--server`"
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// All entities that a policy names.

@@ -30,6 +30,8 @@ pub struct ForeignPolicy {
     pub is_forbid: bool,
     /// The policy; `None` for a template.
     pub policy: Option<api::Policy>,
+    /// Whether entities come with it that are not read.
+    pub has_entities: bool,
 }
 
 /// ToolHive's configuration, as far as it is about policies.
@@ -41,6 +43,34 @@ struct ToolhiveFile {
 #[derive(Deserialize)]
 struct ToolhivePolicies {
     policies: Vec<String>,
+    /// Entities, as a text in JSON.
+    #[serde(default)]
+    entities_json: Option<String>,
+    /// The type of groups; `THVGroup` if it is empty.
+    #[serde(default)]
+    group_entity_type: Option<String>,
+    /// Claims that are texts and lists at once.
+    #[serde(default)]
+    multi_valued_claims: Option<Vec<String>>,
+}
+
+impl ToolhivePolicies {
+    /// What of the configuration gives its policies another meaning.
+    fn fault(&self) -> Option<&'static str> {
+        let group = self.group_entity_type.as_deref().unwrap_or_default();
+        if !matches!(group, "" | "THVGroup") {
+            return Some("`group_entity_type` names other groups than `THVGroup`");
+        }
+        let claims = self.multi_valued_claims.as_deref().unwrap_or_default();
+        (!claims.is_empty()).then_some("`multi_valued_claims` changes what claims are")
+    }
+
+    /// Whether there are entities, which may put groups into groups.
+    fn has_entities(&self) -> bool {
+        let text = self.entities_json.as_deref().unwrap_or_default().trim();
+        let read: Result<Vec<serde::de::IgnoredAny>, _> = serde_json::from_str(text);
+        !text.is_empty() && read.map_or(true, |all| !all.is_empty())
+    }
 }
 
 impl ForeignPolicy {
@@ -110,8 +140,14 @@ fn read_file(
                 format!("this is no configuration of ToolHive's Cedar authorizer: {error}");
             BundleDiagnostic::at_line(origin, error.line(), error.column(), message)
         })?;
+        if let Some(said) = read.cedar.fault() {
+            return Err(fault(format!("{said}, which is not carried over")));
+        }
         for (index, text) in read.cedar.policies.iter().enumerate() {
             add(&file, text, Some(index + 1), policies)?;
+        }
+        for policy in policies.iter_mut().skip(before) {
+            policy.has_entities = read.cedar.has_entities();
         }
     } else {
         add(&file, &text, None, policies)?;
@@ -156,6 +192,7 @@ fn add(
             number: number.unwrap_or(start),
             is_forbid: template.effect() == Effect::Forbid,
             policy: set.policy(&api::PolicyId::new(template.id())).cloned(),
+            has_entities: false,
         });
     }
     found.sort_by_key(|it| it.offset.unwrap_or(it.number));

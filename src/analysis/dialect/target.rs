@@ -47,3 +47,12 @@ impl Target {
         }
     }
 }
+
+/// How a policy names an action.
+#[derive(Debug, Clone, Copy)]
+pub struct Within {
+    /// Whether what is in it is meant, too: `in` rather than `==`.
+    pub may_be_in: bool,
+    /// Whether the policy forbids.
+    pub is_forbid: bool,
+}

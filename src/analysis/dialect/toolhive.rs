@@ -6,9 +6,10 @@
 use serde_json::Value as Json;
 
 use crate::analysis::dialect::condition::{Conditions, Safe, Vocabulary, tag_is, tag_matches};
-use crate::analysis::dialect::expression::{self, and, comparison, contains, not, text};
+use crate::analysis::dialect::expression::{self, comparison, contains, not, text};
 use crate::analysis::dialect::names::{Names, entity};
 use crate::analysis::dialect::target::Target;
+use crate::config::claims::ClaimKind;
 
 /// The type of whoever calls.
 const CLIENT: &str = "Client";
@@ -91,27 +92,25 @@ impl Vocabulary for ToolhiveVocabulary {
         safe: Safe,
     ) -> Option<Result<Json, String>> {
         if let Some(name) = argument(expr) {
-            // ToolHive keeps texts, numbers and booleans; of others it says only that they are there.
-            if name.ends_with("_present") {
-                return Some(Err(format!(
-                    "`arg_{name}` tells lists and objects from texts, numbers and booleans"
-                )));
-            }
-            conditions.reads_input();
-            return Some(Ok(expression::input(name)));
+            let there = kept_argument(conditions, name, false);
+            return Some(there.map(|()| expression::input(name)));
         }
-        if let Some((variable, name)) = expression::has(expr) {
-            return has(conditions, variable, name);
+        if let Some((variable, path, name)) = expression::has(expr) {
+            return match path.is_empty() {
+                true => has(conditions, variable, name, safe),
+                false => None,
+            };
         }
         if let Some((left, pattern)) = expression::like(expr) {
             let tag = claim(left)?;
-            let matched = tag_matches(conditions, tag, pattern, safe);
-            return Some(matched.and_then(|it| guarded(conditions, tag, it, safe)));
+            conditions.reads_claim(tag);
+            return Some(tag_matches(conditions, tag, pattern, safe));
         }
         if let Some((left, right)) = expression::containing(expr) {
             let (tag, value) = (claim(left)?, text(right)?);
-            let found = conditions.tag(tag).map(|()| contains(tag, value));
-            return Some(found.and_then(|it| guarded(conditions, tag, it, safe)));
+            conditions.reads_claim(tag);
+            let found = conditions.tag(tag, &[ClaimKind::List], safe);
+            return Some(found.map(|()| contains(tag, value)));
         }
         let (operator, left, right) = comparison(expr)?;
         let (is_negated, right) = (operator == "!=", text(right)?);
@@ -125,18 +124,20 @@ impl Vocabulary for ToolhiveVocabulary {
                 None => Err("`resource.name` is compared: name the tool in the scope".to_owned()),
             });
         }
-        let tag = claim(left)?;
-        let same = match tag {
-            "sub" => {
-                return Some(Ok(negated(
-                    expression::principal_is("Mcp::User", right),
-                    is_negated,
-                )));
+        let same = match claim(left)? {
+            "sub" => Ok(expression::principal_is("Mcp::User", right)),
+            tag => {
+                conditions.reads_claim(tag);
+                tag_is(conditions, tag, right, inner)
             }
-            tag => tag_is(conditions, tag, right, inner),
         };
-        let same = same.and_then(|it| guarded(conditions, tag, it, inner));
-        Some(same.map(|it| negated(it, is_negated)))
+        Some(same.map(|it| if is_negated { not(it) } else { it }))
+    }
+
+    fn tested<'e>(&self, expr: &'e Json) -> Option<&'e str> {
+        let (variable, path, name) = expression::has(expr)?;
+        let is_of_claims = matches!(variable, "context" | "principal") && path.is_empty();
+        name.strip_prefix("claim_").filter(|_| is_of_claims)
     }
 
     fn principal_type(&self, ty: &str) -> Option<&'static str> {
@@ -146,14 +147,28 @@ impl Vocabulary for ToolhiveVocabulary {
     fn entity(
         &self,
         conditions: &Conditions<'_, '_>,
-        ty: &str,
-        id: &str,
+        (ty, id): (&str, &str),
+        safe: Safe,
     ) -> Option<Result<Json, String>> {
         match ty {
             CLIENT => Some(Ok(entity("Mcp::User", id))),
-            GROUP => Some(conditions.group(id)),
+            GROUP => Some(conditions.group(id, safe)),
             _ => None,
         }
+    }
+}
+
+/// ToolHive keeps texts, numbers and booleans; of others it says only that they are there.
+fn kept_argument(
+    conditions: &Conditions<'_, '_>,
+    name: &str,
+    is_tested: bool,
+) -> Result<(), String> {
+    match name.ends_with("_present") {
+        true => Err(format!(
+            "`arg_{name}` tells lists and objects from texts, numbers and booleans"
+        )),
+        false => conditions.plain_argument(name, is_tested),
     }
 }
 
@@ -161,6 +176,7 @@ fn has(
     conditions: &Conditions<'_, '_>,
     variable: &str,
     name: &str,
+    safe: Safe,
 ) -> Option<Result<Json, String>> {
     match (
         variable,
@@ -169,39 +185,13 @@ fn has(
     ) {
         ("context" | "principal", Some("sub"), _) => Some(Ok(serde_json::json!({"Value": true}))),
         ("context" | "principal", Some(tag), _) => {
-            conditions.tests_for(tag);
-            Some(conditions.tag(tag).map(|()| expression::tagged(tag)))
+            let there = conditions.tag(tag, &[ClaimKind::Text, ClaimKind::List], safe);
+            Some(there.map(|()| expression::tagged(tag)))
         }
-        ("context" | "resource", _, Some(argument)) if !argument.ends_with("_present") => {
-            conditions.reads_input();
-            Some(Ok(expression::has_input(argument)))
+        ("context" | "resource", _, Some(argument)) => {
+            let there = kept_argument(conditions, argument, true);
+            Some(there.map(|()| expression::has_input(argument)))
         }
         _ => None,
-    }
-}
-
-fn negated(expr: Json, is_negated: bool) -> Json {
-    if is_negated { not(expr) } else { expr }
-}
-
-/// A claim that is not there is an error in ToolHive, which denies: here it is what can do no harm.
-fn guarded(
-    conditions: &Conditions<'_, '_>,
-    tag: &str,
-    expr: Json,
-    safe: Safe,
-) -> Result<Json, String> {
-    // Either way a permit does not apply, and a forbid applies.
-    if safe != Safe::Neither && !conditions.is_forbid() && !conditions.has_tested_for(tag) {
-        conditions.note(format!(
-            "without the claim `{tag}` ToolHive denies the call; here this policy does not apply to it"
-        ));
-    }
-    match safe {
-        Safe::True => Ok(expression::unless_lacking(tag, expr)),
-        Safe::False => Ok(and(expression::tagged(tag), expr)),
-        Safe::Neither => Err(format!(
-            "what follows where the claim `{tag}` is missing cannot be said here"
-        )),
     }
 }

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use callgate_engine::cedar::api;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
+use crate::analysis::dialect::clauses;
 use crate::analysis::dialect::condition::{Conditions, Safe, Vocabulary};
+use crate::analysis::dialect::ids::Ids;
 use crate::analysis::dialect::names::{self, Lookup, Names, entity};
 use crate::analysis::dialect::source::ForeignPolicy;
-use crate::analysis::dialect::target::Target;
+use crate::analysis::dialect::target::{Target, Within};
 use crate::analysis::dialect::{Dialect, agentcore, agents, toolhive};
 
 /// What became of a policy.
@@ -25,6 +27,8 @@ pub struct Translated {
     pub policies: Vec<api::Policy>,
     /// As text, in the same order.
     pub texts: Vec<String>,
+    /// What is written before them, as comments.
+    pub comments: Vec<String>,
     /// Where they differ.
     pub notes: BTreeSet<String>,
     /// What the directory lacks for them to apply.
@@ -40,6 +44,7 @@ pub fn translate(
     policy: &ForeignPolicy,
     names: &Names<'_>,
     dialect: Dialect,
+    ids: &Ids,
 ) -> Result<Translation, String> {
     let Some(foreign) = &policy.policy else {
         return Err("it is a template".to_owned());
@@ -56,43 +61,43 @@ pub fn translate(
     let mut translated = Translated {
         policies: Vec::new(),
         texts: Vec::new(),
+        comments: Vec::new(),
         notes: BTreeSet::new(),
         needs: BTreeSet::new(),
     };
-    let name = id_of(&json, policy);
-    for (index, target) in targets.iter().enumerate() {
-        let id = match index {
-            0 => name.clone(),
-            _ => format!("{name}.{}", index + 1),
-        };
-        one(&json, &id, target, names, dialect, &mut translated)?;
+    let of_targets = ids.of(&json, policy, targets.len());
+    translated.notes.extend(of_targets.note);
+    if let Some(note) = annotations(&json, &mut translated.comments) {
+        translated.notes.insert(note);
+    }
+    for (id, target) in of_targets.ids.iter().zip(&targets) {
+        one(&json, id, target, names, dialect, &mut translated)?;
     }
     Ok(Translation::Policies(translated))
 }
 
-/// `@id`, or the file with a number.
-fn id_of(json: &Json, policy: &ForeignPolicy) -> String {
-    if let Some(id) = json.pointer("/annotations/id").and_then(Json::as_str) {
-        return id.to_owned();
+/// What an annotation says there, it does not say here: all but the id become comments.
+fn annotations(json: &Json, comments: &mut Vec<String>) -> Option<String> {
+    let all = json["annotations"].as_object()?;
+    let mut names = Vec::new();
+    for (name, value) in all.iter().filter(|(name, _)| *name != "id") {
+        names.push(format!("`@{name}`"));
+        let value = value.as_str().unwrap_or_default();
+        comments.push(format!("@{name}(\"{}\")", value.escape_debug()));
     }
-    let file = std::path::Path::new(policy.origin().file.as_ref()).file_stem();
-    let kept = |c: char| match c.is_ascii_alphanumeric() || "-_".contains(c) {
-        true => c,
-        false => '_',
-    };
-    let stem: String = file
-        .unwrap_or_default()
-        .to_string_lossy()
-        .chars()
-        .map(kept)
-        .collect();
-    format!("imported.{stem}.{}", policy.number)
+    (!names.is_empty()).then(|| {
+        format!(
+            "annotations of another product mean nothing here: {} became a comment",
+            names.join(", ")
+        )
+    })
 }
 
 /// The gateway in the scope of a policy of AgentCore.
 fn scoped_gateway(json: &Json) -> Option<&str> {
     let resource = json.get("resource")?;
-    let uid = resource.get("entity")?;
+    let named = resource.get("in").unwrap_or(resource);
+    let uid = named.get("entity")?;
     (uid.get("type")?.as_str()? == names::GATEWAY).then_some(uid.get("id")?.as_str()?)
 }
 
@@ -138,13 +143,17 @@ fn targets(
         return Ok(vec![whole]);
     }
     let mut targets: Vec<Target> = Vec::new();
+    let within = Within {
+        may_be_in: action["op"] == "in",
+        is_forbid,
+    };
     for uid in listed {
         let Some((ty, id)) = parts(uid) else {
             return Err("its action has a form that is not known".to_owned());
         };
         let target = match dialect {
-            Dialect::Agentcore => agentcore::target(names, ty, id),
-            Dialect::CedarForAgents => agents::target(names, ty, id),
+            Dialect::Agentcore => agentcore::target(names, (ty, id), within),
+            Dialect::CedarForAgents => agents::target(names, (ty, id), within),
             Dialect::Toolhive => toolhive::target(names, (ty, id), resource),
         }?;
         if !targets.contains(&target) {
@@ -161,23 +170,25 @@ fn scoped_resource<'j>(
     dialect: Dialect,
 ) -> Result<Option<(&'j str, &'j str)>, String> {
     let ty = resource.get("entity_type").and_then(Json::as_str);
-    let named = resource.get("entity").and_then(parts);
+    let named = resource.get("in").unwrap_or(resource);
+    let named = named.get("entity").and_then(parts);
+    let is_alone = resource.get("in").is_none();
     match (dialect, resource["op"].as_str(), ty, named) {
         (_, Some("All"), _, _) => Ok(None),
-        (Dialect::Agentcore, Some("is"), Some(names::GATEWAY), _) => Ok(None),
-        (Dialect::Agentcore, Some("=="), _, Some((names::GATEWAY, _))) => Ok(None),
-        // Whatever stands for the server: there is one.
-        (Dialect::CedarForAgents, Some("is"), Some(_), _) if resource.get("in").is_none() => {
+        (Dialect::Agentcore, Some("is"), Some(names::GATEWAY), None) if is_alone => Ok(None),
+        // No gateway is in another one, and another one than is meant was told.
+        (Dialect::Agentcore, Some("is"), Some(names::GATEWAY), Some((names::GATEWAY, _))) => {
             Ok(None)
         }
+        (Dialect::Agentcore, Some("==" | "in"), _, Some((names::GATEWAY, _))) => Ok(None),
+        // Whatever stands for the server: there is one.
+        (Dialect::CedarForAgents, Some("is"), Some(_), _) if is_alone => Ok(None),
         (Dialect::CedarForAgents, Some("=="), _, Some(_)) => Ok(None),
         (Dialect::Toolhive, Some("=="), _, Some(uid)) => Ok(Some(uid)),
         (Dialect::Toolhive, Some("in"), _, Some(("MCP", server))) if server == names.server() => {
             Ok(None)
         }
-        (Dialect::Toolhive, Some("is"), Some("Tool"), _) if resource.get("in").is_none() => {
-            Ok(None)
-        }
+        (Dialect::Toolhive, Some("is"), Some("Tool"), _) if is_alone => Ok(None),
         _ => Err("its resource has no counterpart here".to_owned()),
     }
 }
@@ -203,16 +214,7 @@ fn one(
     let is_forbid = json["effect"] == "forbid";
     let conditions = Conditions::new(names, vocabulary(dialect), target, is_forbid);
     let principal = principal(json, &conditions, dialect, is_forbid)?;
-    let mut bodies = Vec::new();
-    for clause in json["conditions"].as_array().into_iter().flatten() {
-        let is_unless = clause["kind"] == "unless";
-        let safe = match is_forbid != is_unless {
-            true => Safe::True,
-            false => Safe::False,
-        };
-        let body = conditions.rewrite(&clause["body"], safe)?;
-        bodies.push(json!({"kind": clause["kind"], "body": body}));
-    }
+    let bodies = clauses::rewrite(&conditions, json)?;
     if let Some((server, tool)) = target.place() {
         match (
             conditions.has_read_input(),
@@ -220,20 +222,17 @@ fn one(
         ) {
             // Arguments are read of the tool's own action, which is not in the schema.
             (true, Lookup::Lacking(why)) => return Err(why),
-            (_, found) => conditions.require(found)?,
+            (_, found) => conditions.require(found, Safe::False)?,
         }
     }
     let (action, resource) = scope(target, conditions.has_read_input())?;
-    let mut annotations: Map<String, Json> =
-        json["annotations"].as_object().cloned().unwrap_or_default();
-    annotations.insert("id".to_owned(), json!(id));
     let written = json!({
         "effect": json["effect"],
         "principal": principal,
         "action": action,
         "resource": resource,
         "conditions": bodies,
-        "annotations": annotations,
+        "annotations": {"id": id},
     });
     let policy = api::Policy::from_json(Some(api::PolicyId::new(id)), written)
         .map_err(|error| format!("Cedar does not take the translation: {error}"))?;
@@ -259,14 +258,17 @@ fn principal(
     is_forbid: bool,
 ) -> Result<Json, String> {
     let principal = &json["principal"];
-    let uid = |uid: &Json| conditions.entity(uid);
+    let safe = if is_forbid { Safe::True } else { Safe::False };
+    let group = |of: &Json| conditions.entity(&of["entity"], safe);
     let is_users = json!({"op": "is", "entity_type": "Mcp::User"});
+    // Whoever calls there is of one type, or may be an agent.
+    let is_anybody = is_forbid && dialect != Dialect::CedarForAgents;
     match principal["op"].as_str() {
         Some("All") if is_forbid => Ok(json!({"op": "All"})),
         Some("All") => Ok(is_users),
-        Some("==") => Ok(json!({"op": "==", "entity": uid(&principal["entity"])?})),
+        Some("==") => Ok(json!({"op": "==", "entity": conditions.person(&principal["entity"])?})),
         Some("in") => {
-            let group = uid(&principal["entity"])?;
+            let group = group(principal)?;
             Ok(match is_forbid {
                 true => json!({"op": "in", "entity": group}),
                 false => json!({"op": "is", "entity_type": "Mcp::User", "in": {"entity": group}}),
@@ -276,12 +278,9 @@ fn principal(
             let ty = principal["entity_type"].as_str().unwrap_or_default();
             let ty = conditions.principal_type(ty)?;
             Ok(match principal.get("in") {
-                Some(group) => {
-                    let group = uid(&group["entity"])?;
-                    json!({"op": "is", "entity_type": ty, "in": {"entity": group}})
-                }
-                // Whoever calls there is of this type.
-                None if is_forbid && dialect != Dialect::CedarForAgents => json!({"op": "All"}),
+                Some(of) if is_anybody => json!({"op": "in", "entity": group(of)?}),
+                Some(of) => json!({"op": "is", "entity_type": ty, "in": {"entity": group(of)?}}),
+                None if is_anybody => json!({"op": "All"}),
                 None => json!({"op": "is", "entity_type": ty}),
             })
         }

@@ -14,7 +14,7 @@ use crate::audit::capsule_content::MissingFacts;
 use crate::audit::capsule_content::encode::{CallCapsule, DecidedWith};
 use crate::audit::capsule_content::entities::{ReachableEntities, StoredLookup};
 use crate::authn::caller::Caller;
-use crate::config::claims::{ClaimMapping, GroupClaim};
+use crate::config::claims::{ClaimKind, ClaimMapping, GroupClaim};
 use crate::domain::authority::approval::{Approval, ApprovalDecision};
 use crate::domain::authority::delegation::Delegation;
 use crate::domain::authority::labels::{CarriedLabels, Labels};
@@ -182,6 +182,7 @@ impl Bundle {
             groups: vec![GroupClaim {
                 claim: "groups".into(),
                 prefix: "claim:".into(),
+                kind: ClaimKind::Any,
             }],
             attributes: Vec::new(),
         };

@@ -9,7 +9,7 @@ use super::*;
 use crate::authn::caller::Caller;
 use crate::authn::caller::Rights;
 use crate::config::claims::ClaimMapping;
-use crate::config::claims::GroupClaim;
+use crate::config::claims::{ClaimKind, GroupClaim};
 use crate::domain::authority::chain::{DelegationChain, MAX_LINKS};
 use crate::domain::authority::scope::Scope;
 use crate::domain::authority::session::Session;
@@ -519,6 +519,7 @@ fn claims_add_to_the_subject_of_one_call_and_policies_can_tell() {
         groups: vec![GroupClaim {
             claim: "groups".to_owned(),
             prefix: String::new(),
+            kind: ClaimKind::Any,
         }],
         attributes: vec![],
     };
@@ -574,6 +575,7 @@ fn claims_add_to_nobody_but_whom_they_are_about() {
         groups: vec![GroupClaim {
             claim: "groups".to_owned(),
             prefix: String::new(),
+            kind: ClaimKind::Any,
         }],
         attributes: vec![],
     };
@@ -862,6 +864,7 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
         groups: vec![GroupClaim {
             claim: "groups".to_owned(),
             prefix: "idp:".to_owned(),
+            kind: ClaimKind::Any,
         }],
         attributes: vec![],
     };

@@ -7,7 +7,7 @@ use callgate_engine::cedar::{EntityUID, Value};
 use serde_json::{Map, Value as Json};
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::config::claims::ClaimMapping;
+use crate::config::claims::{ClaimKind, ClaimMapping};
 use crate::domain::schema::{self, TYPES};
 
 /// The maximum number of values that the claims about one principal may add, groups and tag values together.
@@ -29,6 +29,14 @@ pub enum ClaimError {
     /// accepted.
     #[error("claim `{0}` is not text or a list of texts")]
     NotText(String),
+    /// A value that is not of the kind that the configuration says.
+    #[error("claim `{claim}` is not of the kind `{kind}` that `[claims]` says", kind = kind.as_str())]
+    OtherKind {
+        /// The claim.
+        claim: String,
+        /// What it has to be.
+        kind: ClaimKind,
+    },
     /// More than [`MAX_CLAIM_VALUES`].
     #[error("the claims have more than {MAX_CLAIM_VALUES} values")]
     TooMany,
@@ -46,14 +54,15 @@ pub fn read(
     let mut asserted = AssertedClaims::default();
     let mut count = 0;
     for group in &mapping.groups {
-        for value in values_of(claims, &group.claim, &mut count)? {
+        let values = values_of(claims, &group.claim, group.kind, &mut count)?;
+        for value in values.into_iter().flatten() {
             let id = format_smolstr!("{}{value}", group.prefix);
             asserted.groups.push(schema::entity_uid(&TYPES.group, id));
         }
     }
     for attribute in &mapping.attributes {
-        let values = values_of(claims, &attribute.claim, &mut count)?;
-        if !values.is_empty() {
+        let values = values_of(claims, &attribute.claim, attribute.kind, &mut count)?;
+        if let Some(values) = values {
             let texts = values.into_iter().map(|text| Value::new(text, None));
             asserted
                 .tags
@@ -91,33 +100,47 @@ pub fn find<'c>(claims: &'c Map<String, Json>, name: &str) -> Option<&'c Json> {
     })
 }
 
-/// The values of a claim, without empty strings.
+/// The values of a claim; `None` if it says nothing. A claim of any kind says nothing if it is empty.
 fn values_of(
     claims: &Map<String, Json>,
     name: &str,
+    kind: ClaimKind,
     count: &mut usize,
-) -> Result<Vec<SmolStr>, ClaimError> {
+) -> Result<Option<Vec<SmolStr>>, ClaimError> {
+    let Some(value) = find(claims, name).filter(|it| !it.is_null()) else {
+        return Ok(None);
+    };
     let not_text = || ClaimError::NotText(name.to_owned());
-    let mut values: Vec<SmolStr> = match find(claims, name) {
-        None | Some(Json::Null) => Vec::new(),
-        Some(Json::String(text)) if name == WORDS => {
+    let is_of_kind = match kind {
+        ClaimKind::Any => true,
+        ClaimKind::Text => value.is_string(),
+        ClaimKind::List => value.is_array(),
+    };
+    if !is_of_kind {
+        let claim = name.to_owned();
+        return Err(ClaimError::OtherKind { claim, kind });
+    }
+    let mut values: Vec<SmolStr> = match value {
+        Json::String(text) if name == WORDS => {
             text.split_ascii_whitespace().map(SmolStr::new).collect()
         }
-        Some(Json::String(text)) => vec![SmolStr::new(text)],
-        Some(Json::Bool(value)) => vec![format_smolstr!("{value}")],
-        Some(Json::Number(value)) => vec![format_smolstr!("{value}")],
-        Some(Json::Array(items)) => items
+        Json::String(text) => vec![SmolStr::new(text)],
+        Json::Bool(value) => vec![format_smolstr!("{value}")],
+        Json::Number(value) => vec![format_smolstr!("{value}")],
+        Json::Array(items) => items
             .iter()
             .map(|item| item.as_str().map(SmolStr::new).ok_or_else(not_text))
             .collect::<Result<_, _>>()?,
-        Some(Json::Object(_)) => return Err(not_text()),
+        Json::Null | Json::Object(_) => return Err(not_text()),
     };
-    values.retain(|value| !value.is_empty());
+    if kind == ClaimKind::Any {
+        values.retain(|value| !value.is_empty());
+    }
     *count += values.len();
     if *count > MAX_CLAIM_VALUES {
         return Err(ClaimError::TooMany);
     }
-    Ok(values)
+    Ok(Some(values).filter(|it| kind != ClaimKind::Any || !it.is_empty()))
 }
 
 #[cfg(test)]

@@ -1,18 +1,20 @@
 use serde_json::json;
 
 use super::*;
-use crate::config::claims::{AttributeClaim, GroupClaim};
+use crate::config::claims::{AttributeClaim, ClaimKind, GroupClaim};
 
 fn mapping() -> ClaimMapping {
     let group = |claim: &str, prefix: &str| GroupClaim {
         claim: claim.to_owned(),
         prefix: prefix.to_owned(),
+        kind: ClaimKind::Any,
     };
     ClaimMapping {
         groups: vec![group("groups", "idp:"), group("scope", "scope:")],
         attributes: vec![AttributeClaim {
             claim: "tenant".to_owned(),
             tag: "tenant".to_owned(),
+            kind: ClaimKind::Any,
         }],
     }
 }
@@ -116,4 +118,64 @@ fn too_many_values_are_refused() {
         read_json(json!({ "groups": many })).expect_err("too many"),
         ClaimError::TooMany
     );
+}
+
+#[test]
+fn a_claim_of_another_kind_than_is_said_denies_and_an_empty_one_counts() {
+    let of = |kind: ClaimKind, value: Json| {
+        let mapping = ClaimMapping {
+            groups: vec![GroupClaim {
+                claim: "it".to_owned(),
+                prefix: "g:".to_owned(),
+                kind,
+            }],
+            attributes: vec![AttributeClaim {
+                claim: "it".to_owned(),
+                tag: "it".to_owned(),
+                kind,
+            }],
+        };
+        let claims = json!({"it": value});
+        let read = read(claims.as_object().expect("an object"), &mapping);
+        read.map(|it| {
+            (
+                it.groups.len(),
+                it.tags.first().map(|(_, tag)| tag.to_string()),
+            )
+        })
+    };
+    let said = |kind: ClaimKind, value: Json| of(kind, value).expect("claims").1;
+    assert_eq!(
+        said(ClaimKind::Text, json!("a")).as_deref(),
+        Some(r#"["a"]"#)
+    );
+    assert_eq!(said(ClaimKind::Text, json!("")).as_deref(), Some(r#"[""]"#));
+    assert_eq!(
+        said(ClaimKind::List, json!(["a"])).as_deref(),
+        Some(r#"["a"]"#)
+    );
+    assert_eq!(said(ClaimKind::List, json!([])).as_deref(), Some("[]"));
+    for kind in [ClaimKind::Any, ClaimKind::Text, ClaimKind::List] {
+        assert_eq!(of(kind, Json::Null), Ok((0, None)));
+    }
+    // Where no kind is said they are the same, and what is empty says nothing.
+    assert_eq!(
+        said(ClaimKind::Any, json!("a")),
+        said(ClaimKind::Any, json!(["a"]))
+    );
+    assert_eq!(of(ClaimKind::Any, json!("")), Ok((0, None)));
+    assert_eq!(of(ClaimKind::Any, json!([])), Ok((0, None)));
+    for value in [json!(["a"]), json!([]), json!(5), json!(true), json!({})] {
+        assert!(of(ClaimKind::Text, value.clone()).is_err(), "{value}");
+    }
+    for value in [
+        json!("a"),
+        json!(""),
+        json!(5),
+        json!(true),
+        json!({}),
+        json!([5]),
+    ] {
+        assert!(of(ClaimKind::List, value.clone()).is_err(), "{value}");
+    }
 }
