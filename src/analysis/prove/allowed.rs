@@ -10,7 +10,15 @@
 use callgate_engine::cedar::{Expr, Policy, PolicySet, api};
 use cedar_policy_symcc::{CompiledPolicy, CompiledPolicySet, never_errors_asserts};
 
-use crate::analysis::prove::solver::{set_of, type_name};
+/// `Mcp::Agent Mcp::Action::"call_read" Mcp::Tool`.
+pub fn type_name(environment: &api::RequestEnv) -> String {
+    format!(
+        "{} {} {}",
+        environment.principal(),
+        environment.action(),
+        environment.resource()
+    )
+}
 
 /// Compiles enforced policies for one kind of request, so that the solver allows what Callgate allows.
 ///
@@ -32,7 +40,8 @@ pub fn compile(
         }
     }
     let set = match fallible.is_empty() {
-        true => set_of(policies.iter().cloned()).map_err(|error| error.to_string())?,
+        true => api::PolicySet::from_policies(policies.iter().cloned())
+            .map_err(|error| error.to_string())?,
         false => strict(policies, &fallible)?,
     };
     CompiledPolicySet::compile(&set, environment, schema).map_err(wrong)

@@ -2,8 +2,8 @@
 
 use callgate_engine::cedar::api;
 
-use crate::analysis::prove::allowed;
-use crate::analysis::prove::solver::{Prover, Subject, type_name};
+use crate::analysis::prove::allowed::{self, type_name};
+use crate::analysis::prove::solver::{Prover, Subject};
 use crate::analysis::prove::{Counterexample, ProofError, QuestionKind, Relation, TypeComparison};
 use crate::domain::decide::verdict::Decision;
 

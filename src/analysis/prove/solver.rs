@@ -4,7 +4,7 @@ use callgate_engine::cedar::{PolicySet, api};
 use cedar_policy_symcc::{CompiledPolicySet, Env};
 use serde_json::{Value as Json, json};
 
-use crate::analysis::prove::allowed;
+use crate::analysis::prove::allowed::{self, type_name};
 use crate::analysis::prove::process::{Compiler, Process};
 use crate::analysis::prove::properties::{Properties, PropertyKind};
 use crate::analysis::prove::question::{CedarQuestion, QuestionBundle};
@@ -83,16 +83,6 @@ impl<'a> Subject<'a> {
         });
         verdict.is_ok_and(|verdict| verdict.outcome == Decision::Allow)
     }
-}
-
-/// `Mcp::Agent Mcp::Action::"call_read" Mcp::Tool`.
-pub fn type_name(environment: &api::RequestEnv) -> String {
-    format!(
-        "{} {} {}",
-        environment.principal(),
-        environment.action(),
-        environment.resource()
-    )
 }
 
 /// What the engine said, in a line.
