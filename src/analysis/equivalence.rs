@@ -1,9 +1,9 @@
 //! Whether a changed policy means the same as the one it was made from, by proof.
 //!
 //! Cedar's symbolic compiler turns the question into formulas, and an external solver, `cvc5` of `$CVC5` or of the search
-//! path, answers them. A policy is compared with its change first: do they match the same requests? If not, the sets with
-//! and without the change are: do they decide the same? Both are asked for every kind of request that the schema allows,
-//! over all entities that conform to it.
+//! path, answers them. A policy is compared with its change first: do they match the same requests, and fail for the same? If
+//! not, the sets with and without the change are: does Callgate, which denies whatever fails, allow the same? Both are asked for
+//! every kind of request that the schema allows, over all entities that conform to it.
 //!
 //! Invariant: [`Equivalence::Equivalent`] is a proof. Without a solver, or if it gives up, nothing is equivalent.
 
@@ -71,18 +71,20 @@ pub fn find_equivalent(
 #[cfg(feature = "prove")]
 mod solver {
     use callgate_engine::cedar::{PolicySet, api};
-    use cedar_policy_symcc::{CompiledPolicy, CompiledPolicySet};
+    use cedar_policy_symcc::CompiledPolicy;
 
     use super::Equivalence;
     use crate::analysis::prove::QuestionKind;
+    use crate::analysis::prove::allowed;
     use crate::analysis::prove::process::Process;
+    use crate::analysis::prove::solver::enforced;
 
     /// A solver with what all questions have in common.
     pub(super) struct Prover<'a> {
         process: Process,
         schema: &'a api::Schema,
         environments: Vec<api::RequestEnv>,
-        own: api::PolicySet,
+        own: Vec<api::Policy>,
     }
 
     impl<'a> Prover<'a> {
@@ -91,7 +93,7 @@ mod solver {
                 process: Process::start()?,
                 schema,
                 environments: schema.request_envs().collect(),
-                own: api::PolicySet::from(own.clone()),
+                own: enforced(own).map_err(|error| error.to_string())?,
             })
         }
 
@@ -104,20 +106,27 @@ mod solver {
         ) -> Result<Equivalence, String> {
             let policy = api::PolicySet::from(policy.clone());
             let changed = api::PolicySet::from(changed.clone());
+            let Some(policy) = policy.policies().next() else {
+                return Err("templates are not compared by proof".to_owned());
+            };
             let environments = self.environments.clone();
             let mut differing = Vec::new();
             for environment in environments {
-                if !self.matches_the_same(&policy, &changed, &environment)? {
+                if !self.does_the_same(policy, changed.policies().next(), &environment)? {
                     differing.push(environment);
                 }
             }
             if differing.is_empty() {
                 return Ok(Equivalence::Equivalent);
             }
-            let whole = api::PolicySet::from(whole());
+            // A policy in shadow mode decides nothing, and what it would have done is told.
+            if policy.annotation("mode") == Some("shadow") {
+                return Ok(Equivalence::Different);
+            }
+            let whole = enforced(&whole()).map_err(|error| error.to_string())?;
             for environment in &differing {
-                let own = self.compile_set(&self.own, environment)?;
-                let other = self.compile_set(&whole, environment)?;
+                let own = allowed::compile(&self.own, environment, self.schema)?;
+                let other = allowed::compile(&whole, environment, self.schema)?;
                 let same = self.process.ask(QuestionKind::Equivalence, async |it| {
                     it.check_equivalent_opt(&own, &other).await
                 });
@@ -128,29 +137,43 @@ mod solver {
             Ok(Equivalence::Equivalent)
         }
 
-        /// Whether policy and change match the same requests of one kind; without a change, or if the effect differs,
-        /// whether neither matches any.
-        fn matches_the_same(
+        /// Whether policy and change match the same requests of one kind and fail for the same; without a change, or if the
+        /// effect differs, whether neither matches any.
+        fn does_the_same(
             &mut self,
-            policy: &api::PolicySet,
-            changed: &api::PolicySet,
+            policy: &api::Policy,
+            changed: Option<&api::Policy>,
             environment: &api::RequestEnv,
         ) -> Result<bool, String> {
-            let Some(policy) = policy.policies().next() else {
-                return Err("templates are not compared by proof".to_owned());
-            };
             let own = self.compile(policy, environment)?;
-            match changed.policies().next() {
-                Some(other) if other.effect() == policy.effect() => {
-                    let other = self.compile(other, environment)?;
+            let other = changed.map(|it| self.compile(it, environment));
+            let other = other.transpose()?;
+            let matches = match &other {
+                Some(other) if other.effect() == own.effect() => {
                     self.process.ask(QuestionKind::Equivalence, async |it| {
-                        it.check_matches_equivalent_opt(&own, &other).await
+                        it.check_matches_equivalent_opt(&own, other).await
                     })
                 }
                 _ => self.process.ask(QuestionKind::Equivalence, async |it| {
                     it.check_never_matches_opt(&own).await
                 }),
+            };
+            if !matches? {
+                return Ok(false);
             }
+            if !allowed::may_fail(&own) && !other.as_ref().is_some_and(allowed::may_fail) {
+                return Ok(true);
+            }
+            let Some(changed) = changed else {
+                return self.process.ask(QuestionKind::Equivalence, async |it| {
+                    it.check_never_errors_opt(&own).await
+                });
+            };
+            let own = self.compile(&allowed::has_value(policy), environment)?;
+            let other = self.compile(&allowed::has_value(changed), environment)?;
+            self.process.ask(QuestionKind::Equivalence, async |it| {
+                it.check_matches_equivalent_opt(&own, &other).await
+            })
         }
 
         fn compile(
@@ -159,15 +182,6 @@ mod solver {
             environment: &api::RequestEnv,
         ) -> Result<CompiledPolicy, String> {
             CompiledPolicy::compile(policy, environment, self.schema)
-                .map_err(|error| error.to_string())
-        }
-
-        fn compile_set(
-            &self,
-            set: &api::PolicySet,
-            environment: &api::RequestEnv,
-        ) -> Result<CompiledPolicySet, String> {
-            CompiledPolicySet::compile(set, environment, self.schema)
                 .map_err(|error| error.to_string())
         }
     }

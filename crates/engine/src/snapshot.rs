@@ -1,5 +1,6 @@
 //! Policies, entities and schema of one revision, immutable.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::actions::{Action, Actions};
@@ -235,6 +236,39 @@ impl Snapshot {
         Ok(Self {
             entities: self.entities.upsert(entities)?,
             ..self.clone()
+        })
+    }
+
+    /// A snapshot in which an action is directly in these, to try what another registration would decide; unchanged if
+    /// the action is not known. The schema stays as it is. Takes time in proportion to the policies and the actions.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] for a cycle of parents.
+    pub fn with_action_in(
+        &self,
+        action: &EntityUID,
+        groups: impl IntoIterator<Item = EntityUID>,
+    ) -> Result<Self, BuildError> {
+        let known = self.action(action).map(|known| (*known.entity).clone());
+        let Some((uid, attributes, _, _, tags)) = known.map(Entity::into_inner) else {
+            return Ok(self.clone());
+        };
+        let moved = Entity::new_with_attr_partial_value(
+            uid,
+            attributes,
+            HashSet::new(),
+            groups.into_iter().collect(),
+            tags,
+        );
+        let mut entities = self.entities.upsert([moved])?;
+        let uids: Vec<EntityUID> = self.action_uids().cloned().collect();
+        let (policies, schema) = (self.rules.policies.clone(), self.rules.schema.clone());
+        let rules = Rules::new(policies, &mut entities, &uids, schema, self.rules.reach);
+        Ok(Self {
+            rules: Arc::new(rules),
+            entities,
+            revision: self.revision,
         })
     }
 

@@ -73,7 +73,6 @@ impl EvaluationObserver for Compare<'_> {
             let evaluated: Vec<_> = own.no_error_in.iter().map(holds).collect();
             (any.is_empty() || any.contains(&Some(true)))
                 && none.iter().all(|it| *it == Some(false))
-                && !any.contains(&None)
                 && !evaluated.contains(&None)
         });
         let engine = evaluation.result.is_allow();
@@ -387,6 +386,75 @@ fn everyone_is_asked() {
     };
     assert_eq!(because[0].code, "DELEGATOR_DENIED");
     assert_eq!(because[0].principal.as_deref(), Some("Mcp::User::\"lena\""));
+}
+
+/// Whoever fulfils what is shown is allowed: of several permits, each that may fail is shown to have to be evaluated as well.
+#[test]
+fn an_error_in_one_of_several_permits_is_a_condition_of_its_own() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        std::fs::write(path, text).expect("a file");
+    };
+    let policies = r#"
+        @id("free") permit (principal, action in Mcp::Action::"call_tool", resource) unless { context has purpose };
+        @id("busy") permit (principal, action in Mcp::Action::"call_tool", resource)
+        when { context.environment.now.offset(duration("106751991167d")) > datetime("2026-06-01") };
+    "#;
+    write("p.cedar", policies);
+    write(
+        "entities/a.json",
+        r#"[{"uid": {"type": "Mcp::User", "id": "u1"}, "attrs": {}, "parents": []}]"#,
+    );
+    write(
+        "tools/s1.json",
+        r#"{"server": {"name": "s1", "owner": "u1"}, "tools": {"t": {"access": "read", "status": "confirmed", "yields": [],
+            "egress": false, "sensitivity": "internal"}}}"#,
+    );
+    let report = |policies: &str| {
+        write("p.cedar", policies);
+        let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
+        let query = AccessQuery {
+            who: vec![user("u1")],
+            ..AccessQuery::default()
+        };
+        access(&bundle, &query).expect("a report")
+    };
+    let found = report(policies);
+    let Outcome::Conditional { principals, .. } = &*found.rows[0].cells[0].cases[0].outcome else {
+        panic!("{found:?}");
+    };
+    let ids = |of: &[outcome::Residual]| {
+        of.iter()
+            .map(|it| it.policy.to_string())
+            .collect::<Vec<_>>()
+    };
+    let [own] = principals.as_slice() else {
+        panic!("{principals:?}");
+    };
+    assert_eq!(
+        (ids(&own.any_of).len(), ids(&own.no_error_in)),
+        (2, vec!["busy".to_owned()])
+    );
+    let line = csv::why(&found.rows[0].cells[0].cases[0].outcome);
+    assert!(
+        line.contains(", or ") && line.ends_with("), and `busy` can be evaluated"),
+        "{line}"
+    );
+    // The only one has to hold, and so to have a value.
+    let found = report(
+        policies
+            .split("@id(\"free\")")
+            .last()
+            .and_then(|it| it.split_once(';'))
+            .expect("two")
+            .1,
+    );
+    let Outcome::Conditional { principals, .. } = &*found.rows[0].cells[0].cases[0].outcome else {
+        panic!("{found:?}");
+    };
+    assert_eq!(ids(&principals[0].no_error_in), [""; 0]);
 }
 
 #[test]

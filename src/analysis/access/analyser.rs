@@ -327,10 +327,14 @@ impl PrincipalQuestion<'_> {
         if !is_permitted && any_of.is_empty() {
             return self.denied(ReasonCode::NoPermit, "no policy permits it", Vec::new());
         }
-        let mut no_error_in = Vec::new();
+        // The only permit that is left has to hold, so it has a value. Of several, and beside one that holds, each may fail.
+        let mut no_error_in: Vec<Residual> = Vec::new();
+        if is_permitted || any_of.len() > 1 {
+            let failing = any_of.iter().filter(|it: &&Residual| it.may_fail);
+            no_error_in.extend(failing.cloned());
+        }
         if is_permitted {
-            no_error_in = std::mem::take(&mut any_of);
-            no_error_in.retain(|it: &Residual| it.may_fail);
+            any_of.clear();
         }
         let conditions = PrincipalConditions {
             principal: self.principal.to_string(),

@@ -55,9 +55,12 @@ pub fn why(outcome: &Outcome) -> String {
 
 fn conditions(of: &PrincipalConditions) -> String {
     let mut parts = Vec::new();
-    if !of.any_of.is_empty() {
-        let any: Vec<&str> = of.any_of.iter().map(|it| it.words.as_str()).collect();
-        parts.push(any.join(", or "));
+    let any: Vec<&str> = of.any_of.iter().map(|it| it.words.as_str()).collect();
+    match any.as_slice() {
+        [] => {}
+        [one] => parts.push((*one).to_owned()),
+        // Those after it have to hold whichever of these does.
+        several => parts.push(format!("({})", several.join(", or "))),
     }
     parts.extend(of.none_of.iter().map(|it| it.words.clone()));
     let failing = of.no_error_in.iter();

@@ -64,7 +64,7 @@ pub struct PrincipalConditions {
     /// None of these may hold.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub none_of: Vec<Residual>,
-    /// Permits that need not hold but have to be evaluated without an error.
+    /// Permits that need not hold but have to be evaluated without an error. Those of `any_of` are among them where it has several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub no_error_in: Vec<Residual>,
 }

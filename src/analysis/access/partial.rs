@@ -253,7 +253,7 @@ const RECORDS: [&str; 12] = [
 ];
 
 /// Functions of Cedar's extensions that have a value for all values of their types.
-const TOTAL: [&str; 16] = [
+const TOTAL: [&str; 15] = [
     "isIpv4",
     "isIpv6",
     "isLoopback",
@@ -269,7 +269,6 @@ const TOTAL: [&str; 16] = [
     "toMinutes",
     "toHours",
     "toDays",
-    "toDate",
 ];
 
 /// Whether evaluating an expression of a validated policy may end in an error: an overflow, an entity that does not

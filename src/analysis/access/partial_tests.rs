@@ -117,6 +117,11 @@ fn what_may_fail_is_told() {
             "context.environment.now.offset(duration(\"1d\")) > datetime(\"2026-01-01\")",
             true,
         ),
+        (
+            "context.environment.now.toDate() > datetime(\"2026-01-01\")",
+            true,
+        ),
+        ("context.environment.now.toTime() > duration(\"8h\")", false),
     ] {
         assert_eq!(may_fail(&condition(text)), wanted, "{text}");
     }

@@ -237,6 +237,11 @@ impl World {
                 self.snapshot = next;
             }
         }
+        // A typed tool is called by an action of its own, which is in that of its access level.
+        let own_action = schema::action_uid(tool.eid().as_ref());
+        if let Ok(next) = (self.snapshot).with_action_in(&own_action, [access.call_action()]) {
+            self.snapshot = next;
+        }
     }
 
     /// Somebody approves the call, whose identity the caller has verified.

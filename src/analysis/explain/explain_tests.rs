@@ -421,3 +421,75 @@ fn a_search_ends_when_its_time_is_up_and_says_so() {
     assert_eq!(texts(&timed), texts(&whole));
     assert!(!timed.is_out_of_time);
 }
+
+/// A typed tool is called by an action of its own, which is in that of its access level: what is proposed of its registration is
+/// what a directory with that registration decides.
+#[test]
+fn another_registration_of_a_typed_tool_is_tried_with_its_action() {
+    let load = |policies: &str, access: &str| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+            std::fs::write(path, text).expect("a file");
+        };
+        write("p.cedar", policies);
+        write(
+            "entities/a.json",
+            r#"[{"uid": {"type": "Mcp::User", "id": "u1"}, "attrs": {}, "parents": []}]"#,
+        );
+        let tool = json!({
+            "access": access, "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+            "typed": true, "input_schema": {"type": "object", "properties": {"n": {"type": "integer"}}},
+        });
+        let tools = json!({"server": {"name": "s1", "owner": "u1"}, "tools": {"t": tool}});
+        write("tools/s1.json", &tools.to_string());
+        bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"))
+    };
+    let call = CallContext::new(
+        Subject::verified(uid("User", "u1"), "jwt"),
+        Operation::call_tool("s1", "t", Map::new()),
+    );
+    let tool = uid("Tool", "s1/t");
+    let levels = [AccessLevel::Read, AccessLevel::Write, AccessLevel::Admin];
+    for policies in [
+        r#"permit (principal, action in Mcp::Action::"call_tool", resource) when { resource.access == "read" };
+           forbid (principal, action in Mcp::Action::"call_read", resource);"#,
+        r#"permit (principal, action in Mcp::Action::"call_read", resource);"#,
+        r#"permit (principal, action in Mcp::Action::"call_tool", resource);
+           forbid (principal, action in [Mcp::Action::"call_write", Mcp::Action::"call_admin"], resource);"#,
+    ] {
+        for own in levels {
+            let bundle = load(policies, own.as_str());
+            let case = Case {
+                snapshot: bundle.snapshot.clone(),
+                caller: Caller::local(),
+                ..Case::new()
+            };
+            let explanation = case.explain(&call);
+            case.check(&call, &explanation);
+            for access in levels {
+                let change = Change::RegisterAccess {
+                    tool: tool.clone(),
+                    access,
+                };
+                let registered = Case {
+                    snapshot: load(policies, access.as_str()).snapshot,
+                    ..Case {
+                        caller: Caller::local(),
+                        ..Case::new()
+                    }
+                };
+                let wanted = registered.allows(&call, &[]);
+                assert_eq!(
+                    case.allows(&call, &[&change]),
+                    wanted,
+                    "{policies} {own} {access}"
+                );
+                let is_tried = access != AccessLevel::Admin && !case.allows(&call, &[]);
+                let is_proposed = explanation.proposals.contains(&vec![change]);
+                assert_eq!(is_proposed, is_tried && wanted, "{policies} {own} {access}");
+            }
+        }
+    }
+}

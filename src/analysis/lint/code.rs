@@ -8,9 +8,9 @@ use serde::Serialize;
 pub enum Code {
     /// `@allow` names no lint.
     UnknownLint,
-    /// A forbid computes and can overflow.
+    /// A forbid computes, on numbers or times, and can overflow.
     ForbidCanErr,
-    /// A permit computes and can overflow.
+    /// A permit computes, on numbers or times, and can overflow.
     PermitCanErr,
     /// Another policy says the same or more.
     PolicyShadowed,
@@ -136,13 +136,14 @@ impl Code {
                 "A misspelt name allows nothing, without any error. `callgate check --explain` lists all names."
             }
             Self::ForbidCanErr => {
-                "Cedar's integers have 64 bits: a sum, difference, product or negation beyond that is an error. Cedar passes over a \
-                 policy that fails, so the forbid would not forbid. Callgate denies whatever fails, so nothing gets through; but \
-                 calls are denied for a reason that nobody meant. Compare without computing, or bound the operands first: `a < 1000 && a * 2 > b`. \
-                 `callgate prove` tells whether it can really happen, with a request that shows it."
+                "Cedar's integers, dates and durations have 64 bits: a sum, difference, product or negation beyond that is an error, and so \
+                 is the result of `offset`, `durationSince` or `toDate`. Cedar passes over a policy that fails, so the forbid would not forbid. Callgate denies whatever fails, so nothing gets through; but \
+                 calls are denied for a reason that nobody meant. Compare without computing, or bound the operands first: `a < 1000 && a * 2 > b`, \
+                 `now < datetime(\"9999-12-31\") && now.offset(duration(\"1d\")) > t`. `callgate prove` tells whether it can really happen, with a request that shows it."
             }
             Self::PermitCanErr => {
-                "A sum, difference, product or negation beyond 64 bits is an error, and Callgate denies whatever fails, also if another \
+                "A sum, difference, product or negation beyond 64 bits is an error, so is such a result of `offset`, `durationSince` or \
+                 `toDate`, and Callgate denies whatever fails, also if another \
                  policy permits it. Compare without computing, or bound the operands first. `callgate prove` tells whether it can really happen."
             }
             Self::PolicyShadowed => {

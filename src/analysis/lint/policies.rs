@@ -107,6 +107,9 @@ fn of_one(template: &Template) -> Vec<Code> {
     found
 }
 
+/// Methods of dates and times whose result may be out of range.
+const MAY_OVERFLOW: [&str; 3] = ["durationSince", "offset", "toDate"];
+
 /// Whether some part computes on what is not a literal.
 fn computes(condition: &Expr) -> bool {
     let is_literal = |expr: &Expr| matches!(expr.expr_kind(), ExprKind::Lit(_));
@@ -118,8 +121,24 @@ fn computes(condition: &Expr) -> bool {
                     && !(is_literal(arg1) && is_literal(arg2))
             }
             ExprKind::UnaryApp { op, arg } => *op == UnaryOp::Neg && !is_literal(arg),
+            ExprKind::ExtensionFunctionApp { fn_name, args } => {
+                MAY_OVERFLOW.contains(&fn_name.to_string().as_str())
+                    && !args.iter().all(is_constant)
+            }
             _ => false,
         })
+}
+
+/// A literal, or what functions make of literals, as `duration("1d")`.
+fn is_constant(expr: &Expr) -> bool {
+    let is_part = |part: &Expr| {
+        let kind = part.expr_kind();
+        matches!(
+            kind,
+            ExprKind::Lit(_) | ExprKind::ExtensionFunctionApp { .. }
+        )
+    };
+    expr.subexpressions().all(is_part)
 }
 
 fn is_any(constraint: &PrincipalOrResourceConstraint) -> bool {

@@ -41,11 +41,23 @@ fn a_policy_in_order_has_no_lint() {
 }
 
 #[test]
+fn times_that_cannot_be_out_of_range_have_no_lint() {
+    let text = format!(
+        "{HEAD} permit (principal is Mcp::User, action in Mcp::Action::\"call_read\", resource) when {{ context.environment.now < \
+         datetime(\"2026-01-01\").offset(duration(\"1d\")) && context.environment.now.toTime() < duration(\"8h\") }};"
+    );
+    assert_eq!(codes(&text), []);
+}
+
+#[test]
 fn each_lint_of_policies_is_found_and_can_be_allowed() {
     let read = "principal, action in Mcp::Action::\"call_read\", resource";
     let cases = [
         (Code::ForbidCanErr, format!("forbid ({read}) when {{ context has usage && context.usage.last_day * 2 > 9 }};")),
         (Code::PermitCanErr, format!("permit ({read}) when {{ context has usage && context.usage.last_day + 2 > 9 }};")),
+        (Code::ForbidCanErr, format!("forbid ({read}) when {{ context.environment.now.offset(duration(\"1d\")) > datetime(\"2026-01-01\") }};")),
+        (Code::ForbidCanErr, format!("forbid ({read}) when {{ context.environment.now.durationSince(datetime(\"2026-01-01\")) > duration(\"1d\") }};")),
+        (Code::PermitCanErr, format!("permit ({read}) when {{ context.environment.now.toDate() == datetime(\"2026-01-01\") }};")),
         (Code::PermitEverything, "permit (principal, action, resource);".to_owned()),
         (Code::WidePermit, "permit (principal, action in Mcp::Action::\"call_tool\", resource) when { resource.confirmed };".to_owned()),
     ];

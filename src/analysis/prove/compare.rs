@@ -1,8 +1,9 @@
-//! What a directory allows beside what an older one allowed, for each kind of request.
+//! What a directory allows beside what an older one allowed, for each kind of request: what Callgate allows, for which no policy may fail.
 
 use callgate_engine::cedar::api;
 
-use crate::analysis::prove::solver::{Prover, Subject, compile, type_name};
+use crate::analysis::prove::allowed::{self, type_name};
+use crate::analysis::prove::solver::{Prover, Subject};
 use crate::analysis::prove::{Counterexample, ProofError, QuestionKind, Relation, TypeComparison};
 use crate::domain::decide::verdict::Decision;
 
@@ -58,8 +59,8 @@ fn one(
     older: &Subject<'_>,
     environment: &api::RequestEnv,
 ) -> Result<TypeComparison, String> {
-    let now = compile(&subject.set, environment, &subject.schema)?;
-    let before = compile(&older.set, environment, &subject.schema)?;
+    let now = allowed::compile(&subject.policies, environment, &subject.schema)?;
+    let before = allowed::compile(&older.policies, environment, &subject.schema)?;
     let wider = prover.ask(QuestionKind::Comparison, async |it| {
         it.check_implies_with_counterexample_opt(&now, &before)
             .await

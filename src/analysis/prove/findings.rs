@@ -10,7 +10,8 @@ use callgate_engine::cedar::api;
 use cedar_policy_symcc::{CompiledPolicy, CompiledPolicySet, never_matches_asserts};
 use serde_json::Value as Json;
 
-use crate::analysis::prove::solver::{Prover, Subject, as_permit, compile, set_of, type_name};
+use crate::analysis::prove::allowed::type_name;
+use crate::analysis::prove::solver::{Prover, Subject, as_permit, compile, set_of};
 use crate::analysis::prove::{
     Counterexample, FindingKind, PolicyFinding, ProofError, QuestionKind,
 };

@@ -1,7 +1,7 @@
 //! Proofs about a directory: for every request that its schema allows, over every store of entities that conforms to it.
 //!
-//! Start at [`prove`]. [`properties`] reads what is to be proved, [`solver`] asks the [`process`], [`compare`] compares two sets of policies,
-//! [`findings`] looks at each policy, [`revision`] gets the directory of a git revision, [`question`] answers a
+//! Start at [`prove`]. [`properties`] reads what is to be proved, [`solver`] asks the [`process`], [`allowed`] tells it what Callgate allows,
+//! [`compare`] compares two sets of policies, [`findings`] looks at each policy, [`revision`] gets the directory of a git revision, [`question`] answers a
 //! counterexample with the engine that serves.
 //!
 //! Cedar's symbolic compiler turns a question into formulas, and an external solver answers them: `cvc5` of `$CVC5` or of
@@ -9,9 +9,12 @@
 //!
 //! Invariant: [`Answer::Holds`] is a proof. Without a solver, or if it gives up, nothing holds.
 //!
-//! A proof is about Cedar's answer for one principal. Callgate allows a call only if Cedar allows it for every principal
-//! and no policy errs. So "never allowed" carries over to Callgate, and "always allowed" does not.
+//! A proof is about the answer for one principal. Callgate allows a call only if Cedar allows it for every principal
+//! and no policy errs. Properties are about Cedar's answer: "never allowed" carries over to Callgate, and "always allowed" does
+//! not. Comparisons and ceilings are about what Callgate allows ([`allowed`]).
 
+#[cfg(feature = "prove")]
+pub mod allowed;
 #[cfg(feature = "prove")]
 pub mod compare;
 #[cfg(feature = "prove")]
@@ -31,7 +34,7 @@ use serde::Serialize;
 
 use crate::analysis::prove::properties::PropertyKind;
 use crate::analysis::prove::question::CedarQuestion;
-use crate::bundle::diagnostic::BundleError;
+use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
 
 /// What to prove.
 #[derive(Debug, Clone, Default)]
@@ -91,6 +94,8 @@ pub struct ProofReport {
     pub policies_left_out: usize,
     /// Each kind of request with how the directory differs from the older one.
     pub comparison: Option<Vec<TypeComparison>>,
+    /// Files of the properties and of the ceiling that are not read but look as if they should be.
+    pub warnings: Vec<BundleDiagnostic>,
     /// How many questions of each kind the solver was asked.
     pub questions: Vec<QuestionTime>,
     /// How long it took, in milliseconds.
@@ -319,7 +324,7 @@ pub fn prove(request: &ProofRequest) -> Result<ProofReport, ProofError> {
         None => Properties::read_default(&request.dir, &loaded)?,
     };
     let ceiling = match &request.ceiling {
-        Some(path) => Some(Properties::read(path, &loaded)?),
+        Some(path) => Some(Properties::read_ceiling(path, &loaded)?),
         None => None,
     };
     let older = match &request.against {
@@ -341,6 +346,8 @@ pub fn prove(request: &ProofRequest) -> Result<ProofReport, ProofError> {
             None => "nothing to prove: there is no property and no policy".to_owned(),
         }));
     }
+    let read = [Some(&proofs), ceiling.as_ref()].into_iter().flatten();
+    let warnings = read.flat_map(|it| it.unread().iter().cloned()).collect();
     let mut prover = Prover::new()?;
     let properties = prover.properties(&subject, &proofs, &is_chosen)?;
     let ceiling = match &ceiling {
@@ -370,6 +377,7 @@ pub fn prove(request: &ProofRequest) -> Result<ProofReport, ProofError> {
         looked_at_policies: request.with_policies,
         policies_left_out: found.left_out,
         comparison,
+        warnings,
         questions: prover.asked(),
         millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     })

@@ -4,6 +4,7 @@ use callgate_engine::cedar::{PolicySet, api};
 use cedar_policy_symcc::{CompiledPolicySet, Env};
 use serde_json::{Value as Json, json};
 
+use crate::analysis::prove::allowed::{self, type_name};
 use crate::analysis::prove::process::{Compiler, Process};
 use crate::analysis::prove::properties::{Properties, PropertyKind};
 use crate::analysis::prove::question::{CedarQuestion, QuestionBundle};
@@ -35,7 +36,7 @@ impl<'a> Subject<'a> {
     pub fn new(bundle: &'a QuestionBundle) -> Result<Self, ProofError> {
         let schema = bundle.schema().map_err(ProofError::Other)?;
         let schema = api::Schema::from((**schema).clone());
-        let policies = instantiate(&bundle.policies.set)?;
+        let policies = enforced(&bundle.policies.set)?;
         let set = set_of(policies.iter().cloned())?;
         let mut environments: Vec<api::RequestEnv> = schema.request_envs().collect();
         environments.sort_by_key(type_name);
@@ -84,16 +85,6 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// `Mcp::Agent Mcp::Action::"call_read" Mcp::Tool`.
-pub fn type_name(environment: &api::RequestEnv) -> String {
-    format!(
-        "{} {} {}",
-        environment.principal(),
-        environment.action(),
-        environment.resource()
-    )
-}
-
 /// What the engine said, in a line.
 fn worded(verdict: &Verdict) -> String {
     match verdict.outcome {
@@ -138,7 +129,11 @@ fn question_from(env: &Env) -> Result<CedarQuestion, String> {
 }
 
 /// The enforced policies, links written out.
-fn instantiate(set: &PolicySet) -> Result<Vec<api::Policy>, ProofError> {
+///
+/// # Errors
+///
+/// If Cedar cannot write a link out.
+pub fn enforced(set: &PolicySet) -> Result<Vec<api::Policy>, ProofError> {
     let mut found = Vec::new();
     for policy in api::PolicySet::from(set.clone()).policies() {
         if policy.annotation("mode") == Some("shadow") {
@@ -312,7 +307,7 @@ impl Prover {
         })
     }
 
-    /// Proves that the directory allows nothing that the ceiling does not allow.
+    /// Proves that the directory allows nothing that the ceiling does not allow. In both, what fails denies.
     ///
     /// # Errors
     ///
@@ -322,7 +317,7 @@ impl Prover {
         subject: &Subject<'_>,
         ceiling: &Properties,
     ) -> Result<Answer, ProofError> {
-        let ceiling = set_of(instantiate(ceiling.set())?)?;
+        let ceiling = enforced(ceiling.set())?;
         let mut answer = Answer::Holds { vacuous: true };
         for environment in &subject.environments {
             match self.within(subject, environment, &ceiling) {
@@ -342,23 +337,24 @@ impl Prover {
         &mut self,
         subject: &Subject<'_>,
         environment: &api::RequestEnv,
-        ceiling: &api::PolicySet,
+        ceiling: &[api::Policy],
     ) -> Result<Option<Answer>, String> {
-        let own = compile(&subject.set, environment, &subject.schema)?;
+        let own = allowed::compile(&subject.policies, environment, &subject.schema)?;
         if self.ask(QuestionKind::Ceiling, async |it| {
             it.check_always_denies_opt(&own).await
         })? {
             return Ok(None);
         }
-        let most = compile(ceiling, environment, &subject.schema)?;
+        let most = allowed::compile(ceiling, environment, &subject.schema)?;
         let found = self.ask(QuestionKind::Ceiling, async |it| {
             it.check_implies_with_counterexample_opt(&own, &most).await
         })?;
         let Some(env) = found else {
             return Ok(Some(Answer::Holds { vacuous: false }));
         };
+        let ceiling = set_of(ceiling.iter().cloned()).map_err(|error| error.to_string())?;
         let counterexample = subject.counterexample(&env, |question, verdict| {
-            verdict.outcome == Decision::Allow && !subject.allows_by(ceiling, question)
+            verdict.outcome == Decision::Allow && !subject.allows_by(&ceiling, question)
         })?;
         Ok(Some(Answer::Broken {
             counterexample: Box::new(counterexample),

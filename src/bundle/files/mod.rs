@@ -29,7 +29,7 @@ pub(crate) use crate::bundle::files::source::FilesBuilder;
 pub use crate::bundle::files::source::{
     BundleFiles, FileKind, MAX_FILE_BYTES, PROOFS_DIR, SourceFile, read_text,
 };
-pub(crate) use crate::bundle::files::unread::{is_set_aside, remark_test};
+pub(crate) use crate::bundle::files::unread::{is_set_aside, remark_property, remark_test};
 
 /// Granularity of file timestamps: a file written again within this time may keep its timestamp.
 const SHORTEST_REST: Duration = Duration::from_millis(20);

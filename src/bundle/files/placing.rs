@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::bundle::files::reserved;
 use crate::bundle::files::source::FileKind;
 use crate::bundle::files::unread;
 use crate::bundle::files::walk::MAX_DEPTH;
@@ -45,7 +46,7 @@ pub fn check_place(dir: &Path, file: &Path, kind: FileKind) -> Result<(), String
         ));
     }
     match FileKind::from_path(&relative) {
-        Some(found) if found == kind => Ok(()),
+        Some(found) if found == kind && reserved::misplaced(&relative).is_none() => Ok(()),
         _ => Err(wanted(kind).to_owned()),
     }
 }
@@ -53,7 +54,7 @@ pub fn check_place(dir: &Path, file: &Path, kind: FileKind) -> Result<(), String
 fn wanted(kind: FileKind) -> &'static str {
     match kind {
         FileKind::Policies => {
-            "policies are read from `*.cedar`, in lower case, and not in `proofs/`"
+            "policies are read from `*.cedar`, in lower case, and not in a directory `proofs`"
         }
         FileKind::Schema => "the schema is read from `*.cedarschema`",
         FileKind::Links => "template links are read from `links/*.json` and `*.links.json`",

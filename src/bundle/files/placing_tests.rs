@@ -6,7 +6,7 @@ use super::*;
 fn a_new_policy_is_written_where_it_is_read() {
     let dir = tempfile::tempdir().expect("a folder");
     let root = dir.path().join("policies");
-    for below in ["team", "apart", "proofs", ".hidden"] {
+    for below in ["team/proofs", "apart", "proofs", ".hidden"] {
         fs::create_dir_all(root.join(below)).expect("a folder");
     }
     fs::write(root.join("apart/callgate.toml"), "").expect("a file");
@@ -19,7 +19,8 @@ fn a_new_policy_is_written_where_it_is_read() {
         ("a", "are read from `*.cedar`"),
         ("x.CEDAR", "in lower case"),
         ("a.cedar.txt", "are read from `*.cedar`"),
-        ("proofs/a.cedar", "not in `proofs/`"),
+        ("proofs/a.cedar", "not in a directory `proofs`"),
+        ("team/proofs/a.cedar", "not in a directory `proofs`"),
         (".h.cedar", "hidden files"),
         ("a.cedar~", "hidden files"),
         (".hidden/a.cedar", "hidden files"),

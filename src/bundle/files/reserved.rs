@@ -2,6 +2,7 @@
 //!
 //! A container runtime makes a directory where the file to be mounted is missing. Passed over, it would be as if nobody had
 //! written the file: a configuration without `require_delegation`, a forbid that forbids nothing. Start at [`wrong_kind`].
+//! A property that is read as a policy is the contrary, and as bad: [`misplaced`].
 
 use std::path::Path;
 
@@ -31,6 +32,20 @@ pub(super) fn wrong_kind(relative: &Path, is_dir: bool) -> Option<WrongKind> {
     is_reserved.then_some(WrongKind {
         message: "this is a file, and the files of a directory are read by this name",
         help: "make it a directory, or give the file another name",
+    })
+}
+
+/// The fault of policies below a directory that is called as that of properties and is not: a property that is in force.
+pub(super) fn misplaced(relative: &Path) -> Option<WrongKind> {
+    if FileKind::from_path(relative) != Some(FileKind::Policies) {
+        return None;
+    }
+    let mut folders = relative.parent()?.iter();
+    let is_meant = folders.any(|folder| folder.eq_ignore_ascii_case(PROOFS_DIR));
+    is_meant.then_some(WrongKind {
+        message: "what is in a directory `proofs` is meant to be proved, and this would be in force as a policy",
+        help: "properties are read in `proofs/`, in lower case, at the top of the directory: put the file there, or give its \
+               directory another name",
     })
 }
 

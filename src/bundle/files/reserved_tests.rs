@@ -56,6 +56,39 @@ fn a_file_in_place_of_a_directory_is_no_absence() {
     }
 }
 
+#[test]
+fn a_property_is_not_in_force_by_its_place() {
+    for name in [
+        "team/proofs/x.cedar",
+        "Proofs/x.cedar",
+        "team/Proofs/sub/x.cedar",
+    ] {
+        let said = faults(&[name]);
+        assert_eq!(said.len(), 1, "{name}: {said:?}");
+        assert!(
+            said[0].contains("would be in force as a policy"),
+            "{said:?}"
+        );
+    }
+    for name in [
+        "proofs/x.cedar",
+        "proofs/sub/x.cedar",
+        "proofs.cedar",
+        "team/proofs.cedar",
+    ] {
+        assert_eq!(faults(&[name]), [""; 0]);
+    }
+    // A directory that is a bundle of its own has its own place for them.
+    assert_eq!(
+        faults(&["below/callgate.toml", "below/proofs/x.cedar"]),
+        [""; 0]
+    );
+    assert_eq!(
+        faults(&["PROOFS/x.CEDAR"]),
+        ["PROOFS/x.CEDAR: this file is not read"]
+    );
+}
+
 /// A directory below with a configuration is not read; one with a directory of that name is.
 #[test]
 fn only_a_configuration_sets_a_directory_apart() {

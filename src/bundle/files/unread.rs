@@ -21,6 +21,8 @@ const NOT_TOML: [&str; 6] = ["tml", "conf", "cfg", "ini", "yaml", "yml"];
 const TESTS: &str = "tests";
 /// How the name of a test ends.
 const TEST_ENDING: &str = ".yaml";
+/// How the name of a property ends.
+const PROPERTY_ENDING: &str = ".cedar";
 /// The shortest beginning of a directory's name that stands for it.
 const MIN_BEGINNING: usize = 3;
 /// Largest edit distance of a misspelt extension or directory.
@@ -63,29 +65,36 @@ pub(crate) fn is_set_aside(name: &str) -> bool {
 pub(in crate::bundle) fn remark(relative: &Path, has: impl Fn(&str) -> bool) -> Option<UnreadFile> {
     let name = relative.file_name()?.to_str()?;
     let named = |name: &str| relative.with_file_name(name);
-    let is_test = relative.components().count() > 1 && relative.starts_with(TESTS);
+    let of_own_reader = match relative.components().count() > 1 {
+        true if relative.starts_with(TESTS) => remark_test(name, &has),
+        true if relative.starts_with(PROOFS_DIR) => remark_property(name, &has),
+        _ => None,
+    };
+    // Nothing of it is served, so that a fault for its own reader is none here.
+    let of_own_reader = of_own_reader.map(|it| UnreadFile {
+        is_fault: false,
+        ..it
+    });
     if is_set_aside(name) {
         return match meant_beside(name, &has) {
             Some(meant) if FileKind::from_path(&named(meant)).is_some() => set_aside(meant),
-            Some(_) if is_test => remark_test(name, has),
-            _ => None,
+            _ => of_own_reader,
         };
     }
     let lower = relative.to_str()?.to_lowercase();
-    if FileKind::from_path(Path::new(&lower)).is_some() {
+    let is_property = || {
+        let is_in_place = relative.starts_with(PROOFS_DIR);
+        !is_in_place
+            && Path::new(&lower).starts_with(PROOFS_DIR)
+            && lower.ends_with(PROPERTY_ENDING)
+    };
+    if FileKind::from_path(Path::new(&lower)).is_some() || is_property() {
         return UnreadFile::fault(format!(
             "names are read in lower case only: call it `{lower}`"
         ));
     }
     let lower = Path::new(&lower);
-    let of_test = || {
-        let found = remark_test(name, has).filter(|_| is_test);
-        found.map(|it| UnreadFile {
-            is_fault: false,
-            ..it
-        })
-    };
-    of_test()
+    of_own_reader
         .or_else(|| of_place(lower))
         .or_else(|| of_name(lower))
 }
@@ -132,6 +141,22 @@ pub(crate) fn remark_test(name: &str, has: impl Fn(&str) -> bool) -> Option<Unre
         }
         _ => None,
     }
+}
+
+/// The diagnostic about a file among the properties that is not read as one; `None` if it is read, or nobody would expect it
+/// to be. A fault is a file that can only have been meant to hold properties.
+pub(crate) fn remark_property(name: &str, has: impl Fn(&str) -> bool) -> Option<UnreadFile> {
+    if is_set_aside(name) {
+        let meant = meant_beside(name, has)?;
+        return set_aside(meant).filter(|_| meant.ends_with(PROPERTY_ENDING));
+    }
+    let lower = name.to_lowercase();
+    if !name.ends_with(PROPERTY_ENDING) && lower.ends_with(PROPERTY_ENDING) {
+        return UnreadFile::fault(format!(
+            "names are read in lower case only: call it `{lower}`"
+        ));
+    }
+    of_name(Path::new(&lower))
 }
 
 /// Checks the directory of a JSON or TOML file.

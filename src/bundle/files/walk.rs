@@ -236,7 +236,11 @@ impl DirectoryWalk {
             }
         };
         let kind = FileKind::from_path(relative).filter(|_| !is_apart);
-        if !is_apart && let Some(fault) = reserved::wrong_kind(relative, resolved.is_dir()) {
+        let fault = match resolved.is_dir() {
+            false if kind.is_some() => reserved::misplaced(relative),
+            is_dir => reserved::wrong_kind(relative, is_dir),
+        };
+        if !is_apart && let Some(fault) = fault {
             if let Ok(metadata) = fs::metadata(&resolved) {
                 self.listing.file(&slashed(relative), &resolved, &metadata);
             }

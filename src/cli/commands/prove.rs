@@ -12,8 +12,9 @@ use crate::analysis::prove::{
     ProofRequest, Relation, TypeComparison,
 };
 use crate::cli::file;
-use crate::cli::output::{Exit, Output};
+use crate::cli::output::{Exit, Output, note};
 use crate::cli::render::{count, printable, quoted};
+use crate::domain::request::visible::escaped_lines;
 
 /// What `--against` begins with for a revision of git.
 const GIT: &str = "git:";
@@ -100,6 +101,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Err(ProofError::Faults(faults)) => return args.output.faults(&faults),
         Err(error) => return Err(error.into()),
     };
+    if args.output != Output::Json {
+        for warning in &report.warnings {
+            note(escaped_lines(&warning.as_warning().to_string()));
+        }
+    }
     let mut text = ProofText::new(&args.dir, args.counterexamples.as_deref())?;
     text.report(&report)?;
     args.output.answer(&text.out, &report)?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use callgate::analysis::prove::revision::Revision;
 use callgate::analysis::prove::{Answer, ProofRequest, QuestionKind, prove};
 
 use crate::support::command::Workplace;
@@ -144,6 +145,109 @@ fn a_directory_is_compared_with_its_past() {
         "{}",
         ran.stderr
     );
+}
+
+/// The files of a revision are those that it stores: no attribute leaves one out or changes it.
+#[test]
+fn a_revision_is_read_as_it_is_stored() {
+    const FORBID: &str = "forbid (principal, action, resource);\n";
+    let workplace = Workplace::new(BUNDLE);
+    let git = |arguments: &[&str]| {
+        let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"];
+        let local = ["-c", "protocol.file.allow=always"];
+        let ran = Command::new("git")
+            .args(identity)
+            .args(local)
+            .args(arguments)
+            .current_dir(workplace.path())
+            .output()
+            .expect("git runs");
+        assert!(ran.status.success(), "{ran:?}");
+    };
+    let policies = workplace.path().join("policies");
+    let attributes =
+        "left_out.cedar export-ignore\n*.cedar export-subst filter=away text eol=crlf\n";
+    workplace.write("policies/.gitattributes", attributes);
+    workplace.write("policies/left_out.cedar", FORBID);
+    workplace.write("policies/sub/a.cedar", "// $Format:%H$\n");
+    std::os::unix::fs::symlink("left_out.cedar", policies.join("link.cedar")).expect("a link");
+    git(&["init", "--quiet"]);
+    git(&["config", "filter.away.smudge", "true"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "-m", "first"]);
+    git(&["tag", "first"]);
+    let found = Revision::checkout(&policies, "first").expect("it is there");
+    let read = |name: &str| std::fs::read_to_string(found.path().join(name)).expect(name);
+    assert_eq!(read("left_out.cedar"), FORBID);
+    assert_eq!(read("sub/a.cedar"), "// $Format:%H$\n");
+    let link = std::fs::read_link(found.path().join("link.cedar"));
+    assert_eq!(link.expect("a link"), Path::new("left_out.cedar"));
+    assert_eq!(read("proofs/p.cedar"), BUNDLE[1].1);
+    drop(found);
+    // What a submodule held is not here.
+    workplace.write("other/b.cedar", FORBID);
+    let other = workplace.path().join("other").display().to_string();
+    git(&["init", "--quiet", &other]);
+    git(&["-C", &other, "add", "."]);
+    git(&["-C", &other, "commit", "--quiet", "-m", "other"]);
+    git(&["submodule", "--quiet", "add", &other, "policies/team"]);
+    git(&["commit", "--quiet", "-m", "second"]);
+    let said = Revision::checkout(&policies, "HEAD").expect_err("it has a submodule");
+    assert!(said.contains("`team` is a submodule"), "{said}");
+    let said = Revision::checkout(&workplace.path().join("other"), "first");
+    assert!(
+        said.expect_err("another repository")
+            .contains("there is no revision")
+    );
+    workplace.write("later/c.cedar", FORBID);
+    let said = Revision::checkout(&workplace.path().join("later"), "first");
+    assert!(
+        said.expect_err("it came later")
+            .contains("no such directory")
+    );
+}
+
+#[test]
+#[ignore = "needs the solver cvc5"]
+fn what_an_attribute_leaves_out_of_archives_is_compared_with() {
+    let workplace = Workplace::new(BUNDLE);
+    workplace.write(
+        "policies/f.cedar",
+        "forbid (principal, action, resource);\n",
+    );
+    workplace.write("policies/.gitattributes", "f.cedar export-ignore\n");
+    for arguments in [
+        &["init", "--quiet"][..],
+        &["add", "."],
+        &[
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.com",
+            "commit",
+            "--quiet",
+            "-m",
+            "first",
+        ],
+    ] {
+        let ran = Command::new("git")
+            .args(arguments)
+            .current_dir(workplace.path())
+            .status();
+        assert!(ran.expect("git runs").success());
+    }
+    std::fs::remove_file(workplace.path().join("policies/f.cedar")).expect("it was there");
+    let arguments = [
+        "prove",
+        "--skip-policies",
+        "--only",
+        "no_admin",
+        "--against",
+        "git:HEAD",
+    ];
+    let ran = workplace.run(&arguments);
+    assert_eq!(ran.code, 4, "{}", ran.transcript());
+    assert!(ran.stdout.contains("WIDER"), "{}", ran.stdout);
 }
 
 /// Every property holds, and of no policy is anything found: each applies to some request, none to every one within its scope
