@@ -90,7 +90,7 @@ fn reading_begins_before_all_records_of_a_time_where_a_clock_was_set_back() {
     all.iter_mut().for_each(|record| record.at = now - 9 * DAY);
     all[39].at = now;
     all[30].at = now;
-    write_log(dir.path(), &all, 10);
+    fixtures::write_segments(dir.path(), &all, 10);
     assert_eq!(start_at(dir.path(), now - DAY).expect("readable"), 20);
 }
 
