@@ -407,7 +407,7 @@ fn one_damaged_file_hides_no_other_and_an_error_is_one_line() {
     let ran = workplace.run(&["audit", "query", "--output", "json"]);
     assert_eq!((ran.code, ran.stdout.lines().count()), (1, 1));
     assert!(
-        ran.stdout.starts_with("{\"error\":"),
+        ran.stdout.starts_with("{\"ok\":false,\"error\":"),
         "{}",
         ran.transcript()
     );
