@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, SystemTime};
 
+use crate::audit::key_guard::KeyFile;
 use crate::audit::log_files::{self, CAPSULES, LogFile, SEGMENTS, TREE};
 use crate::audit::record::schema::Notice;
 use crate::audit::record::schema::notice::Kind;
@@ -46,11 +47,18 @@ impl Retention {
     }
 }
 
-/// Looks after the files until the sender of `done` is dropped.
-pub fn run(directory: &Path, retention: Retention, done: &Receiver<()>, tell: &dyn Fn(Notice)) {
+/// Looks after the files, and whether the keys are there, until the sender of `done` is dropped.
+pub fn run(
+    directory: &Path,
+    retention: Retention,
+    keys: &mut [KeyFile],
+    done: &Receiver<()>,
+    tell: &dyn Fn(Notice),
+) {
     let clock = SteadyClock::start();
     let mut is_failing = false;
     while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(INTERVAL) {
+        keys.iter_mut().for_each(KeyFile::look);
         match look(directory, retention, clock.now(), tell) {
             Ok(()) => is_failing = false,
             Err(error) => {
@@ -60,6 +68,8 @@ pub fn run(directory: &Path, retention: Retention, done: &Receiver<()>, tell: &d
             }
         }
     }
+    // For the next start.
+    keys.iter_mut().for_each(KeyFile::look);
 }
 
 /// The text of the notice that records were removed, rather than capsules.

@@ -33,6 +33,7 @@ use crate::audit::envelope::unhex;
 use crate::audit::frame::{Contents, MAX_CAPSULES};
 use crate::audit::record::Record;
 use crate::audit::record::schema::record::Kind;
+use crate::domain::request::canonical::hex;
 
 /// Bytes of a frame's payload before the salt.
 const RANGE: usize = 16;
@@ -92,6 +93,7 @@ pub struct CapsuleKey {
     encryption: hkdf::Prk,
     digest: hmac::Key,
     id: [u8; 8],
+    bytes: [u8; 32],
 }
 
 impl std::fmt::Debug for CapsuleKey {
@@ -114,6 +116,7 @@ impl CapsuleKey {
                 derived(b"callgate capsule digest").as_ref(),
             ),
             id,
+            bytes: *bytes,
         }
     }
 
@@ -139,16 +142,20 @@ impl CapsuleKey {
         }
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).map_err(CapsuleError::Random)?;
-        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let key = Self::new(&bytes);
         let mut options = OpenOptions::new();
         let created = options.write(true).create_new(true).mode(0o600).open(path);
         let written = created.and_then(|mut file: File| {
-            file.write_all(text.as_bytes())?;
-            file.write_all(b"\n")?;
+            file.write_all(key.to_text().as_bytes())?;
             file.sync_all()
         });
         written.map_err(|error| key_file(path, error))?;
-        Ok(Self::new(&bytes))
+        Ok(key)
+    }
+
+    /// What the key file holds.
+    pub fn to_text(&self) -> String {
+        format!("{}\n", hex(&self.bytes))
     }
 
     /// What identifies the key, and reveals nothing of it.

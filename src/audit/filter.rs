@@ -45,6 +45,10 @@ pub struct Filter {
     pub sessions: Vec<String>,
     /// The task.
     pub tasks: Vec<String>,
+    /// The approval, of a call that it was for or of the writes about it.
+    pub approvals: Vec<String>,
+    /// The delegation, of a call that was made under it or of the writes about it.
+    pub delegations: Vec<String>,
     /// The decision, or its outcome: 16 bytes.
     pub decision_ids: Vec<Vec<u8>>,
     /// The trace: 16 bytes.
@@ -138,10 +142,40 @@ impl Filter {
             }
             record::Kind::Notice(_) => (session, task, &none.id, &none.trace_id),
         };
-        any_of(&self.sessions, |it| it == session)
+        any_of(&self.approvals, |it| is_about_approval(kind, it))
+            && any_of(&self.delegations, |it| is_about_delegation(kind, it))
+            && any_of(&self.sessions, |it| it == session)
             && any_of(&self.tasks, |it| it == task)
             && any_of(&self.decision_ids, |it| *it == *id)
             && any_of(&self.trace_ids, |it| *it == *trace)
+    }
+}
+
+fn is_about_approval(kind: &record::Kind, id: &String) -> bool {
+    match kind {
+        record::Kind::Decision(it) => {
+            let used = it.side_effects.as_ref().map(|used| &used.approval_id);
+            it.approval_ids.contains(id) || used == Some(id)
+        }
+        record::Kind::Write(it) => is_write_about_approval(it, id),
+        _ => false,
+    }
+}
+
+/// Whether a write requested, gave or took away an approval.
+pub fn is_write_about_approval(write: &ControlWrite, id: &str) -> bool {
+    let verbs = ["RequestApproval", "ApproveCall", "RejectCall"];
+    verbs.contains(&write.verb.as_str()) && write.id == id
+}
+
+fn is_about_delegation(kind: &record::Kind, id: &String) -> bool {
+    match kind {
+        record::Kind::Decision(it) => {
+            let chain = it.chain.as_ref();
+            chain.is_some_and(|chain| chain.delegation_ids.contains(id))
+        }
+        record::Kind::Write(it) => it.verb.ends_with("Delegation") && it.id == *id,
+        _ => false,
     }
 }
 

@@ -203,3 +203,39 @@ fn conditions_compose() {
     };
     assert_eq!(passed(&none), [0_u64; 0]);
 }
+
+#[test]
+fn approvals_and_delegations_choose_calls_and_writes_about_them() {
+    let approval = |id: &str| Filter {
+        approvals: text(id),
+        ..Filter::default()
+    };
+    let delegation = |id: &str| Filter {
+        delegations: text(id),
+        ..Filter::default()
+    };
+    assert_eq!(passed(&approval("a-1")), [2]);
+    assert!(passed(&approval("d-1")).is_empty());
+    assert_eq!(passed(&delegation("d-2")), [2]);
+    assert!(passed(&delegation("a-1")).is_empty());
+    let write = |verb: &str| {
+        record::Kind::Write(ControlWrite {
+            verb: verb.to_owned(),
+            id: "x".to_owned(),
+            ..ControlWrite::default()
+        })
+    };
+    let record = |verb| Record {
+        kind: Some(write(verb)),
+        ..Record::default()
+    };
+    for verb in ["RequestApproval", "ApproveCall", "RejectCall"] {
+        assert!(approval("x").matches(&record(verb)));
+        assert!(!delegation("x").matches(&record(verb)));
+    }
+    for verb in ["GrantDelegation", "NarrowDelegation", "RevokeDelegation"] {
+        assert!(delegation("x").matches(&record(verb)));
+        assert!(!approval("x").matches(&record(verb)));
+    }
+    assert!(!approval("x").matches(&record("PutEntity")));
+}

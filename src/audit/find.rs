@@ -6,11 +6,12 @@ use std::path::Path;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::audit::archive::REMOVED_RECORDS;
 use crate::audit::json;
 use crate::audit::log_files::{self, LogFile, SEGMENTS};
 use crate::audit::outcome_check::OutcomeDoubt;
-use crate::audit::reader::{LogError, LogReader};
-use crate::audit::record::schema::record;
+use crate::audit::reader::{self, LogError, LogReader};
+use crate::audit::record::schema::{notice, record};
 use crate::audit::record::{Record, StoredRecord};
 use crate::audit::verify;
 
@@ -60,32 +61,34 @@ pub enum SearchScope {
     ByItsTime,
 }
 
-/// The index to read from for records at or after a time, in nanoseconds since 1970: that of the last file whose first
-/// record is ten minutes or more before it. Files whose first record cannot be read are passed over.
+/// The index to read from for all records at or after a time, in nanoseconds since 1970: that of the last file before which
+/// each begins ten minutes or more before it. Later files may begin before it again, where a clock was set back.
 ///
 /// # Errors
 ///
 /// If the folder cannot be read.
-pub fn start_at(directory: &Path, log: &LogReader, time: u64) -> Result<u64, LogError> {
-    Ok(start_in(&files(directory)?, log, time))
+pub fn start_at(directory: &Path, time: u64) -> Result<u64, LogError> {
+    let files = files(directory)?;
+    let start = files.iter().take_while(|file| is_before(file, time)).last();
+    Ok(start.or(files.first()).map_or(0, |file| file.first))
 }
 
-fn start_in(files: &[LogFile], log: &LogReader, time: u64) -> u64 {
-    let is_before = |file: &&LogFile| {
-        let at = time_of(log, file.first);
-        at.is_some_and(|at| at.saturating_add(SLACK) <= time)
-    };
-    let start = files.iter().rev().find(is_before);
+/// The index from which a record of a time lies as a rule: that of the last file whose first record is ten minutes or more
+/// before it. Files whose first record cannot be read are passed over.
+fn start_in(files: &[LogFile], time: u64) -> u64 {
+    let start = files.iter().rev().find(|file| is_before(file, time));
     start.or(files.first()).map_or(0, |file| file.first)
+}
+
+fn is_before(file: &LogFile, time: u64) -> bool {
+    time_of(file).is_some_and(|at| at.saturating_add(SLACK) <= time)
 }
 
 /// The index before which a record of a time lies: that of the first file whose first record is ten minutes or more after
 /// it.
-fn end_in(files: &[LogFile], log: &LogReader, time: u64) -> u64 {
-    let is_after = |file: &&LogFile| {
-        let at = time_of(log, file.first);
-        at.is_some_and(|at| at >= time.saturating_add(SLACK))
-    };
+fn end_in(files: &[LogFile], time: u64) -> u64 {
+    let is_after =
+        |file: &&LogFile| time_of(file).is_some_and(|at| at >= time.saturating_add(SLACK));
     // Times hardly go back in a log, so what is after lies at its end.
     let after = files.iter().rev().take_while(is_after).last();
     after.map_or(u64::MAX, |file| file.first)
@@ -99,8 +102,8 @@ fn files(directory: &Path) -> Result<Vec<LogFile>, LogError> {
     })
 }
 
-fn time_of(log: &LogReader, index: u64) -> Option<u64> {
-    let record = log.get(index).ok().flatten()?;
+fn time_of(file: &LogFile) -> Option<u64> {
+    let record = reader::first_record(file)?;
     record.decode().ok().map(|it| it.at)
 }
 
@@ -125,7 +128,7 @@ pub fn decision(
     let likely = match nanos {
         Some(time) => {
             let files = files(directory)?;
-            start_in(&files, &log, time)..end_in(&files, &log, time)
+            start_in(&files, time)..end_in(&files, time)
         }
         None => 0..0,
     };
@@ -141,13 +144,78 @@ pub fn why_not_found(directory: &Path, log: &LogReader, id: Uuid) -> String {
     let signed = verify::signed(directory);
     let mut next = 0;
     let mut records = log.iter_from(0);
-    let fault = records.find_map(|item| item.map(|stored| next = stored.index + 1).err());
+    let fault = missing_before(directory).unwrap_or_else(Some);
+    let fault =
+        fault.or_else(|| records.find_map(|item| item.map(|stored| next = stored.index + 1).err()));
     match fault.or_else(|| cut_off(next, signed)) {
-        None => format!("the decision log has no decision {id}"),
+        None => {
+            let removed = match log.first_index() {
+                Ok(first) if first > 0 => {
+                    format!(": its records before {first} were removed by their age or size")
+                }
+                _ => String::new(),
+            };
+            format!("the decision log has no decision {id}{removed}")
+        }
         Some(fault) => format!(
             "no decision {id} is in what can be read of the decision log, which is damaged: {fault}; see `callgate audit verify`"
         ),
     }
+}
+
+/// Why a log has no record with an index.
+pub fn why_no_record(directory: &Path, log: &LogReader, index: u64) -> String {
+    match log.first_index() {
+        Ok(first) if index < first => match missing_before(directory) {
+            Ok(None) => format!(
+                "the log has no record {index} any more: those before {first} were removed by their age or size"
+            ),
+            _ => format!(
+                "the log has no record {index}: those before {first} are missing, and the log does not say that it removed them; see `callgate audit verify`"
+            ),
+        },
+        _ => format!("the log has no record {index}"),
+    }
+}
+
+/// The records that are missing before the first one and that the log does not say it has removed; `None` if it removed all.
+/// Reads files from the last one on, up to what says so, which is near the end of a log that goes on.
+///
+/// # Errors
+///
+/// If the folder cannot be read.
+pub fn missing_before(directory: &Path) -> Result<Option<LogError>, LogError> {
+    let files = files(directory)?;
+    let Some(first) = files.first().map(|file| file.first).filter(|it| *it > 0) else {
+        return Ok(None);
+    };
+    let log = LogReader::open(directory)?;
+    let mut removed = 0;
+    let mut end = u64::MAX;
+    for file in files.iter().rev() {
+        for item in log.iter_from(file.first) {
+            let record = match item {
+                Ok(record) if record.index >= end => break,
+                Ok(record) => record,
+                Err(error @ LogError::Io { .. }) => return Err(error),
+                Err(_) => continue,
+            };
+            if let Some(notice) = record.notice()
+                && notice.kind() == notice::Kind::Removed
+                && notice.text == REMOVED_RECORDS
+            {
+                removed = removed.max(notice.last.saturating_add(1));
+            }
+        }
+        if removed >= first {
+            return Ok(None);
+        }
+        end = file.first;
+    }
+    Ok(Some(LogError::Lost {
+        first: removed,
+        last: first - 1,
+    }))
 }
 
 /// The records that a checkpoint over `signed` covers from `next` on, where the log ends.
@@ -185,7 +253,7 @@ fn first_with(
 pub fn each_naming(
     log: &LogReader,
     indices: Range<u64>,
-    id: &[u8; 16],
+    id: &[u8],
     mut each: impl FnMut(FoundRecord) -> bool,
 ) -> Result<(), LogError> {
     for item in log.iter_from(indices.start) {
@@ -195,12 +263,8 @@ pub fn each_naming(
             Err(error @ LogError::Io { .. }) => return Err(error),
             Err(_) => continue,
         };
-        let [first, ..] = id;
-        let starts = stored
-            .bytes
-            .iter()
-            .enumerate()
-            .filter(|(_, byte)| *byte == first);
+        let starts = stored.bytes.iter().enumerate();
+        let starts = starts.filter(|(_, byte)| Some(*byte) == id.first());
         let mut windows = starts.filter_map(|(at, _)| stored.bytes.get(at..at + id.len()));
         if !windows.any(|window| window == id) {
             continue;

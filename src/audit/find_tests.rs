@@ -1,5 +1,8 @@
 use super::*;
+use std::fs;
+
 use crate::audit::fixtures::{self, CHILD, FULL, START, many, records, write_log};
+use crate::audit::record::schema::Notice;
 
 #[test]
 fn a_decision_is_found_by_its_id() {
@@ -29,10 +32,8 @@ fn reading_begins_well_before_a_time() {
     let dir = tempfile::tempdir().expect("a directory");
     // A record every 1.5 seconds, so a file of 100 is 150 seconds.
     write_log(dir.path(), &many(2_000), 100);
-    let log = LogReader::open(dir.path()).expect("a log");
-    let start = |seconds: u64| {
-        start_at(dir.path(), &log, START + seconds * 1_000_000_000).expect("readable")
-    };
+    let start =
+        |seconds: u64| start_at(dir.path(), START + seconds * 1_000_000_000).expect("readable");
     assert_eq!(start(0), 0);
     assert_eq!(start(600), 0);
     assert_eq!(start(750), 100);
@@ -44,9 +45,8 @@ fn a_decision_is_looked_for_where_its_time_says() {
     let dir = tempfile::tempdir().expect("a directory");
     // 150 seconds in each file.
     write_log(dir.path(), &many(2_000), 100);
-    let log = LogReader::open(dir.path()).expect("a log");
     let files = files(dir.path()).expect("readable");
-    let end = |seconds: u64| end_in(&files, &log, START + seconds * 1_000_000_000);
+    let end = |seconds: u64| end_in(&files, START + seconds * 1_000_000_000);
     assert_eq!((end(0), end(1)), (400, 500));
     assert_eq!((end(1_500), end(1_500_000)), (1_400, u64::MAX));
 }
@@ -63,4 +63,90 @@ fn only_a_search_everywhere_finds_a_decision_elsewhere() {
         Some(3)
     );
     assert!(look(SearchScope::ByItsTime).is_none());
+}
+
+#[test]
+fn reading_begins_before_all_records_of_a_time_where_a_clock_was_set_back() {
+    const DAY: u64 = 86_400_000_000_000;
+    let now = START + 10 * DAY;
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut all = many(40);
+    for (record, days_ago) in all
+        .chunks_mut(10)
+        .zip([5, 0, 4, 1])
+        .flat_map(|(file, ago)| file.iter_mut().map(move |record| (record, ago)))
+    {
+        record.at = now - days_ago * DAY;
+    }
+    write_log(dir.path(), &all, 10);
+    for (half_days_ago, matching) in [(1, 10), (3, 20), (9, 30), (11, 40)] {
+        let since = now - half_days_ago * DAY / 2;
+        let start = start_at(dir.path(), since).expect("readable");
+        let read = all.iter().filter(|it| it.index >= Some(start));
+        let read = read.filter(|it| it.at >= since).count();
+        assert_eq!(read, matching, "{half_days_ago}");
+    }
+    // Files of before all that is asked for are not read.
+    all.iter_mut().for_each(|record| record.at = now - 9 * DAY);
+    all[39].at = now;
+    all[30].at = now;
+    fixtures::write_segments(dir.path(), &all, 10);
+    assert_eq!(start_at(dir.path(), now - DAY).expect("readable"), 20);
+}
+
+#[test]
+fn oldest_records_are_missing_unless_the_log_says_that_it_removed_them() {
+    for (says, missing) in [
+        (None, Some((0, 49))),
+        (Some(("records", 24)), Some((25, 49))),
+        (Some(("records", 49)), None),
+        (Some(("capsules", 49)), Some((0, 49))),
+    ] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut all = many(100);
+        if let Some((what, last)) = says {
+            all[80].kind = Some(record::Kind::Notice(Notice {
+                kind: notice::Kind::Removed.into(),
+                text: what.to_owned(),
+                last,
+                ..Notice::default()
+            }));
+        }
+        write_log(dir.path(), &all, 25);
+        assert!(missing_before(dir.path()).expect("readable").is_none());
+        for first in [0, 25] {
+            let file = dir.path().join(SEGMENTS).join(log_files::name(first));
+            fs::remove_file(file).expect("removed");
+        }
+        let found = missing_before(dir.path()).expect("readable");
+        let found = found.map(|it| match it {
+            LogError::Lost { first, last } => (first, last),
+            other => panic!("{other}"),
+        });
+        assert_eq!(found, missing);
+        let log = LogReader::open(dir.path()).expect("a log");
+        let id = Uuid::from_slice(&fixtures::id(3)).expect("an id");
+        let why = why_not_found(dir.path(), &log, id);
+        let no_record = why_no_record(dir.path(), &log, 30);
+        match missing {
+            Some((first, _)) => {
+                assert!(
+                    why.contains(&format!("damaged: records {first} to 49 are")),
+                    "{why}"
+                );
+                assert!(
+                    no_record.contains("those before 50 are missing"),
+                    "{no_record}"
+                );
+            }
+            None => {
+                assert!(why.contains("records before 50 were removed"), "{why}");
+                assert!(no_record.contains("any more"), "{no_record}");
+            }
+        }
+        assert_eq!(
+            why_no_record(dir.path(), &log, 100),
+            "the log has no record 100"
+        );
+    }
 }

@@ -17,8 +17,9 @@ use crate::audit::archive::{self, Retention};
 use crate::audit::batch::push_unfinished;
 use crate::audit::batch_outcome::BatchReceipt;
 use crate::audit::capsule::CapsuleKey;
+use crate::audit::key_guard::KeyFile;
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
-use crate::audit::log_output::{LogOutput, OpenError, OutputSettings};
+use crate::audit::log_output::{self, LogOutput, OpenError, OutputSettings};
 use crate::audit::log_queue::{Failure, Shared};
 use crate::audit::log_tree;
 use crate::audit::log_writer::{LogWriter, SharedWriter};
@@ -169,17 +170,22 @@ impl AuditLog {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             made => made.map_err(failed)?,
         }
+        log_output::warn_of_what_is_gone(directory, key_file, config.capsules);
         let key = match config.capsules {
             true => Some(CapsuleKey::read_or_create(key_file)?),
             false => None,
         };
+        let mut keys: Vec<_> = key
+            .iter()
+            .map(|key| KeyFile::new(directory, key_file.to_owned(), key.to_text(), 0o600))
+            .collect();
         let settings = OutputSettings {
             segment_bytes: config.segment_bytes(),
             segment_age: config.segment_age(),
             is_synced: config.mode == LogMode::Synced,
         };
         let mut output = LogOutput::open(directory, settings, key.clone())?;
-        let tree = continue_tree(&mut output, directory, config)?;
+        let tree = continue_tree(&mut output, &mut keys, directory, config)?;
         let shared = Arc::new(Shared {
             mode: config.mode,
             on_failure: config.on_failure,
@@ -201,10 +207,16 @@ impl AuditLog {
             },
             output,
             retention: Retention::from_config(config),
+            keys,
         }))
     }
 
-    fn start(&self, output: LogOutput, retention: Retention) -> std::io::Result<()> {
+    fn start(
+        &self,
+        output: LogOutput,
+        retention: Retention,
+        mut keys: Vec<KeyFile>,
+    ) -> std::io::Result<()> {
         let (done, is_done) = std::sync::mpsc::channel();
         let mut writer = LogWriter::new(output, done);
         writer.started(&self.shared);
@@ -217,9 +229,15 @@ impl AuditLog {
         let archiving = thread::Builder::new()
             .name("callgate-archive".to_owned())
             .spawn(move || {
-                archive::run(&shared.directory, retention, &is_done, &|notice| {
-                    shared.notice(notice);
-                });
+                archive::run(
+                    &shared.directory,
+                    retention,
+                    &mut keys,
+                    &is_done,
+                    &|notice| {
+                        shared.notice(notice);
+                    },
+                );
             })?;
         self.shared.threads().extend([writing, archiving]);
         Ok(())
@@ -354,6 +372,7 @@ pub struct PreparedLog {
     log: AuditLog,
     output: LogOutput,
     retention: Retention,
+    keys: Vec<KeyFile>,
 }
 
 impl PreparedLog {
@@ -372,13 +391,14 @@ impl PreparedLog {
             log,
             mut output,
             retention,
+            keys,
         } = self;
         output.repair()?;
         let failed = |error| OpenError::Io {
             path: log.directory().to_owned(),
             error,
         };
-        log.start(output, retention).map_err(failed)?;
+        log.start(output, retention, keys).map_err(failed)?;
         Ok(log)
     }
 }
@@ -387,13 +407,15 @@ impl PreparedLog {
 /// configured.
 fn continue_tree(
     output: &mut LogOutput,
+    keys: &mut Vec<KeyFile>,
     directory: &Path,
     config: &AuditConfig,
 ) -> Result<TreeWatch, OpenError> {
     match log_tree::start(directory, config, (output.first(), output.next())) {
-        Ok(tree) => {
-            let watch = tree.watch();
-            output.set_tree(tree);
+        Ok(started) => {
+            let watch = started.tree.watch();
+            output.set_tree(started.tree);
+            keys.extend(started.keys);
             Ok(watch)
         }
         Err(error) if config.on_failure == OnLogFailure::Degrade => {

@@ -23,6 +23,7 @@ use crate::audit::rolling::{Rolling, append_and_sync};
 use crate::audit::segment::{AppendError, Segment};
 
 mod recovery;
+pub use recovery::warn_of_what_is_gone;
 
 /// The file that is locked by the process that writes the log.
 const LOCK: &str = "lock";

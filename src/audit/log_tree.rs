@@ -6,10 +6,12 @@ use std::io;
 use std::path::Path;
 
 use crate::audit::frame::FRAME_HEADER;
+use crate::audit::key_guard::KeyFile;
 use crate::audit::log_files::{self, SEGMENTS, TREE};
 use crate::audit::reader::{LogError, LogReader};
 use crate::audit::tree::hash::TreeHash;
-use crate::audit::tree::key_file::{self, KeyError};
+use crate::audit::tree::key_file::{self, KEY_FILE, KeyError, PUBLIC_KEY_FILE};
+use crate::audit::tree::note::SigningKey;
 use crate::audit::tree::thread::{CHECKPOINT_INTERVAL, TreeThread, TreeWatch};
 use crate::audit::tree::tile_dir::TileDir;
 use crate::audit::tree::writer::{Leaves, TreeError, TreeWriter, no_record};
@@ -37,6 +39,14 @@ pub struct LogTree {
     next: u64,
     /// Reused for the leaves of the next frames.
     leaves: Vec<TreeHash>,
+}
+
+/// A tree, and the files with its keys.
+pub struct StartedTree {
+    /// The tree.
+    pub tree: LogTree,
+    /// The files.
+    pub keys: [KeyFile; 2],
 }
 
 impl LogTree {
@@ -84,7 +94,7 @@ pub fn start(
     directory: &Path,
     config: &AuditConfig,
     (first, next): (u64, u64),
-) -> Result<LogTree, LogTreeError> {
+) -> Result<StartedTree, LogTreeError> {
     let tree = directory.join(TREE);
     let origin = config.origin.clone().unwrap_or_else(default_origin);
     let key = key_file::signing_key(
@@ -93,6 +103,7 @@ pub fn start(
         &origin,
         config.origin.is_some(),
     )?;
+    let keys = key_files(directory, config, &key);
     let mut records = SegmentLeaves {
         log: LogReader::open(directory).map_err(|error| TreeError::Io(io::Error::other(error)))?,
         first,
@@ -105,12 +116,25 @@ pub fn start(
     let sync = move || sync_from(&segments, &mut synced);
     let thread = TreeThread::start(writer, CHECKPOINT_INTERVAL, Box::new(sync));
     let thread = thread.map_err(LogTreeError::Thread)?;
-    Ok(LogTree {
+    let tree = LogTree {
         thread,
         log,
         next,
         leaves: Vec::new(),
-    })
+    };
+    Ok(StartedTree { tree, keys })
+}
+
+/// The files with the signing key and the verifying key.
+fn key_files(directory: &Path, config: &AuditConfig, key: &SigningKey) -> [KeyFile; 2] {
+    let tree = directory.join(TREE);
+    let own = tree.join(KEY_FILE);
+    let signing = config.signing_key_file.clone().unwrap_or(own);
+    let verifying = format!("{}\n", key.verifying_key().encode());
+    [
+        KeyFile::new(directory, signing, format!("{}\n", key.encode()), 0o600),
+        KeyFile::new(directory, tree.join(PUBLIC_KEY_FILE), verifying, 0o644),
+    ]
 }
 
 /// Passes the payload of each frame to `each`.
@@ -174,7 +198,9 @@ impl Leaves for SegmentLeaves {
         for item in self.log.iter_from(start) {
             let stored = match item {
                 Ok(stored) => stored,
-                Err(LogError::Io { error, .. }) => return Err(error),
+                Err(LogError::Io { error, .. } | LogError::File { error, .. }) => {
+                    return Err(error);
+                }
                 // What is missing shows in the indices.
                 Err(_) => continue,
             };

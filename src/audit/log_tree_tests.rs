@@ -2,12 +2,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::audit::envelope;
-use crate::audit::frame::HEADER;
+use crate::audit::frame::{self, FRAME_HEADER, HEADER};
 use crate::audit::log::AuditLog;
 use crate::audit::log_files::{self, SEGMENTS, TREE};
 use crate::audit::log_output::OpenError;
 use crate::audit::record::schema::Notice;
 use crate::audit::tree::key_file::{PUBLIC_KEY_FILE, read_verifying_key};
+use crate::audit::verify::fault::Fault;
 use crate::audit::verify::{Report, Request, verify};
 use crate::config::audit::{AuditConfig, OnLogFailure};
 
@@ -107,4 +108,104 @@ fn a_log_whose_records_were_all_taken_away_is_refused() {
     fs::remove_file(path).expect("removed");
     let opened = open(directory, &AuditConfig::default()).map(drop);
     assert!(matches!(opened, Err(OpenError::Tree(_))), "{opened:?}");
+}
+
+/// Changes a byte in the middle of a record, and makes its checksum right.
+fn forge(path: &Path, at: usize) {
+    let mut content = fs::read(path).expect("a file");
+    let mut frame = HEADER;
+    for _ in 0..at {
+        let length = u32::from_le_bytes(content[frame..frame + 4].try_into().expect("4 bytes"));
+        frame += FRAME_HEADER + length as usize;
+    }
+    let length = u32::from_le_bytes(content[frame..frame + 4].try_into().expect("4 bytes"));
+    let payload = frame + FRAME_HEADER..frame + FRAME_HEADER + length as usize;
+    // A byte of the time, which makes another record of it.
+    content[payload.start + 12] ^= 1;
+    let mut forged = Vec::new();
+    frame::push(&mut forged, &content[payload.clone()]);
+    content[frame..payload.end].copy_from_slice(&forged);
+    fs::write(path, content).expect("written");
+}
+
+#[test]
+fn a_record_that_was_changed_after_an_older_checkpoint_is_not_signed() {
+    for what_is_left in ["all", "tiles", "frontier"] {
+        let temporary = tempfile::tempdir().expect("a directory");
+        let directory = temporary.path();
+        let config = AuditConfig::default();
+        let checkpoint = directory.join("tree/checkpoint");
+        live(directory, &config, 5);
+        let older = fs::read(&checkpoint).expect("a checkpoint");
+        live(directory, &config, 300);
+        assert!(verified(directory).ok);
+        forge(&last_file(directory), 100);
+        assert!(!verified(directory).ok);
+        fs::write(&checkpoint, &older).expect("written");
+        match what_is_left {
+            "tiles" => fs::remove_file(directory.join("tree/frontier")).expect("removed"),
+            "frontier" => fs::remove_dir_all(directory.join("tree/tile/0/001.p")).expect("removed"),
+            _ => {}
+        }
+        let report = verified(directory);
+        let has = |wanted: fn(&Fault) -> bool| report.faults.iter().any(wanted);
+        assert_eq!(
+            has(|it| matches!(it, Fault::RolledBack { .. })),
+            what_is_left != "tiles",
+            "{report:?}"
+        );
+        assert!(
+            has(|it| matches!(it, Fault::Changed { index: 100, .. })),
+            "{report:?}"
+        );
+        let opened = open(directory, &config).map(drop);
+        assert!(matches!(opened, Err(OpenError::Tree(_))), "{opened:?}");
+        assert_eq!(fs::read(&checkpoint).expect("a checkpoint"), older);
+    }
+}
+
+#[test]
+fn records_that_were_cut_after_an_older_checkpoint_are_missed() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let directory = temporary.path();
+    let config = AuditConfig::default();
+    live(directory, &config, 5);
+    let older = fs::read(directory.join("tree/checkpoint")).expect("a checkpoint");
+    live(directory, &config, 300);
+    let end = verified(directory).end;
+    let path = last_file(directory);
+    let content = fs::read(&path).expect("a file");
+    fs::write(&path, &content[..content.len() - 4]).expect("written");
+    fs::write(directory.join("tree/checkpoint"), older).expect("written");
+    fs::remove_file(directory.join("tree/frontier")).expect("removed");
+    let report = verified(directory);
+    let hashed = Fault::Hashed {
+        first: end - 1,
+        last: end - 1,
+    };
+    assert_eq!(report.faults, [hashed]);
+    let opened = open(directory, &config).map(drop);
+    assert!(matches!(opened, Err(OpenError::Tree(_))), "{opened:?}");
+}
+
+#[test]
+fn keys_that_are_deleted_while_the_log_is_written_are_there_at_the_next_start() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let directory = temporary.path();
+    let config = AuditConfig::default();
+    let log = open(directory, &config).expect("a log");
+    let keys = ["capsule.key", "tree/key", "tree/key.pub"].map(|name| directory.join(name));
+    let before = keys.clone().map(|key| fs::read(key).expect("a key"));
+    keys.iter()
+        .for_each(|key| fs::remove_file(key).expect("removed"));
+    log.close();
+    assert_eq!(keys.map(|key| fs::read(key).expect("put back")), before);
+    live(directory, &config, 1);
+    assert!(verified(directory).ok);
+    // What was deleted is not followed by keys that nobody had.
+    let log = open(directory, &config).expect("a log");
+    fs::remove_dir_all(directory.join(TREE)).expect("removed");
+    log.close();
+    live(directory, &config, 1);
+    assert!(verified(directory).ok, "{:?}", verified(directory));
 }

@@ -24,6 +24,7 @@ pub mod filter;
 pub mod find;
 pub mod frame;
 pub mod json;
+pub mod key_guard;
 pub mod left_out;
 pub mod log;
 pub mod log_files;

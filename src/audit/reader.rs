@@ -17,10 +17,18 @@ const ATTEMPTS: usize = 3;
 /// What is wrong with a log.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// A file or folder cannot be read.
+    /// The folder cannot be read. Reading cannot go on.
     #[error("{path}: {error}", path = path.display())]
     Io {
-        /// The file or folder.
+        /// The folder.
+        path: PathBuf,
+        /// The error.
+        error: io::Error,
+    },
+    /// A file of the log cannot be read, or not further. Reading goes on with the next one.
+    #[error("{path}: {error}; what follows in this file is not read", path = path.display())]
+    File {
+        /// The file.
         path: PathBuf,
         /// The error.
         error: io::Error,
@@ -172,8 +180,9 @@ impl Records {
                 },
                 Err(error) => {
                     // Nothing more comes of this file.
-                    open.frames = FrameReader::new(Box::new(io::empty()), 0, MAX_RECORD);
-                    return Some(Err(at(&open.file.path, error)));
+                    open.frames = nothing();
+                    let path = open.file.path.clone();
+                    return Some(Err(LogError::File { path, error }));
                 }
             };
             let skipped = std::mem::take(&mut open.skipped);
@@ -186,8 +195,7 @@ impl Records {
 
     /// Opens the file that the next record is in, or the first one after it. `false` if there is none.
     fn open_next(&mut self) -> Result<bool, LogError> {
-        let mut failed = None;
-        for _ in 0..ATTEMPTS {
+        for attempt in 1.. {
             let files = self.log.files()?;
             let after = files.partition_point(|file| file.first <= self.next);
             let Some(file) = files.get(after.saturating_sub(1)) else {
@@ -196,11 +204,20 @@ impl Records {
             let (segment, has_header) = match open(file) {
                 Ok(opened) => opened,
                 // Compressed or removed since it was listed.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    failed = Some(at(&file.path, error));
+                Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {
                     continue;
                 }
-                Err(error) => return Err(at(&file.path, error)),
+                Err(error) => {
+                    let path = file.path.clone();
+                    self.next = self.next.max(file.first);
+                    self.current = Some(OpenSegment {
+                        file: file.clone(),
+                        frames: nothing(),
+                        skipped: 0,
+                        tail: 0,
+                    });
+                    return Err(LogError::File { path, error });
+                }
             };
             self.next = self.next.max(file.first);
             self.current = Some(segment);
@@ -209,7 +226,7 @@ impl Records {
                 false => Err(LogError::Header(file.path.clone())),
             };
         }
-        failed.map_or(Ok(false), Err)
+        Ok(false)
     }
 
     /// At the end of a file: goes on to the next one. `false` if there is none.
@@ -307,9 +324,27 @@ fn open(file: &LogFile) -> io::Result<(OpenSegment, bool)> {
     Ok((segment, has_header))
 }
 
+/// Frames of a file of which nothing more comes.
+fn nothing() -> FrameReader<Box<dyn Read + Send>> {
+    FrameReader::new(Box::new(io::empty()), 0, MAX_RECORD)
+}
+
+/// The first record of a file that is intact, without reading more of it; `None` if that is not at its beginning.
+pub fn first_record(file: &LogFile) -> Option<StoredRecord> {
+    let (mut segment, _) = open(file).ok().filter(|(_, has_header)| *has_header)?;
+    match segment.frames.step() {
+        Ok(Step::Frame(bytes)) => StoredRecord::from_bytes(bytes).ok(),
+        _ => None,
+    }
+}
+
 fn at(path: &Path, error: io::Error) -> LogError {
     LogError::Io {
         path: path.to_owned(),
         error,
     }
 }
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

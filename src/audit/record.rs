@@ -6,8 +6,8 @@ use prost::Message;
 
 use crate::audit::frame::MAX_RECORD;
 use crate::audit::left_out::fill_in;
-use crate::audit::record::schema::Decision;
 use crate::audit::record::schema::record::Kind;
+use crate::audit::record::schema::{Decision, Notice};
 use crate::domain::request::canonical::hex;
 
 pub use crate::proto::audit as schema;
@@ -75,6 +75,26 @@ impl StoredRecord {
         }
         Ok(record)
     }
+
+    /// The notice in it, if it is one. Costs next to nothing if it is none.
+    pub fn notice(&self) -> Option<Notice> {
+        if !may_be_notice(&self.bytes) {
+            return None;
+        }
+        match Record::decode(&*self.bytes).ok()?.kind {
+            Some(Kind::Notice(notice)) => Some(notice),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the field after index and time is that of a notice; `is_cut` may stand between.
+fn may_be_notice(bytes: &[u8]) -> bool {
+    const NOTICE_TAG: u8 = 0x3a;
+    const AFTER_TIME: usize = 18;
+    [0, 2]
+        .iter()
+        .any(|at| bytes.get(AFTER_TIME + at) == Some(&NOTICE_TAG))
 }
 
 /// Puts digests in hexadecimal where readers find them, as they were written before they were bytes.

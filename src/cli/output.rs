@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bundle::diagnostic::BundleError;
 use crate::cli::connect::RpcError;
@@ -138,13 +138,15 @@ impl Output {
             (Self::Text, _) => note(format_args!("error: {}", lines(&with_causes(error)))),
             // Nothing else can report a failure to write this.
             (Self::Json, Some(refused)) => drop(self.answer(&"", &refused.json())),
-            (Self::Json, None) => {
-                let message = with_causes(error);
-                drop(self.answer(&"", &json!({"ok": false, "error": message})));
-            }
+            (Self::Json, None) => drop(self.answer(&"", &json_of(error))),
         }
         if is_deny { Exit::Denied } else { Exit::Error }
     }
+}
+
+/// An error with its causes, for programs.
+pub fn json_of(error: &anyhow::Error) -> Value {
+    json!({"ok": false, "error": with_causes(error)})
 }
 
 /// Prints a line on stderr. A closed reader ends nothing: `eprintln!` would panic, and a failure to print an error cannot be

@@ -125,9 +125,7 @@ impl Control {
         plan: impl FnOnce(&WriteContext<'_>) -> Result<PlannedChange, ControlError> + Clone + Send,
     ) -> Result<CommittedChange, ControlError> {
         // Released only after the attempt is on record, whatever its outcome.
-        let Some(_line) = self.service.recorder().reserve_line().await else {
-            return Err(ControlError::AuditUnavailable);
-        };
+        let line = self.service.recorder().reserve_line().await;
         let is_restriction = RESTRICTIONS.contains(&verb);
         // What takes something away takes force whether or not it can be recorded.
         let must_not_write = || {
@@ -136,10 +134,13 @@ impl Control {
                 .audit()
                 .is_some_and(AuditLog::must_deny)
         };
-        if !is_restriction && must_not_write() {
-            return Err(ControlError::AuditUnavailable);
-        }
         let mut attempt = WriteAttempt::start(&self.service, verb, author);
+        if line.is_none() || !is_restriction && must_not_write() {
+            let refused = Err(ControlError::AuditUnavailable);
+            // The attempt is told and counted all the same; whether it is on record, its response does not say.
+            let _ = attempt.end(&refused).recorded().await;
+            return refused;
+        }
         let limits = self.limits();
         let (decided, object) = (&mut attempt.decided, &mut attempt.object);
         let now = self.service.now();

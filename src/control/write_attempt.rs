@@ -56,6 +56,7 @@ impl<'a> WriteAttempt<'a> {
                 ControlError::NotReady
                 | ControlError::Internal
                 | ControlError::Unavailable
+                | ControlError::AuditUnavailable
                 | ControlError::NotRecorded(_)
                 | ControlError::StoreLost(_),
             ) => ControlOutcome::Failed,

@@ -1,8 +1,11 @@
 use std::sync::mpsc;
 
 use super::*;
+use crate::audit::log::AuditLog;
+use crate::audit::log_files::SEGMENTS;
 use crate::authn::caller::Caller;
 use crate::bundle;
+use crate::config::audit::AuditConfig;
 use crate::domain::authority::change::{Change, ChangeRecord, IdempotencyKey};
 use crate::domain::ids::SessionId;
 use crate::domain::request::call_context::{Subject, TraceContext};
@@ -81,10 +84,15 @@ impl Bench {
     }
 
     fn logging_to(limits: Limits, sink: Option<LogQueue>) -> Self {
+        Self::with_logs(limits, sink, None)
+    }
+
+    fn with_logs(limits: Limits, sink: Option<LogQueue>, audit: Option<AuditLog>) -> Self {
         let spans = KeptSpans::default();
         let recorder = Recorder::new(RecorderParts {
             tracer: Some(spans.tracer(SpanSampler::ALWAYS_ON)),
             sink,
+            audit,
             ..RecorderParts::default()
         });
         let (answers, receiver) = mpsc::channel();
@@ -125,7 +133,7 @@ impl Bench {
         ];
         spans
             .iter()
-            .filter(|span| span.name == "control EndSession")
+            .filter(|span| span.name.starts_with("control "))
             .map(|span| names.map(|name| attribute(span, name)))
             .collect()
     }
@@ -276,10 +284,41 @@ async fn a_change_that_the_log_has_no_place_for_is_not_made() {
     };
     assert!(error.to_string().contains("is not made"), "{error}");
     assert_eq!(bench.control.status().await.unwrap().revision, 1);
-    assert!(bench.recorded().is_empty(), "nothing was attempted");
+    assert_eq!(bench.recorded(), [row("failed", "", "")], "it is told");
     drop(held);
     bench.answers.send(Ok(())).unwrap();
     let done = bench.control.end_session(&sec, "s".into()).await;
     assert_eq!(done.unwrap().revision, 2);
-    assert_eq!(bench.recorded().len(), 1);
+    assert_eq!(bench.recorded().len(), 2);
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_recorded_is_not_made_but_told_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("capsule.key");
+    let opened = AuditLog::open(dir.path(), &key, &AuditConfig::default());
+    let log = opened.unwrap().unwrap();
+    let bench = Bench::with_logs(Limits::default(), None, Some(log.clone()));
+    let segments = dir.path().join(SEGMENTS);
+    std::fs::rename(&segments, dir.path().join("aside")).unwrap();
+    std::fs::write(&segments, "in the way").unwrap();
+    // What takes something away is done, and finds out.
+    bench.answers.send(Ok(())).unwrap();
+    let sec = author("sec", None);
+    let ended = bench.control.end_session(&sec, "s".into()).await;
+    assert_eq!(ended.unwrap().revision, 2);
+    assert!(log.must_deny());
+    for count in 2..5 {
+        let plan = |_: &WriteContext<'_>| panic!("it is not planned");
+        let refused = bench.control.write("PutEntity", &sec, plan).await;
+        let Err(ControlError::AuditUnavailable) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(log.unrecorded(), count);
+        let told = bench.recorded();
+        assert_eq!(told.len() as u64, count);
+        assert_eq!(told.last(), Some(&row("failed", "", "")));
+    }
+    assert_eq!(bench.control.status().await.unwrap().revision, 2);
+    log.close();
 }

@@ -4,7 +4,7 @@ use http::{HeaderMap, Response};
 use tonic::{Code, Status};
 
 use crate::adapters::callgate_v1::authorization::ADAPTER;
-use crate::adapters::transport::grpc_rejection::{GrpcRejection, NEVER, PUSHBACK};
+use crate::adapters::transport::grpc_rejection::{self, GrpcRejection, NEVER, PUSHBACK};
 use crate::adapters::transport::response_body::ResponseBody;
 use crate::telemetry::record::metrics::RejectionKind;
 
@@ -53,20 +53,7 @@ fn grpc_rejection(headers: &HeaderMap) -> Option<(&'static str, RejectionKind)> 
     if headers.contains_key(Status::GRPC_STATUS_DETAILS) {
         return None;
     }
-    let why = match Code::from_bytes(status.as_bytes()) {
-        Code::Ok => return None,
-        // So are requests that were valid and cannot be done.
-        Code::NotFound | Code::AlreadyExists | Code::FailedPrecondition => return None,
-        Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => RejectionKind::Malformed,
-        Code::Unauthenticated | Code::PermissionDenied => RejectionKind::NotEntitled,
-        // What is not to be sent again is at fault itself.
-        Code::ResourceExhausted if headers.get(PUSHBACK).is_some_and(|it| it == NEVER) => {
-            RejectionKind::Malformed
-        }
-        Code::ResourceExhausted => RejectionKind::Overloaded,
-        Code::DeadlineExceeded | Code::Cancelled => RejectionKind::Deadline,
-        Code::Unavailable => RejectionKind::Unavailable,
-        _ => RejectionKind::Failed,
-    };
+    let is_never_sent_again = headers.get(PUSHBACK).is_some_and(|it| it == NEVER);
+    let why = grpc_rejection::kind_of(Code::from_bytes(status.as_bytes()), is_never_sent_again)?;
     Some((ADAPTER, why))
 }

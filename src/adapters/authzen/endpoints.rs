@@ -32,6 +32,7 @@ use crate::service::batch::BatchItem;
 use crate::service::deadline::{Deadline, ServiceError};
 use crate::service::generation::Generation;
 use crate::service::request::RequestMeta;
+use crate::telemetry::record::metrics::RejectionKind;
 use callgate_engine::obligation;
 
 /// The name of this adapter in metrics, logs and traces.
@@ -313,6 +314,12 @@ impl Authzen {
         let ask = self.ask(admitted);
         let service = &self.adapter.service;
         let answers = service.decide_batch(ask, questions, until).await?;
+        let request_id = admitted.request_id.as_deref();
+        for invalid in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+            let (why, said) = (RejectionKind::Malformed, invalid.to_string());
+            let recorder = service.recorder();
+            recorder.rejection_of(request_id, ADAPTER, why, &said);
+        }
         let may_explain = admitted.caller.rights.explain;
         let answers: Vec<Json> = answers
             .iter()

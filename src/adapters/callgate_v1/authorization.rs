@@ -59,6 +59,12 @@ impl AuthorizationState {
             open_streams: UsageCount::default(),
         }
     }
+
+    /// Counts and logs a request of a stream that is rejected: its response is one of many, in which nobody else sees it.
+    pub(super) fn note_rejection(&self, refusal: &GrpcRejection) {
+        let recorder = self.service.recorder();
+        recorder.rejection(ADAPTER, refusal.kind(), &refusal.to_string());
+    }
 }
 
 /// A request after its first, synchronous step.

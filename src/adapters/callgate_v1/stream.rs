@@ -176,6 +176,13 @@ async fn answer_one(
     let outcome = catch_panic(outcome)
         .await
         .unwrap_or(Err(GrpcRejection::Panicked));
+    let outcome = outcome.map_err(|refusal| match refusal {
+        GrpcRejection::Invalid(invalid) => GrpcRejection::Invalid(invalid.inside("request")),
+        other => other,
+    });
+    if let Err(refusal) = &outcome {
+        session.shared.note_rejection(refusal);
+    }
     Ok(encode(&correlation_id, outcome))
 }
 
@@ -189,12 +196,6 @@ fn encode(
         match outcome {
             Ok(response) => wire::bytes(out, 2, response.as_bytes()),
             Err(refusal) => {
-                let refusal = match refusal {
-                    GrpcRejection::Invalid(invalid) => {
-                        GrpcRejection::Invalid(invalid.inside("request"))
-                    }
-                    other => other,
-                };
                 let error = v1::RequestError {
                     code: refusal.code() as i32,
                     message: refusal.to_string(),

@@ -9,6 +9,7 @@ use crate::authn::authenticate;
 use crate::authn::caller::Rpc;
 use crate::service::concurrency_limit::RETRY_AFTER;
 use crate::service::deadline::ServiceError;
+use crate::telemetry::record::metrics::RejectionKind;
 
 /// The metadata key with the time after which a client may retry, in milliseconds.
 pub const PUSHBACK: &str = "grpc-retry-pushback-ms";
@@ -155,6 +156,26 @@ impl GrpcRejection {
             Self::Panicked | Self::NotAdmitted => Code::Internal,
         }
     }
+
+    /// As what it is counted.
+    pub fn kind(&self) -> RejectionKind {
+        kind_of(self.code(), false).unwrap_or(RejectionKind::Failed)
+    }
+}
+
+/// As what a status is counted; `None` if it is no rejection: a request that was valid and cannot be done is none. What is
+/// not to be sent again is at fault itself.
+pub fn kind_of(code: Code, is_never_sent_again: bool) -> Option<RejectionKind> {
+    Some(match code {
+        Code::Ok | Code::NotFound | Code::AlreadyExists | Code::FailedPrecondition => return None,
+        Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => RejectionKind::Malformed,
+        Code::Unauthenticated | Code::PermissionDenied => RejectionKind::NotEntitled,
+        Code::ResourceExhausted if is_never_sent_again => RejectionKind::Malformed,
+        Code::ResourceExhausted => RejectionKind::Overloaded,
+        Code::DeadlineExceeded | Code::Cancelled => RejectionKind::Deadline,
+        Code::Unavailable => RejectionKind::Unavailable,
+        _ => RejectionKind::Failed,
+    })
 }
 
 impl From<AdmissionError> for GrpcRejection {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::analysis::access::usage_span::UsageSpan;
 use crate::analysis::access::{AccessReport, Row};
+use crate::audit::find;
 use crate::audit::reader::{LogError, LogReader};
 use crate::audit::record::Record;
 use crate::audit::record::schema::{Verdict, record::Kind};
@@ -26,6 +27,9 @@ impl Usage {
     /// If there is no log, or it cannot be read.
     pub fn from_log(directory: &Path) -> Result<Self, LogError> {
         let mut usage = Self::default();
+        if let Some(LogError::Lost { first, last }) = find::missing_before(directory)? {
+            usage.span.unreadable += last.saturating_sub(first) + 1;
+        }
         for record in LogReader::open(directory)?.iter_from(0) {
             match record {
                 Ok(stored) => match stored.decode() {

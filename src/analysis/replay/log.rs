@@ -11,11 +11,13 @@ use uuid::Uuid;
 use crate::analysis::replay::{RecordedCapsule, RecordedDecision, SealedCapsule};
 use crate::audit::capsule::{CapsuleKey, CapsuleLink};
 use crate::audit::capsule_reader::CapsuleReader;
+use crate::audit::envelope::nanos;
 use crate::audit::find::{self, FoundRecord, SearchScope};
 use crate::audit::log_files::{self, SEGMENTS};
-use crate::audit::reader::{LogReader, Records};
+use crate::audit::reader::{LogError, LogReader, Records};
 use crate::audit::record::schema::record::Kind;
 use crate::audit::record::schema::{Decision, Verdict};
+use crate::audit::verify;
 
 /// Faults in a row after which reading ends: a folder that is gone gives one each time.
 const MAX_FAULTS_IN_A_ROW: u32 = 100;
@@ -102,7 +104,26 @@ impl LogSource {
     ///
     /// Why the capsules cannot be read.
     pub fn decisions(&self) -> Result<LogDecisions, String> {
-        self.decisions_from(0)
+        let text = |error: LogError| error.to_string();
+        let start = match self.since {
+            Some(since) => find::start_at(&self.directory, nanos(since)).map_err(text)?,
+            None => 0,
+        };
+        let mut decisions = self.decisions_from(start)?;
+        if start <= self.reader.first_index().map_err(text)?
+            && find::missing_before(&self.directory)
+                .map_err(text)?
+                .is_some()
+        {
+            self.add_fault();
+        }
+        // Before the log is read, which may grow meanwhile.
+        decisions.signed = verify::signed(&self.directory);
+        Ok(decisions)
+    }
+
+    fn add_fault(&self) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
     }
 
     /// One decision by its id; `None` if the log does not have it there.
@@ -152,6 +173,8 @@ impl LogSource {
             capsules,
             source: self.clone(),
             faults_in_a_row: 0,
+            next: first,
+            signed: None,
         })
     }
 
@@ -166,6 +189,10 @@ pub struct LogDecisions {
     capsules: Option<(Arc<CapsuleKey>, CapsuleReader)>,
     source: LogSource,
     faults_in_a_row: u32,
+    /// The index after the last record that was read.
+    next: u64,
+    /// The size of the last checkpoint, until the end of the log is held against it.
+    signed: Option<u64>,
 }
 
 impl Iterator for LogDecisions {
@@ -173,14 +200,19 @@ impl Iterator for LogDecisions {
 
     fn next(&mut self) -> Option<RecordedDecision> {
         loop {
-            let read = self.records.next()?;
+            let Some(read) = self.records.next() else {
+                if find::cut_off(self.next, self.signed.take()).is_some() {
+                    self.source.add_fault();
+                }
+                return None;
+            };
             let decoded = read.map_err(drop);
             let decoded = decoded.and_then(|record| {
                 let message = record.decode().map_err(drop)?;
                 Ok((record.index, message))
             });
             let Ok((index, message)) = decoded else {
-                self.source.faults.fetch_add(1, Ordering::Relaxed);
+                self.source.add_fault();
                 self.faults_in_a_row += 1;
                 if self.faults_in_a_row == MAX_FAULTS_IN_A_ROW {
                     return None;
@@ -188,6 +220,7 @@ impl Iterator for LogDecisions {
                 continue;
             };
             self.faults_in_a_row = 0;
+            self.next = index.saturating_add(1);
             let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(message.at);
             let link = CapsuleLink::from_record(&message);
             if let Some(Kind::Decision(decision)) = message.kind
@@ -226,7 +259,7 @@ impl LogDecisions {
             }),
             Ok(_) => RecordedCapsule::Gone,
             Err(_) => {
-                self.source.faults.fetch_add(1, Ordering::Relaxed);
+                self.source.add_fault();
                 RecordedCapsule::Gone
             }
         }

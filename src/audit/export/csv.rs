@@ -37,17 +37,29 @@ pub fn row(out: &mut impl Write, record: &Record) -> io::Result<()> {
     write!(out, "{}\r\n", fields.join(","))
 }
 
-/// A text as a field. Invisible characters are escaped, so a record is one line. A text that a spreadsheet would take for
-/// a formula gets an apostrophe before it (OWASP, CSV injection).
+/// What a formula begins with, in full width too.
+const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+
+/// A text as a field. Invisible characters are escaped, so a record is one line. Where a spreadsheet would take it for a
+/// formula, at its beginning and, as some take `;` for the separator, after each `;`, it gets an apostrophe (OWASP, CSV
+/// injection). So does an apostrophe there: without the first apostrophe of each such place it is the text as it was.
 fn field(text: &str) -> String {
-    let shown = escaped(text);
-    let is_formula = shown.starts_with(['=', '+', '-', '@']);
-    let shown = match is_formula {
-        true => format!("'{shown}"),
-        false => shown.into_owned(),
-    };
-    match shown.contains([',', '"']) {
+    let escaped = escaped(text);
+    let mut shown = String::with_capacity(escaped.len());
+    let mut is_beginning = true;
+    for char in escaped.chars() {
+        if is_beginning && (char == '\'' || FORMULA.contains(&char)) {
+            shown.push('\'');
+        }
+        shown.push(char);
+        is_beginning = char == ';';
+    }
+    match shown.contains([',', ';', '"']) {
         true => format!("\"{}\"", shown.replace('"', "\"\"")),
         false => shown,
     }
 }
+
+#[cfg(test)]
+#[path = "csv_tests.rs"]
+mod tests;

@@ -134,6 +134,7 @@ fn decision(record: &Record, it: &Decision, version: Version) -> Value {
     ]);
     let optional = json!({
         "status_code": reason,
+        "status_detail": without_effect(it),
         "policy": it.determining_policies.first().map(policy),
         "authorizations": authorizations(it),
         "resources": resources(it),
@@ -191,9 +192,14 @@ fn verdict(it: &Decision) -> VerdictIds {
         (false, false) if !it.challenge.is_empty() => (23, "Challenge"),
         (false, false) => (2, "Blocked"),
     };
-    let (severity, severity_name, status, status_name) = match is_allow {
-        true => (1, "Informational", 1, "Success"),
-        false => (2, "Low", 2, "Failure"),
+    let (severity, severity_name) = match is_allow {
+        true => (1, "Informational"),
+        false => (2, "Low"),
+    };
+    // The status is that of the call, which goes through if nothing is enforced.
+    let (status, status_name) = match is_allow || it.is_observed && !it.is_dry_run {
+        true => (1, "Success"),
+        false => (2, "Failure"),
     };
     VerdictIds {
         severity,
@@ -207,12 +213,25 @@ fn verdict(it: &Decision) -> VerdictIds {
     }
 }
 
+/// Why a decision had no effect on the call; empty if it had.
+fn without_effect(it: &Decision) -> &'static str {
+    match (it.is_dry_run, it.is_observed) {
+        (true, _) => "dry run: no call was made",
+        (false, true) => "observed: not enforced, the call went through",
+        (false, false) => "",
+    }
+}
+
 fn message(it: &Decision) -> String {
     let what = [it.server.as_str(), it.tool.as_str()];
     let what: Vec<_> = what.into_iter().filter(|it| !it.is_empty()).collect();
     let verdict = json::verdict(it.verdict());
+    let effect = match without_effect(it) {
+        "" => String::new(),
+        why => format!(" ({why})"),
+    };
     format!(
-        "{verdict} {} {} by {}",
+        "{verdict} {} {} by {}{effect}",
         it.operation,
         what.join("/"),
         it.subject
@@ -345,6 +364,8 @@ fn unmapped(it: &Decision, agent: Option<&Value>, version: Version) -> Value {
     let parent = (!it.parent_decision_id.is_empty()).then(|| json::uuid(&it.parent_decision_id));
     object(json!({
         "ai_agent": agent.filter(|_| version == Version::V1_8),
+        "is_dry_run": it.is_dry_run.then_some(true),
+        "is_observed": it.is_observed.then_some(true),
         "reason_codes": codes,
         "revision": it.revision,
         "policy_set_digest": hex(&it.policy_set_digest),

@@ -4,11 +4,29 @@ use std::io;
 use std::path::Path;
 
 use crate::audit::frame::Contents;
-use crate::audit::log_files;
-use crate::audit::log_output::{LogOutput, OpenError};
+use crate::audit::log_files::{self, CAPSULES, SEGMENTS, TREE};
+use crate::audit::log_output::{LOCK, LogOutput, OpenError};
 use crate::audit::reader::{LogError, LogReader};
 use crate::audit::record::schema::notice::Kind;
 use crate::audit::segment::{Repair, Segment};
+
+/// Warns, before a log is opened, if what begins anew is not the first of its kind here.
+pub fn warn_of_what_is_gone(directory: &Path, key_file: &Path, has_capsules: bool) {
+    let is_there = |name: &str| directory.join(name).exists();
+    if is_there(LOCK) && !is_there(SEGMENTS) && !is_there(TREE) {
+        tracing::warn!(
+            directory = %directory.display(),
+            "the records of the decision log and their tree are gone: a new log begins"
+        );
+    }
+    let capsules = log_files::list(&directory.join(CAPSULES)).unwrap_or_default();
+    if has_capsules && !key_file.exists() && !capsules.is_empty() {
+        tracing::warn!(
+            file = %key_file.display(),
+            "the capsule key is gone, and another is made: decisions recorded before cannot be replayed without it"
+        );
+    }
+}
 
 impl LogOutput {
     pub(super) fn recover_segments(&mut self) -> Result<(), OpenError> {

@@ -166,7 +166,11 @@ fn write_public(tree: &Path, key: &SigningKey) -> Result<(), KeyError> {
 }
 
 /// Writes a file as a whole, with these permissions from its first moment on.
-fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let dir = above(path).next().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
     let unfinished = path.with_extension("new");

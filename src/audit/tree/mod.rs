@@ -16,4 +16,5 @@ pub mod thread;
 pub mod tile;
 pub mod tile_dir;
 pub mod tlog_proof;
+pub mod unsigned;
 pub mod writer;

@@ -91,6 +91,29 @@ impl TileDir {
         }
     }
 
+    /// The widths in which a tile is there.
+    ///
+    /// # Errors
+    ///
+    /// If its folder cannot be read.
+    pub fn widths(&self, id: TileId) -> io::Result<Vec<usize>> {
+        let mut widths = Vec::new();
+        if self.root.join(id.path(TILE_WIDTH)).is_file() {
+            widths.push(TILE_WIDTH);
+        }
+        let entries = match fs::read_dir(folder_of(&self.root.join(id.path(1)))) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(widths),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let name = entry?.file_name();
+            let width = name.to_str().and_then(|name| name.parse().ok());
+            widths.extend(width.filter(|width| (1..TILE_WIDTH).contains(width)));
+        }
+        Ok(widths)
+    }
+
     /// Reads the signed checkpoint; `None` if there is none.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use crate::audit::tree::hash::TreeHash;
 use crate::audit::tree::note::SigningKey;
 use crate::audit::tree::tile::{MAX_TILE_LEVELS, TILE_HEIGHT, TILE_WIDTH, TileId};
 use crate::audit::tree::tile_dir::{TileDir, TileError, TreeReader};
+use crate::audit::tree::unsigned::UnsignedTiles;
 
 /// The records of a log, as the tree needs them at the start.
 pub trait Leaves {
@@ -50,6 +51,26 @@ pub enum TreeError {
         records: u64,
         /// The size in the checkpoint.
         signed: u64,
+    },
+    /// The checkpoint is not the last one: tiles are made durable after the checkpoint over them.
+    #[error(
+        "the last checkpoint of the decision log is over {signed} records, but its tree was durable up to {durable}: an older checkpoint was put in its place"
+    )]
+    RolledBack {
+        /// The size in the checkpoint.
+        signed: u64,
+        /// The size up to which tiles are durable.
+        durable: u64,
+    },
+    /// Records after the checkpoint are missing at the end: tiles are written after their records are on the disk.
+    #[error(
+        "the decision log ends after {records} records, but its tree has the hashes of {hashed}"
+    )]
+    Hashed {
+        /// The number of records.
+        records: u64,
+        /// The number of records that were hashed.
+        hashed: u64,
     },
     /// A record is not the one that was logged.
     #[error("record {index} of the decision log is not the one in the tree")]
@@ -120,12 +141,23 @@ impl TreeWriter {
                 signed,
             });
         }
-        writer.restore(&checkpoint, records)?;
+        let durable = writer.dir.read_frontier()?;
+        if let Some(durable) = durable.as_ref().map(Frontier::size)
+            && durable > signed
+        {
+            return Err(TreeError::RolledBack { signed, durable });
+        }
+        check_unsigned_records(&writer.dir, signed, records)?;
+        let has_frontier = durable.is_some();
+        writer.restore(&checkpoint, durable, records)?;
         match load(&writer.dir, signed) {
             Ok(frontier) if frontier.root() == checkpoint.root => {
                 check_last_records(&writer.dir, signed, records)?;
                 writer.frontier = frontier;
-                writer.begin_frontier()?;
+                if !has_frontier {
+                    // A log of before says nowhere how far its tiles are durable: all were, before a checkpoint was written.
+                    writer.dir.write_frontier(&writer.frontier)?;
+                }
                 records.each_from(signed, &mut |leaf| writer.append_found(leaf))?;
             }
             found => writer.rebuild(&checkpoint, records, found.err())?,
@@ -225,23 +257,15 @@ impl TreeWriter {
         self.unsynced.len()
     }
 
-    /// A log of before says nowhere how far its tiles are durable: all were, before a checkpoint was written.
-    fn begin_frontier(&self) -> io::Result<()> {
-        match self.dir.read_frontier()? {
-            Some(_) => Ok(()),
-            None => self.dir.write_frontier(&self.frontier),
-        }
-    }
-
     /// Makes tiles anew that a loss of power has taken or damaged: those after the last that are known to be durable, from
     /// the records. Does nothing if the records do not lead to the root of the checkpoint; what follows says why.
     fn restore(
         &mut self,
         checkpoint: &Checkpoint,
+        durable: Option<Frontier>,
         records: &mut impl Leaves,
     ) -> Result<(), TreeError> {
         let size = checkpoint.size;
-        let durable = self.dir.read_frontier()?;
         let Some(mut frontier) = durable.filter(|it| it.size() < size) else {
             return Ok(());
         };
@@ -336,6 +360,35 @@ fn load(dir: &TileDir, size: u64) -> Result<Frontier, TileError> {
     Ok(Frontier::from_partial_tiles(size, levels).unwrap_or_default())
 }
 
+/// Holds the records after the checkpoint against tiles that were written before the process ended.
+fn check_unsigned_records(
+    dir: &TileDir,
+    signed: u64,
+    records: &mut impl Leaves,
+) -> Result<(), TreeError> {
+    let mut tiles = UnsignedTiles::read(dir, signed)?;
+    if tiles.size() > records.end() {
+        return Err(TreeError::Hashed {
+            records: records.end(),
+            hashed: tiles.size(),
+        });
+    }
+    let Some(first) = tiles.first() else {
+        return Ok(());
+    };
+    let mut index = first.max(records.first());
+    records.each_from(index, &mut |leaf| {
+        if let Some(leaf) = leaf {
+            tiles.note(index, leaf);
+        }
+        index += 1;
+    })?;
+    match tiles.others().first() {
+        Some(&index) => Err(TreeError::Record { index }),
+        None => Ok(()),
+    }
+}
+
 /// Holds the records of the last tile of leaves, 256 at most, against the tree.
 fn check_last_records(
     dir: &TileDir,
@@ -365,3 +418,7 @@ fn check_last_records(
 #[cfg(test)]
 #[path = "writer_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "writer_crash_tests.rs"]
+mod crash_tests;

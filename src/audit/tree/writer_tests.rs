@@ -3,9 +3,9 @@ use std::fs;
 use super::*;
 use crate::audit::tree::merkle;
 
-struct Log {
+pub(super) struct Log {
     first: u64,
-    leaves: Vec<TreeHash>,
+    pub(super) leaves: Vec<TreeHash>,
     lost: Vec<u64>,
 }
 
@@ -26,9 +26,9 @@ impl Leaves for Log {
     }
 }
 
-struct Desk {
+pub(super) struct Desk {
     dir: tempfile::TempDir,
-    log: Log,
+    pub(super) log: Log,
 }
 
 fn key() -> SigningKey {
@@ -36,7 +36,7 @@ fn key() -> SigningKey {
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let log = Log {
             first: 0,
@@ -46,16 +46,16 @@ impl Desk {
         Self { dir, log }
     }
 
-    fn dir(&self) -> TileDir {
+    pub(super) fn dir(&self) -> TileDir {
         TileDir::new(self.dir.path().join("tree"))
     }
 
-    fn open(&mut self) -> Result<TreeWriter, TreeError> {
+    pub(super) fn open(&mut self) -> Result<TreeWriter, TreeError> {
         TreeWriter::open(self.dir(), key(), &mut self.log)
     }
 
     /// Logs records; `tree` is told of them.
-    fn log(&mut self, count: u64, tree: &mut TreeWriter) {
+    pub(super) fn log(&mut self, count: u64, tree: &mut TreeWriter) {
         for _ in 0..count {
             let leaf = TreeHash::leaf(&self.log.leaves.len().to_le_bytes());
             self.log.leaves.push(leaf);
@@ -63,7 +63,7 @@ impl Desk {
         }
     }
 
-    fn checkpoint(&self) -> Checkpoint {
+    pub(super) fn checkpoint(&self) -> Checkpoint {
         let note = self
             .dir()
             .read_checkpoint()
@@ -73,7 +73,7 @@ impl Desk {
     }
 
     /// A desk with a checkpoint over so many records, and a few after it.
-    fn with(signed: u64, after: u64) -> Self {
+    pub(super) fn with(signed: u64, after: u64) -> Self {
         let mut desk = Self::new();
         let mut tree = desk.open().expect("a tree");
         desk.log(signed, &mut tree);
@@ -246,7 +246,7 @@ fn a_lost_record_has_the_leaf_that_was_signed_or_none() {
 }
 
 /// All tiles of a tree, below its directory.
-fn tiles(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+pub(super) fn tiles(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder");
     let paths = entries.map(|entry| entry.expect("an entry").path());
     let found = paths.map(|path| match path.is_dir() {

@@ -26,6 +26,13 @@ pub enum Fault {
         /// Why.
         why: String,
     },
+    /// The last checkpoint is not the one that was signed last: the tree has grown beyond it.
+    RolledBack {
+        /// The size in the checkpoint.
+        signed: u64,
+        /// The size up to which `frontier` says that tiles are durable.
+        durable: u64,
+    },
     /// An older checkpoint that the log does not extend.
     Older {
         /// Which one.
@@ -88,6 +95,13 @@ pub enum Fault {
         /// The last of them.
         last: u64,
     },
+    /// Records after the checkpoint that are not there, although tiles have their hashes.
+    Hashed {
+        /// The first of them.
+        first: u64,
+        /// The last of them.
+        last: u64,
+    },
     /// A tile that does not belong to the tree of the checkpoint.
     Tile {
         /// The path below the directory of the log.
@@ -114,6 +128,10 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Checkpoint { why } => write!(f, "the last checkpoint is of no use: {why}"),
+            Self::RolledBack { signed, durable } => write!(
+                f,
+                "the last checkpoint is over {signed} records, but the tree was durable up to {durable}: an older checkpoint was put in its place"
+            ),
             Self::Older { checkpoint, why } => {
                 write!(
                     f,
@@ -150,6 +168,11 @@ impl fmt::Display for Fault {
             Self::Cut { first, last } => write!(
                 f,
                 "{} cut off: the last checkpoint covers more than is there",
+                records(*first, *last)
+            ),
+            Self::Hashed { first, last } => write!(
+                f,
+                "{} cut off: the tree has hashes of more than is there",
                 records(*first, *last)
             ),
             Self::Tile { file, why } => write!(f, "{file}: {why}"),

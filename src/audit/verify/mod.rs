@@ -23,6 +23,7 @@ use crate::audit::tree::merkle::{self, Nodes as _};
 use crate::audit::tree::note::VerifyingKey;
 use crate::audit::tree::tile::{TILE_WIDTH, TileId};
 use crate::audit::tree::tile_dir::{TileDir, TreeReader};
+use crate::audit::tree::unsigned::UnsignedTiles;
 use crate::audit::verify::authentic::AuthenticTree;
 use crate::audit::verify::fault::{Fault, Faults};
 use crate::audit::verify::scan::Scan;
@@ -80,8 +81,16 @@ pub struct Report {
 /// If there is no log in the directory, or no such range in it. Everything else that is wrong is in the report.
 pub fn verify(request: &Request) -> io::Result<Report> {
     check_request(request)?;
-    let files = log_files::list(&request.directory.join(log_files::SEGMENTS))?;
     let dir = TileDir::new(request.directory.join(TREE));
+    // What is written last is read first, since the log may grow meanwhile: `frontier` follows the checkpoint, that follows its
+    // tiles, and these follow their records.
+    let durable = dir.read_frontier()?.map(|frontier| frontier.size());
+    let last = checkpoint(&dir, &request.key);
+    let unsigned = match &last {
+        Ok(last) => UnsignedTiles::read(&dir, last.size)?,
+        Err(_) => UnsignedTiles::default(),
+    };
+    let files = log_files::list(&request.directory.join(log_files::SEGMENTS))?;
     if files.is_empty() && dir.is_empty() {
         return Err(io::Error::new(
             io::ErrorKind::NotFound,
@@ -93,9 +102,13 @@ pub fn verify(request: &Request) -> io::Result<Report> {
         origin: request.key.name().to_owned(),
         ..Report::default()
     };
-    let last = checkpoint(&dir, &request.key);
-    if let Err(why) = &last {
-        faults.add(Fault::Checkpoint { why: why.clone() });
+    match (&last, durable) {
+        (Err(why), _) => faults.add(Fault::Checkpoint { why: why.clone() }),
+        (Ok(last), Some(durable)) if durable > last.size => faults.add(Fault::RolledBack {
+            signed: last.size,
+            durable,
+        }),
+        _ => {}
     }
     let last = last.ok();
     // Damage of the files is told nevertheless.
@@ -110,7 +123,8 @@ pub fn verify(request: &Request) -> io::Result<Report> {
         TreeReader::new(dir.clone(), checkpoint.size),
         checkpoint.root,
     );
-    let mut scan = Scan::new(&request.directory, &mut tree, request.from, request.to);
+    let range = (request.from, request.to);
+    let mut scan = Scan::new(&request.directory, &mut tree, unsigned, range);
     scan.files(&files, &mut faults);
     let found = scan.finish(checkpoint.size, &mut faults);
     if request.to.is_none() && request.from == 0 {

@@ -1,5 +1,6 @@
 //! Reads the files of a log byte by byte, and holds each record against the tree.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
@@ -8,9 +9,10 @@ use std::path::Path;
 use crate::audit::archive::REMOVED_RECORDS;
 use crate::audit::frame::{self, Contents, FrameReader, HEADER, MAX_RECORD, Step};
 use crate::audit::log_files::{self, LogFile, SEGMENTS};
-use crate::audit::record::schema::{notice, record};
+use crate::audit::record::schema::notice;
 use crate::audit::record::{StoredRecord, index_of};
 use crate::audit::tree::hash::TreeHash;
+use crate::audit::tree::unsigned::UnsignedTiles;
 use crate::audit::verify::authentic::AuthenticTree;
 use crate::audit::verify::fault::{Fault, Faults, Place};
 
@@ -37,6 +39,9 @@ pub struct Found {
 pub struct Scan<'a> {
     directory: &'a Path,
     tree: &'a mut AuthenticTree,
+    /// The tiles that reach beyond it, and where the records are that they have hashes of.
+    unsigned: UnsignedTiles,
+    hashed: BTreeMap<u64, Place>,
     /// The last record to verify.
     to: Option<u64>,
     /// The index that the next record should have.
@@ -59,12 +64,14 @@ impl<'a> Scan<'a> {
     pub fn new(
         directory: &'a Path,
         tree: &'a mut AuthenticTree,
-        from: u64,
-        to: Option<u64>,
+        unsigned: UnsignedTiles,
+        (from, to): (u64, Option<u64>),
     ) -> Self {
         Self {
             directory,
             tree,
+            unsigned,
+            hashed: BTreeMap::new(),
             to,
             expected: from,
             reads_notices: false,
@@ -199,6 +206,9 @@ impl<'a> Scan<'a> {
         self.gap(index, faults);
         self.expected = index.saturating_add(1);
         let leaf = TreeHash::leaf(&payload);
+        if self.unsigned.note(index, leaf) {
+            self.hashed.insert(index, place());
+        }
         if index < self.tree.size() {
             match self.tree.leaf(index) {
                 Some(wanted) if wanted == leaf => self.found.proven += 1,
@@ -234,17 +244,8 @@ impl<'a> Scan<'a> {
 
     /// Keeps what the log says of records that it removed or lost.
     fn notice(&mut self, payload: Vec<u8>) {
-        if !may_be_notice(&payload) {
-            return;
-        }
-        let Some(notice) = StoredRecord::from_bytes(payload)
-            .ok()
-            .and_then(|stored| stored.decode().ok())
-            .and_then(|message| match message.kind {
-                Some(record::Kind::Notice(notice)) => Some(notice),
-                _ => None,
-            })
-        else {
+        let stored = StoredRecord::from_bytes(payload).ok();
+        let Some(notice) = stored.and_then(|stored| stored.notice()) else {
             return;
         };
         match notice.kind() {
@@ -263,12 +264,19 @@ impl<'a> Scan<'a> {
             Some(to) => signed.min(to.saturating_add(1)),
             None => signed,
         };
-        let is_cut = self.expected < end;
+        let is_short = self.expected < end;
+        // Where the range ends within a file that is not there, later ones are.
+        let is_cut = is_short && self.last_file.is_none_or(|last| last < end);
         match self.damage.take() {
-            Some((place, _)) if is_cut => faults.add(Fault::Damaged {
+            Some((place, _)) if is_short => faults.add(Fault::Damaged {
                 first: self.expected,
                 last: end - 1,
                 place,
+            }),
+            None if is_short && !is_cut => faults.add(Fault::Missing {
+                first: self.expected,
+                last: end - 1,
+                is_noted: false,
             }),
             None if is_cut => faults.add(Fault::Cut {
                 first: self.expected,
@@ -277,6 +285,7 @@ impl<'a> Scan<'a> {
             Some((_, bytes)) => self.found.torn_bytes = bytes,
             None => {}
         }
+        self.hold_against_unsigned(signed, faults);
         let first = self.found.first;
         let is_removed = |(_, last): &(u64, u64)| last.saturating_add(1) >= first;
         let is_noted = self.removed.iter().any(is_removed);
@@ -293,19 +302,24 @@ impl<'a> Scan<'a> {
         self.found
     }
 
+    /// Tells of the records after the checkpoint that are not those whose hashes are in tiles.
+    fn hold_against_unsigned(&mut self, signed: u64, faults: &mut Faults) {
+        for index in self.unsigned.others() {
+            if let Some(place) = self.hashed.remove(&index) {
+                faults.add(Fault::Changed { index, place });
+            }
+        }
+        let first = self.expected.max(signed);
+        if self.to.is_none() && first < self.unsigned.size() {
+            let last = self.unsigned.size() - 1;
+            faults.add(Fault::Hashed { first, last });
+        }
+    }
+
     fn name(&self, file: &LogFile) -> String {
         let path = file.path.strip_prefix(self.directory);
         path.unwrap_or(&file.path).display().to_string()
     }
-}
-
-/// Whether the field after index and time is that of a notice; `is_cut` may stand between. Saves decoding all the others.
-fn may_be_notice(payload: &[u8]) -> bool {
-    const NOTICE_TAG: u8 = 0x3a;
-    const AFTER_TIME: usize = 18;
-    [0, 2]
-        .iter()
-        .any(|at| payload.get(AFTER_TIME + at) == Some(&NOTICE_TAG))
 }
 
 fn open(file: &LogFile) -> io::Result<Box<dyn Read>> {

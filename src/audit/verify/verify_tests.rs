@@ -115,7 +115,12 @@ fn every_flipped_bit_of_a_thousand_records_is_found() {
         let content = fs::read(&file.path).expect("a file");
         let mut check = |content: &[u8]| {
             let mut faults = Faults::default();
-            let mut scan = Scan::new(log.dir.path(), &mut tree, file.first, Some(end - 1));
+            let mut scan = Scan::new(
+                log.dir.path(),
+                &mut tree,
+                UnsignedTiles::default(),
+                (file.first, Some(end - 1)),
+            );
             scan.input(content, file, &mut faults).expect("readable");
             scan.finish(1_000, &mut faults);
             faults.count()
@@ -440,4 +445,29 @@ fn every_record_is_proven() {
         assert_eq!(verified, Ok(()));
     }
     assert!(prove(&dir, 300, 300).is_err());
+}
+
+#[test]
+fn a_range_within_a_removed_file_is_missing_and_not_cut_off() {
+    let log = Log::new(many(400), 100);
+    fs::remove_file(&log.files()[1].path).expect("removed");
+    for (from, to) in [
+        (150, Some(160)),
+        (50, Some(160)),
+        (150, Some(250)),
+        (0, None),
+    ] {
+        let request = Request {
+            from,
+            to,
+            ..log.request()
+        };
+        let report = verify(&request).expect("a log");
+        let missing = Fault::Missing {
+            first: from.max(100),
+            last: to.unwrap_or(199).min(199),
+            is_noted: false,
+        };
+        assert_eq!(report.faults, [missing], "{from} {to:?}");
+    }
 }

@@ -76,7 +76,7 @@ Examples:
   callgate replay candidate --sample 0.1 --output json                 for a pipeline
   callgate replay --observed --out proposed                            from observing to enforcing
 
-Exit codes: 0 nothing flips, 1 error or nothing could be replayed, 3 the directory has faults, 4 some decision flips.
+Exit codes: 0 nothing flips, 1 error, or nothing flips of what could be replayed and read, 3 the directory has faults, 4 some decision flips.
 With --observed: 0 done, 1 error, 3 the directory has faults.";
 
 fn moment(text: &str) -> Result<SystemTime, String> {
@@ -144,8 +144,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         note("error: no decision could be replayed");
         return Ok(Exit::Error);
     }
-    Ok(match report.flipped {
-        0 => Exit::Done,
+    Ok(match (report.flipped, source.faults()) {
+        (0, 0) => Exit::Done,
+        (0, _) => {
+            note(
+                "error: nothing of what was read flips, but not all of the log could be read: see `callgate audit verify`",
+            );
+            Exit::Error
+        }
         _ => Exit::Flips,
     })
 }
@@ -192,6 +198,11 @@ fn propose(
         out,
     };
     args.output.answer(&shown, &proposal)?;
+    if source.faults() > 0 {
+        note(
+            "warning: not all of the log could be read, so there may be more to propose: see `callgate audit verify`",
+        );
+    }
     Ok(Exit::Done)
 }
 
@@ -273,7 +284,15 @@ impl fmt::Display for ShownReplay<'_> {
             "decision",
         );
         let dir = printable(self.dir);
-        writeln!(f, "replayed {} of {decisions} with {dir}", report.replayed)?;
+        let read = match self.unreadable {
+            0 => "",
+            _ => " that could be read",
+        };
+        writeln!(
+            f,
+            "replayed {} of {decisions}{read} with {dir}",
+            report.replayed
+        )?;
         if report.lists > 0 {
             writeln!(
                 f,

@@ -351,3 +351,97 @@ fn exports_are_written_for_others() {
         );
     }
 }
+
+#[test]
+fn readers_say_that_the_oldest_file_is_missing() {
+    let workplace = workplace();
+    let segments = workplace.path().join("audit/segments");
+    fs::remove_file(segments.join("00000000000000000000.log")).expect("removed");
+    let told = "warning: records 0 to 3 are missing or damaged\n";
+    for words in [
+        &["query"][..],
+        &["query", "--limit", "1"],
+        &["query", "--since", "2000-01-01T00:00:00Z"],
+        &["tail"],
+        &["export", "--format", "jsonl"],
+    ] {
+        let ran = workplace.run(&[&["audit"], words].concat());
+        assert_eq!(ran.code, 0, "{}", ran.transcript());
+        assert!(ran.stderr.contains(told), "{}", ran.transcript());
+    }
+    let ran = workplace.run(&["audit", "tail", "-n", "3"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    for (id, told) in [
+        (FULL, "which is damaged: records 0 to 3 are missing"),
+        ("1", "those before 4 are missing"),
+    ] {
+        for verb in ["show", "prove"] {
+            let ran = workplace.run(&["audit", verb, id]);
+            assert_eq!(ran.code, 1, "{}", ran.transcript());
+            assert!(ran.stderr.contains(told), "{}", ran.transcript());
+        }
+    }
+}
+
+#[test]
+fn one_damaged_file_hides_no_other_and_an_error_is_one_line() {
+    let workplace = workplace();
+    let file = workplace
+        .path()
+        .join("audit/segments/00000000000000000004.log");
+    fs::remove_file(&file).expect("removed");
+    fs::write(file.with_extension("log.zst"), "no zstd").expect("written");
+    for words in [
+        &["query", "--output", "json"][..],
+        &["query", "--last", "3", "--output", "json"],
+        &["export", "--format", "jsonl"],
+    ] {
+        let ran = workplace.run(&[&["audit"], words].concat());
+        assert_eq!(ran.code, 0, "{}", ran.transcript());
+        let told = "warning: records 4 to 7 are missing or damaged\n";
+        assert!(ran.stderr.contains(told), "{}", ran.transcript());
+        let last = ran.stdout.lines().last().expect("a line");
+        assert!(last.contains("\"index\":11,"), "{}", ran.transcript());
+    }
+    fs::remove_dir_all(workplace.path().join("audit/segments")).expect("removed");
+    let ran = workplace.run(&["audit", "query", "--output", "json"]);
+    assert_eq!((ran.code, ran.stdout.lines().count()), (1, 1));
+    assert!(
+        ran.stdout.starts_with("{\"ok\":false,\"error\":"),
+        "{}",
+        ran.transcript()
+    );
+}
+
+#[test]
+fn a_condition_without_a_name_is_refused() {
+    for words in [
+        ["--session", ""],
+        ["--task", ""],
+        ["--server", ""],
+        ["--tool", ""],
+        ["--tool", "slack/"],
+        ["--tool", "/post"],
+        ["--policy", ""],
+        ["--owner", ""],
+        ["--control", ""],
+        ["--approval", ""],
+        ["--delegation", ""],
+        ["--user", ""],
+        ["--agent", ""],
+    ] {
+        failed(&[&["query"], &words[..]].concat());
+    }
+    assert_eq!(said(&["query", "--approval", "a-1"]).lines().count(), 1);
+    assert_eq!(said(&["query", "--delegation", "d-2"]).lines().count(), 1);
+}
+
+#[test]
+fn without_a_tree_it_is_said_what_to_bring() {
+    let workplace = workplace();
+    fs::remove_dir_all(workplace.path().join("audit/tree")).expect("removed");
+    let ran = workplace.run(&["audit", "verify"]);
+    assert_eq!(ran.code, 1, "{}", ran.transcript());
+    let told = "the log's tree is gone, and with it its checkpoint and its key: `callgate audit verify --key` takes";
+    assert!(ran.stderr.contains(told), "{}", ran.transcript());
+}

@@ -1,12 +1,15 @@
 //! The five RPCs: what they answer, and what they refuse.
 
 use callgate::proto::v1;
+use callgate::proto::v1::authorization_client::AuthorizationClient;
 use callgate::proto::v1::authorize_stream_response::Outcome;
 use callgate::proto::v1::is_authorized_request::ContextForm;
 use callgate::proto::v1::{Decision, ReasonCode};
 use tonic::Code;
 
 use crate::support::in_process::{call, call_for, entity, start};
+use crate::support::process::{Bundle, Server, endpoint};
+use crate::support::worlds;
 
 /// Which of these tools of `git` may `coder` call?
 pub fn filter(tools: &[&str]) -> v1::FilterToolsRequest {
@@ -269,4 +272,31 @@ async fn a_stream_answers_in_order_and_survives_what_it_cannot_use() {
         }
     }
     assert!(answers.message().await.expect("a clean end").is_none());
+}
+
+#[test]
+fn a_request_of_a_stream_that_is_rejected_is_logged_as_any_other() {
+    let bundle = Bundle::of(&worlds::small());
+    let server = Server::start(&bundle, &[]);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let answered = runtime.block_on(async {
+        let address = endpoint(format!("http://{}", server.target()));
+        let channel = address.connect().await.expect("a connection");
+        let mut client = AuthorizationClient::new(channel);
+        let requests = [call("log"), call("")].map(|request| v1::AuthorizeStreamRequest {
+            correlation_id: "c".into(),
+            request: Some(request),
+        });
+        let requests = tokio_stream::iter(requests);
+        let stream = client.authorize_stream(requests).await.expect("a stream");
+        let mut answers = stream.into_inner();
+        let mut answered = 0;
+        while answers.message().await.expect("no error").is_some() {
+            answered += 1;
+        }
+        answered
+    });
+    assert_eq!(answered, 2);
+    let (_, log) = server.stop();
+    assert_eq!(log.matches("request rejected").count(), 1, "{log}");
 }

@@ -483,6 +483,13 @@ fn the_name_of_a_request_is_in_the_log() {
         let reply = runtime.block_on(send(address, "POST", EVALUATION, &headers, body));
         assert!([200, 400].contains(&reply.status), "{reply:?}");
     }
+    // An item of a batch that cannot be used is one too, although the batch is answered.
+    let batch = json!({"evaluations": [{"subject": 1}, tuple("alice", "read", "record-1")]});
+    let headers = [json, ("x-request-id", "batch-1")];
+    let batch = batch.to_string();
+    let reply = send(address, "POST", EVALUATIONS, &headers, &batch);
+    let reply = runtime.block_on(reply);
+    assert_eq!(reply.status, 200, "{reply:?}");
     let (_, log) = server.stop();
     let lines = |message: &str| -> Vec<Json> {
         let lines = log
@@ -498,12 +505,16 @@ fn the_name_of_a_request_is_in_the_log() {
     };
     assert_eq!(
         ids("authorization decision"),
-        [Some("decided-1".to_owned())],
+        [Some("decided-1".to_owned()), Some("batch-1".to_owned())],
         "{log}"
     );
     assert_eq!(
         ids("request rejected"),
-        [Some("refused-1".to_owned()), None],
+        [
+            Some("refused-1".to_owned()),
+            None,
+            Some("batch-1".to_owned())
+        ],
         "{log}"
     );
 }

@@ -179,3 +179,44 @@ async fn what_was_observed_is_allowed_once_the_proposal_is_applied() {
     assert_eq!(again["permits"], 0, "{again}");
     assert_eq!(again["tools"], 0, "{again}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_flips_is_not_said_of_a_log_that_cannot_be_read_as_a_whole() {
+    let stage = Stage::new(CONFIG, &[]).await;
+    let asked = ask(&stage).await;
+    stage.log.close();
+    let whole = report(&stage, &[], 0);
+    assert_eq!(
+        (&whole["replayed"], &whole["unreadable"]),
+        (&asked.into(), &0.into())
+    );
+    let segments = stage.folder.path().join("segments");
+    let file = std::fs::read_dir(&segments).unwrap().next().unwrap();
+    let file = file.unwrap().path();
+    let content = std::fs::read(&file).unwrap();
+    for damage in ["middle", "end", "beginning"] {
+        let mut damaged = content.clone();
+        match damage {
+            "middle" => damaged[content.len() / 2] ^= 1,
+            "end" => damaged.truncate(content.len() - 10),
+            _ => {}
+        }
+        std::fs::write(&file, &damaged).unwrap();
+        let moved = segments.join("00000000000000000001.log");
+        if damage == "beginning" {
+            // As if the oldest file were gone: this one begins with its second record.
+            let length = u32::from_le_bytes(content[16..20].try_into().unwrap());
+            let mut rest = content[..8].to_vec();
+            rest.extend(1_u64.to_le_bytes());
+            rest.extend(&content[24 + length as usize..]);
+            std::fs::write(&moved, rest).unwrap();
+            std::fs::remove_file(&file).unwrap();
+        }
+        let ran = stage.replay(&[], &[]);
+        assert_eq!(ran.code, 1, "{damage}: {}", ran.transcript());
+        let told = "not all of the log could be read";
+        assert!(ran.stderr.contains(told), "{damage}: {}", ran.transcript());
+        let told = "decisions that could be read with";
+        assert!(ran.stdout.contains(told), "{damage}: {}", ran.transcript());
+    }
+}

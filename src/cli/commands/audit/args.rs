@@ -63,14 +63,23 @@ impl LogArgs {
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If it cannot be read, or is not there.
 pub fn verifying_key(given: Option<&str>, log: &Path) -> anyhow::Result<VerifyingKey> {
     Ok(match given {
         Some(text) if text.contains('+') && !Path::new(text).exists() => {
             VerifyingKey::decode(text)?
         }
         Some(file) => key_file::read_verifying_key(Path::new(file))?,
-        None => key_file::read_verifying_key(&log.join(TREE).join(PUBLIC_KEY_FILE))?,
+        None => {
+            let beside = log.join(TREE).join(PUBLIC_KEY_FILE);
+            key_file::read_verifying_key(&beside).with_context(|| {
+                let gone = match log.join(TREE).exists() {
+                    true => "the log's own key",
+                    false => "the log's tree is gone, and with it its checkpoint and its key",
+                };
+                format!("{gone}: `callgate audit verify --key` takes one that you kept")
+            })?
+        }
     })
 }
 
@@ -110,7 +119,8 @@ impl RecordId {
                 .with_context(|| find::why_not_found(&log.directory, &reader, id)),
             Self::Index(index) => {
                 let stored = reader.get(index)?;
-                let stored = stored.with_context(|| format!("the log has no record {index}"))?;
+                let stored =
+                    stored.with_context(|| find::why_no_record(&log.directory, &reader, index))?;
                 let message = stored.decode()?;
                 Ok(FoundRecord::new(stored, message))
             }
@@ -134,10 +144,10 @@ pub struct FilterArgs {
     #[arg(long, value_name = "NAME", value_parser = value_parser::user)]
     user: Vec<EntityRef>,
     /// The MCP server
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = name)]
     server: Vec<String>,
     /// The tool: its name, or SERVER/TOOL
-    #[arg(long, value_name = "TOOL")]
+    #[arg(long, value_name = "TOOL", value_parser = tool)]
     tool: Vec<String>,
     /// Only what was decided so: allow or deny
     #[arg(long, value_name = "DECISION", value_parser = decision)]
@@ -146,23 +156,29 @@ pub struct FilterArgs {
     #[arg(long, value_name = "CODE", value_parser = code)]
     code: Vec<String>,
     /// A policy that had a part in it, in shadow too
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = name)]
     policy: Vec<String>,
     /// Only decisions that a policy in shadow mode would have changed
     #[arg(long)]
     shadow: bool,
     /// The owner of such a policy
-    #[arg(long, value_name = "OWNER")]
+    #[arg(long, value_name = "OWNER", value_parser = name)]
     owner: Vec<String>,
     /// A control that such a policy implements
-    #[arg(long, value_name = "CONTROL")]
+    #[arg(long, value_name = "CONTROL", value_parser = name)]
     control: Vec<String>,
     /// The session, by its name or by the digest that stands for a long one
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = name)]
     session: Vec<String>,
     /// The task
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = name)]
     task: Vec<String>,
+    /// The approval: calls that name it, and who asked for it, gave it or took it away
+    #[arg(long, value_name = "ID", value_parser = name)]
+    approval: Vec<String>,
+    /// The delegation: calls under it, and who granted, narrowed or revoked it
+    #[arg(long, value_name = "ID", value_parser = name)]
+    delegation: Vec<String>,
     /// The decision, with its outcome
     #[arg(long = "decision-id", value_name = "UUID", value_parser = Uuid::parse_str)]
     decision_id: Vec<Uuid>,
@@ -206,6 +222,8 @@ impl FilterArgs {
             controls: texts(&self.control),
             sessions: self.session.iter().flat_map(|it| sessions(it)).collect(),
             tasks: texts(&self.task),
+            approvals: texts(&self.approval),
+            delegations: texts(&self.delegation),
             decision_ids: self
                 .decision_id
                 .iter()
@@ -235,10 +253,13 @@ impl FilterArgs {
         let reader = self.check(log)?;
         let filter = self.filter();
         let start = match filter.since {
-            Some(since) => find::start_at(&log.directory, &reader, since)?,
+            Some(since) => find::start_at(&log.directory, since)?,
             None => 0,
         };
         let mut faults = Vec::new();
+        if start <= reader.first_index()? {
+            faults.extend(find::missing_before(&log.directory)?);
+        }
         let mut check = OutcomeCheck::default();
         // Before the log is read, which may grow meanwhile.
         let signed = verify::signed(&log.directory);
@@ -314,6 +335,21 @@ fn sessions(id: &str) -> [String; 2] {
 /// An entity as records have it.
 fn as_cedar(entity: &EntityRef) -> String {
     format!("{}::\"{}\"", entity.r#type, entity.id.escape_debug())
+}
+
+/// A name or an id. Without one, records that have none would match.
+fn name(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("it is empty".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
+fn tool(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        Some(("", _) | (_, "")) => Err("it is neither a tool nor SERVER/TOOL".to_owned()),
+        _ => name(text),
+    }
 }
 
 fn kind(text: &str) -> Result<Kind, String> {

@@ -11,7 +11,7 @@ mod tail;
 mod verify;
 mod verify_proof;
 
-use crate::cli::output::{Exit, Output};
+use crate::cli::output::{self, Exit, Output};
 
 /// Reads the decision log: who asked for what, what was decided and why
 #[derive(Debug, clap::Args)]
@@ -45,6 +45,17 @@ impl Args {
     }
 }
 
+/// An error of a verb that answers with one JSON document a line is one such line.
+fn in_lines(result: anyhow::Result<Exit>, output: Output) -> anyhow::Result<Exit> {
+    match (result, output) {
+        (Err(error), Output::Json) => {
+            output.next(&"", &output::json_of(&error))?;
+            Ok(Exit::Error)
+        }
+        (result, _) => result,
+    }
+}
+
 /// Runs the verb.
 ///
 /// # Errors
@@ -52,9 +63,9 @@ impl Args {
 /// If an argument is invalid, or the log cannot be read.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.verb {
-        Verb::Query(args) => query::run(args),
+        Verb::Query(args) => in_lines(query::run(args), args.output),
         Verb::Show(args) => show::run(args),
-        Verb::Tail(args) => tail::run(args),
+        Verb::Tail(args) => in_lines(tail::run(args), args.output()),
         Verb::Export(args) => export::run(args),
         Verb::Verify(args) => verify::run(args),
         Verb::Prove(args) => prove::run(args),

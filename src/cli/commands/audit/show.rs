@@ -3,6 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::audit::filter::is_write_about_approval;
 use crate::audit::find::{self, FoundRecord, SearchScope};
 use crate::audit::json as records;
 use crate::audit::outcome_check::OutcomeCheck;
@@ -41,12 +42,22 @@ Exit codes: 0 done, 1 error.";
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let record = args.id.find(&args.log)?;
     let mut parent = None;
-    let mut later = Vec::new();
+    let (mut approvals, mut later) = (Vec::new(), Vec::new());
     let mut check = OutcomeCheck::default();
     check.note(&record.message);
     if let Some(record::Kind::Decision(decision)) = &record.message.kind {
         if let Ok(id) = Uuid::from_slice(&decision.parent_decision_id) {
             parent = find::decision(&args.log.directory, id, SearchScope::WholeLog)?;
+        }
+        for id in &decision.approval_ids {
+            let before = 0..record.stored.index;
+            find::each_naming(&args.log.open()?, before, id.as_bytes(), |found| {
+                if matches!(&found.message.kind, Some(record::Kind::Write(it)) if is_write_about_approval(it, id))
+                {
+                    approvals.push(found);
+                }
+                true
+            })?;
         }
         if let Ok(id) = <[u8; 16]>::try_from(&decision.id[..]) {
             let start = record.stored.index + 1;
@@ -62,11 +73,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let json = json!({
         "record": records::record(&record.message),
         "parent": parent.as_ref().map(|it| records::record(&it.message)),
+        "approvals": approvals.iter().map(FoundRecord::json).collect::<Vec<_>>(),
         "later": later.iter().map(FoundRecord::json).collect::<Vec<_>>(),
     });
     let story = Story {
         record: &record,
         parent: parent.as_ref(),
+        approvals: &approvals,
         later: &later,
         signed: verify::signed(&args.log.directory),
     };

@@ -17,6 +17,8 @@ pub struct Story<'a> {
     pub record: &'a FoundRecord,
     /// The record of the decision that it follows from.
     pub parent: Option<&'a FoundRecord>,
+    /// The writes that requested, gave and took away the approvals that it names, before it.
+    pub approvals: &'a [FoundRecord],
     /// Outcomes of the call, and decisions that follow from this one.
     pub later: &'a [FoundRecord],
     /// The size of the tree in the last checkpoint, if there is one.
@@ -57,6 +59,9 @@ impl Story<'_> {
             .fact("session", printable(&it.session_id))
             .fact("task", task(it))
             .fact("approvals", printables(&it.approval_ids));
+        for approval in self.approvals {
+            story = story.fact("approval", told(approval));
+        }
         if let Some(parent) = self.parent {
             story = story.fact("follows", told(parent));
         } else if !it.parent_decision_id.is_empty() {

@@ -18,6 +18,7 @@ fn a_decision_is_told_with_what_belongs_to_it() {
         let story = Story {
             record: &found[at],
             parent: parent.map(|at| &found[at]),
+            approvals: &[],
             later,
             signed: Some(9),
         };
@@ -45,10 +46,33 @@ fn what_was_told_of_a_denied_call_is_told_as_that() {
     let story = Story {
         record: &found[2],
         parent: None,
+        approvals: &[],
         later: &[outcome],
         signed: None,
     };
     let told =
         "told by envoy, although the call was denied, and gate\\u{202e}way had asked for it\n";
     assert!(story.text().contains(told), "{}", story.text());
+}
+
+#[test]
+fn who_gave_the_approval_is_told() {
+    let mut found = found();
+    if let Some(record::Kind::Write(write)) = &mut found[6].message.kind {
+        (write.verb, write.id) = ("ApproveCall".to_owned(), "a-1".to_owned());
+    }
+    let story = Story {
+        record: &found[2],
+        parent: None,
+        approvals: &found[6..7],
+        later: &[],
+        signed: None,
+    };
+    let text = story.text();
+    let line = text.lines().find(|line| line.starts_with("  approval "));
+    let line = line.expect("a line");
+    assert!(
+        line.contains("ApproveCall") && line.contains("user:sam"),
+        "{text}"
+    );
 }

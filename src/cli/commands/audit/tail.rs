@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use crate::audit::filter::Filter;
-use crate::audit::find::FoundRecord;
+use crate::audit::find::{self, FoundRecord};
 use crate::audit::log_files::{self, SEGMENTS};
 use crate::audit::outcome_check::OutcomeCheck;
 use crate::audit::reader::LogError;
@@ -119,7 +119,8 @@ fn last(log: &LogArgs, filter: &Filter, count: usize) -> anyhow::Result<Last> {
     let reader = log.open()?;
     let mut last = Last::default();
     let mut end = u64::MAX;
-    for file in log_files::list(&log.directory.join(SEGMENTS))?.iter().rev() {
+    let files = log_files::list(&log.directory.join(SEGMENTS))?;
+    for file in files.iter().rev() {
         let mut found = VecDeque::new();
         last.next = last.next.max(file.first);
         for item in reader.iter_from(file.first) {
@@ -148,8 +149,9 @@ fn last(log: &LogArgs, filter: &Filter, count: usize) -> anyhow::Result<Last> {
         found.append(&mut last.kept);
         last.kept = found;
         if last.kept.len() >= count {
-            break;
+            return Ok(last);
         }
     }
+    last.faults.extend(find::missing_before(&log.directory)?);
     Ok(last)
 }
