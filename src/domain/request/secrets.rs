@@ -278,6 +278,8 @@ fn fold(c: char, with_stand_ins: bool, folded: &mut String) {
         return;
     }
     for small in c.to_lowercase() {
+        // The sigma at the end of a word has no capital of its own.
+        let small = if small == 'ς' { 'σ' } else { small };
         let mut one = [0; 4];
         let alike = skeleton(small.encode_utf8(&mut one));
         for c in alike.filter(|c| !is_combining_mark(*c)) {
