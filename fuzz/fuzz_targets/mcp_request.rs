@@ -7,6 +7,7 @@ use callgate::adapters::mcp::message::{self, ClientMessage};
 use callgate::adapters::mcp::methods::Sender;
 use callgate::adapters::mcp::request::{intent::MessageIntent, operations};
 use callgate::config::limits::Limits;
+use callgate::domain::request::call_context::Told;
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 use smol_str::SmolStr;
@@ -20,8 +21,9 @@ fuzz_target!(|text: &[u8]| {
     match message {
         ClientMessage::Request { method, params, .. } => {
             for sender in [Sender::Client, Sender::Server] {
-                let asked =
-                    |params| operations::from_request(sender, &server, &method, params, &limits);
+                let asked = |params| {
+                    operations::from_request(sender, &server, &method, params, Told::All, &limits)
+                };
                 let first = asked(params.clone());
                 check(&first, &server);
                 // Written by another writer, it is the same request.

@@ -61,6 +61,18 @@ impl<'t> RequestHost<'t> {
         self.name.eq_ignore_ascii_case(other.name)
     }
 
+    /// Whether it is no host with a port, so that a proxy may take another host out of it. A request without one (HTTP/1.0)
+    /// has none to be mistaken for.
+    fn is_odd(self) -> bool {
+        let address = self.name.strip_prefix('[');
+        let address = address.and_then(|it| it.strip_suffix(']'));
+        let is_part = |byte: u8| match address {
+            Some(_) => byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'),
+            None => byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'),
+        };
+        self.port == HostPort::Odd || !address.unwrap_or(self.name).bytes().all(is_part)
+    }
+
     /// How a configured host relates to this one.
     pub fn matched(self, configured: Option<&str>) -> HostMatch {
         let Some(configured) = configured.map(RequestHost::read) else {
@@ -74,13 +86,17 @@ impl<'t> RequestHost<'t> {
     }
 
     /// The best of the entries that a request fits in everything but the host. One that names the host comes first. One
-    /// that names none is not for a host that another names with another port: which was meant is not known.
+    /// that names none is not for a host that another names with another port: which was meant is not known. What is no
+    /// host fits none.
     pub fn best<'e, E>(
         self,
         entries: impl IntoIterator<Item = &'e E>,
         host_of: impl Fn(&E) -> Option<&str>,
         closeness: impl Fn(&E, &E) -> Ordering,
     ) -> Option<&'e E> {
+        if self.is_odd() {
+            return None;
+        }
         let (mut same, mut any, mut is_named_otherwise) = (None, None, false);
         for entry in entries {
             let place = match self.matched(host_of(entry)) {

@@ -50,6 +50,22 @@ fn an_entry_for_every_host_is_not_for_a_port_that_another_entry_does_not_name() 
         ("c.example:8443", Some("c")),
         ("c.example", None),
         ("d.example:8443", Some("any")),
+        ("d_e.example", Some("any")),
+        ("[2001:db8::1]:8443", Some("any")),
+        ("", Some("any")),
+        ("x@b.example", None),
+        ("b.example/", None),
+        ("b.example\\", None),
+        (" b.example", None),
+        ("b.example ", None),
+        ("b.example:80:80", None),
+        ("d.example:http", None),
+        ("b%2eexample", None),
+        ("b.example,c.example", None),
+        ("b\u{ff0e}example", None),
+        ("[b.example]", None),
+        ("[::1]b.example", None),
+        ("::1", None),
     ] {
         assert_eq!(best(given), expected, "{given}");
     }

@@ -6,7 +6,7 @@ use crate::audit::decision_record::RecordedRequest;
 use crate::domain::decide::listing::{self, HiddenReason, ListedItem, ListedVerdict};
 use crate::domain::decide::observe;
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
-use crate::domain::request::call_context::CallContext;
+use crate::domain::request::call_context::{CallContext, Told};
 use crate::domain::schema;
 use crate::service::Service;
 use crate::service::deadline::{Deadline, ServiceError};
@@ -195,7 +195,7 @@ impl Service {
     ) -> Option<(CallContext, ListedItem)> {
         // Incomplete arguments are those of a call: others may have been left out as well.
         let is_bare = call.operation.arguments().is_some_and(|it| it.is_empty());
-        let is_told = call.operation.are_arguments_told;
+        let is_told = call.operation.told == Told::All;
         if !is_told || !is_bare || !lacks_arguments(&pending.generation, call) {
             return None;
         }

@@ -17,7 +17,7 @@ use crate::adapters::subject::resolver::{SubjectError, UNIDENTIFIED};
 use crate::adapters::subject::token_claims;
 use crate::config::agentgateway::PrefixMode;
 use crate::config::limits::Limits;
-use crate::domain::request::call_context::Operation;
+use crate::domain::request::call_context::{Operation, Told};
 use crate::proto::agentgateway::ext_mcp::authorization_error::Code;
 use crate::proto::agentgateway::ext_mcp::{McpHeader, McpRequest};
 use crate::telemetry::record::metrics;
@@ -145,7 +145,8 @@ pub(super) fn asked(
     let mut all = Vec::with_capacity(servers.len());
     for server in servers {
         let params = params.clone();
-        match operations::from_request(Sender::Client, server, method, params, limits)? {
+        let told = Told::All;
+        match operations::from_request(Sender::Client, server, method, params, told, limits)? {
             MessageIntent::Authorize(operations) => all.push(operations),
             MessageIntent::Exempt => {
                 return Err(AgentgatewayRejection::denied("only servers send this"));

@@ -20,7 +20,7 @@ use crate::adapters::subject::resolver::Resolver;
 use crate::authn::caller::Caller;
 use crate::config::envoy::{BodyRequirement, EnvoyConfig};
 use crate::config::limits::Limits;
-use crate::domain::request::call_context::Operation;
+use crate::domain::request::call_context::{Operation, Told};
 
 /// The namespace of the dynamic metadata of Envoy's MCP filter.
 const MCP_NAMESPACE: &str = "envoy.filters.http.mcp";
@@ -81,23 +81,24 @@ impl RequestReader<'_> {
         let server = SmolStr::new(server);
         matcher::has_one_reading(http.target())
             .map_err(|error| EnvoyRejection::new(400, &error.to_string()))?;
+        // The metadata in place of the body has what the MCP filter was told to take along, and no lists.
+        let has_body = http.plain_body().is_ok_and(|body| !body.is_empty());
+        let told = match has_body || !self.settings.require_arguments {
+            true => Told::All,
+            false => Told::Part,
+        };
         let MessageQuery { id, method, intent } = match http.method.as_str() {
-            "POST" => self.message_query(self.message(http)?, &server)?,
+            "POST" => self.message_query(self.message(http)?, told, &server)?,
             method @ ("GET" | "DELETE") => stream(method, &http.headers, &server)?,
             _ => {
                 let said = "MCP has no requests of this HTTP method";
                 return Err(EnvoyRejection::method_not_allowed(said, "POST, GET, DELETE").into());
             }
         };
-        let MessageIntent::Authorize(mut operations) = intent else {
+        let MessageIntent::Authorize(operations) = intent else {
             let rejection = EnvoyRejection::new(403, "only servers send this");
             return Err(RejectedRequest::with_id(id, rejection));
         };
-        // The metadata in place of the body has what the MCP filter was told to take along, and no lists.
-        let has_body = http.plain_body().is_ok_and(|body| !body.is_empty());
-        for operation in &mut operations {
-            operation.are_arguments_told = has_body || !self.settings.require_arguments;
-        }
         let conversation = self.conversation(&server, id.as_ref(), http);
         match conversation {
             Ok(conversation) => Ok(AuthorizationQuery {
@@ -197,12 +198,14 @@ impl RequestReader<'_> {
     fn message_query(
         &self,
         message: ClientMessage,
+        told: Told,
         server: &SmolStr,
     ) -> Result<MessageQuery, RejectedRequest> {
         match message {
             ClientMessage::Request { id, method, params } => {
+                let limits = self.limits;
                 let intent =
-                    operations::from_request(Sender::Client, server, &method, params, self.limits);
+                    operations::from_request(Sender::Client, server, &method, params, told, limits);
                 match intent {
                     Ok(intent) => Ok(MessageQuery {
                         id: Some(id),

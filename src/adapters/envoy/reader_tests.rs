@@ -71,13 +71,39 @@ fn metadata_in_place_of_a_body_does_not_tell_all_arguments() {
         ..settings()
     };
     for (settings, body, told) in [
-        (&strict, "", false),
-        (&lenient, "", true),
-        (&strict, CALL, true),
+        (&strict, "", Told::Part),
+        (&lenient, "", Told::All),
+        (&strict, CALL, Told::All),
     ] {
         let asked = read(settings, &request("POST", body, Some(found.clone())));
         let asked = asked.expect("a call");
-        assert_eq!(asked.operations[0].are_arguments_told, told, "{body}");
+        assert_eq!(asked.operations[0].told, told, "{body}");
+    }
+}
+
+#[test]
+fn what_a_message_of_the_connection_asks_for_may_be_left_out_of_the_metadata() {
+    let (uris, responses) = (
+        r#"{"notifications":{"resourceSubscriptions":["file:///srv/hr/x"]}}"#,
+        r#"{"taskId":"t","inputResponses":{"a":{"action":"accept"}}}"#,
+    );
+    for (method, params, told) in [
+        ("subscriptions/listen", uris, Told::Part),
+        ("tasks/update", responses, Told::Part),
+        ("tasks/get", r#"{"taskId":"t"}"#, Told::All),
+        ("ping", "{}", Told::All),
+    ] {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+        let found = json!({"is_mcp_request": true, "jsonrpc": "2.0", "id": 1, "method": method,
+            "params": {"taskId": "t"}});
+        let whole = read(&settings(), &request("POST", &text, None)).expect("it has a body");
+        assert!(
+            whole.operations.iter().all(|it| it.told == Told::All),
+            "{method}"
+        );
+        let asked = read(&settings(), &request("POST", "", Some(found))).expect("told in part");
+        assert_eq!(asked.operations.len(), 1, "{method}");
+        assert_eq!(asked.operations[0].told, told, "{method}");
     }
 }
 

@@ -5,6 +5,7 @@ use crate::adapters::mcp::methods::Sender;
 use crate::adapters::mcp::request::intent::MessageIntent;
 use crate::adapters::mcp::request::operations::from_request;
 use crate::adapters::mcp::request::{client_responses, header_value};
+use crate::domain::request::call_context::Told;
 
 fn read_text(text: &str) -> Result<ClientMessage, MessageRejection> {
     read(text.as_bytes(), &Limits::default())
@@ -397,7 +398,14 @@ proptest! {
         match read(&bytes, &limits) {
             Ok(ClientMessage::Request { method, params, .. }) => {
                 for sender in [Sender::Client, Sender::Server] {
-                    let asked = from_request(sender, &server, &method, params.clone(), &limits);
+                    let asked = from_request(
+                        sender,
+                        &server,
+                        &method,
+                        params.clone(),
+                        Told::All,
+                        &limits,
+                    );
                     if let Ok(MessageIntent::Authorize(operations)) = asked {
                         prop_assert!(!operations.is_empty());
                     }

@@ -128,6 +128,8 @@ pub struct Method {
     pub routing: Routing,
     /// Whether its result contains the server's instructions for models.
     pub has_instructions: bool,
+    /// Whether it is there to bring a server the client's responses.
+    pub brings_responses: bool,
     /// What the binding COAZ-MCP lets it be about; empty for methods that the binding does not have.
     pub coaz_objects: &'static [ObjectKind],
 }
@@ -143,6 +145,7 @@ impl Method {
             list: None,
             routing: Routing::ResponseOnly,
             has_instructions: false,
+            brings_responses: false,
             coaz_objects: &[],
         }
     }
@@ -164,6 +167,13 @@ impl Method {
     const fn instructing(self) -> Self {
         Self {
             has_instructions: true,
+            ..self
+        }
+    }
+
+    const fn bringing_responses(self) -> Self {
+        Self {
+            brings_responses: true,
             ..self
         }
     }
@@ -362,7 +372,9 @@ pub const REQUESTS: [Method; 31] = [
     client("tasks/cancel", Era::Both, CONNECT)
         .named("taskId", IdentifierKind::ByTaskId)
         .coaz(&[ObjectKind::Task]),
-    client("tasks/update", Era::Stateless, CONNECT).named("taskId", IdentifierKind::ByTaskId),
+    client("tasks/update", Era::Stateless, CONNECT)
+        .named("taskId", IdentifierKind::ByTaskId)
+        .bringing_responses(),
     server("ping", Era::Sessions, EXEMPT),
     server(
         "sampling/createMessage",

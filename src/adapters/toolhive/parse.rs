@@ -18,7 +18,7 @@ use crate::adapters::mcp::member_spelling::require_distinct_keys;
 use crate::adapters::subject::token_claims::{self, TokenValidity};
 use crate::config::limits::Limits;
 use crate::domain::request::call_context::{
-    ActorChain, CallContext, Identity, Initiator, Operation, Subject, TraceContext,
+    ActorChain, CallContext, Identity, Initiator, Operation, Subject, Told, TraceContext,
 };
 use crate::domain::request::operation::{Listing, OperationKind, ResourceOperation, ToolCall};
 use crate::domain::schema::{self, TYPES};
@@ -106,8 +106,12 @@ pub(super) fn call(
         return Err(FieldError::new("args", FieldProblem::MayBeRounded).inside("context.mcp"));
     }
     let kind = kind(verb, &name, arguments, limits)?;
+    let told = match arguments.is_some() || !rules.requires_arguments {
+        true => Told::All,
+        false => Told::Part,
+    };
     let operation = Operation {
-        are_arguments_told: arguments.is_some() || !rules.requires_arguments,
+        told,
         ..Operation::new(Initiator::Client, server, kind)
     };
     let mut call = CallContext::new(subject, operation);

@@ -94,7 +94,7 @@ fn arguments_that_are_absent_are_told_only_if_the_configuration_says_so() {
             &trace,
         ) {
             Ok(ToolhiveQuery::Call(call) | ToolhiveQuery::NamedAlone(call)) => {
-                call.operation.are_arguments_told
+                call.operation.told == Told::All
             }
             other => panic!("{other:?}"),
         }

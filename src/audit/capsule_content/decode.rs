@@ -20,8 +20,8 @@ use crate::domain::authority::session::{CedarSet, Session};
 use crate::domain::authority::usage::{Usage, WindowCounts};
 use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::request::call_context::{
-    ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, TraceContext,
-    Workflow,
+    ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, Told,
+    TraceContext, Workflow,
 };
 use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::request::definition::DefinitionDigests;
@@ -157,9 +157,12 @@ fn read_operation(bytes: &mut Reader<'_>) -> Result<Operation, CapsuleContentErr
         },
         server: bytes.short()?,
         kind: read_kind(bytes)?,
-        are_arguments_told: match bytes.version {
-            ..UNTOLD_ARGUMENTS_SINCE => true,
-            _ => bytes.bool()?,
+        told: match bytes.version {
+            ..UNTOLD_ARGUMENTS_SINCE => Told::All,
+            _ => match bytes.bool()? {
+                true => Told::All,
+                false => Told::Part,
+            },
         },
         answers: bytes.maybe(|bytes| {
             Ok(Box::new(ClientResponses {

@@ -59,7 +59,7 @@ fn every_kind_of_operation_comes_back_as_it_was() {
     for kind in OperationType::all().map(example) {
         let mut call = get_issue();
         call.operation.kind = kind;
-        call.operation.are_arguments_told = false;
+        call.operation.told = Told::Part;
         let capsule = CallCapsule {
             with: DecidedWith {
                 policy_set_digest: "sha256:0",
@@ -77,7 +77,7 @@ fn every_kind_of_operation_comes_back_as_it_was() {
         let CapsuleRequest::Call(read, _) = read.request else {
             panic!("no call");
         };
-        assert!(!read.operation.are_arguments_told);
+        assert_eq!(read.operation.told, Told::Part);
         let (read, written) = (&read.operation.kind, &call.operation.kind);
         assert_eq!(format!("{read:?}"), format!("{written:?}"));
     }
@@ -101,7 +101,7 @@ fn recent_calls_are_read_by_name_and_by_place() {
     let CapsuleRequest::Call(call, history) = before.request else {
         panic!("no call");
     };
-    assert!(call.operation.are_arguments_told, "nobody knew better");
+    assert_eq!(call.operation.told, Told::All, "nobody knew better");
     let named = |history: &CapsuleHistory| {
         let session = history.session.as_ref().expect("a session");
         let last = session.last_tools().map(ToString::to_string);

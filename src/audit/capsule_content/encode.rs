@@ -22,7 +22,7 @@ use crate::domain::authority::usage::{Usage, WindowCounts};
 use crate::domain::decide::inputs::History;
 use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::request::call_context::{
-    ActorChain, CallContext, Identity, Initiator, Operation, Workflow,
+    ActorChain, CallContext, Identity, Initiator, Operation, Told, Workflow,
 };
 use crate::domain::request::operation::OperationKind;
 use std::sync::Arc;
@@ -232,7 +232,7 @@ fn write_operation(out: &mut Writer, operation: &Operation) {
         initiator,
         server,
         kind,
-        are_arguments_told,
+        told,
         answers,
         request_state,
     } = operation;
@@ -243,7 +243,7 @@ fn write_operation(out: &mut Writer, operation: &Operation) {
     });
     out.text(server);
     write_kind(out, kind);
-    out.bool(*are_arguments_told);
+    out.bool(*told == Told::All);
     out.maybe(answers.as_deref(), |out, answers| {
         out.texts(&answers.kinds);
         out.texts(&answers.field_names);

@@ -21,7 +21,7 @@ use crate::domain::decide::facts::inputs::ContextInputs;
 use crate::domain::decide::inputs::History;
 use crate::domain::decide::verify::VerifiedEvidence;
 use crate::domain::fixtures::{GET_ISSUE, agent, get_issue, person, tool_call, trusted, world};
-use crate::domain::request::call_context::{ActorChain, Initiator, Operation, Subject};
+use crate::domain::request::call_context::{ActorChain, Initiator, Operation, Subject, Told};
 use crate::domain::request::operation::{
     ClientOperation, Listing, OperationKind, PromptOperation, ResourceOperation, Sampling,
 };
@@ -358,7 +358,7 @@ fn arguments_that_are_not_told_are_not_absent() {
         permit (principal, action == Mcp::Action::"get_prompt", resource);"#;
     let mut call = tool_call("github", "get_issue", json!({}));
     assert!(ask(READ, &call).is_allow());
-    call.operation.are_arguments_told = false;
+    call.operation.told = Told::Part;
     let denied = ask(READ, &call);
     assert_eq!(denied.reasons[0].code, ReasonCode::ContextMissing);
     assert_eq!(
@@ -371,8 +371,15 @@ fn arguments_that_are_not_told_are_not_absent() {
         arguments: Vec::new(),
     };
     assert_eq!(code(READ, &call), ReasonCode::ContextMissing);
-    call.operation.are_arguments_told = true;
+    call.operation.told = Told::All;
     assert!(ask(READ, &call).is_allow());
+    const CONNECT: &str = r#"permit (principal, action == Mcp::Action::"connect", resource);"#;
+    call.operation.kind = OperationKind::Connect {
+        method: "subscriptions/listen",
+    };
+    assert!(ask(CONNECT, &call).is_allow());
+    call.operation.told = Told::Part;
+    assert_eq!(code(CONNECT, &call), ReasonCode::ContextMissing);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::domain::decide::verify;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::registration::RegisteredTool;
 use crate::domain::request::arguments::{ArgumentReport, ArgumentSchema};
-use crate::domain::request::call_context::{Initiator, Operation};
+use crate::domain::request::call_context::{Initiator, Operation, Told};
 use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::request::elicitation::{self, ElicitationForm};
 use crate::domain::request::operation::{OperationKind, ToolCall};
@@ -125,6 +125,10 @@ pub fn from_operation(
     let gateway = || schema::entity_uid(&TYPES.gateway, SmolStr::new(&caller.id));
     let request = match &operation.kind {
         OperationKind::CallTool(tool) => return from_tool_call(inputs, operation, tool, shown),
+        // Which methods these are is known where messages are read: those with something to decide.
+        OperationKind::Connect { .. } if operation.told != Told::All => {
+            return Err(Reason::context_missing(vec!["params".to_owned()]));
+        }
         OperationKind::Connect { .. } | OperationKind::List(_) => on_server(action, server),
         OperationKind::OnResource { operation: _, uri } => {
             on_resource(inputs, action, server, uri)?
@@ -132,7 +136,7 @@ pub fn from_operation(
         OperationKind::OnPrompt { operation: _, name } => on_prompt(action, server, name),
         OperationKind::GetPrompt { name, arguments } => {
             // No schema of a prompt is pinned.
-            if !operation.are_arguments_told {
+            if operation.told != Told::All {
                 return Err(Reason::context_missing(vec!["arguments".to_owned()]));
             }
             let mut request = on_prompt(action, server, name);
@@ -322,7 +326,7 @@ fn verify_told(
     tool: &RegisteredTool,
     call: &ToolCall,
 ) -> Result<(), Reason> {
-    if operation.are_arguments_told {
+    if operation.told == Told::All {
         return Ok(());
     }
     let untold = tool.untold_arguments(&call.arguments);

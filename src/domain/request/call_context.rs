@@ -94,12 +94,22 @@ pub struct Operation {
     pub server: SmolStr,
     /// The kind of operation, with its parameters.
     pub kind: OperationKind,
-    /// Whether `kind` has all arguments that the server receives. If not, the gateway may have left out any of them.
-    pub are_arguments_told: bool,
+    /// How much of what the server receives the gateway has told.
+    pub told: Told,
     /// The client responses that go to the server with the call (`inputResponses`).
     pub answers: Option<Box<ClientResponses>>,
     /// The `requestState` that the server asked the client to repeat.
     pub request_state: Option<Box<str>>,
+}
+
+/// How much of what a server receives with a call the gateway has told: of arguments, client responses and
+/// subscriptions. Client responses for which the protocol of the gateway has no place count as none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// All of it: what is not there does not reach the server.
+    All,
+    /// Some of it: anything may have been left out.
+    Part,
 }
 
 /// The side that initiated a call.
@@ -220,13 +230,13 @@ impl ActorChain {
 }
 
 impl Operation {
-    /// An operation without client responses, of which all arguments are told.
+    /// An operation without client responses, of which all is told.
     pub fn new(initiator: Initiator, server: impl Into<SmolStr>, kind: OperationKind) -> Self {
         Self {
             initiator,
             server: server.into(),
             kind,
-            are_arguments_told: true,
+            told: Told::All,
             answers: None,
             request_state: None,
         }

@@ -34,6 +34,9 @@ fn what_could_be_several_or_nothing_is_not_guessed() {
         json!({"action": "agree"}),
         json!({"roots": {}}),
         json!({"model": "m", "action": "accept"}),
+        json!({"model": [1], "action": "accept"}),
+        json!({"action": "accept", "model": null}),
+        json!({"action": "accept", "roots": 1}),
         json!({"action": "accept", "roots": []}),
         json!({"action": "accept", "content": "k"}),
     ] {
@@ -50,4 +53,133 @@ fn what_could_be_several_or_nothing_is_not_guessed() {
         read(&[json!({"action": "accept", "content": many})]),
         Err(ClientResponseError)
     );
+}
+
+#[test]
+fn what_is_not_of_the_shape_of_its_kind_counts_as_a_text_of_a_model() {
+    let plain = json!({"io.modelcontextprotocol/related-task": {"taskId": "t-1"}});
+    for (result, kinds) in [
+        (json!({"action": "decline"}), vec!["elicitation"]),
+        (
+            json!({"action": "cancel", "content": null}),
+            vec!["elicitation"],
+        ),
+        (
+            json!({"action": "decline", "content": {}}),
+            vec!["elicitation"],
+        ),
+        (
+            json!({"action": "accept", "resultType": "complete", "_meta": {}}),
+            vec!["elicitation"],
+        ),
+        (
+            json!({"action": "accept", "content": {"a": "x", "b": 1, "c": true, "d": ["x"], "e": null}}),
+            vec!["elicitation"],
+        ),
+        (
+            json!({"action": "accept", "_meta": plain}),
+            vec!["elicitation", "metadata"],
+        ),
+        (
+            json!({"roots": [
+                {"uri": "file:///srv/a%20b", "name": "a b", "_meta": plain},
+                {"uri": "file:///c%3A/x/", "name": "x"},
+                {"uri": "file:///srv"},
+            ]}),
+            vec!["roots"],
+        ),
+        (
+            json!({"model": "m", "role": "assistant", "content": {}, "stopReason": "endTurn"}),
+            vec!["sampling"],
+        ),
+        (
+            json!({"action": "accept", "role": "assistant", "content": {"type": "text", "text": "x"}}),
+            vec!["elicitation", "sampling"],
+        ),
+        (
+            json!({"action": "decline", "x": "y"}),
+            vec!["elicitation", "sampling"],
+        ),
+        (
+            json!({"action": "decline", "content": {"a": "x"}}),
+            vec!["elicitation", "sampling"],
+        ),
+        (
+            json!({"action": "accept", "content": {"a": {"b": "x"}}}),
+            vec!["elicitation", "sampling"],
+        ),
+        (
+            json!({"action": "accept", "content": {"a": [1]}}),
+            vec!["elicitation", "sampling"],
+        ),
+        (
+            json!({"action": "accept", "resultType": "x"}),
+            vec!["elicitation", "sampling"],
+        ),
+        (
+            json!({"action": "accept", "_meta": {"x": "y"}}),
+            vec!["elicitation", "metadata", "sampling"],
+        ),
+        (
+            json!({"roots": [{"uri": "file:///srv", "name": "what was read"}]}),
+            vec!["roots", "sampling"],
+        ),
+        (
+            json!({"roots": [{"uri": "https://a.example/x"}]}),
+            vec!["roots", "sampling"],
+        ),
+        (
+            json!({"roots": [{"uri": "file:///a", "x": "y"}]}),
+            vec!["roots", "sampling"],
+        ),
+        (
+            json!({"roots": ["what was read"]}),
+            vec!["roots", "sampling"],
+        ),
+        (json!({"roots": [], "x": "y"}), vec!["roots", "sampling"]),
+    ] {
+        let answers = read(std::slice::from_ref(&result)).expect("known");
+        assert_eq!(answers.kinds, kinds, "{result}");
+        assert!(answers.secret_fields.is_empty(), "{result}");
+    }
+}
+
+#[test]
+fn a_secret_is_found_wherever_it_has_no_place() {
+    for (result, secret) in [
+        (
+            json!({"action": "accept", "content": {}, "password": "x"}),
+            "password",
+        ),
+        (
+            json!({"action": "accept", "content": {"a": {"password": "x"}}}),
+            "password",
+        ),
+        (
+            json!({"action": "accept", "content": {"a": [{"b": "password=x"}]}}),
+            "b",
+        ),
+        (
+            json!({"action": "accept", "_meta": {"password": "x"}}),
+            "password",
+        ),
+        (
+            json!({"action": "decline", "content": {"password": "x"}}),
+            "password",
+        ),
+        (json!({"action": "decline", "note": "my password"}), "note"),
+        (
+            json!({"roots": [{"uri": "file:///a", "name": "password x"}]}),
+            "name",
+        ),
+        (json!({"model": "m", "_meta": {"a": ["the password"]}}), "a"),
+    ] {
+        let answers = read(std::slice::from_ref(&result)).expect("known");
+        assert_eq!(answers.secret_fields, [secret], "{result}");
+    }
+    let mut answers = ClientResponses::default();
+    let error = json!({"code": 1, "message": "m", "data": {"x": "the password"}});
+    answers.add_error(error.as_object().expect("an object"));
+    assert_eq!(answers.kinds, ["error", "sampling"]);
+    assert_eq!(answers.secret_fields, ["x"]);
 }

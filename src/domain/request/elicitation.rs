@@ -7,7 +7,7 @@
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use crate::domain::request::secrets::names_secret;
+use crate::domain::request::secrets::{names_secret, names_secret_field};
 
 /// The maximum nesting depth examined; forms are flat by the standard.
 const MAX_DEPTH: usize = 16;
@@ -67,8 +67,9 @@ pub fn read_form(message: &str, requested_schema: &Json) -> Option<ElicitationFo
     }
     for (name, field) in properties {
         let name = SmolStr::new(name);
-        let asks_for_secret =
-            names_secret(&name) || describes_secret(field, 0) || whole_asks && is_written(field);
+        let asks_for_secret = names_secret(&name)
+            || describes_secret(field, 0)
+            || is_written(field) && (whole_asks || names_secret_field(&name));
         if asks_for_secret {
             form.secret_fields.push(name.clone());
         }
@@ -109,10 +110,18 @@ fn describes_secret(schema: &Json, depth: usize) -> bool {
         Json::String(text) => names_secret(text),
         Json::Array(items) => items.iter().any(|item| describes_secret(item, depth + 1)),
         Json::Object(members) => members.iter().any(|(name, value)| {
-            names_secret(name) || is_elsewhere(name, value) || describes_secret(value, depth + 1)
+            names_secret(name)
+                || is_write_only(name, value)
+                || is_elsewhere(name, value)
+                || describes_secret(value, depth + 1)
         }),
         Json::Null | Json::Bool(_) | Json::Number(_) => false,
     }
+}
+
+/// Whether a field is one that is never shown again, as a password is.
+fn is_write_only(name: &str, value: &Json) -> bool {
+    name == "writeOnly" && value != &Json::Bool(false)
 }
 
 /// Whether a part of the schema is defined elsewhere, where it could add anything.

@@ -16,10 +16,11 @@ fn a_plain_form_asks_for_nothing_secret() {
             "name": { "type": "string", "title": "Your name", "description": "As on the badge" },
             "shipping": { "type": "string", "enum": ["standard", "express"], "description": "opinion welcome" },
             "tokyo": { "type": "boolean", "description": "Is it in Tokyo?" },
+            "pass": { "type": "boolean", "description": "Did it?", "writeOnly": false },
         }}),
     );
     let form = form.expect("a form");
-    assert_eq!(form.field_names.len(), 3);
+    assert_eq!(form.field_names.len(), 4);
     assert!(form.secret_fields.is_empty(), "{form:?}");
 }
 
@@ -36,6 +37,8 @@ fn a_secret_shows_in_any_part_of_a_field() {
         json!({ "x": { "type": "string", "oneOf": [{ "const": "a", "title": "Credit card" }] } }),
         json!({ "userPin": { "type": "string" } }),
         json!({ "x": { "description": "CVV" } }),
+        json!({ "pass": { "type": "string" } }),
+        json!({ "x": { "type": "string", "writeOnly": true } }),
     ] {
         assert_eq!(secret_fields(field.clone()).len(), 1, "{field}");
     }

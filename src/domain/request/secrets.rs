@@ -13,12 +13,12 @@ use unicode_security::skeleton;
 
 /// Words that name a secret wherever they occur in a word, or as a sequence of words. One string for each
 /// language, with several words of a language concatenated by spaces.
-const WORDS: [&str; 12] = [
+const WORDS: [&str; 23] = [
     // English
     "password passwd passphrase passcode passkey secret token credential apikey accesskey \
      privatekey signingkey encryptionkey masterkey sshkey authcode onetimecode \
      verificationcode securitycode recoverycode backupcode mfacode 2facode pincode pinnumber \
-     seedphrase recoveryphrase creditcard debitcard cardnumber bankaccount socialsecurity",
+     accesscode securityanswer sessioncookie mnemonic seedphrase recoveryphrase creditcard debitcard cardnumber bankaccount socialsecurity",
     // German
     "passwort kennwort losungswort geheim zugangsdaten anmeldedaten apischlüssel \
      zugriffsschlüssel privaterschlüssel sicherheitscode bestätigungscode \
@@ -50,7 +50,32 @@ const WORDS: [&str; 12] = [
      セキュリティコード",
     // Korean
     "비밀번호 패스워드 암호를 암호입력 비밀키 개인키 토큰 인증번호 인증코드 신용카드 카드번호",
+    // Arabic
+    "كلمةالمرور كلمةالسر كلمةمرور كلمةسر",
+    // Hebrew
+    "סיסמה סיסמא סיסמת",
+    // Thai
+    "รหัสผ่าน",
+    // Vietnamese
+    "mậtkhẩu",
+    // Turkish
+    "şifre parolanız",
+    // Greek
+    "κωδικόςπρόσβασης κωδικόπρόσβασης συνθηματικό",
+    // Czech
+    "heslo",
+    // Hungarian
+    "jelszó jelszav",
+    // Finnish
+    "salasana",
+    // Swedish
+    "lösenord",
+    // Danish and Norwegian
+    "adgangskode kodeord passord",
 ];
+
+/// Names of fields that ask for a secret, and are no such word within a text.
+const FIELD_NAMES: [&str; 7] = ["pass", "auth", "2fa", "mfa", "cardno", "userpass", "parola"];
 
 /// Words too short or too common to count unless they stand alone.
 const WHOLE_WORDS: [&str; 14] = [
@@ -136,6 +161,15 @@ pub(crate) fn names_secret(text: &str) -> bool {
     }
     let words: Vec<_> = words.iter().map(|word| blurred(word)).collect();
     holds(&words, &BLURRED)
+}
+
+/// Whether the name of a field names a secret: as a text does, or by all of it.
+pub(crate) fn names_secret_field(name: &str) -> bool {
+    let is_whole = |with_stand_ins| {
+        let name = words_of(name, with_stand_ins).concat();
+        FIELD_NAMES.contains(&name.as_str())
+    };
+    names_secret(name) || is_whole(false) || is_whole(true)
 }
 
 /// Whether one of the words, or a sequence of them, names a secret.
@@ -244,6 +278,8 @@ fn fold(c: char, with_stand_ins: bool, folded: &mut String) {
         return;
     }
     for small in c.to_lowercase() {
+        // The sigma at the end of a word has no capital of its own.
+        let small = if small == 'ς' { 'σ' } else { small };
         let mut one = [0; 4];
         let alike = skeleton(small.encode_utf8(&mut one));
         for c in alike.filter(|c| !is_combining_mark(*c)) {

@@ -44,8 +44,54 @@ fn secrets_are_found_in_many_languages() {
         "暗証番号を入力",
         "비밀번호",
         "Bearer",
+        "mnemonic",
+        "session_cookie",
+        "access code",
+        "Your security answer",
+        "كلمة المرور",
+        "كلمة السر",
+        "סיסמה",
+        "รหัสผ่านของคุณ",
+        "Mật khẩu",
+        "Şifre",
+        "ŞİFRENİZ",
+        "Κωδικός πρόσβασης",
+        "ΚΩΔΙΚΟΣ ΠΡΟΣΒΑΣΗΣ",
+        "συνθηματικό",
+        "Heslo",
+        "jelszó",
+        "a jelszavát",
+        "salasana",
+        "Lösenord",
+        "adgangskode",
+        "passord",
     ] {
         assert!(names_secret(text), "{text}");
+    }
+}
+
+#[test]
+fn some_names_ask_for_a_secret_only_as_the_whole_name_of_a_field() {
+    for name in [
+        "pass",
+        "Pass",
+        "pa$$",
+        "user_pass",
+        "2fa",
+        "auth",
+        "cardNo",
+        "card_no",
+    ] {
+        assert!(names_secret_field(name), "{name}");
+    }
+    for text in [
+        "boarding pass",
+        "the card no longer works",
+        "Enable 2FA?",
+        "author",
+        "parola chiave",
+    ] {
+        assert!(!names_secret_field(text), "{text}");
     }
 }
 

@@ -18,7 +18,7 @@ use crate::adapters::input::json::{KeyPolicy, check_depth, check_keys};
 use crate::adapters::input::json_fields::{id, object, optional_object, optional_text};
 use crate::adapters::input::limits::check_count;
 use crate::adapters::mcp::member_spelling::require_unambiguous;
-use crate::adapters::mcp::methods::{self, ObjectKind, Sender};
+use crate::adapters::mcp::methods::{self, CALL_TOOL, ObjectKind, Sender};
 use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::adapters::mcp::request::operations;
 use crate::adapters::subject::token_claims::ResolvedSubject;
@@ -26,7 +26,7 @@ use crate::config::coaz::CoazConfig;
 use crate::config::limits::Limits;
 use crate::domain::decide::verdict::{Reason, ReasonCode};
 use crate::domain::request::call_context::{
-    CallContext, Operation, Subject, TraceContext, Workflow,
+    CallContext, Operation, Subject, Told, TraceContext, Workflow,
 };
 use crate::domain::schema::{TYPES, entity_uid};
 use crate::service::generation::Generation;
@@ -131,21 +131,23 @@ impl CoazReader<'_> {
         let id = self.resource_id(resource, kind)?;
         let (server, id) = self.server(request, kind, &id, properties)?;
         let params = self.params(method, kind, &id, properties)?;
-        let asked = operations::from_request(Sender::Client, &server, method, params, self.limits);
+        let has_arguments =
+            properties.is_some_and(|it| it.get(ARGUMENTS).is_some_and(|it| !it.is_null()));
+        // The binding's default sends none, so it would deny every prompt, of whose arguments no schema says anything.
+        let told = match has_arguments || method != CALL_TOOL || !self.entry.require_arguments {
+            true => Told::All,
+            false => Told::Part,
+        };
+        let asked =
+            operations::from_request(Sender::Client, &server, method, params, told, self.limits);
         let operation = match asked {
             Ok(MessageIntent::Authorize(operations)) => operations.into_iter().next(),
             Ok(MessageIntent::Exempt) => None,
             Err(OperationError::Invalid(invalid)) => return Err(of_resource(&invalid).into()),
             Err(other) => return Err(unclear(other.to_string())),
         };
-        let mut operation =
-            operation.ok_or_else(|| unclear(format!("`{method}` is not decided")))?;
+        let operation = operation.ok_or_else(|| unclear(format!("`{method}` is not decided")))?;
         check_arguments(&operation)?;
-        let is_told =
-            properties.is_some_and(|it| it.get(ARGUMENTS).is_some_and(|it| !it.is_null()));
-        // The binding's default sends none, so it would deny every prompt, of whose arguments no schema says anything.
-        let is_call = operation.kind.tool_call().is_some();
-        operation.are_arguments_told = is_told || !is_call || !self.entry.require_arguments;
         let mut call = CallContext::new(subject, operation);
         call.actor_chain = delegation;
         self.work(request, &mut call)?;

@@ -12,7 +12,7 @@ use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::config::limits::Limits;
 use crate::domain::request::call_context::{Initiator, Operation};
 use crate::domain::request::canonical;
-use crate::domain::request::client_responses::{self, ClientResponseError, ClientResponses};
+use crate::domain::request::client_responses::{ClientResponseError, ClientResponses};
 use crate::domain::request::operation::OperationKind;
 
 /// Parses the responses to several requests of a server, each under its key.
@@ -65,9 +65,9 @@ fn answers_in(content: &ReplyContent) -> Result<ClientResponses, FieldError> {
         ..ClientResponses::default()
     };
     match content {
-        ReplyContent::Error(_) => answers.kinds.push(client_responses::ERROR),
-        ReplyContent::Result(_) if content.is_metadata() => {
-            answers.kinds.push(client_responses::METADATA);
+        ReplyContent::Error(error) => answers.add_error(error),
+        ReplyContent::Result(result) if content.is_metadata() => {
+            result.values().for_each(|it| answers.add_metadata(it));
         }
         ReplyContent::Result(result) => {
             reject_misspelled(names_of(result), &DECISIVE_PARAMS, "result")?;

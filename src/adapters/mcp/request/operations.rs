@@ -11,13 +11,13 @@ use crate::adapters::mcp::methods::{self, DECISIVE_PARAMS, Method, MethodKind, S
 use crate::adapters::mcp::request::client_responses;
 use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::config::limits::Limits;
-use crate::domain::request::call_context::{Initiator, Operation};
+use crate::domain::request::call_context::{Initiator, Operation, Told};
 use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::request::operation::{
     Listing, OperationKind, OperationType, PromptOperation, ResourceOperation, Sampling, ToolCall,
 };
 
-/// Parses a request.
+/// Parses a request. `told` says how much of its parameters is there.
 ///
 /// # Errors
 ///
@@ -27,6 +27,7 @@ pub fn from_request(
     server: &SmolStr,
     method: &str,
     params: Map<String, Json>,
+    told: Told,
     limits: &Limits,
 ) -> Result<MessageIntent, OperationError> {
     let method = methods::request(sender, method)
@@ -45,7 +46,13 @@ pub fn from_request(
         Sender::Client => Initiator::Client,
         Sender::Server => Initiator::Server,
     };
+    let told = match method.kind {
+        // What else maintains the connection has nothing to decide in its parameters.
+        MethodKind::Operation(OperationType::Connect) if !method.brings_responses => Told::All,
+        _ => told,
+    };
     let operation = |kind| Operation {
+        told,
         answers: answers.clone(),
         request_state: request_state.clone(),
         ..Operation::new(initiator, server.clone(), kind)

@@ -14,7 +14,14 @@ fn ask(sender: Sender, method: &str, params: Json) -> Result<MessageIntent, Oper
         panic!("{params} is no object");
     };
     let server = SmolStr::new("files");
-    from_request(sender, &server, method, params, &Limits::default())
+    from_request(
+        sender,
+        &server,
+        method,
+        params,
+        Told::All,
+        &Limits::default(),
+    )
 }
 
 /// What is decided, as text: the names of the operations and what they are about.

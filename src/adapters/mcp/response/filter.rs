@@ -18,7 +18,7 @@ use crate::adapters::subject::conversation::Conversation;
 use crate::config::limits::Limits;
 use crate::domain::decide::listing::ListedItem;
 use crate::domain::decide::verdict::Verdict;
-use crate::domain::request::call_context::{CallContext, Initiator, Operation};
+use crate::domain::request::call_context::{CallContext, Initiator, Operation, Told};
 use crate::domain::request::definition::ToolDefinition;
 use crate::domain::request::json_text::tolerant;
 use crate::domain::request::operation::{Listing, OperationKind};
@@ -290,7 +290,8 @@ impl MessageFilter<'_> {
         params: Map<String, Json>,
     ) -> Result<Vec<CallContext>, OperationError> {
         let server = self.origins.only().ok_or_else(ambiguous_server)?;
-        let intent = operations::from_request(Sender::Server, server, method, params, self.limits)?;
+        let (sender, told) = (Sender::Server, Told::All);
+        let intent = operations::from_request(sender, server, method, params, told, self.limits)?;
         Ok(match intent {
             MessageIntent::Exempt => Vec::new(),
             MessageIntent::Authorize(operations) => operations

@@ -85,6 +85,36 @@ fn names_that_somebody_could_have_registered_need_nothing_around_them() {
 }
 
 #[test]
+fn names_of_signs_and_emoji_are_names() {
+    for text in [
+        "\u{263a}.ws/leak?d=1",
+        "www.\u{263a}.ws",
+        "www.\u{263a}.ws/a",
+        "\u{263a}.ws:80",
+    ] {
+        assert!(!hosts(text).is_empty(), "{text}");
+    }
+    assert!(
+        hosts("see i\u{2764}.ws/leak")
+            .iter()
+            .any(|it| it.starts_with("xn--"))
+    );
+    assert!(
+        hosts("i\u{2764}\u{fe0f}.ws/leak")
+            .iter()
+            .any(|it| it.starts_with("xn--"))
+    );
+    assert!(!hosts("\u{1f4a9}.la/x").is_empty());
+    for text in [
+        "\u{2705} Done. See main.rs",
+        "\u{1f4a9}. No",
+        "a \u{2192} b, c\u{2026}d",
+    ] {
+        assert_eq!(hosts(text), [""; 0], "{text}");
+    }
+}
+
+#[test]
 fn a_scheme_makes_a_link_of_what_has_no_dot() {
     assert_eq!(hosts("http:2130706433"), ["127.0.0.1"]);
     assert_eq!(hosts("see HTTP:/intranet/x"), ["intranet"]);

@@ -2,7 +2,7 @@
 //!
 //! Start at [`Host`]; used for URLs, mail addresses and URL elicitation.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use ::url::{Host as Parsed, Url};
@@ -26,12 +26,15 @@ const NOT_OPEN: [&str; 9] = [
     "test",
 ];
 
+const WRITTEN_OTHERWISE: TargetError =
+    TargetError::Ambiguous("a host that is written in another way than it is looked up by");
+
 /// A host, as policies see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
     /// In lower case, without a trailing dot; an IPv6 address in brackets.
     pub name: SmolStr,
-    /// The address, if the host is one; that of an IPv4-mapped IPv6 address is the IPv4 address.
+    /// The address, if the host is one; that of an IPv6 address that leads to an IPv4 address is that one.
     pub address: Option<IpAddr>,
     /// The registrable domain, by the Public Suffix List.
     pub domain: Option<SmolStr>,
@@ -74,16 +77,26 @@ impl Host {
             Some(Parsed::Ipv4(address)) if plain == address.to_string() => {
                 Ok(Self::of_address(IpAddr::V4(address)))
             }
-            Some(Parsed::Domain(domain)) if is_same_name(domain, &plain) => {
-                match plain.parse::<Ipv4Addr>() {
-                    Ok(address) => Ok(Self::of_address(IpAddr::V4(address))),
-                    Err(_) => Ok(Self::of_name(&plain)),
-                }
-            }
-            Some(_) => Err(TargetError::Ambiguous(
-                "a host that is written in another way than it is looked up by",
-            )),
+            Some(Parsed::Domain(domain)) if is_same_name(domain, &plain) => Self::of_plain(&plain),
+            Some(_) => Err(WRITTEN_OTHERWISE),
             None => Err(TargetError::Not("a URL with a host")),
+        }
+    }
+
+    /// The host of a URL of a scheme whose hosts URL parsers leave as they are, which programs then look up. Some of
+    /// them take a number for an IPv4 address, and names of resources hold one too (`users://7/profile`): it stays what
+    /// it is, and has the address.
+    fn of_plain(plain: &str) -> Result<Self, TargetError> {
+        match Parsed::parse(plain) {
+            Ok(Parsed::Ipv4(address)) if plain == address.to_string() => {
+                Ok(Self::of_address(IpAddr::V4(address)))
+            }
+            Ok(Parsed::Ipv4(address)) if plain == address.to_bits().to_string() => Ok(Self {
+                name: SmolStr::new(plain),
+                ..Self::of_address(IpAddr::V4(address))
+            }),
+            Ok(Parsed::Ipv4(_)) => Err(WRITTEN_OTHERWISE),
+            Ok(_) | Err(_) => Ok(Self::of_name(plain)),
         }
     }
 
@@ -107,7 +120,7 @@ impl Host {
         };
         Self {
             name,
-            address: Some(address.to_canonical()),
+            address: Some(special_purpose::led_to(address)),
             domain: None,
             is_open: special_purpose::is_open(address),
         }

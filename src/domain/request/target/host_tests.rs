@@ -134,6 +134,26 @@ fn an_embedded_address_is_itself() {
     assert_eq!(mapped.address, "10.0.0.1".parse().ok());
     assert_eq!(mapped.name, "[::ffff:a00:1]");
     assert_eq!(host("db://10.0.0.1/x").address, "10.0.0.1".parse().ok());
+    for (url, address) in [
+        ("http://[64:ff9b::10.0.0.1]/", "10.0.0.1"),
+        ("http://[64:ff9b:1::a9fe:a9fe]/", "169.254.169.254"),
+        ("http://[::127.0.0.1]/", "127.0.0.1"),
+        ("http://[2002:a00:1::]/", "10.0.0.1"),
+        ("http://[::ffff:0:7f00:1]/", "127.0.0.1"),
+        ("http://[2001:0:4136:e378:8000:63bf:f5ff:fffe]/", "10.0.0.1"),
+        ("http://[2001:4860::5efe:10.0.0.1]/", "10.0.0.1"),
+        ("http://[2001:4860::200:5efe:a00:1]/", "10.0.0.1"),
+        ("ssh://[::ffff:10.0.0.1]/x", "10.0.0.1"),
+        ("ssh://[64:ff9b::a00:1]:22/x", "10.0.0.1"),
+        ("ssh://167772161/x", "10.0.0.1"),
+        ("http://[::1]/", "::1"),
+        ("http://[::]/", "::"),
+        ("http://[2001:4860::8]/", "2001:4860::8"),
+    ] {
+        assert_eq!(host(url).address, address.parse().ok(), "{url}");
+    }
+    let numbered = host("users://123/profile");
+    assert_eq!((numbered.name.as_str(), numbered.is_open), ("123", false));
     let names: Vec<_> = mapped.facts().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["host", "public", "address"]);
 }

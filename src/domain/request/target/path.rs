@@ -28,7 +28,7 @@ pub(super) fn read(path: &str, base: Option<&str>) -> Result<CanonicalTarget, Ta
     if !base.starts_with('/') {
         return Err(TargetError::Relative);
     }
-    absolute(&format!("{base}/{path}"))
+    absolute(&format!("{}/{path}", base.trim_end_matches('/')))
 }
 
 fn absolute(path: &str) -> Result<CanonicalTarget, TargetError> {
@@ -44,6 +44,11 @@ fn absolute(path: &str) -> Result<CanonicalTarget, TargetError> {
 pub(super) fn decoded(path: &str) -> Result<CanonicalTarget, TargetError> {
     if path.len() > MAX_TARGET_BYTES {
         return Err(TargetError::TooLong);
+    }
+    if path.starts_with("//") {
+        return Err(TargetError::Ambiguous(
+            "two slashes at its beginning, which may be those of another machine",
+        ));
     }
     let segments = segments(path)?;
     if segments.first().is_some_and(|first| is_drive(first)) {

@@ -62,6 +62,45 @@ const NAT64: Ipv6Addr = v6(0x64, 0xff9b, 0, 0);
 /// The block of globally allocated addresses.
 const GLOBAL_UNICAST: Ipv6Addr = v6(0x2000, 0, 0, 0);
 
+/// Blocks whose addresses hold an IPv4 address in their last 32 bits: IPv4-mapped (RFC 4291), translated (SIIT, RFC
+/// 2765), NAT64 (RFC 6052) and NAT64 of a local network (RFC 8215).
+const ENDING_IN_IPV4: [(Ipv6Addr, u32); 4] = [
+    (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96),
+    (Ipv6Addr::new(0, 0, 0, 0, 0xffff, 0, 0, 0), 96),
+    (NAT64, 96),
+    (v6(0x64, 0xff9b, 1, 0), 48),
+];
+/// 6to4 (RFC 3056): the IPv4 address follows the first 16 bits.
+const SIX_TO_FOUR: Ipv6Addr = v6(0x2002, 0, 0, 0);
+/// Teredo (RFC 4380): the last 32 bits are those of the IPv4 address, inverted.
+const TEREDO: Ipv6Addr = v6(0x2001, 0, 0, 0);
+
+/// The address that packets to an address arrive at in the end: the IPv4 address that an IPv6 address holds.
+pub(super) fn led_to(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => held_ipv4(v6).map_or(address, IpAddr::V4),
+    }
+}
+
+fn held_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [_, first, second, .., before, flags, sixth, seventh] = address.segments();
+    let of = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
+    let last = of(sixth, seventh);
+    // IPv4-compatible (RFC 4291). `::` and `::1` are none, nor is what looks like them.
+    let is_compatible = address.to_bits() >> 32 == 0 && sixth != 0;
+    // ISATAP (RFC 5214).
+    let is_isatap = flags == 0x5efe && [0, 0x200].contains(&before);
+    let ends = |(block, length): &(Ipv6Addr, u32)| is_in_v6(address, *block, *length);
+    if is_compatible || is_isatap || ENDING_IN_IPV4.iter().any(ends) {
+        return Some(last);
+    }
+    if is_in_v6(address, SIX_TO_FOUR, 16) {
+        return Some(of(first, second));
+    }
+    is_in_v6(address, TEREDO, 32).then(|| of(!sixth, !seventh))
+}
+
 /// Whether an address is on the public internet. An address that embeds an IPv4 address is treated as that
 /// one.
 pub(super) fn is_open(address: IpAddr) -> bool {

@@ -30,7 +30,7 @@ fn attribute(target: &Target, name: &str) -> Option<String> {
 fn a_path_has_one_name() {
     for (text, wanted) in [
         ("/srv/a b/c.txt", "file:///srv/a b/c.txt"),
-        ("//srv/./a b//c.txt", "file:///srv/a b/c.txt"),
+        ("/srv/./a b//c.txt", "file:///srv/a b/c.txt"),
         ("/srv/key.pem/", "file:///srv/key.pem"),
         ("/srv/key.pem/.", "file:///srv/key.pem"),
         ("/srv/key.pem//./", "file:///srv/key.pem"),
@@ -73,6 +73,10 @@ fn the_uri_of_a_file_is_the_path() {
         "file:../etc/passwd",
         "file://server/share/a",
         "file:////server\\share",
+        "file:////evil.example/share",
+        "file://///evil.example/share",
+        "file://localhost//evil.example/share",
+        "file://srv",
         "file://localhost:80/a",
         "file://user@/a",
         "file:///C:/a",
@@ -96,6 +100,10 @@ fn the_uri_of_a_file_is_the_path() {
 fn what_paths_are_read_in_two_ways_is_refused() {
     for text in [
         "/srv/app/../../etc/passwd",
+        "//srv/a",
+        "//127.0.0.1/x",
+        "///srv/a",
+        "//",
         "a/../b",
         "..",
         "/srv/..;/k",
@@ -136,6 +144,9 @@ fn what_paths_are_read_in_two_ways_is_refused() {
     ] {
         assert!(is_refused(Some(TargetKind::Path), text), "{text:?}");
     }
+    assert!(is_refused(None, "//evil.example/x"), "by its look, too");
+    let below_root = parse("files", Some(TargetKind::Path), "a", Some("/")).expect("a path");
+    assert_eq!(name(&below_root[0]), "file:///a");
     let relative = parse("files", Some(TargetKind::Path), "a", None).map(|_| ());
     assert_eq!(relative, Err(TargetError::Relative));
     for base in ["srv", "", "/srv/../etc", "/srv/%41"] {
@@ -188,6 +199,13 @@ fn a_url_has_one_name() {
         ("db:///orders/7", "db:///orders/7"),
         ("db:/orders/7", "db:///orders/7"),
         ("x://y/z", "x://y/z"),
+        ("users://123/profile", "users://123/profile"),
+        ("docs://v1.2/a", "docs://v1.2/a"),
+        (
+            "eth://0x52908400098527886e0f7030069857d2e4169ee7/x",
+            "eth://0x52908400098527886e0f7030069857d2e4169ee7/x",
+        ),
+        ("https://example.com/a?x=1;y=2", "https://example.com/a"),
     ] {
         assert_eq!(names(None, text), [wanted], "{text}");
         assert_eq!(names(Some(TargetKind::Url), text), [wanted], "{text}");
@@ -226,6 +244,11 @@ fn what_urls_are_read_in_two_ways_is_refused() {
         "https://example.com/..;/b",
         "https://example.com/..;a=1/b",
         "https://example.com/.%3B/b",
+        "https://example.com/hr;x=1/a",
+        "https://example.com/hr;/a",
+        "https://example.com/page;a",
+        "https://example.com/a;",
+        "db://orders/hr;x/7",
         "https://example.com/100%",
         "https://example.com/a%2",
         "https://example.com/a%20",
@@ -239,6 +262,14 @@ fn what_urls_are_read_in_two_ways_is_refused() {
         "http://127.1/",
         "http://010.0.0.1/",
         "http://0177.0.0.1/",
+        "ssh://0x0a000001/x",
+        "ssh://0X7f.1/x",
+        "git://010.0.0.1/x",
+        "ssh://127.1/x",
+        "ssh://127.1./x",
+        "ssh://1.2.3/x",
+        "ssh://01/x",
+        "gopher://0x7f000001:70/",
         "https://example.com:99999/",
         "https://exa mple.com/",
         "https://example.com/a\u{2215}b",

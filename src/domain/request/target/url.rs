@@ -91,6 +91,10 @@ pub(super) fn read(raw: &str) -> Result<CanonicalTarget, TargetError> {
         "" => None,
         _ => Some(Host::of_authority(authority, &parsed)?),
     };
+    // Some servers cut off what follows it in a segment, and others do not.
+    if raw_path.contains(';') {
+        return Err(TargetError::Ambiguous("a `;` in its path"));
+    }
     let decoded = text::decoded(raw_path)?;
     let segments = text::segments(&decoded)?;
     let root = match (&host, parsed.port()) {
