@@ -345,7 +345,7 @@ fn undeclared_arguments(tool: &RegisteredTool, call: &ToolCall) -> Result<Vec<Sm
         .check(&call.arguments)
         .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;
     match missing.is_empty() {
-        true => Ok(undeclared),
+        true => Ok(undeclared.into_iter().collect()),
         false => Err(Reason::context_missing(missing)),
     }
 }
