@@ -30,7 +30,7 @@ use crate::authn::caller::Rpc;
 use crate::config::agentgateway::AgentgatewayConfig as Settings;
 use crate::config::limits::Limits;
 use crate::domain::decide::verdict::Verdict;
-use crate::domain::request::operation::{OperationType, ResourceOperation};
+use crate::domain::request::operation::{self, OperationType, ResourceOperation};
 use crate::proto::agentgateway::ext_mcp::ext_mcp_server::ExtMcp as Wire;
 use crate::proto::agentgateway::ext_mcp::{
     McpRequest, McpRequestResult, McpResponse, McpResponseResult,
@@ -209,7 +209,11 @@ impl ExtMcp {
         method: &'static str,
     ) -> Result<Option<ServiceResponse<Verdict>>, ServiceError> {
         let mut asks = Vec::new();
-        for server in origins.servers() {
+        // Which subscriptions there are is not told: they may be to tasks.
+        let of_tasks = (method == operation::SUBSCRIBE).then_some("tasks/get");
+        let methods = || std::iter::once(method).chain(of_tasks);
+        let servers = origins.servers().iter();
+        for (server, method) in servers.flat_map(|it| methods().map(move |method| (it, method))) {
             if let MessageIntent::Authorize(operations) = operations::connect(server, method) {
                 let call = |operation| (admitted.request_meta(), conversation.call(operation));
                 asks.extend(operations.into_iter().map(call));

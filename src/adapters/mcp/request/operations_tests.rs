@@ -127,6 +127,12 @@ fn every_request_of_both_eras_is_decided_or_refused_by_name() {
         ),
         (
             CLIENT,
+            "subscriptions/listen",
+            json!({"notifications": {"taskIds": ["t"]}}),
+            "client: subscriptions/listen connect, client: tasks/get connect",
+        ),
+        (
+            CLIENT,
             "completion/complete",
             json!({"ref": {"type": "ref/prompt", "name": "p"}, "argument": {"name": "a", "value": "b"}}),
             "client: completion/complete p",
