@@ -269,7 +269,12 @@ fn targets(
     }
 }
 
-fn stated_targets(
+/// The targets of a text that the gateway states.
+///
+/// # Errors
+///
+/// [`ReasonCode::ContextInvalid`] if it names none, or can be read in two ways.
+pub(super) fn stated_targets(
     inputs: &DecisionInputs<'_>,
     server: &SmolStr,
     text: &str,
@@ -369,7 +374,7 @@ fn undeclared_arguments(tool: &RegisteredTool, call: &ToolCall) -> Result<Vec<Sm
 
 /// The action of a tool call, and whether the bundle declares it: the tool's own action if there is one,
 /// except for reverse calls.
-fn tool_action(
+pub(super) fn tool_action(
     snapshot: &Snapshot,
     operation: &Operation,
     registered: &RegisteredTool,
