@@ -120,7 +120,8 @@ impl LiveFacts {
     ) -> Observed<'c> {
         // First: what comes meanwhile counts as not seen.
         let seen_as = self.shared.as_ref().map(SharedFacts::seen_as);
-        let carriers = CallCarriers::new(&generation.authority, call);
+        let is_in_person = ask.caller.rights.people_in_person;
+        let carriers = CallCarriers::new(&generation.authority, call, is_in_person);
         let session = call.workflow.session_id.as_ref();
         let found = session.map(|id| self.sessions.get(id));
         let is_session_missing = matches!(found, Some(None));
