@@ -102,10 +102,16 @@ impl ExtMcp {
                 return Ok(reply::rejected(rejection));
             }
         };
-        let sizes: Vec<_> = asked.iter().map(Vec::len).collect();
+        let mut sizes: Vec<_> = asked.iter().map(Vec::len).collect();
         let call = |operation| (admitted.request_meta(), conversation.call(operation));
         let asks: Vec<_> = asked.into_iter().flatten().map(call).collect();
-        let answers = self.service.authorize_batch(&asks).await?;
+        let answers = match sizes.as_slice() {
+            [_] => self.service.authorize_message(&asks).await?,
+            _ => self.service.authorize_batch(&asks).await?,
+        };
+        if let [size] = sizes.as_mut_slice() {
+            *size = answers.len();
+        }
         let mut rest = answers.as_slice();
         let mut denied = None;
         for size in sizes {
