@@ -150,7 +150,7 @@ fn many_undeclared_names_are_rejected_at_once_and_none_is_left_out() {
         (schema(), arguments(MAX_UNDECLARED + 1)),
         (schema(), arguments(200_000)),
         (schema(), json!({ "x": arguments(200_000) })),
-        (json!(null), arguments(200_000)),
+        (json!({}), arguments(200_000)),
     ] {
         assert_eq!(
             check(schema, arguments),

@@ -127,12 +127,6 @@ fn every_request_of_both_eras_is_decided_or_refused_by_name() {
         ),
         (
             CLIENT,
-            "subscriptions/listen",
-            json!({"notifications": {"taskIds": ["t"]}}),
-            "client: subscriptions/listen connect, client: tasks/get connect",
-        ),
-        (
-            CLIENT,
             "completion/complete",
             json!({"ref": {"type": "ref/prompt", "name": "p"}, "argument": {"name": "a", "value": "b"}}),
             "client: completion/complete p",
@@ -689,4 +683,13 @@ fn what_goes_back_to_a_server_is_kept_to_the_last_digit() {
             "{said}"
         );
     }
+}
+
+#[test]
+fn a_subscription_to_tasks_asks_for_them() {
+    let wanted = json!({"notifications": {"taskIds": ["t"], "toolsListChanged": false}});
+    assert_eq!(
+        decided(ask(CLIENT, "subscriptions/listen", wanted)),
+        "client: subscriptions/listen connect, client: tasks/get connect"
+    );
 }
