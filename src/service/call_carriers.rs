@@ -60,8 +60,8 @@ enum UserRole<'c> {
 }
 
 impl<'c> CallCarriers<'c> {
-    /// The carriers that a call names, as far as they are stored. `is_in_person` says that users of this caller act
-    /// themselves.
+    /// The carriers that a call names, as far as they are stored. `is_in_person` says that the caller vouches for its users:
+    /// they act themselves.
     pub fn new(authority: &'c Authority, call: &'c CallContext, is_in_person: bool) -> Self {
         let delegation = call.actor_chain.as_ref();
         let last = delegation.and_then(|it| authority.delegations.get(it.delegation_ids.last()?));
@@ -82,10 +82,8 @@ impl<'c> CallCarriers<'c> {
         let user = match root {
             Some(root) if is_user(root) => UserRole::Root(root),
             None if !is_user(subject) => UserRole::None,
-            None if call.subject.identity.is_relayed && !is_in_person => {
-                UserRole::ByProgram(subject)
-            }
-            None => UserRole::InPerson(subject),
+            None if is_in_person => UserRole::InPerson(subject),
+            None => UserRole::ByProgram(subject),
             Some(_) => UserRole::None,
         };
         Self {

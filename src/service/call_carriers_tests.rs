@@ -113,7 +113,7 @@ fn seen(
     call: &CallContext,
     now: u64,
 ) -> BTreeSet<SmolStr> {
-    let carried = CallCarriers::new(authority, call, false).known(memory, at(now));
+    let carried = CallCarriers::new(authority, call, is_in_person(call)).known(memory, at(now));
     let labels = carried
         .parts()
         .flat_map(|part| part.items().iter().cloned());
@@ -127,7 +127,7 @@ fn added_labels(
     label: &str,
     now: u64,
 ) {
-    let carriers = CallCarriers::new(authority, call, false);
+    let carriers = CallCarriers::new(authority, call, is_in_person(call));
     carriers
         .add_labels(memory, &[label.into()], at(now))
         .unwrap();
@@ -230,9 +230,20 @@ fn those_it_was_delegated_to_know_what_was_read_and_so_do_those_who_delegated() 
 
 /// A program shows the user's token and says of no agent.
 fn as_user(name: &str) -> CallContext {
-    let mut call = call(person(name));
-    call.subject.identity.is_relayed = true;
+    call(person(name))
+}
+
+const IN_PERSON: &str = "in person";
+
+/// The same of a caller whose users act themselves.
+fn in_person(name: &str) -> CallContext {
+    let mut call = as_user(name);
+    call.subject.identity.method = Some(IN_PERSON.into());
     call
+}
+
+fn is_in_person(call: &CallContext) -> bool {
+    call.subject.identity.method.as_deref() == Some(IN_PERSON)
 }
 
 #[test]
@@ -244,7 +255,7 @@ fn a_user_passes_on_what_was_read_as_an_agent_that_delegates_does() {
         }
         call
     };
-    let in_person = call(person("sam"));
+    let in_person = in_person("sam");
     for of_agent in [
         for_sam(agent("a")),
         under("g1", "a"),
@@ -283,21 +294,14 @@ fn a_user_passes_nothing_from_one_agent_to_another() {
     );
     added_labels(&memory, &authority, &for_sam(agent("a")), "of_a", 900);
     added_labels(&memory, &authority, &as_user("sam"), "of_program", 901);
-    added_labels(&memory, &authority, &call(person("sam")), "of_sam", 902);
+    added_labels(&memory, &authority, &in_person("sam"), "of_sam", 902);
     let seen = |call: &CallContext| seen(&memory, &authority, call, 1_000);
     let labels = |labels: &[&'static str]| labels.iter().copied().map(SmolStr::new).collect();
     assert_eq!(seen(&for_sam(agent("c"))), labels(&["of_program"]));
     assert_eq!(seen(&for_sam(agent("a"))), labels(&["of_a", "of_program"]));
     let all: BTreeSet<SmolStr> = labels(&["of_a", "of_program", "of_sam"]);
     assert_eq!(seen(&as_user("sam")), all);
-    assert_eq!(seen(&call(person("sam"))), all);
-    // Whose callers act in person is the caller's right.
-    let call = as_user("sam");
-    let carriers = CallCarriers::new(&authority, &call, true);
-    carriers
-        .add_labels(&memory, &["in_person".into()], at(903))
-        .unwrap();
-    assert_eq!(seen(&for_sam(agent("c"))), labels(&["of_program"]));
+    assert_eq!(seen(&in_person("sam")), all);
 }
 
 #[test]
