@@ -113,6 +113,7 @@ pub fn entities() -> Json {
         tool("github/get_issue", "read", true, json!({ "digest": GET_ISSUE.1 })),
         tool("github/merge", "read", false, json!({})),
         tool("github/odd", "destroy", true, json!({})),
+        tool("files/find", "read", true, json!({ "target_arguments": [{ "argument": "path", "optional": true }] })),
         tool("files/read", "read", true, json!({ "target_arguments": [{ "argument": "path", "optional": false }] })),
     ])
 }

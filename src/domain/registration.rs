@@ -47,7 +47,12 @@ pub struct RegisteredTool {
 
 /// All registered tools of one revision. A clone is cheap: changed copies share what did not change.
 #[derive(Debug, Clone, Default)]
-pub struct RegisteredTools(HashTrieMapSync<EntityUID, Arc<RegisteredTool>, RandomState>);
+pub struct RegisteredTools {
+    tools: HashTrieMapSync<EntityUID, Arc<RegisteredTool>, RandomState>,
+    /// The labels of the results of all tools of a server, by its name. Those of a tool that is removed or replaced stay, as
+    /// results of before have them.
+    labels: HashTrieMapSync<SmolStr, Arc<[SmolStr]>, RandomState>,
+}
 
 impl RegisteredTool {
     /// Parses the entity of a tool.
@@ -101,6 +106,11 @@ impl RegisteredTool {
         untold.map(|name| format!("arguments.{name}")).collect()
     }
 
+    /// Whether a call of it may act upon targets.
+    pub fn has_targets(&self) -> bool {
+        (self.target_arguments.as_ref()).map_or(true, |arguments| !arguments.is_empty())
+    }
+
     /// Sorts argument names for display: target arguments first, then in the order of the schema.
     pub fn arrange<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<SmolStr> {
         let targets = self.target_arguments.iter().flatten();
@@ -138,17 +148,35 @@ impl RegisteredTools {
         match snapshot.entity(uid) {
             Some(stored) => {
                 let tool = RegisteredTool::from_entity(uid, stored);
-                self.0.insert_mut(uid.clone(), Arc::new(tool));
+                self.add_labels(&tool);
+                self.tools.insert_mut(uid.clone(), Arc::new(tool));
             }
             None => {
-                self.0.remove_mut(uid);
+                self.tools.remove_mut(uid);
             }
         }
     }
 
     /// The tool with this uid.
     pub fn get(&self, uid: &EntityUID) -> Option<&Arc<RegisteredTool>> {
-        self.0.get(uid)
+        self.tools.get(uid)
+    }
+
+    /// The labels that results of tools of this server may have.
+    pub fn labels_of_server(&self, server: &str) -> &[SmolStr] {
+        self.labels.get(server).map_or(&[], |labels| labels)
+    }
+
+    fn add_labels(&mut self, tool: &RegisteredTool) {
+        let id: &str = tool.uid.eid().as_ref();
+        let server = id.split_once('/').map_or(id, |(server, _)| server);
+        let known = self.labels_of_server(server);
+        let is_new = |label: &&SmolStr| !known.contains(label);
+        let mut new = tool.yields.iter().filter(is_new).peekable();
+        if new.peek().is_some() {
+            let all = known.iter().chain(new).cloned().collect();
+            self.labels.insert_mut(SmolStr::new(server), all);
+        }
     }
 }
 

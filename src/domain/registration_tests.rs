@@ -50,3 +50,23 @@ fn what_a_tool_may_take_besides_what_is_told_is_in_its_pinned_schema() {
     let broken = tool(Some(json!({"type": "object"})), Err("is odd".into()));
     assert_eq!(broken.untold_arguments(&Map::new()), ["arguments"]);
 }
+
+#[test]
+fn a_server_has_the_labels_of_all_tools_that_it_had() {
+    let mut tools = RegisteredTools::default();
+    let with = |uid: EntityUID, yields: &[&'static str]| RegisteredTool {
+        uid,
+        yields: yields.iter().copied().map(SmolStr::new_static).collect(),
+        ..tool(None, Ok(Vec::new()))
+    };
+    assert_eq!(tools.labels_of_server("files"), [""; 0]);
+    tools.add_labels(&with(schema::tool_uid("files", "read"), &["private"]));
+    tools.add_labels(&with(schema::tool_uid("files", "stat"), &[]));
+    tools.add_labels(&with(
+        schema::tool_uid("files", "get"),
+        &["private", "secret"],
+    ));
+    tools.add_labels(&with(schema::tool_uid("web", "get"), &["untrusted"]));
+    assert_eq!(tools.labels_of_server("files"), ["private", "secret"]);
+    assert_eq!(tools.labels_of_server("web"), ["untrusted"]);
+}

@@ -157,6 +157,11 @@ pub fn server_uid(server: &SmolStr) -> EntityUID {
     entity_uid(&TYPES.server, server.clone())
 }
 
+/// `Mcp::Resource::"<server>:"`, which contains everything that calls of the server act upon, whatever its own name.
+pub fn everything_on(server: &str) -> EntityUID {
+    entity_uid(&TYPES.resource, smol_str::format_smolstr!("{server}:"))
+}
+
 /// `<server>/<name>`, the id of what a server has.
 fn on_server(server: &str, name: &str) -> SmolStr {
     let mut id = SmolStrBuilder::new();

@@ -1,5 +1,17 @@
 //! The carriers of labels that one call belongs to beside its session.
 //!
+//! # Users
+//!
+//! An agent may hold the token of the user for whom it acts, and leave out that it acts. So a user at the root passes on
+//! labels as an agent that delegates does, both ways, by two pairs:
+//!
+//! | pair | has the labels of | is seen by |
+//! |---|---|---|
+//! | user, for no one | calls of the user in person, and of agents for the user | all calls of the user |
+//! | user, for the user | calls that a program makes as the user | all calls of the user, and of agents for the user |
+//!
+//! No agent sees the first, so what one agent has read says nothing of another; nor does what the user has read in person.
+//!
 //! Nothing here is verified: invalid evidence denies in the decision, and then these labels do not matter.
 
 use std::sync::Arc;
@@ -31,11 +43,26 @@ pub struct CallCarriers<'c> {
     delegations: Vec<&'c Delegation>,
     task: Option<&'c Task>,
     is_session_vouched: bool,
+    user: UserRole<'c>,
+}
+
+/// The part that a user has in a call.
+#[derive(Debug, Clone, Copy)]
+enum UserRole<'c> {
+    /// None.
+    None,
+    /// It is made for the user.
+    Root(&'c EntityUID),
+    /// The user makes it.
+    InPerson(&'c EntityUID),
+    /// A program makes it with what it has of the user, and says of no agent.
+    ByProgram(&'c EntityUID),
 }
 
 impl<'c> CallCarriers<'c> {
-    /// The carriers that a call names, as far as they are stored.
-    pub fn new(authority: &'c Authority, call: &'c CallContext) -> Self {
+    /// The carriers that a call names, as far as they are stored. `is_in_person` says that the caller vouches for its users:
+    /// they act themselves.
+    pub fn new(authority: &'c Authority, call: &'c CallContext, is_in_person: bool) -> Self {
         let delegation = call.actor_chain.as_ref();
         let last = delegation.and_then(|it| authority.delegations.get(it.delegation_ids.last()?));
         let delegations = last.and_then(|last| resolve_chain(authority, last).ok());
@@ -50,14 +77,24 @@ impl<'c> CallCarriers<'c> {
         };
         let actors = delegation.map_or(&[] as &[_], |it| &it.actors);
         let task = call.workflow.task_id.as_ref();
+        let (subject, root) = (&call.subject.entity, root.filter(is_party));
+        let is_user = |uid: &EntityUID| *uid.entity_type() == TYPES.user;
+        let user = match root {
+            Some(root) if is_user(root) => UserRole::Root(root),
+            None if !is_user(subject) => UserRole::None,
+            None if is_in_person => UserRole::InPerson(subject),
+            None => UserRole::ByProgram(subject),
+            Some(_) => UserRole::None,
+        };
         Self {
-            subject: &call.subject.entity,
-            root: root.filter(is_party),
+            subject,
+            root,
             actors: if delegations.is_empty() { actors } else { &[] },
             delegations,
             task: task.and_then(|id| authority.tasks.get(id).map(Arc::as_ref)),
             is_session_vouched: call.workflow.session_id.is_some()
                 && call.workflow.is_session_vouched,
+            user,
         }
     }
 
@@ -84,7 +121,7 @@ impl<'c> CallCarriers<'c> {
         let delegations = self.delegations.iter();
         let delegations = delegations
             .filter_map(|delegation| memory.get(LabelCarrierRef::Delegation(&delegation.id)));
-        let recent = self.pairs().filter_map(|(actor, root)| {
+        let recent = self.seen_pairs().filter_map(|(actor, root)| {
             let counts = self.counts(actor);
             memory.recent_of_pair(actor, root, counts, now)
         });
@@ -116,7 +153,11 @@ impl<'c> CallCarriers<'c> {
         for carrier in task.into_iter().chain(delegations) {
             writes.extend(memory.add(carrier, labels, false, now)?);
         }
-        for (actor, root) in self.pairs() {
+        let to_user = match self.user {
+            UserRole::Root(user) => Some((user, None)),
+            _ => None,
+        };
+        for (actor, root) in self.pairs().chain(to_user) {
             let pair = LabelCarrierRef::Pair { actor, root };
             // It is unknown which conversation of a delegator this returns to.
             let is_own = actor == self.subject;
@@ -126,12 +167,12 @@ impl<'c> CallCarriers<'c> {
         Ok(writes)
     }
 
-    /// All of them.
+    /// All of those whose labels it sees.
     pub fn all(&self) -> Vec<LabelCarrier> {
         let task = self.task.map(|task| LabelCarrierRef::Task(&task.id));
         let delegations = self.delegations.iter();
         let delegations = delegations.map(|delegation| LabelCarrierRef::Delegation(&delegation.id));
-        let pairs = self.pairs();
+        let pairs = self.seen_pairs();
         let pairs = pairs.map(|(actor, root)| LabelCarrierRef::Pair { actor, root });
         let all = task.into_iter().chain(delegations).chain(pairs);
         all.map(LabelCarrierRef::to_carrier).collect()
@@ -152,18 +193,33 @@ impl<'c> CallCarriers<'c> {
         }
     }
 
+    /// The pairs whose labels it sees: its own, and one more where a user takes part.
+    fn seen_pairs(&self) -> impl Iterator<Item = ActorAndRoot<'c>> {
+        self.pairs().chain(match self.user {
+            UserRole::None => None,
+            UserRole::Root(user) | UserRole::InPerson(user) => Some((user, Some(user))),
+            UserRole::ByProgram(user) => Some((user, None)),
+        })
+    }
+
     /// The pairs of actor and root: the subject, the actors between, and a root that is an agent by itself.
-    fn pairs(&self) -> impl Iterator<Item = (&'c EntityUID, Option<&'c EntityUID>)> {
+    fn pairs(&self) -> impl Iterator<Item = ActorAndRoot<'c>> {
         let delegated = self.delegations.iter().map(|delegation| &delegation.to);
         let between = self.actors.iter().chain(delegated);
         let between = between.filter(|actor| *actor != self.subject);
         let acting = std::iter::once(self.subject).chain(between);
-        let root = self.root;
+        let root = match self.user {
+            UserRole::ByProgram(user) => Some(user),
+            _ => self.root,
+        };
         let agent = root.filter(|root| *root.entity_type() == TYPES.agent);
         let alone = agent.map(|agent| (agent, None));
         acting.map(move |actor| (actor, root)).chain(alone)
     }
 }
+
+/// Who acts, for whom.
+type ActorAndRoot<'c> = (&'c EntityUID, Option<&'c EntityUID>);
 
 #[cfg(test)]
 #[path = "call_carriers_tests.rs"]

@@ -113,7 +113,7 @@ fn seen(
     call: &CallContext,
     now: u64,
 ) -> BTreeSet<SmolStr> {
-    let carried = CallCarriers::new(authority, call).known(memory, at(now));
+    let carried = CallCarriers::new(authority, call, is_in_person(call)).known(memory, at(now));
     let labels = carried
         .parts()
         .flat_map(|part| part.items().iter().cloned());
@@ -127,7 +127,7 @@ fn added_labels(
     label: &str,
     now: u64,
 ) {
-    let carriers = CallCarriers::new(authority, call);
+    let carriers = CallCarriers::new(authority, call, is_in_person(call));
     carriers
         .add_labels(memory, &[label.into()], at(now))
         .unwrap();
@@ -228,18 +228,94 @@ fn those_it_was_delegated_to_know_what_was_read_and_so_do_those_who_delegated() 
     assert!(passes(&call(agent("a")), &of_agent));
 }
 
+/// A program shows the user's token and says of no agent.
+fn as_user(name: &str) -> CallContext {
+    call(person(name))
+}
+
+const IN_PERSON: &str = "in person";
+
+/// The same of a caller whose users act themselves.
+fn in_person(name: &str) -> CallContext {
+    let mut call = as_user(name);
+    call.subject.identity.method = Some(IN_PERSON.into());
+    call
+}
+
+fn is_in_person(call: &CallContext) -> bool {
+    call.subject.identity.method.as_deref() == Some(IN_PERSON)
+}
+
+#[test]
+fn a_user_passes_on_what_was_read_as_an_agent_that_delegates_does() {
+    let delegated = |agents: [&str; 2]| {
+        let mut call = for_sam(agent(agents[1]));
+        if let Some(chain) = &mut call.actor_chain {
+            chain.actors = vec![agent(agents[0])];
+        }
+        call
+    };
+    let in_person = in_person("sam");
+    for of_agent in [
+        for_sam(agent("a")),
+        under("g1", "a"),
+        under("g2", "b"),
+        delegated(["a", "b"]),
+    ] {
+        for (of_agent, of_user) in [
+            (of_agent.clone(), as_user("sam")),
+            (
+                in_session(of_agent.clone(), true),
+                in_session(as_user("sam"), true),
+            ),
+            (in_task(of_agent, "t1"), as_user("sam")),
+        ] {
+            assert!(passes(&of_agent, &of_user), "{of_agent:?}");
+            assert!(passes(&of_user, &of_agent), "{of_agent:?}");
+            assert!(!passes(&of_agent, &as_user("kim")), "{of_agent:?}");
+            assert!(!passes(&as_user("kim"), &of_agent), "{of_agent:?}");
+            // What a person reads in person, the agents have not read.
+            assert!(passes(&of_agent, &in_person), "{of_agent:?}");
+            assert!(!passes(&in_person, &of_agent), "{of_agent:?}");
+        }
+    }
+    assert!(passes(&as_user("sam"), &as_user("sam")));
+    assert!(passes(&as_user("sam"), &in_person));
+    assert!(passes(&in_person, &as_user("sam")));
+    let vouched = || in_session(as_user("sam"), true);
+    assert!(!passes(&vouched(), &vouched()));
+}
+
+#[test]
+fn a_user_passes_nothing_from_one_agent_to_another() {
+    let (memory, authority) = (
+        CarrierLabels::new(100, Duration::from_secs(3_600)),
+        authority(),
+    );
+    added_labels(&memory, &authority, &for_sam(agent("a")), "of_a", 900);
+    added_labels(&memory, &authority, &as_user("sam"), "of_program", 901);
+    added_labels(&memory, &authority, &in_person("sam"), "of_sam", 902);
+    let seen = |call: &CallContext| seen(&memory, &authority, call, 1_000);
+    let labels = |labels: &[&'static str]| labels.iter().copied().map(SmolStr::new).collect();
+    assert_eq!(seen(&for_sam(agent("c"))), labels(&["of_program"]));
+    assert_eq!(seen(&for_sam(agent("a"))), labels(&["of_a", "of_program"]));
+    let all: BTreeSet<SmolStr> = labels(&["of_a", "of_program", "of_sam"]);
+    assert_eq!(seen(&as_user("sam")), all);
+    assert_eq!(seen(&in_person("sam")), all);
+}
+
 #[test]
 fn who_is_no_party_is_no_root() {
     let mut odd = call(agent("a"));
     odd.actor_chain = Some(ActorChain::verified_from(entity_uid(&TYPES.tool, "s/t")));
-    assert_eq!(CallCarriers::new(&authority(), &odd).root(), None);
+    assert_eq!(CallCarriers::new(&authority(), &odd, false).root(), None);
     assert_eq!(
-        CallCarriers::new(&authority(), &under("unknown", "a")).root(),
+        CallCarriers::new(&authority(), &under("unknown", "a"), false).root(),
         None
     );
     let authority = authority();
     let known = under("g2", "b");
-    let carriers = CallCarriers::new(&authority, &known);
+    let carriers = CallCarriers::new(&authority, &known, false);
     assert_eq!(carriers.root(), Some(&person("sam")));
 }
 

@@ -125,6 +125,45 @@ impl Service {
         Ok(answers)
     }
 
+    /// Decides the calls that one message stands for: the message passes if all are allowed. Where it does not, those that
+    /// deny it alone are decided, so that nothing tells of the others and none of them leaves anything behind; only their
+    /// responses are returned then.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::authorize_now`].
+    pub async fn authorize_message(
+        &self,
+        asks: &[(RequestMeta<'_>, CallContext)],
+    ) -> Result<Vec<Response<Verdict>>, ServiceError> {
+        if asks.len() < 2 {
+            return self.authorize_batch(asks).await;
+        }
+        let mut denied = Vec::new();
+        for (ask, call) in asks {
+            self.hold_session(ask, call).await;
+        }
+        let pinned = self.pin()?;
+        for (ask, call) in asks {
+            ask.deadline.check()?;
+            let tried = RequestMeta {
+                is_dry_run: true,
+                ..*ask
+            };
+            let tried = self.start_request(tried, pinned.clone());
+            let decided = self.decide(&tried, call).decision;
+            if decided.is_enforced && !decided.verdict.is_allow() {
+                denied.push((*ask, call.clone()));
+            }
+        }
+        let answers = self.authorize_batch(&denied).await?;
+        match answers.iter().all(|it| it.value.is_allow()) {
+            // Nothing denies it, or nothing any more.
+            true => self.authorize_batch(asks).await,
+            false => Ok(answers),
+        }
+    }
+
     /// Decides a call without side effects and without a record: whether it would be allowed, and the challenge if an
     /// approval would make it so.
     ///

@@ -120,7 +120,8 @@ impl LiveFacts {
     ) -> Observed<'c> {
         // First: what comes meanwhile counts as not seen.
         let seen_as = self.shared.as_ref().map(SharedFacts::seen_as);
-        let carriers = CallCarriers::new(&generation.authority, call);
+        let is_in_person = ask.caller.rights.people_in_person;
+        let carriers = CallCarriers::new(&generation.authority, call, is_in_person);
         let session = call.workflow.session_id.as_ref();
         let found = session.map(|id| self.sessions.get(id));
         let is_session_missing = matches!(found, Some(None));
@@ -191,7 +192,8 @@ impl LiveFacts {
         now: SystemTime,
     ) -> Result<Vec<StoreWrite>, Commit> {
         let mut writes = Vec::new();
-        let found = self.resource_labels.labels_of(&effects.targets, now);
+        let unnamed = effects.on_server.as_ref().filter(|_| effects.is_unnamed);
+        let found = (self.resource_labels).labels_of(&effects.targets, unnamed, now);
         let yields = effects.added_labels(found.as_deref());
         writes.extend(self.advance_session(seen, call, effects, &yields, now)?);
         // Only now: a call with a conflict is decided again, and must not see its own labels then.
@@ -289,8 +291,8 @@ impl LiveFacts {
 }
 
 impl LiveFacts {
-    /// Adds to each target of a write the labels of everything that may be in it: of what its work has read, of the
-    /// tool, and of any of its targets.
+    /// Adds to each target of a write, and to what stands for everything on its server, the labels of everything that may
+    /// be in it: of what its work has read, of the tool, and of any of its targets.
     fn mark(
         &self,
         effects: &SideEffects,
@@ -306,6 +308,9 @@ impl LiveFacts {
         if !all.items().is_empty() {
             for target in &effects.targets {
                 writes.extend(self.resource_labels.add(target, all.items(), now)?);
+            }
+            if let Some(place) = &effects.on_server {
+                writes.extend(self.resource_labels.add_within(place, all.items(), now)?);
             }
         }
         Ok(writes)

@@ -19,7 +19,7 @@
 //! A pair's labels are dropped once their time has passed, a task's with the task, a delegation's when it is pruned.
 //! Nothing is evicted: without room for one more carrier [`LabelCapacityError`] says that the call must be denied.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -47,6 +47,9 @@ pub struct CarrierLabels {
     pair_for: Duration,
     /// The number of carriers with labels. With none, lookups are skipped.
     kept: AtomicUsize,
+    /// Whether there ever was a pair of a user with itself: calls that a program makes as the user. Without any, lookups of
+    /// these are skipped, of which every call of an agent for a user makes one.
+    has_own_pairs: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +107,7 @@ impl CarrierLabels {
             shards,
             pair_for,
             kept: AtomicUsize::new(0),
+            has_own_pairs: AtomicBool::new(false),
         }
     }
 
@@ -124,7 +128,11 @@ impl CarrierLabels {
         counts: LabelWindow,
         now: SystemTime,
     ) -> Option<Arc<Labels>> {
-        self.recent(LabelCarrierRef::Pair { actor, root }, counts, now)
+        let pair = LabelCarrierRef::Pair { actor, root };
+        if pair.is_own_pair() && !self.has_own_pairs.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.recent(pair, counts, now)
     }
 
     /// The labels of a carrier with a bounded lifetime, as far as they have not expired.
@@ -177,7 +185,7 @@ impl CarrierLabels {
                 return Err(LabelCapacityError);
             }
             shard.slots.insert(carrier.to_carrier(), LabelSlot::new());
-            self.kept.fetch_add(1, Ordering::Relaxed);
+            self.note_kept(carrier);
         }
         let Some(slot) = shard.slots.get_mut(&carrier) else {
             return Err(LabelCapacityError);
@@ -240,10 +248,13 @@ impl CarrierLabels {
     pub fn restore(&self, stored: Vec<StoredLabel>) {
         for stored in stored {
             let mut shard = self.shard(stored.carrier.as_ref());
-            let slot = shard.slots.entry(stored.carrier).or_insert_with(|| {
-                self.kept.fetch_add(1, Ordering::Relaxed);
-                LabelSlot::new()
-            });
+            if !shard.slots.contains_key(&stored.carrier) {
+                self.note_kept(stored.carrier.as_ref());
+            }
+            let slot = shard
+                .slots
+                .entry(stored.carrier)
+                .or_insert_with(LabelSlot::new);
             let whole = |at| LabelStamp { at, through: at };
             slot.labels = slot
                 .labels
@@ -269,10 +280,13 @@ impl CarrierLabels {
     /// not before that server last added it; of what this one has written itself, only what is not known here.
     pub fn merge(&self, stored: StoredLabel, is_own: bool) {
         let mut shard = self.shard(stored.carrier.as_ref());
-        let slot = shard.slots.entry(stored.carrier).or_insert_with(|| {
-            self.kept.fetch_add(1, Ordering::Relaxed);
-            LabelSlot::new()
-        });
+        if !shard.slots.contains_key(&stored.carrier) {
+            self.note_kept(stored.carrier.as_ref());
+        }
+        let slot = shard
+            .slots
+            .entry(stored.carrier)
+            .or_insert_with(LabelSlot::new);
         slot.merge(stored.brought, is_own);
     }
 
@@ -292,6 +306,14 @@ impl CarrierLabels {
     /// Whether no carrier has labels.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Counts a carrier that is new.
+    fn note_kept(&self, carrier: LabelCarrierRef<'_>) {
+        self.kept.fetch_add(1, Ordering::Relaxed);
+        if carrier.is_own_pair() {
+            self.has_own_pairs.store(true, Ordering::Relaxed);
+        }
     }
 
     /// How far ahead of a pair's last addition the store is written.

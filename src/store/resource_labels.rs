@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
 use crate::domain::authority::labels::{LabelCarrier, LabelCarrierRef, Labels, union};
@@ -30,10 +31,11 @@ impl ResourceLabels {
         Self(CarrierLabels::new(capacity, kept_for))
     }
 
-    /// The labels of the targets, of what they contain and of what contains them.
+    /// The labels of the targets, of what they contain and of what contains them, and of what lies within `unnamed`.
     pub fn labels_of<'t>(
         &self,
         targets: impl IntoIterator<Item = &'t Target>,
+        unnamed: Option<&EntityUID>,
         now: SystemTime,
     ) -> Option<Arc<Labels>> {
         if self.0.is_empty() {
@@ -48,6 +50,7 @@ impl ResourceLabels {
             let containing = target.overlay.parents.iter();
             found.extend(containing.filter_map(|place| of(LabelCarrierRef::Resource(place))));
         }
+        found.extend(unnamed.and_then(|place| of(LabelCarrierRef::WithinResource(place))));
         found.extend(of(LabelCarrierRef::AnyResource));
         union(&found)
     }
@@ -70,13 +73,35 @@ impl ResourceLabels {
             .map(LabelCarrierRef::WithinResource);
         let mut writes = Vec::new();
         for carrier in std::iter::once(LabelCarrierRef::Resource(target.uid())).chain(within) {
-            let brought = self.0.add(carrier, labels, false, now);
-            let brought = brought.or_else(|LabelCapacityError| {
-                self.0.add(LabelCarrierRef::AnyResource, labels, false, now)
-            });
-            writes.extend(brought?);
+            writes.extend(self.add_to(carrier, labels, now)?);
         }
         Ok(writes)
+    }
+
+    /// Adds the labels of a call that writes to something within a place. Returns what must be written before the response.
+    ///
+    /// # Errors
+    ///
+    /// As [`ResourceLabels::add`].
+    pub fn add_within(
+        &self,
+        place: &EntityUID,
+        labels: &[SmolStr],
+        now: SystemTime,
+    ) -> Result<Option<StoreWrite>, LabelCapacityError> {
+        self.add_to(LabelCarrierRef::WithinResource(place), labels, now)
+    }
+
+    fn add_to(
+        &self,
+        carrier: LabelCarrierRef<'_>,
+        labels: &[SmolStr],
+        now: SystemTime,
+    ) -> Result<Option<StoreWrite>, LabelCapacityError> {
+        let brought = self.0.add(carrier, labels, false, now);
+        brought.or_else(|LabelCapacityError| {
+            self.0.add(LabelCarrierRef::AnyResource, labels, false, now)
+        })
     }
 
     /// As [`CarrierLabels::mark_written`].

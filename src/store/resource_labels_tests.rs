@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::request::target;
+use crate::domain::schema;
 use crate::store::backend::StoreWrite;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -35,7 +36,7 @@ fn places() -> ResourceLabels {
 }
 
 fn of(places: &ResourceLabels, text: &str, now: SystemTime) -> Vec<String> {
-    names(places.labels_of([&at(text)], now))
+    names(places.labels_of([&at(text)], None, now))
 }
 
 #[test]
@@ -125,4 +126,19 @@ fn what_is_written_to_the_store_comes_back() {
     let again = ResourceLabels::new(1_000, 30 * DAY);
     again.restore(stored);
     assert_eq!(of(&again, "/srv", now() + 29 * DAY), ["untrusted"]);
+}
+
+#[test]
+fn who_names_no_target_finds_what_was_written_through_the_server() {
+    let places = ResourceLabels::new(1_000, 30 * DAY);
+    let [files, web] = ["files", "web"].map(schema::everything_on);
+    let unnamed = |place: &EntityUID| names(places.labels_of([], Some(place), now()));
+    assert_eq!(unnamed(&files), [""; 0]);
+    places
+        .add_within(&files, &["untrusted".into()], now())
+        .unwrap();
+    assert_eq!(unnamed(&files), ["untrusted"]);
+    assert_eq!(unnamed(&web), [""; 0]);
+    assert_eq!(names(places.labels_of([], None, now())), [""; 0]);
+    assert_eq!(of(&places, "/srv/a", now()), [""; 0]);
 }

@@ -20,8 +20,8 @@ pub struct PolicyEvaluation {
     pub errors: Vec<PolicyError>,
     /// Permits that depend on what is not known yet.
     pub undetermined_permits: PolicyList,
-    /// Whether some forbid depends on what is not known.
-    pub has_undetermined_forbid: bool,
+    /// Forbids that depend on what is not known.
+    pub undetermined_forbids: PolicyList,
     /// Satisfied shadow permits.
     pub shadow_permits: PolicyList,
     /// Satisfied shadow forbids, and shadow policies that could not be evaluated.
@@ -61,13 +61,15 @@ impl PolicyEvaluation {
 
     /// Whether the request is allowed whatever the unknown attributes are.
     pub fn is_allow_regardless(&self) -> bool {
-        self.is_allow() && !self.has_undetermined_forbid
+        self.is_allow() && self.undetermined_forbids.is_empty()
     }
 
-    /// The forbids marked `@mode("enforce")` that are satisfied, or that could not be evaluated.
+    /// The forbids marked `@mode("enforce")` that are satisfied, that could not be evaluated, or that depend on what is not
+    /// known.
     pub fn always_enforced(&self) -> impl Iterator<Item = &Arc<PolicyInfo>> {
         let failed = self.errors.iter().map(|error| &error.policy);
-        let forbids = self.forbids.iter().chain(failed);
+        let forbids = self.forbids.iter().chain(&self.undetermined_forbids);
+        let forbids = forbids.chain(failed);
         forbids.filter(|policy| policy.is_always_enforced && policy.is_forbid)
     }
 
@@ -103,10 +105,7 @@ impl PolicyEvaluation {
             }
             (Ok(Outcome::Undetermined), false, false) => &mut self.undetermined_permits,
             // A forbid that may or may not apply decides nothing yet.
-            (Ok(Outcome::Undetermined), false, true) => {
-                self.has_undetermined_forbid = true;
-                return;
-            }
+            (Ok(Outcome::Undetermined), false, true) => &mut self.undetermined_forbids,
             (Ok(Outcome::Undetermined), true, _) => return,
         };
         list.push(Arc::clone(info));

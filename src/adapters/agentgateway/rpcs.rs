@@ -30,7 +30,7 @@ use crate::authn::caller::Rpc;
 use crate::config::agentgateway::AgentgatewayConfig as Settings;
 use crate::config::limits::Limits;
 use crate::domain::decide::verdict::Verdict;
-use crate::domain::request::operation::{OperationType, ResourceOperation};
+use crate::domain::request::operation::{self, OperationType, ResourceOperation};
 use crate::proto::agentgateway::ext_mcp::ext_mcp_server::ExtMcp as Wire;
 use crate::proto::agentgateway::ext_mcp::{
     McpRequest, McpRequestResult, McpResponse, McpResponseResult,
@@ -102,10 +102,16 @@ impl ExtMcp {
                 return Ok(reply::rejected(rejection));
             }
         };
-        let sizes: Vec<_> = asked.iter().map(Vec::len).collect();
+        let mut sizes: Vec<_> = asked.iter().map(Vec::len).collect();
         let call = |operation| (admitted.request_meta(), conversation.call(operation));
         let asks: Vec<_> = asked.into_iter().flatten().map(call).collect();
-        let answers = self.service.authorize_batch(&asks).await?;
+        let answers = match sizes.as_slice() {
+            [_] => self.service.authorize_message(&asks).await?,
+            _ => self.service.authorize_batch(&asks).await?,
+        };
+        if let [size] = sizes.as_mut_slice() {
+            *size = answers.len();
+        }
         let mut rest = answers.as_slice();
         let mut denied = None;
         for size in sizes {
@@ -209,7 +215,11 @@ impl ExtMcp {
         method: &'static str,
     ) -> Result<Option<ServiceResponse<Verdict>>, ServiceError> {
         let mut asks = Vec::new();
-        for server in origins.servers() {
+        // Which subscriptions there are is not told: they may be to tasks.
+        let of_tasks = (method == operation::SUBSCRIBE).then_some("tasks/get");
+        let methods = || std::iter::once(method).chain(of_tasks);
+        let servers = origins.servers().iter();
+        for (server, method) in servers.flat_map(|it| methods().map(move |method| (it, method))) {
             if let MessageIntent::Authorize(operations) = operations::connect(server, method) {
                 let call = |operation| (admitted.request_meta(), conversation.call(operation));
                 asks.extend(operations.into_iter().map(call));

@@ -44,7 +44,7 @@ pub(super) async fn check(
     let id = question.id.as_ref();
     let call = |operation| (ask, question.conversation.call(operation));
     let asks: Vec<_> = question.operations.iter().cloned().map(call).collect();
-    let answers = service.authorize_batch(&asks).await?;
+    let answers = service.authorize_message(&asks).await?;
     let denied = answers.iter().find(|answer| !answer.value.is_allow());
     Ok(match denied {
         None if !answers.is_empty() => CheckResult::Allowed(decision_metadata::allowed(&answers)),

@@ -471,3 +471,7 @@ fn find(rows: &'static [Method], sender: Sender, name: &str) -> Option<&'static 
     rows.iter()
         .find(|row| row.sender == sender && row.name == name)
 }
+
+#[cfg(test)]
+#[path = "methods_tests.rs"]
+mod tests;

@@ -30,7 +30,7 @@ pub enum LabelCarrier {
     Pair {
         /// The actor.
         actor: EntityUID,
-        /// The root; `None` if the actor acts on its own authority.
+        /// The root; `None` if the actor acts on its own authority, the actor itself if a program acts as this user.
         root: Option<EntityUID>,
     },
     /// A resource that was written to.
@@ -108,6 +108,11 @@ impl LabelCarrierRef<'_> {
     /// Whether its labels expire, rather than last as long as it exists.
     pub fn is_timed(self) -> bool {
         !matches!(self, Self::Task(_) | Self::Delegation(_))
+    }
+
+    /// Whether it is a pair of somebody with itself.
+    pub fn is_own_pair(self) -> bool {
+        matches!(self, Self::Pair { actor, root: Some(root) } if actor == root)
     }
 
     /// Whether it stands for resources.

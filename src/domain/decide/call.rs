@@ -160,6 +160,7 @@ pub(super) fn effects(evaluator: &RequestEvaluator<'_>) -> SideEffects {
     } = evaluator;
     let operation = call.operation.kind.operation_type();
     let task = evidence.task.filter(|_| operation.uses_budget());
+    let is_write = request.access != AccessLevel::Read && !request.targets.is_empty();
     SideEffects {
         approval: None,
         budget: task.and_then(|task| task.budget()),
@@ -171,8 +172,10 @@ pub(super) fn effects(evaluator: &RequestEvaluator<'_>) -> SideEffects {
         targets: request.targets.clone(),
         // For a tool that writes, the registration alone says which labels its result has.
         reads: request.access == AccessLevel::Read || !request.yields.is_empty(),
-        writes: (request.access != AccessLevel::Read && !request.targets.is_empty())
-            .then(|| evaluator.labels()),
+        writes: is_write.then(|| evaluator.labels()),
+        on_server: (is_write || request.is_unnamed)
+            .then(|| schema::everything_on(&call.operation.server)),
+        is_unnamed: request.is_unnamed,
     }
 }
 

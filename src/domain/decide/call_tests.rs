@@ -4,6 +4,7 @@ use std::time::Duration;
 use callgate_engine::ContextSource;
 use callgate_engine::cedar::{EntityUID, Extensions, ValidatorSchema};
 use serde_json::{Value as Json, json};
+use smol_str::SmolStr;
 
 use super::*;
 use crate::authn::caller::Caller;
@@ -1081,4 +1082,73 @@ fn policies_know_the_server_whatever_is_asked_of_it() {
         ask(groups, &get_issue()).is_allow(),
         "and what is stored of it"
     );
+}
+
+#[test]
+fn what_a_result_may_hold_is_known_before_it_is_there() {
+    let policies = r#"permit (principal, action, resource);"#;
+    let effects = |server: &str, kind: OperationKind| {
+        let mut call = get_issue();
+        call.operation.server = server.into();
+        call.operation.kind = kind;
+        let verdict = ask(policies, &call);
+        assert!(verdict.is_allow(), "{call:?}");
+        let labels: Vec<String> = verdict
+            .effects
+            .yields
+            .iter()
+            .map(SmolStr::to_string)
+            .collect();
+        (labels, verdict.effects)
+    };
+    let connect = |method: &'static str| OperationKind::Connect { method };
+    for method in ["initialize", "ping", "subscriptions/listen", "reply", "GET"] {
+        let (labels, effects) = effects("files", connect(method));
+        assert!(labels.is_empty() && !effects.is_unnamed, "{method}");
+    }
+    for method in [
+        "tasks/get",
+        "tasks/result",
+        "tasks/list",
+        "tasks/cancel",
+        "tasks/update",
+    ] {
+        // No list of tools is at hand here, so any of them may have read anything.
+        let (labels, on_files) = effects("files", connect(method));
+        assert_eq!(labels, ["private", "untrusted"], "{method}");
+        assert!(on_files.is_unnamed && on_files.reads);
+        assert_eq!(on_files.on_server, Some(schema::everything_on("files")));
+        let (labels, _) = effects("github", connect(method));
+        assert_eq!(labels, ["untrusted", "private"], "{method}");
+    }
+    let complete = |uri: &str| OperationKind::OnResource {
+        operation: ResourceOperation::Complete,
+        uri: uri.into(),
+    };
+    assert_eq!(effects("files", complete("file:///{a}")).0, ["private"]);
+    let prompt = OperationKind::OnPrompt {
+        operation: PromptOperation::Complete,
+        name: "p".into(),
+    };
+    assert_eq!(effects("github", prompt).0, ["untrusted"]);
+    // Which subscriptions there are is not told.
+    let mut untold = get_issue();
+    untold.operation.kind = connect("subscriptions/listen");
+    untold.operation.are_arguments_told = false;
+    assert!(ask(policies, &untold).effects.is_unnamed);
+}
+
+#[test]
+fn a_call_that_names_none_of_its_targets_may_act_upon_any() {
+    let policies = r#"permit (principal, action, resource);"#;
+    let effects = |arguments: Json| ask(policies, &tool_call("files", "find", arguments)).effects;
+    let named = effects(json!({ "path": "/srv/a" }));
+    assert!(!named.is_unnamed && named.on_server.is_none());
+    for arguments in [json!({}), json!({ "path": null }), json!({ "path": [] })] {
+        let unnamed = effects(arguments);
+        assert_eq!(unnamed.on_server, Some(schema::everything_on("files")));
+        assert!(unnamed.is_unnamed && unnamed.reads);
+    }
+    // A tool that acts upon nothing in particular finds nothing.
+    assert!(!ask(policies, &get_issue()).effects.is_unnamed);
 }

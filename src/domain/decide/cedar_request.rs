@@ -22,7 +22,7 @@ use crate::domain::request::arguments::{ArgumentReport, ArgumentSchema};
 use crate::domain::request::call_context::{Initiator, Operation, Told};
 use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::request::elicitation::{self, ElicitationForm};
-use crate::domain::request::operation::{OperationKind, ToolCall};
+use crate::domain::request::operation::{OperationKind, ResultLabels, SUBSCRIBE, ToolCall};
 use crate::domain::request::target::argument::TargetArgument;
 use crate::domain::request::target::extract::{self, CallTargetError};
 use crate::domain::request::target::host::Host;
@@ -47,6 +47,9 @@ pub struct CedarRequest {
     pub operation: OperationContext,
     /// The targets acted upon. Each of them has to be allowed.
     pub targets: Vec<Target>,
+    /// Whether the call may act upon things of its server that it does not name: it names none of its targets, or returns
+    /// the result of an earlier call.
+    pub is_unnamed: bool,
     /// The access level that the call needs.
     pub access: AccessLevel,
     /// The labels that the result adds to a session.
@@ -66,6 +69,7 @@ impl CedarRequest {
             overlays: Vec::new(),
             operation: OperationContext::Nothing,
             targets: Vec::new(),
+            is_unnamed: false,
             access: AccessLevel::Read,
             yields: Arc::default(),
             is_declared: false,
@@ -164,9 +168,21 @@ pub fn from_operation(
         }
         OperationKind::OnClient(_) => on_client(action, gateway()),
     };
-    Ok(match described.brings_server_labels {
-        true => request.with_labels(verify::server_labels(inputs.snapshot, server)),
-        false => request,
+    let is_untold = || !operation.are_arguments_told;
+    let brings = match &operation.kind {
+        // Which subscriptions there are is not told: they may be to tasks.
+        OperationKind::Connect { method: SUBSCRIBE } if is_untold() => ResultLabels::OfAnyCall,
+        kind => kind.brings(),
+    };
+    Ok(match brings {
+        ResultLabels::Nothing => request,
+        ResultLabels::OfServer => {
+            request.with_labels(verify::server_labels(inputs.snapshot, server))
+        }
+        ResultLabels::OfAnyCall => CedarRequest {
+            is_unnamed: true,
+            ..request.with_labels(verify::labels_of_any_call(inputs, server))
+        },
     })
 }
 
@@ -217,6 +233,7 @@ fn from_tool_call(
     request.yields = Arc::clone(&registered.yields);
     request.registered_tool = Some(Arc::clone(&registered));
     request.targets = targets(inputs, operation, &registered, call)?;
+    request.is_unnamed = request.targets.is_empty() && registered.has_targets();
     Ok(request)
 }
 
@@ -256,7 +273,12 @@ fn targets(
     }
 }
 
-fn stated_targets(
+/// The targets of a text that the gateway states.
+///
+/// # Errors
+///
+/// [`ReasonCode::ContextInvalid`] if it names none, or can be read in two ways.
+pub(super) fn stated_targets(
     inputs: &DecisionInputs<'_>,
     server: &SmolStr,
     text: &str,
@@ -349,14 +371,14 @@ fn undeclared_arguments(tool: &RegisteredTool, call: &ToolCall) -> Result<Vec<Sm
         .check(&call.arguments)
         .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;
     match missing.is_empty() {
-        true => Ok(undeclared),
+        true => Ok(undeclared.into_iter().collect()),
         false => Err(Reason::context_missing(missing)),
     }
 }
 
 /// The action of a tool call, and whether the bundle declares it: the tool's own action if there is one,
 /// except for reverse calls.
-fn tool_action(
+pub(super) fn tool_action(
     snapshot: &Snapshot,
     operation: &Operation,
     registered: &RegisteredTool,

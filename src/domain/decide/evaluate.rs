@@ -134,7 +134,8 @@ impl<'a> RequestEvaluator<'a> {
             // Each target has an overlay of its own: two targets may have the same name and different
             // attributes.
             let overlays = request.overlays(&self.entities.overlays, target);
-            if request.is_declared {
+            // A context of which a part is not known does not conform, and need not: who reads that part is not evaluated.
+            if request.is_declared && unknown.is_empty() {
                 snapshot
                     .check_context_like(&request.action, call_action(), &facts)
                     .map_err(invalid_request)?;

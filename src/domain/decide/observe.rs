@@ -10,7 +10,8 @@
 //! Evidence that fails (an unknown tool, an expired delegation) ends a decision before policies are evaluated. To know
 //! whether a forbid of the third kind applies, they are evaluated then on what is there: [`relaxed`]. What is not known
 //! counts as the most restricted: an unregistered tool is one of its server that administers, can send data out and
-//! yields `untrusted`. If even that cannot be evaluated, the deny holds.
+//! yields `untrusted`. A registered tool whose arguments cannot be read is called with any arguments: a forbid that reads
+//! them or what they name applies. If even that cannot be evaluated, the deny holds.
 //!
 //! Invariant: this module only ever turns a waiver into a deny. Nothing is waived without asking it.
 
@@ -35,12 +36,16 @@ use crate::domain::decide::tool_input::ToolInput;
 use crate::domain::decide::verdict::{SideEffects, Verdict};
 use crate::domain::decide::verify::{PrincipalList, VerifiedEvidence};
 use crate::domain::reason::{Reason, ReasonCode};
-use crate::domain::request::call_context::{CallContext, Initiator};
+use crate::domain::registration::RegisteredTool;
+use crate::domain::request::call_context::{CallContext, Initiator, Operation};
 use crate::domain::request::operation::ToolCall;
 use crate::domain::schema::{self, AccessLevel};
 
 /// The label of what comes from a tool that is not registered.
 const UNTRUSTED: SmolStr = SmolStr::new_static("untrusted");
+
+/// The facts that the arguments of a call decide: their own, what they name, and how the task takes that.
+const FACTS_OF_ARGUMENTS: [&str; 5] = ["arguments", "input", "target", "target_role", "task"];
 
 /// Whether denies with this code can be waived at all: those that were evaluated, other than stops.
 pub fn is_waivable(code: ReasonCode) -> bool {
@@ -256,67 +261,110 @@ fn relaxed_evidence<'c>(
     }
 }
 
+/// The Cedar request of a call, and the facts that are not known of it.
+struct RelaxedRequest {
+    request: CedarRequest,
+    unknown: &'static [&'static str],
+}
+
 /// The Cedar request of a call: as it is decided, or, if that cannot be, about what its names say.
 fn relaxed_request(
     inputs: &DecisionInputs<'_>,
     call: &CallContext,
     requester: Requester<'_>,
-) -> Result<CedarRequest, Reason> {
+) -> Result<RelaxedRequest, Reason> {
     let (operation, shown) = (&call.operation, inputs.history.definition);
     let exact = cedar_request::from_operation(inputs, operation, shown, requester.caller);
     match (operation.kind.tool_call(), exact) {
-        (Some(tool), Err(_)) => Ok(about_tool(inputs, call, tool)),
-        (_, exact) => exact,
+        (Some(tool), Err(_)) => {
+            let uid = schema::tool_uid(&operation.server, &tool.tool);
+            match inputs.tool(&uid) {
+                Some(registered) => Ok(about_registered(inputs, operation, tool, registered)),
+                None => about_unregistered(inputs, operation, tool, uid),
+            }
+        }
+        (_, exact) => exact.map(|request| RelaxedRequest {
+            request,
+            unknown: &[],
+        }),
     }
 }
 
-/// A request about a tool by its name: as registered, or as the most restricted one of its server.
-fn about_tool(inputs: &DecisionInputs<'_>, call: &CallContext, tool: &ToolCall) -> CedarRequest {
-    let server = &call.operation.server;
-    let uid = schema::tool_uid(server, &tool.tool);
-    let registered = inputs.tool(&uid);
-    let access = registered
-        .as_ref()
-        .map_or(AccessLevel::Admin, |it| it.access);
-    let action = match call.operation.initiator {
+/// A request about a registered tool whose call cannot be read: its arguments may be any.
+fn about_registered(
+    inputs: &DecisionInputs<'_>,
+    operation: &Operation,
+    tool: &ToolCall,
+    registered: Arc<RegisteredTool>,
+) -> RelaxedRequest {
+    let (action, is_declared) = cedar_request::tool_action(inputs.snapshot, operation, &registered);
+    let mut request = CedarRequest::new(action, registered.uid.clone());
+    request.operation = names_of(tool);
+    request.is_declared = is_declared;
+    request.access = registered.access;
+    request.yields = Arc::clone(&registered.yields);
+    request.is_unnamed = registered.has_targets();
+    request.registered_tool = Some(registered);
+    RelaxedRequest {
+        request,
+        unknown: &FACTS_OF_ARGUMENTS,
+    }
+}
+
+/// A request about a tool that is not registered: the most restricted one of its server. Which arguments name targets is
+/// not known of it; what the gateway states is.
+fn about_unregistered(
+    inputs: &DecisionInputs<'_>,
+    operation: &Operation,
+    tool: &ToolCall,
+    uid: EntityUID,
+) -> Result<RelaxedRequest, Reason> {
+    let (server, access) = (&operation.server, AccessLevel::Admin);
+    let action = match operation.initiator {
         Initiator::Server => access.reverse_call_action(),
         Initiator::Client | Initiator::Ui => access.call_action(),
     };
+    let text = |text: &'static str| Value::new(SmolStr::new_static(text), None);
+    let yields = Value::set([text("untrusted")], None);
+    let attributes = [
+        ("access", text(access.as_str())),
+        ("confirmed", Value::new(false, None)),
+        ("yields", yields),
+        ("egress", Value::new(true, None)),
+        ("sensitivity", text("restricted")),
+    ];
     let mut request = CedarRequest::new(action, uid.clone());
-    let names = tool.arguments.keys().map(SmolStr::new);
-    request.operation = OperationContext::Arguments(ToolInput::of_names(names));
+    request.operation = names_of(tool);
     request.access = access;
-    request.yields = match &registered {
-        Some(registered) => Arc::clone(&registered.yields),
-        None => Arc::new([UNTRUSTED]),
-    };
-    if registered.is_none() {
-        let text = |text: &'static str| Value::new(SmolStr::new_static(text), None);
-        let yields = Value::set([text("untrusted")], None);
-        let attributes = [
-            ("access", text(AccessLevel::Admin.as_str())),
-            ("confirmed", Value::new(false, None)),
-            ("yields", yields),
-            ("egress", Value::new(true, None)),
-            ("sensitivity", text("restricted")),
-        ];
-        request.overlays.push(Overlay {
-            parents: vec![schema::server_uid(server)],
-            attributes: attributes
-                .into_iter()
-                .map(|(name, value)| (SmolStr::new_static(name), value))
-                .collect(),
-            ..Overlay::bare(uid)
-        });
+    request.yields = Arc::new([UNTRUSTED]);
+    request.overlays.push(Overlay {
+        parents: vec![schema::server_uid(server)],
+        attributes: attributes
+            .into_iter()
+            .map(|(name, value)| (SmolStr::new_static(name), value))
+            .collect(),
+        ..Overlay::bare(uid)
+    });
+    if let Some(stated) = &tool.target {
+        request.targets = cedar_request::stated_targets(inputs, server, stated)?;
     }
-    request.registered_tool = registered;
-    request
+    let unknown: &[&str] = match operation.are_arguments_told {
+        true => &[],
+        false => &FACTS_OF_ARGUMENTS,
+    };
+    Ok(RelaxedRequest { request, unknown })
+}
+
+fn names_of(tool: &ToolCall) -> OperationContext {
+    let names = tool.arguments.keys().map(SmolStr::new);
+    OperationContext::Arguments(ToolInput::of_names(names))
 }
 
 /// A request that can be evaluated.
 struct Relaxed<'a> {
     evaluator: RequestEvaluator<'a>,
     principals: PrincipalList<'a>,
+    unknown: &'a [&'a str],
 }
 
 impl Relaxed<'_> {
@@ -324,7 +372,10 @@ impl Relaxed<'_> {
     fn evaluate_forbids(&self) -> Option<Vec<PolicyEvaluation>> {
         let (snapshot, request) = (self.evaluator.inputs.snapshot, self.evaluator.request);
         check_scopes(snapshot, &self.principals, request).ok()?;
-        let evaluated = self.evaluator.evaluate(&self.principals, None, &[]).ok()?;
+        let evaluated = self
+            .evaluator
+            .evaluate(&self.principals, None, self.unknown)
+            .ok()?;
         Some(
             evaluated
                 .into_each()
@@ -340,11 +391,11 @@ fn relaxed(
     inputs: &DecisionInputs<'_>,
     call: &CallContext,
     requester: Requester<'_>,
-    (evidence, request): (&VerifiedEvidence<'_>, Result<CedarRequest, Reason>),
+    (evidence, request): (&VerifiedEvidence<'_>, Result<RelaxedRequest, Reason>),
     now: SystemTime,
     check: impl FnOnce(&Relaxed<'_>) -> Result<(), Hold>,
 ) -> Result<Result<SideEffects, Hold>, Reason> {
-    let request = request?;
+    let RelaxedRequest { request, unknown } = request?;
     let snapshot = inputs.snapshot;
     let mut entities = RequestEntities::new(
         snapshot,
@@ -371,6 +422,7 @@ fn relaxed(
             now,
         },
         principals: evidence.principals(call),
+        unknown,
     };
     Ok(check(&asked).map(|()| SideEffects {
         approval: None,

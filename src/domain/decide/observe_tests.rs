@@ -1,10 +1,12 @@
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::authn::caller::Caller;
 use crate::config::claims::ClaimMapping;
 use crate::domain::authority::stop::Stop;
 use crate::domain::fixtures::{agent, get_issue, person, tool_call, world};
+use crate::domain::request::call_context::Initiator;
+use crate::domain::request::operation::OperationKind;
 use std::sync::Arc;
 
 const PERMITS: &str = r#"
@@ -163,4 +165,123 @@ fn what_was_not_evaluated_holds() {
         let verdict = Verdict::deny(Reason::new(code, "no"));
         assert!(check_codes(&verdict).is_err());
     }
+}
+
+/// What holds a call under one forbid marked `@mode("enforce")`, beside [`PERMITS`].
+fn held_by(forbid: &str, call: &CallContext) -> Option<Hold> {
+    let policies = format!("{PERMITS} @id(\"held\") @mode(\"enforce\") {forbid}");
+    let (verdict, waived) = ask(&policies, call, &Authority::default());
+    assert!(!verdict.is_allow(), "{call:?}");
+    waived.err()
+}
+
+/// Without a bundle, policies are named by their place: this is the third.
+fn by_policy() -> Option<Hold> {
+    Some(Hold::AlwaysEnforced(Some("policy2".into())))
+}
+
+#[test]
+fn a_forbid_marked_enforce_holds_where_what_it_reads_cannot_be_read() {
+    const ON_TARGET: &str = r#"forbid (principal, action, resource)
+        when { context has target && context.target in Mcp::Resource::"file:///srv/hr" };"#;
+    const ON_INPUT: &str = r#"forbid (principal, action == Mcp::Action::"github/create_issue", resource)
+        when { context.input has number && context.input.number > 5 };"#;
+    const ON_LINKS: &str = r#"forbid (principal, action, resource)
+        when { context has arguments && context.arguments has unknown_links && !context.arguments.unknown_links.isEmpty() };"#;
+    const ON_ROLE: &str = r#"forbid (principal, action, resource)
+        when { context has target_role && context.target_role == "recipient" };"#;
+    let read = |arguments: Json| tool_call("files", "read", arguments);
+    let create = |arguments: Json| tool_call("github", "create_issue", arguments);
+    for arguments in [
+        json!({ "path": "/srv/x/../hr/a" }),
+        json!({ "path": "/srv/hr\\a" }),
+        json!({ "path": "/srv/hr/%61" }),
+        json!({ "path": "/srv/x", "Path": "/srv/hr/a" }),
+        json!({ "path": ["/srv/hr/a", ".."] }),
+        json!({ "path": null }),
+        json!({}),
+    ] {
+        for forbid in [ON_TARGET, ON_LINKS, ON_ROLE] {
+            assert_eq!(
+                held_by(forbid, &read(arguments.clone())),
+                by_policy(),
+                "{arguments} {forbid}"
+            );
+        }
+    }
+    for arguments in [
+        json!({ "title": "x", "number": "6" }),
+        json!({ "title": "x", "number": 6.5 }),
+        json!({ "title": "x", "number": [6] }),
+        json!({ "title": "x", "number": 1e30 }),
+        json!({ "title": 1, "number": 6 }),
+        json!({ "title": "x", "number": 6, "on": "yes" }),
+        json!({ "title": "x", "number": 6, "Number": 1 }),
+    ] {
+        let call = create(arguments.clone());
+        assert_eq!(held_by(ON_INPUT, &call), by_policy(), "{arguments}");
+        // A forbid that reads no argument is evaluated, for the action that the tool has.
+        for forbid in [
+            r#"forbid (principal, action == Mcp::Action::"github/create_issue", resource);"#,
+            r#"forbid (principal, action in Mcp::Action::"call_write", resource);"#,
+            r#"forbid (principal, action, resource == Mcp::Tool::"github/create_issue");"#,
+        ] {
+            assert_eq!(held_by(forbid, &call), by_policy(), "{arguments} {forbid}");
+        }
+        // One that is about another tool or principal holds nothing.
+        for forbid in [
+            r#"forbid (principal, action, resource == Mcp::Tool::"github/merge") when { context has target };"#,
+            r#"forbid (principal == Mcp::Agent::"stray", action, resource) when { context has target };"#,
+        ] {
+            assert_eq!(held_by(forbid, &call), None, "{arguments} {forbid}");
+        }
+    }
+    // What does not fit the action at all is not evaluated.
+    let titleless = create(json!({ "number": 6 }));
+    let not_evaluated = Some(Hold::AlwaysEnforced(None));
+    assert_eq!(held_by(ON_INPUT, &titleless), not_evaluated);
+    // What is read is not what was meant where the definition has changed, or not all arguments are told.
+    let mut changed = tool_call("github", "get_issue", json!({}));
+    if let OperationKind::CallTool(call) = &mut changed.operation.kind {
+        call.definition_digest = Some(format!("sha256:{}", "0".repeat(64)).into());
+    }
+    assert_eq!(held_by(ON_TARGET, &changed), by_policy());
+    let mut untold = read(json!({}));
+    untold.operation.are_arguments_told = false;
+    assert_eq!(held_by(ON_TARGET, &untold), by_policy());
+    // The same for what a server asks of the client's side.
+    let mut reverse = read(json!({ "path": "/srv/x/../hr/a" }));
+    reverse.operation.initiator = Initiator::Server;
+    reverse.subject.entity = schema::server_uid(&"files".into());
+    assert_eq!(held_by(ON_TARGET, &reverse), by_policy());
+    // What the gateway states may be what cannot be read.
+    let mut stated = create(json!({ "title": "x" }));
+    if let OperationKind::CallTool(call) = &mut stated.operation.kind {
+        call.target = Some("file:///srv/x/../hr".into());
+    }
+    assert_eq!(held_by(ON_TARGET, &stated), by_policy());
+}
+
+#[test]
+fn an_unregistered_tool_is_judged_by_what_is_said_of_it() {
+    const ON_TARGET: &str = r#"forbid (principal, action, resource)
+        when { context has target && context.target in Mcp::Resource::"file:///srv/hr" };"#;
+    let stated = |target: &str| {
+        let mut call = unknown_tool();
+        if let OperationKind::CallTool(call) = &mut call.operation.kind {
+            call.target = Some(target.into());
+        }
+        call
+    };
+    assert_eq!(held_by(ON_TARGET, &unknown_tool()), None);
+    assert_eq!(held_by(ON_TARGET, &stated("file:///srv/x")), None);
+    assert_eq!(held_by(ON_TARGET, &stated("file:///srv/hr/a")), by_policy());
+    let unreadable = stated("file:///srv/x/../hr/a");
+    assert_eq!(
+        held_by(ON_TARGET, &unreadable),
+        Some(Hold::AlwaysEnforced(None))
+    );
+    let mut untold = unknown_tool();
+    untold.operation.are_arguments_told = false;
+    assert_eq!(held_by(ON_TARGET, &untold), by_policy());
 }

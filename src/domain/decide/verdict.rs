@@ -89,6 +89,10 @@ pub struct SideEffects {
     pub yields: Arc<[SmolStr]>,
     /// The targets acted upon.
     pub targets: Vec<Target>,
+    /// What stands for everything on the server, if the call changes targets or may act upon some that it does not name.
+    pub on_server: Option<EntityUID>,
+    /// Whether the call may act upon things of its server that it does not name.
+    pub is_unnamed: bool,
     /// Whether the result may contain data of the targets.
     pub reads: bool,
     /// For a call that changes its targets: the labels of the data its workflow has read.

@@ -13,6 +13,7 @@ use smol_str::SmolStr;
 use crate::authn::caller::Rights;
 use crate::domain::authority::approval::{Approval, ApprovalStatus, ApprovedCall};
 use crate::domain::authority::chain::DelegationChain;
+use crate::domain::authority::labels;
 use crate::domain::authority::scope::RequestedAccess;
 use crate::domain::authority::task::{Task, TaskStatus};
 use crate::domain::decide::inputs;
@@ -424,6 +425,21 @@ pub fn verify_tool(
             Err(Reason::new(ReasonCode::ToolChanged, message))
         }
         _ => Ok(tool),
+    }
+}
+
+/// The labels that the result of any call of a server may have: those of its resources and prompts, and of all its tools.
+pub fn labels_of_any_call(inputs: &DecisionInputs<'_>, server: &SmolStr) -> Arc<[SmolStr]> {
+    let own = server_labels(inputs.snapshot, server);
+    let unknown = labels::UNKNOWN_ORIGIN.map(SmolStr::new_static);
+    let of_tools = match inputs.tools {
+        Some(tools) => tools.labels_of_server(server),
+        None => &unknown,
+    };
+    let mut more = of_tools.iter().filter(|label| !own.contains(label));
+    match more.next() {
+        None => own,
+        Some(first) => (own.iter().chain([first]).chain(more)).cloned().collect(),
     }
 }
 

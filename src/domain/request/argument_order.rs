@@ -2,7 +2,7 @@
 //!
 //! Parsed JSON objects are unordered, so the order is read from the text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -124,9 +124,13 @@ pub fn arrange<'n>(
     is_target: impl Fn(&str) -> bool,
     declared: &[SmolStr],
 ) -> Vec<SmolStr> {
-    let place = |name: &str| declared.iter().position(|it| it == name);
+    let mut places: HashMap<&str, usize> = HashMap::with_capacity(declared.len());
+    for (place, name) in declared.iter().enumerate() {
+        places.entry(name).or_insert(place);
+    }
+    let place = |name: &str| places.get(name).copied().unwrap_or(usize::MAX);
     let mut arrange: Vec<_> = names
-        .map(|name| (!is_target(name), place(name).unwrap_or(usize::MAX), name))
+        .map(|name| (!is_target(name), place(name), name))
         .collect();
     arrange.sort_unstable();
     arrange

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Map, Value as Json};
 use smol_str::{SmolStr, format_smolstr};
@@ -18,6 +18,13 @@ const MAX_DEPTH: usize = 16;
 
 /// The maximum number of subschemas examined; further ones may have any names.
 const MAX_SCHEMAS: usize = 4_096;
+
+/// The maximum number of different undeclared arguments. A call with more is rejected: policies forbid names, so none may
+/// be left out.
+pub const MAX_UNDECLARED: usize = 1_024;
+
+/// The maximum number of missing arguments that are reported.
+const MAX_MISSING: usize = 64;
 
 /// The names that a JSON Schema declares, at every depth.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,22 +48,30 @@ pub struct ArgumentSchema {
 /// The result of checking the names of a call's arguments.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ArgumentReport {
-    /// The paths of missing required arguments, e.g. `arguments.files[0].path`.
+    /// The paths of missing required arguments, e.g. `arguments.files[0].path`; the first [`MAX_MISSING`].
     pub missing: Vec<String>,
-    /// The paths of undeclared arguments, e.g. `files[].mode`, each once.
-    pub undeclared: Vec<SmolStr>,
+    /// The paths of undeclared arguments, e.g. `files[].mode`.
+    pub undeclared: BTreeSet<SmolStr>,
 }
 
-/// An argument name that case-insensitive parsers read as another one.
+/// Why the names of arguments are rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{path}` is spelled like `{other}`: readers that do not mind the case of letters take one for the other"
-)]
-pub struct LookAlikeError {
-    /// The path of the argument, e.g. `arguments.Path`.
-    pub path: String,
-    /// The name it is read as.
-    pub other: SmolStr,
+pub enum ArgumentError {
+    /// A name that case-insensitive parsers read as another one.
+    #[error(
+        "`{path}` is spelled like `{other}`: readers that do not mind the case of letters take one for the other"
+    )]
+    LookAlike {
+        /// The path of the argument, e.g. `arguments.Path`.
+        path: String,
+        /// The name it is read as.
+        other: SmolStr,
+    },
+    /// More than [`MAX_UNDECLARED`].
+    #[error(
+        "`arguments` has more than {MAX_UNDECLARED} names that the tool's pinned schema does not declare: send fewer, or pin a schema that declares them"
+    )]
+    TooManyUndeclared,
 }
 
 impl ArgumentSchema {
@@ -98,8 +113,8 @@ impl ArgumentSchema {
     ///
     /// # Errors
     ///
-    /// [`LookAlikeError`] for the first ambiguous name.
-    pub fn check(&self, arguments: &Map<String, Json>) -> Result<ArgumentReport, LookAlikeError> {
+    /// [`ArgumentError::LookAlike`] for the first ambiguous name, or [`ArgumentError::TooManyUndeclared`].
+    pub fn check(&self, arguments: &Map<String, Json>) -> Result<ArgumentReport, ArgumentError> {
         let mut checked = ArgumentReport::default();
         self.object(arguments, &ArgumentLocation::Top, &mut checked)?;
         Ok(checked)
@@ -110,7 +125,7 @@ impl ArgumentSchema {
         members: &Map<String, Json>,
         at: &ArgumentLocation<'_>,
         checked: &mut ArgumentReport,
-    ) -> Result<(), LookAlikeError> {
+    ) -> Result<(), ArgumentError> {
         self.no_look_alikes(members, at)?;
         for name in &self.required {
             let is_there = match members.get(name.as_str()) {
@@ -118,7 +133,7 @@ impl ArgumentSchema {
                 Some(Json::Null) => self.properties.get(name).is_none_or(|it| it.takes_null),
                 Some(_) => true,
             };
-            if !is_there {
+            if !is_there && checked.missing.len() < MAX_MISSING {
                 checked
                     .missing
                     .push(ArgumentLocation::Member(at, name).exact());
@@ -130,7 +145,7 @@ impl ArgumentSchema {
                 Some(shape) => shape.value(value, &within, checked)?,
                 None => {
                     if !self.is_open() {
-                        checked.note_undeclared(&within);
+                        checked.note_undeclared(&within)?;
                     }
                     FREE.value(value, &within, checked)?;
                 }
@@ -149,7 +164,7 @@ impl ArgumentSchema {
         value: &Json,
         at: &ArgumentLocation<'_>,
         checked: &mut ArgumentReport,
-    ) -> Result<(), LookAlikeError> {
+    ) -> Result<(), ArgumentError> {
         match value {
             Json::Object(members) => self.object(members, at, checked),
             Json::Array(items) => {
@@ -169,7 +184,7 @@ impl ArgumentSchema {
         &self,
         members: &Map<String, Json>,
         at: &ArgumentLocation<'_>,
-    ) -> Result<(), LookAlikeError> {
+    ) -> Result<(), ArgumentError> {
         let mut others: HashMap<Cow<'_, str>, &str> = HashMap::new();
         for name in members
             .keys()
@@ -178,7 +193,7 @@ impl ArgumentSchema {
             let folded = folded(name);
             let declared = self.folded.get(&*folded).map(SmolStr::as_str);
             if let Some(other) = declared.or_else(|| others.insert(folded, name)) {
-                return Err(LookAlikeError {
+                return Err(ArgumentError::LookAlike {
                     path: ArgumentLocation::Member(at, name).exact(),
                     other: SmolStr::new(other),
                 });
@@ -189,10 +204,11 @@ impl ArgumentSchema {
 }
 
 impl ArgumentReport {
-    fn note_undeclared(&mut self, at: &ArgumentLocation<'_>) {
-        let general = at.general();
-        if !self.undeclared.contains(&general) {
-            self.undeclared.push(general);
+    fn note_undeclared(&mut self, at: &ArgumentLocation<'_>) -> Result<(), ArgumentError> {
+        self.undeclared.insert(at.general());
+        match self.undeclared.len() > MAX_UNDECLARED {
+            true => Err(ArgumentError::TooManyUndeclared),
+            false => Ok(()),
         }
     }
 }

@@ -26,8 +26,20 @@ pub struct OperationDescription {
     pub action: &'static str,
     /// Of an operation that lists: the name in records of the list filtered for one client.
     pub filter: Option<&'static str>,
-    /// Whether the result brings the labels of its server into the session. (Of a tool call the registration says it.)
-    pub brings_server_labels: bool,
+    /// Which labels the result brings. (Of a tool call the registration says it, and [`OperationKind::brings`] of what keeps
+    /// a connection.)
+    pub brings: ResultLabels,
+}
+
+/// Which labels the result of an operation brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResultLabels {
+    /// None: it says what a server offers, or that something has arrived.
+    Nothing,
+    /// Those of the server's resources and prompts.
+    OfServer,
+    /// Those of the server and of all its tools: it may be the result of any call of before.
+    OfAnyCall,
 }
 
 impl OperationDescription {
@@ -43,7 +55,7 @@ impl OperationDescription {
             method,
             action,
             filter: None,
-            brings_server_labels: false,
+            brings: ResultLabels::Nothing,
         }
     }
 
@@ -56,7 +68,7 @@ impl OperationDescription {
 
     const fn bringing_server_labels(self) -> Self {
         Self {
-            brings_server_labels: true,
+            brings: ResultLabels::OfServer,
             ..self
         }
     }
@@ -106,7 +118,7 @@ operations! {
         /// `resources/read`.
         Read => Described::new(5, "read_resource", "resources/read", "read_resource").bringing_server_labels(),
         /// `completion/complete`, for a resource template.
-        Complete => Described::new(8, "complete_resource", "completion/complete", "complete"),
+        Complete => Described::new(8, "complete_resource", "completion/complete", "complete").bringing_server_labels(),
         /// `resources/subscribe` and `subscriptions/listen`.
         Subscribe => Described::new(9, "subscribe", "resources/subscribe", "subscribe").bringing_server_labels(),
     }
@@ -116,7 +128,7 @@ operations! {
     /// A client wants something of one prompt, by its name alone.
     PromptOperation {
         /// `completion/complete`, for a prompt.
-        Complete => Described::new(7, "complete_prompt", "completion/complete", "complete"),
+        Complete => Described::new(7, "complete_prompt", "completion/complete", "complete").bringing_server_labels(),
     }
 }
 
@@ -136,6 +148,28 @@ const SAMPLE: Described = Described::new(10, "sample", "sampling/createMessage",
 const ELICIT_FORM: Described =
     Described::new(11, "elicit_form", "elicitation/create", "elicit_form");
 const ELICIT_URL: Described = Described::new(12, "elicit_url", "elicitation/create", "elicit_url");
+
+/// The methods that keep a connection and whose results bring nothing. Any other that keeps one, like those that return the
+/// state of a task, may return what an earlier call has read.
+const BRINGING_NOTHING: [&str; 14] = [
+    "initialize",
+    "server/discover",
+    "ping",
+    "logging/setLevel",
+    "resources/unsubscribe",
+    SUBSCRIBE,
+    "notifications/initialized",
+    "notifications/cancelled",
+    "notifications/progress",
+    "notifications/roots/list_changed",
+    "notifications/tasks/status",
+    "GET",
+    "DELETE",
+    "reply",
+];
+
+/// Opens a stream of notifications. What is subscribed to is decided beside it.
+pub const SUBSCRIBE: &str = "subscriptions/listen";
 
 /// An operation without its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -245,8 +279,8 @@ impl OperationType {
 /// An operation with its parameters, by its shape.
 #[derive(Debug, Clone)]
 pub enum OperationKind {
-    /// Connection management without access to anything on the server: `initialize`, `server/discover`,
-    /// `ping`, `tasks/get`, notifications, the stream of a session.
+    /// Connection management without access to anything further on the server: `initialize`, `server/discover`,
+    /// `ping`, notifications, the stream of a session, and tasks, whose results are those of earlier calls.
     Connect {
         /// The MCP method, or the HTTP method of a session's stream.
         method: &'static str,
@@ -349,6 +383,16 @@ impl OperationKind {
         match self {
             Self::Connect { method } => method,
             _ => self.description().method,
+        }
+    }
+
+    /// Which labels the result brings.
+    pub fn brings(&self) -> ResultLabels {
+        match self {
+            Self::Connect { method } if !BRINGING_NOTHING.contains(method) => {
+                ResultLabels::OfAnyCall
+            }
+            _ => self.description().brings,
         }
     }
 

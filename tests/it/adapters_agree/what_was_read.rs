@@ -182,6 +182,82 @@ async fn a_session_that_is_vouched_for_begins_anew_through_ext_mcp() {
     begins_anew_if_vouched_for::<ExtMcp>(ExtMcp::CONFIG, false).await;
 }
 
+/// The same question by somebody who shows the person's own token, which names no agent.
+fn by_person(question: Question) -> Question {
+    match question {
+        Question::Call(call) => Question::Call(Call {
+            by: By::Person(call.person.expect("for somebody")),
+            person: None,
+            ..call
+        }),
+        other => other,
+    }
+}
+
+/// An agent may hold the token that it was given its own for.
+async fn leaving_the_agent_out_sheds_nothing<D: Door>(config: &str) {
+    for reads_as_person in [false, true] {
+        let company = Company::with(config, &BundleDir::copy_of("policies")).await;
+        let mut door = D::of(&company).await;
+        let by = |is_person: bool, question: Question| match is_person {
+            true => by_person(question),
+            false => question,
+        };
+        for (what, session) in [(page(), "s-1"), (plan(), "s-2")] {
+            let question = by(reads_as_person, call("noor", what, Some(session)));
+            let read = ask(&mut door, &company, question).await;
+            assert!(read.is_allow, "{reads_as_person}: {read:?}");
+        }
+        let question = call("noor", carry_away(), Some("s-3"));
+        let last = ask(&mut door, &company, by(!reads_as_person, question)).await;
+        assert!(!last.is_allow, "{reads_as_person}: {last:?}");
+        for is_person in [false, true] {
+            let question = by(is_person, call("mika", carry_away(), Some("s-4")));
+            let other = ask(&mut door, &company, question).await;
+            assert!(other.is_allow, "{is_person}: {other:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn leaving_the_agent_out_of_a_token_sheds_nothing_through_ext_authz() {
+    leaving_the_agent_out_sheds_nothing::<ExtAuthz>(ExtAuthz::CONFIG).await;
+    let vouched = ExtAuthz::CONFIG.replace("[envoy]", "[envoy]\nsession_vouched = true");
+    leaving_the_agent_out_sheds_nothing::<ExtAuthz>(&vouched).await;
+}
+
+#[tokio::test]
+async fn leaving_the_agent_out_of_a_token_sheds_nothing_through_ext_mcp() {
+    leaving_the_agent_out_sheds_nothing::<ExtMcp>(ExtMcp::CONFIG).await;
+}
+
+/// What a call of another session has read is fetched in one that is vouched for.
+#[tokio::test]
+async fn a_result_that_is_fetched_later_brings_what_the_call_has_brought() {
+    let vouched = ExtAuthz::CONFIG.replace("[envoy]", "[envoy]\nsession_vouched = true");
+    for (method, brings) in [
+        ("tasks/get", true),
+        ("tasks/result", true),
+        ("tasks/list", true),
+        ("tasks/cancel", true),
+        ("tasks/update", true),
+        ("ping", false),
+        ("initialize", false),
+        ("server/discover", false),
+        ("logging/setLevel", false),
+    ] {
+        let company = Company::with(&vouched, &BundleDir::copy_of("policies")).await;
+        let mut door = ExtAuthz::of(&company).await;
+        for what in [page(), What::Connect(method)] {
+            let read = ask(&mut door, &company, call("noor", what, Some("s-1"))).await;
+            assert!(read.is_allow, "{method}: {read:?}");
+        }
+        let last = call("noor", carry_away(), Some("s-1"));
+        let last = ask(&mut door, &company, last).await;
+        assert_eq!(last.is_allow, !brings, "{method}: {last:?}");
+    }
+}
+
 /// Who asks in Cedar's own terms and does not say what was read is taken for somebody who has read everything.
 #[tokio::test]
 async fn nothing_gets_away_through_authzen() {

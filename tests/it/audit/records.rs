@@ -3,9 +3,13 @@
 use callgate::audit::outcome_record::Status;
 use callgate::audit::record::schema::Verdict;
 use callgate::proto::agentgateway::ext_mcp::McpResponse;
+use callgate::proto::envoy::auth::authorization_client::AuthorizationClient;
+use callgate::proto::envoy::auth::{
+    AttributeContext, CheckRequest, HttpRequest, Request as CheckedRequest,
+};
 use callgate::proto::v1;
 use callgate::proto::v1::control_client::ControlClient;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use tokio_stream::StreamExt;
 use tonic::Code;
 use uuid::Uuid;
@@ -395,4 +399,49 @@ async fn what_agentgateway_shows_of_a_response_is_on_record() {
     assert!(first.decision_id.is_empty());
     assert_eq!(&*second.decision_id, id.as_bytes());
     assert_eq!((second.status(), second.size), (Status::Result, 14));
+}
+
+/// A message that stands for several operations passes as a whole or not at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_denied_leaves_records_of_what_denied_it_alone() {
+    let stage = start().await;
+    let mut client = AuthorizationClient::new(stage.server.channel().await);
+    let mut listen = async |wanted: Json| {
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen",
+            "params": {"notifications": wanted}});
+        let headers = [("x-agent", "coder"), ("content-type", "application/json")];
+        let http = HttpRequest {
+            method: "POST".into(),
+            path: "/mcp".into(),
+            host: "gateway.example.org".into(),
+            size: -1,
+            headers: headers
+                .map(|(name, value)| (name.into(), value.into()))
+                .into(),
+            raw_body: message.to_string().into_bytes().into(),
+            ..HttpRequest::default()
+        };
+        let attributes = AttributeContext {
+            request: Some(CheckedRequest { http: Some(http) }),
+            ..AttributeContext::default()
+        };
+        let attributes = Some(attributes);
+        let answer = client.check(CheckRequest { attributes }).await.unwrap();
+        answer.into_inner().status.unwrap().code == 0
+    };
+    let verdicts = || {
+        let contents = stage.contents();
+        let decisions = contents.decisions.values();
+        let mut decisions: Vec<_> = decisions.map(|(at, it)| (*at, it.verdict())).collect();
+        decisions.sort_by_key(|(at, _)| *at);
+        let verdicts: Vec<_> = decisions.into_iter().map(|(_, verdict)| verdict).collect();
+        verdicts
+    };
+    let lists = json!({"toolsListChanged": true});
+    let both =
+        json!({"toolsListChanged": true, "resourceSubscriptions": ["file:///a", "file:///b"]});
+    assert!(!listen(both).await);
+    assert_eq!(verdicts(), [Verdict::Deny, Verdict::Deny]);
+    assert!(listen(lists).await);
+    assert_eq!(verdicts()[2..], [Verdict::Allow, Verdict::Allow]);
 }

@@ -14,7 +14,8 @@ use crate::config::limits::Limits;
 use crate::domain::request::call_context::{Initiator, Operation, Told};
 use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::request::operation::{
-    Listing, OperationKind, OperationType, PromptOperation, ResourceOperation, Sampling, ToolCall,
+    self, Listing, OperationKind, OperationType, PromptOperation, ResourceOperation, Sampling,
+    ToolCall,
 };
 
 /// Parses a request. `told` says how much of its parameters is there.
@@ -238,7 +239,7 @@ impl<'l> Params<'l> {
         let wanted = self.object("notifications")?.unwrap_or_default();
         reject_misspelled(names_of(&wanted), &DECISIVE_PARAMS, "params.notifications")?;
         let mut kinds = vec![OperationKind::Connect {
-            method: "subscriptions/listen",
+            method: operation::SUBSCRIBE,
         }];
         for (name, value) in wanted {
             let changes = |(changed, _): &&(&str, Listing)| *changed == name;
@@ -269,8 +270,10 @@ impl<'l> Params<'l> {
                         });
                     }
                 }
-                // The client was authorized for the task when it was created.
-                "taskIds" => {}
+                // The client was authorized for the task when it was created; what arrives of it is what `tasks/get` returns.
+                "taskIds" => kinds.push(OperationKind::Connect {
+                    method: "tasks/get",
+                }),
                 other => {
                     let known = "a kind of notification that is known here";
                     return Err(FieldError::new(

@@ -691,3 +691,12 @@ fn what_goes_back_to_a_server_is_kept_to_the_last_digit() {
         );
     }
 }
+
+#[test]
+fn a_subscription_to_tasks_asks_for_them() {
+    let wanted = json!({"notifications": {"taskIds": ["t"], "toolsListChanged": false}});
+    assert_eq!(
+        decided(ask(CLIENT, "subscriptions/listen", wanted)),
+        "client: subscriptions/listen connect, client: tasks/get connect"
+    );
+}

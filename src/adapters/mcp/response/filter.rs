@@ -304,7 +304,7 @@ impl MessageFilter<'_> {
     /// Decides calls, all of which must be allowed.
     async fn decide(&self, calls: Vec<CallContext>) -> Result<(), FilterError> {
         let asks: Vec<_> = calls.into_iter().map(|call| (self.ask, call)).collect();
-        let responses = self.service.authorize_batch(&asks).await?;
+        let responses = self.service.authorize_message(&asks).await?;
         match responses.into_iter().find(|it| !it.value.is_allow()) {
             Some(denied) => Err(FilterError::Denied(Box::new(denied))),
             None => Ok(()),

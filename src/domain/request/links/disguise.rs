@@ -7,8 +7,9 @@ use unicode_normalization::UnicodeNormalization as _;
 use crate::domain::request::visible::is_invisible;
 
 /// The text without invisible characters, with compatibility forms, escapes and bracketed dots undone and
-/// slashes unified. `None` if nothing changed.
-pub(super) fn plain(text: &str) -> Option<String> {
+/// slashes unified. `None` if nothing changed. A text of more than `most` bytes is as good as one of any length, and is
+/// cut soon after.
+pub(super) fn plain(text: &str, most: usize) -> Option<String> {
     const HIDES: [char; 6] = ['\\', '[', '(', '{', '&', '%'];
     if text.is_ascii() && !text.contains(HIDES) && !text.chars().any(is_invisible) {
         return None;
@@ -16,15 +17,18 @@ pub(super) fn plain(text: &str) -> Option<String> {
     let seen = text
         .chars()
         .filter(|c| !is_invisible(*c) || c.is_whitespace());
-    let folded: String = seen
-        .nfkc()
-        .map(|c| match c {
+    let mut folded = String::with_capacity(text.len());
+    for c in seen.nfkc() {
+        folded.push(match c {
             '\\' | '\u{2044}' | '\u{2215}' | '\u{29f8}' => '/',
             '\u{3002}' | '\u{ff61}' => '.',
             '\u{2236}' | '\u{a789}' => ':',
             c => c,
-        })
-        .collect();
+        });
+        if folded.len() > most {
+            return Some(folded);
+        }
+    }
     let plain = without_brackets(&unescaped(&folded));
     (plain != text).then_some(plain)
 }

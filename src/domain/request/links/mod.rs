@@ -5,18 +5,20 @@
 //! without one (`//host`, `www.…`, `bit.ly/x`, `bit.ly`), in Markdown, with unusual slashes, dots or digits,
 //! or with invisible characters inside. A false positive costs an approval, a false negative may leak data.
 //!
-//! Work is bounded: every text is scanned a fixed number of times, at most [`MAX_LINKS`] different links and
-//! [`MAX_BYTES`] of text are examined. Beyond that, one more link to an unknown host is assumed.
+//! Work is bounded: every text is scanned a fixed number of times, at most [`MAX_LINKS`] different links,
+//! [`MAX_NAMES`] names and [`MAX_BYTES`] of text are examined, with what disguises expand to. Beyond that, one more
+//! link to an unknown host is assumed.
 
+mod context;
 mod disguise;
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 
 use callgate_engine::cedar::EntityUID;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
+use crate::domain::request::links::context::{LinkContext, is_followed};
 use crate::domain::request::links::disguise::plain;
 use crate::domain::request::target::argument::{PathStep, TargetArgument};
 use crate::domain::request::target::host::Host;
@@ -24,14 +26,16 @@ use crate::domain::request::target::{self, TargetKind};
 
 /// The maximum number of different links.
 pub const MAX_LINKS: usize = 64;
-/// The maximum amount of text examined, in bytes.
-pub const MAX_BYTES: usize = 4 << 20;
+/// The maximum amount of text examined, in bytes. A text with a disguise counts twice: as written, and without.
+pub const MAX_BYTES: usize = 8 << 20;
 /// The maximum length of a host name in bytes (RFC 1035).
 const MAX_HOST: usize = 253;
 /// The maximum length of a URL parsed as a target, in bytes.
 const MAX_URL: usize = 2_048;
 /// The maximum number of candidates examined, repeated ones included.
 const MAX_TRIED: usize = 512;
+/// The maximum number of names whose registered domain is looked up, repeated ones included.
+const MAX_NAMES: usize = 16_384;
 
 /// Schemes after which browsers accept any number of slashes, and defanged spellings of them.
 const WEB: [&str; 9] = [
@@ -41,18 +45,14 @@ const WEB: [&str; 9] = [
 /// Schemes of links that hold a program or a whole page.
 const ACTIVE: [&str; 3] = ["javascript", "vbscript", "data"];
 
-/// File name extensions that are top-level domains as well. A two-part name with such an extension and
-/// nothing around it is taken for a file name: such a link can transport nothing but itself.
-const FILES: [&str; 13] = [
-    "cc", "md", "ml", "mm", "mov", "pl", "ps", "py", "rs", "sh", "so", "tf", "zip",
-];
-
 /// The links of one call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Links {
     links: BTreeSet<FoundLink>,
     /// The number of candidates examined.
     tried: usize,
+    /// The number of names whose registered domain was looked up.
+    looked_up: usize,
     /// Whether a limit was exceeded.
     is_cut: bool,
 }
@@ -101,6 +101,13 @@ impl Links {
     fn tries(&mut self) -> bool {
         self.tried += 1;
         self.is_cut |= self.tried > MAX_TRIED;
+        !self.is_cut
+    }
+
+    /// Counts a name to be looked up; false once the limit is reached.
+    fn may_look_up(&mut self) -> bool {
+        self.looked_up += 1;
+        self.is_cut |= self.looked_up > MAX_NAMES;
         !self.is_cut
     }
 }
@@ -163,27 +170,29 @@ impl LinkWalk {
         }
     }
 
+    /// Adds the links of a text, as written and with disguises undone. A link found only undisguised is to an
+    /// unknown resource.
     fn text(&mut self, text: &str) {
-        match self.left.checked_sub(text.len()) {
-            Some(left) => {
-                self.left = left;
-                in_text(text, &mut self.links);
-            }
-            None => self.links.is_cut = true,
+        // Shorter than any host name with a dot.
+        if !self.examines(text.len()) || text.len() < 3 {
+            return;
+        }
+        LinkFinder::new(text, true, &mut self.links).find();
+        // One character may stand for a dozen, so what is left bounds what is made of them.
+        if let Some(plain) = plain(text, self.left)
+            && self.examines(plain.len())
+        {
+            LinkFinder::new(&plain, false, &mut self.links).find();
         }
     }
-}
 
-/// Adds the links of a text, as written and with disguises undone. A link found only undisguised is to an
-/// unknown resource.
-fn in_text(text: &str, links: &mut Links) {
-    // Shorter than any host name with a dot.
-    if text.len() < 3 {
-        return;
-    }
-    LinkFinder::new(text, true, links).find();
-    if let Some(plain) = plain(text) {
-        LinkFinder::new(&plain, false, links).find();
+    /// Counts text to be examined; false once the limit is reached.
+    fn examines(&mut self, bytes: usize) -> bool {
+        match self.left.checked_sub(bytes) {
+            Some(left) => self.left = left,
+            None => self.links.is_cut = true,
+        }
+        !self.links.is_cut
     }
 }
 
@@ -235,15 +244,14 @@ impl<'t> LinkFinder<'t> {
                     self.add(host, None);
                 }
             } else if scheme == "mailto" {
-                let address = &rest[..rest.find(|c: char| !is_of_url(c)).unwrap_or(rest.len())];
-                let host = address.split_once('@').map(|(_, host)| run(host));
+                let host = host_of_address(rest).map(run);
                 if let Some(host) = host.filter(|host| !host.is_empty()) {
                     self.add(host, None);
                 }
             } else if ACTIVE.contains(&scheme.as_str()) && rest.starts_with(is_of_url) {
                 // `data:` is followed by a type, `image/png`, or at once by a comma.
-                let kind = rest.split_once(['/', ',']);
-                if scheme != "data" || kind.is_some_and(|(kind, _)| kind.chars().all(is_of_host)) {
+                let after = rest.trim_start_matches(is_of_host);
+                if scheme != "data" || after.starts_with(['/', ',']) {
                     self.add(&scheme, None);
                 }
             }
@@ -339,7 +347,8 @@ impl<'t> LinkFinder<'t> {
             is_followed: is_followed(after),
             is_mail: before.ends_with('@'),
         };
-        if around.make_link(name) {
+        let is_link = around.make_link(name);
+        if is_link.unwrap_or_else(|| self.links.may_look_up() && is_registered(name)) {
             self.add(name, Some(("https", &self.text[start..])));
         }
     }
@@ -361,51 +370,20 @@ impl<'t> LinkFinder<'t> {
     }
 }
 
-/// The context of a host name in the text.
-#[derive(Debug, Clone, Copy)]
-struct LinkContext {
-    /// A web scheme precedes the name.
-    is_web: bool,
-    /// A path, port or query follows the name.
-    is_followed: bool,
-    /// The `@` of a mail address precedes the name.
-    is_mail: bool,
+/// Whether a name has a part that somebody registered.
+fn is_registered(name: &str) -> bool {
+    ascii(name).is_some_and(|name| Host::of_name(&name).domain.is_some())
 }
 
-impl LinkContext {
-    /// Whether some reader takes the name for a link.
-    fn make_link(self, name: &str) -> bool {
-        // Mail programs link a mail address; browsers do not.
-        if self.is_mail && !self.is_followed {
-            return false;
-        }
-        let starts_with = |label: &str, start: &str| {
-            let begin = label.get(..start.len());
-            begin.is_some_and(|begin| begin.eq_ignore_ascii_case(start))
-        };
-        let mut labels = name.split('.');
-        if self.is_web || starts_with(name, "www.") || labels.any(|it| starts_with(it, "xn--")) {
-            return true;
-        }
-        let last = name.rsplit('.').next().unwrap_or_default();
-        let is_word = last.chars().all(char::is_alphabetic) && last.chars().count() > 1;
-        if self.is_followed && (is_word || name.parse::<Ipv4Addr>().is_ok()) {
-            return true;
-        }
-        let is_file = name.split('.').count() == 2 && FILES.contains(&last);
-        !is_file && ascii(name).is_some_and(|name| Host::of_name(&name).domain.is_some())
-    }
-}
-
-/// Whether the text continues as a URL does after its host.
-fn is_followed(after: &str) -> bool {
-    let mut chars = after.chars();
-    match (chars.next(), chars.next()) {
-        (Some('/'), _) => true,
-        (Some(':'), Some(c)) => c.is_ascii_digit(),
-        (Some('?' | '#'), Some(c)) => c.is_alphanumeric(),
-        _ => false,
-    }
+/// What follows the `@` of a mail address, up to which the text is looked at once: the next `mailto:` looks further.
+fn host_of_address(text: &str) -> Option<&str> {
+    let ends = |at: usize, c: char| {
+        !is_of_url(c)
+            || c == '@'
+            || c == ':' && scheme_before(&text[..=at]).is_some_and(|it| it == "mailto")
+    };
+    let (end, _) = text.char_indices().find(|(at, c)| ends(*at, *c))?;
+    text[end..].strip_prefix('@')
 }
 
 /// The resource that a URL names, and those that contain it.

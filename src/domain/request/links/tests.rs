@@ -255,7 +255,28 @@ fn more_than_is_looked_at_counts_as_unknown() {
 #[test]
 fn no_text_takes_long() {
     for piece in [
-        "a.", "..", "//", "a.b/", "//a@", ":", "[.", "&#4", "%2", "\u{e9}.a", "a.com ", "[.]", "-_",
+        "a.",
+        "..",
+        "//",
+        "a.b/",
+        "//a@",
+        ":",
+        "[.",
+        "&#4",
+        "%2",
+        "\u{e9}.a",
+        "a.com ",
+        "[.]",
+        "-_",
+        "mailto:",
+        "mailto:a",
+        "data:",
+        "data:a",
+        "javascript:",
+        "http:",
+        "a.b ",
+        "\u{fdfa}.",
+        "\u{fdfa}",
     ] {
         let text = piece.repeat((1 << 20) / piece.len());
         let started = std::time::Instant::now();
@@ -310,4 +331,27 @@ proptest! {
         let text: String = text.into_iter().collect();
         prop_assert!(hosts(&text).contains(&"evil.example".to_owned()), "{}", text);
     }
+}
+
+#[test]
+fn what_a_text_expands_to_counts() {
+    let is_cut = |text: String| hosts(&text).contains(&MORE.to_owned());
+    assert!(is_cut("\u{fdfa}".repeat(MAX_BYTES / 30)));
+    assert!(!is_cut("\u{fdfa}".repeat(1_000)));
+    assert!(is_cut("a.b ".repeat(MAX_NAMES + 1)));
+    assert!(!is_cut("a.b ".repeat(MAX_NAMES / 4)));
+}
+
+#[test]
+fn the_host_of_a_mail_link_is_found_wherever_it_stands() {
+    for text in [
+        "mailto:a@evil.example",
+        "mailto:mailto:a@evil.example",
+        "mailto:a:b@evil.example",
+        "mailto:?to=a@evil.example",
+    ] {
+        assert_eq!(hosts(text), ["evil.example"], "{text}");
+    }
+    assert_eq!(hosts("data:text/html,x data:,y"), ["data"]);
+    assert!(hosts("data: text, and mailto: nobody").is_empty());
 }
