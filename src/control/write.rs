@@ -139,6 +139,15 @@ impl Control {
         if !is_restriction && must_not_write() {
             return Err(ControlError::AuditUnavailable);
         }
+        if let Some(difference) = self
+            .service
+            .clock()
+            .difference()
+            .filter(|_| !is_restriction)
+        {
+            // When it would begin and end is not known.
+            return Err(ControlError::StoreLost(difference));
+        }
         let mut attempt = WriteAttempt::start(&self.service, verb, author);
         let limits = self.limits();
         let (decided, object) = (&mut attempt.decided, &mut attempt.object);
