@@ -18,7 +18,7 @@ const LEAVE: Duration = Duration::from_secs(1);
 /// An open store.
 pub enum OpenedStore {
     /// A file, which no other server has.
-    File(SqliteStore),
+    File(Box<SqliteStore>),
     /// A database, and how this server appears to the others that share it.
     Shared(Box<PostgresStore>, ReplicaName),
 }
@@ -38,7 +38,7 @@ impl OpenedStore {
         start: impl AsyncFnOnce(JoinedStore) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let (mut store, name) = match self {
-            Self::File(store) => return start((Box::new(store), None)).await,
+            Self::File(store) => return start((store, None)).await,
             Self::Shared(store, name) => (store, name),
         };
         let membership = tokio::task::block_in_place(|| store.join(&name))?;
@@ -87,7 +87,7 @@ pub fn is_url(text: &str) -> bool {
 pub fn open_file(file: &Path, on_loss: OnLoss) -> anyhow::Result<OpenedStore> {
     let store = SqliteStore::open_or(file, on_loss)?;
     tracing::info!(file = %file.display(), "the store is open");
-    Ok(OpenedStore::File(store))
+    Ok(OpenedStore::File(Box::new(store)))
 }
 
 /// Opens a database. `file` is where the store would be if it were a file: the marker is beside it.

@@ -49,7 +49,7 @@ pub enum ControlError {
     /// It takes longer than one request may. Repeating it with the same key goes on.
     #[error("{0}: ask again with the same `idempotency_key`")]
     UnderWay(&'static str),
-    /// The store cannot be used: its files were removed while it was open, or its clock is another one than this server's.
+    /// The files of the store were removed while it was open.
     #[error("{0}")]
     StoreLost(String),
 }

@@ -146,7 +146,7 @@ impl Control {
             .filter(|_| !is_restriction)
         {
             // When it would begin and end is not known.
-            return Err(ControlError::StoreLost(difference));
+            return Err(ControlError::Precondition(difference));
         }
         let mut attempt = WriteAttempt::start(&self.service, verb, author);
         let limits = self.limits();

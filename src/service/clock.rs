@@ -119,6 +119,10 @@ impl MonotonicClock {
         (asked, database): (SystemTime, SystemTime),
     ) -> Result<Self, StoreError> {
         let answered = source.now();
+        let differs = difference(asked, database, answered).filter(|_| source.is_steady());
+        if let Some(difference) = differs {
+            return Err(StoreError::ClockDiffers(difference));
+        }
         let latest = database + MAX_DIFFERENCE;
         let furthest = match furthest.filter(|it| source.is_steady() && *it > latest) {
             Some(wrong) => {

@@ -82,7 +82,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     pub replica: Option<String>,
     /// If the store is gone, damaged or has lost something: set aside what is there and begin with nothing. Everything that
-    /// was delegated, approved, labelled, ended or stopped is forgotten. A store that is whole is opened as ever
+    /// was delegated, approved, labelled, ended or stopped is forgotten. A store that is whole is opened as ever. With a
+    /// database that is shared: go on with what it holds, be it another store than before, or none
     #[arg(long, conflicts_with = "store_as_it_is")]
     pub new_store: bool,
     /// If the store has lost something, or is an older copy: go on with it. What was taken away since may be allowed again

@@ -91,7 +91,7 @@ async fn where_the_clocks_differ_nothing_is_decided_given_forgotten_or_written_d
         assert!(status.clock_fault.contains(how), "{status:?}");
         assert!(status.store_fault.contains(how), "{status:?}");
         let error = control.grant_delegation(grant()).await.unwrap_err();
-        assert_eq!(error.code(), Code::Unavailable, "{error:?}");
+        assert_eq!(error.code(), Code::FailedPrecondition, "{error:?}");
         assert!(error.message().contains(how), "{error:?}");
         // What takes something away still does.
         let ended = v1::EndSessionRequest {
