@@ -25,11 +25,12 @@ from .files import Entry, directory, file
 USER = 65532
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 POLICIES = "/etc/callgate/policies"
-STATE = "/var/lib/callgate/callgate.db"
+#: Where the server runs: without `[state]` in callgate.toml the store is `callgate.db` there.
+STATE = "/var/lib/callgate"
 #: What asks the server in the same container whether it serves: on the loopback as by default, or where CALLGATE_ENDPOINT says.
 HEALTH = ["/usr/bin/callgate", "health"]
 #: What `docker run` serves without arguments. Where it listens is `[listen]`'s to say.
-SERVE = ["serve", POLICIES, "--state", STATE, "--log-format", "json"]
+SERVE = ["serve", POLICIES, "--log-format", "json"]
 
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -141,9 +142,9 @@ def config(binary: Binary, layers: list[bytes], epoch: int, revision: str) -> di
             "Env": ["PATH=/usr/bin", f"SSL_CERT_FILE={AUTHORITIES}"],
             "Entrypoint": ["/usr/bin/callgate"],
             "Cmd": SERVE,
-            "WorkingDir": "/var/lib/callgate",
+            "WorkingDir": STATE,
             "ExposedPorts": {"50051/tcp": {}, "8180/tcp": {}},
-            "Volumes": {"/var/lib/callgate": {}},
+            "Volumes": {STATE: {}},
             "StopSignal": "SIGTERM",
             "Labels": labels,
             "Healthcheck": {

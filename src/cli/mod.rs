@@ -12,6 +12,7 @@ pub mod commands;
 pub mod connect;
 pub mod control;
 mod file;
+mod log_format;
 mod log_place;
 pub mod output;
 pub mod render;

@@ -126,6 +126,9 @@ impl Control {
 
     /// The fault of the store: it does not answer, or its last write failed.
     async fn store_fault(&self) -> Option<String> {
+        if let Some(difference) = self.service.clock().difference() {
+            return Some(difference);
+        }
         let is_stale = |fleet: &Fleet| !fleet.state().is_valid();
         if self.service.fleet().is_some_and(is_stale) {
             let said = "this replica has not heard from the database in time: it denies everything";

@@ -141,6 +141,13 @@ impl Control {
             let _ = attempt.end(&refused).recorded().await;
             return refused;
         }
+        let difference = self.service.clock().difference();
+        if let Some(difference) = difference.filter(|_| !is_restriction) {
+            // When it would begin and end is not known.
+            let refused = Err(ControlError::Precondition(difference));
+            let _ = attempt.end(&refused).recorded().await;
+            return refused;
+        }
         let limits = self.limits();
         let (decided, object) = (&mut attempt.decided, &mut attempt.object);
         let now = self.service.now();

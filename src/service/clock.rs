@@ -1,10 +1,12 @@
 //! The clock of the service, which never runs backwards.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::domain::authority::form;
+use crate::store::backend::StoreError;
+use crate::store::postgres::MAX_DIFFERENCE;
 
 /// A source of time.
 pub trait Clock: Send + Sync {
@@ -59,9 +61,16 @@ const LEASE: Duration = Duration::from_secs(3);
 /// A clock that suddenly jumps ahead is followed, as what may have expired must not count. But nothing is pruned by
 /// it, and once it is set right, time continues as before ([`MonotonicClock::confirmed_now`]). After a day it is
 /// trusted.
+///
+/// Where several servers share a database, its clock is the judge ([`MonotonicClock::compare`]): time goes on only while
+/// both agree, and a jump is trusted once they do.
 #[derive(Clone)]
 pub struct MonotonicClock {
     source: Arc<dyn Clock>,
+    /// Whether it is held against the clock of a database.
+    is_shared: bool,
+    /// Whether the two did not agree when they were last compared.
+    differs: Arc<AtomicBool>,
     /// The latest confirmed moment, in milliseconds since the epoch.
     furthest: Arc<AtomicU64>,
     jump: Arc<Mutex<ForwardJump>>,
@@ -71,6 +80,8 @@ pub struct MonotonicClock {
 struct ForwardJump {
     /// When the clock was found to be far ahead, and the confirmed moment then, from which time is measured.
     since: Option<(Instant, u64)>,
+    /// How the clock differs from the database's.
+    difference: Option<String>,
     logged: Option<Instant>,
 }
 
@@ -89,9 +100,85 @@ impl MonotonicClock {
         };
         Self {
             source,
+            is_shared: false,
+            differs: Arc::default(),
             furthest: Arc::new(AtomicU64::new(furthest)),
             jump: Arc::default(),
         }
+    }
+
+    /// A clock beside that of a database, which showed `database` after this one showed `asked`. It starts no earlier than
+    /// `furthest`, unless both clocks say that this has not come.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ClockDiffers`] if the two clocks do not agree: either may be wrong.
+    pub fn beside(
+        source: Arc<dyn Clock>,
+        furthest: Option<SystemTime>,
+        (asked, database): (SystemTime, SystemTime),
+    ) -> Result<Self, StoreError> {
+        let answered = source.now();
+        let differs = difference(asked, database, answered).filter(|_| source.is_steady());
+        if let Some(difference) = differs {
+            return Err(StoreError::ClockDiffers(difference));
+        }
+        let latest = database + MAX_DIFFERENCE;
+        let furthest = match furthest.filter(|it| source.is_steady() && *it > latest) {
+            Some(wrong) => {
+                let ahead = wrong.duration_since(latest).unwrap_or_default().as_secs();
+                tracing::warn!(
+                    ahead,
+                    "the last time in the database has not come, by its clock and by this one: it is not believed"
+                );
+                Some(latest)
+            }
+            None => furthest,
+        };
+        let clock = Self {
+            is_shared: true,
+            ..Self::new(source, furthest)
+        };
+        clock.compare(asked, database, answered)?;
+        Ok(clock)
+    }
+
+    /// Holds the clock against that of the database, which showed `database` between two moments of this one. While they
+    /// agree, time goes on from the earlier of both. Otherwise it stands still for whatever is forgotten or written down.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ClockDiffers`] if they are more than [`MAX_DIFFERENCE`] apart.
+    pub fn compare(
+        &self,
+        asked: SystemTime,
+        database: SystemTime,
+        answered: SystemTime,
+    ) -> Result<(), StoreError> {
+        if !self.source.is_steady() {
+            return Ok(());
+        }
+        let difference = difference(asked, database, answered);
+        let mut jump = self.jump();
+        self.differs.store(difference.is_some(), Ordering::Release);
+        jump.difference.clone_from(&difference);
+        if let Some(difference) = difference {
+            return Err(StoreError::ClockDiffers(difference));
+        }
+        jump.since = None;
+        let sure = form::millis(asked.min(database));
+        self.furthest.fetch_max(sure, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether it did not agree with the database's clock when they were last compared.
+    pub fn differs(&self) -> bool {
+        self.differs.load(Ordering::Acquire)
+    }
+
+    /// How it differs from the database's clock, if it does.
+    pub fn difference(&self) -> Option<String> {
+        self.jump().difference.clone()
     }
 
     /// The current time, or the latest moment returned before if that is later. Within one millisecond it may return a
@@ -120,7 +207,7 @@ impl MonotonicClock {
         if millis < furthest {
             return form::from_millis(furthest).unwrap_or(now);
         }
-        if millis > furthest && !self.is_doubtful(millis, furthest) {
+        if millis > furthest && !self.differs() && !self.is_doubtful(millis, furthest) {
             self.furthest.fetch_max(millis, Ordering::Relaxed);
         }
         now
@@ -162,10 +249,16 @@ impl MonotonicClock {
             form::millis(self.confirmed_now()),
         );
         let mut jump = self.jump();
-        let why = if wall > sure.saturating_add(millis_of(MAX_JUMP)) {
+        let why = if let Some(difference) = &jump.difference {
+            difference.clone()
+        } else if wall > sure.saturating_add(millis_of(self.max_jump())) {
             let ahead = Duration::from_millis(wall - sure);
+            let until = match self.is_shared {
+                true => "once the database's clock agrees",
+                false => "after a day",
+            };
             format!(
-                "the clock is {} s ahead of where it was: it is followed, and believed after a day",
+                "the clock is {} s ahead of where it was: it is followed, and believed {until}",
                 ahead.as_secs()
             )
         } else {
@@ -180,7 +273,11 @@ impl MonotonicClock {
                 behind.as_secs()
             )
         };
-        let why = format!("{why}. If it is right now, say so with `callgate clock repair`");
+        let is_repairable = jump.difference.is_none() && !(self.is_shared && wall > sure);
+        let why = match is_repairable {
+            true => format!("{why}. If it is right now, say so with `callgate clock repair`"),
+            false => why,
+        };
         if jump.logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
             jump.logged = Some(Instant::now());
             tracing::error!(now = form::millis(now), "{why}");
@@ -189,14 +286,14 @@ impl MonotonicClock {
     }
 
     fn is_doubtful(&self, millis: u64, furthest: u64) -> bool {
-        let is_far = millis - furthest > millis_of(MAX_JUMP);
+        let is_far = millis - furthest > millis_of(self.max_jump());
         if !is_far || !self.source.is_steady() {
             return false;
         }
         let mut jump = self.jump();
         let (since, sure) = *jump.since.get_or_insert_with(|| (Instant::now(), furthest));
         let passed = since.elapsed();
-        if passed >= ACCEPT_JUMP_AFTER {
+        if passed >= ACCEPT_JUMP_AFTER && !self.is_shared {
             tracing::warn!(
                 millis,
                 sure,
@@ -209,9 +306,31 @@ impl MonotonicClock {
         true
     }
 
+    fn max_jump(&self) -> Duration {
+        match self.is_shared {
+            true => MAX_DIFFERENCE,
+            false => MAX_JUMP,
+        }
+    }
+
     fn jump(&self) -> MutexGuard<'_, ForwardJump> {
         self.jump.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How a clock differs from another one, which showed `other` between two moments of it; `None` if that is little.
+fn difference(asked: SystemTime, other: SystemTime, answered: SystemTime) -> Option<String> {
+    let (by, how) = match (asked.duration_since(other), other.duration_since(answered)) {
+        (Ok(ahead), _) if ahead > MAX_DIFFERENCE => (ahead, "ahead of"),
+        (_, Ok(behind)) if behind > MAX_DIFFERENCE => (behind, "behind"),
+        _ => return None,
+    };
+    Some(format!(
+        "the clock of this machine is {} s {how} the database's: this replica decides nothing until they agree to {} s. \
+         Set the one right that is wrong",
+        by.as_secs(),
+        MAX_DIFFERENCE.as_secs()
+    ))
 }
 
 fn millis_of(time: Duration) -> u64 {

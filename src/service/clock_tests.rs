@@ -110,3 +110,57 @@ fn a_restart_begins_after_every_moment_that_was_told() {
     // However often it starts, time does not run ahead.
     assert_eq!(next.lease(), lease);
 }
+
+#[test]
+fn two_clocks_that_differ_are_believed_neither() {
+    let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let hour = Duration::from_secs(3_600);
+    let told = steady(noon);
+    let set = |at: SystemTime| *told.0.0.lock().unwrap() = at;
+    let beside =
+        |furthest, database| MonotonicClock::beside(told.clone(), furthest, (told.now(), database));
+    for (database, how) in [(noon - hour, "ahead of"), (noon + hour, "behind")] {
+        let Err(StoreError::ClockDiffers(said)) = beside(Some(noon), database) else {
+            panic!("it starts {how}");
+        };
+        assert!(
+            said.contains(&format!("3600 s {how} the database's")),
+            "{said}"
+        );
+    }
+    // Both say that the last time in the store has not come.
+    let clock = beside(Some(noon + 80 * YEAR), noon).unwrap();
+    assert_eq!(clock.confirmed_now(), noon + MAX_DIFFERENCE);
+
+    let clock = beside(Some(noon), noon + MAX_DIFFERENCE).unwrap();
+    set(noon + hour);
+    assert_eq!(
+        clock.now(),
+        noon + hour,
+        "it is followed until it is compared"
+    );
+    assert!(
+        clock.confirmed_now() < noon + MAX_DIFFERENCE,
+        "and not believed"
+    );
+    let second = Duration::from_secs(1);
+    assert!(
+        clock
+            .compare(noon + hour, noon + second, noon + hour)
+            .is_err()
+    );
+    assert!(clock.differs() && clock.check().unwrap().contains("ahead of"));
+    // One that runs too fast is not followed step by step either.
+    set(noon + 2 * MAX_DIFFERENCE);
+    clock.now();
+    assert!(clock.confirmed_now() < noon + MAX_DIFFERENCE);
+    assert!(clock.lease() < noon + MAX_DIFFERENCE);
+    // A long answer is no difference, and after a pause both have gone on.
+    set(noon + hour);
+    clock.compare(noon, noon + hour, noon + hour).unwrap();
+    clock
+        .compare(noon + hour, noon + hour + second, noon + hour)
+        .unwrap();
+    assert_eq!((clock.now(), clock.check()), (noon + hour, None));
+    assert_eq!(clock.confirmed_now(), noon + hour);
+}

@@ -126,6 +126,7 @@ impl Service {
         clock: Arc<dyn Clock>,
         member: Option<(Membership, ReplicaName)>,
     ) -> Result<Self, StoreError> {
+        let asked = clock.now();
         let mut loaded = store.load()?;
         let state = member.as_ref().map(|(membership, name)| {
             let facts = loaded.facts;
@@ -136,12 +137,11 @@ impl Service {
             ))
         });
         let history = loaded.history.take();
-        // The lease of another server that runs is ahead of its time.
-        let started_at = match member {
-            Some(_) => loaded.clock,
-            None => loaded.lease.or(loaded.clock),
+        let clock = match (&member, loaded.now) {
+            // The lease of another server that runs is ahead of its time.
+            (Some(_), Some(now)) => MonotonicClock::beside(clock, loaded.clock, (asked, now))?,
+            _ => MonotonicClock::new(clock, loaded.lease.or(loaded.clock)),
         };
-        let clock = MonotonicClock::new(clock, started_at);
         if member.is_none() {
             // The lease is written before the clock is read for a decision.
             store.commit(&[StoreWrite::Lease(clock.lease())])?;
@@ -161,9 +161,9 @@ impl Service {
             state.clone(),
         );
         let ledger = Arc::new(ledger);
-        let fleet = state
-            .zip(member)
-            .map(|(state, (_, name))| Fleet::new(state, &ledger, &facts, name, history));
+        let fleet = state.zip(member).map(|(state, (_, name))| {
+            Fleet::new(state, &ledger, &facts, name, (history, clock.clone()))
+        });
         Ok(Self {
             loader: SessionLoader::new(&ledger, &facts),
             fleet,

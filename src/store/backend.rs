@@ -300,6 +300,8 @@ pub struct StoredState {
     pub facts: u64,
     /// Names the store and the history that it is in, if several servers write to it: another one after a failover.
     pub history: Option<SmolStr>,
+    /// The time by the clock of the database, if several servers write to it.
+    pub now: Option<SystemTime>,
     /// The latest moment of anything written. `None` before the first write.
     pub clock: Option<SystemTime>,
     /// The time lease, see [`StoreWrite::Lease`].

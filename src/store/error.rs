@@ -77,6 +77,15 @@ pub enum StoreError {
     /// The other servers have taken this one for dead.
     #[error("the other replicas have taken this one for dead")]
     Fenced,
+    /// This machine's clock and that of the database are too far apart for either to be believed.
+    #[error("{0}")]
+    ClockDiffers(String),
+    /// The database holds another store than the one that this server has decided from.
+    #[error(
+        "the database holds another store than this replica has loaded: it decides nothing. Put the right one back; or, to go on \
+         with what is there, start the replica once with `--new-store`"
+    )]
+    OtherStore,
     /// A published bundle has to be compiled before its revision can be in service.
     #[error("the published bundle `{0}` is not compiled yet")]
     BundleNotPrepared(BundleId),

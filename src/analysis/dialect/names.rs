@@ -82,7 +82,7 @@ impl<'a> Names<'a> {
             entities(&json, &mut uids);
             written.push(json);
         }
-        let gateway = gateway(options, &uids, &fault)?;
+        let gateway = gateway(options, &uids, fault)?;
         if options.dialect == Dialect::Agentcore {
             check_targets(options, &uids).map_err(&fault)?;
         }

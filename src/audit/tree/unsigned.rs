@@ -101,11 +101,11 @@ impl UnsignedTiles {
         for block in blocks {
             match block.hashes.get(offset) {
                 Some(hash) if *hash == leaf => block.is_believed = true,
-                Some(hash) if hash.as_bytes().iter().any(|byte| *byte != 0) => {
-                    if index >= self.signed {
-                        block.others.push(index);
-                        is_other = true;
-                    }
+                Some(hash)
+                    if index >= self.signed && hash.as_bytes().iter().any(|byte| *byte != 0) =>
+                {
+                    block.others.push(index);
+                    is_other = true;
                 }
                 _ => {}
             }

@@ -214,7 +214,7 @@ fn an_older_checkpoint_signs_no_records_that_were_changed_or_cut() {
         } else {
             // A block with no other hash might be what a loss of power left.
             let changed = signed + random.below(end - signed);
-            if changed % 128 == 0 && changed + 1 == end {
+            if changed.is_multiple_of(128) && changed + 1 == end {
                 continue;
             }
             desk.log.leaves[usize::try_from(changed).expect("small")] = TreeHash::leaf(b"another");

@@ -99,11 +99,18 @@ pub fn restore(args: &RestoreArgs) -> anyhow::Result<Exit> {
     let title = format!("{}: restored", args.state.display());
     let mut text = with_summary(Details::new(title), &restored.backup)
         .maybe("commits lost", restored.lost_commits);
+    if restored.replaced_other {
+        text = text.fact(
+            "replaced",
+            "ANOTHER STORE than the copy is of: see what is set aside",
+        );
+    }
     for file in &restored.set_aside {
         text = text.fact("set aside", file.display());
     }
     let mut json = as_json(&restored.backup);
     json["lostCommits"] = json!(restored.lost_commits);
+    json["replacedOther"] = json!(restored.replaced_other);
     let paths = restored.set_aside.iter().map(|it| shown(it));
     json["setAside"] = paths.collect::<Vec<_>>().into();
     args.output.answer(&text, &json)?;

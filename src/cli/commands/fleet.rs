@@ -1,5 +1,6 @@
 //! `callgate fleet status`: the servers on one database.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -51,7 +52,8 @@ Examples:
   callgate fleet status --state postgres://callgate@db.example.com/callgate?sslrootcert=ca.pem --output json
   callgate fleet status --expect 3                    end with 1 if there are fewer than three
 
-Exit codes: 0 every server is confirmed and has the newest revision, 1 error, one is not or has not, or there are too few.";
+Exit codes: 0 every server is confirmed and has the newest revision, 1 error, one is not or has not, two have one name, or
+there are too few.";
 
 impl Args {
     /// How to print errors.
@@ -111,13 +113,15 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
-/// Whether there are as many replicas as expected, and each decides by all that is in force. One that has just come has no
-/// bundle yet and decides nothing.
+/// Whether there are as many replicas as expected, under as many names, and each decides by all that is in force. One that has just come has no bundle yet and decides nothing.
 fn is_well(fleet: &FleetStatus, expected: usize) -> bool {
     let is_ready = |it: &ReplicaStatus| {
         it.is_live() && it.revision == fleet.revision && !it.bundle_digest.is_empty()
     };
-    fleet.replicas.len() >= expected.max(1) && fleet.replicas.iter().all(is_ready)
+    let names: HashSet<&str> = fleet.replicas.iter().map(|it| it.name.as_str()).collect();
+    names.len() >= expected.max(1)
+        && names.len() == fleet.replicas.len()
+        && fleet.replicas.iter().all(is_ready)
 }
 
 fn text(fleet: &FleetStatus) -> String {
@@ -135,6 +139,9 @@ fn text(fleet: &FleetStatus) -> String {
     for it in &fleet.replicas {
         let behind = fleet.revision.saturating_sub(it.revision);
         let lease = match it.is_live() {
+            false if it.clock_differs() => {
+                "NONE: its clock is not believed, it decides nothing".to_owned()
+            }
             true => format!(
                 "confirmed {:.0} ms ago, decides for {} ms",
                 it.confirmed_ms_ago, it.max_staleness_ms
@@ -144,9 +151,21 @@ fn text(fleet: &FleetStatus) -> String {
                 it.confirmed_ms_ago / 1_000.0
             ),
         };
-        lines.push(format!("{}  {}", it.name, it.version));
+        let is_twin = |other: &ReplicaStatus| other.name == it.name && other.id != it.id;
+        let twin = match fleet.replicas.iter().any(is_twin) {
+            true => "  (ANOTHER ONE HAS THIS NAME)",
+            false => "",
+        };
+        lines.push(format!("{}  {}{twin}", it.name, it.version));
         lines.push(format!("  revision  {}, {behind} behind", it.revision));
         lines.push(format!("  lease     {lease}"));
+        if it.clock_differs() {
+            let (seconds, how) = match it.clock_ahead_ms {
+                ahead @ 0.. => (ahead / 1_000, "AHEAD OF"),
+                behind => (behind / -1_000, "BEHIND"),
+            };
+            lines.push(format!("  clock     {seconds} s {how} THE DATABASE'S"));
+        }
         let other = match Some(&it.bundle_digest) == fleet.bundle_digest.as_ref() {
             true => "",
             false => "  (NOT THE ONE PUT INTO SERVICE LAST)",

@@ -11,6 +11,7 @@ fn replica(name: &str) -> ReplicaStatus {
         revision: 7,
         facts: 3,
         bundle_digest: "sha256:a".to_owned(),
+        clock_ahead_ms: -3,
     }
 }
 
@@ -74,4 +75,45 @@ fn a_fleet_is_well_once_as_many_as_expected_decide_by_all_that_is_in_force() {
         bundle_digest: String::new(),
         ..replica("has just come")
     }));
+}
+
+#[test]
+fn a_clock_that_is_not_believed_and_a_name_that_two_have_are_told() {
+    let fleet = FleetStatus {
+        history: "s 1 00000001".to_owned(),
+        revision: 7,
+        facts: 3,
+        bundle_digest: Some("sha256:a".to_owned()),
+        replicas: vec![
+            ReplicaStatus {
+                clock_ahead_ms: -3_600_000,
+                ..replica("one/1")
+            },
+            ReplicaStatus {
+                id: "2".into(),
+                ..replica("two")
+            },
+            ReplicaStatus {
+                id: "3".into(),
+                ..replica("two")
+            },
+        ],
+    };
+    let said = text(&fleet);
+    assert!(
+        said.contains("clock     3600 s BEHIND THE DATABASE'S"),
+        "{said}"
+    );
+    assert_eq!(said.matches("decides nothing").count(), 1, "{said}");
+    assert_eq!(
+        said.matches("two  0.1.0  (ANOTHER ONE HAS THIS NAME)")
+            .count(),
+        2
+    );
+    assert!(!is_well(&fleet, 2));
+    let mut twins = fleet;
+    twins.replicas.remove(0);
+    assert!(!is_well(&twins, 1), "two have one name");
+    twins.replicas.remove(0);
+    assert!(is_well(&twins, 1));
 }

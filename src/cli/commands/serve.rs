@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::ValueEnum;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::audit::log::{AuditLog, PreparedLog};
 use crate::bundle::Bundle;
 use crate::bundle::diagnostic::BundleError;
-use crate::cli::bundle_source::{self, BundleSource};
+use crate::cli::bundle_source::{self, BundleSource, FirstGeneration};
+use crate::cli::log_format::Format;
 use crate::cli::output::{Exit, Output};
-use crate::cli::store::{self, OpenedStore};
+use crate::cli::store::{self, JoinedStore, OpenedStore};
 use crate::config::{Config, ReloadConfig};
 use crate::reload::Reloader;
 use crate::server::file_descriptors;
@@ -31,7 +31,7 @@ use crate::service::maintenance::RetentionPeriods;
 use crate::service::settings::ServiceSettings;
 use crate::store::sqlite::OnLoss;
 use crate::telemetry::record::recorder::Recorder;
-use crate::telemetry::setup::{LogFormat, Logging, Telemetry, start_logging};
+use crate::telemetry::setup::{Logging, Telemetry, start_logging};
 
 /// Time limit for exporting pending spans and metrics at shutdown.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -82,7 +82,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     pub replica: Option<String>,
     /// If the store is gone, damaged or has lost something: set aside what is there and begin with nothing. Everything that
-    /// was delegated, approved, labelled, ended or stopped is forgotten. A store that is whole is opened as ever
+    /// was delegated, approved, labelled, ended or stopped is forgotten. A store that is whole is opened as ever. With a
+    /// database that is shared: go on with what it holds, be it another store than before, or none
     #[arg(long, conflicts_with = "store_as_it_is")]
     pub new_store: bool,
     /// If the store has lost something, or is an older copy: go on with it. What was taken away since may be allowed again
@@ -98,18 +99,6 @@ pub struct Args {
     /// How to report faults of the directory
     #[arg(long, value_enum, default_value_t)]
     pub output: Output,
-}
-
-/// Format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Format {
-    /// Text on a terminal, JSON otherwise.
-    #[default]
-    Auto,
-    /// Text for people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 const EXAMPLES: &str = "\
@@ -140,12 +129,13 @@ impl Args {
     /// The database file; with a shared database, the file that would be in its place.
     fn database(&self, config: &Config) -> PathBuf {
         let configured = || config.state.path(self.base());
-        let given = self.state.clone().filter(|_| self.shared(config).is_none());
+        let is_url = |state: &PathBuf| state.to_str().is_some_and(store::is_url);
+        let given = self.state.clone().filter(|it| !is_url(it));
         given.unwrap_or_else(configured)
     }
 
     /// The database that several servers share.
-    fn shared(&self, config: &Config) -> Option<String> {
+    fn shared(&self, config: &Config) -> anyhow::Result<Option<String>> {
         store::shared_url(self.state.as_deref(), &config.state)
     }
 
@@ -214,16 +204,12 @@ async fn serve(
     let is_scraped = listeners.iter().any(Listener::is_admin);
     let exports = &config.telemetry;
     let telemetry = Telemetry::start(exports, args.base(), logging, audit.clone(), is_scraped)?;
-    let recorder = telemetry.recorder();
-    let service = Arc::new(open_service(&config, recorder, store)?);
     let reloadable = ReloadableConfig::new(&config);
     let open_files = fit_to_descriptors(&reloadable, &config);
     warn_of_local_caller(&reloadable);
-    // Before the first request, so that none is enforced that should only be observed, or the reverse.
-    service.set_observe(&config.observe);
-    let first = source.enter(&service, &config, bundle).await?;
-    // Only now: a start that fails leaves the records as they are.
-    start_audit(prepared)?;
+    let stores = (store, prepared);
+    let (service, first) =
+        open_and_enter(&source, &config, telemetry.recorder(), stores, bundle).await?;
     log_listeners(&listeners, first.revision);
     let reloader = Reloader::new(
         source.loader.with_trial(&config.reload),
@@ -256,6 +242,26 @@ async fn serve(
     let given_up = end_telemetry(telemetry, logging).await;
     served?;
     Ok(given_up)
+}
+
+/// Opens the service over a store and puts the first bundle into service.
+async fn open_and_enter(
+    source: &BundleSource,
+    config: &Config,
+    recorder: Recorder,
+    (store, log): (OpenedStore, Option<PreparedLog>),
+    bundle: Result<Bundle, BundleError>,
+) -> anyhow::Result<(Arc<Service>, FirstGeneration)> {
+    let enter = async |joined| {
+        let service = Arc::new(open_service(config, recorder, joined)?);
+        // Before the first request, so that none is enforced that should only be observed, or the reverse.
+        service.set_observe(&config.observe);
+        let first = source.enter(&service, config, bundle).await?;
+        // Only now: a start that fails leaves the records as they are.
+        start_audit(log)?;
+        Ok((service, first))
+    };
+    store.join_to(enter).await
 }
 
 /// Exports what waits, and returns the number of log lines that could not be written.
@@ -365,7 +371,7 @@ fn start_audit(prepared: Option<PreparedLog>) -> anyhow::Result<()> {
 
 /// Opens the store.
 fn open_store(args: &Args, config: &Config) -> anyhow::Result<OpenedStore> {
-    let Some(url) = args.shared(config) else {
+    let Some(url) = args.shared(config)? else {
         if args.replica.is_some() {
             anyhow::bail!("`--replica` is for a database that several servers share");
         }
@@ -373,18 +379,18 @@ fn open_store(args: &Args, config: &Config) -> anyhow::Result<OpenedStore> {
     };
     let mut state = config.state.clone();
     state.replica = args.replica.clone().or(state.replica);
-    store::open_shared(&url, args.base(), &state, args.on_loss())
+    let file = args.database(config);
+    store::open_shared(&url, args.base(), &state, (&file, args.on_loss()))
 }
 
 /// Opens the service over a store.
 fn open_service(
     config: &Config,
     recorder: Recorder,
-    opened: OpenedStore,
+    (store, member): JoinedStore,
 ) -> anyhow::Result<Service> {
     let settings = ServiceSettings::from_config(config);
     let clock = Arc::new(SystemClock);
-    let OpenedStore { store, member } = opened;
     Ok(match member {
         Some(member) => Service::open_shared(settings, recorder, store, clock, member)?,
         None => Service::open(settings, recorder, store, clock)?,
@@ -486,14 +492,4 @@ fn load_tls(base: &Path, config: &Config) -> Result<Option<ReloadableTls>, TlsEr
     files
         .map(|files| ReloadableTls::load(files, base, handshake))
         .transpose()
-}
-
-impl From<Format> for LogFormat {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Auto => Self::Auto,
-            Format::Text => Self::Text,
-            Format::Json => Self::Json,
-        }
-    }
 }

@@ -18,7 +18,7 @@ Examples:
   callgate status
   callgate status --endpoint unix:/run/callgate.sock --output json
 
-Exit codes: 0 done, 1 error or something is wrong with store or decision log, 3 the directory has faults.";
+Exit codes: 0 done, 1 error or something is wrong with store, decision log or clock, 3 the directory has faults.";
 
 /// Sends the request and prints the response.
 ///
@@ -35,7 +35,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         .answer(&text(&answer), "GetStatusResponse", &answer)?;
     let is_faulty = |it: &v1::DirectoryStatus| !it.faults.is_empty();
     Ok(match answer.directory.as_ref().is_some_and(is_faulty) {
-        _ if !answer.store_fault.is_empty() => Exit::Error,
+        _ if !answer.store_fault.is_empty() || !answer.clock_fault.is_empty() => Exit::Error,
         _ if answer
             .audit
             .as_ref()

@@ -1,6 +1,7 @@
 //! The loop that confirms what this server decides from.
 
 use std::collections::HashMap;
+use std::mem::Discriminant;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use smol_str::SmolStr;
 
 use crate::domain::ids::{BundleId, MemberId};
+use crate::service::clock::MonotonicClock;
 use crate::service::fleet::sessions::SessionHolder;
 use crate::service::fleet::state::{
     Beginning, FleetState, FleetView, nanos, now_nanos, with_slack,
@@ -43,6 +45,7 @@ pub struct Confirmer {
     holder: Arc<SessionHolder>,
     name: ReplicaName,
     is_stopped: Arc<AtomicBool>,
+    clock: MonotonicClock,
     /// The store and the history that it has loaded.
     store: Option<String>,
     /// When the question was begun with which the last beat was written.
@@ -55,7 +58,8 @@ pub struct Confirmer {
     staged: Option<(BundleId, Instant)>,
     /// The beats of the others, and since when they stand still.
     beats: HashMap<MemberId, (u64, u64)>,
-    logged: Option<Instant>,
+    /// When which kind of failure was logged.
+    logged: Option<(Instant, Discriminant<StoreError>)>,
 }
 
 impl Confirmer {
@@ -67,9 +71,10 @@ impl Confirmer {
         holder: Arc<SessionHolder>,
         name: ReplicaName,
         is_stopped: Arc<AtomicBool>,
-        history: Option<SmolStr>,
+        (history, clock): (Option<SmolStr>, MonotonicClock),
     ) -> Self {
         Self {
+            clock,
             state,
             ledger,
             facts,
@@ -128,11 +133,13 @@ impl Confirmer {
             bundle_digest: live.policy_set_digest.to_string(),
             prepared: compiled.0.clone(),
             cannot: compiled.1.clone(),
+            clock: self.clock.source_now(),
         };
         let membership = self.state.membership();
         let answer = membership
             .poll(&question, term.max(Duration::from_secs(1)))
             .await;
+        let answered = self.clock.source_now();
         let confirmation = match answer {
             Err(StoreError::Fenced) => {
                 self.join_again().await?;
@@ -144,6 +151,12 @@ impl Confirmer {
             (self.beat_at, self.said) = (begun, applied);
             self.said_compiled = compiled;
         }
+        if self.is_other_store(&confirmation.store) {
+            self.state.invalidate();
+            // Nothing of what it knows is written there.
+            membership.leave(Duration::from_secs(1)).await?;
+            return Err(StoreError::OtherStore);
+        }
         self.state
             .set_staged(begun.nanos, confirmation.staged.clone());
         self.stage(confirmation.staged.as_ref());
@@ -151,8 +164,18 @@ impl Confirmer {
             self.load_again(&confirmation).await?;
             return Ok(false);
         }
+        let judged = self
+            .clock
+            .compare(question.clock, confirmation.now, answered);
+        self.state.set_clock_differs(judged.is_err());
         let view = self.see_others(&confirmation.replicas, begun.nanos).await;
         let is_whole = self.apply(confirmation)?;
+        if judged.is_err() {
+            // It hears what the others do, and decides nothing.
+            self.state.invalidate();
+            self.state.set_view(view);
+        }
+        judged?;
         if is_whole {
             // A beat is a write: a database that does not write confirms nothing.
             self.state.confirm(begun.min(self.beat_at));
@@ -184,7 +207,15 @@ impl Confirmer {
         Ok(reached >= confirmation.revision)
     }
 
-    /// Whether the database is not the one that this server has applied changes of: another one, an older copy, or one
+    /// Whether the database holds another store than this server has loaded: one that was begun anew, or somebody else's.
+    fn is_other_store(&self, history: &str) -> bool {
+        let store = |history: &str| history.split(' ').next().map(str::to_owned);
+        self.store
+            .as_ref()
+            .is_some_and(|known| store(known) != store(history))
+    }
+
+    /// Whether the store is not as this server has applied changes of it: an older copy, or one
     /// that was promoted and may lack what this server knows.
     fn has_turned_back(&self, confirmation: &Confirmation, applied: (u64, u64)) -> bool {
         let is_other = self
@@ -216,6 +247,14 @@ impl Confirmer {
     /// Joins under a new name after the others have taken this server for dead, and its sessions with it.
     async fn join_again(&mut self) -> Result<(), StoreError> {
         self.state.invalidate();
+        if self.is_stopped.load(Ordering::Acquire) {
+            return Err(StoreError::Closed);
+        }
+        let limit = Duration::from_secs(1);
+        let history = self.state.membership().history(limit).await?;
+        if self.is_other_store(&history) {
+            return Err(StoreError::OtherStore);
+        }
         tracing::warn!("the other replicas have taken this one for dead: it joins again");
         let membership = self.state.membership().renewed();
         membership.join(&self.name, Duration::from_secs(5)).await?;
@@ -273,8 +312,10 @@ impl Confirmer {
     }
 
     fn log(&mut self, error: &StoreError) {
-        if self.logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
-            self.logged = Some(Instant::now());
+        let kind = std::mem::discriminant(error);
+        let is_known = |(at, known): (Instant, _)| known == kind && at.elapsed() < LOG_EVERY;
+        if !self.logged.is_some_and(is_known) {
+            self.logged = Some((Instant::now(), kind));
             tracing::error!(%error, "this replica is not confirmed");
         }
     }

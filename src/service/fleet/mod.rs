@@ -20,6 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use smol_str::SmolStr;
 
+use crate::service::clock::MonotonicClock;
 use crate::service::generation::LoadedBundle;
 use crate::service::ledger::{Ledger, WriteError};
 use crate::service::live_facts::LiveFacts;
@@ -53,7 +54,7 @@ impl Fleet {
         ledger: &Arc<Ledger>,
         facts: &Arc<LiveFacts>,
         name: ReplicaName,
-        history: Option<SmolStr>,
+        (history, clock): (Option<SmolStr>, MonotonicClock),
     ) -> Self {
         let (ledger, facts) = (Arc::clone(ledger), Arc::clone(facts));
         let is_stopped = Arc::new(AtomicBool::new(false));
@@ -67,7 +68,7 @@ impl Fleet {
             Arc::clone(&holder),
             name.clone(),
             Arc::clone(&is_stopped),
-            history,
+            (history, clock),
         );
         if let Some(runtime) = state.membership().runtime() {
             runtime.spawn(confirmer.run());

@@ -1,6 +1,6 @@
 //! How far this server may be believed, and how far the others are.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -92,6 +92,8 @@ pub struct FleetState {
     valid_until: AtomicU64,
     /// The same by the wall clock, in milliseconds since the epoch: it goes on while the machine sleeps.
     valid_until_wall: AtomicU64,
+    /// Whether this machine's clock and that of the database do not agree, so that it is not confirmed.
+    clock_differs: AtomicBool,
     /// The number of the last fact that it decides from.
     facts: AtomicU64,
     /// The membership under which it decides.
@@ -126,6 +128,7 @@ impl FleetState {
             max_staleness,
             valid_until: AtomicU64::new(0),
             valid_until_wall: AtomicU64::new(0),
+            clock_differs: AtomicBool::new(false),
             facts: AtomicU64::new(facts),
             membership: ArcSwap::from_pointee(membership),
             member: ArcSwap::from_pointee(member),
@@ -148,7 +151,10 @@ impl FleetState {
         let is_over =
             is_over || form::millis(wall) >= self.valid_until_wall.load(Ordering::Acquire);
         is_over.then(|| {
-            let message = "this replica has not heard from the database in time";
+            let message = match self.clock_differs.load(Ordering::Acquire) {
+                true => "the clocks of this replica and of the database do not agree",
+                false => "this replica has not heard from the database in time",
+            };
             Reason::new(ReasonCode::Stale, message)
         })
     }
@@ -166,6 +172,11 @@ impl FleetState {
     /// It decides nothing until it is confirmed again.
     pub fn invalidate(&self) {
         self.valid_until.store(0, Ordering::Release);
+    }
+
+    /// Says whether the clocks of this machine and of the database do not agree.
+    pub(super) fn set_clock_differs(&self, differs: bool) {
+        self.clock_differs.store(differs, Ordering::Release);
     }
 
     /// It is confirmed by a question that was begun then.

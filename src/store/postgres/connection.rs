@@ -91,11 +91,14 @@ impl Address {
     /// the URL neither demands TLS nor says `sslmode=disable`: `allow` and `prefer` would do without it where the server has
     /// none.
     pub fn parse(url: &str, base: &Path, password_file: Option<&Path>) -> Result<Self, StoreError> {
-        let parsed =
-            url::Url::parse(url).map_err(|error| unusable(&format!("its URL: {error}")))?;
-        if !matches!(parsed.scheme(), "postgres" | "postgresql") {
+        if !["postgres://", "postgresql://"]
+            .iter()
+            .any(|it| url.starts_with(it))
+        {
             return Err(unusable("its URL does not begin with `postgres://`"));
         }
+        let parsed =
+            url::Url::parse(url).map_err(|error| unusable(&format!("its URL: {error}")))?;
         let (rest, said) = split_tls(parsed, base);
         let mut config: Config =
             (rest.as_str().parse()).map_err(|error: tokio_postgres::Error| {

@@ -91,3 +91,16 @@ fn what_is_no_url_of_postgresql_is_refused() {
         assert!(parse(url).is_err(), "{url}");
     }
 }
+
+#[test]
+fn what_is_no_url_of_postgresql_is_told() {
+    for text in [
+        "mysql://ana@localhost/facts",
+        "postgres:/localhost/facts",
+        "facts.db",
+        "",
+    ] {
+        let said = parse(text).unwrap_err();
+        assert!(said.contains("does not begin with `postgres://`"), "{said}");
+    }
+}

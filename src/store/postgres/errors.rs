@@ -4,11 +4,12 @@ use serde::Deserialize;
 
 use crate::store::backend::StoreError;
 
-/// The SQLSTATEs that the functions of the schema raise, see `1.sql`.
+/// The SQLSTATEs that the functions of the schema raise, see `1.sql` and `3.sql`.
 pub(super) const OUT_OF_ORDER: &str = "CG001";
 pub(super) const FENCED: &str = "CG002";
 pub(super) const TAKEN: &str = "CG003";
 pub(super) const OUTDATED: &str = "CG004";
+pub(super) const CLOCK: &str = "CG005";
 /// PostgreSQL's own for a schema that does not exist.
 const NO_SCHEMA: &str = "3F000";
 
@@ -49,6 +50,7 @@ pub(super) fn write(error: &tokio_postgres::Error) -> StoreError {
         },
         (FENCED, _) => StoreError::Fenced,
         (OUTDATED, _) => StoreError::Outdated,
+        (CLOCK, _) => StoreError::ClockDiffers(database.message().to_owned()),
         (NO_SCHEMA, _) => StoreError::Read("no Callgate has used this database yet".to_owned()),
         _ => StoreError::Write(text(error)),
     }

@@ -1,7 +1,7 @@
 //! One server among others on the same database.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use smol_str::SmolStr;
@@ -58,13 +58,17 @@ pub struct Applied {
     pub prepared: BundleId,
     /// The id of a stored archive that it cannot compile; empty if there is none.
     pub cannot: BundleId,
+    /// What the clock of this machine shows.
+    pub clock: SystemTime,
 }
 
 /// The answer to a request for a confirmation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Confirmation {
     /// Names the database and the history it is in: which store, which PostgreSQL system, which timeline.
     pub store: String,
+    /// What the clock of the database showed.
+    pub now: SystemTime,
     /// The last revision when the answer was begun.
     pub revision: u64,
     /// The number of the last fact then.
@@ -124,6 +128,7 @@ type LabelForm = (String, String, SmolStr, u64, Option<u64>, bool);
 #[derive(Deserialize)]
 struct AnswerForm {
     store: String,
+    now: u64,
     revision: u64,
     facts: u64,
     replicas: Option<Vec<ReplicaForm>>,
@@ -244,8 +249,9 @@ impl Membership {
             Some(applied.bundle_digest.clone()),
             Some(applied.prepared.to_string()),
             Some(applied.cannot.to_string()),
+            Some(form::millis(applied.clock).to_string()),
         ];
-        let sql = "SELECT callgate.poll($1, $2, $3, $4, $5, $6, $7)";
+        let sql = "SELECT callgate.poll($1, $2, $3, $4, $5, $6, $7, $8)";
         let answer = self.polls.call(sql, &values, limit).await?;
         let form: AnswerForm = serde_json::from_str(&answer)
             .map_err(|error| StoreError::Read(format!("the answer to a poll: {error}")))?;
@@ -261,6 +267,30 @@ impl Membership {
         let values = [Some(other.id.to_string()), Some(other.beat.to_string())];
         let sql = "SELECT callgate.leave($1, $2)";
         self.sessions.call(sql, &values, limit).await.map(|_| ())
+    }
+
+    /// Names the store that the database holds, and the history that it is in.
+    ///
+    /// # Errors
+    ///
+    /// Any error of reading.
+    pub async fn history(&self, limit: Duration) -> Result<String, StoreError> {
+        let sql = "SELECT callgate.history()";
+        self.polls.call(sql, &[], limit).await
+    }
+
+    /// Ends the membership under which this server writes now, from any thread. Nothing may be decided after that.
+    ///
+    /// # Errors
+    ///
+    /// As [`Membership::leave`].
+    pub fn leave_now(&self, limit: Duration) -> Result<(), StoreError> {
+        let Some(id) = lock(&self.writes_as).clone() else {
+            return Ok(());
+        };
+        let leaving = Self { id, ..self.clone() };
+        self.runtime
+            .wait(limit, async move { leaving.leave(limit).await })
     }
 
     /// Ends the membership. Nothing may be decided after that.
@@ -282,7 +312,7 @@ impl Membership {
     pub async fn acquire(
         &self,
         session: &SessionId,
-        at: std::time::SystemTime,
+        at: SystemTime,
         limit: Duration,
     ) -> Result<Option<(StoredSession, u64)>, StoreError> {
         let values = [
@@ -318,6 +348,7 @@ impl AnswerForm {
         let damaged = |why: String| StoreError::Damaged(format!("a fact: {why}"));
         let mut confirmation = Confirmation {
             store: self.store,
+            now: form::from_millis(self.now).ok_or_else(|| damaged("no moment".to_owned()))?,
             revision: self.revision,
             facts: self.facts,
             wanted: self.wanted.unwrap_or_default(),
@@ -326,7 +357,13 @@ impl AnswerForm {
                 unprepared: self.unprepared,
                 cannot: self.cannot,
             }),
-            ..Confirmation::default()
+            replicas: Vec::new(),
+            entries: Vec::new(),
+            labels: Vec::new(),
+            tools: Vec::new(),
+            uses: Vec::new(),
+            spent: Vec::new(),
+            usage: Vec::new(),
         };
         for (id, beat, revision, facts, staleness) in self.replicas.unwrap_or_default() {
             confirmation.replicas.push(ReplicaProgress {

@@ -1,7 +1,7 @@
 //! The store that several servers share: PostgreSQL 15 or later.
 //!
 //! Start at [`PostgresStore`], the [`Store`], and at [`membership::Membership`], what a server needs beyond that when
-//! there are others. All of both is a few functions in the database (`1.sql`), each called in one round trip with texts:
+//! there are others. All of both is a few functions in the database (`1.sql` and its successors), each called in one round trip with texts:
 //! a commit is one statement, so no client that stops in the middle keeps a lock, and nothing depends on the state of a
 //! database session, so a pooler in transaction mode may stand between.
 //!
@@ -26,6 +26,7 @@ use crate::store::backend::{
 
 pub mod connection;
 mod errors;
+pub mod marker;
 pub mod membership;
 mod prune;
 mod published;
@@ -36,6 +37,9 @@ mod write;
 
 use connection::{Address, PgConnection};
 
+/// How far a server's clock and that of the database may be apart. Beyond it neither is believed. The functions of the
+/// database have the same bound (`callgate.latest_moment`).
+pub const MAX_DIFFERENCE: Duration = Duration::from_secs(10);
 /// Time limit of a commit, waiting for those of other servers included.
 const COMMIT: Duration = Duration::from_secs(5);
 /// Time limit of reading everything.
@@ -55,6 +59,7 @@ pub struct PostgresStore {
     /// The id under which this server is a member; `None` if it is alone.
     me: Arc<Mutex<Option<MemberId>>>,
     progress: Arc<Progress>,
+    id: String,
 }
 
 /// How far the writes of this server have come: at least what it has committed itself.
@@ -142,15 +147,32 @@ impl PostgresStore {
     ///
     /// [`StoreError::Open`] if it cannot be reached or used, [`StoreError::TooNew`] if a newer program wrote it.
     pub fn open(url: &str, base: &Path, password_file: Option<&Path>) -> Result<Self, StoreError> {
+        Self::open_known(url, base, password_file, None)
+    }
+
+    /// The same where the store is known by its id: no other one is opened, and none is begun.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStore::open`], and [`StoreError::Open`] if the database holds another store or none.
+    pub fn open_known(
+        url: &str,
+        base: &Path,
+        password_file: Option<&Path>,
+        known: Option<&str>,
+    ) -> Result<Self, StoreError> {
         let address = Address::parse(url, base, password_file)?;
         let place = address.place();
         let runtime = Arc::new(Driver::start()?);
         let writes = PgConnection::new(address);
         let first = writes.clone();
-        runtime
+        let id = runtime
             .wait(schema::LIMIT, {
-                let place = place.clone();
-                async move { schema::migrate(first.fresh().await?, &place).await }
+                let (place, known) = (place.clone(), known.map(str::to_owned));
+                async move {
+                    let client = first.fresh().await?;
+                    schema::migrate(client, &place, known.as_deref()).await
+                }
             })
             .map_err(|error| match error {
                 StoreError::Read(why)
@@ -163,12 +185,18 @@ impl PostgresStore {
             writes,
             me: Arc::default(),
             progress: Arc::default(),
+            id,
         })
     }
 
     /// Where it is, for messages.
     pub fn place(&self) -> String {
         self.writes.address().place()
+    }
+
+    /// The id of the store, chosen when it was begun.
+    pub fn store_id(&self) -> &str {
+        &self.id
     }
 
     /// What it has committed.
@@ -252,8 +280,9 @@ impl Store for PostgresStore {
     }
 
     fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError> {
-        let sql = "SELECT callgate.prune($1, $2, $3, $4, $5)";
-        prune::read(&self.call(sql, prune::arguments(before), STATEMENT)?)
+        let me = lock(&self.me).as_ref().map(MemberId::to_string);
+        let sql = "SELECT callgate.prune($1, $2, $3, $4, $5, $6)";
+        prune::read(&self.call(sql, prune::arguments(me, before), STATEMENT)?)
     }
 
     fn bundle(&mut self, id: &BundleId) -> Result<Option<Vec<u8>>, StoreError> {

@@ -22,11 +22,12 @@ struct Gone {
 }
 
 /// The arguments of `callgate.prune`.
-pub(super) fn arguments(before: &Retention) -> Vec<Option<String>> {
+pub(super) fn arguments(me: Option<String>, before: &Retention) -> Vec<Option<String>> {
     let moment = |at: SystemTime| Some(form::millis(at).to_string());
     let (ended, recent) = (moment(before.ended), moment(before.recent));
     let rows = Some(ROWS.to_string());
     vec![
+        me,
         ended,
         recent,
         moment(before.places),

@@ -107,7 +107,8 @@ impl Tables<'_> {
     }
 
     async fn head(&self) -> Result<StoredState, StoreError> {
-        let sql = "SELECT revision, facts, clock, lease, bundle_digest, callgate.history() FROM callgate.head";
+        let sql = "SELECT revision, facts, clock, lease, bundle_digest, callgate.history(), callgate.wall_clock()
+            FROM callgate.head";
         let found = self
             .all(sql, |row| {
                 Ok(StoredState {
@@ -117,6 +118,7 @@ impl Tables<'_> {
                     lease: optional_moment(row, 3)?,
                     bundle_digest: optional_text(row, 4)?.map(SmolStr::new),
                     history: optional_text(row, 5)?.map(SmolStr::new),
+                    now: Some(moment(row, 6)?),
                     ..StoredState::default()
                 })
             })

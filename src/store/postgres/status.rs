@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::MemberId;
 use crate::store::backend::StoreError;
+use crate::store::postgres::MAX_DIFFERENCE;
 use crate::store::postgres::connection::{Address, PgConnection};
 
 /// Time limit of the question.
@@ -48,12 +49,20 @@ pub struct ReplicaStatus {
     pub facts: u64,
     /// The digest of its bundle.
     pub bundle_digest: String,
+    /// How far its clock was ahead of the database's then, in milliseconds; less than 0 if it was behind.
+    #[serde(default)]
+    pub clock_ahead_ms: i64,
 }
 
 impl ReplicaStatus {
+    /// Whether its clock and the database's are too far apart for either to be believed: it decides nothing.
+    pub fn clock_differs(&self) -> bool {
+        u128::from(self.clock_ahead_ms.unsigned_abs()) > MAX_DIFFERENCE.as_millis()
+    }
+
     /// Whether its lease runs: it may decide, as far as the database can tell.
     pub fn is_live(&self) -> bool {
-        self.confirmed_ms_ago <= self.max_staleness_ms as f64
+        !self.clock_differs() && self.confirmed_ms_ago <= self.max_staleness_ms as f64
     }
 }
 

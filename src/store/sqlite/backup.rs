@@ -8,7 +8,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -49,6 +49,8 @@ pub struct RestoreSummary {
     pub backup: BackupSummary,
     /// Commits that the replaced store had and the copy has not; `None` without a replaced store, or if it was another one.
     pub lost_commits: Option<u64>,
+    /// Whether the replaced store was another one than the copy is of.
+    pub replaced_other: bool,
     /// Where the files of the replaced store are now.
     pub set_aside: Vec<PathBuf>,
 }
@@ -65,6 +67,9 @@ pub enum BackupError {
     /// There is no such file.
     #[error("there is no `{}`", .0.display())]
     Missing(PathBuf),
+    /// The copy is the store itself.
+    #[error("`{}` is the copy itself: name the store that it is to be put in place of", .0.display())]
+    Same(PathBuf),
     /// A file cannot be read or written.
     #[error("`{}`: {source}", path.display())]
     Io {
@@ -125,6 +130,9 @@ pub fn restore(
     if !exists(from)? {
         return Err(BackupError::Missing(from.to_owned()));
     }
+    if is_same(from, database)? {
+        return Err(BackupError::Same(from.to_owned()));
+    }
     let is_there = exists(database)? || exists(&marker::path_of(database))?;
     if is_there && !may_replace {
         return Err(BackupError::StoreExists(database.to_owned()));
@@ -142,6 +150,26 @@ pub fn restore(
     placed
 }
 
+/// Whether both are one file, by whatever names.
+fn is_same(from: &Path, database: &Path) -> Result<bool, BackupError> {
+    let found = match fs::metadata(database) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        found => io_at(database, found)?,
+    };
+    let copy = io_at(from, fs::metadata(from))?;
+    Ok((copy.dev(), copy.ino()) == (found.dev(), found.ino()))
+}
+
+/// The id of the store that is there, by its marker or else by what is in it; `None` if neither says.
+fn id_of(database: &Path) -> Option<String> {
+    let mark = StoreMark::read(database).ok().flatten();
+    mark.map(|mark| mark.id).or_else(|| {
+        let connection = open(database, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+        let id = read::meta_value(&connection, "store_id").ok()??;
+        Some(id.to_string())
+    })
+}
+
 /// Checks that there is a folder for this file.
 fn check_folder(file: &Path) -> Result<(), BackupError> {
     let folder = marker::folder_of(file);
@@ -157,8 +185,11 @@ fn place(
     database: &Path,
     backup: BackupSummary,
 ) -> Result<RestoreSummary, BackupError> {
-    let before = StoreMark::read(database).ok().flatten();
-    let before = before.filter(|mark| Some(&mark.id) == backup.store_id.as_ref());
+    let before = id_of(database);
+    let is_other = |id: &String| Some(id) != backup.store_id.as_ref();
+    let replaced_other = before.as_ref().is_some_and(is_other);
+    let mark = StoreMark::read(database).ok().flatten();
+    let mark = mark.filter(|mark| Some(&mark.id) == backup.store_id.as_ref());
     let set_aside = set_aside(database)?;
     io_at(database, fs::rename(partial, database))?;
     if let Some(id) = backup.store_id.clone() {
@@ -170,7 +201,8 @@ fn place(
     }
     io_at(database, marker::sync_folder(database))?;
     Ok(RestoreSummary {
-        lost_commits: before.map(|mark| mark.commits.saturating_sub(backup.commits)),
+        lost_commits: mark.map(|mark| mark.commits.saturating_sub(backup.commits)),
+        replaced_other,
         backup,
         set_aside,
     })

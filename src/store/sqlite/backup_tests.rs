@@ -129,6 +129,26 @@ fn a_restored_copy_opens_as_if_it_had_never_been_away() {
     let mut before = SqliteStore::open_or(&restored.set_aside[0], OnLoss::Refuse).unwrap();
     assert_eq!(before.load().unwrap().revision, 9, "nothing was deleted");
 
+    let refused = restore(&copy, &copy, true).unwrap_err();
+    assert!(matches!(refused, BackupError::Same(_)), "{refused}");
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(&copy, &link).unwrap();
+    let refused = restore(&copy, &link, true).unwrap_err();
+    assert!(matches!(refused, BackupError::Same(_)), "{refused}");
+    assert!(!restored.replaced_other);
+    let other = folder.path().join("another.db");
+    written(&other, 2);
+    let replaced = restore(&copy, &other, true).unwrap();
+    assert_eq!(
+        (replaced.replaced_other, replaced.lost_commits),
+        (true, None)
+    );
+    // The same where only the store itself says which it is.
+    written(&folder.path().join("third.db"), 2);
+    let third = folder.path().join("third.db");
+    fs::remove_file(marker::path_of(&third)).unwrap();
+    assert!(restore(&copy, &third, true).unwrap().replaced_other);
+
     let elsewhere = folder.path().join("new.db");
     let restored = restore(&copy, &elsewhere, false).unwrap();
     assert_eq!(

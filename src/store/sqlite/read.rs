@@ -59,6 +59,7 @@ pub(super) fn load(
         revision: reached.revision,
         facts: 0,
         history: None,
+        now: None,
         clock: reached.clock,
         lease: lease(connection)?,
         bundle_digest: meta_value(connection, "bundle_digest")?,

@@ -76,13 +76,21 @@ fn look(path: &Path, mark: Option<&StoreMark>, on_loss: OnLoss) -> Result<Sqlite
         is_loss: is_damaged(&error) && (mark.is_some() || matches!(error, StoreError::Damaged(_))),
         error,
     })?;
-    let Some(mark) = mark else {
-        return Ok(store);
-    };
     let id = read::meta_value(&store.connection, "store_id").map_err(|error| StartError {
         error,
         is_loss: true,
     })?;
+    let Some(mark) = mark else {
+        // One without an id has just been made.
+        if id.is_some() {
+            tracing::warn!(
+                store = %path.display(),
+                commits = store.reached.commits,
+                "the marker of the store is gone and written anew: whether the store lacks something, or is an older copy, is not known"
+            );
+        }
+        return Ok(store);
+    };
     let has = store.reached.commits;
     let what = if id.as_deref() != Some(&mark.id) {
         format!("it is not the one that `{}` is for", marker.display())

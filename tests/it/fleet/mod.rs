@@ -6,6 +6,7 @@
 //! `CALLGATE_FLEET_RUNS` says how many there are, `CALLGATE_MUTATION` which weaker protocols are tried: those whose
 //! description has it.
 
+mod database;
 mod history;
 mod mutations;
 mod proxy;

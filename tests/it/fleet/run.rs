@@ -335,7 +335,10 @@ impl Fleet {
                     ));
                     let clock = clock_of(&self.replicas[number].bundle);
                     fs::write(clock, format!("{offset:+}")).unwrap();
+                    // It decides nothing meanwhile.
                     tokio::time::sleep(pause / 2).await;
+                    let clock = clock_of(&self.replicas[number].bundle);
+                    fs::write(clock, "+0").unwrap();
                 }
                 _ => {
                     told.push(format!("{at} ms: {number} killed"));
