@@ -1131,11 +1131,6 @@ fn what_a_result_may_hold_is_known_before_it_is_there() {
         name: "p".into(),
     };
     assert_eq!(effects("github", prompt).0, ["untrusted"]);
-    // Which subscriptions there are is not told.
-    let mut untold = get_issue();
-    untold.operation.kind = connect("subscriptions/listen");
-    untold.operation.are_arguments_told = false;
-    assert!(ask(policies, &untold).effects.is_unnamed);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::domain::request::arguments::{ArgumentReport, ArgumentSchema};
 use crate::domain::request::call_context::{Initiator, Operation, Told};
 use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::request::elicitation::{self, ElicitationForm};
-use crate::domain::request::operation::{OperationKind, ResultLabels, SUBSCRIBE, ToolCall};
+use crate::domain::request::operation::{OperationKind, ResultLabels, ToolCall};
 use crate::domain::request::target::argument::TargetArgument;
 use crate::domain::request::target::extract::{self, CallTargetError};
 use crate::domain::request::target::host::Host;
@@ -168,13 +168,7 @@ pub fn from_operation(
         }
         OperationKind::OnClient(_) => on_client(action, gateway()),
     };
-    let is_untold = || !operation.are_arguments_told;
-    let brings = match &operation.kind {
-        // Which subscriptions there are is not told: they may be to tasks.
-        OperationKind::Connect { method: SUBSCRIBE } if is_untold() => ResultLabels::OfAnyCall,
-        kind => kind.brings(),
-    };
-    Ok(match brings {
+    Ok(match operation.kind.brings() {
         ResultLabels::Nothing => request,
         ResultLabels::OfServer => {
             request.with_labels(verify::server_labels(inputs.snapshot, server))

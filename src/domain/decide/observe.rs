@@ -37,7 +37,7 @@ use crate::domain::decide::verdict::{SideEffects, Verdict};
 use crate::domain::decide::verify::{PrincipalList, VerifiedEvidence};
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::registration::RegisteredTool;
-use crate::domain::request::call_context::{CallContext, Initiator, Operation};
+use crate::domain::request::call_context::{CallContext, Initiator, Operation, Told};
 use crate::domain::request::operation::ToolCall;
 use crate::domain::schema::{self, AccessLevel};
 
@@ -348,9 +348,9 @@ fn about_unregistered(
     if let Some(stated) = &tool.target {
         request.targets = cedar_request::stated_targets(inputs, server, stated)?;
     }
-    let unknown: &[&str] = match operation.are_arguments_told {
-        true => &[],
-        false => &FACTS_OF_ARGUMENTS,
+    let unknown: &[&str] = match operation.told {
+        Told::All => &[],
+        Told::Part => &FACTS_OF_ARGUMENTS,
     };
     Ok(RelaxedRequest { request, unknown })
 }

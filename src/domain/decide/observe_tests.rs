@@ -247,7 +247,7 @@ fn a_forbid_marked_enforce_holds_where_what_it_reads_cannot_be_read() {
     }
     assert_eq!(held_by(ON_TARGET, &changed), by_policy());
     let mut untold = read(json!({}));
-    untold.operation.are_arguments_told = false;
+    untold.operation.told = Told::Part;
     assert_eq!(held_by(ON_TARGET, &untold), by_policy());
     // The same for what a server asks of the client's side.
     let mut reverse = read(json!({ "path": "/srv/x/../hr/a" }));
@@ -282,6 +282,6 @@ fn an_unregistered_tool_is_judged_by_what_is_said_of_it() {
         Some(Hold::AlwaysEnforced(None))
     );
     let mut untold = unknown_tool();
-    untold.operation.are_arguments_told = false;
+    untold.operation.told = Told::Part;
     assert_eq!(held_by(ON_TARGET, &untold), by_policy());
 }
