@@ -38,14 +38,14 @@ fn one_file_that_cannot_be_read_hides_no_other() {
         let is_there = |index: &u64| !(100..200).contains(index);
         let others = records.iter().filter(|it| is_there(it)).count();
         assert_eq!(others, 200, "{at}: {faults:?}");
-        let lost = 100 + records.len() as u64 - 200;
-        assert!(
-            matches!(
-                faults.as_slice(),
-                [LogError::File { .. } | LogError::Header(_), LogError::Lost { first, last: 199 }] if *first == lost
-            ),
-            "{at}: {faults:?}"
-        );
+        // Without a checksum a single record may be all that is damaged.
+        let missing: Vec<u64> = (100..200).filter(|it| !records.contains(it)).collect();
+        let told = faults.iter().filter_map(|fault| match fault {
+            LogError::Lost { first, last } => Some(*first..=*last),
+            _ => None,
+        });
+        assert_eq!(told.flatten().collect::<Vec<_>>(), missing, "{at}");
+        assert!(!missing.is_empty(), "{at}");
     }
 }
 

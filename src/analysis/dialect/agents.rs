@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 
 use crate::analysis::dialect::condition::{Conditions, Safe, Vocabulary};
 use crate::analysis::dialect::expression::input_of_context;
+use crate::analysis::dialect::merged;
 use crate::analysis::dialect::names::{Names, entity};
 use crate::analysis::dialect::target::{Target, Within};
 
@@ -27,15 +28,6 @@ pub fn target(names: &Names<'_>, (ty, id): (&str, &str), within: Within) -> Resu
     }
 }
 
-/// The type here of a type of principals: there are users and agents, and others are nobody here.
-pub fn principal_type(ty: &str) -> Option<&'static str> {
-    match ty.rsplit("::").next() {
-        Some("User") => Some("Mcp::User"),
-        Some("Agent") => Some("Mcp::Agent"),
-        _ => None,
-    }
-}
-
 /// The words of cedar-for-agents.
 pub struct AgentsVocabulary;
 
@@ -53,7 +45,7 @@ impl Vocabulary for AgentsVocabulary {
     }
 
     fn principal_type(&self, ty: &str) -> Option<&'static str> {
-        principal_type(ty)
+        merged::principal_type(ty)
     }
 
     /// Users and agents are principals; all else is a group.
@@ -63,7 +55,7 @@ impl Vocabulary for AgentsVocabulary {
         (ty, id): (&str, &str),
         safe: Safe,
     ) -> Option<Result<Json, String>> {
-        Some(match principal_type(ty) {
+        Some(match merged::principal_type(ty) {
             Some(ty) => Ok(entity(ty, id)),
             None => conditions.group(id, safe),
         })

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
-use crate::analysis::dialect::agents;
 use crate::analysis::dialect::expression::{is_principal, single};
 
 /// Checks that nothing would be merged.
@@ -99,7 +98,7 @@ impl Named {
     fn group(&mut self, expr: &Json) {
         let mut found = BTreeSet::new();
         types(expr, &mut found);
-        found.retain(|ty| agents::principal_type(ty).is_none());
+        found.retain(|ty| principal_type(ty).is_none());
         self.groups.append(&mut found);
     }
 }
@@ -117,5 +116,14 @@ fn types(json: &Json, found: &mut BTreeSet<String>) {
         }
         Json::Array(items) => items.iter().for_each(|it| types(it, found)),
         _ => {}
+    }
+}
+
+/// The type here of a type of principals: there are users and agents, and others are nobody here.
+pub fn principal_type(ty: &str) -> Option<&'static str> {
+    match ty.rsplit("::").next() {
+        Some("User") => Some("Mcp::User"),
+        Some("Agent") => Some("Mcp::Agent"),
+        _ => None,
     }
 }

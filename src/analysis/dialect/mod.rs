@@ -16,6 +16,7 @@ mod ids;
 mod merged;
 mod names;
 mod source;
+mod tags;
 mod target;
 mod toolhive;
 mod translate;

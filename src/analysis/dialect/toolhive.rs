@@ -5,9 +5,10 @@
 
 use serde_json::Value as Json;
 
-use crate::analysis::dialect::condition::{Conditions, Safe, Vocabulary, tag_is, tag_matches};
+use crate::analysis::dialect::condition::{Conditions, Safe, Vocabulary};
 use crate::analysis::dialect::expression::{self, comparison, contains, not, text};
 use crate::analysis::dialect::names::{Names, entity};
+use crate::analysis::dialect::tags::{tag_is, tag_matches};
 use crate::analysis::dialect::target::Target;
 use crate::config::claims::ClaimKind;
 

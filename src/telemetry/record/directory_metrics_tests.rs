@@ -170,7 +170,7 @@ fn what_is_granted_and_not_used_is_counted() {
     let bench = Bench::new(&MetricLabels::default());
     let before = bench.series("callgate.privileges");
     assert_eq!((before["permit used"], before["permit unused"]), (0, 2));
-    assert_eq!((before["tool used"], before["tool unused"]), (0, 6));
+    assert_eq!((before["tool used"], before["tool unused"]), (0, 7));
     let mut verdict = allow();
     // The ids are those that Cedar's parser gives.
     verdict.determining_policies = [policy("policy0")].into_iter().collect();
@@ -183,7 +183,7 @@ fn what_is_granted_and_not_used_is_counted() {
         ("permit used", 1),
         ("permit unused", 1),
         ("tool used", 1),
-        ("tool unused", 5),
+        ("tool unused", 6),
     ];
     assert_eq!(bench.series("callgate.privileges"), expected(&series));
     // What leaves the directory leaves the counts.

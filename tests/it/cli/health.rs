@@ -38,7 +38,7 @@ fn it_needs_no_credential_and_ends_with_0_only_while_it_is_served() {
 
     assert_eq!(ask(&bundle, &server, &["--live"]).0, Some(0));
     let (code, text) = ask(&bundle, &server, &["--live", "--service", "callgate.store"]);
-    assert_eq!(code, Some(2), "{text}");
+    assert_eq!(code, Some(1), "{text}");
 
     // Faults on disk are no reason to take the server out of service; who asks about the directory hears of them.
     bundle.file("policies.cedar", "permit (");
