@@ -8,9 +8,7 @@ use std::collections::BTreeSet;
 use callgate_engine::cedar::Type;
 use serde_json::{Value as Json, json};
 
-use crate::analysis::dialect::expression::{
-    binary, is_principal, not, shown, single, tag_value, variable,
-};
+use crate::analysis::dialect::expression::{binary, is_principal, not, shown, single, variable};
 use crate::analysis::dialect::names::{Lookup, Names};
 use crate::analysis::dialect::target::Target;
 use crate::config::claims::ClaimKind;
