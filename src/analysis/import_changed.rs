@@ -140,6 +140,10 @@ fn as_pinned(tool: &ListedTool, entry: &ToolEntry) -> Option<ListedTool> {
         pinned.schema = schema.clone().unwrap_or_default();
         pinned.shape.clone_from(&pinned.schema);
     }
+    // Titles are not kept.
+    if !is_same("title") || !is_same("annotations") {
+        pinned.titles.clear();
+    }
     if !is_same("annotations") {
         pinned.read_only_hint = None;
         pinned.destructive_hint = None;

@@ -136,6 +136,28 @@ fn what_a_change_makes_stricter_is_taken_and_told() {
 }
 
 #[test]
+fn a_title_that_says_more_is_a_change_that_makes_stricter() {
+    for place in ["title", "annotations"] {
+        let titled = |title: &str| {
+            let mut tool = tool("get_item", &json!({"id": {"type": "string"}}));
+            tool[place] = match place {
+                "title" => json!(title),
+                _ => json!({ "title": title }),
+            };
+            json!([tool])
+        };
+        let old = run(&titled("Get item"), None, &["*"]).registration;
+        let after = titled("Delete item");
+        let first = as_first(&after, "get_item");
+        let imported = run(&after, Some(old), &["*"]);
+        let now = entry(&imported, "get_item");
+        assert_eq!(stricter(&first, now), [], "{place}");
+        let notes = imported.tools[0].notes.join("; ");
+        assert!(notes.contains("access admin"), "{place}: {notes}");
+    }
+}
+
+#[test]
 fn what_a_person_judged_stays_and_a_first_proposal_is_told_beside_it() {
     let text = json!({"type": "string"});
     let properties = json!({"url": text, "command": text});

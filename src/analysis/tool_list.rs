@@ -165,7 +165,10 @@ fn bare(name: &str) -> String {
 /// A member in another spelling than that of the protocol, or of another type: what it says would not count.
 fn misspelt(tool: &Map<String, Json>) -> Option<String> {
     let other_spelling = |object: &Map<String, Json>, known: &[&str]| {
-        object.keys().find_map(|name| {
+        object.iter().find_map(|(name, value)| {
+            if value.is_null() {
+                return None;
+            }
             let is_alike = |it: &&&str| bare(it) == bare(name) && **it != name;
             let alike = known.iter().find(is_alike)?;
             Some(format!("`{}` is no way to spell `{alike}`", shown(name)))

@@ -202,6 +202,7 @@ fn a_member_that_would_not_count_is_a_fault() {
     for tool in [
         r#""inputSchema": {}, "parameters": {"type": "object"}"#,
         r#""inputSchema": {}, "title": null, "annotations": null"#,
+        r#""inputSchema": {}, "input_schema": null, "output_schema": null"#,
         r#""annotations": {"readOnlyHint": null, "x-vendor": 1}, "_meta": {"a": 1}"#,
         r#""execution": {"taskSupport": "forbidden"}"#,
     ] {

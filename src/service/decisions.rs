@@ -139,12 +139,12 @@ impl Service {
         if asks.len() < 2 {
             return self.authorize_batch(asks).await;
         }
-        let mut denied = Vec::new();
         for (ask, call) in asks {
             self.hold_session(ask, call).await;
         }
         let pinned = self.pin()?;
-        for (ask, call) in asks {
+        let mut denied = Vec::new();
+        for (at, (ask, call)) in asks.iter().enumerate() {
             ask.deadline.check()?;
             let tried = RequestMeta {
                 is_dry_run: true,
@@ -153,15 +153,24 @@ impl Service {
             let tried = self.start_request(tried, pinned.clone());
             let decided = self.decide(&tried, call).decision;
             if decided.is_enforced && !decided.verdict.is_allow() {
-                denied.push((*ask, call.clone()));
+                denied.push(at);
             }
         }
-        let answers = self.authorize_batch(&denied).await?;
-        match answers.iter().all(|it| it.value.is_allow()) {
-            // Nothing denies it, or nothing any more.
-            true => self.authorize_batch(asks).await,
-            false => Ok(answers),
+        if denied.is_empty() {
+            return self.authorize_batch(asks).await;
         }
+        let first: Vec<_> = denied.iter().map(|at| asks[*at].clone()).collect();
+        let mut answers = self.authorize_batch(&first).await?;
+        if answers.iter().all(|it| it.value.is_allow()) {
+            // Nothing denies it any more.
+            let others: Vec<_> = (0..asks.len()).filter(|at| !denied.contains(at)).collect();
+            let calls: Vec<_> = others.iter().map(|at| asks[*at].clone()).collect();
+            let decided = self.authorize_batch(&calls).await?;
+            for (at, answer) in others.into_iter().zip(decided) {
+                answers.insert(at, answer);
+            }
+        }
+        Ok(answers)
     }
 
     /// Decides a call without side effects and without a record: whether it would be allowed, and the challenge if an

@@ -64,13 +64,18 @@ impl PolicyEvaluation {
         self.is_allow() && self.undetermined_forbids.is_empty()
     }
 
-    /// The forbids marked `@mode("enforce")` that are satisfied, that could not be evaluated, or that depend on what is not
-    /// known.
+    /// The forbids marked `@mode("enforce")` that are satisfied, or that could not be evaluated.
     pub fn always_enforced(&self) -> impl Iterator<Item = &Arc<PolicyInfo>> {
         let failed = self.errors.iter().map(|error| &error.policy);
-        let forbids = self.forbids.iter().chain(&self.undetermined_forbids);
-        let forbids = forbids.chain(failed);
+        let forbids = self.forbids.iter().chain(failed);
         forbids.filter(|policy| policy.is_always_enforced && policy.is_forbid)
+    }
+
+    /// Those, and the forbids with the mark that depend on what is not known.
+    pub fn may_be_always_enforced(&self) -> impl Iterator<Item = &Arc<PolicyInfo>> {
+        let open = self.undetermined_forbids.iter();
+        self.always_enforced()
+            .chain(open.filter(|policy| policy.is_always_enforced))
     }
 
     /// The shadow policies that would have changed the decision, had they been enforced.

@@ -246,6 +246,9 @@ impl<'s> Walker<'s> {
                 let words = pattern.split(|c: char| !c.is_alphanumeric() && c != '_');
                 let mut names: Vec<&str> = words.filter(|it| !it.is_empty()).collect();
                 names.dedup();
+                if names.is_empty() {
+                    self.visit(&place.unnamed(schema));
+                }
                 for name in names {
                     let described = Described {
                         declared: vec![schema],

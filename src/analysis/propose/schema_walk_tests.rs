@@ -65,6 +65,16 @@ fn hiding_places(inner: &Json) -> Vec<(&'static str, Json)> {
             beside("patternProperties", json!({"^x-": inner})),
         ),
         (
+            "a pattern for all",
+            beside("patternProperties", json!({"^.*$": inner})),
+        ),
+        (
+            "a pattern for all below",
+            object(
+                json!({"a": {"type": "object", "additionalProperties": false, "patternProperties": {".+": inner}}}),
+            ),
+        ),
+        (
             "patterns",
             beside("patternProperties", json!({"^(sql|url|path)$": text()})),
         ),

@@ -139,6 +139,9 @@ fn a_forbid_that_is_always_enforced_holds_an_item_of_an_observed_list_whoever_it
     let policies = r#"
         permit (principal is Mcp::User, action, resource);
         @mode("enforce") forbid (principal is Mcp::User, action, resource == Mcp::Tool::"github/get_issue");
+        // Which call it is about is not known: it holds none that the list could show.
+        @mode("enforce") forbid (principal, action, resource)
+          when { context has target && context.target in Mcp::Resource::"file:///srv/hr" };
     "#;
     let caller = edge();
     let claims = ClaimMapping::default();

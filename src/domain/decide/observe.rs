@@ -201,7 +201,7 @@ fn check_codes(verdict: &Verdict) -> Result<(), Hold> {
 fn check_forbids(evaluations: &[PolicyEvaluation]) -> Result<(), Hold> {
     let mut applying = evaluations
         .iter()
-        .flat_map(PolicyEvaluation::always_enforced);
+        .flat_map(PolicyEvaluation::may_be_always_enforced);
     match applying.next() {
         Some(policy) => Err(Hold::AlwaysEnforced(Some(policy.id.clone()))),
         None => Ok(()),

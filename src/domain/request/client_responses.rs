@@ -229,7 +229,12 @@ fn is_plain_root(root: &Json) -> bool {
     let own = last.and_then(|last| decoded(last).ok());
     members.iter().all(|(name, value)| match name.as_str() {
         "uri" => true,
-        "name" => value.as_str() == own.as_deref() || value.is_null(),
+        "name" => {
+            value.is_null()
+                || value
+                    .as_str()
+                    .is_some_and(|it| it.is_empty() || Some(it) == own.as_deref())
+        }
         "_meta" => is_plain_metadata(value),
         _ => false,
     })

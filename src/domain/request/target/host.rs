@@ -84,18 +84,18 @@ impl Host {
     }
 
     /// The host of a URL of a scheme whose hosts URL parsers leave as they are, which programs then look up. Some of
-    /// them take a number for an IPv4 address, and names of resources hold one too (`users://7/profile`): it stays what
-    /// it is, and has the address.
+    /// them take numbers for an IPv4 address, and names of resources hold such too (`users://7/profile`,
+    /// `release://1.2.3/notes`): it stays what it is, and has the address.
     fn of_plain(plain: &str) -> Result<Self, TargetError> {
         match Parsed::parse(plain) {
             Ok(Parsed::Ipv4(address)) if plain == address.to_string() => {
                 Ok(Self::of_address(IpAddr::V4(address)))
             }
-            Ok(Parsed::Ipv4(address)) if plain == address.to_bits().to_string() => Ok(Self {
+            Ok(Parsed::Ipv4(_)) if is_of_another_base(plain) => Err(WRITTEN_OTHERWISE),
+            Ok(Parsed::Ipv4(address)) => Ok(Self {
                 name: SmolStr::new(plain),
                 ..Self::of_address(IpAddr::V4(address))
             }),
-            Ok(Parsed::Ipv4(_)) => Err(WRITTEN_OTHERWISE),
             Ok(_) | Err(_) => Ok(Self::of_name(plain)),
         }
     }
@@ -172,6 +172,12 @@ pub(in crate::domain) fn extension_value(
         Ok(PartialValue::Value(value)) => Some(value),
         Ok(PartialValue::Residual(_)) | Err(_) => None,
     }
+}
+
+/// Whether a host of numbers is written in hexadecimal, or as an address in octal.
+fn is_of_another_base(plain: &str) -> bool {
+    let is_octal = |part: &str| part.len() > 1 && part.starts_with('0');
+    plain.contains('x') || plain.contains('.') && plain.split('.').any(is_octal)
 }
 
 #[cfg(test)]
