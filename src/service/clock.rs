@@ -264,7 +264,11 @@ impl MonotonicClock {
         } else {
             jump.since = None;
             let behind = Duration::from_millis(sure.saturating_sub(wall));
-            if behind <= LEASE {
+            let is_usual = match self.is_shared {
+                true => MAX_DIFFERENCE,
+                false => LEASE,
+            };
+            if behind <= is_usual {
                 jump.logged = None;
                 return None;
             }

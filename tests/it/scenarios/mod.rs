@@ -92,7 +92,7 @@ macro_rules! stories {
 stories! { approvals attacks control delegations reasons revisions sessions tasks time usage }
 
 /// What goes another way among several servers, and why.
-const ALONE: [(&str, &str); 2] = [
+const ALONE: [(&str, &str); 3] = [
     (
         "An agent that waits until what it read is forgotten",
         "labels of pairs last up to a quarter longer on the servers that did not add them",
@@ -100,6 +100,10 @@ const ALONE: [(&str, &str); 2] = [
     (
         "A key is remembered across a restart",
         "time starts at the last write, not three seconds ahead: others may be running",
+    ),
+    (
+        "Nor does it while the service is down",
+        "a time that has not come by the database's clock is not written down, and a server with another clock does not start",
     ),
 ];
 
