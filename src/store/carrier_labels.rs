@@ -248,13 +248,7 @@ impl CarrierLabels {
     pub fn restore(&self, stored: Vec<StoredLabel>) {
         for stored in stored {
             let mut shard = self.shard(stored.carrier.as_ref());
-            if !shard.slots.contains_key(&stored.carrier) {
-                self.note_kept(stored.carrier.as_ref());
-            }
-            let slot = shard
-                .slots
-                .entry(stored.carrier)
-                .or_insert_with(LabelSlot::new);
+            let slot = self.stored_slot(&mut shard, stored.carrier);
             let whole = |at| LabelStamp { at, through: at };
             slot.labels = slot
                 .labels
@@ -276,17 +270,12 @@ impl CarrierLabels {
         }
     }
 
-    /// Adds a label that the store holds. It is not settled: others may not know it yet. What another server has written counts from the moment that is written, which is
-    /// not before that server last added it; of what this one has written itself, only what is not known here.
+    /// Adds a label that the store holds. It is not settled: others may not know it yet. What another server has written
+    /// counts from the moment that is written, which is not before that server last added it; of what this one has written
+    /// itself, only what is not known here.
     pub fn merge(&self, stored: StoredLabel, is_own: bool) {
         let mut shard = self.shard(stored.carrier.as_ref());
-        if !shard.slots.contains_key(&stored.carrier) {
-            self.note_kept(stored.carrier.as_ref());
-        }
-        let slot = shard
-            .slots
-            .entry(stored.carrier)
-            .or_insert_with(LabelSlot::new);
+        let slot = self.stored_slot(&mut shard, stored.carrier);
         slot.merge(stored.brought, is_own);
     }
 
@@ -306,6 +295,18 @@ impl CarrierLabels {
     /// Whether no carrier has labels.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The slot of a carrier that the store has, whether there is room or not.
+    fn stored_slot<'s>(
+        &self,
+        shard: &'s mut LabelShard,
+        carrier: LabelCarrier,
+    ) -> &'s mut LabelSlot {
+        if !shard.slots.contains_key(&carrier) {
+            self.note_kept(carrier.as_ref());
+        }
+        shard.slots.entry(carrier).or_insert_with(LabelSlot::new)
     }
 
     /// Counts a carrier that is new.
