@@ -9,15 +9,39 @@ use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto, Fil
 use tonic_prost_build::Builder;
 
 const AUTHORIZATION: &str = "callgate/v1/authorization.proto";
+const EXT_AUTHZ: &str = "envoy/service/auth/v3/external_auth.proto";
 const CODEC: &str = "crate::proto::codec::ProtobufCodec";
 
-/// The responses that are encoded without a message.
-const ENCODED: [&str; 5] = [
-    "AuthorizeResponse",
-    "AuthorizeBatchResponse",
-    "AuthorizeStreamResponse",
-    "FilterToolsResponse",
-    "IsAuthorizedResponse",
+/// A service that decides, which is compiled once more.
+struct Served {
+    file: &'static str,
+    /// The module of its other messages.
+    module: &'static str,
+    /// The responses that are encoded without a message.
+    encoded: &'static [&'static str],
+    /// Whether maps of texts are lists of the entries that came, which is what they are on the wire.
+    has_entries: bool,
+}
+
+const SERVED: [Served; 2] = [
+    Served {
+        file: AUTHORIZATION,
+        module: "crate::proto::v1",
+        encoded: &[
+            "AuthorizeResponse",
+            "AuthorizeBatchResponse",
+            "AuthorizeStreamResponse",
+            "FilterToolsResponse",
+            "IsAuthorizedResponse",
+        ],
+        has_entries: false,
+    },
+    Served {
+        file: EXT_AUTHZ,
+        module: "crate::proto::envoy::auth",
+        encoded: &[],
+        has_entries: true,
+    },
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -28,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "callgate/audit/v1/audit.proto",
             AUTHORIZATION,
             "callgate/v1/control.proto",
-            "envoy/service/auth/v3/external_auth.proto",
+            EXT_AUTHZ,
             "envoy/service/ext_proc/v3/external_processor.proto",
         ],
         ["proto"],
@@ -40,7 +64,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     builder().compile_fds(descriptors.clone())?;
     let out = out.join("served");
     std::fs::create_dir_all(&out)?;
-    compile_served(descriptors, out)
+    for service in SERVED {
+        compile_served(descriptors.clone(), &service, out.clone())?;
+    }
+    Ok(())
 }
 
 /// How messages and services are compiled.
@@ -55,23 +82,27 @@ fn builder() -> Builder {
         .codec_path(CODEC)
 }
 
-/// Compiles the service that decides once more: texts of its requests are held as the bytes that came and not copied, and
-/// responses of decisions are written as bytes, without a message.
-fn compile_served(mut descriptors: FileDescriptorSet, out: PathBuf) -> Result<(), Box<dyn Error>> {
+/// Compiles a service that decides once more: texts of its requests are held as the bytes that came and not copied, and
+/// responses of decisions may be written as bytes, without a message.
+fn compile_served(
+    mut descriptors: FileDescriptorSet,
+    service: &Served,
+    out: PathBuf,
+) -> Result<(), Box<dyn Error>> {
     descriptors
         .file
-        .retain(|file| file.name() == AUTHORIZATION || file.package() == "google.protobuf");
+        .retain(|file| file.name() == service.file || file.package() == "google.protobuf");
     let mut builder = builder().build_client(false).out_dir(out);
     let mut files = descriptors.file.iter_mut();
-    if let Some(file) = files.find(|file| file.name() == AUTHORIZATION) {
+    if let Some(file) = files.find(|file| file.name() == service.file) {
         let package = format!(".{}", file.package());
         let requests = requests(file, &package);
         let other = |name: &str| !requests.contains(&format!("{package}.{name}"));
         let enums = file.enum_type.iter().map(EnumDescriptorProto::name);
         let messages = file.message_type.iter().map(DescriptorProto::name);
         for name in messages.filter(|name| other(name)).chain(enums) {
-            let known = format!("crate::proto::v1::{name}");
-            let known = match ENCODED.contains(&name) {
+            let known = format!("{}::{name}", service.module);
+            let known = match service.encoded.contains(&name) {
                 true => format!("crate::proto::codec::EncodedMessage<{known}>"),
                 false => known,
             };
@@ -81,14 +112,34 @@ fn compile_served(mut descriptors: FileDescriptorSet, out: PathBuf) -> Result<()
         file.source_code_info = None;
         file.enum_type.clear();
         file.message_type.retain(|message| !other(message.name()));
-        for field in file.message_type.iter_mut().flat_map(|it| &mut it.field) {
-            if field.r#type() == Type::String {
-                field.set_type(Type::Bytes);
+        for message in &mut file.message_type {
+            hold_as_bytes(message);
+            let entries = message.nested_type.iter_mut();
+            for entry in entries.filter(|it| service.has_entries && is_of_texts(it)) {
+                entry.options = None;
+                hold_as_bytes(entry);
             }
         }
     }
     builder.compile_fds(descriptors)?;
     Ok(())
+}
+
+/// Texts become bytes.
+fn hold_as_bytes(message: &mut DescriptorProto) {
+    for field in &mut message.field {
+        if field.r#type() == Type::String {
+            field.set_type(Type::Bytes);
+        }
+    }
+}
+
+/// Whether this is the entry of a map of texts.
+fn is_of_texts(entry: &DescriptorProto) -> bool {
+    entry
+        .field
+        .iter()
+        .all(|field| field.r#type() == Type::String)
 }
 
 /// The messages that the service is asked with, and those in them.

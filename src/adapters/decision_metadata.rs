@@ -161,27 +161,27 @@ fn with_obligations(
         kind: Some(Kind::StructValue(json::to_struct(whole))),
     });
     let obligations = obligations.iter().map(|(name, _)| text(name));
+    let named = |name: &str, it| (name.to_owned(), it);
     let mut fields = BTreeMap::from([
-        ("decision", text(decision)),
-        ("decision_ids", list(ids.collect())),
-        ("reasons", list(reasons.collect())),
-        ("obligations", list(obligations.collect())),
-        ("obligation_details", list(details.collect())),
+        named("decision", text(decision)),
+        named("decision_ids", list(ids.collect())),
+        named("reasons", list(reasons.collect())),
+        named("obligations", list(obligations.collect())),
+        named("obligation_details", list(details.collect())),
     ]);
     // Only there where it is not enforced, so that an access log can filter by it.
     if let Some(decision) = observed(answers) {
         let enforced = Some(Kind::BoolValue(false));
-        fields.insert("enforced", WireValue { kind: enforced });
-        fields.insert("observed_decision", text(decision.as_str()));
+        fields.extend([
+            named("enforced", WireValue { kind: enforced }),
+            named("observed_decision", text(decision.as_str())),
+        ]);
     }
     if let Some(answer) = answers.first() {
         // Revisions count up from 1 and stay far below 2^53.
         let revision = answer.revision.to_string().parse().unwrap_or_default();
         let kind = Some(Kind::NumberValue(revision));
-        fields.insert("revision", WireValue { kind });
+        fields.extend([named("revision", WireValue { kind })]);
     }
-    let fields = fields.into_iter();
-    Struct {
-        fields: fields.map(|(name, it)| (name.to_owned(), it)).collect(),
-    }
+    Struct { fields }
 }

@@ -13,7 +13,7 @@ use crate::adapters::callgate_v1::rpcs::Authorization;
 use crate::adapters::envoy::ext_authz::ExtAuthz;
 use crate::adapters::envoy::ext_proc::ExtProc;
 use crate::proto::agentgateway::ext_mcp::ext_mcp_server::ExtMcpServer;
-use crate::proto::envoy::auth::authorization_server::AuthorizationServer as CheckServer;
+use crate::proto::envoy::auth_served::authorization_server::AuthorizationServer as CheckServer;
 use crate::proto::envoy::processing::external_processor_server::ExternalProcessorServer;
 use crate::proto::served::authorization_server::AuthorizationServer;
 use crate::proto::v1::control_server::ControlServer;

@@ -25,7 +25,7 @@ use crate::adapters::transport::request::ReceivedRequest;
 use crate::adapters::transport::response_body::ResponseBody;
 use crate::config::limits::Limits;
 use crate::proto::agentgateway::ext_mcp::ext_mcp_server::{self, ExtMcpServer};
-use crate::proto::envoy::auth::authorization_server::{
+use crate::proto::envoy::auth_served::authorization_server::{
     self as authorization_check, AuthorizationServer as CheckServer,
 };
 use crate::proto::envoy::processing::external_processor_server::{self, ExternalProcessorServer};

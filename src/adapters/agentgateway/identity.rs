@@ -44,12 +44,12 @@ impl MetadataReader<'_> {
         let metadata = metadata.unwrap_or_default();
         let members = json::from_struct(metadata, depth, KeyPolicy::Distinct, FIELD)
             .map_err(|error| AgentgatewayRejection::invalid(&error.to_string()))?;
-        let attributes = Metadata {
+        let mut attributes = Metadata {
             members,
             reader: self,
         };
-        let resolver = Resolver {
-            attributes: &attributes,
+        let mut resolver = Resolver {
+            attributes: &mut attributes,
             limits: self.limits,
         };
         let is_server_verified = server.is_some_and(|server| {
@@ -74,10 +74,10 @@ impl Attributes for Metadata<'_> {
     const METHOD: &'static str = "metadata";
     const UNUSABLE: &'static str = "the metadata names something by what is no text";
 
-    fn token_claims(&self, key: &str) -> Result<Option<Map<String, Json>>, &'static str> {
-        match self.members.get(key) {
+    fn token_claims(&mut self, key: &str) -> Result<Option<Map<String, Json>>, &'static str> {
+        match self.members.get_mut(key) {
             None | Some(Json::Null) => Ok(None),
-            Some(Json::Object(claims)) => Ok(Some(claims.clone())),
+            Some(Json::Object(claims)) => Ok(Some(std::mem::take(claims))),
             Some(_) => Err("the token's payload is no object"),
         }
     }

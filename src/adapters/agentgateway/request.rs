@@ -214,8 +214,9 @@ fn names<'a>(
 
 /// Values that are not UTF-8 are replaced, so that they match no expected value.
 fn headers(all: &[McpHeader]) -> HeaderFields {
-    HeaderFields::of(all.iter().map(|header| {
-        let value = String::from_utf8_lossy(&header.value).into_owned();
-        (header.key.clone(), value)
-    }))
+    let pair = |header: &McpHeader| {
+        let value = String::from_utf8_lossy(&header.value);
+        (SmolStr::new(&header.key), SmolStr::new(value))
+    };
+    all.iter().map(pair).collect()
 }

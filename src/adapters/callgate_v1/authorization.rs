@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::callgate_v1::encode::{self, Disclosure};
 use crate::adapters::callgate_v1::explanation::{self, ExplainedCall};
-use crate::adapters::callgate_v1::parse::wire_text::text;
 use crate::adapters::callgate_v1::parse::{MessageParser, at_item};
 use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::adapters::input::ids;
 use crate::adapters::input::limits::check_count;
+use crate::adapters::input::wire_text::text;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::{AdmittedRpc, request_meta};
 use crate::audit::outcome_record::{OutcomeRecord, Status as OutcomeStatus};

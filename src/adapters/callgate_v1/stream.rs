@@ -15,7 +15,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Request, Status, Streaming};
 
 use crate::adapters::callgate_v1::authorization::{AuthorizationState, Outcome, RpcContext};
-use crate::adapters::callgate_v1::parse::wire_text::text;
+use crate::adapters::input::wire_text::text;
 use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::{acquire_stream_slot, catch_panic};

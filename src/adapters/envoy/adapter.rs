@@ -40,7 +40,7 @@ impl EnvoyAdapter {
         &self,
         ask: RequestMeta<'_>,
         sees_servers: bool,
-        http: &HttpRequest,
+        http: &mut HttpRequest,
     ) -> Result<(CheckResult, Option<AuthorizationQuery>), GrpcRejection> {
         let limits = self.limits.load_full();
         let settings = self.settings.load_full();

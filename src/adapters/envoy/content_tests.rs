@@ -3,8 +3,8 @@ use super::*;
 fn read(status: u16, headers: &[(&str, &str)]) -> Result<ResponseContent, &'static str> {
     let headers = headers
         .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    from_headers(status, &HeaderFields::of(headers), false)
+        .map(|(name, value)| ((*name).into(), (*value).into()));
+    from_headers(status, &headers.collect(), false)
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn what_a_client_could_take_for_mcp_is_judged() {
         Ok(ResponseContent::Nothing)
     );
     assert_eq!(read(404, &[]), Ok(ResponseContent::Nothing));
-    let none = HeaderFields::of([]);
+    let none = HeaderFields::default();
     assert_eq!(from_headers(202, &none, true), Ok(ResponseContent::Other));
 }
 

@@ -118,7 +118,7 @@ impl Exchange {
             (ProcessorEvent::RequestHeaders { mut http, is_all }, Stage::Start) => {
                 if is_all {
                     http.body = Ok(Bytes::new());
-                    return self.decide(ask, Phase::Headers, &http).await;
+                    return self.decide(ask, Phase::Headers, &mut http).await;
                 }
                 self.stage = Stage::Body(Box::new(http));
                 Ok(vec![ProcessorReply::Wait])
@@ -137,7 +137,7 @@ impl Exchange {
                 } else {
                     Err(RequestError::Cut)
                 };
-                self.decide(ask, Phase::Body, &http).await
+                self.decide(ask, Phase::Body, &mut http).await
             }
             (ProcessorEvent::RequestTrailers, Stage::Allowed(passed)) => {
                 self.stage = Stage::Allowed(passed);
@@ -195,7 +195,7 @@ impl Exchange {
         &mut self,
         ask: RequestMeta<'_>,
         at: Phase,
-        http: &HttpRequest,
+        http: &mut HttpRequest,
     ) -> Result<Vec<ProcessorReply>, ExchangeError> {
         // In a box: the future of an exchange is made and moved for each message, and one of them is decided.
         let deciding = Box::pin(self.adapter.verdict(ask, true, http));

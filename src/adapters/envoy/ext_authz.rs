@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use smol_str::SmolStr;
 use tonic::{Code, Request, Response, Status};
 
 use crate::adapters::envoy::adapter::EnvoyAdapter;
 use crate::adapters::envoy::check::{CheckResult, Header, LocalReply};
 use crate::adapters::envoy::request::{self, HttpRequest, RequestError, header_value};
-use crate::adapters::input::field_error::{FieldError, FieldProblem};
+use crate::adapters::input::field_error::{FieldContext as _, FieldError, FieldProblem};
+use crate::adapters::input::wire_text;
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
@@ -19,12 +21,13 @@ use crate::authn::caller::Rpc;
 use crate::config::envoy::EnvoyConfig;
 use crate::config::limits::Limits;
 use crate::proto::codec::{self, EncodedMessage};
-use crate::proto::envoy::auth::authorization_server::Authorization;
 use crate::proto::envoy::auth::check_response::HttpResponse;
 use crate::proto::envoy::auth::{
-    self, AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse, HeaderValue,
-    HeaderValueOption, HttpStatus, OkHttpResponse,
+    CheckResponse, DeniedHttpResponse, HeaderValue, HeaderValueOption, HttpStatus, OkHttpResponse,
+    Status as RpcStatus,
 };
+use crate::proto::envoy::auth_served::authorization_server::Authorization;
+use crate::proto::envoy::auth_served::{self as served, AttributeContext, CheckRequest};
 use crate::service::Service;
 
 /// The name of this adapter in metrics, logs and traces.
@@ -86,46 +89,74 @@ impl ExtAuthz {
         let mut attributes = message.attributes.ok_or_else(|| missing("attributes"))?;
         let http = attributes.request.as_mut().and_then(|it| it.http.take());
         let http = http.ok_or_else(|| missing("attributes.request.http"))?;
-        let http = request_of(attributes, http);
+        let mut http = request_of(attributes, http).map_err(GrpcRejection::from)?;
         let ask = admitted.request_meta(ADAPTER);
-        let (verdict, _) = self.adapter.verdict(ask, false, &http).await?;
+        let (verdict, _) = self.adapter.verdict(ask, false, &mut http).await?;
         Ok(encode(verdict))
     }
 }
 
-fn request_of(mut attributes: AttributeContext, mut http: auth::HttpRequest) -> HttpRequest {
-    let raw = http.header_map.take().unwrap_or_default().headers;
-    let raw = raw
-        .into_iter()
-        .map(|header| (header.key, header_value(header.value, &header.raw_value)));
-    let headers = HeaderFields::of(std::mem::take(&mut http.headers).into_iter().chain(raw));
+fn request_of(
+    attributes: AttributeContext,
+    mut http: served::HttpRequest,
+) -> Result<HttpRequest, FieldError> {
+    const FIELD: &str = "attributes.request.http";
+    let headers = headers(&http).within(FIELD)?;
+    wire_text::text(&http.body, "body").within(FIELD)?;
     let body = body(&mut http, &headers);
     let source = attributes.source.unwrap_or_default();
     // A peer on a Unix socket has no IP address.
     let address = source.address.and_then(|it| it.socket_address);
-    HttpRequest {
-        method: http.method,
-        path: http.path,
-        host: http.host,
+    let address = address.map(|it| it.address);
+    let address = address
+        .as_ref()
+        .map(|it| wire_text::text(it, request::SOURCE));
+    let mut extensions = attributes.context_extensions.iter();
+    let server = extensions.rfind(|entry| entry.key == SERVER_EXTENSION);
+    let server = server.map(|it| text(&it.value, "attributes.context_extensions"));
+    Ok(HttpRequest {
+        method: text(&http.method, "method").within(FIELD)?,
+        path: text(&http.path, "path").within(FIELD)?,
+        host: text(&http.host, "host").within(FIELD)?,
         headers,
         body,
-        server: attributes.context_extensions.remove(SERVER_EXTENSION),
-        principal: source.principal,
-        source: address.map_or(Ok(None), |it| request::source(&it.address)),
+        server: server.transpose()?,
+        principal: text(&source.principal, "attributes.source.principal")?,
+        source: address.transpose()?.map_or(Ok(None), request::source),
         metadata: attributes
             .metadata_context
             .map_or_else(BTreeMap::new, |it| it.filter_metadata),
-    }
+    })
+}
+
+fn text(wire: &Bytes, field: &'static str) -> Result<String, FieldError> {
+    wire_text::text(wire, field).map(str::to_owned)
+}
+
+/// The headers, in whichever form they come.
+fn headers(http: &served::HttpRequest) -> Result<HeaderFields, FieldError> {
+    let listed = http.headers.iter().map(|header| {
+        let key = wire_text::text(&header.key, "headers")?;
+        let value = wire_text::text(&header.value, "headers")?;
+        Ok((SmolStr::new(key), SmolStr::new(value)))
+    });
+    let raw = http.header_map.iter().flat_map(|map| &map.headers);
+    let raw = raw.map(|header| {
+        let key = wire_text::text(&header.key, "header_map")?;
+        let value = wire_text::text(&header.value, "header_map")?;
+        Ok((SmolStr::new(key), header_value(value, &header.raw_value)))
+    });
+    listed.chain(raw).collect()
 }
 
 /// Returns the whole body, or why it is incomplete.
-fn body(http: &mut auth::HttpRequest, headers: &HeaderFields) -> Result<Bytes, RequestError> {
+fn body(http: &mut served::HttpRequest, headers: &HeaderFields) -> Result<Bytes, RequestError> {
     let text = std::mem::take(&mut http.body);
     let raw = std::mem::take(&mut http.raw_body);
-    if !text.is_empty() && !raw.is_empty() && text.as_bytes() != raw {
+    if !text.is_empty() && !raw.is_empty() && text != raw {
         return Err(RequestError::TwoBodies);
     }
-    let body = if raw.is_empty() { text.into() } else { raw };
+    let body = if raw.is_empty() { text } else { raw };
     // Envoy sets this header itself. `size` counts the bytes received, before earlier filters changed the
     // body.
     let is_whole = match headers.get("x-envoy-auth-partial-body")? {
@@ -166,8 +197,8 @@ fn denied_response(reply: LocalReply) -> CheckResponse {
     }
 }
 
-fn status(code: Code) -> auth::Status {
-    auth::Status {
+fn status(code: Code) -> RpcStatus {
+    RpcStatus {
         code: code.into(),
         message: String::new(),
     }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use prost_types::Struct;
 use serde_json::{Map, Value as Json};
 
 use crate::adapters::envoy::request::HttpRequest;
@@ -16,8 +17,25 @@ const JWT_NAMESPACE: &str = "envoy.filters.http.jwt_authn";
 
 /// The headers of a request, and what Envoy has verified.
 pub(super) struct RequestAttributes<'a> {
-    pub(super) http: &'a HttpRequest,
-    pub(super) limits: &'a Limits,
+    http: &'a HttpRequest,
+    limits: &'a Limits,
+    /// What Envoy's JWT filter has verified, until it is read.
+    verified: Option<Struct>,
+    /// The payloads of tokens in it.
+    payloads: Map<String, Json>,
+}
+
+impl<'a> RequestAttributes<'a> {
+    /// Takes the verified tokens of the request.
+    pub(super) fn take(http: &'a mut HttpRequest, limits: &'a Limits) -> Self {
+        let verified = http.metadata.remove(JWT_NAMESPACE);
+        Self {
+            http,
+            limits,
+            verified,
+            payloads: Map::new(),
+        }
+    }
 }
 
 impl Attributes for RequestAttributes<'_> {
@@ -28,14 +46,13 @@ impl Attributes for RequestAttributes<'_> {
         &self.http.principal
     }
 
-    fn token_claims(&self, key: &str) -> Result<Option<Map<String, Json>>, &'static str> {
-        let Some(found) = self.http.metadata.get(JWT_NAMESPACE) else {
-            return Ok(None);
-        };
-        let depth = self.limits.json_depth;
-        let mut found = json::from_struct(found.clone(), depth, KeyPolicy::Distinct, "jwt")
-            .map_err(|_| "the token holds what cannot be read exactly")?;
-        match found.remove(key) {
+    fn token_claims(&mut self, key: &str) -> Result<Option<Map<String, Json>>, &'static str> {
+        if let Some(verified) = self.verified.take() {
+            let depth = self.limits.json_depth;
+            self.payloads = json::from_struct(verified, depth, KeyPolicy::Distinct, "jwt")
+                .map_err(|_| "the token holds what cannot be read exactly")?;
+        }
+        match self.payloads.remove(key) {
             None => Ok(None),
             Some(Json::Object(claims)) => Ok(Some(claims)),
             Some(_) => Err("the token's payload is no object"),

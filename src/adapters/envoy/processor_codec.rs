@@ -103,7 +103,9 @@ pub(super) fn decode_event(
 fn headers(headers: HttpHeaders) -> HeaderFields {
     let HeaderMap { headers } = headers.headers.unwrap_or_default();
     let headers = headers.into_iter();
-    HeaderFields::of(headers.map(|it| (it.key, header_value(it.value, &it.raw_value))))
+    headers
+        .map(|it| (it.key.into(), header_value(&it.value, &it.raw_value)))
+        .collect()
 }
 
 fn http_request(headers: HttpHeaders, attributes: &Struct) -> HttpRequest {

@@ -73,7 +73,7 @@ impl RequestReader<'_> {
     /// Parses a request, or returns why it is rejected.
     pub(super) fn question(
         &self,
-        http: &HttpRequest,
+        http: &mut HttpRequest,
     ) -> Result<AuthorizationQuery, RejectedRequest> {
         let Some(server) = http.server(self.settings) else {
             return self.plain(http);
@@ -114,7 +114,7 @@ impl RequestReader<'_> {
     }
 
     /// Parses a request of plain HTTP.
-    fn plain(&self, http: &HttpRequest) -> Result<AuthorizationQuery, RejectedRequest> {
+    fn plain(&self, http: &mut HttpRequest) -> Result<AuthorizationQuery, RejectedRequest> {
         let routes = &self.settings.routes;
         let unknown = || EnvoyRejection::new(403, rejection::NO_SERVER);
         if routes.is_empty() {
@@ -143,15 +143,12 @@ impl RequestReader<'_> {
         &self,
         server: &SmolStr,
         id: Option<&JsonRpcId>,
-        http: &HttpRequest,
+        http: &mut HttpRequest,
     ) -> Result<Conversation, EnvoyRejection> {
         let settings = self.settings;
-        let attributes = RequestAttributes {
-            http,
-            limits: self.limits,
-        };
-        let resolver = Resolver {
-            attributes: &attributes,
+        let mut attributes = RequestAttributes::take(http, self.limits);
+        let mut resolver = Resolver {
+            attributes: &mut attributes,
             limits: self.limits,
         };
         let sources = settings.identity.iter();

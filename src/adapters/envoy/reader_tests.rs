@@ -26,7 +26,7 @@ fn settings() -> EnvoyConfig {
 
 fn request(method: &str, body: &str, metadata: Option<Json>) -> HttpRequest {
     let headers = [("content-type", "application/json"), ("x-agent", "helper")];
-    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let headers = headers.map(|(name, value)| (name.into(), value.into()));
     let metadata = metadata.map(|it| {
         let found = json::to_struct(it.as_object().expect("an object"));
         (MCP_NAMESPACE.to_owned(), found)
@@ -35,7 +35,7 @@ fn request(method: &str, body: &str, metadata: Option<Json>) -> HttpRequest {
         method: method.to_owned(),
         path: "/mcp".to_owned(),
         host: "a.example".to_owned(),
-        headers: HeaderFields::of(headers),
+        headers: HeaderFields::from_iter(headers),
         body: Ok(Bytes::from(body.to_owned())),
         server: None,
         principal: String::new(),
@@ -44,18 +44,21 @@ fn request(method: &str, body: &str, metadata: Option<Json>) -> HttpRequest {
     }
 }
 
-fn read(settings: &EnvoyConfig, http: &HttpRequest) -> Result<AuthorizationQuery, RejectedRequest> {
+fn read(
+    settings: &EnvoyConfig,
+    mut http: HttpRequest,
+) -> Result<AuthorizationQuery, RejectedRequest> {
     let reader = RequestReader {
         caller: &Caller::local(),
         limits: &Limits::default(),
         settings,
         sees_servers: false,
     };
-    reader.question(http)
+    reader.question(&mut http)
 }
 
 fn refused(method: &str, body: &str) -> RejectedRequest {
-    read(&settings(), &request(method, body, None)).expect_err(body)
+    read(&settings(), request(method, body, None)).expect_err(body)
 }
 
 const CALL: &str =
@@ -75,7 +78,7 @@ fn metadata_in_place_of_a_body_does_not_tell_all_arguments() {
         (&lenient, "", Told::All),
         (&strict, CALL, Told::All),
     ] {
-        let asked = read(settings, &request("POST", body, Some(found.clone())));
+        let asked = read(settings, request("POST", body, Some(found.clone())));
         let asked = asked.expect("a call");
         assert_eq!(asked.operations[0].told, told, "{body}");
     }
@@ -96,12 +99,12 @@ fn what_a_message_of_the_connection_asks_for_may_be_left_out_of_the_metadata() {
         let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
         let found = json!({"is_mcp_request": true, "jsonrpc": "2.0", "id": 1, "method": method,
             "params": {"taskId": "t"}});
-        let whole = read(&settings(), &request("POST", &text, None)).expect("it has a body");
+        let whole = read(&settings(), request("POST", &text, None)).expect("it has a body");
         assert!(
             whole.operations.iter().all(|it| it.told == Told::All),
             "{method}"
         );
-        let asked = read(&settings(), &request("POST", "", Some(found))).expect("told in part");
+        let asked = read(&settings(), request("POST", "", Some(found))).expect("told in part");
         assert_eq!(asked.operations.len(), 1, "{method}");
         assert_eq!(asked.operations[0].told, told, "{method}");
     }
@@ -158,7 +161,7 @@ fn a_reply_passes_unseen_servers_only_if_it_tells_nothing() {
         (r#""result":{"roots":[]}"#, false),
     ] {
         let text = format!(r#"{{"jsonrpc":"2.0","id":7,{content}}}"#);
-        let asked = read(&settings(), &request("POST", &text, None));
+        let asked = read(&settings(), request("POST", &text, None));
         assert_eq!(asked.is_ok(), passes, "{content}: {asked:?}");
     }
 }

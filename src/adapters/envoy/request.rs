@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use prost_types::Struct;
+use smol_str::SmolStr;
 
 use crate::adapters::http_routes::matcher::RequestTarget;
 use crate::adapters::input::field_error::FieldError;
@@ -52,7 +53,7 @@ pub(in crate::adapters) enum RequestError {
 }
 
 /// Envoy's attribute with the client's address.
-const SOURCE: &str = "source.address";
+pub(super) const SOURCE: &str = "source.address";
 
 /// Parses the client's address.
 pub(super) fn source(text: &str) -> Result<Option<IpAddr>, RequestError> {
@@ -66,10 +67,10 @@ pub(super) fn source(text: &str) -> Result<Option<IpAddr>, RequestError> {
 
 /// The value of a header that comes as text or as bytes. Bytes that are not UTF-8 are replaced, so that they
 /// match no expected value.
-pub(super) fn header_value(text: String, raw: &Bytes) -> String {
+pub(super) fn header_value(text: &str, raw: &[u8]) -> SmolStr {
     match raw.is_empty() {
-        true => text,
-        false => String::from_utf8_lossy(raw).into_owned(),
+        true => SmolStr::new(text),
+        false => SmolStr::new(String::from_utf8_lossy(raw)),
     }
 }
 

@@ -261,7 +261,7 @@ fn what_two_servers_could_read_differently_is_no_request() {
 #[test]
 fn a_request_is_nothing_but_what_it_says() {
     let with = |name: &str| HttpRequest {
-        headers: HeaderFields::of([(name.to_owned(), "x".to_owned())]),
+        headers: HeaderFields::from_iter([(name.into(), "x".into())]),
         ..request("GET", "/items/7")
     };
     assert!(call(&with("x-else")).is_some());

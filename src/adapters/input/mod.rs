@@ -16,3 +16,4 @@ pub(in crate::adapters) mod limits;
 pub(in crate::adapters) mod media_type;
 pub(in crate::adapters) mod nulls;
 mod typed_context;
+pub(in crate::adapters) mod wire_text;

@@ -29,9 +29,9 @@ pub(in crate::adapters) trait Attributes {
         ""
     }
 
-    /// The claims of a token that the gateway has verified, under the key at which it keeps them. The error is safe to
-    /// send.
-    fn token_claims(&self, key: &str) -> Result<Option<Map<String, Json>>, &'static str>;
+    /// Takes the claims of a token that the gateway has verified, from under the key at which it keeps them. The error is
+    /// safe to send.
+    fn token_claims(&mut self, key: &str) -> Result<Option<Map<String, Json>>, &'static str>;
 
     /// The attribute of this name, if it is present. The error is safe to send.
     fn text(&self, name: &str) -> Result<Option<&str>, String>;
@@ -109,7 +109,7 @@ pub(in crate::adapters) const UNIDENTIFIED: &str = "nobody is known to make this
 /// Resolves conversations from the attributes of one request.
 pub(in crate::adapters) struct Resolver<'a, A> {
     /// The attributes.
-    pub(in crate::adapters) attributes: &'a A,
+    pub(in crate::adapters) attributes: &'a mut A,
     /// The limits in force.
     pub(in crate::adapters) limits: &'a Limits,
 }
@@ -117,7 +117,7 @@ pub(in crate::adapters) struct Resolver<'a, A> {
 impl<A: Attributes> Resolver<'_, A> {
     /// Resolves the conversation: the subject from the first source that is present, the rest by `keys`.
     pub(in crate::adapters) fn conversation<'s>(
-        &self,
+        &mut self,
         sources: impl Iterator<Item = IdentitySource<'s>>,
         keys: ConversationKeys<'_>,
         is_server_verified: bool,
@@ -151,7 +151,7 @@ impl<A: Attributes> Resolver<'_, A> {
     }
 
     fn subject<'s>(
-        &self,
+        &mut self,
         sources: impl Iterator<Item = IdentitySource<'s>>,
     ) -> Result<ResolvedSubject, SubjectError> {
         for source in sources {
@@ -199,7 +199,7 @@ impl<A: Attributes> Resolver<'_, A> {
     }
 
     fn token_subject(
-        &self,
+        &mut self,
         key: &str,
         rules: ClaimRules<'_>,
     ) -> Result<Option<ResolvedSubject>, &'static str> {

@@ -23,7 +23,7 @@ use crate::authn::connection::ConnectionRequest;
 use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
 use crate::config::limits::Limits;
 use crate::proto::agentgateway::ext_mcp::ext_mcp_server;
-use crate::proto::envoy::auth::authorization_server as ext_authz_server;
+use crate::proto::envoy::auth_served::authorization_server as ext_authz_server;
 use crate::proto::envoy::processing::external_processor_server;
 use crate::proto::v1::{authorization_server, control_server};
 

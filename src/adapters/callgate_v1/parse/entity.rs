@@ -4,10 +4,11 @@ use bytes::Bytes;
 use callgate_engine::cedar::{Eid, EntityType, EntityUID};
 use smol_str::SmolStr;
 
-use crate::adapters::callgate_v1::parse::{MessageParser, wire_text};
+use crate::adapters::callgate_v1::parse::MessageParser;
 use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem};
 use crate::adapters::input::limits::check_length;
+use crate::adapters::input::wire_text;
 use crate::proto::{served, v1};
 
 impl MessageParser<'_> {

@@ -5,7 +5,6 @@
 
 mod entity;
 mod operation;
-pub(in crate::adapters::callgate_v1) mod wire_text;
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +14,6 @@ use prost_types::{Struct, Timestamp};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use crate::adapters::callgate_v1::parse::wire_text::WireText;
 use crate::adapters::input::cedar_context::{ParsedContext, cedar_context};
 use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem};
@@ -23,6 +21,7 @@ use crate::adapters::input::ids;
 use crate::adapters::input::json::{self, KeyPolicy};
 use crate::adapters::input::limits::{check_count, check_length};
 use crate::adapters::input::nulls::without_nulls;
+use crate::adapters::input::wire_text::{self, WireText};
 use crate::adapters::subject::token_claims::{self, TokenValidity};
 use crate::adapters::transport::address;
 use crate::config::limits::Limits;

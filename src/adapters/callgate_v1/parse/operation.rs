@@ -4,10 +4,11 @@ use bytes::Bytes;
 use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
-use crate::adapters::callgate_v1::parse::{MessageParser, wire_text};
+use crate::adapters::callgate_v1::parse::MessageParser;
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::json::{self, KeyPolicy};
 use crate::adapters::input::limits::{check_count, check_length};
+use crate::adapters::input::wire_text;
 use crate::adapters::mcp::methods;
 use crate::adapters::mcp::request::client_responses;
 use crate::domain::request::call_context::{Initiator, Operation};

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
 
 use crate::adapters::mcp::request::header_value;
 
@@ -14,7 +15,7 @@ const PARAM: &str = "mcp-param-";
 /// The headers of a message with their values, in the order of their names in lower case. A repeated header comes several
 /// times.
 #[derive(Debug, Default)]
-pub(crate) struct HeaderFields(Vec<(String, String)>);
+pub(crate) struct HeaderFields(Vec<(SmolStr, SmolStr)>);
 
 /// A header that may occur once is repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,17 +45,21 @@ pub(in crate::adapters) struct MirroredFields<'a> {
     pub(in crate::adapters) arguments: Option<&'a Map<String, Json>>,
 }
 
-impl HeaderFields {
-    /// Collects names and values, in any order.
-    pub(in crate::adapters) fn of(all: impl IntoIterator<Item = (String, String)>) -> Self {
+/// Collects names and values, in any order.
+impl FromIterator<(SmolStr, SmolStr)> for HeaderFields {
+    fn from_iter<I: IntoIterator<Item = (SmolStr, SmolStr)>>(all: I) -> Self {
         let mut headers: Vec<_> = all.into_iter().collect();
         for (name, _) in &mut headers {
-            name.make_ascii_lowercase();
+            if let Cow::Owned(lower) = lower_case(name) {
+                *name = lower.into();
+            }
         }
         headers.sort_by(|(one, _), (other, _)| one.cmp(other));
         Self(headers)
     }
+}
 
+impl HeaderFields {
     /// Whether a header is present. Names are the same in either case.
     pub(in crate::adapters) fn has(&self, name: &str) -> bool {
         !self.all(name).is_empty()
@@ -81,7 +86,7 @@ impl HeaderFields {
         }
     }
 
-    fn all(&self, name: &str) -> &[(String, String)] {
+    fn all(&self, name: &str) -> &[(SmolStr, SmolStr)] {
         let name = lower_case(name);
         let begin = self.0.partition_point(|(known, _)| **known < *name);
         let rest = &self.0[begin..];

@@ -3,8 +3,8 @@ use serde_json::json;
 use super::*;
 
 fn headers(all: &[(&str, &str)]) -> HeaderFields {
-    let all = all.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
-    HeaderFields::of(all)
+    let all = all.iter().map(|(n, v)| ((*n).into(), (*v).into()));
+    all.collect()
 }
 
 #[test]

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
 
 /// A text of a message: decoded, or the bytes that came.
-pub(in crate::adapters::callgate_v1) trait WireText {
+pub(in crate::adapters) trait WireText {
     /// The text, if it is one.
     fn text(&self) -> Result<&str, FieldProblem>;
 }
@@ -24,7 +24,7 @@ impl WireText for Bytes {
 }
 
 /// The text of a field.
-pub(in crate::adapters::callgate_v1) fn text<'t>(
+pub(in crate::adapters) fn text<'t>(
     wire: &'t impl WireText,
     field: &'static str,
 ) -> Result<&'t str, FieldError> {
