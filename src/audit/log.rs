@@ -8,7 +8,7 @@
 //! count is a record itself as soon as one can be written.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -198,6 +198,7 @@ impl AuditLog {
             next: AtomicU64::new(output.next()),
             unrecorded: AtomicU64::new(0),
             failure: Mutex::default(),
+            is_failing: AtomicBool::new(false),
             threads: Mutex::default(),
         });
         Ok(Some(PreparedLog {
@@ -303,7 +304,7 @@ impl AuditLog {
             capsule_bytes: size(CAPSULES),
             unrecorded: self.unrecorded(),
             queued: shared.lock().batch.records,
-            failure: shared.failure().clone(),
+            failure: shared.failure(),
             tree: shared.tree.state(),
         }
     }
@@ -338,7 +339,7 @@ impl AuditLog {
 
     /// Whether the log cannot be written now.
     pub fn is_failing(&self) -> bool {
-        self.shared.failure().is_some()
+        self.shared.is_failing()
     }
 
     /// The mode.

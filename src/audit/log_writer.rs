@@ -135,7 +135,7 @@ impl LogWriter {
             }
             queue.batch.is_plain() && self.output.only_appends(&queue.batch.capsules)
         };
-        if !is_plain || self.untold.is_some() || shared.failure().is_some() {
+        if !is_plain || self.untold.is_some() || shared.is_failing() {
             return false;
         }
         self.write_queued(shared);
@@ -211,7 +211,7 @@ impl LogWriter {
         shared: &Shared,
         write: impl FnOnce(&mut LogOutput) -> Result<(), WriteError>,
     ) -> bool {
-        let failure = shared.failure().clone();
+        let failure = shared.failure();
         let before = self.output.notices();
         if let Some(failure) = &failure {
             let (text, since) = (failure.error.clone(), failure.since);
@@ -232,7 +232,7 @@ impl LogWriter {
         let Err(error) = result else {
             if failure.is_some() {
                 tracing::warn!("the decision log is written again");
-                *shared.failure() = None;
+                shared.set_failure(None);
             }
             return true;
         };
@@ -240,10 +240,10 @@ impl LogWriter {
             tracing::error!(%error, "the decision log cannot be written");
         }
         if failure.is_none() || is_told {
-            *shared.failure() = Some(Failure {
+            shared.set_failure(Some(Failure {
                 since: SystemTime::now(),
                 error: error.to_string(),
-            });
+            }));
         }
         false
     }

@@ -43,7 +43,7 @@ impl Service {
         question: BatchItem,
     ) -> Result<Response<Verdict>, ServiceError> {
         let pinned = self.pin()?;
-        let begun = self.start_item(ask, pinned, question)?;
+        let begun = self.start_item(ask, &pinned, question).await?;
         self.finish_item(begun).await
     }
 
@@ -67,7 +67,7 @@ impl Service {
             let one = match question {
                 Err(error) => Err(error),
                 Ok(question) => {
-                    let one = self.start_item(ask, pinned.later(self.clock().read()), question)?;
+                    let one = self.start_item(ask, &pinned, question).await?;
                     Ok(match until {
                         // Whether this is the last one depends on its response.
                         Some(_) => BatchProgress::Ready(self.finish_item(one).await?),
@@ -95,13 +95,14 @@ impl Service {
         Ok(answers)
     }
 
-    fn start_item<'a>(
+    /// Decides one request, once its session is had.
+    async fn start_item<'a>(
         &self,
         ask: RequestMeta<'a>,
-        pinned: Pinned,
+        pinned: &Pinned,
         question: BatchItem,
     ) -> Result<BatchProgress<'a>, ServiceError> {
-        let pending = self.start_request(ask, pinned);
+        let pending = self.start_request(ask, self.pin_again(pinned));
         let call = match question {
             BatchItem::Cedar(question) => {
                 let decision = self.decide_request(&pending, &question);
@@ -110,14 +111,15 @@ impl Service {
             }
             BatchItem::CallOrEntry(call) => match self.entry_of(&pending, &call) {
                 Some((listing, offered)) => {
-                    let list = self.filter_from(pending, None, &listing, &[offered])?;
+                    let denied = self.hold_session(&ask, &listing).await;
+                    let list = self.filter_from(pending, denied, &listing, &[offered])?;
                     return Ok(BatchProgress::Entry(list, Box::new(listing)));
                 }
                 None => call,
             },
             BatchItem::Call(call) => call,
         };
-        Ok(match self.start_call(pending, &call, None) {
+        Ok(match self.start_in_turn(ask, &call, pinned).await? {
             Progress::Ready(answer) => BatchProgress::Ready(answer),
             Progress::Unrecorded(response) => BatchProgress::Unrecorded(response, call),
             Progress::Pending(later) => BatchProgress::Pending(later, call),

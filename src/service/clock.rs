@@ -54,6 +54,8 @@ const ACCEPT_JUMP_AFTER: Duration = Duration::from_secs(24 * 3_600);
 const LOG_EVERY: Duration = Duration::from_secs(60);
 /// How far ahead of now the lease is, where time starts after a crash. It is written every second.
 const LEASE: Duration = Duration::from_secs(3);
+/// How far the times of two servers that decide may be apart: each differs that little from their database's.
+pub const MAX_APART: Duration = MAX_DIFFERENCE.saturating_mul(2);
 
 /// A clock that never runs backwards: what has expired stays expired, whatever happens to the clock behind it, and,
 /// with the moment that the store holds, across restarts.

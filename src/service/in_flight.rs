@@ -34,13 +34,6 @@ pub(super) struct InFlightRequest<'a> {
     pub(super) clock: Instant,
 }
 
-impl Pinned {
-    /// The same, for a request that is taken up later.
-    pub(super) fn later(&self, at: ClockReading) -> Self {
-        Self { at, ..self.clone() }
-    }
-}
-
 /// A decision, and what belongs to its record.
 pub(super) struct Decided {
     /// The verdict; of a request that is only observed, as it would have been.
@@ -49,13 +42,14 @@ pub(super) struct Decided {
     pub(super) is_enforced: bool,
     /// What it was made from. `None` if it was not made from facts alone, or the log keeps no capsules.
     pub(super) capsule: Option<Vec<u8>>,
+    /// What it has used up.
+    pub(super) used_up: UsedUp,
 }
 
 /// A verdict, and what has to be written before it is final.
 pub(super) struct TentativeVerdict {
     pub(super) decision: Decided,
     pub(super) writes: Vec<StoreWrite>,
-    pub(super) used_up: UsedUp,
     /// The session has left memory or gone to another server meanwhile: nothing is decided.
     pub(super) is_session_lost: bool,
 }
@@ -76,15 +70,6 @@ pub(super) enum Settled {
 pub(super) type CommitReceipt = oneshot::Receiver<Result<(), StoreError>>;
 
 impl InFlightRequest<'_> {
-    /// What it is decided from, for another request that is taken up then.
-    pub(super) fn pinned(&self, at: ClockReading) -> Pinned {
-        Pinned {
-            generation: Arc::clone(&self.generation),
-            stale: self.stale.clone(),
-            at,
-        }
-    }
-
     /// Decides, and turns a panic into a deny: the caller must get a response, and never an allow.
     pub(super) fn guarded<T>(
         &self,
@@ -119,6 +104,7 @@ impl Decided {
             verdict,
             is_enforced: true,
             capsule: None,
+            used_up: UsedUp::default(),
         }
     }
 
@@ -133,7 +119,6 @@ impl TentativeVerdict {
         Self {
             decision,
             writes: Vec::new(),
-            used_up: UsedUp::default(),
             is_session_lost: false,
         }
     }

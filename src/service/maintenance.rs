@@ -69,6 +69,7 @@ impl Service {
         let (mut writes, versions) = self.facts().sessions.dirty();
         writes.extend(self.facts().usage.to_tell());
         writes.extend(self.facts().usage.dirty());
+        self.facts().forget_closed();
         self.clock().check();
         self.count_waiting_approvals();
         writes.push(StoreWrite::Clock(self.confirmed_now()));

@@ -3,10 +3,10 @@
 //! Start at [`Service`] and [`decisions`]. [`request`] is what requests and responses have in common, [`generation`]
 //! everything of one revision, [`ledger`] the order of revisions, [`live_facts`] what changes with every call,
 //! [`side_effects`] what allowed calls use up and leave behind, [`call_carriers`] which tasks, delegations and pairs carry the labels of a call, [`maintenance`] background
-//! writes and pruning, [`clock`] the one clock, [`deadline`] the deadline of a request. `recording` puts decisions on record, `listing` filters lists,
+//! writes and pruning, [`replaced_tasks`] how long a closed task keeps its labels, [`clock`] the one clock, [`deadline`] the deadline of a request. `recording` puts decisions on record, `listing` filters lists,
 //! [`pending`] are responses that have to wait, [`fleet`] is what changes when several servers decide from one database.
 //! `session_loader` reads sessions that are not in memory, one at a time by [`one_at_a_time`]. [`search`] asks Cedar
-//! about many entities, [`batch`] decides several requests from one generation. [`observe`] lets pass what is only
+//! about many entities, [`batch`] decides several requests from one generation, `in_turn` one after the other. [`observe`] lets pass what is only
 //! observed, [`published`] compiles bundles that are published. [`server_load`]
 //! counts what the server carries, [`concurrency_limit`] adapts how much it accepts, and [`bundle_status`] is the
 //! state of the bundle on disk.
@@ -38,12 +38,14 @@ pub mod batch;
 mod claim_warnings;
 pub mod concurrency_limit;
 mod in_flight;
+mod in_turn;
 mod inspect;
 mod listing;
 pub mod one_at_a_time;
 pub mod pending;
 mod planning_queues;
 mod recording;
+pub mod replaced_tasks;
 pub mod request;
 pub mod search;
 pub mod server_load;

@@ -136,7 +136,7 @@ impl Service {
             Decided {
                 is_enforced: !(is_observed && passes),
                 capsule: self.capsule_of_request(pending, generation, question),
-                verdict,
+                ..Decided::enforced(verdict)
             }
         })
     }

@@ -166,7 +166,7 @@ impl Service {
             }
             return Progress::Unrecorded(UnrecordedResponse(awaited));
         }
-        let writing = self.submit_writes(made.writes, made.used_up);
+        let writing = self.submit_writes(made.writes, made.decision.used_up.clone());
         wait(PendingStage::Commit(Box::new((
             pending,
             made.decision,

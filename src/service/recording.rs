@@ -1,7 +1,8 @@
 //! A decision and its record: the response leaves once the decision log has it.
 //!
 //! Start at [`Service::begin_record`], which hands the record to the log; [`Service::finish_record`] waits until it is
-//! written, and denies what was allowed if it cannot be. Span, metrics and log line are of the verdict that leaves; of one
+//! written, and denies what was allowed if it cannot be, which then uses nothing up. While the log is known to be broken,
+//! nothing is used up in the first place ([`Service::cannot_record`]). Span, metrics and log line are of the verdict that leaves; of one
 //! that is only observed they are of the verdict that would have left (`Decided::is_enforced`).
 
 use std::sync::Arc;
@@ -10,10 +11,11 @@ use uuid::Uuid;
 
 use crate::audit::capsule_content::encode::reuse;
 use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
-use crate::audit::log::LogReceipt;
+use crate::audit::log::{AuditLog, LogReceipt};
 use crate::domain::decide::verdict::{Decision, Reason, ReasonCode, Verdict};
 use crate::service::Service;
 use crate::service::in_flight::{Decided, InFlightRequest, decision_id};
+use crate::service::live_facts::UsedUp;
 use crate::service::request::Response;
 
 /// A decision whose record is on its way into the log.
@@ -23,6 +25,7 @@ pub(super) struct AwaitedRecord<'a> {
     is_enforced: bool,
     decision_id: Uuid,
     receipt: LogReceipt,
+    used_up: UsedUp,
 }
 
 impl AwaitedRecord<'_> {
@@ -53,6 +56,7 @@ impl Service {
             verdict,
             is_enforced,
             capsule,
+            used_up,
         } = decided;
         let decision_id = decision_id(pending.started_at);
         let record = record(&pending, question, (&verdict, is_enforced), decision_id);
@@ -66,7 +70,13 @@ impl Service {
             is_enforced,
             decision_id,
             receipt,
+            used_up,
         }
+    }
+
+    /// Whether the log could not be written the last time, and calls are denied for that.
+    pub(super) fn cannot_record(&self) -> bool {
+        self.recorder().audit().is_some_and(AuditLog::must_deny)
     }
 
     /// Waits until the record is written, and responds.
@@ -91,10 +101,11 @@ impl Service {
             mut is_enforced,
             decision_id,
             receipt,
+            used_up,
         } = awaited;
         if !receipt.is_done() && (verdict.is_allow() || !is_enforced) {
-            let message = "this call could not be put on record";
-            verdict = Verdict::deny(Reason::new(ReasonCode::AuditUnavailable, message));
+            self.facts().give_back(&used_up);
+            verdict = Verdict::deny(unrecorded());
             is_enforced = true;
         }
         let leaving = (&verdict, is_enforced);
@@ -114,6 +125,12 @@ impl Service {
             policies_total: snapshot.policy_count() as u32,
         }
     }
+}
+
+/// The reason to deny a call that cannot be put on record.
+pub(super) fn unrecorded() -> Reason {
+    let message = "this call could not be put on record";
+    Reason::new(ReasonCode::AuditUnavailable, message)
 }
 
 fn record<'r>(

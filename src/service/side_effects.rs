@@ -2,7 +2,8 @@
 //!
 //! Order: the session, other carriers of labels, the budget, the approval. Each step holds or denies. What an earlier
 //! step took is not given back, so a call that loses a race costs its session or task a little and gains nothing. If the
-//! store refuses the write, the budget and the approval are given back, as the call is denied; labels stay.
+//! store refuses the write, or the call cannot be put on record, the budget and the approval are given back, as the call is
+//! denied; labels stay.
 
 use std::time::SystemTime;
 
@@ -44,7 +45,7 @@ pub struct Observed<'c> {
 impl Observed<'_> {
     /// Writes that are made only if other servers have written nothing that this decision should have seen.
     fn guarded(&self, mut writes: Vec<StoreWrite>) -> Vec<StoreWrite> {
-        let Some((member, fact)) = &self.seen_as else {
+        let Some((member, fact)) = self.seen_as.as_ref().filter(|_| !writes.is_empty()) else {
             return writes;
         };
         let mut guards = vec![StoreWrite::DecidedAs(member.clone())];
@@ -82,11 +83,9 @@ impl Observed<'_> {
 
 /// The result of committing the side effects of an allow.
 pub enum Commit {
-    /// All are committed; nothing has to be written before the response.
-    Applied,
-    /// All are committed in memory; the response waits until this is written. If it is not, what is used up is given
-    /// back.
-    NeedsWrite(Vec<StoreWrite>, UsedUp),
+    /// All are committed in memory; the response waits until this is written, if it is anything. If it is not, what is used
+    /// up is given back.
+    Applied(Vec<StoreWrite>, UsedUp),
     /// The session has changed since it was observed: decide again.
     Conflict,
     /// A concurrent call took what was left.
@@ -104,6 +103,11 @@ fn used_up(effects: &SideEffects) -> UsedUp {
 }
 
 impl Commit {
+    /// Of a call that uses nothing up and leaves nothing behind.
+    pub fn nothing() -> Self {
+        Self::Applied(Vec::new(), UsedUp::default())
+    }
+
     fn overloaded(message: &str) -> Self {
         Self::Denied(Reason::new(ReasonCode::Overloaded, message))
     }
@@ -177,8 +181,7 @@ impl LiveFacts {
     ) -> Commit {
         match self.take_all(seen, call, effects, now) {
             Err(commit) => commit,
-            Ok(writes) if writes.is_empty() => Commit::Applied,
-            Ok(writes) => Commit::NeedsWrite(seen.guarded(writes), used_up(effects)),
+            Ok(writes) => Commit::Applied(seen.guarded(writes), used_up(effects)),
         }
     }
 

@@ -101,6 +101,26 @@ fn an_ended_session_stays_ended() {
 }
 
 #[test]
+fn what_has_just_come_into_memory_does_not_leave_it_first() {
+    let sessions = Sessions::new(3);
+    let [one, two, old] = ["one", "two", "old"].map(SessionId::new_static);
+    for id in [&one, &two] {
+        call(&sessions, id, &[], at(100));
+    }
+    let (_, versions) = sessions.dirty();
+    sessions.end_writing(&versions, true);
+    let mut rows = Rows::default();
+    // It has been silent for longer than both of them.
+    let stored = rows.row(&old, at(0)).clone();
+    sessions.note_stored(old.as_str());
+    sessions.adopt_stored(&old, Some(stored)).unwrap();
+    let another = SessionId::new_static("another");
+    sessions.adopt_stored(&another, None).unwrap();
+    assert!(sessions.is_held(&old) && sessions.is_held(&another));
+    assert!(!sessions.is_held(&one) && sessions.is_held(&two));
+}
+
+#[test]
 fn a_session_that_began_anew_is_not_what_it_was() {
     let sessions = Sessions::new(100);
     for _ in 0..3 {

@@ -344,7 +344,9 @@ impl Ledger {
             // It came back from the database before the answer did.
             return;
         }
-        self.facts.apply_change(&entry.change, entry.at);
+        let live = self.live();
+        let before = live.as_ref().map(|live| &live.authority);
+        self.facts.apply_change(&entry.change, entry.at, before);
         self.publish_generation(next);
         // There may be no watcher.
         let _ = self.changes.send(Arc::new(entry));

@@ -104,7 +104,8 @@ impl Ledger {
                 }
             })?;
             let next = Arc::new(next);
-            self.facts.apply_change(&entry.change, entry.at);
+            let before = Some(&live.authority);
+            self.facts.apply_change(&entry.change, entry.at, before);
             self.publish_generation(&next);
             self.follow(&mut head, &next, &entry, &id);
             // There may be no watcher.

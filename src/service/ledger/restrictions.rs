@@ -32,6 +32,7 @@ impl Ledger {
         let misfit = |error| StoreError::Write(format!("{error}"));
         let next = newest.with_change(&change, head.revision).map_err(misfit)?;
         let mut taken = Err(StoreError::Closed);
+        let mut before = None;
         // No other change goes into service meanwhile.
         self.revisions.send_modify(|_| {
             let Some(live) = self.live() else { return };
@@ -39,7 +40,7 @@ impl Ledger {
                 Ok(live) => {
                     let live = Arc::new(live);
                     self.unwritten.lock().push_back(waiting);
-                    self.live.store(Some(Arc::clone(&live)));
+                    before = self.live.swap(Some(Arc::clone(&live)));
                     Ok(live)
                 }
                 Err(error) => Err(misfit(error)),
@@ -56,7 +57,8 @@ impl Ledger {
             true => Arc::clone(&live),
             false => Arc::new(next),
         });
-        self.facts.apply_change(&change, at);
+        let before = before.as_ref().map(|before| &before.authority);
+        self.facts.apply_change(&change, at, before);
         tracing::error!(%verb, %id, "in force, but NOT DURABLE: it is written as soon as the store writes again");
         Ok(live)
     }

@@ -5,5 +5,7 @@
 mod broken_store;
 mod model;
 mod office;
+mod order;
 mod races;
 mod taken_away;
+mod unrecorded;

@@ -326,8 +326,7 @@ pub fn warn_of(faults: &[LogError]) {
     }
 }
 
-/// The ids that records may have of a session: its own, or its digest if it is longer than `limits.id_bytes` of the server
-/// was.
+/// The ids that records may have of a session: its own, or its digest if it is long.
 fn sessions(id: &str) -> [String; 2] {
     [as_recorded(id), canonical::digest_of_text(id)]
 }
