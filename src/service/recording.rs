@@ -15,8 +15,9 @@ use crate::audit::log::{AuditLog, LogReceipt};
 use crate::domain::decide::verdict::{Decision, Reason, ReasonCode, Verdict};
 use crate::service::Service;
 use crate::service::in_flight::{Decided, InFlightRequest, decision_id};
-use crate::service::live_facts::UsedUp;
+use crate::service::live_facts::{LiveFacts, UsedUp};
 use crate::service::request::Response;
+use crate::telemetry::record::recorder::Recorder;
 
 /// A decision whose record is on its way into the log.
 pub(super) struct AwaitedRecord<'a> {
@@ -26,6 +27,37 @@ pub(super) struct AwaitedRecord<'a> {
     decision_id: Uuid,
     receipt: LogReceipt,
     used_up: UsedUp,
+}
+
+impl<'a> AwaitedRecord<'a> {
+    /// Hands the record of a decision to the log.
+    pub(super) fn begin(
+        recorder: &Recorder,
+        pending: InFlightRequest<'a>,
+        question: RecordedRequest<'_>,
+        decided: Decided,
+    ) -> Self {
+        let Decided {
+            verdict,
+            is_enforced,
+            capsule,
+            used_up,
+        } = decided;
+        let decision_id = decision_id(pending.started_at);
+        let record = record(&pending, question, (&verdict, is_enforced), decision_id);
+        let receipt = recorder.append(&record, capsule.as_deref());
+        if let Some(capsule) = capsule {
+            reuse(capsule);
+        }
+        Self {
+            pending,
+            verdict,
+            is_enforced,
+            decision_id,
+            receipt,
+            used_up,
+        }
+    }
 }
 
 impl AwaitedRecord<'_> {
@@ -42,6 +74,22 @@ impl AwaitedRecord<'_> {
     pub(super) fn is_ready(&self) -> bool {
         !matches!(self.receipt, LogReceipt::Waiting(_))
     }
+
+    /// Denies what is not written, which then uses nothing up, and says by span, metrics and log line what was decided.
+    pub(super) fn tell(
+        &mut self,
+        recorder: &Recorder,
+        facts: &LiveFacts,
+        question: RecordedRequest<'_>,
+    ) {
+        if !self.receipt.is_done() && (self.verdict.is_allow() || !self.is_enforced) {
+            facts.give_back(&self.used_up);
+            self.verdict = Verdict::deny(unrecorded());
+            self.is_enforced = true;
+        }
+        let leaving = (&self.verdict, self.is_enforced);
+        recorder.record(&record(&self.pending, question, leaving, self.decision_id));
+    }
 }
 
 impl Service {
@@ -52,26 +100,7 @@ impl Service {
         question: RecordedRequest<'_>,
         decided: Decided,
     ) -> AwaitedRecord<'a> {
-        let Decided {
-            verdict,
-            is_enforced,
-            capsule,
-            used_up,
-        } = decided;
-        let decision_id = decision_id(pending.started_at);
-        let record = record(&pending, question, (&verdict, is_enforced), decision_id);
-        let receipt = self.recorder().append(&record, capsule.as_deref());
-        if let Some(capsule) = capsule {
-            reuse(capsule);
-        }
-        AwaitedRecord {
-            pending,
-            verdict,
-            is_enforced,
-            decision_id,
-            receipt,
-            used_up,
-        }
+        AwaitedRecord::begin(self.recorder(), pending, question, decided)
     }
 
     /// Whether the log could not be written the last time, and calls are denied for that.
@@ -92,25 +121,17 @@ impl Service {
     /// Responds at once, as nothing is waited for.
     pub(super) fn respond(
         &self,
-        awaited: AwaitedRecord<'_>,
+        mut awaited: AwaitedRecord<'_>,
         question: RecordedRequest<'_>,
     ) -> Response<Verdict> {
+        awaited.tell(self.recorder(), self.facts(), question);
         let AwaitedRecord {
             pending,
             mut verdict,
-            mut is_enforced,
+            is_enforced,
             decision_id,
-            receipt,
-            used_up,
+            ..
         } = awaited;
-        if !receipt.is_done() && (verdict.is_allow() || !is_enforced) {
-            self.facts().give_back(&used_up);
-            verdict = Verdict::deny(unrecorded());
-            is_enforced = true;
-        }
-        let leaving = (&verdict, is_enforced);
-        self.recorder()
-            .record(&record(&pending, question, leaving, decision_id));
         let observed = (!is_enforced).then_some(verdict.outcome);
         if observed == Some(Decision::Deny) {
             self.observe.count_waived();

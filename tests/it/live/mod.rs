@@ -9,3 +9,4 @@ mod order;
 mod races;
 mod taken_away;
 mod unrecorded;
+mod who_leaves;
