@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::domain::decide::inputs::Requester;
-use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::domain::decide::verdict::{LeftBehind, Reason, ReasonCode, Verdict};
 use crate::service::clock::ClockReading;
 use crate::service::generation::Generation;
 use crate::service::live_facts::UsedUp;
@@ -47,6 +47,8 @@ pub(super) struct Decided {
     pub(super) verdict: Verdict,
     /// Whether the response is that verdict. Otherwise it is allow.
     pub(super) is_enforced: bool,
+    /// What the call has used up and left behind; of a dry run, what it would have.
+    pub(super) left: LeftBehind,
     /// What it was made from. `None` if it was not made from facts alone, or the log keeps no capsules.
     pub(super) capsule: Option<Vec<u8>>,
 }
@@ -68,8 +70,8 @@ pub(super) struct TentativeVerdict {
 pub(super) enum Settled {
     /// It stands, or is denied.
     Final(Decided),
-    /// It does not fit what other servers have written, and nothing of it is written: decide again.
-    Outdated(StoreError),
+    /// It does not fit what other servers have written, and nothing of it is written: decide again. This much stays of it.
+    Outdated(StoreError, LeftBehind),
 }
 
 /// Receives the result of a write.
@@ -118,6 +120,7 @@ impl Decided {
         Self {
             verdict,
             is_enforced: true,
+            left: LeftBehind::default(),
             capsule: None,
         }
     }
@@ -150,11 +153,15 @@ impl TentativeVerdict {
     }
 }
 
-/// Waits for the write of what a call leaves behind. If it fails, the call is denied.
-pub(super) async fn settle(decision: Decided, writing: CommitReceipt) -> Settled {
+/// Waits for the write of what a call leaves behind. If it fails, the call is denied, and `refused` stays of it.
+pub(super) async fn settle(
+    decision: Decided,
+    refused: LeftBehind,
+    writing: CommitReceipt,
+) -> Settled {
     let why = match writing.await {
         Ok(Ok(())) => return Settled::Final(decision),
-        Ok(Err(error)) if error.is_conflict() => return Settled::Outdated(error),
+        Ok(Err(error)) if error.is_conflict() => return Settled::Outdated(error, refused),
         Ok(Err(error)) => error,
         Err(_) => StoreError::Closed,
     };
@@ -166,7 +173,13 @@ pub(super) async fn settle(decision: Decided, writing: CommitReceipt) -> Settled
         _ => "what this call would use up could not be written down",
     };
     let reason = Reason::new(ReasonCode::StoreUnavailable, message);
-    Settled::Final(Decided::denied(reason))
+    Settled::Final(Decided {
+        left: match why.is_outcome_unknown() {
+            true => decision.left,
+            false => refused,
+        },
+        ..Decided::denied(reason)
+    })
 }
 
 /// A UUID version 7 of a moment. The library's own clock orders ids within a millisecond behind a lock that all

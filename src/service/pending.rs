@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::audit::decision_record::RecordedRequest;
-use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::domain::decide::verdict::{LeftBehind, Reason, ReasonCode, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::service::Service;
 use crate::service::deadline::ServiceError;
@@ -17,6 +17,7 @@ use crate::service::live_facts::UsedUp;
 use crate::service::recording::AwaitedRecord;
 use crate::service::request::{RequestMeta, Response};
 use crate::service::session_loader::session_unread;
+use crate::service::side_effects::after_refusal;
 use crate::store::backend::{StoreError, StoreWrite};
 
 /// The most attempts to decide a call that does not fit what other servers have written meanwhile.
@@ -52,7 +53,16 @@ enum PendingStage<'a> {
     /// For the session, which the store alone or another server may hold.
     Session(RequestMeta<'a>),
     /// For its side effects to be written.
-    Commit(Box<(InFlightRequest<'a>, Decided, CommitReceipt)>),
+    Commit(Box<UnwrittenVerdict<'a>>),
+}
+
+/// A verdict whose side effects are being written.
+struct UnwrittenVerdict<'a> {
+    pending: InFlightRequest<'a>,
+    decided: Decided,
+    /// What stays of it if they cannot be.
+    refused: LeftBehind,
+    writing: CommitReceipt,
 }
 
 impl<'a> PendingResponse<'a> {
@@ -105,17 +115,25 @@ impl Service {
         call: &CallContext,
     ) -> Result<Response<Verdict>, ServiceError> {
         let mut waiting = later.0;
+        // What attempts before this one have left behind.
+        let mut before = LeftBehind::default();
         for _ in 0..MAX_ATTEMPTS {
             let (pending, denied) = match waiting {
                 PendingStage::Commit(stage) => {
-                    let (pending, decision, writing) = *stage;
-                    match settle(decision, writing).await {
+                    let UnwrittenVerdict {
+                        pending,
+                        decided,
+                        refused,
+                        writing,
+                    } = *stage;
+                    match settle(decided, refused, writing).await {
                         Settled::Final(decision) => {
                             let question = RecordedRequest::Call(call);
                             let awaited = self.begin_record(pending, question, decision);
                             return Ok(self.finish_record(awaited, question).await);
                         }
-                        Settled::Outdated(error) => {
+                        Settled::Outdated(error, left) => {
+                            before = left;
                             let denied = self.learn(&error).await;
                             let (pending, stale) = self.pin_generation(pending.ask).await?;
                             (pending, denied.or(stale))
@@ -129,7 +147,7 @@ impl Service {
                 }
                 PendingStage::Revision(ask) => self.pin_generation(ask).await?,
             };
-            match self.start_call(pending, call, denied) {
+            match self.start_call_after(pending, call, denied, &before) {
                 Progress::Ready(answer) => return Ok(answer),
                 Progress::Unrecorded(response) => return Ok(self.recorded(response, call).await),
                 Progress::Pending(later) => waiting = later.0,
@@ -145,19 +163,36 @@ impl Service {
         call: &CallContext,
         denied: Option<Reason>,
     ) -> Progress<'a> {
+        self.start_call_after(pending, call, denied, &LeftBehind::default())
+    }
+
+    /// The same, after attempts that have left something behind.
+    fn start_call_after<'a>(
+        &self,
+        pending: InFlightRequest<'a>,
+        call: &CallContext,
+        denied: Option<Reason>,
+        before: &LeftBehind,
+    ) -> Progress<'a> {
         let wait = |stage| Progress::Pending(PendingResponse(stage));
         let is_decided = denied.is_some() || pending.stale.is_some();
         let session = call.workflow.session_id.as_ref();
         if !is_decided && session.is_some_and(|id| !self.facts().sessions.is_held(id)) {
             return wait(PendingStage::Session(pending.ask));
         }
-        let made = match denied {
+        let mut made = match denied {
             Some(reason) => TentativeVerdict::denied(reason),
             None => self.decide(&pending, call),
         };
         if made.is_session_lost {
             return wait(PendingStage::Session(pending.ask));
         }
+        let mut refused = LeftBehind::default();
+        if !made.writes.is_empty() {
+            let is_shared = self.fleet().is_some();
+            refused = after_refusal(&made.decision.left, &made.writes, is_shared).and(before);
+        }
+        made.decision.left = made.decision.left.and(before);
         if made.writes.is_empty() {
             let question = RecordedRequest::Call(call);
             let awaited = self.begin_record(pending, question, made.decision);
@@ -167,11 +202,12 @@ impl Service {
             return Progress::Unrecorded(UnrecordedResponse(awaited));
         }
         let writing = self.submit_writes(made.writes, made.used_up);
-        wait(PendingStage::Commit(Box::new((
+        wait(PendingStage::Commit(Box::new(UnwrittenVerdict {
             pending,
-            made.decision,
+            decided: made.decision,
+            refused,
             writing,
-        ))))
+        })))
     }
 
     /// Has the session of a call, for [`Service::inspect`]. If that does not come about, [`Service::finish`] denies.
