@@ -73,7 +73,8 @@ impl<'a> DecisionRecord<'a> {
             }),
             None => {
                 let subject = &call.subject.entity;
-                let found = chain::stored_root(self.authority?, &delegation.delegation_ids, subject);
+                let found =
+                    chain::stored_root(self.authority?, &delegation.delegation_ids, subject);
                 found.map(|(root, depth)| OnBehalfOf { root, depth })
             }
         }

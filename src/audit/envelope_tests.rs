@@ -18,10 +18,10 @@ use crate::audit::record::schema as schema_v1;
 use crate::audit::record::schema::record::Kind;
 use crate::audit::record::schema::{Notice, Record, Verdict as WireVerdict, notice};
 use crate::audit::record::{StoredRecord, index_of};
+use crate::domain::authority::approval::{ApprovalContext, ApprovedCall};
 use crate::domain::decide::verdict::{
     Challenge, Decision, LeftBehind, PrincipalVerdict, Reason, ReasonCode, TargetSummary,
 };
-use crate::domain::authority::approval::{ApprovalContext, ApprovedCall};
 use crate::domain::request::call_context::{ActorChain, CallContext};
 use crate::domain::request::operation::{OperationKind, ToolCall};
 use crate::domain::schema::{self, TYPES};
@@ -296,7 +296,10 @@ fn guesses_at_arguments_cannot_be_held_against_a_record() {
         assert!(!record.windows(32).any(|window| window == bytes));
     }
     let record = decoded(&encoded(&fixture, RecordedRequest::Call(&call), &Shown));
-    assert_eq!(&*decided(&record).challenge_digest, [digest.len() as u8; 32]);
+    assert_eq!(
+        &*decided(&record).challenge_digest,
+        [digest.len() as u8; 32]
+    );
     let record = decoded(&encoded(&fixture, RecordedRequest::Call(&call), &NoKey));
     assert!(decided(&record).challenge_digest.is_empty());
     assert!(json::is_challenged(decided(&record)));
@@ -305,7 +308,8 @@ fn guesses_at_arguments_cannot_be_held_against_a_record() {
 mod hex {
     pub fn bytes(text: &str) -> Vec<u8> {
         let pairs = text.as_bytes().chunks(2);
-        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        let byte =
+            |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
         pairs.map(byte).collect()
     }
 }
@@ -385,7 +389,10 @@ fn a_resource_stands_in_a_record_with_its_digest_whatever_its_part() {
         let asked = questions.map(|question| encoded(&fixture, question, digests));
         for bytes in asked.iter().chain([&written]) {
             let text = String::from_utf8_lossy(bytes);
-            assert!(!text.contains("SUBJ47") && !text.contains("https:"), "{text}");
+            assert!(
+                !text.contains("SUBJ47") && !text.contains("https:"),
+                "{text}"
+            );
             assert!(text.contains("Mcp::Resource::"), "{text}");
         }
     }

@@ -74,7 +74,10 @@ fn what_stays_of_a_call_whose_write_is_refused_is_known() {
         most: MOST,
     }];
     let alone = after_refusal(&left, &writes, false);
-    assert_eq!((alone.approval, alone.budget, alone.tool_budget), (None, None, None));
+    assert_eq!(
+        (alone.approval, alone.budget, alone.tool_budget),
+        (None, None, None)
+    );
     assert_eq!(alone.added_labels, labels);
     // With others, a call of what this server had is not given back.
     let shared = after_refusal(&left, &writes, true);

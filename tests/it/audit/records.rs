@@ -464,6 +464,7 @@ async fn calls_on_stored_delegations_name_the_user_however_they_are_denied() {
         to: entity("Mcp::Agent", "coder"),
         scope: Some(v1::Scope {
             tools: vec!["git/log".into()],
+            access: v1::AccessLevel::Read.into(),
             ..Default::default()
         }),
         expires_at: Some(in_an_hour.into()),

@@ -247,7 +247,9 @@ fn a_story_says_that_a_part_of_it_may_be_missing() {
     assert!(ran.stdout.contains(told), "{}", ran.transcript());
     // Who gave the approval may be in what is missing before.
     let workplace = workplace_of(4);
-    let first = workplace.path().join("audit/segments/00000000000000000000.log");
+    let first = workplace
+        .path()
+        .join("audit/segments/00000000000000000000.log");
     let mut content = fs::read(&first).expect("a file");
     content[40] ^= 8;
     fs::write(&first, content).expect("written");
@@ -297,7 +299,8 @@ fn a_query_says_that_records_with_cut_lists_may_belong_to_it() {
     let warned = |words: &[&str]| {
         let ran = workplace.run(&[&["audit", "query"], words].concat());
         assert_eq!(ran.code, 0, "{}", ran.transcript());
-        ran.stderr.contains("warning: 1 record with lists that are cut")
+        ran.stderr
+            .contains("warning: 1 record with lists that are cut")
     };
     assert!(warned(&["--approval", "a-99"]));
     assert!(warned(&["--approval", "a-99", "--server", "git"]));

@@ -166,7 +166,12 @@ async fn what_an_observed_deny_leaves_behind_is_on_record_and_nothing_of_a_dry_r
     let denied = client.authorize(call("commit")).await.unwrap().into_inner();
     assert_eq!(denied.decision(), v1::Decision::Deny);
     let contents = stage.contents();
-    assert!(contents.decision(&denied.decision_id).side_effects.is_none());
+    assert!(
+        contents
+            .decision(&denied.decision_id)
+            .side_effects
+            .is_none()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

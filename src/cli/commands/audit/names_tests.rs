@@ -2,7 +2,14 @@ use super::*;
 
 #[test]
 fn a_name_is_told_from_the_words_around_it() {
-    for plain in ["support", "sam@example.com", "git/log", "SOC2-CC6.1", "größe", ""] {
+    for plain in [
+        "support",
+        "sam@example.com",
+        "git/log",
+        "SOC2-CC6.1",
+        "größe",
+        "",
+    ] {
         assert_eq!(name(plain), plain);
     }
     assert_eq!(name("a \u{2192} b"), "\"a \u{2192} b\"");
@@ -18,7 +25,10 @@ fn an_entity_is_short_only_if_its_id_is_plain() {
     assert_eq!(entity(forged), forged);
     let escaped = r#"Mcp::User::"a\" → agent:\"b""#;
     assert_eq!(entity(escaped), escaped);
-    assert_eq!(entity("Mcp::Resource::hmac:00ff"), "Mcp::Resource::hmac:00ff");
+    assert_eq!(
+        entity("Mcp::Resource::hmac:00ff"),
+        "Mcp::Resource::hmac:00ff"
+    );
     // Its own quote has no end.
     let cut = "Mcp::User::\"x → agent:y…sha256:00";
     assert_eq!(entity(cut), r#""Mcp::User::\"x → agent:y…sha256:00""#);

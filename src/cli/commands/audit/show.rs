@@ -121,7 +121,8 @@ impl Belonging {
             }
             true
         })?;
-        self.faults_before.extend(find::missing_before(&log.directory)?);
+        self.faults_before
+            .extend(find::missing_before(&log.directory)?);
         self.faults_before.extend(read.faults);
         Ok(())
     }

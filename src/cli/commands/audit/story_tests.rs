@@ -109,7 +109,10 @@ fn who_granted_the_delegation_is_told() {
         ..alone(&found[2])
     };
     let granted = facts(&story, "delegated");
-    assert!(granted[0].contains("user:sam  GrantDelegation d-3"), "{granted:?}");
+    assert!(
+        granted[0].contains("user:sam  GrantDelegation d-3"),
+        "{granted:?}"
+    );
 }
 
 #[test]
@@ -122,7 +125,10 @@ fn of_a_dry_run_is_told_what_it_would_use() {
     assert!(facts(&story, "used").is_empty());
     let would = facts(&story, "would use");
     assert_eq!(would[0], "a use of the approval a-9");
-    assert!(would.contains(&"labels it brings: untrusted".to_owned()), "{would:?}");
+    assert!(
+        would.contains(&"labels it brings: untrusted".to_owned()),
+        "{would:?}"
+    );
     assert!(facts(&story, "outcome").is_empty());
 }
 
@@ -158,7 +164,10 @@ fn what_cannot_be_read_is_not_told_as_what_never_was() {
     assert!(facts(&whole, "follows")[0].ends_with(", as envoy says, which is not in the log"));
     assert!(facts(&whole, "damaged").is_empty());
     let after = story(false, true);
-    assert_eq!(facts(&after, "outcome"), ["none in what can be read of the log"]);
+    assert_eq!(
+        facts(&after, "outcome"),
+        ["none in what can be read of the log"]
+    );
     assert!(facts(&after, "damaged")[0].contains("after this record cannot be read"));
     let before = story(true, false);
     assert_eq!(facts(&before, "outcome"), ["nobody reported one"]);
@@ -190,7 +199,10 @@ fn what_a_caller_says_is_told_as_that() {
     };
     assert!(facts(&same, "follows")[0].ends_with(", as envoy says"));
     let granted = facts(&alone(&found[2]), "granted");
-    assert!(granted[0].ends_with("; verified, as the caller says"), "{granted:?}");
+    assert!(
+        granted[0].ends_with("; verified, as the caller says"),
+        "{granted:?}"
+    );
 }
 
 #[test]
