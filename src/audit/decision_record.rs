@@ -7,7 +7,9 @@ use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 use uuid::Uuid;
 
-use crate::domain::decide::verdict::Verdict;
+use crate::domain::authority::chain;
+use crate::domain::authority::state::Authority;
+use crate::domain::decide::verdict::{LeftBehind, Verdict};
 use crate::domain::request::call_context::{CallContext, TraceContext};
 
 /// Everything that a trace, a metric, a log line or an auditor needs of one decision. It borrows, as it lives only
@@ -26,6 +28,8 @@ pub struct DecisionRecord<'a> {
     pub question: RecordedRequest<'a>,
     /// The verdict; if it is not enforced, as it would have been.
     pub decision: &'a Verdict,
+    /// What it has used up and left behind; of a dry run, what it would have. Only the decision log says it.
+    pub left: Option<&'a LeftBehind>,
     /// Whether the response is the verdict. In observe mode it is allow, whatever the verdict.
     pub is_enforced: bool,
     /// The revision it was made at.
@@ -34,6 +38,8 @@ pub struct DecisionRecord<'a> {
     pub policy_set_digest: &'a Arc<str>,
     /// The snapshot it was made from: what of the call's names is known.
     pub snapshot: Option<&'a Snapshot>,
+    /// The authority it was made on: whose the delegations are that the call names.
+    pub authority: Option<&'a Authority>,
     /// Whether it was made without side effects.
     pub is_dry_run: bool,
     /// When the request arrived.
@@ -51,23 +57,26 @@ pub struct OnBehalfOf<'a> {
     pub depth: usize,
 }
 
-impl<'a> OnBehalfOf<'a> {
-    /// As asserted by the call, or, if it only names delegations, as the decision found.
-    pub fn from_call(call: &'a CallContext, decision: &'a Verdict) -> Option<Self> {
+impl<'a> DecisionRecord<'a> {
+    /// On whose behalf a call was made: as it asserts, or, if it only names delegations, as those that are stored say. That
+    /// does not take that they are good: who tried what on whose delegation is on record, too.
+    pub fn on_behalf_of(&self) -> Option<OnBehalfOf<'a>> {
+        let (RecordedRequest::Call(call) | RecordedRequest::Filter { call, .. }) = self.question
+        else {
+            return None;
+        };
         let delegation = call.actor_chain.as_ref()?;
-        let found = decision
-            .principals
-            .last()
-            .filter(|_| decision.principals.len() > 1);
         match &delegation.root {
-            Some(root) => Some(Self {
+            Some(root) => Some(OnBehalfOf {
                 root,
                 depth: delegation.actors.len() + 1,
             }),
-            None => found.map(|last| Self {
-                root: &last.principal,
-                depth: decision.principals.len() - 1,
-            }),
+            None => {
+                let subject = &call.subject.entity;
+                let found =
+                    chain::stored_root(self.authority?, &delegation.delegation_ids, subject);
+                found.map(|(root, depth)| OnBehalfOf { root, depth })
+            }
         }
     }
 }

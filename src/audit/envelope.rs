@@ -3,7 +3,8 @@
 //! Start at [`decision`]. Each function appends one whole envelope to a buffer, with index 0: the writer of the log puts
 //! the index in when it is known ([`set_index`]).
 //!
-//! Invariant: URIs, purposes and addresses go in as keyed digests, or not at all.
+//! Invariant: URIs, purposes, addresses and challenges go in as keyed digests, or not at all: nothing in a record can be held
+//! against guesses at what a call contained.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::audit::outcome_record::OutcomeRecord;
 use crate::audit::record::INDEX_TAG;
 use crate::audit::record::schema::Notice;
 use crate::audit::wire::WireWriter;
-use crate::domain::decide::verdict::{Decision, PrincipalVerdict, Reason, SideEffects, Verdict};
+use crate::domain::decide::verdict::{Decision, LeftBehind, PrincipalVerdict, Reason, Verdict};
 use crate::domain::request::call_context::{CallContext, TraceContext};
 use crate::domain::request::operation::OperationKind;
 use crate::domain::schema::TYPES;
@@ -140,7 +141,7 @@ impl EnvelopeFields<'_, '_> {
         wire.optional(7, record.request_id);
         wire.flag(8, record.is_dry_run);
         wire.text(9, record.question.operation());
-        let named = Named::in_request(&record.question, verdict);
+        let named = Named::in_record(record);
         match record.question {
             RecordedRequest::Call(call) | RecordedRequest::Filter { call, .. } => {
                 self.call(call, &named);
@@ -148,6 +149,10 @@ impl EnvelopeFields<'_, '_> {
             RecordedRequest::Cedar { .. } | RecordedRequest::Search { .. } => self.subject(&named),
         }
         self.verdict(verdict, &named);
+        // Nothing comes of a dry run.
+        if let Some(left) = record.left.filter(|_| !record.is_dry_run) {
+            self.left(31, left);
+        }
         self.question(&record.question);
         let took = u64::try_from(record.took.as_nanos());
         self.wire.uint(38, took.unwrap_or(u64::MAX));
@@ -156,6 +161,14 @@ impl EnvelopeFields<'_, '_> {
         if let RecordedRequest::Call(call) | RecordedRequest::Filter { call, .. } = record.question
         {
             self.digests(call);
+        }
+        let challenge = verdict.challenge.as_ref();
+        let challenge = challenge.and_then(|it| self.digests.digest(it.digest.as_str()));
+        if let Some(digest) = challenge {
+            self.wire.bytes(46, &digest.bytes);
+        }
+        if let Some(left) = record.left.filter(|_| record.is_dry_run) {
+            self.left(47, left);
         }
     }
 
@@ -179,13 +192,13 @@ impl EnvelopeFields<'_, '_> {
             | OperationKind::OnClient(_) => {}
         }
         self.subject(named);
-        let wire = &mut *self.wire;
+        let (wire, digests) = (&mut *self.wire, self.digests);
         if let Some(chain) = &call.actor_chain {
             wire.nested(15, |wire| {
                 if let Some(root) = named.root {
-                    wire.entity(1, root);
+                    entity(wire, digests, 1, root);
                 }
-                wire.each(&chain.actors, |wire, actor| wire.entity(2, actor));
+                wire.each(&chain.actors, |wire, actor| entity(wire, digests, 2, actor));
                 wire.texts(3, &chain.delegation_ids);
                 wire.texts(4, &chain.scopes);
                 wire.flag(5, chain.verified);
@@ -205,7 +218,7 @@ impl EnvelopeFields<'_, '_> {
     /// Field 14.
     fn subject(&mut self, named: &Named<'_>) {
         if let Some(subject) = named.subject {
-            self.wire.entity(14, subject);
+            self.entity(14, subject);
         }
     }
 
@@ -225,7 +238,7 @@ impl EnvelopeFields<'_, '_> {
         }
     }
 
-    /// Fields 25 to 32.
+    /// Fields 25 to 30.
     fn verdict(&mut self, verdict: &Verdict, named: &Named<'_>) {
         let digests = self.digests;
         self.wire.each(&verdict.targets, |wire, target| {
@@ -254,12 +267,6 @@ impl EnvelopeFields<'_, '_> {
         {
             self.wire.texts(30, verdict.obligations().map(|it| &it.id));
         }
-        if verdict.is_allow() {
-            self.side_effects(&verdict.effects);
-        }
-        if let Some(challenge) = &verdict.challenge {
-            self.wire.text(32, challenge.digest.as_str());
-        }
     }
 
     fn principal(
@@ -270,10 +277,10 @@ impl EnvelopeFields<'_, '_> {
     ) {
         let known = before.map_or(named.subject, |_| named.root);
         if known != Some(&verdict.principal) {
-            self.wire.entity(1, &verdict.principal);
+            self.entity(1, &verdict.principal);
         }
         if before.is_none_or(|before| before.action != verdict.action) {
-            self.wire.entity(2, &verdict.action);
+            self.entity(2, &verdict.action);
         }
         let is_known = match before {
             Some(before) => before.resource == verdict.resource,
@@ -290,25 +297,24 @@ impl EnvelopeFields<'_, '_> {
         self.wire.uint(8, verdict.policies_evaluated.into());
     }
 
-    fn side_effects(&mut self, effects: &SideEffects) {
-        let has_any = effects.approval.is_some()
-            || effects.budget.is_some()
-            || effects.tool_budget.is_some()
-            || !effects.yields.is_empty()
-            || effects.reads
-            || effects.writes.is_some();
+    fn left(&mut self, field: u32, left: &LeftBehind) {
+        let has_any = left.approval.is_some()
+            || left.budget.is_some()
+            || left.tool_budget.is_some()
+            || !left.added_labels.is_empty()
+            || left.reads
+            || left.target_labels.is_some();
         if !has_any {
             return;
         }
-        self.wire.nested(31, |wire| {
-            let id = |counted: &Option<_>| counted.as_ref().map(|(id, _): &(_, u64)| id).cloned();
-            wire.optional(1, effects.approval.as_ref().map(|(id, _)| id));
-            wire.optional(2, id(&effects.budget));
-            wire.optional(3, id(&effects.tool_budget));
-            wire.texts(4, effects.yields.iter());
-            wire.flag(5, effects.reads);
-            if let Some(written) = &effects.writes {
-                wire.texts(6, written.items());
+        self.wire.nested(field, |wire| {
+            wire.optional(1, left.approval.as_ref());
+            wire.optional(2, left.budget.as_ref());
+            wire.optional(3, left.tool_budget.as_ref());
+            wire.texts(4, left.added_labels.iter());
+            wire.flag(5, left.reads);
+            if let Some(labels) = &left.target_labels {
+                wire.texts(6, labels.items());
             }
         });
     }
@@ -321,7 +327,7 @@ impl EnvelopeFields<'_, '_> {
             RecordedRequest::Cedar {
                 action, resource, ..
             } => {
-                self.wire.entity(33, action);
+                self.entity(33, action);
                 self.entity(34, resource);
             }
             RecordedRequest::Search {
@@ -333,7 +339,7 @@ impl EnvelopeFields<'_, '_> {
                 ..
             } => {
                 if let Some(action) = action {
-                    self.wire.entity(33, action);
+                    self.entity(33, action);
                 }
                 if let Some(resource) = resource {
                     self.entity(34, resource);
@@ -348,7 +354,7 @@ impl EnvelopeFields<'_, '_> {
         self.wire.text(1, record.verb);
         self.wire.text(2, record.caller);
         self.wire.text(3, record.adapter);
-        self.wire.entity(4, record.actor);
+        self.entity(4, record.actor);
         self.wire.text(5, record.outcome.as_str());
         if let Some(revision) = record.revision {
             self.wire.some_uint(6, revision);
@@ -374,11 +380,12 @@ impl EnvelopeFields<'_, '_> {
     }
 
     fn reasons(&mut self, field: u32, reasons: &[Reason]) {
+        let digests = self.digests;
         self.wire.each(reasons, |wire, reason| {
             wire.nested(field, |wire| {
                 wire.text(1, reason.code.as_str());
                 if let Some(principal) = &reason.principal {
-                    wire.entity(2, principal);
+                    entity(wire, digests, 2, principal);
                 }
                 wire.texts(3, &reason.missing);
                 wire.texts(4, &reason.policies);
@@ -396,21 +403,8 @@ impl EnvelopeFields<'_, '_> {
         });
     }
 
-    /// An entity; of a resource, whose id is a URI, the digest of the id.
     fn entity(&mut self, field: u32, uid: &EntityUID) {
-        if *uid.entity_type() != TYPES.resource {
-            return self.wire.entity(field, uid);
-        }
-        match self.digests.digest(uid.eid().as_ref()) {
-            Some(digest) => {
-                let name = format_args!("{}::hmac:{}", uid.entity_type(), digest.hex);
-                self.wire.display(field, &name);
-            }
-            None => {
-                let name = format_args!("{}::redacted", uid.entity_type());
-                self.wire.display(field, &name);
-            }
-        }
+        entity(self.wire, self.digests, field, uid);
     }
 
     /// The ids in a `traceparent` of version 00 (W3C Trace Context).
@@ -421,6 +415,23 @@ impl EnvelopeFields<'_, '_> {
         };
         self.wire.bytes(fields[0], &trace_id);
         self.wire.bytes(fields[1], &span_id);
+    }
+}
+
+/// An entity, whatever it is in the request; of a resource, whose id is a URI, the digest of the id.
+fn entity(wire: &mut WireWriter<'_>, digests: &dyn KeyedDigest, field: u32, uid: &EntityUID) {
+    if *uid.entity_type() != TYPES.resource {
+        return wire.entity(field, uid);
+    }
+    match digests.digest(uid.eid().as_ref()) {
+        Some(digest) => {
+            let name = format_args!("{}::hmac:{}", uid.entity_type(), digest.hex);
+            wire.display(field, &name);
+        }
+        None => {
+            let name = format_args!("{}::redacted", uid.entity_type());
+            wire.display(field, &name);
+        }
     }
 }
 

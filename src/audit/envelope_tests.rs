@@ -12,15 +12,17 @@ use super::{Hmac, KeyedDigest, control_write, decision, notice, outcome, set_ind
 use crate::audit::control_record::{ControlOutcome, ControlRecord};
 use crate::audit::decision_record::RecordedRequest;
 use crate::audit::frame::MAX_RECORD;
+use crate::audit::json;
 use crate::audit::outcome_record::{OutcomeOf, OutcomeRecord, Status};
 use crate::audit::record::schema as schema_v1;
 use crate::audit::record::schema::record::Kind;
 use crate::audit::record::schema::{Notice, Record, Verdict as WireVerdict, notice};
 use crate::audit::record::{StoredRecord, index_of};
+use crate::domain::authority::approval::{ApprovalContext, ApprovedCall};
 use crate::domain::decide::verdict::{
-    Decision, PrincipalVerdict, ReasonCode, SideEffects, TargetSummary,
+    Challenge, Decision, LeftBehind, PrincipalVerdict, Reason, ReasonCode, TargetSummary,
 };
-use crate::domain::request::call_context::CallContext;
+use crate::domain::request::call_context::{ActorChain, CallContext};
 use crate::domain::request::operation::{OperationKind, ToolCall};
 use crate::domain::schema::{self, TYPES};
 use crate::telemetry::fixtures::{self, RecordFixture, uid};
@@ -71,14 +73,17 @@ fn verdict() -> crate::domain::decide::verdict::Verdict {
         role: Some("destination".into()),
         query: None,
     }];
-    verdict.effects = SideEffects {
-        approval: Some(("approval-1".into(), 1)),
-        budget: Some(("task-1".into(), 300)),
-        yields: ["untrusted".into()].into(),
-        reads: true,
-        ..SideEffects::default()
-    };
     verdict
+}
+
+fn left() -> LeftBehind {
+    LeftBehind {
+        approval: Some("approval-1".into()),
+        budget: Some("task-1".into()),
+        added_labels: ["untrusted".into()].into(),
+        reads: true,
+        ..LeftBehind::default()
+    }
 }
 
 fn encoded(
@@ -111,6 +116,7 @@ fn a_decision_is_what_its_message_encodes_to() {
     call.workflow.parent_decision_id = Some(Uuid::from_u128(5));
     let fixture = RecordFixture {
         digest: format!("sha256:{}", "ab".repeat(32)).into(),
+        left: left(),
         ..RecordFixture::with(verdict())
     };
     let bytes = encoded(&fixture, RecordedRequest::Call(&call), &Shown);
@@ -245,6 +251,185 @@ fn no_uri_purpose_address_argument_or_message_is_in_a_record() {
                 assert!(!text.contains(secret), "{secret}: {text}");
             }
         }
+    }
+}
+
+/// The deny of a call that an approval would turn.
+fn challenged() -> crate::domain::decide::verdict::Verdict {
+    let call = ApprovedCall {
+        subject: uid(r#"Mcp::Agent::"release""#),
+        root: None,
+        actors: Vec::new(),
+        initiator: Default::default(),
+        server: "github".into(),
+        tool: "create_issue".into(),
+        definition: None,
+        arguments: r#"{"pin":"1234"}"#.to_owned(),
+        responses: None,
+        request_state: None,
+        target: None,
+        task: None,
+    };
+    let expires_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_900);
+    let mut verdict = fixtures::deny(ReasonCode::ApprovalRequired);
+    verdict.challenge = Some(Box::new(Challenge {
+        digest: call.digest(expires_at),
+        expires_at,
+        valid_for: Duration::from_secs(900),
+        call,
+        circumstances: ApprovalContext::default(),
+    }));
+    verdict
+}
+
+#[test]
+fn guesses_at_arguments_cannot_be_held_against_a_record() {
+    let verdict = challenged();
+    let digest = verdict.challenge.as_ref().unwrap().digest.to_string();
+    let bytes = hex::bytes(digest.strip_prefix("sha256:").unwrap());
+    let fixture = RecordFixture::with(verdict);
+    let call = fixtures::tool_call();
+    for digests in [&Shown as &dyn KeyedDigest, &NoKey] {
+        let record = encoded(&fixture, RecordedRequest::Call(&call), digests);
+        let text = String::from_utf8_lossy(&record);
+        assert!(!text.contains(&digest["sha256:".len()..]), "{text}");
+        assert!(!record.windows(32).any(|window| window == bytes));
+    }
+    let record = decoded(&encoded(&fixture, RecordedRequest::Call(&call), &Shown));
+    assert_eq!(
+        &*decided(&record).challenge_digest,
+        [digest.len() as u8; 32]
+    );
+    let record = decoded(&encoded(&fixture, RecordedRequest::Call(&call), &NoKey));
+    assert!(decided(&record).challenge_digest.is_empty());
+    assert!(json::is_challenged(decided(&record)));
+}
+
+mod hex {
+    pub fn bytes(text: &str) -> Vec<u8> {
+        let pairs = text.as_bytes().chunks(2);
+        let byte =
+            |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        pairs.map(byte).collect()
+    }
+}
+
+#[test]
+fn a_resource_stands_in_a_record_with_its_digest_whatever_its_part() {
+    let resource = uid(r#"Mcp::Resource::"https://x.example/SUBJ47?token=1""#);
+    let mut call = fixtures::tool_call();
+    call.subject.entity = resource.clone();
+    call.actor_chain = Some(ActorChain {
+        root: Some(resource.clone()),
+        actors: vec![resource.clone()],
+        ..fixtures::tool_call().actor_chain.unwrap()
+    });
+    let mut verdict = verdict();
+    let first = verdict.principals[0].clone();
+    // As the subject, as the root, and as neither.
+    verdict.principals = [&resource, &resource, &uid(SAM)]
+        .into_iter()
+        .chain([&resource])
+        .map(|principal| PrincipalVerdict {
+            principal: principal.clone(),
+            action: resource.clone(),
+            resource: resource.clone(),
+            ..first.clone()
+        })
+        .collect();
+    let reason = Reason {
+        principal: Some(resource.clone()),
+        ..Reason::new(ReasonCode::SubjectUnknown, "")
+    };
+    verdict.reasons = vec![reason.clone()];
+    let fixture = RecordFixture::with(verdict);
+    let trace = &call.trace;
+    let questions = [
+        RecordedRequest::Call(&call),
+        RecordedRequest::Filter {
+            call: &call,
+            kept: 1,
+            hidden: 1,
+        },
+        RecordedRequest::Cedar {
+            principal: &resource,
+            action: &resource,
+            resource: &resource,
+            trace,
+        },
+        RecordedRequest::Search {
+            sought: "resource",
+            principal: Some(&resource),
+            action: Some(&resource),
+            resource: Some(&resource),
+            kept: 1,
+            hidden: 1,
+            trace,
+        },
+    ];
+    let caller: Arc<str> = "desk".into();
+    let denied = crate::domain::decide::verdict::Verdict::deny(reason);
+    let write = ControlRecord {
+        approval_digest: None,
+        verb: "StopEntity",
+        caller: &caller,
+        adapter: "grpc",
+        actor: &resource,
+        outcome: ControlOutcome::Denied,
+        revision: None,
+        id: Some(r#"Mcp::Resource::"https://x.example/SUBJ47?token=1""#),
+        decision: Some(&denied),
+        trace,
+        started_at: SystemTime::UNIX_EPOCH,
+        took: Duration::from_secs(1),
+    };
+    for digests in [&Shown as &dyn KeyedDigest, &NoKey] {
+        let mut written = Vec::new();
+        control_write(&mut written, &write, digests);
+        let asked = questions.map(|question| encoded(&fixture, question, digests));
+        for bytes in asked.iter().chain([&written]) {
+            let text = String::from_utf8_lossy(bytes);
+            assert!(
+                !text.contains("SUBJ47") && !text.contains("https:"),
+                "{text}"
+            );
+            assert!(text.contains("Mcp::Resource::"), "{text}");
+        }
+    }
+    // A reader finds the same name in each part.
+    let bytes = encoded(&fixture, questions[0], &Shown);
+    let read = StoredRecord::from_bytes(bytes).unwrap().decode().unwrap();
+    let it = decided(&read);
+    let chain = it.chain.as_ref().unwrap();
+    assert_eq!(it.subject, "Mcp::Resource::hmac:hmac32");
+    assert_eq!([&chain.root, &chain.actors[0]], [&it.subject, &it.subject]);
+    assert_eq!(it.principals[1].principal, it.subject);
+}
+
+#[test]
+fn a_record_says_what_was_left_behind_and_of_a_dry_run_what_would_be() {
+    let call = fixtures::tool_call();
+    let denied = fixtures::deny(ReasonCode::Forbidden);
+    for verdict in [verdict(), denied] {
+        let fixture = RecordFixture {
+            left: left(),
+            ..RecordFixture::with(verdict)
+        };
+        let record = |is_dry_run| {
+            let record = crate::audit::decision_record::DecisionRecord {
+                is_dry_run,
+                ..fixture.record(RecordedRequest::Call(&call))
+            };
+            let mut out = Vec::new();
+            decision(&mut out, &record, &NoKey);
+            decided(&decoded(&out)).clone()
+        };
+        let (made, tried) = (record(false), record(true));
+        let left = made.side_effects.clone().unwrap();
+        assert_eq!(left.approval_id, "approval-1");
+        assert_eq!(left.added_labels, ["untrusted"]);
+        assert!(made.would_use.is_none() && tried.side_effects.is_none());
+        assert_eq!(tried.would_use, made.side_effects);
     }
 }
 
@@ -455,4 +640,51 @@ fn records_of_before_are_read() {
     };
     let stored = StoredRecord::from_message(&record).unwrap();
     assert_eq!(stored.decode().unwrap(), record);
+}
+
+#[test]
+fn a_dry_run_of_before_is_read_as_one_that_used_nothing() {
+    let would_use = schema_v1::SideEffects {
+        budget_task_id: "task-1".to_owned(),
+        ..Default::default()
+    };
+    let decision = schema_v1::Decision {
+        is_dry_run: true,
+        side_effects: Some(would_use.clone()),
+        ..Default::default()
+    };
+    let record = Record {
+        index: Some(3),
+        kind: Some(Kind::Decision(decision)),
+        ..Record::default()
+    };
+    let read = StoredRecord::from_message(&record)
+        .unwrap()
+        .decode()
+        .unwrap();
+    assert_eq!(decided(&read).side_effects, None);
+    assert_eq!(decided(&read).would_use, Some(would_use));
+}
+
+#[test]
+fn the_challenge_in_a_record_of_before_is_not_shown() {
+    let decision = schema_v1::Decision {
+        reasons: vec![schema_v1::Reason {
+            code: "APPROVAL_REQUIRED".to_owned(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let mut inner = decision.encode_to_vec();
+    // Field 32, a text.
+    inner.extend([0x82, 0x02, 11]);
+    inner.extend(b"sha256:00ff");
+    let mut bytes = vec![0x09];
+    bytes.extend(3_u64.to_le_bytes());
+    bytes.extend([0x22, inner.len() as u8]);
+    bytes.extend(inner);
+    let read = StoredRecord::from_bytes(bytes).unwrap().decode().unwrap();
+    let shown = json::record(&read).to_string();
+    assert!(!shown.contains("00ff"), "{shown}");
+    assert!(json::is_challenged(decided(&read)));
 }

@@ -75,6 +75,29 @@ impl Filter {
             && self.has_ids(kind)
     }
 
+    /// The conditions that do not look into lists, of which a record has 64 entries at most; `None` if these are all.
+    pub fn without_lists(&self) -> Option<Self> {
+        let lists = [
+            self.approvals.is_empty(),
+            self.delegations.is_empty(),
+            self.principals.is_empty(),
+            self.codes.is_empty(),
+            self.policies.is_empty(),
+            self.owners.is_empty(),
+            self.controls.is_empty(),
+        ];
+        lists.contains(&false).then(|| Self {
+            approvals: Vec::new(),
+            delegations: Vec::new(),
+            principals: Vec::new(),
+            codes: Vec::new(),
+            policies: Vec::new(),
+            owners: Vec::new(),
+            controls: Vec::new(),
+            ..self.clone()
+        })
+    }
+
     fn has_principals(&self, kind: &record::Kind) -> bool {
         let of_kind = principals(kind);
         self.principals
@@ -154,8 +177,8 @@ impl Filter {
 fn is_about_approval(kind: &record::Kind, id: &String) -> bool {
     match kind {
         record::Kind::Decision(it) => {
-            let used = it.side_effects.as_ref().map(|used| &used.approval_id);
-            it.approval_ids.contains(id) || used == Some(id)
+            let used = it.side_effects.iter().chain(&it.would_use);
+            it.approval_ids.contains(id) || used.into_iter().any(|used| used.approval_id == *id)
         }
         record::Kind::Write(it) => is_write_about_approval(it, id),
         _ => false,
@@ -174,9 +197,14 @@ fn is_about_delegation(kind: &record::Kind, id: &String) -> bool {
             let chain = it.chain.as_ref();
             chain.is_some_and(|chain| chain.delegation_ids.contains(id))
         }
-        record::Kind::Write(it) => it.verb.ends_with("Delegation") && it.id == *id,
+        record::Kind::Write(it) => is_write_about_delegation(it, id),
         _ => false,
     }
+}
+
+/// Whether a write granted, narrowed or revoked a delegation.
+pub fn is_write_about_delegation(write: &ControlWrite, id: &str) -> bool {
+    write.verb.ends_with("Delegation") && write.id == id
 }
 
 fn any_of<T>(values: &[T], has: impl Fn(&T) -> bool) -> bool {

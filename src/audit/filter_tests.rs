@@ -239,3 +239,21 @@ fn approvals_and_delegations_choose_calls_and_writes_about_them() {
     }
     assert!(!approval("x").matches(&record("PutEntity")));
 }
+
+#[test]
+fn a_record_whose_lists_are_cut_may_have_what_is_asked_for() {
+    let filter = Filter {
+        approvals: vec!["a-99".to_owned()],
+        servers: vec!["git".to_owned()],
+        ..Filter::default()
+    };
+    let without = filter.without_lists().expect("it looks into a list");
+    assert_eq!(
+        without,
+        Filter {
+            servers: vec!["git".to_owned()],
+            ..Filter::default()
+        }
+    );
+    assert_eq!(without.without_lists(), None);
+}

@@ -18,6 +18,8 @@ use crate::audit::verify;
 /// How far the time of a record, which is that of the request's arrival, may lie from the order of the log, in
 /// nanoseconds: a request may wait, and clocks are set.
 const SLACK: u64 = 600 * 1_000_000_000;
+/// The most faults that are kept.
+const MAX_FAULTS: usize = 100;
 
 /// A record, and its message.
 #[derive(Debug, Clone)]
@@ -26,7 +28,8 @@ pub struct FoundRecord {
     pub stored: StoredRecord,
     /// Decoded.
     pub message: Record,
-    /// Of an outcome: why it does not fit its decision, as far as that was read.
+    /// Of an outcome, or of a decision that is said to follow from another: why it does not fit that decision, as far as that
+    /// was read.
     pub doubts: Vec<OutcomeDoubt>,
 }
 
@@ -40,7 +43,7 @@ impl FoundRecord {
         }
     }
 
-    /// The record as JSON, with why an outcome does not fit as `doubts`, if it does not.
+    /// The record as JSON, with why it does not fit as `doubts`, if it does not.
     pub fn json(&self) -> Value {
         let mut value = json::record(&self.message);
         if !self.doubts.is_empty() {
@@ -235,7 +238,7 @@ fn first_with(
     let wanted = id.as_bytes();
     let is_it = |message: &Record| matches!(&message.kind, Some(record::Kind::Decision(it)) if it.id == wanted[..]);
     let mut found = None;
-    each_naming(log, indices, wanted, |record| {
+    each_naming(log, indices, &[wanted], |record| {
         if is_it(&record.message) {
             found = Some(record);
         }
@@ -244,39 +247,74 @@ fn first_with(
     Ok(found)
 }
 
-/// Passes every record with one of these indices whose bytes contain an id to `each`, until it returns `false`. Only those
-/// are decoded.
+/// How far a log was read, and what of it could not be.
+#[derive(Debug, Default)]
+pub struct ReadPart {
+    /// The index after the last record that was read.
+    pub next: u64,
+    /// What could not be read, at most [`MAX_FAULTS`].
+    pub faults: Vec<LogError>,
+}
+
+impl ReadPart {
+    fn keep(&mut self, fault: LogError) {
+        if self.faults.len() < MAX_FAULTS {
+            self.faults.push(fault);
+        }
+    }
+}
+
+/// Passes every record with one of these indices whose bytes contain one of these ids to `each`, until it returns `false`.
+/// Only those are decoded.
 ///
 /// # Errors
 ///
-/// If a file cannot be read. What is damaged is passed over.
+/// If a file cannot be read. What is damaged is passed over, and returned.
 pub fn each_naming(
     log: &LogReader,
     indices: Range<u64>,
-    id: &[u8],
+    ids: &[&[u8]],
     mut each: impl FnMut(FoundRecord) -> bool,
-) -> Result<(), LogError> {
+) -> Result<ReadPart, LogError> {
+    let mut read = ReadPart {
+        next: indices.start,
+        ..ReadPart::default()
+    };
     for item in log.iter_from(indices.start) {
         let stored = match item {
-            Ok(stored) if stored.index >= indices.end => return Ok(()),
+            Ok(stored) if stored.index >= indices.end => return Ok(read),
             Ok(stored) => stored,
             Err(error @ LogError::Io { .. }) => return Err(error),
-            Err(_) => continue,
+            // What is missing comes after what is asked for.
+            Err(LogError::Lost { first, .. }) if first >= indices.end => return Ok(read),
+            Err(error) => {
+                read.keep(error);
+                continue;
+            }
         };
-        let starts = stored.bytes.iter().enumerate();
-        let starts = starts.filter(|(_, byte)| Some(*byte) == id.first());
-        let mut windows = starts.filter_map(|(at, _)| stored.bytes.get(at..at + id.len()));
-        if !windows.any(|window| window == id) {
+        read.next = stored.index.saturating_add(1);
+        if !ids.iter().any(|id| has(&stored.bytes, id)) {
             continue;
         }
-        let Ok(message) = stored.decode() else {
-            continue;
+        let message = match stored.decode() {
+            Ok(message) => message,
+            Err(error) => {
+                read.keep(error.into());
+                continue;
+            }
         };
         if !each(FoundRecord::new(stored, message)) {
-            return Ok(());
+            return Ok(read);
         }
     }
-    Ok(())
+    Ok(read)
+}
+
+fn has(bytes: &[u8], id: &[u8]) -> bool {
+    let starts = bytes.iter().enumerate();
+    let starts = starts.filter(|(_, byte)| Some(*byte) == id.first());
+    let mut windows = starts.filter_map(|(at, _)| bytes.get(at..at + id.len()));
+    windows.any(|window| window == id)
 }
 
 #[cfg(test)]

@@ -150,3 +150,28 @@ fn oldest_records_are_missing_unless_the_log_says_that_it_removed_them() {
         );
     }
 }
+
+#[test]
+fn what_could_not_be_read_while_looking_for_ids_is_returned() {
+    let dir = tempfile::tempdir().expect("a directory");
+    write_log(dir.path(), &records(), 4);
+    let log = LogReader::open(dir.path()).expect("a log");
+    let look = |indices: Range<u64>, ids: &[&[u8]]| {
+        let mut found = Vec::new();
+        let read = each_naming(&log, indices, ids, |it| {
+            found.push(it.stored.index);
+            true
+        });
+        let read = read.expect("readable");
+        (found, read.next, read.faults.len())
+    };
+    let id = fixtures::id(3);
+    assert_eq!(look(0..u64::MAX, &[&id]), (vec![3, 4], 12, 0));
+    assert_eq!(look(0..u64::MAX, &[&id, b"d-3"]), (vec![3, 4, 6, 7], 12, 0));
+    let file = dir.path().join(SEGMENTS).join("00000000000000000004.log");
+    std::fs::remove_file(file).expect("removed");
+    assert_eq!(look(4..u64::MAX, &[&id]), (vec![], 12, 1));
+    assert_eq!(look(0..3, &[&id]), (vec![], 3, 0));
+    // A hole after the records that are asked for is none of theirs.
+    assert_eq!(look(0..4, &[&id]), (vec![3], 4, 0));
+}

@@ -10,9 +10,10 @@ use uuid::Uuid;
 
 use crate::audit::record::Record;
 use crate::audit::record::schema::{
-    ControlWrite, Decision, Notice, Outcome, Policy, PrincipalVerdict, Reason, Verdict, notice,
-    outcome, record,
+    ControlWrite, Decision, Notice, Outcome, Policy, PrincipalVerdict, Reason, SideEffects,
+    Verdict, notice, outcome, record,
 };
+use crate::domain::reason::ReasonCode;
 use crate::domain::request::canonical::hex;
 
 /// An object whose empty members are left out.
@@ -144,8 +145,14 @@ fn targets(it: &Decision) -> Vec<Value> {
     targets.collect()
 }
 
-fn side_effects(it: &Decision) -> Option<Value> {
-    it.side_effects.as_ref().map(|effects| {
+/// Whether a deny said that an approval would turn it. Without a key its challenge has no digest.
+pub fn is_challenged(it: &Decision) -> bool {
+    let asks = |reason: &Reason| reason.code == ReasonCode::ApprovalRequired.as_str();
+    !it.challenge_digest.is_empty() || it.reasons.iter().any(asks)
+}
+
+fn side_effects(effects: Option<&SideEffects>) -> Option<Value> {
+    effects.map(|effects| {
         Object::default()
             .put("approval_id", effects.approval_id.as_str())
             .put("budget_task_id", effects.budget_task_id.as_str())
@@ -190,8 +197,9 @@ fn decision(it: &Decision) -> Value {
         .put("shadow_policies", policies(&it.shadow_policies))
         .put("principals", principals(&it.principals))
         .texts("obligations", &it.obligations)
-        .put("side_effects", side_effects(it))
-        .put("challenge", it.challenge.as_str())
+        .put("side_effects", side_effects(it.side_effects.as_ref()))
+        .put("would_use", side_effects(it.would_use.as_ref()))
+        .hex("challenge_hmac", &it.challenge_digest)
         .put("cedar_action", it.cedar_action.as_str())
         .put("cedar_resource", it.cedar_resource.as_str())
         .count("kept", it.kept)

@@ -3,9 +3,8 @@
 
 use callgate_engine::cedar::EntityUID;
 
-use crate::audit::decision_record::{OnBehalfOf, RecordedRequest};
+use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
 use crate::audit::wire;
-use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::call_context::CallContext;
 use crate::domain::request::operation::OperationKind;
 use crate::domain::schema::TYPES;
@@ -23,8 +22,8 @@ pub struct Named<'a> {
 
 impl<'a> Named<'a> {
     /// What the record of a request names.
-    pub fn in_request(question: &RecordedRequest<'a>, verdict: &'a Verdict) -> Self {
-        let (subject, call) = match *question {
+    pub fn in_record(record: &DecisionRecord<'a>) -> Self {
+        let (subject, call) = match record.question {
             RecordedRequest::Call(call) | RecordedRequest::Filter { call, .. } => {
                 (Some(&call.subject.entity), Some(call))
             }
@@ -37,7 +36,7 @@ impl<'a> Named<'a> {
         };
         Self {
             subject,
-            root: call.and_then(|call| Some(OnBehalfOf::from_call(call, verdict)?.root)),
+            root: record.on_behalf_of().map(|it| it.root),
             tool: call.and_then(tool),
         }
     }
@@ -66,6 +65,10 @@ pub fn fill_in(decision: &mut Decision) {
             said.clone_into(own);
         }
     };
+    // Records of before say of a dry run what it would have used in the place of what was used.
+    if decision.is_dry_run && decision.would_use.is_none() {
+        decision.would_use = decision.side_effects.take();
+    }
     let root = decision.chain.as_ref().map_or("", |chain| &chain.root);
     let Some((first, rest)) = decision.principals.split_first_mut() else {
         return;

@@ -48,16 +48,23 @@ pub fn entity(text: &str) -> Result<EntityRef, String> {
     }
 }
 
-/// The short name of an entity as Cedar writes it: `agent:support` for `Mcp::Agent::"support"`. Others stay as they are.
+/// The short name of an entity as Cedar writes it: `agent:support` for `Mcp::Agent::"support"`. Others stay as they are, and
+/// so do those whose id could be taken for more than one name: in quotes it cannot.
 pub fn short_name(uid: &str) -> Cow<'_, str> {
     let short = KINDS.iter().find_map(|(short, whole)| {
         let id = uid
             .strip_prefix(whole)?
             .strip_prefix("::\"")?
             .strip_suffix('"')?;
-        Some(format!("{short}:{id}"))
+        is_plain_name(id).then(|| format!("{short}:{id}"))
     });
     short.map_or(Cow::Borrowed(uid), Cow::Owned)
+}
+
+/// Whether a name can be told from the words around it without quotes: it has letters, digits and some signs, and no blanks.
+pub fn is_plain_name(name: &str) -> bool {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_.@:/+~#=*".contains(c);
+    !name.is_empty() && name.chars().all(is_plain)
 }
 
 /// Parses an agent: its id, or any form that [`entity`] accepts.

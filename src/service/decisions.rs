@@ -10,7 +10,7 @@ use crate::domain::decide::call;
 use crate::domain::decide::inputs::{DecisionInputs, History};
 use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::decide::observe::is_waivable;
-use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::domain::decide::verdict::{LeftBehind, Reason, ReasonCode, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::service::Service;
 use crate::service::clock::ClockReading;
@@ -252,23 +252,29 @@ impl Service {
                 let verdict = call::decide(world, call, asker, now);
                 let effects =
                     self.effects_of_passing(&world, call, asker, &verdict, pending, is_observed);
+                let mut left = LeftBehind::default();
                 let committed = match &effects {
-                    _ if pending.ask.is_dry_run => Commit::nothing(),
+                    Some(effects) if pending.ask.is_dry_run => {
+                        left = LeftBehind::of_dry_run(effects);
+                        Commit::nothing()
+                    }
+                    None if pending.ask.is_dry_run => Commit::nothing(),
                     Some(_) if passing == Passing::IsTried => Commit::nothing(),
                     Some(_) if self.cannot_record() => {
                         return TentativeVerdict::denied(unrecorded());
                     }
-                    Some(effects) => self.facts.commit(&seen, call, effects, sure),
+                    Some(effects) => self.facts.commit(&seen, call, effects, sure, &mut left),
                     None => {
                         self.facts.count_denial(&seen, call, sure);
                         Commit::nothing()
                     }
                 };
                 let is_enforced = !(is_observed && effects.is_some());
-                let made = |writes, used_up| TentativeVerdict {
+                let made = |writes, used_up, left| TentativeVerdict {
                     writes,
                     ..TentativeVerdict::unwritten(Decided {
                         is_enforced,
+                        left,
                         capsule: self.capsule_of_call(pending, generation, call, &seen),
                         verdict,
                         used_up,
@@ -277,12 +283,13 @@ impl Service {
                 return match committed {
                     Commit::Conflict => continue,
                     Commit::SessionNotHeld => TentativeVerdict::session_not_held(),
-                    Commit::Applied(writes, used_up) => made(writes, used_up),
+                    Commit::Applied(writes, used_up) => made(writes, used_up, left),
                     Commit::Denied(reason) => {
                         self.facts.count_denial(&seen, call, sure);
                         // The race was lost after the decision, so no capsule would give this verdict.
                         TentativeVerdict::unwritten(Decided {
                             is_enforced: !(is_observed && is_waivable(reason.code)),
+                            left,
                             ..Decided::denied(reason)
                         })
                     }

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::domain::decide::inputs::Requester;
-use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::domain::decide::verdict::{LeftBehind, Reason, ReasonCode, Verdict};
 use crate::service::clock::ClockReading;
 use crate::service::generation::Generation;
 use crate::service::live_facts::UsedUp;
@@ -39,6 +39,8 @@ pub(super) struct Decided {
     pub(super) verdict: Verdict,
     /// Whether the response is that verdict. Otherwise it is allow.
     pub(super) is_enforced: bool,
+    /// What the call has used up and left behind; of a dry run, what it would have.
+    pub(super) left: LeftBehind,
     /// What it was made from. `None` if it was not made from facts alone, or the log keeps no capsules.
     pub(super) capsule: Option<Vec<u8>>,
     /// What it has used up.
@@ -87,6 +89,7 @@ impl Decided {
         Self {
             verdict,
             is_enforced: true,
+            left: LeftBehind::default(),
             capsule: None,
             used_up: UsedUp::default(),
         }

@@ -23,7 +23,7 @@ use crate::domain::decide::inputs::{DecisionInputs, History, Requester};
 use crate::domain::decide::is_authorized::{self, ParcRequest};
 use crate::domain::decide::listing::{HiddenReason, ListedItem};
 use crate::domain::decide::observe::{self, Hold};
-use crate::domain::decide::verdict::{SideEffects, Verdict};
+use crate::domain::decide::verdict::{LeftBehind, SideEffects, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::domain::schema::TYPES;
 use crate::service::Service;
@@ -135,6 +135,7 @@ impl Service {
             let passes = verdict.is_allow() || (is_observed && waived().is_some());
             Decided {
                 is_enforced: !(is_observed && passes),
+                left: LeftBehind::default(),
                 capsule: self.capsule_of_request(pending, generation, question),
                 ..Decided::enforced(verdict)
             }

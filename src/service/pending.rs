@@ -7,7 +7,7 @@ use scopeguard::ScopeGuard;
 use tokio::sync::oneshot;
 
 use crate::audit::decision_record::RecordedRequest;
-use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::domain::decide::verdict::{LeftBehind, Reason, ReasonCode, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::service::Service;
 use crate::service::deadline::ServiceError;
@@ -16,6 +16,7 @@ use crate::service::live_facts::UsedUp;
 use crate::service::recording::AwaitedRecord;
 use crate::service::request::{RequestMeta, Response};
 use crate::service::session_loader::session_unread;
+use crate::service::side_effects::after_refusal;
 use crate::service::unsettled::{CommitReceipt, Unsettled, UnsettledCall};
 use crate::store::backend::{StoreError, StoreWrite};
 
@@ -105,6 +106,8 @@ impl Service {
         call: &CallContext,
     ) -> Result<Response<Verdict>, ServiceError> {
         let mut waiting = later.0;
+        // What attempts before this one have left behind.
+        let mut before = LeftBehind::default();
         for _ in 0..MAX_ATTEMPTS {
             let (pending, denied) = match waiting {
                 PendingStage::Commit(mut unsettled) => match unsettled.settle().await {
@@ -115,6 +118,7 @@ impl Service {
                         return Ok(self.finish_record(awaited, question).await);
                     }
                     Err(error) => {
+                        before = unsettled.refused.clone();
                         let denied = self.learn(&error).await;
                         let (pending, stale) = self.pin_generation(unsettled.pending.ask).await?;
                         // From here on it is decided again.
@@ -129,7 +133,7 @@ impl Service {
                 }
                 PendingStage::Revision(ask) => self.pin_generation(ask).await?,
             };
-            match self.start_call(pending, call, denied) {
+            match self.start_call_after(pending, call, denied, &before) {
                 Progress::Ready(answer) => return Ok(answer),
                 Progress::Unrecorded(response) => return Ok(self.recorded(response, call).await),
                 Progress::Pending(later) => waiting = later.0,
@@ -145,19 +149,36 @@ impl Service {
         call: &CallContext,
         denied: Option<Reason>,
     ) -> Progress<'a> {
+        self.start_call_after(pending, call, denied, &LeftBehind::default())
+    }
+
+    /// The same, after attempts that have left something behind.
+    fn start_call_after<'a>(
+        &self,
+        pending: InFlightRequest<'a>,
+        call: &CallContext,
+        denied: Option<Reason>,
+        before: &LeftBehind,
+    ) -> Progress<'a> {
         let wait = |stage| Progress::Pending(PendingResponse(stage));
         let is_decided = denied.is_some() || pending.stale.is_some();
         let session = call.workflow.session_id.as_ref();
         if !is_decided && session.is_some_and(|id| !self.facts().sessions.is_held(id)) {
             return wait(PendingStage::Session(pending.ask));
         }
-        let made = match denied {
+        let mut made = match denied {
             Some(reason) => TentativeVerdict::denied(reason),
             None => self.decide(&pending, call),
         };
         if made.is_session_lost {
             return wait(PendingStage::Session(pending.ask));
         }
+        let mut refused = LeftBehind::default();
+        if !made.writes.is_empty() {
+            let is_shared = self.fleet().is_some();
+            refused = after_refusal(&made.decision.left, &made.writes, is_shared).and(before);
+        }
+        made.decision.left = made.decision.left.and(before);
         if made.writes.is_empty() {
             let question = RecordedRequest::Call(call);
             let awaited = self.begin_record(pending, question, made.decision);
@@ -170,6 +191,7 @@ impl Service {
             writing: Some(self.submit_writes(made.writes, made.decision.used_up.clone())),
             call: call.clone(),
             decided: made.decision,
+            refused,
             pending,
             recorder: self.recorder().clone(),
             facts: Arc::clone(self.facts()),

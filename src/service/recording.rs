@@ -40,11 +40,15 @@ impl<'a> AwaitedRecord<'a> {
         let Decided {
             verdict,
             is_enforced,
+            left,
             capsule,
             used_up,
         } = decided;
         let decision_id = decision_id(pending.started_at);
-        let record = record(&pending, question, (&verdict, is_enforced), decision_id);
+        let record = DecisionRecord {
+            left: Some(&left),
+            ..record(&pending, question, (&verdict, is_enforced), decision_id)
+        };
         let receipt = recorder.append(&record, capsule.as_deref());
         if let Some(capsule) = capsule {
             reuse(capsule);
@@ -169,10 +173,12 @@ fn record<'r>(
         request_id: pending.ask.request_id,
         question,
         decision,
+        left: None,
         is_enforced,
         revision: generation.snapshot.revision(),
         policy_set_digest,
         snapshot: Some(&generation.snapshot),
+        authority: Some(&generation.authority),
         is_dry_run: pending.ask.is_dry_run,
         started_at: pending.started_at,
         took: pending.clock.elapsed(),

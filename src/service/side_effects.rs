@@ -1,18 +1,21 @@
 //! Side effects of an allowed call: committed in memory first, then written, then the response leaves.
 //!
 //! Order: the session, other carriers of labels, the budget, the approval. Each step holds or denies. What an earlier
-//! step took is not given back, so a call that loses a race costs its session or task a little and gains nothing. If the
+//! step took is not given back, so a call that loses a race costs its session or task a little and gains nothing. What is
+//! taken is noted as it is ([`LeftBehind`]), so that the record of the decision says it, whatever becomes of the call. If the
 //! store refuses the write, or the call cannot be put on record, the budget and the approval are given back, as the call is
 //! denied; labels stay.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::domain::authority::labels::{CarriedLabels, Labels};
 use crate::domain::authority::session::Session;
 use crate::domain::authority::usage::Usage;
 use crate::domain::decide::inputs::{self, History};
-use crate::domain::decide::verdict::{Reason, ReasonCode, SideEffects};
-use crate::domain::ids::MemberId;
+use crate::domain::decide::verdict::{LeftBehind, Reason, ReasonCode, SideEffects};
+use crate::domain::ids::{BudgetId, MemberId};
 use crate::domain::request::call_context::CallContext;
 use crate::domain::request::definition::DefinitionDigests;
 use crate::service::call_carriers::CallCarriers;
@@ -102,6 +105,30 @@ fn used_up(effects: &SideEffects) -> UsedUp {
     }
 }
 
+/// What stays of a call if the store refuses these writes: labels, and what is not given back of a budget that several servers
+/// spend from, a call of a part that this one had.
+pub(super) fn after_refusal(
+    left: &LeftBehind,
+    writes: &[StoreWrite],
+    is_shared: bool,
+) -> LeftBehind {
+    let is_refused = |budget: &BudgetId| {
+        writes
+            .iter()
+            .any(|it| matches!(it, StoreWrite::BudgetTaken { id, .. } if id == budget))
+    };
+    let stays = |budget: &Option<BudgetId>| {
+        let budget = budget.clone().filter(|_| is_shared);
+        budget.filter(|budget| !is_refused(budget))
+    };
+    LeftBehind {
+        approval: None,
+        budget: stays(&left.budget),
+        tool_budget: stays(&left.tool_budget),
+        ..left.clone()
+    }
+}
+
 impl Commit {
     /// Of a call that uses nothing up and leaves nothing behind.
     pub fn nothing() -> Self {
@@ -171,15 +198,16 @@ impl LiveFacts {
         self.definitions.get(&place, now)
     }
 
-    /// Commits the side effects of an allow.
+    /// Commits the side effects of an allow, and notes in `left` what is committed.
     pub fn commit(
         &self,
         seen: &Observed<'_>,
         call: &CallContext,
         effects: &SideEffects,
         now: SystemTime,
+        left: &mut LeftBehind,
     ) -> Commit {
-        match self.take_all(seen, call, effects, now) {
+        match self.take_all(seen, call, effects, now, left) {
             Err(commit) => commit,
             Ok(writes) => Commit::Applied(seen.guarded(writes), used_up(effects)),
         }
@@ -193,23 +221,30 @@ impl LiveFacts {
         call: &CallContext,
         effects: &SideEffects,
         now: SystemTime,
+        left: &mut LeftBehind,
     ) -> Result<Vec<StoreWrite>, Commit> {
         let mut writes = Vec::new();
         let unnamed = effects.on_server.as_ref().filter(|_| effects.is_unnamed);
         let found = (self.resource_labels).labels_of(&effects.targets, unnamed, now);
         let yields = effects.added_labels(found.as_deref());
         writes.extend(self.advance_session(seen, call, effects, &yields, now)?);
+        left.reads = effects.reads;
+        left.added_labels = match &yields {
+            Cow::Borrowed(_) => Arc::clone(&effects.yields),
+            Cow::Owned(all) => all.as_slice().into(),
+        };
         // Only now: a call with a conflict is decided again, and must not see its own labels then.
         let brought = seen.carriers.add_labels(&self.carrier_labels, &yields, now);
-        let marked = || self.mark(effects, found.as_deref(), now);
+        let mut marked = || self.mark(effects, found.as_deref(), now, left);
         match brought.and_then(|brought| Ok((brought, marked()?))) {
             Ok((brought, marked)) => writes.extend(brought.into_iter().chain(marked)),
             Err(LabelCapacityError) => {
                 return Err(Commit::overloaded("no more labels can be remembered"));
             }
         }
-        self.spend_budgets(call, effects, &mut writes)?;
+        self.spend_budgets(call, effects, &mut writes, left)?;
         writes.extend(self.use_approval(effects)?);
+        left.approval = effects.approval.as_ref().map(|(id, _)| id.clone());
         // Usage that no policy reads is not counted.
         if seen.usage.is_some() {
             let actor = &call.subject.entity;
@@ -257,12 +292,20 @@ impl LiveFacts {
         call: &CallContext,
         effects: &SideEffects,
         writes: &mut Vec<StoreWrite>,
+        left: &mut LeftBehind,
     ) -> Result<(), Commit> {
         let of_tool = (effects.tool_budget.iter()).map(|budget| (budget, effects.tool.as_ref()));
         let of_task = effects.budget.iter().map(|budget| (budget, None));
         for ((budget, most), tool) in of_tool.chain(of_task) {
             match self.spend(budget, *most) {
-                Ok(written) => writes.extend(written),
+                Ok(written) => {
+                    writes.extend(written);
+                    let spent = match tool {
+                        Some(_) => &mut left.tool_budget,
+                        None => &mut left.budget,
+                    };
+                    *spent = Some(budget.clone());
+                }
                 Err(BudgetExhausted) => {
                     let task = call.workflow.task_id.clone().unwrap_or_default();
                     return Err(Commit::Denied(match tool {
@@ -301,6 +344,7 @@ impl LiveFacts {
         effects: &SideEffects,
         found: Option<&Labels>,
         now: SystemTime,
+        left: &mut LeftBehind,
     ) -> Result<Vec<StoreWrite>, LabelCapacityError> {
         let Some(work) = &effects.writes else {
             return Ok(Vec::new());
@@ -315,6 +359,7 @@ impl LiveFacts {
             if let Some(place) = &effects.on_server {
                 writes.extend(self.resource_labels.add_within(place, all.items(), now)?);
             }
+            left.target_labels = Some(all);
         }
         Ok(writes)
     }

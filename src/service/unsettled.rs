@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::decision_record::RecordedRequest;
-use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::domain::decide::verdict::{LeftBehind, Reason, ReasonCode};
 use crate::domain::request::call_context::CallContext;
 use crate::service::in_flight::{Decided, InFlightRequest};
 use crate::service::live_facts::LiveFacts;
@@ -32,6 +32,8 @@ pub(super) struct Unsettled<'a> {
     pub(super) call: CallContext,
     /// The decision, if the write succeeds. Final once it is settled.
     pub(super) decided: Decided,
+    /// What stays of it if the write fails.
+    pub(super) refused: LeftBehind,
     /// `None` once it is settled.
     pub(super) writing: Option<CommitReceipt>,
     pub(super) recorder: Recorder,
@@ -65,7 +67,7 @@ impl Unsettled<'_> {
             Ok(Err(error)) if error.is_conflict() => {
                 let message =
                     "another replica was faster, and nobody has waited for another decision";
-                self.decided = Decided::denied(Reason::new(ReasonCode::Stale, message));
+                self.deny(ReasonCode::Stale, message);
                 return Err(error);
             }
             Ok(Err(error)) => error,
@@ -78,8 +80,18 @@ impl Unsettled<'_> {
             }
             _ => "what this call would use up could not be written down",
         };
-        self.decided = Decided::denied(Reason::new(ReasonCode::StoreUnavailable, message));
+        if why.is_outcome_unknown() {
+            self.refused = self.decided.left.clone();
+        }
+        self.deny(ReasonCode::StoreUnavailable, message);
         Ok(())
+    }
+
+    fn deny(&mut self, code: ReasonCode, message: &str) {
+        self.decided = Decided {
+            left: self.refused.clone(),
+            ..Decided::denied(Reason::new(code, message))
+        };
     }
 
     /// Puts it on record without a response.
@@ -118,6 +130,7 @@ fn carry_on(unsettled: Unsettled<'_>) {
             },
         call,
         decided,
+        refused,
         writing,
         recorder,
         facts,
@@ -136,6 +149,7 @@ fn carry_on(unsettled: Unsettled<'_>) {
             pending,
             call,
             decided,
+            refused,
             writing,
             recorder,
             facts,

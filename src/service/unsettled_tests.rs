@@ -55,6 +55,7 @@ fn allowed<'a>(
         pending: service.start_request(ask, service.pin().expect("loaded")),
         call: CallContext::new(agent, Operation::call_tool("s", "t", Map::new())),
         decided: Decided::enforced(Verdict::allow_unconditionally()),
+        refused: LeftBehind::default(),
         writing: Some(writing),
         recorder: service.recorder().clone(),
         facts: Arc::clone(service.facts()),

@@ -11,7 +11,9 @@ use uuid::Uuid;
 
 use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
 use crate::config::telemetry::TelemetryConfig;
-use crate::domain::decide::verdict::{Decision, Reason, ReasonCode, SideEffects, Verdict};
+use crate::domain::decide::verdict::{
+    Decision, LeftBehind, Reason, ReasonCode, SideEffects, Verdict,
+};
 use crate::domain::request::call_context::{
     ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, TraceContext,
     Workflow,
@@ -27,6 +29,7 @@ pub struct RecordFixture {
     pub caller: Arc<str>,
     pub digest: Arc<str>,
     pub decision: Verdict,
+    pub left: LeftBehind,
 }
 
 impl RecordFixture {
@@ -35,6 +38,7 @@ impl RecordFixture {
             caller: "edge".into(),
             digest: "sha256:5eed".into(),
             decision,
+            left: LeftBehind::default(),
         }
     }
 
@@ -46,10 +50,12 @@ impl RecordFixture {
             request_id: None,
             question,
             decision: &self.decision,
+            left: Some(&self.left),
             is_enforced: true,
             revision: 7,
             policy_set_digest: &self.digest,
             snapshot: None,
+            authority: None,
             is_dry_run: false,
             started_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             took: Duration::from_micros(42),

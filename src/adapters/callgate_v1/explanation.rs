@@ -16,7 +16,7 @@ use crate::analysis::explain::policies::{ConditionExplanation, PolicyExplanation
 use crate::analysis::explain::{Explanation, Link, RequestExplanation, values};
 use crate::analysis::replay::RecordedDecision;
 use crate::analysis::replay::explained::RecordedExplanation;
-use crate::domain::decide::verdict::Decision;
+use crate::domain::decide::verdict::{Decision, Verdict};
 use crate::proto::v1;
 use crate::service::deadline::Deadline;
 use crate::service::request::Response;
@@ -71,7 +71,11 @@ pub fn of_record(
 /// The response of a recorded decision, made again and explained. It has no revision: that is the record's.
 fn response(found: Explanation, decision_id: Uuid, policies_total: u32) -> v1::AuthorizeResponse {
     let answer = Response {
-        value: found.verdict.clone(),
+        // A challenge can only be met by who was given it, and tells of arguments that others do not see.
+        value: Verdict {
+            challenge: None,
+            ..found.verdict.clone()
+        },
         decision_id,
         revision: 0,
         policies_total,

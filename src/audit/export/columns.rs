@@ -33,7 +33,7 @@ pub enum Cell {
 use Type::{Number, Text, Time};
 
 /// The columns, in their order.
-pub const COLUMNS: [(&str, Type); 45] = [
+pub const COLUMNS: [(&str, Type); 46] = [
     ("index", Number),
     ("at", Time),
     ("kind", Text),
@@ -72,6 +72,7 @@ pub const COLUMNS: [(&str, Type); 45] = [
     ("span_id", Text),
     ("capsule_digest", Text),
     ("capsule_frame_digest", Text),
+    ("is_cut", Text),
     ("verb", Text),
     ("id", Text),
     ("outcome", Text),
@@ -113,6 +114,7 @@ pub fn row(record: &Record) -> Vec<Cell> {
     }
     row.number("at", record.at);
     row.text("capsule_frame_digest", hex(&record.capsule_frame_digest));
+    row.text("is_cut", if record.is_cut { "true" } else { "" });
     match &record.kind {
         Some(record::Kind::Decision(it)) => decision(&mut row, it),
         Some(record::Kind::Write(it)) => write(&mut row, it),

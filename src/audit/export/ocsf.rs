@@ -189,7 +189,7 @@ fn verdict(it: &Decision) -> VerdictIds {
     let (disposition, disposition_name) = match (is_without_effect, is_allow) {
         (true, _) => (17, "Logged"),
         (false, true) => (1, "Allowed"),
-        (false, false) if !it.challenge.is_empty() => (23, "Challenge"),
+        (false, false) if json::is_challenged(it) => (23, "Challenge"),
         (false, false) => (2, "Blocked"),
     };
     let (severity, severity_name) = match is_allow {

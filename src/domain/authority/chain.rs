@@ -14,7 +14,7 @@ use smol_str::SmolStr;
 use crate::domain::authority::delegation::Delegation;
 use crate::domain::authority::scope::RequestedAccess;
 use crate::domain::authority::state::Authority;
-use crate::domain::ids::TaskId;
+use crate::domain::ids::{DelegationId, TaskId};
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{ActorChain, CallContext};
 use crate::domain::schema::{AccessLevel, TYPES};
@@ -322,6 +322,26 @@ pub fn resolve_chain<'a>(
     }
     delegations.reverse();
     Ok(delegations)
+}
+
+/// For whom the last of these delegations was made, in the end, and the number of links from there to the subject of a call:
+/// as far as it can be followed, whether or not it is in force and for that subject.
+pub fn stored_root<'a>(
+    authority: &'a Authority,
+    ids: &[DelegationId],
+    subject: &EntityUID,
+) -> Option<(&'a EntityUID, usize)> {
+    let mut first = authority.delegations.get(ids.last()?)?;
+    // A server acts on behalf of the agent that called it.
+    let mut links = 1 + usize::from(*subject.entity_type() == TYPES.server);
+    while links <= MAX_LINKS
+        && let Some(parent) = &first.parent
+        && let Some(before) = authority.delegations.get(parent)
+    {
+        first = before;
+        links += 1;
+    }
+    Some((&first.from, links))
 }
 
 /// The first two neighbours of a chain of which the second does not follow: it was delegated by somebody else, or is

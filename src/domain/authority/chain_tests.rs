@@ -85,3 +85,35 @@ fn the_first_link_that_is_too_deep_is_named() {
         Some("grant `d2` does not follow from `d1`")
     );
 }
+
+#[test]
+fn the_user_behind_stored_delegations_is_known_whether_or_not_they_are_in_force() {
+    // The links are deeper than the first one allows.
+    let authority = chain_of(&[0, 0, 0]);
+    let (ana, agent) = (
+        entity_uid(&TYPES.user, "ana"),
+        entity_uid(&TYPES.agent, "another"),
+    );
+    let root = |ids: &[&str]| {
+        let ids: Vec<_> = ids.iter().map(|id| DelegationId::from(*id)).collect();
+        stored_root(&authority, &ids, &agent)
+    };
+    assert_eq!(root(&["d0"]), Some((&ana, 1)));
+    assert_eq!(root(&["d2"]), Some((&ana, 3)));
+    assert_eq!(root(&["d0", "d1", "d2"]), Some((&ana, 3)));
+    assert_eq!(root(&["unknown", "d1"]), Some((&ana, 2)));
+    assert_eq!(root(&["unknown"]), None);
+    let server = entity_uid(&TYPES.server, "git");
+    let ids = [DelegationId::from("d1")];
+    assert_eq!(stored_root(&authority, &ids, &server), Some((&ana, 3)));
+    // What is gone is not followed further.
+    let mut cut = Authority::default();
+    cut.delegations.insert_mut(Arc::new(link(1, 0)));
+    let first = entity_uid(&TYPES.agent, "a0");
+    assert_eq!(stored_root(&cut, &ids, &agent), Some((&first, 1)));
+    // Nor what goes round.
+    let mut round = link(1, 0);
+    round.parent = Some("d1".into());
+    cut.delegations.insert_mut(Arc::new(round));
+    assert!(stored_root(&cut, &ids, &agent).is_some());
+}

@@ -114,6 +114,59 @@ impl SideEffects {
     }
 }
 
+/// What a call has used up and left behind; of a dry run, what it would have.
+#[derive(Debug, Clone, Default)]
+pub struct LeftBehind {
+    /// The approval, once.
+    pub approval: Option<ApprovalId>,
+    /// One call of the budget of the task.
+    pub budget: Option<BudgetId>,
+    /// One call of the budget of the tool in the task.
+    pub tool_budget: Option<BudgetId>,
+    /// The labels that the result brings.
+    pub added_labels: Arc<[SmolStr]>,
+    /// Whether the result may contain data of the targets.
+    pub reads: bool,
+    /// The labels that its targets have got.
+    pub target_labels: Option<Arc<Labels>>,
+}
+
+impl LeftBehind {
+    /// What an allow would leave behind.
+    pub fn of_dry_run(effects: &SideEffects) -> Self {
+        let id = |counted: &Option<(BudgetId, u64)>| counted.as_ref().map(|(id, _)| id.clone());
+        Self {
+            approval: effects.approval.as_ref().map(|(id, _)| id.clone()),
+            budget: id(&effects.budget),
+            tool_budget: id(&effects.tool_budget),
+            added_labels: Arc::clone(&effects.yields),
+            reads: effects.reads,
+            target_labels: (effects.writes.clone()).filter(|it| !it.items().is_empty()),
+        }
+    }
+
+    /// Both of these: an attempt to decide a call, and one before it.
+    pub fn and(mut self, before: &Self) -> Self {
+        let is_new = |label: &&SmolStr| !self.added_labels.contains(label);
+        let new: Vec<_> = before.added_labels.iter().filter(is_new).cloned().collect();
+        if !new.is_empty() {
+            self.added_labels = self.added_labels.iter().cloned().chain(new).collect();
+        }
+        let or = |own: Option<BudgetId>, before: &Option<BudgetId>| own.or_else(|| before.clone());
+        Self {
+            approval: self.approval.or_else(|| before.approval.clone()),
+            budget: or(self.budget, &before.budget),
+            tool_budget: or(self.tool_budget, &before.tool_budget),
+            reads: self.reads || before.reads,
+            target_labels: match (self.target_labels, &before.target_labels) {
+                (Some(own), Some(before)) => Some(own.with(before.items())),
+                (own, before) => own.or_else(|| before.clone()),
+            },
+            added_labels: self.added_labels,
+        }
+    }
+}
+
 /// The verdict for one principal.
 #[derive(Debug, Clone)]
 pub struct PrincipalVerdict {

@@ -14,8 +14,8 @@ use opentelemetry::KeyValue;
 use smallvec::SmallVec;
 use smol_str::format_smolstr;
 
-use crate::audit::decision_record::{DecisionRecord, OnBehalfOf, RecordedRequest};
-use crate::domain::decide::verdict::{ReasonCode, Verdict};
+use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
+use crate::domain::decide::verdict::ReasonCode;
 use crate::domain::ids::ApprovalId;
 use crate::domain::request::call_context::CallContext;
 use crate::domain::request::operation::OperationKind;
@@ -92,9 +92,9 @@ pub fn attributes(
     let mut out = DecisionAttributes { out, redaction };
     out.decision(record);
     match record.question {
-        RecordedRequest::Call(call) => out.call(call, record.decision),
+        RecordedRequest::Call(call) => out.call(call, record),
         RecordedRequest::Filter { call, kept, hidden } => {
-            out.call(call, record.decision);
+            out.call(call, record);
             out.count("callgate.filter.kept", kept);
             out.count("callgate.filter.hidden", hidden);
         }
@@ -227,13 +227,13 @@ impl DecisionAttributes<'_, '_> {
         self.policies("callgate.shadow", &decision.shadow);
     }
 
-    fn call(&mut self, call: &CallContext, decision: &Verdict) {
+    fn call(&mut self, call: &CallContext, record: &DecisionRecord<'_>) {
         self.put("mcp.method.name", call.operation.kind.method());
         self.put("callgate.initiator", call.operation.initiator.as_str());
         if !call.operation.server.is_empty() {
             self.put("callgate.server", &call.operation.server);
         }
-        self.people(call, decision);
+        self.people(call, record);
         self.operation(call);
         self.optional("mcp.session.id", call.workflow.session_id.as_ref());
         self.optional("jsonrpc.request.id", call.workflow.request_id.as_ref());
@@ -259,12 +259,12 @@ impl DecisionAttributes<'_, '_> {
         }
     }
 
-    fn people(&mut self, call: &CallContext, decision: &Verdict) {
+    fn people(&mut self, call: &CallContext, record: &DecisionRecord<'_>) {
         self.entity("callgate.subject", &call.subject.entity);
         if is_agent(&call.subject.entity) {
             self.put("gen_ai.agent.id", call.subject.entity.eid().as_ref());
         }
-        if let Some(delegated) = OnBehalfOf::from_call(call, decision) {
+        if let Some(delegated) = record.on_behalf_of() {
             self.entity("callgate.delegation.root", delegated.root);
             // The number of links from the root to the subject, as in policies.
             self.count("callgate.delegation.depth", delegated.depth);
@@ -342,7 +342,8 @@ pub fn log_fields<'a>(record: &DecisionRecord<'a>, redaction: &Redaction) -> Log
         server: Some(call.operation.server.as_str()).filter(|server| !server.is_empty()),
         tool: call.operation.kind.tool_call().map(|it| it.tool.as_str()),
         subject: redaction.entity(&call.subject.entity),
-        on_behalf_of: OnBehalfOf::from_call(call, record.decision)
+        on_behalf_of: record
+            .on_behalf_of()
             .map(|delegated| redaction.entity(delegated.root)),
     }
 }

@@ -445,3 +445,67 @@ async fn a_message_that_is_denied_leaves_records_of_what_denied_it_alone() {
     assert!(listen(lists).await);
     assert_eq!(verdicts()[2..], [Verdict::Allow, Verdict::Allow]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_on_stored_delegations_name_the_user_however_they_are_denied() {
+    let stage = start().await;
+    let mut control = ControlClient::new(stage.server.channel().await);
+    let in_an_hour = std::time::SystemTime::now() + std::time::Duration::from_secs(3_600);
+    let ana = v1::Actor {
+        entity: entity("Mcp::User", "ana"),
+        identity: Some(v1::Identity {
+            method: "test".into(),
+            verified: true,
+        }),
+        claims: None,
+    };
+    let grant = v1::GrantDelegationRequest {
+        actor: Some(ana.clone()),
+        to: entity("Mcp::Agent", "coder"),
+        scope: Some(v1::Scope {
+            tools: vec!["git/log".into()],
+            access: v1::AccessLevel::Read.into(),
+            ..Default::default()
+        }),
+        expires_at: Some(in_an_hour.into()),
+        ..Default::default()
+    };
+    let granted = control.grant_delegation(grant).await.unwrap().into_inner();
+    let id = granted.delegation.unwrap().id;
+    let mut client = stage.server.client().await;
+    let on_it = |tool: &str, agent: &str| {
+        let mut request = call(tool);
+        context(&mut request).subject.as_mut().unwrap().entity = entity("Agent", agent);
+        context(&mut request).delegation = Some(v1::Delegation {
+            delegation_ids: vec![id.clone()],
+            ..Default::default()
+        });
+        request
+    };
+    let mut asked = Vec::new();
+    for (tool, agent, code) in [
+        ("log", "coder", None),
+        ("commit", "coder", Some("DELEGATION_OUT_OF_SCOPE")),
+        ("made-up", "coder", Some("TOOL_UNKNOWN")),
+        ("log", "another", Some("DELEGATION_CHAIN_BROKEN")),
+    ] {
+        let answer = client.authorize(on_it(tool, agent)).await.unwrap();
+        asked.push((answer.into_inner().decision_id, code));
+    }
+    let revoke = v1::RevokeDelegationRequest {
+        actor: Some(ana),
+        id: id.clone(),
+        ..Default::default()
+    };
+    control.revoke_delegation(revoke).await.unwrap();
+    let answer = client.authorize(on_it("log", "coder")).await.unwrap();
+    asked.push((answer.into_inner().decision_id, Some("DELEGATION_REVOKED")));
+    let contents = stage.contents();
+    for (id, code) in &asked {
+        let record = contents.decision(id);
+        let first = record.reasons.first().map(|it| &*it.code);
+        assert_eq!(first, *code, "{record:?}");
+        let chain = record.chain.as_ref().expect("a chain");
+        assert_eq!(chain.root, r#"Mcp::User::"ana""#, "{code:?}");
+    }
+}

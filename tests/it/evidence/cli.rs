@@ -2,12 +2,19 @@
 
 use std::fs;
 
-use crate::evidence::fixtures::{CHILD, FULL, records, write_log};
+use callgate::audit::record::schema::record;
+
+use crate::evidence::fixtures::{CHILD, FULL, id, records, write_log};
 use crate::support::command::{Ran, Workplace};
 
 fn workplace() -> Workplace {
+    workplace_of(4)
+}
+
+/// A log with so many records a file.
+fn workplace_of(per_file: usize) -> Workplace {
     let workplace = Workplace::new(&[]);
-    write_log(&workplace.path().join("audit"), &records(), 4);
+    write_log(&workplace.path().join("audit"), &records(), per_file);
     workplace
 }
 
@@ -198,6 +205,107 @@ fn a_decision_is_a_story() {
     assert!(said(&["show", "0"]).contains("start: 0.1.0"));
     assert!(failed(&["show", "99"]).contains("the log has no record 99"));
     assert!(failed(&["show", "nonsense"]).contains("neither the id of a decision"));
+}
+
+#[test]
+fn a_story_says_that_a_part_of_it_may_be_missing() {
+    let told = "none in what can be read of the log";
+    let whole = workplace().run(&["audit", "show", "3"]);
+    assert!(!whole.stdout.contains(told), "{}", whole.transcript());
+    // The outcome of the decision at 3 is at 4, in the next file.
+    for is_gone in [true, false] {
+        let workplace = workplace_of(4);
+        let file = "audit/segments/00000000000000000004.log";
+        let path = workplace.path().join(file);
+        let mut content = fs::read(&path).expect("a file");
+        match is_gone {
+            true => fs::remove_file(&path).expect("removed"),
+            false => {
+                content[40] ^= 8;
+                workplace.write(file, content);
+            }
+        }
+        let ran = workplace.run(&["audit", "show", "3"]);
+        assert_eq!(ran.code, 0, "{}", ran.transcript());
+        assert!(ran.stdout.contains(told), "{}", ran.transcript());
+        assert!(!ran.stdout.contains("nobody"), "{}", ran.transcript());
+        assert!(
+            ran.stderr.contains("warning: records 4 to"),
+            "{}",
+            ran.transcript()
+        );
+        let ran = workplace.run(&["audit", "show", "3", "--output", "json"]);
+        let story: serde_json::Value = serde_json::from_str(&ran.stdout).expect("json");
+        assert_eq!(story["faults"].as_array().map(Vec::len), Some(1), "{story}");
+    }
+    // Where the end is cut off, the checkpoint says so.
+    let workplace = workplace_of(4);
+    for file in ["00000000000000000004.log", "00000000000000000008.log"] {
+        fs::remove_file(workplace.path().join("audit/segments").join(file)).expect("removed");
+    }
+    let ran = workplace.run(&["audit", "show", "3"]);
+    assert!(ran.stdout.contains(told), "{}", ran.transcript());
+    // Who gave the approval may be in what is missing before.
+    let workplace = workplace_of(4);
+    let first = workplace
+        .path()
+        .join("audit/segments/00000000000000000000.log");
+    let mut content = fs::read(&first).expect("a file");
+    content[40] ^= 8;
+    fs::write(&first, content).expect("written");
+    let ran = workplace.run(&["audit", "show", FULL]);
+    let told = "parts of the log before this record cannot be read";
+    assert!(ran.stdout.contains(told), "{}", ran.transcript());
+}
+
+#[test]
+fn tail_holds_outcomes_against_their_decisions() {
+    let mut all = records();
+    let outcome = |index: u64, number: u8| {
+        let of = &records()[4];
+        let mut outcome = of.clone();
+        if let Some(record::Kind::Outcome(it)) = &mut outcome.kind {
+            it.decision_id = id(number).into();
+        }
+        outcome.index = Some(index);
+        outcome
+    };
+    // Of a denied call, which another had asked for, and of a dry run.
+    all.extend([outcome(12, 2), outcome(13, 6)]);
+    let workplace = Workplace::new(&[]);
+    write_log(&workplace.path().join("audit"), &all, 14);
+    let doubts = |words: &[&str]| {
+        let ran = workplace.run(&[&["audit"], words, &["--output", "json"]].concat());
+        assert_eq!(ran.code, 0, "{}", ran.transcript());
+        let doubts = |line: &str| {
+            let record: serde_json::Value = serde_json::from_str(line).expect("json");
+            record["doubts"].to_string()
+        };
+        ran.stdout.lines().map(doubts).collect::<Vec<_>>()
+    };
+    let expected = [r#"["denied","other_caller"]"#, r#"["dry_run"]"#];
+    assert_eq!(doubts(&["query", "--last", "2"]), expected);
+    assert_eq!(doubts(&["tail", "-n", "2"]), expected);
+    // Whatever else is asked for.
+    assert_eq!(doubts(&["tail", "-n", "2", "--kind", "outcome"]), expected);
+}
+
+#[test]
+fn a_query_says_that_records_with_cut_lists_may_belong_to_it() {
+    let workplace = Workplace::new(&[]);
+    let mut all = records();
+    all[3].is_cut = true;
+    write_log(&workplace.path().join("audit"), &all, 4);
+    let warned = |words: &[&str]| {
+        let ran = workplace.run(&[&["audit", "query"], words].concat());
+        assert_eq!(ran.code, 0, "{}", ran.transcript());
+        ran.stderr
+            .contains("warning: 1 record with lists that are cut")
+    };
+    assert!(warned(&["--approval", "a-99"]));
+    assert!(warned(&["--approval", "a-99", "--server", "git"]));
+    assert!(!warned(&["--approval", "a-99", "--server", "github"]));
+    assert!(!warned(&["--server", "github"]));
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn full_decision() -> Decision {
             ),
         ],
         obligations: texts(&["log-arguments"]),
-        challenge: "sha256:00ff".to_owned(),
+        challenge_digest: vec![0x0f; 32].into(),
         took_nanos: 85_400,
         trace_id: vec![0x0a; 16].into(),
         span_id: vec![0x0b; 8].into(),

@@ -55,6 +55,7 @@ async fn a_server_explains_what_it_has_on_record_as_it_explained_the_call() {
             assert_eq!(again.revision, 0);
             again.revision = answer.revision;
             // A challenge can only be met by who was given it.
+            assert!(again.approval.is_none());
             again.approval.clone_from(&answer.approval);
             assert_eq!(again, answer, "{tool}");
         }

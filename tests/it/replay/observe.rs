@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::agentgateway::ext_mcp;
 use crate::audit::log_reading::Contents;
 use crate::replay::stage::Stage;
-use crate::support::in_process::{call, call_for, entity};
+use crate::support::in_process::{call, call_for, context, entity};
 use crate::support::plain_http::post;
 
 const OBSERVED: &str = r#"
@@ -132,6 +132,46 @@ async fn what_would_be_denied_is_allowed_and_says_so() {
         (1, 2, true)
     );
     assert!(stage.server.service.observe_status().waived >= 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_observed_deny_leaves_behind_is_on_record_and_nothing_of_a_dry_run() {
+    let stage = Stage::new(OBSERVED, &[]).await;
+    let mut client = stage.server.client().await;
+    let mut made = call("new_one");
+    context(&mut made).workflow = Some(v1::Workflow {
+        session_id: "observed".into(),
+        ..Default::default()
+    });
+    let tried = v1::AuthorizeRequest {
+        dry_run: true,
+        ..made.clone()
+    };
+    let tried = client.authorize(tried).await.unwrap().into_inner();
+    let made = client.authorize(made).await.unwrap().into_inner();
+    assert!(made.observed && tried.observed);
+    let contents = stage.contents();
+    let record = contents.decision(&made.decision_id);
+    let left = record.side_effects.as_ref().expect("labels");
+    assert_eq!(left.added_labels, ["untrusted"]);
+    assert!(record.would_use.is_none());
+    let record = contents.decision(&tried.decision_id);
+    let would = record.would_use.as_ref().expect("labels");
+    assert_eq!(would.added_labels, ["untrusted"]);
+    assert!(record.side_effects.is_none());
+    // A deny that held leaves nothing.
+    let held = ENFORCED;
+    let stage = Stage::new(OBSERVED, &[("held.cedar", held)]).await;
+    let mut client = stage.server.client().await;
+    let denied = client.authorize(call("commit")).await.unwrap().into_inner();
+    assert_eq!(denied.decision(), v1::Decision::Deny);
+    let contents = stage.contents();
+    assert!(
+        contents
+            .decision(&denied.decision_id)
+            .side_effects
+            .is_none()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

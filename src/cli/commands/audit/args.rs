@@ -18,7 +18,7 @@ use crate::audit::tree::note::VerifyingKey;
 use crate::audit::verify;
 use crate::audit::wire::as_recorded;
 use crate::cli::output::note;
-use crate::cli::render::printable;
+use crate::cli::render::{count, printable};
 use crate::cli::value_parser;
 use crate::domain::reason::ReasonCode;
 use crate::domain::request::canonical;
@@ -261,6 +261,7 @@ impl FilterArgs {
             faults.extend(find::missing_before(&log.directory)?);
         }
         let mut check = OutcomeCheck::default();
+        let (without_lists, mut cut) = (filter.without_lists(), 0);
         // Before the log is read, which may grow meanwhile.
         let signed = verify::signed(&log.directory);
         let mut next = start;
@@ -286,9 +287,21 @@ impl FilterArgs {
                 doubts,
                 ..FoundRecord::new(stored, message)
             };
-            if filter.matches(&found.message) && !each(found)? {
-                return Ok(faults);
+            if filter.matches(&found.message) {
+                if !each(found)? {
+                    return Ok(faults);
+                }
+            } else if found.message.is_cut
+                && (without_lists.as_ref()).is_some_and(|it| it.matches(&found.message))
+            {
+                cut += 1;
             }
+        }
+        if cut > 0 {
+            let cut = count(cut, "record");
+            note(format_args!(
+                "warning: {cut} with lists that are cut may belong to these, too: `is_cut` in JSON"
+            ));
         }
         if let Some(fault) = find::cut_off(next, signed) {
             keep(&mut faults, fault);
@@ -317,11 +330,13 @@ fn keep(faults: &mut Vec<LogError>, fault: LogError) {
 }
 
 /// Warns of what of the log could not be read.
-pub fn warn_of(faults: &[LogError]) {
+pub fn warn_of<'f>(faults: impl IntoIterator<Item = &'f LogError>) {
+    let mut is_damaged = false;
     for fault in faults {
+        is_damaged = true;
         note(format_args!("warning: {}", printable(&fault.to_string())));
     }
-    if !faults.is_empty() {
+    if is_damaged {
         note("warning: the log is damaged: see `callgate audit verify`");
     }
 }

@@ -8,8 +8,8 @@ use crate::audit::record::Record;
 use crate::audit::record::schema::{
     ControlWrite, Decision, Notice, Outcome, Verdict, notice, outcome, record,
 };
+use crate::cli::commands::audit::names::{entity, name, names, object};
 use crate::cli::render::{count, printable, printables};
-use crate::cli::value_parser::short_name;
 
 /// Colours, or none.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +73,9 @@ impl Paint {
             Some(record::Kind::Notice(it)) => notice(&mut parts, it),
             None => parts.push((TextStyle::Odd, "unknown".to_owned())),
         }
+        if record.is_cut {
+            parts.push((TextStyle::Odd, "cut".to_owned()));
+        }
         let parts = parts.iter().filter(|(_, text)| !text.is_empty());
         let parts: Vec<_> = parts
             .map(|(style, text)| self.part(*style, &printable(text)))
@@ -96,31 +99,38 @@ impl Paint {
 
 type LineParts = Vec<(TextStyle, String)>;
 
-/// `git/git_log`, `git`, or nothing.
+/// `tools/call git/git_log`, `tools/list git`; of Cedar's own request what it asks.
 pub fn operation(it: &Decision) -> String {
-    let names = [&it.server, &it.tool, &it.prompt];
-    let names: Vec<_> = names
-        .into_iter()
-        .filter(|name| !name.is_empty())
-        .map(|name| printable(name))
-        .collect();
-    format!("{} {}", it.operation, names.join("/"))
-        .trim_end()
-        .to_owned()
+    let named = [&it.server, &it.tool, &it.prompt];
+    let named = named.into_iter().filter(|text| !text.is_empty());
+    let named: Vec<_> = named.map(|text| name(text)).collect();
+    let sought = match it.sought.as_str() {
+        "" => String::new(),
+        sought => format!("for {sought}"),
+    };
+    let resource = match it.cedar_resource.as_str() {
+        "" => String::new(),
+        resource => format!("on {}", entity(resource)),
+    };
+    let parts = [
+        it.operation.clone(),
+        named.join("/"),
+        sought,
+        entity(&it.cedar_action),
+        resource,
+    ];
+    let parts = parts.into_iter().filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join(" ")
 }
 
 /// `agent:support for user:sam`.
 fn who(it: &Decision) -> String {
-    let subject = short_name(&it.subject);
+    let subject = entity(&it.subject);
     match &it.chain {
         Some(chain) if !chain.root.is_empty() => {
-            format!(
-                "{} for {}",
-                printable(&subject),
-                printable(&short_name(&chain.root))
-            )
+            format!("{subject} for {}", entity(&chain.root))
         }
-        _ => printable(&subject),
+        _ => subject,
     }
 }
 
@@ -137,11 +147,11 @@ fn decision(parts: &mut LineParts, it: &Decision) {
     parts.push((TextStyle::Bad, printables(&codes)));
     let policies: Vec<_> = it.determining_policies.iter().map(|it| &it.id).collect();
     if !policies.is_empty() {
-        parts.push((TextStyle::Plain, format!("by {}", printables(&policies))));
+        parts.push((TextStyle::Plain, format!("by {}", names(&policies))));
     }
     if !it.shadow_policies.is_empty() {
         let ids: Vec<_> = it.shadow_policies.iter().map(|it| &it.id).collect();
-        parts.push((TextStyle::Odd, format!("in shadow {}", printables(&ids))));
+        parts.push((TextStyle::Odd, format!("in shadow {}", names(&ids))));
     }
     if it.is_dry_run {
         parts.push((TextStyle::Odd, "dry run".to_owned()));
@@ -150,7 +160,7 @@ fn decision(parts: &mut LineParts, it: &Decision) {
         parts.push((TextStyle::Odd, "observed: it was allowed".to_owned()));
     }
     if !it.task_id.is_empty() {
-        parts.push((TextStyle::Faint, format!("task {}", printable(&it.task_id))));
+        parts.push((TextStyle::Faint, format!("task {}", name(&it.task_id))));
     }
     parts.push((TextStyle::Faint, json::uuid(&it.id)));
 }
@@ -161,10 +171,12 @@ fn write(parts: &mut LineParts, it: &ControlWrite) {
         _ => TextStyle::Bad,
     };
     parts.push((style, format!("{:6}", printable(&it.outcome))));
-    parts.push((TextStyle::Strong, short_name(&it.actor).into_owned()));
+    parts.push((TextStyle::Strong, entity(&it.actor)));
     parts.push((
         TextStyle::Plain,
-        format!("{} {}", it.verb, it.id).trim_end().to_owned(),
+        format!("{} {}", it.verb, object(&it.id))
+            .trim_end()
+            .to_owned(),
     ));
     let codes: Vec<_> = it.reasons.iter().map(|it| &it.code).collect();
     parts.push((TextStyle::Bad, printables(&codes)));
@@ -179,7 +191,7 @@ pub fn outcome_text(it: &Outcome) -> String {
     let size = usize::try_from(it.size).unwrap_or(usize::MAX);
     let labels = match it.labels.as_slice() {
         [] => String::new(),
-        labels => format!(", labels {}", printables(labels)),
+        labels => format!(", labels {}", names(labels)),
     };
     format!("{status}, {}{labels}", count(size, "byte"))
 }
@@ -203,7 +215,7 @@ fn outcome(parts: &mut LineParts, it: &Outcome) {
     let of = match it.decision_id.is_empty() {
         false => json::uuid(&it.decision_id),
         // The adapter was not told which decision it was.
-        true => format!("{} {}", it.operation, printables(&it.servers)),
+        true => format!("{} {}", it.operation, names(&it.servers)),
     };
     parts.push((TextStyle::Faint, format!("of {of}")));
     parts.push((TextStyle::Faint, told_by(it)));
@@ -213,7 +225,7 @@ fn outcome(parts: &mut LineParts, it: &Outcome) {
 pub fn told_by(it: &Outcome) -> String {
     match it.caller.as_str() {
         "" => String::new(),
-        caller => format!("told by {}", printable(caller)),
+        caller => format!("told by {}", name(caller)),
     }
 }
 

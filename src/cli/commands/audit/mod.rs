@@ -3,6 +3,7 @@
 mod args;
 mod export;
 mod line;
+mod names;
 mod prove;
 mod query;
 mod show;

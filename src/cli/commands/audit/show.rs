@@ -3,14 +3,15 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::audit::filter::is_write_about_approval;
+use crate::audit::filter::{is_write_about_approval, is_write_about_delegation};
 use crate::audit::find::{self, FoundRecord, SearchScope};
 use crate::audit::json as records;
-use crate::audit::outcome_check::OutcomeCheck;
-use crate::audit::record::schema::record;
+use crate::audit::outcome_check::{OutcomeCheck, OutcomeDoubt};
+use crate::audit::reader::LogError;
+use crate::audit::record::schema::{Decision, record};
 use crate::audit::verify;
-use crate::cli::commands::audit::args::{LogArgs, RecordId, record_id};
-use crate::cli::commands::audit::story::Story;
+use crate::cli::commands::audit::args::{LogArgs, RecordId, record_id, warn_of};
+use crate::cli::commands::audit::story::{Damage, Story};
 use crate::cli::output::{Exit, Output};
 
 /// Tells one decision as a story: the chain, each principal's verdict, what it used up, its outcome
@@ -40,58 +41,125 @@ Exit codes: 0 done, 1 error.";
 ///
 /// If the log does not have the record, or cannot be read.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    // Before the log is read, which may grow meanwhile.
+    let signed = verify::signed(&args.log.directory);
     let record = args.id.find(&args.log)?;
-    let mut parent = None;
-    let (mut approvals, mut later) = (Vec::new(), Vec::new());
-    let mut check = OutcomeCheck::default();
-    check.note(&record.message);
+    let mut found = Belonging::default();
     if let Some(record::Kind::Decision(decision)) = &record.message.kind {
-        if let Ok(id) = Uuid::from_slice(&decision.parent_decision_id) {
-            parent = find::decision(&args.log.directory, id, SearchScope::WholeLog)?;
-        }
-        for id in &decision.approval_ids {
-            let before = 0..record.stored.index;
-            find::each_naming(&args.log.open()?, before, id.as_bytes(), |found| {
-                if matches!(&found.message.kind, Some(record::Kind::Write(it)) if is_write_about_approval(it, id))
-                {
-                    approvals.push(found);
-                }
-                true
-            })?;
-        }
-        if let Ok(id) = <[u8; 16]>::try_from(&decision.id[..]) {
-            let start = record.stored.index + 1;
-            find::each_naming(&args.log.open()?, start..u64::MAX, &id, |mut found| {
-                if belongs(&found, &id) {
-                    found.doubts = check.note(&found.message);
-                    later.push(found);
-                }
-                true
-            })?;
-        }
+        found.look_before(&args.log, &record, decision)?;
+        found.look_after(&args.log, &record, decision, signed)?;
     }
+    let faults: Vec<_> = found.faults().map(ToString::to_string).collect();
     let json = json!({
         "record": records::record(&record.message),
-        "parent": parent.as_ref().map(|it| records::record(&it.message)),
-        "approvals": approvals.iter().map(FoundRecord::json).collect::<Vec<_>>(),
-        "later": later.iter().map(FoundRecord::json).collect::<Vec<_>>(),
+        "parent": found.parent.as_ref().map(|it| records::record(&it.message)),
+        "approvals": found.approvals.iter().map(FoundRecord::json).collect::<Vec<_>>(),
+        "delegations": found.delegations.iter().map(FoundRecord::json).collect::<Vec<_>>(),
+        "later": found.later.iter().map(FoundRecord::json).collect::<Vec<_>>(),
+        "faults": faults,
     });
     let story = Story {
         record: &record,
-        parent: parent.as_ref(),
-        approvals: &approvals,
-        later: &later,
-        signed: verify::signed(&args.log.directory),
+        parent: found.parent.as_ref(),
+        approvals: &found.approvals,
+        delegations: &found.delegations,
+        later: &found.later,
+        damage: Damage {
+            is_before: !found.faults_before.is_empty(),
+            is_after: !found.faults_after.is_empty(),
+        },
+        signed,
     };
     args.output.answer(&story.text(), &json)?;
+    warn_of(found.faults());
     Ok(Exit::Done)
 }
 
-/// Whether a record is the outcome of the decision, or of a call that follows from it.
-fn belongs(found: &FoundRecord, id: &[u8; 16]) -> bool {
-    match &found.message.kind {
-        Some(record::Kind::Outcome(it)) => it.decision_id == id[..],
-        Some(record::Kind::Decision(it)) => it.parent_decision_id == id[..],
-        _ => false,
+/// What belongs to a decision.
+#[derive(Default)]
+struct Belonging {
+    parent: Option<FoundRecord>,
+    approvals: Vec<FoundRecord>,
+    delegations: Vec<FoundRecord>,
+    later: Vec<FoundRecord>,
+    /// What cannot be read before it, if something was looked for there, and after it.
+    faults_before: Vec<LogError>,
+    faults_after: Vec<LogError>,
+}
+
+impl Belonging {
+    fn faults(&self) -> impl Iterator<Item = &LogError> {
+        self.faults_before.iter().chain(&self.faults_after)
+    }
+
+    /// Finds the decision that it follows from, and the writes about approvals and delegations.
+    fn look_before(
+        &mut self,
+        log: &LogArgs,
+        record: &FoundRecord,
+        decision: &Decision,
+    ) -> anyhow::Result<()> {
+        let parent = Uuid::from_slice(&decision.parent_decision_id).ok();
+        if let Some(id) = parent {
+            self.parent = find::decision(&log.directory, id, SearchScope::WholeLog)?;
+        }
+        let delegations = decision.chain.as_ref().map(|it| &it.delegation_ids[..]);
+        let delegations = delegations.unwrap_or_default();
+        let approvals = &decision.approval_ids;
+        let ids = approvals.iter().chain(delegations);
+        let ids: Vec<&[u8]> = ids.map(String::as_bytes).collect();
+        if ids.is_empty() && (parent.is_none() || self.parent.is_some()) {
+            return Ok(());
+        }
+        let read = find::each_naming(&log.open()?, 0..record.stored.index, &ids, |found| {
+            if let Some(record::Kind::Write(it)) = &found.message.kind {
+                if approvals.iter().any(|id| is_write_about_approval(it, id)) {
+                    self.approvals.push(found);
+                } else if (delegations.iter()).any(|id| is_write_about_delegation(it, id)) {
+                    self.delegations.push(found);
+                }
+            }
+            true
+        })?;
+        self.faults_before
+            .extend(find::missing_before(&log.directory)?);
+        self.faults_before.extend(read.faults);
+        Ok(())
+    }
+
+    /// Finds its outcomes, and the decisions that follow from it.
+    fn look_after(
+        &mut self,
+        log: &LogArgs,
+        record: &FoundRecord,
+        decision: &Decision,
+        signed: Option<u64>,
+    ) -> anyhow::Result<()> {
+        let Ok(id) = <[u8; 16]>::try_from(&decision.id[..]) else {
+            return Ok(());
+        };
+        let mut check = OutcomeCheck::default();
+        check.note(&record.message);
+        let after = record.stored.index.saturating_add(1)..u64::MAX;
+        let read = find::each_naming(&log.open()?, after, &[&id], |mut found| {
+            match &found.message.kind {
+                Some(record::Kind::Outcome(it)) if it.decision_id == id[..] => {
+                    found.doubts = check.note(&found.message);
+                    self.later.push(found);
+                }
+                Some(record::Kind::Decision(it)) if it.parent_decision_id == id[..] => {
+                    if it.caller != decision.caller {
+                        let asked = OutcomeDoubt::OtherCaller(decision.caller.clone());
+                        found.doubts = vec![asked];
+                    }
+                    self.later.push(found);
+                }
+                _ => {}
+            }
+            true
+        })?;
+        self.faults_after.extend(read.faults);
+        self.faults_after.extend(find::cut_off(read.next, signed));
+        Ok(())
     }
 }

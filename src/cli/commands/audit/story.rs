@@ -4,12 +4,13 @@
 use crate::audit::find::FoundRecord;
 use crate::audit::json;
 use crate::audit::record::schema::{
-    ActorChain, Decision, Policy, PrincipalVerdict, SideEffects, record,
+    ActorChain, Decision, Policy, PrincipalVerdict, Reason, SideEffects, record,
 };
 use crate::audit::tree::hash::TreeHash;
 use crate::cli::commands::audit::line::{self, Paint};
-use crate::cli::render::{Details, printable, printables};
-use crate::cli::value_parser::short_name;
+use crate::cli::commands::audit::names::{entity, name, names};
+use crate::cli::render::Details;
+use crate::domain::request::canonical::hex;
 
 /// A decision with the records that belong to it.
 pub struct Story<'a> {
@@ -19,10 +20,23 @@ pub struct Story<'a> {
     pub parent: Option<&'a FoundRecord>,
     /// The writes that requested, gave and took away the approvals that it names, before it.
     pub approvals: &'a [FoundRecord],
+    /// The writes that granted, narrowed and revoked the delegations that it names, before it.
+    pub delegations: &'a [FoundRecord],
     /// Outcomes of the call, and decisions that follow from this one.
     pub later: &'a [FoundRecord],
+    /// What of the log before it and after it cannot be read.
+    pub damage: Damage,
     /// The size of the tree in the last checkpoint, if there is one.
     pub signed: Option<u64>,
+}
+
+/// What of a log cannot be read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Damage {
+    /// Something before the record.
+    pub is_before: bool,
+    /// Something after it.
+    pub is_after: bool,
 }
 
 impl Story<'_> {
@@ -56,85 +70,125 @@ impl Story<'_> {
                 "granted",
                 it.chain.as_ref().map(granted).unwrap_or_default(),
             )
-            .fact("session", printable(&it.session_id))
+            .fact("session", name(&it.session_id))
             .fact("task", task(it))
-            .fact("approvals", printables(&it.approval_ids));
+            .fact("approvals", names(&it.approval_ids));
         for approval in self.approvals {
             story = story.fact("approval", told(approval));
         }
-        if let Some(parent) = self.parent {
-            story = story.fact("follows", told(parent));
-        } else if !it.parent_decision_id.is_empty() {
-            let parent = json::uuid(&it.parent_decision_id);
-            story = story.fact("follows", format!("{parent}, which is not in the log"));
+        for delegation in self.delegations {
+            story = story.fact("delegated", told(delegation));
         }
+        story = story.fact("follows", self.follows(it));
         for target in &it.targets {
             let parts = [&target.kind, &target.role, &target.name_hmac];
-            story = story.fact("target", printables(&parts));
+            story = story.fact("target", names(&parts));
         }
-        for reason in &it.reasons {
-            story = story.fact("because", because(reason));
-        }
-        for principal in &it.principals {
-            story = story.fact("verdict", principal_verdict(principal));
-        }
-        for policy in &it.determining_policies {
-            story = story.fact("policy", policy_text(policy));
-        }
-        for policy in &it.shadow_policies {
-            story = story.fact("in shadow", policy_text(policy));
-        }
+        story = verdicts(story, it);
+        let (counted, counts) = list_counts(it);
         story = story
-            .fact("kept", list_counts(it))
-            .fact("must do", printables(&it.obligations))
-            .fact("challenge", printable(&it.challenge));
+            .fact(counted, counts)
+            .fact("must do", names(&it.obligations))
+            .fact("challenge", hex(&it.challenge_digest));
         for used in it.side_effects.iter().flat_map(side_effects) {
             story = story.fact("used", used);
         }
+        for used in it.would_use.iter().flat_map(side_effects) {
+            story = story.fact("would use", used);
+        }
         story = self.later(story, it);
-        story = story
-            .fact(
-                "trace",
-                crate::domain::request::canonical::hex(&it.trace_id),
-            )
-            .fact(
-                "decided",
-                format!(
-                    "at revision {}, by policies sha256:{}",
-                    it.revision,
-                    crate::domain::request::canonical::hex(&it.policy_set_digest)
-                ),
-            );
-        self.proof(story)
+        story = story.fact("trace", hex(&it.trace_id)).fact(
+            "decided",
+            format!(
+                "at revision {}, by policies sha256:{}",
+                it.revision,
+                hex(&it.policy_set_digest)
+            ),
+        );
+        if self.record.message.is_cut {
+            let cut = "the record was too long: there may be more of each long list";
+            story = story.fact("cut", cut);
+        }
+        self.proof(self.damage(story))
+    }
+
+    /// The decision that it follows from: nobody but the caller says so.
+    fn follows(&self, it: &Decision) -> String {
+        let caller = name(&it.caller);
+        match self.parent {
+            Some(parent) => {
+                let asked = match &parent.message.kind {
+                    Some(record::Kind::Decision(parent)) if parent.caller != it.caller => {
+                        format!(", although {} had asked for it", name(&parent.caller))
+                    }
+                    _ => String::new(),
+                };
+                format!("{}, as {caller} says{asked}", told(parent))
+            }
+            None if it.parent_decision_id.is_empty() => String::new(),
+            None => {
+                let of_log = match self.damage.is_before || self.damage.is_after {
+                    true => "in what can be read of the log, which is damaged",
+                    false => "in the log",
+                };
+                let parent = json::uuid(&it.parent_decision_id);
+                format!("{parent}, as {caller} says, which is not {of_log}")
+            }
+        }
     }
 
     /// What came of it.
     fn later(&self, mut story: Details, it: &Decision) -> Details {
         let mut has_outcome = false;
         for later in self.later {
-            match &later.message.kind {
+            let parts = match &later.message.kind {
                 Some(record::Kind::Outcome(outcome)) => {
                     has_outcome = true;
                     let after = later.message.at.saturating_sub(self.record.message.at);
                     let after = std::time::Duration::from_millis(after / 1_000_000);
                     let after = humantime::format_duration(after);
-                    let parts = [
+                    [
                         line::outcome_text(outcome),
                         format!("after {after}"),
                         line::told_by(outcome),
-                        line::doubts_text(later),
-                    ];
-                    let parts = parts.into_iter().filter(|part| !part.is_empty());
-                    story = story.fact("outcome", parts.collect::<Vec<_>>().join(", "));
+                    ]
                 }
-                _ => story = story.fact("led to", told(later)),
-            }
+                Some(record::Kind::Decision(next)) => {
+                    let said = format!("as {} says", name(&next.caller));
+                    [told(later), said, String::new()]
+                }
+                _ => [told(later), String::new(), String::new()],
+            };
+            let doubts = line::doubts_text(later);
+            let parts = parts.into_iter().chain([doubts]);
+            let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
+            let label = match &later.message.kind {
+                Some(record::Kind::Outcome(_)) => "outcome",
+                _ => "led to",
+            };
+            story = story.fact(label, parts.join(", "));
         }
-        let is_allow = json::verdict(it.verdict()) == "allow";
-        match is_allow && !has_outcome && !it.is_dry_run {
+        let was_let_pass = json::verdict(it.verdict()) == "allow" || it.is_observed;
+        let is_call = !it.operation.starts_with("cedar") && !it.operation.ends_with("/filter");
+        match was_let_pass && is_call && !has_outcome && !it.is_dry_run {
+            true if self.damage.is_after => {
+                story.fact("outcome", "none in what can be read of the log")
+            }
             true => story.fact("outcome", "nobody reported one"),
             false => story,
         }
+    }
+
+    /// What may be missing from the story.
+    fn damage(&self, story: Details) -> Details {
+        let place = match (self.damage.is_before, self.damage.is_after) {
+            (false, false) => return story,
+            (true, false) => "before this record",
+            (false, true) => "after this record",
+            (true, true) => "before and after this record",
+        };
+        let told = format!("parts of the log {place} cannot be read: more may belong to it");
+        story.fact("damaged", told)
     }
 
     /// Where the record is in the tree.
@@ -158,15 +212,15 @@ fn told(record: &FoundRecord) -> String {
 fn by(it: &Decision) -> String {
     let request = match it.request_id.as_str() {
         "" => String::new(),
-        id => format!(", request {}", printable(id)),
+        id => format!(", request {}", name(id)),
     };
     let initiator = match it.initiator.as_str() {
         "" => String::new(),
-        initiator => format!(", the {} began it", printable(initiator)),
+        initiator => format!(", the {} began it", name(initiator)),
     };
     format!(
         "{} through {}{request}{initiator}",
-        printable(&it.caller),
+        name(&it.caller),
         it.adapter
     )
 }
@@ -182,7 +236,7 @@ fn chain(it: &Decision) -> String {
     let parties: Vec<_> = parties
         .into_iter()
         .filter(|party| !party.is_empty())
-        .map(|party| printable(&short_name(party)))
+        .map(|party| entity(party))
         .collect();
     parties.join(" → ")
 }
@@ -190,37 +244,51 @@ fn chain(it: &Decision) -> String {
 fn granted(chain: &ActorChain) -> String {
     let mut parts = Vec::new();
     if !chain.delegation_ids.is_empty() {
-        parts.push(format!("delegations {}", printables(&chain.delegation_ids)));
+        parts.push(format!("delegations {}", names(&chain.delegation_ids)));
     }
     if !chain.scopes.is_empty() {
-        parts.push(format!("scopes {}", printables(&chain.scopes)));
+        parts.push(format!("scopes {}", names(&chain.scopes)));
     }
     if chain.is_verified {
-        parts.push("verified by the caller".to_owned());
+        parts.push("verified, as the caller says".to_owned());
     }
     parts.join("; ")
 }
 
 fn task(it: &Decision) -> String {
     match it.step.as_str() {
-        "" => printable(&it.task_id),
-        step => format!("{}, step {}", printable(&it.task_id), printable(step)),
+        "" => name(&it.task_id),
+        step => format!("{}, step {}", name(&it.task_id), name(step)),
     }
 }
 
-fn because(reason: &crate::audit::record::schema::Reason) -> String {
-    let mut text = printable(&reason.code);
+/// Why, and what each principal was told.
+fn verdicts(mut story: Details, it: &Decision) -> Details {
+    for reason in &it.reasons {
+        story = story.fact("because", because(reason));
+    }
+    for principal in &it.principals {
+        story = story.fact("verdict", principal_verdict(principal));
+    }
+    for policy in &it.determining_policies {
+        story = story.fact("policy", policy_text(policy));
+    }
+    for policy in &it.shadow_policies {
+        story = story.fact("in shadow", policy_text(policy));
+    }
+    story
+}
+
+fn because(reason: &Reason) -> String {
+    let mut text = name(&reason.code);
     if !reason.principal.is_empty() {
-        text.push_str(&format!(
-            ", for {}",
-            printable(&short_name(&reason.principal))
-        ));
+        text.push_str(&format!(", for {}", entity(&reason.principal)));
     }
     if !reason.missing.is_empty() {
-        text.push_str(&format!(", missing {}", printables(&reason.missing)));
+        text.push_str(&format!(", missing {}", names(&reason.missing)));
     }
     if !reason.policies.is_empty() {
-        text.push_str(&format!(", by {}", printables(&reason.policies)));
+        text.push_str(&format!(", by {}", names(&reason.policies)));
     }
     text
 }
@@ -233,7 +301,7 @@ fn principal_verdict(it: &PrincipalVerdict) -> String {
     ];
     let lists = lists.iter().filter(|(_, ids)| !ids.is_empty());
     let mut parts: Vec<_> = lists
-        .map(|(word, ids)| format!("{word} {}", printables(ids)))
+        .map(|(word, ids)| format!("{word} {}", names(ids)))
         .collect();
     if parts.is_empty() {
         parts.push("no policy permits it".to_owned());
@@ -241,9 +309,9 @@ fn principal_verdict(it: &PrincipalVerdict) -> String {
     format!(
         "{} {}: {} on {} — {} ({} policies evaluated)",
         json::verdict(it.verdict()),
-        printable(&short_name(&it.principal)),
-        printable(&it.action),
-        printable(&short_name(&it.resource)),
+        entity(&it.principal),
+        entity(&it.action),
+        entity(&it.resource),
         parts.join("; "),
         it.policies_evaluated
     )
@@ -252,19 +320,24 @@ fn principal_verdict(it: &PrincipalVerdict) -> String {
 fn policy_text(it: &Policy) -> String {
     let owner = match it.owner.as_str() {
         "" => String::new(),
-        owner => format!(", owned by {}", printable(owner)),
+        owner => format!(", owned by {}", name(owner)),
     };
     let controls = match it.controls.as_slice() {
         [] => String::new(),
-        controls => format!(", controls {}", printables(controls)),
+        controls => format!(", controls {}", names(controls)),
     };
-    format!("{}{owner}{controls}", printable(&it.id))
+    format!("{}{owner}{controls}", name(&it.id))
 }
 
-fn list_counts(it: &Decision) -> String {
+/// How much of a list was kept, or how many candidates a search found.
+fn list_counts(it: &Decision) -> (&'static str, String) {
     match (it.kept, it.hidden) {
-        (0, 0) => String::new(),
-        (kept, hidden) => format!("{kept} entries, {hidden} hidden"),
+        (kept, hidden) if !it.sought.is_empty() => {
+            let all = kept.saturating_add(hidden);
+            ("found", format!("{kept} of {all} candidates"))
+        }
+        (0, 0) => ("kept", String::new()),
+        (kept, hidden) => ("kept", format!("{kept} entries, {hidden} hidden")),
     }
 }
 
@@ -272,7 +345,7 @@ fn side_effects(it: &SideEffects) -> Vec<String> {
     let mut used = Vec::new();
     let mut ids = |what: &str, id: &str| {
         if !id.is_empty() {
-            used.push(format!("{what} {}", printable(id)));
+            used.push(format!("{what} {}", name(id)));
         }
     };
     ids("a use of the approval", &it.approval_id);
@@ -282,15 +355,12 @@ fn side_effects(it: &SideEffects) -> Vec<String> {
         &it.tool_budget_id,
     );
     if !it.added_labels.is_empty() {
-        used.push(format!(
-            "labels for the session: {}",
-            printables(&it.added_labels)
-        ));
+        used.push(format!("labels it brings: {}", names(&it.added_labels)));
     }
     if !it.target_labels.is_empty() {
         used.push(format!(
             "labels for its targets: {}",
-            printables(&it.target_labels)
+            names(&it.target_labels)
         ));
     }
     used

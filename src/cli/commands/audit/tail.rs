@@ -68,9 +68,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let (output, paint) = (args.output(), Paint::for_stdout());
     args.filter.check(&args.log)?;
     let filter = args.filter.filter();
-    let Last { kept, next, faults } = last(&args.log, &filter, args.last as usize)?;
-    warn_of(&faults);
-    for found in &kept {
+    let mut last = last(&args.log, &filter, args.last as usize)?;
+    let mut check = last.check(&args.log)?;
+    warn_of(&last.faults);
+    for found in &last.kept {
         if !print(output, paint, found)? {
             return Ok(Exit::Done);
         }
@@ -78,11 +79,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if !args.follow {
         return Ok(Exit::Done);
     }
-    let mut records = args.log.open()?.iter_from(next);
-    let mut check = OutcomeCheck::default();
-    for found in &kept {
-        check.note(&found.message);
-    }
+    let mut records = args.log.open()?.iter_from(last.next);
     loop {
         match records.next() {
             Some(Ok(stored)) => {
@@ -108,10 +105,40 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 struct Last {
     /// The last records that match, in order.
     kept: VecDeque<FoundRecord>,
+    /// Where reading began.
+    start: u64,
     /// The index after the last record.
     next: u64,
     /// What could not be read.
     faults: Vec<LogError>,
+}
+
+impl Last {
+    /// Holds the outcomes among the last records against the decisions before them, from where reading began. What comes
+    /// after them can be held against the same decisions.
+    fn check(&mut self, log: &LogArgs) -> anyhow::Result<OutcomeCheck> {
+        let mut check = OutcomeCheck::default();
+        for item in log.open()?.iter_from(self.start) {
+            let stored = match item {
+                Ok(stored) if stored.index >= self.next => break,
+                Ok(stored) => stored,
+                Err(error @ LogError::Io { .. }) => return Err(error.into()),
+                // It is among the faults.
+                Err(_) => continue,
+            };
+            let Ok(message) = stored.decode() else {
+                continue;
+            };
+            let doubts = check.note(&message);
+            let place = self
+                .kept
+                .binary_search_by_key(&stored.index, |it| it.stored.index);
+            if let Some(found) = place.ok().and_then(|at| self.kept.get_mut(at)) {
+                found.doubts = doubts;
+            }
+        }
+        Ok(check)
+    }
 }
 
 /// Reads a log from its end, file by file, until enough records match.
@@ -123,6 +150,7 @@ fn last(log: &LogArgs, filter: &Filter, count: usize) -> anyhow::Result<Last> {
     for file in files.iter().rev() {
         let mut found = VecDeque::new();
         last.next = last.next.max(file.first);
+        last.start = file.first;
         for item in reader.iter_from(file.first) {
             match item {
                 Ok(stored) if stored.index >= end => break,
