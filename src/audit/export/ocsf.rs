@@ -223,19 +223,22 @@ fn without_effect(it: &Decision) -> &'static str {
 }
 
 fn message(it: &Decision) -> String {
-    let what = [it.server.as_str(), it.tool.as_str()];
-    let what: Vec<_> = what.into_iter().filter(|it| !it.is_empty()).collect();
-    let verdict = json::verdict(it.verdict());
+    let joined = |texts: &[&str], with: &str| {
+        let texts: Vec<_> = texts.iter().copied().filter(|it| !it.is_empty()).collect();
+        texts.join(with)
+    };
+    let what = joined(&[&it.server, &it.tool], "/");
+    // A search for subjects has none itself.
+    let by = match it.subject.as_str() {
+        "" => String::new(),
+        subject => format!("by {subject}"),
+    };
     let effect = match without_effect(it) {
         "" => String::new(),
-        why => format!(" ({why})"),
+        why => format!("({why})"),
     };
-    format!(
-        "{verdict} {} {} by {}{effect}",
-        it.operation,
-        what.join("/"),
-        it.subject
-    )
+    let verdict = json::verdict(it.verdict());
+    joined(&[verdict, &it.operation, &what, &by, &effect], " ")
 }
 
 /// The type and the id of an entity, as it is written in a record.
@@ -249,15 +252,24 @@ fn entity(uid: &str) -> (String, String) {
     }
 }
 
-/// An entity as a user: the type of Cedar is its domain.
-fn user(uid: &str) -> Value {
+/// An entity as a user: the type of Cedar is its domain. Nobody is none, as a user has a name.
+fn user(uid: &str) -> Option<Value> {
+    if uid.is_empty() {
+        return None;
+    }
     let (of_type, id) = entity(uid);
     let (type_id, type_name) = match of_type.as_str() {
         "Mcp::User" => (1, "User"),
         "Mcp::Agent" | "Mcp::Server" | "Mcp::Gateway" => (4, "Service"),
         _ => (99, of_type.as_str()),
     };
-    object(json!({"uid": id, "name": id, "domain": of_type, "type_id": type_id, "type": type_name}))
+    Some(object(json!({
+        "uid": id,
+        "name": id,
+        "domain": of_type,
+        "type_id": type_id,
+        "type": type_name,
+    })))
 }
 
 fn actor(it: &Decision) -> Value {

@@ -66,3 +66,24 @@ fn what_was_not_enforced_and_what_was_not_called_are_told_apart() {
         );
     }
 }
+
+#[test]
+fn a_search_for_subjects_has_no_user_without_a_name() {
+    let kind = record::Kind::Decision(Decision {
+        verdict: Verdict::Allow.into(),
+        operation: "cedar/search".to_owned(),
+        sought: "subject".to_owned(),
+        caller: "pep".to_owned(),
+        adapter: "authzen".to_owned(),
+        ..Decision::default()
+    });
+    let record = Record {
+        kind: Some(kind),
+        ..Record::default()
+    };
+    for version in [Version::V1_8, Version::V1_9] {
+        let event = event(&record, version).expect("an event");
+        assert_eq!(event["actor"], json!({"invoked_by": "pep"}));
+        assert_eq!(event["message"], "allow cedar/search");
+    }
+}
