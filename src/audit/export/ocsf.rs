@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::audit::filter;
 use crate::audit::json;
 use crate::audit::record::Record;
-use crate::audit::record::schema::{ControlWrite, Decision, Policy, Verdict, record};
+use crate::audit::record::schema::{AccessLevel, ControlWrite, Decision, Policy, Verdict, record};
 use crate::domain::request::canonical::hex;
 
 /// The version of the schema.
@@ -147,9 +147,11 @@ fn decision(record: &Record, it: &Decision, version: Version) -> Value {
     Value::Object(event)
 }
 
-/// The activity of a call: what Cedar's action says it does.
+/// The activity of a call: what Cedar's action says it does, or, if it is one of the tool's own, the level on record.
 fn activity(it: &Decision) -> (u64, &'static str) {
-    let action = it.principals.first().map_or("", |it| it.action.as_str());
+    let first = it.principals.first();
+    let access = first.map_or(AccessLevel::Unspecified, |it| it.access());
+    let action = first.map_or("", |it| it.action.as_str());
     let action = action
         .rsplit("::")
         .next()
@@ -158,9 +160,10 @@ fn activity(it: &Decision) -> (u64, &'static str) {
     let is_listing = ["list", "filter", "read", "get"]
         .iter()
         .any(|word| it.operation.ends_with(word));
-    match action {
-        "call_read" => (2, "Read"),
-        "call_write" => (3, "Update"),
+    match (access, action) {
+        (AccessLevel::Read, _) | (_, "call_read") => (2, "Read"),
+        (AccessLevel::Write, _) | (_, "call_write") => (3, "Update"),
+        (AccessLevel::Admin, _) => (99, "Other"),
         _ if is_listing => (2, "Read"),
         _ => (99, "Other"),
     }
