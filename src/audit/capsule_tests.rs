@@ -241,6 +241,23 @@ fn a_key_file_is_made_for_its_owner_alone_and_read_again() {
 }
 
 #[test]
+fn a_key_that_others_can_read_begins_no_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("capsule.key");
+    let made = CapsuleKey::read_or_create(&path).unwrap();
+    for mode in [0o644, 0o640, 0o604, 0o660] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let error = CapsuleKey::read_or_create(&path).unwrap_err().to_string();
+        let told = format!("can be read by others: its mode is {mode:o}");
+        assert!(error.contains(&told), "{error}");
+        // Who reads capsules has a copy of it, wherever that lies.
+        assert_eq!(CapsuleKey::read(&path).unwrap().id(), made.id());
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    assert_eq!(CapsuleKey::read_or_create(&path).unwrap().id(), made.id());
+}
+
+#[test]
 fn neither_key_nor_debug_text_shows_the_secret() {
     let shown = format!("{:?} {}", key(0x5a), key(0x5a).id());
     assert!(!shown.contains(&"5a".repeat(8)) && !shown.contains("90, 90"));

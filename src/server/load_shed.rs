@@ -222,6 +222,7 @@ impl<S, A> LoadShed<S, A> {
         let admission = (self.admit)(ReceivedHead {
             parts: &head,
             peer: &peer,
+            arrived: arrived.into_std(),
             deadline: Deadline::at(usual.into_std()),
         });
         let Admission {

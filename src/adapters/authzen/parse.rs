@@ -223,9 +223,9 @@ impl EvaluationParser<'_> {
         };
         for (name, value) in given(properties, "action.properties")? {
             if fields.get(&name).is_some_and(|known| *known != value) {
-                let said = "says something else than `context`";
-                let field = format!("action.properties.{}", TextExcerpt::new(&name));
-                return Err(FieldError::new(field, FieldProblem::Contradiction(said)));
+                let name = TextExcerpt::new(&name);
+                let problem = FieldProblem::UnknownWord(name, "what `context` says");
+                return Err(FieldError::new("action.properties", problem));
             }
             fields.insert(name, value);
         }

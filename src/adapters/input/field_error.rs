@@ -4,7 +4,8 @@ use std::fmt::{self, Display};
 
 use crate::domain::request::visible::{self, escaped};
 
-/// A field that cannot be used, by its path in the request, e.g. `call_context.operation.call_tool.tool`.
+/// A field that cannot be used, by its path in the request, e.g. `call_context.operation.call_tool.tool`. The path is made of
+/// names of the protocol and of the configuration, never of the sender's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` {problem}", escaped(.path))]
 pub struct FieldError {
@@ -13,6 +14,9 @@ pub struct FieldError {
 }
 
 /// What is wrong with a field.
+///
+/// What came from the sender stands in backticks, in quotes or after a colon, as the log leaves it out
+/// (`telemetry::record::recorder`).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FieldProblem {
     /// The field is required.
@@ -61,7 +65,7 @@ pub enum FieldProblem {
     )]
     NotAPageToken,
     /// The enum value is unknown.
-    #[error("{0} is not a value that is known here")]
+    #[error("is not a value that is known here: {0}")]
     UnknownValue(i32),
     /// The word is not one of those allowed.
     #[error("`{0}` is not {1}")]
@@ -92,7 +96,7 @@ pub enum FieldProblem {
     #[error("holds a value without a kind")]
     NoKind,
     /// The count is negative.
-    #[error("is {0}, but must not be negative")]
+    #[error("must not be negative: {0}")]
     Negative(i64),
     /// The text is not an IP address.
     #[error("`{0}` is not an IP address")]
@@ -172,3 +176,7 @@ impl<T> FieldContext<T> for Result<T, FieldError> {
         self.map_err(|inner| inner.inside(outer))
     }
 }
+
+#[cfg(test)]
+#[path = "field_error_tests.rs"]
+mod tests;

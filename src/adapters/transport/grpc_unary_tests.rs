@@ -121,6 +121,7 @@ fn admitted(request: Request<()>, body: Parts) -> AdmittedRequest<Admitted, Part
         ReceivedHead {
             parts: &head,
             peer: &Peer::default(),
+            arrived: std::time::Instant::now(),
             deadline: Deadline::NONE,
         },
     );

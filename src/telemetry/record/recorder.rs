@@ -410,10 +410,11 @@ fn append_encoded(
     })
 }
 
-/// A message up to the first value that came with the request. Messages with such values begin with a field in backticks.
-fn without_values(said: &str) -> &str {
+/// A message up to the first value that came with the request. Messages with such values begin with a field in backticks, or
+/// have the only one at the end, after a colon and in backticks.
+pub(crate) fn without_values(said: &str) -> &str {
     if !said.starts_with('`') {
-        return said;
+        return said.split(": `").next().unwrap_or_default();
     }
     let value = said.match_indices('`').nth(2).map(|(at, _)| at);
     let quoted = said.find('"');

@@ -622,6 +622,10 @@ fn a_refusal_is_logged_without_what_came_with_the_request() {
         ),
         ("`mcp` holds \"pin\"", "`mcp` holds"),
         (
+            "a message has no such member: `pin: `4711`",
+            "a message has no such member",
+        ),
+        (
             "caller `edge` has no right to use `Check`: add it to `rights.rpcs`",
             "caller `edge` has no right to use `Check`: add it to `rights.rpcs`",
         ),
