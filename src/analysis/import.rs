@@ -17,8 +17,7 @@ use crate::bundle::parse::registration::{
 use crate::bundle::parse::typed_input::UntypedArgument;
 use crate::domain::names::{NameError, check_server_name};
 
-/// The owner of a newly imported server.
-pub const UNASSIGNED: &str = "unassigned";
+pub use crate::domain::registration::UNASSIGNED;
 
 /// What is noted of a tool without `inputSchema`.
 const NO_SCHEMA: &str = "the definition has no `inputSchema`: nothing is known of its arguments";

@@ -15,7 +15,7 @@ use callgate_engine::cedar::EntityUID;
 
 use crate::audit::capsule_content::MissingFacts;
 use crate::audit::capsule_content::encode::{CallCapsule, CedarCapsule, DecidedWith};
-use crate::audit::capsule_content::entities::ReachableEntities;
+use crate::audit::capsule_content::entities::{AddedByBundle, ReachableEntities};
 use crate::audit::capsule_content::many::{ListCapsule, SearchCapsule, SearchedCandidate};
 use crate::config::observe::ObserveConfig;
 use crate::domain::authority::labels;
@@ -283,7 +283,10 @@ fn reachable<'g>(
         &generation.stored,
         &generation.snapshot,
         &generation.authority,
-        &generation.named_approvers,
+        AddedByBundle {
+            approvers: &generation.named_approvers,
+            claims: &generation.claims,
+        },
         (call, pending.ask.caller),
         listed,
     )

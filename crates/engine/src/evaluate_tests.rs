@@ -299,3 +299,57 @@ fn what_reads_the_unknown_is_no_certain_allow() {
     let shadow = format!("{known} @mode(\"shadow\") {forbid}");
     assert!(evaluate(&shadow).is_allow_regardless());
 }
+
+#[test]
+fn overlays_of_one_entity_are_never_the_first_alone() {
+    let policies = r#"permit (principal, action, resource);
+        forbid (principal in G::"left", action, resource);
+        forbid (principal, action, resource) when { principal has suspended && principal.suspended };"#;
+    let snapshot = snapshot(policies, vec![]);
+    let principal = uid("U::\"p\"");
+    let saying = |suspended: bool| Overlay {
+        attributes: vec![("suspended".into(), Value::new(suspended, None))],
+        ..Overlay::bare(principal.clone())
+    };
+    let in_group = || Overlay {
+        parents: vec![uid("G::\"left\"")],
+        ..Overlay::bare(principal.clone())
+    };
+    let bare = || Overlay::bare(principal.clone());
+    let forbidden = [[bare(), saying(true)], [bare(), in_group()]];
+    let contradicted = [saying(false), saying(true)];
+    let query = ask(&[], &[]);
+    let evaluate = |overlays: &[Overlay]| {
+        let own = Query { overlays, ..query };
+        let alone = snapshot.evaluate(&own, &principal);
+        let parts = SharedParts {
+            context: query.context,
+            overlays,
+            unknown: &[],
+        };
+        let shared = snapshot.shared_query(&[&principal], parts);
+        let listed = shared.evaluate(query.action, query.resource, |_| false);
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0].forbids.len(), alone.forbids.len());
+        assert_eq!(listed[0].errors.len(), alone.errors.len());
+        alone
+    };
+    for overlays in &forbidden {
+        assert_eq!(evaluate(overlays).forbids.len(), 1);
+    }
+    let failed = evaluate(&contradicted);
+    assert!(!failed.is_allow() && failed.permits.is_empty());
+    assert_eq!(failed.errors.len(), 2, "every policy that applies fails");
+    let own = Query {
+        overlays: &contradicted,
+        ..query
+    };
+    assert!(snapshot.materialize(&own, &principal).is_none());
+    let seen = snapshot.cedar_entity_with(&principal, &forbidden[0]);
+    assert!(seen.is_some_and(|it| it.get("suspended").is_some()));
+    assert!(
+        snapshot
+            .cedar_entity_with(&principal, &contradicted)
+            .is_none()
+    );
+}

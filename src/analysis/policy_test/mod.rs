@@ -11,6 +11,7 @@ pub mod coverage;
 pub mod files;
 pub mod form;
 mod given;
+mod json;
 mod mutants;
 pub mod mutate;
 mod places;

@@ -526,6 +526,70 @@ fn a_denial_before_any_policy_is_asked_is_a_fault_unless_it_is_said() {
 }
 
 #[test]
+fn numbers_are_read_as_a_server_reads_them() {
+    const BANK: &str = r#"{"server": {"name": "bank", "owner": "ana"}, "tools": {"pay": {
+        "access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "public", "typed": true,
+        "input_schema": {"type": "object", "properties": {"amount": {"type": "number"}, "n": {"type": "integer"}}}}}}"#;
+    const PAYING: &str = r#"
+        @id("pay") permit (principal is Mcp::User, action == Mcp::Action::"bank/pay", resource);
+        @id("cap") forbid (principal, action == Mcp::Action::"bank/pay", resource)
+        when { context.input has amount && context.input.amount.greaterThan(decimal("500.0")) };
+        @id("few") forbid (principal, action == Mcp::Action::"bank/pay", resource)
+        when { context.input has n && context.input.n > 3 };
+        @id("asked") permit (principal, action == Action::"ask", resource) when { context.n == 1 };"#;
+    const ASKING: &str = "entity Thing;\naction ask appliesTo { principal: Thing, resource: Thing, context: { n: Long, m?: Long } };";
+    let load = |tests: &str| {
+        let dir = directory("");
+        fs::create_dir(dir.path().join("tools")).expect("made");
+        for (name, text) in [
+            ("tools/bank.json", BANK),
+            ("pay.cedar", PAYING),
+            ("ask.cedarschema", ASKING),
+        ] {
+            fs::write(dir.path().join(name), text).expect("written");
+        }
+        write_tests(dir.path(), tests);
+        let tested = TestedBundle::load(dir.path(), None).map_err(|faults| faults.to_string())?;
+        Ok::<_, String>(tested.run(None, true).expect("it runs"))
+    };
+    let pay = |arguments: &str| {
+        format!("user: zed, call: {{tool: bank/pay, arguments: {{{arguments}}}}}")
+    };
+    let ask = |context: &str| {
+        format!(
+            "request: {{principal: 'Thing::\"a\"', action: 'Action::\"ask\"', resource: 'Thing::\"a\"', context: {{{context}}}}}"
+        )
+    };
+    let allowed: Vec<String> = [
+        "amount: 500.0",
+        "amount: 500",
+        "amount: 1e2",
+        "amount: -0.0",
+        "amount: 0.5",
+        "n: 1.0",
+        "n: 1e0",
+        "n: -0",
+    ]
+    .into_iter()
+    .map(pay)
+    .chain(["n: 1.0", "n: 1e0", "n: 1, m: null"].map(ask))
+    .collect();
+    let denied = ["amount: 500.5", "amount: 501.0", "amount: 1e3", "n: 5.0"].map(pay);
+    for (want, cases) in [("allow", &allowed[..]), ("deny, code: FORBIDDEN", &denied)] {
+        let cases: Vec<&str> = cases.iter().map(String::as_str).collect();
+        let report = load(&wanting(want, &cases)).expect("no fault");
+        let failed: Vec<_> = report.failures().collect();
+        assert!(failed.is_empty(), "{want}: {failed:#?}");
+    }
+    let too_large = load(&wanting("allow", &[&pay("n: 9223372036854775808")]));
+    let said = too_large.expect_err("a fault");
+    assert!(
+        said.contains("a whole number does not fit 64 bits"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_misspelt_circumstance_is_a_fault() {
     let allowed = |with: &str| wanting("allow", &[&format!("user: ana, call: git/log, {with}")]);
     for (with, said) in [

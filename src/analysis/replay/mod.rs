@@ -64,6 +64,8 @@ pub enum RecordedCapsule {
     Sealed(SealedCapsule),
     /// There is none: none was written, or it was dropped.
     Gone,
+    /// It was written and not dropped, and is not there.
+    Lost,
     /// There is none, and it is about a list or a search: none was written for these before, and none is for large ones.
     List,
 }
@@ -213,13 +215,14 @@ fn open_capsule(record: &RecordedDecision) -> Result<Capsule, Replayed> {
     let bytes = match &record.capsule {
         RecordedCapsule::Kept(bytes) => bytes,
         RecordedCapsule::Gone => return Err(Replayed::Gone),
+        RecordedCapsule::Lost => return Err(Replayed::Obstacle(Obstacle::Lost)),
         RecordedCapsule::List => return Err(Replayed::List),
         RecordedCapsule::Sealed(sealed) => match sealed.open() {
             Ok(Some(bytes)) => {
                 opened = bytes;
                 &opened
             }
-            Ok(None) => return Err(Replayed::Gone),
+            Ok(None) => return Err(Replayed::Obstacle(Obstacle::Lost)),
             Err(error) => {
                 return Err(Replayed::Obstacle(Obstacle::Sealed(error.to_string())));
             }

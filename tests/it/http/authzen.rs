@@ -535,3 +535,99 @@ async fn the_context_of_a_decision_holds_what_the_caller_may_see() {
     let obligations = json!({"obligations": [obligation]});
     assert_eq!(allowed, json!({"decision": true, "context": obligations}));
 }
+
+#[tokio::test]
+async fn properties_of_one_entity_are_united_and_contradict_each_other_nowhere() {
+    const SCHEMA: &str = r#"
+        entity tier enum ["gold", "tin"];
+        entity person { level?: Long, suspended?: Bool, tier?: tier, tiers?: Set<tier> };
+        action edit appliesTo { principal: [person], resource: [person] };
+    "#;
+    const POLICIES: &str = r#"
+        @id("edit") permit (principal, action == Action::"edit", resource)
+        when { principal has level && principal.level > 1 };
+        @id("gold") permit (principal, action == Action::"edit", resource)
+        when { principal has tier && principal.tier == tier::"gold" };
+        @id("suspended") forbid (principal, action == Action::"edit", resource)
+        when { resource has suspended && resource.suspended };
+    "#;
+    let dir = BundleDir::new().policies(POLICIES);
+    let server = dir.file("people.cedarschema", SCHEMA).start("").await;
+    let ask = |subject: Json, resource: (&'static str, Json)| {
+        let (id, properties) = resource;
+        json!({
+            "subject": {"type": "person", "id": "al", "properties": subject},
+            "action": {"name": "edit"},
+            "resource": {"type": "person", "id": id, "properties": properties},
+        })
+    };
+    let (able, suspended) = (json!({"level": 5}), json!({"suspended": true}));
+    for (id, properties, wanted) in [
+        ("bo", &suspended, false),
+        ("al", &suspended, false),
+        ("al", &able, true),
+        ("al", &json!({}), true),
+    ] {
+        let request = ask(able.clone(), (id, properties.clone()));
+        assert_eq!(decide(&server, &request).await, wanted, "{request}");
+    }
+    let said = json!({"level": 5, "suspended": false});
+    let contradiction = ask(said, ("al", suspended.clone()));
+    let batch = json!({"evaluations": [contradiction.clone()]});
+    let reply = post(&server, EVALUATION, &contradiction).await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+    assert!(
+        reply.message().contains("resource.properties.suspended"),
+        "{reply:?}"
+    );
+    let answers = post(&server, EVALUATIONS, &batch).await.json();
+    assert_ne!(answers["evaluations"][0]["decision"], true, "{answers}");
+    assert_eq!(post(&server, ACTIONS, &contradiction).await.status, 400);
+    let united = ask(able, ("al", suspended));
+    assert!(found(&server, ACTIONS, &united).await.is_empty());
+
+    // Values of an enumeration are values, and those that it does not have are none.
+    let named = |id: &str| json!({"__entity": {"type": "tier", "id": id}});
+    for (id, wanted) in [("gold", true), ("tin", false), ("lead", false)] {
+        let said = json!({"tier": named(id), "tiers": [named("gold"), named(id)]});
+        let request = ask(said, ("bo", json!({})));
+        assert_eq!(decide(&server, &request).await, wanted, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn an_action_is_named_as_policies_name_it() {
+    const SCHEMA: &str = r#"
+        entity person;
+        namespace Desk { action "o'clock" appliesTo { principal: [person], resource: [person] }; }
+    "#;
+    let policies = r#"permit (principal, action == Desk::Action::"o'clock", resource);"#;
+    let dir = BundleDir::new().policies(policies);
+    let server = dir.file("desk.cedarschema", SCHEMA).start("").await;
+    let mut request = json!({
+        "subject": {"type": "person", "id": "al"},
+        "action": {"name": "Desk::Action::\"o'clock\""},
+        "resource": {"type": "person", "id": "al"},
+    });
+    assert!(decide(&server, &request).await);
+    for name in found(&server, ACTIONS, &request).await {
+        request["action"]["name"] = json!(name);
+        assert!(decide(&server, &request).await, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_finds_nobody_about_whom_nothing_can_be_asked() {
+    let mut dir = with_records(BundleDir::new().policies(POLICIES));
+    for id in ["", " ", "new\nline", "\u{200b}"] {
+        dir = dir.entity(("user", id), json!({}), &[("team", "staff")]);
+    }
+    let server = dir.start("").await;
+    let mut request = tuple("alice", "read", "record-1");
+    let everybody = found(&server, SUBJECTS, &request).await;
+    assert_eq!(everybody, ["alice", "bob"]);
+    for id in everybody {
+        request["subject"]["id"] = json!(id);
+        assert!(decide(&server, &request).await, "{id}");
+    }
+}

@@ -1,6 +1,6 @@
 use serde_json::{Value as Json, json};
 
-use crate::adapters::input::nulls::without_nulls;
+use crate::domain::request::nulls::without_nulls;
 
 #[test]
 fn null_is_as_good_as_absent_in_objects_and_stays_in_lists() {

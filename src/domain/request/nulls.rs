@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json};
 
 /// Removes null members at any depth: JSON clients write null for an absent value, and Cedar has no null. A
 /// null item of a list stays and is an error later, because a list without it would be another list.
-pub(in crate::adapters) fn without_nulls(mut members: Map<String, Json>) -> Map<String, Json> {
+pub fn without_nulls(mut members: Map<String, Json>) -> Map<String, Json> {
     take_out(&mut members);
     members
 }
