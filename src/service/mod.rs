@@ -40,6 +40,7 @@ pub mod concurrency_limit;
 mod in_flight;
 mod inspect;
 mod listing;
+mod once_a_minute;
 pub mod one_at_a_time;
 pub mod pending;
 mod planning_queues;
@@ -65,6 +66,7 @@ use crate::service::generation::{Generation, LoadedBundle};
 use crate::service::ledger::{Ledger, WriteError};
 use crate::service::live_facts::LiveFacts;
 use crate::service::observe::ObserveState;
+use crate::service::once_a_minute::OnceAMinute;
 use crate::service::session_loader::SessionLoader;
 use crate::service::settings::ServiceSettings;
 use crate::store::backend::{Store, StoreError, StoreWrite};
@@ -85,6 +87,8 @@ pub struct Service {
     fleet: Option<Fleet>,
     /// Reads sessions from the store, if there are no other servers.
     loader: SessionLoader,
+    /// That background writes fail.
+    background_error: Arc<OnceAMinute>,
 }
 
 impl Service {
@@ -174,6 +178,7 @@ impl Service {
             recorder,
             bundle_status: ArcSwapOption::empty(),
             observe: ObserveState::default(),
+            background_error: Arc::default(),
         })
     }
 
