@@ -11,8 +11,7 @@ use uuid::Uuid;
 use crate::audit::record::Record;
 use crate::audit::record::schema::{
     AccessLevel, ControlWrite, Decision, Notice, Outcome, Policy, PrincipalVerdict, Reason,
-    SideEffects,
-    Verdict, notice, outcome, record,
+    SideEffects, Verdict, notice, outcome, record,
 };
 use crate::domain::reason::ReasonCode;
 use crate::domain::request::canonical::hex;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::audit::batch::BatchCapsules;
 use crate::audit::batch_outcome::BatchPromise;
 use crate::audit::capsule::CapsuleKey;
+use crate::audit::log_output::LostCounts;
 use crate::audit::record::schema::Notice;
 use crate::audit::tree::thread::TreeWatch;
 use crate::config::audit::{LogMode, OnLogFailure};
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub(super) called: Condvar,
     pub(super) next: AtomicU64,
     pub(super) unrecorded: AtomicU64,
+    pub(super) lost: Mutex<LostCounts>,
     pub(super) failure: Mutex<Option<Failure>>,
     /// Whether there is one: every call asks that.
     pub(super) is_failing: AtomicBool,
@@ -180,8 +182,13 @@ impl Shared {
         self.mode == LogMode::Async || self.on_failure == OnLogFailure::Degrade
     }
 
-    pub(super) fn wrote(&self, next: u64) {
+    pub(super) fn wrote(&self, next: u64, lost: LostCounts) {
         self.next.store(next, Ordering::Release);
+        *self.lost() = lost;
+    }
+
+    pub(super) fn lost(&self) -> MutexGuard<'_, LostCounts> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn add_unrecorded(&self, count: u64) {

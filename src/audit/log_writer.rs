@@ -228,7 +228,7 @@ impl LogWriter {
         } else if added > 0 {
             self.output.withdraw_notices(before.waiting, added);
         }
-        shared.wrote(self.output.next());
+        shared.wrote(self.output.next(), self.output.lost());
         let Err(error) = result else {
             if failure.is_some() {
                 tracing::warn!("the decision log is written again");

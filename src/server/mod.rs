@@ -66,6 +66,7 @@ use crate::server::parts::{ServeError, ServerParts};
 use crate::server::reloadable_tls::ReloadableTls;
 use crate::server::routes::GrpcRoutes;
 use crate::service::server_load::ServerLoad;
+use crate::telemetry::record::recorder::Recorder;
 
 /// Interval of the log line that sums up rejected requests.
 const REJECTION_LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -115,7 +116,7 @@ pub async fn serve(
         () = stop => {}
         never = health.follow(&parts.service, parts.bundle_is_good.clone()) => match never {},
         never = log_rejections(&load) => match never {},
-        never = follow_certificates(parts.tls.as_ref()) => match never {},
+        never = follow_certificates(parts.tls.as_ref(), parts.service.recorder()) => match never {},
         Some(ended) = admins.join_next() => {
             stopped.cancel();
             draining.cancel();
@@ -137,9 +138,9 @@ pub async fn serve(
 }
 
 /// Reloads the certificates when their files change.
-async fn follow_certificates(tls: Option<&ReloadableTls>) -> Infallible {
+async fn follow_certificates(tls: Option<&ReloadableTls>, recorder: &Recorder) -> Infallible {
     match tls {
-        Some(tls) => tls.follow().await,
+        Some(tls) => tls.follow(recorder).await,
         None => std::future::pending().await,
     }
 }

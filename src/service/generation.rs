@@ -213,7 +213,11 @@ impl Generation {
                 uid: uid.clone(),
                 why,
             };
-            entities.push(parse_stored(schema, json).map_err(why)?);
+            let entity = parse_stored(schema, json).map_err(why)?;
+            if entity.uid() != uid {
+                return Err(why(format!("its JSON form is of `{}`", entity.uid())));
+            }
+            entities.push(entity);
         }
         let first = entities.first().map(|entity| entity.uid().clone());
         let mut stored = StoredEntities {

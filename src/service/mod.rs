@@ -42,6 +42,7 @@ mod in_turn;
 mod inspect;
 mod listing;
 pub mod off_thread;
+mod once_a_minute;
 pub mod one_at_a_time;
 pub mod pending;
 mod planning_queues;
@@ -70,6 +71,7 @@ use crate::service::generation::{Generation, LoadedBundle};
 use crate::service::ledger::{Ledger, WriteError};
 use crate::service::live_facts::LiveFacts;
 use crate::service::observe::ObserveState;
+use crate::service::once_a_minute::OnceAMinute;
 use crate::service::session_loader::SessionLoader;
 use crate::service::settings::ServiceSettings;
 use crate::store::backend::{Store, StoreError, StoreWrite};
@@ -92,6 +94,8 @@ pub struct Service {
     loader: SessionLoader,
     /// Work that goes on whether or not somebody waits for it.
     tasks: TaskTracker,
+    /// That background writes fail.
+    background_error: Arc<OnceAMinute>,
 }
 
 impl Service {
@@ -182,6 +186,7 @@ impl Service {
             bundle_status: ArcSwapOption::empty(),
             observe: ObserveState::default(),
             tasks: TaskTracker::new(),
+            background_error: Arc::default(),
         })
     }
 

@@ -84,7 +84,6 @@ pub const COLUMNS: [(&str, Type); 49] = [
     ("first", Number),
     ("last", Number),
     ("since", Time),
-    ("is_cut", Text),
 ];
 
 /// A row, whose cells are set by the names of their columns.

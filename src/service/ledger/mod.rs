@@ -35,7 +35,7 @@ mod unwritten;
 
 pub use change::{CommittedChange, PlannedChange, RESTRICTIONS, WriteError};
 use head::{Head, RestoredState};
-use unwritten::{RESTRICTIONS_FIRST, UnwrittenChange, UnwrittenChanges, WriteResult};
+use unwritten::{IfUnwritten, RESTRICTIONS_FIRST, UnwrittenChange, UnwrittenChanges, WriteResult};
 
 /// How many changes a watcher may lag behind before it has to read them from the store.
 const CHANGES_KEPT: usize = 4_096;
@@ -263,7 +263,10 @@ impl Ledger {
             let generation = self.apply_restriction(&mut head, waiting)?;
             return Ok(PendingWrite::InMemory(id, generation));
         }
-        let is_restriction = plan.is_restriction();
+        let if_unwritten = match plan.is_restriction() {
+            true => IfUnwritten::Enforce,
+            false => IfUnwritten::Undo,
+        };
         let revision = head.revision + 1;
         let next = Arc::new(self.after(&generation, &plan.change, revision)?);
         let known = StoredKey::of(&asked, revision, plan.id.clone(), now);
@@ -282,7 +285,7 @@ impl Ledger {
             entry,
             plan.id.clone(),
             attempt,
-            is_restriction,
+            if_unwritten,
             move |result| {
                 // The receiver is gone if the request is; the change is made all the same.
                 let _ = done.send(result);
@@ -302,7 +305,7 @@ impl Ledger {
         entry: ChangeRecord,
         id: SmolStr,
         attempt: u64,
-        is_restriction: bool,
+        if_unwritten: IfUnwritten,
         done: impl FnOnce(Result<WriteResult, StoreError>) + Send + 'static,
     ) -> Result<(), StoreError> {
         let (ledger, next) = (Arc::clone(self), Arc::clone(next));
@@ -318,10 +321,9 @@ impl Ledger {
                     Ok(WriteResult::Written)
                 }
                 Err(error) => {
-                    ledger.roll_back(&error, attempt);
+                    ledger.roll_back(attempt);
                     let waiting = UnwrittenChange::from_record(written, named);
-                    // With other servers, what only this one knows is no restriction.
-                    match is_restriction && ledger.fleet.is_none() {
+                    match if_unwritten == IfUnwritten::Enforce && ledger.fleet.is_none() {
                         true => {
                             let taken = ledger.apply_restriction(&mut ledger.head(), waiting);
                             taken.map(WriteResult::InMemory)
@@ -330,6 +332,15 @@ impl Ledger {
                     }
                 }
             };
+            match &kept {
+                Err(error) if error.is_conflict() => {
+                    tracing::debug!(%error, "a change is planned again");
+                }
+                Err(error) if if_unwritten != IfUnwritten::Retry => {
+                    tracing::error!(%error, "a change could not be written and is not made");
+                }
+                _ => {}
+            }
             done(kept);
         })
     }
@@ -367,11 +378,7 @@ impl Ledger {
     ///
     /// Changes planned on top of it are already submitted and will fail for their revision, behind what is planned
     /// anew. Only the first failure of an attempt rolls back; later ones must not undo the next attempt.
-    fn roll_back(&self, error: &StoreError, attempt: u64) {
-        match error.is_conflict() {
-            true => tracing::debug!(%error, "a change is planned again"),
-            false => tracing::error!(%error, "a change could not be written and is not made"),
-        }
+    fn roll_back(&self, attempt: u64) {
         let mut head = self.head();
         if head.attempt != attempt {
             return;

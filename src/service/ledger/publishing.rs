@@ -10,6 +10,7 @@ use crate::domain::authority::published::PublishedBundle;
 use crate::domain::ids::BundleId;
 use crate::service::generation::{Generation, LoadedBundle, StoredEntityError};
 use crate::service::ledger::head::Head;
+use crate::service::ledger::unwritten::IfUnwritten;
 use crate::service::ledger::{Ledger, WriteError};
 use crate::service::published::{PreparedBundle, PublishedBundles};
 use crate::store::backend::{PublishedRevision, StoreError};
@@ -155,7 +156,14 @@ impl Ledger {
                 // The receiver is gone only if the publisher is.
                 let _ = done.send(result.map(|_| ()));
             };
-            self.submit(&next, entry, digest.clone(), attempt, false, tell)?;
+            self.submit(
+                &next,
+                entry,
+                digest.clone(),
+                attempt,
+                IfUnwritten::Undo,
+                tell,
+            )?;
             self.note_submitted(&mut head, submitted);
             head.advance(&next);
             revision

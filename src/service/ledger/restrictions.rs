@@ -7,7 +7,7 @@ use crate::domain::authority::change::ChangeRecord;
 use crate::service::generation::Generation;
 use crate::service::ledger::Ledger;
 use crate::service::ledger::head::Head;
-use crate::service::ledger::unwritten::{MAX_UNWRITTEN, UnwrittenChange};
+use crate::service::ledger::unwritten::{IfUnwritten, MAX_UNWRITTEN, UnwrittenChange};
 use crate::store::backend::{StoreError, StoredKey};
 
 impl Ledger {
@@ -74,7 +74,7 @@ impl Ledger {
         let tried = self.try_first(first);
         if let Err(error) = tried {
             self.unwritten.is_trying.store(false, Ordering::Release);
-            tracing::error!(%error, waiting = self.unwritten(), "what was taken away is still not written");
+            self.unwritten.tell(&error);
         }
     }
 
@@ -94,18 +94,18 @@ impl Ledger {
         let ledger = Arc::clone(self);
         let attempt = head.attempt;
         let known = StoredKey::of(&entry.asker, revision, first.id.clone(), first.at);
-        self.submit(&next, entry, first.id, attempt, false, move |result| {
+        let retry = IfUnwritten::Retry;
+        self.submit(&next, entry, first.id, attempt, retry, move |result| {
             if result.is_ok() {
                 ledger.unwritten.lock().pop_front();
+                ledger.unwritten.tell_written();
                 let remember = |known| ledger.head().keys.remember(known);
                 known.into_iter().for_each(remember);
             }
             ledger.unwritten.is_trying.store(false, Ordering::Release);
             match result {
                 Ok(_) => ledger.retry(),
-                Err(error) => {
-                    tracing::error!(%error, waiting = ledger.unwritten(), "what was taken away is still not written");
-                }
+                Err(error) => ledger.unwritten.tell(&error),
             }
         })?;
         head.advance(&next);

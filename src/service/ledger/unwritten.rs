@@ -14,12 +14,24 @@ use smol_str::SmolStr;
 use crate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord};
 use crate::service::generation::Generation;
 use crate::service::ledger::change::PlannedChange;
-use crate::store::backend::StoredKey;
+use crate::service::once_a_minute::OnceAMinute;
+use crate::store::backend::{StoreError, StoredKey};
 
 /// The most unwritten restrictions; one more is rejected.
 pub(super) const MAX_UNWRITTEN: usize = 10_000;
 /// The error of other changes meanwhile.
 pub(super) const RESTRICTIONS_FIRST: &str = "what was taken away waits to be written first";
+
+/// What becomes of a change that cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IfUnwritten {
+    /// It is not made.
+    Undo,
+    /// It takes force all the same, unless there are other servers: what only this one knows is no restriction.
+    Enforce,
+    /// It is in force already, and is tried again.
+    Retry,
+}
 
 /// The result of writing a change.
 pub(super) enum WriteResult {
@@ -35,6 +47,8 @@ pub(super) struct UnwrittenChanges {
     waiting: Mutex<VecDeque<UnwrittenChange>>,
     /// Whether the first of them is submitted to the store.
     pub(super) is_trying: AtomicBool,
+    /// That they are still not written.
+    error: OnceAMinute,
 }
 
 /// One unwritten restriction.
@@ -78,6 +92,19 @@ impl UnwrittenChanges {
 
     pub(super) fn is_empty(&self) -> bool {
         self.lock().is_empty()
+    }
+
+    /// Tells, once a minute, that the first of them could not be written again.
+    pub(super) fn tell(&self, error: &StoreError) {
+        if self.error.is_due() {
+            let waiting = self.lock().len();
+            tracing::error!(%error, waiting, "what was taken away is still not written");
+        }
+    }
+
+    /// Notes that one was written.
+    pub(super) fn tell_written(&self) {
+        self.error.reset();
     }
 
     /// Whether the change of a request with this key is among them.

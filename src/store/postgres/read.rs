@@ -130,25 +130,35 @@ impl Tables<'_> {
     async fn authority(&self) -> Result<Authority, StoreError> {
         let mut authority = Authority::default();
         let grants = self.all("SELECT id, body FROM callgate.grants", |row| {
-            body::<Delegation>(row, 1)
+            let delegation: Delegation = body(row, 1)?;
+            check_key(row, delegation.id.as_str())?;
+            Ok(delegation)
         });
         for delegation in grants.await? {
             authority.delegations.insert_mut(delegation.into());
         }
-        let stops = self.all("SELECT id, body FROM callgate.stops", |row| {
-            body::<Stop>(row, 1)
+        let stops = self.all("SELECT type, id, body FROM callgate.stops", |row| {
+            let stop: Stop = body(row, 2)?;
+            match uid(row, 0)? == stop.uid {
+                true => Ok(stop),
+                false => Err(invalid(row, 2, columns::OTHER_KEY)),
+            }
         });
         for stop in stops.await? {
             authority.stops.insert_mut(stop.uid.clone(), stop.into());
         }
         let tasks = self.all("SELECT id, body FROM callgate.tasks", |row| {
-            body::<Task>(row, 1)
+            let task: Task = body(row, 1)?;
+            check_key(row, task.id.as_str())?;
+            Ok(task)
         });
         for task in tasks.await? {
             authority.tasks.insert_mut(task.into());
         }
         let approvals = self.all("SELECT id, body FROM callgate.approvals", |row| {
-            body::<Approval>(row, 1)
+            let approval: Approval = body(row, 1)?;
+            check_key(row, approval.id.as_str())?;
+            Ok(approval)
         });
         for approval in approvals.await? {
             authority.approvals.insert_mut(approval.into());
@@ -211,6 +221,14 @@ fn session_row(row: &Row) -> Result<StoredSession, StoreError> {
         last: uids(row, 4)?,
         at: moment(row, 5)?,
     })
+}
+
+/// Checks that the body of a row is of what its first column names.
+fn check_key(row: &Row, of_body: &str) -> Result<(), StoreError> {
+    match text(row, 0)? == of_body {
+        true => Ok(()),
+        false => Err(invalid(row, 1, columns::OTHER_KEY)),
+    }
 }
 
 fn key(row: &Row) -> Result<StoredKey, StoreError> {

@@ -9,6 +9,7 @@ use callgate_engine::Snapshot;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
+use crate::telemetry::export::condition_gauges::Condition;
 use crate::telemetry::export::exporter_state::ExporterStates;
 use crate::telemetry::export::losses::Losses;
 use crate::telemetry::export::span_counts::SpanCounts;
@@ -29,6 +30,7 @@ pub struct LiveGauges {
     approvals_waiting: AtomicU64,
     in_flight: AtomicI64,
     request_limit: AtomicU64,
+    pub(crate) condition: Arc<Condition>,
     pub(crate) spans: SpanCounts,
     pub(crate) losses: Losses,
     pub(crate) exporters: ExporterStates,
@@ -52,6 +54,7 @@ impl Default for LiveGauges {
             approvals_waiting: AtomicU64::new(0),
             in_flight: AtomicI64::new(0),
             request_limit: AtomicU64::new(0),
+            condition: Arc::default(),
             spans: SpanCounts::default(),
             losses: Losses::default(),
             exporters: ExporterStates::default(),
@@ -177,6 +180,7 @@ impl LiveGauges {
                 observer.observe(live.in_flight.load(Ordering::Relaxed), &[]);
             })
             .build();
+        self.condition.observe(meter);
         self.observe_spans(meter);
         self.observe_losses(meter);
     }

@@ -207,3 +207,41 @@ proptest! {
         prop_assert_eq!(flow.exported.load(Ordering::Relaxed) + lost, recorded);
     }
 }
+
+#[test]
+fn a_short_queue_is_exported_before_it_is_full() {
+    #[derive(Debug)]
+    struct Prompt;
+    impl SpanBatchExporter for Prompt {
+        async fn export(&self, _: &EncodedSpans) -> OTelSdkResult {
+            Ok(())
+        }
+    }
+    for (room, batch) in [("512", "512"), ("256", "512"), ("2", "1"), ("1", "1")] {
+        let live = Arc::new(LiveGauges::default());
+        let watched = MonitoredExporter::new(Prompt, ExportSignal::Traces, &live);
+        let var = |name: &str| match name {
+            QUEUE_VARIABLE => Some(room.to_owned()),
+            BATCH_VARIABLE => Some(batch.to_owned()),
+            // Longer than the test.
+            DELAY_VARIABLE => Some("600000".to_owned()),
+            _ => None,
+        };
+        let queue = SpanQueue::start(watched, &live, &var).unwrap();
+        let length: u64 = room.parse().unwrap();
+        let half = (length / 2).max(1);
+        let sink = queue.sink();
+        // As many as are a batch, and no more until they are gone.
+        for _ in 0..half {
+            sink.push(b"authorize", length == 1);
+        }
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while live.spans.exported.load(Ordering::Relaxed) < half {
+            assert!(Instant::now() < deadline, "{room}: nothing is exported");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(live.losses.all(), []);
+    }
+    assert_eq!(most_in_batch(512, 2_048), 512);
+    assert_eq!(most_in_batch(0, 2_048), 1);
+}

@@ -23,6 +23,20 @@ pub(crate) fn observe(audit: &AuditLog, meter: &Meter) {
         .build();
     let log = audit.clone();
     meter
+        .u64_observable_counter("callgate.audit.lost")
+        .with_unit("{record}")
+        .with_description(
+            "Records of the decision log that are gone or damaged, and those whose capsules are",
+        )
+        .with_callback(move |observer| {
+            let lost = log.lost();
+            for (kind, count) in [("records", lost.records), ("capsules", lost.capsules)] {
+                observer.observe(count, &[KeyValue::new("callgate.audit.kind", kind)]);
+            }
+        })
+        .build();
+    let log = audit.clone();
+    meter
         .u64_observable_gauge("callgate.audit.failing")
         .with_unit("1")
         .with_description("1 while the decision log cannot be written")

@@ -17,6 +17,7 @@ use crate::domain::decide::verdict::{Decision, ReasonCode};
 use crate::telemetry::export::exemplars::Exemplars;
 use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::export::otlp_encoder::SpanIds;
+use crate::telemetry::record::bounded_names::BoundedNames;
 use crate::telemetry::record::directory_metrics::DirectoryMetrics;
 use crate::telemetry::record::{decision_mapping, write_mapping};
 
@@ -65,6 +66,7 @@ pub struct Metrics {
     duration: Histogram<f64>,
     shadow_flips: Counter<u64>,
     shadow_policies: Counter<u64>,
+    shadow_names: BoundedNames,
     observed: Counter<u64>,
     reloads: Counter<u64>,
     rejections: Counter<u64>,
@@ -147,6 +149,7 @@ impl Metrics {
                     "Decisions that a policy in shadow mode would have changed, by its id",
                 )
                 .build(),
+            shadow_names: BoundedNames::new(labels.values),
             observed: meter
                 .u64_counter("callgate.observed")
                 .with_unit("{decision}")
@@ -210,8 +213,9 @@ impl Metrics {
         if !record.decision.shadow.is_empty() {
             self.shadow_flips.add(1, labels);
             for policy in &record.decision.shadow {
-                // Ids come from the directory, so callers cannot add series.
-                let policy = KeyValue::new("callgate.policy.id", String::from(policy.id.as_str()));
+                // Ids come from the directory, so callers cannot add series; reloads could.
+                let name = self.shadow_names.value(&policy.id);
+                let policy = KeyValue::new("callgate.policy.id", name);
                 self.shadow_policies.add(1, &[policy]);
             }
         }

@@ -15,6 +15,7 @@ use crate::audit::log::{AuditLog, LogReceipt};
 use crate::audit::outcome_record::OutcomeRecord;
 use crate::config::telemetry::{DecisionLog, MetricLabels};
 use crate::telemetry::env::ExportSignal;
+use crate::telemetry::export::condition_gauges::{CertificateCondition, StoreCondition};
 use crate::telemetry::export::exemplars::Exemplars;
 use crate::telemetry::export::exporter_state::ExporterState;
 use crate::telemetry::export::live_gauges::{InFlight, LiveGauges};
@@ -205,6 +206,16 @@ impl Recorder {
     /// Stores the number of approvals that wait for a person.
     pub fn approvals_waiting(&self, count: usize) {
         self.inner.live.set_approvals_waiting(count);
+    }
+
+    /// Stores the state of store and clock.
+    pub fn store(&self, store: StoreCondition) {
+        self.inner.live.condition.set_store(store);
+    }
+
+    /// Stores the state of the certificates.
+    pub fn certificates(&self, certificates: CertificateCondition) {
+        self.inner.live.condition.set_certificates(certificates);
     }
 
     /// Counts an attempt to load the bundle.
