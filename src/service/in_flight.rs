@@ -4,7 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use tokio::sync::oneshot;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::domain::decide::inputs::Requester;
@@ -13,7 +12,7 @@ use crate::service::clock::ClockReading;
 use crate::service::generation::Generation;
 use crate::service::live_facts::UsedUp;
 use crate::service::request::RequestMeta;
-use crate::store::backend::{StoreError, StoreWrite};
+use crate::store::backend::StoreWrite;
 
 /// A generation, and the reason not to decide from it.
 #[derive(Clone)]
@@ -59,21 +58,6 @@ pub(super) struct TentativeVerdict {
     /// The session has left memory or gone to another server meanwhile: nothing is decided.
     pub(super) is_session_lost: bool,
 }
-
-/// An allow whose write has ended.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart where it is made"
-)]
-pub(super) enum Settled {
-    /// It stands, or is denied.
-    Final(Decided),
-    /// It does not fit what other servers have written, and nothing of it is written: decide again.
-    Outdated(StoreError),
-}
-
-/// Receives the result of a write.
-pub(super) type CommitReceipt = oneshot::Receiver<Result<(), StoreError>>;
 
 impl InFlightRequest<'_> {
     /// What it is decided from, for another request that is taken up then.
@@ -148,25 +132,6 @@ impl TentativeVerdict {
     pub(super) fn denied(reason: Reason) -> Self {
         Self::unwritten(Decided::denied(reason))
     }
-}
-
-/// Waits for the write of what a call leaves behind. If it fails, the call is denied.
-pub(super) async fn settle(decision: Decided, writing: CommitReceipt) -> Settled {
-    let why = match writing.await {
-        Ok(Ok(())) => return Settled::Final(decision),
-        Ok(Err(error)) if error.is_conflict() => return Settled::Outdated(error),
-        Ok(Err(error)) => error,
-        Err(_) => StoreError::Closed,
-    };
-    tracing::error!(%why, "a call was denied because the store did not write");
-    let message = match why {
-        StoreError::OutcomeUnknown(_) => {
-            "what this call would use up may or may not be written down, and counts as used up"
-        }
-        _ => "what this call would use up could not be written down",
-    };
-    let reason = Reason::new(ReasonCode::StoreUnavailable, message);
-    Settled::Final(Decided::denied(reason))
 }
 
 /// A UUID version 7 of a moment. The library's own clock orders ids within a millisecond behind a lock that all

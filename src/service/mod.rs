@@ -4,7 +4,7 @@
 //! everything of one revision, [`ledger`] the order of revisions, [`live_facts`] what changes with every call,
 //! [`side_effects`] what allowed calls use up and leave behind, [`call_carriers`] which tasks, delegations and pairs carry the labels of a call, [`maintenance`] background
 //! writes and pruning, [`clock`] the one clock, [`deadline`] the deadline of a request. `recording` puts decisions on record, `listing` filters lists,
-//! [`pending`] are responses that have to wait, [`fleet`] is what changes when several servers decide from one database.
+//! [`pending`] are responses that have to wait, `unsettled` puts on record what nobody waits for any more, [`fleet`] is what changes when several servers decide from one database.
 //! `session_loader` reads sessions that are not in memory, one at a time by [`one_at_a_time`]. [`search`] asks Cedar
 //! about many entities, [`batch`] decides several requests from one generation. [`observe`] lets pass what is only
 //! observed, [`published`] compiles bundles that are published. [`server_load`]
@@ -49,11 +49,13 @@ pub mod search;
 pub mod server_load;
 pub mod session_loader;
 pub mod settings;
+mod unsettled;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
+use tokio_util::task::TaskTracker;
 
 use crate::domain::authority::task::Task;
 use crate::domain::ids::BudgetId;
@@ -85,6 +87,8 @@ pub struct Service {
     fleet: Option<Fleet>,
     /// Reads sessions from the store, if there are no other servers.
     loader: SessionLoader,
+    /// Work that goes on whether or not somebody waits for it.
+    tasks: TaskTracker,
 }
 
 impl Service {
@@ -174,6 +178,7 @@ impl Service {
             recorder,
             bundle_status: ArcSwapOption::empty(),
             observe: ObserveState::default(),
+            tasks: TaskTracker::new(),
         })
     }
 
@@ -233,6 +238,11 @@ impl Service {
     /// Reads sessions from the store, if there are no other servers.
     fn session_loader(&self) -> &SessionLoader {
         &self.loader
+    }
+
+    /// Tasks that carry on what is under way whether or not somebody waits for it, until it is on record.
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.tasks
     }
 
     /// What this server is to others on the same store; `None` if it is alone.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use scopeguard::ScopeGuard;
 use tokio::sync::oneshot;
 
 use crate::audit::decision_record::RecordedRequest;
@@ -10,13 +11,12 @@ use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::service::Service;
 use crate::service::deadline::ServiceError;
-use crate::service::in_flight::{
-    CommitReceipt, Decided, InFlightRequest, Settled, TentativeVerdict, settle,
-};
+use crate::service::in_flight::{InFlightRequest, TentativeVerdict};
 use crate::service::live_facts::UsedUp;
 use crate::service::recording::AwaitedRecord;
 use crate::service::request::{RequestMeta, Response};
 use crate::service::session_loader::session_unread;
+use crate::service::unsettled::{CommitReceipt, Unsettled, UnsettledCall};
 use crate::store::backend::{StoreError, StoreWrite};
 
 /// The most attempts to decide a call that does not fit what other servers have written meanwhile.
@@ -51,8 +51,8 @@ enum PendingStage<'a> {
     Revision(RequestMeta<'a>),
     /// For the session, which the store alone or another server may hold.
     Session(RequestMeta<'a>),
-    /// For its side effects to be written.
-    Commit(Box<(InFlightRequest<'a>, Decided, CommitReceipt)>),
+    /// For its side effects to be written. It goes on record whether or not that is waited for.
+    Commit(Box<UnsettledCall<'a>>),
 }
 
 impl<'a> PendingResponse<'a> {
@@ -107,21 +107,21 @@ impl Service {
         let mut waiting = later.0;
         for _ in 0..MAX_ATTEMPTS {
             let (pending, denied) = match waiting {
-                PendingStage::Commit(stage) => {
-                    let (pending, decision, writing) = *stage;
-                    match settle(decision, writing).await {
-                        Settled::Final(decision) => {
-                            let question = RecordedRequest::Call(call);
-                            let awaited = self.begin_record(pending, question, decision);
-                            return Ok(self.finish_record(awaited, question).await);
-                        }
-                        Settled::Outdated(error) => {
-                            let denied = self.learn(&error).await;
-                            let (pending, stale) = self.pin_generation(pending.ask).await?;
-                            (pending, denied.or(stale))
-                        }
+                PendingStage::Commit(mut unsettled) => match unsettled.settle().await {
+                    Ok(()) => {
+                        let settled = ScopeGuard::into_inner(*unsettled);
+                        let question = RecordedRequest::Call(call);
+                        let awaited = self.begin_record(settled.pending, question, settled.decided);
+                        return Ok(self.finish_record(awaited, question).await);
                     }
-                }
+                    Err(error) => {
+                        let denied = self.learn(&error).await;
+                        let (pending, stale) = self.pin_generation(unsettled.pending.ask).await?;
+                        // From here on it is decided again.
+                        ScopeGuard::into_inner(*unsettled);
+                        (pending, denied.or(stale))
+                    }
+                },
                 PendingStage::Session(ask) => {
                     let denied = self.hold_session(&ask, call).await;
                     let (pending, stale) = self.pin_generation(ask).await?;
@@ -166,12 +166,15 @@ impl Service {
             }
             return Progress::Unrecorded(UnrecordedResponse(awaited));
         }
-        let writing = self.submit_writes(made.writes, made.used_up);
-        wait(PendingStage::Commit(Box::new((
+        let unsettled = Unsettled {
+            writing: Some(self.submit_writes(made.writes, made.used_up)),
+            call: call.clone(),
+            decided: made.decision,
             pending,
-            made.decision,
-            writing,
-        ))))
+            recorder: self.recorder().clone(),
+            tasks: self.tasks().clone(),
+        };
+        wait(PendingStage::Commit(Box::new(unsettled.guarded())))
     }
 
     /// Has the session of a call, for [`Service::inspect`]. If that does not come about, [`Service::finish`] denies.
@@ -238,7 +241,7 @@ impl Service {
                 Err(error) => facts.release(&used_up, &written, error),
             }
             let Some(state) = fleet.filter(|_| has_labels && result.is_ok()) else {
-                // The receiver is gone if the request is; what was used up stays used up.
+                // Whoever has asked may be gone; the receiver is not, as the call goes on record all the same.
                 let _ = done.send(result);
                 return;
             };

@@ -15,6 +15,7 @@ use crate::domain::decide::verdict::{Decision, Reason, ReasonCode, Verdict};
 use crate::service::Service;
 use crate::service::in_flight::{Decided, InFlightRequest, decision_id};
 use crate::service::request::Response;
+use crate::telemetry::record::recorder::Recorder;
 
 /// A decision whose record is on its way into the log.
 pub(super) struct AwaitedRecord<'a> {
@@ -23,6 +24,35 @@ pub(super) struct AwaitedRecord<'a> {
     is_enforced: bool,
     decision_id: Uuid,
     receipt: LogReceipt,
+}
+
+impl<'a> AwaitedRecord<'a> {
+    /// Hands the record of a decision to the log.
+    pub(super) fn begin(
+        recorder: &Recorder,
+        pending: InFlightRequest<'a>,
+        question: RecordedRequest<'_>,
+        decided: Decided,
+    ) -> Self {
+        let Decided {
+            verdict,
+            is_enforced,
+            capsule,
+        } = decided;
+        let decision_id = decision_id(pending.started_at);
+        let record = record(&pending, question, (&verdict, is_enforced), decision_id);
+        let receipt = recorder.append(&record, capsule.as_deref());
+        if let Some(capsule) = capsule {
+            reuse(capsule);
+        }
+        Self {
+            pending,
+            verdict,
+            is_enforced,
+            decision_id,
+            receipt,
+        }
+    }
 }
 
 impl AwaitedRecord<'_> {
@@ -39,6 +69,17 @@ impl AwaitedRecord<'_> {
     pub(super) fn is_ready(&self) -> bool {
         !matches!(self.receipt, LogReceipt::Waiting(_))
     }
+
+    /// Denies what is not written, and says by span, metrics and log line what was decided.
+    pub(super) fn tell(&mut self, recorder: &Recorder, question: RecordedRequest<'_>) {
+        if !self.receipt.is_done() && (self.verdict.is_allow() || !self.is_enforced) {
+            let message = "this call could not be put on record";
+            self.verdict = Verdict::deny(Reason::new(ReasonCode::AuditUnavailable, message));
+            self.is_enforced = true;
+        }
+        let leaving = (&self.verdict, self.is_enforced);
+        recorder.record(&record(&self.pending, question, leaving, self.decision_id));
+    }
 }
 
 impl Service {
@@ -49,24 +90,7 @@ impl Service {
         question: RecordedRequest<'_>,
         decided: Decided,
     ) -> AwaitedRecord<'a> {
-        let Decided {
-            verdict,
-            is_enforced,
-            capsule,
-        } = decided;
-        let decision_id = decision_id(pending.started_at);
-        let record = record(&pending, question, (&verdict, is_enforced), decision_id);
-        let receipt = self.recorder().append(&record, capsule.as_deref());
-        if let Some(capsule) = capsule {
-            reuse(capsule);
-        }
-        AwaitedRecord {
-            pending,
-            verdict,
-            is_enforced,
-            decision_id,
-            receipt,
-        }
+        AwaitedRecord::begin(self.recorder(), pending, question, decided)
     }
 
     /// Waits until the record is written, and responds.
@@ -82,24 +106,17 @@ impl Service {
     /// Responds at once, as nothing is waited for.
     pub(super) fn respond(
         &self,
-        awaited: AwaitedRecord<'_>,
+        mut awaited: AwaitedRecord<'_>,
         question: RecordedRequest<'_>,
     ) -> Response<Verdict> {
+        awaited.tell(self.recorder(), question);
         let AwaitedRecord {
             pending,
             mut verdict,
-            mut is_enforced,
+            is_enforced,
             decision_id,
-            receipt,
+            ..
         } = awaited;
-        if !receipt.is_done() && (verdict.is_allow() || !is_enforced) {
-            let message = "this call could not be put on record";
-            verdict = Verdict::deny(Reason::new(ReasonCode::AuditUnavailable, message));
-            is_enforced = true;
-        }
-        let leaving = (&verdict, is_enforced);
-        self.recorder()
-            .record(&record(&pending, question, leaving, decision_id));
         let observed = (!is_enforced).then_some(verdict.outcome);
         if observed == Some(Decision::Deny) {
             self.observe.count_waived();

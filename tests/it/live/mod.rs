@@ -7,3 +7,4 @@ mod model;
 mod office;
 mod races;
 mod taken_away;
+mod who_leaves;

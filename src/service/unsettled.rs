@@ -1,0 +1,144 @@
+//! A call that is decided, while what it leaves behind is being written.
+//!
+//! What an allow uses up is used up from here on, so it goes on record whoever waits for the answer: an [`UnsettledCall`]
+//! that is dropped, because a deadline has passed or a client has left, is carried on by a task of its own.
+
+use scopeguard::ScopeGuard;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+
+use crate::audit::decision_record::RecordedRequest;
+use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::domain::request::call_context::CallContext;
+use crate::service::in_flight::{Decided, InFlightRequest};
+use crate::service::recording::AwaitedRecord;
+use crate::service::request::OwnedRequestMeta;
+use crate::store::backend::StoreError;
+use crate::telemetry::record::recorder::Recorder;
+
+/// Receives the result of a write.
+pub(super) type CommitReceipt = oneshot::Receiver<Result<(), StoreError>>;
+
+/// A call whose write is under way. Dropped before [`ScopeGuard::into_inner`], it is carried on without whoever has asked.
+pub(super) type UnsettledCall<'a> = ScopeGuard<Unsettled<'a>, fn(Unsettled<'a>)>;
+
+/// What is needed to record a call once its write has ended.
+pub(super) struct Unsettled<'a> {
+    pub(super) pending: InFlightRequest<'a>,
+    pub(super) call: CallContext,
+    /// The decision, if the write succeeds. Final once it is settled.
+    pub(super) decided: Decided,
+    /// `None` once it is settled.
+    pub(super) writing: Option<CommitReceipt>,
+    pub(super) recorder: Recorder,
+    /// The tasks that the end of the service waits for.
+    pub(super) tasks: TaskTracker,
+}
+
+impl<'a> Unsettled<'a> {
+    /// The same, so that it goes on record whatever happens.
+    pub(super) fn guarded(self) -> UnsettledCall<'a> {
+        scopeguard::guard(self, carry_on)
+    }
+}
+
+impl Unsettled<'_> {
+    /// Waits for the write. If it fails, the call is denied.
+    ///
+    /// # Errors
+    ///
+    /// The error of a write that does not fit what other servers have written: nothing of it is written, and it is to be
+    /// decided again. Without that it is denied.
+    pub(super) async fn settle(&mut self) -> Result<(), StoreError> {
+        let Some(writing) = &mut self.writing else {
+            return Ok(());
+        };
+        let written = writing.await;
+        self.writing = None;
+        let why = match written {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) if error.is_conflict() => {
+                let message =
+                    "another replica was faster, and nobody has waited for another decision";
+                self.decided = Decided::denied(Reason::new(ReasonCode::Stale, message));
+                return Err(error);
+            }
+            Ok(Err(error)) => error,
+            Err(_) => StoreError::Closed,
+        };
+        tracing::error!(%why, "a call was denied because the store did not write");
+        let message = match why {
+            StoreError::OutcomeUnknown(_) => {
+                "what this call would use up may or may not be written down, and counts as used up"
+            }
+            _ => "what this call would use up could not be written down",
+        };
+        self.decided = Decided::denied(Reason::new(ReasonCode::StoreUnavailable, message));
+        Ok(())
+    }
+
+    /// Puts it on record without a response.
+    async fn record(mut self) {
+        // What is to be decided again is denied, as nobody waits for it.
+        let _ = self.settle().await;
+        let Self {
+            pending,
+            call,
+            decided,
+            recorder,
+            ..
+        } = self;
+        let question = RecordedRequest::Call(&call);
+        let mut awaited = AwaitedRecord::begin(&recorder, pending, question, decided);
+        awaited.written().await;
+        awaited.tell(&recorder, question);
+    }
+}
+
+/// Puts a call on record that nobody waits for any more.
+fn carry_on(unsettled: Unsettled<'_>) {
+    let Ok(runtime) = Handle::try_current() else {
+        tracing::error!("a call is not put on record, as the server has ended");
+        return;
+    };
+    let Unsettled {
+        pending:
+            InFlightRequest {
+                ask,
+                generation,
+                stale,
+                started_at,
+                clock,
+            },
+        call,
+        decided,
+        writing,
+        recorder,
+        tasks,
+    } = unsettled;
+    let (ask, own_tasks) = (OwnedRequestMeta::from(&ask), tasks.clone());
+    let recorded = async move {
+        let pending = InFlightRequest {
+            ask: ask.borrowed(),
+            generation,
+            stale,
+            started_at,
+            clock,
+        };
+        let unsettled = Unsettled {
+            pending,
+            call,
+            decided,
+            writing,
+            recorder,
+            tasks,
+        };
+        unsettled.record().await;
+    };
+    own_tasks.spawn_on(recorded, &runtime);
+}
+
+#[cfg(test)]
+#[path = "unsettled_tests.rs"]
+mod tests;

@@ -1,0 +1,263 @@
+//! Callers that leave before their answer: what their calls have used up, and what their writes have changed, is on record all
+//! the same.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use callgate::audit::log::AuditLog;
+use callgate::audit::record::schema::Verdict as RecordedVerdict;
+use callgate::authn::caller::Caller;
+use callgate::config::audit::AuditConfig;
+use callgate::domain::authority::change::ChangeRecord;
+use callgate::domain::ids::SessionId;
+use callgate::domain::request::call_context::CallContext;
+use callgate::service::Service;
+use callgate::service::batch::BatchItem;
+use callgate::service::clock::SystemClock;
+use callgate::service::deadline::Deadline;
+use callgate::service::pending::Progress;
+use callgate::service::request::RequestMeta;
+use callgate::service::settings::ServiceSettings;
+use callgate::store::backend::{
+    Pruned, Retention, Store, StoreError, StoreWrite, StoredSession, StoredState,
+};
+use callgate::store::sqlite::SqliteStore;
+use callgate::telemetry::record::recorder::{Recorder, RecorderParts};
+use tempfile::TempDir;
+
+use crate::audit::log_reading::Contents;
+use crate::live::office::{call, person};
+use crate::support::worlds;
+
+const HELD: u8 = 0;
+const OPEN: u8 = 1;
+const BROKEN: u8 = 2;
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(20);
+
+/// A store that holds what calls leave behind until it is told what to do with it.
+struct Held {
+    store: SqliteStore,
+    gate: Arc<AtomicU8>,
+}
+
+impl Store for Held {
+    fn load(&mut self) -> Result<StoredState, StoreError> {
+        self.store.load()
+    }
+
+    fn session_ids(&mut self, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
+        self.store.session_ids(each)
+    }
+
+    fn session(&mut self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
+        self.store.session(id)
+    }
+
+    fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
+        let is_held = |write: &StoreWrite| matches!(write, StoreWrite::SessionLabels { .. });
+        if writes.iter().any(is_held) {
+            let begun = Instant::now();
+            while self.gate.load(Ordering::SeqCst) == HELD && begun.elapsed() < LONG {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if self.gate.load(Ordering::SeqCst) == BROKEN {
+                return Err(StoreError::Write("told to fail".to_owned()));
+            }
+        }
+        self.store.commit(writes)
+    }
+
+    fn entries_after(
+        &mut self,
+        revision: u64,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>, StoreError> {
+        self.store.entries_after(revision, limit)
+    }
+
+    fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError> {
+        self.store.prune(before)
+    }
+}
+
+/// An office with a decision log.
+struct Office {
+    service: Service,
+    caller: Caller,
+    gate: Arc<AtomicU8>,
+    log: AuditLog,
+    folder: TempDir,
+}
+
+impl Office {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = folder.path().join("capsule.key");
+        let log = AuditLog::open(folder.path(), &key, &AuditConfig::default());
+        let log = log.expect("a log").expect("it is on");
+        let recorder = Recorder::new(RecorderParts {
+            audit: Some(log.clone()),
+            ..RecorderParts::default()
+        });
+        let gate = Arc::new(AtomicU8::new(HELD));
+        let store = Held {
+            store: SqliteStore::in_memory().expect("a store"),
+            gate: Arc::clone(&gate),
+        };
+        let settings = ServiceSettings::default();
+        let service = Service::open(settings, recorder, Box::new(store), Arc::new(SystemClock));
+        let service = service.expect("a service");
+        service.publish(worlds::office().load()).expect("published");
+        Self {
+            service,
+            caller: Caller::local(),
+            gate,
+            log,
+            folder,
+        }
+    }
+
+    fn ask(&self) -> RequestMeta<'_> {
+        RequestMeta {
+            caller: &self.caller,
+            adapter: "test",
+            at_least_revision: 0,
+            is_dry_run: false,
+            deadline: Deadline::NONE,
+            request_id: Some("request"),
+        }
+    }
+
+    /// The sessions on record, with the verdict of each of their calls.
+    fn recorded(&self) -> BTreeMap<String, Vec<(bool, String)>> {
+        let mut sessions: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (_, decision) in Contents::read(self.folder.path()).decisions.into_values() {
+            assert_eq!(decision.request_id, "request");
+            let is_allow = decision.verdict() == RecordedVerdict::Allow;
+            let reason = decision.reasons.first().map(|it| it.code.clone());
+            let verdict = (is_allow, reason.unwrap_or_default());
+            sessions
+                .entry(decision.session_id)
+                .or_default()
+                .push(verdict);
+        }
+        sessions
+    }
+
+    /// Waits until so many decisions are on record.
+    async fn record_of(&self, count: usize) -> BTreeMap<String, Vec<(bool, String)>> {
+        let begun = Instant::now();
+        loop {
+            let recorded = self.recorded();
+            if recorded.values().map(Vec::len).sum::<usize>() >= count || begun.elapsed() > LONG {
+                return recorded;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until the store has done what it was given.
+    async fn written(&self) {
+        let (done, written) = tokio::sync::oneshot::channel();
+        let writer = self.service.ledger().writer();
+        let asked = writer.access(move |_| drop(done));
+        asked.expect("the store is open");
+        let _ = written.await;
+    }
+}
+
+impl Drop for Office {
+    fn drop(&mut self) {
+        // A test that has failed must not wait for it.
+        let held = self
+            .gate
+            .compare_exchange(HELD, OPEN, Ordering::SeqCst, Ordering::SeqCst);
+        drop(held);
+        self.log.close();
+    }
+}
+
+/// A read that labels its session, which is new.
+fn reading(session: &str) -> CallContext {
+    let mut call = call(&person("ana"), "files/read");
+    call.workflow.session_id = Some(session.into());
+    call
+}
+
+/// Polls once: it waits then.
+async fn begin<F: Future>(mut asked: Pin<&mut F>) {
+    let is_waiting =
+        std::future::poll_fn(|context| Poll::Ready(asked.as_mut().poll(context).is_pending()));
+    assert!(is_waiting.await, "the store is held");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_call_has_used_up_is_on_record_whoever_waits() {
+    let office = Office::new();
+    let (service, ask) = (&office.service, office.ask());
+    // Each way in which somebody leaves.
+    let [one, two, three, four, five] = ["one", "two", "three", "four", "five"].map(reading);
+    {
+        let mut asked = Box::pin(service.authorize(ask, &one));
+        begin(asked.as_mut()).await;
+    }
+    match service.authorize_now(ask, &two).expect("decided") {
+        Progress::Pending(pending) => drop(pending),
+        Progress::Ready(_) | Progress::Unrecorded(_) => panic!("it has to be written"),
+    }
+    {
+        let asks = ["batch 1", "batch 2", "batch 3"].map(|session| (ask, reading(session)));
+        let mut asked = Box::pin(service.authorize_batch(&asks));
+        begin(asked.as_mut()).await;
+    }
+    {
+        let items = ["item 1", "item 2"].map(|session| BatchItem::Call(Box::new(reading(session))));
+        let items = items.map(Ok::<_, ()>).into_iter();
+        let mut asked = Box::pin(service.decide_batch(ask, items, None));
+        begin(asked.as_mut()).await;
+    }
+    {
+        let mut asked = Box::pin(service.decide_item(ask, BatchItem::Call(Box::new(three))));
+        begin(asked.as_mut()).await;
+    }
+    {
+        let deadline = Deadline::in_millis(20);
+        let late = deadline.within(service.authorize(ask, &four)).await;
+        assert!(late.is_err(), "the store is held");
+    }
+    assert_eq!(office.recorded(), BTreeMap::new(), "nothing is final yet");
+    {
+        let mut asked = Box::pin(service.authorize(ask, &five));
+        begin(asked.as_mut()).await;
+        office.gate.store(OPEN, Ordering::SeqCst);
+        office.written().await;
+        // The answer is there, and nobody takes it.
+    }
+    let recorded = office.record_of(10).await;
+    let sessions = [
+        "batch 1", "batch 2", "batch 3", "five", "four", "item 1", "item 2", "one", "three", "two",
+    ];
+    let each = sessions.map(|session| (session.to_owned(), vec![(true, String::new())]));
+    assert_eq!(recorded, BTreeMap::from(each));
+    service.tasks().close();
+    service.tasks().wait().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_write_fails_is_denied_on_record_whoever_waits() {
+    let office = Office::new();
+    let one = reading("one");
+    {
+        let mut asked = Box::pin(office.service.authorize(office.ask(), &one));
+        begin(asked.as_mut()).await;
+    }
+    office.gate.store(BROKEN, Ordering::SeqCst);
+    let recorded = office.record_of(1).await;
+    let denied = vec![(false, "STORE_UNAVAILABLE".to_owned())];
+    assert_eq!(recorded, BTreeMap::from([("one".to_owned(), denied)]));
+}
