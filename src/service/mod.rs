@@ -8,7 +8,7 @@
 //! `session_loader` reads sessions that are not in memory, one at a time by [`one_at_a_time`]. [`search`] asks Cedar
 //! about many entities, [`batch`] decides several requests from one generation. [`observe`] lets pass what is only
 //! observed, [`published`] compiles bundles that are published. [`server_load`]
-//! counts what the server carries, [`concurrency_limit`] adapts how much it accepts, and [`bundle_status`] is the
+//! counts what the server carries, [`concurrency_limit`] adapts how much it accepts, [`off_thread`] says what it must not measure, and [`bundle_status`] is the
 //! state of the bundle on disk.
 //!
 //! Invariant: no wire formats. Adapters parse before and encode after.
@@ -40,6 +40,7 @@ pub mod concurrency_limit;
 mod in_flight;
 mod inspect;
 mod listing;
+pub mod off_thread;
 pub mod one_at_a_time;
 pub mod pending;
 mod planning_queues;
