@@ -163,7 +163,7 @@ impl Office {
 
     /// Waits until the store has done what it was given.
     async fn written(&self) {
-        let (done, written) = tokio::sync::oneshot::channel();
+        let (done, written) = tokio::sync::oneshot::channel::<()>();
         let writer = self.service.ledger().writer();
         let asked = writer.access(move |_| drop(done));
         asked.expect("the store is open");
@@ -174,10 +174,9 @@ impl Office {
 impl Drop for Office {
     fn drop(&mut self) {
         // A test that has failed must not wait for it.
-        let held = self
-            .gate
-            .compare_exchange(HELD, OPEN, Ordering::SeqCst, Ordering::SeqCst);
-        drop(held);
+        let (from, to) = (HELD, OPEN);
+        let (success, failure) = (Ordering::SeqCst, Ordering::SeqCst);
+        let _ = self.gate.compare_exchange(from, to, success, failure);
         self.log.close();
     }
 }
