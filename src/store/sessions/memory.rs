@@ -22,8 +22,8 @@ impl Sessions {
     ) -> Result<(), AdvanceError> {
         let since = form::from_millis(self.forgotten.load(Ordering::Acquire));
         let stored = stored.filter(|it| since.is_none_or(|since| it.at >= since));
-        let has_ended = self.has_ended(id);
         let mut shard = self.shard(id);
+        let has_ended = self.has_ended(id);
         if shard.sessions.contains_key(id) {
             return Ok(());
         }

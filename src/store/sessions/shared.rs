@@ -22,11 +22,11 @@ impl Sessions {
     /// [`AdvanceError::Full`] if there is no room for it.
     pub fn adopt(&self, stored: StoredSession, turn: u64) -> Result<(), AdvanceError> {
         let id = stored.id.clone();
-        let has_ended = self.has_ended(&id);
         let mut slot = self.slot_of(stored);
-        slot.session.is_ended |= has_ended;
         slot.turn = Some(turn);
         let mut shard = self.shard(&id);
+        // Under the lock: it may be ended meanwhile.
+        slot.session.is_ended |= self.has_ended(&id);
         match shard.sessions.get_mut(&id) {
             Some(known) if known.turn.is_some() => known.turn = Some(turn),
             Some(known) => {
