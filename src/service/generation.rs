@@ -369,6 +369,14 @@ impl Generation {
         entity.map(|it| it.parents().collect()).unwrap_or_default()
     }
 
+    /// The same at another revision.
+    pub fn at_revision(&self, revision: u64) -> Self {
+        Self {
+            snapshot: self.snapshot.with_revision(revision),
+            ..self.clone()
+        }
+    }
+
     /// The revision.
     pub fn revision(&self) -> u64 {
         self.snapshot.revision()

@@ -233,7 +233,7 @@ impl Sessions {
     /// Ends a session, known or not. Decisions that read an earlier state fail to advance it. Called for a change that
     /// is already written, so there is always room.
     pub fn end(&self, id: &SessionId, now: SystemTime) {
-        // First: whoever takes the session into memory from now on knows it.
+        // First: what is adopted from now on is seen to have ended, and what was adopted before is found here.
         self.note_ended(id);
         let version = self.next_version();
         let mut shard = self.shard(id);

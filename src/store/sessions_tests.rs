@@ -279,6 +279,44 @@ fn what_ends_while_the_store_has_it_has_ended_when_it_is_read() {
 }
 
 #[test]
+fn what_ends_at_the_moment_at_which_it_is_read_has_ended() {
+    let stored = || StoredSession {
+        id: ID,
+        is_ended: false,
+        calls: 1,
+        labels: labels(&["secret"]),
+        tools: Vec::new(),
+        last: Vec::new(),
+        at: at(0),
+    };
+    for is_shared in [false, true] {
+        let sessions = Sessions::new(100);
+        sessions.note_stored(ID.as_str());
+        if is_shared {
+            sessions.share();
+        }
+        let adopt = || match is_shared {
+            true => sessions.adopt(stored(), 1).unwrap(),
+            false => sessions.adopt_stored(&ID, Some(stored())).unwrap(),
+        };
+        thread::scope(|scope| {
+            // Both wait for the same lock: that it has ended is known before any of them has it.
+            let held = sessions.shard(&ID);
+            scope.spawn(adopt);
+            thread::sleep(Duration::from_millis(20));
+            scope.spawn(|| sessions.end(&ID, at(2)));
+            let known = (0..200).any(|_| {
+                thread::sleep(Duration::from_millis(10));
+                sessions.has_ended(&ID)
+            });
+            drop(held);
+            assert!(known, "shared: {is_shared}");
+        });
+        assert!(held(&sessions, &ID).is_ended, "shared: {is_shared}");
+    }
+}
+
+#[test]
 fn what_was_ended_before_it_began_stays_in_memory() {
     let (sessions, mut rows) = (Sessions::new(2), Rows::default());
     sessions.end(&ID, at(0));

@@ -2,7 +2,11 @@
 //!
 //! A change is planned against the newest state, changes in flight included, gets the next revision, and goes to the
 //! writer. Once written it goes into service, in the same order. If its write fails, so does everything planned on top
-//! of it; only restrictions take force nevertheless (`restrictions`). Bundles go into service in `publishing`.
+//! of it; only restrictions are planned again, on what is in service, and take force nevertheless (`restrictions`).
+//! Bundles go into service in `publishing`.
+//!
+//! A change carries the complete state of its subject. So it is applied to the state that it was planned on, or to that
+//! with changes of other subjects, and never to a state that it does not know.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +39,9 @@ mod unwritten;
 
 pub use change::{CommittedChange, PlannedChange, RESTRICTIONS, WriteError};
 use head::{Head, RestoredState};
-use unwritten::{IfUnwritten, RESTRICTIONS_FIRST, UnwrittenChange, UnwrittenChanges, WriteResult};
+use unwritten::{
+    IfUnwritten, RESTRICTIONS_FIRST, RestrictionUnderWay, UnwrittenChange, UnwrittenChanges,
+};
 
 /// How many changes a watcher may lag behind before it has to read them from the store.
 const CHANGES_KEPT: usize = 4_096;
@@ -69,18 +75,22 @@ pub struct Ledger {
 
 /// The state of a write after planning.
 enum PendingWrite {
-    /// The request was carried out before.
-    Repeated(StoredKey),
+    /// The request was carried out before, as of this attempt.
+    Repeated(StoredKey, u64),
     /// The change is submitted to the store.
-    Submitted(
-        SmolStr,
-        Arc<Generation>,
-        oneshot::Receiver<Result<WriteResult, StoreError>>,
-    ),
+    Submitted(SubmittedChange),
     /// The change would change nothing since this attempt and revision.
     Unchanged(SmolStr, Arc<Generation>, u64),
     /// The change is in service and not written.
     InMemory(SmolStr, Arc<Generation>),
+}
+
+/// A change that is submitted to the store.
+struct SubmittedChange {
+    id: SmolStr,
+    next: Arc<Generation>,
+    is_restriction: bool,
+    written: oneshot::Receiver<Result<(), StoreError>>,
 }
 
 impl Ledger {
@@ -107,9 +117,10 @@ impl Ledger {
                 generation: None,
                 revision: loaded.revision,
                 attempt: 0,
-                stored_digest: loaded.bundle_digest.clone(),
+                stored_digest: loaded.bundle_digest.clone().map(|it| (loaded.revision, it)),
                 loaded: Some(RestoredState::take_from(loaded)),
                 submitted: VecDeque::new(),
+                restrictions: Vec::new(),
                 keys: IdempotencyKeys::new(std::mem::take(&mut loaded.keys), room),
             }),
             writer,
@@ -179,7 +190,8 @@ impl Ledger {
     }
 
     /// Plans a change against the newest state, writes it and puts it into service. `plan` runs while no other change
-    /// is planned, so it must not block. It runs again if another server was faster.
+    /// is planned, so it must not block. It runs again if another server was faster, and for a restriction if the store
+    /// does not write.
     ///
     /// # Errors
     ///
@@ -208,65 +220,98 @@ impl Ledger {
             .await
     }
 
-    async fn finish<E>(&self, begun: PendingWrite) -> Result<CommittedChange, WriteError<E>> {
-        let (id, next, written) = match begun {
-            PendingWrite::Repeated(known) => return self.repeat(known).await,
+    /// The result of a write; `None` if it has to be planned again.
+    async fn finish<E>(
+        &self,
+        begun: PendingWrite,
+    ) -> Result<Option<CommittedChange>, WriteError<E>> {
+        let SubmittedChange {
+            id,
+            next,
+            is_restriction,
+            written,
+        } = match begun {
+            PendingWrite::Repeated(known, attempt) => return self.repeat(known, attempt).await,
             PendingWrite::Unchanged(id, next, attempt) => {
                 return self.unchanged(id, next, attempt).await;
             }
-            PendingWrite::Submitted(id, next, written) => (id, next, written),
+            PendingWrite::Submitted(submitted) => submitted,
             PendingWrite::InMemory(id, generation) => {
-                return Ok(CommittedChange::in_memory(id, generation));
+                return Ok(Some(CommittedChange::in_memory(id, generation)));
             }
         };
-        match written.await.map_err(|_| StoreError::Closed)?? {
-            WriteResult::InMemory(generation) => Ok(CommittedChange::in_memory(id, generation)),
-            WriteResult::Written => Ok(CommittedChange {
+        match written.await.unwrap_or(Err(StoreError::Closed)) {
+            Ok(()) => Ok(Some(CommittedChange {
                 revision: next.revision(),
                 id,
                 generation: next,
                 is_durable: true,
-            }),
+            })),
+            // With other servers, what only this one knows is no restriction.
+            Err(error) => match self.fleet.is_some() {
+                true if matches!(error, StoreError::OutOfOrder { .. }) => Ok(None),
+                false if is_restriction => Ok(None),
+                _ => Err(error.into()),
+            },
         }
     }
 
-    /// Plans a change and submits it, or finds that it was requested before.
+    /// Plans a change and submits it, or finds that it was requested before. If restrictions wait to be written, it puts
+    /// another one into service and refuses everything else.
     fn begin<E>(
         self: &Arc<Self>,
         asked: ChangeOrigin,
         now: SystemTime,
+        under_way: &RestrictionUnderWay,
         plan: &mut impl FnMut(&Generation) -> Result<PlannedChange, E>,
     ) -> Result<PendingWrite, WriteError<E>> {
-        let (done, written) = oneshot::channel();
         let mut head = self.head();
-        let generation = head.generation.clone().ok_or(WriteError::NotReady)?;
+        let newest = head.generation.clone().ok_or(WriteError::NotReady)?;
         match head.keys.lookup(&asked) {
             KeyLookup::New => {}
-            KeyLookup::Repeated(known) => return Ok(PendingWrite::Repeated(known)),
+            KeyLookup::Repeated(known) => return Ok(PendingWrite::Repeated(known, head.attempt)),
             KeyLookup::Reused => return Err(WriteError::KeyReused),
             KeyLookup::Full(message) => return Err(WriteError::TooManyKeys(message)),
         }
+        let come_first = self.unwritten.come_first();
+        let generation = match come_first {
+            // Nothing is in flight then but bundles, and what is in service already.
+            true => self.live().ok_or(WriteError::NotReady)?,
+            false => newest,
+        };
         let plan = plan(&generation).map_err(WriteError::Rejected)?;
         // With an idempotency key it is written nevertheless, so that the key is stored.
         if asked.key.is_none() && self.is_unchanged(&generation, &plan.change) {
-            return Ok(match self.unwritten.is_empty() {
-                true => PendingWrite::Unchanged(plan.id, generation, head.attempt),
-                false => PendingWrite::InMemory(plan.id, generation),
+            return Ok(match come_first {
+                false => PendingWrite::Unchanged(plan.id, generation, head.attempt),
+                true => PendingWrite::InMemory(plan.id, generation),
             });
         }
-        if !self.unwritten.is_empty() {
-            if !plan.is_restriction() {
-                return Err(StoreError::Write(RESTRICTIONS_FIRST.to_owned()).into());
-            }
-            let waiting = UnwrittenChange::new(plan, asked, now);
-            let id = waiting.id.clone();
-            let generation = self.apply_restriction(&mut head, waiting)?;
-            return Ok(PendingWrite::InMemory(id, generation));
+        if !come_first {
+            let submitted = self.submit_planned(&mut head, plan, asked, now, under_way)?;
+            return Ok(PendingWrite::Submitted(submitted));
         }
-        let if_unwritten = match plan.is_restriction() {
-            true => IfUnwritten::Enforce,
-            false => IfUnwritten::Undo,
-        };
+        if !plan.is_restriction() {
+            return Err(StoreError::Write(RESTRICTIONS_FIRST.to_owned()).into());
+        }
+        let waiting = UnwrittenChange::new(plan, asked, now);
+        let id = waiting.id.clone();
+        let generation = self.apply_restriction(&mut head, waiting)?;
+        Ok(PendingWrite::InMemory(id, generation))
+    }
+
+    /// Submits a change that was planned on the head.
+    fn submit_planned<E>(
+        self: &Arc<Self>,
+        head: &mut Head,
+        plan: PlannedChange,
+        asked: ChangeOrigin,
+        now: SystemTime,
+        under_way: &RestrictionUnderWay,
+    ) -> Result<SubmittedChange, WriteError<E>> {
+        let (done, written) = oneshot::channel();
+        let is_restriction = plan.is_restriction();
+        let generation = head.generation.clone().ok_or(WriteError::NotReady)?;
         let revision = head.revision + 1;
         let next = Arc::new(self.after(&generation, &plan.change, revision)?);
         let known = StoredKey::of(&asked, revision, plan.id.clone(), now);
@@ -280,6 +325,10 @@ impl Ledger {
         // Submitted under the lock, so that the order of revisions is the order of writes.
         let attempt = head.attempt;
         let submitted = entry.clone();
+        let if_unwritten = match is_restriction && self.fleet.is_none() {
+            true => IfUnwritten::PlanAgain,
+            false => IfUnwritten::Undo,
+        };
         self.submit(
             &next,
             entry,
@@ -291,12 +340,22 @@ impl Ledger {
                 let _ = done.send(result);
             },
         )?;
-        self.note_submitted(&mut head, submitted);
+        self.note_submitted(head, submitted);
+        if if_unwritten == IfUnwritten::PlanAgain {
+            let live = self.live().map_or(0, |live| live.revision());
+            head.restrictions.retain(|(revision, _)| *revision > live);
+            head.restrictions.push((revision, under_way.place()));
+        }
         head.advance(&next);
         if let Some(known) = known {
             head.keys.remember(known);
         }
-        Ok(PendingWrite::Submitted(plan.id, next, written))
+        Ok(SubmittedChange {
+            id: plan.id,
+            next,
+            is_restriction,
+            written,
+        })
     }
 
     fn submit(
@@ -306,54 +365,58 @@ impl Ledger {
         id: SmolStr,
         attempt: u64,
         if_unwritten: IfUnwritten,
-        done: impl FnOnce(Result<WriteResult, StoreError>) + Send + 'static,
+        done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
     ) -> Result<(), StoreError> {
         let (ledger, next) = (Arc::clone(self), Arc::clone(next));
-        let (written, named) = (entry.clone(), id.clone());
+        let written = entry.clone();
         let attempts = Arc::clone(&self.attempts);
         // What was planned on a change that is not made must not be written, whatever revision it would get.
         let is_current = move || attempts.load(Ordering::Acquire) == attempt;
         let writes = vec![StoreWrite::Entry { entry, id }];
         self.writer.submit_if(writes, is_current, move |result| {
-            let kept = match result {
-                Ok(()) => {
-                    ledger.apply_written(&next, written);
-                    Ok(WriteResult::Written)
-                }
-                Err(error) => {
-                    ledger.roll_back(attempt);
-                    let waiting = UnwrittenChange::from_record(written, named);
-                    match if_unwritten == IfUnwritten::Enforce && ledger.fleet.is_none() {
-                        true => {
-                            let taken = ledger.apply_restriction(&mut ledger.head(), waiting);
-                            taken.map(WriteResult::InMemory)
-                        }
-                        false => Err(error),
-                    }
-                }
-            };
-            match &kept {
+            let result = result.and_then(|()| ledger.apply_written(&next, written, attempt));
+            match &result {
                 Err(error) if error.is_conflict() => {
                     tracing::debug!(%error, "a change is planned again");
                 }
-                Err(error) if if_unwritten != IfUnwritten::Retry => {
+                Err(error) if if_unwritten == IfUnwritten::Undo => {
                     tracing::error!(%error, "a change could not be written and is not made");
                 }
                 _ => {}
             }
-            done(kept);
+            if result.is_err() {
+                ledger.roll_back(attempt);
+            }
+            done(result);
         })
     }
 
     /// Puts a written change into service.
-    fn apply_written(&self, next: &Arc<Generation>, entry: ChangeRecord) {
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::OutcomeUnknown`] if everything was loaded again since it was planned: then it comes from the store, if
+    /// that has it.
+    fn apply_written(
+        &self,
+        next: &Arc<Generation>,
+        entry: ChangeRecord,
+        attempt: u64,
+    ) -> Result<(), StoreError> {
+        self.unwritten.take_written(&entry);
         let _in_service = self
             .in_service
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if self.fleet.is_some() && next.revision() <= *self.revisions.borrow() {
-            // It came back from the database before the answer did.
-            return;
+        if self.fleet.is_some() {
+            if next.revision() <= *self.revisions.borrow() {
+                // It came back from the database before the answer did.
+                return Ok(());
+            }
+            if self.attempts.load(Ordering::Acquire) != attempt {
+                let why = "everything was loaded again meanwhile";
+                return Err(StoreError::OutcomeUnknown(why.to_owned()));
+            }
         }
         let live = self.live();
         let before = live.as_ref().map(|live| &live.authority);
@@ -361,6 +424,7 @@ impl Ledger {
         self.publish_generation(next);
         // There may be no watcher.
         let _ = self.changes.send(Arc::new(entry));
+        Ok(())
     }
 
     fn publish_generation(&self, next: &Arc<Generation>) {
@@ -377,13 +441,20 @@ impl Ledger {
     /// Rolls planning back to the generation in service after a failed write.
     ///
     /// Changes planned on top of it are already submitted and will fail for their revision, behind what is planned
-    /// anew. Only the first failure of an attempt rolls back; later ones must not undo the next attempt.
+    /// anew. Only the first failure of an attempt rolls back; later ones must not undo the next attempt. The restrictions
+    /// among them come before all other changes from here on, until they are planned again.
     fn roll_back(&self, attempt: u64) {
         let mut head = self.head();
         if head.attempt != attempt {
             return;
         }
         self.plan_anew(&mut head);
+        let newest = head.revision;
+        let failed = head.restrictions.drain(..);
+        let failed = failed.filter(|(revision, _)| *revision > newest);
+        if self.fleet.is_none() {
+            self.unwritten.keep_places(failed.map(|(_, place)| place));
+        }
     }
 
     /// Plans from what is in service. Nothing that is submitted will be written.
@@ -399,6 +470,8 @@ impl Ledger {
         };
         let newest = head.revision;
         head.keys.roll_back(newest);
+        // Whoever waits for what is not made looks again.
+        self.revisions.send_modify(|_| {});
     }
 
     fn head(&self) -> std::sync::MutexGuard<'_, Head> {
@@ -409,3 +482,6 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod restrictions_tests;

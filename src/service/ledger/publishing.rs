@@ -118,7 +118,8 @@ impl Ledger {
             let is_known = match (&head.generation, &head.loaded) {
                 // Another server has put the same into service.
                 (Some(_), _) => {
-                    self.fleet.is_some() && head.stored_digest.as_ref() == Some(&digest)
+                    let stored = head.stored_digest.as_ref();
+                    self.fleet.is_some() && stored.is_some_and(|(_, stored)| *stored == digest)
                 }
                 (None, loaded) => loaded
                     .as_ref()
@@ -152,9 +153,9 @@ impl Ledger {
             };
             let attempt = head.attempt;
             let submitted = entry.clone();
-            let tell = move |result: Result<_, StoreError>| {
+            let tell = move |result| {
                 // The receiver is gone only if the publisher is.
-                let _ = done.send(result.map(|_| ()));
+                let _ = done.send(result);
             };
             self.submit(
                 &next,
@@ -169,7 +170,8 @@ impl Ledger {
             revision
         };
         written.recv().map_err(|_| StoreError::Closed)??;
-        self.head().stored_digest = Some(digest);
+        // Another server may have put a later one into service meanwhile.
+        self.head().note_digest(revision, digest);
         Ok(revision)
     }
 

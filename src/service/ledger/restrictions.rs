@@ -16,7 +16,8 @@ impl Ledger {
         self.unwritten.lock().len()
     }
 
-    /// Puts a restriction into service at once, to be written later.
+    /// Puts a restriction into service at once, to be written later. It was planned on what is in service, and nothing is in
+    /// flight that changes the same.
     pub(super) fn apply_restriction(
         &self,
         head: &mut Head,
@@ -65,25 +66,29 @@ impl Ledger {
 
     /// Tries to write the first restriction that waits. Called every second.
     pub fn retry(self: &Arc<Self>) {
-        let Some(first) = self.unwritten.lock().front().cloned() else {
-            return;
-        };
-        if self.unwritten.is_trying.swap(true, Ordering::AcqRel) {
+        if self.unwritten.is_empty() || self.unwritten.is_trying.swap(true, Ordering::AcqRel) {
             return;
         }
-        let tried = self.try_first(first);
-        if let Err(error) = tried {
+        let tried = self.try_first();
+        if !matches!(tried, Ok(true)) {
             self.unwritten.is_trying.store(false, Ordering::Release);
+        }
+        if let Err(error) = tried {
             self.unwritten.tell(&error);
         }
     }
 
-    fn try_first(self: &Arc<Self>, first: UnwrittenChange) -> Result<(), StoreError> {
+    /// Submits the first restriction that waits. Returns whether there is one.
+    fn try_first(self: &Arc<Self>) -> Result<bool, StoreError> {
         let mut head = self.head();
+        // Only whoever tries takes one away.
+        let Some(first) = self.unwritten.lock().front().cloned() else {
+            return Ok(false);
+        };
         let generation = head.generation.clone().ok_or(StoreError::Closed)?;
         let revision = head.revision + 1;
-        let next = generation.with_change(&first.change, revision);
-        let next = Arc::new(next.map_err(|error| StoreError::Write(error.to_string()))?);
+        // It is in force already, and perhaps what was taken away after it.
+        let next = Arc::new(generation.at_revision(revision));
         let entry = ChangeRecord {
             revision,
             at: first.at,
@@ -97,7 +102,6 @@ impl Ledger {
         let retry = IfUnwritten::Retry;
         self.submit(&next, entry, first.id, attempt, retry, move |result| {
             if result.is_ok() {
-                ledger.unwritten.lock().pop_front();
                 ledger.unwritten.tell_written();
                 let remember = |known| ledger.head().keys.remember(known);
                 known.into_iter().for_each(remember);
@@ -109,6 +113,6 @@ impl Ledger {
             }
         })?;
         head.advance(&next);
-        Ok(())
+        Ok(true)
     }
 }

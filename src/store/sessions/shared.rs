@@ -25,7 +25,7 @@ impl Sessions {
         let mut slot = self.slot_of(stored);
         slot.turn = Some(turn);
         let mut shard = self.shard(&id);
-        // Under the lock: an end that is noted later finds the session in memory.
+        // Under the lock: it may be ended meanwhile.
         slot.session.is_ended |= self.has_ended(&id);
         match shard.sessions.get_mut(&id) {
             Some(known) if known.turn.is_some() => known.turn = Some(turn),
