@@ -48,7 +48,8 @@ impl Service {
     }
 
     /// Decides several requests in order, each on the side effects of those before it, up to the first response with
-    /// the decision `until`. A request that could not be parsed counts as a deny, and its error stands for its
+    /// the decision `until`. They are decided from one generation; with `until`, where each waits for the one before it to
+    /// be on record, each from the newest, as what was taken away meanwhile is taken away. A request that could not be parsed counts as a deny, and its error stands for its
     /// response.
     ///
     /// # Errors
@@ -60,13 +61,16 @@ impl Service {
         questions: impl Iterator<Item = Result<BatchItem, E>>,
         until: Option<Decision>,
     ) -> Result<Vec<Result<Response<Verdict>, E>>, ServiceError> {
-        let pinned = self.pin()?;
+        let mut pinned = self.pin()?;
         let mut begun = Vec::new();
         for question in questions {
             ask.deadline.check()?;
             let one = match question {
                 Err(error) => Err(error),
                 Ok(question) => {
+                    if until.is_some() && !begun.is_empty() {
+                        pinned = self.pin()?;
+                    }
                     let one = self.start_item(ask, &pinned, question).await?;
                     Ok(match until {
                         // Whether this is the last one depends on its response.

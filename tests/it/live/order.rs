@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use callgate::control::tasks::NewTask;
 use callgate::domain::authority::labels::LabelCarrierRef;
-use callgate::domain::decide::verdict::{ReasonCode, Verdict};
+use callgate::domain::decide::verdict::{Decision, ReasonCode, Verdict};
 use callgate::domain::ids::{SessionId, TaskId};
 use callgate::domain::request::call_context::CallContext;
 use callgate::service::batch::BatchItem;
@@ -177,4 +177,41 @@ async fn a_closed_task_keeps_its_labels_as_long_as_somebody_takes_it_for_open() 
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("nobody takes it for open any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_the_decision_before_it_is_decided_from_what_is_in_service_then() {
+    let office = Direct::in_memory(office::strict());
+    let author = office.author(&person("ana"));
+    let stop = |name: &str| {
+        let stopped = office
+            .control
+            .stop_entity(&author, agent(name), "leaks".into());
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::block_in_place(|| runtime.block_on(stopped))
+            .map(drop)
+            .unwrap();
+    };
+    // The agent is stopped before its second call is taken up.
+    for (name, until, expected) in [
+        ("two", None, [None, None]),
+        (
+            "one",
+            Some(Decision::Deny),
+            [None, Some(ReasonCode::Stopped)],
+        ),
+    ] {
+        let items = (0..2).map(|number| {
+            if number == 1 {
+                stop(name);
+            }
+            let call = for_person(call(&agent(name), "mail/list"), &person("ana"));
+            Ok::<_, ()>(BatchItem::Call(Box::new(call)))
+        });
+        let asked = office.service.decide_batch(office.ask(), items, until);
+        let answers = asked.await.unwrap().into_iter().map(Result::unwrap);
+        let answers = verdicts(answers.collect());
+        let why: Vec<_> = answers.iter().map(why).collect();
+        assert_eq!(why, expected, "{answers:?}");
+    }
 }
