@@ -65,7 +65,7 @@ fn is_active(generation: &Generation, id: &str) -> Option<bool> {
 fn a_stored_entity_whose_json_names_another_is_not_taken() {
     let stored = [(uid("ana"), person("anb", true))].into_iter().collect();
     let taken = Generation::new(directory(&[]), Authority::default(), stored, 1);
-    let error = taken.err().expect("refused");
+    let error = taken.expect_err("refused");
     assert_eq!(error.uid, uid("ana"));
 }
 
