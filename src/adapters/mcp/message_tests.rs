@@ -108,7 +108,7 @@ fn what_two_readers_could_read_differently_is_refused() {
         (
             "a long s",
             "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"param\u{17f}\":{}}",
-            "not a member",
+            "no such member",
         ),
         (
             "method and result",
