@@ -1,4 +1,4 @@
-//! How much an explanation for a caller looks at, and how it is encoded.
+//! Explains calls for callers with the right `explain`, and encodes that.
 
 use std::time::{Duration, Instant};
 
@@ -13,16 +13,18 @@ use crate::analysis::clauses::Truth;
 use crate::analysis::explain::change::Change;
 use crate::analysis::explain::limits::ExplainLimits;
 use crate::analysis::explain::policies::{ConditionExplanation, PolicyExplanation, PolicyState};
-use crate::analysis::explain::{Explanation, Link, RequestExplanation, values};
+use crate::analysis::explain::{self, Explanation, Link, RequestExplanation, values};
 use crate::analysis::replay::RecordedDecision;
 use crate::analysis::replay::explained::RecordedExplanation;
 use crate::domain::decide::verdict::{Decision, Verdict};
+use crate::domain::request::call_context::CallContext;
 use crate::proto::v1;
+use crate::service::Service;
 use crate::service::deadline::Deadline;
-use crate::service::request::Response;
+use crate::service::request::{RequestMeta, Response};
 
 /// The longest that an explanation searches for changes, also for a caller that waits longer.
-pub(super) const MAX_SEARCH: Duration = Duration::from_secs(10);
+const MAX_SEARCH: Duration = Duration::from_secs(10);
 
 /// What an explanation for a caller looks at: it is made while the call waits. Half of the time until the deadline is left
 /// for the decision and its record.
@@ -34,6 +36,46 @@ pub(super) fn limits(deadline: Deadline) -> ExplainLimits {
         proposals: 8,
         policies: 256,
         until: now.checked_add(time.min(MAX_SEARCH)),
+    }
+}
+
+/// An explanation and the revision it is about.
+#[derive(Debug)]
+pub struct ExplainedCall {
+    explanation: Explanation,
+    revision: u64,
+}
+
+/// Explains what would be decided on a call now. `None` if the explanation could not be made.
+pub fn explain(
+    service: &Service,
+    ask: RequestMeta<'_>,
+    call: &CallContext,
+) -> Option<ExplainedCall> {
+    let limits = limits(ask.deadline);
+    let explained = service.inspect(ask, call, |inputs, asker, now| {
+        explain::explain(inputs, call, asker, now, limits)
+    });
+    explained.map(|(explanation, revision)| ExplainedCall {
+        explanation,
+        revision,
+    })
+}
+
+/// Adds an explanation to a response, unless they are about different states or came to different decisions.
+pub fn add(response: &mut v1::AuthorizeResponse, explained: ExplainedCall) {
+    let ExplainedCall {
+        explanation: found,
+        revision,
+    } = explained;
+    let decision: i32 = outcome(found.verdict.outcome).into();
+    // What is only observed is explained as it was decided, not as it was answered.
+    let decided = match response.observed {
+        true => response.observed_decision,
+        false => response.decision,
+    };
+    if response.revision == revision && decided == decision {
+        fill(response, found);
     }
 }
 
@@ -89,14 +131,14 @@ fn response(found: Explanation, decision_id: Uuid, policies_total: u32) -> v1::A
     let mut response = encode::authorize(&answer, detail)
         .message()
         .unwrap_or_default();
-    if let Some(explanation) = &mut response.explanation {
-        fill(explanation, found);
-    }
+    fill(&mut response, found);
     response
 }
 
-/// Encodes what an explanation says beyond the verdict.
-pub(super) fn fill(explanation: &mut v1::Explanation, found: Explanation) {
+fn fill(response: &mut v1::AuthorizeResponse, found: Explanation) {
+    let Some(explanation) = &mut response.explanation else {
+        return;
+    };
     let Explanation {
         verdict: _,
         chain,
