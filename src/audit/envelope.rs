@@ -18,7 +18,6 @@ use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
 use crate::audit::left_out::Named;
 use crate::audit::outcome_record::OutcomeRecord;
 use crate::audit::record::INDEX_TAG;
-use crate::audit::record::access_number;
 use crate::audit::record::schema::Notice;
 use crate::audit::wire::WireWriter;
 use crate::domain::decide::verdict::{Decision, LeftBehind, PrincipalVerdict, Reason, Verdict};
@@ -257,11 +256,8 @@ impl EnvelopeFields<'_, '_> {
         let mut before = None;
         self.wire.each(&verdict.principals, |wire, principal| {
             wire.nested(29, |wire| {
-                let access = verdict.access.filter(|_| before.is_none());
                 let before = before.replace(principal);
-                let mut fields = EnvelopeFields { wire, digests };
-                fields.principal(principal, before, named);
-                fields.wire.uint(9, access.map_or(0, access_number));
+                EnvelopeFields { wire, digests }.principal(principal, before, named);
             });
         });
         if verdict

@@ -688,25 +688,3 @@ fn the_challenge_in_a_record_of_before_is_not_shown() {
     assert!(!shown.contains("00ff"), "{shown}");
     assert!(json::is_challenged(decided(&read)));
 }
-
-#[test]
-fn what_a_tool_does_is_on_record_where_its_action_does_not_say_it() {
-    use crate::audit::record::schema::AccessLevel as Wire;
-    use crate::domain::schema::AccessLevel;
-    let call = fixtures::tool_call();
-    for (access, wanted) in [
-        (None, Wire::Unspecified),
-        (Some(AccessLevel::Read), Wire::Read),
-        (Some(AccessLevel::Write), Wire::Write),
-        (Some(AccessLevel::Admin), Wire::Admin),
-    ] {
-        let mut verdict = verdict();
-        verdict.access = access;
-        verdict.principals.push(verdict.principals[0].clone());
-        let fixture = RecordFixture::with(verdict);
-        let bytes = encoded(&fixture, RecordedRequest::Call(&call), &Shown);
-        let record = decoded(&bytes);
-        let levels = decided(&record).principals.iter().map(|it| it.access());
-        assert_eq!(levels.collect::<Vec<_>>(), [wanted, Wire::Unspecified]);
-    }
-}

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use crate::audit::record::Record;
 use crate::audit::record::schema::{
-    AccessLevel, ControlWrite, Decision, Notice, Outcome, Policy, PrincipalVerdict, Reason,
-    SideEffects, Verdict, notice, outcome, record,
+    ControlWrite, Decision, Notice, Outcome, Policy, PrincipalVerdict, Reason, SideEffects,
+    Verdict, notice, outcome, record,
 };
 use crate::domain::reason::ReasonCode;
 use crate::domain::request::canonical::hex;
@@ -246,19 +246,9 @@ fn principals(verdicts: &[PrincipalVerdict]) -> Vec<Value> {
             .texts("forbids", &it.forbids)
             .texts("errors", &it.errors)
             .put("policies_evaluated", it.policies_evaluated)
-            .put("access", access(it.access()))
             .end()
     };
     verdicts.iter().map(one).collect()
-}
-
-fn access(access: AccessLevel) -> &'static str {
-    match access {
-        AccessLevel::Unspecified => "",
-        AccessLevel::Read => "read",
-        AccessLevel::Write => "write",
-        AccessLevel::Admin => "admin",
-    }
 }
 
 fn write(it: &ControlWrite) -> Value {

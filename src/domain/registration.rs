@@ -21,9 +21,6 @@ use crate::domain::schema::{self, AccessLevel, TYPES};
 /// The number of entities read at a time when all tools are collected.
 const PIECE: usize = 4_096;
 
-/// The owner of a server for which nobody has named one: a newly imported one.
-pub const UNASSIGNED: &str = "unassigned";
-
 /// A registered tool.
 #[derive(Debug, Clone)]
 pub struct RegisteredTool {

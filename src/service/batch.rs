@@ -43,13 +43,12 @@ impl Service {
         question: BatchItem,
     ) -> Result<Response<Verdict>, ServiceError> {
         let pinned = self.pin()?;
-        let begun = self.start_item(ask, &pinned, question).await?;
+        let begun = self.start_item(ask, pinned, question)?;
         self.finish_item(begun).await
     }
 
     /// Decides several requests in order, each on the side effects of those before it, up to the first response with
-    /// the decision `until`. They are decided from one generation; with `until`, where each waits for the one before it to
-    /// be on record, each from the newest, as what was taken away meanwhile is taken away. A request that could not be parsed counts as a deny, and its error stands for its
+    /// the decision `until`. A request that could not be parsed counts as a deny, and its error stands for its
     /// response.
     ///
     /// # Errors
@@ -61,17 +60,14 @@ impl Service {
         questions: impl Iterator<Item = Result<BatchItem, E>>,
         until: Option<Decision>,
     ) -> Result<Vec<Result<Response<Verdict>, E>>, ServiceError> {
-        let mut pinned = self.pin()?;
+        let pinned = self.pin()?;
         let mut begun = Vec::new();
         for question in questions {
             ask.deadline.check()?;
             let one = match question {
                 Err(error) => Err(error),
                 Ok(question) => {
-                    if until.is_some() && !begun.is_empty() {
-                        pinned = self.pin()?;
-                    }
-                    let one = self.start_item(ask, &pinned, question).await?;
+                    let one = self.start_item(ask, pinned.later(self.clock().read()), question)?;
                     Ok(match until {
                         // Whether this is the last one depends on its response.
                         Some(_) => BatchProgress::Ready(self.finish_item(one).await?),
@@ -99,14 +95,13 @@ impl Service {
         Ok(answers)
     }
 
-    /// Decides one request, once its session is had.
-    async fn start_item<'a>(
+    fn start_item<'a>(
         &self,
         ask: RequestMeta<'a>,
-        pinned: &Pinned,
+        pinned: Pinned,
         question: BatchItem,
     ) -> Result<BatchProgress<'a>, ServiceError> {
-        let pending = self.start_request(ask, self.pin_again(pinned));
+        let pending = self.start_request(ask, pinned);
         let call = match question {
             BatchItem::Cedar(question) => {
                 let decision = self.decide_request(&pending, &question);
@@ -115,15 +110,14 @@ impl Service {
             }
             BatchItem::CallOrEntry(call) => match self.entry_of(&pending, &call) {
                 Some((listing, offered)) => {
-                    let denied = self.hold_session(&ask, &listing).await;
-                    let list = self.filter_from(pending, denied, &listing, &[offered])?;
+                    let list = self.filter_from(pending, None, &listing, &[offered])?;
                     return Ok(BatchProgress::Entry(list, Box::new(listing)));
                 }
                 None => call,
             },
             BatchItem::Call(call) => call,
         };
-        Ok(match self.start_in_turn(ask, &call, pinned).await? {
+        Ok(match self.start_call(pending, &call, None) {
             Progress::Ready(answer) => BatchProgress::Ready(answer),
             Progress::Unrecorded(response) => BatchProgress::Unrecorded(response, call),
             Progress::Pending(later) => BatchProgress::Pending(later, call),

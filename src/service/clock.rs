@@ -1,4 +1,4 @@
-//! The clock of the service, which does not run backwards, but from a moment that was never believed.
+//! The clock of the service, which never runs backwards.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,7 +38,7 @@ impl Clock for SystemClock {
 pub struct ClockReading {
     /// By the clock that nobody sets.
     pub steady: Instant,
-    /// By the clock of the service, [`MonotonicClock`].
+    /// By the clock of the service, which never runs backwards.
     pub now: SystemTime,
     /// By the system's clock, as it is.
     pub wall: SystemTime,
@@ -54,15 +54,13 @@ const ACCEPT_JUMP_AFTER: Duration = Duration::from_secs(24 * 3_600);
 const LOG_EVERY: Duration = Duration::from_secs(60);
 /// How far ahead of now the lease is, where time starts after a crash. It is written every second.
 const LEASE: Duration = Duration::from_secs(3);
-/// How far the times of two servers that decide may be apart: each differs that little from their database's.
-pub const MAX_APART: Duration = MAX_DIFFERENCE.saturating_mul(2);
 
-/// A clock that does not run backwards: what has expired by a time that it believes stays expired, whatever happens to the
-/// clock behind it, and, with the moment that the store holds, across restarts.
+/// A clock that never runs backwards: what has expired stays expired, whatever happens to the clock behind it, and,
+/// with the moment that the store holds, across restarts.
 ///
 /// A clock that suddenly jumps ahead is followed, as what may have expired must not count. But nothing is pruned by
-/// it, and once it is set right, time continues as before ([`MonotonicClock::confirmed_now`]): what had expired only by the
-/// jump holds again. After a day it is trusted.
+/// it, and once it is set right, time continues as before ([`MonotonicClock::confirmed_now`]). After a day it is
+/// trusted.
 ///
 /// Where several servers share a database, its clock is the judge ([`MonotonicClock::compare`]): time goes on only while
 /// both agree, and a jump is trusted once they do.

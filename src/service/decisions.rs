@@ -2,9 +2,6 @@
 //!
 //! Start at [`Service::authorize_now`].
 
-use std::sync::Arc;
-
-use crate::audit::decision_record::RecordedRequest;
 use crate::authn::caller::Caller;
 use crate::domain::decide::call;
 use crate::domain::decide::inputs::{DecisionInputs, History};
@@ -13,13 +10,11 @@ use crate::domain::decide::observe::is_waivable;
 use crate::domain::decide::verdict::{LeftBehind, Reason, ReasonCode, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::service::Service;
-use crate::service::clock::ClockReading;
 use crate::service::deadline::{Deadline, ServiceError};
 use crate::service::generation::Generation;
 use crate::service::in_flight::{Decided, InFlightRequest, Pinned, TentativeVerdict, stale_reason};
-use crate::service::in_turn::Passing;
+use crate::service::live_facts::UsedUp;
 use crate::service::pending::{PendingResponse, Progress};
-use crate::service::recording::unrecorded;
 use crate::service::request::{RequestMeta, Response};
 use crate::service::side_effects::Commit;
 
@@ -55,29 +50,15 @@ impl Service {
     pub(super) fn pin(&self) -> Result<Pinned, ServiceError> {
         // In this order: what is confirmed is in service before that is said.
         let at = self.clock().read();
-        let stale = self.stale_at(&at);
+        let stale = self
+            .fleet()
+            .and_then(|fleet| fleet.state().stale_at(at.steady, at.wall));
         let generation = self.live().ok_or(ServiceError::NotReady)?;
         Ok(Pinned {
             generation,
             stale,
             at,
         })
-    }
-
-    /// The same generation, for another request that is taken up now. What was not to be decided from does not become so.
-    pub(super) fn pin_again(&self, pinned: &Pinned) -> Pinned {
-        let at = self.clock().read();
-        let stale = pinned.stale.clone().or_else(|| self.stale_at(&at));
-        Pinned {
-            generation: Arc::clone(&pinned.generation),
-            stale,
-            at,
-        }
-    }
-
-    fn stale_at(&self, at: &ClockReading) -> Option<Reason> {
-        let state = self.fleet()?.state();
-        state.stale_at(at.steady, at.wall)
     }
 
     /// Decides one call.
@@ -102,8 +83,7 @@ impl Service {
         }
     }
 
-    /// Decides several calls from one generation, in order: all of them get a response, or none does. Each is decided on
-    /// the side effects of those before it; then all wait for their writes together.
+    /// Decides several calls from one generation, in order: all of them get a response, or none does.
     ///
     /// # Errors
     ///
@@ -115,13 +95,25 @@ impl Service {
         if let [(ask, call)] = asks {
             return Ok(vec![self.authorize(*ask, call).await?]);
         }
-        let Some(pinned) = self.pin_for(asks).await? else {
+        let Some((ask, _)) = asks.iter().max_by_key(|(ask, _)| ask.at_least_revision) else {
             return Ok(Vec::new());
         };
-        let mut begun = Vec::with_capacity(asks.len());
         for (ask, call) in asks {
-            begun.push(self.start_in_turn(*ask, call, &pinned).await?);
+            self.hold_session(ask, call).await;
         }
+        let (first, _) = self.pin_generation(*ask).await?;
+        let revision = first.generation.revision();
+        // Each is decided on the side effects of those before it; then all wait for their writes together.
+        let begun = asks.iter().map(|(ask, call)| {
+            ask.deadline.check()?;
+            let stale = stale_reason(ask.at_least_revision, revision);
+            Ok(self.start_call(
+                self.start_request(*ask, first.pinned(self.clock().read())),
+                call,
+                stale,
+            ))
+        });
+        let begun: Vec<Progress<'_>> = begun.collect::<Result<_, ServiceError>>()?;
         let mut answers = Vec::with_capacity(begun.len());
         for (now, (_, call)) in begun.into_iter().zip(asks) {
             answers.push(match now {
@@ -134,7 +126,7 @@ impl Service {
     }
 
     /// Decides the calls that one message stands for: the message passes if all are allowed. Where it does not, those that
-    /// deny it are on record alone, so that nothing tells of the others and none of them leaves anything behind; only their
+    /// deny it alone are decided, so that nothing tells of the others and none of them leaves anything behind; only their
     /// responses are returned then.
     ///
     /// # Errors
@@ -147,27 +139,36 @@ impl Service {
         if asks.len() < 2 {
             return self.authorize_batch(asks).await;
         }
-        let Some(pinned) = self.pin_for(asks).await? else {
-            return Ok(Vec::new());
-        };
-        let mut denied = Vec::new();
         for (ask, call) in asks {
-            let (pending, decided) = self.try_in_turn(*ask, call, &pinned).await?;
+            self.hold_session(ask, call).await;
+        }
+        let pinned = self.pin()?;
+        let mut denied = Vec::new();
+        for (at, (ask, call)) in asks.iter().enumerate() {
+            ask.deadline.check()?;
+            let tried = RequestMeta {
+                is_dry_run: true,
+                ..*ask
+            };
+            let tried = self.start_request(tried, pinned.clone());
+            let decided = self.decide(&tried, call).decision;
             if decided.is_enforced && !decided.verdict.is_allow() {
-                denied.push((pending, decided, RecordedRequest::Call(call)));
+                denied.push(at);
             }
         }
         if denied.is_empty() {
             return self.authorize_batch(asks).await;
         }
-        let awaited = denied.into_iter().map(|(pending, decided, question)| {
-            let awaited = self.begin_record(pending, question, decided);
-            (awaited, question)
-        });
-        let awaited: Vec<_> = awaited.collect();
-        let mut answers = Vec::with_capacity(awaited.len());
-        for (awaited, question) in awaited {
-            answers.push(self.finish_record(awaited, question).await);
+        let first: Vec<_> = denied.iter().map(|at| asks[*at].clone()).collect();
+        let mut answers = self.authorize_batch(&first).await?;
+        if answers.iter().all(|it| it.value.is_allow()) {
+            // Nothing denies it any more.
+            let others: Vec<_> = (0..asks.len()).filter(|at| !denied.contains(at)).collect();
+            let calls: Vec<_> = others.iter().map(|at| asks[*at].clone()).collect();
+            let decided = self.authorize_batch(&calls).await?;
+            for (at, answer) in others.into_iter().zip(decided) {
+                answers.insert(at, answer);
+            }
         }
         Ok(answers)
     }
@@ -224,16 +225,6 @@ impl Service {
         pending: &InFlightRequest<'_>,
         call: &CallContext,
     ) -> TentativeVerdict {
-        self.decide_as(pending, call, Passing::IsMade)
-    }
-
-    /// The same of a call that is made if it passes, or tried first.
-    pub(super) fn decide_as(
-        &self,
-        pending: &InFlightRequest<'_>,
-        call: &CallContext,
-        passing: Passing,
-    ) -> TentativeVerdict {
         pending.guarded(TentativeVerdict::denied, |generation, asker| {
             let now = pending.started_at;
             // A clock that jumps forward must not expire what was read and done.
@@ -256,34 +247,31 @@ impl Service {
                 let committed = match &effects {
                     Some(effects) if pending.ask.is_dry_run => {
                         left = LeftBehind::of_dry_run(effects);
-                        Commit::nothing()
+                        Commit::Applied
                     }
-                    None if pending.ask.is_dry_run => Commit::nothing(),
-                    Some(_) if passing == Passing::IsTried => Commit::nothing(),
-                    Some(_) if self.cannot_record() => {
-                        return TentativeVerdict::denied(unrecorded());
-                    }
+                    None if pending.ask.is_dry_run => Commit::Applied,
                     Some(effects) => self.facts.commit(&seen, call, effects, sure, &mut left),
                     None => {
                         self.facts.count_denial(&seen, call, sure);
-                        Commit::nothing()
+                        Commit::Applied
                     }
                 };
                 let is_enforced = !(is_observed && effects.is_some());
                 let made = |writes, used_up, left| TentativeVerdict {
                     writes,
+                    used_up,
                     ..TentativeVerdict::unwritten(Decided {
                         is_enforced,
                         left,
                         capsule: self.capsule_of_call(pending, generation, call, &seen),
                         verdict,
-                        used_up,
                     })
                 };
                 return match committed {
                     Commit::Conflict => continue,
                     Commit::SessionNotHeld => TentativeVerdict::session_not_held(),
-                    Commit::Applied(writes, used_up) => made(writes, used_up, left),
+                    Commit::Applied => made(Vec::new(), UsedUp::default(), left),
+                    Commit::NeedsWrite(writes, used_up) => made(writes, used_up, left),
                     Commit::Denied(reason) => {
                         self.facts.count_denial(&seen, call, sure);
                         // The race was lost after the decision, so no capsule would give this verdict.
@@ -337,28 +325,6 @@ impl Service {
         &self,
         ask: RequestMeta<'a>,
     ) -> Result<(InFlightRequest<'a>, Option<Reason>), ServiceError> {
-        let pinned = self.pin_at_least(&ask).await?;
-        let stale = stale_reason(ask.at_least_revision, pinned.generation.revision());
-        Ok((self.start_request(ask, pinned), stale))
-    }
-
-    /// Pins the generation that several calls are decided from, with the sessions of all of them in memory. `None` if
-    /// there are no calls.
-    async fn pin_for(
-        &self,
-        asks: &[(RequestMeta<'_>, CallContext)],
-    ) -> Result<Option<Pinned>, ServiceError> {
-        // What comes into memory later may take the place of what came first: each call asks again in its turn.
-        for (ask, call) in asks {
-            self.hold_session(ask, call).await;
-        }
-        match asks.iter().max_by_key(|(ask, _)| ask.at_least_revision) {
-            Some((ask, _)) => self.pin_at_least(ask).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    async fn pin_at_least(&self, ask: &RequestMeta<'_>) -> Result<Pinned, ServiceError> {
         let mut pinned = self.pin()?;
         ask.deadline.check()?;
         if pinned.generation.revision() < ask.at_least_revision {
@@ -368,6 +334,7 @@ impl Service {
             let _ = tokio::time::timeout(self.settings.stale_wait, arrived).await;
             pinned = self.pin()?;
         }
-        Ok(pinned)
+        let stale = stale_reason(ask.at_least_revision, pinned.generation.revision());
+        Ok((self.start_request(ask, pinned), stale))
     }
 }

@@ -213,11 +213,7 @@ impl Generation {
                 uid: uid.clone(),
                 why,
             };
-            let entity = parse_stored(schema, json).map_err(why)?;
-            if entity.uid() != uid {
-                return Err(why(format!("its JSON form is of `{}`", entity.uid())));
-            }
-            entities.push(entity);
+            entities.push(parse_stored(schema, json).map_err(why)?);
         }
         let first = entities.first().map(|entity| entity.uid().clone());
         let mut stored = StoredEntities {
@@ -367,14 +363,6 @@ impl Generation {
     pub fn parents(&self, uid: &EntityUID) -> Vec<EntityUID> {
         let entity = self.snapshot.entity(uid);
         entity.map(|it| it.parents().collect()).unwrap_or_default()
-    }
-
-    /// The same at another revision.
-    pub fn at_revision(&self, revision: u64) -> Self {
-        Self {
-            snapshot: self.snapshot.with_revision(revision),
-            ..self.clone()
-        }
     }
 
     /// The revision.

@@ -62,14 +62,6 @@ fn is_active(generation: &Generation, id: &str) -> Option<bool> {
 }
 
 #[test]
-fn a_stored_entity_whose_json_names_another_is_not_taken() {
-    let stored = [(uid("ana"), person("anb", true))].into_iter().collect();
-    let taken = Generation::new(directory(&[]), Authority::default(), stored, 1);
-    let error = taken.err().expect("refused");
-    assert_eq!(error.uid, uid("ana"));
-}
-
-#[test]
 fn a_stored_entity_is_in_force_until_it_is_deleted() {
     let load = directory(&[]);
     let empty = Generation::new(load, Authority::default(), Default::default(), 1).expect("fits");

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use tokio::sync::oneshot;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::domain::decide::inputs::Requester;
@@ -12,7 +13,7 @@ use crate::service::clock::ClockReading;
 use crate::service::generation::Generation;
 use crate::service::live_facts::UsedUp;
 use crate::service::request::RequestMeta;
-use crate::store::backend::StoreWrite;
+use crate::store::backend::{StoreError, StoreWrite};
 
 /// A generation, and the reason not to decide from it.
 #[derive(Clone)]
@@ -33,6 +34,13 @@ pub(super) struct InFlightRequest<'a> {
     pub(super) clock: Instant,
 }
 
+impl Pinned {
+    /// The same, for a request that is taken up later.
+    pub(super) fn later(&self, at: ClockReading) -> Self {
+        Self { at, ..self.clone() }
+    }
+}
+
 /// A decision, and what belongs to its record.
 pub(super) struct Decided {
     /// The verdict; of a request that is only observed, as it would have been.
@@ -43,19 +51,42 @@ pub(super) struct Decided {
     pub(super) left: LeftBehind,
     /// What it was made from. `None` if it was not made from facts alone, or the log keeps no capsules.
     pub(super) capsule: Option<Vec<u8>>,
-    /// What it has used up.
-    pub(super) used_up: UsedUp,
 }
 
 /// A verdict, and what has to be written before it is final.
 pub(super) struct TentativeVerdict {
     pub(super) decision: Decided,
     pub(super) writes: Vec<StoreWrite>,
+    pub(super) used_up: UsedUp,
     /// The session has left memory or gone to another server meanwhile: nothing is decided.
     pub(super) is_session_lost: bool,
 }
 
+/// An allow whose write has ended.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is made"
+)]
+pub(super) enum Settled {
+    /// It stands, or is denied.
+    Final(Decided),
+    /// It does not fit what other servers have written, and nothing of it is written: decide again. This much stays of it.
+    Outdated(StoreError, LeftBehind),
+}
+
+/// Receives the result of a write.
+pub(super) type CommitReceipt = oneshot::Receiver<Result<(), StoreError>>;
+
 impl InFlightRequest<'_> {
+    /// What it is decided from, for another request that is taken up then.
+    pub(super) fn pinned(&self, at: ClockReading) -> Pinned {
+        Pinned {
+            generation: Arc::clone(&self.generation),
+            stale: self.stale.clone(),
+            at,
+        }
+    }
+
     /// Decides, and turns a panic into a deny: the caller must get a response, and never an allow.
     pub(super) fn guarded<T>(
         &self,
@@ -91,7 +122,6 @@ impl Decided {
             is_enforced: true,
             left: LeftBehind::default(),
             capsule: None,
-            used_up: UsedUp::default(),
         }
     }
 
@@ -106,6 +136,7 @@ impl TentativeVerdict {
         Self {
             decision,
             writes: Vec::new(),
+            used_up: UsedUp::default(),
             is_session_lost: false,
         }
     }
@@ -120,6 +151,35 @@ impl TentativeVerdict {
     pub(super) fn denied(reason: Reason) -> Self {
         Self::unwritten(Decided::denied(reason))
     }
+}
+
+/// Waits for the write of what a call leaves behind. If it fails, the call is denied, and `refused` stays of it.
+pub(super) async fn settle(
+    decision: Decided,
+    refused: LeftBehind,
+    writing: CommitReceipt,
+) -> Settled {
+    let why = match writing.await {
+        Ok(Ok(())) => return Settled::Final(decision),
+        Ok(Err(error)) if error.is_conflict() => return Settled::Outdated(error, refused),
+        Ok(Err(error)) => error,
+        Err(_) => StoreError::Closed,
+    };
+    tracing::error!(%why, "a call was denied because the store did not write");
+    let message = match why {
+        StoreError::OutcomeUnknown(_) => {
+            "what this call would use up may or may not be written down, and counts as used up"
+        }
+        _ => "what this call would use up could not be written down",
+    };
+    let reason = Reason::new(ReasonCode::StoreUnavailable, message);
+    Settled::Final(Decided {
+        left: match why.is_outcome_unknown() {
+            true => decision.left,
+            false => refused,
+        },
+        ..Decided::denied(reason)
+    })
 }
 
 /// A UUID version 7 of a moment. The library's own clock orders ids within a millisecond behind a lock that all

@@ -11,11 +11,9 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::change::Change;
 use crate::domain::authority::labels::LabelCarrierRef;
-use crate::domain::authority::state::Authority;
 use crate::domain::ids::{ApprovalId, BudgetId};
 use crate::service::fleet::shared_facts::{BudgetExhausted, SharedFacts};
 use crate::service::fleet::state::FleetState;
-use crate::service::replaced_tasks::ReplacedTasks;
 use crate::service::settings::ServiceSettings;
 use crate::store::backend::{
     Pruned, StoreError, StoreWrite, StoredDefinition, StoredLabel, StoredState, UsageCount,
@@ -43,11 +41,9 @@ pub struct LiveFacts {
     pub definitions: ShownDefinitions,
     /// What several servers spend from, if there are others.
     pub shared: Option<SharedFacts>,
-    /// What requests may still take tasks for.
-    replaced_tasks: ReplacedTasks,
 }
 
-/// What an allow has used up in memory, before it is written and on record.
+/// What an allow has used up in memory before it is written.
 #[derive(Debug, Clone, Default)]
 pub struct UsedUp {
     /// The approval, once.
@@ -78,7 +74,6 @@ impl LiveFacts {
             usage: UsageLedger::new(settings.usage_entries),
             quotas: Quotas::new(),
             definitions: ShownDefinitions::new(settings.definition_ttl),
-            replaced_tasks: ReplacedTasks::default(),
         };
         if facts.shared.is_some() {
             facts.sessions.share();
@@ -164,23 +159,14 @@ impl LiveFacts {
         }
     }
 
-    /// Applies a change of authority that is written and goes into service in the place of `before`. Nothing is forgotten
-    /// that requests read which have pinned a generation from before it.
-    pub fn apply_change(&self, change: &Change, at: SystemTime, before: Option<&Authority>) {
+    /// Applies a change of authority that is written and in service.
+    pub fn apply_change(&self, change: &Change, at: SystemTime) {
         match change {
             Change::SessionEnded { session } => self.sessions.end(session, at),
-            Change::Task(task) => {
-                let before = before.and_then(|before| before.tasks.get(&task.id));
-                self.replaced_tasks.note(before, task);
+            Change::Task(task) if task.closed_at.is_some() => {
+                self.carrier_labels.remove(LabelCarrierRef::Task(&task.id));
             }
             _ => {}
-        }
-    }
-
-    /// Forgets the labels of closed tasks that no request takes for open any more.
-    pub fn forget_closed(&self) {
-        for id in self.replaced_tasks.take_over() {
-            self.carrier_labels.remove(LabelCarrierRef::Task(&id));
         }
     }
 
@@ -213,12 +199,13 @@ impl LiveFacts {
             tracing::error!(%error, "what a denied call would use up may be written: it stays used up");
             return;
         }
-        let Some(shared) = &self.shared else {
-            return self.give_back(used_up);
-        };
         if let Some(approval) = &used_up.approval {
             self.quotas.return_approval(approval);
         }
+        let Some(shared) = &self.shared else {
+            let budgets = used_up.budgets.iter();
+            return budgets.for_each(|budget| self.quotas.return_call(budget));
+        };
         // A call of a block that this server had stays spent: the block may be gone meanwhile.
         let StoreError::Taken { id: taken, used } = error else {
             return;
@@ -234,20 +221,6 @@ impl LiveFacts {
                 }
                 _ => {}
             }
-        }
-    }
-
-    /// Gives back what a call has used up that is not made, although that may be written. With other servers it stays used
-    /// up, as they go by what is written.
-    pub(super) fn give_back(&self, used_up: &UsedUp) {
-        if self.shared.is_some() {
-            return;
-        }
-        if let Some(approval) = &used_up.approval {
-            self.quotas.return_approval(approval);
-        }
-        for budget in &used_up.budgets {
-            self.quotas.return_call(budget);
         }
     }
 
@@ -289,7 +262,6 @@ impl LiveFacts {
         self.resource_labels.clear();
         self.usage.clear();
         self.quotas.clear();
-        self.replaced_tasks.clear();
         if let Some(shared) = &self.shared {
             shared.budgets.clear();
         }

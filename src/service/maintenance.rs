@@ -7,7 +7,6 @@ use tokio::time::Instant;
 
 use crate::service::Service;
 use crate::store::backend::{Pruned, Retention, StoreError, StoreWrite};
-use crate::telemetry::export::condition_gauges::StoreCondition;
 
 /// The interval of background writes.
 pub const FLUSH_EVERY: Duration = Duration::from_secs(1);
@@ -70,42 +69,23 @@ impl Service {
         let (mut writes, versions) = self.facts().sessions.dirty();
         writes.extend(self.facts().usage.to_tell());
         writes.extend(self.facts().usage.dirty());
-        self.facts().forget_closed();
+        self.clock().check();
         self.count_waiting_approvals();
         writes.push(StoreWrite::Clock(self.confirmed_now()));
         writes.push(StoreWrite::Lease(self.clock().lease()));
         // In the background queue, so that responses that wait for their writes do not wait for these.
         let (facts, versions) = (Arc::clone(self.facts()), Arc::new(versions));
-        let (written, told) = (Arc::clone(&versions), Arc::clone(&self.background_error));
+        let written = Arc::clone(&versions);
         let submitted = self.ledger().writer().submit_behind(writes, move |result| {
             facts.sessions.end_writing(&written, result.is_ok());
-            match result {
-                Ok(()) => told.reset(),
-                Err(error) if told.is_due() => {
-                    tracing::error!(%error, "counts and sessions were not written");
-                }
-                Err(_) => {}
+            if let Err(error) = result {
+                tracing::error!(%error, "counts and sessions were not written");
             }
         });
-        self.tell_condition(submitted.is_ok());
         if let Err(error) = submitted {
             self.facts().sessions.end_writing(&versions, false);
-            if self.background_error.is_due() {
-                tracing::error!(%error, "counts and sessions are not written");
-            }
+            tracing::error!(%error, "counts and sessions are not written");
         }
-    }
-
-    /// Tells the gauges how store and clock are. A store that does not answer takes no more writes after a while.
-    fn tell_condition(&self, takes_writes: bool) {
-        let unwritten = self.ledger().unwritten();
-        let writes = self.ledger().writer().health().borrow().is_none();
-        let is_confirmed = self.fleet().is_none_or(|it| it.state().is_valid());
-        self.recorder().store(StoreCondition {
-            is_failing: !(takes_writes && writes && is_confirmed && unwritten == 0),
-            unwritten,
-            is_clock_faulty: self.clock().check().is_some(),
-        });
     }
 
     fn count_waiting_approvals(&self) {

@@ -3,12 +3,12 @@
 //! Start at [`Service`] and [`decisions`]. [`request`] is what requests and responses have in common, [`generation`]
 //! everything of one revision, [`ledger`] the order of revisions, [`live_facts`] what changes with every call,
 //! [`side_effects`] what allowed calls use up and leave behind, [`call_carriers`] which tasks, delegations and pairs carry the labels of a call, [`maintenance`] background
-//! writes and pruning, [`replaced_tasks`] how long a closed task keeps its labels, [`clock`] the one clock, [`deadline`] the deadline of a request. `recording` puts decisions on record, `listing` filters lists,
-//! [`pending`] are responses that have to wait, `unsettled` puts on record what nobody waits for any more, [`fleet`] is what changes when several servers decide from one database.
+//! writes and pruning, [`clock`] the one clock, [`deadline`] the deadline of a request. `recording` puts decisions on record, `listing` filters lists,
+//! [`pending`] are responses that have to wait, [`fleet`] is what changes when several servers decide from one database.
 //! `session_loader` reads sessions that are not in memory, one at a time by [`one_at_a_time`]. [`search`] asks Cedar
-//! about many entities, [`batch`] decides several requests from one generation, `in_turn` one after the other. [`observe`] lets pass what is only
+//! about many entities, [`batch`] decides several requests from one generation. [`observe`] lets pass what is only
 //! observed, [`published`] compiles bundles that are published. [`server_load`]
-//! counts what the server carries, [`concurrency_limit`] adapts how much it accepts, [`off_thread`] says what it must not measure, and [`bundle_status`] is the
+//! counts what the server carries, [`concurrency_limit`] adapts how much it accepts, and [`bundle_status`] is the
 //! state of the bundle on disk.
 //!
 //! Invariant: no wire formats. Adapters parse before and encode after.
@@ -38,28 +38,22 @@ pub mod batch;
 mod claim_warnings;
 pub mod concurrency_limit;
 mod in_flight;
-mod in_turn;
 mod inspect;
 mod listing;
-pub mod off_thread;
-mod once_a_minute;
 pub mod one_at_a_time;
 pub mod pending;
 mod planning_queues;
 mod recording;
-pub mod replaced_tasks;
 pub mod request;
 pub mod search;
 pub mod server_load;
 pub mod session_loader;
 pub mod settings;
-mod unsettled;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
-use tokio_util::task::TaskTracker;
 
 use crate::domain::authority::task::Task;
 use crate::domain::ids::BudgetId;
@@ -71,7 +65,6 @@ use crate::service::generation::{Generation, LoadedBundle};
 use crate::service::ledger::{Ledger, WriteError};
 use crate::service::live_facts::LiveFacts;
 use crate::service::observe::ObserveState;
-use crate::service::once_a_minute::OnceAMinute;
 use crate::service::session_loader::SessionLoader;
 use crate::service::settings::ServiceSettings;
 use crate::store::backend::{Store, StoreError, StoreWrite};
@@ -92,10 +85,6 @@ pub struct Service {
     fleet: Option<Fleet>,
     /// Reads sessions from the store, if there are no other servers.
     loader: SessionLoader,
-    /// Work that goes on whether or not somebody waits for it.
-    tasks: TaskTracker,
-    /// That background writes fail.
-    background_error: Arc<OnceAMinute>,
 }
 
 impl Service {
@@ -185,8 +174,6 @@ impl Service {
             recorder,
             bundle_status: ArcSwapOption::empty(),
             observe: ObserveState::default(),
-            tasks: TaskTracker::new(),
-            background_error: Arc::default(),
         })
     }
 
@@ -246,11 +233,6 @@ impl Service {
     /// Reads sessions from the store, if there are no other servers.
     fn session_loader(&self) -> &SessionLoader {
         &self.loader
-    }
-
-    /// Tasks that carry on what is under way whether or not somebody waits for it, until it is on record.
-    pub fn tasks(&self) -> &TaskTracker {
-        &self.tasks
     }
 
     /// What this server is to others on the same store; `None` if it is alone.

@@ -15,7 +15,7 @@ use callgate_engine::cedar::EntityUID;
 
 use crate::audit::capsule_content::MissingFacts;
 use crate::audit::capsule_content::encode::{CallCapsule, CedarCapsule, DecidedWith};
-use crate::audit::capsule_content::entities::{AddedByBundle, ReachableEntities};
+use crate::audit::capsule_content::entities::ReachableEntities;
 use crate::audit::capsule_content::many::{ListCapsule, SearchCapsule, SearchedCandidate};
 use crate::config::observe::ObserveConfig;
 use crate::domain::authority::labels;
@@ -137,7 +137,7 @@ impl Service {
                 is_enforced: !(is_observed && passes),
                 left: LeftBehind::default(),
                 capsule: self.capsule_of_request(pending, generation, question),
-                ..Decided::enforced(verdict)
+                verdict,
             }
         })
     }
@@ -283,10 +283,7 @@ fn reachable<'g>(
         &generation.stored,
         &generation.snapshot,
         &generation.authority,
-        AddedByBundle {
-            approvers: &generation.named_approvers,
-            claims: &generation.claims,
-        },
+        &generation.named_approvers,
         (call, pending.ask.caller),
         listed,
     )

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use scopeguard::ScopeGuard;
 use tokio::sync::oneshot;
 
 use crate::audit::decision_record::RecordedRequest;
@@ -11,13 +10,14 @@ use crate::domain::decide::verdict::{LeftBehind, Reason, ReasonCode, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::service::Service;
 use crate::service::deadline::ServiceError;
-use crate::service::in_flight::{InFlightRequest, TentativeVerdict};
+use crate::service::in_flight::{
+    CommitReceipt, Decided, InFlightRequest, Settled, TentativeVerdict, settle,
+};
 use crate::service::live_facts::UsedUp;
 use crate::service::recording::AwaitedRecord;
 use crate::service::request::{RequestMeta, Response};
 use crate::service::session_loader::session_unread;
 use crate::service::side_effects::after_refusal;
-use crate::service::unsettled::{CommitReceipt, Unsettled, UnsettledCall};
 use crate::store::backend::{StoreError, StoreWrite};
 
 /// The most attempts to decide a call that does not fit what other servers have written meanwhile.
@@ -52,8 +52,17 @@ enum PendingStage<'a> {
     Revision(RequestMeta<'a>),
     /// For the session, which the store alone or another server may hold.
     Session(RequestMeta<'a>),
-    /// For its side effects to be written. It goes on record whether or not that is waited for.
-    Commit(Box<UnsettledCall<'a>>),
+    /// For its side effects to be written.
+    Commit(Box<UnwrittenVerdict<'a>>),
+}
+
+/// A verdict whose side effects are being written.
+struct UnwrittenVerdict<'a> {
+    pending: InFlightRequest<'a>,
+    decided: Decided,
+    /// What stays of it if they cannot be.
+    refused: LeftBehind,
+    writing: CommitReceipt,
 }
 
 impl<'a> PendingResponse<'a> {
@@ -110,22 +119,27 @@ impl Service {
         let mut before = LeftBehind::default();
         for _ in 0..MAX_ATTEMPTS {
             let (pending, denied) = match waiting {
-                PendingStage::Commit(mut unsettled) => match unsettled.settle().await {
-                    Ok(()) => {
-                        let settled = ScopeGuard::into_inner(*unsettled);
-                        let question = RecordedRequest::Call(call);
-                        let awaited = self.begin_record(settled.pending, question, settled.decided);
-                        return Ok(self.finish_record(awaited, question).await);
+                PendingStage::Commit(stage) => {
+                    let UnwrittenVerdict {
+                        pending,
+                        decided,
+                        refused,
+                        writing,
+                    } = *stage;
+                    match settle(decided, refused, writing).await {
+                        Settled::Final(decision) => {
+                            let question = RecordedRequest::Call(call);
+                            let awaited = self.begin_record(pending, question, decision);
+                            return Ok(self.finish_record(awaited, question).await);
+                        }
+                        Settled::Outdated(error, left) => {
+                            before = left;
+                            let denied = self.learn(&error).await;
+                            let (pending, stale) = self.pin_generation(pending.ask).await?;
+                            (pending, denied.or(stale))
+                        }
                     }
-                    Err(error) => {
-                        before = unsettled.refused.clone();
-                        let denied = self.learn(&error).await;
-                        let (pending, stale) = self.pin_generation(unsettled.pending.ask).await?;
-                        // From here on it is decided again.
-                        ScopeGuard::into_inner(*unsettled);
-                        (pending, denied.or(stale))
-                    }
-                },
+                }
                 PendingStage::Session(ask) => {
                     let denied = self.hold_session(&ask, call).await;
                     let (pending, stale) = self.pin_generation(ask).await?;
@@ -187,17 +201,13 @@ impl Service {
             }
             return Progress::Unrecorded(UnrecordedResponse(awaited));
         }
-        let unsettled = Unsettled {
-            writing: Some(self.submit_writes(made.writes, made.decision.used_up.clone())),
-            call: call.clone(),
+        let writing = self.submit_writes(made.writes, made.used_up);
+        wait(PendingStage::Commit(Box::new(UnwrittenVerdict {
+            pending,
             decided: made.decision,
             refused,
-            pending,
-            recorder: self.recorder().clone(),
-            facts: Arc::clone(self.facts()),
-            tasks: self.tasks().clone(),
-        };
-        wait(PendingStage::Commit(Box::new(unsettled.guarded())))
+            writing,
+        })))
     }
 
     /// Has the session of a call, for [`Service::inspect`]. If that does not come about, [`Service::finish`] denies.
@@ -264,7 +274,7 @@ impl Service {
                 Err(error) => facts.release(&used_up, &written, error),
             }
             let Some(state) = fleet.filter(|_| has_labels && result.is_ok()) else {
-                // Whoever has asked may be gone; the receiver is not, as the call goes on record all the same.
+                // The receiver is gone if the request is; what was used up stays used up.
                 let _ = done.send(result);
                 return;
             };

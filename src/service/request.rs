@@ -37,44 +37,6 @@ impl RequestMeta<'_> {
     }
 }
 
-/// The same, for work that goes on apart from the request.
-#[derive(Debug, Clone)]
-pub struct OwnedRequestMeta {
-    caller: Caller,
-    adapter: &'static str,
-    at_least_revision: u64,
-    is_dry_run: bool,
-    deadline: Deadline,
-    request_id: Option<Box<str>>,
-}
-
-impl From<&RequestMeta<'_>> for OwnedRequestMeta {
-    fn from(ask: &RequestMeta<'_>) -> Self {
-        Self {
-            caller: ask.caller.clone(),
-            adapter: ask.adapter,
-            at_least_revision: ask.at_least_revision,
-            is_dry_run: ask.is_dry_run,
-            deadline: ask.deadline,
-            request_id: ask.request_id.map(Box::from),
-        }
-    }
-}
-
-impl OwnedRequestMeta {
-    /// What the request states.
-    pub fn borrowed(&self) -> RequestMeta<'_> {
-        RequestMeta {
-            caller: &self.caller,
-            adapter: self.adapter,
-            at_least_revision: self.at_least_revision,
-            is_dry_run: self.is_dry_run,
-            deadline: self.deadline,
-            request_id: self.request_id.as_deref(),
-        }
-    }
-}
-
 /// A response and its origin.
 #[derive(Debug, Clone)]
 pub struct Response<T> {

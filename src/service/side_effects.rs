@@ -3,8 +3,7 @@
 //! Order: the session, other carriers of labels, the budget, the approval. Each step holds or denies. What an earlier
 //! step took is not given back, so a call that loses a race costs its session or task a little and gains nothing. What is
 //! taken is noted as it is ([`LeftBehind`]), so that the record of the decision says it, whatever becomes of the call. If the
-//! store refuses the write, or the call cannot be put on record, the budget and the approval are given back, as the call is
-//! denied; labels stay.
+//! store refuses the write, the budget and the approval are given back, as the call is denied; labels stay.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -48,7 +47,7 @@ pub struct Observed<'c> {
 impl Observed<'_> {
     /// Writes that are made only if other servers have written nothing that this decision should have seen.
     fn guarded(&self, mut writes: Vec<StoreWrite>) -> Vec<StoreWrite> {
-        let Some((member, fact)) = self.seen_as.as_ref().filter(|_| !writes.is_empty()) else {
+        let Some((member, fact)) = &self.seen_as else {
             return writes;
         };
         let mut guards = vec![StoreWrite::DecidedAs(member.clone())];
@@ -86,9 +85,11 @@ impl Observed<'_> {
 
 /// The result of committing the side effects of an allow.
 pub enum Commit {
-    /// All are committed in memory; the response waits until this is written, if it is anything. If it is not, what is used
-    /// up is given back.
-    Applied(Vec<StoreWrite>, UsedUp),
+    /// All are committed; nothing has to be written before the response.
+    Applied,
+    /// All are committed in memory; the response waits until this is written. If it is not, what is used up is given
+    /// back.
+    NeedsWrite(Vec<StoreWrite>, UsedUp),
     /// The session has changed since it was observed: decide again.
     Conflict,
     /// A concurrent call took what was left.
@@ -130,11 +131,6 @@ pub(super) fn after_refusal(
 }
 
 impl Commit {
-    /// Of a call that uses nothing up and leaves nothing behind.
-    pub fn nothing() -> Self {
-        Self::Applied(Vec::new(), UsedUp::default())
-    }
-
     fn overloaded(message: &str) -> Self {
         Self::Denied(Reason::new(ReasonCode::Overloaded, message))
     }
@@ -209,7 +205,8 @@ impl LiveFacts {
     ) -> Commit {
         match self.take_all(seen, call, effects, now, left) {
             Err(commit) => commit,
-            Ok(writes) => Commit::Applied(seen.guarded(writes), used_up(effects)),
+            Ok(writes) if writes.is_empty() => Commit::Applied,
+            Ok(writes) => Commit::NeedsWrite(seen.guarded(writes), used_up(effects)),
         }
     }
 

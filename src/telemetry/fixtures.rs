@@ -91,7 +91,6 @@ pub fn allow() -> Verdict {
         determining_policies: [policy("read.broad"), policy("read.engineering")].into(),
         shadow: [policy("shadow.no-night-work")].into_iter().collect(),
         principals: Vec::new(),
-        access: None,
         targets: Vec::new(),
         challenge: None,
         effects: SideEffects::default(),

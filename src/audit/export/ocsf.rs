@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::audit::filter;
 use crate::audit::json;
 use crate::audit::record::Record;
-use crate::audit::record::schema::{AccessLevel, ControlWrite, Decision, Policy, Verdict, record};
+use crate::audit::record::schema::{ControlWrite, Decision, Policy, Verdict, record};
 use crate::domain::request::canonical::hex;
 
 /// The version of the schema.
@@ -147,11 +147,9 @@ fn decision(record: &Record, it: &Decision, version: Version) -> Value {
     Value::Object(event)
 }
 
-/// The activity of a call: what Cedar's action says it does, or, if it is one of the tool's own, the level on record.
+/// The activity of a call: what Cedar's action says it does.
 fn activity(it: &Decision) -> (u64, &'static str) {
-    let first = it.principals.first();
-    let access = first.map_or(AccessLevel::Unspecified, |it| it.access());
-    let action = first.map_or("", |it| it.action.as_str());
+    let action = it.principals.first().map_or("", |it| it.action.as_str());
     let action = action
         .rsplit("::")
         .next()
@@ -160,10 +158,9 @@ fn activity(it: &Decision) -> (u64, &'static str) {
     let is_listing = ["list", "filter", "read", "get"]
         .iter()
         .any(|word| it.operation.ends_with(word));
-    match (access, action) {
-        (AccessLevel::Read, _) | (_, "call_read") => (2, "Read"),
-        (AccessLevel::Write, _) | (_, "call_write") => (3, "Update"),
-        (AccessLevel::Admin, _) => (99, "Other"),
+    match action {
+        "call_read" => (2, "Read"),
+        "call_write" => (3, "Update"),
         _ if is_listing => (2, "Read"),
         _ => (99, "Other"),
     }
@@ -226,22 +223,19 @@ fn without_effect(it: &Decision) -> &'static str {
 }
 
 fn message(it: &Decision) -> String {
-    let joined = |texts: &[&str], with: &str| {
-        let texts: Vec<_> = texts.iter().copied().filter(|it| !it.is_empty()).collect();
-        texts.join(with)
-    };
-    let what = joined(&[&it.server, &it.tool], "/");
-    // A search for subjects has none itself.
-    let by = match it.subject.as_str() {
-        "" => String::new(),
-        subject => format!("by {subject}"),
-    };
+    let what = [it.server.as_str(), it.tool.as_str()];
+    let what: Vec<_> = what.into_iter().filter(|it| !it.is_empty()).collect();
+    let verdict = json::verdict(it.verdict());
     let effect = match without_effect(it) {
         "" => String::new(),
-        why => format!("({why})"),
+        why => format!(" ({why})"),
     };
-    let verdict = json::verdict(it.verdict());
-    joined(&[verdict, &it.operation, &what, &by, &effect], " ")
+    format!(
+        "{verdict} {} {} by {}{effect}",
+        it.operation,
+        what.join("/"),
+        it.subject
+    )
 }
 
 /// The type and the id of an entity, as it is written in a record.
@@ -255,24 +249,15 @@ fn entity(uid: &str) -> (String, String) {
     }
 }
 
-/// An entity as a user: the type of Cedar is its domain. Nobody is none, as a user has a name.
-fn user(uid: &str) -> Option<Value> {
-    if uid.is_empty() {
-        return None;
-    }
+/// An entity as a user: the type of Cedar is its domain.
+fn user(uid: &str) -> Value {
     let (of_type, id) = entity(uid);
     let (type_id, type_name) = match of_type.as_str() {
         "Mcp::User" => (1, "User"),
         "Mcp::Agent" | "Mcp::Server" | "Mcp::Gateway" => (4, "Service"),
         _ => (99, of_type.as_str()),
     };
-    Some(object(json!({
-        "uid": id,
-        "name": id,
-        "domain": of_type,
-        "type_id": type_id,
-        "type": type_name,
-    })))
+    object(json!({"uid": id, "name": id, "domain": of_type, "type_id": type_id, "type": type_name}))
 }
 
 fn actor(it: &Decision) -> Value {

@@ -49,7 +49,6 @@ pub fn combine(
         determining_policies,
         shadow,
         principals,
-        access: request.is_declared.then_some(request.access),
         targets: request.targets.iter().map(TargetSummary::from).collect(),
         challenge: None,
         effects: SideEffects::default(),

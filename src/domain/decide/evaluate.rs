@@ -266,31 +266,17 @@ fn map_claims(
     })
 }
 
-/// Adds asserted groups and tags to the overlay of a principal: to what is said of it already, and not in its place.
-fn add_to_overlay(
-    overlays: &mut Overlays,
-    uid: &EntityUID,
-    asserted: AssertedClaims,
-) -> Result<(), Reason> {
+/// Adds asserted groups and tags to the overlay of a principal.
+fn add_to_overlay(overlays: &mut Overlays, uid: &EntityUID, asserted: AssertedClaims) {
     if asserted.groups.is_empty() && asserted.tags.is_empty() {
-        return Ok(());
+        return;
     }
-    let added = Overlay {
+    overlays.retain(|overlay| overlay.uid != *uid);
+    overlays.push(Overlay {
         parents: asserted.groups,
         tags: asserted.tags,
         ..Overlay::bare(uid.clone())
-    };
-    match overlays.iter_mut().find(|overlay| overlay.uid == *uid) {
-        Some(known) => known.merge(added).map_err(|contradiction| {
-            let mut reason = invalid_request(contradiction);
-            reason.principal = Some(uid.clone());
-            reason
-        }),
-        None => {
-            overlays.push(added);
-            Ok(())
-        }
-    }
+    });
 }
 
 /// Entities that exist for the requests of one caller about one subject.
@@ -359,9 +345,9 @@ impl RequestEntities {
                 overlays.push(Overlay::bare(uid.clone()));
             }
         }
-        add_to_overlay(&mut overlays, principal, asserted.clone())?;
+        add_to_overlay(&mut overlays, principal, asserted.clone());
         for (uid, claims) in parties.claims {
-            add_to_overlay(&mut overlays, uid, map_claims(uid, claims, mapping)?)?;
+            add_to_overlay(&mut overlays, uid, map_claims(uid, claims, mapping)?);
         }
         overlays.extend(task.map(Task::overlay));
         Ok(Self {
@@ -383,7 +369,8 @@ impl RequestEntities {
         claims: &Map<String, Json>,
         mapping: &ClaimMapping,
     ) -> Result<(), Reason> {
-        add_to_overlay(&mut self.overlays, uid, map_claims(uid, claims, mapping)?)
+        add_to_overlay(&mut self.overlays, uid, map_claims(uid, claims, mapping)?);
+        Ok(())
     }
 }
 

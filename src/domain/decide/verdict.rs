@@ -13,7 +13,6 @@ use crate::domain::authority::approval::{ApprovalContext, ApprovedCall};
 use crate::domain::authority::labels::Labels;
 use crate::domain::ids::{ApprovalId, BudgetId, CallDigest};
 use crate::domain::request::target::Target;
-use crate::domain::schema::AccessLevel;
 
 pub use crate::domain::reason::{Reason, ReasonCode};
 
@@ -39,8 +38,6 @@ pub struct Verdict {
     pub shadow: PolicyList,
     /// The verdict for each principal: the subject first, then its delegators up to the root.
     pub principals: Vec<PrincipalVerdict>,
-    /// What the tool does, where the bundle declares an action for it: the name of such an action does not say it.
-    pub access: Option<AccessLevel>,
     /// The resources acted upon, under their canonical names.
     pub targets: Vec<TargetSummary>,
     /// What an approval has to cover, for a deny with [`ReasonCode::ApprovalRequired`].
@@ -200,7 +197,6 @@ impl Verdict {
             determining_policies: PolicyList::new(),
             shadow: PolicyList::new(),
             principals: Vec::new(),
-            access: None,
             targets: Vec::new(),
             challenge: None,
             effects: SideEffects::default(),
@@ -215,7 +211,6 @@ impl Verdict {
             determining_policies: PolicyList::new(),
             shadow: PolicyList::new(),
             principals: Vec::new(),
-            access: None,
             targets: Vec::new(),
             challenge: None,
             effects: SideEffects::default(),

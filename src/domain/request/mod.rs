@@ -19,7 +19,6 @@ pub mod definition;
 pub mod elicitation;
 pub mod json_text;
 pub mod links;
-pub mod nulls;
 pub mod operation;
 pub(crate) mod secrets;
 pub mod target;

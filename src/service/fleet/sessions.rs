@@ -106,9 +106,10 @@ impl SessionHolder {
 
     /// Lets a session go that another server waits for.
     pub fn give_up(self: &Arc<Self>, session: &SessionId) {
-        if !lock(&self.released).insert(session.clone()) {
+        if lock(&self.released).contains(session) {
             return;
         }
+        lock(&self.released).insert(session.clone());
         if let Some(release) = self.facts.sessions.release(session) {
             let (holder, id) = (Arc::clone(self), session.clone());
             let submitted = self.ledger.writer().submit(vec![release], move |result| {

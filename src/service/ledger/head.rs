@@ -1,7 +1,7 @@
 //! The newest state of the ledger, which changes are planned against.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
@@ -24,10 +24,8 @@ pub(super) struct Head {
     pub(super) keys: IdempotencyKeys,
     /// Changes that are submitted and not in service, in order, if other servers write as well.
     pub(super) submitted: VecDeque<ChangeRecord>,
-    /// The restrictions among them by revision, if no other servers write.
-    pub(super) restrictions: Vec<(u64, Weak<()>)>,
-    /// The digest of the bundle that some server has put into service last, at this revision.
-    pub(super) stored_digest: Option<(u64, SmolStr)>,
+    /// The digest of the bundle that some server has put into service last.
+    pub(super) stored_digest: Option<SmolStr>,
 }
 
 /// The content of the store at the start that generations are made of.
@@ -56,17 +54,6 @@ impl Head {
     pub(super) fn advance(&mut self, next: &Arc<Generation>) {
         self.revision = next.revision();
         self.generation = Some(Arc::clone(next));
-    }
-
-    /// Notes the digest of a bundle that went into service, unless a later one did.
-    pub(super) fn note_digest(&mut self, revision: u64, digest: SmolStr) {
-        if self
-            .stored_digest
-            .as_ref()
-            .is_none_or(|(known, _)| *known <= revision)
-        {
-            self.stored_digest = Some((revision, digest));
-        }
     }
 
     /// The published bundle that was in service last according to the store, until the first bundle is in service.

@@ -2,11 +2,7 @@
 //!
 //! A change is planned against the newest state, changes in flight included, gets the next revision, and goes to the
 //! writer. Once written it goes into service, in the same order. If its write fails, so does everything planned on top
-//! of it; only restrictions are planned again, on what is in service, and take force nevertheless (`restrictions`).
-//! Bundles go into service in `publishing`.
-//!
-//! A change carries the complete state of its subject. So it is applied to the state that it was planned on, or to that
-//! with changes of other subjects, and never to a state that it does not know.
+//! of it; only restrictions take force nevertheless (`restrictions`). Bundles go into service in `publishing`.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,9 +35,7 @@ mod unwritten;
 
 pub use change::{CommittedChange, PlannedChange, RESTRICTIONS, WriteError};
 use head::{Head, RestoredState};
-use unwritten::{
-    IfUnwritten, RESTRICTIONS_FIRST, RestrictionUnderWay, UnwrittenChange, UnwrittenChanges,
-};
+use unwritten::{RESTRICTIONS_FIRST, UnwrittenChange, UnwrittenChanges, WriteResult};
 
 /// How many changes a watcher may lag behind before it has to read them from the store.
 const CHANGES_KEPT: usize = 4_096;
@@ -75,22 +69,18 @@ pub struct Ledger {
 
 /// The state of a write after planning.
 enum PendingWrite {
-    /// The request was carried out before, as of this attempt.
-    Repeated(StoredKey, u64),
+    /// The request was carried out before.
+    Repeated(StoredKey),
     /// The change is submitted to the store.
-    Submitted(SubmittedChange),
+    Submitted(
+        SmolStr,
+        Arc<Generation>,
+        oneshot::Receiver<Result<WriteResult, StoreError>>,
+    ),
     /// The change would change nothing since this attempt and revision.
     Unchanged(SmolStr, Arc<Generation>, u64),
     /// The change is in service and not written.
     InMemory(SmolStr, Arc<Generation>),
-}
-
-/// A change that is submitted to the store.
-struct SubmittedChange {
-    id: SmolStr,
-    next: Arc<Generation>,
-    is_restriction: bool,
-    written: oneshot::Receiver<Result<(), StoreError>>,
 }
 
 impl Ledger {
@@ -117,10 +107,9 @@ impl Ledger {
                 generation: None,
                 revision: loaded.revision,
                 attempt: 0,
-                stored_digest: loaded.bundle_digest.clone().map(|it| (loaded.revision, it)),
+                stored_digest: loaded.bundle_digest.clone(),
                 loaded: Some(RestoredState::take_from(loaded)),
                 submitted: VecDeque::new(),
-                restrictions: Vec::new(),
                 keys: IdempotencyKeys::new(std::mem::take(&mut loaded.keys), room),
             }),
             writer,
@@ -190,8 +179,7 @@ impl Ledger {
     }
 
     /// Plans a change against the newest state, writes it and puts it into service. `plan` runs while no other change
-    /// is planned, so it must not block. It runs again if another server was faster, and for a restriction if the store
-    /// does not write.
+    /// is planned, so it must not block. It runs again if another server was faster.
     ///
     /// # Errors
     ///
@@ -220,98 +208,62 @@ impl Ledger {
             .await
     }
 
-    /// The result of a write; `None` if it has to be planned again.
-    async fn finish<E>(
-        &self,
-        begun: PendingWrite,
-    ) -> Result<Option<CommittedChange>, WriteError<E>> {
-        let SubmittedChange {
-            id,
-            next,
-            is_restriction,
-            written,
-        } = match begun {
-            PendingWrite::Repeated(known, attempt) => return self.repeat(known, attempt).await,
+    async fn finish<E>(&self, begun: PendingWrite) -> Result<CommittedChange, WriteError<E>> {
+        let (id, next, written) = match begun {
+            PendingWrite::Repeated(known) => return self.repeat(known).await,
             PendingWrite::Unchanged(id, next, attempt) => {
                 return self.unchanged(id, next, attempt).await;
             }
-            PendingWrite::Submitted(submitted) => submitted,
+            PendingWrite::Submitted(id, next, written) => (id, next, written),
             PendingWrite::InMemory(id, generation) => {
-                return Ok(Some(CommittedChange::in_memory(id, generation)));
+                return Ok(CommittedChange::in_memory(id, generation));
             }
         };
-        match written.await.unwrap_or(Err(StoreError::Closed)) {
-            Ok(()) => Ok(Some(CommittedChange {
+        match written.await.map_err(|_| StoreError::Closed)?? {
+            WriteResult::InMemory(generation) => Ok(CommittedChange::in_memory(id, generation)),
+            WriteResult::Written => Ok(CommittedChange {
                 revision: next.revision(),
                 id,
                 generation: next,
                 is_durable: true,
-            })),
-            // With other servers, what only this one knows is no restriction.
-            Err(error) => match self.fleet.is_some() {
-                true if matches!(error, StoreError::OutOfOrder { .. }) => Ok(None),
-                false if is_restriction => Ok(None),
-                _ => Err(error.into()),
-            },
+            }),
         }
     }
 
-    /// Plans a change and submits it, or finds that it was requested before. If restrictions wait to be written, it puts
-    /// another one into service and refuses everything else.
+    /// Plans a change and submits it, or finds that it was requested before.
     fn begin<E>(
         self: &Arc<Self>,
         asked: ChangeOrigin,
         now: SystemTime,
-        under_way: &RestrictionUnderWay,
         plan: &mut impl FnMut(&Generation) -> Result<PlannedChange, E>,
     ) -> Result<PendingWrite, WriteError<E>> {
+        let (done, written) = oneshot::channel();
         let mut head = self.head();
-        let newest = head.generation.clone().ok_or(WriteError::NotReady)?;
+        let generation = head.generation.clone().ok_or(WriteError::NotReady)?;
         match head.keys.lookup(&asked) {
             KeyLookup::New => {}
-            KeyLookup::Repeated(known) => return Ok(PendingWrite::Repeated(known, head.attempt)),
+            KeyLookup::Repeated(known) => return Ok(PendingWrite::Repeated(known)),
             KeyLookup::Reused => return Err(WriteError::KeyReused),
             KeyLookup::Full(message) => return Err(WriteError::TooManyKeys(message)),
         }
-        let come_first = self.unwritten.come_first();
-        let generation = match come_first {
-            // Nothing is in flight then but bundles, and what is in service already.
-            true => self.live().ok_or(WriteError::NotReady)?,
-            false => newest,
-        };
         let plan = plan(&generation).map_err(WriteError::Rejected)?;
         // With an idempotency key it is written nevertheless, so that the key is stored.
         if asked.key.is_none() && self.is_unchanged(&generation, &plan.change) {
-            return Ok(match come_first {
-                false => PendingWrite::Unchanged(plan.id, generation, head.attempt),
-                true => PendingWrite::InMemory(plan.id, generation),
+            return Ok(match self.unwritten.is_empty() {
+                true => PendingWrite::Unchanged(plan.id, generation, head.attempt),
+                false => PendingWrite::InMemory(plan.id, generation),
             });
         }
-        if !come_first {
-            let submitted = self.submit_planned(&mut head, plan, asked, now, under_way)?;
-            return Ok(PendingWrite::Submitted(submitted));
+        if !self.unwritten.is_empty() {
+            if !plan.is_restriction() {
+                return Err(StoreError::Write(RESTRICTIONS_FIRST.to_owned()).into());
+            }
+            let waiting = UnwrittenChange::new(plan, asked, now);
+            let id = waiting.id.clone();
+            let generation = self.apply_restriction(&mut head, waiting)?;
+            return Ok(PendingWrite::InMemory(id, generation));
         }
-        if !plan.is_restriction() {
-            return Err(StoreError::Write(RESTRICTIONS_FIRST.to_owned()).into());
-        }
-        let waiting = UnwrittenChange::new(plan, asked, now);
-        let id = waiting.id.clone();
-        let generation = self.apply_restriction(&mut head, waiting)?;
-        Ok(PendingWrite::InMemory(id, generation))
-    }
-
-    /// Submits a change that was planned on the head.
-    fn submit_planned<E>(
-        self: &Arc<Self>,
-        head: &mut Head,
-        plan: PlannedChange,
-        asked: ChangeOrigin,
-        now: SystemTime,
-        under_way: &RestrictionUnderWay,
-    ) -> Result<SubmittedChange, WriteError<E>> {
-        let (done, written) = oneshot::channel();
         let is_restriction = plan.is_restriction();
-        let generation = head.generation.clone().ok_or(WriteError::NotReady)?;
         let revision = head.revision + 1;
         let next = Arc::new(self.after(&generation, &plan.change, revision)?);
         let known = StoredKey::of(&asked, revision, plan.id.clone(), now);
@@ -325,37 +277,23 @@ impl Ledger {
         // Submitted under the lock, so that the order of revisions is the order of writes.
         let attempt = head.attempt;
         let submitted = entry.clone();
-        let if_unwritten = match is_restriction && self.fleet.is_none() {
-            true => IfUnwritten::PlanAgain,
-            false => IfUnwritten::Undo,
-        };
         self.submit(
             &next,
             entry,
             plan.id.clone(),
             attempt,
-            if_unwritten,
+            is_restriction,
             move |result| {
                 // The receiver is gone if the request is; the change is made all the same.
                 let _ = done.send(result);
             },
         )?;
-        self.note_submitted(head, submitted);
-        if if_unwritten == IfUnwritten::PlanAgain {
-            let live = self.live().map_or(0, |live| live.revision());
-            head.restrictions.retain(|(revision, _)| *revision > live);
-            head.restrictions.push((revision, under_way.place()));
-        }
+        self.note_submitted(&mut head, submitted);
         head.advance(&next);
         if let Some(known) = known {
             head.keys.remember(known);
         }
-        Ok(SubmittedChange {
-            id: plan.id,
-            next,
-            is_restriction,
-            written,
-        })
+        Ok(PendingWrite::Submitted(plan.id, next, written))
     }
 
     fn submit(
@@ -364,67 +302,52 @@ impl Ledger {
         entry: ChangeRecord,
         id: SmolStr,
         attempt: u64,
-        if_unwritten: IfUnwritten,
-        done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+        is_restriction: bool,
+        done: impl FnOnce(Result<WriteResult, StoreError>) + Send + 'static,
     ) -> Result<(), StoreError> {
         let (ledger, next) = (Arc::clone(self), Arc::clone(next));
-        let written = entry.clone();
+        let (written, named) = (entry.clone(), id.clone());
         let attempts = Arc::clone(&self.attempts);
         // What was planned on a change that is not made must not be written, whatever revision it would get.
         let is_current = move || attempts.load(Ordering::Acquire) == attempt;
         let writes = vec![StoreWrite::Entry { entry, id }];
         self.writer.submit_if(writes, is_current, move |result| {
-            let result = result.and_then(|()| ledger.apply_written(&next, written, attempt));
-            match &result {
-                Err(error) if error.is_conflict() => {
-                    tracing::debug!(%error, "a change is planned again");
+            let kept = match result {
+                Ok(()) => {
+                    ledger.apply_written(&next, written);
+                    Ok(WriteResult::Written)
                 }
-                Err(error) if if_unwritten == IfUnwritten::Undo => {
-                    tracing::error!(%error, "a change could not be written and is not made");
+                Err(error) => {
+                    ledger.roll_back(&error, attempt);
+                    let waiting = UnwrittenChange::from_record(written, named);
+                    // With other servers, what only this one knows is no restriction.
+                    match is_restriction && ledger.fleet.is_none() {
+                        true => {
+                            let taken = ledger.apply_restriction(&mut ledger.head(), waiting);
+                            taken.map(WriteResult::InMemory)
+                        }
+                        false => Err(error),
+                    }
                 }
-                _ => {}
-            }
-            if result.is_err() {
-                ledger.roll_back(attempt);
-            }
-            done(result);
+            };
+            done(kept);
         })
     }
 
     /// Puts a written change into service.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::OutcomeUnknown`] if everything was loaded again since it was planned: then it comes from the store, if
-    /// that has it.
-    fn apply_written(
-        &self,
-        next: &Arc<Generation>,
-        entry: ChangeRecord,
-        attempt: u64,
-    ) -> Result<(), StoreError> {
-        self.unwritten.take_written(&entry);
+    fn apply_written(&self, next: &Arc<Generation>, entry: ChangeRecord) {
         let _in_service = self
             .in_service
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if self.fleet.is_some() {
-            if next.revision() <= *self.revisions.borrow() {
-                // It came back from the database before the answer did.
-                return Ok(());
-            }
-            if self.attempts.load(Ordering::Acquire) != attempt {
-                let why = "everything was loaded again meanwhile";
-                return Err(StoreError::OutcomeUnknown(why.to_owned()));
-            }
+        if self.fleet.is_some() && next.revision() <= *self.revisions.borrow() {
+            // It came back from the database before the answer did.
+            return;
         }
-        let live = self.live();
-        let before = live.as_ref().map(|live| &live.authority);
-        self.facts.apply_change(&entry.change, entry.at, before);
+        self.facts.apply_change(&entry.change, entry.at);
         self.publish_generation(next);
         // There may be no watcher.
         let _ = self.changes.send(Arc::new(entry));
-        Ok(())
     }
 
     fn publish_generation(&self, next: &Arc<Generation>) {
@@ -441,20 +364,17 @@ impl Ledger {
     /// Rolls planning back to the generation in service after a failed write.
     ///
     /// Changes planned on top of it are already submitted and will fail for their revision, behind what is planned
-    /// anew. Only the first failure of an attempt rolls back; later ones must not undo the next attempt. The restrictions
-    /// among them come before all other changes from here on, until they are planned again.
-    fn roll_back(&self, attempt: u64) {
+    /// anew. Only the first failure of an attempt rolls back; later ones must not undo the next attempt.
+    fn roll_back(&self, error: &StoreError, attempt: u64) {
+        match error.is_conflict() {
+            true => tracing::debug!(%error, "a change is planned again"),
+            false => tracing::error!(%error, "a change could not be written and is not made"),
+        }
         let mut head = self.head();
         if head.attempt != attempt {
             return;
         }
         self.plan_anew(&mut head);
-        let newest = head.revision;
-        let failed = head.restrictions.drain(..);
-        let failed = failed.filter(|(revision, _)| *revision > newest);
-        if self.fleet.is_none() {
-            self.unwritten.keep_places(failed.map(|(_, place)| place));
-        }
     }
 
     /// Plans from what is in service. Nothing that is submitted will be written.
@@ -470,8 +390,6 @@ impl Ledger {
         };
         let newest = head.revision;
         head.keys.roll_back(newest);
-        // Whoever waits for what is not made looks again.
-        self.revisions.send_modify(|_| {});
     }
 
     fn head(&self) -> std::sync::MutexGuard<'_, Head> {
@@ -482,6 +400,3 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-mod restrictions_tests;

@@ -10,7 +10,6 @@ use crate::domain::authority::published::PublishedBundle;
 use crate::domain::ids::BundleId;
 use crate::service::generation::{Generation, LoadedBundle, StoredEntityError};
 use crate::service::ledger::head::Head;
-use crate::service::ledger::unwritten::IfUnwritten;
 use crate::service::ledger::{Ledger, WriteError};
 use crate::service::published::{PreparedBundle, PublishedBundles};
 use crate::store::backend::{PublishedRevision, StoreError};
@@ -118,8 +117,7 @@ impl Ledger {
             let is_known = match (&head.generation, &head.loaded) {
                 // Another server has put the same into service.
                 (Some(_), _) => {
-                    let stored = head.stored_digest.as_ref();
-                    self.fleet.is_some() && stored.is_some_and(|(_, stored)| *stored == digest)
+                    self.fleet.is_some() && head.stored_digest.as_ref() == Some(&digest)
                 }
                 (None, loaded) => loaded
                     .as_ref()
@@ -153,25 +151,17 @@ impl Ledger {
             };
             let attempt = head.attempt;
             let submitted = entry.clone();
-            let tell = move |result| {
+            let tell = move |result: Result<_, StoreError>| {
                 // The receiver is gone only if the publisher is.
-                let _ = done.send(result);
+                let _ = done.send(result.map(|_| ()));
             };
-            self.submit(
-                &next,
-                entry,
-                digest.clone(),
-                attempt,
-                IfUnwritten::Undo,
-                tell,
-            )?;
+            self.submit(&next, entry, digest.clone(), attempt, false, tell)?;
             self.note_submitted(&mut head, submitted);
             head.advance(&next);
             revision
         };
         written.recv().map_err(|_| StoreError::Closed)??;
-        // Another server may have put a later one into service meanwhile.
-        self.head().note_digest(revision, digest);
+        self.head().stored_digest = Some(digest);
         Ok(revision)
     }
 

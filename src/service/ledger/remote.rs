@@ -10,7 +10,6 @@ use crate::service::generation::Generation;
 use crate::service::idempotency::IdempotencyKeys;
 use crate::service::ledger::head::{Head, RestoredState};
 use crate::service::ledger::publishing::ChangeError;
-use crate::service::ledger::unwritten::RestrictionUnderWay;
 use crate::service::ledger::{CommittedChange, Ledger, PlannedChange, WriteError};
 use crate::store::backend::{StoreError, StoredKey, StoredState};
 
@@ -32,8 +31,7 @@ const GIVING: [&str; 7] = [
 ];
 
 impl Ledger {
-    /// Plans and writes a change in its turn, again as long as another server is faster, and a restriction that the store
-    /// of one server does not write.
+    /// Plans and writes a change in its turn, again as long as another server is faster.
     pub(super) async fn write_in<E>(
         self: &Arc<Self>,
         turn: &tokio::sync::Mutex<()>,
@@ -51,20 +49,21 @@ impl Ledger {
             }
             planned
         };
-        let under_way = RestrictionUnderWay::default();
         let mut is_newest = self.fleet.is_none();
         for _ in 0..MAX_PLANS {
             let held = turn.lock().await;
-            let begun = self.begin(asked.clone(), now, &under_way, &mut planned);
+            let begun = self.begin(asked.clone(), now, &mut planned);
             drop(held);
             if begun.is_err() && !std::mem::replace(&mut is_newest, true) {
                 // Nothing is refused for what another server has changed by now.
                 self.catch_up().await?;
                 continue;
             }
-            match self.finish(begun?).await? {
-                None => self.catch_up().await?,
-                Some(change) => return self.settled(change, verb.get().copied()).await,
+            match self.finish(begun?).await {
+                Err(WriteError::Store(StoreError::OutOfOrder { .. })) if self.fleet.is_some() => {
+                    self.catch_up().await?;
+                }
+                result => return self.settled(result, verb.get().copied()).await,
             }
         }
         Err(StoreError::Busy.into())
@@ -105,8 +104,7 @@ impl Ledger {
                 }
             })?;
             let next = Arc::new(next);
-            let before = Some(&live.authority);
-            self.facts.apply_change(&entry.change, entry.at, before);
+            self.facts.apply_change(&entry.change, entry.at);
             self.publish_generation(&next);
             self.follow(&mut head, &next, &entry, &id);
             // There may be no watcher.
@@ -140,8 +138,8 @@ impl Ledger {
             head.advance(next);
         }
         match &entry.change {
-            Change::Bundle { digest } => head.note_digest(entry.revision, digest.clone()),
-            Change::Published(bundle) => head.note_digest(entry.revision, bundle.digest.clone()),
+            Change::Bundle { digest } => head.stored_digest = Some(digest.clone()),
+            Change::Published(bundle) => head.stored_digest = Some(bundle.digest.clone()),
             _ => {}
         }
         let known = StoredKey::of(&entry.asker, entry.revision, id.clone(), entry.at);
@@ -174,12 +172,13 @@ impl Ledger {
     /// Acknowledges a change: what takes something away, once it is in force on every server.
     pub(super) async fn settled<E>(
         &self,
-        change: CommittedChange,
+        result: Result<CommittedChange, WriteError<E>>,
         verb: Option<&'static str>,
     ) -> Result<CommittedChange, WriteError<E>> {
         let Some(fleet) = &self.fleet else {
-            return Ok(change);
+            return result;
         };
+        let change = result?;
         let is_giving = verb.is_some_and(|verb| GIVING.contains(&verb));
         if !is_giving {
             // Of a change that was made before, nobody has waited for all, perhaps.
@@ -191,14 +190,10 @@ impl Ledger {
     }
 
     /// Takes over what a store holds, before the first bundle is in service.
-    pub(in crate::service) fn restore(&self, loaded: StoredState) {
-        self.restore_head(&mut self.head(), loaded);
-    }
-
-    fn restore_head(&self, head: &mut Head, mut loaded: StoredState) {
+    pub(in crate::service) fn restore(&self, mut loaded: StoredState) {
+        let mut head = self.head();
         head.revision = loaded.revision;
-        let digest = loaded.bundle_digest.clone();
-        head.stored_digest = digest.map(|it| (loaded.revision, it));
+        head.stored_digest.clone_from(&loaded.bundle_digest);
         head.keys = IdempotencyKeys::new(std::mem::take(&mut loaded.keys), self.room);
         head.loaded = Some(RestoredState::take_from(&mut loaded));
     }
@@ -220,9 +215,8 @@ impl Ledger {
             _ => None,
         };
         let (authority, entities) = (loaded.authority.clone(), loaded.entities.clone());
-        // Under one lock: nothing is planned on what was in service for a revision that follows what is loaded.
+        self.restore(loaded);
         let mut head = self.head();
-        self.restore_head(&mut head, loaded);
         let _in_service = self
             .in_service
             .lock()

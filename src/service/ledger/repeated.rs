@@ -1,7 +1,6 @@
 //! Requests that were carried out before, and changes that would change nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use smol_str::SmolStr;
@@ -15,25 +14,26 @@ use crate::store::backend::{StoreError, StoredKey};
 const REPEAT_WAIT: Duration = Duration::from_secs(5);
 
 impl Ledger {
-    /// The result of a request that was carried out before, once its change is in service; `None` if it is not made after
-    /// all, and has to be looked up again.
+    /// The result of a request that was carried out before, once its change is in service.
     pub(super) async fn repeat<E>(
         &self,
         known: StoredKey,
-        attempt: u64,
-    ) -> Result<Option<CommittedChange>, WriteError<E>> {
-        let is_there = self.has_come(known.revision, attempt).await;
-        if !self.head().keys.holds(&known) {
-            // Another change has got that revision, or will: the first request is planned again, and so is this one.
-            return Ok(None);
+    ) -> Result<CommittedChange, WriteError<E>> {
+        let mut revisions = self.revisions();
+        let arrived = revisions.wait_for(|newest| *newest >= known.revision);
+        let in_time = tokio::time::timeout(REPEAT_WAIT, arrived).await;
+        if self.fleet.is_some() && !self.head().keys.holds(&known) {
+            // Another server has got that revision: the first request is planned again, and so is this one.
+            let last = known.revision;
+            return Err(StoreError::OutOfOrder { last, found: last }.into());
         }
-        match self.live() {
-            Some(generation) if is_there => Ok(Some(CommittedChange {
+        match (in_time, self.live()) {
+            (Ok(Ok(_)), Some(generation)) => Ok(CommittedChange {
                 revision: known.revision,
                 is_durable: !self.unwritten.has(&known),
                 id: known.id,
                 generation,
-            })),
+            }),
             _ => Err(StoreError::Closed.into()),
         }
     }
@@ -46,43 +46,32 @@ impl Ledger {
         }
     }
 
-    /// The result of a change that would change nothing, once the state it was compared with is in service; `None` if it
-    /// never is.
+    /// The result of a change that would change nothing, once the state it was compared with is in service.
     pub(super) async fn unchanged<E>(
         &self,
         id: SmolStr,
         planned: Arc<Generation>,
         attempt: u64,
-    ) -> Result<Option<CommittedChange>, WriteError<E>> {
+    ) -> Result<CommittedChange, WriteError<E>> {
         let revision = planned.revision();
-        let is_there = self.has_come(revision, attempt).await;
-        if self.head().attempt != attempt {
-            // The state it was compared with was rolled back.
-            return Ok(None);
-        }
-        match self.live() {
-            Some(generation) if is_there => Ok(Some(CommittedChange {
+        let mut revisions = self.revisions();
+        let arrived = revisions.wait_for(|newest| *newest >= revision);
+        let in_time = tokio::time::timeout(REPEAT_WAIT, arrived).await;
+        // The state it was compared with may have been rolled back.
+        let stands = self.head().attempt == attempt;
+        match (in_time, self.live()) {
+            (Ok(Ok(_)), Some(generation)) if stands => Ok(CommittedChange {
                 revision,
                 id,
                 generation,
                 is_durable: self.unwritten.is_empty(),
-            })),
-            // Another server may have written meanwhile.
-            _ if self.fleet.is_some() => Ok(None),
+            }),
+            // Another server has written meanwhile: it is planned again.
+            _ if self.fleet.is_some() => {
+                let last = self.live().map_or(0, |live| live.revision());
+                Err(StoreError::OutOfOrder { last, found: 0 }.into())
+            }
             _ => Err(StoreError::Closed.into()),
-        }
-    }
-
-    /// Waits until a revision is in service. Returns whether it is in time. Does not wait on if planning was rolled back
-    /// since this attempt; beside other servers the change may be written all the same.
-    async fn has_come(&self, revision: u64, attempt: u64) -> bool {
-        let is_alone = self.fleet.is_none();
-        let is_over = || is_alone && self.attempts.load(Ordering::Acquire) != attempt;
-        let mut revisions = self.revisions();
-        let come = revisions.wait_for(|newest| *newest >= revision || is_over());
-        match tokio::time::timeout(REPEAT_WAIT, come).await {
-            Ok(Ok(newest)) => *newest >= revision,
-            _ => false,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::domain::authority::change::ChangeRecord;
 use crate::service::generation::Generation;
 use crate::service::ledger::Ledger;
 use crate::service::ledger::head::Head;
-use crate::service::ledger::unwritten::{IfUnwritten, MAX_UNWRITTEN, UnwrittenChange};
+use crate::service::ledger::unwritten::{MAX_UNWRITTEN, UnwrittenChange};
 use crate::store::backend::{StoreError, StoredKey};
 
 impl Ledger {
@@ -16,8 +16,7 @@ impl Ledger {
         self.unwritten.lock().len()
     }
 
-    /// Puts a restriction into service at once, to be written later. It was planned on what is in service, and nothing is in
-    /// flight that changes the same.
+    /// Puts a restriction into service at once, to be written later.
     pub(super) fn apply_restriction(
         &self,
         head: &mut Head,
@@ -33,7 +32,6 @@ impl Ledger {
         let misfit = |error| StoreError::Write(format!("{error}"));
         let next = newest.with_change(&change, head.revision).map_err(misfit)?;
         let mut taken = Err(StoreError::Closed);
-        let mut before = None;
         // No other change goes into service meanwhile.
         self.revisions.send_modify(|_| {
             let Some(live) = self.live() else { return };
@@ -41,7 +39,7 @@ impl Ledger {
                 Ok(live) => {
                     let live = Arc::new(live);
                     self.unwritten.lock().push_back(waiting);
-                    before = self.live.swap(Some(Arc::clone(&live)));
+                    self.live.store(Some(Arc::clone(&live)));
                     Ok(live)
                 }
                 Err(error) => Err(misfit(error)),
@@ -58,37 +56,32 @@ impl Ledger {
             true => Arc::clone(&live),
             false => Arc::new(next),
         });
-        let before = before.as_ref().map(|before| &before.authority);
-        self.facts.apply_change(&change, at, before);
+        self.facts.apply_change(&change, at);
         tracing::error!(%verb, %id, "in force, but NOT DURABLE: it is written as soon as the store writes again");
         Ok(live)
     }
 
     /// Tries to write the first restriction that waits. Called every second.
     pub fn retry(self: &Arc<Self>) {
-        if self.unwritten.is_empty() || self.unwritten.is_trying.swap(true, Ordering::AcqRel) {
+        let Some(first) = self.unwritten.lock().front().cloned() else {
+            return;
+        };
+        if self.unwritten.is_trying.swap(true, Ordering::AcqRel) {
             return;
         }
-        let tried = self.try_first();
-        if !matches!(tried, Ok(true)) {
-            self.unwritten.is_trying.store(false, Ordering::Release);
-        }
+        let tried = self.try_first(first);
         if let Err(error) = tried {
-            self.unwritten.tell(&error);
+            self.unwritten.is_trying.store(false, Ordering::Release);
+            tracing::error!(%error, waiting = self.unwritten(), "what was taken away is still not written");
         }
     }
 
-    /// Submits the first restriction that waits. Returns whether there is one.
-    fn try_first(self: &Arc<Self>) -> Result<bool, StoreError> {
+    fn try_first(self: &Arc<Self>, first: UnwrittenChange) -> Result<(), StoreError> {
         let mut head = self.head();
-        // Only whoever tries takes one away.
-        let Some(first) = self.unwritten.lock().front().cloned() else {
-            return Ok(false);
-        };
         let generation = head.generation.clone().ok_or(StoreError::Closed)?;
         let revision = head.revision + 1;
-        // It is in force already, and perhaps what was taken away after it.
-        let next = Arc::new(generation.at_revision(revision));
+        let next = generation.with_change(&first.change, revision);
+        let next = Arc::new(next.map_err(|error| StoreError::Write(error.to_string()))?);
         let entry = ChangeRecord {
             revision,
             at: first.at,
@@ -99,20 +92,21 @@ impl Ledger {
         let ledger = Arc::clone(self);
         let attempt = head.attempt;
         let known = StoredKey::of(&entry.asker, revision, first.id.clone(), first.at);
-        let retry = IfUnwritten::Retry;
-        self.submit(&next, entry, first.id, attempt, retry, move |result| {
+        self.submit(&next, entry, first.id, attempt, false, move |result| {
             if result.is_ok() {
-                ledger.unwritten.tell_written();
+                ledger.unwritten.lock().pop_front();
                 let remember = |known| ledger.head().keys.remember(known);
                 known.into_iter().for_each(remember);
             }
             ledger.unwritten.is_trying.store(false, Ordering::Release);
             match result {
                 Ok(_) => ledger.retry(),
-                Err(error) => ledger.unwritten.tell(&error),
+                Err(error) => {
+                    tracing::error!(%error, waiting = ledger.unwritten(), "what was taken away is still not written");
+                }
             }
         })?;
         head.advance(&next);
-        Ok(true)
+        Ok(())
     }
 }

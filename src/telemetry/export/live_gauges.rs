@@ -9,7 +9,6 @@ use callgate_engine::Snapshot;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
-use crate::telemetry::export::condition_gauges::Condition;
 use crate::telemetry::export::exporter_state::ExporterStates;
 use crate::telemetry::export::losses::Losses;
 use crate::telemetry::export::span_counts::SpanCounts;
@@ -30,7 +29,6 @@ pub struct LiveGauges {
     approvals_waiting: AtomicU64,
     in_flight: AtomicI64,
     request_limit: AtomicU64,
-    pub(crate) condition: Arc<Condition>,
     pub(crate) spans: SpanCounts,
     pub(crate) losses: Losses,
     pub(crate) exporters: ExporterStates,
@@ -54,7 +52,6 @@ impl Default for LiveGauges {
             approvals_waiting: AtomicU64::new(0),
             in_flight: AtomicI64::new(0),
             request_limit: AtomicU64::new(0),
-            condition: Arc::default(),
             spans: SpanCounts::default(),
             losses: Losses::default(),
             exporters: ExporterStates::default(),
@@ -180,7 +177,6 @@ impl LiveGauges {
                 observer.observe(live.in_flight.load(Ordering::Relaxed), &[]);
             })
             .build();
-        self.condition.observe(meter);
         self.observe_spans(meter);
         self.observe_losses(meter);
     }

@@ -34,7 +34,6 @@ use crate::telemetry::export::log_encoder::{LogRecordParts, log_record};
 use crate::telemetry::export::log_queue::{record_count, record_kind};
 use crate::telemetry::export::losses::{LossReason, LostSignal, RecordKind};
 use crate::telemetry::export::otlp_encoder::{ExportFrame, push_record};
-use crate::telemetry::export::span_queue::most_in_batch;
 
 /// Lines whose target begins so are Callgate's own.
 const OWN: &str = "callgate";
@@ -99,11 +98,10 @@ impl LogRecords {
         };
         let count = |name, default| usize::try_from(number(name, default)).unwrap_or(usize::MAX);
         let room = count("OTEL_BLRP_MAX_QUEUE_SIZE", 2_048).min(LONGEST_QUEUE);
-        let batch = number("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", 512);
         Self(Arc::new(ExporterState {
             mode: AtomicU8::new(UNDECIDED),
             room,
-            batch: most_in_batch(batch, room as u64) as usize,
+            batch: count("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", 512).min(room),
             delay: Duration::from_millis(number("OTEL_BLRP_SCHEDULE_DELAY", 1_000)),
             queue: Mutex::default(),
             due: Notify::new(),

@@ -101,20 +101,6 @@ fn what_finds_no_room_is_counted_for_as_many_as_it_stands_for() {
 }
 
 #[test]
-fn a_batch_is_half_of_a_short_queue() {
-    let of = |room, batch| {
-        let (records, _) = queue(&[
-            ("OTEL_BLRP_MAX_QUEUE_SIZE", room),
-            ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", batch),
-        ]);
-        records.0.batch
-    };
-    assert_eq!(of("512", "512"), 256);
-    assert_eq!(of("2048", "512"), 512);
-    assert_eq!(of("1", "512"), 1);
-}
-
-#[test]
 fn a_batch_is_what_prost_would_write() {
     let (records, _) = queue(&[]);
     log(&records, || {

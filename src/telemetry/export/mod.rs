@@ -3,14 +3,13 @@
 //! Spans are sampled by [`span_tracer`], encoded by [`otlp_encoder`], and pass [`span_queue`], [`exporters`] and
 //! [`span_exporter`]; metrics pass [`metric_exporter`]. Log lines pass [`log_queue`], and [`log_records`] and [`log_encoder`] on
 //! their way to a collector. `collector` is the client of all signals. [`prometheus`] gives the metrics to who asks, with [`exemplars`].
-//! [`losses`] counts what does not arrive, [`export_monitor`] notes how exports end and [`exporter_state`] keeps it, and [`live_gauges`] and
-//! [`condition_gauges`] hold what the gauges read.
+//! [`losses`] counts what does not arrive, [`export_monitor`] notes how exports end and [`exporter_state`] keeps it, and [`live_gauges`] holds what the
+//! gauges read.
 
 mod collector;
 mod collector_attempt;
 mod collector_http;
 mod collector_settings;
-pub mod condition_gauges;
 pub mod exemplars;
 pub mod export_monitor;
 pub mod exporter_error;

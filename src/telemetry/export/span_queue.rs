@@ -142,13 +142,7 @@ impl SpanQueue {
         let room = queue_length(var);
         let batch = number(BATCH_VARIABLE).unwrap_or(DEFAULT_BATCH as u64);
         let delay = Duration::from_millis(number(DELAY_VARIABLE).unwrap_or(DEFAULT_DELAY));
-        Self::with_limits(
-            exporter,
-            live,
-            room,
-            most_in_batch(batch, room as u64),
-            delay,
-        )
+        Self::with_limits(exporter, live, room, batch.clamp(1, room as u64), delay)
     }
 
     fn with_limits(
@@ -335,12 +329,6 @@ impl Drop for EndOfExport<'_> {
         queue.has_ended = true;
         self.0.went.notify_all();
     }
-}
-
-/// The most of one export. A queue that is not long enough for two batches would be full, for what is no write, before one
-/// is: then a batch is half of it.
-pub(crate) fn most_in_batch(asked: u64, room: u64) -> u64 {
-    asked.clamp(1, (room / 2).max(1))
 }
 
 /// The length of the queue. Like in the SDK, a value that is not a number counts as absent.

@@ -7,7 +7,6 @@ use crate::audit::log::AuditLog;
 
 /// Builds the instruments.
 pub(crate) fn observe(audit: &AuditLog, meter: &Meter) {
-    observe_losses(audit, meter);
     let log = audit.clone();
     meter
         .u64_observable_counter("callgate.audit.records")
@@ -62,23 +61,6 @@ pub(crate) fn observe(audit: &AuditLog, meter: &Meter) {
                 ("capsules", status.capsule_bytes),
             ] {
                 observer.observe(bytes, &[KeyValue::new("callgate.audit.kind", kind)]);
-            }
-        })
-        .build();
-}
-
-fn observe_losses(audit: &AuditLog, meter: &Meter) {
-    let log = audit.clone();
-    meter
-        .u64_observable_counter("callgate.audit.lost")
-        .with_unit("{record}")
-        .with_description(
-            "Records of the decision log that are gone or damaged, and those whose capsules are",
-        )
-        .with_callback(move |observer| {
-            let lost = log.lost();
-            for (kind, count) in [("records", lost.records), ("capsules", lost.capsules)] {
-                observer.observe(count, &[KeyValue::new("callgate.audit.kind", kind)]);
             }
         })
         .build();

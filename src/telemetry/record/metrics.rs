@@ -17,7 +17,6 @@ use crate::domain::decide::verdict::{Decision, ReasonCode};
 use crate::telemetry::export::exemplars::Exemplars;
 use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::export::otlp_encoder::SpanIds;
-use crate::telemetry::record::bounded_names::BoundedNames;
 use crate::telemetry::record::directory_metrics::DirectoryMetrics;
 use crate::telemetry::record::{decision_mapping, write_mapping};
 
@@ -66,7 +65,6 @@ pub struct Metrics {
     duration: Histogram<f64>,
     shadow_flips: Counter<u64>,
     shadow_policies: Counter<u64>,
-    shadow_names: BoundedNames,
     observed: Counter<u64>,
     reloads: Counter<u64>,
     rejections: Counter<u64>,
@@ -149,7 +147,6 @@ impl Metrics {
                     "Decisions that a policy in shadow mode would have changed, by its id",
                 )
                 .build(),
-            shadow_names: BoundedNames::new(labels.values),
             observed: meter
                 .u64_counter("callgate.observed")
                 .with_unit("{decision}")
@@ -213,9 +210,8 @@ impl Metrics {
         if !record.decision.shadow.is_empty() {
             self.shadow_flips.add(1, labels);
             for policy in &record.decision.shadow {
-                // Ids come from the directory, so callers cannot add series; reloads could.
-                let name = self.shadow_names.value(&policy.id);
-                let policy = KeyValue::new("callgate.policy.id", name);
+                // Ids come from the directory, so callers cannot add series.
+                let policy = KeyValue::new("callgate.policy.id", String::from(policy.id.as_str()));
                 self.shadow_policies.add(1, &[policy]);
             }
         }

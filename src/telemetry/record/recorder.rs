@@ -15,7 +15,6 @@ use crate::audit::log::{AuditLog, LogReceipt};
 use crate::audit::outcome_record::OutcomeRecord;
 use crate::config::telemetry::{DecisionLog, MetricLabels};
 use crate::telemetry::env::ExportSignal;
-use crate::telemetry::export::condition_gauges::{CertificateCondition, StoreCondition};
 use crate::telemetry::export::exemplars::Exemplars;
 use crate::telemetry::export::exporter_state::ExporterState;
 use crate::telemetry::export::live_gauges::{InFlight, LiveGauges};
@@ -206,16 +205,6 @@ impl Recorder {
     /// Stores the number of approvals that wait for a person.
     pub fn approvals_waiting(&self, count: usize) {
         self.inner.live.set_approvals_waiting(count);
-    }
-
-    /// Stores the state of store and clock.
-    pub fn store(&self, store: StoreCondition) {
-        self.inner.live.condition.set_store(store);
-    }
-
-    /// Stores the state of the certificates.
-    pub fn certificates(&self, certificates: CertificateCondition) {
-        self.inner.live.condition.set_certificates(certificates);
     }
 
     /// Counts an attempt to load the bundle.
@@ -421,11 +410,10 @@ fn append_encoded(
     })
 }
 
-/// A message up to the first value that came with the request. Messages with such values begin with a field in backticks, or
-/// have the only one at the end, after a colon and in backticks.
-pub(crate) fn without_values(said: &str) -> &str {
+/// A message up to the first value that came with the request. Messages with such values begin with a field in backticks.
+fn without_values(said: &str) -> &str {
     if !said.starts_with('`') {
-        return said.split(": `").next().unwrap_or_default();
+        return said;
     }
     let value = said.match_indices('`').nth(2).map(|(at, _)| at);
     let quoted = said.find('"');

@@ -56,8 +56,8 @@ fn principal(name: &str, verdict: Verdict, permits: &[&str], forbids: &[&str]) -
         verdict: verdict.into(),
         permits: texts(permits),
         forbids: texts(forbids),
+        errors: Vec::new(),
         policies_evaluated: 4,
-        ..PrincipalVerdict::default()
     }
 }
 

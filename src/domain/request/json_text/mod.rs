@@ -9,7 +9,7 @@ mod numbers;
 use std::borrow::Cow;
 use std::ops::Range;
 
-pub use crate::domain::request::json_text::numbers::{InexactNumber, of_double, of_parsed};
+pub use crate::domain::request::json_text::numbers::{InexactNumber, of_double};
 
 /// The replacement of an unpaired surrogate; the digits of its escape follow, so that different ones stay different.
 const REPLACEMENT: &[u8] = b"\\ufffd";

@@ -26,19 +26,6 @@ pub fn of_double(value: f64) -> Option<Number> {
     Number::from_f64(value)
 }
 
-/// A number that another parser has read, as a strict reader of requests reads it.
-///
-/// # Errors
-///
-/// [`InexactNumber::TooLarge`] for a whole number beyond 64 bits.
-pub fn of_parsed(number: &Number) -> Result<Number, InexactNumber> {
-    match (number.as_i64(), number.as_u64(), number.as_f64()) {
-        (Some(whole), ..) => Ok(whole.into()),
-        (None, None, Some(double)) => of_double(double).ok_or(InexactNumber::TooLarge),
-        _ => Err(InexactNumber::TooLarge),
-    }
-}
-
 /// Whether parsing keeps a number as written. What is not a number is left to the parser.
 pub(super) fn check(literal: &str) -> Result<(), InexactNumber> {
     if !is_number(literal) {
