@@ -98,14 +98,6 @@ PANELS = [
     ("Evidence", "Decision log: requests without a record", "stat", "short", [
         ("sum by (instance) (callgate_audit_unrecorded_total{})", "{{instance}}"),
     ]),
-    ("Evidence", "Decision log: records, and capsules of records, that are lost", "stat", "short", [
-        ("sum by (instance, callgate_audit_kind) (callgate_audit_lost_total{})", "{{callgate_audit_kind}} of {{instance}}"),
-    ]),
-    ("Evidence", "Store cannot be used, changes that are not written, clock is wrong", "stat", "short", [
-        ("max by (instance) (callgate_store_failing_ratio{})", "store of {{instance}}"),
-        ("max by (instance) (callgate_store_unwritten{})", "not written by {{instance}}"),
-        ("max by (instance) (callgate_clock_faulty_ratio{})", "clock of {{instance}}"),
-    ]),
     ("Evidence", "Decision log: size", "timeseries", "bytes", [
         ("sum by (callgate_audit_kind) (callgate_audit_size_bytes{})", "{{callgate_audit_kind}}"),
     ]),

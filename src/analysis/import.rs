@@ -17,7 +17,8 @@ use crate::bundle::parse::registration::{
 use crate::bundle::parse::typed_input::UntypedArgument;
 use crate::domain::names::{NameError, check_server_name};
 
-pub use crate::domain::registration::UNASSIGNED;
+/// The owner of a newly imported server.
+pub const UNASSIGNED: &str = "unassigned";
 
 /// What is noted of a tool without `inputSchema`.
 const NO_SCHEMA: &str = "the definition has no `inputSchema`: nothing is known of its arguments";

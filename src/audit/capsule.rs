@@ -33,7 +33,6 @@ use crate::audit::envelope::unhex;
 use crate::audit::frame::{Contents, MAX_CAPSULES};
 use crate::audit::record::Record;
 use crate::audit::record::schema::record::Kind;
-use crate::audit::tree::key_file::{KeyError, check_mode};
 use crate::domain::request::canonical::hex;
 
 /// Bytes of a frame's payload before the salt.
@@ -63,9 +62,6 @@ pub enum CapsuleError {
         /// The error.
         error: io::Error,
     },
-    /// Others can read the key file.
-    #[error(transparent)]
-    Mode(#[from] KeyError),
     /// The key file does not hold 64 hexadecimal digits.
     #[error("the capsule key `{}` is not 64 hexadecimal digits", .0.display())]
     NoKey(PathBuf),
@@ -139,10 +135,9 @@ impl CapsuleKey {
     ///
     /// # Errors
     ///
-    /// As [`CapsuleKey::read`], [`CapsuleError::Mode`] and [`CapsuleError::Random`].
+    /// As [`CapsuleKey::read`], and [`CapsuleError::Random`].
     pub fn read_or_create(path: &Path) -> Result<Self, CapsuleError> {
         if fs::exists(path).map_err(|error| key_file(path, error))? {
-            check_mode(path)?;
             return Self::read(path);
         }
         let mut bytes = [0; 32];

@@ -1,7 +1,4 @@
 //! Reads the capsules of a log in the order of its records, each file once.
-//!
-//! What cannot be read is passed over. A record that has a capsule, which is not found, tells of it: unless files of before
-//! were removed, as they are after a while ([`CapsuleReader::was_removed`]), it was damaged or taken away.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,10 +12,7 @@ use crate::audit::log_files::{self, CAPSULES, LogFile};
 
 /// The capsules of a log, still encrypted.
 pub struct CapsuleReader {
-    folder: PathBuf,
     files: VecDeque<LogFile>,
-    /// The first index of the oldest file; `None` if there are no files.
-    oldest: Option<u64>,
     current: Option<CapsuleFile>,
     /// Those of the record that was asked for last, and of records after it.
     held: Vec<Arc<SealedCapsules>>,
@@ -27,7 +21,7 @@ pub struct CapsuleReader {
 }
 
 struct CapsuleFile {
-    first: u64,
+    path: PathBuf,
     contents: Contents,
     frames: FrameReader<Box<dyn Read + Send>>,
 }
@@ -40,18 +34,12 @@ impl CapsuleReader {
     /// [`CapsuleError::Io`] if the folder cannot be read; one that is not there is empty.
     pub fn open(directory: &Path, from: u64) -> Result<Self, CapsuleError> {
         let folder = directory.join(CAPSULES);
-        let files = log_files::list(&folder).map_err(|error| CapsuleError::Io {
-            path: folder.clone(),
-            error,
-        })?;
-        let oldest = files.first().map(|file| file.first);
+        let files = log_files::list(&folder).map_err(|error| at(&folder, error))?;
         // The last file that begins before, and all after it.
         let start = files.partition_point(|file| file.first <= from);
         let files = files.into_iter().skip(start.saturating_sub(1)).collect();
         Ok(Self {
-            folder,
             files,
-            oldest,
             current: None,
             held: Vec::new(),
             ahead: None,
@@ -60,9 +48,13 @@ impl CapsuleReader {
 
     /// Where the capsule of one record may be: in more than one place if a write was repeated. Records are asked for in
     /// ascending order.
-    pub fn groups_of(&mut self, index: u64) -> Vec<Arc<SealedCapsules>> {
+    ///
+    /// # Errors
+    ///
+    /// [`CapsuleError::Io`].
+    pub fn groups_of(&mut self, index: u64) -> Result<Vec<Arc<SealedCapsules>>, CapsuleError> {
         self.held.retain(|group| group.indices().end > index);
-        while let Some(group) = self.next() {
+        while let Some(group) = self.next()? {
             let indices = group.indices();
             if indices.start > index {
                 self.ahead = Some(group);
@@ -72,59 +64,40 @@ impl CapsuleReader {
                 self.held.push(group);
             }
         }
-        self.held.clone()
+        Ok(self.held.clone())
     }
 
-    /// Whether the capsule of a record was in a file that is older than all that are there: those are removed, oldest first.
-    pub fn was_removed(&self, index: u64) -> bool {
-        self.oldest.is_none_or(|oldest| index < oldest)
-    }
-
-    fn next(&mut self) -> Option<Arc<SealedCapsules>> {
+    fn next(&mut self) -> Result<Option<Arc<SealedCapsules>>, CapsuleError> {
         if let Some(ahead) = self.ahead.take() {
-            return Some(ahead);
+            return Ok(Some(ahead));
         }
         loop {
             let Some(file) = &mut self.current else {
-                let next = self.files.pop_front()?;
+                let Some(next) = self.files.pop_front() else {
+                    return Ok(None);
+                };
                 match open(&next) {
                     Ok(opened) => self.current = opened,
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => self.list_again(&next),
-                    // Shorter than a header, or not to be read.
-                    Err(_) => {}
+                    // Removed since it was listed, as capsules are after a while; or shorter than a header.
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof
+                        ) => {}
+                    Err(error) => return Err(at(&next.path, error)),
                 }
                 continue;
             };
-            match file.frames.step() {
-                Ok(Step::Skipped(_)) => {}
-                Ok(Step::Frame(payload)) => {
+            match file.frames.step().map_err(|error| at(&file.path, error))? {
+                Step::Skipped(_) => {}
+                Step::End(_) => self.current = None,
+                Step::Frame(payload) => {
                     if let Some(group) = SealedCapsules::new(file.contents, payload) {
-                        return Some(Arc::new(group));
+                        return Ok(Some(Arc::new(group)));
                     }
                 }
-                Ok(Step::End(_)) if self.files.is_empty() => {
-                    // The newest file may grow until it is asked again. It is asked once more if another was begun since.
-                    let first = file.first;
-                    self.files = self.listed(|file| file.first > first);
-                    if self.files.is_empty() {
-                        return None;
-                    }
-                }
-                Ok(Step::End(_)) | Err(_) => self.current = None,
             }
         }
-    }
-
-    /// Lists what there is in the place of a file that is gone since it was listed: it was compressed, or removed.
-    fn list_again(&mut self, gone: &LogFile) {
-        let oldest = self.listed(|_| true).front().map(|file| file.first);
-        self.oldest = oldest.or(self.oldest);
-        self.files = self.listed(|file| file.first >= gone.first && file.path != gone.path);
-    }
-
-    fn listed(&self, is_wanted: impl Fn(&LogFile) -> bool) -> VecDeque<LogFile> {
-        let files = log_files::list(&self.folder).unwrap_or_default();
-        files.into_iter().filter(is_wanted).collect()
     }
 }
 
@@ -139,13 +112,16 @@ fn open(file: &LogFile) -> io::Result<Option<CapsuleFile>> {
     input.read_exact(&mut header)?;
     Ok(
         frame::parse_header(&header).map(|(contents, _)| CapsuleFile {
-            first: file.first,
+            path: file.path.clone(),
             contents,
             frames: FrameReader::new(input, HEADER as u64, MAX_CAPSULES),
         }),
     )
 }
 
-#[cfg(test)]
-#[path = "capsule_reader_tests.rs"]
-mod tests;
+fn at(path: &Path, error: io::Error) -> CapsuleError {
+    CapsuleError::Io {
+        path: path.to_owned(),
+        error,
+    }
+}

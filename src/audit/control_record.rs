@@ -52,7 +52,7 @@ pub enum ControlOutcome {
     Refused,
     /// It was not written, as far as is known.
     Failed,
-    /// The server gave it up before its end. It may have been written.
+    /// The client did not wait for the end. It may have been written.
     Abandoned,
 }
 

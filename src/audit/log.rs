@@ -8,7 +8,7 @@
 //! count is a record itself as soon as one can be written.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::audit::batch_outcome::BatchReceipt;
 use crate::audit::capsule::CapsuleKey;
 use crate::audit::key_guard::KeyFile;
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
-use crate::audit::log_output::{self, LogOutput, LostCounts, OpenError, OutputSettings};
+use crate::audit::log_output::{self, LogOutput, OpenError, OutputSettings};
 use crate::audit::log_queue::{Failure, Shared};
 use crate::audit::log_tree;
 use crate::audit::log_writer::{LogWriter, SharedWriter};
@@ -50,8 +50,6 @@ pub struct LogStatus {
     pub capsule_bytes: u64,
     /// Requests without a record since the start: how blind the log is.
     pub unrecorded: u64,
-    /// What was recorded and is there no more, as far as it was noticed since the start.
-    pub lost: LostCounts,
     /// Records that wait to be written.
     pub queued: u64,
     /// Since when it cannot be written.
@@ -199,9 +197,7 @@ impl AuditLog {
             called: Condvar::new(),
             next: AtomicU64::new(output.next()),
             unrecorded: AtomicU64::new(0),
-            lost: Mutex::default(),
             failure: Mutex::default(),
-            is_failing: AtomicBool::new(false),
             threads: Mutex::default(),
         });
         Ok(Some(PreparedLog {
@@ -306,9 +302,8 @@ impl AuditLog {
             bytes: size(SEGMENTS),
             capsule_bytes: size(CAPSULES),
             unrecorded: self.unrecorded(),
-            lost: self.lost(),
             queued: shared.lock().batch.records,
-            failure: shared.failure(),
+            failure: shared.failure().clone(),
             tree: shared.tree.state(),
         }
     }
@@ -322,11 +317,6 @@ impl AuditLog {
     pub fn unrecorded(&self) -> u64 {
         let dropped = self.shared.lock().batch.dropped;
         dropped + self.shared.unrecorded.load(Ordering::Relaxed)
-    }
-
-    /// What was recorded and is there no more, as far as it was noticed since the start.
-    pub fn lost(&self) -> LostCounts {
-        *self.shared.lost()
     }
 
     /// Records that wait to be written, and how long the oldest of those has waited that are not written yet.
@@ -348,7 +338,7 @@ impl AuditLog {
 
     /// Whether the log cannot be written now.
     pub fn is_failing(&self) -> bool {
-        self.shared.is_failing()
+        self.shared.failure().is_some()
     }
 
     /// The mode.

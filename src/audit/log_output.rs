@@ -87,15 +87,6 @@ pub struct NoticeCounts {
     pub written: u64,
 }
 
-/// What was in the files and is there no more, as far as it was noticed since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LostCounts {
-    /// Records that are gone or damaged.
-    pub records: u64,
-    /// Records whose capsules are gone, if they had any.
-    pub capsules: u64,
-}
-
 /// The files of a log that is written.
 pub struct LogOutput {
     directory: PathBuf,
@@ -110,7 +101,6 @@ pub struct LogOutput {
     first: u64,
     notices: Vec<(SystemTime, Notice)>,
     notices_written: u64,
-    lost: LostCounts,
     /// Reused for frames of notices and capsules.
     scratch: Vec<u8>,
     /// The tree over the records; `None` in a log that goes on without one.
@@ -153,7 +143,6 @@ impl LogOutput {
             first: 0,
             notices: Vec::new(),
             notices_written: 0,
-            lost: LostCounts::default(),
             scratch: Vec::new(),
             tree: None,
             closed: Vec::new(),
@@ -208,11 +197,6 @@ impl LogOutput {
             waiting: self.notices.len(),
             written: self.notices_written,
         }
-    }
-
-    /// What was lost, as far as it was noticed since the start.
-    pub fn lost(&self) -> LostCounts {
-        self.lost
     }
 
     /// Removes so many notices that wait, from a position on.
@@ -382,7 +366,6 @@ impl LogOutput {
                 );
                 let first = self.capsules.current.take().map_or(0, |file| file.first());
                 let last = self.next.saturating_sub(1);
-                self.lost.capsules += self.next.saturating_sub(first);
                 let text = format!("capsules: {why}");
                 self.notice_of(Kind::Lost, &text, 0, (first, last));
                 let file = self.capsules.begin(self.next).map_err(WriteError::Create)?;
@@ -451,17 +434,11 @@ impl LogOutput {
             "a file of the decision log is given up, and a new one is begun"
         );
         for range in lost {
-            self.note_lost(why, range);
+            self.notice_of(Kind::Lost, why, 0, range);
         }
         if !has_older {
             self.first = self.next;
         }
-    }
-
-    /// Counts records as lost, and has a notice tell it.
-    fn note_lost(&mut self, why: &str, (first, last): (u64, u64)) {
-        self.lost.records += last.saturating_sub(first) + 1;
-        self.notice_of(Kind::Lost, why, 0, (first, last));
     }
 
     fn notice_of(&mut self, kind: Kind, text: &str, count: u64, (first, last): (u64, u64)) {

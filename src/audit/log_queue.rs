@@ -1,7 +1,7 @@
 //! What the handle of the decision log and those who write it share: the queue between them.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::audit::batch::BatchCapsules;
 use crate::audit::batch_outcome::BatchPromise;
 use crate::audit::capsule::CapsuleKey;
-use crate::audit::log_output::LostCounts;
 use crate::audit::record::schema::Notice;
 use crate::audit::tree::thread::TreeWatch;
 use crate::config::audit::{LogMode, OnLogFailure};
@@ -34,10 +33,7 @@ pub(super) struct Shared {
     pub(super) called: Condvar,
     pub(super) next: AtomicU64,
     pub(super) unrecorded: AtomicU64,
-    pub(super) lost: Mutex<LostCounts>,
     pub(super) failure: Mutex<Option<Failure>>,
-    /// Whether there is one: every call asks that.
-    pub(super) is_failing: AtomicBool,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -182,32 +178,16 @@ impl Shared {
         self.mode == LogMode::Async || self.on_failure == OnLogFailure::Degrade
     }
 
-    pub(super) fn wrote(&self, next: u64, lost: LostCounts) {
+    pub(super) fn wrote(&self, next: u64) {
         self.next.store(next, Ordering::Release);
-        *self.lost() = lost;
-    }
-
-    pub(super) fn lost(&self) -> MutexGuard<'_, LostCounts> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn add_unrecorded(&self, count: u64) {
         self.unrecorded.fetch_add(count, Ordering::Relaxed);
     }
 
-    pub(super) fn failure(&self) -> Option<Failure> {
-        let failure = self.failure.lock();
-        failure.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn set_failure(&self, failure: Option<Failure>) {
-        let mut known = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        self.is_failing.store(failure.is_some(), Ordering::Release);
-        *known = failure;
-    }
-
-    pub(super) fn is_failing(&self) -> bool {
-        self.is_failing.load(Ordering::Acquire)
+    pub(super) fn failure(&self) -> MutexGuard<'_, Option<Failure>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Queue> {

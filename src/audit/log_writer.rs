@@ -135,7 +135,7 @@ impl LogWriter {
             }
             queue.batch.is_plain() && self.output.only_appends(&queue.batch.capsules)
         };
-        if !is_plain || self.untold.is_some() || shared.is_failing() {
+        if !is_plain || self.untold.is_some() || shared.failure().is_some() {
             return false;
         }
         self.write_queued(shared);
@@ -211,7 +211,7 @@ impl LogWriter {
         shared: &Shared,
         write: impl FnOnce(&mut LogOutput) -> Result<(), WriteError>,
     ) -> bool {
-        let failure = shared.failure();
+        let failure = shared.failure().clone();
         let before = self.output.notices();
         if let Some(failure) = &failure {
             let (text, since) = (failure.error.clone(), failure.since);
@@ -228,11 +228,11 @@ impl LogWriter {
         } else if added > 0 {
             self.output.withdraw_notices(before.waiting, added);
         }
-        shared.wrote(self.output.next(), self.output.lost());
+        shared.wrote(self.output.next());
         let Err(error) = result else {
             if failure.is_some() {
                 tracing::warn!("the decision log is written again");
-                shared.set_failure(None);
+                *shared.failure() = None;
             }
             return true;
         };
@@ -240,10 +240,10 @@ impl LogWriter {
             tracing::error!(%error, "the decision log cannot be written");
         }
         if failure.is_none() || is_told {
-            shared.set_failure(Some(Failure {
+            *shared.failure() = Some(Failure {
                 since: SystemTime::now(),
                 error: error.to_string(),
-            }));
+            });
         }
         false
     }

@@ -9,7 +9,6 @@ use crate::audit::left_out::fill_in;
 use crate::audit::record::schema::record::Kind;
 use crate::audit::record::schema::{Decision, Notice};
 use crate::domain::request::canonical::hex;
-use crate::domain::schema::AccessLevel;
 
 pub use crate::proto::audit as schema;
 pub use crate::proto::audit::Record;
@@ -38,15 +37,6 @@ pub enum RecordError {
     /// There are too many of them.
     #[error("a record has {0} bytes, and at most {MAX_RECORD} are possible")]
     TooLong(usize),
-}
-
-/// The number of an access level in a record.
-pub(super) fn access_number(access: AccessLevel) -> u64 {
-    match access {
-        AccessLevel::Read => 1,
-        AccessLevel::Write => 2,
-        AccessLevel::Admin => 3,
-    }
 }
 
 impl StoredRecord {

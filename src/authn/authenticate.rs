@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::authn::caller::Caller;
-use crate::authn::certificate::{PeerName, ShownCertificate};
+use crate::authn::certificate::PeerName;
 
 /// SHA-256 of a bearer token; the token itself is not kept. Compared in constant time.
 #[derive(Clone, Copy)]
@@ -28,8 +28,8 @@ pub struct CallerCredentials {
 pub struct PresentedCredentials<'a> {
     /// The value of the `authorization` header.
     pub authorization: Option<&'a [u8]>,
-    /// The client certificate, which the TLS handshake has verified.
-    pub certificate: ShownCertificate<'a>,
+    /// The names in the client certificate, which the TLS handshake has verified.
+    pub names: &'a [PeerName],
 }
 
 /// Failed authentication. The messages are safe to send to the client.
@@ -49,14 +49,9 @@ pub enum AuthenticationError {
     /// A token of no configured caller.
     #[error("the bearer token belongs to no configured caller")]
     UnknownToken,
-    /// A certificate without a name of a configured caller, or beside a token without one of that caller, which has some.
+    /// A certificate without a name of a configured caller.
     #[error("the client certificate names no configured caller")]
     UnknownCertificate,
-    /// A certificate that was valid when the connection was made.
-    #[error(
-        "the client certificate of this connection has expired: connect again with a valid one"
-    )]
-    ExpiredCertificate,
     /// A token of one caller with the certificate of another, or a certificate with names of two.
     #[error("the credentials belong to different callers")]
     Conflict,
@@ -70,8 +65,6 @@ pub struct Authenticator {
     callers: Vec<Arc<Caller>>,
     tokens: Vec<(TokenDigest, usize)>,
     names: HashMap<PeerName, usize>,
-    /// Whether a caller has names, by its index.
-    has_names: Vec<bool>,
     local: Option<Arc<Caller>>,
 }
 
@@ -100,7 +93,6 @@ impl Authenticator {
             callers: Vec::new(),
             tokens: Vec::new(),
             names: HashMap::new(),
-            has_names: Vec::new(),
             local: None,
         };
         let entries: Vec<_> = entries.into_iter().collect();
@@ -109,7 +101,6 @@ impl Authenticator {
             caller.held.has_others = has_others;
             let index = this.callers.len();
             this.callers.push(Arc::new(caller));
-            this.has_names.push(!credentials.names.is_empty());
             this.tokens
                 .extend(credentials.tokens.into_iter().map(|token| (token, index)));
             this.names
@@ -146,9 +137,7 @@ impl Authenticator {
 
     /// Authenticates a request.
     ///
-    /// All presented credentials must match: an invalid token is rejected even with a valid certificate, and so is a valid
-    /// token with the certificate of somebody else. A caller without names in the configuration may show any certificate
-    /// that is nobody's, e.g. that of its mesh.
+    /// All presented credentials must match: an invalid token is rejected even with a valid certificate.
     ///
     /// # Errors
     ///
@@ -157,11 +146,6 @@ impl Authenticator {
         &self,
         evidence: PresentedCredentials<'_>,
     ) -> Result<Arc<Caller>, AuthenticationError> {
-        let (names, is_shown): (&[PeerName], _) = match evidence.certificate {
-            ShownCertificate::None => (&[], false),
-            ShownCertificate::Valid(names) => (names, true),
-            ShownCertificate::Expired => return Err(AuthenticationError::ExpiredCertificate),
-        };
         if let Some(local) = &self.local {
             return Ok(Arc::clone(local));
         }
@@ -172,17 +156,16 @@ impl Authenticator {
             .authorization
             .map(|header| self.by_token(header))
             .transpose()?;
-        let by_name = self.by_names(names)?;
+        let by_name = self.by_names(evidence.names)?;
         let index = match (by_token, by_name) {
             (Some(token), Some(name)) if token != name => {
                 return Err(AuthenticationError::Conflict);
             }
-            (Some(token), None) if is_shown && self.has_names[token] => {
-                return Err(AuthenticationError::UnknownCertificate);
-            }
             (Some(index), _) | (None, Some(index)) => index,
-            (None, None) if is_shown => return Err(AuthenticationError::UnknownCertificate),
-            (None, None) => return Err(AuthenticationError::NoCredentials),
+            (None, None) if evidence.names.is_empty() => {
+                return Err(AuthenticationError::NoCredentials);
+            }
+            (None, None) => return Err(AuthenticationError::UnknownCertificate),
         };
         Ok(Arc::clone(&self.callers[index]))
     }

@@ -23,13 +23,6 @@ fn authenticator() -> Authenticator {
             },
         ),
         (
-            caller("tokens-alone"),
-            CallerCredentials {
-                tokens: vec![TokenDigest::from_token(b"no-names")],
-                names: Vec::new(),
-            },
-        ),
-        (
             caller("mesh"),
             CallerCredentials {
                 tokens: vec![TokenDigest::from_token(b"mesh-token")],
@@ -40,20 +33,9 @@ fn authenticator() -> Authenticator {
 }
 
 fn ask(authorization: Option<&str>, names: &[PeerName]) -> Result<String, AuthenticationError> {
-    let certificate = match names {
-        [] => ShownCertificate::None,
-        names => ShownCertificate::Valid(names),
-    };
-    ask_with(authorization, certificate)
-}
-
-fn ask_with(
-    authorization: Option<&str>,
-    certificate: ShownCertificate<'_>,
-) -> Result<String, AuthenticationError> {
     let evidence = PresentedCredentials {
         authorization: authorization.map(str::as_bytes),
-        certificate,
+        names,
     };
     authenticator()
         .authenticate(evidence)
@@ -138,44 +120,10 @@ fn a_token_and_a_certificate_of_the_same_caller_agree() {
 }
 
 #[test]
-fn a_token_beside_the_certificate_of_nobody_is_taken_only_from_a_caller_without_names() {
-    let nobody = PeerName::Uri("spiffe://example.org/edge-gateway".into());
-    let host = PeerName::Dns("*.example.org".into());
-    // A certificate without a name that counts, such as one with two SPIFFE ids, is a certificate nevertheless.
-    for names in [&[nobody][..], &[host], &[]] {
-        let ask = |token| ask_with(Some(token), ShownCertificate::Valid(names));
-        let refused = Err(AuthenticationError::UnknownCertificate);
-        assert_eq!(ask("Bearer new"), refused, "{names:?}");
-        assert_eq!(ask("Bearer mesh-token"), refused, "{names:?}");
-        assert_eq!(ask("Bearer no-names"), Ok("tokens-alone".into()));
-        assert_eq!(
-            ask("Bearer nobody"),
-            Err(AuthenticationError::UnknownToken),
-            "{names:?}"
-        );
-        assert_eq!(ask_with(None, ShownCertificate::Valid(names)), refused);
-    }
-}
-
-#[test]
-fn who_has_shown_a_certificate_that_has_expired_is_nobody() {
-    let refused = Err(AuthenticationError::ExpiredCertificate);
-    for token in [None, Some("Bearer new"), Some("Bearer no-names")] {
-        assert_eq!(ask_with(token, ShownCertificate::Expired), refused);
-    }
-    let evidence = PresentedCredentials {
-        certificate: ShownCertificate::Expired,
-        ..PresentedCredentials::default()
-    };
-    let local = Authenticator::local(Caller::local()).authenticate(evidence);
-    assert_eq!(local.err(), Some(AuthenticationError::ExpiredCertificate));
-}
-
-#[test]
 fn without_callers_nobody_is_let_in_and_local_lets_everyone_in() {
     let evidence = PresentedCredentials {
         authorization: Some(b"Bearer old"),
-        ..PresentedCredentials::default()
+        names: &[],
     };
     assert_eq!(
         Authenticator::new([]).authenticate(evidence).err(),

@@ -567,15 +567,6 @@ fn policies_that_can_never_apply_are_faults() {
 }
 
 #[test]
-fn policies_that_can_never_apply_are_faults_however_far_they_look() {
-    let far = "forbid (principal is Mcp::Agent, action, resource)\n\
-               when { principal.owner.active } when { false };";
-    let found = faults(&[("a.cedar", far)]);
-    assert_eq!(found.len(), 1, "{found:#?}");
-    has(&found, "a.cedar:1 for policy `a#1`, policy is impossible");
-}
-
-#[test]
 fn misspelt_members_of_entities_are_faults() {
     let group = |more: &str| {
         format!(

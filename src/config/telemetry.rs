@@ -68,7 +68,7 @@ pub struct MetricLabels {
     pub server: bool,
     /// The metric `callgate.policy.decisions` with the label `callgate.policy.id`.
     pub policy: bool,
-    /// Upper bound of the values of each of these labels, and of the policies that `callgate.shadow.policies` names, 1 to [`MetricLabels::MAX_VALUES`].
+    /// Upper bound of the values of each of these labels, 1 to [`MetricLabels::MAX_VALUES`].
     pub values: u32,
     /// The number of tools and of agents that `callgate.denied.tools` and `callgate.denied.agents` name, 0 to
     /// [`MetricLabels::MAX_TOP`]; 0 turns them off.

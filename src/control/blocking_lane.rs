@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::control::error::ControlError;
-use crate::service::off_thread::off_thread;
 
 /// Runs work on a blocking thread, apart from the threads that decide: one piece at a time, so that it does not occupy more of
 /// the machine than this. Cloning is cheap.
@@ -29,16 +28,13 @@ impl BlockingLane {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ControlError> {
-        let done = async {
-            let turn = Arc::clone(&self.0).acquire_owned().await;
-            let turn = turn.map_err(|_| ControlError::NotReady)?;
-            let done = tokio::task::spawn_blocking(move || {
-                let _turn = turn;
-                work()
-            });
-            done.await.map_err(|_| ControlError::Internal)
-        };
-        off_thread(done).await
+        let turn = Arc::clone(&self.0).acquire_owned().await;
+        let turn = turn.map_err(|_| ControlError::NotReady)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work()
+        });
+        done.await.map_err(|_| ControlError::Internal)
     }
 }
 

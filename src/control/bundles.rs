@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use crate::control::error::ControlError;
 use crate::control::requester::WriteRequester;
-use crate::control::write::{
-    Control, GovernContext, Plan, WriteContext, WriteReceipt, check_author,
-};
+use crate::control::write::{Control, GovernContext, WriteContext, WriteReceipt, check_author};
 use crate::domain::authority::change::Change;
 use crate::domain::authority::published::PublishedBundle;
 use crate::domain::ids::BundleId;
@@ -216,7 +214,7 @@ impl Control {
         &self,
         verb: &'static str,
         author: &WriteRequester,
-        plan: impl Plan + 'static,
+        plan: impl FnOnce(&WriteContext<'_>) -> Result<PlannedChange, ControlError> + Clone + Send,
     ) -> Result<WriteReceipt<Arc<PublishedBundle>>, ControlError> {
         let written = self.write(verb, author, plan).await?;
         let known = self.service.ledger().published_revisions().await;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use callgate_engine::cedar::EntityUID;
 use smol_str::{SmolStr, ToSmolStr as _};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::audit::log::AuditLog;
 use crate::config::limits::Limits;
@@ -33,15 +33,14 @@ use crate::service::Service;
 use crate::service::generation::Generation;
 use crate::service::ledger::{CommittedChange, PlannedChange, RESTRICTIONS, WriteError};
 use crate::store::backend::StoreError;
-use crate::telemetry::record::recorder::ReservedLine;
 
 /// The use cases of the write side.
 pub struct Control {
     pub(super) service: Arc<Service>,
     limits: Arc<ArcSwap<Limits>>,
-    ids: Arc<IdGenerator>,
+    ids: IdGenerator,
     /// Permits of writes.
-    places: Arc<Semaphore>,
+    places: Semaphore,
     /// Lists and counts.
     reads: BlockingLane,
 }
@@ -78,8 +77,8 @@ impl Control {
         Self {
             service,
             limits,
-            ids: Arc::default(),
-            places: Arc::new(Semaphore::new(places)),
+            ids: IdGenerator::default(),
+            places: Semaphore::new(places),
             reads: BlockingLane::default(),
         }
     }
@@ -118,150 +117,51 @@ impl Control {
         }
     }
 
-    /// Plans a write against the newest state, carries it out, and records the attempt, also if whoever asked does not wait
-    /// for the end.
+    /// Plans a write against the newest state, carries it out, and records the attempt.
     pub(super) async fn write(
         &self,
         verb: &'static str,
         author: &WriteRequester,
-        plan: impl Plan + 'static,
+        plan: impl FnOnce(&WriteContext<'_>) -> Result<PlannedChange, ControlError> + Clone + Send,
     ) -> Result<CommittedChange, ControlError> {
-        let write = AdmittedWrite {
-            line: self.service.recorder().reserve_line().await,
-            place: self.admit(author),
-            planner: self.planner(),
-            verb,
-            author: author.clone(),
-        };
-        let written = self.service.tasks().spawn(write.carry_out(plan));
-        written.await.unwrap_or(Err(ControlError::Internal))
-    }
-
-    /// Looks at what a write would be planned from, without one.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError::NotReady`] before the first load.
-    pub(super) fn planning<T>(
-        &self,
-        author: &WriteRequester,
-        look: impl FnOnce(&WriteContext<'_>) -> T,
-    ) -> Result<T, ControlError> {
-        let generation = self.service.live().ok_or(ControlError::NotReady)?;
-        let planner = self.planner();
-        Ok(look(&planner.context(
-            &generation,
-            self.service.now(),
-            author,
-        )))
-    }
-
-    fn planner(&self) -> Planner {
-        Planner {
-            service: Arc::clone(&self.service),
-            limits: self.limits(),
-            ids: Arc::clone(&self.ids),
-        }
-    }
-
-    fn admit(&self, author: &WriteRequester) -> Result<OwnedSemaphorePermit, ControlError> {
-        check_author(author)?;
-        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
-            let message = "as many writes are under way as `limits.writes_under_way` allows";
-            ControlError::LimitExceeded(message.to_owned())
-        })
-    }
-}
-
-/// Plans a change. Beside other servers it may be planned more than once.
-pub(super) trait Plan:
-    FnOnce(&WriteContext<'_>) -> Result<PlannedChange, ControlError> + Clone + Send
-{
-}
-
-impl<P> Plan for P where
-    P: FnOnce(&WriteContext<'_>) -> Result<PlannedChange, ControlError> + Clone + Send
-{
-}
-
-/// What a write is planned with, apart from the newest state.
-struct Planner {
-    service: Arc<Service>,
-    limits: Arc<Limits>,
-    ids: Arc<IdGenerator>,
-}
-
-impl Planner {
-    fn context<'s>(
-        &'s self,
-        generation: &'s Generation,
-        now: SystemTime,
-        author: &'s WriteRequester,
-    ) -> WriteContext<'s> {
-        WriteContext {
-            generation,
-            now: whole_millis(now),
-            author,
-            limits: &self.limits,
-            service: &self.service,
-            ids: &self.ids,
-            decided: RefCell::new(None),
-            object: RefCell::new(None),
-        }
-    }
-}
-
-/// A write that is carried out to its end: in a task of its own, so that who asked for it may leave.
-struct AdmittedWrite {
-    planner: Planner,
-    verb: &'static str,
-    author: WriteRequester,
-    /// Released only after the attempt is on record, whatever its outcome.
-    line: Option<ReservedLine>,
-    place: Result<OwnedSemaphorePermit, ControlError>,
-}
-
-impl AdmittedWrite {
-    async fn carry_out(self, plan: impl Plan) -> Result<CommittedChange, ControlError> {
-        let Self {
-            planner,
-            verb,
-            author,
-            line,
-            place,
-        } = self;
-        let service = &planner.service;
+        // Released only after the attempt is on record, whatever its outcome.
+        let line = self.service.recorder().reserve_line().await;
         let is_restriction = RESTRICTIONS.contains(&verb);
         // What takes something away takes force whether or not it can be recorded.
-        let must_not_write = || service.recorder().audit().is_some_and(AuditLog::must_deny);
-        let mut attempt = WriteAttempt::start(service, verb, &author);
+        let must_not_write = || {
+            self.service
+                .recorder()
+                .audit()
+                .is_some_and(AuditLog::must_deny)
+        };
+        let mut attempt = WriteAttempt::start(&self.service, verb, author);
         if line.is_none() || !is_restriction && must_not_write() {
             let refused = Err(ControlError::AuditUnavailable);
             // The attempt is told and counted all the same; whether it is on record, its response does not say.
             let _ = attempt.end(&refused).recorded().await;
             return refused;
         }
-        let difference = service.clock().difference();
+        let difference = self.service.clock().difference();
         if let Some(difference) = difference.filter(|_| !is_restriction) {
             // When it would begin and end is not known.
             let refused = Err(ControlError::Precondition(difference));
             let _ = attempt.end(&refused).recorded().await;
             return refused;
         }
+        let limits = self.limits();
         let (decided, object) = (&mut attempt.decided, &mut attempt.object);
-        let now = service.now();
-        let (planner, author) = (&planner, &author);
-        let planned = move |generation: &Generation| {
-            let context = planner.context(generation, now, author);
+        let now = self.service.now();
+        let planned = |generation: &Generation| {
+            let context = self.context(generation, now, author, &limits);
             // Beside other servers it may be planned more than once.
             let plan = plan.clone()(&context);
             *decided = Some(context.decided.into_inner());
             *object = context.object.into_inner();
             plan
         };
-        let written = match place {
+        let written = match self.admit(author) {
             Ok(_place) => {
-                let ledger = service.ledger();
+                let ledger = self.service.ledger();
                 let written = match is_restriction {
                     true => ledger.write_restriction(author.asked(), now, planned).await,
                     false => ledger.write(author.asked(), now, planned).await,
@@ -280,6 +180,53 @@ impl AdmittedWrite {
             }
             other => other,
         }
+    }
+
+    /// Looks at what a write would be planned from, without one.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotReady`] before the first load.
+    pub(super) fn planning<T>(
+        &self,
+        author: &WriteRequester,
+        look: impl FnOnce(&WriteContext<'_>) -> T,
+    ) -> Result<T, ControlError> {
+        let generation = self.service.live().ok_or(ControlError::NotReady)?;
+        let limits = self.limits();
+        Ok(look(&self.context(
+            &generation,
+            self.service.now(),
+            author,
+            &limits,
+        )))
+    }
+
+    fn context<'s>(
+        &'s self,
+        generation: &'s Generation,
+        now: SystemTime,
+        author: &'s WriteRequester,
+        limits: &'s Limits,
+    ) -> WriteContext<'s> {
+        WriteContext {
+            generation,
+            now: whole_millis(now),
+            author,
+            limits,
+            service: &self.service,
+            ids: &self.ids,
+            decided: RefCell::new(None),
+            object: RefCell::new(None),
+        }
+    }
+
+    fn admit(&self, author: &WriteRequester) -> Result<SemaphorePermit<'_>, ControlError> {
+        check_author(author)?;
+        self.places.try_acquire().map_err(|_| {
+            let message = "as many writes are under way as `limits.writes_under_way` allows";
+            ControlError::LimitExceeded(message.to_owned())
+        })
     }
 }
 

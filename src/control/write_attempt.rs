@@ -13,7 +13,7 @@ use crate::domain::ids::CallDigest;
 use crate::service::Service;
 use crate::service::ledger::CommittedChange;
 
-/// An attempt to write. If it is dropped before its end, as the server ends or it has panicked, it is recorded as abandoned.
+/// An attempt to write. If it is dropped before its end, it is recorded as abandoned.
 pub(super) struct WriteAttempt<'a> {
     service: &'a Service,
     verb: &'static str,
@@ -110,8 +110,7 @@ impl Drop for WriteAttempt<'_> {
     fn drop(&mut self) {
         if !self.is_over {
             // Nobody waits for the response any more, and so not for the record either.
-            let decision = self.decided.as_ref().and_then(Option::as_ref);
-            let _ = self.record(ControlOutcome::Abandoned, None, decision);
+            let _ = self.record(ControlOutcome::Abandoned, None, None);
         }
     }
 }

@@ -201,80 +201,21 @@ async fn every_attempt_is_on_record() {
     );
 }
 
-/// Begins a write and leaves.
-async fn begin_and_leave<T>(asked: impl Future<Output = T>) {
-    let mut asked = Box::pin(asked);
+#[tokio::test]
+async fn who_does_not_wait_is_on_record_and_can_ask_again() {
+    let bench = Bench::new();
+    let sec = author("sec", Some("key"));
+    let mut asked = Box::pin(bench.control.end_session(&sec, "s".into()));
     let waiting = std::future::poll_fn(|context| {
         std::task::Poll::Ready(asked.as_mut().poll(context).is_pending())
     });
-    assert!(waiting.await, "it waits for the store");
-}
-
-#[tokio::test]
-async fn a_write_goes_on_record_as_it_ends_whoever_waits() {
-    let bench = Bench::new();
-    let (sec, eve) = (author("sec", Some("key")), author("eve", None));
-    let tasks = bench.control.service.tasks();
-    tasks.close();
-    begin_and_leave(bench.control.end_session(&sec, "s".into())).await;
-    assert_eq!(
-        bench.recorded().len(),
-        0,
-        "it is not known what becomes of it"
-    );
-    bench.answers.send(Ok(())).unwrap();
-    tasks.wait().await;
-    begin_and_leave(bench.control.end_session(&eve, "s".into())).await;
-    tasks.wait().await;
-    let plan = |context: &WriteContext<'_>| {
-        context.set_object("thing");
-        Ok(PlannedChange {
-            verb: "PutEntity",
-            id: "thing".into(),
-            change: Change::SessionEnded {
-                session: "t".into(),
-            },
-        })
-    };
-    begin_and_leave(bench.control.write("PutEntity", &sec, plan)).await;
-    tasks.wait().await;
-    let broken = StoreError::Write("the disk is full".to_owned());
-    bench.answers.send(Err(broken)).unwrap();
-    let other = author("sec", None);
-    begin_and_leave(bench.control.write("PutEntity", &other, plan)).await;
-    tasks.wait().await;
-    let again = bench.control.end_session(&sec, "s".into()).await;
-    assert_eq!(again.unwrap().revision, 2);
-    assert_eq!(
-        bench.recorded(),
-        [
-            row("done", "", "2"),
-            row("denied", "NO_PERMIT", ""),
-            row("repeated", "", "2"),
-            row("failed", "", ""),
-            row("repeated", "", "2"),
-        ]
-    );
-}
-
-#[tokio::test]
-async fn a_write_that_is_given_up_with_the_server_is_abandoned() {
-    let bench = Bench::new();
-    let sec = author("sec", None);
-    let control = Arc::clone(&bench.control);
-    let ended = tokio::task::spawn_blocking(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(begin_and_leave(control.end_session(&sec, "s".into())));
-        runtime.block_on(tokio::task::yield_now());
-        // The write waits for the store, and the runtime ends.
-        drop(runtime);
-    });
-    ended.await.unwrap();
+    assert!(waiting.await, "the store is held");
+    drop(asked);
     assert_eq!(bench.recorded(), [row("abandoned", "", "")]);
     bench.answers.send(Ok(())).unwrap();
+    let again = bench.control.end_session(&sec, "s".into()).await;
+    assert_eq!(again.unwrap().revision, 2);
+    assert_eq!(bench.recorded()[1], row("repeated", "", "2"));
 }
 
 #[tokio::test]

@@ -5,9 +5,6 @@
 //! read, whose records are then written at once, and whose responses leave together. Everything else has a task of its
 //! own.
 //!
-//! A connection ends in time before the certificate does that its client has shown: the client is told to connect again,
-//! and does so without losing a request.
-//!
 //! Invariant: no request holds up a connection by waiting: its task goes on as soon as one of them can.
 
 use std::convert::Infallible;
@@ -16,7 +13,7 @@ use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -181,15 +178,14 @@ async fn serve_one<S: Answers, C: Transport>(
     stopped: CancellationToken,
 ) {
     let requests = ConnectionRequests::default();
-    let peer = io.peer();
-    let mut stop = pin!(last_request(stopped, peer.renewal()));
     let answering = ConnectionService {
-        peer,
+        peer: io.peer(),
         service: Mutex::new(service),
         requests: requests.clone(),
     };
     let builder = settings.builder(requests.clone());
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), answering));
+    let mut stop = pin!(stopped.cancelled_owned());
     let mut is_stopping = false;
     let mut under_way = RequestSlots::new(requests);
     let mut go_on = |context: &mut Context<'_>| {
@@ -213,17 +209,6 @@ async fn serve_one<S: Answers, C: Transport>(
     };
     let waker = Arc::<ConnectionWaker>::default();
     poll_fn(|context| waker.poll(context, &mut go_on)).await;
-}
-
-/// Waits until a connection takes no more requests: the server stops, or the client is to connect again.
-async fn last_request(stopped: CancellationToken, renewal: Option<Instant>) {
-    let stopped = stopped.cancelled();
-    match renewal {
-        None => stopped.await,
-        Some(renewal) => {
-            let _ = tokio::time::timeout_at(renewal.into(), stopped).await;
-        }
-    }
 }
 
 /// What answers the requests of one connection.

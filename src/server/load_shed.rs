@@ -33,7 +33,6 @@ use crate::server::limited_body::{Framing, LimitedBody, ReceivedBody};
 use crate::server::round_time;
 use crate::service::deadline::Deadline;
 use crate::service::fleet::state::FleetState;
-use crate::service::off_thread;
 use crate::service::server_load::ServerLoad;
 use crate::telemetry::export::live_gauges::InFlight;
 use crate::telemetry::record::metrics::RejectionKind;
@@ -222,7 +221,6 @@ impl<S, A> LoadShed<S, A> {
         let admission = (self.admit)(ReceivedHead {
             parts: &head,
             peer: &peer,
-            arrived: arrived.into_std(),
             deadline: Deadline::at(usual.into_std()),
         });
         let Admission {
@@ -259,7 +257,6 @@ impl<S, A> LoadShed<S, A> {
             configured: limits.concurrent_requests as usize,
             load: Arc::clone(&self.load),
             was_polled: false,
-            was_off_thread: false,
             asked,
         };
         let received = (body, arrived);
@@ -346,8 +343,6 @@ struct RequestTiming {
     configured: usize,
     load: Arc<ServerLoad>,
     was_polled: bool,
-    /// Whether it has waited for work apart from the threads that decide, so that its time says nothing of them.
-    was_off_thread: bool,
     /// On its connection.
     asked: ConnectionRequest,
 }
@@ -371,9 +366,7 @@ impl Drop for RequestTiming {
         let in_flight = self.load.requests.get();
         let pressure = &self.load.pressure;
         let (now, times) = (now.into_std(), (took, self.given));
-        if !self.was_off_thread {
-            pressure.record(now, times, in_flight, self.configured);
-        }
+        pressure.record(now, times, in_flight, self.configured);
         self.asked.end_at(now);
     }
 }
@@ -426,7 +419,6 @@ where
                 }
                 // A future that panicked is dropped below and not polled again.
                 let poll = AssertUnwindSafe(|| Pin::new(future).poll(context));
-                off_thread::begin_poll();
                 let (polled, lets_others_go) = poll_noting_turns(|| catch_unwind(poll));
                 match polled {
                     Ok(Poll::Ready(Ok(response))) => {
@@ -437,7 +429,6 @@ where
                     Err(_) => Some(GrpcRejection::Panicked),
                     Ok(Poll::Pending) if lets_others_go => return Poll::Pending,
                     Ok(Poll::Pending) => {
-                        timing.was_off_thread |= off_thread::waits_off_thread();
                         let timer = timer
                             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(*deadline)));
                         if timer.as_mut().poll(context).is_pending() {

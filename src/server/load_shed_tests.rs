@@ -428,28 +428,3 @@ async fn a_change_has_the_time_that_silent_replicas_may_take() {
         "its client waits no longer"
     );
 }
-
-#[tokio::test]
-async fn a_request_that_waits_for_work_apart_does_not_lower_the_limit() {
-    let waits = async || tokio::time::sleep(Duration::from_millis(100)).await;
-    for is_apart in [true, false] {
-        let load = Arc::<ServerLoad>::default();
-        let answers = (0..20).map(|_| async move {
-            match is_apart {
-                true => off_thread::off_thread(waits()).await,
-                false => waits().await,
-            }
-            fine().await
-        });
-        let inner = Script::of(answers.collect());
-        let mut shield = LoadShed::new(inner, everybody(), limits(1_000, 400), Arc::clone(&load));
-        let mut asked = tokio::task::JoinSet::new();
-        for _ in 0..20 {
-            asked.spawn(shield.call(request(None)));
-        }
-        for answer in asked.join_all().await {
-            assert_eq!(status_of(answer), None);
-        }
-        assert_eq!(load.pressure.is_reduced(1_000), !is_apart);
-    }
-}

@@ -66,7 +66,6 @@ use crate::server::parts::{ServeError, ServerParts};
 use crate::server::reloadable_tls::ReloadableTls;
 use crate::server::routes::GrpcRoutes;
 use crate::service::server_load::ServerLoad;
-use crate::telemetry::record::recorder::Recorder;
 
 /// Interval of the log line that sums up rejected requests.
 const REJECTION_LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -116,7 +115,7 @@ pub async fn serve(
         () = stop => {}
         never = health.follow(&parts.service, parts.bundle_is_good.clone()) => match never {},
         never = log_rejections(&load) => match never {},
-        never = follow_certificates(parts.tls.as_ref(), parts.service.recorder()) => match never {},
+        never = follow_certificates(parts.tls.as_ref()) => match never {},
         Some(ended) = admins.join_next() => {
             stopped.cancel();
             draining.cancel();
@@ -138,9 +137,9 @@ pub async fn serve(
 }
 
 /// Reloads the certificates when their files change.
-async fn follow_certificates(tls: Option<&ReloadableTls>, recorder: &Recorder) -> Infallible {
+async fn follow_certificates(tls: Option<&ReloadableTls>) -> Infallible {
     match tls {
-        Some(tls) => tls.follow(recorder).await,
+        Some(tls) => tls.follow().await,
         None => std::future::pending().await,
     }
 }

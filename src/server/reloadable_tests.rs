@@ -15,7 +15,7 @@ fn who(doors: &ReloadableConfig, token: &str) -> Result<String, AuthenticationEr
     let header = format!("Bearer {token}");
     let evidence = PresentedCredentials {
         authorization: Some(header.as_bytes()),
-        ..PresentedCredentials::default()
+        names: &[],
     };
     doors
         .authenticator
@@ -34,7 +34,7 @@ fn every_right_of_the_configuration_becomes_one_of_the_caller() {
     let doors = ReloadableConfig::new(&config(&text));
     let evidence = PresentedCredentials {
         authorization: Some(b"Bearer abc"),
-        ..PresentedCredentials::default()
+        names: &[],
     };
     let caller = doors
         .authenticator
@@ -63,7 +63,7 @@ fn a_person_has_to_be_named_where_the_configuration_says_so() {
         let doors = ReloadableConfig::new(&config(text));
         let evidence = PresentedCredentials {
             authorization: Some(b"Bearer abc"),
-            ..PresentedCredentials::default()
+            names: &[],
         };
         let caller = doors.authenticator.current().authenticate(evidence);
         caller.expect("a caller").rights.require_delegation

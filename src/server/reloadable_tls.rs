@@ -3,7 +3,7 @@
 //! The files are read and compared every [`INTERVAL`]. That also sees what a watch of a file does not: a renamed folder
 //! behind a symbolic link, as Kubernetes replaces a mounted secret, and file systems without notifications. A new set is
 //! taken into service as a whole, for new connections; open ones keep what they have. A set that cannot be used changes
-//! nothing, is logged once and shown by `/statusz` and a metric. So is the one in service once its time is over.
+//! nothing, is logged once and shown by `/statusz`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,8 +16,6 @@ use tokio_rustls::rustls::ServerConfig;
 use crate::config::listen::TlsConfig;
 use crate::domain::error_chain::with_causes;
 use crate::server::tls::{self, ServerTls, TlsError};
-use crate::telemetry::export::condition_gauges::CertificateCondition;
-use crate::telemetry::record::recorder::Recorder;
 
 /// How often the files are read.
 pub const INTERVAL: Duration = Duration::from_secs(2);
@@ -35,7 +33,7 @@ struct TlsState {
     fault: ArcSwapOption<TlsFault>,
 }
 
-/// A set of files that cannot be used, in which case the one before it stays in service, or whose time is not now.
+/// A set of files that cannot be used; the one before it stays in service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFault {
     /// What is wrong, with the file.
@@ -51,7 +49,7 @@ pub enum TlsReload {
     Unchanged,
     /// New certificates are in service.
     Applied,
-    /// The files cannot be used, or not now; what was in service stays.
+    /// The files cannot be used; what was in service stays.
     Faulty,
 }
 
@@ -64,20 +62,15 @@ impl ReloadableTls {
     /// As [`tls::load`].
     pub fn load(files: &TlsConfig, base: &Path, handshake: Duration) -> Result<Self, TlsError> {
         let current = tls::load(files, base)?;
-        let valid = current.check_validity(SystemTime::now(), &base.join(&files.cert));
-        let fault = valid.err().map(|error| {
+        if let Err(error) = current.check_validity(SystemTime::now(), &base.join(&files.cert)) {
             tracing::error!(%error, "clients will refuse the connection");
-            Arc::new(TlsFault {
-                error: with_causes(&error),
-                at: SystemTime::now(),
-            })
-        });
+        }
         Ok(Self(Arc::new(TlsState {
             files: files.clone(),
             base: base.to_owned(),
             handshake,
             current: ArcSwap::from_pointee(current),
-            fault: ArcSwapOption::new(fault),
+            fault: ArcSwapOption::empty(),
         })))
     }
 
@@ -101,7 +94,7 @@ impl ReloadableTls {
         })
     }
 
-    /// Why the files on disk are not in service, or of no use there; `None` if all is well.
+    /// Why the files on disk are not in service; `None` if they are.
     pub fn fault(&self) -> Option<Arc<TlsFault>> {
         self.0.fault.load_full()
     }
@@ -146,26 +139,19 @@ impl ReloadableTls {
         }
     }
 
-    /// Reads the files. The certificate has to be valid now, whether it is in service or not.
+    /// Reads the files. Another certificate than the one in service has to be valid now.
     fn read_usable(&self) -> Result<ServerTls, TlsError> {
         let inner = &*self.0;
         let loaded = tls::load(&inner.files, &inner.base)?;
-        let path = inner.base.join(&inner.files.cert);
-        loaded.check_validity(SystemTime::now(), &path)?;
+        if loaded.digest != inner.current.load().digest {
+            let path = inner.base.join(&inner.files.cert);
+            loaded.check_validity(SystemTime::now(), &path)?;
+        }
         Ok(loaded)
     }
 
-    fn condition(&self) -> CertificateCondition {
-        let current = self.current();
-        CertificateCondition {
-            expires_at: current.expires_at,
-            client_ca_expires_at: current.client_ca_expires_at,
-            is_faulty: self.fault().is_some(),
-        }
-    }
-
     /// Reloads every [`INTERVAL`], for ever.
-    pub(super) async fn follow(&self, recorder: &Recorder) -> std::convert::Infallible {
+    pub(super) async fn follow(&self) -> std::convert::Infallible {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -173,7 +159,6 @@ impl ReloadableTls {
             let this = self.clone();
             // A panic there is one look lost.
             let _ = tokio::task::spawn_blocking(move || this.reload()).await;
-            recorder.certificates(self.condition());
         }
     }
 }

@@ -16,8 +16,7 @@
 //!
 //! # Retention
 //!
-//! A pair's labels are dropped once their time has passed, a task's when it is closed and open to no request any more, or when it
-//! is pruned, a delegation's when it is pruned.
+//! A pair's labels are dropped once their time has passed, a task's with the task, a delegation's when it is pruned.
 //! Nothing is evicted: without room for one more carrier [`LabelCapacityError`] says that the call must be denied.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -67,9 +67,6 @@ fn place_name(place: &EntityUID) -> &str {
     place.eid().as_ref()
 }
 
-/// What is wrong with a row whose body is of something else than its key.
-pub(super) const OTHER_KEY: &str = "its key and its body name different things";
-
 /// A value as JSON.
 pub(super) fn json(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Write(error.to_string()))

@@ -94,8 +94,7 @@ impl Quotas {
         Some(*uses)
     }
 
-    /// Gives back a use of a call that is not made. If it is written, the store has one more until the next use, and after a
-    /// restart.
+    /// Gives back a use of a call that is not made, as nothing of it is written.
     pub fn return_approval(&self, id: &ApprovalId) {
         if let Some(uses) = self.uses.lock(id).get_mut(id) {
             *uses = uses.saturating_sub(1);
@@ -137,8 +136,8 @@ impl Quotas {
         }
     }
 
-    /// Gives back one call of a budget that is not made. If nothing of it is written, the block that it belongs to is written
-    /// with the next call.
+    /// Gives back one call of a budget that is not made, as nothing of it is written. The block that it belongs to is
+    /// written with the next call.
     pub fn return_call(&self, id: &BudgetId) {
         if let Some(task) = self.budgets.lock(id).get_mut(id) {
             task.spent = task.spent.saturating_sub(1);

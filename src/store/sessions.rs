@@ -16,7 +16,7 @@
 //!
 //! # Memory
 //!
-//! Memory holds the sessions that are in use. When it is full, those that have been unused for the longest and are
+//! Memory holds the sessions that are in use. When it is full, those that have been silent for the longest and are
 //! written leave it ([`Sessions::is_held`] says no then), and are read from the store when they come again
 //! ([`Sessions::adopt_stored`]). At the start all are in the store. If all that are in memory are still to be written,
 //! there is no room for another one.
@@ -233,12 +233,11 @@ impl Sessions {
     /// Ends a session, known or not. Decisions that read an earlier state fail to advance it. Called for a change that
     /// is already written, so there is always room.
     pub fn end(&self, id: &SessionId, now: SystemTime) {
-        // First: what is adopted from now on is seen to have ended, and what was adopted before is found here.
-        self.note_ended(id);
         let version = self.next_version();
         let mut shard = self.shard(id);
         if !shard.sessions.contains_key(id) && shard.stored.has(id) {
-            return;
+            drop(shard);
+            return self.note_ended(id);
         }
         let slot = shard.touch(id, now);
         let was_ended = std::mem::replace(&mut slot.session.is_ended, true);
@@ -246,6 +245,8 @@ impl Sessions {
         if !was_ended && slot.is_unbegun() {
             self.unbegun.fetch_add(1, Ordering::Relaxed);
         }
+        drop(shard);
+        self.note_ended(id);
     }
 
     /// Whether the session has begun or ended, as far as this server knows.

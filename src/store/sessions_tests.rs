@@ -101,26 +101,6 @@ fn an_ended_session_stays_ended() {
 }
 
 #[test]
-fn what_has_just_come_into_memory_does_not_leave_it_first() {
-    let sessions = Sessions::new(3);
-    let [one, two, old] = ["one", "two", "old"].map(SessionId::new_static);
-    for id in [&one, &two] {
-        call(&sessions, id, &[], at(100));
-    }
-    let (_, versions) = sessions.dirty();
-    sessions.end_writing(&versions, true);
-    let mut rows = Rows::default();
-    // It has been silent for longer than both of them.
-    let stored = rows.row(&old, at(0)).clone();
-    sessions.note_stored(old.as_str());
-    sessions.adopt_stored(&old, Some(stored)).unwrap();
-    let another = SessionId::new_static("another");
-    sessions.adopt_stored(&another, None).unwrap();
-    assert!(sessions.is_held(&old) && sessions.is_held(&another));
-    assert!(!sessions.is_held(&one) && sessions.is_held(&two));
-}
-
-#[test]
 fn a_session_that_began_anew_is_not_what_it_was() {
     let sessions = Sessions::new(100);
     for _ in 0..3 {
@@ -276,44 +256,6 @@ fn what_ends_while_the_store_has_it_has_ended_when_it_is_read() {
         "nothing of it is written over"
     );
     assert_eq!(sessions.ended_unbegun(), 0);
-}
-
-#[test]
-fn what_ends_at_the_moment_at_which_it_is_read_has_ended() {
-    let stored = || StoredSession {
-        id: ID,
-        is_ended: false,
-        calls: 1,
-        labels: labels(&["secret"]),
-        tools: Vec::new(),
-        last: Vec::new(),
-        at: at(0),
-    };
-    for is_shared in [false, true] {
-        let sessions = Sessions::new(100);
-        sessions.note_stored(ID.as_str());
-        if is_shared {
-            sessions.share();
-        }
-        let adopt = || match is_shared {
-            true => sessions.adopt(stored(), 1).unwrap(),
-            false => sessions.adopt_stored(&ID, Some(stored())).unwrap(),
-        };
-        thread::scope(|scope| {
-            // Both wait for the same lock: that it has ended is known before any of them has it.
-            let held = sessions.shard(&ID);
-            scope.spawn(adopt);
-            thread::sleep(Duration::from_millis(20));
-            scope.spawn(|| sessions.end(&ID, at(2)));
-            let known = (0..200).any(|_| {
-                thread::sleep(Duration::from_millis(10));
-                sessions.has_ended(&ID)
-            });
-            drop(held);
-            assert!(known, "shared: {is_shared}");
-        });
-        assert!(held(&sessions, &ID).is_ended, "shared: {is_shared}");
-    }
 }
 
 #[test]

@@ -1,13 +1,11 @@
 // Verifies a decision log of Callgate with Go's own transparency log packages, and nothing of Callgate's.
 //
-//	tlog-verify log DIR KEY          every record, the tiles and the checkpoint; of the oldest that are not there, whether
-//	                                 the log says that it has removed them
+//	tlog-verify log DIR KEY          every record, the tiles and the checkpoint
 //	tlog-verify flips DIR KEY        flips every bit of every record's file, one after the other: each must be found
 //	tlog-verify proof FILE KEY       a proof that brings its record along (c2sp.org/tlog-proof)
 //	tlog-verify extends OLD DIR KEY  that the log extends an older checkpoint
 //
-// KEY is the file with the verifying key. Prints what was verified, or the first fault, and ends with 1. Records that are not
-// there and that the log does not account for are a fault.
+// KEY is the file with the verifying key. Prints what was verified, or the first fault, and ends with 1.
 package main
 
 import (
@@ -155,15 +153,6 @@ type segment struct {
 }
 
 func segments(dir string) ([]segment, error) {
-	packed, err := filepath.Glob(filepath.Join(dir, "segments", "*.log.zst"))
-	if err != nil {
-		return nil, err
-	}
-	for _, path := range packed {
-		if _, err := os.Stat(strings.TrimSuffix(path, ".zst")); err != nil {
-			return nil, fmt.Errorf("%s is compressed: decompress it first (zstd -d)", filepath.Base(path))
-		}
-	}
 	paths, err := filepath.Glob(filepath.Join(dir, "segments", "*.log"))
 	if err != nil {
 		return nil, err
@@ -184,101 +173,7 @@ func segments(dir string) ([]segment, error) {
 	return found, nil
 }
 
-// fields calls each with the fields of a protocol buffers message, and what it holds: a number or bytes.
-func fields(message []byte, each func(field int, number uint64, bytes []byte)) error {
-	broken := errors.New("a record is no message")
-	for len(message) > 0 {
-		tag, n := binary.Uvarint(message)
-		if n <= 0 {
-			return broken
-		}
-		message = message[n:]
-		var number uint64
-		var content []byte
-		length := uint64(0)
-		switch tag & 7 {
-		case 0:
-			if number, n = binary.Uvarint(message); n <= 0 {
-				return broken
-			}
-			message = message[n:]
-		case 1:
-			length = 8
-		case 2:
-			if length, n = binary.Uvarint(message); n <= 0 {
-				return broken
-			}
-			message = message[n:]
-		case 5:
-			length = 4
-		default:
-			return broken
-		}
-		if length > uint64(len(message)) {
-			return broken
-		}
-		content, message = message[:length], message[length:]
-		each(int(tag>>3), number, content)
-	}
-	return nil
-}
-
-// removed gives the end of the records that a notice says were removed; 0 for any other record. The oldest are removed first,
-// so all before it are accounted for.
-func removed(record []byte) (int64, error) {
-	const kindRemoved = 9 // KIND_REMOVED of callgate.audit.v1
-	end := int64(0)
-	var inner error
-	err := fields(record, func(field int, _ uint64, notice []byte) {
-		if field != 7 {
-			return
-		}
-		kind, last, what := uint64(0), uint64(0), ""
-		inner = fields(notice, func(field int, number uint64, bytes []byte) {
-			switch field {
-			case 1:
-				kind = number
-			case 2:
-				what = string(bytes)
-			case 5:
-				last = number
-			}
-		})
-		// Capsules are removed, too, and are no records.
-		if kind == kindRemoved && what == "records" {
-			end = int64(last) + 1
-		}
-	})
-	return end, errors.Join(err, inner)
-}
-
-// verifyRemoved tells whether the records before the first file are those that the log says it has removed.
-func verifyRemoved(files []segment) error {
-	if len(files) == 0 || files[0].first == 0 {
-		return nil
-	}
-	accounted := int64(0)
-	for _, file := range files {
-		found, err := records(file.content, file.first)
-		if err != nil {
-			return err
-		}
-		for _, record := range found {
-			end, err := removed(record)
-			if err != nil {
-				return err
-			}
-			accounted = max(accounted, end)
-		}
-	}
-	if accounted < files[0].first {
-		return fmt.Errorf("records %d to %d are missing, and the log does not say that it removed them", accounted, files[0].first-1)
-	}
-	return nil
-}
-
-// verifyLog verifies a log whose last checkpoint covers all records, and gives its files and leaves. The log begins with its
-// first file: of records before that there are only the leaves, which the tiles have.
+// verifyLog verifies a log whose last checkpoint covers all records, and gives its files and leaves.
 func verifyLog(dir string, key note.Verifier) ([]segment, []tlog.Hash, error) {
 	at, err := readCheckpoint(filepath.Join(dir, "tree", "checkpoint"), key)
 	if err != nil {
@@ -292,13 +187,7 @@ func verifyLog(dir string, key note.Verifier) ([]segment, []tlog.Hash, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	next := at.size
-	if len(files) > 0 {
-		next = files[0].first
-	}
-	if len(files) == 0 && at.size > 0 {
-		return nil, nil, fmt.Errorf("none of %d records is there", at.size)
-	}
+	next := int64(0)
 	for i, file := range files {
 		end := at.size
 		if i+1 < len(files) {
@@ -314,9 +203,6 @@ func verifyLog(dir string, key note.Verifier) ([]segment, []tlog.Hash, error) {
 	}
 	if next != at.size {
 		return nil, nil, fmt.Errorf("the log ends after %d of %d records", next, at.size)
-	}
-	if err := verifyRemoved(files); err != nil {
-		return nil, nil, err
 	}
 	return files, hashes, nil
 }
@@ -409,13 +295,8 @@ func run(words []string) (string, error) {
 	}
 	switch {
 	case words[0] == "log" && len(words) == 3:
-		files, hashes, err := verifyLog(words[1], key)
-		if err != nil || len(files) == 0 || files[0].first == 0 {
-			return fmt.Sprintf("%d records are as they were logged", len(hashes)), err
-		}
-		first := files[0].first
-		return fmt.Sprintf("%d records are as they were logged; %d before them were removed, as the log says, and not seen",
-			int64(len(hashes))-first, first), nil
+		_, hashes, err := verifyLog(words[1], key)
+		return fmt.Sprintf("%d records are as they were logged", len(hashes)), err
 	case words[0] == "flips" && len(words) == 3:
 		return flips(words[1], key)
 	case words[0] == "proof" && len(words) == 3:

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use smol_str::SmolStr;
 
 use crate::cedar::{
-    Attributes, BoolType, EntityKind, EntityType, EntityUID, Literal, Type,
-    ValidatorEntityTypeKind, ValidatorSchema, Value, ValueKind,
+    Attributes, BoolType, EntityKind, EntityType, Literal, Type, ValidatorEntityTypeKind,
+    ValidatorSchema, Value, ValueKind,
 };
 
 /// Whether a record certainly has this type.
@@ -37,7 +37,8 @@ pub(crate) fn is_value_of(schema: &ValidatorSchema, declared: &Type, value: &Val
         | (Type::Long, ValueKind::Lit(Literal::Long(_)))
         | (Type::String, ValueKind::Lit(Literal::String(_))) => true,
         (Type::Entity(EntityKind::Entity(types)), ValueKind::Lit(Literal::EntityUID(uid))) => {
-            types.get_single_entity() == Some(uid.entity_type()) && may_be_named(schema, uid)
+            types.get_single_entity() == Some(uid.entity_type())
+                && has_free_names(schema, uid.entity_type())
         }
         (
             Type::Set {
@@ -53,16 +54,6 @@ pub(crate) fn is_value_of(schema: &ValidatorSchema, declared: &Type, value: &Val
         }
         _ => false,
     }
-}
-
-/// Whether an entity of this type may have this id.
-fn may_be_named(schema: &ValidatorSchema, uid: &EntityUID) -> bool {
-    let declared = schema.get_entity_type(uid.entity_type());
-    declared.is_some_and(|ty| match &ty.kind {
-        ValidatorEntityTypeKind::Standard(_) => true,
-        ValidatorEntityTypeKind::Enum(names) => names.iter().any(|name| name == uid.eid()),
-        _ => false,
-    })
 }
 
 /// Whether entities of this type may have any id. Those of an enumeration and actions may not.

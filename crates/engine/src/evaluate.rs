@@ -14,7 +14,7 @@ use crate::evaluation::{Outcome, PolicyEvaluation, PolicyOutcome};
 use crate::index::{ByResource, Candidates, PolicyIndex, PolicyNo, USUAL_CANDIDATES};
 use crate::interpreter::{Interpreter, RequestVariables};
 use crate::key::EntityRef;
-use crate::overlay::{Overlay, UnitedOverlays};
+use crate::overlay::Overlay;
 use crate::policy::{AttributeBloom, CompiledPolicy, VariesWith};
 use crate::scope::ScopeNo;
 use crate::scratch::Scratch;
@@ -148,15 +148,6 @@ impl Snapshot {
         principals: &[&EntityUID],
         open_to: Option<&str>,
     ) -> Vec<PolicyEvaluation> {
-        let united = UnitedOverlays::new(query.overlays);
-        let query = &Query {
-            overlays: &united.overlays,
-            ..*query
-        };
-        if let Some(contradiction) = &united.contradiction {
-            let failed = |uid: &&EntityUID| self.all_failed(query, uid, contradiction);
-            return principals.iter().map(failed).collect();
-        }
         let view = self.view(query.overlays);
         let asked = Asked {
             query,
@@ -388,19 +379,15 @@ impl SharedQuery<'_> {
         resource: &EntityUID,
         is_last: impl Fn(&PolicyEvaluation) -> bool,
     ) -> Vec<PolicyEvaluation> {
-        let query = &Query {
-            action,
-            resource,
-            context: self.parts.context,
-            overlays: self.parts.overlays,
-            unknown: self.parts.unknown,
-        };
-        if !self.has_one_overlay_each {
-            return self.evaluate_apart(query, is_last);
-        }
         let view = self.snapshot.view(self.parts.overlays);
         let asked = Asked {
-            query,
+            query: &Query {
+                action,
+                resource,
+                context: self.parts.context,
+                overlays: self.parts.overlays,
+                unknown: self.parts.unknown,
+            },
             view,
             scratch: &Scratch::default(),
             unknown: self.unknown,
@@ -423,24 +410,6 @@ impl SharedQuery<'_> {
         });
         self.snapshot
             .evaluate_all(asked, &action, principals, is_last)
-    }
-
-    /// The same, with nothing that is kept: overlays of one entity have to be united first.
-    fn evaluate_apart(
-        &self,
-        query: &Query<'_>,
-        is_last: impl Fn(&PolicyEvaluation) -> bool,
-    ) -> Vec<PolicyEvaluation> {
-        let mut evaluations = Vec::with_capacity(self.principals.len());
-        for principal in &self.principals {
-            let evaluation = self.snapshot.evaluate(query, principal.uid);
-            let is_last = is_last(&evaluation);
-            evaluations.push(evaluation);
-            if is_last {
-                break;
-            }
-        }
-        evaluations
     }
 }
 

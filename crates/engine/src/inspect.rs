@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::cedar::{Entity, EntityUID};
 use crate::materialize::Candidate;
-use crate::overlay::{Overlay, UnitedOverlays};
+use crate::overlay::Overlay;
 use crate::slice;
 use crate::snapshot::Snapshot;
 
@@ -21,8 +21,7 @@ impl Snapshot {
         resource: &EntityUID,
         overlays: &[Overlay],
     ) -> Vec<Candidate<'_>> {
-        let united = UnitedOverlays::new(overlays);
-        let view = self.view(&united.overlays);
+        let view = self.view(overlays);
         let found = self.applicable_in(view, [principal, action, resource]);
         found.into_iter().map(Candidate::new).collect()
     }
@@ -34,13 +33,9 @@ impl Snapshot {
         stored.collect()
     }
 
-    /// An entity as a request with these overlays sees it, with all its ancestors. `None` also if they contradict each other.
+    /// An entity as a request with these overlays sees it, with all its ancestors.
     pub fn cedar_entity_with(&self, uid: &EntityUID, overlays: &[Overlay]) -> Option<Entity> {
-        let united = UnitedOverlays::new(overlays);
-        if united.contradiction.is_some() {
-            return None;
-        }
-        slice::unpack(self.view(&united.overlays), uid).map(Arc::unwrap_or_clone)
+        slice::unpack(self.view(overlays), uid).map(Arc::unwrap_or_clone)
     }
 }
 

@@ -6,12 +6,9 @@ use std::sync::Arc;
 use crate::cedar::{
     Entities, EntityUID, Evaluator, Extensions, NoEntitiesSchema, Policy, Request, TCComputation,
 };
-use crate::error::RequestError;
 use crate::evaluate::Query;
-use crate::evaluation::PolicyEvaluation;
 use crate::index::{Candidates, PolicyIndex};
 use crate::key::EntityRef;
-use crate::overlay::UnitedOverlays;
 use crate::policy::{CompiledPolicy, PolicyInfo};
 use crate::slice;
 use crate::snapshot::Snapshot;
@@ -60,18 +57,14 @@ impl MaterializedRequest<'_> {
 }
 
 impl Snapshot {
-    /// Materializes one request. `None` if its entities cannot be put together, which happens only if
-    /// overlays of one entity contradict each other.
+    /// Materializes one request. `None` if its entities cannot be put together, which happens only if the
+    /// query has two overlays of one entity.
     pub fn materialize(
         &self,
         query: &Query<'_>,
         principal: &EntityUID,
     ) -> Option<MaterializedRequest<'_>> {
-        let united = UnitedOverlays::new(query.overlays);
-        if united.contradiction.is_some() {
-            return None;
-        }
-        let view = self.view(&united.overlays);
+        let view = self.view(query.overlays);
         let compiled = self.applicable_in(view, [principal, query.action, query.resource]);
         let known = [principal, query.action, query.resource]
             .into_iter()
@@ -95,25 +88,6 @@ impl Snapshot {
             entities: entities.ok()?,
             candidates,
         })
-    }
-
-    /// The evaluation of a request that contradicts itself: every policy that applies fails.
-    pub(crate) fn all_failed(
-        &self,
-        query: &Query<'_>,
-        principal: &EntityUID,
-        contradiction: &RequestError,
-    ) -> PolicyEvaluation {
-        let view = self.view(query.overlays);
-        let policies = self.applicable_in(view, [principal, query.action, query.resource]);
-        let mut evaluation = PolicyEvaluation {
-            policies_evaluated: policies.len() as u32,
-            ..PolicyEvaluation::default()
-        };
-        for policy in policies {
-            evaluation.count(policy, Err(contradiction.to_string()));
-        }
-        evaluation
     }
 
     /// The policies whose scope matches principal, action and resource, each once.

@@ -1,18 +1,11 @@
 //! What one request adds to the stored entities.
 
-use std::borrow::Cow;
-use std::collections::HashSet;
-
-use foldhash::fast::RandomState;
 use smol_str::SmolStr;
 
 use crate::cedar::{EntityUID, Value};
-use crate::error::RequestError;
-use crate::key::is_same_uid;
 
 /// Additions of one request to one entity. They never replace anything: a stored attribute or tag of
-/// the same name wins. Several overlays of one entity are one with all that they add; if they contradict each other, every
-/// policy that applies fails.
+/// the same name wins.
 #[derive(Debug, Clone)]
 pub struct Overlay {
     /// The entity. It need not be stored.
@@ -35,92 +28,6 @@ impl Overlay {
             tags: Vec::new(),
         }
     }
-
-    /// Adds what another overlay of the same entity adds. All of it is taken but a value that contradicts one that is there.
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError::Invalid`] for the first attribute or tag that has two values.
-    pub fn merge(&mut self, other: Self) -> Result<(), RequestError> {
-        for parent in other.parents {
-            if !self.parents.contains(&parent) {
-                self.parents.push(parent);
-            }
-        }
-        let of_attributes = add_values(&mut self.attributes, other.attributes);
-        let of_tags = add_values(&mut self.tags, other.tags);
-        let contradiction = of_attributes.map(|name| ("attribute", name));
-        let contradiction = contradiction.or(of_tags.map(|name| ("tag", name)));
-        contradiction.map_or(Ok(()), |(what, name)| {
-            let uid = &self.uid;
-            let fault = format!("the {what} `{name}` of `{uid}` is said to have two values");
-            Err(RequestError::Invalid(fault))
-        })
-    }
-}
-
-/// Adds values by name. Returns the first name that has another value already.
-fn add_values(known: &mut Vec<(SmolStr, Value)>, more: Vec<(SmolStr, Value)>) -> Option<SmolStr> {
-    let mut contradicted = None;
-    for (name, value) in more {
-        match known.iter().find(|(it, _)| *it == name) {
-            None => known.push((name, value)),
-            Some((_, same)) if *same == value => {}
-            Some(_) => contradicted = contradicted.or(Some(name)),
-        }
-    }
-    contradicted
-}
-
-/// Overlays with one for each entity, and the first contradiction among those that were united.
-pub(crate) struct UnitedOverlays<'a> {
-    pub(crate) overlays: Cow<'a, [Overlay]>,
-    pub(crate) contradiction: Option<RequestError>,
-}
-
-impl<'a> UnitedOverlays<'a> {
-    /// Unites the overlays of one entity. Nothing is copied where each entity has one, as nearly always.
-    pub(crate) fn new(overlays: &'a [Overlay]) -> Self {
-        let mut united = Self {
-            overlays: Cow::Borrowed(overlays),
-            contradiction: None,
-        };
-        if is_one_each(overlays) {
-            return united;
-        }
-        let mut all: Vec<Overlay> = Vec::with_capacity(overlays.len());
-        for overlay in overlays {
-            match all.iter_mut().find(|it| it.uid == overlay.uid) {
-                None => all.push(overlay.clone()),
-                Some(known) => {
-                    let contradiction = known.merge(overlay.clone()).err();
-                    united.contradiction = united.contradiction.or(contradiction);
-                }
-            }
-        }
-        united.overlays = Cow::Owned(all);
-        united
-    }
-}
-
-/// As many overlays as are compared with each other; among more, they are looked up.
-const FEW: usize = 8;
-
-/// Whether no two overlays are of one entity.
-pub(crate) fn is_one_each(overlays: &[Overlay]) -> bool {
-    if overlays.len() > FEW {
-        let mut seen: HashSet<&EntityUID, RandomState> = HashSet::default();
-        return overlays.iter().all(|overlay| seen.insert(&overlay.uid));
-    }
-    let mut rest = overlays;
-    while let Some((overlay, others)) = rest.split_first() {
-        let is_same = |other: &Overlay| is_same_uid(&other.uid, &overlay.uid);
-        if others.iter().any(is_same) {
-            return false;
-        }
-        rest = others;
-    }
-    true
 }
 
 /// An entity as a request describes it, before it is held against the schema
@@ -132,7 +39,3 @@ pub struct AssertedEntity {
     /// Its attributes, none of them verified.
     pub attributes: Vec<(SmolStr, Value)>,
 }
-
-#[cfg(test)]
-#[path = "overlay_tests.rs"]
-mod tests;

@@ -17,7 +17,7 @@ use crate::context::ContextSource;
 use crate::evaluation::Outcome;
 use crate::index::{ByResource, Candidates, PolicyIndex, PolicyNo, PrincipalPolicies};
 use crate::key::EntityRef;
-use crate::overlay::{Overlay, is_one_each};
+use crate::overlay::Overlay;
 use crate::policy::AttributeBloom;
 use crate::scope::{ANY, ScopeNo};
 use crate::snapshot::Snapshot;
@@ -45,8 +45,6 @@ pub struct SharedQuery<'a> {
     /// Of `parts.unknown`.
     pub(crate) unknown: AttributeBloom,
     pub(crate) principals: Vec<SharedPrincipal<'a>>,
-    /// Whether no two overlays are of one entity. If some are, nothing is kept.
-    pub(crate) has_one_overlay_each: bool,
     /// Declared actions of earlier requests, [`KEPT_ACTIONS`] at most.
     actions: RefCell<SmallVec<[SharedAction<'a>; 2]>>,
 }
@@ -197,7 +195,6 @@ impl Snapshot {
             parts,
             unknown: AttributeBloom::of(parts.unknown.iter().copied()),
             principals: principals.iter().map(known).collect(),
-            has_one_overlay_each: is_one_each(parts.overlays),
             actions: RefCell::default(),
         }
     }

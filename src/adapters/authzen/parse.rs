@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use callgate_engine::cedar::{
     Context, ContextJsonParser, ContextSchema, Eid, EntityType, EntityUID, Extensions,
-    ValidatorSchema,
+    FromNormalizedStr as _, ValidatorSchema,
 };
 use callgate_engine::{AssertedEntity, obligation};
 use serde_json::{Map, Value as Json};
@@ -18,11 +18,11 @@ use crate::adapters::input::field_error::{
 };
 use crate::adapters::input::json::check_depth;
 use crate::adapters::input::json_fields::{id, object, optional_object};
+use crate::adapters::input::nulls::without_nulls;
 use crate::config::limits::Limits;
 use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::decide::verdict::{Reason, ReasonCode};
 use crate::domain::request::call_context::TraceContext;
-use crate::domain::request::nulls::without_nulls;
 
 /// The entity type that stands for a type that is no Cedar name.
 const NAMELESS: &str = "Authzen::Nameless";
@@ -223,9 +223,9 @@ impl EvaluationParser<'_> {
         };
         for (name, value) in given(properties, "action.properties")? {
             if fields.get(&name).is_some_and(|known| *known != value) {
-                let name = TextExcerpt::new(&name);
-                let problem = FieldProblem::UnknownWord(name, "what `context` says");
-                return Err(FieldError::new("action.properties", problem));
+                let said = "says something else than `context`";
+                let field = format!("action.properties.{}", TextExcerpt::new(&name));
+                return Err(FieldError::new(field, FieldProblem::Contradiction(said)));
             }
             fields.insert(name, value);
         }
@@ -233,8 +233,8 @@ impl EvaluationParser<'_> {
             .map_err(|said| FieldError::new(FIELD, FieldProblem::NotAContext(said)))
     }
 
-    /// Returns the properties that the caller asserts about subject and resource, those about one entity united, and leaves
-    /// the reason in `denied` if one of them is no value of Cedar.
+    /// Returns the properties that the caller asserts about subject and resource, and leaves the reason in
+    /// `denied` if one of them is no value of Cedar.
     pub(super) fn all_asserted(
         &self,
         request: &Map<String, Json>,
@@ -242,15 +242,11 @@ impl EvaluationParser<'_> {
         schema: Option<&ValidatorSchema>,
         denied: &mut Option<Reason>,
     ) -> Result<Vec<AssertedEntity>, FieldError> {
-        let mut all: Vec<AssertedEntity> = Vec::new();
+        let mut all = Vec::new();
         for (field, uid) in parties {
             let (asserted, unfit) = self.asserted(request, field, uid, schema)?;
+            all.extend(asserted);
             *denied = denied.take().or(unfit);
-            let Some(asserted) = asserted else { continue };
-            match all.iter_mut().find(|known| known.uid == asserted.uid) {
-                Some(known) => unite(known, asserted, field)?,
-                None => all.push(asserted),
-            }
         }
         Ok(all)
     }
@@ -294,26 +290,6 @@ impl EvaluationParser<'_> {
     }
 }
 
-/// Adds what `field` asserts of an entity of which another field asserts something.
-fn unite(
-    known: &mut AssertedEntity,
-    more: AssertedEntity,
-    field: &'static str,
-) -> Result<(), FieldError> {
-    for (name, value) in more.attributes {
-        match known.attributes.iter().find(|(it, _)| *it == name) {
-            None => known.attributes.push((name, value)),
-            Some((_, same)) if *same == value => {}
-            Some(_) => {
-                let said = "says something else of the same entity than `subject.properties`";
-                let place = format!("{field}.{PROPERTIES}.{}", TextExcerpt::new(&name));
-                return Err(FieldError::new(place, FieldProblem::Contradiction(said)));
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Keeps the supported obligation types that this version knows.
 fn leave_known_types(members: &mut Map<String, Json>) {
     if let Some(Json::Array(supported)) = members.get_mut("supported_obligations") {
@@ -334,7 +310,7 @@ fn full_action(name: &str) -> Option<EntityUID> {
     if !name.ends_with('"') {
         return None;
     }
-    let uid: EntityUID = name.parse().ok()?;
+    let uid = EntityUID::from_normalized_str(name).ok()?;
     uid.is_action().then_some(uid)
 }
 

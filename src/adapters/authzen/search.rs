@@ -5,13 +5,11 @@ use std::sync::Arc;
 use callgate_engine::cedar::{Context, EntityUID};
 use callgate_engine::{AssertedEntity, Snapshot};
 use serde_json::{Map, Value as Json, json};
-use smol_str::SmolStr;
 
 use crate::adapters::authzen::endpoints::{Authzen, AuthzenRequest, Endpoint};
 use crate::adapters::authzen::parse::EvaluationParser;
 use crate::adapters::authzen::{encode, page};
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
-use crate::adapters::input::ids;
 use crate::adapters::input::json_fields::optional_object;
 use crate::adapters::transport::http::rejection::HttpRejection;
 use crate::domain::decide::is_authorized::ParcRequest;
@@ -162,7 +160,7 @@ impl SearchParts {
         })
     }
 
-    /// Builds the request about one candidate; `None` if the candidate cannot apply, or an evaluation could not name it.
+    /// Builds the request about one candidate; `None` if the candidate cannot apply.
     fn question(
         &self,
         parser: &EvaluationParser<'_>,
@@ -170,11 +168,6 @@ impl SearchParts {
         snapshot: &Snapshot,
         candidate: &EntityUID,
     ) -> Result<Option<ParcRequest>, FieldError> {
-        let id: &str = candidate.eid().as_ref();
-        let is_nameable = || ids::required::<SmolStr>(id, parser.limits.id_bytes, "id").is_ok();
-        if self.sought != SearchTarget::Action && !is_nameable() {
-            return Ok(None);
-        }
         let schema = snapshot.schema().map(Arc::as_ref);
         let or_candidate = |known: &Option<EntityUID>| known.as_ref().unwrap_or(candidate).clone();
         let (principal, action, resource) = (

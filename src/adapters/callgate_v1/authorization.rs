@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::callgate_v1::encode::{self, Disclosure};
-use crate::adapters::callgate_v1::explainer::CallExplainer;
+use crate::adapters::callgate_v1::explanation::{self, ExplainedCall};
 use crate::adapters::callgate_v1::parse::{MessageParser, at_item};
 use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
@@ -23,12 +23,12 @@ use crate::authn::caller::Caller;
 use crate::authn::capacity::UsageCount;
 use crate::config::limits::Limits;
 use crate::domain::decide::listing::ListedItem;
+use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::call_context::{CallContext, TraceContext};
 use crate::proto::codec::EncodedMessage;
 use crate::proto::{served, v1};
 use crate::service::Service;
 use crate::service::deadline::Deadline;
-use crate::service::off_thread::off_thread;
 use crate::service::pending::{PendingResponse, Progress, UnrecordedResponse};
 use crate::service::request::RequestMeta;
 
@@ -40,7 +40,6 @@ pub(super) struct AuthorizationState {
     service: Arc<Service>,
     pub(super) limits: Arc<ArcSwap<Limits>>,
     types: EntityTypeCache,
-    explainer: CallExplainer,
     pub(super) draining: CancellationToken,
     pub(super) open_streams: UsageCount,
 }
@@ -56,7 +55,6 @@ impl AuthorizationState {
             service,
             limits,
             types: EntityTypeCache::default(),
-            explainer: CallExplainer::default(),
             draining,
             open_streams: UsageCount::default(),
         }
@@ -71,14 +69,11 @@ impl AuthorizationState {
 
 /// A request after its first, synchronous step.
 pub(super) enum Outcome<'c> {
-    /// Decided and on record.
     Decided(EncodedMessage<v1::AuthorizeResponse>),
     /// Decided, and waiting for its record alone.
     Unrecorded(Box<Waiting<UnrecordedResponse<'c>>>),
     /// Waiting for a write, a session or a revision.
-    Undecided(Box<Waiting<PendingResponse<'c>>>),
-    /// To be explained before it is decided.
-    Unexplained(RequestMeta<'c>, Box<Waiting<()>>),
+    Undecided(RequestMeta<'c>, Box<Waiting<PendingResponse<'c>>>),
 }
 
 /// A call whose response waits. It is in a box, as a future is moved at its full size.
@@ -86,6 +81,26 @@ pub(super) struct Waiting<R> {
     response: R,
     detail: Disclosure,
     call: CallContext,
+    explained: Option<Box<ExplainedCall>>,
+}
+
+fn encode_call(
+    answer: &crate::service::request::Response<Verdict>,
+    detail: Disclosure,
+    explained: Option<Box<ExplainedCall>>,
+) -> EncodedMessage<v1::AuthorizeResponse> {
+    let encoded = encode::authorize(answer, detail);
+    let Some(explained) = explained else {
+        return encoded;
+    };
+    match encoded.message() {
+        Ok(mut response) => {
+            explanation::add(&mut response, *explained);
+            EncodedMessage::from(&response)
+        }
+        // Cannot happen. The answer holds without its explanation.
+        Err(_) => encoded,
+    }
 }
 
 impl AuthorizationState {
@@ -109,14 +124,16 @@ impl AuthorizationState {
             response,
             detail,
             call,
+            explained,
         } = *waiting;
         let answer = self.service.respond_recorded(response, &call);
-        Ok(encode::authorize(&answer, detail))
+        Ok(encode_call(&answer, detail, explained))
     }
 
     /// Waits for what a response waits for, until the deadline. To be put into a box: it is rare and large.
     pub(super) async fn finish(
         &self,
+        ask: RequestMeta<'_>,
         waiting: Box<Waiting<PendingResponse<'_>>>,
         deadline: Deadline,
     ) -> Result<EncodedMessage<v1::AuthorizeResponse>, GrpcRejection> {
@@ -124,40 +141,17 @@ impl AuthorizationState {
             response: later,
             detail,
             call,
+            mut explained,
         } = *waiting;
-        let answer = deadline.within(self.service.finish(later, &call)).await??;
-        Ok(encode::authorize(&answer, detail))
-    }
-
-    /// Explains a call and decides it, until the deadline. To be put into a box: it is rare and large.
-    pub(super) async fn explained(
-        &self,
-        ask: RequestMeta<'_>,
-        waiting: Box<Waiting<()>>,
-        deadline: Deadline,
-    ) -> Result<EncodedMessage<v1::AuthorizeResponse>, GrpcRejection> {
-        let Waiting { detail, call, .. } = *waiting;
-        // An allow changes what the next decision is made from, so the explanation comes first.
-        let explained_and_decided = async {
+        if detail.is_entitled && detail.is_wanted && later.needs_session() {
             self.service.have_session(&ask, &call).await;
-            let explained = self.explainer.explain(&self.service, ask, &call);
-            let explained = off_thread(explained).await;
-            let answer = self.service.authorize(ask, &call).await?;
-            Ok::<_, GrpcRejection>((explained, answer))
-        };
-        let (explained, answer) = deadline.within(explained_and_decided).await??;
-        let encoded = encode::authorize(&answer, detail);
-        Ok(match encoded.message() {
-            Ok(mut response) => {
-                explained.add_to(&mut response);
-                EncodedMessage::from(&response)
-            }
-            // Cannot happen. The answer holds without its explanation.
-            Err(_) => encoded,
-        })
+            explained = explanation::explain(&self.service, ask, &call).map(Box::new);
+        }
+        let answer = deadline.within(self.service.finish(later, &call)).await??;
+        Ok(encode_call(&answer, detail, explained))
     }
 
-    /// Decides one `AuthorizeRequest` without waiting, unless it is to be explained.
+    /// Decides one `AuthorizeRequest` without waiting.
     pub(super) fn authorize_now<'c>(
         &self,
         asking: RpcContext<'c>,
@@ -167,26 +161,28 @@ impl AuthorizationState {
         let (ask, detail) = asking.authorize(&request);
         let parser = self.parser(&limits, asking);
         let call = parser.call_context(request.call_context)?;
-        if detail.is_entitled && detail.is_wanted {
-            let waiting = Waiting {
-                response: (),
-                detail,
-                call,
-            };
-            return Ok(Outcome::Unexplained(ask, Box::new(waiting)));
-        }
+        // An allow changes what the next decision is made from, so the explanation comes first.
+        let explained = match detail.is_entitled && detail.is_wanted {
+            true => explanation::explain(&self.service, ask, &call).map(Box::new),
+            false => None,
+        };
         Ok(match self.service.authorize_now(ask, &call)? {
-            Progress::Ready(answer) => Outcome::Decided(encode::authorize(&answer, detail)),
+            Progress::Ready(answer) => Outcome::Decided(encode_call(&answer, detail, explained)),
             Progress::Unrecorded(response) => Outcome::Unrecorded(Box::new(Waiting {
                 response,
                 detail,
                 call,
+                explained,
             })),
-            Progress::Pending(response) => Outcome::Undecided(Box::new(Waiting {
-                response,
-                detail,
-                call,
-            })),
+            Progress::Pending(response) => {
+                let waiting = Waiting {
+                    response,
+                    detail,
+                    call,
+                    explained,
+                };
+                Outcome::Undecided(ask, Box::new(waiting))
+            }
         })
     }
 

@@ -64,7 +64,6 @@ fn denied() -> Response<Verdict> {
                 errors: vec![(policy("broken"), "integer overflow".into())],
                 policies_evaluated: 3,
             }],
-            access: None,
             challenge: None,
             effects: SideEffects::default(),
         },

@@ -56,11 +56,8 @@ impl Authorization {
             }
             // The server has a timer for the whole request already.
             Outcome::Unrecorded(waiting) => self.shared.recorded(waiting, Deadline::NONE).await,
-            Outcome::Undecided(waiting) => {
-                Box::pin(self.shared.finish(waiting, Deadline::NONE)).await
-            }
-            Outcome::Unexplained(ask, waiting) => {
-                Box::pin(self.shared.explained(ask, waiting, Deadline::NONE)).await
+            Outcome::Undecided(ask, waiting) => {
+                Box::pin(self.shared.finish(ask, waiting, Deadline::NONE)).await
             }
         }
     }

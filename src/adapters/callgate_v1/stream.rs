@@ -167,13 +167,9 @@ async fn answer_one(
         match session.shared.authorize_now(asking, request)? {
             Outcome::Decided(response) => Ok(response),
             Outcome::Unrecorded(waiting) => session.shared.recorded(waiting, asking.deadline).await,
-            Outcome::Undecided(waiting) => {
+            Outcome::Undecided(ask, waiting) => {
                 session.is_undecided.store(true, Ordering::Relaxed);
-                Box::pin(session.shared.finish(waiting, asking.deadline)).await
-            }
-            Outcome::Unexplained(ask, waiting) => {
-                session.is_undecided.store(true, Ordering::Relaxed);
-                Box::pin(session.shared.explained(ask, waiting, asking.deadline)).await
+                Box::pin(session.shared.finish(ask, waiting, asking.deadline)).await
             }
         }
     };

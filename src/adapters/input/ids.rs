@@ -3,7 +3,7 @@
 //! Ids distinguish entities, and people read them in logs and traces. So blank ids and ids with invisible
 //! characters, which look like other ids, are errors.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use smol_str::SmolStr;
 use uuid::{Uuid, Variant};
@@ -13,7 +13,6 @@ use crate::config::limits::Limits;
 use crate::domain::ids::SessionId;
 use crate::domain::request::canonical;
 use crate::domain::request::visible::has_invisible;
-use crate::service::clock::MAX_APART;
 
 /// Checks an id of at most `limit` bytes.
 pub(in crate::adapters) fn check(text: &str, limit: u32) -> Result<(), FieldProblem> {
@@ -55,16 +54,16 @@ pub(in crate::adapters) fn decision(text: &str, field: &str) -> Result<Uuid, Fie
     id.ok_or_else(|| FieldError::new(field, FieldProblem::NotADecisionId))
 }
 
-/// Parses the id of a decision that has been made at `now`: its id holds its time. Another replica may have made it, whose
-/// clock is ahead.
+/// Parses the id of a decision that has been made at `now`: its id holds its time. Clocks of replicas may differ.
 pub(in crate::adapters) fn past_decision(
     text: &str,
     now: SystemTime,
     field: &str,
 ) -> Result<Uuid, FieldError> {
+    const SLACK: Duration = Duration::from_secs(600);
     let id = decision(text, field)?;
     let now = now.duration_since(SystemTime::UNIX_EPOCH);
-    let latest = now.unwrap_or_default().saturating_add(MAX_APART);
+    let latest = now.unwrap_or_default().saturating_add(SLACK);
     let made = id.get_timestamp().map(|at| at.to_unix());
     match made.is_some_and(|(seconds, _)| seconds <= latest.as_secs()) {
         true => Ok(id),
@@ -72,12 +71,8 @@ pub(in crate::adapters) fn past_decision(
     }
 }
 
-/// The longest name of a session that stands for itself, in bytes. Sessions are stored by what stands for them, so this is
-/// no setting: with another one, names would mean other sessions, and what has ended would begin anew.
-const LONGEST_SESSION: usize = 1_024;
-
 /// Parses a session id, where empty text means none. Gateways derive session ids from all their servers, so
-/// one may be longer than other ids; a long one is replaced by its digest, by every adapter alike.
+/// one may be longer than other ids; a longer one is replaced by its digest, by every adapter alike.
 pub(in crate::adapters) fn session(
     text: &str,
     limits: &Limits,
@@ -85,10 +80,12 @@ pub(in crate::adapters) fn session(
 ) -> Result<Option<SessionId>, FieldError> {
     let longest = limits.id_bytes.max(limits.text_bytes);
     let whole: Option<SessionId> = optional(text, longest, field)?;
-    Ok(whole.map(|id| match id.as_str().len() > LONGEST_SESSION {
-        true => canonical::digest_of_text(id.as_str()).into(),
-        false => id,
-    }))
+    Ok(
+        whole.map(|id| match id.as_str().len() > limits.id_bytes as usize {
+            true => canonical::digest_of_text(id.as_str()).into(),
+            false => id,
+        }),
+    )
 }
 
 /// Parses a session id that has to be there, as [`session`] does.

@@ -83,24 +83,6 @@ fn a_long_name_of_a_session_stands_for_itself_by_its_digest() {
 }
 
 #[test]
-fn what_a_name_of_a_session_means_depends_on_no_limit() {
-    for bytes in [17, 300, 1_024, 1_025, 1_500, 16_384] {
-        let name = "s".repeat(bytes);
-        let of = |id_bytes| {
-            let limits = Limits {
-                id_bytes,
-                ..Limits::default()
-            };
-            session(&name, &limits, "session").expect("a session")
-        };
-        let before = of(Limits::default().id_bytes);
-        for id_bytes in [16, 300, 4_096, 65_536] {
-            assert_eq!(of(id_bytes), before, "{bytes} bytes, up to {id_bytes}");
-        }
-    }
-}
-
-#[test]
 fn a_session_is_named_alike_where_it_is_required() {
     let limits = Limits::default();
     let long = "s".repeat(1_036);
@@ -134,10 +116,10 @@ fn a_decision_that_is_yet_to_be_made_has_no_outcome() {
     };
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let told = |id: &str| past_decision(id, now, "decision_id").map_err(|it| it.to_string());
-    for good in [0, 1_799_999_999, 1_800_000_020] {
+    for good in [0, 1_799_999_999, 1_800_000_600] {
         assert!(told(&second(good)).is_ok(), "{good}");
     }
-    let early = told(&second(1_800_000_021)).expect_err("early");
+    let early = told(&second(1_800_000_601)).expect_err("early");
     assert_eq!(
         early,
         "`decision_id` is the id of a decision that is yet to be made"

@@ -14,5 +14,6 @@ pub(in crate::adapters) mod json;
 pub mod json_fields;
 pub(in crate::adapters) mod limits;
 pub(in crate::adapters) mod media_type;
+pub(in crate::adapters) mod nulls;
 mod typed_context;
 pub(in crate::adapters) mod wire_text;

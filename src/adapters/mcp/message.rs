@@ -117,7 +117,7 @@ pub enum MessageError {
     #[error("`jsonrpc` must be \"2.0\"")]
     Version,
     /// The member does not exist in messages.
-    #[error("a message has no such member: `{0}`")]
+    #[error("`{0}` is not a member of a message")]
     Member(TextExcerpt),
     /// `id` is neither a string nor an integer, or too long.
     #[error("`id` must be a whole number of 64 bits or a text of at most {0} bytes")]

@@ -1,11 +1,10 @@
 //! Admission of gRPC requests by their head, before a byte of the body is read.
 //!
 //! The server's load shedding calls [`admit`] and hands the [`AdmittedCaller`] on with the request; generated services find
-//! it among the extensions. A stream authenticates again at every message, so that a reload of the callers and the end of a
-//! certificate reach open streams.
+//! it among the extensions. A stream authenticates again at every message, so that a reload of the callers
+//! reaches open streams.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use arc_swap::Guard;
 use http::HeaderValue;
@@ -19,7 +18,7 @@ use crate::authn::caller::{Caller, Rpc};
 use crate::authn::capacity::{
     CallerUsage, CapacityError, CapacityLimit, CapacityPermit, UsageCount,
 };
-use crate::authn::certificate::{Peer, ShownCertificate};
+use crate::authn::certificate::Peer;
 use crate::authn::connection::ConnectionRequest;
 use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
 use crate::config::limits::Limits;
@@ -125,8 +124,7 @@ pub fn admit(
     let rpc = rpc(head.parts.uri.path()).ok_or(GrpcRejection::NoSuchMethod)?;
     let authorization = headers::authorization(headers)?;
     let authenticator = reloadable.current();
-    let certificate = head.peer.certificate(|| head.arrived);
-    let caller = authenticator.authenticate(presented(authorization, certificate))?;
+    let caller = authenticator.authenticate(presented(authorization, Some(head.peer)))?;
     admission::require_right(&caller, rpc)?;
     admission::check_headers(headers)?;
     let credentials = goes_on(rpc).then(|| Credentials {
@@ -155,8 +153,7 @@ pub fn admit_in_process<T>(
     let shown = request.metadata().get("authorization");
     let authorization = shown.and_then(|it| HeaderValue::from_bytes(it.as_encoded_bytes()).ok());
     let authenticator = Guard::into_inner(reloadable.current());
-    let shown = presented(authorization.as_ref(), ShownCertificate::None);
-    let caller = authenticator.authenticate(shown)?;
+    let caller = authenticator.authenticate(presented(authorization.as_ref(), None))?;
     let credentials = Credentials {
         reloadable: Arc::clone(reloadable),
         authenticator,
@@ -173,11 +170,11 @@ pub fn admit_in_process<T>(
 
 fn presented<'a>(
     authorization: Option<&'a HeaderValue>,
-    certificate: ShownCertificate<'a>,
+    peer: Option<&'a Peer>,
 ) -> PresentedCredentials<'a> {
     PresentedCredentials {
         authorization: authorization.map(HeaderValue::as_bytes),
-        certificate,
+        names: peer.map_or(&[], Peer::names),
     }
 }
 
@@ -197,22 +194,18 @@ impl AdmittedCaller {
         &self.caller
     }
 
-    /// Authenticates again if the callers were reloaded since, and checks that the client's certificate has not expired.
+    /// Authenticates again if the callers were reloaded since.
     pub(in crate::adapters) fn reauthenticate(
         &mut self,
         rpc: Rpc,
     ) -> Result<&Arc<Caller>, GrpcRejection> {
         let credentials = self.credentials.as_mut();
         let credentials = credentials.ok_or(GrpcRejection::NotAdmitted)?;
-        let peer = credentials.peer.as_ref();
-        let certificate = peer.map_or_else(ShownCertificate::default, |peer| {
-            peer.certificate(Instant::now)
-        });
         let current = credentials.reloadable.current();
-        let is_expired = certificate == ShownCertificate::Expired;
-        if is_expired || !Arc::ptr_eq(&credentials.authenticator, &current) {
+        if !Arc::ptr_eq(&credentials.authenticator, &current) {
             let authorization = credentials.authorization.as_ref();
-            self.caller = current.authenticate(presented(authorization, certificate))?;
+            let presented = presented(authorization, credentials.peer.as_ref());
+            self.caller = current.authenticate(presented)?;
             credentials.authenticator = Guard::into_inner(current);
         }
         admission::require_right(&self.caller, rpc)?;

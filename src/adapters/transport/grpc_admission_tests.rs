@@ -1,7 +1,3 @@
-use std::time::{Duration, SystemTime};
-
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
-
 use super::*;
 use crate::authn::authenticate::{AuthenticationError as Unknown, CallerCredentials, TokenDigest};
 use crate::authn::caller::Rights;
@@ -29,20 +25,6 @@ fn admitted(
     path: &str,
     headers: &[(&'static str, &'static str)],
 ) -> Result<Admitted, GrpcRejection> {
-    admitted_from(
-        reloadable,
-        path,
-        headers,
-        (&Peer::default(), Instant::now()),
-    )
-}
-
-fn admitted_from(
-    reloadable: &Arc<ReloadableAuthenticator>,
-    path: &str,
-    headers: &[(&'static str, &'static str)],
-    (peer, arrived): (&Peer, Instant),
-) -> Result<Admitted, GrpcRejection> {
     let request = http::Request::builder().uri(path);
     let add = |request: http::request::Builder, (name, value): &(&str, &str)| {
         request.header(*name, *value)
@@ -51,8 +33,7 @@ fn admitted_from(
     let (parts, ()) = request.expect("a request").into_parts();
     let head = ReceivedHead {
         parts: &parts,
-        peer,
-        arrived,
+        peer: &Peer::default(),
         deadline: Deadline::NONE,
     };
     admit(reloadable, head)
@@ -218,28 +199,4 @@ fn a_reload_is_noticed_and_keeps_what_is_held() {
     assert_eq!(again.expect("still may").held.requests.get(), 3);
     reloadable.replace(Authenticator::new([]));
     assert!(entrance.reauthenticate(Rpc::AuthorizeStream).is_err());
-}
-
-#[test]
-fn a_certificate_that_expires_ends_what_goes_on_and_begins_nothing() {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let last_second = now.expect("after 1970").as_secs() + 1;
-    let mut params = CertificateParams::default();
-    params.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(last_second);
-    let key = KeyPair::generate().expect("a key");
-    let certificate = params.self_signed(&key).expect("a certificate");
-    let peer = Peer::over_tls(Arc::default(), &[certificate.der()]);
-    let began = Instant::now();
-    let reloadable = Arc::new(reloadable(&[Rpc::Authorize, Rpc::AuthorizeStream]));
-    let at = |path, arrived| admitted_from(&reloadable, path, &[TOKEN], (&peer, arrived));
-    let Ok(Admitted { mut caller, .. }) = at(STREAM, began) else {
-        panic!("let in")
-    };
-    assert!(at(AUTHORIZE, began).is_ok());
-    assert!(caller.reauthenticate(Rpc::AuthorizeStream).is_ok());
-    let expired = Some(GrpcRejection::from(Unknown::ExpiredCertificate));
-    let later = began + Duration::from_secs(3);
-    assert_eq!(at(AUTHORIZE, later).err(), expired);
-    std::thread::sleep(Duration::from_millis(2_100));
-    assert_eq!(caller.reauthenticate(Rpc::AuthorizeStream).err(), expired);
 }

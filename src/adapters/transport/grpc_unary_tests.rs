@@ -121,7 +121,6 @@ fn admitted(request: Request<()>, body: Parts) -> AdmittedRequest<Admitted, Part
         ReceivedHead {
             parts: &head,
             peer: &Peer::default(),
-            arrived: std::time::Instant::now(),
             deadline: Deadline::NONE,
         },
     );

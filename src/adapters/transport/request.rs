@@ -1,7 +1,6 @@
 //! A request on its way to an adapter: as the connection received it, and once it is admitted by its head.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::Request;
@@ -27,8 +26,6 @@ pub struct ReceivedHead<'a> {
     pub parts: &'a Parts,
     /// Who is at the other end.
     pub peer: &'a Peer,
-    /// When it arrived.
-    pub arrived: Instant,
     /// When it has to be answered; a change may get more time once it is admitted.
     pub deadline: Deadline,
 }

@@ -7,7 +7,6 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value as Json};
 use serde_saphyr::Spanned;
 
-use crate::analysis::policy_test::json;
 use crate::domain::request::operation::OperationType;
 use crate::domain::schema::AccessLevel;
 
@@ -116,10 +115,8 @@ pub struct Case {
     /// How the subject's identity was established.
     pub identity: Option<IdentityForm>,
     /// Claims about the subject.
-    #[serde(deserialize_with = "json::served")]
     pub claims: Map<String, Json>,
     /// Claims about other parties of the chain, e.g. under `user:tara`.
-    #[serde(deserialize_with = "json::served")]
     pub claims_of: BTreeMap<String, Map<String, Json>>,
 
     /// The operation: a call of `calls`, `<server>/<tool>`, or written out.
@@ -199,14 +196,12 @@ pub struct CallForm {
     /// The server, for other operations.
     pub server: Option<String>,
     /// The arguments of a tool call, or the names of those of a prompt.
-    #[serde(deserialize_with = "json::served")]
     pub arguments: Map<String, Json>,
     /// The target that the gateway states.
     pub target: Option<String>,
     /// The digest of the definition, as the gateway saw it.
     pub definition: Option<String>,
     /// The client responses that go back with the call.
-    #[serde(deserialize_with = "json::served")]
     pub answers: Vec<Map<String, Json>>,
     /// The `requestState` that goes back with the call.
     pub request_state: Option<String>,
@@ -292,7 +287,7 @@ pub struct RequestForm {
     /// E.g. `Photo::"trip.jpg"`.
     pub resource: String,
     /// In Cedar's JSON format.
-    #[serde(default, deserialize_with = "json::served")]
+    #[serde(default)]
     pub context: Map<String, Json>,
 }
 
@@ -363,7 +358,6 @@ pub struct UseForm {
     /// The places it may act upon.
     pub targets: Vec<String>,
     /// The values that its arguments may have.
-    #[serde(deserialize_with = "json::served")]
     pub arguments: BTreeMap<String, Vec<Json>>,
     /// The most calls of it.
     pub max_calls: Option<u64>,
@@ -442,7 +436,6 @@ pub struct ApprovalForm {
     /// The user who gives it.
     pub by: String,
     /// Claims about that user.
-    #[serde(deserialize_with = "json::served")]
     pub claims: Map<String, Json>,
     /// Its age in seconds.
     pub age: u64,

@@ -11,7 +11,6 @@ pub mod coverage;
 pub mod files;
 pub mod form;
 mod given;
-mod json;
 mod mutants;
 pub mod mutate;
 mod places;

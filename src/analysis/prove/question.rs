@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use callgate_engine::cedar::{
-    ContextJsonParser, EntityUID, Extensions, PolicySet, ValidatorSchema, context_schema_for_action,
+    ContextJsonParser, EntityUID, Extensions, FromNormalizedStr, PolicySet, ValidatorSchema,
+    context_schema_for_action,
 };
 use callgate_engine::{Reach, Snapshot, SnapshotParts};
 use serde::{Deserialize, Serialize};
@@ -117,7 +118,7 @@ impl CedarQuestion {
         policies: &PolicySet,
     ) -> Result<Verdict, String> {
         let uid = |field: &str, text: &str| {
-            text.parse::<EntityUID>()
+            EntityUID::from_normalized_str(text)
                 .map_err(|error| format!("`{field}` is not an entity, `Type::\"id\"`: {error}"))
         };
         let principal = uid("principal", &self.principal)?;

@@ -245,26 +245,6 @@ fn a_question_that_does_not_fit_says_where() {
 }
 
 #[test]
-fn a_question_names_entities_as_policies_do() {
-    let dir = directory(AGENTS_READ, "");
-    let loaded = question::QuestionBundle::load(dir.path()).expect("it is in order");
-    for name in ["o'brien", "José", "日本", r#"a \"b\""#] {
-        let text = serde_json::json!({
-            "principal": format!("Mcp::User::\"{name}\""),
-            "action": r#"Mcp::Action::"dance""#,
-            "resource": r#"Mcp::Tool::"git/log""#,
-            "context": {},
-            "entities": [],
-        });
-        let question = CedarQuestion::parse("q.json", &text.to_string()).expect("a question");
-        let said = loaded
-            .answer(&question)
-            .expect_err("there is no such action");
-        assert!(said.starts_with("`action`"), "{name}: {said}");
-    }
-}
-
-#[test]
 #[ignore = "needs the solver cvc5"]
 fn several_together_shadow_and_override_and_as_few_are_named_as_suffice() {
     let policies = r#"

@@ -1,19 +1,15 @@
 //! The bundle that decisions are replayed with.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 
-use crate::audit::capsule_content::entities::AddedByBundle;
 use crate::audit::capsule_content::{
     Capsule, CapsuleContentError, CapsuleHistory, CapsuleRequest, StoredForms,
 };
-use crate::authn::caller::Caller;
 use crate::bundle::Bundle;
-use crate::config::Config;
 use crate::config::claims::ClaimMapping;
 use crate::domain::authority::labels;
 use crate::domain::decide::inputs::{DEFAULT_VALIDITY, DecisionInputs, Requester};
@@ -32,41 +28,9 @@ pub struct Candidate {
     bundle: WithStored,
     claims: ClaimMapping,
     named_approvers: Vec<EntityUID>,
-    demands: Option<DelegationDemands>,
     digest: Arc<str>,
     reads_usage: bool,
     reads_labels: bool,
-}
-
-/// Which callers have to name a user with each call, as a configuration says.
-#[derive(Debug)]
-struct DelegationDemands {
-    of_all: bool,
-    of_callers: HashMap<String, bool>,
-}
-
-impl DelegationDemands {
-    /// `None` for a configuration that says nothing: it may be kept elsewhere.
-    fn from_config(config: &Config) -> Option<Self> {
-        if *config == Config::default() {
-            return None;
-        }
-        let of_all = config.require_delegation;
-        let of_callers = config.callers.iter().map(|entry| {
-            let demanded = entry.require_delegation.unwrap_or(of_all);
-            (entry.id.clone(), demanded)
-        });
-        Some(Self {
-            of_callers: of_callers.collect(),
-            of_all,
-        })
-    }
-
-    /// What it demands of a caller; `None` if it does not have it.
-    fn of_caller(&self, id: &str) -> Option<bool> {
-        let own = self.of_callers.get(id).copied();
-        own.or_else(|| (id == Caller::LOCAL).then_some(self.of_all))
-    }
 }
 
 /// The bundle with stored entities put into it.
@@ -85,9 +49,6 @@ pub enum Obstacle {
     /// The capsule does not open.
     #[error("{0}")]
     Sealed(String),
-    /// The capsule was written, and is not there.
-    #[error("its capsule was written and is not there: a file of capsules is damaged or missing")]
-    Lost,
     /// A policy of the candidate reads usage, which was not looked up.
     #[error("a policy reads `context.usage`, which no policy read when it was decided")]
     NoUsage,
@@ -97,11 +58,6 @@ pub enum Obstacle {
     /// The capsule had no room for all stored entities.
     #[error("more stored entities can be reached than a capsule holds")]
     NotAllEntities,
-    /// The candidate reaches an entity that could not be reached, and may have been stored.
-    #[error(
-        "an entity can be reached that could not be when it was decided, and may have been stored"
-    )]
-    NewlyReached,
     /// A stored entity does not fit the candidate's schema.
     #[error("a stored entity does not fit the schema: {0}")]
     EntityMisfit(String),
@@ -117,18 +73,14 @@ impl Candidate {
     /// A candidate of a compiled bundle.
     pub fn from_bundle(bundle: &Bundle) -> Self {
         let (snapshot, claims) = (bundle.snapshot.clone(), bundle.config.claims.clone());
-        Self {
-            demands: DelegationDemands::from_config(&bundle.config),
-            ..Self::new(snapshot, claims, Arc::clone(&bundle.digest))
-        }
+        Self::new(snapshot, claims, Arc::clone(&bundle.digest))
     }
 
-    /// A candidate of a snapshot, the mapping of claims and the digest of both. Which calls have to name a user is as it was.
+    /// A candidate of a snapshot, the mapping of claims and the digest of both.
     pub fn new(snapshot: Snapshot, claims: ClaimMapping, digest: Arc<str>) -> Self {
         let about = schema::action_uid("approve_call");
         Self {
             named_approvers: snapshot.entities_named_where("approval", &about),
-            demands: None,
             reads_usage: snapshot.reads_context("usage"),
             reads_labels: labels::are_read(&snapshot),
             bundle: WithStored {
@@ -143,19 +95,6 @@ impl Candidate {
     /// The digest of the bundle, `sha256:<hex>`.
     pub fn digest(&self) -> &str {
         &self.digest
-    }
-
-    /// A caller as the candidate knows it: with the rights of then, and with what the candidate demands of it.
-    fn caller<'a>(&self, then: &'a Caller) -> Cow<'a, Caller> {
-        let demanded = self.demands.as_ref().and_then(|it| it.of_caller(&then.id));
-        match demanded {
-            Some(demanded) if demanded != then.rights.require_delegation => {
-                let mut caller = then.clone();
-                caller.rights.require_delegation = demanded;
-                Cow::Owned(caller)
-            }
-            _ => Cow::Borrowed(then),
-        }
     }
 
     /// The bundle with these stored entities. As in the service, an entity of the bundle sets a stored one aside.
@@ -243,9 +182,8 @@ impl<'c> Replayer<'c> {
             valid_for: DEFAULT_VALIDITY,
             observer: None,
         };
-        let caller = candidate.caller(&capsule.caller);
         let requester = Requester {
-            caller: &caller,
+            caller: &capsule.caller,
             claims: &candidate.claims,
         };
         Ok(look(&inputs, requester))
@@ -272,17 +210,7 @@ impl<'c> Replayer<'c> {
         if missing.entities {
             return Err(Obstacle::NotAllEntities);
         }
-        let bundle = self.bundle_with(&capsule.entities)?;
-        // What the bundle that decided reaches, the capsule has.
-        let is_same = capsule.policy_set_digest == candidate.digest();
-        let added = AddedByBundle {
-            approvers: &candidate.named_approvers,
-            claims: &candidate.claims,
-        };
-        if !is_same && !capsule.knows_what_is_reached(&bundle.snapshot, added) {
-            return Err(Obstacle::NewlyReached);
-        }
-        Ok(bundle)
+        self.bundle_with(&capsule.entities)
     }
 
     fn bundle_with(&mut self, forms: &StoredForms) -> Result<&WithStored, Obstacle> {

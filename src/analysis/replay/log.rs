@@ -250,17 +250,18 @@ impl LogDecisions {
         let Some((key, reader)) = &mut self.capsules else {
             return RecordedCapsule::Gone;
         };
-        let groups = reader.groups_of(index);
-        match groups.is_empty() {
-            true if reader.was_removed(index) => RecordedCapsule::Gone,
-            // Nothing but damage takes away what is not the oldest.
-            true => RecordedCapsule::Lost,
-            false => RecordedCapsule::Sealed(SealedCapsule {
+        match reader.groups_of(index) {
+            Ok(groups) if !groups.is_empty() => RecordedCapsule::Sealed(SealedCapsule {
                 key: Arc::clone(key),
                 groups,
                 index,
                 link,
             }),
+            Ok(_) => RecordedCapsule::Gone,
+            Err(_) => {
+                self.source.add_fault();
+                RecordedCapsule::Gone
+            }
         }
     }
 }

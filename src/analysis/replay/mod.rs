@@ -64,8 +64,6 @@ pub enum RecordedCapsule {
     Sealed(SealedCapsule),
     /// There is none: none was written, or it was dropped.
     Gone,
-    /// It was written and not dropped, and is not there.
-    Lost,
     /// There is none, and it is about a list or a search: none was written for these before, and none is for large ones.
     List,
 }
@@ -215,14 +213,13 @@ fn open_capsule(record: &RecordedDecision) -> Result<Capsule, Replayed> {
     let bytes = match &record.capsule {
         RecordedCapsule::Kept(bytes) => bytes,
         RecordedCapsule::Gone => return Err(Replayed::Gone),
-        RecordedCapsule::Lost => return Err(Replayed::Obstacle(Obstacle::Lost)),
         RecordedCapsule::List => return Err(Replayed::List),
         RecordedCapsule::Sealed(sealed) => match sealed.open() {
             Ok(Some(bytes)) => {
                 opened = bytes;
                 &opened
             }
-            Ok(None) => return Err(Replayed::Obstacle(Obstacle::Lost)),
+            Ok(None) => return Err(Replayed::Gone),
             Err(error) => {
                 return Err(Replayed::Obstacle(Obstacle::Sealed(error.to_string())));
             }

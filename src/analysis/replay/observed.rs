@@ -28,14 +28,14 @@ use crate::audit::capsule_content::{Capsule, CapsuleRequest};
 use crate::bundle::diagnostic::{BundleError, SourceText};
 use crate::bundle::files::{BundleFiles, FileKind, SourceFile};
 use crate::bundle::parse::registration::{self, Registration, ToolEntry};
-use crate::bundle::{self, Bundle};
+use crate::bundle::{self};
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::names::{check_server_name, check_tool_name};
 use crate::domain::reason::ReasonCode;
 use crate::domain::schema::{self, TYPES};
 
-/// What the names of proposed files of policies and the ids of proposed policies begin with.
-const OBSERVED: &str = "observed";
+/// The name of the proposed file of policies.
+pub const POLICY_FILE: &str = "observed.cedar";
 /// The most pairs of a principal and a resource that are proposed.
 const MAX_PAIRS: usize = 10_000;
 /// The most tools that are proposed.
@@ -60,8 +60,6 @@ pub struct Proposal {
     pub tools: usize,
     /// The permits, as Cedar text; empty if none is needed.
     pub policies: String,
-    /// The name of their file: one that the directory does not have.
-    pub policy_file: String,
     /// How many permits.
     pub permits: usize,
     /// What is left to a person, by the code of the reason.
@@ -155,14 +153,13 @@ pub fn propose<I: Iterator<Item = RecordedDecision>>(
     )?;
     let second = pass(&Candidate::from_bundle(&bundle::compile(&proposed)?))?;
     proposal.permits = second.missing.len();
-    proposal.policies = policy_text(&second.missing, last_number(&bundle) + 1);
+    proposal.policies = policy_text(&second.missing);
     if proposal.permits > 0 {
-        proposal.policy_file = policy_file(files);
         let text = proposal.policies.as_str().into();
         proposed.sources.push(SourceFile {
             kind: FileKind::Policies,
-            file: proposal.policy_file.as_str().into(),
-            stem: OBSERVED.into(),
+            file: POLICY_FILE.into(),
+            stem: "observed".into(),
             text,
             digest: None,
         });
@@ -304,39 +301,9 @@ fn shape(value: &Json) -> Json {
 /// A tool by name, with the arguments that calls gave it.
 type ObservedTool<'a> = (&'a SmolStr, &'a Map<String, Json>);
 
-/// The highest number of a policy of the directory that was proposed before.
-fn last_number(bundle: &Bundle) -> usize {
-    let ids = bundle.policies.iter().map(|policy| policy.id.as_str());
-    let numbers = ids.filter_map(|id| id.strip_prefix(OBSERVED)?.strip_prefix('.')?.parse().ok());
-    numbers.max().unwrap_or(0)
-}
-
-/// A name for the file of permits that no file of the directory has.
-fn policy_file(files: &BundleFiles) -> String {
-    let is_free = |name: &String| files.sources.iter().all(|it| !is_at(&it.file, name));
-    let others = (2..).map(|number| format!("{OBSERVED}-{number}.cedar"));
-    let mut names = std::iter::once(format!("{OBSERVED}.cedar")).chain(others);
-    names.find(is_free).unwrap_or_default()
-}
-
-/// Whether a path leads to a file of this name in the directory or in one below.
-fn is_at(path: &str, name: &str) -> bool {
-    let before = path.strip_suffix(name);
-    before.is_some_and(|before| before.is_empty() || before.ends_with('/'))
-}
-
-/// Where the registration of a server is, in a directory that has none of it.
+/// Where the registration of a server is, in a directory.
 fn registration_name(server: &str) -> String {
     format!("tools/{server}.json")
-}
-
-/// The path of a file in its directory.
-fn name_in(files: &BundleFiles, source: &SourceFile) -> Option<String> {
-    let names = files
-        .digests
-        .keys()
-        .filter(|name| is_at(&source.file, name));
-    names.max_by_key(|name| name.len()).map(ToString::to_string)
 }
 
 /// Adds the unknown tools to the registrations of their servers.
@@ -357,10 +324,8 @@ fn register(
         }
     }
     for (server, tools) in servers {
-        let own = |it: &SourceFile| it.kind == FileKind::Registration && *it.stem == **server;
-        let own = files.sources.iter().position(own);
-        let name = own.and_then(|at| name_in(files, &files.sources[at]));
-        let own = own.and_then(|at| files.sources.get_mut(at));
+        let mut own = files.sources.iter_mut();
+        let own = own.find(|it| it.kind == FileKind::Registration && *it.stem == **server);
         let known = own
             .as_deref()
             .and_then(|it| registration::parse(it, &mut Vec::new()));
@@ -381,7 +346,7 @@ fn register(
             }
         }
         let text = serde_json::to_string_pretty(&registration)? + "\n";
-        let name = name.unwrap_or_else(|| registration_name(server));
+        let name = registration_name(server);
         match own {
             Some(source) => source.text = text.as_str().into(),
             None => files.sources.push(SourceFile {
@@ -439,8 +404,8 @@ fn entry(
     })
 }
 
-/// One permit for each principal and action, numbered from `first` on.
-fn policy_text(missing: &MissingPermits, first: usize) -> String {
+/// One permit for each principal and action.
+fn policy_text(missing: &MissingPermits) -> String {
     if missing.is_empty() {
         return String::new();
     }
@@ -457,8 +422,8 @@ fn policy_text(missing: &MissingPermits, first: usize) -> String {
         // Writing to a text cannot fail.
         let _ = write!(
             text,
-            "\n@id(\"{OBSERVED}.{:04}\")\npermit (\n  principal == {principal},\n  action {action},\n  resource\n)\nwhen {{\n  [\n{}\n  ].contains(resource)\n}};\n",
-            first + number,
+            "\n@id(\"observed.{:04}\")\npermit (\n  principal == {principal},\n  action {action},\n  resource\n)\nwhen {{\n  [\n{}\n  ].contains(resource)\n}};\n",
+            number + 1,
             resources.join(",\n"),
         );
     }

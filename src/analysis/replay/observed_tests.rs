@@ -154,7 +154,7 @@ fn what_is_proposed_allows_what_was_observed_and_leaves_the_rest_to_a_person() {
     let text = proposal.policies.clone();
     applied
         .sources
-        .push(source(FileKind::Policies, &proposal.policy_file, text));
+        .push(source(FileKind::Policies, POLICY_FILE, text));
     let candidate = Candidate::from_bundle(&bundle::compile(&applied).expect("it compiles"));
     let report = replay(&candidate, records.into_iter(), 1, |_| {});
     assert_eq!(report.flipped, 4, "{report:#?}");
@@ -175,70 +175,4 @@ fn nothing_is_proposed_for_what_was_enforced() {
     let proposal = propose(&files, || Ok(records.clone().into_iter()), 1).expect("a proposal");
     assert_eq!(proposal.would_be_denied, 0);
     assert!(proposal.policies.is_empty() && proposal.registrations.is_empty());
-}
-
-/// The files with a proposal, as `cp -r` puts it there.
-fn adopted(files: &BundleFiles, proposal: &Proposal) -> BundleFiles {
-    let mut adopted = files.clone();
-    let mut put = |kind, name: &str, text: &str| {
-        adopted.sources.retain(|it| *it.file != *name);
-        let added = source(kind, name, text.to_owned());
-        adopted.sources.push(added);
-        adopted.digests.insert(name.into(), [0; 32]);
-    };
-    for (name, text) in &proposal.registrations {
-        put(FileKind::Registration, name, text);
-    }
-    if proposal.permits > 0 {
-        put(
-            FileKind::Policies,
-            &proposal.policy_file,
-            &proposal.policies,
-        );
-    }
-    adopted
-}
-
-#[test]
-fn a_proposal_goes_on_where_the_last_one_ended_and_takes_nothing_away() {
-    let first = files();
-    let all = [
-        ("helper", "notes", "list"),
-        ("helper", "notes", "append_line"),
-        ("helper", "wiki", "getPage"),
-    ];
-    let records = observed(&first, &all);
-    let mut files = first;
-    let mut names = Vec::new();
-    for round in 1..=all.len() {
-        let seen = records[..round].to_vec();
-        let proposal = propose(&files, || Ok(seen.clone().into_iter()), 1).expect("a proposal");
-        assert_eq!(proposal.allowed, round as u64, "{proposal:#?}");
-        names.push(proposal.policy_file.clone());
-        files = adopted(&files, &proposal);
-        let candidate = Candidate::from_bundle(&bundle::compile(&files).expect("it compiles"));
-        let report = replay(&candidate, seen.into_iter(), 1, |_| {});
-        assert_eq!(report.flipped, round as u64, "{report:#?}");
-    }
-    assert_eq!(
-        names,
-        ["observed.cedar", "observed-2.cedar", "observed-3.cedar"]
-    );
-}
-
-#[test]
-fn a_registration_is_extended_in_its_own_file() {
-    let mut files = files();
-    for it in &mut files.sources {
-        if it.kind == FileKind::Registration {
-            it.file = "policies/tools/team/notes.json".into();
-        }
-    }
-    files
-        .digests
-        .insert("tools/team/notes.json".into(), [0; 32]);
-    let records = observed(&files, &[("helper", "notes", "append_line")]);
-    let proposal = propose(&files, || Ok(records.clone().into_iter()), 1).expect("a proposal");
-    let names: Vec<_> = proposal.registrations.keys().collect();
-    assert_eq!(names, ["tools/team/notes.json"]);
 }

@@ -57,7 +57,7 @@ pub struct NotReplayed {
     pub not_evaluated: u64,
     /// Their capsule lacks what the candidate reads, by what it is.
     pub incomplete: BTreeMap<String, u64>,
-    /// Their capsule is damaged or missing, or they could not be decided.
+    /// Their capsule is damaged, or they could not be decided.
     pub failed: u64,
 }
 
@@ -126,9 +126,7 @@ impl Tally {
             Replayed::NotEvaluated => out.not_evaluated += 1,
             Replayed::Gone => out.no_capsule += 1,
             Replayed::List => out.lists += 1,
-            Replayed::Obstacle(
-                Obstacle::Capsule(_) | Obstacle::Sealed(_) | Obstacle::Lost | Obstacle::Failed,
-            ) => {
+            Replayed::Obstacle(Obstacle::Capsule(_) | Obstacle::Sealed(_) | Obstacle::Failed) => {
                 out.failed += 1;
             }
             Replayed::Obstacle(why) => *out.incomplete.entry(why.to_string()).or_default() += 1,

@@ -12,7 +12,7 @@ use crate::analysis::fixtures::Random;
 use crate::analysis::replay::explained::NotExplained;
 use crate::audit::capsule_content::MissingFacts;
 use crate::audit::capsule_content::encode::{CallCapsule, DecidedWith};
-use crate::audit::capsule_content::entities::{AddedByBundle, ReachableEntities, StoredLookup};
+use crate::audit::capsule_content::entities::{ReachableEntities, StoredLookup};
 use crate::authn::caller::Caller;
 use crate::config::claims::{ClaimKind, ClaimMapping, GroupClaim};
 use crate::domain::authority::approval::{Approval, ApprovalDecision};
@@ -68,7 +68,6 @@ impl Stored {
         let entities = [
             json!({ "uid": uid("Agent", "late"), "parents": [uid("Group", "night")], "attrs": { "owner": owner, "active": true } }),
             json!({ "uid": uid("Group", "night"), "parents": [uid("Group", "staff")], "attrs": {} }),
-            json!({ "uid": uid("Group", "claim:dev"), "parents": [uid("Group", "night")], "attrs": {} }),
             json!({ "uid": uid("User", "carol"), "parents": [], "attrs": { "active": true } }),
             json!({ "uid": uid("Tool", "github/added"), "parents": [uid("Server", "github")], "attrs": {
                 "access": "write", "confirmed": true, "yields": ["untrusted"], "egress": false, "sensitivity": "internal", "owner": owner } }),
@@ -83,8 +82,8 @@ impl Stored {
 
     fn put_into(&self, snapshot: &Snapshot) -> Snapshot {
         let schema = snapshot.schema().map(Arc::as_ref);
-        let in_force = self.0.iter().filter(|(uid, _)| !snapshot.contains(uid));
-        let entities = in_force.map(|(_, json)| parse_entity(schema, json).expect("it fits"));
+        let entities = self.0.values();
+        let entities = entities.map(|json| parse_entity(schema, json).expect("it fits"));
         snapshot.upsert(entities).expect("no fault")
     }
 }
@@ -149,10 +148,7 @@ impl Case {
             stored,
             &bundle.live,
             &self.authority,
-            AddedByBundle {
-                approvers: &bundle.approvers,
-                claims: &bundle.claims,
-            },
+            &bundle.approvers,
             who,
         );
         let capsule = CallCapsule {
@@ -182,10 +178,6 @@ struct Bundle {
 
 impl Bundle {
     fn new(policies: &str, stored: &Stored) -> Self {
-        Self::from_directory(world(policies), stored)
-    }
-
-    fn from_directory(directory: Snapshot, stored: &Stored) -> Self {
         let claims = ClaimMapping {
             groups: vec![GroupClaim {
                 claim: "groups".into(),
@@ -194,6 +186,7 @@ impl Bundle {
             }],
             attributes: Vec::new(),
         };
+        let directory = world(policies);
         let live = stored.put_into(&directory);
         Self {
             candidate: Candidate::new(directory, claims.clone(), "sha256:candidate".into()),
@@ -723,6 +716,3 @@ fn measured() {
         );
     }
 }
-
-#[path = "reached_tests.rs"]
-mod reached;

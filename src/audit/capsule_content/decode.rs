@@ -8,7 +8,7 @@ use callgate_engine::cedar::{Context, Value};
 use smol_str::SmolStr;
 
 use super::binary::{CapsuleContentError, Reader};
-use super::entities::{AbsentEntities, StoredForms};
+use super::entities::StoredForms;
 use super::{
     Capsule, CapsuleHistory, CapsuleRequest, MAX_BYTES, MissingFacts, OLDEST_VERSION, VERSION,
     many, slice,
@@ -33,9 +33,6 @@ const PLACES_SINCE: u8 = 3;
 /// The version since which it is written whether all arguments are told. Before, what was not told was taken for empty.
 const UNTOLD_ARGUMENTS_SINCE: u8 = 4;
 
-/// The version since which a capsule says which entities were not stored.
-const ABSENT_SINCE: u8 = 5;
-
 impl Capsule {
     /// Reads a capsule.
     ///
@@ -57,10 +54,6 @@ impl Capsule {
             caller: read_caller(&mut bytes)?,
             authority: slice::read(&mut bytes)?,
             entities: StoredForms::read(&mut bytes)?,
-            absent: match bytes.version {
-                ..ABSENT_SINCE => AbsentEntities::unknown(),
-                ABSENT_SINCE.. => AbsentEntities::read(&mut bytes)?,
-            },
             missing: MissingFacts {
                 usage: bytes.bool()?,
                 labels: bytes.bool()?,

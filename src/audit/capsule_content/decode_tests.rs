@@ -137,25 +137,3 @@ fn recent_calls_are_read_by_name_and_by_place() {
     let read = Capsule::decode(&damaged).expect_err("a place without a tool");
     assert_eq!(read, CapsuleContentError::Bad("recent call"));
 }
-
-#[test]
-fn a_capsule_says_what_was_not_stored_and_one_of_before_says_nothing_of_it() {
-    let before = Capsule::decode(VERSION_2).expect("version 2");
-    assert_eq!(before.absent, AbsentEntities::unknown());
-    let call = get_issue();
-    let capsule = CallCapsule {
-        with: DecidedWith {
-            policy_set_digest: "sha256:0",
-            caller: &before.caller,
-            now: before.now,
-            authority: &before.authority,
-            entities: &ReachableEntities::default(),
-        },
-        call: &call,
-        history: Default::default(),
-        missing: MissingFacts::default(),
-    };
-    let bytes = capsule.encode().expect("small");
-    let nothing_stored = Capsule::decode(&bytes).expect("its own encoding");
-    assert_ne!(nothing_stored.absent, AbsentEntities::unknown());
-}

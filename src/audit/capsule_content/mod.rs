@@ -7,8 +7,7 @@
 //!
 //! Start at [`encode::CallCapsule`], which a decision writes, and at [`Capsule::decode`], which replay reads. [`many`] is
 //! about lists and searches, which are several decisions on one request.
-//! [`entities`] collects the stored entities, [`mod@slice`] the authority; [`mod@reached`] says whether another bundle reaches
-//! further. [`binary`] holds the primitives.
+//! [`entities`] collects the stored entities, [`mod@slice`] the authority. [`binary`] holds the primitives.
 //!
 //! Invariant: what a capsule leaves out it says ([`MissingFacts`]). Replay counts such a record and does not guess.
 
@@ -17,7 +16,6 @@ mod decode;
 pub mod encode;
 pub mod entities;
 pub mod many;
-mod reached;
 mod slice;
 
 use std::time::SystemTime;
@@ -35,14 +33,13 @@ use crate::domain::request::call_context::CallContext;
 use crate::domain::request::definition::DefinitionDigests;
 
 pub use binary::CapsuleContentError;
-pub use entities::{AbsentEntities, StoredForms};
+pub use entities::StoredForms;
 use many::{ListedEntry, SearchedCandidate};
 
 /// The version of the encoding. A change of the encoding is a new version.
-pub const VERSION: u8 = 5;
+pub const VERSION: u8 = 4;
 
-/// The oldest version that is read. It had no lists and searches, up to version 2 recent calls were written by name, and up to
-/// version 4 it was not said which entities were not stored.
+/// The oldest version that is read. It had no lists and searches, and up to version 2 recent calls were written by name.
 pub const OLDEST_VERSION: u8 = 1;
 
 /// The most bytes of a capsule; a decision that would need more has none.
@@ -61,8 +58,6 @@ pub struct Capsule {
     pub authority: Authority,
     /// The stored entities that can be reached from the request.
     pub entities: StoredForms,
-    /// The entities that were not stored.
-    pub absent: AbsentEntities,
     /// What the decision did not look up, or the capsule had no room for.
     pub missing: MissingFacts,
     /// The request.

@@ -1,6 +1,5 @@
 //! Records as rows of a table: one row a record, the same columns for every kind. Lists are joined with spaces.
 
-use crate::audit::archive::REMOVED_RECORDS;
 use crate::audit::filter;
 use crate::audit::json;
 use crate::audit::record::Record;
@@ -34,7 +33,7 @@ pub enum Cell {
 use Type::{Number, Text, Time};
 
 /// The columns, in their order.
-pub const COLUMNS: [(&str, Type); 49] = [
+pub const COLUMNS: [(&str, Type); 46] = [
     ("index", Number),
     ("at", Time),
     ("kind", Text),
@@ -81,9 +80,6 @@ pub const COLUMNS: [(&str, Type); 49] = [
     ("notice", Text),
     ("text", Text),
     ("count", Number),
-    ("first", Number),
-    ("last", Number),
-    ("since", Time),
 ];
 
 /// A row, whose cells are set by the names of their columns.
@@ -117,8 +113,8 @@ pub fn row(record: &Record) -> Vec<Cell> {
         row.number("index", index);
     }
     row.number("at", record.at);
-    row.text("is_cut", if record.is_cut { "true" } else { "" });
     row.text("capsule_frame_digest", hex(&record.capsule_frame_digest));
+    row.text("is_cut", if record.is_cut { "true" } else { "" });
     match &record.kind {
         Some(record::Kind::Decision(it)) => decision(&mut row, it),
         Some(record::Kind::Write(it)) => write(&mut row, it),
@@ -206,24 +202,13 @@ fn outcome(row: &mut ExportRow, it: &Outcome) {
 fn notice(row: &mut ExportRow, it: &Notice) {
     row.text("kind", "notice");
     row.text("notice", json::notice_kind(it.kind()));
-    let records = format!("records {} to {}", it.first, it.last);
-    let (is_range, text) = match it.kind() {
-        notice::Kind::Lost => (true, records),
-        notice::Kind::Removed if it.text == REMOVED_RECORDS => (true, records),
-        // Capsules: their records are there.
-        notice::Kind::Removed => (true, format!("{} of {records}", it.text)),
-        _ => (false, it.text.clone()),
-    };
-    row.text("text", text);
-    if is_range {
-        row.number("first", it.first);
-        row.number("last", it.last);
+    let is_range = matches!(it.kind(), notice::Kind::Lost | notice::Kind::Removed);
+    match is_range {
+        true => row.text("text", format!("records {} to {}", it.first, it.last)),
+        false => row.text("text", &it.text),
     }
     if it.count > 0 {
         row.number("count", it.count);
-    }
-    if it.since > 0 {
-        row.number("since", it.since);
     }
 }
 
@@ -252,7 +237,3 @@ fn each_once<'a>(texts: impl Iterator<Item = &'a String>) -> String {
     }
     once.join(" ")
 }
-
-#[cfg(test)]
-#[path = "columns_tests.rs"]
-mod tests;

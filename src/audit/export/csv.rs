@@ -42,8 +42,7 @@ const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
 
 /// A text as a field. Invisible characters are escaped, so a record is one line. Where a spreadsheet would take it for a
 /// formula, at its beginning and, as some take `;` for the separator, after each `;`, it gets an apostrophe (OWASP, CSV
-/// injection). Blanks and quotes do not end a beginning: a reader leaves them out. An apostrophe there gets one, too: without
-/// the first apostrophe of each such place it is the text as it was.
+/// injection). So does an apostrophe there: without the first apostrophe of each such place it is the text as it was.
 fn field(text: &str) -> String {
     let escaped = escaped(text);
     let mut shown = String::with_capacity(escaped.len());
@@ -53,7 +52,7 @@ fn field(text: &str) -> String {
             shown.push('\'');
         }
         shown.push(char);
-        is_beginning = char == ';' || is_beginning && matches!(char, '"' | ' ');
+        is_beginning = char == ';';
     }
     match shown.contains([',', ';', '"']) {
         true => format!("\"{}\"", shown.replace('"', "\"\"")),

@@ -1,6 +1,5 @@
 use super::*;
 use crate::audit::fixtures::records;
-use crate::audit::record::schema::PrincipalVerdict;
 
 fn events(version: Version) -> Vec<Value> {
     let mut events: Vec<_> = records()
@@ -65,65 +64,5 @@ fn what_was_not_enforced_and_what_was_not_called_are_told_apart() {
             told(verdict, is_dry_run, is_observed),
             (texts(expected), [is_dry_run, is_observed])
         );
-    }
-}
-
-#[test]
-fn a_call_by_an_action_of_the_tools_own_has_the_activity_of_its_level() {
-    let activity = |access: AccessLevel, action: &str| {
-        let principal = PrincipalVerdict {
-            action: format!("Mcp::Action::\"{action}\""),
-            access: access.into(),
-            ..PrincipalVerdict::default()
-        };
-        let kind = record::Kind::Decision(Decision {
-            operation: "tools/call".to_owned(),
-            principals: vec![principal],
-            ..Decision::default()
-        });
-        let record = Record {
-            kind: Some(kind),
-            ..Record::default()
-        };
-        let event = event(&record, Version::V1_8).expect("an event");
-        event["activity_name"].as_str().map(str::to_owned)
-    };
-    for (access, action, wanted) in [
-        (AccessLevel::Read, "slack/search", "Read"),
-        (AccessLevel::Write, "slack/slack_post_message", "Update"),
-        (AccessLevel::Admin, "slack/remove_channel", "Other"),
-        // As records of before are.
-        (
-            AccessLevel::Unspecified,
-            "slack/slack_post_message",
-            "Other",
-        ),
-        (AccessLevel::Unspecified, "call_read", "Read"),
-        (AccessLevel::Unspecified, "call_write", "Update"),
-        (AccessLevel::Unspecified, "call_admin", "Other"),
-    ] {
-        let found = activity(access, action);
-        assert_eq!(found.as_deref(), Some(wanted), "{action}");
-    }
-}
-
-#[test]
-fn a_search_for_subjects_has_no_user_without_a_name() {
-    let kind = record::Kind::Decision(Decision {
-        verdict: Verdict::Allow.into(),
-        operation: "cedar/search".to_owned(),
-        sought: "subject".to_owned(),
-        caller: "pep".to_owned(),
-        adapter: "authzen".to_owned(),
-        ..Decision::default()
-    });
-    let record = Record {
-        kind: Some(kind),
-        ..Record::default()
-    };
-    for version in [Version::V1_8, Version::V1_9] {
-        let event = event(&record, version).expect("an event");
-        assert_eq!(event["actor"], json!({"invoked_by": "pep"}));
-        assert_eq!(event["message"], "allow cedar/search");
     }
 }

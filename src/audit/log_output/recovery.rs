@@ -77,7 +77,7 @@ impl LogOutput {
                 last = range.1,
                 "records of the decision log are damaged"
             );
-            self.note_lost("damaged", *range);
+            self.notice_of(Kind::Lost, "damaged", 0, *range);
         }
         if repair.is_header_damaged {
             tracing::error!(file = %path.display(), "the header of a file of the decision log is damaged");

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::audit::tree::checkpoint::Checkpoint;
@@ -42,9 +42,7 @@ pub enum KeyError {
         error: NoteError,
     },
     /// Others can read it.
-    #[error(
-        "the key `{path}` can be read by others: its mode is {mode:o}, let it be 600, or 440 if it is another user's, as in a mounted secret"
-    )]
+    #[error("the key `{path}` can be read by others: its mode is {mode:o}, let it be 600")]
     Mode {
         /// The file.
         path: PathBuf,
@@ -73,42 +71,18 @@ pub fn read_signing_key(path: &Path) -> Result<SigningKey, KeyError> {
         path: path.to_owned(),
         error,
     };
-    check_mode(path)?;
+    let mode = fs::metadata(path).map_err(file_error)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyError::Mode {
+            path: path.to_owned(),
+            mode,
+        });
+    }
     let text = read_text(path).map_err(file_error)?.unwrap_or_default();
     SigningKey::decode(&text).map_err(|error| KeyError::Content {
         path: path.to_owned(),
         error,
     })
-}
-
-/// Checks that nobody but this process can use a file with a secret.
-///
-/// # Errors
-///
-/// [`KeyError::Mode`] if others can, [`KeyError::File`] if it is not there.
-pub fn check_mode(path: &Path) -> Result<(), KeyError> {
-    let found = fs::metadata(path).map_err(|error| KeyError::File {
-        path: path.to_owned(),
-        error,
-    })?;
-    let mode = found.permissions().mode() & 0o777;
-    let is_own = found.uid() == rustix::process::geteuid().as_raw();
-    match mode & forbidden(is_own) {
-        0 => Ok(()),
-        _ => Err(KeyError::Mode {
-            path: path.to_owned(),
-            mode,
-        }),
-    }
-}
-
-/// The permissions that a file with a secret may not give. What another user gives this process to read, such as a secret that
-/// Kubernetes mounts for the `fsGroup`, it can only read by its group.
-fn forbidden(is_own: bool) -> u32 {
-    match is_own {
-        true => 0o077,
-        false => 0o037,
-    }
 }
 
 /// Reads a verifying key.

@@ -45,30 +45,6 @@ fn a_key_that_others_can_read_is_refused() {
 }
 
 #[test]
-fn the_group_may_read_a_key_only_where_it_is_another_users() {
-    let is_refused = |mode, is_own| mode & forbidden(is_own) != 0;
-    for mode in [0o600, 0o400] {
-        assert!(
-            !is_refused(mode, true) && !is_refused(mode, false),
-            "{mode:o}"
-        );
-    }
-    // As Kubernetes mounts a secret for the `fsGroup`.
-    for mode in [0o440, 0o640] {
-        assert!(
-            is_refused(mode, true) && !is_refused(mode, false),
-            "{mode:o}"
-        );
-    }
-    for mode in [0o644, 0o444, 0o604, 0o660, 0o620, 0o602, 0o450] {
-        assert!(
-            is_refused(mode, true) && is_refused(mode, false),
-            "{mode:o}"
-        );
-    }
-}
-
-#[test]
 fn a_key_that_has_signed_is_neither_replaced_nor_forgotten() {
     let dir = tempfile::tempdir().expect("a directory");
     let tree = dir.path().join("tree");

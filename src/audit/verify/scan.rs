@@ -21,7 +21,7 @@ use crate::audit::verify::fault::{Fault, Faults, Place};
 pub struct Found {
     /// The index of the first record that is there.
     pub first: u64,
-    /// The number of records before it that the log has noted to have removed, the oldest first.
+    /// The number of records before it, if the log has noted that it removed them.
     pub removed: u64,
     /// The index after the last record that was seen, in the range or not.
     pub seen: u64,
@@ -286,27 +286,20 @@ impl<'a> Scan<'a> {
             None => {}
         }
         self.hold_against_unsigned(signed, faults);
-        self.account_for_removed(faults);
-        faults.note_lost(&self.lost);
-        self.found.end = self.expected;
-        self.found
-    }
-
-    /// Tells of the records before the first one that the log does not say it has removed.
-    fn account_for_removed(&mut self, faults: &mut Faults) {
         let first = self.found.first;
-        // The oldest are removed first, so a notice accounts for all up to the last that it names.
-        let noted = self.removed.iter().map(|(_, last)| last.saturating_add(1));
-        self.found.removed = noted.max().unwrap_or_default().min(first);
-        let missing = self.from.max(self.found.removed);
-        let last = self.to.unwrap_or(u64::MAX).min(first.saturating_sub(1));
-        if first > 0 && missing <= last {
+        let is_removed = |(_, last): &(u64, u64)| last.saturating_add(1) >= first;
+        let is_noted = self.removed.iter().any(is_removed);
+        self.found.removed = if is_noted { first } else { 0 };
+        if first > self.from && !is_noted {
             faults.add(Fault::Missing {
-                first: missing,
-                last,
+                first: self.from,
+                last: self.to.map_or(first - 1, |to| to.min(first - 1)),
                 is_noted: false,
             });
         }
+        faults.note_lost(&self.lost);
+        self.found.end = self.expected;
+        self.found
     }
 
     /// Tells of the records after the checkpoint that are not those whose hashes are in tiles.

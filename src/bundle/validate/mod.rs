@@ -400,12 +400,8 @@ impl ValidationReporter<'_> {
         said: &ValidationFindings,
         warnings: &mut Vec<BundleDiagnostic>,
     ) -> Vec<BundleDiagnostic> {
-        // Report one cause per policy: an error or an inapplicable scope also makes the policy impossible. That a policy looks
-        // further than this level does not.
-        let is_near =
-            |it: &&ValidationError| !matches!(level_violation(it), Some(LevelViolation::TooFar));
-        let errors = said.errors.iter().filter(is_near);
-        let mut wrong: HashSet<&PolicyID> = errors.map(policy_of).collect();
+        // Report one cause per policy: an error or an inapplicable scope also makes the policy impossible.
+        let mut wrong: HashSet<&PolicyID> = said.errors.iter().map(policy_of).collect();
         let is_unfit =
             |it: &ValidationWarning| matches!(it, ValidationWarning::InvalidActionApplication(_));
         let unfit = said.warnings.iter().filter(|it| is_unfit(it));

@@ -14,7 +14,7 @@ use crate::store::sqlite::backup::{self, BackupSummary};
 /// Copies the store to a file, while the server runs
 ///
 /// The copy is one consistent moment of the database. It is checked before it gets its name: SQLite's integrity check, and
-/// everything in it is read as a server reads it. It carries a digest of what it holds. Only its owner may read it. Run it on the server's machine, as its user.
+/// everything in it is read as a server reads it. Only its owner may read it. Run it on the server's machine, as its user.
 /// The decision log is not in it; it lies beside the database, in `audit/`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = BACKUP_EXAMPLES)]
@@ -31,8 +31,7 @@ pub struct BackupArgs {
 
 /// Puts a copy of the store back, while no server runs
 ///
-/// The copy is checked first, down to each value if it has the digest that `callgate backup` writes into it. A `-wal` beside it
-/// is part of it. A store that is there is set aside, and nothing of it deleted. What was taken away after the
+/// The copy is checked first. A store that is there is set aside, and nothing of it deleted. What was taken away after the
 /// copy was made (a revoked delegation, a stop) may be allowed again: the answer says how many commits the copy lacks.
 #[derive(Debug, clap::Args)]
 #[command(after_help = RESTORE_EXAMPLES)]
@@ -84,8 +83,7 @@ pub fn backup(args: &BackupArgs) -> anyhow::Result<Exit> {
     file::check_name(&args.file)?;
     let summary = backup::backup(&args.state, &args.file)?;
     let title = format!("{}: copied and checked", args.file.display());
-    let text = with_summary(Details::new(title), &summary)
-        .maybe("content", summary.content_digest.as_ref());
+    let text = with_summary(Details::new(title), &summary);
     args.output.answer(&text, &as_json(&summary))?;
     Ok(Exit::Done)
 }
@@ -99,14 +97,7 @@ pub fn restore(args: &RestoreArgs) -> anyhow::Result<Exit> {
     refuse_url(&args.state)?;
     let restored = backup::restore(&args.file, &args.state, args.replace)?;
     let title = format!("{}: restored", args.state.display());
-    let content = match &restored.backup.content_digest {
-        Some(_) => "as it was copied",
-        None => {
-            "NOT COMPARED: it has no digest, as it was made by an older callgate or is no copy of `callgate backup`"
-        }
-    };
     let mut text = with_summary(Details::new(title), &restored.backup)
-        .fact("content", content)
         .maybe("commits lost", restored.lost_commits);
     if restored.replaced_other {
         text = text.fact(
@@ -141,7 +132,6 @@ fn as_json(summary: &BackupSummary) -> serde_json::Value {
         "storeId": summary.store_id,
         "schemaVersion": summary.schema_version,
         "bytes": summary.bytes,
-        "contentDigest": summary.content_digest,
     })
 }
 

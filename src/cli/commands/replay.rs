@@ -14,7 +14,7 @@ use smol_str::SmolStr;
 
 use crate::analysis::replay::candidate::Candidate;
 use crate::analysis::replay::log::LogSource;
-use crate::analysis::replay::observed::{self, Proposal, ProposeError};
+use crate::analysis::replay::observed::{self, POLICY_FILE, Proposal, ProposeError};
 use crate::analysis::replay::replay;
 use crate::analysis::replay::report::{FlipGroup, OutcomeKey, ReplayReport};
 use crate::bundle;
@@ -76,8 +76,7 @@ Examples:
   callgate replay candidate --sample 0.1 --output json                 for a pipeline
   callgate replay --observed --out proposed                            from observing to enforcing
 
-Exit codes: 0 nothing flips, 1 error, or nothing could be replayed, or nothing flips and it is not known that nothing does: a part of the
-log or a capsule could not be read, or lacks what the candidate reads. 3 the directory has faults, 4 some decision flips.
+Exit codes: 0 nothing flips, 1 error, or nothing flips of what could be replayed and read, 3 the directory has faults, 4 some decision flips.
 With --observed: 0 done, 1 error, 3 the directory has faults.";
 
 fn moment(text: &str) -> Result<SystemTime, String> {
@@ -145,33 +144,16 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         note("error: no decision could be replayed");
         return Ok(Exit::Error);
     }
-    Ok(outcome_of(&report, source.faults()))
-}
-
-/// The exit code of a report, with a note if it is not known that nothing flips.
-fn outcome_of(report: &ReplayReport, faults: u64) -> Exit {
-    if report.flipped > 0 {
-        return Exit::Flips;
-    }
-    let out = &report.not_replayed;
-    let incomplete = out.incomplete.values().sum::<u64>();
-    if faults > 0 {
-        note(
-            "error: nothing of what was read flips, but not all of the log could be read: see `callgate audit verify`",
-        );
-    }
-    if out.failed > 0 {
-        note("error: nothing of what was replayed flips, but not all capsules could be read");
-    }
-    if incomplete > 0 {
-        note(
-            "error: nothing of what was replayed flips, but some capsules lack what the candidate reads",
-        );
-    }
-    match faults + out.failed + incomplete {
-        0 => Exit::Done,
-        _ => Exit::Error,
-    }
+    Ok(match (report.flipped, source.faults()) {
+        (0, 0) => Exit::Done,
+        (0, _) => {
+            note(
+                "error: nothing of what was read flips, but not all of the log could be read: see `callgate audit verify`",
+            );
+            Exit::Error
+        }
+        _ => Exit::Flips,
+    })
 }
 
 impl Args {
@@ -227,12 +209,10 @@ fn propose(
 fn write(out: &Path, proposal: &Proposal) -> anyhow::Result<()> {
     fs::create_dir_all(out.join("tools"))?;
     for (name, text) in &proposal.registrations {
-        let path = out.join(name);
-        path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        fs::write(path, text)?;
+        fs::write(out.join(name), text)?;
     }
     if !proposal.policies.is_empty() {
-        fs::write(out.join(&proposal.policy_file), &proposal.policies)?;
+        fs::write(out.join(POLICY_FILE), &proposal.policies)?;
     }
     Ok(())
 }
@@ -468,7 +448,7 @@ impl fmt::Display for ShownProposal<'_> {
                 }
                 match proposal.policies.is_empty() {
                     true => Ok(()),
-                    false => write!(f, "\n# {}\n{}", proposal.policy_file, proposal.policies),
+                    false => write!(f, "\n# {POLICY_FILE}\n{}", proposal.policies),
                 }
             }
         }

@@ -35,8 +35,6 @@ use crate::telemetry::setup::{Logging, Telemetry, start_logging};
 
 /// Time limit for exporting pending spans and metrics at shutdown.
 const FLUSH: Duration = Duration::from_secs(5);
-/// Time limit for putting on record what is under way at shutdown; part of [`FLUSH`].
-const LAST_RECORDS: Duration = Duration::from_secs(1);
 /// Time limit for threads to end at shutdown.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Stack of worker threads: evaluating deeply nested policies exceeds the default.
@@ -297,23 +295,12 @@ fn log_listeners(listeners: &[Listener], revision: u64) {
 
 /// Closes the store and the decision log, unless that takes longer than [`FLUSH`].
 async fn close(service: Arc<Service>, audit: Option<AuditLog>) -> anyhow::Result<()> {
-    let tasks = service.tasks().clone();
-    let closing = async {
-        tokio::task::spawn_blocking(move || service.close()).await?;
-        // What the store has written for those who have left is put on record before the log ends.
-        tasks.close();
-        let recorded = tokio::time::timeout(LAST_RECORDS, tasks.wait()).await;
-        if recorded.is_err() {
-            tracing::error!(
-                under_way = tasks.len(),
-                "not all that is under way is put on record"
-            );
+    let closing = tokio::task::spawn_blocking(move || {
+        service.close();
+        if let Some(audit) = audit {
+            audit.close();
         }
-        match audit {
-            Some(audit) => tokio::task::spawn_blocking(move || audit.close()).await,
-            None => Ok(()),
-        }
-    };
+    });
     match tokio::time::timeout(FLUSH, closing).await {
         Ok(closed) => Ok(closed?),
         Err(_) => {

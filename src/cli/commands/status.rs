@@ -36,16 +36,16 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let is_faulty = |it: &v1::DirectoryStatus| !it.faults.is_empty();
     Ok(match answer.directory.as_ref().is_some_and(is_faulty) {
         _ if !answer.store_fault.is_empty() || !answer.clock_fault.is_empty() => Exit::Error,
-        _ if answer.audit.as_ref().is_some_and(is_log_faulty) => Exit::Error,
+        _ if answer
+            .audit
+            .as_ref()
+            .is_some_and(|it| it.failing_since.is_some()) =>
+        {
+            Exit::Error
+        }
         true => Exit::Faults,
         false => exit,
     })
-}
-
-/// Whether the decision log cannot be written or signed, or lacks what was in it.
-fn is_log_faulty(it: &v1::AuditStatus) -> bool {
-    let has_lost = it.lost_records > 0 || it.lost_capsules > 0;
-    it.failing_since.is_some() || !it.tree_fault.is_empty() || has_lost
 }
 
 /// Tools that are denied because a list showed a changed definition, with the changed parts.
@@ -140,16 +140,10 @@ fn audit(it: &v1::AuditStatus) -> String {
         size(it.bytes),
         size(it.capsule_bytes)
     );
-    let count = |count: u64, what: &str| match count {
+    let lacking = match it.unrecorded {
         0 => String::new(),
-        count => format!("; {count} {what}"),
+        count => format!("; {count} are not on record"),
     };
-    let lacking = [
-        count(it.unrecorded, "are not on record"),
-        count(it.lost_records, "RECORDS ARE LOST"),
-        count(it.lost_capsules, "HAVE LOST THEIR CAPSULES"),
-    ]
-    .concat();
     let failing = match &it.failing_since {
         None => String::new(),
         Some(since) => format!(

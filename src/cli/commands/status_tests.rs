@@ -70,32 +70,3 @@ fn overload_is_told_with_its_limit_and_what_it_cost() {
     let told = status(1_024, false, 0, 0);
     assert!(!told.contains("overload"), "{told}");
 }
-
-#[test]
-fn a_decision_log_that_lacks_or_does_not_sign_something_is_a_fault() {
-    let good = v1::AuditStatus {
-        mode: "written".to_owned(),
-        records: 514,
-        signed_records: 514,
-        ..Default::default()
-    };
-    assert!(!is_log_faulty(&good));
-    assert!(!audit(&good).contains("LOST"), "{}", audit(&good));
-    let lost = v1::AuditStatus {
-        lost_records: 503,
-        ..good.clone()
-    };
-    assert!(is_log_faulty(&lost));
-    let told = audit(&lost);
-    assert!(told.contains("; 503 RECORDS ARE LOST"), "{told}");
-    let lost = v1::AuditStatus {
-        lost_capsules: 7,
-        ..good.clone()
-    };
-    assert!(is_log_faulty(&lost) && audit(&lost).contains("; 7 HAVE LOST THEIR CAPSULES"));
-    let unsigned = v1::AuditStatus {
-        tree_fault: "the disk is full".to_owned(),
-        ..good
-    };
-    assert!(is_log_faulty(&unsigned));
-}

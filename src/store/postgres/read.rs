@@ -130,35 +130,25 @@ impl Tables<'_> {
     async fn authority(&self) -> Result<Authority, StoreError> {
         let mut authority = Authority::default();
         let grants = self.all("SELECT id, body FROM callgate.grants", |row| {
-            let delegation: Delegation = body(row, 1)?;
-            check_key(row, delegation.id.as_str())?;
-            Ok(delegation)
+            body::<Delegation>(row, 1)
         });
         for delegation in grants.await? {
             authority.delegations.insert_mut(delegation.into());
         }
-        let stops = self.all("SELECT type, id, body FROM callgate.stops", |row| {
-            let stop: Stop = body(row, 2)?;
-            match uid(row, 0)? == stop.uid {
-                true => Ok(stop),
-                false => Err(invalid(row, 2, columns::OTHER_KEY)),
-            }
+        let stops = self.all("SELECT id, body FROM callgate.stops", |row| {
+            body::<Stop>(row, 1)
         });
         for stop in stops.await? {
             authority.stops.insert_mut(stop.uid.clone(), stop.into());
         }
         let tasks = self.all("SELECT id, body FROM callgate.tasks", |row| {
-            let task: Task = body(row, 1)?;
-            check_key(row, task.id.as_str())?;
-            Ok(task)
+            body::<Task>(row, 1)
         });
         for task in tasks.await? {
             authority.tasks.insert_mut(task.into());
         }
         let approvals = self.all("SELECT id, body FROM callgate.approvals", |row| {
-            let approval: Approval = body(row, 1)?;
-            check_key(row, approval.id.as_str())?;
-            Ok(approval)
+            body::<Approval>(row, 1)
         });
         for approval in approvals.await? {
             authority.approvals.insert_mut(approval.into());
@@ -221,14 +211,6 @@ fn session_row(row: &Row) -> Result<StoredSession, StoreError> {
         last: uids(row, 4)?,
         at: moment(row, 5)?,
     })
-}
-
-/// Checks that the body of a row is of what its first column names.
-fn check_key(row: &Row, of_body: &str) -> Result<(), StoreError> {
-    match text(row, 0)? == of_body {
-        true => Ok(()),
-        false => Err(invalid(row, 1, columns::OTHER_KEY)),
-    }
 }
 
 fn key(row: &Row) -> Result<StoredKey, StoreError> {

@@ -22,9 +22,8 @@ impl Sessions {
     ) -> Result<(), AdvanceError> {
         let since = form::from_millis(self.forgotten.load(Ordering::Acquire));
         let stored = stored.filter(|it| since.is_none_or(|since| it.at >= since));
-        let mut shard = self.shard(id);
-        // Under the lock: an end that is noted later finds the session in memory.
         let has_ended = self.has_ended(id);
+        let mut shard = self.shard(id);
         if shard.sessions.contains_key(id) {
             return Ok(());
         }
@@ -76,7 +75,7 @@ impl Sessions {
             true => slot.turn.is_none() && !slot.is_unbegun(),
             false => slot.is_written(),
         };
-        for id in shard.longest_unused((self.room / 8).max(1), may_leave) {
+        for id in shard.longest_silent((self.room / 8).max(1), may_leave) {
             shard.sessions.remove(&id);
             if !is_shared {
                 shard.stored.add(id.as_str(), self.shards.count());
@@ -87,17 +86,15 @@ impl Sessions {
 }
 
 impl SessionShard {
-    /// Of the sessions for which `matches`, up to `count` that have neither changed nor come into memory for the longest: what
-    /// has just been read from the store is about to be used, however long it was silent before.
-    pub(super) fn longest_unused(
+    /// Of the sessions for which `matches`, up to `count` that have been silent for the longest.
+    pub(super) fn longest_silent(
         &self,
         count: usize,
         matches: impl Fn(&SessionSlot) -> bool,
     ) -> Vec<SessionId> {
         let found = self.sessions.iter().filter(|(_, slot)| matches(slot));
-        // Versions are given out in order, also to what comes into memory.
-        let mut found: Vec<(u64, &SessionId)> =
-            found.map(|(id, slot)| (slot.session.version, id)).collect();
+        let mut found: Vec<(SystemTime, &SessionId)> =
+            found.map(|(id, slot)| (slot.at, id)).collect();
         if found.len() > count {
             found.select_nth_unstable(count);
             found.truncate(count);

@@ -22,11 +22,11 @@ impl Sessions {
     /// [`AdvanceError::Full`] if there is no room for it.
     pub fn adopt(&self, stored: StoredSession, turn: u64) -> Result<(), AdvanceError> {
         let id = stored.id.clone();
+        let has_ended = self.has_ended(&id);
         let mut slot = self.slot_of(stored);
+        slot.session.is_ended |= has_ended;
         slot.turn = Some(turn);
         let mut shard = self.shard(&id);
-        // Under the lock: it may be ended meanwhile.
-        slot.session.is_ended |= self.has_ended(&id);
         match shard.sessions.get_mut(&id) {
             Some(known) if known.turn.is_some() => known.turn = Some(turn),
             Some(known) => {
@@ -71,15 +71,15 @@ impl Sessions {
         }
     }
 
-    /// Sessions that another server could have as well: of every shard that is nearly full, those that have been unused for
-    /// the longest.
+    /// Sessions that another server could have as well: of every shard that is nearly full, those that have been silent
+    /// for the longest.
     pub fn to_give_up(&self) -> Vec<SessionId> {
         let (most, some) = (self.room - self.room / 8, self.room / 4);
         let mut ids = Vec::new();
         for shard in self.shards.each() {
             if shard.sessions.len() > most {
                 let held = |slot: &SessionSlot| slot.turn.is_some();
-                ids.extend(shard.longest_unused(some, held));
+                ids.extend(shard.longest_silent(some, held));
             }
         }
         ids.truncate(GIVEN_UP_AT_ONCE);

@@ -4,35 +4,28 @@
 //! only appends to it, and moves to the main file only what the log still holds. So the main file is copied first, then the
 //! log, and both are consistent if the header of the log (its salts change each time it is begun) is the same before and
 //! after. Pages of the main file that were half written meanwhile are whole in the log, whose frames have checksums (SQLite,
-//! "Write-Ahead Logging" and "Database File Format", section 4). What is put back is copied in the same way, whether it is a
-//! copy that was made so or the files that a server has left.
+//! "Write-Ahead Logging" and "Database File Format", section 4).
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
-use uuid::Uuid;
+use rusqlite::{Connection, OpenFlags};
 
 use crate::domain::authority::form;
 use crate::store::backend::StoreError;
 use crate::store::sqlite::marker::{self, MarkerFile, StoreMark, beside};
-use crate::store::sqlite::{content_digest, explain, read, schema};
+use crate::store::sqlite::{explain, read, schema};
 
 /// How often a copy is begun again because the server began its log anew meanwhile.
 const TRIES: usize = 20;
 const PAUSE: Duration = Duration::from_millis(50);
-/// The logs of SQLite: what is in them belongs to the store.
-const LOGS: [&str; 2] = ["-wal", "-journal"];
-/// The length of what begins a log anew.
-const LOG_HEADER: usize = 32;
-/// How much is copied at once.
-const CHUNK: usize = 1 << 20;
-
-/// The first bytes of each of [`LOGS`]; `None` of one that is not there or holds nothing.
-type LogHeaders = [Option<[u8; LOG_HEADER]>; LOGS.len()];
+/// The length of the header of a write-ahead log.
+const WAL_HEADER: usize = 32;
+/// The files of a store that is set aside.
+const PARTS: [&str; 4] = ["", "-wal", "-journal", ".id"];
 
 /// What a copy holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +40,6 @@ pub struct BackupSummary {
     pub schema_version: u32,
     /// Its size.
     pub bytes: u64,
-    /// The digest of what it holds, which was found to be true; `None` of what was not made by [`backup`], or by an older
-    /// program, so that no changed value would be noticed.
-    pub content_digest: Option<String>,
 }
 
 /// What was put back.
@@ -94,20 +84,6 @@ pub enum BackupError {
     /// The copy is damaged.
     #[error("the copy is not whole: {0}")]
     Damaged(String),
-    /// The files lack what their store had acknowledged.
-    #[error(
-        "`{}` {what}, as `{}` says: what was taken away since could be allowed again. Its `-wal` belongs beside it; move the \
-         `.id` away to take it as it is",
-        store.display(), marker.display()
-    )]
-    Lacking {
-        /// The store.
-        store: PathBuf,
-        /// Its marker.
-        marker: PathBuf,
-        /// What it lacks.
-        what: String,
-    },
     /// The content cannot be read, or another process has it open.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -123,32 +99,25 @@ pub fn backup(database: &Path, to: &Path) -> Result<BackupSummary, BackupError> 
     if !exists(database)? {
         return Err(BackupError::Missing(database.to_owned()));
     }
-    // Logs and a marker beside it would be taken for parts of it.
-    for (name, part) in marker::files_of(to) {
-        let file = beside(&name, part);
-        if exists(&file)? {
-            return Err(BackupError::Exists(file));
-        }
+    if exists(to)? {
+        return Err(BackupError::Exists(to.to_owned()));
     }
     check_folder(to)?;
-    let partial = temporary(to);
-    let made = copy_whole(database, &partial, true).and_then(|summary| {
-        // A link, unlike a rename, never replaces a file that has come meanwhile.
-        match fs::hard_link(&partial, to) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(BackupError::Exists(to.to_owned()));
-            }
-            linked => io_at(to, linked)?,
-        }
-        io_at(to, marker::sync_folder(to))?;
-        Ok(summary)
-    });
+    let partial = beside(to, ".partial");
+    let made = copy_consistent(database, &partial)
+        .and_then(|()| settle(&partial))
+        .and_then(|()| check(&partial, database))
+        .and_then(|summary| {
+            // A link, unlike a rename, never replaces a file that has come meanwhile.
+            io_at(to, fs::hard_link(&partial, to))?;
+            io_at(to, marker::sync_folder(to))?;
+            Ok(summary)
+        });
     remove_parts(&partial);
     made
 }
 
-/// Puts a copy in place of a store that no server has open, with what the logs beside it hold. A store that is there is set
-/// aside, if `may_replace`.
+/// Puts a copy in place of a store that no server has open. A store that is there is set aside, if `may_replace`.
 ///
 /// # Errors
 ///
@@ -164,50 +133,21 @@ pub fn restore(
     if is_same(from, database)? {
         return Err(BackupError::Same(from.to_owned()));
     }
-    let target = marker::file_of(database);
-    let is_there = exists(&target)? || exists(&marker::path_of(database))?;
+    let is_there = exists(database)? || exists(&marker::path_of(database))?;
     if is_there && !may_replace {
         return Err(BackupError::StoreExists(database.to_owned()));
     }
-    if exists(&target)? {
-        check_unused(&target)?;
+    if exists(database)? {
+        check_unused(database)?;
     }
-    check_folder(&target)?;
-    let partial = temporary(&target);
-    let placed =
-        copy_whole(from, &partial, false).and_then(|backup| place(&partial, database, backup));
+    check_folder(database)?;
+    let partial = beside(database, ".restore");
+    remove_parts(&partial);
+    let placed = io_at(from, copy_file(from, &partial))
+        .and_then(|()| check(&partial, from))
+        .and_then(|backup| place(&partial, database, backup));
     remove_parts(&partial);
     placed
-}
-
-/// Copies a store with its logs, moves them into the main file, and checks that it is whole. If it `is_new`, it gets a digest.
-fn copy_whole(from: &Path, to: &Path, is_new: bool) -> Result<BackupSummary, BackupError> {
-    // Before anything is copied: a running server goes on.
-    let mark = io_at(&marker::path_of(from), StoreMark::read(from))?;
-    copy_consistent(&marker::file_of(from), to)?;
-    settle(to, is_new)?;
-    let summary = check(to, from)?;
-    let what = match mark {
-        Some(mark) if summary.store_id.as_ref() != Some(&mark.id) => {
-            "is of another store".to_owned()
-        }
-        Some(mark) if summary.commits < mark.commits => format!(
-            "lacks the last {} of {} commits",
-            mark.commits - summary.commits,
-            mark.commits
-        ),
-        _ => return Ok(summary),
-    };
-    Err(BackupError::Lacking {
-        store: from.to_owned(),
-        marker: marker::path_of(from),
-        what,
-    })
-}
-
-/// A name beside a file that nobody else uses.
-fn temporary(file: &Path) -> PathBuf {
-    beside(file, &format!(".partial-{}", Uuid::now_v7().simple()))
 }
 
 /// Whether both are one file, by whatever names.
@@ -251,16 +191,15 @@ fn place(
     let mark = StoreMark::read(database).ok().flatten();
     let mark = mark.filter(|mark| Some(&mark.id) == backup.store_id.as_ref());
     let set_aside = set_aside(database)?;
-    let file = marker::file_of(database);
-    io_at(&file, fs::rename(partial, &file))?;
-    io_at(&file, marker::sync_folder(&file))?;
+    io_at(database, fs::rename(partial, database))?;
     if let Some(id) = backup.store_id.clone() {
         let commits = backup.commits;
         io_at(
-            &marker::path_of(database),
+            database,
             MarkerFile::put(database, &StoreMark { id, commits }),
         )?;
     }
+    io_at(database, marker::sync_folder(database))?;
     Ok(RestoreSummary {
         lost_commits: mark.map(|mark| mark.commits.saturating_sub(backup.commits)),
         replaced_other,
@@ -269,26 +208,20 @@ fn place(
     })
 }
 
-/// Copies main file and logs as of one moment.
+/// Copies main file and log as of one moment.
 fn copy_consistent(database: &Path, to: &Path) -> Result<(), BackupError> {
+    let log = beside(database, "-wal");
     for _ in 0..TRIES {
         remove_parts(to);
-        let before = log_headers(database)?;
-        copy_file(database, to)?;
-        for (part, _) in LOGS
-            .iter()
-            .zip(before)
-            .filter(|(_, header)| header.is_some())
-        {
-            let log = beside(database, part);
-            match copy_file(&log, &beside(to, part)) {
-                // It is found below to have changed.
-                Err(BackupError::Io { path, source })
-                    if path == log && source.kind() == io::ErrorKind::NotFound => {}
-                copied => copied?,
+        let before = io_at(&log, wal_header(&log))?;
+        io_at(database, copy_file(database, to))?;
+        if before.is_some() {
+            match copy_file(&log, &beside(to, "-wal")) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                copied => io_at(&log, copied)?,
             }
         }
-        if log_headers(database)? == before {
+        if io_at(&log, wal_header(&log))? == before {
             return Ok(());
         }
         std::thread::sleep(PAUSE);
@@ -296,18 +229,9 @@ fn copy_consistent(database: &Path, to: &Path) -> Result<(), BackupError> {
     Err(BackupError::Busy)
 }
 
-fn log_headers(database: &Path) -> Result<LogHeaders, BackupError> {
-    let mut headers = LogHeaders::default();
-    for (header, part) in headers.iter_mut().zip(LOGS) {
-        let log = beside(database, part);
-        *header = io_at(&log, log_header(&log))?;
-    }
-    Ok(headers)
-}
-
-/// What begins a log; `None` if it holds nothing.
-fn log_header(log: &Path) -> io::Result<Option<[u8; LOG_HEADER]>> {
-    let mut header = [0; LOG_HEADER];
+/// The header of a log; `None` if there is none.
+fn wal_header(log: &Path) -> io::Result<Option<[u8; WAL_HEADER]>> {
+    let mut header = [0; WAL_HEADER];
     let read = File::open(log).and_then(|mut file| file.read_exact(&mut header));
     match read {
         Ok(()) => Ok(Some(header)),
@@ -318,36 +242,18 @@ fn log_header(log: &Path) -> io::Result<Option<[u8; LOG_HEADER]>> {
     }
 }
 
-/// Moves the logs of a copy into its main file, which is then the whole store. If it `is_new`, it gets a digest of its content.
-fn settle(copy: &Path, is_new: bool) -> Result<(), BackupError> {
-    let failed = |error: rusqlite::Error| unsettled(copy, &error);
+/// Moves the log of a copy into its main file, which is then the whole store.
+fn settle(copy: &Path) -> Result<(), BackupError> {
+    let damaged = |error: rusqlite::Error| BackupError::Damaged(explain(&error));
     let connection = open(copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let mode: String = connection
         .pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get(0))
-        .map_err(failed)?;
+        .map_err(damaged)?;
     if mode != "delete" {
         return Err(BackupError::Damaged(format!("its journal mode is {mode}")));
     }
-    // Tables of another program have no place for it.
-    let is_store = schema::version(&connection, &copy.display().to_string()).is_ok();
-    if is_new && is_store {
-        content_digest::seal(&connection).map_err(failed)?;
-    }
-    connection.close().map_err(|(_, error)| failed(error))?;
+    connection.close().map_err(|(_, error)| damaged(error))?;
     io_at(copy, File::open(copy).and_then(|file| file.sync_all()))
-}
-
-/// Whether a copy cannot be written, or is damaged.
-fn unsettled(copy: &Path, error: &rusqlite::Error) -> BackupError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::ReadOnly) => {
-            BackupError::Io {
-                path: copy.to_owned(),
-                source: io::Error::other(explain(error)),
-            }
-        }
-        _ => BackupError::Damaged(explain(error)),
-    }
 }
 
 /// Checks a copy without changing it. Errors name what it is a copy of.
@@ -361,12 +267,6 @@ fn check(copy: &Path, of: &Path) -> Result<BackupSummary, BackupError> {
         return Err(BackupError::Damaged(said));
     }
     let schema_version = schema::version(&connection, &of.display().to_string())?;
-    let sealed = content_digest::sealed(&connection).map_err(damaged)?;
-    let found = content_digest::of_content(&connection).map_err(damaged)?;
-    if sealed.as_ref().is_some_and(|sealed| *sealed != found) {
-        let what = "what it holds has changed since it was made (its digest is another)";
-        return Err(BackupError::Damaged(what.to_owned()));
-    }
     let reached = read::reached(&connection)?;
     let store_id = read::meta_value(&connection, "store_id")?;
     if schema_version == schema::VERSION {
@@ -379,7 +279,6 @@ fn check(copy: &Path, of: &Path) -> Result<BackupSummary, BackupError> {
         store_id: store_id.map(|id| id.to_string()),
         schema_version,
         bytes: io_at(copy, fs::metadata(copy))?.len(),
-        content_digest: sealed,
     })
 }
 
@@ -404,7 +303,7 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error_code();
     matches!(
         code,
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
     )
 }
 
@@ -419,33 +318,22 @@ fn open(path: &Path, access: OpenFlags) -> Result<Connection, BackupError> {
     Ok(connection)
 }
 
-/// Copies a file to a new one that only its owner may read, and syncs it. Errors name the file that they are of.
-fn copy_file(from: &Path, to: &Path) -> Result<(), BackupError> {
-    let mut source = io_at(from, File::open(from))?;
+/// Copies a file to a new one that only its owner may read, and syncs it.
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    let mut source = File::open(from)?;
     let mut options = OpenOptions::new();
-    let options = options.write(true).create_new(true).mode(0o600);
-    let mut copy = io_at(to, options.open(to))?;
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match source.read(&mut chunk) {
-            Ok(0) => return io_at(to, copy.sync_all()),
-            Ok(length) => io_at(to, copy.write_all(&chunk[..length]))?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return io_at(from, Err(error)),
-        }
-    }
+    let mut copy = options.write(true).create_new(true).mode(0o600).open(to)?;
+    io::copy(&mut source, &mut copy)?;
+    copy.sync_all()
 }
 
 /// Renames the files of a store. Nothing is deleted.
 fn set_aside(database: &Path) -> Result<Vec<PathBuf>, BackupError> {
     let now = form::millis(SystemTime::now());
-    let aside = format!(".replaced-{now}");
     let mut moved = Vec::new();
-    for (name, part) in marker::files_of(database) {
-        let (from, to) = (
-            beside(&name, part),
-            beside(&name, &format!("{aside}{part}")),
-        );
+    for part in PARTS {
+        let from = beside(database, part);
+        let to = beside(database, &format!(".replaced-{now}{part}"));
         match fs::rename(&from, &to) {
             Ok(()) => moved.push(to),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

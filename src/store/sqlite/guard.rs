@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::store::backend::StoreError;
-use crate::store::sqlite::marker::{MarkerFile, StoreMark, beside, file_of};
+use crate::store::sqlite::marker::{MarkerFile, StoreMark, beside};
 
 /// Watches the files of an open store.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl FileGuard {
         let mut guard = Self {
             path: path.to_owned(),
             store: WatchedFile::new(path.to_owned(), "the file"),
-            log: WatchedFile::new(beside(&file_of(path), "-wal"), "its log"),
+            log: WatchedFile::new(beside(path, "-wal"), "its log"),
             marker,
             lost: None,
         };

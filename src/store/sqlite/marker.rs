@@ -111,24 +111,6 @@ impl MarkerFile {
     }
 }
 
-/// The file of a store: where its name leads to, if that is a link. SQLite keeps its logs beside that file, and we the marker
-/// beside the name, so that a link which leads elsewhere is noticed.
-pub(super) fn file_of(store: &Path) -> PathBuf {
-    let Ok(to) = fs::read_link(store) else {
-        return store.to_owned();
-    };
-    // A link may lead to what is not there.
-    fs::canonicalize(store).unwrap_or_else(|_| folder_of(store).join(to))
-}
-
-/// The files of a store: for each the name that it begins with, and its suffix.
-pub(super) fn files_of(store: &Path) -> [(PathBuf, &'static str); 5] {
-    let file = file_of(store);
-    let parts = ["", "-wal", "-journal", "-shm"].map(|part| (file.clone(), part));
-    let [main, wal, journal, shm] = parts;
-    [main, wal, journal, shm, (store.to_owned(), ".id")]
-}
-
 /// The path of the marker of a store.
 pub(super) fn path_of(store: &Path) -> PathBuf {
     beside(store, ".id")

@@ -18,7 +18,6 @@ use crate::store::backend::{
 };
 
 pub mod backup;
-mod content_digest;
 mod guard;
 mod marker;
 mod prune;
@@ -93,7 +92,7 @@ impl SqliteStore {
             place: place.clone(),
             why,
         };
-        create(&marker::file_of(path)).map_err(|error| fail(error.to_string()))?;
+        create(path).map_err(|error| fail(error.to_string()))?;
         // Without `SQLITE_OPEN_URI`: a path is a path.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
@@ -126,9 +125,6 @@ impl SqliteStore {
     }
 
     fn start(mut connection: Connection, place: &str) -> Result<Self, StoreError> {
-        if schema::checked(&connection, place)? > 0 {
-            content_digest::forget(&connection).map_err(write_error)?;
-        }
         schema::migrate(&mut connection, place)?;
         let reached = read::reached(&connection)?;
         Ok(Self {

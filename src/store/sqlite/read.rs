@@ -68,7 +68,7 @@ pub(super) fn load(
             .next()
             .map(|it| it.bundle.into()),
         entities: entities(connection, &mut names)?,
-        authority: authority(connection, &mut names)?,
+        authority: authority(connection)?,
         keys: keys(connection)?,
         approval_uses: all(connection, "SELECT id, uses FROM approval_uses", |row| {
             let uses = u32::try_from(count(row, 1)?);
@@ -154,43 +154,29 @@ fn entities(
     })
 }
 
-fn authority(connection: &Connection, names: &mut TypeNameCache) -> Result<Authority, StoreError> {
+fn authority(connection: &Connection) -> Result<Authority, StoreError> {
     let mut authority = Authority::default();
     each(connection, "SELECT id, body FROM grants", [], |row| {
         let delegation: Delegation = body(row, 1)?;
-        check_key(row, delegation.id.as_str())?;
         authority.delegations.insert_mut(delegation.into());
         Ok(())
     })?;
     each(connection, "SELECT type, id, body FROM stops", [], |row| {
         let stop: Stop = body(row, 2)?;
-        if names.uid(row, 0)? != stop.uid {
-            return Err(invalid_column(row, 2, columns::OTHER_KEY));
-        }
         authority.stops.insert_mut(stop.uid.clone(), stop.into());
         Ok(())
     })?;
     each(connection, "SELECT id, body FROM tasks", [], |row| {
         let task: Task = body(row, 1)?;
-        check_key(row, task.id.as_str())?;
         authority.tasks.insert_mut(task.into());
         Ok(())
     })?;
     each(connection, "SELECT id, body FROM approvals", [], |row| {
         let approval: Approval = body(row, 1)?;
-        check_key(row, approval.id.as_str())?;
         authority.approvals.insert_mut(approval.into());
         Ok(())
     })?;
     Ok(authority)
-}
-
-/// Checks that the body of a row is of what its first column names.
-fn check_key(row: &Row<'_>, of_body: &str) -> Result<(), StoreError> {
-    match text(row, 0)? == of_body {
-        true => Ok(()),
-        false => Err(invalid_column(row, 1, columns::OTHER_KEY)),
-    }
 }
 
 fn keys(connection: &Connection) -> Result<Vec<StoredKey>, StoreError> {

@@ -11,11 +11,13 @@ use uuid::Uuid;
 use crate::domain::authority::form;
 use crate::store::backend::{Store, StoreError};
 use crate::store::sqlite::guard::FileGuard;
-use crate::store::sqlite::marker::{StoreMark, beside, files_of, path_of};
+use crate::store::sqlite::marker::{StoreMark, beside, path_of};
 use crate::store::sqlite::{OnLoss, SqliteStore, explain, read, write_error};
 
 /// A check that takes longer is logged.
 const LONG: Duration = Duration::from_secs(1);
+/// The suffixes of the files of a store.
+const PARTS: [&str; 4] = ["", "-wal", "-journal", "-shm"];
 
 /// Opens a store, unless its marker names another store or more commits.
 pub(super) fn open(path: &Path, on_loss: OnLoss) -> Result<SqliteStore, StoreError> {
@@ -166,13 +168,9 @@ pub(super) fn quick_check(connection: &Connection, path: &Path) -> Result<(), St
 /// Renames the files of a store. Nothing is deleted.
 fn set_aside(path: &Path) -> io::Result<()> {
     let now = form::millis(SystemTime::now());
-    // The marker is written anew.
-    let files = files_of(path)
-        .into_iter()
-        .filter(|(_, part)| *part != ".id");
-    for (name, part) in files {
-        let from = beside(&name, part);
-        let to = beside(&name, &format!(".lost-{now}{part}"));
+    for part in PARTS {
+        let from = beside(path, part);
+        let to = beside(path, &format!(".lost-{now}{part}"));
         match fs::rename(&from, &to) {
             Ok(()) => tracing::warn!(file = %from.display(), to = %to.display(), "set aside"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -4,7 +4,6 @@ use smol_str::SmolStr;
 
 use super::*;
 use crate::domain::authority::change::{Change, ChangeOrigin};
-use crate::store::columns;
 
 fn entry(revision: u64) -> StoreWrite {
     StoreWrite::Entry {
@@ -205,62 +204,6 @@ fn a_row_that_makes_no_sense_is_named() {
             panic!("{error}");
         };
         assert!(why.contains(&format!("column `{column}`")), "{why}");
-    }
-}
-
-#[test]
-fn a_row_whose_body_is_of_something_else_is_not_read() {
-    use crate::domain::authority::stop::Stop;
-    use crate::domain::authority::task::Task;
-    use crate::domain::schema::{TYPES, entity_uid};
-    let at = SystemTime::UNIX_EPOCH;
-    let stop = Stop {
-        uid: entity_uid(&TYPES.user, "ana"),
-        reason: "leaking".into(),
-        at,
-        by: entity_uid(&TYPES.user, "ines"),
-    };
-    let task = Task {
-        id: "t1".into(),
-        agent: entity_uid(&TYPES.agent, "support"),
-        person: entity_uid(&TYPES.user, "ana"),
-        purpose: "triage".into(),
-        scope: None,
-        terms: Default::default(),
-        call_budget: None,
-        steps: Vec::new(),
-        at_step: 0,
-        opened_at: at,
-        deadline: at,
-        closed_at: None,
-    };
-    let change = |revision: u64, change: Change| match entry(revision) {
-        StoreWrite::Entry { entry, id } => StoreWrite::Entry {
-            entry: ChangeRecord { change, ..entry },
-            id,
-        },
-        other => other,
-    };
-    let writes = [
-        change(1, Change::Stopped(stop.into())),
-        change(2, Change::Task(task.into())),
-    ];
-    for sql in [
-        "UPDATE stops SET id = 'anb'",
-        "UPDATE stops SET type = 'Mcp::Agent'",
-        "UPDATE stops SET body = replace(body, '\"ana\"', '\"`na\"')",
-        "UPDATE tasks SET id = 't2'",
-        "UPDATE tasks SET body = replace(body, '\"t1\"', '\"t0\"')",
-    ] {
-        let mut store = SqliteStore::in_memory().unwrap();
-        store.commit(&writes).unwrap();
-        store.load().expect("as it was written");
-        store.connection.execute_batch(sql).unwrap();
-        let error = store.load().unwrap_err();
-        let StoreError::Damaged(why) = &error else {
-            panic!("{error}");
-        };
-        assert!(why.contains(columns::OTHER_KEY), "{sql}: {why}");
     }
 }
 

@@ -49,7 +49,7 @@ const GRANTS: &[Spoil<v1::GrantDelegationRequest>] = &[
     ),
     (
         |it| it.scope.as_mut().unwrap().access = 9,
-        "`scope.access` is not a value that is known here: 9",
+        "`scope.access` 9 is not a value that is known here",
     ),
     (
         |it| it.scope.as_mut().unwrap().tools = vec!["git/log".into(), "log".into()],

@@ -316,22 +316,18 @@ fn gateways_over_plain_http_hear_what_is_shown() {
 #[ignore = "needs the Python packages that tests/run installs"]
 fn the_python_gateway_gets_the_answers_it_shows() {
     let bundle = after_the_story();
-    let socket = bundle.folder().join("callgate.sock");
-    let server = Server::with_socket(&bundle, socket.to_str().expect("text"));
+    let server = Server::start(&bundle, &[]);
     let fences = fences_of(NATIVE, "## In Python");
     let text_of = |language: &str| {
         let found = fences.iter().find(|fence| fence.language == language);
         &found.expect("a fence").text
     };
-    let on_socket = format!("unix:{}", socket.display());
-    for target in [server.target(), &on_socket] {
-        let program = text_of("python").replace(ADDRESS, target);
-        let output = Command::new(python())
-            .args(["-c", &program])
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        let complaints = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(&said, text_of("text"), "{target}: {complaints}");
-    }
+    let program = text_of("python").replace(ADDRESS, server.target());
+    let output = Command::new(python())
+        .args(["-c", &program])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(&said, text_of("text"), "{complaints}");
 }

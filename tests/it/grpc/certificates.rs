@@ -1,14 +1,12 @@
 //! TLS: who may connect, and whom a certificate proves.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
+use callgate::proto::v1::Decision;
 use callgate::proto::v1::authorization_client::AuthorizationClient;
-use callgate::proto::v1::{AuthorizeStreamRequest, Decision};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType, date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
 };
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -55,16 +53,7 @@ impl Authority {
         names: Vec<SanType>,
         usage: ExtendedKeyUsagePurpose,
     ) -> (String, String) {
-        self.sign(CertificateParams::default(), common_name, names, usage)
-    }
-
-    fn sign(
-        &self,
-        mut params: CertificateParams,
-        common_name: &str,
-        names: Vec<SanType>,
-        usage: ExtendedKeyUsagePurpose,
-    ) -> (String, String) {
+        let mut params = CertificateParams::default();
         let mut name = DistinguishedName::new();
         name.push(DnType::CommonName, common_name);
         params.distinguished_name = name;
@@ -90,16 +79,6 @@ impl Authority {
     pub fn client(&self, uri: &str) -> (String, String) {
         let name = SanType::URI(uri.try_into().expect("ascii"));
         self.issue(vec![name], ExtendedKeyUsagePurpose::ClientAuth)
-    }
-
-    /// The same, valid up to a second since 1970.
-    fn client_until(&self, uri: &str, end: u64) -> (String, String) {
-        let mut params = CertificateParams::default();
-        // The last second belongs to the time in which it is valid.
-        params.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(end - 1);
-        let name = SanType::URI(uri.try_into().expect("ascii"));
-        let usage = ExtendedKeyUsagePurpose::ClientAuth;
-        self.sign(params, "issued", vec![name], usage)
     }
 }
 
@@ -260,14 +239,15 @@ async fn where_certificates_are_optional_a_token_will_do() {
     assert!(client.authorize(call("log")).await.is_err());
 }
 
-/// Connects as a client with a certificate, below HTTP/2.
-fn connector(authority: &Authority, (certificate, key): (String, String)) -> TlsConnector {
+/// Connects twice, as a client does that resumes sessions where it may. Returns how the second connection began.
+async fn connect_again(server: &Running, authority: &Authority) -> HandshakeKind {
     let pem = |text: &str| -> Vec<CertificateDer<'static>> {
         let all = CertificateDer::pem_slice_iter(text.as_bytes());
         all.map(|it| it.expect("PEM")).collect()
     };
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(pem(&authority.pem()));
+    let (certificate, key) = authority.client("spiffe://example.org/edge");
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -276,12 +256,7 @@ fn connector(authority: &Authority, (certificate, key): (String, String)) -> Tls
         .with_client_auth_cert(pem(&certificate), key)
         .expect("a certificate and its key");
     config.alpn_protocols = vec![b"h2".to_vec()];
-    TlsConnector::from(Arc::new(config))
-}
-
-/// Connects twice, as a client does that resumes sessions where it may. Returns how the second connection began.
-async fn connect_again(server: &Running, authority: &Authority) -> HandshakeKind {
-    let connector = connector(authority, authority.client("spiffe://example.org/edge"));
+    let connector = TlsConnector::from(Arc::new(config));
     let mut began = HandshakeKind::Full;
     for _ in 0..2 {
         let stream = TcpStream::connect(server.address)
@@ -359,132 +334,5 @@ async fn files_that_are_not_certificates_are_named() {
     ] {
         let said = fault.expect_err(wanted);
         assert!(said.contains(wanted), "{said}");
-    }
-}
-
-/// Waits until so many milliseconds after a second since 1970.
-async fn wait_until(second: u64, millis: u64) {
-    let moment = SystemTime::UNIX_EPOCH + Duration::from_millis(second * 1_000 + millis);
-    let left = moment.duration_since(SystemTime::now()).unwrap_or_default();
-    tokio::time::sleep(left).await;
-}
-
-#[tokio::test]
-async fn a_connection_does_not_outlive_the_certificate_that_it_was_opened_with() {
-    let authority = Authority::new();
-    let config = r#"
-[tls]
-cert = "server.pem"
-key = "server.key"
-client_ca = "ca.pem"
-
-[[callers]]
-id = "edge"
-spiffe = ["spiffe://example.org/edge"]
-rights = { rpcs = ["Authorize", "AuthorizeStream"], assert_identity = true }
-"#;
-    let server = start_tls(&authority, config).await;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let end = now.expect("after 1970").as_secs() + 6;
-    let short = authority.client_until("spiffe://example.org/edge", end);
-
-    // What is idle ends before the certificate does, so that nothing is asked on it that is refused.
-    let stream = TcpStream::connect(server.address).await.expect("connected");
-    let name = ServerName::try_from("localhost").expect("a name");
-    let connector = connector(&authority, short.clone());
-    let stream = connector.connect(name, stream).await.expect("TLS");
-    let idle = hyper::client::conn::http2::handshake::<_, _, tonic::body::Body>(
-        TokioExecutor::new(),
-        TokioIo::new(stream),
-    );
-    let (_sender, idle) = idle.await.expect("HTTP/2");
-    let idle = tokio::spawn(idle);
-
-    let mut client = connect(&server, &authority, Some(short.clone()))
-        .await
-        .expect("a connection");
-    assert!(client.authorize(call("log")).await.is_ok());
-    let (asks, asked) = tokio::sync::mpsc::channel(1);
-    let ask = || AuthorizeStreamRequest {
-        correlation_id: "1".to_owned(),
-        request: Some(call("log")),
-    };
-    asks.send(ask()).await.expect("taken");
-    let asked = tokio_stream::wrappers::ReceiverStream::new(asked);
-    let mut answers = client
-        .authorize_stream(asked)
-        .await
-        .expect("a stream")
-        .into_inner();
-    assert!(answers.message().await.expect("an answer").is_some());
-
-    wait_until(end, 0).await;
-    assert!(idle.is_finished(), "the client was told before the end");
-    assert!(idle.await.expect("no panic").is_ok(), "and nothing failed");
-    wait_until(end, 300).await;
-    asks.send(ask()).await.expect("taken");
-    let status = answers.message().await.expect_err("expired");
-    assert_eq!(status.code(), Code::Unauthenticated);
-    assert_eq!(
-        status.message(),
-        "the client certificate of this connection has expired: connect again with a valid one"
-    );
-    assert!(client.authorize(call("log")).await.is_err());
-    // Who has another by then goes on.
-    let next = authority.client("spiffe://example.org/edge");
-    let mut client = connect(&server, &authority, Some(next))
-        .await
-        .expect("a connection");
-    assert!(client.authorize(call("log")).await.is_ok());
-}
-
-#[tokio::test]
-async fn the_token_of_a_caller_with_names_is_taken_from_no_other_certificate() {
-    let authority = Authority::new();
-    let config = format!(
-        r#"
-[tls]
-cert = "server.pem"
-key = "server.key"
-client_ca = "ca.pem"
-
-[[callers]]
-id = "edge"
-token_sha256 = ["{}"]
-spiffe = ["spiffe://example.org/edge"]
-rights = {{ rpcs = ["Authorize"], assert_identity = true }}
-
-[[callers]]
-id = "tokens"
-token_sha256 = ["{}"]
-rights = {{ rpcs = ["Authorize"], assert_identity = true }}
-"#,
-        digest("edge-token"),
-        digest("other-token"),
-    );
-    let server = start_tls(&authority, &config).await;
-    let certificates = [
-        (authority.client("spiffe://example.org/edge"), true),
-        (authority.client("spiffe://example.org/edge/"), false),
-        (authority.named("edge"), false),
-    ];
-    for (certificate, is_its_own) in certificates {
-        let mut client = connect(&server, &authority, Some(certificate))
-            .await
-            .expect("a connection");
-        let asked = client.authorize(with_token(call("log"), "edge-token"));
-        match asked.await {
-            Ok(_) => assert!(is_its_own),
-            Err(status) => {
-                assert!(!is_its_own, "{status}");
-                assert_eq!(
-                    status.message(),
-                    "the client certificate names no configured caller"
-                );
-            }
-        }
-        // Where no names are configured, a certificate is the transport's.
-        let other = client.authorize(with_token(call("log"), "other-token"));
-        assert_eq!(other.await.is_ok(), !is_its_own);
     }
 }

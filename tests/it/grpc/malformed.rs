@@ -149,7 +149,7 @@ const SPOILS: &[Spoil] = &[
     ),
     (
         |it| it.operation.as_mut().unwrap().initiator = 77,
-        "`call_context.operation.initiator` is not a value that is known here: 77",
+        "`call_context.operation.initiator` 77 is not a value that is known here",
     ),
     (
         |it| call_tool(it).tool.clear(),
@@ -213,7 +213,7 @@ const SPOILS: &[Spoil] = &[
                 }),
             )
         },
-        "`call_context.operation.sample.max_tokens` must not be negative: -1",
+        "`call_context.operation.sample.max_tokens` is -1, but must not be negative",
     ),
     (
         |it| {

@@ -237,8 +237,6 @@ fn a_sync_that_fails_gives_nothing_and_takes_away_at_once() {
         ));
         let read = doors.decide(in_session("files/read", "s")).await.unwrap();
         assert!(!is_allow(&read), "what must be written is denied");
-        // Long enough for several attempts to write it.
-        tokio::time::sleep(Duration::from_millis(2_500)).await;
         faults.set("no-sync", false);
         for _ in 0..100 {
             let status = doors
@@ -254,17 +252,6 @@ fn a_sync_that_fails_gives_nothing_and_takes_away_at_once() {
         delegate(&mut doors).await.unwrap();
         (kept, delegated)
     });
-    let log = server.log();
-    let lines = |said: &str| log.lines().filter(|line| line.contains(said)).count();
-    assert_eq!(lines("NOT DURABLE"), 1, "{log}");
-    assert_eq!(
-        lines("is not made"),
-        1,
-        "the delegation, and not the revocation: {log}"
-    );
-    for said in ["still not written", "counts and sessions"] {
-        assert_eq!(lines(said), 1, "once a minute: {log}");
-    }
     drop(server);
     let server = Server::start(&bundle, &[]);
     runtime.block_on(async {

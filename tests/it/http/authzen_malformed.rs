@@ -107,7 +107,7 @@ async fn what_is_missing_or_of_the_wrong_type_is_a_400_that_names_it() {
                 it["context"] = json!({"time": "1"});
                 it["action"]["properties"] = json!({"time": "2"});
             }),
-            "`action.properties` `time` is not what `context` says",
+            "`action.properties.time` says something else than `context`",
         ),
         (
             EVALUATIONS,

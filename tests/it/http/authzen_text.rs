@@ -141,7 +141,7 @@ async fn only_what_is_declared_can_contradict_itself() {
     request["action"]["properties"]["time"] = json!("then");
     let reply = post(&server, EVALUATION, &request).await;
     assert_eq!(reply.status, 400);
-    let wanted = "`action.properties` `time` is not what `context` says";
+    let wanted = "`action.properties.time` says something else than `context`";
     assert_eq!(reply.message(), wanted);
 }
 

@@ -5,8 +5,5 @@
 mod broken_store;
 mod model;
 mod office;
-mod order;
 mod races;
 mod taken_away;
-mod unrecorded;
-mod who_leaves;

@@ -22,19 +22,6 @@ pub fn open() -> Direct {
     Direct::in_memory(LOADED.clone())
 }
 
-/// The same where what is private does not leave, whatever carries that it was read.
-pub fn strict() -> LoadedBundle {
-    let policies = r#"
-@id("all") permit (principal, action in Mcp::Action::"call_tool", resource);
-@id("govern") permit (principal, action in Mcp::Action::"govern", resource);
-@id("approve-admin") forbid (principal, action in Mcp::Action::"call_admin", resource)
-unless { context has approval };
-@id("nothing-private-out") forbid (principal, action, resource == Mcp::Tool::"mail/send")
-when { context.labels.contains("private") };
-"#;
-    worlds::office().policies(policies).load()
-}
-
 /// The same over another store.
 pub fn over(store: Box<dyn Store>) -> Direct {
     Direct::over(LOADED.clone(), store)

@@ -42,17 +42,8 @@ impl Direct {
 
     /// The same over a store of the test's own.
     pub fn over(load: LoadedBundle, store: Box<dyn Store>) -> Self {
-        Self::with(load, store, ServiceSettings::default(), Recorder::default())
-    }
-
-    /// The same with settings and a recorder.
-    pub fn with(
-        load: LoadedBundle,
-        store: Box<dyn Store>,
-        settings: ServiceSettings,
-        recorder: Recorder,
-    ) -> Self {
         let clock = Arc::new(HandClock::new());
+        let (settings, recorder) = (ServiceSettings::default(), Recorder::default());
         let service = Service::open(settings, recorder, store, clock.clone());
         let service = Arc::new(service.expect("a service"));
         service.publish(load).expect("a revision");
@@ -91,21 +82,17 @@ impl Direct {
         }
     }
 
-    /// What a request says of itself.
-    pub fn ask(&self) -> RequestMeta<'_> {
-        RequestMeta {
+    /// Decides a call.
+    pub async fn decide(&self, call: &CallContext) -> Verdict {
+        let ask = RequestMeta {
             caller: &self.caller,
             adapter: "test",
             at_least_revision: 0,
             is_dry_run: false,
             deadline: Deadline::NONE,
             request_id: None,
-        }
-    }
-
-    /// Decides a call.
-    pub async fn decide(&self, call: &CallContext) -> Verdict {
-        let answer = self.service.authorize(self.ask(), call).await;
+        };
+        let answer = self.service.authorize(ask, call).await;
         answer.expect("a decision").value
     }
 }

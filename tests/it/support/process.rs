@@ -106,15 +106,7 @@ impl Server {
 
     /// Starts the server and waits until it says where it listens.
     pub fn listening(bundle: &Bundle, variables: &[(&str, &str)]) -> Self {
-        Self::run(bundle, callgate(bundle.folder()), variables, &[])
-    }
-
-    /// Starts the server, on a Unix socket too, and waits until it serves.
-    pub fn with_socket(bundle: &Bundle, socket: &str) -> Self {
-        let command = callgate(bundle.folder());
-        let mut server = Self::run(bundle, command, &[], &["--unix", socket]);
-        server.wait_until_serving();
-        server
+        Self::run(bundle, callgate(bundle.folder()), variables)
     }
 
     /// Starts the server with so many descriptors and no more.
@@ -127,20 +119,14 @@ impl Server {
                 &format!("ulimit -n {open_files} && exec \"$0\" \"$@\""),
             ])
             .arg(env!("CARGO_BIN_EXE_callgate"));
-        Self::run(bundle, command, &[], &[])
+        Self::run(bundle, command, &[])
     }
 
-    fn run(
-        bundle: &Bundle,
-        mut command: Command,
-        variables: &[(&str, &str)],
-        arguments: &[&str],
-    ) -> Self {
+    fn run(bundle: &Bundle, mut command: Command, variables: &[(&str, &str)]) -> Self {
         let log = bundle.folder().join("server.log");
         let process = command
             .args(["serve", "--without-callers", "--listen", "127.0.0.1:0"])
             .args(["--http", "127.0.0.1:0"])
-            .args(arguments)
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

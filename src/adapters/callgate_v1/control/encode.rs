@@ -316,8 +316,10 @@ fn audit(log: Option<LogStatus>) -> v1::AuditStatus {
             ..v1::AuditStatus::default()
         };
     };
-    let failure = log.failure.map(|it| (timestamp(it.since), it.error));
-    let (failing_since, fault) = failure.unzip();
+    let (since, fault) = match log.failure {
+        Some(failure) => (Some(timestamp(failure.since)), failure.error),
+        None => (None, String::new()),
+    };
     v1::AuditStatus {
         mode: log.mode.as_str().to_owned(),
         records: log.records,
@@ -327,10 +329,8 @@ fn audit(log: Option<LogStatus>) -> v1::AuditStatus {
         signed_records: log.tree.signed,
         tree_fault: log.tree.fault.unwrap_or_default(),
         queued: log.queued,
-        failing_since,
-        fault: fault.unwrap_or_default(),
-        lost_records: log.lost.records,
-        lost_capsules: log.lost.capsules,
+        failing_since: since,
+        fault,
     }
 }
 

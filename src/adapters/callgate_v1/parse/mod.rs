@@ -20,6 +20,7 @@ use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem
 use crate::adapters::input::ids;
 use crate::adapters::input::json::{self, KeyPolicy};
 use crate::adapters::input::limits::{check_count, check_length};
+use crate::adapters::input::nulls::without_nulls;
 use crate::adapters::input::wire_text::{self, WireText};
 use crate::adapters::subject::token_claims::{self, TokenValidity};
 use crate::adapters::transport::address;
@@ -29,7 +30,6 @@ use crate::domain::request::call_context::{
     ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, TraceContext,
     Workflow,
 };
-use crate::domain::request::nulls::without_nulls;
 use crate::domain::request::operation::{Listing, OperationKind};
 use crate::proto::served;
 

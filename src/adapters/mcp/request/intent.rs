@@ -16,7 +16,7 @@ pub enum MessageIntent {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OperationError {
     /// No revision of the protocol has the method, or not from this side.
-    #[error("`method` names none that is known here: `{0}`")]
+    #[error("`{0}` is not a method that is known here")]
     UnknownMethod(TextExcerpt),
     /// The method is that of a request, and the message has no id.
     #[error("`{0}` is a request, and a request has an `id`")]

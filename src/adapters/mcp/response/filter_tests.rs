@@ -315,7 +315,7 @@ async fn what_a_server_asks_for_in_a_result_is_decided_in_its_name() {
         ),
         (
             requests(json!({"a": {"method": "shell/run"}})),
-            "-32601: `method` names none that is known here: `shell/run`",
+            "-32601: `shell/run` is not a method that is known here",
         ),
         (
             requests(json!([form("city")])),

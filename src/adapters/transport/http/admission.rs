@@ -63,8 +63,7 @@ impl HttpAdapter {
     /// Returns a rejection if the caller cannot be authenticated, it lacks the right, or a header is
     /// repeated.
     pub fn admit(&self, head: ReceivedHead<'_>, rpc: Rpc) -> Result<Arc<Caller>, HttpRejection> {
-        let parts = head.parts;
-        let certificate = head.peer.certificate(|| head.arrived);
+        let (parts, names) = (head.parts, head.peer.names());
         let shown = headers::authorization(&parts.headers)?;
         let authorization = shown.map(ShownCredential::of).transpose()?;
         let reloadable = self.reloadable.current();
@@ -74,7 +73,7 @@ impl HttpAdapter {
         let known = |shown: Option<&ShownCredential<'_>>| {
             let caller = reloadable.authenticate(PresentedCredentials {
                 authorization: shown.map(|it| it.header.as_ref()),
-                certificate,
+                names,
             })?;
             let user = shown.and_then(|it| it.user.as_deref());
             if user.is_some_and(|user| *user != *caller.id) && !reloadable.is_local() {

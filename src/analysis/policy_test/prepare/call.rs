@@ -22,7 +22,6 @@ use crate::domain::request::call_context::{
 };
 use crate::domain::request::cedar_number;
 use crate::domain::request::client_responses::ClientResponses;
-use crate::domain::request::nulls::without_nulls;
 use crate::domain::request::operation::{
     Listing, OperationKind, OperationType, Sampling, ToolCall,
 };
@@ -58,7 +57,7 @@ impl Resolver<'_> {
         let schema = self.bundle.snapshot.schema();
         let expected = schema.and_then(|schema| context_schema_for_action(schema, &action));
         let extensions = Extensions::all_available();
-        let fields = Json::Object(without_nulls(form.context.clone()));
+        let fields = Json::Object(form.context.clone());
         let typed = ContextJsonParser::new(expected.as_ref(), extensions);
         let untyped = ContextJsonParser::new(None::<&ContextSchema>, extensions);
         let context = match typed.from_json_value(fields.clone()) {

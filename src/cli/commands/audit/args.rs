@@ -341,7 +341,8 @@ pub fn warn_of<'f>(faults: impl IntoIterator<Item = &'f LogError>) {
     }
 }
 
-/// The ids that records may have of a session: its own, or its digest if it is long.
+/// The ids that records may have of a session: its own, or its digest if it is longer than `limits.id_bytes` of the server
+/// was.
 fn sessions(id: &str) -> [String; 2] {
     [as_recorded(id), canonical::digest_of_text(id)]
 }
