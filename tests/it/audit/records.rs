@@ -487,7 +487,7 @@ async fn calls_on_stored_delegations_name_the_user_however_they_are_denied() {
         ("log", "coder", None),
         ("commit", "coder", Some("DELEGATION_OUT_OF_SCOPE")),
         ("made-up", "coder", Some("TOOL_UNKNOWN")),
-        ("log", "another", Some("DELEGATION_CHAIN_BROKEN")),
+        ("log", "another", Some("SUBJECT_UNKNOWN")),
     ] {
         let answer = client.authorize(on_it(tool, agent)).await.unwrap();
         asked.push((answer.into_inner().decision_id, code));
