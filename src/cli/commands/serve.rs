@@ -33,10 +33,8 @@ use crate::store::sqlite::OnLoss;
 use crate::telemetry::record::recorder::Recorder;
 use crate::telemetry::setup::{Logging, Telemetry, start_logging};
 
-/// Time limit for exporting pending spans and metrics at shutdown.
-const FLUSH: Duration = Duration::from_secs(5);
-/// Time limit for putting on record what is under way at shutdown; part of [`FLUSH`].
-const LAST_RECORDS: Duration = Duration::from_secs(1);
+mod shutdown;
+
 /// Time limit for threads to end at shutdown.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Stack of worker threads: evaluating deeply nested policies exceeds the default.
@@ -194,7 +192,7 @@ async fn serve(
         Err(_) => source.settings.clone(),
     };
     let drain = Duration::from_millis(config.limits.drain_ms.into());
-    let latest = drain + 3 * FLUSH + LAST_WORDS;
+    let latest = drain + 3 * shutdown::FLUSH + LAST_WORDS;
     let stop = stop_signal(latest).context("the signals to stop cannot be awaited")?;
     check_callers(args, &config)?;
     let listeners = bind(args, &config).await?;
@@ -240,8 +238,8 @@ async fn serve(
     let served = server::serve(listeners, setup, stop).await;
     reloading.abort();
     keeping.abort();
-    close(service, audit).await?;
-    let given_up = end_telemetry(telemetry, logging).await;
+    shutdown::close(service, audit).await?;
+    let given_up = shutdown::end_telemetry(telemetry, logging).await;
     served?;
     Ok(given_up)
 }
@@ -266,16 +264,6 @@ async fn open_and_enter(
     store.join_to(enter).await
 }
 
-/// Exports what waits, and returns the number of log lines that could not be written.
-async fn end_telemetry(telemetry: Telemetry, logging: &Logging) -> usize {
-    telemetry.recorder().finish();
-    // Before the last export of metrics, which includes the number of lost log lines.
-    let given_up = tokio::task::block_in_place(|| logging.drain());
-    telemetry.shutdown(FLUSH).await;
-    tracing::info!("stopped");
-    given_up
-}
-
 fn warn_of_local_caller(reloadable: &ReloadableConfig) {
     if reloadable.authenticator.current().is_local() {
         tracing::warn!(
@@ -292,36 +280,6 @@ fn log_listeners(listeners: &[Listener], revision: u64) {
             revision,
             "listening"
         );
-    }
-}
-
-/// Closes the store and the decision log, unless that takes longer than [`FLUSH`].
-async fn close(service: Arc<Service>, audit: Option<AuditLog>) -> anyhow::Result<()> {
-    let tasks = service.tasks().clone();
-    let closing = async {
-        tokio::task::spawn_blocking(move || service.close()).await?;
-        // What the store has written for those who have left is put on record before the log ends.
-        tasks.close();
-        let recorded = tokio::time::timeout(LAST_RECORDS, tasks.wait()).await;
-        if recorded.is_err() {
-            tracing::error!(
-                under_way = tasks.len(),
-                "not all that is under way is put on record"
-            );
-        }
-        match audit {
-            Some(audit) => tokio::task::spawn_blocking(move || audit.close()).await,
-            None => Ok(()),
-        }
-    };
-    match tokio::time::timeout(FLUSH, closing).await {
-        Ok(closed) => Ok(closed?),
-        Err(_) => {
-            tracing::error!(
-                "the disk does not answer; store and decision log are left as they are"
-            );
-            Ok(())
-        }
     }
 }
 
