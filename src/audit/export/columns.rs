@@ -73,7 +73,6 @@ pub const COLUMNS: [(&str, Type); 49] = [
     ("span_id", Text),
     ("capsule_digest", Text),
     ("capsule_frame_digest", Text),
-    ("is_cut", Text),
     ("verb", Text),
     ("id", Text),
     ("outcome", Text),
@@ -84,6 +83,7 @@ pub const COLUMNS: [(&str, Type); 49] = [
     ("first", Number),
     ("last", Number),
     ("since", Time),
+    ("is_cut", Text),
 ];
 
 /// A row, whose cells are set by the names of their columns.

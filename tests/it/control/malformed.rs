@@ -191,16 +191,16 @@ async fn what_every_request_needs_is_asked_for() {
         narrow_delegation: v1::NarrowDelegationRequest { actor: actor.clone(), id: "g".into(),
             scope: scope(&[], v1::AccessLevel::Unspecified), ..Default::default() } => "`scope.access` is required";
         revoke_delegation: v1::RevokeDelegationRequest { actor: actor.clone(), ..Default::default() } => "`id` is required";
-        list_delegations: v1::ListDelegationsRequest { status: 99, ..Default::default() } => "`status` 99 is not";
+        list_delegations: v1::ListDelegationsRequest { status: 99, ..Default::default() } => "`status` is not a value that is known here: 99";
         list_delegations: v1::ListDelegationsRequest { from: entity("", "x"), ..Default::default() } => "`from.type` is required";
         advance_task: v1::AdvanceTaskRequest { actor: actor.clone(), ..Default::default() } => "`id` is required";
         close_task: v1::CloseTaskRequest { actor: actor.clone(), ..Default::default() } => "`id` is required";
-        list_tasks: v1::ListTasksRequest { status: 99, ..Default::default() } => "`status` 99 is not";
+        list_tasks: v1::ListTasksRequest { status: 99, ..Default::default() } => "`status` is not a value that is known here: 99";
         approve_call: v1::ApproveCallRequest { actor: actor.clone(), ..Default::default() } => "`id` is required";
         reject_call: v1::RejectCallRequest { actor: actor.clone(), ..Default::default() } => "`id` is required";
-        list_approvals: v1::ListApprovalsRequest { status: 99, ..Default::default() } => "`status` 99 is not";
+        list_approvals: v1::ListApprovalsRequest { status: 99, ..Default::default() } => "`status` is not a value that is known here: 99";
         list_approvals: v1::ListApprovalsRequest { page_token: "a".repeat(16_385), ..Default::default() } => "`page_token` has 16385 bytes";
-        watch_approvals: v1::WatchApprovalsRequest { status: 99, ..Default::default() } => "`status` 99 is not";
+        watch_approvals: v1::WatchApprovalsRequest { status: 99, ..Default::default() } => "`status` is not a value that is known here: 99";
         end_session: v1::EndSessionRequest { actor: actor.clone(), ..Default::default() } => "`session_id` is required";
         stop_entity: v1::StopEntityRequest { actor: actor.clone(), ..Default::default() } => "`uid` is required";
         stop_entity: v1::StopEntityRequest { actor: actor.clone(), uid: entity("Agent", "helper"), ..Default::default() } => "`reason` is required";
