@@ -16,6 +16,7 @@ use crate::audit::envelope;
 use crate::audit::frame::{self, Contents};
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
 use crate::audit::log_tree::{LogTree, LogTreeError};
+use crate::audit::lost_records::{LostCounts, LostRanges};
 use crate::audit::reader::LogError;
 use crate::audit::record::schema::Notice;
 use crate::audit::record::schema::notice::Kind;
@@ -87,15 +88,6 @@ pub struct NoticeCounts {
     pub written: u64,
 }
 
-/// What was in the files and is there no more, as far as it was noticed since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LostCounts {
-    /// Records that are gone or damaged.
-    pub records: u64,
-    /// Records whose capsules are gone, if they had any.
-    pub capsules: u64,
-}
-
 /// The files of a log that is written.
 pub struct LogOutput {
     directory: PathBuf,
@@ -111,6 +103,7 @@ pub struct LogOutput {
     notices: Vec<(SystemTime, Notice)>,
     notices_written: u64,
     lost: LostCounts,
+    lost_records: LostRanges,
     /// Reused for frames of notices and capsules.
     scratch: Vec<u8>,
     /// The tree over the records; `None` in a log that goes on without one.
@@ -154,6 +147,7 @@ impl LogOutput {
             notices: Vec::new(),
             notices_written: 0,
             lost: LostCounts::default(),
+            lost_records: LostRanges::default(),
             scratch: Vec::new(),
             tree: None,
             closed: Vec::new(),
@@ -459,9 +453,9 @@ impl LogOutput {
     }
 
     /// Counts records as lost, and has a notice tell it.
-    fn note_lost(&mut self, why: &str, (first, last): (u64, u64)) {
-        self.lost.records += last.saturating_sub(first) + 1;
-        self.notice_of(Kind::Lost, why, 0, (first, last));
+    fn note_lost(&mut self, why: &str, range: (u64, u64)) {
+        self.lost.records += self.lost_records.add(range);
+        self.notice_of(Kind::Lost, why, 0, range);
     }
 
     fn notice_of(&mut self, kind: Kind, text: &str, count: u64, (first, last): (u64, u64)) {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::audit::batch::BatchCapsules;
 use crate::audit::batch_outcome::BatchPromise;
 use crate::audit::capsule::CapsuleKey;
-use crate::audit::log_output::LostCounts;
+use crate::audit::lost_records::LostCounts;
 use crate::audit::record::schema::Notice;
 use crate::audit::tree::thread::TreeWatch;
 use crate::config::audit::{LogMode, OnLogFailure};

@@ -32,6 +32,7 @@ pub mod log_output;
 pub mod log_queue;
 pub mod log_tree;
 mod log_writer;
+pub mod lost_records;
 pub mod outcome_check;
 pub mod outcome_record;
 pub mod reader;

@@ -11,6 +11,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::authn::connection::ConnectionState;
 
+/// Longer than any handshake takes, `limits.handshake_ms` at most.
+const LONGEST_HANDSHAKE: Duration = Duration::from_secs(60);
 /// How long before the end of its certificate a client is told to connect again, at most.
 const RENEWED_BEFORE: Duration = Duration::from_secs(10);
 
@@ -115,11 +117,14 @@ impl Peer {
 }
 
 impl PeerValidity {
-    /// That of a chain which is valid `now`. What has expired before was shown for nothing: no path was built with it.
+    /// That of a chain which the handshake has found valid, perhaps a while ago. What else had expired before that was shown
+    /// for nothing: no path was built with it.
     fn new(chain: &[impl AsRef<[u8]>], now: SystemTime, moment: Instant) -> Option<Self> {
-        let ends = chain.iter().filter_map(|der| end_of(der.as_ref()));
-        let end = ends.filter(|end| *end > now).min()?;
-        let left = end.duration_since(now).ok()?;
+        let (end_entity, others) = chain.split_first()?;
+        let others = others.iter().filter_map(|der| end_of(der.as_ref()));
+        let others = others.filter(|end| *end + LONGEST_HANDSHAKE > now);
+        let end = others.chain(end_of(end_entity.as_ref())).min()?;
+        let left = end.duration_since(now).unwrap_or_default();
         // Who has but the same certificate connects again some times in the last seconds, and not without end.
         let renewal = left - RENEWED_BEFORE.min(left / 10);
         Some(Self {

@@ -105,9 +105,13 @@ fn a_chain_is_valid_as_long_as_all_of_it_that_was_valid_when_it_was_shown() {
     );
     // An authority of before that the client goes on sending is no part of what was verified.
     assert_eq!(
-        left(&[2_000_003_599, 1_999_999_998]),
+        left(&[2_000_003_599, 1_999_999_938]),
         Some((3_590_000, 3_600_000))
     );
+    // What has ended while the client took its time with the handshake has ended.
+    for ended in [&[1_999_999_990][..], &[2_000_003_599, 1_999_999_990]] {
+        assert_eq!(left(ended), Some((0, 0)), "{ended:?}");
+    }
     assert_eq!(
         PeerValidity::new(&[b"no certificate"], now, moment).map(|it| it.end),
         None

@@ -42,14 +42,15 @@ impl Service {
         ask: RequestMeta<'_>,
         question: BatchItem,
     ) -> Result<Response<Verdict>, ServiceError> {
-        let pinned = self.pin()?;
-        let begun = self.start_item(ask, &pinned, question).await?;
+        let mut pinned = self.pin()?;
+        let begun = self.start_item(ask, &mut pinned, question).await?;
         self.finish_item(begun).await
     }
 
     /// Decides several requests in order, each on the side effects of those before it, up to the first response with
-    /// the decision `until`. They are decided from one generation; with `until`, where each waits for the one before it to
-    /// be on record, each from the newest, as what was taken away meanwhile is taken away. A request that could not be parsed counts as a deny, and its error stands for its
+    /// the decision `until`. They are decided from one generation, as long as none has to wait: with `until` each waits for
+    /// the one before it to be on record. Then it is the newest, as what was taken away meanwhile is taken away. A request
+    /// that could not be parsed counts as a deny, and its error stands for its
     /// response.
     ///
     /// # Errors
@@ -71,7 +72,7 @@ impl Service {
                     if until.is_some() && !begun.is_empty() {
                         pinned = self.pin()?;
                     }
-                    let one = self.start_item(ask, &pinned, question).await?;
+                    let one = self.start_item(ask, &mut pinned, question).await?;
                     Ok(match until {
                         // Whether this is the last one depends on its response.
                         Some(_) => BatchProgress::Ready(self.finish_item(one).await?),
@@ -103,7 +104,7 @@ impl Service {
     async fn start_item<'a>(
         &self,
         ask: RequestMeta<'a>,
-        pinned: &Pinned,
+        pinned: &mut Pinned,
         question: BatchItem,
     ) -> Result<BatchProgress<'a>, ServiceError> {
         let pending = self.start_request(ask, self.pin_again(pinned));
@@ -116,6 +117,8 @@ impl Service {
             BatchItem::CallOrEntry(call) => match self.entry_of(&pending, &call) {
                 Some((listing, offered)) => {
                     let denied = self.hold_session(&ask, &listing).await;
+                    *pinned = self.pin()?;
+                    let pending = self.start_request(ask, pinned.clone());
                     let list = self.filter_from(pending, denied, &listing, &[offered])?;
                     return Ok(BatchProgress::Entry(list, Box::new(listing)));
                 }

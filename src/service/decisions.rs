@@ -103,7 +103,8 @@ impl Service {
     }
 
     /// Decides several calls from one generation, in order: all of them get a response, or none does. Each is decided on
-    /// the side effects of those before it; then all wait for their writes together.
+    /// the side effects of those before it; then all wait for their writes together. Where one has to wait for its session,
+    /// it and those after it are decided from the newest generation.
     ///
     /// # Errors
     ///
@@ -115,12 +116,12 @@ impl Service {
         if let [(ask, call)] = asks {
             return Ok(vec![self.authorize(*ask, call).await?]);
         }
-        let Some(pinned) = self.pin_for(asks).await? else {
+        let Some(mut pinned) = self.pin_for(asks).await? else {
             return Ok(Vec::new());
         };
         let mut begun = Vec::with_capacity(asks.len());
         for (ask, call) in asks {
-            begun.push(self.start_in_turn(*ask, call, &pinned).await?);
+            begun.push(self.start_in_turn(*ask, call, &mut pinned).await?);
         }
         let mut answers = Vec::with_capacity(begun.len());
         for (now, (_, call)) in begun.into_iter().zip(asks) {
@@ -147,12 +148,12 @@ impl Service {
         if asks.len() < 2 {
             return self.authorize_batch(asks).await;
         }
-        let Some(pinned) = self.pin_for(asks).await? else {
+        let Some(mut pinned) = self.pin_for(asks).await? else {
             return Ok(Vec::new());
         };
         let mut denied = Vec::new();
         for (ask, call) in asks {
-            let (pending, decided) = self.try_in_turn(*ask, call, &pinned).await?;
+            let (pending, decided) = self.try_in_turn(*ask, call, &mut pinned).await?;
             if decided.is_enforced && !decided.verdict.is_allow() {
                 denied.push((pending, decided, RecordedRequest::Call(call)));
             }

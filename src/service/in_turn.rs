@@ -35,7 +35,7 @@ impl Service {
         &self,
         ask: RequestMeta<'a>,
         call: &CallContext,
-        pinned: &Pinned,
+        pinned: &mut Pinned,
     ) -> Result<Progress<'a>, ServiceError> {
         let start = |pending: InFlightRequest<'a>, denied| {
             let progress = self.start_call(pending, call, denied);
@@ -54,7 +54,7 @@ impl Service {
         &self,
         ask: RequestMeta<'a>,
         call: &CallContext,
-        pinned: &Pinned,
+        pinned: &mut Pinned,
     ) -> Result<(InFlightRequest<'a>, Decided), ServiceError> {
         let attempt = |pending: InFlightRequest<'a>, denied: Option<Reason>| {
             let tried = match denied {
@@ -67,12 +67,13 @@ impl Service {
     }
 
     /// Decides as soon as the session is had. `decide` returns `None` where it has to be had first, and always something
-    /// where it is given a reason to deny.
+    /// where it is given a reason to deny. Where that was waited for, this call and those after it are decided from what is
+    /// in service then: what was taken away meanwhile is taken away.
     async fn in_turn<'a, T>(
         &self,
         ask: RequestMeta<'a>,
         call: &CallContext,
-        pinned: &Pinned,
+        pinned: &mut Pinned,
         decide: impl Fn(InFlightRequest<'a>, Option<Reason>) -> Option<T>,
     ) -> Result<T, ServiceError> {
         let mut denied = stale_reason(ask.at_least_revision, pinned.generation.revision());
@@ -83,6 +84,9 @@ impl Service {
                 return Ok(decided);
             }
             denied = self.hold_session(&ask, call).await;
+            *pinned = self.pin()?;
+            let revision = pinned.generation.revision();
+            denied = denied.or_else(|| stale_reason(ask.at_least_revision, revision));
         }
         let pending = self.start_request(ask, self.pin_again(pinned));
         let denied = denied.or_else(|| Some(session_missing()));

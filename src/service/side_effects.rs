@@ -229,10 +229,10 @@ impl LiveFacts {
         let yields = effects.added_labels(found.as_deref());
         writes.extend(self.advance_session(seen, call, effects, &yields, now)?);
         left.reads = effects.reads;
-        left.added_labels = match &yields {
+        left.added_labels = (!yields.is_empty()).then(|| match &yields {
             Cow::Borrowed(_) => Arc::clone(&effects.yields),
             Cow::Owned(all) => all.as_slice().into(),
-        };
+        });
         // Only now: a call with a conflict is decided again, and must not see its own labels then.
         let brought = seen.carriers.add_labels(&self.carrier_labels, &yields, now);
         let mut marked = || self.mark(effects, found.as_deref(), now, left);

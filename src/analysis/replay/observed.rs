@@ -155,7 +155,7 @@ pub fn propose<I: Iterator<Item = RecordedDecision>>(
     )?;
     let second = pass(&Candidate::from_bundle(&bundle::compile(&proposed)?))?;
     proposal.permits = second.missing.len();
-    proposal.policies = policy_text(&second.missing, last_number(&bundle) + 1);
+    proposal.policies = policy_text(&second.missing, last_number(&bundle) as usize + 1);
     if proposal.permits > 0 {
         proposal.policy_file = policy_file(files);
         let text = proposal.policies.as_str().into();
@@ -305,7 +305,7 @@ fn shape(value: &Json) -> Json {
 type ObservedTool<'a> = (&'a SmolStr, &'a Map<String, Json>);
 
 /// The highest number of a policy of the directory that was proposed before.
-fn last_number(bundle: &Bundle) -> usize {
+fn last_number(bundle: &Bundle) -> u32 {
     let ids = bundle.policies.iter().map(|policy| policy.id.as_str());
     let numbers = ids.filter_map(|id| id.strip_prefix(OBSERVED)?.strip_prefix('.')?.parse().ok());
     numbers.max().unwrap_or(0)

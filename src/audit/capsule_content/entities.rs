@@ -188,10 +188,15 @@ impl AddedByBundle<'_> {
             asserted.groups
         });
         // A registration that is proposed for observed calls names no other owner.
-        let owner = schema::entity_uid(&TYPES.user, UNASSIGNED);
+        let owner = unassigned();
         let added = groups.chain(self.approvers.iter().cloned());
         added.chain([owner]).collect()
     }
+}
+
+/// Whom registrations name that have no owner yet.
+pub(super) fn unassigned() -> EntityUID {
+    schema::entity_uid(&TYPES.user, UNASSIGNED)
 }
 
 pub(super) fn is_resource(uid: &EntityUID) -> bool {

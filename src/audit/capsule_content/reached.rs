@@ -3,7 +3,7 @@
 use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 
-use super::entities::{AddedByBundle, Walk, is_resource, named_by_call};
+use super::entities::{AddedByBundle, Walk, is_resource, named_by_call, unassigned};
 use super::slice::AuthoritySlice;
 use super::{Capsule, CapsuleRequest};
 use crate::domain::decide::is_authorized::ParcRequest;
@@ -26,7 +26,9 @@ impl Capsule {
         }
         while let Some((uid, is_named)) = walk.next() {
             // A capsule of a call has all stored resources.
+            // Nobody is called that: the owner of what was proposed. Capsules of before do not say so.
             let is_known = is_named
+                || uid == unassigned()
                 || snapshot.contains(&uid)
                 || self.absent.listed.contains(&uid)
                 || is_call && is_resource(&uid);

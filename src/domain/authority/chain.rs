@@ -324,24 +324,22 @@ pub fn resolve_chain<'a>(
     Ok(delegations)
 }
 
-/// For whom the last of these delegations was made, in the end, and the number of links from there to the subject of a call:
-/// as far as it can be followed, whether or not it is in force and for that subject.
+/// For whom the last of these delegations was made, in the end, and the number of links from there to the subject of a call,
+/// whether or not it is in force. `None` if it was made to somebody else, or cannot be followed to its beginning.
 pub fn stored_root<'a>(
     authority: &'a Authority,
     ids: &[DelegationId],
     subject: &EntityUID,
 ) -> Option<(&'a EntityUID, usize)> {
-    let mut first = authority.delegations.get(ids.last()?)?;
+    let last = authority.delegations.get(ids.last()?)?;
     // A server acts on behalf of the agent that called it.
-    let mut links = 1 + usize::from(*subject.entity_type() == TYPES.server);
-    while links <= MAX_LINKS
-        && let Some(parent) = &first.parent
-        && let Some(before) = authority.delegations.get(parent)
-    {
-        first = before;
-        links += 1;
+    let is_server = *subject.entity_type() == TYPES.server;
+    if !is_server && last.to != *subject {
+        return None;
     }
-    Some((&first.from, links))
+    let chain = resolve_chain(authority, last).ok()?;
+    let links = chain.len() + usize::from(is_server);
+    Some((&chain.first()?.from, links))
 }
 
 /// The first two neighbours of a chain of which the second does not follow: it was delegated by somebody else, or is

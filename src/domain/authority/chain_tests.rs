@@ -94,26 +94,32 @@ fn the_user_behind_stored_delegations_is_known_whether_or_not_they_are_in_force(
         entity_uid(&TYPES.user, "ana"),
         entity_uid(&TYPES.agent, "another"),
     );
-    let root = |ids: &[&str]| {
+    let of = |ids: &[&str], subject: &EntityUID| {
         let ids: Vec<_> = ids.iter().map(|id| DelegationId::from(*id)).collect();
-        stored_root(&authority, &ids, &agent)
+        stored_root(&authority, &ids, subject)
+    };
+    let root = |ids: &[&str]| {
+        let last = authority.delegations.get(*ids.last()?);
+        of(ids, last.map_or(&agent, |last| &last.to))
     };
     assert_eq!(root(&["d0"]), Some((&ana, 1)));
     assert_eq!(root(&["d2"]), Some((&ana, 3)));
     assert_eq!(root(&["d0", "d1", "d2"]), Some((&ana, 3)));
     assert_eq!(root(&["unknown", "d1"]), Some((&ana, 2)));
     assert_eq!(root(&["unknown"]), None);
+    // Whoever names what was delegated to another acts for nobody.
+    assert_eq!(of(&["d0"], &agent), None);
     let server = entity_uid(&TYPES.server, "git");
     let ids = [DelegationId::from("d1")];
     assert_eq!(stored_root(&authority, &ids, &server), Some((&ana, 3)));
-    // What is gone is not followed further.
+    // Where a part of the chain is gone, nobody knows whose it was.
     let mut cut = Authority::default();
     cut.delegations.insert_mut(Arc::new(link(1, 0)));
-    let first = entity_uid(&TYPES.agent, "a0");
-    assert_eq!(stored_root(&cut, &ids, &agent), Some((&first, 1)));
-    // Nor what goes round.
+    let last = link(1, 0).to;
+    assert_eq!(stored_root(&cut, &ids, &last), None);
+    // Nor where it goes round.
     let mut round = link(1, 0);
     round.parent = Some("d1".into());
     cut.delegations.insert_mut(Arc::new(round));
-    assert!(stored_root(&cut, &ids, &agent).is_some());
+    assert_eq!(stored_root(&cut, &ids, &last), None);
 }

@@ -127,7 +127,7 @@ pub struct LeftBehind {
     /// One call of the budget of the tool in the task.
     pub tool_budget: Option<BudgetId>,
     /// The labels that the result brings.
-    pub added_labels: Arc<[SmolStr]>,
+    pub added_labels: Option<Arc<[SmolStr]>>,
     /// Whether the result may contain data of the targets.
     pub reads: bool,
     /// The labels that its targets have got.
@@ -142,18 +142,27 @@ impl LeftBehind {
             approval: effects.approval.as_ref().map(|(id, _)| id.clone()),
             budget: id(&effects.budget),
             tool_budget: id(&effects.tool_budget),
-            added_labels: Arc::clone(&effects.yields),
+            added_labels: Some(Arc::clone(&effects.yields)),
             reads: effects.reads,
             target_labels: (effects.writes.clone()).filter(|it| !it.items().is_empty()),
         }
     }
 
+    /// The labels that the result brings.
+    pub fn added_labels(&self) -> &[SmolStr] {
+        self.added_labels.as_deref().unwrap_or_default()
+    }
+
     /// Both of these: an attempt to decide a call, and one before it.
     pub fn and(mut self, before: &Self) -> Self {
-        let is_new = |label: &&SmolStr| !self.added_labels.contains(label);
-        let new: Vec<_> = before.added_labels.iter().filter(is_new).cloned().collect();
+        let is_new = |label: &&SmolStr| !self.added_labels().contains(label);
+        let new: Vec<_> = (before.added_labels().iter())
+            .filter(is_new)
+            .cloned()
+            .collect();
         if !new.is_empty() {
-            self.added_labels = self.added_labels.iter().cloned().chain(new).collect();
+            let all = self.added_labels().iter().cloned().chain(new);
+            self.added_labels = Some(all.collect());
         }
         let or = |own: Option<BudgetId>, before: &Option<BudgetId>| own.or_else(|| before.clone());
         Self {

@@ -174,8 +174,10 @@ pub fn restore(
     }
     check_folder(&target)?;
     let partial = temporary(&target);
-    let placed =
-        copy_whole(from, &partial, false).and_then(|backup| place(&partial, database, backup));
+    let placed = copy_whole(from, &partial, false).and_then(|backup| {
+        unseal(&partial)?;
+        place(&partial, database, backup)
+    });
     remove_parts(&partial);
     placed
 }
@@ -333,6 +335,15 @@ fn settle(copy: &Path, is_new: bool) -> Result<(), BackupError> {
     if is_new && is_store {
         content_digest::seal(&connection).map_err(failed)?;
     }
+    connection.close().map_err(|(_, error)| failed(error))?;
+    io_at(copy, File::open(copy).and_then(|file| file.sync_all()))
+}
+
+/// Removes the digest of a copy that becomes a store: it would not be true once something is written, by whatever program.
+fn unseal(copy: &Path) -> Result<(), BackupError> {
+    let failed = |error: rusqlite::Error| unsettled(copy, &error);
+    let connection = open(copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    content_digest::forget(&connection).map_err(failed)?;
     connection.close().map_err(|(_, error)| failed(error))?;
     io_at(copy, File::open(copy).and_then(|file| file.sync_all()))
 }
