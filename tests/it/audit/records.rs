@@ -487,6 +487,7 @@ async fn calls_on_stored_delegations_name_the_user_however_they_are_denied() {
         ("log", "coder", None),
         ("commit", "coder", Some("DELEGATION_OUT_OF_SCOPE")),
         ("made-up", "coder", Some("TOOL_UNKNOWN")),
+        // It is not another's, so she has no part in what that tries.
         ("log", "another", Some("SUBJECT_UNKNOWN")),
     ] {
         let answer = client.authorize(on_it(tool, agent)).await.unwrap();
@@ -506,6 +507,10 @@ async fn calls_on_stored_delegations_name_the_user_however_they_are_denied() {
         let first = record.reasons.first().map(|it| &*it.code);
         assert_eq!(first, *code, "{record:?}");
         let chain = record.chain.as_ref().expect("a chain");
-        assert_eq!(chain.root, r#"Mcp::User::"ana""#, "{code:?}");
+        let root = match code {
+            Some("SUBJECT_UNKNOWN") => "",
+            _ => r#"Mcp::User::"ana""#,
+        };
+        assert_eq!(chain.root, root, "{code:?}");
     }
 }
