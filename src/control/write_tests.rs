@@ -4,68 +4,23 @@ use super::*;
 use crate::audit::log::AuditLog;
 use crate::audit::log_files::SEGMENTS;
 use crate::authn::caller::Caller;
-use crate::bundle;
 use crate::config::audit::AuditConfig;
-use crate::domain::authority::change::{Change, ChangeRecord, IdempotencyKey};
-use crate::domain::ids::SessionId;
+use crate::domain::authority::change::{Change, IdempotencyKey};
 use crate::domain::request::call_context::{Subject, TraceContext};
 use crate::service::clock::SystemClock;
-use crate::service::generation::LoadedBundle;
+use crate::service::fixtures;
 use crate::service::settings::ServiceSettings;
-use crate::store::backend::{
-    Pruned, Retention, Store, StoreError, StoreWrite, StoredSession, StoredState,
-};
+use crate::store::backend::StoreError;
+use crate::store::fixtures::AskingStore;
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::export::log_queue::{LogQueue, QueueLimits};
 use crate::telemetry::export::span_tracer::SpanSampler;
 use crate::telemetry::record::recorder::{Recorder, RecorderParts};
 use crate::telemetry::span_fixtures::KeptSpans;
 
-/// A store that answers a commit of a write only when it is told how.
-struct Held {
-    inner: SqliteStore,
-    answers: mpsc::Receiver<Result<(), StoreError>>,
-}
-
-impl Store for Held {
-    fn load(&mut self) -> Result<StoredState, StoreError> {
-        self.inner.load()
-    }
-
-    fn session_ids(&mut self, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
-        self.inner.session_ids(each)
-    }
-
-    fn session(&mut self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
-        self.inner.session(id)
-    }
-
-    fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
-        let is_asked = |write: &StoreWrite| match write {
-            StoreWrite::Entry { entry, .. } => !matches!(entry.change, Change::Bundle { .. }),
-            _ => false,
-        };
-        if writes.iter().any(is_asked) {
-            self.answers.recv().unwrap_or(Err(StoreError::Closed))?;
-        }
-        self.inner.commit(writes)
-    }
-
-    fn entries_after(
-        &mut self,
-        revision: u64,
-        limit: usize,
-    ) -> Result<Vec<ChangeRecord>, StoreError> {
-        self.inner.entries_after(revision, limit)
-    }
-
-    fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError> {
-        self.inner.prune(before)
-    }
-}
-
 struct Bench {
     control: Arc<Control>,
+    /// The store answers a commit of a write only when it is told how.
     answers: mpsc::Sender<Result<(), StoreError>>,
     spans: KeptSpans,
 }
@@ -96,21 +51,13 @@ impl Bench {
             ..RecorderParts::default()
         });
         let (answers, receiver) = mpsc::channel();
-        let store = Box::new(Held {
-            inner: SqliteStore::in_memory().unwrap(),
-            answers: receiver,
+        let inner = SqliteStore::in_memory().unwrap();
+        let store = AskingStore::changes(inner, move || {
+            receiver.recv().unwrap_or(Err(StoreError::Closed))
         });
         let clock = Arc::new(SystemClock);
         let service = Service::open(ServiceSettings::default(), recorder, store, clock).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("policies.cedar"), POLICIES).unwrap();
-        let bundle = bundle::load(dir.path()).unwrap();
-        let load = LoadedBundle {
-            snapshot: bundle.snapshot,
-            claims: bundle.config.claims,
-            policy_set_digest: bundle.digest,
-        };
-        service.publish(load).unwrap();
+        service.publish(fixtures::policies(POLICIES)).unwrap();
         let limits = Arc::new(ArcSwap::from_pointee(limits));
         Self {
             control: Arc::new(Control::new(Arc::new(service), limits)),

@@ -24,6 +24,8 @@ pub mod clock;
 pub mod deadline;
 pub mod decisions;
 pub mod event_counter;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod fleet;
 pub mod generation;
 pub mod idempotency;

@@ -2,57 +2,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::domain::authority::change::ChangeRecord;
 use crate::service::Service;
 use crate::service::clock::SystemClock;
 use crate::service::settings::ServiceSettings;
-use crate::store::backend::{Pruned, Retention, Store, StoreWrite, StoredState};
+use crate::store::backend::{Store, StoreWrite};
+use crate::store::fixtures::AskingStore;
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::record::recorder::Recorder;
 
-/// A store that counts what is read of it, slowly, and fails when it is told to.
-struct Slow {
-    inner: SqliteStore,
-    reads: Arc<AtomicUsize>,
-    fails: Arc<AtomicBool>,
-}
-
-impl Store for Slow {
-    fn load(&mut self) -> Result<StoredState, StoreError> {
-        self.inner.load()
-    }
-
-    fn session_ids(&mut self, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
-        self.inner.session_ids(each)
-    }
-
-    fn session(&mut self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        std::thread::sleep(Duration::from_millis(20));
-        if self.fails.load(Ordering::SeqCst) {
-            return Err(StoreError::Read("told to fail".to_owned()));
-        }
-        self.inner.session(id)
-    }
-
-    fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
-        self.inner.commit(writes)
-    }
-
-    fn entries_after(
-        &mut self,
-        revision: u64,
-        limit: usize,
-    ) -> Result<Vec<ChangeRecord>, StoreError> {
-        self.inner.entries_after(revision, limit)
-    }
-
-    fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError> {
-        self.inner.prune(before)
-    }
-}
-
-/// A service with room for so many sessions over a store that has `s0` to `s3`.
+/// A service with room for so many sessions over a store that has `s0` to `s3` and reads them slowly; how many it has read, and
+/// whether it fails.
 fn service(sessions: usize) -> (Service, Arc<AtomicUsize>, Arc<AtomicBool>) {
     let mut inner = SqliteStore::in_memory().expect("a store");
     let at = SystemTime::now();
@@ -69,18 +28,22 @@ fn service(sessions: usize) -> (Service, Arc<AtomicUsize>, Arc<AtomicBool>) {
         let labels = StoreWrite::SessionLabels { id, labels, at };
         inner.commit(&[session, labels]).expect("written");
     }
-    let (reads, fails) = (Arc::default(), Arc::default());
-    let store = Slow {
-        inner,
-        reads: Arc::clone(&reads),
-        fails: Arc::clone(&fails),
-    };
+    let (reads, fails) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+    let (counted, is_failing) = (Arc::clone(&reads), Arc::clone(&fails));
+    let store = AskingStore::sessions(inner, move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(20));
+        match is_failing.load(Ordering::SeqCst) {
+            true => Err(StoreError::Read("told to fail".to_owned())),
+            false => Ok(()),
+        }
+    });
     let settings = ServiceSettings {
         sessions,
         ..ServiceSettings::default()
     };
     let clock = Arc::new(SystemClock);
-    let service = Service::open(settings, Recorder::default(), Box::new(store), clock);
+    let service = Service::open(settings, Recorder::default(), store, clock);
     (service.expect("a service"), reads, fails)
 }
 

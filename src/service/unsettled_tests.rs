@@ -5,13 +5,12 @@ use serde_json::Map;
 
 use super::*;
 use crate::authn::caller::Caller;
-use crate::bundle;
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::call_context::{Operation, Subject};
 use crate::domain::schema::{self, TYPES};
 use crate::service::Service;
 use crate::service::deadline::Deadline;
-use crate::service::generation::LoadedBundle;
+use crate::service::fixtures;
 use crate::service::request::RequestMeta;
 use crate::service::settings::ServiceSettings;
 use crate::telemetry::export::span_tracer::SpanSampler;
@@ -24,15 +23,7 @@ fn service(spans: &KeptSpans) -> Service {
         ..RecorderParts::default()
     });
     let service = Service::in_memory(ServiceSettings::default(), recorder).expect("a service");
-    let dir = tempfile::tempdir().expect("a folder");
-    std::fs::write(dir.path().join("policies.cedar"), "").expect("written");
-    let bundle = bundle::load(dir.path()).expect("a bundle");
-    let load = LoadedBundle {
-        snapshot: bundle.snapshot,
-        claims: bundle.config.claims,
-        policy_set_digest: bundle.digest,
-    };
-    service.publish(load).expect("published");
+    service.publish(fixtures::policies("")).expect("published");
     service
 }
 

@@ -12,6 +12,8 @@ pub mod backend;
 pub mod carrier_labels;
 mod columns;
 mod error;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod postgres;
 pub mod quotas;
 pub mod resource_labels;

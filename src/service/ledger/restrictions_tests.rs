@@ -20,73 +20,23 @@ use crate::domain::request::call_context::Initiator;
 use crate::domain::schema::{self, AccessLevel, TYPES};
 use crate::service::Service;
 use crate::service::clock::SystemClock;
+use crate::service::fixtures;
 use crate::service::generation::LoadedBundle;
 use crate::service::settings::ServiceSettings;
-use crate::store::backend::{Pruned, Retention, Store, StoredSession};
+use crate::store::backend::Store;
+use crate::store::fixtures::AskingStore;
 use crate::store::postgres::membership::Membership;
 use crate::store::sqlite::SqliteStore;
 
 type Answer = Result<(), StoreError>;
 
-/// A store that asks before each commit of a change, except of a bundle.
-struct Asking {
-    inner: SqliteStore,
-    ask: Box<dyn FnMut() -> Answer + Send>,
-}
-
-impl Store for Asking {
-    fn load(&mut self) -> Result<StoredState, StoreError> {
-        self.inner.load()
-    }
-
-    fn session_ids(&mut self, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
-        self.inner.session_ids(each)
-    }
-
-    fn session(&mut self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
-        self.inner.session(id)
-    }
-
-    fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
-        let is_change = |write: &StoreWrite| match write {
-            StoreWrite::Entry { entry, .. } => !matches!(entry.change, Change::Bundle { .. }),
-            _ => false,
-        };
-        if writes.iter().any(is_change) {
-            (self.ask)()?;
-        }
-        self.inner.commit(writes)
-    }
-
-    fn entries_after(
-        &mut self,
-        revision: u64,
-        limit: usize,
-    ) -> Result<Vec<ChangeRecord>, StoreError> {
-        self.inner.entries_after(revision, limit)
-    }
-
-    fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError> {
-        self.inner.prune(before)
-    }
-}
-
 fn bundle() -> LoadedBundle {
-    let dir = tempfile::tempdir().unwrap();
-    let policy = "permit (principal, action, resource);";
-    std::fs::write(dir.path().join("all.cedar"), policy).unwrap();
-    let bundle = crate::bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
-    LoadedBundle {
-        snapshot: bundle.snapshot,
-        claims: bundle.config.claims,
-        policy_set_digest: bundle.digest,
-    }
+    fixtures::policies("permit (principal, action, resource);")
 }
 
 fn service(ask: impl FnMut() -> Answer + Send + 'static) -> Arc<Service> {
     let inner = SqliteStore::in_memory().unwrap();
-    let ask = Box::new(ask);
-    let store = Box::new(Asking { inner, ask });
+    let store = AskingStore::changes(inner, ask);
     let settings = ServiceSettings::default();
     let service = Service::open(settings, Recorder::default(), store, Arc::new(SystemClock));
     let service = service.unwrap();
@@ -596,7 +546,7 @@ fn beside_others() -> (Arc<Ledger>, Receiver<()>, Sender<Answer>) {
     let facts = LiveFacts::restore(&settings, &mut loaded, Some(Arc::clone(&state))).unwrap();
     let ledger = Ledger::new(
         &mut loaded,
-        Writer::start(Box::new(Asking { inner, ask })).unwrap(),
+        Writer::start(AskingStore::changes(inner, ask)).unwrap(),
         Arc::new(facts),
         Recorder::default(),
         settings.idempotency_keys,

@@ -3,85 +3,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::domain::authority::change::{Change, IdempotencyKey};
 use crate::domain::authority::task::Task;
-use crate::domain::ids::SessionId;
 use crate::domain::schema::{self, TYPES};
 use crate::service::Service;
 use crate::service::clock::SystemClock;
-use crate::service::generation::LoadedBundle;
+use crate::service::fixtures;
 use crate::service::settings::ServiceSettings;
-use crate::store::backend::{Pruned, Retention, Store, StoredSession};
+use crate::store::fixtures::AskingStore;
 use crate::store::sqlite::SqliteStore;
 
-/// A store that fails when it is told to.
-struct Faulty {
-    inner: SqliteStore,
-    /// How many of the next commits with a change fail.
-    failures: Arc<AtomicUsize>,
-}
-
-impl Store for Faulty {
-    fn load(&mut self) -> Result<StoredState, StoreError> {
-        self.inner.load()
-    }
-
-    fn session_ids(&mut self, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
-        self.inner.session_ids(each)
-    }
-
-    fn session(&mut self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
-        self.inner.session(id)
-    }
-
-    fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
-        let has_entry = writes
-            .iter()
-            .any(|write| matches!(write, StoreWrite::Entry { .. }));
-        let fails = |left: usize| left.checked_sub(1);
-        if has_entry
-            && self
-                .failures
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails)
-                .is_ok()
-        {
-            return Err(StoreError::Write("told to fail".to_owned()));
-        }
-        self.inner.commit(writes)
-    }
-
-    fn entries_after(
-        &mut self,
-        revision: u64,
-        limit: usize,
-    ) -> Result<Vec<ChangeRecord>, StoreError> {
-        self.inner.entries_after(revision, limit)
-    }
-
-    fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError> {
-        self.inner.prune(before)
-    }
-}
-
+/// A service, and how many of the next commits of its store with a change fail.
 fn service() -> (Service, Arc<AtomicUsize>) {
-    let dir = tempfile::tempdir().expect("a directory");
-    std::fs::write(
-        dir.path().join("all.cedar"),
-        "permit (principal, action, resource);",
-    )
-    .expect("a file");
-    let bundle = crate::bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
     let failures = Arc::new(AtomicUsize::new(0));
-    let store = Box::new(Faulty {
-        inner: SqliteStore::in_memory().expect("a store"),
-        failures: Arc::clone(&failures),
+    let left = Arc::clone(&failures);
+    let inner = SqliteStore::in_memory().expect("a store");
+    let store = AskingStore::commits(inner, move |writes| {
+        let is_entry = |write: &StoreWrite| matches!(write, StoreWrite::Entry { .. });
+        let fails = |left: usize| left.checked_sub(1);
+        let fails = || left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails);
+        match writes.iter().any(is_entry) && fails().is_ok() {
+            true => Err(StoreError::Write("told to fail".to_owned())),
+            false => Ok(()),
+        }
     });
     let settings = ServiceSettings::default();
     let service = Service::open(settings, Recorder::default(), store, Arc::new(SystemClock));
     let service = service.expect("a service");
-    let load = LoadedBundle {
-        snapshot: bundle.snapshot,
-        claims: bundle.config.claims,
-        policy_set_digest: bundle.digest,
-    };
+    let load = fixtures::policies("permit (principal, action, resource);");
     service.publish(load).expect("published");
     (service, failures)
 }
