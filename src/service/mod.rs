@@ -2,14 +2,15 @@
 //!
 //! Start at [`Service`] and [`decisions`]. [`request`] is what requests and responses have in common, [`generation`]
 //! everything of one revision, [`ledger`] the order of revisions, [`live_facts`] what changes with every call,
-//! [`side_effects`] what allowed calls use up and leave behind, [`call_carriers`] which tasks, delegations and pairs carry the labels of a call, [`maintenance`] background
-//! writes and pruning, [`replaced_tasks`] how long a closed task keeps its labels, [`clock`] the one clock, [`deadline`] the deadline of a request. `recording` puts decisions on record, `listing` filters lists,
-//! [`pending`] are responses that have to wait, `unsettled` puts on record what nobody waits for any more, [`fleet`] is what changes when several servers decide from one database.
-//! `session_loader` reads sessions that are not in memory, one at a time by [`one_at_a_time`]. [`search`] asks Cedar
-//! about many entities, [`batch`] decides several requests from one generation, `in_turn` one after the other. [`observe`] lets pass what is only
-//! observed, [`published`] compiles bundles that are published. [`server_load`]
-//! counts what the server carries, [`concurrency_limit`] adapts how much it accepts, [`off_thread`] says what it must not measure, and [`bundle_status`] is the
-//! state of the bundle on disk.
+//! [`side_effects`] what allowed calls use up and leave behind, [`call_carriers`] which tasks, delegations and pairs carry
+//! the labels of a call, [`maintenance`] background writes and pruning, [`replaced_tasks`] how long a closed task keeps its
+//! labels, [`clock`] the one clock, [`deadline`] the deadline of a request. `recording` puts decisions on record, `listing`
+//! filters lists, [`pending`] are responses that have to wait, `unsettled` puts on record what nobody waits for any more,
+//! [`fleet`] is what changes when several servers decide from one database. `session_loader` reads sessions that are not in
+//! memory, one at a time by [`one_at_a_time`]. [`search`] asks Cedar about many entities, [`batch`] decides several requests
+//! from one generation, `in_turn` one after the other. [`observe`] lets pass what is only observed, [`published`] compiles
+//! bundles that are published. [`server_load`] counts what the server carries, [`concurrency_limit`] adapts how much it
+//! accepts, [`off_thread`] says what it must not measure, and [`bundle_status`] is the state of the bundle on disk.
 //!
 //! Invariant: no wire formats. Adapters parse before and encode after.
 

@@ -2,8 +2,8 @@
 //!
 //! Start at [`Service::begin_record`], which hands the record to the log; [`Service::finish_record`] waits until it is
 //! written, and denies what was allowed if it cannot be, which then uses nothing up. While the log is known to be broken,
-//! nothing is used up in the first place ([`Service::cannot_record`]). Span, metrics and log line are of the verdict that leaves; of one
-//! that is only observed they are of the verdict that would have left (`Decided::is_enforced`).
+//! nothing is used up in the first place ([`Service::cannot_record`]). Span, metrics and log line are of the verdict that
+//! leaves; of one that is only observed they are of the verdict that would have left (`Decided::is_enforced`).
 
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
 //! The store: durable control data and live facts, ordered by revision.
 //!
 //! Start at [`backend::Store`], the trait of a database. [`writer`] is the thread that writes, [`sqlite`] the embedded
-//! default, [`postgres`] the one that several servers share. [`sessions`], [`carrier_labels`], [`resource_labels`], [`usage`], [`quotas`] and [`shared_budgets`] hold the facts that change
-//! with every call: they live in memory, and what must not be lost is written before the response.
-//! [`shown_definitions`] holds tool definitions that lists have shown. `session_index` knows which sessions are in the
-//! store alone. `sharded` spreads what is in memory over several locks.
+//! default, [`postgres`] the one that several servers share. [`sessions`], [`carrier_labels`], [`resource_labels`],
+//! [`usage`], [`quotas`] and [`shared_budgets`] hold the facts that change with every call: they live in memory, and what
+//! must not be lost is written before the response. [`shown_definitions`] holds tool definitions that lists have shown.
+//! `session_index` knows which sessions are in the store alone. `sharded` spreads what is in memory over several locks.
 //!
 //! Invariant: no decisions. Whether a call is allowed is decided elsewhere; here it is only written down.
 
