@@ -160,8 +160,7 @@ impl<'c> CallCarriers<'c> {
         for (actor, root) in self.pairs().chain(to_user) {
             let pair = LabelCarrierRef::Pair { actor, root };
             // It is unknown which conversation of a delegator this returns to.
-            let is_own = actor == self.subject;
-            let is_loose = !is_own || (self.task.is_none() && !self.is_session_vouched);
+            let is_loose = actor != self.subject || !self.is_session_vouched;
             writes.extend(memory.add(pair, labels, is_loose, now)?);
         }
         Ok(writes)
@@ -178,18 +177,19 @@ impl<'c> CallCarriers<'c> {
         all.map(LabelCarrierRef::to_carrier).collect()
     }
 
-    /// Which labels of an actor count. A session whose name a client can choose sheds none. A task, which Callgate has
-    /// issued, and a vouched session start anew; but labels that were added outside of any, or came back from a
-    /// delegate, may well belong to them. Labels of a delegator always count: which of them led to the delegation is
-    /// unknown.
+    /// Which labels of an actor count. A session whose name a client can choose sheds none. A vouched session starts anew,
+    /// but for what was read outside of any, or came back from a delegate: it may well belong to it. So does a task, which
+    /// Callgate has issued, but only for what was read before it was opened: which of several open ones a call names is the
+    /// client's choice. Labels of a delegator always count: which of them led to the delegation is unknown.
     fn counts(&self, actor: &EntityUID) -> LabelWindow {
-        match self.task {
-            _ if actor != self.subject => LabelWindow::All,
-            Some(task) => LabelWindow::UnattributedSince(task.opened_at),
-            None if self.is_session_vouched => {
-                LabelWindow::UnattributedSince(SystemTime::UNIX_EPOCH)
-            }
-            None => LabelWindow::All,
+        if actor != self.subject {
+            return LabelWindow::All;
+        }
+        match (self.task, self.is_session_vouched) {
+            (None, false) => LabelWindow::All,
+            (None, true) => LabelWindow::LooseSince(SystemTime::UNIX_EPOCH),
+            (Some(task), false) => LabelWindow::Since(task.opened_at),
+            (Some(task), true) => LabelWindow::LooseSince(task.opened_at),
         }
     }
 

@@ -406,7 +406,7 @@ pub struct LabelTimes {
     pub label: SmolStr,
     /// By any call: not later than this.
     pub through: SystemTime,
-    /// By a call without a task or a vouched session: not later than this. `None` if there was none.
+    /// By a call outside of any vouched session: not later than this. `None` if there was none.
     pub loose_through: Option<SystemTime>,
 }
 

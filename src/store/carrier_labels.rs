@@ -72,7 +72,7 @@ struct LabelSlot {
 struct LabelState {
     /// By any call.
     any: LabelStamp,
-    /// By a call without a task or a vouched session: one that no issued context accounts for.
+    /// By a call outside of any vouched session: nobody says which conversation it belongs to.
     loose: Option<LabelStamp>,
     /// Whether the store holds it.
     is_settled: bool,
@@ -91,8 +91,10 @@ struct LabelStamp {
 pub enum LabelWindow {
     /// All.
     All,
-    /// Labels that calls without a task or a vouched session have added since then.
-    UnattributedSince(SystemTime),
+    /// Those that any call has added since then.
+    Since(SystemTime),
+    /// Those that calls outside of any vouched session have added since then.
+    LooseSince(SystemTime),
 }
 
 /// There is no room for the labels of a call, which must be denied.
@@ -145,11 +147,13 @@ impl CarrierLabels {
     ) -> Option<Arc<Labels>> {
         let shard = self.shard(carrier);
         let slot = shard.slots.get(&carrier)?;
-        let counted = |mark: &LabelState| match counts {
-            LabelWindow::All => !self.is_over(mark.any, now),
-            LabelWindow::UnattributedSince(since) => mark
-                .loose
-                .is_some_and(|stamp| stamp.at >= since && !self.is_over(stamp, now)),
+        let counted = |mark: &LabelState| {
+            let (stamp, since) = match counts {
+                LabelWindow::All => (Some(mark.any), SystemTime::UNIX_EPOCH),
+                LabelWindow::Since(since) => (Some(mark.any), since),
+                LabelWindow::LooseSince(since) => (mark.loose, since),
+            };
+            stamp.is_some_and(|stamp| stamp.at >= since && !self.is_over(stamp, now))
         };
         if slot.marks.iter().all(counted) {
             return Some(Arc::clone(&slot.labels));
@@ -162,8 +166,8 @@ impl CarrierLabels {
         (!left.is_empty()).then(|| Arc::new(Labels::new(left)))
     }
 
-    /// Adds labels, and returns what must be written before the response. `is_loose` says that the call has neither a
-    /// task nor a vouched session.
+    /// Adds labels, and returns what must be written before the response. `is_loose` says that the call is outside of any
+    /// vouched session.
     ///
     /// # Errors
     ///

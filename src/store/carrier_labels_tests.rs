@@ -121,7 +121,7 @@ fn loose_labels_count_from_a_moment_on() {
         root: Some(&sam),
     };
     let since = |from, now| {
-        let counts = LabelWindow::UnattributedSince(at(from));
+        let counts = LabelWindow::LooseSince(at(from));
         sorted(memory.recent_of_pair(&agent, Some(&sam), counts, at(now)))
     };
     memory
@@ -132,12 +132,20 @@ fn loose_labels_count_from_a_moment_on() {
         .unwrap();
     assert_eq!(since(10, 30), names(&["untrusted"]));
     assert_eq!(since(11, 30), [""; 0]);
-    // The same label in a task does not make it loose at that time, nor less loose at the earlier one.
+    // The same label in a vouched session does not make it loose at that time, nor less loose at the earlier one.
     memory
         .add(pair, &names(&["untrusted"]), false, at(40))
         .unwrap();
     assert_eq!(since(10, 50), names(&["untrusted"]));
     assert_eq!(since(11, 50), [""; 0]);
+    // For whoever counts those of any call, it does.
+    let any = |from| {
+        let counts = LabelWindow::Since(at(from));
+        sorted(memory.recent_of_pair(&agent, Some(&sam), counts, at(50)))
+    };
+    assert_eq!(any(20), names(&["private", "untrusted"]));
+    assert_eq!(any(21), names(&["untrusted"]));
+    assert_eq!(any(41), [""; 0]);
     assert_eq!(since(10, 3_611), [""; 0]);
 }
 
@@ -303,7 +311,7 @@ proptest! {
                 };
                 prop_assert!(known(LabelWindow::All) || now - any > 3_600);
                 if let Some(loose) = loose {
-                    let counts = LabelWindow::UnattributedSince(at(*loose));
+                    let counts = LabelWindow::LooseSince(at(*loose));
                     prop_assert!(known(counts) || now - loose > 3_600);
                 }
             }
