@@ -13,11 +13,9 @@ use crate::audit::outcome_check::OutcomeDoubt;
 use crate::audit::reader::{self, LogError, LogReader};
 use crate::audit::record::schema::{notice, record};
 use crate::audit::record::{Record, StoredRecord};
+use crate::audit::record_time::{self, SLACK};
 use crate::audit::verify;
 
-/// How far the time of a record, which is that of the request's arrival, may lie from the order of the log, in
-/// nanoseconds: a request may wait, and clocks are set.
-const SLACK: u64 = 600 * 1_000_000_000;
 /// The most faults that are kept.
 const MAX_FAULTS: usize = 100;
 
@@ -121,12 +119,7 @@ pub fn decision(
     scope: SearchScope,
 ) -> Result<Option<FoundRecord>, LogError> {
     let log = LogReader::open(directory)?;
-    let nanos = id.get_timestamp().map(|at| {
-        let (seconds, nanos) = at.to_unix();
-        seconds
-            .saturating_mul(1_000_000_000)
-            .saturating_add(nanos.into())
-    });
+    let nanos = record_time::of_id(id);
     let everything = 0..u64::MAX;
     let likely = match nanos {
         Some(time) => {

@@ -39,6 +39,7 @@ pub mod outcome_check;
 pub mod outcome_record;
 pub mod reader;
 pub mod record;
+mod record_time;
 mod rolling;
 pub mod segment;
 mod steady_clock;

@@ -4,10 +4,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
+use uuid::Uuid;
+
 use crate::audit::json;
 use crate::audit::record::Record;
 use crate::audit::record::schema::outcome::Status;
 use crate::audit::record::schema::{Decision, Outcome, Verdict, record};
+use crate::audit::record_time::{self, SLACK};
 
 /// The most decisions that are remembered, the last ones: outcomes follow soon.
 const REMEMBERED: usize = 65_536;
@@ -21,8 +24,10 @@ pub enum OutcomeDoubt {
     DryRun,
     /// Another caller had asked for the decision.
     OtherCaller(String),
-    /// Something else was told of the same call before.
+    /// The caller who asked for it told something else of the same call before.
     Contradiction(String),
+    /// No decision has its id, although it would have been read.
+    Unknown,
 }
 
 impl OutcomeDoubt {
@@ -33,6 +38,7 @@ impl OutcomeDoubt {
             Self::DryRun => "dry_run",
             Self::OtherCaller(_) => "other_caller",
             Self::Contradiction(_) => "contradiction",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -44,15 +50,18 @@ impl fmt::Display for OutcomeDoubt {
             Self::DryRun => f.write_str("it was a dry run"),
             Self::OtherCaller(asked) => write!(f, "{asked} had asked for it"),
             Self::Contradiction(before) => write!(f, "{before} was told before"),
+            Self::Unknown => f.write_str("the log has no such decision"),
         }
     }
 }
 
-/// The decisions of a log as far as it was read, and what was told first of each.
+/// The decisions of a log as far as it was read, and what the caller who asked for each told of it first.
 #[derive(Debug, Default)]
 pub struct OutcomeCheck {
     decisions: HashMap<DecisionId, Known>,
     order: VecDeque<DecisionId>,
+    /// From when on all decisions are known, in nanoseconds since 1970; `None` before the first record.
+    known_since: Option<u64>,
 }
 
 type DecisionId = [u8; 16];
@@ -77,6 +86,9 @@ impl OutcomeCheck {
     /// Takes the next record of the log, and says what is odd about it: nothing, if it is no outcome, or its decision is
     /// not among those that were read.
     pub fn note(&mut self, record: &Record) -> Vec<OutcomeDoubt> {
+        let is_first = record.index == Some(0);
+        let since = if is_first { 0 } else { record.at };
+        self.known_since.get_or_insert(since);
         match &record.kind {
             Some(record::Kind::Decision(it)) => self.remember(it),
             Some(record::Kind::Outcome(it)) => return self.doubts(it),
@@ -106,15 +118,24 @@ impl OutcomeCheck {
             && let Some(oldest) = self.order.pop_front()
         {
             self.decisions.remove(&oldest);
+            self.known_since = self
+                .known_since
+                .max(record_time::of_id(Uuid::from_bytes(oldest)));
         }
     }
 
     fn doubts(&mut self, it: &Outcome) -> Vec<OutcomeDoubt> {
         let Some(known) = self.decisions.get_mut(&it.decision_id[..]) else {
-            return Vec::new();
+            return match self.would_be_known(&it.decision_id) {
+                true => vec![OutcomeDoubt::Unknown],
+                false => Vec::new(),
+            };
         };
-        let other =
-            (known.caller != it.caller).then(|| OutcomeDoubt::OtherCaller(known.caller.clone()));
+        // What another caller tells is held against nothing, and nothing against it.
+        if known.caller != it.caller {
+            let other = OutcomeDoubt::OtherCaller(known.caller.clone());
+            return known.no_call.clone().into_iter().chain([other]).collect();
+        }
         let told = Told {
             status: it.status(),
             size: it.size,
@@ -123,8 +144,22 @@ impl OutcomeCheck {
         let before = known.first.as_ref().filter(|before| **before != told);
         let contradiction = before.map(|it| OutcomeDoubt::Contradiction(json::status(it.status)));
         known.first.get_or_insert(told);
-        let doubts = [known.no_call.clone(), other, contradiction];
-        doubts.into_iter().flatten().collect()
+        known
+            .no_call
+            .clone()
+            .into_iter()
+            .chain(contradiction)
+            .collect()
+    }
+
+    /// Whether a decision with this id would be among those that were read: the time in it lies well after the first of them.
+    fn would_be_known(&self, id: &[u8]) -> bool {
+        let at = Uuid::from_slice(id).ok().and_then(record_time::of_id);
+        let since = self.known_since.map(|it| match it {
+            0 => 0,
+            since => since.saturating_add(SLACK),
+        });
+        since.zip(at).is_some_and(|(since, at)| at >= since)
     }
 }
 

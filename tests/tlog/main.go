@@ -1,7 +1,8 @@
 // Verifies a decision log of Callgate with Go's own transparency log packages, and nothing of Callgate's.
 //
-//	tlog-verify log DIR KEY          every record, the tiles and the checkpoint; of the oldest that are not there, whether
-//	                                 the log says that it has removed them
+//	tlog-verify log DIR KEY          every record that the checkpoint covers, the tiles and the checkpoint; of the oldest
+//	                                 that are not there, whether the log says that it has removed them. Records after it,
+//	                                 as a server that runs or was killed leaves them, are counted
 //	tlog-verify flips DIR KEY        flips every bit of every record's file, one after the other: each must be found
 //	tlog-verify proof FILE KEY       a proof that brings its record along (c2sp.org/tlog-proof)
 //	tlog-verify extends OLD DIR KEY  that the log extends an older checkpoint
@@ -16,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"os"
 	"path/filepath"
 	"sort"
@@ -66,45 +68,63 @@ func readCheckpoint(file string, key note.Verifier) (checkpoint, error) {
 	return openCheckpoint(text, key)
 }
 
-// records splits a file of records: their bytes, of which the index is the first field.
-func records(file []byte, first int64) ([][]byte, error) {
+// records splits a file of records: their bytes, of which the index is the first field. The first ones, as many as are
+// covered, have to be whole; the rest may end in the middle of one that is being written.
+func records(file []byte, first int64, covered int) ([][]byte, error) {
 	if len(file) < 16 || string(file[:8]) != "CGAUDIT1" || binary.LittleEndian.Uint64(file[8:]) != uint64(first) {
 		return nil, errors.New("the header is another")
 	}
 	var found [][]byte
 	for rest := file[16:]; len(rest) > 0; {
-		if len(rest) < 8 {
-			return nil, errors.New("an incomplete frame")
+		record, size, err := frame(rest)
+		if err != nil && len(found) >= covered {
+			return found, nil
 		}
-		length, sum := binary.LittleEndian.Uint32(rest), binary.LittleEndian.Uint32(rest[4:])
-		if uint64(length) > uint64(len(rest)-8) {
-			return nil, errors.New("an incomplete frame")
-		}
-		record := rest[8 : 8+length]
-		if crc32.Checksum(record, castagnoli) != sum {
-			return nil, errors.New("a checksum is wrong")
+		if err != nil {
+			return nil, err
 		}
 		found = append(found, record)
-		rest = rest[8+length:]
+		rest = rest[size:]
 	}
 	return found, nil
 }
 
-// compare holds the records of a file against the leaves of the tree.
-func compare(file []byte, first int64, leaves []tlog.Hash) error {
-	found, err := records(file, first)
+// frame reads the record at the beginning, and tells how long it is with its head.
+func frame(rest []byte) ([]byte, int, error) {
+	if len(rest) < 8 {
+		return nil, 0, errors.New("an incomplete frame")
+	}
+	length, sum := binary.LittleEndian.Uint32(rest), binary.LittleEndian.Uint32(rest[4:])
+	if uint64(length) > uint64(len(rest)-8) {
+		return nil, 0, errors.New("an incomplete frame")
+	}
+	record := rest[8 : 8+length]
+	if crc32.Checksum(record, castagnoli) != sum {
+		return nil, 0, errors.New("a checksum is wrong")
+	}
+	return record, 8 + int(length), nil
+}
+
+// compare holds the records of a file against the leaves of the tree, and gives those that have one, and how many have none.
+// Only the last file with leaves may have more records than leaves.
+func compare(file []byte, first int64, leaves []tlog.Hash, isLast bool) ([][]byte, int, error) {
+	covered := len(leaves)
+	if !isLast {
+		covered = math.MaxInt
+	}
+	found, err := records(file, first, covered)
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
-	if len(found) != len(leaves) {
-		return fmt.Errorf("%d records instead of %d", len(found), len(leaves))
+	if len(found) < len(leaves) || len(found) > len(leaves) && !isLast {
+		return nil, 0, fmt.Errorf("%d records instead of %d", len(found), len(leaves))
 	}
-	for i, record := range found {
-		if tlog.RecordHash(record) != leaves[i] {
-			return fmt.Errorf("record %d is another", first+int64(i))
+	for i, leaf := range leaves {
+		if tlog.RecordHash(found[i]) != leaf {
+			return nil, 0, fmt.Errorf("record %d is another", first+int64(i))
 		}
 	}
-	return nil
+	return found[:len(leaves)], len(found) - len(leaves), nil
 }
 
 // tiles reads the tiles of a directory. Their paths there have no height, as C2SP tlog-tiles wants it.
@@ -252,89 +272,109 @@ func removed(record []byte) (int64, error) {
 	return end, errors.Join(err, inner)
 }
 
-// verifyRemoved tells whether the records before the first file are those that the log says it has removed.
-func verifyRemoved(files []segment) error {
-	if len(files) == 0 || files[0].first == 0 {
-		return nil
-	}
+// verifyRemoved tells whether the records before the first file are those that the log says it has removed, in records that
+// the checkpoint covers: what says so without a signature may have been written by anybody.
+func verifyRemoved(first int64, covered [][]byte) error {
 	accounted := int64(0)
-	for _, file := range files {
-		found, err := records(file.content, file.first)
+	for _, record := range covered {
+		end, err := removed(record)
 		if err != nil {
 			return err
 		}
-		for _, record := range found {
-			end, err := removed(record)
-			if err != nil {
-				return err
-			}
-			accounted = max(accounted, end)
-		}
+		accounted = max(accounted, end)
 	}
-	if accounted < files[0].first {
-		return fmt.Errorf("records %d to %d are missing, and the log does not say that it removed them", accounted, files[0].first-1)
+	if accounted < first {
+		return fmt.Errorf("records %d to %d are missing, and the log does not say that it removed them", accounted, first-1)
 	}
 	return nil
 }
 
-// verifyLog verifies a log whose last checkpoint covers all records, and gives its files and leaves. The log begins with its
-// first file: of records before that there are only the leaves, which the tiles have.
-func verifyLog(dir string, key note.Verifier) ([]segment, []tlog.Hash, error) {
+// verified is a log as far as it was verified. It begins with its first file: of records before that there are only the leaves,
+// which the tiles have.
+type verified struct {
+	files    []segment
+	leaves   []tlog.Hash
+	unsigned int // records after the checkpoint
+}
+
+func verifyLog(dir string, key note.Verifier) (verified, error) {
 	at, err := readCheckpoint(filepath.Join(dir, "tree", "checkpoint"), key)
 	if err != nil {
-		return nil, nil, err
+		return verified{}, err
 	}
 	hashes, err := leaves(dir, at)
 	if err != nil {
-		return nil, nil, err
+		return verified{}, err
 	}
 	files, err := segments(dir)
 	if err != nil {
-		return nil, nil, err
+		return verified{}, err
 	}
-	next := at.size
-	if len(files) > 0 {
-		next = files[0].first
-	}
+	log := verified{files: files, leaves: hashes}
 	if len(files) == 0 && at.size > 0 {
-		return nil, nil, fmt.Errorf("none of %d records is there", at.size)
+		return verified{}, fmt.Errorf("none of %d records is there", at.size)
 	}
+	if len(files) == 0 {
+		return log, nil
+	}
+	var covered [][]byte
+	next := files[0].first
 	for i, file := range files {
 		end := at.size
 		if i+1 < len(files) {
-			end = files[i+1].first
+			end = min(end, files[i+1].first)
 		}
-		if file.first != next || end < next || end > at.size {
-			return nil, nil, fmt.Errorf("a file begins at %d instead of %d", file.first, next)
+		if file.first != next {
+			return verified{}, fmt.Errorf("a file begins at %d instead of %d", file.first, next)
 		}
-		if err := compare(file.content, file.first, hashes[next:end]); err != nil {
-			return nil, nil, err
+		isLast := i+1 == len(files) || files[i+1].first >= at.size
+		those, more, err := compare(file.content, file.first, hashes[min(next, at.size):max(end, min(next, at.size))], isLast)
+		if err != nil {
+			return verified{}, err
 		}
-		next = end
+		covered = append(covered, those...)
+		log.unsigned += more
+		next += int64(len(those) + more)
 	}
-	if next != at.size {
-		return nil, nil, fmt.Errorf("the log ends after %d of %d records", next, at.size)
+	if next < at.size {
+		return verified{}, fmt.Errorf("the log ends after %d of %d records", next, at.size)
 	}
-	if err := verifyRemoved(files); err != nil {
-		return nil, nil, err
+	return log, verifyRemoved(files[0].first, covered)
+}
+
+// told says in words what was verified.
+func (log verified) told() string {
+	first := int64(0)
+	if len(log.files) > 0 {
+		first = log.files[0].first
 	}
-	return files, hashes, nil
+	text := fmt.Sprintf("%d records are as they were logged", int64(len(log.leaves))-first)
+	if first > 0 {
+		text += fmt.Sprintf("; %d before them were removed, as the log says, and not seen", first)
+	}
+	if log.unsigned > 0 {
+		text += fmt.Sprintf("; %d after them are not signed yet", log.unsigned)
+	}
+	return text
 }
 
 func flips(dir string, key note.Verifier) (string, error) {
-	files, hashes, err := verifyLog(dir, key)
+	log, err := verifyLog(dir, key)
 	if err != nil {
 		return "", err
 	}
+	if log.unsigned > 0 {
+		return "", errors.New("the checkpoint does not cover the last records")
+	}
 	count := 0
-	for i, file := range files {
-		end := int64(len(hashes))
-		if i+1 < len(files) {
-			end = files[i+1].first
+	for i, file := range log.files {
+		end := int64(len(log.leaves))
+		if i+1 < len(log.files) {
+			end = log.files[i+1].first
 		}
 		for bit := 0; bit < len(file.content)*8; bit++ {
 			file.content[bit/8] ^= 1 << (bit % 8)
-			if compare(file.content, file.first, hashes[file.first:end]) == nil {
+			if _, more, err := compare(file.content, file.first, log.leaves[file.first:end], true); err == nil && more == 0 {
 				return "", fmt.Errorf("bit %d of the file at %d was not found", bit, file.first)
 			}
 			file.content[bit/8] ^= 1 << (bit % 8)
@@ -409,13 +449,8 @@ func run(words []string) (string, error) {
 	}
 	switch {
 	case words[0] == "log" && len(words) == 3:
-		files, hashes, err := verifyLog(words[1], key)
-		if err != nil || len(files) == 0 || files[0].first == 0 {
-			return fmt.Sprintf("%d records are as they were logged", len(hashes)), err
-		}
-		first := files[0].first
-		return fmt.Sprintf("%d records are as they were logged; %d before them were removed, as the log says, and not seen",
-			int64(len(hashes))-first, first), nil
+		log, err := verifyLog(words[1], key)
+		return log.told(), err
 	case words[0] == "flips" && len(words) == 3:
 		return flips(words[1], key)
 	case words[0] == "proof" && len(words) == 3:

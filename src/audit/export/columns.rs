@@ -1,4 +1,5 @@
-//! Records as rows of a table: one row a record, the same columns for every kind. Lists are joined with spaces.
+//! Records as rows of a table: one row a record, the same columns for every kind. Lists are joined with spaces; an item that
+//! is empty, has a blank or begins with a quote is a string of JSON, in quotes.
 
 use crate::audit::archive::REMOVED_RECORDS;
 use crate::audit::filter;
@@ -140,8 +141,8 @@ fn decision(row: &mut ExportRow, it: &Decision) {
     row.text("subject", &it.subject);
     if let Some(chain) = &it.chain {
         row.text("root", &chain.root);
-        row.text("actors", chain.actors.join(" "));
-        row.text("delegation_ids", chain.delegation_ids.join(" "));
+        row.text("actors", list(&chain.actors));
+        row.text("delegation_ids", list(&chain.delegation_ids));
     }
     if !it.parent_decision_id.is_empty() {
         row.text("parent_decision_id", json::uuid(&it.parent_decision_id));
@@ -160,10 +161,10 @@ fn decision(row: &mut ExportRow, it: &Decision) {
     reasons(row, &it.reasons);
     policies(row, &it.determining_policies);
     row.text("shadow_policies", ids(&it.shadow_policies));
-    row.text("obligations", it.obligations.join(" "));
+    row.text("obligations", list(&it.obligations));
     if let Some(effects) = &it.side_effects {
         row.text("approval_id", &effects.approval_id);
-        row.text("labels", effects.added_labels.join(" "));
+        row.text("labels", list(&effects.added_labels));
     }
     row.number("took_nanos", it.took_nanos);
     row.text("trace_id", hex(&it.trace_id));
@@ -194,11 +195,11 @@ fn outcome(row: &mut ExportRow, it: &Outcome) {
     row.text("kind", "outcome");
     row.text("decision_id", json::uuid(&it.decision_id));
     row.text("operation", &it.operation);
-    row.text("server", it.servers.join(" "));
+    row.text("server", list(&it.servers));
     row.text("session_id", &it.session_id);
     row.text("adapter", &it.adapter);
     row.text("caller", &it.caller);
-    row.text("labels", it.labels.join(" "));
+    row.text("labels", list(&it.labels));
     row.text("outcome", json::status(it.status()));
     row.number("size", it.size);
 }
@@ -228,8 +229,8 @@ fn notice(row: &mut ExportRow, it: &Notice) {
 }
 
 fn reasons(row: &mut ExportRow, reasons: &[Reason]) {
-    let codes: Vec<_> = reasons.iter().map(|it| it.code.as_str()).collect();
-    row.text("codes", codes.join(" "));
+    let codes = reasons.iter().map(|it| it.code.as_str());
+    row.text("codes", list(codes));
 }
 
 fn policies(row: &mut ExportRow, policies: &[Policy]) {
@@ -250,7 +251,26 @@ fn each_once<'a>(texts: impl Iterator<Item = &'a String>) -> String {
             once.push(text);
         }
     }
-    once.join(" ")
+    list(once)
+}
+
+/// The items of a list in one cell, so that they can be told apart again.
+fn list<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> String {
+    let is_plain = |item: &str| {
+        !item.is_empty() && !item.starts_with('"') && !item.contains(char::is_whitespace)
+    };
+    let mut cell = String::new();
+    for item in items {
+        let item = item.as_ref();
+        if !cell.is_empty() {
+            cell.push(' ');
+        }
+        match is_plain(item) {
+            true => cell.push_str(item),
+            false => cell.push_str(&serde_json::Value::from(item).to_string()),
+        }
+    }
+    cell
 }
 
 #[cfg(test)]

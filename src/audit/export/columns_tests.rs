@@ -75,3 +75,14 @@ fn a_row_says_since_when_records_are_missing_and_that_a_record_is_cut() {
     });
     assert!(cut.contains(&("is_cut", "true".to_owned())));
 }
+
+#[test]
+fn the_items_of_a_list_can_be_told_apart() {
+    assert_eq!(list(["private", "untrusted"]), "private untrusted");
+    assert_eq!(list(["a b"]), "\"a b\"");
+    assert_eq!(list(["a", "b"]), "a b");
+    assert_eq!(list(["\"a\" b", "c"]), r#""\"a\" b" c"#);
+    assert_eq!(list(["\"a\"", "b\"c", ""]), r#""\"a\"" b"c """#);
+    assert_eq!(list([""]), "\"\"");
+    assert_eq!(list([""; 0]), "");
+}

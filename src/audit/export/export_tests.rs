@@ -1,12 +1,22 @@
 use super::*;
 use crate::audit::export::columns::COLUMNS;
 use crate::audit::fixtures::records;
+use crate::audit::outcome_check::OutcomeDoubt;
+use crate::audit::record::{Record, StoredRecord};
+
+fn found(message: Record) -> FoundRecord {
+    let stored = StoredRecord {
+        index: message.index.unwrap_or_default(),
+        bytes: Vec::new(),
+    };
+    FoundRecord::new(stored, message)
+}
 
 fn exported(format: Format) -> String {
     let mut out = Vec::new();
     let mut exporter = Exporter::new(format, &mut out).expect("begun");
     for record in records() {
-        exporter.write(&record).expect("written");
+        exporter.write(&found(record)).expect("written");
     }
     exporter.finish().expect("ended");
     String::from_utf8(out).expect("text")
@@ -34,6 +44,20 @@ fn jsonl_is_one_object_a_line() {
     }
 }
 
+#[test]
+fn json_lines_tell_why_an_outcome_does_not_fit() {
+    let mut out = Vec::new();
+    let mut exporter = Exporter::new(Format::Jsonl, &mut out).expect("begun");
+    let doubted = FoundRecord {
+        doubts: vec![OutcomeDoubt::Denied],
+        ..found(records().remove(0))
+    };
+    exporter.write(&doubted).expect("written");
+    exporter.finish().expect("ended");
+    let value: serde_json::Value = serde_json::from_slice(&out).expect("json");
+    assert_eq!(value["doubts"], serde_json::json!(["denied"]));
+}
+
 #[cfg(not(feature = "parquet"))]
 #[test]
 fn a_build_without_parquet_says_so() {
@@ -50,7 +74,7 @@ fn parquet_is_read_back() {
     let mut out = Vec::new();
     let mut exporter = Exporter::new(Format::Parquet, &mut out).expect("begun");
     for record in records() {
-        exporter.write(&record).expect("written");
+        exporter.write(&found(record)).expect("written");
     }
     exporter.finish().expect("ended");
     let reader = SerializedFileReader::new(::bytes::Bytes::from(out)).expect("a file");

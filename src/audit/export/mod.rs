@@ -10,13 +10,12 @@ pub mod parquet;
 
 use std::io::{self, Write};
 
-use crate::audit::json;
-use crate::audit::record::Record;
+use crate::audit::find::FoundRecord;
 
 /// A format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// One JSON object a line, as [`json::record`] writes it.
+    /// One JSON object a line, as [`FoundRecord::json`] has it.
     Jsonl,
     /// One event of the Open Cybersecurity Schema Framework a line.
     Ocsf(ocsf::Version),
@@ -70,9 +69,10 @@ impl<W: Write + Send> Exporter<W> {
     /// # Errors
     ///
     /// If the output cannot be written.
-    pub fn write(&mut self, record: &Record) -> io::Result<bool> {
+    pub fn write(&mut self, found: &FoundRecord) -> io::Result<bool> {
+        let record = &found.message;
         match self {
-            Self::Jsonl(out) => line(out, &json::record(record))?,
+            Self::Jsonl(out) => line(out, &found.json())?,
             Self::Ocsf(out, version) => match ocsf::event(record, *version) {
                 Some(event) => line(out, &event)?,
                 None => return Ok(false),

@@ -163,7 +163,7 @@ fn write(args: &Args, format: Format, out: Box<dyn Write + Send>) -> anyhow::Res
     let mut exporter = Exporter::new(format, BufWriter::new(out))?;
     let mut left_out = 0;
     let faults = args.filter.each(&args.log, |found| {
-        if !exporter.write(&found.message)? {
+        if !exporter.write(&found)? {
             left_out += 1;
         }
         Ok(true)

@@ -83,7 +83,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     loop {
         match records.next() {
             Some(Ok(stored)) => {
-                let message = stored.decode()?;
+                let message = match stored.decode() {
+                    Ok(message) => message,
+                    Err(error) => {
+                        warn_of(&[error.into()]);
+                        continue;
+                    }
+                };
                 let doubts = check.note(&message);
                 let found = FoundRecord {
                     doubts,
@@ -156,13 +162,15 @@ fn last(log: &LogArgs, filter: &Filter, count: usize) -> anyhow::Result<Last> {
                 Ok(stored) if stored.index >= end => break,
                 Ok(stored) => {
                     last.next = last.next.max(stored.index + 1);
-                    if let Ok(message) = stored.decode()
-                        && filter.matches(&message)
-                    {
-                        found.push_back(FoundRecord::new(stored, message));
-                        if found.len() + last.kept.len() > count {
-                            found.pop_front();
+                    match stored.decode() {
+                        Ok(message) if filter.matches(&message) => {
+                            found.push_back(FoundRecord::new(stored, message));
+                            if found.len() + last.kept.len() > count {
+                                found.pop_front();
+                            }
                         }
+                        Ok(_) => {}
+                        Err(error) => last.faults.push(error.into()),
                     }
                 }
                 Err(error) => {
