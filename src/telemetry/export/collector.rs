@@ -4,15 +4,21 @@
 //! and their responses agree too, so one client serves them all. What may pass is tried again as the OpenTelemetry Protocol
 //! Specification says, with waits that grow.
 //!
-//! Invariant: an export ends, whatever the collector does: every attempt has a timeout, and no attempt begins later than that
-//! timeout after the first.
+//! The SDK exports on threads of its own, so an attempt is a task of the runtime on which the client was created. One that was
+//! not answered in time takes its connection with it: the next one connects anew.
+//!
+//! Invariant: an export ends, whatever the collector does: every attempt has a timeout, connecting included, and no attempt
+//! begins later than that timeout after the first.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use opentelemetry_sdk::error::OTelSdkError;
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
 use tonic::client::Grpc;
 use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
@@ -28,9 +34,8 @@ use crate::telemetry::export::collector_http::HttpCollector;
 use crate::telemetry::export::collector_settings::CollectorSettings;
 use crate::telemetry::export::exporter_error::ExporterError;
 
-/// Attempts after the first, and the waits before them: exponential, with jitter so that servers that lost their
-/// collector at once do not return at once.
-const RETRIES: u32 = 3;
+/// The waits before further attempts: exponential, with jitter so that servers that lost their collector at once do not return
+/// at once.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_millis(1_600);
 const JITTER_MS: u64 = 100;
@@ -41,17 +46,22 @@ const LONGEST_ASKED_WAIT: Duration = Duration::from_secs(30);
 pub(crate) struct CollectorClient {
     transport: Transport,
     timeout: Duration,
+    runtime: Handle,
 }
 
+#[derive(Clone)]
 enum Transport {
-    Grpc(Box<GrpcCollector>),
-    Http(Box<HttpCollector>),
+    Grpc(Arc<GrpcCollector>),
+    Http(Arc<HttpCollector>),
 }
 
 struct GrpcCollector {
-    client: Grpc<Channel>,
+    endpoint: Endpoint,
+    is_compressed: bool,
     headers: MetadataMap,
     rpc: &'static str,
+    /// The connection of the last exchange, unless that was given up.
+    kept: Mutex<Option<Grpc<Channel>>>,
 }
 
 impl CollectorClient {
@@ -62,12 +72,18 @@ impl CollectorClient {
     /// [`ExporterError`] for an endpoint or TLS files that cannot be used.
     pub(super) fn new(settings: &CollectorSettings) -> Result<Self, ExporterError> {
         let transport = match settings.protocol {
-            OtlpProtocol::Grpc => Transport::Grpc(Box::new(GrpcCollector::new(settings)?)),
-            OtlpProtocol::Http => Transport::Http(Box::new(HttpCollector::new(settings)?)),
+            OtlpProtocol::Grpc => Transport::Grpc(Arc::new(GrpcCollector::new(settings)?)),
+            OtlpProtocol::Http => Transport::Http(Arc::new(HttpCollector::new(settings)?)),
         };
+        let runtime = Handle::try_current().map_err(|error| ExporterError::Endpoint {
+            variable: settings.source.clone(),
+            endpoint: settings.shown_endpoint(),
+            reason: error.to_string(),
+        })?;
         Ok(Self {
             transport,
             timeout: settings.timeout,
+            runtime,
         })
     }
 
@@ -81,13 +97,7 @@ impl CollectorClient {
         let started = Instant::now();
         let mut backoff = Backoff::default();
         loop {
-            let attempt = match &self.transport {
-                Transport::Grpc(collector) => collector.attempt(message.clone()).await,
-                Transport::Http(collector) => {
-                    collector.attempt(message.clone(), self.timeout).await
-                }
-            };
-            let error = match attempt {
+            let error = match self.attempt(message.clone()).await {
                 Ok(response) => return Ok(response.rejected()),
                 Err(error) => error,
             };
@@ -95,6 +105,28 @@ impl CollectorClient {
                 Some(wait) if started.elapsed() + wait < self.timeout => sleep(wait).await,
                 _ => return Err(OTelSdkError::InternalFailure(error.text)),
             }
+        }
+    }
+
+    async fn attempt(&self, message: Bytes) -> Result<ExportResponse, AttemptError> {
+        let (transport, within) = (self.transport.clone(), self.timeout);
+        let exchange = async move {
+            match &transport {
+                Transport::Grpc(collector) => collector.exchange(message).await,
+                Transport::Http(collector) => collector.exchange(&message).await,
+            }
+        };
+        let task = self.runtime.spawn(tokio::time::timeout(within, exchange));
+        match task.await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => Err(AttemptError::may_pass(
+                "the collector did not answer in time",
+            )),
+            // The runtime ends.
+            Err(error) => Err(AttemptError {
+                text: error.to_string(),
+                retry: Retry::No,
+            }),
         }
     }
 }
@@ -127,22 +159,20 @@ impl GrpcCollector {
             }
             endpoint = endpoint.tls_config(tls).map_err(unusable)?;
         }
-        let mut client = Grpc::new(endpoint.timeout(settings.timeout).connect_lazy());
-        if settings.is_compressed {
-            client = client
-                .send_compressed(CompressionEncoding::Gzip)
-                .accept_compressed(CompressionEncoding::Gzip);
-        }
         Ok(Self {
-            client,
+            endpoint,
+            is_compressed: settings.is_compressed,
             headers: MetadataMap::from_headers(settings.headers.clone()),
             rpc: settings.signal.rpc(),
+            kept: Mutex::default(),
         })
     }
 
-    async fn attempt(&self, message: Bytes) -> Result<ExportResponse, AttemptError> {
+    /// Sends one request. Whoever gives up waiting drops the connection.
+    async fn exchange(&self, message: Bytes) -> Result<ExportResponse, AttemptError> {
+        let mut kept = self.kept.lock().await;
+        let mut client = kept.take().unwrap_or_else(|| self.client());
         let exchanged = async {
-            let mut client = self.client.clone();
             client
                 .ready()
                 .await
@@ -154,12 +184,25 @@ impl GrpcCollector {
                 .unary(request, PathAndQuery::from_static(self.rpc), codec)
                 .await
         };
-        match exchanged.await {
+        let exchanged = exchanged.await;
+        *kept = Some(client);
+        match exchanged {
             Ok(response) => Ok(response.into_inner()),
             Err(status) => Err(AttemptError {
                 text: failure(&status),
                 retry: retry(&status),
             }),
+        }
+    }
+
+    /// A client that connects with its first request.
+    fn client(&self) -> Grpc<Channel> {
+        let client = Grpc::new(self.endpoint.connect_lazy());
+        match self.is_compressed {
+            true => client
+                .send_compressed(CompressionEncoding::Gzip)
+                .accept_compressed(CompressionEncoding::Gzip),
+            false => client,
         }
     }
 }
@@ -192,7 +235,6 @@ fn retry(status: &Status) -> Retry {
 
 /// The wait before the next attempt.
 struct Backoff {
-    left: u32,
     wait: Duration,
     longest: Duration,
 }
@@ -200,7 +242,6 @@ struct Backoff {
 impl Default for Backoff {
     fn default() -> Self {
         Self {
-            left: RETRIES,
             wait: FIRST_WAIT,
             longest: LONGEST_WAIT,
         }
@@ -208,12 +249,11 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// `None` after the last attempt, or if another one will not succeed.
+    /// `None` if another attempt will not succeed.
     fn wait_after(&mut self, retry: Retry) -> Option<Duration> {
         let Retry::After(asked) = retry else {
             return None;
         };
-        self.left = self.left.checked_sub(1)?;
         if let Some(asked) = asked {
             let asked = asked.min(LONGEST_ASKED_WAIT);
             if asked > self.longest {

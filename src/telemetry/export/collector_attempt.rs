@@ -10,6 +10,16 @@ pub(super) struct AttemptError {
     pub(super) retry: Retry,
 }
 
+impl AttemptError {
+    /// Another attempt may succeed.
+    pub(super) fn may_pass(text: &str) -> Self {
+        Self {
+            text: format!("export failed: {text}"),
+            retry: Retry::After(None),
+        }
+    }
+}
+
 /// Whether another attempt may succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Retry {

@@ -1,13 +1,12 @@
 //! OTLP/HTTP with Protobuf: one request after the other, on a connection that is kept.
 //!
-//! Start at [`HttpCollector::attempt`]. The SDK exports on threads of its own, so the exchange is a task of the runtime on which
-//! the client was created.
+//! Start at [`HttpCollector::exchange`].
 //!
-//! Invariant: an attempt ends within its time, and no response is read beyond [`MAX_RESPONSE`].
+//! Invariant: no response is read beyond [`MAX_RESPONSE`].
 
 use std::io::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -23,7 +22,6 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
@@ -41,12 +39,6 @@ const FIRST_FIELD: u8 = 0x0a;
 
 /// A client of a collector over HTTP/1.1.
 pub(super) struct HttpCollector {
-    exchange: Arc<RequestTask>,
-    runtime: Handle,
-}
-
-/// What a task needs.
-struct RequestTask {
     endpoint: Uri,
     headers: HeaderMap,
     is_compressed: bool,
@@ -56,7 +48,7 @@ struct RequestTask {
 }
 
 impl HttpCollector {
-    /// A client with these settings. Has to be created in a tokio runtime.
+    /// A client with these settings.
     ///
     /// # Errors
     ///
@@ -83,43 +75,16 @@ impl HttpCollector {
         let host = HeaderValue::from_str(authority.unwrap_or_default());
         headers.insert(HOST, host.map_err(|error| unusable(error.to_string()))?);
         Ok(Self {
-            exchange: Arc::new(RequestTask {
-                endpoint: settings.endpoint.clone(),
-                headers,
-                is_compressed: settings.is_compressed,
-                tls: tls.map_err(unusable)?,
-                kept: Mutex::default(),
-            }),
-            runtime: Handle::try_current().map_err(|error| unusable(error.to_string()))?,
+            endpoint: settings.endpoint.clone(),
+            headers,
+            is_compressed: settings.is_compressed,
+            tls: tls.map_err(unusable)?,
+            kept: Mutex::default(),
         })
     }
 
-    /// Sends one request.
-    pub(super) async fn attempt(
-        &self,
-        message: Bytes,
-        within: Duration,
-    ) -> Result<ExportResponse, AttemptError> {
-        let exchange = Arc::clone(&self.exchange);
-        let task = self.runtime.spawn(async move {
-            match tokio::time::timeout(within, exchange.run(&message)).await {
-                Ok(done) => done,
-                Err(_) => Err(may_pass("the collector did not answer in time")),
-            }
-        });
-        match task.await {
-            Ok(done) => done,
-            // The runtime ends.
-            Err(error) => Err(AttemptError {
-                text: error.to_string(),
-                retry: Retry::No,
-            }),
-        }
-    }
-}
-
-impl RequestTask {
-    async fn run(&self, message: &[u8]) -> Result<ExportResponse, AttemptError> {
+    /// Sends one request. Whoever gives up waiting drops the connection.
+    pub(super) async fn exchange(&self, message: &[u8]) -> Result<ExportResponse, AttemptError> {
         let body = body(message, self.is_compressed);
         let body = body.map_err(|error| AttemptError {
             text: format!("the request cannot be compressed: {error}"),
@@ -138,14 +103,21 @@ impl RequestTask {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = path.parse().unwrap_or_default();
         *request.headers_mut() = self.headers.clone();
-        let broken = |error: hyper::Error| may_pass(&with_causes(&error));
+        let broken = |error: hyper::Error| AttemptError::may_pass(&with_causes(&error));
         let response = connection.send_request(request).await.map_err(broken)?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_RESPONSE).collect().await;
-        let body = body.map_err(|error| may_pass(&with_causes(error.as_ref())))?;
+        let body = body.map_err(|error| AttemptError::may_pass(&with_causes(error.as_ref())))?;
         *kept = Some(connection);
         if !head.status.is_success() {
             return Err(refused(head.status, &head.headers));
+        }
+        if is_page(&head.headers) {
+            return Err(AttemptError {
+                text: "export failed: the answer is a page in HTML: this is no collector"
+                    .to_owned(),
+                retry: Retry::No,
+            });
         }
         // A collector that answers with something else has taken the request all the same.
         Ok(ExportResponse::decode(body.to_bytes()).unwrap_or_default())
@@ -156,7 +128,8 @@ impl RequestTask {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let usual = if self.tls.is_some() { 443 } else { 80 };
         let port = self.endpoint.port_u16().unwrap_or(usual);
-        let failed = |error: std::io::Error| may_pass(&format!("cannot connect: {error}"));
+        let failed =
+            |error: std::io::Error| AttemptError::may_pass(&format!("cannot connect: {error}"));
         let stream = TcpStream::connect((host, port)).await.map_err(failed)?;
         // Latency does not matter to an export; without it requests are sent at once.
         let _ = stream.set_nodelay(true);
@@ -182,7 +155,8 @@ async fn handshake(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 ) -> Result<SendRequest<Full<Bytes>>, AttemptError> {
     let shaken = http1::handshake(TokioIo::new(stream)).await;
-    let (sender, connection) = shaken.map_err(|error| may_pass(&with_causes(&error)))?;
+    let (sender, connection) =
+        shaken.map_err(|error| AttemptError::may_pass(&with_causes(&error)))?;
     // Whoever sends hears of its end.
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender)
@@ -202,27 +176,35 @@ fn body(message: &[u8], is_compressed: bool) -> std::io::Result<Vec<u8>> {
     gzip.finish()
 }
 
-fn may_pass(text: &str) -> AttemptError {
-    AttemptError {
-        text: format!("export failed: {text}"),
-        retry: Retry::After(None),
-    }
+/// Whether somebody else answered, such as a proxy that wants a login.
+fn is_page(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    content_type.is_some_and(|it| it.to_ascii_lowercase().starts_with(b"text/html"))
 }
 
 /// Which statuses are retryable, as OTLP says.
 fn refused(status: StatusCode, headers: &HeaderMap) -> AttemptError {
-    let seconds = || headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok();
     let retry = match status {
         StatusCode::TOO_MANY_REQUESTS
         | StatusCode::BAD_GATEWAY
         | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => Retry::After(seconds().map(Duration::from_secs)),
+        | StatusCode::GATEWAY_TIMEOUT => Retry::After(asked_wait(headers)),
         _ => Retry::No,
     };
     AttemptError {
         text: format!("export failed with HTTP status {}", status.as_u16()),
         retry,
     }
+}
+
+/// How long the collector wants to be left alone: seconds, or until a date (RFC 9110, section 10.2.3).
+fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 fn connector(files: &CollectorTls) -> Result<TlsConnector, String> {

@@ -176,17 +176,41 @@ async fn a_collector_that_is_silent_or_talks_too_much_ends_an_export() {
 }
 
 #[test]
+fn a_page_is_no_answer_of_a_collector() {
+    let is = |content_type| {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        is_page(&headers)
+    };
+    assert!(is("text/html") && is("Text/HTML; charset=utf-8"));
+    assert!(!is("application/x-protobuf") && !is("application/json") && !is("text/plain"));
+    assert!(!is_page(&HeaderMap::new()));
+}
+
+#[test]
 fn the_wait_that_a_collector_asks_for_is_read() {
     let mut headers = HeaderMap::new();
     headers.insert(RETRY_AFTER, HeaderValue::from_static("12"));
     let asked = refused(StatusCode::SERVICE_UNAVAILABLE, &headers).retry;
     assert_eq!(asked, Retry::After(Some(Duration::from_secs(12))));
+    let until = |at| HeaderValue::from_str(&httpdate::fmt_http_date(at)).unwrap();
     headers.insert(
         RETRY_AFTER,
-        HeaderValue::from_static("Fri, 31 Dec 1999 23:59:59 GMT"),
+        until(SystemTime::now() + Duration::from_secs(5)),
     );
+    let Retry::After(Some(asked)) = refused(StatusCode::TOO_MANY_REQUESTS, &headers).retry else {
+        panic!("a date is a wait, too");
+    };
+    assert!(
+        asked > Duration::from_secs(3) && asked <= Duration::from_secs(5),
+        "{asked:?}"
+    );
+    headers.insert(RETRY_AFTER, until(SystemTime::UNIX_EPOCH));
     let asked = refused(StatusCode::TOO_MANY_REQUESTS, &headers).retry;
-    assert_eq!(asked, Retry::After(None), "a date is not waited for");
+    assert_eq!(asked, Retry::After(Some(Duration::ZERO)));
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("soon"));
+    let asked = refused(StatusCode::TOO_MANY_REQUESTS, &headers).retry;
+    assert_eq!(asked, Retry::After(None));
     let refused = refused(StatusCode::BAD_REQUEST, &headers).retry;
     assert_eq!(refused, Retry::No);
 }

@@ -60,7 +60,7 @@ impl CollectorSettings {
         let (source, text) = address(signal, protocol, config.endpoint.as_deref(), &var);
         let invalid = |reason: String| ExporterError::Endpoint {
             variable: source.clone(),
-            endpoint: text.clone(),
+            endpoint: without_credentials(&text),
             reason,
         };
         let endpoint: Uri = text
@@ -94,6 +94,17 @@ impl CollectorSettings {
         let path = self.endpoint.path().trim_end_matches('/');
         format!("{scheme}://{host}{port}{path}")
     }
+}
+
+/// An endpoint that cannot be parsed, without what stands before `@`, and without a query.
+fn without_credentials(endpoint: &str) -> String {
+    let text = endpoint.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), text),
+    };
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    format!("{scheme}{rest}")
 }
 
 impl CollectorTls {
@@ -178,11 +189,13 @@ fn address(
     (source, endpoint)
 }
 
+/// The time that an attempt has. None at all, which the variables cannot mean for an export that has to end, counts as absent.
 fn timeout(signal: ExportSignal, var: EnvLookup<'_>) -> Duration {
     let milliseconds = [signal.infix(), ""].into_iter().find_map(|infix| {
         var(&format!("OTEL_EXPORTER_OTLP_{infix}TIMEOUT"))?
             .parse()
             .ok()
+            .filter(|milliseconds| *milliseconds > 0)
     });
     milliseconds.map_or(DEFAULT_TIMEOUT, Duration::from_millis)
 }

@@ -78,6 +78,7 @@ fn the_signals_own_variable_wins_unless_it_makes_no_sense() {
         |variables: &[(&str, &str)]| timeout(ExportSignal::Traces, &lookup(variables)).as_millis();
     assert_eq!(of(&[(own, "10"), general]), 10);
     assert_eq!(of(&[(own, "soon"), general]), 20);
+    assert_eq!(of(&[(own, "0"), general]), 20);
     assert_eq!(of(&[]), 10_000);
 
     let own = "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION";
@@ -98,6 +99,20 @@ fn an_endpoint_that_is_none_is_named_with_its_variable() {
         let error = error.err().unwrap().to_string();
         let start = format!("OTEL_EXPORTER_OTLP_ENDPOINT: invalid endpoint `{endpoint}`: {reason}");
         assert!(error.starts_with(&start), "{error}");
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_none_is_shown_without_credentials() {
+    for (endpoint, shown) in [
+        ("ftp://user:hunter2@a:1/x", "ftp://a:1/x"),
+        ("http://user:hunter2@a b?token=hunter2", "http://a b"),
+        ("ftp://user:hunt@er2@a", "ftp://a"),
+    ] {
+        let error = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)]);
+        let error = error.err().unwrap().to_string();
+        assert!(error.contains(&format!("`{shown}`")), "{error}");
+        assert!(!error.contains("hunt"), "{error}");
     }
 }
 

@@ -4,7 +4,8 @@
 //! dots become underscores, units become suffixes, counters end in `_total`, the resource becomes `target_info`. So a query
 //! gives the same for a scrape and for metrics that came through a collector.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -353,13 +354,35 @@ fn attribute_labels<'k>(attributes: impl Iterator<Item = &'k KeyValue>) -> Strin
     labels(attributes.map(|it| (it.key.as_str(), &it.value)))
 }
 
-/// Labels, sorted by name, so that the same series has the same text each time.
+/// Labels, sorted by name, so that the same series has the same text each time. As the specification says, values under keys that
+/// become one name are joined with `;` in the order of the keys; a key that is empty is none.
 fn labels<'k>(pairs: impl Iterator<Item = (&'k str, &'k opentelemetry::Value)>) -> String {
-    let mut labels: Vec<String> = pairs
-        .map(|(key, value)| format!("{}=\"{}\"", identifier(key), escaped(&value.as_str())))
-        .collect();
-    labels.sort();
-    labels.join(",")
+    let mut pairs: Vec<_> = pairs.filter(|(key, _)| !key.is_empty()).collect();
+    pairs.sort_by_key(|(key, _)| *key);
+    let mut labels: BTreeMap<String, String> = BTreeMap::new();
+    for (key, value) in pairs {
+        let value = escaped(&value.as_str());
+        match labels.entry(label_name(key)) {
+            Entry::Vacant(free) => drop(free.insert(value)),
+            Entry::Occupied(mut known) => {
+                known.get_mut().push(';');
+                known.get_mut().push_str(&value);
+            }
+        }
+    }
+    let labels = labels
+        .iter()
+        .map(|(name, value)| format!("{name}=\"{value}\""));
+    labels.collect::<Vec<_>>().join(",")
+}
+
+/// The name of a label, which begins with no digit and, as those that do are Prometheus' own, not with two underscores.
+fn label_name(key: &str) -> String {
+    let name = identifier(key);
+    match name.as_bytes() {
+        [b'0'..=b'9', ..] | [b'_', b'_', ..] => format!("key_{name}"),
+        _ => name,
+    }
 }
 
 fn braced(labels: &str) -> String {

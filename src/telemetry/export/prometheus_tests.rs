@@ -102,3 +102,29 @@ fn the_scraper_says_what_it_reads() {
     let prometheus = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.3";
     assert_eq!(accepted(Some(prometheus)), MetricsFormat::OpenMetrics);
 }
+
+#[test]
+fn labels_have_names_that_prometheus_reads_and_each_one_once() {
+    let text = |value: &str| opentelemetry::Value::from(value.to_owned());
+    let values = ["a", "b", "c", "d", "e", "\"q\""].map(text);
+    let keys = [
+        "k8s_pod_name",
+        "k8s.pod.name",
+        "9lives",
+        "",
+        "__name__",
+        "plain",
+    ];
+    let written = labels(keys.into_iter().zip(&values));
+    let wanted = [
+        r#"k8s_pod_name="b;a""#,
+        r#"key_9lives="c""#,
+        r#"key___name__="e""#,
+        r#"plain="\"q\"""#,
+    ];
+    let mut parts: Vec<_> = written.split(',').collect();
+    parts.sort_unstable();
+    let mut wanted = wanted.to_vec();
+    wanted.sort_unstable();
+    assert_eq!(parts, wanted);
+}

@@ -2,6 +2,7 @@
 
 use opentelemetry::{Key, KeyValue};
 use opentelemetry_sdk::Resource;
+use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 
 use crate::telemetry::env::EnvLookup;
@@ -17,7 +18,7 @@ pub(in crate::telemetry) fn resource(service_name: Option<&str>, var: EnvLookup<
         || from_env
             .get(&NAME)
             .is_some_and(|name| !name.as_str().starts_with("unknown_service"));
-    let mut ours = Vec::new();
+    let mut ours = decoded(&var("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default());
     match service_name {
         Some(name) => ours.push(KeyValue::new(NAME, name.to_owned())),
         None if is_named => {}
@@ -30,4 +31,15 @@ pub(in crate::telemetry) fn resource(service_name: Option<&str>, var: EnvLookup<
         ours.push(KeyValue::new(INSTANCE, Uuid::now_v7().to_string()));
     }
     Resource::builder().with_attributes(ours).build()
+}
+
+/// The attributes of the variable whose values are percent-encoded, which the SDK leaves as they are.
+fn decoded(attributes: &str) -> Vec<KeyValue> {
+    let pairs = attributes.split_terminator(',').filter_map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        let value = value.trim();
+        let plain = percent_decode_str(value).decode_utf8().ok()?;
+        (plain != value).then(|| KeyValue::new(key.trim().to_owned(), plain.into_owned()))
+    });
+    pairs.collect()
 }

@@ -30,6 +30,8 @@ const LONGEST_QUEUE: usize = 262_144;
 const BATCH_VARIABLE: &str = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE";
 const DEFAULT_BATCH: usize = 512;
 /// The variable with the milliseconds for which a span waits for others.
+/// The least delay in milliseconds: without any, the thread would never rest.
+pub(super) const LEAST_DELAY: u64 = 10;
 const DELAY_VARIABLE: &str = "OTEL_BSP_SCHEDULE_DELAY";
 const DEFAULT_DELAY: u64 = 5_000;
 
@@ -141,7 +143,8 @@ impl SpanQueue {
         let number = |name: &str| var(name).and_then(|text| text.trim().parse::<u64>().ok());
         let room = queue_length(var);
         let batch = number(BATCH_VARIABLE).unwrap_or(DEFAULT_BATCH as u64);
-        let delay = Duration::from_millis(number(DELAY_VARIABLE).unwrap_or(DEFAULT_DELAY));
+        let delay = number(DELAY_VARIABLE).unwrap_or(DEFAULT_DELAY);
+        let delay = Duration::from_millis(delay.max(LEAST_DELAY));
         Self::with_limits(
             exporter,
             live,

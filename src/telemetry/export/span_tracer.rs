@@ -77,7 +77,7 @@ impl SpanSampler {
     }
 
     /// The sampler of the variables. What is absent, unknown or not implemented is `parentbased_always_on`, as in the SDK, and
-    /// a ratio that is no number is 1.
+    /// a ratio that is no number from 0 to 1 is 1.
     pub fn from_env(var: EnvLookup<'_>) -> Self {
         let default = Self::ALWAYS_ON.parent_based();
         let Some(name) = var(SAMPLER_VARIABLE) else {
@@ -85,6 +85,7 @@ impl SpanSampler {
         };
         let ratio = || {
             let share = var(RATIO_VARIABLE).and_then(|text| text.parse().ok());
+            let share = share.filter(|share| (0.0..=1.0).contains(share));
             if share.is_none() {
                 tracing::warn!(
                     "{SAMPLER_VARIABLE} is `{name}`, but {RATIO_VARIABLE} is no number from 0 to 1: every trace is sampled"

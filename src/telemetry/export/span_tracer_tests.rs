@@ -24,7 +24,7 @@ proptest! {
     #[test]
     fn the_sdks_samplers_decide_the_same(
         trace in 1..u128::MAX,
-        share in prop_oneof![-0.5..1.5, Just(0.0), Just(1.0)],
+        share in prop_oneof![0.0..1.0, Just(0.0), Just(1.0)],
         with_parent in proptest::option::of(any::<bool>()),
     ) {
         let parent = with_parent.map(|is_sampled| parent(trace, is_sampled));
@@ -57,6 +57,14 @@ fn what_is_no_sampler_follows_the_parent() {
     assert_eq!(
         from_variables("traceidratio", Some("x")),
         SpanSampler::ratio(1.0)
+    );
+    for no_ratio in ["-1", "2", "NaN", "inf"] {
+        let sampler = from_variables("traceidratio", Some(no_ratio));
+        assert_eq!(sampler, SpanSampler::ratio(1.0), "{no_ratio}");
+    }
+    assert_eq!(
+        from_variables("traceidratio", Some("0")),
+        SpanSampler::ratio(0.0)
     );
     assert_eq!(SpanSampler::from_env(&|_| None), default);
 }
