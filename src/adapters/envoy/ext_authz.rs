@@ -162,11 +162,9 @@ fn altered(http: &served::HttpRequest) -> AlteredText {
     };
     let mut raw = http.header_map.iter().flat_map(|map| &map.headers);
     let mut is_shown = || raw.any(|it| it.key == ":path" && it.raw_value == http.path);
-    let path = has_mark(&http.path) && !is_shown();
-    let body = http.raw_body.is_empty() && has_mark(&http.body);
     AlteredText {
-        path: path.then_some("encode_raw_headers"),
-        body: body.then_some("pack_as_bytes"),
+        path: has_mark(&http.path) && !is_shown(),
+        body: http.raw_body.is_empty() && has_mark(&http.body),
     }
 }
 

@@ -25,6 +25,10 @@ use crate::domain::request::call_context::{Operation, Told};
 /// The namespace of the dynamic metadata of Envoy's MCP filter.
 const MCP_NAMESPACE: &str = "envoy.filters.http.mcp";
 
+/// Envoy's settings with which it passes bytes rather than text.
+const SHOWS_PATH: &str = "encode_raw_headers";
+const SHOWS_BODY: &str = "pack_as_bytes";
+
 /// The inputs of parsing besides the request.
 #[derive(Clone, Copy)]
 pub(super) struct RequestReader<'a> {
@@ -79,7 +83,7 @@ impl RequestReader<'_> {
             return self.plain(http);
         };
         let server = SmolStr::new(server);
-        self.check_text(http.altered.path)?;
+        self.check_text(http.altered.path, SHOWS_PATH)?;
         matcher::check_mcp(http.target())
             .map_err(|error| EnvoyRejection::new(400, &error.to_string()))?;
         // The metadata in place of the body has what the MCP filter was told to take along, and no lists.
@@ -121,7 +125,7 @@ impl RequestReader<'_> {
         if routes.is_empty() {
             return Err(unknown().into());
         }
-        self.check_text(http.altered.path)
+        self.check_text(http.altered.path, SHOWS_PATH)
             .map_err(RejectedRequest::plainly)?;
         let operation = matcher::operation(http.target(), routes, self.limits)
             .map_err(|error| {
@@ -141,13 +145,11 @@ impl RequestReader<'_> {
         })
     }
 
-    /// Refuses a text that may not be what the client sent.
-    fn check_text(&self, altered: Option<&'static str>) -> Result<(), EnvoyRejection> {
-        match altered {
-            Some(setting) if !self.settings.trust_text => {
-                Err(RequestError::Altered(setting).into())
-            }
-            _ => Ok(()),
+    /// Refuses a text that may not be what the client sent. Envoy's setting would show the bytes.
+    fn check_text(&self, is_altered: bool, setting: &'static str) -> Result<(), EnvoyRejection> {
+        match is_altered && !self.settings.trust_text {
+            true => Err(RequestError::Altered(setting).into()),
+            false => Ok(()),
         }
     }
 
@@ -181,7 +183,7 @@ impl RequestReader<'_> {
         http.check_content_type().map_err(EnvoyRejection::from)?;
         let found = http.metadata.get(MCP_NAMESPACE);
         let body = http.plain_body().map_err(EnvoyRejection::from)?;
-        self.check_text(http.altered.body)?;
+        self.check_text(http.altered.body, SHOWS_BODY)?;
         let message = match (body.is_empty(), found) {
             (false, _) => message::read(body, self.limits).map_err(|rejection| {
                 RejectedRequest::unreadable(rejection, self.settings.denied_status)

@@ -37,12 +37,11 @@ pub(in crate::adapters) struct HttpRequest {
     pub(in crate::adapters) altered: AlteredText,
 }
 
-/// Texts in which Envoy may have replaced bytes that are not UTF-8. The server gets these bytes. Each with Envoy's setting
-/// that would show them.
+/// Whether texts are there in which Envoy may have replaced bytes that are not UTF-8. The server gets these bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(in crate::adapters) struct AlteredText {
-    pub(in crate::adapters) path: Option<&'static str>,
-    pub(in crate::adapters) body: Option<&'static str>,
+    pub(in crate::adapters) path: bool,
+    pub(in crate::adapters) body: bool,
 }
 
 /// Why a request cannot be read. The text is safe to send.
