@@ -16,6 +16,9 @@ pub struct EnvoyConfig {
     pub routes: Vec<HttpRouteConfig>,
     /// The servers that Envoy authenticates (TLS): requests that they initiate are attributed to them.
     pub verified_servers: Vec<String>,
+    /// Whether paths and bodies that Envoy passes as text are the client's bytes even where they have a `!` or U+FFFD, by
+    /// which bytes that are not UTF-8 are replaced.
+    pub trust_text: bool,
     /// Whether the metadata of Envoy's MCP filter may replace the body.
     pub body: BodyRequirement,
     /// Whether a call whose arguments that metadata does not tell is denied, unless its tool has none.
@@ -112,6 +115,7 @@ impl Default for EnvoyConfig {
             servers: Vec::new(),
             routes: Vec::new(),
             verified_servers: Vec::new(),
+            trust_text: false,
             body: BodyRequirement::Required,
             require_arguments: true,
             session_header: "mcp-session-id".to_owned(),

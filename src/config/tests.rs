@@ -475,7 +475,7 @@ fn what_a_reload_cannot_change_is_named() {
             &[][..],
         ),
         ("[[claims.groups]]\nclaim = \"groups\"\n", &[]),
-        ("[envoy]\npass_replies = true\n", &[]),
+        ("[envoy]\npass_replies = true\ntrust_text = true\n", &[]),
         ("[ext_mcp]\npass_completions = true\n", &[]),
         ("require_delegation = true\n", &[]),
         ("[limits]\nclock_skew_seconds = 0\n", &[]),
@@ -625,6 +625,21 @@ fn what_envoy_is_read_with_is_checked() {
         ),
         (
             setting("servers = [{ path = 'mcp', server = 's' }]"),
+            "envoy.servers[0].path",
+            "not a path",
+        ),
+        (
+            setting("servers = [{ path = '/a/../mcp', server = 's' }]"),
+            "envoy.servers[0].path",
+            "not a path",
+        ),
+        (
+            setting("servers = [{ path = '/mcp;v=1', server = 's' }]"),
+            "envoy.servers[0].path",
+            "not a path",
+        ),
+        (
+            setting("servers = [{ path = '//mcp', server = 's' }]"),
             "envoy.servers[0].path",
             "not a path",
         ),

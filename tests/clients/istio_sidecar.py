@@ -5,7 +5,7 @@
 FOLDER holds mesh.yaml and resources.yaml. ENVOY is a configuration of Envoy with a listener, a connection manager and
 clusters `mcp_server` and `callgate`. Its HTTP filters become those of an inbound listener of Istio: the token's, external
 authorization as the provider says, and the router. Then each `EnvoyFilter` for inbound listeners is applied, MERGE or
-INSERT_BEFORE the filter that it names.
+INSERT_BEFORE the filter that it names, or MERGE into the connection manager.
 """
 
 import json
@@ -69,12 +69,17 @@ def merged(into, value):
             into[name] = member
 
 
-def patched(filters, patch):
+def patched(manager, filters, patch):
     match = patch["match"]
-    if patch["applyTo"] != "HTTP_FILTER" or match["context"] != "SIDECAR_INBOUND":
+    if match["context"] != "SIDECAR_INBOUND":
         raise ValueError(f"unknown patch: {patch}")
     chain = match["listener"]["filterChain"]["filter"]
-    assert chain["name"] == "envoy.filters.network.http_connection_manager"
+    assert chain["name"] == manager["name"] == "envoy.filters.network.http_connection_manager"
+    if patch["applyTo"] == "NETWORK_FILTER" and patch["patch"]["operation"] == "MERGE":
+        merged(manager, patch["patch"]["value"])
+        return
+    if patch["applyTo"] != "HTTP_FILTER":
+        raise ValueError(f"unknown patch: {patch}")
     [at] = [i for i, it in enumerate(filters) if it["name"] == chain["subFilter"]["name"]]
     operation, value = patch["patch"]["operation"], patch["patch"]["value"]
     if operation == "MERGE":
@@ -92,6 +97,8 @@ def main():
     config = yaml.safe_load(envoy.read_text())
     [chain] = config["static_resources"]["listeners"][0]["filter_chains"]
     manager = chain["filters"][0]["typed_config"]
+    # Istio does not set it.
+    manager.pop("common_http_protocol_options")
     shipped = {it["name"]: it for it in manager["http_filters"]}
     [rule] = [it for it in resources if it["kind"] == "RequestAuthentication"][0]["spec"]["jwtRules"]
     filters = [
@@ -102,7 +109,7 @@ def main():
     for resource in resources:
         if resource["kind"] == "EnvoyFilter":
             for patch in resource["spec"]["configPatches"]:
-                patched(filters, patch)
+                patched(chain["filters"][0], filters, patch)
     manager["http_filters"] = filters
     # Istio sets no context extensions.
     for host in manager["route_config"]["virtual_hosts"]:

@@ -10,7 +10,7 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::adapters::envoy::adapter::EnvoyAdapter;
 use crate::adapters::envoy::check::{CheckResult, Header, LocalReply};
-use crate::adapters::envoy::request::{self, HttpRequest, RequestError, header_value};
+use crate::adapters::envoy::request::{self, AlteredText, HttpRequest, RequestError, header_value};
 use crate::adapters::input::field_error::{FieldContext as _, FieldError, FieldProblem};
 use crate::adapters::input::wire_text;
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
@@ -35,6 +35,8 @@ pub const ADAPTER: &str = "ext_authz";
 
 /// The context extension of a route that names its server.
 const SERVER_EXTENSION: &str = "callgate.server";
+/// What stands in a text for bytes that are not UTF-8: Envoy's, and that of most others.
+const REPLACEMENTS: [char; 2] = ['!', char::REPLACEMENT_CHARACTER];
 /// `OVERWRITE_IF_EXISTS_OR_ADD`: a client cannot set these headers.
 const OVERWRITE: i32 = 2;
 
@@ -103,6 +105,7 @@ fn request_of(
     const FIELD: &str = "attributes.request.http";
     let headers = headers(&http).within(FIELD)?;
     wire_text::text(&http.body, "body").within(FIELD)?;
+    let altered = altered(&http);
     let body = body(&mut http, &headers);
     let source = attributes.source.unwrap_or_default();
     // A peer on a Unix socket has no IP address.
@@ -126,6 +129,7 @@ fn request_of(
         metadata: attributes
             .metadata_context
             .map_or_else(BTreeMap::new, |it| it.filter_metadata),
+        altered,
     })
 }
 
@@ -147,6 +151,21 @@ fn headers(http: &served::HttpRequest) -> Result<HeaderFields, FieldError> {
         Ok((SmolStr::new(key), header_value(value, &header.raw_value)))
     });
     listed.chain(raw).collect()
+}
+
+/// What came as text only, and has in it what gateways write for each byte that is not UTF-8. A text without is what the
+/// client sent.
+fn altered(http: &served::HttpRequest) -> AlteredText {
+    let has_mark = |wire: &Bytes| {
+        let text = std::str::from_utf8(wire).unwrap_or_default();
+        text.contains(REPLACEMENTS)
+    };
+    let mut raw = http.header_map.iter().flat_map(|map| &map.headers);
+    let mut is_shown = || raw.any(|it| it.key == ":path" && it.raw_value == http.path);
+    AlteredText {
+        path: has_mark(&http.path) && !is_shown(),
+        body: http.raw_body.is_empty() && has_mark(&http.body),
+    }
 }
 
 /// Returns the whole body, or why it is incomplete.

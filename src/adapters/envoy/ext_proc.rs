@@ -74,7 +74,7 @@ impl ExternalProcessor for ExtProc {
         let mut named = metadata.get_all(SERVER_METADATA).iter();
         let server = match (named.next(), named.next()) {
             (None, _) => None,
-            (Some(name), None) => name.to_str().ok().map(str::to_owned),
+            (Some(name), None) => Some(server_name(name.as_bytes())?.to_owned()),
             (Some(_), Some(_)) => {
                 let said = format!("`{SERVER_METADATA}` comes twice");
                 return Err(Status::invalid_argument(said));
@@ -141,6 +141,12 @@ impl ProcessorStream {
                 .collect(),
         ))
     }
+}
+
+/// The server's name as the route says it. One that cannot be read is no reason to look for another server.
+fn server_name(wire: &[u8]) -> Result<&str, Status> {
+    std::str::from_utf8(wire)
+        .map_err(|_| Status::invalid_argument(format!("`{SERVER_METADATA}` is not UTF-8")))
 }
 
 fn failed(unsafe_: ProcessorConfigError) -> Status {

@@ -9,7 +9,7 @@ use prost_types::{Struct, Value as WireValue};
 
 use crate::adapters::envoy::check::{Header, LocalReply};
 use crate::adapters::envoy::exchange::{Phase, ProcessorEvent, ProcessorReply};
-use crate::adapters::envoy::request::{self, HttpRequest, RequestError, header_value};
+use crate::adapters::envoy::request::{self, AlteredText, HttpRequest, RequestError, header_value};
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
 use crate::proto::envoy::processing::body_mutation::Mutation;
@@ -128,6 +128,7 @@ fn http_request(headers: HttpHeaders, attributes: &Struct) -> HttpRequest {
         principal: text(attributes, PRINCIPAL).unwrap_or_default().to_owned(),
         source: source(attributes),
         metadata: BTreeMap::new(),
+        altered: AlteredText::default(),
         headers,
     }
 }

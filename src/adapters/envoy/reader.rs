@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 use crate::adapters::envoy::consistency;
 use crate::adapters::envoy::identity::{self, RequestAttributes};
 use crate::adapters::envoy::rejection::{self, EnvoyRejection, REPLIES, RejectedRequest};
-use crate::adapters::envoy::request::HttpRequest;
+use crate::adapters::envoy::request::{HttpRequest, RequestError};
 use crate::adapters::http_routes::matcher;
 use crate::adapters::input::ids;
 use crate::adapters::input::json::{self, KeyPolicy};
@@ -24,6 +24,10 @@ use crate::domain::request::call_context::{Operation, Told};
 
 /// The namespace of the dynamic metadata of Envoy's MCP filter.
 const MCP_NAMESPACE: &str = "envoy.filters.http.mcp";
+
+/// Envoy's settings with which it passes bytes rather than text.
+const SHOWS_PATH: &str = "encode_raw_headers";
+const SHOWS_BODY: &str = "pack_as_bytes";
 
 /// The inputs of parsing besides the request.
 #[derive(Clone, Copy)]
@@ -79,7 +83,8 @@ impl RequestReader<'_> {
             return self.plain(http);
         };
         let server = SmolStr::new(server);
-        matcher::has_one_reading(http.target())
+        self.check_text(http.altered.path, SHOWS_PATH)?;
+        matcher::check_mcp(http.target())
             .map_err(|error| EnvoyRejection::new(400, &error.to_string()))?;
         // The metadata in place of the body has what the MCP filter was told to take along, and no lists.
         let has_body = http.plain_body().is_ok_and(|body| !body.is_empty());
@@ -120,6 +125,8 @@ impl RequestReader<'_> {
         if routes.is_empty() {
             return Err(unknown().into());
         }
+        self.check_text(http.altered.path, SHOWS_PATH)
+            .map_err(RejectedRequest::plainly)?;
         let operation = matcher::operation(http.target(), routes, self.limits)
             .map_err(|error| {
                 RejectedRequest::plainly(EnvoyRejection::new(400, &error.to_string()))
@@ -136,6 +143,14 @@ impl RequestReader<'_> {
             conversation,
             operations: vec![operation],
         })
+    }
+
+    /// Refuses a text that may not be what the client sent. Envoy's setting would show the bytes.
+    fn check_text(&self, is_altered: bool, setting: &'static str) -> Result<(), EnvoyRejection> {
+        match is_altered && !self.settings.trust_text {
+            true => Err(RequestError::Altered(setting).into()),
+            false => Ok(()),
+        }
     }
 
     /// Resolves the conversation of a request.
@@ -168,6 +183,7 @@ impl RequestReader<'_> {
         http.check_content_type().map_err(EnvoyRejection::from)?;
         let found = http.metadata.get(MCP_NAMESPACE);
         let body = http.plain_body().map_err(EnvoyRejection::from)?;
+        self.check_text(http.altered.body, SHOWS_BODY)?;
         let message = match (body.is_empty(), found) {
             (false, _) => message::read(body, self.limits).map_err(|rejection| {
                 RejectedRequest::unreadable(rejection, self.settings.denied_status)
@@ -251,6 +267,9 @@ fn stream(
 ) -> Result<MessageQuery, RejectedRequest> {
     let session = headers
         .get("mcp-session-id")
+        .map_err(EnvoyRejection::from)?;
+    headers
+        .single("mcp-protocol-version")
         .map_err(EnvoyRejection::from)?;
     if session.is_none_or(str::is_empty) {
         let said = "only a session has a stream: send `Mcp-Session-Id`";

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::adapters::envoy::request::AlteredText;
 use crate::config::envoy::{EnvoyIdentitySource, ServerRoute};
 
 fn settings() -> EnvoyConfig {
@@ -41,6 +42,7 @@ fn request(method: &str, body: &str, metadata: Option<Json>) -> HttpRequest {
         principal: String::new(),
         source: Ok(None),
         metadata: BTreeMap::from_iter(metadata),
+        altered: AlteredText::default(),
     }
 }
 
@@ -107,6 +109,71 @@ fn what_a_message_of_the_connection_asks_for_may_be_left_out_of_the_metadata() {
         let asked = read(&settings(), request("POST", "", Some(found))).expect("told in part");
         assert_eq!(asked.operations.len(), 1, "{method}");
         assert_eq!(asked.operations[0].told, told, "{method}");
+    }
+}
+
+#[test]
+fn text_that_envoy_may_have_altered_is_refused_unless_it_is_trusted() {
+    let path = AlteredText {
+        path: true,
+        body: false,
+    };
+    let body = AlteredText {
+        path: false,
+        body: true,
+    };
+    let mut settings = settings();
+    let routes =
+        r#"routes = [{ method = "GET", path = "/items/{id}", server = "shop", tool = "get" }]"#;
+    settings.routes = toml::from_str::<EnvoyConfig>(routes)
+        .expect("routes")
+        .routes;
+    for (method, at, altered, is_refused) in [
+        ("POST", "/mcp", AlteredText::default(), false),
+        ("POST", "/mcp", body, true),
+        ("POST", "/mcp", path, true),
+        ("GET", "/items/a!", path, true),
+        ("GET", "/items/a!", AlteredText::default(), false),
+        // Nobody reads it.
+        ("GET", "/items/a", body, false),
+    ] {
+        for trust_text in [false, true] {
+            settings.trust_text = trust_text;
+            let http = HttpRequest {
+                path: at.to_owned(),
+                altered,
+                ..request(method, CALL, None)
+            };
+            let read = read(&settings, http);
+            let what = format!("{method} {at} {altered:?} {trust_text}: {read:?}");
+            assert_eq!(read.is_err(), is_refused && !trust_text, "{what}");
+            if let Err(RejectedRequest { rejection, .. }) = read {
+                let setting = if altered.body { SHOWS_BODY } else { SHOWS_PATH };
+                assert_eq!(rejection.status, 400, "{what}");
+                assert!(rejection.message.contains(setting), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_that_goes_on_a_stream_names_one_revision() {
+    for method in ["GET", "DELETE"] {
+        for (versions, is_fine) in [
+            (&["2025-11-25"][..], true),
+            (&["2025-06-18,2025-11-25"], false),
+            (&["2025-06-18", "2025-11-25"], false),
+        ] {
+            let mut http = request(method, "", None);
+            let versions = versions.iter().map(|it| ("mcp-protocol-version", *it));
+            let headers = [("x-agent", "helper"), ("mcp-session-id", "s")];
+            let all = headers.into_iter().chain(versions);
+            http.headers = all
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect();
+            let read = read(&settings(), http);
+            assert_eq!(read.is_ok(), is_fine, "{method}: {read:?}");
+        }
     }
 }
 

@@ -33,6 +33,15 @@ pub(in crate::adapters) struct HttpRequest {
     pub(in crate::adapters) source: Result<Option<IpAddr>, RequestError>,
     /// Dynamic metadata of earlier filters, by namespace.
     pub(in crate::adapters) metadata: BTreeMap<String, Struct>,
+    /// What may not be as the client sent it.
+    pub(in crate::adapters) altered: AlteredText,
+}
+
+/// Whether texts are there in which Envoy may have replaced bytes that are not UTF-8. The server gets these bytes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(in crate::adapters) struct AlteredText {
+    pub(in crate::adapters) path: bool,
+    pub(in crate::adapters) body: bool,
 }
 
 /// Why a request cannot be read. The text is safe to send.
@@ -44,6 +53,10 @@ pub(in crate::adapters) enum RequestError {
     Cut,
     #[error("the body comes in two forms that differ")]
     TwoBodies,
+    #[error(
+        "a `!` or U+FFFD came as text, where it may stand for a byte that is not UTF-8: let Envoy set `{0}`"
+    )]
+    Altered(&'static str),
     #[error("the body is compressed")]
     Compressed,
     #[error("the `content-type` must be `application/json`, in UTF-8")]

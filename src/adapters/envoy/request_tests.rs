@@ -12,6 +12,7 @@ fn request(host: &str, path: &str) -> HttpRequest {
         principal: String::new(),
         source: Ok(None),
         metadata: BTreeMap::new(),
+        altered: AlteredText::default(),
     }
 }
 

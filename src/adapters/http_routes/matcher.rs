@@ -3,6 +3,8 @@
 //! Servers differ in how they read escapes, duplicates and unusual characters in paths and queries. A request
 //! with any of them is an error, so that the matched call is the one the server executes.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
@@ -13,14 +15,26 @@ use crate::config::limits::Limits;
 use crate::config::request_host::RequestHost;
 use crate::domain::request::call_context::Operation;
 
-/// Headers that make some servers use another method or path.
-const OTHER_READINGS: [&str; 5] = [
+/// Headers that make some servers use another method.
+const METHODS: [&str; 5] = [
+    "x-forwarded-method",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
+    "x-original-method",
+];
+/// Headers that make some servers use another path.
+const PATHS: [&str; 7] = [
+    "x-forwarded-uri",
+    "x-http-path-override",
+    "x-original-uri",
     "x-original-url",
+    "x-override-url",
+    "x-rewrite-uri",
     "x-rewrite-url",
 ];
+/// Headers by which a server may act in another way than was decided, besides these.
+const MEANT: [&str; 2] = ["mcp-", "x-callgate-"];
 
 /// The parts of a request that routes are matched by.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +72,8 @@ pub(in crate::adapters) enum RouteError {
     Upgrade,
     #[error("a header asks for another method or path than the request")]
     Header,
+    #[error("a header is written with `_`, which some servers read as `-`")]
+    Underscore,
 }
 
 /// Returns the call that a request stands for, or `None` if no route matches.
@@ -96,14 +112,33 @@ pub(in crate::adapters) fn operation(
     )))
 }
 
-/// Checks that every server reads the same method and path, and that the connection stays HTTP. Also holds
-/// for MCP requests.
-pub(in crate::adapters) fn has_one_reading(http: RequestTarget<'_>) -> Result<(), RouteError> {
+/// Checks that every server reads the method and the path of an MCP request in the same way. The path may end with a
+/// slash, and the query says nothing about the server.
+pub(in crate::adapters) fn check_mcp(http: RequestTarget<'_>) -> Result<(), RouteError> {
+    has_one_reading(http)?;
+    let path = http.path.split('?').next().unwrap_or_default();
+    let folder = path.strip_suffix('/').filter(|rest| rest.len() > 1);
+    segments(folder.unwrap_or(path)).map(drop)
+}
+
+/// Checks that no header makes a server read another method or path, and that the connection stays HTTP.
+fn has_one_reading(http: RequestTarget<'_>) -> Result<(), RouteError> {
     if http.headers.has("upgrade") || http.method == "CONNECT" {
         return Err(RouteError::Upgrade);
     }
-    if OTHER_READINGS.iter().any(|header| http.headers.has(header)) {
-        return Err(RouteError::Header);
+    for (name, value) in http.headers.iter() {
+        // Gateways such as CGI and WSGI make one name of both.
+        let dashed = match name.contains('_') {
+            true => Cow::Owned(name.replace('_', "-")),
+            false => Cow::Borrowed(name),
+        };
+        let says_so = |names: &[&str], is: &str| value == is || !names.contains(&&*dashed);
+        if !says_so(&METHODS, http.method) || !says_so(&PATHS, http.path) {
+            return Err(RouteError::Header);
+        }
+        if matches!(dashed, Cow::Owned(_)) && MEANT.iter().any(|it| dashed.starts_with(it)) {
+            return Err(RouteError::Underscore);
+        }
     }
     Ok(())
 }

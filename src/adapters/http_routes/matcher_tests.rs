@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::*;
-use crate::adapters::envoy::request::HttpRequest;
+use crate::adapters::envoy::request::{AlteredText, HttpRequest};
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
 use crate::config::envoy::EnvoyConfig;
 use crate::domain::request::operation::OperationKind;
@@ -31,6 +31,7 @@ fn request(method: &str, path: &str) -> HttpRequest {
         principal: String::new(),
         source: Ok(None),
         metadata: BTreeMap::new(),
+        altered: AlteredText::default(),
     }
 }
 
@@ -266,15 +267,128 @@ fn a_request_is_nothing_but_what_it_says() {
     };
     assert!(call(&with("x-else")).is_some());
     assert_eq!(asked(&with("Upgrade")).err(), Some(RouteError::Upgrade));
-    for header in OTHER_READINGS {
+    for header in METHODS.iter().chain(&PATHS) {
+        for name in [
+            (*header).to_owned(),
+            header.to_uppercase(),
+            header.replace('-', "_"),
+            header.replacen('-', "_", 1),
+        ] {
+            assert_eq!(
+                asked(&with(&name)).err(),
+                Some(RouteError::Header),
+                "{name}"
+            );
+        }
+    }
+    for name in [
+        "mcp_session_id",
+        "Mcp-Protocol_Version",
+        "x_callgate_obligations",
+        "x-callgate_obligations",
+    ] {
         assert_eq!(
-            asked(&with(header)).err(),
-            Some(RouteError::Header),
-            "{header}"
+            asked(&with(name)).err(),
+            Some(RouteError::Underscore),
+            "{name}"
         );
+    }
+    for name in [
+        "x_else",
+        "x_mcp_name",
+        "mcp-session-id",
+        "x-callgate-session",
+    ] {
+        assert!(call(&with(name)).is_some(), "{name}");
     }
     assert_eq!(
         asked(&request("CONNECT", "/items/7")).err(),
         Some(RouteError::Upgrade)
     );
+}
+
+#[test]
+fn a_header_that_says_what_the_request_says_changes_nothing() {
+    let with = |all: &[(&str, &str)]| {
+        let all = all
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()));
+        let http = HttpRequest {
+            headers: HeaderFields::from_iter(all),
+            ..request("GET", "/items/7?lang=en")
+        };
+        asked(&http).map(|it| it.is_some())
+    };
+    let (method, path) = ("x-http-method-override", "x-original-uri");
+    for header in [(method, "GET"), (path, "/items/7?lang=en")] {
+        assert_eq!(with(&[header]), Ok(true), "{header:?}");
+    }
+    for all in [
+        &[(method, "get")][..],
+        &[(method, "GET,DELETE")],
+        &[(method, "GET"), (method, "DELETE")],
+        &[(method, "/items/7?lang=en")],
+        &[(path, "/items/7")],
+        &[(path, "GET")],
+    ] {
+        assert_eq!(with(all), Err(RouteError::Header), "{all:?}");
+    }
+}
+
+#[test]
+fn the_path_of_an_mcp_request_has_one_reading() {
+    let checked = |path: &str| check_mcp(request("POST", path).target());
+    for path in [
+        "/",
+        "/mcp",
+        "/mcp/",
+        "/a/b/mcp/",
+        "/mcp?",
+        "/mcp?x=..//;\\%2e&_=1#",
+        "/mcp?next=/../git",
+        "/@scope/name/mcp",
+        "/a%20b%C3%A9/mcp",
+        "/a:b,c=d+e~f!g/mcp",
+    ] {
+        assert_eq!(checked(path), Ok(()), "{path}");
+    }
+    for path in [
+        "",
+        "*",
+        "mcp",
+        "//",
+        "//git/mcp",
+        "/mcp//",
+        "/filesystem//mcp",
+        "/filesystem/../git/mcp",
+        "/filesystem/..",
+        "/filesystem/../",
+        "/filesystem/./mcp",
+        "/filesystem/..;/git/mcp",
+        "/filesystem/..\\git\\mcp",
+        "/filesystem/..%2fgit/mcp",
+        "/filesystem/..%5Cgit/mcp",
+        "/filesystem/%3b/mcp",
+        "/filesystem/mcp#/x",
+        "/filesystem/\u{e9}/mcp",
+        "http://shop.example.org/mcp",
+    ] {
+        assert_eq!(checked(path), Err(RouteError::Path), "{path}");
+    }
+    for path in [
+        "/filesystem/%2e%2e/git/mcp",
+        "/filesystem/%252e%252e/git/mcp",
+        "/%66ilesystem/mcp",
+        "/%7Efilesystem/mcp",
+        "/a%00/mcp",
+        "/a%/mcp",
+        "/%ff/mcp",
+    ] {
+        assert_eq!(checked(path), Err(RouteError::Escape), "{path}");
+    }
+    let override_it = HttpRequest {
+        headers: HeaderFields::from_iter([("X-Original-URL".into(), "/git/mcp".into())]),
+        ..request("POST", "/filesystem/mcp")
+    };
+    assert_eq!(check_mcp(override_it.target()), Err(RouteError::Header));
 }

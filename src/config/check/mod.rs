@@ -211,7 +211,11 @@ fn claim_mapping(config: &Config, faults: &mut ConfigErrors<'_>) {
 fn servers(settings: &EnvoyConfig, faults: &mut ConfigErrors<'_>) {
     for (index, route) in settings.servers.iter().enumerate() {
         let field = format!("envoy.servers[{index}]");
-        if !route.path.starts_with('/') || route.path.contains(['?', '#']) {
+        // Requests for any other path are refused, since servers read it differently.
+        let is_odd = |byte: u8| !byte.is_ascii_graphic() || b"?#;\\".contains(&byte);
+        let mut segments = route.path.split('/').skip(1);
+        let is_path = route.path.starts_with('/') && !route.path.bytes().any(is_odd);
+        if !is_path || segments.any(|it| matches!(it, "." | "..")) || route.path.contains("//") {
             let said = format!("`{}` is not a path such as `/mcp`", route.path);
             faults.add(format!("{field}.path"), said);
         }

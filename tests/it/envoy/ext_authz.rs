@@ -317,6 +317,28 @@ async fn whatever_two_readers_could_read_differently_is_turned_away() {
             400,
         ),
         (
+            "two revisions on a stream",
+            attributes(HttpRequest {
+                method: "GET".to_owned(),
+                ..with(
+                    with(log(), "mcp-session-id", "s-1"),
+                    "mcp-protocol-version",
+                    "2025-06-18,2025-11-25",
+                )
+            }),
+            400,
+        ),
+        (
+            "an override that some servers read",
+            attributes(with(log(), "x_original_url", "/other")),
+            400,
+        ),
+        (
+            "a header that some servers read as Callgate's own",
+            attributes(with(log(), "x_callgate_obligations", "none")),
+            400,
+        ),
+        (
             "a compressed body",
             attributes(with(log(), "content-encoding", "gzip")),
             415,
@@ -481,6 +503,133 @@ async fn whatever_two_readers_could_read_differently_is_turned_away() {
         ..with(log(), "x-envoy-auth-partial-body", "false")
     };
     assert!(is_ok(&check(&mut client, attributes(rewritten)).await));
+}
+
+/// What Envoy makes of a text: one `!` for each byte that is not UTF-8.
+fn as_envoy_writes(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '!'));
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_text_that_envoy_may_have_altered_is_no_request() {
+    let plain = r#"
+[[envoy.routes]]
+method = "GET"
+path = "/repos/{name}/log"
+server = "git"
+tool = "log"
+"#;
+    let strict = start(&format!("{CONFIG}{plain}")).await;
+    let trusting = CONFIG.replacen("[envoy]", "[envoy]\ntrust_text = true", 1);
+    let trusting = start(&format!("{trusting}{plain}")).await;
+    let call = |argument: &[u8]| {
+        let text = tool_call("log").to_string();
+        let (before, after) = text.split_once("\"arguments\":{").expect("arguments");
+        let parts: [&[u8]; 5] = [
+            before.as_bytes(),
+            b"\"arguments\":{\"text\":\"",
+            argument,
+            b"\"",
+            after.as_bytes(),
+        ];
+        parts.concat()
+    };
+    let as_text = |argument: &[u8]| HttpRequest {
+        body: as_envoy_writes(&call(argument)),
+        raw_body: Vec::new().into(),
+        ..with(post(""), "x-envoy-auth-partial-body", "false")
+    };
+    let get = |path: &str| HttpRequest {
+        method: "GET".to_owned(),
+        path: path.to_owned(),
+        ..post("")
+    };
+    let shown = |path: &str, raw: &[u8]| {
+        let header = |key: &str, raw_value: &[u8]| HeaderValue {
+            key: key.to_owned(),
+            raw_value: raw_value.to_vec().into(),
+            ..HeaderValue::default()
+        };
+        HttpRequest {
+            headers: Default::default(),
+            header_map: Some(HeaderMap {
+                headers: vec![header("x-agent", b"coder"), header(":path", raw)],
+            }),
+            ..get(path)
+        }
+    };
+    for (what, http, passes) in [
+        ("bytes", post(call("h\u{e9}llo!".as_bytes())), [true; 2]),
+        ("text", as_text("h\u{e9}llo".as_bytes()), [true; 2]),
+        ("an escape", as_text(b"hello\\u0021"), [true; 2]),
+        ("a mark of the client", as_text(b"hello!"), [false, true]),
+        ("a mark of Envoy", as_text(b"hello\xff"), [false, true]),
+        (
+            "a mark of others",
+            as_text("hello\u{fffd}".as_bytes()),
+            [false, true],
+        ),
+        ("a path", get("/repos/a/log"), [true; 2]),
+        (
+            "an escaped mark in a path",
+            get("/repos/a%21/log"),
+            [true; 2],
+        ),
+        ("a mark in a path", get("/repos/a!/log"), [false, true]),
+        (
+            "a path that is shown",
+            shown("/repos/a!/log", b"/repos/a!/log"),
+            [true; 2],
+        ),
+        (
+            "a path of other bytes",
+            shown("/repos/a!/log", b"/repos/a\xff/log"),
+            [false, true],
+        ),
+    ] {
+        for (server, passes) in [&strict, &trusting].into_iter().zip(passes) {
+            let mut client = Client::new(server.channel().await);
+            let answer = check(&mut client, attributes(http.clone())).await;
+            assert_eq!(is_ok(&answer), passes, "{what}: {answer:?}");
+            if !passes {
+                assert_eq!(seen(&answer).0, 400, "{what}: {answer:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_route_that_names_its_server_takes_no_path_that_leads_elsewhere() {
+    let server = start(CONFIG).await;
+    let mut client = Client::new(server.channel().await);
+    for (path, passes) in [
+        ("/git/mcp", true),
+        ("/git/mcp/?next=/../other", true),
+        ("/git/../other/mcp", false),
+        ("/git/%2e%2e/other/mcp", false),
+        ("/git/..;/other/mcp", false),
+        ("/git/..%2fother/mcp", false),
+        ("//other/mcp", false),
+        ("*", false),
+        ("", false),
+    ] {
+        let mut named = attributes(HttpRequest {
+            path: path.to_owned(),
+            ..post(tool_call("log").to_string())
+        });
+        let extension = ("callgate.server".to_owned(), "git".to_owned());
+        named.context_extensions = [extension].into();
+        let answer = check(&mut client, named).await;
+        assert_eq!(is_ok(&answer), passes, "{path}: {answer:?}");
+        if !passes {
+            assert_eq!(seen(&answer).0, 400, "{path}: {answer:?}");
+        }
+    }
 }
 
 #[tokio::test]

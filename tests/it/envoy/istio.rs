@@ -79,6 +79,9 @@ const FIELDS: &[&str] = &[
     "@type",
     "encode_raw_headers",
     "metadata_context_namespaces",
+    // Envoy's HttpConnectionManager.
+    "common_http_protocol_options",
+    "headers_with_underscores_action",
     // Envoy's Lua.
     "default_source_code",
     "inline_string",

@@ -119,6 +119,11 @@ fn filters_are_in_the_order_of_the_configuration_for_envoy() {
         json!(["envoy.filters.http.jwt_authn"])
     );
     assert_eq!(asks["failure_mode_allow"], false);
+    let manager = &config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+    assert_eq!(
+        manager["common_http_protocol_options"],
+        json!({"headers_with_underscores_action": "REJECT_REQUEST"})
+    );
 }
 
 #[test]

@@ -321,6 +321,49 @@ fn shipped_bodies_and_times_stay_within_what_callgate_takes() {
 }
 
 #[test]
+fn what_is_shipped_shows_bytes_and_takes_no_header_with_an_underscore() {
+    let bytes = "pack_as_bytes: true";
+    let headers = "encode_raw_headers: true";
+    let refuses = "headers_with_underscores_action: REJECT_REQUEST";
+    for (file, settings) in [
+        ("envoy/ext-authz.yaml", &[bytes, headers, refuses][..]),
+        ("envoy/ext-proc.yaml", &[refuses]),
+        ("istio/mesh.yaml", &["packAsBytes: true"]),
+        ("istio/resources.yaml", &[headers, refuses]),
+        (
+            "envoy-ai-gateway/resources.yaml",
+            &["withUnderscoresAction: RejectRequest"],
+        ),
+    ] {
+        let text = shipped(file);
+        for setting in settings {
+            assert!(text.contains(setting), "{file}: {setting}");
+        }
+    }
+    // Envoy Gateway has no setting for it. It names the filter after the `SecurityPolicy` that is made of the route.
+    let text = shipped("envoy-ai-gateway/resources.yaml");
+    let named = |kind: &str| {
+        let after = text
+            .split(&format!("kind: {kind}\nmetadata: {{name: "))
+            .nth(1);
+        let name = after.and_then(|it| it.split(',').next());
+        name.unwrap_or_else(|| panic!("a {kind}"))
+    };
+    let filter = format!(
+        "envoy.filters.http.ext_authz/securitypolicy/mcp/ai-eg-mcp-{}",
+        named("MCPRoute")
+    );
+    let listener = format!("mcp/{}/https", named("Gateway"));
+    for path in ["/with_request_body/pack_as_bytes", "/encode_raw_headers"] {
+        let patch = format!(
+            "      name: {listener}\n      operation:\n        op: add\n        jsonPath: \
+             \"..http_filters[?(@.name=='{filter}')].typed_config\"\n        path: {path}\n        value: true\n"
+        );
+        assert!(text.contains(&patch), "{patch}");
+    }
+}
+
+#[test]
 fn the_session_is_a_claim_of_the_token_in_what_is_shipped_for_envoy() {
     for file in ["envoy/ext-authz.yaml", "envoy/ext-proc.yaml"] {
         let text = shipped(file);

@@ -2,10 +2,13 @@
 //! they must agree.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Number, Value as Json};
 use smol_str::SmolStr;
 
+use crate::adapters::input::json as strict_json;
+use crate::adapters::input::json::KeyPolicy;
 use crate::adapters::mcp::request::header_value;
 
 const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -86,6 +89,11 @@ impl HeaderFields {
         }
     }
 
+    /// All of them, with their names in lower case.
+    pub(in crate::adapters) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
     fn all(&self, name: &str) -> &[(SmolStr, SmolStr)] {
         let name = lower_case(name);
         let begin = self.0.partition_point(|(known, _)| **known < *name);
@@ -117,18 +125,37 @@ pub(in crate::adapters) fn arguments<'p>(
     params.get("arguments")?.as_object()
 }
 
-/// Whether any argument, at any depth of objects, has a header's value. Which argument the header mirrors is
-/// in the tool's schema, which only the server knows.
-fn repeats_one(arguments: &Map<String, Json>, value: &str) -> bool {
-    arguments.values().any(|argument| match argument {
-        Json::String(text) => text == value,
-        Json::Bool(flag) => flag.to_string() == value,
-        Json::Number(number) => {
-            number.to_string() == value || value.parse().ok() == number.as_f64()
+/// The values of all arguments, at any depth of objects. Which argument a header mirrors is in the tool's schema,
+/// which only the server knows.
+#[derive(Default)]
+struct ArgumentValues<'a> {
+    texts: HashSet<&'a str>,
+    numbers: HashSet<&'a Number>,
+}
+
+impl<'a> ArgumentValues<'a> {
+    fn add(&mut self, arguments: &'a Map<String, Json>) {
+        for argument in arguments.values() {
+            match argument {
+                Json::String(text) => drop(self.texts.insert(text)),
+                Json::Bool(true) => drop(self.texts.insert("true")),
+                Json::Bool(false) => drop(self.texts.insert("false")),
+                Json::Number(number) => drop(self.numbers.insert(number)),
+                Json::Object(members) => self.add(members),
+                Json::Null | Json::Array(_) => {}
+            }
         }
-        Json::Object(members) => repeats_one(members, value),
-        Json::Null | Json::Array(_) => false,
-    })
+    }
+
+    fn has(&self, value: &str) -> bool {
+        // A number is read as those of the body are, so that it is the same in every digit however it is written.
+        let is_bare =
+            !value.starts_with(char::is_whitespace) && !value.ends_with(char::is_whitespace);
+        let number = || strict_json::value(value.as_bytes(), 1, KeyPolicy::Protocol, PARAM).ok();
+        self.texts.contains(value)
+            || is_bare
+                && matches!(number(), Some(Json::Number(number)) if self.numbers.contains(&number))
+    }
 }
 
 /// Checks the headers that mirror a body.
@@ -151,13 +178,15 @@ pub(in crate::adapters) fn agree(
     check("mcp-name", &|value| {
         body.names.iter().any(|name| name == value)
     })?;
+    let mut values = None;
     for (name, _) in headers.0.iter().filter(|it| it.0.starts_with(PARAM)) {
         let value = headers.get(name)?.and_then(header_value::decoded);
-        let is_there = |value: &str| {
-            body.arguments
-                .is_some_and(|arguments| repeats_one(arguments, value))
-        };
-        if !value.is_some_and(|value| is_there(&value)) {
+        let values = values.get_or_insert_with(|| {
+            let mut values = ArgumentValues::default();
+            body.arguments.into_iter().for_each(|it| values.add(it));
+            values
+        });
+        if !value.is_some_and(|value| values.has(&value)) {
             return Err(HeaderMismatchError::Argument);
         }
     }

@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use serde_json::json;
 
 use super::*;
@@ -143,4 +145,67 @@ fn a_header_with_an_argument_repeats_one() {
         &MirroredFields::default(),
     );
     assert_eq!(without, Err(HeaderMismatchError::Argument));
+}
+
+#[test]
+fn a_number_in_a_header_is_the_same_in_every_digit() {
+    for (body, header, is_same) in [
+        ("9007199254740992", "9007199254740992", true),
+        ("9007199254740993", "9007199254740992", false),
+        ("9007199254740992", "9007199254740993", false),
+        ("1", "1", true),
+        ("1", "1.0", true),
+        ("1.0", "1", true),
+        ("1000", "1e3", true),
+        ("1e3", "1000", true),
+        ("0.1", "0.1", true),
+        ("0.1", "1e-1", true),
+        ("0.1", "0.1000000000000000055", false),
+        ("1", "+1", false),
+        ("1", "01", false),
+        ("1", " 1", false),
+        ("1", "1\t", false),
+        ("1", "1 2", false),
+        ("1", "0x1", false),
+        ("1", "true", false),
+        ("\"1.0\"", "1.0", true),
+        ("\"1.0\"", "1", false),
+        ("\"01\"", "01", true),
+    ] {
+        let text = format!(r#"{{"n":{body}}}"#);
+        let arguments = strict_json::object(text.as_bytes(), 8, KeyPolicy::Protocol, "");
+        let arguments = arguments.expect("an object");
+        let body = MirroredFields {
+            method: Some("tools/call"),
+            arguments: Some(&arguments),
+            ..MirroredFields::default()
+        };
+        let told = agree(&headers(&[("mcp-param-n", header)]), &body);
+        assert_eq!(told.is_ok(), is_same, "{text} {header:?}: {told:?}");
+    }
+}
+
+#[test]
+fn many_headers_cost_no_more_than_one_look_at_the_arguments() {
+    let arguments: Map<String, Json> = (0..20_000)
+        .map(|number| (format!("a{number:05}"), json!(format!("value {number}"))))
+        .collect();
+    let body = MirroredFields {
+        method: Some("tools/call"),
+        arguments: Some(&arguments),
+        ..MirroredFields::default()
+    };
+    let took = |count: usize| {
+        let names: Vec<_> = (0..count).map(|it| format!("mcp-param-{it}")).collect();
+        let all: Vec<_> = names.iter().map(|it| (&**it, "value 19999")).collect();
+        let fields = headers(&all);
+        let rounds = (0..5).map(|_| {
+            let begin = Instant::now();
+            assert_eq!(agree(&fields, &body), Ok(()));
+            begin.elapsed()
+        });
+        rounds.min().expect("rounds")
+    };
+    let (one, many) = (took(1), took(500));
+    assert!(many < one * 20, "{one:?} {many:?}");
 }

@@ -137,6 +137,8 @@ async fn a_request_does_not_become_another_one_on_its_way() {
         ("x-original-url", "/other"),
         ("x-rewrite-url", "/other"),
         ("x-http-method-override", "DELETE"),
+        ("x_http_method-override", "DELETE"),
+        ("mcp_session_id", "another"),
     ] {
         let mut exchange = Exchange::open(&server).await;
         let told = exchange

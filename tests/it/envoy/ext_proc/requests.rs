@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 use callgate::proto::envoy::auth;
 use callgate::proto::envoy::auth::authorization_client::AuthorizationClient;
 use callgate::proto::envoy::auth::check_response::HttpResponse;
+use callgate::proto::envoy::processing::ProcessingRequest;
 use callgate::proto::envoy::processing::external_processor_client::ExternalProcessorClient;
 use callgate::proto::envoy::processing::processing_request::Request;
 use callgate::proto::envoy::processing::processing_response::Response;
 use prost_types::value::Kind as WireKind;
 use prost_types::{Struct, Value as WireValue};
 use serde_json::{Value as Json, json};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
+use tonic::metadata::AsciiMetadataValue;
 
 use crate::envoy::ext_proc::{
     CONFIG, Exchange, POST, body, first, headers, list, mutated, request, seen,
@@ -235,6 +239,54 @@ async fn servers_and_identities_come_from_what_envoy_alone_can_say() {
                 assert_eq!(seen(told).0, status, "{named:?} {principal}");
             }
             (told, _) => panic!("{named:?} {principal}: {told:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_whose_name_cannot_be_read_is_not_taken_for_another() {
+    let server = start(CONFIG).await;
+    for (named, expected) in [
+        (&b"git"[..], Ok(None)),
+        // No server of that name is registered: `git`, which the path would name, is not asked instead.
+        ("d\u{e9}p\u{f4}t".as_bytes(), Ok(Some(200))),
+        (b"oth\xe9r", Err(Code::InvalidArgument)),
+    ] {
+        let (tell, requests) = mpsc::channel(8);
+        let mut asks = tonic::Request::new(ReceiverStream::new(requests));
+        let value = AsciiMetadataValue::try_from(named).expect("a header");
+        asks.metadata_mut().insert("callgate-server", value);
+        let mut client = ExternalProcessorClient::new(server.channel().await);
+        let call = request("tools/call", json!({"name": "log"})).to_string();
+        let message = first(Request::RequestHeaders(headers(&POST, false)));
+        tell.send(message).await.expect("somebody listens");
+        let told = match client.process(asks).await {
+            Ok(told) => Ok(told.into_inner()),
+            Err(status) => Err(status.code()),
+        };
+        let (mut told, expected) = match (told, expected) {
+            (Ok(told), Ok(expected)) => (told, expected),
+            (told, expected) => {
+                assert_eq!(told.err(), expected.err(), "{named:?}");
+                continue;
+            }
+        };
+        told.message().await.expect("wait").expect("a message");
+        let message = ProcessingRequest {
+            request: Some(Request::RequestBody(body(call.as_bytes(), true))),
+            ..ProcessingRequest::default()
+        };
+        tell.send(message).await.expect("somebody listens");
+        let decided = told.message().await.expect("a decision");
+        match (decided.and_then(|it| it.response), expected) {
+            (Some(Response::RequestBody(_)), None) => {}
+            (Some(Response::ImmediateResponse(told)), Some(status)) => {
+                let (was, _, body) = seen(told);
+                assert_eq!(was, status, "{named:?}");
+                let reason = &body["error"]["data"]["authorization"]["reason"];
+                assert_eq!(reason, "SERVER_UNKNOWN", "{named:?}: {body}");
+            }
+            (told, _) => panic!("{named:?}: {told:?}"),
         }
     }
 }
