@@ -44,7 +44,10 @@ fn what_does_not_fit_a_decision_is_said() {
     assert_eq!(doubts(1, "edge", Status::Result), nothing);
     assert_eq!(doubts(1, "edge", Status::Result), nothing, "a retry");
     let other = OutcomeDoubt::OtherCaller("edge".to_owned());
-    assert_eq!(doubts(1, "gw", Status::Withheld), [other.clone()]);
+    assert_eq!(
+        doubts(1, "gw", Status::Withheld),
+        std::slice::from_ref(&other)
+    );
     let before = OutcomeDoubt::Contradiction("result".to_owned());
     assert_eq!(doubts(1, "edge", Status::Withheld), [before]);
     assert_eq!(
