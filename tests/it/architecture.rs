@@ -587,3 +587,25 @@ fn nothing_prints_in_a_way_that_can_panic() {
         "`print!` and `eprint!` panic where nobody reads: print with `cli::output`: {found:?}"
     );
 }
+
+#[test]
+fn no_width_of_what_is_printed_comes_from_data() {
+    let mut found = Vec::new();
+    for source in sources() {
+        for (line, text) in code_of(&source.text).lines().enumerate() {
+            let mut ends = text.match_indices("$}").map(|(at, _)| &text[..at]);
+            let mut stars = text.match_indices("*}").map(|(at, _)| &text[..at]);
+            let is_width = |before: &str| {
+                let begun = before.rfind(['{', '}', '"']);
+                begun.is_some_and(|at| before[at..].starts_with('{') && before[at..].contains(':'))
+            };
+            if ends.any(is_width) || stars.any(is_width) {
+                found.push(source.place(line));
+            }
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "a width beyond 65,535 panics: use `cli::render::left_aligned` or `str::repeat`: {found:?}"
+    );
+}

@@ -20,7 +20,7 @@ use crate::bundle::files::FileKind;
 use crate::bundle::parse::registration::{self, AccessLevel, ConfirmationStatus, Registration};
 use crate::cli::file;
 use crate::cli::output::{Exit, Output};
-use crate::cli::render::{count, printable};
+use crate::cli::render::{count, left_aligned, printable};
 use crate::domain::names::check_server_name;
 
 /// Bytes of a tool list.
@@ -282,8 +282,8 @@ impl fmt::Display for ImportText<'_> {
                 ToolChange::Removed => '-',
                 ToolChange::Unchanged => ' ',
             };
-            let name = printable(&tool.name);
-            write!(f, "{sign} {name:width$}  {:5}  ", tool.access)?;
+            let name = left_aligned(&printable(&tool.name), width);
+            write!(f, "{sign} {name}  {:5}  ", tool.access)?;
             match (tool.change, tool.status, &tool.why) {
                 (ToolChange::Removed, _, _) => writeln!(f, "removed")?,
                 (_, status, Some(why)) => writeln!(f, "{status:9}  {}", printable(why))?,
