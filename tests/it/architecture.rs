@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For each room, the rooms right below it. It may use those and whatever lies below them.
-const EDGES: [(&str, &[&str]); 16] = [
+const EDGES: [(&str, &[&str]); 17] = [
     ("main", &["cli"]),
     ("cli", &["server", "analysis"]),
     ("server", &["adapters", "control", "reload"]),
@@ -22,11 +22,12 @@ const EDGES: [(&str, &[&str]); 16] = [
     ("domain", &[]),
     ("config", &["authn"]),
     ("authn", &[]),
+    ("supervision", &[]),
     ("proto", &[]),
 ];
 
 /// Leaves that every room may use; among each other only as the table says.
-const LEAVES: [&str; 2] = ["config", "authn"];
+const LEAVES: [&str; 3] = ["config", "authn", "supervision"];
 
 /// The rooms that speak a wire format; records of the decision log have one too, and so have exported spans.
 const SPEAK_PROTO: [&str; 6] = ["adapters", "control", "server", "cli", "audit", "telemetry"];

@@ -21,6 +21,7 @@ use crate::store::backend::{StoreError, StoredState};
 use crate::store::postgres::membership::{
     Applied, Confirmation, ReplicaName, ReplicaProgress, StagedBundle,
 };
+use crate::supervision::caught_task;
 
 /// The pause between two questions.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -94,7 +95,13 @@ impl Confirmer {
     /// Runs until it is stopped.
     pub async fn run(mut self) {
         while !self.is_stopped.load(Ordering::Acquire) {
-            let pause = match self.confirm().await {
+            let confirmed = caught_task("confirming", self.confirm()).await;
+            let confirmed = confirmed.unwrap_or_else(|panicked| {
+                // What it was about may be half done.
+                self.state.invalidate();
+                Err(StoreError::Read(panicked.to_string()))
+            });
+            let pause = match confirmed {
                 // More is there, or the others wait to hear that it is applied.
                 Ok(false) => Duration::ZERO,
                 Ok(true) => PAUSE,
