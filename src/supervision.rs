@@ -21,7 +21,9 @@ pub struct Panicked(String);
 
 impl Panicked {
     fn new(part: &'static str, payload: &(dyn Any + Send)) -> Self {
-        let text = payload.downcast_ref::<&str>().map(|text| text.to_string());
+        let text = payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned());
         let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
         let text = text.unwrap_or_else(|| "it says nothing".to_owned());
         tracing::error!(part, panic = text, "a part of the server panicked");

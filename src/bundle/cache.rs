@@ -106,9 +106,12 @@ impl CompileCache {
         let empty = sources.filter(|source| source.text.trim().is_empty());
         let faults = empty.filter_map(|source| {
             let held = last.policies.get(&source.file)?.parsed.count();
-            let policies = if held == 1 { "policy" } else { "policies" };
+            let policies = match held {
+                1 => "policy of it stays",
+                _ => "policies of it stay",
+            };
             let message = format!(
-                "nothing is in this file, and {held} {policies} of it stay in service: it looks cut off"
+                "nothing is in this file, and {held} {policies} in service: it looks cut off"
             );
             let fault = BundleDiagnostic::for_file(&source.file, message);
             let help = "to take them out of service take the file away, or leave a comment in it";

@@ -169,3 +169,7 @@ impl PublishedBundles {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+#[path = "published_tests.rs"]
+mod tests;

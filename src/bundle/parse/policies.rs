@@ -256,7 +256,9 @@ pub(crate) fn assemble(
         faults.extend(parsed.faults.iter().cloned());
         if parsed.faults.is_empty() && parsed.policies.is_empty() {
             let warning = BundleDiagnostic::for_file(&source.file, "no policy is in this file");
-            warnings.push(warning.with_help("take it away if that is meant"));
+            warnings.push(
+                warning.with_help("it may have been cut off; take it away if it is to hold none"),
+            );
         }
         let index = policies.sources.len();
         policies.sources.push((*source).clone());

@@ -27,6 +27,8 @@ use crate::supervision::caught_task;
 const PAUSE: Duration = Duration::from_millis(10);
 /// The pause after one that failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
+/// The pause after one that panicked.
+const PAUSE_AFTER_PANIC: Duration = Duration::from_secs(1);
 /// The pause after a published bundle that does not compile.
 const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(5);
 /// How often it is seen to whether a stored archive is compiled.
@@ -95,12 +97,12 @@ impl Confirmer {
     /// Runs until it is stopped.
     pub async fn run(mut self) {
         while !self.is_stopped.load(Ordering::Acquire) {
-            let confirmed = caught_task("confirming", self.confirm()).await;
-            let confirmed = confirmed.unwrap_or_else(|panicked| {
+            let Ok(confirmed) = caught_task("confirming", self.confirm()).await else {
                 // What it was about may be half done.
                 self.state.invalidate();
-                Err(StoreError::Read(panicked.to_string()))
-            });
+                tokio::time::sleep(PAUSE_AFTER_PANIC).await;
+                continue;
+            };
             let pause = match confirmed {
                 // More is there, or the others wait to hear that it is applied.
                 Ok(false) => Duration::ZERO,

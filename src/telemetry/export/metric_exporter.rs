@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use prost::Message as _;
 
-use crate::supervision::caught_task;
 use crate::telemetry::env::EnvLookup;
 use crate::telemetry::export::collector::CollectorClient;
 use crate::telemetry::export::live_gauges::LiveGauges;
@@ -59,8 +58,8 @@ fn temporality(var: EnvLookup<'_>) -> Temporality {
     }
 }
 
-impl MetricCollectorClient {
-    async fn send(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+impl PushMetricExporter for MetricCollectorClient {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         for part in ExportMetricsServiceRequest::from(metrics).resource_metrics {
             let rejected = self
                 .collector
@@ -75,14 +74,6 @@ impl MetricCollectorClient {
             );
         }
         Ok(())
-    }
-}
-
-impl PushMetricExporter for MetricCollectorClient {
-    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        // The SDK's thread goes on after an error, and ends by a panic.
-        let sent = caught_task("export of metrics", self.send(metrics)).await;
-        sent.unwrap_or_else(|panicked| Err(OTelSdkError::InternalFailure(panicked.to_string())))
     }
 
     fn force_flush(&self) -> OTelSdkResult {

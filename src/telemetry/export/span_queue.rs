@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 
-use crate::supervision::caught;
 use crate::telemetry::env::EnvLookup;
 use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::export::losses::LossReason;
@@ -283,7 +282,7 @@ impl SpanQueueState {
     /// The exporting thread: one batch after the other, until the queue is closed and empty.
     fn export_all(&self, export: impl Fn(&EncodedSpans) -> OTelSdkResult) {
         while let Some((mut batch, flush)) = self.next() {
-            let result = (!batch.is_empty()).then(|| self.export_one(&batch, &export));
+            let result = (!batch.is_empty()).then(|| export(&batch));
             batch.clear();
             let mut queue = self.lock();
             queue.spare = batch;
@@ -295,18 +294,6 @@ impl SpanQueueState {
                 self.went.notify_all();
             }
         }
-    }
-
-    /// Exports a batch; one at which that panics has failed.
-    fn export_one(
-        &self,
-        batch: &EncodedSpans,
-        export: impl Fn(&EncodedSpans) -> OTelSdkResult,
-    ) -> OTelSdkResult {
-        caught("export of spans", || export(batch)).unwrap_or_else(|panicked| {
-            self.live.spans.failed(batch.counts(), &self.live.losses);
-            Err(OTelSdkError::InternalFailure(panicked.to_string()))
-        })
     }
 
     /// Waits for a batch: full ones at once, others after the delay, when flushed or when closed. With it comes the flush that
