@@ -70,6 +70,8 @@ pub mod service;
 #[doc(hidden)]
 pub mod store;
 #[doc(hidden)]
+pub mod supervision;
+#[doc(hidden)]
 pub mod telemetry;
 
 pub use crate::domain::decide::verdict::Verdict;

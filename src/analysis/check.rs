@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::analysis::lint::{self, Lint};
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
-use crate::bundle::files::{self, BundleFiles};
+use crate::bundle::files::{self, BundleFiles, FileKind};
 use crate::bundle::parse::registration::{AccessLevel, ConfirmationStatus};
 use crate::bundle::parse::typed_input::UntypedArgument;
 use crate::bundle::{self, Bundle, BundleCounts};
@@ -90,24 +90,23 @@ pub fn check(
         true => bundle::compile_strictly,
         false => bundle::compile,
     };
-    compile(&files).map(|bundle| report(&bundle, lint::lint(&files, &bundle)))
+    compile(&files).map(|bundle| report(&files, &bundle, lint::lint(&files, &bundle)))
 }
 
-fn report(bundle: &Bundle, lints: Vec<Lint>) -> BundleReport {
-    let mut concerns: Vec<PolicyFileReport> = Vec::new();
+fn report(files: &BundleFiles, bundle: &Bundle, lints: Vec<Lint>) -> BundleReport {
+    // One without a policy, too: it may have lost them.
+    let mut concerns: BTreeMap<&str, PolicyFileReport> = BTreeMap::new();
+    for source in files.of_kind(FileKind::Policies) {
+        let report = PolicyFileReport {
+            file: source.file.to_string(),
+            permits: 0,
+            forbids: 0,
+        };
+        concerns.insert(&source.file, report);
+    }
     let mut owners: BTreeMap<String, usize> = BTreeMap::new();
     for policy in &bundle.policies {
-        if concerns
-            .last()
-            .is_none_or(|concern| *concern.file != *policy.file)
-        {
-            concerns.push(PolicyFileReport {
-                file: policy.file.to_string(),
-                permits: 0,
-                forbids: 0,
-            });
-        }
-        if let Some(concern) = concerns.last_mut() {
+        if let Some(concern) = concerns.get_mut(&*policy.file) {
             *(if policy.is_forbid {
                 &mut concern.forbids
             } else {
@@ -150,7 +149,7 @@ fn report(bundle: &Bundle, lints: Vec<Lint>) -> BundleReport {
     BundleReport {
         digest: bundle.digest.to_string(),
         counts: bundle.counts,
-        concerns,
+        concerns: concerns.into_values().collect(),
         owners,
         unowned: ids(|policy| policy.owner.is_none()),
         shadow: ids(|policy| policy.is_shadow),

@@ -27,6 +27,7 @@ use crate::audit::lost_records::LostCounts;
 use crate::audit::tree::thread::{TreeState, TreeWatch};
 use crate::audit::turn;
 use crate::config::audit::{AuditConfig, LogMode, OnLogFailure};
+use crate::supervision::kept_up;
 
 /// Records in mode `written` that are written without waiting for more: as many as a connection decides in one turn.
 const MANY: u64 = 64;
@@ -234,15 +235,10 @@ impl AuditLog {
         let archiving = thread::Builder::new()
             .name("callgate-archive".to_owned())
             .spawn(move || {
-                archive::run(
-                    &shared.directory,
-                    retention,
-                    &mut keys,
-                    &is_done,
-                    &|notice| {
-                        shared.notice(notice);
-                    },
-                );
+                let tell = |notice| shared.notice(notice);
+                kept_up("files of the decision log", || {
+                    archive::run(&shared.directory, retention, &mut keys, &is_done, &tell);
+                });
             })?;
         self.shared.threads().extend([writing, archiving]);
         Ok(())

@@ -156,6 +156,21 @@ impl Shared {
         self.lock().in_hand = None;
     }
 
+    /// The writer has panicked: nothing is written until a restart.
+    pub(super) fn end_by_panic(&self) {
+        if self.failure().is_none() {
+            tracing::error!(
+                "a writer of the decision log panicked; nothing is written until a restart"
+            );
+        }
+        self.set_failure(Some(Failure {
+            since: SystemTime::now(),
+            error: "a writer of the decision log panicked; it is written again after a restart"
+                .to_owned(),
+        }));
+        self.end();
+    }
+
     /// Nothing more is taken, and whoever waits hears so.
     pub(super) fn end(&self) {
         let mut queue = self.lock();

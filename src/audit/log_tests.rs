@@ -200,6 +200,9 @@ fn whoever_waits_for_a_writer_that_panicked_hears_so() {
     assert!(panicked.join().is_err());
     assert!(!append(&log, 1));
     assert!(!append(&log, 2));
+    assert!(log.must_deny());
+    let failure = log.status().failure.expect("a failure");
+    assert!(failure.error.contains("panicked"), "{failure:?}");
     log.close();
     assert_eq!(sizes(&read(directory.path()).0), [0; 0]);
 }

@@ -15,6 +15,7 @@ use crate::audit::log_output::{LogOutput, WriteError};
 use crate::audit::log_queue::{Batch, Failure, Shared};
 use crate::audit::record::schema::Notice;
 use crate::audit::record::schema::notice::Kind;
+use crate::supervision::caught;
 
 /// A write that took longer was slow: those who decide do no other for a while, and the thread writes.
 const SLOW: Duration = Duration::from_millis(5);
@@ -73,7 +74,7 @@ impl SharedWriter {
                 // Who has the writer may have looked before this was left to it: it is asked for once more.
                 Err(TryLockError::WouldBlock) if shared.leave() => return,
                 Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Poisoned(_)) => return shared.end(),
+                Err(TryLockError::Poisoned(_)) => return shared.end_by_panic(),
             }
         }
         shared.call(&mut shared.lock());
@@ -82,18 +83,26 @@ impl SharedWriter {
     /// The thread: writes when it is called, and what is left over, until the log is closed.
     pub(super) fn run(&self) {
         // Whatever ends this thread, nobody waits for it after that.
-        let _end = EndOfLog(self);
+        match caught("decision log", || self.write_until_closed()) {
+            Ok(true) => self.shared.end(),
+            Ok(false) | Err(_) => self.shared.end_by_panic(),
+        }
+        drop(self.lock().take());
+    }
+
+    /// Returns whether that was until the log was closed, and not until a writer panicked.
+    fn write_until_closed(&self) -> bool {
         let shared = &*self.shared;
         loop {
             let is_closed = shared.wait();
             let Ok(mut writer) = self.writer.lock() else {
-                return;
+                return false;
             };
             if is_closed {
                 if let Some(writer) = writer.take() {
                     writer.finish(shared);
                 }
-                return;
+                return true;
             }
             if let Some(writer) = writer.as_mut() {
                 writer.write_queued(shared);
@@ -278,14 +287,5 @@ impl LogWriter {
 impl fmt::Debug for LogWriter {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("LogWriter").finish_non_exhaustive()
-    }
-}
-
-struct EndOfLog<'a>(&'a SharedWriter);
-
-impl Drop for EndOfLog<'_> {
-    fn drop(&mut self) {
-        self.0.shared.end();
-        drop(self.0.lock().take());
     }
 }

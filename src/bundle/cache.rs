@@ -98,6 +98,28 @@ impl CompileCache {
         Ok(bundle)
     }
 
+    /// The policy files that hold nothing any more, not even a comment, and held policies in the last bundle: an editor that
+    /// stalled, or a full disk, leaves them so, and their forbids would be gone. `None` if there are none.
+    pub fn emptied(&self, files: &BundleFiles) -> Option<BundleError> {
+        let last = self.last()?;
+        let sources = files.of_kind(FileKind::Policies);
+        let empty = sources.filter(|source| source.text.trim().is_empty());
+        let faults = empty.filter_map(|source| {
+            let held = last.policies.get(&source.file)?.parsed.count();
+            let policies = match held {
+                1 => "policy of it stays",
+                _ => "policies of it stay",
+            };
+            let message = format!(
+                "nothing is in this file, and {held} {policies} in service: it looks cut off"
+            );
+            let fault = BundleDiagnostic::for_file(&source.file, message);
+            let help = "to take them out of service take the file away, or leave a comment in it";
+            (held > 0).then(|| fault.with_help(help))
+        });
+        BundleError::from_diagnostics(faults.collect())
+    }
+
     /// Forgets everything: the bundle in service comes from elsewhere.
     pub fn clear(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;

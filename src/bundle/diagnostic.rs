@@ -35,10 +35,11 @@ pub struct BundleDiagnostic {
     excerpt: Option<Excerpt>,
 }
 
-/// A source line and the part to underline, in characters.
+/// A source line, cut if it is long, and the part to underline, in characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Excerpt {
-    text: String,
+pub struct Excerpt {
+    /// The line, or the part of it around the underline, without invisible characters.
+    pub text: String,
     caret_start: usize,
     caret_chars: usize,
 }
@@ -183,25 +184,19 @@ impl BundleDiagnostic {
     fn write(&self, f: &mut fmt::Formatter<'_>, word: &str) -> fmt::Result {
         writeln!(f, "{word}: {}", escaped_lines(&self.message))?;
         let file = escaped(&self.file);
-        let gutter = self.line.map_or(1, |line| line.to_string().len());
+        let digits = self.line.map_or(1, |line| line.to_string().len());
+        let gutter = " ".repeat(digits);
         match (self.line, self.column) {
-            (Some(line), Some(column)) => writeln!(f, "{:gutter$}--> {file}:{line}:{column}", "")?,
-            _ => writeln!(f, "{:gutter$}--> {file}", "")?,
+            (Some(line), Some(column)) => writeln!(f, "{gutter}--> {file}:{line}:{column}")?,
+            _ => writeln!(f, "{gutter}--> {file}")?,
         }
         if let (Some(excerpt), Some(line)) = (&self.excerpt, self.line) {
-            writeln!(f, "{:gutter$} |", "")?;
+            writeln!(f, "{gutter} |")?;
             writeln!(f, "{line} | {}", excerpt.text)?;
-            let indent = excerpt.caret_start;
-            writeln!(
-                f,
-                "{:gutter$} | {:indent$}{}",
-                "",
-                "",
-                "^".repeat(excerpt.caret_chars)
-            )?;
+            writeln!(f, "{gutter} | {}", excerpt.carets())?;
         }
         if let Some(help) = &self.help {
-            writeln!(f, "{:gutter$} = help: {}", "", escaped_lines(help))?;
+            writeln!(f, "{gutter} = help: {}", escaped_lines(help))?;
         }
         Ok(())
     }
@@ -233,7 +228,8 @@ impl fmt::Display for BundleDiagnostic {
 }
 
 impl Excerpt {
-    fn new(line: &str, caret_start: usize, caret_chars: usize) -> Self {
+    /// The excerpt of a line in which so many characters from this one on, counted from 0, are to be underlined.
+    pub fn new(line: &str, caret_start: usize, caret_chars: usize) -> Self {
         // Replace tabs and invisible characters, which would misalign the underline.
         let clean: Vec<char> = line
             .chars()
@@ -247,6 +243,9 @@ impl Excerpt {
             .iter()
             .rposition(|c| *c != ' ')
             .map_or(0, |last| last + 1);
+        // What is about the blanks at the end of a line is about its end.
+        let caret_start = caret_start.min(clean_len);
+        let caret_chars = caret_chars.min(clean_len - caret_start).max(1);
         if clean_len <= MAX_SHOWN_CHARS {
             let text = clean[..clean_len].iter().collect();
             return Self {
@@ -255,9 +254,7 @@ impl Excerpt {
                 caret_chars,
             };
         }
-        let from = caret_start
-            .saturating_sub(MAX_SHOWN_CHARS / 3)
-            .min(clean_len);
+        let from = caret_start.saturating_sub(MAX_SHOWN_CHARS / 3);
         let to = from.saturating_add(MAX_SHOWN_CHARS).min(clean_len);
         let (before, after) = (
             if from > 0 { "…" } else { "" },
@@ -272,6 +269,11 @@ impl Excerpt {
             caret_start,
             caret_chars: caret_chars.min(room),
         }
+    }
+
+    /// The line to display below the text.
+    pub fn carets(&self) -> String {
+        " ".repeat(self.caret_start) + &"^".repeat(self.caret_chars)
     }
 }
 

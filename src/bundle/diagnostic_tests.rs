@@ -44,6 +44,23 @@ fn long_lines_are_cut_around_the_caret() {
 }
 
 #[test]
+fn what_is_about_blanks_at_the_end_of_a_line_is_displayed_at_its_end() {
+    let file = Arc::from("x");
+    for before in [1, MAX_SHOWN_CHARS, 5_000] {
+        let text = "[".repeat(before) + &" ".repeat(100_000);
+        for offset in [before, before + 1, text.len() - 1, text.len()] {
+            let fault = BundleDiagnostic::at(origin(&file, &text), offset, 200_000, "m");
+            let shown = fault.to_string();
+            let lines: Vec<&str> = shown.lines().collect();
+            assert!(lines[4].ends_with(" ^"), "{shown}");
+            assert_eq!(lines[4].chars().count(), lines[3].chars().count() + 1);
+            assert!(lines[4].chars().count() < 140, "{shown}");
+            assert_eq!(fault.column, Some(saturate(offset + 1)));
+        }
+    }
+}
+
+#[test]
 fn control_characters_never_reach_the_terminal() {
     let file = Arc::from("x");
     let fault = BundleDiagnostic::at(

@@ -132,6 +132,33 @@ fn policies_are_validated_strictly() {
 }
 
 #[test]
+fn a_policy_file_without_a_policy_is_a_warning_and_a_fault_where_they_are() {
+    let empty = [
+        ("a.cedar", ""),
+        ("b.cedar", " \n"),
+        ("c.cedar", "// @id(\"x\")\n"),
+    ];
+    let template = "@id(\"t\") permit (principal == ?principal, action, resource);";
+    let others = [("d.cedar", "permit (principal"), ("e.cedar", template)];
+    let bundle = load_files(&empty).expect("no faults");
+    let warned: Vec<&str> = bundle
+        .warnings
+        .iter()
+        .map(|it| it.message.as_str())
+        .collect();
+    assert_eq!(warned, ["no policy is in this file"; 3]);
+    let strict = ("callgate.toml", "[bundle]\nstrict = true\n");
+    let found = faults(&[&empty[..], &others, &[strict]].concat());
+    let of = |file: &str| {
+        found
+            .iter()
+            .any(|it| it.starts_with(file) && it.contains("no policy"))
+    };
+    let named = ["a", "b", "c", "d", "e"].map(|stem| of(&format!("{stem}.cedar")));
+    assert_eq!(named, [true, true, true, false, false], "{found:#?}");
+}
+
+#[test]
 fn ids_are_annotations_or_places_and_unique() {
     let bundle = load_files(&[(
         "reads.cedar",
@@ -167,6 +194,21 @@ fn modes_are_checked_and_misspelt_annotations_pointed_out() {
     )]);
     has(&found, "a.cedar:1 `shadwo` is not a mode");
     let text = "@onwer(\"x\")\n@Mode(\"shadow\")\n@ticket(\"OPS-1\")\n@reasons(\"x\")\npermit (principal, action, resource);";
+    let bare = "@ID(\"y\")\n@shadow\n@Enforce\npermit (principal, action, resource);";
+    let bundle = load_files(&[("a.cedar", bare)]).expect("warnings only");
+    let help: Vec<_> = bundle
+        .warnings
+        .iter()
+        .map(|it| it.help.as_deref())
+        .collect();
+    let meant = ["`@id`", "`@mode(\"shadow\")`", "`@mode(\"enforce\")`"];
+    assert_eq!(
+        help,
+        meant
+            .map(|it| Some(format!("did you mean {it}?")))
+            .each_ref()
+            .map(Option::as_deref)
+    );
     let bundle = load_files(&[("a.cedar", text)]).expect("warnings only");
     let warnings = shown(bundle.warnings.iter());
     assert_eq!(warnings.len(), 3, "{warnings:#?}");
@@ -808,4 +850,22 @@ fn what_is_meant_by_an_unknown_action_is_the_same_each_time() {
     let meant = "did you mean `Mcp::Action::\"call_read\"`?";
     assert_eq!(of("Mcp::Action::\"call_reed\""), meant);
     assert_eq!(of("Mcp::Action::\"git/git_show\""), "");
+}
+
+#[test]
+fn a_misspelt_server_to_observe_and_a_token_that_everybody_knows_are_warned_of() {
+    let settings = "[observe]\nservers = [\"gti\", \"git\", \"new\", \"a/b\"]\n[[callers]]\nid = \"edge\"\n\
+         token_sha256 = [\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"]\n";
+    let tool = tool("");
+    let files = [OWEN, ("tools/git.json", &tool), ("callgate.toml", settings)];
+    let bundle = load_files(&files).expect("warnings only");
+    let warnings = shown(bundle.warnings.iter());
+    for wanted in [
+        "callgate.toml:2 `observe.servers[0]` is `gti`, which nothing here registers: did you mean `git`?",
+        "callgate.toml:2 `observe.servers[3]` is `a/b`, which no server can be called",
+        "callgate.toml:5 `callers[0].token_sha256[0]` is the digest of `abc`, which is no secret",
+    ] {
+        has(&warnings, wanted);
+    }
+    assert_eq!(warnings.len(), 3, "{warnings:#?}");
 }

@@ -52,10 +52,10 @@ From nothing to the first decision:
   callgate check                                                  is everything in order?
   callgate test                                                   does it decide as it should?
   callgate prove                                                  does that hold for every call?
-  callgate authorize --agent release --server git --tool git_log --arg repo_path=/srv/app
-                                                                  decide one call, and say why
-  callgate explain --agent release --server git --tool git_commit
-                                                                  which policy denied it, what would allow it?
+  callgate authorize --agent release --user ravi --server git --tool git_log \\
+      --arg repo_path=/srv/app                                    decide one call, and say why
+  callgate explain --agent release --user ravi --server git --tool git_commit \\
+      --arg repo_path=/srv/app --arg message=fix                  which policy denied it, what would allow it?
   callgate access                                                 who can call what?
   callgate serve                                                  decide for gateways, over gRPC
 

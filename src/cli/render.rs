@@ -54,6 +54,21 @@ impl fmt::Display for Details {
     }
 }
 
+/// A text at the left of a column of this many characters. A width in `format!` would do the same, and panic where it
+/// does not fit 16 bits.
+pub fn left_aligned(text: &str, width: usize) -> String {
+    text.to_owned() + &blanks(text, width)
+}
+
+/// A text at the right of a column of this many characters.
+pub fn right_aligned(text: &str, width: usize) -> String {
+    blanks(text, width) + text
+}
+
+fn blanks(text: &str, width: usize) -> String {
+    " ".repeat(width.saturating_sub(text.chars().count()))
+}
+
 /// `Mcp::Agent::"support"`.
 pub fn entity(uid: &v1::EntityRef) -> String {
     let id = uid.id.replace('\\', "\\\\").replace('"', "\\\"");

@@ -25,6 +25,7 @@ use crate::config::{Config, ReloadConfig};
 use crate::reload::blame::{Suspects, listed};
 use crate::reload::source::{ArchiveSource, Fetched};
 use crate::reload::trial::TrialCompiler;
+use crate::supervision::{Panicked, caught};
 
 /// The most hanging loads. Beyond that, no further one starts.
 const MAX_HANGING: usize = 3;
@@ -177,9 +178,7 @@ impl Loader {
         // The receiver may have given up.
         let tell = move |loaded| drop(sender.send(loaded));
         self.begin(move || loader.load_or_last_good(&stage), tell)?;
-        result
-            .recv_timeout(self.deadline)
-            .map_err(|_| self.too_late(&seen.now()))?
+        self.wait(&result, &seen)
     }
 
     fn load_or_last_good(&self, stage: &LoadStage) -> Result<FirstLoad, BundleError> {
@@ -239,9 +238,20 @@ impl Loader {
         let tell = move |compiled| drop(sender.send(compiled));
         let work = move || loader.compile(&loader.configured(files), &stage);
         self.begin(work, tell)?;
-        result
-            .recv_timeout(self.deadline)
-            .map_err(|_| self.too_late(&seen.now()))?
+        self.wait(&result, &seen)
+    }
+
+    /// Waits for a load, within its deadline. Blocks.
+    fn wait<T>(
+        &self,
+        result: &mpsc::Receiver<Result<Result<T, BundleError>, Panicked>>,
+        seen: &LoadStage,
+    ) -> Result<T, BundleError> {
+        match result.recv_timeout(self.deadline) {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(panicked)) => Err(broken_off(&panicked)),
+            Err(_) => Err(self.too_late(&seen.now())),
+        }
     }
 
     fn configured(&self, files: BundleFiles) -> BundleFiles {
@@ -282,10 +292,9 @@ impl Loader {
             return LoadResult::Failed(faults);
         }
         match timeout(self.deadline, result).await {
-            Ok(Ok(found)) => found,
-            // A panic while compiling is a defect, but no reason to stop serving.
-            Ok(Err(_)) => LoadResult::Failed(broken("loading broke off".to_owned())),
-            Err(_) => LoadResult::Failed(self.too_late(&seen.now())),
+            Ok(Ok(Ok(found))) => found,
+            Ok(Ok(Err(panicked))) => LoadResult::Failed(broken_off(&panicked)),
+            Ok(Err(_)) | Err(_) => LoadResult::Failed(self.too_late(&seen.now())),
         }
     }
 
@@ -298,7 +307,7 @@ impl Loader {
         let dir = self.dir.clone();
         let tell = move |listing| drop(sender.send(listing));
         self.begin(move || files::listing(&dir), tell).ok()?;
-        timeout(self.deadline, result).await.ok()?.ok()?
+        timeout(self.deadline, result).await.ok()?.ok()?.ok()?
     }
 
     /// The files, and the archive that they come from, if any.
@@ -345,6 +354,18 @@ impl Loader {
         if known.failed.as_ref() == Some(&key) {
             return LoadResult::KnownFault { is_whole };
         }
+        // An archive is whole.
+        let emptied = match &self.archive {
+            None => self.cache.emptied(&files),
+            Some(_) => None,
+        };
+        if let Some(faults) = emptied {
+            return LoadResult::Faulty {
+                faults,
+                key,
+                is_whole,
+            };
+        }
         let suspects = self.suspects(&files, known.files.as_ref(), stage);
         if let Some(Err(fault)) = self.trial.map(|trial| trial.compile(&files, &suspects)) {
             return LoadResult::Failed(BundleError::single(fault));
@@ -362,11 +383,11 @@ impl Loader {
         }
     }
 
-    /// Starts a thread that holds a permit while it works.
+    /// Starts a thread that holds a permit while it works, and tells its result, or that it panicked.
     fn begin<T: 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-        tell: impl FnOnce(T) + Send + 'static,
+        tell: impl FnOnce(Result<T, Panicked>) + Send + 'static,
     ) -> Result<(), BundleError> {
         let place = LoadPermit::take(&self.under_way).ok_or_else(|| {
             let what = self.noun();
@@ -377,7 +398,7 @@ impl Loader {
             .name("load".to_owned())
             .stack_size(COMPILE_STACK_BYTES);
         let started = thread.spawn(move || {
-            let done = work();
+            let done = caught("loading", work);
             // Released before the result is sent: the receiver may start the next load at once.
             drop(place);
             tell(done);
@@ -420,7 +441,12 @@ fn key(files: &BundleFiles) -> Arc<str> {
     }
 }
 
-fn broken(message: String) -> BundleError {
+/// The fault of a load that panicked: a defect, but no reason to stop serving, or loading.
+pub(super) fn broken_off(panicked: &Panicked) -> BundleError {
+    broken(format!("loading it {panicked}"))
+}
+
+pub(super) fn broken(message: String) -> BundleError {
     BundleError::single(whole(message))
 }
 
@@ -445,3 +471,7 @@ impl Drop for LoadPermit {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
+
+#[cfg(test)]
+#[path = "loading_tests.rs"]
+mod tests;

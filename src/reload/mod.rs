@@ -19,6 +19,7 @@ pub mod trial;
 pub mod warnings;
 mod watching;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -32,17 +33,21 @@ use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
 use crate::bundle::files::listing::DirectoryListing;
 use crate::bundle::files::manifest::FileDigests;
 use crate::config::Config;
-use crate::reload::loading::{KnownDigests, LoadResult, Loader};
+use crate::reload::loading::{KnownDigests, LoadResult, Loader, broken, broken_off};
 use crate::reload::retry::RetrySchedule;
 use crate::reload::watching::{quiet, start_watching};
 use crate::service::Service;
 use crate::service::bundle_status::{BundleFailure, BundleStatus, FileChanges};
 use crate::service::generation::LoadedBundle;
+use crate::supervision::caught_task;
 use crate::telemetry::record::metrics::ReloadResult;
 use crate::telemetry::record::recorder::Recorder;
 
 /// How long an attempt waits for the files to stop changing. While they change, attempts follow one another.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The pause after a panic between two attempts.
+const REST: Duration = Duration::from_secs(1);
 
 /// The status of loading.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,18 +178,36 @@ impl Reloader {
     }
 
     /// Loads on SIGHUP, and, if `debounce` is given, once the directory has changed and then been quiet
-    /// that long. Returns when `stop` does.
-    pub async fn run(
-        mut self,
+    /// that long. Returns when `stop` does. Whatever ends it before that is a fault of the bundle, and as visible as one.
+    pub async fn run(mut self, debounce: Option<Duration>, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        loop {
+            match caught_task("reloading", self.follow(debounce, stop.as_mut())).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => {
+                    let what = self.loader.noun();
+                    let why = format!("the {what} is not loaded again until a restart: {error}");
+                    self.faulty(&broken(why), None);
+                    return stop.await;
+                }
+                Err(panicked) => {
+                    self.faulty(&broken_off(&panicked), None);
+                    sleep(REST).await;
+                }
+            }
+        }
+    }
+
+    async fn follow(
+        &mut self,
         debounce: Option<Duration>,
-        stop: impl Future<Output = ()>,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
     ) -> std::io::Result<()> {
         let mut hangup = signal(SignalKind::hangup())?;
         let (changed, mut changes) = mpsc::channel(1);
         let mut watcher = debounce.and_then(|_| self.watch(changed.clone()));
         self.again.is_looking = debounce.is_some();
         let debounce = debounce.unwrap_or_default();
-        tokio::pin!(stop);
         if self.again.is_looking {
             // Catch changes between the first load and the start of the watch.
             self.attempt(ReloadTrigger::Change).await;
@@ -222,7 +245,16 @@ impl Reloader {
         self.attempt(ReloadTrigger::Signal).await
     }
 
+    /// Makes one attempt. If it panics, that is its fault.
     async fn attempt(&mut self, cause: ReloadTrigger) -> ReloadOutcome {
+        let made = caught_task("reloading", self.load(cause)).await;
+        made.unwrap_or_else(|panicked| {
+            self.again.try_again();
+            self.faulty(&broken_off(&panicked), None)
+        })
+    }
+
+    async fn load(&mut self, cause: ReloadTrigger) -> ReloadOutcome {
         let live = self.service.live();
         if live.is_some_and(|live| live.published.is_some()) {
             return self.configure().await;

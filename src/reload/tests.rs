@@ -1,6 +1,7 @@
 use std::fs;
 use std::future::pending;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::bundle;
@@ -96,6 +97,93 @@ async fn a_fault_keeps_the_last_good_and_is_told() {
     assert_eq!(reloader.reload().await, ReloadOutcome::Unchanged);
     assert_eq!(status.borrow().last_fault, None);
     assert_eq!(status.borrow().consecutive_failures, 0);
+}
+
+#[tokio::test]
+async fn no_blanks_however_many_end_loading() {
+    let bench = Bench::new();
+    let mut reloader = bench.start();
+    fs::create_dir(bench.dir.path().join("entities")).expect("a directory");
+    let long = format!("[{}", " ".repeat(70_000));
+    bench.write("entities/extra.json", &long);
+    assert_eq!(reloader.reload().await, ReloadOutcome::Faulty);
+    let fault = reloader.status().borrow().last_fault.clone();
+    assert!(fault.is_some_and(|it| it.contains("entities/extra.json:1:") && it.len() < 1_000));
+    bench.write("entities/extra.json", "[]");
+    assert_eq!(reloader.reload().await, ReloadOutcome::Published(2));
+}
+
+#[tokio::test]
+async fn a_panic_in_a_load_is_its_fault_and_loading_goes_on() {
+    let bench = Bench::new();
+    let panics = Arc::new(AtomicBool::new(true));
+    let asked = Arc::clone(&panics);
+    let reloader = bench.start().on_publish(move |_| {
+        assert!(!asked.load(Ordering::Relaxed), "as asked");
+    });
+    let mut status = reloader.status();
+    tokio::spawn(reloader.run(Some(Duration::from_millis(20)), pending()));
+    until(&mut status, |status| status.is_watching).await;
+    bench.write("b.cedar", OTHER);
+    let is_told = |fault: &Arc<str>| fault.contains("loading it panicked: as asked");
+    until(&mut status, |status| {
+        status.last_fault.as_ref().is_some_and(is_told)
+    })
+    .await;
+    let told = bench.service.bundle_status().expect("the directory");
+    assert_eq!(told.failure.as_ref().map(|it| it.count), Some(1));
+    panics.store(false, Ordering::Relaxed);
+    until(&mut status, |status| status.last_fault.is_none()).await;
+    let now = status.borrow().revision;
+    bench.write("b.cedar", &OTHER.replace("none", "more"));
+    until(&mut status, |status| status.revision == now + 1).await;
+}
+
+#[tokio::test]
+async fn a_reloader_that_panics_between_two_loads_says_so_and_begins_again() {
+    let bench = Bench::new();
+    let reloader = bench.start();
+    let mut status = reloader.status();
+    let mut polls = 0;
+    let stop = std::future::poll_fn(move |_| {
+        polls += 1;
+        assert_ne!(polls, 1, "as asked");
+        std::task::Poll::Pending
+    });
+    tokio::spawn(reloader.run(Some(Duration::from_millis(20)), stop));
+    until(&mut status, |status| status.last_fault.is_some()).await;
+    bench.write("b.cedar", OTHER);
+    until(&mut status, |status| {
+        status.revision == 2 && status.last_fault.is_none()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_emptied_leaves_its_policies_in_service_until_that_is_meant() {
+    let bench = Bench::new();
+    let mut reloader = bench.start();
+    bench.write("b.cedar", OTHER);
+    assert_eq!(reloader.reload().await, ReloadOutcome::Published(2));
+    for nothing in ["", " \n\t\n"] {
+        bench.write("b.cedar", nothing);
+        assert_eq!(reloader.reload().await, ReloadOutcome::Faulty);
+        let fault = reloader.status().borrow().last_fault.clone();
+        let fault = fault.expect("a fault");
+        assert!(
+            fault.contains("b.cedar") && fault.contains("1 policy of it"),
+            "{fault}"
+        );
+    }
+    // What says why it holds none, or never held any, is taken.
+    bench.write("b.cedar", "// Moved to a.cedar.\n");
+    bench.write("c.cedar", "");
+    assert_eq!(reloader.reload().await, ReloadOutcome::Published(3));
+    bench.write("b.cedar", "");
+    assert_eq!(reloader.reload().await, ReloadOutcome::Published(4));
+    // And so is a file that is taken away.
+    fs::remove_file(bench.dir.path().join("a.cedar")).expect("removed");
+    assert_eq!(reloader.reload().await, ReloadOutcome::Published(5));
 }
 
 #[tokio::test]

@@ -86,6 +86,8 @@ impl Health {
         let fleet = service.fleet().map(Fleet::state);
         let mut decides = None;
         let mut store = service.ledger().writer().health();
+        // Who tells of the bundle or of the store ends only by a defect: then it is not good, and the rest is followed.
+        let (mut loads, mut writes) = (true, true);
         loop {
             let now = fleet.is_none_or(|state| state.is_valid());
             if decides.replace(now) != Some(now) {
@@ -96,16 +98,14 @@ impl Health {
                 .await;
             }
             let is_good = *bundle_is_good.borrow_and_update();
-            self.set_part(Self::BUNDLE, is_good).await;
+            self.set_part(Self::BUNDLE, is_good && loads).await;
             let is_good = store.borrow_and_update().is_none();
-            self.set_part(Self::STORE, is_good).await;
-            let told = tokio::select! {
-                told = bundle_is_good.changed() => told,
-                told = store.changed() => told,
-                () = tokio::time::sleep(LOOK), if fleet.is_some() => Ok(()),
-            };
-            if told.is_err() {
-                std::future::pending::<()>().await;
+            self.set_part(Self::STORE, is_good && writes).await;
+            tokio::select! {
+                told = bundle_is_good.changed(), if loads => loads = told.is_ok(),
+                told = store.changed(), if writes => writes = told.is_ok(),
+                () = tokio::time::sleep(LOOK), if fleet.is_some() => {}
+                else => std::future::pending().await,
             }
         }
     }

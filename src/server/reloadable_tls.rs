@@ -16,6 +16,7 @@ use tokio_rustls::rustls::ServerConfig;
 use crate::config::listen::TlsConfig;
 use crate::domain::error_chain::with_causes;
 use crate::server::tls::{self, ServerTls, TlsError};
+use crate::supervision::caught;
 use crate::telemetry::export::condition_gauges::CertificateCondition;
 use crate::telemetry::record::recorder::Recorder;
 
@@ -127,22 +128,22 @@ impl ReloadableTls {
                 TlsReload::Applied
             }
             Err(error) => {
-                let error = with_causes(&error);
-                let is_known = inner
-                    .fault
-                    .load()
-                    .as_ref()
-                    .is_some_and(|it| it.error == error);
-                if !is_known {
-                    tracing::error!(
-                        error,
-                        "the certificates on disk cannot be used; those in service stay"
-                    );
-                    let at = SystemTime::now();
-                    inner.fault.store(Some(Arc::new(TlsFault { error, at })));
-                }
+                self.set_fault(with_causes(&error));
                 TlsReload::Faulty
             }
+        }
+    }
+
+    fn set_fault(&self, error: String) {
+        let fault = &self.0.fault;
+        let is_known = fault.load().as_ref().is_some_and(|it| it.error == error);
+        if !is_known {
+            tracing::error!(
+                error,
+                "the certificates on disk cannot be used; those in service stay"
+            );
+            let at = SystemTime::now();
+            fault.store(Some(Arc::new(TlsFault { error, at })));
         }
     }
 
@@ -171,8 +172,13 @@ impl ReloadableTls {
         loop {
             ticks.tick().await;
             let this = self.clone();
-            // A panic there is one look lost.
-            let _ = tokio::task::spawn_blocking(move || this.reload()).await;
+            let looked = tokio::task::spawn_blocking(move || {
+                if let Err(panicked) = caught("certificates", || this.reload()) {
+                    this.set_fault(panicked.to_string());
+                }
+            });
+            // It has caught its panic, and is not cancelled before the server ends.
+            let _ = looked.await;
             recorder.certificates(self.condition());
         }
     }

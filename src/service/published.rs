@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::domain::authority::published::PublishedBundle;
 use crate::domain::ids::BundleId;
 use crate::service::generation::LoadedBundle;
+use crate::supervision::caught;
 
 /// The most archives whose result is remembered. Those that compile are never dropped.
 const REMEMBERED: usize = 4;
@@ -114,7 +115,9 @@ impl PublishedBundles {
         let started = std::thread::Builder::new()
             .name("publish".to_owned())
             .spawn(move || {
-                let prepared = preparer.prepare(&archive);
+                let prepared = caught("compiling", || preparer.prepare(&archive));
+                let prepared =
+                    prepared.unwrap_or_else(|panicked| Err(format!("compiling it {panicked}")));
                 bundles.end(&named, prepared);
             });
         if let Err(error) = started {
@@ -166,3 +169,7 @@ impl PublishedBundles {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+#[path = "published_tests.rs"]
+mod tests;

@@ -7,18 +7,20 @@
 //! second have a queue of their own, [`Writer::submit_behind`], so that nobody waits for them.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::watch;
 
 use crate::store::backend::{Pruned, Retention, Store, StoreError, StoreWrite};
+use crate::supervision::caught;
 
 #[cfg(test)]
 #[path = "writer_tests.rs"]
 mod tests;
 
+/// What panics are logged as.
+const PART: &str = "store";
 /// The most submissions in one commit.
 const GROUP: usize = 256;
 /// The most submissions in the queue; one more is rejected.
@@ -327,9 +329,15 @@ fn work(store: Box<dyn Store>, queue: &ThreadQueues, told: watch::Sender<Option<
         is_broken: false,
     };
     while let Some(round) = queue.next() {
-        worker.work(round.jobs);
-        if let Some(behind) = round.behind {
-            worker.write_behind(behind);
+        let done = caught(PART, || {
+            worker.work(round.jobs);
+            if let Some(behind) = round.behind {
+                worker.write_behind(behind);
+            }
+        });
+        if done.is_err() {
+            // What was under way is lost, and whoever waits for it hears so.
+            worker.give_up();
         }
     }
 }
@@ -456,6 +464,13 @@ impl Worker<'_> {
         }
     }
 
+    /// Uses the store no more.
+    fn give_up(&mut self) {
+        tracing::error!("nothing more is written until a restart");
+        self.is_broken = true;
+        self.told.send_replace(Some(StoreError::Closed));
+    }
+
     /// Runs `work` and turns a panic of the store into an error. The store is not used after that.
     fn guarded<T>(
         &mut self,
@@ -465,9 +480,8 @@ impl Worker<'_> {
             return Err(StoreError::Closed);
         }
         let store = self.store.as_mut();
-        catch_unwind(AssertUnwindSafe(|| work(store))).unwrap_or_else(|_| {
-            tracing::error!("the store panicked; nothing more is written until a restart");
-            self.is_broken = true;
+        caught(PART, || work(store)).unwrap_or_else(|_| {
+            self.give_up();
             Err(StoreError::Closed)
         })
     }
@@ -479,7 +493,6 @@ fn tell<T>(done: WriteCallback<T>, result: Result<T, StoreError>) {
 
 /// Runs a callback. A panic in it must not keep others from running.
 fn tell_caught(tell: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(tell)).is_err() {
-        tracing::error!("a panic after a write");
-    }
+    // Logged, and nobody's but its own.
+    let _ = caught("what follows a write", tell);
 }

@@ -157,6 +157,25 @@ fn a_store_that_panics_answers_everybody_and_is_not_asked_again() {
 }
 
 #[test]
+fn a_thread_that_panics_beside_its_store_answers_everybody_and_says_so() {
+    let (writer, commits, go) = held_up(Fake::default());
+    let told = Told::default();
+    let (done, is_done) = mpsc::channel::<()>();
+    let waits = move |_| drop(done);
+    writer
+        .submit_if(used("a"), || panic!("as asked"), waits)
+        .unwrap();
+    go.send(()).unwrap();
+    assert_eq!(is_done.recv(), Err(mpsc::RecvError));
+    submit(&writer, "b", &told);
+    writer.close();
+    assert!(commits.lock().unwrap().is_empty());
+    let closed = ("b".to_owned(), Err(StoreError::Closed));
+    assert_eq!(*told.lock().unwrap(), [closed]);
+    assert_eq!(*writer.health().borrow(), Some(StoreError::Closed));
+}
+
+#[test]
 fn a_panic_of_one_who_is_told_is_his_own() {
     let (writer, commits, go) = held_up(Fake::default());
     let told = Told::default();

@@ -26,6 +26,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 use crate::audit::log::AuditLog;
 use crate::config;
 use crate::domain::request::visible::{escaped, escaped_lines};
+use crate::supervision::kept_up_task;
 use crate::telemetry::env::EnvLookup;
 use crate::telemetry::export::exemplars::Exemplars;
 use crate::telemetry::export::exporter_error::ExporterError;
@@ -380,14 +381,17 @@ fn scope() -> InstrumentationScope {
 
 /// Calls [`Recorder::tick`] until it is aborted.
 fn tick(recorder: Recorder) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let now = ticks.tick().await;
-            recorder.tick(now.into_std());
-        }
-    })
+    let ticking = move || tick_on(recorder.clone());
+    tokio::spawn(kept_up_task("telemetry", ticking))
+}
+
+async fn tick_on(recorder: Recorder) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let now = ticks.tick().await;
+        recorder.tick(now.into_std());
+    }
 }
 
 /// Flushes spans first, so that the last metrics contain their losses.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For each room, the rooms right below it. It may use those and whatever lies below them.
-const EDGES: [(&str, &[&str]); 16] = [
+const EDGES: [(&str, &[&str]); 17] = [
     ("main", &["cli"]),
     ("cli", &["server", "analysis"]),
     ("server", &["adapters", "control", "reload"]),
@@ -22,11 +22,12 @@ const EDGES: [(&str, &[&str]); 16] = [
     ("domain", &[]),
     ("config", &["authn"]),
     ("authn", &[]),
+    ("supervision", &[]),
     ("proto", &[]),
 ];
 
 /// Leaves that every room may use; among each other only as the table says.
-const LEAVES: [&str; 2] = ["config", "authn"];
+const LEAVES: [&str; 3] = ["config", "authn", "supervision"];
 
 /// The rooms that speak a wire format; records of the decision log have one too, and so have exported spans.
 const SPEAK_PROTO: [&str; 6] = ["adapters", "control", "server", "cli", "audit", "telemetry"];
@@ -585,5 +586,27 @@ fn nothing_prints_in_a_way_that_can_panic() {
     assert!(
         found.is_empty(),
         "`print!` and `eprint!` panic where nobody reads: print with `cli::output`: {found:?}"
+    );
+}
+
+#[test]
+fn no_width_of_what_is_printed_comes_from_data() {
+    let mut found = Vec::new();
+    for source in sources() {
+        for (line, text) in code_of(&source.text).lines().enumerate() {
+            let mut ends = text.match_indices("$}").map(|(at, _)| &text[..at]);
+            let mut stars = text.match_indices("*}").map(|(at, _)| &text[..at]);
+            let is_width = |before: &str| {
+                let begun = before.rfind(['{', '}', '"']);
+                begun.is_some_and(|at| before[at..].starts_with('{') && before[at..].contains(':'))
+            };
+            if ends.any(is_width) || stars.any(is_width) {
+                found.push(source.place(line));
+            }
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "a width beyond 65,535 panics: use `cli::render::left_aligned` or `str::repeat`: {found:?}"
     );
 }

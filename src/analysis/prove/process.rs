@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(75);
 const MAX_HUNG: u32 = 3;
 /// How to get a solver.
 const INSTALL: &str = "Get it from https://cvc5.github.io, or with `brew install cvc5`, \
-     `nix profile install nixpkgs#cvc5` or `conda install -c conda-forge cvc5`";
+     `nix profile install nixpkgs#cvc5` or `conda install -c conda-forge cvc5`; with `pip` alone as in docs/prove.md";
 
 /// A solver and the runtime it is spoken to in.
 pub struct Process {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::audit::tree::hash::TreeHash;
 use crate::audit::tree::writer::TreeWriter;
+use crate::supervision::caught;
 
 /// Time between checkpoints while there is traffic.
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
@@ -86,7 +87,7 @@ impl TreeThread {
         };
         let thread = thread::Builder::new()
             .name("callgate-tree".to_owned())
-            .spawn(move || keeper.run())?;
+            .spawn(move || keeper.keep())?;
         Ok(Self {
             leaves,
             state,
@@ -121,7 +122,7 @@ impl Drop for TreeThread {
     fn drop(&mut self) {
         self.leaves.end();
         if let Some(thread) = self.thread.take() {
-            // A panic was told by the thread itself.
+            // The thread has caught its panics.
             let _ = thread.join();
         }
     }
@@ -228,9 +229,19 @@ struct Keeper {
 }
 
 impl Keeper {
+    /// The thread. If it panics, that is the state of the tree, and who appends hears so rather than to wait for nobody.
+    fn keep(self) {
+        let (leaves, state) = (Arc::clone(&self.leaves), Arc::clone(&self.state));
+        if let Err(panicked) = caught("tree of the decision log", move || self.run()) {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.fault = Some(format!(
+                "the thread that keeps the tree {panicked}; there are no checkpoints until a restart"
+            ));
+        }
+        leaves.end();
+    }
+
     fn run(mut self) {
-        // Also after a panic: who appends must not wait for nobody.
-        let _end = EndOfLeaves(Arc::clone(&self.leaves));
         let mut due = Instant::now();
         loop {
             let is_over = self.take();
@@ -299,14 +310,6 @@ impl Keeper {
             fault,
         };
         is_written
-    }
-}
-
-struct EndOfLeaves(Arc<LeafQueue>);
-
-impl Drop for EndOfLeaves {
-    fn drop(&mut self) {
-        self.0.end();
     }
 }
 

@@ -102,7 +102,7 @@ fn a_checkpoint_that_fails_is_told_and_tried_again() {
 }
 
 #[test]
-fn who_appends_hears_of_a_thread_that_has_ended() {
+fn who_appends_or_asks_hears_of_a_thread_that_has_panicked() {
     let temporary = tempfile::tempdir().expect("a directory");
     let dir = TileDir::new(temporary.path());
     let tree = TreeWriter::open(dir, key(), &mut Nothing).expect("a tree");
@@ -112,6 +112,8 @@ fn who_appends_hears_of_a_thread_that_has_ended() {
     // More than may wait: who appends must not wait for room that nobody makes.
     let many = vec![TreeHash::leaf(b"x"); MAX_LEAVES / 4];
     wait(|| thread.append(&many).is_err());
+    let fault = thread.watch().state().fault;
+    assert!(fault.is_some_and(|it| it.contains("on purpose")));
 }
 
 #[test]

@@ -28,7 +28,8 @@ impl TileId {
         let mut path = PathBuf::from("tile");
         path.push(self.level.to_string());
         let digits = self.index.to_string();
-        let digits = format!("{digits:0>width$}", width = digits.len().div_ceil(3) * 3);
+        let missing = digits.len().next_multiple_of(3) - digits.len();
+        let digits = "0".repeat(missing) + &digits;
         let groups = digits.len() / 3;
         for group in 0..groups {
             let group_digits = &digits[group * 3..group * 3 + 3];

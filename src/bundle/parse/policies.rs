@@ -155,6 +155,11 @@ impl ParsedPolicies {
         parsed
     }
 
+    /// The number of its policies and templates.
+    pub(crate) fn count(&self) -> usize {
+        self.policies.len()
+    }
+
     /// The ids of its policies and templates.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &PolicyID> {
         self.policies.iter().map(|parsed| match &parsed.policy {
@@ -249,6 +254,12 @@ pub(crate) fn assemble(
     policies.entries.reserve(count);
     for (source, parsed) in sources.iter().zip(parsed) {
         faults.extend(parsed.faults.iter().cloned());
+        if parsed.faults.is_empty() && parsed.policies.is_empty() {
+            let warning = BundleDiagnostic::for_file(&source.file, "no policy is in this file");
+            warnings.push(
+                warning.with_help("it may have been cut off; take it away if it is to hold none"),
+            );
+        }
         let index = policies.sources.len();
         policies.sources.push((*source).clone());
         for policy in &parsed.policies {
@@ -408,9 +419,9 @@ fn check_annotations<'a>(
             }
             name if KNOWN.contains(&name) => {}
             name => {
-                if let Some(meant) = near_miss(name) {
+                if let Some(meant) = meant(name) {
                     let warning = at(*loc, format!("`@{name}` means nothing here"));
-                    warnings.push(warning.with_help(format!("did you mean `@{meant}`?")));
+                    warnings.push(warning.with_help(format!("did you mean `{meant}`?")));
                 }
             }
         }
@@ -433,13 +444,17 @@ fn obligations(origin: SourceText<'_>, value: &str) -> Result<(), String> {
     }
 }
 
-/// The known annotation within an edit distance of two.
-fn near_miss(name: &str) -> Option<&'static str> {
+/// What an unknown annotation was most likely meant to be: a known one within an edit distance of two, or a mode.
+fn meant(name: &str) -> Option<String> {
     let lower: String = name.to_lowercase().chars().take(MAX_NAME_CHARS).collect();
+    if matches!(&*lower, "shadow" | "enforce") {
+        return Some(format!("@mode(\"{lower}\")"));
+    }
     let reach = |known: &str| if known.len() <= 4 { 1 } else { 2 };
-    KNOWN.into_iter().find(|known| {
-        lower != "id" && strsim::osa_distance(&lower, known) <= reach(known) && lower.len() > 1
-    })
+    let is_near = |known: &&str| strsim::osa_distance(&lower, known) <= reach(known);
+    let near = KNOWN.into_iter().find(is_near);
+    near.filter(|_| lower.len() > 1)
+        .map(|near| format!("@{near}"))
 }
 
 /// Length of the first line of a span: a caret under a whole policy is of no help.

@@ -1,4 +1,5 @@
-//! Checks names in the gateway sections of `callgate.toml`: requests for an unregistered server or tool are denied.
+//! Checks names in `callgate.toml` that gateways and observe mode go by: requests for an unregistered server or tool are
+//! denied, and a misspelt one is not observed.
 
 use crate::authn::rights::Rpc;
 use crate::bundle::diagnostic::BundleDiagnostic;
@@ -6,7 +7,20 @@ use crate::bundle::files::{BundleFiles, FileKind};
 use crate::bundle::validate::references::KnownEntities;
 use crate::config::callers::{CallerConfig, RpcSelector};
 use crate::config::{Config, agentgateway, envoy};
+use crate::domain::names::check_server_name;
 use crate::domain::schema;
+
+/// The SHA-256 of tokens that are no secret, and what they are.
+const TOLD_TOKENS: [(&str, &str); 2] = [
+    (
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "an empty token",
+    ),
+    (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "`abc`",
+    ),
+];
 
 /// Warns about unregistered servers and tools, and about gateways without an identity source. These are warnings,
 /// since the missing registrations may come through the control API.
@@ -46,6 +60,10 @@ pub(crate) fn warn(
             }
         }
     }
+    for (at, server) in config.observe.servers.iter().enumerate() {
+        said.extend(misspelt(server, known).map(|said| (format!("observe.servers[{at}]"), said)));
+    }
+    said.extend(told_tokens(config));
     let settings = &config.envoy;
     let is_used = !(settings.servers.is_empty() && settings.routes.is_empty());
     if is_used && settings.identity.is_empty() {
@@ -64,6 +82,34 @@ pub(crate) fn warn(
             place.message,
         )
     }));
+}
+
+/// What is wrong with the name of a server that need not be registered: to observe one is how to find out what to register.
+fn misspelt(server: &str, known: &KnownEntities<'_>) -> Option<String> {
+    if check_server_name(server).is_err() {
+        return Some(format!("is `{server}`, which no server can be called"));
+    }
+    let uid = schema::server_uid(&server.into());
+    let meant = known.meant(&uid).filter(|_| !known.has(&uid))?;
+    let meant = meant.eid().escaped();
+    Some(format!(
+        "is `{server}`, which nothing here registers: did you mean `{meant}`?"
+    ))
+}
+
+/// Tokens that anybody tries first: that of examples, and none at all.
+fn told_tokens(config: &Config) -> impl Iterator<Item = (String, String)> {
+    config.callers.iter().enumerate().flat_map(|(caller, it)| {
+        let digests = it.token_sha256.iter().enumerate();
+        digests.filter_map(move |(at, digest)| {
+            let (_, token) = TOLD_TOKENS.into_iter().find(|(told, _)| *told == digest)?;
+            let field = format!("callers[{caller}].token_sha256[{at}]");
+            Some((
+                field,
+                format!("is the digest of {token}, which is no secret"),
+            ))
+        })
+    })
 }
 
 /// A claim mapping that no decision uses, because no identity source passes claims on or no caller may assert them.

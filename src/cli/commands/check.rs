@@ -12,7 +12,7 @@ use crate::analysis::lint::annotations;
 use crate::analysis::lint::code::Code;
 use crate::bundle::BundleCounts;
 use crate::cli::output::{Exit, Output};
-use crate::cli::render::{count, printable, printables};
+use crate::cli::render::{count, left_aligned, printable, printables};
 
 /// Checks a directory of policies as the server would load it
 ///
@@ -187,7 +187,7 @@ impl fmt::Display for CheckText<'_> {
             .report
             .concerns
             .iter()
-            .map(|concern| printable(&concern.file).len())
+            .map(|concern| printable(&concern.file).chars().count())
             .max()
             .unwrap_or(0);
         for concern in &self.report.concerns {
@@ -195,11 +195,8 @@ impl fmt::Display for CheckText<'_> {
                 count(concern.permits, "permit"),
                 count(concern.forbids, "forbid"),
             );
-            writeln!(
-                f,
-                "            {:width$}  {permits}, {forbids}",
-                printable(&concern.file)
-            )?;
+            let file = left_aligned(&printable(&concern.file), width);
+            writeln!(f, "            {file}  {permits}, {forbids}")?;
         }
         if !self.report.owners.is_empty() {
             let owners = self

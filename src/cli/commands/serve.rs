@@ -30,6 +30,7 @@ use crate::service::clock::SystemClock;
 use crate::service::maintenance::RetentionPeriods;
 use crate::service::settings::ServiceSettings;
 use crate::store::sqlite::OnLoss;
+use crate::supervision::kept_up_task;
 use crate::telemetry::record::recorder::Recorder;
 use crate::telemetry::setup::{Logging, Telemetry, start_logging};
 
@@ -375,7 +376,9 @@ fn keep(service: &Arc<Service>, config: &Config) -> JoinHandle<()> {
         ended: hours(config.state.keep_ended_hours),
         changes: 24 * hours(config.state.keep_changes_days),
     };
-    tokio::spawn(async move { service.run_maintenance(keep).await })
+    tokio::spawn(async move {
+        kept_up_task("maintenance", || service.run_maintenance(keep)).await;
+    })
 }
 
 fn hours(count: u32) -> Duration {
@@ -418,11 +421,7 @@ fn reload(
         }
     });
     let watch = config.reload.watch.then_some(debounce);
-    tokio::spawn(async move {
-        if let Err(error) = reloader.run(watch, std::future::pending()).await {
-            tracing::error!(%error, "the directory is not loaded again until a restart");
-        }
-    })
+    tokio::spawn(reloader.run(watch, std::future::pending()))
 }
 
 /// Binds the addresses of the command line, or else of the configuration.

@@ -21,11 +21,14 @@ use crate::store::backend::{StoreError, StoredState};
 use crate::store::postgres::membership::{
     Applied, Confirmation, ReplicaName, ReplicaProgress, StagedBundle,
 };
+use crate::supervision::caught_task;
 
 /// The pause between two questions.
 const PAUSE: Duration = Duration::from_millis(10);
 /// The pause after one that failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
+/// The pause after one that panicked.
+const PAUSE_AFTER_PANIC: Duration = Duration::from_secs(1);
 /// The pause after a published bundle that does not compile.
 const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(5);
 /// How often it is seen to whether a stored archive is compiled.
@@ -94,7 +97,13 @@ impl Confirmer {
     /// Runs until it is stopped.
     pub async fn run(mut self) {
         while !self.is_stopped.load(Ordering::Acquire) {
-            let pause = match self.confirm().await {
+            let Ok(confirmed) = caught_task("confirming", self.confirm()).await else {
+                // What it was about may be half done.
+                self.state.invalidate();
+                tokio::time::sleep(PAUSE_AFTER_PANIC).await;
+                continue;
+            };
+            let pause = match confirmed {
                 // More is there, or the others wait to hear that it is applied.
                 Ok(false) => Duration::ZERO,
                 Ok(true) => PAUSE,

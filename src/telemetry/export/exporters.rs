@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 
 use crate::config::telemetry::{OtlpProtocol, TelemetryConfig};
+use crate::supervision::caught_task;
 use crate::telemetry::env::{EnvLookup, ExportSignal, signal_variable};
 use crate::telemetry::export::collector::CollectorClient;
 use crate::telemetry::export::collector_settings::{self, CollectorSettings};
@@ -197,7 +198,7 @@ impl<E: SpanBatchExporter> SpanBatchExporter for MonitoredExporter<E> {
         let (spans, losses) = (&self.live.spans, &self.live.losses);
         let count = batch.counts();
         spans.taken(count);
-        let result = self.exporter.export(batch).await;
+        let result = unless_panicked(self.exporter.export(batch)).await;
         match &result {
             Ok(()) => {
                 let rejected = self.rejected.swap(0, Ordering::Relaxed);
@@ -210,9 +211,15 @@ impl<E: SpanBatchExporter> SpanBatchExporter for MonitoredExporter<E> {
     }
 }
 
+/// An export that panics has failed: the thread that asked for it goes on.
+async fn unless_panicked(export: impl Future<Output = OTelSdkResult>) -> OTelSdkResult {
+    let result = caught_task("export", export).await;
+    result.unwrap_or_else(|panicked| Err(OTelSdkError::InternalFailure(panicked.to_string())))
+}
+
 impl<E: PushMetricExporter> PushMetricExporter for MonitoredExporter<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        let result = self.exporter.export(metrics).await;
+        let result = unless_panicked(self.exporter.export(metrics)).await;
         if result.is_err() {
             let losses = &self.live.losses;
             losses.add(

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::supervision::kept_up;
 use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::export::losses::{LossReason, LostSignal, RecordKind};
 
@@ -129,7 +130,7 @@ impl LogQueue {
     ///
     /// The error of the system if the thread cannot start.
     pub fn start(
-        out: impl Write + Send + 'static,
+        mut out: impl Write + Send + 'static,
         room: QueueLimits,
         live: Arc<LiveGauges>,
     ) -> io::Result<Self> {
@@ -144,7 +145,7 @@ impl LogQueue {
         let shared = Arc::clone(&sink.0);
         thread::Builder::new()
             .name("callgate-log".to_owned())
-            .spawn(move || shared.write_all(out))?;
+            .spawn(move || kept_up("log lines", || shared.write_all(&mut out)))?;
         Ok(sink)
     }
 
@@ -282,7 +283,7 @@ impl LogQueueInner {
     }
 
     /// The writing thread. Runs until the process ends.
-    fn write_all(&self, mut out: impl Write) {
+    fn write_all(&self, out: &mut impl Write) {
         loop {
             let mut queue = self.lock();
             while queue.first.is_empty() && queue.rest.is_empty() {
@@ -291,7 +292,7 @@ impl LogQueueInner {
             }
             let text = queue.take();
             drop(queue);
-            write_until_done(&mut out, &text);
+            write_until_done(out, &text);
             self.mark_written();
         }
     }

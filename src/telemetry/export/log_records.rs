@@ -24,6 +24,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use crate::config::telemetry::TelemetryConfig;
+use crate::supervision::kept_up_task;
 use crate::telemetry::env::EnvLookup;
 use crate::telemetry::export::collector::CollectorClient;
 use crate::telemetry::export::export_monitor::ExportMonitor;
@@ -143,7 +144,9 @@ impl LogRecords {
         };
         Ok(LogSender {
             records: self.clone(),
-            task: tokio::spawn(sending.run()),
+            task: tokio::spawn(async move {
+                kept_up_task("export of log lines", || sending.run()).await;
+            }),
         })
     }
 }
@@ -217,7 +220,10 @@ struct Sending {
 }
 
 impl Sending {
-    async fn run(self) {
+    async fn run(&self) {
+        // What a panic has left.
+        let left = std::mem::take(&mut self.inner.lock().in_hand);
+        self.inner.count_lost(&left, LossReason::ExportFailed);
         loop {
             // Whichever comes first: a full batch or the end, or some time.
             let _ = tokio::time::timeout(self.inner.delay, self.inner.due.notified()).await;

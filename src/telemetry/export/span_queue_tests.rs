@@ -108,6 +108,31 @@ fn a_collector_that_fails_or_drops_is_counted() {
 }
 
 #[test]
+fn an_export_that_panics_has_failed_and_the_next_is_made() {
+    struct Panics(AtomicU64);
+
+    impl SpanBatchExporter for Panics {
+        async fn export(&self, _: &EncodedSpans) -> OTelSdkResult {
+            assert_ne!(self.0.fetch_add(1, Ordering::Relaxed), 0, "as asked");
+            Ok(())
+        }
+    }
+
+    let live = Arc::new(LiveGauges::default());
+    let panics = Panics(AtomicU64::new(0));
+    let watched = MonitoredExporter::new(panics, ExportSignal::Traces, &live);
+    let delay = Duration::from_millis(DEFAULT_DELAY);
+    let queue = SpanQueue::with_limits(watched, &live, 10, 10, delay).unwrap();
+    queue.sink().push(b"first", false);
+    let first = queue.force_flush();
+    assert!(first.is_err_and(|error| error.to_string().contains("as asked")));
+    queue.sink().push(b"second", true);
+    assert!(queue.force_flush().is_ok());
+    let ended = [&live.spans.failed, &live.spans.exported].map(|it| it.load(Ordering::Relaxed));
+    assert_eq!(ended, [1, 1]);
+}
+
+#[test]
 fn what_is_still_open_at_the_end_is_counted_once() {
     let bench = bench(64);
     bench.spans("authorize tools/call", 4);

@@ -107,3 +107,17 @@ fn the_help_teaches() {
         Workplace::new(&[]).run(&["check", "--help"]).stdout
     );
 }
+
+#[test]
+fn a_policy_file_without_a_policy_is_listed_and_warned_of() {
+    let workplace = Workplace::new(GOOD);
+    workplace.write("policies/emptied.cedar", "");
+    let ran = workplace.run(&["check", "policies"]);
+    assert_eq!(ran.code, 0, "{}", ran.transcript());
+    for said in [
+        "warning: no policy is in this file\n --> policies/emptied.cedar\n",
+        "            policies/emptied.cedar  0 permits, 0 forbids\n",
+    ] {
+        assert!(ran.stdout.contains(said), "{}", ran.transcript());
+    }
+}

@@ -224,3 +224,65 @@ fn access_knows_every_name_or_says_so() {
     }
     assert!(!ran.stderr.contains("owen"), "{}", ran.transcript());
 }
+
+#[test]
+fn a_registration_is_brought_up_to_date_where_it_is() {
+    let workplace = small();
+    let path = |name: &str| workplace.path().join(name);
+    fs::create_dir(path("policies/tools/team")).unwrap();
+    let (usual, below) = ("policies/tools/git.json", "policies/tools/team/git.json");
+    fs::rename(path(usual), path(below)).unwrap();
+    let list = r#"{"tools": [{"name": "git_log", "inputSchema": {"type": "object"}}]}"#;
+    workplace.write("list.json", list);
+    let import = || workplace.run(&["import", "tools", "list.json", "--server", "git"]);
+    let ran = import();
+    assert!(
+        ran.code == 0 && ran.stdout.contains(below),
+        "{}",
+        ran.transcript()
+    );
+    assert!(!path(usual).exists());
+    // What a person said of it stays.
+    let kept = fs::read_to_string(path(below)).unwrap();
+    assert!(
+        kept.contains("\"owner\": \"owen\"") && kept.contains("git_log"),
+        "{kept}"
+    );
+    fs::copy(path(below), path(usual)).unwrap();
+    fails(&import(), 1, "`git` is registered more than once");
+}
+
+#[test]
+fn a_line_of_any_length_ends_no_verb_with_a_panic() {
+    let workplace = small();
+    let blanks = " ".repeat(70_000);
+    workplace.write("policies/entities/extra.json", format!("[{blanks}"));
+    fails(&workplace.run(&["check"]), 3, "extra.json:1:");
+    workplace.write("list.json", blanks);
+    let import = workplace.run(&["import", "tools", "list.json", "--server", "git"]);
+    fails(&import, 3, "list.json:1:");
+    fs::remove_file(workplace.path().join("policies/entities/extra.json")).unwrap();
+    // A condition far to the right.
+    let names: Vec<String> = (0..4_000)
+        .map(|it| format!("\"/srv/notes/{it:05}\""))
+        .collect();
+    let policy = format!(
+        "@id(\"a\") permit (principal, action, resource)\n\
+         when {{ !([{}].contains(\"x\")) && context.identity.verified }};\n",
+        names.join(", ")
+    );
+    workplace.write("policies/a.cedar", policy);
+    let call = [
+        "--user",
+        "owen",
+        "--unverified",
+        "--server",
+        "git",
+        "--tool",
+        "git_log",
+    ];
+    let ran = workplace.run(&[&["explain"][..], &call].concat());
+    let marked: Vec<&str> = ran.stdout.lines().filter(|it| it.contains('^')).collect();
+    let is_short = marked.iter().all(|line| line.chars().count() < 200);
+    assert!(!marked.is_empty() && is_short, "{}", ran.transcript());
+}

@@ -6,6 +6,7 @@ use callgate::proto::v1;
 use callgate::proto::v1::ReasonCode;
 use callgate::proto::v1::authorization_client::AuthorizationClient;
 use callgate::proto::v1::authorize_stream_response::Outcome;
+use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
@@ -82,23 +83,28 @@ async fn health_says_serving_only_once_something_is_live() {
     server.ended().await.expect("a clean end");
 }
 
+async fn bundle_becomes(server: &Running, wanted: ServingStatus) {
+    let mut tries = 0;
+    while health(server, "callgate.bundle").await != wanted {
+        tries += 1;
+        assert!(tries < 100, "never {wanted:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn health_tells_of_a_faulty_directory_and_serves_on() {
-    let server = start("").await;
-    let becomes = async |wanted| {
-        let mut tries = 0;
-        while health(&server, "callgate.bundle").await != wanted {
-            tries += 1;
-            assert!(tries < 100, "never {wanted:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    becomes(ServingStatus::Serving).await;
+    let mut server = start("").await;
+    bundle_becomes(&server, ServingStatus::Serving).await;
     server.bundle_is_good.send_replace(false);
-    becomes(ServingStatus::NotServing).await;
+    bundle_becomes(&server, ServingStatus::NotServing).await;
     assert_eq!(health(&server, SERVICE).await, ServingStatus::Serving);
     server.bundle_is_good.send_replace(true);
-    becomes(ServingStatus::Serving).await;
+    bundle_becomes(&server, ServingStatus::Serving).await;
+    // Whoever tells of it has ended, which is no good sign either.
+    server.bundle_is_good = watch::channel(true).0;
+    bundle_becomes(&server, ServingStatus::NotServing).await;
+    assert_eq!(health(&server, SERVICE).await, ServingStatus::Serving);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::analysis::access::svg::short;
 use crate::analysis::access::usage_span::UsageSpan;
 use crate::analysis::access::{AccessReport, Case, Cell, Row};
 use crate::cli::commands::access::Comparison;
-use crate::cli::render::{count, printable, printables};
+use crate::cli::render::{count, left_aligned, printable, printables, right_aligned};
 
 /// The report as text.
 pub(super) struct AccessText<'a> {
@@ -86,16 +86,16 @@ impl AccessText<'_> {
                 head.chars().count().max(8) + 2
             }
         };
-        write!(f, "{:left$}", "")?;
+        f.write_str(&" ".repeat(left))?;
         for head in &heads {
-            write!(f, "{head:>0$}", width(head))?;
+            f.write_str(&right_aligned(head, width(head)))?;
         }
         writeln!(f)?;
         for (number, tool) in tools.iter().enumerate() {
-            write!(f, "{tool:left$}")?;
+            f.write_str(&left_aligned(tool, left))?;
             for (head, row) in heads.iter().zip(&self.report.rows) {
                 let cell = row.cells.get(number).map_or("", |cell| sign(cell, is_wide));
-                write!(f, "{cell:>0$}", width(head))?;
+                f.write_str(&right_aligned(cell, width(head)))?;
             }
             writeln!(f)?;
         }
@@ -166,7 +166,8 @@ impl AccessText<'_> {
                 ([case], Access::Never) => printable(&csv::why(&case.outcome)),
                 _ => people(cell),
             };
-            writeln!(f, "  {name:width$}  {access:13}  {why}")?;
+            let name = left_aligned(&name, width);
+            writeln!(f, "  {name}  {access:13}  {why}")?;
         }
         Ok(())
     }

@@ -81,7 +81,9 @@ impl Story<'_> {
         }
         story = story.fact("follows", self.follows(it));
         for target in &it.targets {
-            let parts = [&target.kind, &target.role, &target.name_hmac];
+            let mut parts = vec![&target.kind, &target.role, &target.name_hmac];
+            // A target that no argument names has no role.
+            parts.retain(|part| !part.is_empty());
             story = story.fact("target", names(&parts));
         }
         story = verdicts(story, it);

@@ -261,3 +261,12 @@ fn that_a_record_is_cut_is_told() {
     assert_eq!(facts(&alone(&record), "cut").len(), 1);
     assert!(Paint::plain().line(&record.message).ends_with("  cut\n"));
 }
+
+#[test]
+fn a_target_that_no_argument_names_is_told_without_a_role() {
+    let mut found = found().swap_remove(2);
+    if let Some(record::Kind::Decision(it)) = &mut found.message.kind {
+        it.targets.iter_mut().for_each(|target| target.role.clear());
+    }
+    assert_eq!(facts(&alone(&found), "target"), ["url, cdef"]);
+}

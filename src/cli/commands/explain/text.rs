@@ -5,6 +5,7 @@ use std::fmt;
 use prost_types::value::Kind;
 use serde_json::Value as Json;
 
+use crate::bundle::diagnostic::Excerpt;
 use crate::cli::commands::authorize::outcome;
 use crate::cli::render::{self, count, printable, printables};
 use crate::proto::v1;
@@ -189,24 +190,10 @@ fn policy(f: &mut fmt::Formatter<'_>, it: &v1::PolicyExplanation) -> fmt::Result
         truth => format!("is {truth}"),
     };
     if condition.line > 0 {
-        let (line, column) = (condition.line, condition.column.saturating_sub(1) as usize);
-        // Carets stand below the source only if both are escaped the same way.
-        let beginning: String = condition.source.chars().take(column).collect();
-        let marked: String = condition
-            .source
-            .chars()
-            .skip(column)
-            .take(condition.length as usize)
-            .collect();
-        let before = printable(&beginning).chars().count();
-        let carets = printable(&marked).chars().count().max(1);
-        writeln!(f, "    {line:>4} | {}", printable(&condition.source))?;
-        writeln!(
-            f,
-            "         | {:before$}{} {verdict}",
-            "",
-            "^".repeat(carets)
-        )?;
+        let start = condition.column.saturating_sub(1) as usize;
+        let excerpt = Excerpt::new(&condition.source, start, condition.length as usize);
+        writeln!(f, "    {:>4} | {}", condition.line, excerpt.text)?;
+        writeln!(f, "         | {} {verdict}", excerpt.carets())?;
     } else {
         writeln!(f, "         {} {verdict}", printable(&condition.text))?;
     }

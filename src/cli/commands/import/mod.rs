@@ -16,11 +16,11 @@ use serde_json::json;
 
 use crate::analysis::import::{self, ImportError, ImportOptions, ToolChange, ToolImport};
 use crate::bundle::diagnostic::{BundleError, SourceText};
-use crate::bundle::files::FileKind;
+use crate::bundle::files::{self, FileKind};
 use crate::bundle::parse::registration::{self, AccessLevel, ConfirmationStatus, Registration};
 use crate::cli::file;
 use crate::cli::output::{Exit, Output};
-use crate::cli::render::{count, printable};
+use crate::cli::render::{count, left_aligned, printable};
 use crate::domain::names::check_server_name;
 
 /// Bytes of a tool list.
@@ -75,7 +75,7 @@ struct ToolsArgs {
     /// not --server's; all others are proposed
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     catalogue: Option<String>,
-    /// The directory of policies; the registration is its tools/NAME.json
+    /// The directory of policies; the registration is its tools/NAME.json, or the NAME.json in a folder below tools/
     #[arg(long, value_name = "DIR", default_value = "./policies")]
     policies: PathBuf,
     /// Report, but write nothing
@@ -126,7 +126,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn tools(args: &ToolsArgs) -> anyhow::Result<Exit> {
-    let target = args.policies.join(registration_name(&args.server)?);
+    let target = registration_path(&args.policies, &args.server)?;
     let existing = match existing(&target)? {
         Ok(existing) => existing,
         Err(faults) => return args.output.faults(&faults),
@@ -186,7 +186,25 @@ fn tools(args: &ToolsArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Where the registration of a server is, in the directory.
+/// Where the registration of a server is: in a folder below `tools/` too, if it is there already.
+fn registration_path(policies: &Path, server: &str) -> anyhow::Result<PathBuf> {
+    let usual = policies.join(registration_name(server)?);
+    // A directory that cannot be read, or is not there yet, has none.
+    let files = files::read(policies).unwrap_or_default();
+    let registrations = files.of_kind(FileKind::Registration);
+    let own = registrations.filter(|source| *source.stem == *server);
+    let found: Vec<&str> = own.map(|source| &*source.file).collect();
+    match found.as_slice() {
+        [] => Ok(usual),
+        [file] => Ok(PathBuf::from(file)),
+        several => bail!(
+            "`{server}` is registered more than once, in `{}`: keep one of them",
+            several.join("`, `")
+        ),
+    }
+}
+
+/// Where the registration of a server that is new goes, in the directory.
 fn registration_name(server: &str) -> anyhow::Result<PathBuf> {
     // The name becomes part of a path, so check it first.
     check_server_name(server)?;
@@ -282,8 +300,8 @@ impl fmt::Display for ImportText<'_> {
                 ToolChange::Removed => '-',
                 ToolChange::Unchanged => ' ',
             };
-            let name = printable(&tool.name);
-            write!(f, "{sign} {name:width$}  {:5}  ", tool.access)?;
+            let name = left_aligned(&printable(&tool.name), width);
+            write!(f, "{sign} {name}  {:5}  ", tool.access)?;
             match (tool.change, tool.status, &tool.why) {
                 (ToolChange::Removed, _, _) => writeln!(f, "removed")?,
                 (_, status, Some(why)) => writeln!(f, "{status:9}  {}", printable(why))?,
