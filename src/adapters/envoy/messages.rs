@@ -114,7 +114,9 @@ pub(super) async fn filter(
             Ok((action, settles))
         }
         ServerMessage::Error { id, error } => {
-            let asked = match awaited.by(id.as_ref()) {
+            // An error that is the whole answer may have an id of its own, as of a server that has read no request.
+            let is_whole = matches!(awaited, Awaited::ByWhole(_));
+            let asked = match awaited.by(id.as_ref().filter(|_| !is_whole)) {
                 Ok(asked) => asked,
                 Err(why) => return Ok(withheld(why)),
             };

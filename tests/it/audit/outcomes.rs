@@ -114,6 +114,8 @@ const ERROR: &str = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-1,"message":"no"
 const ERROR_AS_TEXT: &str = r#"{"jsonrpc":"2.0","id":"7","error":{"code":-1,"message":"no"}}"#;
 const OF_NONE: &str = r#"{"jsonrpc":"2.0","error":{"code":-1,"message":"no"}}"#;
 const OF_NULL: &str = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":"no"}}"#;
+const OF_SERVER: &str =
+    r#"{"jsonrpc":"2.0","id":"server-error","error":{"code":-1,"message":"no"}}"#;
 const NOTICE: &str =
     r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}"#;
 
@@ -147,6 +149,7 @@ async fn no_server_chooses_what_is_on_record_but_by_what_the_client_is_told() {
         (&[ERROR_AS_TEXT], &["7 -1"], Status::Error),
         (&[ANOTHER], &["7 -32001"], Status::Withheld),
         (&[ANOTHER, RESULT], &["7 result"], Status::Result),
+        (&[OF_SERVER, RESULT], &["7 result"], Status::Result),
         (&[TWOFOLD_OTHER, ERROR], &["7 -1"], Status::Error),
         // The first reply is the only one.
         (&[RESULT, ERROR], &["7 result"], Status::Result),
@@ -160,6 +163,7 @@ async fn no_server_chooses_what_is_on_record_but_by_what_the_client_is_told() {
         (&[AS_TEXT], &["7 result"], Status::Result),
         (&[ERROR_AS_TEXT], &["7 -1"], Status::Error),
         (&[OF_NULL], &["null -1"], Status::Error),
+        (&[OF_SERVER], &["7 -1"], Status::Error),
         (&["{}"], &["7 -32001"], Status::Withheld),
         (&[TWOFOLD], &["7 -32001"], Status::Withheld),
         (&[ANOTHER], &["7 -32001"], Status::Withheld),
