@@ -69,7 +69,7 @@ impl PendingOutcome {
 
     /// Notes what the response says. The first response counts.
     pub(in crate::adapters) fn see(&self, status: Status) {
-        // A later response is not that of the request.
+        // The exchange ends with the first, or lets no other pass.
         let _ = self.seen.set(status);
     }
 

@@ -133,7 +133,7 @@ impl ExtMcp {
         recorder.rejection(ADAPTER, rejection.kind(), &rejection.logged());
     }
 
-    /// Filters a response.
+    /// Filters a response, and puts on record what became of the request.
     async fn on_response(
         &self,
         admitted: &AdmittedCheck,
@@ -141,68 +141,82 @@ impl ExtMcp {
     ) -> Result<McpResponseResult, ServiceError> {
         let metadata = response.metadata_context.take();
         let decision_id = metadata.as_ref().and_then(decision_id);
-        let read = match ReadResponse::new(admitted, &response, metadata) {
-            Ok(read) => read,
+        let asked = match AskedBefore::new(admitted, &response, metadata) {
+            Ok(asked) => asked,
             Err(rejection) => {
                 self.note(&rejection);
                 return Ok(reply::filtered(Err(rejection)));
             }
         };
-        let ReadResponse {
+        let (filtered, is_tool_error) =
+            match RawObject::read(&response.mcp_response, "mcp_response") {
+                Ok(result) => {
+                    let is_tool_error = result.get("isError") == Some("true");
+                    let filtered = self.filter(admitted, &asked, result).await?;
+                    (filtered, is_tool_error)
+                }
+                Err(invalid) => {
+                    let error = OperationError::Invalid(invalid);
+                    self.note(&error.clone().into());
+                    (Filtered::Rejected(error), false)
+                }
+            };
+        let about = OutcomeOf {
+            operation: asked.method.name,
+            servers: asked.origins.servers(),
+            session_id: asked.conversation.workflow.session_id.as_ref(),
+        };
+        outcome::record(
+            &self.service,
+            &OutcomeRecord {
+                decision_id,
+                status: outcome::status_of(&filtered, is_tool_error),
+                size: response.mcp_response.len() as u64,
+                labels: &[],
+                caller: &admitted.rpc.admitted.caller().id,
+                adapter: ADAPTER,
+                about: decision_id.is_none().then_some(about),
+                at: self.service.now(),
+            },
+        );
+        Ok(reply::filtered(Ok(filtered)))
+    }
+
+    async fn filter(
+        &self,
+        admitted: &AdmittedCheck,
+        asked: &AskedBefore,
+        mut result: RawObject<'_>,
+    ) -> Result<Filtered, ServiceError> {
+        let AskedBefore {
             method,
-            mut result,
             conversation,
             origins,
-        } = read;
-        let denial = || self.connection_denial(admitted, &conversation, &origins, method.name);
+        } = asked;
+        let denial = || self.connection_denial(admitted, conversation, origins, method.name);
         let hides_instructions = method.has_instructions
             && result.get("instructions").is_some()
             && origins.only().is_none()
             && denial().await?.is_some();
-        let note_outcome = |filtered: &Filtered, is_tool_error: bool| {
-            let about = OutcomeOf {
-                operation: method.name,
-                servers: origins.servers(),
-                session_id: conversation.workflow.session_id.as_ref(),
-            };
-            outcome::record(
-                &self.service,
-                &OutcomeRecord {
-                    decision_id,
-                    status: outcome::status_of(filtered, is_tool_error),
-                    size: response.mcp_response.len() as u64,
-                    labels: &[],
-                    caller: &admitted.rpc.admitted.caller().id,
-                    adapter: ADAPTER,
-                    about: decision_id.is_none().then_some(about),
-                    at: self.service.now(),
-                },
-            );
-        };
         if method.routing == Routing::ResponseOnly
             && let Some(denied) = denial().await?
         {
-            let denied = Filtered::Denied(Box::new(denied));
-            note_outcome(&denied, false);
-            return Ok(reply::filtered(Ok(denied)));
+            return Ok(Filtered::Denied(Box::new(denied)));
         }
-        let is_tool_error = result.get("isError") == Some("true");
         if hides_instructions {
             result.remove("instructions");
         }
         let filter = MessageFilter {
             service: &self.service,
             ask: admitted.request_meta(),
-            conversation: &conversation,
-            origins: &origins,
+            conversation,
+            origins,
             limits: &admitted.limits,
         };
-        let mut filtered = filter.result(Some(method.name), &result).await?;
-        note_outcome(&filtered, is_tool_error);
-        if hides_instructions && matches!(filtered, Filtered::Unchanged) {
-            filtered = Filtered::Rewritten(result.with(|_| None));
-        }
-        Ok(reply::filtered(Ok(filtered)))
+        Ok(match filter.result(Some(method.name), &result).await? {
+            Filtered::Unchanged if hides_instructions => Filtered::Rewritten(result.with(|_| None)),
+            filtered => filtered,
+        })
     }
 
     /// Returns the first denial to connect to one of the servers, or `None` if all are allowed. The gateway
@@ -231,18 +245,17 @@ impl ExtMcp {
     }
 }
 
-/// A response that can be read: what it answers, and whose it is.
-struct ReadResponse<'r> {
+/// What a response answers, and whose it is.
+struct AskedBefore {
     method: &'static Method,
-    result: RawObject<'r>,
     conversation: Conversation,
     origins: ServerSet,
 }
 
-impl<'r> ReadResponse<'r> {
+impl AskedBefore {
     fn new(
         admitted: &AdmittedCheck,
-        response: &'r McpResponse,
+        response: &McpResponse,
         metadata: Option<Struct>,
     ) -> Result<Self, AgentgatewayRejection> {
         let servers = request::servers(&response.service_names, &admitted.limits)?;
@@ -250,14 +263,11 @@ impl<'r> ReadResponse<'r> {
         let method = method
             .ok_or_else(|| OperationError::UnknownMethod(TextExcerpt::new(&response.method)))?;
         check_late(method, &admitted.settings)?;
-        let result = RawObject::read(&response.mcp_response, "mcp_response");
-        let result = result.map_err(OperationError::Invalid)?;
         let conversation = admitted
             .metadata_reader()
             .conversation(metadata, only(&servers))?;
         Ok(Self {
             method,
-            result,
             conversation,
             origins: request::origins(servers, admitted.settings.prefix_mode),
         })

@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 
 use crate::adapters::envoy::adapter::EnvoyAdapter;
 use crate::adapters::envoy::exchange_error::ExchangeError;
-use crate::adapters::envoy::messages::{self, MessageAction, PendingRequest};
+use crate::adapters::envoy::messages::{self, Awaited, MessageAction, PendingRequest, Settles};
 use crate::adapters::envoy::reader::AuthorizationQuery;
 use crate::adapters::envoy::sse::{EventSplitter, ServerSentEvent};
 use crate::adapters::mcp::message::JsonRpcId;
@@ -42,8 +42,9 @@ pub(super) enum BodyMode {
     Nothing,
     /// One JSON message, buffered up to its end; `None` once it exceeds `limits.message_bytes`.
     Whole(Option<BytesMut>),
-    /// Server-sent events, filtered one by one.
-    Events(EventSplitter),
+    /// Server-sent events, filtered one by one, and what they said so far of the awaited request. Once that has its reply,
+    /// no other passes: what is on record is what the client was told.
+    Events(EventSplitter, Settles),
 }
 
 impl AllowedRequest {
@@ -117,13 +118,13 @@ impl ResponseFilter<'_> {
                 }
                 Ok(BytesMut::new())
             }
-            BodyMode::Events(splitter) => {
+            BodyMode::Events(splitter, settled) => {
                 let mut passing = BytesMut::new();
                 let events = splitter
                     .push(&piece)
                     .map_err(|_| ExchangeError::TooLong(limit))?;
                 for raw in events {
-                    passing.extend(self.event(raw).await?);
+                    passing.extend(self.event(raw, settled).await?);
                 }
                 Ok(passing)
             }
@@ -138,19 +139,38 @@ impl ResponseFilter<'_> {
             BodyMode::Whole(Some(whole)) => self.whole(std::mem::take(whole)).await?,
             BodyMode::Whole(None) => {
                 let limit = self.limits.message_bytes;
-                self.rejection(&format!("the server's answer has more than {limit} bytes"))
+                let said = format!("the server's answer has more than {limit} bytes");
+                self.rejection(&said).as_bytes().into()
             }
             // An unterminated event is discarded, as the standard says.
-            BodyMode::Events(_) => BytesMut::new(),
+            BodyMode::Events(_, Settles::UnlessNamed(Status::Withheld)) => {
+                let error = self.rejection("no answer of the server could be passed on");
+                ServerSentEvent::default().with_data(&error).into()
+            }
+            BodyMode::Events(_, Settles::UnlessNamed(status)) => {
+                self.see(*status);
+                BytesMut::new()
+            }
+            BodyMode::Events(_, Settles::Nothing | Settles::Awaited(_)) => BytesMut::new(),
         })
     }
 
-    async fn event(&self, raw: Bytes) -> Result<Bytes, ExchangeError> {
+    async fn event(&self, raw: Bytes, settled: &mut Settles) -> Result<Bytes, ExchangeError> {
         let event = ServerSentEvent::read(raw).map_err(|_| ExchangeError::Malformed)?;
         if event.data.is_empty() {
             return Ok(event.raw);
         }
-        Ok(match self.action(event.data.as_bytes()).await? {
+        let is_answered = matches!(settled, Settles::Awaited(_));
+        let awaited = match self.awaited() {
+            None => Awaited::Any,
+            Some(request) if is_answered => Awaited::Answered(request),
+            Some(request) => Awaited::ByEvent(request),
+        };
+        let (action, settles) = self.action(awaited, event.data.as_bytes()).await?;
+        if matches!(awaited, Awaited::ByEvent(_)) && settles != Settles::Nothing {
+            *settled = settles;
+        }
+        Ok(match action {
             MessageAction::Passes if event.is_plain => event.raw,
             MessageAction::Passes => event.with_data(&event.data),
             MessageAction::Instead(json) => event.with_data(&json),
@@ -162,19 +182,30 @@ impl ResponseFilter<'_> {
     }
 
     async fn whole(&self, text: BytesMut) -> Result<BytesMut, ExchangeError> {
-        Ok(match self.action(&text).await? {
+        let awaited = self.awaited().map_or(Awaited::Any, Awaited::ByWhole);
+        Ok(match self.action(awaited, &text).await?.0 {
             MessageAction::Passes => text,
             MessageAction::Instead(json) => json.as_bytes().into(),
             MessageAction::Dropped(why) => {
                 self.warn(&why);
-                self.rejection(&format!("the server's answer cannot be read: {why}"))
+                let said = format!("the server's answer does not pass: {why}");
+                self.rejection(&said).as_bytes().into()
             }
         })
     }
 
-    async fn action(&self, text: &[u8]) -> Result<MessageAction, ExchangeError> {
+    fn awaited(&self) -> Option<&PendingRequest> {
+        self.passed.and_then(|it| it.awaited.as_ref())
+    }
+
+    async fn action(
+        &self,
+        awaited: Awaited<'_>,
+        text: &[u8],
+    ) -> Result<(MessageAction, Settles), ExchangeError> {
         let Some(passed) = self.passed else {
-            return Ok(MessageAction::Dropped("nothing was decided".to_owned()));
+            let why = "nothing was decided".to_owned();
+            return Ok((MessageAction::Dropped(why), Settles::Nothing));
         };
         let filter = MessageFilter {
             service: &self.adapter.service,
@@ -184,24 +215,25 @@ impl ResponseFilter<'_> {
             limits: &self.limits,
         };
         // In a box, as few pieces of a body are filtered, and a future is made for each.
-        let filtering = Box::pin(messages::filter(&filter, passed.awaited.as_ref(), text));
-        let filtered = filtering.await;
-        let (action, outcome) = filtered.map_err(GrpcRejection::from)?;
-        if let Some(status) = outcome {
+        let filtering = Box::pin(messages::filter(&filter, awaited, text));
+        let (action, settles) = filtering.await.map_err(GrpcRejection::from)?;
+        if let Settles::Awaited(status) = settles {
             passed.see(status);
         }
-        Ok(action)
+        Ok((action, settles))
+    }
+
+    fn see(&self, status: Status) {
+        if let Some(passed) = self.passed {
+            passed.see(status);
+        }
     }
 
     /// The JSON-RPC error that replaces a response.
-    fn rejection(&self, said: &str) -> BytesMut {
-        if let Some(passed) = self.passed {
-            passed.see(Status::Withheld);
-        }
-        let awaited = self.passed.and_then(|it| it.awaited.as_ref());
-        let id: Option<&JsonRpcId> = awaited.map(|it| &it.id);
-        let error = json_rpc_error::rejection(id, json_rpc_error::DENIED, said);
-        error.to_string().as_bytes().into()
+    fn rejection(&self, said: &str) -> String {
+        self.see(Status::Withheld);
+        let id: Option<&JsonRpcId> = self.awaited().map(|it| &it.id);
+        json_rpc_error::rejection(id, json_rpc_error::DENIED, said).to_string()
     }
 
     fn warn(&self, why: &str) {

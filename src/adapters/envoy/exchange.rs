@@ -11,6 +11,7 @@ use crate::adapters::envoy::body_filter::{AllowedRequest, BodyMode, ResponseFilt
 use crate::adapters::envoy::check::{CheckResult, LocalReply};
 use crate::adapters::envoy::content::{self, ResponseContent};
 use crate::adapters::envoy::exchange_error::ExchangeError;
+use crate::adapters::envoy::messages::Settles;
 use crate::adapters::envoy::rejection::EnvoyRejection;
 use crate::adapters::envoy::request::{HttpRequest, RequestError};
 use crate::adapters::envoy::sse::EventSplitter;
@@ -242,7 +243,9 @@ impl Exchange {
             Ok(ResponseContent::Other) => BodyMode::Untouched,
             Ok(ResponseContent::Nothing) => BodyMode::Nothing,
             Ok(ResponseContent::Message) => BodyMode::Whole(Some(BytesMut::new())),
-            Ok(ResponseContent::Events) => BodyMode::Events(EventSplitter::new(limit)),
+            Ok(ResponseContent::Events) => {
+                BodyMode::Events(EventSplitter::new(limit), Settles::Nothing)
+            }
             Err(said) => {
                 passed.see(Status::Withheld);
                 return ProcessorReply::Rejected(LocalReply::rejected(

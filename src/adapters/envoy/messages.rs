@@ -31,6 +31,20 @@ pub(super) struct PendingRequest {
     pub(super) method: String,
 }
 
+/// What a message of a server may be the reply to. Where a request is awaited, one that names another does not pass: clients
+/// differ in whether they take it for theirs.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Awaited<'a> {
+    /// To whatever it names, as on the stream of a session, which may go on with one that broke off.
+    Any,
+    /// To this request, also if it names none: it is all that the server answers with.
+    ByWhole(&'a PendingRequest),
+    /// To this request if it names it: it is one of several events.
+    ByEvent(&'a PendingRequest),
+    /// To none, as this one has its reply.
+    Answered(&'a PendingRequest),
+}
+
 /// What happens to a message.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum MessageAction {
@@ -42,41 +56,92 @@ pub(super) enum MessageAction {
     Dropped(String),
 }
 
-/// Filters one message. If it is the response to the awaited request, says what became of that.
+/// What a message says of the awaited request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settles {
+    /// Nothing.
+    Nothing,
+    /// This became of it.
+    Awaited(Status),
+    /// This became of it, unless a message that names it says something else.
+    UnlessNamed(Status),
+}
+
+impl<'a> Awaited<'a> {
+    /// The awaited request if a reply under this id is the one to it, or why the reply is to none.
+    fn by(self, id: Option<&JsonRpcId>) -> Result<Option<&'a PendingRequest>, &'static str> {
+        let (Self::ByWhole(request) | Self::ByEvent(request) | Self::Answered(request)) = self
+        else {
+            return Ok(None);
+        };
+        match (self, id) {
+            (Self::ByWhole(_), None) => Ok(Some(request)),
+            (_, None) => Ok(None),
+            (_, Some(id)) if !request.id.may_be_taken_for(id) => {
+                Err("it answers another request than the one that it comes in response to")
+            }
+            (Self::Answered(_), Some(_)) => Err("its request has been answered before"),
+            (_, Some(_)) => Ok(Some(request)),
+        }
+    }
+}
+
+/// Filters one message, and says what became of the awaited request by it.
 pub(super) async fn filter(
     filter: &MessageFilter<'_>,
-    awaited: Option<&PendingRequest>,
+    awaited: Awaited<'_>,
     text: &[u8],
-) -> Result<(MessageAction, Option<Status>), ServiceError> {
+) -> Result<(MessageAction, Settles), ServiceError> {
     let message = match message::read_server(text, filter.limits) {
         Ok(message) => message,
-        Err(unreadable) => {
-            let id = unreadable.id.as_ref();
-            let is_awaited = awaited.is_some_and(|it| id.is_none_or(|id| it.id == *id));
-            let outcome = is_awaited.then_some(Status::Withheld);
-            return Ok((action_for_unreadable(unreadable, awaited), outcome));
-        }
+        Err(unreadable) => return Ok(action_for_unreadable(&unreadable, awaited)),
     };
     match message {
         ServerMessage::Result { id, result } => {
-            let awaited = awaited.filter(|awaited| awaited.id == id);
+            let awaited = match awaited.by(Some(&id)) {
+                Ok(awaited) => awaited,
+                Err(why) => return Ok(withheld(why)),
+            };
             let method = awaited.map(|awaited| awaited.method.as_str());
             let filtered = filter.result(method, &result).await?;
             let is_tool_error = result.get("isError") == Some("true");
-            let outcome = awaited.map(|_| outcome::status_of(&filtered, is_tool_error));
-            Ok((action_for_reply(Some(&id), filtered), outcome))
+            let settles = awaited.map_or(Settles::Nothing, |_| {
+                Settles::Awaited(outcome::status_of(&filtered, is_tool_error))
+            });
+            let action = action_for_reply(awaited, Some(&id), filtered, || {
+                ("result", result.with(|_| None))
+            });
+            Ok((action, settles))
         }
         ServerMessage::Error { id, error } => {
+            // An error that is the whole answer may have an id of its own, as of a server that has read no request.
+            let is_whole = matches!(awaited, Awaited::ByWhole(_));
+            let asked = match awaited.by(id.as_ref().filter(|_| !is_whole)) {
+                Ok(asked) => asked,
+                Err(why) => return Ok(withheld(why)),
+            };
             let filtered = self::error(filter, error).await?;
-            let is_awaited = awaited.is_some_and(|it| id.as_ref().is_none_or(|id| it.id == *id));
-            let outcome = is_awaited.then(|| match outcome::status_of(&filtered, false) {
+            let status = match outcome::status_of(&filtered, false) {
                 Status::Withheld => Status::Withheld,
                 _ => Status::Error,
-            });
-            Ok((action_for_reply(id.as_ref(), filtered), outcome))
+            };
+            let settles = match (asked, &id) {
+                (Some(_), _) => Settles::Awaited(status),
+                (None, None) => Settles::UnlessNamed(status),
+                (None, Some(_)) => Settles::Nothing,
+            };
+            let action =
+                action_for_reply(asked, id.as_ref(), filtered, || ("error", error.to_owned()));
+            Ok((action, settles))
         }
-        request => Ok((server_initiated(filter, request).await?, None)),
+        request => Ok((server_initiated(filter, request).await?, Settles::Nothing)),
     }
+}
+
+/// A reply that does not pass, and that nothing replaces as yet.
+fn withheld(why: impl ToString) -> (MessageAction, Settles) {
+    let settles = Settles::UnlessNamed(Status::Withheld);
+    (MessageAction::Dropped(why.to_string()), settles)
 }
 
 /// Filters a request or notification of the server.
@@ -149,34 +214,47 @@ async fn error(filter: &MessageFilter<'_>, text: &str) -> Result<Filtered, Servi
     Ok(Filtered::Unchanged)
 }
 
-/// An unreadable message is replaced by an error under its own id, or under that of the request it came in
-/// response to, so that the client does not wait forever.
+/// An unreadable message is replaced by an error under the id of the request that it answers, so that the client does not
+/// wait forever.
 fn action_for_unreadable(
-    unreadable: MessageRejection,
-    awaited: Option<&PendingRequest>,
-) -> MessageAction {
+    unreadable: &MessageRejection,
+    awaited: Awaited<'_>,
+) -> (MessageAction, Settles) {
     let MessageRejection { id, fault } = unreadable;
-    match id.as_ref().or(awaited.map(|awaited| &awaited.id)) {
-        Some(id) => {
-            let said = format!("what the server sent cannot be read: {fault}");
-            let error = json_rpc_error::rejection(Some(id), json_rpc_error::DENIED, &said);
-            MessageAction::Instead(error.to_string())
-        }
-        None => MessageAction::Dropped(fault.to_string()),
-    }
+    let asked = match awaited.by(id.as_ref()) {
+        Ok(asked) => asked,
+        Err(why) => return withheld(why),
+    };
+    let Some(id) = asked.map(|it| &it.id).or(id.as_ref()) else {
+        return withheld(fault);
+    };
+    let said = format!("what the server sent cannot be read: {fault}");
+    let error = json_rpc_error::rejection(Some(id), json_rpc_error::DENIED, &said);
+    let settles = asked.map_or(Settles::Nothing, |_| Settles::Awaited(Status::Withheld));
+    (MessageAction::Instead(error.to_string()), settles)
 }
 
-fn action_for_reply(id: Option<&JsonRpcId>, filtered: Filtered) -> MessageAction {
-    match filtered {
-        Filtered::Unchanged => MessageAction::Passes,
-        Filtered::Rewritten(result) => {
-            let id = id.map_or(Json::Null, JsonRpcId::to_json);
-            MessageAction::Instead(format!(
-                r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#
-            ))
+/// What becomes of a reply to `asked`, or else to the request with this id. `whole` is its member, as it was written.
+fn action_for_reply(
+    asked: Option<&PendingRequest>,
+    id: Option<&JsonRpcId>,
+    filtered: Filtered,
+    whole: impl FnOnce() -> (&'static str, String),
+) -> MessageAction {
+    // Clients differ in whether they take `"7"` for 7, so what answers the request gets the id of the request.
+    let own = asked.map(|asked| &asked.id).filter(|_| id.is_some());
+    let (member, text) = match filtered {
+        Filtered::Unchanged if own.is_none_or(|own| Some(own) == id) => {
+            return MessageAction::Passes;
         }
-        other => MessageAction::Instead(error_for(id, other).to_string()),
-    }
+        Filtered::Unchanged => whole(),
+        Filtered::Rewritten(result) => ("result", result),
+        other => return MessageAction::Instead(error_for(own.or(id), other).to_string()),
+    };
+    let id = own.or(id).map_or(Json::Null, JsonRpcId::to_json);
+    MessageAction::Instead(format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"{member}":{text}}}"#
+    ))
 }
 
 fn action_for_request(id: &JsonRpcId, filtered: Filtered) -> MessageAction {

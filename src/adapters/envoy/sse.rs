@@ -27,8 +27,8 @@ pub(super) struct EventSplitter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooLong;
 
-/// One server-sent event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One server-sent event. By default it says nothing.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct ServerSentEvent {
     /// The original bytes, with the blank line at the end.
     pub(super) raw: Bytes,

@@ -162,6 +162,16 @@ impl JsonRpcId {
         }
     }
 
+    /// Whether some clients take the one for the other: a number, and the text of its digits.
+    pub fn may_be_taken_for(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Text(text), Self::Number(number)) | (Self::Number(number), Self::Text(text)) => {
+                number.to_string() == *text
+            }
+            _ => self == other,
+        }
+    }
+
     fn read(json: Json, limit: u32) -> Result<Self, MessageError> {
         match json {
             Json::String(text) if text.len() <= limit as usize => Ok(Self::Text(text)),

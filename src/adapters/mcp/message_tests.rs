@@ -222,6 +222,25 @@ fn ids_come_back_as_they_came_or_not_at_all() {
 }
 
 #[test]
+fn a_number_and_the_text_of_its_digits_may_be_taken_for_one_id() {
+    let text = |text: &str| JsonRpcId::Text(text.to_owned());
+    let seven = JsonRpcId::Number(7);
+    for (one, other, are_alike) in [
+        (&seven, JsonRpcId::Number(7), true),
+        (&seven, text("7"), true),
+        (&JsonRpcId::Number(-7), text("-7"), true),
+        (&text("a"), text("a"), true),
+        (&seven, JsonRpcId::Number(8), false),
+        (&seven, text("07"), false),
+        (&seven, text("7.0"), false),
+        (&text("7"), text("7 "), false),
+    ] {
+        assert_eq!(one.may_be_taken_for(&other), are_alike, "{one:?} {other:?}");
+        assert_eq!(other.may_be_taken_for(one), are_alike, "{one:?} {other:?}");
+    }
+}
+
+#[test]
 fn arguments_may_be_nested_as_deeply_as_elsewhere() {
     let limits = Limits {
         json_depth: 3,

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use crate::analysis::dialect::condition::{Conditions, Safe, Vocabulary};
 use crate::analysis::dialect::expression::{self, comparison, text};
-use crate::analysis::dialect::names::{ACTION, BETWEEN, Names, entity};
+use crate::analysis::dialect::names::{ACTION, BETWEEN, CALLS, Names, entity};
 use crate::analysis::dialect::tags::{tag_is, tag_matches};
 use crate::analysis::dialect::target::{Target, Within};
 use crate::config::claims::ClaimKind;
@@ -23,7 +23,7 @@ pub fn target(names: &Names<'_>, (ty, id): (&str, &str), within: Within) -> Resu
             server: names.server_of_target(target),
             tool: tool.to_owned(),
         }),
-        _ if !matches!(id, "Mcp" | "CallTool") => Err(format!(
+        _ if !CALLS.contains(&id) => Err(format!(
             "the action `{id}` names no tool: a call is `Target___tool`"
         )),
         _ if !within.may_be_in => Err(format!(

@@ -527,7 +527,7 @@ fn what_is_no_import_says_so() {
         permit (principal, action, resource == AgentCore::Gateway::"b");
     "#;
     assert!(fails(two, &core).contains("several gateways"));
-    let mut chosen = core.clone();
+    let mut chosen = options(Dialect::Agentcore, &[("RefundTool", "refunds")]);
     chosen.gateway = Some("b".to_owned());
     let import = imported(&dir, two, &chosen).unwrap_or_else(|faults| panic!("{faults}"));
     assert_eq!(import.left_out[0].why, "it is about the gateway `a`");
@@ -565,8 +565,15 @@ fn a_permit_is_for_people_and_a_forbid_for_all() {
         import.carried[2]
             .notes
             .iter()
-            .any(|it| it.contains("every registered tool"))
+            .any(|it| it.contains("every tool of the servers that `--server` names"))
     );
+    let notes = |of: usize| import.carried[of].notes.iter();
+    assert!(notes(1).next().is_none(), "{import:#?}");
+    let everything = "forbid (principal, action, resource == AgentCore::Gateway::\"g\");";
+    let import = imported(&dir, everything, &options(Dialect::Agentcore, &[]));
+    let import = import.unwrap_or_else(|faults| panic!("{faults}"));
+    let mut notes = import.carried[0].notes.iter();
+    assert!(notes.any(|it| it.contains("everything here")));
 }
 
 #[test]

@@ -202,7 +202,7 @@ fn a_group_of_actions_is_no_action() {
     let named = |op: &str, id: &str| {
         format!(r#"permit (principal, action {op} AgentCore::Action::"{id}", resource);"#)
     };
-    carried(&named("in", "CallTool"), &options(Dialect::Agentcore, &[]));
+    carried(&named("in", "CallTool"), &core());
     for id in ["CallTool", "Mcp"] {
         let why = left_out(&named("==", id), &options(Dialect::Agentcore, &[]));
         assert!(why.contains("write `in`"), "{why}");
@@ -219,6 +219,51 @@ fn a_group_of_actions_is_no_action() {
         |op: &str| format!(r#"permit (principal, action {op} NS::Action::"call_tool", resource);"#);
     carried(&of("in"), &agents());
     assert!(left_out(&of("=="), &agents()).contains("write `in`"));
+}
+
+#[test]
+fn a_permit_about_a_gateway_is_for_the_servers_that_are_named_and_no_others() {
+    let of_gateway = [
+        "action",
+        r#"action in AgentCore::Action::"Mcp""#,
+        r#"action in [AgentCore::Action::"CallTool", AgentCore::Action::"S___look"]"#,
+    ];
+    let of_gateway = of_gateway.map(|action| {
+        format!(r#"permit (principal, {action}, resource == AgentCore::Gateway::"g");"#)
+    });
+    for text in &of_gateway {
+        let dir = tools();
+        let files = fs::read_to_string(dir.path().join("tools/refunds.json")).expect("a file");
+        let others = files.replace("\"refunds\"", "\"others\"");
+        fs::write(dir.path().join("tools/others.json"), others).expect("written");
+        let import = imported(&dir, text, &core()).unwrap_or_else(|it| panic!("{text}: {it}"));
+        fs::write(dir.path().join("imported.cedar"), import.policies).expect("written");
+        let look = Question {
+            user: "ana",
+            claims: json!({}),
+            tool: "look",
+            arguments: json!({}),
+        };
+        for (server, is_allowed) in [("refunds", true), ("others", false)] {
+            let asked = std::slice::from_ref(&look);
+            assert_eq!(decided(&dir, server, asked), [is_allowed], "{text}");
+        }
+        let why = left_out(text, &options(Dialect::Agentcore, &[]));
+        assert!(why.contains("`--server TARGET=NAME`"), "{why}");
+    }
+    // Every server that is named: no policy has to name its targets.
+    let two = options(Dialect::Agentcore, &[("R", "refunds"), ("Q", "queries")]);
+    let import = carried(&of_gateway[0], &two);
+    assert_eq!(import.carried[0].ids.len(), 2, "{import:#?}");
+    let needs = |it: &String| it.contains("the server `queries` is not registered");
+    assert!(import.needs.iter().any(needs), "{import:#?}");
+    let same = options(Dialect::Agentcore, &[("R", "refunds"), ("Q", "refunds")]);
+    assert!(fault(&of_gateway[0], &same).contains("would both be the server `refunds`"));
+    // A forbid names none, and neither does a permit for one tool.
+    let forbid = of_gateway[0].replacen("permit", "forbid", 1);
+    for text in [&forbid, &of_core("permit", "")] {
+        assert!(fault(text, &two).contains("no policy is about the target `Q`"));
+    }
 }
 
 #[test]

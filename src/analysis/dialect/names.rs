@@ -24,6 +24,9 @@ pub const GATEWAY: &str = "AgentCore::Gateway";
 /// The type of the actions of AgentCore.
 pub const ACTION: &str = "AgentCore::Action";
 
+/// The actions of AgentCore that all calls are in.
+pub const CALLS: [&str; 2] = ["CallTool", "Mcp"];
+
 /// What a policy needs to mean the same here, and the directory may not have.
 pub enum Lookup {
     /// It is there.
@@ -84,7 +87,8 @@ impl<'a> Names<'a> {
         }
         let gateway = gateway(options, &uids, fault)?;
         if options.dialect == Dialect::Agentcore {
-            check_targets(options, &uids).map_err(&fault)?;
+            let names_all = written.iter().any(permits_any_call);
+            check_targets(options, &uids, names_all).map_err(&fault)?;
         }
         if options.dialect == Dialect::CedarForAgents {
             merged::check(&written).map_err(&fault)?;
@@ -100,6 +104,11 @@ impl<'a> Names<'a> {
     /// The one server of a dialect that has no names of servers.
     pub fn server(&self) -> &str {
         self.options.servers.get("").map_or("", String::as_str)
+    }
+
+    /// The servers that were named here, whatever the policies call them.
+    pub fn named_servers(&self) -> impl Iterator<Item = String> {
+        self.options.servers.values().cloned()
     }
 
     /// The server that AgentCore calls a target.
@@ -225,8 +234,11 @@ pub fn entity(ty: &str, id: &str) -> Json {
 fn unused_target<'o>(
     options: &'o ImportOptions,
     uids: &BTreeSet<(String, String)>,
+    names_all: bool,
 ) -> Option<&'o str> {
-    let is_used = |target: &&String| uids.iter().any(|(_, id)| is_of_target(id, target));
+    let is_used = |target: &&String| {
+        names_all && !target.is_empty() || uids.iter().any(|(_, id)| is_of_target(id, target))
+    };
     let mut targets = options.servers.keys();
     targets.find(|it| !is_used(it)).map(String::as_str)
 }
@@ -258,17 +270,20 @@ fn gateway(
 }
 
 /// Every named target is used, and no two are the same server here.
-fn check_targets(options: &ImportOptions, uids: &BTreeSet<(String, String)>) -> Result<(), String> {
-    if let Some(unused) = unused_target(options, uids) {
+fn check_targets(
+    options: &ImportOptions,
+    uids: &BTreeSet<(String, String)>,
+    names_all: bool,
+) -> Result<(), String> {
+    if let Some(unused) = unused_target(options, uids, names_all) {
         return Err(format!(
             "no policy is about the target `{unused}` of `--server`"
         ));
     }
     let mut servers: BTreeMap<&str, &str> = BTreeMap::new();
-    for (_, id) in uids.iter().filter(|(ty, _)| ty == ACTION) {
-        let Some((target, _)) = id.split_once(BETWEEN) else {
-            continue;
-        };
+    let actions = uids.iter().filter(|(ty, _)| ty == ACTION);
+    let targets = actions.filter_map(|(_, id)| id.split_once(BETWEEN).map(|(target, _)| target));
+    for target in targets.chain(options.servers.keys().map(String::as_str)) {
         let server = options.servers.get(target).map_or(target, String::as_str);
         match servers.insert(server, target) {
             Some(other) if other != target => {
@@ -280,6 +295,15 @@ fn check_targets(options: &ImportOptions, uids: &BTreeSet<(String, String)>) -> 
         }
     }
     Ok(())
+}
+
+/// Whether it is a permit of AgentCore about any tool, and so of every target.
+fn permits_any_call(policy: &Json) -> bool {
+    let action = &policy["action"];
+    let mut named = BTreeSet::new();
+    entities(action, &mut named);
+    let names_calls = || named.iter().any(|(_, id)| CALLS.contains(&id.as_str()));
+    policy["effect"] == "permit" && (action["op"] == "All" || names_calls())
 }
 
 /// All entities that a policy names.

@@ -15,7 +15,7 @@ pub enum Target {
         /// The server.
         server: String,
     },
-    /// Calls of any tool.
+    /// Calls of any tool. A permit is bound to servers before it is written.
     AnyCall,
     /// For a forbid, everything.
     Anything,

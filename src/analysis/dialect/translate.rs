@@ -58,6 +58,10 @@ pub fn translate(
         )));
     }
     let targets = targets(&json, names, dialect, policy.is_forbid)?;
+    let targets = match policy.is_forbid {
+        true => targets,
+        false => within_servers(targets, names)?,
+    };
     let mut translated = Translated {
         policies: Vec::new(),
         texts: Vec::new(),
@@ -163,6 +167,27 @@ fn targets(
     Ok(targets)
 }
 
+/// Binds a permit for any tool of a gateway to the servers that are named: which of those that are here are behind the gateway,
+/// nothing else says.
+fn within_servers(targets: Vec<Target>, names: &Names<'_>) -> Result<Vec<Target>, String> {
+    let is_any = |it: &Target| *it == Target::AnyCall;
+    if !targets.iter().any(is_any) {
+        return Ok(targets);
+    }
+    let servers = names
+        .named_servers()
+        .map(|server| Target::Server { server });
+    let mut within: Vec<Target> = servers.collect();
+    if within.is_empty() {
+        return Err(
+            "it is about every tool of a gateway: name the servers behind it with `--server TARGET=NAME`"
+                .to_owned(),
+        );
+    }
+    within.extend(targets.into_iter().filter(|it| !is_any(it)));
+    Ok(within)
+}
+
 /// The resource that the scope names, if that says anything.
 fn scoped_resource<'j>(
     resource: &'j Json,
@@ -243,10 +268,15 @@ fn one(
     translated.policies.push(policy);
     translated.notes.extend(conditions.notes.into_inner());
     translated.needs.extend(conditions.needs.into_inner());
-    if !is_forbid && *target == Target::AnyCall {
-        let note = "it allows calls of every registered tool, and nothing else";
-        translated.notes.insert(note.to_owned());
-    }
+    let note = match target {
+        Target::Server { .. } if !is_forbid && dialect == Dialect::Agentcore => {
+            "it allows calls of every tool of the servers that `--server` names, and nothing else"
+        }
+        Target::AnyCall => "it forbids calls of every tool here, whatever it was about",
+        Target::Anything => "it forbids everything here, whatever it was about",
+        _ => return Ok(()),
+    };
+    translated.notes.insert(note.to_owned());
     Ok(())
 }
 

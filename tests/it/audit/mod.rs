@@ -5,4 +5,5 @@ mod clock;
 mod crash;
 mod disk;
 pub mod log_reading;
+mod outcomes;
 mod records;

@@ -2,7 +2,6 @@
 
 use callgate::audit::outcome_record::Status;
 use callgate::audit::record::schema::Verdict;
-use callgate::proto::agentgateway::ext_mcp::McpResponse;
 use callgate::proto::envoy::auth::authorization_client::AuthorizationClient;
 use callgate::proto::envoy::auth::{
     AttributeContext, CheckRequest, HttpRequest, Request as CheckedRequest,
@@ -14,9 +13,6 @@ use tokio_stream::StreamExt;
 use tonic::Code;
 use uuid::Uuid;
 
-use crate::agentgateway::ext_mcp;
-use crate::audit::log_reading::Contents;
-use crate::envoy::ext_proc::Exchange;
 use crate::replay::stage::Stage;
 use crate::support::in_process::{call, context, entity};
 use crate::support::plain_http::post;
@@ -45,7 +41,7 @@ const GOVERN: &str = r#"
 "#;
 
 /// A server with a log.
-async fn start() -> Stage {
+pub(super) async fn start() -> Stage {
     Stage::new(CONFIG, &[("govern.cedar", GOVERN)]).await
 }
 
@@ -309,96 +305,6 @@ async fn what_a_caller_reports_of_a_call_is_on_record() {
         assert!(refused.message().contains(field), "{refused:?}");
     }
     assert_eq!(stage.contents().outcomes.len(), 1);
-}
-
-/// Waits for so many outcomes: nobody's answer waits for them.
-async fn outcomes(stage: &Stage, count: usize) -> Contents {
-    for _ in 0..200 {
-        let contents = stage.contents();
-        if contents.outcomes.len() >= count {
-            return contents;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    panic!("{:?}", stage.contents().outcomes);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_envoy_sees_of_a_response_is_on_record() {
-    let stage = start().await;
-    let message = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "log", "arguments": {}}});
-    let result =
-        json!({"jsonrpc": "2.0", "id": 7, "result": {"content": [], "isError": true}}).to_string();
-    let error =
-        json!({"jsonrpc": "2.0", "id": 7, "error": {"code": -1, "message": "no"}}).to_string();
-    let event = format!(
-        "data: {}\n\n",
-        json!({"jsonrpc": "2.0", "id": 7, "result": {"content": []}})
-    );
-    for (of_type, body) in [
-        ("application/json", result.as_bytes()),
-        ("application/json", error.as_bytes()),
-        ("text/event-stream", event.as_bytes()),
-    ] {
-        let mut exchange = Exchange::open_with(stage.server.channel().await, None).await;
-        exchange.pass(&message).await;
-        exchange.answered_with(of_type).await.unwrap();
-        exchange.body(&[body]).await.unwrap();
-    }
-    let mut exchange = Exchange::open_with(stage.server.channel().await, None).await;
-    exchange.pass(&message).await;
-    drop(exchange);
-    let contents = outcomes(&stage, 4).await;
-    let seen: Vec<_> = contents
-        .outcomes
-        .iter()
-        .map(|it| (it.status(), it.size))
-        .collect();
-    let length = |text: &str| text.len() as u64;
-    assert_eq!(
-        seen,
-        [
-            (Status::ToolError, length(&result)),
-            (Status::Error, length(&error)),
-            (Status::Result, length(&event)),
-            (Status::NoResponse, 0),
-        ]
-    );
-    for outcome in &contents.outcomes {
-        let id = Uuid::from_slice(&outcome.decision_id).unwrap().to_string();
-        assert_eq!(contents.decision(&id).adapter, "ext_proc");
-        assert_eq!(outcome.adapter, "ext_proc");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_agentgateway_shows_of_a_response_is_on_record() {
-    let stage = start().await;
-    let mut client = ext_mcp::client(&stage.server).await;
-    let id = Uuid::now_v7();
-    let response = |metadata| McpResponse {
-        service_names: vec!["git".into()],
-        method: "tools/call".into(),
-        metadata_context: Some(ext_mcp::structure(&metadata)),
-        mcp_response: json!({"content": []}).to_string().into(),
-    };
-    client
-        .check_response(response(json!({"agent": "coder"})))
-        .await
-        .unwrap();
-    let named = json!({"agent": "coder", "decision_id": id.to_string()});
-    client.check_response(response(named)).await.unwrap();
-    let contents = outcomes(&stage, 2).await;
-    let [first, second] = contents.outcomes.as_slice() else {
-        panic!("{:?}", contents.outcomes);
-    };
-    assert_eq!(
-        (&*first.operation, &*first.servers),
-        ("tools/call", &["git".to_owned()][..])
-    );
-    assert!(first.decision_id.is_empty());
-    assert_eq!(&*second.decision_id, id.as_bytes());
-    assert_eq!((second.status(), second.size), (Status::Result, 14));
 }
 
 /// A message that stands for several operations passes as a whole or not at all.

@@ -191,6 +191,8 @@ fn an_import_is_written_where_it_is_read() {
         fails(&import(&["--to", to]), 1, "would not be read as a policy");
         assert!(!workplace.path().join(to).exists());
     }
+    let ran = import(&["--to", "policies/named.cedar", "--dry-run"]);
+    assert_eq!(ran.code, 0, "{}", ran.transcript());
     let ran = import(&[]);
     assert_eq!(ran.code, 0, "{}", ran.transcript());
     for more in [&[][..], &["--dry-run"]] {

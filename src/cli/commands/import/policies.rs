@@ -28,7 +28,8 @@ pub struct PoliciesArgs {
     /// The product that they were written for
     #[arg(long, value_enum, value_name = "PRODUCT")]
     from: Product,
-    /// The server's name here; for AgentCore TARGET=NAME, for each of its targets that has another name here
+    /// The server's name here; for AgentCore TARGET=NAME, for each of its targets that has another name here, and for all of
+    /// them if a permit is for any tool
     #[arg(long = "server", value_name = "NAME")]
     servers: Vec<String>,
     /// For AgentCore: the ARN of the gateway, if the policies are about several
@@ -40,7 +41,7 @@ pub struct PoliciesArgs {
     /// The directory of policies
     #[arg(long, value_name = "DIR", default_value = "./policies")]
     policies: PathBuf,
-    /// The new file for the result, in the directory; imported.cedar there, unless given
+    /// The path of the new file for the result, which has to be in the directory; imported.cedar there, unless given
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
     /// Report, but write nothing
