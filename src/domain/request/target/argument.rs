@@ -12,6 +12,7 @@ use smol_str::SmolStr;
 
 use crate::domain::names::check_label;
 use crate::domain::request::target::kind::TargetKind;
+use crate::domain::request::target::url_base::UrlBase;
 use crate::domain::request::target::{path, text};
 
 /// The maximum length of a path to an argument, in bytes.
@@ -26,7 +27,7 @@ pub struct TargetArgumentForm {
     pub argument: String,
     /// The kind of target: `path`, `url`, `email`, `uuid` or `id`; inferred from the value if absent.
     pub kind: Option<String>,
-    /// The base of relative paths: an absolute path, or the argument that holds it.
+    /// The base of relative paths, an absolute path or the argument that holds it; or the URL below which the argument is.
     pub base: Option<String>,
     /// The role of the target.
     pub role: Option<String>,
@@ -41,21 +42,23 @@ pub struct TargetArgument {
     pub place: ArgumentPath,
     /// The kind of target; inferred from the value if `None`.
     pub kind: Option<TargetKind>,
-    /// The base of relative paths.
-    pub base: Option<PathBase>,
+    /// What the value is relative to.
+    pub base: Option<TargetBase>,
     /// The role of the target.
     pub role: Option<SmolStr>,
     /// Whether a call may omit the argument.
     pub is_optional: bool,
 }
 
-/// The base of relative paths.
+/// What a value is relative to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathBase {
-    /// A fixed absolute path.
+pub enum TargetBase {
+    /// A fixed absolute path, of relative paths.
     Fixed(SmolStr),
-    /// The argument that holds the base.
+    /// The argument that holds the base of relative paths.
     Argument(ArgumentPath),
+    /// The URL below which the tool puts the value.
+    Url(UrlBase),
 }
 
 /// The path of an argument.
@@ -145,6 +148,11 @@ impl std::fmt::Display for ArgumentPath {
 }
 
 impl TargetArgument {
+    /// Whether the value is a part of the URL that it names.
+    pub fn is_part_of_url(&self) -> bool {
+        matches!(self.base, Some(TargetBase::Url(_)))
+    }
+
     /// Parses the external form.
     ///
     /// # Errors
@@ -154,11 +162,8 @@ impl TargetArgument {
         let place = ArgumentPath::parse(&written.argument)
             .map_err(|message| TargetFieldError::new("argument", message))?;
         let kind = written.kind.as_deref().map(read_kind).transpose()?;
-        let base = written.base.as_deref().map(read_base).transpose()?;
-        if base.is_some() && kind != Some(TargetKind::Path) {
-            let message = "is for arguments of the kind `path`";
-            return Err(TargetFieldError::new("base", message));
-        }
+        let base = written.base.as_deref();
+        let base = base.map(|base| read_base(kind, base)).transpose()?;
         let role = written.role.as_deref().map(read_role).transpose()?;
         Ok(Self {
             place,
@@ -177,13 +182,21 @@ fn read_kind(name: &str) -> Result<TargetKind, TargetFieldError> {
     })
 }
 
-fn read_base(base: &str) -> Result<PathBase, TargetFieldError> {
+fn read_base(kind: Option<TargetKind>, base: &str) -> Result<TargetBase, TargetFieldError> {
     let fault = |message: String| TargetFieldError::new("base", message);
+    match kind {
+        Some(TargetKind::Url) => return UrlBase::parse(base).map(TargetBase::Url).map_err(fault),
+        Some(TargetKind::Path) => {}
+        _ => {
+            let message = "is for arguments of the kinds `path` and `url`";
+            return Err(TargetFieldError::new("base", message));
+        }
+    }
     if base.starts_with('/') {
         text::check(base)
             .and_then(|()| path::read(base, None))
             .map_err(|why| fault(format!("`{base}` {why}")))?;
-        return Ok(PathBase::Fixed(SmolStr::new(base)));
+        return Ok(TargetBase::Fixed(SmolStr::new(base)));
     }
     let place = ArgumentPath::parse(base).map_err(fault)?;
     if place.steps().contains(&PathStep::Items) {
@@ -191,7 +204,7 @@ fn read_base(base: &str) -> Result<PathBase, TargetFieldError> {
             "`{base}` is in a list, so it is not one place"
         )));
     }
-    Ok(PathBase::Argument(place))
+    Ok(TargetBase::Argument(place))
 }
 
 fn read_role(role: &str) -> Result<SmolStr, TargetFieldError> {
