@@ -11,14 +11,12 @@ use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 
 use crate::domain::names::check_label;
+pub use crate::domain::request::target::argument_path::{
+    ArgumentPath, MAX_ARGUMENT_BYTES, MAX_STEPS, PathStep,
+};
 use crate::domain::request::target::kind::TargetKind;
 use crate::domain::request::target::url_base::UrlBase;
 use crate::domain::request::target::{path, text};
-
-/// The maximum length of a path to an argument, in bytes.
-pub const MAX_ARGUMENT_BYTES: usize = 512;
-/// The maximum number of members and lists in such a path.
-pub const MAX_STEPS: usize = 16;
 
 /// The external form of a target argument.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,19 +59,6 @@ pub enum TargetBase {
     Url(UrlBase),
 }
 
-/// The path of an argument.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ArgumentPath(Vec<PathStep>);
-
-/// A step in the path of an argument.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathStep {
-    /// The member with this name.
-    Member(SmolStr),
-    /// Every item of the list.
-    Items,
-}
-
 /// An invalid field of a target argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetFieldError {
@@ -89,61 +74,6 @@ impl TargetFieldError {
             field,
             message: message.into(),
         }
-    }
-}
-
-impl ArgumentPath {
-    /// Parses `name`, `name[]`, `outer.inner` and combinations of them.
-    ///
-    /// # Errors
-    ///
-    /// Why the text is not a path.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        if text.len() > MAX_ARGUMENT_BYTES {
-            return Err(format!("is longer than {MAX_ARGUMENT_BYTES} bytes"));
-        }
-        let mut steps = Vec::new();
-        for part in text.split('.') {
-            let name = part.trim_end_matches("[]");
-            if name.is_empty() || name.contains(['[', ']']) {
-                return Err(format!(
-                    "`{text}` is not the name of an argument such as `path`, `files[].path` or `parent.page_id`"
-                ));
-            }
-            steps.push(PathStep::Member(SmolStr::new(name)));
-            let lists = (part.len() - name.len()) / 2;
-            steps.extend(std::iter::repeat_n(PathStep::Items, lists));
-        }
-        if steps.len() > MAX_STEPS {
-            return Err(format!("has more than {MAX_STEPS} parts"));
-        }
-        Ok(Self(steps))
-    }
-
-    /// The argument at the top level.
-    pub fn outermost(&self) -> Option<&SmolStr> {
-        self.0.first().and_then(|step| match step {
-            PathStep::Member(name) => Some(name),
-            PathStep::Items => None,
-        })
-    }
-
-    /// The steps from the top level down.
-    pub fn steps(&self) -> &[PathStep] {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for ArgumentPath {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (index, step) in self.0.iter().enumerate() {
-            match step {
-                PathStep::Member(name) if index > 0 => write!(f, ".{name}")?,
-                PathStep::Member(name) => write!(f, "{name}")?,
-                PathStep::Items => write!(f, "[]")?,
-            }
-        }
-        Ok(())
     }
 }
 

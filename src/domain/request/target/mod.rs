@@ -11,6 +11,7 @@
 //! Only paths and URLs contain one another.
 
 pub mod argument;
+mod argument_path;
 mod canonical;
 pub mod check;
 pub mod email;

@@ -7,7 +7,7 @@
 
 use smol_str::SmolStr;
 
-use crate::domain::request::target::argument::{ArgumentPath, MAX_ARGUMENT_BYTES, PathStep};
+use crate::domain::request::target::argument_path::{ArgumentPath, MAX_ARGUMENT_BYTES, PathStep};
 use crate::domain::request::target::kind::TargetError;
 use crate::domain::request::target::{id, text, url};
 
