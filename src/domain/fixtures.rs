@@ -111,7 +111,7 @@ pub fn entities() -> Json {
         tool("retired/read", "read", true, json!({})),
         tool("github/create_issue", "write", true, json!({})),
         tool("github/get_issue", "read", true, json!({ "digest": GET_ISSUE.1 })),
-        tool("github/merge", "read", false, json!({})),
+        tool("github/merge", "read", false, json!({ "yields": ["secret"] })),
         tool("github/odd", "destroy", true, json!({})),
         tool("files/find", "read", true, json!({ "target_arguments": [{ "argument": "path", "optional": true }] })),
         tool("files/read", "read", true, json!({ "target_arguments": [{ "argument": "path", "optional": false }] })),

@@ -106,7 +106,14 @@ fn arguments(random: &mut Random, tool: &EntityUID) -> Map<String, Json> {
     let mut arguments = Map::new();
     for (name, of) in schema["properties"].as_object().into_iter().flatten() {
         if required.contains(&name.as_str()) || random.one_in(3) {
-            arguments.insert(name.clone(), value_of(random, of));
+            let value = match name.as_str() {
+                // Parts of a URL, which neither a path nor another URL is.
+                "owner" | "repo" | "branch" | "from_branch" => {
+                    json!(random.pick(&["larkwood", "stranger", "shop"]))
+                }
+                _ => value_of(random, of),
+            };
+            arguments.insert(name.clone(), value);
         }
     }
     if random.one_in(12) {

@@ -83,7 +83,8 @@ pub fn of_tool_calls(
     let identity = KnownRecord::default().with("through_agent", Fact::Present);
     let arguments = KnownRecord::default()
         .with("link_hosts", Fact::Present)
-        .with("unknown_links", Fact::Present);
+        .with("unknown_links", Fact::Present)
+        .with("words", Fact::Present);
     let delegation = match &parties.root {
         None => Fact::Absent,
         Some(root) => Fact::Record(delegation(parties, root, is_root_known)),

@@ -15,10 +15,11 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::analysis::access::AccessReport;
 use crate::analysis::access::diff::Direction;
+use crate::domain::registration::RegisteredTools;
 use crate::domain::request::target::argument::TargetArgumentForm;
 use crate::domain::schema::{self, AccessLevel, TYPES};
 
-/// What the resources and prompts of a server bring where its registration does not say.
+/// What the resources and prompts of a server bring where its registration does not say, besides what its tools yield.
 const UNSAID_YIELDS: &str = "untrusted";
 
 /// A changed part of a registration.
@@ -49,17 +50,15 @@ pub fn compare(
     for server in servers {
         let uid = schema::entity_uid(&TYPES.server, server);
         if let Some((old, new)) = both(before, after, &uid) {
-            let labels = |it: &Entity| match it.get("yields") {
-                Some(_) => texts(it, "yields"),
-                None => BTreeSet::from([UNSAID_YIELDS.to_owned()]),
-            };
-            let found = of_sets(&labels(&old), &labels(&new));
+            let old = server_labels(before, server, &old);
+            let new = server_labels(after, server, &new);
+            let found = of_sets(&old, &new);
             let change = |direction| RegistrationChange {
                 of: server.to_owned(),
                 part: "yields",
                 direction,
-                before: json!(labels(&old)),
-                after: json!(labels(&new)),
+                before: json!(old),
+                after: json!(new),
             };
             changes.extend(found.map(change));
         }
@@ -71,6 +70,17 @@ pub fn compare(
         }
     }
     changes
+}
+
+/// What resources and prompts of a server yield: what it says, or `untrusted` and whatever its tools yield.
+fn server_labels(snapshot: &Snapshot, server: &str, entity: &Entity) -> BTreeSet<String> {
+    if entity.get("yields").is_some() {
+        return texts(entity, "yields");
+    }
+    let tools = RegisteredTools::from_snapshot(snapshot);
+    let of_tools = tools.labels_of_server(server).iter();
+    let of_tools = of_tools.map(ToString::to_string);
+    of_tools.chain([UNSAID_YIELDS.to_owned()]).collect()
 }
 
 fn both(before: &Snapshot, after: &Snapshot, uid: &EntityUID) -> Option<(Entity, Entity)> {

@@ -48,12 +48,13 @@ fn changes(old: &Bundle, new: &Bundle) -> Vec<(String, &'static str, Direction)>
 
 #[test]
 fn a_check_less_is_wider_and_one_more_is_narrower() {
-    let full = directory(&Json::Null, &log());
+    let of_server = json!(["untrusted"]);
+    let full = directory(&of_server, &log());
     assert_eq!(changes(&full, &full), []);
     let without = |change: &dyn Fn(&mut Json)| {
         let mut entry = log();
         change(&mut entry);
-        directory(&Json::Null, &entry)
+        directory(&of_server, &entry)
     };
     type Edit = (&'static str, &'static dyn Fn(&mut Json));
     let edits: [Edit; 4] = [
@@ -90,15 +91,15 @@ fn a_check_less_is_wider_and_one_more_is_narrower() {
 }
 
 #[test]
-fn what_a_server_does_not_say_is_untrusted() {
+fn what_a_server_does_not_say_is_untrusted_and_what_its_tools_yield() {
     let unsaid = directory(&Json::Null, &log());
     let none = directory(&json!([]), &log());
-    let said = directory(&json!(["untrusted"]), &log());
+    let less = directory(&json!(["untrusted"]), &log());
+    let said = directory(&json!(["private", "untrusted"]), &log());
     assert_eq!(changes(&unsaid, &said), []);
-    assert_eq!(
-        changes(&unsaid, &none),
-        [("git".to_owned(), "yields", Direction::Wider)]
-    );
+    let wider = [("git".to_owned(), "yields", Direction::Wider)];
+    assert_eq!(changes(&unsaid, &none), wider);
+    assert_eq!(changes(&unsaid, &less), wider);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use callgate_engine::cedar::{BinaryOp, Expr, ExprKind, Literal, UnaryOp, Var};
 use crate::analysis::access::known::context_path;
 
 /// What attributes of the context are called.
-const NOUNS: [(&str, &str); 45] = [
+const NOUNS: [(&str, &str); 46] = [
     ("answers", "the answers sent with the call"),
     ("answers.field_names", "the fields of answered forms"),
     ("answers.kinds", "the kinds of answers"),
@@ -29,6 +29,7 @@ const NOUNS: [(&str, &str); 45] = [
         "the links in the arguments to unknown places",
     ),
     ("arguments.untyped", "the arguments that are not typed"),
+    ("arguments.words", "the words in the texts of the arguments"),
     ("delegation.access", "the access level of the delegation"),
     ("delegation.depth", "the number of links of the delegation"),
     (

@@ -140,7 +140,12 @@ impl EvaluationObserver for Observation {
         } = evaluation;
         let mut facts = self.facts.borrow_mut();
         if facts.is_none() {
-            *facts = Some(values::context_json(&query.context.to_context()));
+            let mut shown = values::context_json(&query.context.to_context());
+            // The words of the texts are nearly the texts, and may be as many.
+            if let Some(Json::Object(arguments)) = shown.get_mut("arguments") {
+                arguments.remove("words");
+            }
+            *facts = Some(shown);
         }
         let (policies, left_out) = policies::explain(&evaluation, self.limits.policies);
         let target = query.context.attribute("target");

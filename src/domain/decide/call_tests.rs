@@ -22,6 +22,7 @@ use crate::domain::decide::facts::inputs::ContextInputs;
 use crate::domain::decide::inputs::History;
 use crate::domain::decide::verify::VerifiedEvidence;
 use crate::domain::fixtures::{GET_ISSUE, agent, get_issue, person, tool_call, trusted, world};
+use crate::domain::registration::RegisteredTools;
 use crate::domain::request::call_context::{ActorChain, Initiator, Operation, Subject, Told};
 use crate::domain::request::operation::{
     ClientOperation, Listing, OperationKind, PromptOperation, ResourceOperation, Sampling,
@@ -1032,7 +1033,7 @@ fn task() -> Task {
 static NOTHING: LazyLock<Authority> = LazyLock::new(Authority::default);
 
 #[test]
-fn material_of_a_server_counts_as_written_by_strangers_unless_it_is_said_otherwise() {
+fn material_of_a_server_yields_what_its_tools_do_unless_it_is_said_otherwise() {
     let look = r#"permit (principal, action in Mcp::Action::"use_context", resource);"#;
     let mut call = get_issue();
     call.operation.kind = OperationKind::OnResource {
@@ -1041,7 +1042,18 @@ fn material_of_a_server_counts_as_written_by_strangers_unless_it_is_said_otherwi
     };
     let decision = ask(look, &call);
     assert!(decision.is_allow(), "{decision:?}");
-    assert_eq!(*decision.effects.yields, ["untrusted"]);
+    // No list of tools is at hand here.
+    assert_eq!(*decision.effects.yields, ["untrusted", "private"]);
+    let snapshot = world(look);
+    let tools = RegisteredTools::from_snapshot(&snapshot);
+    let inputs = DecisionInputs {
+        tools: Some(&tools),
+        ..DecisionInputs::from(&snapshot)
+    };
+    let labels_on = |server: &str| super::verify::server_labels(&inputs, &server.into());
+    assert_eq!(*labels_on("github"), ["untrusted", "secret"]);
+    assert_eq!(*labels_on("retired"), ["untrusted"]);
+    assert_eq!(*labels_on("files"), ["private"]);
     call.operation.server = "files".into();
     assert_eq!(*ask(look, &call).effects.yields, ["private"]);
     call.operation.kind = OperationKind::List(Listing::Resources);
@@ -1133,7 +1145,8 @@ fn what_a_result_may_hold_is_known_before_it_is_there() {
         operation: PromptOperation::Complete,
         name: "p".into(),
     };
-    assert_eq!(effects("github", prompt).0, ["untrusted"]);
+    // Nor does this server say what its prompts yield.
+    assert_eq!(effects("github", prompt).0, ["untrusted", "private"]);
 }
 
 #[test]

@@ -170,9 +170,7 @@ pub fn from_operation(
     };
     Ok(match operation.kind.brings() {
         ResultLabels::Nothing => request,
-        ResultLabels::OfServer => {
-            request.with_labels(verify::server_labels(inputs.snapshot, server))
-        }
+        ResultLabels::OfServer => request.with_labels(verify::server_labels(inputs, server)),
         ResultLabels::OfAnyCall => CedarRequest {
             is_unnamed: true,
             ..request.with_labels(verify::labels_of_any_call(inputs, server))

@@ -430,7 +430,32 @@ pub fn verify_tool(
 
 /// The labels that the result of any call of a server may have: those of its resources and prompts, and of all its tools.
 pub fn labels_of_any_call(inputs: &DecisionInputs<'_>, server: &SmolStr) -> Arc<[SmolStr]> {
-    let own = server_labels(inputs.snapshot, server);
+    let stated = stated_server_labels(inputs.snapshot, server);
+    with_labels_of_tools(inputs, server, stated)
+}
+
+/// The labels of a server's resources and prompts. If the registration says nothing, they may be whatever its tools yield:
+/// a resource is often what a tool reads, by another name.
+pub fn server_labels(inputs: &DecisionInputs<'_>, server: &SmolStr) -> Arc<[SmolStr]> {
+    match stated_server_labels(inputs.snapshot, server) {
+        Some(stated) => stated,
+        None => with_labels_of_tools(inputs, server, None),
+    }
+}
+
+fn stated_server_labels(snapshot: &Snapshot, server: &SmolStr) -> Option<Arc<[SmolStr]>> {
+    let stored = snapshot.entity(&schema::server_uid(server))?;
+    stored.attribute("yields")?;
+    Some(string_set_attribute(stored, "yields").into())
+}
+
+/// What a server is known to yield, `untrusted` if that is nothing, and what its tools yield.
+fn with_labels_of_tools(
+    inputs: &DecisionInputs<'_>,
+    server: &SmolStr,
+    stated: Option<Arc<[SmolStr]>>,
+) -> Arc<[SmolStr]> {
+    let own = stated.unwrap_or_else(|| Arc::new([SmolStr::new_static("untrusted")]));
     let unknown = labels::UNKNOWN_ORIGIN.map(SmolStr::new_static);
     let of_tools = match inputs.tools {
         Some(tools) => tools.labels_of_server(server),
@@ -440,15 +465,5 @@ pub fn labels_of_any_call(inputs: &DecisionInputs<'_>, server: &SmolStr) -> Arc<
     match more.next() {
         None => own,
         Some(first) => (own.iter().chain([first]).chain(more)).cloned().collect(),
-    }
-}
-
-/// The labels of a server's resources and prompts; `untrusted` if the registration says nothing.
-pub fn server_labels(snapshot: &Snapshot, server: &SmolStr) -> Arc<[SmolStr]> {
-    match snapshot.entity(&schema::server_uid(server)) {
-        Some(stored) if stored.attribute("yields").is_some() => {
-            string_set_attribute(stored, "yields").into()
-        }
-        _ => Arc::new([SmolStr::new_static("untrusted")]),
     }
 }

@@ -24,3 +24,4 @@ pub mod operation;
 pub(crate) mod secrets;
 pub mod target;
 pub mod visible;
+pub mod words;

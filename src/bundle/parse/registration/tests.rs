@@ -68,7 +68,7 @@ fn a_target_that_cannot_work_is_told_at_its_place() {
     assert_eq!(lines, [7, 10, 11, 13], "{told:?}");
     for ((_, message), said) in told.iter().zip([
         "`argument`: `repo` is not among the arguments",
-        "`base`: is for arguments of the kind `path`",
+        "`base`: is for arguments of the kinds `path` and `url`",
         "mark it `\"optional\": true`",
         "`kind`: `count` cannot be of the kind `path`",
     ]) {

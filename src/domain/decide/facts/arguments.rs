@@ -10,6 +10,7 @@ use crate::domain::decide::facts::inputs::ContextInputs;
 use crate::domain::decide::facts::values::strings;
 use crate::domain::decide::tool_input::ToolInput;
 use crate::domain::request::links::{self, Links};
+use crate::domain::request::words;
 use crate::domain::schema;
 
 /// `context.arguments`.
@@ -20,6 +21,7 @@ pub(super) struct ArgumentFacts<'c> {
     links: OnceCell<Links>,
     link_hosts: OnceCell<Value>,
     unknown_links: OnceCell<Value>,
+    words: OnceCell<Value>,
 }
 
 impl<'c> ArgumentFacts<'c> {
@@ -33,6 +35,7 @@ impl<'c> ArgumentFacts<'c> {
             links: OnceCell::new(),
             link_hosts: OnceCell::new(),
             unknown_links: OnceCell::new(),
+            words: OnceCell::new(),
         }
     }
 
@@ -69,6 +72,10 @@ impl ContextSource for ArgumentFacts<'_> {
                 let make = || self.unknown_links();
                 return Some(AttributeRef::Value(self.unknown_links.get_or_init(make)));
             }
+            "words" => {
+                let make = || strings(self.inputs.arguments.map(words::find).unwrap_or_default());
+                return Some(AttributeRef::Value(self.words.get_or_init(make)));
+            }
             _ => {}
         }
         let ToolInput {
@@ -89,7 +96,9 @@ impl ContextSource for ArgumentFacts<'_> {
 
     fn to_context(&self) -> Context {
         let names = Self::OF_NAMES.into_iter();
-        let all: Vec<_> = names.chain(["link_hosts", "unknown_links"]).collect();
+        let all: Vec<_> = names
+            .chain(["link_hosts", "unknown_links", "words"])
+            .collect();
         collect_context(self, &all)
     }
 }

@@ -113,13 +113,14 @@ impl Links {
 }
 
 /// The links in all strings and member names of the arguments, at any depth. Target arguments are skipped:
-/// they are decided as targets.
+/// they are decided as targets. A part of a URL may be a link of its own, such as a branch called `bit.ly/x`.
 pub fn find(arguments: &Map<String, Json>, targets: &[TargetArgument]) -> Links {
     let mut walk = LinkWalk {
         links: Links::default(),
         left: MAX_BYTES,
     };
-    let targets: Vec<&[PathStep]> = targets.iter().map(|it| it.place.steps()).collect();
+    let targets = targets.iter().filter(|it| !it.is_part_of_url());
+    let targets: Vec<&[PathStep]> = targets.map(|it| it.place.steps()).collect();
     walk.members(arguments, &targets);
     walk.links
 }

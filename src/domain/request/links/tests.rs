@@ -197,6 +197,17 @@ fn what_names_a_target_is_judged_as_one() {
 }
 
 #[test]
+fn a_part_of_a_url_may_hold_a_link() {
+    let written = serde_json::from_value(json!({
+        "argument": "branch", "kind": "url", "base": "https://github.com/{owner}/tree",
+    }));
+    let branch = TargetArgument::read(&written.unwrap()).unwrap();
+    let arguments = json!({"owner": "larkwood", "branch": "bit.ly/x"});
+    let hosts = find(arguments.as_object().unwrap(), &[branch]).hosts();
+    assert!(hosts.iter().eq(["bit.ly"]), "{hosts:?}");
+}
+
+#[test]
 fn a_link_into_a_known_place_is_known() {
     let known = "https://github.com/larkwood";
     for text in [

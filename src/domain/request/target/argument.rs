@@ -11,13 +11,12 @@ use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 
 use crate::domain::names::check_label;
+pub use crate::domain::request::target::argument_path::{
+    ArgumentPath, MAX_ARGUMENT_BYTES, MAX_STEPS, PathStep,
+};
 use crate::domain::request::target::kind::TargetKind;
+use crate::domain::request::target::url_base::UrlBase;
 use crate::domain::request::target::{path, text};
-
-/// The maximum length of a path to an argument, in bytes.
-pub const MAX_ARGUMENT_BYTES: usize = 512;
-/// The maximum number of members and lists in such a path.
-pub const MAX_STEPS: usize = 16;
 
 /// The external form of a target argument.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,7 +25,7 @@ pub struct TargetArgumentForm {
     pub argument: String,
     /// The kind of target: `path`, `url`, `email`, `uuid` or `id`; inferred from the value if absent.
     pub kind: Option<String>,
-    /// The base of relative paths: an absolute path, or the argument that holds it.
+    /// The base of relative paths, an absolute path or the argument that holds it; or the URL below which the argument is.
     pub base: Option<String>,
     /// The role of the target.
     pub role: Option<String>,
@@ -41,34 +40,23 @@ pub struct TargetArgument {
     pub place: ArgumentPath,
     /// The kind of target; inferred from the value if `None`.
     pub kind: Option<TargetKind>,
-    /// The base of relative paths.
-    pub base: Option<PathBase>,
+    /// What the value is relative to.
+    pub base: Option<TargetBase>,
     /// The role of the target.
     pub role: Option<SmolStr>,
     /// Whether a call may omit the argument.
     pub is_optional: bool,
 }
 
-/// The base of relative paths.
+/// What a value is relative to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathBase {
-    /// A fixed absolute path.
+pub enum TargetBase {
+    /// A fixed absolute path, of relative paths.
     Fixed(SmolStr),
-    /// The argument that holds the base.
+    /// The argument that holds the base of relative paths.
     Argument(ArgumentPath),
-}
-
-/// The path of an argument.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ArgumentPath(Vec<PathStep>);
-
-/// A step in the path of an argument.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathStep {
-    /// The member with this name.
-    Member(SmolStr),
-    /// Every item of the list.
-    Items,
+    /// The URL below which the tool puts the value.
+    Url(UrlBase),
 }
 
 /// An invalid field of a target argument.
@@ -89,62 +77,12 @@ impl TargetFieldError {
     }
 }
 
-impl ArgumentPath {
-    /// Parses `name`, `name[]`, `outer.inner` and combinations of them.
-    ///
-    /// # Errors
-    ///
-    /// Why the text is not a path.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        if text.len() > MAX_ARGUMENT_BYTES {
-            return Err(format!("is longer than {MAX_ARGUMENT_BYTES} bytes"));
-        }
-        let mut steps = Vec::new();
-        for part in text.split('.') {
-            let name = part.trim_end_matches("[]");
-            if name.is_empty() || name.contains(['[', ']']) {
-                return Err(format!(
-                    "`{text}` is not the name of an argument such as `path`, `files[].path` or `parent.page_id`"
-                ));
-            }
-            steps.push(PathStep::Member(SmolStr::new(name)));
-            let lists = (part.len() - name.len()) / 2;
-            steps.extend(std::iter::repeat_n(PathStep::Items, lists));
-        }
-        if steps.len() > MAX_STEPS {
-            return Err(format!("has more than {MAX_STEPS} parts"));
-        }
-        Ok(Self(steps))
-    }
-
-    /// The argument at the top level.
-    pub fn outermost(&self) -> Option<&SmolStr> {
-        self.0.first().and_then(|step| match step {
-            PathStep::Member(name) => Some(name),
-            PathStep::Items => None,
-        })
-    }
-
-    /// The steps from the top level down.
-    pub fn steps(&self) -> &[PathStep] {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for ArgumentPath {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (index, step) in self.0.iter().enumerate() {
-            match step {
-                PathStep::Member(name) if index > 0 => write!(f, ".{name}")?,
-                PathStep::Member(name) => write!(f, "{name}")?,
-                PathStep::Items => write!(f, "[]")?,
-            }
-        }
-        Ok(())
-    }
-}
-
 impl TargetArgument {
+    /// Whether the value is a part of the URL that it names.
+    pub fn is_part_of_url(&self) -> bool {
+        matches!(self.base, Some(TargetBase::Url(_)))
+    }
+
     /// Parses the external form.
     ///
     /// # Errors
@@ -154,11 +92,8 @@ impl TargetArgument {
         let place = ArgumentPath::parse(&written.argument)
             .map_err(|message| TargetFieldError::new("argument", message))?;
         let kind = written.kind.as_deref().map(read_kind).transpose()?;
-        let base = written.base.as_deref().map(read_base).transpose()?;
-        if base.is_some() && kind != Some(TargetKind::Path) {
-            let message = "is for arguments of the kind `path`";
-            return Err(TargetFieldError::new("base", message));
-        }
+        let base = written.base.as_deref();
+        let base = base.map(|base| read_base(kind, base)).transpose()?;
         let role = written.role.as_deref().map(read_role).transpose()?;
         Ok(Self {
             place,
@@ -177,13 +112,21 @@ fn read_kind(name: &str) -> Result<TargetKind, TargetFieldError> {
     })
 }
 
-fn read_base(base: &str) -> Result<PathBase, TargetFieldError> {
+fn read_base(kind: Option<TargetKind>, base: &str) -> Result<TargetBase, TargetFieldError> {
     let fault = |message: String| TargetFieldError::new("base", message);
+    match kind {
+        Some(TargetKind::Url) => return UrlBase::parse(base).map(TargetBase::Url).map_err(fault),
+        Some(TargetKind::Path) => {}
+        _ => {
+            let message = "is for arguments of the kinds `path` and `url`";
+            return Err(TargetFieldError::new("base", message));
+        }
+    }
     if base.starts_with('/') {
         text::check(base)
             .and_then(|()| path::read(base, None))
             .map_err(|why| fault(format!("`{base}` {why}")))?;
-        return Ok(PathBase::Fixed(SmolStr::new(base)));
+        return Ok(TargetBase::Fixed(SmolStr::new(base)));
     }
     let place = ArgumentPath::parse(base).map_err(fault)?;
     if place.steps().contains(&PathStep::Items) {
@@ -191,7 +134,7 @@ fn read_base(base: &str) -> Result<PathBase, TargetFieldError> {
             "`{base}` is in a list, so it is not one place"
         )));
     }
-    Ok(PathBase::Argument(place))
+    Ok(TargetBase::Argument(place))
 }
 
 fn read_role(role: &str) -> Result<SmolStr, TargetFieldError> {

@@ -1,5 +1,6 @@
 //! Targets under their canonical names, as entities.
 
+use ::url::Url;
 use callgate_engine::Overlay;
 use callgate_engine::cedar::{EntityUID, Value};
 use smol_str::SmolStr;
@@ -18,6 +19,8 @@ pub struct Target {
     pub role: Option<SmolStr>,
     /// The query of a URL; not part of the name.
     pub query: Option<SmolStr>,
+    /// Whether the call writes the name as it is, with nothing added: any other spelling may carry data.
+    pub is_canonical: bool,
     /// The canonical name, the attributes and the containing resources.
     pub overlay: Overlay,
 }
@@ -30,7 +33,10 @@ impl Target {
 
     /// Whether two targets are equal in all that policies see.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.uid() == other.uid() && self.query == other.query && self.role == other.role
+        self.uid() == other.uid()
+            && self.query == other.query
+            && self.is_canonical == other.is_canonical
+            && self.role == other.role
     }
 }
 
@@ -47,12 +53,37 @@ pub(super) struct CanonicalTarget {
 }
 
 impl CanonicalTarget {
-    pub(super) fn target(self) -> Target {
+    /// Whether a text is the name as such: without its scheme or server, or below its base, where the kind allows that. The
+    /// URL of a name has one more spelling, with escapes. A slash at the end makes no difference.
+    fn is_written(&self, text: &str) -> bool {
+        let name = self.name.as_str();
+        let text = match name.ends_with('/') {
+            true => text,
+            false => text.strip_suffix('/').unwrap_or(text),
+        };
+        if name == text {
+            return true;
+        }
+        match self.kind {
+            Some(TargetKind::Path) if text.starts_with("file:") => is_escaped_as(name, text),
+            Some(TargetKind::Path) => name.ends_with(&*text::escaped(text)),
+            Some(TargetKind::Url) => is_escaped_as(name, text),
+            _ => name.ends_with(text),
+        }
+    }
+
+    /// The target, as a text names it.
+    pub(super) fn target(self, written: &str) -> Target {
+        let is_canonical = self.is_written(written);
         let kind = self.kind.unwrap_or(TargetKind::Id);
         let text = |text: &str| Value::new(SmolStr::new(text), None);
         let mut attributes = vec![
             (SmolStr::new_static("uri"), text(&self.name)),
             (SmolStr::new_static("kind"), text(kind.as_str())),
+            (
+                SmolStr::new_static("canonical"),
+                Value::new(is_canonical, None),
+            ),
         ];
         let mut add = |name: &'static str, value: Option<&String>| {
             attributes.extend(value.map(|value| (SmolStr::new_static(name), text(value))));
@@ -67,6 +98,7 @@ impl CanonicalTarget {
         Target {
             kind,
             role: None,
+            is_canonical,
             query: self.query.as_deref().map(SmolStr::new),
             overlay: Overlay {
                 uid: place(&self.name),
@@ -76,6 +108,12 @@ impl CanonicalTarget {
             },
         }
     }
+}
+
+/// Whether a text is a name as URLs are written.
+fn is_escaped_as(name: &str, text: &str) -> bool {
+    let is_same = |url: Url| url.as_str().strip_suffix('/').unwrap_or(url.as_str()) == text;
+    Url::parse(name).is_ok_and(is_same)
 }
 
 /// The name of a resource below a root and the names of those that contain it, for unescaped segments. A root

@@ -5,7 +5,7 @@
 use serde_json::Value as Json;
 
 use crate::domain::request::target::argument::{
-    ArgumentPath, PathBase, PathStep, TargetArgument, TargetArgumentForm, TargetFieldError,
+    ArgumentPath, PathStep, TargetArgument, TargetArgumentForm, TargetBase, TargetFieldError,
 };
 use crate::domain::request::target::json_schema::{JsonTypes, SchemaLocation};
 use crate::domain::request::target::kind::TargetKind;
@@ -48,8 +48,12 @@ fn check_one(
     };
     check_argument(&argument, schema)?;
     match &argument.base {
-        Some(PathBase::Argument(base)) => check_base(base, schema),
-        _ => Ok(()),
+        Some(TargetBase::Argument(base)) => check_base(base, schema, TargetKind::Path),
+        // Numbers have one spelling in a URL.
+        Some(TargetBase::Url(base)) => base
+            .arguments()
+            .try_for_each(|base| check_base(base, schema, TargetKind::Id)),
+        Some(TargetBase::Fixed(_)) | None => Ok(()),
     }
 }
 
@@ -132,14 +136,18 @@ fn check_argument(argument: &TargetArgument, schema: &Json) -> Result<(), Target
     let reached = reach(path, schema, "argument")?;
     let types = reached.place.types();
     let mut is_required = reached.is_required;
-    let mut can_be = can_be(types, argument.kind);
+    let kind = match argument.is_part_of_url() {
+        true => Some(TargetKind::Id),
+        false => argument.kind,
+    };
+    let mut can_be = can_be(types, kind);
     if !can_be && types.has(JsonTypes::ARRAY) && path.steps().last() != Some(&PathStep::Items) {
         let items = reached.place.items();
-        can_be = self::can_be(items.types(), argument.kind);
+        can_be = self::can_be(items.types(), kind);
         is_required &= !may_be_null(&items);
     }
     if !can_be {
-        let (field, message) = match argument.kind {
+        let (field, message) = match kind {
             Some(kind) => (
                 "kind",
                 format!(
@@ -179,13 +187,17 @@ fn wanted(kind: TargetKind) -> &'static str {
     }
 }
 
-fn check_base(base: &ArgumentPath, schema: &Json) -> Result<(), TargetFieldError> {
+fn check_base(
+    base: &ArgumentPath,
+    schema: &Json,
+    kind: TargetKind,
+) -> Result<(), TargetFieldError> {
     let reached = reach(base, schema, "base")?;
-    match reached.place.types().has(JsonTypes::STRING) {
+    match can_be(reached.place.types(), Some(kind)) {
         true => Ok(()),
         false => Err(TargetFieldError::new(
             "base",
-            format!("`{base}` is no text in the tool's `input_schema`"),
+            format!("`{base}`: {}", wanted(kind)),
         )),
     }
 }

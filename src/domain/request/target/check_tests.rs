@@ -40,6 +40,8 @@ fn what_can_work_is_no_fault() {
         json!("path"),
         json!("count"),
         json!({"argument": "count", "kind": "id"}),
+        json!({"argument": "count", "kind": "url", "base": "https://example.com/{path}/{count}"}),
+        json!({"argument": "path", "kind": "url", "base": "https://example.com"}),
         json!({"argument": "paths", "kind": "path", "base": "repo_path"}),
         json!({"argument": "paths[]", "kind": "path", "base": "/srv"}),
         json!({"argument": "files[].path", "kind": "path", "base": "repo_path", "role": "source"}),
@@ -114,8 +116,23 @@ fn what_cannot_work_is_a_fault_of_its_field() {
         ),
         (
             "base",
+            json!({"argument": "paths", "kind": "id", "base": "repo_path"}),
+            "of the kinds `path` and `url`",
+        ),
+        (
+            "base",
             json!({"argument": "paths", "kind": "url", "base": "repo_path"}),
-            "of the kind `path`",
+            "is not a URL",
+        ),
+        (
+            "base",
+            json!({"argument": "paths", "kind": "url", "base": "https://example.com/{repo}"}),
+            "not among the arguments",
+        ),
+        (
+            "base",
+            json!({"argument": "paths", "kind": "url", "base": "https://example.com/{flag}"}),
+            "neither a text nor a number",
         ),
         (
             "role",

@@ -2,11 +2,16 @@
 //!
 //! Start at [`targets`].
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value as Json};
 
-use crate::domain::request::target::argument::{ArgumentPath, PathBase, PathStep, TargetArgument};
+use crate::domain::request::target::argument::{
+    ArgumentPath, PathStep, TargetArgument, TargetBase,
+};
 use crate::domain::request::target::canonical::Target;
 use crate::domain::request::target::kind::{TargetError, TargetKind};
+use crate::domain::request::target::url_base::{self, UrlBase};
 use crate::domain::request::target::{id, parse};
 
 /// Why the targets of a call cannot be determined.
@@ -60,14 +65,19 @@ fn read_value(
     value: &Json,
     arguments: &Map<String, Json>,
 ) -> Result<Vec<Target>, CallTargetError> {
-    let invalid =
-        |fault: TargetError| CallTargetError::Invalid(format!("{} {fault}", argument_at(at)));
+    let invalid = |fault: TargetError| invalid_at(at, fault);
+    if let Some(TargetBase::Url(base)) = &argument.base {
+        let url = url_below(base, at, value, arguments)?;
+        return parse(server, argument.kind, &url, None).map_err(invalid);
+    }
     match (value, argument.kind) {
         (Json::String(text), kind) => {
             let is_relative = kind == Some(TargetKind::Path) && !text.starts_with('/');
             let base = match &argument.base {
-                Some(PathBase::Fixed(base)) => Some(base.as_str()),
-                Some(PathBase::Argument(place)) if is_relative => Some(base_of(place, arguments)?),
+                Some(TargetBase::Fixed(base)) => Some(base.as_str()),
+                Some(TargetBase::Argument(place)) if is_relative => {
+                    Some(base_of(place, arguments)?)
+                }
                 _ => None,
             };
             parse(server, kind, text, base).map_err(invalid)
@@ -85,11 +95,64 @@ fn read_value(
     }
 }
 
+/// The URL of a value that its tool puts below a base.
+fn url_below(
+    base: &UrlBase,
+    at: &str,
+    value: &Json,
+    arguments: &Map<String, Json>,
+) -> Result<String, CallTargetError> {
+    let mut segments = Vec::new();
+    for place in base.arguments() {
+        let (at, value) = value_of(place, arguments)?;
+        let segment = url_part(&at, value)?;
+        url_base::check_segment(&segment).map_err(|fault| invalid_at(&at, fault))?;
+        segments.push(segment);
+    }
+    let part = url_part(at, value)?;
+    let part = url_base::part_below(&part).map_err(|fault| invalid_at(at, fault))?;
+    Ok(base.join(segments.iter().map(AsRef::as_ref), part))
+}
+
+/// A text or a number that is a part of a URL.
+fn url_part<'v>(at: &str, value: &'v Json) -> Result<Cow<'v, str>, CallTargetError> {
+    match value {
+        Json::String(text) => Ok(Cow::Borrowed(text)),
+        Json::Number(number) => {
+            let text = id::of_number(number).map_err(|fault| invalid_at(at, fault))?;
+            Ok(Cow::Owned(text))
+        }
+        _ => Err(CallTargetError::Invalid(format!(
+            "{} is {}, which is no part of a URL",
+            argument_at(at),
+            word(value)
+        ))),
+    }
+}
+
+fn invalid_at(at: &str, fault: TargetError) -> CallTargetError {
+    CallTargetError::Invalid(format!("{} {fault}", argument_at(at)))
+}
+
 /// The base of a relative path.
 fn base_of<'a>(
     place: &ArgumentPath,
     arguments: &'a Map<String, Json>,
 ) -> Result<&'a str, CallTargetError> {
+    match value_of(place, arguments)? {
+        (_, Json::String(text)) if text.starts_with('/') => Ok(text),
+        (at, _) => Err(CallTargetError::Invalid(format!(
+            "{} is not an absolute path, and another path is relative to it",
+            argument_at(&at)
+        ))),
+    }
+}
+
+/// The value of an argument that is not in a list.
+fn value_of<'a>(
+    place: &ArgumentPath,
+    arguments: &'a Map<String, Json>,
+) -> Result<LocatedValue<'a>, CallTargetError> {
     let mut at = "arguments".to_owned();
     let mut members = Some(arguments);
     let mut value = None;
@@ -106,11 +169,7 @@ fn base_of<'a>(
     }
     match value {
         None | Some(Json::Null) => Err(CallTargetError::Missing(at)),
-        Some(Json::String(text)) if text.starts_with('/') => Ok(text),
-        Some(_) => Err(CallTargetError::Invalid(format!(
-            "{} is not an absolute path, and another path is relative to it",
-            argument_at(&at)
-        ))),
+        Some(value) => Ok((at, value)),
     }
 }
 

@@ -146,3 +146,62 @@ fn what_is_of_another_type_is_refused() {
     let many = json!({"a": ["1", "2", "3", "4", "5"]});
     assert_eq!(ask(json!(["a"]), many), Err(CallTargetError::TooMany));
 }
+
+#[test]
+fn arguments_that_a_tool_puts_into_a_url_are_parts_of_one_target() {
+    let repository =
+        json!([{"argument": "repo", "kind": "url", "base": "https://github.com/{owner}"}]);
+    let issue = json!([{"argument": "number", "kind": "url", "base": "https://github.com/{owner}/{repo}/issues"}]);
+    let shop = json!({"owner": "larkwood", "repo": "shop", "number": 7});
+    assert_eq!(
+        ask(repository.clone(), shop.clone()),
+        plain(&["https://github.com/larkwood/shop"])
+    );
+    assert_eq!(
+        ask(issue.clone(), shop),
+        plain(&["https://github.com/larkwood/shop/issues/7"])
+    );
+    let invalid = |at: &str, arguments: Json| {
+        let found = ask(issue.clone(), arguments.clone());
+        let Err(CallTargetError::Invalid(message)) = found else {
+            panic!("{arguments}: {found:?}");
+        };
+        let named = format!("argument `{at}` ");
+        assert!(message.starts_with(&named), "{arguments}: {message}");
+    };
+    for bad in [
+        json!("../evil/loot"),
+        json!("a/b"),
+        json!("r?"),
+        json!("%2e%2e"),
+        json!(""),
+        json!(true),
+        json!(["r"]),
+        json!(1.5),
+    ] {
+        invalid(
+            "repo",
+            json!({"owner": "larkwood", "repo": bad, "number": 7}),
+        );
+        invalid("owner", json!({"owner": bad, "repo": "shop", "number": 7}));
+    }
+    for bad in [
+        json!("../../evil/loot"),
+        json!("7?x"),
+        json!(1.5),
+        json!({}),
+    ] {
+        invalid(
+            "number",
+            json!({"owner": "larkwood", "repo": "shop", "number": bad}),
+        );
+    }
+    assert_eq!(
+        ask(repository.clone(), json!({"repo": "shop"})),
+        Err(CallTargetError::Missing("arguments.owner".into()))
+    );
+    assert_eq!(
+        ask(repository, json!({"owner": "larkwood"})),
+        Err(CallTargetError::Missing("arguments.repo".into()))
+    );
+}

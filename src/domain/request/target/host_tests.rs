@@ -176,3 +176,31 @@ fn a_name_has_no_empty_part() {
     }
     assert_eq!(host("https://example.com./").name, "example.com");
 }
+
+#[test]
+fn an_address_is_as_open_as_the_one_that_it_holds() {
+    for closed in [
+        "[2606:4700::5efe:169.254.169.254]",
+        "[2606:4700::5efe:127.0.0.1]",
+        "[2606:4700::200:5efe:7f00:1]",
+        "[2606:4700:0:1:0:5efe:a00:1]",
+        "[::ffff:10.0.0.1]",
+        "[64:ff9b::10.0.0.1]",
+        "[64:ff9b:1::808:808]",
+        "[2002:a00:1::]",
+        "[2002:808:808::]",
+        "[2001:0:4136:e378:8000:63bf:f5ff:fffe]",
+        "[::127.0.0.1]",
+        "[::ffff:0:7f00:1]",
+    ] {
+        assert!(!host(&format!("https://{closed}/")).is_open, "{closed}");
+    }
+    for open in [
+        "[::ffff:8.8.8.8]",
+        "[64:ff9b::8.8.8.8]",
+        "[2606:4700::5efe:8.8.8.8]",
+        "[2606:4700:4700::1111]",
+    ] {
+        assert!(host(&format!("https://{open}/")).is_open, "{open}");
+    }
+}

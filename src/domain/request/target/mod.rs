@@ -6,11 +6,12 @@
 //! policies see. Ambiguous spellings are rejected. There is one module for each [`TargetKind`]: [`path`],
 //! [`url`], [`email`], [`id`]; [`host`] classifies hosts, [`text`] restricts characters. [`argument`] defines
 //! target arguments, [`check`] checks them against the tool's schema, [`schema_form`] whether that is one, [`extract`]
-//! finds the targets of a call, [`stored`] checks resources that are stored.
+//! finds the targets of a call, [`url_base`] those that are put into a URL, [`stored`] checks resources that are stored.
 //!
 //! Only paths and URLs contain one another.
 
 pub mod argument;
+mod argument_path;
 mod canonical;
 pub mod check;
 pub mod email;
@@ -25,6 +26,7 @@ mod special_purpose;
 pub mod stored;
 pub mod text;
 pub mod url;
+pub mod url_base;
 
 use callgate_engine::cedar::EntityUID;
 
@@ -52,19 +54,19 @@ pub fn parse(
     let named = match kind {
         Some(TargetKind::Path) => path::read(text, base)?,
         Some(TargetKind::Url) => url::read(text)?,
-        Some(TargetKind::Email) => return targets(email::read(text)?),
+        Some(TargetKind::Email) => return targets(email::read(text)?, text),
         Some(TargetKind::Uuid) => id::uuid(server, text)?,
         Some(TargetKind::Id) => id::read(server, text)?,
         Some(TargetKind::Uri) => url::opaque(text)?,
         None => match url::look(text) {
             url::TextForm::Path => path::read(text, None)?,
             url::TextForm::Url => url::read(text)?,
-            url::TextForm::Email => return targets(email::read(text)?),
+            url::TextForm::Email => return targets(email::read(text)?, text),
             url::TextForm::Uri => url::opaque(text)?,
             url::TextForm::Other => id::by_look(server, text)?,
         },
     };
-    Ok(vec![named.target()])
+    Ok(vec![named.target(text)])
 }
 
 /// Parses a single target, inferring its kind.
@@ -106,8 +108,8 @@ fn single(mut targets: Vec<Target>) -> Result<Target, TargetError> {
     }
 }
 
-fn targets(named: Vec<CanonicalTarget>) -> Result<Vec<Target>, TargetError> {
-    Ok(named.into_iter().map(CanonicalTarget::target).collect())
+fn targets(named: Vec<CanonicalTarget>, text: &str) -> Result<Vec<Target>, TargetError> {
+    Ok(named.into_iter().map(|it| it.target(text)).collect())
 }
 
 /// Whether `whole` is `place` or contains it, by their canonical names. Only paths and URLs, whose names have

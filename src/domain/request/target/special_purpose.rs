@@ -101,25 +101,23 @@ fn held_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     is_in_v6(address, TEREDO, 32).then(|| of(!sixth, !seventh))
 }
 
-/// Whether an address is on the public internet. An address that embeds an IPv4 address is treated as that
-/// one.
+/// Whether an address is on the public internet. If it holds an IPv4 address, that one has to be too: it is where packets
+/// arrive. A mapped or NAT64 address is nothing but the one it holds.
 pub(super) fn is_open(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(address) => {
-            by_table(&IPV4, |block, length| is_in_v4(address, block, length)).unwrap_or(true)
+        IpAddr::V4(v4) => is_open_v4(v4),
+        IpAddr::V6(v6) => {
+            let stands_for_ipv4 = v6.to_ipv4_mapped().is_some() || is_in_v6(v6, NAT64, 96);
+            (stands_for_ipv4 || is_open_v6(v6)) && held_ipv4(v6).is_none_or(is_open_v4)
         }
-        IpAddr::V6(address) => is_open_v6(address),
     }
 }
 
+fn is_open_v4(address: Ipv4Addr) -> bool {
+    by_table(&IPV4, |block, length| is_in_v4(address, block, length)).unwrap_or(true)
+}
+
 fn is_open_v6(address: Ipv6Addr) -> bool {
-    if let Some(embedded) = address.to_ipv4_mapped() {
-        return is_open(IpAddr::V4(embedded));
-    }
-    if is_in_v6(address, NAT64, 96) {
-        let [.., a, b, c, d] = address.octets();
-        return is_open(IpAddr::V4(Ipv4Addr::new(a, b, c, d)));
-    }
     is_in_v6(address, GLOBAL_UNICAST, 3)
         && by_table(&IPV6, |block, length| is_in_v6(address, block, length)).unwrap_or(true)
 }

@@ -11,8 +11,16 @@ use crate::domain::request::target::{self, TargetError, TargetKind};
 use crate::domain::schema::TYPES;
 
 /// The attributes of a resource that its name and the call determine.
-const DERIVED: [&str; 8] = [
-    "uri", "kind", "scheme", "query", "host", "address", "domain", "public",
+const DERIVED: [&str; 9] = [
+    "uri",
+    "kind",
+    "scheme",
+    "query",
+    "canonical",
+    "host",
+    "address",
+    "domain",
+    "public",
 ];
 
 /// The canonical name of a target: an id of a server as such, anything else by its detected kind.

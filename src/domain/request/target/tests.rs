@@ -48,6 +48,73 @@ fn a_path_has_one_name() {
 }
 
 #[test]
+fn a_name_has_one_spelling_that_says_no_more() {
+    let is_canonical = |kind, text: &str| {
+        let targets = parse("files", kind, text, Some("/srv/work")).expect(text);
+        let said = attribute(&targets[0], "canonical");
+        assert_eq!(said, Some(targets[0].is_canonical.to_string()));
+        targets[0].is_canonical
+    };
+    let (path, url) = (Some(TargetKind::Path), Some(TargetKind::Url));
+    let (email, uuid, id) = (
+        Some(TargetKind::Email),
+        Some(TargetKind::Uuid),
+        Some(TargetKind::Id),
+    );
+    for (kind, text) in [
+        (url, "https://example.com"),
+        (url, "https://example.com/"),
+        (url, "https://example.com/a/b"),
+        (url, "https://example.com/a/b/"),
+        (url, "https://example.com:8443/a%20b"),
+        (url, "https://example.com/a b"),
+        (url, "https://example.com/50%25"),
+        (url, "https://example.com/b%C3%BCcher"),
+        (url, "https://example.com/bücher"),
+        (path, "/srv/a b"),
+        (path, "/srv/a/"),
+        (path, "/srv/50%"),
+        (path, "/"),
+        (path, "src/main.rs"),
+        (None, "file:///srv/a%20b"),
+        (email, "bob@example.com"),
+        (None, "mailto:bob@example.com"),
+        (uuid, "0f4e1d2c-3b4a-5968-8776-655443322110"),
+        (id, "C04/x/"),
+        (id, "50%"),
+    ] {
+        assert!(is_canonical(kind, text), "{text}");
+    }
+    for (kind, text) in [
+        (url, "https://example.com//"),
+        (url, "https://example.com//a"),
+        (url, "https://example.com/a///"),
+        (url, "https://example.com/./a"),
+        (url, "https://example.com/%61"),
+        (url, "https://example.com/a%2Db"),
+        (url, "https://example.com/b%c3%bccher"),
+        (url, "https://example.com/a%20b c"),
+        (url, "https://Example.com/a"),
+        (url, "https://example.com./a"),
+        (url, "https://example.com:443/a"),
+        (url, "HTTPS://example.com/a"),
+        (url, "https://example.com/a?"),
+        (url, "https://example.com/a?x=1"),
+        (url, "https://example.com/a#x"),
+        (path, "/srv//a"),
+        (path, "/srv/./a"),
+        (path, "./a"),
+        (path, "."),
+        (email, "Bob@example.com"),
+        (email, "all that was read <bob@example.com>"),
+        (email, "bob@example.com, eve@example.com"),
+        (uuid, "0F4E1D2C3B4A59688776655443322110"),
+    ] {
+        assert!(!is_canonical(kind, text), "{text}");
+    }
+}
+
+#[test]
 fn the_uri_of_a_file_is_the_path() {
     for text in [
         "file:///srv/a%20b/c.txt",
