@@ -20,7 +20,7 @@ use crate::store::backend::{Pruned, Retention, Store, StoreError, StoreWrite};
 mod tests;
 
 /// The most submissions in one commit.
-const GROUP: usize = 256;
+pub(super) const GROUP: usize = 256;
 /// The most submissions in the queue; one more is rejected.
 const WAITING: usize = 65_536;
 /// The most background writes in one commit: a few milliseconds.
