@@ -24,6 +24,8 @@ use crate::audit::log_queue::{Failure, Shared};
 use crate::audit::log_tree;
 use crate::audit::log_writer::{LogWriter, SharedWriter};
 use crate::audit::lost_records::LostCounts;
+use crate::audit::newest_revision::newest_revision;
+use crate::audit::record::schema::{Notice, notice};
 use crate::audit::tree::thread::{TreeState, TreeWatch};
 use crate::audit::turn;
 use crate::config::audit::{AuditConfig, LogMode, OnLogFailure};
@@ -200,6 +202,7 @@ impl AuditLog {
             queue: Mutex::default(),
             called: Condvar::new(),
             next: AtomicU64::new(output.next()),
+            newest_revision: newest_revision(directory)?,
             unrecorded: AtomicU64::new(0),
             lost: Mutex::default(),
             failure: Mutex::default(),
@@ -319,6 +322,23 @@ impl AuditLog {
     pub fn unrecorded(&self) -> u64 {
         let dropped = self.shared.lock().batch.dropped;
         dropped + self.shared.unrecorded.load(Ordering::Relaxed)
+    }
+
+    /// The newest revision that was given out, as far as the log knew when it was opened.
+    pub fn newest_revision(&self) -> u64 {
+        self.shared.newest_revision
+    }
+
+    /// Puts on record that the store holds the state of an older revision, `from`, though revisions up to `last` were given out.
+    /// On a log that is not started yet: once it is.
+    pub fn turned_back(&self, how: &str, from: u64, last: u64) {
+        self.shared.notice(Notice {
+            kind: notice::Kind::TurnedBack.into(),
+            text: how.to_owned(),
+            first: from,
+            last,
+            ..Notice::default()
+        });
     }
 
     /// What was recorded and is there no more, as far as it was noticed since the start.

@@ -33,6 +33,8 @@ pub(super) struct Shared {
     pub(super) queue: Mutex<Queue>,
     pub(super) called: Condvar,
     pub(super) next: AtomicU64,
+    /// The newest revision that it knew when it was opened.
+    pub(super) newest_revision: u64,
     pub(super) unrecorded: AtomicU64,
     pub(super) lost: Mutex<LostCounts>,
     pub(super) failure: Mutex<Option<Failure>>,

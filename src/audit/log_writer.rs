@@ -186,6 +186,11 @@ impl LogWriter {
         if let Some(id) = shared.key_id() {
             self.tell(Kind::Key, id);
         }
+        let told_before = std::mem::take(&mut shared.lock().batch.notices);
+        for (_, notice) in told_before {
+            // Told before the start, and of it.
+            self.output.notice(SystemTime::now(), notice);
+        }
         self.write(shared, LogOutput::tick);
     }
 

@@ -7,7 +7,7 @@
 //! another, [`segment`] a file that is written, [`capsule`] what belongs to an envelope and is encrypted
 //! ([`capsule_content`] is what it holds), [`log_files`] the names of the files, [`reader`] reads them all. [`tree`] is the
 //! Merkle tree over the envelopes, [`verify`] holds log and tree against each other. [`lost_records`] counts what is known
-//! to be gone. [`filter`] and [`find`] choose records, [`outcome_check`] holds outcomes against decisions, [`json`] and
+//! to be gone, [`newest_revision`] finds the last revision that a log knows. [`filter`] and [`find`] choose records, [`outcome_check`] holds outcomes against decisions, [`json`] and
 //! [`export`] write them for others.
 //!
 //! Invariant: no policy logic. A record states what happened; it decides nothing.
@@ -35,6 +35,7 @@ pub mod log_queue;
 pub mod log_tree;
 mod log_writer;
 pub mod lost_records;
+pub mod newest_revision;
 pub mod outcome_check;
 pub mod outcome_record;
 pub mod reader;

@@ -33,8 +33,10 @@ pub enum WatchError {
     /// Changes came faster than the watcher read them.
     #[error("changes came faster than they were taken: go on from the last one that was told")]
     Lagged,
-    /// The requested changes have been pruned.
-    #[error("changes before revision {first} are no longer kept: read the state anew")]
+    /// The requested changes have been pruned, or are of a history that the store has turned back from.
+    #[error(
+        "changes before revision {first} are no longer kept, or the store has turned back: read the state anew"
+    )]
     Pruned {
         /// The first revision that is kept.
         first: u64,
@@ -151,6 +153,8 @@ impl ChangeWatch {
 
     async fn read(&mut self) -> Result<(), WatchError> {
         let after = self.last;
+        // Each of them is in the store before it is in service.
+        let newest = self.control.service.live().map_or(0, |it| it.revision());
         let (done, read) = oneshot::channel();
         let asked = self.control.service.ledger().writer().access(move |store| {
             // The receiver is gone if the watcher is.
@@ -164,15 +168,20 @@ impl ChangeWatch {
             tracing::error!(error = %error, "changes could not be read");
             ControlError::Unavailable
         })?;
-        match entries.first() {
-            None => self.is_live = true,
-            Some(first) if first.revision != self.last + 1 => {
-                let first = first.revision;
-                return Err(WatchError::Pruned { first });
+        // They are dense but where old ones were pruned, or the store has turned back and goes on above.
+        let is_next = |(entry, next): &(ChangeRecord, u64)| entry.revision == *next;
+        let first = entries.first().map(|first| first.revision);
+        let dense = entries.into_iter().zip(after + 1..).take_while(is_next);
+        self.read = dense.map(|(entry, _)| Arc::new(entry)).collect();
+        match first {
+            None if after < newest => Err(WatchError::Pruned { first: newest + 1 }),
+            None => {
+                self.is_live = true;
+                Ok(())
             }
-            Some(_) => self.read = entries.into_iter().map(Arc::new).collect(),
+            Some(first) if first != after + 1 => Err(WatchError::Pruned { first }),
+            Some(_) => Ok(()),
         }
-        Ok(())
     }
 }
 

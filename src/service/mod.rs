@@ -6,6 +6,7 @@
 //! the labels of a call, [`maintenance`] background writes and pruning, [`replaced_tasks`] how long a closed task keeps its
 //! labels, [`clock`] the one clock, [`deadline`] the deadline of a request. `recording` puts decisions on record, `listing`
 //! filters lists, [`pending`] are responses that have to wait, `unsettled` puts on record what nobody waits for any more,
+//! `turned_back` is where revisions go on if the store holds an older state than before,
 //! [`fleet`] is what changes when several servers decide from one database. `session_loader` reads sessions that are not in
 //! memory, one at a time by [`one_at_a_time`]. [`search`] asks Cedar about many entities, [`batch`] decides several requests
 //! from one generation, `in_turn` one after the other. [`observe`] lets pass what is only observed, [`published`] compiles
@@ -56,6 +57,7 @@ pub mod search;
 pub mod server_load;
 pub mod session_loader;
 pub mod settings;
+mod turned_back;
 mod unsettled;
 
 use std::sync::Arc;
@@ -142,6 +144,7 @@ impl Service {
     ) -> Result<Self, StoreError> {
         let asked = clock.now();
         let mut loaded = store.load()?;
+        turned_back::go_on(&mut *store, &mut loaded, &recorder)?;
         let state = member.as_ref().map(|(membership, name)| {
             let facts = loaded.facts;
             Arc::new(FleetState::new(

@@ -10,14 +10,18 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use callgate_engine::cedar::EntityUID;
+
 use crate::domain::authority::labels::{CarriedLabels, Labels};
 use crate::domain::authority::session::Session;
+use crate::domain::authority::task::Task;
 use crate::domain::authority::usage::Usage;
 use crate::domain::decide::inputs::{self, History};
 use crate::domain::decide::verdict::{LeftBehind, Reason, ReasonCode, SideEffects};
 use crate::domain::ids::{BudgetId, MemberId};
 use crate::domain::request::call_context::CallContext;
 use crate::domain::request::definition::DefinitionDigests;
+use crate::domain::request::operation::{Listing, OperationKind};
 use crate::service::call_carriers::CallCarriers;
 use crate::service::fleet::shared_facts::{BudgetExhausted, SharedFacts};
 use crate::service::generation::Generation;
@@ -39,6 +43,7 @@ pub struct Observed<'c> {
     usage: Option<Usage>,
     calls_left: Option<u64>,
     tool_calls_left: Option<u64>,
+    spent_tools: Vec<EntityUID>,
     approval_uses: Vec<u32>,
     definition: Option<DefinitionDigests>,
     /// The membership under which they were observed, and the last fact before.
@@ -78,6 +83,7 @@ impl Observed<'_> {
             usage: self.usage,
             calls_left: self.calls_left,
             tool_calls_left: self.tool_calls_left,
+            spent_tools: &self.spent_tools,
             approval_uses: &self.approval_uses,
             definition: self.definition.as_ref(),
         }
@@ -173,6 +179,10 @@ impl LiveFacts {
             usage: generation.snapshot.reads_context("usage").then(usage),
             calls_left: budget.map(|(id, most)| self.calls_left(&id, most)),
             tool_calls_left: tool_budget.map(|(id, most)| self.calls_left(&id, most)),
+            spent_tools: match (task, &call.operation.kind) {
+                (Some(task), OperationKind::List(Listing::Tools)) => self.spent_tools(task),
+                _ => Vec::new(),
+            },
             approval_uses: (call.approval_ids.iter())
                 .map(|id| self.quotas.approval_uses(id))
                 .collect(),
@@ -180,6 +190,16 @@ impl LiveFacts {
             carriers,
             seen_as,
         }
+    }
+
+    /// The tools of a task whose own budgets are spent.
+    fn spent_tools(&self, task: &Task) -> Vec<EntityUID> {
+        let is_spent = |tool: &EntityUID| {
+            let budget = task.tool_budget(tool);
+            budget.is_some_and(|(id, most)| self.calls_left(&id, most) == 0)
+        };
+        let tools = task.terms.uses.iter().map(|named| &named.tool);
+        tools.filter(|tool| is_spent(tool)).cloned().collect()
     }
 
     fn definition_of(

@@ -18,6 +18,7 @@ use crate::domain::ids::{
 };
 
 pub use crate::store::error::StoreError;
+use crate::store::turned_back::TurnedBack;
 
 /// A database, owned by one writer. Decisions never wait for it to read.
 ///
@@ -54,6 +55,13 @@ pub trait Store: Send {
     fn check(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
+
+    /// Goes on with the revision after the last one that was given out before the store turned back. Nothing is changed but that.
+    ///
+    /// # Errors
+    ///
+    /// Any error of writing.
+    fn go_on_above(&mut self, turned: &TurnedBack) -> Result<(), StoreError>;
 
     /// At most `limit` entries after a revision, in order. Old ones may have been pruned: then the first is not the
     /// next one, and the reader has to load everything again.
@@ -296,6 +304,8 @@ pub struct UsageCount {
 pub struct StoredState {
     /// The last revision; 0 before the first.
     pub revision: u64,
+    /// When it turned back last, as far as it keeps that.
+    pub turned_back: Option<TurnedBack>,
     /// The number of the last fact, in a store that several servers write to.
     pub facts: u64,
     /// Names the store and the history that it is in, if several servers write to it: another one after a failover.

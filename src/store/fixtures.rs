@@ -6,6 +6,7 @@ use crate::store::backend::{
     Pruned, Retention, Store, StoreError, StoreWrite, StoredSession, StoredState,
 };
 use crate::store::sqlite::SqliteStore;
+use crate::store::turned_back::TurnedBack;
 
 /// What is asked before something is done; its error is returned instead.
 type Before<T> = Box<dyn FnMut(&T) -> Result<(), StoreError> + Send>;
@@ -75,6 +76,10 @@ impl Store for AskingStore {
     fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
         (self.commit)(writes)?;
         self.inner.commit(writes)
+    }
+
+    fn go_on_above(&mut self, turned: &TurnedBack) -> Result<(), StoreError> {
+        self.inner.go_on_above(turned)
     }
 
     fn entries_after(

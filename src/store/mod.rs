@@ -4,7 +4,7 @@
 //! default, [`postgres`] the one that several servers share. [`sessions`], [`carrier_labels`], [`resource_labels`],
 //! [`usage`], [`quotas`] and [`shared_budgets`] hold the facts that change with every call: they live in memory, and what
 //! must not be lost is written before the response. [`shown_definitions`] holds tool definitions that lists have shown.
-//! `session_index` knows which sessions are in the store alone. `sharded` spreads what is in memory over several locks.
+//! [`turned_back`] is where revisions go on after an older state was put back. `session_index` knows which sessions are in the store alone. `sharded` spreads what is in memory over several locks.
 //!
 //! Invariant: no decisions. Whether a call is allowed is decided elsewhere; here it is only written down.
 
@@ -23,5 +23,6 @@ mod sharded;
 pub mod shared_budgets;
 pub mod shown_definitions;
 pub mod sqlite;
+pub mod turned_back;
 pub mod usage;
 pub mod writer;

@@ -22,7 +22,7 @@ mod tests;
 /// What panics are logged as.
 const PART: &str = "store";
 /// The most submissions in one commit.
-const GROUP: usize = 256;
+pub(super) const GROUP: usize = 256;
 /// The most submissions in the queue; one more is rejected.
 const WAITING: usize = 65_536;
 /// The most background writes in one commit: a few milliseconds.

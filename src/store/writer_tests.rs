@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::authority::change::ChangeRecord;
 use crate::domain::ids::SessionId;
 use crate::store::backend::{StoredSession, StoredState};
+use crate::store::turned_back::TurnedBack;
 
 type Commits = Arc<Mutex<Vec<Vec<String>>>>;
 
@@ -34,6 +35,10 @@ impl Store for Fake {
             return Err(StoreError::Write("bad".to_owned()));
         }
         self.commits.lock().unwrap().push(names);
+        Ok(())
+    }
+
+    fn go_on_above(&mut self, _: &TurnedBack) -> Result<(), StoreError> {
         Ok(())
     }
 

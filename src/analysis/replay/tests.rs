@@ -121,6 +121,7 @@ impl Case {
             usage: self.usage,
             calls_left: self.calls_left,
             tool_calls_left: None,
+            spent_tools: &[],
             definition: self.definition.as_ref(),
             approval_uses: &self.approval_uses,
         }

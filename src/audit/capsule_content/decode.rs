@@ -69,11 +69,13 @@ impl Capsule {
             request: match bytes.byte()? {
                 0 => CapsuleRequest::Call(read_call(&mut bytes)?, read_history(&mut bytes)?),
                 1 => CapsuleRequest::Cedar(read_cedar(&mut bytes)?),
-                2 => CapsuleRequest::List(
-                    read_call(&mut bytes)?,
-                    read_history(&mut bytes)?,
-                    many::read_entries(&mut bytes)?,
-                ),
+                2 => {
+                    let call = read_call(&mut bytes)?;
+                    let history = read_history(&mut bytes)?;
+                    let entries = many::read_entries(&mut bytes)?;
+                    let history = history.of_list(&call, &entries);
+                    CapsuleRequest::List(call, history, entries)
+                }
                 3 => CapsuleRequest::Search(many::read_candidates(&mut bytes)?),
                 _ => return Err(CapsuleContentError::Bad("kind of request")),
             },
@@ -253,6 +255,7 @@ fn read_history(bytes: &mut Reader<'_>) -> Result<CapsuleHistory, CapsuleContent
         usage: bytes.maybe(read_usage)?,
         calls_left: bytes.maybe(Reader::number)?,
         tool_calls_left: bytes.maybe(Reader::number)?,
+        spent_tools: Vec::new(),
         definition: bytes
             .maybe(|bytes| Ok(DefinitionDigests::new(bytes.short()?, bytes.short()?)))?,
         approval_uses: bytes.list(Reader::small)?,

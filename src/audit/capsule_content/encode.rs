@@ -313,6 +313,7 @@ pub(super) fn write_history(out: &mut Writer, history: &History<'_>) {
         usage,
         calls_left,
         tool_calls_left,
+        spent_tools: _,
         definition,
         approval_uses,
     } = history;

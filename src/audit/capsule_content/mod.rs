@@ -22,6 +22,7 @@ mod slice;
 
 use std::time::SystemTime;
 
+use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
 use crate::authn::caller::Caller;
@@ -31,8 +32,11 @@ use crate::domain::authority::state::Authority;
 use crate::domain::authority::usage::Usage;
 use crate::domain::decide::inputs::History;
 use crate::domain::decide::is_authorized::ParcRequest;
+use crate::domain::decide::listing::ListedItem;
+use crate::domain::reason::ReasonCode;
 use crate::domain::request::call_context::CallContext;
 use crate::domain::request::definition::DefinitionDigests;
+use crate::domain::schema;
 
 pub use binary::CapsuleContentError;
 pub use entities::{AbsentEntities, StoredForms};
@@ -101,11 +105,27 @@ pub struct CapsuleHistory {
     usage: Option<Usage>,
     calls_left: Option<u64>,
     tool_calls_left: Option<u64>,
+    /// What the entries of a list say.
+    spent_tools: Vec<EntityUID>,
     definition: Option<DefinitionDigests>,
     approval_uses: Vec<u32>,
 }
 
 impl CapsuleHistory {
+    /// The history of a list, as far as its entries say it.
+    fn of_list(mut self, call: &CallContext, entries: &[ListedEntry]) -> Self {
+        let spent = ReasonCode::TaskBudgetSpent.as_str();
+        let spent = entries
+            .iter()
+            .filter(|it| it.hidden.as_deref() == Some(spent));
+        let spent = spent.filter_map(|entry| match &entry.item {
+            ListedItem::Tool { name, .. } => Some(schema::tool_uid(&call.operation.server, name)),
+            _ => None,
+        });
+        self.spent_tools = spent.collect();
+        self
+    }
+
     /// The history for a decision.
     pub fn history(&self) -> History<'_> {
         History {
@@ -114,6 +134,7 @@ impl CapsuleHistory {
             usage: self.usage,
             calls_left: self.calls_left,
             tool_calls_left: self.tool_calls_left,
+            spent_tools: &self.spent_tools,
             definition: self.definition.as_ref(),
             approval_uses: &self.approval_uses,
         }

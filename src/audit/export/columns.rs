@@ -213,6 +213,10 @@ fn notice(row: &mut ExportRow, it: &Notice) {
         notice::Kind::Removed if it.text == REMOVED_RECORDS => (true, records),
         // Capsules: their records are there.
         notice::Kind::Removed => (true, format!("{} of {records}", it.text)),
+        notice::Kind::TurnedBack => (
+            true,
+            format!("{}: revisions {} to {}", it.text, it.first, it.last),
+        ),
         _ => (false, it.text.clone()),
     };
     row.text("text", text);

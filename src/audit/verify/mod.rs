@@ -27,7 +27,7 @@ use crate::audit::tree::tile_dir::{TileDir, TreeReader};
 use crate::audit::tree::unsigned::UnsignedTiles;
 use crate::audit::verify::authentic::AuthenticTree;
 use crate::audit::verify::fault::{Fault, Faults};
-use crate::audit::verify::scan::Scan;
+use crate::audit::verify::scan::{Scan, TurnedBackNotice};
 
 /// What to verify.
 #[derive(Debug, Clone)]
@@ -67,6 +67,8 @@ pub struct Report {
     pub uncovered: u64,
     /// Bytes at the end of the last file that are no complete record, because it is just being written.
     pub torn_bytes: u64,
+    /// Where the log says that the store held an older state than before. Nothing is wrong with the log there.
+    pub turned_back: Vec<TurnedBackNotice>,
     /// The number of older checkpoints that the log extends.
     pub older_checkpoints: usize,
     /// What is wrong, in the order it was found; the first [`fault::MAX_KEPT`] are kept.
@@ -151,6 +153,7 @@ pub fn verify(request: &Request) -> io::Result<Report> {
     }
     report.first = found.first.max(request.from);
     report.removed = found.removed;
+    report.turned_back = found.turned_back;
     report.end = found.end;
     report.uncovered = found.end.saturating_sub(checkpoint.size.max(report.first));
     report.torn_bytes = found.torn_bytes;

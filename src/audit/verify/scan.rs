@@ -6,6 +6,8 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::audit::archive::REMOVED_RECORDS;
 use crate::audit::frame::{self, Contents, FrameReader, HEADER, MAX_RECORD, Step};
 use crate::audit::log_files::{self, LogFile, SEGMENTS};
@@ -33,6 +35,21 @@ pub struct Found {
     pub unproven: Vec<Range<u64>>,
     /// Bytes at the end that are no complete record.
     pub torn_bytes: u64,
+    /// Where the log says that the store held an older state than before.
+    pub turned_back: Vec<TurnedBackNotice>,
+}
+
+/// What the log says of a store that held an older state than before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TurnedBackNotice {
+    /// The index of the record that says so.
+    pub record: u64,
+    /// How it came to that.
+    pub how: String,
+    /// The revision that the state had.
+    pub from: u64,
+    /// The revision that it has from there on.
+    pub revision: u64,
 }
 
 /// A scan of the files of a log, in order.
@@ -242,10 +259,10 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Keeps what the log says of records that it removed or lost.
+    /// Keeps what the log says of records that it removed or lost, and of a store that turned back.
     fn notice(&mut self, payload: Vec<u8>) {
         let stored = StoredRecord::from_bytes(payload).ok();
-        let Some(notice) = stored.and_then(|stored| stored.notice()) else {
+        let Some((index, notice)) = stored.and_then(|it| Some((it.index, it.notice()?))) else {
             return;
         };
         match notice.kind() {
@@ -254,6 +271,12 @@ impl<'a> Scan<'a> {
                 self.removed.push((notice.first, notice.last));
             }
             notice::Kind::Lost => self.lost.push((notice.first, notice.last)),
+            notice::Kind::TurnedBack => self.found.turned_back.push(TurnedBackNotice {
+                record: index,
+                how: notice.text,
+                from: notice.first,
+                revision: notice.last.saturating_add(1),
+            }),
             _ => {}
         }
     }

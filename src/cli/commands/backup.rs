@@ -33,7 +33,8 @@ pub struct BackupArgs {
 ///
 /// The copy is checked first, down to each value if it has the digest that `callgate backup` writes into it. A `-wal` beside it
 /// is part of it. A store that is there is set aside, and nothing of it deleted. What was taken away after the
-/// copy was made (a revoked delegation, a stop) may be allowed again: the answer says how many commits the copy lacks.
+/// copy was made (a revoked delegation, a stop) may be allowed again: the answer says how many commits the copy lacks. Its
+/// state gets a revision above all that were given out before, and the next start puts on record that it was restored.
 #[derive(Debug, clap::Args)]
 #[command(after_help = RESTORE_EXAMPLES)]
 pub struct RestoreArgs {
@@ -107,7 +108,8 @@ pub fn restore(args: &RestoreArgs) -> anyhow::Result<Exit> {
     };
     let mut text = with_summary(Details::new(title), &restored.backup)
         .fact("content", content)
-        .maybe("commits lost", restored.lost_commits);
+        .maybe("commits lost", restored.lost_commits)
+        .fact("goes on at", format!("revision {}", restored.goes_on_at));
     if restored.replaced_other {
         text = text.fact(
             "replaced",
@@ -119,6 +121,7 @@ pub fn restore(args: &RestoreArgs) -> anyhow::Result<Exit> {
     }
     let mut json = as_json(&restored.backup);
     json["lostCommits"] = json!(restored.lost_commits);
+    json["goesOnAt"] = json!(restored.goes_on_at);
     json["replacedOther"] = json!(restored.replaced_other);
     let paths = restored.set_aside.iter().map(|it| shown(it));
     json["setAside"] = paths.collect::<Vec<_>>().into();

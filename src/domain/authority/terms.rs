@@ -121,6 +121,9 @@ pub enum TermsError {
     /// More than a target, where it is not known beforehand.
     #[error("`{0}` is for any target, and the call says more than its name")]
     MoreThanTarget(SmolStr),
+    /// Something goes back to the server with the call, where the target is not known beforehand.
+    #[error("`{0}` is for any target, and not with what goes back to a server that asked")]
+    GoesBack(SmolStr),
 }
 
 impl TaskTerms {
@@ -156,7 +159,8 @@ impl TaskTerms {
 }
 
 impl ToolUse {
-    /// Verifies that a call of the tool matches the terms. `registered` is the tool's registration.
+    /// Verifies that a call of the tool matches the terms. `registered` is the tool's registration, `goes_back` whether the call
+    /// brings something back to a server that has asked: responses, or its own state.
     ///
     /// # Errors
     ///
@@ -167,9 +171,13 @@ impl ToolUse {
         registered: Option<&RegisteredTool>,
         targets: &[Target],
         arguments: &Map<String, Json>,
+        goes_back: bool,
     ) -> Result<(), TermsError> {
         if self.any_target {
-            self.covers_open_target(registered, arguments)?;
+            self.covers_open_target(registered, targets, arguments)?;
+            if goes_back {
+                return Err(TermsError::GoesBack(id(&self.tool)));
+            }
         }
         let tool = || id(&self.tool);
         if !self.targets.is_empty() {
@@ -217,6 +225,7 @@ impl ToolUse {
     fn covers_open_target(
         &self,
         registered: Option<&RegisteredTool>,
+        all: &[Target],
         arguments: &Map<String, Json>,
     ) -> Result<(), TermsError> {
         let open = registered.map(|it| self.open_arguments(it));
@@ -234,6 +243,14 @@ impl ToolUse {
         match extract::targets(server, &open, arguments, 1) {
             Ok(targets) if targets.len() == 1 => {}
             _ => return Err(TermsError::NotOneTarget(id(&self.tool))),
+        }
+        // A gateway may state what the arguments name, and nothing else.
+        let known = registered.and_then(|it| it.target_arguments.as_ref().ok());
+        let known = known.map_or(&[][..], Vec::as_slice);
+        let named = extract::targets(server, known, arguments, all.len()).unwrap_or_default();
+        let is_named = |target: &Target| named.iter().any(|it| it.uid() == target.uid());
+        if !all.iter().all(is_named) {
+            return Err(TermsError::NotOneTarget(id(&self.tool)));
         }
         let given = arguments.iter().filter(|(name, _)| is_open(name));
         if given.map(|(_, value)| value).all(is_bare) {

@@ -12,6 +12,10 @@ fn at(text: &str) -> Target {
     target::parse_one("slack", text).unwrap()
 }
 
+fn in_chat(text: &str) -> Target {
+    target::parse_one("chat", text).unwrap()
+}
+
 fn place(text: &str) -> EntityUID {
     at(text).uid().clone()
 }
@@ -32,7 +36,7 @@ fn tool_use() -> ToolUse {
 fn covers(targets: &[&str], arguments: Json) -> Result<(), String> {
     let targets: Vec<Target> = targets.iter().map(|text| at(text)).collect();
     let arguments = arguments.as_object().unwrap();
-    let covered = tool_use().covers(&world(""), None, &targets, arguments);
+    let covered = tool_use().covers(&world(""), None, &targets, arguments, true);
     covered.map_err(|outside| outside.to_string())
 }
 
@@ -91,6 +95,16 @@ fn arguments_have_the_values_that_are_named() {
 
 /// An invitation of Dora to whichever address, as a registration names its targets.
 fn invite(targets: Json, arguments: Json) -> Result<(), String> {
+    invite_with(targets, arguments, &[], false)
+}
+
+/// The same with the targets that the call has, and perhaps with something that goes back to a server.
+fn invite_with(
+    targets: Json,
+    arguments: Json,
+    all: &[Target],
+    goes_back: bool,
+) -> Result<(), String> {
     let forms: Vec<TargetArgumentForm> = serde_json::from_value(targets).unwrap();
     let registered = RegisteredTool {
         uid: schema::tool_uid("chat", "invite"),
@@ -117,7 +131,7 @@ fn invite(targets: Json, arguments: Json) -> Result<(), String> {
         any_target: true,
     };
     let arguments = arguments.as_object().unwrap();
-    let covered = dora.covers(&world(""), Some(&registered), &[], arguments);
+    let covered = dora.covers(&world(""), Some(&registered), all, arguments, goes_back);
     covered.map_err(|outside| outside.to_string())
 }
 
@@ -144,6 +158,23 @@ fn an_open_target_may_be_any_one() {
     ] {
         assert_eq!(invite(targets, arguments.clone()), Ok(()), "{arguments}");
     }
+}
+
+#[test]
+fn with_an_open_target_nothing_goes_back_to_the_server_and_no_other_target_is_stated() {
+    let call = || (json!(["room"]), json!({"user": "Dora", "room": "general"}));
+    let with = |all: &[&str], goes_back| {
+        let all: Vec<Target> = all.iter().map(|it| in_chat(it)).collect();
+        let (targets, arguments) = call();
+        invite_with(targets, arguments, &all, goes_back)
+    };
+    assert_eq!(with(&["general"], false), Ok(()));
+    let not_one = "`chat/invite` is for any one target, and the call names none or several";
+    assert_eq!(with(&["general", "other"], false), Err(not_one.to_owned()));
+    assert_eq!(with(&["other"], false), Err(not_one.to_owned()));
+    let back =
+        "`chat/invite` is for any target, and not with what goes back to a server that asked";
+    assert_eq!(with(&["general"], true), Err(back.to_owned()));
 }
 
 #[test]

@@ -50,9 +50,9 @@ fn try_decide(
     if evidence.is_bounded() {
         let server = schema::server_uid(&call.operation.server);
         evidence.covers(snapshot, &request.requested_access(&server))?;
-        if let (Some(tool), Some(arguments)) = (request.tool(), call.operation.arguments()) {
+        if let Some(tool) = request.tool() {
             let registered = request.registered_tool.as_deref();
-            evidence.check_terms(inputs, tool, registered, &request.targets, arguments)?;
+            evidence.check_terms(inputs, tool, registered, &request.targets, &call.operation)?;
         }
     }
     let describe = || challenge::describe(call, evidence.chain.as_ref(), &request);

@@ -961,6 +961,7 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
                     Session::new().after(Some(&schema::tool_uid("github", "merge")), &["a".into()]);
                 if has_lived {
                     world.history = History {
+                        spent_tools: &[],
                         tool_calls_left: Some(2),
                         carried: None,
                         session: Some(&session),

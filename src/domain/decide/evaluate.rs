@@ -203,6 +203,7 @@ impl<'a> RequestEvaluator<'a> {
             history: self.inputs.history,
             approval: None,
             answers: self.call.operation.answers.as_deref(),
+            has_request_state: self.call.operation.request_state.is_some(),
             now: self.now,
         }
     }

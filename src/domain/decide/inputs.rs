@@ -50,6 +50,8 @@ pub struct History<'w> {
     pub calls_left: Option<u64>,
     /// The remaining calls of this tool in the task; `None` without a limit.
     pub tool_calls_left: Option<u64>,
+    /// For a list: the tools whose own budget in the task is spent.
+    pub spent_tools: &'w [EntityUID],
     /// The definition that a list last showed for the tool through this gateway; `None` if it is the pinned
     /// one or no list was seen.
     pub definition: Option<&'w DefinitionDigests>,

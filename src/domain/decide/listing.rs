@@ -15,8 +15,7 @@ use crate::domain::decide::evaluate::{
     ClaimedParties, RequestEntities, RequestEvaluator, check_scopes,
 };
 use crate::domain::decide::facts::Facts;
-use crate::domain::decide::inputs::DecisionInputs;
-use crate::domain::decide::inputs::Requester;
+use crate::domain::decide::inputs::{self, DecisionInputs, Requester};
 use crate::domain::decide::verify;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{CallContext, Initiator, Operation};
@@ -182,6 +181,7 @@ impl ListFilter<'_> {
         }
         evidence
             .covers(inputs.snapshot, &access)
+            .and_then(|()| self.check_budget(&request))
             .and_then(|()| self.check_scope(&request))
             .map_err(|reason| ListedVerdict::from(reason.code))?;
         let snapshot = inputs.snapshot;
@@ -215,6 +215,19 @@ impl ListFilter<'_> {
                 .iter()
                 .any(|it| it.always_enforced().next().is_some()),
         })
+    }
+
+    /// Checks that a tool's own budget in the task is not spent.
+    fn check_budget(&self, request: &CedarRequest) -> Result<(), Reason> {
+        let RequestEvaluator {
+            inputs, evidence, ..
+        } = self.evaluator;
+        match (evidence.task, request.tool()) {
+            (Some(task), Some(tool)) if inputs.history.spent_tools.contains(tool) => {
+                Err(inputs::tool_budget_spent(&task.id, tool))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Checks that the action of an item applies to the principals and its resource.

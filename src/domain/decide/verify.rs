@@ -6,7 +6,6 @@ use std::time::SystemTime;
 
 use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
-use serde_json::{Map, Value as Json};
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
@@ -21,7 +20,7 @@ use crate::domain::decide::inputs::DecisionInputs;
 use crate::domain::ids::ApprovalId;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::registration::{RegisteredTool, bool_attribute, string_set_attribute};
-use crate::domain::request::call_context::{ActorChain, CallContext, Identity, Subject};
+use crate::domain::request::call_context::{ActorChain, CallContext, Identity, Operation, Subject};
 use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::request::target::Target;
 use crate::domain::schema::{self, TYPES};
@@ -131,15 +130,20 @@ impl<'c> VerifiedEvidence<'c> {
         tool: &EntityUID,
         registered: Option<&RegisteredTool>,
         targets: &[Target],
-        arguments: &Map<String, Json>,
+        operation: &Operation,
     ) -> Result<(), Reason> {
+        let Some(arguments) = operation.arguments() else {
+            return Ok(());
+        };
         let Some(task) = self.task else {
             return Ok(());
         };
         let Some(named) = task.terms.for_tool(tool) else {
             return Ok(());
         };
-        if let Err(outside) = named.covers(inputs.snapshot, registered, targets, arguments) {
+        let goes_back = operation.answers.is_some() || operation.request_state.is_some();
+        let covered = named.covers(inputs.snapshot, registered, targets, arguments, goes_back);
+        if let Err(outside) = covered {
             return Err(outside_task(format!("in task `{}`, {outside}", task.id)));
         }
         match inputs.history.tool_calls_left {

@@ -2,7 +2,7 @@
 //!
 //! Protocol revision 2026-07-28 sends them with the repeated call (`inputResponses`), revision 2025-11-25 as
 //! separate responses. Neither states what it responds to, so the kind is determined from the shape. Whatever in a
-//! response has not the shape that the protocol gives its kind may hold any text: it counts as a text of a model,
+//! response has not the shape that the protocol gives its kind, or is a key that is no identifier, may hold any text: it counts as a text of a model,
 //! [`SAMPLING`], whatever the kind, and is searched for secrets.
 
 use serde_json::{Map, Value as Json};
@@ -20,11 +20,18 @@ const SAMPLING: &str = "sampling";
 /// The kind of an error that has more to say than a code and a short message.
 const ERROR: &str = "error";
 
+/// The kind of what a client brings back for a server beside its responses: `requestState`. Whether that is what the server gave
+/// it, nobody has seen.
+pub const STATE: &str = "state";
+
 /// The kind of a response with metadata (`_meta`).
 const METADATA: &str = "metadata";
 
 /// The member of metadata that names the task a response belongs to (revision 2025-11-25).
 const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
+
+/// The maximum length of a key in `inputResponses`, in bytes.
+const MAX_KEY: usize = 64;
 
 /// The maximum length of a task's id in [`RELATED_TASK`], in bytes.
 const MAX_TASK_ID: usize = 256;
@@ -63,7 +70,10 @@ impl ClientResponses {
             text: canonical::object_text(responses),
             ..Self::default()
         };
-        for response in responses.values() {
+        for (key, response) in responses {
+            if !is_identifier(key) {
+                answers.add_undefined(key, &Json::Null);
+            }
             answers.add(response.as_object().ok_or(ClientResponseError)?)?;
         }
         Ok(Some(answers))
@@ -204,6 +214,12 @@ impl ClientResponses {
             self.secret_fields.push(SmolStr::new(name));
         }
     }
+}
+
+/// Whether a key of `inputResponses` is what a server chooses to know its question by, and no text.
+fn is_identifier(key: &str) -> bool {
+    let is_part = |it: u8| it.is_ascii_alphanumeric() || b"-_.:/".contains(&it);
+    !key.is_empty() && key.len() <= MAX_KEY && key.bytes().all(is_part)
 }
 
 /// Whether a value is one of those that a form may have. `null` is no value.

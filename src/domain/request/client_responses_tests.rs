@@ -56,6 +56,24 @@ fn what_could_be_several_or_nothing_is_not_guessed() {
 }
 
 #[test]
+fn a_key_that_is_no_identifier_counts_as_a_text_of_a_model() {
+    let declined = |key: &str| {
+        let responses = json!({ key: {"action": "decline"} });
+        let responses = responses.as_object().expect("an object");
+        ClientResponses::from_json(responses)
+            .expect("known")
+            .expect("one")
+    };
+    for key in ["q", "elicitation-1", "github_login", "urn:q/1.a"] {
+        assert_eq!(declined(key).kinds, ["elicitation"], "{key}");
+    }
+    for key in ["", "all my data", "a\u{200b}", "pässe", &"x".repeat(65)] {
+        assert_eq!(declined(key).kinds, ["sampling", "elicitation"], "{key}");
+    }
+    assert_eq!(declined("the api key").secret_fields, ["the api key"]);
+}
+
+#[test]
 fn what_is_not_of_the_shape_of_its_kind_counts_as_a_text_of_a_model() {
     let plain = json!({"io.modelcontextprotocol/related-task": {"taskId": "t-1"}});
     for (result, kinds) in [

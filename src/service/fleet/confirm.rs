@@ -21,6 +21,7 @@ use crate::store::backend::{StoreError, StoredState};
 use crate::store::postgres::membership::{
     Applied, Confirmation, ReplicaName, ReplicaProgress, StagedBundle,
 };
+use crate::store::turned_back::{TurnedBack, TurnedBackHow};
 use crate::supervision::caught_task;
 
 /// The pause between two questions.
@@ -170,7 +171,7 @@ impl Confirmer {
             .set_staged(begun.nanos, confirmation.staged.clone());
         self.stage(confirmation.staged.as_ref());
         if self.has_turned_back(&confirmation, applied) {
-            self.load_again(&confirmation).await?;
+            self.load_again(&confirmation, applied.0).await?;
             return Ok(false);
         }
         let judged = self
@@ -231,17 +232,34 @@ impl Confirmer {
             .store
             .as_ref()
             .is_some_and(|it| *it != confirmation.store);
-        is_other || confirmation.revision < applied.0 || confirmation.facts < applied.1
+        // Where no change has the next revision, they go on above others that were given out before.
+        let first = confirmation.entries.first().map(|(it, _)| it.revision);
+        let is_apart = confirmation.revision > applied.0 && first != Some(applied.0 + 1);
+        is_other || is_apart || confirmation.revision < applied.0 || confirmation.facts < applied.1
     }
 
     /// Forgets everything and loads it again, after the database has turned back. Nothing is decided meanwhile.
-    async fn load_again(&mut self, confirmation: &Confirmation) -> Result<(), StoreError> {
+    async fn load_again(
+        &mut self,
+        confirmation: &Confirmation,
+        last: u64,
+    ) -> Result<(), StoreError> {
         self.state.invalidate();
         tracing::error!(
             was = self.store.as_deref().unwrap_or_default(),
             is = confirmation.store,
             "the database is another one, or has lost something: everything is loaded again"
         );
+        if confirmation.revision < last {
+            let from = confirmation.revision;
+            self.ledger
+                .go_on_above(TurnedBack {
+                    how: TurnedBackHow::Older,
+                    from,
+                    last,
+                })
+                .await?;
+        }
         let mut loaded = load(&self.ledger).await?;
         self.holder.forget_all();
         self.facts.reload(&mut loaded)?;

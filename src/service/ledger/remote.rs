@@ -12,7 +12,9 @@ use crate::service::ledger::head::{Head, RestoredState};
 use crate::service::ledger::publishing::ChangeError;
 use crate::service::ledger::unwritten::RestrictionUnderWay;
 use crate::service::ledger::{CommittedChange, Ledger, PlannedChange, WriteError};
+use crate::service::turned_back;
 use crate::store::backend::{StoreError, StoredKey, StoredState};
+use crate::store::turned_back::TurnedBack;
 
 /// How long a write waits for what another server has written.
 const CATCH_UP: Duration = Duration::from_secs(2);
@@ -188,6 +190,26 @@ impl Ledger {
                 .await?;
         }
         Ok(change)
+    }
+
+    /// Goes on above revisions that were given out here and that the store has no longer.
+    ///
+    /// # Errors
+    ///
+    /// Any error of writing.
+    pub(in crate::service) async fn go_on_above(
+        &self,
+        turned: TurnedBack,
+    ) -> Result<(), StoreError> {
+        let (done, written) = tokio::sync::oneshot::channel();
+        let given = turned.clone();
+        self.writer.access(move |store| {
+            // The receiver is gone only if the loop is.
+            let _ = done.send(store.and_then(|store| store.go_on_above(&given)));
+        })?;
+        written.await.map_err(|_| StoreError::Closed)??;
+        turned_back::note(&self.recorder, &turned);
+        Ok(())
     }
 
     /// Takes over what a store holds, before the first bundle is in service.

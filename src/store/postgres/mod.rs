@@ -23,6 +23,7 @@ use crate::store::backend::{
     PUBLISHED_KEPT, Pruned, PublishedRevision, Retention, Store, StoreError, StoreWrite,
     StoredSession, StoredState,
 };
+use crate::store::turned_back::TurnedBack;
 
 pub mod connection;
 mod errors;
@@ -263,6 +264,15 @@ impl Store for PostgresStore {
             .map(|(id, spent)| (id, spent, committed.facts))
             .collect();
         Ok(())
+    }
+
+    fn go_on_above(&mut self, turned: &TurnedBack) -> Result<(), StoreError> {
+        // Another replica may have gone on above still later ones.
+        let sql = "WITH raised AS (UPDATE callgate.head SET revision = $1::text::bigint
+            WHERE revision < $1::text::bigint RETURNING 1) SELECT count(*)::text FROM raised";
+        let revision = i64::try_from(turned.revision()).unwrap_or(i64::MAX);
+        let done = self.call(sql, vec![Some(revision.to_string())], COMMIT);
+        done.map(drop)
     }
 
     fn entries_after(

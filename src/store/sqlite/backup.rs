@@ -19,7 +19,8 @@ use uuid::Uuid;
 use crate::domain::authority::form;
 use crate::store::backend::StoreError;
 use crate::store::sqlite::marker::{self, MarkerFile, StoreMark, beside};
-use crate::store::sqlite::{content_digest, explain, read, schema};
+use crate::store::sqlite::{content_digest, explain, read, schema, turned_back};
+use crate::store::turned_back::{TurnedBack, TurnedBackHow};
 
 /// How often a copy is begun again because the server began its log anew meanwhile.
 const TRIES: usize = 20;
@@ -61,6 +62,8 @@ pub struct RestoreSummary {
     pub lost_commits: Option<u64>,
     /// Whether the replaced store was another one than the copy is of.
     pub replaced_other: bool,
+    /// The revision that its state has from now on: above all that were given out before, as far as the files say.
+    pub goes_on_at: u64,
     /// Where the files of the replaced store are now.
     pub set_aside: Vec<PathBuf>,
 }
@@ -175,8 +178,14 @@ pub fn restore(
     check_folder(&target)?;
     let partial = temporary(&target);
     let placed = copy_whole(from, &partial, false).and_then(|backup| {
-        unseal(&partial)?;
-        place(&partial, database, backup)
+        let mark = StoreMark::read(database).ok().flatten();
+        let turned = TurnedBack {
+            how: TurnedBackHow::Restored,
+            from: backup.revision,
+            last: turned_back::given_out(&target, mark.as_ref()).max(backup.revision),
+        };
+        unseal(&partial, &turned)?;
+        place(&partial, database, (backup, &turned))
     });
     remove_parts(&partial);
     placed
@@ -245,7 +254,7 @@ fn check_folder(file: &Path) -> Result<(), BackupError> {
 fn place(
     partial: &Path,
     database: &Path,
-    backup: BackupSummary,
+    (backup, turned): (BackupSummary, &TurnedBack),
 ) -> Result<RestoreSummary, BackupError> {
     let before = id_of(database);
     let is_other = |id: &String| Some(id) != backup.store_id.as_ref();
@@ -266,6 +275,7 @@ fn place(
     Ok(RestoreSummary {
         lost_commits: mark.map(|mark| mark.commits.saturating_sub(backup.commits)),
         replaced_other,
+        goes_on_at: turned.revision(),
         backup,
         set_aside,
     })
@@ -339,11 +349,12 @@ fn settle(copy: &Path, is_new: bool) -> Result<(), BackupError> {
     io_at(copy, File::open(copy).and_then(|file| file.sync_all()))
 }
 
-/// Removes the digest of a copy that becomes a store: it would not be true once something is written, by whatever program.
-fn unseal(copy: &Path) -> Result<(), BackupError> {
+/// Removes the digest of a copy that becomes a store, which is written to; its revisions go on above those of the one before.
+fn unseal(copy: &Path, turned: &TurnedBack) -> Result<(), BackupError> {
     let failed = |error: rusqlite::Error| unsettled(copy, &error);
     let connection = open(copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     content_digest::forget(&connection).map_err(failed)?;
+    turned_back::note(&connection, turned)?;
     connection.close().map_err(|(_, error)| failed(error))?;
     io_at(copy, File::open(copy).and_then(|file| file.sync_all()))
 }

@@ -132,7 +132,7 @@ fn a_restored_copy_opens_as_if_it_had_never_been_away() {
     assert_eq!(restored.lost_commits, Some(6));
     assert_eq!(restored.set_aside.len(), 2, "{restored:?}");
     let mut opened = SqliteStore::open(&path).expect("no flag is needed");
-    assert_eq!(opened.load().unwrap().revision, 3);
+    assert_eq!(opened.entries_after(0, 100).unwrap().len(), 3);
     drop(opened);
     let mut before = SqliteStore::open_or(&restored.set_aside[0], OnLoss::Refuse).unwrap();
     assert_eq!(before.load().unwrap().revision, 9, "nothing was deleted");
@@ -163,6 +163,52 @@ fn a_restored_copy_opens_as_if_it_had_never_been_away() {
         (restored.lost_commits, restored.set_aside),
         (None, Vec::new())
     );
+}
+
+#[test]
+fn a_restored_copy_goes_on_above_every_revision_that_was_given_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("callgate.db");
+    let copy = folder.path().join("copy.db");
+    written(&path, 3);
+    backup(&path, &copy).unwrap();
+    let mut store = SqliteStore::open(&path).unwrap();
+    for revision in 4..=9 {
+        store.commit(&[entry(revision)]).unwrap();
+    }
+    drop(store);
+    // The second time nothing was changed in between.
+    for last in [9, 10] {
+        let restored = restore(&copy, &path, true).unwrap();
+        assert_eq!(restored.goes_on_at, last + 1);
+        let mut opened = SqliteStore::open(&path).unwrap();
+        let loaded = opened.load().unwrap();
+        assert_eq!(loaded.revision, last + 1);
+        let turned = TurnedBack {
+            how: TurnedBackHow::Restored,
+            from: 3,
+            last,
+        };
+        assert_eq!(loaded.turned_back, Some(turned));
+        assert_eq!(opened.entries_after(0, 100).unwrap().len(), 3);
+    }
+    let mut opened = SqliteStore::open(&path).unwrap();
+    let repeated = opened.commit(&[entry(4)]).unwrap_err();
+    assert!(
+        matches!(repeated, StoreError::OutOfOrder { last: 11, .. }),
+        "{repeated}"
+    );
+    opened.commit(&[entry(12)]).unwrap();
+    drop(opened);
+    assert_eq!(
+        SqliteStore::open(&path).unwrap().load().unwrap().revision,
+        12
+    );
+
+    // Of a store that cannot be read the marker says how many commits there were, each of so many changes at most.
+    fs::write(&path, "nothing that can be read").unwrap();
+    let restored = restore(&copy, &path, true).unwrap();
+    assert!(restored.goes_on_at > 12, "{restored:?}");
 }
 
 #[test]
@@ -225,7 +271,7 @@ fn what_the_log_beside_a_copy_holds_is_put_back_with_it() {
     assert_eq!((restored.backup.revision, restored.backup.commits), (9, 9));
     assert_eq!(restored.backup.content_digest, None, "no copy of `backup`");
     let mut opened = SqliteStore::open(&in_folder("new.db")).unwrap();
-    assert_eq!(opened.load().unwrap().revision, 9);
+    assert_eq!(opened.load().unwrap().revision, 10);
     assert!(
         beside(&found, "-wal").exists(),
         "the copy is left as it was"
@@ -289,12 +335,12 @@ fn no_changed_value_of_a_copy_is_put_back() {
 
     // A server that writes to it makes it another.
     let mut store = SqliteStore::open(&in_folder("new.db")).unwrap();
-    store.commit(&[entry(21)]).unwrap();
+    store.commit(&[entry(22)]).unwrap();
     drop(store);
     let again = restore(&in_folder("new.db"), &in_folder("newer.db"), false).unwrap();
     assert_eq!(
         (again.backup.revision, again.backup.content_digest),
-        (21, None)
+        (22, None)
     );
     // Copies of before have no digest.
     let connection = Connection::open(&copy).unwrap();
@@ -359,7 +405,7 @@ fn a_store_behind_a_link_is_copied_and_replaced_where_it_is() {
         Some(&*elsewhere.canonicalize().unwrap())
     );
     let mut opened = SqliteStore::open(&link).expect("no flag is needed");
-    assert_eq!(opened.load().unwrap().revision, 5);
+    assert_eq!(opened.load().unwrap().revision, 6);
     drop(opened);
     fs::remove_file(&file).unwrap();
     SqliteStore::open_or(&link, OnLoss::StartFresh).expect("a new one begins where the link leads");

@@ -16,6 +16,7 @@ use crate::domain::ids::{BundleId, SessionId};
 use crate::store::backend::{
     Pruned, PublishedRevision, Retention, Store, StoreError, StoreWrite, StoredSession, StoredState,
 };
+use crate::store::turned_back::TurnedBack;
 
 pub mod backup;
 mod content_digest;
@@ -27,6 +28,7 @@ mod read;
 mod rows;
 mod schema;
 mod start;
+mod turned_back;
 mod write;
 
 #[cfg(test)]
@@ -169,6 +171,13 @@ impl Store for SqliteStore {
 
     fn check(&mut self) -> Result<(), StoreError> {
         self.guard.as_mut().map_or(Ok(()), guard::FileGuard::check)
+    }
+
+    fn go_on_above(&mut self, turned: &TurnedBack) -> Result<(), StoreError> {
+        self.check()?;
+        turned_back::note(&self.connection, turned)?;
+        self.reached.revision = self.reached.revision.max(turned.revision());
+        Ok(())
     }
 
     fn entries_after(

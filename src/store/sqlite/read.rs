@@ -24,6 +24,10 @@ use crate::store::sqlite::rows::{
     optional_text, text, uids,
 };
 use crate::store::sqlite::{StoreProgress, number, published};
+use crate::store::turned_back::TurnedBack;
+
+/// The name in `meta` of what is known of a store that turned back.
+pub(super) const TURNED_BACK: &str = "turned_back";
 
 /// The progress of the file.
 pub(super) fn reached(connection: &Connection) -> Result<StoreProgress, StoreError> {
@@ -37,6 +41,9 @@ pub(super) fn reached(connection: &Connection) -> Result<StoreProgress, StoreErr
             Ok(())
         },
     )?;
+    if let Some(turned) = turned_back(connection)? {
+        reached.revision = reached.revision.max(turned.revision());
+    }
     if let Some(millis) = meta_value(connection, "clock")? {
         let millis = millis.parse().ok().and_then(form::from_millis);
         let clock = millis.ok_or_else(|| StoreError::Damaged("the time in `meta`".to_owned()))?;
@@ -49,6 +56,14 @@ pub(super) fn reached(connection: &Connection) -> Result<StoreProgress, StoreErr
     Ok(reached)
 }
 
+/// When the store turned back last; `None` if it never did.
+pub(super) fn turned_back(connection: &Connection) -> Result<Option<TurnedBack>, StoreError> {
+    let found = meta_value(connection, TURNED_BACK)?;
+    let damaged = |_| StoreError::Damaged(format!("`{TURNED_BACK}` in `meta`"));
+    let read = found.map(|text| serde_json::from_str(&text).map_err(damaged));
+    read.transpose()
+}
+
 /// Everything in the store.
 pub(super) fn load(
     connection: &Connection,
@@ -57,6 +72,7 @@ pub(super) fn load(
     let mut names = TypeNameCache::default();
     Ok(StoredState {
         revision: reached.revision,
+        turned_back: turned_back(connection)?,
         facts: 0,
         history: None,
         now: None,

@@ -11,8 +11,9 @@ use uuid::Uuid;
 use crate::domain::authority::form;
 use crate::store::backend::{Store, StoreError};
 use crate::store::sqlite::guard::FileGuard;
-use crate::store::sqlite::marker::{StoreMark, beside, files_of, path_of};
-use crate::store::sqlite::{OnLoss, SqliteStore, explain, read, write_error};
+use crate::store::sqlite::marker::{StoreMark, beside, file_of, files_of, path_of};
+use crate::store::sqlite::{OnLoss, SqliteStore, explain, read, turned_back, write_error};
+use crate::store::turned_back::{TurnedBack, TurnedBackHow};
 
 /// A check that takes longer is logged.
 const LONG: Duration = Duration::from_secs(1);
@@ -31,13 +32,22 @@ pub(super) fn open(path: &Path, on_loss: OnLoss) -> Result<SqliteStore, StoreErr
     match look(path, mark.as_ref(), on_loss) {
         Ok(store) => begin(store, path),
         Err(lost) if on_loss == OnLoss::StartFresh && lost.is_loss => {
+            let last = turned_back::given_out(&file_of(path), mark.as_ref());
             set_aside(path).map_err(fail)?;
             tracing::warn!(
                 store = %path.display(),
                 why = %lost.error,
                 "a new store begins: nothing of what was delegated, approved, labelled, ended or stopped before is known"
             );
-            begin(SqliteStore::open_file(path)?, path)
+            let mut store = SqliteStore::open_file(path)?;
+            if last > 0 {
+                store.go_on_above(&TurnedBack {
+                    how: TurnedBackHow::NewStore,
+                    from: 0,
+                    last,
+                })?;
+            }
+            begin(store, path)
         }
         Err(lost) => Err(lost.error),
     }
@@ -70,7 +80,7 @@ fn look(path: &Path, mark: Option<&StoreMark>, on_loss: OnLoss) -> Result<Sqlite
         }
         _ => {}
     }
-    let store = SqliteStore::open_file(path).map_err(|error| StartError {
+    let mut store = SqliteStore::open_file(path).map_err(|error| StartError {
         is_loss: is_damaged(&error) && (mark.is_some() || matches!(error, StoreError::Damaged(_))),
         error,
     })?;
@@ -103,7 +113,20 @@ fn look(path: &Path, mark: Option<&StoreMark>, on_loss: OnLoss) -> Result<Sqlite
     };
     if on_loss == OnLoss::Continue {
         tracing::warn!(store = %path.display(), what, "STORE_LOST: the store is taken as it is");
-        return Ok(store);
+        let from = store.reached.revision;
+        let noted = store.go_on_above(&TurnedBack {
+            how: TurnedBackHow::AsItIs,
+            from,
+            last: from.max(turned_back::most_given_out(
+                store.reached,
+                id.as_deref(),
+                mark,
+            )),
+        });
+        return noted.map(|()| store).map_err(|error| StartError {
+            error,
+            is_loss: false,
+        });
     }
     Err(lost(format!(
         "{what}: what was taken away since could be allowed again. Put back the newest copy with its `-wal`; or start \

@@ -20,6 +20,7 @@ use callgate::store::backend::{
     Pruned, Retention, Store, StoreError, StoreWrite, StoredSession, StoredState,
 };
 use callgate::store::sqlite::SqliteStore;
+use callgate::store::turned_back::TurnedBack;
 
 use crate::live::office::{self, agent, call, for_person, from_delegation_ids, person, tools};
 use crate::support::direct::Direct;
@@ -50,6 +51,10 @@ impl Store for Fragile {
             return Err(StoreError::Write("database or disk is full".to_owned()));
         }
         self.store.commit(writes)
+    }
+
+    fn go_on_above(&mut self, turned: &TurnedBack) -> Result<(), StoreError> {
+        self.store.go_on_above(turned)
     }
 
     fn entries_after(

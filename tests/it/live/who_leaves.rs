@@ -26,6 +26,7 @@ use callgate::store::backend::{
     Pruned, Retention, Store, StoreError, StoreWrite, StoredSession, StoredState,
 };
 use callgate::store::sqlite::SqliteStore;
+use callgate::store::turned_back::TurnedBack;
 use callgate::telemetry::record::recorder::{Recorder, RecorderParts};
 use tempfile::TempDir;
 
@@ -70,6 +71,10 @@ impl Store for Held {
             }
         }
         self.store.commit(writes)
+    }
+
+    fn go_on_above(&mut self, turned: &TurnedBack) -> Result<(), StoreError> {
+        self.store.go_on_above(turned)
     }
 
     fn entries_after(

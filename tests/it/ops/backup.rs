@@ -53,6 +53,93 @@ fn a_running_server_is_copied_and_what_it_held_comes_back() {
     drop(Server::start(&bundle, &[]));
 }
 
+const GOVERN: &str = r#"
+@id("govern") @owner("security")
+permit (principal == Mcp::User::"alice", action in Mcp::Action::"govern", resource);
+"#;
+
+/// Runs a verb that asks the server; what it prints.
+fn ask(bundle: &Bundle, server: &Server, arguments: &[&str]) -> String {
+    let endpoint = format!("http://{}", server.target());
+    let output = bundle.run_with(&[("CALLGATE_ENDPOINT", &endpoint)], arguments);
+    String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(&output)
+}
+
+const STOP: [&str; 6] = [
+    "--as",
+    "user:alice",
+    "--reason",
+    "leaking",
+    "--output",
+    "json",
+];
+
+#[test]
+fn after_a_restore_no_revision_comes_again_and_the_log_says_that_there_was_one() {
+    let bundle = Bundle::notes();
+    bundle.file("govern.cedar", GOVERN);
+    let server = Server::start(&bundle, &[]);
+    assert!(bundle.run(&["backup", "copy.db"]).status.success());
+    let stopped = ask(
+        &bundle,
+        &server,
+        &[&["stop", "agent:helper"], &STOP[..]].concat(),
+    );
+    assert!(stopped.contains("\"revision\": \"2\""), "{stopped}");
+    server.stop();
+    let restored = bundle.run(&["restore", "copy.db", "--replace", "--output", "json"]);
+    assert_eq!(json(&restored)["goesOnAt"], 3);
+
+    let server = Server::start(&bundle, &[]);
+    // Whoever has followed the changes is told to read anew, also one that had come to the copy's.
+    for after in ["1", "2"] {
+        let told = ask(&bundle, &server, &["changes", "--after", after]);
+        assert!(told.contains("read the state anew"), "{after}: {told}");
+    }
+    let again = ask(
+        &bundle,
+        &server,
+        &[&["stop", "user:bob"], &STOP[..]].concat(),
+    );
+    assert!(again.contains("\"revision\": \"4\""), "{again}");
+    server.stop();
+    let said = bundle.run(&["audit", "query", "--kind", "notice"]);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let told = "turned back: the state of revision 1 is in service again, as revision 3: restored";
+    assert!(said.contains(told), "{said}");
+    let verified = bundle.run(&["audit", "verify"]);
+    let verified = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert!(verified.starts_with("ok"), "{verified}");
+    assert!(
+        verified.contains("the state of revision 1 is in service again, as revision 3"),
+        "{verified}"
+    );
+
+    // By hand, and without the marker, nobody but the log knows.
+    let place = |name: &str| bundle.folder().join(name);
+    std::fs::copy(place("copy.db"), place("callgate.db")).unwrap();
+    for gone in ["callgate.db.id", "callgate.db-wal"] {
+        let _ = std::fs::remove_file(place(gone));
+    }
+    let server = Server::start(&bundle, &[]);
+    let again = ask(
+        &bundle,
+        &server,
+        &[&["stop", "user:bob"], &STOP[..]].concat(),
+    );
+    assert!(again.contains("\"revision\": \"6\""), "{again}");
+    server.stop();
+    // It is told once.
+    Server::start(&bundle, &[]).stop();
+    let said = bundle.run(&["audit", "query", "--kind", "notice"]);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(
+        said.contains("of revision 1 is in service again, as revision 5: older"),
+        "{said}"
+    );
+    assert_eq!(said.matches("turned back").count(), 2, "{said}");
+}
+
 #[test]
 fn a_database_is_not_taken_for_a_file() {
     let bundle = Bundle::notes();

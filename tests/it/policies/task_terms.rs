@@ -7,9 +7,11 @@ use std::time::Duration;
 use callgate::control::tasks::NewTask;
 use callgate::domain::authority::scope::Scope;
 use callgate::domain::authority::terms::{AllowedValues, KnownResource, TaskTerms, ToolUse};
+use callgate::domain::decide::listing::ListedItem;
 use callgate::domain::decide::verdict::{ReasonCode, Verdict};
 use callgate::domain::ids::TaskId;
 use callgate::domain::request::call_context::{ActorChain, CallContext, Operation, Subject};
+use callgate::domain::request::operation::{Listing, OperationKind};
 use callgate::domain::schema::AccessLevel;
 use callgate::proto::v1;
 use callgate::store::sqlite::SqliteStore;
@@ -148,6 +150,33 @@ async fn a_tool_is_used_for_what_it_is_for_and_no_more_often() {
     let said = "has made all the calls of `git/git_commit` it may";
     assert!(decision.reasons[0].message.ends_with(said), "{decision:?}");
     again.close();
+}
+
+#[tokio::test]
+async fn a_list_hides_a_tool_whose_own_budget_is_spent_as_a_call_is_denied() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let shop = Shop::open(&folder.path().join("callgate.db"));
+    let mut terms = shop_only();
+    terms.uses[0].max_calls = Some(1);
+    let tools = ["git/git_commit", "git/git_status"];
+    let task = shop.task("ravi", &tools, terms).await;
+    let call = commit(&task, "/srv/shop/a", "Fix");
+    let list = async || {
+        let mut list = call.clone();
+        list.operation.kind = OperationKind::List(Listing::Tools);
+        let offered = ["git_commit", "git_status"].map(|name| ListedItem::Tool {
+            name: name.into(),
+            definition: None,
+        });
+        let filtered = shop.0.service.filter(shop.0.ask(), &list, &offered).await;
+        filtered.expect("a list").value
+    };
+    assert_eq!(list().await, [None, None]);
+    assert!(shop.decide(&call).await.is_allow());
+    let spent = shop.decide(&call).await;
+    assert_eq!(spent.reasons[0].code, ReasonCode::TaskBudgetSpent);
+    assert_eq!(list().await, [Some(ReasonCode::TaskBudgetSpent), None]);
+    shop.close();
 }
 
 /// A task whose person has named a place to write to, a page of a stranger, a file that holds what it says: whoever reads

@@ -8,6 +8,7 @@ use callgate::domain::ids::SessionId;
 use callgate::store::backend::{
     Pruned, Retention, Store, StoreError, StoreWrite, StoredSession, StoredState,
 };
+use callgate::store::turned_back::TurnedBack;
 
 /// A store, and whether it fails.
 pub struct Moody {
@@ -33,6 +34,10 @@ impl Store for Moody {
             return Err(StoreError::Write("the disk is full".to_owned()));
         }
         self.store.commit(writes)
+    }
+
+    fn go_on_above(&mut self, turned: &TurnedBack) -> Result<(), StoreError> {
+        self.store.go_on_above(turned)
     }
 
     fn entries_after(

@@ -24,6 +24,7 @@ use callgate::store::backend::{
 };
 use callgate::store::postgres::PostgresStore;
 use callgate::store::sqlite::SqliteStore;
+use callgate::store::turned_back::{TurnedBack, TurnedBackHow};
 use callgate_engine::cedar::EntityUID;
 use proptest::prelude::*;
 use smol_str::SmolStr;
@@ -137,6 +138,10 @@ const CASES: &[Case] = &[
     (
         "what_is_taken_is_never_more_than_there_is",
         what_is_taken_is_never_more_than_there_is,
+    ),
+    (
+        "revisions_go_on_above_those_that_were_given_out",
+        revisions_go_on_above_those_that_were_given_out,
     ),
     ("time_never_goes_back", time_never_goes_back),
     (
@@ -819,6 +824,35 @@ fn a_change_out_of_order_is_refused_with_all_that_came_with_it() {
         let refused = bench.store.commit(&[write(2, bundle("sha256:3"))]);
         assert_eq!(refused, Err(StoreError::OutOfOrder { last: 2, found: 2 }));
         bench.commit(&[write(3, bundle("sha256:3"))]);
+    });
+}
+
+#[test]
+fn revisions_go_on_above_those_that_were_given_out() {
+    each(|mut bench| {
+        bench.commit(&[write(1, bundle("sha256:1")), write(2, ended("s1"))]);
+        let turned = |last| TurnedBack {
+            how: TurnedBackHow::Older,
+            from: 2,
+            last,
+        };
+        bench.store.go_on_above(&turned(6)).unwrap();
+        let mut bench = bench.reopen();
+        assert_eq!(bench.store.load().unwrap().revision, 7);
+        // What is known already changes nothing.
+        bench.store.go_on_above(&turned(5)).unwrap();
+        assert_eq!(bench.store.load().unwrap().revision, 7);
+        let out = bench.store.commit(&[write(3, ended("s2"))]).unwrap_err();
+        assert!(
+            matches!(out, StoreError::OutOfOrder { last: 7, .. }),
+            "{out}"
+        );
+        bench.commit(&[write(8, ended("s2"))]);
+        let mut bench = bench.reopen();
+        assert_eq!(bench.store.load().unwrap().revision, 8);
+        let told = bench.store.entries_after(0, 10).unwrap();
+        let told: Vec<u64> = told.iter().map(|it| it.revision).collect();
+        assert_eq!(told, [1, 2, 8]);
     });
 }
 

@@ -103,7 +103,14 @@ impl Vocabulary {
             }
             Self::Initiator => vec!["client", "server", "ui"],
             Self::Source => vec!["asserted", "stored"],
-            Self::Answer => vec!["sampling", "elicitation", "roots", "error", "metadata"],
+            Self::Answer => vec![
+                "sampling",
+                "elicitation",
+                "roots",
+                "error",
+                "metadata",
+                "state",
+            ],
             Self::Inclusion => vec!["none", "thisServer", "allServers"],
             Self::Label => LABELS.to_vec(),
             Self::Role | Self::Tag | Self::Environment => Vec::new(),

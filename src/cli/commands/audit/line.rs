@@ -231,7 +231,10 @@ pub fn told_by(it: &Outcome) -> String {
 
 fn notice(parts: &mut LineParts, it: &Notice) {
     let style = match it.kind() {
-        notice::Kind::Lost | notice::Kind::Dropped | notice::Kind::Degraded => TextStyle::Bad,
+        notice::Kind::Lost
+        | notice::Kind::Dropped
+        | notice::Kind::Degraded
+        | notice::Kind::TurnedBack => TextStyle::Bad,
         notice::Kind::RepairedTail => TextStyle::Odd,
         _ => TextStyle::Faint,
     };
@@ -241,6 +244,11 @@ fn notice(parts: &mut LineParts, it: &Notice) {
         notice::Kind::Lost | notice::Kind::Removed => {
             text.push_str(&format!(": records {} to {}", it.first, it.last));
         }
+        notice::Kind::TurnedBack => text.push_str(&format!(
+            ": the state of revision {} is in service again, as revision {}",
+            it.first,
+            it.last.saturating_add(1)
+        )),
         notice::Kind::RepairedTail => text.push_str(&format!(": {} bytes", it.count)),
         notice::Kind::Dropped => {
             text.push_str(&format!(": {} requests without a record", it.count))

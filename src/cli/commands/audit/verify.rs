@@ -113,6 +113,13 @@ fn text(report: &Report) -> String {
         "  {} proven by the checkpoint over {}, root {}",
         report.proven, report.signed, report.root
     ));
+    for it in &report.turned_back {
+        line(format!(
+            "  from record {} on the state of revision {} is in service again, as revision {} ({}): what was taken away since may be \
+             allowed again",
+            it.record, it.from, it.revision, it.how
+        ));
+    }
     if report.uncovered > 0 {
         line(format!(
             "  {} after it: no signature covers them yet",

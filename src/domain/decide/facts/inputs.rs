@@ -53,6 +53,8 @@ pub struct ContextInputs<'c> {
     pub approval: Option<ApprovalFacts<'c>>,
     /// The client responses sent with the call.
     pub answers: Option<&'c ClientResponses>,
+    /// Whether a state of the server goes back with the call (`requestState`).
+    pub has_request_state: bool,
     /// The tool called.
     pub tool: Option<&'c EntityUID>,
     /// The arguments of a tool call.

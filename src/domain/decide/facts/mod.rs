@@ -27,7 +27,7 @@ use crate::domain::decide::facts::inputs::{ContextInputs, OperationContext};
 use crate::domain::decide::facts::values::{entities, record, strings};
 use crate::domain::request::call_context::Identity;
 use crate::domain::request::claims::AssertedClaims;
-use crate::domain::request::client_responses::ClientResponses;
+use crate::domain::request::client_responses::{ClientResponses, STATE};
 use crate::domain::request::elicitation::ElicitationForm;
 use crate::domain::request::operation::Sampling;
 use crate::domain::request::target::Target;
@@ -74,6 +74,7 @@ struct DelegationFacts<'c> {
 /// `context.answers`, the client responses.
 struct ClientResponseFacts<'c> {
     answers: &'c ClientResponses,
+    has_request_state: bool,
     cells: [OnceCell<Value>; 3],
 }
 
@@ -129,10 +130,7 @@ impl<'c> Facts<'c> {
                 scopes: OnceCell::new(),
             }),
             arguments: input.map(|input| ArgumentFacts::new(input, inputs)),
-            answers: inputs.answers.map(|answers| ClientResponseFacts {
-                answers,
-                cells: Default::default(),
-            }),
+            answers: ClientResponseFacts::new(inputs.answers, inputs.has_request_state),
             task: inputs
                 .task
                 .map(|task| TaskFacts::new(task, inputs, target, carried)),
@@ -314,8 +312,24 @@ impl ContextSource for DelegationFacts<'_> {
     }
 }
 
-impl ClientResponseFacts<'_> {
+impl<'c> ClientResponseFacts<'c> {
     const NAMES: [&'static str; 3] = ["kinds", "field_names", "secret_fields"];
+
+    /// What goes back to a server; `None` if nothing does.
+    fn new(answers: Option<&'c ClientResponses>, has_request_state: bool) -> Option<Self> {
+        static NONE: ClientResponses = ClientResponses {
+            kinds: Vec::new(),
+            field_names: Vec::new(),
+            secret_fields: Vec::new(),
+            text: String::new(),
+        };
+        let state = has_request_state.then_some(&NONE);
+        Some(Self {
+            answers: answers.or(state)?,
+            has_request_state,
+            cells: Default::default(),
+        })
+    }
 }
 
 impl ContextSource for ClientResponseFacts<'_> {
@@ -328,7 +342,9 @@ impl ContextSource for ClientResponseFacts<'_> {
         } = self.answers;
         let index = Self::NAMES.iter().position(|known| *known == name)?;
         let texts = [kinds, field_names, secret_fields][index];
-        let value = self.cells[index].get_or_init(|| strings(texts.iter().cloned()));
+        // The first are the kinds.
+        let state = (index == 0 && self.has_request_state).then_some(SmolStr::new_static(STATE));
+        let value = self.cells[index].get_or_init(|| strings(texts.iter().cloned().chain(state)));
         Some(AttributeRef::Value(value))
     }
 
