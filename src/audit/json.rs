@@ -294,7 +294,10 @@ fn outcome_body(it: &Outcome) -> Value {
 
 fn notice_body(it: &Notice) -> Value {
     let since = (it.since > 0).then(|| time(it.since));
-    let is_range = matches!(it.kind(), notice::Kind::Lost | notice::Kind::Removed);
+    let is_range = matches!(
+        it.kind(),
+        notice::Kind::Lost | notice::Kind::Removed | notice::Kind::FoundUnsigned
+    );
     Object::default()
         .put("notice", notice_kind(it.kind()))
         .put("text", it.text.as_str())

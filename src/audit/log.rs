@@ -198,7 +198,9 @@ impl AuditLog {
             tree,
             queue: Mutex::default(),
             called: Condvar::new(),
+            lock: Arc::downgrade(&output.lock()),
             next: AtomicU64::new(output.next()),
+            told: AtomicU64::new(0),
             unrecorded: AtomicU64::new(0),
             lost: Mutex::default(),
             failure: Mutex::default(),
@@ -234,15 +236,7 @@ impl AuditLog {
         let archiving = thread::Builder::new()
             .name("callgate-archive".to_owned())
             .spawn(move || {
-                archive::run(
-                    &shared.directory,
-                    retention,
-                    &mut keys,
-                    &is_done,
-                    &|notice| {
-                        shared.notice(notice);
-                    },
-                );
+                archive::run(&shared.directory, retention, &mut keys, &is_done, &*shared);
             })?;
         self.shared.threads().extend([writing, archiving]);
         Ok(())
@@ -422,7 +416,12 @@ fn continue_tree(
     directory: &Path,
     config: &AuditConfig,
 ) -> Result<TreeWatch, OpenError> {
-    match log_tree::start(directory, config, (output.first(), output.next())) {
+    match log_tree::start(
+        directory,
+        config,
+        (output.first(), output.next()),
+        output.lock(),
+    ) {
         Ok(started) => {
             let watch = started.tree.watch();
             output.set_tree(started.tree);
