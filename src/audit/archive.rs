@@ -4,8 +4,9 @@
 //! Start at [`run`]. The newest file of a folder is the one that is written, and is never touched.
 //!
 //! Invariant: a file is removed only once its compressed form is on the disk and reads as the same bytes, or because of
-//! its age or size as configured, and then a notice says so.
+//! its age or size as configured, and then a notice has said so before: what is gone without one was taken away.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -47,19 +48,42 @@ impl Retention {
     }
 }
 
+/// The log whose files these are.
+pub trait WrittenLog {
+    /// The index after its last record; `None` if this process does not write it any more.
+    fn end(&self) -> Option<u64>;
+
+    /// Has a notice written, and waits until a checkpoint covers it, unless the log or its tree is broken. Returns whether the
+    /// log goes on: `false` once the sender of `done` is dropped.
+    fn tell(&self, notice: Notice, done: &Receiver<()>) -> bool;
+}
+
 /// Looks after the files, and whether the keys are there, until the sender of `done` is dropped.
 pub fn run(
     directory: &Path,
     retention: Retention,
     keys: &mut [KeyFile],
     done: &Receiver<()>,
-    tell: &dyn Fn(Notice),
+    log: &dyn WrittenLog,
 ) {
     let clock = SteadyClock::start();
     let mut is_failing = false;
+    let told = RefCell::new(Vec::<Notice>::new());
+    let tell = |notice: Notice| {
+        // Files that could not be removed are told of once.
+        if told.borrow().contains(&notice) {
+            return true;
+        }
+        told.borrow_mut().retain(|it| it.text != notice.text);
+        told.borrow_mut().push(notice.clone());
+        log.tell(notice, done)
+    };
     while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(INTERVAL) {
         keys.iter_mut().for_each(KeyFile::look);
-        match look(directory, retention, clock.now(), tell) {
+        let Some(end) = log.end() else {
+            continue;
+        };
+        match look(directory, retention, clock.now(), end, &tell) {
             Ok(()) => is_failing = false,
             Err(error) => {
                 if !std::mem::replace(&mut is_failing, true) {
@@ -75,7 +99,8 @@ pub fn run(
 /// The text of the notice that records were removed, rather than capsules.
 pub const REMOVED_RECORDS: &str = "records";
 
-/// Compresses and removes what is due.
+/// Compresses and removes what is due. `end` is the index after the last record: a file that begins after it is none of the log's.
+/// Whatever is removed is told first, and stays if `tell` says so.
 ///
 /// # Errors
 ///
@@ -84,18 +109,23 @@ pub fn look(
     directory: &Path,
     retention: Retention,
     now: SystemTime,
-    tell: &dyn Fn(Notice),
+    end: u64,
+    tell: &dyn Fn(Notice) -> bool,
 ) -> io::Result<()> {
     let (segments, capsules) = (directory.join(SEGMENTS), directory.join(CAPSULES));
-    if let Some((first, last)) = remove(&capsules, retention.capsules, now, |_| Ok(false))? {
-        tell(removed("capsules", first, last));
-    }
+    let files = written(&capsules, end)?;
+    let count = due(&files, retention.capsules, now, |_| Ok(false))?;
+    remove(&files, count, |first, last| {
+        tell(removed("capsules", first, last))
+    })?;
     let tree = TileDir::new(directory.join(TREE));
     let is_needed = |end| Ok(end > tree.needs_records_from(now)?);
-    if let Some((first, last)) = remove(&segments, retention.records, now, is_needed)? {
-        tell(removed(REMOVED_RECORDS, first, last));
-    }
-    let files = log_files::list(&segments)?;
+    let files = written(&segments, end)?;
+    let count = due(&files, retention.records, now, is_needed)?;
+    remove(&files, count, |first, last| {
+        tell(removed(REMOVED_RECORDS, first, last))
+    })?;
+    let files = written(&segments, end)?;
     let Some((_, closed)) = files.split_last() else {
         return Ok(());
     };
@@ -121,33 +151,50 @@ fn removed(what: &str, first: u64, last: u64) -> Notice {
     }
 }
 
-/// Removes the oldest files that are too old or too many, up to one that is still needed, of which `is_needed` is told the
-/// index after its last. Returns the indices that are gone.
-fn remove(
-    folder: &Path,
+/// The files of records up to `end`. The last one is that which is written.
+fn written(folder: &Path, end: u64) -> io::Result<Vec<LogFile>> {
+    let mut files = log_files::list(folder)?;
+    files.retain(|file| file.first <= end);
+    Ok(files)
+}
+
+/// How many of the oldest files are too old or too many, up to one that is still needed, of which `is_needed` is told the index
+/// after its last.
+fn due(
+    files: &[LogFile],
     (age, bytes): (Duration, u64),
     now: SystemTime,
     is_needed: impl Fn(u64) -> io::Result<bool>,
-) -> io::Result<Option<(u64, u64)>> {
-    let files = log_files::list(folder)?;
+) -> io::Result<usize> {
     let mut sizes = Vec::with_capacity(files.len());
-    for file in &files {
+    for file in files {
         let found = file.path.metadata()?;
         sizes.push((found.len(), found.modified()?));
     }
     let mut total: u64 = sizes.iter().map(|(size, _)| size).sum();
-    let mut gone = None;
+    let mut due = 0;
     for (pair, (size, modified)) in files.windows(2).zip(&sizes) {
         let is_old = now.duration_since(*modified).is_ok_and(|it| it > age);
         if !is_old && total <= bytes || is_needed(pair[1].first)? {
             break;
         }
-        fs::remove_file(&pair[0].path)?;
         total -= size;
-        let first = gone.map_or(pair[0].first, |(first, _)| first);
-        gone = Some((first, pair[1].first.saturating_sub(1)));
+        due += 1;
     }
-    Ok(gone)
+    Ok(due)
+}
+
+/// Removes the first files, if whoever is told the first and the last index agrees.
+fn remove(files: &[LogFile], due: usize, agrees: impl Fn(u64, u64) -> bool) -> io::Result<()> {
+    let (Some(first), Some(after)) = (files.first(), files.get(due)) else {
+        return Ok(());
+    };
+    if due == 0 || !agrees(first.first, after.first.saturating_sub(1)) {
+        return Ok(());
+    }
+    files[..due]
+        .iter()
+        .try_for_each(|file| fs::remove_file(&file.path))
 }
 
 /// Replaces a file by its compressed form.

@@ -62,8 +62,9 @@ fn indices(directory: &Path) -> Vec<u64> {
 
 fn look_and_hear(directory: &Path, retention: Retention, now: SystemTime) -> Vec<Notice> {
     let told = RefCell::new(Vec::new());
-    look(directory, retention, now, &|notice| {
-        told.borrow_mut().push(notice)
+    look(directory, retention, now, u64::MAX, &|notice| {
+        told.borrow_mut().push(notice);
+        true
     })
     .unwrap();
     told.into_inner()
@@ -162,4 +163,37 @@ fn records_from_which_tiles_may_have_to_be_made_anew_are_kept() {
         now + Duration::from_secs(700),
     );
     assert_eq!(indices(directory.path()), (40..50).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_removed_is_told_before_and_stays_if_nobody_agrees() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), 4);
+    let nothing_is_kept = Retention {
+        records: (Duration::MAX, 0),
+        ..FOREVER
+    };
+    let now = SystemTime::now();
+    for agrees in [false, true] {
+        let tell = |notice: Notice| {
+            assert_eq!((notice.first, notice.last), (0, 29));
+            assert_eq!(indices(directory.path()), (0..40).collect::<Vec<_>>());
+            agrees
+        };
+        look(directory.path(), nothing_is_kept, now, u64::MAX, &tell).unwrap();
+    }
+    assert_eq!(indices(directory.path()), (30..40).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_file_that_begins_after_the_end_does_not_make_the_open_one_a_closed_one() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), 2);
+    let far = directory.path().join(SEGMENTS).join(log_files::name(1_000));
+    fs::write(far, frame::header(Contents::Records, 1_000)).unwrap();
+    let tell = |_| true;
+    look(directory.path(), FOREVER, SystemTime::now(), 20, &tell).unwrap();
+    let files = log_files::list(&directory.path().join(SEGMENTS)).unwrap();
+    let compressed: Vec<_> = files.iter().map(|file| file.is_compressed).collect();
+    assert_eq!(compressed, [true, false, false]);
 }

@@ -6,14 +6,14 @@ use std::path::Path;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::audit::archive::REMOVED_RECORDS;
 use crate::audit::json;
 use crate::audit::log_files::{self, LogFile, SEGMENTS};
 use crate::audit::outcome_check::OutcomeDoubt;
 use crate::audit::reader::{self, LogError, LogReader};
-use crate::audit::record::schema::{notice, record};
+use crate::audit::record::schema::record;
 use crate::audit::record::{Record, StoredRecord};
 use crate::audit::record_time::{self, SLACK};
+use crate::audit::removals::Removals;
 use crate::audit::verify;
 
 /// The most faults that are kept.
@@ -174,8 +174,8 @@ pub fn why_no_record(directory: &Path, log: &LogReader, index: u64) -> String {
     }
 }
 
-/// The records that are missing before the first one and that the log does not say it has removed; `None` if it removed all.
-/// Reads files from the last one on, up to what says so, which is near the end of a log that goes on.
+/// The records that are missing before the first one and that the log does not say it has removed; `None` if it removed all. What
+/// it says after its last checkpoint does not count. Reads files from the last one on, up to what says so, which is near the end of a log that goes on.
 ///
 /// # Errors
 ///
@@ -186,8 +186,9 @@ pub fn missing_before(directory: &Path) -> Result<Option<LogError>, LogError> {
         return Ok(None);
     };
     let log = LogReader::open(directory)?;
-    let mut removed = 0;
-    let mut end = u64::MAX;
+    let mut removals = Removals::default();
+    // A log without a tree has nothing to hold it against.
+    let mut end = verify::signed(directory).unwrap_or(u64::MAX);
     for file in files.iter().rev() {
         for item in log.iter_from(file.first) {
             let record = match item {
@@ -196,20 +197,17 @@ pub fn missing_before(directory: &Path) -> Result<Option<LogError>, LogError> {
                 Err(error @ LogError::Io { .. }) => return Err(error),
                 Err(_) => continue,
             };
-            if let Some(notice) = record.notice()
-                && notice.kind() == notice::Kind::Removed
-                && notice.text == REMOVED_RECORDS
-            {
-                removed = removed.max(notice.last.saturating_add(1));
+            if let Some(notice) = record.notice() {
+                removals.note(record.index, &notice);
             }
         }
-        if removed >= first {
+        if removals.end() >= first {
             return Ok(None);
         }
-        end = file.first;
+        end = end.min(file.first);
     }
     Ok(Some(LogError::Lost {
-        first: removed,
+        first: removals.end(),
         last: first - 1,
     }))
 }

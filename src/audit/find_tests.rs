@@ -2,7 +2,7 @@ use super::*;
 use std::fs;
 
 use crate::audit::fixtures::{self, CHILD, FULL, START, many, records, write_log};
-use crate::audit::record::schema::Notice;
+use crate::audit::record::schema::{Notice, notice};
 
 #[test]
 fn a_decision_is_found_by_its_id() {
@@ -174,4 +174,27 @@ fn what_could_not_be_read_while_looking_for_ids_is_returned() {
     assert_eq!(look(0..3, &[&id]), (vec![], 3, 0));
     // A hole after the records that are asked for is none of theirs.
     assert_eq!(look(0..4, &[&id]), (vec![3], 4, 0));
+}
+
+#[test]
+fn a_removal_that_no_checkpoint_covers_accounts_for_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fixtures::write_log(dir.path(), &fixtures::many(20), 5);
+    let mut records = fixtures::many(21);
+    records[20].kind = Some(record::Kind::Notice(Notice {
+        kind: notice::Kind::Removed.into(),
+        text: "records".to_owned(),
+        last: 9,
+        ..Notice::default()
+    }));
+    fixtures::write_segments(dir.path(), &records, 5);
+    let files = log_files::list(&dir.path().join(SEGMENTS)).expect("files");
+    for file in &files[..2] {
+        std::fs::remove_file(&file.path).expect("removed");
+    }
+    let found = missing_before(dir.path()).expect("readable");
+    assert!(
+        matches!(found, Some(LogError::Lost { first: 0, last: 9 })),
+        "{found:?}"
+    );
 }

@@ -296,7 +296,10 @@ fn notice_body(it: &Notice) -> Value {
     let since = (it.since > 0).then(|| time(it.since));
     let is_range = matches!(
         it.kind(),
-        notice::Kind::Lost | notice::Kind::Removed | notice::Kind::TurnedBack
+        notice::Kind::Lost
+            | notice::Kind::Removed
+            | notice::Kind::FoundUnsigned
+            | notice::Kind::TurnedBack
     );
     Object::default()
         .put("notice", notice_kind(it.kind()))

@@ -201,8 +201,10 @@ impl AuditLog {
             tree,
             queue: Mutex::default(),
             called: Condvar::new(),
+            lock: Arc::downgrade(&output.lock()),
             next: AtomicU64::new(output.next()),
             newest_revision: newest_revision(directory)?,
+            told: AtomicU64::new(0),
             unrecorded: AtomicU64::new(0),
             lost: Mutex::default(),
             failure: Mutex::default(),
@@ -238,9 +240,8 @@ impl AuditLog {
         let archiving = thread::Builder::new()
             .name("callgate-archive".to_owned())
             .spawn(move || {
-                let tell = |notice| shared.notice(notice);
                 kept_up("files of the decision log", || {
-                    archive::run(&shared.directory, retention, &mut keys, &is_done, &tell);
+                    archive::run(&shared.directory, retention, &mut keys, &is_done, &*shared);
                 });
             })?;
         self.shared.threads().extend([writing, archiving]);
@@ -438,7 +439,12 @@ fn continue_tree(
     directory: &Path,
     config: &AuditConfig,
 ) -> Result<TreeWatch, OpenError> {
-    match log_tree::start(directory, config, (output.first(), output.next())) {
+    match log_tree::start(
+        directory,
+        config,
+        (output.first(), output.next()),
+        output.lock(),
+    ) {
         Ok(started) => {
             let watch = started.tree.watch();
             output.set_tree(started.tree);

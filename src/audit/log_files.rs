@@ -15,6 +15,10 @@ pub const CAPSULES: &str = "capsules";
 /// The folder of the Merkle tree.
 pub const TREE: &str = "tree";
 
+/// Records that may be missing where the index of the next one says so: more than any file holds. A larger gap is not the
+/// program's, and nobody counts up to there.
+pub const MAX_GAP: u64 = 1 << 24;
+
 /// The end of the name of a compressed file.
 pub const COMPRESSED: &str = ".log.zst";
 const PLAIN: &str = ".log";

@@ -5,9 +5,9 @@
 //!
 //! Invariant: indices are dense. An index is used up only by a record that is written.
 
-use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::audit::batch::{self, BatchCapsules, DIGEST, finish, push_unfinished};
@@ -15,6 +15,7 @@ use crate::audit::capsule::{self, CapsuleError, CapsuleKey, CapsuleSealer};
 use crate::audit::envelope;
 use crate::audit::frame::{self, Contents};
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
+use crate::audit::log_lock::{LockError, LogLock};
 use crate::audit::log_tree::{LogTree, LogTreeError};
 use crate::audit::lost_records::{LostCounts, LostRanges};
 use crate::audit::reader::LogError;
@@ -26,8 +27,8 @@ use crate::audit::segment::{AppendError, Segment};
 mod recovery;
 pub use recovery::warn_of_what_is_gone;
 
-/// The file that is locked by the process that writes the log.
-const LOCK: &str = "lock";
+/// How often it is looked for the lock while there is much to write.
+const LOCK_LOOKED_EVERY: Duration = Duration::from_millis(500);
 
 /// When files are changed, and whether each batch is synced.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +55,14 @@ pub enum OpenError {
     /// Another process writes it.
     #[error("the decision log in `{}` is written by another process; each server has one of its own: `[audit] directory`", .0.display())]
     Locked(PathBuf),
+    /// A file has a name that no file of this log can have.
+    #[error("`{path}` is no file of this decision log, which ends with record {end}, or a checkpoint would cover what is missing: move the file away", path = path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The index after the last record that is known.
+        end: u64,
+    },
     /// Its last file cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -77,6 +86,11 @@ pub enum WriteError {
     /// A capsule cannot be encrypted.
     #[error("{0}")]
     Capsule(#[from] CapsuleError),
+    /// Another process writes the log: this one does not know any more what is in it.
+    #[error(
+        "another process has the lock of the log, and this one writes no more until it is started anew"
+    )]
+    Locked,
 }
 
 /// Notices that wait, and those that were written since the start.
@@ -110,7 +124,9 @@ pub struct LogOutput {
     tree: Option<LogTree>,
     /// Files to repair to which nothing more is written.
     closed: Vec<Segment>,
-    _lock: File,
+    lock: Arc<LogLock>,
+    /// When it was looked for the lock.
+    lock_looked: Instant,
 }
 
 impl LogOutput {
@@ -134,7 +150,10 @@ impl LogOutput {
         for folder in [&segments, &capsules] {
             log_files::create_folder(folder).map_err(failed)?;
         }
-        let lock = lock(directory)?;
+        let lock = LogLock::acquire(directory).map_err(|error| match error {
+            LockError::Held => OpenError::Locked(directory.to_owned()),
+            LockError::Io(error) => failed(error),
+        })?;
         let mut output = Self {
             directory: directory.to_owned(),
             settings,
@@ -151,7 +170,8 @@ impl LogOutput {
             scratch: Vec::new(),
             tree: None,
             closed: Vec::new(),
-            _lock: lock,
+            lock: Arc::new(lock),
+            lock_looked: Instant::now(),
         };
         output.recover_segments()?;
         output.recover_capsules().map_err(failed)?;
@@ -186,9 +206,17 @@ impl LogOutput {
         self.first
     }
 
-    /// Takes the tree, to which every record is appended from now on.
-    pub fn set_tree(&mut self, tree: LogTree) {
-        self.tree = Some(tree);
+    /// The lock, which others look after as well.
+    pub fn lock(&self) -> Arc<LogLock> {
+        Arc::clone(&self.lock)
+    }
+
+    /// Looks after the lock, now and then.
+    pub fn look_after_lock(&mut self) {
+        if self.lock_looked.elapsed() >= LOCK_LOOKED_EVERY {
+            self.lock_looked = Instant::now();
+            self.lock.look();
+        }
     }
 
     /// Adds a notice that the next batch writes first.
@@ -226,6 +254,9 @@ impl LogOutput {
         records: u64,
         capsules: &BatchCapsules,
     ) -> Result<(), WriteError> {
+        if self.lock.is_taken() {
+            return Err(WriteError::Locked);
+        }
         self.begin_files()?;
         self.write_notices()?;
         if frames.is_empty() {
@@ -253,7 +284,8 @@ impl LogOutput {
         };
         let is_ready = capsules.is_empty() || is_current(&self.capsules);
         let has_room = self.tree.as_ref().is_none_or(LogTree::has_room);
-        self.notices.is_empty() && is_current(&self.segments) && is_ready && has_room
+        let is_own = !self.lock.is_taken();
+        is_own && self.notices.is_empty() && is_current(&self.segments) && is_ready && has_room
     }
 
     /// What is due while there is nothing to write: checks that the segment is still what was written, writes notices that
@@ -265,7 +297,7 @@ impl LogOutput {
     pub fn tick(&mut self) -> Result<(), WriteError> {
         let checked = self.segments.current.as_ref().map(Segment::check);
         if let Some(Err(AppendError::Replaced(why))) = checked {
-            self.abandon_segment(why);
+            self.abandon_segment(why)?;
         }
         self.write(&mut [], 0, &BatchCapsules::default())
     }
@@ -311,7 +343,7 @@ impl LogOutput {
         let appended = match appended {
             Err(AppendError::Replaced(why)) => {
                 let before = self.next;
-                self.abandon_segment(why);
+                self.abandon_segment(why)?;
                 if self.next != before {
                     finish(frames, self.next);
                 }
@@ -323,7 +355,7 @@ impl LogOutput {
         };
         if let Err(error) = appended {
             if let AppendError::Replaced(why) = error {
-                self.abandon_segment(why);
+                self.abandon_segment(why)?;
             }
             return Err(error.into());
         }
@@ -416,42 +448,6 @@ impl LogOutput {
         (is_large || is_old) && current.first() != self.next
     }
 
-    /// Gives up a file that is not what was written: finds out which records are gone, and leaves the file as it is.
-    fn abandon_segment(&mut self, why: &'static str) {
-        let Some(segment) = self.segments.current.take() else {
-            return;
-        };
-        let path = segment.path().to_owned();
-        let first = segment.first();
-        drop(segment);
-        let found = Segment::inspect(&path, Contents::Records, first);
-        let (mut lost, next) = match found {
-            Ok((_, repair)) => (repair.lost, repair.next),
-            Err(_) => (Vec::new(), first),
-        };
-        let has_older = log_files::list(&self.segments.folder)
-            .is_ok_and(|files| files.first().is_some_and(|file| file.first <= first));
-        // Without any older file the whole folder is gone.
-        let from = if has_older { next } else { self.first };
-        if from < self.next {
-            lost.push((from, self.next - 1));
-        }
-        // Records that were not acknowledged and are there nevertheless keep their indices.
-        self.next = self.next.max(next);
-        tracing::error!(
-            why,
-            file = %path.display(),
-            lost = lost.iter().map(|(first, last)| last - first + 1).sum::<u64>(),
-            "a file of the decision log is given up, and a new one is begun"
-        );
-        for range in lost {
-            self.note_lost(why, range);
-        }
-        if !has_older {
-            self.first = self.next;
-        }
-    }
-
     /// Counts records as lost, and has a notice tell it.
     fn note_lost(&mut self, why: &str, range: (u64, u64)) {
         self.lost.records += self.lost_records.add(range);
@@ -468,20 +464,5 @@ impl LogOutput {
             since: 0,
         };
         self.notice(SystemTime::now(), notice);
-    }
-}
-
-fn lock(directory: &Path) -> Result<File, OpenError> {
-    let failed = |error| OpenError::Io {
-        path: directory.to_owned(),
-        error,
-    };
-    let mut options = File::options();
-    let options = options.create(true).truncate(false).write(true);
-    let file = options.open(directory.join(LOCK)).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(directory.to_owned())),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }

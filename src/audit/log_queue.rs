@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::audit::archive::WrittenLog;
 use crate::audit::batch::BatchCapsules;
 use crate::audit::batch_outcome::BatchPromise;
 use crate::audit::capsule::CapsuleKey;
+use crate::audit::log_lock::LogLock;
 use crate::audit::lost_records::LostCounts;
 use crate::audit::record::schema::Notice;
 use crate::audit::tree::thread::TreeWatch;
@@ -20,6 +23,11 @@ const TICK: Duration = Duration::from_millis(500);
 const GATHERED: Duration = Duration::from_millis(10);
 /// The part of the queue that is gathered at most.
 const GATHERED_PART: usize = 8;
+/// How long it is waited for a notice to be signed, which takes a second as long as all is well. A disk that is full has to be freed
+/// all the same.
+const SIGNED_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether it is.
+const SIGNED_LOOKED_EVERY: Duration = Duration::from_millis(50);
 
 /// What handle and thread share.
 #[derive(Debug)]
@@ -32,9 +40,13 @@ pub(super) struct Shared {
     pub(super) tree: TreeWatch,
     pub(super) queue: Mutex<Queue>,
     pub(super) called: Condvar,
+    /// The writer's: it is given back when that ends, and not when the last handle is dropped.
+    pub(super) lock: Weak<LogLock>,
     pub(super) next: AtomicU64,
     /// The newest revision that it knew when it was opened.
     pub(super) newest_revision: u64,
+    /// Notices that were queued and are written.
+    pub(super) told: AtomicU64,
     pub(super) unrecorded: AtomicU64,
     pub(super) lost: Mutex<LostCounts>,
     pub(super) failure: Mutex<Option<Failure>>,
@@ -55,6 +67,8 @@ pub(super) struct Queue {
     is_called: bool,
     /// Whether the thread waits to be called.
     is_idle: bool,
+    /// Notices that were queued since the start.
+    notices: u64,
     pub(super) is_closed: bool,
 }
 
@@ -180,10 +194,18 @@ impl Shared {
         queue.batch.waiting = None;
     }
 
-    pub(super) fn notice(&self, notice: Notice) {
+    /// Queues a notice, and returns how many were queued with it.
+    pub(super) fn notice(&self, notice: Notice) -> u64 {
         let mut queue = self.lock();
         queue.batch.notices.push((SystemTime::now(), notice));
+        queue.notices += 1;
         self.call(&mut queue);
+        queue.notices
+    }
+
+    /// So many notices more are written.
+    pub(super) fn note_told(&self, count: u64) {
+        self.told.fetch_add(count, Ordering::AcqRel);
     }
 
     pub(super) fn mode(&self) -> LogMode {
@@ -233,6 +255,33 @@ impl Shared {
 
     pub(super) fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WrittenLog for Shared {
+    fn end(&self) -> Option<u64> {
+        let lock = self.lock.upgrade().filter(|lock| !lock.is_taken());
+        lock.map(|_| self.next.load(Ordering::Acquire))
+    }
+
+    fn tell(&self, notice: Notice, done: &Receiver<()>) -> bool {
+        let number = self.notice(notice);
+        let until = Instant::now() + SIGNED_WITHIN;
+        let mut end = None;
+        while Instant::now() < until {
+            if self.told.load(Ordering::Acquire) >= number {
+                let end = *end.get_or_insert_with(|| self.next.load(Ordering::Acquire));
+                let tree = self.tree.state();
+                if tree.signed >= end || tree.fault.is_some() {
+                    return true;
+                }
+            }
+            match done.recv_timeout(SIGNED_LOOKED_EVERY) {
+                Err(RecvTimeoutError::Timeout) => {}
+                _ => return false,
+            }
+        }
+        true
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{AuditLog, LogReceipt};
+use crate::audit::archive::WrittenLog as _;
 use crate::audit::capsule::{CapsuleError, CapsuleKey, CapsuleLink};
 use crate::audit::capsule_reader::CapsuleReader;
 use crate::audit::envelope;
@@ -543,4 +544,30 @@ fn a_log_that_is_opened_and_not_started_is_as_it_was() {
     assert!(lost.is_empty(), "{lost:?}");
     let repaired = |it: &Record| matches!(&it.kind, Some(Of::Notice(n)) if n.kind == i32::from(Kind::RepairedTail));
     assert!(found.iter().skip(records as usize).any(repaired));
+}
+
+#[test]
+fn a_notice_of_what_is_removed_is_signed_before_files_go() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = open(directory.path(), &config(LogMode::Written));
+    assert!(append(&log, 1));
+    let (done, is_done) = std::sync::mpsc::channel();
+    let removed = |last| Notice {
+        kind: Kind::Removed.into(),
+        last,
+        ..Notice::default()
+    };
+    for last in 0..3 {
+        assert!(log.shared.tell(removed(last), &is_done));
+        let told = read(directory.path()).0;
+        let index = told.iter().rfind(|it| match &it.kind {
+            Some(Of::Notice(it)) => *it == removed(last),
+            _ => false,
+        });
+        assert!(index.unwrap().index < Some(log.status().tree.signed));
+    }
+    // At the end nothing is removed.
+    drop(done);
+    assert!(!log.shared.tell(removed(9), &is_done));
+    log.close();
 }

@@ -4,10 +4,12 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::audit::frame::FRAME_HEADER;
 use crate::audit::key_guard::KeyFile;
 use crate::audit::log_files::{self, SEGMENTS, TREE};
+use crate::audit::log_lock::LogLock;
 use crate::audit::reader::{LogError, LogReader};
 use crate::audit::tree::hash::TreeHash;
 use crate::audit::tree::key_file::{self, KEY_FILE, KeyError, PUBLIC_KEY_FILE};
@@ -94,6 +96,7 @@ pub fn start(
     directory: &Path,
     config: &AuditConfig,
     (first, next): (u64, u64),
+    lock: Arc<LogLock>,
 ) -> Result<StartedTree, LogTreeError> {
     let tree = directory.join(TREE);
     let origin = config.origin.clone().unwrap_or_else(default_origin);
@@ -113,7 +116,11 @@ pub fn start(
     let writer = TreeWriter::open(TileDir::new(tree), key, &mut records)?;
     let mut synced = first;
     let segments = directory.join(SEGMENTS);
-    let sync = move || sync_from(&segments, &mut synced);
+    let sync = move || match lock.look() {
+        true => sync_from(&segments, &mut synced),
+        // Whoever has it signs what is there now.
+        false => Err(io::Error::other("another process has the lock of the log")),
+    };
     let thread = TreeThread::start(writer, CHECKPOINT_INTERVAL, Box::new(sync));
     let thread = thread.map_err(LogTreeError::Thread)?;
     let tree = LogTree {

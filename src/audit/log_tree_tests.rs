@@ -1,12 +1,16 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::audit::envelope;
+use crate::audit::find;
+use crate::audit::fixtures;
 use crate::audit::frame::{self, FRAME_HEADER, HEADER};
 use crate::audit::log::AuditLog;
 use crate::audit::log_files::{self, SEGMENTS, TREE};
 use crate::audit::log_output::OpenError;
-use crate::audit::record::schema::Notice;
+use crate::audit::reader::LogReader;
+use crate::audit::record::schema::{Notice, Record, notice, record};
 use crate::audit::tree::key_file::{PUBLIC_KEY_FILE, read_verifying_key};
 use crate::audit::verify::fault::Fault;
 use crate::audit::verify::{Report, Request, verify};
@@ -211,4 +215,210 @@ fn keys_that_are_deleted_while_the_log_is_written_are_there_at_the_next_start() 
     log.close();
     live(directory, &config, 1);
     assert!(verified(directory).ok, "{:?}", verified(directory));
+}
+
+#[test]
+fn an_older_checkpoint_shows_by_tiles_behind_ones_that_are_missing() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let directory = temporary.path();
+    let config = AuditConfig::default();
+    live(directory, &config, 300);
+    let older = fs::read(directory.join("tree/checkpoint")).expect("a checkpoint");
+    let partial = directory.join("tree/tile/0/001.p");
+    let kept = temporary.path().join("kept");
+    fs::rename(&partial, &kept).expect("kept");
+    live(directory, &config, 1_200);
+    forge(&last_file(directory), 1_100);
+    // Those that the checkpoint needs are as they were, and the next is gone.
+    for full in ["001", "002"] {
+        fs::remove_file(directory.join("tree/tile/0").join(full)).expect("removed");
+    }
+    fs::rename(&kept, &partial).expect("put back");
+    fs::remove_file(directory.join("tree/frontier")).expect("removed");
+    fs::write(directory.join("tree/checkpoint"), &older).expect("written");
+    let report = verified(directory);
+    let is_changed = |it: &Fault| matches!(it, Fault::Changed { index: 1_100, .. });
+    assert!(report.faults.iter().any(is_changed), "{report:?}");
+    let opened = open(directory, &config).map(drop);
+    assert!(matches!(opened, Err(OpenError::Tree(_))), "{opened:?}");
+    assert_eq!(
+        fs::read(directory.join("tree/checkpoint")).expect("a checkpoint"),
+        older
+    );
+}
+
+#[test]
+fn a_damaged_frontier_is_refused_and_one_that_is_missing_is_made() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let directory = temporary.path();
+    let config = AuditConfig::default();
+    live(directory, &config, 20);
+    let frontier = directory.join("tree/frontier");
+    fs::write(&frontier, "x").expect("written");
+    let opened = open(directory, &config).map(drop);
+    assert!(matches!(opened, Err(OpenError::Tree(_))), "{opened:?}");
+    fs::remove_file(&frontier).expect("removed");
+    live(directory, &config, 1);
+    assert!(frontier.exists());
+    assert!(verified(directory).ok);
+}
+
+/// A log of 400 records in four files, and a notice behind its checkpoint that the first three were removed.
+fn with_forged_removal(directory: &Path) {
+    fixtures::write_log(directory, &fixtures::many(400), 100);
+    let own = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(directory.join("tree/key"), own).expect("a key");
+    let forged = Record {
+        index: Some(400),
+        at: 1,
+        kind: Some(record::Kind::Notice(Notice {
+            kind: notice::Kind::Removed.into(),
+            text: "records".to_owned(),
+            last: 299,
+            ..Notice::default()
+        })),
+        ..Record::default()
+    };
+    let mut content = fs::read(last_file(directory)).expect("a file");
+    frame::push(&mut content, &fixtures::bytes(&forged));
+    fs::write(last_file(directory), content).expect("written");
+}
+
+fn remove_oldest(directory: &Path) {
+    for file in &log_files::list(&directory.join(SEGMENTS)).expect("files")[..3] {
+        fs::remove_file(&file.path).expect("removed");
+    }
+}
+
+#[test]
+fn a_removal_that_a_start_finds_unsigned_accounts_for_nothing_ever() {
+    for is_removed_before in [true, false] {
+        let temporary = tempfile::tempdir().expect("a directory");
+        let directory = temporary.path();
+        with_forged_removal(directory);
+        if is_removed_before {
+            remove_oldest(directory);
+        }
+        let log = open(directory, &AuditConfig::default()).expect("a log");
+        let lost = if is_removed_before { 300 } else { 0 };
+        assert_eq!(log.lost().records, lost);
+        log.close();
+        drop(log);
+        live(directory, &AuditConfig::default(), 3);
+        if !is_removed_before {
+            assert!(verified(directory).ok, "{:?}", verified(directory));
+            remove_oldest(directory);
+        }
+        let report = verified(directory);
+        let wanted = Fault::RemovedUnsigned {
+            first: 0,
+            last: 299,
+        };
+        assert_eq!((report.faults, report.uncovered), (vec![wanted], 0));
+        let missing = find::missing_before(directory).expect("readable");
+        assert!(missing.is_some());
+    }
+}
+
+#[test]
+fn who_prepares_a_log_and_does_not_start_it_signs_nothing_that_it_found() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let directory = temporary.path();
+    with_forged_removal(directory);
+    let key = directory.join("capsule.key");
+    let prepared = AuditLog::prepare(directory, &key, &AuditConfig::default());
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    drop(prepared.expect("a log"));
+    let report = verified(directory);
+    assert_eq!((report.signed, report.uncovered), (400, 1));
+}
+
+fn wait(mut until: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !until() {
+        assert!(std::time::Instant::now() < end, "it takes too long");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_lock_that_is_deleted_comes_back_and_keeps_others_out() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let directory = temporary.path().join("audit");
+    let log = open(&directory, &AuditConfig::default()).expect("a log");
+    let lock = directory.join("lock");
+    fs::remove_file(&lock).expect("removed");
+    wait(|| lock.exists());
+    let second = open(&directory, &AuditConfig::default()).map(drop);
+    assert!(matches!(second, Err(OpenError::Locked(_))), "{second:?}");
+    log.close();
+    assert!(verified(&directory).ok);
+}
+
+#[test]
+fn who_has_lost_the_lock_to_another_writes_and_signs_no_more() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let directory = temporary.path();
+    let first = open(directory, &AuditConfig::default()).expect("a log");
+    // The first one may put it back in between.
+    let second = loop {
+        let _ = fs::remove_file(directory.join("lock"));
+        match open(directory, &AuditConfig::default()) {
+            Err(OpenError::Locked(_)) => {}
+            opened => break opened.expect("nothing is in its way"),
+        }
+    };
+    wait(|| first.must_deny());
+    let append = |log: &AuditLog| {
+        let mut bytes = Vec::new();
+        envelope::notice(&mut bytes, std::time::SystemTime::now(), &Notice::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let receipt = log.append(&bytes, None);
+        runtime.expect("one").block_on(receipt.recorded()).is_ok()
+    };
+    for _ in 0..50 {
+        assert!(append(&second));
+        assert!(!append(&first));
+    }
+    first.close();
+    second.close();
+    drop((first, second));
+    let report = verified(directory);
+    assert!(report.ok && report.uncovered == 0, "{report:?}");
+    live(directory, &AuditConfig::default(), 1);
+    assert!(verified(directory).ok);
+}
+
+#[test]
+fn a_file_or_record_with_an_index_far_ahead_holds_no_start_up() {
+    for (first, files) in [(u64::MAX, 1), (1 << 40, 2)] {
+        let temporary = tempfile::tempdir().expect("a directory");
+        let directory = temporary.path();
+        live(directory, &AuditConfig::default(), 5);
+        let segments = directory.join(SEGMENTS);
+        for first in (first - (files - 1))..=first {
+            let header = frame::header(frame::Contents::Records, first);
+            fs::write(segments.join(log_files::name(first)), header).expect("written");
+        }
+        let opened = open(directory, &AuditConfig::default()).map(drop);
+        assert!(
+            matches!(opened, Err(OpenError::Foreign { .. })),
+            "{opened:?}"
+        );
+    }
+    let temporary = tempfile::tempdir().expect("a directory");
+    let directory = temporary.path();
+    live(directory, &AuditConfig::default(), 5);
+    let far = Record {
+        index: Some(u64::MAX),
+        ..Record::default()
+    };
+    let mut content = fs::read(last_file(directory)).expect("a file");
+    frame::push(&mut content, &fixtures::bytes(&far));
+    fs::write(last_file(directory), content).expect("written");
+    live(directory, &AuditConfig::default(), 5);
+    // What is after it is read.
+    let records = LogReader::open(directory).expect("a log").iter_from(0);
+    assert_eq!(records.filter(Result::is_ok).count(), 5 + 4 + 5 + 4);
+    assert!(!verified(directory).ok);
 }

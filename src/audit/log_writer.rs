@@ -33,6 +33,8 @@ pub(super) struct LogWriter {
     batch: Batch,
     /// Requests without a record that no notice tells yet, and when the first was.
     untold: Option<(u64, SystemTime)>,
+    /// Notices that were taken from the queue, and are not written yet.
+    unwritten: u64,
     /// Until when only the thread writes.
     pub(super) slow_until: Option<Instant>,
     /// Dropped at the end, which ends the other thread.
@@ -105,6 +107,7 @@ impl SharedWriter {
                 return true;
             }
             if let Some(writer) = writer.as_mut() {
+                writer.output.look_after_lock();
                 writer.write_queued(shared);
             }
             drop(writer);
@@ -125,6 +128,7 @@ impl LogWriter {
             output,
             batch: Batch::default(),
             untold: None,
+            unwritten: 0,
             slow_until: None,
             _done: done,
         }
@@ -198,6 +202,7 @@ impl LogWriter {
     fn process(&mut self, shared: &Shared, batch: &mut Batch) -> bool {
         for (at, notice) in batch.notices.drain(..) {
             self.output.notice(at, notice);
+            self.unwritten += 1;
         }
         if batch.dropped > 0 {
             self.unrecorded(shared, batch.dropped);
@@ -243,6 +248,9 @@ impl LogWriter {
             self.output.withdraw_notices(before.waiting, added);
         }
         shared.wrote(self.output.next(), self.output.lost());
+        if self.unwritten > 0 && self.output.notices().waiting == 0 {
+            shared.note_told(std::mem::take(&mut self.unwritten));
+        }
         let Err(error) = result else {
             if failure.is_some() {
                 tracing::warn!("the decision log is written again");

@@ -7,8 +7,9 @@
 //! another, [`segment`] a file that is written, [`capsule`] what belongs to an envelope and is encrypted
 //! ([`capsule_content`] is what it holds), [`log_files`] the names of the files, [`reader`] reads them all. [`tree`] is the
 //! Merkle tree over the envelopes, [`verify`] holds log and tree against each other. [`lost_records`] counts what is known
-//! to be gone, [`newest_revision`] finds the last revision that a log knows. [`filter`] and [`find`] choose records, [`outcome_check`] holds outcomes against decisions, [`json`] and
-//! [`export`] write them for others.
+//! to be gone, [`removals`] is what the log says it has removed, [`newest_revision`] finds the last revision that a log knows,
+//! and [`log_lock`] sees to it that one process writes. [`filter`] and [`find`] choose records, [`outcome_check`] holds outcomes
+//! against decisions, [`json`] and [`export`] write them for others.
 //!
 //! Invariant: no policy logic. A record states what happened; it decides nothing.
 
@@ -30,6 +31,7 @@ pub mod key_guard;
 pub mod left_out;
 pub mod log;
 pub mod log_files;
+pub mod log_lock;
 pub mod log_output;
 pub mod log_queue;
 pub mod log_tree;
@@ -41,6 +43,7 @@ pub mod outcome_record;
 pub mod reader;
 pub mod record;
 mod record_time;
+pub mod removals;
 mod rolling;
 pub mod segment;
 mod steady_clock;

@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::audit::frame::{self, Contents, FrameReader, HEADER, MAX_RECORD, Step};
-use crate::audit::log_files::{self, LogFile, SEGMENTS};
+use crate::audit::frame::{self, Contents, FRAME_HEADER, FrameReader, HEADER, MAX_RECORD, Step};
+use crate::audit::log_files::{self, LogFile, MAX_GAP, SEGMENTS};
 use crate::audit::record::{RecordError, StoredRecord};
 
 /// How often a file is looked for that is compressed or removed meanwhile.
@@ -275,7 +275,12 @@ fn accept(
     if index < expected {
         return None;
     }
-    *next = index + 1;
+    if index - expected > MAX_GAP {
+        let path = path.to_owned();
+        let bytes = skipped + (FRAME_HEADER + record.bytes.len()) as u64;
+        return Some(Err(LogError::Damaged { path, bytes }));
+    }
+    *next = index.saturating_add(1);
     if index > expected {
         *ahead = Some(record);
         return Some(Err(LogError::Lost {

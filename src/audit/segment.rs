@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use crate::audit::capsule;
 use crate::audit::frame::{self, Contents, FrameReader, HEADER, Step};
-use crate::audit::log_files;
+use crate::audit::log_files::{self, MAX_GAP};
 use crate::audit::record;
 
 /// Who may read a file of the log: its owner and the group.
@@ -136,14 +136,16 @@ impl Segment {
                 Step::End(bytes) => break bytes as u64,
                 Step::Skipped(bytes) => skipped += bytes,
                 Step::Frame(payload) => {
-                    let Some(index) = index_of(&payload) else {
+                    let is_next =
+                        |index: &u64| !is_dense || index.saturating_sub(repair.next) <= MAX_GAP;
+                    let Some(index) = index_of(&payload).filter(is_next) else {
                         continue;
                     };
                     if index > repair.next && (is_dense || skipped > 0) {
                         repair.lost.push((repair.next, index - 1));
                     }
                     skipped = 0;
-                    repair.next = repair.next.max(index + 1);
+                    repair.next = repair.next.max(index.saturating_add(1));
                 }
             }
         };

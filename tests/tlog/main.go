@@ -20,6 +20,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -243,45 +244,59 @@ func fields(message []byte, each func(field int, number uint64, bytes []byte)) e
 	return nil
 }
 
-// removed gives the end of the records that a notice says were removed; 0 for any other record. The oldest are removed first,
-// so all before it are accounted for.
-func removed(record []byte) (int64, error) {
-	const kindRemoved = 9 // KIND_REMOVED of callgate.audit.v1
-	end := int64(0)
+// notice is what a record says of other records; only its kind, if it says of none.
+type notice struct {
+	kind, first, last uint64
+	what              string
+}
+
+// noticeOf reads the notice of a record.
+func noticeOf(record []byte) (notice, error) {
+	var found notice
 	var inner error
-	err := fields(record, func(field int, _ uint64, notice []byte) {
+	err := fields(record, func(field int, _ uint64, content []byte) {
 		if field != 7 {
 			return
 		}
-		kind, last, what := uint64(0), uint64(0), ""
-		inner = fields(notice, func(field int, number uint64, bytes []byte) {
+		inner = fields(content, func(field int, number uint64, bytes []byte) {
 			switch field {
 			case 1:
-				kind = number
+				found.kind = number
 			case 2:
-				what = string(bytes)
+				found.what = string(bytes)
+			case 4:
+				found.first = number
 			case 5:
-				last = number
+				found.last = number
 			}
 		})
-		// Capsules are removed, too, and are no records.
-		if kind == kindRemoved && what == "records" {
-			end = int64(last) + 1
-		}
 	})
-	return end, errors.Join(err, inner)
+	return found, errors.Join(err, inner)
 }
 
 // verifyRemoved tells whether the records before the first file are those that the log says it has removed, in records that
-// the checkpoint covers: what says so without a signature may have been written by anybody.
+// the checkpoint covers: what says so without a signature may have been written by anybody. Nor does a notice count that a later
+// one says was found without a signature. The oldest are removed first, so all before a notice's last are accounted for.
 func verifyRemoved(first int64, covered [][]byte) error {
+	const kindRemoved, kindFoundUnsigned = 9, 10 // of callgate.audit.v1
 	accounted := int64(0)
-	for _, record := range covered {
-		end, err := removed(record)
+	var unsigned []notice
+	for i := len(covered) - 1; i >= 0; i-- {
+		said, err := noticeOf(covered[i])
 		if err != nil {
 			return err
 		}
-		accounted = max(accounted, end)
+		index := uint64(first + int64(i))
+		if slices.ContainsFunc(unsigned, func(it notice) bool { return it.first <= index && index <= it.last }) {
+			continue
+		}
+		// Capsules are removed, too, and are no records.
+		if said.kind == kindRemoved && said.what == "records" {
+			accounted = max(accounted, int64(said.last)+1)
+		}
+		if said.kind == kindFoundUnsigned && said.last < index {
+			unsigned = append(unsigned, said)
+		}
 	}
 	if accounted < first {
 		return fmt.Errorf("records %d to %d are missing, and the log does not say that it removed them", accounted, first-1)

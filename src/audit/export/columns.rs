@@ -209,7 +209,7 @@ fn notice(row: &mut ExportRow, it: &Notice) {
     row.text("notice", json::notice_kind(it.kind()));
     let records = format!("records {} to {}", it.first, it.last);
     let (is_range, text) = match it.kind() {
-        notice::Kind::Lost => (true, records),
+        notice::Kind::Lost | notice::Kind::FoundUnsigned => (true, records),
         notice::Kind::Removed if it.text == REMOVED_RECORDS => (true, records),
         // Capsules: their records are there.
         notice::Kind::Removed => (true, format!("{} of {records}", it.text)),

@@ -77,12 +77,13 @@ impl TreeThread {
             fault: None,
         }));
         let keeper = Keeper {
-            tree,
             leaves: Arc::clone(&leaves),
             taken: Vec::new(),
             interval,
             sync,
             tiles_due: Instant::now() + TILES_SYNCED_EVERY,
+            found: tree.size(),
+            tree,
             state: Arc::clone(&state),
         };
         let thread = thread::Builder::new()
@@ -225,6 +226,8 @@ struct Keeper {
     sync: Sync,
     /// When tiles are made durable.
     tiles_due: Instant,
+    /// The size at the start.
+    found: u64,
     state: Arc<Mutex<TreeState>>,
 }
 
@@ -274,8 +277,10 @@ impl Keeper {
         is_over
     }
 
+    /// Whether there is something to sign. Records that were found at the start are signed only together with the one after
+    /// them, which says that they were found.
     fn is_behind(&self) -> bool {
-        self.tree.size() > self.tree.signed_size()
+        self.tree.size() > self.tree.signed_size().max(self.found)
     }
 
     /// Makes tiles durable, now and then and at the end.
@@ -292,6 +297,9 @@ impl Keeper {
 
     /// Returns whether the checkpoint is written.
     fn checkpoint(&mut self) -> bool {
+        if !self.is_behind() {
+            return true;
+        }
         let fault = self.tree.checkpoint(&mut self.sync).err();
         let fault = fault.map(|error| error.to_string());
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -55,6 +55,12 @@ impl TileId {
     }
 }
 
+/// A group of three digits, as in [`TileId::path`].
+pub fn group(digits: &str) -> Option<u64> {
+    let is_group = digits.len() == 3 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_group.then(|| digits.parse().ok()).flatten()
+}
+
 /// The tile that holds what the hash of a complete subtree is made of, and which of its hashes: the subtree at `level`
 /// and `index` is over `count` hashes of the tile from `offset`.
 pub fn tile_of(level: u32, index: u64) -> (TileId, usize, usize) {

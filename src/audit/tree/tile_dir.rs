@@ -15,9 +15,11 @@ use crate::audit::tree::tile::{self, TILE_WIDTH, TileId};
 /// The file with the last checkpoint.
 pub const CHECKPOINT_FILE: &str = "checkpoint";
 /// The file with the right edge of the tree up to which all tiles survive a loss of power.
-const FRONTIER_FILE: &str = "frontier";
+pub const FRONTIER_FILE: &str = "frontier";
 /// How old that file may be before nobody waits for the next one.
 const LONGEST_LAG: Duration = Duration::from_secs(600);
+/// How many indices a group of their digits tells apart.
+const GROUP: u64 = 1_000;
 /// Tiles that a reader keeps in memory: 8 MiB.
 const MAX_CACHED_TILES: usize = 1_024;
 
@@ -46,6 +48,17 @@ pub enum TileError {
         /// The hashes it should have.
         width: usize,
     },
+}
+
+/// The right edge up to which tiles are durable cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontierError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It is not what was written. It is replaced as a whole, so no crash and no loss of power leaves it so.
+    #[error("`{path}` is damaged, which says how far the tree was durable", path = .0.display())]
+    Damaged(PathBuf),
 }
 
 impl TileDir {
@@ -91,27 +104,40 @@ impl TileDir {
         }
     }
 
-    /// The widths in which a tile is there.
+    /// The tiles of a level that are there from an index on, in all their widths, whether or not some before them are missing.
     ///
     /// # Errors
     ///
-    /// If its folder cannot be read.
-    pub fn widths(&self, id: TileId) -> io::Result<Vec<usize>> {
-        let mut widths = Vec::new();
-        if self.root.join(id.path(TILE_WIDTH)).is_file() {
-            widths.push(TILE_WIDTH);
+    /// If a folder cannot be read.
+    pub fn tiles_from(&self, level: u32, start: u64) -> io::Result<Vec<(TileId, usize)>> {
+        let mut found = Vec::new();
+        let folder = self.root.join("tile").join(level.to_string());
+        let mut folders = vec![(folder, 0_u64)];
+        while let Some((folder, before)) = folders.pop() {
+            for name in names(&folder)? {
+                let index = |digits: &str| {
+                    let before = before.checked_mul(GROUP)?;
+                    before.checked_add(tile::group(digits)?)
+                };
+                if let Some(index) = name.strip_prefix('x').and_then(index) {
+                    // No index begins with zeros. What is shorter than the first one, and less, has smaller ones below it.
+                    if index > 0 && index >= leading(start, index) {
+                        folders.push((folder.join(&name), index));
+                    }
+                } else if let Some(index) = name.strip_suffix(".p").and_then(index) {
+                    if index >= start {
+                        let widths = names(&folder.join(&name))?.into_iter();
+                        let widths = widths.filter_map(|name| name.parse().ok());
+                        let widths = widths.filter(|width| (1..TILE_WIDTH).contains(width));
+                        found.extend(widths.map(|width| (TileId { level, index }, width)));
+                    }
+                } else if let Some(index) = index(&name).filter(|index| *index >= start) {
+                    found.push((TileId { level, index }, TILE_WIDTH));
+                }
+            }
         }
-        let entries = match fs::read_dir(folder_of(&self.root.join(id.path(1)))) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(widths),
-            Err(error) => return Err(error),
-        };
-        for entry in entries {
-            let name = entry?.file_name();
-            let width = name.to_str().and_then(|name| name.parse().ok());
-            widths.extend(width.filter(|width| (1..TILE_WIDTH).contains(width)));
-        }
-        Ok(widths)
+        found.sort_unstable();
+        Ok(found)
     }
 
     /// Reads the signed checkpoint; `None` if there is none.
@@ -188,13 +214,14 @@ impl TileDir {
         Ok(())
     }
 
-    /// Reads the right edge of the tree up to which tiles are durable; `None` if there is none, or it is of no use.
+    /// Reads the right edge of the tree up to which tiles are durable; `None` if there is none, as in a log of before.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read.
-    pub fn read_frontier(&self) -> io::Result<Option<Frontier>> {
-        let text = match read_text(&self.root.join(FRONTIER_FILE)) {
+    /// [`FrontierError`].
+    pub fn read_frontier(&self) -> Result<Option<Frontier>, FrontierError> {
+        let path = self.root.join(FRONTIER_FILE);
+        let text = match read_text(&path) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Some(String::new()),
             other => other?,
         };
@@ -202,14 +229,7 @@ impl TileDir {
             return Ok(None);
         };
         let frontier = Frontier::from_text(&text);
-        if frontier.is_none() {
-            tracing::warn!(
-                target: "callgate::audit",
-                file = %self.root.join(FRONTIER_FILE).display(),
-                "the file is damaged: whether tiles were lost shows in `callgate audit verify`"
-            );
-        }
-        Ok(frontier)
+        frontier.map(Some).ok_or(FrontierError::Damaged(path))
     }
 
     /// The index of the first record that is needed to make tiles anew after a loss of power. Where no tile was made durable
@@ -219,8 +239,11 @@ impl TileDir {
     ///
     /// If the file cannot be read.
     pub fn needs_records_from(&self, now: SystemTime) -> io::Result<u64> {
-        let Some(frontier) = self.read_frontier()? else {
-            return Ok(u64::MAX);
+        let frontier = match self.read_frontier() {
+            Ok(Some(frontier)) => frontier,
+            // A server that runs writes it anew.
+            Ok(None) | Err(FrontierError::Damaged(_)) => return Ok(u64::MAX),
+            Err(FrontierError::Io(error)) => return Err(error),
         };
         let written = fs::metadata(self.root.join(FRONTIER_FILE))?.modified()?;
         let is_stuck = now.duration_since(written).is_ok_and(|it| it > LONGEST_LAG);
@@ -244,6 +267,32 @@ impl TileDir {
         replace(&self.root.join(name), text.as_bytes(), true)?;
         File::open(&self.root)?.sync_all()
     }
+}
+
+/// The names in a folder; none if it is not there, or is none.
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error)
+            if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) =>
+        {
+            return Ok(Vec::new());
+        }
+        entries => entries?,
+    };
+    let names = entries.map(|entry| entry.map(|entry| entry.file_name().into_string().ok()));
+    names.filter_map(Result::transpose).collect()
+}
+
+/// The first groups of an index, as many as another one has; 0 if it has no more than those.
+fn leading(mut index: u64, other: u64) -> u64 {
+    let groups = |index: u64| index.checked_ilog10().unwrap_or_default() / 3;
+    if groups(index) <= groups(other) {
+        return 0;
+    }
+    while groups(index) > groups(other) {
+        index /= GROUP;
+    }
+    index
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -100,6 +100,54 @@ fn records_are_needed_from_the_frontier_on_while_it_moves() {
     assert_eq!(needed(700).expect("readable"), u64::MAX);
     for damage in [&b"300\n"[..], b"\xff", b""] {
         fs::write(dir.path().join("frontier"), damage).expect("written");
-        assert_eq!(dir.read_frontier().expect("readable"), None);
+        let read = dir.read_frontier();
+        assert!(matches!(read, Err(FrontierError::Damaged(_))), "{read:?}");
+        assert_eq!(needed(0).expect("readable"), u64::MAX);
     }
+}
+
+#[test]
+fn tiles_are_listed_from_an_index_on_also_behind_ones_that_are_missing() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let dir = TileDir::new(temporary.path());
+    let hash = [TreeHash::leaf(b"x")];
+    let tile = |index| TileId { level: 0, index };
+    let indices = [3, 67, 999, 1_000, 1_067, 380_001, 1_005_067];
+    let tiles = indices.map(|index| (tile(index), &hash[..]));
+    dir.write_tiles(tiles).expect("written");
+    let full = [hash[0]; TILE_WIDTH];
+    dir.write_tiles([(tile(67), &full[..])]).expect("written");
+    for name in [
+        "tile/0/x000/005",
+        "tile/0/0067",
+        "tile/0/001.p/256",
+        "tile/0/y",
+    ] {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, "").expect("written");
+    }
+    let from = |start| {
+        let found = dir.tiles_from(0, start).expect("readable");
+        let found = found.into_iter();
+        found
+            .map(|(id, width)| (id.index, width))
+            .collect::<Vec<_>>()
+    };
+    let all = [
+        (3, 1),
+        (67, 1),
+        (67, TILE_WIDTH),
+        (999, 1),
+        (1_000, 1),
+        (1_067, 1),
+        (380_001, 1),
+        (1_005_067, 1),
+    ];
+    assert_eq!(from(0), all);
+    for (start, skipped) in [(4, 1), (68, 3), (1_000, 4), (1_001, 5), (1_068, 6)] {
+        assert_eq!(from(start), all[skipped..], "{start}");
+    }
+    assert_eq!(from(1_005_068), []);
+    assert_eq!(dir.tiles_from(1, 0).expect("readable"), []);
 }

@@ -4,6 +4,8 @@
 //! leaves tiles with hashes of records that no checkpoint covers: those records are there, and are the ones that were hashed.
 //! Where they are not, the checkpoint is an older one, and records after it were changed or cut off.
 //!
+//! The largest index of any level says how many records were hashed, also where tiles before it are missing.
+//!
 //! A loss of power may leave anything in a tile that was not synced. So a block of it counts only if it has the hash of a
 //! record that is there, and zeros in it are no hashes.
 
@@ -11,7 +13,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use crate::audit::tree::hash::TreeHash;
-use crate::audit::tree::tile::{TILE_WIDTH, TileId};
+use crate::audit::tree::tile::{MAX_TILE_LEVELS, TILE_HEIGHT, TILE_WIDTH, TileId};
 use crate::audit::tree::tile_dir::TileDir;
 
 /// Hashes in a block of a file system, 4 KiB: it is there as a whole or not.
@@ -46,13 +48,9 @@ impl UnsignedTiles {
             size: signed,
             blocks: BTreeMap::new(),
         };
-        for index in signed / TILE_WIDTH as u64.. {
-            let id = TileId { level: 0, index };
-            let widths = dir.widths(id)?;
-            if widths.is_empty() {
-                break;
-            }
-            for width in widths {
+        for level in 0..MAX_TILE_LEVELS {
+            let hashes = signed >> (level * TILE_HEIGHT);
+            for (id, width) in dir.tiles_from(level, hashes / TILE_WIDTH as u64)? {
                 tiles.add(dir, id, width);
             }
         }
@@ -60,12 +58,18 @@ impl UnsignedTiles {
     }
 
     fn add(&mut self, dir: &TileDir, id: TileId, width: usize) {
-        let first = id.index * TILE_WIDTH as u64;
-        let end = first + width as u64;
-        if end <= self.signed {
+        let leaves = 1_u64 << (id.level * TILE_HEIGHT);
+        let first = id.index.checked_mul(TILE_WIDTH as u64);
+        let end = first.and_then(|first| first.checked_add(width as u64));
+        // No tree has more leaves than there are numbers.
+        let end = end.and_then(|end| end.checked_mul(leaves));
+        let (Some(first), Some(end)) = (first, end.filter(|end| *end > self.signed)) else {
+            return;
+        };
+        self.size = self.size.max(end);
+        if id.level > 0 {
             return;
         }
-        self.size = self.size.max(end);
         let Ok(hashes) = dir.read(id, end) else {
             return;
         };

@@ -7,7 +7,7 @@ use crate::audit::tree::frontier::Frontier;
 use crate::audit::tree::hash::TreeHash;
 use crate::audit::tree::note::SigningKey;
 use crate::audit::tree::tile::{MAX_TILE_LEVELS, TILE_HEIGHT, TILE_WIDTH, TileId};
-use crate::audit::tree::tile_dir::{TileDir, TileError, TreeReader};
+use crate::audit::tree::tile_dir::{FrontierError, TileDir, TileError, TreeReader};
 use crate::audit::tree::unsigned::UnsignedTiles;
 
 /// The records of a log, as the tree needs them at the start.
@@ -62,6 +62,9 @@ pub enum TreeError {
         /// The size up to which tiles are durable.
         durable: u64,
     },
+    /// How far tiles are durable cannot be told.
+    #[error("{0}")]
+    Frontier(FrontierError),
     /// Records after the checkpoint are missing at the end: tiles are written after their records are on the disk.
     #[error(
         "the decision log ends after {records} records, but its tree has the hashes of {hashed}"
@@ -141,7 +144,7 @@ impl TreeWriter {
                 signed,
             });
         }
-        let durable = writer.dir.read_frontier()?;
+        let durable = read_frontier(&writer.dir, signed)?;
         if let Some(durable) = durable.as_ref().map(Frontier::size)
             && durable > signed
         {
@@ -337,6 +340,23 @@ impl TreeWriter {
 /// The leaf of a record that is lost before a checkpoint covers it: that of an empty entry, which no record has.
 pub fn no_record() -> TreeHash {
     TreeHash::leaf(&[])
+}
+
+/// The right edge up to which tiles are durable; `None` in a log of before, which says nowhere how far that is.
+fn read_frontier(dir: &TileDir, signed: u64) -> Result<Option<Frontier>, TreeError> {
+    match dir.read_frontier() {
+        Ok(None) if signed > 0 => {
+            tracing::warn!(
+                target: "callgate::audit",
+                directory = %dir.path().display(),
+                "the tree of the decision log has no `frontier`: unless the log is of before there was one, it was taken away, and its last checkpoint may be an older one"
+            );
+            Ok(None)
+        }
+        Ok(frontier) => Ok(frontier),
+        Err(FrontierError::Io(error)) => Err(error.into()),
+        Err(error) => Err(TreeError::Frontier(error)),
+    }
 }
 
 /// The right edge of the tree of `size` leaves, from its tiles.

@@ -72,6 +72,13 @@ pub enum Fault {
         /// Whether the log itself has noted that it lost them.
         is_noted: bool,
     },
+    /// Records that are not there, and were removed according to notices for which no signature vouched when they were.
+    RemovedUnsigned {
+        /// The first of them.
+        first: u64,
+        /// The last of them.
+        last: u64,
+    },
     /// A record before which a later one stands: it is moved or repeated.
     Order {
         /// Its index.
@@ -156,6 +163,11 @@ impl fmt::Display for Fault {
                 };
                 write!(f, "{} missing{noted}", records(*first, *last))
             }
+            Self::RemovedUnsigned { first, last } => write!(
+                f,
+                "{} missing: that they were removed is said by a notice alone that was not signed before",
+                records(*first, *last)
+            ),
             Self::Order {
                 index,
                 expected,

@@ -12,10 +12,11 @@ pub mod scan;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::audit::log_files::{self, TREE};
+use crate::audit::log_files::{self, LogFile, TREE};
 use crate::audit::tree::checkpoint::Checkpoint;
 use crate::audit::tree::frontier::Frontier;
 use crate::audit::tree::hash::TreeHash;
@@ -23,11 +24,16 @@ use crate::audit::tree::key_file::{self, PUBLIC_KEY_FILE};
 use crate::audit::tree::merkle::{self, Nodes as _};
 use crate::audit::tree::note::VerifyingKey;
 use crate::audit::tree::tile::{TILE_WIDTH, TileId};
-use crate::audit::tree::tile_dir::{TileDir, TreeReader};
+use crate::audit::tree::tile_dir::{FRONTIER_FILE, FrontierError, TileDir, TreeReader};
 use crate::audit::tree::unsigned::UnsignedTiles;
 use crate::audit::verify::authentic::AuthenticTree;
 use crate::audit::verify::fault::{Fault, Faults};
-use crate::audit::verify::scan::{Scan, TurnedBackNotice};
+use crate::audit::verify::scan::{Found, Scan, TurnedBackNotice};
+
+/// How often a log is verified that is not in order, and of which older files were removed meanwhile.
+const ATTEMPTS: usize = 3;
+/// How much time records may cover that no checkpoint does: one is signed every second.
+const LONG_UNCOVERED: Duration = Duration::from_secs(60);
 
 /// What to verify.
 #[derive(Debug, Clone)]
@@ -75,6 +81,8 @@ pub struct Report {
     pub faults: Vec<Fault>,
     /// The number of faults, with those not kept.
     pub fault_count: u64,
+    /// What is no fault, and may be a sign of one.
+    pub warnings: Vec<String>,
 }
 
 /// Verifies a log.
@@ -84,10 +92,36 @@ pub struct Report {
 /// If there is no log in the directory, or no such range in it. Everything else that is wrong is in the report.
 pub fn verify(request: &Request) -> io::Result<Report> {
     check_request(request)?;
+    let mut attempt = 1;
+    loop {
+        let files = log_files::list(&request.directory.join(log_files::SEGMENTS))?;
+        let report = verify_once(request)?;
+        if report.ok || attempt == ATTEMPTS || !is_outdated(request, &files, &report)? {
+            return Ok(report);
+        }
+        attempt += 1;
+    }
+}
+
+/// Whether faults may be there only since the log has removed its oldest files while it was read.
+fn is_outdated(request: &Request, files: &[LogFile], report: &Report) -> io::Result<bool> {
+    let now = log_files::list(&request.directory.join(log_files::SEGMENTS))?;
+    let first = |files: &[LogFile]| files.first().map(|file| file.first);
+    if first(&now) > first(files) {
+        return Ok(true);
+    }
+    // What says so is signed before they are removed: the checkpoint that was read may have been the one before.
+    let is_unsigned = |fault: &Fault| matches!(fault, Fault::RemovedUnsigned { .. });
+    let dir = TileDir::new(request.directory.join(TREE));
+    Ok(report.faults.iter().any(is_unsigned)
+        && checkpoint(&dir, &request.key).is_ok_and(|last| last.size > report.signed))
+}
+
+fn verify_once(request: &Request) -> io::Result<Report> {
     let dir = TileDir::new(request.directory.join(TREE));
     // What is written last is read first, since the log may grow meanwhile: `frontier` follows the checkpoint, that follows its
     // tiles, and these follow their records.
-    let durable = dir.read_frontier()?.map(|frontier| frontier.size());
+    let durable = dir.read_frontier();
     let last = checkpoint(&dir, &request.key);
     let unsigned = match &last {
         Ok(last) => UnsignedTiles::read(&dir, last.size)?,
@@ -105,14 +139,10 @@ pub fn verify(request: &Request) -> io::Result<Report> {
         origin: request.key.name().to_owned(),
         ..Report::default()
     };
-    match (&last, durable) {
-        (Err(why), _) => faults.add(Fault::Checkpoint { why: why.clone() }),
-        (Ok(last), Some(durable)) if durable > last.size => faults.add(Fault::RolledBack {
-            signed: last.size,
-            durable,
-        }),
-        _ => {}
+    if let Err(why) = &last {
+        faults.add(Fault::Checkpoint { why: why.clone() });
     }
+    check_frontier(durable, last.as_ref().ok(), &mut report, &mut faults)?;
     let last = last.ok();
     // Damage of the files is told nevertheless.
     let checkpoint = last.clone().unwrap_or_else(|| Checkpoint {
@@ -151,16 +181,60 @@ pub fn verify(request: &Request) -> io::Result<Report> {
     if faults.count() == 0 {
         check_range(request, found.removed..found.seen.max(checkpoint.size))?;
     }
-    report.first = found.first.max(request.from);
-    report.removed = found.removed;
-    report.turned_back = found.turned_back;
-    report.end = found.end;
-    report.uncovered = found.end.saturating_sub(checkpoint.size.max(report.first));
-    report.torn_bytes = found.torn_bytes;
+    report.take(&found, request.from);
     report.fault_count = faults.count();
     report.faults = faults.into_kept();
     report.ok = report.fault_count == 0;
     Ok(report)
+}
+
+/// Holds the last checkpoint against how far tiles are said to be durable, which is written after it.
+fn check_frontier(
+    durable: Result<Option<Frontier>, FrontierError>,
+    last: Option<&Checkpoint>,
+    report: &mut Report,
+    faults: &mut Faults,
+) -> io::Result<()> {
+    let signed = last.map_or(0, |last| last.size);
+    match durable {
+        Ok(Some(durable)) if last.is_some() && durable.size() > signed => {
+            faults.add(Fault::RolledBack {
+                signed,
+                durable: durable.size(),
+            });
+        }
+        Ok(None) if signed > 0 => report.warnings.push(format!(
+            "{TREE}/{FRONTIER_FILE} is missing: unless the log is of before there was one, it was taken away, and the last checkpoint may be an older one"
+        )),
+        Ok(_) => {}
+        Err(FrontierError::Io(error)) => return Err(error),
+        Err(FrontierError::Damaged(_)) => faults.add(Fault::File {
+            file: format!("{TREE}/{FRONTIER_FILE}"),
+            why: "it is damaged, which says how far the tree was durable".to_owned(),
+        }),
+    }
+    Ok(())
+}
+
+impl Report {
+    /// Takes over what was found beside faults, and warns if the checkpoint ends long before the records.
+    fn take(&mut self, found: &Found, from: u64) {
+        self.first = found.first.max(from);
+        self.removed = found.removed;
+        self.turned_back.clone_from(&found.turned_back);
+        self.end = found.end;
+        self.uncovered = found.end.saturating_sub(self.signed.max(self.first));
+        self.torn_bytes = found.torn_bytes;
+        let times = found.uncovered_times;
+        let took = times.map_or(0, |(earliest, latest)| latest.saturating_sub(earliest));
+        let took = Duration::from_nanos(took);
+        if took > LONG_UNCOVERED {
+            self.warnings.push(format!(
+                "the records after the last checkpoint were logged over {} s, and one is signed every second: unless the log went on without its tree, or was copied meanwhile, an older one was put in its place",
+                took.as_secs()
+            ));
+        }
+    }
 }
 
 /// The size of the last checkpoint of a log, if it can be verified with the key beside it.

@@ -8,11 +8,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::audit::archive::REMOVED_RECORDS;
 use crate::audit::frame::{self, Contents, FrameReader, HEADER, MAX_RECORD, Step};
 use crate::audit::log_files::{self, LogFile, SEGMENTS};
-use crate::audit::record::schema::notice;
+use crate::audit::record::schema::{Notice, notice};
 use crate::audit::record::{StoredRecord, index_of};
+use crate::audit::removals::Removals;
 use crate::audit::tree::hash::TreeHash;
 use crate::audit::tree::unsigned::UnsignedTiles;
 use crate::audit::verify::authentic::AuthenticTree;
@@ -37,6 +37,8 @@ pub struct Found {
     pub torn_bytes: u64,
     /// Where the log says that the store held an older state than before.
     pub turned_back: Vec<TurnedBackNotice>,
+    /// The earliest and the latest time of the records that the checkpoint does not cover, in nanoseconds since 1970.
+    pub uncovered_times: Option<(u64, u64)>,
 }
 
 /// What the log says of a store that held an older state than before.
@@ -50,6 +52,17 @@ pub struct TurnedBackNotice {
     pub from: u64,
     /// The revision that it has from there on.
     pub revision: u64,
+}
+
+impl TurnedBackNotice {
+    fn new(record: u64, notice: &Notice) -> Self {
+        Self {
+            record,
+            how: notice.text.clone(),
+            from: notice.first,
+            revision: notice.last.saturating_add(1),
+        }
+    }
 }
 
 /// A scan of the files of a log, in order.
@@ -70,8 +83,10 @@ pub struct Scan<'a> {
     /// Bytes that are no record, seen since the last record.
     damage: Option<(Place, u64)>,
     /// Records that the log removed or lost, by its own notices.
-    removed: Vec<(u64, u64)>,
+    removals: Removals,
     lost: Vec<(u64, u64)>,
+    /// Records that were removed by notices that nothing proves.
+    unproven_removals: Removals,
     from: u64,
     found: Found,
 }
@@ -94,8 +109,9 @@ impl<'a> Scan<'a> {
             reads_notices: false,
             last_file: None,
             damage: None,
-            removed: Vec::new(),
+            removals: Removals::default(),
             lost: Vec::new(),
+            unproven_removals: Removals::default(),
             from,
             found: Found::default(),
         }
@@ -113,7 +129,7 @@ impl<'a> Scan<'a> {
             if is_beyond && !self.reads_notices {
                 return;
             }
-            let opened = open(file);
+            let opened = open_listed(file);
             let read = opened.and_then(|input| self.input(input, file, faults));
             if let Err(error) = read {
                 let why = error.to_string();
@@ -210,7 +226,7 @@ impl<'a> Scan<'a> {
                 self.gap(to + 1, faults);
                 self.expected = to + 1;
             }
-            return self.notice(payload);
+            return self.notice(index, payload);
         }
         if index < self.expected {
             faults.add(Fault::Order {
@@ -239,7 +255,7 @@ impl<'a> Scan<'a> {
                 },
             }
         }
-        self.notice(payload);
+        self.notice(index, payload);
     }
 
     /// Tells of what lies between the last record and the one with this index.
@@ -259,25 +275,33 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Keeps what the log says of records that it removed or lost, and of a store that turned back.
-    fn notice(&mut self, payload: Vec<u8>) {
-        let stored = StoredRecord::from_bytes(payload).ok();
-        let Some((index, notice)) = stored.and_then(|it| Some((it.index, it.notice()?))) else {
+    /// Keeps what the log says of records that it removed or lost. Whoever can write a file can say so after the last checkpoint;
+    /// only what the checkpoint proves accounts for records.
+    fn notice(&mut self, index: u64, payload: Vec<u8>) {
+        let is_covered = index < self.tree.size();
+        let Ok(stored) = StoredRecord::from_bytes(payload) else {
             return;
         };
-        match notice.kind() {
-            // Capsules are removed as well, and are no records.
-            notice::Kind::Removed if notice.text == REMOVED_RECORDS => {
-                self.removed.push((notice.first, notice.last));
-            }
-            notice::Kind::Lost => self.lost.push((notice.first, notice.last)),
-            notice::Kind::TurnedBack => self.found.turned_back.push(TurnedBackNotice {
-                record: index,
-                how: notice.text,
-                from: notice.first,
-                revision: notice.last.saturating_add(1),
-            }),
-            _ => {}
+        if !is_covered && let Ok(record) = stored.decode() {
+            let (earliest, latest) = self.found.uncovered_times.unwrap_or((record.at, record.at));
+            self.found.uncovered_times = Some((earliest.min(record.at), latest.max(record.at)));
+        }
+        let Some(notice) = stored.notice() else {
+            return;
+        };
+        if notice.kind() == notice::Kind::TurnedBack {
+            self.found
+                .turned_back
+                .push(TurnedBackNotice::new(index, &notice));
+        }
+        let leaf = TreeHash::leaf(&stored.bytes);
+        if !is_covered || self.tree.leaf(index) != Some(leaf) {
+            self.unproven_removals.note(index, &notice);
+            return;
+        }
+        self.removals.note(index, &notice);
+        if notice.kind() == notice::Kind::Lost {
+            self.lost.push((notice.first, notice.last));
         }
     }
 
@@ -285,7 +309,8 @@ impl<'a> Scan<'a> {
     pub fn finish(mut self, signed: u64, faults: &mut Faults) -> Found {
         let end = match self.to {
             Some(to) => signed.min(to.saturating_add(1)),
-            None => signed,
+            // Every file is begun where the one before it ends.
+            None => signed.max(self.last_file.unwrap_or_default()),
         };
         let is_short = self.expected < end;
         // Where the range ends within a file that is not there, later ones are.
@@ -318,15 +343,21 @@ impl<'a> Scan<'a> {
     /// Tells of the records before the first one that the log does not say it has removed.
     fn account_for_removed(&mut self, faults: &mut Faults) {
         let first = self.found.first;
-        // The oldest are removed first, so a notice accounts for all up to the last that it names.
-        let noted = self.removed.iter().map(|(_, last)| last.saturating_add(1));
-        self.found.removed = noted.max().unwrap_or_default().min(first);
-        let missing = self.from.max(self.found.removed);
-        let last = self.to.unwrap_or(u64::MAX).min(first.saturating_sub(1));
-        if first > 0 && missing <= last {
+        self.found.removed = self.removals.end().min(first);
+        let said = self.removals.said().max(self.unproven_removals.said());
+        let end = first.min(self.to.map_or(first, |to| to.saturating_add(1)));
+        let unsigned = self.from.max(self.found.removed)..end.min(said);
+        let missing = unsigned.start.max(said)..end;
+        if !unsigned.is_empty() {
+            faults.add(Fault::RemovedUnsigned {
+                first: unsigned.start,
+                last: unsigned.end - 1,
+            });
+        }
+        if !missing.is_empty() {
             faults.add(Fault::Missing {
-                first: missing,
-                last,
+                first: missing.start,
+                last: missing.end - 1,
                 is_noted: false,
             });
         }
@@ -352,6 +383,23 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// Opens a file, or its other form if it was compressed since it was listed.
+fn open_listed(file: &LogFile) -> io::Result<Box<dyn Read>> {
+    match open(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !file.is_compressed => {
+            let name = log_files::compressed_name(file.first);
+            let compressed = LogFile {
+                first: file.first,
+                is_compressed: true,
+                path: file.path.with_file_name(name),
+            };
+            // Whatever is wrong with that, the file is not there.
+            open(&compressed).map_err(|_| error)
+        }
+        opened => opened,
+    }
+}
+
 fn open(file: &LogFile) -> io::Result<Box<dyn Read>> {
     let plain = File::open(&file.path)?;
     Ok(match file.is_compressed {
@@ -367,7 +415,7 @@ fn open(file: &LogFile) -> io::Result<Box<dyn Read>> {
 /// If a file cannot be read, or does not begin as it should.
 pub fn each_leaf(directory: &Path, each: &mut dyn FnMut(u64, TreeHash) -> bool) -> io::Result<()> {
     for file in log_files::list(&directory.join(SEGMENTS))? {
-        let mut input = open(&file)?;
+        let mut input = open_listed(&file)?;
         let mut header = [0; HEADER];
         input.read_exact(&mut header)?;
         let mut frames = FrameReader::new(input, HEADER as u64, MAX_RECORD);

@@ -525,3 +525,143 @@ fn a_range_within_a_removed_file_is_missing_and_not_cut_off() {
         assert_eq!(report.faults, [missing], "{from} {to:?}");
     }
 }
+
+fn notice(kind: notice::Kind, first: u64, last: u64) -> Option<record::Kind> {
+    let text = match kind {
+        notice::Kind::Removed => "records",
+        _ => "",
+    };
+    Some(record::Kind::Notice(Notice {
+        kind: kind.into(),
+        text: text.to_owned(),
+        first,
+        last,
+        ..Notice::default()
+    }))
+}
+
+#[test]
+fn a_removal_that_was_not_signed_before_accounts_for_nothing() {
+    let remove = |log: &Log| {
+        for file in &log.files()[..3] {
+            fs::remove_file(&file.path).expect("removed");
+        }
+    };
+    let missing = |first| vec![Fault::RemovedUnsigned { first, last: 299 }];
+    // After the checkpoint anybody can write it.
+    let log = Log::new(many(400), 100);
+    let mut records = many(401);
+    records[400].kind = notice(notice::Kind::Removed, 0, 299);
+    log.rewrite(&records, 100);
+    assert!(log.verify().ok);
+    remove(&log);
+    let report = log.verify();
+    assert_eq!((report.faults, report.removed), (missing(0), 0));
+    // The next start signs what it found, and says so; what was signed before holds.
+    let mut records = many(400);
+    records[310].kind = notice(notice::Kind::Removed, 0, 99);
+    records[350].kind = notice(notice::Kind::Removed, 0, 299);
+    records[352].kind = notice(notice::Kind::FoundUnsigned, 340, 351);
+    let log = Log::new(records.clone(), 100);
+    remove(&log);
+    let report = log.verify();
+    assert_eq!((report.faults, report.removed), (missing(100), 100));
+    let part = Request {
+        to: Some(200),
+        from: 150,
+        ..log.request()
+    };
+    let faults = verify(&part).expect("a log").faults;
+    let wanted = Fault::RemovedUnsigned {
+        first: 150,
+        last: 200,
+    };
+    assert_eq!(faults, [wanted]);
+    // Other records that were found say nothing of it.
+    records[352].kind = notice(notice::Kind::FoundUnsigned, 351, 351);
+    let log = Log::new(records, 100);
+    remove(&log);
+    assert!(log.verify().ok);
+}
+
+#[test]
+fn a_file_that_begins_beyond_the_end_is_told() {
+    for first in [401, u64::MAX] {
+        let log = Log::new(many(400), 100);
+        let header = frame::header(frame::Contents::Records, first);
+        let folder = log.dir.path().join(SEGMENTS);
+        fs::write(folder.join(log_files::name(first)), header).expect("written");
+        let wanted = Fault::Missing {
+            first: 400,
+            last: first - 1,
+            is_noted: false,
+        };
+        assert_eq!(log.verify().faults, [wanted]);
+    }
+}
+
+#[test]
+fn files_that_are_compressed_or_removed_while_they_are_read_are_no_fault() {
+    let log = Log::new(many(300), 100);
+    let listed = log.files();
+    for file in &listed[..2] {
+        let content = fs::read(&file.path).expect("a file");
+        let packed = zstd::encode_all(&*content, 3).expect("packed");
+        let name = log_files::compressed_name(file.first);
+        fs::write(file.path.with_file_name(name), packed).expect("written");
+        fs::remove_file(&file.path).expect("removed");
+    }
+    let (dir, checkpoint) = log.signed();
+    let mut tree = AuthenticTree::new(TreeReader::new(dir, 300), checkpoint.root);
+    let mut faults = Faults::default();
+    let unsigned = UnsignedTiles::default();
+    let mut scan = Scan::new(log.dir.path(), &mut tree, unsigned, (0, None));
+    scan.files(&listed, &mut faults);
+    let found = scan.finish(300, &mut faults);
+    assert_eq!((found.proven, faults.into_kept()), (300, Vec::new()));
+    // What is found while files are removed is looked at once more.
+    let report = Report::default();
+    let request = log.request();
+    assert!(!is_outdated(&request, &listed, &report).expect("readable"));
+    fs::remove_file(&log.files()[0].path).expect("removed");
+    assert!(is_outdated(&request, &listed, &report).expect("readable"));
+    let removed = Report {
+        faults: vec![Fault::RemovedUnsigned { first: 0, last: 99 }],
+        signed: 299,
+        ..report
+    };
+    assert!(is_outdated(&request, &log.files(), &removed).expect("readable"));
+}
+
+#[test]
+fn a_frontier_that_is_damaged_is_a_fault_and_one_that_is_missing_a_warning() {
+    let log = Log::new(many(300), 100);
+    let frontier = log.dir.path().join(TREE).join(FRONTIER_FILE);
+    assert_eq!(log.verify().warnings, Vec::<String>::new());
+    for damage in ["", "x", "300\n"] {
+        fs::write(&frontier, damage).expect("written");
+        let report = log.verify();
+        assert!(
+            matches!(report.faults.as_slice(), [Fault::File { file, .. }] if file == "tree/frontier"),
+            "{:?}",
+            report.faults
+        );
+    }
+    fs::remove_file(&frontier).expect("removed");
+    let report = log.verify();
+    assert!(report.ok, "a log of before has none");
+    assert_eq!(report.warnings.len(), 1);
+}
+
+#[test]
+fn records_of_a_long_time_without_a_checkpoint_are_warned_of() {
+    for (seconds, warnings) in [(1, 0), (59, 0), (90, 1)] {
+        let log = Log::new(many(300), 100);
+        let mut records = many(302);
+        records[301].at = records[300].at + seconds * 1_000_000_000;
+        log.rewrite(&records, 100);
+        let report = log.verify();
+        assert!(report.ok, "{:?}", report.faults);
+        assert_eq!(report.warnings.len(), warnings, "{seconds}");
+    }
+}

@@ -235,13 +235,13 @@ fn notice(parts: &mut LineParts, it: &Notice) {
         | notice::Kind::Dropped
         | notice::Kind::Degraded
         | notice::Kind::TurnedBack => TextStyle::Bad,
-        notice::Kind::RepairedTail => TextStyle::Odd,
+        notice::Kind::RepairedTail | notice::Kind::FoundUnsigned => TextStyle::Odd,
         _ => TextStyle::Faint,
     };
     let kind = json::notice_kind(it.kind()).replace('_', " ");
     let mut text = format!("log     {kind}");
     match it.kind() {
-        notice::Kind::Lost | notice::Kind::Removed => {
+        notice::Kind::Lost | notice::Kind::Removed | notice::Kind::FoundUnsigned => {
             text.push_str(&format!(": records {} to {}", it.first, it.last));
         }
         notice::Kind::TurnedBack => text.push_str(&format!(

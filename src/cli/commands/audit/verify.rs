@@ -132,6 +132,9 @@ fn text(report: &Report) -> String {
             report.torn_bytes
         ));
     }
+    for warning in &report.warnings {
+        line(format!("  warning: {warning}"));
+    }
     if report.older_checkpoints > 0 {
         let older = count(report.older_checkpoints, "older checkpoint");
         line(format!("  extends {older}"));

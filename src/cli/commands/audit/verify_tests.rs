@@ -26,6 +26,7 @@ fn a_report_says_first_whether_all_is_well() {
             is_noted: true,
         }],
         fault_count: 2,
+        warnings: vec!["tree/frontier is missing".to_owned()],
         torn_bytes: 0,
         uncovered: 0,
         ..good
