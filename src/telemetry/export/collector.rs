@@ -116,7 +116,10 @@ impl CollectorClient {
                 Transport::Http(collector) => collector.exchange(&message).await,
             }
         };
-        let task = self.runtime.spawn(tokio::time::timeout(within, exchange));
+        // The time is taken within the runtime: the threads of the SDK have none.
+        let task = self
+            .runtime
+            .spawn(async move { tokio::time::timeout(within, exchange).await });
         match task.await {
             Ok(Ok(done)) => done,
             Ok(Err(_)) => Err(AttemptError::may_pass(
