@@ -273,7 +273,7 @@ impl WrittenLog for Shared {
                 let end = *end.get_or_insert_with(|| self.next.load(Ordering::Acquire));
                 let tree = self.tree.state();
                 if tree.signed >= end || tree.fault.is_some() {
-                    return true;
+                    return WrittenLog::end(self).is_some();
                 }
             }
             match done.recv_timeout(SIGNED_LOOKED_EVERY) {
@@ -281,7 +281,8 @@ impl WrittenLog for Shared {
                 _ => return false,
             }
         }
-        true
+        // Nothing of a log that another process writes by now.
+        WrittenLog::end(self).is_some()
     }
 }
 

@@ -194,6 +194,7 @@ impl LogWriter {
         for (_, notice) in told_before {
             // Told before the start, and of it.
             self.output.notice(SystemTime::now(), notice);
+            self.unwritten += 1;
         }
         self.write(shared, LogOutput::tick);
     }

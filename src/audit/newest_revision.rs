@@ -13,6 +13,10 @@ use crate::audit::record::schema::notice;
 /// may be on record before the other.
 const AT_LEAST: u64 = 4_096;
 
+/// A revision that no store has ever given out: half of what one can hold is left beyond it. Whoever can write the log's files can
+/// write any.
+const LEAST_ABSURD: u64 = 1 << 62;
+
 /// The fields of a record that tell a revision. Decoding skips all others.
 #[derive(Clone, PartialEq, Message)]
 struct Skimmed {
@@ -68,8 +72,21 @@ pub fn newest_revision(directory: &Path) -> Result<u64, LogError> {
     Ok(newest)
 }
 
-/// The revision that a record tells of; 0 if it tells of none.
+/// The revision that a record tells of; 0 if it tells of none that can be.
 fn revision(record: &StoredRecord) -> u64 {
+    let told = told_revision(record);
+    if told >= LEAST_ABSURD {
+        tracing::error!(
+            record = record.index,
+            revision = told,
+            "a record of the decision log tells of a revision that cannot be, and is passed over"
+        );
+        return 0;
+    }
+    told
+}
+
+fn told_revision(record: &StoredRecord) -> u64 {
     if let Some(notice) = record.notice() {
         return match notice.kind() {
             notice::Kind::TurnedBack => notice.last.saturating_add(1),

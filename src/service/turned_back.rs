@@ -16,7 +16,8 @@ pub(super) fn go_on(
     if let Some(last) = told.filter(|last| *last > loaded.revision) {
         let turned = TurnedBack::known_later(loaded.turned_back.as_ref(), loaded.revision, last);
         store.go_on_above(&turned)?;
-        loaded.revision = turned.revision();
+        // Another replica may have changed something since it was loaded.
+        *loaded = store.load()?;
         loaded.turned_back = Some(turned);
     }
     // Without a log, as long as nothing was changed since.

@@ -242,7 +242,7 @@ fn action_for_reply(
     whole: impl FnOnce() -> (&'static str, String),
 ) -> MessageAction {
     // Clients differ in whether they take `"7"` for 7, so what answers the request gets the id of the request.
-    let own = asked.map(|asked| &asked.id).filter(|_| id.is_some());
+    let own = asked.map(|asked| &asked.id);
     let (member, text) = match filtered {
         Filtered::Unchanged if own.is_none_or(|own| Some(own) == id) => {
             return MessageAction::Passes;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::audit::log_files::MAX_GAP;
 use crate::audit::tree::checkpoint::{Checkpoint, CheckpointError};
 use crate::audit::tree::frontier::Frontier;
 use crate::audit::tree::hash::TreeHash;
@@ -49,6 +50,16 @@ pub enum TreeError {
     Cut {
         /// The number of records.
         records: u64,
+        /// The size in the checkpoint.
+        signed: u64,
+    },
+    /// So many records between the checkpoint and the first one that is there are missing that their leaves are not made up.
+    #[error(
+        "the decision log begins with record {first}, but the last checkpoint is over {signed} records"
+    )]
+    Gap {
+        /// The index of the first record.
+        first: u64,
         /// The size in the checkpoint.
         signed: u64,
     },
@@ -143,6 +154,10 @@ impl TreeWriter {
                 records: end,
                 signed,
             });
+        }
+        let first = records.first();
+        if first.saturating_sub(signed) > MAX_GAP {
+            return Err(TreeError::Gap { first, signed });
         }
         let durable = read_frontier(&writer.dir, signed)?;
         if let Some(durable) = durable.as_ref().map(Frontier::size)

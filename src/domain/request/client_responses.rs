@@ -32,6 +32,8 @@ const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 
 /// The maximum length of a key in `inputResponses`, in bytes.
 const MAX_KEY: usize = 64;
+/// The most bytes of all keys together; beyond, they count as texts as well.
+const MAX_KEYS: usize = 256;
 
 /// The maximum length of a task's id in [`RELATED_TASK`], in bytes.
 const MAX_TASK_ID: usize = 256;
@@ -70,8 +72,10 @@ impl ClientResponses {
             text: canonical::object_text(responses),
             ..Self::default()
         };
+        let mut length = 0_usize;
         for (key, response) in responses {
-            if !is_identifier(key) {
+            length = length.saturating_add(key.len());
+            if !is_identifier(key) || length > MAX_KEYS {
                 answers.add_undefined(key, &Json::Null);
             }
             answers.add(response.as_object().ok_or(ClientResponseError)?)?;

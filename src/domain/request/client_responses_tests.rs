@@ -71,6 +71,13 @@ fn a_key_that_is_no_identifier_counts_as_a_text_of_a_model() {
         assert_eq!(declined(key).kinds, ["sampling", "elicitation"], "{key}");
     }
     assert_eq!(declined("the api key").secret_fields, ["the api key"]);
+    let many = |count: usize| {
+        let keys = (0..count).map(|it| (format!("{it:064}"), json!({"action": "decline"})));
+        let responses = ClientResponses::from_json(&keys.collect());
+        responses.expect("known").expect("some").kinds
+    };
+    assert_eq!(many(4), ["elicitation"]);
+    assert_eq!(many(5), ["elicitation", "sampling"]);
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-/// The words in all texts, at any depth: runs of letters, digits and `_`, in lower case.
+/// The words in all texts, at any depth: runs of letters, digits and `_`, in lower case. Of a run that begins with a digit also
+/// what follows each of its digits: some readers end a number there (`1INTO`).
 pub fn find(arguments: &Map<String, Json>) -> BTreeSet<SmolStr> {
     let mut words = BTreeSet::new();
     let mut values: Vec<&Json> = arguments.values().collect();
@@ -26,7 +27,17 @@ pub fn find(arguments: &Map<String, Json>) -> BTreeSet<SmolStr> {
 fn add(text: &str, words: &mut BTreeSet<SmolStr>) {
     let parts = text.split(|c: char| !c.is_alphanumeric() && c != '_');
     let parts = parts.filter(|part| !part.is_empty());
-    words.extend(parts.map(|part| SmolStr::from(part.to_lowercase())));
+    for part in parts {
+        let word = part.to_lowercase();
+        if word.starts_with(|c: char| c.is_ascii_digit()) {
+            let digits = word.match_indices(|c: char| c.is_ascii_digit());
+            let tails = digits.map(|(at, _)| &word[at + 1..]);
+            let tails =
+                tails.filter(|tail| tail.starts_with(|c: char| c.is_alphabetic() || c == '_'));
+            words.extend(tails.map(SmolStr::from));
+        }
+        words.insert(SmolStr::from(word));
+    }
 }
 
 #[cfg(test)]

@@ -171,7 +171,7 @@ impl Confirmer {
             .set_staged(begun.nanos, confirmation.staged.clone());
         self.stage(confirmation.staged.as_ref());
         if self.has_turned_back(&confirmation, applied) {
-            self.load_again(&confirmation, applied.0).await?;
+            self.load_again(&confirmation, applied).await?;
             return Ok(false);
         }
         let judged = self
@@ -242,7 +242,7 @@ impl Confirmer {
     async fn load_again(
         &mut self,
         confirmation: &Confirmation,
-        last: u64,
+        (last, facts): (u64, u64),
     ) -> Result<(), StoreError> {
         self.state.invalidate();
         tracing::error!(
@@ -250,7 +250,9 @@ impl Confirmer {
             is = confirmation.store,
             "the database is another one, or has lost something: everything is loaded again"
         );
-        if confirmation.revision < last {
+        // It may have lost what made the last revision, and no more.
+        let has_lost = confirmation.facts < facts;
+        if confirmation.revision < last || (has_lost && confirmation.revision == last) {
             let from = confirmation.revision;
             self.ledger
                 .go_on_above(TurnedBack {

@@ -35,7 +35,7 @@ use crate::telemetry::export::log_encoder::{LogRecordParts, log_record};
 use crate::telemetry::export::log_queue::{record_count, record_kind};
 use crate::telemetry::export::losses::{LossReason, LostSignal, RecordKind};
 use crate::telemetry::export::otlp_encoder::{ExportFrame, push_record};
-use crate::telemetry::export::span_queue::most_in_batch;
+use crate::telemetry::export::span_queue::{LEAST_DELAY, most_in_batch};
 
 /// Lines whose target begins so are Callgate's own.
 const OWN: &str = "callgate";
@@ -105,7 +105,9 @@ impl LogRecords {
             mode: AtomicU8::new(UNDECIDED),
             room,
             batch: most_in_batch(batch, room as u64) as usize,
-            delay: Duration::from_millis(number("OTEL_BLRP_SCHEDULE_DELAY", 1_000)),
+            delay: Duration::from_millis(
+                number("OTEL_BLRP_SCHEDULE_DELAY", 1_000).max(LEAST_DELAY),
+            ),
             queue: Mutex::default(),
             due: Notify::new(),
             live: Arc::clone(live),

@@ -29,9 +29,9 @@ const LONGEST_QUEUE: usize = 262_144;
 /// The variable with the most spans of one export.
 const BATCH_VARIABLE: &str = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE";
 const DEFAULT_BATCH: usize = 512;
-/// The variable with the milliseconds for which a span waits for others.
 /// The least delay in milliseconds: without any, the thread would never rest.
 pub(super) const LEAST_DELAY: u64 = 10;
+/// The variable with the milliseconds for which a span waits for others.
 const DELAY_VARIABLE: &str = "OTEL_BSP_SCHEDULE_DELAY";
 const DEFAULT_DELAY: u64 = 5_000;
 

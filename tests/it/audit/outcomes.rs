@@ -162,7 +162,7 @@ async fn no_server_chooses_what_is_on_record_but_by_what_the_client_is_told() {
         (&[RESULT], &["7 result"], Status::Result),
         (&[AS_TEXT], &["7 result"], Status::Result),
         (&[ERROR_AS_TEXT], &["7 -1"], Status::Error),
-        (&[OF_NULL], &["null -1"], Status::Error),
+        (&[OF_NULL], &["7 -1"], Status::Error),
         (&[OF_SERVER], &["7 -1"], Status::Error),
         (&["{}"], &["7 -32001"], Status::Withheld),
         (&[TWOFOLD], &["7 -32001"], Status::Withheld),
