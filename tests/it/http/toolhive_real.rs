@@ -73,8 +73,7 @@ impl Stage {
         let text = shipped("toolhive/authz.json");
         assert!(text.contains(change.0), "{text}");
         let text = text.replace(change.0, change.1);
-        // The token whose digest is shipped.
-        let text = text.replace("TOKEN@127.0.0.1:8180", &format!("abc@{target}"));
+        let text = text.replace("TOKEN@127.0.0.1:8180", &format!("{TOKEN}@{target}"));
         let config = self.folder.path().join("authz.json");
         fs::write(&config, text).unwrap();
         let mut program = Command::new(&self.program);
@@ -90,9 +89,16 @@ impl Stage {
     }
 }
 
-/// What is shipped for Callgate, and a mapping of groups.
+/// A token, as the one whose digest is shipped is known to nobody.
+const TOKEN: &str = "token-of-the-test";
+const TOKEN_SHA256: &str = "d0283ed870053d62b0ca8389c79b3771437e2d6d24e15033c671d69ecffff441";
+
+/// What is shipped for Callgate with the digest of another token, and a mapping of groups.
 fn settings() -> String {
     let text = shipped("toolhive/callgate.toml");
+    let digest = text.lines().find(|line| line.starts_with("token_sha256"));
+    let digest = digest.expect("the digest of a token");
+    let text = text.replace(digest, &format!("token_sha256 = [\"{TOKEN_SHA256}\"]"));
     format!("{text}\n[[claims.groups]]\nclaim = \"groups\"\nprefix = \"claim:\"\n")
 }
 
