@@ -47,9 +47,9 @@ pub(super) struct CanonicalTarget {
     pub(super) name: String,
     /// The names of the containing resources, outermost first.
     pub(super) containing: Vec<String>,
-    pub(super) scheme: Option<String>,
+    pub(super) scheme: Option<SmolStr>,
     pub(super) host: Option<Host>,
-    pub(super) query: Option<String>,
+    pub(super) query: Option<SmolStr>,
 }
 
 impl CanonicalTarget {
@@ -73,19 +73,28 @@ impl CanonicalTarget {
     }
 
     /// The target, as a text names it.
-    pub(super) fn target(self, written: &str) -> Target {
-        let is_canonical = self.is_written(written);
+    pub(super) fn written(self, text: &str) -> Target {
+        let is_canonical = self.is_written(text);
+        self.target(is_canonical)
+    }
+
+    /// The target; whether the call writes its name as it is.
+    pub(super) fn target(self, is_canonical: bool) -> Target {
         let kind = self.kind.unwrap_or(TargetKind::Id);
-        let text = |text: &str| Value::new(SmolStr::new(text), None);
+        let name = SmolStr::new(&self.name);
+        let text = |text: &SmolStr| Value::new(text.clone(), None);
         let mut attributes = vec![
-            (SmolStr::new_static("uri"), text(&self.name)),
-            (SmolStr::new_static("kind"), text(kind.as_str())),
+            (SmolStr::new_static("uri"), text(&name)),
+            (
+                SmolStr::new_static("kind"),
+                text(&SmolStr::new_static(kind.as_str())),
+            ),
             (
                 SmolStr::new_static("canonical"),
                 Value::new(is_canonical, None),
             ),
         ];
-        let mut add = |name: &'static str, value: Option<&String>| {
+        let mut add = |name: &'static str, value: Option<&SmolStr>| {
             attributes.extend(value.map(|value| (SmolStr::new_static(name), text(value))));
         };
         add("scheme", self.scheme.as_ref());
@@ -94,14 +103,14 @@ impl CanonicalTarget {
             let facts = host.facts().into_iter();
             attributes.extend(facts.map(|(name, value)| (SmolStr::new_static(name), value)));
         }
-        let containing = self.containing.iter().map(|name| place(name));
+        let containing = self.containing.iter().map(|name| place(name.as_str()));
         Target {
             kind,
             role: None,
             is_canonical,
-            query: self.query.as_deref().map(SmolStr::new),
+            query: self.query,
             overlay: Overlay {
-                uid: place(&self.name),
+                uid: place(name),
                 parents: containing.collect(),
                 attributes,
                 tags: Vec::new(),
@@ -131,6 +140,6 @@ pub(super) fn below(root: &str, segments: &[&str]) -> (String, Vec<String>) {
     (name, containing)
 }
 
-pub(super) fn place(name: &str) -> EntityUID {
-    schema::entity_uid(&TYPES.resource, SmolStr::new(name))
+pub(super) fn place(name: impl Into<SmolStr>) -> EntityUID {
+    schema::entity_uid(&TYPES.resource, name.into())
 }

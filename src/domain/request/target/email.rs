@@ -5,6 +5,7 @@
 //! and address literals are rejected.
 
 use ::url::Host as Parsed;
+use smol_str::SmolStr;
 
 use crate::domain::request::target::canonical::CanonicalTarget;
 use crate::domain::request::target::host::Host;
@@ -56,7 +57,7 @@ fn address(text: &str) -> Result<CanonicalTarget, TargetError> {
     Ok(CanonicalTarget {
         kind: Some(TargetKind::Email),
         name: format!("mailto:{}@{domain}", local.to_ascii_lowercase()),
-        scheme: Some("mailto".to_owned()),
+        scheme: Some(SmolStr::new_static("mailto")),
         host: Some(host),
         ..CanonicalTarget::default()
     })

@@ -11,7 +11,7 @@ use crate::domain::request::target::argument::{
 };
 use crate::domain::request::target::canonical::Target;
 use crate::domain::request::target::kind::{TargetError, TargetKind};
-use crate::domain::request::target::url_base::{self, UrlBase};
+use crate::domain::request::target::url_base::{self, BaseSegment, UrlBase};
 use crate::domain::request::target::{id, parse};
 
 /// Why the targets of a call cannot be determined.
@@ -67,8 +67,7 @@ fn read_value(
 ) -> Result<Vec<Target>, CallTargetError> {
     let invalid = |fault: TargetError| invalid_at(at, fault);
     if let Some(TargetBase::Url(base)) = &argument.base {
-        let url = url_below(base, at, value, arguments)?;
-        return parse(server, argument.kind, &url, None).map_err(invalid);
+        return Ok(vec![below_url(base, at, value, arguments)?]);
     }
     match (value, argument.kind) {
         (Json::String(text), kind) => {
@@ -95,23 +94,28 @@ fn read_value(
     }
 }
 
-/// The URL of a value that its tool puts below a base.
-fn url_below(
-    base: &UrlBase,
+/// The target of a value that its tool puts below the base of a URL.
+fn below_url<'a>(
+    base: &'a UrlBase,
     at: &str,
-    value: &Json,
-    arguments: &Map<String, Json>,
-) -> Result<String, CallTargetError> {
-    let mut segments = Vec::new();
-    for place in base.arguments() {
-        let (at, value) = value_of(place, arguments)?;
-        let segment = url_part(&at, value)?;
-        url_base::check_segment(&segment).map_err(|fault| invalid_at(&at, fault))?;
-        segments.push(segment);
-    }
+    value: &'a Json,
+    arguments: &'a Map<String, Json>,
+) -> Result<Target, CallTargetError> {
+    let segment = |segment: &'a BaseSegment| match segment {
+        BaseSegment::Fixed(text) => Ok(Cow::Borrowed(text.as_str())),
+        BaseSegment::Argument(place) => {
+            let (at, value) = value_of(place, arguments)?;
+            let value = url_part(&at, value)?;
+            url_base::check_segment(&value).map_err(|fault| invalid_at(&at, fault))?;
+            Ok(value)
+        }
+    };
+    let segments = base.segments().iter().map(segment);
+    let segments: Vec<_> = segments.collect::<Result<_, _>>()?;
+    let invalid = |fault| invalid_at(at, fault);
     let part = url_part(at, value)?;
-    let part = url_base::part_below(&part).map_err(|fault| invalid_at(at, fault))?;
-    Ok(base.join(segments.iter().map(AsRef::as_ref), part))
+    let part = url_base::part_below(&part).map_err(invalid)?;
+    base.target(&segments, part).map_err(invalid)
 }
 
 /// A text or a number that is a part of a URL.

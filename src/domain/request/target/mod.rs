@@ -66,7 +66,7 @@ pub fn parse(
             url::TextForm::Other => id::by_look(server, text)?,
         },
     };
-    Ok(vec![named.target(text)])
+    Ok(vec![named.written(text)])
 }
 
 /// Parses a single target, inferring its kind.
@@ -109,7 +109,7 @@ fn single(mut targets: Vec<Target>) -> Result<Target, TargetError> {
 }
 
 fn targets(named: Vec<CanonicalTarget>, text: &str) -> Result<Vec<Target>, TargetError> {
-    Ok(named.into_iter().map(|it| it.target(text)).collect())
+    Ok(named.into_iter().map(|it| it.written(text)).collect())
 }
 
 /// Whether `whole` is `place` or contains it, by their canonical names. Only paths and URLs, whose names have

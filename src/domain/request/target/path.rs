@@ -1,5 +1,7 @@
 //! Files and folders, as POSIX paths: `/srv/a b` is `file:///srv/a b`.
 
+use smol_str::SmolStr;
+
 use crate::domain::request::target::canonical::{CanonicalTarget, below};
 use crate::domain::request::target::kind::{MAX_TARGET_BYTES, TargetError, TargetKind};
 use crate::domain::request::target::text::{self, has_escape, segments};
@@ -59,7 +61,7 @@ pub(super) fn decoded(path: &str) -> Result<CanonicalTarget, TargetError> {
         kind: Some(TargetKind::Path),
         name,
         containing,
-        scheme: Some("file".to_owned()),
+        scheme: Some(SmolStr::new_static("file")),
         ..CanonicalTarget::default()
     })
 }

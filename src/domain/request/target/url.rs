@@ -5,6 +5,7 @@
 //! and complete slashes.
 
 use ::url::Url;
+use smol_str::{SmolStr, format_smolstr};
 
 use crate::domain::request::target::canonical::{CanonicalTarget, below};
 use crate::domain::request::target::host::Host;
@@ -58,14 +59,51 @@ pub(super) fn after_authority_mark(name: &str) -> Option<&str> {
     (!scheme.is_empty() && scheme.bytes().all(is_part)).then_some(rest)
 }
 
+/// The scheme of a URL with its host: what all URLs there have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct UrlRoot {
+    /// `https://example.com:8443`; without a host `scheme:///`.
+    name: SmolStr,
+    scheme: SmolStr,
+    host: Option<Host>,
+}
+
+impl UrlRoot {
+    /// The URL with these segments, which are not escaped.
+    pub(super) fn below(&self, segments: &[&str], query: Option<&str>) -> CanonicalTarget {
+        let (name, containing) = below(&self.name, segments);
+        CanonicalTarget {
+            kind: Some(TargetKind::Url),
+            name,
+            containing,
+            scheme: Some(self.scheme.clone()),
+            host: self.host.clone(),
+            query: query.map(SmolStr::new),
+        }
+    }
+}
+
 /// Parses a URL.
 pub(super) fn read(raw: &str) -> Result<CanonicalTarget, TargetError> {
+    if let Some((scheme, rest)) = split_scheme(raw)
+        && scheme == "file"
+    {
+        if !rest.starts_with("//") {
+            no_drive(&scheme)?;
+        }
+        return file(rest);
+    }
+    let (root, raw_path, query) = split(raw)?;
+    let decoded = text::decoded(raw_path)?;
+    let segments = text::segments(&decoded)?;
+    Ok(root.below(&segments, query))
+}
+
+/// Splits a URL that is not one of a file into its root, its path as written, and its query if it has any.
+pub(super) fn split(raw: &str) -> Result<(UrlRoot, &str, Option<&str>), TargetError> {
     let (scheme, rest) = split_scheme(raw).ok_or(TargetError::Not("a URL"))?;
     if !rest.starts_with("//") {
         no_drive(&scheme)?;
-    }
-    if scheme == "file" {
-        return file(rest);
     }
     let is_special = SPECIAL.contains(&scheme.as_str());
     let (authority, after) = match rest.strip_prefix("//") {
@@ -95,22 +133,13 @@ pub(super) fn read(raw: &str) -> Result<CanonicalTarget, TargetError> {
     if raw_path.contains(';') {
         return Err(TargetError::Ambiguous("a `;` in its path"));
     }
-    let decoded = text::decoded(raw_path)?;
-    let segments = text::segments(&decoded)?;
-    let root = match (&host, parsed.port()) {
-        (None, _) => format!("{scheme}:///"),
-        (Some(host), None) => format!("{scheme}://{}", host.name),
-        (Some(host), Some(port)) => format!("{scheme}://{}:{port}", host.name),
+    let name = match (&host, parsed.port()) {
+        (None, _) => format_smolstr!("{scheme}:///"),
+        (Some(host), None) => format_smolstr!("{scheme}://{}", host.name),
+        (Some(host), Some(port)) => format_smolstr!("{scheme}://{}:{port}", host.name),
     };
-    let (name, containing) = below(&root, &segments);
-    Ok(CanonicalTarget {
-        kind: Some(TargetKind::Url),
-        name,
-        containing,
-        scheme: Some(scheme),
-        host,
-        query: query.map(str::to_owned),
-    })
+    let scheme = SmolStr::new(scheme);
+    Ok((UrlRoot { name, scheme, host }, raw_path, query))
 }
 
 /// Parses the text after `file:`.
@@ -147,7 +176,7 @@ pub(super) fn opaque(text: &str) -> Result<CanonicalTarget, TargetError> {
     Ok(CanonicalTarget {
         kind: Some(TargetKind::Uri),
         name: format!("{scheme}:{rest}"),
-        scheme: Some(scheme),
+        scheme: Some(SmolStr::new(scheme)),
         ..CanonicalTarget::default()
     })
 }

@@ -5,19 +5,31 @@
 //!
 //! Start at [`UrlBase::parse`].
 
+use std::borrow::Cow;
+
 use smol_str::SmolStr;
 
 use crate::domain::request::target::argument_path::{ArgumentPath, MAX_ARGUMENT_BYTES, PathStep};
-use crate::domain::request::target::kind::TargetError;
-use crate::domain::request::target::{id, text, url};
+use crate::domain::request::target::canonical::Target;
+use crate::domain::request::target::kind::{MAX_TARGET_SEGMENTS, TargetError};
+use crate::domain::request::target::url::{self, UrlRoot};
+use crate::domain::request::target::{id, text};
 
 /// A URL, some of whose segments are arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UrlBase {
-    /// Up to the first argument.
-    root: SmolStr,
-    /// The arguments, each with what follows it.
-    arguments: Vec<(ArgumentPath, SmolStr)>,
+    /// The scheme and the host, which no argument changes.
+    root: UrlRoot,
+    segments: Vec<BaseSegment>,
+}
+
+/// A segment of the path of a base.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BaseSegment {
+    /// As it is written.
+    Fixed(SmolStr),
+    /// The value of an argument.
+    Argument(ArgumentPath),
 }
 
 impl UrlBase {
@@ -33,9 +45,13 @@ impl UrlBase {
         if base.contains(['?', '#', '%']) {
             return Err(format!("`{base}` has a query, a fragment or an escape"));
         }
-        let (root, mut rest) = base.split_at(base.find('{').unwrap_or(base.len()));
-        let mut arguments = Vec::new();
-        let mut before = root;
+        let fault = |why: TargetError| format!("`{base}` {why}");
+        // The host is no argument.
+        let (before, mut rest) = base.split_at(base.find('{').unwrap_or(base.len()));
+        text::check(before).map_err(fault)?;
+        let (root, path, _) = url::split(before).map_err(fault)?;
+        let mut segments = fixed(path).map_err(fault)?;
+        let mut before = before;
         while let Some(inner) = rest.strip_prefix('{') {
             let part = inner.split_once('}').filter(|(_, after)| {
                 before.ends_with('/') && (after.is_empty() || after.starts_with('/'))
@@ -47,47 +63,59 @@ impl UrlBase {
             if place.steps().contains(&PathStep::Items) {
                 return Err(format!("`{name}` is in a list, so it is not one place"));
             }
-            let (text, next) = after.split_at(after.find('{').unwrap_or(after.len()));
-            arguments.push((place, SmolStr::new(text)));
-            (before, rest) = (text, next);
+            segments.push(BaseSegment::Argument(place));
+            (before, rest) = after.split_at(after.find('{').unwrap_or(after.len()));
+            segments.extend(fixed(before).map_err(fault)?);
         }
-        let this = Self {
-            root: SmolStr::new(root.trim_end_matches('/')),
-            arguments,
-        };
-        // The host is no argument, and what stands between arguments is part of a path.
-        let example = this.join(this.arguments().map(|_| "x"), "x");
-        for text in [root, &example] {
-            text::check(text)
-                .and_then(|()| url::read(text))
-                .map_err(|why| format!("`{base}` {why}"))?;
-        }
-        Ok(this)
+        Ok(Self { root, segments })
+    }
+
+    /// The segments of its path.
+    pub fn segments(&self) -> &[BaseSegment] {
+        &self.segments
     }
 
     /// The arguments in it.
     pub fn arguments(&self) -> impl Iterator<Item = &ArgumentPath> {
-        self.arguments.iter().map(|(place, _)| place)
+        self.segments.iter().filter_map(|segment| match segment {
+            BaseSegment::Fixed(_) => None,
+            BaseSegment::Argument(place) => Some(place),
+        })
     }
 
-    /// The URL of a value below the base, with these values of its arguments.
-    pub(super) fn join<'v>(
+    /// The target whose path has these segments, those of the base with the values of its arguments, and a part below them.
+    /// It is written canonically: a call can write only what its name has.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError`] if it is too long or too deep.
+    pub(super) fn target(
         &self,
-        values: impl IntoIterator<Item = &'v str>,
-        below: &str,
-    ) -> String {
-        let mut url = self.root.to_string();
-        for (value, (_, after)) in values.into_iter().zip(&self.arguments) {
-            url.push('/');
-            url.push_str(value);
-            url.push_str(after.trim_end_matches('/'));
+        segments: &[Cow<'_, str>],
+        part: &str,
+    ) -> Result<Target, TargetError> {
+        let segments = segments.iter().map(AsRef::as_ref);
+        let below = part.split('/').filter(|segment| !segment.is_empty());
+        let segments: Vec<&str> = segments.chain(below).collect();
+        if segments.len() > MAX_TARGET_SEGMENTS {
+            return Err(TargetError::TooDeep);
         }
-        if !below.is_empty() {
-            url.push('/');
-            url.push_str(below);
-        }
-        url
+        let named = self.root.below(&segments, None);
+        text::check(&named.name)?;
+        Ok(named.target(true))
     }
+}
+
+/// The segments of a path, none of which is an argument.
+fn fixed(path: &str) -> Result<Vec<BaseSegment>, TargetError> {
+    if !path.is_empty() {
+        text::check(path)?;
+    }
+    if path.contains(';') {
+        return Err(TargetError::Ambiguous("a `;` in its path"));
+    }
+    let segments = text::segments(path)?.into_iter().map(SmolStr::new);
+    Ok(segments.map(BaseSegment::Fixed).collect())
 }
 
 /// Checks the value of an argument in a base: one segment.
