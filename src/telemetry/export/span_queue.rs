@@ -398,7 +398,7 @@ pub(crate) fn most_in_batch(asked: u64, room: u64) -> u64 {
     asked.clamp(1, (room / 2).max(1))
 }
 
-/// The bytes that may wait in a queue of this length, and one batch at least.
+/// The bytes that may wait in a queue of this length, which are two batches at least.
 pub(super) fn room_in_bytes(room: usize) -> usize {
     room.saturating_mul(BYTES_A_PLACE).max(2 * MAX_BATCH_BYTES)
 }
