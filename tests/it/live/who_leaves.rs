@@ -38,7 +38,7 @@ use tempfile::TempDir;
 
 use crate::adapters_agree::span_fixtures::KeptSpans;
 use crate::audit::log_reading::Contents;
-use crate::live::office::{call, person};
+use crate::live::office::{agent, call, person};
 use crate::support::worlds;
 
 const HELD: u8 = 0;
@@ -293,8 +293,9 @@ async fn what_a_call_has_used_up_is_on_record_whoever_waits() {
 async fn what_is_on_record_is_told_once_whoever_waits() {
     let office = Office::new();
     let (service, ask) = (&office.service, office.ask());
-    let plain = || call(&person("ana"), "files/read");
-    let denied = || call(&person("nobody"), "files/read");
+    let plain = || call(&person("ana"), "git/log");
+    // Nobody has delegated anything to it.
+    let denied = || call(&agent("one"), "git/log");
     let cedar = || {
         BatchItem::Cedar(Box::new(ParcRequest {
             principal: person("ana"),
