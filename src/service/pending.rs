@@ -52,6 +52,10 @@ pub struct UnrecordedResponse<'a>(AwaitedRecord<'a>);
 pub struct UnrecordedCall<'a, C: Recorded>(UntoldDecision<'a, C>);
 
 /// A call that is begun, with what its response waits for.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all wait for their record, and that is the large one"
+)]
 pub(super) enum BegunCall<'a, C: Recorded> {
     Ready(Response<Verdict>),
     Unrecorded(UnrecordedCall<'a, C>),
