@@ -178,9 +178,10 @@ impl Side {
         for _ in 0..calls {
             let answer = match self.service.authorize_now(ask, &self.call)? {
                 Progress::Ready(answer) => answer,
-                Progress::Unrecorded(response) => {
-                    runtime.block_on(self.service.recorded(response, &self.call))
-                }
+                Progress::Unrecorded(response) => runtime.block_on(
+                    self.service
+                        .recorded(response.to(&self.service, &self.call)),
+                ),
                 Progress::Pending(later) => {
                     runtime.block_on(self.service.finish(later, &self.call))?
                 }

@@ -178,7 +178,7 @@ async fn decide(
     };
     let answer = match service.authorize_now(ask, call)? {
         Progress::Ready(answer) => answer,
-        Progress::Unrecorded(response) => service.recorded(response, call).await,
+        Progress::Unrecorded(response) => service.recorded(response.to(service, call)).await,
         Progress::Pending(later) => service.finish(later, call).await?,
     };
     Ok(answer.value.is_allow())

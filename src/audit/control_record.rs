@@ -7,7 +7,7 @@ use callgate_engine::cedar::EntityUID;
 
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::ids::CallDigest;
-use crate::domain::request::call_context::TraceContext;
+use crate::domain::request::trace_context::TraceContext;
 
 /// Everything that a trace, a metric, a log line or an auditor needs of one attempt. It borrows, as it lives only
 /// between the write and the response.

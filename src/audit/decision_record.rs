@@ -10,7 +10,8 @@ use uuid::Uuid;
 use crate::domain::authority::chain;
 use crate::domain::authority::state::Authority;
 use crate::domain::decide::verdict::{LeftBehind, Verdict};
-use crate::domain::request::call_context::{CallContext, TraceContext};
+use crate::domain::request::call_context::CallContext;
+use crate::domain::request::trace_context::TraceContext;
 
 /// Everything that a trace, a metric, a log line or an auditor needs of one decision. It borrows, as it lives only
 /// between the decision and the response.

@@ -22,8 +22,9 @@ use crate::audit::record::access_number;
 use crate::audit::record::schema::Notice;
 use crate::audit::wire::WireWriter;
 use crate::domain::decide::verdict::{Decision, LeftBehind, PrincipalVerdict, Reason, Verdict};
-use crate::domain::request::call_context::{CallContext, TraceContext};
+use crate::domain::request::call_context::CallContext;
 use crate::domain::request::operation::OperationKind;
+use crate::domain::request::trace_context::TraceContext;
 use crate::domain::schema::TYPES;
 
 /// HMAC-SHA-256 of a value.
@@ -411,14 +412,12 @@ impl EnvelopeFields<'_, '_> {
         entity(self.wire, self.digests, field, uid);
     }
 
-    /// The ids in a `traceparent` of version 00 (W3C Trace Context).
+    /// The trace, and the span of the caller.
     fn trace(&mut self, fields: [u32; 2], trace: &TraceContext) {
-        let Some((trace_id, span_id)) = trace.traceparent.as_deref().and_then(parse_traceparent)
-        else {
-            return;
-        };
-        self.wire.bytes(fields[0], &trace_id);
-        self.wire.bytes(fields[1], &span_id);
+        if let Some(parent) = trace.parent() {
+            self.wire.bytes(fields[0], &parent.trace_id);
+            self.wire.bytes(fields[1], &parent.span_id);
+        }
     }
 }
 
@@ -444,12 +443,6 @@ fn outcome_number(decision: Decision) -> u64 {
         Decision::Allow => 1,
         Decision::Deny => 2,
     }
-}
-
-fn parse_traceparent(text: &str) -> Option<([u8; 16], [u8; 8])> {
-    let (trace_id, rest) = text.strip_prefix("00-")?.split_at_checked(32)?;
-    let (span_id, _) = rest.strip_prefix('-')?.split_at_checked(16)?;
-    Some((unhex(trace_id)?, unhex(span_id)?))
 }
 
 /// The bytes of `sha256:<hex>`.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::authn::caller::Caller;
 use crate::domain::authority::change::{ChangeOrigin, IdempotencyKey};
-use crate::domain::request::call_context::{Subject, TraceContext};
+use crate::domain::request::call_context::Subject;
+use crate::domain::request::trace_context::TraceContext;
 
 /// The requester of a write, the caller it came through, and its idempotency key.
 #[derive(Debug, Clone)]

@@ -7,8 +7,8 @@ use crate::service::Service;
 use crate::service::deadline::ServiceError;
 use crate::service::in_flight::Pinned;
 use crate::service::listing::PendingList;
-use crate::service::pending::{PendingResponse, Progress, UnrecordedResponse};
-use crate::service::recording::AwaitedRecord;
+use crate::service::pending::BegunCall;
+use crate::service::recording::UntoldDecision;
 use crate::service::request::{RequestMeta, Response};
 
 /// One request.
@@ -25,10 +25,9 @@ pub enum BatchItem {
 /// A request with a response, or waiting for its side effects or its record to be written.
 enum BatchProgress<'a> {
     Ready(Response<Verdict>),
-    Unrecorded(UnrecordedResponse<'a>, Box<CallContext>),
-    Pending(PendingResponse<'a>, Box<CallContext>),
-    Cedar(AwaitedRecord<'a>, Box<ParcRequest>),
-    Entry(PendingList<'a>, Box<CallContext>),
+    Call(BegunCall<'a, Box<CallContext>>),
+    Cedar(UntoldDecision<'a, Box<ParcRequest>>),
+    Entry(PendingList<'a, Box<CallContext>>),
 }
 
 impl Service {
@@ -102,7 +101,7 @@ impl Service {
 
     /// Decides one request, once its session is had.
     async fn start_item<'a>(
-        &self,
+        &'a self,
         ask: RequestMeta<'a>,
         pinned: &mut Pinned,
         question: BatchItem,
@@ -111,25 +110,26 @@ impl Service {
         let call = match question {
             BatchItem::Cedar(question) => {
                 let decision = self.decide_request(&pending, &question);
-                let awaited = self.begin_record(pending, question.recorded(), decision);
-                return Ok(BatchProgress::Cedar(awaited, question));
+                let untold = self.begin_record(pending, question, decision);
+                return Ok(BatchProgress::Cedar(untold));
             }
             BatchItem::CallOrEntry(call) => match self.entry_of(&pending, &call) {
                 Some((listing, offered)) => {
                     let denied = self.hold_session(&ask, &listing).await;
                     *pinned = self.pin()?;
                     let pending = self.start_request(ask, pinned.clone());
-                    let list = self.filter_from(pending, denied, &listing, &[offered])?;
-                    return Ok(BatchProgress::Entry(list, Box::new(listing)));
+                    let listing = Box::new(listing);
+                    let list = self.filter_from(pending, denied, listing, &[offered])?;
+                    return Ok(BatchProgress::Entry(list));
                 }
                 None => call,
             },
             BatchItem::Call(call) => call,
         };
-        Ok(match self.start_in_turn(ask, &call, pinned).await? {
-            Progress::Ready(answer) => BatchProgress::Ready(answer),
-            Progress::Unrecorded(response) => BatchProgress::Unrecorded(response, call),
-            Progress::Pending(later) => BatchProgress::Pending(later, call),
+        let progress = self.start_in_turn(ask, &call, pinned).await?;
+        Ok(match progress.of(self, call) {
+            BegunCall::Ready(answer) => BatchProgress::Ready(answer),
+            begun => BatchProgress::Call(begun),
         })
     }
 
@@ -139,16 +139,10 @@ impl Service {
     ) -> Result<Response<Verdict>, ServiceError> {
         match begun {
             BatchProgress::Ready(answer) => Ok(answer),
-            BatchProgress::Unrecorded(mut response, call) => {
-                response.written().await;
-                Ok(self.respond_recorded(response, &call))
-            }
-            BatchProgress::Pending(later, call) => self.finish(later, &call).await,
-            BatchProgress::Cedar(awaited, question) => {
-                Ok(self.finish_record(awaited, question.recorded()).await)
-            }
-            BatchProgress::Entry(list, listing) => {
-                let shown = self.finish_list(list, &listing).await;
+            BatchProgress::Call(begun) => self.finish_call(begun).await,
+            BatchProgress::Cedar(untold) => Ok(self.finish_record(untold).await),
+            BatchProgress::Entry(list) => {
+                let shown = self.finish_list(list).await;
                 Ok(
                     shown.map(|verdicts| match verdicts.into_iter().next().flatten() {
                         None => Verdict::allow_unconditionally(),

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use crate::audit::decision_record::RecordedRequest;
 use crate::authn::caller::Caller;
 use crate::domain::decide::call;
 use crate::domain::decide::inputs::{DecisionInputs, History};
@@ -94,9 +93,9 @@ impl Service {
             Progress::Ready(answer) => Ok(answer),
             // In boxes, as whoever waits for this is moved at its full size.
             Progress::Unrecorded(response) => {
-                let mut response = Box::new(response);
+                let mut response = Box::new(response.to(self, call));
                 response.written().await;
-                Ok(self.respond_recorded(*response, call))
+                Ok(self.respond_recorded(*response))
             }
             Progress::Pending(later) => Box::pin(self.finish(later, call)).await,
         }
@@ -121,15 +120,12 @@ impl Service {
         };
         let mut begun = Vec::with_capacity(asks.len());
         for (ask, call) in asks {
-            begun.push(self.start_in_turn(*ask, call, &mut pinned).await?);
+            let progress = self.start_in_turn(*ask, call, &mut pinned).await?;
+            begun.push(progress.of(self, call));
         }
         let mut answers = Vec::with_capacity(begun.len());
-        for (now, (_, call)) in begun.into_iter().zip(asks) {
-            answers.push(match now {
-                Progress::Ready(answer) => answer,
-                Progress::Unrecorded(response) => self.recorded(response, call).await,
-                Progress::Pending(later) => self.finish(later, call).await?,
-            });
+        for one in begun {
+            answers.push(self.finish_call(one).await?);
         }
         Ok(answers)
     }
@@ -155,20 +151,19 @@ impl Service {
         for (ask, call) in asks {
             let (pending, decided) = self.try_in_turn(*ask, call, &mut pinned).await?;
             if decided.is_enforced && !decided.verdict.is_allow() {
-                denied.push((pending, decided, RecordedRequest::Call(call)));
+                denied.push((pending, decided, call));
             }
         }
         if denied.is_empty() {
             return self.authorize_batch(asks).await;
         }
-        let awaited = denied.into_iter().map(|(pending, decided, question)| {
-            let awaited = self.begin_record(pending, question, decided);
-            (awaited, question)
-        });
-        let awaited: Vec<_> = awaited.collect();
-        let mut answers = Vec::with_capacity(awaited.len());
-        for (awaited, question) in awaited {
-            answers.push(self.finish_record(awaited, question).await);
+        let untold = denied
+            .into_iter()
+            .map(|(pending, decided, call)| self.begin_record(pending, call, decided));
+        let untold: Vec<_> = untold.collect();
+        let mut answers = Vec::with_capacity(untold.len());
+        for one in untold {
+            answers.push(self.finish_record(one).await);
         }
         Ok(answers)
     }
@@ -214,9 +209,8 @@ impl Service {
             Some(reason) => Decided::denied(reason),
             None => self.decide_request(&pending, &question),
         };
-        let question = question.recorded();
-        let awaited = self.begin_record(pending, question, decision);
-        Ok(self.finish_record(awaited, question).await)
+        let untold = self.begin_record(pending, question, decision);
+        Ok(self.finish_record(untold).await)
     }
 
     /// Decides a call, and commits the side effects of an allow.

@@ -1,5 +1,7 @@
 //! Filters what a server offers to what the subject may use.
 
+use std::borrow::Borrow;
+
 use smol_str::SmolStr;
 
 use crate::audit::decision_record::RecordedRequest;
@@ -13,7 +15,7 @@ use crate::service::deadline::{Deadline, ServiceError};
 use crate::service::generation::Generation;
 use crate::service::in_flight::{Decided, InFlightRequest, session_missing};
 use crate::service::observe::passing;
-use crate::service::recording::AwaitedRecord;
+use crate::service::recording::{Recorded, UntoldDecision};
 use crate::service::request::{RequestMeta, Response};
 use crate::store::backend::StoreWrite;
 use crate::store::shown_definitions::{ChangedDefinition, GatewayTool};
@@ -43,21 +45,37 @@ fn lacks_arguments(generation: &Generation, call: &CallContext) -> bool {
 }
 
 /// A filtered list whose record is on its way into the log.
-pub(super) struct PendingList<'a> {
-    awaited: AwaitedRecord<'a>,
-    /// As decided.
-    verdicts: Vec<HiddenReason>,
+pub(super) struct PendingList<'a, C: Borrow<CallContext>> {
+    untold: UntoldDecision<'a, FilteredList<C>>,
     /// As answered: in observe mode, more is shown.
     shown: Vec<HiddenReason>,
 }
 
-/// What a record says of a list.
-fn recorded<'c>(call: &'c CallContext, verdicts: &[HiddenReason]) -> RecordedRequest<'c> {
-    let hidden = verdicts.iter().flatten().count();
-    RecordedRequest::Filter {
-        call,
-        kept: verdicts.len() - hidden,
-        hidden,
+/// What a record says of a list: how many entries were kept and hidden, as decided.
+struct FilteredList<C> {
+    call: C,
+    kept: usize,
+    hidden: usize,
+}
+
+impl<C> FilteredList<C> {
+    fn new(call: C, verdicts: &[HiddenReason]) -> Self {
+        let hidden = verdicts.iter().flatten().count();
+        Self {
+            call,
+            kept: verdicts.len() - hidden,
+            hidden,
+        }
+    }
+}
+
+impl<C: Borrow<CallContext>> Recorded for FilteredList<C> {
+    fn recorded(&self) -> RecordedRequest<'_> {
+        RecordedRequest::Filter {
+            call: self.call.borrow(),
+            kept: self.kept,
+            hidden: self.hidden,
+        }
     }
 }
 
@@ -85,18 +103,19 @@ impl Service {
         let (pending, stale) = self.pin_generation(ask).await?;
         let stale = held.or(stale);
         let list = self.filter_from(pending, stale, call, offered)?;
-        Ok(self.finish_list(list, call).await)
+        Ok(self.finish_list(list).await)
     }
 
     /// The same from a pinned generation, up to the record.
-    pub(super) fn filter_from<'a>(
-        &self,
+    pub(super) fn filter_from<'a, C: Borrow<CallContext>>(
+        &'a self,
         pending: InFlightRequest<'a>,
         stale: Option<Reason>,
-        call: &CallContext,
+        list_call: C,
         offered: &[ListedItem],
-    ) -> Result<PendingList<'a>, ServiceError> {
+    ) -> Result<PendingList<'a, C>, ServiceError> {
         let ask = pending.ask;
+        let call: &CallContext = list_call.borrow();
         let is_observed = self.observes(&ask, Some(&call.operation.server));
         let mut capsule = None;
         let filtered = match stale {
@@ -154,12 +173,8 @@ impl Service {
             capsule,
             ..Decided::enforced(decision)
         };
-        let awaited = self.begin_record(pending, recorded(call, &verdicts), decided);
-        Ok(PendingList {
-            awaited,
-            verdicts,
-            shown,
-        })
+        let untold = self.begin_record(pending, FilteredList::new(list_call, &verdicts), decided);
+        Ok(PendingList { untold, shown })
     }
 
     /// Whether a list whose evidence fails is shown in observe mode.
@@ -169,17 +184,12 @@ impl Service {
     }
 
     /// Waits until the record of a list is written. If it cannot be, every entry is hidden.
-    pub(super) async fn finish_list(
+    pub(super) async fn finish_list<C: Borrow<CallContext>>(
         &self,
-        list: PendingList<'_>,
-        call: &CallContext,
+        list: PendingList<'_, C>,
     ) -> Response<Vec<HiddenReason>> {
-        let PendingList {
-            awaited,
-            verdicts,
-            shown,
-        } = list;
-        let answer = self.finish_record(awaited, recorded(call, &verdicts)).await;
+        let PendingList { untold, shown } = list;
+        let answer = self.finish_record(untold).await;
         let hidden = answer.value.reasons.first().map(|reason| reason.code);
         answer.map(|decision| match decision.is_allow() {
             true => shown,

@@ -1,19 +1,19 @@
 //! Responses that have to wait: for a revision, for a session, or for what the call leaves behind to be written.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use scopeguard::ScopeGuard;
 use tokio::sync::oneshot;
 
-use crate::audit::decision_record::RecordedRequest;
 use crate::domain::decide::verdict::{LeftBehind, Reason, ReasonCode, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::service::Service;
 use crate::service::deadline::ServiceError;
 use crate::service::in_flight::{InFlightRequest, TentativeVerdict};
 use crate::service::live_facts::UsedUp;
-use crate::service::recording::AwaitedRecord;
+use crate::service::recording::{AwaitedRecord, Recorded, UntoldDecision};
 use crate::service::request::{RequestMeta, Response};
 use crate::service::session_loader::session_unread;
 use crate::service::side_effects::after_refusal;
@@ -33,7 +33,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 pub enum Progress<'a> {
     /// The response.
     Ready(Response<Verdict>),
-    /// The response, which waits for its record alone.
+    /// The response, which waits for its record alone. Before anything is waited for, it is to become an [`UnrecordedCall`].
     Unrecorded(UnrecordedResponse<'a>),
     /// The response has to wait; [`Service::finish`] waits for it.
     Pending(PendingResponse<'a>),
@@ -42,10 +42,25 @@ pub enum Progress<'a> {
 /// A request whose response has to wait.
 pub struct PendingResponse<'a>(PendingStage<'a>);
 
-/// A response that is decided, and waits for its record alone, as nearly all do where the decision log promises one:
-/// [`Service::recorded`]. It is large. Whoever has a place for it lets it wait there ([`UnrecordedResponse::written`]) and then
-/// calls [`Service::respond_recorded`].
+/// A response that is decided, and waits for its record alone, as nearly all do where the decision log promises one.
+#[must_use = "what is on record has to be told"]
 pub struct UnrecordedResponse<'a>(AwaitedRecord<'a>);
+
+/// The same with its call: [`Service::recorded`]. It is large. Whoever has a place for it lets it wait there
+/// ([`UnrecordedCall::written`]) and then calls [`Service::respond_recorded`]. Dropped before, it is told without whoever has
+/// asked.
+pub struct UnrecordedCall<'a, C: Recorded>(UntoldDecision<'a, C>);
+
+/// A call that is begun, with what its response waits for.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all wait for their record, and that is the large one"
+)]
+pub(super) enum BegunCall<'a, C: Recorded> {
+    Ready(Response<Verdict>),
+    Unrecorded(UnrecordedCall<'a, C>),
+    Pending(PendingResponse<'a>, C),
+}
 
 enum PendingStage<'a> {
     /// For the revision that it demands.
@@ -68,31 +83,62 @@ impl<'a> PendingResponse<'a> {
     }
 }
 
-impl UnrecordedResponse<'_> {
+impl<'a> UnrecordedResponse<'a> {
+    /// The response to this call.
+    pub fn to<C: Recorded>(self, service: &'a Service, call: C) -> UnrecordedCall<'a, C> {
+        UnrecordedCall(self.0.guarded(call, service.recorder(), service.facts()))
+    }
+}
+
+impl<C: Recorded> UnrecordedCall<'_, C> {
     /// Waits until the record is written, or cannot be.
     pub async fn written(&mut self) {
         self.0.written().await;
     }
 }
 
+impl<'a> Progress<'a> {
+    /// The progress of this call, which goes on record whatever becomes of whoever waits.
+    pub(super) fn of<C: Recorded>(self, service: &'a Service, call: C) -> BegunCall<'a, C> {
+        match self {
+            Self::Ready(answer) => BegunCall::Ready(answer),
+            Self::Unrecorded(response) => BegunCall::Unrecorded(response.to(service, call)),
+            Self::Pending(later) => BegunCall::Pending(later, call),
+        }
+    }
+}
+
 impl Service {
     /// The response, once its record is written or cannot be.
-    pub async fn recorded(
+    pub async fn recorded<C: Recorded>(
         &self,
-        response: UnrecordedResponse<'_>,
-        call: &CallContext,
+        response: UnrecordedCall<'_, C>,
     ) -> Response<Verdict> {
-        self.finish_record(response.0, RecordedRequest::Call(call))
-            .await
+        self.finish_record(response.0).await
     }
 
     /// The response whose record was waited for. What is not written is denied.
-    pub fn respond_recorded(
+    pub fn respond_recorded<C: Recorded>(
         &self,
-        response: UnrecordedResponse<'_>,
-        call: &CallContext,
+        response: UnrecordedCall<'_, C>,
     ) -> Response<Verdict> {
-        self.respond(response.0, RecordedRequest::Call(call))
+        self.respond(response.0)
+    }
+
+    /// Waits for whatever the response to a call waits for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::authorize_now`].
+    pub(super) async fn finish_call<C: Recorded + Borrow<CallContext>>(
+        &self,
+        begun: BegunCall<'_, C>,
+    ) -> Result<Response<Verdict>, ServiceError> {
+        match begun {
+            BegunCall::Ready(answer) => Ok(answer),
+            BegunCall::Unrecorded(response) => Ok(self.recorded(response).await),
+            BegunCall::Pending(later, call) => self.finish(later, call.borrow()).await,
+        }
     }
 
     /// Waits for a pending response.
@@ -113,9 +159,8 @@ impl Service {
                 PendingStage::Commit(mut unsettled) => match unsettled.settle().await {
                     Ok(()) => {
                         let settled = ScopeGuard::into_inner(*unsettled);
-                        let question = RecordedRequest::Call(call);
-                        let awaited = self.begin_record(settled.pending, question, settled.decided);
-                        return Ok(self.finish_record(awaited, question).await);
+                        let untold = self.begin_record(settled.pending, call, settled.decided);
+                        return Ok(self.finish_record(untold).await);
                     }
                     Err(error) => {
                         before = unsettled.refused.clone();
@@ -135,7 +180,9 @@ impl Service {
             };
             match self.start_call_after(pending, call, denied, &before) {
                 Progress::Ready(answer) => return Ok(answer),
-                Progress::Unrecorded(response) => return Ok(self.recorded(response, call).await),
+                Progress::Unrecorded(response) => {
+                    return Ok(self.recorded(response.to(self, call)).await);
+                }
                 Progress::Pending(later) => waiting = later.0,
             }
         }
@@ -180,10 +227,11 @@ impl Service {
         }
         made.decision.left = made.decision.left.and(before);
         if made.writes.is_empty() {
-            let question = RecordedRequest::Call(call);
-            let awaited = self.begin_record(pending, question, made.decision);
+            let (recorder, question) = (self.recorder(), call.recorded());
+            let awaited = AwaitedRecord::begin(recorder, pending, question, made.decision);
             if awaited.is_ready() {
-                return Progress::Ready(self.respond(awaited, question));
+                let untold = awaited.guarded(call, recorder, self.facts());
+                return Progress::Ready(self.respond(untold));
             }
             return Progress::Unrecorded(UnrecordedResponse(awaited));
         }

@@ -3,9 +3,7 @@
 use smol_str::SmolStr;
 use uuid::Uuid;
 
-use crate::audit::decision_record::RecordedRequest;
 use crate::authn::caller::Caller;
-use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::decide::verdict::Decision;
 use crate::service::deadline::Deadline;
 
@@ -89,18 +87,6 @@ pub struct Response<T> {
     /// Of a request that is only observed: the decision that would have been enforced. The verdict is an allow then, with
     /// the reasons that it would have been denied for.
     pub observed: Option<Decision>,
-}
-
-impl ParcRequest {
-    /// What a record says of it.
-    pub(super) fn recorded(&self) -> RecordedRequest<'_> {
-        RecordedRequest::Cedar {
-            principal: &self.principal,
-            action: &self.action,
-            resource: &self.resource,
-            trace: &self.trace,
-        }
-    }
 }
 
 impl<T> Response<T> {

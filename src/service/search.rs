@@ -9,7 +9,7 @@ use crate::audit::capsule_content::many::{MAX_ENTRIES, SearchedCandidate};
 use crate::audit::decision_record::RecordedRequest;
 use crate::domain::decide::is_authorized::{self, ParcRequest};
 use crate::domain::decide::verdict::{Reason, Verdict};
-use crate::domain::request::call_context::TraceContext;
+use crate::domain::request::trace_context::TraceContext;
 use crate::service::Service;
 use crate::service::deadline::ServiceError;
 use crate::service::in_flight::Decided;
@@ -155,8 +155,8 @@ impl Service {
             hidden: looked_at - found.hits.len().min(looked_at),
             trace: &search.trace,
         };
-        let awaited = self.begin_record(pending, asked, decided);
-        let answer = self.finish_record(awaited, asked).await;
+        let untold = self.begin_record(pending, asked, decided);
+        let answer = self.finish_record(untold).await;
         let is_allowed = answer.value.is_allow();
         // Nothing is found if it cannot be put on record.
         let found = if is_allowed {

@@ -10,12 +10,11 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::decision_record::RecordedRequest;
 use crate::domain::decide::verdict::{LeftBehind, Reason, ReasonCode};
 use crate::domain::request::call_context::CallContext;
 use crate::service::in_flight::{Decided, InFlightRequest};
 use crate::service::live_facts::LiveFacts;
-use crate::service::recording::AwaitedRecord;
+use crate::service::recording::{AwaitedRecord, Recorded as _, tell_recorded};
 use crate::service::request::OwnedRequestMeta;
 use crate::store::backend::StoreError;
 use crate::telemetry::record::recorder::Recorder;
@@ -106,10 +105,8 @@ impl Unsettled<'_> {
             facts,
             ..
         } = self;
-        let question = RecordedRequest::Call(&call);
-        let mut awaited = AwaitedRecord::begin(&recorder, pending, question, decided);
-        awaited.written().await;
-        awaited.tell(&recorder, &facts, question);
+        let awaited = AwaitedRecord::begin(&recorder, pending, call.recorded(), decided);
+        tell_recorded(awaited.guarded(&call, &recorder, &facts)).await;
     }
 }
 

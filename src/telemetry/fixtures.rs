@@ -15,10 +15,10 @@ use crate::domain::decide::verdict::{
     Decision, LeftBehind, Reason, ReasonCode, SideEffects, Verdict,
 };
 use crate::domain::request::call_context::{
-    ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, TraceContext,
-    Workflow,
+    ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, Workflow,
 };
 use crate::domain::request::operation::{OperationKind, Sampling, ToolCall};
+use crate::domain::request::trace_context::TraceContext;
 use crate::telemetry::redact::redaction::Redaction;
 
 pub const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -178,11 +178,13 @@ pub fn call(kind: OperationKind) -> CallContext {
         environment: Environment {
             source_address: Some([192, 0, 2, 7].into()),
         },
-        trace: TraceContext {
-            traceparent: Some(format!("00-{TRACE_ID}-{PARENT_ID}-01")),
-            tracestate: Some("vendor=value".to_owned()),
-        },
+        trace: TraceContext::read(Some(&traceparent("01")), ["vendor=value"]),
     }
+}
+
+/// The `traceparent` of calls, with these flags.
+pub fn traceparent(flags: &str) -> String {
+    format!("00-{TRACE_ID}-{PARENT_ID}-{flags}")
 }
 
 pub fn cedar_names() -> [EntityUID; 3] {

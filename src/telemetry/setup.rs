@@ -273,14 +273,15 @@ impl Telemetry {
         let tracer = spans
             .as_ref()
             .map(|queue| SpanTracer::from_env(queue.sink(), &var));
-        let exemplars = is_scraped.then(|| Arc::new(Exemplars::new(&LATENCY_BOUNDS)));
+        let exemplars = Arc::new(Exemplars::new(&LATENCY_BOUNDS));
         let mut scraper = None;
         let mut metrics = SdkMeterProvider::builder().with_resource(resource);
         if plan.metrics {
-            metrics = metrics.with_periodic_exporter(exporters::metrics(config, live, &var)?);
+            let exporter = exporters::metrics(config, live, &exemplars, &var)?;
+            metrics = metrics.with_periodic_exporter(exporter);
         }
-        if let Some(exemplars) = &exemplars {
-            let (asks, reader) = MetricsScraper::new(Arc::clone(exemplars));
+        if is_scraped {
+            let (asks, reader) = MetricsScraper::new(Arc::clone(&exemplars));
             metrics = metrics.with_reader(reader);
             scraper = Some(asks);
         }
@@ -299,7 +300,7 @@ impl Telemetry {
             lines_per_minute: Some(config.lines_per_minute),
             sink: Some(logging.sink.clone()),
             audit,
-            exemplars,
+            exemplars: meter_provider.is_some().then_some(exemplars),
             labels: config.labels,
             ..RecorderParts::default()
         };

@@ -15,7 +15,7 @@ use crate::adapters::transport::address;
 use crate::authn::caller::Caller;
 use crate::config::agentgateway::{AgentgatewayConfig, AgentgatewayIdentitySource};
 use crate::config::limits::Limits;
-use crate::domain::request::call_context::TraceContext;
+use crate::domain::request::trace_context::TraceContext;
 
 /// JSON levels around the claims of a token: the metadata.
 const LEVELS_AROUND: u32 = 1;
@@ -106,17 +106,12 @@ impl Attributes for Metadata<'_> {
 
     /// The gateway's own trace, or else the client's. A trace is not evidence: an unusable one is ignored.
     fn trace(&self) -> TraceContext {
-        if self.reader.trace.traceparent.is_some() {
-            return self.reader.trace.clone();
+        let own = self.reader.trace;
+        if own.parent().is_some() {
+            return own.clone();
         }
-        let of_client = |key| {
-            let text = self.text(key).ok().flatten()?;
-            (text.len() <= self.reader.limits.text_bytes as usize).then(|| text.to_owned())
-        };
-        TraceContext {
-            traceparent: of_client("traceparent"),
-            tracestate: of_client("tracestate"),
-        }
+        let of_client = |key| self.text(key).ok().flatten();
+        TraceContext::read(of_client("traceparent"), of_client("tracestate"))
     }
 }
 

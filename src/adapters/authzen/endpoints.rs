@@ -27,7 +27,7 @@ use crate::authn::caller::{Caller, Rpc};
 use crate::config::http::AuthzenConfig as Settings;
 use crate::config::limits::Limits;
 use crate::domain::decide::verdict::Decision;
-use crate::domain::request::call_context::TraceContext;
+use crate::domain::request::trace_context::TraceContext;
 use crate::service::batch::BatchItem;
 use crate::service::deadline::{Deadline, ServiceError};
 use crate::service::generation::Generation;

@@ -21,8 +21,8 @@ use crate::adapters::input::json_fields::{id, object, optional_object};
 use crate::config::limits::Limits;
 use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::decide::verdict::{Reason, ReasonCode};
-use crate::domain::request::call_context::TraceContext;
 use crate::domain::request::nulls::without_nulls;
+use crate::domain::request::trace_context::TraceContext;
 
 /// The entity type that stands for a type that is no Cedar name.
 const NAMELESS: &str = "Authzen::Nameless";

@@ -23,13 +23,14 @@ use crate::authn::caller::Caller;
 use crate::authn::capacity::UsageCount;
 use crate::config::limits::Limits;
 use crate::domain::decide::listing::ListedItem;
-use crate::domain::request::call_context::{CallContext, TraceContext};
+use crate::domain::request::call_context::CallContext;
+use crate::domain::request::trace_context::TraceContext;
 use crate::proto::codec::EncodedMessage;
 use crate::proto::{served, v1};
 use crate::service::Service;
 use crate::service::deadline::Deadline;
 use crate::service::off_thread::off_thread;
-use crate::service::pending::{PendingResponse, Progress, UnrecordedResponse};
+use crate::service::pending::{PendingResponse, Progress, UnrecordedCall};
 use crate::service::request::RequestMeta;
 
 /// The name of this adapter in metrics, logs and traces.
@@ -74,7 +75,7 @@ pub(super) enum Outcome<'c> {
     /// Decided and on record.
     Decided(EncodedMessage<v1::AuthorizeResponse>),
     /// Decided, and waiting for its record alone.
-    Unrecorded(Box<Waiting<UnrecordedResponse<'c>>>),
+    Unrecorded(Box<UnrecordedCall<'c, CallContext>>, Disclosure),
     /// Waiting for a write, a session or a revision.
     Undecided(Box<Waiting<PendingResponse<'c>>>),
     /// To be explained before it is decided.
@@ -101,16 +102,12 @@ impl AuthorizationState {
     /// Waits for the record of a response, until the deadline.
     pub(super) async fn recorded(
         &self,
-        mut waiting: Box<Waiting<UnrecordedResponse<'_>>>,
+        mut response: Box<UnrecordedCall<'_, CallContext>>,
+        detail: Disclosure,
         deadline: Deadline,
     ) -> Result<EncodedMessage<v1::AuthorizeResponse>, GrpcRejection> {
-        deadline.within(waiting.response.written()).await?;
-        let Waiting {
-            response,
-            detail,
-            call,
-        } = *waiting;
-        let answer = self.service.respond_recorded(response, &call);
+        deadline.within(response.written()).await?;
+        let answer = self.service.respond_recorded(*response);
         Ok(encode::authorize(&answer, detail))
     }
 
@@ -159,7 +156,7 @@ impl AuthorizationState {
 
     /// Decides one `AuthorizeRequest` without waiting, unless it is to be explained.
     pub(super) fn authorize_now<'c>(
-        &self,
+        &'c self,
         asking: RpcContext<'c>,
         request: served::AuthorizeRequest,
     ) -> Result<Outcome<'c>, GrpcRejection> {
@@ -177,11 +174,9 @@ impl AuthorizationState {
         }
         Ok(match self.service.authorize_now(ask, &call)? {
             Progress::Ready(answer) => Outcome::Decided(encode::authorize(&answer, detail)),
-            Progress::Unrecorded(response) => Outcome::Unrecorded(Box::new(Waiting {
-                response,
-                detail,
-                call,
-            })),
+            Progress::Unrecorded(response) => {
+                Outcome::Unrecorded(Box::new(response.to(&self.service, call)), detail)
+            }
             Progress::Pending(response) => Outcome::Undecided(Box::new(Waiting {
                 response,
                 detail,

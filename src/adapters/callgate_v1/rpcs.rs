@@ -55,7 +55,9 @@ impl Authorization {
                 Ok(answer)
             }
             // The server has a timer for the whole request already.
-            Outcome::Unrecorded(waiting) => self.shared.recorded(waiting, Deadline::NONE).await,
+            Outcome::Unrecorded(response, detail) => {
+                self.shared.recorded(response, detail, Deadline::NONE).await
+            }
             Outcome::Undecided(waiting) => {
                 Box::pin(self.shared.finish(waiting, Deadline::NONE)).await
             }

@@ -22,7 +22,7 @@ use crate::adapters::transport::grpc_rpc::{acquire_stream_slot, catch_panic};
 use crate::adapters::transport::trace::trace_context;
 use crate::authn::caller::{Caller, Rpc};
 use crate::authn::capacity::CapacityPermit;
-use crate::domain::request::call_context::TraceContext;
+use crate::domain::request::trace_context::TraceContext;
 use crate::proto::codec::EncodedMessage;
 use crate::proto::{served, v1, wire};
 use crate::service::deadline::Deadline;
@@ -166,7 +166,10 @@ async fn answer_one(
         session.is_undecided.store(false, Ordering::Relaxed);
         match session.shared.authorize_now(asking, request)? {
             Outcome::Decided(response) => Ok(response),
-            Outcome::Unrecorded(waiting) => session.shared.recorded(waiting, asking.deadline).await,
+            Outcome::Unrecorded(response, detail) => {
+                let recorded = session.shared.recorded(response, detail, asking.deadline);
+                recorded.await
+            }
             Outcome::Undecided(waiting) => {
                 session.is_undecided.store(true, Ordering::Relaxed);
                 Box::pin(session.shared.finish(waiting, asking.deadline)).await

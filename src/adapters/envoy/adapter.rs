@@ -10,6 +10,7 @@ use crate::adapters::envoy::request::HttpRequest;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::config::envoy::EnvoyConfig;
 use crate::config::limits::Limits;
+use crate::domain::request::trace_context::TraceContext;
 use crate::service::Service;
 use crate::service::request::RequestMeta;
 
@@ -34,11 +35,12 @@ impl EnvoyAdapter {
         }
     }
 
-    /// Decides a request. `sees_servers` says whether the adapter filters responses too. The parsed query
-    /// comes back unless the request was rejected before a decision.
+    /// Decides a request. `sees_servers` says whether the adapter filters responses too, and `transport_trace` is the trace
+    /// of Envoy's RPC. The parsed query comes back unless the request was rejected before a decision.
     pub(super) async fn verdict(
         &self,
         ask: RequestMeta<'_>,
+        transport_trace: &TraceContext,
         sees_servers: bool,
         http: &mut HttpRequest,
     ) -> Result<(CheckResult, Option<AuthorizationQuery>), GrpcRejection> {
@@ -48,6 +50,7 @@ impl EnvoyAdapter {
             caller: ask.caller,
             limits: &limits,
             settings: &settings,
+            transport_trace,
             sees_servers,
         };
         let question = match reading.question(http) {

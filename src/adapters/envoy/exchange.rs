@@ -19,6 +19,7 @@ use crate::adapters::mcp::methods::{self, MethodKind, Sender};
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
 use crate::adapters::outcome::PendingOutcome;
 use crate::audit::outcome_record::Status;
+use crate::domain::request::trace_context::TraceContext;
 use crate::service::request::RequestMeta;
 
 /// A message of Envoy.
@@ -77,6 +78,8 @@ pub(super) enum Phase {
 /// One exchange between a client and a server.
 pub(super) struct Exchange {
     adapter: EnvoyAdapter,
+    /// The trace context of Envoy's RPC.
+    trace: TraceContext,
     stage: Stage,
 }
 
@@ -92,9 +95,10 @@ enum Stage {
 }
 
 impl Exchange {
-    pub(super) fn new(adapter: EnvoyAdapter) -> Self {
+    pub(super) fn new(adapter: EnvoyAdapter, trace: TraceContext) -> Self {
         Self {
             adapter,
+            trace,
             stage: Stage::Start,
         }
     }
@@ -199,7 +203,7 @@ impl Exchange {
         http: &mut HttpRequest,
     ) -> Result<Vec<ProcessorReply>, ExchangeError> {
         // In a box: the future of an exchange is made and moved for each message, and one of them is decided.
-        let deciding = Box::pin(self.adapter.verdict(ask, true, http));
+        let deciding = Box::pin(self.adapter.verdict(ask, &self.trace, true, http));
         let (verdict, question) = deciding.await?;
         Ok(vec![match (verdict, question) {
             (CheckResult::Allowed(mut passes), Some(question)) => {

@@ -93,7 +93,8 @@ impl ExtAuthz {
         let http = http.ok_or_else(|| missing("attributes.request.http"))?;
         let mut http = request_of(attributes, http).map_err(GrpcRejection::from)?;
         let ask = admitted.request_meta(ADAPTER);
-        let (verdict, _) = self.adapter.verdict(ask, false, &mut http).await?;
+        let verdict = self.adapter.verdict(ask, &admitted.trace, false, &mut http);
+        let (verdict, _) = verdict.await?;
         Ok(encode(verdict))
     }
 }

@@ -19,6 +19,7 @@ use crate::adapters::envoy::processor_codec::{self, ProcessorConfigError};
 use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::{acquire_stream_slot, catch_panic, request_meta};
+use crate::adapters::transport::trace::trace_context;
 use crate::authn::caller::Rpc;
 use crate::authn::capacity::{CapacityPermit, UsageCount};
 use crate::config::envoy::EnvoyConfig;
@@ -82,7 +83,7 @@ impl ExternalProcessor for ExtProc {
         };
         let session = ProcessorStream {
             _place: acquire_stream_slot(&self.open, &entrance, &self.adapter.limits.load())?,
-            exchange: Exchange::new(self.adapter.clone()),
+            exchange: Exchange::new(self.adapter.clone(), trace_context(metadata.as_ref())),
             adapter: self.adapter.clone(),
             draining: self.draining.clone(),
             entrance,

@@ -10,7 +10,7 @@ use crate::adapters::input::json::{self, KeyPolicy};
 use crate::adapters::subject::resolver::{Attributes, ConversationKeys, IdentitySource};
 use crate::config::envoy::{EnvoyConfig, EnvoyIdentitySource};
 use crate::config::limits::Limits;
-use crate::domain::request::call_context::TraceContext;
+use crate::domain::request::trace_context::TraceContext;
 
 /// The namespace of the dynamic metadata of Envoy's JWT filter.
 const JWT_NAMESPACE: &str = "envoy.filters.http.jwt_authn";
@@ -19,6 +19,8 @@ const JWT_NAMESPACE: &str = "envoy.filters.http.jwt_authn";
 pub(super) struct RequestAttributes<'a> {
     http: &'a HttpRequest,
     limits: &'a Limits,
+    /// The trace context of Envoy's RPC.
+    transport_trace: &'a TraceContext,
     /// What Envoy's JWT filter has verified, until it is read.
     verified: Option<Struct>,
     /// The payloads of tokens in it.
@@ -27,11 +29,16 @@ pub(super) struct RequestAttributes<'a> {
 
 impl<'a> RequestAttributes<'a> {
     /// Takes the verified tokens of the request.
-    pub(super) fn take(http: &'a mut HttpRequest, limits: &'a Limits) -> Self {
+    pub(super) fn take(
+        http: &'a mut HttpRequest,
+        limits: &'a Limits,
+        transport_trace: &'a TraceContext,
+    ) -> Self {
         let verified = http.metadata.remove(JWT_NAMESPACE);
         Self {
             http,
             limits,
+            transport_trace,
             verified,
             payloads: Map::new(),
         }
@@ -75,16 +82,12 @@ impl Attributes for RequestAttributes<'_> {
         self.http.source.clone().map_err(|it| it.to_string())
     }
 
-    /// A trace is not evidence: an unusable one is ignored.
+    /// The trace of the request that is checked, or else that of Envoy's RPC. A trace is not evidence: an unusable one is
+    /// ignored.
     fn trace(&self) -> TraceContext {
-        let header = |name| {
-            let value = self.http.headers.get(name).ok().flatten()?;
-            (value.len() <= self.limits.text_bytes as usize).then(|| value.to_owned())
-        };
-        TraceContext {
-            traceparent: header("traceparent"),
-            tracestate: header("tracestate"),
-        }
+        let headers = &self.http.headers;
+        let parent = headers.get("traceparent").ok().flatten();
+        TraceContext::read(parent, headers.each("tracestate")).or(self.transport_trace)
     }
 }
 

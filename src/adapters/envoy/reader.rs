@@ -21,6 +21,7 @@ use crate::authn::caller::Caller;
 use crate::config::envoy::{BodyRequirement, EnvoyConfig};
 use crate::config::limits::Limits;
 use crate::domain::request::call_context::{Operation, Told};
+use crate::domain::request::trace_context::TraceContext;
 
 /// The namespace of the dynamic metadata of Envoy's MCP filter.
 const MCP_NAMESPACE: &str = "envoy.filters.http.mcp";
@@ -35,6 +36,8 @@ pub(super) struct RequestReader<'a> {
     pub(super) caller: &'a Caller,
     pub(super) limits: &'a Limits,
     pub(super) settings: &'a EnvoyConfig,
+    /// The trace context of Envoy's RPC, for requests that have none of their own.
+    pub(super) transport_trace: &'a TraceContext,
     /// Whether requests of servers are filtered, so that policies alone decide which replies to them pass.
     pub(super) sees_servers: bool,
 }
@@ -161,7 +164,7 @@ impl RequestReader<'_> {
         http: &mut HttpRequest,
     ) -> Result<Conversation, EnvoyRejection> {
         let settings = self.settings;
-        let mut attributes = RequestAttributes::take(http, self.limits);
+        let mut attributes = RequestAttributes::take(http, self.limits, self.transport_trace);
         let mut resolver = Resolver {
             attributes: &mut attributes,
             limits: self.limits,

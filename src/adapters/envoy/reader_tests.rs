@@ -54,6 +54,7 @@ fn read(
         caller: &Caller::local(),
         limits: &Limits::default(),
         settings,
+        transport_trace: &TraceContext::default(),
         sees_servers: false,
     };
     reader.question(&mut http)

@@ -7,9 +7,9 @@ use smol_str::SmolStr;
 
 use crate::domain::ids::ApprovalId;
 use crate::domain::request::call_context::{
-    ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, TraceContext,
-    Workflow,
+    ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, Workflow,
 };
+use crate::domain::request::trace_context::TraceContext;
 use crate::domain::schema;
 
 /// A client and a server that communicate through a gateway. An adapter resolves it once for a request; calls

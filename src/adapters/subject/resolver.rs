@@ -14,7 +14,8 @@ use crate::adapters::subject::conversation::{self, Conversation};
 use crate::adapters::subject::token_claims::{self, ClaimRules, ResolvedSubject};
 use crate::config::limits::Limits;
 use crate::domain::ids::SessionId;
-use crate::domain::request::call_context::{Environment, Subject, TraceContext, Workflow};
+use crate::domain::request::call_context::{Environment, Subject, Workflow};
+use crate::domain::request::trace_context::TraceContext;
 use crate::domain::schema::{TYPES, entity_uid};
 
 /// What a gateway tells of one request.

@@ -21,9 +21,10 @@ use crate::adapters::transport::trace::trace_context;
 use crate::authn::caller::{Caller, Rpc};
 use crate::config::http::ToolhiveConfig as Settings;
 use crate::domain::decide::listing;
-use crate::domain::request::call_context::TraceContext;
+use crate::domain::request::trace_context::TraceContext;
 use crate::service::deadline::Deadline;
 use crate::service::request::RequestMeta;
+use crate::telemetry::record::metrics::RejectionKind;
 
 /// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "toolhive";
@@ -135,9 +136,11 @@ impl Toolhive {
             ToolhiveQuery::Call(call) => (call, false),
             ToolhiveQuery::NamedAlone(call) => (call, true),
             ToolhiveQuery::Unknown => {
-                tracing::warn!(
-                    caller = &*admitted.caller.id,
-                    "ToolHive asked about an operation that is not known here; it was denied"
+                self.adapter.service.recorder().rejection_of(
+                    admitted.request_id.as_deref(),
+                    ADAPTER,
+                    RejectionKind::Malformed,
+                    "`operation` is none that is known here",
                 );
                 return Ok(said(false, true));
             }

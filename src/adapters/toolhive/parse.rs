@@ -18,9 +18,10 @@ use crate::adapters::mcp::member_spelling::require_distinct_keys;
 use crate::adapters::subject::token_claims::{self, TokenValidity};
 use crate::config::limits::Limits;
 use crate::domain::request::call_context::{
-    ActorChain, CallContext, Identity, Initiator, Operation, Subject, Told, TraceContext,
+    ActorChain, CallContext, Identity, Initiator, Operation, Subject, Told,
 };
 use crate::domain::request::operation::{Listing, OperationKind, ResourceOperation, ToolCall};
+use crate::domain::request::trace_context::TraceContext;
 use crate::domain::schema::{self, TYPES};
 
 /// The largest magnitude up to which every whole number has a double of its own: 2^53 - 1.

@@ -14,7 +14,7 @@ use crate::adapters::transport::trace::trace_context;
 use crate::authn::caller::{Caller, Rpc};
 use crate::authn::capacity::{CapacityPermit, UsageCount};
 use crate::config::limits::Limits;
-use crate::domain::request::call_context::TraceContext;
+use crate::domain::request::trace_context::TraceContext;
 use crate::service::deadline::Deadline;
 use crate::service::request::RequestMeta;
 

@@ -20,12 +20,12 @@ use crate::domain::authority::session::{CedarSet, Session};
 use crate::domain::authority::usage::{Usage, WindowCounts};
 use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::request::call_context::{
-    ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, Told,
-    TraceContext, Workflow,
+    ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, Told, Workflow,
 };
 use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::request::operation::{OperationKind, OperationType, Sampling, ToolCall};
+use crate::domain::request::trace_context::TraceContext;
 
 /// The version since which recent calls are places among the tools of their session.
 const PLACES_SINCE: u8 = 3;

@@ -17,8 +17,9 @@ use crate::domain::decide::inputs::History;
 use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::decide::listing::{HiddenReason, ListedItem};
 use crate::domain::decide::verdict::Verdict;
-use crate::domain::request::call_context::{CallContext, TraceContext};
+use crate::domain::request::call_context::CallContext;
 use crate::domain::request::definition::{DefinitionDigests, ToolDefinition};
+use crate::domain::request::trace_context::TraceContext;
 use crate::domain::schema;
 
 /// The most entries of a list, and candidates of a search, in a capsule; of more there is none.

@@ -12,7 +12,7 @@ use crate::domain::decide::combine;
 use crate::domain::decide::evaluate::PrincipalEvaluations;
 use crate::domain::decide::observer::{EvaluationObserver, ObservedEvaluation};
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
-use crate::domain::request::call_context::TraceContext;
+use crate::domain::request::trace_context::TraceContext;
 use crate::domain::schema::{self, TYPES};
 
 /// Cedar's own request, a principal, action, resource and context, for anything that is not an MCP call.

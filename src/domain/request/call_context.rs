@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::domain::ids::{ApprovalId, DelegationId, SessionId, TaskId};
 use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::request::operation::{OperationKind, ToolCall};
+use crate::domain::request::trace_context::TraceContext;
 use crate::domain::schema;
 
 /// The call to decide.
@@ -150,15 +151,6 @@ pub struct Workflow {
 pub struct Environment {
     /// The address of the client, as the gateway saw it.
     pub source_address: Option<IpAddr>,
-}
-
-/// W3C Trace Context, as text.
-#[derive(Debug, Clone, Default)]
-pub struct TraceContext {
-    /// The `traceparent` header.
-    pub traceparent: Option<String>,
-    /// The `tracestate` header.
-    pub tracestate: Option<String>,
 }
 
 impl CallContext {

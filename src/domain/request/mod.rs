@@ -3,7 +3,7 @@
 //! Start at [`call_context::CallContext`]. [`operation`] describes each operation that a call may make,
 //! [`arguments`] checks argument names against the pinned schema,
 //! [`target`] parses what a call acts upon, [`links`] finds links in its texts, [`elicitation`] reads forms,
-//! [`claims`] maps claims to groups and tags. [`definition`] pins tool definitions; [`canonical`], [`json_text`],
+//! [`claims`] maps claims to groups and tags, [`trace_context`] the trace of a request. [`definition`] pins tool definitions; [`canonical`], [`json_text`],
 //! [`cedar_number`] and [`visible`] are the rules of text that they share.
 //!
 //! Invariant: knows no authority, no policies and no verdicts.
@@ -23,5 +23,6 @@ pub mod nulls;
 pub mod operation;
 pub(crate) mod secrets;
 pub mod target;
+pub mod trace_context;
 pub mod visible;
 pub mod words;

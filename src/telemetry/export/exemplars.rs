@@ -1,15 +1,19 @@
 //! Exemplars of the latency of decisions: for each bucket, one span that fell into it.
 //!
-//! The SDK keeps none, so the recorder notes them here as it records the histogram. A bucket takes one at most every
-//! [`INTERVAL`]; a decision never waits for the lock of another.
+//! The SDK keeps none, so the recorder notes them here as it records the histogram. `prometheus` and `metric_exporter` put them
+//! beside the buckets. A bucket takes one at most every [`INTERVAL`]; a decision never waits for the lock of another.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::KeyValue;
+use opentelemetry::trace::{SpanId, TraceId};
 
 use crate::telemetry::export::otlp_encoder::SpanIds;
+
+/// The histogram that has exemplars.
+pub(crate) const WITH_EXEMPLARS: &str = "callgate.decision.duration";
 
 /// The shortest time between two exemplars of one bucket.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -19,10 +23,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub struct Exemplar {
     /// The labels of the series.
     pub labels: Vec<KeyValue>,
-    /// The trace, 32 hexadecimal digits.
-    pub trace_id: String,
-    /// The span, 16 hexadecimal digits.
-    pub span_id: String,
+    /// The trace.
+    pub trace_id: TraceId,
+    /// The span.
+    pub span_id: SpanId,
     /// The value, in seconds.
     pub value: f64,
     /// When it was measured.
@@ -74,8 +78,8 @@ impl Exemplars {
             .store(now.saturating_add(interval), Ordering::Relaxed);
         *last = Some(Exemplar {
             labels: labels.to_vec(),
-            trace_id: span.trace_id.to_string(),
-            span_id: span.span_id.to_string(),
+            trace_id: span.trace_id,
+            span_id: span.span_id,
             value,
             at: SystemTime::now(),
         });

@@ -20,8 +20,8 @@ fn each_bucket_keeps_one_for_its_series() {
     exemplars.note(0.1, &allow, &span(1));
     exemplars.note(5.0, &deny, &span(2));
     let first = exemplars.of(0, &allow).expect("bounds are inclusive");
-    assert_eq!(first.trace_id, format!("{:032x}", 1));
-    assert_eq!(first.span_id, format!("{:016x}", 7));
+    assert_eq!(first.trace_id, TraceId::from(1));
+    assert_eq!(first.span_id, SpanId::from(7));
     assert_eq!(exemplars.of(0, &deny), None, "another series");
     assert_eq!(exemplars.of(1, &allow), None);
     assert_eq!(exemplars.of(2, &deny).map(|it| it.value), Some(5.0));

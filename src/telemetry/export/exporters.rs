@@ -22,6 +22,7 @@ use crate::supervision::caught_task;
 use crate::telemetry::env::{EnvLookup, ExportSignal, signal_variable};
 use crate::telemetry::export::collector::CollectorClient;
 use crate::telemetry::export::collector_settings::{self, CollectorSettings};
+use crate::telemetry::export::exemplars::Exemplars;
 use crate::telemetry::export::export_monitor::ExportMonitor;
 use crate::telemetry::export::exporter_error::ExporterError;
 use crate::telemetry::export::live_gauges::LiveGauges;
@@ -122,7 +123,7 @@ pub fn spans(
     Ok(MonitoredExporter::new(exporter, signal, live).with_rejected_count(rejected))
 }
 
-/// The exporter of metrics. Has to be created and used in a tokio runtime.
+/// The exporter of metrics, with these exemplars. Has to be created and used in a tokio runtime.
 ///
 /// # Errors
 ///
@@ -130,13 +131,14 @@ pub fn spans(
 pub fn metrics(
     config: &TelemetryConfig,
     live: &Arc<LiveGauges>,
+    exemplars: &Arc<Exemplars>,
     var: EnvLookup<'_>,
 ) -> Result<MonitoredExporter<MetricCollectorClient>, ExporterError> {
     let signal = ExportSignal::Metrics;
     let settings = CollectorSettings::read(signal, config, var)?;
     let collector = CollectorClient::new(&settings)?;
     started(&settings, live);
-    let exporter = MetricCollectorClient::new(collector, live, var);
+    let exporter = MetricCollectorClient::new(collector, live, exemplars, var);
     Ok(MonitoredExporter::new(exporter, signal, live))
 }
 

@@ -5,7 +5,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use opentelemetry::KeyValue;
-use opentelemetry::trace::TraceId;
+use opentelemetry::trace::{SpanId, TraceId};
 
 use crate::proto::wire::{bytes, number, text};
 use crate::telemetry::export::otlp_encoder::{AttributeWriter, time};
@@ -25,6 +25,8 @@ pub struct LogRecordParts {
     pub attributes: Vec<KeyValue>,
     /// The trace it belongs to.
     pub trace_id: Option<TraceId>,
+    /// The span it belongs to.
+    pub span_id: Option<SpanId>,
 }
 
 /// Appends a `LogRecord`.
@@ -42,6 +44,9 @@ pub fn log_record(out: &mut Vec<u8>, record: &LogRecordParts) {
     }
     if let Some(trace_id) = record.trace_id {
         bytes(out, 9, &trace_id.to_bytes());
+    }
+    if let Some(span_id) = record.span_id {
+        bytes(out, 10, &span_id.to_bytes());
     }
     time(out, 11, at);
 }

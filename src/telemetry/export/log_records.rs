@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use opentelemetry::trace::TraceId;
+use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry::{Key, KeyValue, Value};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -35,7 +35,9 @@ use crate::telemetry::export::log_encoder::{LogRecordParts, log_record};
 use crate::telemetry::export::log_queue::{record_count, record_kind};
 use crate::telemetry::export::losses::{LossReason, LostSignal, RecordKind};
 use crate::telemetry::export::otlp_encoder::{ExportFrame, push_record};
-use crate::telemetry::export::span_queue::{LEAST_DELAY, most_in_batch};
+use crate::telemetry::export::span_queue::{
+    LEAST_DELAY, MAX_BATCH_BYTES, most_in_batch, room_in_bytes,
+};
 
 /// Lines whose target begins so are Callgate's own.
 const OWN: &str = "callgate";
@@ -70,6 +72,8 @@ struct ExporterState {
 #[derive(Debug, Default)]
 struct QueuedRecords {
     records: VecDeque<QueuedRecord>,
+    /// Bytes of these.
+    bytes: usize,
     /// What the task is sending.
     in_hand: Vec<QueuedRecord>,
     is_closed: bool,
@@ -122,7 +126,9 @@ impl LogRecords {
     /// Says that no lines are sent, and forgets those that waited.
     pub(crate) fn ignore(&self) {
         self.0.mode.store(IGNORED, Ordering::Relaxed);
-        self.0.lock().records.clear();
+        let mut queue = self.0.lock();
+        queue.records.clear();
+        queue.bytes = 0;
     }
 
     /// Starts to send, each batch in this frame. Has to be called in a tokio runtime.
@@ -180,11 +186,14 @@ impl ExporterState {
 
     fn push(&self, record: QueuedRecord) {
         let mut queue = self.lock();
-        let room = match record.kind {
-            RecordKind::Control => self.room,
-            _ => self.room - self.room / FOR_WRITES,
+        let room = |all: usize| match record.kind {
+            RecordKind::Control => all,
+            _ => all - all / FOR_WRITES,
         };
-        if queue.is_closed || queue.records.len() >= room {
+        let bytes = queue.bytes.saturating_add(record.bytes.len());
+        let is_full =
+            queue.records.len() >= room(self.room) || bytes > room(room_in_bytes(self.room));
+        if queue.is_closed || is_full {
             let reason = match queue.is_closed {
                 true => LossReason::Shutdown,
                 false => LossReason::QueueFull,
@@ -193,11 +202,34 @@ impl ExporterState {
             return self.count_lost(&[record], reason);
         }
         queue.records.push_back(record);
-        let is_due = queue.records.len() >= self.batch;
+        queue.bytes = bytes;
+        let is_due = queue.records.len() >= self.batch || bytes >= MAX_BATCH_BYTES;
         drop(queue);
         if is_due {
             self.due.notify_one();
         }
+    }
+
+    /// The oldest records, as many as fit into one export; `None` if none wait.
+    fn take_batch(&self) -> Option<Vec<QueuedRecord>> {
+        let mut queue = self.lock();
+        let mut bytes = 0;
+        let fits = |record: &&QueuedRecord| {
+            bytes += record.bytes.len();
+            bytes <= MAX_BATCH_BYTES
+        };
+        let count = queue
+            .records
+            .iter()
+            .take(self.batch)
+            .take_while(fits)
+            .count();
+        // One alone is sent however large it is.
+        let count = count.max(1).min(queue.records.len());
+        let batch: Vec<QueuedRecord> = queue.records.drain(..count).collect();
+        let taken: usize = batch.iter().map(|record| record.bytes.len()).sum();
+        queue.bytes = queue.bytes.saturating_sub(taken);
+        (!batch.is_empty()).then_some(batch)
     }
 
     fn count_lost(&self, lost: &[QueuedRecord], reason: LossReason) {
@@ -242,18 +274,12 @@ impl Sending {
 
     /// The next batch, encoded; `None` if nothing waits.
     fn take(&self) -> Option<Bytes> {
-        let mut queue = self.inner.lock();
-        let count = queue.records.len().min(self.inner.batch);
-        let mut batch: Vec<QueuedRecord> = queue.records.drain(..count).collect();
+        let mut batch = self.inner.take_batch()?;
         let mut records = Vec::new();
         for record in &mut batch {
             push_record(&mut records, &std::mem::take(&mut record.bytes));
         }
-        queue.in_hand = batch;
-        drop(queue);
-        if records.is_empty() {
-            return None;
-        }
+        self.inner.lock().in_hand = batch;
         let mut message = Vec::new();
         self.frame.write(&records, &mut message);
         Some(Bytes::from(message))
@@ -334,10 +360,15 @@ impl FieldVisitor {
         let text = cut(text);
         match field.name() {
             "message" => self.0.body = text,
-            // The record has a place of its own for it.
-            "trace_id" if TraceId::from_hex(&text).is_ok() => {
-                self.0.trace_id = TraceId::from_hex(&text).ok();
-            }
+            // The record has places of its own for these.
+            "trace_id" => match TraceId::from_hex(&text) {
+                Ok(id) => self.0.trace_id = Some(id),
+                Err(_) => self.put(field, text),
+            },
+            "span_id" => match SpanId::from_hex(&text) {
+                Ok(id) => self.0.span_id = Some(id),
+                Err(_) => self.put(field, text),
+            },
             _ => self.put(field, text),
         }
     }

@@ -40,6 +40,7 @@ fn a_line_becomes_a_record_with_its_fields_and_its_trace() {
             huge = u64::MAX,
             enforced = false,
             trace_id = %"0af7651916cd43dd8448eb211c80319c",
+            span_id = %"b7ad6b7169203331",
             long = "ä".repeat(5_000),
             "authorization decision"
         );
@@ -57,6 +58,7 @@ fn a_line_becomes_a_record_with_its_fields_and_its_trace() {
         (13, "WARN")
     );
     assert_eq!(record.trace_id[..3], [0x0a, 0xf7, 0x65]);
+    assert_eq!(record.span_id[..3], [0xb7, 0xad, 0x6b]);
     assert!(record.time_unix_nano > 0 && record.observed_time_unix_nano > 0);
     let attribute = |key: &str| {
         let found = record.attributes.iter().find(|it| it.key == key);
@@ -69,7 +71,7 @@ fn a_line_becomes_a_record_with_its_fields_and_its_trace() {
     assert_eq!(attribute("huge"), text(&u64::MAX.to_string()));
     assert_eq!(attribute("enforced"), Some(Any::BoolValue(false)));
     assert_eq!(attribute("callgate.log.target"), text("callgate::decision"));
-    assert_eq!(attribute("trace_id"), None);
+    assert_eq!((attribute("trace_id"), attribute("span_id")), (None, None));
     let Some(Any::StringValue(long)) = attribute("long") else {
         panic!("no text");
     };
@@ -112,6 +114,38 @@ fn a_batch_is_half_of_a_short_queue() {
     assert_eq!(of("512", "512"), 256);
     assert_eq!(of("2048", "512"), 512);
     assert_eq!(of("1", "512"), 1);
+}
+
+#[test]
+fn a_batch_and_the_queue_are_bounded_in_bytes() {
+    let (records, live) = queue(&[]);
+    let long = "x".repeat(MAX_TEXT);
+    log(&records, || {
+        for _ in 0..1_800 {
+            tracing::info!(
+                target: "callgate::decision",
+                a = long, b = long, c = long, d = long, e = long, f = long, g = long, h = long,
+                "long"
+            );
+        }
+        tracing::info!(target: "callgate::control", "a write keeps its place");
+    });
+    let kept = waiting(&records).len();
+    let bytes = records.0.lock().bytes;
+    assert!(bytes <= room_in_bytes(2_048), "{bytes} bytes wait");
+    let lost = lost(&live, RecordKind::Decision, LossReason::QueueFull);
+    assert_eq!(kept as u64 + lost, 1_801);
+    assert!(lost > 0 && kept > 100, "{kept} are kept");
+    let (mut sent, mut batches) = (0, 0);
+    while let Some(batch) = records.0.take_batch() {
+        let size: usize = batch.iter().map(|record| record.bytes.len()).sum();
+        assert!(size <= MAX_BATCH_BYTES, "{size}");
+        sent += batch.len();
+        batches += 1;
+    }
+    assert_eq!(sent, kept);
+    assert!(batches > 2);
+    assert_eq!(records.0.lock().bytes, 0);
 }
 
 #[test]

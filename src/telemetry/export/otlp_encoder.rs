@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry::{Array, InstrumentationScope, Value};
 use opentelemetry_sdk::Resource;
+use smol_str::format_smolstr;
 
 use crate::audit::envelope::nanos;
 use crate::proto::wire::{FIXED_32, FIXED_64, LENGTH, VARINT, bytes, number, tag, text, varint};
@@ -24,6 +25,13 @@ const IS_REMOTE: u32 = 0x200;
 const SERVER: u64 = 2;
 /// `STATUS_CODE_ERROR`.
 const ERROR: u64 = 2;
+
+/// The longest text of a span, in bytes; the rest is cut off.
+const MAX_TEXT: usize = 1_024;
+/// The most entries of a list of a span. Of a longer one an attribute `<key>.count` says how many there are.
+const MAX_LIST: usize = 8;
+/// What stands at the end of a text that was cut.
+const CUT: &str = "…";
 
 /// The ids of a sampled span.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +115,8 @@ pub fn span(
         field: 9,
         left: limits.attributes,
         dropped: 0,
+        longest: MAX_TEXT,
+        most: MAX_LIST,
     };
     attributes(&mut writer);
     let dropped = writer.dropped;
@@ -126,19 +136,21 @@ fn write_link(out: &mut Vec<u8>, link: &SpanLink<'_>) {
     let (trace_id, span_id, state) = link.span.as_ref().map_or(none, |ids| {
         (ids.trace_id, ids.span_id, ids.trace_state.as_str())
     });
-    let attributes = link.attributes.iter().map(|(key, value)| {
-        let value = string_length(value.len());
+    let attributes = link.attributes.each_ref();
+    let attributes = attributes.map(|(key, value)| (key, shortened(value, MAX_TEXT)));
+    let lengths = attributes.iter().map(|(key, [text, mark])| {
+        let value = string_length(text.len() + mark.len());
         field_length(key_value_length(key, value))
     });
     let ids = (1 + 1 + 16) + (1 + 1 + 8) + text_length(state);
     tag(out, 13, LENGTH);
-    varint(out, (ids + attributes.sum::<usize>() + 5) as u64);
+    varint(out, (ids + lengths.sum::<usize>() + 5) as u64);
     bytes(out, 1, &trace_id.to_bytes());
     bytes(out, 2, &span_id.to_bytes());
     text(out, 3, state);
     let mut writer = AttributeWriter::unlimited(out, 4);
-    for (key, value) in &link.attributes {
-        writer.text(key, value);
+    for (key, value) in &attributes {
+        writer.pieces(key, value);
     }
     let sampled = link.span.as_ref().map_or(0, |_| SAMPLED);
     fixed_32(out, 6, sampled | HAS_IS_REMOTE);
@@ -210,6 +222,15 @@ pub fn push_record(records: &mut Vec<u8>, record: &[u8]) {
     bytes(records, 2, record);
 }
 
+/// A text that is no longer than this in bytes, and the mark that says that it was cut.
+fn shortened(text: &str, longest: usize) -> [&str; 2] {
+    if text.len() <= longest {
+        return [text, ""];
+    }
+    let end = (0..=longest).rev().find(|at| text.is_char_boundary(*at));
+    [&text[..end.unwrap_or_default()], CUT]
+}
+
 /// Writes attributes, up to a limit. What is beyond it is counted.
 #[derive(Debug)]
 pub struct AttributeWriter<'b> {
@@ -217,6 +238,9 @@ pub struct AttributeWriter<'b> {
     field: u32,
     left: u32,
     dropped: u32,
+    /// The longest text, in bytes, and the most entries of a list.
+    longest: usize,
+    most: usize,
 }
 
 impl<'b> AttributeWriter<'b> {
@@ -227,18 +251,20 @@ impl<'b> AttributeWriter<'b> {
             field,
             left: u32::MAX,
             dropped: 0,
+            longest: usize::MAX,
+            most: usize::MAX,
         }
     }
 
     /// A text.
     #[inline]
     pub fn text(&mut self, key: &str, value: &str) {
-        self.pieces(key, &[value]);
+        self.pieces(key, &shortened(value, self.longest));
     }
 
     /// A text in pieces that belong together.
     #[inline]
-    pub fn pieces(&mut self, key: &str, pieces: &[&str]) {
+    fn pieces(&mut self, key: &str, pieces: &[&str]) {
         let length = pieces.iter().map(|piece| piece.len()).sum();
         if self.begin(key, string_length(length)) {
             tag(self.out, 1, LENGTH);
@@ -263,18 +289,30 @@ impl<'b> AttributeWriter<'b> {
         }
     }
 
-    /// A list of texts; an empty one is left out.
+    /// A list of texts; an empty one is left out. Of one that is too long the number of entries is told, too.
     pub fn texts<'t>(&mut self, key: &str, values: impl Iterator<Item = &'t str> + Clone) {
-        let lengths = values.clone().map(|text| string_length(text.len()));
-        let content: usize = lengths.map(field_length).sum();
+        let (longest, most) = (self.longest, self.most);
+        let kept = values.clone().take(most);
+        let kept = kept.map(|text| shortened(text, longest));
+        let lengths = kept.clone().map(|[text, mark]| text.len() + mark.len());
+        let content: usize = lengths.map(|it| field_length(string_length(it))).sum();
         if content > 0 && self.begin(key, field_length(content)) {
             tag(self.out, 5, LENGTH);
             varint(self.out, content as u64);
-            for text in values {
+            for [text, mark] in kept {
+                let length = text.len() + mark.len();
                 tag(self.out, 1, LENGTH);
-                varint(self.out, string_length(text.len()) as u64);
-                bytes(self.out, 1, text.as_bytes());
+                varint(self.out, string_length(length) as u64);
+                tag(self.out, 1, LENGTH);
+                varint(self.out, length as u64);
+                self.out.extend_from_slice(text.as_bytes());
+                self.out.extend_from_slice(mark.as_bytes());
             }
+        }
+        let count = values.count();
+        if count > most {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.integer(&format_smolstr!("{key}.count"), count);
         }
     }
 

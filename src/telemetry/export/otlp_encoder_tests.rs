@@ -10,6 +10,8 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::telemetry::export::span_queue::SpanSink as _;
+use crate::telemetry::span_fixtures::KeptSpans;
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![Just(String::new()), "\\PC{1,12}", "[a-z]{120,140}"]
@@ -141,9 +143,7 @@ impl Case {
                 let key = one.key.as_str();
                 match &one.value {
                     Value::String(text) => {
-                        let text = text.as_str();
-                        let middle = text.char_indices().nth(1).map_or(0, |(at, _)| at);
-                        out.pieces(key, &[&text[..middle], &text[middle..]]);
+                        out.text(key, text.as_str());
                     }
                     Value::Bool(value) => out.flag(key, *value),
                     Value::I64(value) => out.integer(key, *value),
@@ -216,4 +216,57 @@ proptest! {
             prop_assert_eq!(&out, &expected[0].encode_to_vec());
         }
     }
+}
+
+fn only(attributes: impl FnOnce(&mut AttributeWriter<'_>), links: &[SpanLink<'_>]) -> SpanData {
+    let ids = SpanIds {
+        trace_id: TraceId::from(1_u128),
+        span_id: SpanId::from(2_u64),
+        parent: None,
+        trace_state: String::new(),
+    };
+    let head = SpanHead {
+        ids: &ids,
+        name: ["authorize", ""],
+        times: [UNIX_EPOCH; 2],
+        error: None,
+    };
+    let mut out = Vec::new();
+    span(&mut out, &head, SpanLimits::default(), attributes, links);
+    let kept = KeptSpans::default();
+    kept.push(&out, false);
+    kept.all().remove(0)
+}
+
+#[test]
+fn texts_and_lists_of_a_span_are_cut_and_say_so() {
+    let long = "ü".repeat(MAX_TEXT);
+    let cut = format!("{}…", "ü".repeat(MAX_TEXT / 2));
+    let many: Vec<String> = (0..100).map(|number| format!("{number}{long}")).collect();
+    let links = [SpanLink {
+        span: None,
+        attributes: [("kind", "denied".into()), ("id", long.as_str().into())],
+    }];
+    let attributes = |out: &mut AttributeWriter<'_>| {
+        out.text("text", &long);
+        out.value("value", &Value::from(long.clone()));
+        out.texts("list", many.iter().map(String::as_str));
+        out.texts("short", ["one"; MAX_LIST].into_iter());
+    };
+    let span = only(attributes, &links);
+    let listed = many[..MAX_LIST].iter().map(|text| {
+        let end = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at));
+        StringValue::from(format!("{}…", &text[..end.unwrap()]))
+    });
+    let listed: Vec<StringValue> = listed.collect();
+    let short = vec![StringValue::from("one"); MAX_LIST];
+    let expected = [
+        KeyValue::new("text", cut.clone()),
+        KeyValue::new("value", cut.clone()),
+        KeyValue::new("list", Value::Array(listed.into())),
+        KeyValue::new("list.count", 100),
+        KeyValue::new("short", Value::Array(short.into())),
+    ];
+    assert_eq!(span.attributes, expected);
+    assert_eq!(span.links.links[0].attributes[1].value.as_str(), cut);
 }

@@ -16,10 +16,7 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, Histogram, MetricData,
 use opentelemetry_sdk::metrics::reader::MetricReader;
 use opentelemetry_sdk::metrics::{InstrumentKind, ManualReader, Pipeline, Temporality};
 
-use crate::telemetry::export::exemplars::Exemplars;
-
-/// The histogram that has exemplars.
-pub(crate) const WITH_EXEMPLARS: &str = "callgate.decision.duration";
+use crate::telemetry::export::exemplars::{Exemplars, WITH_EXEMPLARS};
 
 /// The form of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::telemetry::export::losses::{LossReason, Losses, LostSignal, RecordKind};
 
 /// One part in this many of the queue is reserved for spans of writes, so that decisions cannot fill it.
-const FOR_WRITES: u64 = 8;
+pub(super) const FOR_WRITES: u64 = 8;
 
 /// Counts of spans by state.
 #[derive(Debug, Default)]

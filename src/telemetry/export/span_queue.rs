@@ -2,7 +2,7 @@
 //!
 //! Start at [`SpanQueue::start`]. Whoever decided copies an encoded span into the batch that is being filled; a thread takes
 //! whole batches, hands them to an exporter and gives their memory back to be filled again. `OTEL_BSP_*` says how long the
-//! queue is, how large a batch is, and for how long a span waits for others.
+//! queue is, how large a batch is, and for how long a span waits for others. Both are bounded in bytes, too.
 //!
 //! Invariant: a span that was handed over is counted once, as exported, failed or dropped.
 
@@ -19,7 +19,7 @@ use crate::telemetry::env::EnvLookup;
 use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::export::losses::LossReason;
 use crate::telemetry::export::otlp_encoder::push_record;
-use crate::telemetry::export::span_counts::SpanBatch;
+use crate::telemetry::export::span_counts::{FOR_WRITES, SpanBatch};
 
 /// The variable with the length of the queue.
 const QUEUE_VARIABLE: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
@@ -34,6 +34,12 @@ pub(super) const LEAST_DELAY: u64 = 10;
 /// The variable with the milliseconds for which a span waits for others.
 const DELAY_VARIABLE: &str = "OTEL_BSP_SCHEDULE_DELAY";
 const DEFAULT_DELAY: u64 = 5_000;
+
+/// The most bytes of spans in one export, unless one alone is larger: half of what collectors take over gRPC without being told
+/// otherwise.
+pub(super) const MAX_BATCH_BYTES: usize = 2 << 20;
+/// Bytes in the queue for each place in it. Most spans have under 2 KiB.
+const BYTES_A_PLACE: usize = 4 << 10;
 
 /// Takes encoded spans.
 pub trait SpanSink: Send + Sync + std::fmt::Debug {
@@ -67,6 +73,8 @@ pub struct SpanQueue {
 struct SpanQueueState {
     live: Arc<LiveGauges>,
     room: u64,
+    /// The room in bytes.
+    room_bytes: usize,
     batch: u64,
     delay: Duration,
     queue: Mutex<QueuedSpans>,
@@ -82,6 +90,8 @@ struct SpanQueueState {
 struct QueuedSpans {
     filling: EncodedSpans,
     full: VecDeque<EncodedSpans>,
+    /// Bytes of all that waits.
+    bytes: usize,
     /// An empty batch whose memory is used again.
     spare: EncodedSpans,
     /// Batches that are to be exported without waiting for more spans, and those exported.
@@ -121,6 +131,43 @@ impl EncodedSpans {
 }
 
 impl QueuedSpans {
+    /// Adds a span. Whether a batch became full, which is one of so many spans, or of as many bytes as fit into it.
+    fn push(&mut self, span: &[u8], is_write: bool, batch: u64) -> bool {
+        let before = self.full.len();
+        let bytes = self.filling.bytes.len();
+        if !self.filling.is_empty() && bytes + span.len() > MAX_BATCH_BYTES {
+            self.fill_another();
+        }
+        let begun = self.filling.bytes.len();
+        self.filling.push(span, is_write);
+        self.bytes += self.filling.bytes.len() - begun;
+        if self.filling.counts.sum() >= batch {
+            self.fill_another();
+        }
+        self.full.len() > before
+    }
+
+    fn fill_another(&mut self) {
+        let spare = std::mem::take(&mut self.spare);
+        let full = std::mem::replace(&mut self.filling, spare);
+        self.full.push_back(full);
+    }
+
+    /// Takes the oldest full batch.
+    fn take_full(&mut self) -> Option<EncodedSpans> {
+        let full = self.full.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(full.bytes.len());
+        Some(full)
+    }
+
+    /// Takes the batch that is being filled.
+    fn take_filling(&mut self) -> EncodedSpans {
+        let spare = std::mem::take(&mut self.spare);
+        let batch = std::mem::replace(&mut self.filling, spare);
+        self.bytes = self.bytes.saturating_sub(batch.bytes.len());
+        batch
+    }
+
     fn last_result(&self) -> OTelSdkResult {
         match &self.last_failure {
             None => Ok(()),
@@ -164,6 +211,7 @@ impl SpanQueue {
         let shared = Arc::new(SpanQueueState {
             live: Arc::clone(live),
             room: room as u64,
+            room_bytes: room_in_bytes(room),
             batch,
             delay,
             queue: Mutex::default(),
@@ -246,12 +294,10 @@ impl SpanSink for SpanQueueState {
         let mut queue = self.lock();
         let reason = if queue.is_closed {
             LossReason::Shutdown
-        } else if self.live.spans.admit(is_write, self.room) {
-            queue.filling.push(span, is_write);
-            if queue.filling.counts.sum() >= self.batch {
-                let spare = std::mem::take(&mut queue.spare);
-                let full = std::mem::replace(&mut queue.filling, spare);
-                queue.full.push_back(full);
+        } else if queue.bytes + span.len() <= self.bytes_for(is_write)
+            && self.live.spans.admit(is_write, self.room)
+        {
+            if queue.push(span, is_write, self.batch) {
                 drop(queue);
                 self.came.notify_one();
             }
@@ -270,6 +316,13 @@ impl SpanSink for SpanQueueState {
 }
 
 impl SpanQueueState {
+    fn bytes_for(&self, is_write: bool) -> usize {
+        match is_write {
+            true => self.room_bytes,
+            false => self.room_bytes - self.room_bytes / FOR_WRITES as usize,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, QueuedSpans> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -305,7 +358,7 @@ impl SpanQueueState {
         let until = Instant::now() + self.delay;
         let mut queue = self.lock();
         loop {
-            if let Some(full) = queue.full.pop_front() {
+            if let Some(full) = queue.take_full() {
                 let is_last = queue.full.is_empty() && queue.filling.is_empty();
                 return Some((full, is_last.then_some(queue.flushes[0])));
             }
@@ -313,8 +366,7 @@ impl SpanQueueState {
             let is_flushed = queue.flushes[0] > queue.flushes[1];
             let is_due = left.is_zero() && !queue.filling.is_empty();
             if is_flushed || is_due || (queue.is_closed && !queue.filling.is_empty()) {
-                let spare = std::mem::take(&mut queue.spare);
-                let batch = std::mem::replace(&mut queue.filling, spare);
+                let batch = queue.take_filling();
                 return Some((batch, Some(queue.flushes[0])));
             }
             if queue.is_closed {
@@ -344,6 +396,11 @@ impl Drop for EndOfExport<'_> {
 /// is: then a batch is half of it.
 pub(crate) fn most_in_batch(asked: u64, room: u64) -> u64 {
     asked.clamp(1, (room / 2).max(1))
+}
+
+/// The bytes that may wait in a queue of this length, which are two batches at least.
+pub(super) fn room_in_bytes(room: usize) -> usize {
+    room.saturating_mul(BYTES_A_PLACE).max(2 * MAX_BATCH_BYTES)
 }
 
 /// The length of the queue. Like in the SDK, a value that is not a number counts as absent.

@@ -190,6 +190,56 @@ fn batches_are_full_or_late_and_hold_every_span_in_order() {
 }
 
 #[test]
+fn a_batch_and_the_queue_are_bounded_in_bytes() {
+    /// Notes the sizes of batches, each once it may.
+    struct Sizes(mpsc::Sender<usize>, Mutex<mpsc::Receiver<()>>);
+    impl SpanBatchExporter for Sizes {
+        async fn export(&self, batch: &EncodedSpans) -> OTelSdkResult {
+            // Without a test it takes everything.
+            let _ = self.1.lock().unwrap().recv();
+            let _ = self.0.send(batch.bytes().len());
+            Ok(())
+        }
+    }
+    let (sizes, batches) = mpsc::channel();
+    let (go, may_go) = mpsc::channel();
+    let live = Arc::new(LiveGauges::default());
+    let exporter = Sizes(sizes, Mutex::new(may_go));
+    let watched = MonitoredExporter::new(exporter, ExportSignal::Traces, &live);
+    let delay = Duration::from_millis(DEFAULT_DELAY);
+    let queue = SpanQueue::with_limits(watched, &live, 1_000, 500, delay).unwrap();
+    let sink = queue.sink();
+    // Large spans, as many as there is room for by their number.
+    let large = vec![b'x'; 100 << 10];
+    for _ in 0..800 {
+        sink.push(&large, false);
+    }
+    let losses = live.losses.all();
+    let expected = (RecordKind::Decision, LossReason::QueueFull);
+    assert_eq!(losses.len(), 1);
+    assert_eq!((losses[0].kind, losses[0].reason), expected);
+    let kept = 800 - losses[0].count;
+    let bytes = usize::try_from(kept).unwrap() * large.len();
+    // One batch more is under way.
+    let most = room_in_bytes(1_000) + MAX_BATCH_BYTES;
+    assert!(
+        bytes <= most && bytes > room_in_bytes(1_000) / 2,
+        "{kept} spans"
+    );
+    sink.push(b"control OpenTask", true);
+    assert_eq!(live.losses.all(), losses, "writes keep a place");
+    drop(go);
+    queue.shutdown(Duration::from_secs(20)).unwrap();
+    let sizes: Vec<usize> = batches.try_iter().collect();
+    assert!(
+        sizes.iter().all(|size| *size <= MAX_BATCH_BYTES + 4_096),
+        "{sizes:?}"
+    );
+    assert_eq!(live.spans.exported.load(Ordering::Relaxed), kept + 1);
+    assert_eq!(queue.shared.lock().bytes, 0);
+}
+
+#[test]
 fn the_queue_is_as_long_as_the_variable_says_within_bounds() {
     let room = |text: &'static str| queue_length(&move |_| Some(text.to_owned()));
     assert_eq!(room("100"), 100);

@@ -7,9 +7,10 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use opentelemetry::trace::{SpanContext, TraceId};
+use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 
+use crate::domain::request::trace_context::{TraceContext, TraceParent};
 use crate::telemetry::env::EnvLookup;
 use crate::telemetry::export::otlp_encoder::{
     self, AttributeWriter, SpanHead, SpanIds, SpanLimits, SpanLink,
@@ -109,9 +110,9 @@ impl SpanSampler {
         }
     }
 
-    fn samples(self, parent: Option<&SpanContext>, trace_id: TraceId) -> bool {
+    fn samples(self, parent: Option<&TraceParent>, trace_id: TraceId) -> bool {
         match (parent, self.below) {
-            (Some(parent), _) if self.follows_parent => parent.is_sampled(),
+            (Some(parent), _) if self.follows_parent => parent.is_sampled,
             (_, None) => true,
             (_, Some(below)) => {
                 let [.., a, b, c, d, e, f, g, h] = trace_id.to_bytes();
@@ -150,11 +151,11 @@ impl SpanTracer {
         }
     }
 
-    /// The ids of a new span; `None` if it is not sampled, or nothing is exported any more.
-    pub fn begin(&self, parent: Option<&SpanContext>) -> Option<SpanIds> {
-        let parent = parent.filter(|parent| parent.is_valid());
+    /// The ids of a new span in this trace; `None` if it is not sampled, or nothing is exported any more.
+    pub fn begin(&self, trace: &TraceContext) -> Option<SpanIds> {
+        let parent = trace.parent();
         let trace_id = match parent {
-            Some(parent) => parent.trace_id(),
+            Some(parent) => TraceId::from_bytes(parent.trace_id),
             None => self.ids.new_trace_id(),
         };
         if !self.sampler.samples(parent, trace_id) || self.sink.is_closed() {
@@ -163,8 +164,8 @@ impl SpanTracer {
         Some(SpanIds {
             trace_id,
             span_id: self.ids.new_span_id(),
-            parent: parent.map(SpanContext::span_id),
-            trace_state: parent.map_or_else(String::new, |parent| parent.trace_state().header()),
+            parent: parent.map(|parent| SpanId::from_bytes(parent.span_id)),
+            trace_state: trace.state().to_owned(),
         })
     }
 

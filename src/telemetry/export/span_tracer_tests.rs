@@ -1,5 +1,5 @@
 use opentelemetry::Context;
-use opentelemetry::trace::{SpanId, SpanKind, TraceContextExt, TraceFlags, TraceState};
+use opentelemetry::trace::{SpanContext, SpanKind, TraceContextExt, TraceFlags, TraceState};
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample};
 use proptest::prelude::*;
 
@@ -14,10 +14,10 @@ fn from_variables(sampler: &str, ratio: Option<&str>) -> SpanSampler {
     })
 }
 
-fn parent(trace: u128, is_sampled: bool) -> SpanContext {
-    let flags = TraceFlags::default().with_sampled(is_sampled);
-    let state = TraceState::from_key_value([("vendor", "x")]).unwrap();
-    SpanContext::new(trace.into(), SpanId::from(7), flags, true, state)
+fn of_caller(trace: u128, is_sampled: bool) -> TraceContext {
+    let flags = u8::from(is_sampled);
+    let traceparent = format!("00-{trace:032x}-{:016x}-{flags:02x}", 7);
+    TraceContext::read(Some(&traceparent), ["vendor=x"])
 }
 
 proptest! {
@@ -27,8 +27,12 @@ proptest! {
         share in prop_oneof![0.0..1.0, Just(0.0), Just(1.0)],
         with_parent in proptest::option::of(any::<bool>()),
     ) {
-        let parent = with_parent.map(|is_sampled| parent(trace, is_sampled));
-        let context = parent.clone().map(|it| Context::new().with_remote_span_context(it));
+        let of_caller = with_parent.map_or_else(TraceContext::default, |is_sampled| of_caller(trace, is_sampled));
+        let parent = with_parent.map(|is_sampled| {
+            let flags = TraceFlags::default().with_sampled(is_sampled);
+            SpanContext::new(trace.into(), SpanId::from(7), flags, true, TraceState::NONE)
+        });
+        let context = parent.map(|it| Context::new().with_remote_span_context(it));
         let ratio = || Sampler::TraceIdRatioBased(share);
         let text = share.to_string();
         for (name, theirs) in [
@@ -39,7 +43,7 @@ proptest! {
             ("parentbased_always_off", Sampler::ParentBased(Box::new(Sampler::AlwaysOff))),
             ("parentbased_traceidratio", Sampler::ParentBased(Box::new(ratio()))),
         ] {
-            let ours = from_variables(name, Some(&text)).samples(parent.as_ref(), trace.into());
+            let ours = from_variables(name, Some(&text)).samples(of_caller.parent(), trace.into());
             let theirs = theirs.should_sample(context.as_ref(), trace.into(), "", &SpanKind::Server, &[], &[]);
             prop_assert_eq!(ours, theirs.decision == SamplingDecision::RecordAndSample, "{}", name);
         }
@@ -85,12 +89,15 @@ fn limits_are_those_of_the_variables() {
 #[test]
 fn a_span_belongs_to_the_trace_of_its_parent() {
     let tracer = KeptSpans::default().tracer(SpanSampler::ALWAYS_ON);
-    let ids = tracer.begin(Some(&parent(9, true))).unwrap();
+    let ids = tracer.begin(&of_caller(9, true)).unwrap();
     assert_eq!(ids.trace_id, TraceId::from(9));
     assert_eq!(ids.parent, Some(SpanId::from(7)));
     assert_eq!(ids.trace_state, "vendor=x");
-    let own = tracer.begin(Some(&SpanContext::NONE)).unwrap();
+    let own = tracer.begin(&TraceContext::default()).unwrap();
     assert_eq!(own.parent, None);
     assert_ne!(own.trace_id, TraceId::INVALID);
-    assert_ne!(own.span_id, tracer.begin(None).unwrap().span_id);
+    assert_ne!(
+        own.span_id,
+        tracer.begin(&TraceContext::default()).unwrap().span_id
+    );
 }

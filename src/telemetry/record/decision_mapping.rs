@@ -64,8 +64,8 @@ pub fn span_name<'a>(record: &DecisionRecord<'a>) -> [&'a str; 2] {
     }
 }
 
-/// The tool, if its name may be in a span name. An unregistered name may not: callers could invent any number of them, with
-/// any content.
+/// The tool, if its name may be in a span name. An unregistered name may not, whatever the call was denied for: callers could
+/// invent any number of them, with any content.
 fn nameable_tool<'a>(record: &DecisionRecord<'a>) -> Option<&'a str> {
     let RecordedRequest::Call(call) = record.question else {
         return None;
@@ -80,7 +80,17 @@ fn nameable_tool<'a>(record: &DecisionRecord<'a>) -> Option<&'a str> {
         && tool
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte));
-    (!is_unknown && is_plain).then_some(tool)
+    (!is_unknown && is_plain && is_registered(record, call)).then_some(tool)
+}
+
+/// Whether the directory has the called tool. Cedar is asked about no other one, so it is looked up only where evidence failed.
+fn is_registered(record: &DecisionRecord<'_>, call: &CallContext) -> bool {
+    let is_evaluated = record.decision.is_allow() || !record.decision.principals.is_empty();
+    is_evaluated
+        || record.snapshot.is_none_or(|snapshot| {
+            let tool = call.operation.tool_uid();
+            tool.is_some_and(|tool| snapshot.contains(&tool))
+        })
 }
 
 /// Writes the span's attributes.
@@ -103,7 +113,7 @@ pub fn attributes(
             action,
             resource,
             trace: _,
-        } => out.cedar(Some(principal), Some(action), Some(resource)),
+        } => out.cedar(record, Some(principal), Some(action), Some(resource)),
         RecordedRequest::Search {
             sought,
             principal,
@@ -114,7 +124,7 @@ pub fn attributes(
             trace: _,
         } => {
             out.put("callgate.search.sought", sought);
-            out.cedar(principal, action, resource);
+            out.cedar(record, principal, action, resource);
             out.count("callgate.filter.kept", kept);
             out.count("callgate.filter.hidden", hidden);
         }
@@ -137,6 +147,7 @@ impl DecisionAttributes<'_, '_> {
 
     fn cedar(
         &mut self,
+        record: &DecisionRecord<'_>,
         principal: Option<&EntityUID>,
         action: Option<&EntityUID>,
         resource: Option<&EntityUID>,
@@ -145,11 +156,21 @@ impl DecisionAttributes<'_, '_> {
             self.entity("callgate.subject", principal);
         }
         if let Some(action) = action {
-            self.put("callgate.cedar.action", &action.to_string());
+            self.action(record, action);
         }
         if let Some(resource) = resource {
             self.entity("callgate.cedar.resource", resource);
         }
+    }
+
+    /// An action, in the clear if the schema has it: what a caller makes up may be anything.
+    fn action(&mut self, record: &DecisionRecord<'_>, action: &EntityUID) {
+        self.sensitive(
+            record.snapshot.is_some_and(|it| it.has_action(action)),
+            "callgate.cedar.action",
+            "callgate.cedar.action.hmac",
+            &action.to_string(),
+        );
     }
 
     fn optional(&mut self, key: &'static str, value: Option<&impl AsRef<str>>) {

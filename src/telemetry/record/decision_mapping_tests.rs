@@ -1,13 +1,17 @@
+use callgate_engine::Snapshot;
+
 use super::*;
 use crate::audit::decision_record::RecordedRequest;
 use crate::config::telemetry::TelemetryConfig;
+use crate::domain::fixtures as domain_fixtures;
 use crate::domain::request::call_context::CallContext;
 use crate::domain::request::operation::{
     ClientOperation, Listing, PromptOperation, ResourceOperation,
 };
+use crate::domain::request::trace_context::TraceContext;
 use crate::telemetry::export::otlp_encoder::SpanHead;
 use crate::telemetry::export::span_tracer::SpanSampler;
-use crate::telemetry::fixtures::{RecordFixture, allow, call, deny, redaction, tool_call};
+use crate::telemetry::fixtures::{self, RecordFixture, allow, call, deny, redaction, tool_call};
 use crate::telemetry::span_fixtures::KeptSpans;
 
 fn name_of(call: &CallContext, asked: &RecordFixture) -> String {
@@ -67,6 +71,25 @@ fn no_uri_and_no_made_up_name_gets_into_a_span_name() {
     set_tool(&mut call, "made_up");
     let unknown = RecordFixture::with(deny(ReasonCode::ToolUnknown));
     assert_eq!(name_of(&call, &unknown), "authorize tools/call");
+    // Whatever it is denied for: evidence is looked at before the tool.
+    let snapshot = domain_fixtures::world("");
+    for code in [
+        ReasonCode::Stale,
+        ReasonCode::DelegationExpired,
+        ReasonCode::AuditUnavailable,
+    ] {
+        let denied = RecordFixture::with(deny(code));
+        let of = |call: &CallContext| {
+            let record = DecisionRecord {
+                snapshot: Some(&snapshot),
+                ..denied.record(RecordedRequest::Call(call))
+            };
+            span_name(&record).concat()
+        };
+        assert_eq!(of(&call), "authorize tools/call", "{code:?}");
+        let known = domain_fixtures::get_issue();
+        assert_eq!(of(&known), "authorize tools/call get_issue", "{code:?}");
+    }
     set_tool(&mut call, &"x".repeat(65));
     assert_eq!(
         name_of(&call, &RecordFixture::with(allow())),
@@ -141,6 +164,55 @@ fn labels_do_not_change_with_what_a_caller_says() {
     );
 }
 
+/// The attributes of a span of Cedar's own request for this action.
+fn of_action(action: &EntityUID, snapshot: &Snapshot) -> Vec<(String, String)> {
+    let asked = RecordFixture::with(allow());
+    let [principal, _, resource] = fixtures::cedar_names();
+    let trace = TraceContext::default();
+    let record = DecisionRecord {
+        snapshot: Some(snapshot),
+        ..asked.record(RecordedRequest::Cedar {
+            principal: &principal,
+            action,
+            resource: &resource,
+            trace: &trace,
+        })
+    };
+    assert_eq!(span_name(&record).concat(), "authorize cedar");
+    let kept = KeptSpans::default();
+    let tracer = kept.tracer(SpanSampler::ALWAYS_ON);
+    let head = SpanHead {
+        ids: &tracer.begin(&trace).unwrap(),
+        name: span_name(&record),
+        times: [record.started_at; 2],
+        error: None,
+    };
+    let redaction = redaction(&TelemetryConfig::default());
+    let attributes = |out: &mut AttributeWriter<'_>| attributes(&record, &redaction, out);
+    tracer.end(&head, attributes, &[], false);
+    let found = kept.all().remove(0).attributes;
+    let found = found
+        .iter()
+        .map(|it| (it.key.to_string(), it.value.to_string()));
+    found.filter(|(key, _)| key.contains("action")).collect()
+}
+
+#[test]
+fn an_action_that_the_schema_does_not_have_is_told_by_its_digest() {
+    let snapshot = domain_fixtures::world("");
+    let known = fixtures::uid(r#"Mcp::Action::"call_read""#);
+    let told = of_action(&known, &snapshot);
+    let name = "callgate.cedar.action".to_owned();
+    assert_eq!(told, [(name, known.to_string())]);
+    let made_up = fixtures::uid(r#"Mcp::Action::"send file:///home/alice/secret""#);
+    let told = of_action(&made_up, &snapshot);
+    let [(key, value)] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(key, "callgate.cedar.action.hmac");
+    assert!(value.len() == 64 && !value.contains("secret"), "{value}");
+}
+
 #[test]
 fn what_the_configuration_opens_is_exported_as_it_is() {
     let config: TelemetryConfig = toml::from_str(
@@ -156,7 +228,7 @@ fn what_the_configuration_opens_is_exported_as_it_is() {
     let tracer = kept.tracer(SpanSampler::ALWAYS_ON);
     let record = asked.record(RecordedRequest::Call(&call));
     let head = SpanHead {
-        ids: &tracer.begin(None).unwrap(),
+        ids: &tracer.begin(&TraceContext::default()).unwrap(),
         name: span_name(&record),
         times: [record.started_at; 2],
         error: None,

@@ -17,5 +17,4 @@ pub(crate) mod repeat_keys;
 pub mod repeat_limiter;
 mod spans;
 mod top_denied;
-mod trace_parent;
 pub mod write_mapping;

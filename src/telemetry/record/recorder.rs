@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use opentelemetry::metrics::Meter;
-use opentelemetry::trace::TraceId;
+use opentelemetry::trace::{SpanId, TraceId};
 
 use crate::audit::control_record::ControlRecord;
 use crate::audit::decision_record::DecisionRecord;
@@ -14,6 +14,7 @@ use crate::audit::envelope;
 use crate::audit::log::{AuditLog, LogReceipt};
 use crate::audit::outcome_record::OutcomeRecord;
 use crate::config::telemetry::{DecisionLog, MetricLabels};
+use crate::domain::request::trace_context::{TraceContext, TraceParent};
 use crate::telemetry::env::ExportSignal;
 use crate::telemetry::export::condition_gauges::{CertificateCondition, StoreCondition};
 use crate::telemetry::export::exemplars::Exemplars;
@@ -21,6 +22,7 @@ use crate::telemetry::export::exporter_state::ExporterState;
 use crate::telemetry::export::live_gauges::{InFlight, LiveGauges};
 use crate::telemetry::export::log_queue::{LineReservation, LogQueue};
 use crate::telemetry::export::losses::{Loss, LossReporter};
+use crate::telemetry::export::otlp_encoder::SpanIds;
 use crate::telemetry::export::span_tracer::SpanTracer;
 use crate::telemetry::record::decision_mapping::LogFields;
 use crate::telemetry::record::filtered_entries::{self, FilteredEntry};
@@ -158,7 +160,7 @@ impl Recorder {
         if let Some(metrics) = &self.inner.metrics {
             metrics.decision(record, span.as_ref());
         }
-        self.log(record, span.map(|span| span.trace_id));
+        self.log(record, span.as_ref());
     }
 
     /// Reserves room in the log queue for the line of a write. `None` if there was none within two seconds.
@@ -176,7 +178,7 @@ impl Recorder {
         let inner = &*self.inner;
         let spans = inner.spans.as_ref();
         let span = spans.and_then(|it| it.write(record, &inner.redaction, &inner.live));
-        let trace_id = span.map(|span| span.trace_id);
+        let ids = line_ids(span.as_ref(), record.trace);
         if let Some(metrics) = &self.inner.metrics {
             metrics.write(record);
         }
@@ -193,7 +195,8 @@ impl Recorder {
             adapter = record.adapter,
             revision = record.revision,
             took_us = u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX),
-            trace_id = trace_id.map(tracing::field::display),
+            trace_id = ids.map(|(trace, _)| tracing::field::display(trace)),
+            span_id = ids.map(|(_, span)| tracing::field::display(span)),
             "control write"
         );
     }
@@ -324,7 +327,7 @@ impl Recorder {
         self.inner.live.set_request_limit(limit);
     }
 
-    fn log(&self, record: &DecisionRecord<'_>, trace_id: Option<TraceId>) {
+    fn log(&self, record: &DecisionRecord<'_>, span: Option<&SpanIds>) {
         let is_for_info = match self.inner.decision_log {
             // What a shadow policy would have changed is logged as well: somebody waits for it.
             DecisionLog::Denied => {
@@ -346,7 +349,12 @@ impl Recorder {
         let is_repeatable = is_for_info && (!record.decision.is_allow() || is_flip);
         let key = || DenyKey::of(record, &fields);
         if !is_repeatable || self.inner.denied.may_say(key, Instant::now()) {
-            log_decision(record, &fields, is_for_info, trace_id);
+            log_decision(
+                record,
+                &fields,
+                is_for_info,
+                line_ids(span, record.question.trace()),
+            );
         }
     }
 
@@ -366,7 +374,7 @@ fn log_decision(
     record: &DecisionRecord<'_>,
     fields: &LogFields<'_>,
     is_for_info: bool,
-    trace_id: Option<TraceId>,
+    ids: Option<(TraceId, SpanId)>,
 ) {
     // The level of an event is static, so there is one event for each level.
     macro_rules! line {
@@ -393,7 +401,8 @@ fn log_decision(
                 took_us = u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX),
                 decision_id = %record.decision_id,
                 request_id = record.request_id,
-                trace_id = trace_id.map(tracing::field::display),
+                trace_id = ids.map(|(trace, _)| tracing::field::display(trace)),
+                span_id = ids.map(|(_, span)| tracing::field::display(span)),
                 "authorization decision"
             );
         }};
@@ -403,6 +412,16 @@ fn log_decision(
     } else {
         line!(DEBUG);
     }
+}
+
+/// The trace and the span that a line belongs to: its own span, or without one that of the caller.
+fn line_ids(span: Option<&SpanIds>, trace: &TraceContext) -> Option<(TraceId, SpanId)> {
+    let of_caller = |parent: &TraceParent| {
+        let trace_id = TraceId::from_bytes(parent.trace_id);
+        (trace_id, SpanId::from_bytes(parent.span_id))
+    };
+    let own = span.map(|span| (span.trace_id, span.span_id));
+    own.or_else(|| trace.parent().map(of_caller))
 }
 
 /// Encodes an envelope into a buffer that each thread keeps, and hands it over.

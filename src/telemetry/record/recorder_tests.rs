@@ -3,15 +3,12 @@ use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use callgate_engine::cedar::EntityUID;
-use opentelemetry::Context;
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{Status, TraceContextExt};
+use opentelemetry::trace::{Status, TraceId};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
-use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SpanData;
 use proptest::prelude::*;
 use prost::Message;
@@ -21,16 +18,19 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::*;
 use crate::audit::control_record::ControlOutcome;
 use crate::audit::decision_record::RecordedRequest;
+use crate::audit::record::schema::Record;
+use crate::audit::record::schema::record::Kind;
 use crate::config::telemetry::TelemetryConfig;
 use crate::domain::authority::approval::ApprovedCall;
 use crate::domain::decide::verdict::{Challenge, ReasonCode};
 use crate::domain::fixtures as domain_fixtures;
 use crate::domain::ids::CallDigest;
-use crate::domain::request::call_context::{CallContext, Initiator, TraceContext};
+use crate::domain::request::call_context::{CallContext, Initiator};
 use crate::domain::request::operation::{Listing, OperationKind};
+use crate::domain::request::trace_context::TraceContext;
 use crate::telemetry::export::span_tracer::SpanSampler;
 use crate::telemetry::fixtures::{self, RecordFixture, allow, deny, policy, sampling, tool_call};
-use crate::telemetry::record::trace_parent::{TraceContextExtractor, parse_traceparent};
+use crate::telemetry::record::spans::MAX_APPROVALS;
 use crate::telemetry::span_fixtures::KeptSpans;
 
 /// A recorder whose output stays in memory.
@@ -160,14 +160,7 @@ fn a_filtered_list() {
 #[test]
 fn cedars_own_question() {
     let [principal, action, resource] = fixtures::cedar_names();
-    let trace = TraceContext {
-        traceparent: Some(format!(
-            "00-{}-{}-01",
-            fixtures::TRACE_ID,
-            fixtures::PARENT_ID
-        )),
-        tracestate: None,
-    };
+    let trace = TraceContext::read(Some(&fixtures::traceparent("01")), []);
     let question = RecordedRequest::Cedar {
         principal: &principal,
         action: &action,
@@ -230,42 +223,50 @@ fn only_a_failure_is_a_span_error() {
 }
 
 #[test]
-fn a_broken_traceparent_starts_a_trace_of_its_own() {
+fn without_a_parent_a_span_starts_a_trace_of_its_own() {
     let mut call = tool_call();
-    for broken in [
-        "",
-        "00-zz-zz-01",
-        "garbage",
-        "00-00000000000000000000000000000000-0-01",
-    ] {
-        call.trace.traceparent = Some(broken.to_owned());
-        let span = one_span(&RecordFixture::with(allow()), RecordedRequest::Call(&call));
-        assert_eq!(span.parent_span_id, opentelemetry::trace::SpanId::INVALID);
-        assert_ne!(span.span_context.trace_id(), TraceId::INVALID);
-    }
-}
-
-proptest! {
-    #[test]
-    fn the_quick_way_to_the_parent_leads_where_the_long_way_does(
-        traceparent in "0[0-1]-(0{32}|[0-9a-fA-F]{32}|[+0-9a-f]{31,33})-(0{16}|[+0-9a-f]{15,17})-[+0-9a-f]{1,3}(-0)?",
-    ) {
-        let trace = TraceContext { traceparent: Some(traceparent), tracestate: None };
-        let long = TraceContextPropagator::new().extract_with_context(&Context::new(), &TraceContextExtractor(&trace));
-        if let Some(quick) = parse_traceparent(&trace) {
-            let long = long.span().span_context().clone();
-            prop_assert_eq!(quick, long);
-        }
-    }
+    call.trace = TraceContext::default();
+    let span = one_span(&RecordFixture::with(allow()), RecordedRequest::Call(&call));
+    assert_eq!(span.parent_span_id, opentelemetry::trace::SpanId::INVALID);
+    assert_ne!(span.span_context.trace_id(), TraceId::INVALID);
 }
 
 #[test]
-fn the_usual_parent_is_found_the_quick_way() {
-    let trace = TraceContext {
-        tracestate: None,
-        ..tool_call().trace
-    };
-    assert!(parse_traceparent(&trace).is_some_and(|parent| parent.is_sampled()));
+fn record_and_span_are_of_one_trace_whatever_the_header() {
+    let usual = fixtures::traceparent("01");
+    for traceparent in [
+        usual.clone(),
+        usual.replacen("00", "ff", 1),
+        usual.replacen("00", "cc", 1),
+        usual.replacen("00", "cc", 1) + "-more",
+        usual.clone() + "-more",
+        usual.to_uppercase(),
+        usual.replace(fixtures::TRACE_ID, &"0".repeat(32)),
+        usual.replace(fixtures::PARENT_ID, &"0".repeat(16)),
+        format!("00-{}-{}", fixtures::TRACE_ID, fixtures::PARENT_ID),
+    ] {
+        let mut call = tool_call();
+        call.trace = TraceContext::read(Some(&traceparent), []);
+        let asked = RecordFixture::with(allow());
+        let question = RecordedRequest::Call(&call);
+        let span = one_span(&asked, question);
+        let mut record = Vec::new();
+        let redaction = fixtures::redaction(&TelemetryConfig::default());
+        envelope::decision(&mut record, &asked.record(question), &redaction);
+        let record = Record::decode(&*record).unwrap();
+        let Some(Kind::Decision(record)) = record.kind else {
+            panic!("a decision: {record:?}");
+        };
+        let parent = match span.parent_span_id.to_bytes() {
+            [0, 0, 0, 0, 0, 0, 0, 0] => (Vec::new(), Vec::new()),
+            id => (
+                span.span_context.trace_id().to_bytes().to_vec(),
+                id.to_vec(),
+            ),
+        };
+        let recorded = (record.trace_id.to_vec(), record.span_id.to_vec());
+        assert_eq!(recorded, parent, "{traceparent}");
+    }
 }
 
 #[test]
@@ -277,11 +278,7 @@ fn the_sampler_is_obeyed() {
         .record(&asked.record(RecordedRequest::Call(&call)));
     assert!(off.spans().is_empty());
 
-    call.trace.traceparent = Some(format!(
-        "00-{}-{}-00",
-        fixtures::TRACE_ID,
-        fixtures::PARENT_ID
-    ));
+    call.trace = TraceContext::read(Some(&fixtures::traceparent("00")), []);
     let unsampled_parent = Bench::new();
     unsampled_parent
         .recorder
@@ -451,8 +448,28 @@ fn the_log_line_of_a_deny() {
             .recorder
             .record(&asked.record(RecordedRequest::Call(&call)));
     });
-    let fields: Json = serde_json::from_str(&line).unwrap();
+    let mut fields: Json = serde_json::from_str(&line).unwrap();
+    let span = bench.spans().remove(0).span_context.span_id().to_string();
+    assert_eq!(fields["span_id"], span, "a random one");
+    fields["span_id"] = "<span>".into();
     insta::assert_snapshot!(serde_json::to_string_pretty(&fields).unwrap());
+}
+
+#[test]
+fn a_line_without_a_span_names_that_of_the_caller() {
+    let denied = RecordFixture::with(deny(ReasonCode::Forbidden));
+    let mut call = tool_call();
+    let quiet = Recorder::default();
+    let line = |call: &CallContext| {
+        let record = denied.record(RecordedRequest::Call(call));
+        let line = logged(tracing::Level::INFO, || quiet.record(&record));
+        let fields: Json = serde_json::from_str(&line).unwrap();
+        ["trace_id", "span_id"].map(|id| fields[id].as_str().map(str::to_owned))
+    };
+    let ids = [fixtures::TRACE_ID, fixtures::PARENT_ID].map(|id| Some(id.to_owned()));
+    assert_eq!(line(&call), ids);
+    call.trace = TraceContext::default();
+    assert_eq!(line(&call), [None, None]);
 }
 
 #[test]
@@ -616,6 +633,12 @@ fn a_write_and_a_write_that_was_denied() {
             .recorder
             .write(&write(&denied, &actor, &trace, ControlOutcome::Denied));
     });
+    let mut lines = lines;
+    for span in bench.spans() {
+        let id = span.span_context.span_id().to_string();
+        assert_eq!(lines.matches(&id).count(), 1, "a random one: {lines}");
+        lines = lines.replace(&id, "<span>");
+    }
     let spans: Vec<String> = bench.spans().iter().map(shown).collect();
     let metrics: Vec<String> = metric_lines(&bench.metrics())
         .into_iter()
@@ -773,10 +796,24 @@ fn a_retry_leads_to_the_approval_and_to_the_deny_that_asked_for_it() {
     retry.decision_id = uuid::Uuid::from_u128(9);
     bench.recorder.record(&retry);
 
+    // One that was found among others, of which it is one too many to be linked to.
+    let mut found = call.clone();
+    found.approval_ids = (0..20)
+        .map(|number| format!("other-{number}").into())
+        .collect();
+    found.approval_ids.push("apr-1".into());
+    let mut using = RecordFixture::with(allow());
+    using.decision.effects.approval = Some(("apr-1".into(), 1));
+    let mut record_of_use = using.record(RecordedRequest::Call(&found));
+    record_of_use.decision_id = uuid::Uuid::from_u128(10);
+    bench.recorder.record(&record_of_use);
+
     let spans = bench.spans();
-    let [deny, requested, approved, retry] = &spans[..] else {
+    let [deny, requested, approved, retry, used] = &spans[..] else {
         panic!("{spans:?}");
     };
+    assert_eq!(links(used)[0], links(retry)[1], "the deny comes first");
+    assert_eq!(links(used).len(), 3 + MAX_APPROVALS - 1);
     let id = |span: &SpanData| span.span_context.span_id();
     let decision = record.decision_id.to_string();
     let link = |kind: &str, about: &str, to| (kind.to_owned(), about.to_owned(), to);

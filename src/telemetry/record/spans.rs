@@ -9,32 +9,25 @@ use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use opentelemetry::Context;
-use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{SpanContext, TraceContextExt};
-use opentelemetry_sdk::propagation::TraceContextPropagator;
 use uuid::Uuid;
 
 use crate::audit::control_record::{ControlOutcome, ControlRecord};
 use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
 use crate::domain::ids::ApprovalId;
-use crate::domain::request::call_context::TraceContext;
 use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::export::otlp_encoder::{AttributeWriter, SpanHead, SpanIds, SpanLink};
 use crate::telemetry::export::span_tracer::SpanTracer;
 use crate::telemetry::record::recent_spans::RecentSpans;
-use crate::telemetry::record::trace_parent::{TraceContextExtractor, parse_traceparent};
 use crate::telemetry::record::{decision_mapping, write_mapping};
 use crate::telemetry::redact::redaction::Redaction;
 
 /// The most approvals of a call that are linked to.
-const MAX_APPROVALS: usize = 8;
+pub(super) const MAX_APPROVALS: usize = 8;
 
 /// Makes spans.
 #[derive(Debug)]
 pub(super) struct Spans {
     tracer: SpanTracer,
-    propagator: TraceContextPropagator,
     recent: RecentSpans,
 }
 
@@ -42,7 +35,6 @@ impl Spans {
     pub(super) fn new(tracer: SpanTracer) -> Self {
         Self {
             tracer,
-            propagator: TraceContextPropagator::new(),
             recent: RecentSpans::default(),
         }
     }
@@ -55,9 +47,7 @@ impl Spans {
         live: &LiveGauges,
     ) -> Option<SpanIds> {
         // The name, the attributes and the links of a span that the sampler leaves out are not needed.
-        let ids = self
-            .tracer
-            .begin(self.parent(record.question.trace()).as_ref())?;
+        let ids = self.tracer.begin(record.question.trace())?;
         let links = self.links_of_decision(record);
         let challenge = record.decision.challenge.as_deref();
         let challenge = challenge.map(|challenge| &challenge.digest);
@@ -84,7 +74,7 @@ impl Spans {
         redaction: &Redaction,
         live: &LiveGauges,
     ) -> Option<SpanIds> {
-        let ids = self.tracer.begin(self.parent(record.trace).as_ref())?;
+        let ids = self.tracer.begin(record.trace)?;
         let links = self.link_write(record, &ids);
         let is_failure = write_mapping::is_failure(record);
         let head = SpanHead {
@@ -110,11 +100,10 @@ impl Spans {
         let RecordedRequest::Call(call) = record.question else {
             return links;
         };
-        let used = record.decision.effects.approval.as_ref();
-        let found = used
-            .map(|(id, _)| id)
-            .filter(|id| !call.approval_ids.contains(id));
-        for id in call.approval_ids.iter().chain(found).take(MAX_APPROVALS) {
+        // The one that is used comes first: a call may present any number.
+        let used = record.decision.effects.approval.as_ref().map(|(id, _)| id);
+        let others = call.approval_ids.iter().filter(|id| Some(*id) != used);
+        for id in used.into_iter().chain(others).take(MAX_APPROVALS) {
             let spans = self.recent.approval(id);
             if let Some((denied, span)) = spans.denied {
                 links.push(to_decision("denied", denied, Some(span)));
@@ -153,17 +142,6 @@ impl Spans {
                 .approval_written(approval, digest, is_request, ids);
         }
         links
-    }
-
-    fn parent(&self, trace: &TraceContext) -> Option<SpanContext> {
-        trace.traceparent.as_ref()?;
-        parse_traceparent(trace).or_else(|| {
-            let extractor = TraceContextExtractor(trace);
-            let extracted = self
-                .propagator
-                .extract_with_context(&Context::new(), &extractor);
-            Some(extracted.span().span_context().clone())
-        })
     }
 }
 

@@ -16,7 +16,7 @@ mod ext_mcp;
 mod ext_proc;
 mod record;
 #[path = "../../../src/telemetry/span_fixtures.rs"]
-mod span_fixtures;
+pub mod span_fixtures;
 mod toolhive;
 mod what_was_read;
 
@@ -206,6 +206,12 @@ async fn agree<D: Door>(seed: u64, rounds: usize) -> Tally {
                 *tally.entry(format!("allow with {kind}")).or_default() += 1;
             }
         }
+        let denied = records[0].get("link denied");
+        if expected.is_allow && denied == Some("a decision, known: true") {
+            *tally
+                .entry("allow linked to the deny".to_owned())
+                .or_default() += 1;
+        }
         if first == "APPROVAL_REQUIRED" {
             let challenges = [expected.challenge, answer.challenge.clone()].map(Option::flatten);
             let by = dice.pick(&[None, Some("ana"), Some("ana"), Some("ana")]);
@@ -255,11 +261,12 @@ fn assert_seen(tally: &Tally, wanted: &[&str]) {
 }
 
 /// What calls come to that have everything to them that a call can have.
-const WHOLE_CALLS: [&str; 16] = [
+const WHOLE_CALLS: [&str; 17] = [
     "allow",
     "allow with mcp.session.id",
     "allow with callgate.task.id",
     "allow with callgate.approval.id",
+    "allow linked to the deny",
     "APPROVAL_REQUIRED",
     "APPROVAL_INVALID",
     "DELEGATOR_DENIED",

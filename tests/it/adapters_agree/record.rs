@@ -12,7 +12,7 @@ const OWN: [&str; 2] = ["callgate.decision.id", "callgate.adapter"];
 /// Everything that is on record of one decision, but its id, the door and the time.
 #[derive(Debug, PartialEq)]
 pub struct Record {
-    /// The name and status of its span, the trace it is part of, and every attribute.
+    /// The name and status of its span, the trace it is part of, every attribute, and what it is linked to.
     facts: BTreeMap<String, String>,
 }
 
@@ -32,6 +32,19 @@ impl Record {
             let value = made.named(&attribute.value.to_string());
             let known = facts.insert(attribute.key.to_string(), value);
             assert!(known.is_none(), "{} comes twice", attribute.key);
+        }
+        for link in &span.links.links {
+            let [kind, about] = [0, 1].map(|at| link.attributes[at].value.to_string());
+            // Decisions have ids of their own in each company.
+            let about = match kind.as_str() {
+                "denied" | "parent" => "a decision".to_owned(),
+                _ => made.named(&about),
+            };
+            let is_known = link.span_context.is_valid();
+            facts.insert(
+                format!("link {kind}"),
+                format!("{about}, known: {is_known}"),
+            );
         }
         for own in OWN {
             assert!(facts.remove(own).is_some(), "{own} is on record: {facts:?}");

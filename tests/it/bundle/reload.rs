@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use callgate::authn::caller::Caller;
 use callgate::bundle;
 use callgate::domain::decide::is_authorized::ParcRequest;
-use callgate::domain::request::call_context::TraceContext;
+use callgate::domain::request::trace_context::TraceContext;
 use callgate::reload::loading::Loader;
 use callgate::reload::{ReloadOutcome, Reloader};
 use callgate::service::Service;

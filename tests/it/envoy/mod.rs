@@ -9,6 +9,7 @@ pub mod late;
 pub mod processing;
 pub mod replies;
 pub mod session;
+pub mod traces;
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};

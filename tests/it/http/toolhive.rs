@@ -1,5 +1,13 @@
 //! ToolHive's decision point: what it says of questions that it cannot decide.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use callgate::service::clock::SystemClock;
+use callgate::telemetry::record::recorder::{Recorder, RecorderParts};
+use opentelemetry::metrics::MeterProvider as _;
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
+use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
 use serde_json::{Value as Json, json};
 
 use crate::support::bundle_dir::BundleDir;
@@ -51,6 +59,41 @@ async fn toolhive_hears_no_for_what_is_not_known_and_an_error_for_what_cannot_be
             .message()
             .starts_with("`context.mcp.resource_id` says something else")
     );
+}
+
+/// Nothing that is denied goes without a word: it is counted as other adapters count what they cannot read.
+#[tokio::test]
+async fn what_toolhive_asks_and_nobody_knows_is_a_rejection() {
+    let kept = InMemoryMetricExporter::default();
+    let provider = SdkMeterProvider::builder()
+        .with_periodic_exporter(kept.clone())
+        .build();
+    let recorder = Recorder::new(RecorderParts {
+        meter: Some(&provider.meter("callgate")),
+        ..RecorderParts::default()
+    });
+    let server = worlds::small();
+    let server = server.start_recorded("", Arc::new(SystemClock), recorder);
+    let server = server.await;
+    let mut question = toolhive("ana", "mcp:tool:call", "mrn:mcp:git:tool:log", &json!({}));
+    for operation in ["mcp:tool:delete", "sampling:create"] {
+        question["operation"] = json!(operation);
+        let reply = post(&server, TOOLHIVE, &question).await;
+        assert_eq!(reply.json(), json!({"allow": false}), "{operation}");
+    }
+    provider.force_flush().expect("metrics");
+    let exported = kept.get_finished_metrics().expect("metrics").remove(0);
+    let mut metrics = exported.scope_metrics().flat_map(|scope| scope.metrics());
+    let rejections = metrics.find(|metric| metric.name() == "callgate.rejections");
+    let Some(AggregatedMetrics::U64(MetricData::Sum(sum))) = rejections.map(|it| it.data()) else {
+        panic!("no rejections");
+    };
+    let series = sum.data_points().map(|point| {
+        let labels = point.attributes().map(|label| label.value.to_string());
+        (labels.collect::<BTreeSet<_>>(), point.value())
+    });
+    let labels = ["toolhive", "malformed"].map(str::to_owned);
+    assert_eq!(series.collect::<Vec<_>>(), [(labels.into(), 2)]);
 }
 
 /// As ToolHive sends it for each tool of a list, and for a call without arguments.

@@ -13,8 +13,12 @@ use callgate::audit::record::schema::Verdict as RecordedVerdict;
 use callgate::authn::caller::Caller;
 use callgate::config::audit::AuditConfig;
 use callgate::domain::authority::change::ChangeRecord;
+use callgate::domain::decide::is_authorized::ParcRequest;
 use callgate::domain::ids::SessionId;
 use callgate::domain::request::call_context::CallContext;
+use callgate::domain::request::operation::{Listing, OperationKind};
+use callgate::domain::request::trace_context::TraceContext;
+use callgate::domain::schema;
 use callgate::service::Service;
 use callgate::service::batch::BatchItem;
 use callgate::service::clock::SystemClock;
@@ -27,11 +31,14 @@ use callgate::store::backend::{
 };
 use callgate::store::sqlite::SqliteStore;
 use callgate::store::turned_back::TurnedBack;
+use callgate::telemetry::export::span_tracer::SpanSampler;
 use callgate::telemetry::record::recorder::{Recorder, RecorderParts};
+use callgate_engine::cedar::Context;
 use tempfile::TempDir;
 
+use crate::adapters_agree::span_fixtures::KeptSpans;
 use crate::audit::log_reading::Contents;
-use crate::live::office::{call, person};
+use crate::live::office::{agent, call, person};
 use crate::support::worlds;
 
 const HELD: u8 = 0;
@@ -96,6 +103,7 @@ struct Office {
     caller: Caller,
     gate: Arc<AtomicU8>,
     log: AuditLog,
+    spans: KeptSpans,
     folder: TempDir,
 }
 
@@ -105,8 +113,10 @@ impl Office {
         let key = folder.path().join("capsule.key");
         let log = AuditLog::open(folder.path(), &key, &AuditConfig::default());
         let log = log.expect("a log").expect("it is on");
+        let spans = KeptSpans::default();
         let recorder = Recorder::new(RecorderParts {
             audit: Some(log.clone()),
+            tracer: Some(spans.tracer(SpanSampler::ALWAYS_ON)),
             ..RecorderParts::default()
         });
         let gate = Arc::new(AtomicU8::new(HELD));
@@ -123,6 +133,7 @@ impl Office {
             caller: Caller::local(),
             gate,
             log,
+            spans,
             folder,
         }
     }
@@ -152,6 +163,31 @@ impl Office {
                 .push(verdict);
         }
         sessions
+    }
+
+    /// The ids of decisions on record, and of those that have a span, with the verdict of each.
+    fn told(&self) -> [Vec<(String, String)>; 2] {
+        let decisions = Contents::read(self.folder.path()).decisions.into_values();
+        let recorded = decisions.map(|(_, decision)| {
+            let id = uuid::Uuid::from_slice(&decision.id).expect("an id");
+            let is_allow = decision.verdict() == RecordedVerdict::Allow;
+            (
+                id.to_string(),
+                if is_allow { "allow" } else { "deny" }.to_owned(),
+            )
+        });
+        let spans = self.spans.all();
+        let spans = spans.iter().map(|span| {
+            let attribute = |name: &str| {
+                let found = span.attributes.iter().find(|it| it.key.as_str() == name);
+                found.map_or(String::new(), |it| it.value.to_string())
+            };
+            let name = "callgate.decision.id";
+            (attribute(name), attribute("callgate.decision"))
+        });
+        let mut both = [recorded.collect::<Vec<_>>(), spans.collect()];
+        both.iter_mut().for_each(|all| all.sort());
+        both
     }
 
     /// Waits until so many decisions are on record.
@@ -250,6 +286,64 @@ async fn what_a_call_has_used_up_is_on_record_whoever_waits() {
     assert_eq!(recorded, BTreeMap::from(each));
     service.tasks().close();
     service.tasks().wait().await;
+}
+
+/// What needs no write but its record waits for that alone, and nobody is there to wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_on_record_is_told_once_whoever_waits() {
+    let office = Office::new();
+    let (service, ask) = (&office.service, office.ask());
+    let plain = || call(&person("ana"), "git/log");
+    // Nobody has delegated anything to it.
+    let denied = || call(&agent("one"), "git/log");
+    let cedar = || {
+        BatchItem::Cedar(Box::new(ParcRequest {
+            principal: person("ana"),
+            action: schema::action_uid("call_read"),
+            resource: schema::tool_uid("files", "read"),
+            context: Context::empty(),
+            asserted: Vec::new(),
+            denied: None,
+            trace: TraceContext::default(),
+        }))
+    };
+    let [one, two] = [plain(), denied()];
+    {
+        let mut asked = Box::pin(service.authorize(ask, &one));
+        begin(asked.as_mut()).await;
+    }
+    match service.authorize_now(ask, &two).expect("decided") {
+        Progress::Unrecorded(response) => drop(response.to(service, &two)),
+        Progress::Ready(_) | Progress::Pending(_) => panic!("its record alone is missing"),
+    }
+    {
+        let asks = [plain(), denied(), plain()].map(|call| (ask, call));
+        let mut asked = Box::pin(service.authorize_batch(&asks));
+        begin(asked.as_mut()).await;
+        drop(asked);
+        let mut asked = Box::pin(service.authorize_message(&asks));
+        begin(asked.as_mut()).await;
+    }
+    {
+        let calls = [plain(), denied()].map(|call| BatchItem::Call(Box::new(call)));
+        let items = calls.into_iter().chain((0..20).map(|_| cedar()));
+        let mut asked = Box::pin(service.decide_batch(ask, items.map(Ok::<_, ()>), None));
+        begin(asked.as_mut()).await;
+    }
+    {
+        let mut list = plain();
+        list.operation.kind = OperationKind::List(Listing::Tools);
+        let mut asked = Box::pin(service.filter(ask, &list, &[]));
+        begin(asked.as_mut()).await;
+    }
+    // Of those that are answered nothing is told twice.
+    for call in [plain(), denied()] {
+        service.authorize(ask, &call).await.expect("an answer");
+    }
+    office.record_of(31).await;
+    let [recorded, spans] = office.told();
+    assert_eq!(recorded.len(), 31, "{recorded:?}");
+    assert_eq!(spans, recorded);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,9 +25,8 @@ use crate::adapters::subject::token_claims::ResolvedSubject;
 use crate::config::coaz::CoazConfig;
 use crate::config::limits::Limits;
 use crate::domain::decide::verdict::{Reason, ReasonCode};
-use crate::domain::request::call_context::{
-    CallContext, Operation, Subject, Told, TraceContext, Workflow,
-};
+use crate::domain::request::call_context::{CallContext, Operation, Subject, Told, Workflow};
+use crate::domain::request::trace_context::TraceContext;
 use crate::domain::schema::{TYPES, entity_uid};
 use crate::service::generation::Generation;
 

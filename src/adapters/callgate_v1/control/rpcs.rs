@@ -10,7 +10,7 @@ use crate::adapters::callgate_v1::control::{bundles, encode, recorded};
 use crate::adapters::input::ids;
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::authn::caller::Rpc;
-use crate::domain::request::call_context::TraceContext;
+use crate::domain::request::trace_context::TraceContext;
 use crate::proto::v1;
 use crate::proto::v1::control_server;
 

@@ -19,7 +19,7 @@ use crate::control::approvals::ApprovalRequest;
 use crate::control::blocking_lane::BlockingLane;
 use crate::control::requester::WriteRequester;
 use crate::control::write::Control;
-use crate::domain::request::call_context::TraceContext;
+use crate::domain::request::trace_context::TraceContext;
 use crate::proto::v1;
 use crate::service::server_load::ServerLoad;
 

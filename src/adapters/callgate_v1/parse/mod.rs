@@ -8,7 +8,6 @@ mod operation;
 
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use callgate_engine::cedar::{EntityUID, ValidatorSchema};
 use prost_types::{Struct, Timestamp};
 use serde_json::{Map, Value as Json};
@@ -26,11 +25,11 @@ use crate::adapters::transport::address;
 use crate::config::limits::Limits;
 use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::request::call_context::{
-    ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, TraceContext,
-    Workflow,
+    ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, Workflow,
 };
 use crate::domain::request::nulls::without_nulls;
 use crate::domain::request::operation::{Listing, OperationKind};
+use crate::domain::request::trace_context::TraceContext;
 use crate::proto::served;
 
 type Claims = Map<String, Json>;
@@ -350,20 +349,12 @@ impl MessageParser<'_> {
     /// The call's own trace context, else the transport's. A trace is not evidence: an unusable one is
     /// ignored, as W3C Trace Context says.
     fn trace(&self, wire: Option<served::TraceContext>) -> TraceContext {
-        match wire {
-            Some(wire) if !wire.traceparent.is_empty() => {
-                let usable = |text: Bytes| {
-                    let text = text.text().ok()?;
-                    let fits = !text.is_empty() && text.len() <= self.limits.text_bytes as usize;
-                    fits.then(|| text.to_owned())
-                };
-                TraceContext {
-                    traceparent: usable(wire.traceparent),
-                    tracestate: usable(wire.tracestate),
-                }
-            }
-            _ => self.transport_trace.clone(),
-        }
+        let own = wire.map(|wire| {
+            // What is no text is no list either.
+            let state = wire.tracestate.text().unwrap_or("\u{fffd}");
+            TraceContext::read(wire.traceparent.text().ok(), [state])
+        });
+        own.unwrap_or_default().or(self.transport_trace)
     }
 
     // ------------------------------------------------------------ ids, names and text

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use callgate_engine::cedar::EntityUID;
 
 use super::*;
@@ -199,28 +200,29 @@ fn whoever_sets_a_call_off_is_implied_by_its_kind() {
 
 #[test]
 fn the_calls_own_trace_wins_over_the_transports() {
-    let transport = TraceContext {
-        traceparent: Some("transport".into()),
-        tracestate: None,
-    };
+    let traceparent = |span: u64| format!("00-{:032x}-{span:016x}-01", 7);
+    let transport = TraceContext::read(Some(&traceparent(1)), ["of=transport"]);
     let mut wire = context("Agent", list_tools());
-    let trace = |wire: v1::CallContext| {
-        parse_with(wire, &transport)
-            .expect("a call")
-            .trace
-            .traceparent
-    };
-    assert_eq!(trace(wire.clone()).as_deref(), Some("transport"));
+    let trace = |wire: v1::CallContext| parse_with(wire, &transport).expect("a call").trace;
+    assert_eq!(trace(wire.clone()), transport);
     wire.trace = Some(v1::TraceContext {
-        traceparent: "own".into(),
-        tracestate: String::new(),
+        traceparent: traceparent(2),
+        tracestate: "of=call".into(),
     });
-    assert_eq!(trace(wire.clone()).as_deref(), Some("own"));
-    wire.trace = Some(v1::TraceContext {
-        traceparent: "x".repeat(1 << 20),
-        tracestate: String::new(),
-    });
-    assert_eq!(trace(wire), None, "what cannot be a trace is left out");
+    let own = TraceContext::read(Some(&traceparent(2)), ["of=call"]);
+    assert_eq!(trace(wire.clone()), own);
+    for unusable in [
+        String::new(),
+        traceparent(0),
+        traceparent(10).to_uppercase(),
+        "x".repeat(1 << 20),
+    ] {
+        wire.trace = Some(v1::TraceContext {
+            traceparent: unusable,
+            tracestate: "of=call".into(),
+        });
+        assert_eq!(trace(wire.clone()), transport, "an unusable one is none");
+    }
 }
 
 #[test]

@@ -89,6 +89,11 @@ impl HeaderFields {
         }
     }
 
+    /// The values of a header that may be repeated, in their order.
+    pub(in crate::adapters) fn each(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.all(name).iter().map(|(_, value)| &**value)
+    }
+
     /// All of them, with their names in lower case.
     pub(in crate::adapters) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))

@@ -9,9 +9,8 @@ use crate::authn::caller::Caller;
 use crate::config::claims::ClaimMapping;
 use crate::domain::decide::verdict::ReasonCode;
 use crate::domain::fixtures::{GET_ISSUE, agent, get_issue, person, trusted, world};
-use crate::domain::request::call_context::{
-    ActorChain, Environment, Identity, Subject, TraceContext, Workflow,
-};
+use crate::domain::request::call_context::{ActorChain, Environment, Identity, Subject, Workflow};
+use crate::domain::request::trace_context::TraceContext;
 use crate::service::deadline::Deadline;
 use crate::service::generation::LoadedBundle;
 use crate::service::settings::ServiceSettings;

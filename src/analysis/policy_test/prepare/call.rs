@@ -17,8 +17,7 @@ use crate::domain::authority::task::Task;
 use crate::domain::authority::terms::TaskTerms;
 use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::request::call_context::{
-    ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, TraceContext,
-    Workflow,
+    ActorChain, CallContext, Environment, Identity, Initiator, Operation, Subject, Workflow,
 };
 use crate::domain::request::cedar_number;
 use crate::domain::request::client_responses::ClientResponses;
@@ -26,6 +25,7 @@ use crate::domain::request::nulls::without_nulls;
 use crate::domain::request::operation::{
     Listing, OperationKind, OperationType, Sampling, ToolCall,
 };
+use crate::domain::request::trace_context::TraceContext;
 use crate::domain::schema::{self, AccessLevel, TYPES};
 
 impl Resolver<'_> {
