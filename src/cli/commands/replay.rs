@@ -62,7 +62,7 @@ pub struct Args {
     /// Propose what to register and permit for what was observed and would have been denied
     #[arg(long)]
     pub observed: bool,
-    /// Write what is proposed into this directory, which is made and must not exist yet
+    /// Write what is proposed into this directory, which is made, must not exist yet, and may not be within a directory of policies
     #[arg(long, value_name = "DIRECTORY", requires = "observed")]
     pub out: Option<PathBuf>,
     /// How to answer
@@ -194,14 +194,9 @@ fn propose(
     source: &LogSource,
     workers: usize,
 ) -> anyhow::Result<Exit> {
-    args.out.as_deref().map_or(Ok(()), file::check_name)?;
-    if let Some(out) = args.out.as_deref().filter(|out| out.exists()) {
-        // What is there may have been edited since, or be in service.
-        anyhow::bail!(
-            "`{}` is there already: name a directory that is not",
-            out.display()
-        );
-    }
+    args.out
+        .as_deref()
+        .map_or(Ok(()), |out| check_out(out, &args.dir))?;
     let proposal = match observed::propose(files, || source.decisions(), workers) {
         Ok(proposal) => proposal,
         Err(ProposeError::Bundle(faults)) => return args.output.faults(&faults),
@@ -222,6 +217,31 @@ fn propose(
         );
     }
     Ok(Exit::Done)
+}
+
+/// Refuses a place for a proposal where it would be in force at once, or where something is.
+fn check_out(out: &Path, dir: &Path) -> anyhow::Result<()> {
+    file::check_name(out)?;
+    if out.symlink_metadata().is_ok() {
+        // What is there may have been edited since, or be in service.
+        anyhow::bail!(
+            "`{}` is there already: name a directory that is not",
+            out.display()
+        );
+    }
+    let place = file::resolve(out).with_context(|| format!("--out `{}`", out.display()))?;
+    let is_bundle = |above: &&Path| above.join(Config::FILE_NAME).exists();
+    let dir = dir.canonicalize().ok();
+    let within = dir.as_deref().filter(|dir| place.starts_with(dir));
+    let above = place.ancestors().skip(1);
+    if let Some(served) = within.or_else(|| above.into_iter().find(is_bundle)) {
+        anyhow::bail!(
+            "--out `{}` is in the directory of policies `{}`, where it would be in force at once: name a directory elsewhere",
+            out.display(),
+            served.display()
+        );
+    }
+    Ok(())
 }
 
 fn write(out: &Path, proposal: &Proposal) -> anyhow::Result<()> {
@@ -438,21 +458,25 @@ impl fmt::Display for ShownProposal<'_> {
             "  allowed with what is proposed      {}",
             proposal.allowed
         )?;
+        if proposal.asks_for_approval > 0 {
+            writeln!(
+                f,
+                "  asked for an approval              {}",
+                proposal.asks_for_approval
+            )?;
+        }
         if proposal.not_replayed > 0 {
             writeln!(
                 f,
                 "  not replayed                       {}",
                 proposal.not_replayed
             )?;
-        }
-        let left: u64 = proposal.left.values().map(|left| left.count).sum();
-        writeln!(f, "  left to you                        {left}")?;
-        for (code, left) in &proposal.left {
-            writeln!(f, "    {code} {}", left.count)?;
-            for (operation, number) in &left.operations {
-                writeln!(f, "      {} {number}", printable(operation))?;
+            for (why, number) in &proposal.why_not_replayed {
+                writeln!(f, "    {number}: {}", printable(why))?;
             }
         }
+        self.left(f)?;
+        self.by_hand(f)?;
         writeln!(
             f,
             "proposed: {} in {}, {}",
@@ -460,6 +484,10 @@ impl fmt::Display for ShownProposal<'_> {
             count(proposal.registrations.len(), "registration"),
             count(proposal.permits, "permit"),
         )?;
+        if let Some(why) = why_nothing(proposal) {
+            return writeln!(f, "nothing is proposed: {why}");
+        }
+        self.warnings(f)?;
         match &self.out {
             Some(out) => writeln!(f, "written to {}", printable(out)),
             None => {
@@ -473,6 +501,75 @@ impl fmt::Display for ShownProposal<'_> {
             }
         }
     }
+}
+
+impl ShownProposal<'_> {
+    fn left(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = self.proposal.left.values();
+        let number: u64 = all.map(|left| left.count).sum();
+        writeln!(f, "  left to you                        {number}")?;
+        for (code, left) in &self.proposal.left {
+            writeln!(f, "    {code} {}", left.count)?;
+            for (why, number) in &left.why {
+                writeln!(f, "      {number}: {}", printable(why))?;
+            }
+            for (operation, number) in &left.operations {
+                writeln!(f, "      {} {number}", printable(operation))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn by_hand(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.proposal.by_hand.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "to be changed by hand, if these calls are meant")?;
+        for it in &self.proposal.by_hand {
+            write!(f, "  {}: {}", printable(&it.what), printable(&it.why))?;
+            match it.count {
+                0 => writeln!(f)?,
+                number => writeln!(f, " ({number})")?,
+            }
+        }
+        Ok(())
+    }
+
+    fn warnings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let proposal = self.proposal;
+        if proposal.warnings.is_empty() {
+            return Ok(());
+        }
+        let what = match proposal.is_strict {
+            true => "faults with `[bundle] strict`, to be settled before it is served",
+            false => "warnings of `callgate check` with what is proposed",
+        };
+        writeln!(f, "{what}")?;
+        for warning in &proposal.warnings {
+            let (file, line) = (printable(&warning.file), warning.line.unwrap_or(1));
+            writeln!(f, "  {file}:{line}: {}", printable(&warning.message))?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a proposal has nothing.
+fn why_nothing(proposal: &Proposal) -> Option<&'static str> {
+    if proposal.tools + proposal.permits + proposal.registrations.len() > 0 {
+        return None;
+    }
+    Some(match proposal {
+        Proposal { records: 0, .. } => "the decision log has no decision",
+        Proposal {
+            would_be_denied: 0, ..
+        } => "no decision in the log was observed and would have been denied",
+        it if it.not_replayed == it.would_be_denied => "none of these calls could be replayed",
+        it if it.allowed == it.would_be_denied => "all of these calls are allowed already",
+        it if it.allowed + it.asks_for_approval == it.would_be_denied => {
+            "what is not allowed already needs an approval, which the policies ask for"
+        }
+        _ => "no permit and no registration alone would allow what is left",
+    })
 }
 
 #[cfg(test)]
