@@ -136,7 +136,10 @@ async fn what_was_observed_is_allowed_once_the_proposal_is_applied() {
         let refused = stage.replay_in(folder.path(), &args);
         assert_eq!(refused.code, 1, "{}", refused.transcript());
         let said = refused.transcript();
-        assert!(said.contains("--out") && said.contains("in force at once"), "{said}");
+        assert!(
+            said.contains("--out") && said.contains("in force at once"),
+            "{said}"
+        );
         assert!(!out.exists());
     }
     let out = elsewhere.path().join("proposed");

@@ -131,9 +131,8 @@ impl CallKind {
         }
     }
 
-    /// The conditions of a permit for calls of this kind. `is_other_known` says whether there are calls that differ in having
-    /// a target alone.
-    pub(super) fn conditions(&self, is_other_known: bool) -> Vec<String> {
+    /// The conditions of a permit for calls of this kind. With `is_told`, one without a target says that there is none.
+    pub(super) fn conditions(&self, is_told: bool) -> Vec<String> {
         let mut conditions = Vec::new();
         if let Some(server) = &self.server {
             conditions.push(format!("context has server && context.server == {server}"));
@@ -142,7 +141,7 @@ impl CallKind {
             conditions.push(format!("context.initiator == {}", quoted(initiator)));
         }
         conditions.extend(self.behalf.as_ref().map(Behalf::condition));
-        if !self.has_target && is_other_known {
+        if !self.has_target && is_told {
             conditions.push("!(context has target)".to_owned());
         }
         conditions
@@ -490,3 +489,7 @@ fn record<R>(
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[path = "circumstances_tests.rs"]
+mod tests;

@@ -6,7 +6,7 @@
 //! Invariant: a call leads to permits only if all that it lacks are permits, and approvals that somebody can give.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use callgate_engine::Snapshot;
@@ -231,13 +231,15 @@ impl Findings {
     /// Adds the permits that a call lacks, if it lacks nothing else.
     fn add_lacks(&mut self, seen: Vec<Seen>, snapshot: &Snapshot) {
         let mut is_left = false;
+        let mut conditional = BTreeSet::new();
         for lack in seen.iter().map(|it| &it.lack) {
             is_left |= matches!(lack, Lack::Other | Lack::Circumstances(_));
             if let Lack::Circumstances(policies) = lack {
-                for id in policies {
-                    count_some(&mut self.conditional, id.clone());
-                }
+                conditional.extend(policies);
             }
+        }
+        for id in conditional {
+            count_some(&mut self.conditional, id.clone());
         }
         if is_left {
             return;

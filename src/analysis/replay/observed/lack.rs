@@ -307,3 +307,7 @@ fn parts_of(expr: &Expr) -> Vec<&Expr> {
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+#[path = "lack_tests.rs"]
+mod tests;

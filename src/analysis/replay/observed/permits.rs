@@ -12,7 +12,7 @@ use std::fmt::Write;
 use callgate_engine::cedar::{EntityType, EntityUID};
 
 use crate::analysis::replay::observed::circumstances::{CallKind, Circumstances, is_among};
-use crate::domain::schema;
+use crate::domain::schema::{self, TYPES};
 
 /// What the names of proposed files of policies and the ids of proposed policies begin with.
 pub(super) const OBSERVED: &str = "observed";
@@ -114,11 +114,13 @@ impl MissingPermits {
                 kind: key.kind.with_or_without_target(),
                 ..key.clone()
             };
-            let is_other_known = self.missing.contains_key(&other);
+            // What a tool acts upon is known once somebody has confirmed it.
+            let is_known = key.action != PermittedAction::CallTool && key.resource_type == TYPES.tool;
+            let is_told = is_known || self.missing.contains_key(&other);
             for (circumstances, resources) in alike {
                 let id = format!("{OBSERVED}.{:04}", first + permits.len());
                 let conditions = [
-                    key.kind.conditions(is_other_known),
+                    key.kind.conditions(is_told),
                     circumstances.conditions(),
                 ];
                 let text = key.text(&id, &resources, &conditions.concat(), circumstances);
@@ -179,3 +181,7 @@ pub(super) fn file_text(permits: &[ProposedPermit]) -> String {
     text.extend(permits.iter().map(|it| it.text.as_str()));
     text
 }
+
+#[cfg(test)]
+#[path = "permits_tests.rs"]
+mod tests;
