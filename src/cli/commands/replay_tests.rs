@@ -121,7 +121,13 @@ fn a_proposal_says_what_is_left_and_why_and_what_is_to_be_done_by_hand() {
         .to_string()
     };
     insta::assert_snapshot!(shown(&proposal));
-    let nothing = |proposal: Proposal| shown(&proposal).lines().last().unwrap_or_default().to_owned();
+    let nothing = |proposal: Proposal| {
+        shown(&proposal)
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .to_owned()
+    };
     let of_records = |records, would_be_denied, allowed, asks_for_approval| Proposal {
         records,
         would_be_denied,
@@ -135,13 +141,22 @@ fn a_proposal_says_what_is_left_and_why_and_what_is_to_be_done_by_hand() {
     };
     for (proposal, why) in [
         (of_records(0, 0, 0, 0), "the decision log has no decision"),
-        (of_records(5, 0, 0, 0), "no decision in the log was observed and would have been denied"),
-        (of_records(5, 4, 4, 0), "all of these calls are allowed already"),
+        (
+            of_records(5, 0, 0, 0),
+            "no decision in the log was observed and would have been denied",
+        ),
+        (
+            of_records(5, 4, 4, 0),
+            "all of these calls are allowed already",
+        ),
         (
             of_records(5, 4, 1, 3),
             "what is not allowed already needs an approval, which the policies ask for",
         ),
-        (of_records(5, 4, 1, 0), "no permit and no registration alone would allow what is left"),
+        (
+            of_records(5, 4, 1, 0),
+            "no permit and no registration alone would allow what is left",
+        ),
         (unreplayed, "none of these calls could be replayed"),
     ] {
         assert_eq!(nothing(proposal), format!("nothing is proposed: {why}"));

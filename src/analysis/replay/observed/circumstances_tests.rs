@@ -11,7 +11,9 @@ fn entity_value(uid: EntityUID) -> Value {
 fn context(attributes: Vec<(&str, Value)>) -> Context {
     let attributes = attributes.into_iter();
     Context::Value(Arc::new(
-        attributes.map(|(name, value)| (name.into(), value)).collect(),
+        attributes
+            .map(|(name, value)| (name.into(), value))
+            .collect(),
     ))
 }
 
@@ -61,11 +63,9 @@ fn targets_are_named_in_the_part_that_they_play() {
     both.meet(circumstances(Some("destination"), "b"));
     assert_eq!(
         both.conditions(),
-        [
-            "context has target && (\
+        ["context has target && (\
              (context has target_role && context.target_role == \"destination\" && context.target == Mcp::Resource::\"file:///b\") || \
-             (context has target_role && context.target_role == \"source\" && context.target == Mcp::Resource::\"file:///a\"))"
-        ]
+             (context has target_role && context.target_role == \"source\" && context.target == Mcp::Resource::\"file:///a\"))"]
     );
     let plain = circumstances(None, "a").conditions();
     assert_eq!(
@@ -80,6 +80,9 @@ fn texts_are_written_as_cedar_reads_them() {
     let said = quoted(quote);
     assert!(!said.contains('\n') && said.starts_with('"') && said.ends_with('"'));
     let policy = format!("permit (principal, action, resource) when {{ {said} == {said} }};");
-    assert!(callgate_engine::cedar::parse_policyset(&policy).is_ok(), "{said}");
+    assert!(
+        callgate_engine::cedar::parse_policyset(&policy).is_ok(),
+        "{said}"
+    );
     assert!(said.contains("\\\"b\\\\c\\n"), "{said}");
 }

@@ -57,27 +57,66 @@ fn what_keeps_a_permit_from_applying_decides_what_is_lacking() {
     for (when, lacking) in [
         ("true", None),
         // About somebody else, another tool, or another party.
-        (r#"principal in Mcp::Group::"staff" && context has session"#, bare()),
-        (r#"context has session && principal in Mcp::Group::"staff""#, bare()),
-        (r#"!(principal == Mcp::Agent::"stray") || resource.access == "write""#, bare()),
-        (r#"context has delegation && context.delegation has root && context.delegation.root.active"#, bare()),
+        (
+            r#"principal in Mcp::Group::"staff" && context has session"#,
+            bare(),
+        ),
+        (
+            r#"context has session && principal in Mcp::Group::"staff""#,
+            bare(),
+        ),
+        (
+            r#"!(principal == Mcp::Agent::"stray") || resource.access == "write""#,
+            bare(),
+        ),
+        (
+            r#"context has delegation && context.delegation has root && context.delegation.root.active"#,
+            bare(),
+        ),
         (r#"context.initiator == "ui""#, bare()),
         // Its target alone: a proposed permit names that.
-        (r#"context has target && context.target in Mcp::Resource::"file:///docs""#, bare()),
+        (
+            r#"context has target && context.target in Mcp::Resource::"file:///docs""#,
+            bare(),
+        ),
         // An approval.
         ("context has approval", Some(Lack::Approval)),
-        (r#"context has approval && context.approval.age_seconds < 60 && principal == Mcp::Agent::"stray""#, Some(Lack::Approval)),
-        (r#"context has approval && context has target && context.target in Mcp::Resource::"file:///docs""#, asked()),
-        (r#"context has approval && principal in Mcp::Group::"staff""#, asked()),
-        (r#"context has approval && resource.access == "write""#, bare()),
+        (
+            r#"context has approval && context.approval.age_seconds < 60 && principal == Mcp::Agent::"stray""#,
+            Some(Lack::Approval),
+        ),
+        (
+            r#"context has approval && context has target && context.target in Mcp::Resource::"file:///docs""#,
+            asked(),
+        ),
+        (
+            r#"context has approval && principal in Mcp::Group::"staff""#,
+            asked(),
+        ),
+        (
+            r#"context has approval && resource.access == "write""#,
+            bare(),
+        ),
         // Anything else.
         ("context has session", circumstances()),
-        ("context has session && context has approval", circumstances()),
+        (
+            "context has session && context has approval",
+            circumstances(),
+        ),
         ("!context.identity.verified", circumstances()),
         (r#"context.labels.isEmpty()"#, circumstances()),
-        (r#"if context has task then context.task.lists_tools else resource.access == "write""#, circumstances()),
-        (r#"context has target && context.target in Mcp::Resource::"file:///docs" && context has session"#, circumstances()),
-        (r#"context has delegation && context.delegation.verified"#, bare()),
+        (
+            r#"if context has task then context.task.lists_tools else resource.access == "write""#,
+            circumstances(),
+        ),
+        (
+            r#"context has target && context.target in Mcp::Resource::"file:///docs" && context has session"#,
+            circumstances(),
+        ),
+        (
+            r#"context has delegation && context.delegation.verified"#,
+            bare(),
+        ),
     ] {
         assert_eq!(permit(when), lacking, "{when}");
     }
@@ -86,7 +125,9 @@ fn what_keeps_a_permit_from_applying_decides_what_is_lacking() {
 #[test]
 fn a_forbid_is_lacking_nothing_unless_an_approval_lifts_it() {
     let forbid = |clause: &str| {
-        format!("@id(\"no\") forbid (principal, action, resource == Mcp::Tool::\"files/read\") {clause};")
+        format!(
+            "@id(\"no\") forbid (principal, action, resource == Mcp::Tool::\"files/read\") {clause};"
+        )
     };
     let permit = "@id(\"it\") permit (principal, action in Mcp::Action::\"call_tool\", resource);";
     let lifted = forbid("unless { context has approval }");

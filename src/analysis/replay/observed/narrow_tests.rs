@@ -246,12 +246,12 @@ fn change(call: &Made, other: &Made, which: [bool; 6]) -> Made {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
     fn a_proposal_allows_nothing_beyond_what_was_observed(
         calls in prop::collection::vec(made(), 1..8),
-        others in prop::collection::vec(changed(), 120),
+        others in prop::collection::vec(changed(), 80),
     ) {
         let files = files(POLICIES);
         let before = Decider::new(&files);

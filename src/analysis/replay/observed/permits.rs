@@ -115,14 +115,12 @@ impl MissingPermits {
                 ..key.clone()
             };
             // What a tool acts upon is known once somebody has confirmed it.
-            let is_known = key.action != PermittedAction::CallTool && key.resource_type == TYPES.tool;
+            let is_known =
+                key.action != PermittedAction::CallTool && key.resource_type == TYPES.tool;
             let is_told = is_known || self.missing.contains_key(&other);
             for (circumstances, resources) in alike {
                 let id = format!("{OBSERVED}.{:04}", first + permits.len());
-                let conditions = [
-                    key.kind.conditions(is_told),
-                    circumstances.conditions(),
-                ];
+                let conditions = [key.kind.conditions(is_told), circumstances.conditions()];
                 let text = key.text(&id, &resources, &conditions.concat(), circumstances);
                 permits.push(ProposedPermit { id, text });
             }

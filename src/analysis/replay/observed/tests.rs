@@ -306,22 +306,16 @@ fn conditions_of_a_permit_that_is_there_stay_in_force() {
 #[test]
 fn a_permit_whose_conditions_are_about_others_hinders_nothing() {
     let policies = r#"
-        permit (principal, action, resource) when { principal in Mcp::Group::"finance" && context has session };
-        permit (principal, action, resource is Mcp::Tool) when { resource.sensitivity == "public" && context.identity.verified };
-        permit (principal, action in Mcp::Action::"use_context", resource) when { context.server == Mcp::Server::"wiki" };
-        permit (principal, action, resource) when { context has delegation.root && context.delegation.root == Mcp::User::"bob" };
+        permit (principal, action in Mcp::Action::"call_tool", resource)
+        when { principal in Mcp::Group::"finance" && context has session };
+        permit (principal, action in Mcp::Action::"call_tool", resource)
+        when { resource.sensitivity == "public" && context.identity.verified };
+        permit (principal, action in Mcp::Action::"use_context", resource)
+        when { context has server && context.server == Mcp::Server::"wiki" };
+        permit (principal, action in [Mcp::Action::"call_tool", Mcp::Action::"use_context"], resource)
+        when { context has delegation.root && context.delegation.root == Mcp::User::"bob" };
     "#;
-    let policies = policies.replacen(
-        "principal, action, resource) when { principal in",
-        "principal, action in Mcp::Action::\"call_tool\", resource) when { principal in",
-        1,
-    );
-    let policies = policies.replace(
-        "action, resource is",
-        "action in Mcp::Action::\"call_tool\", resource is",
-    );
-    let policies = policies.replace("action, resource) when { context has del", "action in [Mcp::Action::\"call_tool\", Mcp::Action::\"use_context\"], resource) when { context has del");
-    let files = files(&policies);
+    let files = files(policies);
     let asked = [by_helper(tool("notes", "list")), read("notes", "file:///a")];
     let (proposal, decider) = with_proposal(&files, &asked.clone().map(Into::into));
     assert_eq!(proposal.allowed, 2, "{proposal:#?}");
@@ -407,7 +401,7 @@ fn what_a_user_interface_calls_the_agent_may_not_call_by_itself() {
 
 #[test]
 fn under_strict_validation_it_is_proposed_and_told_what_would_be_a_fault() {
-    let mut files = files("");
+    let mut files = files(POLICIES);
     let strict = "[bundle]\nstrict = true\n";
     files
         .sources
@@ -451,4 +445,36 @@ fn what_is_there_and_hinders_is_named() {
         "tool `save` of server `notes` (tools/notes.json)"
     );
     assert_eq!(by_hand.count, 1);
+}
+
+#[test]
+fn a_permit_that_does_not_fit_the_schema_is_told_of_and_the_others_stay() {
+    let mut files = files(POLICIES);
+    // Of this action's context nobody knows who asked.
+    let schema = r#"namespace Mcp {
+        action "notes/other" in [call_tool] appliesTo {
+            principal: [Agent], resource: [Tool], context: { initiator: String },
+        };
+    }"#;
+    files
+        .sources
+        .push(source(FileKind::Schema, "own.cedarschema", schema));
+    let asked = calls(&[("notes", "append_line"), ("notes", "list")]);
+    let (proposal, decider) = with_proposal(&files, &asked);
+    assert!(decider.allows(asked[1].clone()), "{proposal:#?}");
+    assert!(!decider.allows(asked[0].clone()));
+    assert_eq!(
+        (proposal.permits, proposal.allowed),
+        (3, 1),
+        "{proposal:#?}"
+    );
+    let by_hand = &proposal.by_hand[0];
+    assert!(
+        by_hand.what.contains("does not fit the schema"),
+        "{by_hand:?}"
+    );
+    assert!(
+        by_hand.what.contains("append_line") && by_hand.why.contains("identity"),
+        "{by_hand:?}"
+    );
 }
