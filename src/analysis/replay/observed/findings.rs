@@ -9,8 +9,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use callgate_engine::Snapshot;
-use callgate_engine::cedar::EntityUID;
+use callgate_engine::cedar::{Context, EntityUID};
+use callgate_engine::{AttributeRef, ContextSource, Snapshot};
 use smol_str::SmolStr;
 
 use crate::analysis::replay::candidate::{Obstacle, Replayer};
@@ -62,6 +62,19 @@ struct Watch<'l, 's> {
     seen: RefCell<Vec<Option<Seen>>>,
 }
 
+/// A context as far as the action declares it: policies cannot read anything else.
+struct Declared<'a>(&'a dyn ContextSource, &'a dyn Fn(&str) -> bool);
+
+impl ContextSource for Declared<'_> {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
+        self.0.attribute(name).filter(|_| (self.1)(name))
+    }
+
+    fn to_context(&self) -> Context {
+        self.0.to_context()
+    }
+}
+
 /// A Cedar request that is not allowed.
 #[derive(Debug)]
 struct Seen {
@@ -77,15 +90,12 @@ impl EvaluationObserver for Watch<'_, '_> {
     fn evaluated(&self, evaluation: ObservedEvaluation<'_>) {
         let seen = self.lacks.of(&evaluation).map(|lack| {
             let (query, principal) = (evaluation.query, evaluation.principal);
-            let declares = |name: &str| {
-                evaluation
-                    .snapshot
-                    .declares_context_attribute(query.action, name)
-            };
+            let snapshot = evaluation.snapshot;
+            let declares = |name: &str| snapshot.declares_context_attribute(query.action, name);
             let asked = AskedOf {
                 principal,
                 resource: query.resource,
-                context: query.context,
+                context: &Declared(query.context, &declares),
                 overlays: query.overlays,
                 declares: &declares,
             };

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use callgate_engine::cedar::{Evaluator, Expr, ExprKind, Literal, Policy, ValueKind, Var};
+use callgate_engine::cedar::{Evaluator, Expr, ExprKind, Literal, Policy, UnaryOp, ValueKind, Var};
 use callgate_engine::{Candidate, MaterializedRequest, PolicyInfo, Query, Snapshot};
 use smol_str::SmolStr;
 
@@ -189,7 +189,6 @@ struct ThreeValued<'e> {
 impl ThreeValued<'_> {
     /// True, false, or `None` if that hangs on what is open.
     fn value(&self, expr: &Expr) -> Option<bool> {
-        use callgate_engine::cedar::UnaryOp;
         match expr.expr_kind() {
             ExprKind::And { left, right } => match (self.value(left), self.value(right)) {
                 (Some(false), _) | (_, Some(false)) => Some(false),

@@ -48,12 +48,12 @@ fn lack(policies: &str) -> Option<Lack> {
 fn what_keeps_a_permit_from_applying_decides_what_is_lacking() {
     let permit = |when: &str| {
         lack(&format!(
-            "@id(\"it\") permit (principal, action in Mcp::Action::\"call_tool\", resource) when {{ {when} }};"
+            "permit (principal, action in Mcp::Action::\"call_tool\", resource) when {{ {when} }};"
         ))
     };
     let bare = || Some(Lack::Permit { is_asked: false });
     let asked = || Some(Lack::Permit { is_asked: true });
-    let circumstances = || Some(Lack::Circumstances(vec!["it".into()]));
+    let circumstances = || Some(Lack::Circumstances(vec!["policy0".into()]));
     for (when, lacking) in [
         ("true", None),
         // About somebody else, another tool, or another party.
@@ -125,13 +125,10 @@ fn what_keeps_a_permit_from_applying_decides_what_is_lacking() {
 #[test]
 fn a_forbid_is_lacking_nothing_unless_an_approval_lifts_it() {
     let forbid = |clause: &str| {
-        format!(
-            "@id(\"no\") forbid (principal, action, resource == Mcp::Tool::\"files/read\") {clause};"
-        )
+        format!("forbid (principal, action, resource == Mcp::Tool::\"files/read\") {clause};")
     };
-    let permit = "@id(\"it\") permit (principal, action in Mcp::Action::\"call_tool\", resource);";
+    let permit = "permit (principal, action in Mcp::Action::\"call_tool\", resource);";
     let lifted = forbid("unless { context has approval }");
-    // `unless` over all actions does not validate, and is not validated here.
     assert_eq!(lack(&forbid("")), Some(Lack::Other));
     assert_eq!(lack(&(forbid("") + permit)), Some(Lack::Other));
     assert_eq!(lack(&lifted), Some(Lack::Permit { is_asked: true }));
@@ -140,6 +137,7 @@ fn a_forbid_is_lacking_nothing_unless_an_approval_lifts_it() {
 
 #[test]
 fn a_permit_in_shadow_is_not_there() {
-    let shadow = r#"@id("it") @mode("shadow") permit (principal, action, resource) when { context has session };"#;
+    let shadow =
+        r#"@mode("shadow") permit (principal, action, resource) when { context has session };"#;
     assert_eq!(lack(shadow), Some(Lack::Permit { is_asked: false }));
 }

@@ -447,34 +447,51 @@ fn what_is_there_and_hinders_is_named() {
     assert_eq!(by_hand.count, 1);
 }
 
-#[test]
-fn a_permit_that_does_not_fit_the_schema_is_told_of_and_the_others_stay() {
+/// With an action of its own for `notes/list`, whose context has this.
+fn with_own_action(context: &str) -> BundleFiles {
     let mut files = files(POLICIES);
-    // Of this action's context nobody knows who asked.
-    let schema = r#"namespace Mcp {
-        action "notes/other" in [call_tool] appliesTo {
-            principal: [Agent], resource: [Tool], context: { initiator: String },
-        };
-    }"#;
+    let schema = format!(
+        "namespace Mcp {{ action \"notes/list\" in [call_read] appliesTo {{ \
+         principal: [User, Agent], resource: [Tool], context: {{ {context} }} }}; }}"
+    );
     files
         .sources
-        .push(source(FileKind::Schema, "own.cedarschema", schema));
+        .push(source(FileKind::Schema, "own.cedarschema", &schema));
+    files
+}
+
+#[test]
+fn a_permit_says_nothing_that_its_action_does_not_declare() {
+    let files = with_own_action("initiator: String");
+    let asked = calls(&[("notes", "list")]);
+    let (proposal, decider) = with_proposal(&files, &asked);
+    assert!(decider.allows(asked[0].clone()), "{proposal:#?}");
+    assert!(
+        proposal
+            .policies
+            .contains("action == Mcp::Action::\"notes/list\"")
+    );
+    assert!(!proposal.policies.contains("context.identity"));
+}
+
+#[test]
+fn a_permit_that_does_not_fit_the_schema_is_told_of_and_the_others_stay() {
+    let files = with_own_action("initiator: String, identity?: Identity");
     let asked = calls(&[("notes", "append_line"), ("notes", "list")]);
     let (proposal, decider) = with_proposal(&files, &asked);
-    assert!(decider.allows(asked[1].clone()), "{proposal:#?}");
-    assert!(!decider.allows(asked[0].clone()));
+    assert!(decider.allows(asked[0].clone()), "{proposal:#?}");
+    assert!(!decider.allows(asked[1].clone()));
     assert_eq!(
         (proposal.permits, proposal.allowed),
-        (3, 1),
+        (2, 1),
         "{proposal:#?}"
     );
-    let by_hand = &proposal.by_hand[0];
-    assert!(
-        by_hand.what.contains("does not fit the schema"),
-        "{by_hand:?}"
-    );
-    assert!(
-        by_hand.what.contains("append_line") && by_hand.why.contains("identity"),
-        "{by_hand:?}"
-    );
+    assert_eq!(proposal.by_hand.len(), 2);
+    for it in &proposal.by_hand {
+        assert!(it.what.contains("does not fit the schema"), "{it:?}");
+        assert!(
+            it.what.contains("notes/list") && it.why.contains("identity"),
+            "{it:?}"
+        );
+    }
 }
