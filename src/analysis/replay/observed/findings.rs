@@ -9,8 +9,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use callgate_engine::cedar::{Context, EntityUID};
-use callgate_engine::{AttributeRef, ContextSource, Snapshot};
+use callgate_engine::Snapshot;
+use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
 use crate::analysis::replay::candidate::{Obstacle, Replayer};
@@ -62,19 +62,6 @@ struct Watch<'l, 's> {
     seen: RefCell<Vec<Option<Seen>>>,
 }
 
-/// A context as far as the action declares it: policies cannot read anything else.
-struct Declared<'a>(&'a dyn ContextSource, &'a dyn Fn(&str) -> bool);
-
-impl ContextSource for Declared<'_> {
-    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
-        self.0.attribute(name).filter(|_| (self.1)(name))
-    }
-
-    fn to_context(&self) -> Context {
-        self.0.to_context()
-    }
-}
-
 /// A Cedar request that is not allowed.
 #[derive(Debug)]
 struct Seen {
@@ -95,7 +82,7 @@ impl EvaluationObserver for Watch<'_, '_> {
             let asked = AskedOf {
                 principal,
                 resource: query.resource,
-                context: &Declared(query.context, &declares),
+                context: query.context,
                 overlays: query.overlays,
                 declares: &declares,
             };

@@ -447,36 +447,21 @@ fn what_is_there_and_hinders_is_named() {
     assert_eq!(by_hand.count, 1);
 }
 
-/// With an action of its own for `notes/list`, whose context has this.
-fn with_own_action(context: &str) -> BundleFiles {
-    let mut files = files(POLICIES);
-    let schema = format!(
-        "namespace Mcp {{ action \"notes/list\" in [call_read] appliesTo {{ \
-         principal: [User, Agent], resource: [Tool], context: {{ {context} }} }}; }}"
-    );
-    files
-        .sources
-        .push(source(FileKind::Schema, "own.cedarschema", &schema));
-    files
-}
-
-#[test]
-fn a_permit_says_nothing_that_its_action_does_not_declare() {
-    let files = with_own_action("initiator: String");
-    let asked = calls(&[("notes", "list")]);
-    let (proposal, decider) = with_proposal(&files, &asked);
-    assert!(decider.allows(asked[0].clone()), "{proposal:#?}");
-    assert!(
-        proposal
-            .policies
-            .contains("action == Mcp::Action::\"notes/list\"")
-    );
-    assert!(!proposal.policies.contains("context.identity"));
-}
-
 #[test]
 fn a_permit_that_does_not_fit_the_schema_is_told_of_and_the_others_stay() {
-    let files = with_own_action("initiator: String, identity?: Identity");
+    let mut files = files(POLICIES);
+    // Of this tool's calls the schema does not say that somebody is known to ask.
+    let schema = r#"namespace Mcp {
+        action "notes/list" in [call_read] appliesTo {
+            principal: [User, Agent], resource: [Tool], context: {
+                arguments: Arguments, initiator: String, identity?: Identity, environment: Environment,
+                delegation?: Delegation,
+            },
+        };
+    }"#;
+    files
+        .sources
+        .push(source(FileKind::Schema, "own.cedarschema", schema));
     let asked = calls(&[("notes", "append_line"), ("notes", "list")]);
     let (proposal, decider) = with_proposal(&files, &asked);
     assert!(decider.allows(asked[0].clone()), "{proposal:#?}");
@@ -486,7 +471,7 @@ fn a_permit_that_does_not_fit_the_schema_is_told_of_and_the_others_stay() {
         (2, 1),
         "{proposal:#?}"
     );
-    assert_eq!(proposal.by_hand.len(), 2);
+    assert_eq!(proposal.by_hand.len(), 2, "{proposal:#?}");
     for it in &proposal.by_hand {
         assert!(it.what.contains("does not fit the schema"), "{it:?}");
         assert!(

@@ -37,9 +37,7 @@ pub(super) fn propose(
     source: &LogSource,
     workers: usize,
 ) -> anyhow::Result<Exit> {
-    args.out
-        .as_deref()
-        .map_or(Ok(()), |out| check_out(out, &args.dir))?;
+    args.out.map_or(Ok(()), |out| check_out(out, args.dir))?;
     let proposal = match observed::propose(files, || source.decisions(), workers) {
         Ok(proposal) => proposal,
         Err(ProposeError::Bundle(faults)) => return args.output.faults(&faults),
