@@ -21,7 +21,7 @@ use crate::bundle::parse::policies::ParsedPolicies;
 use crate::bundle::parse::schema::MergedSchema;
 use crate::bundle::validate::PolicyLevels;
 use crate::bundle::validate::references::{CheckedPolicies, EntityFacts, EntityFindings};
-use crate::bundle::{Bundle, compile_after};
+use crate::bundle::{Bundle, Warnings, compile_after};
 
 /// Names that policies have mentioned beside those of the entities, up to which compiled policies are kept: what policies of
 /// earlier bundles mention stays known.
@@ -92,7 +92,7 @@ impl CompileCache {
     /// All faults of the bundle. What is kept stays as it is.
     pub fn compile(&self, files: &BundleFiles) -> Result<Bundle, BundleError> {
         let last = self.last();
-        let (bundle, parts) = compile_after(files, false, last.as_deref())?;
+        let (bundle, parts) = compile_after(files, Warnings::AsConfigured, last.as_deref())?;
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *kept = Some(Arc::new(parts));
         Ok(bundle)

@@ -23,8 +23,8 @@ use crate::bundle::validate::{
     self, PolicyLevels, ValidatedLevels, ValidatorInputs, gateway_config, references,
 };
 use crate::bundle::{
-    BundleCounts, ToolSummary, UnreadRegistrations, check_apart, read_config, read_registrations,
-    summaries, unread_registrations,
+    BundleCounts, ToolSummary, UnreadRegistrations, Warnings, check_apart, read_config,
+    read_registrations, summaries, unread_registrations,
 };
 use crate::config::Config;
 use crate::domain::schema::TYPES;
@@ -136,7 +136,7 @@ struct ParsedBundle<'f> {
 /// Parses and validates every file, and collects the faults of all of them. What the last bundle has of it is used.
 pub(super) fn check<'f>(
     files: &'f BundleFiles,
-    is_strict: bool,
+    taken: Warnings,
     last: Option<&KeptParts>,
 ) -> Result<CheckedBundle<'f>, BundleError> {
     let mut faults = files.faults.clone();
@@ -153,7 +153,12 @@ pub(super) fn check<'f>(
     let tools = ToolTypes::new(&bundle.registrations);
     let levels = bundle.validate(last, &tools, &mut faults, &mut warnings);
     let (findings, names) = bundle.check_names(files, last, &tools, &mut faults, &mut warnings);
-    if is_strict || bundle.config.bundle.strict {
+    let is_strict = match taken {
+        Warnings::AsConfigured => bundle.config.bundle.strict,
+        Warnings::AreFaults => true,
+        Warnings::AreWarnings => false,
+    };
+    if is_strict {
         faults.append(&mut warnings);
     }
     if let Some(faults) = BundleError::from_diagnostics(faults) {

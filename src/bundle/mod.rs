@@ -102,6 +102,17 @@ pub struct ToolSummary {
     pub left_out: Vec<UntypedArgument>,
 }
 
+/// What warnings are taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Warnings {
+    /// Faults if the configuration is strict.
+    AsConfigured,
+    /// Faults.
+    AreFaults,
+    /// No faults.
+    AreWarnings,
+}
+
 /// The servers whose registration has faults, with its file.
 pub(crate) type UnreadRegistrations<'a> = BTreeMap<&'a str, &'a Arc<str>>;
 
@@ -120,7 +131,16 @@ pub fn load(dir: &Path) -> Result<Bundle, BundleError> {
 ///
 /// All faults of the bundle.
 pub fn compile(files: &BundleFiles) -> Result<Bundle, BundleError> {
-    compile_with(files, false)
+    compile_with(files, Warnings::AsConfigured)
+}
+
+/// Compiles files with no warning a fault, whatever the configuration says: for what is not served.
+///
+/// # Errors
+///
+/// All faults of the bundle.
+pub fn compile_leniently(files: &BundleFiles) -> Result<Bundle, BundleError> {
+    compile_with(files, Warnings::AreWarnings)
 }
 
 /// Compiles files with every warning a fault, whatever the configuration says.
@@ -129,20 +149,20 @@ pub fn compile(files: &BundleFiles) -> Result<Bundle, BundleError> {
 ///
 /// All faults and warnings of the bundle.
 pub fn compile_strictly(files: &BundleFiles) -> Result<Bundle, BundleError> {
-    compile_with(files, true)
+    compile_with(files, Warnings::AreFaults)
 }
 
-fn compile_with(files: &BundleFiles, is_strict: bool) -> Result<Bundle, BundleError> {
-    compile_after(files, is_strict, None).map(|(bundle, _)| bundle)
+fn compile_with(files: &BundleFiles, warnings: Warnings) -> Result<Bundle, BundleError> {
+    compile_after(files, warnings, None).map(|(bundle, _)| bundle)
 }
 
 /// Compiles files with what is left of an earlier bundle, and returns what this one leaves.
 fn compile_after(
     files: &BundleFiles,
-    is_strict: bool,
+    warnings: Warnings,
     last: Option<&KeptParts>,
 ) -> Result<(Bundle, KeptParts), BundleError> {
-    let checked = check::check(files, is_strict, last)?;
+    let checked = check::check(files, warnings, last)?;
     let entities = checked.entities.stored(&checked.schema.merged.schema)?;
     let reach = Reach::Level(checked.counts.level);
     let base = last.and_then(|last| last.over(&entities));

@@ -3,10 +3,11 @@
 //! Start at [`replace`], or at [`Replacement`] for what is written piece by piece. A verb whose file must not exist yet makes
 //! it with [`create`].
 
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
@@ -167,6 +168,47 @@ pub fn check_name(path: &Path) -> anyhow::Result<()> {
         bail!("`-` is not standard output here: give a name, `./-` if it is called so");
     }
     Ok(())
+}
+
+/// Where a path leads that may not be there yet: links and `..` are resolved as far as they are there.
+///
+/// # Errors
+///
+/// If the current directory, or what is there of the path, cannot be read.
+pub fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let mut there = std::path::absolute(path)?;
+    let mut missing = Vec::new();
+    loop {
+        match there.canonicalize() {
+            Ok(found) => {
+                there = found;
+                break;
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) => match there.components().next_back().map(component) {
+                Some(last) => missing.push(last),
+                None => return Err(error),
+            },
+        }
+        there.pop();
+    }
+    for name in missing.iter().rev() {
+        // What is not there yet is made as a directory, so that `..` leads back.
+        match name.as_deref() {
+            Some(name) => there.push(name),
+            None => drop(there.pop()),
+        }
+        there = there.canonicalize().unwrap_or(there);
+    }
+    Ok(there)
+}
+
+/// The name of a component, or nothing for `..`.
+fn component(it: Component<'_>) -> Option<OsString> {
+    match it {
+        Component::ParentDir => None,
+        other => Some(other.as_os_str().to_owned()),
+    }
 }
 
 /// The file that a name leads to, if it is a link to one that is not there yet; otherwise the name itself.

@@ -117,3 +117,30 @@ fn what_is_not_finished_leaves_the_file_of_before() {
     assert!(create(&path, "other").is_err());
     assert_eq!(fs::read_to_string(&path).expect("a text"), "before");
 }
+
+#[test]
+fn a_path_that_is_not_there_yet_is_resolved_as_far_as_it_is() {
+    let dir = folder();
+    let root = dir.path().canonicalize().expect("a folder");
+    fs::create_dir_all(root.join("policies/team")).expect("made");
+    symlink(root.join("policies"), root.join("link")).expect("a link");
+    let resolved = |path: &str| {
+        let resolved = resolve(&root.join(path)).expect("resolved");
+        resolved.strip_prefix(&root).expect("below").to_owned()
+    };
+    for (path, leads_to) in [
+        ("new", "new"),
+        ("policies/new", "policies/new"),
+        ("link/new/deeper", "policies/new/deeper"),
+        // Of a link, `..` is where it leads.
+        ("link/team/../new", "policies/new"),
+        ("new/../policies/new", "policies/new"),
+        ("new/../link/x", "policies/x"),
+        ("policies/../new", "new"),
+        ("./policies/./new/", "policies/new"),
+    ] {
+        assert_eq!(resolved(path), Path::new(leads_to), "{path}");
+    }
+    fs::write(root.join("file"), "").expect("written");
+    assert!(resolve(&root.join("file/x")).is_err());
+}

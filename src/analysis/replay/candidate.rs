@@ -145,6 +145,11 @@ impl Candidate {
         &self.digest
     }
 
+    /// Policies, entities and schema, without stored entities.
+    pub(in crate::analysis::replay) fn snapshot(&self) -> &Snapshot {
+        &self.bundle.snapshot
+    }
+
     /// A caller as the candidate knows it: with the rights of then, and with what the candidate demands of it.
     fn caller<'a>(&self, then: &'a Caller) -> Cow<'a, Caller> {
         let demanded = self.demands.as_ref().and_then(|it| it.of_caller(&then.id));

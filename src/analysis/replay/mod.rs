@@ -120,7 +120,7 @@ pub fn replay(
         candidate,
         records,
         workers,
-        |record, result, tally: &mut Tally| tally.add(record, result),
+        |replayer, record, tally: &mut Tally| tally.add(record, replay_one(replayer, record)),
         &mut |piece| {
             done += piece;
             progress(done);
@@ -147,12 +147,12 @@ pub(in crate::analysis::replay) enum Replayed {
     Obstacle(Obstacle),
 }
 
-/// Replays each record and passes it with the result to `each`, with a value of the worker's own.
+/// Passes each record to `each`, with what replays it and a value of the worker's own.
 pub(in crate::analysis::replay) fn for_each<T: Default + Send>(
     candidate: &Candidate,
     records: impl Iterator<Item = RecordedDecision>,
     workers: usize,
-    each: impl Fn(&RecordedDecision, Replayed, &mut T) + Sync,
+    each: impl Fn(&mut Replayer<'_>, &RecordedDecision, &mut T) + Sync,
     progress: &mut dyn FnMut(u64),
     all: &mut T,
     merge: impl Fn(&mut T, T),
@@ -169,7 +169,7 @@ pub(in crate::analysis::replay) fn for_each<T: Default + Send>(
                 .recv();
             let Ok(piece) = next else { return own };
             for record in &piece {
-                each(record, replay_one(&mut replayer, record), &mut own);
+                each(&mut replayer, record, &mut own);
             }
         }
     };
@@ -188,7 +188,7 @@ pub(in crate::analysis::replay) fn for_each<T: Default + Send>(
                 // Without a free thread the current one does the work.
                 true => {
                     for record in &piece {
-                        each(record, replay_one(&mut inline, record), all);
+                        each(&mut inline, record, all);
                     }
                 }
                 // The receiver lives as long as this function.

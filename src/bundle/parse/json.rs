@@ -3,6 +3,7 @@
 //! Start at [`parse`]; [`offset_of`] finds the byte offset of a value.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value as Json};
@@ -63,19 +64,25 @@ pub fn offset_of(text: &str, path: &[Step<'_>]) -> usize {
     cursor.at
 }
 
+/// The bytes of the value at `path`, or of its deepest existing ancestor, in a text that [`parse`] accepted.
+pub fn span_of(text: &str, path: &[Step<'_>]) -> Range<usize> {
+    let offset = offset_of(text, path);
+    let mut cursor = JsonCursor {
+        bytes: text.as_bytes(),
+        at: offset,
+    };
+    cursor.skip_value();
+    offset..cursor.at
+}
+
 /// A fault located at the value at `path`.
 pub fn diagnostic_at(
     origin: SourceText<'_>,
     path: &[Step<'_>],
     message: impl Into<String>,
 ) -> BundleDiagnostic {
-    let offset = offset_of(origin.text, path);
-    let mut cursor = JsonCursor {
-        bytes: origin.text.as_bytes(),
-        at: offset,
-    };
-    cursor.skip_value();
-    BundleDiagnostic::at(origin, offset, cursor.at - offset, message)
+    let span = span_of(origin.text, path);
+    BundleDiagnostic::at(origin, span.start, span.len(), message)
 }
 
 /// The steps to the first text equal to `text` within the value that `path` leads to. Lists on the way are searched; of a

@@ -126,7 +126,23 @@ async fn what_was_observed_is_allowed_once_the_proposal_is_applied() {
     let stage = Stage::new(OBSERVED, &[]).await;
     ask(&stage).await;
     let folder = worlds::small().write();
-    let out = folder.path().join("proposed");
+    // Below the directory it would be in force at once, by whatever name.
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let link = elsewhere.path().join("link");
+    std::os::unix::fs::symlink(folder.path(), &link).expect("a link");
+    for served in [folder.path(), &link] {
+        let out = served.join("proposed");
+        let args = ["--observed", "--out", out.to_str().expect("text")];
+        let refused = stage.replay_in(folder.path(), &args);
+        assert_eq!(refused.code, 1, "{}", refused.transcript());
+        let said = refused.transcript();
+        assert!(
+            said.contains("--out") && said.contains("in force at once"),
+            "{said}"
+        );
+        assert!(!out.exists());
+    }
+    let out = elsewhere.path().join("proposed");
     let out = out.to_str().expect("text");
     let args = ["--observed", "--out", out, "--output", "json"];
     let ran = stage.replay_in(folder.path(), &args);
@@ -160,18 +176,10 @@ async fn what_was_observed_is_allowed_once_the_proposal_is_applied() {
         keyless.transcript()
     );
 
-    let proposed = folder.path().join("proposed");
-    std::fs::rename(
-        proposed.join("observed.cedar"),
-        folder.path().join("observed.cedar"),
-    )
-    .expect("moved");
-    std::fs::rename(
-        proposed.join("tools/git.json"),
-        folder.path().join("tools/git.json"),
-    )
-    .expect("moved");
-    std::fs::remove_dir_all(&proposed).expect("removed");
+    for name in ["observed.cedar", "tools/git.json"] {
+        let proposed = elsewhere.path().join("proposed").join(name);
+        std::fs::copy(proposed, folder.path().join(name)).expect("copied");
+    }
     let again = stage
         .replay_in(folder.path(), &["--observed", "--output", "json"])
         .json();

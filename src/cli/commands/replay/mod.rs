@@ -1,25 +1,26 @@
 //! `callgate replay`: makes recorded decisions again with a directory.
+//!
+//! Start at [`run`]; `proposal` is `--observed`.
+
+mod proposal;
 
 use std::fmt::{self, Write as _};
-use std::fs;
 use std::io::{self, IsTerminal, Write as _};
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Context;
 use serde::Serialize;
 use smol_str::SmolStr;
 
 use crate::analysis::replay::candidate::Candidate;
 use crate::analysis::replay::log::LogSource;
-use crate::analysis::replay::observed::{self, Proposal, ProposeError};
 use crate::analysis::replay::replay;
 use crate::analysis::replay::report::{FlipGroup, OutcomeKey, ReplayReport};
 use crate::bundle;
 use crate::bundle::files;
-use crate::cli::file;
+use crate::cli::commands::replay::proposal::{ProposalArgs, propose};
 use crate::cli::log_place::LogPlace;
 use crate::cli::output::{Exit, Output, note};
 use crate::cli::render::{count, printable};
@@ -62,7 +63,7 @@ pub struct Args {
     /// Propose what to register and permit for what was observed and would have been denied
     #[arg(long)]
     pub observed: bool,
-    /// Write what is proposed into this directory, which is made and must not exist yet
+    /// Write what is proposed into this directory, which is made, must not exist yet, and may not be within a directory of policies
     #[arg(long, value_name = "DIRECTORY", requires = "observed")]
     pub out: Option<PathBuf>,
     /// How to answer
@@ -124,7 +125,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let workers = thread::available_parallelism().map_or(1, NonZero::get);
     if args.observed {
-        return propose(args, &files, &source, workers);
+        let args = ProposalArgs {
+            dir: &args.dir,
+            out: args.out.as_deref(),
+            output: args.output,
+        };
+        return propose(&args, &files, &source, workers);
     }
     let candidate = Candidate::from_bundle(&bundle);
     let records = source.decisions().map_err(anyhow::Error::msg)?;
@@ -185,56 +191,6 @@ impl Args {
         let source = place.source(config)?;
         Ok(source.since(self.since).sample(self.sample))
     }
-}
-
-/// Proposes, prints, and writes.
-fn propose(
-    args: &Args,
-    files: &files::BundleFiles,
-    source: &LogSource,
-    workers: usize,
-) -> anyhow::Result<Exit> {
-    args.out.as_deref().map_or(Ok(()), file::check_name)?;
-    if let Some(out) = args.out.as_deref().filter(|out| out.exists()) {
-        // What is there may have been edited since, or be in service.
-        anyhow::bail!(
-            "`{}` is there already: name a directory that is not",
-            out.display()
-        );
-    }
-    let proposal = match observed::propose(files, || source.decisions(), workers) {
-        Ok(proposal) => proposal,
-        Err(ProposeError::Bundle(faults)) => return args.output.faults(&faults),
-        Err(error) => return Err(error.into()),
-    };
-    if let Some(out) = &args.out {
-        write(out, &proposal).with_context(|| format!("`{}`", out.display()))?;
-    }
-    let out = args.out.as_deref().map(|out| out.display().to_string());
-    let shown = ShownProposal {
-        proposal: &proposal,
-        out,
-    };
-    args.output.answer(&shown, &proposal)?;
-    if source.faults() > 0 {
-        note(
-            "warning: not all of the log could be read, so there may be more to propose: see `callgate audit verify`",
-        );
-    }
-    Ok(Exit::Done)
-}
-
-fn write(out: &Path, proposal: &Proposal) -> anyhow::Result<()> {
-    fs::create_dir_all(out.join("tools"))?;
-    for (name, text) in &proposal.registrations {
-        let path = out.join(name);
-        path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        fs::write(path, text)?;
-    }
-    if !proposal.policies.is_empty() {
-        fs::write(out.join(&proposal.policy_file), &proposal.policies)?;
-    }
-    Ok(())
 }
 
 /// A bar on stderr, if that is a terminal.
@@ -415,66 +371,5 @@ fn outcome(key: &OutcomeKey) -> String {
     words.join(" ")
 }
 
-struct ShownProposal<'a> {
-    proposal: &'a Proposal,
-    out: Option<String>,
-}
-
-impl fmt::Display for ShownProposal<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let proposal = self.proposal;
-        writeln!(
-            f,
-            "observed calls that would have been denied  {}",
-            proposal.would_be_denied
-        )?;
-        writeln!(
-            f,
-            "  allowed by the directory as it is  {}",
-            proposal.allowed_already
-        )?;
-        writeln!(
-            f,
-            "  allowed with what is proposed      {}",
-            proposal.allowed
-        )?;
-        if proposal.not_replayed > 0 {
-            writeln!(
-                f,
-                "  not replayed                       {}",
-                proposal.not_replayed
-            )?;
-        }
-        let left: u64 = proposal.left.values().map(|left| left.count).sum();
-        writeln!(f, "  left to you                        {left}")?;
-        for (code, left) in &proposal.left {
-            writeln!(f, "    {code} {}", left.count)?;
-            for (operation, number) in &left.operations {
-                writeln!(f, "      {} {number}", printable(operation))?;
-            }
-        }
-        writeln!(
-            f,
-            "proposed: {} in {}, {}",
-            count(proposal.tools, "tool"),
-            count(proposal.registrations.len(), "registration"),
-            count(proposal.permits, "permit"),
-        )?;
-        match &self.out {
-            Some(out) => writeln!(f, "written to {}", printable(out)),
-            None => {
-                for (name, text) in &proposal.registrations {
-                    write!(f, "\n# {name}\n{text}")?;
-                }
-                match proposal.policies.is_empty() {
-                    true => Ok(()),
-                    false => write!(f, "\n# {}\n{}", proposal.policy_file, proposal.policies),
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-#[path = "replay_tests.rs"]
 mod tests;
