@@ -174,7 +174,7 @@ pub fn delegation_status(text: &str) -> Result<v1::DelegationStatus, String> {
         text,
         "DELEGATION_STATUS_",
         v1::DelegationStatus::from_str_name,
-        "active, not-yet, expired, revoked, task-over",
+        "active, not-yet, expired, revoked, task-over, agent-gone",
     )
 }
 

@@ -16,6 +16,7 @@ use crate::domain::authority::approval::{
 };
 use crate::domain::authority::change::Change;
 use crate::domain::authority::indexed::Part;
+use crate::domain::decide::govern::ApproverWish;
 use crate::domain::decide::verdict::{Challenge, ReasonCode, Verdict};
 use crate::domain::ids::{ApprovalId, CallDigest, TaskId};
 use crate::domain::request::call_context::CallContext;
@@ -130,8 +131,8 @@ impl Control {
         self.receipt::<Approval>(written)
     }
 
-    /// Rejects a call, also one that was approved, is used up or is over: as far as it was not made, it may not be made
-    /// any more.
+    /// Rejects a call, also one that was approved, is used up or is over, and whatever has become of its tool: as far as it
+    /// was not made, it may not be made any more.
     ///
     /// # Errors
     ///
@@ -357,7 +358,11 @@ fn authorize_decision(
     // An approver may withdraw the approval, also after losing the right to give it.
     let is_own = approval.word.as_ref().is_some_and(|word| word.by == *actor);
     if !is_no || !is_own {
-        context.govern_approval(approval)?;
+        let wish = match is_no {
+            true => ApproverWish::Reject,
+            false => ApproverWish::Approve,
+        };
+        context.govern_approval(approval, wish)?;
     }
     let how = match context.view().approval(approval).status {
         ApprovalStatus::Rejected => Some("was refused already"),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use callgate_engine::Overlay;
 use callgate_engine::cedar::EntityUID;
 
 use crate::control::error::ControlError;
@@ -15,6 +16,7 @@ use crate::domain::authority::chain::{self, DelegationChain};
 use crate::domain::authority::change::Change;
 use crate::domain::authority::delegation::{Delegation, DelegationStatus};
 use crate::domain::authority::indexed::Part;
+use crate::domain::authority::ownership::AgentOwners;
 use crate::domain::authority::scope::Scope;
 use crate::domain::authority::task::Task;
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
@@ -201,6 +203,7 @@ fn plan_delegation(
     check_max_redelegations(context, new.max_redelegations)?;
     let delegation = Delegation {
         id: context.next_id("delegation").into(),
+        owners: AgentOwners::of(snapshot, context.actor(), &new.to),
         from: context.actor().clone(),
         to: new.to,
         scope: new.scope,
@@ -237,6 +240,7 @@ fn plan_delegation(
     let about = GovernContext {
         chain: Some(&chain),
         task,
+        remembered: &[],
     };
     context.govern("grant_delegation", &delegation.to, about)?;
     Ok(planned("GrantDelegation", delegation))
@@ -325,16 +329,31 @@ fn check_parent(
 }
 
 /// Asks Cedar whether the actor may revoke a delegation, also one whose chain does not hold any more: what is taken away
-/// above it takes nobody's right to take it away.
+/// above it takes nobody's right to take it away, and an agent that is gone still belongs to whom it did.
 fn authorize_restriction(
     context: &WriteContext<'_>,
     delegation: &Delegation,
 ) -> Result<(), ControlError> {
     let authority = &context.generation.authority;
     let chain = DelegationChain::of_whatever_was_delegated(authority, delegation).ok();
+    let alone = [delegation];
+    let links = chain.as_ref().map_or(&alone[..], |it| &it.delegations);
+    let snapshot = &context.generation.snapshot;
+    let mut remembered: Vec<Overlay> = Vec::new();
+    // An agent is part of two links, of which the last tells whose it was.
+    for agent in links
+        .iter()
+        .rev()
+        .flat_map(|it| it.remembered_agents(snapshot))
+    {
+        if remembered.iter().all(|known| known.uid != agent.uid) {
+            remembered.push(agent);
+        }
+    }
     let about = GovernContext {
         chain: chain.as_ref(),
         task: None,
+        remembered: &remembered,
     };
     context.govern("revoke_delegation", &delegation.to, about)
 }
@@ -379,8 +398,10 @@ fn plan_narrowing(
     let delegation = context.grant("delegation", &id)?;
     authorize_restriction(context, delegation)?;
     let status = context.view().delegation(delegation).status;
-    let has_begun = status != DelegationStatus::NotYetValid;
-    if let Some(how) = status.fault().filter(|_| has_begun) {
+    // What is not in force now may be later.
+    use DelegationStatus::{AgentGone, NotYetValid};
+    let is_over = !matches!(status, NotYetValid | AgentGone);
+    if let Some(how) = status.fault().filter(|_| is_over) {
         return Err(ControlError::Precondition(format!(
             "delegation `{}` {how}",
             delegation.id

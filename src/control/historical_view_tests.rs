@@ -29,6 +29,7 @@ fn grant(id: &str, parent: Option<&str>, task: Option<&str>) -> Delegation {
         expires_at: at(1_000),
         revoked_at: None,
         created_at: at(10),
+        owners: Default::default(),
     }
 }
 
@@ -36,6 +37,7 @@ fn task(closed_at: Option<SystemTime>) -> Task {
     Task {
         id: "t".into(),
         agent: schema::entity_uid(&TYPES.agent, SmolStr::new("helper")),
+        agent_owner: None,
         person: schema::entity_uid(&TYPES.user, SmolStr::new("sam")),
         purpose: "triage".into(),
         scope: None,

@@ -53,8 +53,12 @@ pub(super) struct LiveView<'v> {
 impl LiveView<'_> {
     /// A delegation is in force only while its whole chain is, and each parent permits redelegation.
     pub(super) fn delegation(&self, delegation: &Arc<Delegation>) -> DelegationView {
-        let authority = &self.generation.authority;
-        let status = authority.delegation_status(delegation, self.now);
+        let Generation {
+            authority,
+            snapshot,
+            ..
+        } = self.generation;
+        let status = authority.delegation_status(snapshot, delegation, self.now);
         DelegationView {
             delegation: Arc::clone(delegation),
             status,

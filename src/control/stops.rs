@@ -87,7 +87,7 @@ fn check_type(uid: &EntityUID) -> Result<(), ControlError> {
 }
 
 /// Rejects unknown names, so that a misspelt one does not pass for a stop. Users may be known to the identity provider
-/// only.
+/// only, and an agent that is gone may come back to what was delegated to it.
 fn check_stop(context: &WriteContext<'_>, uid: &EntityUID) -> Result<(), ControlError> {
     check_type(uid)?;
     // An actor cannot stop itself: somebody who may lift stops remains.
@@ -96,7 +96,8 @@ fn check_stop(context: &WriteContext<'_>, uid: &EntityUID) -> Result<(), Control
         return Err(ControlError::Precondition(message.to_owned()));
     }
     let is_user = *uid.entity_type() == TYPES.user;
-    if !is_user && !context.generation.snapshot.contains(uid) {
+    let generation = context.generation;
+    if !is_user && !generation.snapshot.contains(uid) && !generation.authority.names(uid) {
         return Err(ControlError::not_found("entity", &uid.to_smolstr()));
     }
     let stops = &context.generation.authority.stops;

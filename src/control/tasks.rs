@@ -15,6 +15,7 @@ use crate::control::scopes;
 use crate::control::write::{Control, GovernContext, WriteContext, WriteReceipt, whole_millis};
 use crate::domain::authority::change::Change;
 use crate::domain::authority::indexed::Part;
+use crate::domain::authority::ownership;
 use crate::domain::authority::scope::Scope;
 use crate::domain::authority::task::{Task, TaskStatus, TaskStep};
 use crate::domain::authority::terms::{TaskTerms, ToolUse};
@@ -95,7 +96,7 @@ impl Control {
         let plan = move |context: &WriteContext<'_>| {
             context.set_object(id.as_str());
             let task = context.task("task", &id)?;
-            context.govern("advance_task", &task.uid(), about(task))?;
+            govern(context, "advance_task", &task.uid(), task)?;
             let task = context.open_task("task", &id)?;
             let advanced = Task {
                 at_step: later_step(task, step.as_ref())?,
@@ -121,7 +122,7 @@ impl Control {
         let plan = move |context: &WriteContext<'_>| {
             context.set_object(id.as_str());
             let task = context.task("task", &id)?;
-            context.govern("close_task", &task.uid(), about(task))?;
+            govern(context, "close_task", &task.uid(), task)?;
             let task = context.open_task("task", &id)?;
             let closed = Task {
                 closed_at: Some(context.now),
@@ -188,6 +189,7 @@ fn plan_opening(context: &WriteContext<'_>, new: NewTask) -> Result<PlannedChang
     check_room(context)?;
     let task = Task {
         id: context.next_id("task").into(),
+        agent_owner: ownership::owner_of_agent(&context.generation.snapshot, &new.agent),
         agent: new.agent,
         person: new.person,
         purpose: new.purpose,
@@ -200,7 +202,7 @@ fn plan_opening(context: &WriteContext<'_>, new: NewTask) -> Result<PlannedChang
         deadline,
         closed_at: None,
     };
-    context.govern("open_task", &task.agent, about(&task))?;
+    govern(context, "open_task", &task.agent, &task)?;
     Ok(planned(OPEN_TASK, task))
 }
 
@@ -404,11 +406,21 @@ fn later_step(task: &Task, step: Option<&SmolStr>) -> Result<usize, ControlError
     }
 }
 
-fn about(task: &Task) -> GovernContext<'_> {
-    GovernContext {
-        chain: None,
+/// Asks Cedar whether the actor may do this with a task, whether or not its agent is still there.
+fn govern(
+    context: &WriteContext<'_>,
+    action: &'static str,
+    resource: &EntityUID,
+    task: &Task,
+) -> Result<(), ControlError> {
+    let snapshot = &context.generation.snapshot;
+    let agent = ownership::remembered(snapshot, &task.agent, task.agent_owner.as_ref());
+    let about = GovernContext {
         task: Some(task),
-    }
+        remembered: agent.as_slice(),
+        ..GovernContext::default()
+    };
+    context.govern(action, resource, about)
 }
 
 fn planned(verb: &'static str, task: Task) -> PlannedChange {

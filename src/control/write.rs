@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use callgate_engine::Overlay;
 use callgate_engine::cedar::EntityUID;
 use smol_str::{SmolStr, ToSmolStr as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,7 +23,7 @@ use crate::domain::authority::chain::DelegationChain;
 use crate::domain::authority::delegation::Delegation;
 use crate::domain::authority::stated_identity::StatedIdentity;
 use crate::domain::authority::task::{Task, TaskStatus};
-use crate::domain::decide::govern::{self, GovernRequest};
+use crate::domain::decide::govern::{self, ApproverWish, GovernRequest};
 use crate::domain::decide::inputs::Requester;
 use crate::domain::decide::inputs::{DecisionInputs, History};
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
@@ -410,19 +411,25 @@ impl<'s> WriteContext<'s> {
             resource,
             chain: about.chain,
             task: about.task,
+            remembered: about.remembered,
         };
         let world = self.world(about.task);
         let decision = govern::govern(&world, &governing, self.asker(), self.now);
         self.take(decision)
     }
 
-    /// Asks Cedar whether the actor may approve this call.
-    pub(super) fn govern_approval(&self, approval: &Approval) -> Result<(), ControlError> {
+    /// Asks Cedar whether the actor may approve this call, or reject it.
+    pub(super) fn govern_approval(
+        &self,
+        approval: &Approval,
+        wish: ApproverWish,
+    ) -> Result<(), ControlError> {
         let about = (&approval.call, &approval.circumstances);
         let task = approval.call.task.as_ref();
         let task = task.and_then(|id| self.generation.authority.tasks.get(id));
         let world = self.world(task.map(Arc::as_ref));
-        let decision = govern::approve(&world, about, &self.author.actor, self.asker(), self.now);
+        let by = (&self.author.actor, wish);
+        let decision = govern::approve(&world, about, by, self.asker(), self.now);
         self.take(decision)
     }
 
@@ -470,6 +477,8 @@ impl<'s> WriteContext<'s> {
 pub(super) struct GovernContext<'a> {
     pub(super) chain: Option<&'a DelegationChain<'a>>,
     pub(super) task: Option<&'a Task>,
+    /// What is known of entities concerned that are gone.
+    pub(super) remembered: &'a [Overlay],
 }
 
 /// Truncates a moment to milliseconds, as moments are stored.

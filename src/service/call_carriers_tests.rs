@@ -40,6 +40,7 @@ fn grant(id: &str, from: EntityUID, to: &str, parent: Option<&str>) -> Delegatio
         expires_at: at(100_000),
         revoked_at: None,
         created_at: at(0),
+        owners: Default::default(),
     }
 }
 
@@ -47,6 +48,7 @@ fn task(id: &str, opened_at: u64) -> Task {
     Task {
         id: id.into(),
         agent: agent("a"),
+        agent_owner: None,
         person: person("sam"),
         purpose: "work".into(),
         scope: None,

@@ -119,7 +119,7 @@ impl Service {
         question: &ParcRequest,
     ) -> Decided {
         // The server of a tool; nothing else of a Cedar request names one.
-        let server = question.stoppable().into_iter().nth(2);
+        let server = question.tool_server();
         let server = server.as_ref().map(|uid| AsRef::<str>::as_ref(uid.eid()));
         let own = *question.resource.entity_type() == TYPES.server;
         let own = own.then(|| AsRef::<str>::as_ref(question.resource.eid()));

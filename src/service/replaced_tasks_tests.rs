@@ -9,6 +9,7 @@ fn task(at_step: usize, is_closed: bool) -> Arc<Task> {
     Arc::new(Task {
         id: "t".into(),
         agent: schema::entity_uid(&TYPES.agent, "a"),
+        agent_owner: None,
         person: schema::entity_uid(&TYPES.user, "u"),
         purpose: "p".into(),
         scope: None,

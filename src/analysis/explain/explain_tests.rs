@@ -320,10 +320,12 @@ fn a_delegation_and_a_task_are_widened_only_as_far_as_needed() {
         expires_at: now() + Duration::from_secs(60),
         revoked_at: None,
         created_at: now() - Duration::from_secs(60),
+        owners: Default::default(),
     }));
     case.authority.tasks.insert_mut(Arc::new(Task {
         id: "t-1".into(),
         agent: agent.clone(),
+        agent_owner: None,
         person: sam,
         purpose: "triage".into(),
         scope: Some(scope("github/list_issues", AccessLevel::Read)),

@@ -188,7 +188,7 @@ fn chain(inputs: &DecisionInputs<'_>, call: &CallContext, now: SystemTime) -> Ve
             None => "unknown",
             Some(it) => inputs
                 .authority
-                .delegation_status(it, now)
+                .delegation_status(inputs.snapshot, it, now)
                 .fault()
                 .unwrap_or("active"),
         };

@@ -17,7 +17,7 @@ use crate::domain::authority::chain::DelegationChain;
 use crate::domain::authority::state::Authority;
 use crate::domain::authority::stated_identity::StatedIdentity;
 use crate::domain::decide::call::decide;
-use crate::domain::decide::govern::{GovernRequest, approve, govern};
+use crate::domain::decide::govern::{ApproverWish, GovernRequest, approve, govern};
 use crate::domain::decide::inputs::{DecisionInputs, History, Requester};
 use crate::domain::decide::is_authorized;
 use crate::domain::decide::observer::EvaluationObserver;
@@ -170,7 +170,8 @@ fn decide_call(
         ..Subject::verified(schema::entity_uid(&TYPES.user, given.by.as_str()), "jwt")
     };
     let about = (&challenge.call, &challenge.circumstances);
-    let approving = approve(inputs, about, &approver, requester, case.now);
+    let by = (&approver, ApproverWish::Approve);
+    let approving = approve(inputs, about, by, requester, case.now);
     if !approving.is_allow() {
         return CaseOutcome {
             verdict: approving.clone(),
@@ -248,6 +249,7 @@ fn decide_change(
         resource: &question.resource,
         chain: chain.as_ref(),
         task: question.task.as_ref(),
+        remembered: &[],
     };
     govern(inputs, &request, requester, case.now)
 }

@@ -234,6 +234,7 @@ fn delegation(id: &str, from: EntityUID, to: EntityUID, random: &mut Random) -> 
         expires_at: start() + Duration::from_secs(3_600) * u32::try_from(left).expect("small"),
         revoked_at: random.one_in(8).then(start),
         created_at: start() - Duration::from_secs(60),
+        owners: Default::default(),
     }
 }
 
@@ -241,6 +242,7 @@ fn task(random: &mut Random) -> Task {
     Task {
         id: "task-1".into(),
         agent: agent("helper"),
+        agent_owner: None,
         person: person("alice"),
         purpose: "tidy up".into(),
         scope: random.one_in(2).then(scope),

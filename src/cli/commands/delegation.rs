@@ -130,7 +130,7 @@ struct List {
     /// Only what is for this task
     #[arg(long, value_name = "ID")]
     task: Option<String>,
-    /// Only what stands so: active, not-yet, expired, revoked or task-over
+    /// Only what stands so: active, not-yet, expired, revoked, task-over or agent-gone
     #[arg(long, value_name = "STATUS", value_parser = args::delegation_status)]
     status: Option<v1::DelegationStatus>,
     /// Only this one

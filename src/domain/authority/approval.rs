@@ -102,6 +102,9 @@ pub struct ApprovalContext {
     /// The registered access level of the tool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<AccessLevel>,
+    /// Whose the agent that calls was. The approval is for no other agent of this name; not shown.
+    #[serde(with = "form::maybe_uid", skip_serializing_if = "Option::is_none")]
+    pub agent_owner: Option<EntityUID>,
     /// The argument names in display order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub argument_order: Vec<SmolStr>,

@@ -11,7 +11,7 @@ use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
-use crate::domain::authority::delegation::Delegation;
+use crate::domain::authority::delegation::{Delegation, DelegationStatus};
 use crate::domain::authority::scope::RequestedAccess;
 use crate::domain::authority::state::Authority;
 use crate::domain::ids::{DelegationId, TaskId};
@@ -259,6 +259,22 @@ impl<'c> DelegationChain<'c> {
             }
         }
         Ok(())
+    }
+
+    /// Verifies that the agents of every stored delegation are those that it was granted to, and no others of their names.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::DelegationRevoked`] for the first that is not.
+    pub fn verify_agents(&self, snapshot: &Snapshot) -> Result<(), Reason> {
+        let is_another = |it: &&&Delegation| !it.is_between_the_same(snapshot);
+        let reason = self.delegations.iter().find(is_another).and_then(|link| {
+            let mut reason = DelegationStatus::AgentGone.to_reason()?;
+            reason.principal = Some(link.to.clone());
+            reason.detail = Some(format!("grant `{}`", link.id));
+            Some(reason)
+        });
+        reason.map_or(Ok(()), Err)
     }
 
     /// Verifies that every stored delegation covers the requested access.

@@ -1,8 +1,14 @@
 use std::time::{Duration, SystemTime};
 
+use callgate_engine::cedar::Entity;
+use serde_json::json;
+
 use super::*;
 use crate::domain::authority::delegation::DelegationStatus;
+use crate::domain::authority::ownership::AgentOwners;
 use crate::domain::authority::scope::Scope;
+use crate::domain::entity_json::parse_entity;
+use crate::domain::fixtures::world;
 use crate::domain::schema::entity_uid;
 
 fn at(seconds: u64) -> SystemTime {
@@ -35,6 +41,7 @@ fn link(number: usize, max_redelegations: u32) -> Delegation {
         expires_at: at(100),
         revoked_at: None,
         created_at: at(0),
+        owners: Default::default(),
     }
 }
 
@@ -47,10 +54,29 @@ fn chain_of(max_redelegations: &[u32]) -> Authority {
     authority
 }
 
+/// The agents of the chain.
+fn agents() -> Snapshot {
+    world("")
+        .upsert((0..5).map(|number| agent_of(number, "alice")))
+        .expect("agents")
+}
+
+/// Agent `number`, of this owner.
+fn agent_of(number: usize, owner: &str) -> Entity {
+    let form = json!({
+        "uid": { "type": "Mcp::Agent", "id": format!("a{number}") },
+        "attrs": { "owner": { "__entity": { "type": "Mcp::User", "id": owner } }, "active": true },
+        "parents": [],
+    });
+    parse_entity(None, &form.to_string()).expect("an agent")
+}
+
 /// Of each link: whether it is active, and how often it may be redelegated.
 fn links(authority: &Authority) -> Vec<(bool, u32)> {
+    let snapshot = &agents();
     let links = authority.delegations.values().map(|it| {
-        let is_active = authority.delegation_status(it, at(1)) == DelegationStatus::Active;
+        let status = authority.delegation_status(snapshot, it, at(1));
+        let is_active = status == DelegationStatus::Active;
         let chain = DelegationChain::from_delegation(authority, it);
         assert_eq!(is_active, chain.is_ok(), "status and chain of {}", it.id);
         assert!(DelegationChain::of_whatever_was_delegated(authority, it).is_ok());
@@ -122,4 +148,51 @@ fn the_user_behind_stored_delegations_is_known_whether_or_not_they_are_in_force(
     round.parent = Some("d1".into());
     cut.delegations.insert_mut(Arc::new(round));
     assert_eq!(stored_root(&cut, &ids, &last), None);
+}
+
+#[test]
+fn a_delegation_is_to_the_agent_of_then_and_to_no_other_of_its_name() {
+    let alice = || Some(entity_uid(&TYPES.user, "alice"));
+    let mut authority = Authority::default();
+    for number in 0..3 {
+        let owners = AgentOwners {
+            from: (number > 0).then(alice).flatten(),
+            to: alice(),
+        };
+        authority.delegations.insert_mut(Arc::new(Delegation {
+            owners,
+            ..link(number, 5)
+        }));
+    }
+    let statuses = |snapshot: &Snapshot| {
+        let all = authority.delegations.values();
+        all.map(|it| authority.delegation_status(snapshot, it, at(1)))
+            .collect::<Vec<_>>()
+    };
+    use DelegationStatus::{Active, AgentGone};
+    let there = agents();
+    assert_eq!(statuses(&there), [Active; 3]);
+    let second = &link(1, 0).to;
+    let gone = there.remove([second]);
+    assert_eq!(statuses(&gone), [Active, AgentGone, AgentGone]);
+    let anothers = gone.upsert([agent_of(1, "mallory")]).expect("an agent");
+    assert_eq!(statuses(&anothers), [Active, AgentGone, AgentGone]);
+    let back = gone.upsert([agent_of(1, "alice")]).expect("an agent");
+    assert_eq!(statuses(&back), [Active; 3]);
+    let last = authority.delegations.get("d2").expect("the last");
+    let chain = DelegationChain::from_delegation(&authority, last).expect("a chain");
+    assert!(chain.verify_agents(&back).is_ok());
+    let reason = chain.verify_agents(&anothers).expect_err("another agent");
+    assert_eq!(reason.code, ReasonCode::DelegationRevoked);
+    assert_eq!(reason.detail.as_deref(), Some("grant `d1`"));
+    // One who delegates what is its own is looked at as well.
+    let own = Delegation {
+        from: second.clone(),
+        parent: None,
+        ..Delegation::clone(last)
+    };
+    assert!(own.is_between_the_same(&back) && !own.is_between_the_same(&anothers));
+    // Where no owner was recorded, it counts that the agents are there.
+    let bare = link(2, 0);
+    assert!(bare.is_between_the_same(&anothers) && !bare.is_between_the_same(&gone));
 }

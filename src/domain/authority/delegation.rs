@@ -3,10 +3,12 @@
 use std::time::SystemTime;
 
 use callgate_engine::cedar::EntityUID;
+use callgate_engine::{Overlay, Snapshot};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::authority::form;
 use crate::domain::authority::indexed::{HasParts, Part};
+use crate::domain::authority::ownership::{self, AgentOwners};
 use crate::domain::authority::scope::Scope;
 use crate::domain::ids::{DelegationId, TaskId};
 use crate::domain::reason::{Reason, ReasonCode};
@@ -49,6 +51,9 @@ pub struct Delegation {
     /// When it was created.
     #[serde(with = "form::moment")]
     pub created_at: SystemTime,
+    /// Whose the agents were that it is from and to. It is not in force between others of these names.
+    #[serde(default, skip_serializing_if = "AgentOwners::is_empty")]
+    pub owners: AgentOwners,
 }
 
 /// The status of one delegation and its task.
@@ -64,6 +69,8 @@ pub enum DelegationStatus {
     Revoked,
     /// The task it was for has ended.
     TaskEnded,
+    /// An agent that it is from or to is gone, or belongs to somebody else than when it was granted.
+    AgentGone,
 }
 
 impl HasParts for Delegation {
@@ -89,6 +96,9 @@ impl DelegationStatus {
             Self::Expired => Some("has expired"),
             Self::Revoked => Some("was revoked"),
             Self::TaskEnded => Some("was for a task that is over"),
+            Self::AgentGone => {
+                Some("has an agent that is gone, or belongs to somebody else by now")
+            }
         }
     }
 
@@ -112,6 +122,10 @@ impl DelegationStatus {
                 ReasonCode::TaskClosed,
                 "the task that the authority was delegated for is over",
             ),
+            Self::AgentGone => (
+                ReasonCode::DelegationRevoked,
+                "an agent of the delegation is gone, or belongs to somebody else by now",
+            ),
         };
         Some(Reason::new(code, message))
     }
@@ -122,6 +136,24 @@ impl Delegation {
     pub fn ended_at(&self) -> SystemTime {
         self.revoked_at
             .map_or(self.expires_at, |at| at.min(self.expires_at))
+    }
+
+    /// Whether the agents that it is from and to are there, and belong to whom they belonged when it was granted.
+    pub fn is_between_the_same(&self, snapshot: &Snapshot) -> bool {
+        self.parties()
+            .all(|(party, owner)| ownership::is_the_same(snapshot, party, owner))
+    }
+
+    /// What is known of its agents that are gone.
+    pub fn remembered_agents(&self, snapshot: &Snapshot) -> impl Iterator<Item = Overlay> {
+        let parties = self.parties();
+        parties.filter_map(|(party, owner)| ownership::remembered(snapshot, party, owner))
+    }
+
+    /// The parties, each with its recorded owner.
+    fn parties(&self) -> impl Iterator<Item = (&EntityUID, Option<&EntityUID>)> {
+        let AgentOwners { from, to } = &self.owners;
+        [(&self.from, from.as_ref()), (&self.to, to.as_ref())].into_iter()
     }
 
     /// Whether `parent` is delegated to the delegator of this one, and allows a chain that goes on for this many

@@ -39,6 +39,7 @@ fn grant((id, from, to, task): Made) -> Arc<Delegation> {
         expires_at: at,
         revoked_at: None,
         created_at: at,
+        owners: Default::default(),
     })
 }
 

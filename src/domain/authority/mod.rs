@@ -2,7 +2,7 @@
 //!
 //! Start at [`state::Authority`], the authority at one revision. [`delegation`], [`task`] and [`approval`]
 //! define the records and their validity, [`stated_identity`] how an approver was known, [`chain`] verifies delegation chains, [`approval_index`] finds
-//! pending approvals, [`call_facts`] are the facts of a call that awaits one, [`indexed`] the records of a task or party, [`stop`] takes entities out of service. [`scope`] says which calls a record covers,
+//! pending approvals, [`call_facts`] are the facts of a call that awaits one, [`indexed`] the records of a task or party, [`stop`] takes entities out of service, [`ownership`] tells an agent from another of its name. [`scope`] says which calls a record covers,
 //! [`terms`] what a task says of single tools and resources. [`session`], [`labels`] and [`usage`] are the
 //! history; [`change`] is a write.
 //!
@@ -18,6 +18,7 @@ pub mod delegation;
 pub mod form;
 pub mod indexed;
 pub mod labels;
+pub mod ownership;
 pub mod published;
 pub mod scope;
 pub mod session;

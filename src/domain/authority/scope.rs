@@ -36,6 +36,8 @@ pub struct RequestedAccess<'a> {
     pub server: &'a EntityUID,
     /// The access level needed; lists, resources and prompts need `read`.
     pub access: AccessLevel,
+    /// Whether it is no tool call, and authority for some of the server's tools is enough for it.
+    pub is_incidental: bool,
     /// The targets; `None` while they are unknown.
     pub targets: Option<&'a [Target]>,
 }
@@ -94,8 +96,8 @@ impl Scope {
         let Some(targets) = access.targets.filter(|_| !self.targets.is_empty()) else {
             return Ok(());
         };
-        // A scope with targets does not restrict lists; a tool call has to name its targets.
-        if targets.is_empty() && access.tool.is_some() {
+        // A scope with targets does not restrict what is incidental; whatever else has no target may act upon any.
+        if targets.is_empty() && !access.is_incidental {
             return Err(ScopeError::NoTarget);
         }
         let outside = targets
@@ -137,13 +139,13 @@ impl Scope {
     }
 
     /// Whether the scope covers the tool, or the server if there is no tool. A server of which only some
-    /// tools are covered may be listed, but its resources and prompts not read.
+    /// tools are covered may be listed, but neither its resources and prompts nor the results of earlier calls read.
     fn covers_tool_or_server(&self, snapshot: &Snapshot, access: &RequestedAccess<'_>) -> bool {
         match access.tool {
             Some(tool) => self.names(snapshot, tool),
             None => {
                 self.names(snapshot, access.server)
-                    || (access.targets.is_none_or(<[Target]>::is_empty)
+                    || (access.is_incidental
                         && self
                             .tools
                             .iter()

@@ -38,6 +38,7 @@ fn a_tool_is_covered_by_itself_or_its_server() {
         tool: Some(&read),
         server: &files,
         access: AccessLevel::Read,
+        is_incidental: false,
         targets: Some(&[]),
     };
     let covers = |scope: Scope| scope.covers(&snapshot, &reach);
@@ -71,16 +72,40 @@ fn a_server_of_which_one_tool_is_delegated_may_be_looked_at_but_not_read() {
         tool: None,
         server: &server,
         access: AccessLevel::Read,
+        is_incidental: true,
         targets: Some(&[]),
     };
     assert_eq!(scope.covers(&snapshot, &listing), Ok(()));
     let material = things(&["/srv/a"]);
     let reading = RequestedAccess {
         targets: Some(&material),
+        is_incidental: false,
         ..listing
     };
     let outside = scope.covers(&snapshot, &reading);
     assert_eq!(outside, Err(ScopeError::Server("files".into())));
+    // A prompt and the result of an earlier call have no target either, and are no list.
+    let bringing = RequestedAccess {
+        is_incidental: false,
+        ..listing
+    };
+    let outside = scope.covers(&snapshot, &bringing);
+    assert_eq!(outside, Err(ScopeError::Server("files".into())));
+    let whole = Scope {
+        servers: vec![server.clone()],
+        ..nothing()
+    };
+    assert_eq!(whole.covers(&snapshot, &bringing), Ok(()));
+    // Where it matters what is acted upon, they may act upon anything.
+    let bounded = Scope {
+        targets: places(&["/srv"]),
+        ..whole
+    };
+    assert_eq!(
+        bounded.covers(&snapshot, &bringing),
+        Err(ScopeError::NoTarget)
+    );
+    assert_eq!(bounded.covers(&snapshot, &listing), Ok(()));
 }
 
 #[test]
@@ -101,6 +126,7 @@ fn every_target_has_to_be_within_a_place() {
             tool: Some(&tool),
             server: &server,
             access: AccessLevel::Read,
+            is_incidental: false,
             targets: targets.as_deref(),
         };
         scope.covers(&snapshot, &reach)
@@ -132,6 +158,7 @@ fn effects_are_ordered() {
                 tool: Some(&tool),
                 server: &server,
                 access,
+                is_incidental: false,
                 targets: Some(&[]),
             };
             let covered = scope(most).covers(&snapshot, &reach).is_ok();

@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 use rpds::RedBlackTreeMapSync;
 
 use crate::domain::authority::approval::{Approval, ApprovalStatus};
 use crate::domain::authority::approval_index::ApprovalIndex;
 use crate::domain::authority::delegation::{Delegation, DelegationStatus};
-use crate::domain::authority::indexed::Indexed;
+use crate::domain::authority::indexed::{Indexed, Part};
 use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::{Task, TaskStatus};
 use crate::domain::ids::{ApprovalId, DelegationId, TaskId};
@@ -49,7 +50,16 @@ impl Authority {
         }
     }
 
-    /// The status of one link: the delegation and its task, regardless of its parents.
+    /// Whether a delegation or a task names this agent.
+    pub fn names(&self, agent: &EntityUID) -> bool {
+        let parts = [Part::Acts(agent.clone()), Part::Behind(agent.clone())];
+        parts.iter().any(|part| {
+            let mut delegations = self.delegations.with(Some(part), None);
+            delegations.next().is_some() || self.tasks.with(Some(part), None).next().is_some()
+        })
+    }
+
+    /// The status of one link: the delegation and its task, regardless of its parents and of its agents.
     pub fn link_status(&self, link: &Delegation, now: SystemTime) -> DelegationStatus {
         match link.status(now) {
             DelegationStatus::Active if self.is_over(link.task.as_ref(), now) => {
@@ -61,9 +71,20 @@ impl Authority {
 
     /// The status of a delegation: that of the first link from it up to the root which is not active. A
     /// delegation whose parent is gone, or that is further down than a link above it allows by now, counts as revoked.
-    pub fn delegation_status(&self, delegation: &Delegation, now: SystemTime) -> DelegationStatus {
+    pub fn delegation_status(
+        &self,
+        snapshot: &Snapshot,
+        delegation: &Delegation,
+        now: SystemTime,
+    ) -> DelegationStatus {
+        let status_of = |link: &Delegation| match self.link_status(link, now) {
+            DelegationStatus::Active if !link.is_between_the_same(snapshot) => {
+                DelegationStatus::AgentGone
+            }
+            status => status,
+        };
         let mut link = delegation;
-        let mut status = self.link_status(link, now);
+        let mut status = status_of(link);
         let mut links_below = 0;
         // Chains are short and acyclic: both are checked before a link is stored.
         while let (DelegationStatus::Active, Some(id)) = (status, &link.parent) {
@@ -73,7 +94,7 @@ impl Authority {
             else {
                 return DelegationStatus::Revoked;
             };
-            status = self.link_status(parent, now);
+            status = status_of(parent);
             link = parent;
         }
         status

@@ -22,6 +22,14 @@ pub struct Task {
     /// The agent. Its delegates may work in the task as well.
     #[serde(with = "form::uid")]
     pub agent: EntityUID,
+    /// Whose the agent was when the task was opened. It is for no other agent of this name. `None` if it was opened before
+    /// this was recorded.
+    #[serde(
+        default,
+        with = "form::maybe_uid",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub agent_owner: Option<EntityUID>,
     /// The user.
     #[serde(with = "form::uid")]
     pub person: EntityUID,

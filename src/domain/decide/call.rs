@@ -158,8 +158,7 @@ pub(super) fn effects(evaluator: &RequestEvaluator<'_>) -> SideEffects {
         request,
         ..
     } = evaluator;
-    let operation = call.operation.kind.operation_type();
-    let task = evidence.task.filter(|_| operation.uses_budget());
+    let task = evidence.task.filter(|_| call.operation.kind.uses_budget());
     let is_write = request.access != AccessLevel::Read && !request.targets.is_empty();
     SideEffects {
         approval: None,
@@ -171,7 +170,9 @@ pub(super) fn effects(evaluator: &RequestEvaluator<'_>) -> SideEffects {
         yields: Arc::clone(&request.yields),
         targets: request.targets.clone(),
         // For a tool that writes, the registration alone says which labels its result has.
-        reads: request.access == AccessLevel::Read || !request.yields.is_empty(),
+        reads: request.access == AccessLevel::Read
+            || !request.yields.is_empty()
+            || request.tool().is_none(),
         writes: is_write.then(|| evaluator.labels()),
         on_server: (is_write || request.is_unnamed)
             .then(|| schema::everything_on(&call.operation.server)),

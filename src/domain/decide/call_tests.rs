@@ -12,6 +12,7 @@ use crate::authn::caller::Rights;
 use crate::config::claims::ClaimMapping;
 use crate::config::claims::{ClaimKind, GroupClaim};
 use crate::domain::authority::chain::{DelegationChain, MAX_LINKS};
+use crate::domain::authority::delegation::Delegation;
 use crate::domain::authority::scope::Scope;
 use crate::domain::authority::session::Session;
 use crate::domain::authority::state::Authority;
@@ -1015,6 +1016,7 @@ fn task() -> Task {
     Task {
         id: "t".into(),
         agent: agent("helper"),
+        agent_owner: None,
         person: person("alice"),
         purpose: "to see".into(),
         scope: None,
@@ -1163,4 +1165,157 @@ fn a_call_that_names_none_of_its_targets_may_act_upon_any() {
     }
     // A tool that acts upon nothing in particular finds nothing.
     assert!(!ask(policies, &get_issue()).effects.is_unnamed);
+}
+
+#[test]
+fn authority_for_one_tool_covers_lists_and_neither_prompts_nor_results() {
+    let policies = "permit (principal, action, resource);";
+    let (snapshot, now) = (world(policies), SystemTime::now());
+    let (caller, claims) = (Caller::local(), ClaimMapping::default());
+    let decided = |scope: Scope, kind: OperationKind| {
+        let mut authority = Authority::default();
+        authority.tasks.insert_mut(Arc::new(Task {
+            scope: Some(scope),
+            steps: Vec::new(),
+            ..task()
+        }));
+        let inputs = DecisionInputs {
+            authority: &authority,
+            ..DecisionInputs::from(&snapshot)
+        };
+        let mut call = get_issue();
+        call.workflow.task_id = Some("t".into());
+        call.operation.kind = kind;
+        let requester = Requester {
+            caller: &caller,
+            claims: &claims,
+        };
+        decide(inputs, &call, requester, now)
+    };
+    let one_tool = || task().steps.remove(0).scope;
+    let whole = || Scope {
+        tools: Vec::new(),
+        servers: vec![schema::server_uid(&"github".into())],
+        access: AccessLevel::Write,
+        ..one_tool()
+    };
+    let bounded = || Scope {
+        targets: vec![schema::entity_uid(&schema::TYPES.resource, "https://h/a")],
+        ..whole()
+    };
+    let connect = |method| OperationKind::Connect { method };
+    let looking = [
+        OperationKind::List(Listing::Prompts),
+        connect("ping"),
+        connect("reply"),
+    ];
+    for kind in looking {
+        for scope in [one_tool(), whole(), bounded()] {
+            let verdict = decided(scope, kind.clone());
+            assert!(verdict.is_allow(), "{kind:?}: {verdict:?}");
+            assert_eq!(verdict.effects.budget, None, "{kind:?}");
+        }
+    }
+    let bringing = [
+        connect("tasks/result"),
+        connect("tasks/get"),
+        connect("tasks/cancel"),
+        connect("tasks/update"),
+        OperationKind::GetPrompt {
+            name: "p".into(),
+            arguments: Vec::new(),
+        },
+        OperationKind::OnPrompt {
+            operation: PromptOperation::Complete,
+            name: "p".into(),
+        },
+        OperationKind::OnResource {
+            operation: ResourceOperation::Complete,
+            uri: "https://h/b".into(),
+        },
+    ];
+    for kind in bringing {
+        for scope in [one_tool(), bounded()] {
+            let denied = decided(scope, kind.clone());
+            assert_eq!(denied.reasons.len(), 1, "{kind:?}");
+            assert_eq!(
+                denied.reasons[0].code,
+                ReasonCode::TaskOutOfScope,
+                "{kind:?}"
+            );
+        }
+        let verdict = decided(whole(), kind.clone());
+        assert!(verdict.is_allow(), "{kind:?}: {verdict:?}");
+        let budget = verdict.effects.budget.map(|(_, size)| size);
+        assert_eq!(budget, Some(5), "{kind:?}");
+        assert!(verdict.effects.reads, "{kind:?}");
+    }
+    // What changes a task of MCP is no reading.
+    let reading = || Scope {
+        access: AccessLevel::Read,
+        ..whole()
+    };
+    assert!(decided(reading(), connect("tasks/result")).is_allow());
+    for method in ["tasks/cancel", "tasks/update"] {
+        let denied = decided(reading(), connect(method));
+        assert_eq!(
+            denied.reasons[0].code,
+            ReasonCode::TaskOutOfScope,
+            "{method}"
+        );
+    }
+}
+
+#[test]
+fn scopes_beside_stored_delegations_need_who_may_state_and_has_verified_them() {
+    let policies = r#"permit (principal, action, resource)
+        when { context has delegation && context.delegation.scopes.contains("slack:write") };"#;
+    let (snapshot, now) = (world(policies), SystemTime::now());
+    let mut authority = Authority::default();
+    authority.delegations.insert_mut(Arc::new(Delegation {
+        id: "d".into(),
+        from: person("alice"),
+        to: agent("helper"),
+        scope: Scope {
+            servers: vec![schema::server_uid(&"github".into())],
+            ..task().steps.remove(0).scope
+        },
+        task: None,
+        parent: None,
+        max_redelegations: 0,
+        not_before: now,
+        expires_at: now + Duration::from_secs(60),
+        revoked_at: None,
+        created_at: now,
+        owners: Default::default(),
+    }));
+    let inputs = DecisionInputs {
+        authority: &authority,
+        ..DecisionInputs::from(&snapshot)
+    };
+    let decided = |scopes: &[&str], verified: bool, assert_delegation: bool| {
+        let mut call = get_issue();
+        call.actor_chain = Some(ActorChain {
+            scopes: scopes.iter().map(SmolStr::new).collect(),
+            verified,
+            ..ActorChain::from_delegation_ids(vec!["d".into()])
+        });
+        let mut caller = Caller::local();
+        caller.rights.assert_delegation = assert_delegation;
+        let requester = Requester {
+            caller: &caller,
+            claims: &ClaimMapping::default(),
+        };
+        let verdict = decide(inputs, &call, requester, now);
+        verdict.reasons.first().map(|reason| reason.code)
+    };
+    let written = &["slack:write"];
+    assert_eq!(decided(written, true, true), None);
+    for (verified, may) in [(true, false), (false, true), (false, false)] {
+        let code = decided(written, verified, may);
+        assert_eq!(code, Some(ReasonCode::CallerNotTrusted), "{verified} {may}");
+        // Without any the stored delegation says all there is to say.
+        let code = decided(&[], verified, may);
+        assert_eq!(code, Some(ReasonCode::NoPermit), "{verified} {may}");
+    }
 }

@@ -52,6 +52,8 @@ pub struct CedarRequest {
     pub is_unnamed: bool,
     /// The access level that the call needs.
     pub access: AccessLevel,
+    /// Whether authority for some of the server's tools is enough; see [`OperationKind::is_incidental`].
+    pub is_incidental: bool,
     /// The labels that the result adds to a session.
     pub yields: Arc<[SmolStr]>,
     /// Whether the action is declared by the bundle, so that the context is checked against its type. The
@@ -71,6 +73,7 @@ impl CedarRequest {
             targets: Vec::new(),
             is_unnamed: false,
             access: AccessLevel::Read,
+            is_incidental: false,
             yields: Arc::default(),
             is_declared: false,
         }
@@ -91,6 +94,7 @@ impl CedarRequest {
             tool: self.tool(),
             server,
             access: self.access,
+            is_incidental: self.is_incidental,
             targets: Some(&self.targets),
         }
     }
@@ -167,6 +171,11 @@ pub fn from_operation(
             request
         }
         OperationKind::OnClient(_) => on_client(action, gateway()),
+    };
+    let request = CedarRequest {
+        access: operation.kind.access(),
+        is_incidental: operation.kind.is_incidental(),
+        ..request
     };
     Ok(match operation.kind.brings() {
         ResultLabels::Nothing => request,

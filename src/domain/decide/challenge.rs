@@ -6,12 +6,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use callgate_engine::cedar::{EntityUID, Literal, Value, ValueKind};
-use callgate_engine::{Overlay, PolicyEvaluation, PolicyInfo, Snapshot};
+use callgate_engine::cedar::{EntityUID, Value};
+use callgate_engine::{Overlay, PolicyEvaluation, PolicyInfo};
 use smol_str::SmolStr;
 
 use crate::domain::authority::approval::{ApprovalContext, ApprovalPolicy, ApprovedCall};
 use crate::domain::authority::chain::DelegationChain;
+use crate::domain::authority::ownership;
 use crate::domain::decide::approving::{ApproveQuestion, Approver};
 use crate::domain::decide::cedar_request::CedarRequest;
 use crate::domain::decide::described_call;
@@ -127,6 +128,7 @@ fn circumstances(
         purpose: call.workflow.purpose.clone(),
         targets: request.targets.iter().map(|it| it.uid().clone()).collect(),
         access: tool.map(|tool| tool.access),
+        agent_owner: ownership::owner_of_agent(evaluator.inputs.snapshot, &call.subject.entity),
         argument_order,
         facts: None,
     }
@@ -212,7 +214,7 @@ fn candidates(evaluator: &RequestEvaluator<'_>) -> Vec<CandidateApprover> {
     let root = evaluator.evidence.chain.as_ref().map(|chain| &*chain.root);
     let targets = evaluator.request.targets.iter().map(Target::uid);
     let things = std::iter::once(&evaluator.request.resource).chain(targets);
-    let owners = things.filter_map(|thing| owner(snapshot, thing));
+    let owners = things.filter_map(|thing| ownership::owner(snapshot, thing));
     let named = evaluator.inputs.named_approvers;
     let (people, groups): (Vec<_>, Vec<_>) = named
         .iter()
@@ -241,13 +243,6 @@ fn candidates(evaluator: &RequestEvaluator<'_>) -> Vec<CandidateApprover> {
 /// Only users approve, and not their own calls.
 fn is_eligible(call: &CallContext, uid: &EntityUID) -> bool {
     *uid.entity_type() == TYPES.user && *uid != call.subject.entity
-}
-
-fn owner(snapshot: &Snapshot, uid: &EntityUID) -> Option<EntityUID> {
-    match snapshot.entity(uid)?.attribute("owner")?.value {
-        ValueKind::Lit(Literal::EntityUID(owner)) => Some(EntityUID::clone(&owner)),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

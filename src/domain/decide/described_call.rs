@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use callgate_engine::cedar::EntityUID;
+use callgate_engine::cedar::{EntityUID, Value};
+use callgate_engine::{Overlay, Snapshot};
 use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
 
 use crate::config::claims::ClaimMapping;
 use crate::domain::authority::approval::{ApprovalContext, ApprovedCall};
@@ -12,6 +14,7 @@ use crate::domain::authority::chain::DelegationChain;
 use crate::domain::authority::labels::CarriedLabels;
 use crate::domain::authority::session::Session;
 use crate::domain::authority::state::Authority;
+use crate::domain::decide::cedar_request::CedarRequest;
 use crate::domain::decide::evaluate::RequestEvaluator;
 use crate::domain::decide::inputs::History;
 use crate::domain::decide::verify::VerifiedEvidence;
@@ -20,6 +23,8 @@ use crate::domain::request::call_context::{ActorChain, CallContext, Operation, S
 use crate::domain::request::claims;
 use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::request::operation::{OperationKind, ToolCall};
+use crate::domain::request::target::stored;
+use crate::domain::schema::{self, AccessLevel};
 
 /// The facts to record of a call that is evaluated.
 pub fn facts(evaluator: &RequestEvaluator<'_>, mapping: &ClaimMapping) -> CallFacts {
@@ -143,6 +148,35 @@ impl DescribedCall {
             chain: chain.transpose()?,
             task: task.and_then(|id| authority.tasks.get(id).map(Arc::as_ref)),
         })
+    }
+}
+
+/// The Cedar request of a call on record whose tool is stopped, gone, or takes other arguments by now: about the tool and the
+/// targets that were recorded. Of a tool that is gone, policies find what was recorded and nothing else.
+pub fn recorded_request(
+    snapshot: &Snapshot,
+    approved: &ApprovedCall,
+    context: &ApprovalContext,
+) -> CedarRequest {
+    let tool = schema::tool_uid(&approved.server, &approved.tool);
+    let is_server = |server: &str| snapshot.contains(&schema::server_uid(&SmolStr::new(server)));
+    let targets = context.targets.iter();
+    let targets = targets.filter_map(|uid| stored::read(uid.eid().as_ref(), is_server).ok());
+    let gone = (!snapshot.contains(&tool)).then(|| {
+        let access = context.access.unwrap_or(AccessLevel::Admin);
+        Overlay {
+            parents: vec![schema::server_uid(&approved.server)],
+            attributes: vec![
+                ("access".into(), Value::new(access.as_str(), None)),
+                ("confirmed".into(), Value::new(true, None)),
+            ],
+            ..Overlay::bare(tool.clone())
+        }
+    });
+    CedarRequest {
+        targets: targets.collect(),
+        overlays: gone.into_iter().collect(),
+        ..CedarRequest::new(schema::action_uid("approve_call"), tool)
     }
 }
 

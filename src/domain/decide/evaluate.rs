@@ -71,6 +71,14 @@ impl<'p> PrincipalEvaluations<'p> {
         self.uids().zip(self.evaluations)
     }
 
+    /// The same, where permits that could not be evaluated permit nothing and are otherwise as if they were not there.
+    pub fn without_failed_permits(mut self) -> Self {
+        for evaluation in &mut self.evaluations {
+            evaluation.errors.retain(|error| error.policy.is_forbid);
+        }
+        self
+    }
+
     fn uids(&self) -> impl Iterator<Item = &'p EntityUID> + use<'p> {
         self.principals.iter().copied().cycle()
     }

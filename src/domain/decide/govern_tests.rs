@@ -15,7 +15,7 @@ use crate::domain::authority::usage::{Usage, WindowCounts};
 use crate::domain::decide::call::decide;
 use crate::domain::decide::inputs::History;
 use crate::domain::decide::verdict::Challenge;
-use crate::domain::fixtures::{person, tool_call, world};
+use crate::domain::fixtures::{agent, person, tool_call, world};
 use crate::domain::request::call_context::ActorChain;
 
 const POLICIES: &str = r#"
@@ -62,7 +62,7 @@ fn a_desk_needs_no_right_to_state_for_whom_a_call_is_made() {
         approve(
             &inputs,
             (&challenge.call, &challenge.circumstances),
-            approver,
+            (approver, ApproverWish::Approve),
             asks(caller, &claims),
             noon(),
         )
@@ -191,7 +191,13 @@ fn who_may_approve_is_asked_on_the_same_facts_each_time() {
             let alice = Subject::verified(person("alice"), "jwt");
             let desk = desk();
             let about = (&on_record.call, &circumstances);
-            let given = approve(&later, about, &alice, asks(&desk, &claims), noon());
+            let given = approve(
+                &later,
+                about,
+                (&alice, ApproverWish::Approve),
+                asks(&desk, &claims),
+                noon(),
+            );
             assert_eq!(given.is_allow(), is_offered, "{word} {fact}: {given:?}");
             let approval = Approval {
                 id: "a".into(),
@@ -246,7 +252,15 @@ fn the_gateway_is_the_one_through_which_it_is_approved() {
         ..desk()
     };
     let about = (&challenge.call, &challenge.circumstances);
-    let given = |through: &Caller| approve(&inputs, about, &alice, asks(through, &claims), noon());
+    let given = |through: &Caller| {
+        approve(
+            &inputs,
+            about,
+            (&alice, ApproverWish::Approve),
+            asks(through, &claims),
+            noon(),
+        )
+    };
     assert!(given(&desk).is_allow());
     assert!(!given(&gateway).is_allow());
 }
@@ -263,7 +277,8 @@ fn what_was_recorded_without_facts_is_of_unknown_origin() {
         let snapshot = world(&policies);
         let inputs = DecisionInputs::from(&snapshot);
         let about = (&challenge.call, context);
-        approve(&inputs, about, &alice, asks(&caller, &claims), noon()).is_allow()
+        let by = (&alice, ApproverWish::Approve);
+        approve(&inputs, about, by, asks(&caller, &claims), noon()).is_allow()
     };
     let without = ApprovalContext {
         facts: None,
@@ -285,4 +300,116 @@ fn what_was_recorded_without_facts_is_of_unknown_origin() {
         ..without
     };
     assert!(!allows("!context.delegation.verified", &gone));
+}
+
+/// What the policies say of an actor who does this to an agent.
+fn governed(policies: &str, authority: &Authority, request: &GovernRequest<'_>) -> Verdict {
+    let snapshot = world(policies);
+    let inputs = DecisionInputs {
+        authority,
+        ..DecisionInputs::from(&snapshot)
+    };
+    let (caller, claims) = (Caller::local(), ClaimMapping::default());
+    govern(&inputs, request, asks(&caller, &claims), noon())
+}
+
+#[test]
+fn a_failing_permit_stands_in_the_way_of_nothing_that_is_taken_away() {
+    let failing = r#"permit (principal, action in Mcp::Action::"govern", resource) when { resource.owner == principal };"#;
+    let permit = r#"permit (principal, action in Mcp::Action::"govern", resource);"#;
+    let forbid = failing.replace("permit", "forbid");
+    let (alice, gone) = (Subject::verified(person("alice"), "jwt"), agent("gone"));
+    let code = |policies: &str, action, remembered: &[Overlay]| {
+        let request = GovernRequest {
+            actor: &alice,
+            action,
+            resource: &gone,
+            chain: None,
+            task: None,
+            remembered,
+        };
+        let verdict = governed(policies, &Authority::default(), &request);
+        verdict.reasons.first().map(|reason| reason.code)
+    };
+    let both = format!("{failing}{permit}");
+    for action in ["revoke_delegation", "stop_entity"] {
+        assert_eq!(code(&both, action, &[]), None, "{action}");
+        // By itself it permits nothing, and a forbid that fails denies.
+        assert_eq!(code(failing, action, &[]), Some(ReasonCode::NoPermit));
+        let denied = code(&format!("{forbid}{permit}"), action, &[]);
+        assert_eq!(denied, Some(ReasonCode::EvaluationError));
+    }
+    for action in ["grant_delegation", "resume_entity"] {
+        let denied = code(&both, action, &[]);
+        assert_eq!(denied, Some(ReasonCode::EvaluationError), "{action}");
+    }
+    // Of an agent that is gone policies find what is known.
+    let known = |owner: &str| {
+        let snapshot = world("");
+        let agent =
+            crate::domain::authority::ownership::remembered(&snapshot, &gone, Some(&person(owner)));
+        [agent.expect("it is gone")]
+    };
+    assert_eq!(code(failing, "revoke_delegation", &known("alice")), None);
+    let anothers = code(failing, "revoke_delegation", &known("mallory"));
+    assert_eq!(anothers, Some(ReasonCode::NoPermit));
+}
+
+#[test]
+fn whoever_takes_part_in_what_is_made_is_not_stopped() {
+    let policies = r#"permit (principal, action in Mcp::Action::"govern", resource);"#;
+    let alice = Subject::verified(person("alice"), "jwt");
+    let (planner, helper) = (agent("planner"), agent("helper"));
+    let parts: (_, Vec<EntityUID>) = (person("mallory"), vec![planner.clone()]);
+    let chain = DelegationChain {
+        root: std::borrow::Cow::Borrowed(&parts.0),
+        actors: std::borrow::Cow::Borrowed(&parts.1),
+        scopes: &[],
+        is_verified: true,
+        delegations: Vec::new(),
+    };
+    let task: Task = serde_json::from_value(json!({
+        "id": "t",
+        "agent": {"type": "Mcp::Agent", "id": "stray"},
+        "person": {"type": "Mcp::User", "id": "zoe"},
+        "purpose": "triage",
+        "opened_at": 1_700_000_000_000_u64,
+        "deadline": 1_900_000_000_000_u64,
+    }))
+    .expect("a task");
+    let parties = [
+        person("mallory"),
+        planner,
+        helper.clone(),
+        agent("stray"),
+        person("zoe"),
+    ];
+    for party in parties {
+        let mut authority = Authority::default();
+        let stop = crate::domain::authority::stop::Stop {
+            uid: party.clone(),
+            reason: "INC-4711".into(),
+            at: noon(),
+            by: person("ines"),
+        };
+        authority.stops.insert_mut(party.clone(), Arc::new(stop));
+        let code = |action| {
+            let request = GovernRequest {
+                actor: &alice,
+                action,
+                resource: &helper,
+                chain: Some(&chain),
+                task: Some(&task),
+                remembered: &[],
+            };
+            let verdict = governed(policies, &authority, &request);
+            verdict.reasons.first().map(|reason| reason.code)
+        };
+        assert_eq!(
+            code("grant_delegation"),
+            Some(ReasonCode::Stopped),
+            "{party}"
+        );
+        assert_eq!(code("revoke_delegation"), None, "{party}");
+    }
 }

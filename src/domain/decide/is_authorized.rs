@@ -15,6 +15,9 @@ use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::domain::request::trace_context::TraceContext;
 use crate::domain::schema::{self, TYPES};
 
+/// The facts of a call that name who takes part in it.
+const PARTIES: [&str; 2] = ["delegation", "server"];
+
 /// Cedar's own request, a principal, action, resource and context, for anything that is not an MCP call.
 #[derive(Debug, Clone)]
 pub struct ParcRequest {
@@ -50,13 +53,25 @@ impl ParcRequest {
         named
     }
 
-    /// The entities whose stop denies the request: principal and resource, and the server of a tool.
+    /// The server of the resource, if that is a tool, by the tool's id.
+    pub fn tool_server(&self) -> Option<EntityUID> {
+        let id: &str = self.resource.eid().as_ref();
+        let (server, _) = id.split_once('/')?;
+        let is_tool = *self.resource.entity_type() == TYPES.tool;
+        is_tool.then(|| schema::server_uid(&SmolStr::new(server)))
+    }
+
+    /// The entities whose stop denies the request: principal and resource, the server of a tool, and whom the context names
+    /// as the server and in the delegation, where a call has them.
     pub fn stoppable(&self) -> Vec<EntityUID> {
-        let named = [self.principal.clone(), self.resource.clone()];
+        let mut named = vec![self.principal.clone(), self.resource.clone()];
+        named.extend(self.tool_server());
+        if let Context::Value(values) = &self.context {
+            let parties = PARTIES.iter().filter_map(|name| values.get(*name));
+            let mut each = |uid: &EntityUID| named.push(uid.clone());
+            parties.for_each(|value| for_each_entity(value, &mut each));
+        }
         named
-            .into_iter()
-            .chain(tool_server(&self.resource))
-            .collect()
     }
 }
 
@@ -128,14 +143,6 @@ pub fn decide_observed(
         name_unknown_entity(snapshot, question, &mut decision);
     }
     decision
-}
-
-/// The server of a tool, by the tool's id.
-fn tool_server(resource: &EntityUID) -> Option<EntityUID> {
-    let id: &str = resource.eid().as_ref();
-    let (server, _) = id.split_once('/')?;
-    let is_tool = *resource.entity_type() == TYPES.tool;
-    is_tool.then(|| schema::server_uid(&SmolStr::new(server)))
 }
 
 /// A policy that reads a required attribute fails if the entity does not exist: then the reason names the entity

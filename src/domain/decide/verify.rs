@@ -13,6 +13,7 @@ use crate::authn::caller::Rights;
 use crate::domain::authority::approval::{Approval, ApprovalStatus, ApprovedCall};
 use crate::domain::authority::chain::DelegationChain;
 use crate::domain::authority::labels;
+use crate::domain::authority::ownership;
 use crate::domain::authority::scope::RequestedAccess;
 use crate::domain::authority::task::{Task, TaskStatus};
 use crate::domain::decide::inputs;
@@ -61,6 +62,7 @@ pub fn verify_call<'c>(
         for actor in &*chain.actors {
             verify_known(snapshot, actor)?;
         }
+        chain.verify_agents(snapshot)?;
     }
     let task = verify_task(inputs, call, chain.as_ref(), now)?;
     if inputs
@@ -213,8 +215,13 @@ impl<'c> VerifiedEvidence<'c> {
     }
 }
 
-/// Verifies that the approver is still active and not stopped.
+/// Verifies that the agent is still the one that asked, and the approver still active and not stopped.
 fn verify_approver(inputs: &DecisionInputs<'_>, approval: &Approval) -> Result<(), Reason> {
+    let (agent, owner) = (&approval.call.subject, &approval.circumstances.agent_owner);
+    if !ownership::is_the_same(inputs.snapshot, agent, owner.as_ref()) {
+        let fault = "was for an agent that belongs to somebody else by now";
+        return Err(invalid_approval(&approval.id, fault));
+    }
     let by = approval.word.as_ref().map(|word| &word.by);
     inputs.authority.verify_not_stopped(by)?;
     let approver = by.and_then(|by| inputs.snapshot.entity(by));
@@ -273,6 +280,10 @@ fn verify_task<'c>(
         TaskStatus::Closed => return closed("is closed"),
         TaskStatus::Overdue => return closed("is over"),
     }
+    if !ownership::is_the_same(inputs.snapshot, &task.agent, task.agent_owner.as_ref()) {
+        let message = format!("task `{id}` is for an agent that belongs to somebody else by now");
+        return Err(outside_task(message));
+    }
     let actors = chain.map_or(&[] as &[EntityUID], |chain| &chain.actors);
     if task.agent != call.subject.entity && !actors.contains(&task.agent) {
         let who = &call.subject.entity;
@@ -313,13 +324,25 @@ fn verify_server(snapshot: &Snapshot, name: &SmolStr) -> Result<(), Reason> {
 /// [`ReasonCode::CallerNotTrusted`].
 pub fn verify_asserted(call: &CallContext, rights: &Rights) -> Result<(), Reason> {
     verify_stated(&call.subject, rights)?;
-    // A chain of stored delegations needs no assertion by the caller.
-    let is_asserted = |delegation: &ActorChain| delegation.delegation_ids.is_empty();
-    if call.actor_chain.as_ref().is_some_and(is_asserted) && !rights.assert_delegation {
-        return untrusted("for whom a call is made");
+    call.actor_chain
+        .as_ref()
+        .map_or(Ok(()), |chain| verify_asserted_chain(chain, rights))
+}
+
+/// Verifies the same of an actor chain. One of stored delegations needs no assertion by the caller, but no stored delegation
+/// has scopes: those are the caller's word, and count as verified.
+fn verify_asserted_chain(chain: &ActorChain, rights: &Rights) -> Result<(), Reason> {
+    if chain.delegation_ids.is_empty() {
+        if !rights.assert_delegation {
+            return untrusted("for whom a call is made");
+        }
+    } else if !chain.scopes.is_empty() && !(rights.assert_delegation && chain.verified) {
+        return untrusted(
+            "scopes beside stored delegations, unless it may state delegations and has verified them",
+        );
     }
-    let is_said = |delegation: &ActorChain| delegation.claims.iter().any(|(_, it)| !it.is_empty());
-    if call.actor_chain.as_ref().is_some_and(is_said) && !rights.assert_claims {
+    let is_said = chain.claims.iter().any(|(_, it)| !it.is_empty());
+    if is_said && !rights.assert_claims {
         return untrusted("claims about those for whom a call is made");
     }
     Ok(())

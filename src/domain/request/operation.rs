@@ -11,7 +11,7 @@ use callgate_engine::cedar::EntityUID;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use crate::domain::schema;
+use crate::domain::schema::{self, AccessLevel};
 
 /// What is the same for every call of one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +168,9 @@ const BRINGING_NOTHING: [&str; 14] = [
     "reply",
 ];
 
+/// The methods that keep a connection and change a task of MCP.
+const CHANGING_TASKS: [&str; 2] = ["tasks/update", "tasks/cancel"];
+
 /// Opens a stream of notifications. What is subscribed to is decided beside it.
 pub const SUBSCRIBE: &str = "subscriptions/listen";
 
@@ -257,21 +260,6 @@ impl OperationType {
             | Self::OnResource(_)
             | Self::OnPrompt(_)
             | Self::GetPrompt => false,
-        }
-    }
-
-    /// Whether it counts against the budget of a task. What only looks at what a server offers does not.
-    pub const fn uses_budget(self) -> bool {
-        match self {
-            Self::Connect | Self::List(_) => false,
-            Self::CallTool
-            | Self::OnResource(_)
-            | Self::OnPrompt(_)
-            | Self::GetPrompt
-            | Self::Sample
-            | Self::ElicitForm
-            | Self::ElicitUrl
-            | Self::OnClient(_) => true,
         }
     }
 }
@@ -393,6 +381,34 @@ impl OperationKind {
                 ResultLabels::OfAnyCall
             }
             _ => self.description().brings,
+        }
+    }
+
+    /// Whether it only looks at what a server offers, or keeps a connection and brings nothing.
+    pub fn only_looks(&self) -> bool {
+        match self {
+            Self::List(_) => true,
+            Self::Connect { .. } => self.brings() == ResultLabels::Nothing,
+            _ => false,
+        }
+    }
+
+    /// Whether it counts against the budget of a task. What only looks at what a server offers does not.
+    pub fn uses_budget(&self) -> bool {
+        !self.only_looks()
+    }
+
+    /// Whether authority for some of a server's tools is enough for it: to look at what the server offers, or for what the
+    /// server itself wants in the course of a call. Anything else that is no tool call may bring whatever the server has.
+    pub fn is_incidental(&self) -> bool {
+        self.only_looks() || self.is_server_only()
+    }
+
+    /// The access level that it needs, if it is no tool call.
+    pub fn access(&self) -> AccessLevel {
+        match self.method() {
+            method if CHANGING_TASKS.contains(&method) => AccessLevel::Write,
+            _ => AccessLevel::Read,
         }
     }
 

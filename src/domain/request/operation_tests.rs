@@ -47,3 +47,50 @@ fn what_lists_has_a_name_for_the_filtered_list_and_nothing_else_has() {
         );
     }
 }
+
+#[test]
+fn only_what_looks_or_keeps_a_connection_is_incidental_and_uses_no_budget() {
+    let connect = |method| OperationKind::Connect { method };
+    let name = || SmolStr::new_static("x");
+    let looking = Listing::ALL.iter().copied().map(OperationKind::List);
+    let looking = looking.chain(BRINGING_NOTHING.map(connect));
+    for kind in looking {
+        assert!(kind.is_incidental() && !kind.uses_budget(), "{kind:?}");
+        assert_eq!(kind.access(), AccessLevel::Read, "{kind:?}");
+    }
+    let of_servers = [
+        OperationKind::Sample(Sampling::default()),
+        OperationKind::ElicitUrl { url: String::new() },
+        OperationKind::OnClient(ClientOperation::ListRoots),
+    ];
+    for kind in of_servers {
+        assert!(kind.is_incidental() && kind.uses_budget(), "{kind:?}");
+    }
+    let on_resources = ResourceOperation::ALL.iter().copied();
+    let on_resources = on_resources.map(|operation| OperationKind::OnResource {
+        operation,
+        uri: name(),
+    });
+    let on_prompts = PromptOperation::ALL.iter().copied();
+    let on_prompts = on_prompts.map(|operation| OperationKind::OnPrompt {
+        operation,
+        name: name(),
+    });
+    let results = ["tasks/get", "tasks/result", "tasks/list"].map(connect);
+    let bringing =
+        on_resources
+            .chain(on_prompts)
+            .chain(results)
+            .chain([OperationKind::GetPrompt {
+                name: name(),
+                arguments: Vec::new(),
+            }]);
+    for kind in bringing {
+        assert!(!kind.is_incidental() && kind.uses_budget(), "{kind:?}");
+        assert_eq!(kind.access(), AccessLevel::Read, "{kind:?}");
+    }
+    for kind in ["tasks/update", "tasks/cancel"].map(connect) {
+        assert!(!kind.is_incidental() && kind.uses_budget(), "{kind:?}");
+        assert_eq!(kind.access(), AccessLevel::Write, "{kind:?}");
+    }
+}

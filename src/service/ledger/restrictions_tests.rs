@@ -219,6 +219,7 @@ fn grant(id: &str) -> Plan {
         expires_at: at(9_000),
         revoked_at: None,
         created_at: at(0),
+        owners: Default::default(),
     };
     let delegation = Arc::new(delegation);
     Arc::new(move |_| {
@@ -266,6 +267,7 @@ fn open(id: &str) -> Plan {
     let task = Task {
         id: id.into(),
         agent: agent("a"),
+        agent_owner: None,
         person: user(),
         purpose: "p".into(),
         scope: None,

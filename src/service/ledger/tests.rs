@@ -38,6 +38,7 @@ fn task(id: &str) -> PlannedChange {
     let task = Task {
         id: id.into(),
         agent: schema::entity_uid(&TYPES.agent, "a"),
+        agent_owner: None,
         person: schema::entity_uid(&TYPES.user, "u"),
         purpose: "p".into(),
         scope: None,

@@ -224,6 +224,7 @@ fn a_row_whose_body_is_of_something_else_is_not_read() {
     let task = Task {
         id: "t1".into(),
         agent: entity_uid(&TYPES.agent, "support"),
+        agent_owner: None,
         person: entity_uid(&TYPES.user, "ana"),
         purpose: "triage".into(),
         scope: None,

@@ -6,6 +6,7 @@ pub mod delegations;
 pub mod entities;
 pub mod entity_chains;
 pub mod fuzz;
+pub mod gone;
 pub mod keys;
 pub mod malformed;
 pub mod narrowed;

@@ -147,6 +147,127 @@ async fn who_is_stopped_changes_nothing_either_and_cedars_own_question_knows() {
 }
 
 #[tokio::test]
+async fn cedars_own_question_knows_whoever_the_contexts_delegation_names() {
+    let mut world = World::start().await;
+    let agent = |id: &str| serde_json::json!({"type": "Mcp::Agent", "id": id});
+    let context = |delegation: serde_json::Value| {
+        let context = serde_json::json!({"delegation": delegation});
+        context.to_string().into_bytes().into()
+    };
+    let named = [
+        (
+            "User",
+            "sam",
+            serde_json::json!({"root": {"type": "Mcp::User", "id": "sam"}}),
+        ),
+        (
+            "Agent",
+            "one",
+            serde_json::json!({"root_agent": agent("one")}),
+        ),
+        (
+            "Agent",
+            "two",
+            serde_json::json!({"actors": [agent("one"), agent("two")]}),
+        ),
+        (
+            "Agent",
+            "three",
+            serde_json::json!({"last": agent("three")}),
+        ),
+    ];
+    for (of_type, id, delegation) in named {
+        let question = v1::IsAuthorizedRequest {
+            principal: entity("Mcp::Agent", "helper"),
+            action: entity("Mcp::Action", "call_read"),
+            resource: entity("Mcp::Tool", "git/log"),
+            context_form: Some(v1::is_authorized_request::ContextForm::ContextJson(
+                context(delegation),
+            )),
+            ..Default::default()
+        };
+        let mut asking = world.server.client().await;
+        let answer = asking.is_authorized(by("edge", question.clone())).await;
+        let answer = answer.expect("an answer").into_inner();
+        assert_ne!(answer.reasons[0].code(), ReasonCode::Stopped, "{id}");
+        world.stop(of_type, id).await;
+        let answer = asking.is_authorized(by("edge", question)).await;
+        let answer = answer.expect("an answer").into_inner();
+        assert_eq!(answer.reasons[0].code(), ReasonCode::Stopped, "{id}");
+        world.resume(of_type, id).await;
+    }
+}
+
+#[tokio::test]
+async fn no_authority_is_made_of_or_for_who_is_stopped_and_all_of_it_can_be_taken_away() {
+    let mut world = World::start().await;
+    let delegated = world.granted(world.grant()).await;
+    let task = world.opened(world.task()).await;
+    let further = v1::GrantDelegationRequest {
+        actor: crate::control::actor("Agent", "helper"),
+        to: entity("Agent", "worker"),
+        scope: scope(&["git"], v1::AccessLevel::Read),
+        parent_id: delegated.id.clone(),
+        max_redelegations: 0,
+        ..world.grant()
+    };
+    let is_stopped = |refused: Result<(), tonic::Status>, what: &str| {
+        let refused = refused.expect_err(what);
+        let code = crate::control::reasons(&refused)[0].code();
+        assert_eq!(code, ReasonCode::Stopped, "{what}");
+    };
+    // The root of the chain, and the delegate.
+    for (of_type, id) in [("User", "sam"), ("Agent", "worker")] {
+        world.stop(of_type, id).await;
+        let request = by("edge", further.clone());
+        let answer = world.client.grant_delegation(request).await;
+        is_stopped(answer.map(drop), id);
+        world.resume(of_type, id).await;
+    }
+    // An actor in between.
+    let passed_on = v1::GrantDelegationRequest {
+        max_redelegations: 1,
+        ..further.clone()
+    };
+    let passed_on = world.granted(passed_on).await;
+    world.stop("Agent", "helper").await;
+    let deeper = v1::GrantDelegationRequest {
+        actor: crate::control::actor("Agent", "worker"),
+        to: entity("Agent", "third"),
+        parent_id: passed_on.id,
+        ..further
+    };
+    let answer = world.client.grant_delegation(by("edge", deeper)).await;
+    is_stopped(answer.map(drop), "an actor in between");
+    // The agent of a task, and of one that goes on.
+    let opening = world.task();
+    let answer = world.client.open_task(by("edge", opening)).await;
+    is_stopped(answer.map(drop), "the agent of a task");
+    let advancing = v1::AdvanceTaskRequest {
+        actor: person("sam"),
+        id: task.id.clone(),
+        ..Default::default()
+    };
+    let answer = world.client.advance_task(by("edge", advancing)).await;
+    is_stopped(answer.map(drop), "a task that goes on");
+
+    let closing = v1::CloseTaskRequest {
+        actor: person("sam"),
+        id: task.id,
+        ..Default::default()
+    };
+    let closed = world.client.close_task(by("edge", closing)).await;
+    closed.expect("closed");
+    let revoking = v1::RevokeDelegationRequest {
+        actor: person("sam"),
+        id: delegated.id,
+        ..Default::default()
+    };
+    let revoked = world.client.revoke_delegation(by("edge", revoking)).await;
+    revoked.expect("revoked");
+}
+
+#[tokio::test]
 async fn a_stop_is_governed_told_replaced_and_lifted_once() {
     let mut world = World::start().await;
     let by_sam = by("edge", stop("sam", "Agent", "helper"));

@@ -60,6 +60,7 @@ pub(super) fn delegation(view: DelegationView) -> v1::StoredDelegation {
             DelegationStatus::Expired => v1::DelegationStatus::Expired,
             DelegationStatus::Revoked => v1::DelegationStatus::Revoked,
             DelegationStatus::TaskEnded => v1::DelegationStatus::TaskOver,
+            DelegationStatus::AgentGone => v1::DelegationStatus::AgentGone,
         }
         .into(),
     }
@@ -75,6 +76,10 @@ pub(super) fn delegations(listed: ListPage<DelegationView>) -> v1::ListDelegatio
 
 pub(super) fn task(view: TaskView) -> v1::Task {
     let task: &Task = &view.task;
+    let step = |step: &TaskStep| v1::TaskStep {
+        name: step.name.to_string(),
+        scope: Some(scope(&step.scope)),
+    };
     v1::Task {
         id: task.id.to_string(),
         agent: Some(entity_ref(&task.agent)),
@@ -108,13 +113,6 @@ pub(super) fn tasks(listed: ListPage<TaskView>) -> v1::ListTasksResponse {
         tasks: listed.items.into_iter().map(task).collect(),
         next_page_token: text(listed.next.as_ref()),
         revision: listed.revision,
-    }
-}
-
-fn step(step: &TaskStep) -> v1::TaskStep {
-    v1::TaskStep {
-        name: step.name.to_string(),
-        scope: Some(scope(&step.scope)),
     }
 }
 

@@ -135,8 +135,7 @@ impl MessageParser<'_> {
         wire: served::CallContext,
         operation: Option<Operation>,
     ) -> Result<CallContext, FieldError> {
-        let is_delegated = wire.delegation.is_some();
-        let subject = self.subject(wire.subject, is_delegated)?;
+        let subject = self.subject(wire.subject, wire.delegation.as_ref())?;
         let operation = match operation {
             Some(operation) => operation,
             None => self.operation(wire.operation, &subject.entity)?,
@@ -161,25 +160,29 @@ impl MessageParser<'_> {
     fn subject(
         &self,
         wire: Option<served::Subject>,
-        is_delegated: bool,
+        delegation: Option<&served::Delegation>,
     ) -> Result<Subject, FieldError> {
         const FIELD: &str = "subject";
         let wire = wire.ok_or_else(|| FieldError::new(FIELD, FieldProblem::Missing))?;
-        let subject = if is_delegated {
-            self.actor(wire.entity, wire.identity, wire.claims)
-        } else {
-            self.principal(wire.entity, wire.identity, wire.claims)
+        let subject = match delegation {
+            None => self.principal(wire.entity, wire.identity, wire.claims),
+            Some(delegation) => {
+                // What is stored needs no token of the root, so the claims are those of the actor's own.
+                let is_own_token = !delegation.delegation_ids.is_empty();
+                self.actor(wire.entity, wire.identity, wire.claims, is_own_token)
+            }
         };
         subject.within(FIELD)
     }
 
-    /// Parses who acts for others. The claims are the members of an `act`; those of the whole token are about the root,
-    /// and would give the actor what is the root's.
+    /// Parses who acts for others. The claims are the members of an `act`, or those of the actor's own token; those of the
+    /// whole token of the root would give the actor what is the root's.
     fn actor(
         &self,
         entity: Option<served::EntityRef>,
         identity: Option<served::Identity>,
         claims: Option<Struct>,
+        is_own_token: bool,
     ) -> Result<Subject, FieldError> {
         let subject = self.identified(entity, identity, claims)?;
         if token_claims::names_as_actor(&subject.claims, subject.entity.eid().as_ref()) {
@@ -187,7 +190,10 @@ impl MessageParser<'_> {
                 "is of the token in which this actor acts, and so is about `delegation.root`";
             return Err(FieldError::new("claims", FieldProblem::Contradiction(said)));
         }
-        Ok(subject)
+        match is_own_token {
+            true => self.within_token(subject),
+            false => Ok(subject),
+        }
     }
 
     /// Parses a principal that acts for itself, and how it was identified. The claims are those of its token, which
@@ -198,12 +204,17 @@ impl MessageParser<'_> {
         identity: Option<impl Into<served::Identity>>,
         claims: Option<Struct>,
     ) -> Result<Subject, FieldError> {
-        let mut subject = self.identified(entity, identity, claims)?;
+        let subject = self.identified(entity, identity, claims)?;
         if token_claims::names_actor(&subject.claims) {
             let said = "is there, and the request does not say who acts for this principal";
             let contradiction = FieldProblem::Contradiction(said);
             return Err(FieldError::new("act", contradiction).inside("claims"));
         }
+        self.within_token(subject)
+    }
+
+    /// Bounds what a subject may do by the times of the token that its claims are of.
+    fn within_token(&self, mut subject: Subject) -> Result<Subject, FieldError> {
         let TokenValidity {
             not_before,
             expires_at,

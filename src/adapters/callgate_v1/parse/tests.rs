@@ -313,6 +313,27 @@ fn a_tokens_times_bound_the_call_that_passes_its_claims_on() {
         assert_eq!(chain.not_before, Some(since_1970(1_000) - skew));
         assert_eq!(chain.expires_at, Some(since_1970(end) + skew), "{stated:?}");
     }
+    // With stored delegations there is no token of the root's: it is the actor's own.
+    let stored = |of_actor: serde_json::Value| {
+        let mut context = context("Agent", list_tools());
+        context.subject.as_mut().expect("a subject").claims = claims(of_actor);
+        context.delegation = Some(v1::Delegation {
+            delegation_ids: vec!["d".into()],
+            ..v1::Delegation::default()
+        });
+        context
+    };
+    let identity = parse(stored(times.clone()))
+        .expect("a call")
+        .subject
+        .identity;
+    assert_eq!(identity.not_before, Some(since_1970(1_000) - skew));
+    assert_eq!(identity.expires_at, Some(since_1970(2_000) + skew));
+    let said = parse(stored(serde_json::json!({"exp": "soon"}))).expect_err("no time");
+    assert!(
+        said.starts_with("`call_context.subject.claims.exp` must be a time"),
+        "{said}"
+    );
     // Within an `act` they have no meaning.
     let call = parse(acting(claims(times), None)).expect("a call");
     let chain = call.actor_chain.expect("somebody stands behind it");

@@ -293,6 +293,7 @@ fn governing(case: &Case, form: &GovernForm, now: SystemTime) -> Result<GovernQu
             expires_at: now + Duration::from_secs(3_600),
             revoked_at: None,
             created_at: now,
+            owners: Default::default(),
         });
     let root = user.clone().unwrap_or_else(|| actor.entity.clone());
     let chain = delegation.as_ref().map(|_| (root, actors(case)));

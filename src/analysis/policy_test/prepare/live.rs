@@ -176,6 +176,7 @@ pub(super) fn delegation(
         expires_at: offset(now, form.ends_in.unwrap_or(HOUR)),
         revoked_at: form.revoked.then_some(now),
         created_at: offset(now, -HOUR),
+        owners: Default::default(),
     })
 }
 
@@ -184,6 +185,7 @@ pub(super) fn open_task(agent: EntityUID, person: EntityUID, now: SystemTime) ->
     Task {
         id: TASK_ID.into(),
         agent,
+        agent_owner: None,
         person,
         purpose: "what it is about".into(),
         scope: None,

@@ -87,6 +87,16 @@ pub fn parse_one_as(server: &str, kind: TargetKind, text: &str) -> Result<Target
     single(parse(server, Some(kind), text, None)?)
 }
 
+/// What a text has that is no part of the name of its target, and is lost where the name alone is kept.
+pub fn beyond_name(text: &str, kind: TargetKind) -> Option<&'static str> {
+    match kind {
+        TargetKind::Url if text.contains('#') => Some("a fragment"),
+        TargetKind::Url if text.contains('?') => Some("a query"),
+        TargetKind::Email if text.contains('<') => Some("a display name"),
+        _ => None,
+    }
+}
+
 /// The host that a URL names, or a text without a scheme as the authority of one.
 ///
 /// # Errors

@@ -7,7 +7,7 @@
 
 use callgate_engine::cedar::{Entity, EntityUID, Literal, PartialValue, ValueKind};
 
-use crate::domain::request::target::{self, TargetError, TargetKind};
+use crate::domain::request::target::{self, Target, TargetError, TargetKind};
 use crate::domain::schema::TYPES;
 
 /// The attributes of a resource that its name and the call determine.
@@ -23,25 +23,34 @@ const DERIVED: [&str; 9] = [
     "public",
 ];
 
-/// The canonical name of a target: an id of a server as such, anything else by its detected kind.
+/// The target of this name: an id of a server as such, anything else by its detected kind.
 ///
 /// # Errors
 ///
 /// Why no target has the name.
-pub fn canonical_name(
-    id: &str,
-    is_server: impl FnOnce(&str) -> bool,
-) -> Result<String, TargetError> {
+pub fn read(id: &str, is_server: impl FnOnce(&str) -> bool) -> Result<Target, TargetError> {
     if let Some((server, rest)) = id.split_once(':')
         && is_server(server)
     {
         let kinds = [TargetKind::Id, TargetKind::Uuid].into_iter();
         let mut read = kinds.filter_map(|kind| target::parse_one_as(server, kind, rest).ok());
-        if read.any(|target| name_of(target.uid()) == id) {
-            return Ok(id.to_owned());
+        if let Some(target) = read.find(|target| name_of(target.uid()) == id) {
+            return Ok(target);
         }
     }
-    target::parse_one("", id).map(|target| name_of(target.uid()).to_owned())
+    target::parse_one("", id)
+}
+
+/// The canonical name of the target of this name.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn canonical_name(
+    id: &str,
+    is_server: impl FnOnce(&str) -> bool,
+) -> Result<String, TargetError> {
+    read(id, is_server).map(|target| name_of(target.uid()).to_owned())
 }
 
 /// Why no call acts upon a stored resource under its name. `None` if calls do, and for what contains others under a name of

@@ -82,6 +82,7 @@ impl MessageParser<'_> {
             Wire::Expired => Some(DelegationStatus::Expired),
             Wire::Revoked => Some(DelegationStatus::Revoked),
             Wire::TaskOver => Some(DelegationStatus::TaskEnded),
+            Wire::AgentGone => Some(DelegationStatus::AgentGone),
         };
         let filter = DelegationFilter {
             id: self.optional_id(wire.id, "id")?,
@@ -401,7 +402,7 @@ fn is_tool_name(text: &str) -> bool {
 }
 
 /// Parses a resource under its canonical name: an absolute path, a URI, or `<server>:<text>` for what only
-/// that server understands.
+/// that server understands. What the name does not keep is refused, as without it more is meant.
 fn place(text: &str, path: &str) -> Result<EntityUID, FieldError> {
     let refuse = |why: String| {
         Err(FieldError::new(
@@ -421,7 +422,12 @@ fn place(text: &str, path: &str) -> Result<EntityUID, FieldError> {
         return refuse(why.to_owned());
     };
     match parsed {
-        Ok(target) => Ok(target.uid().clone()),
+        Ok(target) => match target::beyond_name(text, target.kind) {
+            None => Ok(target.uid().clone()),
+            Some(more) => refuse(format!(
+                "it has {more}, which tells no places apart: without it, the whole place is meant"
+            )),
+        },
         Err(fault) => refuse(format!("it {fault}")),
     }
 }

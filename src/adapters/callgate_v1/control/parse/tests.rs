@@ -1,4 +1,7 @@
 use super::*;
+use crate::adapters::input::entity_types::EntityTypeCache;
+use crate::config::limits::Limits;
+use crate::domain::request::call_context::TraceContext;
 
 fn named(text: &str) -> Result<String, String> {
     match place(text, "targets[0]") {
@@ -17,7 +20,7 @@ fn places_have_one_name_and_keep_it() {
         ("/srv//app/", "file:///srv/app"),
         ("/", "file:///"),
         ("file:///srv/a%20b", "file:///srv/a b"),
-        ("https://Example.org/x?q#f", "https://example.org/x"),
+        ("https://Example.org:443/x/", "https://example.org/x"),
         ("/srv/c#/100%?", "file:///srv/c%23/100%25%3F"),
         ("mailto:Bob@Example.org", "mailto:bob@example.org"),
         ("GitHub:acme", "GitHub:acme"),
@@ -43,6 +46,13 @@ fn what_could_be_anywhere_is_no_place() {
             "https://user@example.org/x",
             "it has a user before the host",
         ),
+        ("https://example.org/x?customer=7", "it has a query"),
+        ("https://example.org/x?", "it has a query"),
+        ("https://example.org?customer=7", "it has a query"),
+        ("https://example.org/x#row7", "it has a fragment"),
+        ("https://example.org/x?q#f", "it has a fragment"),
+        ("sftp://example.org/x?q", "it has a query"),
+        ("mailto:Bob <bob@example.org>", "it has a display name"),
     ] {
         let refused = named(text).expect_err(text);
         assert!(refused.starts_with("`targets[0]` "), "{refused}");
@@ -60,5 +70,108 @@ fn a_tool_is_named_with_its_server() {
         ("/log", false),
     ] {
         assert_eq!(is_tool_name(text), is_name, "{text}");
+    }
+}
+
+#[test]
+fn a_place_that_says_more_than_its_name_is_refused_by_its_field() {
+    let parser = MessageParser {
+        limits: &Limits::default(),
+        types: &EntityTypeCache::default(),
+        transport_trace: &TraceContext::default(),
+        vouches_sessions: false,
+    };
+    let scope = |target: &str| v1::Scope {
+        tools: vec!["tickets/export".into()],
+        access: v1::AccessLevel::Read.into(),
+        targets: vec![target.into()],
+        ..Default::default()
+    };
+    let agent = Some(v1::EntityRef {
+        r#type: "Agent".into(),
+        id: "helper".into(),
+    });
+    let granted = |target: &str| {
+        let wire = v1::GrantDelegationRequest {
+            to: agent.clone(),
+            scope: Some(scope(target)),
+            expires_at: Some(prost_types::Timestamp::default()),
+            ..Default::default()
+        };
+        parser.new_delegation(wire).map(drop)
+    };
+    let narrowed = |target: &str| {
+        let wire = v1::NarrowDelegationRequest {
+            id: "d".into(),
+            scope: Some(scope(target)),
+            ..Default::default()
+        };
+        parser.narrowing(wire).map(drop)
+    };
+    let opened = |change: &dyn Fn(&mut v1::OpenTaskRequest)| {
+        let mut wire = v1::OpenTaskRequest {
+            agent: agent.clone(),
+            person: agent.clone(),
+            purpose: "what it is about".into(),
+            deadline: Some(prost_types::Timestamp::default()),
+            ..Default::default()
+        };
+        change(&mut wire);
+        parser.new_task(wire).map(drop)
+    };
+    let in_scope = |target: &str| opened(&|wire| wire.scope = Some(scope(target)));
+    let in_step = |target: &str| {
+        opened(&|wire| {
+            wire.steps = vec![v1::TaskStep {
+                name: "first".into(),
+                scope: Some(scope(target)),
+            }];
+        })
+    };
+    let in_use = |target: &str| {
+        opened(&|wire| {
+            wire.tool_uses = vec![v1::ToolUse {
+                tool: "tickets/export".into(),
+                targets: vec![target.into()],
+                ..Default::default()
+            }];
+        })
+    };
+    let place = |target: &str| {
+        opened(&|wire| {
+            wire.places = vec![v1::TaskPlace {
+                place: target.into(),
+                read: true,
+                send: false,
+            }];
+        })
+    };
+    type Read<'a> = &'a dyn Fn(&str) -> Result<(), FieldError>;
+    let fields: [(&str, Read<'_>); 6] = [
+        ("scope.targets[0]", &granted),
+        ("scope.targets[0]", &narrowed),
+        ("scope.targets[0]", &in_scope),
+        ("steps[0].scope.targets[0]", &in_step),
+        ("tool_uses[0].targets[0]", &in_use),
+        ("places[0].place", &place),
+    ];
+    for (field, read) in fields {
+        assert!(
+            read("https://tickets.example.com/export").is_ok(),
+            "{field}"
+        );
+        let refused = read("https://tickets.example.com/export?customer=7");
+        let refused = refused.expect_err(field).to_string();
+        assert!(refused.starts_with(&format!("`{field}` ")), "{refused}");
+        assert!(refused.contains("it has a query"), "{refused}");
+    }
+    // As people write hosts and addresses.
+    for (text, said) in [
+        ("tickets.example.com/export?customer=7", "a query"),
+        ("tickets.example.com/export#row7", "a fragment"),
+        ("Bob <bob@example.org>", "a display name"),
+    ] {
+        let refused = place(text).expect_err(text).to_string();
+        assert!(refused.contains(said), "{refused}");
     }
 }
