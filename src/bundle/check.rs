@@ -20,7 +20,7 @@ use crate::bundle::validate::references::{
 };
 use crate::bundle::validate::tool_types::ToolTypes;
 use crate::bundle::validate::{
-    self, PolicyLevels, ValidatedLevels, ValidatorInputs, gateway_config, references,
+    self, PolicyLevels, ValidatedLevels, ValidatorInputs, gateway_config, open_permits, references,
 };
 use crate::bundle::{
     BundleCounts, ToolSummary, UnreadRegistrations, check_apart, read_config, read_registrations,
@@ -152,6 +152,7 @@ pub(super) fn check<'f>(
     let bundle = parse(files, config, last, &mut faults, &mut warnings);
     let tools = ToolTypes::new(&bundle.registrations);
     let levels = bundle.validate(last, &tools, &mut faults, &mut warnings);
+    open_permits::warn(&bundle.policies, &bundle.config.bundle, &mut warnings);
     let (findings, names) = bundle.check_names(files, last, &tools, &mut faults, &mut warnings);
     if is_strict || bundle.config.bundle.strict {
         faults.append(&mut warnings);

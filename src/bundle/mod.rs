@@ -230,7 +230,10 @@ fn check_apart(files: &BundleFiles, config: &Config, faults: &mut Vec<BundleDiag
                 &Arc::from(found.as_str()),
                 "this directory has its own `callgate.toml`, so nothing in it would be read",
             );
-            let help = format!("take that file away, or say so: `[bundle] apart = [\"{found}\"]`");
+            let help = format!(
+                "say so in the configuration: `[bundle] apart = [\"{found}\"]`; if you take that file away instead, what is in \
+                 the directory is in force"
+            );
             faults.push(fault.with_help(help));
         }
     }
