@@ -111,7 +111,16 @@ pub(crate) type UnreadRegistrations<'a> = BTreeMap<&'a str, &'a Arc<str>>;
 ///
 /// All faults, if the directory cannot be read or the bundle is invalid.
 pub fn load(dir: &Path) -> Result<Bundle, BundleError> {
-    compile(&files::read(dir)?)
+    load_with(dir, None)
+}
+
+/// Reads and compiles a directory, with this configuration in the place of its own if there is one.
+///
+/// # Errors
+///
+/// All faults, if the directory cannot be read or the bundle is invalid.
+pub fn load_with(dir: &Path, config: Option<&Path>) -> Result<Bundle, BundleError> {
+    compile(&files::read_with(dir, config)?)
 }
 
 /// Compiles files. Warnings are faults if the configuration is strict.

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use callgate_engine::cedar::{
-    ActionConstraint, BinaryOp, Effect, Expr, ExprKind, PrincipalOrResourceConstraint,
-    Template, UnaryOp, Var,
+    ActionConstraint, BinaryOp, Effect, Expr, ExprKind, PrincipalOrResourceConstraint, Template,
+    UnaryOp, Var,
 };
 
 use crate::analysis::lint::code::Code;

@@ -33,7 +33,9 @@ pub(crate) fn warn(
     for template in open {
         let id: &str = template.id().as_ref();
         if let Some((origin, offset, length)) = policies.place(id) {
-            let said = format!("`{id}` permits everything to everybody: nothing is denied that no forbid names");
+            let said = format!(
+                "`{id}` permits everything to everybody: nothing is denied that no forbid names"
+            );
             let shown = first_line(origin.text, offset, length);
             let warning = BundleDiagnostic::at(origin, offset, shown, said);
             warnings.push(warning.with_help(
