@@ -21,6 +21,7 @@ use crate::bundle::validate::references::{
 use crate::bundle::validate::tool_types::ToolTypes;
 use crate::bundle::validate::{
     self, PolicyLevels, ValidatedLevels, ValidatorInputs, gateway_config, open_permits, references,
+    server_names,
 };
 use crate::bundle::{
     BundleCounts, ToolSummary, UnreadRegistrations, check_apart, read_config, read_registrations,
@@ -152,6 +153,7 @@ pub(super) fn check<'f>(
     let bundle = parse(files, config, last, &mut faults, &mut warnings);
     let tools = ToolTypes::new(&bundle.registrations);
     let levels = bundle.validate(last, &tools, &mut faults, &mut warnings);
+    server_names::warn(&bundle.registrations, &mut warnings);
     open_permits::warn(&bundle.policies, &bundle.config.bundle, &mut warnings);
     let (findings, names) = bundle.check_names(files, last, &tools, &mut faults, &mut warnings);
     if is_strict || bundle.config.bundle.strict {

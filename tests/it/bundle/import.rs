@@ -131,6 +131,15 @@ fn what_cannot_be_imported_is_told_and_nothing_is_written() {
     );
     let outside = workplace.run(&["import", "tools", "list.json", "--server", "../../x"]);
     assert_eq!(outside.code, 1);
+    workplace.write("policies/tools/Wiki.json", "{}");
+    let other = import(&workplace, &[]);
+    assert_eq!(other.code, 1);
+    assert!(
+        other.stderr.contains("a server `Wiki` is registered"),
+        "{}",
+        other.stderr
+    );
+    std::fs::remove_dir_all(workplace.path().join("policies")).expect("removed");
     let missing = workplace.run(&["import", "tools", "no.json", "--server", "wiki"]);
     assert_eq!(missing.code, 1);
     assert!(

@@ -203,6 +203,16 @@ fn registration_path(policies: &Path, server: &str) -> anyhow::Result<PathBuf> {
     // A directory that cannot be read, or is not there yet, has none.
     let files = files::read(policies).unwrap_or_default();
     let registrations = files.of_kind(FileKind::Registration);
+    let is_other = |stem: &str| stem != server && stem.eq_ignore_ascii_case(server);
+    if let Some(other) = files
+        .of_kind(FileKind::Registration)
+        .find(|it| is_other(&it.stem))
+    {
+        bail!(
+            "a server `{}` is registered, whose name differs in the case of letters only",
+            other.stem
+        );
+    }
     let own = registrations.filter(|source| *source.stem == *server);
     let found: Vec<&str> = own.map(|source| &*source.file).collect();
     match found.as_slice() {
