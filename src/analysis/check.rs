@@ -83,9 +83,7 @@ pub fn check(
     config: Option<&Path>,
     is_strict: bool,
 ) -> Result<BundleReport, BundleError> {
-    let files = config
-        .into_iter()
-        .fold(files::read(dir)?, BundleFiles::with_config);
+    let files = files::read_with(dir, config)?;
     let compile = match is_strict {
         true => bundle::compile_strictly,
         false => bundle::compile,

@@ -35,6 +35,8 @@ pub struct ImportOptions {
     pub typed: BTreeSet<String>,
     /// Access levels to set, by name or pattern; the last match counts.
     pub set: Vec<(String, AccessLevel)>,
+    /// Groups that the server is put into, besides those that it is in.
+    pub groups: Vec<String>,
     /// The server of the catalogue whose reviewed entries count for tools with the same definition.
     pub catalogue: Option<String>,
 }
@@ -209,13 +211,7 @@ pub fn import(
             count: known.len(),
         });
     }
-    let server = match &choices.owner {
-        Some(owner) => ServerEntry {
-            owner: owner.clone(),
-            ..server
-        },
-        None => server,
-    };
+    let server = choices.server_entry(server);
     let mut tools = BTreeMap::new();
     let mut report = Vec::new();
     let mut definitions = BTreeMap::new();
@@ -293,6 +289,19 @@ fn check_server(
 }
 
 impl ImportOptions {
+    /// The entry of the server with what the options say of it.
+    fn server_entry(&self, mut server: ServerEntry) -> ServerEntry {
+        if let Some(owner) = &self.owner {
+            server.owner.clone_from(owner);
+        }
+        for group in &self.groups {
+            if !server.groups.contains(group) {
+                server.groups.push(group.clone());
+            }
+        }
+        server
+    }
+
     /// Every name or pattern has to match a listed tool.
     fn check_patterns(&self, listed: &[ListedTool]) -> Result<(), ImportError> {
         let set = self.set.iter().map(|(pattern, _)| pattern);
@@ -433,7 +442,44 @@ pub(in crate::analysis) fn line(name: &str, change: ToolChange, entry: &ToolEntr
     }
 }
 
+/// A registered server that lists tools with the same definitions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SiblingServer {
+    /// The server.
+    pub server: String,
+    /// The groups that it is in, and that the imported server is not in.
+    pub groups: Vec<String>,
+}
+
 impl ToolImport {
+    /// The other registered servers that list a tool of this one, with the groups that they are in and it is not: policies
+    /// about those leave it out.
+    pub fn siblings<'r>(
+        &self,
+        others: impl IntoIterator<Item = &'r Registration>,
+    ) -> Vec<SiblingServer> {
+        let own = &self.registration;
+        let digests: BTreeSet<&str> = (own.tools.values())
+            .filter_map(|tool| tool.digest.as_deref())
+            .collect();
+        let lists = |tool: &ToolEntry| {
+            let digest = tool.digest.as_deref();
+            digest.is_some_and(|it| digests.contains(it))
+        };
+        let siblings = others
+            .into_iter()
+            .filter(|it| it.server.name != own.server.name && it.tools.values().any(lists));
+        let siblings = siblings.map(|other| SiblingServer {
+            server: other.server.name.clone(),
+            groups: {
+                let groups = other.server.groups.iter();
+                let is_missing = |group: &&String| !own.server.groups.contains(group);
+                groups.filter(is_missing).cloned().collect()
+            },
+        });
+        siblings.filter(|it| !it.groups.is_empty()).collect()
+    }
+
     /// The content of the registration file.
     ///
     /// # Errors

@@ -20,7 +20,8 @@ use crate::bundle::validate::references::{
 };
 use crate::bundle::validate::tool_types::ToolTypes;
 use crate::bundle::validate::{
-    self, PolicyLevels, ValidatedLevels, ValidatorInputs, gateway_config, references,
+    self, PolicyLevels, ValidatedLevels, ValidatorInputs, gateway_config, open_permits, references,
+    server_names,
 };
 use crate::bundle::{
     BundleCounts, ToolSummary, UnreadRegistrations, Warnings, check_apart, read_config,
@@ -152,6 +153,8 @@ pub(super) fn check<'f>(
     let bundle = parse(files, config, last, &mut faults, &mut warnings);
     let tools = ToolTypes::new(&bundle.registrations);
     let levels = bundle.validate(last, &tools, &mut faults, &mut warnings);
+    server_names::warn(&bundle.registrations, &mut warnings);
+    open_permits::warn(&bundle.policies, &bundle.config.bundle, &mut warnings);
     let (findings, names) = bundle.check_names(files, last, &tools, &mut faults, &mut warnings);
     let is_strict = match taken {
         Warnings::AsConfigured => bundle.config.bundle.strict,

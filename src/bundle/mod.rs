@@ -122,7 +122,16 @@ pub(crate) type UnreadRegistrations<'a> = BTreeMap<&'a str, &'a Arc<str>>;
 ///
 /// All faults, if the directory cannot be read or the bundle is invalid.
 pub fn load(dir: &Path) -> Result<Bundle, BundleError> {
-    compile(&files::read(dir)?)
+    load_with(dir, None)
+}
+
+/// Reads and compiles a directory, with this configuration in the place of its own if there is one.
+///
+/// # Errors
+///
+/// All faults, if the directory cannot be read or the bundle is invalid.
+pub fn load_with(dir: &Path, config: Option<&Path>) -> Result<Bundle, BundleError> {
+    compile(&files::read_with(dir, config)?)
 }
 
 /// Compiles files. Warnings are faults if the configuration is strict.
@@ -250,7 +259,10 @@ fn check_apart(files: &BundleFiles, config: &Config, faults: &mut Vec<BundleDiag
                 &Arc::from(found.as_str()),
                 "this directory has its own `callgate.toml`, so nothing in it would be read",
             );
-            let help = format!("take that file away, or say so: `[bundle] apart = [\"{found}\"]`");
+            let help = format!(
+                "say so in the configuration: `[bundle] apart = [\"{found}\"]`; if you take that file away instead, what is in \
+                 the directory is in force"
+            );
             faults.push(fault.with_help(help));
         }
     }

@@ -210,7 +210,12 @@ async fn connect(endpoint: &str, credentials: &ClientCredentials) -> anyhow::Res
     target
         .connect()
         .await
-        .with_context(|| format!("`{endpoint}` cannot be reached"))
+        .map_err(|error| match is_no_tls(&error) {
+            true => anyhow::anyhow!(
+                "what answers at `{endpoint}` does not speak TLS: is it `http://`, or another port?"
+            ),
+            false => anyhow::Error::new(error).context(format!("`{endpoint}` cannot be reached")),
+        })
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
@@ -220,10 +225,11 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 impl RpcError {
     /// A failed read.
     pub fn question(status: Status) -> Self {
+        let hint = is_no_grpc(&status).then(|| NO_GRPC.to_owned());
         Self {
             is_change: false,
             status: Box::new(status),
-            hint: None,
+            hint,
         }
     }
 
@@ -245,6 +251,14 @@ impl RpcError {
         self.is_change && self.status.code() == Code::PermissionDenied
     }
 
+    /// What went wrong in words: what the library says of an answer that is no gRPC helps nobody.
+    fn message(&self) -> &str {
+        match is_no_grpc(&self.status) {
+            true => "what answers at this address does not speak gRPC",
+            false => self.status.message(),
+        }
+    }
+
     fn what(&self) -> &'static str {
         match (self.is_change, self.is_open()) {
             (false, _) => "the question was not answered",
@@ -255,7 +269,7 @@ impl RpcError {
 
     /// Whether the write may have been applied nevertheless.
     fn is_open(&self) -> bool {
-        !matches!(
+        let is_refused = matches!(
             self.status.code(),
             Code::InvalidArgument
                 | Code::NotFound
@@ -266,7 +280,8 @@ impl RpcError {
                 | Code::OutOfRange
                 | Code::Unimplemented
                 | Code::Unauthenticated
-        )
+        );
+        !is_refused && !is_no_grpc(&self.status)
     }
 
     /// The error as JSON.
@@ -274,7 +289,7 @@ impl RpcError {
         let mut it = json!({
             "ok": false,
             "code": format!("{:?}", self.status.code()),
-            "error": format!("{}: {}", self.what(), self.status.message()),
+            "error": format!("{}: {}", self.what(), self.message()),
         });
         let reasons = self.reasons();
         if !reasons.is_empty() {
@@ -312,7 +327,7 @@ impl fmt::Display for RpcError {
         let reasons = self.reasons();
         f.write_str(self.what())?;
         if reasons.is_empty() {
-            let (code, message) = (self.status.code(), self.status.message());
+            let (code, message) = (self.status.code(), self.message());
             write!(f, ": {} ({code:?})", render::printable(message))?;
         }
         for reason in reasons {
@@ -323,6 +338,28 @@ impl fmt::Display for RpcError {
             None => Ok(()),
         }
     }
+}
+
+/// What to do about an answer that is no gRPC.
+const NO_GRPC: &str = "The addresses of `[listen] http` and `[listen] admin` are for other protocols: name one of `[listen] grpc`";
+
+/// Whether an answer is none of gRPC, but a page of HTTP: its body read as a frame, or its status in the place of one.
+pub fn is_no_grpc(status: &Status) -> bool {
+    let said = status.message();
+    let is_text = said.contains("invalid compression flag") && said.contains("status: ");
+    is_text || said.contains("grpc-status header missing, mapped from HTTP status code")
+}
+
+/// Whether a connection failed since the other end does not speak TLS.
+fn is_no_tls(error: &tonic::transport::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if error.to_string().contains("InvalidContentType") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 #[cfg(test)]

@@ -169,6 +169,17 @@ impl Config {
         TomlDocument::new(text, file_name).fault(field, said)
     }
 
+    /// The agents of ToolHive requests, each with the path of its setting.
+    pub fn toolhive_agents(&self) -> impl Iterator<Item = (String, &str)> {
+        let agent = self.toolhive.agent.as_deref();
+        let of_all = agent.map(|agent| ("toolhive.agent".to_owned(), agent));
+        let of_callers = self.callers.iter().enumerate().filter_map(|(index, it)| {
+            let agent = it.toolhive_agent.as_deref()?;
+            Some((format!("callers[{index}].toolhive_agent"), agent))
+        });
+        of_all.into_iter().chain(of_callers)
+    }
+
     /// The sections of a reloaded configuration that differ from what the server started with and do
     /// not take effect before a restart.
     pub fn needs_restart(&self, started_with: &Self) -> Vec<&'static str> {

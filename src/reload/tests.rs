@@ -187,6 +187,29 @@ async fn a_file_that_is_emptied_leaves_its_policies_in_service_until_that_is_mea
 }
 
 #[tokio::test]
+async fn a_configuration_that_is_gone_is_a_fault_and_its_settings_stay() {
+    let bench = Bench::new();
+    bench.write("callgate.toml", "require_delegation = true\n");
+    let mut reloader = bench.start();
+    assert_eq!(reloader.reload().await, ReloadOutcome::Unchanged);
+    fs::remove_file(bench.dir.path().join("callgate.toml")).expect("removed");
+    assert_eq!(reloader.reload().await, ReloadOutcome::Faulty);
+    let fault = reloader.status().borrow().last_fault.clone();
+    let fault = fault.expect("a fault");
+    assert!(
+        fault.contains("callgate.toml") && fault.contains("was there and is gone"),
+        "{fault}"
+    );
+    bench.write("callgate.toml", "require_delegation = false\n");
+    assert_eq!(reloader.reload().await, ReloadOutcome::Published(2));
+    // A directory that never had one needs none.
+    let without = Bench::new();
+    let mut reloader = without.start();
+    without.write("b.cedar", OTHER);
+    assert_eq!(reloader.reload().await, ReloadOutcome::Published(2));
+}
+
+#[tokio::test]
 async fn the_same_fault_is_told_once_while_watching() {
     let bench = Bench::new();
     let mut reloader = bench.start();

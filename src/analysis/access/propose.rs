@@ -79,7 +79,7 @@ pub enum ProposeError {
 ///
 /// [`ProposeError`] if the file would not be read, nothing is unused, or if more would change than is meant.
 pub fn propose(
-    dir: &Path,
+    (dir, config): (&Path, Option<&Path>),
     before: &Bundle,
     query: &AccessQuery,
     report: &AccessReport,
@@ -90,7 +90,7 @@ pub fn propose(
         why,
     })?;
     let text = policies(report).ok_or(ProposeError::NothingUnused)?;
-    let mut files = files::read(dir)?;
+    let mut files = files::read_with(dir, config)?;
     files.sources.push(SourceFile {
         kind: FileKind::Policies,
         file: Arc::from(name.display().to_string()),

@@ -85,7 +85,13 @@ fn shipped(agent: &str, used: &[&str]) -> (PathBuf, Bundle, AccessQuery, AccessR
 #[test]
 fn the_tests_of_a_proposal_pass_with_it_and_fail_without_it() {
     let (dir, before, query, report) = shipped("release", &["git/git_log", "github/get_issue"]);
-    let proposal = propose(&dir, &before, &query, &report, &dir.join("unused.cedar"));
+    let proposal = propose(
+        (&dir, None),
+        &before,
+        &query,
+        &report,
+        &dir.join("unused.cedar"),
+    );
     let proposal = proposal.unwrap_or_else(|error| panic!("{error}"));
     let text = proposal.tests.expect("there are tests");
     assert!(proposal.cases >= 3, "{text}");
@@ -133,7 +139,7 @@ fn a_policy_that_would_not_be_read_is_not_proposed() {
         "x.CEDAR",
         "proofs/x.cedar",
     ] {
-        let proposal = propose(&dir, &before, &query, &report, &dir.join(name));
+        let proposal = propose((&dir, None), &before, &query, &report, &dir.join(name));
         let said = proposal.expect_err(name).to_string();
         assert!(said.contains("would not be read as a policy"), "{said}");
     }
@@ -145,6 +151,12 @@ fn where_all_is_used_there_is_nothing_to_propose() {
     for cell in report.rows.iter_mut().flat_map(|row| &mut row.cells) {
         cell.used = Some(1);
     }
-    let proposal = propose(&dir, &before, &query, &report, &dir.join("unused.cedar"));
+    let proposal = propose(
+        (&dir, None),
+        &before,
+        &query,
+        &report,
+        &dir.join("unused.cedar"),
+    );
     assert!(matches!(proposal, Err(ProposeError::NothingUnused)));
 }

@@ -38,20 +38,35 @@ pub enum Code {
     ToolUnpinned,
     /// An argument that an import would propose as a target, and that is none.
     TargetMissing,
+    /// A tool has the definition of another one, and a forbid is about that one and not about this.
+    SiblingLeftOut,
+    /// An agent or a user is not active, and no forbid of calls reads that.
+    InactiveWithoutRule,
     /// A group that nothing refers to.
     GroupUnused,
     /// Another entity that nothing refers to.
     EntityUnused,
 }
 
-/// The longest page.
+/// The page of [`Code::SiblingLeftOut`].
+const SIBLING_LEFT_OUT: &str = "Two servers list a tool with the very same definition, so it does the same in both. A forbid names the one: by its action, by \
+    the tool, its server, or a group that it is in; what it forbids there is not forbidden here. Most likely the server was \
+    registered after the policies were written: put it into the groups of the other one (`groups` of `server` in its \
+    registration, or `callgate import tools … --group NAME`), or let the policy hang on a group instead of a name.";
+
+/// The page of [`Code::InactiveWithoutRule`].
+const INACTIVE_WITHOUT_RULE: &str = "`active` of an agent or a user decides nothing by itself: a forbid of calls has to read `principal.active`, as \
+    `kill_switch.agent` and `kill_switch.person` of the shipped policies do. Until then it may do what it might do before. What \
+    holds at once and without a policy is `callgate stop`.";
+
+/// The page of [`Code::EntityUnused`].
 const ENTITY_UNUSED: &str = "No policy, entity, link or tool names it, it is in nothing, and no policy reads an attribute or a tag that it has: without it \
     every decision would be the same. Most likely its parents were forgotten, its name is misspelt somewhere, or it is \
     left over. Agents, servers, tools and gateways are left out, since they are known by being there.";
 
 impl Code {
     /// Every lint.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::UnknownLint,
         Self::ForbidCanErr,
         Self::PermitCanErr,
@@ -68,6 +83,8 @@ impl Code {
         Self::ToolDrifted,
         Self::ToolUnpinned,
         Self::TargetMissing,
+        Self::SiblingLeftOut,
+        Self::InactiveWithoutRule,
         Self::GroupUnused,
         Self::EntityUnused,
     ];
@@ -91,6 +108,8 @@ impl Code {
             Self::ToolDrifted => "tool-drifted",
             Self::ToolUnpinned => "tool-unpinned",
             Self::TargetMissing => "target-missing",
+            Self::SiblingLeftOut => "sibling-left-out",
+            Self::InactiveWithoutRule => "inactive-without-rule",
             Self::GroupUnused => "group-unused",
             Self::EntityUnused => "entity-unused",
         }
@@ -124,6 +143,10 @@ impl Code {
             Self::ToolDrifted => "the server has changed the tool since it was confirmed",
             Self::ToolUnpinned => "the tool is confirmed without a pinned definition",
             Self::TargetMissing => "an argument looks like the name of a target, and is none",
+            Self::SiblingLeftOut => {
+                "a forbid is about a tool, and leaves out another one with the same definition"
+            }
+            Self::InactiveWithoutRule => "it is not active, and no forbid of calls reads that",
             Self::GroupUnused => "no policy, entity or tool refers to the group",
             Self::EntityUnused => "nobody refers to the entity, and nothing tells it apart",
         }
@@ -198,10 +221,12 @@ impl Code {
                  against their users. Import the server's list of tools: that pins the definitions."
             }
             Self::TargetMissing => {
-                "An import would propose the argument as a target by its name: a path, a URL, an address. The confirmed entry does not have \
+                "An import would propose the argument as a target by its name: a path, a URL, an address, whom a message goes to. The confirmed entry does not have \
                  it in `target_arguments`, so no policy about places sees it, and nothing holds its value against the rules of its kind. Add it, \
                  or allow the lint if the argument names nothing that is acted upon."
             }
+            Self::SiblingLeftOut => SIBLING_LEFT_OUT,
+            Self::InactiveWithoutRule => INACTIVE_WITHOUT_RULE,
             Self::GroupUnused => {
                 "Nothing is in the group, and no policy names it: most likely it is misspelt somewhere, or left over. Groups that only \
                  the control interface fills can be allowed by name of this lint."

@@ -1,8 +1,11 @@
-//! Lints of entities: what nobody refers to.
+//! Lints of entities: what nobody refers to, and what is out of service by no policy.
 
 use std::collections::HashSet;
 
-use callgate_engine::cedar::{BinaryOp, ExprKind, Literal};
+use callgate_engine::cedar::{
+    ActionConstraint, BinaryOp, Effect, Expr, ExprKind, Literal, PrincipalOrResourceConstraint,
+    Template, Var,
+};
 use serde_json::Value as Json;
 
 use crate::analysis::lint::code::Code;
@@ -11,6 +14,8 @@ use crate::bundle::diagnostic::BundleDiagnostic;
 use crate::bundle::files::{BundleFiles, FileKind, SourceFile};
 use crate::bundle::parse::json::{self, Step};
 use crate::bundle::parse::policies::Policies;
+use crate::bundle::validate::open_permits::annotation;
+use crate::domain::schema::action_uid;
 
 /// The type of groups.
 const GROUP: &str = "Mcp::Group";
@@ -19,6 +24,9 @@ const KNOWN_BY_BEING_THERE: [&str; 4] = ["Mcp::Agent", "Mcp::Server", "Mcp::Tool
 
 /// The attribute that is looked at whatever the policies say.
 const ACTIVE: &str = "active";
+
+/// The actions of calls of tools, of which one that includes them is a forbid of calls.
+const CALLS: [&str; 3] = ["call_tool", "call_read", "call_write"];
 
 /// What policies and the other files refer to.
 #[derive(Default)]
@@ -29,6 +37,8 @@ struct References {
     attributes: HashSet<String>,
     /// Whether some policy reads tags.
     tags: bool,
+    /// Types of principals whose `active` some forbid of calls reads.
+    stopped: HashSet<&'static str>,
 }
 
 /// An entity in a file.
@@ -39,6 +49,8 @@ struct Defined<'f> {
     id: String,
     /// What tells it apart though nobody names it.
     distinction: Distinction,
+    /// Whether it says that it is not active.
+    is_inactive: bool,
 }
 
 /// What may tell an entity apart from one that is not stored.
@@ -72,16 +84,57 @@ pub(super) fn find(files: &BundleFiles, policies: &Policies) -> Vec<Found> {
         }
     }
     let unused = defined.iter().filter(|it| !references.use_it(it));
-    unused.map(Defined::found).collect()
+    let mut found: Vec<Found> = unused.map(Defined::unused).collect();
+    let acts = |it: &&Defined<'_>| {
+        let mut types = ACTING.into_iter();
+        types.any(|ty| ty == it.of_type && !references.stopped.contains(ty))
+    };
+    let at_large = defined.iter().filter(|it| it.is_inactive).filter(acts);
+    found.extend(at_large.map(|it| it.found(Code::InactiveWithoutRule)));
+    found
+}
+
+/// Types of which policies say what it means that one is not active.
+const ACTING: [&str; 2] = ["Mcp::Agent", "Mcp::User"];
+
+/// The types of principals whose `active` a policy reads, if it is a forbid of calls.
+fn stopped_by(template: &Template) -> impl Iterator<Item = &'static str> {
+    let is_of_calls = match template.action_constraint() {
+        ActionConstraint::Any => true,
+        ActionConstraint::In(uids) => uids.iter().any(|uid| CALLS.map(action_uid).contains(uid)),
+        ActionConstraint::Eq(_) => false,
+    };
+    let is_active = |part: &Expr| match part.expr_kind() {
+        ExprKind::GetAttr { expr, attr } => {
+            attr == ACTIVE && matches!(expr.expr_kind(), ExprKind::Var(Var::Principal))
+        }
+        _ => false,
+    };
+    let condition = template.non_scope_constraints();
+    let reads = template.effect() == Effect::Forbid
+        && is_of_calls
+        && annotation(template, "mode") != Some("shadow")
+        && condition.is_some_and(|it| it.subexpressions().any(is_active));
+    let of_type = match template.principal_constraint().as_inner() {
+        PrincipalOrResourceConstraint::Is(ty) | PrincipalOrResourceConstraint::IsIn(ty, _) => {
+            Some(ty.to_string())
+        }
+        _ => None,
+    };
+    let is_meant = move |ty: &&'static str| of_type.as_ref().is_none_or(|own| own == ty);
+    ACTING.into_iter().filter(is_meant).filter(move |_| reads)
 }
 
 impl Defined<'_> {
-    fn found(&self) -> Found {
-        let Self { of_type, id, .. } = self;
-        let code = match of_type.as_str() {
+    fn unused(&self) -> Found {
+        self.found(match self.of_type.as_str() {
             GROUP => Code::GroupUnused,
             _ => Code::EntityUnused,
-        };
+        })
+    }
+
+    fn found(&self, code: Code) -> Found {
+        let Self { of_type, id, .. } = self;
         let said = format!("`{of_type}::\"{id}\"`: {}", code.title());
         let path = [Step::Index(self.index)];
         let place: BundleDiagnostic =
@@ -93,6 +146,7 @@ impl Defined<'_> {
 impl References {
     fn read_policies(&mut self, policies: &Policies) {
         for template in policies.set.all_templates() {
+            self.stopped.extend(stopped_by(template));
             for part in template.condition().subexpressions() {
                 match part.expr_kind() {
                     ExprKind::Lit(Literal::EntityUID(uid)) => {
@@ -124,6 +178,7 @@ impl References {
                     of_type,
                     id,
                     distinction: Distinction::of(entity),
+                    is_inactive: entity.pointer("/attrs/active") == Some(&Json::Bool(false)),
                 });
             }
             for (key, value) in entity.as_object().into_iter().flatten() {

@@ -1,6 +1,7 @@
 //! Lints: what is in order by the rules of Cedar and of Callgate, and most likely not what was meant.
 //!
 //! Start at [`lint`]. [`code`] has every lint with its page, [`policies`] looks at policies, [`registered`] at tools,
+//! [`siblings`] at tools of one definition in several registrations,
 //! [`entities`] at entities, [`annotations`] writes reports for code scanning. No solver is asked: what only a proof can tell is told by [`crate::analysis::prove`].
 //!
 //! A lint is allowed where it is found: on a policy by `@allow("code, code")`, for everything else by `allow` of `[bundle]`
@@ -11,6 +12,7 @@ pub mod code;
 mod entities;
 mod policies;
 mod registered;
+mod siblings;
 mod targets;
 
 use serde::Serialize;
@@ -53,6 +55,7 @@ pub fn lint(files: &BundleFiles, bundle: &Bundle) -> Vec<Lint> {
     let allowed = &bundle.config.bundle.allow;
     let mut found = policies::find(&policies);
     found.extend(registered::find(&policies, &registrations));
+    found.extend(siblings::find(&bundle.snapshot, &policies, &registrations));
     found.extend(entities::find(files, &policies));
     found.extend(unknown(files, allowed));
     let mut lints: Vec<Lint> = Vec::new();

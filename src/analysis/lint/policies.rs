@@ -3,17 +3,15 @@
 use std::collections::HashMap;
 
 use callgate_engine::cedar::{
-    ActionConstraint, AnyId, BinaryOp, Effect, Expr, ExprKind, PrincipalOrResourceConstraint,
-    Template, UnaryOp, Var,
+    ActionConstraint, BinaryOp, Effect, Expr, ExprKind, PrincipalOrResourceConstraint, Template,
+    UnaryOp, Var,
 };
 
 use crate::analysis::lint::code::Code;
 use crate::bundle::diagnostic::BundleDiagnostic;
 use crate::bundle::parse::policies::{Policies, first_line};
+use crate::bundle::validate::open_permits::{allowed, allows, annotation, permits_everything};
 use crate::domain::schema::action_uid;
-
-/// The annotation that allows lints on a policy.
-const ALLOW: &str = "allow";
 
 /// A lint with its place.
 pub(super) type Found = (Code, BundleDiagnostic);
@@ -24,15 +22,14 @@ pub(super) fn find(policies: &Policies) -> Vec<Found> {
     let templates = templates(policies);
     for template in &templates {
         let id: &str = template.id().as_ref();
-        let allowed = allowed(template);
-        for name in &allowed {
+        for name in allowed(template) {
             if Code::from_name(name).is_none() {
                 let said = format!("`{id}`: there is no lint `{name}`");
                 found.extend(at(policies, id, Code::UnknownLint, said));
             }
         }
         for code in of_one(template) {
-            if !allowed.iter().any(|name| name == code.as_str()) {
+            if !allows(template, code.as_str()) {
                 let said = format!("`{id}`: {}", code.title());
                 found.extend(at(policies, id, code, said));
             }
@@ -61,22 +58,6 @@ fn at(policies: &Policies, id: &str, code: Code, said: String) -> Option<Found> 
     Some((code, BundleDiagnostic::at(origin, offset, shown, said)))
 }
 
-fn annotation<'a>(template: &'a Template, name: &str) -> Option<&'a str> {
-    let mut annotations = template.annotations();
-    let found = annotations.find(|(key, _): &(&AnyId, _)| {
-        let key: &str = key.as_ref();
-        key == name
-    });
-    found.map(|(_, value)| value.as_ref())
-}
-
-/// The names that `@allow` lists.
-fn allowed(template: &Template) -> Vec<String> {
-    let names = annotation(template, ALLOW).unwrap_or_default().split(',');
-    let names = names.map(|name| name.trim().to_owned());
-    names.filter(|name| !name.is_empty()).collect()
-}
-
 fn of_one(template: &Template) -> Vec<Code> {
     let mut found = Vec::new();
     let is_permit = template.effect() == Effect::Permit;
@@ -87,7 +68,7 @@ fn of_one(template: &Template) -> Vec<Code> {
             false => Code::ForbidCanErr,
         });
     }
-    if is_permit && is_everything(template) {
+    if permits_everything(template) {
         found.push(Code::PermitEverything);
     } else if is_permit && is_wide(template) {
         found.push(Code::WidePermit);
@@ -139,17 +120,6 @@ fn is_constant(expr: &Expr) -> bool {
         )
     };
     expr.subexpressions().all(is_part)
-}
-
-fn is_any(constraint: &PrincipalOrResourceConstraint) -> bool {
-    matches!(constraint, PrincipalOrResourceConstraint::Any)
-}
-
-fn is_everything(template: &Template) -> bool {
-    is_any(template.principal_constraint().as_inner())
-        && is_any(template.resource_constraint().as_inner())
-        && matches!(template.action_constraint(), ActionConstraint::Any)
-        && template.non_scope_constraints().is_none()
 }
 
 /// Whether every principal may change something and no part of the policy asks for a person or for authority.
@@ -231,9 +201,7 @@ fn shadowed(policies: &Policies, templates: &[&Template], found: &mut Vec<Found>
                 (None, false) => above,
             };
             first.entry(condition).or_insert(template);
-            let is_allowed = allowed(template)
-                .iter()
-                .any(|name| name == Code::PolicyShadowed.as_str());
+            let is_allowed = allows(template, Code::PolicyShadowed.as_str());
             if let (Some(by), false) = (by, is_allowed) {
                 let id: &str = template.id().as_ref();
                 let said = format!("`{id}`: `{}` says the same or more", by.id());

@@ -1,6 +1,6 @@
 //! Arguments that an import would propose as targets, and that a confirmed tool does not have among its own.
 //!
-//! Only those whose name says of which kind they are: a path within a remote repository, which has none, may well be no target
+//! Only those whose name says of which kind they are, and those to whom something is sent: a path within a remote repository, which has none, may well be no target
 //! of its own.
 
 use std::sync::Arc;
@@ -31,7 +31,8 @@ pub(super) fn missing(server: &str, name: &str, tool: &ToolEntry) -> Vec<String>
     let proposed = listed.first().map(|it| propose::propose(it, &prefixes));
     let targets = proposed.map_or_else(Vec::new, |it| it.target_arguments);
     let targets = targets.into_iter();
-    let known = targets.filter(|it| it.kind.is_some());
+    let is_recipient = |role: &Option<String>| role.as_deref() == Some("recipient");
+    let known = targets.filter(|it| it.kind.is_some() || is_recipient(&it.role));
     let mut names: Vec<String> = known.map(|it| it.argument).collect();
     names.retain(|name| {
         let mut own = tool.target_arguments.iter();

@@ -263,3 +263,119 @@ fn what_is_reviewed_has_all_its_targets() {
         }
     }
 }
+
+/// A registration of a server with one tool of this definition.
+fn server(name: &str, groups: &str, digest: &str) -> String {
+    format!(
+        r#"{{"server": {{"name": "{name}", "owner": "owen", "groups": {groups}}}, "tools": {{
+  "query": {{"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal", "typed": true,
+    "digest": "sha256:{digest}", "input_schema": {{"type": "object", "properties": {{"sql": {{"type": "string"}}}}}}}}
+}}}}"#
+    )
+}
+
+/// What is said of a second server `eu` beside `db`, which is in the group `sql`.
+fn siblings(policy: &str, groups_of_eu: &str, is_same: bool) -> Vec<(Code, String)> {
+    let digest = "5f".repeat(32);
+    let other = match is_same {
+        true => digest.clone(),
+        false => "6e".repeat(32),
+    };
+    let groups = r#"[{"uid": {"type": "Mcp::Group", "id": "sql"}, "attrs": {}, "parents": []}]"#;
+    let policy = format!("{HEAD} {policy}");
+    let lints = found(&[
+        ("a.cedar", &policy),
+        ("entities/groups.json", groups),
+        (
+            "entities/owen.json",
+            r#"[{"uid": {"type": "Mcp::User", "id": "owen"}, "attrs": {}, "parents": []}]"#,
+        ),
+        ("tools/db.json", &server("db", "[\"sql\"]", &digest)),
+        ("tools/eu.json", &server("eu", groups_of_eu, &other)),
+    ]);
+    let mut lints = lints;
+    lints.retain(|(code, _)| *code == Code::SiblingLeftOut);
+    lints
+}
+
+#[test]
+fn a_tool_that_a_forbid_leaves_out_though_it_is_about_one_with_the_same_definition() {
+    let named = [
+        "forbid (principal, action == Mcp::Action::\"db/query\", resource);",
+        "forbid (principal, action in [Mcp::Action::\"db/query\"], resource);",
+        "forbid (principal, action, resource == Mcp::Tool::\"db/query\");",
+        "forbid (principal, action, resource in Mcp::Server::\"db\");",
+        "forbid (principal, action, resource in Mcp::Group::\"sql\");",
+        "forbid (principal, action, resource is Mcp::Tool in Mcp::Group::\"sql\");",
+        "forbid (principal, action in Mcp::Action::\"call_tool\", resource) when { resource in Mcp::Group::\"sql\" };",
+        "forbid (principal, action in Mcp::Action::\"call_tool\", resource) unless { !(resource in Mcp::Server::\"db\") };",
+    ];
+    for policy in named {
+        let said = siblings(policy, "[]", true);
+        assert_eq!(said.len(), 1, "{policy}: {said:?}");
+        assert!(said[0].1.starts_with("eu.json:"), "{policy}: {said:?}");
+        assert_eq!(siblings(policy, "[]", false), [], "{policy}");
+    }
+    let not = [
+        "forbid (principal, action in Mcp::Action::\"call_tool\", resource) unless { resource in Mcp::Group::\"sql\" };",
+        "forbid (principal in Mcp::Group::\"sql\", action in Mcp::Action::\"call_tool\", resource);",
+        "permit (principal, action, resource in Mcp::Group::\"sql\");",
+        "forbid (principal, action in [Mcp::Action::\"db/query\", Mcp::Action::\"eu/query\"], resource);",
+        "@mode(\"shadow\") forbid (principal, action, resource in Mcp::Server::\"db\");",
+    ];
+    for policy in not {
+        assert_eq!(siblings(policy, "[]", true), [], "{policy}");
+    }
+    let by_group = "forbid (principal, action, resource in Mcp::Group::\"sql\");";
+    assert_eq!(siblings(by_group, "[\"sql\"]", true), []);
+}
+
+#[test]
+fn what_is_not_active_by_no_policy_is_told() {
+    let entities = r#"[{"uid": {"type": "Mcp::User", "id": "ana"}, "attrs": {"active": false}, "parents": []},
+  {"uid": {"type": "Mcp::Agent", "id": "helper"}, "attrs": {"active": false, "owner": {"__entity": {"type": "Mcp::User", "id": "ana"}}}, "parents": []}]"#;
+    let told = |policies: &str| {
+        let mut lints = found(&[("a.cedar", policies), ("entities/all.json", entities)]);
+        lints.retain(|(code, _)| *code == Code::InactiveWithoutRule);
+        lints.into_iter().map(|(_, place)| place).next()
+    };
+    let both = Some("all.json:1 x2".to_owned());
+    let agent = "@id(\"a\") forbid (principal is Mcp::Agent, action, resource) unless { principal.active };";
+    let user = "@id(\"u\") forbid (principal is Mcp::User, action in Mcp::Action::\"call_tool\", resource) when { principal has active && !principal.active };";
+    assert_eq!(told(""), both);
+    assert_eq!(told(agent), Some("all.json:1 x1".to_owned()));
+    assert_eq!(told(&format!("{agent}\n{user}")), None);
+    // A forbid of something else, a permit, and one that is not in force stop nobody.
+    for other in [
+        "forbid (principal, action == Mcp::Action::\"grant_delegation\", resource is Mcp::Agent) unless { resource.active };",
+        "permit (principal is Mcp::Agent, action in Mcp::Action::\"call_read\", resource) when { principal.active };",
+        "@mode(\"shadow\") forbid (principal is Mcp::Agent, action, resource) unless { principal.active };",
+    ] {
+        assert_eq!(told(other), both, "{other}");
+    }
+}
+
+#[test]
+fn whom_a_confirmed_tool_writes_to_is_told_if_it_is_no_target() {
+    let tool = |argument: &str, targets: &str| {
+        format!(
+            r#"{{"server": {{"name": "teams", "owner": "owen"}}, "tools": {{"send_dm": {{
+  "access": "write", "status": "confirmed", "yields": [], "egress": true, "sensitivity": "internal", "digest": "sha256:{}",
+  "target_arguments": {targets},
+  "input_schema": {{"type": "object", "required": ["{argument}"], "properties": {{"{argument}": {{"type": "string"}}}}}}
+}}}}}}"#,
+            "5f".repeat(32)
+        )
+    };
+    let told = |text: &str| {
+        let lints = found(&[("tools/teams.json", text), ("entities/owen.json", OWEN)]);
+        lints.iter().any(|(code, _)| *code == Code::TargetMissing)
+    };
+    for argument in ["user_id", "room", "recipient", "to"] {
+        assert!(told(&tool(argument, "[]")), "{argument}");
+        let target =
+            format!(r#"[{{"argument": "{argument}", "kind": "id", "role": "recipient"}}]"#);
+        assert!(!told(&tool(argument, &target)), "{argument}");
+    }
+    assert!(!told(&tool("text", "[]")));
+}

@@ -57,7 +57,20 @@ impl TestedBundle {
     ///
     /// All faults of the bundle, or all faults of the test files.
     pub fn load(dir: &Path, tests: Option<&Path>) -> Result<Self, BundleError> {
-        let sources = bundle_files::read(dir)?;
+        Self::load_with(dir, None, tests)
+    }
+
+    /// The same, with this configuration in the place of that of the directory if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::load`].
+    pub fn load_with(
+        dir: &Path,
+        config: Option<&Path>,
+        tests: Option<&Path>,
+    ) -> Result<Self, BundleError> {
+        let sources = bundle_files::read_with(dir, config)?;
         let bundle = bundle::compile(&sources)?;
         let default = dir.join(TESTS_DIR);
         let read = files::read(tests.unwrap_or(&default))?;

@@ -383,6 +383,24 @@ pub(super) const RECIPIENT_WORDS: WordList = WordList(
     "attendee guest guests mailto participant addressee addressees bcc cc invitee invitees recipient recipients phone phones phonenumber phonenumbers mobile msisdn fax",
 );
 
+/// Verbs, first in a name, with which a call says something to somebody.
+pub(super) const SPEAKING: WordList = WordList(
+    "announce broadcast dm email forward mail message mention notify ping post reply send share sms tell text tweet whisper",
+);
+
+/// Verbs that do so only with what is said: `create_message`.
+pub(super) const WRITING: WordList = WordList("add compose create make new put write");
+
+/// What is said to somebody.
+pub(super) const MESSAGES: WordList =
+    WordList("dm dms email emails mail mails message messages notification notifications sms");
+
+/// Words of the arguments of those with people and rooms to whom it goes, alone or before `id` or `name`.
+pub(super) const ADDRESSED: WordList = WordList(
+    "attendee attendees channel channels chat chats contact contacts conversation conversations group groups handle member members people \
+     person receiver receivers recipient recipients room rooms space spaces subscriber subscribers to user username users",
+);
+
 /// Words for what is written to, besides files.
 pub(super) const TO_WRITE: WordList = WordList("uri url bucket table sheet location key");
 

@@ -5,7 +5,9 @@
 use serde_json::Value as Json;
 
 use crate::analysis::propose::formats;
-use crate::analysis::propose::lexicon::{FILE_WORDS, FORGES, OWNERS, RELATIONS};
+use crate::analysis::propose::lexicon::{
+    ADDRESSED, FILE_WORDS, FORGES, MESSAGES, OWNERS, RELATIONS, SPEAKING, WRITING,
+};
 use crate::analysis::propose::places::ArgumentPlace;
 use crate::analysis::propose::schema_walk::{DescribedValue, SchemaWalk};
 use crate::analysis::propose::words::{ParsedToolName, split};
@@ -103,6 +105,7 @@ pub(super) fn propose(
         is_in_a_repository,
         is_of_files: named.with_server.iter().any(says_file),
         is_of_relations: RELATIONS.first(&named.with_server).is_some(),
+        is_speaking: speaks(named),
         found: TargetProposals::default(),
     };
     for value in &walk.values {
@@ -118,6 +121,13 @@ fn base_in(top: &SchemaLocation<'_>) -> Option<String> {
     names
         .find(|name| BASES.contains(&split(name).join("_").as_str()) && top.requires(name))
         .map(str::to_owned)
+}
+
+/// Whether a tool's name says that a call says something to somebody: `post_to_room`, `create_message`.
+fn speaks(named: &ParsedToolName) -> bool {
+    let (first, last) = (named.own.first(), named.own.last());
+    let writes = first.is_some_and(|it| WRITING.has(it));
+    first.is_some_and(|it| SPEAKING.has(it)) || writes && last.is_some_and(|it| MESSAGES.has(it))
 }
 
 /// The kind and role of a target.
@@ -137,6 +147,8 @@ struct TargetSearch<'s> {
     is_of_files: bool,
     /// Whether the tool's name says that it is about what connects two things.
     is_of_relations: bool,
+    /// Whether the tool's name says that a call says something to somebody.
+    is_speaking: bool,
     found: TargetProposals,
 }
 
@@ -146,7 +158,7 @@ impl TargetSearch<'_> {
             return;
         };
         let can_be = match meaning.kind {
-            None => JsonTypes::STRING.or(JsonTypes::NUMBER),
+            None | Some("id") => JsonTypes::STRING.or(JsonTypes::NUMBER),
             Some(_) => JsonTypes::STRING,
         };
         if !value.types.has(can_be) {
@@ -251,7 +263,22 @@ impl TargetSearch<'_> {
             .or(is_of_file.then_some("path"))
             .filter(|kind| !self.is_in_a_repository || *kind != "path");
         let is_known = is_path || listed.is_some() || place.is_some() || by_format.is_some();
-        is_known.then_some(Meaning { kind, role })
+        match is_known {
+            true => Some(Meaning { kind, role }),
+            false => self.addressee(&parts),
+        }
+    }
+
+    /// Whom what is said goes to: `user_id`, `room`, `channel_name`. Servers know them by ids of their own.
+    fn addressee(&self, parts: &[String]) -> Option<Meaning> {
+        let is_form =
+            |word: &String| matches!(word.as_str(), "id" | "ids" | "name" | "names" | "key");
+        let last = parts.iter().rev().find(|it| !is_form(it))?;
+        let is_meant = self.is_speaking && ADDRESSED.has(last);
+        is_meant.then_some(Meaning {
+            kind: Some("id"),
+            role: Some("recipient"),
+        })
     }
 
     /// The ends of a relation: of `from` and `to`, neither is sent anything.

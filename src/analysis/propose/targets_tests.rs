@@ -151,3 +151,32 @@ fn the_ends_of_a_relation_are_no_sender_and_recipient() {
     let found = proposed("send_mail", mail);
     assert_eq!(found, [json!({"argument": "to", "role": "recipient"})]);
 }
+
+#[test]
+fn whom_a_message_goes_to_is_a_target() {
+    for (tool, argument) in [
+        ("send_dm", "user_id"),
+        ("post_to_room", "room"),
+        ("sendMessage", "chatId"),
+        ("reply", "channel_name"),
+        ("notify_person", "person"),
+        ("broadcast", "groups"),
+        ("create_message", "room_id"),
+    ] {
+        let wanted = json!({"argument": argument, "kind": "id", "role": "recipient"});
+        assert_eq!(target_of(tool, argument), wanted, "{tool}");
+    }
+    let number = json!({"properties": {"chat_id": {"type": "integer"}}, "required": ["chat_id"]});
+    let wanted = json!({"argument": "chat_id", "kind": "id", "role": "recipient"});
+    assert_eq!(proposed("send_message", number), [wanted]);
+    // What says nothing to anybody names somebody for another reason.
+    for (tool, argument) in [
+        ("get_user", "user_id"),
+        ("list_messages", "channel_id"),
+        ("get_post", "user"),
+        ("send_dm", "text"),
+    ] {
+        let schema = json!({"properties": {argument: text()}, "required": [argument]});
+        assert!(proposed(tool, schema).is_empty(), "{tool} {argument}");
+    }
+}

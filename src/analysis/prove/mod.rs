@@ -41,6 +41,8 @@ use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
 pub struct ProofRequest {
     /// The directory.
     pub dir: PathBuf,
+    /// The configuration in the place of that of the directory, also of the older one.
+    pub config: Option<PathBuf>,
     /// The properties, a directory or one file; by default `proofs/` in the directory.
     pub proofs: Option<PathBuf>,
     /// Policies that allow at least what the directory may allow: a directory or one file.
@@ -317,7 +319,8 @@ pub fn prove(request: &ProofRequest) -> Result<ProofReport, ProofError> {
     use crate::analysis::prove::solver::{Prover, Subject};
 
     let started = Instant::now();
-    let loaded = QuestionBundle::load(&request.dir)?;
+    let config = request.config.as_deref();
+    let loaded = QuestionBundle::load_with(&request.dir, config)?;
     let is_chosen = |id: &str| request.only.iter().all(|only| id.contains(only.as_str()));
     let proofs = match &request.proofs {
         Some(path) => Properties::read(path, &loaded)?,
@@ -328,7 +331,7 @@ pub fn prove(request: &ProofRequest) -> Result<ProofReport, ProofError> {
         None => None,
     };
     let older = match &request.against {
-        Some(path) => Some(QuestionBundle::load(path)?),
+        Some(path) => Some(QuestionBundle::load_with(path, config)?),
         None => None,
     };
     let subject = Subject::new(&loaded)?;

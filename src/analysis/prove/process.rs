@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use cedar_policy_symcc::CedarSymCompiler;
@@ -23,6 +24,10 @@ const LIMIT: &str = "--tlimit-per=60000";
 const PATIENCE: Duration = Duration::from_secs(75);
 /// How many times a solver may not answer in time before it is not asked any more.
 const MAX_HUNG: u32 = 3;
+/// The oldest cvc5 that is asked, major and minor: what older ones make of the formulas nobody has tried.
+const OLDEST: (u32, u32) = (1, 1);
+/// How long a program may take to say its version.
+const VERSION_PATIENCE: Duration = Duration::from_secs(2);
 /// How to get a solver.
 const INSTALL: &str = "Get it from https://cvc5.github.io, or with `brew install cvc5`, \
      `nix profile install nixpkgs#cvc5` or `conda install -c conda-forge cvc5`; with `pip` alone as in docs/prove.md";
@@ -137,6 +142,12 @@ async fn started(program: &OsString, patience: Duration) -> Result<Compiler, Str
     });
     match probed.await {
         Ok(Ok([Decision::Sat, Decision::Unsat])) => {
+            if let Some(version) = version(program).await.filter(|it| is_old(it)) {
+                let (major, minor) = OLDEST;
+                return Err(format!(
+                    "`{shown}` is cvc5 {version}, and {major}.{minor} or later is needed. {INSTALL}"
+                ));
+            }
             CedarSymCompiler::new(solver).map_err(|error| error.to_string())
         }
         Ok(Ok(_)) => Err(format!(
@@ -150,6 +161,32 @@ async fn started(program: &OsString, patience: Duration) -> Result<Compiler, Str
             "`{shown}` gave no answer within {} s. {INSTALL}",
             patience.as_secs_f64()
         )),
+    }
+}
+
+/// The version that a cvc5 says it has; `None` of a program that says none.
+async fn version(program: &OsString) -> Option<String> {
+    let mut command = tokio::process::Command::new(program);
+    command
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    let said = timeout(VERSION_PATIENCE, command.output())
+        .await
+        .ok()?
+        .ok()?;
+    let said = String::from_utf8_lossy(&said.stdout);
+    let (_, rest) = said.split_once("cvc5 version ")?;
+    rest.split_whitespace().next().map(str::to_owned)
+}
+
+/// Whether a version, `1.0.3` or `1.1.0-dev.12`, is older than [`OLDEST`]; not if it cannot be read.
+fn is_old(version: &str) -> bool {
+    let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < OLDEST,
+        _ => false,
     }
 }
 

@@ -77,6 +77,28 @@ fn what_is_no_solver_is_not_asked() {
     );
 }
 
+#[test]
+fn a_solver_that_says_an_old_version_is_refused_with_it() {
+    let says = |version: &str| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let script = format!(
+            "if [ \"$1\" = --version ]; then echo 'This is cvc5 version {version} [git f4cf1d9]'; exit; fi\nsaid=0\n\
+             while read -r line; do case $line in\n'(check-sat)') said=$((said + 1))\n\
+             case $said in 1) echo sat ;; *) echo unsat ;; esac ;;\nesac; done\n"
+        );
+        Process::start_program(program(&dir, &script).into(), PATIENCE).err()
+    };
+    let said = says("1.0.3").expect("refused");
+    assert!(
+        said.contains("is cvc5 1.0.3, and 1.1 or later is needed"),
+        "{said}"
+    );
+    assert!(said.contains("cvc5.github.io"), "{said}");
+    for taken in ["1.1.0", "1.1.0-dev.12", "1.4.2", "2.0", "next"] {
+        assert_eq!(says(taken), None, "{taken}");
+    }
+}
+
 /// The properties and findings of a small directory with such a solver.
 fn looked_at(then: &str) -> (Vec<Answer>, Vec<FindingKind>, usize) {
     let dir = tempfile::tempdir().expect("a directory");

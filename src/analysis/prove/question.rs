@@ -57,7 +57,16 @@ impl QuestionBundle {
     ///
     /// All faults of the directory.
     pub fn load(dir: &Path) -> Result<Self, BundleError> {
-        let read = files::read(dir)?;
+        Self::load_with(dir, None)
+    }
+
+    /// The same, with this configuration in the place of that of the directory if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::load`].
+    pub fn load_with(dir: &Path, config: Option<&Path>) -> Result<Self, BundleError> {
+        let read = files::read_with(dir, config)?;
         let bundle = bundle::compile(&read)?;
         // Both lists stay empty: the same files have just compiled.
         let (mut faults, mut warnings) = (Vec::new(), Vec::new());

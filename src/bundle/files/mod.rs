@@ -64,6 +64,16 @@ pub fn read(dir: &Path) -> Result<BundleFiles, BundleError> {
     read_rested(dir, SHORTEST_REST, PATIENCE, &|_| {}).map_err(ReadError::into_bundle_error)
 }
 
+/// Reads a directory, with this configuration in the place of its own if there is one.
+///
+/// # Errors
+///
+/// As of [`read`].
+pub fn read_with(dir: &Path, config: Option<&Path>) -> Result<BundleFiles, BundleError> {
+    let files = read(dir)?;
+    Ok(config.into_iter().fold(files, BundleFiles::with_config))
+}
+
 /// Reads a directory once nothing in it has changed for `rest`, and waits for that at most `patience`. The result is a
 /// consistent state: nothing was written, replaced, added or removed while it was read. `reading` is called with the name
 /// of each file before it is opened, so that a read that never returns can be attributed to its file.

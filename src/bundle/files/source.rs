@@ -209,10 +209,26 @@ impl BundleFiles {
             .filter(move |source| source.kind == kind)
     }
 
-    /// Replaces the configuration by a file that need not be in the directory.
+    /// Replaces the configuration by a file that need not be in the directory. One in the directory that is another file is
+    /// a warning: what it says does not count.
     pub fn with_config(mut self, path: &Path) -> Self {
-        self.sources
-            .retain(|source| source.kind != FileKind::Config);
+        let is_same = |file: &str| {
+            let real = |path: &Path| path.canonicalize().ok();
+            real(Path::new(file)).is_some_and(|own| Some(own) == real(path))
+        };
+        self.sources.retain(|source| {
+            let is_kept = source.kind != FileKind::Config;
+            if !is_kept && !is_same(&source.file) {
+                let said = format!(
+                    "this file is not read: the configuration is `{}`",
+                    path.display()
+                );
+                let help = "move there what it says, and take it away; or leave `--config` out";
+                let warning = BundleDiagnostic::for_file(&source.file, said);
+                self.warnings.push(warning.with_help(help));
+            }
+            is_kept
+        });
         self.digests.remove(Config::FILE_NAME);
         let file: Arc<str> = Arc::from(path.display().to_string());
         let text = read_bounded(path)

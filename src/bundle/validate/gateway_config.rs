@@ -1,5 +1,6 @@
 //! Checks names in `callgate.toml` that gateways and observe mode go by: requests for an unregistered server or tool are
-//! denied, and a misspelt one is not observed.
+//! denied, and a misspelt one is not observed. The agents of ToolHive are looked up, too, and rights of callers that can only be
+//! denied are told.
 
 use crate::authn::rights::Rpc;
 use crate::bundle::diagnostic::BundleDiagnostic;
@@ -8,7 +9,7 @@ use crate::bundle::validate::references::KnownEntities;
 use crate::config::callers::{CallerConfig, RpcSelector};
 use crate::config::{Config, agentgateway, envoy};
 use crate::domain::names::check_server_name;
-use crate::domain::schema;
+use crate::domain::schema::{self, TYPES};
 
 /// The SHA-256 of tokens that are no secret, and what they are.
 const TOLD_TOKENS: [(&str, &str); 2] = [
@@ -63,15 +64,20 @@ pub(crate) fn warn(
     for (at, server) in config.observe.servers.iter().enumerate() {
         said.extend(misspelt(server, known).map(|said| (format!("observe.servers[{at}]"), said)));
     }
-    said.extend(told_tokens(config));
-    let settings = &config.envoy;
-    let is_used = !(settings.servers.is_empty() && settings.routes.is_empty());
-    if is_used && settings.identity.is_empty() {
-        said.push((
-            "envoy.identity".to_owned(),
-            "is empty: nobody is known, so every request is denied".to_owned(),
-        ));
+    for (field, agent) in config.toolhive_agents() {
+        let uid = schema::entity_uid(&TYPES.agent, agent);
+        if !known.has(&uid) {
+            let meant = known.meant(&uid);
+            let meant = meant.map(|it| format!(": did you mean `{}`?", it.eid().escaped()));
+            let meant = meant.unwrap_or_default();
+            said.push((
+                field,
+                format!("is `{agent}`, an agent that nothing here defines{meant}"),
+            ));
+        }
     }
+    said.extend(told_tokens(config));
+    said.extend(useless_rights(config));
     said.extend(unused_claims(config));
     warnings.extend(said.into_iter().map(|(field, said)| {
         let place = Config::place(&source.text, &source.file, &field, &said);
@@ -82,6 +88,65 @@ pub(crate) fn warn(
             place.message,
         )
     }));
+}
+
+/// Rights with which every request is denied: to ask for others whose word the caller does not have, or by an adapter that
+/// finds nobody in a request.
+fn useless_rights(config: &Config) -> Vec<(String, String)> {
+    let mut said = Vec::new();
+    let envoy = &config.envoy;
+    let is_used = !(envoy.servers.is_empty() && envoy.routes.is_empty());
+    if is_used && envoy.identity.is_empty() {
+        let why = "is empty: nobody is known, so every request is denied";
+        said.push(("envoy.identity".to_owned(), why.to_owned()));
+    }
+    for (at, caller) in config.callers.iter().enumerate() {
+        let field = format!("callers[{at}].rights.rpcs");
+        let rpcs = || caller.rights.rpcs.iter().flat_map(|it| it.rpcs());
+        let needs = [
+            (
+                Rpc::ExtAuthzCheck,
+                "envoy.identity",
+                envoy.identity.is_empty(),
+            ),
+            (
+                Rpc::ExtProcProcess,
+                "envoy.identity",
+                envoy.identity.is_empty(),
+            ),
+            (
+                Rpc::ExtMcpCheck,
+                "ext_mcp.identity",
+                config.ext_mcp.identity.is_empty(),
+            ),
+        ];
+        for (rpc, table, is_empty) in needs {
+            // With a table the other warning says it.
+            let is_told = table == "envoy.identity" && is_used;
+            if is_empty && !is_told && rpcs().any(|it| it == rpc) {
+                let name = rpc.name();
+                said.push((
+                    field.clone(),
+                    format!("has `{name}`, and there is no `[[{table}]]`: nobody is known, so every request is denied"),
+                ));
+            }
+        }
+        if !caller.rights.assert_identity && rpcs().any(states_who_acts) {
+            said.push((
+                field,
+                "lets it ask without `assert_identity = true`: its word on who acts does not count, so every call is denied"
+                    .to_owned(),
+            ));
+        }
+    }
+    said
+}
+
+/// Whether a request of this kind says who acts.
+fn states_who_acts(rpc: Rpc) -> bool {
+    let asks = Rpc::AUTHORIZATION.into_iter().chain(Rpc::ADAPTERS);
+    asks.filter(|it| *it != Rpc::ReportOutcome)
+        .any(|it| it == rpc)
 }
 
 /// What is wrong with the name of a server that need not be registered: to observe one is how to find out what to register.

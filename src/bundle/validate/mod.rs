@@ -1,14 +1,17 @@
 //! Checks of parsed policies: strict validation, dereference levels (Cedar RFC 76), and undefined names.
 //!
 //! Start at [`validate`]. [`policy_validator`] runs Cedar's validator, [`tool_types`] explains policies over arguments of
-//! untyped tools. `references` checks names in policies and entities, `gateway_config` those in the configuration.
+//! untyped tools. `references` checks names in policies and entities, `gateway_config` those in the configuration, and
+//! `open_permits` finds permits of everything, and `server_names` names in other letters.
 //!
 //! Invariant: every error of Cedar is reported with the policy's id, file, line and column. A policy that can never
 //! apply is a fault: a `forbid` that never forbids looks as if it did.
 
 pub(crate) mod gateway_config;
+pub(crate) mod open_permits;
 pub mod policy_validator;
 pub(crate) mod references;
+pub(crate) mod server_names;
 pub mod tool_types;
 
 use std::cell::OnceCell;

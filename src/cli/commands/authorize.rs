@@ -18,7 +18,7 @@ use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
 use crate::bundle::diagnostic::BundleError;
 use crate::bundle::{self, Bundle};
 use crate::cli::call_args::{self, CallArgs};
-use crate::cli::connect::{self, ClientCredentials, ServerConnection};
+use crate::cli::connect::{self, ClientCredentials, RpcError, ServerConnection};
 use crate::cli::output::{Exit, Output};
 use crate::cli::render::{self, printable, printables};
 use crate::config::limits::Limits;
@@ -61,6 +61,10 @@ pub(super) struct DecisionPointArgs {
     /// This directory, `./policies` unless a server is named; wins over `CALLGATE_ENDPOINT`
     #[arg(long, value_name = "DIR", conflicts_with = "endpoint")]
     policies: Option<PathBuf>,
+    /// Read the configuration from this file rather than from `callgate.toml` in the directory, as `callgate serve --config`
+    /// does
+    #[arg(long, value_name = "FILE", conflicts_with = "endpoint")]
+    config: Option<PathBuf>,
     /// A running server: `http://…`, `https://…` or `unix:/path`; without this and `--policies`, the one
     /// that `CALLGATE_ENDPOINT` names
     #[arg(long, value_name = "URL")]
@@ -153,7 +157,7 @@ pub(super) fn ask(
         }
         None => {
             no_server_needed(call, place)?;
-            match bundle::load(place.directory()) {
+            match bundle::load_with(place.directory(), place.config()) {
                 Ok(bundle) => connect::block_on(async { Ok(ask_here(bundle, request).await) })?,
                 Err(faults) => return Ok(Err(output.faults(&faults)?)),
             }
@@ -184,7 +188,7 @@ fn answer_cedar(args: &Args, path: &Path) -> anyhow::Result<Exit> {
         Ok(question) => question,
         Err(fault) => return args.output.faults(&BundleError::single(fault)),
     };
-    let loaded = match QuestionBundle::load(args.place.directory()) {
+    let loaded = match QuestionBundle::load_with(args.place.directory(), args.place.config()) {
         Ok(loaded) => loaded,
         Err(faults) => return args.output.faults(&faults),
     };
@@ -232,10 +236,11 @@ fn answer_cedar(args: &Args, path: &Path) -> anyhow::Result<Exit> {
 impl DecisionPointArgs {
     /// The server's address, if a server decides. A directory given by a flag takes precedence over the environment.
     pub(super) fn server(&self) -> anyhow::Result<Option<String>> {
-        match (&self.endpoint, &self.policies) {
+        let is_here = self.policies.is_some() || self.config.is_some();
+        match (&self.endpoint, is_here) {
             (Some(endpoint), _) => Ok(Some(endpoint.clone())),
-            (None, Some(_)) => Ok(None),
-            (None, None) => connect::endpoint_of_environment(),
+            (None, true) => Ok(None),
+            (None, false) => connect::endpoint_of_environment(),
         }
     }
 
@@ -250,6 +255,11 @@ impl DecisionPointArgs {
     /// The directory that decides without a server.
     pub(super) fn directory(&self) -> &Path {
         self.policies.as_deref().unwrap_or(Path::new(DIRECTORY))
+    }
+
+    /// The configuration in the place of that of the directory.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
     }
 }
 
@@ -303,6 +313,9 @@ async fn ask_server(
 }
 
 fn worded(status: &Status) -> anyhow::Error {
+    if connect::is_no_grpc(status) {
+        return RpcError::question(status.clone()).into();
+    }
     anyhow::anyhow!(
         "the question was not answered: {} ({:?})",
         printable(status.message()),

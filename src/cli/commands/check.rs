@@ -264,13 +264,16 @@ impl CheckText<'_> {
         writeln!(f)
     }
 
-    /// One line a lint, or with details one a place. What the summary says already is left out, unless it makes the check
-    /// fail.
+    /// One line a lint, or with details one a place. What the summary or a warning says already is left out, unless it
+    /// makes the check fail.
     fn lints(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lints = self.report.lints.iter();
         let with_all = self.with_details || self.denies_lints;
         let mut lints = lints
-            .filter(|lint| with_all || lint.code != Code::ToolUnconfirmed)
+            .filter(|lint| {
+                let is_said = matches!(lint.code, Code::ToolUnconfirmed | Code::PermitEverything);
+                with_all || !is_said
+            })
             .peekable();
         if lints.peek().is_some() {
             writeln!(f)?;

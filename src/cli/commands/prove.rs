@@ -33,6 +33,10 @@ pub struct Args {
     /// The directory
     #[arg(default_value = "./policies")]
     pub dir: PathBuf,
+    /// Read the configuration from this file rather than from `callgate.toml` in the directory, as `callgate serve --config`
+    /// does
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Read the properties from this directory or file rather than from `proofs/` in the directory
     #[arg(long, value_name = "PATH")]
     pub proofs: Option<PathBuf>,
@@ -89,6 +93,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let request = ProofRequest {
         dir: args.dir.clone(),
+        config: args.config.clone(),
         proofs: args.proofs.clone(),
         ceiling: args.ceiling.clone(),
         against,

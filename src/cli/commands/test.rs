@@ -31,6 +31,10 @@ pub struct Args {
     /// The directory with the policies
     #[arg(default_value = "./policies")]
     pub dir: PathBuf,
+    /// Read the configuration from this file rather than from `callgate.toml` in the directory, as `callgate serve --config`
+    /// does
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Read the tests from this directory or file rather than from `tests/` in the directory
     #[arg(long, value_name = "PATH")]
     pub tests: Option<PathBuf>,
@@ -110,10 +114,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn run_once(args: &Args) -> anyhow::Result<Exit> {
-    let tested = match TestedBundle::load(&args.dir, args.tests.as_deref()) {
-        Ok(tested) => tested,
-        Err(faults) => return args.output().faults(&faults),
-    };
+    let tested =
+        match TestedBundle::load_with(&args.dir, args.config.as_deref(), args.tests.as_deref()) {
+            Ok(tested) => tested,
+            Err(faults) => return args.output().faults(&faults),
+        };
     if args.output != Format::Json {
         for warning in &tested.warnings {
             note(escaped_lines(&warning.as_warning().to_string()));

@@ -131,13 +131,7 @@ fn is_spiffe_id(id: &str) -> bool {
 
 /// Checks the agents of ToolHive requests: valid names, and callers that may assert identities.
 pub(super) fn toolhive_agents(config: &Config, faults: &mut ConfigErrors<'_>) {
-    let agent = config.toolhive.agent.as_deref();
-    let of_all = agent.map(|agent| ("toolhive.agent".to_owned(), agent));
-    let of_callers = config.callers.iter().enumerate().filter_map(|(index, it)| {
-        let agent = it.toolhive_agent.as_deref()?;
-        Some((format!("callers[{index}].toolhive_agent"), agent))
-    });
-    for (field, agent) in of_all.into_iter().chain(of_callers) {
+    for (field, agent) in config.toolhive_agents() {
         if agent.trim().is_empty() {
             faults.add(field, "is empty");
         } else if agent.len() > MAX_CALLER_ID_BYTES {

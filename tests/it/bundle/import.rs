@@ -83,6 +83,40 @@ fn a_list_from_a_pipe() {
 }
 
 #[test]
+fn a_second_server_of_a_kind_is_told_the_groups_of_the_first_and_put_into_them() {
+    let workplace = Workplace::new(&[("list.json", &list())]);
+    let first = import(&workplace, &["--group", "web,search"]);
+    assert_eq!(first.code, 0, "{}", first.transcript());
+    assert!(!first.stdout.contains("--group"), "{}", first.transcript());
+    let second = |more: &[&str]| {
+        let args = ["import", "tools", "list.json", "--server", "other"];
+        workplace.run(&[&args, more].concat())
+    };
+    let ran = second(&["--group", "web"]);
+    assert!(
+        ran.stdout.contains("`wiki` lists the same tools") && ran.stdout.contains("--group search"),
+        "{}",
+        ran.transcript()
+    );
+    let json = second(&["--output", "json"]).json();
+    assert_eq!(
+        json["siblings"],
+        json!([{"server": "wiki", "groups": ["search"]}])
+    );
+    let ran = second(&["--group", "search"]);
+    assert!(
+        !ran.stdout.contains("lists the same tools"),
+        "{}",
+        ran.transcript()
+    );
+    let written = workplace.read("policies/tools/other.json");
+    assert!(
+        written.contains("\"web\"") && written.contains("\"search\""),
+        "{written}"
+    );
+}
+
+#[test]
 fn what_cannot_be_imported_is_told_and_nothing_is_written() {
     let workplace = Workplace::new(&[(
         "list.json",
@@ -97,6 +131,15 @@ fn what_cannot_be_imported_is_told_and_nothing_is_written() {
     );
     let outside = workplace.run(&["import", "tools", "list.json", "--server", "../../x"]);
     assert_eq!(outside.code, 1);
+    workplace.write("policies/tools/Wiki.json", "{}");
+    let other = import(&workplace, &[]);
+    assert_eq!(other.code, 1);
+    assert!(
+        other.stderr.contains("a server `Wiki` is registered"),
+        "{}",
+        other.stderr
+    );
+    std::fs::remove_dir_all(workplace.path().join("policies")).expect("removed");
     let missing = workplace.run(&["import", "tools", "no.json", "--server", "wiki"]);
     assert_eq!(missing.code, 1);
     assert!(

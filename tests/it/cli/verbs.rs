@@ -117,6 +117,69 @@ fn the_configuration_may_lie_elsewhere() {
 }
 
 #[test]
+fn verbs_without_a_server_read_the_configuration_that_is_named() {
+    let bundle = Bundle::notes();
+    bundle.file("callgate.toml", "require_delegation = true\n");
+    bundle.file("../elsewhere.toml", "require_delegation = false\n");
+    let config = ["--config", "elsewhere.toml"];
+    let own = bundle.run(READ);
+    assert_eq!(own.status.code(), Some(2), "{}", text(&own));
+    for verb in [READ, &with(&["explain"], &READ[1..])] {
+        let other = bundle.run(&with(verb, &config));
+        assert_eq!(other.status.code(), Some(0), "{}", text(&other));
+    }
+    // A level that no policy keeps to, to see that it is read.
+    bundle.file("../strict.toml", "[bundle]\nstrict = true\n");
+    let config = ["--config", "strict.toml"];
+    for verb in [
+        &["check"][..],
+        &["test"],
+        &["access"],
+        &["prove"],
+        &["replay"],
+    ] {
+        let told = bundle.run(&with(verb, &config));
+        assert_eq!(told.status.code(), Some(3), "{verb:?}: {}", text(&told));
+        let said = text(&told);
+        assert!(
+            said.contains("this file is not read: the configuration is `strict.toml`"),
+            "{verb:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn what_does_not_speak_grpc_is_told_as_that() {
+    let server = Server::start(&Bundle::notes(), &[]);
+    let plain = format!("http://{}", server.http_target());
+    let bundle = Bundle::notes();
+    for verb in [
+        with(READ, &["--endpoint", &plain]),
+        vec!["health", "--endpoint", &plain],
+        vec!["status", "--endpoint", &plain],
+        vec![
+            "stop",
+            "agent:helper",
+            "--reason",
+            "x",
+            "--endpoint",
+            &plain,
+        ],
+    ] {
+        let ran = bundle.run(&verb);
+        assert_eq!(ran.status.code(), Some(1), "{verb:?}: {}", text(&ran));
+        let said = text(&ran);
+        assert!(
+            said.contains("does not speak gRPC") && said.contains("[listen] grpc"),
+            "{verb:?}: {said}"
+        );
+    }
+    let secure = format!("https://{}", server.target());
+    let ran = bundle.run(&["health", "--endpoint", &secure]);
+    assert!(text(&ran).contains("does not speak TLS"), "{}", text(&ran));
+}
+
+#[test]
 fn a_person_between_the_agent_and_the_tool_counts() {
     let bundle = Bundle::notes();
     let write = [

@@ -6,12 +6,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use callgate::analysis::check;
 use callgate::config::Config;
 
 use crate::support::process::Bundle;
 
-/// Marks a directory to take policies from; nobody serves it.
-const NOT_SERVED: [&str; 1] = ["policies/library/callgate.toml"];
+/// Mark directories to take policies from; nobody serves them.
+const NOT_SERVED: [&str; 2] = [
+    "policies/library/callgate.toml",
+    "policies/library/minimal/callgate.toml",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -98,6 +102,73 @@ fn every_shipped_configuration_wants_each_call_to_name_a_user() {
     }
 }
 
+/// The shipped policies as they are installed: without their own configuration.
+fn installed() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut files = Vec::new();
+    files_below(&root().join("policies"), &mut files);
+    for from in files {
+        let name = from.strip_prefix(root().join("policies")).expect("below");
+        let to = dir.path().join(name);
+        fs::create_dir_all(to.parent().expect("a parent")).expect("directories");
+        fs::copy(&from, &to).expect("copied");
+    }
+    fs::remove_file(dir.path().join("callgate.toml")).expect("taken away");
+    dir
+}
+
+#[test]
+fn the_shipped_policies_are_in_order_under_every_configuration_that_is_shipped_for_them() {
+    let dir = installed();
+    let own = fs::read_to_string(root().join("policies/callgate.toml")).expect("settings");
+    let toolhive =
+        fs::read_to_string(root().join("deploy/toolhive/callgate.toml")).expect("settings");
+    let beside = tempfile::tempdir().expect("a directory");
+    let added = beside.path().join("callgate.toml");
+    let text = own.replacen("without_callers = true\n", "", 1) + "\n" + &toolhive;
+    fs::write(&added, text).expect("written");
+    for config in [
+        root().join("deploy/systemd/callgate.toml"),
+        root().join("deploy/sidecar/callgate.toml"),
+        added,
+    ] {
+        let checked = check::check(dir.path(), Some(&config), true);
+        let report = checked.unwrap_or_else(|faults| panic!("{}: {faults}", config.display()));
+        assert!(
+            report.lints.is_empty(),
+            "{}: {:?}",
+            config.display(),
+            report.lints
+        );
+    }
+}
+
+#[test]
+fn no_file_that_is_taken_away_puts_the_library_or_what_its_tests_stand_on_into_force_unsaid() {
+    let dir = installed();
+    let config = root().join("deploy/systemd/callgate.toml");
+    fs::remove_file(dir.path().join("library/callgate.toml")).expect("taken away");
+    let faults = check::check(dir.path(), Some(&config), false).expect_err("a fault");
+    let said = faults.to_string();
+    let (first, then) = (
+        said.find("[bundle] apart"),
+        said.find("take that file away"),
+    );
+    assert!(said.contains("library/minimal"), "{said}");
+    assert!(first < then && first.is_some(), "{said}");
+    assert!(
+        said.contains("what is in the directory is in force"),
+        "{said}"
+    );
+    // Whoever goes on is told of the permit itself.
+    fs::remove_file(dir.path().join("library/minimal/callgate.toml")).expect("taken away");
+    let report = check::check(dir.path(), Some(&config), false).expect("in order");
+    let open = |it: &&callgate::bundle::diagnostic::BundleDiagnostic| {
+        it.message.contains("`minimal.permit` permits everything")
+    };
+    assert_eq!(report.warnings.iter().filter(open).count(), 1);
+}
+
 #[test]
 fn so_do_the_chart_and_what_init_writes() {
     let chart = root().join("deploy/helm/callgate");
@@ -105,6 +176,8 @@ fn so_do_the_chart_and_what_init_writes() {
     assert!(values.lines().any(|it| it == "requireDelegation: true"));
     let written = fs::read_to_string(chart.join("templates/_config.tpl")).expect("a template");
     assert!(written.contains("\nrequire_delegation = {{ .Values.requireDelegation }}\n"));
+    assert!(values.lines().any(|it| it == "  apart: [library]"));
+    assert!(written.contains("\napart = {{ toJson .apart }}\n"));
 
     let bundle = Bundle::empty();
     let names = ["--user", "sam", "--agent", "helper", "--server", "files"];

@@ -5,6 +5,7 @@ pub mod emptied;
 pub mod library;
 pub mod reference;
 pub mod rows;
+pub mod second_servers;
 pub mod shipped;
 pub mod targets;
 pub mod task_terms;

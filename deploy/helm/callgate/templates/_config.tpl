@@ -39,7 +39,7 @@ max_staleness_ms = {{ int .Values.state.postgresql.maxStalenessMs }}
 {{- end }}
 
 {{- with .Values.bundle }}
-{{- if or .archive.url .published .publicKeys.existingSecret .strict }}
+{{- if or .archive.url .published .publicKeys.existingSecret .strict .apart }}
 
 [bundle]
 {{- if .archive.url }}
@@ -63,6 +63,9 @@ public_key_files = [
 {{- end }}
 {{- if .strict }}
 strict = true
+{{- end }}
+{{- if .apart }}
+apart = {{ toJson .apart }}
 {{- end }}
 {{- end }}
 {{- end }}

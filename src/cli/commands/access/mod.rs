@@ -63,6 +63,10 @@ pub struct Args {
     /// The directory
     #[arg(long, value_name = "DIR", default_value = "./policies")]
     policies: PathBuf,
+    /// Read the configuration from this file rather than from `callgate.toml` in the directory, as `callgate serve --config`
+    /// does
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Compare with this directory: what it widens and what it narrows
     #[arg(long, value_name = "DIR")]
     diff: Option<PathBuf>,
@@ -168,7 +172,7 @@ impl Args {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let query = args.query()?;
     let load = |dir: &Path| -> Result<Bundle, Exit> {
-        bundle::load(dir).map_err(|faults| {
+        bundle::load_with(dir, args.config.as_deref()).map_err(|faults| {
             // A failure to print them has nowhere to go.
             args.output().faults(&faults).unwrap_or(Exit::Faults)
         })
@@ -229,7 +233,13 @@ fn propose(
     report: &AccessReport,
     to: &Path,
 ) -> anyhow::Result<()> {
-    let proposal = propose::propose(&args.policies, bundle, query, report, to)?;
+    let proposal = propose::propose(
+        (&args.policies, args.config.as_deref()),
+        bundle,
+        query,
+        report,
+        to,
+    )?;
     let dir = args.policies.join(TESTS_DIR);
     let name = to.file_stem().unwrap_or_default().to_string_lossy();
     let path = dir.join(format!("{name}.yaml"));

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::audit::find::FoundRecord;
 use crate::cli::commands::audit::args::{FilterArgs, LogArgs, warn_of};
 use crate::cli::commands::audit::line::Paint;
-use crate::cli::output::{Exit, Output};
+use crate::cli::output::{Exit, Output, note};
 
 /// Lists the records that meet all conditions, oldest first
 ///
@@ -66,6 +66,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         if !print(args.output, paint, found)? {
             break;
         }
+    }
+    if count == 0 {
+        note(
+            "nothing on record meets these conditions: names are taken as they are, so one that is misspelt finds nothing",
+        );
     }
     warn_of(&faults);
     Ok(Exit::Done)

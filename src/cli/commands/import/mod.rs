@@ -14,7 +14,9 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use serde_json::json;
 
-use crate::analysis::import::{self, ImportError, ImportOptions, ToolChange, ToolImport};
+use crate::analysis::import::{
+    self, ImportError, ImportOptions, SiblingServer, ToolChange, ToolImport,
+};
 use crate::bundle::diagnostic::{BundleError, SourceText};
 use crate::bundle::files::{self, FileKind};
 use crate::bundle::parse::registration::{self, AccessLevel, ConfirmationStatus, Registration};
@@ -71,6 +73,9 @@ struct ToolsArgs {
     /// Tools whose arguments policies may look at, as context.input; `*` and `?` as in file names
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     typed: Vec<String>,
+    /// The groups to put the server into, besides those it is in: policies hang on them (`workspace`, `web`, `sql` …)
+    #[arg(long = "group", value_name = "NAME,…", value_delimiter = ',')]
+    groups: Vec<String>,
     /// Take what the catalogue of reviewed servers says of tools with the very same definition, by its name there if it is
     /// not --server's; all others are proposed
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
@@ -98,6 +103,8 @@ Examples:
       your judgement of many at once
   callgate import tools git-tools.json --server git --catalogue
       confirms the tools whose definitions were reviewed for the catalogue
+  callgate import tools git-tools.json --server code --catalogue git --group workspace,git
+      a second server of a kind that is there: in the groups that policies hang on
   callgate import tools git-tools.json --server git --dry-run
       what would change?
 
@@ -139,6 +146,7 @@ fn tools(args: &ToolsArgs) -> anyhow::Result<Exit> {
         confirm: args.confirm.iter().cloned().collect(),
         typed: args.typed.iter().cloned().collect(),
         set: settings(&args.set)?,
+        groups: args.groups.clone(),
         catalogue: args.catalogue.as_ref().map(|name| match name.is_empty() {
             true => args.server.clone(),
             false => name.clone(),
@@ -170,8 +178,10 @@ fn tools(args: &ToolsArgs) -> anyhow::Result<Exit> {
         file::replace(&target, &imported.to_json()?)?;
     }
     let target = target.display().to_string();
+    let siblings = imported.siblings(&registrations(&args.policies));
     let text = ImportText {
         imported: &imported,
+        siblings: &siblings,
         target: &target,
         is_dry_run: args.dry_run,
     };
@@ -180,6 +190,7 @@ fn tools(args: &ToolsArgs) -> anyhow::Result<Exit> {
         "file": target,
         "written": !args.dry_run,
         "tools": imported.tools,
+        "siblings": siblings,
         "registration": imported.registration,
     });
     args.output.answer(&text, &json)?;
@@ -192,6 +203,16 @@ fn registration_path(policies: &Path, server: &str) -> anyhow::Result<PathBuf> {
     // A directory that cannot be read, or is not there yet, has none.
     let files = files::read(policies).unwrap_or_default();
     let registrations = files.of_kind(FileKind::Registration);
+    let is_other = |stem: &str| stem != server && stem.eq_ignore_ascii_case(server);
+    if let Some(other) = files
+        .of_kind(FileKind::Registration)
+        .find(|it| is_other(&it.stem))
+    {
+        bail!(
+            "a server `{}` is registered, whose name differs in the case of letters only",
+            other.stem
+        );
+    }
     let own = registrations.filter(|source| *source.stem == *server);
     let found: Vec<&str> = own.map(|source| &*source.file).collect();
     match found.as_slice() {
@@ -202,6 +223,14 @@ fn registration_path(policies: &Path, server: &str) -> anyhow::Result<PathBuf> {
             several.join("`, `")
         ),
     }
+}
+
+/// What is registered in the directory, as far as it can be read.
+fn registrations(policies: &Path) -> Vec<Registration> {
+    let files = files::read(policies).unwrap_or_default();
+    let sources = files.of_kind(FileKind::Registration);
+    let parsed = sources.filter_map(|source| registration::parse(source, &mut Vec::new()));
+    parsed.collect()
 }
 
 /// Where the registration of a server that is new goes, in the directory.
@@ -279,6 +308,7 @@ fn read_list(path: &Path) -> anyhow::Result<String> {
 
 struct ImportText<'a> {
     imported: &'a ToolImport,
+    siblings: &'a [SiblingServer],
     target: &'a str,
     is_dry_run: bool,
 }
@@ -337,6 +367,15 @@ impl fmt::Display for ImportText<'_> {
             "{added} added, {changed} changed, {removed} removed, {} unchanged",
             n(ToolChange::Unchanged)
         )?;
+        for SiblingServer { server, groups } in self.siblings {
+            let groups = printable(&groups.join(","));
+            writeln!(
+                f,
+                "`{}` lists the same tools and is in groups that this server is not in, so policies about these leave it out:\n\
+                 put it into them with --group {groups}",
+                printable(server)
+            )?;
+        }
         if imported.awaiting() > 0 {
             let awaiting = count(imported.awaiting(), "tool");
             writeln!(

@@ -105,13 +105,9 @@ fn share(text: &str) -> Result<f64, String> {
 ///
 /// If the log cannot be read or nothing in it can be replayed.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let files = match files::read(&args.dir) {
+    let files = match files::read_with(&args.dir, args.config.as_deref()) {
         Ok(files) => files,
         Err(faults) => return args.output.faults(&faults),
-    };
-    let files = match &args.config {
-        Some(config) => files.with_config(config),
-        None => files,
     };
     let bundle = match bundle::compile(&files) {
         Ok(bundle) => bundle,
