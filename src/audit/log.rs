@@ -342,6 +342,29 @@ impl AuditLog {
         });
     }
 
+    /// Puts on record by which policies is decided from here on: their digest, that of those before, if there were any, where they are
+    /// from, and the revision at which they are in service.
+    pub fn policies(&self, digest: &str, before: Option<&str>, source: &str, revision: u64) {
+        self.shared.notice(Notice {
+            kind: notice::Kind::Policies.into(),
+            text: digest.to_owned(),
+            before: before.unwrap_or_default().to_owned(),
+            source: source.to_owned(),
+            revision,
+            ..Notice::default()
+        });
+    }
+
+    /// Puts on record what is only observed from here on, and what was before.
+    pub fn observed(&self, what: String, before: Option<String>) {
+        self.shared.notice(Notice {
+            kind: notice::Kind::Observed.into(),
+            text: what,
+            before: before.unwrap_or_default(),
+            ..Notice::default()
+        });
+    }
+
     /// What was recorded and is there no more, as far as it was noticed since the start.
     pub fn lost(&self) -> LostCounts {
         *self.shared.lost()

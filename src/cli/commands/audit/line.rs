@@ -235,7 +235,9 @@ fn notice(parts: &mut LineParts, it: &Notice) {
         | notice::Kind::Dropped
         | notice::Kind::Degraded
         | notice::Kind::TurnedBack => TextStyle::Bad,
-        notice::Kind::RepairedTail | notice::Kind::FoundUnsigned => TextStyle::Odd,
+        notice::Kind::RepairedTail
+        | notice::Kind::FoundUnsigned
+        | notice::Kind::ClockSetBack => TextStyle::Odd,
         _ => TextStyle::Faint,
     };
     let kind = json::notice_kind(it.kind()).replace('_', " ");
@@ -253,12 +255,25 @@ fn notice(parts: &mut LineParts, it: &Notice) {
         notice::Kind::Dropped => {
             text.push_str(&format!(": {} requests without a record", it.count))
         }
+        notice::Kind::ClockSetBack => text.push_str(&format!(
+            ": a record of the file before is of {}",
+            json::time(it.since)
+        )),
         _ => {}
     }
     if !it.text.is_empty() {
         text.push_str(&format!(": {}", printable(&it.text)));
     }
-    if it.since > 0 {
+    if it.revision > 0 {
+        text.push_str(&format!(" at revision {}", it.revision));
+    }
+    if !it.source.is_empty() {
+        text.push_str(&format!(", {}", printable(&it.source)));
+    }
+    if !it.before.is_empty() {
+        text.push_str(&format!(", before: {}", printable(&it.before)));
+    }
+    if it.since > 0 && it.kind() != notice::Kind::ClockSetBack {
         text.push_str(&format!(", since {}", json::time(it.since)));
     }
     parts.push((style, text));
