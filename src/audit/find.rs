@@ -80,7 +80,9 @@ pub fn start_at(directory: &Path, time: u64) -> Result<u64, LogError> {
 fn follows_what_is_before(file: &LogFile, time: u64) -> bool {
     let first = reader::first_record(file).and_then(|it| it.decode().ok());
     first.is_some_and(|record| match &record.kind {
-        Some(record::Kind::Notice(it)) if it.kind() == notice::Kind::ClockSetBack => it.since < time,
+        Some(record::Kind::Notice(it)) if it.kind() == notice::Kind::ClockSetBack => {
+            it.since < time
+        }
         _ => record.at.saturating_add(SLACK) <= time,
     })
 }

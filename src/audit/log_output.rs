@@ -25,8 +25,8 @@ use crate::audit::segment::{AppendError, Segment};
 
 mod notices;
 mod recovery;
-use notices::times;
 pub use notices::NoticeCounts;
+use notices::times;
 pub use recovery::warn_of_what_is_gone;
 
 /// How often it is looked for the lock while there is much to write.
@@ -238,7 +238,9 @@ impl LogOutput {
         let written = self.try_write(frames, records, capsules);
         match written {
             // Given up: what is gone of it, or was found in it, is told before what goes on in the next one, with other indices.
-            Err(WriteError::Append(AppendError::Replaced(_))) if self.segments.current.is_none() => {
+            Err(WriteError::Append(AppendError::Replaced(_)))
+                if self.segments.current.is_none() =>
+            {
                 self.try_write(frames, records, capsules)
             }
             other => other,
@@ -409,5 +411,4 @@ impl LogOutput {
         let is_old = opened.elapsed() >= self.settings.segment_age;
         (is_large || is_old) && current.first() != self.next
     }
-
 }

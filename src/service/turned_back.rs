@@ -45,3 +45,7 @@ pub(super) fn note(recorder: &Recorder, turned: &TurnedBack) {
         audit.turned_back(turned.how.as_str(), turned.from, turned.last);
     }
 }
+
+#[cfg(test)]
+#[path = "turned_back_tests.rs"]
+mod tests;

@@ -90,7 +90,13 @@ impl LogOutput {
     }
 
     /// Has a notice tell of records.
-    pub(super) fn notice_of(&mut self, kind: Kind, text: &str, count: u64, (first, last): (u64, u64)) {
+    pub(super) fn notice_of(
+        &mut self,
+        kind: Kind,
+        text: &str,
+        count: u64,
+        (first, last): (u64, u64),
+    ) {
         let notice = Notice {
             kind: kind.into(),
             text: text.to_owned(),
@@ -108,3 +114,7 @@ pub(super) fn times(frames: &[u8]) -> impl Iterator<Item = u64> {
     // That of before 1970 is left out.
     batch::payloads(frames).map(|it| record::time_of(it).unwrap_or_default())
 }
+
+#[cfg(test)]
+#[path = "notices_tests.rs"]
+mod tests;

@@ -224,3 +224,7 @@ impl Ledger {
         self.publish_generation(next);
     }
 }
+
+#[cfg(test)]
+#[path = "publishing_tests.rs"]
+mod tests;

@@ -235,9 +235,9 @@ fn notice(parts: &mut LineParts, it: &Notice) {
         | notice::Kind::Dropped
         | notice::Kind::Degraded
         | notice::Kind::TurnedBack => TextStyle::Bad,
-        notice::Kind::RepairedTail
-        | notice::Kind::FoundUnsigned
-        | notice::Kind::ClockSetBack => TextStyle::Odd,
+        notice::Kind::RepairedTail | notice::Kind::FoundUnsigned | notice::Kind::ClockSetBack => {
+            TextStyle::Odd
+        }
         _ => TextStyle::Faint,
     };
     let kind = json::notice_kind(it.kind()).replace('_', " ");
