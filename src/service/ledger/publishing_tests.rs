@@ -1,6 +1,5 @@
 use std::path::Path;
 
-use super::*;
 use crate::audit::log::AuditLog;
 use crate::audit::reader::LogReader;
 use crate::audit::record::schema::Notice;
