@@ -71,19 +71,17 @@ pub enum SearchScope {
 pub fn start_at(directory: &Path, time: u64) -> Result<u64, LogError> {
     let files = files(directory)?;
     let followers = files.iter().skip(1);
-    let passed = followers.take_while(|file| follows_what_is_before(file, time));
+    let passed = followers.take_while(|file| latest_before(file).is_some_and(|it| it < time));
     Ok(files.get(passed.count()).map_or(0, |file| file.first))
 }
 
-/// Whether all records of the file before this one are of before a time. Where a record there is ten minutes or more later than
-/// the first one here, that one tells the latest.
-fn follows_what_is_before(file: &LogFile, time: u64) -> bool {
-    let first = reader::first_record(file).and_then(|it| it.decode().ok());
-    first.is_some_and(|record| match &record.kind {
-        Some(record::Kind::Notice(it)) if it.kind() == notice::Kind::ClockSetBack => {
-            it.since < time
-        }
-        _ => record.at.saturating_add(SLACK) <= time,
+/// The latest time that a record before this file may have, by what it begins with: nearly ten minutes more than that of the first
+/// record, unless that one tells of a later one. `None` if it does not begin with a record.
+pub(super) fn latest_before(file: &LogFile) -> Option<u64> {
+    let first = reader::first_record(file)?.decode().ok()?;
+    Some(match &first.kind {
+        Some(record::Kind::Notice(it)) if it.kind() == notice::Kind::ClockSetBack => it.since,
+        _ => first.at.saturating_add(SLACK - 1),
     })
 }
 

@@ -11,12 +11,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::audit::archive::{self, Retention};
 use crate::audit::batch::push_unfinished;
 use crate::audit::batch_outcome::BatchReceipt;
 use crate::audit::capsule::CapsuleKey;
+use crate::audit::envelope;
 use crate::audit::key_guard::KeyFile;
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
 use crate::audit::log_output::{self, LogOutput, OpenError, OutputSettings};
@@ -351,6 +352,18 @@ impl AuditLog {
             before: before.unwrap_or_default().to_owned(),
             source: source.to_owned(),
             revision,
+            ..Notice::default()
+        });
+    }
+
+    /// Puts on record how many requests of a caller were rejected since it has no right to this RPC, and when the first was.
+    pub fn refused(&self, caller: &str, right: &str, count: u64, since: SystemTime) {
+        self.shared.notice(Notice {
+            kind: notice::Kind::Refused.into(),
+            text: caller.to_owned(),
+            source: right.to_owned(),
+            count,
+            since: envelope::nanos(since),
             ..Notice::default()
         });
     }

@@ -109,7 +109,7 @@ pub struct LogOutput {
     first: u64,
     notices: Vec<(SystemTime, Notice)>,
     notices_written: u64,
-    /// The latest time of a record in the last file that has any, in nanoseconds since 1970.
+    /// No record has a later time, in nanoseconds since 1970.
     latest: u64,
     lost: LostCounts,
     lost_records: LostRanges,
@@ -318,9 +318,6 @@ impl LogOutput {
                 self.abandon_segment(why)?;
             }
             return Err(error.into());
-        }
-        if self.is_at_beginning() {
-            self.latest = 0;
         }
         self.latest = times(frames).fold(self.latest, u64::max);
         let first = self.next;

@@ -35,7 +35,7 @@ fn found(folder: &TempDir, text: &str, connects: bool) -> (Vec<String>, Vec<Stri
     let told = |list: Vec<BundleDiagnostic>| {
         let told = list.into_iter().map(|it| {
             let said = it.message.replace(&folder.path().display().to_string(), "");
-            format!("{}: {said}", it.line)
+            format!("{}: {said}", it.line.unwrap_or_default())
         });
         told.collect()
     };

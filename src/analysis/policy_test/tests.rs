@@ -602,7 +602,6 @@ fn a_number_that_a_server_refuses_is_a_fault_where_it_is_written() {
         "0.1234567890123456789",
         "500.00000000000000001",
         "9007199254740993.0",
-        "1e400",
         "-1.00000000000000000001e2",
     ] {
         for (before, after) in [("", ""), ("note: a, n: ", ", m: 1"), ("n: [0, ", "]")] {

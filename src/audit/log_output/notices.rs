@@ -62,7 +62,8 @@ impl LogOutput {
         Ok(())
     }
 
-    /// At the beginning of a file: what is to be told of times in the file before it, if notices that wait or these frames follow.
+    /// At the beginning of a file: what is to be told of times before it, if notices that wait or these frames follow. So whoever
+    /// looks for records since a time knows of each file by itself whether there are any before it ([`crate::audit::find::start_at`]).
     fn clock_set_back(&self, next: &[u8]) -> Option<(SystemTime, Notice)> {
         if !self.is_at_beginning() {
             return None;
@@ -78,7 +79,7 @@ impl LogOutput {
     }
 
     /// Whether the current file has no record yet.
-    pub(super) fn is_at_beginning(&self) -> bool {
+    fn is_at_beginning(&self) -> bool {
         let current = self.segments.current.as_ref();
         current.is_some_and(|it| it.first() == self.next)
     }

@@ -69,14 +69,19 @@ impl LogOutput {
         Ok(())
     }
 
-    /// The latest time of a record in the last file that has any.
+    /// The latest time that a record may have: of those in the last file, and by what it begins with.
     fn find_latest(&self, files: &[LogFile]) -> Result<u64, LogError> {
         let log = LogReader::open(&self.directory)?;
-        let latest = |file: &LogFile| {
+        let mut latest = 0;
+        for file in files.iter().rev() {
             let records = log.iter_from(file.first).flatten();
-            records.filter_map(|it| record::time_of(&it.bytes)).max()
-        };
-        Ok(files.iter().rev().find_map(latest).unwrap_or_default())
+            let times = records.filter_map(|it| record::time_of(&it.bytes));
+            latest = times.fold(latest, u64::max);
+            if let Some(before) = find::latest_before(file) {
+                return Ok(latest.max(before));
+            }
+        }
+        Ok(latest)
     }
 
     /// Refuses a file that begins where no record of this log can be: all records up to there would count as lost. What the
@@ -230,7 +235,7 @@ impl LogOutput {
             Err(_) => (Vec::new(), first),
         };
         let files = log_files::list(&self.segments.folder).unwrap_or_default();
-        // If it is gone, the next one follows the file before it; and another process may have written into it.
+        // Another process may have written into it.
         let latest = self.find_latest(&files).unwrap_or_default();
         self.latest = self.latest.max(latest);
         let has_older = files.first().is_some_and(|file| file.first <= first);
