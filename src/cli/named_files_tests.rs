@@ -44,7 +44,9 @@ fn found(folder: &TempDir, text: &str, connects: bool) -> (Vec<String>, Vec<Stri
 }
 
 fn tls(cert: &str, key: &str) -> String {
-    format!("[tls]\ncert = \"{cert}\"\nkey = \"{key}\"\n")
+    let digest = "a".repeat(64);
+    let caller = format!("[[callers]]\nid = \"edge\"\ntoken_sha256 = [\"{digest}\"]\n");
+    format!("[tls]\ncert = \"{cert}\"\nkey = \"{key}\"\n{caller}")
 }
 
 #[test]

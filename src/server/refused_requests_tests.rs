@@ -48,12 +48,12 @@ fn requests_without_the_right_to_them_are_on_record_by_caller_and_right() {
     for _ in 0..3 {
         ask("edge", "/callgate.v1.Authorization/Authorize");
     }
-    ask("edge", "/callgate.v1.Control/Stop");
+    ask("edge", "/callgate.v1.Control/GrantDelegation");
     // Whose rights are loaded anew keeps its counts.
     authenticator.replace(of());
-    ask("ops", "/callgate.v1.Control/Stop");
+    ask("ops", "/callgate.v1.Control/GrantDelegation");
     // Who is nobody is counted nowhere.
-    ask("nobody", "/callgate.v1.Control/Stop");
+    ask("nobody", "/callgate.v1.Control/GrantDelegation");
     put_on_record(&authenticator, &log);
     put_on_record(&authenticator, &log);
     log.close();
@@ -65,8 +65,8 @@ fn requests_without_the_right_to_them_are_on_record_by_caller_and_right() {
         .collect();
     let wanted = [
         ("edge", "Authorize", 3),
-        ("edge", "Stop", 1),
-        ("ops", "Stop", 1),
+        ("edge", "GrantDelegation", 1),
+        ("ops", "GrantDelegation", 1),
     ];
     let wanted = wanted.map(|(caller, right, count)| (caller.into(), right.into(), count, true));
     assert_eq!(told, wanted);

@@ -618,7 +618,9 @@ fn a_number_that_a_server_refuses_is_a_fault_where_it_is_written() {
     // Texts are none.
     let texts = "note: '0.1234567890123456789', other: \"1e400\", n: a 0.1234567890123456789";
     with(texts).expect("no fault");
-    with("n: 0.1 # 0.1234567890123456789").expect("no fault");
+    let commented =
+        "# 0.1234567890123456789\n".to_owned() + &wanting("allow", &["user: zed, call: bank/pay"]);
+    bank(&commented).expect("no fault");
 }
 
 #[test]
