@@ -221,7 +221,7 @@ impl LogOutput {
     }
 
     /// Writes notices that wait, and then a batch: frames of so many records with room for their headers and indices, as
-    /// [`push_unfinished`] leaves them, and their capsules.
+    /// [`batch::push_unfinished`] leaves them, and their capsules.
     ///
     /// # Errors
     ///
