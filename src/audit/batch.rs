@@ -114,6 +114,18 @@ pub(super) fn finish(frames: &mut [u8], first: u64) -> u64 {
     })
 }
 
+/// The payloads of frames.
+pub(super) fn payloads(frames: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = frames;
+    std::iter::from_fn(move || {
+        let (head, tail) = rest.split_first_chunk::<FRAME_HEADER>()?;
+        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let (payload, after) = tail.split_at(length.min(tail.len()));
+        rest = after;
+        Some(payload)
+    })
+}
+
 /// Calls `change` with the position, the checksum and the payload of each frame. Returns how many there are.
 fn each_frame(frames: &mut [u8], mut change: impl FnMut(u64, &mut [u8; 4], &mut [u8])) -> u64 {
     let mut rest = frames;

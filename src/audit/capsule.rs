@@ -135,15 +135,24 @@ impl CapsuleKey {
         Ok(Self::new(&bytes))
     }
 
+    /// Reads the key file, which others may not read.
+    ///
+    /// # Errors
+    ///
+    /// As [`CapsuleKey::read`], and [`CapsuleError::Mode`].
+    pub fn read_own(path: &Path) -> Result<Self, CapsuleError> {
+        check_mode(path)?;
+        Self::read(path)
+    }
+
     /// Reads the key file, or makes it, readable by its owner alone, if it is not there.
     ///
     /// # Errors
     ///
-    /// As [`CapsuleKey::read`], [`CapsuleError::Mode`] and [`CapsuleError::Random`].
+    /// As [`CapsuleKey::read_own`], and [`CapsuleError::Random`].
     pub fn read_or_create(path: &Path) -> Result<Self, CapsuleError> {
         if fs::exists(path).map_err(|error| key_file(path, error))? {
-            check_mode(path)?;
-            return Self::read(path);
+            return Self::read_own(path);
         }
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).map_err(CapsuleError::Random)?;

@@ -91,6 +91,9 @@ pub fn notice(out: &mut Vec<u8>, at: SystemTime, notice: &Notice) {
         if notice.since > 0 {
             wire.fixed64(6, notice.since);
         }
+        wire.text(7, &notice.before);
+        wire.text(8, &notice.source);
+        wire.uint(9, notice.revision);
     });
 }
 

@@ -10,7 +10,7 @@ use crate::audit::json;
 use crate::audit::log_files::{self, LogFile, SEGMENTS};
 use crate::audit::outcome_check::OutcomeDoubt;
 use crate::audit::reader::{self, LogError, LogReader};
-use crate::audit::record::schema::record;
+use crate::audit::record::schema::{notice, record};
 use crate::audit::record::{Record, StoredRecord};
 use crate::audit::record_time::{self, SLACK};
 use crate::audit::removals::Removals;
@@ -62,16 +62,27 @@ pub enum SearchScope {
     ByItsTime,
 }
 
-/// The index to read from for all records at or after a time, in nanoseconds since 1970: that of the last file before which
-/// each begins ten minutes or more before it. Later files may begin before it again, where a clock was set back.
+/// The index to read from for all records at or after a time, in nanoseconds since 1970: that of the first file that may have one,
+/// by what the file after it begins with. Later files may have none, where a clock was set back.
 ///
 /// # Errors
 ///
 /// If the folder cannot be read.
 pub fn start_at(directory: &Path, time: u64) -> Result<u64, LogError> {
     let files = files(directory)?;
-    let start = files.iter().take_while(|file| is_before(file, time)).last();
-    Ok(start.or(files.first()).map_or(0, |file| file.first))
+    let followers = files.iter().skip(1);
+    let passed = followers.take_while(|file| latest_before(file).is_some_and(|it| it < time));
+    Ok(files.get(passed.count()).map_or(0, |file| file.first))
+}
+
+/// The latest time that a record before this file may have, by what it begins with: nearly ten minutes more than that of the first
+/// record, unless that one tells of a later one. `None` if it does not begin with a record.
+pub(super) fn latest_before(file: &LogFile) -> Option<u64> {
+    let first = reader::first_record(file)?.decode().ok()?;
+    Some(match &first.kind {
+        Some(record::Kind::Notice(it)) if it.kind() == notice::Kind::ClockSetBack => it.since,
+        _ => first.at.saturating_add(SLACK - 1),
+    })
 }
 
 /// The index from which a record of a time lies as a rule: that of the last file whose first record is ten minutes or more

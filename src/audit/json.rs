@@ -308,6 +308,9 @@ fn notice_body(it: &Notice) -> Value {
         .put("first", is_range.then_some(it.first))
         .put("last", is_range.then_some(it.last))
         .put("since", since)
+        .put("before", it.before.as_str())
+        .put("source", it.source.as_str())
+        .count("revision", it.revision)
         .end()
 }
 

@@ -11,12 +11,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::audit::archive::{self, Retention};
 use crate::audit::batch::push_unfinished;
 use crate::audit::batch_outcome::BatchReceipt;
 use crate::audit::capsule::CapsuleKey;
+use crate::audit::envelope;
 use crate::audit::key_guard::KeyFile;
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
 use crate::audit::log_output::{self, LogOutput, OpenError, OutputSettings};
@@ -338,6 +339,41 @@ impl AuditLog {
             text: how.to_owned(),
             first: from,
             last,
+            ..Notice::default()
+        });
+    }
+
+    /// Puts on record by which policies is decided from here on: their digest, that of those before, if there were any, where they are
+    /// from, and the revision at which they are in service.
+    pub fn policies(&self, digest: &str, before: Option<&str>, source: &str, revision: u64) {
+        self.shared.notice(Notice {
+            kind: notice::Kind::Policies.into(),
+            text: digest.to_owned(),
+            before: before.unwrap_or_default().to_owned(),
+            source: source.to_owned(),
+            revision,
+            ..Notice::default()
+        });
+    }
+
+    /// Puts on record how many requests of a caller were rejected since it has no right to this RPC, and when the first was.
+    pub fn refused(&self, caller: &str, right: &str, count: u64, since: SystemTime) {
+        self.shared.notice(Notice {
+            kind: notice::Kind::Refused.into(),
+            text: caller.to_owned(),
+            source: right.to_owned(),
+            count,
+            since: envelope::nanos(since),
+            ..Notice::default()
+        });
+    }
+
+    /// Puts on record what is only observed from here on, and what was before.
+    pub fn observed(&self, what: String, before: Option<String>) {
+        self.shared.notice(Notice {
+            kind: notice::Kind::Observed.into(),
+            text: what,
+            before: before.unwrap_or_default(),
             ..Notice::default()
         });
     }

@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::audit::batch::{self, BatchCapsules, DIGEST, finish, push_unfinished};
+use crate::audit::batch::{self, BatchCapsules, DIGEST, finish};
 use crate::audit::capsule::{self, CapsuleError, CapsuleKey, CapsuleSealer};
-use crate::audit::envelope;
 use crate::audit::frame::{self, Contents};
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
 use crate::audit::log_lock::{LockError, LogLock};
@@ -24,7 +23,10 @@ use crate::audit::record::schema::notice::Kind;
 use crate::audit::rolling::{Rolling, append_and_sync};
 use crate::audit::segment::{AppendError, Segment};
 
+mod notices;
 mod recovery;
+pub use notices::NoticeCounts;
+use notices::times;
 pub use recovery::warn_of_what_is_gone;
 
 /// How often it is looked for the lock while there is much to write.
@@ -93,15 +95,6 @@ pub enum WriteError {
     Locked,
 }
 
-/// Notices that wait, and those that were written since the start.
-#[derive(Debug, Clone, Copy)]
-pub struct NoticeCounts {
-    /// Those that the next write writes first.
-    pub waiting: usize,
-    /// Those that are in the log.
-    pub written: u64,
-}
-
 /// The files of a log that is written.
 pub struct LogOutput {
     directory: PathBuf,
@@ -116,6 +109,8 @@ pub struct LogOutput {
     first: u64,
     notices: Vec<(SystemTime, Notice)>,
     notices_written: u64,
+    /// No record has a later time, in nanoseconds since 1970.
+    latest: u64,
     lost: LostCounts,
     lost_records: LostRanges,
     /// Reused for frames of notices and capsules.
@@ -165,6 +160,7 @@ impl LogOutput {
             first: 0,
             notices: Vec::new(),
             notices_written: 0,
+            latest: 0,
             lost: LostCounts::default(),
             lost_records: LostRanges::default(),
             scratch: Vec::new(),
@@ -219,31 +215,13 @@ impl LogOutput {
         }
     }
 
-    /// Adds a notice that the next batch writes first.
-    pub fn notice(&mut self, at: SystemTime, notice: Notice) {
-        self.notices.push((at, notice));
-    }
-
-    /// How many notices wait, and how many were written since the start.
-    pub fn notices(&self) -> NoticeCounts {
-        NoticeCounts {
-            waiting: self.notices.len(),
-            written: self.notices_written,
-        }
-    }
-
     /// What was lost, as far as it was noticed since the start.
     pub fn lost(&self) -> LostCounts {
         self.lost
     }
 
-    /// Removes so many notices that wait, from a position on.
-    pub fn withdraw_notices(&mut self, from: usize, count: usize) {
-        self.notices.drain(from..from + count);
-    }
-
     /// Writes notices that wait, and then a batch: frames of so many records with room for their headers and indices, as
-    /// [`push_unfinished`] leaves them, and their capsules.
+    /// [`batch::push_unfinished`] leaves them, and their capsules.
     ///
     /// # Errors
     ///
@@ -257,8 +235,26 @@ impl LogOutput {
         if self.lock.is_taken() {
             return Err(WriteError::Locked);
         }
+        let written = self.try_write(frames, records, capsules);
+        match written {
+            // Given up: what is gone of it, or was found in it, is told before what goes on in the next one, with other indices.
+            Err(WriteError::Append(AppendError::Replaced(_)))
+                if self.segments.current.is_none() =>
+            {
+                self.try_write(frames, records, capsules)
+            }
+            other => other,
+        }
+    }
+
+    fn try_write(
+        &mut self,
+        frames: &mut [u8],
+        records: u64,
+        capsules: &BatchCapsules,
+    ) -> Result<(), WriteError> {
         self.begin_files()?;
-        self.write_notices()?;
+        self.write_notices(frames)?;
         if frames.is_empty() {
             return Ok(());
         }
@@ -311,54 +307,19 @@ impl LogOutput {
         }
     }
 
-    fn write_notices(&mut self) -> Result<(), WriteError> {
-        if self.notices.is_empty() {
-            return Ok(());
-        }
-        let mut frames = std::mem::take(&mut self.scratch);
-        frames.clear();
-        let mut bytes = Vec::new();
-        for (at, notice) in &self.notices {
-            bytes.clear();
-            envelope::notice(&mut bytes, *at, notice);
-            push_unfinished(&mut frames, &bytes, false);
-        }
-        let told = self.notices.len();
-        let count = finish(&mut frames, self.next);
-        let appended = self.append(&mut frames, count);
-        self.scratch = frames;
-        appended?;
-        // A replaced file may have added one meanwhile.
-        self.notices.drain(..told);
-        self.notices_written += told as u64;
-        Ok(())
-    }
-
-    fn append(&mut self, frames: &mut [u8], count: u64) -> Result<(), WriteError> {
+    /// Appends records. If the file is not what was written any more, it is given up.
+    fn append(&mut self, frames: &[u8], count: u64) -> Result<(), WriteError> {
         let is_synced = self.settings.is_synced;
         let Some(segment) = &mut self.segments.current else {
             return Err(AppendError::Replaced("there is no file").into());
         };
-        let appended = append_and_sync(segment, frames, is_synced);
-        let appended = match appended {
-            Err(AppendError::Replaced(why)) => {
-                let before = self.next;
-                self.abandon_segment(why)?;
-                if self.next != before {
-                    finish(frames, self.next);
-                }
-                // The notice of what is lost follows them.
-                let segment = self.segments.begin(self.next).map_err(WriteError::Create)?;
-                append_and_sync(segment, frames, is_synced)
-            }
-            other => other,
-        };
-        if let Err(error) = appended {
+        if let Err(error) = append_and_sync(segment, frames, is_synced) {
             if let AppendError::Replaced(why) = error {
                 self.abandon_segment(why)?;
             }
             return Err(error.into());
         }
+        self.latest = times(frames).fold(self.latest, u64::max);
         let first = self.next;
         self.next += count;
         if let Some(tree) = &mut self.tree
@@ -446,23 +407,5 @@ impl LogOutput {
         let is_large = current.length() >= self.settings.segment_bytes;
         let is_old = opened.elapsed() >= self.settings.segment_age;
         (is_large || is_old) && current.first() != self.next
-    }
-
-    /// Counts records as lost, and has a notice tell it.
-    fn note_lost(&mut self, why: &str, range: (u64, u64)) {
-        self.lost.records += self.lost_records.add(range);
-        self.notice_of(Kind::Lost, why, 0, range);
-    }
-
-    fn notice_of(&mut self, kind: Kind, text: &str, count: u64, (first, last): (u64, u64)) {
-        let notice = Notice {
-            kind: kind.into(),
-            text: text.to_owned(),
-            count,
-            first,
-            last,
-            since: 0,
-        };
-        self.notice(SystemTime::now(), notice);
     }
 }

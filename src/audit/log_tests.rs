@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,6 +9,7 @@ use crate::audit::archive::WrittenLog as _;
 use crate::audit::capsule::{CapsuleError, CapsuleKey, CapsuleLink};
 use crate::audit::capsule_reader::CapsuleReader;
 use crate::audit::envelope;
+use crate::audit::frame;
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
 use crate::audit::log_output::OpenError;
 use crate::audit::lost_records::LostCounts;
@@ -400,6 +402,34 @@ fn what_was_done_to_the_open_files_is_told_and_nothing_is_acknowledged_unwritten
             "{name}: {lost:?}"
         );
     }
+}
+
+#[test]
+fn what_another_process_has_written_is_told_before_the_next_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = open(directory.path(), &config(LogMode::Written));
+    assert!(append(&log, 1));
+    let files = log_files::list(&directory.path().join(SEGMENTS)).unwrap();
+    let found = log.records();
+    let mut envelope = numbered(77);
+    envelope::set_index(&mut envelope, found);
+    let mut foreign = Vec::new();
+    frame::push(&mut foreign, &envelope);
+    let file = fs::File::options().append(true).open(&files[0].path);
+    file.unwrap().write_all(&foreign).unwrap();
+    assert!(append(&log, 2));
+    // Before anybody has looked after the files.
+    let (records, _) = read(directory.path());
+    let after = records.iter().filter(|it| it.index >= Some(found));
+    let after: Vec<Record> = after.cloned().collect();
+    assert_eq!(sizes(&after), [77, 2]);
+    let told = &after[1];
+    let notice = notices(std::slice::from_ref(told)).remove(0).1;
+    assert_eq!(
+        (notice.kind(), notice.first, notice.last),
+        (Kind::FoundUnsigned, found, found)
+    );
+    log.close();
 }
 
 /// A directory that cannot be written for a while, whoever the process runs as: a file is in the place of the folder.

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::audit::frame::FRAME_HEADER;
+use crate::audit::batch;
 use crate::audit::key_guard::KeyFile;
 use crate::audit::log_files::{self, SEGMENTS, TREE};
 use crate::audit::log_lock::LogLock;
@@ -81,7 +81,7 @@ impl LogTree {
                 leaves.push(leaf.unwrap_or_else(no_record))
             })?;
         }
-        each_payload(frames, |payload| leaves.push(TreeHash::leaf(payload)));
+        leaves.extend(batch::payloads(frames).map(TreeHash::leaf));
         self.next += leaves.len() as u64;
         self.thread.append(leaves)
     }
@@ -142,17 +142,6 @@ fn key_files(directory: &Path, config: &AuditConfig, key: &SigningKey) -> [KeyFi
         KeyFile::new(directory, signing, format!("{}\n", key.encode()), 0o600),
         KeyFile::new(directory, tree.join(PUBLIC_KEY_FILE), verifying, 0o644),
     ]
-}
-
-/// Passes the payload of each frame to `each`.
-fn each_payload(frames: &[u8], mut each: impl FnMut(&[u8])) {
-    let mut rest = frames;
-    while let Some((head, tail)) = rest.split_first_chunk::<FRAME_HEADER>() {
-        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
-        let (payload, after) = tail.split_at(length.min(tail.len()));
-        each(payload);
-        rest = after;
-    }
 }
 
 /// Syncs the files from the one that was the last at the previous call on.

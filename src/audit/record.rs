@@ -123,6 +123,14 @@ fn name_digests(decision: &mut Decision) {
     }
 }
 
+/// The time of an envelope, in nanoseconds since 1970; `None` if that does not follow its index.
+pub fn time_of(bytes: &[u8]) -> Option<u64> {
+    const TIME_TAG: u8 = 0x11;
+    let (tag, rest) = bytes.get(9..)?.split_first()?;
+    let time = rest.first_chunk::<8>()?;
+    (*tag == TIME_TAG).then(|| u64::from_le_bytes(*time))
+}
+
 /// The index of an envelope.
 pub fn index_of(bytes: &[u8]) -> Option<u64> {
     let (tag, rest) = bytes.split_first()?;

@@ -139,6 +139,11 @@ impl Authenticator {
         }
     }
 
+    /// All callers.
+    pub fn callers(&self) -> impl Iterator<Item = &Caller> {
+        self.callers.iter().chain(&self.local).map(|it| &**it)
+    }
+
     /// Whether it treats every request as the local caller's.
     pub fn is_local(&self) -> bool {
         self.local.is_some()

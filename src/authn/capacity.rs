@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::authn::refused::RefusedRequests;
+
 /// A shared usage count; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct UsageCount(Arc<AtomicUsize>);
@@ -52,6 +54,8 @@ pub struct CallerUsage {
     pub streams: UsageCount,
     /// Open watches.
     pub watches: UsageCount,
+    /// Requests that were rejected since it has no right to what they ask for.
+    pub refused: RefusedRequests,
     /// Whether there are other callers, for whom capacity is reserved.
     pub has_others: bool,
 }

@@ -12,5 +12,6 @@ pub mod caller;
 pub mod capacity;
 pub mod certificate;
 pub mod connection;
+pub mod refused;
 pub mod reloadable_authenticator;
 pub mod rights;

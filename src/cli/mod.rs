@@ -14,6 +14,7 @@ pub mod control;
 mod file;
 mod log_format;
 mod log_place;
+mod named_files;
 pub mod output;
 pub mod render;
 mod store;

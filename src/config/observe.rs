@@ -30,8 +30,11 @@ impl ObserveConfig {
             || server.is_some_and(|server| self.servers.iter().any(|it| it == server))
     }
 
-    /// What is only observed, for people: `the whole service`, or callers and servers.
+    /// What is only observed, for people: `nothing`, `the whole service`, or callers and servers.
     pub fn summary(&self) -> String {
+        if self.is_off() {
+            return "nothing".to_owned();
+        }
         if self.service {
             return "the whole service".to_owned();
         }

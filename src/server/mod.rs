@@ -11,7 +11,7 @@
 //!    [`public_services`] instead, as they need no authentication; [`limited_body`] bounds what is read;
 //! 4. `routes` and `http` hand it to its adapter.
 //!
-//! `admin` answers probes and scrapes, on a listener of its own. [`reloadable`] holds what a reload of the configuration
+//! `admin` answers probes and scrapes, on a listener of its own. [`refused_requests`] puts on record what callers have no right to. [`reloadable`] holds what a reload of the configuration
 //! swaps, [`reloadable_tls`] the certificates.
 //!
 //! Invariant: no decisions and no protocol. What a request means is up to the adapters.
@@ -33,6 +33,7 @@ pub mod listen;
 pub mod load_shed;
 pub mod parts;
 pub mod public_services;
+pub mod refused_requests;
 pub mod reloadable;
 pub mod reloadable_tls;
 mod round_time;

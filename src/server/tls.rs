@@ -71,7 +71,11 @@ pub struct ServerTls {
 impl ServerTls {
     /// Fails if clients would refuse the server's certificate because of the time: it has ended, or not begun. `path` is its
     /// file.
-    pub(super) fn check_validity(&self, now: SystemTime, path: &Path) -> Result<(), TlsError> {
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::NotValid`].
+    pub fn check_validity(&self, now: SystemTime, path: &Path) -> Result<(), TlsError> {
         let time = humantime::format_rfc3339_seconds;
         let when = match self.validity {
             Some((begin, _)) if now < begin => format!("is not valid before {}", time(begin)),

@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use callgate_engine::cedar::EntityUID;
@@ -36,6 +36,8 @@ use crate::service::side_effects::Observed;
 #[derive(Debug, Default)]
 pub(super) struct ObserveState {
     config: ArcSwap<ObserveConfig>,
+    /// Whether the decision log has what is only observed.
+    is_on_record: AtomicBool,
     waived: AtomicU64,
 }
 
@@ -56,9 +58,16 @@ impl ObserveState {
 }
 
 impl Service {
-    /// Sets what is only observed, from the next request on, and warns if that is anything.
+    /// Sets what is only observed, from the next request on, puts it on record unless it was so before, and warns if that is anything.
     pub fn set_observe(&self, config: &ObserveConfig) {
-        let before = self.observe.config.swap(Arc::new(config.clone()));
+        let before = self.observe.config.load_full();
+        let is_on_record = self.observe.is_on_record.swap(true, Ordering::AcqRel);
+        if (!is_on_record || *before != *config)
+            && let Some(audit) = self.recorder().audit()
+        {
+            audit.observed(config.summary(), is_on_record.then(|| before.summary()));
+        }
+        self.observe.config.store(Arc::new(config.clone()));
         if config.is_off() && !before.is_off() {
             tracing::info!("nothing is only observed any more: every decision is enforced");
         }

@@ -18,7 +18,9 @@ pub(super) fn go_on(
         store.go_on_above(&turned)?;
         // Another replica may have changed something since it was loaded.
         *loaded = store.load()?;
-        loaded.turned_back = Some(turned);
+        let of_store = loaded.turned_back.take();
+        let of_store = of_store.filter(|it| it.revision() >= turned.revision());
+        loaded.turned_back = of_store.or(Some(turned));
     }
     // Without a log, as long as nothing was changed since.
     let told = told.unwrap_or(loaded.revision.saturating_sub(1));
@@ -43,3 +45,7 @@ pub(super) fn note(recorder: &Recorder, turned: &TurnedBack) {
         audit.turned_back(turned.how.as_str(), turned.from, turned.last);
     }
 }
+
+#[cfg(test)]
+#[path = "turned_back_tests.rs"]
+mod tests;

@@ -455,7 +455,12 @@ async fn flush(
     }
 }
 
-fn redaction(
+/// What stands in the place of sensitive values, under the configured key.
+///
+/// # Errors
+///
+/// [`SetupError`] for a key that cannot be read or used.
+pub fn redaction(
     config: &config::telemetry::TelemetryConfig,
     base: &Path,
     var: EnvLookup<'_>,

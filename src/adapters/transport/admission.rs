@@ -22,11 +22,12 @@ pub(in crate::adapters) enum AdmissionError {
     },
 }
 
-/// Checks that a caller has the right to an RPC.
+/// Checks that a caller has the right to an RPC. That it has not is counted, to be put on record.
 pub(in crate::adapters) fn require_right(caller: &Caller, rpc: Rpc) -> Result<(), AdmissionError> {
     if caller.rights.rpcs.contains(rpc) {
         return Ok(());
     }
+    caller.held.refused.add(rpc.name());
     let caller = caller.id.to_string();
     Err(AdmissionError::NotAllowed { caller, rpc })
 }

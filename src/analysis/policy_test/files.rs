@@ -164,7 +164,7 @@ pub(super) fn options() -> serde_saphyr::Options {
 ///
 /// The first fault, at its line and column.
 pub fn parse_text(file: &Arc<str>, text: &str) -> Result<TestFile, BundleDiagnostic> {
-    serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
+    let form = serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
         let message = error.without_snippet().to_string();
         let message = worded(&message);
         match error.location() {
@@ -175,7 +175,11 @@ pub fn parse_text(file: &Arc<str>, text: &str) -> Result<TestFile, BundleDiagnos
             }
             _ => BundleDiagnostic::for_file(file, message),
         }
-    })
+    })?;
+    match places::inexact_number(SourceText { file, text }) {
+        Some(fault) => Err(fault),
+        None => Ok(form),
+    }
 }
 
 /// A message of the parser in words for those who write tests.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Location, Spanned};
 
 use crate::bundle::diagnostic::{BundleDiagnostic, SourceText};
+use crate::domain::request::json_text;
 
 /// The most values that are looked through for one that a message quotes.
 const MAX_SEARCHED: usize = 10_000;
@@ -76,6 +77,20 @@ impl<'a> Places<'a> {
         )
     }
 
+    /// What is written in a line from a place on.
+    fn written(&self, location: Location) -> &'a str {
+        let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let line = number(location.line()).checked_sub(1);
+        let start = line.and_then(|line| self.lines.get(line).copied());
+        let line = start.and_then(|start| self.origin.text[start..].split('\n').next());
+        let line = line.unwrap_or_default();
+        // The parser counts characters.
+        let mut from = line
+            .char_indices()
+            .skip(number(location.column()).saturating_sub(1));
+        from.next().map_or("", |(offset, _)| &line[offset..])
+    }
+
     /// The place that a path leads to, and what is there, if all of the path is there.
     fn walk<'p>(
         &'p self,
@@ -128,6 +143,43 @@ impl<'a> Places<'a> {
         }
         (place, Some(node))
     }
+}
+
+/// A fault at the first number that a server refuses, since a double does not hold it as it is written.
+pub(super) fn inexact_number(origin: SourceText<'_>) -> Option<BundleDiagnostic> {
+    // Hardly a file has one, and to find its place is to parse the file once more.
+    let mut words = origin.text.split(|c: char| !is_of_number(c));
+    words.find(|word| json_text::has_too_many_digits(word))?;
+    let places = Places::new(origin);
+    let mut nodes = vec![places.root.as_ref()?];
+    let mut first: Option<(Location, &str)> = None;
+    while let Some(node) = nodes.pop() {
+        match &node.value {
+            YamlNode::Scalar(value) => {
+                let written = places.written(node.referenced);
+                let end = written.find(|c| !is_of_number(c));
+                let number = &written[..end.unwrap_or(written.len())];
+                // A text that begins with a number is none.
+                let is_read = value.parse::<f64>().ok() == number.parse().ok();
+                let place = |it: Location| (it.line(), it.column());
+                let is_first = first.is_none_or(|(at, _)| place(node.referenced) < place(at));
+                if is_read && is_first && json_text::has_too_many_digits(number) {
+                    first = Some((node.referenced, number));
+                }
+            }
+            YamlNode::List(items) => nodes.extend(items),
+            YamlNode::Map(entries) => nodes.extend(entries.iter().map(|(_, value)| value)),
+        }
+    }
+    let (location, number) = first?;
+    let message = format!(
+        "`{number}` has more digits than a double holds: a server refuses it, and programs round it each in their way"
+    );
+    Some(located(origin, &places.lines, location, number, message))
+}
+
+fn is_of_number(c: char) -> bool {
+    c.is_ascii_digit() || "+-.eE".contains(c)
 }
 
 /// The place of a value; of a list or map it is where that begins.

@@ -525,33 +525,36 @@ fn a_denial_before_any_policy_is_asked_is_a_fault_unless_it_is_said() {
     }
 }
 
+const BANK: &str = r#"{"server": {"name": "bank", "owner": "ana"}, "tools": {"pay": {
+    "access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "public", "typed": true,
+    "input_schema": {"type": "object", "properties": {"amount": {"type": "number"}, "n": {"type": "integer"}}}}}}"#;
+const PAYING: &str = r#"
+    @id("pay") permit (principal is Mcp::User, action == Mcp::Action::"bank/pay", resource);
+    @id("cap") forbid (principal, action == Mcp::Action::"bank/pay", resource)
+    when { context.input has amount && context.input.amount.greaterThan(decimal("500.0")) };
+    @id("few") forbid (principal, action == Mcp::Action::"bank/pay", resource)
+    when { context.input has n && context.input.n > 3 };
+    @id("asked") permit (principal, action == Action::"ask", resource) when { context.n == 1 };"#;
+const ASKING: &str = "entity Thing;\naction ask appliesTo { principal: Thing, resource: Thing, context: { n: Long, m?: Long } };";
+
+/// Runs tests of a bank's tool with typed arguments, and of an action with a context.
+fn bank(tests: &str) -> Result<RunReport, String> {
+    let dir = directory("");
+    fs::create_dir(dir.path().join("tools")).expect("made");
+    for (name, text) in [
+        ("tools/bank.json", BANK),
+        ("pay.cedar", PAYING),
+        ("ask.cedarschema", ASKING),
+    ] {
+        fs::write(dir.path().join(name), text).expect("written");
+    }
+    write_tests(dir.path(), tests);
+    let tested = TestedBundle::load(dir.path(), None).map_err(|faults| faults.to_string())?;
+    Ok(tested.run(None, true).expect("it runs"))
+}
+
 #[test]
 fn numbers_are_read_as_a_server_reads_them() {
-    const BANK: &str = r#"{"server": {"name": "bank", "owner": "ana"}, "tools": {"pay": {
-        "access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "public", "typed": true,
-        "input_schema": {"type": "object", "properties": {"amount": {"type": "number"}, "n": {"type": "integer"}}}}}}"#;
-    const PAYING: &str = r#"
-        @id("pay") permit (principal is Mcp::User, action == Mcp::Action::"bank/pay", resource);
-        @id("cap") forbid (principal, action == Mcp::Action::"bank/pay", resource)
-        when { context.input has amount && context.input.amount.greaterThan(decimal("500.0")) };
-        @id("few") forbid (principal, action == Mcp::Action::"bank/pay", resource)
-        when { context.input has n && context.input.n > 3 };
-        @id("asked") permit (principal, action == Action::"ask", resource) when { context.n == 1 };"#;
-    const ASKING: &str = "entity Thing;\naction ask appliesTo { principal: Thing, resource: Thing, context: { n: Long, m?: Long } };";
-    let load = |tests: &str| {
-        let dir = directory("");
-        fs::create_dir(dir.path().join("tools")).expect("made");
-        for (name, text) in [
-            ("tools/bank.json", BANK),
-            ("pay.cedar", PAYING),
-            ("ask.cedarschema", ASKING),
-        ] {
-            fs::write(dir.path().join(name), text).expect("written");
-        }
-        write_tests(dir.path(), tests);
-        let tested = TestedBundle::load(dir.path(), None).map_err(|faults| faults.to_string())?;
-        Ok::<_, String>(tested.run(None, true).expect("it runs"))
-    };
     let pay = |arguments: &str| {
         format!("user: zed, call: {{tool: bank/pay, arguments: {{{arguments}}}}}")
     };
@@ -577,16 +580,47 @@ fn numbers_are_read_as_a_server_reads_them() {
     let denied = ["amount: 500.5", "amount: 501.0", "amount: 1e3", "n: 5.0"].map(pay);
     for (want, cases) in [("allow", &allowed[..]), ("deny, code: FORBIDDEN", &denied)] {
         let cases: Vec<&str> = cases.iter().map(String::as_str).collect();
-        let report = load(&wanting(want, &cases)).expect("no fault");
+        let report = bank(&wanting(want, &cases)).expect("no fault");
         let failed: Vec<_> = report.failures().collect();
         assert!(failed.is_empty(), "{want}: {failed:#?}");
     }
-    let too_large = load(&wanting("allow", &[&pay("n: 9223372036854775808")]));
+    let too_large = bank(&wanting("allow", &[&pay("n: 9223372036854775808")]));
     let said = too_large.expect_err("a fault");
     assert!(
         said.contains("a whole number does not fit 64 bits"),
         "{said}"
     );
+}
+
+#[test]
+fn a_number_that_a_server_refuses_is_a_fault_where_it_is_written() {
+    let with = |arguments: &str| {
+        let call = format!("user: zed, call: {{tool: bank/pay, arguments: {{{arguments}}}}}");
+        bank(&wanting("allow", &[&call]))
+    };
+    for number in [
+        "0.1234567890123456789",
+        "500.00000000000000001",
+        "9007199254740993.0",
+        "-1.00000000000000000001e2",
+    ] {
+        for (before, after) in [("", ""), ("note: a, n: ", ", m: 1"), ("n: [0, ", "]")] {
+            let amount = match before {
+                "" => format!("amount: {number}"),
+                before => format!("{before}{number}{after}"),
+            };
+            let said = with(&amount).expect_err("a fault");
+            let told = format!("`{number}` has more digits than a double holds");
+            let marked = "^".repeat(number.len());
+            assert!(said.contains(&told) && said.contains(&marked), "{said}");
+        }
+    }
+    // Texts are none.
+    let texts = "note: '0.1234567890123456789', other: \"1e400\", n: a 0.1234567890123456789";
+    with(texts).expect("no fault");
+    let commented =
+        "# 0.1234567890123456789\n".to_owned() + &wanting("allow", &["user: zed, call: bank/pay"]);
+    bank(&commented).expect("no fault");
 }
 
 #[test]

@@ -217,9 +217,13 @@ fn notice(row: &mut ExportRow, it: &Notice) {
             true,
             format!("{}: revisions {} to {}", it.text, it.first, it.last),
         ),
-        _ => (false, it.text.clone()),
+        _ => (false, said(it)),
     };
     row.text("text", text);
+    if it.kind() == notice::Kind::Policies {
+        row.text("policy_set_digest", it.text.trim_start_matches("sha256:"));
+        row.number("revision", it.revision);
+    }
     if is_range {
         row.number("first", it.first);
         row.number("last", it.last);
@@ -230,6 +234,17 @@ fn notice(row: &mut ExportRow, it: &Notice) {
     if it.since > 0 {
         row.number("since", it.since);
     }
+}
+
+/// The text of a notice, with where that is from and what was before.
+fn said(it: &Notice) -> String {
+    let mut text = it.text.clone();
+    for (word, what) in [(", ", &it.source), (", before: ", &it.before)] {
+        if !what.is_empty() {
+            text.push_str(&format!("{word}{what}"));
+        }
+    }
+    text
 }
 
 fn reasons(row: &mut ExportRow, reasons: &[Reason]) {

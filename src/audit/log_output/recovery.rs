@@ -10,6 +10,7 @@ use crate::audit::log_lock::LOCK;
 use crate::audit::log_output::{LogOutput, OpenError, WriteError};
 use crate::audit::log_tree::LogTree;
 use crate::audit::reader::{LogError, LogReader};
+use crate::audit::record;
 use crate::audit::record::schema::notice::Kind;
 use crate::audit::removals::Removals;
 use crate::audit::segment::{Repair, Segment};
@@ -46,6 +47,7 @@ impl LogOutput {
         self.check_gaps(&files)?;
         self.first = files.first().map_or(0, |file| file.first);
         self.next = last.first;
+        self.latest = self.find_latest(&files)?;
         if last.is_compressed {
             for record in LogReader::open(&self.directory)?.iter_from(last.first) {
                 match record {
@@ -65,6 +67,21 @@ impl LogOutput {
         }
         self.report(&last.path.clone(), &repair);
         Ok(())
+    }
+
+    /// The latest time that a record may have: of those in the last file, and by what it begins with.
+    fn find_latest(&self, files: &[LogFile]) -> Result<u64, LogError> {
+        let log = LogReader::open(&self.directory)?;
+        let mut latest = 0;
+        for file in files.iter().rev() {
+            let records = log.iter_from(file.first).flatten();
+            let times = records.filter_map(|it| record::time_of(&it.bytes));
+            latest = times.fold(latest, u64::max);
+            if let Some(before) = find::latest_before(file) {
+                return Ok(latest.max(before));
+            }
+        }
+        Ok(latest)
     }
 
     /// Refuses a file that begins where no record of this log can be: all records up to there would count as lost. What the
@@ -217,8 +234,11 @@ impl LogOutput {
             Ok((_, repair)) => (repair.lost, repair.next),
             Err(_) => (Vec::new(), first),
         };
-        let has_older = log_files::list(&self.segments.folder)
-            .is_ok_and(|files| files.first().is_some_and(|file| file.first <= first));
+        let files = log_files::list(&self.segments.folder).unwrap_or_default();
+        // Another process may have written into it.
+        let latest = self.find_latest(&files).unwrap_or_default();
+        self.latest = self.latest.max(latest);
+        let has_older = files.first().is_some_and(|file| file.first <= first);
         // Without any older file the whole folder is gone.
         let from = if has_older { next } else { self.first };
         if from < self.next {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -11,8 +12,11 @@ use crate::analysis::check::{self, BundleReport};
 use crate::analysis::lint::annotations;
 use crate::analysis::lint::code::Code;
 use crate::bundle::BundleCounts;
+use crate::bundle::diagnostic::{BundleError, SourceText};
+use crate::cli::named_files::{self, MissingFile, NamedFiles};
 use crate::cli::output::{Exit, Output};
 use crate::cli::render::{count, left_aligned, printable, printables};
+use crate::config::Config;
 
 /// Checks a directory of policies as the server would load it
 ///
@@ -20,6 +24,9 @@ use crate::cli::render::{count, left_aligned, printable, printables};
 /// line and caret. Policies and entities are validated strictly against the merged schema, and what they name is
 /// looked up among the entities, tools and labels of the directory: `[bundle]` in its configuration says which names
 /// come from elsewhere, and with `strict = true` that warnings are faults, here and when it is served.
+///
+/// Certificates and keys that the configuration names are read as a start reads them: a key that does not fit its
+/// certificate, or that others can read, is a fault. Those that are not here are listed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -32,6 +39,9 @@ pub struct Args {
     /// Read the configuration from this file rather than from `callgate.toml` in the directory
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// The server is to run here: what the configuration names has to be there, and the database is asked
+    #[arg(long)]
+    pub connect: bool,
     /// Fail if there is a lint
     #[arg(long)]
     pub deny_lints: bool,
@@ -75,6 +85,7 @@ Examples:
   callgate check                           check ./policies
   callgate check policies --strict         for a pipeline: warnings are faults
   callgate check policies --output json    faults as {file, line, column, message, help}
+  callgate check --connect                 before a start: certificates, keys and the database, too
   callgate check --output sarif            for code scanning
   callgate check --explain wide-permit     what a lint means, and how to allow it
 
@@ -89,7 +100,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if let Some(name) = &args.explain {
         return explain(args, name);
     }
-    let checked = check::check(&args.dir, args.config.as_deref(), args.strict);
+    let (checked, named) = checked(args);
     let annotations = match args.output {
         Format::Sarif => Some(annotations::sarif(&checked)),
         Format::Github => Some(annotations::github(&checked)),
@@ -106,6 +117,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             let text = CheckText {
                 dir: &dir,
                 report: &report,
+                named: &named,
                 with_details: args.details,
                 denies_lints: args.deny_lints,
             };
@@ -113,6 +125,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             let json = CheckJson {
                 ok,
                 report: &report,
+                missing_files: &named.missing,
+                database: named.database.as_deref(),
             };
             args.output().answer(&text, &json)?;
             report
@@ -126,6 +140,37 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         true => Exit::Faults,
         false => Exit::Done,
     })
+}
+
+/// Checks the directory, and the files that its configuration names.
+fn checked(args: &Args) -> (Result<BundleReport, BundleError>, NamedFiles) {
+    let mut checked = check::check(&args.dir, args.config.as_deref(), args.strict);
+    let path = (args.config.clone()).unwrap_or_else(|| args.dir.join(Config::FILE_NAME));
+    let file: Arc<str> = Arc::from(path.display().to_string());
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    // What is wrong with the configuration itself is told by the check of the directory.
+    let Ok(config) = Config::from_toml(&text, &file) else {
+        return (checked, NamedFiles::default());
+    };
+    let origin = SourceText {
+        file: &file,
+        text: &text,
+    };
+    let base = path.parent().unwrap_or(&args.dir);
+    let mut named = named_files::look(&config, origin, base, args.connect);
+    let mut faults = std::mem::take(&mut named.faults);
+    let warnings = std::mem::take(&mut named.warnings);
+    match &mut checked {
+        Ok(report) if !args.strict && !config.bundle.strict => report.warnings.extend(warnings),
+        _ => faults.extend(warnings),
+    }
+    if let Err(found) = &checked {
+        faults.extend(found.iter().cloned());
+    }
+    match BundleError::from_diagnostics(faults) {
+        Some(faults) => (Err(faults), named),
+        None => (checked, named),
+    }
 }
 
 /// Prints the page of a lint, or the list of all.
@@ -165,11 +210,16 @@ struct CheckJson<'a> {
     ok: bool,
     #[serde(flatten)]
     report: &'a BundleReport,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    missing_files: &'a [MissingFile],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<&'a str>,
 }
 
 struct CheckText<'a> {
     dir: &'a str,
     report: &'a BundleReport,
+    named: &'a NamedFiles,
     with_details: bool,
     denies_lints: bool,
 }
@@ -224,6 +274,18 @@ impl fmt::Display for CheckText<'_> {
         self.unconfirmed(f)?;
         self.partly_typed(f)?;
         writeln!(f, "  digest    {}", self.report.digest)?;
+        if let Some(said) = &self.named.database {
+            writeln!(f, "  database  {}", printable(said))?;
+        }
+        for it in &self.named.missing {
+            let file = it.file.display().to_string();
+            writeln!(
+                f,
+                "  not here  {}, which `{}` names",
+                printable(&file),
+                it.field
+            )?;
+        }
         self.lints(f)
     }
 }

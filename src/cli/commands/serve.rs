@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::audit::log::{AuditLog, PreparedLog};
+use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
 use crate::bundle::Bundle;
 use crate::bundle::diagnostic::BundleError;
 use crate::cli::bundle_source::{self, BundleSource, FirstGeneration};
@@ -21,6 +22,7 @@ use crate::reload::Reloader;
 use crate::server::file_descriptors;
 use crate::server::listen::Listener;
 use crate::server::parts::ServerParts;
+use crate::server::refused_requests;
 use crate::server::reloadable::ReloadableConfig;
 use crate::server::reloadable_tls::ReloadableTls;
 use crate::server::stop_signal::stop_signal;
@@ -223,6 +225,7 @@ async fn serve(
     let bundle_is_good = is_good(&reloader);
     let started = (reloadable.clone(), open_files);
     let reloading = reload(reloader, Arc::clone(&service), &config, started);
+    let callers = Arc::clone(&reloadable.authenticator);
     let setup = ServerParts {
         service: Arc::clone(&service),
         authenticator: reloadable.authenticator,
@@ -236,9 +239,14 @@ async fn serve(
         bundle_is_good,
     };
     let keeping = keep(&service, &config);
+    let counting = audit.clone().map(|audit| keep_refused(&callers, audit));
     let served = server::serve(listeners, setup, stop).await;
     reloading.abort();
     keeping.abort();
+    if let (Some(counting), Some(audit)) = (counting, &audit) {
+        counting.abort();
+        refused_requests::put_on_record(&callers, audit);
+    }
     shutdown::close(service, audit).await?;
     let given_up = shutdown::end_telemetry(telemetry, logging).await;
     served?;
@@ -369,6 +377,17 @@ fn open_service(
     })
 }
 
+/// Puts on record what callers have no right to until aborted.
+fn keep_refused(callers: &Arc<ReloadableAuthenticator>, audit: AuditLog) -> JoinHandle<()> {
+    let callers = Arc::clone(callers);
+    tokio::spawn(async move {
+        kept_up_task("requests without a right", || {
+            refused_requests::keep_on_record(Arc::clone(&callers), audit.clone())
+        })
+        .await;
+    })
+}
+
 /// Runs background maintenance until aborted.
 fn keep(service: &Arc<Service>, config: &Config) -> JoinHandle<()> {
     let service = Arc::clone(service);
@@ -408,6 +427,10 @@ fn reload(
     let debounce = Duration::from_millis(config.reload.debounce_ms);
     let started_with = config.clone();
     let reloader = reloader.on_publish(move |config| {
+        if let Some(audit) = service.recorder().audit() {
+            // Those of a caller that is there no more.
+            refused_requests::put_on_record(&reloadable.authenticator, audit);
+        }
         reloadable.apply(config);
         service.set_observe(&config.observe);
         let fitted = file_descriptors::fit_connections(&config.limits, open_files);

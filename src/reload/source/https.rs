@@ -181,7 +181,12 @@ fn bearer(file: &Path) -> Result<HeaderValue, String> {
     Ok(header)
 }
 
-fn authorities(file: &Path) -> Result<RootCertStore, String> {
+/// The certificate authorities in a file.
+///
+/// # Errors
+///
+/// Why there are none.
+pub fn authorities(file: &Path) -> Result<RootCertStore, String> {
     let cannot = |why: String| format!("`{}`: {why}", file.display());
     let pem = std::fs::read(file).map_err(|error| cannot(error.to_string()))?;
     let mut roots = RootCertStore::empty();

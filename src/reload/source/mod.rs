@@ -20,6 +20,8 @@ use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
 use crate::config::bundle::BundleConfig;
 use crate::reload::source::https::HttpsPlace;
 
+pub use crate::reload::source::https::authorities;
+
 /// Why an archive cannot be looked for at all.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {

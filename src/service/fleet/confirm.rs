@@ -263,6 +263,10 @@ impl Confirmer {
                 .await?;
         }
         let mut loaded = load(&self.ledger).await?;
+        // Another replica has gone on above what is known here.
+        if let Some(turned) = loaded.turned_back.as_ref().filter(|it| it.last > last) {
+            self.ledger.note_turned_back(turned);
+        }
         self.holder.forget_all();
         self.facts.reload(&mut loaded)?;
         self.state.set_facts(loaded.facts);

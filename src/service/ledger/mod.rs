@@ -431,6 +431,7 @@ impl Ledger {
         self.revisions.send_modify(|newest| {
             // Writes are in order, so this is always newer; were it not, the newer one would stay.
             if next.revision() >= *newest {
+                self.record_policies(next);
                 self.live.store(Some(self.unwritten.applied_to(next)));
                 *newest = next.revision();
             }

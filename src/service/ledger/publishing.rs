@@ -202,9 +202,29 @@ impl Ledger {
         Ok(revision)
     }
 
+    /// Puts on record which policies go into service, unless they are in service. Before they are: a decision by them follows it.
+    pub(super) fn record_policies(&self, next: &Generation) {
+        let Some(audit) = self.recorder.audit() else {
+            return;
+        };
+        let (live, digest) = (self.live(), &*next.policy_set_digest);
+        let before = live.as_ref().map(|live| &*live.policy_set_digest);
+        if before != Some(digest) {
+            let source = match next.published {
+                Some(_) => "published",
+                None => "local",
+            };
+            audit.policies(digest, before, source, next.revision());
+        }
+    }
+
     /// Puts a generation into service whose revision is written already.
     fn enter(&self, head: &mut Head, next: &Arc<Generation>) {
         head.advance(next);
         self.publish_generation(next);
     }
 }
+
+#[cfg(test)]
+#[path = "publishing_tests.rs"]
+mod tests;

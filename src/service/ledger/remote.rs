@@ -208,8 +208,13 @@ impl Ledger {
             let _ = done.send(store.and_then(|store| store.go_on_above(&given)));
         })?;
         written.await.map_err(|_| StoreError::Closed)??;
-        turned_back::note(&self.recorder, &turned);
+        self.note_turned_back(&turned);
         Ok(())
+    }
+
+    /// Puts on record that the store has turned back.
+    pub(in crate::service) fn note_turned_back(&self, turned: &TurnedBack) {
+        turned_back::note(&self.recorder, turned);
     }
 
     /// Takes over what a store holds, before the first bundle is in service.
@@ -259,6 +264,7 @@ impl Ledger {
                 published,
                 ..next.map_err(|error| StoreError::Damaged(error.to_string()))?
             };
+            self.record_policies(&next);
             self.revisions.send_modify(|newest| {
                 self.live.store(Some(Arc::new(next)));
                 *newest = revision;

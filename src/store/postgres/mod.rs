@@ -268,10 +268,12 @@ impl Store for PostgresStore {
 
     fn go_on_above(&mut self, turned: &TurnedBack) -> Result<(), StoreError> {
         // Another replica may have gone on above still later ones.
-        let sql = "WITH raised AS (UPDATE callgate.head SET revision = $1::text::bigint
+        let sql =
+            "WITH raised AS (UPDATE callgate.head SET revision = $1::text::bigint, turned_back = $2
             WHERE revision < $1::text::bigint RETURNING 1) SELECT count(*)::text FROM raised";
         let revision = i64::try_from(turned.revision()).unwrap_or(i64::MAX);
-        let done = self.call(sql, vec![Some(revision.to_string())], COMMIT);
+        let text = serde_json::to_string(turned).map_err(|it| StoreError::Write(it.to_string()))?;
+        let done = self.call(sql, vec![Some(revision.to_string()), Some(text)], COMMIT);
         done.map(drop)
     }
 

@@ -25,6 +25,7 @@ use crate::store::backend::{
 };
 use crate::store::columns;
 use crate::store::postgres::errors;
+use crate::store::turned_back::TurnedBack;
 
 /// Everything in the store, as of one moment.
 pub(super) async fn load(mut client: Client) -> Result<StoredState, StoreError> {
@@ -92,6 +93,12 @@ pub(super) async fn load(mut client: Client) -> Result<StoredState, StoreError> 
     Ok(state)
 }
 
+/// How the store turned back last.
+fn turned_back(text: &str) -> Result<TurnedBack, StoreError> {
+    let damaged = |_| StoreError::Damaged("`turned_back` in `callgate.head`".to_owned());
+    serde_json::from_str(text).map_err(damaged)
+}
+
 /// The tables, within one transaction.
 struct Tables<'t>(&'t Transaction<'t>);
 
@@ -107,8 +114,8 @@ impl Tables<'_> {
     }
 
     async fn head(&self) -> Result<StoredState, StoreError> {
-        let sql = "SELECT revision, facts, clock, lease, bundle_digest, callgate.history(), callgate.wall_clock()
-            FROM callgate.head";
+        let sql = "SELECT revision, facts, clock, lease, bundle_digest, callgate.history(), callgate.wall_clock(),
+            turned_back FROM callgate.head";
         let found = self
             .all(sql, |row| {
                 Ok(StoredState {
@@ -119,6 +126,7 @@ impl Tables<'_> {
                     bundle_digest: optional_text(row, 4)?.map(SmolStr::new),
                     history: optional_text(row, 5)?.map(SmolStr::new),
                     now: Some(moment(row, 6)?),
+                    turned_back: optional_text(row, 7)?.map(turned_back).transpose()?,
                     ..StoredState::default()
                 })
             })

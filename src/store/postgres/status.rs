@@ -66,6 +66,18 @@ impl ReplicaStatus {
     }
 }
 
+/// What a server would find in a database, in words. Changes nothing.
+///
+/// # Errors
+///
+/// Any error of connecting and reading.
+pub async fn look(address: Address) -> Result<String, StoreError> {
+    let sql = "SELECT 'PostgreSQL ' || current_setting('server_version') || CASE
+        WHEN to_regclass('callgate.head') IS NULL THEN ', without a store: the first start begins one'
+        ELSE ', with a store' END";
+    PgConnection::new(address).call(sql, &[], LIMIT).await
+}
+
 /// Asks the database. Changes nothing.
 ///
 /// # Errors

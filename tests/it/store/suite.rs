@@ -838,7 +838,8 @@ fn revisions_go_on_above_those_that_were_given_out() {
         };
         bench.store.go_on_above(&turned(6)).unwrap();
         let mut bench = bench.reopen();
-        assert_eq!(bench.store.load().unwrap().revision, 7);
+        let loaded = bench.store.load().unwrap();
+        assert_eq!((loaded.revision, loaded.turned_back), (7, Some(turned(6))));
         // What is known already changes nothing.
         bench.store.go_on_above(&turned(5)).unwrap();
         assert_eq!(bench.store.load().unwrap().revision, 7);

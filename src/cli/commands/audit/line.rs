@@ -235,7 +235,10 @@ fn notice(parts: &mut LineParts, it: &Notice) {
         | notice::Kind::Dropped
         | notice::Kind::Degraded
         | notice::Kind::TurnedBack => TextStyle::Bad,
-        notice::Kind::RepairedTail | notice::Kind::FoundUnsigned => TextStyle::Odd,
+        notice::Kind::RepairedTail
+        | notice::Kind::FoundUnsigned
+        | notice::Kind::ClockSetBack
+        | notice::Kind::Refused => TextStyle::Odd,
         _ => TextStyle::Faint,
     };
     let kind = json::notice_kind(it.kind()).replace('_', " ");
@@ -253,12 +256,32 @@ fn notice(parts: &mut LineParts, it: &Notice) {
         notice::Kind::Dropped => {
             text.push_str(&format!(": {} requests without a record", it.count))
         }
+        notice::Kind::ClockSetBack => text.push_str(&format!(
+            ": records before are of up to {}",
+            json::time(it.since)
+        )),
         _ => {}
     }
-    if !it.text.is_empty() {
-        text.push_str(&format!(": {}", printable(&it.text)));
+    match it.kind() {
+        notice::Kind::Refused => text.push_str(&format!(
+            ": {} requests of {} without the right to {}",
+            it.count,
+            name(&it.text),
+            printable(&it.source)
+        )),
+        _ if it.text.is_empty() => {}
+        _ => text.push_str(&format!(": {}", printable(&it.text))),
     }
-    if it.since > 0 {
+    if it.revision > 0 {
+        text.push_str(&format!(" at revision {}", it.revision));
+    }
+    if !it.source.is_empty() && it.kind() == notice::Kind::Policies {
+        text.push_str(&format!(", {}", printable(&it.source)));
+    }
+    if !it.before.is_empty() {
+        text.push_str(&format!(", before: {}", printable(&it.before)));
+    }
+    if it.since > 0 && it.kind() != notice::Kind::ClockSetBack {
         text.push_str(&format!(", since {}", json::time(it.since)));
     }
     parts.push((style, text));

@@ -29,6 +29,11 @@ pub fn inexact_number(text: &[u8]) -> Option<(String, InexactNumber)> {
     })
 }
 
+/// Whether a text is a number that a double does not hold as it is written.
+pub fn has_too_many_digits(literal: &str) -> bool {
+    numbers::check(literal) == Err(InexactNumber::TooManyDigits)
+}
+
 /// Replaces what no value represents: unpaired surrogates by U+FFFD and their digits (`\ud800` by `�d800`), inexact numbers by strings with their
 /// digits. For inspection only: the original text is what is forwarded.
 pub fn tolerant(text: &[u8]) -> Cow<'_, [u8]> {
