@@ -35,6 +35,7 @@ pub mod parts;
 pub mod public_services;
 pub mod reloadable;
 pub mod reloadable_tls;
+mod request_timing;
 mod round_time;
 mod routes;
 pub mod stop_signal;
