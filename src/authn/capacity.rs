@@ -132,7 +132,11 @@ impl CapacityPermit {
     /// If the limit or the caller's share would be exceeded; nothing is acquired then.
     pub fn grow(&mut self, amount: usize, bound: CapacityLimit) -> Result<(), CapacityError> {
         if !self.own.add_up_to(amount, bound.share) {
-            return Err(CapacityError::Share);
+            // Who is alone has no share: all there is is in use.
+            return Err(match bound.share < bound.limit {
+                true => CapacityError::Share,
+                false => CapacityError::All,
+            });
         }
         if !self.all.add_up_to(amount, bound.limit) {
             self.own.sub(amount);

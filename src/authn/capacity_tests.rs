@@ -42,8 +42,11 @@ fn what_did_not_fit_is_not_taken() {
     };
     let mut taken = CapacityPermit::none(&all, &own);
     taken.grow(8, bound).expect("room");
-    assert_eq!(taken.grow(3, bound), Err(CapacityError::Share));
-    assert_eq!(taken.grow(usize::MAX, bound), Err(CapacityError::Share));
+    // Nobody has to leave room for others, so it is not the share that is used up.
+    assert_eq!(taken.grow(3, bound), Err(CapacityError::All));
+    let shared = CapacityLimit { share: 9, ..bound };
+    assert_eq!(taken.grow(3, shared), Err(CapacityError::Share));
+    assert_eq!(taken.grow(usize::MAX, bound), Err(CapacityError::All));
     assert_eq!((all.get(), own.get()), (8, 8));
     taken.shrink_to(2);
     assert_eq!((all.get(), own.get()), (2, 2));

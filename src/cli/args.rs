@@ -1,11 +1,9 @@
 //! Arguments shared by control commands: times, scopes, steps and statuses.
 
-use std::time::{Duration, SystemTime};
-
 use anyhow::bail;
-use prost_types::Timestamp;
+use prost_types::{Duration, Timestamp};
 
-use crate::cli::{render, value_parser};
+use crate::cli::value_parser;
 use crate::proto::v1;
 
 /// Which calls are covered.
@@ -35,7 +33,7 @@ pub struct ScopeArgs {
 #[command(next_help_heading = "How long")]
 pub struct ExpiryArgs {
     /// For so long from now, e.g. `2h`, `90m` or `7days`
-    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = lasting)]
     lasting: Option<Duration>,
     /// Until this time in UTC, e.g. `2030-01-31T15:00:00Z`
     #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "lasting")]
@@ -93,50 +91,39 @@ impl ScopeArgs {
 }
 
 impl ExpiryArgs {
-    /// The expiry, if given, in whole seconds.
+    /// The end as a request says it: a time, or how long from when it is made; neither if not given. The server works out the
+    /// time, so that the same words are the same request.
+    pub fn end(&self) -> (Option<Timestamp>, Option<Duration>) {
+        (self.until, self.lasting)
+    }
+
+    /// The end; an error if not given.
     ///
     /// # Errors
     ///
-    /// If the expiry lies beyond the year 9999.
-    pub fn at(&self, now: SystemTime) -> anyhow::Result<Option<Timestamp>> {
-        let Some(lasting) = self.lasting else {
-            return Ok(self.until);
-        };
-        let end = now
-            .checked_add(lasting)
-            .and_then(|end| end.duration_since(SystemTime::UNIX_EPOCH).ok())
-            .and_then(|since| i64::try_from(since.as_secs()).ok());
-        match end {
-            Some(seconds) if seconds <= LAST_SECOND => Ok(Some(Timestamp { seconds, nanos: 0 })),
-            _ => bail!("`--for` ends after the year 9999"),
-        }
-    }
-
-    /// The flag that repeats the same expiry in place of a duration.
-    pub fn instead(&self, at: Option<&Timestamp>) -> String {
-        match (self.lasting, at) {
-            (Some(_), Some(at)) => {
-                format!(" and `--until {}` in place of `--for`", render::moment(at))
-            }
-            _ => String::new(),
-        }
-    }
-
-    /// The expiry; an error if not given.
-    ///
-    /// # Errors
-    ///
-    /// If no flag of the expiry is given, or as for [`Self::at`].
-    pub fn required(&self, now: SystemTime) -> anyhow::Result<Timestamp> {
-        match self.at(now)? {
-            Some(end) => Ok(end),
-            None => bail!("say how long: `--for DURATION` or `--until TIME`"),
+    /// If no flag of the end is given.
+    pub fn required(&self) -> anyhow::Result<(Option<Timestamp>, Option<Duration>)> {
+        match self.end() {
+            (None, None) => bail!("say how long: `--for DURATION` or `--until TIME`"),
+            end => Ok(end),
         }
     }
 }
 
-/// The end of the year 9999.
-const LAST_SECOND: i64 = 253_402_300_799;
+/// Parses how long something lasts.
+///
+/// # Errors
+///
+/// If it is not a duration, or is shorter than a second.
+pub fn lasting(text: &str) -> Result<Duration, String> {
+    let lasting = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let seconds = i64::try_from(lasting.as_secs()).map_err(|_| "it is too long".to_owned())?;
+    if seconds == 0 {
+        return Err("it is shorter than a second".to_owned());
+    }
+    let nanos = lasting.subsec_nanos().cast_signed();
+    Ok(Duration { seconds, nanos })
+}
 
 /// Parses a time in UTC (RFC 3339).
 ///

@@ -5,6 +5,7 @@
 //! Invariant: no decisions; the server checks everything again.
 
 use std::fmt::Display;
+use std::sync::OnceLock;
 
 use prost::Message;
 use tonic::codec::Streaming;
@@ -73,13 +74,12 @@ pub struct WriteArgs {
 /// The idempotency key of a request.
 #[derive(Debug, clap::Args)]
 pub struct IdempotencyArgs {
-    /// Names this request: sent again under the same key, the change is made once
-    #[arg(long, value_name = "KEY", default_value_t = new_key(), hide_default_value = true)]
-    pub(crate) key: String,
-}
-
-fn new_key() -> String {
-    Uuid::now_v7().to_string()
+    /// Names this request: the same words under the same key change once; an empty key names none [default: a new one]
+    #[arg(long = "key", value_name = "KEY")]
+    given: Option<String>,
+    /// The key if none was given.
+    #[arg(skip)]
+    made: OnceLock<String>,
 }
 
 impl WriteArgs {
@@ -95,15 +95,34 @@ impl WriteArgs {
     }
 
     pub(crate) fn key(&self) -> String {
-        self.once.key.clone()
+        self.once.key()
     }
 }
 
 impl IdempotencyArgs {
-    /// How to retry. `instead` lists the flags to replace.
-    pub(crate) fn again(&self, instead: &str) -> String {
-        let key = &self.key;
-        format!("Ask again with the same words and `--key {key}`{instead}: it will be made once.")
+    /// The key: that which was given, or one for this run.
+    pub(crate) fn key(&self) -> String {
+        let made = || self.made.get_or_init(|| Uuid::now_v7().to_string());
+        self.given.as_ref().unwrap_or_else(made).clone()
+    }
+
+    /// Whether the key was given, so that the request may be one that was made before.
+    pub(crate) fn is_given(&self) -> bool {
+        self.given.as_ref().is_some_and(|key| !key.is_empty())
+    }
+
+    /// How to retry.
+    pub(crate) fn again(&self) -> String {
+        self.again_with("")
+    }
+
+    /// How to retry with a further flag, ` and …`.
+    pub(crate) fn again_with(&self, flag: &str) -> String {
+        let key = self.key();
+        if key.is_empty() {
+            return "It has no key by which to find out: look at what there is.".to_owned();
+        }
+        format!("Ask again with the same words and `--key {key}`{flag}: it will be made once.")
     }
 }
 

@@ -12,6 +12,7 @@ use crate::domain::authority::change::Change;
 use crate::domain::authority::published::PublishedBundle;
 use crate::domain::ids::BundleId;
 use crate::service::ledger::PlannedChange;
+use crate::service::off_thread::off_thread;
 use crate::service::published::{Preparation, PreparedBundle};
 use crate::store::backend::{PublishedRevision, StoreError, StoreWrite};
 
@@ -52,8 +53,8 @@ impl Control {
         let Some(preparer) = preparer else {
             return Err(not_published_here());
         };
-        let looked = tokio::task::spawn_blocking(move || preparer.id(&sent)).await;
-        let id = looked.map_err(|_| ControlError::Internal)?;
+        let looked = off_thread(tokio::task::spawn_blocking(move || preparer.id(&sent)));
+        let id = looked.await.map_err(|_| ControlError::Internal)?;
         let id = id.map_err(|faults| ControlError::invalid("archive", faults))?;
         let prepared = self.prepare(&id, archive).await?;
         let plan = move |context: &WriteContext<'_>| {
@@ -167,7 +168,7 @@ impl Control {
             return Err(not_published_here());
         }
         bundles.begin(id, Arc::clone(&archive));
-        let prepared = match bundles.wait(id, WAIT).await {
+        let prepared = match off_thread(bundles.wait(id, WAIT)).await {
             Preparation::Ready(prepared) => prepared,
             Preparation::Faulty(faults) => {
                 // The same archive may be compiled under another configuration.
@@ -182,7 +183,7 @@ impl Control {
         let Some(fleet) = self.service.fleet() else {
             return Ok(prepared);
         };
-        match fleet.state().staged(id, WAIT).await {
+        match off_thread(fleet.state().staged(id, WAIT)).await {
             None => Err(ControlError::UnderWay(
                 "the other replicas are compiling the bundle",
             )),
@@ -208,7 +209,7 @@ impl Control {
         let ledger = self.service.ledger();
         let submitted = ledger.writer().submit(vec![write], tell);
         submitted.map_err(unreadable)?;
-        let stored = stored.await.unwrap_or(Err(StoreError::Closed));
+        let stored = off_thread(stored).await.unwrap_or(Err(StoreError::Closed));
         stored.map_err(unreadable)
     }
 

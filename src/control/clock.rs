@@ -1,4 +1,6 @@
-//! Repair of the clock.
+//! The clock, and its repair.
+
+use std::time::SystemTime;
 
 use smol_str::SmolStr;
 
@@ -9,6 +11,11 @@ use crate::domain::authority::change::Change;
 use crate::service::ledger::PlannedChange;
 
 impl Control {
+    /// The time in service.
+    pub fn now(&self) -> SystemTime {
+        self.service.now()
+    }
+
     /// Continues from the machine's clock, also if Callgate's was later. Returns the revision.
     ///
     /// # Errors

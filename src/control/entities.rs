@@ -59,7 +59,7 @@ impl Control {
             let schema = context.generation.snapshot.schema().map(Arc::as_ref);
             let (uid, json) = (declared(schema, &uid), declared_form(schema, json));
             context.set_object(uid.to_smolstr());
-            let change = plan_entity(context, &uid, &json, "entity")?;
+            let change = plan_entity(context, &uid, &json, ("entity", "entity"))?;
             context.govern(
                 "edit_entities",
                 &context.gateway(),
@@ -169,12 +169,13 @@ pub fn stored_view(generation: &Generation, uid: &EntityUID, json: &str) -> Opti
     })
 }
 
-/// The change that puts an entity, after its checks.
+/// The change that puts an entity, after its checks. Errors name the field that it comes from, or, if it is too long, the one
+/// that makes it so.
 pub(super) fn plan_entity(
     context: &WriteContext<'_>,
     uid: &EntityUID,
     json: &Json,
-    field: &str,
+    (field, longest): (&str, &str),
 ) -> Result<Change, ControlError> {
     let refuse = |message: String| Err(ControlError::invalid(field, message));
     if uid.is_action() {
@@ -187,10 +188,11 @@ pub(super) fn plan_entity(
     let json: Arc<str> = json.to_string().into();
     let limit = context.limits.text_bytes as usize;
     if json.len() > limit {
-        return refuse(format!(
-            "has {} bytes, but at most {limit} are allowed",
+        let message = format!(
+            "makes an entity of {} bytes as it is stored, but `limits.text_bytes` allows {limit}",
             json.len()
-        ));
+        );
+        return Err(ControlError::invalid(longest, message));
     }
     refuse_of_bundle(context, uid)?;
     check_room(context, uid)?;

@@ -20,6 +20,9 @@ use crate::domain::request::target::check::TargetArgumentError;
 use crate::domain::request::visible::shown;
 use crate::domain::schema::{self, AccessLevel};
 
+/// The field with the definition of a tool.
+const DEFINITION: &str = "definition_json";
+
 /// A tool as a person registers it.
 #[derive(Debug, Clone)]
 pub struct NewTool {
@@ -91,7 +94,11 @@ impl Control {
             // Stored entities are parsed without a schema, which needs the explicit form of references.
             let owner = json["attrs"]["owner"].take();
             json["attrs"]["owner"] = json!({"__entity": owner});
-            let change = plan_entity(context, &uid, &json, "tool")?;
+            let longest = match new.definition {
+                Some(_) => DEFINITION,
+                None => "tool",
+            };
+            let change = plan_entity(context, &uid, &json, ("tool", longest))?;
             context.govern(
                 "edit_entities",
                 &context.gateway(),
@@ -133,7 +140,7 @@ impl Control {
                 &pinned_targets(&json),
                 new.definition.json.get("inputSchema"),
             )?;
-            let change = plan_entity(context, &uid, &json, "tool")?;
+            let change = plan_entity(context, &uid, &json, ("tool", DEFINITION))?;
             context.govern(
                 "edit_entities",
                 &context.gateway(),
@@ -156,8 +163,7 @@ fn pin_of(
     }: &ToolDefinition,
     tool: &str,
 ) -> Result<Pin, ControlError> {
-    const FIELD: &str = "definition_json";
-    let invalid = |message: String| ControlError::invalid(FIELD, message);
+    let invalid = |message: String| ControlError::invalid(DEFINITION, message);
     let named = definition
         .as_object()
         .filter(|it| it.get("name").and_then(Json::as_str) == Some(tool));

@@ -18,6 +18,7 @@ use crate::domain::authority::approval::{Approval, ApprovalStatus};
 use crate::domain::authority::change::{Change, ChangeRecord};
 use crate::domain::ids::ApprovalId;
 use crate::service::generation::Generation;
+use crate::service::off_thread::off_thread;
 use crate::store::backend::StoreError;
 
 /// How many past changes are read at a time.
@@ -41,6 +42,23 @@ pub enum WatchError {
         /// The first revision that is kept.
         first: u64,
     },
+    /// The revision to go on from is later than all there are.
+    #[error(
+        "`after_revision` is {revision}, but the newest revision is {newest}: it was never reached, or the store has turned \
+         back; read the state anew"
+    )]
+    TurnedBack {
+        /// The revision to go on from.
+        revision: u64,
+        /// The newest.
+        newest: u64,
+    },
+    /// The revision to go on from has not come from another replica in time.
+    #[error("revision {revision} has not arrived here yet: ask again")]
+    Ahead {
+        /// The revision to go on from.
+        revision: u64,
+    },
     /// Changes cannot be read, or the service ends.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -60,8 +78,8 @@ pub struct ApprovalWatch {
     control: Arc<Control>,
     filter: ApprovalFilter,
     live: Receiver<Arc<ChangeRecord>>,
-    /// The reported status and uses of approvals that can still change.
-    told: BTreeMap<ApprovalId, (ApprovalStatus, u32)>,
+    /// Approvals that can still change, so that they may come to have the wanted status, or leave it.
+    followed: BTreeMap<ApprovalId, Followed>,
     waiting: VecDeque<(ApprovalView, u64)>,
     look: Interval,
     /// The initial approvals are reported up to this one, in pieces; `None` once all are.
@@ -70,20 +88,25 @@ pub struct ApprovalWatch {
     looked_at: ApprovalId,
 }
 
+/// How an approval stood when it was looked at last, and whether that was reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Followed {
+    status: ApprovalStatus,
+    used: u32,
+    is_told: bool,
+}
+
 impl Control {
-    /// Follows the changes after a revision.
+    /// Follows the changes after a revision. One that another replica has written may have to come here first.
     ///
     /// # Errors
     ///
+    /// [`WatchError::Ahead`] if it does not come in time, [`WatchError::TurnedBack`] if there is none, and
     /// [`ControlError::NotReady`] before the first load.
-    pub fn watch_changes(self: &Arc<Self>, after: u64) -> Result<ChangeWatch, ControlError> {
+    pub async fn watch_changes(self: &Arc<Self>, after: u64) -> Result<ChangeWatch, WatchError> {
+        self.reach(after).await?;
         // Subscribed before reading, so that no change is missed.
         let live = self.service.ledger().changes();
-        let newest = self.view(|view| Ok(view.generation.snapshot.revision()))?;
-        if after > newest {
-            let message = format!("is {after}, but the newest revision is {newest}");
-            return Err(ControlError::invalid("after_revision", message));
-        }
         Ok(ChangeWatch {
             control: Arc::clone(self),
             live,
@@ -91,6 +114,26 @@ impl Control {
             last: after,
             is_live: false,
         })
+    }
+
+    /// Waits until a revision is in service that somebody has heard of.
+    async fn reach(&self, revision: u64) -> Result<(), WatchError> {
+        let newest = || self.view(|view| Ok(view.generation.snapshot.revision()));
+        if revision <= newest()? {
+            return Ok(());
+        }
+        if let Some(fleet) = self.service.fleet() {
+            // What is confirmed from now on has applied whatever was written before.
+            let refreshed = fleet.state().refreshed(self.service.settings().stale_wait);
+            let is_confirmed = off_thread(refreshed).await.is_ok();
+            if revision > newest()? && !is_confirmed {
+                return Err(WatchError::Ahead { revision });
+            }
+        }
+        match newest()? {
+            newest if revision <= newest => Ok(()),
+            newest => Err(WatchError::TurnedBack { revision, newest }),
+        }
     }
 
     /// Follows the approvals that match a filter.
@@ -110,7 +153,7 @@ impl Control {
             control: Arc::clone(self),
             filter,
             live,
-            told: BTreeMap::new(),
+            followed: BTreeMap::new(),
             waiting: VecDeque::new(),
             look,
             beginning: Some(ApprovalId::default()),
@@ -241,13 +284,13 @@ impl ApprovalWatch {
         Ok(())
     }
 
-    /// Polls some of the reported approvals, in turns.
+    /// Polls some of the approvals that can change, in turns.
     fn look_again(&mut self, generation: &Generation) {
         let from = (Bound::Excluded(&self.looked_at), Bound::Unbounded);
-        let some = self.told.range::<ApprovalId, _>(from).take(LOOKED_AT);
+        let some = self.followed.range::<ApprovalId, _>(from).take(LOOKED_AT);
         let mut some: Vec<ApprovalId> = some.map(|(id, _)| id.clone()).collect();
         let left = LOOKED_AT - some.len();
-        let others = self.told.range::<ApprovalId, _>(..=&self.looked_at);
+        let others = self.followed.range::<ApprovalId, _>(..=&self.looked_at);
         let others = others.take(left);
         some.extend(others.map(|(id, _)| id.clone()));
         if let Some(last) = some.last() {
@@ -259,7 +302,7 @@ impl ApprovalWatch {
                     self.consider(generation, approval, generation.snapshot.revision());
                 }
                 None => {
-                    self.told.remove(&id);
+                    self.followed.remove(&id);
                 }
             }
         }
@@ -270,24 +313,28 @@ impl ApprovalWatch {
             return;
         }
         let found = self.control.approval_as_of(generation, approval);
-        let stands = (found.status, found.used);
-        let before = self.told.get(&approval.id);
-        let is_wanted = self
-            .filter
-            .status
-            .is_none_or(|status| status == found.status);
-        if before == Some(&stands) || (before.is_none() && !is_wanted) {
+        let wanted = self.filter.status;
+        let stands = Followed {
+            status: found.status,
+            used: found.used,
+            is_told: wanted.is_none_or(|status| status == found.status),
+        };
+        let before = self.followed.get(&approval.id);
+        if before == Some(&stands) {
             return;
         }
+        let was_told = before.is_some_and(|before| before.is_told);
         let can_change = matches!(
             found.status,
             ApprovalStatus::Pending | ApprovalStatus::Approved
         );
-        if is_wanted && can_change {
-            self.told.insert(approval.id.clone(), stands);
+        if can_change {
+            self.followed.insert(approval.id.clone(), stands);
         } else {
-            self.told.remove(&approval.id);
+            self.followed.remove(&approval.id);
         }
-        self.waiting.push_back((found, revision));
+        if stands.is_told || was_told {
+            self.waiting.push_back((found, revision));
+        }
     }
 }

@@ -33,6 +33,7 @@ use crate::domain::schema::{self, TYPES};
 use crate::service::Service;
 use crate::service::generation::Generation;
 use crate::service::ledger::{CommittedChange, PlannedChange, RESTRICTIONS, WriteError};
+use crate::service::off_thread::off_thread;
 use crate::store::backend::StoreError;
 use crate::telemetry::record::recorder::ReservedLine;
 
@@ -41,8 +42,9 @@ pub struct Control {
     pub(super) service: Arc<Service>,
     limits: Arc<ArcSwap<Limits>>,
     ids: Arc<IdGenerator>,
-    /// Permits of writes.
+    /// Permits of writes, and as many of restrictions: no other write refuses them.
     places: Arc<Semaphore>,
+    restriction_places: Arc<Semaphore>,
     /// Lists and counts.
     reads: BlockingLane,
 }
@@ -81,6 +83,7 @@ impl Control {
             limits,
             ids: Arc::default(),
             places: Arc::new(Semaphore::new(places)),
+            restriction_places: Arc::new(Semaphore::new(places)),
             reads: BlockingLane::default(),
         }
     }
@@ -129,13 +132,14 @@ impl Control {
     ) -> Result<CommittedChange, ControlError> {
         let write = AdmittedWrite {
             line: self.service.recorder().reserve_line().await,
-            place: self.admit(author),
+            place: self.admit(verb, author),
             planner: self.planner(),
             verb,
             author: author.clone(),
         };
         let written = self.service.tasks().spawn(write.carry_out(plan));
-        written.await.unwrap_or(Err(ControlError::Internal))
+        let written = off_thread(written).await;
+        written.unwrap_or(Err(ControlError::Internal))
     }
 
     /// Looks at what a write would be planned from, without one.
@@ -165,9 +169,17 @@ impl Control {
         }
     }
 
-    fn admit(&self, author: &WriteRequester) -> Result<OwnedSemaphorePermit, ControlError> {
+    fn admit(
+        &self,
+        verb: &str,
+        author: &WriteRequester,
+    ) -> Result<OwnedSemaphorePermit, ControlError> {
         check_author(author)?;
-        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+        let places = match RESTRICTIONS.contains(&verb) {
+            true => &self.restriction_places,
+            false => &self.places,
+        };
+        Arc::clone(places).try_acquire_owned().map_err(|_| {
             let message = "as many writes are under way as `limits.writes_under_way` allows";
             ControlError::LimitExceeded(message.to_owned())
         })

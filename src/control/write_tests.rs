@@ -242,6 +242,10 @@ async fn there_is_a_limit_to_writes_under_way() {
         matches!(second, Err(ControlError::LimitExceeded(_))),
         "{second:?}"
     );
+    // What gives has places of its own, and takes none of what takes away.
+    let plan = |_: &WriteContext<'_>| Err(ControlError::KeyReused);
+    let giving = bench.control.write("PutEntity", &sec, plan).await;
+    assert!(matches!(giving, Err(ControlError::KeyReused)), "{giving:?}");
     bench.answers.send(Ok(())).unwrap();
     assert_eq!(first.await.unwrap().revision, 2);
     bench.answers.send(Ok(())).unwrap();

@@ -196,7 +196,25 @@ pub fn recoded<U: Message + Default>(message: &impl Message) -> Result<U, Decode
 ///
 /// INVALID_ARGUMENT if the bytes are none.
 pub fn decode<U: Message + Default>(bytes: impl bytes::Buf) -> Result<U, Status> {
-    U::decode(bytes).map_err(|error| {
-        Status::invalid_argument(format!("not a protobuf message of this RPC: {error}"))
-    })
+    U::decode(bytes).map_err(|error| Status::invalid_argument(describe(&error)))
 }
+
+/// What is wrong with bytes that are no message. Where they nest too deep, the place is as long as the nesting.
+fn describe(error: &DecodeError) -> String {
+    const TOO_DEEP: &str = "recursion limit reached";
+    let said = error.to_string();
+    if !said.ends_with(TOO_DEEP) {
+        return format!("not a protobuf message of this RPC: {said}");
+    }
+    let places = said.split(": ").filter_map(|place| place.split_once('.'));
+    let outside = places.take_while(|(message, _)| !matches!(*message, "Struct" | "Value"));
+    let path: Vec<&str> = outside.map(|(_, field)| field).collect();
+    format!(
+        "`{}` is nested deeper than protobuf messages are read: a Struct has 31 levels at most, JSON text more",
+        path.join(".")
+    )
+}
+
+#[cfg(test)]
+#[path = "codec_tests.rs"]
+mod tests;

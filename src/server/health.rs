@@ -1,10 +1,15 @@
 //! The status that `grpc.health.v1` reports.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::server::NamedService;
+use tonic::{Code, Request, Response, Status};
 use tonic_health::ServingStatus;
+use tonic_health::pb;
+use tonic_health::pb::health_server::{Health as HealthRpcs, HealthServer};
 use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::adapters::agentgateway::rpcs::ExtMcp;
@@ -54,11 +59,9 @@ impl Health {
         this
     }
 
-    pub(super) fn service(&self) -> tonic_health::pb::health_server::HealthServer<HealthService> {
-        tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(
-            self.reporter.clone(),
-        ))
-        .max_decoding_message_size(MESSAGE_BYTES)
+    pub(super) fn service(&self) -> HealthServer<PatientHealth> {
+        let service = HealthService::from_health_reporter(self.reporter.clone());
+        HealthServer::new(PatientHealth(service)).max_decoding_message_size(MESSAGE_BYTES)
     }
 
     pub(super) async fn set(&self, status: ServingStatus) {
@@ -114,6 +117,44 @@ impl Health {
     pub(super) async fn end_watches(&mut self) {
         for name in Self::NAMES.into_iter().chain([Self::BUNDLE, Self::STORE]) {
             self.reporter.clear_service_status(name).await;
+        }
+    }
+}
+
+/// The statuses of a watch.
+type Statuses = Pin<Box<dyn Stream<Item = Result<pb::HealthCheckResponse, Status>> + Send>>;
+
+/// The health service. Whoever watches a name that nothing here has is told SERVICE_UNKNOWN, and the watch goes on, as the
+/// protocol of health wants it.
+pub(super) struct PatientHealth(HealthService);
+
+#[tonic::async_trait]
+impl HealthRpcs for PatientHealth {
+    async fn check(
+        &self,
+        request: Request<pb::HealthCheckRequest>,
+    ) -> Result<Response<pb::HealthCheckResponse>, Status> {
+        self.0.check(request).await
+    }
+
+    type WatchStream = Statuses;
+
+    async fn watch(
+        &self,
+        request: Request<pb::HealthCheckRequest>,
+    ) -> Result<Response<Statuses>, Status> {
+        match self.0.watch(request).await {
+            Ok(watched) => Ok(watched.map(|statuses| Box::pin(statuses) as Statuses)),
+            Err(status) if status.code() == Code::NotFound => {
+                let status = pb::health_check_response::ServingStatus::ServiceUnknown.into();
+                let unknown = tokio_stream::once(Ok(pb::HealthCheckResponse { status }));
+                // It ends when the watches of the server as a whole do.
+                let whole = Request::new(pb::HealthCheckRequest::default());
+                let whole = self.0.watch(whole).await?.into_inner();
+                let statuses = unknown.chain(whole.filter(|_| false));
+                Ok(Response::new(Box::pin(statuses)))
+            }
+            Err(status) => Err(status),
         }
     }
 }

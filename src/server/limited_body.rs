@@ -22,6 +22,7 @@ use crate::adapters::transport::request::{CountedBody, PermitSlot};
 use crate::authn::caller::Caller;
 use crate::authn::capacity::{CapacityError, CapacityLimit, CapacityPermit};
 use crate::config::limits::Limits;
+use crate::service::off_thread;
 use crate::service::server_load::ServerLoad;
 
 /// Length of the prefix of a gRPC message, in bytes: the compression flag and the message's length.
@@ -99,6 +100,8 @@ struct StreamPosition {
     missing: usize,
     /// Bytes read of the incomplete message, its prefix included.
     partial: usize,
+    /// Complete messages.
+    complete: usize,
 }
 
 impl StreamPosition {
@@ -129,10 +132,18 @@ impl StreamPosition {
                 }
             }
             if self.prefix == PREFIX_BYTES && self.missing == 0 {
-                *self = Self::default();
+                *self = Self {
+                    complete: self.complete.saturating_add(1),
+                    ..Self::default()
+                };
             }
         }
         None
+    }
+
+    /// Whether more than one message has begun.
+    fn is_beyond_one(&self) -> bool {
+        self.complete > 1 || self.complete == 1 && self.partial > 0
     }
 }
 
@@ -210,6 +221,8 @@ impl<B> LimitedBody<B> {
                 _ if self.begun.is_none() => self.begin(Some(Instant::now())),
                 _ => {}
             }
+        } else if self.position.is_beyond_one() {
+            return Err(GrpcRejection::SecondMessage);
         }
         let rejection = GrpcRejection::TooLarge { limit: most };
         match too_long_from {
@@ -302,6 +315,7 @@ impl<B: ReceivedBody> http_body::Body for LimitedBody<B> {
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => {
                 this.has_waited = this.begun.is_some();
+                off_thread::note_wait();
                 this.poll_late(context).map(|late| Some(Err(late.into())))
             }
         }

@@ -77,6 +77,24 @@ async fn one_message_counts_until_it_is_answered() {
 }
 
 #[tokio::test]
+async fn a_second_message_is_refused_where_there_is_one() {
+    const ONE: Framing = Framing::Message { most: 1_000 };
+    let mut apart = fed(ONE, 1_000);
+    apart.send(message(3)).await;
+    assert_eq!(apart.read().await, Ok(8));
+    apart.send(Vec::new()).await;
+    assert_eq!(apart.read().await, Ok(0), "nothing is no message");
+    apart.send(message(0)).await;
+    assert_eq!(apart.read().await, Err(Code::InvalidArgument));
+    let mut together = fed(ONE, 1_000);
+    together.send([message(3), vec![0]].concat()).await;
+    assert_eq!(together.read().await, Err(Code::InvalidArgument));
+    let mut stream = fed(STREAM, 1_000);
+    stream.send([message(3), message(3)].concat()).await;
+    assert_eq!(stream.read().await, Ok(16));
+}
+
+#[tokio::test]
 async fn messages_of_a_stream_count_until_the_next_is_asked_for() {
     let mut fed = fed(STREAM, 1_000);
     let mut bytes = message(100);

@@ -30,7 +30,9 @@ use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
 use crate::config::limits::Limits;
 use crate::server::error_format::{ErrorFormat, GRPC};
 use crate::server::limited_body::{Framing, LimitedBody, ReceivedBody};
+use crate::server::request_timing::RequestTiming;
 use crate::server::round_time;
+use crate::service::concurrency_limit::ConcurrencyLimit;
 use crate::service::deadline::Deadline;
 use crate::service::fleet::state::FleetState;
 use crate::service::off_thread;
@@ -252,16 +254,12 @@ impl<S, A> LoadShed<S, A> {
             let rejection = self.capacity_rejection(full, &caller, &limits, limit);
             Box::new((self.error_format.encode)(rejection))
         })?;
-        let timing = RequestTiming {
-            behind: connection.behind_at(arrived.into_std()),
-            arrived,
-            given,
-            configured: limits.concurrent_requests as usize,
-            load: Arc::clone(&self.load),
-            was_polled: false,
-            was_off_thread: false,
-            asked,
-        };
+        let timing = RequestTiming::new(
+            (arrived, connection.behind_at(arrived.into_std())),
+            (given, ConcurrencyLimit::weighed(asked_for, longest)),
+            limits.concurrent_requests as usize,
+            (&self.load, asked),
+        );
         let received = (body, arrived);
         let body = LimitedBody::new(received, caller, &self.limits, &self.load, framing);
         Ok(PermittedRequest {
@@ -337,47 +335,6 @@ fn is_cancelled(body: &mut impl ReceivedBody) -> bool {
     })
 }
 
-/// Measures a request, and reports its time when it is answered, rejected or dropped.
-struct RequestTiming {
-    /// The longest time for which it may have waited unread, and when it began to be read.
-    behind: Duration,
-    arrived: Instant,
-    given: Duration,
-    configured: usize,
-    load: Arc<ServerLoad>,
-    was_polled: bool,
-    /// Whether it has waited for work apart from the threads that decide, so that its time says nothing of them.
-    was_off_thread: bool,
-    /// On its connection.
-    asked: ConnectionRequest,
-}
-
-impl RequestTiming {
-    /// Whether this is the first poll and its time has passed already, so that it need not be processed.
-    fn is_expired_on_first_poll(&mut self) -> bool {
-        let is_first = !std::mem::replace(&mut self.was_polled, true);
-        let is_late = is_first && self.arrived.elapsed() >= self.given;
-        if is_late {
-            self.load.pressure.expired.add();
-        }
-        is_late
-    }
-}
-
-impl Drop for RequestTiming {
-    fn drop(&mut self) {
-        let now = Instant::now();
-        let took = self.behind + (now - self.arrived);
-        let in_flight = self.load.requests.get();
-        let pressure = &self.load.pressure;
-        let (now, times) = (now.into_std(), (took, self.given));
-        if !self.was_off_thread {
-            pressure.record(now, times, in_flight, self.configured);
-        }
-        self.asked.end_at(now);
-    }
-}
-
 /// A request in flight.
 pub struct LoadShedFuture<F> {
     state: RequestState<F>,
@@ -424,6 +381,7 @@ where
                 if timing.is_expired_on_first_poll() {
                     break 'running Some(GrpcRejection::DeadlineExceeded);
                 }
+                timing.end_wait();
                 // A future that panicked is dropped below and not polled again.
                 let poll = AssertUnwindSafe(|| Pin::new(future).poll(context));
                 off_thread::begin_poll();
@@ -437,7 +395,7 @@ where
                     Err(_) => Some(GrpcRejection::Panicked),
                     Ok(Poll::Pending) if lets_others_go => return Poll::Pending,
                     Ok(Poll::Pending) => {
-                        timing.was_off_thread |= off_thread::waits_off_thread();
+                        timing.note_pending();
                         let timer = timer
                             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(*deadline)));
                         if timer.as_mut().poll(context).is_pending() {

@@ -453,3 +453,29 @@ async fn a_request_that_waits_for_work_apart_does_not_lower_the_limit() {
         assert_eq!(load.pressure.is_reduced(1_000), !is_apart);
     }
 }
+
+#[tokio::test]
+async fn a_deadline_of_its_own_client_does_not_lower_the_limit() {
+    for is_hurried in [true, false] {
+        let load = Arc::<ServerLoad>::default();
+        let answers = (0..20).map(|_| async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            fine().await
+        });
+        // All of what its client gives, and little of what counts: a tenth of the longest, ten seconds or half a second.
+        let longest = if is_hurried { 100_000 } else { 5_000 };
+        let inner = Script::of(answers.collect());
+        let mut shield = LoadShed::new(
+            inner,
+            everybody(),
+            limits(1_000, longest),
+            Arc::clone(&load),
+        );
+        let mut asked = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            asked.spawn(shield.call(request(Some("150m"))));
+        }
+        asked.join_all().await;
+        assert_eq!(load.pressure.is_reduced(1_000), !is_hurried);
+    }
+}

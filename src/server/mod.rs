@@ -36,6 +36,7 @@ pub mod public_services;
 pub mod refused_requests;
 pub mod reloadable;
 pub mod reloadable_tls;
+mod request_timing;
 mod round_time;
 mod routes;
 pub mod stop_signal;

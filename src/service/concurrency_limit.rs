@@ -2,9 +2,13 @@
 //!
 //! Controlled by queueing delay. How fast responses come depends on the machine, on its other load and on the policies, so no
 //! fixed number suits every deployment, and too many requests in flight make all of them late. Measured is the share of its
-//! deadline that a request uses, from when it could be read to its response, or until its client gives up. The limit is
-//! multiplied by the square root of the wanted share over that share, within bounds: far from it the limit moves fast, and near
-//! it hardly, so that it does not swing between too many, of which some are late, and too few, with which the server waits.
+//! deadline that a request uses, from when it could be read to its response, or until its client gives up, without what it
+//! waited for elsewhere ([`crate::service::off_thread`]). The limit is multiplied by the square root of the wanted share over
+//! that share, within bounds: far from it the limit moves fast, and near it hardly, so that it does not swing between too many,
+//! of which some are late, and too few, with which the server waits.
+//!
+//! Nobody lowers the limit of all by what it asks: a deadline counts as no shorter than [`ConcurrencyLimit::weighed`] says, and
+//! no more than the lowest limit under way are no queue, however long they take. What was measured holds for [`HOLDS`].
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -28,6 +32,12 @@ const MOST_PER_MILLE: u64 = 1_250;
 /// The lowest limit.
 const MIN_LIMIT: usize = 4;
 
+/// For how long a reduced limit holds without a further measurement.
+const HOLDS: Duration = Duration::from_secs(1);
+
+/// The part of `limits.deadline_ms` that each request counts as given, if its client gives it less.
+const SHORTEST_DIVISOR: u32 = 10;
+
 /// After how long a rejected client should retry.
 pub const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -36,6 +46,8 @@ pub const RETRY_AFTER: Duration = Duration::from_millis(500);
 pub struct ConcurrencyLimit {
     since: Instant,
     limit: AtomicUsize,
+    /// When the limit was last set, in microseconds since `since`.
+    set_at: AtomicU64,
     /// How long requests are given on average, in microseconds; 0 before the first.
     given: AtomicU64,
     window: Window,
@@ -61,6 +73,7 @@ impl Default for ConcurrencyLimit {
         Self {
             since: Instant::now(),
             limit: AtomicUsize::new(usize::MAX),
+            set_at: AtomicU64::new(0),
             given: AtomicU64::new(0),
             window: Window::default(),
             shed: EventCounter::default(),
@@ -70,9 +83,33 @@ impl Default for ConcurrencyLimit {
 }
 
 impl ConcurrencyLimit {
+    /// What a request counts as given whose client gives it so long, where `longest` is configured: at least a tenth of that.
+    /// A server that answers at once uses up most of a deadline of a few milliseconds, which says nothing of a queue.
+    pub fn weighed(given: Duration, longest: Duration) -> Duration {
+        given.min(longest).max(longest / SHORTEST_DIVISOR)
+    }
+
     /// The limit in force under a configured maximum.
     pub fn limit(&self, configured: usize) -> usize {
-        self.limit.load(Ordering::Relaxed).min(configured)
+        self.limit_at(configured, || self.since.elapsed())
+    }
+
+    /// The same, where the time is read only if it matters.
+    fn limit_at(&self, configured: usize, now: impl FnOnce() -> Duration) -> usize {
+        let reduced = self.limit.load(Ordering::Relaxed);
+        if reduced >= configured {
+            return configured;
+        }
+        let set_at = Duration::from_micros(self.set_at.load(Ordering::Relaxed));
+        if now().saturating_sub(set_at) < HOLDS {
+            return reduced;
+        }
+        // Unless it was set meanwhile.
+        let (newest, lifted) = (Ordering::Relaxed, usize::MAX);
+        match self.limit.compare_exchange(reduced, lifted, newest, newest) {
+            Ok(_) => configured,
+            Err(newer) => newer.min(configured),
+        }
     }
 
     /// Whether the limit is below the configured maximum.
@@ -91,13 +128,22 @@ impl ConcurrencyLimit {
     /// Records that a request found the configured number in flight. From then on the limit is one less, until it has been
     /// measured that so many are not too many, so that whatever else comes is rejected at the least cost.
     pub fn note_full(&self, configured: usize) {
+        self.note_full_at(self.since.elapsed(), configured);
+    }
+
+    fn note_full_at(&self, now: Duration, configured: usize) {
         let below = configured.saturating_sub(1).max(MIN_LIMIT);
-        if self.limit.load(Ordering::Relaxed) >= configured {
-            self.limit.store(below, Ordering::Relaxed);
+        if self.limit_at(configured, || now) >= configured {
+            self.set(below, now);
         }
     }
 
-    /// Records a request that ends now: how long it took, how long it was given, and how many were in flight.
+    fn set(&self, limit: usize, now: Duration) {
+        self.set_at.store(micros(now), Ordering::Relaxed);
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Records a request that ends now: how long it took, how long it was given as it counts, and how many were in flight.
     pub fn record(
         &self,
         now: Instant,
@@ -132,37 +178,38 @@ impl ConcurrencyLimit {
         window
             .most_under_way
             .fetch_max(under_way, Ordering::Relaxed);
-        let now = micros(now);
         let end = window.end.load(Ordering::Relaxed);
-        if now < end || window.requests.load(Ordering::Relaxed) < SAMPLES {
+        if micros(now) < end || window.requests.load(Ordering::Relaxed) < SAMPLES {
             return;
         }
-        let next = now.saturating_add(micros(WINDOW));
+        let next = micros(now).saturating_add(micros(WINDOW));
         let is_ours = window
             .end
             .compare_exchange(end, next, Ordering::Relaxed, Ordering::Relaxed);
         if is_ours.is_ok() {
-            self.adjust(configured);
+            self.adjust(now, configured);
         }
     }
 
     /// Adjusts the limit to the measurements of the window, and starts a new one.
-    fn adjust(&self, configured: usize) {
+    fn adjust(&self, now: Duration, configured: usize) {
         let window = &self.window;
         let requests = window.requests.swap(0, Ordering::Relaxed).max(1);
         let used = window.used.swap(0, Ordering::Relaxed) / requests;
         let most = window.most_under_way.swap(0, Ordering::Relaxed);
-        let limit = self.limit(configured);
+        let limit = self.limit.load(Ordering::Relaxed).min(configured);
         let factor = (WANTED_PER_MILLE * 1_000_000 / used.max(1)).isqrt();
         let factor = factor.clamp(LEAST_PER_MILLE, MOST_PER_MILLE);
-        let next = if used > WANTED_PER_MILLE {
+        let next = if used <= WANTED_PER_MILLE {
+            scaled(limit, factor).max(limit.saturating_add(1))
+        } else if most > MIN_LIMIT {
             // Only requests that were in flight can have caused the delay.
             scaled(limit.min(most), factor).max(MIN_LIMIT)
         } else {
-            scaled(limit, factor).max(limit.saturating_add(1))
+            limit
         };
         let next = if next < configured { next } else { usize::MAX };
-        self.limit.store(next, Ordering::Relaxed);
+        self.set(next, now);
     }
 }
 

@@ -17,6 +17,7 @@ use crate::service::deadline::{Deadline, ServiceError};
 use crate::service::generation::Generation;
 use crate::service::in_flight::{Decided, InFlightRequest, Pinned, TentativeVerdict, stale_reason};
 use crate::service::in_turn::Passing;
+use crate::service::off_thread::off_thread;
 use crate::service::pending::{PendingResponse, Progress};
 use crate::service::recording::unrecorded;
 use crate::service::request::{RequestMeta, Response};
@@ -360,7 +361,7 @@ impl Service {
             let mut revisions = self.ledger.revisions();
             let arrived = revisions.wait_for(|newest| *newest >= ask.at_least_revision);
             // Whether the revision arrived in time shows below.
-            let _ = tokio::time::timeout(self.settings.stale_wait, arrived).await;
+            let _ = off_thread(tokio::time::timeout(self.settings.stale_wait, arrived)).await;
             pinned = self.pin()?;
         }
         Ok(pinned)

@@ -1,4 +1,5 @@
-//! How a request says that it waits for work on a thread apart from those that decide.
+//! How a request says that it waits for something else than a thread that decides: work on a thread of its own, a revision,
+//! a session, the store, other replicas, or the bytes that its client sends.
 //!
 //! Such a wait says nothing about how long requests wait for a thread that decides, and so nothing about how many of those
 //! are too many ([`crate::service::concurrency_limit`]).
@@ -12,7 +13,7 @@ thread_local! {
     static WAITS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Waits for work that goes on elsewhere.
+/// Waits for what goes on elsewhere.
 pub async fn off_thread<T>(work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     poll_fn(|context| {
@@ -23,12 +24,17 @@ pub async fn off_thread<T>(work: impl Future<Output = T>) -> T {
     .await
 }
 
+/// Notes that what is being polled waits for what goes on elsewhere.
+pub fn note_wait() {
+    WAITS.set(true);
+}
+
 /// Forgets what was polled before, as another request is polled next.
 pub fn begin_poll() {
     WAITS.set(false);
 }
 
-/// Whether what was polled waits in [`off_thread`].
+/// Whether what was polled waits in [`off_thread`], or says so ([`note_wait`]).
 pub fn waits_off_thread() -> bool {
     WAITS.get()
 }
@@ -52,5 +58,7 @@ mod tests {
         let mut done = pin!(off_thread(std::future::ready(7)));
         assert_eq!(done.as_mut().poll(&mut context), Poll::Ready(7));
         assert!(!waits_off_thread());
+        note_wait();
+        assert!(waits_off_thread());
     }
 }

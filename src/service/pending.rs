@@ -13,6 +13,7 @@ use crate::service::Service;
 use crate::service::deadline::ServiceError;
 use crate::service::in_flight::{InFlightRequest, TentativeVerdict};
 use crate::service::live_facts::UsedUp;
+use crate::service::off_thread::off_thread;
 use crate::service::recording::{AwaitedRecord, Recorded, UntoldDecision};
 use crate::service::request::{RequestMeta, Response};
 use crate::service::session_loader::session_unread;
@@ -262,8 +263,8 @@ impl Service {
     ) -> Option<Reason> {
         let id = call.workflow.session_id.as_ref()?;
         let Some(fleet) = self.fleet() else {
-            let loaded = ask.deadline.within(self.session_loader().load(id)).await;
-            return match loaded {
+            let loading = ask.deadline.within(self.session_loader().load(id));
+            return match off_thread(loading).await {
                 Ok(loaded) => loaded.err(),
                 Err(_) => Some(session_unread()),
             };
@@ -271,7 +272,7 @@ impl Service {
         let held = ask
             .deadline
             .within(fleet.holder().hold(id, self.confirmed_now()));
-        match held.await {
+        match off_thread(held).await {
             Ok(Ok(())) => None,
             Ok(Err(reason)) => Some(reason),
             Err(_) => {
@@ -287,7 +288,7 @@ impl Service {
         if matches!(error, StoreError::Taken { .. }) {
             return None;
         }
-        let refreshed = fleet.state().refreshed(REFRESH).await;
+        let refreshed = off_thread(fleet.state().refreshed(REFRESH)).await;
         refreshed.err().map(|_| {
             let message = "another replica has written what this one has not heard of yet";
             Reason::new(ReasonCode::Stale, message)

@@ -14,6 +14,7 @@ use crate::domain::decide::verdict::{LeftBehind, Reason, ReasonCode};
 use crate::domain::request::call_context::CallContext;
 use crate::service::in_flight::{Decided, InFlightRequest};
 use crate::service::live_facts::LiveFacts;
+use crate::service::off_thread::off_thread;
 use crate::service::recording::{AwaitedRecord, Recorded as _, tell_recorded};
 use crate::service::request::OwnedRequestMeta;
 use crate::store::backend::StoreError;
@@ -59,7 +60,7 @@ impl Unsettled<'_> {
         let Some(writing) = &mut self.writing else {
             return Ok(());
         };
-        let written = writing.await;
+        let written = off_thread(writing).await;
         self.writing = None;
         let why = match written {
             Ok(Ok(())) => return Ok(()),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::adapters::agentgateway::request::AgentgatewayRejection;
-use crate::adapters::input::json::{self, KeyPolicy};
+use crate::adapters::input::json::{self, BeyondDouble, KeyPolicy};
 use crate::adapters::subject::conversation::Conversation;
 use crate::adapters::subject::resolver::{Attributes, ConversationKeys, IdentitySource, Resolver};
 use crate::adapters::transport::address;
@@ -42,7 +42,8 @@ impl MetadataReader<'_> {
         let settings = self.settings;
         let depth = self.limits.json_depth.saturating_add(LEVELS_AROUND);
         let metadata = metadata.unwrap_or_default();
-        let members = json::from_struct(metadata, depth, KeyPolicy::Distinct, FIELD)
+        let reading = (KeyPolicy::Distinct, BeyondDouble::Kept);
+        let members = json::from_struct(metadata, depth, reading, FIELD)
             .map_err(|error| AgentgatewayRejection::invalid(&error.to_string()))?;
         let mut attributes = Metadata {
             members,

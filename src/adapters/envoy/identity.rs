@@ -6,7 +6,7 @@ use prost_types::Struct;
 use serde_json::{Map, Value as Json};
 
 use crate::adapters::envoy::request::HttpRequest;
-use crate::adapters::input::json::{self, KeyPolicy};
+use crate::adapters::input::json::{self, BeyondDouble, KeyPolicy};
 use crate::adapters::subject::resolver::{Attributes, ConversationKeys, IdentitySource};
 use crate::config::envoy::{EnvoyConfig, EnvoyIdentitySource};
 use crate::config::limits::Limits;
@@ -56,7 +56,8 @@ impl Attributes for RequestAttributes<'_> {
     fn token_claims(&mut self, key: &str) -> Result<Option<Map<String, Json>>, &'static str> {
         if let Some(verified) = self.verified.take() {
             let depth = self.limits.json_depth;
-            self.payloads = json::from_struct(verified, depth, KeyPolicy::Distinct, "jwt")
+            let reading = (KeyPolicy::Distinct, BeyondDouble::Kept);
+            self.payloads = json::from_struct(verified, depth, reading, "jwt")
                 .map_err(|_| "the token holds what cannot be read exactly")?;
         }
         match self.payloads.remove(key) {

@@ -8,7 +8,7 @@ use crate::adapters::envoy::rejection::{self, EnvoyRejection, REPLIES, RejectedR
 use crate::adapters::envoy::request::{HttpRequest, RequestError};
 use crate::adapters::http_routes::matcher;
 use crate::adapters::input::ids;
-use crate::adapters::input::json::{self, KeyPolicy};
+use crate::adapters::input::json::{self, BeyondDouble, KeyPolicy};
 use crate::adapters::mcp::message::{self, ClientMessage, JsonRpcId};
 use crate::adapters::mcp::methods::{self, Sender};
 use crate::adapters::mcp::request::client_responses;
@@ -195,7 +195,9 @@ impl RequestReader<'_> {
                 let depth = self.limits.json_depth.saturating_add(2);
                 let unusable =
                     || EnvoyRejection::new(400, "what the MCP filter has read cannot be used");
-                let found = json::from_struct(found.clone(), depth, KeyPolicy::Protocol, "mcp");
+                let beyond = BeyondDouble::Refused("let Envoy pass the body on");
+                let reading = (KeyPolicy::Protocol, beyond);
+                let found = json::from_struct(found.clone(), depth, reading, "mcp");
                 let found = found.map_err(|_| unusable())?;
                 consistency::message_of(found).ok_or_else(unusable)?
             }

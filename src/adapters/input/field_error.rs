@@ -82,11 +82,9 @@ pub enum FieldProblem {
     /// The number is infinite or NaN.
     #[error("holds a number that is not finite")]
     NotFinite,
-    /// A whole number beyond 2^53, which a double cannot represent exactly.
-    #[error(
-        "holds a whole number beyond 2^53, which a Struct cannot carry exactly: send it as JSON text"
-    )]
-    BeyondDouble,
+    /// A whole number beyond 2^53, which a double cannot represent exactly, and what to send instead.
+    #[error("holds a whole number beyond 2^53, which a Struct cannot carry exactly: {0}")]
+    BeyondDouble(&'static str),
     /// A whole number beyond 2^53 - 1, which a sender that stores doubles may have rounded.
     #[error(
         "holds a whole number beyond 2^53 - 1, which its sender may have rounded: send it as text"

@@ -32,7 +32,7 @@ fn tells_what_was_sent(problem: &FieldProblem) -> bool {
         | P::NotOfShape(_)
         | P::TooDeep(_)
         | P::NotFinite
-        | P::BeyondDouble
+        | P::BeyondDouble(_)
         | P::MayBeRounded
         | P::NoKind
         | P::NotATime

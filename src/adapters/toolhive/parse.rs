@@ -20,12 +20,10 @@ use crate::config::limits::Limits;
 use crate::domain::request::call_context::{
     ActorChain, CallContext, Identity, Initiator, Operation, Subject, Told,
 };
+use crate::domain::request::json_text;
 use crate::domain::request::operation::{Listing, OperationKind, ResourceOperation, ToolCall};
 use crate::domain::request::trace_context::TraceContext;
 use crate::domain::schema::{self, TYPES};
-
-/// The largest magnitude up to which every whole number has a double of its own: 2^53 - 1.
-const SAFE: f64 = 9_007_199_254_740_991.0;
 
 /// What ToolHive asks about.
 #[derive(Debug)]
@@ -224,9 +222,7 @@ fn resource(
 /// while the server receives the original text.
 fn may_be_rounded(value: &Json) -> bool {
     match value {
-        Json::Number(number) => number
-            .as_f64()
-            .is_none_or(|it| it.fract() == 0.0 && it.abs() > SAFE),
+        Json::Number(number) => json_text::may_be_rounded(number),
         Json::Array(items) => items.iter().any(may_be_rounded),
         Json::Object(members) => members.values().any(may_be_rounded),
         _ => false,

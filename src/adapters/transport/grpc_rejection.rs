@@ -76,6 +76,9 @@ pub enum GrpcRejection {
         /// The limit in bytes.
         limit: u32,
     },
+    /// Another message follows that of an RPC with one.
+    #[error("a second message came, and this RPC takes one")]
+    SecondMessage,
     /// The message did not arrive in time.
     #[error("the message did not arrive within {limit} ms, as `limits.body_ms` demands")]
     LateBody {
@@ -139,7 +142,7 @@ impl GrpcRejection {
     /// The gRPC status code.
     pub fn code(&self) -> Code {
         match self {
-            Self::Invalid(_) | Self::Repeated { .. } => Code::InvalidArgument,
+            Self::Invalid(_) | Self::Repeated { .. } | Self::SecondMessage => Code::InvalidArgument,
             Self::NoSuchMethod => Code::Unimplemented,
             Self::Unauthenticated(_) => Code::Unauthenticated,
             Self::NotAllowed { .. } | Self::NoExplanations { .. } => Code::PermissionDenied,

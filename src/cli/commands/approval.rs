@@ -170,7 +170,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.verb {
         Verb::Request(it) => {
             let asked = it.request()?;
-            let answer = ask.change(it.once.again(""), asked, async |to, it| {
+            let answer = ask.change(it.once.again(), asked, async |to, it| {
                 to.request_approval(it).await
             })?;
             let text = shown(answer.approval.as_ref(), answer.revision, is_full);
@@ -209,7 +209,7 @@ fn reject(ask: &ControlArgs, it: &Reject, is_full: bool) -> anyhow::Result<Exit>
         id: it.id.clone(),
         comment: it.comment.clone().unwrap_or_default(),
     };
-    let again = it.write.once.again("");
+    let again = it.write.once.again();
     let answer = ask.change(again, asked, async |to, it| to.reject_call(it).await)?;
     warn_if(answer.not_durable);
     let text = shown(answer.approval.as_ref(), answer.revision, is_full);
@@ -237,7 +237,7 @@ fn approve(ask: &ControlArgs, it: &Approve, is_full: bool) -> anyhow::Result<Exi
         uses: it.uses,
         comment: it.comment.clone().unwrap_or_default(),
     };
-    let again = it.write.once.again("");
+    let again = it.write.once.again();
     let answer = ask.change(again, asked, async |to, it| to.approve_call(it).await)?;
     let text = shown(answer.approval.as_ref(), answer.revision, is_full);
     ask.answer(&text, "ApproveCallResponse", &answer)
@@ -296,7 +296,7 @@ impl RequestArgs {
         });
         Ok(v1::RequestApprovalRequest {
             call_context: Some(self.call.context()?),
-            idempotency_key: self.once.key.clone(),
+            idempotency_key: self.once.key(),
             challenge,
         })
     }

@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         idempotency_key: it.write.key(),
         reason: it.reason.clone(),
     };
-    let again = it.write.once.again("");
+    let again = it.write.once.again();
     let ask = &args.ask;
     let answer = ask.change(again, asked, async |to, it| to.repair_clock(it).await)?;
     let text = Details::new("the clock is taken for right").revision(answer.revision);

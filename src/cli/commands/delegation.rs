@@ -1,7 +1,5 @@
 //! `callgate delegation`: creates, narrows, revokes and lists delegations.
 
-use std::time::SystemTime;
-
 use anyhow::bail;
 use prost_types::Timestamp;
 
@@ -150,27 +148,21 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.verb {
         Verb::Grant(it) => {
             let asked = it.request()?;
-            let again = it
-                .write
-                .once
-                .again(&it.end.instead(asked.expires_at.as_ref()));
+            let again = it.write.once.again();
             let answer = ask.change(again, asked, async |to, it| to.grant_delegation(it).await)?;
             let text = shown(answer.delegation.as_ref(), answer.revision);
             ask.answer(&text, "GrantDelegationResponse", &answer)
         }
         Verb::Narrow(it) => {
             let asked = it.request()?;
-            let again = it
-                .write
-                .once
-                .again(&it.end.instead(asked.expires_at.as_ref()));
+            let again = it.write.once.again();
             let answer = ask.change(again, asked, async |to, it| to.narrow_delegation(it).await)?;
             warn_if(answer.not_durable);
             let text = shown(answer.delegation.as_ref(), answer.revision);
             ask.answer(&text, "NarrowDelegationResponse", &answer)
         }
         Verb::Revoke(it) => {
-            let again = it.write.once.again("");
+            let again = it.write.once.again();
             let asked = v1::RevokeDelegationRequest {
                 actor: it.write.actor(),
                 idempotency_key: it.write.key(),
@@ -220,6 +212,7 @@ fn list(ask: &ControlArgs, it: &List) -> anyhow::Result<Exit> {
 
 impl Grant {
     fn request(&self) -> anyhow::Result<v1::GrantDelegationRequest> {
+        let (expires_at, lasts) = self.end.required()?;
         Ok(v1::GrantDelegationRequest {
             actor: self.write.actor(),
             idempotency_key: self.write.key(),
@@ -229,23 +222,26 @@ impl Grant {
             parent_id: self.parent.clone().unwrap_or_default(),
             max_redelegations: self.max_redelegations,
             not_before: self.not_before,
-            expires_at: Some(self.end.required(SystemTime::now())?),
+            expires_at,
+            lasts,
         })
     }
 }
 
 impl Narrow {
     fn request(&self) -> anyhow::Result<v1::NarrowDelegationRequest> {
+        let (expires_at, lasts) = self.end.end();
+        let is_ended = expires_at.is_some() || lasts.is_some();
         let asked = v1::NarrowDelegationRequest {
             actor: self.write.actor(),
             idempotency_key: self.write.key(),
             id: self.id.clone(),
             scope: self.scope.scope()?,
-            expires_at: self.end.at(SystemTime::now())?,
+            expires_at,
+            lasts,
             max_redelegations: self.max_redelegations,
         };
-        if asked.scope.is_none() && asked.expires_at.is_none() && asked.max_redelegations.is_none()
-        {
+        if asked.scope.is_none() && !is_ended && asked.max_redelegations.is_none() {
             bail!(
                 "say what is narrowed: a smaller scope, a nearer end with `--for` or `--until`, or `--max-redelegations`"
             );

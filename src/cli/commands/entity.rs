@@ -132,7 +132,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 idempotency_key: it.write.key(),
                 uid: Some(it.uid.clone()),
             };
-            let again = it.write.once.again("");
+            let again = it.write.once.again();
             let answer = ask.change(again, asked, async |to, it| to.delete_entity(it).await)?;
             let text = Details::new(format!("{} is gone", entity(&it.uid)));
             ask.answer(
@@ -152,7 +152,7 @@ fn put(ask: &ControlArgs, it: &Put) -> anyhow::Result<Exit> {
         idempotency_key: it.write.key(),
         entity: Some(given),
     };
-    let again = it.write.once.again("");
+    let again = it.write.once.again();
     let answer = ask.change(again, asked, async |to, it| to.put_entity(it).await)?;
     let text = Details::new(format!("{uid} is put")).revision(answer.revision);
     ask.answer(&text, "PutEntityResponse", &answer)

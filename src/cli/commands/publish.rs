@@ -88,9 +88,19 @@ Exit codes: 0 done, 1 error, 2 denied, 3 the directory has faults.";
 ///
 /// If the bundle cannot be read or signed, or the request fails.
 pub fn publish(it: &PublishArgs) -> anyhow::Result<Exit> {
+    // The same directory under another version is another archive, and so another request.
+    let mut same_version = String::new();
     let archive = if it.dir.is_dir() {
         let key = it.sign.as_deref().map(SigningKey::read).transpose()?;
+        if it.write.once.is_given() && it.version.is_none() {
+            bail!(
+                "`--key` needs `--version` where a directory is published: without it each run makes another archive"
+            );
+        }
         let version = it.version.unwrap_or_else(archive::version_now);
+        if it.version.is_none() {
+            same_version = format!(" and `--version {version}`");
+        }
         match archive::build(&it.dir, version, key.as_ref()) {
             Ok(packed) => packed.bytes,
             Err(faults) => return it.ask.output.faults(&faults),
@@ -106,7 +116,7 @@ pub fn publish(it: &PublishArgs) -> anyhow::Result<Exit> {
         idempotency_key: it.write.key(),
         archive: archive.into(),
     };
-    let again = it.write.once.again("");
+    let again = it.write.once.again_with(&same_version);
     let answer = until_done(it.wait.wait, || {
         let send = async |to: &mut Client, it| to.publish_bundle(it).await;
         it.ask.change(again.clone(), asked.clone(), send)
@@ -126,7 +136,7 @@ pub fn rollback(it: &RollbackArgs) -> anyhow::Result<Exit> {
         idempotency_key: it.write.key(),
         to_revision: it.revision,
     };
-    let again = it.write.once.again("");
+    let again = it.write.once.again();
     let answer = until_done(it.wait.wait, || {
         let send = async |to: &mut Client, it| to.rollback_bundle(it).await;
         it.ask.change(again.clone(), asked.clone(), send)

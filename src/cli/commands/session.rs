@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         idempotency_key: it.write.key(),
         session_id: it.id.clone(),
     };
-    let again = it.write.once.again("");
+    let again = it.write.once.again();
     let answer = args
         .ask
         .change(again, asked, async |to, it| to.end_session(it).await)?;

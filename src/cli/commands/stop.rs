@@ -60,7 +60,7 @@ pub fn stop(it: &StopArgs) -> anyhow::Result<Exit> {
         uid: Some(it.uid.clone()),
         reason: it.reason.clone(),
     };
-    let again = it.write.once.again("");
+    let again = it.write.once.again();
     let ask = &it.ask;
     let answer = ask.change(again, asked, async |to, it| to.stop_entity(it).await)?;
     warn_if(answer.not_durable);
@@ -79,7 +79,7 @@ pub fn resume(it: &ResumeArgs) -> anyhow::Result<Exit> {
         idempotency_key: it.write.key(),
         uid: Some(it.uid.clone()),
     };
-    let again = it.write.once.again("");
+    let again = it.write.once.again();
     let ask = &it.ask;
     let answer = ask.change(again, asked, async |to, it| to.resume_entity(it).await)?;
     let text = Details::new(format!("{} is no longer stopped", entity(&it.uid)));

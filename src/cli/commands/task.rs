@@ -1,7 +1,5 @@
 //! `callgate task`: opens, advances, closes and lists tasks.
 
-use std::time::SystemTime;
-
 use crate::cli::args::{self, ExpiryArgs, ScopeArgs};
 use crate::cli::control::{ControlArgs, LimitArgs, ListPage, WriteArgs, warn_if};
 use crate::cli::output::Exit;
@@ -153,16 +151,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.verb {
         Verb::Open(it) => {
             let asked = it.request()?;
-            let again = it
-                .write
-                .once
-                .again(&it.end.instead(asked.deadline.as_ref()));
+            let again = it.write.once.again();
             let answer = ask.change(again, asked, async |to, it| to.open_task(it).await)?;
             let text = shown(answer.task.as_ref(), answer.revision);
             ask.answer(&text, "OpenTaskResponse", &answer)
         }
         Verb::Advance(it) => {
-            let again = it.write.once.again("");
+            let again = it.write.once.again();
             let asked = v1::AdvanceTaskRequest {
                 actor: it.write.actor(),
                 idempotency_key: it.write.key(),
@@ -174,7 +169,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             ask.answer(&text, "AdvanceTaskResponse", &answer)
         }
         Verb::Close(it) => {
-            let again = it.write.once.again("");
+            let again = it.write.once.again();
             let asked = v1::CloseTaskRequest {
                 actor: it.write.actor(),
                 idempotency_key: it.write.key(),
@@ -244,6 +239,7 @@ impl Open {
     }
 
     fn request(&self) -> anyhow::Result<v1::OpenTaskRequest> {
+        let (deadline, lasts) = self.end.required()?;
         Ok(v1::OpenTaskRequest {
             actor: self.write.actor(),
             idempotency_key: self.write.key(),
@@ -255,7 +251,8 @@ impl Open {
             places: self.places(),
             call_budget: self.budget,
             steps: self.steps.clone(),
-            deadline: Some(self.end.required(SystemTime::now())?),
+            deadline,
+            lasts,
         })
     }
 }

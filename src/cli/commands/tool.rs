@@ -96,14 +96,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let ask = &args.ask;
     match &args.verb {
         Verb::Register(it) => {
-            let again = it.write.once.again("");
+            let again = it.write.once.again();
             let asked = it.request()?;
             let answer = ask.change(again, asked, async |to, it| to.register_tool(it).await)?;
             let text = shown(&it.tool, "is registered", &answer.digest, answer.revision);
             ask.answer(&text, "RegisterToolResponse", &answer)
         }
         Verb::Pin(it) => {
-            let again = it.write.once.again("");
+            let again = it.write.once.again();
             let asked = it.request()?;
             let answer = ask.change(again, asked, async |to, it| to.pin_tool(it).await)?;
             let text = shown(&it.tool, "is pinned", &answer.digest, answer.revision);

@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::config::claims::{ClaimKind, ClaimMapping};
+use crate::domain::request::json_text;
 use crate::domain::schema::{self, TYPES};
 
 /// The maximum number of values that the claims about one principal may add, groups and tag values together.
@@ -37,6 +38,11 @@ pub enum ClaimError {
         /// What it has to be.
         kind: ClaimKind,
     },
+    /// A whole number that is beyond what doubles hold apart.
+    #[error(
+        "claim `{0}` is a whole number beyond 2^53 - 1, which a gateway may have rounded: have it issued as text"
+    )]
+    MayBeRounded(String),
     /// More than [`MAX_CLAIM_VALUES`].
     #[error("the claims have more than {MAX_CLAIM_VALUES} values")]
     TooMany,
@@ -46,7 +52,7 @@ pub enum ClaimError {
 ///
 /// # Errors
 ///
-/// [`ClaimError`] if a value has the wrong type or there are too many.
+/// [`ClaimError`] if a value has the wrong type or may have been rounded, or there are too many.
 pub fn read(
     claims: &Map<String, Json>,
     mapping: &ClaimMapping,
@@ -126,6 +132,9 @@ fn values_of(
         }
         Json::String(text) => vec![SmolStr::new(text)],
         Json::Bool(value) => vec![format_smolstr!("{value}")],
+        Json::Number(value) if json_text::may_be_rounded(value) => {
+            return Err(ClaimError::MayBeRounded(name.to_owned()));
+        }
         Json::Number(value) => vec![format_smolstr!("{value}")],
         Json::Array(items) => items
             .iter()

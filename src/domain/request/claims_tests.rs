@@ -179,3 +179,35 @@ fn a_claim_of_another_kind_than_is_said_denies_and_an_empty_one_counts() {
         assert!(of(ClaimKind::List, value.clone()).is_err(), "{value}");
     }
 }
+
+#[test]
+fn a_number_that_may_have_been_rounded_is_no_value_and_nobody_cares_about_one_that_is_not_mapped() {
+    let mapping = ClaimMapping {
+        attributes: vec![AttributeClaim {
+            claim: "it".to_owned(),
+            tag: "it".to_owned(),
+            kind: ClaimKind::Any,
+        }],
+        ..ClaimMapping::default()
+    };
+    let of = |claims: Json| read(claims.as_object().expect("an object"), &mapping);
+    let safe = of(json!({"it": 9_007_199_254_740_991_i64})).expect("claims");
+    assert_eq!(safe.tags[0].1.to_string(), r#"["9007199254740991"]"#);
+    for number in [
+        json!(9_007_199_254_740_992_i64),
+        json!(1.1e18),
+        json!(-1e300),
+    ] {
+        let said = of(json!({"it": number})).expect_err("rounded").to_string();
+        assert!(
+            said.starts_with("claim `it` is a whole number beyond 2^53 - 1"),
+            "{said}"
+        );
+        assert!(
+            of(json!({"other": number}))
+                .expect("claims")
+                .tags
+                .is_empty()
+        );
+    }
+}

@@ -1,4 +1,4 @@
-//! Reads what is needed of a header block (RFC 7541) that refers to no dynamic table.
+//! Reads what is needed of a header block (RFC 7541) that refers to no dynamic table, and writes its strings.
 
 use crate::server::frame_shed::paths::{EncodedStr, is_path_name};
 
@@ -78,6 +78,24 @@ fn string<'b>(rest: &mut &'b [u8]) -> Option<EncodedStr<'b>> {
     let (bytes, after) = rest.split_at_checked(length)?;
     *rest = after;
     Some(EncodedStr { is_huffman, bytes })
+}
+
+/// Appends a string that is not compressed: its length with a prefix of seven bits, and its bytes.
+pub(super) fn push_string(block: &mut Vec<u8>, bytes: &[u8]) {
+    const PREFIX: usize = 0x7f;
+    match bytes.len() {
+        length @ ..PREFIX => block.push(length as u8),
+        length => {
+            block.push(PREFIX as u8);
+            let mut rest = length - PREFIX;
+            while rest > 0x7f {
+                block.push((rest & 0x7f) as u8 | 0x80);
+                rest >>= 7;
+            }
+            block.push(rest as u8);
+        }
+    }
+    block.extend(bytes);
 }
 
 fn take(rest: &mut &[u8]) -> Option<u8> {

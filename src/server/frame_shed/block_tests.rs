@@ -63,6 +63,18 @@ fn long_integers_are_read_and_too_long_ones_are_not() {
 }
 
 #[test]
+fn a_string_of_any_length_is_written_as_it_is_read() {
+    for length in [0, 1, 126, 127, 128, 254, 255, 300, 127 + 128 * 128 + 5] {
+        let bytes = vec![b'x'; length];
+        let mut block = Vec::new();
+        push_string(&mut block, &bytes);
+        let mut rest = &*block;
+        let read = string(&mut rest).map(|it| (it.is_huffman, it.bytes.len()));
+        assert_eq!((read, rest), (Some((false, length)), &[][..]), "{length}");
+    }
+}
+
+#[test]
 fn a_block_without_a_path_has_none() {
     assert_eq!(path(&[]), None);
     assert_eq!(path(&[0x83, 0x84]), None, "the path `/` of the table");

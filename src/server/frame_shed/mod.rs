@@ -341,16 +341,10 @@ fn header_block(rejection: GrpcRejection) -> Vec<u8> {
     // `:status: 200`, the eighth entry of the static table.
     let mut block = vec![0x88];
     for (name, value) in response.headers() {
-        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-        // All are short: lengths of one byte.
-        if let (Ok(name_length @ ..0x7f), Ok(value_length @ ..0x7f)) =
-            (u8::try_from(name.len()), u8::try_from(value.len()))
-        {
-            block.extend([0, name_length]);
-            block.extend(name);
-            block.push(value_length);
-            block.extend(value);
-        }
+        // A field that is not indexed, with a name of its own.
+        block.push(0);
+        block::push_string(&mut block, name.as_str().as_bytes());
+        block::push_string(&mut block, value.as_bytes());
     }
     block
 }

@@ -202,7 +202,7 @@ impl Ledger {
         now: SystemTime,
         plan: impl FnMut(&Generation) -> Result<PlannedChange, E>,
     ) -> Result<CommittedChange, WriteError<E>> {
-        self.write_in(&self.turns.ordinary, asked, now, plan).await
+        self.write_in(false, asked, now, plan).await
     }
 
     /// The same for a restriction, ahead of all other waiting writes.
@@ -216,8 +216,7 @@ impl Ledger {
         now: SystemTime,
         plan: impl FnMut(&Generation) -> Result<PlannedChange, E>,
     ) -> Result<CommittedChange, WriteError<E>> {
-        self.write_in(&self.turns.restrictions, asked, now, plan)
-            .await
+        self.write_in(true, asked, now, plan).await
     }
 
     /// The result of a write; `None` if it has to be planned again.

@@ -35,11 +35,12 @@ const GIVING: [&str; 7] = [
 
 impl Ledger {
     /// Plans and writes a change in its turn, again as long as another server is faster, and a restriction that the store
-    /// of one server does not write.
+    /// of one server does not write. A restriction goes ahead of all others, and is made without its key where there is no room
+    /// for another: made twice, it takes away the same.
     pub(super) async fn write_in<E>(
         self: &Arc<Self>,
-        turn: &tokio::sync::Mutex<()>,
-        asked: ChangeOrigin,
+        is_restriction: bool,
+        mut asked: ChangeOrigin,
         now: SystemTime,
         mut plan: impl FnMut(&Generation) -> Result<PlannedChange, E>,
     ) -> Result<CommittedChange, WriteError<E>> {
@@ -54,6 +55,10 @@ impl Ledger {
             planned
         };
         let under_way = RestrictionUnderWay::default();
+        let turn = match is_restriction {
+            true => &self.turns.restrictions,
+            false => &self.turns.ordinary,
+        };
         let mut is_newest = self.fleet.is_none();
         for _ in 0..MAX_PLANS {
             let held = turn.lock().await;
@@ -62,6 +67,10 @@ impl Ledger {
             if begun.is_err() && !std::mem::replace(&mut is_newest, true) {
                 // Nothing is refused for what another server has changed by now.
                 self.catch_up().await?;
+                continue;
+            }
+            if is_restriction && matches!(begun, Err(WriteError::TooManyKeys(_))) {
+                asked.key = None;
                 continue;
             }
             match self.finish(begun?).await? {

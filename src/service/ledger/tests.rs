@@ -13,6 +13,10 @@ use crate::store::sqlite::SqliteStore;
 
 /// A service, and how many of the next commits of its store with a change fail.
 fn service() -> (Service, Arc<AtomicUsize>) {
+    service_with(ServiceSettings::default())
+}
+
+fn service_with(settings: ServiceSettings) -> (Service, Arc<AtomicUsize>) {
     let failures = Arc::new(AtomicUsize::new(0));
     let left = Arc::clone(&failures);
     let inner = SqliteStore::in_memory().expect("a store");
@@ -25,7 +29,6 @@ fn service() -> (Service, Arc<AtomicUsize>) {
             false => Ok(()),
         }
     });
-    let settings = ServiceSettings::default();
     let service = Service::open(settings, Recorder::default(), store, Arc::new(SystemClock));
     let service = service.expect("a service");
     let load = fixtures::policies("permit (principal, action, resource);");
@@ -131,6 +134,42 @@ async fn what_was_built_on_a_failure_fails_and_nothing_acknowledged_is_lost() {
             .all(|id| live.authority.tasks.contains_key(id.as_str()))
     );
     assert_eq!(live.revision(), 1 + made.len() as u64);
+}
+
+#[tokio::test]
+async fn where_there_is_no_room_for_a_key_only_what_takes_away_is_made() {
+    let room = KeyLimits {
+        total: 1,
+        per_caller: 1,
+    };
+    let (service, _) = service_with(ServiceSettings {
+        idempotency_keys: room,
+        ..ServiceSettings::default()
+    });
+    open(&service, "a", Some(("k", 1))).await.expect("the last");
+    let full = open(&service, "b", Some(("l", 2))).await;
+    assert!(matches!(full, Err(WriteError::TooManyKeys(_))), "{full:?}");
+    let end = |session: &'static str, key| {
+        let plan = move |_: &Generation| -> Result<PlannedChange, ()> {
+            Ok(PlannedChange {
+                verb: "EndSession",
+                id: session.into(),
+                change: Change::SessionEnded {
+                    session: session.into(),
+                },
+            })
+        };
+        let now = SystemTime::UNIX_EPOCH;
+        let ledger = Arc::clone(service.ledger());
+        async move { ledger.write_restriction(asked(Some(key)), now, plan).await }
+    };
+    let ended = end("s", ("m", 3)).await.expect("without its key");
+    assert!(ended.is_durable);
+    // Under no key it is made again, or changes nothing.
+    end("s", ("m", 3)).await.expect("again");
+    // A key that is known is still another request's.
+    let reused = end("s", ("k", 3)).await;
+    assert!(matches!(reused, Err(WriteError::KeyReused)), "{reused:?}");
 }
 
 #[tokio::test]

@@ -60,6 +60,7 @@ fn good() -> Vec<(&'static str, Vec<u8>)> {
         ..Default::default()
     };
     let open = v1::OpenTaskRequest {
+        lasts: None,
         tool_uses: Vec::new(),
         places: Vec::new(),
         actor: person("sam"),

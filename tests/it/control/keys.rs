@@ -69,3 +69,61 @@ async fn a_type_with_its_namespace_is_the_same_type() {
     let (once, again) = (once.expect("made").into_inner(), again.expect("the same"));
     assert_eq!(once, again.into_inner());
 }
+
+/// Whoever repeats the same words repeats the same request, and the end is that of the first.
+#[tokio::test]
+async fn what_lasts_so_long_is_the_same_request_whenever_it_is_sent() {
+    let mut world = World::start().await;
+    let lasts = Some(prost_types::Duration {
+        seconds: 3_600,
+        nanos: 0,
+    });
+    let grant = v1::GrantDelegationRequest {
+        expires_at: None,
+        lasts,
+        idempotency_key: "grant".into(),
+        ..world.grant()
+    };
+    let task = v1::OpenTaskRequest {
+        deadline: None,
+        lasts,
+        idempotency_key: "task".into(),
+        ..world.task()
+    };
+    let end = world.after(3_600);
+    let granted = world.granted(grant.clone()).await;
+    assert_eq!(granted.expires_at, end);
+    let opened = world.opened(task.clone()).await;
+    assert_eq!(opened.deadline, end);
+    let narrow = v1::NarrowDelegationRequest {
+        actor: grant.actor.clone(),
+        idempotency_key: "narrow".into(),
+        id: granted.id.clone(),
+        lasts: Some(prost_types::Duration {
+            seconds: 60,
+            nanos: 0,
+        }),
+        ..Default::default()
+    };
+    let sooner = world.after(60);
+    for _ in 0..2 {
+        let narrowed = world.client.narrow_delegation(by("edge", narrow.clone()));
+        let narrowed = narrowed.await.expect("narrowed").into_inner();
+        assert_eq!(narrowed.delegation.expect("one").expires_at, sooner);
+        world.clock.pass(std::time::Duration::from_secs(3));
+    }
+    assert_eq!(world.granted(grant).await.id, granted.id);
+    assert_eq!(world.opened(task).await.id, opened.id);
+    let both = v1::GrantDelegationRequest {
+        lasts,
+        ..world.grant()
+    };
+    let both = world.client.grant_delegation(by("edge", both)).await;
+    assert_refused(both, Code::InvalidArgument, "`lasts` is there beside");
+    let neither = v1::GrantDelegationRequest {
+        expires_at: None,
+        ..world.grant()
+    };
+    let neither = world.client.grant_delegation(by("edge", neither)).await;
+    assert_refused(neither, Code::InvalidArgument, "`expires_at` is required");
+}

@@ -197,6 +197,23 @@ fn a_request_under_one_key_is_made_once() {
 }
 
 #[test]
+fn the_same_words_under_one_key_are_one_request_whenever_they_are_said() {
+    let desk = Desk::new();
+    for words in [
+        "delegation grant --to helper --server notes --access write --for 2h --as user:alice --key k-1",
+        "task open --as user:alice --agent helper --user alice --purpose tidy --for 1h --key k-2",
+    ] {
+        let first = desk.json(0, words);
+        // So long that a time worked out anew would be another one.
+        std::thread::sleep(std::time::Duration::from_millis(1_100));
+        assert_eq!(desk.json(0, words), first, "{words}");
+    }
+    // What a directory becomes without a version is another archive each time.
+    let said = desk.told(1, "publish policies --as user:alice --key k-3");
+    assert!(said.contains("`--key` needs `--version`"), "{said}");
+}
+
+#[test]
 fn a_tool_is_registered_and_pinned() {
     let desk = Desk::new();
     let definition = r#"{"name": "find_note", "inputSchema": {"type": "object"}}"#;

@@ -6,6 +6,7 @@ use callgate::domain::authority::change::ChangeOrigin;
 use callgate::domain::ids::SessionId;
 use callgate::proto::v1;
 use callgate::proto::v1::ApprovalStatus;
+use callgate::proto::v1::authorization_client::AuthorizationClient;
 use callgate::proto::v1::watch_changes_response::Change;
 use callgate::service::generation::Generation;
 use callgate::service::ledger::PlannedChange;
@@ -241,6 +242,96 @@ async fn approvals_are_told_as_they_are_and_as_they_change() {
     assert_eq!(
         (told.id.as_str(), told.status()),
         (&*third.id, ApprovalStatus::Expired)
+    );
+}
+
+/// What becomes of an approval by itself is told to who watches for just that.
+#[tokio::test]
+async fn who_watches_for_a_status_hears_of_what_comes_to_have_it() {
+    let mut world = World::start().await;
+    let task = world.opened(v1::OpenTaskRequest {
+        steps: Vec::new(),
+        ..world.task()
+    });
+    let task = task.await.id;
+    let watched = [
+        ApprovalStatus::Used,
+        ApprovalStatus::TaskOver,
+        ApprovalStatus::Rejected,
+        ApprovalStatus::Approved,
+        ApprovalStatus::Expired,
+    ];
+    let mut watches = Vec::new();
+    for status in watched {
+        let filter = v1::WatchApprovalsRequest {
+            status: status.into(),
+            ..Default::default()
+        };
+        watches.push(world.approvals(filter).await);
+    }
+    let used = world.pending("").await;
+    let yes = v1::ApproveCallRequest {
+        actor: person("sam"),
+        id: used.id.clone(),
+        digest: used.digest.clone(),
+        ..Default::default()
+    };
+    let given = world.client.approve_call(by("edge", yes)).await;
+    given.expect("approved");
+    // Told before it is used, which happens without a change.
+    let told = next(&mut watches[3]).await.approval.unwrap();
+    assert_eq!((&told.id, told.status()), (&used.id, watched[3]));
+    let mut question = call_for("commit", "sam");
+    let call = context(&mut question);
+    call.subject.get_or_insert_default().entity = entity("Agent", "helper");
+    call.approval_ids = vec![used.id.clone()];
+    let mut client = AuthorizationClient::new(world.server.channel().await);
+    let answer = client.authorize(by("edge", question)).await;
+    let answer = answer.expect("an answer").into_inner();
+    assert_eq!(answer.decision(), v1::Decision::Allow, "{answer:?}");
+    let told = next(&mut watches[3]).await.approval.unwrap();
+    assert_eq!((&told.id, told.status()), (&used.id, watched[0]), "it left");
+    let over = world.pending(&task).await;
+    let close = v1::CloseTaskRequest {
+        actor: person("sam"),
+        id: task,
+        ..Default::default()
+    };
+    world
+        .client
+        .close_task(by("edge", close))
+        .await
+        .expect("closed");
+    let rejected = world.pending("").await;
+    let no = v1::RejectCallRequest {
+        actor: person("sam"),
+        id: rejected.id.clone(),
+        ..Default::default()
+    };
+    world
+        .client
+        .reject_call(by("edge", no))
+        .await
+        .expect("refused");
+    let expired = world.pending("").await;
+    world.clock.pass(Duration::from_secs(900));
+    for (index, wanted) in [(0, &used), (1, &over), (2, &rejected), (4, &expired)] {
+        let told = next(&mut watches[index]).await.approval.unwrap();
+        assert_eq!((&told.id, told.status()), (&wanted.id, watched[index]));
+    }
+}
+
+#[tokio::test]
+async fn a_revision_that_the_store_does_not_have_ends_a_watch() {
+    let mut world = World::start().await;
+    let request = v1::WatchChangesRequest { after_revision: 2 };
+    let answer = world.client.watch_changes(by("edge", request)).await;
+    let status = assert_refused(answer.map(|_| ()), Code::OutOfRange, "read the state anew");
+    assert!(
+        status
+            .message()
+            .contains("is 2, but the newest revision is 1"),
+        "{status:?}"
     );
 }
 

@@ -128,6 +128,49 @@ async fn where_the_clocks_differ_nothing_is_decided_given_forgotten_or_written_d
     assert_eq!(kept.unwrap(), "1");
 }
 
+/// A watch goes on at another replica from a revision that this one may have yet to apply.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs PostgreSQL"]
+async fn a_watch_goes_on_at_a_replica_that_has_to_catch_up() {
+    let cluster = Cluster::start();
+    cluster.create("watches");
+    let (one, two) = (
+        replica(&cluster, "watches", "one"),
+        replica(&cluster, "watches", "two"),
+    );
+    let started = |bundle| tokio::task::block_in_place(|| Server::start(bundle, &[]));
+    let (one, two) = (started(&one), started(&two));
+    let (mut one, mut two) = (Doors::of(&one).await.control, Doors::of(&two).await.control);
+    let mut newest = 0;
+    for number in 0..20 {
+        let ended = v1::EndSessionRequest {
+            actor: actor(user("ana")),
+            session_id: format!("{number}"),
+            ..Default::default()
+        };
+        let granted = v1::GrantDelegationRequest {
+            actor: actor(user("ana")),
+            to: Some(agent("one")),
+            scope: Some(scope(&["mail/list"], v1::AccessLevel::Read)),
+            expires_at: Some(moment_in(3_600)),
+            ..Default::default()
+        };
+        // What gives is acknowledged before every replica knows of it.
+        let granted = one.grant_delegation(granted).await.unwrap().into_inner();
+        newest = granted.revision;
+        let after_revision = newest;
+        let request = v1::WatchChangesRequest { after_revision };
+        let mut told = two.watch_changes(request).await.unwrap().into_inner();
+        newest = one.end_session(ended).await.unwrap().into_inner().revision;
+        let next = told.message().await.unwrap().unwrap();
+        assert_eq!(next.revision, newest, "{number}");
+    }
+    let after_revision = newest + 1_000;
+    let nowhere = v1::WatchChangesRequest { after_revision };
+    let error = two.watch_changes(nowhere).await.unwrap_err();
+    assert_eq!(error.code(), Code::OutOfRange, "{error:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs PostgreSQL"]
 async fn a_time_in_the_database_that_has_not_come_is_not_believed() {

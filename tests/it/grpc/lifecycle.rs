@@ -6,6 +6,7 @@ use callgate::proto::v1;
 use callgate::proto::v1::ReasonCode;
 use callgate::proto::v1::authorization_client::AuthorizationClient;
 use callgate::proto::v1::authorize_stream_response::Outcome;
+use callgate::proto::v1::control_client::ControlClient;
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request};
@@ -169,6 +170,25 @@ async fn reflection_answers_in_both_versions() {
 }
 
 #[tokio::test]
+async fn a_watch_of_a_service_that_nobody_has_says_so_and_goes_on() {
+    let mut server = start("").await;
+    let request = HealthCheckRequest {
+        service: "nobody".to_owned(),
+    };
+    let mut client = HealthClient::new(server.channel().await);
+    let unknown = client.check(request.clone()).await.expect_err("unknown");
+    assert_eq!(unknown.code(), Code::NotFound);
+    let mut told = client.watch(request).await.expect("a watch").into_inner();
+    let first = told.message().await.expect("no error").expect("a status");
+    assert_eq!(first.status(), ServingStatus::ServiceUnknown);
+    let waits = tokio::time::timeout(Duration::from_millis(100), told.message());
+    assert!(waits.await.is_err(), "it goes on");
+    server.stop();
+    let ended = tokio::time::timeout(Duration::from_secs(20), told.message()).await;
+    assert!(!matches!(ended.expect("it ends"), Ok(Some(_))));
+}
+
+#[tokio::test]
 async fn overload_is_shed_and_passes() {
     let server = start("[limits]\nconcurrent_requests = 2\nstale_wait_ms = 1500\n").await;
     let mut waiters = Vec::new();
@@ -204,6 +224,30 @@ async fn overload_is_shed_and_passes() {
         assert_eq!(answer.reasons[0].code(), ReasonCode::Stale);
     }
     assert!(server.client().await.authorize(call("log")).await.is_ok());
+}
+
+/// Whoever waits for a revision says nothing of how long others wait.
+#[tokio::test]
+async fn what_waits_for_a_revision_takes_no_place_from_others() {
+    // A wait is a third of what is given, far more than a server under load lets pass.
+    let server = start("[limits]\nstale_wait_ms = 300\ndeadline_ms = 900\n").await;
+    let mut waiters = tokio::task::JoinSet::new();
+    for _ in 0..24 {
+        let mut client = server.client().await;
+        waiters.spawn(async move {
+            for _ in 0..2 {
+                let answer = client.authorize(waiting()).await.expect("an answer");
+                let answer = answer.into_inner();
+                assert_eq!(answer.reasons[0].code(), ReasonCode::Stale);
+            }
+        });
+    }
+    waiters.join_all().await;
+    let mut control = ControlClient::new(server.channel().await);
+    let status = control.get_status(v1::GetStatusRequest {}).await;
+    let overload = status.expect("a status").into_inner().overload;
+    let overload = overload.expect("told");
+    assert!(!overload.is_limited, "{overload:?}");
 }
 
 #[tokio::test]

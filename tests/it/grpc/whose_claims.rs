@@ -284,6 +284,16 @@ async fn a_persons_claims_are_the_persons_and_an_agents_are_in_act() {
             json!({"sub": "dora", "act": {"sub": "helper"}, "groups": [7]}),
             "CONTEXT_INVALID",
         ),
+        (
+            "a number that no double holds, of which nothing is made",
+            json!({"sub": "dora", "act": {"sub": "helper", "n": 9_007_199_254_740_993_i64}, "n": [1_122_334_455_667_788_990_i64]}),
+            "allow",
+        ),
+        (
+            "a group that is such a number",
+            json!({"sub": "dora", "act": {"sub": "helper"}, "groups": 1_122_334_455_667_788_990_i64}),
+            "CONTEXT_INVALID",
+        ),
     ] {
         let token = token(&other);
         assert_eq!(

@@ -362,6 +362,7 @@ impl Player {
     fn grant(&self, it: &Grant, key: String) -> Result<v1::GrantDelegationRequest, String> {
         let begins = it.begins_in.as_deref().map(|time| self.stage.after(time));
         Ok(v1::GrantDelegationRequest {
+            lasts: None,
             actor: scope::actor(&it.by)?,
             idempotency_key: key,
             to: scope::entity(&it.to)?,
@@ -377,6 +378,7 @@ impl Player {
     fn narrowing(&self, it: &Narrow, key: String) -> Result<v1::NarrowDelegationRequest, String> {
         let lasts = it.lasts.as_deref().map(|time| self.stage.after(time));
         Ok(v1::NarrowDelegationRequest {
+            lasts: None,
             actor: scope::actor(&it.by)?,
             idempotency_key: key,
             id: self.id(&it.id)?,
@@ -396,6 +398,7 @@ impl Player {
         let steps: Result<Vec<_>, String> = it.steps.iter().map(step).collect();
         let purpose = it.purpose.clone();
         Ok(v1::OpenTaskRequest {
+            lasts: None,
             tool_uses: it.uses.iter().map(scope::tool_use).collect(),
             places: scope::places(&it.reads, &it.sends),
             actor: scope::actor(&it.by)?,

@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
-use crate::adapters::callgate_v1::control::status::status_for;
+use crate::adapters::callgate_v1::control::status::{end_of_watch, status_for};
 use crate::adapters::callgate_v1::control::watch::{
     ApprovalSource, ChangeSource, WatchStream, Watcher,
 };
@@ -117,10 +117,11 @@ impl control_server::Control for ControlApi {
         &self,
         request: Request<v1::GrantDelegationRequest>,
     ) -> Result<Response<v1::GrantDelegationResponse>, Status> {
+        let now = self.control().now();
         let (author, new) =
             self.shared
                 .write(request, Rpc::GrantDelegation, |parser, message| {
-                    parser.new_delegation(message)
+                    parser.new_delegation(message, now)
                 })?;
         let done = self.control().grant_delegation(&author, new).await;
         let done = done.map_err(status_for(&author.caller))?;
@@ -134,10 +135,11 @@ impl control_server::Control for ControlApi {
         &self,
         request: Request<v1::NarrowDelegationRequest>,
     ) -> Result<Response<v1::NarrowDelegationResponse>, Status> {
+        let now = self.control().now();
         let (author, narrowing) =
             self.shared
                 .write(request, Rpc::NarrowDelegation, |parser, message| {
-                    parser.narrowing(message)
+                    parser.narrowing(message, now)
                 })?;
         let done = self.control().narrow_delegation(&author, narrowing).await;
         let done = done.map_err(status_for(&author.caller))?;
@@ -187,10 +189,11 @@ impl control_server::Control for ControlApi {
         &self,
         request: Request<v1::OpenTaskRequest>,
     ) -> Result<Response<v1::OpenTaskResponse>, Status> {
+        let now = self.control().now();
         let (author, new) = self
             .shared
             .write(request, Rpc::OpenTask, |parser, message| {
-                parser.new_task(message)
+                parser.new_task(message, now)
             })?;
         let done = self.control().open_task(&author, new).await;
         let done = done.map_err(status_for(&author.caller))?;
@@ -437,7 +440,8 @@ impl control_server::Control for ControlApi {
     ) -> Result<Response<Self::WatchChangesStream>, Status> {
         let (watcher, message) = Watcher::admit(&self.shared, request, Rpc::WatchChanges)?;
         let changes = self.shared.control.watch_changes(message.after_revision);
-        let source = ChangeSource(changes.map_err(status_for(watcher.caller()))?);
-        Ok(Response::new(watcher.tell(source)))
+        let changes = changes.await;
+        let changes = changes.map_err(|error| end_of_watch(error, watcher.caller()))?;
+        Ok(Response::new(watcher.tell(ChangeSource(changes))))
     }
 }

@@ -55,7 +55,8 @@ pub(super) fn end_of_watch(end: WatchError, caller: &Caller) -> Status {
     let message = end.to_string();
     match end {
         WatchError::Lagged => Status::aborted(message),
-        WatchError::Pruned { .. } => Status::out_of_range(message),
+        WatchError::Pruned { .. } | WatchError::TurnedBack { .. } => Status::out_of_range(message),
+        WatchError::Ahead { .. } => Status::unavailable(message),
         WatchError::Control(error) => status(error, caller),
     }
 }

@@ -17,7 +17,7 @@ use crate::adapters::input::cedar_context::{ParsedContext, cedar_context};
 use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem};
 use crate::adapters::input::ids;
-use crate::adapters::input::json::{self, KeyPolicy};
+use crate::adapters::input::json::{self, BeyondDouble, KeyPolicy};
 use crate::adapters::input::limits::{check_count, check_length};
 use crate::adapters::input::wire_text::{self, WireText};
 use crate::adapters::subject::token_claims::{self, TokenValidity};
@@ -103,6 +103,8 @@ impl MessageParser<'_> {
     ) -> Result<ParcRequest, FieldError> {
         use served::is_authorized_request::ContextForm;
 
+        const IN_CONTEXT: BeyondDouble = BeyondDouble::Refused("send `context_json`");
+
         let action = self.exact_entity(wire.action, "action")?;
         let depth = self.limits.json_depth;
         let (fields, field) = match wire.context_form {
@@ -112,7 +114,7 @@ impl MessageParser<'_> {
                 "context_json",
             ),
             Some(ContextForm::Context(wire)) => (
-                json::from_struct(wire, depth, KeyPolicy::Exact, "context")?,
+                json::from_struct(wire, depth, (KeyPolicy::Exact, IN_CONTEXT), "context")?,
                 "context",
             ),
         };
@@ -252,8 +254,10 @@ impl MessageParser<'_> {
 
     fn claims(&self, wire: Option<Struct>, field: &'static str) -> Result<Claims, FieldError> {
         match wire {
+            // Which of them become facts, the configuration says; of the rest nobody needs an exact number.
             Some(wire) => {
-                json::from_struct(wire, self.limits.json_depth, KeyPolicy::Distinct, field)
+                let reading = (KeyPolicy::Distinct, BeyondDouble::Kept);
+                json::from_struct(wire, self.limits.json_depth, reading, field)
             }
             None => Ok(Claims::new()),
         }
@@ -402,8 +406,12 @@ impl MessageParser<'_> {
         text: impl WireText,
         field: &'static str,
     ) -> Result<SmolStr, FieldError> {
-        self.optional_text(text, field)?
-            .ok_or_else(|| FieldError::new(field, FieldProblem::Missing))
+        let text = self.optional_text(text, field)?;
+        let text = text.ok_or_else(|| FieldError::new(field, FieldProblem::Missing))?;
+        match text.trim().is_empty() {
+            true => Err(FieldError::new(field, FieldProblem::Blank)),
+            false => Ok(text),
+        }
     }
 
     pub(in crate::adapters::callgate_v1) fn ids<I: From<SmolStr>>(
@@ -450,6 +458,7 @@ fn environment(wire: Option<served::Environment>) -> Result<Environment, FieldEr
     })
 }
 
+/// A time of a request. All that is stored counts from 1970, so what lies before counts as its beginning.
 pub(in crate::adapters::callgate_v1) fn system_time(
     wire: Timestamp,
     field: &'static str,
@@ -466,15 +475,10 @@ pub(in crate::adapters::callgate_v1) fn system_time(
     if !SECONDS.contains(&wire.seconds) {
         return Err(not_a_time());
     }
-    let whole = Duration::from_secs(wire.seconds.unsigned_abs());
-    let at_second = if wire.seconds < 0 {
-        SystemTime::UNIX_EPOCH.checked_sub(whole)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(whole)
-    };
-    at_second
-        .and_then(|time| time.checked_add(Duration::from_nanos(nanos.into())))
-        .ok_or_else(not_a_time)
+    let since =
+        u64::try_from(wire.seconds).map_or(Duration::ZERO, |seconds| Duration::new(seconds, nanos));
+    let time = SystemTime::UNIX_EPOCH.checked_add(since);
+    time.ok_or_else(not_a_time)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use crate::adapters::callgate_v1::parse::MessageParser;
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem, TextExcerpt};
-use crate::adapters::input::json::{self, KeyPolicy};
+use crate::adapters::input::json::{self, BeyondDouble, KeyPolicy};
 use crate::adapters::input::limits::{check_count, check_length};
 use crate::adapters::input::wire_text;
 use crate::adapters::mcp::methods;
@@ -114,7 +114,8 @@ impl MessageParser<'_> {
                     json::object(&text, depth, KeyPolicy::AsDeclared, "arguments_json")?
                 }
                 Some(Input::Arguments(wire)) => {
-                    json::from_struct(wire, depth, KeyPolicy::AsDeclared, "arguments")?
+                    let beyond = BeyondDouble::Refused("send `arguments_json`");
+                    json::from_struct(wire, depth, (KeyPolicy::AsDeclared, beyond), "arguments")?
                 }
             },
             definition_digest: digest(&wire.definition_digest, "definition_digest")?,

@@ -226,14 +226,13 @@ fn the_calls_own_trace_wins_over_the_transports() {
 }
 
 #[test]
-fn times_are_exact_on_both_sides_of_1970() {
+fn times_are_exact_from_1970_on_and_what_lies_before_is_its_beginning() {
     let parse = |seconds, nanos| system_time(Timestamp { seconds, nanos }, "t");
     let epoch = SystemTime::UNIX_EPOCH;
     assert_eq!(parse(1, 5), Ok(epoch + Duration::new(1, 5)));
-    assert_eq!(
-        parse(-1, 250_000_000),
-        Ok(epoch - Duration::from_millis(750))
-    );
+    for (seconds, nanos) in [(0, 0), (-1, 250_000_000), (-62_135_596_800, 999_999_999)] {
+        assert_eq!(parse(seconds, nanos), Ok(epoch), "{seconds} {nanos}");
+    }
     for (seconds, nanos) in [
         (0, -1),
         (0, 1_000_000_000),

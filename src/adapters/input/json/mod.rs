@@ -24,9 +24,6 @@ pub(in crate::adapters) use crate::adapters::input::json::checks::{check_depth, 
 pub(in crate::adapters) use crate::adapters::input::json::key_policy::{KeyPolicy, ambiguous};
 pub(in crate::adapters) use crate::adapters::input::json::raw_object::{RawObject, list};
 
-/// The largest magnitude up to which all whole numbers are exact in a double, 2^53.
-const EXACT_IN_DOUBLE: f64 = 9_007_199_254_740_992.0;
-
 /// Parses one JSON value from text.
 pub(in crate::adapters) fn value(
     text: &[u8],
@@ -79,16 +76,26 @@ pub(in crate::adapters) fn object(
     }
 }
 
-/// Converts a `Struct`, whose numbers are doubles: whole numbers must be exact.
+/// What becomes of a whole number in a `Struct` that a double may not carry exactly.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::adapters) enum BeyondDouble {
+    /// It is refused. The text says what to send instead.
+    Refused(&'static str),
+    /// It is kept as the double that came, where nobody reads most of what is sent. Who reads such a number checks it.
+    Kept,
+}
+
+/// Converts a `Struct`, whose numbers are doubles.
 pub(in crate::adapters) fn from_struct(
     wire: Struct,
     max_depth: u32,
-    names: KeyPolicy,
+    (names, beyond): (KeyPolicy, BeyondDouble),
     field: &'static str,
 ) -> Result<Map<String, Json>, FieldError> {
     let levels = Levels {
         left: max_depth,
         max_depth,
+        beyond,
     };
     struct_fields(wire, levels, names).map_err(|problem| FieldError::new(field, problem))
 }
@@ -115,11 +122,12 @@ fn to_wire_value(json: &Json) -> WireValue {
     WireValue { kind: Some(kind) }
 }
 
-/// The remaining and the total nesting depth.
+/// The remaining and the total nesting depth, and what becomes of numbers there.
 #[derive(Clone, Copy)]
 struct Levels {
     left: u32,
     max_depth: u32,
+    beyond: BeyondDouble,
 }
 
 impl Levels {
@@ -154,7 +162,7 @@ fn wire_value(wire: WireValue, levels: Levels, names: KeyPolicy) -> Result<Json,
         Some(Kind::NullValue(_)) => Json::Null,
         Some(Kind::BoolValue(value)) => Json::Bool(value),
         Some(Kind::StringValue(text)) => Json::String(text),
-        Some(Kind::NumberValue(number)) => Json::Number(exact_number(number)?),
+        Some(Kind::NumberValue(number)) => Json::Number(wire_number(number, levels.beyond)?),
         Some(Kind::StructValue(inner)) => Json::Object(struct_fields(inner, levels, names)?),
         Some(Kind::ListValue(list)) => {
             let levels = levels.deeper()?;
@@ -167,15 +175,16 @@ fn wire_value(wire: WireValue, levels: Levels, names: KeyPolicy) -> Result<Json,
     })
 }
 
-fn exact_number(number: f64) -> Result<Number, FieldProblem> {
-    if number.fract() != 0.0 || !number.is_finite() {
-        return Number::from_f64(number).ok_or(FieldProblem::NotFinite);
+fn wire_number(number: f64, beyond: BeyondDouble) -> Result<Number, FieldProblem> {
+    if json_text::is_beyond_double(number) {
+        if let BeyondDouble::Refused(instead) = beyond {
+            return Err(FieldProblem::BeyondDouble(instead));
+        }
+    } else if number.fract() == 0.0 {
+        #[expect(clippy::cast_possible_truncation, reason = "whole and at most 2^53")]
+        return Ok(Number::from(number as i64));
     }
-    if number.abs() > EXACT_IN_DOUBLE {
-        return Err(FieldProblem::BeyondDouble);
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "whole and at most 2^53")]
-    Ok(Number::from(number as i64))
+    Number::from_f64(number).ok_or(FieldProblem::NotFinite)
 }
 
 /// Parses a value that may be nested `levels` deep.

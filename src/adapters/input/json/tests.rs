@@ -112,7 +112,7 @@ fn names_that_another_reader_takes_for_one_are_refused_at_every_depth() {
     for text in hostile {
         assert!(read(text).is_err(), "{text}");
         let fields: Map<String, Json> = serde_json::from_str(text).expect("an object");
-        let wire = from_struct(to_struct(&fields), 4, KeyPolicy::Distinct, "field");
+        let wire = from_struct(to_struct(&fields), 4, EXACT, "field");
         assert!(wire.is_err(), "as a Struct: {text}");
     }
     // What is not for this reader to say, but for what nobody sees.
@@ -228,12 +228,14 @@ fn an_object_is_wanted_and_nothing_is_an_empty_one() {
     );
 }
 
+const EXACT: (KeyPolicy, BeyondDouble) = (KeyPolicy::Distinct, BeyondDouble::Refused("send text"));
+
 #[test]
 fn a_struct_says_the_same_as_the_text() {
     let value = json!({"a": [1, -2, 0.5, "x", null, {"b": true}], "n": 9_007_199_254_740_992_i64});
     let fields = value.as_object().expect("an object");
     assert_eq!(
-        from_struct(to_struct(fields), 4, KeyPolicy::Distinct, "field").map(Json::Object),
+        from_struct(to_struct(fields), 4, EXACT, "field").map(Json::Object),
         Ok(value.clone())
     );
 }
@@ -243,8 +245,11 @@ fn numbers_of_a_struct_must_be_exact() {
     for (number, problem) in [
         (f64::NAN, FieldProblem::NotFinite),
         (f64::NEG_INFINITY, FieldProblem::NotFinite),
-        (9_007_199_254_740_994.0, FieldProblem::BeyondDouble),
-        (-1e300, FieldProblem::BeyondDouble),
+        (
+            9_007_199_254_740_994.0,
+            FieldProblem::BeyondDouble("send text"),
+        ),
+        (-1e300, FieldProblem::BeyondDouble("send text")),
     ] {
         let fields = [(
             "n".to_owned(),
@@ -253,13 +258,22 @@ fn numbers_of_a_struct_must_be_exact() {
             },
         )]
         .into();
-        let refused =
-            from_struct(Struct { fields }, 4, KeyPolicy::Distinct, "field").expect_err("refused");
+        let wire = Struct { fields };
+        let kept = from_struct(
+            wire.clone(),
+            4,
+            (KeyPolicy::Distinct, BeyondDouble::Kept),
+            "field",
+        );
+        let refused = from_struct(wire, 4, EXACT, "field").expect_err("refused");
         assert_eq!(refused, FieldError::new("field", problem));
+        let kept = kept.map(|fields| fields["n"].as_f64());
+        let wanted = number.is_finite().then_some(Some(number));
+        assert_eq!(kept.ok(), wanted, "{number}");
     }
     let deep = to_struct(json!({"a": [[[[]]]]}).as_object().expect("an object"));
     assert_eq!(
-        from_struct(deep, 4, KeyPolicy::Distinct, "f").expect_err("deep"),
+        from_struct(deep, 4, EXACT, "f").expect_err("deep"),
         FieldError::new("f", FieldProblem::TooDeep(4))
     );
 }

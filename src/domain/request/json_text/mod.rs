@@ -9,7 +9,9 @@ mod numbers;
 use std::borrow::Cow;
 use std::ops::Range;
 
-pub use crate::domain::request::json_text::numbers::{InexactNumber, of_double, of_parsed};
+pub use crate::domain::request::json_text::numbers::{
+    InexactNumber, is_beyond_double, may_be_rounded, of_double, of_parsed,
+};
 
 /// The replacement of an unpaired surrogate; the digits of its escape follow, so that different ones stay different.
 const REPLACEMENT: &[u8] = b"\\ufffd";

@@ -8,6 +8,12 @@ use serde_json::Number;
 /// Doubles from here on exceed 64-bit integers.
 const BEYOND_I64: f64 = 9_223_372_036_854_775_808.0;
 
+/// The largest magnitude up to which all whole numbers are exact in a double, 2^53.
+const EXACT_IN_DOUBLE: f64 = 9_007_199_254_740_992.0;
+
+/// The largest magnitude up to which every whole number has a double of its own, 2^53 - 1.
+const SAFE_IN_DOUBLE: f64 = 9_007_199_254_740_991.0;
+
 /// Why a number changes when it is parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InexactNumber {
@@ -24,6 +30,17 @@ pub fn of_double(value: f64) -> Option<Number> {
         return Some(Number::from(value as i64));
     }
     Number::from_f64(value)
+}
+
+/// Whether a double is a whole number of a magnitude at which doubles skip some.
+pub fn is_beyond_double(value: f64) -> bool {
+    value.fract() == 0.0 && value.abs() > EXACT_IN_DOUBLE
+}
+
+/// Whether a number is a whole one that whoever sent it may have rounded, if they store numbers as doubles.
+pub fn may_be_rounded(number: &Number) -> bool {
+    let beyond = |value: f64| value.fract() == 0.0 && value.abs() > SAFE_IN_DOUBLE;
+    number.as_f64().is_none_or(beyond)
 }
 
 /// A number that another parser has read, as a strict reader of requests reads it.

@@ -1,15 +1,19 @@
 //! Parses messages of `callgate.v1.Control` into requests of the write side.
 
 mod tasks;
+mod times;
+
+use std::time::SystemTime;
 
 use callgate_engine::cedar::{EntityType, EntityUID};
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 
+use crate::adapters::callgate_v1::control::parse::times::{end, required_end, required_time};
 use crate::adapters::callgate_v1::control::same_request::{self, ComparedRequest};
 use crate::adapters::callgate_v1::parse::{MessageParser, at_item, system_time};
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem, TextExcerpt};
-use crate::adapters::input::json::{self as strict, KeyPolicy};
+use crate::adapters::input::json::{self as strict, BeyondDouble, KeyPolicy};
 use crate::adapters::input::limits::{check_count, check_length};
 use crate::authn::caller::Rpc;
 use crate::control::approvals::{
@@ -35,6 +39,7 @@ impl MessageParser<'_> {
     pub(super) fn new_delegation(
         &self,
         wire: v1::GrantDelegationRequest,
+        now: SystemTime,
     ) -> Result<NewDelegation, FieldError> {
         let not_before = wire.not_before;
         Ok(NewDelegation {
@@ -46,24 +51,22 @@ impl MessageParser<'_> {
             not_before: not_before
                 .map(|time| system_time(time, "not_before"))
                 .transpose()?,
-            expires_at: required_time(wire.expires_at, "expires_at")?,
+            expires_at: required_end((wire.expires_at, wire.lasts), "expires_at", now)?,
         })
     }
 
     pub(super) fn narrowing(
         &self,
         wire: v1::NarrowDelegationRequest,
+        now: SystemTime,
     ) -> Result<DelegationNarrowing, FieldError> {
         let scope = wire.scope;
-        let expires_at = wire.expires_at;
         Ok(DelegationNarrowing {
             id: self.required_id(wire.id, "id")?,
             scope: scope
                 .map(|scope| self.scope(scope).within("scope"))
                 .transpose()?,
-            expires_at: expires_at
-                .map(|time| system_time(time, "expires_at"))
-                .transpose()?,
+            expires_at: end((wire.expires_at, wire.lasts), "expires_at", now)?,
             max_redelegations: wire.max_redelegations,
         })
     }
@@ -229,8 +232,11 @@ impl MessageParser<'_> {
     fn entity_form(&self, wire: v1::Entity) -> Result<(EntityUID, Json), FieldError> {
         let depth = self.limits.json_depth;
         let uid = self.entity(wire.uid, "uid")?;
+        let beyond =
+            BeyondDouble::Refused("write the entity in the directory, or the number as text");
+        let reading = (KeyPolicy::Distinct, beyond);
         let fields = |wire: Option<prost_types::Struct>, field| match wire {
-            Some(wire) => strict::from_struct(wire, depth, KeyPolicy::Distinct, field),
+            Some(wire) => strict::from_struct(wire, depth, reading, field),
             None => Ok(serde_json::Map::new()),
         };
         check_count(wire.parents.len(), self.limits.list_items, "parents")?;
@@ -444,14 +450,6 @@ fn access(wire: i32) -> Result<AccessLevel, FieldError> {
 
 fn wire_status<T: TryFrom<i32>>(wire: i32) -> Result<T, FieldError> {
     T::try_from(wire).map_err(|_| FieldError::new("status", FieldProblem::UnknownValue(wire)))
-}
-
-fn required_time(
-    wire: Option<prost_types::Timestamp>,
-    field: &'static str,
-) -> Result<std::time::SystemTime, FieldError> {
-    let wire = wire.ok_or_else(|| FieldError::new(field, FieldProblem::Missing))?;
-    system_time(wire, field)
 }
 
 fn name(uid: &EntityUID) -> Json {

@@ -1,9 +1,12 @@
 //! Parses tasks: their steps, the tools they use and the resources that the user named.
 
+use std::time::SystemTime;
+
 use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
-use crate::adapters::callgate_v1::control::parse::{is_tool_name, place, required_time};
+use crate::adapters::callgate_v1::control::parse::times::required_end;
+use crate::adapters::callgate_v1::control::parse::{is_tool_name, place};
 use crate::adapters::callgate_v1::parse::{MessageParser, at_item};
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::json::{self as strict, KeyPolicy};
@@ -20,6 +23,7 @@ impl MessageParser<'_> {
     pub(in crate::adapters::callgate_v1::control) fn new_task(
         &self,
         wire: v1::OpenTaskRequest,
+        now: SystemTime,
     ) -> Result<NewTask, FieldError> {
         check_count(wire.steps.len(), self.limits.task_steps, "steps")?;
         let scope = wire.scope;
@@ -36,7 +40,7 @@ impl MessageParser<'_> {
             },
             call_budget: wire.call_budget,
             steps: each_of(wire.steps, "steps", |step| self.step(step))?,
-            deadline: required_time(wire.deadline, "deadline")?,
+            deadline: required_end((wire.deadline, wire.lasts), "deadline", now)?,
         })
     }
 

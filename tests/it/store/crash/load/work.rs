@@ -22,6 +22,7 @@ impl Client {
         };
         let purpose = format!("work {}", self.book().number());
         let request = v1::OpenTaskRequest {
+            lasts: None,
             tool_uses: Vec::new(),
             places: Vec::new(),
             actor: actor(user("ana")),

@@ -1,0 +1,68 @@
+//! When something ends: at a time, or so long from now.
+
+use std::time::{Duration, SystemTime};
+
+use prost_types::{Duration as WireDuration, Timestamp};
+
+use crate::adapters::callgate_v1::parse::system_time;
+use crate::adapters::input::field_error::{FieldError, FieldProblem};
+
+/// The longest `google.protobuf.Duration` in seconds, ten thousand years.
+const LONGEST: u64 = 315_576_000_000;
+
+/// A time that has to be there.
+pub(super) fn required_time(
+    wire: Option<Timestamp>,
+    field: &'static str,
+) -> Result<SystemTime, FieldError> {
+    let wire = wire.ok_or_else(|| FieldError::new(field, FieldProblem::Missing))?;
+    system_time(wire, field)
+}
+
+/// An end that has to be there: the time `field`, or `lasts` from now.
+pub(super) fn required_end(
+    wire: (Option<Timestamp>, Option<WireDuration>),
+    field: &'static str,
+    now: SystemTime,
+) -> Result<SystemTime, FieldError> {
+    end(wire, field, now)?.ok_or_else(|| FieldError::new(field, FieldProblem::Missing))
+}
+
+/// An end, if there is one. One that is so long from now is cut to whole seconds.
+pub(super) fn end(
+    wire: (Option<Timestamp>, Option<WireDuration>),
+    field: &'static str,
+    now: SystemTime,
+) -> Result<Option<SystemTime>, FieldError> {
+    const LASTS: &str = "lasts";
+    match wire {
+        (None, None) => Ok(None),
+        (Some(at), None) => system_time(at, field).map(Some),
+        (None, Some(lasts)) => match after(lasts, now) {
+            Some(end) => Ok(Some(end)),
+            None => {
+                let problem = FieldProblem::NotOfShape("a duration of a second at least");
+                Err(FieldError::new(LASTS, problem))
+            }
+        },
+        (Some(_), Some(_)) => {
+            let said = "is there beside the time of the end: send one of them";
+            Err(FieldError::new(LASTS, FieldProblem::Contradiction(said)))
+        }
+    }
+}
+
+fn after(lasts: WireDuration, now: SystemTime) -> Option<SystemTime> {
+    let seconds = u64::try_from(lasts.seconds).ok()?;
+    let nanos = u32::try_from(lasts.nanos).ok()?;
+    if !(1..=LONGEST).contains(&seconds) || nanos >= 1_000_000_000 {
+        return None;
+    }
+    let end = now.checked_add(Duration::new(seconds, nanos))?;
+    let whole = end.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(whole))
+}
+
+#[cfg(test)]
+#[path = "times_tests.rs"]
+mod tests;
