@@ -18,7 +18,7 @@ use crate::adapters::input::json::RawObject;
 use crate::adapters::mcp::methods::{self, Method, MethodKind, Routing, Sender};
 use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::adapters::mcp::request::operations;
-use crate::adapters::mcp::response::filter::{Filtered, MessageFilter};
+use crate::adapters::mcp::response::filter::{Filtered, MessageFilter, is_tool_error};
 use crate::adapters::mcp::server_set::ServerSet;
 use crate::adapters::outcome;
 use crate::adapters::subject::conversation::Conversation;
@@ -151,7 +151,7 @@ impl ExtMcp {
         let (filtered, is_tool_error) =
             match RawObject::read(&response.mcp_response, "mcp_response") {
                 Ok(result) => {
-                    let is_tool_error = result.get("isError") == Some("true");
+                    let is_tool_error = is_tool_error(&result);
                     let filtered = self.filter(admitted, &asked, result).await?;
                     (filtered, is_tool_error)
                 }

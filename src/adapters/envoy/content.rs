@@ -16,6 +16,27 @@ pub(super) enum ResponseContent {
     Nothing,
 }
 
+/// Which replies clients read in a response, by its HTTP status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RepliesRead {
+    /// Results and errors.
+    All,
+    /// Errors alone: the request has failed.
+    Errors,
+    /// None: the message is accepted, and that is all there is to say.
+    None,
+}
+
+impl RepliesRead {
+    pub(super) fn under(status: u16) -> Self {
+        match status {
+            202 | 204 | 205 => Self::None,
+            200..300 => Self::All,
+            _ => Self::Errors,
+        }
+    }
+}
+
 /// Classifies a response. An error means that readers could disagree; its text is safe to send.
 pub(super) fn from_headers(
     status: u16,

@@ -6,7 +6,7 @@
 
 use crate::adapters::mcp::server_set::IdentifierKind;
 use crate::domain::request::operation::{
-    ClientOperation, Listing, OperationType, ResourceOperation,
+    ClientOperation, Listing, OperationType, RESUME, ResourceOperation,
 };
 
 /// Who sends a message.
@@ -416,7 +416,8 @@ pub const NOTIFICATIONS: [Method; 18] = [
         Era::Stateless,
         EXEMPT,
     ),
-    server("notifications/tasks", Era::Stateless, EXEMPT),
+    // The state of a task with its result, as `tasks/get` returns it.
+    server("notifications/tasks", Era::Stateless, CONNECT),
     server("notifications/tasks/status", Era::Sessions, EXEMPT),
     server("notifications/elicitation/complete", Era::Both, EXEMPT),
     server(
@@ -456,7 +457,7 @@ pub fn connect_method(name: &str) -> Option<&'static str> {
     let methods = rows.filter(|row| row.kind == CONNECT).map(|row| row.name);
     methods
         .chain(STREAM)
-        .chain([REPLY])
+        .chain([REPLY, RESUME])
         .find(|known| *known == name)
 }
 
