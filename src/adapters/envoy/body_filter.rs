@@ -123,11 +123,7 @@ impl ResponseFilter<'_> {
         Ok(passing)
     }
 
-    async fn piece(
-        &self,
-        way: &mut BodyMode,
-        piece: Bytes,
-    ) -> Result<BytesMut, ExchangeError> {
+    async fn piece(&self, way: &mut BodyMode, piece: Bytes) -> Result<BytesMut, ExchangeError> {
         let limit = self.limits.message_bytes as usize;
         match way {
             BodyMode::Untouched => Ok(piece.into()),

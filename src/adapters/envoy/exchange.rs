@@ -59,7 +59,10 @@ pub(super) enum ProcessorReply {
     Allowed(Phase, RequestMutation),
     Rejected(LocalReply),
     RequestTrailers,
-    ResponseHeaders,
+    /// The headers pass, without these.
+    ResponseHeaders {
+        without: Vec<String>,
+    },
     ResponseBody {
         bytes: Bytes,
         is_last: bool,
@@ -192,7 +195,8 @@ impl Exchange {
             _ => BodyMode::Nothing,
         };
         self.stage = Stage::Response(None, mode);
-        ProcessorReply::ResponseHeaders
+        let without = Vec::new();
+        ProcessorReply::ResponseHeaders { without }
     }
 
     async fn decide(
@@ -267,7 +271,8 @@ impl Exchange {
         }
         passed.hand_out(is_all);
         self.stage = Stage::Response(Some(passed), way);
-        ProcessorReply::ResponseHeaders
+        let without = content::own_headers(headers);
+        ProcessorReply::ResponseHeaders { without }
     }
 
     async fn piece(

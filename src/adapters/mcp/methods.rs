@@ -262,7 +262,7 @@ const CLIENT_TASKS: MethodKind =
     MethodKind::Unsupported("a server's look at the tasks of a client is not decided");
 
 /// Parameters and results whose spelling decides what a message asks for. A parameter of a new method goes here, too.
-pub(in crate::adapters) const DECISIVE_PARAMS: [&str; 29] = [
+pub(in crate::adapters) const DECISIVE_PARAMS: [&str; 30] = [
     "_meta",
     "action",
     "arguments",
@@ -286,6 +286,7 @@ pub(in crate::adapters) const DECISIVE_PARAMS: [&str; 29] = [
     "resourcesListChanged",
     "roots",
     "systemPrompt",
+    "task",
     "taskId",
     "tools",
     "toolsListChanged",

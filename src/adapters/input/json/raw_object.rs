@@ -39,9 +39,8 @@ impl<'t> RawObject<'t> {
         let mut reader = serde_json::Deserializer::from_slice(text);
         let members = reader.deserialize_map(Members);
         let members = members.and_then(|members| reader.end().map(|()| members));
-        let members = members.map_err(|error| {
-            FieldError::new(field, FieldProblem::Json(error.to_string()))
-        })?;
+        let members = members
+            .map_err(|error| FieldError::new(field, FieldProblem::Json(error.to_string())))?;
         Ok(Self(members))
     }
 

@@ -393,7 +393,10 @@ impl MessageFilter<'_> {
             }
             let is_too_long = its.len() > self.limits.tools as usize;
             if is_too_long {
-                self.log_left_out(server, "its list has more entries than `limits.tools` allows");
+                self.log_left_out(
+                    server,
+                    "its list has more entries than `limits.tools` allows",
+                );
             }
             let call = self.list_call(list.listing, server);
             if is_too_long || !self.may_list(&call).await? {

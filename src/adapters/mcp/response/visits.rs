@@ -77,7 +77,3 @@ fn named_visits<'t>(data: &'t str, field: &str) -> Result<Option<&'t str>, Field
     };
     Ok(Some(visits).filter(|visits| *visits != "null"))
 }
-
-#[cfg(test)]
-#[path = "visits_tests.rs"]
-mod tests;
