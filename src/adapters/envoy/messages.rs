@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 
 use crate::adapters::envoy::content::RepliesRead;
 use crate::adapters::input::field_error::TextExcerpt;
+use crate::adapters::input::json::RawObject;
 use crate::adapters::mcp::message::{self, JsonRpcId, MessageRejection, ServerMessage};
 use crate::adapters::mcp::request::intent::OperationError;
 use crate::adapters::mcp::response::filter::{Filtered, MessageFilter, is_tool_error};
@@ -61,6 +62,26 @@ pub(super) enum Settles {
     UnlessNamed(Status),
 }
 
+/// The id that a reply names, and the awaited request if it is to that.
+struct NamedId<'a> {
+    asked: Option<&'a PendingRequest>,
+    id: Option<&'a JsonRpcId>,
+    /// Whether all clients read the id alike.
+    is_plain: bool,
+}
+
+impl<'a> NamedId<'a> {
+    /// The id of the request, or else the one that the reply names.
+    fn of_request(&self) -> Option<&'a JsonRpcId> {
+        self.asked.map(|asked| &asked.id).or(self.id)
+    }
+
+    /// Whether all clients find the id of the request in the reply: they differ in whether they take `"7"` or `7.0` for 7.
+    fn is_exact(&self) -> bool {
+        self.is_plain && self.id == self.of_request()
+    }
+}
+
 impl<'a> Awaited<'a> {
     /// The awaited request if a reply under this id is the one to it, or why the reply is to none.
     fn by(self, id: Option<&JsonRpcId>) -> Result<Option<&'a PendingRequest>, &'static str> {
@@ -98,25 +119,17 @@ pub(super) async fn filter(
             id,
             is_id_plain,
             result,
-        } => {
-            let asked = match awaited.by(Some(&id)) {
-                Ok(asked) => asked,
-                Err(why) => return Ok(withheld(why)),
-            };
-            let method = asked.map(|asked| asked.method.as_str());
-            let filtered = filter.result(method, &result).await?;
-            let filtered = or_unawaited(filter, asked.is_none(), filtered).await?;
-            let settles = asked.map_or(Settles::Nothing, |_| {
-                Settles::Awaited(outcome::status_of(&filtered, is_tool_error(&result)))
-            });
-            let named = NamedId {
-                asked,
-                id: Some(&id),
-                is_plain: is_id_plain,
-            };
-            let action = action_for_reply(named, filtered, || ("result", result.with(|_| None)));
-            Ok((action, settles))
-        }
+        } => match awaited.by(Some(&id)) {
+            Ok(asked) => {
+                let named = NamedId {
+                    asked,
+                    id: Some(&id),
+                    is_plain: is_id_plain,
+                };
+                filter_result(filter, named, &result).await
+            }
+            Err(why) => Ok(withheld(why)),
+        },
         ServerMessage::Error {
             id,
             is_id_plain,
@@ -124,34 +137,59 @@ pub(super) async fn filter(
         } => {
             // An error that is the whole answer may have an id of its own, as of a server that has read no request.
             let is_whole = matches!(awaited, Awaited::ByWhole(_));
-            let asked = match awaited.by(id.as_ref().filter(|_| !is_whole)) {
-                Ok(asked) => asked,
-                Err(why) => return Ok(withheld(why)),
-            };
-            // The error of a whole exchange is to no request of before.
-            let is_unawaited =
-                matches!(awaited, Awaited::Any) && id.is_some() && read == RepliesRead::All;
-            let filtered = filter.error(error).await?;
-            let filtered = or_unawaited(filter, is_unawaited, filtered).await?;
-            let status = match outcome::status_of(&filtered, false) {
-                Status::Withheld => Status::Withheld,
-                _ => Status::Error,
-            };
-            let settles = match (asked, &id) {
-                (Some(_), _) => Settles::Awaited(status),
-                (None, None) => Settles::UnlessNamed(status),
-                (None, Some(_)) => Settles::Nothing,
-            };
-            let named = NamedId {
-                asked,
-                id: id.as_ref(),
-                is_plain: is_id_plain,
-            };
-            let action = action_for_reply(named, filtered, || ("error", error.to_owned()));
-            Ok((action, settles))
+            match awaited.by(id.as_ref().filter(|_| !is_whole)) {
+                Ok(asked) => {
+                    // The error of a whole exchange is to no request of before.
+                    let is_reply = matches!(awaited, Awaited::Any) && read == RepliesRead::All;
+                    let named = NamedId {
+                        asked,
+                        id: id.as_ref(),
+                        is_plain: is_id_plain,
+                    };
+                    filter_error(filter, named, is_reply && id.is_some(), error).await
+                }
+                Err(why) => Ok(withheld(why)),
+            }
         }
         request => Ok((server_initiated(filter, request).await?, Settles::Nothing)),
     }
+}
+
+async fn filter_result(
+    filter: &MessageFilter<'_>,
+    named: NamedId<'_>,
+    result: &RawObject<'_>,
+) -> Result<(MessageAction, Settles), ServiceError> {
+    let asked = named.asked;
+    let method = asked.map(|asked| asked.method.as_str());
+    let filtered = filter.result(method, result).await?;
+    let filtered = or_unawaited(filter, asked.is_none(), filtered).await?;
+    let settles = asked.map_or(Settles::Nothing, |_| {
+        Settles::Awaited(outcome::status_of(&filtered, is_tool_error(result)))
+    });
+    let action = action_for_reply(named, filtered, || ("result", result.with(|_| None)));
+    Ok((action, settles))
+}
+
+async fn filter_error(
+    filter: &MessageFilter<'_>,
+    named: NamedId<'_>,
+    is_unawaited: bool,
+    error: &str,
+) -> Result<(MessageAction, Settles), ServiceError> {
+    let filtered = filter.error(error).await?;
+    let filtered = or_unawaited(filter, is_unawaited, filtered).await?;
+    let status = match outcome::status_of(&filtered, false) {
+        Status::Withheld => Status::Withheld,
+        _ => Status::Error,
+    };
+    let settles = match (named.asked, named.id) {
+        (Some(_), _) => Settles::Awaited(status),
+        (None, None) => Settles::UnlessNamed(status),
+        (None, Some(_)) => Settles::Nothing,
+    };
+    let action = action_for_reply(named, filtered, || ("error", error.to_owned()));
+    Ok((action, settles))
 }
 
 /// Decides whether what would pass may do so, if it is a reply that nobody awaits.
@@ -225,26 +263,6 @@ fn action_for_unreadable(
     let error = json_rpc_error::rejection(Some(id), json_rpc_error::DENIED, &said);
     let settles = asked.map_or(Settles::Nothing, |_| Settles::Awaited(Status::Withheld));
     (MessageAction::Instead(error.to_string()), settles)
-}
-
-/// The id that a reply names, and the awaited request if it is to that.
-struct NamedId<'a> {
-    asked: Option<&'a PendingRequest>,
-    id: Option<&'a JsonRpcId>,
-    /// Whether all clients read the id alike.
-    is_plain: bool,
-}
-
-impl<'a> NamedId<'a> {
-    /// The id of the request, or else the one that the reply names.
-    fn of_request(&self) -> Option<&'a JsonRpcId> {
-        self.asked.map(|asked| &asked.id).or(self.id)
-    }
-
-    /// Whether all clients find the id of the request in the reply: they differ in whether they take `"7"` or `7.0` for 7.
-    fn is_exact(&self) -> bool {
-        self.is_plain && self.id == self.of_request()
-    }
 }
 
 /// What becomes of a reply. `whole` is its member, as it was written.

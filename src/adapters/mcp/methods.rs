@@ -452,6 +452,12 @@ pub fn notification(sender: Sender, name: &str) -> Option<&'static Method> {
     find(&NOTIFICATIONS, sender, name)
 }
 
+/// Whether a client's request of this name is about one task.
+pub(in crate::adapters) fn is_about_task(name: &str) -> bool {
+    let parameter = request(Sender::Client, name).and_then(|method| method.name_parameter);
+    parameter.is_some_and(|it| it.identifier == IdentifierKind::ByTaskId)
+}
+
 /// Returns the name of a method that maintains the connection, if it is one.
 pub fn connect_method(name: &str) -> Option<&'static str> {
     let rows = REQUESTS.iter().chain(&NOTIFICATIONS);

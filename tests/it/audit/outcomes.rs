@@ -390,7 +390,8 @@ async fn what_no_client_takes_for_a_result_is_on_record_as_none() {
             JSON => replies(std::iter::once(passed)),
             _ => replies(passed.lines().filter_map(|it| it.strip_prefix("data: "))),
         });
-        let heard = heard.map(|heard| heard.iter().map(|it| (*it).to_owned()).collect());
+        let heard: Option<Vec<String>> =
+            heard.map(|heard| heard.iter().map(|it| (*it).to_owned()).collect());
         assert_eq!(found, heard, "{status} {sent}");
         drop(exchange);
         outcomes(&stage, at + 1).await;

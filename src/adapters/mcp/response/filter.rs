@@ -183,7 +183,11 @@ impl MessageFilter<'_> {
         if !matches!(result.get(IS_ERROR), None | Some("true" | "false" | "null")) {
             return Err(wrong_shape("result.isError", "true or false").into());
         }
-        self.decide(self.input_requests(result)?).await?;
+        let calls = match method.is_none_or(methods::is_about_task) {
+            true => self.task_requests(result)?,
+            false => self.input_requests(result)?,
+        };
+        self.decide(calls).await?;
         let mut rewritten = Vec::new();
         for (lister, list) in methods::lists() {
             if method.is_none_or(|method| method == lister)
@@ -231,7 +235,7 @@ impl MessageFilter<'_> {
         let intent = operations::from_notification(Sender::Server, server, method)?;
         let mut calls = self.calls(intent);
         if let Some(params) = params {
-            calls.extend(self.input_requests(params)?);
+            calls.extend(self.task_requests(params)?);
         }
         self.decide(calls).await?;
         Ok(Filtered::Unchanged)
@@ -278,8 +282,13 @@ impl MessageFilter<'_> {
                 calls.extend(self.input_requests_in(&holder, &field)?);
             }
         }
-        // The state of a task that has failed holds the error of the call.
-        for (_, error) in result.iter().filter(|(name, _)| resembles(name, "error")) {
+        Ok(calls)
+    }
+
+    /// The calls that the state of a task asks of the client. If it has failed, it holds the error of the call.
+    fn task_requests(&self, state: &RawObject<'_>) -> Result<Vec<CallContext>, OperationError> {
+        let mut calls = self.input_requests(state)?;
+        for (_, error) in state.iter().filter(|(name, _)| resembles(name, "error")) {
             calls.extend(self.visits(error, "result.error")?);
         }
         Ok(calls)

@@ -176,6 +176,7 @@ async fn what_a_server_says_in_an_error_of_its_own_is_its_own() {
         assert_eq!(passed, message);
     }
     // What decides is found however it is spelled, and wherever an error of a call is.
+    let task = request("tasks/get", json!({"taskId": "t"}));
     let visit = r#"[{"mode":"url","message":"m","url":"https://evil.example"}]"#;
     for data in [
         format!(r#"{{"elicitations":[],"elicitations":{visit}}}"#),
@@ -190,7 +191,7 @@ async fn what_a_server_says_in_an_error_of_its_own_is_its_own() {
             format!(r#""result":{{"taskId":"t","status":"failed","Error":{error}}}"#),
         ] {
             let mut exchange = Exchange::open(&server).await;
-            exchange.pass(&list()).await;
+            exchange.pass(&task).await;
             let told = exchange.answered_with("application/json").await;
             told.expect("go on");
             let message = format!(r#"{{"jsonrpc":"2.0","id":7,{member}}}"#);
