@@ -34,7 +34,8 @@ impl PassedDecision {
     }
 }
 
-/// The outcome of a passed request that is not known yet. If it is dropped before, there was no response.
+/// The outcome of a passed request that is not known yet. If it is dropped before, there was no response, or one that did not
+/// go on to the client.
 pub(in crate::adapters) struct PendingOutcome {
     service: Arc<Service>,
     decision: PassedDecision,
@@ -42,6 +43,7 @@ pub(in crate::adapters) struct PendingOutcome {
     adapter: &'static str,
     size: u64,
     seen: OnceLock<Status>,
+    is_handed_out: bool,
     is_recorded: bool,
 }
 
@@ -58,6 +60,7 @@ impl PendingOutcome {
             adapter: ask.adapter,
             size: 0,
             seen: OnceLock::new(),
+            is_handed_out: false,
             is_recorded: false,
         }
     }
@@ -67,17 +70,24 @@ impl PendingOutcome {
         self.size += bytes as u64;
     }
 
-    /// Notes what the response says. The first response counts.
+    /// Notes what the response says. The first response counts, and only once it is handed out.
     pub(in crate::adapters) fn see(&self, status: Status) {
         // The exchange ends with the first, or lets no other pass.
         let _ = self.seen.set(status);
     }
 
-    /// Records the outcome if a response was seen, or in any case if the exchange is over. Further calls do nothing.
+    /// What was seen goes on to the client.
+    pub(in crate::adapters) fn hand_out(&mut self) {
+        self.is_handed_out = self.seen.get().is_some();
+    }
+
+    /// Records the outcome if a response was handed out, or in any case if the exchange is over. Further calls do nothing.
     pub(in crate::adapters) fn record_if(&mut self, is_over: bool) {
-        let seen = self.seen.get().copied();
-        let Some(status) = seen.or(is_over.then_some(Status::NoResponse)) else {
-            return;
+        let status = match self.seen.get() {
+            Some(seen) if self.is_handed_out => *seen,
+            _ if !is_over => return,
+            Some(_) => Status::Withheld,
+            None => Status::NoResponse,
         };
         if !std::mem::replace(&mut self.is_recorded, true) {
             record(

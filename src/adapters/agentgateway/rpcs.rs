@@ -18,14 +18,14 @@ use crate::adapters::input::json::RawObject;
 use crate::adapters::mcp::methods::{self, Method, MethodKind, Routing, Sender};
 use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::adapters::mcp::request::operations;
-use crate::adapters::mcp::response::filter::{Filtered, MessageFilter};
+use crate::adapters::mcp::response::filter::{Filtered, MessageFilter, is_tool_error};
 use crate::adapters::mcp::server_set::ServerSet;
 use crate::adapters::outcome;
 use crate::adapters::subject::conversation::Conversation;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::adapters::transport::grpc_unary::UnaryRpcs;
-use crate::audit::outcome_record::{OutcomeOf, OutcomeRecord};
+use crate::audit::outcome_record::{OutcomeOf, OutcomeRecord, Status as OutcomeStatus};
 use crate::authn::caller::Rpc;
 use crate::config::agentgateway::AgentgatewayConfig as Settings;
 use crate::config::limits::Limits;
@@ -151,16 +151,21 @@ impl ExtMcp {
         let (filtered, is_tool_error) =
             match RawObject::read(&response.mcp_response, "mcp_response") {
                 Ok(result) => {
-                    let is_tool_error = result.get("isError") == Some("true");
-                    let filtered = self.filter(admitted, &asked, result).await?;
-                    (filtered, is_tool_error)
+                    let is_tool_error = is_tool_error(&result);
+                    (self.filter(admitted, &asked, result).await, is_tool_error)
                 }
                 Err(invalid) => {
                     let error = OperationError::Invalid(invalid);
                     self.note(&error.clone().into());
-                    (Filtered::Rejected(error), false)
+                    (Ok(Filtered::Rejected(error)), false)
                 }
             };
+        // What could not be judged does not pass either.
+        let status = filtered
+            .as_ref()
+            .map_or(OutcomeStatus::Withheld, |filtered| {
+                outcome::status_of(filtered, is_tool_error)
+            });
         let about = OutcomeOf {
             operation: asked.method.name,
             servers: asked.origins.servers(),
@@ -170,7 +175,7 @@ impl ExtMcp {
             &self.service,
             &OutcomeRecord {
                 decision_id,
-                status: outcome::status_of(&filtered, is_tool_error),
+                status,
                 size: response.mcp_response.len() as u64,
                 labels: &[],
                 caller: &admitted.rpc.admitted.caller().id,
@@ -179,7 +184,7 @@ impl ExtMcp {
                 at: self.service.now(),
             },
         );
-        Ok(reply::filtered(Ok(filtered)))
+        Ok(reply::filtered(Ok(filtered?)))
     }
 
     async fn filter(

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use smol_str::SmolStr;
 
 use crate::adapters::envoy::adapter::EnvoyAdapter;
+use crate::adapters::envoy::content::RepliesRead;
 use crate::adapters::envoy::exchange_error::ExchangeError;
 use crate::adapters::envoy::messages::{self, Awaited, MessageAction, PendingRequest, Settles};
 use crate::adapters::envoy::reader::AuthorizationQuery;
@@ -26,6 +27,8 @@ pub(super) struct AllowedRequest {
     conversation: Conversation,
     origins: ServerSet,
     pub(super) awaited: Option<PendingRequest>,
+    /// Which replies clients read in its response.
+    pub(super) replies: RepliesRead,
     /// Its response is a stream without an end.
     pub(super) is_endless: bool,
     /// It is plain HTTP, not MCP, and so is its response.
@@ -57,6 +60,7 @@ impl AllowedRequest {
         Self {
             conversation: query.conversation,
             origins: ServerSet::one(query.server),
+            replies: RepliesRead::All,
             is_endless,
             is_plain: query.is_plain,
             outcome,
@@ -78,11 +82,15 @@ impl AllowedRequest {
         }
     }
 
-    /// Records the outcome: of MCP as soon as it is known, of plain HTTP, whose size is known at the end, only then.
-    pub(super) fn record_outcome(&mut self, is_over: bool) {
+    /// What has been filtered so far goes on to the client. Records the outcome: of MCP as soon as it is known, of plain
+    /// HTTP, whose size is known at the end, only then.
+    pub(super) fn hand_out(&mut self, is_over: bool) {
         let is_early = self.is_plain && !is_over;
-        if let Some(outcome) = self.outcome.as_mut().filter(|_| !is_early) {
-            outcome.record_if(is_over);
+        if let Some(outcome) = &mut self.outcome {
+            outcome.hand_out();
+            if !is_early {
+                outcome.record_if(is_over);
+            }
         }
     }
 
@@ -101,12 +109,21 @@ pub(super) struct ResponseFilter<'a> {
 }
 
 impl ResponseFilter<'_> {
-    /// Returns the bytes that may pass after this chunk.
-    pub(super) async fn piece(
+    /// Returns the bytes that may pass after this chunk, which may be the last one.
+    pub(super) async fn piece_or_last(
         &self,
         way: &mut BodyMode,
         piece: Bytes,
+        is_last: bool,
     ) -> Result<BytesMut, ExchangeError> {
+        let mut passing = self.piece(way, piece).await?;
+        if is_last {
+            passing.extend(self.end(way).await?);
+        }
+        Ok(passing)
+    }
+
+    async fn piece(&self, way: &mut BodyMode, piece: Bytes) -> Result<BytesMut, ExchangeError> {
         let limit = self.limits.message_bytes as usize;
         match way {
             BodyMode::Untouched => Ok(piece.into()),
@@ -159,6 +176,10 @@ impl ResponseFilter<'_> {
         let event = ServerSentEvent::read(raw).map_err(|_| ExchangeError::Malformed)?;
         if event.data.is_empty() {
             return Ok(event.raw);
+        }
+        if !event.is_message {
+            self.warn("an event of another name than `message` is none to a client");
+            return Ok(Bytes::new());
         }
         let is_answered = matches!(settled, Settles::Awaited(_));
         let awaited = match self.awaited() {
@@ -215,7 +236,7 @@ impl ResponseFilter<'_> {
             limits: &self.limits,
         };
         // In a box, as few pieces of a body are filtered, and a future is made for each.
-        let filtering = Box::pin(messages::filter(&filter, awaited, text));
+        let filtering = Box::pin(messages::filter(&filter, awaited, passed.replies, text));
         let (action, settles) = filtering.await.map_err(GrpcRejection::from)?;
         if let Settles::Awaited(status) = settles {
             passed.see(status);

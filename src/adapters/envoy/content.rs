@@ -3,6 +3,9 @@
 use crate::adapters::input::media_type::{MediaError, MediaType};
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
 
+/// How the names of headers begin that only Callgate sends.
+const OWN_HEADERS: &str = "x-callgate-";
+
 /// The kind of content of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResponseContent {
@@ -14,6 +17,27 @@ pub(super) enum ResponseContent {
     Other,
     /// A body that is dropped: a success of another media type than MCP has, or of none.
     Nothing,
+}
+
+/// Which replies clients read in a response, by its HTTP status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RepliesRead {
+    /// Results and errors.
+    All,
+    /// Errors alone: the request has failed.
+    Errors,
+    /// None: the message is accepted, and that is all there is to say.
+    None,
+}
+
+impl RepliesRead {
+    pub(super) fn under(status: u16) -> Self {
+        match status {
+            202 | 204 | 205 => Self::None,
+            200..300 => Self::All,
+            _ => Self::Errors,
+        }
+    }
 }
 
 /// Classifies a response. An error means that readers could disagree; its text is safe to send.
@@ -44,6 +68,15 @@ pub(super) fn from_headers(
         true => Err("the server compresses its answer, which was not asked for"),
         false => Ok(content),
     }
+}
+
+/// The headers of a server's response that only Callgate sends. Some clients read `_` in a header's name as `-`.
+pub(super) fn own_headers(headers: &HeaderFields) -> Vec<String> {
+    let names = headers.iter().map(|(name, _)| name);
+    let own = names.filter(|name| name.replace('_', "-").starts_with(OWN_HEADERS));
+    let mut own: Vec<_> = own.map(str::to_owned).collect();
+    own.dedup();
+    own
 }
 
 #[cfg(test)]

@@ -38,6 +38,20 @@ fn what_a_client_could_take_for_mcp_is_judged() {
 }
 
 #[test]
+fn a_status_says_whether_clients_read_replies() {
+    for (status, expected) in [
+        (200, RepliesRead::All),
+        (201, RepliesRead::All),
+        (202, RepliesRead::None),
+        (204, RepliesRead::None),
+        (400, RepliesRead::Errors),
+        (500, RepliesRead::Errors),
+    ] {
+        assert_eq!(RepliesRead::under(status), expected, "{status}");
+    }
+}
+
+#[test]
 fn what_readers_could_disagree_about_is_refused() {
     for headers in [
         &[

@@ -9,7 +9,7 @@ use crate::adapters::decision_metadata::RequestMutation;
 use crate::adapters::envoy::adapter::EnvoyAdapter;
 use crate::adapters::envoy::body_filter::{AllowedRequest, BodyMode, ResponseFilter};
 use crate::adapters::envoy::check::{CheckResult, LocalReply};
-use crate::adapters::envoy::content::{self, ResponseContent};
+use crate::adapters::envoy::content::{self, RepliesRead, ResponseContent};
 use crate::adapters::envoy::exchange_error::ExchangeError;
 use crate::adapters::envoy::messages::Settles;
 use crate::adapters::envoy::rejection::EnvoyRejection;
@@ -60,7 +60,10 @@ pub(super) enum ProcessorReply {
     Allowed(Phase, RequestMutation),
     Rejected(LocalReply),
     RequestTrailers,
-    ResponseHeaders,
+    /// The headers pass, without these.
+    ResponseHeaders {
+        without: Vec<String>,
+    },
     ResponseBody {
         bytes: Bytes,
         is_last: bool,
@@ -170,9 +173,12 @@ impl Exchange {
             (ProcessorEvent::ResponseBody { piece, is_last }, Stage::Response(passed, way)) => {
                 self.piece(ask, (passed, way), piece, is_last).await
             }
-            (ProcessorEvent::ResponseTrailers, Stage::Response(passed, mut way)) => {
+            (ProcessorEvent::ResponseTrailers, Stage::Response(mut passed, mut way)) => {
                 let body_filter = self.body_filter(ask, passed.as_deref());
                 let bytes = body_filter.end(&mut way).await?.freeze();
+                if let Some(passed) = &mut passed {
+                    passed.hand_out(true);
+                }
                 let is_last = false;
                 let body = ProcessorReply::ResponseBody { bytes, is_last };
                 Ok(vec![body, ProcessorReply::ResponseTrailers])
@@ -193,7 +199,8 @@ impl Exchange {
             _ => BodyMode::Nothing,
         };
         self.stage = Stage::Response(None, mode);
-        ProcessorReply::ResponseHeaders
+        let without = Vec::new();
+        ProcessorReply::ResponseHeaders { without }
     }
 
     async fn decide(
@@ -237,6 +244,7 @@ impl Exchange {
         is_all: bool,
     ) -> ProcessorReply {
         let limit = self.adapter.limits.load().message_bytes as usize;
+        passed.replies = RepliesRead::under(status);
         let content = match status {
             // A client that follows a redirect would reach a server that was not part of the decision.
             300..400 => Err("the server sends the client elsewhere, which MCP does not have"),
@@ -265,11 +273,10 @@ impl Exchange {
                 Status::Error
             });
         }
-        if is_all {
-            passed.record_outcome(true);
-        }
+        passed.hand_out(is_all);
         self.stage = Stage::Response(Some(passed), way);
-        ProcessorReply::ResponseHeaders
+        let without = content::own_headers(headers);
+        ProcessorReply::ResponseHeaders { without }
     }
 
     async fn piece(
@@ -283,12 +290,15 @@ impl Exchange {
             passed.count(piece.len());
         }
         let body_filter = self.body_filter(ask, passed.as_deref());
-        let mut bytes = body_filter.piece(&mut way, piece).await?;
-        if is_last {
-            bytes.extend(body_filter.end(&mut way).await?);
-        }
+        let filtering = body_filter.piece_or_last(&mut way, piece, is_last);
+        let bytes = filtering.await.inspect_err(|_| {
+            // Nothing of the piece goes on.
+            if let Some(passed) = &passed {
+                passed.see(Status::Withheld);
+            }
+        })?;
         if let Some(passed) = &mut passed {
-            passed.record_outcome(is_last);
+            passed.hand_out(is_last);
         }
         if !is_last {
             self.stage = Stage::Response(passed, way);

@@ -2,27 +2,22 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
-use crate::adapters::input::json::{self, KeyPolicy};
-use crate::adapters::input::limits::check_count;
-use crate::adapters::mcp::member_spelling::{names_of, reject_misspelled};
+use crate::adapters::envoy::content::RepliesRead;
+use crate::adapters::input::field_error::TextExcerpt;
+use crate::adapters::input::json::RawObject;
 use crate::adapters::mcp::message::{self, JsonRpcId, MessageRejection, ServerMessage};
 use crate::adapters::mcp::request::intent::OperationError;
-use crate::adapters::mcp::response::filter::{Filtered, MessageFilter};
+use crate::adapters::mcp::response::filter::{Filtered, MessageFilter, is_tool_error};
 use crate::adapters::mcp::response::json_rpc_error;
 use crate::adapters::outcome;
 use crate::audit::outcome_record::Status;
-use crate::domain::request::json_text::tolerant;
 use crate::service::deadline::ServiceError;
 
 /// A method that no client implements, so that the client answers the server's request with an error.
 const DENIED: &str = "callgate/denied";
 
-/// The JSON-RPC error code by which a server asks the user to visit a URL (revision 2025-11-25).
-const VISIT_FIRST: f64 = -32042.0;
-const VISITS: &str = "error.data.elicitations";
-/// Members of a JSON-RPC error that decide what a client does with it.
-const DECISIVE: [&str; 3] = ["code", "data", "elicitations"];
+/// Why a reply does not pass in a response of this HTTP status.
+const NOT_READ: &str = "no client reads such a reply in a response of this HTTP status";
 
 /// The request whose response is awaited.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +30,7 @@ pub(super) struct PendingRequest {
 /// differ in whether they take it for theirs.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Awaited<'a> {
-    /// To whatever it names, as on the stream of a session, which may go on with one that broke off.
+    /// To whatever it names, as on the stream of a session, which may go on with one that broke off: a decision of its own.
     Any,
     /// To this request, also if it names none: it is all that the server answers with.
     ByWhole(&'a PendingRequest),
@@ -67,6 +62,26 @@ pub(super) enum Settles {
     UnlessNamed(Status),
 }
 
+/// The id that a reply names, and the awaited request if it is to that.
+struct NamedId<'a> {
+    asked: Option<&'a PendingRequest>,
+    id: Option<&'a JsonRpcId>,
+    /// Whether all clients read the id alike.
+    is_plain: bool,
+}
+
+impl<'a> NamedId<'a> {
+    /// The id of the request, or else the one that the reply names.
+    fn of_request(&self) -> Option<&'a JsonRpcId> {
+        self.asked.map(|asked| &asked.id).or(self.id)
+    }
+
+    /// Whether all clients find the id of the request in the reply: they differ in whether they take `"7"` or `7.0` for 7.
+    fn is_exact(&self) -> bool {
+        self.is_plain && self.id == self.of_request()
+    }
+}
+
 impl<'a> Awaited<'a> {
     /// The awaited request if a reply under this id is the one to it, or why the reply is to none.
     fn by(self, id: Option<&JsonRpcId>) -> Result<Option<&'a PendingRequest>, &'static str> {
@@ -86,10 +101,11 @@ impl<'a> Awaited<'a> {
     }
 }
 
-/// Filters one message, and says what became of the awaited request by it.
+/// Filters one message, and says what became of the awaited request by it. `read` says which replies clients read here.
 pub(super) async fn filter(
     filter: &MessageFilter<'_>,
     awaited: Awaited<'_>,
+    read: RepliesRead,
     text: &[u8],
 ) -> Result<(MessageAction, Settles), ServiceError> {
     let message = match message::read_server(text, filter.limits) {
@@ -97,44 +113,99 @@ pub(super) async fn filter(
         Err(unreadable) => return Ok(action_for_unreadable(&unreadable, awaited)),
     };
     match message {
-        ServerMessage::Result { id, result } => {
-            let awaited = match awaited.by(Some(&id)) {
-                Ok(awaited) => awaited,
-                Err(why) => return Ok(withheld(why)),
-            };
-            let method = awaited.map(|awaited| awaited.method.as_str());
-            let filtered = filter.result(method, &result).await?;
-            let is_tool_error = result.get("isError") == Some("true");
-            let settles = awaited.map_or(Settles::Nothing, |_| {
-                Settles::Awaited(outcome::status_of(&filtered, is_tool_error))
-            });
-            let action = action_for_reply(awaited, Some(&id), filtered, || {
-                ("result", result.with(|_| None))
-            });
-            Ok((action, settles))
-        }
-        ServerMessage::Error { id, error } => {
+        ServerMessage::Result { .. } if read != RepliesRead::All => Ok(withheld(NOT_READ)),
+        ServerMessage::Error { .. } if read == RepliesRead::None => Ok(withheld(NOT_READ)),
+        ServerMessage::Result {
+            id,
+            is_id_plain,
+            result,
+        } => match awaited.by(Some(&id)) {
+            Ok(asked) => {
+                let named = NamedId {
+                    asked,
+                    id: Some(&id),
+                    is_plain: is_id_plain,
+                };
+                filter_result(filter, named, &result).await
+            }
+            Err(why) => Ok(withheld(why)),
+        },
+        ServerMessage::Error {
+            id,
+            is_id_plain,
+            error,
+        } => {
             // An error that is the whole answer may have an id of its own, as of a server that has read no request.
             let is_whole = matches!(awaited, Awaited::ByWhole(_));
-            let asked = match awaited.by(id.as_ref().filter(|_| !is_whole)) {
-                Ok(asked) => asked,
-                Err(why) => return Ok(withheld(why)),
-            };
-            let filtered = self::error(filter, error).await?;
-            let status = match outcome::status_of(&filtered, false) {
-                Status::Withheld => Status::Withheld,
-                _ => Status::Error,
-            };
-            let settles = match (asked, &id) {
-                (Some(_), _) => Settles::Awaited(status),
-                (None, None) => Settles::UnlessNamed(status),
-                (None, Some(_)) => Settles::Nothing,
-            };
-            let action =
-                action_for_reply(asked, id.as_ref(), filtered, || ("error", error.to_owned()));
-            Ok((action, settles))
+            match awaited.by(id.as_ref().filter(|_| !is_whole)) {
+                Ok(asked) => {
+                    // The error of a whole exchange is to no request of before.
+                    let is_reply = matches!(awaited, Awaited::Any) && read == RepliesRead::All;
+                    let named = NamedId {
+                        asked,
+                        id: id.as_ref(),
+                        is_plain: is_id_plain,
+                    };
+                    filter_error(filter, named, is_reply && id.is_some(), error).await
+                }
+                Err(why) => Ok(withheld(why)),
+            }
         }
         request => Ok((server_initiated(filter, request).await?, Settles::Nothing)),
+    }
+}
+
+async fn filter_result(
+    filter: &MessageFilter<'_>,
+    named: NamedId<'_>,
+    result: &RawObject<'_>,
+) -> Result<(MessageAction, Settles), ServiceError> {
+    let asked = named.asked;
+    let method = asked.map(|asked| asked.method.as_str());
+    let filtered = filter.result(method, result).await?;
+    let filtered = or_unawaited(filter, asked.is_none(), filtered).await?;
+    let settles = asked.map_or(Settles::Nothing, |_| {
+        Settles::Awaited(outcome::status_of(&filtered, is_tool_error(result)))
+    });
+    let action = action_for_reply(named, filtered, || ("result", result.with(|_| None)));
+    Ok((action, settles))
+}
+
+async fn filter_error(
+    filter: &MessageFilter<'_>,
+    named: NamedId<'_>,
+    is_unawaited: bool,
+    error: &str,
+) -> Result<(MessageAction, Settles), ServiceError> {
+    let filtered = filter.error(error).await?;
+    let filtered = or_unawaited(filter, is_unawaited, filtered).await?;
+    let status = match outcome::status_of(&filtered, false) {
+        Status::Withheld => Status::Withheld,
+        _ => Status::Error,
+    };
+    let settles = match (named.asked, named.id) {
+        (Some(_), _) => Settles::Awaited(status),
+        (None, None) => Settles::UnlessNamed(status),
+        (None, Some(_)) => Settles::Nothing,
+    };
+    let action = action_for_reply(named, filtered, || ("error", error.to_owned()));
+    Ok((action, settles))
+}
+
+/// Decides whether what would pass may do so, if it is a reply that nobody awaits.
+async fn or_unawaited(
+    filter: &MessageFilter<'_>,
+    is_unawaited: bool,
+    filtered: Filtered,
+) -> Result<Filtered, ServiceError> {
+    match filtered {
+        Filtered::Unchanged | Filtered::Rewritten(_) if is_unawaited => {
+            Ok(match filter.unawaited().await? {
+                Filtered::Unchanged => filtered,
+                other => other,
+            })
+        }
+        filtered => Ok(filtered),
     }
 }
 
@@ -174,46 +245,6 @@ async fn server_initiated(
     }
 }
 
-/// A JSON-RPC error asks for nothing, except the one that names URLs to visit.
-async fn error(filter: &MessageFilter<'_>, text: &str) -> Result<Filtered, ServiceError> {
-    let depth = filter.limits.json_depth;
-    let read = json::value(
-        &tolerant(text.as_bytes()),
-        depth,
-        KeyPolicy::Protocol,
-        "error",
-    );
-    let error = match read {
-        Ok(error) => error,
-        Err(invalid) => return Ok(Filtered::Rejected(invalid.into())),
-    };
-    let visits = &error["data"]["elicitations"];
-    for members in [error.as_object(), error["data"].as_object()] {
-        let Some(members) = members else { continue };
-        if let Err(invalid) = reject_misspelled(names_of(members), &DECISIVE, "error") {
-            return Ok(Filtered::Rejected(invalid.into()));
-        }
-    }
-    if error["code"].as_f64() != Some(VISIT_FIRST) && visits.is_null() {
-        return Ok(Filtered::Unchanged);
-    }
-    let invalid = |problem| Filtered::Rejected(FieldError::new(VISITS, problem).into());
-    let Some(visits) = visits.as_array() else {
-        return Ok(invalid(FieldProblem::NotOfShape("a list")));
-    };
-    if let Err(error) = check_count(visits.len(), filter.limits.list_items, VISITS) {
-        return Ok(Filtered::Rejected(error.into()));
-    }
-    for visit in visits {
-        let params = visit.as_object().cloned().unwrap_or_default();
-        match filter.request("elicitation/create", params).await? {
-            Filtered::Unchanged => {}
-            other => return Ok(other),
-        }
-    }
-    Ok(Filtered::Unchanged)
-}
-
 /// An unreadable message is replaced by an error under the id of the request that it answers, so that the client does not
 /// wait forever.
 fn action_for_unreadable(
@@ -234,24 +265,20 @@ fn action_for_unreadable(
     (MessageAction::Instead(error.to_string()), settles)
 }
 
-/// What becomes of a reply to `asked`, or else to the request with this id. `whole` is its member, as it was written.
+/// What becomes of a reply. `whole` is its member, as it was written.
 fn action_for_reply(
-    asked: Option<&PendingRequest>,
-    id: Option<&JsonRpcId>,
+    named: NamedId<'_>,
     filtered: Filtered,
     whole: impl FnOnce() -> (&'static str, String),
 ) -> MessageAction {
-    // Clients differ in whether they take `"7"` for 7, so what answers the request gets the id of the request.
-    let own = asked.map(|asked| &asked.id);
+    let id = named.of_request();
     let (member, text) = match filtered {
-        Filtered::Unchanged if own.is_none_or(|own| Some(own) == id) => {
-            return MessageAction::Passes;
-        }
+        Filtered::Unchanged if named.is_exact() => return MessageAction::Passes,
         Filtered::Unchanged => whole(),
         Filtered::Rewritten(result) => ("result", result),
-        other => return MessageAction::Instead(error_for(own.or(id), other).to_string()),
+        other => return MessageAction::Instead(error_for(id, other).to_string()),
     };
-    let id = own.or(id).map_or(Json::Null, JsonRpcId::to_json);
+    let id = id.map_or(Json::Null, JsonRpcId::to_json);
     MessageAction::Instead(format!(
         r#"{{"jsonrpc":"2.0","id":{id},"{member}":{text}}}"#
     ))

@@ -189,7 +189,17 @@ pub(super) fn encode_reply(reply: ProcessorReply) -> ProcessingResponse {
         ProcessorReply::RequestTrailers => {
             (Response::RequestTrailers(TrailersResponse::default()), None)
         }
-        ProcessorReply::ResponseHeaders => (Response::ResponseHeaders(continues(None)), None),
+        ProcessorReply::ResponseHeaders { without } => {
+            let mutation = HeaderMutation {
+                set_headers: Vec::new(),
+                remove_headers: without,
+            };
+            let response = (!mutation.remove_headers.is_empty()).then(|| CommonResponse {
+                header_mutation: Some(mutation),
+                body_mutation: None,
+            });
+            (Response::ResponseHeaders(continues(response)), None)
+        }
         ProcessorReply::ResponseBody { bytes, is_last } => {
             (Response::ResponseBody(body(bytes, is_last)), None)
         }

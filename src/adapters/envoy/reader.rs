@@ -21,6 +21,7 @@ use crate::authn::caller::Caller;
 use crate::config::envoy::{BodyRequirement, EnvoyConfig};
 use crate::config::limits::Limits;
 use crate::domain::request::call_context::{Operation, Told};
+use crate::domain::request::operation::RESUME;
 use crate::domain::request::trace_context::TraceContext;
 
 /// The namespace of the dynamic metadata of Envoy's MCP filter.
@@ -29,6 +30,9 @@ const MCP_NAMESPACE: &str = "envoy.filters.http.mcp";
 /// Envoy's settings with which it passes bytes rather than text.
 const SHOWS_PATH: &str = "encode_raw_headers";
 const SHOWS_BODY: &str = "pack_as_bytes";
+
+/// The header by which a client says up to where it has had a stream.
+const LAST_EVENT: &str = "last-event-id";
 
 /// The inputs of parsing besides the request.
 #[derive(Clone, Copy)]
@@ -97,7 +101,7 @@ impl RequestReader<'_> {
         };
         let MessageQuery { id, method, intent } = match http.method.as_str() {
             "POST" => self.message_query(self.message(http)?, told, &server)?,
-            method @ ("GET" | "DELETE") => stream(method, &http.headers, &server)?,
+            method @ ("GET" | "DELETE") => self.stream(method, &http.headers, &server)?,
             _ => {
                 let said = "MCP has no requests of this HTTP method";
                 return Err(EnvoyRejection::method_not_allowed(said, "POST, GET, DELETE").into());
@@ -262,27 +266,41 @@ impl RequestReader<'_> {
             ClientMessage::Reply { .. } => Err(EnvoyRejection::new(403, REPLIES).into()),
         }
     }
+
+    /// `GET` opens the stream of a session and `DELETE` ends the session; both must name it. A stream that is gone on with
+    /// may bring the result of any earlier call. Where responses are filtered, that is decided when one comes.
+    fn stream(
+        &self,
+        method: &str,
+        headers: &HeaderFields,
+        server: &SmolStr,
+    ) -> Result<MessageQuery, RejectedRequest> {
+        let session = headers
+            .get("mcp-session-id")
+            .map_err(EnvoyRejection::from)?;
+        headers
+            .single("mcp-protocol-version")
+            .map_err(EnvoyRejection::from)?;
+        if session.is_none_or(str::is_empty) {
+            let said = "only a session has a stream: send `Mcp-Session-Id`";
+            return Err(EnvoyRejection::method_not_allowed(said, "POST").into());
+        }
+        let known = match !self.sees_servers && resumes(method, headers) {
+            true => RESUME,
+            false => {
+                let known = methods::STREAM.into_iter().find(|known| *known == method);
+                known.unwrap_or(methods::REPLY)
+            }
+        };
+        let intent = operations::connect(server, known);
+        Ok(MessageQuery::without_id(intent))
+    }
 }
 
-/// `GET` opens the stream of a session and `DELETE` ends the session; both must name it.
-fn stream(
-    method: &str,
-    headers: &HeaderFields,
-    server: &SmolStr,
-) -> Result<MessageQuery, RejectedRequest> {
-    let session = headers
-        .get("mcp-session-id")
-        .map_err(EnvoyRejection::from)?;
-    headers
-        .single("mcp-protocol-version")
-        .map_err(EnvoyRejection::from)?;
-    if session.is_none_or(str::is_empty) {
-        let said = "only a session has a stream: send `Mcp-Session-Id`";
-        return Err(EnvoyRejection::method_not_allowed(said, "POST").into());
-    }
-    let known = methods::STREAM.into_iter().find(|known| *known == method);
-    let intent = operations::connect(server, known.unwrap_or(methods::REPLY));
-    Ok(MessageQuery::without_id(intent))
+/// Whether a client goes on with a stream that broke off. Some servers read `_` in a header's name as `-`.
+fn resumes(method: &str, headers: &HeaderFields) -> bool {
+    let mut names = headers.iter().map(|(name, _)| name);
+    method == "GET" && names.any(|name| name.replace('_', "-") == LAST_EVENT)
 }
 
 fn id_of(message: &ClientMessage) -> Option<JsonRpcId> {

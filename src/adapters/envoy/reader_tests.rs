@@ -178,6 +178,37 @@ fn a_request_that_goes_on_a_stream_names_one_revision() {
     }
 }
 
+/// Where responses are not seen, nobody can tell what comes on a stream that a client goes on with.
+#[test]
+fn a_stream_that_is_gone_on_with_may_bring_any_result_where_none_is_seen() {
+    for (method, header, sees_servers, expected) in [
+        ("GET", "last-event-id", false, "resume"),
+        ("GET", "Last_Event-ID", false, "resume"),
+        ("GET", "last-event-id", true, "GET"),
+        ("GET", "x-other", false, "GET"),
+        ("DELETE", "last-event-id", false, "DELETE"),
+    ] {
+        let mut http = request(method, "", None);
+        let headers = [("x-agent", "helper"), ("mcp-session-id", "s"), (header, "")];
+        http.headers = headers
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        let reader = RequestReader {
+            caller: &Caller::local(),
+            limits: &Limits::default(),
+            settings: &settings(),
+            sees_servers,
+        };
+        let asked = reader.question(&mut http).expect("a stream");
+        assert_eq!(
+            asked.operations[0].kind.method(),
+            expected,
+            "{method} {header}"
+        );
+    }
+}
+
 #[test]
 fn a_method_that_mcp_has_not_is_answered_with_those_that_it_has() {
     let put = refused("PUT", CALL).rejection;

@@ -36,6 +36,8 @@ pub(super) struct ServerSentEvent {
     lines: Vec<String>,
     /// The data; empty if there is none.
     pub(super) data: String,
+    /// Whether clients take it for a message. One of another name than `message` they ignore.
+    pub(super) is_message: bool,
     /// Whether all readers see the same event: the data is on one line and contains no character that some
     /// treat as a line end.
     pub(super) is_plain: bool,
@@ -97,7 +99,7 @@ impl ServerSentEvent {
         let text = std::str::from_utf8(&raw).map_err(|_| Malformed)?;
         let mut lines = Vec::new();
         let mut data: Vec<&str> = Vec::new();
-        let mut is_plain = true;
+        let (mut is_message, mut is_plain) = (true, true);
         for line in text.split(['\n', '\r']).filter(|line| !line.is_empty()) {
             let has_other_ends = line.contains(OTHER_ENDS);
             let (name, value) = line.split_once(':').unwrap_or((line, ""));
@@ -108,7 +110,11 @@ impl ServerSentEvent {
                 }
                 _ if has_other_ends => return Err(Malformed),
                 "" => {}
-                "id" | "event" | "retry" => lines.push(line.to_owned()),
+                "id" | "event" | "retry" => {
+                    let value = value.strip_prefix(' ').unwrap_or(value);
+                    is_message &= name != "event" || ["", "message"].contains(&value);
+                    lines.push(line.to_owned());
+                }
                 _ => return Err(Malformed),
             }
         }
@@ -118,6 +124,7 @@ impl ServerSentEvent {
             raw,
             lines,
             data,
+            is_message,
             is_plain,
         })
     }

@@ -67,6 +67,25 @@ fn lines_are_read_as_the_standard_says() {
 }
 
 #[test]
+fn clients_take_events_of_one_name_for_messages() {
+    for (named, expected) in [
+        ("", true),
+        ("event\n", true),
+        ("event:\n", true),
+        ("event:message\n", true),
+        ("event: message\n", true),
+        ("event: ping\nevent: message\n", false),
+        ("event: message\nevent: ping\n", false),
+        ("event: Message\n", false),
+        ("event:  message\n", false),
+        ("event: message \n", false),
+    ] {
+        let event = read(&format!("id: ping\n{named}data: {{}}\n\n"));
+        assert_eq!(event.expect("an event").is_message, expected, "{named:?}");
+    }
+}
+
+#[test]
 fn what_readers_could_take_for_something_else_is_no_event() {
     for raw in [
         "Data: {}\n\n",

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::json::{KeyPolicy, ambiguous};
-use crate::domain::request::visible::folded;
+use crate::domain::request::visible::{folded, is_invisible};
 
 /// Rejects members that a lenient reader would take for one of `decisive`.
 pub(in crate::adapters) fn reject_misspelled<'n>(
@@ -25,6 +25,12 @@ pub(in crate::adapters) fn reject_misspelled<'n>(
         }
     }
     Ok(())
+}
+
+/// Whether some reader takes `name` for `known`: one that folds letters, or leaves out what nobody sees.
+pub(in crate::adapters) fn resembles(name: &str, known: &str) -> bool {
+    let seen: String = name.chars().filter(|c| !is_invisible(*c)).collect();
+    folded(&seen).eq_ignore_ascii_case(known)
 }
 
 /// The names of an object's members.

@@ -89,6 +89,8 @@ pub enum ServerMessage<'t> {
     Result {
         /// The id of that request.
         id: JsonRpcId,
+        /// Whether all clients read the id alike: a text, or a whole number in its digits, not `7.0` or `7e0`.
+        is_id_plain: bool,
         /// The members of the result.
         result: RawObject<'t>,
     },
@@ -96,6 +98,8 @@ pub enum ServerMessage<'t> {
     Error {
         /// The id of that request.
         id: Option<JsonRpcId>,
+        /// As of a result.
+        is_id_plain: bool,
         /// The raw error object.
         error: &'t str,
     },
@@ -303,8 +307,8 @@ pub fn read_server<'t>(
         return Err(anonymous(MessageError::Batch));
     }
     let members = RawObject::read(text, "body").map_err(|it| anonymous(MessageError::Json(it)))?;
-    let id = members.get("id").filter(|id| *id != "null");
-    let id = id.map(|id| {
+    let text = members.get("id").filter(|id| *id != "null");
+    let id = text.map(|id| {
         let id =
             json::value(id.as_bytes(), 0, KeyPolicy::Distinct, "id").map_err(MessageError::Json)?;
         JsonRpcId::read(id, limits.id_bytes)
@@ -312,7 +316,11 @@ pub fn read_server<'t>(
     let id = id.transpose().map_err(anonymous)?;
     // The ids of a server's own requests mean nothing to the client.
     let answered = id.clone().filter(|_| members.get("method").is_none());
-    of_raw(&members, id, limits).map_err(|fault| MessageRejection {
+    let is_id_plain = match &id {
+        Some(JsonRpcId::Number(number)) => text == Some(number.to_string().as_str()),
+        Some(JsonRpcId::Text(_)) | None => true,
+    };
+    of_raw(&members, (id, is_id_plain), limits).map_err(|fault| MessageRejection {
         id: answered,
         fault,
     })
@@ -320,7 +328,7 @@ pub fn read_server<'t>(
 
 fn of_raw<'t>(
     members: &RawObject<'t>,
-    id: Option<JsonRpcId>,
+    (id, is_id_plain): (Option<JsonRpcId>, bool),
     limits: &Limits,
 ) -> Result<ServerMessage<'t>, MessageError> {
     const MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
@@ -353,10 +361,18 @@ fn of_raw<'t>(
         (None, Some(id), Some(result), None) if params.is_none() && is_object(result) => {
             let result =
                 RawObject::read(result.as_bytes(), "result").map_err(MessageError::Json)?;
-            Ok(ServerMessage::Result { id, result })
+            Ok(ServerMessage::Result {
+                id,
+                is_id_plain,
+                result,
+            })
         }
         (None, id, None, Some(error)) if params.is_none() && (id.is_some() || is_object(error)) => {
-            Ok(ServerMessage::Error { id, error })
+            Ok(ServerMessage::Error {
+                id,
+                is_id_plain,
+                error,
+            })
         }
         _ => Err(MessageError::Shape),
     }

@@ -6,7 +6,7 @@
 
 use crate::adapters::mcp::server_set::IdentifierKind;
 use crate::domain::request::operation::{
-    ClientOperation, Listing, OperationType, ResourceOperation,
+    ClientOperation, Listing, OperationType, RESUME, ResourceOperation,
 };
 
 /// Who sends a message.
@@ -262,7 +262,7 @@ const CLIENT_TASKS: MethodKind =
     MethodKind::Unsupported("a server's look at the tasks of a client is not decided");
 
 /// Parameters and results whose spelling decides what a message asks for. A parameter of a new method goes here, too.
-pub(in crate::adapters) const DECISIVE_PARAMS: [&str; 29] = [
+pub(in crate::adapters) const DECISIVE_PARAMS: [&str; 30] = [
     "_meta",
     "action",
     "arguments",
@@ -286,6 +286,7 @@ pub(in crate::adapters) const DECISIVE_PARAMS: [&str; 29] = [
     "resourcesListChanged",
     "roots",
     "systemPrompt",
+    "task",
     "taskId",
     "tools",
     "toolsListChanged",
@@ -416,7 +417,8 @@ pub const NOTIFICATIONS: [Method; 18] = [
         Era::Stateless,
         EXEMPT,
     ),
-    server("notifications/tasks", Era::Stateless, EXEMPT),
+    // The state of a task with its result, as `tasks/get` returns it.
+    server("notifications/tasks", Era::Stateless, CONNECT),
     server("notifications/tasks/status", Era::Sessions, EXEMPT),
     server("notifications/elicitation/complete", Era::Both, EXEMPT),
     server(
@@ -450,13 +452,19 @@ pub fn notification(sender: Sender, name: &str) -> Option<&'static Method> {
     find(&NOTIFICATIONS, sender, name)
 }
 
+/// Whether a client's request of this name is about one task.
+pub(in crate::adapters) fn is_about_task(name: &str) -> bool {
+    let parameter = request(Sender::Client, name).and_then(|method| method.name_parameter);
+    parameter.is_some_and(|it| it.identifier == IdentifierKind::ByTaskId)
+}
+
 /// Returns the name of a method that maintains the connection, if it is one.
 pub fn connect_method(name: &str) -> Option<&'static str> {
     let rows = REQUESTS.iter().chain(&NOTIFICATIONS);
     let methods = rows.filter(|row| row.kind == CONNECT).map(|row| row.name);
     methods
         .chain(STREAM)
-        .chain([REPLY])
+        .chain([REPLY, RESUME])
         .find(|known| *known == name)
 }
 

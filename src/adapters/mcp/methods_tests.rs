@@ -66,4 +66,7 @@ fn somebody_has_said_of_each_method_what_its_result_brings() {
     // What a client answers returns nothing, and what nobody has looked at may return anything.
     assert_eq!(connect(REPLY), Nothing);
     assert_eq!(connect("tasks/peek"), OfAnyCall);
+    // A server sends these unasked.
+    assert_eq!(connect("notifications/tasks"), OfAnyCall);
+    assert_eq!(connect(RESUME), OfAnyCall);
 }

@@ -174,6 +174,10 @@ const CHANGING_TASKS: [&str; 2] = ["tasks/update", "tasks/cancel"];
 /// Opens a stream of notifications. What is subscribed to is decided beside it.
 pub const SUBSCRIBE: &str = "subscriptions/listen";
 
+/// A client goes on with a stream that broke off, or is sent a reply to a request that this exchange does not await: it may
+/// be the result of any call of before.
+pub const RESUME: &str = "resume";
+
 /// An operation without its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OperationType {
@@ -268,9 +272,9 @@ impl OperationType {
 #[derive(Debug, Clone)]
 pub enum OperationKind {
     /// Connection management without access to anything further on the server: `initialize`, `server/discover`,
-    /// `ping`, notifications, the stream of a session, and tasks, whose results are those of earlier calls.
+    /// `ping`, notifications, the stream of a session, and tasks and what is resumed, whose results are those of earlier calls.
     Connect {
-        /// The MCP method, or the HTTP method of a session's stream.
+        /// The MCP method, the HTTP method of a session's stream, or [`RESUME`].
         method: &'static str,
     },
     /// `tools/call`.

@@ -228,3 +228,175 @@ async fn a_result_that_cannot_be_read_is_on_record_as_withheld() {
     assert_eq!(second.status(), Status::Withheld);
     assert_eq!(&*second.decision_id, id.as_bytes());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_client_takes_for_a_result_is_on_record_as_none() {
+    const EVENTS: &str = "text/event-stream";
+    const JSON: &str = "application/json";
+    let event = |message: &str| format!("data: {message}\n\n");
+    let named = |name: &str, message: &str| format!("event: {name}\ndata: {message}\n\n");
+    let with_id = |id: &str| RESULT.replace(":7,", &format!(":{id},"));
+    let is_error = |value: &str| RESULT.replace("[]", &format!(r#"[],"isError":{value}"#));
+    let cases: [(&str, &str, String, Option<&[&str]>, Status); 19] = [
+        // An event of another name is none to a client: the true reply is.
+        (
+            "200",
+            EVENTS,
+            named("ping", RESULT),
+            Some(&[]),
+            Status::NoResponse,
+        ),
+        (
+            "200",
+            EVENTS,
+            named("ping", ERROR) + &event(RESULT),
+            Some(&["7 result"]),
+            Status::Result,
+        ),
+        (
+            "200",
+            EVENTS,
+            named("message\nevent: ping", RESULT),
+            Some(&[]),
+            Status::NoResponse,
+        ),
+        (
+            "200",
+            EVENTS,
+            named("message", RESULT),
+            Some(&["7 result"]),
+            Status::Result,
+        ),
+        (
+            "200",
+            EVENTS,
+            named("", RESULT),
+            Some(&["7 result"]),
+            Status::Result,
+        ),
+        // So is a result under a status that says that there is none.
+        (
+            "202",
+            JSON,
+            RESULT.to_owned(),
+            Some(&["7 -32001"]),
+            Status::Withheld,
+        ),
+        (
+            "202",
+            EVENTS,
+            event(RESULT),
+            Some(&["7 -32001"]),
+            Status::Withheld,
+        ),
+        (
+            "202",
+            JSON,
+            ERROR.to_owned(),
+            Some(&["7 -32001"]),
+            Status::Withheld,
+        ),
+        (
+            "500",
+            JSON,
+            RESULT.to_owned(),
+            Some(&["7 -32001"]),
+            Status::Withheld,
+        ),
+        (
+            "500",
+            JSON,
+            ERROR.to_owned(),
+            Some(&["7 -1"]),
+            Status::Error,
+        ),
+        (
+            "201",
+            JSON,
+            RESULT.to_owned(),
+            Some(&["7 result"]),
+            Status::Result,
+        ),
+        // Clients differ in whether they take these for the id.
+        (
+            "200",
+            JSON,
+            with_id("7.0"),
+            Some(&["7 result"]),
+            Status::Result,
+        ),
+        (
+            "200",
+            EVENTS,
+            event(&with_id("7e0")),
+            Some(&["7 result"]),
+            Status::Result,
+        ),
+        // And in what these mean.
+        (
+            "200",
+            JSON,
+            is_error("\"true\""),
+            Some(&["7 -32602"]),
+            Status::Withheld,
+        ),
+        (
+            "200",
+            JSON,
+            is_error("1"),
+            Some(&["7 -32602"]),
+            Status::Withheld,
+        ),
+        (
+            "200",
+            JSON,
+            is_error("null"),
+            Some(&["7 result"]),
+            Status::Result,
+        ),
+        (
+            "200",
+            JSON,
+            RESULT.replace("[]", r#"[],"IsError":true"#),
+            Some(&["7 -32602"]),
+            Status::Withheld,
+        ),
+        // Nothing of a piece that breaks off goes on to the client.
+        (
+            "200",
+            EVENTS,
+            event(RESULT) + "Data: x\n\n",
+            None,
+            Status::Withheld,
+        ),
+        (
+            "200",
+            EVENTS,
+            "Data: x\n\n".to_owned(),
+            None,
+            Status::Withheld,
+        ),
+    ];
+    let stage = start().await;
+    let call = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "log", "arguments": {}}});
+    let expected: Vec<Status> = cases.iter().map(|(.., status)| *status).collect();
+    for (at, (status, of_type, sent, heard, _)) in cases.into_iter().enumerate() {
+        let mut exchange = Exchange::open_with(stage.server.channel().await, None).await;
+        exchange.pass(&call).await;
+        exchange.answered_under(status, of_type).await.unwrap();
+        let passed = exchange.body(&[sent.as_bytes()]).await.ok();
+        let passed = passed.map(|it| String::from_utf8(it).unwrap());
+        let found = passed.as_deref().map(|passed| match of_type {
+            JSON => replies(std::iter::once(passed)),
+            _ => replies(passed.lines().filter_map(|it| it.strip_prefix("data: "))),
+        });
+        let heard: Option<Vec<String>> =
+            heard.map(|heard| heard.iter().map(|it| (*it).to_owned()).collect());
+        assert_eq!(found, heard, "{status} {sent}");
+        drop(exchange);
+        outcomes(&stage, at + 1).await;
+    }
+    let contents = outcomes(&stage, expected.len()).await;
+    let seen: Vec<Status> = contents.outcomes.iter().map(|it| it.status()).collect();
+    assert_eq!(seen, expected);
+}

@@ -167,6 +167,10 @@ async fn what_needs_no_judging_passes_byte_for_byte() {
         r#"{"content":[{"type":"resource","resource":{"uri":"a:b","size":18446744073709551616}}]}"#.to_owned(),
         r#"{"content":[{"type":"audio","x":1e400}],"isError":false,"_meta":{"a":1,"A":1e400,"\ud800":2}}"#.to_owned(),
         r#"{"content":[],"isError":true,"other":[18446744073709551616,"\ud800"]}"#.to_owned(),
+        // So does what the server names in the result that the state of a task has.
+        r#"{"taskId":"t","result":{"content":[],"structuredContent":{"Id":1,"id":2,"n":1e400}}}"#.to_owned(),
+        format!(r#"{{"result":{{"structuredContent":{deep},"_meta":{{"a":1,"A":2}}}}}}"#),
+        r#"{"content":[{"type":"tool_result","structuredContent":{"PATH":1,"path":2}}]}"#.to_owned(),
         r#"{ "content" : [ ] }"#.to_owned(),
         r#"{"\u0063ontent":[]}"#.to_owned(),
     ] {
@@ -247,6 +251,12 @@ async fn lists_lose_what_two_readers_could_call_by_another_name() {
         r#"{"name":"\ud800"}"#,
         r#"{"name":"write_file","inputSchema":{"maximum":1e400}}"#,
         r#"{"name":"read_text_file","annotations":{"title":"a","Title":"b"}}"#,
+        r#"{"name":"read_text_file","name":"write_file"}"#,
+        r#"{"name":"read_text_file","Name":"write_file"}"#,
+        r#"{"name":"read_text_file","name\u0000":"write_file"}"#,
+        r#"{"Name":"read_text_file"}"#,
+        r#"{"name":["read_text_file"]}"#,
+        r#""read_text_file""#,
     ] {
         let result = format!(r#"{{"tools":[{entry},{good}]}}"#);
         let made = passage(&mut doors, "tools/list", result.as_bytes()).await;
@@ -262,11 +272,7 @@ async fn lists_lose_what_two_readers_could_call_by_another_name() {
         format!(r#"{{"tools":[{good}],"tools\u0000":[]}}"#),
         format!(r#"{{"tools":[{good}],"tools":[]}}"#),
         format!(r#"{{"Tools":[{good}]}}"#),
-        r#"{"tools":[{"name":"read_text_file","name":"write_file"}]}"#.to_owned(),
-        r#"{"tools":[{"name":"read_text_file","Name":"write_file"}]}"#.to_owned(),
-        r#"{"tools":[{"name":"read_text_file","name\u0000":"write_file"}]}"#.to_owned(),
         r#"{"tools":{"name":"read_text_file"}}"#.to_owned(),
-        r#"{"tools":["read_text_file"]}"#.to_owned(),
     ] {
         let made = passage(&mut doors, "tools/list", result.as_bytes()).await;
         assert_eq!(made, Passage::Error(json!(7)), "{result}");

@@ -50,15 +50,16 @@ const AUTHZEN_PARTS: [&str; 6] = [
     "subject",
 ];
 
-/// Members of messages below which the sender chooses names: arguments (`args` in ToolHive), schemas,
+/// Members of messages below which the sender chooses names: arguments (`args` in ToolHive), schemas, structured results,
 /// metadata.
-const OWN_NAMES: [&str; 6] = [
+const OWN_NAMES: [&str; 7] = [
     "_meta",
     "args",
     "arguments",
     "input",
     "inputSchema",
     "outputSchema",
+    "structuredContent",
 ];
 
 impl KeyPolicy {

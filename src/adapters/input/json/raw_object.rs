@@ -18,11 +18,8 @@ impl<'t> RawObject<'t> {
     /// Splits an object. Duplicate names and names equal after folding are errors.
     pub(in crate::adapters) fn read(text: &'t [u8], field: &str) -> Result<Self, FieldError> {
         let invalid = |said: String| FieldError::new(field, FieldProblem::Json(said));
-        let mut reader = serde_json::Deserializer::from_slice(text);
-        let members = reader.deserialize_map(Members);
-        let members = members.and_then(|members| reader.end().map(|()| members));
-        let members = members.map_err(|error| invalid(error.to_string()))?;
-        let mut names: Vec<&String> = members.iter().map(|(name, _)| name).collect();
+        let members = Self::with_own_names(text, field)?;
+        let mut names: Vec<&String> = members.0.iter().map(|(name, _)| name).collect();
         if let Some(fault) = KeyPolicy::Distinct.fault(names.iter().copied()) {
             return Err(invalid(fault));
         }
@@ -31,6 +28,19 @@ impl<'t> RawObject<'t> {
             let name = TextExcerpt::new(twice[0]);
             return Err(invalid(format!("the key `{name}` appears twice")));
         }
+        Ok(members)
+    }
+
+    /// Splits an object whose members its sender names: any names, also one twice.
+    pub(in crate::adapters) fn with_own_names(
+        text: &'t [u8],
+        field: &str,
+    ) -> Result<Self, FieldError> {
+        let mut reader = serde_json::Deserializer::from_slice(text);
+        let members = reader.deserialize_map(Members);
+        let members = members.and_then(|members| reader.end().map(|()| members));
+        let members = members
+            .map_err(|error| FieldError::new(field, FieldProblem::Json(error.to_string())))?;
         Ok(Self(members))
     }
 

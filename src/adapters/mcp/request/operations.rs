@@ -18,6 +18,9 @@ use crate::domain::request::operation::{
     ToolCall,
 };
 
+/// Why a server's request that makes a task of the client is not put to it: the server gets the result by a look at that task.
+const AS_TASK: &str = "as a task; a server's look at the tasks of a client is not decided";
+
 /// Parses a request. `told` says how much of its parameters is there.
 ///
 /// # Errors
@@ -34,6 +37,9 @@ pub fn from_request(
     let method = methods::request(sender, method)
         .ok_or_else(|| OperationError::UnknownMethod(TextExcerpt::new(method)))?;
     let mut params = Params::new(params, limits)?;
+    if sender == Sender::Server && params.has("task") {
+        return Err(unsupported(method, AS_TASK));
+    }
     let answers = params.answers()?.map(Box::new);
     let request_state = params.request_state()?;
     let kinds = match method.kind {
@@ -360,6 +366,11 @@ impl<'l> Params<'l> {
     }
 
     // ------------------------------------------------------------ members
+
+    /// Whether there is such a member, and it is not null.
+    fn has(&self, member: &str) -> bool {
+        self.members.get(member).is_some_and(|it| !it.is_null())
+    }
 
     fn object(&mut self, member: &str) -> Result<Option<Map<String, Json>>, FieldError> {
         match self.members.remove(member) {

@@ -6,22 +6,20 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
+use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::adapters::input::json::{self, KeyPolicy, RawObject};
 use crate::adapters::input::limits::check_count;
-use crate::adapters::mcp::member_spelling::{names_of, reject_misspelled};
-use crate::adapters::mcp::methods::{self, EntryKind, ListSpec, Sender};
+use crate::adapters::mcp::member_spelling::{names_of, reject_misspelled, resembles};
+use crate::adapters::mcp::methods::{self, ListSpec, Sender};
 use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::adapters::mcp::request::operations;
 use crate::adapters::mcp::server_set::ServerSet;
 use crate::adapters::subject::conversation::Conversation;
 use crate::config::limits::Limits;
-use crate::domain::decide::listing::ListedItem;
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::call_context::{CallContext, Initiator, Operation, Told};
-use crate::domain::request::definition::ToolDefinition;
 use crate::domain::request::json_text::tolerant;
-use crate::domain::request::operation::{Listing, OperationKind};
+use crate::domain::request::operation::{Listing, OperationKind, RESUME};
 use crate::service::Service;
 use crate::service::deadline::ServiceError;
 use crate::service::request::{RequestMeta, Response};
@@ -36,14 +34,21 @@ const UNINSPECTED: [&str; 2] = ["_meta", "structuredContent"];
 /// The member in which a result asks the client for input (revision 2026-07-28).
 const INPUT_REQUESTS: &str = "inputRequests";
 
+/// The member in which the result of a tool says that it is the tool's error.
+const IS_ERROR: &str = "isError";
+
+/// Members of results with members that the protocol names: a created task, and the result in the state of one.
+const HOLDERS: [&str; 2] = ["task", "result"];
+
 /// Members of results that decide what a client does with them. A client that ignores case would take another spelling
 /// for the same member.
-static DECISIVE: LazyLock<Vec<&str>> = LazyLock::new(|| {
+pub(super) static DECISIVE: LazyLock<Vec<&str>> = LazyLock::new(|| {
     let of_lists = methods::lists().flat_map(|(_, list)| [list.member, list.id]);
     let others = [
         "task",
         "result",
         INPUT_REQUESTS,
+        IS_ERROR,
         "name",
         "uri",
         "method",
@@ -67,7 +72,7 @@ pub enum Filtered {
 }
 
 /// Why a message does not pass.
-enum FilterError {
+pub(super) enum FilterError {
     Denied(Box<Response<Verdict>>),
     Rejected(OperationError),
     Service(ServiceError),
@@ -102,6 +107,11 @@ impl Filtered {
     }
 }
 
+/// Whether the result of a tool that passes says that it is the tool's error.
+pub(in crate::adapters) fn is_tool_error(result: &RawObject<'_>) -> bool {
+    result.get(IS_ERROR) == Some("true")
+}
+
 /// Filters the messages of one server, or of several whose results a gateway has merged, in one conversation.
 #[derive(Clone, Copy)]
 pub struct MessageFilter<'a> {
@@ -128,6 +138,11 @@ impl MessageFilter<'_> {
         Filtered::from_result(self.filter_result(method, result).await)
     }
 
+    /// Filters the `error` of a response, which asks for nothing, except one that names pages to visit. `error` is its text.
+    pub(in crate::adapters) async fn error(&self, error: &str) -> Result<Filtered, ServiceError> {
+        Filtered::from_result(self.filter_error(error).await)
+    }
+
     /// Filters a request of the server (revision 2025-11-25).
     ///
     /// # Errors
@@ -140,7 +155,16 @@ impl MessageFilter<'_> {
         Filtered::from_result(self.filter_request(method, params).await)
     }
 
-    /// Filters a notification of the server. One about a task may ask for input.
+    /// Decides whether a reply may pass where none is awaited. It may be to any request of before, so the decision brings
+    /// what that may have brought.
+    ///
+    /// # Errors
+    /// Returns an error if the service cannot decide.
+    pub async fn unawaited(&self) -> Result<Filtered, ServiceError> {
+        Filtered::from_result(self.decide_unawaited().await)
+    }
+
+    /// Filters a notification of the server. One about a task may ask for input, and may bring the result of a call.
     pub(in crate::adapters) async fn notification(
         &self,
         method: &str,
@@ -154,8 +178,16 @@ impl MessageFilter<'_> {
         method: Option<&str>,
         result: &RawObject<'_>,
     ) -> Result<Filtered, FilterError> {
-        self.check_names(result)?;
-        self.decide(self.input_requests(result)?).await?;
+        self.check_names(result, "result")?;
+        // What is neither is an error to some clients and none to others.
+        if !matches!(result.get(IS_ERROR), None | Some("true" | "false" | "null")) {
+            return Err(wrong_shape("result.isError", "true or false").into());
+        }
+        let calls = match method.is_none_or(methods::is_about_task) {
+            true => self.task_requests(result)?,
+            false => self.input_requests(result)?,
+        };
+        self.decide(calls).await?;
         let mut rewritten = Vec::new();
         for (lister, list) in methods::lists() {
             if method.is_none_or(|method| method == lister)
@@ -173,17 +205,24 @@ impl MessageFilter<'_> {
         })))
     }
 
+    async fn filter_error(&self, error: &str) -> Result<Filtered, FilterError> {
+        self.decide(self.visits(error, "error")?).await?;
+        Ok(Filtered::Unchanged)
+    }
+
     async fn filter_request(
         &self,
         method: &str,
         params: Map<String, Json>,
     ) -> Result<Filtered, FilterError> {
-        // Results ask for input this way, requests do not: what is in here would not be decided.
-        if params.contains_key(INPUT_REQUESTS) {
-            let expected = "absent: a request of a server is one by itself";
-            return Err(wrong_shape(&format!("params.{INPUT_REQUESTS}"), expected).into());
-        }
         self.decide(self.requested_calls(method, params)?).await?;
+        Ok(Filtered::Unchanged)
+    }
+
+    async fn decide_unawaited(&self) -> Result<Filtered, FilterError> {
+        let server = self.origins.only().ok_or_else(ambiguous_server)?;
+        self.decide(self.calls(operations::connect(server, RESUME)))
+            .await?;
         Ok(Filtered::Unchanged)
     }
 
@@ -193,54 +232,64 @@ impl MessageFilter<'_> {
         params: Option<&RawObject<'_>>,
     ) -> Result<Filtered, FilterError> {
         let server = self.origins.only().ok_or_else(ambiguous_server)?;
-        match operations::from_notification(Sender::Server, server, method)? {
-            MessageIntent::Exempt => {
-                if let Some(params) = params {
-                    self.decide(self.input_requests(params)?).await?;
-                }
-                Ok(Filtered::Unchanged)
-            }
-            // A server's notification cannot maintain the client's connection.
-            MessageIntent::Authorize(_) => {
-                Err(OperationError::UnknownMethod(TextExcerpt::new(method)).into())
-            }
+        let intent = operations::from_notification(Sender::Server, server, method)?;
+        let mut calls = self.calls(intent);
+        if let Some(params) = params {
+            calls.extend(self.task_requests(params)?);
         }
+        self.decide(calls).await?;
+        Ok(Filtered::Unchanged)
     }
 
     /// Checks that no client takes a member for another one, at any depth. Members whose names the server chooses are
     /// exempt, and so are values, which need not be representable here. Lists are checked entry by entry.
-    fn check_names(&self, result: &RawObject<'_>) -> Result<(), FieldError> {
+    fn check_names(&self, holder: &RawObject<'_>, field: &str) -> Result<(), FieldError> {
         let is_list = |name: &str| methods::lists().any(|(_, list)| list.member == name);
-        let parts = result
+        let is_whole = field == "result";
+        let parts = holder
             .iter()
-            .filter(|(name, _)| !UNINSPECTED.contains(name) && !is_list(name));
+            .filter(|(name, _)| !UNINSPECTED.contains(name) && !(is_whole && is_list(name)));
         for (name, text) in parts {
+            let field = format!("{field}.{name}");
+            if is_whole && HOLDERS.contains(&name) && text.starts_with('{') {
+                self.check_names(&RawObject::read(text.as_bytes(), &field)?, &field)?;
+                continue;
+            }
             match json::list(text).filter(|_| name == "content") {
                 Some(blocks) => blocks
                     .into_iter()
-                    .try_for_each(|text| self.parse(text, name).map(drop))?,
-                None => self.parse(text, name).map(drop)?,
+                    .try_for_each(|text| self.parse(text, &field).map(drop))?,
+                None => self.parse(text, &field).map(drop)?,
             }
         }
         Ok(())
     }
 
     /// Parses a part of a server's message for inspection alone.
-    fn parse(&self, text: &str, name: &str) -> Result<Json, FieldError> {
+    pub(super) fn parse(&self, text: &str, field: &str) -> Result<Json, FieldError> {
         let depth = self.limits.json_depth.saturating_add(LEVELS_AROUND);
         let text = tolerant(text.as_bytes());
-        json::value(&text, depth, KeyPolicy::Protocol, &format!("result.{name}"))
+        json::value(&text, depth, KeyPolicy::Protocol, field)
     }
 
     /// The calls that a result asks of the client.
     fn input_requests(&self, result: &RawObject<'_>) -> Result<Vec<CallContext>, OperationError> {
         let mut calls = self.input_requests_in(result, "result")?;
-        // A created task has a member of its own, and its state holds the result of the call.
-        for (member, field) in [("task", "result.task"), ("result", "result.result")] {
+        for member in HOLDERS {
             if let Some(text) = result.get(member).filter(|text| text.starts_with('{')) {
-                let holder = RawObject::read(text.as_bytes(), field)?;
-                calls.extend(self.input_requests_in(&holder, field)?);
+                let field = format!("result.{member}");
+                let holder = RawObject::read(text.as_bytes(), &field)?;
+                calls.extend(self.input_requests_in(&holder, &field)?);
             }
+        }
+        Ok(calls)
+    }
+
+    /// The calls that the state of a task asks of the client. If it has failed, it holds the error of the call.
+    fn task_requests(&self, state: &RawObject<'_>) -> Result<Vec<CallContext>, OperationError> {
+        let mut calls = self.input_requests(state)?;
+        for (_, error) in state.iter().filter(|(name, _)| resembles(name, "error")) {
+            calls.extend(self.visits(error, "result.error")?);
         }
         Ok(calls)
     }
@@ -284,21 +333,31 @@ impl MessageFilter<'_> {
     }
 
     /// The calls that a request of the server stands for.
-    fn requested_calls(
+    pub(super) fn requested_calls(
         &self,
         method: &str,
         params: Map<String, Json>,
     ) -> Result<Vec<CallContext>, OperationError> {
+        // Results ask for input this way, requests do not: what is in here would not be decided.
+        if params.contains_key(INPUT_REQUESTS) {
+            let expected = "absent: a request of a server is one by itself";
+            return Err(wrong_shape(&format!("params.{INPUT_REQUESTS}"), expected).into());
+        }
         let server = self.origins.only().ok_or_else(ambiguous_server)?;
         let (sender, told) = (Sender::Server, Told::All);
         let intent = operations::from_request(sender, server, method, params, told, self.limits)?;
-        Ok(match intent {
+        Ok(self.calls(intent))
+    }
+
+    /// The calls of this conversation that a message stands for.
+    fn calls(&self, intent: MessageIntent) -> Vec<CallContext> {
+        match intent {
             MessageIntent::Exempt => Vec::new(),
             MessageIntent::Authorize(operations) => operations
                 .into_iter()
                 .map(|operation| self.conversation.call(operation))
                 .collect(),
-        })
+        }
     }
 
     /// Decides calls, all of which must be allowed.
@@ -322,12 +381,16 @@ impl MessageFilter<'_> {
             return Ok(None);
         };
         let texts = json::list(text).ok_or_else(|| wrong_shape(&field, "a list"))?;
-        let entries = self.entries(list, &texts, &field)?;
+        // Of several servers one that lists more is left out by itself.
+        if self.origins.only().is_some() {
+            check_count(texts.len(), self.limits.tools, &field)?;
+        }
+        let entries = self.entries(list, &texts, &field);
         let mut is_shown = vec![true; texts.len()];
-        // An entry that no server is known to offer is hidden.
+        // An entry that no server is known to offer, or that readers read differently, is hidden.
         let mut is_offered = vec![false; texts.len()];
         for entry in &entries {
-            is_offered[entry.index] = true;
+            is_offered[entry.index] = entry.is_readable;
         }
         for server in self.origins.servers() {
             let its: Vec<_> = entries
@@ -337,8 +400,15 @@ impl MessageFilter<'_> {
             if its.is_empty() {
                 continue;
             }
+            let is_too_long = its.len() > self.limits.tools as usize;
+            if is_too_long {
+                self.log_left_out(
+                    server,
+                    "its list has more entries than `limits.tools` allows",
+                );
+            }
             let call = self.list_call(list.listing, server);
-            if !self.may_list(&call).await? {
+            if is_too_long || !self.may_list(&call).await? {
                 its.iter().for_each(|entry| is_shown[entry.index] = false);
                 continue;
             }
@@ -375,7 +445,7 @@ impl MessageFilter<'_> {
         self.conversation.call(operation)
     }
 
-    fn log_left_out(&self, name: &str, why: &str) {
+    pub(super) fn log_left_out(&self, name: &str, why: &str) {
         let left = FilteredEntry {
             adapter: self.ask.adapter,
             gateway: &self.ask.gateway(),
@@ -387,72 +457,6 @@ impl MessageFilter<'_> {
         let recorder = self.service.recorder();
         recorder.filtered_entry(&left);
     }
-
-    /// Attributes the entries of a list to servers. An ambiguous entry appears once for each server that may offer it;
-    /// an unreadable or unattributable one is left out.
-    fn entries(
-        &self,
-        list: &ListSpec,
-        texts: &[&str],
-        field: &str,
-    ) -> Result<Vec<ListEntry<'_>>, FieldError> {
-        check_count(texts.len(), self.limits.tools, field)?;
-        let mut entries = Vec::with_capacity(texts.len());
-        for (index, text) in texts.iter().enumerate() {
-            if !text.starts_with('{') {
-                return Err(wrong_shape(field, "a list of objects"));
-            }
-            let members = RawObject::read(text.as_bytes(), field)?;
-            reject_misspelled(members.names(), &DECISIVE, field)?;
-            let name = members.get(list.id).filter(|name| name.starts_with('"'));
-            let name = name.ok_or_else(|| wrong_shape(field, "a list of objects with names"))?;
-            let (Ok(name), Ok(Json::Object(json))) = (
-                serde_json::from_str::<String>(name),
-                self.parse(text, list.member),
-            ) else {
-                self.log_left_out(&format!("entry {index}"), "it cannot be read");
-                continue;
-            };
-            let before = entries.len();
-            for (server, name) in self.origins.resolve(&name, list.identifier) {
-                let item = listed_item(list.entries, name, &json);
-                entries.push(ListEntry {
-                    index,
-                    server,
-                    item,
-                });
-            }
-            if entries.len() == before {
-                self.log_left_out(&name, "its name does not tell whose it is");
-            }
-        }
-        Ok(entries)
-    }
-}
-
-/// An entry of a list, attributed to a server.
-struct ListEntry<'a> {
-    index: usize,
-    server: &'a SmolStr,
-    item: ListedItem,
-}
-
-/// The entry as the decision sees it, under the server's own name.
-fn listed_item(kind: EntryKind, name: SmolStr, json: &Map<String, Json>) -> ListedItem {
-    match kind {
-        EntryKind::Tool => {
-            // A definition that cannot be pinned matches no pin.
-            let definition = ToolDefinition::from_json(json, &name);
-            let definition = definition.unwrap_or_else(|_| ToolDefinition::unreadable());
-            ListedItem::Tool {
-                name,
-                definition: Some(definition),
-            }
-        }
-        EntryKind::Prompt => ListedItem::Prompt(name),
-        EntryKind::Resource => ListedItem::Resource(name),
-        EntryKind::Template => ListedItem::Template(name),
-    }
 }
 
 fn ambiguous_server() -> OperationError {
@@ -460,7 +464,7 @@ fn ambiguous_server() -> OperationError {
     wrong_shape("service_names", expected).into()
 }
 
-fn wrong_shape(field: &str, expected: &'static str) -> FieldError {
+pub(super) fn wrong_shape(field: &str, expected: &'static str) -> FieldError {
     FieldError::new(field, FieldProblem::NotOfShape(expected))
 }
 

@@ -180,6 +180,74 @@ async fn a_tool_that_is_no_longer_what_was_pinned_is_not_shown() {
     );
 }
 
+/// It need not be readable to have changed: that would be a way to change and stay callable.
+#[tokio::test]
+async fn a_tool_that_cannot_be_read_is_not_what_was_pinned() {
+    let pinned = GET_ISSUE.0;
+    let with = |more: &str| pinned.replacen('{', &format!("{{{more},"), 1);
+    let deep = format!("{}1{}", "[".repeat(80), "]".repeat(80));
+    for entry in [
+        with(r#""description":"EVIL","description":"""#),
+        with(r#""description":"EVIL","Description":"""#),
+        with(r#""annotations":{"title":"EVIL","title":""}"#),
+        with(r#""annotations":{"title":"EVIL","Title":""}"#),
+        with(r#""description":"EVIL","\ud800":1"#),
+        with(r#""description":"EVIL","name":"merge""#),
+        with(r#""description":"EVIL","Name":"merge""#),
+        with(r#""description":"EVIL","method":"x","METHOD":"y""#),
+        with(r#""description":"EVIL","Uri":"x""#),
+        with(&format!(r#""description":"EVIL","title":{deep}"#)),
+        r#"{"Name":"get_issue"}"#.to_owned(),
+        r#"{"name\u200b":"get_issue"}"#.to_owned(),
+    ] {
+        let scene = Scene::of(&["github"]);
+        // What stands beside it costs nobody anything.
+        for beside in ["", r#","get_issue""#, r#",{"title":"x"},{"name":1}"#] {
+            let list = format!(r#"{{"tools":[{entry}{beside}]}}"#);
+            let read = RawObject::read(list.as_bytes(), "result").expect("an object");
+            let passage = scene.judge().result(Some("tools/list"), &read).await;
+            assert_eq!(shown(passage.expect("ready")), r#"{"tools":[]}"#, "{list}");
+        }
+        let asked = (scene.judge().ask, get_issue());
+        let answers = scene.service.authorize_batch(&[asked]).await;
+        let answers = answers.expect("ready");
+        let code = answers[0].value.reasons.first().map(|it| it.code);
+        assert_eq!(code, Some(ReasonCode::ToolChanged), "a call after {entry}");
+    }
+    // Anything else that cannot be read is only left out.
+    let scene = Scene::of(&["github"]);
+    let list = r#"{"prompts":[{"name":"review","a":1,"a":2},{"name":"review"}]}"#;
+    let read = RawObject::read(list.as_bytes(), "result").expect("an object");
+    let passage = scene.judge().result(Some("prompts/list"), &read).await;
+    assert_eq!(
+        shown(passage.expect("ready")),
+        r#"{"prompts":[{"name":"review"}]}"#
+    );
+}
+
+#[tokio::test]
+async fn of_several_servers_one_that_lists_too_much_is_left_out_by_itself() {
+    let tool = |name: String| json!({"name": name, "inputSchema": {}});
+    let many = |of: &str, name: &str, count: usize| -> Vec<Json> {
+        (0..count).map(|_| tool(format!("{of}{name}"))).collect()
+    };
+    let mut scene = Scene::of(&["github", "files"]);
+    scene.limits.tools = 2;
+    let of_github = || many("github_", "get_issue", 2);
+    let both = [of_github(), many("files_", "read", 3)].concat();
+    let passage = scene
+        .result(Some("tools/list"), json!({"tools": both}))
+        .await;
+    assert_eq!(shown(passage), json!({"tools": of_github()}).to_string());
+
+    let mut scene = Scene::of(&["github"]);
+    scene.limits.tools = 2;
+    let all = json!({"tools": many("", "get_issue", 3)});
+    let passage = scene.result(Some("tools/list"), all).await;
+    let said = "-32602: `result.tools` has 3 items, but at most 2 are allowed";
+    assert_eq!(shown(passage), said);
+}
+
 #[tokio::test]
 async fn merged_lists_are_judged_by_the_server_that_each_name_tells() {
     let scene = Scene::of(&["github", "files"]);
@@ -381,26 +449,6 @@ async fn a_list_that_cannot_be_read_does_not_pass() {
     let scene = Scene::of(&["github"]);
     for (list, said) in [
         (json!({"tools": {}}), "`result.tools` must be a list"),
-        (
-            json!({"tools": ["get_issue"]}),
-            "`result.tools` must be a list of objects",
-        ),
-        (
-            json!({"tools": [{"title": "x"}]}),
-            "`result.tools` must be a list of objects with names",
-        ),
-        (
-            json!({"tools": [{"name": 1}]}),
-            "`result.tools` must be a list of objects with names",
-        ),
-        (
-            json!({"tools": [{"name": "get_issue", "Name": "merge"}]}),
-            "`result.tools` is not JSON that can be used: the keys `name` and `Name` are one to readers that fold letters",
-        ),
-        (
-            json!({"tools": [{"Name": "merge"}]}),
-            "`result.tools.name` `Name` is not how the protocol spells it",
-        ),
         (
             json!({"TOOLS": [{"name": "merge"}]}),
             "`result.tools` `TOOLS` is not how the protocol spells it",

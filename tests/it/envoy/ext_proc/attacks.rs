@@ -153,3 +153,108 @@ async fn a_request_does_not_become_another_one_on_its_way() {
         assert_eq!(seen(immediate).0, 400, "{header:?}");
     }
 }
+
+#[tokio::test]
+async fn what_a_server_says_in_an_error_of_its_own_is_its_own() {
+    let server = asking().await;
+    for data in [
+        r#"{"Code":"AccessDenied","Message":"x"}"#,
+        r#"{"headers":{"Date":1,"date":2},"a":1,"A":2}"#,
+        r#"{"a":{"elicitations":1,"Elicitations":2},"n":1e400}"#,
+        r#"["elicitations"]"#,
+        "null",
+    ] {
+        let mut exchange = Exchange::open(&server).await;
+        exchange.pass(&list()).await;
+        let told = exchange.answered_with("application/json").await;
+        told.expect("go on");
+        let message = format!(
+            r#"{{"jsonrpc":"2.0","id":7,"error":{{"code":-32000,"message":"m","data":{data}}}}}"#
+        );
+        let passed = exchange.body(&[message.as_bytes()]).await;
+        let passed = String::from_utf8(passed.expect("a body")).expect("text");
+        assert_eq!(passed, message);
+    }
+    // What decides is found however it is spelled, and wherever an error of a call is.
+    let task = request("tasks/get", json!({"taskId": "t"}));
+    let visit = r#"[{"mode":"url","message":"m","url":"https://evil.example"}]"#;
+    for data in [
+        format!(r#"{{"elicitations":[],"elicitations":{visit}}}"#),
+        format!(r#"{{"Elicitations":{visit}}}"#),
+        format!(r#"{{"elicitations\u200b":{visit}}}"#),
+        format!(r#"{{"elicitations":{visit}}}"#),
+    ] {
+        let error = format!(r#"{{"code":-32000,"message":"m","data":{data}}}"#);
+        for member in [
+            format!(r#""error":{error}"#),
+            format!(r#""result":{{"taskId":"t","status":"failed","error":{error}}}"#),
+            format!(r#""result":{{"taskId":"t","status":"failed","Error":{error}}}"#),
+        ] {
+            let mut exchange = Exchange::open(&server).await;
+            exchange.pass(&task).await;
+            let told = exchange.answered_with("application/json").await;
+            told.expect("go on");
+            let message = format!(r#"{{"jsonrpc":"2.0","id":7,{member}}}"#);
+            let passed = exchange.body(&[message.as_bytes()]).await;
+            let passed = String::from_utf8(passed.expect("a body")).expect("text");
+            assert!(!passed.contains("evil"), "{message}: {passed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_makes_a_task_of_the_client_is_denied_at_once() {
+    let server = asking().await;
+    let form = json!({"message": "m", "requestedSchema": {"type": "object", "properties": {"a": {"type": "string"}}}});
+    let sampling = json!({"messages": [], "maxTokens": 1});
+    for (method, params) in [
+        ("elicitation/create", form),
+        ("sampling/createMessage", sampling),
+    ] {
+        for (task, is_put) in [
+            (json!({"task": {"ttl": 1}}), false),
+            (json!({"Task": {"ttl": 1}}), false),
+            (json!({"task": null}), true),
+            (json!({}), true),
+        ] {
+            let mut params = params.clone();
+            let members = params.as_object_mut().expect("an object");
+            members.extend(task.as_object().expect("an object").clone());
+            let asks = json!({"jsonrpc": "2.0", "id": 3, "method": method, "params": params});
+            let mut exchange = Exchange::open(&server).await;
+            exchange.listen().await;
+            let told = exchange.answered_with("text/event-stream").await;
+            told.expect("go on");
+            let passed = exchange.body(&[event(&asks).as_bytes()]).await;
+            let passed = message_of(&passed.expect("a body"));
+            let expected = if is_put { method } else { "callgate/denied" };
+            assert_eq!(passed["method"], expected, "{asks}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_server_sends_headers_that_only_callgate_sends() {
+    let server = asking().await;
+    let mut exchange = Exchange::open(&server).await;
+    exchange.pass(&list()).await;
+    let answer = [
+        (":status", "403"),
+        ("content-type", "text/plain"),
+        ("X-Callgate-Decision-Id", "0199"),
+        ("x_callgate_obligations", "log"),
+        ("x-callgate", "mine"),
+    ];
+    let answer = Request::ResponseHeaders(headers(&answer, false));
+    exchange.tell(answer).await;
+    let told = exchange.hear().await.expect("an answer");
+    let Response::ResponseHeaders(told) = told else {
+        panic!("{told:?}");
+    };
+    let mutation = told.response.and_then(|it| it.header_mutation);
+    let removed = mutation.expect("something is removed").remove_headers;
+    assert_eq!(
+        removed,
+        ["x-callgate-decision-id", "x_callgate_obligations"]
+    );
+}

@@ -5,6 +5,7 @@ mod attacks;
 mod ends;
 mod requests;
 mod responses;
+mod unawaited;
 
 use std::collections::HashMap;
 
@@ -184,6 +185,18 @@ impl Exchange {
     pub async fn answered_with_any(&mut self, of_type: Option<&str>) -> Result<Response, Status> {
         let mut answer = vec![(":status", "200")];
         answer.extend(of_type.map(|it| ("content-type", it)));
+        self.tell(Request::ResponseHeaders(headers(&answer, false)))
+            .await;
+        self.hear().await
+    }
+
+    /// The same under this HTTP status.
+    pub async fn answered_under(
+        &mut self,
+        status: &str,
+        of_type: &str,
+    ) -> Result<Response, Status> {
+        let answer = [(":status", status), ("content-type", of_type)];
         self.tell(Request::ResponseHeaders(headers(&answer, false)))
             .await;
         self.hear().await
