@@ -318,7 +318,7 @@ fn question(tool: &str) -> v1::AuthorizeRequest {
 }
 
 impl World {
-    async fn requested(&mut self, tool: &str) -> v1::Approval {
+    async fn asked_for(&mut self, tool: &str) -> v1::Approval {
         let request = v1::RequestApprovalRequest {
             call_context: question(tool).call_context.as_deref().cloned(),
             ..Default::default()
@@ -351,27 +351,6 @@ impl World {
         let answer = self.client.reject_call(by("edge", request)).await;
         answer.map(|it| it.into_inner().approval.expect("it").status())
     }
-
-    async fn stop(&mut self, of_type: &str, id: &str) {
-        let request = v1::StopEntityRequest {
-            actor: person("sec"),
-            uid: entity(of_type, id),
-            reason: "INC-4711".into(),
-            ..Default::default()
-        };
-        let answer = self.client.stop_entity(by("edge", request)).await;
-        answer.expect("stopped");
-    }
-
-    async fn resume(&mut self, of_type: &str, id: &str) {
-        let request = v1::ResumeEntityRequest {
-            actor: person("sec"),
-            uid: entity(of_type, id),
-            ..Default::default()
-        };
-        let answer = self.client.resume_entity(by("edge", request)).await;
-        answer.expect("resumed");
-    }
 }
 
 #[tokio::test]
@@ -382,7 +361,7 @@ async fn a_call_is_rejected_whatever_is_stopped_and_approved_only_if_nothing_is(
         ("Server", "git"),
         ("Agent", "helper"),
     ] {
-        let pending = world.requested("commit").await;
+        let pending = world.asked_for("commit").await;
         world.stop(of_type, id).await;
         let refused = world.approve(&pending).await.expect_err(id);
         assert_eq!(reasons(&refused)[0].code(), ReasonCode::Stopped, "{id}");
@@ -394,7 +373,7 @@ async fn a_call_is_rejected_whatever_is_stopped_and_approved_only_if_nothing_is(
         world.clock.pass(Duration::from_secs(1));
     }
     // One that was given, by another than who rejects it: the owner of the tool.
-    let given = world.requested("commit").await;
+    let given = world.asked_for("commit").await;
     world.approve(&given).await.expect("approved");
     world.stop("Tool", "git/commit").await;
     let rejected = world.reject("ana", &given).await;
@@ -410,7 +389,7 @@ async fn a_call_is_rejected_whatever_is_stopped_and_approved_only_if_nothing_is(
 async fn a_call_of_a_tool_that_is_gone_is_rejected() {
     let mut world = World::with_owners().await;
     world.put_tool().await;
-    let pending = world.requested("tag").await;
+    let pending = world.asked_for("tag").await;
     world.delete("Tool", "git/tag").await;
     let refused = world.approve(&pending).await.expect_err("it is gone");
     assert_eq!(reasons(&refused)[0].code(), ReasonCode::ToolUnknown);

@@ -46,14 +46,14 @@ impl World {
         answer.expect("an answer").into_inner().reasons
     }
 
-    async fn stop(&mut self, of_type: &str, id: &str) -> u64 {
+    pub(super) async fn stop(&mut self, of_type: &str, id: &str) -> u64 {
         let answer = self
             .client
             .stop_entity(by("edge", stop("sec", of_type, id)));
         answer.await.expect("stopped").into_inner().revision
     }
 
-    async fn resume(&mut self, of_type: &str, id: &str) -> u64 {
+    pub(super) async fn resume(&mut self, of_type: &str, id: &str) -> u64 {
         let request = resume("sec", of_type, id);
         let answer = self.client.resume_entity(by("edge", request)).await;
         answer.expect("resumed").into_inner().revision

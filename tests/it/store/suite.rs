@@ -12,6 +12,7 @@ use callgate::domain::authority::approval::{Approval, ApprovalDecision, Approved
 use callgate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord, IdempotencyKey};
 use callgate::domain::authority::delegation::Delegation;
 use callgate::domain::authority::labels::LabelCarrier;
+use callgate::domain::authority::ownership::AgentOwners;
 use callgate::domain::authority::published::PublishedBundle;
 use callgate::domain::authority::scope::Scope;
 use callgate::domain::authority::stop::Stop;
@@ -392,6 +393,10 @@ pub(super) fn grant(id: &str) -> Delegation {
         expires_at: at(1_000),
         revoked_at: None,
         created_at: at(0),
+        owners: AgentOwners {
+            from: None,
+            to: Some(person("ana")),
+        },
     }
 }
 
@@ -403,6 +408,7 @@ pub(super) fn task(id: &str) -> Task {
     Task {
         id: id.into(),
         agent: agent("support"),
+        agent_owner: Some(person("ana")),
         person: person("sam"),
         purpose: "answer a ticket; DROP TABLE tasks".into(),
         scope: Some(scope()),
