@@ -22,6 +22,7 @@ mod fixtures;
 pub mod format;
 pub mod import;
 mod import_changed;
+pub mod import_siblings;
 pub mod init;
 pub mod lint;
 pub mod manifest;

@@ -6,7 +6,7 @@
 //! is abandoned; there are never more than a few of those.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -23,6 +23,7 @@ use crate::bundle::files::{self, BundleFiles, FileKind, ReadError};
 use crate::bundle::{self, Bundle, COMPILE_STACK_BYTES};
 use crate::config::{Config, ReloadConfig};
 use crate::reload::blame::{Suspects, listed};
+use crate::reload::config_presence::ConfigPresence;
 use crate::reload::source::{ArchiveSource, Fetched};
 use crate::reload::trial::TrialCompiler;
 use crate::supervision::{Panicked, caught};
@@ -107,8 +108,7 @@ pub struct Loader {
     under_way: Arc<AtomicUsize>,
     /// What the last bundle left for the next one.
     cache: Arc<CompileCache>,
-    /// Whether a configuration was read from the directory: from then on it has to be there.
-    had_config: Arc<AtomicBool>,
+    presence: ConfigPresence,
 }
 
 impl Loader {
@@ -124,7 +124,7 @@ impl Loader {
             trial: None,
             under_way: Arc::default(),
             cache: Arc::default(),
-            had_config: Arc::default(),
+            presence: ConfigPresence::default(),
         }
     }
 
@@ -208,7 +208,7 @@ impl Loader {
 
     fn load(&self, stage: &LoadStage) -> Result<Bundle, BundleError> {
         let (files, fetched) = self.read(stage).map_err(ReadError::into_bundle_error)?;
-        self.lost_config(&files).map_or(Ok(()), Err)?;
+        self.check_config(&files)?;
         let bundle = self.compile(&files, stage)?;
         self.accept(fetched.as_deref());
         Ok(bundle)
@@ -274,30 +274,23 @@ impl Loader {
             None => self.dir.join(Config::FILE_NAME),
         };
         // One that is named has to be there.
-        let is_named = self.config.is_some();
-        if is_named || path.exists() {
-            self.had_config.store(true, Ordering::Relaxed);
-            return bundle::read_settings(&BundleFiles::default().with_config(&path));
-        }
-        match self.had_config.load(Ordering::Relaxed) {
-            true => Err(config_is_gone(&path)),
+        let is_there = self.config.is_some() || path.exists();
+        self.presence.note(is_there, &path)?;
+        match is_there {
+            true => bundle::read_settings(&BundleFiles::default().with_config(&path)),
             false => Ok(Config::default()),
         }
     }
 
-    /// The fault of a configuration that was in the directory and is gone: nobody takes all of its settings back like that.
-    fn lost_config(&self, files: &BundleFiles) -> Option<BundleError> {
-        if self.config.is_some() || self.archive.is_some() {
-            return None;
+    /// Holds that the configuration of a directory that had one is among these files.
+    fn check_config(&self, files: &BundleFiles) -> Result<(), BundleError> {
+        // A file that cannot be read has a fault of its own.
+        if self.config.is_some() || self.archive.is_some() || !files.faults.is_empty() {
+            return Ok(());
         }
-        let has_config = files.of_kind(FileKind::Config).next().is_some();
-        if has_config {
-            self.had_config.store(true, Ordering::Relaxed);
-            return None;
-        }
-        // One that cannot be read has a fault of its own.
-        let is_lost = self.had_config.load(Ordering::Relaxed) && files.faults.is_empty();
-        is_lost.then(|| config_is_gone(&self.dir.join(Config::FILE_NAME)))
+        let is_there = files.of_kind(FileKind::Config).next().is_some();
+        self.presence
+            .note(is_there, &self.dir.join(Config::FILE_NAME))
     }
 
     fn accept(&self, fetched: Option<&Fetched>) {
@@ -370,7 +363,7 @@ impl Loader {
             Err(ReadError::Faulty(faults)) => return LoadResult::Failed(faults),
             Err(ReadError::Changing(faults)) => return LoadResult::Changing(faults),
         };
-        let lost = self.lost_config(&files);
+        let lost = self.check_config(&files).err();
         // A file that could not be read is not in the digest.
         let is_whole = files.faults.is_empty();
         if is_whole && files.digest == known.live {
@@ -457,16 +450,6 @@ impl Loader {
             },
         }
     }
-}
-
-fn config_is_gone(path: &Path) -> BundleError {
-    let file = Arc::from(path.display().to_string());
-    let said = "the configuration was there and is gone: its settings stay in service";
-    let fault = BundleDiagnostic::for_file(&file, said);
-    BundleError::single(
-        fault
-            .with_help("put it back; to serve without it, take it away and start the server again"),
-    )
 }
 
 /// A digest of what was read and of what could not be read.

@@ -10,6 +10,7 @@
 //! the service swaps. A bundle on disk that is not in service is loaded again.
 
 mod blame;
+mod config_presence;
 pub mod loading;
 pub mod published;
 mod report;

@@ -64,7 +64,7 @@ pub(super) struct DecisionPointArgs {
     /// Read the configuration from this file rather than from `callgate.toml` in the directory, as `callgate serve --config`
     /// does
     #[arg(long, value_name = "FILE", conflicts_with = "endpoint")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// A running server: `http://…`, `https://…` or `unix:/path`; without this and `--policies`, the one
     /// that `CALLGATE_ENDPOINT` names
     #[arg(long, value_name = "URL")]
@@ -157,7 +157,7 @@ pub(super) fn ask(
         }
         None => {
             no_server_needed(call, place)?;
-            match bundle::load_with(place.directory(), place.config()) {
+            match bundle::load_with(place.directory(), place.config.as_deref()) {
                 Ok(bundle) => connect::block_on(async { Ok(ask_here(bundle, request).await) })?,
                 Err(faults) => return Ok(Err(output.faults(&faults)?)),
             }
@@ -188,10 +188,11 @@ fn answer_cedar(args: &Args, path: &Path) -> anyhow::Result<Exit> {
         Ok(question) => question,
         Err(fault) => return args.output.faults(&BundleError::single(fault)),
     };
-    let loaded = match QuestionBundle::load_with(args.place.directory(), args.place.config()) {
-        Ok(loaded) => loaded,
-        Err(faults) => return args.output.faults(&faults),
-    };
+    let loaded =
+        match QuestionBundle::load_with(args.place.directory(), args.place.config.as_deref()) {
+            Ok(loaded) => loaded,
+            Err(faults) => return args.output.faults(&faults),
+        };
     let verdict = loaded.answer(&question);
     let verdict = verdict.map_err(|said| anyhow::anyhow!("{name}: {said}"))?;
     let is_allowed = verdict.outcome == Decision::Allow;
@@ -255,11 +256,6 @@ impl DecisionPointArgs {
     /// The directory that decides without a server.
     pub(super) fn directory(&self) -> &Path {
         self.policies.as_deref().unwrap_or(Path::new(DIRECTORY))
-    }
-
-    /// The configuration in the place of that of the directory.
-    pub(super) fn config(&self) -> Option<&Path> {
-        self.config.as_deref()
     }
 }
 

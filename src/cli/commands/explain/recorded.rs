@@ -64,13 +64,13 @@ fn moment(at: &Timestamp) -> String {
 fn from_log(args: &Args, id: Uuid) -> anyhow::Result<Exit> {
     args.place.no_server_is_named()?;
     let directory = args.place.directory();
-    let bundle = match bundle::load_with(directory, args.place.config()) {
+    let bundle = match bundle::load_with(directory, args.place.config.as_deref()) {
         Ok(bundle) => bundle,
         Err(faults) => return args.output.faults(&faults),
     };
     let place = LogPlace {
         directory,
-        config: args.place.config(),
+        config: args.place.config.as_deref(),
         log: args.log.as_deref(),
         key: args.key.as_deref(),
     };

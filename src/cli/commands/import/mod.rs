@@ -14,9 +14,8 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use serde_json::json;
 
-use crate::analysis::import::{
-    self, ImportError, ImportOptions, SiblingServer, ToolChange, ToolImport,
-};
+use crate::analysis::import::{self, ImportError, ImportOptions, ToolChange, ToolImport};
+use crate::analysis::import_siblings::SiblingServer;
 use crate::bundle::diagnostic::{BundleError, SourceText};
 use crate::bundle::files::{self, FileKind};
 use crate::bundle::parse::registration::{self, AccessLevel, ConfirmationStatus, Registration};
@@ -313,6 +312,21 @@ struct ImportText<'a> {
     is_dry_run: bool,
 }
 
+impl ImportText<'_> {
+    fn siblings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for SiblingServer { server, groups } in self.siblings {
+            let groups = printable(&groups.join(","));
+            writeln!(
+                f,
+                "`{}` lists the same tools and is in groups that this server is not in, so policies about these leave it out:\n\
+                 put it into them with --group {groups}",
+                printable(server)
+            )?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for ImportText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let imported = self.imported;
@@ -367,15 +381,7 @@ impl fmt::Display for ImportText<'_> {
             "{added} added, {changed} changed, {removed} removed, {} unchanged",
             n(ToolChange::Unchanged)
         )?;
-        for SiblingServer { server, groups } in self.siblings {
-            let groups = printable(&groups.join(","));
-            writeln!(
-                f,
-                "`{}` lists the same tools and is in groups that this server is not in, so policies about these leave it out:\n\
-                 put it into them with --group {groups}",
-                printable(server)
-            )?;
-        }
+        self.siblings(f)?;
         if imported.awaiting() > 0 {
             let awaiting = count(imported.awaiting(), "tool");
             writeln!(
