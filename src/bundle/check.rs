@@ -159,7 +159,7 @@ pub(super) fn check<'f>(
     let is_strict = match taken {
         Warnings::AsConfigured => bundle.config.bundle.strict,
         Warnings::AreFaults => true,
-        Warnings::AreWarnings => false,
+        Warnings::AreNoFaults => false,
     };
     if is_strict {
         faults.append(&mut warnings);

@@ -110,7 +110,7 @@ enum Warnings {
     /// Faults.
     AreFaults,
     /// No faults.
-    AreWarnings,
+    AreNoFaults,
 }
 
 /// The servers whose registration has faults, with its file.
@@ -149,7 +149,7 @@ pub fn compile(files: &BundleFiles) -> Result<Bundle, BundleError> {
 ///
 /// All faults of the bundle.
 pub fn compile_leniently(files: &BundleFiles) -> Result<Bundle, BundleError> {
-    compile_with(files, Warnings::AreWarnings)
+    compile_with(files, Warnings::AreNoFaults)
 }
 
 /// Compiles files with every warning a fault, whatever the configuration says.

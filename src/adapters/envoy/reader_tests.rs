@@ -199,6 +199,7 @@ fn a_stream_that_is_gone_on_with_may_bring_any_result_where_none_is_seen() {
             limits: &Limits::default(),
             settings: &settings(),
             sees_servers,
+            transport_trace: &TraceContext::default(),
         };
         let asked = reader.question(&mut http).expect("a stream");
         assert_eq!(

@@ -332,11 +332,12 @@ pub fn verify_asserted(call: &CallContext, rights: &Rights) -> Result<(), Reason
 /// Verifies the same of an actor chain. One of stored delegations needs no assertion by the caller, but no stored delegation
 /// has scopes: those are the caller's word, and count as verified.
 fn verify_asserted_chain(chain: &ActorChain, rights: &Rights) -> Result<(), Reason> {
+    let is_verified = rights.assert_delegation && chain.verified;
     if chain.delegation_ids.is_empty() {
         if !rights.assert_delegation {
             return untrusted("for whom a call is made");
         }
-    } else if !chain.scopes.is_empty() && !(rights.assert_delegation && chain.verified) {
+    } else if !is_verified && !chain.scopes.is_empty() {
         return untrusted(
             "scopes beside stored delegations, unless it may state delegations and has verified them",
         );

@@ -1,7 +1,9 @@
+use std::time::SystemTime;
+
 use super::*;
 use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::config::limits::Limits;
-use crate::domain::request::call_context::TraceContext;
+use crate::domain::request::trace_context::TraceContext;
 
 fn named(text: &str) -> Result<String, String> {
     match place(text, "targets[0]") {
@@ -98,7 +100,7 @@ fn a_place_that_says_more_than_its_name_is_refused_by_its_field() {
             expires_at: Some(prost_types::Timestamp::default()),
             ..Default::default()
         };
-        parser.new_delegation(wire).map(drop)
+        parser.new_delegation(wire, SystemTime::UNIX_EPOCH).map(drop)
     };
     let narrowed = |target: &str| {
         let wire = v1::NarrowDelegationRequest {
@@ -106,7 +108,7 @@ fn a_place_that_says_more_than_its_name_is_refused_by_its_field() {
             scope: Some(scope(target)),
             ..Default::default()
         };
-        parser.narrowing(wire).map(drop)
+        parser.narrowing(wire, SystemTime::UNIX_EPOCH).map(drop)
     };
     let opened = |change: &dyn Fn(&mut v1::OpenTaskRequest)| {
         let mut wire = v1::OpenTaskRequest {
@@ -117,7 +119,7 @@ fn a_place_that_says_more_than_its_name_is_refused_by_its_field() {
             ..Default::default()
         };
         change(&mut wire);
-        parser.new_task(wire).map(drop)
+        parser.new_task(wire, SystemTime::UNIX_EPOCH).map(drop)
     };
     let in_scope = |target: &str| opened(&|wire| wire.scope = Some(scope(target)));
     let in_step = |target: &str| {
