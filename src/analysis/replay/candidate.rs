@@ -7,6 +7,7 @@ use std::sync::Arc;
 use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 
+use crate::analysis::replay::context_reads;
 use crate::audit::capsule_content::entities::AddedByBundle;
 use crate::audit::capsule_content::{
     Capsule, CapsuleContentError, CapsuleHistory, CapsuleRequest, StoredForms,
@@ -15,7 +16,6 @@ use crate::authn::caller::Caller;
 use crate::bundle::Bundle;
 use crate::config::Config;
 use crate::config::claims::ClaimMapping;
-use crate::domain::authority::labels;
 use crate::domain::decide::inputs::{DEFAULT_VALIDITY, DecisionInputs, Requester};
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::decide::{call, is_authorized};
@@ -130,7 +130,7 @@ impl Candidate {
             named_approvers: snapshot.entities_named_where("approval", &about),
             demands: None,
             reads_usage: snapshot.reads_context("usage"),
-            reads_labels: labels::are_read(&snapshot),
+            reads_labels: context_reads::reads_labels(&snapshot),
             bundle: WithStored {
                 tools: RegisteredTools::from_snapshot(&snapshot),
                 snapshot,

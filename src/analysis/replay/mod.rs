@@ -1,12 +1,13 @@
 //! Replay: recorded decisions, made again with another bundle.
 //!
 //! Start at [`replay`]. A [`candidate::Candidate`] is the bundle; [`report`] groups what comes out differently;
-//! [`log`] reads the decisions of a decision log; [`entries`] is about lists and searches; [`explained`] explains one decision; [`observed`] proposes what to register and permit for calls that were let through in observe mode.
+//! [`log`] reads the decisions of a decision log, and `context_reads` says what policies read of the context; [`entries`] is about lists and searches; [`explained`] explains one decision; [`observed`] proposes what to register and permit for calls that were let through in observe mode.
 //!
 //! Invariant: nothing is guessed. A record whose capsule is gone, damaged, or without a fact that the candidate reads
 //! is counted as such.
 
 pub mod candidate;
+mod context_reads;
 pub mod entries;
 pub mod explained;
 pub mod log;

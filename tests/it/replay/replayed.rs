@@ -149,6 +149,8 @@ async fn what_was_observed_is_allowed_once_the_proposal_is_applied() {
     assert_eq!(ran.code, 0, "{}", ran.transcript());
     let proposal = ran.json();
     assert_eq!(proposal["tools"], 1, "{proposal}");
+    assert!(proposal["allowed"].as_u64() > Some(0), "{proposal}");
+    assert_eq!(proposal["not_replayed"], 0, "{proposal}");
     assert!(
         proposal["left"]["FORBIDDEN"]["count"].as_u64() > Some(0),
         "{proposal}"

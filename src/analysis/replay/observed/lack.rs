@@ -13,6 +13,7 @@ use callgate_engine::{Candidate, MaterializedRequest, PolicyInfo, Query, Snapsho
 use smol_str::SmolStr;
 
 use crate::analysis::clauses::evaluate_scope;
+use crate::analysis::replay::context_reads::{attribute_of, parts_of, read_fact};
 use crate::domain::decide::facts::approval::APPROVAL;
 use crate::domain::decide::observer::ObservedEvaluation;
 
@@ -250,21 +251,6 @@ impl ThreeValued<'_> {
     }
 }
 
-/// The fact of the context that an expression reads by itself.
-fn read_fact(expr: &Expr) -> Option<&str> {
-    let (of, name) = attribute_of(expr)?;
-    matches!(of.expr_kind(), ExprKind::Var(Var::Context)).then_some(name)
-}
-
-/// An attribute that is read or tested, and of what.
-fn attribute_of(expr: &Expr) -> Option<(&Expr, &str)> {
-    match expr.expr_kind() {
-        ExprKind::GetAttr { expr, attr } | ExprKind::HasAttr { expr, attr } => Some((expr, attr)),
-        ExprKind::ExtHasAttr { expr, attrs } => Some((expr, attrs.first())),
-        _ => None,
-    }
-}
-
 /// Whether an expression reads who takes part in the call: `context has delegation`, `context.delegation.root`.
 fn tells_parties(expr: &Expr) -> bool {
     const DELEGATION: &str = "delegation";
@@ -281,29 +267,6 @@ fn tells_parties(expr: &Expr) -> bool {
             let is_test = matches!(expr.expr_kind(), ExprKind::HasAttr { .. });
             is_test && read_fact(expr) == Some(DELEGATION)
         }
-    }
-}
-
-/// The expressions that an expression is made of.
-fn parts_of(expr: &Expr) -> Vec<&Expr> {
-    match expr.expr_kind() {
-        ExprKind::If {
-            test_expr,
-            then_expr,
-            else_expr,
-        } => vec![test_expr, then_expr, else_expr],
-        ExprKind::And { left, right } | ExprKind::Or { left, right } => vec![left, right],
-        ExprKind::UnaryApp { arg, .. } => vec![arg],
-        ExprKind::BinaryApp { arg1, arg2, .. } => vec![arg1, arg2],
-        ExprKind::ExtensionFunctionApp { args, .. } => args.iter().collect(),
-        ExprKind::GetAttr { expr, .. }
-        | ExprKind::HasAttr { expr, .. }
-        | ExprKind::ExtHasAttr { expr, .. }
-        | ExprKind::Like { expr, .. }
-        | ExprKind::Is { expr, .. } => vec![expr],
-        ExprKind::Set(parts) => parts.iter().collect(),
-        ExprKind::Record(fields) => fields.values().collect(),
-        _ => Vec::new(),
     }
 }
 
