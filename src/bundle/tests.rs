@@ -193,8 +193,8 @@ fn modes_are_checked_and_misspelt_annotations_pointed_out() {
         "@mode(\"shadwo\")\npermit (principal, action, resource);",
     )]);
     has(&found, "a.cedar:1 `shadwo` is not a mode");
-    let text = "@onwer(\"x\")\n@Mode(\"shadow\")\n@ticket(\"OPS-1\")\n@reasons(\"x\")\npermit (principal, action, resource);";
-    let bare = "@ID(\"y\")\n@shadow\n@Enforce\npermit (principal, action, resource);";
+    let text = "@onwer(\"x\")\n@Mode(\"shadow\")\n@ticket(\"OPS-1\")\n@reasons(\"x\")\npermit (principal is Mcp::User, action, resource);";
+    let bare = "@ID(\"y\")\n@shadow\n@Enforce\npermit (principal is Mcp::User, action, resource);";
     let bundle = load_files(&[("a.cedar", bare)]).expect("warnings only");
     let help: Vec<_> = bundle
         .warnings
@@ -480,7 +480,7 @@ fn mapped_claims_that_nobody_passes_on_are_a_warning() {
     let caller = |rpc: &str, claims: bool| {
         let digest = "a".repeat(64);
         format!(
-            "[[callers]]\nid = 'a'\ntoken_sha256 = ['{digest}']\nrights = {{ rpcs = ['{rpc}'], assert_claims = {claims} }}\n"
+            "[[callers]]\nid = 'a'\ntoken_sha256 = ['{digest}']\nrights = {{ rpcs = ['{rpc}'], assert_identity = true, assert_claims = {claims} }}\n"
         )
     };
     for (more, wanted) in [
