@@ -331,6 +331,13 @@ async fn other_results_pass_as_they_are_unless_they_cannot_be_read() {
         mcp_response: text.to_owned().into(),
         ..response(&["git"], "tools/list", &json!({}))
     };
+    let nameless = raw(r#"{"tools":[{}]}"#);
+    let seen = check(&mut client, nameless).await;
+    assert_eq!(
+        seen,
+        Seen::Changed(json!({"tools": []})),
+        "a tool without a name"
+    );
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(40), "]".repeat(40));
     let names: Vec<String> = (0..1_001).map(|at| format!("t{at}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
@@ -352,11 +359,6 @@ async fn other_results_pass_as_they_are_unless_they_cannot_be_read() {
         (
             "tools that are no list",
             raw(r#"{"tools":{}}"#),
-            ErrorCode::Invalid,
-        ),
-        (
-            "a tool without a name",
-            raw(r#"{"tools":[{}]}"#),
             ErrorCode::Invalid,
         ),
         ("nested too deeply", raw(&deep), ErrorCode::Invalid),

@@ -19,7 +19,8 @@ use crate::domain::request::operation::{
 };
 
 /// Why a server's request that makes a task of the client is not put to it: the server gets the result by a look at that task.
-const AS_TASK: &str = "as a task; a server's look at the tasks of a client is not decided";
+const AS_TASK: &str =
+    "it makes a task of the client, and a server's look at such tasks is not decided";
 
 /// Parses a request. `told` says how much of its parameters is there.
 ///
