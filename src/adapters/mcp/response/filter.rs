@@ -246,9 +246,8 @@ impl MessageFilter<'_> {
     fn check_names(&self, holder: &RawObject<'_>, field: &str) -> Result<(), FieldError> {
         let is_list = |name: &str| methods::lists().any(|(_, list)| list.member == name);
         let is_whole = field == "result";
-        let parts = holder
-            .iter()
-            .filter(|(name, _)| !UNINSPECTED.contains(name) && !(is_whole && is_list(name)));
+        let is_exempt = |name: &str| UNINSPECTED.contains(&name) || is_whole && is_list(name);
+        let parts = holder.iter().filter(|(name, _)| !is_exempt(name));
         for (name, text) in parts {
             let field = format!("{field}.{name}");
             if is_whole && HOLDERS.contains(&name) && text.starts_with('{') {

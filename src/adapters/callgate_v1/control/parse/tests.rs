@@ -100,7 +100,9 @@ fn a_place_that_says_more_than_its_name_is_refused_by_its_field() {
             expires_at: Some(prost_types::Timestamp::default()),
             ..Default::default()
         };
-        parser.new_delegation(wire, SystemTime::UNIX_EPOCH).map(drop)
+        parser
+            .new_delegation(wire, SystemTime::UNIX_EPOCH)
+            .map(drop)
     };
     let narrowed = |target: &str| {
         let wire = v1::NarrowDelegationRequest {
