@@ -4,15 +4,20 @@
 //! [`CallKind`] is what makes two calls different ones: calls of two kinds have a permit each. [`Circumstances`] are what
 //! all calls of one kind had in common, and what they named: [`Circumstances::meet`] takes in another call.
 //!
+//! An action of a tool's own may declare less than the built-in ones, so what is read is tested for first.
+//!
 //! Invariant: [`CallKind::conditions`] and [`Circumstances::conditions`] hold for every call that was read, and for no call
 //! of another kind, without a circumstance that all of them had, or that names something that none of them named.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use callgate_engine::cedar::{Context, EntityUID, Literal, Value, ValueKind};
-use callgate_engine::{AttributeRef, ContextSource, Overlay};
+use callgate_engine::cedar::{EntityUID, Literal};
+use callgate_engine::{ContextSource, Overlay};
 use smol_str::SmolStr;
 
+use crate::analysis::replay::observed::context_values::{
+    entities, entity, is_true, number, record, text, texts,
+};
 use crate::domain::schema::TYPES;
 
 /// From this many targets on, a permit says which place they have in common.
@@ -138,7 +143,10 @@ impl CallKind {
             conditions.push(format!("context has server && context.server == {server}"));
         }
         if let Some(initiator) = &self.initiator {
-            conditions.push(format!("context.initiator == {}", quoted(initiator)));
+            conditions.push(format!(
+                "context has initiator && context.initiator == {}",
+                quoted(initiator)
+            ));
         }
         conditions.extend(self.behalf.as_ref().map(Behalf::condition));
         if !self.has_target && is_told {
@@ -206,7 +214,7 @@ impl Circumstances {
         let held = [
             (
                 verified("identity") == Some(true),
-                "context.identity.verified",
+                "context has identity && context.identity.verified",
             ),
             (
                 verified("delegation") == Some(true),
@@ -415,79 +423,6 @@ fn set(uids: &BTreeSet<EntityUID>) -> String {
 /// A text as Cedar writes it.
 fn quoted(text: &str) -> String {
     Literal::from(SmolStr::new(text)).to_string()
-}
-
-fn literal(source: &dyn ContextSource, name: &str) -> Option<Literal> {
-    match source.attribute(name)?.to_value().value {
-        ValueKind::Lit(literal) => Some(literal),
-        _ => None,
-    }
-}
-
-fn entity(source: &dyn ContextSource, name: &str) -> Option<EntityUID> {
-    match literal(source, name)? {
-        Literal::EntityUID(uid) => Some(EntityUID::clone(&uid)),
-        _ => None,
-    }
-}
-
-fn text(source: &dyn ContextSource, name: &str) -> Option<SmolStr> {
-    match literal(source, name)? {
-        Literal::String(text) => Some(text),
-        _ => None,
-    }
-}
-
-fn number(source: &dyn ContextSource, name: &str) -> i64 {
-    match literal(source, name) {
-        Some(Literal::Long(number)) => number,
-        _ => 0,
-    }
-}
-
-fn is_true(source: &dyn ContextSource, name: &str) -> bool {
-    literal(source, name) == Some(Literal::Bool(true))
-}
-
-fn values(source: &dyn ContextSource, name: &str) -> Vec<Value> {
-    match source.attribute(name).map(|it| it.to_value().value) {
-        Some(ValueKind::Set(set)) => set.iter().cloned().collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn entities(source: &dyn ContextSource, name: &str) -> BTreeSet<EntityUID> {
-    let each = values(source, name).into_iter();
-    each.filter_map(|it| match it.value {
-        ValueKind::Lit(Literal::EntityUID(uid)) => Some(EntityUID::clone(&uid)),
-        _ => None,
-    })
-    .collect()
-}
-
-fn texts(source: &dyn ContextSource, name: &str) -> BTreeSet<SmolStr> {
-    let each = values(source, name).into_iter();
-    each.filter_map(|it| match it.value {
-        ValueKind::Lit(Literal::String(text)) => Some(text),
-        _ => None,
-    })
-    .collect()
-}
-
-/// Reads an attribute that is a record; `None` if it is not there or is none.
-fn record<R>(
-    source: &dyn ContextSource,
-    name: &str,
-    read: impl FnOnce(&dyn ContextSource) -> R,
-) -> Option<R> {
-    match source.attribute(name)? {
-        AttributeRef::Record(record) => Some(read(record)),
-        AttributeRef::Value(Value {
-            value: ValueKind::Record(attributes),
-            ..
-        }) => Some(read(&Context::Value(attributes.clone()))),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use callgate_engine::cedar::{Context, Value};
+
 use super::*;
 use crate::domain::fixtures::agent;
 use crate::domain::schema::{entity_uid, server_uid, tool_uid};

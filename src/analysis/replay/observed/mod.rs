@@ -14,6 +14,7 @@
 //! before. What is proposed compiles with the directory, and its effect is measured by replay before it is shown.
 
 mod circumstances;
+mod context_values;
 mod findings;
 mod lack;
 mod permits;
@@ -118,7 +119,7 @@ fn pass(
     found
 }
 
-/// Adds the permits that are missing to the files. One that the directory's schema does not take is left to a person.
+/// Adds the permits that are missing to the files. One that does not fit the directory, by its schema or its settings, is left to a person.
 fn permit(
     found: &Findings,
     bundle: &Bundle,
@@ -175,7 +176,7 @@ fn take_unfit(permits: &mut Vec<ProposedPermit>, file: &str, faults: &BundleErro
             && ids.insert(permit.id.clone())
         {
             unfit.push(ByHand {
-                what: format!("a permit that does not fit the schema:{}", permit.text),
+                what: format!("a permit that does not fit the directory:{}", permit.text),
                 why: fault.message.clone(),
                 count: 0,
             });

@@ -448,9 +448,8 @@ fn what_is_there_and_hinders_is_named() {
 }
 
 #[test]
-fn a_permit_that_does_not_fit_the_schema_is_told_of_and_the_others_stay() {
+fn actions_that_declare_less_hinder_no_permit() {
     let mut files = files(POLICIES);
-    // Of this tool's calls the schema does not say that somebody is known to ask.
     let schema = r#"namespace Mcp {
         action "notes/list" in [call_read] appliesTo {
             principal: [User, Agent], resource: [Tool], context: {
@@ -464,8 +463,31 @@ fn a_permit_that_does_not_fit_the_schema_is_told_of_and_the_others_stay() {
         .push(source(FileKind::Schema, "own.cedarschema", schema));
     let asked = calls(&[("notes", "append_line"), ("notes", "list")]);
     let (proposal, decider) = with_proposal(&files, &asked);
-    assert!(decider.allows(asked[0].clone()), "{proposal:#?}");
-    assert!(!decider.allows(asked[1].clone()));
+    assert_eq!(
+        (proposal.permits, proposal.allowed),
+        (4, 2),
+        "{proposal:#?}"
+    );
+    for it in asked {
+        assert!(decider.allows(it));
+    }
+}
+
+#[test]
+fn a_permit_that_does_not_fit_the_directory_is_told_of_and_the_others_stay() {
+    let mut files = files(POLICIES);
+    // Whether a URL has a query is said by its entity.
+    let config = "[schema]\nmax_dereference_level = 0\n";
+    files
+        .sources
+        .push(source(FileKind::Config, "callgate.toml", config));
+    let page = || read("notes", "https://example.com/page");
+    let list = || by_helper(tool("notes", "list"));
+    let (proposal, decider) = with_proposal(&files, &[page().into(), list().into()]);
+    assert!(
+        decider.allows(list()) && !decider.allows(page()),
+        "{proposal:#?}"
+    );
     assert_eq!(
         (proposal.permits, proposal.allowed),
         (2, 1),
@@ -473,10 +495,7 @@ fn a_permit_that_does_not_fit_the_schema_is_told_of_and_the_others_stay() {
     );
     assert_eq!(proposal.by_hand.len(), 2, "{proposal:#?}");
     for it in &proposal.by_hand {
-        assert!(it.what.contains("does not fit the schema"), "{it:?}");
-        assert!(
-            it.what.contains("notes/list") && it.why.contains("identity"),
-            "{it:?}"
-        );
+        assert!(it.what.contains("https://example.com/page"), "{it:?}");
+        assert!(it.what.contains("does not fit the directory"), "{it:?}");
     }
 }
