@@ -206,7 +206,8 @@ fn describe(error: &DecodeError) -> String {
     if !said.ends_with(TOO_DEEP) {
         return format!("not a protobuf message of this RPC: {said}");
     }
-    let places = said.split(": ").filter_map(|place| place.split_once('.'));
+    // The innermost comes first.
+    let places = said.rsplit(": ").filter_map(|place| place.split_once('.'));
     let outside = places.take_while(|(message, _)| !matches!(*message, "Struct" | "Value"));
     let path: Vec<&str> = outside.map(|(_, field)| field).collect();
     format!(

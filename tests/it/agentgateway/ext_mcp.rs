@@ -444,14 +444,6 @@ async fn whatever_two_readers_could_read_differently_is_refused() {
             ),
             invalid,
         ),
-        (
-            "a number that is not exact",
-            knowing(
-                &json!({"agent": "coder", "jwt": {"sub": "ana", "n": 1e17}}),
-                tool_call("log"),
-            ),
-            invalid,
-        ),
         ("nobody", knowing(&json!({}), tool_call("log")), denied),
         (
             "no metadata",

@@ -336,7 +336,7 @@ const SPOILS: &[Spoil] = &[
     (
         |it| it.tags = fields([("long", text(&"x".repeat(20_000)))]),
         Code::InvalidArgument,
-        "but at most 16384 are allowed",
+        "`limits.text_bytes` allows 16384",
     ),
 ];
 
