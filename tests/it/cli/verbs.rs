@@ -162,6 +162,8 @@ fn what_does_not_speak_grpc_is_told_as_that() {
             "agent:helper",
             "--reason",
             "x",
+            "--as",
+            "user:ana",
             "--endpoint",
             &plain,
         ],
