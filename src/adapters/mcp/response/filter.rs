@@ -248,7 +248,7 @@ impl MessageFilter<'_> {
         let is_whole = field == "result";
         let parts = holder
             .iter()
-            .filter(|(name, _)| !UNINSPECTED.contains(name) && !(is_whole && is_list(name)));
+            .filter(|(name, _)| !(UNINSPECTED.contains(name) || is_whole && is_list(name)));
         for (name, text) in parts {
             let field = format!("{field}.{name}");
             if is_whole && HOLDERS.contains(&name) && text.starts_with('{') {

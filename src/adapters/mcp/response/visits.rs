@@ -51,9 +51,8 @@ impl MessageFilter<'_> {
         check_count(visits.len(), self.limits.list_items, &field)?;
         let mut calls = Vec::new();
         for visit in visits {
-            let params = match visit {
-                Json::Object(params) => params,
-                _ => return Err(wrong_shape(&field, "a list of objects").into()),
+            let Json::Object(params) = visit else {
+                return Err(wrong_shape(&field, "a list of objects").into());
             };
             calls.extend(self.requested_calls("elicitation/create", params)?);
         }
