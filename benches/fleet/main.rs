@@ -125,6 +125,7 @@ fn grant(id: &str, service: &Service) -> Delegation {
         expires_at: now + DAY,
         revoked_at: None,
         created_at: now,
+        owners: Default::default(),
     }
 }
 

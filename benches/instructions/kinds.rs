@@ -9,6 +9,7 @@ use callgate::bundle;
 use callgate::config::claims::ClaimMapping;
 use callgate::domain::authority::delegation::Delegation;
 use callgate::domain::authority::labels::CarriedLabels;
+use callgate::domain::authority::ownership::{self, AgentOwners};
 use callgate::domain::authority::scope::Scope;
 use callgate::domain::authority::session::{CedarSet, Session};
 use callgate::domain::authority::state::Authority;
@@ -117,7 +118,7 @@ impl World {
         let approve = schema::action_uid("approve_call");
         Self {
             tools: RegisteredTools::from_snapshot(&snapshot),
-            authority: authority(now),
+            authority: authority(&snapshot, now),
             named_approvers: snapshot.entities_named_where("approval", &approve),
             snapshot,
             caller: Caller::local(),
@@ -253,12 +254,10 @@ fn session(kind: Kind) -> Session {
 }
 
 /// Sam delegates to the agent `release`, which redelegates to the agent `support`, in a task.
-fn authority(now: SystemTime) -> Authority {
+fn authority(snapshot: &Snapshot, now: SystemTime) -> Authority {
     let mut authority = Authority::default();
     let link = |index: usize, from: EntityUID, to: EntityUID| Delegation {
         id: DelegationId::new_static(DELEGATIONS[index]),
-        from,
-        to,
         scope: Scope {
             tools: Vec::new(),
             servers: vec![schema::server_uid(&SmolStr::new_static("github"))],
@@ -275,6 +274,9 @@ fn authority(now: SystemTime) -> Authority {
         expires_at: now + Duration::from_secs(3_600),
         revoked_at: None,
         created_at: now,
+        owners: AgentOwners::of(snapshot, &from, &to),
+        from,
+        to,
     };
     let links = [
         link(0, user("sam"), agent("release")),
@@ -286,6 +288,7 @@ fn authority(now: SystemTime) -> Authority {
     authority.tasks.insert_mut(Arc::new(Task {
         id: TaskId::new_static(TASK),
         agent: agent("support"),
+        agent_owner: ownership::owner_of_agent(snapshot, &agent("support")),
         person: user("sam"),
         purpose: SmolStr::new_static("answer a customer"),
         scope: Some(Scope {

@@ -10,7 +10,8 @@ use crate::control::error::ControlError;
 use crate::control::live_view::{ApprovalView, LiveView};
 use crate::control::page::{ListPage, PageRequest};
 use crate::control::requester::WriteRequester;
-use crate::control::write::{Control, WriteContext, WriteReceipt};
+use crate::control::write::{Control, WriteReceipt};
+use crate::control::write_context::WriteContext;
 use crate::domain::authority::approval::{
     Approval, ApprovalDecision, ApprovalStatus, ApprovedCall,
 };

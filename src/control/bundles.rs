@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use crate::control::error::ControlError;
 use crate::control::requester::WriteRequester;
-use crate::control::write::{
-    Control, GovernContext, Plan, WriteContext, WriteReceipt, check_author,
-};
+use crate::control::write::{Control, Plan, WriteReceipt, check_author};
+use crate::control::write_context::{GovernContext, WriteContext};
 use crate::domain::authority::change::Change;
 use crate::domain::authority::published::PublishedBundle;
 use crate::domain::ids::BundleId;

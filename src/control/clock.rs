@@ -6,7 +6,8 @@ use smol_str::SmolStr;
 
 use crate::control::error::ControlError;
 use crate::control::requester::WriteRequester;
-use crate::control::write::{Control, GovernContext, WriteContext, whole_millis};
+use crate::control::write::{Control, whole_millis};
+use crate::control::write_context::{GovernContext, WriteContext};
 use crate::domain::authority::change::Change;
 use crate::service::ledger::PlannedChange;
 

@@ -39,3 +39,4 @@ pub mod tools;
 pub mod watch;
 pub mod write;
 mod write_attempt;
+mod write_context;

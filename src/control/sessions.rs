@@ -2,7 +2,8 @@
 
 use crate::control::error::ControlError;
 use crate::control::requester::WriteRequester;
-use crate::control::write::{Control, GovernContext, WriteContext, WriteReceipt};
+use crate::control::write::{Control, WriteReceipt};
+use crate::control::write_context::{GovernContext, WriteContext};
 use crate::domain::authority::change::Change;
 use crate::domain::ids::SessionId;
 use crate::service::ledger::PlannedChange;

@@ -1,5 +1,7 @@
 use std::sync::mpsc;
 
+use smol_str::SmolStr;
+
 use super::*;
 use crate::audit::log::AuditLog;
 use crate::audit::log_files::SEGMENTS;
@@ -8,6 +10,7 @@ use crate::config::audit::AuditConfig;
 use crate::domain::authority::change::{Change, IdempotencyKey};
 use crate::domain::request::call_context::Subject;
 use crate::domain::request::trace_context::TraceContext;
+use crate::domain::schema::{self, TYPES};
 use crate::service::clock::SystemClock;
 use crate::service::fixtures;
 use crate::service::settings::ServiceSettings;

@@ -237,7 +237,15 @@ async fn what_no_client_takes_for_a_result_is_on_record_as_none() {
     let named = |name: &str, message: &str| format!("event: {name}\ndata: {message}\n\n");
     let with_id = |id: &str| RESULT.replace(":7,", &format!(":{id},"));
     let is_error = |value: &str| RESULT.replace("[]", &format!(r#"[],"isError":{value}"#));
-    let cases: [(&str, &str, String, Option<&[&str]>, Status); 19] = [
+    /// Status, type and body of a response, the replies that are heard if any passes, and what is on record.
+    type Case = (
+        &'static str,
+        &'static str,
+        String,
+        Option<&'static [&'static str]>,
+        Status,
+    );
+    let cases: [Case; 19] = [
         // An event of another name is none to a client: the true reply is.
         (
             "200",

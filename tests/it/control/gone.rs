@@ -257,7 +257,9 @@ async fn what_was_delegated_to_an_agent_that_is_gone_can_be_taken_away() {
         uid: entity("Agent", "bot"),
         ..Default::default()
     };
-    let code = world.why_not(under(&ids[0])).await;
+    let mut alone = under(&ids[0]);
+    context(&mut alone).delegation = None;
+    let code = world.why_not(alone).await;
     assert_eq!(code, Some(ReasonCode::Stopped));
     let resumed = world.client.resume_entity(by("edge", resume)).await;
     resumed.expect("resumed");

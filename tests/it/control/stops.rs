@@ -150,8 +150,19 @@ async fn who_is_stopped_changes_nothing_either_and_cedars_own_question_knows() {
 async fn cedars_own_question_knows_whoever_the_contexts_delegation_names() {
     let mut world = World::start().await;
     let agent = |id: &str| serde_json::json!({"type": "Mcp::Agent", "id": id});
-    let context = |delegation: serde_json::Value| {
-        let context = serde_json::json!({"delegation": delegation});
+    let context = |named: serde_json::Value| {
+        let mut context = serde_json::json!({
+            "initiator": "client",
+            "identity": {"verified": true, "method": "test", "asserted_groups": [], "asserted_attributes": []},
+            "environment": {"now": "2026-01-01", "gateway": {"type": "Mcp::Gateway", "id": "edge"}},
+            "arguments": {"names": [], "untyped": [], "undeclared": []},
+            "labels": [],
+            "delegation": {"actors": [], "depth": 1, "scopes": [], "verified": true, "source": "asserted"},
+        });
+        let named = named.as_object().into_iter().flatten();
+        for (name, value) in named {
+            context["delegation"][name] = value.clone();
+        }
         context.to_string().into_bytes().into()
     };
     let named = [

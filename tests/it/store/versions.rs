@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use callgate::domain::authority::change::{Change, IdempotencyKey};
 use callgate::domain::authority::labels::LabelCarrier;
+use callgate::domain::authority::ownership::AgentOwners;
 use callgate::domain::authority::stop::Stop;
 use callgate::domain::schema::{server_uid, tool_uid};
 use callgate::store::backend::{Store, StoreWrite};
 use callgate::store::sqlite::SqliteStore;
 
 use crate::store::suite::{
-    agent, approval, at, brought, bundle, ended, entity_put, entry, grant, labels, person,
+    Plain, agent, approval, at, brought, bundle, ended, entity_put, entry, grant, labels, person,
     read_all, session, spent, task, usage, used, word, write,
 };
 use crate::support::process::Bundle;
@@ -116,6 +117,16 @@ fn a_fixture_is_written_if_somebody_asks_for_it() {
     fs::write(target, packed).unwrap();
 }
 
+/// Whose an agent was is in no store of these versions.
+fn forget_owners(plain: &mut Plain) {
+    for delegation in plain.delegations.values_mut() {
+        delegation.owners = AgentOwners::default();
+    }
+    for task in plain.tasks.values_mut() {
+        task.agent_owner = None;
+    }
+}
+
 #[test]
 fn a_store_of_every_version_is_brought_up_to_date_and_loses_nothing() {
     for version in 1..=NEWEST {
@@ -129,7 +140,9 @@ fn a_store_of_every_version_is_brought_up_to_date_and_loses_nothing() {
         written.extend(everything());
         let mut now = SqliteStore::open(&beside.path().join("state.db")).unwrap();
         now.commit(&written).unwrap();
-        assert_eq!(loaded, read_all(&mut now), "version {version}");
+        let mut expected = read_all(&mut now);
+        forget_owners(&mut expected);
+        assert_eq!(loaded, expected, "version {version}");
         // And it goes on from there.
         store
             .commit(&[write(13, Change::Grant(grant("g3").into()))])
