@@ -127,6 +127,7 @@ impl Side {
         let task = Task {
             id: "task-1".into(),
             agent: schema::entity_uid(&TYPES.agent, "one"),
+            agent_owner: None,
             person: schema::entity_uid(&TYPES.user, "ana"),
             purpose: "to measure".into(),
             scope: Some(scope()),
@@ -217,5 +218,6 @@ pub fn grant(id: &str, now: SystemTime) -> Delegation {
         expires_at: now + DAY,
         revoked_at: None,
         created_at: now,
+        owners: Default::default(),
     }
 }
