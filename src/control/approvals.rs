@@ -17,6 +17,7 @@ use crate::domain::authority::approval::{
 };
 use crate::domain::authority::change::Change;
 use crate::domain::authority::indexed::Part;
+use crate::domain::authority::ownership;
 use crate::domain::decide::govern::ApproverWish;
 use crate::domain::decide::verdict::{Challenge, ReasonCode, Verdict};
 use crate::domain::ids::{ApprovalId, CallDigest, TaskId};
@@ -294,12 +295,17 @@ fn find_pending<'s>(
 ) -> Result<Option<&'s Arc<Approval>>, ControlError> {
     let approvals = &context.generation.authority.approvals;
     let is_pending = |it: &Arc<Approval>| is_pending(context, it);
+    // One that was asked for by another agent of the name would be worth nothing to this one.
+    let is_of_agent = |it: &Arc<Approval>| {
+        let owner = it.circumstances.agent_owner.as_ref();
+        ownership::is_the_same(&context.generation.snapshot, &it.call.subject, owner)
+    };
     if request.challenge.is_none() {
-        let same = approvals.pending_for(call, context.now);
-        return Ok(same.filter(|it| is_pending(it)));
+        let is_meant = |it: &Arc<Approval>| is_of_agent(it) && is_pending(it);
+        return Ok(approvals.pending_for(call, context.now, is_meant));
     }
     let mut decided = None;
-    for approval in approvals.of_digest(digest) {
+    for approval in approvals.of_digest(digest).filter(|it| is_of_agent(it)) {
         if is_pending(approval) {
             let same = approvals.get(&approval.id);
             return Ok(same);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use callgate_engine::Overlay;
+use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 
 use crate::control::error::ControlError;
@@ -17,7 +18,7 @@ use crate::domain::authority::chain::{self, DelegationChain};
 use crate::domain::authority::change::Change;
 use crate::domain::authority::delegation::{Delegation, DelegationStatus};
 use crate::domain::authority::indexed::Part;
-use crate::domain::authority::ownership::AgentOwners;
+use crate::domain::authority::ownership::{self, AgentOwners};
 use crate::domain::authority::scope::Scope;
 use crate::domain::authority::task::Task;
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
@@ -236,7 +237,7 @@ fn plan_delegation(
         .map_err(|reason| ControlError::denied(Verdict::deny(reason)))?;
     let task = task.map(Arc::as_ref);
     if let Some(task) = task {
-        check_task(&chain, &delegation, task)?;
+        check_task(&context.generation.snapshot, &chain, &delegation, task)?;
     }
     let about = GovernContext {
         chain: Some(&chain),
@@ -361,6 +362,7 @@ fn authorize_restriction(
 
 /// Checks that a delegation for a task is for the task's agent and person.
 fn check_task(
+    snapshot: &Snapshot,
     chain: &DelegationChain<'_>,
     delegation: &Delegation,
     task: &Task,
@@ -374,6 +376,10 @@ fn check_task(
     }
     if delegation.to != task.agent && !chain.actors.contains(&task.agent) {
         return outside(format!("task `{}` is for another agent", task.id));
+    }
+    if !ownership::is_the_same(snapshot, &task.agent, task.agent_owner.as_ref()) {
+        let message = format!("task `{}` is for an agent of another owner", task.id);
+        return outside(message);
     }
     Ok(())
 }

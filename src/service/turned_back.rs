@@ -22,7 +22,8 @@ pub(super) fn go_on(
         let of_store = of_store.filter(|it| it.revision() >= turned.revision());
         loaded.turned_back = of_store.or(Some(turned));
     }
-    // Without a log, as long as nothing was changed since.
+    // Without a log, and for one that has just begun, as long as nothing was changed since.
+    let told = told.filter(|last| *last > 0);
     let told = told.unwrap_or(loaded.revision.saturating_sub(1));
     if let Some(turned) = &loaded.turned_back
         && turned.revision() > told

@@ -91,8 +91,13 @@ impl ApprovalIndex {
             .filter_map(|(_, id)| self.all.get(id))
     }
 
-    /// The unexpired pending approval for this call, if any. Its task may have ended.
-    pub fn pending_for(&self, call: &ApprovedCall, now: SystemTime) -> Option<&Arc<Approval>> {
+    /// The first unexpired pending approval for this call that is meant, if any. Its task may have ended.
+    pub fn pending_for(
+        &self,
+        call: &ApprovedCall,
+        now: SystemTime,
+        is_meant: impl Fn(&Arc<Approval>) -> bool,
+    ) -> Option<&Arc<Approval>> {
         let key = key(call);
         let from = (key.clone(), now, ApprovalId::default());
         let found = self
@@ -101,7 +106,8 @@ impl ApprovalIndex {
         found
             .take_while(|(of, _, _)| *of == key)
             .filter(|(_, ends, _)| *ends > now)
-            .find_map(|(_, _, id)| self.all.get(id))
+            .filter_map(|(_, _, id)| self.all.get(id))
+            .find(|it| is_meant(it))
     }
 
     /// The unexpired pending approvals of an agent.

@@ -64,7 +64,7 @@ fn a_call_finds_what_it_waits_for_until_that_is_over_or_decided() {
     approvals.insert_mut(Arc::clone(&first));
     approvals.insert_mut(approval("b", call("bot", "{\"x\":1}"), 1, 10));
     let waits = |approvals: &ApprovalIndex, now| {
-        let found = approvals.pending_for(&call("bot", "{}"), at(now));
+        let found = approvals.pending_for(&call("bot", "{}"), at(now), |_| true);
         found.map(|it| it.id.clone())
     };
     assert_eq!(waits(&approvals, 9), Some("a".into()));

@@ -252,7 +252,8 @@ impl Confirmer {
         );
         // It may have lost what made the last revision, and no more.
         let has_lost = confirmation.facts < facts;
-        if confirmation.revision < last || (has_lost && confirmation.revision == last) {
+        let is_first = confirmation.revision < last || (has_lost && confirmation.revision == last);
+        if is_first {
             let from = confirmation.revision;
             self.ledger
                 .go_on_above(TurnedBack {
@@ -263,8 +264,9 @@ impl Confirmer {
                 .await?;
         }
         let mut loaded = load(&self.ledger).await?;
-        // Another replica has gone on above what is known here.
-        if let Some(turned) = loaded.turned_back.as_ref().filter(|it| it.last > last) {
+        // Another replica has gone on above what is known here, or above more than this one has just done.
+        let is_news = |it: &&TurnedBack| it.revision() > last && (!is_first || it.last > last);
+        if let Some(turned) = loaded.turned_back.as_ref().filter(is_news) {
             self.ledger.note_turned_back(turned);
         }
         self.holder.forget_all();

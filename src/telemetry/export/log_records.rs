@@ -210,8 +210,8 @@ impl ExporterState {
         }
     }
 
-    /// The oldest records, as many as fit into one export; `None` if none wait.
-    fn take_batch(&self) -> Option<Vec<QueuedRecord>> {
+    /// Encodes the oldest records, as many as fit into one export, which are in hand from then on; `None` if none wait.
+    fn take_batch(&self) -> Option<Vec<u8>> {
         let mut queue = self.lock();
         let mut bytes = 0;
         let fits = |record: &&QueuedRecord| {
@@ -226,10 +226,18 @@ impl ExporterState {
             .count();
         // One alone is sent however large it is.
         let count = count.max(1).min(queue.records.len());
+        // In hand before it is encoded, and under one lock: whatever ends the task, each line is sent or counted.
         let batch: Vec<QueuedRecord> = queue.records.drain(..count).collect();
-        let taken: usize = batch.iter().map(|record| record.bytes.len()).sum();
+        queue.in_hand = batch;
+        let mut records = Vec::new();
+        let mut taken = 0;
+        for record in &mut queue.in_hand {
+            let bytes = std::mem::take(&mut record.bytes);
+            taken += bytes.len();
+            push_record(&mut records, &bytes);
+        }
         queue.bytes = queue.bytes.saturating_sub(taken);
-        (!batch.is_empty()).then_some(batch)
+        (!queue.in_hand.is_empty()).then_some(records)
     }
 
     fn count_lost(&self, lost: &[QueuedRecord], reason: LossReason) {
@@ -274,12 +282,7 @@ impl Sending {
 
     /// The next batch, encoded; `None` if nothing waits.
     fn take(&self) -> Option<Bytes> {
-        let mut batch = self.inner.take_batch()?;
-        let mut records = Vec::new();
-        for record in &mut batch {
-            push_record(&mut records, &std::mem::take(&mut record.bytes));
-        }
-        self.inner.lock().in_hand = batch;
+        let records = self.inner.take_batch()?;
         let mut message = Vec::new();
         self.frame.write(&records, &mut message);
         Some(Bytes::from(message))
