@@ -158,8 +158,8 @@ pub(super) fn check<'f>(
     let (findings, names) = bundle.check_names(files, last, &tools, &mut faults, &mut warnings);
     let is_strict = match taken {
         Warnings::AsConfigured => bundle.config.bundle.strict,
-        Warnings::AreFaults => true,
-        Warnings::AreNoFaults => false,
+        Warnings::Fatal => true,
+        Warnings::Harmless => false,
     };
     if is_strict {
         faults.append(&mut warnings);

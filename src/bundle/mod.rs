@@ -108,9 +108,9 @@ enum Warnings {
     /// Faults if the configuration is strict.
     AsConfigured,
     /// Faults.
-    AreFaults,
+    Fatal,
     /// No faults.
-    AreNoFaults,
+    Harmless,
 }
 
 /// The servers whose registration has faults, with its file.
@@ -149,7 +149,7 @@ pub fn compile(files: &BundleFiles) -> Result<Bundle, BundleError> {
 ///
 /// All faults of the bundle.
 pub fn compile_leniently(files: &BundleFiles) -> Result<Bundle, BundleError> {
-    compile_with(files, Warnings::AreNoFaults)
+    compile_with(files, Warnings::Harmless)
 }
 
 /// Compiles files with every warning a fault, whatever the configuration says.
@@ -158,7 +158,7 @@ pub fn compile_leniently(files: &BundleFiles) -> Result<Bundle, BundleError> {
 ///
 /// All faults and warnings of the bundle.
 pub fn compile_strictly(files: &BundleFiles) -> Result<Bundle, BundleError> {
-    compile_with(files, Warnings::AreFaults)
+    compile_with(files, Warnings::Fatal)
 }
 
 fn compile_with(files: &BundleFiles, warnings: Warnings) -> Result<Bundle, BundleError> {

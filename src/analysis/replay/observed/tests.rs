@@ -475,8 +475,9 @@ fn actions_that_declare_less_hinder_no_permit() {
 
 #[test]
 fn a_permit_that_does_not_fit_the_directory_is_told_of_and_the_others_stay() {
+    // That an action is in a group is looked up already.
     let mut files = files(
-        r#"@id("no_wipe") forbid (principal, action == Mcp::Action::"call_write", resource == Mcp::Tool::"notes/wipe");"#,
+        r#"permit (principal, action == Mcp::Action::"call_read", resource == Mcp::Tool::"notes/read");"#,
     );
     // Whether a URL has a query is said by its entity.
     let config = "[schema]\nmax_dereference_level = 0\n";
