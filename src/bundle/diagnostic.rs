@@ -4,6 +4,7 @@
 //! rendered here rather than by `miette`: one line per diagnostic that editors and CI can parse, invisible characters made
 //! visible, long lines cut around the caret.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -227,11 +228,35 @@ impl fmt::Display for BundleDiagnostic {
     }
 }
 
+/// The line with a star for each character of a password in a URL, `scheme://user:password@host`.
+fn without_password(line: &str) -> Cow<'_, str> {
+    let mut shown = Cow::Borrowed(line);
+    let mut from = 0;
+    while let Some(start) = shown[from..].find("://").map(|at| from + at + 3) {
+        from = start;
+        // A password may hold `@`, and what it should not hold; the host of a URL that is written as text ends with it.
+        let ends = |c: char| c.is_whitespace() || "\"'`<>".contains(c);
+        let end = shown[start..]
+            .find(ends)
+            .map_or(shown.len(), |at| start + at);
+        let Some(at) = shown[start..end].rfind('@').map(|at| start + at) else {
+            continue;
+        };
+        let Some(colon) = shown[start..at].find(':').map(|at| start + at + 1) else {
+            continue;
+        };
+        let stars = "*".repeat(shown[colon..at].chars().count());
+        shown.to_mut().replace_range(colon..at, &stars);
+        from = colon + stars.len();
+    }
+    shown
+}
+
 impl Excerpt {
-    /// The excerpt of a line in which so many characters from this one on, counted from 0, are to be underlined.
+    /// The excerpt of a line, without passwords in URLs, in which so many characters from this one on, counted from 0, are to be underlined.
     pub fn new(line: &str, caret_start: usize, caret_chars: usize) -> Self {
         // Replace tabs and invisible characters, which would misalign the underline.
-        let clean: Vec<char> = line
+        let clean: Vec<char> = without_password(line)
             .chars()
             .map(|c| match c {
                 '\t' | '\r' => ' ',

@@ -61,6 +61,25 @@ fn what_is_about_blanks_at_the_end_of_a_line_is_displayed_at_its_end() {
 }
 
 #[test]
+fn no_password_in_a_url_is_displayed() {
+    let shown = |line: &str| Excerpt::new(line, 2, 3).text;
+    for (line, expected) in [
+        (
+            r#"url = "postgresql://callgate:hunter2@db/x""#,
+            r#"url = "postgresql://callgate:*******@db/x""#,
+        ),
+        ("a://u:p@q@h b://:ä@h", "a://u:***@h b://:*@h"),
+        (
+            "https://a.com:443/x me@a.com",
+            "https://a.com:443/x me@a.com",
+        ),
+        ("https://me@a.com/x", "https://me@a.com/x"),
+    ] {
+        assert_eq!(shown(line), expected);
+    }
+}
+
+#[test]
 fn control_characters_never_reach_the_terminal() {
     let file = Arc::from("x");
     let fault = BundleDiagnostic::at(

@@ -281,7 +281,7 @@ impl RpcError {
                 | Code::Unimplemented
                 | Code::Unauthenticated
         );
-        !is_refused && !is_no_grpc(&self.status)
+        !is_refused && !is_page_of_other_server(&self.status)
     }
 
     /// The error as JSON.
@@ -343,11 +343,31 @@ impl fmt::Display for RpcError {
 /// What to do about an answer that is no gRPC.
 const NO_GRPC: &str = "The addresses of `[listen] http` and `[listen] admin` are for other protocols: name one of `[listen] grpc`";
 
-/// Whether an answer is none of gRPC, but a page of HTTP: its body read as a frame, or its status in the place of one.
+/// Whether an answer is none of gRPC, but a page of HTTP.
 pub fn is_no_grpc(status: &Status) -> bool {
+    page_status(status).is_some()
+}
+
+/// Whether it is a page that says that nobody here knows of the request. A proxy that has passed it on, and did not hear what became of
+/// it, sends a page as well.
+fn is_page_of_other_server(status: &Status) -> bool {
+    const TIMEOUT: u16 = 408;
+    page_status(status).is_some_and(|code| (400..500).contains(&code) && code != TIMEOUT)
+}
+
+/// The status of a page of HTTP: its body was read as a frame, or its status stands in the place of that of gRPC.
+fn page_status(status: &Status) -> Option<u16> {
     let said = status.message();
-    let is_text = said.contains("invalid compression flag") && said.contains("status: ");
-    is_text || said.contains("grpc-status header missing, mapped from HTTP status code")
+    let after = match said.split_once("grpc-status header missing, mapped from HTTP status code") {
+        Some((_, after)) => after,
+        None => {
+            let (_, after) = said.split_once("invalid compression flag")?;
+            after.split_once("status: ")?.1
+        }
+    };
+    let digits = after.trim_start();
+    let end = digits.find(|c: char| !c.is_ascii_digit());
+    digits[..end.unwrap_or(digits.len())].parse().ok()
 }
 
 /// Whether a connection failed since the other end does not speak TLS.

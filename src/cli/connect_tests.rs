@@ -98,3 +98,27 @@ fn a_token_may_lie_in_a_file() {
     };
     assert!(wrong.header().is_err());
 }
+
+/// A proxy that has passed a write on, and did not hear what became of it, sends a page, too.
+#[test]
+fn a_page_leaves_open_what_became_of_a_write_unless_nobody_knew_of_it() {
+    let mapped = "grpc-status header missing, mapped from HTTP status code";
+    let read = "protocol error: received message with invalid compression flag: 60 (valid flags are 0 and 1) while receiving response with status:";
+    for (said, is_open) in [
+        (format!("{mapped} 404"), false),
+        (format!("{mapped} 502"), true),
+        (format!("{mapped} 504"), true),
+        (format!("{mapped} 408"), true),
+        (format!("{read} 404 Not Found"), false),
+        (format!("{read} 504 Gateway Timeout"), true),
+    ] {
+        let status = Status::new(Code::Internal, &*said);
+        assert!(is_no_grpc(&status), "{said}");
+        let error = RpcError::change(status, "again".to_owned());
+        let what = match is_open {
+            true => "the change was not confirmed",
+            false => "nothing was changed",
+        };
+        assert!(error.to_string().starts_with(what), "{error}");
+    }
+}

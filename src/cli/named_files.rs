@@ -3,13 +3,15 @@
 //! Start at [`look`]. What is there is read as a start reads it. What is not there may be where the server runs, and not where its
 //! directory is checked.
 
+use std::error::Error;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::audit::capsule::CapsuleKey;
-use crate::audit::tree::key_file;
+use crate::audit::capsule::{CapsuleError, CapsuleKey};
+use crate::audit::tree::key_file::{self, KeyError};
 use crate::bundle::archive::signature::VerifyingKeys;
 use crate::bundle::diagnostic::{BundleDiagnostic, SourceText};
 use crate::config::Config;
@@ -49,6 +51,7 @@ pub fn look(config: &Config, origin: SourceText<'_>, base: &Path, connects: bool
     let mut look = Look {
         origin,
         base,
+        connects,
         found: NamedFiles::default(),
     };
     look.tls(config);
@@ -67,6 +70,8 @@ pub fn look(config: &Config, origin: SourceText<'_>, base: &Path, connects: bool
 struct Look<'a> {
     origin: SourceText<'a>,
     base: &'a Path,
+    /// Whether the server is to run here, as this user.
+    connects: bool,
     found: NamedFiles,
 }
 
@@ -74,6 +79,18 @@ impl Look<'_> {
     fn fault(&mut self, field: &str, said: &str) {
         let fault = self.diagnostic(field, said);
         self.found.faults.push(fault);
+    }
+
+    /// Tells of a file that cannot be used. What only this user may not do, the server's may.
+    fn unusable(&mut self, field: &str, error: &(dyn Error + 'static)) {
+        let said = with_causes(error);
+        match !self.connects && depends_on_user(error) {
+            true => self.warning(
+                field,
+                &format!("cannot be judged, as the server may run as another user: {said}"),
+            ),
+            false => self.fault(field, &format!("cannot be used: {said}")),
+        }
     }
 
     fn warning(&mut self, field: &str, said: &str) {
@@ -102,7 +119,7 @@ impl Look<'_> {
     }
 
     /// Reads a file that is there, as a start does.
-    fn read<E: std::error::Error>(
+    fn read<E: Error + 'static>(
         &mut self,
         field: &str,
         file: Option<&PathBuf>,
@@ -112,7 +129,7 @@ impl Look<'_> {
             return;
         };
         if let Err(error) = read(&path) {
-            self.fault(field, &format!("cannot be used: {}", with_causes(&error)));
+            self.unusable(field, &error);
         }
     }
 
@@ -134,9 +151,7 @@ impl Look<'_> {
         }
         let loaded = match tls::load(files, self.base) {
             Ok(loaded) => loaded,
-            Err(error) => {
-                return self.fault("tls", &format!("cannot be used: {}", with_causes(&error)));
-            }
+            Err(error) => return self.unusable("tls", &error),
         };
         let now = SystemTime::now();
         if let Err(error) = loaded.check_validity(now, &self.base.join(&files.cert)) {
@@ -236,6 +251,25 @@ impl Look<'_> {
             ),
         }
     }
+}
+
+/// Whether another user may fare otherwise: by who may read a file, or by whose it is.
+fn depends_on_user(error: &(dyn Error + 'static)) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let of_io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        let of_key = match error.downcast_ref() {
+            Some(CapsuleError::Mode(error)) => Some(error),
+            _ => error.downcast_ref::<KeyError>(),
+        };
+        if of_io == Some(io::ErrorKind::PermissionDenied)
+            || of_key.is_some_and(KeyError::is_of_user)
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The files that the URL of a database names.

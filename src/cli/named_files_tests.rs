@@ -103,6 +103,24 @@ fn what_a_start_refuses_of_certificates_and_keys_is_a_fault_where_it_is_named() 
     );
 }
 
+/// A key of the service's group, as packages give it out: fine for the service, whoever checks.
+#[test]
+fn what_another_user_may_use_is_a_warning_where_the_server_need_not_run_as_this_one() {
+    let folder = folder();
+    let file = folder.path().join("open.key");
+    fs::set_permissions(file, fs::Permissions::from_mode(0o640)).expect("set");
+    for text in [
+        "[audit]\ncapsule_key_file = \"open.key\"\n",
+        "[audit]\nsigning_key_file = \"open.key\"\n",
+    ] {
+        let (faults, warnings, _) = found(&folder, text, false);
+        assert_eq!(faults, [""; 0], "{text}");
+        assert!(warnings[0].contains("as another user"), "{warnings:?}");
+        let (faults, _, _) = found(&folder, text, true);
+        assert!(faults[0].contains("its mode is 640"), "{faults:?}");
+    }
+}
+
 #[test]
 fn a_certificate_that_has_expired_is_a_warning_as_a_start_only_logs_it() {
     let (faults, warnings, missing) = found(&folder(), &tls("old.pem", "key.pem"), false);

@@ -36,7 +36,7 @@ pub struct BundleConfig {
     pub published: bool,
     /// Whether warnings are faults, which keep a bundle out of service.
     pub strict: bool,
-    /// Lints of `callgate check` that are not told. The server does not look for lints.
+    /// Lints of `callgate check` that are not told. The server looks for `permit-everything` alone.
     pub allow: Vec<String>,
     /// Directories below that are bundles of their own: they have their own `callgate.toml`, and nothing in them is read.
     pub apart: Vec<String>,

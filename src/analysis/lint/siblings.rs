@@ -86,30 +86,7 @@ pub(super) fn find(
     for forbid in in_force {
         let names = names(forbid);
         for tools in by_digest.values() {
-            for other in tools {
-                let Some(name) = names.iter().find(|it| other.is_under(snapshot, it)) else {
-                    continue;
-                };
-                let is_left_out = |it: &&Tool<'_>| {
-                    it.at != other.at && !names.iter().any(|name| it.is_under(snapshot, name))
-                };
-                for left_out in tools.iter().filter(is_left_out) {
-                    let key = (left_out.at, name.to_string());
-                    let (_, escape) = escapes.entry(key).or_insert_with(|| {
-                        let (left_out, other) = (*left_out, *other);
-                        let policies = BTreeSet::new();
-                        (
-                            name.clone(),
-                            Escape {
-                                left_out,
-                                other,
-                                policies,
-                            },
-                        )
-                    });
-                    escape.policies.insert(forbid.id().to_string());
-                }
-            }
+            note_left_out(snapshot, forbid.id().as_ref(), &names, tools, &mut escapes);
         }
     }
     let found = escapes.values().filter_map(|(name, escape)| {
@@ -117,6 +94,49 @@ pub(super) fn find(
         Some(told(snapshot, source, name, escape))
     });
     found.collect()
+}
+
+/// Notes the tools of one definition that a forbid leaves out, each with one of another registration that it is about.
+fn note_left_out<'r>(
+    snapshot: &Snapshot,
+    forbid: &str,
+    names: &[EntityUID],
+    tools: &[Tool<'r>],
+    escapes: &mut BTreeMap<(usize, String), (EntityUID, Escape<'r>)>,
+) {
+    let mut left_out = Vec::new();
+    // By what the forbid says, the first tool, and the first in another registration.
+    let mut covered: BTreeMap<&EntityUID, (Tool<'r>, Option<Tool<'r>>)> = BTreeMap::new();
+    for tool in tools {
+        match names.iter().find(|name| tool.is_under(snapshot, name)) {
+            None => left_out.push(*tool),
+            Some(name) => {
+                let (first, second) = covered.entry(name).or_insert((*tool, None));
+                if second.is_none() && first.at != tool.at {
+                    *second = Some(*tool);
+                }
+            }
+        }
+    }
+    for (name, (first, second)) in covered {
+        let text = name.to_string();
+        for left_out in &left_out {
+            let others = [Some(first), second].into_iter().flatten();
+            let Some(other) = others.into_iter().find(|it| it.at != left_out.at) else {
+                continue;
+            };
+            let key = (left_out.at, text.clone());
+            let (_, escape) = escapes.entry(key).or_insert_with(|| {
+                let escape = Escape {
+                    left_out: *left_out,
+                    other,
+                    policies: BTreeSet::new(),
+                };
+                (name.clone(), escape)
+            });
+            escape.policies.insert(forbid.to_owned());
+        }
+    }
 }
 
 fn told(snapshot: &Snapshot, source: &SourceFile, name: &EntityUID, escape: &Escape<'_>) -> Found {

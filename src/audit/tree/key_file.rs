@@ -63,6 +63,13 @@ pub enum KeyError {
     },
 }
 
+impl KeyError {
+    /// Whether the file is one that a process of another user may use: whose it is decides.
+    pub fn is_of_user(&self) -> bool {
+        matches!(self, Self::Mode { mode, .. } if mode & forbidden(false) == 0)
+    }
+}
+
 /// Reads a signing key.
 ///
 /// # Errors

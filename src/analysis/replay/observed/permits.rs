@@ -114,10 +114,9 @@ impl MissingPermits {
                 kind: key.kind.with_or_without_target(),
                 ..key.clone()
             };
-            // What a tool acts upon is known once somebody has confirmed it.
-            let is_known =
-                key.action != PermittedAction::CallTool && key.resource_type == TYPES.tool;
-            let is_told = is_known || self.missing.contains_key(&other);
+            // Of one that nobody has confirmed, what it acts upon may be known only after that, and is permitted only then.
+            let is_of_tool = key.resource_type == TYPES.tool;
+            let is_told = is_of_tool || self.missing.contains_key(&other);
             for (circumstances, resources) in alike {
                 let id = format!("{OBSERVED}.{:04}", first + permits.len());
                 let conditions = [key.kind.conditions(is_told), circumstances.conditions()];
