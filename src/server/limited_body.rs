@@ -22,7 +22,6 @@ use crate::adapters::transport::request::{CountedBody, PermitSlot};
 use crate::authn::caller::Caller;
 use crate::authn::capacity::{CapacityError, CapacityLimit, CapacityPermit};
 use crate::config::limits::Limits;
-use crate::service::off_thread;
 use crate::service::server_load::ServerLoad;
 
 /// Length of the prefix of a gRPC message, in bytes: the compression flag and the message's length.
@@ -315,7 +314,6 @@ impl<B: ReceivedBody> http_body::Body for LimitedBody<B> {
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => {
                 this.has_waited = this.begun.is_some();
-                off_thread::note_wait();
                 this.poll_late(context).map(|late| Some(Err(late.into())))
             }
         }

@@ -32,7 +32,8 @@ const MOST_PER_MILLE: u64 = 1_250;
 /// The lowest limit.
 const MIN_LIMIT: usize = 4;
 
-/// For how long a reduced limit holds without a further measurement.
+/// For how long a reduced limit holds without a further measurement. After that it doubles each time: where nobody asks nothing is
+/// measured, and so it is where a server answers nobody any more.
 const HOLDS: Duration = Duration::from_secs(1);
 
 /// The part of `limits.deadline_ms` that each request counts as given, if its client gives it less.
@@ -101,15 +102,11 @@ impl ConcurrencyLimit {
             return configured;
         }
         let set_at = Duration::from_micros(self.set_at.load(Ordering::Relaxed));
-        if now().saturating_sub(set_at) < HOLDS {
-            return reduced;
-        }
-        // Unless it was set meanwhile.
-        let (newest, lifted) = (Ordering::Relaxed, usize::MAX);
-        match self.limit.compare_exchange(reduced, lifted, newest, newest) {
-            Ok(_) => configured,
-            Err(newer) => newer.min(configured),
-        }
+        let unmeasured = now().saturating_sub(set_at).as_secs() / HOLDS.as_secs();
+        let grown = u32::try_from(unmeasured).unwrap_or(u32::MAX);
+        reduced
+            .saturating_mul(2_usize.saturating_pow(grown))
+            .min(configured)
     }
 
     /// Whether the limit is below the configured maximum.
@@ -197,7 +194,7 @@ impl ConcurrencyLimit {
         let requests = window.requests.swap(0, Ordering::Relaxed).max(1);
         let used = window.used.swap(0, Ordering::Relaxed) / requests;
         let most = window.most_under_way.swap(0, Ordering::Relaxed);
-        let limit = self.limit.load(Ordering::Relaxed).min(configured);
+        let limit = self.limit_at(configured, || now);
         let factor = (WANTED_PER_MILLE * 1_000_000 / used.max(1)).isqrt();
         let factor = factor.clamp(LEAST_PER_MILLE, MOST_PER_MILLE);
         let next = if used <= WANTED_PER_MILLE {

@@ -130,13 +130,15 @@ fn no_more_than_are_always_let_in_are_no_queue_however_long_they_take() {
 }
 
 #[test]
-fn a_reduced_limit_holds_for_a_second_without_a_measurement() {
+fn a_reduced_limit_doubles_with_each_second_without_a_measurement() {
     let pressure = ConcurrencyLimit::default();
     windows(&pressure, 0, 1, 250, 100);
     let held = |now| pressure.limit_at(CONFIGURED, || now);
     assert_eq!(held(HOLDS - Duration::from_millis(1)), 50);
-    assert_eq!(held(HOLDS), CONFIGURED);
-    assert!(!is_reduced(&pressure), "with the first look");
+    assert_eq!(held(HOLDS), 100);
+    assert_eq!(held(HOLDS * 2), 200.min(CONFIGURED));
+    assert_eq!(held(HOLDS * 100), CONFIGURED);
+    assert_eq!(held(Duration::MAX), CONFIGURED);
     let now = windows(&pressure, 10, 1, 250, 100);
     let last = WINDOW * u32::try_from(now - 1).expect("few");
     assert_eq!(held(last + HOLDS / 2), 50, "measured again");

@@ -1,5 +1,5 @@
 //! How a request says that it waits for something else than a thread that decides: work on a thread of its own, a revision,
-//! a session, the store, other replicas, or the bytes that its client sends.
+//! a session, the store, or other replicas.
 //!
 //! Such a wait says nothing about how long requests wait for a thread that decides, and so nothing about how many of those
 //! are too many ([`crate::service::concurrency_limit`]).
@@ -24,17 +24,12 @@ pub async fn off_thread<T>(work: impl Future<Output = T>) -> T {
     .await
 }
 
-/// Notes that what is being polled waits for what goes on elsewhere.
-pub fn note_wait() {
-    WAITS.set(true);
-}
-
 /// Forgets what was polled before, as another request is polled next.
 pub fn begin_poll() {
     WAITS.set(false);
 }
 
-/// Whether what was polled waits in [`off_thread`], or says so ([`note_wait`]).
+/// Whether what was polled waits in [`off_thread`].
 pub fn waits_off_thread() -> bool {
     WAITS.get()
 }
@@ -58,7 +53,5 @@ mod tests {
         let mut done = pin!(off_thread(std::future::ready(7)));
         assert_eq!(done.as_mut().poll(&mut context), Poll::Ready(7));
         assert!(!waits_off_thread());
-        note_wait();
-        assert!(waits_off_thread());
     }
 }
