@@ -5,22 +5,9 @@ use crate::authn::caller::Caller;
 use crate::domain::request::call_context::{Operation, Subject};
 use crate::domain::schema::{self, TYPES};
 use crate::service::deadline::Deadline;
-use crate::service::fixtures;
+use crate::service::fixtures::service;
 use crate::service::request::RequestMeta;
-use crate::service::settings::ServiceSettings;
-use crate::telemetry::export::span_tracer::SpanSampler;
-use crate::telemetry::record::recorder::RecorderParts;
 use crate::telemetry::span_fixtures::KeptSpans;
-
-fn service(spans: &KeptSpans) -> Service {
-    let recorder = Recorder::new(RecorderParts {
-        tracer: Some(spans.tracer(SpanSampler::ALWAYS_ON)),
-        ..RecorderParts::default()
-    });
-    let service = Service::in_memory(ServiceSettings::default(), recorder).expect("a service");
-    service.publish(fixtures::policies("")).expect("published");
-    service
-}
 
 fn call() -> CallContext {
     let agent = Subject::verified(schema::entity_uid(&TYPES.agent, "one"), "test");

@@ -10,22 +10,9 @@ use crate::domain::request::call_context::{Operation, Subject};
 use crate::domain::schema::{self, TYPES};
 use crate::service::Service;
 use crate::service::deadline::Deadline;
-use crate::service::fixtures;
+use crate::service::fixtures::service;
 use crate::service::request::RequestMeta;
-use crate::service::settings::ServiceSettings;
-use crate::telemetry::export::span_tracer::SpanSampler;
-use crate::telemetry::record::recorder::RecorderParts;
 use crate::telemetry::span_fixtures::KeptSpans;
-
-fn service(spans: &KeptSpans) -> Service {
-    let recorder = Recorder::new(RecorderParts {
-        tracer: Some(spans.tracer(SpanSampler::ALWAYS_ON)),
-        ..RecorderParts::default()
-    });
-    let service = Service::in_memory(ServiceSettings::default(), recorder).expect("a service");
-    service.publish(fixtures::policies("")).expect("published");
-    service
-}
 
 /// A call that is allowed if its write succeeds, and whoever tells what becomes of that.
 fn allowed<'a>(
