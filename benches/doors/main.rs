@@ -4,6 +4,8 @@
 //! is asked the same question through every door, as far as the door can say it, in turns. What counts is the CPU
 //! time of its process per decision, over that of the native `Authorize`. Then Envoy in front of a server that
 //! only answers, with and without Callgate's filter.
+//!
+//! `CALLGATE_BENCH_ONLY` is one door, e.g. `ext_proc`, which is measured without the others and without Envoy.
 
 use std::path::Path;
 
@@ -53,7 +55,15 @@ async fn measure() -> Result<(), Fault> {
         collector.spans().await > 0,
         "every decision was to be traced"
     );
-    envoy::measure(callgate.port()).await
+    match only() {
+        Some(_) => Ok(()),
+        None => envoy::measure(callgate.port()).await,
+    }
+}
+
+/// The door that is asked for.
+fn only() -> Option<String> {
+    std::env::var("CALLGATE_BENCH_ONLY").ok()
 }
 
 /// One way to ask.
@@ -87,6 +97,7 @@ async fn cpu(callgate: &Server, channel: Channel, http_port: u16) -> Result<(), 
     ];
     let (names, sides): (Vec<_>, Vec<_>) = doors
         .into_iter()
+        .filter(|(name, _)| *name == "native" || only().is_none_or(|only| only == *name))
         .map(|(name, asker)| {
             let side = Side {
                 server: callgate,

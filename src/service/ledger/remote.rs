@@ -144,7 +144,11 @@ impl Ledger {
             Some(first) if is_submitted(first) => {
                 head.submitted.pop_front();
             }
-            Some(_) => self.plan_anew(head),
+            Some(_) => {
+                // Another server has got the revision that this was planned for, which is in service by now.
+                head.keys.roll_back(entry.revision.saturating_sub(1));
+                self.plan_anew(head);
+            }
             None => {}
         }
         if head.revision <= next.revision() {

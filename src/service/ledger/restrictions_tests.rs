@@ -596,6 +596,37 @@ async fn what_was_planned_before_a_replica_has_loaded_everything_again_does_not_
     assert_eq!(live.authority.delegations.size(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_another_server_was_faster_than_uses_up_no_key() {
+    let (ledger, asked, answers) = beside_others();
+    answers.send(Ok(())).unwrap();
+    let granted = ledger.write(origin(None), at(1), |it| grant("d")(it)).await;
+    let granted = granted.unwrap().revision;
+    asked.recv().unwrap();
+    let begin = || {
+        let under_way = RestrictionUnderWay::default();
+        let mut plan = |it: &Generation| revoke("d")(it);
+        ledger.begin(origin(Some("k")), at(1), &under_way, &mut plan)
+    };
+    let submitted = |begun| match begun {
+        Ok(PendingWrite::Submitted(submitted)) => submitted.next.revision(),
+        _ => panic!("it is said to be made"),
+    };
+    assert_eq!(submitted(begin()), granted + 1);
+    asked.recv().unwrap();
+    let other = grant("other")(&ledger.live().unwrap()).unwrap();
+    let entry = ChangeRecord {
+        revision: granted + 1,
+        at: at(1),
+        verb: SmolStr::new_static(other.verb),
+        change: other.change,
+        asker: origin(None),
+    };
+    ledger.apply_remote(vec![(entry, other.id)]).unwrap();
+    assert_eq!(submitted(begin()), granted + 2);
+    drop(answers);
+}
+
 /// What a response has acknowledged.
 type Promise = Arc<dyn Fn(&Authority) -> bool + Send + Sync>;
 

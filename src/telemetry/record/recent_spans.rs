@@ -1,8 +1,9 @@
 //! The spans of recent decisions and approvals, so that later spans can link to them.
 //!
 //! A link names a span by its trace and span id (OpenTelemetry, "Link"). Calls name a decision or an approval by its id, so the
-//! spans of the last ones are kept by these ids, in fixed memory: entries are in two halves, and when one is full the older one
-//! is forgotten.
+//! spans of the last ones are kept by these ids, in fixed memory. Every decision is kept and hardly one is looked for: so decisions
+//! are written one after the other, which is cheap, and found by looking through the ids of a shard. Approvals are in two
+//! halves, and when one is full the older one is forgotten.
 //!
 //! Invariant: what is kept is bounded, and a lookup waits for no more than another lookup.
 
@@ -16,16 +17,16 @@ use uuid::Uuid;
 use crate::domain::ids::{ApprovalId, CallDigest};
 use crate::telemetry::export::otlp_encoder::SpanIds;
 
-/// Decisions in one half of a shard, and shards. So the last 32,768 decisions are known at least, in about 5 MB.
-const DECISIONS: usize = 2_048;
-const SHARDS: usize = 16;
+/// Decisions in a shard, and shards: 65,536 decisions in about 5 MB, and 8 kB of ids to look through for one.
+const DECISIONS: usize = 512;
+const SHARDS: usize = 128;
 /// Approvals, and denies that an approval would turn, in one half.
 const APPROVALS: usize = 4_096;
 
 /// Spans by what they are about.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RecentSpans {
-    decisions: [Mutex<Recent<Uuid, SpanIds>>; SHARDS],
+    decisions: Box<[Mutex<RecentDecisions>]>,
     /// Denies by the digest of their challenge.
     denied: Mutex<Recent<CallDigest, (Uuid, SpanIds)>>,
     approvals: Mutex<Recent<ApprovalId, ApprovalSpans>>,
@@ -40,6 +41,34 @@ pub(super) struct ApprovalSpans {
     pub(super) requested: Option<SpanIds>,
     /// What a person said.
     pub(super) decided: Option<SpanIds>,
+}
+
+/// The last decisions of a shard.
+#[derive(Debug, Default)]
+struct RecentDecisions {
+    ids: Vec<Uuid>,
+    /// As many, in the same order.
+    spans: Vec<SpanIds>,
+    /// Where the next one goes once there are [`DECISIONS`].
+    oldest: usize,
+}
+
+impl RecentDecisions {
+    fn put(&mut self, id: Uuid, span: SpanIds) {
+        if self.ids.len() < DECISIONS {
+            self.ids.push(id);
+            self.spans.push(span);
+            return;
+        }
+        self.ids[self.oldest] = id;
+        self.spans[self.oldest] = span;
+        self.oldest = (self.oldest + 1) % DECISIONS;
+    }
+
+    fn get(&self, id: Uuid) -> Option<&SpanIds> {
+        let at = self.ids.iter().position(|it| *it == id)?;
+        self.spans.get(at)
+    }
 }
 
 /// Entries of which the older half is forgotten when there are too many.
@@ -72,10 +101,20 @@ impl<K: Hash + Eq, V> Recent<K, V> {
     }
 }
 
+impl Default for RecentSpans {
+    fn default() -> Self {
+        Self {
+            decisions: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            denied: Mutex::default(),
+            approvals: Mutex::default(),
+        }
+    }
+}
+
 impl RecentSpans {
     /// Keeps the span of a decision, and the digest of its challenge.
     pub(super) fn decided(&self, id: Uuid, challenge: Option<&CallDigest>, span: &SpanIds) {
-        lock(self.shard(id)).put(id, span.clone(), DECISIONS);
+        lock(self.shard(id)).put(id, span.clone());
         if let Some(digest) = challenge {
             lock(&self.denied).put(digest.clone(), (id, span.clone()), APPROVALS);
         }
@@ -83,7 +122,7 @@ impl RecentSpans {
 
     /// The span of a decision.
     pub(super) fn decision(&self, id: Uuid) -> Option<SpanIds> {
-        lock(self.shard(id)).get(&id).cloned()
+        lock(self.shard(id)).get(id).cloned()
     }
 
     /// Keeps the span of a request for an approval, or of what was said to it.
@@ -115,7 +154,7 @@ impl RecentSpans {
         lock(&self.approvals).get(id).cloned().unwrap_or_default()
     }
 
-    fn shard(&self, id: Uuid) -> &Mutex<Recent<Uuid, SpanIds>> {
+    fn shard(&self, id: Uuid) -> &Mutex<RecentDecisions> {
         // The last byte of a UUID version 7 is random.
         let [.., last] = *id.as_bytes();
         &self.decisions[usize::from(last) % SHARDS]

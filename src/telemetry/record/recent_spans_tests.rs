@@ -15,7 +15,7 @@ fn span(number: u64) -> SpanIds {
 fn memory_is_bounded_and_the_last_ones_are_known() {
     let spans = RecentSpans::default();
     let id = |number: u64| Uuid::from_u128(u128::from(number));
-    let bound = 2 * DECISIONS * SHARDS;
+    let bound = DECISIONS * SHARDS;
     let count = (bound + bound / 2) as u64;
     for number in 0..count {
         spans.decided(id(number), None, &span(number));
@@ -23,16 +23,14 @@ fn memory_is_bounded_and_the_last_ones_are_known() {
     let kept: usize = spans
         .decisions
         .iter()
-        .map(|shard| {
-            let shard = lock(shard);
-            shard.newer.len() + shard.older.len()
-        })
+        .map(|shard| lock(shard).ids.len())
         .sum();
-    assert!(kept <= bound, "{kept}");
-    for number in count - (DECISIONS * SHARDS) as u64..count {
+    assert_eq!(kept, bound);
+    let known = count - bound as u64;
+    for number in known..count {
         assert_eq!(spans.decision(id(number)), Some(span(number)));
     }
-    assert_eq!(spans.decision(id(0)), None);
+    assert_eq!(spans.decision(id(known - 1)), None);
 }
 
 #[test]
