@@ -52,7 +52,7 @@ pub enum ControlOutcome {
     Refused,
     /// It was not written, as far as is known.
     Failed,
-    /// The server gave it up before its end. It may have been written.
+    /// The server gave it up before its end, or the store did not answer. It may have been written.
     Abandoned,
 }
 

@@ -46,6 +46,11 @@ pub enum ControlError {
     /// The store did not confirm the write. Repeating it with the same key is safe.
     #[error("the change could not be written: ask again with the same `idempotency_key`")]
     Unavailable,
+    /// The store did not answer the write, so it may have been made. Repeating it with the same key is safe.
+    #[error(
+        "nobody knows whether the change was written: ask again with the same `idempotency_key`"
+    )]
+    OutcomeUnknown,
     /// It takes longer than one request may. Repeating it with the same key goes on.
     #[error("{0}: ask again with the same `idempotency_key`")]
     UnderWay(&'static str),

@@ -240,7 +240,8 @@ impl AdmittedWrite {
             // Beside other servers it may be planned more than once.
             let plan = plan.clone()(&context);
             let (verdict, name) = context.told.into_parts();
-            (*decided, *object) = (Some(verdict), name);
+            let made = plan.as_ref().ok().map(|change| change.id.clone());
+            (*decided, *object) = (Some(verdict), name.or(made));
             plan
         };
         let written = match place {
@@ -280,6 +281,7 @@ fn control_error(error: WriteError<ControlError>) -> ControlError {
         WriteError::Store(error @ StoreError::Lost(_)) => {
             ControlError::StoreLost(error.to_string())
         }
+        WriteError::Store(error) if error.is_outcome_unknown() => ControlError::OutcomeUnknown,
         WriteError::Store(_) => ControlError::Unavailable,
     }
 }

@@ -60,6 +60,7 @@ impl<'a> WriteAttempt<'a> {
                 | ControlError::NotRecorded(_)
                 | ControlError::StoreLost(_),
             ) => ControlOutcome::Failed,
+            Err(ControlError::OutcomeUnknown) => ControlOutcome::Abandoned,
             Err(_) => ControlOutcome::Refused,
         };
         let written = result.as_ref().ok();

@@ -54,6 +54,10 @@ pub struct Confirmer {
     store: Option<String>,
     /// When the question was begun with which the last beat was written.
     beat_at: Beginning,
+    /// How often the database has noted that, as it says.
+    beat: u64,
+    /// The database has forgotten beats of this server, and not everything is loaded again since.
+    has_forgotten: bool,
     /// What was said to be applied last.
     said: (u64, u64),
     /// The archives that were said to be compiled, and not to compile.
@@ -87,6 +91,8 @@ impl Confirmer {
             is_stopped,
             store: history.map(String::from),
             beat_at: Beginning::default(),
+            beat: 0,
+            has_forgotten: false,
             said: (0, 0),
             said_compiled: Default::default(),
             staged: None,
@@ -170,6 +176,8 @@ impl Confirmer {
         self.state
             .set_staged(begun.nanos, confirmation.staged.clone());
         self.stage(confirmation.staged.as_ref());
+        self.has_forgotten |= confirmation.beat < self.beat + u64::from(is_beat);
+        self.beat = confirmation.beat;
         if self.has_turned_back(&confirmation, applied) {
             self.load_again(&confirmation, applied).await?;
             return Ok(false);
@@ -225,7 +233,7 @@ impl Confirmer {
             .is_some_and(|known| store(known) != store(history))
     }
 
-    /// Whether the store is not as this server has applied changes of it: an older copy, or one
+    /// Whether the store is not as this server has applied changes of it: an older copy, which others may have changed since, or one
     /// that was promoted and may lack what this server knows.
     fn has_turned_back(&self, confirmation: &Confirmation, applied: (u64, u64)) -> bool {
         let is_other = self
@@ -235,7 +243,8 @@ impl Confirmer {
         // Where no change has the next revision, they go on above others that were given out before.
         let first = confirmation.entries.first().map(|(it, _)| it.revision);
         let is_apart = confirmation.revision > applied.0 && first != Some(applied.0 + 1);
-        is_other || is_apart || confirmation.revision < applied.0 || confirmation.facts < applied.1
+        let is_behind = confirmation.revision < applied.0 || confirmation.facts < applied.1;
+        is_other || is_apart || is_behind || self.has_forgotten
     }
 
     /// Forgets everything and loads it again, after the database has turned back. Nothing is decided meanwhile.
@@ -250,24 +259,28 @@ impl Confirmer {
             is = confirmation.store,
             "the database is another one, or has lost something: everything is loaded again"
         );
-        // It may have lost what made the last revision, and no more.
-        let has_lost = confirmation.facts < facts;
-        let is_first = confirmation.revision < last || (has_lost && confirmation.revision == last);
-        if is_first {
-            let from = confirmation.revision;
+        let mut loaded = load(&self.ledger).await?;
+        let mut news = loaded.turned_back.clone();
+        let mut known = last;
+        // It may have lost what made the last revision, and no more; or others have made later ones since.
+        let has_lost = self.has_forgotten || confirmation.facts < facts;
+        let is_noted = news.as_ref().is_some_and(|it| it.revision() > last);
+        if !is_noted && (has_lost || loaded.revision < last) {
+            let from = loaded.revision;
+            known = last.max(from);
             self.ledger
                 .go_on_above(TurnedBack {
                     how: TurnedBackHow::Older,
                     from,
-                    last,
+                    last: known,
                 })
                 .await?;
+            loaded = load(&self.ledger).await?;
+            news = loaded.turned_back.clone().filter(|it| it.last > known);
         }
-        let mut loaded = load(&self.ledger).await?;
         // Another replica has gone on above what is known here, or above more than this one has just done.
-        let is_news = |it: &&TurnedBack| it.revision() > last && (!is_first || it.last > last);
-        if let Some(turned) = loaded.turned_back.as_ref().filter(is_news) {
-            self.ledger.note_turned_back(turned);
+        if let Some(turned) = news.filter(|it| it.revision() > known) {
+            self.ledger.note_turned_back(&turned);
         }
         self.holder.forget_all();
         self.facts.reload(&mut loaded)?;
@@ -276,6 +289,7 @@ impl Confirmer {
         // Last: if a bundle has to be compiled first, all of it is done again.
         self.ledger.reload(loaded)?;
         self.store = history;
+        self.has_forgotten = false;
         Ok(())
     }
 
@@ -290,6 +304,8 @@ impl Confirmer {
         if self.is_other_store(&history) {
             return Err(StoreError::OtherStore);
         }
+        let left_at = self.state.membership().left_at(limit).await?;
+        self.has_forgotten |= left_at.is_none_or(|beat| beat < self.beat);
         tracing::warn!("the other replicas have taken this one for dead: it joins again");
         let membership = self.state.membership().renewed();
         membership.join(&self.name, Duration::from_secs(5)).await?;
@@ -299,6 +315,7 @@ impl Confirmer {
         self.state.set_membership(membership);
         self.holder.forget_all();
         (self.beat_at, self.said) = (Beginning::default(), (0, 0));
+        self.beat = 0;
         Ok(())
     }
 

@@ -378,6 +378,9 @@ impl Ledger {
                 Err(error) if error.is_conflict() => {
                     tracing::debug!(%error, "a change is planned again");
                 }
+                Err(error) if error.is_outcome_unknown() => {
+                    tracing::error!(%error, "nobody knows whether a change is made");
+                }
                 Err(error) if if_unwritten == IfUnwritten::Undo => {
                     tracing::error!(%error, "a change could not be written and is not made");
                 }

@@ -73,6 +73,8 @@ pub struct Confirmation {
     pub revision: u64,
     /// The number of the last fact then.
     pub facts: u64,
+    /// How often this server has said what it has applied, this time included.
+    pub beat: u64,
     /// The other servers.
     pub replicas: Vec<ReplicaProgress>,
     /// Sessions of this server that another one waits for.
@@ -131,6 +133,7 @@ struct AnswerForm {
     now: u64,
     revision: u64,
     facts: u64,
+    beat: u64,
     replicas: Option<Vec<ReplicaForm>>,
     wanted: Option<Vec<SessionId>>,
     #[serde(default)]
@@ -279,6 +282,18 @@ impl Membership {
         self.polls.call(sql, &[], limit).await
     }
 
+    /// The beat at which this membership was ended. `None` if the database knows of no end in the last 30 days.
+    ///
+    /// # Errors
+    ///
+    /// Any error of reading.
+    pub async fn left_at(&self, limit: Duration) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT callgate.left_at($1)";
+        let values = [Some(self.id.to_string())];
+        let beat = self.polls.call(sql, &values, limit).await?;
+        Ok(beat.parse().ok())
+    }
+
     /// Ends the membership under which this server writes now, from any thread. Nothing may be decided after that.
     ///
     /// # Errors
@@ -351,6 +366,7 @@ impl AnswerForm {
             now: form::from_millis(self.now).ok_or_else(|| damaged("no moment".to_owned()))?,
             revision: self.revision,
             facts: self.facts,
+            beat: self.beat,
             wanted: self.wanted.unwrap_or_default(),
             staged: self.staged.map(|id| StagedBundle {
                 id,

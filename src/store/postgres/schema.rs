@@ -9,11 +9,12 @@ use crate::store::backend::StoreError;
 use crate::store::postgres::errors;
 
 /// The statements that make each version from the one before. A released one is never changed.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("1.sql"),
     include_str!("2.sql"),
     include_str!("3.sql"),
     include_str!("4.sql"),
+    include_str!("5.sql"),
 ];
 /// Held by the server that migrates, for the length of its transaction: `Clgt`.
 const LOCK: i64 = 0x436c_6774;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use callgate::proto::v1;
 use tonic::Code;
 
+use crate::fleet::proxy::{Link, Proxy};
 use crate::store::crash::company::{
     Doors, actor, agent, in_session, is_allow, moment_in, scope, user, why,
 };
@@ -22,9 +23,50 @@ const SERVE: [&str; 6] = [
 ];
 
 fn replica(cluster: &Cluster, database: &str, name: &str) -> Bundle {
-    let url = cluster.url(database);
+    replica_at(&cluster.url(database), name)
+}
+
+fn replica_at(url: &str, name: &str) -> Bundle {
     let config = format!("[state]\nurl = \"{url}\"\nreplica = \"{name}\"\n");
     Bundle::of(&worlds::office().config(&config))
+}
+
+/// Puts a copy of a database aside, while nobody is connected to it.
+fn copy(cluster: &Cluster, database: &str, to: &str) {
+    for sql in [
+        format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false"),
+        end_connections(database),
+        format!("CREATE DATABASE {to} TEMPLATE {database}"),
+        format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"),
+    ] {
+        cluster.query(&sql).unwrap();
+    }
+}
+
+/// Puts a copy in the place of a database.
+fn put_back(cluster: &Cluster, database: &str, copy: &str) {
+    for sql in [
+        format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false"),
+        end_connections(database),
+        format!("ALTER DATABASE {database} RENAME TO {database}_of_before"),
+        format!("ALTER DATABASE {copy} RENAME TO {database}"),
+    ] {
+        cluster.query(&sql).unwrap();
+    }
+}
+
+fn end_connections(database: &str) -> String {
+    format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
+}
+
+async fn stop(doors: &Doors, uid: v1::EntityRef) {
+    let request = v1::StopEntityRequest {
+        actor: actor(user("ana")),
+        uid: Some(uid),
+        reason: "leaks".to_owned(),
+        ..Default::default()
+    };
+    doors.control.clone().stop_entity(request).await.unwrap();
 }
 
 /// A start that has to be refused, and what it says.
@@ -242,6 +284,62 @@ async fn an_emptied_database_is_no_beginning_to_who_has_decided_from_it() {
     drop(tokio::task::block_in_place(|| {
         Server::start(&bundles[1], &[])
     }));
+}
+
+/// What others have changed in an older copy has the numbers of what a replica knows. It is not taken for the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs PostgreSQL"]
+async fn an_older_copy_is_noticed_also_once_others_have_come_further_in_it() {
+    for is_taken_for_dead in [true, false] {
+        let cluster = Cluster::start();
+        cluster.create("kept");
+        let link = Proxy::before(cluster.port());
+        let url = format!("postgres://callgate@127.0.0.1:{}/kept", link.port());
+        let first = replica_at(&url, "first");
+        let one = tokio::task::block_in_place(|| Server::start(&first, &[]));
+        let at_one = Doors::of(&one).await;
+        until(&at_one, "it decides", is_allow).await;
+        copy(&cluster, "kept", "older");
+        until(&at_one, "it is confirmed again", is_allow).await;
+        stop(&at_one, user("bob")).await;
+        link.set(Link::Cut);
+        put_back(&cluster, "kept", "older");
+        if !is_taken_for_dead {
+            let sql = "UPDATE callgate.replicas SET staleness_ms = 60000";
+            cluster.query_in("kept", sql).unwrap();
+        }
+        let second = replica(&cluster, "kept", "second");
+        let two = tokio::task::block_in_place(|| Server::start(&second, &[]));
+        let at_two = Doors::of(&two).await;
+        until(&at_two, "it decides", is_allow).await;
+        // The calls of `until` are this agent's.
+        let stopping = tokio::spawn(async move {
+            stop(&at_two, agent("one")).await;
+            stop(&at_two, agent("two")).await;
+            stop(&at_two, agent("three")).await;
+        });
+        if is_taken_for_dead {
+            stopping.await.unwrap();
+            link.set(Link::Whole);
+        } else {
+            // The first of them waits for the one that is away.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            link.set(Link::Whole);
+            stopping.await.unwrap();
+        }
+        let is_stopped = |answer: &v1::AuthorizeResponse| {
+            !is_allow(answer) && why(answer) == v1::ReasonCode::Stopped
+        };
+        until(
+            &at_one,
+            "what is stopped in the copy is stopped",
+            is_stopped,
+        )
+        .await;
+        for log in [one.log(), two.log()] {
+            assert!(log.contains("holds an older state than before"), "{log}");
+        }
+    }
 }
 
 #[test]

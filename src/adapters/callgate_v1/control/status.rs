@@ -35,6 +35,7 @@ pub(super) fn status(error: ControlError, caller: &Caller) -> Status {
         | ControlError::AuditUnavailable
         | ControlError::NotRecorded(_)
         | ControlError::Unavailable
+        | ControlError::OutcomeUnknown
         | ControlError::UnderWay(_)
         | ControlError::StoreLost(_) => Code::Unavailable,
     };
