@@ -88,7 +88,7 @@ fn is_followed(after: &str) -> bool {
 }
 
 /// Whether a path or a query follows, as after a host: `main.rs:42` and `guide.md#links` are places in files.
-fn is_followed_by_path(after: &str) -> bool {
+pub(super) fn is_followed_by_path(after: &str) -> bool {
     let port = after.strip_prefix(':');
     let after = port.map_or(after, |port| {
         port.trim_start_matches(|c: char| c.is_ascii_digit())

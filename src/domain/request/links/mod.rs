@@ -21,10 +21,10 @@ use callgate_engine::cedar::EntityUID;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use crate::domain::request::links::characters::{is_of_any_url, is_of_host, is_of_url};
-use crate::domain::request::links::context::{Before, LinkContext};
+use crate::domain::request::links::characters::{is_of_host, is_of_url, length_for_any};
+use crate::domain::request::links::context::{Before, LinkContext, is_followed_by_path};
 use crate::domain::request::links::disguise::plain;
-use crate::domain::request::links::places::{MAX_URL, WrittenLink, places};
+use crate::domain::request::links::places::{WrittenLink, places};
 use crate::domain::request::target::argument::{PathStep, TargetArgument};
 use crate::domain::request::target::host::Host;
 
@@ -205,9 +205,10 @@ struct LinkFinder<'t> {
     /// Whether the text is as written, rather than undisguised.
     is_written: bool,
     links: &'t mut Links,
-    /// Where the links with slashes are, in order. A name in the path of one is a part of it.
+    /// Where links with slashes are, in order, from the host on: a name in the path of one is a part of it. One without a
+    /// path ends after a byte.
     with_slashes: Vec<Range<usize>>,
-    /// Where the last link without slashes ends.
+    /// Where the last link without slashes that has a path ends.
     end: usize,
 }
 
@@ -303,8 +304,8 @@ impl<'t> LinkFinder<'t> {
                 rest,
             };
             if self.authority(authority, scheme.as_deref(), length, link) {
-                let end = self.end_of_url(from + authority.len());
-                self.with_slashes.push(from..end);
+                let end = self.end_of_url(from, without_port(authority));
+                self.with_slashes.push(from..end.unwrap_or(from + 1));
             }
             if self.links.is_cut {
                 return;
@@ -339,10 +340,12 @@ impl<'t> LinkFinder<'t> {
         has_host
     }
 
-    /// Where a URL that has its host up to here ends for the reader that stops first.
-    fn end_of_url(&self, host_end: usize) -> usize {
-        let after = self.text.as_bytes().iter().skip(host_end).take(MAX_URL);
-        host_end + after.take_while(|byte| is_of_any_url(**byte)).count()
+    /// Where the path or query behind a host ends for the reader that stops first, if all readers go on there.
+    fn end_of_url(&self, start: usize, host: &str) -> Option<usize> {
+        let host_end = start + host.len();
+        let after = &self.text[host_end..];
+        let is_read = is_followed_by_path(after) && is_registered(host);
+        is_read.then(|| host_end + length_for_any(after))
     }
 
     /// Finds links without slashes before the host: examines every run of host characters.
@@ -384,8 +387,13 @@ impl<'t> LinkFinder<'t> {
                 scheme: "https",
                 rest: &self.text[start..],
             };
+            let stands_alone = link
+                .before
+                .is_none_or(|c| c.is_whitespace() || matches!(c, '(' | '[' | '<' | '"' | '\''));
             self.add(name, Some(link));
-            self.end = self.end_of_url(start + name.len());
+            if stands_alone && let Some(end) = self.end_of_url(start, name) {
+                self.end = end;
+            }
         }
     }
 

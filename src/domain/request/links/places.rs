@@ -5,11 +5,8 @@
 
 use callgate_engine::cedar::EntityUID;
 
-use crate::domain::request::links::characters::is_of_url;
+use crate::domain::request::links::characters::{MAX_URL, is_of_url};
 use crate::domain::request::target::{self, TargetKind};
-
-/// The maximum length of a URL parsed as a target, in bytes.
-pub(super) const MAX_URL: usize = 2_048;
 
 /// Punctuation that no reader takes for the end of a link.
 const PUNCTUATION: [char; 8] = ['.', ',', ';', ':', '!', '?', ')', ']'];

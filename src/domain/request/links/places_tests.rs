@@ -89,6 +89,12 @@ fn a_link_is_known_however_far_it_is_read() {
     ] {
         assert!(!unknown(text, known), "{text}");
     }
+    let plain = "http://shop.larkwood.com";
+    assert!(!unknown("http://shop.larkwood.com", plain));
+    assert!(!unknown(
+        "http://shop.larkwood.com:80/docs.rs/x, http://shop.larkwood.com.",
+        plain
+    ));
     // A known host.
     let known = "https://larkwood.example";
     assert!(unknown("https://larkwood.example'.evil.com/x", known));

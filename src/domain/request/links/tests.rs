@@ -222,13 +222,30 @@ fn a_host_after_one_slash_is_one() {
 #[test]
 fn what_continues_the_path_of_a_link_is_part_of_it() {
     for text in [
-        "https://intranet/a/docs.rs/x?u=/a.evil.com/x",
-        "intranet:80 https://intranet/~a/%41/docs.rs/x.y.com@2/a.b.com",
-        "//intranet.example@/a.b.com/x https://intranet/a.b.com",
+        "https://larkwood.com/a/docs.rs/x?u=/a.evil.com/x",
+        "see larkwood.com/~a/%41/docs.rs/x.y.com@2/a.b.com",
+        "(larkwood.com?u=/a.b.com/x) //larkwood.com:80/a.b.com/x",
+        "https://larkwood.com:80/docs.rs/x=/a.b.com/$&+#/a.b.com",
+    ] {
+        assert_eq!(hosts(text), ["larkwood.com"], "{text}");
+    }
+    // Not for every reader.
+    for text in [
+        "https://larkwood.com:/a.evil.com/x",
+        "https://larkwood.com=/a.evil.com/x",
+        "larkwood.com#/a.evil.com/x",
+        "https://larkwood.com/x../a.evil.com/x",
+        "https://larkwood.com/x.?/a.evil.com/x",
+        "https://larkwood.com/\u{e9}/a.evil.com/x",
+        "https://intranet/a.evil.com/x",
+        "http://10.0.0.1/a.evil.com/x",
+        "intranet.corp/a.evil.com/x",
+        "bob@larkwood.com/a.evil.com/x",
+        "\u{2192}larkwood.com/a.evil.com/x",
     ] {
         let hosts = hosts(text);
         assert!(
-            hosts.iter().all(|it| it.starts_with("intranet")),
+            hosts.contains(&"a.evil.com".to_owned()),
             "{text}: {hosts:?}"
         );
     }
