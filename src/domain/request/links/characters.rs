@@ -30,7 +30,7 @@ pub(super) fn length_for_any(after: &str) -> usize {
     let is_of_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let continues = |at: usize, byte: u8| match byte {
         b'.' => after.get(at + 1).is_some_and(is_of_word),
-        byte => is_of_word(&byte) || b"~/%?=&#:@+$".contains(&byte),
+        byte => is_of_word(&byte) || b"~/%?=&".contains(&byte),
     };
     let mut bytes = after.iter().enumerate().take(MAX_URL);
     let end = bytes.position(|(at, byte)| !continues(at, *byte));

@@ -12,6 +12,7 @@
 mod characters;
 mod context;
 mod disguise;
+mod hosts;
 mod places;
 
 use std::collections::BTreeSet;
@@ -24,9 +25,9 @@ use smol_str::SmolStr;
 use crate::domain::request::links::characters::{is_of_host, is_of_url, length_for_any};
 use crate::domain::request::links::context::{Before, LinkContext, is_followed_by_path};
 use crate::domain::request::links::disguise::plain;
+use crate::domain::request::links::hosts::{ascii, authority, is_registered, meant, without_port};
 use crate::domain::request::links::places::{WrittenLink, places};
 use crate::domain::request::target::argument::{PathStep, TargetArgument};
-use crate::domain::request::target::host::Host;
 
 /// The maximum number of different links.
 pub const MAX_LINKS: usize = 64;
@@ -294,8 +295,7 @@ impl<'t> LinkFinder<'t> {
             let length = text[slashes..].bytes().take_while(|b| *b == b'/').count();
             from = slashes + length;
             let rest = &text[from..];
-            let ends = |c| !is_of_url(c) || matches!(c, '/' | '?' | '#' | ',' | ')');
-            let authority = &rest[..rest.find(ends).unwrap_or(rest.len())];
+            let authority = authority(rest);
             let scheme = scheme_before(&text[..slashes]);
             let length_of_scheme = scheme.as_ref().map_or(0, |scheme| scheme.len() + 1);
             let link = WrittenLink {
@@ -304,7 +304,7 @@ impl<'t> LinkFinder<'t> {
                 rest,
             };
             if self.authority(authority, scheme.as_deref(), length, link) {
-                let end = self.end_of_url(from, without_port(authority));
+                let end = self.end_of_url(without_port(authority));
                 self.with_slashes.push(from..end.unwrap_or(from + 1));
             }
             if self.links.is_cut {
@@ -341,11 +341,16 @@ impl<'t> LinkFinder<'t> {
     }
 
     /// Where the path or query behind a host ends for the reader that stops first, if all readers go on there.
-    fn end_of_url(&self, start: usize, host: &str) -> Option<usize> {
-        let host_end = start + host.len();
+    fn end_of_url(&self, host: &str) -> Option<usize> {
+        let host_end = self.place_of(host) + host.len();
         let after = &self.text[host_end..];
         let is_read = is_followed_by_path(after) && is_registered(host);
         is_read.then(|| host_end + length_for_any(after))
+    }
+
+    /// Where a part of the text begins in it.
+    fn place_of(&self, part: &str) -> usize {
+        part.as_ptr() as usize - self.text.as_ptr() as usize
     }
 
     /// Finds links without slashes before the host: examines every run of host characters.
@@ -373,7 +378,7 @@ impl<'t> LinkFinder<'t> {
         if name.len() > MAX_HOST || !name.contains('.') {
             return;
         }
-        let start = name.as_ptr() as usize - self.text.as_ptr() as usize;
+        let start = self.place_of(name);
         let before = &self.text[..start];
         let after = &self.text[start + name.len()..];
         let before = self.before(before);
@@ -391,7 +396,7 @@ impl<'t> LinkFinder<'t> {
                 .before
                 .is_none_or(|c| c.is_whitespace() || matches!(c, '(' | '[' | '<' | '"' | '\''));
             self.add(name, Some(link));
-            if stands_alone && let Some(end) = self.end_of_url(start, name) {
+            if stands_alone && let Some(end) = self.end_of_url(name) {
                 self.end = end;
             }
         }
@@ -440,11 +445,6 @@ impl<'t> LinkFinder<'t> {
     }
 }
 
-/// Whether a name has a part that somebody registered.
-fn is_registered(name: &str) -> bool {
-    ascii(name).is_some_and(|name| Host::of_name(&name).domain.is_some())
-}
-
 /// What follows the `@` of a mail address, up to which the text is looked at once: the next `mailto:` looks further.
 fn host_of_address(text: &str) -> Option<&str> {
     let ends = |at: usize, c: char| {
@@ -463,32 +463,6 @@ fn scheme_before(text: &str) -> Option<String> {
     let reversed: String = before.chars().rev().take(32).take_while(is_part).collect();
     let scheme: String = reversed.chars().rev().collect();
     (!scheme.is_empty()).then(|| scheme.to_ascii_lowercase())
-}
-
-/// The scheme that a defanged scheme stands for.
-fn meant(scheme: &str) -> &str {
-    match scheme {
-        "hxxp" => "http",
-        "hxxps" => "https",
-        "fxp" => "ftp",
-        other => other,
-    }
-}
-
-fn without_port(host: &str) -> &str {
-    if host.starts_with('[') {
-        return host.find(']').map_or(host, |end| &host[..=end]);
-    }
-    host.split(':').next().unwrap_or_default()
-}
-
-/// A host name in its lookup form.
-fn ascii(name: &str) -> Option<String> {
-    match url::Host::parse(name) {
-        Ok(url::Host::Domain(domain)) => Some(domain.trim_end_matches('.').to_owned()),
-        Ok(address) => Some(address.to_string()),
-        Err(_) => None,
-    }
 }
 
 #[cfg(test)]

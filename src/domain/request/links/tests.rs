@@ -167,6 +167,9 @@ fn a_host_before_an_at_sign_is_one() {
         "[it](https://a.evil.example@)",
         "<https://a.evil.example@>",
         "https:\\\\a.evil.example@\\x",
+        "https://'x@a.evil.example now",
+        "https://`\"%x@a.evil.example:80",
+        "https://,x@y@a.evil.example",
     ] {
         let hosts = hosts(text);
         assert!(
@@ -223,9 +226,9 @@ fn a_host_after_one_slash_is_one() {
 fn what_continues_the_path_of_a_link_is_part_of_it() {
     for text in [
         "https://larkwood.com/a/docs.rs/x?u=/a.evil.com/x",
-        "see larkwood.com/~a/%41/docs.rs/x.y.com@2/a.b.com",
+        "see larkwood.com/~a/%41/docs.rs/x.y.com_2/a.b.com",
         "(larkwood.com?u=/a.b.com/x) //larkwood.com:80/a.b.com/x",
-        "https://larkwood.com:80/docs.rs/x=/a.b.com/$&+#/a.b.com",
+        "https://larkwood.com:80/docs.rs/x=/a.b.com/&d=.a/a.b.com",
     ] {
         assert_eq!(hosts(text), ["larkwood.com"], "{text}");
     }
@@ -236,6 +239,7 @@ fn what_continues_the_path_of_a_link_is_part_of_it() {
         "larkwood.com#/a.evil.com/x",
         "https://larkwood.com/x../a.evil.com/x",
         "https://larkwood.com/x.?/a.evil.com/x",
+        "https://larkwood.com/x$@/a.evil.com/x",
         "https://larkwood.com/\u{e9}/a.evil.com/x",
         "https://intranet/a.evil.com/x",
         "http://10.0.0.1/a.evil.com/x",
@@ -308,6 +312,7 @@ fn honest_texts_have_none() {
         "bob+shop@corp.com; bob_@corp.com; jos\u{e9}@mail.corp.com",
         "@bob@mastodon.social",
         "git@github.com:larkwood/shop.git",
+        "use `https://`, 'http://' + host or \"https://\" and `//`",
         // Prose and versions.
         "Well... it is 3.14, i.e. 1.2.3-rc.1; e.g. v2.0.",
         "obj->x.y = a.b.c / d.e.f;",
