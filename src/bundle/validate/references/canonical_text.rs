@@ -8,7 +8,7 @@ use callgate_engine::cedar::{Eid, EntityType, EntityUID, Pattern, PatternElem};
 use crate::bundle::validate::references::known_entities::KnownEntities;
 use crate::domain::names::is_digest;
 use crate::domain::request::links;
-use crate::domain::request::target::host::Host;
+use crate::domain::request::target::host::{Host, holds_domains};
 use crate::domain::request::target::{host_of, parse_one};
 use crate::domain::schema::TYPES;
 
@@ -215,7 +215,7 @@ fn domain_pattern_help(elements: &[Option<char>]) -> Option<String> {
     let ending: String = elements[after..].iter().flatten().collect();
     let name = ending.strip_prefix('.').filter(|_| after > 0)?;
     let domain = Host::of_name(name).domain?;
-    (*domain == *name).then(|| format!("a registered domain has nothing before it: write `domain == \"{name}\"`, or compare `host`"))
+    (*domain == *name && !holds_domains(name)).then(|| format!("a registered domain has nothing before it: write `domain == \"{name}\"`, or compare `host`"))
 }
 
 fn name_pattern_help(elements: &[Option<char>]) -> Option<String> {

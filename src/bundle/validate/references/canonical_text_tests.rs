@@ -113,6 +113,11 @@ fn a_pattern_that_never_matches_is_told() {
         (Host, "https://*", "without scheme"),
         (Host, "*.example.com/*", "without scheme"),
         (Domain, "*.example.com", "write `domain == \"example.com\"`"),
+        (
+            Domain,
+            "*.example.github.io",
+            "write `domain == \"example.github.io\"`",
+        ),
         (Domain, "https://*", "without scheme"),
         (Domain, "*.EXAMPLE.*", "lower case"),
         (Name, "HTTPS://*", "write `https://*`"),

@@ -9,20 +9,25 @@
 //! [`MAX_NAMES`] names and [`MAX_BYTES`] of text are examined, with what disguises expand to. Beyond that, one more
 //! link to an unknown host is assumed.
 
+mod characters;
 mod context;
 mod disguise;
+mod hosts;
+mod places;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use callgate_engine::cedar::EntityUID;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use crate::domain::request::links::context::{LinkContext, is_followed};
+use crate::domain::request::links::characters::{is_of_host, is_of_url, length_for_any};
+use crate::domain::request::links::context::{Before, LinkContext, is_followed_by_path};
 use crate::domain::request::links::disguise::plain;
+use crate::domain::request::links::hosts::{ascii, authority, is_registered, meant, without_port};
+use crate::domain::request::links::places::{WrittenLink, places};
 use crate::domain::request::target::argument::{PathStep, TargetArgument};
-use crate::domain::request::target::host::Host;
-use crate::domain::request::target::{self, TargetKind};
 
 /// The maximum number of different links.
 pub const MAX_LINKS: usize = 64;
@@ -30,8 +35,6 @@ pub const MAX_LINKS: usize = 64;
 pub const MAX_BYTES: usize = 8 << 20;
 /// The maximum length of a host name in bytes (RFC 1035).
 const MAX_HOST: usize = 253;
-/// The maximum length of a URL parsed as a target, in bytes.
-const MAX_URL: usize = 2_048;
 /// The maximum number of candidates examined, repeated ones included.
 const MAX_TRIED: usize = 512;
 /// The maximum number of names whose registered domain is looked up, repeated ones included.
@@ -203,6 +206,11 @@ struct LinkFinder<'t> {
     /// Whether the text is as written, rather than undisguised.
     is_written: bool,
     links: &'t mut Links,
+    /// Where links with slashes are, in order, from the host on: a name in the path of one is a part of it. One without a
+    /// path ends after a byte.
+    with_slashes: Vec<Range<usize>>,
+    /// Where the last link without slashes that has a path ends.
+    end: usize,
 }
 
 impl<'t> LinkFinder<'t> {
@@ -211,6 +219,8 @@ impl<'t> LinkFinder<'t> {
             text,
             is_written,
             links,
+            with_slashes: Vec::new(),
+            end: 0,
         }
     }
 
@@ -285,28 +295,62 @@ impl<'t> LinkFinder<'t> {
             let length = text[slashes..].bytes().take_while(|b| *b == b'/').count();
             from = slashes + length;
             let rest = &text[from..];
-            let ends = |c| !is_of_url(c) || matches!(c, '/' | '?' | '#' | ',' | ')');
-            let authority = &rest[..rest.find(ends).unwrap_or(rest.len())];
-            let host = authority.rsplit('@').next().unwrap_or(authority);
-            let name = without_port(host).trim_end_matches(['.', '_', '*', '!', ';']);
+            let authority = authority(rest);
             let scheme = scheme_before(&text[..slashes]);
-            let is_named = match &scheme {
-                // A file URL without a host stays on the own machine.
-                Some(scheme) if scheme == "file" => {
-                    length == 2 && !name.is_empty() && name != "localhost"
-                }
-                Some(_) => !name.is_empty(),
-                None => name.trim_matches('.').contains('.') || name.starts_with('['),
+            let length_of_scheme = scheme.as_ref().map_or(0, |scheme| scheme.len() + 1);
+            let link = WrittenLink {
+                before: text[..slashes - length_of_scheme].chars().next_back(),
+                scheme: scheme.as_deref().map_or("https", meant),
+                rest,
             };
-            if is_named {
-                let has_user = authority.len() > host.len();
-                let scheme = scheme.as_deref().map_or("https", meant);
-                self.add(name, (!has_user).then_some((scheme, rest)));
+            if self.authority(authority, scheme.as_deref(), length, link) {
+                let end = self.end_of_url(without_port(authority));
+                self.with_slashes.push(from..end.unwrap_or(from + 1));
             }
             if self.links.is_cut {
                 return;
             }
         }
+    }
+
+    /// Adds what readers may take for the host of an authority that stands after this many slashes; whether there is any.
+    /// What stands before an `@` is a host for those that find none after it, or know no users.
+    fn authority(
+        &mut self,
+        authority: &str,
+        scheme: Option<&str>,
+        slashes: usize,
+        link: WrittenLink<'_>,
+    ) -> bool {
+        let mut has_host = false;
+        for host in authority.rsplit('@') {
+            let name = without_port(host).trim_end_matches(['.', '_', '*', '!', ';']);
+            let is_named = match scheme {
+                // A file URL without a host stays on the own machine.
+                Some("file") => slashes == 2 && !name.is_empty() && name != "localhost",
+                Some(_) if !has_host => !name.is_empty(),
+                _ => name.trim_matches('.').contains('.') || name.starts_with('['),
+            };
+            if is_named && !self.links.is_cut {
+                let has_user = authority.len() > host.len();
+                self.add(name, (!has_user).then_some(link));
+                has_host = true;
+            }
+        }
+        has_host
+    }
+
+    /// Where the path or query behind a host ends for the reader that stops first, if all readers go on there.
+    fn end_of_url(&self, host: &str) -> Option<usize> {
+        let host_end = self.place_of(host) + host.len();
+        let after = &self.text[host_end..];
+        let is_read = is_followed_by_path(after) && is_registered(host);
+        is_read.then(|| host_end + length_for_any(after))
+    }
+
+    /// Where a part of the text begins in it.
+    fn place_of(&self, part: &str) -> usize {
+        part.as_ptr() as usize - self.text.as_ptr() as usize
     }
 
     /// Finds links without slashes before the host: examines every run of host characters.
@@ -334,46 +378,71 @@ impl<'t> LinkFinder<'t> {
         if name.len() > MAX_HOST || !name.contains('.') {
             return;
         }
-        let start = name.as_ptr() as usize - self.text.as_ptr() as usize;
+        let start = self.place_of(name);
         let before = &self.text[..start];
         let after = &self.text[start + name.len()..];
-        // After two slashes it was examined before; after one it is part of a path.
-        let scheme = scheme_before(before.strip_suffix('/').unwrap_or(before));
-        let is_web = scheme.is_some_and(|scheme| WEB.contains(&&*scheme));
-        if before.ends_with('/') && !is_web {
+        let before = self.before(before);
+        if before == Before::Slash && self.is_in_url(start) {
             return;
         }
-        let around = LinkContext {
-            is_web,
-            is_followed: is_followed(after),
-            is_mail: before.ends_with('@'),
-        };
-        let is_link = around.make_link(name);
+        let is_link = LinkContext { before, after }.make_link(name);
         if is_link.unwrap_or_else(|| self.links.may_look_up() && is_registered(name)) {
-            self.add(name, Some(("https", &self.text[start..])));
+            let link = WrittenLink {
+                before: self.text[..start].chars().next_back(),
+                scheme: "https",
+                rest: &self.text[start..],
+            };
+            let stands_alone = link
+                .before
+                .is_none_or(|c| c.is_whitespace() || matches!(c, '(' | '[' | '<' | '"' | '\''));
+            self.add(name, Some(link));
+            if stands_alone && let Some(end) = self.end_of_url(name) {
+                self.end = end;
+            }
         }
     }
 
-    /// Adds a link to a host; `at` is the scheme and the text from the host on, if that may be a target.
-    fn add(&mut self, name: &str, at: Option<(&str, &str)>) {
+    /// What stands before a name.
+    fn before(&self, text: &str) -> Before {
+        let scheme = scheme_before(text.strip_suffix('/').unwrap_or(text));
+        if scheme.is_some_and(|scheme| WEB.contains(&&*scheme)) {
+            Before::Scheme
+        } else if text.ends_with('/') {
+            Before::Slash
+        } else if let Some(local) = text.strip_suffix('@') {
+            match local.ends_with(char::is_alphanumeric) {
+                true => Before::Local,
+                false => Before::At,
+            }
+        } else {
+            Before::Other
+        }
+    }
+
+    /// Whether what is here is part of a link that was found.
+    fn is_in_url(&self, at: usize) -> bool {
+        let begun = self.with_slashes.partition_point(|url| url.start <= at);
+        let last = begun
+            .checked_sub(1)
+            .and_then(|last| self.with_slashes.get(last));
+        at < self.end || last.is_some_and(|url| at < url.end)
+    }
+
+    /// Adds a link to a host, with where it stands if it may be a target.
+    fn add(&mut self, name: &str, written: Option<WrittenLink<'_>>) {
         if !self.links.tries() {
             return;
         }
         let host = ascii(name).unwrap_or_else(|| name.chars().take(MAX_HOST).collect());
         let mut link = FoundLink {
             host: host.into(),
-            places: at.and_then(places).unwrap_or_default(),
+            places: written.as_ref().and_then(places).unwrap_or_default(),
         };
         if !self.is_written && !self.links.links.contains(&link) {
             link.places.clear();
         }
         self.links.add(link);
     }
-}
-
-/// Whether a name has a part that somebody registered.
-fn is_registered(name: &str) -> bool {
-    ascii(name).is_some_and(|name| Host::of_name(&name).domain.is_some())
 }
 
 /// What follows the `@` of a mail address, up to which the text is looked at once: the next `mailto:` looks further.
@@ -387,41 +456,6 @@ fn host_of_address(text: &str) -> Option<&str> {
     text[end..].strip_prefix('@')
 }
 
-/// The resource that a URL names, and those that contain it.
-fn places((scheme, rest): (&str, &str)) -> Option<Vec<EntityUID>> {
-    let mut ends = rest.char_indices().take_while(|(at, _)| *at <= MAX_URL);
-    let end = ends.find(|(_, c)| !is_of_url(*c)).map(|(at, _)| at);
-    let rest = match end {
-        Some(end) => &rest[..end],
-        None if rest.len() > MAX_URL => return None,
-        None => rest,
-    };
-    let rest = rest.trim_end_matches(['.', ',', ';', ':', '!', '?', ')', ']', '*', '_']);
-    let target = target::parse_one_as("", TargetKind::Url, &format!("{scheme}://{rest}")).ok()?;
-    let own = std::iter::once(target.uid().clone());
-    Some(own.chain(target.overlay.parents).collect())
-}
-
-/// Whether a character may be part of a host. Registries also sell names of signs and emoji, joined or varied by
-/// invisible characters.
-fn is_of_host(c: char) -> bool {
-    c.is_alphanumeric()
-        || matches!(c, '-' | '.' | '_' | '\u{200d}' | '\u{fe0f}')
-        || (!c.is_ascii() && is_sign(c))
-}
-
-/// Whether a character is a sign or an emoji, rather than punctuation or a space.
-fn is_sign(c: char) -> bool {
-    matches!(c,
-        '\u{a9}' | '\u{ae}' | '\u{203c}' | '\u{2049}' | '\u{20d0}'..='\u{20ff}' | '\u{2100}'..='\u{2bff}'
-        | '\u{3030}' | '\u{303d}' | '\u{3297}' | '\u{3299}' | '\u{1f000}'..='\u{1faff}')
-}
-
-/// Whether a character continues a URL.
-fn is_of_url(c: char) -> bool {
-    !c.is_whitespace() && !matches!(c, '<' | '>' | '"' | '\'' | '`' | '|' | '{' | '}' | '^')
-}
-
 /// The scheme at the end of a text, with its colon, in lower case.
 fn scheme_before(text: &str) -> Option<String> {
     let before = text.strip_suffix(':')?;
@@ -429,32 +463,6 @@ fn scheme_before(text: &str) -> Option<String> {
     let reversed: String = before.chars().rev().take(32).take_while(is_part).collect();
     let scheme: String = reversed.chars().rev().collect();
     (!scheme.is_empty()).then(|| scheme.to_ascii_lowercase())
-}
-
-/// The scheme that a defanged scheme stands for.
-fn meant(scheme: &str) -> &str {
-    match scheme {
-        "hxxp" => "http",
-        "hxxps" => "https",
-        "fxp" => "ftp",
-        other => other,
-    }
-}
-
-fn without_port(host: &str) -> &str {
-    if host.starts_with('[') {
-        return host.find(']').map_or(host, |end| &host[..=end]);
-    }
-    host.split(':').next().unwrap_or_default()
-}
-
-/// A host name in its lookup form.
-fn ascii(name: &str) -> Option<String> {
-    match url::Host::parse(name) {
-        Ok(url::Host::Domain(domain)) => Some(domain.trim_end_matches('.').to_owned()),
-        Ok(address) => Some(address.to_string()),
-        Err(_) => None,
-    }
 }
 
 #[cfg(test)]

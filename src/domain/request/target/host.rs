@@ -36,7 +36,7 @@ pub struct Host {
     pub name: SmolStr,
     /// The address, if the host is one; that of an IPv6 address that leads to an IPv4 address is that one.
     pub address: Option<IpAddr>,
-    /// The registrable domain, by the Public Suffix List.
+    /// The registrable domain, by the Public Suffix List; the host itself if the list's private section has it.
     pub domain: Option<SmolStr>,
     /// Whether the host is on the public internet: a public address, or a name with a registrable domain.
     /// Names are not resolved.
@@ -145,12 +145,25 @@ fn is_same_name(domain: &str, plain: &str) -> bool {
     !plain.is_empty() && domain.eq_ignore_ascii_case(plain)
 }
 
-/// The registrable domain of a name, by the Public Suffix List; `None` if no listed suffix matches.
+/// The registrable domain of a name, by the Public Suffix List; `None` if no listed suffix matches. A suffix of the list's
+/// private section is one itself: somebody registered it, and lets others have names below (`s3.amazonaws.com`).
 fn registered_domain(name: &str) -> Option<SmolStr> {
-    let domain = psl::domain(name.as_bytes()).filter(|domain| domain.suffix().is_known())?;
-    std::str::from_utf8(domain.as_bytes())
-        .ok()
-        .map(SmolStr::new)
+    let domain = match psl::domain(name.as_bytes()) {
+        Some(domain) => domain.suffix().is_known().then(|| domain.as_bytes()),
+        None => listed_suffix(name)
+            .filter(|suffix| suffix.typ() == Some(psl::Type::Private))
+            .map(|suffix| suffix.as_bytes()),
+    };
+    std::str::from_utf8(domain?).ok().map(SmolStr::new)
+}
+
+/// Whether names below this one are domains of their own, by the Public Suffix List.
+pub fn holds_domains(name: &str) -> bool {
+    listed_suffix(name).is_some_and(|suffix| suffix.as_bytes() == name.as_bytes())
+}
+
+fn listed_suffix(name: &str) -> Option<psl::Suffix<'_>> {
+    psl::suffix(name.as_bytes()).filter(psl::Suffix::is_known)
 }
 
 /// An address as a Cedar `ipaddr`.

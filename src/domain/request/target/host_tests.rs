@@ -91,6 +91,12 @@ fn a_name_is_open_if_somebody_registered_it() {
         ("www.example.co.uk", "example.co.uk"),
         ("larkwood.github.io", "larkwood.github.io"),
         ("xn--bcher-kva.de", "xn--bcher-kva.de"),
+        // What somebody registered to let others have names below it.
+        ("github.io", "github.io"),
+        ("s3.amazonaws.com", "s3.amazonaws.com"),
+        ("s3.eu-west-1.amazonaws.com", "s3.eu-west-1.amazonaws.com"),
+        ("pages.dev", "pages.dev"),
+        ("loot.s3.amazonaws.com", "loot.s3.amazonaws.com"),
     ] {
         let host = host(&format!("https://{name}/"));
         assert_eq!(
@@ -118,6 +124,7 @@ fn a_name_is_open_if_somebody_registered_it() {
         "kubernetes.default.svc",
         "com",
         "co.uk",
+        "gov.uk",
     ] {
         let host = host(&format!("https://{name}/"));
         assert_eq!(

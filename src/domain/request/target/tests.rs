@@ -439,13 +439,19 @@ fn an_address_has_one_name_and_two_are_two() {
         ("<bob@example.com>", vec!["mailto:bob@example.com"]),
         ("mailto:bob@example.com", vec!["mailto:bob@example.com"]),
         (
-            "bob+x@b\u{fc}cher.de",
+            "bob+x@xn--bcher-kva.de",
             vec!["mailto:bob+x@xn--bcher-kva.de"],
         ),
         ("a@x.com, b@x.com", vec!["mailto:a@x.com", "mailto:b@x.com"]),
         (
             "a@x.com;B <b@x.com>",
             vec!["mailto:a@x.com", "mailto:b@x.com"],
+        ),
+        // As Outlook writes them.
+        ("\"Menon, Ravi\" <ravi@x.com>", vec!["mailto:ravi@x.com"]),
+        (
+            "\"Menon, Ravi; shop\" <a@x.com>; \"B, b\" <b@x.com>, c@x.com",
+            vec!["mailto:a@x.com", "mailto:b@x.com", "mailto:c@x.com"],
         ),
     ] {
         assert_eq!(names(Some(TargetKind::Email), text), wanted, "{text}");
@@ -503,6 +509,20 @@ fn what_addresses_are_read_in_two_ways_is_refused() {
         "a@example\u{ff0e}com",
         "a@example\u{3002}com",
         "a\u{200b}@example.com",
+        // Domains that another standard encodes otherwise, and those that it does not.
+        "bob@stra\u{df}e.de",
+        "bob@\u{3b2}\u{3cc}\u{3bb}\u{3bf}\u{3c2}.com",
+        "bob@b\u{fc}cher.de",
+        "Bob <bob@b\u{fc}cher.de>",
+        "bob@STRA\u{1e9e}E.de",
+        // Quotes and encoded words that may end elsewhere, or hold an address.
+        "\"a@x.com, b\" <b@x.com>",
+        "\"a\\\", b@x.com, \"c\" <c@x.com>",
+        "\"a\\\" <b@x.com>",
+        "\"a, b <b@x.com>",
+        "a\", \"b <b@x.com>",
+        "\"a, b\"@x.com",
+        "=?utf-8?b?ZXZlQGV2aWwuY29tLA==?=<bob@x.com>",
         "a",
         "@example.com",
         "a@",
