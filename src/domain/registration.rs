@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json};
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::domain::request::argument_order;
-use crate::domain::request::arguments::ArgumentSchema;
+use crate::domain::request::arguments::{ArgumentError, ArgumentReport, ArgumentSchema};
 use crate::domain::request::target::argument::{TargetArgument, TargetArgumentForm};
 use crate::domain::schema::{self, AccessLevel, TYPES};
 
@@ -107,6 +107,24 @@ impl RegisteredTool {
         let is_untold = |name: &&SmolStr| told.get(name.as_str()).is_none_or(Json::is_object);
         let untold = names.into_iter().filter(is_untold);
         untold.map(|name| format!("arguments.{name}")).collect()
+    }
+
+    /// Checks the arguments of a call against the pinned schema. Without one all are undeclared, and those that name targets are
+    /// texts to every server.
+    ///
+    /// # Errors
+    ///
+    /// As [`ArgumentSchema::check`].
+    pub fn check_arguments(
+        &self,
+        arguments: &Map<String, Json>,
+    ) -> Result<ArgumentReport, ArgumentError> {
+        if let Some(schema) = &self.arguments {
+            return schema.check(arguments);
+        }
+        let targets = self.target_arguments.iter().flatten();
+        ArgumentSchema::check_texts(targets.flat_map(TargetArgument::outermost), arguments)?;
+        ArgumentSchema::UNKNOWN.check(arguments)
     }
 
     /// Whether a call of it may act upon targets.

@@ -70,3 +70,36 @@ fn a_server_has_the_labels_of_all_tools_that_it_had() {
     assert_eq!(tools.labels_of_server("files"), ["private", "secret"]);
     assert_eq!(tools.labels_of_server("web"), ["untrusted"]);
 }
+
+#[test]
+fn without_a_schema_a_text_that_names_a_target_is_one_to_every_server() {
+    let read = |argument: &str, kind: &str, base: Option<&str>| {
+        let written = TargetArgumentForm {
+            kind: Some(kind.to_owned()),
+            base: base.map(str::to_owned),
+            ..TargetArgumentForm::named(argument)
+        };
+        TargetArgument::read(&written).expect("it is a target argument")
+    };
+    let targets = vec![
+        read("files", "path", Some("repo_path")),
+        read("repo", "url", Some("https://example.com/{owner}")),
+    ];
+    let unpinned = tool(None, Ok(targets.clone()));
+    let check = |tool: &RegisteredTool, arguments: Json| {
+        tool.check_arguments(arguments.as_object().expect("an object"))
+    };
+    for arguments in [
+        json!({"files": r#"["/etc/passwd"]"#}),
+        json!({"files": "a", "repo_path": "null"}),
+        json!({"repo": "{}"}),
+        json!({"repo": "a", "owner": "null"}),
+    ] {
+        assert!(check(&unpinned, arguments.clone()).is_err(), "{arguments}");
+    }
+    let honest = json!({"files": "pages/[id].tsx", "body": r#"{"a": 1}"#});
+    assert!(check(&unpinned, honest).is_ok());
+    let texts = json!({"properties": {"files": {"type": "string"}}});
+    let pinned = tool(Some(texts), Ok(targets));
+    assert!(check(&pinned, json!({"files": "[1]"})).is_ok());
+}

@@ -18,7 +18,7 @@ use crate::domain::decide::tool_input::{self, ToolInput};
 use crate::domain::decide::verify;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::registration::RegisteredTool;
-use crate::domain::request::arguments::{ArgumentReport, ArgumentSchema};
+use crate::domain::request::arguments::ArgumentReport;
 use crate::domain::request::call_context::{Initiator, Operation, Told};
 use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::request::elicitation::{self, ElicitationForm};
@@ -366,10 +366,7 @@ fn undeclared_arguments(tool: &RegisteredTool, call: &ToolCall) -> Result<Vec<Sm
         missing,
         undeclared,
     } = tool
-        .arguments
-        .as_ref()
-        .unwrap_or(&ArgumentSchema::UNKNOWN)
-        .check(&call.arguments)
+        .check_arguments(&call.arguments)
         .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;
     match missing.is_empty() {
         true => Ok(undeclared.into_iter().collect()),

@@ -2,7 +2,8 @@
 //!
 //! Start at [`ArgumentSchema::check`]. Values are validated by the server; names are checked here, because a
 //! name decides who reads a value: required arguments are present, undeclared ones are reported, and names
-//! that differ from a declared one only for some parsers are rejected.
+//! that differ from a declared one only for some parsers are rejected. So is a text that some servers parse as JSON where the
+//! schema allows what they make of it: that has other names, targets and links.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -11,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::{Map, Value as Json};
 use smol_str::{SmolStr, format_smolstr};
 
+use crate::domain::request::json_text::JsonReading;
+use crate::domain::request::target::json_schema::JsonTypes;
 use crate::domain::request::visible::folded;
 
 /// The maximum depth examined in a schema; deeper levels may have any names.
@@ -27,11 +30,11 @@ pub const MAX_UNDECLARED: usize = 1_024;
 const MAX_MISSING: usize = 64;
 
 /// The names that a JSON Schema declares, at every depth.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArgumentSchema {
     properties: BTreeMap<SmolStr, ArgumentSchema>,
-    /// The declared names by their case-folded form.
-    folded: BTreeMap<String, SmolStr>,
+    /// The declared names by their form in [`joined`].
+    joined: BTreeMap<String, SmolStr>,
     /// The names of required members.
     required: Vec<SmolStr>,
     /// The schema of list items.
@@ -41,8 +44,8 @@ pub struct ArgumentSchema {
     /// Whether the schema excludes further members. A schema without `properties` that does not is a
     /// free-form object.
     is_closed: bool,
-    /// Whether null is a valid value.
-    takes_null: bool,
+    /// The types of valid values.
+    types: JsonTypes,
 }
 
 /// The result of checking the names of a call's arguments.
@@ -57,15 +60,25 @@ pub struct ArgumentReport {
 /// Why the names of arguments are rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArgumentError {
-    /// A name that case-insensitive parsers read as another one.
+    /// A name that some parsers read as another one.
     #[error(
-        "`{path}` is spelled like `{other}`: readers that do not mind the case of letters take one for the other"
+        "`{path}` is spelled like `{other}`: readers that do not mind the case of letters, `_` and `-` take one for the other"
     )]
     LookAlike {
         /// The path of the argument, e.g. `arguments.Path`.
         path: String,
         /// The name it is read as.
         other: SmolStr,
+    },
+    /// A text that some servers parse.
+    #[error(
+        "`{path}` can be read in two ways: it is a text, and some servers read it as JSON, which makes {reading} of it: send that itself"
+    )]
+    TwoReadings {
+        /// The path of the argument, e.g. `arguments.files`.
+        path: String,
+        /// What they make of it.
+        reading: JsonReading,
     },
     /// More than [`MAX_UNDECLARED`].
     #[error(
@@ -100,12 +113,12 @@ impl ArgumentSchema {
     const fn bare(names_more: bool) -> Self {
         Self {
             properties: BTreeMap::new(),
-            folded: BTreeMap::new(),
+            joined: BTreeMap::new(),
             required: Vec::new(),
             items: None,
             names_more,
             is_closed: !names_more,
-            takes_null: true,
+            types: JsonTypes::ANY,
         }
     }
 
@@ -113,11 +126,32 @@ impl ArgumentSchema {
     ///
     /// # Errors
     ///
-    /// [`ArgumentError::LookAlike`] for the first ambiguous name, or [`ArgumentError::TooManyUndeclared`].
+    /// [`ArgumentError::LookAlike`] for the first ambiguous name, [`ArgumentError::TwoReadings`] for the first ambiguous text, or
+    /// [`ArgumentError::TooManyUndeclared`].
     pub fn check(&self, arguments: &Map<String, Json>) -> Result<ArgumentReport, ArgumentError> {
         let mut checked = ArgumentReport::default();
         self.object(arguments, &ArgumentLocation::Top, &mut checked)?;
         Ok(checked)
+    }
+
+    /// Rejects texts that some servers parse among arguments that no schema describes, of those with these names.
+    ///
+    /// # Errors
+    ///
+    /// [`ArgumentError::TwoReadings`] for the first of them.
+    pub fn check_texts<'n>(
+        names: impl Iterator<Item = &'n SmolStr>,
+        arguments: &Map<String, Json>,
+    ) -> Result<(), ArgumentError> {
+        for name in names {
+            if let Some(Json::String(text)) = arguments.get(name.as_str()) {
+                FREE.text(
+                    text,
+                    &ArgumentLocation::Member(&ArgumentLocation::Top, name),
+                )?;
+            }
+        }
+        Ok(())
     }
 
     fn object(
@@ -130,7 +164,10 @@ impl ArgumentSchema {
         for name in &self.required {
             let is_there = match members.get(name.as_str()) {
                 None => false,
-                Some(Json::Null) => self.properties.get(name).is_none_or(|it| it.takes_null),
+                Some(Json::Null) => self
+                    .properties
+                    .get(name)
+                    .is_none_or(|it| it.types.has(JsonTypes::NULL)),
                 Some(_) => true,
             };
             if !is_there && checked.missing.len() < MAX_MISSING {
@@ -147,7 +184,10 @@ impl ArgumentSchema {
                     if !self.is_open() {
                         checked.note_undeclared(&within)?;
                     }
-                    FREE.value(value, &within, checked)?;
+                    // Nobody parses a text that no parameter takes.
+                    if !value.is_string() {
+                        FREE.value(value, &within, checked)?;
+                    }
                 }
             }
         }
@@ -174,11 +214,34 @@ impl ArgumentSchema {
                 }
                 Ok(())
             }
+            Json::String(text) => self.text(text, at),
+            Json::Null | Json::Bool(_) | Json::Number(_) => Ok(()),
+        }
+    }
+
+    /// Rejects a text that may be taken for another valid value. Servers parse the texts of arguments that may be no text; of
+    /// what lies in an argument only a text that the schema does not allow is rejected.
+    fn text(&self, text: &str, at: &ArgumentLocation<'_>) -> Result<(), ArgumentError> {
+        const STRUCTURE: JsonTypes = JsonTypes::ARRAY.or(JsonTypes::OBJECT);
+        let is_argument = matches!(at, ArgumentLocation::Member(ArgumentLocation::Top, _));
+        let is_text = !is_argument && self.types.has(JsonTypes::STRING);
+        if is_text || !self.types.has(STRUCTURE.or(JsonTypes::NULL)) {
+            return Ok(());
+        }
+        match JsonReading::of(text) {
+            Some(reading @ (JsonReading::List | JsonReading::Object))
+                if self.types.has(STRUCTURE) =>
+            {
+                Err(ArgumentError::two_readings(at, reading))
+            }
+            Some(JsonReading::Null) if self.types.has(JsonTypes::NULL) => {
+                Err(ArgumentError::two_readings(at, JsonReading::Null))
+            }
             _ => Ok(()),
         }
     }
 
-    /// Rejects two members that fold to one name, and a member that folds to a declared name. Names that the
+    /// Rejects two members that fold to one name, and a member that joins to a declared name. Names that the
     /// schema declares are exempt.
     fn no_look_alikes(
         &self,
@@ -191,7 +254,7 @@ impl ArgumentSchema {
             .filter(|name| !self.properties.contains_key(name.as_str()))
         {
             let folded = folded(name);
-            let declared = self.folded.get(&*folded).map(SmolStr::as_str);
+            let declared = self.joined.get(&joined(&folded)).map(SmolStr::as_str);
             if let Some(other) = declared.or_else(|| others.insert(folded, name)) {
                 return Err(ArgumentError::LookAlike {
                     path: ArgumentLocation::Member(at, name).exact(),
@@ -200,6 +263,15 @@ impl ArgumentSchema {
             }
         }
         Ok(())
+    }
+}
+
+impl ArgumentError {
+    fn two_readings(at: &ArgumentLocation<'_>, reading: JsonReading) -> Self {
+        Self::TwoReadings {
+            path: at.exact(),
+            reading,
+        }
     }
 }
 
@@ -277,8 +349,8 @@ impl SchemaCompiler<'_> {
         for part in parts("allOf") {
             let part = self.shape(part, depth + 1);
             shape.required.extend(part.required.iter().cloned());
-            shape.takes_null &= part.takes_null;
-            shape.add_names(part);
+            shape.types = shape.types.both(part.types);
+            shape.add_names(part, JsonTypes::both);
         }
         for word in ["anyOf", "oneOf"] {
             let choices: Vec<ArgumentSchema> = parts(word)
@@ -296,11 +368,12 @@ impl SchemaCompiler<'_> {
                     .required
                     .extend(first.required.iter().filter(everywhere).cloned());
             }
-            shape.takes_null &= choices.iter().any(|it| it.takes_null);
+            let types = choices.iter().map(|it| it.types);
+            shape.types = shape.types.both(types.fold(JsonTypes::NONE, JsonTypes::or));
             choices
                 .into_iter()
                 .filter(|it| !it.is_only_null())
-                .for_each(|it| shape.add_names(it));
+                .for_each(|it| shape.add_names(it, JsonTypes::or));
         }
         shape
     }
@@ -308,27 +381,39 @@ impl SchemaCompiler<'_> {
 
 impl ArgumentSchema {
     fn is_only_null(&self) -> bool {
-        self.takes_null && self.is_closed && !self.names_more && self.properties.is_empty()
+        self.types == JsonTypes::NULL
     }
 
-    fn add_names(&mut self, other: Self) {
+    /// Adds the names of another schema. Where both say something of one member, `join` says which types it has.
+    fn add_names(&mut self, other: Self, join: fn(JsonTypes, JsonTypes) -> JsonTypes) {
         self.names_more |= other.names_more;
         self.is_closed &= other.is_closed;
-        self.folded.extend(other.folded);
+        self.joined.extend(other.joined);
         for (name, shape) in other.properties {
             match self.properties.get_mut(&name) {
-                Some(known) => known.add_names(shape),
+                Some(known) => {
+                    known.types = join(known.types, shape.types);
+                    known.add_names(shape, join);
+                }
                 None => {
                     self.properties.insert(name, shape);
                 }
             }
         }
         match (&mut self.items, other.items) {
-            (Some(known), Some(items)) => known.add_names(*items),
+            (Some(known), Some(items)) => {
+                known.types = join(known.types, items.types);
+                known.add_names(*items, join);
+            }
             (items @ None, Some(other)) => *items = Some(other),
             (_, None) => {}
         }
     }
+}
+
+/// A folded name in the form that readers compare to which `repo_path`, `repoPath` and `repo-path` are one.
+fn joined(folded: &str) -> String {
+    folded.replace(['_', '-'], "")
 }
 
 /// The names of a schema without its combinators.
@@ -348,27 +433,19 @@ fn own_words(
     let more = words.get("additionalProperties");
     let names_more =
         more.is_some_and(|it| *it != Json::Bool(false)) || words.contains_key("patternProperties");
-    let takes_null = match words.get("type") {
-        None => words
-            .get("enum")
-            .is_none_or(|it| it.as_array().is_some_and(|all| all.contains(&Json::Null))),
-        Some(Json::String(name)) => name == "null",
-        Some(Json::Array(names)) => names.iter().any(|name| name == "null"),
-        Some(_) => true,
-    };
     let is_null = words.get("type").is_some_and(|it| it == "null");
     ArgumentSchema {
         names_more,
-        folded: properties
+        joined: properties
             .keys()
-            .map(|name| (folded(name).into_owned(), name.clone()))
+            .map(|name| (joined(&folded(name)), name.clone()))
             .collect(),
         // Null has no members.
         is_closed: more == Some(&Json::Bool(false)) || is_null,
         properties,
         required: required.map(SmolStr::new).collect(),
         items: words.get("items").map(|items| Box::new(shape_of(items))),
-        takes_null,
+        types: JsonTypes::of_words(words),
     }
 }
 

@@ -115,10 +115,29 @@ fn a_name_that_somebody_takes_for_another_is_refused_unless_the_schema_has_both(
     ] {
         assert!(check(path(), arguments.clone()).is_err(), "{arguments}");
     }
-    let both = json!({"properties": {"path": {}, "Path": {}}});
+    for (declared, other) in [
+        ("repo_path", "repoPath"),
+        ("repo_path", "repo-path"),
+        ("repo_path", "RepoPath"),
+        ("repoPath", "repo_path"),
+        ("repo-path", "REPO_PATH"),
+        ("path", "_path"),
+    ] {
+        let schema = || json!({"properties": {declared: {}}, "additionalProperties": true});
+        for arguments in [json!({other: 1}), json!({declared: 1, other: 2})] {
+            assert!(check(schema(), arguments.clone()).is_err(), "{arguments}");
+        }
+    }
+    let both = json!({"properties": {"path": {}, "Path": {}, "a_b": {}, "aB": {}}});
     assert_eq!(
-        check(both, json!({"path": 1, "Path": 2})),
+        check(both, json!({"path": 1, "Path": 2, "a_b": 3, "aB": 4})),
         Ok(ArgumentReport::default())
+    );
+    let free = json!({"properties": {"env": {"type": "object"}}});
+    assert_eq!(
+        check(free, json!({"env": {"a_b": 1, "aB": 2, "a-b": 3}})),
+        Ok(ArgumentReport::default()),
+        "nobody declares one of them"
     );
 }
 
@@ -164,4 +183,67 @@ fn many_undeclared_names_are_rejected_at_once_and_none_is_left_out() {
     assert!(checked.undeclared.iter().eq(&["x[].b"]));
     assert_eq!(checked.missing.len(), MAX_MISSING);
     assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_text_that_some_server_parses_is_refused_where_the_schema_allows_what_it_becomes() {
+    let schema = || {
+        json!({"properties": {
+            "list": {"type": "array", "items": {"type": "string"}},
+            "lists": {"type": "array", "items": {"type": "array"}},
+            "one_or_more": {"anyOf": [{"type": "string"}, {"type": "array"}]},
+            "record": {"$ref": "#/$defs/record"},
+            "anything": {},
+            "whatever": true,
+            "maybe": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            "listed": {"enum": ["a", null]},
+            "text": {"type": "string"},
+            "count": {"type": "integer"},
+            "both": {"allOf": [{}, {"type": "string"}]},
+        }, "$defs": {"record": {"type": "object", "properties": {
+            "parts": {"type": "array"}, "note": {"type": ["string", "array"]}, "free": {}, "size": {"type": ["integer", "null"]},
+        }}}})
+    };
+    let list = r#"["a"]"#;
+    for arguments in [
+        json!({"list": list}),
+        json!({"list": r#"{"0": "a"}"#}),
+        json!({"lists": [list]}),
+        json!({"one_or_more": " [1]\n"}),
+        json!({"record": r#"{"note": "a"}"#}),
+        json!({"record": {"parts": list}}),
+        json!({"record": {"size": "null"}}),
+        json!({"anything": "{}"}),
+        json!({"anything": "null"}),
+        json!({"whatever": "[]"}),
+        json!({"maybe": "null"}),
+        json!({"listed": "null"}),
+    ] {
+        let checked = check(schema(), arguments.clone());
+        let is_refused = matches!(checked, Err(ArgumentError::TwoReadings { .. }));
+        assert!(is_refused, "{arguments}: {checked:?}");
+    }
+    for arguments in [
+        json!({"list": ["a", list, "null"]}),
+        json!({"list": "pages/[id].tsx"}),
+        json!({"list": "null"}),
+        json!({"lists": [[list]]}),
+        json!({"one_or_more": "[draft] a"}),
+        json!({"record": {"note": list, "free": list}}),
+        json!({"anything": "true"}),
+        json!({"maybe": list}),
+        json!({"text": list}),
+        json!({"text": "null"}),
+        json!({"both": "{}"}),
+        json!({"count": "null"}),
+        json!({"unknown": list}),
+    ] {
+        let checked = check(schema(), arguments.clone());
+        assert!(checked.is_ok(), "{arguments}: {checked:?}");
+    }
+    let path = check(schema(), json!({"record": {"parts": list}}));
+    assert_eq!(
+        path.map_err(|fault| fault.to_string()),
+        Err("`arguments.record.parts` can be read in two ways: it is a text, and some servers read it as JSON, which makes a list of it: send that itself".to_owned())
+    );
 }

@@ -5,6 +5,7 @@
 //! text can be inspected.
 
 mod numbers;
+mod reading;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,6 +13,7 @@ use std::ops::Range;
 pub use crate::domain::request::json_text::numbers::{
     InexactNumber, is_beyond_double, may_be_rounded, of_double, of_parsed,
 };
+pub use crate::domain::request::json_text::reading::JsonReading;
 
 /// The replacement of an unpaired surrogate; the digits of its escape follow, so that different ones stay different.
 const REPLACEMENT: &[u8] = b"\\ufffd";

@@ -83,6 +83,23 @@ impl TargetArgument {
         matches!(self.base, Some(TargetBase::Url(_)))
     }
 
+    /// The arguments at the top level from whose values the target is made.
+    pub fn outermost(&self) -> impl Iterator<Item = &SmolStr> {
+        let base = match &self.base {
+            Some(TargetBase::Argument(place)) => Some(place),
+            Some(TargetBase::Fixed(_) | TargetBase::Url(_)) | None => None,
+        };
+        let url = match &self.base {
+            Some(TargetBase::Url(base)) => Some(base),
+            Some(TargetBase::Fixed(_) | TargetBase::Argument(_)) | None => None,
+        };
+        let bases = base
+            .into_iter()
+            .chain(url.into_iter().flat_map(UrlBase::arguments));
+        let places = std::iter::once(&self.place).chain(bases);
+        places.filter_map(ArgumentPath::outermost)
+    }
+
     /// Parses the external form.
     ///
     /// # Errors

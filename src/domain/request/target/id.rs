@@ -4,6 +4,7 @@ use serde_json::Number;
 use uuid::Uuid;
 
 use crate::domain::request::target::canonical::CanonicalTarget;
+use crate::domain::request::target::expansion;
 use crate::domain::request::target::kind::{TargetError, TargetKind};
 use crate::domain::request::target::text::{check_segment, has_escape};
 
@@ -15,6 +16,7 @@ pub(super) fn read(server: &str, text: &str) -> Result<CanonicalTarget, TargetEr
     if text.starts_with("//") {
         return Err(TargetError::Ambiguous("two slashes at its beginning"));
     }
+    expansion::check(text)?;
     for segment in text.split('/') {
         check_segment(segment)?;
         if segment == "." {
@@ -38,6 +40,7 @@ pub(super) fn check_exact(text: &str) -> Result<(), TargetError> {
             "an escape such as `%41`, which some programs replace",
         ));
     }
+    expansion::check(text)?;
     for segment in text.split('/') {
         check_segment(segment)?;
         if segment.is_empty() || segment == "." {

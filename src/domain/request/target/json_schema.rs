@@ -31,7 +31,8 @@ impl JsonTypes {
     pub const NUMBER: Self = Self(32);
     /// Any type.
     pub const ANY: Self = Self(63);
-    const NONE: Self = Self(0);
+    /// No type.
+    pub const NONE: Self = Self(0);
 
     /// Whether the sets intersect.
     pub fn has(self, other: Self) -> bool {
@@ -55,8 +56,31 @@ impl JsonTypes {
         Self(self.0 | other.0)
     }
 
-    fn both(self, other: Self) -> Self {
+    /// The intersection of two sets.
+    #[must_use]
+    pub const fn both(self, other: Self) -> Self {
         Self(self.0 & other.0)
+    }
+
+    /// What `type`, `enum` and `const` of a schema allow.
+    pub fn of_words(words: &Map<String, Json>) -> Self {
+        let mut types = match words.get("type") {
+            Some(Json::String(name)) => Self::named(name),
+            Some(Json::Array(names)) => names
+                .iter()
+                .filter_map(Json::as_str)
+                .map(Self::named)
+                .fold(Self::NONE, Self::or),
+            _ => Self::ANY,
+        };
+        if let Some(Json::Array(values)) = words.get("enum") {
+            let values = values.iter().map(Self::of_value);
+            types = types.both(values.fold(Self::NONE, Self::or));
+        }
+        if let Some(value) = words.get("const") {
+            types = types.both(Self::of_value(value));
+        }
+        types
     }
 
     fn named(name: &str) -> Self {
@@ -319,22 +343,7 @@ impl<'s> SchemaLocation<'s> {
             Json::Bool(false) => return JsonTypes::NONE,
             _ => return JsonTypes::ANY,
         };
-        let mut types = match words.get("type") {
-            Some(Json::String(name)) => JsonTypes::named(name),
-            Some(Json::Array(names)) => names
-                .iter()
-                .filter_map(Json::as_str)
-                .map(JsonTypes::named)
-                .fold(JsonTypes::NONE, JsonTypes::or),
-            _ => JsonTypes::ANY,
-        };
-        if let Some(Json::Array(values)) = words.get("enum") {
-            let values = values.iter().map(JsonTypes::of_value);
-            types = types.both(values.fold(JsonTypes::NONE, JsonTypes::or));
-        }
-        if let Some(value) = words.get("const") {
-            types = types.both(JsonTypes::of_value(value));
-        }
+        let mut types = JsonTypes::of_words(words);
         if let Some(schema) = self.referred(words) {
             types = types.both(self.types_of(schema, depth.deeper()));
         }

@@ -4,7 +4,7 @@
 //! Start at [`parse`]. Policies compare names and test containment (`context.target in
 //! Mcp::Resource::"file:///srv/app"`), so every spelling of a resource maps to one name, the only one that
 //! policies see. Ambiguous spellings are rejected. There is one module for each [`TargetKind`]: [`path`],
-//! [`url`], [`email`], [`id`]; [`host`] classifies hosts, [`text`] restricts characters. [`argument`] defines
+//! [`url`], [`email`], [`id`]; [`host`] classifies hosts, [`text`] restricts characters, [`expansion`] what programs replace. [`argument`] defines
 //! target arguments, [`check`] checks them against the tool's schema, [`schema_form`] whether that is one, [`extract`]
 //! finds the targets of a call, [`url_base`] those that are put into a URL, [`stored`] checks resources that are stored.
 //!
@@ -15,6 +15,7 @@ mod argument_path;
 mod canonical;
 pub mod check;
 pub mod email;
+mod expansion;
 pub mod extract;
 pub mod host;
 pub mod id;

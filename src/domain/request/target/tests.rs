@@ -604,3 +604,35 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_climbs_once_programs_have_replaced_it_is_refused_in_every_kind() {
+    let (path, url, id) = (
+        Some(TargetKind::Path),
+        Some(TargetKind::Url),
+        Some(TargetKind::Id),
+    );
+    for (kind, text) in [
+        (path, "/srv/shop/.${NOPE}./etc/passwd"),
+        (path, "x/.$1./etc/passwd"),
+        (path, "/srv/shop/{x,../secrets}/key"),
+        (url, "http://127.0.0.1/larkwood/{x,../evil}/secret"),
+        (url, "http://127.0.0.1/larkwood/x%7B/y,/../../evil}"),
+        (url, "http://{good,evil}.example.com/"),
+        (id, "a/.$x./b"),
+        (None, "file:///srv/{a,../b}"),
+        (None, "a/{b,..}"),
+        (None, "urn:a/.$x."),
+    ] {
+        assert!(is_refused(kind, text), "{text}");
+    }
+    for (kind, text) in [
+        (path, "/srv/shop/users.$userId.tsx"),
+        (path, "pages/[id].tsx"),
+        (path, "{id}.tsx"),
+        (url, "https://example.com/{id}/$metadata"),
+        (id, "$me"),
+    ] {
+        assert_eq!(names(kind, text).len(), 1, "{text}");
+    }
+}

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use unicode_normalization::UnicodeNormalization as _;
 
+use crate::domain::request::target::expansion;
 use crate::domain::request::target::kind::{MAX_TARGET_BYTES, MAX_TARGET_SEGMENTS, TargetError};
 use crate::domain::request::visible;
 
@@ -127,8 +128,9 @@ pub fn escaped(segment: &str) -> Cow<'_, str> {
 ///
 /// # Errors
 ///
-/// [`TargetError::TooDeep`], or the error of [`check_segment`].
+/// [`TargetError::TooDeep`], or the error of [`expansion::check`] or [`check_segment`].
 pub fn segments(path: &str) -> Result<Vec<&str>, TargetError> {
+    expansion::check(path)?;
     for segment in path.split('/') {
         check_segment(segment)?;
     }
