@@ -179,6 +179,7 @@ pub fn call(kind: OperationKind) -> CallContext {
             source_address: Some([192, 0, 2, 7].into()),
         },
         trace: TraceContext::read(Some(&traceparent("01")), ["vendor=value"]),
+        denied: None,
     }
 }
 

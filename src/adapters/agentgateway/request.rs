@@ -117,7 +117,7 @@ pub(super) fn asked(
     let known = methods::request(Sender::Client, method);
     let is_merged = known.is_some_and(|known| known.routing == Routing::FanOut);
     let params = match &request.mcp_request {
-        None if is_merged => Map::new(),
+        None if known.is_some_and(Method::may_lack_params) => Map::new(),
         None => {
             return Err(AgentgatewayRejection::invalid(
                 "`mcp_request` is required for this method",

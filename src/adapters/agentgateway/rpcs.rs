@@ -12,9 +12,10 @@ use uuid::Uuid;
 use crate::adapters::agentgateway::identity::MetadataReader;
 use crate::adapters::agentgateway::reply;
 use crate::adapters::agentgateway::request::{self, AgentgatewayRejection};
-use crate::adapters::input::field_error::TextExcerpt;
+use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::ids;
 use crate::adapters::input::json::RawObject;
+use crate::adapters::mcp::member_spelling::resembles;
 use crate::adapters::mcp::methods::{self, Method, MethodKind, Routing, Sender};
 use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::adapters::mcp::request::operations;
@@ -145,21 +146,21 @@ impl ExtMcp {
             Ok(asked) => asked,
             Err(rejection) => {
                 self.note(&rejection);
+                self.record_refused(admitted, &response, decision_id);
                 return Ok(reply::filtered(Err(rejection)));
             }
         };
-        let (filtered, is_tool_error) =
-            match RawObject::read(&response.mcp_response, "mcp_response") {
-                Ok(result) => {
-                    let is_tool_error = is_tool_error(&result);
-                    (self.filter(admitted, &asked, result).await, is_tool_error)
-                }
-                Err(invalid) => {
-                    let error = OperationError::Invalid(invalid);
-                    self.note(&error.clone().into());
-                    (Ok(Filtered::Rejected(error)), false)
-                }
-            };
+        let (filtered, is_tool_error) = match result_alone(&response.mcp_response) {
+            Ok(result) => {
+                let is_tool_error = is_tool_error(&result);
+                (self.filter(admitted, &asked, result).await, is_tool_error)
+            }
+            Err(invalid) => {
+                let error = OperationError::Invalid(invalid);
+                self.note(&error.clone().into());
+                (Ok(Filtered::Rejected(error)), false)
+            }
+        };
         // What could not be judged does not pass either.
         let status = filtered
             .as_ref()
@@ -171,6 +172,39 @@ impl ExtMcp {
             servers: asked.origins.servers(),
             session_id: asked.conversation.workflow.session_id.as_ref(),
         };
+        self.record_outcome(admitted, &response, decision_id, (status, Some(about)));
+        Ok(reply::filtered(Ok(filtered?)))
+    }
+
+    /// Puts on record that a response was withheld before it was known whose it is, with what is known of it.
+    fn record_refused(
+        &self,
+        admitted: &AdmittedCheck,
+        response: &McpResponse,
+        decision_id: Option<Uuid>,
+    ) {
+        let servers = request::servers(&response.service_names, &admitted.limits);
+        let servers = servers.unwrap_or_default();
+        let method = methods::request(Sender::Client, &response.method);
+        let about = method.map(|method| OutcomeOf {
+            operation: method.name,
+            servers: &servers,
+            session_id: None,
+        });
+        if decision_id.is_some() || about.is_some() {
+            let withheld = (OutcomeStatus::Withheld, about);
+            self.record_outcome(admitted, response, decision_id, withheld);
+        }
+    }
+
+    /// Puts on record what became of a request. `about` is the request, where its decision is not known.
+    fn record_outcome(
+        &self,
+        admitted: &AdmittedCheck,
+        response: &McpResponse,
+        decision_id: Option<Uuid>,
+        (status, about): (OutcomeStatus, Option<OutcomeOf<'_>>),
+    ) {
         outcome::record(
             &self.service,
             &OutcomeRecord {
@@ -180,11 +214,10 @@ impl ExtMcp {
                 labels: &[],
                 caller: &admitted.rpc.admitted.caller().id,
                 adapter: ADAPTER,
-                about: decision_id.is_none().then_some(about),
+                about: about.filter(|_| decision_id.is_none()),
                 at: self.service.now(),
             },
         );
-        Ok(reply::filtered(Ok(filtered?)))
     }
 
     async fn filter(
@@ -247,6 +280,20 @@ impl ExtMcp {
         let answers = self.service.authorize_batch(&asks).await?;
         let mut answers = answers.into_iter();
         Ok(answers.find(|answer| !answer.value.is_allow()))
+    }
+}
+
+/// Parses a result. A gateway that passed the message around it, too, would have nothing in it judged.
+fn result_alone(text: &[u8]) -> Result<RawObject<'_>, FieldError> {
+    const FIELD: &str = "mcp_response";
+    let result = RawObject::read(text, FIELD)?;
+    let is_message = result.names().any(|name| resembles(name, "jsonrpc"));
+    match is_message {
+        true => Err(FieldError::new(
+            FIELD,
+            FieldProblem::NotOfShape("the result of a message, without the message"),
+        )),
+        false => Ok(result),
     }
 }
 

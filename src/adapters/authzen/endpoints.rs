@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use serde_json::{Map, Value as Json, json};
 use url::Url;
 
-use crate::adapters::authzen::coaz::{CoazQuery, CoazReader};
+use crate::adapters::authzen::coaz::CoazReader;
 use crate::adapters::authzen::encode;
 use crate::adapters::authzen::parse::{self, EvaluationParser, TypeAliases};
 use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
@@ -247,8 +247,7 @@ impl Authzen {
             Some(entry) => {
                 let reader = CoazReader {
                     entry,
-                    limits,
-                    trace: &admitted.trace,
+                    parser,
                     generation: live,
                 };
                 reader.asked(request)?
@@ -256,14 +255,9 @@ impl Authzen {
             None => None,
         };
         let may_be_listed = entry.is_some_and(|it| it.lists);
-        Ok(match read {
-            Some(CoazQuery::Call(call)) if may_be_listed => BatchItem::CallOrEntry(call),
-            Some(CoazQuery::Call(call)) => BatchItem::Call(call),
-            Some(CoazQuery::Denied(reason)) => {
-                let mut question = parser.question(request, schema)?;
-                question.denied = Some(*reason);
-                BatchItem::Cedar(Box::new(question))
-            }
+        Ok(match read.map(Box::new) {
+            Some(call) if may_be_listed && call.denied.is_none() => BatchItem::CallOrEntry(call),
+            Some(call) => BatchItem::Call(call),
             None => BatchItem::Cedar(Box::new(parser.question(request, schema)?)),
         })
     }

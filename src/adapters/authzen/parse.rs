@@ -116,14 +116,10 @@ impl EvaluationParser<'_> {
         schema: Option<&ValidatorSchema>,
     ) -> Result<ParcRequest, FieldError> {
         let mut denied: Option<Reason> = None;
-        let mut party = |field| {
-            self.party(request, field).or_else(|invalid| {
-                let FieldProblem::NotAnEntityType(name) = invalid.problem() else {
-                    return Err(invalid);
-                };
-                denied = Some(undeclared(name));
-                self.nameless(request, field, name)
-            })
+        let mut party = |field| -> Result<EntityUID, FieldError> {
+            let (party, undeclared) = self.named_party(request, field)?;
+            denied = undeclared.or(denied.take());
+            Ok(party)
         };
         let principal = party("subject")?;
         let action = self.action(request)?;
@@ -144,6 +140,24 @@ impl EvaluationParser<'_> {
             denied,
             trace: self.trace.clone(),
         })
+    }
+
+    /// Parses a subject or resource. Of one whose type is no Cedar name it is a stand-in, with the reason of the deny.
+    pub(super) fn named_party(
+        &self,
+        request: &Map<String, Json>,
+        field: &'static str,
+    ) -> Result<(EntityUID, Option<Reason>), FieldError> {
+        match self.party(request, field) {
+            Ok(party) => Ok((party, None)),
+            Err(invalid) => {
+                let FieldProblem::NotAnEntityType(name) = invalid.problem() else {
+                    return Err(invalid);
+                };
+                let party = self.nameless(request, field, name)?;
+                Ok((party, Some(undeclared(name))))
+            }
+        }
     }
 
     /// The stand-in for a subject or resource whose type is no Cedar name, so that no policy can name it.

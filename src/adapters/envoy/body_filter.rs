@@ -7,11 +7,12 @@ use smol_str::SmolStr;
 
 use crate::adapters::envoy::adapter::EnvoyAdapter;
 use crate::adapters::envoy::content::RepliesRead;
+use crate::adapters::envoy::error_text::{ErrorText, Passing};
 use crate::adapters::envoy::exchange_error::ExchangeError;
 use crate::adapters::envoy::messages::{self, Awaited, MessageAction, PendingRequest, Settles};
 use crate::adapters::envoy::reader::AuthorizationQuery;
 use crate::adapters::envoy::sse::{EventSplitter, ServerSentEvent};
-use crate::adapters::mcp::message::JsonRpcId;
+use crate::adapters::mcp::message::{self, JsonRpcId};
 use crate::adapters::mcp::response::filter::MessageFilter;
 use crate::adapters::mcp::response::json_rpc_error;
 use crate::adapters::mcp::server_set::ServerSet;
@@ -45,6 +46,8 @@ pub(super) enum BodyMode {
     Nothing,
     /// One JSON message, buffered up to its end; `None` once it exceeds `limits.message_bytes`.
     Whole(Option<BytesMut>),
+    /// The text of an error, forwarded as it comes up to what reads as a message. JSON goes on as [`Self::Whole`].
+    ErrorText(ErrorText),
     /// Server-sent events, filtered one by one, and what they said so far of the awaited request. Once that has its reply,
     /// no other passes: what is on record is what the client was told.
     Events(EventSplitter, Settles),
@@ -135,6 +138,21 @@ impl ResponseFilter<'_> {
                 }
                 Ok(BytesMut::new())
             }
+            BodyMode::ErrorText(text) => {
+                let (passes, rest) = match text.read(&piece) {
+                    Passing::All => return Ok(piece.into()),
+                    Passing::Nothing => return Ok(BytesMut::new()),
+                    Passing::UpToEvent(at) => {
+                        self.see(Status::Withheld);
+                        self.warn("the text of an error has a server-sent event in it");
+                        return Ok(piece.slice(..at).into());
+                    }
+                    Passing::UpToJson(at) => (piece.slice(..at), piece.slice(at..)),
+                };
+                let fits = rest.len() <= limit;
+                *way = BodyMode::Whole(fits.then(|| rest.into()));
+                Ok(passes.into())
+            }
             BodyMode::Events(splitter, settled) => {
                 let mut passing = BytesMut::new();
                 let events = splitter
@@ -151,7 +169,7 @@ impl ResponseFilter<'_> {
     /// Returns the bytes that may pass at the end of the body.
     pub(super) async fn end(&self, way: &mut BodyMode) -> Result<BytesMut, ExchangeError> {
         Ok(match way {
-            BodyMode::Untouched | BodyMode::Nothing => BytesMut::new(),
+            BodyMode::Untouched | BodyMode::Nothing | BodyMode::ErrorText(_) => BytesMut::new(),
             BodyMode::Whole(Some(whole)) if whole.is_empty() => BytesMut::new(),
             BodyMode::Whole(Some(whole)) => self.whole(std::mem::take(whole)).await?,
             BodyMode::Whole(None) => {
@@ -203,6 +221,10 @@ impl ResponseFilter<'_> {
     }
 
     async fn whole(&self, text: BytesMut) -> Result<BytesMut, ExchangeError> {
+        let is_error = |passed: &AllowedRequest| passed.replies == RepliesRead::Errors;
+        if self.passed.is_none_or(is_error) && message::is_error_document(&text) {
+            return Ok(text);
+        }
         let awaited = self.awaited().map_or(Awaited::Any, Awaited::ByWhole);
         Ok(match self.action(awaited, &text).await?.0 {
             MessageAction::Passes => text,

@@ -1,6 +1,6 @@
 //! Which kind of content a response carries, by its headers.
 
-use crate::adapters::input::media_type::{MediaError, MediaType};
+use crate::adapters::input::media_type::{self, MediaError, MediaType};
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
 
 /// How the names of headers begin that only Callgate sends.
@@ -13,10 +13,13 @@ pub(super) enum ResponseContent {
     Message,
     /// A stream of server-sent events.
     Events,
-    /// No body, or one that no client takes for MCP, such as an error page.
-    Other,
-    /// A body that is dropped: a success of another media type than MCP has, or of none.
-    Nothing,
+    /// The body of an error under another media type, such as a page. Some clients read a message in it all the same.
+    ErrorText,
+    /// No body.
+    Empty,
+    /// A body that is dropped: a success of another media type than MCP has, one of none, or a text in a character set whose
+    /// letters are other bytes than those of ASCII.
+    Dropped,
 }
 
 /// Which replies clients read in a response, by its HTTP status.
@@ -48,20 +51,21 @@ pub(super) fn from_headers(
 ) -> Result<ResponseContent, &'static str> {
     const TYPE: &str = "the server does not say clearly what it answers with";
     if is_all {
-        return Ok(ResponseContent::Other);
+        return Ok(ResponseContent::Empty);
     }
     let Some(named) = headers.get("content-type").map_err(|_| TYPE)? else {
-        return Ok(ResponseContent::Nothing);
+        return Ok(ResponseContent::Dropped);
     };
+    let is_error = !(200..300).contains(&status);
     let content = match MediaType::read(named) {
         Ok(MediaType::Json | MediaType::OtherJson) => ResponseContent::Message,
         Ok(MediaType::Events) => ResponseContent::Events,
         Err(MediaError::Unclear) => return Err(TYPE),
         Err(MediaError::Charset) => return Err("the server does not answer in UTF-8"),
-        Err(MediaError::Other) if (200..300).contains(&status) => {
-            return Ok(ResponseContent::Nothing);
+        Err(MediaError::Other) if is_error && media_type::extends_ascii(named) => {
+            ResponseContent::ErrorText
         }
-        Err(MediaError::Other) => return Ok(ResponseContent::Other),
+        Err(MediaError::Other) => return Ok(ResponseContent::Dropped),
     };
     let encoding = headers.get("content-encoding").map_err(|_| TYPE)?;
     match encoding.is_some_and(|encoding| encoding != "identity") {

@@ -24,17 +24,18 @@ fn what_a_client_could_take_for_mcp_is_judged() {
             assert_eq!(read, Ok(expected), "{status} {named}");
         }
     }
-    assert_eq!(
-        read(404, &[("content-type", "text/plain")]),
-        Ok(ResponseContent::Other)
-    );
-    assert_eq!(
-        read(200, &[("content-type", "text/plain")]),
-        Ok(ResponseContent::Nothing)
-    );
-    assert_eq!(read(404, &[]), Ok(ResponseContent::Nothing));
+    for (status, named, expected) in [
+        (404, "text/plain", ResponseContent::ErrorText),
+        (404, "text/html; charset=utf-8", ResponseContent::ErrorText),
+        (404, "text/html; charset=utf-7", ResponseContent::Dropped),
+        (200, "text/plain", ResponseContent::Dropped),
+    ] {
+        let read = read(status, &[("content-type", named)]);
+        assert_eq!(read, Ok(expected), "{status} {named}");
+    }
+    assert_eq!(read(404, &[]), Ok(ResponseContent::Dropped));
     let none = HeaderFields::default();
-    assert_eq!(from_headers(202, &none, true), Ok(ResponseContent::Other));
+    assert_eq!(from_headers(202, &none, true), Ok(ResponseContent::Empty));
 }
 
 #[test]
@@ -79,6 +80,8 @@ fn what_readers_could_disagree_about_is_refused() {
     ] {
         assert!(read(200, headers).is_err(), "{headers:?}");
     }
+    let packed = [("content-type", "text/plain"), ("content-encoding", "br")];
+    assert!(read(400, &packed).is_err());
     let identity = [
         ("content-type", "text/json"),
         ("content-encoding", "identity"),

@@ -10,6 +10,7 @@ use crate::adapters::envoy::adapter::EnvoyAdapter;
 use crate::adapters::envoy::body_filter::{AllowedRequest, BodyMode, ResponseFilter};
 use crate::adapters::envoy::check::{CheckResult, LocalReply};
 use crate::adapters::envoy::content::{self, RepliesRead, ResponseContent};
+use crate::adapters::envoy::error_text::ErrorText;
 use crate::adapters::envoy::exchange_error::ExchangeError;
 use crate::adapters::envoy::messages::Settles;
 use crate::adapters::envoy::rejection::EnvoyRejection;
@@ -195,7 +196,8 @@ impl Exchange {
         is_all: bool,
     ) -> ProcessorReply {
         let mode = match content::from_headers(status, headers, is_all) {
-            Ok(ResponseContent::Other) => BodyMode::Untouched,
+            Ok(ResponseContent::Empty) => BodyMode::Untouched,
+            Ok(ResponseContent::ErrorText) => BodyMode::ErrorText(ErrorText::default()),
             _ => BodyMode::Nothing,
         };
         self.stage = Stage::Response(None, mode);
@@ -252,8 +254,9 @@ impl Exchange {
         };
         let way = match content {
             _ if passed.is_plain => BodyMode::Untouched,
-            Ok(ResponseContent::Other) => BodyMode::Untouched,
-            Ok(ResponseContent::Nothing) => BodyMode::Nothing,
+            Ok(ResponseContent::Empty) => BodyMode::Untouched,
+            Ok(ResponseContent::Dropped) => BodyMode::Nothing,
+            Ok(ResponseContent::ErrorText) => BodyMode::ErrorText(ErrorText::default()),
             Ok(ResponseContent::Message) => BodyMode::Whole(Some(BytesMut::new())),
             Ok(ResponseContent::Events) => {
                 BodyMode::Events(EventSplitter::new(limit), Settles::Nothing)

@@ -8,7 +8,7 @@
 //!
 //! [`ext_proc::ExtProc`] drives an [`exchange`]; [`processor_codec`] converts its messages. [`content`]
 //! classifies a response, [`body_filter`] filters it as it arrives: [`sse`] splits event streams,
-//! [`messages`] filters one message.
+//! [`error_text`] finds what reads as a message in the text of an error, [`messages`] filters one message.
 //!
 //! Invariant: a request that cannot be parsed, is incomplete or is ambiguous is denied; only an allow of the
 //! service lets it through. A server's message passes only once it has been filtered.
@@ -18,6 +18,7 @@ mod body_filter;
 mod check;
 mod consistency;
 mod content;
+mod error_text;
 mod exchange;
 mod exchange_error;
 pub mod ext_authz;

@@ -52,6 +52,20 @@ impl MediaType {
     }
 }
 
+/// Whether the bytes of ASCII are its letters in a body of this `content-type`: it names no character set, or only such as
+/// extend ASCII byte by byte.
+pub(in crate::adapters) fn extends_ascii(value: &str) -> bool {
+    const SETS: [&str; 5] = ["utf-8", "utf8", "us-ascii", "ascii", "latin1"];
+    const FAMILIES: [&str; 2] = ["iso-8859-", "windows-125"];
+    let value = value.to_ascii_lowercase();
+    value.split("charset").skip(1).all(|rest| {
+        let named = rest.trim_start().strip_prefix('=').unwrap_or_default();
+        let named = named.split([';', ',']).next().unwrap_or_default();
+        let named = named.trim_matches([' ', '\t', '"', '\'']);
+        SETS.contains(&named) || FAMILIES.iter().any(|family| named.starts_with(family))
+    })
+}
+
 #[cfg(test)]
 #[path = "media_type_tests.rs"]
 mod tests;

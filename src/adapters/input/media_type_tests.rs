@@ -50,3 +50,29 @@ fn json_in_utf_8_is_read_and_nothing_else() {
         assert_eq!(MediaType::read(value), Err(why), "{value}");
     }
 }
+
+#[test]
+fn the_letters_of_ascii_are_its_bytes_only_in_sets_that_extend_it() {
+    for value in [
+        "text/plain",
+        "text/html; charset=UTF-8",
+        "text/html;charset=\"iso-8859-1\"",
+        "text/html; charset = windows-1252; x=y",
+        "text/plain; charset=us-ascii",
+    ] {
+        assert!(extends_ascii(value), "{value}");
+    }
+    for value in [
+        "text/plain; charset=utf-7",
+        "text/plain; charset=UTF-16",
+        "text/plain; charset=ebcdic-us",
+        "text/plain; charset=iso-2022-jp",
+        "text/plain; charset=utf-8; charset=utf-7",
+        "text/plain; charset=utf-8;charset=\"utf-7\"",
+        "text/plain; charset*=utf-8''utf-7",
+        "text/plain; charset",
+        "text/plain; x=\"; charset=utf-7\"",
+    ] {
+        assert!(!extends_ascii(value), "{value}");
+    }
+}

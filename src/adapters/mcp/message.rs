@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::json::{self, KeyPolicy, RawObject};
+use crate::adapters::mcp::member_spelling::resembles;
 use crate::config::limits::Limits;
 
 /// JSON levels around the arguments of a call, which `limits.json_depth` bounds: the message and its
@@ -290,6 +291,18 @@ pub fn members(
             FieldProblem::NotOfShape("an object"),
         )),
     }
+}
+
+/// Whether a text is a JSON object that no reader takes for a message, however leniently it reads names: the body of an error
+/// of HTTP, such as a problem document (RFC 9457), or OAuth's, whose `error` is a text.
+pub fn is_error_document(text: &[u8]) -> bool {
+    const MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+    let is_of_message = |name: &str| MEMBERS.iter().any(|member| resembles(name, member));
+    let is_word = |name: &str, text: &str| name == "error" && text.starts_with('"');
+    RawObject::read(text, "body").is_ok_and(|members| {
+        let mut members = members.iter();
+        members.all(|(name, text)| !is_of_message(name) || is_word(name, text))
+    })
 }
 
 /// Parses one message of a server.

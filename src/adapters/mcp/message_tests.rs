@@ -442,3 +442,30 @@ proptest! {
         let _ = header_value::decoded(&value);
     }
 }
+
+#[test]
+fn an_error_document_is_what_no_reader_takes_for_a_message() {
+    for text in [
+        r#"{"error":"invalid_token","error_description":"expired"}"#,
+        r#" {"type":"about:blank","status":404,"detail":{"id":7,"error":{}}} "#,
+        "{}",
+    ] {
+        assert!(is_error_document(text.as_bytes()), "{text}");
+    }
+    for text in [
+        r#"{"jsonrpc":"2.0"}"#,
+        r#"{"JsonRPC":"2.0"}"#,
+        r#"{"error":{"code":1}}"#,
+        r#"{"Error":"invalid_token"}"#,
+        r#"{"id":7,"error":"invalid_token"}"#,
+        r#"{"error":"a","error":{"code":1}}"#,
+        r#"{"re\u200bsult":{}}"#,
+        r#"{"m\u0065thod":"x"}"#,
+        r#"{"a":1}{"b":2}"#,
+        "[]",
+        "\"error\"",
+        "",
+    ] {
+        assert!(!is_error_document(text.as_bytes()), "{text}");
+    }
+}

@@ -192,6 +192,13 @@ impl Method {
             ..self
         }
     }
+
+    /// Whether nothing is decided on its parameters, so that a gateway may have none to tell: it goes to every server, or is
+    /// about one as a whole.
+    pub fn may_lack_params(&self) -> bool {
+        let is_plain = self.name_parameter.is_none() && !self.brings_responses;
+        self.routing == Routing::FanOut || self.kind == CONNECT && is_plain
+    }
 }
 
 const fn client(name: &'static str, era: Era, kind: MethodKind) -> Method {

@@ -70,3 +70,24 @@ fn somebody_has_said_of_each_method_what_its_result_brings() {
     assert_eq!(connect("notifications/tasks"), OfAnyCall);
     assert_eq!(connect(RESUME), OfAnyCall);
 }
+
+#[test]
+fn parameters_may_be_absent_where_nothing_in_them_is_decided() {
+    let clients = REQUESTS.iter().filter(|row| row.sender == Sender::Client);
+    let may_lack: Vec<_> = clients.filter(|row| row.may_lack_params()).collect();
+    let names: Vec<_> = may_lack.iter().map(|row| row.name).collect();
+    assert_eq!(
+        names,
+        [
+            "initialize",
+            "server/discover",
+            "ping",
+            "logging/setLevel",
+            "tools/list",
+            "prompts/list",
+            "resources/list",
+            "resources/templates/list",
+            "tasks/list",
+        ]
+    );
+}

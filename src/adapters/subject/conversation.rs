@@ -66,6 +66,7 @@ impl Conversation {
             approval_ids,
             environment: self.environment.clone(),
             trace: self.trace.clone(),
+            denied: None,
         }
     }
 

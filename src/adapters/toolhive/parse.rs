@@ -248,6 +248,7 @@ fn kind(
     limits: &Limits,
 ) -> Result<OperationKind, FieldError> {
     const FIELD: &str = "resource";
+    const ARGUMENTS: &str = "context.mcp.args";
     let named = || ids::required(name, limits.id_bytes, FIELD);
     Ok(match verb {
         ToolHiveOperation::CallTool => OperationKind::CallTool(ToolCall {
@@ -259,11 +260,13 @@ fn kind(
         ToolHiveOperation::ListTools => OperationKind::List(Listing::Tools),
         ToolHiveOperation::GetPrompt => {
             if let Some(arguments) = arguments {
-                require_distinct_keys(arguments, "context.mcp.args")?;
+                require_distinct_keys(arguments, ARGUMENTS)?;
             }
-            let arguments = arguments.map(Map::keys).into_iter().flatten();
-            let arguments: Vec<SmolStr> = arguments.map(SmolStr::new).collect();
-            check_count(arguments.len(), limits.list_items, "context.mcp.args")?;
+            let names = arguments.map(Map::keys).into_iter().flatten();
+            let names = names.map(|name| ids::required(name, limits.id_bytes, ARGUMENTS));
+            let mut arguments = names.collect::<Result<Vec<SmolStr>, _>>()?;
+            check_count(arguments.len(), limits.list_items, ARGUMENTS)?;
+            arguments.sort_unstable();
             let name = named()?;
             OperationKind::GetPrompt { name, arguments }
         }

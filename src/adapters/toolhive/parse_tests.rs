@@ -291,3 +291,25 @@ fn what_bounds_the_tokens_authority_counts_if_toolhive_sends_it() {
         }
     }
 }
+
+/// As in every other adapter: the record and the policies have these names.
+#[test]
+fn the_names_of_a_prompts_arguments_are_names() {
+    let ask = |args: Json| {
+        let mcp =
+            json!({"feature": "prompt", "operation": "get", "resource_id": "p", "args": args});
+        parse(asked("mcp:prompt:get", "mrn:mcp:git:prompt:p", mcp))
+    };
+    let Ok(ToolhiveQuery::Call(call)) = ask(json!({"b": "1", "a": "2"})) else {
+        panic!("no call")
+    };
+    let OperationKind::GetPrompt { arguments, .. } = call.operation.kind else {
+        panic!("no prompt")
+    };
+    assert_eq!(arguments, ["a", "b"]);
+    let long = "k".repeat(Limits::default().id_bytes as usize + 1);
+    for name in ["", "a\nb", "a\u{200b}", &long] {
+        let said = ask(json!({ name: "x" })).expect_err("no name").to_string();
+        assert!(said.starts_with("`context.mcp.args`"), "{name}: {said}");
+    }
+}

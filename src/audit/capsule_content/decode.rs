@@ -122,6 +122,7 @@ fn read_call(bytes: &mut Reader<'_>) -> Result<CallContext, CapsuleContentError>
             source_address: bytes.maybe(read_address)?,
         },
         trace: TraceContext::default(),
+        denied: None,
     })
 }
 

@@ -83,8 +83,11 @@ pub struct CedarCapsule<'a> {
 }
 
 impl CallCapsule<'_> {
-    /// The capsule; `None` if it would be larger than [`MAX_BYTES`].
+    /// The capsule; `None` if it would be larger than [`MAX_BYTES`], or the call is denied whatever it asks.
     pub fn encode(&self) -> Option<Vec<u8>> {
+        if self.call.denied.is_some() {
+            return None;
+        }
         let slice = AuthoritySlice::of_call(self.with.authority, self.call);
         let mut out = start(&self.with, &slice, self.missing);
         out.byte(0);

@@ -39,6 +39,9 @@ fn try_decide(
     requester: Requester<'_>,
     now: SystemTime,
 ) -> Result<Verdict, Reason> {
+    if let Some(reason) = &call.denied {
+        return Err(Reason::clone(reason));
+    }
     let snapshot = inputs.snapshot;
     let evidence = verify::verify_call(inputs, call, &requester.caller.rights, now)?;
     let request = cedar_request::from_operation(

@@ -117,8 +117,15 @@ pub fn waive(
     if let Some(policy) = failed.find(|it| it.is_always_enforced && it.is_forbid) {
         return Err(Hold::AlwaysEnforced(Some(policy.id.clone())));
     }
-    let request = relaxed_request(inputs, call, requester);
     let is_undecided = verdict.principals.is_empty() && inputs.snapshot.has_always_enforced();
+    if call.denied.is_some() {
+        // What it asks is not known, and so not which forbids apply.
+        return match is_undecided {
+            true => Err(Hold::AlwaysEnforced(None)),
+            false => Ok(unknown_effects(call)),
+        };
+    }
+    let request = relaxed_request(inputs, call, requester);
     relaxed(
         inputs,
         call,

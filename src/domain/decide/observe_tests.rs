@@ -80,6 +80,24 @@ fn default_denies_forbids_unknown_tools_and_failed_evidence_are_waived() {
     assert!(!verdict.is_allow() && waived.is_ok());
 }
 
+/// Which forbids apply to it is not known, so any that is always enforced may.
+#[test]
+fn a_call_that_is_denied_whatever_it_asks_is_waived_only_where_nothing_is_always_enforced() {
+    let mut call = get_issue();
+    call.denied = Some(Box::new(Reason::new(
+        ReasonCode::ContextInvalid,
+        "of two servers",
+    )));
+    let (verdict, waived) = ask(PERMITS, &call, &Authority::default());
+    assert_eq!(code(&verdict), ReasonCode::ContextInvalid);
+    assert!(waived.is_ok());
+    let marked = format!(
+        "{PERMITS}\n@mode(\"enforce\") forbid (principal, action, resource == Mcp::Server::\"files\");"
+    );
+    let (_, waived) = ask(&marked, &call, &Authority::default());
+    assert_eq!(waived.err(), Some(Hold::AlwaysEnforced(None)));
+}
+
 #[test]
 fn an_unregistered_tool_leaves_untrusted_data_behind() {
     let (_, waived) = ask(PERMITS, &unknown_tool(), &Authority::default());

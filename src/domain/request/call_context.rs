@@ -12,6 +12,7 @@ use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::domain::ids::{ApprovalId, DelegationId, SessionId, TaskId};
+use crate::domain::reason::Reason;
 use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::request::operation::{OperationKind, ToolCall};
 use crate::domain::request::trace_context::TraceContext;
@@ -34,6 +35,8 @@ pub struct CallContext {
     pub environment: Environment,
     /// The trace the decision belongs to. Never evidence.
     pub trace: TraceContext,
+    /// Why it is denied whatever the policies say: what it asks cannot be told for certain, and the rest is for the record.
+    pub denied: Option<Box<Reason>>,
 }
 
 /// The principal that makes the call.
@@ -164,6 +167,7 @@ impl CallContext {
             approval_ids: Vec::new(),
             environment: Environment::default(),
             trace: TraceContext::default(),
+            denied: None,
         }
     }
 }

@@ -465,6 +465,11 @@ async fn whatever_two_readers_could_read_differently_is_refused() {
         );
         assert_eq!(answer.metadata, None, "{what}: nothing was decided");
     }
+    // Of a server as a whole there may be none to tell.
+    for params in [None, Some(json!({}))] {
+        let answer = check(&mut client, request("tasks/list", params)).await;
+        assert!(passes(&answer), "{answer:?}");
+    }
     // What they vary passes as it is, also with everything that agrees around it.
     for headers in [
         [("mcp-method", "tools/call"), ("mcp-name", "log")],

@@ -230,9 +230,54 @@ async fn a_result_that_cannot_be_read_is_on_record_as_withheld() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_is_refused_unread_is_on_record_as_withheld() {
+    let stage = start().await;
+    let mut client = ext_mcp::client(&stage.server).await;
+    let id = Uuid::now_v7();
+    let response = |method: &str, metadata: Json, text: &str| McpResponse {
+        service_names: vec!["git".into()],
+        method: method.into(),
+        metadata_context: Some(ext_mcp::structure(&metadata)),
+        mcp_response: text.to_owned().into(),
+    };
+    let coder = || json!({"agent": "coder"});
+    for refused in [
+        // Nobody was asked before the server was.
+        response("completion/complete", coder(), "{}"),
+        // Whose it is is not known.
+        response("tools/call", json!({"decision_id": id.to_string()}), "{}"),
+        // The message around it: what it asks for would not be found in it.
+        response("tools/call", coder(), RESULT),
+        response("tools/call", coder(), &format!("\u{feff}{{}}")),
+        response("tools/call", coder(), r#"[{"content":[]}]"#),
+    ] {
+        let answer = client.check_response(refused.clone()).await.unwrap();
+        let result = answer.into_inner().result;
+        assert!(matches!(result, Some(Checked::Error(_))), "{refused:?}");
+    }
+    let contents = outcomes(&stage, 5).await;
+    let seen = contents.outcomes.iter();
+    let seen: Vec<_> = seen
+        .map(|it| (it.status(), &*it.operation, it.decision_id.is_empty()))
+        .collect();
+    let of_call = (Status::Withheld, "tools/call", true);
+    assert_eq!(
+        seen,
+        [
+            (Status::Withheld, "completion/complete", true),
+            (Status::Withheld, "", false),
+            of_call,
+            of_call,
+            of_call,
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_no_client_takes_for_a_result_is_on_record_as_none() {
     const EVENTS: &str = "text/event-stream";
     const JSON: &str = "application/json";
+    const PAGE: &str = "text/html";
     let event = |message: &str| format!("data: {message}\n\n");
     let named = |name: &str, message: &str| format!("event: {name}\ndata: {message}\n\n");
     let with_id = |id: &str| RESULT.replace(":7,", &format!(":{id},"));
@@ -245,7 +290,7 @@ async fn what_no_client_takes_for_a_result_is_on_record_as_none() {
         Option<&'static [&'static str]>,
         Status,
     );
-    let cases: [Case; 19] = [
+    let cases: [Case; 23] = [
         // An event of another name is none to a client: the true reply is.
         (
             "200",
@@ -369,6 +414,35 @@ async fn what_no_client_takes_for_a_result_is_on_record_as_none() {
             Some(&["7 -32602"]),
             Status::Withheld,
         ),
+        // Some clients read an error whatever its type.
+        (
+            "400",
+            PAGE,
+            ERROR.to_owned(),
+            Some(&["7 -1"]),
+            Status::Error,
+        ),
+        (
+            "400",
+            PAGE,
+            ANOTHER.to_owned(),
+            Some(&["7 -32001"]),
+            Status::Withheld,
+        ),
+        (
+            "400",
+            "text/plain",
+            event(ERROR),
+            Some(&[]),
+            Status::Withheld,
+        ),
+        (
+            "404",
+            "text/plain",
+            "not found".to_owned(),
+            Some(&[]),
+            Status::NoResponse,
+        ),
         // Nothing of a piece that breaks off goes on to the client.
         (
             "200",
@@ -395,7 +469,7 @@ async fn what_no_client_takes_for_a_result_is_on_record_as_none() {
         let passed = exchange.body(&[sent.as_bytes()]).await.ok();
         let passed = passed.map(|it| String::from_utf8(it).unwrap());
         let found = passed.as_deref().map(|passed| match of_type {
-            JSON => replies(std::iter::once(passed)),
+            JSON | PAGE => replies(std::iter::once(passed)),
             _ => replies(passed.lines().filter_map(|it| it.strip_prefix("data: "))),
         });
         let heard: Option<Vec<String>> =

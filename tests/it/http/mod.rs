@@ -9,6 +9,7 @@ pub mod authzen_text;
 pub mod authzen_todo;
 pub mod coaz;
 pub mod coaz_export;
+pub mod coaz_records;
 pub mod listener;
 pub mod toolhive;
 pub mod toolhive_real;

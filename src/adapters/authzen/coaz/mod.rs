@@ -2,7 +2,7 @@
 //!
 //! Start at [`CoazReader::asked`]. The server is the configured one, or comes from the one field that the
 //! configuration names; every other field of the request that names a server must agree. An ambiguous request
-//! is denied.
+//! is a call that is denied ([`CallContext::denied`]), with all that is known of it.
 
 mod server;
 
@@ -10,6 +10,8 @@ use callgate_engine::cedar::EntityUID;
 use serde_json::{Map, Value as Json, json};
 use smol_str::SmolStr;
 
+use crate::adapters::authzen::coaz::server::NamedServer;
+use crate::adapters::authzen::parse::EvaluationParser;
 use crate::adapters::input::field_error::{
     FieldContext as _, FieldError, FieldProblem, TextExcerpt,
 };
@@ -21,12 +23,12 @@ use crate::adapters::mcp::member_spelling::require_unambiguous;
 use crate::adapters::mcp::methods::{self, CALL_TOOL, ObjectKind, Sender};
 use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::adapters::mcp::request::operations;
-use crate::adapters::subject::token_claims::ResolvedSubject;
 use crate::config::coaz::CoazConfig;
-use crate::config::limits::Limits;
 use crate::domain::decide::verdict::{Reason, ReasonCode};
-use crate::domain::request::call_context::{CallContext, Operation, Subject, Told, Workflow};
-use crate::domain::request::trace_context::TraceContext;
+use crate::domain::request::call_context::{
+    ActorChain, CallContext, Initiator, Operation, Subject, Told, Workflow,
+};
+use crate::domain::request::operation::OperationKind;
 use crate::domain::schema::{TYPES, entity_uid};
 use crate::service::generation::Generation;
 
@@ -55,27 +57,17 @@ const fn resource_type(object: ObjectKind) -> &'static str {
     }
 }
 
-/// How a request of the binding is answered.
-#[derive(Debug)]
-pub(super) enum CoazQuery {
-    /// The call that it asks about.
-    Call(Box<CallContext>),
-    /// A denial that no policy can overturn: the request is ambiguous or incomplete.
-    Denied(Box<Reason>),
-}
-
 /// Parses the requests of one caller.
 #[derive(Clone, Copy)]
 pub(super) struct CoazReader<'a> {
     pub(super) entry: &'a CoazConfig,
-    pub(super) limits: &'a Limits,
-    /// The trace context of the request.
-    pub(super) trace: &'a TraceContext,
+    /// Names parties whose type the entry does not know.
+    pub(super) parser: EvaluationParser<'a>,
     /// The generation whose registrations apply.
     pub(super) generation: &'a Generation,
 }
 
-/// Why a request does not name a call.
+/// Why the server that a request names is not known.
 enum CoazError {
     Invalid(FieldError),
     Denied(Box<Reason>),
@@ -87,19 +79,39 @@ impl From<FieldError> for CoazError {
     }
 }
 
-/// A request whose fields are valid and whose meaning is ambiguous.
+/// The parties that a request names.
+struct Parties {
+    subject: Subject,
+    actor_chain: Option<ActorChain>,
+    /// Why it is not clear who they are.
+    unclear: Option<Box<Reason>>,
+}
+
+/// The operation that a request names, and why it is not clear or not complete.
+type NamedOperation = (Operation, Option<Box<Reason>>);
+
+/// Why a request whose fields are valid is denied: its meaning is ambiguous.
+fn ambiguous(message: impl Into<String>) -> Box<Reason> {
+    Box::new(Reason::new(ReasonCode::ContextInvalid, message))
+}
+
 fn unclear(message: impl Into<String>) -> CoazError {
-    CoazError::Denied(Box::new(Reason::new(ReasonCode::ContextInvalid, message)))
+    CoazError::Denied(ambiguous(message))
 }
 
 impl CoazReader<'_> {
-    /// Returns the call that a request asks about, or `None` if its action is no method of the binding.
+    /// Returns the call that a request asks about, or `None` if its action is no method of the binding. One that is
+    /// ambiguous or incomplete is denied, with all that is known of it.
     pub(super) fn asked(
         &self,
         request: &Map<String, Json>,
-    ) -> Result<Option<CoazQuery>, FieldError> {
-        let named =
-            id(object(request, "action")?, self.limits.id_bytes, "name").within("action")?;
+    ) -> Result<Option<CallContext>, FieldError> {
+        let named = id(
+            object(request, "action")?,
+            self.parser.limits.id_bytes,
+            "name",
+        )
+        .within("action")?;
         let name = self
             .entry
             .actions
@@ -109,26 +121,44 @@ impl CoazReader<'_> {
         let Some(method) = method.filter(|method| !method.coaz_objects.is_empty()) else {
             return Ok(None);
         };
-        match self.call(request, method.name, method.coaz_objects) {
-            Ok(call) => Ok(Some(CoazQuery::Call(Box::new(call)))),
-            Err(CoazError::Denied(reason)) => Ok(Some(CoazQuery::Denied(reason))),
-            Err(CoazError::Invalid(invalid)) => Err(invalid),
-        }
+        self.check_read_members(request)?;
+        let parties = self.parties(request)?;
+        let (operation, denied) = self.operation(request, method.name, method.coaz_objects)?;
+        let mut call = CallContext::new(parties.subject, operation);
+        call.actor_chain = parties.actor_chain;
+        call.denied = parties.unclear.or(denied);
+        self.work(request, &mut call)?;
+        call.trace = self.parser.trace.clone();
+        Ok(Some(call))
     }
 
-    fn call(
+    /// Returns the operation; of one that is not known, its method on the server.
+    fn operation(
         &self,
         request: &Map<String, Json>,
         method: &'static str,
         kinds: &[ObjectKind],
-    ) -> Result<CallContext, CoazError> {
-        self.check_read_members(request)?;
-        let (subject, delegation) = self.parties(request)?;
+    ) -> Result<NamedOperation, FieldError> {
         let resource = object(request, RESOURCE)?;
-        let kind = self.kind(resource, method, kinds)?;
         let properties = optional_object(resource, PROPERTIES).within(RESOURCE)?;
-        let id = self.resource_id(resource, kind)?;
-        let (server, id) = self.server(request, kind, &id, properties)?;
+        let kind = self.kind(resource, method, kinds)?;
+        // The id of another object than the method is about does not say the server.
+        let likely = *kind.as_ref().unwrap_or(&ObjectKind::Resource);
+        let id = self.resource_id(resource, likely)?;
+        let named = self.server(request, likely, &id, properties)?;
+        let on_server = |server| {
+            let kind = OperationKind::Connect { method };
+            Operation::new(Initiator::Client, server, kind)
+        };
+        let kind = match kind {
+            Ok(kind) => kind,
+            Err(reason) => return Ok((on_server(named.server), Some(reason))),
+        };
+        let NamedServer {
+            server,
+            id,
+            unclear,
+        } = named;
         let params = self.params(method, kind, &id, properties)?;
         let has_arguments =
             properties.is_some_and(|it| it.get(ARGUMENTS).is_some_and(|it| !it.is_null()));
@@ -137,21 +167,28 @@ impl CoazReader<'_> {
             true => Told::All,
             false => Told::Part,
         };
-        let asked =
-            operations::from_request(Sender::Client, &server, method, params, told, self.limits);
+        let asked = operations::from_request(
+            Sender::Client,
+            &server,
+            method,
+            params,
+            told,
+            self.parser.limits,
+        );
+        let undecided = || ambiguous(format!("`{method}` is not decided"));
         let operation = match asked {
-            Ok(MessageIntent::Authorize(operations)) => operations.into_iter().next(),
-            Ok(MessageIntent::Exempt) => None,
-            Err(OperationError::Invalid(invalid)) => return Err(of_resource(&invalid).into()),
-            Err(other) => return Err(unclear(other.to_string())),
+            Ok(MessageIntent::Authorize(all)) => all.into_iter().next().ok_or_else(undecided),
+            Ok(MessageIntent::Exempt) => Err(undecided()),
+            Err(OperationError::Invalid(invalid)) => return Err(of_resource(&invalid)),
+            Err(other) => Err(ambiguous(other.to_string())),
         };
-        let operation = operation.ok_or_else(|| unclear(format!("`{method}` is not decided")))?;
-        check_arguments(&operation)?;
-        let mut call = CallContext::new(subject, operation);
-        call.actor_chain = delegation;
-        self.work(request, &mut call)?;
-        call.trace = self.trace.clone();
-        Ok(call)
+        Ok(match operation {
+            Ok(operation) => {
+                let denied = unclear.or_else(|| missing_arguments(&operation));
+                (operation, denied)
+            }
+            Err(reason) => (on_server(server), Some(reason)),
+        })
     }
 
     /// Checks that what is read of context and properties can be read in one way. Other members are ignored.
@@ -182,27 +219,22 @@ impl CoazReader<'_> {
     }
 
     /// Returns the user that `subject` names, or the agent that acts for that user.
-    fn parties(
-        &self,
-        request: &Map<String, Json>,
-    ) -> Result<
-        (
-            Subject,
-            Option<crate::domain::request::call_context::ActorChain>,
-        ),
-        CoazError,
-    > {
+    fn parties(&self, request: &Map<String, Json>) -> Result<Parties, FieldError> {
         let party = object(request, SUBJECT)?;
-        let limit = self.limits.id_bytes;
+        let limit = self.parser.limits.id_bytes;
         let ty = id(party, limit, "type").within(SUBJECT)?;
         let person = id(party, limit, "id").within(SUBJECT)?;
-        if !self.entry.subject_types.iter().any(|known| *known == *ty) {
-            let said = "is none of the types that `subject_types` of `[[authzen.mcp]]` names";
-            return Err(unclear(format!(
-                "`subject.type` `{}` {said}",
-                TextExcerpt::new(&ty)
-            )));
-        }
+        let mut unclear = None;
+        let is_person = self.entry.subject_types.iter().any(|known| *known == *ty);
+        let person: EntityUID = match is_person {
+            true => entity_uid(&TYPES.user, person),
+            false => {
+                let said = "is none of the types that `subject_types` of `[[authzen.mcp]]` names";
+                let ty = TextExcerpt::new(&ty);
+                unclear = Some(ambiguous(format!("`subject.type` `{ty}` {said}")));
+                self.parser.named_party(request, SUBJECT)?.0
+            }
+        };
         let context = optional_object(request, CONTEXT)?;
         let named = match context {
             Some(context) => optional_text(context, "agent").within(CONTEXT)?,
@@ -211,55 +243,60 @@ impl CoazReader<'_> {
         let named = named
             .map(|text| ids::required::<SmolStr>(text, limit, "agent").within(CONTEXT))
             .transpose()?;
-        let agent = match (named, self.entry.agent.as_deref()) {
-            (Some(named), Some(known)) if *named != *known => {
-                let said = "is another than `agent` of `[[authzen.mcp]]`";
-                return Err(unclear(format!(
-                    "`context.agent` `{}` {said}",
-                    TextExcerpt::new(&named)
-                )));
-            }
-            (named, known) => named.or_else(|| known.map(SmolStr::new)),
-        };
-        let Some(agent) = agent else {
-            let person: EntityUID = entity_uid(&TYPES.user, person);
+        let known = self.entry.agent.as_deref();
+        if let (Some(named), Some(known)) = (&named, known)
+            && *named != *known
+        {
+            let said = "is another than `agent` of `[[authzen.mcp]]`";
+            let named = TextExcerpt::new(named);
+            unclear.get_or_insert_with(|| ambiguous(format!("`context.agent` `{named}` {said}")));
+        }
+        let Some(agent) = named.or_else(|| known.map(SmolStr::new)) else {
             let mut subject = Subject::verified(person, METHOD);
             subject.identity.is_relayed = true;
-            return Ok((subject, None));
+            return Ok(Parties {
+                subject,
+                actor_chain: None,
+                unclear,
+            });
         };
-        let known = ResolvedSubject::from_names(agent, Some(person), METHOD, true);
         let delegation_ids = self.names(context, self.entry.delegations_key.as_deref())?;
-        let known = known.with_delegations(delegation_ids);
-        Ok((known.subject, known.actor_chain))
+        let actor_chain = ActorChain {
+            delegation_ids,
+            ..ActorChain::verified_from(person)
+        };
+        Ok(Parties {
+            subject: Subject::verified(entity_uid(&TYPES.agent, agent), METHOD),
+            actor_chain: Some(actor_chain),
+            unclear,
+        })
     }
 
+    /// Returns the kind of the object, or why the method is not about it.
     fn kind(
         &self,
         resource: &Map<String, Json>,
         method: &str,
         kinds: &[ObjectKind],
-    ) -> Result<ObjectKind, CoazError> {
-        let named = id(resource, self.limits.id_bytes, "type").within(RESOURCE)?;
+    ) -> Result<Result<ObjectKind, Box<Reason>>, FieldError> {
+        let named = id(resource, self.parser.limits.id_bytes, "type").within(RESOURCE)?;
         let name = self
             .entry
             .resources
             .get(named.as_str())
             .map_or(&*named, |it| it);
-        kinds
-            .iter()
-            .copied()
-            .find(|it| resource_type(*it) == name)
-            .ok_or_else(|| {
-                let known: Vec<String> = kinds
-                    .iter()
-                    .map(|it| format!("`{}`", resource_type(*it)))
-                    .collect();
-                let known = known.join(" or ");
-                let named = TextExcerpt::new(&named);
-                unclear(format!(
-                    "`resource.type` `{named}` is not what `{method}` is about: {known}"
-                ))
-            })
+        let kind = kinds.iter().find(|it| resource_type(**it) == name);
+        Ok(kind.copied().ok_or_else(|| {
+            let known: Vec<String> = kinds
+                .iter()
+                .map(|it| format!("`{}`", resource_type(*it)))
+                .collect();
+            let known = known.join(" or ");
+            let named = TextExcerpt::new(&named);
+            ambiguous(format!(
+                "`resource.type` `{named}` is not what `{method}` is about: {known}"
+            ))
+        }))
     }
 
     /// A URI may be longer than a name.
@@ -269,10 +306,12 @@ impl CoazReader<'_> {
         kind: ObjectKind,
     ) -> Result<SmolStr, FieldError> {
         let limit = match kind {
-            ObjectKind::Resource | ObjectKind::Server => {
-                self.limits.text_bytes.max(self.limits.id_bytes)
-            }
-            _ => self.limits.id_bytes,
+            ObjectKind::Resource | ObjectKind::Server => self
+                .parser
+                .limits
+                .text_bytes
+                .max(self.parser.limits.id_bytes),
+            _ => self.parser.limits.id_bytes,
         };
         id(resource, limit, "id").within(RESOURCE)
     }
@@ -291,16 +330,15 @@ impl CoazReader<'_> {
         let entry = self.entry;
         let session_key = entry.session_key.as_deref();
         let session_id = match text(session_key)? {
-            Some(text) => {
-                ids::session(text, self.limits, session_key.unwrap_or_default()).within(CONTEXT)?
-            }
+            Some(text) => ids::session(text, self.parser.limits, session_key.unwrap_or_default())
+                .within(CONTEXT)?,
             None => None,
         };
         let task_key = entry.task_key.as_deref();
         let task_id = match text(task_key)? {
             Some(text) => {
                 let key = task_key.unwrap_or_default();
-                ids::optional(text, self.limits.id_bytes, key).within(CONTEXT)?
+                ids::optional(text, self.parser.limits.id_bytes, key).within(CONTEXT)?
             }
             None => None,
         };
@@ -327,9 +365,11 @@ impl CoazReader<'_> {
             Some(Json::Array(items)) => items.as_slice(),
             Some(one) => std::slice::from_ref(one),
         };
-        check_count(items.len(), self.limits.list_items, key).within(CONTEXT)?;
+        check_count(items.len(), self.parser.limits.list_items, key).within(CONTEXT)?;
         let name = |item: &Json| match item {
-            Json::String(text) => ids::required(text, self.limits.id_bytes, key).within(CONTEXT),
+            Json::String(text) => {
+                ids::required(text, self.parser.limits.id_bytes, key).within(CONTEXT)
+            }
             _ => Err(in_context(
                 key,
                 FieldProblem::NotOfShape("a list of strings"),
@@ -364,7 +404,7 @@ impl CoazReader<'_> {
         };
         if let Some(arguments) = arguments {
             // As every adapter reads arguments.
-            check_depth(arguments, self.limits.json_depth, ARGUMENTS).within(OF_RESOURCE)?;
+            check_depth(arguments, self.parser.limits.json_depth, ARGUMENTS).within(OF_RESOURCE)?;
             check_keys(arguments, KeyPolicy::AsDeclared, ARGUMENTS).within(OF_RESOURCE)?;
         }
         if let (ObjectKind::Tool | ObjectKind::Prompt, Some(arguments)) = (kind, arguments)
@@ -383,21 +423,15 @@ fn in_context(key: &str, problem: FieldProblem) -> FieldError {
     FieldError::new(key, problem).inside(CONTEXT)
 }
 
-/// Checks that the arguments of a tool call are what the server receives: none is redacted, or cut off.
-fn check_arguments(operation: &Operation) -> Result<(), CoazError> {
-    let Some(call) = operation.kind.tool_call() else {
-        return Ok(());
-    };
+/// Why a tool call is denied whose arguments are not what the server receives: one is redacted, or they are cut off.
+fn missing_arguments(operation: &Operation) -> Option<Box<Reason>> {
+    let call = operation.kind.tool_call()?;
     let is_cut = call.arguments.get(CUT) == Some(&Json::Bool(true));
-    match is_cut || call.arguments.values().any(|it| it == HIDDEN) {
-        true => {
-            let missing = vec!["resource.properties.arguments".to_owned()];
-            Err(CoazError::Denied(Box::new(Reason::context_missing(
-                missing,
-            ))))
-        }
-        false => Ok(()),
-    }
+    let is_missing = is_cut || call.arguments.values().any(|it| it == HIDDEN);
+    is_missing.then(|| {
+        let missing = vec!["resource.properties.arguments".to_owned()];
+        Box::new(Reason::context_missing(missing))
+    })
 }
 
 /// Translates the path of an MCP parameter to the path of the AuthZEN field it came from.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use super::{CONTEXT, CoazError, CoazReader, PROPERTIES, SUBJECT, unclear};
+use super::{CONTEXT, CoazError, CoazReader, PROPERTIES, SUBJECT, ambiguous, unclear};
 use crate::adapters::input::field_error::{
     FieldContext as _, FieldError, FieldProblem, TextExcerpt,
 };
@@ -11,17 +11,31 @@ use crate::adapters::input::ids;
 use crate::adapters::input::json_fields::{object, optional_object, optional_text};
 use crate::adapters::mcp::methods::ObjectKind;
 use crate::config::coaz::ServerFrom;
+use crate::domain::reason::Reason;
 use crate::domain::schema;
 
+/// Why the server is not known where the request has to state it.
+const NOT_STATED: &str = "`resource.properties.server` does not say which server this is about";
+
+/// The server that a request is about.
+pub(super) struct NamedServer {
+    /// Its name; empty if nothing says it.
+    pub(super) server: SmolStr,
+    /// The resource id without the server's name.
+    pub(super) id: SmolStr,
+    /// Why it is not clear that it is this one.
+    pub(super) unclear: Option<Box<Reason>>,
+}
+
 impl CoazReader<'_> {
-    /// Returns the server that a request is about, and the resource id without the server's name.
+    /// Returns the server that a request is about, and whether all that names one agrees.
     pub(super) fn server(
         &self,
         request: &Map<String, Json>,
         kind: ObjectKind,
         id: &SmolStr,
         properties: Option<&Map<String, Json>>,
-    ) -> Result<(SmolStr, SmolStr), CoazError> {
+    ) -> Result<NamedServer, FieldError> {
         let stated = match properties {
             Some(properties) => {
                 optional_text(properties, "server").within("resource.properties")?
@@ -29,40 +43,57 @@ impl CoazReader<'_> {
             None => None,
         };
         let stated = stated
-            .map(|text| ids::required(text, self.limits.id_bytes, "server"))
+            .map(|text| ids::required::<SmolStr>(text, self.parser.limits.id_bytes, "server"))
             .transpose()
             .within("resource.properties")?;
-        let of_aud = self.of_audience(request, kind, id, properties)?;
-        let (server, rest) = match (self.entry.server.as_deref(), self.entry.server_from) {
-            (Some(server), _) => (SmolStr::new(server), id.clone()),
-            (None, Some(ServerFrom::Id)) => self.of_id(kind, id, stated.as_ref())?,
-            (None, Some(ServerFrom::Aud)) => {
-                let server = of_aud.clone().ok_or_else(|| {
-                    unclear("no `aud` says which server this is about: see `audiences` of `[[authzen.mcp]]`")
-                })?;
-                (server, id.clone())
-            }
-            (None, Some(ServerFrom::Properties)) => {
-                let server = stated.clone().ok_or_else(|| {
-                    unclear("`resource.properties.server` does not say which server this is about")
-                })?;
-                (server, id.clone())
-            }
-            (None, None) => {
-                return Err(unclear(
-                    "`[[authzen.mcp]]` does not say which server this is about",
-                ));
-            }
+        let (of_aud, mut unclear) = match self.of_audience(request, kind, id, properties) {
+            Ok(found) => (found, None),
+            Err(CoazError::Denied(reason)) => (None, Some(reason)),
+            Err(CoazError::Invalid(invalid)) => return Err(invalid),
         };
+        let named = self.where_configured(kind, id, stated.as_ref(), of_aud.as_ref());
+        let (server, id) = named.unwrap_or_else(|reason| {
+            unclear.get_or_insert(reason);
+            (SmolStr::default(), id.clone())
+        });
         for (other, place) in [(stated, "resource.properties.server"), (of_aud, "aud")] {
             if let Some(other) = other.filter(|it| *it != server) {
                 let (other, server) = (TextExcerpt::new(&other), TextExcerpt::new(&server));
-                return Err(unclear(format!(
-                    "`{place}` names the server `{other}`, and this is about `{server}`"
-                )));
+                let said =
+                    format!("`{place}` names the server `{other}`, and this is about `{server}`");
+                unclear.get_or_insert_with(|| ambiguous(said));
             }
         }
-        Ok((server, rest))
+        Ok(NamedServer {
+            server,
+            id,
+            unclear,
+        })
+    }
+
+    /// The server and the resource id without its name, from where the configuration says.
+    fn where_configured(
+        &self,
+        kind: ObjectKind,
+        id: &SmolStr,
+        stated: Option<&SmolStr>,
+        of_aud: Option<&SmolStr>,
+    ) -> Result<(SmolStr, SmolStr), Box<Reason>> {
+        let (server, missing) = match (self.entry.server.as_deref(), self.entry.server_from) {
+            (Some(server), _) => return Ok((SmolStr::new(server), id.clone())),
+            (None, Some(ServerFrom::Id)) => return self.of_id(kind, id, stated),
+            (None, Some(ServerFrom::Aud)) => (
+                of_aud,
+                "no `aud` says which server this is about: see `audiences` of `[[authzen.mcp]]`",
+            ),
+            (None, Some(ServerFrom::Properties)) => (stated, NOT_STATED),
+            (None, None) => (
+                None,
+                "`[[authzen.mcp]]` does not say which server this is about",
+            ),
+        };
+        let server = server.cloned().ok_or_else(|| ambiguous(missing))?;
+        Ok((server, id.clone()))
     }
 
     /// Splits the server's name off a resource id. Both tool and server names may contain slashes: if several
@@ -72,14 +103,12 @@ impl CoazReader<'_> {
         kind: ObjectKind,
         id: &SmolStr,
         stated: Option<&SmolStr>,
-    ) -> Result<(SmolStr, SmolStr), CoazError> {
+    ) -> Result<(SmolStr, SmolStr), Box<Reason>> {
         match kind {
             ObjectKind::Server => return Ok((id.clone(), id.clone())),
             // URIs and task ids do not begin with the server's name.
             ObjectKind::Resource | ObjectKind::Task => {
-                let server = stated.cloned().ok_or_else(|| {
-                    unclear("`resource.properties.server` does not say which server this is about")
-                })?;
+                let server = stated.cloned().ok_or_else(|| ambiguous(NOT_STATED))?;
                 return Ok((server, id.clone()));
             }
             ObjectKind::Tool | ObjectKind::Prompt => {}
@@ -97,7 +126,7 @@ impl CoazReader<'_> {
         let split = match (registered.next(), registered.next()) {
             (Some(_), Some(_)) => {
                 let id = TextExcerpt::new(id);
-                return Err(unclear(format!(
+                return Err(ambiguous(format!(
                     "`resource.id` `{id}` could be of several servers"
                 )));
             }
@@ -106,7 +135,7 @@ impl CoazReader<'_> {
         };
         let (server, name) = split.ok_or_else(|| {
             let id = TextExcerpt::new(id);
-            unclear(format!(
+            ambiguous(format!(
                 "`resource.id` `{id}` is not of the form `server/name`"
             ))
         })?;

@@ -156,6 +156,7 @@ impl MessageParser<'_> {
             approval_ids: self.ids(wire.approval_ids, self.limits.list_items, "approval_ids")?,
             environment: environment(wire.environment).within("environment")?,
             trace: self.trace(wire.trace),
+            denied: None,
         })
     }
 

@@ -3,6 +3,7 @@
 
 mod attacks;
 mod ends;
+mod error_texts;
 mod requests;
 mod responses;
 mod unawaited;
