@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,17 @@ struct RecorderInner {
     sink: Option<LogQueue>,
     audit: Option<AuditLog>,
     teller: Mutex<LossReporter>,
+    waived: AtomicU64,
+    waived_entries: AtomicU64,
+}
+
+/// What observe mode let pass since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WaivedCounts {
+    /// Denies.
+    pub denies: u64,
+    /// Entries of lists.
+    pub entries: u64,
 }
 
 /// How long a write waits for a reservation in the log queue.
@@ -114,6 +126,8 @@ impl Recorder {
                 sink: parts.sink,
                 audit: parts.audit,
                 teller: Mutex::default(),
+                waived: AtomicU64::new(0),
+                waived_entries: AtomicU64::new(0),
             }),
         }
     }
@@ -160,7 +174,26 @@ impl Recorder {
         if let Some(metrics) = &self.inner.metrics {
             metrics.decision(record, span.as_ref());
         }
+        if !record.is_enforced {
+            self.count_waived(record);
+        }
         self.log(record, span.as_ref());
+    }
+
+    fn count_waived(&self, record: &DecisionRecord<'_>) {
+        let inner = &*self.inner;
+        let (denies, entries) = (record.is_waived().into(), record.waived_entries() as u64);
+        inner.waived.fetch_add(denies, Ordering::Relaxed);
+        inner.waived_entries.fetch_add(entries, Ordering::Relaxed);
+    }
+
+    /// What observe mode let pass since the start: as many as metrics and records tell.
+    pub fn waived(&self) -> WaivedCounts {
+        let count = |counted: &AtomicU64| counted.load(Ordering::Relaxed);
+        WaivedCounts {
+            denies: count(&self.inner.waived),
+            entries: count(&self.inner.waived_entries),
+        }
     }
 
     /// Reserves room in the log queue for the line of a write. `None` if there was none within two seconds.
