@@ -32,7 +32,7 @@ use crate::service::generation::Generation;
 use crate::service::in_flight::{Decided, InFlightRequest};
 use crate::service::request::RequestMeta;
 use crate::service::side_effects::Observed;
-use crate::telemetry::record::recorder::WaivedCounts;
+use crate::telemetry::record::waived::WaivedCounts;
 
 /// What is only observed.
 #[derive(Debug, Default)]

@@ -232,7 +232,10 @@ fn message(it: &Decision) -> String {
     // A search for subjects has none itself.
     let by = labeled("by", &it.subject);
     let found = match json::counts(it) {
-        Some((kept, hidden)) if it.sought.is_empty() => format!("({kept} kept, {hidden} hidden)"),
+        Some((kept, hidden)) if it.sought.is_empty() => match it.is_observed {
+            true => format!("(would have kept {kept}, hidden {hidden})"),
+            false => format!("({kept} kept, {hidden} hidden)"),
+        },
         Some((kept, _)) => format!("({kept} found)"),
         None => String::new(),
     };

@@ -134,6 +134,10 @@ fn an_event_says_what_was_asked_of_cedar_and_what_a_call_used_up() {
         counts(searched),
         [json!("subject"), json!(0), json!(7), json!(null)]
     );
+    assert_eq!(
+        listed["message"],
+        r#"allow tools/filter slack by Mcp::Agent::"research" (would have kept 1, hidden 3) (observed: not enforced, the call went through)"#
+    );
     assert_eq!(counts(listed), [json!(null), json!(1), json!(3), json!(2)]);
     let unmapped = &called["unmapped"];
     assert_eq!(unmapped["approval_ids"], json!(["appr-1", "appr-2"]));

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,6 +30,7 @@ use crate::telemetry::record::metrics::{Metrics, RejectionKind, ReloadResult};
 use crate::telemetry::record::repeat_keys::{DenyKey, RejectionKey};
 use crate::telemetry::record::repeat_limiter::RepeatLimiter;
 use crate::telemetry::record::spans::Spans;
+use crate::telemetry::record::waived::{Waived, WaivedCounts};
 use crate::telemetry::record::{audit_gauges, decision_mapping, write_mapping};
 use crate::telemetry::redact::redaction::Redaction;
 use callgate_engine::{PolicyInfo, Snapshot};
@@ -56,17 +56,7 @@ struct RecorderInner {
     sink: Option<LogQueue>,
     audit: Option<AuditLog>,
     teller: Mutex<LossReporter>,
-    waived: AtomicU64,
-    waived_entries: AtomicU64,
-}
-
-/// What observe mode let pass since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct WaivedCounts {
-    /// Denies.
-    pub denies: u64,
-    /// Entries of lists.
-    pub entries: u64,
+    waived: Waived,
 }
 
 /// How long a write waits for a reservation in the log queue.
@@ -126,8 +116,7 @@ impl Recorder {
                 sink: parts.sink,
                 audit: parts.audit,
                 teller: Mutex::default(),
-                waived: AtomicU64::new(0),
-                waived_entries: AtomicU64::new(0),
+                waived: Waived::default(),
             }),
         }
     }
@@ -174,26 +163,13 @@ impl Recorder {
         if let Some(metrics) = &self.inner.metrics {
             metrics.decision(record, span.as_ref());
         }
-        if !record.is_enforced {
-            self.count_waived(record);
-        }
+        inner.waived.note(record);
         self.log(record, span.as_ref());
     }
 
-    fn count_waived(&self, record: &DecisionRecord<'_>) {
-        let inner = &*self.inner;
-        let (denies, entries) = (record.is_waived().into(), record.waived_entries() as u64);
-        inner.waived.fetch_add(denies, Ordering::Relaxed);
-        inner.waived_entries.fetch_add(entries, Ordering::Relaxed);
-    }
-
-    /// What observe mode let pass since the start: as many as metrics and records tell.
+    /// What observe mode let pass since the start.
     pub fn waived(&self) -> WaivedCounts {
-        let count = |counted: &AtomicU64| counted.load(Ordering::Relaxed);
-        WaivedCounts {
-            denies: count(&self.inner.waived),
-            entries: count(&self.inner.waived_entries),
-        }
+        self.inner.waived.counts()
     }
 
     /// Reserves room in the log queue for the line of a write. `None` if there was none within two seconds.
