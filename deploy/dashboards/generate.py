@@ -67,6 +67,7 @@ PANELS = [
     ]),
     ("Policies", "Denies that were only observed", "timeseries", "ops", [
         ("sum by (callgate_reason) (rate(callgate_observed_total{}[RATE]))", "{{callgate_reason}}"),
+        ("sum(rate(callgate_observed_entries_total{}[RATE]))", "entries of lists that were shown"),
     ]),
     ("Policies", "Age of the revision", "stat", "s", [
         ("max by (instance) (callgate_snapshot_age_seconds{})", "{{instance}}"),
@@ -109,8 +110,9 @@ PANELS = [
     ("Evidence", "Decision log: size", "timeseries", "bytes", [
         ("sum by (callgate_audit_kind) (callgate_audit_size_bytes{})", "{{callgate_audit_kind}}"),
     ]),
-    ("Evidence", "Decision log cannot be written", "stat", "none", [
+    ("Evidence", "Decision log cannot be written, or its keys were not in place", "stat", "none", [
         ("max by (instance) (callgate_audit_failing_ratio{})", "{{instance}}"),
+        ("max by (instance) (callgate_audit_key_troubles{})", "keys of {{instance}}"),
     ]),
     ("Evidence", "Telemetry that was lost since the start", "timeseries", "short", [
         ("sum by (callgate_telemetry_signal, callgate_telemetry_reason) (callgate_telemetry_dropped_total{})",

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, SystemTime};
 
-use crate::audit::key_guard::KeyFile;
 use crate::audit::log_files::{self, CAPSULES, LogFile, SEGMENTS, TREE};
 use crate::audit::record::schema::Notice;
 use crate::audit::record::schema::notice::Kind;
@@ -58,11 +57,12 @@ pub trait WrittenLog {
     fn tell(&self, notice: Notice, done: &Receiver<()>) -> bool;
 }
 
-/// Looks after the files, and whether the keys are there, until the sender of `done` is dropped.
+/// Looks after the files until the sender of `done` is dropped. As often, and once more at the end, for the next start, `also` is
+/// called.
 pub fn run(
     directory: &Path,
     retention: Retention,
-    keys: &mut [KeyFile],
+    also: &mut dyn FnMut(),
     done: &Receiver<()>,
     log: &dyn WrittenLog,
 ) {
@@ -79,7 +79,7 @@ pub fn run(
         log.tell(notice, done)
     };
     while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(INTERVAL) {
-        keys.iter_mut().for_each(KeyFile::look);
+        also();
         let Some(end) = log.end() else {
             continue;
         };
@@ -92,8 +92,7 @@ pub fn run(
             }
         }
     }
-    // For the next start.
-    keys.iter_mut().for_each(KeyFile::look);
+    also();
 }
 
 /// The text of the notice that records were removed, rather than capsules.

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::audit::capsule::{CapsuleError, SealedCapsules};
+use crate::audit::capsule::{CapsuleError, CapsuleKey, SealedCapsules};
 use crate::audit::frame::{self, Contents, FrameReader, HEADER, MAX_CAPSULES, Step};
 use crate::audit::log_files::{self, CAPSULES, LogFile};
 
@@ -126,6 +126,17 @@ impl CapsuleReader {
         let files = log_files::list(&self.folder).unwrap_or_default();
         files.into_iter().filter(is_wanted).collect()
     }
+}
+
+/// Whether a key opens the newest capsules of a log; `None` if there are none that can be read.
+pub fn newest_open_with(directory: &Path, key: &CapsuleKey) -> Option<bool> {
+    let mut groups = CapsuleReader::open(directory, u64::MAX).ok()?;
+    let mut newest = None;
+    while let Some(group) = groups.next() {
+        newest = Some(group);
+    }
+    let newest = newest?;
+    Some(newest.capsule(key, newest.indices().start).is_ok())
 }
 
 /// `None` if its header is damaged: then nothing says what its frames are.

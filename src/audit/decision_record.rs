@@ -59,6 +59,19 @@ pub struct OnBehalfOf<'a> {
 }
 
 impl<'a> DecisionRecord<'a> {
+    /// Whether it is a deny that was not enforced.
+    pub fn is_waived(&self) -> bool {
+        !self.is_enforced && !self.decision.is_allow()
+    }
+
+    /// How many entries of a list were shown only because it was not enforced.
+    pub fn waived_entries(&self) -> usize {
+        match self.question {
+            RecordedRequest::Filter { shown, .. } if !self.is_enforced => shown,
+            _ => 0,
+        }
+    }
+
     /// On whose behalf a call was made: as it asserts, or, if it only names delegations, as those that are stored say. That
     /// does not take that they are good: who tried what on whose delegation is on record, too.
     pub fn on_behalf_of(&self) -> Option<OnBehalfOf<'a>> {
@@ -95,6 +108,8 @@ pub enum RecordedRequest<'a> {
         kept: usize,
         /// The number of entries hidden.
         hidden: usize,
+        /// How many of those were shown all the same, as the list is only observed.
+        shown: usize,
     },
     /// A search for entities for which Cedar's own request would be allowed.
     Search {

@@ -175,6 +175,9 @@ impl EnvelopeFields<'_, '_> {
         if let Some(left) = record.left.filter(|_| record.is_dry_run) {
             self.left(47, left);
         }
+        if let RecordedRequest::Filter { shown, .. } = record.question {
+            self.wire.uint(48, shown as u64);
+        }
     }
 
     /// Fields 10 to 21.

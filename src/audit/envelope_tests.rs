@@ -138,6 +138,13 @@ fn every_kind_of_record_is_what_its_message_encodes_to() {
             call: &call,
             kept: 300,
             hidden: 0,
+            shown: 0,
+        },
+        RecordedRequest::Filter {
+            call: &call,
+            kept: 3,
+            hidden: 5,
+            shown: 4,
         },
         RecordedRequest::Cedar {
             principal: &principal,
@@ -350,6 +357,7 @@ fn a_resource_stands_in_a_record_with_its_digest_whatever_its_part() {
             call: &call,
             kept: 1,
             hidden: 1,
+            shown: 1,
         },
         RecordedRequest::Cedar {
             principal: &resource,

@@ -122,7 +122,8 @@ pub fn record(record: &Record) -> Value {
         .end()
 }
 
-fn chain(it: &Decision) -> Option<Value> {
+/// The chain of a decision, if it has one.
+pub(super) fn chain(it: &Decision) -> Option<Value> {
     it.chain.as_ref().map(|chain| {
         Object::default()
             .put("root", chain.root.as_str())
@@ -145,13 +146,21 @@ fn targets(it: &Decision) -> Vec<Value> {
     targets.collect()
 }
 
+/// How many entries of a list were kept and how many hidden, or how many candidates of a search were found and how many not; `None`
+/// of anything else.
+pub fn counts(it: &Decision) -> Option<(u64, u64)> {
+    let is_counted = !it.sought.is_empty() || it.operation.ends_with("/filter");
+    is_counted.then_some((it.kept, it.hidden))
+}
+
 /// Whether a deny said that an approval would turn it. Without a key its challenge has no digest.
 pub fn is_challenged(it: &Decision) -> bool {
     let asks = |reason: &Reason| reason.code == ReasonCode::ApprovalRequired.as_str();
     !it.challenge_digest.is_empty() || it.reasons.iter().any(asks)
 }
 
-fn side_effects(effects: Option<&SideEffects>) -> Option<Value> {
+/// What a call used up and left behind.
+pub(super) fn side_effects(effects: Option<&SideEffects>) -> Option<Value> {
     effects.map(|effects| {
         Object::default()
             .put("approval_id", effects.approval_id.as_str())
@@ -204,6 +213,7 @@ fn decision(it: &Decision) -> Value {
         .put("cedar_resource", it.cedar_resource.as_str())
         .count("kept", it.kept)
         .count("hidden", it.hidden)
+        .count("shown", it.shown)
         .put("sought", it.sought.as_str())
         .put("took_nanos", it.took_nanos)
         .hex("trace_id", &it.trace_id)
@@ -212,7 +222,8 @@ fn decision(it: &Decision) -> Value {
         .end()
 }
 
-fn reasons(reasons: &[Reason]) -> Vec<Value> {
+/// Reasons with what they are about.
+pub(super) fn reasons(reasons: &[Reason]) -> Vec<Value> {
     let one = |it: &Reason| {
         Object::default()
             .put("code", it.code.as_str())
@@ -224,7 +235,8 @@ fn reasons(reasons: &[Reason]) -> Vec<Value> {
     reasons.iter().map(one).collect()
 }
 
-fn policies(policies: &[Policy]) -> Vec<Value> {
+/// Policies with their owners and controls.
+pub(super) fn policies(policies: &[Policy]) -> Vec<Value> {
     let one = |it: &Policy| {
         Object::default()
             .put("id", it.id.as_str())

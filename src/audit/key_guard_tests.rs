@@ -1,31 +1,205 @@
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
+use crate::audit::log_lock::LOCK;
+use crate::audit::tree::note::SigningKey;
 
-#[test]
-fn a_key_in_the_directory_is_put_back_and_no_other() {
+/// What a log was told.
+#[derive(Default)]
+struct Told {
+    troubles: RefCell<BTreeMap<PathBuf, String>>,
+    key: RefCell<Option<CapsuleKey>>,
+}
+
+impl KeyedLog for Told {
+    fn key_trouble(&self, file: &Path, told: String) {
+        self.troubles.borrow_mut().insert(file.to_owned(), told);
+    }
+
+    fn key_is_back(&self, file: &Path) {
+        self.troubles.borrow_mut().remove(file);
+    }
+
+    fn use_key(&self, key: CapsuleKey) {
+        *self.key.borrow_mut() = Some(key);
+    }
+}
+
+impl Told {
+    fn of(&self, file: &Path) -> Option<String> {
+        self.troubles.borrow().get(file).cloned()
+    }
+}
+
+struct Keys {
+    _temporary: tempfile::TempDir,
+    directory: PathBuf,
+    /// Those in the directory with their content, and one elsewhere.
+    own: [(PathBuf, String, u32); 3],
+    elsewhere: PathBuf,
+    guard: KeyGuard,
+}
+
+fn key_text(byte: u8) -> String {
+    CapsuleKey::new(&[byte; 32]).to_text()
+}
+
+fn keys() -> Keys {
     let temporary = tempfile::tempdir().expect("a directory");
     let directory = temporary.path().join("audit");
     let tree = directory.join("tree");
     fs::create_dir_all(&tree).expect("made");
-    let outside = temporary.path().join("log.key");
-    let file =
-        |path: &Path| KeyFile::new(&directory, path.to_owned(), "secret\n".to_owned(), 0o600);
-    let (inside, capsule) = (tree.join("key"), directory.join("capsule.key"));
-    let mut files: Vec<_> = [&inside, &capsule, &outside].map(|it| file(it)).into();
-    for _ in 0..2 {
-        files.iter_mut().for_each(KeyFile::look);
-        for path in [&inside, &capsule] {
-            assert_eq!(fs::read_to_string(path).expect("put back"), "secret\n");
-            let mode = fs::metadata(path).expect("a file").permissions().mode();
-            assert_eq!(mode & 0o777, 0o600);
-        }
-        assert!(!outside.exists());
-        fs::remove_dir_all(&directory).expect("removed");
+    let signing = SigningKey::from_seed("log", [1; 32]).expect("a key");
+    let own = [
+        (KeyUse::Capsules, directory.join("capsule.key"), key_text(1)),
+        (
+            KeyUse::Signing,
+            tree.join("key"),
+            format!("{}\n", signing.encode()),
+        ),
+        (
+            KeyUse::Verifying,
+            tree.join("key.pub"),
+            format!("{}\n", signing.verifying_key().encode()),
+        ),
+    ];
+    let elsewhere = temporary.path().join("elsewhere.key");
+    let lock = Arc::new(LogLock::acquire(&directory).expect("locked"));
+    let file = |holds, path: &Path, text: &str| {
+        KeyFile::new(&directory, path.to_owned(), holds, text.to_owned())
+    };
+    let mut files: Vec<_> = own
+        .iter()
+        .map(|(it, path, text)| file(*it, path, text))
+        .collect();
+    files.push(file(KeyUse::Capsules, &elsewhere, &key_text(1)));
+    key_file::write(&elsewhere, &key_text(1), 0o600).expect("written");
+    let own = own.map(|(holds, path, text)| {
+        key_file::write(&path, &text, holds.mode()).expect("written");
+        (path, text, holds.mode())
+    });
+    Keys {
+        _temporary: temporary,
+        directory,
+        own,
+        elsewhere,
+        guard: KeyGuard::new(lock, files),
     }
-    // What is there is left as it is.
-    files.iter_mut().for_each(KeyFile::look);
-    fs::write(&inside, "another").expect("written");
-    files.iter_mut().for_each(KeyFile::look);
-    assert_eq!(fs::read_to_string(&inside).expect("a file"), "another");
+}
+
+#[test]
+fn a_key_in_the_directory_is_put_back_whatever_became_of_it() {
+    type Harm = fn(&Path);
+    let harms: [(Harm, &str); 5] = [
+        (
+            |path| fs::remove_file(path).expect("removed"),
+            "was gone, and is put back",
+        ),
+        (
+            |path| fs::write(path, "nonsense").expect("written"),
+            "could not be used",
+        ),
+        (
+            |path| {
+                fs::remove_file(path).expect("removed");
+                fs::create_dir(path).expect("made");
+            },
+            "could not be used",
+        ),
+        (
+            |path| match path.ends_with("capsule.key") {
+                true => fs::write(path, key_text(2)).expect("written"),
+                false => {
+                    let other = SigningKey::from_seed("log", [2; 32]).expect("a key");
+                    let text = match path.ends_with("key") {
+                        true => other.encode(),
+                        false => other.verifying_key().encode(),
+                    };
+                    fs::write(path, text).expect("written");
+                }
+            },
+            "held another key, and is put back; what was there is kept as",
+        ),
+        (
+            |path| {
+                let mode = match path.ends_with("key.pub") {
+                    true => return fs::remove_file(path).expect("removed"),
+                    false => 0o644,
+                };
+                fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
+            },
+            "is put back",
+        ),
+    ];
+    for (harm, expected) in harms {
+        let mut keys = keys();
+        let told = Told::default();
+        keys.guard.look(&told);
+        assert!(told.troubles.borrow().is_empty(), "all is well");
+        for (path, text, mode) in &keys.own {
+            harm(path);
+            keys.guard.look(&told);
+            assert_eq!(&fs::read_to_string(path).expect("put back"), text);
+            let found = fs::metadata(path).expect("a file").permissions().mode();
+            assert_eq!(found & 0o777, *mode);
+            let said = told.of(path).expect("told");
+            assert!(said.contains(expected), "{said}");
+            let kept = PathBuf::from(format!("{}.{FOUND}", path.display()));
+            assert_eq!(kept.exists(), said.contains("is kept as"), "{said}");
+            // What was put back stays told.
+            keys.guard.look(&told);
+            assert_eq!(told.of(path), Some(said));
+        }
+    }
+}
+
+#[test]
+fn what_is_found_in_the_place_of_a_key_is_kept() {
+    let mut keys = keys();
+    let path = &keys.own[0].0;
+    fs::write(path, key_text(7)).expect("written");
+    keys.guard.look(&Told::default());
+    let kept = keys.directory.join("capsule.key.found");
+    assert_eq!(fs::read_to_string(kept).expect("kept"), key_text(7));
+}
+
+#[test]
+fn a_key_elsewhere_is_its_owners_and_another_key_of_capsules_is_used() {
+    let mut keys = keys();
+    let told = Told::default();
+    let elsewhere = keys.elsewhere.clone();
+    fs::remove_file(&elsewhere).expect("removed");
+    keys.guard.look(&told);
+    assert!(!elsewhere.exists());
+    let said = told.of(&elsewhere).expect("told");
+    assert!(said.contains("put it back before the next start"), "{said}");
+    // In other letters it is the same key.
+    key_file::write(&elsewhere, &key_text(1).to_uppercase(), 0o600).expect("written");
+    keys.guard.look(&told);
+    assert_eq!(told.of(&elsewhere), None);
+    assert!(told.key.borrow().is_none());
+    key_file::write(&elsewhere, &key_text(2), 0o600).expect("written");
+    keys.guard.look(&told);
+    let used = told.key.borrow().as_ref().map(CapsuleKey::to_text);
+    assert_eq!(used, Some(key_text(2)));
+    let said = told.of(&elsewhere).expect("told");
+    assert!(said.contains("which is used from here on"), "{said}");
+    keys.guard.look(&told);
+    assert_eq!(told.of(&elsewhere), Some(said));
+}
+
+#[test]
+fn nothing_is_put_back_into_a_log_of_another_process() {
+    let mut keys = keys();
+    let told = Told::default();
+    fs::remove_file(keys.directory.join(LOCK)).expect("removed");
+    let _other = LogLock::acquire(&keys.directory).expect("nothing is in its way");
+    fs::write(&keys.own[0].0, key_text(9)).expect("written");
+    keys.guard.look(&told);
+    let found = fs::read_to_string(&keys.own[0].0).expect("a file");
+    assert_eq!(found, key_text(9));
+    assert!(told.troubles.borrow().is_empty());
 }

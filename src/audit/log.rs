@@ -8,29 +8,22 @@
 //! count is a record itself as soon as one can be written.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::audit::archive::{self, Retention};
 use crate::audit::batch::push_unfinished;
 use crate::audit::batch_outcome::BatchReceipt;
 use crate::audit::capsule::CapsuleKey;
 use crate::audit::envelope;
-use crate::audit::key_guard::KeyFile;
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
-use crate::audit::log_output::{self, LogOutput, OpenError, OutputSettings};
 use crate::audit::log_queue::{Failure, Shared};
-use crate::audit::log_tree;
-use crate::audit::log_writer::{LogWriter, SharedWriter};
+use crate::audit::log_writer::SharedWriter;
 use crate::audit::lost_records::LostCounts;
-use crate::audit::newest_revision::newest_revision;
 use crate::audit::record::schema::{Notice, notice};
-use crate::audit::tree::thread::{TreeState, TreeWatch};
+use crate::audit::tree::thread::TreeState;
 use crate::audit::turn;
-use crate::config::audit::{AuditConfig, LogMode, OnLogFailure};
-use crate::supervision::kept_up;
+use crate::config::audit::LogMode;
 
 /// Records in mode `written` that are written without waiting for more: as many as a connection decides in one turn.
 const MANY: u64 = 64;
@@ -38,8 +31,8 @@ const MANY: u64 = 64;
 /// A handle to the log. Cloning is cheap. Nothing is written after [`AuditLog::close`].
 #[derive(Debug, Clone)]
 pub struct AuditLog {
-    shared: Arc<Shared>,
-    writer: Arc<SharedWriter>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) writer: Arc<SharedWriter>,
 }
 
 /// The state of the log.
@@ -57,6 +50,8 @@ pub struct LogStatus {
     pub unrecorded: u64,
     /// What was recorded and is there no more, as far as it was noticed since the start.
     pub lost: LostCounts,
+    /// Key files that were not as they were since the start, or are not, and what was done about it: a sentence each.
+    pub key_troubles: Vec<String>,
     /// Records that wait to be written.
     pub queued: u64,
     /// Since when it cannot be written.
@@ -140,118 +135,14 @@ impl Waiting {
 }
 
 impl AuditLog {
-    /// Opens the log in a directory and starts its threads. `None` in mode `off`.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`].
-    pub fn open(
-        directory: &Path,
-        key_file: &Path,
-        config: &AuditConfig,
-    ) -> Result<Option<Self>, OpenError> {
-        let prepared = Self::prepare(directory, key_file, config)?;
-        prepared.map(PreparedLog::start).transpose()
-    }
-
-    /// Opens the log in a directory without changing its records: what the last process left incomplete is cut off only by
-    /// [`PreparedLog::start`]. `None` in mode `off`.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`].
-    pub fn prepare(
-        directory: &Path,
-        key_file: &Path,
-        config: &AuditConfig,
-    ) -> Result<Option<PreparedLog>, OpenError> {
-        if config.mode == LogMode::Off {
-            return Ok(None);
-        }
-        let failed = |error| OpenError::Io {
-            path: directory.to_owned(),
-            error,
-        };
-        // Its parent has to be there: a name that is mistyped makes no log elsewhere.
-        match log_files::folder_builder().create(directory) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            made => made.map_err(failed)?,
-        }
-        log_output::warn_of_what_is_gone(directory, key_file, config.capsules);
-        let key = match config.capsules {
-            true => Some(CapsuleKey::read_or_create(key_file)?),
-            false => None,
-        };
-        let mut keys: Vec<_> = key
-            .iter()
-            .map(|key| KeyFile::new(directory, key_file.to_owned(), key.to_text(), 0o600))
-            .collect();
-        let settings = OutputSettings {
-            segment_bytes: config.segment_bytes(),
-            segment_age: config.segment_age(),
-            is_synced: config.mode == LogMode::Synced,
-        };
-        let mut output = LogOutput::open(directory, settings, key.clone())?;
-        let tree = continue_tree(&mut output, &mut keys, directory, config)?;
-        let shared = Arc::new(Shared {
-            mode: config.mode,
-            on_failure: config.on_failure,
-            directory: directory.to_owned(),
-            max_queue: config.queue_bytes(),
-            key,
-            tree,
-            queue: Mutex::default(),
-            called: Condvar::new(),
-            lock: Arc::downgrade(&output.lock()),
-            next: AtomicU64::new(output.next()),
-            newest_revision: newest_revision(directory)?,
-            told: AtomicU64::new(0),
-            unrecorded: AtomicU64::new(0),
-            lost: Mutex::default(),
-            failure: Mutex::default(),
-            is_failing: AtomicBool::new(false),
-            threads: Mutex::default(),
-        });
-        Ok(Some(PreparedLog {
-            log: Self {
-                writer: Arc::new(SharedWriter::new(Arc::clone(&shared))),
-                shared,
-            },
-            output,
-            retention: Retention::from_config(config),
-            keys,
-        }))
-    }
-
-    fn start(
-        &self,
-        output: LogOutput,
-        retention: Retention,
-        mut keys: Vec<KeyFile>,
-    ) -> std::io::Result<()> {
-        let (done, is_done) = std::sync::mpsc::channel();
-        let mut writer = LogWriter::new(output, done);
-        writer.started(&self.shared);
-        *self.writer.lock() = Some(writer);
-        let writer = Arc::clone(&self.writer);
-        let writing = thread::Builder::new()
-            .name("callgate-audit".to_owned())
-            .spawn(move || writer.run())?;
-        let shared = Arc::clone(&self.shared);
-        let archiving = thread::Builder::new()
-            .name("callgate-archive".to_owned())
-            .spawn(move || {
-                kept_up("files of the decision log", || {
-                    archive::run(&shared.directory, retention, &mut keys, &is_done, &*shared);
-                });
-            })?;
-        self.shared.threads().extend([writing, archiving]);
-        Ok(())
+    /// Whether capsules are kept.
+    pub fn keeps_capsules(&self) -> bool {
+        self.shared.has_capsules
     }
 
     /// The key of the capsules, if they are kept.
-    pub fn capsule_key(&self) -> Option<&CapsuleKey> {
-        self.shared.key.as_ref()
+    pub fn capsule_key(&self) -> Option<CapsuleKey> {
+        self.shared.key().clone()
     }
 
     /// Hands over a record: an envelope of at most [`crate::audit::frame::MAX_RECORD`] bytes with index 0, 34 less with a capsule,
@@ -264,10 +155,10 @@ impl AuditLog {
             // A closed log is no longer there to count; requests are over by then.
             queue.batch.dropped += 1;
             drop(queue);
-            return LogReceipt::unwritten(shared.goes_on());
+            return LogReceipt::unwritten(shared.goes_on() || !shared.is_waited_for());
         }
         let batch = &mut queue.batch;
-        let capsule = capsule.filter(|_| shared.key.is_some());
+        let capsule = capsule.filter(|_| shared.has_capsules);
         push_unfinished(&mut batch.frames, envelope, capsule.is_some());
         let position = batch.records;
         batch.records += 1;
@@ -277,13 +168,13 @@ impl AuditLog {
         if let Some(bytes) = capsule {
             batch.capsules.push(position, bytes);
         }
-        let receipt = match shared.mode {
-            LogMode::Written | LogMode::Synced => LogReceipt::Waiting(Waiting {
+        let receipt = match shared.is_waited_for() {
+            true => LogReceipt::Waiting(Waiting {
                 receipt: batch.waiting.get_or_insert_default().receipt(),
                 writer: (shared.mode == LogMode::Written).then(|| Arc::clone(&self.writer)),
                 is_due: position + 1 >= MANY,
             }),
-            LogMode::Async | LogMode::Off => LogReceipt::Done,
+            false => LogReceipt::Done,
         };
         shared.note_record(&mut queue);
         receipt
@@ -291,7 +182,7 @@ impl AuditLog {
 
     /// Whether the log was broken at the last attempt to write, and calls without a record are denied.
     pub fn must_deny(&self) -> bool {
-        !self.shared.goes_on() && self.is_failing()
+        self.shared.must_deny()
     }
 
     /// The state of the log. Reads the sizes of its files: not for a request's thread.
@@ -309,6 +200,7 @@ impl AuditLog {
             capsule_bytes: size(CAPSULES),
             unrecorded: self.unrecorded(),
             lost: self.lost(),
+            key_troubles: self.key_troubles(),
             queued: shared.lock().batch.records,
             failure: shared.failure(),
             tree: shared.tree.state(),
@@ -383,6 +275,11 @@ impl AuditLog {
         *self.shared.lost()
     }
 
+    /// Key files that were not as they were since the start, or are not: a sentence each.
+    pub fn key_troubles(&self) -> Vec<String> {
+        self.shared.key_troubles().values().cloned().collect()
+    }
+
     /// Records that wait to be written, and how long the oldest of those has waited that are not written yet.
     pub fn backlog(&self) -> (u64, Duration) {
         let queue = self.shared.lock();
@@ -428,70 +325,6 @@ impl AuditLog {
                 tracing::error!("a thread of the decision log panicked");
             }
         }
-    }
-}
-
-/// A log that is open, and of which nothing is changed yet. Its handle takes records, which wait until it is started.
-pub struct PreparedLog {
-    log: AuditLog,
-    output: LogOutput,
-    retention: Retention,
-    keys: Vec<KeyFile>,
-}
-
-impl PreparedLog {
-    /// The handle.
-    pub fn log(&self) -> &AuditLog {
-        &self.log
-    }
-
-    /// Repairs what the last process left behind, and starts the threads.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`].
-    pub fn start(self) -> Result<AuditLog, OpenError> {
-        let Self {
-            log,
-            mut output,
-            retention,
-            keys,
-        } = self;
-        output.repair()?;
-        let failed = |error| OpenError::Io {
-            path: log.directory().to_owned(),
-            error,
-        };
-        log.start(output, retention, keys).map_err(failed)?;
-        Ok(log)
-    }
-}
-
-/// Continues the tree over the records. If log and tree do not belong together, the log goes on without one or not at all, as
-/// configured.
-fn continue_tree(
-    output: &mut LogOutput,
-    keys: &mut Vec<KeyFile>,
-    directory: &Path,
-    config: &AuditConfig,
-) -> Result<TreeWatch, OpenError> {
-    match log_tree::start(
-        directory,
-        config,
-        (output.first(), output.next()),
-        output.lock(),
-    ) {
-        Ok(started) => {
-            let watch = started.tree.watch();
-            output.set_tree(started.tree);
-            keys.extend(started.keys);
-            Ok(watch)
-        }
-        Err(error) if config.on_failure == OnLogFailure::Degrade => {
-            tracing::error!(%error, "the decision log goes on without its tree: nothing proves its records");
-            Ok(TreeWatch::without_tree(error.to_string()))
-        }
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::audit::batch::{self, BatchCapsules, DIGEST, finish};
 use crate::audit::capsule::{self, CapsuleError, CapsuleKey, CapsuleSealer};
 use crate::audit::frame::{self, Contents};
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
-use crate::audit::log_lock::{LockError, LogLock};
+use crate::audit::log_lock::LogLock;
 use crate::audit::log_tree::{LogTree, LogTreeError};
 use crate::audit::lost_records::{LostCounts, LostRanges};
 use crate::audit::reader::LogError;
@@ -125,7 +125,7 @@ pub struct LogOutput {
 }
 
 impl LogOutput {
-    /// Opens the log of a directory, and finds out what the last process left behind. What is to be repaired becomes
+    /// Opens the log of a directory, which is locked, and finds out what the last process left behind. What is to be repaired becomes
     /// notices, which the next batch writes first; it is repaired by [`LogOutput::repair`], and until then no file of
     /// records or capsules is changed.
     ///
@@ -136,6 +136,7 @@ impl LogOutput {
         directory: &Path,
         settings: OutputSettings,
         key: Option<CapsuleKey>,
+        lock: LogLock,
     ) -> Result<Self, OpenError> {
         let failed = |error| OpenError::Io {
             path: directory.to_owned(),
@@ -145,10 +146,6 @@ impl LogOutput {
         for folder in [&segments, &capsules] {
             log_files::create_folder(folder).map_err(failed)?;
         }
-        let lock = LogLock::acquire(directory).map_err(|error| match error {
-            LockError::Held => OpenError::Locked(directory.to_owned()),
-            LockError::Io(error) => failed(error),
-        })?;
         let mut output = Self {
             directory: directory.to_owned(),
             settings,
@@ -200,6 +197,11 @@ impl LogOutput {
     /// The index of the first record that is still there.
     pub fn first(&self) -> u64 {
         self.first
+    }
+
+    /// Encrypts capsules under another key from here on.
+    pub fn set_key(&mut self, key: CapsuleKey) {
+        (self.key, self.sealer) = (Some(key), None);
     }
 
     /// The lock, which others look after as well.

@@ -1,6 +1,7 @@
 //! What the handle of the decision log and those who write it share: the queue between them.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,9 +12,11 @@ use crate::audit::archive::WrittenLog;
 use crate::audit::batch::BatchCapsules;
 use crate::audit::batch_outcome::BatchPromise;
 use crate::audit::capsule::CapsuleKey;
+use crate::audit::key_guard::KeyedLog;
 use crate::audit::log_lock::LogLock;
 use crate::audit::lost_records::LostCounts;
 use crate::audit::record::schema::Notice;
+use crate::audit::record::schema::notice::Kind;
 use crate::audit::tree::thread::TreeWatch;
 use crate::config::audit::{LogMode, OnLogFailure};
 
@@ -36,11 +39,16 @@ pub(super) struct Shared {
     pub(super) on_failure: OnLogFailure,
     pub(super) directory: PathBuf,
     pub(super) max_queue: usize,
-    pub(super) key: Option<CapsuleKey>,
+    /// Whether capsules are kept.
+    pub(super) has_capsules: bool,
+    /// The key of the capsules: another one from the moment on that its file is replaced by its owner.
+    pub(super) key: Mutex<Option<CapsuleKey>>,
+    /// What is told of key files, by file.
+    pub(super) key_troubles: Mutex<BTreeMap<PathBuf, String>>,
     pub(super) tree: TreeWatch,
     pub(super) queue: Mutex<Queue>,
     pub(super) called: Condvar,
-    /// The writer's: it is given back when that ends, and not when the last handle is dropped.
+    /// The threads': it is given back when they end, and not when the last handle is dropped.
     pub(super) lock: Weak<LogLock>,
     pub(super) next: AtomicU64,
     /// The newest revision that it knew when it was opened.
@@ -82,6 +90,8 @@ pub(super) struct Batch {
     /// Who waits for these records, if somebody does.
     pub(super) waiting: Option<BatchPromise>,
     pub(super) notices: Vec<(SystemTime, Notice)>,
+    /// Under which key capsules are encrypted from these on, if that changes.
+    pub(super) new_key: Option<CapsuleKey>,
     /// Records that found no room.
     pub(super) dropped: u64,
     /// When the first of them came.
@@ -213,12 +223,35 @@ impl Shared {
     }
 
     pub(super) fn key_id(&self) -> Option<String> {
-        self.key.as_ref().map(CapsuleKey::id)
+        self.key().as_ref().map(CapsuleKey::id)
     }
 
-    /// Whether a call goes on without its record.
+    pub(super) fn key(&self) -> MutexGuard<'_, Option<CapsuleKey>> {
+        self.key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn key_troubles(&self) -> MutexGuard<'_, BTreeMap<PathBuf, String>> {
+        let troubles = self.key_troubles.lock();
+        troubles.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a call goes on whose record cannot be written.
     pub(super) fn goes_on(&self) -> bool {
-        self.mode == LogMode::Async || self.on_failure == OnLogFailure::Degrade
+        self.on_failure == OnLogFailure::Degrade
+    }
+
+    /// Whether calls are denied now, since the log is known to be broken.
+    pub(super) fn must_deny(&self) -> bool {
+        !self.goes_on() && self.is_failing()
+    }
+
+    /// Whether a response waits for its record: in mode `async` only where calls are denied without one.
+    pub(super) fn is_waited_for(&self) -> bool {
+        match self.mode {
+            LogMode::Written | LogMode::Synced => true,
+            LogMode::Async => self.must_deny(),
+            LogMode::Off => false,
+        }
     }
 
     pub(super) fn wrote(&self, next: u64, lost: LostCounts) {
@@ -286,6 +319,26 @@ impl WrittenLog for Shared {
     }
 }
 
+impl KeyedLog for Shared {
+    fn key_trouble(&self, file: &Path, told: String) {
+        self.notice(Notice {
+            kind: Kind::KeyFile.into(),
+            text: told.clone(),
+            ..Notice::default()
+        });
+        self.key_troubles().insert(file.to_owned(), told);
+    }
+
+    fn key_is_back(&self, file: &Path) {
+        self.key_troubles().remove(file);
+    }
+
+    fn use_key(&self, key: CapsuleKey) {
+        *self.key() = Some(key.clone());
+        self.lock().batch.new_key = Some(key);
+    }
+}
+
 impl Batch {
     /// Bytes of the records and their capsules.
     pub(super) fn bytes(&self) -> usize {
@@ -294,7 +347,7 @@ impl Batch {
 
     /// Whether there is nothing but records in it.
     pub(super) fn is_plain(&self) -> bool {
-        self.notices.is_empty() && self.dropped == 0
+        self.notices.is_empty() && self.dropped == 0 && self.new_key.is_none()
     }
 
     /// Empties it, and keeps its buffers.
@@ -303,6 +356,7 @@ impl Batch {
         self.capsules.clear();
         self.waiting = None;
         self.notices.clear();
+        self.new_key = None;
         (self.records, self.dropped) = (0, 0);
         self.oldest = None;
     }

@@ -467,6 +467,49 @@ fn a_broken_log_denies_or_degrades_and_tells_it_once_it_is_written_again() {
     }
 }
 
+/// Nothing waits in mode `async` until the log is known to be broken: from then on `on_failure` decides as in the other modes.
+#[test]
+fn a_log_that_nobody_waits_for_denies_once_it_is_known_to_be_broken() {
+    for on_failure in [OnLogFailure::Deny, OnLogFailure::Degrade] {
+        let directory = tempfile::tempdir().unwrap();
+        let config = AuditConfig {
+            on_failure,
+            ..config(LogMode::Async)
+        };
+        let log = open(directory.path(), &config);
+        assert!(log.append(&numbered(1), None).is_done());
+        let segments = directory.path().join(SEGMENTS);
+        let aside = directory.path().join("aside");
+        let until = Instant::now() + Duration::from_secs(20);
+        fs::rename(&segments, &aside).unwrap();
+        fs::write(&segments, "in the way").unwrap();
+        while !log.is_failing() && Instant::now() < until {
+            assert!(log.append(&numbered(2), None).is_done());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let goes_on = on_failure == OnLogFailure::Degrade;
+        assert_eq!(log.must_deny(), !goes_on);
+        for _ in 0..3 {
+            let receipt = log.append(&numbered(3), None);
+            assert_eq!(receipt.is_done(), goes_on);
+            assert_eq!(futures_block(receipt), goes_on);
+        }
+        fs::remove_file(&segments).unwrap();
+        fs::rename(&aside, &segments).unwrap();
+        while log.is_failing() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(!log.must_deny());
+        assert!(log.append(&numbered(4), None).is_done());
+        log.close();
+        let (records, _) = read(directory.path());
+        // What nobody waited for, and was written once that was possible, is there as well.
+        let kept = sizes(&records);
+        assert_eq!(kept.last(), Some(&4));
+        assert!(goes_on || !kept.contains(&3), "{kept:?}");
+    }
+}
+
 #[test]
 fn what_finds_no_room_in_the_queue_is_counted_and_told() {
     let directory = tempfile::tempdir().unwrap();

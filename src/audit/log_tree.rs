@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::audit::batch;
-use crate::audit::key_guard::KeyFile;
+use crate::audit::key_guard::{KeyFile, KeyUse};
 use crate::audit::log_files::{self, SEGMENTS, TREE};
 use crate::audit::log_lock::LogLock;
 use crate::audit::reader::{LogError, LogReader};
@@ -139,8 +139,18 @@ fn key_files(directory: &Path, config: &AuditConfig, key: &SigningKey) -> [KeyFi
     let signing = config.signing_key_file.clone().unwrap_or(own);
     let verifying = format!("{}\n", key.verifying_key().encode());
     [
-        KeyFile::new(directory, signing, format!("{}\n", key.encode()), 0o600),
-        KeyFile::new(directory, tree.join(PUBLIC_KEY_FILE), verifying, 0o644),
+        KeyFile::new(
+            directory,
+            signing,
+            KeyUse::Signing,
+            format!("{}\n", key.encode()),
+        ),
+        KeyFile::new(
+            directory,
+            tree.join(PUBLIC_KEY_FILE),
+            KeyUse::Verifying,
+            verifying,
+        ),
     ]
 }
 

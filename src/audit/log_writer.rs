@@ -205,6 +205,10 @@ impl LogWriter {
             self.output.notice(at, notice);
             self.unwritten += 1;
         }
+        if let Some(key) = batch.new_key.take() {
+            self.tell(Kind::Key, key.id());
+            self.output.set_key(key);
+        }
         if batch.dropped > 0 {
             self.unrecorded(shared, batch.dropped);
         }

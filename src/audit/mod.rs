@@ -2,13 +2,13 @@
 //!
 //! Start at [`decision_record::DecisionRecord`]; [`control_record::ControlRecord`] is the same for writes,
 //! [`outcome_record::OutcomeRecord`] for what became of a call. [`envelope`] encodes them ([`wire`] is how), and
-//! [`log::AuditLog`] takes them: a thread writes them ([`log_output`]) and feeds the tree ([`log_tree`]), another compresses
+//! [`log::AuditLog`] takes them ([`log_opening`] opens it): a thread writes them ([`log_output`]) and feeds the tree ([`log_tree`]), another compresses
 //! and removes files that are closed ([`archive`]). On disk: [`record`] is an envelope, [`frame`] how envelopes follow one
 //! another, [`segment`] a file that is written, [`capsule`] what belongs to an envelope and is encrypted
 //! ([`capsule_content`] is what it holds), [`log_files`] the names of the files, [`reader`] reads them all. [`tree`] is the
 //! Merkle tree over the envelopes, [`verify`] holds log and tree against each other. [`lost_records`] counts what is known
 //! to be gone, [`removals`] is what the log says it has removed, [`newest_revision`] finds the last revision that a log knows,
-//! and [`log_lock`] sees to it that one process writes. [`filter`] and [`find`] choose records, [`outcome_check`] holds outcomes
+//! [`log_lock`] sees to it that one process writes, and [`key_guard`] that its keys stay where they are. [`filter`] and [`find`] choose records, [`outcome_check`] holds outcomes
 //! against decisions, [`json`] and [`export`] write them for others.
 //!
 //! Invariant: no policy logic. A record states what happened; it decides nothing.
@@ -32,6 +32,7 @@ pub mod left_out;
 pub mod log;
 pub mod log_files;
 pub mod log_lock;
+pub mod log_opening;
 pub mod log_output;
 pub mod log_queue;
 pub mod log_tree;

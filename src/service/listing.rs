@@ -51,20 +51,23 @@ pub(super) struct PendingList<'a, C: Borrow<CallContext>> {
     shown: Vec<HiddenReason>,
 }
 
-/// What a record says of a list: how many entries were kept and hidden, as decided.
+/// What a record says of a list: how many entries were kept and hidden, as decided, and how many of those were shown.
 struct FilteredList<C> {
     call: C,
     kept: usize,
     hidden: usize,
+    shown: usize,
 }
 
 impl<C> FilteredList<C> {
-    fn new(call: C, verdicts: &[HiddenReason]) -> Self {
+    fn new(call: C, verdicts: &[HiddenReason], answered: &[HiddenReason]) -> Self {
         let hidden = verdicts.iter().flatten().count();
+        let withheld = answered.iter().flatten().count();
         Self {
             call,
             kept: verdicts.len() - hidden,
             hidden,
+            shown: hidden.saturating_sub(withheld),
         }
     }
 }
@@ -75,6 +78,7 @@ impl<C: Borrow<CallContext>> Recorded for FilteredList<C> {
             call: self.call.borrow(),
             kept: self.kept,
             hidden: self.hidden,
+            shown: self.shown,
         }
     }
 }
@@ -160,20 +164,22 @@ impl Service {
         };
         let passes = decision.is_allow()
             || (is_observed && self.waives_list(&pending.generation, call, &decision));
+        let is_enforced = !(is_observed && passes);
         let shown = verdicts
             .iter()
-            .map(|it| it.hidden.filter(|_| !is_observed || it.is_held));
+            .map(|it| it.hidden.filter(|_| is_enforced || it.is_held));
         let shown: Vec<HiddenReason> = shown.collect();
         let verdicts: Vec<HiddenReason> = verdicts.iter().map(|it| it.hidden).collect();
         if decision.is_allow() {
             self.remember(&pending, &call.operation.server, offered, &verdicts);
         }
         let decided = Decided {
-            is_enforced: !(is_observed && passes),
+            is_enforced,
             capsule,
             ..Decided::enforced(decision)
         };
-        let untold = self.begin_record(pending, FilteredList::new(list_call, &verdicts), decided);
+        let list = FilteredList::new(list_call, &verdicts, &shown);
+        let untold = self.begin_record(pending, list, decided);
         Ok(PendingList { untold, shown })
     }
 

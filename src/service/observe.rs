@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use callgate_engine::cedar::EntityUID;
@@ -17,6 +17,7 @@ use crate::audit::capsule_content::MissingFacts;
 use crate::audit::capsule_content::encode::{CallCapsule, CedarCapsule, DecidedWith};
 use crate::audit::capsule_content::entities::{AddedByBundle, ReachableEntities};
 use crate::audit::capsule_content::many::{ListCapsule, SearchCapsule, SearchedCandidate};
+use crate::audit::log::AuditLog;
 use crate::config::observe::ObserveConfig;
 use crate::domain::authority::labels;
 use crate::domain::decide::inputs::{DecisionInputs, History, Requester};
@@ -31,14 +32,14 @@ use crate::service::generation::Generation;
 use crate::service::in_flight::{Decided, InFlightRequest};
 use crate::service::request::RequestMeta;
 use crate::service::side_effects::Observed;
+use crate::telemetry::record::waived::WaivedCounts;
 
-/// What is only observed, and how much was let through.
+/// What is only observed.
 #[derive(Debug, Default)]
 pub(super) struct ObserveState {
     config: ArcSwap<ObserveConfig>,
     /// Whether the decision log has what is only observed.
     is_on_record: AtomicBool,
-    waived: AtomicU64,
 }
 
 /// What is only observed, as the status tells it.
@@ -46,15 +47,8 @@ pub(super) struct ObserveState {
 pub struct ObserveStatus {
     /// The configuration.
     pub config: Arc<ObserveConfig>,
-    /// Denies that were waived since the start.
-    pub waived: u64,
-}
-
-impl ObserveState {
-    /// Counts a deny that was waived.
-    pub(super) fn count_waived(&self) {
-        self.waived.fetch_add(1, Ordering::Relaxed);
-    }
+    /// What was let pass since the start.
+    pub waived: WaivedCounts,
 }
 
 impl Service {
@@ -78,7 +72,7 @@ impl Service {
     pub fn observe_status(&self) -> ObserveStatus {
         ObserveStatus {
             config: self.observe.config.load_full(),
-            waived: self.observe.waived.load(Ordering::Relaxed),
+            waived: self.recorder().waived(),
         }
     }
 
@@ -88,7 +82,8 @@ impl Service {
         if !config.is_off() {
             tracing::warn!(
                 observed = config.summary(),
-                waived,
+                waived = waived.denies,
+                shown = waived.entries,
                 "decisions are NOT ENFORCED here: calls are allowed whatever is decided (`[observe]`)"
             );
         }
@@ -153,8 +148,9 @@ impl Service {
 
     /// Whether the decision log keeps what decisions were made from.
     pub(super) fn keeps_capsules(&self) -> bool {
-        let audit = self.recorder().audit();
-        audit.is_some_and(|audit| audit.capsule_key().is_some())
+        self.recorder()
+            .audit()
+            .is_some_and(AuditLog::keeps_capsules)
     }
 
     /// What a decision on a call was made from, if the decision log keeps that.

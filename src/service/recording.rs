@@ -266,7 +266,6 @@ impl Service {
         } = tell_answered(untold);
         let observed = (!is_enforced).then_some(verdict.outcome);
         if observed == Some(Decision::Deny) {
-            self.observe.count_waived();
             verdict = verdict.waived();
         }
         let snapshot = &pending.generation.snapshot;

@@ -97,6 +97,32 @@ fn a_deny_is_told_as_it_is_whatever_becomes_of_its_record() {
     assert_eq!(told(&spans), [["deny", "FORBIDDEN"]; 3]);
 }
 
+#[tokio::test]
+async fn what_observe_mode_lets_pass_is_counted_whoever_has_gone() {
+    let (spans, caller) = (KeptSpans::default(), Caller::local());
+    let service = service(&spans);
+    let waived = |receipt| {
+        let deny = Verdict::deny(Reason::new(ReasonCode::Forbidden, "no"));
+        let mut untold = untold(&service, &caller, deny, receipt);
+        untold.awaited.is_enforced = false;
+        untold
+    };
+    let counted = || service.observe_status().waived.denies;
+    drop(waived(Some(LogReceipt::Done)));
+    drop(waived(None));
+    assert_eq!(counted(), 2, "nobody waits for these");
+    let answer = service.finish_record(waived(Some(LogReceipt::Done))).await;
+    assert!(answer.value.is_allow());
+    assert_eq!(counted(), 3);
+    // What cannot be put on record is denied.
+    let answer = service
+        .finish_record(waived(Some(LogReceipt::Failed)))
+        .await;
+    assert!(!answer.value.is_allow());
+    drop(waived(Some(LogReceipt::Failed)));
+    assert_eq!(counted(), 3);
+}
+
 #[test]
 fn record_and_span_have_one_duration() {
     let (spans, caller) = (KeptSpans::default(), Caller::local());

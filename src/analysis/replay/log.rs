@@ -279,6 +279,7 @@ fn recorded(
         at,
         is_allow: decision.verdict == Verdict::Allow as i32,
         is_enforced: !decision.is_observed,
+        shown: decision.shown,
         codes: decision
             .reasons
             .iter()

@@ -48,6 +48,8 @@ pub struct RecordedDecision {
     pub is_allow: bool,
     /// Whether it was enforced. What observe mode let through was not.
     pub is_enforced: bool,
+    /// Of a list that was not enforced: how many entries were shown that would have been hidden.
+    pub shown: u64,
     /// The codes of its reasons, in order.
     pub codes: Vec<SmolStr>,
     /// The ids of its determining policies.

@@ -59,6 +59,8 @@ pub struct NotReplayed {
     pub incomplete: BTreeMap<String, u64>,
     /// Their capsule is damaged or missing, or they could not be decided.
     pub failed: u64,
+    /// Those of `failed` whose capsule does not open with this key: it was encrypted under another one, or is damaged.
+    pub sealed: u64,
 }
 
 /// Flips in one direction for one reason.
@@ -126,9 +128,11 @@ impl Tally {
             Replayed::NotEvaluated => out.not_evaluated += 1,
             Replayed::Gone => out.no_capsule += 1,
             Replayed::List => out.lists += 1,
-            Replayed::Obstacle(
-                Obstacle::Capsule(_) | Obstacle::Sealed(_) | Obstacle::Lost | Obstacle::Failed,
-            ) => {
+            Replayed::Obstacle(Obstacle::Sealed(_)) => {
+                out.failed += 1;
+                out.sealed += 1;
+            }
+            Replayed::Obstacle(Obstacle::Capsule(_) | Obstacle::Lost | Obstacle::Failed) => {
                 out.failed += 1;
             }
             Replayed::Obstacle(why) => *out.incomplete.entry(why.to_string()).or_default() += 1,
@@ -199,6 +203,7 @@ impl Tally {
         out.lists += other.not_replayed.lists;
         out.not_evaluated += other.not_replayed.not_evaluated;
         out.failed += other.not_replayed.failed;
+        out.sealed += other.not_replayed.sealed;
         add_counts(&mut out.incomplete, other.not_replayed.incomplete);
         for (key, group) in other.groups {
             let own = self.groups.entry(key).or_default();

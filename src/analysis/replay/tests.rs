@@ -460,6 +460,7 @@ fn record(index: u64, verdict: &Verdict, capsule: Vec<u8>) -> RecordedDecision {
         at: start(),
         is_allow: verdict.is_allow(),
         is_enforced: true,
+        shown: 0,
         codes: (verdict.reasons.iter())
             .map(|it| SmolStr::new_static(it.code.as_str()))
             .collect(),

@@ -35,7 +35,7 @@ pub enum Cell {
 use Type::{Number, Text, Time};
 
 /// The columns, in their order.
-pub const COLUMNS: [(&str, Type); 49] = [
+pub const COLUMNS: [(&str, Type); 65] = [
     ("index", Number),
     ("at", Time),
     ("kind", Text),
@@ -85,6 +85,22 @@ pub const COLUMNS: [(&str, Type); 49] = [
     ("last", Number),
     ("since", Time),
     ("is_cut", Text),
+    ("cedar_action", Text),
+    ("cedar_resource", Text),
+    ("sought", Text),
+    ("kept", Number),
+    ("hidden", Number),
+    ("shown", Number),
+    ("approval_ids", Text),
+    ("scopes", Text),
+    ("is_verified", Text),
+    ("jsonrpc_id", Text),
+    ("budget_task_id", Text),
+    ("tool_budget_id", Text),
+    ("reads", Text),
+    ("target_labels", Text),
+    ("would_use", Text),
+    ("reason_policies", Text),
 ];
 
 /// A row, whose cells are set by the names of their columns.
@@ -106,6 +122,11 @@ impl ExportRow {
         }
     }
 
+    /// `true`, or nothing.
+    fn flag(&mut self, name: &str, is_set: bool) {
+        self.text(name, if is_set { "true" } else { "" });
+    }
+
     fn number(&mut self, name: &str, number: u64) {
         self.set(name, Cell::Number(number));
     }
@@ -118,7 +139,7 @@ pub fn row(record: &Record) -> Vec<Cell> {
         row.number("index", index);
     }
     row.number("at", record.at);
-    row.text("is_cut", if record.is_cut { "true" } else { "" });
+    row.flag("is_cut", record.is_cut);
     row.text("capsule_frame_digest", hex(&record.capsule_frame_digest));
     match &record.kind {
         Some(record::Kind::Decision(it)) => decision(&mut row, it),
@@ -143,6 +164,8 @@ fn decision(row: &mut ExportRow, it: &Decision) {
         row.text("root", &chain.root);
         row.text("actors", list(&chain.actors));
         row.text("delegation_ids", list(&chain.delegation_ids));
+        row.text("scopes", list(&chain.scopes));
+        row.flag("is_verified", chain.is_verified);
     }
     if !it.parent_decision_id.is_empty() {
         row.text("parent_decision_id", json::uuid(&it.parent_decision_id));
@@ -154,8 +177,8 @@ fn decision(row: &mut ExportRow, it: &Decision) {
     row.text("adapter", &it.adapter);
     row.text("caller", &it.caller);
     row.text("request_id", &it.request_id);
-    row.text("is_dry_run", if it.is_dry_run { "true" } else { "" });
-    row.text("is_observed", if it.is_observed { "true" } else { "" });
+    row.flag("is_dry_run", it.is_dry_run);
+    row.flag("is_observed", it.is_observed);
     row.number("revision", it.revision);
     row.text("policy_set_digest", hex(&it.policy_set_digest));
     reasons(row, &it.reasons);
@@ -165,11 +188,30 @@ fn decision(row: &mut ExportRow, it: &Decision) {
     if let Some(effects) = &it.side_effects {
         row.text("approval_id", &effects.approval_id);
         row.text("labels", list(&effects.added_labels));
+        row.text("budget_task_id", &effects.budget_task_id);
+        row.text("tool_budget_id", &effects.tool_budget_id);
+        row.flag("reads", effects.reads);
+        row.text("target_labels", list(&effects.target_labels));
     }
     row.number("took_nanos", it.took_nanos);
     row.text("trace_id", hex(&it.trace_id));
     row.text("span_id", hex(&it.span_id));
     row.text("capsule_digest", hex(&it.capsule_digest));
+    row.text("cedar_action", &it.cedar_action);
+    row.text("cedar_resource", &it.cedar_resource);
+    row.text("sought", &it.sought);
+    if let Some((kept, hidden)) = json::counts(it) {
+        row.number("kept", kept);
+        row.number("hidden", hidden);
+    }
+    if it.shown > 0 {
+        row.number("shown", it.shown);
+    }
+    row.text("approval_ids", list(&it.approval_ids));
+    row.text("jsonrpc_id", &it.jsonrpc_id);
+    if let Some(would_use) = json::side_effects(it.would_use.as_ref()) {
+        row.text("would_use", would_use.to_string());
+    }
 }
 
 fn write(row: &mut ExportRow, it: &ControlWrite) {
@@ -250,6 +292,8 @@ fn said(it: &Notice) -> String {
 fn reasons(row: &mut ExportRow, reasons: &[Reason]) {
     let codes = reasons.iter().map(|it| it.code.as_str());
     row.text("codes", list(codes));
+    let policies = reasons.iter().flat_map(|it| &it.policies);
+    row.text("reason_policies", each_once(policies));
 }
 
 fn policies(row: &mut ExportRow, policies: &[Policy]) {

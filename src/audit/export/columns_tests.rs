@@ -1,4 +1,5 @@
 use super::*;
+use crate::audit::fixtures;
 
 fn cells(record: &Record) -> Vec<(&'static str, String)> {
     let cells = row(record).into_iter().zip(COLUMNS);
@@ -74,6 +75,52 @@ fn a_row_says_since_when_records_are_missing_and_that_a_record_is_cut() {
         ..Record::default()
     });
     assert!(cut.contains(&("is_cut", "true".to_owned())));
+}
+
+#[test]
+fn a_row_says_what_was_asked_of_cedar_and_what_a_call_used_up() {
+    let rows = fixtures::asked_and_used().map(|it| cells(&it));
+    let cell = |at: usize, name: &str| {
+        let found = rows[at].iter().find(|(column, _)| *column == name);
+        found.map(|(_, text)| text.as_str()).unwrap_or_default()
+    };
+    assert_eq!(cell(0, "cedar_action"), r#"Mcp::Action::"call_read""#);
+    assert_eq!(
+        cell(0, "cedar_resource"),
+        r#"Mcp::Tool::"github/get_issue""#
+    );
+    assert_eq!(cell(0, "reason_policies"), "no-issues");
+    assert_eq!(cell(1, "sought"), "subject");
+    assert_eq!([cell(1, "kept"), cell(1, "hidden")], ["0", "7"]);
+    assert_eq!(cell(2, "kept"), "1");
+    assert_eq!([cell(2, "hidden"), cell(2, "shown")], ["3", "2"]);
+    assert_eq!(cell(3, "approval_ids"), "appr-1 appr-2");
+    assert_eq!(cell(3, "approval_id"), "appr-2");
+    assert_eq!(cell(3, "actors"), r#"Mcp::Agent::"planner""#);
+    assert_eq!(
+        [cell(3, "scopes"), cell(3, "is_verified")],
+        ["issues", "true"]
+    );
+    assert_eq!(
+        [cell(3, "budget_task_id"), cell(3, "tool_budget_id")],
+        ["task-1", "counter-1"]
+    );
+    assert_eq!(
+        [cell(3, "reads"), cell(3, "target_labels")],
+        ["true", "secret"]
+    );
+    assert_eq!(cell(3, "jsonrpc_id"), "17");
+    assert_eq!(cell(3, "would_use"), r#"{"approval_id":"appr-3"}"#);
+    assert_eq!(cell(4, "policies"), "admins-may-grant");
+}
+
+/// Whoever reads a column by its place still finds it there.
+#[test]
+fn columns_are_only_added_at_the_end() {
+    let before = COLUMNS.map(|(name, _)| name);
+    assert_eq!(before[0], "index");
+    assert_eq!(before[30..33], ["obligations", "approval_id", "labels"]);
+    assert_eq!(before[47..50], ["since", "is_cut", "cedar_action"]);
 }
 
 #[test]

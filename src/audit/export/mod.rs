@@ -7,6 +7,7 @@ pub mod csv;
 pub mod ocsf;
 #[cfg(feature = "parquet")]
 pub mod parquet;
+mod unmapped;
 
 use std::io::{self, Write};
 

@@ -7,6 +7,7 @@
 use callgate_engine::cedar::EntityUID;
 use serde_json::{Map, Value, json};
 
+use crate::audit::export::unmapped::{self, object};
 use crate::audit::filter;
 use crate::audit::json;
 use crate::audit::record::Record;
@@ -30,22 +31,6 @@ impl Version {
             Self::V1_9 => "1.9.0-dev",
         }
     }
-}
-
-/// An object whose members with `null`, an empty text, list or object are left out.
-fn object(members: Value) -> Value {
-    let Value::Object(members) = members else {
-        return members;
-    };
-    let is_empty = |value: &Value| match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(members) => members.is_empty(),
-        _ => false,
-    };
-    let kept = members.into_iter().filter(|(_, value)| !is_empty(value));
-    Value::Object(kept.collect::<Map<_, _>>())
 }
 
 /// The event of a record; `None` for an outcome or a notice.
@@ -116,6 +101,8 @@ fn decision(record: &Record, it: &Decision, version: Version) -> Value {
     let mut event = base(record, class, activity(it), &id, version, &profiles);
     let reason = it.reasons.first().map_or("", |reason| reason.code.as_str());
     let verdict = verdict(it);
+    let unmapped_agent = agent.as_ref().filter(|_| version == Version::V1_8);
+    let unmapped = unmapped::of_decision(it, unmapped_agent);
     event.extend([
         ("severity_id".to_owned(), json!(verdict.severity)),
         ("severity".to_owned(), json!(verdict.severity_name)),
@@ -130,7 +117,7 @@ fn decision(record: &Record, it: &Decision, version: Version) -> Value {
         ("actor".to_owned(), actor(it)),
         ("api".to_owned(), api(it, &id, reason)),
         ("src_endpoint".to_owned(), endpoint(&it.caller, &it.adapter)),
-        ("unmapped".to_owned(), unmapped(it, agent.as_ref(), version)),
+        ("unmapped".to_owned(), unmapped),
     ]);
     let optional = json!({
         "status_code": reason,
@@ -152,6 +139,11 @@ fn activity(it: &Decision) -> (u64, &'static str) {
     let first = it.principals.first();
     let access = first.map_or(AccessLevel::Unspecified, |it| it.access());
     let action = first.map_or("", |it| it.action.as_str());
+    let action = if action.is_empty() {
+        &it.cedar_action
+    } else {
+        action
+    };
     let action = action
         .rsplit("::")
         .next()
@@ -230,18 +222,31 @@ fn message(it: &Decision) -> String {
         let texts: Vec<_> = texts.iter().copied().filter(|it| !it.is_empty()).collect();
         texts.join(with)
     };
-    let what = joined(&[&it.server, &it.tool], "/");
-    // A search for subjects has none itself.
-    let by = match it.subject.as_str() {
+    let what = joined(&[&it.server, &it.tool, &it.prompt], "/");
+    let labeled = |word: &str, text: &str| match text {
         "" => String::new(),
-        subject => format!("by {subject}"),
+        text => format!("{word} {text}"),
+    };
+    let sought = labeled("for", &it.sought);
+    let resource = labeled("on", &it.cedar_resource);
+    // A search for subjects has none itself.
+    let by = labeled("by", &it.subject);
+    let found = match json::counts(it) {
+        Some((kept, hidden)) if it.sought.is_empty() => match it.is_observed {
+            true => format!("(would have kept {kept}, hidden {hidden})"),
+            false => format!("({kept} kept, {hidden} hidden)"),
+        },
+        Some((kept, _)) => format!("({kept} found)"),
+        None => String::new(),
     };
     let effect = match without_effect(it) {
         "" => String::new(),
         why => format!("({why})"),
     };
     let verdict = json::verdict(it.verdict());
-    joined(&[verdict, &it.operation, &what, &by, &effect], " ")
+    let asked = [&what, &sought, &it.cedar_action, &resource, &by, &found];
+    let asked = joined(&asked.map(String::as_str), " ");
+    joined(&[verdict, &it.operation, &asked, &effect], " ")
 }
 
 /// The type and the id of an entity, as it is written in a record.
@@ -368,30 +373,11 @@ fn resources(it: &Decision) -> Vec<Value> {
     let targets = targets.map(|target| {
         object(json!({"uid": target.name_hmac, "type": target.kind, "role": target.role}))
     });
-    named.chain(targets).collect()
-}
-
-/// What has no place in the schema: the record's own members.
-fn unmapped(it: &Decision, agent: Option<&Value>, version: Version) -> Value {
-    let codes: Vec<_> = it.reasons.iter().map(|it| it.code.as_str()).collect();
-    let delegations = it.chain.as_ref().map(|chain| &chain.delegation_ids);
-    let shadow: Vec<_> = it.shadow_policies.iter().map(|it| it.id.as_str()).collect();
-    let parent = (!it.parent_decision_id.is_empty()).then(|| json::uuid(&it.parent_decision_id));
-    object(json!({
-        "ai_agent": agent.filter(|_| version == Version::V1_8),
-        "is_dry_run": it.is_dry_run.then_some(true),
-        "is_observed": it.is_observed.then_some(true),
-        "reason_codes": codes,
-        "revision": it.revision,
-        "policy_set_digest": hex(&it.policy_set_digest),
-        "delegation_ids": delegations,
-        "parent_decision_id": parent,
-        "task_id": it.task_id,
-        "step": it.step,
-        "shadow_policies": shadow,
-        "obligations": it.obligations,
-        "initiator": it.initiator,
-    }))
+    let asked = (!it.cedar_resource.is_empty()).then(|| {
+        let (of_type, id) = entity(&it.cedar_resource);
+        object(json!({"name": id, "uid": it.cedar_resource, "type": of_type}))
+    });
+    named.chain(asked).chain(targets).collect()
 }
 
 fn write(record: &Record, it: &ControlWrite, version: Version) -> Value {
@@ -436,7 +422,7 @@ fn write(record: &Record, it: &ControlWrite, version: Version) -> Value {
         "message": format!("{} {} by {}", it.verb, it.outcome, it.actor),
         "entity": entity,
         "actor": object(json!({"user": user(&it.actor), "invoked_by": it.caller})),
-        "unmapped": object(json!({"revision": it.revision, "adapter": it.adapter})),
+        "unmapped": unmapped::of_write(it),
     });
     if let Value::Object(rest) = object(rest) {
         event.extend(rest);

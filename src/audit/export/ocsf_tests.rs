@@ -1,5 +1,5 @@
 use super::*;
-use crate::audit::fixtures::records;
+use crate::audit::fixtures::{asked_and_used, records};
 use crate::audit::record::schema::PrincipalVerdict;
 
 fn events(version: Version) -> Vec<Value> {
@@ -108,6 +108,53 @@ fn a_call_by_an_action_of_the_tools_own_has_the_activity_of_its_level() {
 }
 
 #[test]
+fn an_event_says_what_was_asked_of_cedar_and_what_a_call_used_up() {
+    let events = asked_and_used().map(|it| event(&it, Version::V1_8).expect("an event"));
+    let [asked, searched, listed, called, written] = &events;
+    assert_eq!(
+        asked["message"],
+        r#"deny cedar Mcp::Action::"call_read" on Mcp::Tool::"github/get_issue" by Mcp::User::"sam""#
+    );
+    assert_eq!(asked["activity_name"], "Read");
+    let tool = r#"Mcp::Tool::"github/get_issue""#;
+    let resource = json!({"uid": tool, "name": "github/get_issue", "type": "Mcp::Tool"});
+    assert_eq!(asked["resources"], json!([resource]));
+    let unmapped = &asked["unmapped"];
+    assert_eq!(unmapped["cedar_action"], r#"Mcp::Action::"call_read""#);
+    assert_eq!(unmapped["cedar_resource"], tool);
+    assert_eq!(unmapped["reasons"][0]["policies"], json!(["no-issues"]));
+    assert_eq!(
+        searched["message"],
+        r#"allow cedar/search for subject Mcp::Action::"call_read" on Mcp::Tool::"github/get_issue" (0 found)"#
+    );
+    let counts = |event: &Value| {
+        ["sought", "kept", "hidden", "shown"].map(|name| event["unmapped"][name].clone())
+    };
+    assert_eq!(
+        counts(searched),
+        [json!("subject"), json!(0), json!(7), json!(null)]
+    );
+    assert_eq!(
+        listed["message"],
+        r#"allow tools/filter slack by Mcp::Agent::"research" (would have kept 1, hidden 3) (observed: not enforced, the call went through)"#
+    );
+    assert_eq!(counts(listed), [json!(null), json!(1), json!(3), json!(2)]);
+    let unmapped = &called["unmapped"];
+    assert_eq!(unmapped["approval_ids"], json!(["appr-1", "appr-2"]));
+    assert_eq!(unmapped["side_effects"]["approval_id"], "appr-2");
+    assert_eq!(unmapped["side_effects"]["target_labels"], json!(["secret"]));
+    assert_eq!(unmapped["would_use"]["approval_id"], "appr-3");
+    assert_eq!(
+        unmapped["chain"]["actors"],
+        json!([r#"Mcp::Agent::"planner""#])
+    );
+    assert_eq!(unmapped["chain"]["is_verified"], true);
+    assert_eq!(unmapped["jsonrpc_id"], "17");
+    let policy = json!({"id": "admins-may-grant", "owner": "security", "controls": ["AC-1"]});
+    assert_eq!(written["unmapped"]["policies"], json!([policy]));
+}
+
+#[test]
 fn a_search_for_subjects_has_no_user_without_a_name() {
     let kind = record::Kind::Decision(Decision {
         verdict: Verdict::Allow.into(),
@@ -124,6 +171,6 @@ fn a_search_for_subjects_has_no_user_without_a_name() {
     for version in [Version::V1_8, Version::V1_9] {
         let event = event(&record, version).expect("an event");
         assert_eq!(event["actor"], json!({"invoked_by": "pep"}));
-        assert_eq!(event["message"], "allow cedar/search");
+        assert_eq!(event["message"], "allow cedar/search for subject (0 found)");
     }
 }

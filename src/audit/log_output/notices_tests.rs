@@ -9,6 +9,7 @@ use super::*;
 use crate::audit::batch::BatchCapsules;
 use crate::audit::find;
 use crate::audit::log_files::{self, SEGMENTS};
+use crate::audit::log_lock::LogLock;
 use crate::audit::log_output::OutputSettings;
 use crate::audit::reader::LogReader;
 
@@ -46,7 +47,8 @@ fn open(directory: &Path) -> LogOutput {
         segment_age: Duration::from_secs(3_600),
         is_synced: false,
     };
-    let mut output = LogOutput::open(directory, settings, None).expect("a log");
+    let lock = LogLock::acquire(directory).expect("locked");
+    let mut output = LogOutput::open(directory, settings, None, lock).expect("a log");
     output.repair().expect("repaired");
     output
 }

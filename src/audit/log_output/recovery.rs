@@ -6,7 +6,6 @@ use std::path::Path;
 use crate::audit::find;
 use crate::audit::frame::Contents;
 use crate::audit::log_files::{self, CAPSULES, LogFile, MAX_GAP, SEGMENTS, TREE};
-use crate::audit::log_lock::LOCK;
 use crate::audit::log_output::{LogOutput, OpenError, WriteError};
 use crate::audit::log_tree::LogTree;
 use crate::audit::reader::{LogError, LogReader};
@@ -16,10 +15,15 @@ use crate::audit::removals::Removals;
 use crate::audit::segment::{Repair, Segment};
 use crate::audit::verify;
 
-/// Warns, before a log is opened, if what begins anew is not the first of its kind here.
-pub fn warn_of_what_is_gone(directory: &Path, key_file: &Path, has_capsules: bool) {
+/// Warns, before a log is opened, if what begins anew is not the first of its kind here. `was_begun` says whether there was a lock.
+pub fn warn_of_what_is_gone(
+    directory: &Path,
+    key_file: &Path,
+    was_begun: bool,
+    has_capsules: bool,
+) {
     let is_there = |name: &str| directory.join(name).exists();
-    if is_there(LOCK) && !is_there(SEGMENTS) && !is_there(TREE) {
+    if was_begun && !is_there(SEGMENTS) && !is_there(TREE) {
         tracing::warn!(
             directory = %directory.display(),
             "the records of the decision log and their tree are gone: a new log begins"

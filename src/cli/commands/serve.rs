@@ -9,7 +9,8 @@ use anyhow::Context;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::audit::log::{AuditLog, PreparedLog};
+use crate::audit::log::AuditLog;
+use crate::audit::log_opening::PreparedLog;
 use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
 use crate::bundle::Bundle;
 use crate::bundle::diagnostic::BundleError;

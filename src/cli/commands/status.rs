@@ -42,10 +42,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
-/// Whether the decision log cannot be written or signed, or lacks what was in it.
+/// Whether the decision log cannot be written or signed, lacks what was in it, or its keys were not where they were.
 fn is_log_faulty(it: &v1::AuditStatus) -> bool {
     let has_lost = it.lost_records > 0 || it.lost_capsules > 0;
-    it.failing_since.is_some() || !it.tree_fault.is_empty() || has_lost
+    let is_unsafe = !it.tree_fault.is_empty() || !it.key_troubles.is_empty();
+    it.failing_since.is_some() || is_unsafe || has_lost
 }
 
 /// Tools that are denied because a list showed a changed definition, with the changed parts.
@@ -162,7 +163,8 @@ fn audit(it: &v1::AuditStatus) -> String {
         "" => format!("; {} of them signed", it.signed_records),
         fault => format!("; NO NEW CHECKPOINT: {fault}"),
     };
-    held + &lacking + &failing + &tree
+    let keys = it.key_troubles.iter().map(|told| format!("; KEY: {told}"));
+    held + &lacking + &failing + &tree + &keys.collect::<String>()
 }
 
 /// What is not enforced.
@@ -173,10 +175,14 @@ fn observed(it: &v1::ObserveStatus) -> String {
         true => vec!["the whole service".to_owned()],
         false => callers.chain(servers).collect(),
     };
+    let shown = match it.shown_entries {
+        0 => String::new(),
+        count => format!(", {count} entries of lists shown that would be hidden"),
+    };
     match what.is_empty() {
         true => String::new(),
         false => format!(
-            "NOT ENFORCED: {}; {} denies waived",
+            "NOT ENFORCED: {}; {} denies waived{shown}",
             what.join(", "),
             it.waived
         ),

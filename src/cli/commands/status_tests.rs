@@ -95,7 +95,30 @@ fn a_decision_log_that_lacks_or_does_not_sign_something_is_a_fault() {
     assert!(is_log_faulty(&lost) && audit(&lost).contains("; 7 HAVE LOST THEIR CAPSULES"));
     let unsigned = v1::AuditStatus {
         tree_fault: "the disk is full".to_owned(),
-        ..good
+        ..good.clone()
     };
     assert!(is_log_faulty(&unsigned));
+    let told = "`audit/capsule.key` was gone, and is put back";
+    let unsafe_keys = v1::AuditStatus {
+        key_troubles: vec![told.to_owned()],
+        ..good
+    };
+    assert!(is_log_faulty(&unsafe_keys));
+    assert!(audit(&unsafe_keys).ends_with(&format!("; KEY: {told}")));
+}
+
+#[test]
+fn what_is_not_enforced_is_told_with_what_it_let_pass() {
+    let observed_with = |shown_entries| {
+        observed(&v1::ObserveStatus {
+            servers: vec!["slack".to_owned()],
+            waived: 2,
+            shown_entries,
+            ..Default::default()
+        })
+    };
+    let told = "NOT ENFORCED: server slack; 2 denies waived";
+    assert_eq!(observed_with(0), told);
+    let shown = ", 3 entries of lists shown that would be hidden";
+    assert_eq!(observed_with(3), format!("{told}{shown}"));
 }

@@ -8,6 +8,7 @@ use crate::audit::log::AuditLog;
 /// Builds the instruments.
 pub(crate) fn observe(audit: &AuditLog, meter: &Meter) {
     observe_losses(audit, meter);
+    observe_keys(audit, meter);
     let log = audit.clone();
     meter
         .u64_observable_counter("callgate.audit.records")
@@ -64,6 +65,18 @@ pub(crate) fn observe(audit: &AuditLog, meter: &Meter) {
                 observer.observe(bytes, &[KeyValue::new("callgate.audit.kind", kind)]);
             }
         })
+        .build();
+}
+
+fn observe_keys(audit: &AuditLog, meter: &Meter) {
+    let log = audit.clone();
+    meter
+        .u64_observable_gauge("callgate.audit.key_troubles")
+        .with_unit("{file}")
+        .with_description(
+            "Key files of the decision log that were gone, held another key or could not be used since the start",
+        )
+        .with_callback(move |observer| observer.observe(log.key_troubles().len() as u64, &[]))
         .build();
 }
 

@@ -103,7 +103,9 @@ pub fn attributes(
     out.decision(record);
     match record.question {
         RecordedRequest::Call(call) => out.call(call, record),
-        RecordedRequest::Filter { call, kept, hidden } => {
+        RecordedRequest::Filter {
+            call, kept, hidden, ..
+        } => {
             out.call(call, record);
             out.count("callgate.filter.kept", kept);
             out.count("callgate.filter.hidden", hidden);

@@ -9,6 +9,8 @@ use super::*;
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
 use crate::domain::fixtures::{tool_call, world};
 use crate::domain::request::call_context::CallContext;
+use crate::domain::request::trace_context::TraceContext;
+use crate::domain::schema::TYPES;
 use crate::telemetry::fixtures::{RecordFixture, allow, deny, policy};
 
 const POLICIES: &str = r#"
@@ -45,8 +47,12 @@ impl Bench {
     }
 
     fn decide(&self, call: &CallContext, verdict: Verdict) {
+        self.record(RecordedRequest::Call(call), verdict);
+    }
+
+    fn record(&self, question: RecordedRequest<'_>, verdict: Verdict) {
         let fixture = RecordFixture::with(verdict);
-        let mut record = fixture.record(RecordedRequest::Call(call));
+        let mut record = fixture.record(question);
         record.snapshot = Some(&self.snapshot);
         self.metrics.decision(&record);
     }
@@ -162,6 +168,37 @@ fn what_is_denied_most_is_named_and_made_up_names_are_not() {
     assert_eq!(
         bench.series("callgate.denied.agents"),
         expected(&[("helper", 24)])
+    );
+}
+
+#[test]
+fn questions_of_cedars_own_are_among_what_is_denied_most() {
+    let bench = Bench::new(&MetricLabels {
+        top_denied: 2,
+        ..MetricLabels::default()
+    });
+    let [principal, action, resource] = [
+        schema::entity_uid(&TYPES.agent, "helper"),
+        schema::action_uid("call_read"),
+        schema::tool_uid("github", "odd"),
+    ];
+    let trace = TraceContext::default();
+    let question = RecordedRequest::Cedar {
+        principal: &principal,
+        action: &action,
+        resource: &resource,
+        trace: &trace,
+    };
+    for verdict in [deny(ReasonCode::Forbidden), allow()] {
+        bench.record(question, verdict);
+    }
+    assert_eq!(
+        bench.series("callgate.denied.tools"),
+        expected(&[("github/odd", 1)])
+    );
+    assert_eq!(
+        bench.series("callgate.denied.agents"),
+        expected(&[("helper", 1)])
     );
 }
 

@@ -68,6 +68,7 @@ pub struct Metrics {
     shadow_policies: Counter<u64>,
     shadow_names: BoundedNames,
     observed: Counter<u64>,
+    observed_entries: Counter<u64>,
     reloads: Counter<u64>,
     rejections: Counter<u64>,
     writes: Counter<u64>,
@@ -157,6 +158,13 @@ impl Metrics {
                     "Denies that were not enforced, as observe mode let the requests pass",
                 )
                 .build(),
+            observed_entries: meter
+                .u64_counter("callgate.observed.entries")
+                .with_unit("{entry}")
+                .with_description(
+                    "Entries of lists that were shown only as observe mode let them pass",
+                )
+                .build(),
             reloads: meter
                 .u64_counter("callgate.reloads")
                 .with_unit("{reload}")
@@ -219,8 +227,12 @@ impl Metrics {
                 self.shadow_policies.add(1, &[policy]);
             }
         }
-        if !record.is_enforced && !record.decision.is_allow() {
+        if record.is_waived() {
             self.observed.add(1, labels);
+        }
+        if record.waived_entries() > 0 {
+            let entries = record.waived_entries() as u64;
+            self.observed_entries.add(entries, labels);
         }
     }
 

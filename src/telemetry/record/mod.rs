@@ -17,4 +17,5 @@ pub(crate) mod repeat_keys;
 pub mod repeat_limiter;
 mod spans;
 mod top_denied;
+pub mod waived;
 pub mod write_mapping;

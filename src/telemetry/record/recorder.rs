@@ -30,6 +30,7 @@ use crate::telemetry::record::metrics::{Metrics, RejectionKind, ReloadResult};
 use crate::telemetry::record::repeat_keys::{DenyKey, RejectionKey};
 use crate::telemetry::record::repeat_limiter::RepeatLimiter;
 use crate::telemetry::record::spans::Spans;
+use crate::telemetry::record::waived::{Waived, WaivedCounts};
 use crate::telemetry::record::{audit_gauges, decision_mapping, write_mapping};
 use crate::telemetry::redact::redaction::Redaction;
 use callgate_engine::{PolicyInfo, Snapshot};
@@ -55,6 +56,7 @@ struct RecorderInner {
     sink: Option<LogQueue>,
     audit: Option<AuditLog>,
     teller: Mutex<LossReporter>,
+    waived: Waived,
 }
 
 /// How long a write waits for a reservation in the log queue.
@@ -114,6 +116,7 @@ impl Recorder {
                 sink: parts.sink,
                 audit: parts.audit,
                 teller: Mutex::default(),
+                waived: Waived::default(),
             }),
         }
     }
@@ -160,7 +163,13 @@ impl Recorder {
         if let Some(metrics) = &self.inner.metrics {
             metrics.decision(record, span.as_ref());
         }
+        inner.waived.note(record);
         self.log(record, span.as_ref());
+    }
+
+    /// What observe mode let pass since the start.
+    pub fn waived(&self) -> WaivedCounts {
+        self.inner.waived.counts()
     }
 
     /// Reserves room in the log queue for the line of a write. `None` if there was none within two seconds.

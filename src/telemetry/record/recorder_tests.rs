@@ -153,6 +153,7 @@ fn a_filtered_list() {
         call: &call,
         kept: 3,
         hidden: 2,
+        shown: 0,
     };
     insta::assert_snapshot!(shown(&one_span(&RecordFixture::with(allow()), question)));
 }

@@ -10,6 +10,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use callgate_engine::cedar::EntityUID;
 use foldhash::fast::RandomState;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
@@ -58,30 +59,39 @@ impl TopDenied {
         Some(denied)
     }
 
-    /// Counts a denied call. A dry run is no call.
+    /// Counts a denied call, list or question of Cedar's own. A dry run is no call.
     pub(super) fn note(&self, record: &DecisionRecord<'_>) {
-        let call = match record.question {
-            RecordedRequest::Call(call) | RecordedRequest::Filter { call, .. } => call,
-            RecordedRequest::Cedar { .. } | RecordedRequest::Search { .. } => return,
-        };
         if record.decision.is_allow() || record.is_dry_run {
             return;
         }
-        let (now, snapshot) = (Instant::now(), record.snapshot);
-        if let Some(tool) = call.operation.kind.tool_call() {
-            let server = &call.operation.server;
-            let uid = schema::tool_uid(server, &tool.tool);
-            match snapshot.is_some_and(|it| it.contains(&uid)) {
-                true => self.tools.note(&[server, "/", &tool.tool].concat(), now),
-                false => self.tools.note(OTHER, now),
+        let now = Instant::now();
+        let note = |counts: &RecentTop, uid: &EntityUID| {
+            let is_known = record.snapshot.is_some_and(|it| it.contains(uid));
+            counts.note(if is_known { uid.eid().as_ref() } else { OTHER }, now);
+        };
+        let subject = match record.question {
+            RecordedRequest::Call(call) | RecordedRequest::Filter { call, .. } => {
+                if let Some(tool) = call.operation.kind.tool_call() {
+                    let uid = schema::tool_uid(&call.operation.server, &tool.tool);
+                    note(&self.tools, &uid);
+                }
+                &call.subject.entity
             }
-        }
-        let subject = &call.subject.entity;
+            RecordedRequest::Cedar {
+                principal,
+                resource,
+                ..
+            } => {
+                if *resource.entity_type() == TYPES.tool {
+                    note(&self.tools, resource);
+                }
+                principal
+            }
+            // What is not found is not denied.
+            RecordedRequest::Search { .. } => return,
+        };
         if *subject.entity_type() == TYPES.agent {
-            match snapshot.is_some_and(|it| it.contains(subject)) {
-                true => self.agents.note(subject.eid().as_ref(), now),
-                false => self.agents.note(OTHER, now),
-            }
+            note(&self.agents, subject);
         }
     }
 }

@@ -22,11 +22,15 @@ struct Stage {
 
 impl Stage {
     fn new(on_failure: &str) -> Self {
+        Self::in_mode("written", on_failure)
+    }
+
+    fn in_mode(mode: &str, on_failure: &str) -> Self {
         let bundle = company::bundle();
         let disk = Disk::mount(&bundle.folder().join("disk"));
         let directory = disk.path().join("audit");
         let settings = format!(
-            "[audit]\ndirectory = {:?}\non_failure = {on_failure:?}\n",
+            "[audit]\ndirectory = {:?}\nmode = {mode:?}\non_failure = {on_failure:?}\n",
             directory.display().to_string()
         );
         bundle.file("callgate.toml", &settings);
@@ -144,6 +148,25 @@ fn without_room_for_its_record_nothing_is_allowed() {
     assert_eq!(dropped, stage.audit(&mut doors).unrecorded);
     let log = stage.server.log();
     assert!(log.contains("the decision log cannot be written"), "{log}");
+    drop(stage.bundle);
+}
+
+/// In mode `async` calls are denied as soon as it is known that the log cannot be written, and changes are not made.
+#[test]
+#[ignore = "needs the right to mount a tmpfs"]
+fn without_room_nothing_is_allowed_also_where_nothing_waits() {
+    let stage = Stage::in_mode("async", "deny");
+    let mut doors = stage.doors();
+    assert!(is_allow(&stage.decide(&doors)));
+    stage.disk.fill();
+    stage.until(&doors, why, v1::ReasonCode::AuditUnavailable);
+    let told = stage.audit(&mut doors);
+    assert!(told.failing_since.is_some(), "{told:?}");
+    let refused = stage.runtime.block_on(delegate(&mut doors)).unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    stage.disk.empty();
+    stage.recovered(&mut doors);
+    assert!(is_allow(&stage.decide(&doors)));
     drop(stage.bundle);
 }
 

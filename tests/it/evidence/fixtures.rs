@@ -171,6 +171,93 @@ fn allowed(number: u8) -> Decision {
     }
 }
 
+/// A question of Cedar's own, a search that found nothing, a list that was only observed, a call with all that it used up, and a
+/// control write with its policy.
+pub fn asked_and_used() -> [Record; 5] {
+    let decision = |number, operation: &str, verdict: Verdict| Decision {
+        id: id(number).into(),
+        operation: operation.to_owned(),
+        verdict: verdict.into(),
+        caller: "pep".to_owned(),
+        adapter: "authzen".to_owned(),
+        ..Decision::default()
+    };
+    let of_cedar = |it: Decision| Decision {
+        cedar_action: "Mcp::Action::\"call_read\"".to_owned(),
+        cedar_resource: "Mcp::Tool::\"github/get_issue\"".to_owned(),
+        ..it
+    };
+    let asked = Decision {
+        subject: "Mcp::User::\"sam\"".to_owned(),
+        reasons: vec![Reason {
+            code: "FORBIDDEN".to_owned(),
+            policies: texts(&["no-issues"]),
+            ..Reason::default()
+        }],
+        ..of_cedar(decision(10, "cedar", Verdict::Deny))
+    };
+    let searched = Decision {
+        sought: "subject".to_owned(),
+        hidden: 7,
+        ..of_cedar(decision(11, "cedar/search", Verdict::Allow))
+    };
+    let listed = Decision {
+        server: "slack".to_owned(),
+        subject: "Mcp::Agent::\"research\"".to_owned(),
+        is_observed: true,
+        kept: 1,
+        hidden: 3,
+        shown: 2,
+        ..decision(12, "tools/filter", Verdict::Allow)
+    };
+    let called = Decision {
+        subject: "Mcp::Agent::\"support\"".to_owned(),
+        chain: Some(ActorChain {
+            root: "Mcp::User::\"sam\"".to_owned(),
+            actors: texts(&["Mcp::Agent::\"planner\""]),
+            scopes: texts(&["issues"]),
+            is_verified: true,
+            ..ActorChain::default()
+        }),
+        jsonrpc_id: "17".to_owned(),
+        approval_ids: texts(&["appr-1", "appr-2"]),
+        side_effects: Some(SideEffects {
+            approval_id: "appr-2".to_owned(),
+            budget_task_id: "task-1".to_owned(),
+            tool_budget_id: "counter-1".to_owned(),
+            reads: true,
+            target_labels: texts(&["secret"]),
+            ..SideEffects::default()
+        }),
+        would_use: Some(SideEffects {
+            approval_id: "appr-3".to_owned(),
+            ..SideEffects::default()
+        }),
+        ..decision(13, "tools/call", Verdict::Allow)
+    };
+    let written = ControlWrite {
+        verb: "GrantDelegation".to_owned(),
+        actor: "Mcp::User::\"sam\"".to_owned(),
+        outcome: "done".to_owned(),
+        determining_policies: vec![policy("admins-may-grant", "security", &["AC-1"])],
+        ..ControlWrite::default()
+    };
+    let decisions = [asked, searched, listed, called].map(record::Kind::Decision);
+    let [asked, searched, listed, called] = decisions;
+    let kinds = [
+        asked,
+        searched,
+        listed,
+        called,
+        record::Kind::Write(written),
+    ];
+    kinds.map(|kind| Record {
+        at: START,
+        kind: Some(kind),
+        ..Record::default()
+    })
+}
+
 /// One record of each sort, hostile names included.
 pub fn records() -> Vec<Record> {
     let start = Notice {

@@ -259,10 +259,16 @@ fn exported_events_are_valid_in_the_published_ocsf_schema() {
         })),
         ..Record::default()
     });
+    for record in fixtures::asked_and_used() {
+        records.push(Record {
+            index: Some(records.len() as u64),
+            ..record
+        });
+    }
     write_log(&workplace.path().join("audit"), &records, 4);
     let ran = workplace.run(&["audit", "export", "--format", "ocsf"]);
     let said = validated(&ran.stdout);
-    assert_eq!(said, (true, "9 valid events\n".to_owned()));
+    assert_eq!(said, (true, "14 valid events\n".to_owned()));
     let (is_valid, said) = validated(&ran.stdout.replace("\"activity_id\"", "\"activityid\""));
     assert!(!is_valid && said.contains("activity_id"), "{said}");
 }

@@ -178,6 +178,14 @@ async fn what_was_observed_is_allowed_once_the_proposal_is_applied() {
         keyless.transcript()
     );
 
+    let other = elsewhere.path().join("other.key");
+    std::fs::write(&other, "07".repeat(32)).expect("written");
+    let other = ["--key", other.to_str().expect("text")];
+    let sealed = stage.replay_in(folder.path(), &other);
+    assert_eq!(sealed.code, 1, "{}", sealed.transcript());
+    let said = "of these do not open with this key";
+    assert!(sealed.stdout.contains(said), "{}", sealed.transcript());
+
     for name in ["observed.cedar", "tools/git.json"] {
         let proposed = elsewhere.path().join("proposed").join(name);
         std::fs::copy(proposed, folder.path().join(name)).expect("copied");

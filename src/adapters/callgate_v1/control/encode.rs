@@ -303,7 +303,8 @@ fn observe(it: &ObserveStatus) -> v1::ObserveStatus {
         service: it.config.service,
         callers: it.config.callers.clone(),
         servers: it.config.servers.clone(),
-        waived: it.waived,
+        waived: it.waived.denies,
+        shown_entries: it.waived.entries,
     }
 }
 
@@ -329,6 +330,7 @@ fn audit(log: Option<LogStatus>) -> v1::AuditStatus {
         fault: fault.unwrap_or_default(),
         lost_records: log.lost.records,
         lost_capsules: log.lost.capsules,
+        key_troubles: log.key_troubles,
     }
 }
 

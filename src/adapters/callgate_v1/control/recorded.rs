@@ -74,7 +74,7 @@ fn explained(
     // It may have waited for its turn.
     deadline.check()?;
     let log = control.decision_log()?;
-    let source = LogSource::with_key(log.directory(), log.capsule_key().cloned());
+    let source = LogSource::with_key(log.directory(), log.capsule_key());
     let found = source.and_then(|it| it.decision(id, SearchScope::ByItsTime));
     let record = found
         .map_err(ExplainRecordedError::Log)?

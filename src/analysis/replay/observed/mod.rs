@@ -49,11 +49,18 @@ pub fn propose<I: Iterator<Item = RecordedDecision>>(
     records: impl Fn() -> Result<I, String>,
     workers: usize,
 ) -> Result<Proposal, ProposeError> {
-    let read = Cell::new(0);
+    let (read, lists) = (Cell::new(0), Cell::new((0, 0)));
     let pass = |bundle: &Bundle| {
         read.set(0);
+        lists.set((0, 0));
         let records = records().map_err(ProposeError::Records)?;
-        let records = records.inspect(|_| read.set(read.get() + 1));
+        let records = records.inspect(|record| {
+            read.set(read.get() + 1);
+            let (count, entries) = lists.get();
+            if record.shown > 0 {
+                lists.set((count + 1, entries + record.shown));
+            }
+        });
         Ok::<_, ProposeError>(pass(bundle, records, workers))
     };
     let bundle = bundle::compile(files)?;
@@ -77,6 +84,7 @@ pub fn propose<I: Iterator<Item = RecordedDecision>>(
     let with_all = bundle::compile_leniently(&proposed)?;
     let last = pass(&with_all)?;
     proposal.records = read.get();
+    (proposal.lists, proposal.shown_entries) = lists.get();
     let left_out = first.unregistered.left_out + second.missing.left_out;
     if left_out > 0 {
         let what = "what was observed".to_owned();

@@ -16,7 +16,11 @@ pub struct Proposal {
     pub records: u64,
     /// Observed calls that would have been denied when they were made.
     pub would_be_denied: u64,
-    /// Those that the directory as it is would allow.
+    /// Observed lists that showed entries which would have been hidden, of which nothing is proposed.
+    pub lists: u64,
+    /// These entries.
+    pub shown_entries: u64,
+    /// Those of the calls that the directory as it is would allow.
     pub allowed_already: u64,
     /// Those that the directory with the proposal allows.
     pub allowed: u64,

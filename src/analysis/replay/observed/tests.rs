@@ -91,6 +91,20 @@ fn nothing_is_proposed_for_what_was_enforced() {
     assert!(proposal.policies.is_empty() && proposal.registrations.is_empty());
 }
 
+/// Nothing is proposed of a list, but whoever waits until nothing is waived hears that some would be shorter.
+#[test]
+fn lists_that_would_have_been_shorter_are_told() {
+    let files = files(POLICIES);
+    let mut records = observed(
+        &files,
+        &calls(&[("notes", "list"), ("notes", "append_line")]),
+    );
+    (records[0].is_allow, records[0].shown) = (true, 3);
+    let proposal = propose(&files, || Ok(records.clone().into_iter()), 1).expect("a proposal");
+    assert_eq!((proposal.lists, proposal.shown_entries), (1, 3));
+    assert_eq!(proposal.would_be_denied, 1);
+}
+
 #[test]
 fn a_proposal_goes_on_where_the_last_one_ended_and_takes_nothing_away() {
     let mut files = files(POLICIES);

@@ -200,6 +200,7 @@ fn record(bundle: &Bundle, index: u64, asked: &Asked) -> RecordedDecision {
         at: now,
         is_allow: verdict.is_allow(),
         is_enforced: false,
+        shown: 0,
         codes: codes.collect(),
         policies: Vec::new(),
         capsule: RecordedCapsule::Kept(capsule.encode().expect("it fits")),

@@ -157,7 +157,14 @@ fn decision(parts: &mut LineParts, it: &Decision) {
         parts.push((TextStyle::Odd, "dry run".to_owned()));
     }
     if it.is_observed {
-        parts.push((TextStyle::Odd, "observed: it was allowed".to_owned()));
+        let shown = match it.shown {
+            0 => String::new(),
+            shown => {
+                let shown = usize::try_from(shown).unwrap_or(usize::MAX);
+                format!(", showing {} that would be hidden", count(shown, "entry"))
+            }
+        };
+        parts.push((TextStyle::Odd, format!("observed: it was allowed{shown}")));
     }
     if !it.task_id.is_empty() {
         parts.push((TextStyle::Faint, format!("task {}", name(&it.task_id))));
@@ -234,6 +241,7 @@ fn notice(parts: &mut LineParts, it: &Notice) {
         notice::Kind::Lost
         | notice::Kind::Dropped
         | notice::Kind::Degraded
+        | notice::Kind::KeyFile
         | notice::Kind::TurnedBack => TextStyle::Bad,
         notice::Kind::RepairedTail
         | notice::Kind::FoundUnsigned

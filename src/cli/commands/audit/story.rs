@@ -339,6 +339,14 @@ fn list_counts(it: &Decision) -> (&'static str, String) {
             ("found", format!("{kept} of {all} candidates"))
         }
         (0, 0) => ("kept", String::new()),
+        (kept, hidden) if it.is_observed && hidden > 0 => {
+            let would = format!("would have kept {kept} entries and hidden {hidden}");
+            match it.shown {
+                // Of before it was on record.
+                0 => ("list", would),
+                shown => ("list", format!("{would}; {shown} of those were shown")),
+            }
+        }
         (kept, hidden) => ("kept", format!("{kept} entries, {hidden} hidden")),
     }
 }

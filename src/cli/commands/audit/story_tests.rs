@@ -133,6 +133,33 @@ fn of_a_dry_run_is_told_what_it_would_use() {
 }
 
 #[test]
+fn what_was_only_observed_of_a_list_is_told_as_what_would_have_been() {
+    let listed = |change: fn(&mut Decision)| {
+        let list = changed(|it| {
+            (it.operation, it.kept, it.hidden) = ("tools/filter".to_owned(), 1, 3);
+            change(it);
+        });
+        let line = Paint::plain().line(&list.message);
+        let story = alone(&list);
+        (facts(&story, "kept"), facts(&story, "list"), line)
+    };
+    let (kept, list, _) = listed(|_| ());
+    assert_eq!((kept[0].as_str(), list.len()), ("1 entries, 3 hidden", 0));
+    let (kept, list, line) = listed(|it| (it.is_observed, it.shown) = (true, 3));
+    assert!(kept.is_empty(), "{kept:?}");
+    assert_eq!(
+        list,
+        ["would have kept 1 entries and hidden 3; 3 of those were shown"]
+    );
+    let told = "observed: it was allowed, showing 3 entries that would be hidden";
+    assert!(line.contains(told), "{line}");
+    // Of before that was on record.
+    let (_, list, line) = listed(|it| it.is_observed = true);
+    assert_eq!(list, ["would have kept 1 entries and hidden 3"]);
+    assert!(!line.contains("showing"), "{line}");
+}
+
+#[test]
 fn an_outcome_is_missed_of_calls_that_went_through_and_of_nothing_else() {
     let missing = ["nobody reported one"];
     let outcome = |change: fn(&mut Decision)| facts(&alone(&changed(change)), "outcome");

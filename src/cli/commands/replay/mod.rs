@@ -305,6 +305,10 @@ impl ShownReplay<'_> {
             (out.lists, "are lists and searches without a capsule"),
             (out.not_evaluated, "were denied without an evaluation"),
             (out.failed, "have a capsule that cannot be read or decided"),
+            (
+                out.sealed,
+                "of these do not open with this key: another one encrypted them, or they are damaged",
+            ),
         ] {
             if number > 0 {
                 writeln!(f, "    {number} {why}")?;

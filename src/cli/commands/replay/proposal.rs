@@ -111,6 +111,13 @@ impl fmt::Display for ShownProposal<'_> {
             "observed calls that would have been denied  {}",
             proposal.would_be_denied
         )?;
+        if proposal.lists > 0 {
+            writeln!(
+                f,
+                "observed lists that would have been shorter  {}, by {} entries: permit what they show that clients need",
+                proposal.lists, proposal.shown_entries
+            )?;
+        }
         writeln!(
             f,
             "  allowed by the directory as it is  {}",

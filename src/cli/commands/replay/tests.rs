@@ -36,6 +36,7 @@ fn nothing_flips_is_said_only_if_it_is_known() {
             not_evaluated: 2,
             incomplete: [("usage".to_owned(), incomplete)].into(),
             failed,
+            sealed: 0,
         },
         flips: Vec::new(),
     };
