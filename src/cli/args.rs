@@ -175,7 +175,7 @@ pub fn task_status(text: &str) -> Result<v1::TaskStatus, String> {
         text,
         "TASK_STATUS_",
         v1::TaskStatus::from_str_name,
-        "open, closed, overdue",
+        "open, closed, overdue, agent-gone",
     )
 }
 
@@ -189,7 +189,7 @@ pub fn approval_status(text: &str) -> Result<v1::ApprovalStatus, String> {
         text,
         "APPROVAL_STATUS_",
         v1::ApprovalStatus::from_str_name,
-        "pending, approved, rejected, expired, used, task-over",
+        "pending, approved, rejected, expired, used, task-over, agent-gone",
     )
 }
 

@@ -185,7 +185,7 @@ fn what_a_change_needs_is_asked_for() {
         (&["entity", "get", "kim"], "user:sam"),
         (
             &["task", "list", "--status", "done"],
-            "open, closed, overdue",
+            "open, closed, overdue, agent-gone",
         ),
         (GRANT, "--until"),
         (&["status", "--cert", "a.pem"], "--cert-key"),

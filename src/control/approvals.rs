@@ -17,15 +17,17 @@ use crate::domain::authority::approval::{
 };
 use crate::domain::authority::change::Change;
 use crate::domain::authority::indexed::Part;
-use crate::domain::authority::ownership;
 use crate::domain::decide::govern::ApproverWish;
-use crate::domain::decide::verdict::{Challenge, ReasonCode, Verdict};
+use crate::domain::decide::verdict::{Challenge, Reason, ReasonCode, Verdict};
 use crate::domain::ids::{ApprovalId, CallDigest, TaskId};
 use crate::domain::request::call_context::CallContext;
 use crate::domain::request::claims;
 use crate::domain::schema::TYPES;
-use crate::service::generation::Generation;
 use crate::service::ledger::PlannedChange;
+
+#[cfg(test)]
+#[path = "approvals_tests.rs"]
+mod tests;
 
 /// A request for approval of a call, with the challenge of its deny.
 #[derive(Debug, Clone)]
@@ -89,7 +91,7 @@ impl Control {
     /// # Errors
     ///
     /// [`ControlError::Precondition`] if the call needs no approval, [`ControlError::Denied`] if no approval would
-    /// allow it, and the errors of a write.
+    /// allow it, [`ControlError::Undecided`] if that is not known now, and the errors of a write.
     pub async fn request_approval(
         &self,
         author: &WriteRequester,
@@ -169,15 +171,6 @@ impl Control {
             filter.pick(live, approval)
         })
     }
-
-    /// An approval with its status in a generation.
-    pub fn approval_as_of(
-        &self,
-        generation: &Generation,
-        approval: &Arc<Approval>,
-    ) -> ApprovalView {
-        self.view_of(generation).approval(approval)
-    }
 }
 
 impl ApprovalFilter {
@@ -240,6 +233,10 @@ fn challenge_of(context: &WriteContext<'_>, decision: Verdict) -> Result<Challen
         let message = "the call is allowed as it is: it needs no approval";
         return Err(ControlError::Precondition(message.to_owned()));
     }
+    let undecided = |it: &&Reason| ReasonCode::NOT_EVALUATED.contains(&it.code);
+    if let Some(reason) = decision.reasons.first().filter(undecided) {
+        return Err(ControlError::Undecided(reason.message.clone()));
+    }
     let is_required = |decision: &Verdict| {
         let first = decision.reasons.first();
         first.is_some_and(|reason| reason.code == ReasonCode::ApprovalRequired)
@@ -294,19 +291,16 @@ fn find_pending<'s>(
     call: &ApprovedCall,
 ) -> Result<Option<&'s Arc<Approval>>, ControlError> {
     let approvals = &context.generation.authority.approvals;
-    let is_pending = |it: &Arc<Approval>| is_pending(context, it);
-    // One that was asked for by another agent of the name would be worth nothing to this one.
-    let is_of_agent = |it: &Arc<Approval>| {
-        let owner = it.circumstances.agent_owner.as_ref();
-        ownership::is_the_same(&context.generation.snapshot, &it.call.subject, owner)
-    };
     if request.challenge.is_none() {
-        let is_meant = |it: &Arc<Approval>| is_of_agent(it) && is_pending(it);
+        let is_meant = |it: &Arc<Approval>| is_pending(context, it);
         return Ok(approvals.pending_for(call, context.now, is_meant));
     }
+    // One that was asked for by another agent of the name would be worth nothing to this one.
+    let snapshot = &context.generation.snapshot;
+    let of_agent = |it: &&Arc<Approval>| it.is_of_the_same(snapshot);
     let mut decided = None;
-    for approval in approvals.of_digest(digest).filter(|it| is_of_agent(it)) {
-        if is_pending(approval) {
+    for approval in approvals.of_digest(digest).filter(of_agent) {
+        if is_pending(context, approval) {
             let same = approvals.get(&approval.id);
             return Ok(same);
         }
@@ -379,6 +373,9 @@ fn authorize_decision(
         ApprovalStatus::Approved | ApprovalStatus::Used => Some("was given already"),
         ApprovalStatus::Expired => Some("has expired"),
         ApprovalStatus::TaskEnded => Some("was for a task that is over"),
+        ApprovalStatus::AgentGone => {
+            Some("was asked for by an agent that is gone, or belongs to somebody else by now")
+        }
     };
     if let Some(how) = how {
         let message = format!("approval `{}` {how}", approval.id);

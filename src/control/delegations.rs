@@ -18,7 +18,7 @@ use crate::domain::authority::chain::{self, DelegationChain};
 use crate::domain::authority::change::Change;
 use crate::domain::authority::delegation::{Delegation, DelegationStatus};
 use crate::domain::authority::indexed::Part;
-use crate::domain::authority::ownership::{self, AgentOwners};
+use crate::domain::authority::ownership::AgentOwners;
 use crate::domain::authority::scope::Scope;
 use crate::domain::authority::task::Task;
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
@@ -377,7 +377,7 @@ fn check_task(
     if delegation.to != task.agent && !chain.actors.contains(&task.agent) {
         return outside(format!("task `{}` is for another agent", task.id));
     }
-    if !ownership::is_the_same(snapshot, &task.agent, task.agent_owner.as_ref()) {
+    if !task.is_of_the_same(snapshot) {
         let message = format!("task `{}` is for an agent of another owner", task.id);
         return outside(message);
     }
@@ -405,10 +405,7 @@ fn plan_narrowing(
     let delegation = context.grant("delegation", &id)?;
     authorize_restriction(context, delegation)?;
     let status = context.view().delegation(delegation).status;
-    // What is not in force now may be later.
-    use DelegationStatus::{AgentGone, NotYetValid};
-    let is_over = !matches!(status, NotYetValid | AgentGone);
-    if let Some(how) = status.fault().filter(|_| is_over) {
+    if let Some(how) = status.fault().filter(|_| status.is_over()) {
         return Err(ControlError::Precondition(format!(
             "delegation `{}` {how}",
             delegation.id

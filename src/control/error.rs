@@ -17,6 +17,9 @@ pub enum ControlError {
     /// Evidence or Cedar denies it.
     #[error("{}", first_message(.0))]
     Denied(Box<Verdict>),
+    /// The call that it is about could not be decided. Whether it is allowed nobody knows.
+    #[error("the call could not be decided: {0}: ask again")]
+    Undecided(String),
     /// It names something unknown.
     #[error("{0}")]
     NotFound(String),

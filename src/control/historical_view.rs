@@ -27,8 +27,9 @@ impl HistoricalView<'_> {
         let mut status = self.status(delegation, delegation.revoked_at.is_some());
         let mut link = Arc::clone(delegation);
         // Chains are short and have no cycles: both are checked when a delegation is granted.
-        while let (DelegationStatus::Active, Some(parent)) = (status, self.parent(&link)) {
-            status = self.status(&parent, self.was(parent.revoked_at));
+        while let (false, Some(parent)) = (status.is_over(), self.parent(&link)) {
+            let above = self.status(&parent, self.was(parent.revoked_at));
+            status = status.with_parent(above);
             link = parent;
         }
         DelegationView {
@@ -76,11 +77,10 @@ impl HistoricalView<'_> {
             revoked_at: None,
             ..delegation.clone()
         };
-        match standing.status(self.at) {
-            DelegationStatus::Active if task.is_some_and(|task| self.is_over(task)) => {
-                DelegationStatus::TaskEnded
-            }
-            status => status,
+        let status = standing.status(self.at);
+        match status.is_over() || task.is_none_or(|task| !self.is_over(task)) {
+            true => status,
+            false => DelegationStatus::TaskEnded,
         }
     }
 

@@ -75,6 +75,19 @@ fn a_delegation_is_told_as_its_parents_and_its_task_were_then() {
     let for_task = grant("h", None, Some("t"));
     assert_eq!(status(20, &for_task), DelegationStatus::Active);
     assert_eq!(status(61, &for_task), DelegationStatus::TaskEnded);
+    let later = |delegation| Delegation {
+        not_before: at(500),
+        ..delegation
+    };
+    assert_eq!(
+        status(20, &later(redelegated.clone())),
+        DelegationStatus::NotYetValid
+    );
+    assert_eq!(
+        status(55, &later(redelegated.clone())),
+        DelegationStatus::Revoked
+    );
+    assert_eq!(status(61, &later(for_task)), DelegationStatus::TaskEnded);
     // What is forgotten by now held then.
     assert_eq!(
         status(20, &grant("i", Some("gone"), Some("gone"))),

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use crate::domain::authority::approval::{Approval, ApprovalStatus};
 use crate::domain::authority::delegation::{Delegation, DelegationStatus};
+use crate::domain::authority::state::Authority;
 use crate::domain::authority::task::{Task, TaskStatus};
 use crate::service::Service;
 use crate::service::generation::Generation;
@@ -23,7 +24,7 @@ pub struct DelegationView {
 pub struct TaskView {
     /// The task.
     pub task: Arc<Task>,
-    /// Its status.
+    /// Its status, its agent considered.
     pub status: TaskStatus,
     /// The calls left of its budget, if it has one.
     pub calls_left: Option<u64>,
@@ -36,7 +37,7 @@ pub struct TaskView {
 pub struct ApprovalView {
     /// The approval.
     pub approval: Arc<Approval>,
-    /// Its status, its task considered.
+    /// Its status, its task and its agents considered.
     pub status: ApprovalStatus,
     /// The number of its uses.
     pub used: u32,
@@ -67,7 +68,7 @@ impl LiveView<'_> {
 
     pub(super) fn task(&self, task: &Arc<Task>) -> TaskView {
         TaskView {
-            status: task.status(self.now),
+            status: task.status_in(&self.generation.snapshot, self.now),
             calls_left: self.service.calls_left(task),
             tool_calls_left: self.service.tool_calls_left(task),
             task: Arc::clone(task),
@@ -75,10 +76,19 @@ impl LiveView<'_> {
     }
 
     pub(super) fn approval(&self, approval: &Arc<Approval>) -> ApprovalView {
+        self.approval_in(&self.generation.authority, approval)
+    }
+
+    /// An approval whose tasks are those of another authority.
+    pub(super) fn approval_in(
+        &self,
+        authority: &Authority,
+        approval: &Arc<Approval>,
+    ) -> ApprovalView {
         let used = self.service.facts().quotas.approval_uses(&approval.id);
-        let authority = &self.generation.authority;
+        let snapshot = &self.generation.snapshot;
         ApprovalView {
-            status: authority.approval_status(approval, used, self.now),
+            status: authority.approval_status(snapshot, approval, used, self.now),
             approval: Arc::clone(approval),
             used,
         }

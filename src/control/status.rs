@@ -88,7 +88,8 @@ impl Control {
             let generation = view.generation;
             let (snapshot, authority) = (&generation.snapshot, &generation.authority);
             let is_open = |status: TaskStatus| status == TaskStatus::Open;
-            let tasks = authority.tasks.values().map(|task| task.status(view.now));
+            let tasks = authority.tasks.values();
+            let tasks = tasks.map(|task| task.status_in(snapshot, view.now));
             let approvals = authority.approvals.values();
             let pending = approvals
                 .map(|approval| view.approval(approval).status)

@@ -86,8 +86,8 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// [`ControlError::Precondition`] if the task is not open or has no later step, [`ControlError::Invalid`] for
-    /// an unknown or earlier step, and the errors of a write.
+    /// [`ControlError::Precondition`] if the task is not open, has no later step, or has an agent that is gone or belongs
+    /// to somebody else by now, [`ControlError::Invalid`] for an unknown or earlier step, and the errors of a write.
     pub async fn advance_task(
         &self,
         author: &WriteRequester,
@@ -99,6 +99,10 @@ impl Control {
             let task = context.task("task", &id)?;
             govern(context, "advance_task", &task.uid(), task)?;
             let task = context.open_task("task", &id)?;
+            if !task.is_of_the_same(&context.generation.snapshot) {
+                let whose = "is for an agent that is gone, or belongs to somebody else by now";
+                return Err(ControlError::Precondition(format!("task `{id}` {whose}")));
+            }
             let advanced = Task {
                 at_step: later_step(task, step.as_ref())?,
                 ..Task::clone(task)
@@ -147,7 +151,9 @@ impl Control {
         page: &PageRequest,
     ) -> Result<ListPage<TaskView>, ControlError> {
         self.list::<Task>(filter.id.as_ref(), filter.part(), page, |live, task| {
-            filter.fits(task, live.now).then(|| live.task(task))
+            let view = filter.fits(task).then(|| live.task(task))?;
+            let wanted = filter.status.unwrap_or(view.status);
+            (view.status == wanted).then_some(view)
         })
     }
 
@@ -164,13 +170,13 @@ impl TaskFilter {
         person.or_else(|| self.agent.clone().map(Part::Acts))
     }
 
-    fn fits(&self, task: &Task, now: SystemTime) -> bool {
+    /// Whether the task matches, whatever its status.
+    fn fits(&self, task: &Task) -> bool {
         self.agent.as_ref().is_none_or(|agent| task.agent == *agent)
             && self
                 .person
                 .as_ref()
                 .is_none_or(|person| task.person == *person)
-            && self.status.is_none_or(|status| task.status(now) == status)
     }
 }
 

@@ -16,10 +16,15 @@ use crate::control::live_view::ApprovalView;
 use crate::control::write::Control;
 use crate::domain::authority::approval::{Approval, ApprovalStatus};
 use crate::domain::authority::change::{Change, ChangeRecord};
+use crate::domain::authority::state::Authority;
 use crate::domain::ids::ApprovalId;
 use crate::service::generation::Generation;
 use crate::service::off_thread::off_thread;
 use crate::store::backend::StoreError;
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;
 
 /// How many past changes are read at a time.
 const PAGE: usize = 256;
@@ -34,7 +39,7 @@ pub enum WatchError {
     /// Changes came faster than the watcher read them.
     #[error("changes came faster than they were taken: go on from the last one that was told")]
     Lagged,
-    /// The requested changes have been pruned, or are of a history that the store has turned back from.
+    /// The next changes have been pruned, or are of a history that the store has turned back from.
     #[error(
         "changes before revision {first} are no longer kept, or the store has turned back: read the state anew"
     )]
@@ -73,7 +78,8 @@ pub struct ChangeWatch {
     is_live: bool,
 }
 
-/// All approvals that match, now and whenever they change.
+/// All approvals that match, as they were at the revision at which the watch began, and then whenever they change, in the
+/// order of revisions.
 pub struct ApprovalWatch {
     control: Arc<Control>,
     filter: ApprovalFilter,
@@ -81,11 +87,23 @@ pub struct ApprovalWatch {
     /// Approvals that can still change, so that they may come to have the wanted status, or leave it.
     followed: BTreeMap<ApprovalId, Followed>,
     waiting: VecDeque<(ApprovalView, u64)>,
+    /// The revision up to which changes were taken.
+    revision: u64,
+    /// What is reported first; `None` once all of it is.
+    beginning: Option<Beginning>,
     look: Interval,
-    /// The initial approvals are reported up to this one, in pieces; `None` once all are.
-    beginning: Option<ApprovalId>,
+    is_look_due: bool,
+    /// The newest revision at the last tick.
+    newest: u64,
     /// The next poll starts after this one.
     looked_at: ApprovalId,
+}
+
+/// The initial approvals, reported in pieces. Changes that come meanwhile wait.
+struct Beginning {
+    authority: Authority,
+    /// They are reported up to this one.
+    last: ApprovalId,
 }
 
 /// How an approval stood when it was looked at last, and whether that was reported.
@@ -145,18 +163,25 @@ impl Control {
         self: &Arc<Self>,
         filter: ApprovalFilter,
     ) -> Result<ApprovalWatch, ControlError> {
+        // Subscribed before, so that no change is missed.
         let live = self.service.ledger().changes();
+        let generation = self.service.live().ok_or(ControlError::NotReady)?;
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.view(|_| Ok(()))?;
         Ok(ApprovalWatch {
             control: Arc::clone(self),
             filter,
             live,
             followed: BTreeMap::new(),
             waiting: VecDeque::new(),
+            revision: generation.revision(),
+            beginning: Some(Beginning {
+                authority: generation.authority.clone(),
+                last: ApprovalId::default(),
+            }),
             look,
-            beginning: Some(ApprovalId::default()),
+            is_look_due: false,
+            newest: 0,
             looked_at: ApprovalId::default(),
         })
     }
@@ -239,48 +264,81 @@ impl ApprovalWatch {
             if let Some(told) = self.waiting.pop_front() {
                 return Ok(told);
             }
-            if self.beginning.is_some() {
-                self.begin()?;
+            let generation = self.control.service.live().ok_or(ControlError::NotReady)?;
+            if let Some(beginning) = self.beginning.take() {
+                self.begin(&generation, beginning);
                 // Yield to decisions before the rest.
                 tokio::task::yield_now().await;
                 continue;
             }
-            let entry = tokio::select! {
-                entry = self.live.recv() => Some(entry),
-                _ = self.look.tick() => None,
-            };
-            let generation = self.control.service.live().ok_or(ControlError::NotReady)?;
-            match entry {
-                None => self.look_again(&generation),
-                Some(Ok(entry)) => match &entry.change {
-                    Change::Approval(approval) => {
-                        self.consider(&generation, approval, entry.revision);
-                    }
-                    Change::Task(task) if task.closed_at.is_some() => self.look_again(&generation),
-                    _ => {}
-                },
-                Some(Err(RecvError::Lagged(_))) => return Err(WatchError::Lagged),
-                Some(Err(RecvError::Closed)) => return Err(ControlError::NotReady.into()),
+            // Only at the revision of the last change that was taken: a later state would be told ahead of the others.
+            if self.is_look_due && generation.revision() == self.revision {
+                self.is_look_due = false;
+                self.look_again(&generation);
+                continue;
+            }
+            drop(generation);
+            tokio::select! {
+                entry = self.live.recv() => self.take(entry)?,
+                _ = self.look.tick() => self.tick()?,
             }
         }
     }
 
     /// Reports some of the initial approvals.
-    fn begin(&mut self) -> Result<(), ControlError> {
-        let Some(after) = self.beginning.take() else {
-            return Ok(());
-        };
-        let generation = self.control.service.live().ok_or(ControlError::NotReady)?;
-        let revision = generation.snapshot.revision();
-        let rest = (Bound::Excluded(&after), Bound::Unbounded);
-        let rest = generation.authority.approvals.range::<ApprovalId, _>(rest);
+    fn begin(&mut self, generation: &Generation, beginning: Beginning) {
+        let rest = (Bound::Excluded(&beginning.last), Bound::Unbounded);
+        let rest = beginning.authority.approvals.range::<ApprovalId, _>(rest);
+        let mut last = None;
         for (looked_at, (id, approval)) in rest.enumerate() {
-            self.consider(&generation, approval, revision);
+            self.consider((generation, &beginning.authority), approval);
             if looked_at + 1 == LOOKED_AT {
-                self.beginning = Some(id.clone());
+                last = Some(id.clone());
                 break;
             }
         }
+        self.beginning = last.map(|last| Beginning { last, ..beginning });
+    }
+
+    /// Takes the next change.
+    fn take(&mut self, entry: Result<Arc<ChangeRecord>, RecvError>) -> Result<(), WatchError> {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(RecvError::Lagged(_)) => return Err(WatchError::Lagged),
+            Err(RecvError::Closed) => return Err(ControlError::NotReady.into()),
+        };
+        if entry.revision <= self.revision {
+            // It is part of the beginning.
+            return Ok(());
+        }
+        if entry.revision != self.revision + 1 {
+            let first = entry.revision;
+            return Err(WatchError::Pruned { first });
+        }
+        self.revision = entry.revision;
+        match &entry.change {
+            Change::Approval(approval) => {
+                let generation = self.control.service.live().ok_or(ControlError::NotReady)?;
+                self.consider((&generation, &generation.authority), approval);
+            }
+            Change::Task(task) if task.closed_at.is_some() => self.is_look_due = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Has approvals polled. Changes come right after they are in service; if one has not come since the last tick, the store
+    /// has turned back, and everything was loaded again.
+    fn tick(&mut self) -> Result<(), WatchError> {
+        let generation = self.control.service.live().ok_or(ControlError::NotReady)?;
+        let newest = generation.revision();
+        let is_ahead = newest > self.revision && newest == self.newest && self.live.is_empty();
+        if newest < self.revision || is_ahead {
+            let first = newest + 1;
+            return Err(WatchError::Pruned { first });
+        }
+        self.newest = newest;
+        self.is_look_due = true;
         Ok(())
     }
 
@@ -298,9 +356,7 @@ impl ApprovalWatch {
         }
         for id in some {
             match generation.authority.approvals.get(&id) {
-                Some(approval) => {
-                    self.consider(generation, approval, generation.snapshot.revision());
-                }
+                Some(approval) => self.consider((generation, &generation.authority), approval),
                 None => {
                     self.followed.remove(&id);
                 }
@@ -308,11 +364,18 @@ impl ApprovalWatch {
         }
     }
 
-    fn consider(&mut self, generation: &Generation, approval: &Arc<Approval>, revision: u64) {
+    /// Reports an approval, if it is wanted and stands otherwise than it did. Its tasks are those of `authority`, and the rest
+    /// is as it is now.
+    fn consider(
+        &mut self,
+        (generation, authority): (&Generation, &Authority),
+        approval: &Arc<Approval>,
+    ) {
         if !self.filter.fits(&approval.call) {
             return;
         }
-        let found = self.control.approval_as_of(generation, approval);
+        let found = self.control.view_of(generation);
+        let found = found.approval_in(authority, approval);
         let wanted = self.filter.status;
         let stands = Followed {
             status: found.status,
@@ -326,7 +389,7 @@ impl ApprovalWatch {
         let was_told = before.is_some_and(|before| before.is_told);
         let can_change = matches!(
             found.status,
-            ApprovalStatus::Pending | ApprovalStatus::Approved
+            ApprovalStatus::Pending | ApprovalStatus::Approved | ApprovalStatus::AgentGone
         );
         if can_change {
             self.followed.insert(approval.id.clone(), stands);
@@ -334,7 +397,7 @@ impl ApprovalWatch {
             self.followed.remove(&approval.id);
         }
         if stands.is_told || was_told {
-            self.waiting.push_back((found, revision));
+            self.waiting.push_back((found, self.revision));
         }
     }
 }

@@ -55,6 +55,7 @@ impl<'a> WriteAttempt<'a> {
             Err(
                 ControlError::NotReady
                 | ControlError::Internal
+                | ControlError::Undecided(_)
                 | ControlError::Unavailable
                 | ControlError::AuditUnavailable
                 | ControlError::NotRecorded(_)

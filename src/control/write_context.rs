@@ -89,10 +89,11 @@ impl<'s> WriteContext<'s> {
         found.ok_or_else(|| ControlError::not_found(field, id.as_str()))
     }
 
+    /// A task that is open, whatever has become of its agent.
     pub(super) fn open_task(&self, field: &str, id: &TaskId) -> StoredRef<'s, Task> {
         let task = self.task(field, id)?;
         let how = match task.status(self.now) {
-            TaskStatus::Open => return Ok(task),
+            TaskStatus::Open | TaskStatus::AgentGone => return Ok(task),
             TaskStatus::Closed => "is closed",
             TaskStatus::Overdue => "is past its deadline",
         };

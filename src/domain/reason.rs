@@ -117,6 +117,16 @@ impl ReasonCode {
         Self::Internal,
     ];
 
+    /// Those of a deny for which nothing was evaluated: the state was too old, there was too much to do, the store or the
+    /// decision log could not be read or written, or the program failed.
+    pub const NOT_EVALUATED: [Self; 5] = [
+        Self::Stale,
+        Self::Overloaded,
+        Self::StoreUnavailable,
+        Self::AuditUnavailable,
+        Self::Internal,
+    ];
+
     /// The name on the wire and in telemetry.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -92,21 +92,12 @@ impl SealedCapsule {
     }
 }
 
-/// The codes of decisions that were not made from what a capsule holds: the state was too old, there was too much to
-/// do, the store did not write, or the program failed.
-pub const NOT_EVALUATED: [ReasonCode; 5] = [
-    ReasonCode::Stale,
-    ReasonCode::Overloaded,
-    ReasonCode::StoreUnavailable,
-    ReasonCode::AuditUnavailable,
-    ReasonCode::Internal,
-];
-
 impl RecordedDecision {
     /// Whether it was made from what its capsule holds.
     pub fn was_evaluated(&self) -> bool {
         let first = self.codes.first();
-        !first.is_some_and(|first| NOT_EVALUATED.iter().any(|code| code.as_str() == first))
+        let mut not_evaluated = ReasonCode::NOT_EVALUATED.iter();
+        !first.is_some_and(|first| not_evaluated.any(|code| code.as_str() == first))
     }
 }
 

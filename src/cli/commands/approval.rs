@@ -132,7 +132,7 @@ struct Filter {
     /// Only of calls in this task
     #[arg(long, value_name = "ID")]
     task: Option<String>,
-    /// Only those that stand so: pending, approved, rejected, expired, used or task-over
+    /// Only those that stand so: pending, approved, rejected, expired, used, task-over or agent-gone
     #[arg(long, value_name = "STATUS", value_parser = args::approval_status)]
     status: Option<v1::ApprovalStatus>,
 }

@@ -131,7 +131,7 @@ struct List {
     /// Only for this person: the id, or any name
     #[arg(long, value_name = "USER", value_parser = value_parser::user)]
     user: Option<v1::EntityRef>,
-    /// Only those that stand so: open, closed or overdue
+    /// Only those that stand so: open, closed, overdue or agent-gone
     #[arg(long, value_name = "STATUS", value_parser = args::task_status)]
     status: Option<v1::TaskStatus>,
     /// Only this one

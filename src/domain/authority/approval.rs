@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -11,6 +12,7 @@ use smol_str::SmolStr;
 use crate::domain::authority::call_facts::CallFacts;
 use crate::domain::authority::form;
 use crate::domain::authority::indexed::{HasParts, Part};
+use crate::domain::authority::ownership;
 use crate::domain::authority::stated_identity::StatedIdentity;
 use crate::domain::ids::{ApprovalId, CallDigest, TaskId};
 use crate::domain::request::call_context::Initiator;
@@ -150,7 +152,7 @@ pub struct ApprovalDecision {
     pub identity: Option<StatedIdentity>,
 }
 
-/// The status of an approval, including its task.
+/// The status of an approval, including its task and its agents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApprovalStatus {
     /// Not decided.
@@ -165,6 +167,8 @@ pub enum ApprovalStatus {
     Used,
     /// The task it was for has ended.
     TaskEnded,
+    /// An agent of the call is gone, or belongs to somebody else than when the approval was requested; or that of its task.
+    AgentGone,
 }
 
 /// Omitted for clients, so that digests from before the field existed stay valid.
@@ -220,7 +224,15 @@ impl Approval {
         !self.digest.as_str().is_empty() && self.digest == call.digest(self.expires_at)
     }
 
-    /// The status after `uses` calls, regardless of the task.
+    /// Whether the agents of the call are there, and the one that makes it belongs to whom it did when it was requested.
+    pub fn is_of_the_same(&self, snapshot: &Snapshot) -> bool {
+        let owner = self.circumstances.agent_owner.as_ref();
+        let mut others = self.call.actors.iter().chain(&self.call.root);
+        ownership::is_the_same(snapshot, &self.call.subject, owner)
+            && others.all(|it| ownership::is_the_same(snapshot, it, None))
+    }
+
+    /// The status after `uses` calls, regardless of the task and of the agents.
     pub fn status(&self, uses: u32, now: SystemTime) -> ApprovalStatus {
         match &self.word {
             Some(word) if word.uses == 0 => ApprovalStatus::Rejected,

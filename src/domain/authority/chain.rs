@@ -68,9 +68,12 @@ impl<'c> DelegationChain<'c> {
         } else {
             Self::stored(authority, delegation, subject)?
         };
-        for delegation in &chain.delegations {
-            verify_link(authority, delegation, call.workflow.task_id.as_ref(), now)?;
-        }
+        verify_links(
+            authority,
+            &chain.delegations,
+            call.workflow.task_id.as_ref(),
+            now,
+        )?;
         chain.verify_parties(subject)?;
         chain.verify_claims(delegation)?;
         Ok(Some(chain))
@@ -382,6 +385,21 @@ pub fn redelegations_left(authority: &Authority, delegation: &Delegation) -> u32
         .zip(0_u32..)
         .map(|(it, links_below)| it.max_redelegations.saturating_sub(links_below));
     left.min().unwrap_or_default()
+}
+
+/// Verifies that all links are valid at `now` and for calls of `task`. What is over is told before what may be valid later.
+fn verify_links(
+    authority: &Authority,
+    links: &[&Delegation],
+    task: Option<&TaskId>,
+    now: SystemTime,
+) -> Result<(), Reason> {
+    let verify = |link: &&Delegation| verify_link(authority, link, task, now);
+    links.iter().try_for_each(verify).map_err(|first| {
+        let is_over = |link: &&&Delegation| authority.link_status(link, now).is_over();
+        let over = links.iter().find(is_over);
+        over.and_then(|it| verify(it).err()).unwrap_or(first)
+    })
 }
 
 /// Verifies that a link is valid at `now` and for calls of `task`.

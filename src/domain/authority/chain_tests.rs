@@ -196,3 +196,57 @@ fn a_delegation_is_to_the_agent_of_then_and_to_no_other_of_its_name() {
     let bare = link(2, 0);
     assert!(bare.is_between_the_same(&anothers) && !bare.is_between_the_same(&gone));
 }
+
+#[test]
+fn what_is_over_is_told_before_what_may_be_in_force_later() {
+    use DelegationStatus::{AgentGone, NotYetValid, Revoked, TaskEnded};
+    let (there, gone) = (agents(), agents().remove([&link(1, 0).to]));
+    let with = |parent: Delegation, last: Delegation| {
+        let mut authority = Authority::default();
+        authority.delegations.insert_mut(Arc::new(parent));
+        authority.delegations.insert_mut(Arc::new(last));
+        authority
+    };
+    let statuses = |authority: &Authority| {
+        let last = authority.delegations.get("d1").expect("the last");
+        [&there, &gone].map(|snapshot| authority.delegation_status(snapshot, last, at(1)))
+    };
+    let later = |number| Delegation {
+        not_before: at(5),
+        ..link(number, 5)
+    };
+    let revoked = |link: Delegation| Delegation {
+        revoked_at: Some(at(0)),
+        ..link
+    };
+    assert_eq!(
+        statuses(&with(link(0, 5), later(1))),
+        [NotYetValid, AgentGone]
+    );
+    assert_eq!(
+        statuses(&with(later(0), link(1, 5))),
+        [NotYetValid, AgentGone]
+    );
+    for (parent, last) in [
+        (revoked(link(0, 5)), later(1)),
+        (revoked(later(0)), link(1, 5)),
+        (later(0), revoked(link(1, 5))),
+    ] {
+        let authority = with(parent, last);
+        assert_eq!(statuses(&authority), [Revoked; 2]);
+        // A call hears the same.
+        let links: Vec<_> = authority.delegations.values().map(Arc::as_ref).collect();
+        let reason = verify_links(&authority, &links, None, at(1)).expect_err("revoked");
+        assert_eq!(reason.code, ReasonCode::DelegationRevoked);
+    }
+    // The task is not there any more.
+    let for_task = Delegation {
+        task: Some("t".into()),
+        ..later(1)
+    };
+    let authority = with(link(0, 5), for_task);
+    assert_eq!(statuses(&authority), [TaskEnded; 2]);
+    let last = authority.delegations.get("d1").expect("the last");
+    let reason = verify_links(&authority, &[last], None, at(1)).expect_err("it is over");
+    assert_eq!(reason.code, ReasonCode::TaskClosed);
+}

@@ -88,6 +88,23 @@ impl HasParts for Delegation {
 }
 
 impl DelegationStatus {
+    /// Whether it never is active again. What has not begun, and what has an agent that is gone, may be.
+    pub fn is_over(self) -> bool {
+        match self {
+            Self::Active | Self::NotYetValid | Self::AgentGone => false,
+            Self::Expired | Self::Revoked | Self::TaskEnded => true,
+        }
+    }
+
+    /// The status of a link that is not over, with that of the one above it.
+    pub fn with_parent(self, parent: Self) -> Self {
+        match self {
+            Self::Active => parent,
+            _ if parent.is_over() => parent,
+            _ => self,
+        }
+    }
+
     /// The status as a clause that completes "delegation `…` …"; `None` if it is active.
     pub fn fault(self) -> Option<&'static str> {
         match self {

@@ -61,16 +61,16 @@ impl Authority {
 
     /// The status of one link: the delegation and its task, regardless of its parents and of its agents.
     pub fn link_status(&self, link: &Delegation, now: SystemTime) -> DelegationStatus {
-        match link.status(now) {
-            DelegationStatus::Active if self.is_over(link.task.as_ref(), now) => {
-                DelegationStatus::TaskEnded
-            }
-            status => status,
+        let status = link.status(now);
+        match status.is_over() || !self.is_over(link.task.as_ref(), now) {
+            true => status,
+            false => DelegationStatus::TaskEnded,
         }
     }
 
-    /// The status of a delegation: that of the first link from it up to the root which is not active. A
-    /// delegation whose parent is gone, or that is further down than a link above it allows by now, counts as revoked.
+    /// The status of a delegation: that of the first link from it up to the root which is over, or else of the first which
+    /// is not active for now. A delegation whose parent is gone, or that is further down than a link above it allows by now,
+    /// counts as revoked.
     pub fn delegation_status(
         &self,
         snapshot: &Snapshot,
@@ -78,42 +78,47 @@ impl Authority {
         now: SystemTime,
     ) -> DelegationStatus {
         let status_of = |link: &Delegation| match self.link_status(link, now) {
-            DelegationStatus::Active if !link.is_between_the_same(snapshot) => {
-                DelegationStatus::AgentGone
-            }
-            status => status,
+            status if status.is_over() || link.is_between_the_same(snapshot) => status,
+            _ => DelegationStatus::AgentGone,
         };
         let mut link = delegation;
         let mut status = status_of(link);
         let mut links_below = 0;
         // Chains are short and acyclic: both are checked before a link is stored.
-        while let (DelegationStatus::Active, Some(id)) = (status, &link.parent) {
+        while let (false, Some(id)) = (status.is_over(), &link.parent) {
             links_below += 1;
             let parent = self.delegations.get(id).map(Arc::as_ref);
             let Some(parent) = parent.filter(|parent| link.follows_from(parent, links_below))
             else {
                 return DelegationStatus::Revoked;
             };
-            status = status_of(parent);
+            status = status.with_parent(status_of(parent));
             link = parent;
         }
         status
     }
 
-    /// The status of an approval after `uses` calls, including its task.
+    /// The status of an approval after `uses` calls, including its task and its agents.
     pub fn approval_status(
         &self,
+        snapshot: &Snapshot,
         approval: &Approval,
         uses: u32,
         now: SystemTime,
     ) -> ApprovalStatus {
-        match approval.status(uses, now) {
-            ApprovalStatus::Approved | ApprovalStatus::Pending
-                if self.is_over(approval.call.task.as_ref(), now) =>
-            {
-                ApprovalStatus::TaskEnded
-            }
-            status => status,
+        let status = approval.status(uses, now);
+        if !matches!(status, ApprovalStatus::Approved | ApprovalStatus::Pending) {
+            return status;
+        }
+        let task = approval.call.task.as_ref();
+        if self.is_over(task, now) {
+            return ApprovalStatus::TaskEnded;
+        }
+        let task = task.and_then(|id| self.tasks.get(id));
+        let is_of_same_task = task.is_none_or(|task| task.is_of_the_same(snapshot));
+        match is_of_same_task && approval.is_of_the_same(snapshot) {
+            true => status,
+            false => ApprovalStatus::AgentGone,
         }
     }
 

@@ -2,13 +2,14 @@
 
 use std::time::SystemTime;
 
-use callgate_engine::Overlay;
 use callgate_engine::cedar::{EntityUID, Value};
+use callgate_engine::{Overlay, Snapshot};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::domain::authority::form;
 use crate::domain::authority::indexed::{HasParts, Part};
+use crate::domain::authority::ownership;
 use crate::domain::authority::scope::Scope;
 use crate::domain::authority::terms::{TaskTerms, ToolUse};
 use crate::domain::ids::{BudgetId, TaskId};
@@ -83,6 +84,8 @@ pub enum TaskStatus {
     Closed,
     /// Past its deadline.
     Overdue,
+    /// Its agent is gone, or belongs to somebody else than when it was opened.
+    AgentGone,
 }
 
 impl HasParts for Task {
@@ -108,7 +111,20 @@ impl Task {
             .map_or(self.deadline, |at| at.min(self.deadline))
     }
 
-    /// The status at `now`.
+    /// Whether its agent is there, and belongs to whom it did when the task was opened.
+    pub fn is_of_the_same(&self, snapshot: &Snapshot) -> bool {
+        ownership::is_the_same(snapshot, &self.agent, self.agent_owner.as_ref())
+    }
+
+    /// The status at `now`, its agent considered.
+    pub fn status_in(&self, snapshot: &Snapshot, now: SystemTime) -> TaskStatus {
+        match self.status(now) {
+            TaskStatus::Open if !self.is_of_the_same(snapshot) => TaskStatus::AgentGone,
+            status => status,
+        }
+    }
+
+    /// The status at `now`, regardless of its agent.
     pub fn status(&self, now: SystemTime) -> TaskStatus {
         if self.closed_at.is_some() {
             TaskStatus::Closed

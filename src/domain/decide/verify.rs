@@ -13,7 +13,6 @@ use crate::authn::caller::Rights;
 use crate::domain::authority::approval::{Approval, ApprovalStatus, ApprovedCall};
 use crate::domain::authority::chain::DelegationChain;
 use crate::domain::authority::labels;
-use crate::domain::authority::ownership;
 use crate::domain::authority::scope::RequestedAccess;
 use crate::domain::authority::task::{Task, TaskStatus};
 use crate::domain::decide::inputs;
@@ -196,7 +195,8 @@ impl<'c> VerifiedEvidence<'c> {
                 (None, _) => "is not known",
                 (_, None) => "is not for this kind of call",
                 (Some(approval), Some(described)) => {
-                    match inputs.authority.approval_status(approval, uses, now) {
+                    let authority = inputs.authority;
+                    match authority.approval_status(inputs.snapshot, approval, uses, now) {
                         ApprovalStatus::Approved if approval.is_for(described) => {
                             return verify_approver(inputs, approval).map(|()| approval);
                         }
@@ -206,6 +206,9 @@ impl<'c> VerifiedEvidence<'c> {
                         ApprovalStatus::Expired => "has expired",
                         ApprovalStatus::Used => "has been used",
                         ApprovalStatus::TaskEnded => "was for a task that is over",
+                        ApprovalStatus::AgentGone => {
+                            "was for an agent that is gone, or belongs to somebody else by now"
+                        }
                     }
                 }
             };
@@ -215,13 +218,8 @@ impl<'c> VerifiedEvidence<'c> {
     }
 }
 
-/// Verifies that the agent is still the one that asked, and the approver still active and not stopped.
+/// Verifies that the approver is still active and not stopped.
 fn verify_approver(inputs: &DecisionInputs<'_>, approval: &Approval) -> Result<(), Reason> {
-    let (agent, owner) = (&approval.call.subject, &approval.circumstances.agent_owner);
-    if !ownership::is_the_same(inputs.snapshot, agent, owner.as_ref()) {
-        let fault = "was for an agent that belongs to somebody else by now";
-        return Err(invalid_approval(&approval.id, fault));
-    }
     let by = approval.word.as_ref().map(|word| &word.by);
     inputs.authority.verify_not_stopped(by)?;
     let approver = by.and_then(|by| inputs.snapshot.entity(by));
@@ -275,14 +273,14 @@ fn verify_task<'c>(
     let Some(task) = inputs.authority.tasks.get(id).map(Arc::as_ref) else {
         return closed("is not known");
     };
-    match task.status(now) {
+    match task.status_in(inputs.snapshot, now) {
         TaskStatus::Open => {}
         TaskStatus::Closed => return closed("is closed"),
         TaskStatus::Overdue => return closed("is over"),
-    }
-    if !ownership::is_the_same(inputs.snapshot, &task.agent, task.agent_owner.as_ref()) {
-        let message = format!("task `{id}` is for an agent that belongs to somebody else by now");
-        return Err(outside_task(message));
+        TaskStatus::AgentGone => {
+            let whose = "is for an agent that is gone, or belongs to somebody else by now";
+            return Err(outside_task(format!("task `{id}` {whose}")));
+        }
     }
     let actors = chain.map_or(&[] as &[EntityUID], |chain| &chain.actors);
     if task.agent != call.subject.entity && !actors.contains(&task.agent) {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use smol_str::SmolStr;
 
 use crate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord};
-use crate::service::generation::Generation;
+use crate::service::generation::{Generation, StoredEntityError};
 use crate::service::idempotency::IdempotencyKeys;
 use crate::service::ledger::head::{Head, RestoredState};
 use crate::service::ledger::publishing::ChangeError;
@@ -262,21 +262,21 @@ impl Ledger {
         let (authority, entities) = (loaded.authority.clone(), loaded.entities.clone());
         // Under one lock: nothing is planned on what was in service for a revision that follows what is loaded.
         let mut head = self.head();
-        self.restore_head(&mut head, loaded);
         let _in_service = self
             .in_service
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(live) = self.live() {
-            let entities = entities.into_iter().collect();
-            let next = match prepared {
-                Some(it) => Generation::new(it.load.clone(), authority, entities, revision),
-                None => live.with_store(authority, entities, revision),
-            };
-            let next = Generation {
-                published,
-                ..next.map_err(|error| StoreError::Damaged(error.to_string()))?
-            };
+        let entities = entities.into_iter().collect();
+        let next = self.live().map(|live| match prepared {
+            Some(it) => Generation::new(it.load.clone(), authority, entities, revision),
+            None => live.with_store(authority, entities, revision),
+        });
+        // If it does not fit, all is as it was: nothing can be written that was planned on it.
+        let misfit = |error: StoredEntityError| StoreError::Damaged(error.to_string());
+        let next = next.transpose().map_err(misfit)?;
+        self.restore_head(&mut head, loaded);
+        if let Some(next) = next {
+            let next = Generation { published, ..next };
             self.record_policies(&next);
             self.revisions.send_modify(|newest| {
                 self.live.store(Some(Arc::new(next)));

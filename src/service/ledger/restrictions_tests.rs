@@ -597,6 +597,42 @@ async fn what_was_planned_before_a_replica_has_loaded_everything_again_does_not_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_what_is_loaded_again_does_not_fit_changes_and_keys_are_as_they_were() {
+    let (ledger, asked, answers) = beside_others();
+    answers.send(Ok(())).unwrap();
+    let write = ledger.write(origin(Some("k")), at(1), |it| grant("d")(it));
+    let granted = write.await.unwrap().revision;
+    asked.recv().unwrap();
+    let loaded = StoredState {
+        revision: granted - 1,
+        entities: vec![(agent("x"), Arc::from("no entity"))],
+        ..StoredState::default()
+    };
+    let misfit = ledger.reload(loaded);
+    assert!(matches!(misfit, Err(StoreError::Damaged(_))), "{misfit:?}");
+    let begin = |key| {
+        let mut plan = |it: &Generation| grant("e")(it);
+        ledger.begin(
+            origin(key),
+            at(1),
+            &RestrictionUnderWay::default(),
+            &mut plan,
+        )
+    };
+    let known = match begin(Some("k")) {
+        Ok(PendingWrite::Repeated(known, _)) => known.revision,
+        _ => panic!("it was made"),
+    };
+    assert_eq!(known, granted);
+    let planned = match begin(None) {
+        Ok(PendingWrite::Submitted(submitted)) => submitted.next.revision(),
+        _ => panic!("it is another"),
+    };
+    assert_eq!(planned, granted + 1);
+    drop(answers);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_another_server_was_faster_than_uses_up_no_key() {
     let (ledger, asked, answers) = beside_others();
     answers.send(Ok(())).unwrap();

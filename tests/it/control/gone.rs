@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use callgate::proto::v1;
 use callgate::proto::v1::control_client::ControlClient;
-use callgate::proto::v1::{ApprovalStatus, DelegationStatus, ReasonCode};
+use callgate::proto::v1::{ApprovalStatus, DelegationStatus, ReasonCode, TaskStatus};
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 use tonic::Code;
@@ -319,10 +319,21 @@ fn question(tool: &str) -> v1::AuthorizeRequest {
     request
 }
 
+/// `bot` calls a tool for `sam`.
+fn by_bot(tool: &str) -> v1::AuthorizeRequest {
+    let mut request = question(tool);
+    context(&mut request).subject.get_or_insert_default().entity = entity("Agent", "bot");
+    request
+}
+
 impl World {
     async fn asked_for(&mut self, tool: &str) -> v1::Approval {
+        self.asked_about(question(tool)).await
+    }
+
+    async fn asked_about(&mut self, question: v1::AuthorizeRequest) -> v1::Approval {
         let request = v1::RequestApprovalRequest {
-            call_context: question(tool).call_context.as_deref().cloned(),
+            call_context: question.call_context.map(|it| *it),
             ..Default::default()
         };
         let answer = self.client.request_approval(by("edge", request)).await;
@@ -405,4 +416,93 @@ async fn a_call_of_a_tool_that_is_gone_is_rejected() {
     context(&mut with_it).approval_ids = vec![pending.id];
     let code = world.why_not(with_it).await;
     assert_eq!(code, Some(ReasonCode::ApprovalInvalid));
+}
+
+impl World {
+    /// The approvals and the tasks that stand so.
+    async fn standing(
+        &mut self,
+        approval: ApprovalStatus,
+        task: TaskStatus,
+    ) -> (Vec<String>, Vec<String>) {
+        let approvals = v1::ListApprovalsRequest {
+            status: approval.into(),
+            ..Default::default()
+        };
+        let tasks = v1::ListTasksRequest {
+            status: task.into(),
+            ..Default::default()
+        };
+        let approvals = self.client.list_approvals(by("edge", approvals)).await;
+        let tasks = self.client.list_tasks(by("edge", tasks)).await;
+        let approvals = approvals.expect("a list").into_inner().approvals;
+        let tasks = tasks.expect("a list").into_inner().tasks;
+        (
+            approvals.into_iter().map(|it| it.id).collect(),
+            tasks.into_iter().map(|it| it.id).collect(),
+        )
+    }
+
+    async fn advance(&mut self, task: &str) -> Result<(), tonic::Status> {
+        let request = v1::AdvanceTaskRequest {
+            actor: person("sam"),
+            id: task.into(),
+            ..Default::default()
+        };
+        let answer = self.client.advance_task(by("edge", request)).await;
+        answer.map(drop)
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_approved_or_moved_on_for_an_agent_that_is_gone_or_has_another_owner() {
+    const WHOSE: &str = "an agent that is gone, or belongs to somebody else by now";
+    let mut world = World::with_owners().await;
+    world.put_bot("bob").await;
+    let request = v1::OpenTaskRequest {
+        agent: entity("Agent", "bot"),
+        ..world.task()
+    };
+    let task = world.opened(request).await.id;
+    let pending = world.asked_about(by_bot("commit")).await;
+    let ids = (vec![pending.id.clone()], vec![task.clone()]);
+    for owner in [None, Some("ana")] {
+        match owner {
+            None => world.delete("Agent", "bot").await,
+            Some(owner) => world.put_bot(owner).await,
+        }
+        let gone = world.standing(ApprovalStatus::AgentGone, TaskStatus::AgentGone);
+        assert_eq!(gone.await, ids, "{owner:?}");
+        let open = world.standing(ApprovalStatus::Pending, TaskStatus::Open);
+        assert_eq!(open.await, (Vec::new(), Vec::new()), "{owner:?}");
+        let refused = world.approve(&pending).await;
+        assert_refused(refused, Code::FailedPrecondition, WHOSE);
+        let refused = world.advance(&task).await;
+        assert_refused(refused, Code::FailedPrecondition, WHOSE);
+    }
+    // The other agent of the name gets an approval of its own.
+    let others = world.asked_about(by_bot("commit")).await;
+    assert_ne!(others.id, pending.id);
+
+    world.put_bot("bob").await;
+    let back = world.standing(ApprovalStatus::Pending, TaskStatus::Open);
+    assert_eq!(back.await, ids);
+    world.approve(&pending).await.expect("approved");
+    world.advance(&task).await.expect("moved on");
+    world.put_bot("ana").await;
+    let mut with_it = by_bot("commit");
+    context(&mut with_it).approval_ids = vec![pending.id.clone()];
+    let code = world.why_not(with_it).await;
+    assert_eq!(code, Some(ReasonCode::ApprovalInvalid));
+    // What was given can be taken away all the while.
+    let rejected = world.reject("sam", &pending).await;
+    assert_eq!(rejected.expect("rejected"), ApprovalStatus::Rejected);
+    let close = v1::CloseTaskRequest {
+        actor: person("sam"),
+        id: task,
+        ..Default::default()
+    };
+    let closed = world.client.close_task(by("edge", close)).await;
+    let closed = closed.expect("closed").into_inner().task.expect("a task");
+    assert_eq!(closed.status(), TaskStatus::Closed);
 }

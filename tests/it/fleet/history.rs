@@ -19,6 +19,8 @@ pub enum About {
     /// By an agent that may post as long as it has read nothing private, whatever session it names.
     PairRead,
     PairPost,
+    /// On a delegation that is granted and revoked under keys.
+    Keyed(String),
 }
 
 /// An answer.
@@ -36,11 +38,17 @@ pub struct Event {
 pub struct History {
     pub events: Mutex<Vec<Event>>,
     pub acknowledged: Mutex<BTreeMap<About, (usize, Instant)>>,
+    /// What clients have heard that must not be.
+    broken: Mutex<Vec<String>>,
 }
 
 impl History {
     pub fn add(&self, event: Event) {
         self.events.lock().unwrap().push(event);
+    }
+
+    pub fn add_broken(&self, what: String) {
+        self.broken.lock().unwrap().push(what);
     }
 
     pub fn acknowledge(&self, about: About, replica: usize) {
@@ -53,7 +61,7 @@ impl History {
     /// What must not have happened.
     pub fn violations(&self, budget: usize, uses: usize) -> Vec<String> {
         let events = self.events.lock().unwrap();
-        let mut found = Vec::new();
+        let mut found = self.broken.lock().unwrap().clone();
         for (about, (replica, at)) in self.acknowledged.lock().unwrap().iter() {
             let after = |it: &&Event| it.about == *about && it.is_allow && it.asked > *at;
             for event in events.iter().filter(after) {

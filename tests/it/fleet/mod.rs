@@ -1,13 +1,14 @@
 //! Three servers on one database, while they are cut off, paused, killed and led to another primary.
 //!
 //! Start at [`nothing_acknowledged_is_undone_whatever_happens_to_replicas`]. [`history`] says what must not happen,
-//! [`run`] makes it likely, [`proxy`] stands between a server and its database; [`mutations`] are weaker
+//! [`run`] makes it likely, with those who write under keys ([`keyed`]), [`proxy`] stands between a server and its database; [`mutations`] are weaker
 //! protocols that [`history`] has to find fault with. `CALLGATE_SEED` repeats a run,
 //! `CALLGATE_FLEET_RUNS` says how many there are, `CALLGATE_MUTATION` which weaker protocols are tried: those whose
 //! description has it.
 
 mod database;
 mod history;
+mod keyed;
 mod mutations;
 mod proxy;
 mod run;

@@ -46,7 +46,7 @@ const COMMIT: &str = "commit(text,text,text)";
 const POLL: &str = "poll(text,text,text,text,text)";
 const HEAD_READ: &str = "SELECT * INTO reached FROM callgate.head;\n    IF is_beat";
 
-pub const ALL: [Mutation; 6] = [
+pub const ALL: [Mutation; 7] = [
     Mutation::of_one(
         "the leases of others are not waited for",
         &[(POLL, "WHERE id <> me)", "WHERE false)")],
@@ -73,6 +73,18 @@ pub const ALL: [Mutation; 6] = [
             "acquire(text,text,text)",
             "IF known.owner IS DISTINCT FROM me AND",
             "IF false AND",
+        )],
+    ),
+    // Another change has the revision, and the key is taken for that of one that was made.
+    Mutation::of_one(
+        "what comes too late under a key is said to be made",
+        &[(
+            "write_entry_of_any_change(text,jsonb)",
+            "PERFORM callgate.refuse('CG001'",
+            "IF w->>'key_text' IS NOT NULL THEN
+            RETURN;
+        END IF;
+        PERFORM callgate.refuse('CG001'",
         )],
     ),
     // A number is given before its change is there, and not under the lock on the head. As numbers that were given and not

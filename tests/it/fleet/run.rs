@@ -32,10 +32,12 @@ const LONGEST_FAULT: Duration = Duration::from_millis(2_800);
 const SHORTEST_FAULT: Duration = Duration::from_millis(200);
 /// Clients of a run.
 const CLIENTS: u64 = 6;
+/// Clients that write under keys.
+const WRITERS: u64 = 3;
 /// Agents of which each run takes another.
 const AGENTS: u64 = 64;
 /// How long one question may take.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Whoever has read something private posts nothing, whatever session it names.
 const POSTING: &str = r#"
@@ -73,7 +75,7 @@ pub fn migrate(url: &str) {
 }
 
 /// What a run is about.
-struct Things {
+pub struct Things {
     delegation: String,
     task: String,
     approval: String,
@@ -82,8 +84,8 @@ struct Things {
     uses: u32,
     /// The agent of the pair.
     agent: String,
-    /// Sessions are told apart by it.
-    name: String,
+    /// Sessions and keys are told apart by it.
+    pub name: String,
 }
 
 impl Fleet {
@@ -214,6 +216,8 @@ impl Fleet {
             .map(|number| tokio::spawn(one(number).call()))
             .collect();
         working.push(tokio::spawn(one(0).take_away()));
+        let writers = CLIENTS + 1..=CLIENTS + WRITERS;
+        working.extend(writers.map(|number| tokio::spawn(one(number).give_and_take(number))));
         working
     }
 
@@ -413,7 +417,7 @@ impl Fleet {
 }
 
 impl Things {
-    fn call(&self, about: &About) -> v1::CallContext {
+    pub fn call(&self, about: &About) -> v1::CallContext {
         match about {
             About::Delegation => by_delegation("one", "mail/list", &self.delegation),
             About::Task => in_task("mail/list", &self.task),
@@ -422,6 +426,7 @@ impl Things {
             About::SessionSend(number) => in_session("mail/send", &self.session(*number)),
             About::PairRead => self.by_worker("files/read"),
             About::PairPost => self.by_worker("board/post"),
+            About::Keyed(delegation) => by_delegation("one", "mail/list", delegation),
         }
     }
 
@@ -440,17 +445,17 @@ impl Things {
 }
 
 /// Somebody who asks one server after the other.
-struct Client {
+pub struct Client {
     doors: Arc<RwLock<Vec<Option<Doors>>>>,
-    things: Arc<Things>,
-    history: Arc<History>,
-    is_over: Arc<AtomicBool>,
-    dice: Dice,
+    pub things: Arc<Things>,
+    pub history: Arc<History>,
+    pub is_over: Arc<AtomicBool>,
+    pub dice: Dice,
     begun: Instant,
 }
 
 impl Client {
-    async fn any(&mut self) -> Option<(usize, Doors)> {
+    pub async fn any(&mut self) -> Option<(usize, Doors)> {
         let number = self.dice.below(3) as usize;
         let doors = self.doors.read().await[number].clone();
         doors.map(|doors| (number, doors))
@@ -502,7 +507,8 @@ impl Client {
             let about = left[self.dice.below(left.len() as u64) as usize].clone();
             let mut control = doors.control.clone();
             let taken = async {
-                let (by, idempotency_key) = (actor(user("ana")), String::new());
+                let by = actor(user("ana"));
+                let idempotency_key = format!("{}-{about:?}", self.things.name);
                 match &about {
                     About::Delegation => {
                         let id = self.things.delegation.clone();

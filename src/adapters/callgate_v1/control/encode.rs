@@ -103,6 +103,7 @@ pub(super) fn task(view: TaskView) -> v1::Task {
             TaskStatus::Open => v1::TaskStatus::Open,
             TaskStatus::Closed => v1::TaskStatus::Closed,
             TaskStatus::Overdue => v1::TaskStatus::Overdue,
+            TaskStatus::AgentGone => v1::TaskStatus::AgentGone,
         }
         .into(),
     }
@@ -171,6 +172,7 @@ pub(super) fn approval(view: ApprovalView, rights: &Rights) -> v1::Approval {
             ApprovalStatus::Expired => v1::ApprovalStatus::Expired,
             ApprovalStatus::Used => v1::ApprovalStatus::Used,
             ApprovalStatus::TaskEnded => v1::ApprovalStatus::TaskOver,
+            ApprovalStatus::AgentGone => v1::ApprovalStatus::AgentGone,
         }
         .into(),
         decided_by: word.as_ref().map(|word| entity_ref(&word.by)),

@@ -21,6 +21,10 @@ struct RpcStatus {
     details: Vec<Any>,
 }
 
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;
+
 /// The status of an error. Only callers with the right `explain` see the policies behind a deny.
 pub(super) fn status(error: ControlError, caller: &Caller) -> Status {
     let code = match &error {
@@ -32,6 +36,7 @@ pub(super) fn status(error: ControlError, caller: &Caller) -> Status {
         ControlError::LimitExceeded(_) => Code::ResourceExhausted,
         ControlError::NotReady
         | ControlError::Internal
+        | ControlError::Undecided(_)
         | ControlError::AuditUnavailable
         | ControlError::NotRecorded(_)
         | ControlError::Unavailable

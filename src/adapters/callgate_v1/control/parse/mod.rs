@@ -109,6 +109,7 @@ impl MessageParser<'_> {
             Wire::Open => Some(TaskStatus::Open),
             Wire::Closed => Some(TaskStatus::Closed),
             Wire::Overdue => Some(TaskStatus::Overdue),
+            Wire::AgentGone => Some(TaskStatus::AgentGone),
         };
         let filter = TaskFilter {
             id: self.optional_id(wire.id, "id")?,
@@ -195,6 +196,7 @@ impl MessageParser<'_> {
             Wire::Expired => Some(ApprovalStatus::Expired),
             Wire::Used => Some(ApprovalStatus::Used),
             Wire::TaskOver => Some(ApprovalStatus::TaskEnded),
+            Wire::AgentGone => Some(ApprovalStatus::AgentGone),
         };
         Ok(ApprovalFilter {
             id: None,

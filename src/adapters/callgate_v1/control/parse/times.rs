@@ -38,13 +38,10 @@ pub(super) fn end(
     match wire {
         (None, None) => Ok(None),
         (Some(at), None) => system_time(at, field).map(Some),
-        (None, Some(lasts)) => match after(lasts, now) {
-            Some(end) => Ok(Some(end)),
-            None => {
-                let problem = FieldProblem::NotOfShape("a duration of a second at least");
-                Err(FieldError::new(LASTS, problem))
-            }
-        },
+        (None, Some(lasts)) => {
+            let refuse = |shape| FieldError::new(LASTS, FieldProblem::NotOfShape(shape));
+            after(lasts, now).map(Some).map_err(refuse)
+        }
         (Some(_), Some(_)) => {
             let said = "is there beside the time of the end: send one of them";
             Err(FieldError::new(LASTS, FieldProblem::Contradiction(said)))
@@ -52,15 +49,25 @@ pub(super) fn end(
     }
 }
 
-fn after(lasts: WireDuration, now: SystemTime) -> Option<SystemTime> {
-    let seconds = u64::try_from(lasts.seconds).ok()?;
-    let nanos = u32::try_from(lasts.nanos).ok()?;
-    if !(1..=LONGEST).contains(&seconds) || nanos >= 1_000_000_000 {
-        return None;
+/// The whole second so long from now; what a duration has to be, if it is none.
+fn after(lasts: WireDuration, now: SystemTime) -> Result<SystemTime, &'static str> {
+    const TOO_LONG: &str = "a duration of ten thousand years at most";
+    let seconds = u64::try_from(lasts.seconds).unwrap_or_default();
+    if seconds == 0 {
+        return Err("a duration of a second at least");
     }
-    let end = now.checked_add(Duration::new(seconds, nanos))?;
-    let whole = end.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(whole))
+    if seconds > LONGEST {
+        return Err(TOO_LONG);
+    }
+    let nanos = u32::try_from(lasts.nanos).ok();
+    let nanos = nanos.filter(|nanos| *nanos < 1_000_000_000);
+    let nanos = nanos.ok_or("a duration with `nanos` from 0 to 999,999,999")?;
+    let end = now.checked_add(Duration::new(seconds, nanos));
+    let since = end.and_then(|end| end.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let whole = since.map(|since| Duration::from_secs(since.as_secs()));
+    whole
+        .and_then(|whole| SystemTime::UNIX_EPOCH.checked_add(whole))
+        .ok_or(TOO_LONG)
 }
 
 #[cfg(test)]

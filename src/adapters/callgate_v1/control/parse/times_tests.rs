@@ -34,16 +34,20 @@ fn an_end_is_said_in_one_way_and_lies_ahead() {
     assert_eq!(said((time, None)), Ok(Some(at(200, 0))));
     let both = said((time, lasting(1, 0).1)).expect_err("both");
     assert!(both.starts_with("`lasts` is there beside"), "{both}");
-    for wire in [
-        lasting(0, 999_999_999),
-        lasting(-1, 0),
-        lasting(1, -1),
-        lasting(1, 1_000_000_000),
-        lasting(315_576_000_001, 0),
-        lasting(i64::MAX, 0),
+    let (short, long) = ("of a second at least", "of ten thousand years at most");
+    let ill_formed = "with `nanos` from 0 to 999,999,999";
+    for (wire, wanted) in [
+        (lasting(0, 999_999_999), short),
+        (lasting(-1, 0), short),
+        (lasting(i64::MIN, 0), short),
+        (lasting(1, -1), ill_formed),
+        (lasting(1, 1_000_000_000), ill_formed),
+        (lasting(315_576_000_001, 0), long),
+        (lasting(1 << 62, 0), long),
+        (lasting(i64::MAX, -1), long),
     ] {
-        let short = said(wire).expect_err("no end");
-        assert_eq!(short, "`lasts` must be a duration of a second at least");
+        let why = said(wire).expect_err("no end");
+        assert_eq!(why, format!("`lasts` must be a duration {wanted}"));
     }
     let missing = required_end((None, None), "deadline", now).expect_err("missing");
     assert_eq!(missing.to_string(), "`deadline` is required");
