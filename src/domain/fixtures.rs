@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 use crate::authn::caller::{Rights, RpcSet};
 use crate::domain::request::call_context::{ActorChain, CallContext, Operation, Subject};
 use crate::domain::schema::{self, SCHEMA, TYPES};
+use crate::domain::unconfirmed_tool;
 
 /// A tool with an action of its own, whose arguments are typed.
 pub const TYPED: &str = r#"
@@ -65,7 +66,11 @@ pub fn world(policies: &str) -> Snapshot {
     let entities = parser
         .from_json_value(entities())
         .expect("the entities fit the schema");
-    let entities: Vec<Entity> = entities.iter().cloned().collect();
+    let entities: Vec<Entity> = entities
+        .iter()
+        .cloned()
+        .map(unconfirmed_tool::in_force)
+        .collect();
     let parts = SnapshotParts {
         policies: parse_policyset(policies).expect("policies parse"),
         entities,

@@ -1,7 +1,7 @@
 //! The domain: from a call and its facts to Cedar requests, and from Cedar's responses to one verdict.
 //!
 //! Start at [`decide::call::decide`]. Layers, lowest first: [`request`] (what is asked), [`registration`]
-//! (what a tool is), [`authority`] (who acts, under which delegation, task and approval), [`decide`]
+//! (what a tool is; [`unconfirmed_tool`]: what counts of one that nobody has confirmed), [`authority`] (who acts, under which delegation, task and approval), [`decide`]
 //! (verification, facts, evaluation, verdict). [`schema`] names the entities and actions of the `Mcp` schema, [`hierarchy`]
 //! bounds the depth of groups.
 //!
@@ -27,3 +27,4 @@ pub mod reason;
 pub mod registration;
 pub mod registration_entry;
 pub mod schema;
+pub mod unconfirmed_tool;

@@ -371,6 +371,8 @@ impl AtomFinder<'_> {
         };
         let access = match (&value.value, attr.as_str()) {
             (ValueKind::Lit(Literal::String(text)), "access") => AccessLevel::from_name(text),
+            // Confirmed as what it counts as already.
+            (ValueKind::Lit(Literal::Bool(true)), "confirmed") => Some(AccessLevel::Admin),
             _ => None,
         };
         self.atoms.push(match access {

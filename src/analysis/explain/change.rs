@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use callgate_engine::Snapshot;
-use callgate_engine::cedar::{Entity, EntityUID, Value};
+use callgate_engine::cedar::{EntityUID, Value};
 use smol_str::SmolStr;
 
+use crate::analysis::explain::changed_entity::{with_attributes, with_entity};
 use crate::analysis::explain::values;
 use crate::domain::authority::approval::{Approval, ApprovalContext, ApprovalDecision};
 use crate::domain::authority::scope::{RequestedAccess, Scope, ScopeError};
@@ -223,7 +224,10 @@ impl World {
                 entity,
                 attribute,
                 value,
-            } => next.snapshot = with_attribute(&self.snapshot, entity, attribute, value)?,
+            } => {
+                let attributes = vec![(attribute.clone(), value.clone())];
+                next.snapshot = with_attributes(&self.snapshot, entity, attributes)?;
+            }
             Change::RegisterAccess { tool, access } => next.register_access(tool, *access),
         }
         Some(next)
@@ -232,10 +236,11 @@ impl World {
     /// Registers a tool with an access level that a person has confirmed.
     fn register_access(&mut self, tool: &EntityUID, access: AccessLevel) {
         let text = Value::new(SmolStr::new_static(access.as_str()), None);
-        for (attribute, value) in [("access", &text), ("confirmed", &Value::new(true, None))] {
-            if let Some(next) = with_attribute(&self.snapshot, tool, attribute, value) {
-                self.snapshot = next;
-            }
+        // Together, as nobody's word counts of a tool that is not confirmed.
+        let attributes = [("access", text), ("confirmed", Value::new(true, None))];
+        let attributes = attributes.map(|(name, value)| (SmolStr::new_static(name), value));
+        if let Some(next) = with_attributes(&self.snapshot, tool, attributes.into()) {
+            self.snapshot = next;
         }
         // A typed tool is called by an action of its own, which is in that of its access level.
         let own_action = schema::action_uid(tool.eid().as_ref());
@@ -355,60 +360,6 @@ pub fn assumed_approval(challenge: &Challenge, now: SystemTime) -> Approval {
         expires_at: challenge.expires_at,
         word: None,
     }
-}
-
-/// The parts of an entity that can be changed.
-struct EntityParts {
-    attributes: std::collections::BTreeMap<SmolStr, callgate_engine::cedar::PartialValue>,
-    parents: std::collections::HashSet<EntityUID>,
-}
-
-/// A snapshot in which one entity is changed; `None` if nothing changes.
-fn with_entity(
-    snapshot: &Snapshot,
-    uid: &EntityUID,
-    change: impl FnOnce(&mut EntityParts) -> bool,
-) -> Option<Snapshot> {
-    let (attributes, indirect, parents, tags) = match snapshot.cedar_entity(uid) {
-        Some(stored) => {
-            let (_, attributes, indirect, parents, tags) = stored.into_inner();
-            (attributes, indirect, parents, tags)
-        }
-        None => Default::default(),
-    };
-    let mut parts = EntityParts {
-        attributes: attributes.into_iter().collect(),
-        parents,
-    };
-    if !change(&mut parts) {
-        return None;
-    }
-    let entity = Entity::new_with_attr_partial_value(
-        uid.clone(),
-        parts.attributes,
-        indirect,
-        parts.parents,
-        tags,
-    );
-    snapshot.upsert([entity]).ok()
-}
-
-fn with_attribute(
-    snapshot: &Snapshot,
-    uid: &EntityUID,
-    name: &str,
-    value: &Value,
-) -> Option<Snapshot> {
-    let stored = snapshot.entity(uid)?;
-    if stored.attribute(name).as_ref() == Some(value) {
-        return None;
-    }
-    with_entity(snapshot, uid, |parts| {
-        parts
-            .attributes
-            .insert(SmolStr::new(name), value.clone().into());
-        true
-    })
 }
 
 impl Change {

@@ -2,11 +2,12 @@
 //!
 //! Start at [`explain`]. The call is decided by `domain::decide`, which shows every Cedar request it makes: [`policies`]
 //! says of each policy that could apply what it came to and which condition decided. [`search`] finds changes and checks
-//! each by deciding the changed call; [`change`] is what can be changed, [`atoms`] what is worth trying. [`for_agent`] is
+//! each by deciding the changed call; [`change`] is what can be changed, `changed_entity` what becomes of an entity, [`atoms`] what is worth trying. [`for_agent`] is
 //! the part that an agent may hear.
 
 pub mod atoms;
 pub mod change;
+mod changed_entity;
 pub mod for_agent;
 pub mod limits;
 pub mod policies;

@@ -6,9 +6,41 @@
 //! policy has one. What follows is proven and shown by a request as ever, and nothing is left open.
 //!
 //! Where no policy can fail, which the compiler tells without a solver, the policies are asked about as they are.
+//!
+//! The solver knows entities by their types alone. What no store of Callgate holds ([`IMPOSSIBLE`]) is forbidden to it, on both sides
+//! of a comparison and of what a property matches, so that it proves and shows nothing of that.
+
+use std::sync::LazyLock;
 
 use callgate_engine::cedar::{Expr, Policy, PolicySet, api};
 use cedar_policy_symcc::{CompiledPolicy, CompiledPolicySet, never_errors_asserts};
+
+/// A tool that is not confirmed and counts as less than the most restricted one
+/// ([`crate::domain::unconfirmed_tool`]).
+const IMPOSSIBLE: &str = r#"
+    forbid (principal, action, resource is Mcp::Tool)
+    unless {
+        resource.confirmed ||
+        (resource.access == "admin" && resource.egress && resource.sensitivity == "restricted" &&
+         resource.yields.contains("untrusted"))
+    };
+"#;
+
+static POSSIBLE: LazyLock<Result<api::Policy, String>> = LazyLock::new(|| {
+    // With a policy of the same id nothing would be proven.
+    let id = api::PolicyId::new("\0possible");
+    api::Policy::parse(Some(id), IMPOSSIBLE).map_err(|error| error.to_string())
+});
+
+/// The policies, over what there can be.
+///
+/// # Errors
+///
+/// If two of them have the same id.
+pub fn possible(policies: impl IntoIterator<Item = api::Policy>) -> Result<api::PolicySet, String> {
+    let policies = policies.into_iter().chain([POSSIBLE.clone()?]);
+    api::PolicySet::from_policies(policies).map_err(|error| error.to_string())
+}
 
 /// `Mcp::Agent Mcp::Action::"call_read" Mcp::Tool`.
 pub fn type_name(environment: &api::RequestEnv) -> String {
@@ -40,9 +72,8 @@ pub fn compile(
         }
     }
     let set = match fallible.is_empty() {
-        true => api::PolicySet::from_policies(policies.iter().cloned())
-            .map_err(|error| error.to_string())?,
-        false => strict(policies, &fallible)?,
+        true => possible(policies.iter().cloned())?,
+        false => possible(strict(policies, &fallible)?.policies().cloned())?,
     };
     CompiledPolicySet::compile(&set, environment, schema).map_err(wrong)
 }

@@ -241,7 +241,7 @@ impl Prover {
                 true => PropertyKind::NeverAllowed,
                 false => PropertyKind::AlwaysAllowed,
             };
-            let alone = set_of([as_permit(policy)?])?;
+            let alone = allowed::possible([as_permit(policy)?]).map_err(ProofError::Other)?;
             let report = PropertyReport {
                 id: entry.id.clone(),
                 file: entry.file.to_string(),
@@ -255,7 +255,8 @@ impl Prover {
             if !open.iter().any(|(_, it)| is_open(&it.answer)) {
                 break;
             }
-            let whole = compile(&subject.set, environment, &subject.schema);
+            let whole = allowed::possible(subject.policies.iter().cloned())
+                .and_then(|whole| compile(&whole, environment, &subject.schema));
             for (alone, report) in open.iter_mut().filter(|(_, it)| is_open(&it.answer)) {
                 let answer = whole
                     .as_ref()

@@ -266,6 +266,25 @@ fn a_question_names_entities_as_policies_do() {
 
 #[test]
 #[ignore = "needs the solver cvc5"]
+fn a_tool_that_nobody_has_confirmed_is_the_most_restricted_one() {
+    let policies = r#"
+        @id("read") permit (principal, action in Mcp::Action::"call_tool", resource) when { resource.access == "read" };
+        @id("held") permit (principal, action in Mcp::Action::"call_admin", resource)
+        when { resource.egress && resource.sensitivity == "restricted" && resource.yields.contains("untrusted") };
+    "#;
+    let proofs = r#"
+        @id("none") forbid (principal, action in Mcp::Action::"call_read", resource) unless { resource.confirmed };
+        @id("all") permit (principal, action in Mcp::Action::"call_admin", resource) unless { resource.confirmed };
+    "#;
+    let report = ask(policies, proofs, |_| ());
+    for property in report.properties {
+        let proven = Answer::Holds { vacuous: false };
+        assert_eq!(property.answer, proven, "{}", property.id);
+    }
+}
+
+#[test]
+#[ignore = "needs the solver cvc5"]
 fn several_together_shadow_and_override_and_as_few_are_named_as_suffice() {
     let policies = r#"
         @id("confirmed") permit (principal is Mcp::User, action == Mcp::Action::"call_write", resource)

@@ -14,6 +14,7 @@ use crate::domain::decide::observer::{EvaluationObserver, ObservedEvaluation};
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::domain::request::trace_context::TraceContext;
 use crate::domain::schema::{self, TYPES};
+use crate::domain::unconfirmed_tool;
 
 /// The facts of a call that name who takes part in it.
 const PARTIES: [&str; 2] = ["delegation", "server"];
@@ -110,8 +111,10 @@ pub fn decide_observed(
     if let Err(fault) = checked {
         return Verdict::deny(reason_from(fault, principal));
     }
-    let overlays: Result<Vec<Overlay>, RequestError> =
-        asserted.iter().map(|it| snapshot.overlay(it)).collect();
+    let overlays = asserted.iter().map(|it| snapshot.overlay(it));
+    let overlays: Result<Vec<Overlay>, RequestError> = overlays
+        .map(|overlay| overlay.map(unconfirmed_tool::asserted_in_force))
+        .collect();
     let overlays = match overlays {
         Ok(overlays) => overlays,
         Err(fault) => return Verdict::deny(reason_from(fault, principal)),

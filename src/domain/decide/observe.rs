@@ -18,7 +18,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use callgate_engine::cedar::{EntityUID, Value};
+use callgate_engine::cedar::EntityUID;
 use callgate_engine::{Overlay, PolicyEvaluation, Snapshot};
 use smol_str::SmolStr;
 
@@ -40,9 +40,7 @@ use crate::domain::registration::RegisteredTool;
 use crate::domain::request::call_context::{CallContext, Initiator, Operation, Told};
 use crate::domain::request::operation::ToolCall;
 use crate::domain::schema::{self, AccessLevel};
-
-/// The label of what comes from a tool that is not registered.
-const UNTRUSTED: SmolStr = SmolStr::new_static("untrusted");
+use crate::domain::unconfirmed_tool::{self, UNTRUSTED};
 
 /// The facts that the arguments of a call decide: their own, what they name, and how the task takes that.
 const FACTS_OF_ARGUMENTS: [&str; 5] = ["arguments", "input", "target", "target_role", "task"];
@@ -331,25 +329,13 @@ fn about_unregistered(
         Initiator::Server => access.reverse_call_action(),
         Initiator::Client | Initiator::Ui => access.call_action(),
     };
-    let text = |text: &'static str| Value::new(SmolStr::new_static(text), None);
-    let yields = Value::set([text("untrusted")], None);
-    let attributes = [
-        ("access", text(access.as_str())),
-        ("confirmed", Value::new(false, None)),
-        ("yields", yields),
-        ("egress", Value::new(true, None)),
-        ("sensitivity", text("restricted")),
-    ];
     let mut request = CedarRequest::new(action, uid.clone());
     request.operation = names_of(tool);
     request.access = access;
     request.yields = Arc::new([UNTRUSTED]);
     request.overlays.push(Overlay {
         parents: vec![schema::server_uid(server)],
-        attributes: attributes
-            .into_iter()
-            .map(|(name, value)| (SmolStr::new_static(name), value))
-            .collect(),
+        attributes: unconfirmed_tool::attributes(),
         ..Overlay::bare(uid)
     });
     if let Some(stated) = &tool.target {

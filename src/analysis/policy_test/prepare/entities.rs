@@ -1,14 +1,14 @@
 //! The entities of a file's fixtures.
 
+use std::sync::Arc;
+
 use callgate_engine::Snapshot;
-use callgate_engine::cedar::{
-    CoreSchema, Entity, EntityJsonParser, EntityType, EntityUID, Extensions, TCComputation,
-};
+use callgate_engine::cedar::{Entity, EntityType, EntityUID};
 use serde_json::{Map, Value as Json, json};
 
 use crate::analysis::policy_test::form::{EntityForm, Fixtures};
 use crate::analysis::policy_test::prepare::CaseFault;
-use crate::domain::request::cedar_number;
+use crate::domain::entity_json::parse_value;
 use crate::domain::schema::{self, TYPES};
 
 /// All entities, each over the one that the directory defines, and every fault.
@@ -124,20 +124,5 @@ fn extend(list: &mut Json, more: Vec<Json>) {
 }
 
 fn parse(snapshot: &Snapshot, json: Json) -> Result<Entity, String> {
-    if let Some(said) = cedar_number::unfit(&json, "") {
-        return Err(said);
-    }
-    let core = snapshot.schema().map(|schema| CoreSchema::new(schema));
-    let extensions = Extensions::all_available();
-    let tc = TCComputation::AssumeAlreadyComputed;
-    let parser = EntityJsonParser::new(core.as_ref(), extensions, tc);
-    parser.single_from_json_value(json).map_err(|error| {
-        let mut message = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            message = format!("{message}: {cause}");
-            source = cause.source();
-        }
-        message
-    })
+    parse_value(snapshot.schema().map(Arc::as_ref), json)
 }

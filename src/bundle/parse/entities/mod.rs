@@ -20,6 +20,7 @@ use crate::bundle::parse::json::{self, Step};
 use crate::bundle::parse::registration::Registration;
 use crate::domain::hierarchy::{Chains, MAX_GENERATIONS, MAX_PARENTS};
 use crate::domain::request::cedar_number;
+use crate::domain::unconfirmed_tool;
 
 /// The most entities of a bundle.
 pub const MAX_ENTITIES: usize = 5_000_000;
@@ -326,8 +327,9 @@ impl EntityParser<'_> {
         let tc = TCComputation::ComputeNow;
         let Some(core) = self.core else {
             let parser = EntityJsonParser::<NoEntitiesSchema>::new(None, extensions, tc);
-            return parser
-                .single_from_json_value(json)
+            let parsed = parser.single_from_json_value(json);
+            return parsed
+                .map(unconfirmed_tool::in_force)
                 .map_err(|error| chain(&error));
         };
         let parser = EntityJsonParser::new(Some(core), extensions, tc);
@@ -338,7 +340,7 @@ impl EntityParser<'_> {
         checker
             .validate_entity(&entity)
             .map_err(|error| chain(&error))?;
-        Ok(entity)
+        Ok(unconfirmed_tool::in_force(entity))
     }
 }
 
