@@ -126,6 +126,11 @@ const STATES: [(&str, &str, &str); 13] = [
         "the task leaves the target of no tool open",
     ),
     (
+        "task.has_targets",
+        "the task names the targets of a tool",
+        "the task names the targets of no tool",
+    ),
+    (
         "task.known_to_read",
         "the task names the target to read from",
         "the task does not name the target to read from",

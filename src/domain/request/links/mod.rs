@@ -5,6 +5,9 @@
 //! without one (`//host`, `www.…`, `bit.ly/x`, `bit.ly`), in Markdown, with unusual slashes, dots or digits,
 //! or with invisible characters inside. A false positive costs an approval, a false negative may leak data.
 //!
+//! The contents of files ([`find`]) are read by programs, whose names of things look like hosts: there a link is only what
+//! is written as one, with a scheme, `//` or `www.`.
+//!
 //! Work is bounded: every text is scanned a fixed number of times, at most [`MAX_LINKS`] different links,
 //! [`MAX_NAMES`] names and [`MAX_BYTES`] of text are examined, with what disguises expand to. Beyond that, one more
 //! link to an unknown host is assumed.
@@ -20,7 +23,7 @@ use smol_str::SmolStr;
 
 use crate::domain::request::links::context::{LinkContext, is_followed};
 use crate::domain::request::links::disguise::plain;
-use crate::domain::request::target::argument::{PathStep, TargetArgument};
+use crate::domain::request::target::argument::{ArgumentPath, PathStep, TargetArgument};
 use crate::domain::request::target::host::Host;
 use crate::domain::request::target::{self, TargetKind};
 
@@ -113,19 +116,36 @@ impl Links {
 }
 
 /// The links in all strings and member names of the arguments, at any depth. Target arguments are skipped:
-/// they are decided as targets. A part of a URL may be a link of its own, such as a branch called `bit.ly/x`.
-pub fn find(arguments: &Map<String, Json>, targets: &[TargetArgument]) -> Links {
+/// they are decided as targets. A part of a URL may be a link of its own, such as a branch called `bit.ly/x`. `contents` are
+/// the arguments that hold the contents of files.
+pub fn find(
+    arguments: &Map<String, Json>,
+    targets: &[TargetArgument],
+    contents: &[ArgumentPath],
+) -> Links {
     let mut walk = LinkWalk {
         links: Links::default(),
         left: MAX_BYTES,
     };
     let targets = targets.iter().filter(|it| !it.is_part_of_url());
-    let targets: Vec<&[PathStep]> = targets.map(|it| it.place.steps()).collect();
-    walk.members(arguments, &targets);
+    let targets = targets.map(|it| (it.place.steps(), Meaning::Target));
+    let contents = contents.iter().map(|it| (it.steps(), Meaning::Content));
+    let registered: Vec<Registered<'_>> = targets.chain(contents).collect();
+    walk.members(arguments, &registered);
     walk.links
 }
 
-/// Walks a value; the steps are the remaining paths to target arguments.
+/// The remaining path to an argument of which the registration says something, and what it says.
+type Registered<'a> = (&'a [PathStep], Meaning);
+
+/// What a registration says of an argument. What is both is a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Meaning {
+    Target,
+    Content,
+}
+
+/// Walks a value.
 struct LinkWalk {
     links: Links,
     /// The number of bytes that may still be examined.
@@ -133,13 +153,15 @@ struct LinkWalk {
 }
 
 impl LinkWalk {
-    fn members(&mut self, members: &Map<String, Json>, targets: &[&[PathStep]]) {
+    fn members(&mut self, members: &Map<String, Json>, registered: &[Registered<'_>]) {
         for (name, value) in members {
             self.text(name);
-            let inner: Vec<&[PathStep]> = targets
+            let inner: Vec<Registered<'_>> = registered
                 .iter()
-                .filter_map(|steps| match steps.split_first() {
-                    Some((PathStep::Member(wanted), rest)) if *wanted == *name => Some(rest),
+                .filter_map(|(steps, meaning)| match steps.split_first() {
+                    Some((PathStep::Member(wanted), rest)) if *wanted == *name => {
+                        Some((rest, *meaning))
+                    }
                     _ => None,
                 })
                 .collect();
@@ -147,27 +169,37 @@ impl LinkWalk {
         }
     }
 
-    fn value(&mut self, value: &Json, targets: &[&[PathStep]]) {
+    fn value(&mut self, value: &Json, registered: &[Registered<'_>]) {
         match value {
             Json::String(text) => {
-                if !targets.iter().any(|steps| steps.is_empty()) {
-                    self.text(text);
+                let here = registered.iter().filter(|(steps, _)| steps.is_empty());
+                match here.map(|(_, meaning)| *meaning).min() {
+                    Some(Meaning::Target) => {}
+                    Some(Meaning::Content) => self.content(text),
+                    None => self.text(text),
                 }
             }
             Json::Array(items) => {
-                // A list of targets needs no step of its own.
-                let inner: Vec<&[PathStep]> = targets
+                // A list of targets or contents needs no step of its own.
+                let inner: Vec<Registered<'_>> = registered
                     .iter()
-                    .filter_map(|steps| match steps.split_first() {
-                        Some((PathStep::Items, rest)) => Some(rest),
-                        None => Some(*steps),
+                    .filter_map(|(steps, meaning)| match steps.split_first() {
+                        Some((PathStep::Items, rest)) => Some((rest, *meaning)),
+                        None => Some((*steps, *meaning)),
                         Some(_) => None,
                     })
                     .collect();
                 items.iter().for_each(|item| self.value(item, &inner));
             }
-            Json::Object(members) => self.members(members, targets),
+            Json::Object(members) => self.members(members, registered),
             Json::Null | Json::Bool(_) | Json::Number(_) => {}
+        }
+    }
+
+    /// Adds the links of the content of a file.
+    fn content(&mut self, text: &str) {
+        if self.examines(text.len()) {
+            LinkFinder::new(text, true, &mut self.links).find_in_file();
         }
     }
 
@@ -225,6 +257,22 @@ impl<'t> LinkFinder<'t> {
         self.without_slashes();
         if self.is_written {
             self.with_backslashes();
+        }
+    }
+
+    /// Finds what is written as a link: with a scheme, `//` or `www.`.
+    fn find_in_file(&mut self) {
+        self.with_slashes();
+        self.with_colon();
+        for run in self.text.split(|c| !is_of_host(c)) {
+            let name = run.trim_start_matches(['.', '-', '_']);
+            let start = name.as_bytes().get(..4);
+            if start.is_some_and(|start| start.eq_ignore_ascii_case(b"www.")) {
+                self.name(name);
+            }
+            if self.links.is_cut {
+                return;
+            }
         }
     }
 
