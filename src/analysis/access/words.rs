@@ -79,7 +79,7 @@ const NOUNS: [(&str, &str); 46] = [
 ];
 
 /// Attributes that are true or false: how that is said, and how the contrary is.
-const STATES: [(&str, &str, &str); 13] = [
+const STATES: [(&str, &str, &str); 14] = [
     (
         "delegation.verified",
         "the delegation is verified",

@@ -68,7 +68,9 @@ fn of_tool(tool: &ToolEntry, reads_secret: bool, reads_egress: bool) -> Vec<Code
 
 fn has_path(tool: &ToolEntry) -> bool {
     let kinds = tool.target_arguments.iter().map(|it| it.kind.as_deref());
-    kinds.flatten().any(|kind| kind == TargetKind::Path.as_str())
+    kinds
+        .flatten()
+        .any(|kind| kind == TargetKind::Path.as_str())
 }
 
 /// Whether some forbid reads the label `secret`, and whether some forbid reads `egress`.

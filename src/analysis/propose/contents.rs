@@ -33,12 +33,9 @@ const FILES: [&str; 8] = [
 ];
 
 /// The texts of a tool about files that are called the content of one, and that stand beside its name or within what does.
-pub(super) fn propose(
-    tool: &ListedTool,
-    named: &ParsedToolName,
-    walk: &SchemaWalk,
-) -> Vec<String> {
-    let says_file = |word: &String| FILE_WORDS.has(word) || matches!(word.as_str(), "filesystem" | "fs");
+pub(super) fn propose(tool: &ListedTool, named: &ParsedToolName, walk: &SchemaWalk) -> Vec<String> {
+    let says_file =
+        |word: &String| FILE_WORDS.has(word) || matches!(word.as_str(), "filesystem" | "fs");
     if !named.with_server.iter().any(says_file) {
         return Vec::new();
     }

@@ -130,7 +130,10 @@ fn contents_of_files_are_texts_of_the_schema() {
     assert_eq!(entities[1].1["attrs"]["file_contents"], wanted);
     for (contents, said) in [
         (r#"["contents"]"#, "`contents` is not among the arguments"),
-        (r#"["size"]"#, "`size` is no text in the tool's `input_schema`"),
+        (
+            r#"["size"]"#,
+            "`size` is no text in the tool's `input_schema`",
+        ),
         (r#"["content[]"]"#, "`content` is not a list"),
         (r#"["a..b"]"#, "`a..b` is not the name of an argument"),
     ] {

@@ -405,8 +405,14 @@ fn only_the_registered_argument_is_the_content_of_a_file() {
         links.hosts().iter().map(SmolStr::to_string).collect()
     };
     assert_eq!(hosts(json!({"message": "bit.ly/x"}), &[]), ["bit.ly"]);
-    assert_eq!(hosts(json!({"content": {"text": "bit.ly/x"}}), &[]), ["bit.ly"]);
-    assert_eq!(hosts(json!({"parts": ["bit.ly/x", "//a.com"]}), &[]), ["a.com"]);
+    assert_eq!(
+        hosts(json!({"content": {"text": "bit.ly/x"}}), &[]),
+        ["bit.ly"]
+    );
+    assert_eq!(
+        hosts(json!({"parts": ["bit.ly/x", "//a.com"]}), &[]),
+        ["a.com"]
+    );
     // What is both is a target.
     let form = crate::domain::request::target::argument::TargetArgumentForm::named("content");
     let target = [TargetArgument::read(&form).unwrap()];
