@@ -10,7 +10,7 @@ use crate::bundle::parse::registration::{
     AccessLevel, ConfirmationStatus, MAX_LIST, PreviousDefinition, Sensitivity, ToolEntry,
 };
 use crate::domain::request::target::argument::TargetArgumentForm;
-use crate::domain::request::target::check::check;
+use crate::domain::request::target::check::{check, check_text};
 
 /// An entry for a changed definition, and what a person should know of it.
 pub(super) struct Redefined {
@@ -83,6 +83,7 @@ fn hold(mut entry: ToolEntry, fresh: ToolEntry, before: Option<&ToolEntry>) -> R
     entry.input_schema.clone_from(&fresh.input_schema);
     entry.argument_order.clone_from(&fresh.argument_order);
     fit_targets(&mut entry, &fresh, &mut notes);
+    fit_contents(&mut entry, &mut notes);
     let (mut taken, mut left) = (Vec::new(), Vec::new());
     let changed = before.map(|before| stricter(&fresh, before));
     for point in stricter(&fresh, &entry) {
@@ -172,6 +173,18 @@ fn fit_targets(entry: &mut ToolEntry, fresh: &ToolEntry, notes: &mut Vec<String>
         }
         entry.target_arguments.push(target);
     }
+}
+
+/// Leaves out the contents of files that the new schema does not have, and tells.
+fn fit_contents(entry: &mut ToolEntry, notes: &mut Vec<String>) {
+    let schema = entry.input_schema.as_ref();
+    entry.file_contents.retain(|argument| {
+        let checked = check_text(argument, schema);
+        if let Err(why) = &checked {
+            notes.push(format!("the content `{argument}` is left out: {why}"));
+        }
+        checked.is_ok()
+    });
 }
 
 /// Other forms of a target for the same argument, the nearest first.

@@ -45,6 +45,8 @@ pub struct NewTool {
     pub groups: Vec<SmolStr>,
     /// The arguments that name the resources acted upon.
     pub target_arguments: Vec<TargetArgumentForm>,
+    /// The arguments that hold the contents of files.
+    pub file_contents: Vec<SmolStr>,
     /// The definition to pin.
     pub definition: Option<ToolDefinition>,
 }
@@ -249,6 +251,7 @@ impl NewTool {
             description: None,
             previous_definition: None,
             target_arguments: self.target_arguments.clone(),
+            file_contents: texts(&self.file_contents),
             typed: false,
             groups: texts(&self.groups),
             tags: BTreeMap::new(),

@@ -15,7 +15,7 @@ use smol_str::{SmolStr, format_smolstr};
 
 use crate::domain::request::argument_order;
 use crate::domain::request::arguments::{ArgumentError, ArgumentReport, ArgumentSchema};
-use crate::domain::request::target::argument::{TargetArgument, TargetArgumentForm};
+use crate::domain::request::target::argument::{ArgumentPath, TargetArgument, TargetArgumentForm};
 use crate::domain::schema::{self, AccessLevel, TYPES};
 
 /// The number of entities read at a time when all tools are collected.
@@ -35,6 +35,8 @@ pub struct RegisteredTool {
     pub access: AccessLevel,
     /// The arguments that name targets, or why they are invalid, which denies every call.
     pub target_arguments: Result<Vec<TargetArgument>, SmolStr>,
+    /// The arguments that hold the contents of files. What is no path of an argument is left out: it is a text like others.
+    pub file_contents: Vec<ArgumentPath>,
     /// The labels of the tool's results.
     pub yields: Arc<[SmolStr]>,
     /// The digest of the pinned definition, `sha256:<hex>`.
@@ -75,6 +77,10 @@ impl RegisteredTool {
                 .and_then(|name| AccessLevel::from_name(&name))
                 .unwrap_or(AccessLevel::Admin),
             target_arguments: target_arguments(stored),
+            file_contents: string_set_attribute(stored, "file_contents")
+                .iter()
+                .filter_map(|path| ArgumentPath::parse(path).ok())
+                .collect(),
             yields: string_set_attribute(stored, "yields").into(),
             digest: string_attribute(stored, "digest"),
             digest_parts: string_attribute(stored, "digest_parts"),

@@ -95,6 +95,9 @@ pub struct ToolEntry {
     /// The arguments that name the resources a call acts upon.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub target_arguments: Vec<TargetArgumentForm>,
+    /// The arguments that hold the contents of files: `content`, `files[].content`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub file_contents: Vec<String>,
     /// Whether policies can read its arguments as `context.input`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub typed: bool,
@@ -262,6 +265,7 @@ impl ToolEntry {
         errors.extend(length_errors([
             ("yields", self.yields.len()),
             ("target_arguments", self.target_arguments.len()),
+            ("file_contents", self.file_contents.len()),
             ("groups", self.groups.len()),
             ("tags", self.tags.len()),
         ]));
@@ -282,7 +286,10 @@ impl ToolEntry {
                 };
                 errors.push(EntryError::new("input_schema", message));
             }
-            None => self.target_errors(&mut errors),
+            None => {
+                self.target_errors(&mut errors);
+                self.content_errors(&mut errors);
+            }
         }
         errors
     }
@@ -335,6 +342,21 @@ impl ToolEntry {
         }));
     }
 
+    fn content_errors(&self, errors: &mut Vec<EntryError>) {
+        if self.file_contents.len() > MAX_LIST {
+            return;
+        }
+        let schema = self.input_schema.as_ref();
+        let each = self.file_contents.iter().enumerate();
+        errors.extend(each.filter_map(|(index, argument)| {
+            let message = target::check::check_text(argument, schema).err()?;
+            Some(EntryError {
+                index: Some(index),
+                ..EntryError::new("file_contents", message)
+            })
+        }));
+    }
+
     /// The entity `Mcp::Tool` in Cedar's JSON format. `owner` answers for it if the entry names nobody.
     pub fn to_entity(&self, server: &str, name: &str, owner: &str) -> Json {
         let mut attrs = json!({
@@ -353,6 +375,9 @@ impl ToolEntry {
         if !self.target_arguments.is_empty() {
             let list = self.target_arguments.iter();
             attrs["target_arguments"] = list.map(TargetArgumentForm::attribute).collect();
+        }
+        if !self.file_contents.is_empty() {
+            attrs["file_contents"] = json!(self.file_contents);
         }
         let mut parents = vec![uid("Mcp::Server", server)];
         parents.extend(groups(&self.groups));

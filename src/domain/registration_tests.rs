@@ -8,6 +8,7 @@ fn tool(schema: Option<Json>, targets: Result<Vec<TargetArgument>, SmolStr>) -> 
         own_action: schema::action_uid("files/read"),
         access: AccessLevel::Read,
         target_arguments: targets,
+        file_contents: Vec::new(),
         yields: Arc::default(),
         digest: None,
         digest_parts: None,

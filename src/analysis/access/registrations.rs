@@ -27,7 +27,7 @@ const UNSAID_YIELDS: &str = "untrusted";
 pub struct RegistrationChange {
     /// The tool, `<server>/<tool>`, or the server.
     pub of: String,
-    /// Which part: `access`, `status`, `egress`, `yields`, `target_arguments`, `input_schema` or `digest`.
+    /// Which part: `access`, `status`, `egress`, `yields`, `target_arguments`, `file_contents`, `input_schema` or `digest`.
     pub part: &'static str,
     /// What that means for calls.
     pub direction: Direction,
@@ -129,6 +129,10 @@ fn of_tool(tool: &str, old: &Entity, new: &Entity, changes: &mut Vec<Registratio
     let direction = of_targets(&before, &after);
     let list = |of: &BTreeMap<String, TargetArgumentForm>| json!(of.values().collect::<Vec<_>>());
     add("target_arguments", direction, list(&before), list(&after));
+    let (before, after) = (texts(old, "file_contents"), texts(new, "file_contents"));
+    // Less counts as a link in them.
+    let direction = of_sets(&after, &before);
+    add("file_contents", direction, json!(before), json!(after));
     let (before, after) = (schema_of(old), schema_of(new));
     let direction = of_schemas(&before, &after);
     add("input_schema", direction, before, after);

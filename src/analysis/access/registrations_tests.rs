@@ -73,6 +73,11 @@ fn a_check_less_is_wider_and_one_more_is_narrower() {
         assert_eq!(changes(&full, &less), of(Direction::Wider), "{part}");
         assert_eq!(changes(&less, &full), of(Direction::Narrower), "{part}");
     }
+    // In the contents of files less counts as a link.
+    let contents = without(&|it| it["file_contents"] = json!(["path"]));
+    let of = |direction| [("git/log".to_owned(), "file_contents", direction)];
+    assert_eq!(changes(&full, &contents), of(Direction::Wider));
+    assert_eq!(changes(&contents, &full), of(Direction::Narrower));
     // A target that need not be there may be one whose argument is not required.
     let optional = without(&|it| it["target_arguments"][0]["optional"] = json!(true));
     let unrequired = without(&|it| {

@@ -79,7 +79,7 @@ const NOUNS: [(&str, &str); 46] = [
 ];
 
 /// Attributes that are true or false: how that is said, and how the contrary is.
-const STATES: [(&str, &str, &str); 13] = [
+const STATES: [(&str, &str, &str); 14] = [
     (
         "delegation.verified",
         "the delegation is verified",
@@ -124,6 +124,11 @@ const STATES: [(&str, &str, &str); 13] = [
         "task.has_any_target",
         "the task leaves the target of a tool open",
         "the task leaves the target of no tool open",
+    ),
+    (
+        "task.has_targets",
+        "the task names the targets of a tool",
+        "the task names the targets of no tool",
     ),
     (
         "task.known_to_read",

@@ -38,6 +38,8 @@ pub enum Code {
     ToolUnpinned,
     /// An argument that an import would propose as a target, and that is none.
     TargetMissing,
+    /// A tool that can carry data out has a target that is a path.
+    PathLeavesMachine,
     /// A tool has the definition of another one, and a forbid is about that one and not about this.
     SiblingLeftOut,
     /// An agent or a user is not active, and no forbid of calls reads that.
@@ -47,6 +49,13 @@ pub enum Code {
     /// Another entity that nothing refers to.
     EntityUnused,
 }
+
+/// The page of [`Code::PathLeavesMachine`].
+const PATH_LEAVES_MACHINE: &str = "Paths are one world for all servers: `/srv/shop` of one is `/srv/shop` of another. A tool that carries data out and has a \
+    target of the kind `path` most likely writes on another machine, where the same path is another place. Whoever names the path in a \
+    task, a delegation or places.json for files of this machine then permits sending to it. Register the argument as a `url` with a `base` \
+    (`https://files.example.com/{share}`), or as an `id` of the server. If the tool only \
+    writes files of this machine, its `egress` is false; if it does both, whoever names the path names the tool, too: allow the lint.";
 
 /// The page of [`Code::SiblingLeftOut`].
 const SIBLING_LEFT_OUT: &str = "Two servers list a tool with the very same definition, so it does the same in both. A forbid names the one: by its action, by \
@@ -66,7 +75,7 @@ const ENTITY_UNUSED: &str = "No policy, entity, link or tool names it, it is in 
 
 impl Code {
     /// Every lint.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::UnknownLint,
         Self::ForbidCanErr,
         Self::PermitCanErr,
@@ -83,6 +92,7 @@ impl Code {
         Self::ToolDrifted,
         Self::ToolUnpinned,
         Self::TargetMissing,
+        Self::PathLeavesMachine,
         Self::SiblingLeftOut,
         Self::InactiveWithoutRule,
         Self::GroupUnused,
@@ -108,6 +118,7 @@ impl Code {
             Self::ToolDrifted => "tool-drifted",
             Self::ToolUnpinned => "tool-unpinned",
             Self::TargetMissing => "target-missing",
+            Self::PathLeavesMachine => "path-leaves-machine",
             Self::SiblingLeftOut => "sibling-left-out",
             Self::InactiveWithoutRule => "inactive-without-rule",
             Self::GroupUnused => "group-unused",
@@ -143,6 +154,7 @@ impl Code {
             Self::ToolDrifted => "the server has changed the tool since it was confirmed",
             Self::ToolUnpinned => "the tool is confirmed without a pinned definition",
             Self::TargetMissing => "an argument looks like the name of a target, and is none",
+            Self::PathLeavesMachine => "a tool can carry data out, and its target is a path",
             Self::SiblingLeftOut => {
                 "a forbid is about a tool, and leaves out another one with the same definition"
             }
@@ -225,6 +237,7 @@ impl Code {
                  it in `target_arguments`, so no policy about places sees it, and nothing holds its value against the rules of its kind. Add it, \
                  or allow the lint if the argument names nothing that is acted upon."
             }
+            Self::PathLeavesMachine => PATH_LEAVES_MACHINE,
             Self::SiblingLeftOut => SIBLING_LEFT_OUT,
             Self::InactiveWithoutRule => INACTIVE_WITHOUT_RULE,
             Self::GroupUnused => {

@@ -9,6 +9,7 @@ use crate::bundle::files::SourceFile;
 use crate::bundle::parse::json::{self, Step};
 use crate::bundle::parse::policies::Policies;
 use crate::bundle::parse::registration::{ConfirmationStatus, Registration, ToolEntry};
+use crate::domain::request::target::TargetKind;
 use crate::domain::request::visible::shown;
 
 /// The label of what has read a secret.
@@ -56,9 +57,20 @@ fn of_tool(tool: &ToolEntry, reads_secret: bool, reads_egress: bool) -> Vec<Code
             !reads_secret && tool.yields.iter().any(|label| label == SECRET),
         ),
         (Code::EgressWithoutRule, !reads_egress && tool.egress),
+        (
+            Code::PathLeavesMachine,
+            is_confirmed && tool.egress && has_path(tool),
+        ),
     ];
     let applies = applies.into_iter().filter(|(_, applies)| *applies);
     applies.map(|(code, _)| code).collect()
+}
+
+fn has_path(tool: &ToolEntry) -> bool {
+    let kinds = tool.target_arguments.iter().map(|it| it.kind.as_deref());
+    kinds
+        .flatten()
+        .any(|kind| kind == TargetKind::Path.as_str())
 }
 
 /// Whether some forbid reads the label `secret`, and whether some forbid reads `egress`.

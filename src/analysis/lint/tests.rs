@@ -254,6 +254,27 @@ fn an_argument_that_would_be_proposed_as_a_target() {
 }
 
 #[test]
+fn a_tool_that_carries_data_out_to_a_path() {
+    let is_told = |egress: bool, kind: &str, status: &str| {
+        let registration = format!(
+            r#"{{"server": {{"name": "cloud", "owner": "owen"}}, "tools": {{"upload": {{
+  "access": "write", "status": "{status}", "yields": [], "egress": {egress}, "sensitivity": "internal",
+  "target_arguments": [{{"argument": "to", "kind": "{kind}"}}]
+}}}}}}"#
+        );
+        let found = found(&[("tools/cloud.json", &registration)]);
+        found
+            .iter()
+            .any(|(code, _)| *code == Code::PathLeavesMachine)
+    };
+    assert!(is_told(true, "path", "confirmed"));
+    assert!(!is_told(false, "path", "confirmed"));
+    assert!(!is_told(true, "id", "confirmed"));
+    // A proposal errs on the side of egress.
+    assert!(!is_told(true, "path", "proposed"));
+}
+
+#[test]
 fn what_is_reviewed_has_all_its_targets() {
     for server in crate::analysis::catalogue::servers() {
         let tools = crate::analysis::catalogue::tools(server).expect("it parses");

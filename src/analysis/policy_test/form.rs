@@ -279,6 +279,12 @@ pub struct GovernForm {
     /// What single tools are for in the task that it concerns.
     #[serde(default)]
     pub uses: Vec<UseForm>,
+    /// The places that this task names to read from.
+    #[serde(default)]
+    pub read_from: Vec<String>,
+    /// Those that it names to send to.
+    #[serde(default)]
+    pub send_to: Vec<String>,
 }
 
 /// Cedar's own request.

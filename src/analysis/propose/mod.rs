@@ -3,12 +3,13 @@
 //! Start at [`propose`]. Proposals are conservative: hints and descriptions, which the server controls, can raise the access
 //! level but never lower it, and what cannot be classified is `admin`.
 //!
-//! `access` proposes the level, `labels` labels, egress and sensitivity, `targets` the target arguments. They go by words: `words` takes
+//! `access` proposes the level, `labels` labels, egress and sensitivity, `targets` the target arguments, `contents` those with the contents of files. They go by words: `words` takes
 //! names apart, `lexicon` has the lists, and `verbs`, `secrets`, `places` and `powers` say what a word means that is made of
 //! others, or stands beside others. `schema_walk` finds the arguments, `statements` the verbs of descriptions.
 
 mod access;
 mod arguments;
+mod contents;
 mod formats;
 mod labels;
 mod lexicon;
@@ -60,6 +61,12 @@ pub(crate) fn propose(tool: &ListedTool, prefixes: &Prefixes) -> ToolEntry {
         let message = format!("by its name or format, `{names}` says what is acted upon");
         why.insert("target_arguments".to_owned(), message);
     }
+    let file_contents = contents::propose(tool, &named, &walk);
+    if !file_contents.is_empty() {
+        let names = file_contents.join("`, `");
+        let message = format!("`{names}` stands beside the name of a file: it is what is in it");
+        why.insert("file_contents".to_owned(), message);
+    }
     ToolEntry {
         access: verdict.access,
         status: ConfirmationStatus::Proposed,
@@ -76,6 +83,7 @@ pub(crate) fn propose(tool: &ListedTool, prefixes: &Prefixes) -> ToolEntry {
         description: tool.stored_description(),
         previous_definition: None,
         target_arguments,
+        file_contents,
         typed: false,
         groups: Vec::new(),
         tags: BTreeMap::new(),

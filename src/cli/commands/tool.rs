@@ -66,6 +66,9 @@ struct Register {
     /// `files[].path:kind=path,base=repo_path,role=source,optional` (may be repeated)
     #[arg(long = "target-argument", value_name = "ARGUMENT", value_parser = args::target_argument)]
     target_arguments: Vec<v1::TargetArgument>,
+    /// An argument that holds the contents of files, e.g. `content` or `files[].content` (may be repeated)
+    #[arg(long = "file-content", value_name = "ARGUMENT")]
+    file_contents: Vec<String>,
     /// Pin the definition in this file, as in `tools/list`; `-` is standard input
     #[arg(long, value_name = "FILE")]
     definition: Option<PathBuf>,
@@ -143,6 +146,7 @@ impl Register {
             owner: self.owner.clone(),
             groups: self.groups.clone(),
             target_arguments: self.target_arguments.clone(),
+            file_contents: self.file_contents.clone(),
             definition_json: definition.unwrap_or_default().into_bytes().into(),
         })
     }

@@ -137,6 +137,11 @@ impl TaskTerms {
         self.uses.iter().any(|it| it.any_target)
     }
 
+    /// Whether the targets of any tool are named.
+    pub fn has_targets(&self) -> bool {
+        self.uses.iter().any(|it| !it.targets.is_empty())
+    }
+
     /// The terms of a tool.
     pub fn for_tool(&self, tool: &EntityUID) -> Option<&ToolUse> {
         self.uses.iter().find(|it| it.tool == *tool)

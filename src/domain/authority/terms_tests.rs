@@ -114,6 +114,7 @@ fn invite_with(
             .iter()
             .map(|it| TargetArgument::read(it).unwrap())
             .collect()),
+        file_contents: Vec::new(),
         yields: Arc::default(),
         digest: None,
         digest_parts: None,

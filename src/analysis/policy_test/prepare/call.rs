@@ -304,7 +304,7 @@ fn governing(case: &Case, form: &GovernForm, now: SystemTime) -> Result<GovernQu
         .map(|(agent, user)| Task {
             terms: TaskTerms {
                 uses: form.uses.iter().map(super::live::tool_use).collect(),
-                places: Vec::new(),
+                places: super::live::places(&form.read_from, &form.send_to),
             },
             ..super::live::open_task(agent, user, now)
         });

@@ -94,17 +94,9 @@ impl Resolver<'_> {
         let parts = [&form.tools[..], &form.servers, &form.groups];
         let own = scope(parts, &[], access);
         let is_bounded = parts.iter().any(|names| !names.is_empty());
-        let places = |names: &[String], read: bool| {
-            let places = names.iter().map(|id| KnownResource {
-                place: schema::entity_uid(&TYPES.resource, id.as_str()),
-                read,
-                send: !read,
-            });
-            places.collect::<Vec<_>>()
-        };
         let terms = TaskTerms {
             uses: form.uses.iter().map(tool_use).collect(),
-            places: [places(&form.read_from, true), places(&form.send_to, false)].concat(),
+            places: places(&form.read_from, &form.send_to),
         };
         let step = form.step.as_ref().map(|name| TaskStep {
             name: name.into(),
@@ -218,6 +210,19 @@ pub(super) fn scope(
         access,
         targets: uids(&TYPES.resource, targets),
     }
+}
+
+/// The places that a task names to read from, and to send to.
+pub(super) fn places(read_from: &[String], send_to: &[String]) -> Vec<KnownResource> {
+    let named = |names: &[String], read: bool| {
+        let places = names.iter().map(|id| KnownResource {
+            place: schema::entity_uid(&TYPES.resource, id.as_str()),
+            read,
+            send: !read,
+        });
+        places.collect::<Vec<_>>()
+    };
+    [named(read_from, true), named(send_to, false)].concat()
 }
 
 pub(super) fn tool_use(form: &UseForm) -> ToolUse {

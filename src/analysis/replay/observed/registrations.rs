@@ -335,6 +335,7 @@ fn entry(
     };
     let mut entry = propose::propose(listed, &prefixes);
     entry.why.remove("target_arguments");
+    entry.why.remove("file_contents");
     let why = "proposed from observed calls, without its definition: import its server's list, then confirm it";
     entry.why.insert("status".to_owned(), why.to_owned());
     Ok(ToolEntry {
@@ -344,6 +345,7 @@ fn entry(
         input_schema: None,
         argument_order: Vec::new(),
         target_arguments: Vec::new(),
+        file_contents: Vec::new(),
         ..entry
     })
 }

@@ -117,6 +117,34 @@ fn targets_become_an_attribute() {
 }
 
 #[test]
+fn contents_of_files_are_texts_of_the_schema() {
+    let with = |contents: &str| {
+        format!(
+            "{{{SERVER},\n\"tools\": {{\"write\": {{\"access\": \"write\", \"status\": \"confirmed\", \"yields\": [], \"egress\": true, \"sensitivity\": \"internal\",\n\"file_contents\": {contents},\n\"input_schema\": {{\"properties\": {{\"content\": {{\"type\": \"string\"}}, \"parts\": {{\"type\": \"array\", \"items\": {{\"type\": \"string\"}}}}, \"size\": {{\"type\": \"integer\"}}}}}}}}}}}}"
+        )
+    };
+    let text = with(r#"["content", "parts", "parts[]"]"#);
+    let registration = parse(&source(&text), &mut Vec::new()).expect("no faults");
+    let entities = registration.entities();
+    let wanted = json!(["content", "parts", "parts[]"]);
+    assert_eq!(entities[1].1["attrs"]["file_contents"], wanted);
+    for (contents, said) in [
+        (r#"["contents"]"#, "`contents` is not among the arguments"),
+        (
+            r#"["size"]"#,
+            "`size` is no text in the tool's `input_schema`",
+        ),
+        (r#"["content[]"]"#, "`content` is not a list"),
+        (r#"["a..b"]"#, "`a..b` is not the name of an argument"),
+    ] {
+        let told = faults(&with(contents));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].0, Some(3), "{told:?}");
+        assert!(told[0].1.contains(said), "{told:?}");
+    }
+}
+
+#[test]
 fn every_entry_that_is_wrong_is_told_at_its_field() {
     let text = r#"{
  "server": {"name": "git", "owner": "", "colour": "red"},

@@ -260,6 +260,10 @@ fn entry_lines(entry: &ToolEntry, out: &mut impl Write) -> io::Result<()> {
             printable(kind)
         )?;
     }
+    if !entry.file_contents.is_empty() {
+        let contents = printables(&entry.file_contents);
+        writeln!(out, "  contents  {contents}{}", why("file_contents"))?;
+    }
     Ok(())
 }
 

@@ -40,9 +40,11 @@ impl<'c> ArgumentFacts<'c> {
     }
 
     fn links(&self) -> &Links {
-        let targets = self.input.tool.as_ref();
-        let targets = targets.and_then(|tool| tool.target_arguments.as_deref().ok());
-        let find = |said| links::find(said, targets.unwrap_or_default());
+        let tool = self.input.tool.as_ref();
+        let targets = tool.and_then(|tool| tool.target_arguments.as_deref().ok());
+        let targets = targets.unwrap_or_default();
+        let contents = tool.map_or_else(Default::default, |tool| tool.file_contents.as_slice());
+        let find = |said| links::find(said, targets, contents);
         let find = || self.inputs.arguments.map(find).unwrap_or_default();
         self.links.get_or_init(find)
     }

@@ -27,7 +27,7 @@ pub(super) struct TaskFacts<'c> {
 }
 
 impl<'c> TaskFacts<'c> {
-    const NAMES: [&'static str; 15] = [
+    const NAMES: [&'static str; 16] = [
         "task",
         "step",
         "calls_left",
@@ -38,6 +38,7 @@ impl<'c> TaskFacts<'c> {
         "bounds_arguments",
         "any_target",
         "has_any_target",
+        "has_targets",
         "known_to_read",
         "known_to_send",
         "places_to_read",
@@ -119,6 +120,7 @@ impl ContextSource for TaskFacts<'_> {
             }
             "any_target" => AttributeRef::Bool(self.tool_use().is_some_and(|it| it.any_target)),
             "has_any_target" => AttributeRef::Bool(self.task.terms.has_any_target()),
+            "has_targets" => AttributeRef::Bool(self.task.terms.has_targets()),
             "known_to_read" => AttributeRef::Bool(self.knows(FlowDirection::Read)),
             "known_to_send" => AttributeRef::Bool(self.knows(FlowDirection::Send)),
             "places_to_read" => AttributeRef::Value(self.places(FlowDirection::Read)),

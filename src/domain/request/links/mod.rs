@@ -5,6 +5,9 @@
 //! without one (`//host`, `www.…`, `bit.ly/x`, `bit.ly`), in Markdown, with unusual slashes, dots or digits,
 //! or with invisible characters inside. A false positive costs an approval, a false negative may leak data.
 //!
+//! The contents of files ([`find`]) are read by programs, whose names of things look like hosts: there a link is only what
+//! is written as one, with a scheme, `//` or `www.`.
+//!
 //! Work is bounded: every text is scanned a fixed number of times, at most [`MAX_LINKS`] different links,
 //! [`MAX_NAMES`] names and [`MAX_BYTES`] of text are examined, with what disguises expand to. Beyond that, one more
 //! link to an unknown host is assumed.
@@ -14,6 +17,7 @@ mod context;
 mod disguise;
 mod hosts;
 mod places;
+mod walk;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -24,10 +28,10 @@ use smol_str::SmolStr;
 
 use crate::domain::request::links::characters::{is_of_host, is_of_url, length_for_any};
 use crate::domain::request::links::context::{Before, LinkContext, is_followed_by_path};
-use crate::domain::request::links::disguise::plain;
 use crate::domain::request::links::hosts::{ascii, authority, is_registered, meant, without_port};
 use crate::domain::request::links::places::{WrittenLink, places};
-use crate::domain::request::target::argument::{PathStep, TargetArgument};
+use crate::domain::request::links::walk::{LinkWalk, Meaning, Registered};
+use crate::domain::request::target::argument::{ArgumentPath, TargetArgument};
 
 /// The maximum number of different links.
 pub const MAX_LINKS: usize = 64;
@@ -116,88 +120,20 @@ impl Links {
 }
 
 /// The links in all strings and member names of the arguments, at any depth. Target arguments are skipped:
-/// they are decided as targets. A part of a URL may be a link of its own, such as a branch called `bit.ly/x`.
-pub fn find(arguments: &Map<String, Json>, targets: &[TargetArgument]) -> Links {
-    let mut walk = LinkWalk {
-        links: Links::default(),
-        left: MAX_BYTES,
-    };
+/// they are decided as targets. A part of a URL may be a link of its own, such as a branch called `bit.ly/x`. `contents` are
+/// the arguments that hold the contents of files.
+pub fn find(
+    arguments: &Map<String, Json>,
+    targets: &[TargetArgument],
+    contents: &[ArgumentPath],
+) -> Links {
     let targets = targets.iter().filter(|it| !it.is_part_of_url());
-    let targets: Vec<&[PathStep]> = targets.map(|it| it.place.steps()).collect();
-    walk.members(arguments, &targets);
+    let targets = targets.map(|it| (it.place.steps(), Meaning::Target));
+    let contents = contents.iter().map(|it| (it.steps(), Meaning::Content));
+    let registered: Vec<Registered<'_>> = targets.chain(contents).collect();
+    let mut walk = LinkWalk::default();
+    walk.members(arguments, &registered);
     walk.links
-}
-
-/// Walks a value; the steps are the remaining paths to target arguments.
-struct LinkWalk {
-    links: Links,
-    /// The number of bytes that may still be examined.
-    left: usize,
-}
-
-impl LinkWalk {
-    fn members(&mut self, members: &Map<String, Json>, targets: &[&[PathStep]]) {
-        for (name, value) in members {
-            self.text(name);
-            let inner: Vec<&[PathStep]> = targets
-                .iter()
-                .filter_map(|steps| match steps.split_first() {
-                    Some((PathStep::Member(wanted), rest)) if *wanted == *name => Some(rest),
-                    _ => None,
-                })
-                .collect();
-            self.value(value, &inner);
-        }
-    }
-
-    fn value(&mut self, value: &Json, targets: &[&[PathStep]]) {
-        match value {
-            Json::String(text) => {
-                if !targets.iter().any(|steps| steps.is_empty()) {
-                    self.text(text);
-                }
-            }
-            Json::Array(items) => {
-                // A list of targets needs no step of its own.
-                let inner: Vec<&[PathStep]> = targets
-                    .iter()
-                    .filter_map(|steps| match steps.split_first() {
-                        Some((PathStep::Items, rest)) => Some(rest),
-                        None => Some(*steps),
-                        Some(_) => None,
-                    })
-                    .collect();
-                items.iter().for_each(|item| self.value(item, &inner));
-            }
-            Json::Object(members) => self.members(members, targets),
-            Json::Null | Json::Bool(_) | Json::Number(_) => {}
-        }
-    }
-
-    /// Adds the links of a text, as written and with disguises undone. A link found only undisguised is to an
-    /// unknown resource.
-    fn text(&mut self, text: &str) {
-        // Shorter than any host name with a dot.
-        if !self.examines(text.len()) || text.len() < 3 {
-            return;
-        }
-        LinkFinder::new(text, true, &mut self.links).find();
-        // One character may stand for a dozen, so what is left bounds what is made of them.
-        if let Some(plain) = plain(text, self.left)
-            && self.examines(plain.len())
-        {
-            LinkFinder::new(&plain, false, &mut self.links).find();
-        }
-    }
-
-    /// Counts text to be examined; false once the limit is reached.
-    fn examines(&mut self, bytes: usize) -> bool {
-        match self.left.checked_sub(bytes) {
-            Some(left) => self.left = left,
-            None => self.links.is_cut = true,
-        }
-        !self.links.is_cut
-    }
 }
 
 /// Scans one text.
@@ -235,6 +171,22 @@ impl<'t> LinkFinder<'t> {
         self.without_slashes();
         if self.is_written {
             self.with_backslashes();
+        }
+    }
+
+    /// Finds what is written as a link: with a scheme, `//` or `www.`.
+    fn find_in_file(&mut self) {
+        self.with_slashes();
+        self.with_colon();
+        for run in self.text.split(|c| !is_of_host(c)) {
+            let name = run.trim_start_matches(['.', '-', '_']);
+            let start = name.as_bytes().get(..4);
+            if start.is_some_and(|start| start.eq_ignore_ascii_case(b"www.")) {
+                self.name(name);
+            }
+            if self.links.is_cut {
+                return;
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use crate::domain::schema::{TYPES, entity_uid};
 fn unknown(text: &str, known: &str) -> bool {
     let arguments = json!({ "text": text });
     let known = entity_uid(&TYPES.resource, known);
-    let links = find(arguments.as_object().unwrap(), &[]);
+    let links = find(arguments.as_object().unwrap(), &[], &[]);
     !links.unknown(|place| *place == known).is_empty()
 }
 

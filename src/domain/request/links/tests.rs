@@ -5,7 +5,7 @@ use super::*;
 
 fn hosts(text: &str) -> Vec<String> {
     let arguments = json!({ "text": text });
-    let links = find(arguments.as_object().unwrap(), &[]);
+    let links = find(arguments.as_object().unwrap(), &[], &[]);
     links.hosts().iter().map(SmolStr::to_string).collect()
 }
 
@@ -328,7 +328,7 @@ fn links_are_found_wherever_a_text_is() {
         "https://b.example": 1,
         "d": {"https://c.example": null},
     });
-    let links = find(arguments.as_object().unwrap(), &[]);
+    let links = find(arguments.as_object().unwrap(), &[], &[]);
     let hosts = links.hosts();
     assert!(
         hosts.iter().eq(["a.example", "b.example", "c.example"]),
@@ -352,7 +352,7 @@ fn what_names_a_target_is_judged_as_one() {
         "other": {"url": "e.example/1"},
     });
     let targets = [named("url"), named("urls"), named("files[].path")];
-    let links = find(arguments.as_object().unwrap(), &targets);
+    let links = find(arguments.as_object().unwrap(), &targets, &[]);
     let hosts = links.hosts();
     assert!(hosts.iter().eq(["d.example", "e.example"]), "{hosts:?}");
 }
@@ -364,7 +364,7 @@ fn a_part_of_a_url_may_hold_a_link() {
     }));
     let branch = TargetArgument::read(&written.unwrap()).unwrap();
     let arguments = json!({"owner": "larkwood", "branch": "bit.ly/x"});
-    let hosts = find(arguments.as_object().unwrap(), &[branch]).hosts();
+    let hosts = find(arguments.as_object().unwrap(), &[branch], &[]).hosts();
     assert!(hosts.iter().eq(["bit.ly"]), "{hosts:?}");
 }
 
@@ -375,20 +375,20 @@ fn more_than_is_looked_at_counts_as_unknown() {
         .collect();
     let known = |_: &EntityUID| true;
     let arguments = json!({ "text": many });
-    let links = find(arguments.as_object().unwrap(), &[]);
+    let links = find(arguments.as_object().unwrap(), &[], &[]);
     assert!(links.unknown(known).iter().eq(["…"]));
     let same = "a.com?b=".repeat(100_000);
     let arguments = json!({ "text": same });
     let started = std::time::Instant::now();
     assert!(
-        !find(arguments.as_object().unwrap(), &[])
+        !find(arguments.as_object().unwrap(), &[], &[])
             .unknown(known)
             .is_empty()
     );
     assert!(started.elapsed() < std::time::Duration::from_secs(5));
     let arguments = json!({ "text": "x".repeat(MAX_BYTES), "y": "" , "z": "zz"});
     assert!(
-        !find(arguments.as_object().unwrap(), &[])
+        !find(arguments.as_object().unwrap(), &[], &[])
             .unknown(known)
             .is_empty()
     );
@@ -504,4 +504,56 @@ fn the_host_of_a_mail_link_is_found_wherever_it_stands() {
     }
     assert_eq!(hosts("data:text/html,x data:,y"), ["data"]);
     assert!(hosts("data: text, and mailto: nobody").is_empty());
+}
+
+#[test]
+fn in_the_content_of_a_file_a_link_is_only_what_is_written_as_one() {
+    let hosts = |text: &str| -> Vec<String> {
+        let arguments = json!({ "files": [{ "path": "a.py", "content": text }], "message": "m" });
+        let contents = [ArgumentPath::parse("files[].content").unwrap()];
+        let links = find(arguments.as_object().unwrap(), &[], &contents);
+        links.hosts().iter().map(SmolStr::to_string).collect()
+    };
+    for code in [
+        "await self.io.run(user.id, time.now)",
+        "logging.info(a.map) // see node.id",
+        "evil.example/x evil[.]example bit.ly/x who@evil.example",
+        "C:\\\\Users\\\\me.name \\\\evil.example\\share",
+        "awww.evil.example",
+    ] {
+        assert_eq!(hosts(code), [] as [String; 0], "{code}");
+    }
+    for link in [
+        "see https://evil.example/x",
+        "hxxps://evil.example",
+        "[here](https:evil.example)",
+        "mailto:who@evil.example",
+        "<img src=//evil.example/x>",
+        "http:/evil.example",
+    ] {
+        assert_eq!(hosts(link), ["evil.example"], "{link}");
+    }
+    assert_eq!(hosts("_WWW.evil.example/x"), ["www.evil.example"]);
+}
+
+#[test]
+fn only_the_registered_argument_is_the_content_of_a_file() {
+    let hosts = |arguments: Json, targets: &[TargetArgument]| -> Vec<String> {
+        let contents = ["content", "parts"].map(|it| ArgumentPath::parse(it).unwrap());
+        let links = find(arguments.as_object().unwrap(), targets, &contents);
+        links.hosts().iter().map(SmolStr::to_string).collect()
+    };
+    assert_eq!(hosts(json!({"message": "bit.ly/x"}), &[]), ["bit.ly"]);
+    assert_eq!(
+        hosts(json!({"content": {"text": "bit.ly/x"}}), &[]),
+        ["bit.ly"]
+    );
+    assert_eq!(
+        hosts(json!({"parts": ["bit.ly/x", "//a.com"]}), &[]),
+        ["a.com"]
+    );
+    // What is both is a target.
+    let form = crate::domain::request::target::argument::TargetArgumentForm::named("content");
+    let target = [TargetArgument::read(&form).unwrap()];
+    assert!(hosts(json!({"content": "https://a.com"}), &target).is_empty());
 }

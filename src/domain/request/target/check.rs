@@ -57,6 +57,29 @@ fn check_one(
     }
 }
 
+/// Checks the path of an argument that is a text or a list of texts. Without a schema, only the form is checked.
+///
+/// # Errors
+///
+/// What is wrong, as a sentence.
+pub fn check_text(argument: &str, schema: Option<&Json>) -> Result<(), String> {
+    let path = ArgumentPath::parse(argument).map_err(|why| match why.starts_with('`') {
+        true => why,
+        false => format!("a path of an argument {why}"),
+    })?;
+    let Some(schema) = schema else {
+        return Ok(());
+    };
+    let reached = reach(&path, schema, "argument").map_err(|fault| fault.message)?;
+    let types = reached.place.types();
+    let is_text = types.has(JsonTypes::STRING)
+        || types.has(JsonTypes::ARRAY) && reached.place.items().types().has(JsonTypes::STRING);
+    match is_text {
+        true => Ok(()),
+        false => Err(format!("`{path}` is no text in the tool's `input_schema`")),
+    }
+}
+
 /// Strips a final `[]`: `paths` and `paths[]` are equivalent.
 fn without_last_items(place: &ArgumentPath) -> ArgumentPath {
     let text = place.to_string();

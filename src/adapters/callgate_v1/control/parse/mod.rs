@@ -270,6 +270,7 @@ impl MessageParser<'_> {
             owner: self.required_id(wire.owner, "owner")?,
             groups: self.ids(wire.groups, items, "groups")?,
             target_arguments: self.target_arguments(wire.target_arguments)?,
+            file_contents: self.ids(wire.file_contents, items, "file_contents")?,
             definition: (!definition.is_empty())
                 .then(|| self.definition(&definition, "definition_json"))
                 .transpose()?,
