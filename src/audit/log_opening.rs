@@ -100,6 +100,7 @@ impl AuditLog {
             lost: Mutex::default(),
             failure: Mutex::default(),
             is_failing: AtomicBool::new(false),
+            is_doubtful: AtomicBool::new(false),
             threads: Mutex::default(),
         });
         Ok(Some(PreparedLog {

@@ -60,6 +60,8 @@ pub(super) struct Shared {
     pub(super) failure: Mutex<Option<Failure>>,
     /// Whether there is one: every call asks that.
     pub(super) is_failing: AtomicBool,
+    /// Whether there is one, or was until a moment ago. A disk that is full may have room for a notice and not for what follows it.
+    pub(super) is_doubtful: AtomicBool,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -245,13 +247,19 @@ impl Shared {
         !self.goes_on() && self.is_failing()
     }
 
-    /// Whether a response waits for its record: in mode `async` only where calls are denied without one.
+    /// Whether a response waits for its record: in mode `async` only while it is doubtful that it can be written, and calls are
+    /// denied without one.
     pub(super) fn is_waited_for(&self) -> bool {
         match self.mode {
             LogMode::Written | LogMode::Synced => true,
-            LogMode::Async => self.must_deny(),
+            LogMode::Async => !self.goes_on() && self.is_doubtful.load(Ordering::Acquire),
             LogMode::Off => false,
         }
+    }
+
+    /// The log has been written for long enough since it could not be.
+    pub(super) fn trust(&self) {
+        self.is_doubtful.store(false, Ordering::Release);
     }
 
     pub(super) fn wrote(&self, next: u64, lost: LostCounts) {
@@ -275,6 +283,9 @@ impl Shared {
     pub(super) fn set_failure(&self, failure: Option<Failure>) {
         let mut known = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         self.is_failing.store(failure.is_some(), Ordering::Release);
+        if failure.is_some() {
+            self.is_doubtful.store(true, Ordering::Release);
+        }
         *known = failure;
     }
 

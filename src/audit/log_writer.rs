@@ -23,6 +23,8 @@ const SLOW: Duration = Duration::from_millis(5);
 /// because others had the processor waits for the thread only shortly.
 const TIMES_AFTER_SLOW: u32 = 20;
 const AFTER_SLOW: Duration = Duration::from_secs(1);
+/// How long the log has to be written without a failure until nobody waits for it again in mode `async`.
+const TRUSTED_AFTER: Duration = Duration::from_secs(5);
 /// Batches that one of those who wait writes, before it leaves the others' to the thread.
 const MOST_BATCHES: usize = 4;
 
@@ -37,6 +39,8 @@ pub(super) struct LogWriter {
     unwritten: u64,
     /// Until when only the thread writes.
     pub(super) slow_until: Option<Instant>,
+    /// When the log could not be written, unless that is long ago.
+    failed_at: Option<Instant>,
     /// Dropped at the end, which ends the other thread.
     _done: Sender<()>,
 }
@@ -130,6 +134,7 @@ impl LogWriter {
             untold: None,
             unwritten: 0,
             slow_until: None,
+            failed_at: None,
             _done: done,
         }
     }
@@ -261,8 +266,16 @@ impl LogWriter {
                 tracing::warn!("the decision log is written again");
                 shared.set_failure(None);
             }
+            if self
+                .failed_at
+                .is_some_and(|at| at.elapsed() >= TRUSTED_AFTER)
+            {
+                self.failed_at = None;
+                shared.trust();
+            }
             return true;
         };
+        self.failed_at = Some(Instant::now());
         if failure.is_none() {
             tracing::error!(%error, "the decision log cannot be written");
         }
