@@ -202,6 +202,7 @@ fn record(bundle: &Bundle, index: u64, asked: &Asked) -> RecordedDecision {
         is_enforced: false,
         codes: codes.collect(),
         policies: Vec::new(),
+        obligations: Vec::new(),
         capsule: RecordedCapsule::Kept(capsule.encode().expect("it fits")),
     }
 }
@@ -252,7 +253,7 @@ impl Decider {
         };
         let capsule = Capsule::decode(&bytes).expect("a capsule");
         let mut replayer = Replayer::new(&self.candidate);
-        replayer.replay(&capsule).expect("a verdict")
+        replayer.answer(&capsule).expect("a verdict").verdict
     }
 
     pub(super) fn allows(&self, asked: impl Into<Asked>) -> bool {
