@@ -210,6 +210,7 @@ fn replaying(scene: &Scene) {
                 .iter()
                 .map(|it| it.id.clone())
                 .collect(),
+            obligations: Vec::new(),
             capsule: RecordedCapsule::Kept(capsule(call)),
         }
     };

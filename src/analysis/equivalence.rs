@@ -74,6 +74,7 @@ mod solver {
     use cedar_policy_symcc::CompiledPolicy;
 
     use super::Equivalence;
+    use crate::analysis::answer_marks::AnswerMarks;
     use crate::analysis::prove::QuestionKind;
     use crate::analysis::prove::allowed;
     use crate::analysis::prove::process::Process;
@@ -119,8 +120,11 @@ mod solver {
             if differing.is_empty() {
                 return Ok(Equivalence::Equivalent);
             }
-            // A policy in shadow mode decides nothing, and what it would have done is told.
-            if policy.annotation("mode") == Some("shadow") {
+            // A policy in shadow mode decides nothing, and what it would have done is told. Of a forbid that matches, the
+            // answer has the marks whatever else denies.
+            let is_forbid = policy.effect() == api::Effect::Forbid;
+            let marks = AnswerMarks::new(is_forbid, |name| policy.annotation(name));
+            if policy.annotation("mode") == Some("shadow") || (is_forbid && !marks.is_empty()) {
                 return Ok(Equivalence::Different);
             }
             let whole = enforced(&whole()).map_err(|error| error.to_string())?;
@@ -133,8 +137,31 @@ mod solver {
                 if !same? {
                     return Ok(Equivalence::Different);
                 }
+                for obligation in &marks.obligations {
+                    if !self.obliges_the_same(&whole, obligation, environment)? {
+                        return Ok(Equivalence::Different);
+                    }
+                }
             }
             Ok(Equivalence::Equivalent)
+        }
+
+        /// Whether both sets allow the same requests of one kind with an obligation.
+        fn obliges_the_same(
+            &mut self,
+            whole: &[api::Policy],
+            obligation: &str,
+            environment: &api::RequestEnv,
+        ) -> Result<bool, String> {
+            let obliges = |it: &api::Policy| {
+                let marks = AnswerMarks::new(false, |name| it.annotation(name));
+                marks.obligations.contains(obligation)
+            };
+            let own = allowed::compile_by(&self.own, &obliges, environment, self.schema)?;
+            let other = allowed::compile_by(whole, &obliges, environment, self.schema)?;
+            self.process.ask(QuestionKind::Equivalence, async |it| {
+                it.check_equivalent_opt(&own, &other).await
+            })
         }
 
         /// Whether policy and change match the same requests of one kind and fail for the same; without a change, or if the

@@ -26,7 +26,6 @@ use crate::domain::decide::listing::{HiddenReason, ListedItem};
 use crate::domain::decide::observe::{self, Hold};
 use crate::domain::decide::verdict::{LeftBehind, SideEffects, Verdict};
 use crate::domain::request::call_context::CallContext;
-use crate::domain::schema::TYPES;
 use crate::service::Service;
 use crate::service::generation::Generation;
 use crate::service::in_flight::{Decided, InFlightRequest};
@@ -122,12 +121,7 @@ impl Service {
         pending: &InFlightRequest<'_>,
         question: &ParcRequest,
     ) -> Decided {
-        // The server of a tool; nothing else of a Cedar request names one.
-        let server = question.tool_server();
-        let server = server.as_ref().map(|uid| AsRef::<str>::as_ref(uid.eid()));
-        let own = *question.resource.entity_type() == TYPES.server;
-        let own = own.then(|| AsRef::<str>::as_ref(question.resource.eid()));
-        let is_observed = self.observes(&pending.ask, server.or(own));
+        let is_observed = self.observes(&pending.ask, question.server_name());
         pending.guarded(Decided::denied, |generation, _| {
             let (snapshot, authority) = (&generation.snapshot, &generation.authority);
             let verdict = is_authorized::decide(snapshot, authority, question);

@@ -7,6 +7,7 @@ use callgate_engine::cedar::{
     UnaryOp, Var,
 };
 
+use crate::analysis::answer_marks::AnswerMarks;
 use crate::analysis::lint::code::Code;
 use crate::bundle::diagnostic::BundleDiagnostic;
 use crate::bundle::parse::policies::{Policies, first_line};
@@ -164,7 +165,8 @@ fn leaves_out_typed_tools(template: &Template) -> bool {
     is_group && !is_one_tool
 }
 
-/// Policies of the same effect and scope, of which one says the same or has no conditions.
+/// Policies of the same effect and scope, of which one says the same or has no conditions, and gives whatever the other adds
+/// to an answer.
 fn shadowed(policies: &Policies, templates: &[&Template], found: &mut Vec<Found>) {
     let mut by_scope: HashMap<(bool, String), Vec<&Template>> = HashMap::new();
     for template in templates {
@@ -185,28 +187,40 @@ fn shadowed(policies: &Policies, templates: &[&Template], found: &mut Vec<Found>
             .push(template);
     }
     for of_scope in by_scope.into_values().filter(|it| it.len() > 1) {
-        let without = of_scope
-            .iter()
-            .find(|it| it.non_scope_constraints().is_none());
-        let mut first: HashMap<String, &Template> = HashMap::new();
+        let condition = |of: &Template| {
+            let condition = of.non_scope_constraints();
+            condition.map_or_else(String::new, ToString::to_string)
+        };
+        // By condition, the first policy with each set of marks: there are few sets.
+        let mut first: HashMap<String, Vec<(AnswerMarks, &Template)>> = HashMap::new();
         for template in &of_scope {
-            let condition = template
-                .non_scope_constraints()
-                .map_or_else(String::new, ToString::to_string);
-            let same = first.get(&condition).copied();
-            let above = without.copied().filter(|it| it.id() != template.id());
-            let by = match (same, condition.is_empty()) {
-                (Some(same), _) => Some(same),
-                (None, true) => None,
-                (None, false) => above,
-            };
-            first.entry(condition).or_insert(template);
+            let (own, same) = (
+                marks(template),
+                first.entry(condition(template)).or_default(),
+            );
+            if !same.iter().any(|(known, _)| *known == own) {
+                same.push((own, template));
+            }
+        }
+        for template in of_scope {
+            let (own, condition) = (marks(template), condition(template));
+            let others = [condition.as_str(), ""]
+                .into_iter()
+                .filter_map(|it| first.get(it));
+            let by = others
+                .flatten()
+                .find(|(marks, other)| other.id() != template.id() && own.is_within(marks));
             let is_allowed = allows(template, Code::PolicyShadowed.as_str());
-            if let (Some(by), false) = (by, is_allowed) {
+            if let (Some((_, by)), false) = (by, is_allowed) {
                 let id: &str = template.id().as_ref();
                 let said = format!("`{id}`: `{}` says the same or more", by.id());
                 found.extend(at(policies, id, Code::PolicyShadowed, said));
             }
         }
     }
+}
+
+fn marks(template: &Template) -> AnswerMarks {
+    let is_forbid = template.effect() == Effect::Forbid;
+    AnswerMarks::new(is_forbid, |name| annotation(template, name))
 }

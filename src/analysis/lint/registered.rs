@@ -1,6 +1,6 @@
 //! Lints of tools.
 
-use callgate_engine::cedar::{Effect, ExprKind, Literal};
+use callgate_engine::cedar::{Effect, Expr, ExprKind, Literal};
 
 use crate::analysis::lint::code::Code;
 use crate::analysis::lint::policies::Found;
@@ -9,6 +9,7 @@ use crate::bundle::files::SourceFile;
 use crate::bundle::parse::json::{self, Step};
 use crate::bundle::parse::policies::Policies;
 use crate::bundle::parse::registration::{ConfirmationStatus, Registration, ToolEntry};
+use crate::bundle::validate::open_permits::annotation;
 use crate::domain::request::target::TargetKind;
 use crate::domain::request::visible::shown;
 
@@ -73,19 +74,42 @@ fn has_path(tool: &ToolEntry) -> bool {
         .any(|kind| kind == TargetKind::Path.as_str())
 }
 
-/// Whether some forbid reads the label `secret`, and whether some forbid reads `egress`.
+/// Whether some enforced forbid reads the label `secret`, and whether some reads `egress`.
 fn forbids_read(policies: &Policies) -> (bool, bool) {
     let (mut secret, mut egress) = (false, false);
-    let forbids = policies.set.all_templates();
-    for forbid in forbids.filter(|it| it.effect() == Effect::Forbid) {
+    let forbids = policies
+        .set
+        .all_templates()
+        .filter(|it| it.effect() == Effect::Forbid && annotation(it, "mode") != Some("shadow"));
+    for forbid in forbids {
         let condition = forbid.non_scope_constraints();
         for part in condition.into_iter().flat_map(|it| it.subexpressions()) {
             match part.expr_kind() {
-                ExprKind::Lit(Literal::String(text)) => secret |= text == SECRET,
+                ExprKind::BinaryApp { arg1, arg2, .. } => {
+                    secret |= reads_labels(arg1) && names_secret(arg2);
+                    secret |= names_secret(arg1) && reads_labels(arg2);
+                }
                 ExprKind::GetAttr { attr, .. } => egress |= attr == "egress",
                 _ => {}
             }
         }
     }
     (secret, egress)
+}
+
+/// Whether an operand is made of labels: those of a session, a delegation, a task, or what a tool yields.
+fn reads_labels(operand: &Expr) -> bool {
+    let is_labels = |part: &Expr| match part.expr_kind() {
+        ExprKind::GetAttr { attr, .. } => matches!(attr.as_str(), "labels" | "yields"),
+        _ => false,
+    };
+    operand.subexpressions().any(is_labels)
+}
+
+fn names_secret(operand: &Expr) -> bool {
+    let is_secret = |part: &Expr| match part.expr_kind() {
+        ExprKind::Lit(Literal::String(text)) => text == SECRET,
+        _ => false,
+    };
+    operand.subexpressions().any(is_secret)
 }

@@ -110,6 +110,44 @@ fn what_is_said_twice_is_shadowed_and_what_differs_is_not() {
     assert_eq!(codes(&(policy("a", confirmed) + &trial)), []);
 }
 
+#[test]
+fn what_adds_something_to_an_answer_is_not_shadowed_by_what_does_not() {
+    let policy = |id: &str, marks: &str, effect: &str, rest: &str| {
+        format!(
+            "@id(\"{id}\") @owner(\"it\") @reason(\"r\") {marks} {effect} (principal is Mcp::User, action in Mcp::Action::\"call_read\", resource) {rest};\n"
+        )
+    };
+    for (effect, mark) in [
+        ("permit", "@obligation(\"redact\")"),
+        ("forbid", "@obligation(\"redact\")"),
+        ("forbid", "@mode(\"enforce\")"),
+    ] {
+        for rest in ["", "when { resource.egress }"] {
+            let plain = policy("plain", "", effect, rest);
+            let marked = policy("marked", mark, effect, rest);
+            let above = policy("above", "", effect, "");
+            let found = |text: String| -> Vec<String> {
+                let found = super::tests::found(&[("a.cedar", &text)]);
+                found.into_iter().map(|(_, place)| place).collect()
+            };
+            // The plain one says nothing that the marked one does not say, wherever it stands.
+            assert_eq!(
+                found(plain.clone() + &marked),
+                ["a.cedar:1 x1"],
+                "{effect} {mark}"
+            );
+            assert_eq!(
+                found(marked.clone() + &plain),
+                ["a.cedar:2 x1"],
+                "{effect} {mark}"
+            );
+            if !rest.is_empty() {
+                assert_eq!(codes(&(above + &marked)), [], "{effect} {mark}");
+            }
+        }
+    }
+}
+
 const TOOLS: &str = r#"{"server": {"name": "git", "owner": "owen"}, "tools": {
   "log": {"access": "read", "status": "proposed", "yields": ["secret"], "egress": false, "sensitivity": "internal"},
   "push": {"access": "write", "status": "confirmed", "yields": [], "egress": true, "sensitivity": "internal"},

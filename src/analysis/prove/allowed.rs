@@ -62,6 +62,20 @@ pub fn compile(
     environment: &api::RequestEnv,
     schema: &api::Schema,
 ) -> Result<CompiledPolicySet, String> {
+    compile_by(policies, &|_| true, environment, schema)
+}
+
+/// The same of those requests alone that one of these permits matches.
+///
+/// # Errors
+///
+/// As [`compile`].
+pub fn compile_by(
+    policies: &[api::Policy],
+    counts: &dyn Fn(&api::Policy) -> bool,
+    environment: &api::RequestEnv,
+    schema: &api::Schema,
+) -> Result<CompiledPolicySet, String> {
     let wrong =
         |error: cedar_policy_symcc::err::Error| format!("{}: {error}", type_name(environment));
     let mut fallible = Vec::new();
@@ -71,9 +85,11 @@ pub fn compile(
             fallible.push(policy);
         }
     }
+    let counts = |it: &&api::Policy| it.effect() == api::Effect::Forbid || counts(it);
+    let counted: Vec<&api::Policy> = policies.iter().filter(counts).collect();
     let set = match fallible.is_empty() {
-        true => possible(policies.iter().cloned())?,
-        false => possible(strict(policies, &fallible)?.policies().cloned())?,
+        true => possible(counted.into_iter().cloned())?,
+        false => possible(strict(&counted, &fallible)?.policies().cloned())?,
     };
     CompiledPolicySet::compile(&set, environment, schema).map_err(wrong)
 }
@@ -92,11 +108,11 @@ pub fn has_value(policy: &api::Policy) -> api::Policy {
 }
 
 /// Policies by which Cedar allows what these allow if none of the fallible ones fails.
-fn strict(policies: &[api::Policy], fallible: &[&api::Policy]) -> Result<api::PolicySet, String> {
+fn strict(policies: &[&api::Policy], fallible: &[&api::Policy]) -> Result<api::PolicySet, String> {
     let mut set = PolicySet::new();
     let mut permits: Vec<&Policy> = Vec::new();
     for policy in policies {
-        let core: &Policy = policy.as_ref();
+        let core: &Policy = (*policy).as_ref();
         match policy.effect() {
             api::Effect::Permit => permits.push(core),
             api::Effect::Forbid => set.add(core.clone()).map_err(|error| error.to_string())?,

@@ -10,6 +10,7 @@ use callgate_engine::cedar::api;
 use cedar_policy_symcc::{CompiledPolicy, CompiledPolicySet, never_matches_asserts};
 use serde_json::Value as Json;
 
+use crate::analysis::answer_marks::AnswerMarks;
 use crate::analysis::prove::allowed::type_name;
 use crate::analysis::prove::solver::{Prover, Subject, as_permit, compile, set_of};
 use crate::analysis::prove::{
@@ -113,9 +114,11 @@ impl Look<'_> {
             can_match: false,
             always: true,
             error: None,
-            shadow: self.others(index, |own, other| own == other),
+            shadow: self.others(index, |own, other| {
+                own.effect() == other.effect() && marks(own).is_within(&marks(other))
+            }),
             overriding: self.others(index, |own, other| {
-                own == api::Effect::Permit && other == api::Effect::Forbid
+                own.effect() == api::Effect::Permit && other.effect() == api::Effect::Forbid
             }),
         };
         // The kinds of requests that it matches some of.
@@ -140,16 +143,15 @@ impl Look<'_> {
         Ok(known)
     }
 
-    /// The other policies whose effect is as meant; `None` with too many policies.
+    /// The other policies that are meant; `None` with too many policies.
     fn others(
         &self,
         index: usize,
-        is_meant: impl Fn(api::Effect, api::Effect) -> bool,
+        is_meant: impl Fn(&api::Policy, &api::Policy) -> bool,
     ) -> Option<Vec<usize>> {
         let policies = &self.subject.policies;
-        let own = policies[index].effect();
         let others = (0..policies.len()).filter(|other| *other != index);
-        let others = others.filter(|other| is_meant(own, policies[*other].effect()));
+        let others = others.filter(|other| is_meant(&policies[index], &policies[*other]));
         (policies.len() <= MAX_COMPARED).then(|| others.collect())
     }
 
@@ -236,6 +238,12 @@ impl Look<'_> {
             })
         })
     }
+}
+
+/// What the policy adds to an answer.
+fn marks(policy: &api::Policy) -> AnswerMarks {
+    let is_forbid = policy.effect() == api::Effect::Forbid;
+    AnswerMarks::new(is_forbid, |name| policy.annotation(name))
 }
 
 fn has_conditions(policy: &api::Policy) -> bool {

@@ -211,7 +211,7 @@ pub enum FindingKind {
     AlwaysApplies,
     /// Some request makes it fail, and Callgate denies whatever fails.
     CanErr,
-    /// Another policy of the same effect, or several together, match whatever it matches.
+    /// Another policy of the same effect, or several together, match whatever it matches, and each gives what it adds to an answer.
     Shadowed,
     /// A forbid, or several together, match whatever this permit matches.
     Overridden,

@@ -16,9 +16,10 @@ use crate::authn::caller::Caller;
 use crate::bundle::Bundle;
 use crate::config::Config;
 use crate::config::claims::ClaimMapping;
+use crate::config::observe::ObserveConfig;
 use crate::domain::decide::inputs::{DEFAULT_VALIDITY, DecisionInputs, Requester};
 use crate::domain::decide::verdict::Verdict;
-use crate::domain::decide::{call, is_authorized};
+use crate::domain::decide::{call, is_authorized, observe};
 use crate::domain::entity_json::parse_stored;
 use crate::domain::registration::RegisteredTools;
 use crate::domain::schema;
@@ -33,6 +34,8 @@ pub struct Candidate {
     claims: ClaimMapping,
     named_approvers: Vec<EntityUID>,
     demands: Option<DelegationDemands>,
+    /// What is only observed; `None` if the configuration says nothing: it may be kept elsewhere.
+    observe: Option<ObserveConfig>,
     digest: Arc<str>,
     reads_usage: bool,
     reads_labels: bool,
@@ -67,6 +70,15 @@ impl DelegationDemands {
         let own = self.of_callers.get(id).copied();
         own.or_else(|| (id == Caller::LOCAL).then_some(self.of_all))
     }
+}
+
+/// What a candidate answers.
+#[derive(Debug)]
+pub struct ReplayedAnswer {
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// Whether a deny is enforced; `None` if the candidate does not say what is only observed.
+    pub is_enforced: Option<bool>,
 }
 
 /// The bundle with stored entities put into it.
@@ -119,16 +131,19 @@ impl Candidate {
         let (snapshot, claims) = (bundle.snapshot.clone(), bundle.config.claims.clone());
         Self {
             demands: DelegationDemands::from_config(&bundle.config),
+            observe: (bundle.config != Config::default()).then(|| bundle.config.observe.clone()),
             ..Self::new(snapshot, claims, Arc::clone(&bundle.digest))
         }
     }
 
-    /// A candidate of a snapshot, the mapping of claims and the digest of both. Which calls have to name a user is as it was.
+    /// A candidate of a snapshot, the mapping of claims and the digest of both. Which calls have to name a user, and which
+    /// are only observed, is as it was.
     pub fn new(snapshot: Snapshot, claims: ClaimMapping, digest: Arc<str>) -> Self {
         let about = schema::action_uid("approve_call");
         Self {
             named_approvers: snapshot.entities_named_where("approval", &about),
             demands: None,
+            observe: None,
             reads_usage: snapshot.reads_context("usage"),
             reads_labels: context_reads::reads_labels(&snapshot),
             bundle: WithStored {
@@ -205,21 +220,45 @@ impl<'c> Replayer<'c> {
         }
     }
 
-    /// The verdict of the candidate on one call, or on Cedar's own request.
+    /// The answer of the candidate on one call, or on Cedar's own request.
     ///
     /// # Errors
     ///
     /// [`Obstacle`] if the capsule does not hold what the candidate reads, or is about a list or a search.
-    pub fn replay(&mut self, capsule: &Capsule) -> Result<Verdict, Obstacle> {
+    pub fn answer(&mut self, capsule: &Capsule) -> Result<ReplayedAnswer, Obstacle> {
+        let candidate = self.candidate;
+        let observes = |server: Option<&str>| {
+            let config = candidate.observe.as_ref();
+            config.map(|config| config.covers(&capsule.caller.id, server))
+        };
+        let answer =
+            |verdict: Verdict, is_observed: Option<bool>, holds: &dyn Fn(&Verdict) -> bool| {
+                let is_enforced = is_observed.map(|it| !it || holds(&verdict));
+                ReplayedAnswer {
+                    is_enforced,
+                    verdict,
+                }
+            };
         match &capsule.request {
             CapsuleRequest::Cedar(request) => {
-                let bundle = self.bundle_for(capsule)?;
+                let snapshot = &self.bundle_for(capsule)?.snapshot;
                 let authority = &capsule.authority;
-                Ok(is_authorized::decide(&bundle.snapshot, authority, request))
+                let verdict = is_authorized::decide(snapshot, authority, request);
+                Ok(answer(
+                    verdict,
+                    observes(request.server_name()),
+                    &|verdict| {
+                        observe::waive_request(snapshot, authority, request, verdict).is_err()
+                    },
+                ))
             }
             CapsuleRequest::Call(call, history) => {
+                let is_observed = observes(Some(&call.operation.server));
                 self.inspect(capsule, history, |inputs, requester| {
-                    call::decide(*inputs, call, requester, capsule.now)
+                    let verdict = call::decide(*inputs, call, requester, capsule.now);
+                    answer(verdict, is_observed, &|verdict| {
+                        observe::waive(inputs, call, requester, verdict, capsule.now).is_err()
+                    })
                 })
             }
             CapsuleRequest::List(..) | CapsuleRequest::Search(_) => Err(Obstacle::Several),
@@ -230,7 +269,7 @@ impl<'c> Replayer<'c> {
     ///
     /// # Errors
     ///
-    /// As [`Replayer::replay`].
+    /// As [`Replayer::answer`].
     pub fn inspect<R>(
         &mut self,
         capsule: &Capsule,

@@ -84,7 +84,7 @@ impl Replayer<'_> {
             let verdict = is_authorized::decide(snapshot, &capsule.authority, request);
             ReplayedEntry {
                 was: OutcomeKey::new(candidate.is_allow, candidate.code.clone(), Vec::new()),
-                becomes: OutcomeKey::of_verdict(&verdict),
+                becomes: OutcomeKey::of_verdict(&verdict, true),
                 parties: request.principal.to_string(),
                 operation: format!("search {} on {}", request.action, request.resource),
             }

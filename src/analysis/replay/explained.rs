@@ -62,7 +62,7 @@ pub fn explain(
         }
         Replayed::List => NotExplained::List,
         Replayed::Obstacle(obstacle) => obstacle.into(),
-        Replayed::Gone | Replayed::Verdict(..) | Replayed::Entries(..) => NotExplained::NoCapsule,
+        Replayed::Gone | Replayed::Answer(..) | Replayed::Entries(..) => NotExplained::NoCapsule,
     })?;
     let (call, history) = match &capsule.request {
         CapsuleRequest::Call(call, history) => (call, history),

@@ -286,6 +286,7 @@ fn recorded(
             .map(|it| SmolStr::new(&it.code))
             .collect(),
         policies: policies.map(|it| SmolStr::new(&it.id)).collect(),
+        obligations: decision.obligations.iter().map(SmolStr::new).collect(),
         capsule,
     }
 }

@@ -22,12 +22,11 @@ use std::time::SystemTime;
 
 use smol_str::SmolStr;
 
-use crate::analysis::replay::candidate::{Candidate, Obstacle, Replayer};
+use crate::analysis::replay::candidate::{Candidate, Obstacle, ReplayedAnswer, Replayer};
 use crate::analysis::replay::entries::ReplayedEntry;
 use crate::analysis::replay::report::{ReplayReport, Tally};
 use crate::audit::capsule::{CapsuleError, CapsuleKey, CapsuleLink, SealedCapsules};
 use crate::audit::capsule_content::Capsule;
-use crate::domain::decide::verdict::Verdict;
 use crate::domain::reason::ReasonCode;
 
 /// Records handed to a worker at once.
@@ -54,6 +53,8 @@ pub struct RecordedDecision {
     pub codes: Vec<SmolStr>,
     /// The ids of its determining policies.
     pub policies: Vec<SmolStr>,
+    /// The ids of its obligations.
+    pub obligations: Vec<SmolStr>,
     /// What it was made from.
     pub capsule: RecordedCapsule,
 }
@@ -127,8 +128,8 @@ pub fn replay(
 
 /// What replay makes of one record.
 pub(in crate::analysis::replay) enum Replayed {
-    /// Its capsule, and the verdict of the candidate.
-    Verdict(Box<Capsule>, Box<Verdict>),
+    /// Its capsule, and the answer of the candidate.
+    Answer(Box<Capsule>, Box<ReplayedAnswer>),
     /// The capsule of a list or a search, and what the candidate makes of each entry.
     Entries(Box<Capsule>, Vec<ReplayedEntry>),
     /// It was not made from what a capsule holds.
@@ -242,8 +243,8 @@ fn decide_again(replayer: &mut Replayer<'_>, capsule: Capsule) -> Result<Replaye
     Ok(match replayer.replay_entries(&capsule)? {
         Some(entries) => Replayed::Entries(capsule, entries),
         None => {
-            let verdict = replayer.replay(&capsule)?;
-            Replayed::Verdict(capsule, Box::new(verdict))
+            let answer = replayer.answer(&capsule)?;
+            Replayed::Answer(capsule, Box::new(answer))
         }
     })
 }

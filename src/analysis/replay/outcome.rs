@@ -9,7 +9,7 @@ use crate::audit::capsule_content::{Capsule, CapsuleRequest};
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::call_context::CallContext;
 
-/// A decision with its reason.
+/// A decision with its reason, and with what makes it hold.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct OutcomeKey {
     /// `allow` or `deny`.
@@ -18,15 +18,20 @@ pub struct OutcomeKey {
     pub code: Option<SmolStr>,
     /// The determining policies, ordered.
     pub policies: Vec<SmolStr>,
+    /// The ids of the obligations, ordered.
+    pub obligations: Vec<SmolStr>,
+    /// `false` of a deny that is only observed.
+    pub enforced: bool,
 }
 
 impl OutcomeKey {
     pub(in crate::analysis::replay) fn recorded(record: &RecordedDecision) -> Self {
-        Self::new(
+        let decided = Self::new(
             record.is_allow,
             record.codes.first().cloned(),
             record.policies.clone(),
-        )
+        );
+        decided.holding(record.obligations.clone(), record.is_enforced)
     }
 
     /// Of an entry of a list, hidden for this reason or shown.
@@ -34,14 +39,16 @@ impl OutcomeKey {
         Self::new(hidden.is_none(), hidden, Vec::new())
     }
 
-    pub(in crate::analysis::replay) fn of_verdict(verdict: &Verdict) -> Self {
+    pub(in crate::analysis::replay) fn of_verdict(verdict: &Verdict, is_enforced: bool) -> Self {
         let code = verdict.reasons.first();
         let policies = verdict.determining_policies.iter();
-        Self::new(
+        let decided = Self::new(
             verdict.is_allow(),
             code.map(|it| SmolStr::new_static(it.code.as_str())),
             policies.map(|it| it.id.clone()).collect(),
-        )
+        );
+        let obligations = verdict.obligations().map(|it| SmolStr::new(&it.id));
+        decided.holding(obligations.collect(), is_enforced)
     }
 
     pub(in crate::analysis::replay) fn new(
@@ -54,7 +61,23 @@ impl OutcomeKey {
             decision: if is_allow { "allow" } else { "deny" },
             code: code.filter(|_| !is_allow),
             policies,
+            obligations: Vec::new(),
+            enforced: true,
         }
+    }
+
+    /// The same with obligations, and whether it is enforced, which says nothing of an allow.
+    fn holding(mut self, mut obligations: Vec<SmolStr>, is_enforced: bool) -> Self {
+        obligations.sort();
+        self.obligations = obligations;
+        self.enforced = is_enforced || self.decision == "allow";
+        self
+    }
+
+    /// Whether the same decision holds less than another: without one of its obligations, or no longer enforced.
+    pub(in crate::analysis::replay) fn is_weaker_than(&self, other: &Self) -> bool {
+        let is_kept = |it: &SmolStr| self.obligations.contains(it);
+        (other.enforced && !self.enforced) || !other.obligations.iter().all(is_kept)
     }
 }
 

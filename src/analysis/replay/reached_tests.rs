@@ -56,8 +56,8 @@ fn what_only_the_candidate_reaches_is_counted_and_not_guessed() {
                 unreachable!("every one has a capsule");
             };
             let capsule = Capsule::decode(bytes).expect("it decodes");
-            match replayer.replay(&capsule) {
-                Ok(verdict) => {
+            match replayer.answer(&capsule) {
+                Ok(ReplayedAnswer { verdict, .. }) => {
                     let direct = case.decide(&other);
                     assert_eq!(format!("{verdict:?}"), format!("{direct:?}"), "{what}");
                 }
@@ -158,8 +158,9 @@ fn who_has_to_name_a_user_is_as_the_candidate_says() {
         let capsule = Capsule::decode(&capsule.encode().expect("it fits")).expect("it decodes");
         let candidate = candidate(config);
         let verdict = Replayer::new(&candidate)
-            .replay(&capsule)
-            .expect("nothing is missing");
+            .answer(&capsule)
+            .expect("nothing is missing")
+            .verdict;
         let is_demanded = verdict.reasons[0].code == ReasonCode::ContextMissing;
         assert_eq!(is_demanded, demanded, "{config} {id} {then}: {verdict:?}");
     }

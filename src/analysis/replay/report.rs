@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use smol_str::SmolStr;
 
-use crate::analysis::replay::candidate::{Candidate, Obstacle};
+use crate::analysis::replay::candidate::{Candidate, Obstacle, ReplayedAnswer};
 use crate::analysis::replay::entries::ReplayedEntry;
 pub use crate::analysis::replay::outcome::OutcomeKey;
 use crate::analysis::replay::outcome::parties;
 use crate::analysis::replay::{RecordedDecision, Replayed};
 use crate::audit::capsule_content::{Capsule, CapsuleRequest};
-use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::operation::OperationKind;
 
 /// Examples in each group.
@@ -38,12 +37,20 @@ pub struct ReplayReport {
     pub other_reason: u64,
     /// Those with the other decision.
     pub flipped: u64,
+    /// Those with the same decision that holds less: without an obligation, or a deny that is only observed.
+    pub weakened: u64,
+    /// Those with the same decision that holds more.
+    pub strengthened: u64,
     /// Those made with the candidate itself.
     pub same_bundle: u64,
     /// Records that were not replayed, by why.
     pub not_replayed: NotReplayed,
     /// The flips, the largest group first.
     pub flips: Vec<FlipGroup>,
+    /// What is weakened, in the same way.
+    pub weakenings: Vec<FlipGroup>,
+    /// What is strengthened, in the same way.
+    pub strengthenings: Vec<FlipGroup>,
 }
 
 /// Records that were not replayed.
@@ -63,7 +70,7 @@ pub struct NotReplayed {
     pub sealed: u64,
 }
 
-/// Flips in one direction for one reason.
+/// Answers that change in one direction for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FlipGroup {
     /// As it was decided.
@@ -98,6 +105,26 @@ pub(in crate::analysis::replay) struct Tally {
     groups: BTreeMap<(OutcomeKey, OutcomeKey), Group>,
 }
 
+/// How an answer differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Flip,
+    Weaker,
+    Stronger,
+    OtherReason,
+}
+
+impl Kind {
+    fn of(was: &OutcomeKey, becomes: &OutcomeKey) -> Self {
+        match () {
+            () if was.decision != becomes.decision => Self::Flip,
+            () if becomes.is_weaker_than(was) => Self::Weaker,
+            () if was.is_weaker_than(becomes) => Self::Stronger,
+            () => Self::OtherReason,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Group {
     count: u64,
@@ -113,9 +140,9 @@ impl Tally {
         self.records += 1;
         let out = &mut self.not_replayed;
         match result {
-            Replayed::Verdict(capsule, verdict) => {
+            Replayed::Answer(capsule, answer) => {
                 self.count(&capsule);
-                self.compare(record, &capsule, &verdict);
+                self.compare(record, &capsule, &answer);
             }
             Replayed::Entries(capsule, entries) => {
                 self.count(&capsule);
@@ -146,16 +173,17 @@ impl Tally {
     }
 
     /// Compares the decision on one request.
-    fn compare(&mut self, record: &RecordedDecision, capsule: &Capsule, verdict: &Verdict) {
+    fn compare(&mut self, record: &RecordedDecision, capsule: &Capsule, answer: &ReplayedAnswer) {
         let was = OutcomeKey::recorded(record);
-        let becomes = OutcomeKey::of_verdict(verdict);
+        let is_enforced = answer.is_enforced.unwrap_or(was.enforced);
+        let becomes = OutcomeKey::of_verdict(&answer.verdict, is_enforced);
         if was == becomes {
             self.same += 1;
-        } else if was.decision == becomes.decision {
+        } else if Kind::of(&was, &becomes) == Kind::OtherReason {
             self.other_reason += 1;
         } else {
             let about = (parties(capsule), operation(capsule));
-            self.flip(record, (was, becomes), about);
+            self.change(record, (was, becomes), about);
         }
     }
 
@@ -167,11 +195,11 @@ impl Tally {
             self.other_reason += 1;
         } else {
             let about = (entry.parties, entry.operation);
-            self.flip(record, (entry.was, entry.becomes), about);
+            self.change(record, (entry.was, entry.becomes), about);
         }
     }
 
-    fn flip(
+    fn change(
         &mut self,
         record: &RecordedDecision,
         change: (OutcomeKey, OutcomeKey),
@@ -219,9 +247,17 @@ impl Tally {
 
     /// The report.
     pub(in crate::analysis::replay) fn into_report(self, candidate: &Candidate) -> ReplayReport {
-        let mut flips: Vec<FlipGroup> = self.groups.into_iter().map(FlipGroup::from).collect();
+        let mut groups: Vec<FlipGroup> = self.groups.into_iter().map(FlipGroup::from).collect();
         // Groups come ordered by their keys, and a stable sort keeps that among equals.
-        flips.sort_by_key(|group| std::cmp::Reverse(group.count));
+        groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+        let mut of = |kind: Kind| -> Vec<FlipGroup> {
+            groups
+                .extract_if(.., |it| Kind::of(&it.was, &it.becomes) == kind)
+                .collect()
+        };
+        let (flips, weakenings) = (of(Kind::Flip), of(Kind::Weaker));
+        let strengthenings = of(Kind::Stronger);
+        let count = |of: &[FlipGroup]| of.iter().map(|group| group.count).sum();
         ReplayReport {
             candidate: candidate.digest().to_owned(),
             records: self.records,
@@ -230,10 +266,14 @@ impl Tally {
             entries: self.entries,
             same: self.same,
             other_reason: self.other_reason,
-            flipped: flips.iter().map(|group| group.count).sum(),
+            flipped: count(&flips),
+            weakened: count(&weakenings),
+            strengthened: count(&strengthenings),
             same_bundle: *self.same_bundle.get(candidate.digest()).unwrap_or(&0),
             not_replayed: self.not_replayed,
             flips,
+            weakenings,
+            strengthenings,
         }
     }
 }

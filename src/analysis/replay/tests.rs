@@ -27,6 +27,7 @@ use crate::domain::authority::terms::TaskTerms;
 use crate::domain::authority::usage::{Usage, WindowCounts};
 use crate::domain::decide::call;
 use crate::domain::decide::inputs::{DEFAULT_VALIDITY, DecisionInputs, History, Requester};
+use crate::domain::decide::verdict::Verdict;
 use crate::domain::entity_json::parse_entity;
 use crate::domain::fixtures::{agent, person, tool_call, world};
 use crate::domain::registration::RegisteredTools;
@@ -465,6 +466,10 @@ fn record(index: u64, verdict: &Verdict, capsule: Vec<u8>) -> RecordedDecision {
             .map(|it| SmolStr::new_static(it.code.as_str()))
             .collect(),
         policies: policies.map(|it| it.id.clone()).collect(),
+        obligations: verdict
+            .obligations()
+            .map(|it| SmolStr::new(&it.id))
+            .collect(),
         capsule: RecordedCapsule::Kept(capsule),
     }
 }
@@ -615,7 +620,10 @@ fn a_capsule_comes_back_as_it_was_and_damage_is_an_error() {
         };
         let capsule = Capsule::decode(bytes).expect("it decodes");
         let mut replayer = Replayer::new(&bundle.candidate);
-        let again = replayer.replay(&capsule).expect("nothing is missing");
+        let again = replayer
+            .answer(&capsule)
+            .expect("nothing is missing")
+            .verdict;
         let direct = case.decide(&bundle);
         assert_eq!(format!("{again:?}"), format!("{direct:?}"));
         for _ in 0..50 {

@@ -62,6 +62,15 @@ impl ParcRequest {
         is_tool.then(|| schema::server_uid(&SmolStr::new(server)))
     }
 
+    /// The name of the server that it is about: that of a tool, or the resource itself.
+    pub fn server_name(&self) -> Option<&str> {
+        let id: &str = self.resource.eid().as_ref();
+        match self.resource.entity_type() {
+            of if *of == TYPES.tool => id.split_once('/').map(|(server, _)| server),
+            of => (*of == TYPES.server).then_some(id),
+        }
+    }
+
     /// The entities whose stop denies the request: principal and resource, the server of a tool, and whom the context names
     /// as the server and in the delegation, where a call has them.
     pub fn stoppable(&self) -> Vec<EntityUID> {

@@ -273,3 +273,55 @@ async fn nothing_flips_is_not_said_of_capsules_that_are_damaged_or_gone() {
         );
     }
 }
+
+const HELD: &str = r#"
+@id("held") @mode("enforce") @reason("nothing is committed") forbid (principal, action, resource == Mcp::Tool::"git/commit");
+"#;
+const RELEASED: &str = r#"
+@id("held") @reason("nothing is committed") forbid (principal, action, resource == Mcp::Tool::"git/commit");
+"#;
+const OBLIGED: &str = r#"
+@id("obliged") @obligation("redact") permit (principal, action in Mcp::Action::"call_read", resource);
+"#;
+const FREE: &str = r#"
+@id("obliged") permit (principal, action in Mcp::Action::"call_read", resource);
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_holds_less_is_weakened_and_one_that_holds_more_strengthened() {
+    let config = ("callgate.toml", OBSERVED);
+    let files = |held, obliged| [("held.cedar", held), ("obliged.cedar", obliged), config];
+    let stage = Stage::new(OBSERVED, &files(HELD, OBLIGED)[..2]).await;
+    let asked = ask(&stage).await;
+    let same = report(&stage, &files(HELD, OBLIGED), 0);
+    assert_eq!(same["same"], asked, "{same}");
+
+    let released = report(&stage, &files(RELEASED, OBLIGED), 4);
+    let obliged = report(&stage, &files(HELD, FREE), 4);
+    for weaker in [&released, &obliged] {
+        assert_eq!(weaker["flipped"], 0, "{weaker}");
+        assert_eq!(weaker["strengthened"], 0, "{weaker}");
+        assert_ne!(weaker["weakened"], 0, "{weaker}");
+    }
+    let group = &released["weakenings"][0];
+    assert_eq!(group["was"]["enforced"], true, "{released}");
+    assert_eq!(group["becomes"]["enforced"], false, "{released}");
+    let group = &obliged["weakenings"][0];
+    let lost = serde_json::json!(["log:full", "redact"]);
+    assert_eq!(group["was"]["obligations"], lost, "{obliged}");
+    assert_eq!(group["becomes"]["obligations"][1], Json::Null, "{obliged}");
+
+    // What is enforced from now on holds more.
+    let config = ("callgate.toml", CONFIG);
+    let files = [("held.cedar", HELD), ("obliged.cedar", OBLIGED), config];
+    let enforced = report(&stage, &files, 0);
+    assert_eq!(enforced["flipped"], 0, "{enforced}");
+    assert_eq!(enforced["weakened"], 0, "{enforced}");
+    assert_ne!(enforced["strengthened"], 0, "{enforced}");
+    let told = stage.replay(&files, &[]);
+    assert!(
+        told.stdout.contains("(only observed)  ->  deny"),
+        "{}",
+        told.stdout
+    );
+}

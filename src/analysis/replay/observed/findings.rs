@@ -296,7 +296,7 @@ fn why_not(nothing: &Replayed) -> String {
             "it is about a list or a search, of which nothing is proposed".to_owned()
         }
         Replayed::Obstacle(obstacle) => obstacle.to_string(),
-        Replayed::Verdict(..) => Obstacle::Failed.to_string(),
+        Replayed::Answer(..) => Obstacle::Failed.to_string(),
     }
 }
 

@@ -203,6 +203,7 @@ fn record(bundle: &Bundle, index: u64, asked: &Asked) -> RecordedDecision {
         shown: 0,
         codes: codes.collect(),
         policies: Vec::new(),
+        obligations: Vec::new(),
         capsule: RecordedCapsule::Kept(capsule.encode().expect("it fits")),
     }
 }
@@ -253,7 +254,7 @@ impl Decider {
         };
         let capsule = Capsule::decode(&bytes).expect("a capsule");
         let mut replayer = Replayer::new(&self.candidate);
-        replayer.replay(&capsule).expect("a verdict")
+        replayer.answer(&capsule).expect("a verdict").verdict
     }
 
     pub(super) fn allows(&self, asked: impl Into<Asked>) -> bool {

@@ -77,8 +77,9 @@ Examples:
   callgate replay candidate --sample 0.1 --output json                 for a pipeline
   callgate replay --observed --out proposed                            from observing to enforcing
 
-Exit codes: 0 nothing flips, 1 error, or nothing could be replayed, or nothing flips and it is not known that nothing does: a part of the
-log or a capsule could not be read, or lacks what the candidate reads. 3 the directory has faults, 4 some decision flips.
+Exit codes: 0 nothing flips or is weakened, 1 error, or nothing could be replayed, or nothing flips and it is not known that nothing does: a part of the
+log or a capsule could not be read, or lacks what the candidate reads. 3 the directory has faults, 4 some decision flips or is weakened:
+it has an obligation less, or a deny is only observed.
 With --observed: 0 done, 1 error, 3 the directory has faults.";
 
 fn moment(text: &str) -> Result<SystemTime, String> {
@@ -152,7 +153,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 
 /// The exit code of a report, with a note if it is not known that nothing flips.
 fn outcome_of(report: &ReplayReport, faults: u64) -> Exit {
-    if report.flipped > 0 {
+    if report.flipped > 0 || report.weakened > 0 {
         return Exit::Flips;
     }
     let out = &report.not_replayed;
@@ -277,6 +278,14 @@ impl fmt::Display for ShownReplay<'_> {
             writeln!(f, "  same, for another reason  {}", report.other_reason)?;
         }
         writeln!(f, "  flipped    {}", report.flipped)?;
+        for (number, how) in [
+            (report.weakened, "weakened   "),
+            (report.strengthened, "strengthened "),
+        ] {
+            if number > 0 {
+                writeln!(f, "  {how}{number}")?;
+            }
+        }
         let left = report.records - report.replayed;
         if left > 0 {
             writeln!(f, "  not replayed  {left}")?;
@@ -290,7 +299,8 @@ impl fmt::Display for ShownReplay<'_> {
             )?;
         }
         writeln!(f, "  candidate  {}", report.candidate)?;
-        for group in &report.flips {
+        let weakened = report.weakenings.iter().chain(&report.strengthenings);
+        for group in report.flips.iter().chain(weakened) {
             write!(f, "\n{}", GroupText(group))?;
         }
         Ok(())
@@ -367,6 +377,13 @@ fn outcome(key: &OutcomeKey) -> String {
     if !key.policies.is_empty() {
         let policies: Vec<String> = key.policies.iter().map(|id| printable(id)).collect();
         words.push(format!("by {}", policies.join(", ")));
+    }
+    if !key.obligations.is_empty() {
+        let obligations: Vec<String> = key.obligations.iter().map(|id| printable(id)).collect();
+        words.push(format!("with {}", obligations.join(", ")));
+    }
+    if !key.enforced {
+        words.push("(only observed)".to_owned());
     }
     words.join(" ")
 }

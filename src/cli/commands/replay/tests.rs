@@ -20,7 +20,7 @@ fn the_bar_never_overflows() {
 
 #[test]
 fn nothing_flips_is_said_only_if_it_is_known() {
-    let report = |flipped: u64, failed: u64, incomplete: u64| ReplayReport {
+    let report = |(flipped, weakened): (u64, u64), failed: u64, incomplete: u64| ReplayReport {
         candidate: String::new(),
         records: 10,
         replayed: 1,
@@ -39,12 +39,17 @@ fn nothing_flips_is_said_only_if_it_is_known() {
             sealed: 0,
         },
         flips: Vec::new(),
+        weakened,
+        strengthened: 1,
+        weakenings: Vec::new(),
+        strengthenings: Vec::new(),
     };
     // What was not kept, or never evaluated, is known to be left out.
-    assert_eq!(outcome_of(&report(0, 0, 0), 0), Exit::Done);
+    assert_eq!(outcome_of(&report((0, 0), 0, 0), 0), Exit::Done);
     for (failed, incomplete, faults) in [(1, 0, 0), (0, 1, 0), (0, 0, 1)] {
         let flips = |flipped| outcome_of(&report(flipped, failed, incomplete), faults);
-        assert_eq!(flips(0), Exit::Error);
-        assert_eq!(flips(1), Exit::Flips);
+        assert_eq!(flips((0, 0)), Exit::Error);
+        assert_eq!(flips((1, 0)), Exit::Flips);
+        assert_eq!(flips((0, 1)), Exit::Flips);
     }
 }
