@@ -159,9 +159,7 @@ impl LinkWalk {
             let inner: Vec<Registered<'_>> = registered
                 .iter()
                 .filter_map(|(steps, meaning)| match steps.split_first() {
-                    Some((PathStep::Member(wanted), rest)) if *wanted == *name => {
-                        Some((rest, *meaning))
-                    }
+                    Some((PathStep::Member(it), rest)) if *it == *name => Some((rest, *meaning)),
                     _ => None,
                 })
                 .collect();
@@ -175,7 +173,10 @@ impl LinkWalk {
                 let here = registered.iter().filter(|(steps, _)| steps.is_empty());
                 match here.map(|(_, meaning)| *meaning).min() {
                     Some(Meaning::Target) => {}
-                    Some(Meaning::Content) => self.content(text),
+                    Some(Meaning::Content) if !self.examines(text.len()) => {}
+                    Some(Meaning::Content) => {
+                        LinkFinder::new(text, true, &mut self.links).find_in_file();
+                    }
                     None => self.text(text),
                 }
             }
@@ -193,13 +194,6 @@ impl LinkWalk {
             }
             Json::Object(members) => self.members(members, registered),
             Json::Null | Json::Bool(_) | Json::Number(_) => {}
-        }
-    }
-
-    /// Adds the links of the content of a file.
-    fn content(&mut self, text: &str) {
-        if self.examines(text.len()) {
-            LinkFinder::new(text, true, &mut self.links).find_in_file();
         }
     }
 
@@ -264,16 +258,13 @@ impl<'t> LinkFinder<'t> {
     fn find_in_file(&mut self) {
         self.with_slashes();
         self.with_colon();
-        for run in self.text.split(|c| !is_of_host(c)) {
-            let name = run.trim_start_matches(['.', '-', '_']);
-            let start = name.as_bytes().get(..4);
-            if start.is_some_and(|start| start.eq_ignore_ascii_case(b"www.")) {
-                self.name(name);
-            }
-            if self.links.is_cut {
-                return;
-            }
-        }
+        let names = self.text.split(|c| !is_of_host(c));
+        let names = names.map(|run| run.trim_start_matches(['.', '-', '_']));
+        let is_www = |name: &&str| {
+            name.get(..4)
+                .is_some_and(|it| it.eq_ignore_ascii_case("www."))
+        };
+        names.filter(is_www).for_each(|name| self.name(name));
     }
 
     /// Finds links with a scheme and no slashes, whose host may have no dot: `http:2130706433`, `mailto:who@host`,
