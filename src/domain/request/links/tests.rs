@@ -369,7 +369,7 @@ fn the_host_of_a_mail_link_is_found_wherever_it_stands() {
 
 #[test]
 fn in_the_content_of_a_file_a_link_is_only_what_is_written_as_one() {
-    let hosts = |text: &str| {
+    let hosts = |text: &str| -> Vec<String> {
         let arguments = json!({ "files": [{ "path": "a.py", "content": text }], "message": "m" });
         let contents = [ArgumentPath::parse("files[].content").unwrap()];
         let links = find(arguments.as_object().unwrap(), &[], &contents);
