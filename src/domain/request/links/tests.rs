@@ -191,7 +191,7 @@ fn what_names_a_target_is_judged_as_one() {
         "other": {"url": "e.example/1"},
     });
     let targets = [named("url"), named("urls"), named("files[].path")];
-    let links = find(arguments.as_object().unwrap(), &targets);
+    let links = find(arguments.as_object().unwrap(), &targets, &[]);
     let hosts = links.hosts();
     assert!(hosts.iter().eq(["d.example", "e.example"]), "{hosts:?}");
 }
@@ -203,7 +203,7 @@ fn a_part_of_a_url_may_hold_a_link() {
     }));
     let branch = TargetArgument::read(&written.unwrap()).unwrap();
     let arguments = json!({"owner": "larkwood", "branch": "bit.ly/x"});
-    let hosts = find(arguments.as_object().unwrap(), &[branch]).hosts();
+    let hosts = find(arguments.as_object().unwrap(), &[branch], &[]).hosts();
     assert!(hosts.iter().eq(["bit.ly"]), "{hosts:?}");
 }
 
