@@ -178,16 +178,13 @@ impl<'t> LinkFinder<'t> {
     fn find_in_file(&mut self) {
         self.with_slashes();
         self.with_colon();
-        for run in self.text.split(|c| !is_of_host(c)) {
-            let name = run.trim_start_matches(['.', '-', '_']);
-            let start = name.as_bytes().get(..4);
-            if start.is_some_and(|start| start.eq_ignore_ascii_case(b"www.")) {
-                self.name(name);
-            }
-            if self.links.is_cut {
-                return;
-            }
-        }
+        let names = self.text.split(|c| !is_of_host(c));
+        let names = names.map(|run| run.trim_start_matches(['.', '-', '_']));
+        let is_www = |name: &&str| {
+            name.get(..4)
+                .is_some_and(|it| it.eq_ignore_ascii_case("www."))
+        };
+        names.filter(is_www).for_each(|name| self.name(name));
     }
 
     /// Finds links with a scheme and no slashes, whose host may have no dot: `http:2130706433`, `mailto:who@host`,
