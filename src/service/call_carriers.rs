@@ -224,10 +224,13 @@ impl<'c> CallCarriers<'c> {
             let is_loose = actor != self.subject || !self.is_session_vouched;
             writes.extend(memory.add(pair, labels, is_loose, now)?);
         }
-        if let Some(root) = self.root.or(Some(self.subject)).filter(|_| self.is_agent()) {
+        let root = self.root.unwrap_or(self.subject);
+        let is_agent = |actor: &&EntityUID| *actor.entity_type() == TYPES.agent;
+        // What a server is told, the agent that called it is told.
+        if let Some(agent) = self.pairs().map(|(actor, _)| actor).find(is_agent) {
             let is_alone = self.pairs().count() == 1;
             let is_loose = !is_alone || !self.is_session_vouched;
-            for linked in memory.linked_pairs(root, self.subject, now) {
+            for linked in memory.linked_pairs(root, agent, now) {
                 let LabelCarrierRef::Pair { actor, .. } = linked.as_ref() else {
                     continue;
                 };
