@@ -12,6 +12,12 @@
 //!
 //! No agent sees the first, so what one agent has read says nothing of another; nor does what the user has read in person.
 //!
+//! # Agents that work together
+//!
+//! Who delegates and who works for them know the same. An allowed call under a chain links the agents of the chain, and gives
+//! those for whom it is made what it carries itself ([`CallCarriers::hand_on`]); what a call of one brings, linked or under a
+//! chain, is stored for all of them. So a call that leaves the chain out sheds nothing.
+//!
 //! Nothing here is verified: invalid evidence denies in the decision, and then these labels do not matter.
 
 use std::sync::Arc;
@@ -23,13 +29,16 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::chain::resolve_chain;
 use crate::domain::authority::delegation::Delegation;
-use crate::domain::authority::labels::{self, CarriedLabels, LabelCarrier, LabelCarrierRef, union};
+use crate::domain::authority::labels::{
+    self, CarriedLabels, LabelCarrier, LabelCarrierRef, Labels, union,
+};
 use crate::domain::authority::state::Authority;
 use crate::domain::authority::task::Task;
 use crate::domain::request::call_context::CallContext;
 use crate::domain::schema::TYPES;
 use crate::store::backend::StoreWrite;
 use crate::store::carrier_labels::{CarrierLabels, LabelCapacityError, LabelWindow};
+use crate::store::pair_links::LinkCapacityError;
 
 /// The carriers of one call.
 #[derive(Debug, Clone)]
@@ -132,7 +141,62 @@ impl<'c> CallCarriers<'c> {
         }
     }
 
-    /// Adds the labels of the call to all of them. Returns what must be written before the response.
+    /// Links the agents of a call that is made under others, and gives these, the delegations and the task what it carries: the
+    /// labels of `session`, of the task and the delegations, as it saw them, and of the subject's own pair. Returns what must be
+    /// written before the response.
+    ///
+    /// # Errors
+    ///
+    /// [`LabelCapacityError`] if there is no room for one more link or carrier.
+    pub fn hand_on(
+        &self,
+        memory: &CarrierLabels,
+        session: Option<&Arc<Labels>>,
+        carried: &CarriedLabels,
+        now: SystemTime,
+    ) -> Result<Vec<StoreWrite>, LabelCapacityError> {
+        let mut writes = Vec::new();
+        let Some(root) = self.root.filter(|_| self.is_agent()) else {
+            return Ok(writes);
+        };
+        let pairs = || self.pairs().map(|(actor, _)| actor);
+        let others = || pairs().filter(|actor| *actor != self.subject);
+        // Before the link: what it has of the others is theirs already.
+        let own = (carried.recent.as_ref())
+            .filter(|_| others().next().is_some())
+            .and_then(|_| {
+                let counts = self.counts(self.subject);
+                memory.recent_of_pair(self.subject, Some(root), counts, now)
+            });
+        let mut is_new = false;
+        for other in others() {
+            let linked = memory.links.acted(root, [other, self.subject], now);
+            is_new |= linked.map_err(|LinkCapacityError| LabelCapacityError)?;
+        }
+        if is_new {
+            writes.extend(memory.share(root, self.subject, now));
+        }
+        let parts = [
+            session,
+            carried.task.as_ref(),
+            carried.delegation.as_ref(),
+            own.as_ref(),
+        ];
+        let labels = || parts.iter().flatten().flat_map(|part| part.items());
+        if labels().next().is_none() || others().next().is_none() {
+            return Ok(writes);
+        }
+        for carrier in self.issued() {
+            writes.extend(memory.add_carried(carrier, labels(), now)?);
+        }
+        for pair in memory.linked_pairs(root, self.subject, now) {
+            writes.extend(memory.add_carried(pair.as_ref(), labels(), now)?);
+        }
+        Ok(writes)
+    }
+
+    /// Adds the labels of the call to all of them, and to those who work together with its agents. Returns what must be written
+    /// before the response.
     ///
     /// # Errors
     ///
@@ -147,10 +211,7 @@ impl<'c> CallCarriers<'c> {
         if labels.is_empty() {
             return Ok(writes);
         }
-        let task = self.task.map(|task| LabelCarrierRef::Task(&task.id));
-        let delegations = self.delegations.iter();
-        let delegations = delegations.map(|delegation| LabelCarrierRef::Delegation(&delegation.id));
-        for carrier in task.into_iter().chain(delegations) {
+        for carrier in self.issued() {
             writes.extend(memory.add(carrier, labels, false, now)?);
         }
         let to_user = match self.user {
@@ -163,18 +224,45 @@ impl<'c> CallCarriers<'c> {
             let is_loose = actor != self.subject || !self.is_session_vouched;
             writes.extend(memory.add(pair, labels, is_loose, now)?);
         }
+        let root = self.root.unwrap_or(self.subject);
+        let is_agent = |actor: &&EntityUID| *actor.entity_type() == TYPES.agent;
+        // What a server is told, the agent that called it is told.
+        if let Some(agent) = self.pairs().map(|(actor, _)| actor).find(is_agent) {
+            let is_alone = self.pairs().count() == 1;
+            let is_loose = !is_alone || !self.is_session_vouched;
+            for linked in memory.linked_pairs(root, agent, now) {
+                let LabelCarrierRef::Pair { actor, .. } = linked.as_ref() else {
+                    continue;
+                };
+                if !self.pairs().any(|(known, _)| known == actor) {
+                    writes.extend(memory.add_by_link(linked.as_ref(), labels, is_loose, now)?);
+                }
+            }
+        }
         Ok(writes)
     }
 
     /// All of those whose labels it sees.
     pub fn all(&self) -> Vec<LabelCarrier> {
+        let pairs = self.seen_pairs();
+        let pairs = pairs.map(|(actor, root)| LabelCarrierRef::Pair { actor, root });
+        self.issued()
+            .chain(pairs)
+            .map(LabelCarrierRef::to_carrier)
+            .collect()
+    }
+
+    /// The task and the delegations.
+    fn issued(&self) -> impl Iterator<Item = LabelCarrierRef<'c>> {
         let task = self.task.map(|task| LabelCarrierRef::Task(&task.id));
         let delegations = self.delegations.iter();
         let delegations = delegations.map(|delegation| LabelCarrierRef::Delegation(&delegation.id));
-        let pairs = self.seen_pairs();
-        let pairs = pairs.map(|(actor, root)| LabelCarrierRef::Pair { actor, root });
-        let all = task.into_iter().chain(delegations).chain(pairs);
-        all.map(LabelCarrierRef::to_carrier).collect()
+        task.into_iter().chain(delegations)
+    }
+
+    /// Whether the subject is an agent. A server that asks for something works for the agent that called it: it links nobody.
+    fn is_agent(&self) -> bool {
+        *self.subject.entity_type() == TYPES.agent
     }
 
     /// Which labels of an actor count. A session whose name a client can choose sheds none. A vouched session starts anew,

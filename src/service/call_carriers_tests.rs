@@ -129,10 +129,31 @@ fn added_labels(
     label: &str,
     now: u64,
 ) {
+    allowed(memory, authority, call, &[label], now);
+}
+
+/// Makes an allowed call that brings these labels, and writes what it has to. Returns that.
+fn allowed(
+    memory: &CarrierLabels,
+    authority: &Authority,
+    call: &CallContext,
+    labels: &[&str],
+    now: u64,
+) -> Vec<StoreWrite> {
     let carriers = CallCarriers::new(authority, call, is_in_person(call));
-    carriers
-        .add_labels(memory, &[label.into()], at(now))
-        .unwrap();
+    let carried = carriers.known(memory, at(now));
+    let mut writes = carriers.hand_on(memory, None, &carried, at(now)).unwrap();
+    let labels: Vec<SmolStr> = labels.iter().copied().map(SmolStr::new).collect();
+    writes.extend(carriers.add_labels(memory, &labels, at(now)).unwrap());
+    for write in &writes {
+        if let StoreWrite::Labels {
+            carrier, labels, ..
+        } = write
+        {
+            memory.mark_written(carrier, labels);
+        }
+    }
+    writes
 }
 
 /// What `second` sees at 1,000 s after `first` has brought a label at 900 s.
@@ -395,3 +416,6 @@ proptest! {
         }
     }
 }
+
+#[path = "call_carriers_together_tests.rs"]
+mod together;

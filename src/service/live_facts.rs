@@ -9,10 +9,13 @@ use std::time::SystemTime;
 use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
+use crate::domain::authority::chain::resolve_chain;
 use crate::domain::authority::change::Change;
+use crate::domain::authority::delegation::Delegation;
 use crate::domain::authority::labels::LabelCarrierRef;
 use crate::domain::authority::state::Authority;
 use crate::domain::ids::{ApprovalId, BudgetId};
+use crate::domain::schema::TYPES;
 use crate::service::fleet::shared_facts::{BudgetExhausted, SharedFacts};
 use crate::service::fleet::state::FleetState;
 use crate::service::replaced_tasks::ReplacedTasks;
@@ -98,6 +101,10 @@ impl LiveFacts {
         let (places, labels) = labels.partition(|it| it.carrier.as_ref().is_resource());
         self.resource_labels.restore(places);
         self.carrier_labels.restore(labels);
+        let at = loaded.clock.unwrap_or(SystemTime::UNIX_EPOCH);
+        for delegation in loaded.authority.delegations.values() {
+            self.link_agents(&loaded.authority, delegation, at);
+        }
         self.usage.restore(std::mem::take(&mut loaded.usage))?;
         let uses = std::mem::take(&mut loaded.approval_uses);
         let spent = std::mem::take(&mut loaded.task_spent);
@@ -173,7 +180,40 @@ impl LiveFacts {
                 let before = before.and_then(|before| before.tasks.get(&task.id));
                 self.replaced_tasks.note(before, task);
             }
+            Change::Grant(delegation) => {
+                if let Some(before) = before {
+                    self.link_agents(before, delegation, at);
+                }
+            }
             _ => {}
+        }
+    }
+
+    /// Links the agents of a stored delegation until it ends, and gives each what the other has read for the same root. What
+    /// is given here is written with the next call that depends on it: a start, and every other server, gives it anew.
+    fn link_agents(&self, authority: &Authority, delegation: &Delegation, at: SystemTime) {
+        // A user does not work together with agents: see `call_carriers`.
+        if *delegation.from.entity_type() != TYPES.agent {
+            return;
+        }
+        let root = match &delegation.parent {
+            None => Some(&delegation.from),
+            Some(parent) => {
+                let parent = authority.delegations.get(parent);
+                let chain = parent.and_then(|parent| resolve_chain(authority, parent).ok());
+                chain.and_then(|chain| Some(&chain.first()?.from))
+            }
+        };
+        let Some(root) = root else {
+            return;
+        };
+        let (labels, agents) = (&self.carrier_labels, [&delegation.from, &delegation.to]);
+        if delegation.revoked_at.is_some() {
+            labels.links.revoked(root, agents, &delegation.id);
+        } else if delegation.expires_at > at {
+            let until = delegation.expires_at;
+            labels.links.granted(root, agents, &delegation.id, until);
+            labels.share(root, &delegation.to, at);
         }
     }
 

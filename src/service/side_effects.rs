@@ -254,14 +254,10 @@ impl LiveFacts {
             Cow::Owned(all) => all.as_slice().into(),
         });
         // Only now: a call with a conflict is decided again, and must not see its own labels then.
-        let brought = seen.carriers.add_labels(&self.carrier_labels, &yields, now);
-        let mut marked = || self.mark(effects, found.as_deref(), now, left);
-        match brought.and_then(|brought| Ok((brought, marked()?))) {
-            Ok((brought, marked)) => writes.extend(brought.into_iter().chain(marked)),
-            Err(LabelCapacityError) => {
-                return Err(Commit::overloaded("no more labels can be remembered"));
-            }
-        }
+        let labeled = self.label(seen, effects, (&yields, found.as_deref()), now, left);
+        writes.extend(labeled.map_err(|LabelCapacityError| {
+            Commit::overloaded("no more labels can be remembered")
+        })?);
         self.spend_budgets(call, effects, &mut writes, left)?;
         writes.extend(self.use_approval(effects)?);
         left.approval = effects.approval.as_ref().map(|(id, _)| id.clone());
@@ -270,6 +266,24 @@ impl LiveFacts {
             let actor = &call.subject.entity;
             self.usage.count_allowed(actor, effects.tool.as_ref(), now);
         }
+        Ok(writes)
+    }
+
+    /// Adds the labels that a call carries and those that it brings, with those found at its targets, to all that keeps
+    /// them.
+    fn label(
+        &self,
+        seen: &Observed<'_>,
+        effects: &SideEffects,
+        (yields, found): (&[SmolStr], Option<&Labels>),
+        now: SystemTime,
+        left: &mut LeftBehind,
+    ) -> Result<Vec<StoreWrite>, LabelCapacityError> {
+        let (memory, session) = (&self.carrier_labels, seen.session.as_ref());
+        let session = session.map(|session| &session.labels);
+        let mut writes = (seen.carriers).hand_on(memory, session, &seen.carried, now)?;
+        writes.extend(seen.carriers.add_labels(memory, yields, now)?);
+        writes.extend(self.mark(effects, found, now, left)?);
         Ok(writes)
     }
 

@@ -14,6 +14,11 @@
 //! quarter of the lifetime ahead is written, and nothing more before that moment has passed. After a restart the label
 //! counts from the written moment: up to a quarter too long, never too short.
 //!
+//! # Who works together
+//!
+//! [`CarrierLabels::links`] says which agents work together for a root. What one of their pairs is given the others are
+//! given as well (`handed_on`), with the same time, so that what a response depends on is stored for each of them.
+//!
 //! # Retention
 //!
 //! A pair's labels are dropped once their time has passed, a task's when it is closed and open to no request any more, or when it
@@ -30,9 +35,14 @@ use hashbrown::HashMap;
 use smol_str::SmolStr;
 
 use crate::domain::authority::labels::{LabelCarrier, LabelCarrierRef, Labels};
-use crate::domain::authority::session::MAX_LABELS;
 use crate::store::backend::{LabelTimes, StoreWrite, StoredLabel};
+use crate::store::pair_links::PairLinks;
 use crate::store::sharded::Sharded;
+
+mod handed_on;
+mod slot;
+
+use slot::{LabelSlot, LabelStamp, LabelState};
 
 #[cfg(test)]
 #[path = "carrier_labels_tests.rs"]
@@ -51,6 +61,8 @@ pub struct CarrierLabels {
     /// Whether there ever was a pair of a user with itself: calls that a program makes as the user. Without any, lookups of
     /// these are skipped, of which every call of an agent for a user makes one.
     has_own_pairs: AtomicBool,
+    /// Who works together.
+    pub links: PairLinks,
 }
 
 #[derive(Debug, Default)]
@@ -58,32 +70,6 @@ struct LabelShard {
     slots: HashMap<LabelCarrier, LabelSlot, RandomState>,
     /// The time of the last sweep of expired pairs.
     swept_at: Option<SystemTime>,
-}
-
-#[derive(Debug)]
-struct LabelSlot {
-    labels: Arc<Labels>,
-    /// The state of each label, in the order of `labels`.
-    marks: Vec<LabelState>,
-}
-
-/// When a label was last added.
-#[derive(Debug, Clone, Copy)]
-struct LabelState {
-    /// By any call.
-    any: LabelStamp,
-    /// By a call outside of any vouched session: nobody says which conversation it belongs to.
-    loose: Option<LabelStamp>,
-    /// Whether the store holds it.
-    is_settled: bool,
-}
-
-/// A moment, and the moment that the store holds in its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct LabelStamp {
-    at: SystemTime,
-    /// The moment in the store, never earlier than `at`.
-    through: SystemTime,
 }
 
 /// Which labels of a pair a decision sees.
@@ -111,6 +97,7 @@ impl CarrierLabels {
             pair_for,
             kept: AtomicUsize::new(0),
             has_own_pairs: AtomicBool::new(false),
+            links: PairLinks::new(capacity, pair_for),
         }
     }
 
@@ -179,6 +166,17 @@ impl CarrierLabels {
         is_loose: bool,
         now: SystemTime,
     ) -> Result<Option<StoreWrite>, LabelCapacityError> {
+        self.add_as(carrier, labels, (is_loose, false), now)
+    }
+
+    /// The same; the pair may have them only by a link.
+    fn add_as(
+        &self,
+        carrier: LabelCarrierRef<'_>,
+        labels: &[SmolStr],
+        (is_loose, is_handed): (bool, bool),
+        now: SystemTime,
+    ) -> Result<Option<StoreWrite>, LabelCapacityError> {
         let ahead = match carrier.is_timed() {
             true => self.ahead(),
             false => Duration::ZERO,
@@ -202,12 +200,9 @@ impl CarrierLabels {
         for label in labels {
             let keeps_time = !ahead.is_zero();
             let mark = slot.mark(label, is_loose, now, ahead, keeps_time)?;
+            mark.is_handed &= is_handed;
             if !mark.is_settled {
-                unwritten.push(LabelTimes {
-                    label: label.clone(),
-                    through: mark.any.through,
-                    loose_through: mark.loose.map(|loose| loose.through),
-                });
+                unwritten.push(mark.to_times(label));
             }
         }
         Ok((!unwritten.is_empty()).then(|| StoreWrite::Labels {
@@ -247,6 +242,7 @@ impl CarrierLabels {
         for mut shard in self.shards.each() {
             self.sweep_shard(&mut shard, now);
         }
+        self.links.sweep(now);
     }
 
     /// Restores what a store holds. Only at the start.
@@ -255,14 +251,13 @@ impl CarrierLabels {
             let mut shard = self.shard(stored.carrier.as_ref());
             let slot = self.stored_slot(&mut shard, stored.carrier);
             let whole = |at| LabelStamp { at, through: at };
-            slot.labels = slot
-                .labels
-                .with(std::slice::from_ref(&stored.brought.label));
-            slot.marks.push(LabelState {
+            let mark = LabelState {
                 any: whole(stored.brought.through),
                 loose: stored.brought.loose_through.map(whole),
                 is_settled: true,
-            });
+                is_handed: true,
+            };
+            slot.push(&stored.brought.label, mark);
         }
     }
 
@@ -280,8 +275,16 @@ impl CarrierLabels {
     /// itself, only what is not known here.
     pub fn merge(&self, stored: StoredLabel, is_own: bool) {
         let mut shard = self.shard(stored.carrier.as_ref());
-        let slot = self.stored_slot(&mut shard, stored.carrier);
+        let slot = self.stored_slot(&mut shard, stored.carrier.clone());
+        let brought_at = stored.brought.through.checked_sub(self.ahead());
         slot.merge(stored.brought, is_own);
+        drop(shard);
+        // The other server may not know who works together.
+        if let (LabelCarrier::Pair { actor, root }, Some(at)) = (&stored.carrier, brought_at)
+            && !is_own
+        {
+            self.share(root.as_ref().unwrap_or(actor), actor, at);
+        }
     }
 
     /// Forgets everything, to be restored.
@@ -290,6 +293,7 @@ impl CarrierLabels {
             self.kept.fetch_sub(shard.slots.len(), Ordering::Relaxed);
             *shard = LabelShard::default();
         }
+        self.links.clear();
     }
 
     /// The number of carriers with labels.
@@ -357,114 +361,5 @@ impl CarrierLabels {
 
     fn shard(&self, carrier: LabelCarrierRef<'_>) -> MutexGuard<'_, LabelShard> {
         self.shards.lock(&carrier)
-    }
-}
-
-impl LabelSlot {
-    fn new() -> Self {
-        Self {
-            labels: Arc::new(Labels::new(Vec::new())),
-            marks: Vec::new(),
-        }
-    }
-
-    fn merge(&mut self, brought: LabelTimes, is_own: bool) {
-        let whole = |at| LabelStamp { at, through: at };
-        let (any, loose) = (whole(brought.through), brought.loose_through.map(whole));
-        let Some(place) = self.place_of(&brought.label) else {
-            self.labels = self.labels.with(std::slice::from_ref(&brought.label));
-            self.marks.push(LabelState {
-                any,
-                loose,
-                is_settled: false,
-            });
-            return;
-        };
-        let mark = &mut self.marks[place];
-        if !is_own {
-            mark.any.at = mark.any.at.max(any.at);
-            mark.any.through = mark.any.through.max(any.through);
-        }
-        mark.loose = match (mark.loose, loose) {
-            (Some(known), Some(new)) if !is_own => Some(LabelStamp {
-                at: known.at.max(new.at),
-                through: known.through.max(new.through),
-            }),
-            (known, new) => known.or(new),
-        };
-    }
-
-    fn place_of(&self, label: &SmolStr) -> Option<usize> {
-        self.labels.items().iter().position(|known| known == label)
-    }
-
-    fn drop_if(&mut self, is_over: impl Fn(&LabelState) -> bool) {
-        if !self.marks.iter().any(&is_over) {
-            return;
-        }
-        let each = self
-            .labels
-            .items()
-            .iter()
-            .cloned()
-            .zip(self.marks.drain(..));
-        let (labels, marks): (Vec<_>, Vec<_>) = each.filter(|(_, mark)| !is_over(mark)).unzip();
-        self.labels = Arc::new(Labels::new(labels));
-        self.marks = marks;
-    }
-
-    /// Adds a label, or renews it.
-    fn mark(
-        &mut self,
-        label: &SmolStr,
-        is_loose: bool,
-        now: SystemTime,
-        ahead: Duration,
-        keeps_time: bool,
-    ) -> Result<LabelState, LabelCapacityError> {
-        let new = LabelStamp {
-            at: now,
-            through: now.checked_add(ahead).unwrap_or(now),
-        };
-        let Some(place) = self.place_of(label) else {
-            if self.marks.len() >= MAX_LABELS {
-                return Err(LabelCapacityError);
-            }
-            let mark = LabelState {
-                any: new,
-                loose: is_loose.then_some(new),
-                is_settled: false,
-            };
-            self.labels = self.labels.with(std::slice::from_ref(label));
-            self.marks.push(mark);
-            return Ok(mark);
-        };
-        let mark = &mut self.marks[place];
-        if keeps_time {
-            let mut is_written = mark.any.renew(new);
-            if is_loose {
-                is_written &= match &mut mark.loose {
-                    Some(loose) => loose.renew(new),
-                    None => {
-                        mark.loose = Some(new);
-                        false
-                    }
-                };
-            }
-            mark.is_settled &= is_written;
-        }
-        Ok(*mark)
-    }
-}
-
-impl LabelStamp {
-    /// Moves the stamp to a later moment. Returns whether the written moment still covers it.
-    fn renew(&mut self, new: Self) -> bool {
-        self.at = self.at.max(new.at);
-        if self.at <= self.through {
-            return true;
-        }
-        self.through = new.through;
-        false
     }
 }

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::authority::session::MAX_LABELS;
 use crate::domain::ids::TaskId;
 use crate::domain::schema::{TYPES, entity_uid};
 

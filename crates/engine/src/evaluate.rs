@@ -34,8 +34,8 @@ pub struct Query<'a> {
     pub context: &'a dyn ContextSource,
     /// Entities known to this request only, and additions to stored ones.
     pub overlays: &'a [Overlay],
-    /// Attributes of the context that are not known yet. The outcome of a policy that reads one of them
-    /// is undetermined.
+    /// Attributes of the context that are not known yet, or of a record in it (`record.attribute`). The outcome of a policy
+    /// that reads one of them is undetermined.
     pub unknown: &'a [&'a str],
 }
 
@@ -466,7 +466,7 @@ impl CompiledPolicy {
             return Some(Outcome::Satisfied);
         };
         let mut unknown = asked.query.unknown.iter();
-        if self.reads.may_share(asked.unknown) && unknown.any(|it| self.context.reads(it)) {
+        if self.reads.may_share(asked.unknown) && unknown.any(|it| self.reads_unknown(it)) {
             return Some(Outcome::Undetermined);
         }
         let interpreter = Interpreter {

@@ -47,6 +47,8 @@ pub(crate) struct CompiledPolicy {
     pub(crate) condition: Option<Arc<Node>>,
     pub(crate) policy: Policy,
     pub(crate) context: ContextUse,
+    /// What it reads of records in the context: an attribute of one, or `None` for all of it.
+    nested: Box<[(SmolStr, Option<SmolStr>)]>,
     /// Of the attributes in `context`: one look tells of most policies that they do not read an attribute.
     pub(crate) reads: AttributeBloom,
     /// What the outcome of its condition depends on besides the context.
@@ -77,12 +79,13 @@ pub(crate) struct VariesWith {
 pub(crate) struct AttributeBloom(u64);
 
 impl AttributeBloom {
-    /// The filter of these attributes.
+    /// The filter of these attributes. What follows a dot does not count: an attribute of a record is in it by the record.
     pub(crate) fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
         // FNV-1a, and a multiplication that brings all of it into the bits that count.
         let hash = |name: &str| {
             let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-            name.bytes().fold(0xcbf2_9ce4_8422_2325, step)
+            let record = name.bytes().take_while(|byte| *byte != b'.');
+            record.fold(0xcbf2_9ce4_8422_2325, step)
         };
         let bits = names
             .into_iter()
@@ -138,6 +141,7 @@ pub(crate) fn compile(
             varies_with: condition.map_or(VariesWith::ALL, |it| VariesWith::from_condition(it)),
             reads: AttributeBloom::of_context(&context),
             context,
+            nested: condition.map_or(Box::default(), |it| nested_reads(it)),
             literals: condition
                 .filter(|_| with_literals)
                 .map(|condition| literals_of(condition))
@@ -310,6 +314,59 @@ impl ContextUse {
             Self::Whole => true,
         }
     }
+}
+
+impl CompiledPolicy {
+    /// Whether the policy reads this attribute of the context, or this one of a record in it (`record.attribute`).
+    pub(crate) fn reads_unknown(&self, unknown: &str) -> bool {
+        if self.context.reads(unknown) {
+            return true;
+        }
+        let Some((record, attribute)) = unknown.split_once('.') else {
+            return false;
+        };
+        let mut nested = self.nested.iter().filter(|(of, _)| of == record);
+        nested.any(|(_, read)| read.as_ref().is_none_or(|read| read == attribute))
+    }
+}
+
+/// What a condition reads of each record in the context: an attribute, or `None` for all of it.
+fn nested_reads(condition: &Expr) -> Box<[(SmolStr, Option<SmolStr>)]> {
+    let is_context = |expr: &Expr| matches!(expr.expr_kind(), ExprKind::Var(Var::Context));
+    let record_of = |expr: &Expr| match expr.expr_kind() {
+        ExprKind::GetAttr { expr, attr } if is_context(expr) => Some(attr.clone()),
+        _ => None,
+    };
+    let mut mentions: Vec<SmolStr> = Vec::new();
+    let mut found: Vec<(SmolStr, Option<SmolStr>)> = Vec::new();
+    for expr in condition.subexpressions() {
+        mentions.extend(record_of(expr));
+        match expr.expr_kind() {
+            ExprKind::GetAttr { expr, attr } | ExprKind::HasAttr { expr, attr } => {
+                found.extend(record_of(expr).map(|record| (record, Some(attr.clone()))));
+            }
+            ExprKind::ExtHasAttr { expr, attrs } if is_context(expr) => {
+                // Both are looked at by one expression, which mentions no record by itself.
+                if let Some(attr) = attrs.iter().nth(1) {
+                    mentions.push(attrs.first().clone());
+                    found.push((attrs.first().clone(), Some(attr.clone())));
+                }
+            }
+            ExprKind::ExtHasAttr { expr, attrs } => {
+                let attr = attrs.first().clone();
+                found.extend(record_of(expr).map(|record| (record, Some(attr))));
+            }
+            _ => {}
+        }
+    }
+    let count_of = |record: &SmolStr| found.iter().filter(|(of, _)| of == record).count();
+    let mentioned = |record: &SmolStr| mentions.iter().filter(|it| *it == record).count();
+    let whole = mentions.iter().filter(|it| mentioned(it) > count_of(it));
+    let whole: Vec<_> = whole.map(|record| (record.clone(), None)).collect();
+    found.extend(whole);
+    found.sort();
+    found.dedup();
+    found.into()
 }
 
 fn literals_of(condition: &Expr) -> Box<[EntityUID]> {

@@ -69,6 +69,32 @@ fn the_filter_of_a_policy_has_every_attribute_that_it_reads() {
 }
 
 #[test]
+fn what_is_read_of_a_record_is_told_apart() {
+    let policy = |condition: &str| {
+        let text = format!("permit (principal, action, resource) when {{ {condition} }};");
+        compile_one(&text)
+    };
+    for (condition, of_b) in [
+        ("context.a.b == 1", true),
+        ("context has a && context.a.c == 1", false),
+        ("context.a has b", true),
+        ("context has a.b", true),
+        ("context has a.c.b", false),
+        ("context.a has c.b", false),
+        ("context.c.b == 1", false),
+        ("context.a == context.c", true),
+        ("context.a.c == 1 && {x: context.a}.x.b == 1", true),
+        ("context == {a: 1}", true),
+        ("principal == resource", false),
+    ] {
+        let policy = policy(condition);
+        assert_eq!(policy.reads_unknown("a.b"), of_b, "{condition}");
+        let is_kept = policy.reads.may_share(AttributeBloom::of(["a.b"]));
+        assert!(is_kept || !of_b, "{condition}");
+    }
+}
+
+#[test]
 fn links_of_a_template_share_its_condition() {
     let text = r#"permit (principal == ?principal, action, resource) when { principal.n > 1 };"#;
     let mut set = crate::cedar::api::PolicySet::new();

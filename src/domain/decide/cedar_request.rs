@@ -22,11 +22,12 @@ use crate::domain::request::arguments::ArgumentReport;
 use crate::domain::request::call_context::{Initiator, Operation, Told};
 use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::request::elicitation::{self, ElicitationForm};
-use crate::domain::request::operation::{OperationKind, ResultLabels, ToolCall};
+use crate::domain::request::operation::{OperationKind, ResourceOperation, ResultLabels, ToolCall};
 use crate::domain::request::target::argument::TargetArgument;
 use crate::domain::request::target::extract::{self, CallTargetError};
 use crate::domain::request::target::host::Host;
 use crate::domain::request::target::{self, Target, TargetError, TargetKind, text};
+use crate::domain::request::uri_template;
 use crate::domain::schema::{self, AccessLevel, TYPES};
 
 /// The maximum number of targets of one call.
@@ -138,6 +139,11 @@ pub fn from_operation(
             return Err(Reason::context_missing(vec!["params".to_owned()]));
         }
         OperationKind::Connect { .. } | OperationKind::List(_) => on_server(action, server),
+        // It answers with the names of what the template may stand for.
+        OperationKind::OnResource {
+            operation: ResourceOperation::Complete,
+            uri,
+        } => on_resource(inputs, action, server, uri_template::fixed_folder(uri))?,
         OperationKind::OnResource { operation: _, uri } => {
             on_resource(inputs, action, server, uri)?
         }

@@ -21,6 +21,7 @@ use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{CallContext, Initiator, Operation};
 use crate::domain::request::definition::ToolDefinition;
 use crate::domain::request::operation::{Listing, OperationKind, ResourceOperation};
+use crate::domain::request::uri_template;
 use crate::domain::schema;
 use callgate_engine::cedar::{EntityType, EntityUID};
 use callgate_engine::{PolicyEvaluation, Query, SharedParts, SharedQuery};
@@ -43,14 +44,35 @@ pub enum ListedItem {
     Template(SmolStr),
 }
 
-/// What is not known of the call of a tool that is listed.
-const UNKNOWN_OF_TOOLS: [&str; 6] = [
+/// What is not known of the call of a tool that is listed: what its arguments say, and what task and usage say of this tool and
+/// its target, as all tools of a list are asked about with the same facts.
+const UNKNOWN_OF_TOOLS: [&str; 17] = [
     "answers",
     "approval",
     "arguments",
     "input",
     "target",
     "target_role",
+    "task.any_target",
+    "task.bounds_arguments",
+    "task.bounds_calls",
+    "task.bounds_targets",
+    "task.known_to_read",
+    "task.known_to_send",
+    "task.tool_calls_left",
+    "usage.first_use",
+    "usage.last_day",
+    "usage.last_hour",
+    "usage.last_minute",
+];
+
+/// What is not known of the read of a resource that a template may stand for.
+const UNKNOWN_OF_TEMPLATES: [&str; 5] = [
+    "answers",
+    "approval",
+    "target",
+    "task.known_to_read",
+    "task.known_to_send",
 ];
 
 /// Actions of a list that are not looked up again. Most lists have items of two or three.
@@ -282,9 +304,9 @@ impl ListFilter<'_> {
             ListedItem::Template(template) => ProspectiveUse {
                 request: used(OperationKind::OnResource {
                     operation: ResourceOperation::Read,
-                    uri: template_prefix(template),
+                    uri: uri_template::fixed_folder(template).into(),
                 })?,
-                unknown: &["answers", "approval", "target"],
+                unknown: &UNKNOWN_OF_TEMPLATES,
             },
         })
     }
@@ -293,16 +315,6 @@ impl ListFilter<'_> {
 struct ProspectiveUse {
     request: CedarRequest,
     unknown: &'static [&'static str],
-}
-
-/// The fixed part of a template up to its last slash; the whole template if it has no such part.
-fn template_prefix(template: &SmolStr) -> SmolStr {
-    let fixed = template.split('{').next().unwrap_or_default();
-    match fixed.rfind('/') {
-        _ if fixed.len() == template.len() => template.clone(),
-        Some(slash) => SmolStr::new(&fixed[..=slash]),
-        None => template.clone(),
-    }
 }
 
 /// A tool call as the list request that shows only this tool.

@@ -1,7 +1,13 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::*;
 use crate::authn::caller::Caller;
 use crate::config::claims::ClaimMapping;
-use crate::domain::fixtures::{agent, get_issue, trusted, world};
+use crate::domain::authority::state::Authority;
+use crate::domain::authority::task::Task;
+use crate::domain::decide::call;
+use crate::domain::fixtures::{agent, get_issue, person, trusted, world};
 
 /// A gateway that is trusted in what it asserts.
 fn edge() -> Caller {
@@ -129,6 +135,98 @@ fn a_list_shows_the_prompts_and_resources_that_may_be_used() {
             shown(OperationKind::List(Listing::Resources), offered),
             is_shown,
             "{template}"
+        );
+    }
+}
+
+#[test]
+fn what_a_task_says_of_one_tool_or_target_hides_no_tool_and_the_rest_does() {
+    let caller = edge();
+    let claims = ClaimMapping::default();
+    let now = SystemTime::now();
+    let mut authority = Authority::default();
+    authority.tasks.insert_mut(Arc::new(Task {
+        id: "t".into(),
+        agent: agent("helper"),
+        agent_owner: None,
+        person: person("alice"),
+        purpose: "to see".into(),
+        scope: None,
+        terms: Default::default(),
+        call_budget: None,
+        steps: Vec::new(),
+        at_step: 0,
+        opened_at: now,
+        deadline: now + Duration::from_secs(60),
+        closed_at: None,
+    }));
+    for (fact, is_shown) in [
+        ("any_target", true),
+        ("bounds_arguments", true),
+        ("bounds_calls", true),
+        ("bounds_targets", true),
+        ("known_to_read", true),
+        ("known_to_send", true),
+        ("tool_calls_left > 1", true),
+        ("lists_tools", false),
+        ("has_any_target", false),
+    ] {
+        let name = fact.split(' ').next().unwrap_or_default();
+        let policies = format!(
+            "permit (principal, action, resource);
+             forbid (principal, action, resource)
+             unless {{ context has task && context.task has {name} && context.task.{fact} }};"
+        );
+        let snapshot = world(&policies);
+        let inputs = DecisionInputs {
+            authority: &authority,
+            ..DecisionInputs::from(&snapshot)
+        };
+        let mut call = get_issue();
+        call.operation.kind = OperationKind::List(Listing::Tools);
+        call.workflow.task_id = Some("t".into());
+        let asker = Requester {
+            caller: &caller,
+            claims: &claims,
+        };
+        let verdicts = filter(inputs, &call, &tools(["get_issue"]), asker, now, false);
+        let hidden = verdicts.expect("evidence holds")[0].hidden;
+        assert_eq!(hidden.is_none(), is_shown, "{fact}: {hidden:?}");
+    }
+}
+
+#[test]
+fn a_completion_is_asked_about_what_its_template_stands_for() {
+    let policies = r#"permit (principal, action == Mcp::Action::"complete",
+        resource in Mcp::Resource::"file:///srv/docs");"#;
+    let caller = edge();
+    let claims = ClaimMapping::default();
+    let snapshot = world(policies);
+    for (uri, is_allowed) in [
+        ("file:///srv/docs/{name}", true),
+        ("file:///srv/docs/a{name}.md", true),
+        ("file:///srv/docs/b/c", true),
+        ("file:///srv/{name}", false),
+        ("file:///srv/docs{name}", false),
+        ("file:///srv/docs/../b/", false),
+        ("file:///srv/docs/..", false),
+    ] {
+        let mut call = get_issue();
+        call.operation.kind = OperationKind::OnResource {
+            operation: ResourceOperation::Complete,
+            uri: uri.into(),
+        };
+        let asker = Requester {
+            caller: &caller,
+            claims: &claims,
+        };
+        let inputs = DecisionInputs::from(&snapshot);
+        let verdict = call::decide(inputs, &call, asker, SystemTime::now());
+        assert_eq!(
+            verdict.is_allow(),
+            is_allowed,
+            "{uri}: {:?}",
+            verdict.reasons
         );
     }
 }

@@ -24,5 +24,6 @@ pub mod operation;
 pub(crate) mod secrets;
 pub mod target;
 pub mod trace_context;
+pub mod uri_template;
 pub mod visible;
 pub mod words;

@@ -17,6 +17,7 @@ use crate::domain::request::operation::{
     self, Listing, OperationKind, OperationType, PromptOperation, ResourceOperation, Sampling,
     ToolCall,
 };
+use crate::domain::request::uri_template;
 
 /// Why a server's request that makes a task of the client is not put to it: the server gets the result by a look at that task.
 const AS_TASK: &str =
@@ -226,10 +227,14 @@ impl<'l> Params<'l> {
                 operation: PromptOperation::Complete,
                 name: reference.name("name", "params.ref.name")?,
             }),
-            "ref/resource" => Ok(OperationKind::OnResource {
-                operation: ResourceOperation::Complete,
-                uri: reference.text("uri", "params.ref.uri")?.into(),
-            }),
+            "ref/resource" => {
+                let uri = reference.text("uri", "params.ref.uri")?;
+                let uri = uri_template::with_values(uri, self.values_so_far()?);
+                Ok(OperationKind::OnResource {
+                    operation: ResourceOperation::Complete,
+                    uri: uri.into(),
+                })
+            }
             other => Err(FieldError::new(
                 "params.ref.type",
                 FieldProblem::UnknownWord(
@@ -238,6 +243,32 @@ impl<'l> Params<'l> {
                 ),
             )),
         }
+    }
+
+    /// What has been written of the argument that is to be completed, and of those before it.
+    fn values_so_far(&mut self) -> Result<Vec<String>, FieldError> {
+        const EARLIER: &str = "params.context.arguments";
+
+        let argument = self.object("argument")?;
+        let value = argument.and_then(|mut argument| argument.remove("value"));
+        let mut given: Vec<(Json, &str)> = Vec::new();
+        given.extend(value.map(|value| (value, "params.argument.value")));
+        match self
+            .object("context")?
+            .and_then(|mut context| context.remove("arguments"))
+        {
+            None | Some(Json::Null) => {}
+            Some(Json::Object(earlier)) => {
+                check_count(earlier.len(), self.limits.list_items, EARLIER)?;
+                given.extend(earlier.into_iter().map(|(_, value)| (value, EARLIER)));
+            }
+            Some(_) => return Err(wrong_shape(EARLIER, "an object")),
+        }
+        let is_empty = |value: &Json| value.as_str().is_some_and(str::is_empty);
+        let given = given.into_iter().filter(|(value, _)| !is_empty(value));
+        given
+            .map(|(value, field)| self.checked_text(value, field))
+            .collect()
     }
 
     /// Reads everything that a client subscribes to, each as the operation that asks for it once.

@@ -140,6 +140,24 @@ fn every_request_of_both_eras_is_decided_or_refused_by_name() {
         ),
         (
             CLIENT,
+            "completion/complete",
+            json!({"ref": {"type": "ref/resource", "uri": "file:///a/{p}"}, "argument": {"name": "p", "value": "b"}}),
+            "client: completion/complete file:///a/{p}",
+        ),
+        (
+            CLIENT,
+            "completion/complete",
+            json!({"ref": {"type": "ref/resource", "uri": "file:///a/{p}"}, "argument": {"name": "p", "value": "../b/"}}),
+            "client: completion/complete file:///a/../b/",
+        ),
+        (
+            CLIENT,
+            "completion/complete",
+            json!({"ref": {"type": "ref/resource", "uri": "file:///a/{p}/{q}"}, "argument": {"name": "q", "value": "b"}, "context": {"arguments": {"p": ".."}}}),
+            "client: completion/complete file:///a/..",
+        ),
+        (
+            CLIENT,
             "tasks/get",
             json!({"taskId": "t"}),
             "client: tasks/get connect",

@@ -1,0 +1,196 @@
+//! What agents that work together know of each other.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::store::backend::StoredLabel;
+
+fn worked_under(delegator: &str, subject: &str) -> CallContext {
+    let mut call = for_sam(agent(subject));
+    if let Some(chain) = &mut call.actor_chain {
+        chain.actors = vec![agent(delegator)];
+    }
+    call
+}
+
+/// Whether the last of these calls sees what the one that reads has brought: calls one minute after the other.
+fn comes_through(calls: &[CallContext], reads: usize) -> bool {
+    let (memory, authority) = (
+        CarrierLabels::new(100, Duration::from_secs(3_600)),
+        authority(),
+    );
+    let (last, before) = calls.split_last().unwrap();
+    for (place, call) in before.iter().enumerate() {
+        let labels: &[&str] = if place == reads { &["x"] } else { &[] };
+        allowed(&memory, &authority, call, labels, 600 + 60 * place as u64);
+    }
+    !seen(&memory, &authority, last, 1_000).is_empty()
+}
+
+#[test]
+fn a_chain_that_is_left_out_sheds_nothing_of_those_who_work_together() {
+    let (a, c, d) = (
+        || for_sam(agent("a")),
+        || for_sam(agent("c")),
+        || for_sam(agent("d")),
+    );
+    let under = || worked_under("a", "c");
+    // Read before the work, after it, or between, by either of them.
+    assert!(comes_through(&[c(), under(), a()], 0));
+    assert!(comes_through(&[under(), c(), a()], 1));
+    assert!(comes_through(&[under(), c(), under(), a()], 1));
+    assert!(comes_through(&[under(), a(), c()], 1));
+    assert!(comes_through(&[a(), under(), c()], 0));
+    // Under another delegator, and by whom that one has delegated to as well.
+    assert!(comes_through(&[worked_under("d", "c"), under(), a()], 0));
+    assert!(comes_through(
+        &[worked_under("d", "c"), under(), d(), a()],
+        2
+    ));
+    // Whoever has not worked with them is not concerned, nor is work for somebody else.
+    assert!(!comes_through(&[under(), c(), d()], 1));
+    let mut for_kim = under();
+    if let Some(chain) = &mut for_kim.actor_chain {
+        chain.root = Some(person("kim"));
+    }
+    assert!(!comes_through(&[for_kim, c(), a()], 1));
+    // In tasks: what was read since they were opened comes to all that work in them.
+    let task = |call| in_task(call, "t2");
+    assert!(comes_through(&[c(), task(under()), task(a())], 0));
+}
+
+#[test]
+fn what_a_call_under_others_carries_is_kept_with_its_task_and_delegations() {
+    let (memory, authority) = (
+        CarrierLabels::new(100, Duration::from_secs(3_600)),
+        authority(),
+    );
+    allowed(&memory, &authority, &for_sam(agent("b")), &["x"], 600);
+    let call = in_task(under("g2", "b"), "t2");
+    assert!(!allowed(&memory, &authority, &call, &[], 660).is_empty());
+    for carrier in [
+        LabelCarrierRef::Task(&"t2".into()),
+        LabelCarrierRef::Delegation(&"g1".into()),
+        LabelCarrierRef::Delegation(&"g2".into()),
+    ] {
+        assert!(memory.get(carrier).is_some(), "{carrier:?}");
+    }
+    // The same again has nothing to write.
+    assert!(allowed(&memory, &authority, &call, &[], 720).is_empty());
+}
+
+#[test]
+fn a_label_that_only_goes_round_is_forgotten_in_its_time() {
+    let (memory, authority) = (
+        CarrierLabels::new(100, Duration::from_secs(3_600)),
+        authority(),
+    );
+    allowed(&memory, &authority, &for_sam(agent("c")), &["x"], 0);
+    for minute in 0..=60 {
+        let call = worked_under("a", "c");
+        allowed(&memory, &authority, &call, &[], 60 * minute);
+    }
+    assert!(!seen(&memory, &authority, &worked_under("a", "c"), 3_600).is_empty());
+    for name in ["a", "c"] {
+        let alone = for_sam(agent(name));
+        assert!(
+            seen(&memory, &authority, &alone, 3_601).is_empty(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn what_is_read_in_a_vouched_session_stays_there_until_a_delegate_carries_it() {
+    let vouched = |call| in_session(call, true);
+    let (a, c) = (for_sam(agent("a")), for_sam(agent("c")));
+    let under = worked_under("a", "c");
+    let after = |reads: CallContext| comes_through(&[under.clone(), reads, vouched(a.clone())], 1);
+    assert!(!after(vouched(c.clone())));
+    assert!(after(c.clone()));
+    assert!(after(vouched(under.clone())));
+    assert!(comes_through(&[under.clone(), vouched(c), a], 1));
+}
+
+/// What a store holds after these writes, in a memory of its own.
+fn restarted(writes: Vec<StoreWrite>) -> CarrierLabels {
+    let memory = CarrierLabels::new(100, Duration::from_secs(3_600));
+    for write in writes {
+        let StoreWrite::Labels {
+            carrier, labels, ..
+        } = write
+        else {
+            continue;
+        };
+        for brought in labels {
+            let carrier = carrier.clone();
+            memory.merge(StoredLabel { carrier, brought }, false);
+        }
+    }
+    memory
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+    /// Each of those who work together has what any of them has brought, in memory as in the store, and nobody else.
+    #[test]
+    fn who_works_together_knows_the_same(steps in proptest::collection::vec(
+        (0..4usize, proptest::option::of(0..4usize), proptest::option::of(0..6usize), 0..2_400u64),
+        1..24,
+    )) {
+        const LASTS: u64 = 3_600;
+        let names = ["a", "b", "c", "d"];
+        let (memory, authority) = (CarrierLabels::new(100, Duration::from_secs(LASTS)), authority());
+        let mut writes = Vec::new();
+        // Of each agent its labels with their times; of each two, when they last worked together.
+        let mut knows: [BTreeMap<usize, u64>; 4] = Default::default();
+        let mut links: BTreeMap<(usize, usize), u64> = BTreeMap::new();
+        let mut now = 0;
+        for (subject, delegator, label, pause) in steps {
+            now += pause;
+            let delegator = delegator.filter(|it| *it != subject);
+            let call = match delegator {
+                Some(delegator) => worked_under(names[delegator], names[subject]),
+                None => for_sam(agent(names[subject])),
+            };
+            let brought = label.map(|label| label.to_string());
+            let brought: Vec<&str> = brought.iter().map(String::as_str).collect();
+            writes.extend(allowed(&memory, &authority, &call, &brought, now));
+            let is_linked = |links: &BTreeMap<(usize, usize), u64>, one: usize, other: usize| {
+                let at = links.get(&(one.min(other), one.max(other)));
+                at.is_some_and(|at| at + LASTS >= now)
+            };
+            let mut is_new = false;
+            if let Some(delegator) = delegator {
+                is_new = !is_linked(&links, delegator, subject);
+                links.insert((delegator.min(subject), delegator.max(subject)), now);
+            }
+            let mut together = vec![subject];
+            while let Some(next) = (0..4).find(|other| {
+                !together.contains(other) && together.iter().any(|one| is_linked(&links, *one, *other))
+            }) {
+                together.push(next);
+            }
+            let mut all: BTreeMap<usize, u64> = BTreeMap::new();
+            if is_new {
+                for (label, at) in together.iter().flat_map(|one| knows[*one].clone()) {
+                    let known = all.entry(label).or_default();
+                    *known = at.max(*known);
+                }
+            }
+            all.extend(label.map(|label| (label, now)));
+            for one in &together {
+                knows[*one].extend(all.clone());
+            }
+            for (name, knows) in names.iter().zip(&mut knows) {
+                knows.retain(|_, at| *at + LASTS >= now);
+                let expected: BTreeSet<SmolStr> = knows.keys().map(|it| it.to_string().into()).collect();
+                let alone = for_sam(agent(name));
+                prop_assert_eq!(&seen(&memory, &authority, &alone, now), &expected, "{}", name);
+                let stored = seen(&restarted(writes.clone()), &authority, &alone, now);
+                prop_assert!(stored.is_superset(&expected), "{name}: {stored:?} {expected:?}");
+            }
+        }
+    }
+}
