@@ -200,6 +200,7 @@ fn replaying(scene: &Scene) {
             at: now,
             is_allow: verdict.is_allow(),
             is_enforced: true,
+            shown: 0,
             codes: verdict
                 .reasons
                 .iter()
