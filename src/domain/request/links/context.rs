@@ -94,5 +94,6 @@ pub(super) fn path_after(host_end: &str) -> Option<&str> {
     let path = port.map_or(host_end, |port| {
         port.trim_start_matches(|c: char| c.is_ascii_digit())
     });
-    (path.starts_with(['/', '?']) && is_followed(path)).then_some(path)
+    let is_path = path.starts_with(['/', '?']) && is_followed(path);
+    (is_path && is_followed(host_end)).then_some(path)
 }
