@@ -23,16 +23,16 @@ pub(super) fn is_of_url(c: char) -> bool {
     !c.is_whitespace() && !matches!(c, '<' | '>' | '"' | '\'' | '`' | '|' | '{' | '}' | '^')
 }
 
-/// How many bytes behind a host continue the URL for every reader, up to the longest URL. Some end it at a dot that has no
+/// How many bytes of a path and query continue the URL for every reader, up to the longest URL. Some end it at a dot that has no
 /// word behind it.
-pub(super) fn length_for_any(after: &str) -> usize {
-    let after = after.as_bytes();
+pub(super) fn length_for_any(path: &str) -> usize {
+    let path = path.as_bytes();
     let is_of_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let continues = |at: usize, byte: u8| match byte {
-        b'.' => after.get(at + 1).is_some_and(is_of_word),
+        b'.' => path.get(at + 1).is_some_and(is_of_word),
         byte => is_of_word(&byte) || b"~/%?=&".contains(&byte),
     };
-    let mut bytes = after.iter().enumerate().take(MAX_URL);
+    let mut bytes = path.iter().enumerate().take(MAX_URL);
     let end = bytes.position(|(at, byte)| !continues(at, *byte));
-    end.unwrap_or(after.len().min(MAX_URL))
+    end.unwrap_or(path.len().min(MAX_URL))
 }

@@ -50,7 +50,7 @@ impl LinkContext<'_> {
             let is_file = is_one_of(&FILES, last) || is_one_of(&FILES_IN_PATHS, last);
             let is_path = is_short
                 || !(is_word || starts_with(last, "xn--"))
-                || is_file && !is_followed_by_path(self.after);
+                || is_file && path_after(self.after).is_none();
             return is_path.then_some(false);
         }
         let is_encoded = name.split('.').any(|label| starts_with(label, "xn--"));
@@ -87,11 +87,13 @@ fn is_followed(after: &str) -> bool {
     }
 }
 
-/// Whether a path or a query follows, as after a host: `main.rs:42` and `guide.md#links` are places in files.
-pub(super) fn is_followed_by_path(after: &str) -> bool {
-    let port = after.strip_prefix(':');
-    let after = port.map_or(after, |port| {
+/// The path or query of a URL that continues after its host and port: `main.rs:42` and `guide.md#links` are places in
+/// files.
+pub(super) fn path_after(host_end: &str) -> Option<&str> {
+    let port = host_end.strip_prefix(':');
+    let path = port.map_or(host_end, |port| {
         port.trim_start_matches(|c: char| c.is_ascii_digit())
     });
-    after.starts_with(['/', '?']) && is_followed(after)
+    let is_path = path.starts_with(['/', '?']) && is_followed(path);
+    (is_path && is_followed(host_end)).then_some(path)
 }

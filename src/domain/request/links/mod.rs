@@ -27,7 +27,7 @@ use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::domain::request::links::characters::{is_of_host, is_of_url, length_for_any};
-use crate::domain::request::links::context::{Before, LinkContext, is_followed_by_path};
+use crate::domain::request::links::context::{Before, LinkContext, path_after};
 use crate::domain::request::links::hosts::{ascii, authority, is_registered, meant, without_port};
 use crate::domain::request::links::places::{WrittenLink, places};
 use crate::domain::request::links::walk::{LinkWalk, Meaning, Registered};
@@ -291,10 +291,8 @@ impl<'t> LinkFinder<'t> {
 
     /// Where the path or query behind a host ends for the reader that stops first, if all readers go on there.
     fn end_of_url(&self, host: &str) -> Option<usize> {
-        let host_end = self.place_of(host) + host.len();
-        let after = &self.text[host_end..];
-        let is_read = is_followed_by_path(after) && is_registered(host);
-        is_read.then(|| host_end + length_for_any(after))
+        let path = path_after(&self.text[self.place_of(host) + host.len()..])?;
+        is_registered(host).then(|| self.place_of(path) + length_for_any(path))
     }
 
     /// Where a part of the text begins in it.
