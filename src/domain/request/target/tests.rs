@@ -631,6 +631,7 @@ fn what_climbs_once_programs_have_replaced_it_is_refused_in_every_kind() {
         (path, "pages/[id].tsx"),
         (path, "{id}.tsx"),
         (url, "https://example.com/{id}/$metadata"),
+        (url, "users://{id}/profile"),
         (id, "$me"),
     ] {
         assert_eq!(names(kind, text).len(), 1, "{text}");

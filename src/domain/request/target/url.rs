@@ -124,6 +124,10 @@ pub(super) fn split(raw: &str) -> Result<(UrlRoot, &str, Option<&str>), TargetEr
         None => (before, None),
     };
     let parsed = Url::parse(raw).map_err(|_| TargetError::Not("a URL"))?;
+    // curl takes them for alternatives. Templates of other schemes have them there.
+    if is_special && authority.contains('{') {
+        return Err(TargetError::Ambiguous("a brace in its host"));
+    }
     let host = match authority {
         "" if is_special => return Err(TargetError::Ambiguous("a URL without its host")),
         "" => None,
