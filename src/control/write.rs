@@ -240,7 +240,7 @@ impl AdmittedWrite {
             // Beside other servers it may be planned more than once.
             let plan = plan.clone()(&context);
             let (verdict, name) = context.told.into_parts();
-            (*decided, *object) = (Some(verdict), name);
+            (*decided, *object) = (verdict, name);
             plan
         };
         let written = match place {
