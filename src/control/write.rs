@@ -241,7 +241,7 @@ impl AdmittedWrite {
             let plan = plan.clone()(&context);
             let (verdict, name) = context.told.into_parts();
             let made = plan.as_ref().ok().map(|change| change.id.clone());
-            (*decided, *object) = (Some(verdict), name.or(made));
+            (*decided, *object) = (verdict, name.or(made));
             plan
         };
         let written = match place {

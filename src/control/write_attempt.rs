@@ -20,8 +20,8 @@ pub(super) struct WriteAttempt<'a> {
     author: &'a WriteRequester,
     started_at: SystemTime,
     clock: Instant,
-    /// Whether the write was planned, and the verdict of Cedar.
-    pub(super) decided: Option<Option<Verdict>>,
+    /// The verdict of Cedar, if the write was planned and it was asked.
+    pub(super) decided: Option<Verdict>,
     /// What was to be made or changed, where that is known.
     pub(super) object: Option<SmolStr>,
     is_over: bool,
@@ -49,8 +49,8 @@ impl<'a> WriteAttempt<'a> {
     pub(super) fn end(mut self, result: &Result<CommittedChange, ControlError>) -> LogReceipt {
         self.is_over = true;
         let outcome = match result {
-            Ok(_) if self.decided.is_some() => ControlOutcome::Done,
-            Ok(_) => ControlOutcome::Repeated,
+            Ok(change) if change.is_repeated => ControlOutcome::Repeated,
+            Ok(_) => ControlOutcome::Done,
             Err(ControlError::Denied(_)) => ControlOutcome::Denied,
             Err(
                 ControlError::NotReady
@@ -67,7 +67,7 @@ impl<'a> WriteAttempt<'a> {
         let written = result.as_ref().ok();
         let decision = match result {
             Err(ControlError::Denied(decision)) => Some(&**decision),
-            _ => self.decided.as_ref().and_then(Option::as_ref),
+            _ => self.decided.as_ref(),
         };
         self.record(outcome, written, decision)
     }
@@ -112,7 +112,7 @@ impl Drop for WriteAttempt<'_> {
     fn drop(&mut self) {
         if !self.is_over {
             // Nobody waits for the response any more, and so not for the record either.
-            let decision = self.decided.as_ref().and_then(Option::as_ref);
+            let decision = self.decided.as_ref();
             let _ = self.record(ControlOutcome::Abandoned, None, decision);
         }
     }

@@ -48,6 +48,8 @@ pub struct CommittedChange {
     /// Whether it survives a crash. A restriction takes force at once even if it cannot be written; then it is written
     /// as soon as possible, under a later revision.
     pub is_durable: bool,
+    /// Whether it was made before, under the same key: perhaps at another server, since this request was planned here.
+    pub is_repeated: bool,
 }
 
 impl CommittedChange {
@@ -57,6 +59,7 @@ impl CommittedChange {
             id,
             generation,
             is_durable: false,
+            is_repeated: false,
         }
     }
 }

@@ -179,6 +179,7 @@ async fn a_repeated_request_is_one_request() {
     open(&service, "b", None).await.expect("written");
     let again = open(&service, "c", Some(("k", 1))).await.expect("repeated");
     assert_eq!((again.revision, again.id.as_str()), (first.revision, "a"));
+    assert!(again.is_repeated && !first.is_repeated);
     let other = open(&service, "d", Some(("k", 2))).await;
     assert!(matches!(other, Err(WriteError::KeyReused)), "{other:?}");
     assert_eq!(service.live().expect("live").authority.tasks.size(), 2);
