@@ -29,6 +29,9 @@ pub struct BundleReport {
     pub unowned: Vec<String>,
     /// Shadow policies, which are evaluated but not enforced, by id.
     pub shadow: Vec<String>,
+    /// What is only observed by the configuration: there calls pass whatever is decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed: Option<String>,
     /// Number of confirmed tools by access level.
     pub access_levels: BTreeMap<String, usize>,
     /// Tools that await confirmation and count as admin until then.
@@ -151,6 +154,7 @@ fn report(files: &BundleFiles, bundle: &Bundle, lints: Vec<Lint>) -> BundleRepor
         owners,
         unowned: ids(|policy| policy.owner.is_none()),
         shadow: ids(|policy| policy.is_shadow),
+        observed: bundle.config.observe.on_summary(),
         access_levels,
         unconfirmed,
         partly_typed,

@@ -9,6 +9,7 @@
 //! Invariant: no printing. Results are serializable values.
 
 pub mod access;
+pub mod answer_changes;
 mod answer_marks;
 pub mod archive;
 pub mod catalogue;

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 use crate::bundle::diagnostic::BundleError;
 use crate::cli::connect::RpcError;
+use crate::cli::render::printable;
+use crate::config::observe::ObserveConfig;
 use crate::domain::request::visible::escaped_lines;
 
 /// Output format.
@@ -156,6 +158,16 @@ pub fn note(line: impl fmt::Display) {
     line.push('\n');
     // At once, so that lines of several programs stay whole.
     let _ = io::stderr().lock().write_all(line.as_bytes());
+}
+
+/// Says on stderr what is only observed: there a server lets calls pass that are denied here.
+pub fn note_observed(config: &ObserveConfig) {
+    if let Some(observed) = config.on_summary() {
+        note(format_args!(
+            "note: only observed (`[observe]`): {}. A server lets such calls pass, NOT ENFORCED, whatever is decided here",
+            printable(&observed)
+        ));
+    }
 }
 
 /// Escapes control and invisible characters for the terminal. Untrusted names and values are escaped individually

@@ -30,6 +30,20 @@ impl ObserveConfig {
             || server.is_some_and(|server| self.servers.iter().any(|it| it == server))
     }
 
+    /// The same, `None` if nothing is only observed.
+    pub fn on_summary(&self) -> Option<String> {
+        (!self.is_off()).then(|| self.summary())
+    }
+
+    /// Whether the other observes at least what this one does.
+    pub fn is_within(&self, other: &Self) -> bool {
+        let is_part = |of: &[String], all: &[String]| of.iter().all(|it| all.contains(it));
+        other.service
+            || (!self.service
+                && is_part(&self.callers, &other.callers)
+                && is_part(&self.servers, &other.servers))
+    }
+
     /// What is only observed, for people: `nothing`, `the whole service`, or callers and servers.
     pub fn summary(&self) -> String {
         if self.is_off() {

@@ -55,6 +55,7 @@ fn report(outcome: Outcome) -> AccessReport {
             }],
         }],
         usage: None,
+        observed: None,
         claims: Vec::new(),
     }
 }
@@ -105,6 +106,7 @@ fn what_was_not_there_could_do_nothing() {
         tools: Vec::new(),
         rows: Vec::new(),
         usage: None,
+        observed: None,
         claims: Vec::new(),
     };
     let changes = compare(&empty, &report(Outcome::Always));

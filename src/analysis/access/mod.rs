@@ -79,6 +79,9 @@ pub struct AccessReport {
     /// What of a decision log usage was taken from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageSpan>,
+    /// What is only observed by the configuration of the directory: there calls pass whatever is decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed: Option<String>,
     /// Claims that may add to this, as the configuration maps them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<String>,
@@ -256,6 +259,7 @@ fn report(bundle: &Bundle, query: &AccessQuery) -> Result<AccessReport, AccessEr
             .map(|(server, tool)| format!("{server}/{tool}"))
             .collect(),
         usage: None,
+        observed: bundle.config.observe.on_summary(),
         claims: claims(bundle),
     })
 }

@@ -48,6 +48,7 @@ fn a_proposal_takes_away_what_was_not_used_and_parses() {
             cells: vec![cell("a/x"), cell("a/y")],
         }],
         usage: None,
+        observed: None,
         claims: Vec::new(),
     };
     assert_eq!(policies(&report), None, "without a log nothing is unused");

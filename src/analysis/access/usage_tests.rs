@@ -47,6 +47,7 @@ fn report() -> AccessReport {
             ],
         }],
         usage: None,
+        observed: None,
         claims: Vec::new(),
     }
 }

@@ -182,9 +182,9 @@ impl Code {
                  policy permits it. Compare without computing, or bound the operands first. `callgate prove` tells whether it can really happen."
             }
             Self::PolicyShadowed => {
-                "Either both policies are the same, or the other one has the same scope and no conditions. The policy decides \
-                 nothing that the other one does not decide already. Take one away, or make them differ. `callgate prove` also finds \
-                 policies that are shadowed for less visible reasons."
+                "Either both policies are the same, or the other one has the same scope and no conditions, and it has whatever \
+                 obligations and mark `@mode(\"enforce\")` this one has. The policy adds nothing to any answer. Take one away, or make \
+                 them differ. `callgate prove` also finds policies that are shadowed for less visible reasons."
             }
             Self::PermitEverything => {
                 "The permit has neither a scope nor conditions. Every agent may call every tool that no forbid names, those that are \
@@ -213,16 +213,16 @@ impl Code {
                  `@reason(\"…\")`."
             }
             Self::SecretWithoutRule => {
-                "The label `secret` marks sessions that have read a secret. It protects nothing by itself: a forbid has to read it, as \
-                 `sessions.secrets_stay` of the shipped policies does."
+                "The label `secret` marks sessions that have read a secret. It protects nothing by itself: an enforced forbid has to \
+                 look for it among labels, as `sessions.secrets_stay` of the shipped policies does."
             }
             Self::EgressWithoutRule => {
-                "`egress` marks tools that can carry data out. It protects nothing by itself: a forbid has to read `resource.egress`, as \
-                 `sessions.no_way_out` of the shipped policies does."
+                "`egress` marks tools that can carry data out. It protects nothing by itself: an enforced forbid has to read \
+                 `resource.egress`, as `sessions.no_way_out` of the shipped policies does."
             }
             Self::ToolUnconfirmed => {
                 "An import proposes what a tool may do; a person has to look at it and set `\"status\": \"confirmed\"`. Until then the tool \
-                 counts as admin. `callgate import tools` shows what to look at."
+                 counts as admin, with egress, restricted and untrusted. `callgate import tools` shows what to look at."
             }
             Self::ToolDrifted => {
                 "The definition that was confirmed is not the one that the server shows now. Calls are denied until a person has looked at \

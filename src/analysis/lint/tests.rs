@@ -247,6 +247,36 @@ fn tools_and_groups() {
 }
 
 #[test]
+fn what_no_enforced_forbid_reads_is_without_a_rule() {
+    let codes = |mark: &str, condition: &str| -> Vec<Code> {
+        let rule = format!(
+            "@id(\"a\") @reason(\"r\") {mark} forbid (principal, action in Mcp::Action::\"call_tool\", resource) when {{ {condition} }};"
+        );
+        let files = [
+            ("tools/git.json", TOOLS),
+            ("entities/people.json", OWEN),
+            ("a.cedar", rule.as_str()),
+        ];
+        let codes = found(&files).into_iter().map(|(code, _)| code);
+        codes
+            .filter(|it| matches!(it, Code::SecretWithoutRule | Code::EgressWithoutRule))
+            .collect()
+    };
+    let both = [Code::SecretWithoutRule, Code::EgressWithoutRule];
+    for labels in [
+        "context.labels.contains(\"secret\")",
+        "context.labels.containsAny([\"private\", \"secret\"])",
+        "[\"secret\"].containsAny(context.labels)",
+    ] {
+        let condition = format!("resource.egress && {labels}");
+        assert_eq!(codes("", &condition), [], "{labels}");
+        assert_eq!(codes("@mode(\"shadow\")", &condition), both, "{labels}");
+    }
+    let text = "context has purpose && context.purpose == \"secret\"";
+    assert_eq!(codes("", text), both);
+}
+
+#[test]
 fn every_lint_has_a_page_and_a_name_of_its_own() {
     for code in Code::ALL {
         assert_eq!(Code::from_name(code.as_str()), Some(code));

@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::analysis::answer_changes::AnswerChange;
 use crate::analysis::prove::properties::PropertyKind;
 use crate::analysis::prove::question::CedarQuestion;
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
@@ -96,6 +97,9 @@ pub struct ProofReport {
     pub policies_left_out: usize,
     /// Each kind of request with how the directory differs from the older one.
     pub comparison: Option<Vec<TypeComparison>>,
+    /// What differs from the answers of the older directory besides allow or deny, by what policies and configuration say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<AnswerChange>,
     /// Files of the properties and of the ceiling that are not read but look as if they should be.
     pub warnings: Vec<BundleDiagnostic>,
     /// How many questions of each kind the solver was asked.
@@ -290,7 +294,7 @@ impl ProofReport {
     /// Whether a comparison found a difference.
     pub fn is_different(&self) -> bool {
         let types = self.comparison.iter().flatten();
-        types.clone().any(|it| it.relation != Relation::Equal)
+        types.clone().any(|it| it.relation != Relation::Equal) || !self.answers.is_empty()
     }
 }
 
@@ -314,6 +318,7 @@ pub fn prove(_request: &ProofRequest) -> Result<ProofReport, ProofError> {
 pub fn prove(request: &ProofRequest) -> Result<ProofReport, ProofError> {
     use std::time::Instant;
 
+    use crate::analysis::answer_changes;
     use crate::analysis::prove::properties::Properties;
     use crate::analysis::prove::question::QuestionBundle;
     use crate::analysis::prove::solver::{Prover, Subject};
@@ -364,6 +369,9 @@ pub fn prove(request: &ProofRequest) -> Result<ProofReport, ProofError> {
         }
         false => findings::Found::default(),
     };
+    let answers = older
+        .as_ref()
+        .map(|older| answer_changes::compare(&older.bundle, &loaded.bundle));
     let comparison = match &older {
         Some(older) => {
             let older = Subject::new(older)?;
@@ -380,6 +388,7 @@ pub fn prove(request: &ProofRequest) -> Result<ProofReport, ProofError> {
         looked_at_policies: request.with_policies,
         policies_left_out: found.left_out,
         comparison,
+        answers: answers.unwrap_or_default(),
         warnings,
         questions: prover.asked(),
         millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),

@@ -19,7 +19,7 @@ use crate::bundle::diagnostic::BundleError;
 use crate::bundle::{self, Bundle};
 use crate::cli::call_args::{self, CallArgs};
 use crate::cli::connect::{self, ClientCredentials, RpcError, ServerConnection};
-use crate::cli::output::{Exit, Output};
+use crate::cli::output::{Exit, Output, note_observed};
 use crate::cli::render::{self, printable, printables};
 use crate::config::limits::Limits;
 use crate::domain::decide::verdict::Decision;
@@ -271,6 +271,7 @@ async fn ask_here(
     bundle: Bundle,
     request: v1::AuthorizeRequest,
 ) -> Result<v1::AuthorizeResponse, Status> {
+    note_observed(&bundle.config.observe);
     let Bundle {
         snapshot,
         digest,

@@ -171,7 +171,7 @@ fn summary(opened: &OpenedArchive) -> Json {
         "files": opened.files.digests.len(),
         "digest": opened.files.digest,
         "manifest": format!("sha256:{}", canonical::hex(&opened.manifest_digest)),
-        "isSigned": opened.is_signed,
-        "signedBy": opened.signed_by,
+        "is_signed": opened.is_signed,
+        "signed_by": opened.signed_by,
     })
 }

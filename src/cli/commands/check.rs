@@ -258,6 +258,9 @@ impl fmt::Display for CheckText<'_> {
         }
         list(f, "  no owner  ", &self.report.unowned)?;
         list(f, "  shadow    ", &self.report.shadow)?;
+        if let Some(observed) = &self.report.observed {
+            writeln!(f, "  observed  NOT ENFORCED: {}", printable(observed))?;
+        }
         writeln!(
             f,
             "  level     {} (the most steps a policy looks away from the call)",

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::analysis::access::diff::Direction;
+use crate::analysis::answer_changes::AnswerChange;
 use crate::analysis::prove::properties::PropertyKind;
 use crate::analysis::prove::revision::Revision;
 use crate::analysis::prove::{
@@ -170,6 +172,9 @@ impl<'a> ProofText<'a> {
         if let Some(comparison) = &report.comparison {
             self.comparison(comparison)?;
         }
+        for it in &report.answers {
+            self.answer_change(it);
+        }
         self.summary(report);
         Ok(())
     }
@@ -309,6 +314,26 @@ impl<'a> ProofText<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What both directories decide, and does not hold the same way.
+    fn answer_change(&mut self, it: &AnswerChange) {
+        let (code, how) = match it.direction {
+            Direction::Wider => ("WEAKER", "answers hold less than before"),
+            Direction::Narrower => ("STRONGER", "answers hold more than before"),
+            Direction::Different => ("DIFFERENT", "answers hold something else than before"),
+        };
+        let of = match &it.policy {
+            Some(policy) => format!("`{}` of {}", it.part, printable(policy)),
+            None => "what is only observed".to_owned(),
+        };
+        self.line(format!("{code:10}{of}: {how}"));
+        let (before, after) = (it.before.to_string(), it.after.to_string());
+        self.line(format!(
+            "          {} -> {}",
+            printable(&before),
+            printable(&after)
+        ));
     }
 
     fn summary(&mut self, report: &ProofReport) {

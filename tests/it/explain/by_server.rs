@@ -84,7 +84,7 @@ async fn the_command_prints_the_same_from_a_server_as_from_its_log() {
     }
     let json = run(&stage, &id, &["--output", "json"]).json();
     assert_eq!(json["recorded"]["decisionId"], id);
-    assert_eq!(json["recorded"]["decision"], "deny");
+    assert_eq!(json["recorded"]["decision"], "DECISION_DENY");
     assert_eq!(json["recorded"].get("directory"), None);
     let agent = run(&stage, &id, &["--for-agent"]).stdout;
     assert_eq!(agent.lines().count(), 1, "{agent}");

@@ -22,6 +22,7 @@ use crate::analysis::access::usage::Usage;
 use crate::analysis::access::{
     AccessQuery, AccessReport, OnBehalfOf, access, access_of_both, not_stored,
 };
+use crate::analysis::answer_changes::{self, AnswerChange};
 use crate::analysis::policy_test::TESTS_DIR;
 use crate::bundle::{self, Bundle};
 use crate::cli::commands::access::text::AccessText;
@@ -29,7 +30,7 @@ use crate::cli::file;
 use crate::cli::output::{Exit, Output, note};
 use crate::cli::render::{count, printable};
 use crate::cli::value_parser;
-use crate::domain::schema;
+use crate::domain::schema::{self, TYPES};
 use crate::proto::v1::EntityRef;
 
 /// Shows who can call what
@@ -196,6 +197,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         let comparison = Comparison {
             changes: diff::compare(&before, &after),
             registrations: registrations::compare(snapshots, (&before, &after)),
+            answers: answer_changes::compare(&bundle, other),
         };
         args.output().answer(&comparison, &comparison)?;
         return Ok(Exit::Done);
@@ -218,8 +220,13 @@ fn question(bundle: &Bundle, other: Option<&Bundle>, query: &AccessQuery) {
     for uid in not_stored(bundle, query) {
         if other.is_none_or(|other| !other.snapshot.contains(&uid)) {
             note(format_args!(
-                "note: `{}` is not stored: it is in no group and has no attributes but those of a token",
-                printable(&uid.to_string())
+                "note: `{}` is not stored: it is in no group{}",
+                printable(&uid.to_string()),
+                // Only people have what a token says.
+                match *uid.entity_type() == TYPES.user {
+                    true => " and has no attributes but those of a token",
+                    false => "",
+                }
             ));
         }
     }
@@ -300,4 +307,6 @@ struct Comparison {
     changes: Vec<Change>,
     /// Of what tools and servers are registered with, where no cell shows it.
     registrations: Vec<RegistrationChange>,
+    /// Of what answers hold besides allow or deny.
+    answers: Vec<AnswerChange>,
 }

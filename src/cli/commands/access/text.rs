@@ -7,7 +7,6 @@ use serde_json::Value as Json;
 use crate::analysis::access::csv;
 use crate::analysis::access::diff::{Change, Direction};
 use crate::analysis::access::outcome::{Access, Outcome, PrincipalConditions, Residual};
-use crate::analysis::access::registrations::RegistrationChange;
 use crate::analysis::access::svg::short;
 use crate::analysis::access::usage_span::UsageSpan;
 use crate::analysis::access::{AccessReport, Case, Cell, Row};
@@ -44,6 +43,13 @@ impl fmt::Display for AccessText<'_> {
         }
         if let Some(usage) = &self.report.usage {
             self.usage(f, usage)?;
+        }
+        if let Some(observed) = &self.report.observed {
+            let observed = printable(observed);
+            writeln!(
+                f,
+                "\nNOT ENFORCED, only observed (`[observe]`): {observed}. What is denied here passes there"
+            )?;
         }
         if !self.report.claims.is_empty() {
             let claims = printables(&self.report.claims);
@@ -296,7 +302,8 @@ fn residual_text(
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.changes.is_empty() && self.registrations.is_empty() {
+        let is_same = self.changes.is_empty() && self.registrations.is_empty();
+        if is_same && self.answers.is_empty() {
             return writeln!(f, "nothing changes");
         }
         let sections = [
@@ -312,34 +319,39 @@ impl fmt::Display for Comparison {
             };
             let registered =
                 || (self.registrations.iter()).filter(move |it| it.direction == direction);
-            let number = these().count() + registered().count();
+            let answered = || (self.answers.iter()).filter(move |it| it.direction == direction);
+            let number = these().count() + registered().count() + answered().count();
             if number == 0 {
                 continue;
             }
             writeln!(f, "{title}: {}", count(number, "change"))?;
             these().try_for_each(|change| change_text(f, change))?;
-            registered().try_for_each(|change| registration_text(f, change))?;
+            for it in registered() {
+                let of = format!("registration of {}: {}", printable(&it.of), it.part);
+                part_text(f, &of, (&it.before, &it.after))?;
+            }
+            for it in answered() {
+                let of = match &it.policy {
+                    Some(policy) => format!("answers by {}: {}", printable(policy), it.part),
+                    None => "only observed, so NOT ENFORCED".to_owned(),
+                };
+                part_text(f, &of, (&it.before, &it.after))?;
+            }
             writeln!(f)?;
         }
         Ok(())
     }
 }
 
-/// A part of a registration before and after.
-fn registration_text(f: &mut fmt::Formatter<'_>, change: &RegistrationChange) -> fmt::Result {
+/// A part of a registration or of answers, before and after.
+fn part_text(f: &mut fmt::Formatter<'_>, of: &str, (before, after): (&Json, &Json)) -> fmt::Result {
     let shown = |part: &Json| match part {
         Json::Null => "none".to_owned(),
         part => printable(&part.to_string()),
     };
-    let (before, after) = (shown(&change.before), shown(&change.after));
-    writeln!(
-        f,
-        "  registration of {}: {}",
-        printable(&change.of),
-        change.part
-    )?;
-    writeln!(f, "    before: {before}")?;
-    writeln!(f, "    after: {after}")
+    writeln!(f, "  {of}")?;
+    writeln!(f, "    before: {}", shown(before))?;
+    writeln!(f, "    after: {}", shown(after))
 }
 
 fn change_text(f: &mut fmt::Formatter<'_>, change: &Change) -> fmt::Result {

@@ -19,7 +19,7 @@ use crate::cli::commands::explain::Args;
 use crate::cli::commands::explain::text::ExplainText;
 use crate::cli::connect::{self, RpcError, ServerConnection};
 use crate::cli::log_place::LogPlace;
-use crate::cli::output::Exit;
+use crate::cli::output::{Exit, note_observed};
 use crate::cli::render::{self, printable};
 use crate::proto::{json, v1};
 
@@ -78,6 +78,7 @@ fn from_log(args: &Args, id: Uuid) -> anyhow::Result<Exit> {
     let found = source.decision(id, SearchScope::WholeLog);
     let found = found.map_err(anyhow::Error::msg)?;
     let record = found.with_context(|| source.why_not_found(id))?;
+    note_observed(&bundle.config.observe);
     let candidate = Candidate::from_bundle(&bundle);
     let explained = explain(&candidate, &record, ExplainLimits::default());
     let explained = explained.with_context(|| format!("decision {id} cannot be explained"))?;
@@ -126,7 +127,10 @@ struct Recorded {
     decision_id: String,
     /// RFC 3339, UTC.
     at: String,
+    /// As in the response.
     decision: &'static str,
+    #[serde(skip)]
+    is_allow: bool,
     /// Whether the deny was enforced; observe mode lets calls through.
     enforced: bool,
     reasons: Vec<String>,
@@ -143,10 +147,8 @@ impl Recorded {
     fn new(recorded: v1::RecordedDecision, directory: Option<String>) -> Self {
         Self {
             at: recorded.at.as_ref().map(moment).unwrap_or_default(),
-            decision: match recorded.decision() {
-                v1::Decision::Allow => "allow",
-                v1::Decision::Deny | v1::Decision::Unspecified => "deny",
-            },
+            decision: recorded.decision().as_str_name(),
+            is_allow: recorded.decision() == v1::Decision::Allow,
             decision_id: recorded.decision_id,
             enforced: !recorded.observed,
             reasons: recorded.reasons,
@@ -166,7 +168,8 @@ impl fmt::Display for Recorded {
             each.join(", ")
         };
         writeln!(f, "Recorded")?;
-        write!(f, "  {} at {}", self.decision, self.at)?;
+        let decision = if self.is_allow { "allow" } else { "deny" };
+        write!(f, "  {decision} at {}", self.at)?;
         if !self.enforced {
             write!(f, ", NOT ENFORCED: it was only observed")?;
         }

@@ -1,0 +1,53 @@
+use std::fs;
+
+use super::*;
+use crate::bundle;
+
+/// A directory with these policies, in which the whole service is observed or nothing is.
+fn directory(policies: &str, is_observed: bool) -> Bundle {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = format!("[observe]\nservice = {is_observed}\n");
+    fs::write(dir.path().join("callgate.toml"), config).expect("written");
+    fs::write(dir.path().join("a.cedar"), policies).expect("written");
+    bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+fn changes(before: &Bundle, after: &Bundle) -> Vec<(&'static str, Direction)> {
+    let found = compare(before, after).into_iter();
+    found.map(|it| (it.part, it.direction)).collect()
+}
+
+#[test]
+fn an_obligation_less_a_mark_less_and_more_observed_are_wider() {
+    let permit = "permit (principal, action in Mcp::Action::\"call_read\", resource);";
+    let forbid = "forbid (principal, action in Mcp::Action::\"call_admin\", resource);";
+    let (plain, marked) = (
+        format!("@id(\"p\") {permit} @id(\"f\") {forbid}"),
+        format!(
+            "@id(\"p\") @obligation(\"redact\") {permit} @id(\"f\") @mode(\"enforce\") {forbid}"
+        ),
+    );
+    let (more, less) = (directory(&marked, true), directory(&plain, true));
+    assert_eq!(changes(&more, &more), []);
+    let both = |direction| vec![("mode", direction), ("obligations", direction)];
+    assert_eq!(changes(&more, &less), both(Direction::Wider));
+    assert_eq!(changes(&less, &more), both(Direction::Narrower));
+
+    // Where everything is enforced, a mark adds nothing.
+    let (more, less) = (directory(&marked, false), directory(&plain, false));
+    assert_eq!(changes(&more, &less), [("obligations", Direction::Wider)]);
+    let observed = directory(&plain, true);
+    assert_eq!(changes(&less, &observed), [("observe", Direction::Wider)]);
+    assert_eq!(
+        changes(&observed, &less),
+        [("observe", Direction::Narrower)]
+    );
+
+    // A permit that goes takes its obligation with what it allows; a forbid that goes leaves what others forbid observed.
+    let none = directory(&format!("@id(\"g\") {forbid}"), true);
+    let gone = [
+        ("mode", Direction::Wider),
+        ("obligations", Direction::Different),
+    ];
+    assert_eq!(changes(&directory(&marked, true), &none), gone);
+}
