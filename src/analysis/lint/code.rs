@@ -137,7 +137,9 @@ impl Code {
             Self::UnknownLint => "`@allow` names a lint that does not exist",
             Self::ForbidCanErr => "a forbid computes, and fails where the result is too large",
             Self::PermitCanErr => "a permit computes, and fails where the result is too large",
-            Self::PolicyShadowed => "another policy of the same effect says the same or more",
+            Self::PolicyShadowed => {
+                "another policy of the same effect says the same or more, and adds to answers (`@obligation`, `@mode(\"enforce\")`) what this one adds"
+            }
             Self::PermitEverything => "everybody may do everything",
             Self::WidePermit => "everybody may change something, and no person is asked",
             Self::ActionExact => {
@@ -147,9 +149,11 @@ impl Code {
             Self::PermitWithoutOwner => "nobody answers for the permit: it has no `@owner`",
             Self::ForbidWithoutReason => "the forbid does not say why: it has no `@reason`",
             Self::SecretWithoutRule => {
-                "a tool brings secrets, and no forbid reads the label `secret`"
+                "a tool brings secrets, and no enforced forbid looks for `secret` among labels"
             }
-            Self::EgressWithoutRule => "a tool can carry data out, and no forbid reads `egress`",
+            Self::EgressWithoutRule => {
+                "a tool can carry data out, and no enforced forbid reads `egress`"
+            }
             Self::ToolUnconfirmed => "nobody has confirmed the tool; until then it counts as admin",
             Self::ToolDrifted => "the server has changed the tool since it was confirmed",
             Self::ToolUnpinned => "the tool is confirmed without a pinned definition",

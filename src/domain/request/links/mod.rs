@@ -339,9 +339,11 @@ impl<'t> LinkFinder<'t> {
                 scheme: "https",
                 rest: &self.text[start..],
             };
-            let stands_alone = link
+            let begins_alone = link
                 .before
                 .is_none_or(|c| c.is_whitespace() || matches!(c, '(' | '[' | '<' | '"' | '\''));
+            // Of a name with a sign in it some readers leave the sign out.
+            let stands_alone = begins_alone && name.is_ascii();
             self.add(name, Some(link));
             if stands_alone && let Some(end) = self.end_of_url(name) {
                 self.end = end;
