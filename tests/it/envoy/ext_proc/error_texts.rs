@@ -1,11 +1,13 @@
 //! The text of an error: what reads as a message is judged as one whatever its type, and honest pages pass as they came.
 
+use std::slice::Chunks;
+
+use callgate::proto::envoy::processing::processing_request::Request;
+use callgate::proto::envoy::processing::processing_response::Response;
 use serde_json::{Value as Json, json};
 
 use crate::envoy::ext_proc::{Exchange, asking, headers, list, request, seen};
 use crate::support::in_process::Running;
-use callgate::proto::envoy::processing::processing_request::Request;
-use callgate::proto::envoy::processing::processing_response::Response;
 
 /// Types that no client has to take for MCP.
 const TYPES: [&str; 5] = [
@@ -16,20 +18,25 @@ const TYPES: [&str; 5] = [
     "x/y",
 ];
 
-/// What passes of the body of an error, in one piece and byte by byte.
-async fn passed(server: &Running, (status, of_type): (&str, &str), text: &[u8]) -> Vec<u8> {
-    let mut both = Vec::new();
-    for size in [text.len(), 1] {
-        let mut exchange = Exchange::open(server).await;
-        exchange.pass(&list()).await;
-        let told = exchange.answered_under(status, of_type).await;
-        assert!(matches!(told, Ok(Response::ResponseHeaders(_))), "{told:?}");
-        let pieces: Vec<&[u8]> = text.chunks(size).collect();
-        both.push(exchange.body(&pieces).await.expect("a body"));
-    }
-    let [whole, bytewise] = both.try_into().expect("two bodies");
-    assert_eq!(whole, bytewise, "{status} {of_type}");
-    whole
+/// What passes of the body of an error: in one piece, and byte by byte.
+async fn passed(server: &Running, (status, of_type): (&str, &str), text: &[u8]) -> [Vec<u8>; 2] {
+    [
+        passed_in(server, (status, of_type), text.chunks(text.len())).await,
+        passed_in(server, (status, of_type), text.chunks(1)).await,
+    ]
+}
+
+async fn passed_in(
+    server: &Running,
+    (status, of_type): (&str, &str),
+    pieces: Chunks<'_, u8>,
+) -> Vec<u8> {
+    let mut exchange = Exchange::open(server).await;
+    exchange.pass(&list()).await;
+    let told = exchange.answered_under(status, of_type).await;
+    assert!(matches!(told, Ok(Response::ResponseHeaders(_))), "{told:?}");
+    let pieces: Vec<&[u8]> = pieces.collect();
+    exchange.body(&pieces).await.expect("a body")
 }
 
 /// A page that the client has to visit first, which the server may ask for on one host alone.
@@ -64,31 +71,32 @@ async fn the_text_of_an_error_that_reads_as_a_message_is_judged_as_one() {
     ];
     for (text, code) in &cases {
         for (status, of_type) in [("400", TYPES[0]), ("404", TYPES[1]), ("401", "x/y")] {
-            let found = passed(&server, (status, of_type), text.as_bytes()).await;
-            let found: Json = serde_json::from_slice(&found).expect("JSON");
-            let error = match found["method"].is_null() {
-                true => &found["error"],
-                false => &found["params"],
-            };
-            assert_eq!(error["code"], *code, "{status} {of_type} {text}: {found}");
-            assert_eq!(found["id"], 7, "{text}");
+            for found in passed(&server, (status, of_type), text.as_bytes()).await {
+                let found: Json = serde_json::from_slice(&found).expect("JSON");
+                let error = match found["method"].is_null() {
+                    true => &found["error"],
+                    false => &found["params"],
+                };
+                assert_eq!(error["code"], *code, "{status} {of_type} {text}: {found}");
+                assert_eq!(found["id"], 7, "{text}");
+            }
         }
     }
     for of_type in TYPES {
         for blank in ["\u{feff}", " \r\n\t", "\u{feff}\u{feff}\n", "\u{b}\u{a0}"] {
             let text = format!("{blank}{evil}");
-            let found = passed(&server, ("400", of_type), text.as_bytes()).await;
-            let found = std::str::from_utf8(&found).expect("text");
-            let found = found.strip_prefix(blank).expect("what readers leave out");
-            let found: Json = serde_json::from_str(found).expect("JSON");
-            assert_eq!(found["error"]["code"], -32001, "{of_type} {text:?}");
+            for found in passed(&server, ("400", of_type), text.as_bytes()).await {
+                let found = std::str::from_utf8(&found).expect("text");
+                let found = found.strip_prefix(blank).expect("what readers leave out");
+                let found: Json = serde_json::from_str(found).expect("JSON");
+                assert_eq!(found["error"]["code"], -32001, "{of_type} {text:?}");
+            }
         }
         let utf_16: Vec<u8> = evil.encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let found = passed(&server, ("400", of_type), &utf_16).await;
-        assert_eq!(
-            serde_json::from_slice::<Json>(&found).expect("JSON")["id"],
-            7
-        );
+        for found in passed(&server, ("400", of_type), &utf_16).await {
+            let found: Json = serde_json::from_slice(&found).expect("JSON");
+            assert_eq!(found["error"]["code"], -32001, "{of_type}");
+        }
     }
 }
 
@@ -105,9 +113,10 @@ async fn no_event_passes_in_the_text_of_an_error() {
             "<html>\u{2028}",
         ] {
             let text = format!("{before}data: {}\n\nmore", visit("evil.example"));
-            let found = passed(&server, (status, of_type), text.as_bytes()).await;
-            let found = String::from_utf8(found).expect("text");
-            assert_eq!(found, format!("{before}data"), "{of_type}");
+            for found in passed(&server, (status, of_type), text.as_bytes()).await {
+                let found = String::from_utf8(found).expect("text");
+                assert_eq!(found, format!("{before}data"), "{of_type}");
+            }
         }
     }
 }
@@ -135,14 +144,16 @@ async fn honest_errors_pass_as_they_came() {
         ("503", "upstream connect error: {\"jsonrpc\"}", &TYPES),
     ] {
         for of_type in types {
-            let found = passed(&server, (status, of_type), text.as_bytes()).await;
-            assert_eq!(String::from_utf8(found).expect("text"), text, "{of_type}");
+            for found in passed(&server, (status, of_type), text.as_bytes()).await {
+                assert_eq!(String::from_utf8(found).expect("text"), text, "{of_type}");
+            }
         }
     }
     // Of a success nothing passes that is no message.
-    let found = passed(&server, ("200", "application/json"), oauth.as_bytes()).await;
-    let found: Json = serde_json::from_slice(&found).expect("JSON");
-    assert_eq!(found["error"]["code"], -32001);
+    for found in passed(&server, ("200", "application/json"), oauth.as_bytes()).await {
+        let found: Json = serde_json::from_slice(&found).expect("JSON");
+        assert_eq!(found["error"]["code"], -32001);
+    }
 }
 
 #[tokio::test]
@@ -167,7 +178,7 @@ async fn a_text_goes_on_as_it_comes_and_json_is_bounded() {
         );
     }
     let long = format!("{{\"message\":\"{}\"}}", "x".repeat(4_096));
-    let found = passed(&server, ("404", "text/html"), long.as_bytes()).await;
+    let found = passed_in(&server, ("404", "text/html"), long.as_bytes().chunks(1_000)).await;
     let found: Json = serde_json::from_slice(&found).expect("JSON");
     let said = found["error"]["message"].as_str().expect("a message");
     assert!(said.contains("4096 bytes"), "{said}");
@@ -186,7 +197,7 @@ async fn what_is_no_text_of_ascii_letters_does_not_pass() {
     ] {
         let of_type = format!("text/plain; charset={charset}");
         let found = passed(&server, ("400", &of_type), b"+AHsAIg-jsonrpc").await;
-        assert_eq!(found, b"", "{charset}");
+        assert_eq!(found, [b"", b""], "{charset}");
     }
     let mut exchange = Exchange::open(&server).await;
     exchange.pass(&list()).await;
