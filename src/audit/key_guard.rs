@@ -19,6 +19,8 @@ use crate::audit::tree::key_file;
 
 /// The end of the name of a file with what was found in the place of a key.
 const FOUND: &str = "found";
+/// What the name of a key file is followed by while it is written.
+const FRESH: &str = "new";
 
 /// Which key of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,14 +160,18 @@ impl KeyFile {
             log_files::create_folder(folder)?;
         }
         let mut mended = Mended::PutBack;
+        // First the key in use: if it cannot be written now, what is there stays where it is.
+        let fresh = PathBuf::from(format!("{}.{FRESH}", self.path.display()));
+        key_file::write(&fresh, &self.text, self.holds.mode())?;
         // The key in use that others could read is not left lying about.
-        let is_same = || fs::read_to_string(&self.path).is_ok_and(|text| text == self.text);
+        let holds_it = |text: String| text.trim() == self.text.trim();
+        let is_same = || fs::read_to_string(&self.path).is_ok_and(holds_it);
         if !matches!(trouble, Trouble::Gone) && !is_same() {
             let kept = PathBuf::from(format!("{}.{FOUND}", self.path.display()));
             fs::rename(&self.path, &kept)?;
             mended = Mended::Kept(kept);
         }
-        key_file::write(&self.path, &self.text, self.holds.mode())?;
+        fs::rename(&fresh, &self.path)?;
         Ok(mended)
     }
 }

@@ -77,8 +77,10 @@ impl RegisteredTool {
                 .and_then(|name| AccessLevel::from_name(&name))
                 .unwrap_or(AccessLevel::Admin),
             target_arguments: target_arguments(stored),
+            // What nobody has confirmed makes no call easier.
             file_contents: string_set_attribute(stored, "file_contents")
                 .iter()
+                .filter(|_| is_confirmed)
                 .filter_map(|path| ArgumentPath::parse(path).ok())
                 .collect(),
             yields: string_set_attribute(stored, "yields").into(),

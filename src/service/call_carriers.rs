@@ -18,7 +18,8 @@
 //! those for whom it is made what it carries itself ([`CallCarriers::hand_on`]); what a call of one brings, linked or under a
 //! chain, is stored for all of them. So a call that leaves the chain out sheds nothing.
 //!
-//! Nothing here is verified: invalid evidence denies in the decision, and then these labels do not matter.
+//! Nothing here is verified: invalid evidence denies in the decision, and then these labels do not matter. Where such a call passes
+//! all the same, as it is only observed, its chain links nobody ([`CallCarriers::doubt`]).
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -52,6 +53,8 @@ pub struct CallCarriers<'c> {
     delegations: Vec<&'c Delegation>,
     task: Option<&'c Task>,
     is_session_vouched: bool,
+    /// Nobody knows that the chain is true.
+    is_doubted: bool,
     user: UserRole<'c>,
 }
 
@@ -103,8 +106,14 @@ impl<'c> CallCarriers<'c> {
             task: task.and_then(|id| authority.tasks.get(id).map(Arc::as_ref)),
             is_session_vouched: call.workflow.session_id.is_some()
                 && call.workflow.is_session_vouched,
+            is_doubted: false,
             user,
         }
+    }
+
+    /// Takes the chain for a mere assertion: it links nobody, and what the call carries comes to nobody.
+    pub fn doubt(&mut self) {
+        self.is_doubted = true;
     }
 
     /// On whose behalf everything happens, if somebody else's.
@@ -156,7 +165,8 @@ impl<'c> CallCarriers<'c> {
         now: SystemTime,
     ) -> Result<Vec<StoreWrite>, LabelCapacityError> {
         let mut writes = Vec::new();
-        let Some(root) = self.root.filter(|_| self.is_agent()) else {
+        let links = !self.is_doubted && self.is_agent();
+        let Some(root) = self.root.filter(|_| links) else {
             return Ok(writes);
         };
         let pairs = || self.pairs().map(|(actor, _)| actor);

@@ -8,7 +8,7 @@ use crate::authn::caller::Caller;
 use crate::domain::decide::call;
 use crate::domain::decide::inputs::{DecisionInputs, History};
 use crate::domain::decide::is_authorized::ParcRequest;
-use crate::domain::decide::observe::is_waivable;
+use crate::domain::decide::observe::{is_evidence_true, is_waivable};
 use crate::domain::decide::verdict::{LeftBehind, Reason, ReasonCode, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::service::Service;
@@ -240,7 +240,7 @@ impl Service {
                 .warn_missing(&generation.claims, call, caller);
             let is_observed = self.observes(&pending.ask, Some(&call.operation.server));
             for _ in 0..MAX_ATTEMPTS {
-                let seen = self.facts.observe(&pending.ask, generation, call, sure);
+                let mut seen = self.facts.observe(&pending.ask, generation, call, sure);
                 if seen.is_session_missing() {
                     return TentativeVerdict::session_not_held();
                 }
@@ -248,6 +248,9 @@ impl Service {
                 let verdict = call::decide(world, call, asker, now);
                 let effects =
                     self.effects_of_passing(&world, call, asker, &verdict, pending, is_observed);
+                if !is_evidence_true(&verdict) {
+                    seen.doubt_chain();
+                }
                 let mut left = LeftBehind::default();
                 let committed = match &effects {
                     Some(effects) if pending.ask.is_dry_run => {

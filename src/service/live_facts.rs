@@ -3,6 +3,7 @@
 //! Start at [`LiveFacts`]. Decisions read and change them through [`side_effects`](crate::service::side_effects); what the store
 //! has written, what other servers have, and what is pruned comes in here.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -102,9 +103,7 @@ impl LiveFacts {
         self.resource_labels.restore(places);
         self.carrier_labels.restore(labels);
         let at = loaded.clock.unwrap_or(SystemTime::UNIX_EPOCH);
-        for delegation in loaded.authority.delegations.values() {
-            self.link_agents(&loaded.authority, delegation, at);
-        }
+        self.link_all_agents(&loaded.authority, at);
         self.usage.restore(std::mem::take(&mut loaded.usage))?;
         let uses = std::mem::take(&mut loaded.approval_uses);
         let spent = std::mem::take(&mut loaded.task_spent);
@@ -181,20 +180,46 @@ impl LiveFacts {
                 self.replaced_tasks.note(before, task);
             }
             Change::Grant(delegation) => {
-                if let Some(before) = before {
-                    self.link_agents(before, delegation, at);
+                if let Some((root, agent)) =
+                    before.and_then(|before| self.link_agents(before, delegation, at))
+                {
+                    self.carrier_labels.share(root, agent, at);
                 }
             }
             _ => {}
         }
     }
 
-    /// Links the agents of a stored delegation until it ends, and gives each what the other has read for the same root. What
-    /// is given here is written with the next call that depends on it: a start, and every other server, gives it anew.
-    fn link_agents(&self, authority: &Authority, delegation: &Delegation, at: SystemTime) {
+    /// Links the agents of all stored delegations, and gives each what those that it is linked to have read.
+    fn link_all_agents(&self, authority: &Authority, at: SystemTime) {
+        let delegations = authority.delegations.values();
+        let linked: Vec<_> = delegations
+            .filter_map(|delegation| self.link_agents(authority, delegation, at))
+            .collect();
+        // Who is linked to one that was given something was given the same.
+        let mut given: HashSet<(EntityUID, EntityUID)> = HashSet::new();
+        for (root, agent) in linked {
+            if given.contains(&(root.clone(), agent.clone())) {
+                continue;
+            }
+            self.carrier_labels.share(root, agent, at);
+            let others = self.carrier_labels.links.linked(root, agent, at);
+            given.extend(others.into_iter().map(|other| (root.clone(), other)));
+        }
+    }
+
+    /// Links the agents of a stored delegation until it ends, or as far as it goes without it. If they are linked by it, gives the
+    /// root and one of them, which is then to be given what the other has read for the root. That is written with the next
+    /// call that depends on it: a start, and every other server, gives it anew.
+    fn link_agents<'a>(
+        &self,
+        authority: &'a Authority,
+        delegation: &'a Delegation,
+        at: SystemTime,
+    ) -> Option<(&'a EntityUID, &'a EntityUID)> {
         // A user does not work together with agents: see `call_carriers`.
         if *delegation.from.entity_type() != TYPES.agent {
-            return;
+            return None;
         }
         let root = match &delegation.parent {
             None => Some(&delegation.from),
@@ -204,17 +229,16 @@ impl LiveFacts {
                 chain.and_then(|chain| Some(&chain.first()?.from))
             }
         };
-        let Some(root) = root else {
-            return;
-        };
+        let root = root?;
         let (labels, agents) = (&self.carrier_labels, [&delegation.from, &delegation.to]);
         if delegation.revoked_at.is_some() {
             labels.links.revoked(root, agents, &delegation.id);
         } else if delegation.expires_at > at {
             let until = delegation.expires_at;
             labels.links.granted(root, agents, &delegation.id, until);
-            labels.share(root, &delegation.to, at);
+            return Some((root, &delegation.to));
         }
+        None
     }
 
     /// Forgets the labels of closed tasks that no request takes for open any more.

@@ -51,6 +51,11 @@ pub struct Observed<'c> {
 }
 
 impl Observed<'_> {
+    /// Takes the chain of the call for a mere assertion.
+    pub(super) fn doubt_chain(&mut self) {
+        self.carriers.doubt();
+    }
+
     /// Writes that are made only if other servers have written nothing that this decision should have seen.
     fn guarded(&self, mut writes: Vec<StoreWrite>) -> Vec<StoreWrite> {
         let Some((member, fact)) = self.seen_as.as_ref().filter(|_| !writes.is_empty()) else {

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use callgate_engine::cedar::EntityUID;
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
 use crate::domain::ids::DelegationId;
@@ -131,13 +131,14 @@ impl PairLinks {
             return Vec::new();
         };
         let of = |agent: &EntityUID| agents.get(agent).map_or(&[] as &[Link], |it| it);
+        let mut known: HashSet<&EntityUID, RandomState> = HashSet::default();
         let mut found: Vec<EntityUID> = Vec::new();
         let mut next = Some(agent.clone());
         let mut seen = 0;
         while let Some(from) = next {
             for link in of(&from) {
-                let is_known = link.to == *agent || found.contains(&link.to);
-                if !is_known && self.is_in_force(link, now) {
+                let is_new = link.to != *agent && self.is_in_force(link, now);
+                if is_new && known.insert(&link.to) {
                     found.push(link.to.clone());
                 }
             }

@@ -80,6 +80,28 @@ pub fn is_waivable(code: ReasonCode) -> bool {
     )
 }
 
+/// Whether a verdict leaves no doubt about who takes part: it allows, or denies only for what is asked once the evidence is true.
+pub fn is_evidence_true(verdict: &Verdict) -> bool {
+    use ReasonCode::{
+        ApprovalInvalid, ApprovalRequired, DelegatorDenied, EvaluationError, Forbidden, NoPermit,
+        TaskBudgetSpent, TaskOutOfScope,
+    };
+    let is_after = |code| {
+        matches!(
+            code,
+            ApprovalInvalid
+                | ApprovalRequired
+                | DelegatorDenied
+                | EvaluationError
+                | Forbidden
+                | NoPermit
+                | TaskBudgetSpent
+                | TaskOutOfScope
+        )
+    };
+    verdict.is_allow() || verdict.reasons.iter().all(|it| is_after(it.code))
+}
+
 /// Why a deny holds in observe mode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hold {

@@ -13,16 +13,17 @@ pub fn fixed_folder(template: &str) -> &str {
 }
 
 /// The template whose variables are completed, with what has been written of them so far. A value that may lead out of the folder
-/// of the template is part of what is asked for: the first that may stands after that folder, as a server would put it there, and
-/// is read as strictly as any URI.
-pub fn with_values(template: String, values: impl IntoIterator<Item = String>) -> String {
+/// of the template is part of what is asked for: it stands where the variable does, and is read as strictly as any URI. `None`
+/// where it is unknown which of several variables it is, or if it reads as a variable itself.
+pub fn with_values(template: String, values: impl IntoIterator<Item = String>) -> Option<String> {
     let separates = |sign: char| matches!(sign, '/' | '\\' | '%' | ':' | '?' | '#');
     let leads_elsewhere = |value: &String| value == ".." || value.contains(separates);
     let mut values = values.into_iter().filter(leads_elsewhere);
-    match values.next() {
-        Some(value) if template.contains('{') => format!("{}{value}", fixed_folder(&template)),
-        _ => template,
-    }
+    let (Some(value), Some((fixed, variables))) = (values.next(), template.split_once('{')) else {
+        return Some(template);
+    };
+    let is_only = values.next().is_none() && !variables.contains('{');
+    (is_only && !value.contains(['{', '}'])).then(|| format!("{fixed}{value}"))
 }
 
 #[cfg(test)]

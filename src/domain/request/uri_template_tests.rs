@@ -22,16 +22,24 @@ fn a_value_that_may_lead_elsewhere_is_part_of_what_is_asked_for() {
     };
     let template = "file:///srv/a/{p}";
     for value in ["", "x", "x.md", "..x", "x y"] {
-        assert_eq!(asked(template, &[value]), template, "{value}");
+        let same = Some(template.to_owned());
+        assert_eq!(asked(template, &[value]), same, "{value}");
     }
     for value in [
         "..", "../b/", "b/c", "/etc", "%2e%2e", "..\\b", "http:x", "?x", "#x",
     ] {
-        let whole = format!("file:///srv/a/{value}");
+        let whole = Some(format!("file:///srv/a/{value}"));
         assert_eq!(asked(template, &[value]), whole, "{value}");
         assert_eq!(asked(template, &["x", value]), whole, "{value}");
     }
+    let part = "file:///srv/se{p}";
+    let whole = Some("file:///srv/secret/x".to_owned());
+    assert_eq!(asked(part, &["cret/x"]), whole);
     let two = "file:///srv/{a}/{b}";
-    assert_eq!(asked(two, &["x", "../b"]), "file:///srv/../b");
-    assert_eq!(asked("file:///srv/a", &["../b"]), "file:///srv/a");
+    assert_eq!(asked(two, &["x", "y"]), Some(two.to_owned()));
+    assert_eq!(asked(two, &["x", "../b"]), None);
+    assert_eq!(asked(template, &["ok/x", "../../etc"]), None);
+    assert_eq!(asked(template, &["{x}/../../etc/"]), None);
+    let plain = Some("file:///srv/a".to_owned());
+    assert_eq!(asked("file:///srv/a", &["../b"]), plain);
 }

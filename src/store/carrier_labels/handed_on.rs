@@ -18,6 +18,9 @@ impl CarrierLabels {
     /// Returns what must be written before a response that depends on it. As many pairs have labels afterwards as there are
     /// links, whether there is room or not.
     pub fn share(&self, root: &EntityUID, agent: &EntityUID, now: SystemTime) -> Vec<StoreWrite> {
+        if self.is_empty() {
+            return Vec::new();
+        }
         let mut pairs = self.linked_pairs(root, agent, now);
         if pairs.is_empty() {
             return Vec::new();

@@ -133,7 +133,8 @@ struct AnswerForm {
     now: u64,
     revision: u64,
     facts: u64,
-    beat: u64,
+    /// `None` if the others have taken this server for dead in this very moment.
+    beat: Option<u64>,
     replicas: Option<Vec<ReplicaForm>>,
     wanted: Option<Vec<SessionId>>,
     #[serde(default)]
@@ -366,7 +367,7 @@ impl AnswerForm {
             now: form::from_millis(self.now).ok_or_else(|| damaged("no moment".to_owned()))?,
             revision: self.revision,
             facts: self.facts,
-            beat: self.beat,
+            beat: self.beat.ok_or(StoreError::Fenced)?,
             wanted: self.wanted.unwrap_or_default(),
             staged: self.staged.map(|id| StagedBundle {
                 id,

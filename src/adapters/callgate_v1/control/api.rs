@@ -6,9 +6,9 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::adapters::callgate_v1::control::encode;
 use crate::adapters::callgate_v1::control::state::ControlState;
 use crate::adapters::callgate_v1::control::status::status_for;
+use crate::adapters::callgate_v1::control::encode_status;
 use crate::adapters::callgate_v1::parse::MessageParser;
 use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::FieldError;
@@ -60,7 +60,7 @@ impl ControlApi {
     pub async fn status(&self) -> Result<v1::GetStatusResponse, ControlError> {
         let status = self.control().status().await?;
         let limits = self.shared.limits.load();
-        Ok(encode::status(status, &self.shared.load, &limits))
+        Ok(encode_status::status(status, &self.shared.load, &limits))
     }
 
     /// Admits and parses a request for stored things, and lists them apart from the threads that answer decisions.

@@ -13,6 +13,7 @@ mod api;
 mod author;
 mod bundles;
 mod encode;
+mod encode_status;
 mod parse;
 mod recorded;
 pub mod rpcs;

@@ -230,6 +230,10 @@ impl<'l> Params<'l> {
             "ref/resource" => {
                 let uri = reference.text("uri", "params.ref.uri")?;
                 let uri = uri_template::with_values(uri, self.values_so_far()?);
+                let uri = uri.ok_or_else(|| {
+                    let problem = "a value that leads to no other place than the template does";
+                    FieldError::new("params.argument.value", FieldProblem::NotOfShape(problem))
+                })?;
                 Ok(OperationKind::OnResource {
                     operation: ResourceOperation::Complete,
                     uri: uri.into(),

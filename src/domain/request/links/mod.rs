@@ -198,7 +198,11 @@ impl<'t> LinkFinder<'t> {
             };
             let run = |rest: &'t str| &rest[..rest.find(|c| !is_of_host(c)).unwrap_or(rest.len())];
             if WEB.contains(&scheme.as_str()) {
-                let rest = rest.strip_prefix('/').unwrap_or(rest);
+                // What has two slashes is found by them.
+                let rest = match rest.starts_with("//") {
+                    true => &rest[1..],
+                    false => rest.trim_start_matches(['/', '\\']),
+                };
                 let host = run(rest).trim_end_matches(['.', '-', '_']);
                 if !host.is_empty() {
                     self.add(host, None);

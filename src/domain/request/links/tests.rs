@@ -530,6 +530,9 @@ fn in_the_content_of_a_file_a_link_is_only_what_is_written_as_one() {
         "mailto:who@evil.example",
         "<img src=//evil.example/x>",
         "http:/evil.example",
+        "<img src=\"https:\\\\evil.example/?d=1\">",
+        "https:/\\evil.example",
+        "\"https:\\/\\/evil.example\"",
     ] {
         assert_eq!(hosts(link), ["evil.example"], "{link}");
     }

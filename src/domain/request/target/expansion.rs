@@ -57,7 +57,7 @@ fn without_variables(path: &str) -> Option<String> {
         kept.push_str(before);
         rest = match after.strip_prefix('{') {
             Some(after) => match after.split_once('}') {
-                Some((name, _)) if name.contains("..") || name.contains('{') => return None,
+                Some((name, _)) if may_be_dots(name) => return None,
                 Some((_, after)) => after,
                 None => after,
             },
@@ -72,6 +72,13 @@ fn without_variables(path: &str) -> Option<String> {
     }
     kept.push_str(rest);
     Some(kept)
+}
+
+/// Whether what stands in braces may have dots for its value: `name:-..`, or `name:-.` beside another dot.
+fn may_be_dots(name: &str) -> bool {
+    name.contains('{')
+        || name.contains("..")
+        || name.contains('.') && name.contains(['-', '=', '+'])
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ fn what_climbs_once_it_is_replaced_is_refused() {
         "x/.${a/b}./etc",
         "x/.${./etc",
         "x/${NOPE:-..}/etc",
+        "x/${A:-.}./etc",
+        "x/${A:-.}${B:=.}/etc",
         "x/.${A:-${B}}./etc",
         "/srv/shop/{x,../secrets}/key",
         "/srv/{shop/x,../etc}/passwd",
