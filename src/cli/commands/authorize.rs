@@ -19,9 +19,10 @@ use crate::bundle::diagnostic::BundleError;
 use crate::bundle::{self, Bundle};
 use crate::cli::call_args::{self, CallArgs};
 use crate::cli::connect::{self, ClientCredentials, RpcError, ServerConnection};
-use crate::cli::output::{Exit, Output, note_observed};
+use crate::cli::output::{Exit, Output};
 use crate::cli::render::{self, printable, printables};
 use crate::config::limits::Limits;
+use crate::config::observe::ObserveConfig;
 use crate::domain::decide::verdict::Decision;
 use crate::proto::codec;
 use crate::proto::served::authorization_server::Authorization as _;
@@ -135,6 +136,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 pub(super) struct Answered {
     pub(super) response: v1::AuthorizeResponse,
     pub(super) by_server: bool,
+    /// What the configuration of the directory that decided has only observed.
+    pub(super) observed: ObserveConfig,
 }
 
 /// Has a call decided, by a server or from a directory. The inner error is how the process ends if the directory has
@@ -150,6 +153,7 @@ pub(super) fn ask(
     output: Output,
 ) -> anyhow::Result<Result<Answered, Exit>> {
     let endpoint = place.server()?;
+    let mut observed = ObserveConfig::default();
     let answered = match &endpoint {
         Some(endpoint) => {
             let asked = ask_server(endpoint, &place.credentials, request);
@@ -158,7 +162,10 @@ pub(super) fn ask(
         None => {
             no_server_needed(call, place)?;
             match bundle::load_with(place.directory(), place.config.as_deref()) {
-                Ok(bundle) => connect::block_on(async { Ok(ask_here(bundle, request).await) })?,
+                Ok(bundle) => {
+                    observed.clone_from(&bundle.config.observe);
+                    connect::block_on(async { Ok(ask_here(bundle, request).await) })?
+                }
                 Err(faults) => return Ok(Err(output.faults(&faults)?)),
             }
         }
@@ -166,6 +173,7 @@ pub(super) fn ask(
     Ok(Ok(Answered {
         response: answered.map_err(|status| worded(&status))?,
         by_server: endpoint.is_some(),
+        observed,
     }))
 }
 
@@ -195,20 +203,17 @@ fn answer_cedar(args: &Args, path: &Path) -> anyhow::Result<Exit> {
         };
     let verdict = loaded.answer(&question);
     let verdict = verdict.map_err(|said| anyhow::anyhow!("{name}: {said}"))?;
-    let is_allowed = verdict.outcome == Decision::Allow;
-    let said = outcome(if is_allowed {
-        v1::Decision::Allow
-    } else {
-        v1::Decision::Deny
-    });
+    let (said, exit) = match verdict.outcome {
+        Decision::Allow => (outcome(v1::Decision::Allow), Exit::Done),
+        Decision::Deny => (outcome(v1::Decision::Deny), Exit::Denied),
+    };
     let policies = verdict.determining_policies.iter();
     let policies: Vec<&str> = policies.map(|it| it.id.as_str()).collect();
     let mut text = format!("{said}\n");
     for reason in &verdict.reasons {
         text.push_str(&format!("  because   {}\n", printable(&reason.message)));
         if !reason.policies.is_empty() {
-            let by = reason.policies.iter().map(|id| printable(id));
-            let by = by.collect::<Vec<_>>().join(", ");
+            let by = printables(&reason.policies);
             text.push_str(&format!("            by {by}\n"));
         }
     }
@@ -228,10 +233,7 @@ fn answer_cedar(args: &Args, path: &Path) -> anyhow::Result<Exit> {
         "reasons": reasons.collect::<Vec<_>>(),
     });
     args.output.answer(&text, &json)?;
-    Ok(match is_allowed {
-        true => Exit::Done,
-        false => Exit::Denied,
-    })
+    Ok(exit)
 }
 
 impl DecisionPointArgs {
@@ -271,7 +273,6 @@ async fn ask_here(
     bundle: Bundle,
     request: v1::AuthorizeRequest,
 ) -> Result<v1::AuthorizeResponse, Status> {
-    note_observed(&bundle.config.observe);
     let Bundle {
         snapshot,
         digest,

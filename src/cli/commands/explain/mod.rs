@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::cli::call_args::{self, CallArgs};
 use crate::cli::commands::authorize::{self, DecisionPointArgs};
 use crate::cli::commands::explain::text::ExplainText;
-use crate::cli::output::{Exit, Output};
+use crate::cli::output::{Exit, Output, note_observed};
 use crate::cli::render::printable;
 use crate::proto::{json, v1};
 
@@ -113,7 +113,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         ..v1::AuthorizeRequest::default()
     };
     let response = match authorize::ask(&args.call, &args.place, request, args.output)? {
-        Ok(answered) => answered.response,
+        Ok(answered) => {
+            note_observed(&answered.observed);
+            answered.response
+        }
         Err(exit) => return Ok(exit),
     };
     let Some(explanation) = &response.explanation else {
