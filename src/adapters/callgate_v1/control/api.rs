@@ -6,9 +6,9 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use crate::adapters::callgate_v1::control::encode_status;
 use crate::adapters::callgate_v1::control::state::ControlState;
 use crate::adapters::callgate_v1::control::status::status_for;
-use crate::adapters::callgate_v1::control::encode_status;
 use crate::adapters::callgate_v1::parse::MessageParser;
 use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::FieldError;
