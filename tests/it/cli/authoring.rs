@@ -45,7 +45,7 @@ fn a_lint_is_explained_and_an_unknown_one_is_an_error() {
             .stdout
             .lines()
             .count(),
-        20
+        21
     );
     assert_eq!(workplace.run(&["check", "--explain", "wide"]).code, 1);
 }
