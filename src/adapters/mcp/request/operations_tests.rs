@@ -154,7 +154,7 @@ fn every_request_of_both_eras_is_decided_or_refused_by_name() {
             CLIENT,
             "completion/complete",
             json!({"ref": {"type": "ref/resource", "uri": "file:///a/{p}/{q}"}, "argument": {"name": "q", "value": "b"}, "context": {"arguments": {"p": ".."}}}),
-            "`params.argument.value` must be",
+            "-32602 `params.argument.value` must be",
         ),
         (
             CLIENT,
