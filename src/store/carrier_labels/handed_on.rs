@@ -76,12 +76,14 @@ impl CarrierLabels {
         carried: impl Iterator<Item = &'l SmolStr>,
         now: SystemTime,
     ) -> Result<Vec<StoreWrite>, LabelCapacityError> {
-        let (mut lacking, mut unwritten) = (Vec::new(), Vec::new());
+        let (mut lacking, mut unwritten) = (Vec::new(), Vec::<LabelTimes>::new());
         let shard = self.shard(carrier);
         let slot = shard.slots.get(&carrier);
         for label in carried {
             match slot.and_then(|slot| self.as_carried(slot, carrier, label, now)) {
                 Some(mark) if mark.is_settled => {}
+                // Session, task and delegations may carry the same one; a store writes each once.
+                Some(_) if unwritten.iter().any(|it| it.label == *label) => {}
                 Some(mark) => unwritten.push(mark.to_times(label)),
                 None if lacking.contains(label) => {}
                 None => lacking.push(label.clone()),
