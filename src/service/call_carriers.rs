@@ -16,7 +16,8 @@
 //!
 //! Who delegates and who works for them know the same. An allowed call under a chain links the agents of the chain, and gives
 //! those for whom it is made what it carries itself ([`CallCarriers::hand_on`]); what a call of one brings, linked or under a
-//! chain, is stored for all of them. So a call that leaves the chain out sheds nothing.
+//! chain, is stored for all of them. Its task, its delegations and a vouched session keep all that it has seen
+//! ([`CallCarriers::kept_in_session`]). So a call that leaves the chain out sheds nothing.
 //!
 //! Nothing here is verified: invalid evidence denies in the decision, and then these labels do not matter. Where such a call passes
 //! all the same, as it is only observed, its chain links nobody ([`CallCarriers::doubt`]).
@@ -150,9 +151,23 @@ impl<'c> CallCarriers<'c> {
         }
     }
 
-    /// Links the agents of a call that is made under others, and gives these, the delegations and the task what it carries: the
-    /// labels of `session`, of the task and the delegations, as it saw them, and of the subject's own pair. Returns what must be
-    /// written before the response.
+    /// What a vouched session keeps of what a call in it saw: the labels of its task and its delegations and, under others,
+    /// theirs. The next call of the session may name none of them. Nothing unless somebody vouches for the session, where
+    /// whatever the agent has read counts anyway.
+    pub fn kept_in_session<'l>(
+        &self,
+        carried: &'l CarriedLabels,
+    ) -> impl Iterator<Item = &'l SmolStr> {
+        let is_kept = self.is_session_vouched && !self.is_doubted;
+        let is_under_others = self.is_agent() && self.others().next().is_some();
+        let recent = carried.recent.as_ref().filter(|_| is_under_others);
+        let parts = [carried.task.as_ref(), carried.delegation.as_ref(), recent];
+        items(parts.map(|part| part.filter(|_| is_kept)))
+    }
+
+    /// Links the agents of a call that is made under others, and gives the task and the delegations what it has seen: the labels
+    /// of `session`, their own, and those of all agents of its chain. Those for whom it is made get the same, but of agents
+    /// those of the subject alone. Returns what must be written before the response.
     ///
     /// # Errors
     ///
@@ -169,38 +184,33 @@ impl<'c> CallCarriers<'c> {
         let Some(root) = self.root.filter(|_| links) else {
             return Ok(writes);
         };
-        let pairs = || self.pairs().map(|(actor, _)| actor);
-        let others = || pairs().filter(|actor| *actor != self.subject);
+        if self.others().next().is_none() {
+            return Ok(writes);
+        }
         // Before the link: what it has of the others is theirs already.
-        let own = (carried.recent.as_ref())
-            .filter(|_| others().next().is_some())
-            .and_then(|_| {
-                let counts = self.counts(self.subject);
-                memory.recent_of_pair(self.subject, Some(root), counts, now)
-            });
+        let own = carried.recent.as_ref().and_then(|_| {
+            let counts = self.counts(self.subject);
+            memory.recent_of_pair(self.subject, Some(root), counts, now)
+        });
         let mut is_new = false;
-        for other in others() {
+        for other in self.others() {
             let linked = memory.links.acted(root, [other, self.subject], now);
             is_new |= linked.map_err(|LinkCapacityError| LabelCapacityError)?;
         }
         if is_new {
             writes.extend(memory.share(root, self.subject, now));
         }
-        let parts = [
-            session,
-            carried.task.as_ref(),
-            carried.delegation.as_ref(),
-            own.as_ref(),
-        ];
-        let labels = || parts.iter().flatten().flat_map(|part| part.items());
-        if labels().next().is_none() || others().next().is_none() {
+        let (task, delegation) = (carried.task.as_ref(), carried.delegation.as_ref());
+        for carrier in self.issued() {
+            let all = items([session, task, delegation, carried.recent.as_ref()]);
+            writes.extend(memory.add_carried(carrier, all, now)?);
+        }
+        let own = || items([session, task, delegation, own.as_ref()]);
+        if own().next().is_none() {
             return Ok(writes);
         }
-        for carrier in self.issued() {
-            writes.extend(memory.add_carried(carrier, labels(), now)?);
-        }
         for pair in memory.linked_pairs(root, self.subject, now) {
-            writes.extend(memory.add_carried(pair.as_ref(), labels(), now)?);
+            writes.extend(memory.add_carried(pair.as_ref(), own(), now)?);
         }
         Ok(writes)
     }
@@ -270,6 +280,12 @@ impl<'c> CallCarriers<'c> {
         task.into_iter().chain(delegations)
     }
 
+    /// Those under whom the subject acts.
+    fn others(&self) -> impl Iterator<Item = &'c EntityUID> {
+        let actors = self.pairs().map(|(actor, _)| actor);
+        actors.filter(|actor| *actor != self.subject)
+    }
+
     /// Whether the subject is an agent. A server that asks for something works for the agent that called it: it links nobody.
     fn is_agent(&self) -> bool {
         *self.subject.entity_type() == TYPES.agent
@@ -314,6 +330,11 @@ impl<'c> CallCarriers<'c> {
         let alone = agent.map(|agent| (agent, None));
         acting.map(move |actor| (actor, root)).chain(alone)
     }
+}
+
+/// The labels of these parts, some of them more than once.
+fn items<const N: usize>(parts: [Option<&Arc<Labels>>; N]) -> impl Iterator<Item = &SmolStr> {
+    parts.into_iter().flatten().flat_map(|part| part.items())
 }
 
 /// Who acts, for whom.

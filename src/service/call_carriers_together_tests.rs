@@ -112,6 +112,100 @@ fn what_is_read_in_a_vouched_session_stays_there_until_a_delegate_carries_it() {
     assert!(comes_through(&[under.clone(), vouched(c), a], 1));
 }
 
+/// What a session keeps of a call that sees `x` of its delegator or its task, and nothing of its own.
+fn kept(call: &CallContext, is_doubted: bool) -> BTreeSet<SmolStr> {
+    let (memory, authority) = (
+        CarrierLabels::new(100, Duration::from_secs(3_600)),
+        authority(),
+    );
+    for reads in [for_sam(agent("a")), in_task(under("g1", "a"), "t1")] {
+        allowed(&memory, &authority, &in_session(reads, true), &["x"], 600);
+    }
+    let mut carriers = CallCarriers::new(&authority, call, false);
+    let carried = carriers.known(&memory, at(700));
+    if is_doubted {
+        carriers.doubt();
+    }
+    carriers.kept_in_session(&carried).cloned().collect()
+}
+
+#[test]
+fn a_vouched_session_keeps_what_its_calls_saw_of_others() {
+    let (is_kept, under_a) = (
+        |call: &CallContext| !kept(call, false).is_empty(),
+        worked_under("a", "c"),
+    );
+    for call in [
+        under_a.clone(),
+        under("g2", "b"),
+        in_task(for_sam(agent("d")), "t1"),
+    ] {
+        assert!(is_kept(&in_session(call.clone(), true)), "{call:?}");
+        // Where nobody vouches, whatever the agent has read counts by itself.
+        assert!(!is_kept(&in_session(call.clone(), false)), "{call:?}");
+        assert!(!is_kept(&call), "{call:?}");
+    }
+    // What is not known to be true brings nothing.
+    assert!(kept(&in_session(under_a, true), true).is_empty());
+    // Whoever works alone has seen nothing of theirs.
+    assert!(!is_kept(&in_session(for_sam(agent("c")), true)));
+}
+
+#[test]
+fn the_task_of_a_call_under_others_keeps_what_they_have_read() {
+    let (memory, authority) = (
+        CarrierLabels::new(100, Duration::from_secs(3_600)),
+        authority(),
+    );
+    allowed(&memory, &authority, &for_sam(agent("a")), &["x"], 400);
+    // Read before the task was opened: only the chain brings it into it.
+    let alone = in_task(for_sam(agent("b")), "t2");
+    assert!(seen(&memory, &authority, &alone, 600).is_empty());
+    allowed(
+        &memory,
+        &authority,
+        &in_task(worked_under("a", "b"), "t2"),
+        &[],
+        610,
+    );
+    assert!(!seen(&memory, &authority, &alone, 620).is_empty());
+}
+
+#[test]
+fn a_label_that_several_parts_carry_is_written_once() {
+    let (memory, authority) = (
+        CarrierLabels::new(100, Duration::from_secs(3_600)),
+        authority(),
+    );
+    let call = in_task(under("g2", "b"), "t2");
+    let labels: Arc<Labels> = Arc::new(Labels::new(vec!["x".into(), "y".into()]));
+    let carried = CarriedLabels {
+        task: Some(Arc::clone(&labels)),
+        delegation: Some(Arc::clone(&labels)),
+        recent: Some(Arc::clone(&labels)),
+    };
+    let carriers = CallCarriers::new(&authority, &call, false);
+    // The second time, the first is not written yet.
+    for _ in 0..2 {
+        let writes = carriers.hand_on(&memory, Some(&labels), &carried, at(600));
+        let mut rows = BTreeSet::new();
+        for write in writes.unwrap() {
+            let StoreWrite::Labels {
+                carrier, labels, ..
+            } = write
+            else {
+                panic!("{write:?}");
+            };
+            for brought in labels {
+                let row = (carrier.clone(), brought.label);
+                assert!(rows.insert(row.clone()), "{row:?} twice");
+            }
+        }
+        // Both of the task, the two delegations and the pair of the delegator.
+        assert_eq!(rows.len(), 8);
+    }
+}
+
 /// What a store holds after these writes, in a memory of its own.
 fn restarted(writes: Vec<StoreWrite>) -> CarrierLabels {
     let memory = CarrierLabels::new(100, Duration::from_secs(3_600));

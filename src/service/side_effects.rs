@@ -302,20 +302,24 @@ impl LiveFacts {
         now: SystemTime,
     ) -> Result<Option<StoreWrite>, Commit> {
         let session = call.workflow.session_id.as_ref().zip(seen.session.as_ref());
-        // Listing has no side effects on the session.
-        let leaves_something = effects.tool.is_some() || !yields.is_empty();
         // A session that has ended takes up nothing more. Only an observed call comes here in one.
-        let session = session.filter(|(_, seen)| leaves_something && !seen.is_ended);
-        let Some((id, seen)) = session else {
+        let Some((id, session)) = session.filter(|(_, session)| !session.is_ended) else {
             return Ok(None);
         };
-        let next = seen.after(effects.tool.as_ref(), yields);
+        let kept = (seen.carriers.kept_in_session(&seen.carried))
+            .filter(|label| !session.labels.items().contains(label));
+        let mut labels = yields.iter().chain(kept).peekable();
+        // Listing has no side effects on the session.
+        if effects.tool.is_none() && labels.peek().is_none() {
+            return Ok(None);
+        }
+        let next = session.after(effects.tool.as_ref(), labels);
         if next.is_full() {
             return Err(Commit::overloaded(
                 "no more can be remembered of this session",
             ));
         }
-        match self.sessions.advance(id, seen.version, next, now) {
+        match self.sessions.advance(id, session.version, next, now) {
             Ok(advanced) => Ok(advanced.write(id, now)),
             Err(AdvanceError::Conflict(_)) => Err(Commit::Conflict),
             Err(AdvanceError::NotHeld) => Err(Commit::SessionNotHeld),
@@ -388,8 +392,8 @@ impl LiveFacts {
         let Some(work) = &effects.writes else {
             return Ok(Vec::new());
         };
-        let all = work.with(&effects.yields);
-        let all = all.with(found.map_or(&[], Labels::items));
+        let all = work.with(effects.yields.iter());
+        let all = all.with(found.into_iter().flat_map(|found| found.items()));
         let mut writes = Vec::new();
         if !all.items().is_empty() {
             for target in &effects.targets {

@@ -8,9 +8,10 @@
 const DATA: &[u8] = b"data";
 
 /// What is known of a text so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum ErrorText {
     /// Nothing visible has come: white space, a byte order mark.
+    #[default]
     Blank,
     /// It is no JSON. The last line so far is these many bytes of [`DATA`]; `None` if it is anything else.
     Text(Option<usize>),
@@ -29,12 +30,6 @@ pub(super) enum Passing {
     UpToEvent(usize),
     /// Nothing, as it comes after such.
     Nothing,
-}
-
-impl Default for ErrorText {
-    fn default() -> Self {
-        Self::Blank
-    }
 }
 
 impl ErrorText {

@@ -388,7 +388,7 @@ fn random_case(random: &mut Random) -> Case {
                 random.pick::<&str>(&["get_issue", "merge", "odd"]),
             );
             let yields = labels(random);
-            session = session.after(Some(&tool), yields.as_ref().map_or(&[], |it| it.items()));
+            session = session.after(Some(&tool), yields.iter().flat_map(|it| it.items()));
         }
         session.is_ended = random.one_in(10);
         session

@@ -79,10 +79,17 @@ impl<T: Clone + PartialEq + Into<Value>> CedarSet<T> {
         u16::try_from(place).ok()
     }
 
-    /// The set with further members; the same set if there is nothing new.
-    pub fn with(self: &Arc<Self>, more: &[T]) -> Arc<Self> {
-        let is_new = |item: &&T| !self.items.contains(item);
-        let new: Vec<T> = more.iter().filter(is_new).cloned().collect();
+    /// The set with further members, each once; the same set if there is nothing new.
+    pub fn with<'t>(self: &Arc<Self>, more: impl IntoIterator<Item = &'t T>) -> Arc<Self>
+    where
+        T: 't,
+    {
+        let mut new = Vec::new();
+        for item in more {
+            if !self.items.contains(item) && !new.contains(item) {
+                new.push(item.clone());
+            }
+        }
         if new.is_empty() {
             return Arc::clone(self);
         }
@@ -125,17 +132,19 @@ impl Session {
         &self.recent.places[..self.recent.count]
     }
 
-    /// The session after an allowed call whose result has these labels; `tool` is the tool called.
-    pub fn after(&self, tool: Option<&EntityUID>, yields: &[SmolStr]) -> Self {
-        let tools = self
-            .tools
-            .with(tool.map_or(&[] as &[_], std::slice::from_ref));
+    /// The session after an allowed call that brings these labels; `tool` is the tool called.
+    pub fn after<'l>(
+        &self,
+        tool: Option<&EntityUID>,
+        labels: impl IntoIterator<Item = &'l SmolStr>,
+    ) -> Self {
+        let tools = self.tools.with(tool);
         let place = tool.and_then(|tool| tools.place_of(tool));
         Self {
             version: self.version + 1,
             is_ended: self.is_ended,
             calls: self.calls + 1,
-            labels: self.labels.with(yields),
+            labels: self.labels.with(labels),
             recent: place.map_or(self.recent, |place| self.recent.with(place)),
             tools,
         }

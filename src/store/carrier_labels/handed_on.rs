@@ -1,6 +1,14 @@
 //! Labels that agents who work together have of each other.
 
-use super::*;
+use std::time::SystemTime;
+
+use callgate_engine::cedar::EntityUID;
+use smol_str::SmolStr;
+
+use super::slot::{LabelSlot, LabelState};
+use super::{CarrierLabels, LabelCapacityError};
+use crate::domain::authority::labels::{LabelCarrier, LabelCarrierRef};
+use crate::store::backend::{LabelTimes, StoreWrite};
 
 impl CarrierLabels {
     /// The pairs of all agents that an agent works together with for a root, without its own.

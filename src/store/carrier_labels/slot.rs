@@ -76,7 +76,7 @@ impl LabelSlot {
     /// Adds a label that it lacks.
     pub(super) fn push(&mut self, label: &SmolStr, mark: LabelState) -> &mut LabelState {
         let place = self.marks.len();
-        self.labels = self.labels.with(std::slice::from_ref(label));
+        self.labels = self.labels.with([label]);
         self.marks.push(mark);
         &mut self.marks[place]
     }

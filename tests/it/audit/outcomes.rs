@@ -248,7 +248,7 @@ async fn a_result_that_is_refused_unread_is_on_record_as_withheld() {
         response("tools/call", json!({"decision_id": id.to_string()}), "{}"),
         // The message around it: what it asks for would not be found in it.
         response("tools/call", coder(), RESULT),
-        response("tools/call", coder(), &format!("\u{feff}{{}}")),
+        response("tools/call", coder(), "\u{feff}{}"),
         response("tools/call", coder(), r#"[{"content":[]}]"#),
     ] {
         let answer = client.check_response(refused.clone()).await.unwrap();

@@ -12,7 +12,7 @@ use tonic::Request;
 
 use crate::agentgateway::ext_mcp::structure;
 use crate::hold::attack::TOKEN;
-use crate::support::in_process::{Running, call_for, context};
+use crate::support::in_process::{Running, call_for, context, entity};
 use crate::support::worlds;
 
 const TOKEN_DIGEST: &str = "df594d71a145abdc3d2b8d6c6fa910dd4bb21f63de731ecd11fe97b6ff6ce691";
@@ -44,7 +44,9 @@ payload = "jwt_payload"
     let world = worlds::small()
         .policies(POLICIES)
         .server("git", "ana")
+        .agent("tester", "ana", &["developers"])
         .tool_with("log", "read", json!({"yields": ["private"]}))
+        .tool("status", "read")
         .tool("push", "write");
     world.start(&config).await
 }
@@ -80,6 +82,31 @@ async fn a_caller_vouches_for_its_sessions_only_if_that_is_configured() {
         let anew = is_allowed(&server, "push", "s-2").await;
         assert_eq!(anew, is_vouched, "{setting}");
     }
+}
+
+/// Whether the tester may call the tool for Ana in a session, by itself or under the coder.
+async fn may_tester(server: &Running, tool: &str, session: &str, is_under_coder: bool) -> bool {
+    let mut request = call_for(tool, "ana");
+    let context = context(&mut request);
+    context.workflow.get_or_insert_default().session_id = session.into();
+    context.subject.get_or_insert_default().entity = entity("Mcp::Agent", "tester");
+    let coder = entity("Mcp::Agent", "coder").filter(|_| is_under_coder);
+    context.delegation.get_or_insert_default().actors = Vec::from_iter(coder);
+    let answer = server.client().await.authorize(by_edge(request)).await;
+    answer.expect("an answer").into_inner().decision == i32::from(v1::Decision::Allow)
+}
+
+#[tokio::test]
+async fn a_session_that_is_vouched_for_keeps_what_came_from_a_delegator() {
+    let server = with_caller(", vouch_sessions = true").await;
+    assert!(is_allowed(&server, "log", "of the coder").await);
+    // Nothing of it has come to the tester yet.
+    assert!(may_tester(&server, "push", "before", false).await);
+    assert!(may_tester(&server, "status", "both", true).await);
+    assert!(!may_tester(&server, "push", "both", true).await);
+    // The chain is left out: the conversation is the same.
+    assert!(!may_tester(&server, "push", "both", false).await);
+    assert!(may_tester(&server, "push", "another", false).await);
 }
 
 /// Whether Ana, whom a token names without an agent, may call a tool through Envoy.

@@ -237,7 +237,8 @@ fn watched_company(admin: SocketAddr) -> Bundle {
     bundle
 }
 
-/// One round of everything: allowed, denied, unknown, observed, malformed, a request for an approval, a control write.
+/// One round of everything: allowed, denied, unknown, observed, malformed, a list with an entry that is shown only because its
+/// server is observed, a request for an approval, a control write.
 async fn one_round(doors: &mut Doors, round: u64) {
     let session = format!("session {}", round % 7);
     for tool in [
@@ -252,6 +253,14 @@ async fn one_round(doors: &mut Doors, round: u64) {
             .await
             .expect("an answer");
     }
+    let list = v1::FilterToolsRequest {
+        call_context: Some(in_session("wiki/read", &session).into()),
+        server: "wiki".into(),
+        tools: vec!["made-up".into()],
+        ..Default::default()
+    };
+    let shown = doors.authorization.filter_tools(list).await;
+    shown.expect("a list");
     let call = formatting(round, &[]);
     let denied = doors.decide(call.clone()).await.expect("an answer");
     if round.is_multiple_of(20) {
