@@ -117,8 +117,8 @@ impl RegisteredTool {
         untold.map(|name| format!("arguments.{name}")).collect()
     }
 
-    /// Checks the arguments of a call against the pinned schema. Without one all are undeclared, and those that name targets are
-    /// texts to every server.
+    /// Checks the arguments of a call against the pinned schema. Without one all are undeclared. A text that names a target is one
+    /// to every server, whatever the schema says.
     ///
     /// # Errors
     ///
@@ -127,12 +127,10 @@ impl RegisteredTool {
         &self,
         arguments: &Map<String, Json>,
     ) -> Result<ArgumentReport, ArgumentError> {
-        if let Some(schema) = &self.arguments {
-            return schema.check(arguments);
-        }
         let targets = self.target_arguments.iter().flatten();
         ArgumentSchema::check_texts(targets.flat_map(TargetArgument::outermost), arguments)?;
-        ArgumentSchema::UNKNOWN.check(arguments)
+        let schema = self.arguments.as_ref();
+        schema.unwrap_or(&ArgumentSchema::UNKNOWN).check(arguments)
     }
 
     /// Whether a call of it may act upon targets.

@@ -73,7 +73,7 @@ fn a_server_has_the_labels_of_all_tools_that_it_had() {
 }
 
 #[test]
-fn without_a_schema_a_text_that_names_a_target_is_one_to_every_server() {
+fn a_text_that_names_a_target_is_one_to_every_server() {
     let read = |argument: &str, kind: &str, base: Option<&str>| {
         let written = TargetArgumentForm {
             kind: Some(kind.to_owned()),
@@ -87,6 +87,10 @@ fn without_a_schema_a_text_that_names_a_target_is_one_to_every_server() {
         read("repo", "url", Some("https://example.com/{owner}")),
     ];
     let unpinned = tool(None, Ok(targets.clone()));
+    let names = ["files", "repo_path", "repo", "owner", "body"];
+    let properties = names.map(|name| (name.to_owned(), json!({"type": "string"})));
+    let texts = json!({"properties": Json::Object(properties.into_iter().collect())});
+    let pinned = tool(Some(texts), Ok(targets));
     let check = |tool: &RegisteredTool, arguments: Json| {
         tool.check_arguments(arguments.as_object().expect("an object"))
     };
@@ -97,10 +101,9 @@ fn without_a_schema_a_text_that_names_a_target_is_one_to_every_server() {
         json!({"repo": "a", "owner": "null"}),
     ] {
         assert!(check(&unpinned, arguments.clone()).is_err(), "{arguments}");
+        assert!(check(&pinned, arguments.clone()).is_err(), "{arguments}");
     }
     let honest = json!({"files": "pages/[id].tsx", "body": r#"{"a": 1}"#});
-    assert!(check(&unpinned, honest).is_ok());
-    let texts = json!({"properties": {"files": {"type": "string"}}});
-    let pinned = tool(Some(texts), Ok(targets));
-    assert!(check(&pinned, json!({"files": "[1]"})).is_ok());
+    assert!(check(&unpinned, honest.clone()).is_ok());
+    assert!(check(&pinned, honest).is_ok());
 }

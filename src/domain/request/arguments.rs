@@ -14,6 +14,7 @@ use smol_str::{SmolStr, format_smolstr};
 
 use crate::domain::request::json_text::JsonReading;
 use crate::domain::request::target::json_schema::JsonTypes;
+use crate::domain::request::unannotated::unannotated;
 use crate::domain::request::visible::folded;
 
 /// The maximum depth examined in a schema; deeper levels may have any names.
@@ -98,10 +99,16 @@ impl ArgumentSchema {
             root: schema,
             left: Cell::new(MAX_SCHEMAS),
         };
+        let mut shape = compiler.shape(schema, 0);
+        for name in unannotated(schema) {
+            if let Some(parameter) = shape.properties.get_mut(name) {
+                parameter.types = JsonTypes::ANY;
+            }
+        }
         // At the top level, a schema without properties is that of a tool without arguments.
         Self {
             is_closed: true,
-            ..compiler.shape(schema, 0)
+            ..shape
         }
     }
 
@@ -134,7 +141,7 @@ impl ArgumentSchema {
         Ok(checked)
     }
 
-    /// Rejects texts that some servers parse among arguments that no schema describes, of those with these names.
+    /// Rejects texts that some servers parse, whatever a schema says, among arguments with these names.
     ///
     /// # Errors
     ///

@@ -247,3 +247,42 @@ fn a_text_that_some_server_parses_is_refused_where_the_schema_allows_what_it_bec
         Err("`arguments.record.parts` can be read in two ways: it is a text, and some servers read it as JSON, which makes a list of it: send that itself".to_owned())
     );
 }
+
+#[test]
+fn a_parameter_that_the_sdk_for_python_parses_is_no_text_though_its_schema_says_so() {
+    let schema = || {
+        json!({"title": "readArguments", "type": "object", "required": ["path"], "properties": {
+            "path": {"title": "path", "type": "string"},
+            "note": {"default": "x", "title": "note", "type": "string"},
+            "p2": {"default": "y", "title": "P2", "type": "string"},
+        }})
+    };
+    for text in [r#"["/etc/passwd"]"#, r#"{"0": "a"}"#, "null"] {
+        let refused = check(schema(), json!({"path": text}));
+        let is_refused = matches!(refused, Err(ArgumentError::TwoReadings { .. }));
+        assert!(is_refused, "{text}: {refused:?}");
+        assert!(
+            check(schema(), json!({"path": "a", "note": text})).is_err(),
+            "{text}"
+        );
+        assert!(
+            check(schema(), json!({"path": "a", "p2": text})).is_ok(),
+            "{text}"
+        );
+    }
+    for text in [
+        "pages/[id].tsx",
+        "[1, 2",
+        "[section]\na = 1\n",
+        "{% if x %}",
+        "{}{}",
+        "042",
+        "true",
+        "\"a\"",
+    ] {
+        assert!(
+            check(schema(), json!({"path": text, "note": text})).is_ok(),
+            "{text}"
+        );
+    }
+}

@@ -24,6 +24,7 @@ pub mod operation;
 pub(crate) mod secrets;
 pub mod target;
 pub mod trace_context;
+mod unannotated;
 pub mod uri_template;
 pub mod visible;
 pub mod words;
