@@ -386,6 +386,20 @@ fn arguments_that_are_not_told_are_not_absent() {
     assert!(ask(CONNECT, &call).is_allow());
     call.operation.told = Told::Part;
     assert_eq!(code(CONNECT, &call), ReasonCode::ContextMissing);
+    const COMPLETE: &str = r#"permit (principal, action == Mcp::Action::"complete", resource);"#;
+    let completion_of = |uri: &str| OperationKind::OnResource {
+        operation: ResourceOperation::Complete,
+        uri: uri.into(),
+    };
+    call.operation.kind = completion_of("file:///srv/a/{p}");
+    let denied = ask(COMPLETE, &call);
+    assert_eq!(denied.reasons[0].code, ReasonCode::ContextMissing);
+    assert_eq!(denied.reasons[0].missing, ["params.argument"]);
+    call.operation.told = Told::All;
+    assert!(ask(COMPLETE, &call).is_allow());
+    call.operation.told = Told::Part;
+    call.operation.kind = completion_of("file:///srv/a/x");
+    assert!(ask(COMPLETE, &call).is_allow(), "it has no variable");
 }
 
 #[test]

@@ -139,11 +139,10 @@ pub fn from_operation(
             return Err(Reason::context_missing(vec!["params".to_owned()]));
         }
         OperationKind::Connect { .. } | OperationKind::List(_) => on_server(action, server),
-        // It answers with the names of what the template may stand for.
         OperationKind::OnResource {
             operation: ResourceOperation::Complete,
             uri,
-        } => on_resource(inputs, action, server, uri_template::fixed_folder(uri))?,
+        } => on_resource(inputs, action, server, &completed(uri, operation.told)?)?,
         OperationKind::OnResource { operation: _, uri } => {
             on_resource(inputs, action, server, uri)?
         }
@@ -423,6 +422,15 @@ fn on_resource(
     let mut request = CedarRequest::new(schema::action_uid(action), target.uid().clone());
     request.targets.push(target);
     Ok(request)
+}
+
+/// What a completion is about: it answers with the names of what the template may stand for. A value that is not told may lead out
+/// of the folder.
+fn completed(uri: &str, told: Told) -> Result<Cow<'_, str>, Reason> {
+    match told == Told::All || !uri.contains('{') {
+        true => Ok(uri_template::fixed_folder(uri)),
+        false => Err(Reason::context_missing(vec!["params.argument".to_owned()])),
+    }
 }
 
 fn on_client(action: &str, gateway: EntityUID) -> CedarRequest {

@@ -229,7 +229,7 @@ impl<'l> Params<'l> {
             }),
             "ref/resource" => {
                 let uri = reference.text("uri", "params.ref.uri")?;
-                let uri = uri_template::with_values(uri, self.values_so_far()?);
+                let uri = uri_template::with_values(&uri, self.values_so_far()?);
                 let uri = uri.ok_or_else(|| {
                     let problem = "a value that leads to no other place than the template does";
                     FieldError::new("params.argument.value", FieldProblem::NotOfShape(problem))
@@ -249,29 +249,35 @@ impl<'l> Params<'l> {
         }
     }
 
-    /// What has been written of the argument that is to be completed, and of those before it.
-    fn values_so_far(&mut self) -> Result<Vec<String>, FieldError> {
+    /// What has been written of the argument that is to be completed, and of those before it, by their names.
+    fn values_so_far(&mut self) -> Result<Vec<(String, String)>, FieldError> {
+        const ARGUMENT: &str = "params.argument";
+        const CONTEXT: &str = "params.context";
         const EARLIER: &str = "params.context.arguments";
 
-        let argument = self.object("argument")?;
-        let value = argument.and_then(|mut argument| argument.remove("value"));
-        let mut given: Vec<(Json, &str)> = Vec::new();
-        given.extend(value.map(|value| (value, "params.argument.value")));
-        match self
-            .object("context")?
-            .and_then(|mut context| context.remove("arguments"))
-        {
+        reject_misspelled(names_of(&self.members), &["argument", "context"], "params")?;
+        let mut argument = self.object("argument")?.unwrap_or_default();
+        reject_misspelled(names_of(&argument), &["name", "value"], ARGUMENT)?;
+        let mut context = self.object("context")?.unwrap_or_default();
+        reject_misspelled(names_of(&context), &["arguments"], CONTEXT)?;
+        let name = match argument.remove("name") {
+            Some(Json::String(name)) => name,
+            _ => String::new(),
+        };
+        let mut given: Vec<(String, Json, &str)> = Vec::new();
+        given.extend((argument.remove("value")).map(|it| (name, it, "params.argument.value")));
+        match context.remove("arguments") {
             None | Some(Json::Null) => {}
             Some(Json::Object(earlier)) => {
                 check_count(earlier.len(), self.limits.list_items, EARLIER)?;
-                given.extend(earlier.into_iter().map(|(_, value)| (value, EARLIER)));
+                given.extend((earlier.into_iter()).map(|(name, value)| (name, value, EARLIER)));
             }
             Some(_) => return Err(wrong_shape(EARLIER, "an object")),
         }
         let is_empty = |value: &Json| value.as_str().is_some_and(str::is_empty);
-        let given = given.into_iter().filter(|(value, _)| !is_empty(value));
-        given
-            .map(|(value, field)| self.checked_text(value, field))
+        (given.into_iter())
+            .filter(|(_, value, _)| !is_empty(value))
+            .map(|(name, value, field)| Ok((name, self.checked_text(value, field)?)))
             .collect()
     }
 

@@ -718,3 +718,74 @@ fn a_subscription_to_tasks_asks_for_them() {
         "client: subscriptions/listen connect, client: tasks/get connect"
     );
 }
+
+#[test]
+fn a_completion_is_about_where_its_values_lead() {
+    const CONTENTS: &str = "repo://{owner}/{repo}/contents{/path*}";
+    let ask = |uri: &str, more: Json| {
+        let mut params = json!({"ref": {"type": "ref/resource", "uri": uri}});
+        let more = more.as_object().expect("an object").clone();
+        params.as_object_mut().expect("an object").extend(more);
+        decided(ask(CLIENT, "completion/complete", params))
+    };
+    let context = || json!({"arguments": {"owner": "github", "repo": "x"}});
+    let of_path =
+        |value: &str| json!({"argument": {"name": "path", "value": value}, "context": context()});
+    assert_eq!(
+        ask(CONTENTS, of_path("pkg/")),
+        format!("client: completion/complete {CONTENTS}")
+    );
+    assert_eq!(
+        ask("files://docs{/path*}", of_path("secret/x")),
+        "client: completion/complete files://docs/secret/x"
+    );
+    for value in ["../b", "/etc", "./x"] {
+        let refused = ask(CONTENTS, of_path(value));
+        assert!(
+            refused.starts_with("-32602 `params.argument.value` must be"),
+            "{refused}"
+        );
+    }
+    let search = json!({"argument": {"name": "q", "value": "50% off: x"}});
+    assert_eq!(
+        ask("search://docs{?q}", search),
+        "client: completion/complete search://docs{?q}"
+    );
+}
+
+#[test]
+fn a_value_that_is_completed_has_the_name_that_the_protocol_gives_it() {
+    for (more, expected) in [
+        (
+            json!({"Argument": {"name": "p", "value": "../secrets/"}}),
+            "params.argument",
+        ),
+        (
+            json!({"argument": {"name": "p", "Value": "../secrets/"}}),
+            "params.argument.value",
+        ),
+        (
+            json!({"argument": {"NAME": "p", "value": "x"}}),
+            "params.argument.name",
+        ),
+        (
+            json!({"argument": {"name": "p", "value": ""}, "Context": {"arguments": {"p": ".."}}}),
+            "params.context",
+        ),
+        (
+            json!({"argument": {"name": "p", "value": ""}, "context": {"Arguments": {"p": "../secrets"}}}),
+            "params.context.arguments",
+        ),
+    ] {
+        let mut params = json!({"ref": {"type": "ref/resource", "uri": "file:///srv/a/{p}"}});
+        params
+            .as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().expect("an object").clone());
+        let refused = decided(ask(CLIENT, "completion/complete", params));
+        assert!(
+            refused.starts_with(&format!("-32602 `{expected}` ")),
+            "{refused}"
+        );
+    }
+}
