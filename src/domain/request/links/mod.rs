@@ -178,8 +178,7 @@ impl<'t> LinkFinder<'t> {
     fn find_in_file(&mut self) {
         self.with_slashes();
         self.with_colon();
-        let names = self.text.split(|c| !is_of_host(c));
-        let names = names.map(|run| run.trim_start_matches(['.', '-', '_']));
+        let names = names_in(self.text).map(|name| name.trim_start_matches(['.', '-', '_']));
         let is_www = |name: &&str| {
             name.get(..4)
                 .is_some_and(|it| it.eq_ignore_ascii_case("www."))
@@ -304,19 +303,10 @@ impl<'t> LinkFinder<'t> {
         part.as_ptr() as usize - self.text.as_ptr() as usize
     }
 
-    /// Finds links without slashes before the host: examines every run of host characters.
+    /// Finds links without slashes before the host: examines all that may be a host.
     fn without_slashes(&mut self) {
-        let text = self.text;
-        let runs = text.split(|c| !is_of_host(c));
-        for run in runs.filter(|run| run.contains('.')) {
-            for name in run.split("..") {
-                self.name(name);
-                if !name.is_ascii() {
-                    // Letters of another script may be adjacent to a host.
-                    let parts = name.split(|c: char| !c.is_ascii());
-                    parts.for_each(|part| self.name(part));
-                }
-            }
+        for name in names_in(self.text) {
+            self.name(name);
             if self.links.is_cut {
                 return;
             }
@@ -396,6 +386,17 @@ impl<'t> LinkFinder<'t> {
         }
         self.links.add(link);
     }
+}
+
+/// The parts of a text that may be hosts, between two dots as well: runs of characters of hosts, and what of one is ASCII, as letters
+/// of another script may be adjacent to a host.
+fn names_in(text: &str) -> impl Iterator<Item = &str> {
+    let runs = text.split(|c| !is_of_host(c));
+    let names = (runs.filter(|run| run.contains('.'))).flat_map(|run| run.split(".."));
+    names.flat_map(|name| {
+        let parts = (!name.is_ascii()).then(|| name.split(|c: char| !c.is_ascii()));
+        std::iter::once(name).chain(parts.into_iter().flatten())
+    })
 }
 
 /// What follows the `@` of a mail address, up to which the text is looked at once: the next `mailto:` looks further.

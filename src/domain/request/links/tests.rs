@@ -536,7 +536,14 @@ fn in_the_content_of_a_file_a_link_is_only_what_is_written_as_one() {
     ] {
         assert_eq!(hosts(link), ["evil.example"], "{link}");
     }
-    assert_eq!(hosts("_WWW.evil.example/x"), ["www.evil.example"]);
+    for link in [
+        "_WWW.evil.example/x",
+        "wait..www.evil.example/x",
+        "\u{8bbf}\u{95ee}www.evil.example/x",
+        "\u{8bbf}..-WWW.evil.example",
+    ] {
+        assert_eq!(hosts(link), ["www.evil.example"], "{link}");
+    }
 }
 
 #[test]
