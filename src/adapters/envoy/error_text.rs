@@ -1,18 +1,20 @@
 //! The text of an error, which passes as it comes unless it reads as a message.
 //!
 //! Clients differ in how far they trust the type of an error: some read JSON-RPC in whatever comes with it. So the first
-//! visible byte tells JSON, which is judged as a whole, from a page or a sentence, in which a line of a server-sent event is
+//! visible character tells JSON, which is judged as a whole, from a page or a sentence, in which a line of a server-sent event is
 //! the last thing that passes. Nothing else is held back.
+
+use crate::domain::request::visible::is_invisible;
 
 /// The field of a server-sent event that carries a message.
 const DATA: &[u8] = b"data";
 
 /// What is known of a text so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ErrorText {
-    /// Nothing visible has come: white space, a byte order mark.
-    #[default]
-    Blank,
+    /// Nothing visible has come: white space, a byte order mark, bytes that are no UTF-8, which some readers leave out. The
+    /// last bytes so far.
+    Blank([u8; 3]),
     /// It is no JSON. The last line so far is these many bytes of [`DATA`]; `None` if it is anything else.
     Text(Option<usize>),
     /// It had the data of an event: the rest is dropped.
@@ -38,9 +40,14 @@ impl ErrorText {
         for (at, byte) in piece.iter().enumerate() {
             let matched = match self {
                 Self::Cut => return Passing::Nothing,
-                Self::Blank if !byte.is_ascii_graphic() => continue,
-                Self::Blank if matches!(byte, b'{' | b'[') => return Passing::UpToJson(at),
-                Self::Blank => Some(0),
+                Self::Blank([a, b, c]) => match last_character([*a, *b, *c, *byte]) {
+                    Some('{' | '[') => return Passing::UpToJson(at),
+                    Some(seen) if !seen.is_whitespace() && !is_invisible(seen) => Some(0),
+                    _ => {
+                        *self = Self::Blank([*b, *c, *byte]);
+                        continue;
+                    }
+                },
                 Self::Text(matched) => *matched,
             };
             if *byte == b':' && matched == Some(DATA.len()) {
@@ -51,6 +58,20 @@ impl ErrorText {
         }
         Passing::All
     }
+}
+
+impl Default for ErrorText {
+    fn default() -> Self {
+        Self::Blank([0; 3])
+    }
+}
+
+/// The character that ends with the last of these bytes, if they are one in UTF-8.
+fn last_character(bytes: [u8; 4]) -> Option<char> {
+    (0..bytes.len()).find_map(|from| {
+        let mut characters = str::from_utf8(bytes.get(from..)?).ok()?.chars();
+        characters.next().filter(|_| characters.next().is_none())
+    })
 }
 
 /// How much of [`DATA`] the line is with one more byte. Readers differ in what ends a line, so that every control character

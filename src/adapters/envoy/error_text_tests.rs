@@ -30,6 +30,10 @@ fn pages_and_sentences_pass_whole() {
         "no data: the\n metadata: of\ndatabase: dat: a\r\ndatadata: it",
         "\n\t not found {\"jsonrpc\":\"2.0\"}",
         "Ошибка: {}",
+        "Ошибка [404]",
+        "エラー {x}",
+        "\u{feff}\u{a0}é[]",
+        "\u{1f6ab} {\"error\": 404}",
     ] {
         let whole = (text.as_bytes().to_vec(), false);
         assert_eq!(passed(text.as_bytes()), [whole.clone(), whole], "{text}");
@@ -46,6 +50,11 @@ fn what_may_be_json_is_found_behind_all_that_readers_leave_out() {
         b"\xc2\xa0\xe2\x80\xa8",
         b"\xff\xfe",
         b"\x00",
+        b"\xef\xbb",
+        b"\xce",
+        b"\xe2\x80 \xf0\x9f",
+        b"\xc0\xaf\x9e",
+        "\u{3000}\u{1680}\u{2060}\u{e0001}\u{85}".as_bytes(),
     ] {
         for json in ["{\"a\":1}", "[{}]", "{", "["] {
             let text = [blank, json.as_bytes()].concat();
