@@ -16,7 +16,7 @@ mod envoy;
 #[path = "../served/mod.rs"]
 mod served;
 mod web;
-#[path = "../served/wire.rs"]
+#[path = "../../tests/it/support/wire.rs"]
 mod wire;
 
 use asked::Exchange;

@@ -17,7 +17,7 @@ mod question;
 #[allow(dead_code)]
 #[path = "../served/mod.rs"]
 mod served;
-#[path = "../served/wire.rs"]
+#[path = "../../tests/it/support/wire.rs"]
 mod wire;
 #[allow(dead_code)]
 #[path = "../grpc/world.rs"]

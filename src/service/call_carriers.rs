@@ -165,9 +165,8 @@ impl<'c> CallCarriers<'c> {
         items(parts.map(|part| part.filter(|_| is_kept)))
     }
 
-    /// Links the agents of a call that is made under others, and gives the task and the delegations what it has seen: the labels
-    /// of `session`, their own, and those of all agents of its chain. Those for whom it is made get the same, but of agents
-    /// those of the subject alone. Returns what must be written before the response.
+    /// Hands on what a call carries if it is made under others. Returns what must be written before the response, with what its
+    /// agent has by a link and no store holds yet.
     ///
     /// # Errors
     ///
@@ -179,14 +178,32 @@ impl<'c> CallCarriers<'c> {
         carried: &CarriedLabels,
         now: SystemTime,
     ) -> Result<Vec<StoreWrite>, LabelCapacityError> {
-        let mut writes = Vec::new();
-        let links = !self.is_doubted && self.is_agent();
-        let Some(root) = self.root.filter(|_| links) else {
-            return Ok(writes);
-        };
-        if self.others().next().is_none() {
-            return Ok(writes);
+        if self.is_doubted || !self.is_agent() {
+            return Ok(Vec::new());
         }
+        let own_pair = LabelCarrierRef::Pair {
+            actor: self.subject,
+            root: self.root,
+        };
+        let mut writes = match self.root.filter(|_| self.others().next().is_some()) {
+            Some(root) => self.hand_to_others(root, memory, session, carried, now)?,
+            None => Vec::new(),
+        };
+        writes.extend(memory.unwritten(own_pair, now));
+        Ok(writes)
+    }
+
+    /// Links the agents of a call, and gives the task and the delegations what it has seen: the labels of `session`, their own,
+    /// and those of all agents of its chain. All who work together get the same, but of agents those of the subject alone.
+    fn hand_to_others(
+        &self,
+        root: &EntityUID,
+        memory: &CarrierLabels,
+        session: Option<&Arc<Labels>>,
+        carried: &CarriedLabels,
+        now: SystemTime,
+    ) -> Result<Vec<StoreWrite>, LabelCapacityError> {
+        let mut writes = Vec::new();
         // Before the link: what it has of the others is theirs already.
         let own = carried.recent.as_ref().and_then(|_| {
             let counts = self.counts(self.subject);
@@ -198,19 +215,16 @@ impl<'c> CallCarriers<'c> {
             is_new |= linked.map_err(|LinkCapacityError| LabelCapacityError)?;
         }
         if is_new {
-            writes.extend(memory.share(root, self.subject, now));
+            memory.share(root, self.subject, now);
         }
         let (task, delegation) = (carried.task.as_ref(), carried.delegation.as_ref());
         for carrier in self.issued() {
             let all = items([session, task, delegation, carried.recent.as_ref()]);
             writes.extend(memory.add_carried(carrier, all, now)?);
         }
-        let own = || items([session, task, delegation, own.as_ref()]);
-        if own().next().is_none() {
-            return Ok(writes);
-        }
         for pair in memory.linked_pairs(root, self.subject, now) {
-            writes.extend(memory.add_carried(pair.as_ref(), own(), now)?);
+            let all = items([session, task, delegation, own.as_ref()]);
+            writes.extend(memory.add_carried(pair.as_ref(), all, now)?);
         }
         Ok(writes)
     }

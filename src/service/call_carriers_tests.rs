@@ -140,11 +140,7 @@ fn allowed(
     labels: &[&str],
     now: u64,
 ) -> Vec<StoreWrite> {
-    let carriers = CallCarriers::new(authority, call, is_in_person(call));
-    let carried = carriers.known(memory, at(now));
-    let mut writes = carriers.hand_on(memory, None, &carried, at(now)).unwrap();
-    let labels: Vec<SmolStr> = labels.iter().copied().map(SmolStr::new).collect();
-    writes.extend(carriers.add_labels(memory, &labels, at(now)).unwrap());
+    let writes = refused(memory, authority, call, labels, now);
     for write in &writes {
         if let StoreWrite::Labels {
             carrier, labels, ..
@@ -153,6 +149,22 @@ fn allowed(
             memory.mark_written(carrier, labels);
         }
     }
+    writes
+}
+
+/// The same of a call that is denied in the end, since the store refuses to write what it has to, or a budget is spent meanwhile.
+fn refused(
+    memory: &CarrierLabels,
+    authority: &Authority,
+    call: &CallContext,
+    labels: &[&str],
+    now: u64,
+) -> Vec<StoreWrite> {
+    let carriers = CallCarriers::new(authority, call, is_in_person(call));
+    let carried = carriers.known(memory, at(now));
+    let mut writes = carriers.hand_on(memory, None, &carried, at(now)).unwrap();
+    let labels: Vec<SmolStr> = labels.iter().copied().map(SmolStr::new).collect();
+    writes.extend(carriers.add_labels(memory, &labels, at(now)).unwrap());
     writes
 }
 

@@ -3,7 +3,6 @@
 //! Start at [`LiveFacts`]. Decisions read and change them through [`side_effects`](crate::service::side_effects); what the store
 //! has written, what other servers have, and what is pruned comes in here.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -192,25 +191,16 @@ impl LiveFacts {
 
     /// Links the agents of all stored delegations, and gives each what those that it is linked to have read.
     fn link_all_agents(&self, authority: &Authority, at: SystemTime) {
-        let delegations = authority.delegations.values();
-        let linked: Vec<_> = delegations
+        let linked: Vec<_> = (authority.delegations.values())
             .filter_map(|delegation| self.link_agents(authority, delegation, at))
+            .map(|(root, agent)| (root.clone(), agent.clone()))
             .collect();
-        // Who is linked to one that was given something was given the same.
-        let mut given: HashSet<(EntityUID, EntityUID)> = HashSet::new();
-        for (root, agent) in linked {
-            if given.contains(&(root.clone(), agent.clone())) {
-                continue;
-            }
-            self.carrier_labels.share(root, agent, at);
-            let others = self.carrier_labels.links.linked(root, agent, at);
-            given.extend(others.into_iter().map(|other| (root.clone(), other)));
-        }
+        self.carrier_labels.share_all(linked, at);
     }
 
     /// Links the agents of a stored delegation until it ends, or as far as it goes without it. If they are linked by it, gives the
     /// root and one of them, which is then to be given what the other has read for the root. That is written with the next
-    /// call that depends on it: a start, and every other server, gives it anew.
+    /// call of one of them; until then, a start and every other server give it anew.
     fn link_agents<'a>(
         &self,
         authority: &'a Authority,
@@ -231,14 +221,13 @@ impl LiveFacts {
         };
         let root = root?;
         let (labels, agents) = (&self.carrier_labels, [&delegation.from, &delegation.to]);
-        if delegation.revoked_at.is_some() {
-            labels.links.revoked(root, agents, &delegation.id);
-        } else if delegation.expires_at > at {
-            let until = delegation.expires_at;
-            labels.links.granted(root, agents, &delegation.id, until);
-            return Some((root, &delegation.to));
+        let until = delegation.expires_at;
+        if delegation.revoked_at.is_some() || until <= at {
+            labels.links.ended(root, agents, &delegation.id);
+            return None;
         }
-        None
+        labels.links.granted(root, agents, &delegation.id, until);
+        Some((root, &delegation.to))
     }
 
     /// Forgets the labels of closed tasks that no request takes for open any more.
@@ -324,12 +313,11 @@ impl LiveFacts {
         uses: &[(ApprovalId, u32)],
         spent: &[(BudgetId, u64, u64)],
     ) {
-        for (label, is_own) in labels {
-            match label.carrier.as_ref().is_resource() {
-                true => self.resource_labels.merge(label, is_own),
-                false => self.carrier_labels.merge(label, is_own),
-            }
-        }
+        let is_resource = |(label, _): &(StoredLabel, bool)| label.carrier.as_ref().is_resource();
+        let (of_resources, of_carriers): (Vec<_>, Vec<_>) =
+            labels.into_iter().partition(is_resource);
+        self.resource_labels.merge(of_resources);
+        self.carrier_labels.merge(of_carriers);
         self.definitions.merge(tools);
         self.usage.merge(usage);
         for (id, uses) in uses {

@@ -258,7 +258,8 @@ impl LiveFacts {
             Cow::Borrowed(_) => Arc::clone(&effects.yields),
             Cow::Owned(all) => all.as_slice().into(),
         });
-        // Only now: a call with a conflict is decided again, and must not see its own labels then.
+        // Only now: a call whose session was changed meanwhile is decided again, and must not see its own labels then. Where the
+        // store of a fleet refuses it, it does: too many rather than too few.
         let labeled = self.label(seen, effects, (&yields, found.as_deref()), now, left);
         writes.extend(labeled.map_err(|LabelCapacityError| {
             Commit::overloaded("no more labels can be remembered")

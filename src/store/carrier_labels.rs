@@ -61,6 +61,8 @@ pub struct CarrierLabels {
     /// Whether there ever was a pair of a user with itself: calls that a program makes as the user. Without any, lookups of
     /// these are skipped, of which every call of an agent for a user makes one.
     has_own_pairs: AtomicBool,
+    /// Whether a link ever gave anything. If none did, nothing that is given waits to be written.
+    has_shared: AtomicBool,
     /// Who works together.
     pub links: PairLinks,
 }
@@ -97,6 +99,7 @@ impl CarrierLabels {
             pair_for,
             kept: AtomicUsize::new(0),
             has_own_pairs: AtomicBool::new(false),
+            has_shared: AtomicBool::new(false),
             links: PairLinks::new(capacity, pair_for),
         }
     }
@@ -145,8 +148,7 @@ impl CarrierLabels {
         if slot.marks.iter().all(counted) {
             return Some(Arc::clone(&slot.labels));
         }
-        let each = slot.labels.items().iter().zip(&slot.marks);
-        let left: Vec<SmolStr> = each
+        let left: Vec<SmolStr> = (slot.each())
             .filter(|(_, mark)| counted(mark))
             .map(|(label, _)| label.clone())
             .collect();
@@ -270,20 +272,25 @@ impl CarrierLabels {
         }
     }
 
-    /// Adds a label that the store holds. It is not settled: others may not know it yet. What another server has written
+    /// Adds labels that the store holds. They are not settled: others may not know them yet. What another server has written
     /// counts from the moment that is written, which is not before that server last added it; of what this one has written
-    /// itself, only what is not known here.
-    pub fn merge(&self, stored: StoredLabel, is_own: bool) {
-        let mut shard = self.shard(stored.carrier.as_ref());
-        let slot = self.stored_slot(&mut shard, stored.carrier.clone());
-        let brought_at = stored.brought.through.checked_sub(self.ahead());
-        slot.merge(stored.brought, is_own);
-        drop(shard);
-        // The other server may not know who works together.
-        if let (LabelCarrier::Pair { actor, root }, Some(at)) = (&stored.carrier, brought_at)
-            && !is_own
-        {
-            self.share(root.as_ref().unwrap_or(actor), actor, at);
+    /// itself (`true`), only what is not known here. The other server may not know who works together, so they are given it here.
+    pub fn merge(&self, stored: impl IntoIterator<Item = (StoredLabel, bool)>) {
+        let (mut news, mut since) = (Vec::new(), None);
+        for (stored, is_own) in stored {
+            let StoredLabel { carrier, brought } = stored;
+            let brought_at = brought.through.checked_sub(self.ahead());
+            let mut shard = self.shard(carrier.as_ref());
+            let slot = self.stored_slot(&mut shard, carrier.clone());
+            let is_news = slot.merge(brought, is_own) && !is_own;
+            drop(shard);
+            if let (true, LabelCarrier::Pair { actor, root }) = (is_news, carrier) {
+                news.push((root.unwrap_or_else(|| actor.clone()), actor));
+                since = since.into_iter().chain(brought_at).min();
+            }
+        }
+        if let Some(since) = since {
+            self.share_all(news, since);
         }
     }
 

@@ -336,7 +336,7 @@ fn what_another_server_has_written_counts_at_once_and_is_settled_by_a_write_of_i
             loose_through: None,
         },
     };
-    memory.merge(stored.clone(), false);
+    memory.merge([(stored.clone(), false)]);
     assert_eq!(sorted(memory.get(task)), names(&["private"]));
     let bring = || {
         memory
@@ -347,7 +347,7 @@ fn what_another_server_has_written_counts_at_once_and_is_settled_by_a_write_of_i
     memory.mark_written(&carrier, &labels);
     assert!(bring().is_none());
     // It comes back from the store, and stays settled; after a restart it does not count as that.
-    memory.merge(stored, true);
+    memory.merge([(stored, true)]);
     assert!(bring().is_none());
     memory.unsettle();
     assert!(bring().is_some());

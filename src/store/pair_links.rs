@@ -27,8 +27,10 @@ mod tests;
 #[derive(Debug)]
 pub struct PairLinks {
     shards: Sharded<LinkShard>,
-    /// The capacity of one shard, in links that calls have made.
-    room: usize,
+    /// The capacity, in links that calls have made.
+    capacity: usize,
+    /// The number of links that calls have made.
+    made: AtomicUsize,
     /// How long a link lasts after a call.
     lasts: Duration,
     /// The number of links. With none, lookups are skipped.
@@ -45,11 +47,10 @@ struct LinkShard {
 }
 
 /// Agents with those that each is linked to.
-type Agents = HashMap<EntityUID, SmallVec<[Link; 2]>, RandomState>;
+type Agents = HashMap<EntityUID, HashMap<EntityUID, Link, RandomState>, RandomState>;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Link {
-    to: EntityUID,
     /// When one last acted under the other.
     acted: Option<SystemTime>,
     /// The stored delegations between them, and when each ends.
@@ -61,12 +62,13 @@ struct Link {
 pub struct LinkCapacityError;
 
 impl PairLinks {
-    /// Capacity for about `capacity` links that calls have made, each of which lasts for `lasts` after the last call.
+    /// Capacity for `capacity` links that calls have made, each of which lasts for `lasts` after the last call. Those of stored
+    /// delegations are bounded by these.
     pub fn new(capacity: usize, lasts: Duration) -> Self {
-        let shards = Sharded::for_capacity(capacity);
         Self {
-            room: shards.share_of(capacity),
-            shards,
+            shards: Sharded::for_capacity(capacity),
+            capacity,
+            made: AtomicUsize::new(0),
             lasts,
             kept: AtomicUsize::new(0),
         }
@@ -84,8 +86,12 @@ impl PairLinks {
         now: SystemTime,
     ) -> Result<bool, LinkCapacityError> {
         let mut shard = self.shards.lock(root);
-        if shard.link_mut(root, agents).is_none() && !self.has_room(&mut shard, now) {
-            return Err(LinkCapacityError);
+        let is_made = (shard.link_mut(root, agents)).is_some_and(|link| link.acted.is_some());
+        if !is_made {
+            if !self.has_room(&mut shard, now) {
+                return Err(LinkCapacityError);
+            }
+            self.made.fetch_add(1, Ordering::Relaxed);
         }
         let mut was_linked = true;
         self.change(&mut shard, root, agents, |link| {
@@ -110,8 +116,8 @@ impl PairLinks {
         });
     }
 
-    /// Notes that a stored delegation between two agents was revoked.
-    pub fn revoked(&self, root: &EntityUID, agents: [&EntityUID; 2], id: &DelegationId) {
+    /// Notes that a stored delegation between two agents has ended.
+    pub fn ended(&self, root: &EntityUID, agents: [&EntityUID; 2], id: &DelegationId) {
         let mut shard = self.shards.lock(root);
         let [one, other] = agents;
         for ends in [[one, other], [other, one]] {
@@ -130,16 +136,15 @@ impl PairLinks {
         let Some(agents) = shard.roots.get(root) else {
             return Vec::new();
         };
-        let of = |agent: &EntityUID| agents.get(agent).map_or(&[] as &[Link], |it| it);
         let mut known: HashSet<&EntityUID, RandomState> = HashSet::default();
         let mut found: Vec<EntityUID> = Vec::new();
         let mut next = Some(agent.clone());
         let mut seen = 0;
         while let Some(from) = next {
-            for link in of(&from) {
-                let is_new = link.to != *agent && self.is_in_force(link, now);
-                if is_new && known.insert(&link.to) {
-                    found.push(link.to.clone());
+            for (to, link) in agents.get(&from).into_iter().flatten() {
+                let is_new = to != agent && self.is_in_force(link, now);
+                if is_new && known.insert(to) {
+                    found.push(to.clone());
                 }
             }
             next = found.get(seen).cloned();
@@ -159,6 +164,7 @@ impl PairLinks {
     pub fn clear(&self) {
         for mut shard in self.shards.each() {
             self.kept.fetch_sub(shard.links, Ordering::Relaxed);
+            self.made.fetch_sub(shard.made(), Ordering::Relaxed);
             *shard = LinkShard::default();
         }
     }
@@ -183,19 +189,13 @@ impl PairLinks {
     ) {
         let mut is_new = false;
         for [at, to] in [[one, other], [other, one]] {
-            if let Some(link) = shard.link_mut(root, [at, to]) {
-                change(link);
-                continue;
-            }
-            let mut link = Link {
-                to: to.clone(),
-                acted: None,
-                granted: SmallVec::new(),
-            };
-            change(&mut link);
             let agents = shard.roots.entry(root.clone()).or_default();
-            agents.entry(at.clone()).or_default().push(link);
-            is_new = true;
+            let links = agents.entry(at.clone()).or_default();
+            let link = links.entry(to.clone()).or_insert_with(|| {
+                is_new = true;
+                Link::default()
+            });
+            change(link);
         }
         if is_new {
             shard.links += 1;
@@ -204,13 +204,19 @@ impl PairLinks {
     }
 
     fn is_in_force(&self, link: &Link, now: SystemTime) -> bool {
-        let lasts = |acted: SystemTime| acted.checked_add(self.lasts);
-        let is_recent = (link.acted).is_some_and(|at| lasts(at).is_none_or(|until| now <= until));
+        let is_recent = link.acted.is_some_and(|at| self.lasts_until(at, now));
         is_recent || link.granted.iter().any(|(_, until)| now < *until)
     }
 
+    /// Whether a link of a call made then has not ended.
+    fn lasts_until(&self, acted: SystemTime, now: SystemTime) -> bool {
+        let until = acted.checked_add(self.lasts);
+        until.is_none_or(|until| now <= until)
+    }
+
     fn has_room(&self, shard: &mut LinkShard, now: SystemTime) -> bool {
-        if shard.links < self.room {
+        let is_left = || self.made.load(Ordering::Relaxed) < self.capacity;
+        if is_left() {
             return true;
         }
         // Sweep the shard only if a link can have ended since the last sweep.
@@ -218,15 +224,17 @@ impl PairLinks {
         if looked.is_none_or(|next| next <= now) {
             self.sweep_shard(shard, now);
         }
-        shard.links < self.room
+        is_left()
     }
 
     fn sweep_shard(&self, shard: &mut LinkShard, now: SystemTime) {
+        let made = shard.made();
         let mut ends = 0;
         shard.roots.retain(|_, agents| {
             agents.retain(|_, links| {
-                links.retain(|link| {
+                links.retain(|_, link| {
                     link.granted.retain(|(_, until)| now < *until);
+                    link.acted = link.acted.filter(|at| self.lasts_until(*at, now));
                     self.is_in_force(link, now)
                 });
                 ends += links.len();
@@ -236,6 +244,7 @@ impl PairLinks {
         });
         let left = ends / 2;
         self.kept.fetch_sub(shard.links - left, Ordering::Relaxed);
+        self.made.fetch_sub(made - shard.made(), Ordering::Relaxed);
         shard.links = left;
         shard.swept_at = Some(now);
     }
@@ -244,7 +253,13 @@ impl PairLinks {
 impl LinkShard {
     /// The link between two agents, at the first.
     fn link_mut(&mut self, root: &EntityUID, [at, to]: [&EntityUID; 2]) -> Option<&mut Link> {
-        let links = self.roots.get_mut(root)?.get_mut(at)?;
-        links.iter_mut().find(|link| link.to == *to)
+        self.roots.get_mut(root)?.get_mut(at)?.get_mut(to)
+    }
+
+    /// The number of links that calls have made.
+    fn made(&self) -> usize {
+        let links = self.roots.values().flat_map(HashMap::values);
+        let links = links.flat_map(HashMap::values);
+        links.filter(|link| link.acted.is_some()).count() / 2
     }
 }

@@ -39,6 +39,26 @@ fn without_room_no_link_is_made_and_none_forgotten() {
     assert!(links.is_empty());
 }
 
+#[test]
+fn stored_delegations_take_no_room_of_calls() {
+    let links = PairLinks::new(1, HOUR);
+    let (one, two, three, four) = (agent(1), agent(2), agent(3), agent(4));
+    for to in [&two, &three] {
+        links.granted(&sam(), [&one, to], &"g".into(), at(9_000));
+    }
+    assert_eq!(links.acted(&sam(), [&one, &four], at(0)), Ok(true));
+    // A call between two that are linked anyway needs room for when the delegation ends first.
+    let full = links.acted(&sam(), [&one, &two], at(0));
+    assert_eq!(full, Err(LinkCapacityError));
+    // What a call has made ends, and the delegation goes on.
+    assert_eq!(links.acted(&sam(), [&one, &two], at(3_601)), Ok(false));
+    links.sweep(at(7_300));
+    assert_eq!(links.linked(&sam(), &two, at(7_300)).len(), 2);
+    assert_eq!(links.acted(&sam(), [&one, &three], at(7_300)), Ok(false));
+    links.clear();
+    assert_eq!(links.acted(&sam(), [&one, &two], at(0)), Ok(true));
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Acted(usize, usize),
@@ -81,7 +101,7 @@ proptest! {
                     granted.insert((low, high, id), now + lasts);
                 }
                 Step::Revoked(one, other, id) => {
-                    links.revoked(&sam, [&agent(one), &agent(other)], &id.to_string().as_str().into());
+                    links.ended(&sam, [&agent(one), &agent(other)], &id.to_string().as_str().into());
                     let (low, high) = sorted(one, other);
                     granted.remove(&(low, high, id));
                 }

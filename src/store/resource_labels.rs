@@ -120,8 +120,8 @@ impl ResourceLabels {
     }
 
     /// As [`CarrierLabels::merge`].
-    pub fn merge(&self, stored: StoredLabel, is_own: bool) {
-        self.0.merge(stored, is_own);
+    pub fn merge(&self, stored: impl IntoIterator<Item = (StoredLabel, bool)>) {
+        self.0.merge(stored);
     }
 
     /// Forgets everything, to be restored.

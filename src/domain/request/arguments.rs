@@ -2,8 +2,8 @@
 //!
 //! Start at [`ArgumentSchema::check`]. Values are validated by the server; names are checked here, because a
 //! name decides who reads a value: required arguments are present, undeclared ones are reported, and names
-//! that differ from a declared one only for some parsers are rejected. So is a text that some servers parse as JSON where the
-//! schema allows what they make of it: that has other names, targets and links.
+//! that differ from a declared one only for some parsers are rejected. So is a text of which some servers make another value
+//! that the schema allows: that has other names, targets and links.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -40,6 +40,8 @@ pub struct ArgumentSchema {
     required: Vec<SmolStr>,
     /// The schema of list items.
     items: Option<Box<ArgumentSchema>>,
+    /// The schema of members that are not among the properties.
+    more: Option<Box<ArgumentSchema>>,
     /// Whether the schema allows further members explicitly (`additionalProperties`, `patternProperties`).
     names_more: bool,
     /// Whether the schema excludes further members. A schema without `properties` that does not is a
@@ -71,9 +73,9 @@ pub enum ArgumentError {
         /// The name it is read as.
         other: SmolStr,
     },
-    /// A text that some servers parse.
+    /// A text of which some servers make another value.
     #[error(
-        "`{path}` can be read in two ways: it is a text, and some servers read it as JSON, which makes {reading} of it: send that itself"
+        "`{path}` can be read in two ways: it is a text, and some servers make {reading} of it: send that itself"
     )]
     TwoReadings {
         /// The path of the argument, e.g. `arguments.files`.
@@ -123,6 +125,7 @@ impl ArgumentSchema {
             joined: BTreeMap::new(),
             required: Vec::new(),
             items: None,
+            more: None,
             names_more,
             is_closed: !names_more,
             types: JsonTypes::ANY,
@@ -191,9 +194,11 @@ impl ArgumentSchema {
                     if !self.is_open() {
                         checked.note_undeclared(&within)?;
                     }
-                    // Nobody parses a text that no parameter takes.
-                    if !value.is_string() {
-                        FREE.value(value, &within, checked)?;
+                    match &self.more {
+                        Some(shape) => shape.value(value, &within, checked)?,
+                        // Nobody parses a text that no parameter takes.
+                        None if value.is_string() => {}
+                        None => FREE.value(value, &within, checked)?,
                     }
                 }
             }
@@ -215,7 +220,10 @@ impl ArgumentSchema {
         match value {
             Json::Object(members) => self.object(members, at, checked),
             Json::Array(items) => {
-                let shape = self.items.as_deref().unwrap_or(&FREE);
+                // Whoever expects no list takes one of a single item for the item, if it takes any.
+                let is_list = self.types.has(JsonTypes::ARRAY);
+                let otherwise = if is_list { &FREE } else { self };
+                let shape = self.items.as_deref().unwrap_or(otherwise);
                 for (index, item) in items.iter().enumerate() {
                     shape.value(item, &ArgumentLocation::Item(at, index), checked)?;
                 }
@@ -227,24 +235,28 @@ impl ArgumentSchema {
     }
 
     /// Rejects a text that may be taken for another valid value. Servers parse the texts of arguments that may be no text; of
-    /// what lies in an argument only a text that the schema does not allow is rejected.
+    /// what lies in an argument, and as a number, only a text that the schema does not allow.
     fn text(&self, text: &str, at: &ArgumentLocation<'_>) -> Result<(), ArgumentError> {
-        const STRUCTURE: JsonTypes = JsonTypes::ARRAY.or(JsonTypes::OBJECT);
+        const JSON: JsonTypes = JsonTypes::ARRAY.or(JsonTypes::OBJECT).or(JsonTypes::NULL);
         let is_argument = matches!(at, ArgumentLocation::Member(ArgumentLocation::Top, _));
-        let is_text = !is_argument && self.types.has(JsonTypes::STRING);
-        if is_text || !self.types.has(STRUCTURE.or(JsonTypes::NULL)) {
-            return Ok(());
-        }
-        match JsonReading::of(text) {
-            Some(reading @ (JsonReading::List | JsonReading::Object))
-                if self.types.has(STRUCTURE) =>
-            {
-                Err(ArgumentError::two_readings(at, reading))
-            }
-            Some(JsonReading::Null) if self.types.has(JsonTypes::NULL) => {
-                Err(ArgumentError::two_readings(at, JsonReading::Null))
-            }
-            _ => Ok(()),
+        let expected = match self.types.has(JsonTypes::STRING) {
+            true if is_argument => self.types.both(JSON),
+            true => JsonTypes::NONE,
+            false => self.types.both(JSON.or(JsonTypes::NUMBER)),
+        };
+        let readers: [(JsonTypes, fn(&str) -> Option<JsonReading>); 2] = [
+            (JSON, JsonReading::of),
+            (JsonTypes::NUMBER, JsonReading::of_number),
+        ];
+        let readings = (readers.into_iter())
+            .filter(|(types, _)| expected.has(*types))
+            .filter_map(|(_, reader)| reader(text));
+        match { readings }.find(|reading| expected.has(types_of(*reading))) {
+            Some(reading) => Err(ArgumentError::TwoReadings {
+                path: at.exact(),
+                reading,
+            }),
+            None => Ok(()),
         }
     }
 
@@ -273,15 +285,6 @@ impl ArgumentSchema {
     }
 }
 
-impl ArgumentError {
-    fn two_readings(at: &ArgumentLocation<'_>, reading: JsonReading) -> Self {
-        Self::TwoReadings {
-            path: at.exact(),
-            reading,
-        }
-    }
-}
-
 impl ArgumentReport {
     fn note_undeclared(&mut self, at: &ArgumentLocation<'_>) -> Result<(), ArgumentError> {
         self.undeclared.insert(at.general());
@@ -289,6 +292,15 @@ impl ArgumentReport {
             true => Err(ArgumentError::TooManyUndeclared),
             false => Ok(()),
         }
+    }
+}
+
+/// The types that a server expects which reads a text so.
+const fn types_of(reading: JsonReading) -> JsonTypes {
+    match reading {
+        JsonReading::List | JsonReading::Object => JsonTypes::ARRAY.or(JsonTypes::OBJECT),
+        JsonReading::Null => JsonTypes::NULL,
+        JsonReading::Number => JsonTypes::NUMBER,
     }
 }
 
@@ -407,14 +419,23 @@ impl ArgumentSchema {
                 }
             }
         }
-        match (&mut self.items, other.items) {
-            (Some(known), Some(items)) => {
-                known.types = join(known.types, items.types);
-                known.add_names(*items, join);
+        for (own, other) in [(&mut self.items, other.items), (&mut self.more, other.more)] {
+            match (own, other) {
+                (Some(known), Some(other)) => {
+                    known.types = join(known.types, other.types);
+                    known.add_names(*other, join);
+                }
+                (own @ None, Some(other)) => *own = Some(other),
+                (_, None) => {}
             }
-            (items @ None, Some(other)) => *items = Some(other),
-            (_, None) => {}
         }
+    }
+
+    /// What either of two schemas says.
+    fn or(mut self, other: Self) -> Self {
+        self.types = self.types.or(other.types);
+        self.add_names(other, JsonTypes::or);
+        self
     }
 }
 
@@ -441,8 +462,14 @@ fn own_words(
     let names_more =
         more.is_some_and(|it| *it != Json::Bool(false)) || words.contains_key("patternProperties");
     let is_null = words.get("type").is_some_and(|it| it == "null");
+    let places = words.get("prefixItems").and_then(Json::as_array);
+    let further = words.get("items").filter(|it| **it != Json::Bool(false));
+    let items = places.into_iter().flatten().chain(further);
+    let items = items.map(&shape_of).reduce(ArgumentSchema::or);
+    let says_of_more = more.filter(|it| it.as_object().is_some_and(|words| !words.is_empty()));
     ArgumentSchema {
         names_more,
+        more: says_of_more.map(|it| Box::new(shape_of(it))),
         joined: properties
             .keys()
             .map(|name| (joined(&folded(name)), name.clone()))
@@ -451,7 +478,7 @@ fn own_words(
         is_closed: more == Some(&Json::Bool(false)) || is_null,
         properties,
         required: required.map(SmolStr::new).collect(),
-        items: words.get("items").map(|items| Box::new(shape_of(items))),
+        items: items.map(Box::new),
         types: JsonTypes::of_words(words),
     }
 }

@@ -200,6 +200,11 @@ fn a_text_that_some_server_parses_is_refused_where_the_schema_allows_what_it_bec
             "text": {"type": "string"},
             "count": {"type": "integer"},
             "both": {"allOf": [{}, {"type": "string"}]},
+            "counts": {"type": "array", "items": {"type": "number"}},
+            "size": {"type": ["integer", "null"]},
+            "range": {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "integer"}]},
+            "by_name": {"type": "object", "additionalProperties": {"type": "integer"}},
+            "name_or_number": {"type": ["integer", "string"]},
         }, "$defs": {"record": {"type": "object", "properties": {
             "parts": {"type": "array"}, "note": {"type": ["string", "array"]}, "free": {}, "size": {"type": ["integer", "null"]},
         }}}})
@@ -218,6 +223,15 @@ fn a_text_that_some_server_parses_is_refused_where_the_schema_allows_what_it_bec
         json!({"whatever": "[]"}),
         json!({"maybe": "null"}),
         json!({"listed": "null"}),
+        json!({"count": "042"}),
+        json!({"count": "42.0"}),
+        json!({"counts": ["1", "1e0"]}),
+        json!({"size": "4_2"}),
+        json!({"size": "9007199254740993"}),
+        json!({"count": ["042"]}),
+        json!({"range": ["1", "042"]}),
+        json!({"by_name": {"main": "08"}}),
+        json!({"size": "null"}),
     ] {
         let checked = check(schema(), arguments.clone());
         let is_refused = matches!(checked, Err(ArgumentError::TwoReadings { .. }));
@@ -236,7 +250,14 @@ fn a_text_that_some_server_parses_is_refused_where_the_schema_allows_what_it_bec
         json!({"text": "null"}),
         json!({"both": "{}"}),
         json!({"count": "null"}),
+        json!({"count": "42"}),
+        json!({"counts": ["1.5", "-7"]}),
+        json!({"size": "9007199254740991"}),
+        json!({"range": ["1", "42"]}),
+        json!({"by_name": {"main": "8"}}),
+        json!({"name_or_number": "042"}),
         json!({"unknown": list}),
+        json!({"unknown": "042"}),
     ] {
         let checked = check(schema(), arguments.clone());
         assert!(checked.is_ok(), "{arguments}: {checked:?}");
@@ -244,7 +265,7 @@ fn a_text_that_some_server_parses_is_refused_where_the_schema_allows_what_it_bec
     let path = check(schema(), json!({"record": {"parts": list}}));
     assert_eq!(
         path.map_err(|fault| fault.to_string()),
-        Err("`arguments.record.parts` can be read in two ways: it is a text, and some servers read it as JSON, which makes a list of it: send that itself".to_owned())
+        Err("`arguments.record.parts` can be read in two ways: it is a text, and some servers make a list of it: send that itself".to_owned())
     );
 }
 

@@ -58,6 +58,8 @@ pub struct Confirmer {
     beat: u64,
     /// The database has forgotten beats of this server, and not everything is loaded again since.
     has_forgotten: bool,
+    /// The revision with which the store last went on, having turned back, as far as this server has it on record.
+    told_to_turn: u64,
     /// What was said to be applied last.
     said: (u64, u64),
     /// The archives that were said to be compiled, and not to compile.
@@ -93,6 +95,7 @@ impl Confirmer {
             beat_at: Beginning::default(),
             beat: 0,
             has_forgotten: false,
+            told_to_turn: 0,
             said: (0, 0),
             said_compiled: Default::default(),
             staged: None,
@@ -268,19 +271,22 @@ impl Confirmer {
         if !is_noted && (has_lost || loaded.revision < last) {
             let from = loaded.revision;
             known = last.max(from);
-            self.ledger
-                .go_on_above(TurnedBack {
-                    how: TurnedBackHow::Older,
-                    from,
-                    last: known,
-                })
-                .await?;
+            let turned = TurnedBack {
+                how: TurnedBackHow::Older,
+                from,
+                last: known,
+            };
+            let revision = turned.revision();
+            self.ledger.go_on_above(turned).await?;
+            self.told_to_turn = revision;
             loaded = load(&self.ledger).await?;
             news = loaded.turned_back.clone().filter(|it| it.last > known);
         }
         // Another replica has gone on above what is known here, or above more than this one has just done.
-        if let Some(turned) = news.filter(|it| it.revision() > known) {
+        // It is told once, however often what is loaded cannot be taken over.
+        if let Some(turned) = news.filter(|it| it.revision() > known.max(self.told_to_turn)) {
             self.ledger.note_turned_back(&turned);
+            self.told_to_turn = turned.revision();
         }
         self.holder.forget_all();
         self.facts.reload(&mut loaded)?;

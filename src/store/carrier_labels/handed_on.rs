@@ -1,8 +1,11 @@
 //! Labels that agents who work together have of each other.
 
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use callgate_engine::cedar::EntityUID;
+use foldhash::fast::RandomState;
+use hashbrown::HashSet;
 use smol_str::SmolStr;
 
 use super::slot::{LabelSlot, LabelState};
@@ -22,16 +25,16 @@ impl CarrierLabels {
         linked.map(|agent| pair_of(agent, root)).collect()
     }
 
-    /// Gives the pair of this agent and those of all that it works together with what any of them has, with its times.
-    /// Returns what must be written before a response that depends on it. As many pairs have labels afterwards as there are
-    /// links, whether there is room or not.
-    pub fn share(&self, root: &EntityUID, agent: &EntityUID, now: SystemTime) -> Vec<StoreWrite> {
+    /// Gives the pair of this agent and those of all that it works together with what any of them has, with its times. The next
+    /// call of theirs writes it ([`CarrierLabels::add_carried`]). As many pairs have labels afterwards as there are links, whether
+    /// there is room or not.
+    pub fn share(&self, root: &EntityUID, agent: &EntityUID, now: SystemTime) {
         if self.is_empty() {
-            return Vec::new();
+            return;
         }
         let mut pairs = self.linked_pairs(root, agent, now);
         if pairs.is_empty() {
-            return Vec::new();
+            return;
         }
         pairs.push(pair_of(agent.clone(), root));
         let mut all: Vec<(SmolStr, LabelState)> = Vec::new();
@@ -40,8 +43,7 @@ impl CarrierLabels {
             let Some(slot) = shard.slots.get(pair) else {
                 continue;
             };
-            let each = slot.labels.items().iter().zip(&slot.marks);
-            for (label, mark) in each.filter(|(_, mark)| !self.is_over(mark.any, now)) {
+            for (label, mark) in slot.each().filter(|(_, mark)| !self.is_over(mark.any, now)) {
                 match all.iter_mut().find(|(known, _)| known == label) {
                     Some((_, known)) => {
                         known.take_in(mark);
@@ -51,10 +53,58 @@ impl CarrierLabels {
             }
         }
         if all.is_empty() {
-            return Vec::new();
+            return;
         }
-        let shared = pairs.into_iter().map(|pair| self.take_in(pair, &all, now));
-        shared.flatten().collect()
+        self.has_shared.store(true, Ordering::Relaxed);
+        for pair in pairs {
+            self.take_in(pair, &all, now);
+        }
+    }
+
+    /// Does so for each of these agents, behind its root; once for all of those who work together.
+    pub fn share_all(
+        &self,
+        agents: impl IntoIterator<Item = (EntityUID, EntityUID)>,
+        now: SystemTime,
+    ) {
+        let mut given: HashSet<(EntityUID, EntityUID), RandomState> = HashSet::default();
+        for (root, agent) in agents {
+            let is_new = given.insert((root.clone(), agent.clone()));
+            if is_new {
+                self.share(&root, &agent, now);
+                let linked = self.links.linked(&root, &agent, now).into_iter();
+                given.extend(linked.map(|other| (root.clone(), other)));
+            }
+        }
+    }
+
+    /// What an agent has for a root by a link, or by a call that was denied in the end, and no store holds yet.
+    pub fn unwritten(&self, pair: LabelCarrierRef<'_>, now: SystemTime) -> Option<StoreWrite> {
+        if !self.has_shared.load(Ordering::Relaxed) {
+            return None;
+        }
+        let shard = self.shard(pair);
+        self.unwritten_of(shard.slots.get(&pair)?, pair, now)
+    }
+
+    fn unwritten_of(
+        &self,
+        slot: &LabelSlot,
+        carrier: LabelCarrierRef<'_>,
+        now: SystemTime,
+    ) -> Option<StoreWrite> {
+        let counts = |mark: &LabelState| !(carrier.is_timed() && self.is_over(mark.any, now));
+        let unwritten = slot
+            .each()
+            .filter(|(_, mark)| !mark.is_settled && counts(mark));
+        let labels: Vec<LabelTimes> = unwritten
+            .map(|(label, mark)| mark.to_times(label))
+            .collect();
+        (!labels.is_empty()).then(|| StoreWrite::Labels {
+            carrier: carrier.to_carrier(),
+            labels,
+            at: now,
+        })
     }
 
     /// Adds labels that a pair has because one that works together with it has brought them.
@@ -72,8 +122,9 @@ impl CarrierLabels {
         self.add_as(pair, labels, (is_loose, true), now)
     }
 
-    /// Adds what a call has carried to one of those for whom it was made: labels that it lacks, or that are not written yet. It
-    /// is unknown which conversation they come back to. What it has read itself it does not lack.
+    /// Adds what a call has carried to one of those for whom it was made, as far as it lacks it, and returns that and whatever else
+    /// of it is not written: what was given by a link, or what another call was to write that was refused. It is unknown which
+    /// conversation it comes back to. What it has read itself it does not lack.
     ///
     /// # Errors
     ///
@@ -84,25 +135,17 @@ impl CarrierLabels {
         carried: impl Iterator<Item = &'l SmolStr>,
         now: SystemTime,
     ) -> Result<Vec<StoreWrite>, LabelCapacityError> {
-        let (mut lacking, mut unwritten) = (Vec::new(), Vec::<LabelTimes>::new());
+        let mut lacking = Vec::new();
         let shard = self.shard(carrier);
         let slot = shard.slots.get(&carrier);
+        let unwritten = slot.and_then(|slot| self.unwritten_of(slot, carrier, now));
         for label in carried {
-            match slot.and_then(|slot| self.as_carried(slot, carrier, label, now)) {
-                Some(mark) if mark.is_settled => {}
-                // Session, task and delegations may carry the same one; a store writes each once.
-                Some(_) if unwritten.iter().any(|it| it.label == *label) => {}
-                Some(mark) => unwritten.push(mark.to_times(label)),
-                None if lacking.contains(label) => {}
-                None => lacking.push(label.clone()),
+            let is_there = slot.is_some_and(|slot| self.has_carried(slot, carrier, label, now));
+            if !is_there && !lacking.contains(label) {
+                lacking.push(label.clone());
             }
         }
         drop(shard);
-        let unwritten = (!unwritten.is_empty()).then(|| StoreWrite::Labels {
-            carrier: carrier.to_carrier(),
-            labels: unwritten,
-            at: now,
-        });
         let mut writes = Vec::from_iter(unwritten);
         if !lacking.is_empty() {
             writes.extend(self.add(carrier, &lacking, carrier.is_timed(), now)?);
@@ -110,39 +153,33 @@ impl CarrierLabels {
         Ok(writes)
     }
 
-    /// The state of a label, unless the carrier lacks it.
-    fn as_carried(
+    /// Whether a carrier has a label, and not only by a link or in one conversation.
+    fn has_carried(
         &self,
         slot: &LabelSlot,
         carrier: LabelCarrierRef<'_>,
         label: &SmolStr,
         now: SystemTime,
-    ) -> Option<LabelState> {
-        let mark = *slot.marks.get(slot.place_of(label)?)?;
+    ) -> bool {
+        let Some(mark) = slot.place_of(label).and_then(|at| slot.marks.get(at)) else {
+            return false;
+        };
         let own = (!mark.is_handed).then_some(mark.any);
-        let counts = [mark.loose, own].into_iter().flatten();
-        let is_there = !carrier.is_timed() || counts.into_iter().any(|it| !self.is_over(it, now));
-        is_there.then_some(mark)
+        let mut counts = [mark.loose, own].into_iter().flatten();
+        !carrier.is_timed() || counts.any(|it| !self.is_over(it, now))
     }
 
-    /// Gives a pair labels with their times. Returns those that are not written.
-    fn take_in(
-        &self,
-        pair: LabelCarrier,
-        all: &[(SmolStr, LabelState)],
-        now: SystemTime,
-    ) -> Option<StoreWrite> {
+    /// Gives a pair labels with their times.
+    fn take_in(&self, pair: LabelCarrier, all: &[(SmolStr, LabelState)], now: SystemTime) {
         let mut shard = self.shard(pair.as_ref());
-        let slot = self.stored_slot(&mut shard, pair.clone());
+        let slot = self.stored_slot(&mut shard, pair);
         slot.drop_if(|mark| self.is_over(mark.any, now));
-        let mut unwritten = Vec::new();
         for (label, given) in all {
-            let mark = match slot.place_of(label) {
+            match slot.place_of(label) {
                 Some(place) => {
                     let mark = &mut slot.marks[place];
                     let is_written = mark.take_in(given);
                     mark.is_settled &= is_written;
-                    mark
                 }
                 None => {
                     let mark = LabelState {
@@ -150,18 +187,10 @@ impl CarrierLabels {
                         is_handed: true,
                         ..*given
                     };
-                    slot.push(label, mark)
+                    slot.push(label, mark);
                 }
-            };
-            if !mark.is_settled {
-                unwritten.push(mark.to_times(label));
             }
         }
-        (!unwritten.is_empty()).then_some(StoreWrite::Labels {
-            carrier: pair,
-            labels: unwritten,
-            at: now,
-        })
     }
 }
 

@@ -46,7 +46,13 @@ impl LabelSlot {
         }
     }
 
-    pub(super) fn merge(&mut self, brought: LabelTimes, is_own: bool) {
+    /// The labels with their states.
+    pub(super) fn each(&self) -> impl Iterator<Item = (&SmolStr, &LabelState)> {
+        self.labels.items().iter().zip(&self.marks)
+    }
+
+    /// Takes in a label that the store has. Returns whether that changes anything for whoever looks at it.
+    pub(super) fn merge(&mut self, brought: LabelTimes, is_own: bool) -> bool {
         let whole = |at| LabelStamp { at, through: at };
         let (any, loose) = (whole(brought.through), brought.loose_through.map(whole));
         let Some(place) = self.place_of(&brought.label) else {
@@ -57,9 +63,11 @@ impl LabelSlot {
                 is_handed: true,
             };
             self.push(&brought.label, mark);
-            return;
+            return true;
         };
         let mark = &mut self.marks[place];
+        let moments = |mark: &LabelState| (mark.any.at, mark.loose.map(|loose| loose.at));
+        let before = moments(mark);
         if !is_own {
             mark.any.at = mark.any.at.max(any.at);
             mark.any.through = mark.any.through.max(any.through);
@@ -71,6 +79,7 @@ impl LabelSlot {
             }),
             (known, new) => known.or(new),
         };
+        moments(mark) != before
     }
 
     /// Adds a label that it lacks.

@@ -3,11 +3,12 @@
 use callgate::proto::v1;
 use callgate::proto::v1::is_authorized_request::ContextForm;
 use callgate::proto::v1::operation::Kind;
-use prost_types::{Struct, Value as WireValue};
-use serde_json::{Map, Value as Json, json};
+use prost_types::Struct;
+use serde_json::{Value as Json, json};
 
 use crate::adapters_agree::company::Made;
 use crate::support::in_process::entity;
+use crate::support::wire::structure;
 
 /// The same choices on every run.
 pub struct Dice(u64);
@@ -542,30 +543,4 @@ impl Cedar {
             ..v1::IsAuthorizedRequest::default()
         }
     }
-}
-
-/// JSON as Protobuf has it.
-pub fn structure(json: &Json) -> Struct {
-    let empty = Map::new();
-    let members = json.as_object().unwrap_or(&empty).iter();
-    Struct {
-        fields: members
-            .map(|(name, value)| (name.clone(), wire(value)))
-            .collect(),
-    }
-}
-
-fn wire(json: &Json) -> WireValue {
-    use prost_types::value::Kind as WireKind;
-    let kind = match json {
-        Json::Null => WireKind::NullValue(0),
-        Json::Bool(value) => WireKind::BoolValue(*value),
-        Json::Number(number) => WireKind::NumberValue(number.as_f64().expect("a double")),
-        Json::String(text) => WireKind::StringValue(text.clone()),
-        Json::Array(items) => WireKind::ListValue(prost_types::ListValue {
-            values: items.iter().map(wire).collect(),
-        }),
-        Json::Object(_) => WireKind::StructValue(structure(json)),
-    };
-    WireValue { kind: Some(kind) }
 }

@@ -11,9 +11,10 @@ use prost_types::Struct;
 use serde_json::{Value as Json, json};
 use tonic::transport::Channel;
 
-use crate::adapters_agree::call::{By, Call, Known, Question, structure};
+use crate::adapters_agree::call::{By, Call, Known, Question};
 use crate::adapters_agree::company::Company;
 use crate::adapters_agree::{Answer, Challenge, Door, listed};
+use crate::support::wire::structure;
 
 pub struct ExtAuthz(AuthorizationClient<Channel>);
 

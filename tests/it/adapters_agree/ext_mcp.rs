@@ -7,9 +7,10 @@ use callgate::proto::agentgateway::ext_mcp::{McpRequest, McpResponse};
 use serde_json::{Value as Json, json};
 use tonic::transport::Channel;
 
-use crate::adapters_agree::call::{By, Call, Known, Question, structure};
+use crate::adapters_agree::call::{By, Call, Known, Question};
 use crate::adapters_agree::company::Company;
 use crate::adapters_agree::{Answer, Challenge, Door, listed};
+use crate::support::wire::structure;
 
 pub struct ExtMcp(ExtMcpClient<Channel>);
 

@@ -14,10 +14,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
-use crate::adapters_agree::call::{Call, Question, structure};
+use crate::adapters_agree::call::{Call, Question};
 use crate::adapters_agree::company::Company;
 use crate::adapters_agree::ext_authz::{self, body, found, principal, seen};
 use crate::adapters_agree::{Answer, Door, listed};
+use crate::support::wire::structure;
 
 pub struct ExtProc(ExternalProcessorClient<Channel>);
 

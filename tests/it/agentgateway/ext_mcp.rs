@@ -9,13 +9,14 @@ use callgate::proto::agentgateway::ext_mcp::{
 };
 use callgate::proto::v1;
 use callgate::proto::v1::control_client::ControlClient;
+use prost_types::Value as WireValue;
 use prost_types::value::Kind as WireKind;
-use prost_types::{ListValue, Struct, Value as WireValue};
 use serde_json::{Value as Json, json};
 use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::support::in_process::{Running, entity};
+use crate::support::wire::structure;
 use crate::support::worlds;
 
 pub const CONFIG: &str = r#"
@@ -83,29 +84,6 @@ pub type Client = ExtMcpClient<Channel>;
 
 pub async fn client(server: &Running) -> Client {
     Client::new(server.channel().await)
-}
-
-fn wire(json: &Json) -> WireValue {
-    let kind = match json {
-        Json::Null => WireKind::NullValue(0),
-        Json::Bool(value) => WireKind::BoolValue(*value),
-        Json::Number(number) => WireKind::NumberValue(number.as_f64().unwrap()),
-        Json::String(text) => WireKind::StringValue(text.clone()),
-        Json::Array(items) => WireKind::ListValue(ListValue {
-            values: items.iter().map(wire).collect(),
-        }),
-        Json::Object(_) => WireKind::StructValue(structure(json)),
-    };
-    WireValue { kind: Some(kind) }
-}
-
-pub fn structure(json: &Json) -> Struct {
-    let members = json.as_object().unwrap().iter();
-    Struct {
-        fields: members
-            .map(|(name, value)| (name.clone(), wire(value)))
-            .collect(),
-    }
 }
 
 /// A request of `coder` to `git`.

@@ -11,9 +11,10 @@ use prost::Message;
 use serde_json::{Value as Json, json};
 use tonic::Code;
 
-use crate::agentgateway::ext_mcp::{CONFIG, Client, authorization, client, start, structure};
+use crate::agentgateway::ext_mcp::{CONFIG, Client, authorization, client, start};
 use crate::grpc::fuzz::{change, changed, send};
 use crate::support::in_process::entity;
+use crate::support::wire::structure;
 
 /// What becomes of a result.
 #[derive(Debug, PartialEq)]

@@ -11,6 +11,7 @@ use crate::audit::log_reading::Contents;
 use crate::audit::records::start;
 use crate::envoy::ext_proc::Exchange;
 use crate::replay::stage::Stage;
+use crate::support::wire::structure;
 
 /// Waits for so many outcomes: nobody's answer waits for them.
 async fn outcomes(stage: &Stage, count: usize) -> Contents {
@@ -80,7 +81,7 @@ async fn what_agentgateway_shows_of_a_response_is_on_record() {
     let response = |metadata| McpResponse {
         service_names: vec!["git".into()],
         method: "tools/call".into(),
-        metadata_context: Some(ext_mcp::structure(&metadata)),
+        metadata_context: Some(structure(&metadata)),
         mcp_response: json!({"content": []}).to_string().into(),
     };
     client
@@ -210,7 +211,7 @@ async fn a_result_that_cannot_be_read_is_on_record_as_withheld() {
         let response = McpResponse {
             service_names: vec!["git".into()],
             method: "tools/call".into(),
-            metadata_context: Some(ext_mcp::structure(&metadata)),
+            metadata_context: Some(structure(&metadata)),
             mcp_response: r#"{"content":[],"content":[1]}"#.into(),
         };
         let answer = client.check_response(response).await.unwrap().into_inner();
@@ -237,7 +238,7 @@ async fn a_result_that_is_refused_unread_is_on_record_as_withheld() {
     let response = |method: &str, metadata: Json, text: &str| McpResponse {
         service_names: vec!["git".into()],
         method: method.into(),
-        metadata_context: Some(ext_mcp::structure(&metadata)),
+        metadata_context: Some(structure(&metadata)),
         mcp_response: text.to_owned().into(),
     };
     let coder = || json!({"agent": "coder"});

@@ -13,10 +13,11 @@ use callgate::proto::v1;
 use callgate::proto::v1::control_client::ControlClient;
 use serde_json::{Value as Json, json};
 
-use crate::agentgateway::ext_mcp::{Client, client, structure};
+use crate::agentgateway::ext_mcp::{Client, client};
 use crate::control::by;
 use crate::grpc::transport::digest;
 use crate::support::in_process::{Running, call, context};
+use crate::support::wire::structure;
 use crate::support::worlds;
 
 /// server-filesystem of the TypeScript SDK, as it answers `tools/list`.

@@ -29,11 +29,11 @@ use serde_json::{Value as Json, json};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
-use crate::agentgateway::ext_mcp::structure;
 use crate::grpc::transport::digest;
 use crate::support::bundle_dir::BundleDir;
 use crate::support::clock::HandClock;
 use crate::support::in_process::{Running, entity};
+use crate::support::wire::structure;
 use crate::support::worlds;
 
 /// Staff delegate to agents, agents redelegate what a person delegated to them, and whoever delegated revokes.

@@ -6,13 +6,14 @@ use callgate::proto::envoy::auth::{
     AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse, HeaderMap, HeaderValue,
     HttpRequest, Metadata, Peer, Request,
 };
+use prost_types::Value as WireValue;
 use prost_types::value::Kind as WireKind;
-use prost_types::{ListValue, Struct, Value as WireValue};
 use serde_json::{Value as Json, json};
 use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::support::in_process::start;
+use crate::support::wire::structure;
 
 const CONFIG: &str = r#"
 [envoy]
@@ -69,29 +70,6 @@ fn attributes(http: HttpRequest) -> AttributeContext {
     AttributeContext {
         request: Some(Request { http: Some(http) }),
         ..AttributeContext::default()
-    }
-}
-
-fn wire(json: &Json) -> WireValue {
-    let kind = match json {
-        Json::Null => WireKind::NullValue(0),
-        Json::Bool(value) => WireKind::BoolValue(*value),
-        Json::Number(number) => WireKind::NumberValue(number.as_f64().unwrap()),
-        Json::String(text) => WireKind::StringValue(text.clone()),
-        Json::Array(items) => WireKind::ListValue(ListValue {
-            values: items.iter().map(wire).collect(),
-        }),
-        Json::Object(_) => WireKind::StructValue(structure(json)),
-    };
-    WireValue { kind: Some(kind) }
-}
-
-fn structure(json: &Json) -> Struct {
-    let members = json.as_object().unwrap().iter();
-    Struct {
-        fields: members
-            .map(|(name, value)| (name.clone(), wire(value)))
-            .collect(),
     }
 }
 

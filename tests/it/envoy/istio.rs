@@ -11,8 +11,8 @@ use callgate::proto::envoy::auth::{
 };
 use serde_json::json;
 
-use crate::adapters_agree::call::structure;
 use crate::support::in_process::start;
+use crate::support::wire::structure;
 
 /// The fields that the examples use, as `istio/api` has them: `mesh/v1alpha1/config.proto`, `security/v1`,
 /// `networking/v1` and `networking/v1alpha3`; and as Kubernetes and Envoy have them.

@@ -17,12 +17,12 @@ use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 use serde_json::{Value as Json, json};
 
-use crate::agentgateway::ext_mcp::structure;
 use crate::envoy::{Running, serve_notes, shipped, tokens};
 use crate::gateways::recorded::{bundle, claims, keep, kept, record, said};
 use crate::support::bundle_dir::BundleDir;
 use crate::support::parts::{agentgateway, npm};
 use crate::support::process::{Server, client, free_port, on_lines, python};
+use crate::support::wire::structure;
 
 /// 32 bytes, as `openssl rand -hex 32` makes them. Nothing but recordings depends on it.
 const KEY: &str = "9c1f6a0d5b7e42388f31d6c2a4e5097b1d2c3b4a59687786a5b4c3d2e1f00f1e";

@@ -30,6 +30,7 @@ use crate::http::authzen::{EVALUATION, EVALUATIONS, RESOURCES, SUBJECTS, tuple};
 use crate::support::bundle_dir::BundleDir;
 use crate::support::in_process::{self, Running, call, waiting};
 use crate::support::plain_http::post;
+use crate::support::wire::structure;
 
 /// As many as any limit lets through, which takes far longer than [`SHORT_MS`].
 const MANY: usize = 10_000;
@@ -110,7 +111,7 @@ async fn lists_that_gateways_pass_on_are_late() {
     let response = McpResponse {
         service_names: vec!["git".to_owned()],
         method: "tools/list".to_owned(),
-        metadata_context: Some(ext_mcp::structure(&json!({"agent": "coder"}))),
+        metadata_context: Some(structure(&json!({"agent": "coder"}))),
         mcp_response: json!({"tools": tools}).to_string().into(),
     };
     let mut client = ExtMcpClient::new(server.channel().await);

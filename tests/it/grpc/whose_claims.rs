@@ -14,12 +14,13 @@ use callgate::proto::envoy::auth::{
 use callgate::proto::v1;
 use serde_json::{Value as Json, json};
 
-use crate::agentgateway::ext_mcp::{authorization, client, structure};
+use crate::agentgateway::ext_mcp::{authorization, client};
 use crate::grpc::transport::digest;
 use crate::support::bundle_dir::BundleDir;
 use crate::support::clock::HandClock;
 use crate::support::in_process::{Running, call, context, entity};
 use crate::support::plain_http::{post, post_as};
+use crate::support::wire::structure;
 
 const AGENTGATEWAY: &str = include_str!("../gateways/agentgateway.json");
 const ENVOY: &str = include_str!("../gateways/envoy.json");

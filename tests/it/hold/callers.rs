@@ -10,9 +10,9 @@ use callgate::proto::v1;
 use serde_json::json;
 use tonic::Request;
 
-use crate::agentgateway::ext_mcp::structure;
 use crate::hold::attack::TOKEN;
 use crate::support::in_process::{Running, call_for, context, entity};
+use crate::support::wire::structure;
 use crate::support::worlds;
 
 const TOKEN_DIGEST: &str = "df594d71a145abdc3d2b8d6c6fa910dd4bb21f63de731ecd11fe97b6ff6ce691";

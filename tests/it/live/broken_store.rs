@@ -12,70 +12,29 @@ use callgate::control::error::ControlError;
 use callgate::control::page::PageRequest;
 use callgate::control::tasks::NewTask;
 use callgate::domain::authority::approval::ApprovalStatus;
-use callgate::domain::authority::change::{ChangeRecord, IdempotencyKey};
+use callgate::domain::authority::change::IdempotencyKey;
 use callgate::domain::decide::verdict::{ReasonCode, Verdict};
-use callgate::domain::ids::{ApprovalId, DelegationId, SessionId};
+use callgate::domain::ids::{ApprovalId, DelegationId};
 use callgate::domain::schema::AccessLevel;
-use callgate::store::backend::{
-    Pruned, Retention, Store, StoreError, StoreWrite, StoredSession, StoredState,
-};
+use callgate::store::backend::{Store, StoreError};
 use callgate::store::sqlite::SqliteStore;
-use callgate::store::turned_back::TurnedBack;
 
 use crate::live::office::{self, agent, call, for_person, from_delegation_ids, person, tools};
 use crate::support::direct::Direct;
+use crate::support::watched_store::WatchedStore;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A store whose disk can be full.
-struct Fragile {
-    store: SqliteStore,
-    is_full: Arc<AtomicBool>,
-}
-
-impl Store for Fragile {
-    fn load(&mut self) -> Result<StoredState, StoreError> {
-        self.store.load()
-    }
-
-    fn session_ids(&mut self, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
-        self.store.session_ids(each)
-    }
-
-    fn session(&mut self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
-        self.store.session(id)
-    }
-
-    fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
-        if self.is_full.load(Ordering::SeqCst) {
-            return Err(StoreError::Write("database or disk is full".to_owned()));
-        }
-        self.store.commit(writes)
-    }
-
-    fn go_on_above(&mut self, turned: &TurnedBack) -> Result<(), StoreError> {
-        self.store.go_on_above(turned)
-    }
-
-    fn entries_after(
-        &mut self,
-        revision: u64,
-        limit: usize,
-    ) -> Result<Vec<ChangeRecord>, StoreError> {
-        self.store.entries_after(revision, limit)
-    }
-
-    fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError> {
-        self.store.prune(before)
-    }
-}
-
 fn office() -> (Direct, Arc<AtomicBool>) {
     let is_full = Arc::new(AtomicBool::new(false));
-    let store = Fragile {
-        store: SqliteStore::in_memory().unwrap(),
-        is_full: Arc::clone(&is_full),
-    };
+    let full = Arc::clone(&is_full);
+    let store = Box::new(SqliteStore::in_memory().unwrap());
+    let store = WatchedStore::new(store as Box<dyn Store>, move |_| {
+        match full.load(Ordering::SeqCst) {
+            true => Err(StoreError::Write("database or disk is full".to_owned())),
+            false => Ok(()),
+        }
+    });
     (office::over(Box::new(store)), is_full)
 }
 

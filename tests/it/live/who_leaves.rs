@@ -12,9 +12,7 @@ use callgate::audit::log::AuditLog;
 use callgate::audit::record::schema::Verdict as RecordedVerdict;
 use callgate::authn::caller::Caller;
 use callgate::config::audit::AuditConfig;
-use callgate::domain::authority::change::ChangeRecord;
 use callgate::domain::decide::is_authorized::ParcRequest;
-use callgate::domain::ids::SessionId;
 use callgate::domain::request::call_context::CallContext;
 use callgate::domain::request::operation::{Listing, OperationKind};
 use callgate::domain::request::trace_context::TraceContext;
@@ -26,11 +24,8 @@ use callgate::service::deadline::Deadline;
 use callgate::service::pending::Progress;
 use callgate::service::request::RequestMeta;
 use callgate::service::settings::ServiceSettings;
-use callgate::store::backend::{
-    Pruned, Retention, Store, StoreError, StoreWrite, StoredSession, StoredState,
-};
+use callgate::store::backend::{Store, StoreError, StoreWrite};
 use callgate::store::sqlite::SqliteStore;
-use callgate::store::turned_back::TurnedBack;
 use callgate::telemetry::export::span_tracer::SpanSampler;
 use callgate::telemetry::record::recorder::{Recorder, RecorderParts};
 use callgate_engine::cedar::Context;
@@ -39,6 +34,7 @@ use tempfile::TempDir;
 use crate::adapters_agree::span_fixtures::KeptSpans;
 use crate::audit::log_reading::Contents;
 use crate::live::office::{agent, call, person};
+use crate::support::watched_store::WatchedStore;
 use crate::support::worlds;
 
 const HELD: u8 = 0;
@@ -48,53 +44,23 @@ const BROKEN: u8 = 2;
 const LONG: Duration = Duration::from_secs(20);
 
 /// A store that holds what calls leave behind until it is told what to do with it.
-struct Held {
-    store: SqliteStore,
-    gate: Arc<AtomicU8>,
-}
-
-impl Store for Held {
-    fn load(&mut self) -> Result<StoredState, StoreError> {
-        self.store.load()
-    }
-
-    fn session_ids(&mut self, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
-        self.store.session_ids(each)
-    }
-
-    fn session(&mut self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
-        self.store.session(id)
-    }
-
-    fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
+fn held_store(gate: &Arc<AtomicU8>) -> WatchedStore {
+    let gate = Arc::clone(gate);
+    let store = Box::new(SqliteStore::in_memory().expect("a store"));
+    WatchedStore::new(store as Box<dyn Store>, move |writes| {
         let is_held = |write: &StoreWrite| matches!(write, StoreWrite::SessionLabels { .. });
-        if writes.iter().any(is_held) {
-            let begun = Instant::now();
-            while self.gate.load(Ordering::SeqCst) == HELD && begun.elapsed() < LONG {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            if self.gate.load(Ordering::SeqCst) == BROKEN {
-                return Err(StoreError::Write("told to fail".to_owned()));
-            }
+        if !writes.iter().any(is_held) {
+            return Ok(());
         }
-        self.store.commit(writes)
-    }
-
-    fn go_on_above(&mut self, turned: &TurnedBack) -> Result<(), StoreError> {
-        self.store.go_on_above(turned)
-    }
-
-    fn entries_after(
-        &mut self,
-        revision: u64,
-        limit: usize,
-    ) -> Result<Vec<ChangeRecord>, StoreError> {
-        self.store.entries_after(revision, limit)
-    }
-
-    fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError> {
-        self.store.prune(before)
-    }
+        let begun = Instant::now();
+        while gate.load(Ordering::SeqCst) == HELD && begun.elapsed() < LONG {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        match gate.load(Ordering::SeqCst) {
+            BROKEN => Err(StoreError::Write("told to fail".to_owned())),
+            _ => Ok(()),
+        }
+    })
 }
 
 /// An office with a decision log.
@@ -120,10 +86,7 @@ impl Office {
             ..RecorderParts::default()
         });
         let gate = Arc::new(AtomicU8::new(HELD));
-        let store = Held {
-            store: SqliteStore::in_memory().expect("a store"),
-            gate: Arc::clone(&gate),
-        };
+        let store = held_store(&gate);
         let settings = ServiceSettings::default();
         let service = Service::open(settings, recorder, Box::new(store), Arc::new(SystemClock));
         let service = service.expect("a service");

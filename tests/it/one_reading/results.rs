@@ -4,10 +4,10 @@ use callgate::proto::agentgateway::ext_mcp::McpResponse;
 use callgate::proto::agentgateway::ext_mcp::mcp_response_result::Result as OfResponse;
 use serde_json::{Value as Json, json};
 
-use crate::agentgateway::ext_mcp::structure;
 use crate::envoy::ext_proc::Exchange;
 use crate::one_reading::panel::{self, Tree};
 use crate::one_reading::world::{Doors, start};
+use crate::support::wire::structure;
 
 /// What becomes of something that a server sends.
 #[derive(Debug, Clone, PartialEq)]

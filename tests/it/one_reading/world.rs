@@ -17,11 +17,11 @@ use serde_json::{Value as Json, json};
 use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::agentgateway::ext_mcp::structure;
 use crate::envoy::ext_proc::{Exchange, POST, seen};
 use crate::one_reading::panel::Known;
 use crate::support::in_process::{Running, entity};
 use crate::support::plain_http::{Reply, exchange};
+use crate::support::wire::structure;
 use crate::support::worlds;
 
 pub const CONFIG: &str = r#"

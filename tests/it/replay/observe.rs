@@ -17,6 +17,7 @@ use crate::audit::log_reading::Contents;
 use crate::replay::stage::Stage;
 use crate::support::in_process::{call, call_for, context, entity};
 use crate::support::plain_http::post;
+use crate::support::wire::structure;
 
 const OBSERVED: &str = r#"
 without_callers = true
@@ -223,7 +224,7 @@ async fn gateways_hear_it_in_headers_and_metadata() {
     let request = McpRequest {
         service_names: vec!["git".into()],
         method: "tools/call".into(),
-        metadata_context: Some(ext_mcp::structure(&json!({"agent": "coder"}))),
+        metadata_context: Some(structure(&json!({"agent": "coder"}))),
         mcp_request: Some(params.to_string().into()),
         headers: Vec::new(),
     };

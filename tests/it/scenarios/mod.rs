@@ -11,7 +11,6 @@ mod play;
 mod scope;
 mod stage;
 mod standing;
-mod store;
 mod story;
 mod wire;
 mod world;

@@ -17,7 +17,7 @@ use callgate::config::limits::Limits;
 use callgate::service::Service;
 use callgate::service::clock::Clock;
 use callgate::service::settings::ServiceSettings;
-use callgate::store::backend::Store;
+use callgate::store::backend::{Store, StoreError};
 use callgate::store::postgres::PostgresStore;
 use callgate::store::postgres::membership::ReplicaName;
 use callgate::store::sqlite::SqliteStore;
@@ -27,11 +27,11 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
-use crate::scenarios::store::Moody;
 use crate::scenarios::story::Scenario;
 use crate::scenarios::world::{self, World};
 use crate::support::clock::HandClock;
 use crate::support::postgres::Cluster;
+use crate::support::watched_store::WatchedStore;
 
 /// Where a story plays.
 pub struct Stage {
@@ -139,10 +139,12 @@ impl Stage {
                 Box::new(store)
             }
         };
-        let store = Box::new(Moody {
-            store,
-            fails: Arc::clone(&self.store_fails),
+        let fails = Arc::clone(&self.store_fails);
+        let store = WatchedStore::new(store, move |_| match fails.load(Ordering::SeqCst) {
+            true => Err(StoreError::Write("the disk is full".to_owned())),
+            false => Ok(()),
         });
+        let store = Box::new(store);
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let (settings, recorder) = (self.settings.clone(), Recorder::default());
         let service = match member {

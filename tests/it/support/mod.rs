@@ -13,4 +13,6 @@ pub mod plain_http;
 pub mod port;
 pub mod postgres;
 pub mod process;
+pub mod watched_store;
+pub mod wire;
 pub mod worlds;

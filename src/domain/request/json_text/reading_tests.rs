@@ -49,3 +49,49 @@ fn other_texts_stay_texts() {
         assert_eq!(JsonReading::of(text), None, "{text}");
     }
 }
+
+#[test]
+fn a_number_has_one_spelling_as_a_text() {
+    for text in ["0", "7", "42", "-42", "1.5", "-0.25", "9007199254740991"] {
+        assert_eq!(JsonReading::of_number(text), None, "{text}");
+    }
+    for text in [
+        "9007199254740993",
+        "42.00000000000000000001",
+        "0-4",
+        "",
+        " ",
+        "042",
+        "00",
+        "+42",
+        "-042",
+        "4_2",
+        "42.0",
+        "42.",
+        ".5",
+        "-.5",
+        "1.50",
+        "4.2e1",
+        "42e0",
+        "0x2a",
+        "0b1",
+        " 42",
+        "42\n",
+        "\u{a0}42",
+        "42px",
+        "1,000",
+        "-0",
+        "- 42",
+        "\u{ff14}\u{ff12}",
+        "\u{664}",
+        "inf",
+        "-Infinity",
+        "+NaN",
+    ] {
+        let read = JsonReading::of_number(text);
+        assert_eq!(read, Some(JsonReading::Number), "{text:?}");
+    }
+    for text in ["many", "null", "[]", "all of them"] {
+        assert_eq!(JsonReading::of_number(text), None, "{text}");
+    }
+}

@@ -1,7 +1,4 @@
-//! A store that fails when it is told to.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+//! A store whose commits can be held up or fail.
 
 use callgate::domain::authority::change::ChangeRecord;
 use callgate::domain::ids::SessionId;
@@ -10,13 +7,27 @@ use callgate::store::backend::{
 };
 use callgate::store::turned_back::TurnedBack;
 
-/// A store, and whether it fails.
-pub struct Moody {
-    pub store: Box<dyn Store>,
-    pub fails: Arc<AtomicBool>,
+type BeforeCommit = Box<dyn FnMut(&[StoreWrite]) -> Result<(), StoreError> + Send>;
+
+/// A store, and what is done before it commits anything. If that fails, nothing is committed.
+pub struct WatchedStore {
+    store: Box<dyn Store>,
+    before_commit: BeforeCommit,
 }
 
-impl Store for Moody {
+impl WatchedStore {
+    pub fn new(
+        store: impl Into<Box<dyn Store>>,
+        before_commit: impl FnMut(&[StoreWrite]) -> Result<(), StoreError> + Send + 'static,
+    ) -> Self {
+        Self {
+            store: store.into(),
+            before_commit: Box::new(before_commit),
+        }
+    }
+}
+
+impl Store for WatchedStore {
     fn load(&mut self) -> Result<StoredState, StoreError> {
         self.store.load()
     }
@@ -30,9 +41,7 @@ impl Store for Moody {
     }
 
     fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
-        if self.fails.load(Ordering::SeqCst) {
-            return Err(StoreError::Write("the disk is full".to_owned()));
-        }
+        (self.before_commit)(writes)?;
         self.store.commit(writes)
     }
 
