@@ -51,7 +51,7 @@ pub enum Code {
 }
 
 /// The page of [`Code::PathLeavesMachine`].
-const PATH_LEAVES_MACHINE: &str = "Paths are one world for all servers: `/srv/shop` of one is `/srv/shop` of another. A tool that carries data out and has a \
+const PATH_LEAVES_MACHINE: &str = "A path means the same place on every server: `/srv/shop` of one is `/srv/shop` of another. A tool that carries data out and has a \
     target of the kind `path` most likely writes on another machine, where the same path is another place. Whoever names the path in a \
     task, a delegation or places.json for files of this machine then permits sending to it. Register the argument as a `url` with a `base` \
     (`https://files.example.com/{share}`), or as an `id` of the server. If the tool only \

@@ -420,8 +420,8 @@ fn decoded<M: prost::Message + Default>(answer: tonic::Response<EncodedMessage<M
 
 fn operation(call: &Call) -> Result<v1::Operation, String> {
     use v1::operation::Kind;
-    let (server, kind) = match (&call.tool, &call.server) {
-        (Some(tool), None) => {
+    let (server, kind) = match (&call.tool, &call.server, &call.connect) {
+        (Some(tool), None, None) => {
             let (server, tool) = scope::tool(tool)?;
             let input = call.arguments.as_ref().map(scope::json);
             let input = input.map(|json| v1::call_tool::Input::ArgumentsJson(json.into()));
@@ -433,7 +433,11 @@ fn operation(call: &Call) -> Result<v1::Operation, String> {
             });
             (server, kind)
         }
-        (None, Some(server)) => (server.clone(), Kind::ListTools(v1::ListTools {})),
+        (None, Some(server), None) => (server.clone(), Kind::ListTools(v1::ListTools {})),
+        (None, Some(server), Some(method)) => {
+            let method = method.clone();
+            (server.clone(), Kind::Connect(v1::Connect { method }))
+        }
         _ => return Err("a call has either a `tool` or a `server`".to_owned()),
     };
     Ok(v1::Operation {

@@ -112,8 +112,10 @@ pub struct Call {
     pub token_ended: Option<String>,
     /// `<server>/<tool>`.
     pub tool: Option<String>,
-    /// Instead of a tool: the server whose tools are listed.
+    /// Instead of a tool: the server whose tools are listed, or that is sent `connect`.
     pub server: Option<String>,
+    /// The method of a message that keeps the conversation with `server` going.
+    pub connect: Option<String>,
     pub arguments: Option<toml::Table>,
     pub target: Option<String>,
     /// The digest of the tool's definition as it was seen.

@@ -5,7 +5,7 @@
 //! without one (`//host`, `www.…`, `bit.ly/x`, `bit.ly`), in Markdown, with unusual slashes, dots or digits,
 //! or with invisible characters inside. A false positive costs an approval, a false negative may leak data.
 //!
-//! The contents of files ([`find`]) are read by programs, whose names of things look like hosts: there a link is only what
+//! The contents of files (`contents` of [`find`]) are read by programs, whose names of things look like hosts: there a link is only what
 //! is written as one, with a scheme, `//` or `www.`.
 //!
 //! Work is bounded: every text is scanned a fixed number of times, at most [`MAX_LINKS`] different links,
