@@ -23,7 +23,7 @@ const SLOW: Duration = Duration::from_millis(5);
 /// because others had the processor waits for the thread only shortly.
 const TIMES_AFTER_SLOW: u32 = 20;
 const AFTER_SLOW: Duration = Duration::from_secs(1);
-/// How long the log has to be written without a failure until nobody waits for it again in mode `async`.
+/// How long after the last failure a record has to be written until nobody waits for it again in mode `async`.
 const TRUSTED_AFTER: Duration = Duration::from_secs(5);
 /// Batches that one of those who wait writes, before it leaves the others' to the thread.
 const MOST_BATCHES: usize = 4;
@@ -227,10 +227,21 @@ impl LogWriter {
             ..
         } = batch;
         let is_written = self.write(shared, |output| output.write(frames, *records, capsules));
-        if !is_written {
-            self.unrecorded(shared, batch.records);
+        match is_written {
+            true => self.end_doubt(shared),
+            false => self.unrecorded(shared, batch.records),
         }
         is_written || shared.goes_on()
+    }
+
+    /// Records were written: long enough after the last failure, they need not be waited for again. Notices prove nothing; a disk
+    /// that is full may have room for them alone.
+    fn end_doubt(&mut self, shared: &Shared) {
+        let is_long_ago = |at: Instant| at.elapsed() >= TRUSTED_AFTER;
+        if self.failed_at.is_some_and(is_long_ago) {
+            self.failed_at = None;
+            shared.trust();
+        }
     }
 
     /// Writes, and keeps account of whether the log can be written. What is not told yet is written first, so that a log
@@ -265,13 +276,6 @@ impl LogWriter {
             if failure.is_some() {
                 tracing::warn!("the decision log is written again");
                 shared.set_failure(None);
-            }
-            if self
-                .failed_at
-                .is_some_and(|at| at.elapsed() >= TRUSTED_AFTER)
-            {
-                self.failed_at = None;
-                shared.trust();
             }
             return true;
         };
@@ -320,3 +324,7 @@ impl fmt::Debug for LogWriter {
         formatter.debug_struct("LogWriter").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "log_writer_tests.rs"]
+mod tests;
