@@ -661,6 +661,24 @@ fn what_a_capsule_lacks_is_counted_and_not_guessed() {
 }
 
 #[test]
+fn what_was_only_observed_is_without_a_word_of_configuration() {
+    let stored = Stored::new();
+    let bundle = Bundle::new(&POLICIES.join("\n"), &stored);
+    let mut made = decisions(100, &bundle, &stored);
+    made.retain(|(_, record)| record.is_allow);
+    let other = Bundle::new("", &stored);
+    for is_enforced in [true, false] {
+        made.iter_mut()
+            .for_each(|(_, record)| record.is_enforced = is_enforced);
+        let report = replay(&other.candidate, records(&made), 1, |_| {});
+        assert_eq!(report.flipped, made.len() as u64);
+        let group = report.flips.first().expect("a group");
+        assert_eq!((group.was.decision, group.was.enforced), ("allow", true));
+        assert_eq!(group.becomes.enforced, is_enforced);
+    }
+}
+
+#[test]
 fn facts_that_were_not_looked_up_are_told() {
     let stored = Stored::new();
     let bundle = Bundle::new(&POLICIES.join("\n"), &stored);
