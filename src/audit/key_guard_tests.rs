@@ -55,11 +55,7 @@ fn keys() -> Keys {
     let signing = SigningKey::from_seed("log", [1; 32]).expect("a key");
     let own = [
         (KeyUse::Capsules, directory.join("capsule.key"), key_text(1)),
-        (
-            KeyUse::Signing,
-            tree.join("key"),
-            signing.to_text(),
-        ),
+        (KeyUse::Signing, tree.join("key"), signing.to_text()),
         (
             KeyUse::Verifying,
             tree.join("key.pub"),
@@ -206,13 +202,7 @@ fn what_was_kept_once_stays_whatever_is_found_later() {
 fn a_pipe_is_never_read() {
     let pipe = |path: &Path| {
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
-        let made = rustix::fs::mknodat(
-            rustix::fs::CWD,
-            path,
-            rustix::fs::FileType::Fifo,
-            mode,
-            0,
-        );
+        let made = rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0);
         made.expect("a pipe");
     };
     let mut keys = keys();

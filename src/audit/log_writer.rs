@@ -6,7 +6,6 @@
 //! Invariant: batches are taken by whoever has the writer, so records are in the log in the order in which they were queued.
 
 use std::fmt;
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -41,8 +40,6 @@ pub(super) struct LogWriter {
     pub(super) slow_until: Option<Instant>,
     /// When the log could not be written, unless that is long ago.
     failed_at: Option<Instant>,
-    /// Dropped at the end, which ends the other thread.
-    _done: Sender<()>,
 }
 
 /// The writer of a log, for whoever writes next.
@@ -127,7 +124,7 @@ impl SharedWriter {
 }
 
 impl LogWriter {
-    pub(super) fn new(output: LogOutput, done: Sender<()>) -> Self {
+    pub(super) fn new(output: LogOutput) -> Self {
         Self {
             output,
             batch: Batch::default(),
@@ -135,7 +132,6 @@ impl LogWriter {
             unwritten: 0,
             slow_until: None,
             failed_at: None,
-            _done: done,
         }
     }
 
