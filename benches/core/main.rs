@@ -15,7 +15,7 @@ use std::time::{Instant, SystemTime};
 
 use callgate::analysis::access::{self, AccessQuery};
 use callgate::analysis::replay::candidate::Candidate;
-use callgate::analysis::replay::{RecordedCapsule, RecordedDecision, replay};
+use callgate::analysis::replay::{CutLists, RecordedCapsule, RecordedDecision, replay};
 use callgate::audit::capsule_content::MissingFacts;
 use callgate::audit::capsule_content::encode::{CallCapsule, DecidedWith};
 use callgate::audit::capsule_content::entities::ReachableEntities;
@@ -212,6 +212,7 @@ fn replaying(scene: &Scene) {
                 .map(|it| it.id.clone())
                 .collect(),
             obligations: Vec::new(),
+            cut: CutLists::default(),
             capsule: RecordedCapsule::Kept(capsule(call)),
         }
     };

@@ -3,8 +3,10 @@
 //! Start at [`compare`]. Policies are compared by their ids and by what they say, not by what they mean.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use callgate_engine::PolicyInfo;
+use callgate_engine::obligation::Obligation;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
@@ -22,9 +24,10 @@ pub struct AnswerChange {
     pub part: &'static str,
     /// What holds less is wider, what holds more is narrower.
     pub direction: Direction,
-    /// What it was; `null` if the policy was not there.
+    /// What it was; `null` if the policy was not there. An obligation is its id, or, where both sides have one of that id and
+    /// these differ, `{"id", "type", "properties"}`.
     pub before: Json,
-    /// What it is now; `null` if the policy is not there.
+    /// What it is now, in the same form; `null` if the policy is not there.
     pub after: Json,
 }
 
@@ -87,18 +90,27 @@ fn of_obligations(
         // With the policy goes what it decides.
         _ => Direction::Different,
     };
-    let ids = |of: Option<&PolicyInfo>| {
+    let shown = |of: Option<&PolicyInfo>, others: &[Arc<Obligation>]| {
         of.map_or(Json::Null, |it| {
-            it.obligations.iter().map(|it| json!(it.id)).collect()
+            it.obligations.iter().map(|it| of_one(it, others)).collect()
         })
     };
     Some(AnswerChange {
         policy: Some(id.to_owned()),
         part: "obligations",
         direction,
-        before: ids(old),
-        after: ids(new),
+        before: shown(old, &after),
+        after: shown(new, &before),
     })
+}
+
+/// An obligation by its id; as a whole where the other side has another one with that id.
+fn of_one(it: &Obligation, others: &[Arc<Obligation>]) -> Json {
+    let is_another = |other: &Arc<Obligation>| other.id == it.id && **other != *it;
+    match others.iter().any(is_another) {
+        true => json!({ "id": it.id, "type": it.kind, "properties": it.written_properties() }),
+        false => json!(it.id),
+    }
 }
 
 fn of_mode(id: &str, old: Option<&PolicyInfo>, new: Option<&PolicyInfo>) -> Option<AnswerChange> {

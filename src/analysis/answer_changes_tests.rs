@@ -51,3 +51,29 @@ fn an_obligation_less_a_mark_less_and_more_observed_are_wider() {
     ];
     assert_eq!(changes(&directory(&marked, true), &none), gone);
 }
+
+#[test]
+fn an_obligation_that_keeps_its_id_and_asks_for_something_else_is_shown_whole() {
+    let asks = |level: &str| {
+        let mfa = json!({ "id": "mfa", "type": "step-up", "properties": { "acr_value": level } });
+        let written =
+            json!([mfa, { "type": "custom", "id": "log", "properties": { "name": "log" } }]);
+        // A text within a text is escaped in Cedar as in JSON.
+        let quoted = json!(written.to_string());
+        let permit =
+            format!("@id(\"p\") @obligation({quoted}) permit (principal, action, resource);");
+        directory(&permit, false)
+    };
+    let found = compare(&asks("loa:3"), &asks("loa:1"));
+    let [change] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        (change.part, change.direction),
+        ("obligations", Direction::Different)
+    );
+    let whole = |level: &str| json!([{ "id": "mfa", "type": "step-up", "properties": { "acr_value": level } }, "log"]);
+    assert_eq!(change.before, whole("loa:3"));
+    assert_eq!(change.after, whole("loa:1"));
+    assert_eq!(compare(&asks("loa:3"), &asks("loa:3")), []);
+}

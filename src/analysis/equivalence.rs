@@ -88,6 +88,12 @@ mod solver {
         own: Vec<api::Policy>,
     }
 
+    /// Whether it is a forbid that says more than no: of one that matches, the answer has the marks whatever else denies.
+    fn marks_denies(policy: &api::Policy) -> bool {
+        policy.effect() == api::Effect::Forbid
+            && !AnswerMarks::new(true, |name| policy.annotation(name)).is_empty()
+    }
+
     impl<'a> Prover<'a> {
         pub(super) fn new(schema: &'a api::Schema, own: &PolicySet) -> Result<Self, String> {
             Ok(Self {
@@ -120,13 +126,14 @@ mod solver {
             if differing.is_empty() {
                 return Ok(Equivalence::Equivalent);
             }
-            // A policy in shadow mode decides nothing, and what it would have done is told. Of a forbid that matches, the
-            // answer has the marks whatever else denies.
-            let is_forbid = policy.effect() == api::Effect::Forbid;
-            let marks = AnswerMarks::new(is_forbid, |name| policy.annotation(name));
-            if policy.annotation("mode") == Some("shadow") || (is_forbid && !marks.is_empty()) {
+            // A policy in shadow mode decides nothing, and what it would have done is told.
+            if policy.annotation("mode") == Some("shadow")
+                || marks_denies(policy)
+                || changed.policies().next().is_some_and(marks_denies)
+            {
                 return Ok(Equivalence::Different);
             }
+            let marks = AnswerMarks::new(false, |name| policy.annotation(name));
             let whole = enforced(&whole()).map_err(|error| error.to_string())?;
             for environment in &differing {
                 let own = allowed::compile(&self.own, environment, self.schema)?;

@@ -34,6 +34,7 @@ use crate::audit::frame::{Contents, MAX_CAPSULES};
 use crate::audit::record::Record;
 use crate::audit::record::schema::record::Kind;
 use crate::audit::tree::key_file::{KeyError, check_mode};
+use crate::audit::tree::tile_dir::read_text;
 use crate::domain::request::canonical::hex;
 
 /// Bytes of a frame's payload before the salt.
@@ -130,7 +131,9 @@ impl CapsuleKey {
     ///
     /// [`CapsuleError::KeyFile`] or [`CapsuleError::NoKey`].
     pub fn read(path: &Path) -> Result<Self, CapsuleError> {
-        let text = fs::read_to_string(path).map_err(|error| key_file(path, error))?;
+        let text = read_text(path)
+            .and_then(|text| text.ok_or_else(|| io::ErrorKind::NotFound.into()))
+            .map_err(|error| key_file(path, error))?;
         let bytes = unhex(text.trim()).ok_or_else(|| CapsuleError::NoKey(path.to_owned()))?;
         Ok(Self::new(&bytes))
     }

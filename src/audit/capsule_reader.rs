@@ -95,14 +95,9 @@ impl CapsuleReader {
                 }
                 continue;
             };
-            match file.frames.step() {
-                Ok(Step::Skipped(_)) => {}
-                Ok(Step::Frame(payload)) => {
-                    if let Some(group) = SealedCapsules::new(file.contents, payload) {
-                        return Some(Arc::new(group));
-                    }
-                }
-                Ok(Step::End(_)) if self.files.is_empty() => {
+            match file.next() {
+                Ok(Some(group)) => return Some(Arc::new(group)),
+                Ok(None) if self.files.is_empty() => {
                     // The newest file may grow until it is asked again. It is asked once more if another was begun since.
                     let first = file.first;
                     self.files = self.listed(|file| file.first > first);
@@ -110,7 +105,7 @@ impl CapsuleReader {
                         return None;
                     }
                 }
-                Ok(Step::End(_)) | Err(_) => self.current = None,
+                Ok(None) | Err(_) => self.current = None,
             }
         }
     }
@@ -128,14 +123,38 @@ impl CapsuleReader {
     }
 }
 
-/// Whether a key opens the newest capsules of a log; `None` if there are none that can be read.
-pub fn newest_open_with(directory: &Path, key: &CapsuleKey) -> Option<bool> {
-    let mut groups = CapsuleReader::open(directory, u64::MAX).ok()?;
-    let mut newest = None;
-    while let Some(group) = groups.next() {
-        newest = Some(group);
+impl CapsuleFile {
+    /// The next group; `None` at the end. What is damaged is passed over.
+    fn next(&mut self) -> io::Result<Option<SealedCapsules>> {
+        loop {
+            match self.frames.step()? {
+                Step::Skipped(_) => {}
+                Step::Frame(payload) => {
+                    if let Some(group) = SealedCapsules::new(self.contents, payload) {
+                        return Ok(Some(group));
+                    }
+                }
+                Step::End(_) => return Ok(None),
+            }
+        }
     }
-    let newest = newest?;
+
+    /// The last group, as far as the file can be read.
+    fn last(mut self) -> Option<SealedCapsules> {
+        let mut last = None;
+        while let Ok(Some(group)) = self.next() {
+            last = Some(group);
+        }
+        last
+    }
+}
+
+/// Whether a key opens the newest capsules of a log; `None` if there are none that can be read. The newest files may have none: after
+/// a while another one is begun, also while nothing is decided.
+pub fn newest_open_with(directory: &Path, key: &CapsuleKey) -> Option<bool> {
+    let files = log_files::list(&directory.join(CAPSULES)).ok()?;
+    let last = |file: &LogFile| open(file).ok().flatten()?.last();
+    let newest = files.iter().rev().find_map(last)?;
     Some(newest.capsule(key, newest.indices().start).is_ok())
 }
 

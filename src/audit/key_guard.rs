@@ -1,7 +1,7 @@
 //! Whether the key files of a log hold the keys in use while it is written.
 //!
 //! Without them the next start is refused, or capsules are encrypted under a key that is nowhere. A file in the directory of the
-//! log is put back from memory; what is found in its place is kept beside it. One elsewhere is its owner's: where it holds another
+//! log is put back from memory; what is found in its place is kept beside it, whatever was kept there before. One elsewhere is its owner's: where it holds another
 //! key of capsules, that is used from then on, and whatever else is wrong with it is told.
 //!
 //! Invariant: nothing is written into the directory of a log that another process writes.
@@ -9,16 +9,20 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::audit::capsule::CapsuleKey;
 use crate::audit::log_files;
 use crate::audit::log_lock::LogLock;
+use crate::audit::segment::sync_folder;
 use crate::audit::tree::key_file;
+use crate::audit::tree::tile_dir::read_text;
 
 /// The end of the name of a file with what was found in the place of a key.
 const FOUND: &str = "found";
+/// How many such files there are of one key at most: `….found`, `….found.1` and so on.
+const MOST_FOUND: usize = 16;
 /// What the name of a key file is followed by while it is written.
 const FRESH: &str = "new";
 
@@ -80,8 +84,11 @@ enum Mended {
 }
 
 impl KeyGuard {
-    /// Guards these files as long as the lock is this process's, and holds it meanwhile.
-    pub fn new(lock: Arc<LogLock>, files: Vec<KeyFile>) -> Self {
+    /// Guards these files as long as the lock is this process's, and holds it meanwhile. What is no file now, as a pipe, is not
+    /// guarded: to look at it would take what the next start reads.
+    pub fn new(lock: Arc<LogLock>, mut files: Vec<KeyFile>) -> Self {
+        let is_no_file = |it: &KeyFile| it.path.metadata().is_ok_and(|found| !found.is_file());
+        files.retain(|it| !is_no_file(it));
         Self { lock, files }
     }
 
@@ -96,8 +103,12 @@ impl KeyGuard {
 impl KeyFile {
     /// A file with this key, as this program writes it. Below `directory`, and no link, it is put back.
     pub fn new(directory: &Path, path: PathBuf, holds: KeyUse, text: String) -> Self {
+        let is_up = |it: Component<'_>| it == Component::ParentDir;
+        let is_below = path
+            .strip_prefix(directory)
+            .is_ok_and(|rest| !rest.components().any(is_up));
         Self {
-            is_own: path.starts_with(directory) && !path.is_symlink(),
+            is_own: is_below && !path.is_symlink(),
             path,
             holds,
             text,
@@ -145,8 +156,8 @@ impl KeyFile {
                 .unwrap_or_else(|error| Mended::Not(Some(error)));
         }
         let is_another = matches!(trouble, Trouble::Another) && self.holds == KeyUse::Capsules;
-        match CapsuleKey::read_own(&self.path) {
-            Ok(key) if is_another => {
+        match is_another.then(|| CapsuleKey::read_own(&self.path)) {
+            Some(Ok(key)) => {
                 self.text = key.to_text();
                 log.use_key(key);
                 Mended::Used
@@ -156,38 +167,68 @@ impl KeyFile {
     }
 
     fn put_back(&self, trouble: &Trouble) -> io::Result<Mended> {
-        if let Some(folder) = self.path.parent() {
+        let folder = self.path.parent();
+        if let Some(folder) = folder {
             log_files::create_folder(folder)?;
         }
-        let mut mended = Mended::PutBack;
         // First the key in use: if it cannot be written now, what is there stays where it is.
         let fresh = PathBuf::from(format!("{}.{FRESH}", self.path.display()));
         key_file::write(&fresh, &self.text, self.holds.mode())?;
         // The key in use that others could read is not left lying about.
-        let holds_it = |text: String| text.trim() == self.text.trim();
-        let is_same = || fs::read_to_string(&self.path).is_ok_and(holds_it);
-        if !matches!(trouble, Trouble::Gone) && !is_same() {
-            let kept = PathBuf::from(format!("{}.{FOUND}", self.path.display()));
-            fs::rename(&self.path, &kept)?;
-            mended = Mended::Kept(kept);
-        }
+        let is_same = || text_in(&self.path).is_ok_and(|text| text.trim() == self.text.trim());
+        let mended = match matches!(trouble, Trouble::Gone) || is_same() {
+            true => Mended::PutBack,
+            false => Mended::Kept(self.keep_found()?),
+        };
         fs::rename(&fresh, &self.path)?;
+        folder.map_or(Ok(()), sync_folder)?;
         Ok(mended)
+    }
+
+    /// Keeps what is in the place of the key under another name, which nothing else has. It stays in its place as well, if it can
+    /// have two names, so that the key in use replaces it in one step.
+    fn keep_found(&self) -> io::Result<PathBuf> {
+        let first = format!("{}.{FOUND}", self.path.display());
+        let further = (1..MOST_FOUND).map(|number| format!("{first}.{number}"));
+        for kept in [first.clone()].into_iter().chain(further) {
+            let kept = PathBuf::from(kept);
+            if fs::symlink_metadata(&kept).is_err() {
+                fs::hard_link(&self.path, &kept).or_else(|_| fs::rename(&self.path, &kept))?;
+                return Ok(kept);
+            }
+            if let (Ok(before), Ok(now)) = (text_in(&kept), text_in(&self.path))
+                && before == now
+            {
+                return Ok(kept);
+            }
+        }
+        Err(io::Error::other(format!(
+            "{MOST_FOUND} files are kept beside it, `{first}` and others: move them away"
+        )))
+    }
+}
+
+/// The text in a file. Of a pipe, for which nobody may ever write, or a device it is an error.
+fn text_in(path: &Path) -> io::Result<String> {
+    match fs::metadata(path)?.is_file() {
+        true => read_text(path)?.ok_or_else(|| io::ErrorKind::NotFound.into()),
+        false => Err(io::Error::other("it is no file")),
     }
 }
 
 impl KeyUse {
     /// The key in a file, as this program writes it; or why a start would not take it.
     fn read(self, path: &Path) -> Result<String, String> {
+        text_in(path).map_err(|error| error.to_string())?;
         match self {
             Self::Capsules => CapsuleKey::read_own(path)
                 .map(|key| key.to_text())
                 .map_err(|error| error.to_string()),
             Self::Signing => key_file::read_signing_key(path)
-                .map(|key| format!("{}\n", key.encode()))
+                .map(|key| key.to_text())
                 .map_err(|error| error.to_string()),
             Self::Verifying => key_file::read_verifying_key(path)
-                .map(|key| format!("{}\n", key.encode()))
+                .map(|key| key.to_text())
                 .map_err(|error| error.to_string()),
         }
     }

@@ -55,15 +55,11 @@ fn keys() -> Keys {
     let signing = SigningKey::from_seed("log", [1; 32]).expect("a key");
     let own = [
         (KeyUse::Capsules, directory.join("capsule.key"), key_text(1)),
-        (
-            KeyUse::Signing,
-            tree.join("key"),
-            format!("{}\n", signing.encode()),
-        ),
+        (KeyUse::Signing, tree.join("key"), signing.to_text()),
         (
             KeyUse::Verifying,
             tree.join("key.pub"),
-            format!("{}\n", signing.verifying_key().encode()),
+            signing.verifying_key().to_text(),
         ),
     ];
     let elsewhere = temporary.path().join("elsewhere.key");
@@ -164,6 +160,80 @@ fn what_is_found_in_the_place_of_a_key_is_kept() {
     keys.guard.look(&Told::default());
     let kept = keys.directory.join("capsule.key.found");
     assert_eq!(fs::read_to_string(kept).expect("kept"), key_text(7));
+}
+
+#[test]
+fn what_was_kept_once_stays_whatever_is_found_later() {
+    let mut keys = keys();
+    let told = Told::default();
+    let (path, text, _) = &keys.own[0];
+    let kept = |number: usize| match number {
+        0 => keys.directory.join("capsule.key.found"),
+        _ => keys.directory.join(format!("capsule.key.found.{number}")),
+    };
+    for number in 0..MOST_FOUND {
+        let found = key_text(u8::try_from(number + 100).expect("few"));
+        // The same twice is kept once.
+        for _ in 0..2 {
+            fs::write(path, &found).expect("written");
+            keys.guard.look(&told);
+            assert_eq!(&fs::read_to_string(path).expect("put back"), text);
+        }
+    }
+    let told_last = || told.of(path).expect("told");
+    assert!(told_last().contains("is put back"));
+    // There is no room for more: what is found stays in its place, and that is told until somebody makes room.
+    fs::write(path, key_text(7)).expect("written");
+    keys.guard.look(&told);
+    assert_eq!(fs::read_to_string(path).expect("a file"), key_text(7));
+    assert!(told_last().contains("cannot be put back: 16 files"));
+    for number in 0..MOST_FOUND {
+        let found = key_text(u8::try_from(number + 100).expect("few"));
+        assert_eq!(fs::read_to_string(kept(number)).expect("kept"), found);
+    }
+    fs::remove_file(kept(3)).expect("removed");
+    keys.guard.look(&told);
+    assert_eq!(fs::read_to_string(kept(3)).expect("kept"), key_text(7));
+    assert_eq!(&fs::read_to_string(path).expect("put back"), text);
+}
+
+/// Whoever opens a pipe waits for somebody who writes.
+#[test]
+fn a_pipe_is_never_read() {
+    let pipe = |path: &Path| {
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        let made = rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0);
+        made.expect("a pipe");
+    };
+    let mut keys = keys();
+    let told = Told::default();
+    for (path, text, _) in &keys.own {
+        fs::remove_file(path).expect("removed");
+        pipe(path);
+        keys.guard.look(&told);
+        assert_eq!(&fs::read_to_string(path).expect("put back"), text);
+        assert!(told.of(path).expect("told").contains("it is no file"));
+    }
+    fs::remove_file(&keys.elsewhere).expect("removed");
+    pipe(&keys.elsewhere);
+    keys.guard.look(&told);
+    let said = told.of(&keys.elsewhere).expect("told");
+    assert!(said.contains("it is no file"), "{said}");
+    // A start that reads its key from one, as others hand out secrets, has nothing to look after.
+    let piped = |it: &KeyFile| it.path == keys.elsewhere;
+    assert!(keys.guard.files.iter().any(piped));
+    let again = KeyGuard::new(Arc::clone(&keys.guard.lock), keys.guard.files);
+    assert_eq!(again.files.len(), 3);
+}
+
+#[test]
+fn a_key_above_the_log_is_its_owners_however_its_path_is_written() {
+    let file = |path: &str| {
+        let path = PathBuf::from(path);
+        KeyFile::new(Path::new("/a/audit"), path, KeyUse::Capsules, key_text(1)).is_own
+    };
+    assert!(file("/a/audit/capsule.key") && file("/a/audit/tree/key"));
+    assert!(!file("/a/audit/../secrets/capsule.key") && !file("/a/other/capsule.key"));
 }
 
 #[test]

@@ -10,6 +10,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::audit::batch::push_unfinished;
@@ -17,7 +18,7 @@ use crate::audit::batch_outcome::BatchReceipt;
 use crate::audit::capsule::CapsuleKey;
 use crate::audit::envelope;
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
-use crate::audit::log_queue::{Failure, Shared};
+use crate::audit::log_queue::{Failure, Shared, Threads};
 use crate::audit::log_writer::SharedWriter;
 use crate::audit::lost_records::LostCounts;
 use crate::audit::record::schema::{Notice, notice};
@@ -314,17 +315,27 @@ impl AuditLog {
 
     /// Writes what waits, and a notice of the end. Waits for the threads.
     pub fn close(&self) {
+        let Threads {
+            writing,
+            archiving,
+            done,
+        } = std::mem::take(&mut *self.shared.threads());
+        // Who looks after files ends first: what it still finds is recorded.
+        drop(done);
+        joined(archiving);
         {
             let mut queue = self.shared.lock();
             queue.is_closed = true;
             self.shared.call(&mut queue);
         }
-        let threads = std::mem::take(&mut *self.shared.threads());
-        for thread in threads {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the decision log panicked");
-            }
-        }
+        joined(writing);
+    }
+}
+
+/// Waits for the end of a thread.
+fn joined(thread: Option<JoinHandle<()>>) {
+    if thread.is_some_and(|it| it.join().is_err()) {
+        tracing::error!("a thread of the decision log panicked");
     }
 }
 

@@ -16,7 +16,7 @@ use crate::audit::log::AuditLog;
 use crate::audit::log_files;
 use crate::audit::log_lock::{LOCK, LockError, LogLock};
 use crate::audit::log_output::{self, LogOutput, OpenError, OutputSettings};
-use crate::audit::log_queue::Shared;
+use crate::audit::log_queue::{Shared, Threads};
 use crate::audit::log_tree;
 use crate::audit::log_writer::{LogWriter, SharedWriter};
 use crate::audit::newest_revision::newest_revision;
@@ -121,7 +121,7 @@ impl AuditLog {
         mut keys: KeyGuard,
     ) -> std::io::Result<()> {
         let (done, is_done) = std::sync::mpsc::channel();
-        let mut writer = LogWriter::new(output, done);
+        let mut writer = LogWriter::new(output);
         writer.started(&self.shared);
         *self.writer.lock() = Some(writer);
         let writer = Arc::clone(&self.writer);
@@ -143,7 +143,11 @@ impl AuditLog {
                     );
                 });
             })?;
-        self.shared.threads().extend([writing, archiving]);
+        *self.shared.threads() = Threads {
+            writing: Some(writing),
+            archiving: Some(archiving),
+            done: Some(done),
+        };
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::audit::capsule::CapsuleLink;
 use crate::audit::capsule_reader::{CapsuleReader, newest_open_with};
+use crate::audit::frame::{self, Contents};
 use crate::audit::key_guard::KeyedLog as _;
 use crate::audit::log_files::{CAPSULES, SEGMENTS, TREE};
 use crate::audit::reader::LogReader;
@@ -74,25 +75,36 @@ fn a_start_that_is_refused_writes_nothing_into_a_log_that_is_not_its_own() {
     let key = directory.join("capsule.key");
     let log = open(directory, &key).expect("opened");
     append(&log, b"capsule");
+    log.close();
     // Whatever is missing, as after somebody has deleted it, it is not for this one to make.
     fs::remove_file(&key).expect("removed");
-    for folder in [SEGMENTS, CAPSULES, TREE] {
+    for folder in [SEGMENTS, CAPSULES] {
         fs::remove_dir_all(directory.join(folder)).expect("removed");
     }
+    // A lock and no threads: a log that is written looks after its files, by the clock.
+    let lock = LogLock::acquire(directory).expect("locked");
     let before = files(directory);
+    assert!(before.keys().any(|it| it.starts_with(directory.join(TREE))));
     assert!(matches!(open(directory, &key), Err(OpenError::Locked(_))));
-    let after: BTreeMap<_, _> = files(directory);
-    // The tree of the log that is written may come back by itself meanwhile.
-    let is_tree = |path: &Path| path.starts_with(directory.join(TREE));
-    let left: Vec<_> = after.keys().filter(|it| !is_tree(it)).collect();
-    assert_eq!(
-        left,
-        before.keys().filter(|it| !is_tree(it)).collect::<Vec<_>>()
-    );
+    assert_eq!(files(directory), before);
+    drop(lock);
+}
+
+#[test]
+fn a_key_that_is_exchanged_just_before_the_end_is_put_back_and_that_is_on_record() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let directory = temporary.path();
+    let file = directory.join("capsule.key");
+    let log = open(directory, &file).expect("opened");
+    let key = log.capsule_key().expect("capsules are kept");
+    fs::write(&file, CapsuleKey::new(&[7; 32]).to_text()).expect("written");
     log.close();
-    // At its end at the latest the key in use is there again.
-    let kept = CapsuleKey::read_own(&key).expect("put back");
-    assert_eq!(Some(kept.id()), log.capsule_key().map(|it| it.id()));
+    let kept = CapsuleKey::read_own(&file).expect("put back");
+    assert_eq!(kept.id(), key.id());
+    let records = LogReader::open(directory).expect("a log").iter_from(0);
+    let kinds = records.flatten().filter_map(|it| it.notice());
+    let kinds: Vec<_> = kinds.map(|it| it.kind()).collect();
+    assert!(kinds.ends_with(&[Kind::KeyFile, Kind::Stop]), "{kinds:?}");
 }
 
 #[test]
@@ -124,6 +136,22 @@ fn capsules_after_a_key_was_replaced_open_with_the_one_that_replaced_it() {
     // What a start warns of.
     assert_eq!(newest_open_with(directory, &second), Some(true));
     assert_eq!(newest_open_with(directory, &first), Some(false));
+    // Also where files without any were begun since, or one cannot be read.
+    let capsules = directory.join(CAPSULES);
+    for (first, bytes) in [
+        (
+            1 << 20,
+            &frame::header(Contents::CapsuleGroups, 1 << 20)[..],
+        ),
+        (1 << 21, b"nonsense"),
+    ] {
+        fs::write(capsules.join(log_files::name(first)), bytes).expect("written");
+    }
+    assert_eq!(newest_open_with(directory, &second), Some(true));
+    assert_eq!(
+        newest_open_with(directory, &CapsuleKey::new(&[9; 32])),
+        Some(false)
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -62,7 +62,16 @@ pub(super) struct Shared {
     pub(super) is_failing: AtomicBool,
     /// Whether there is one, or was until a moment ago. A disk that is full may have room for a notice and not for what follows it.
     pub(super) is_doubtful: AtomicBool,
-    pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
+    pub(super) threads: Mutex<Threads>,
+}
+
+/// The threads of a log, once they are started.
+#[derive(Debug, Default)]
+pub(super) struct Threads {
+    pub(super) writing: Option<JoinHandle<()>>,
+    pub(super) archiving: Option<JoinHandle<()>>,
+    /// Ends the thread that looks after files when it is dropped.
+    pub(super) done: Option<Sender<()>>,
 }
 
 /// What waits to be written, and who is to write it.
@@ -204,6 +213,8 @@ impl Shared {
         let mut queue = self.lock();
         queue.is_closed = true;
         queue.batch.waiting = None;
+        drop(queue);
+        self.threads().done = None;
     }
 
     /// Queues a notice, and returns how many were queued with it.
@@ -297,7 +308,7 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+    pub(super) fn threads(&self) -> MutexGuard<'_, Threads> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

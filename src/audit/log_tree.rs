@@ -137,20 +137,10 @@ fn key_files(directory: &Path, config: &AuditConfig, key: &SigningKey) -> [KeyFi
     let tree = directory.join(TREE);
     let own = tree.join(KEY_FILE);
     let signing = config.signing_key_file.clone().unwrap_or(own);
-    let verifying = format!("{}\n", key.verifying_key().encode());
+    let (public, verifying) = (tree.join(PUBLIC_KEY_FILE), key.verifying_key().to_text());
     [
-        KeyFile::new(
-            directory,
-            signing,
-            KeyUse::Signing,
-            format!("{}\n", key.encode()),
-        ),
-        KeyFile::new(
-            directory,
-            tree.join(PUBLIC_KEY_FILE),
-            KeyUse::Verifying,
-            verifying,
-        ),
+        KeyFile::new(directory, signing, KeyUse::Signing, key.to_text()),
+        KeyFile::new(directory, public, KeyUse::Verifying, verifying),
     ]
 }
 

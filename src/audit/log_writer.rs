@@ -6,7 +6,6 @@
 //! Invariant: batches are taken by whoever has the writer, so records are in the log in the order in which they were queued.
 
 use std::fmt;
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,7 +22,7 @@ const SLOW: Duration = Duration::from_millis(5);
 /// because others had the processor waits for the thread only shortly.
 const TIMES_AFTER_SLOW: u32 = 20;
 const AFTER_SLOW: Duration = Duration::from_secs(1);
-/// How long the log has to be written without a failure until nobody waits for it again in mode `async`.
+/// How long after the last failure a record has to be written until nobody waits for it again in mode `async`.
 const TRUSTED_AFTER: Duration = Duration::from_secs(5);
 /// Batches that one of those who wait writes, before it leaves the others' to the thread.
 const MOST_BATCHES: usize = 4;
@@ -41,8 +40,6 @@ pub(super) struct LogWriter {
     pub(super) slow_until: Option<Instant>,
     /// When the log could not be written, unless that is long ago.
     failed_at: Option<Instant>,
-    /// Dropped at the end, which ends the other thread.
-    _done: Sender<()>,
 }
 
 /// The writer of a log, for whoever writes next.
@@ -127,7 +124,7 @@ impl SharedWriter {
 }
 
 impl LogWriter {
-    pub(super) fn new(output: LogOutput, done: Sender<()>) -> Self {
+    pub(super) fn new(output: LogOutput) -> Self {
         Self {
             output,
             batch: Batch::default(),
@@ -135,7 +132,6 @@ impl LogWriter {
             unwritten: 0,
             slow_until: None,
             failed_at: None,
-            _done: done,
         }
     }
 
@@ -227,10 +223,21 @@ impl LogWriter {
             ..
         } = batch;
         let is_written = self.write(shared, |output| output.write(frames, *records, capsules));
-        if !is_written {
-            self.unrecorded(shared, batch.records);
+        match is_written {
+            true => self.end_doubt(shared),
+            false => self.unrecorded(shared, batch.records),
         }
         is_written || shared.goes_on()
+    }
+
+    /// Records were written: long enough after the last failure, they need not be waited for again. Notices prove nothing; a disk
+    /// that is full may have room for them alone.
+    fn end_doubt(&mut self, shared: &Shared) {
+        let is_long_ago = |at: Instant| at.elapsed() >= TRUSTED_AFTER;
+        if self.failed_at.is_some_and(is_long_ago) {
+            self.failed_at = None;
+            shared.trust();
+        }
     }
 
     /// Writes, and keeps account of whether the log can be written. What is not told yet is written first, so that a log
@@ -265,13 +272,6 @@ impl LogWriter {
             if failure.is_some() {
                 tracing::warn!("the decision log is written again");
                 shared.set_failure(None);
-            }
-            if self
-                .failed_at
-                .is_some_and(|at| at.elapsed() >= TRUSTED_AFTER)
-            {
-                self.failed_at = None;
-                shared.trust();
             }
             return true;
         };
@@ -320,3 +320,7 @@ impl fmt::Debug for LogWriter {
         formatter.debug_struct("LogWriter").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "log_writer_tests.rs"]
+mod tests;

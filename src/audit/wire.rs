@@ -22,6 +22,11 @@ pub const MAX_ENTRIES: usize = 64;
 /// Once a record is this long, no list gets another entry: there has to be room for the fields that are no lists.
 const MAX_WITH_LISTS: usize = MAX_RECORD - 16_384;
 
+/// Whether a list with so many entries, of a record of so many bytes that was cut, may have had more.
+pub fn may_have_had_more(entries: usize, record_bytes: usize) -> bool {
+    entries >= MAX_ENTRIES || record_bytes > MAX_WITH_LISTS
+}
+
 /// Stands for a NUL.
 const REPLACEMENT: &str = "\u{fffd}";
 /// Stands between what is left of a text and its digest.

@@ -117,7 +117,8 @@ pub fn word(name: &str, prefix: &str) -> String {
 }
 
 /// `1 fault`, `2 faults`; `1 entity`, `2 entities`.
-pub fn count(count: usize, noun: &str) -> String {
+pub fn count(count: impl TryInto<usize>, noun: &str) -> String {
+    let count = count.try_into().unwrap_or(usize::MAX);
     match (count, noun.strip_suffix('y')) {
         (1, _) => format!("1 {noun}"),
         (_, Some(stem)) => format!("{count} {stem}ies"),

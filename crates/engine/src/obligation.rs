@@ -171,6 +171,11 @@ impl Obligation {
         })
     }
 
+    /// Its properties as they are written, for whichever principal.
+    pub fn written_properties(&self) -> &Map<String, Json> {
+        &self.properties
+    }
+
     /// Its properties in a decision about `principal`.
     pub fn properties(&self, principal: &str) -> Map<String, Json> {
         let mut properties = self.properties.clone();

@@ -32,7 +32,7 @@ pub enum NotExplained {
     NotEvaluated(SmolStr),
     /// There is no capsule.
     #[error(
-        "its capsule is not there: it was not kept, was removed, or the key that opens it is missing"
+        "its capsule is not there: none was written, it was removed, or the key that opens it is missing"
     )]
     NoCapsule,
     /// It is about a list or a search.

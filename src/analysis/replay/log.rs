@@ -8,16 +8,18 @@ use std::time::{Duration, SystemTime};
 use smol_str::SmolStr;
 use uuid::Uuid;
 
-use crate::analysis::replay::{RecordedCapsule, RecordedDecision, SealedCapsule};
+use crate::analysis::replay::{CutLists, RecordedCapsule, RecordedDecision, SealedCapsule};
 use crate::audit::capsule::{CapsuleKey, CapsuleLink};
 use crate::audit::capsule_reader::CapsuleReader;
 use crate::audit::envelope::nanos;
 use crate::audit::find::{self, FoundRecord, SearchScope};
 use crate::audit::log_files::{self, SEGMENTS};
 use crate::audit::reader::{LogError, LogReader, Records};
+use crate::audit::record::StoredRecord;
 use crate::audit::record::schema::record::Kind;
-use crate::audit::record::schema::{Decision, Verdict};
+use crate::audit::record::schema::{Decision, Record, Verdict};
 use crate::audit::verify;
+use crate::audit::wire::may_have_had_more;
 
 /// Faults in a row after which reading ends: a folder that is gone gives one each time.
 const MAX_FAULTS_IN_A_ROW: u32 = 100;
@@ -145,14 +147,13 @@ impl LogSource {
             return Ok(None);
         };
         let link = CapsuleLink::from_record(&message);
-        let Some(Kind::Decision(decision)) = message.kind else {
+        let Some(Kind::Decision(decision)) = &message.kind else {
             return Ok(None);
         };
-        let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(message.at);
         let capsule =
             self.decisions_from(stored.index)?
                 .capsule(stored.index, &decision.operation, link);
-        Ok(Some(recorded(stored.index, at, &decision, capsule)))
+        Ok(Some(recorded(&stored, &message, decision, capsule)))
     }
 
     /// Why a decision was not found in the whole log.
@@ -209,9 +210,9 @@ impl Iterator for LogDecisions {
             let decoded = read.map_err(drop);
             let decoded = decoded.and_then(|record| {
                 let message = record.decode().map_err(drop)?;
-                Ok((record.index, message))
+                Ok((record, message))
             });
-            let Ok((index, message)) = decoded else {
+            let Ok((stored, message)) = decoded else {
                 self.source.add_fault();
                 self.faults_in_a_row += 1;
                 if self.faults_in_a_row == MAX_FAULTS_IN_A_ROW {
@@ -220,14 +221,13 @@ impl Iterator for LogDecisions {
                 continue;
             };
             self.faults_in_a_row = 0;
-            self.next = index.saturating_add(1);
-            let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(message.at);
-            let link = CapsuleLink::from_record(&message);
-            if let Some(Kind::Decision(decision)) = message.kind
-                && self.source.wants(index, at)
+            self.next = stored.index.saturating_add(1);
+            if let Some(Kind::Decision(decision)) = &message.kind
+                && self.source.wants(stored.index, made_at(&message))
             {
-                let capsule = self.capsule(index, &decision.operation, link);
-                return Some(recorded(index, at, &decision, capsule));
+                let link = CapsuleLink::from_record(&message);
+                let capsule = self.capsule(stored.index, &decision.operation, link);
+                return Some(recorded(&stored, &message, decision, capsule));
             }
         }
     }
@@ -265,18 +265,23 @@ impl LogDecisions {
     }
 }
 
+fn made_at(message: &Record) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(message.at)
+}
+
 fn recorded(
-    index: u64,
-    at: SystemTime,
+    stored: &StoredRecord,
+    message: &Record,
     decision: &Decision,
     capsule: RecordedCapsule,
 ) -> RecordedDecision {
     let id = Uuid::from_slice(&decision.id).unwrap_or_default();
     let policies = decision.determining_policies.iter();
+    let may_lack = |entries| message.is_cut && may_have_had_more(entries, stored.bytes.len());
     RecordedDecision {
-        index,
+        index: stored.index,
         decision_id: id.to_string(),
-        at,
+        at: made_at(message),
         is_allow: decision.verdict == Verdict::Allow as i32,
         is_enforced: !decision.is_observed,
         shown: decision.shown,
@@ -287,6 +292,10 @@ fn recorded(
             .collect(),
         policies: policies.map(|it| SmolStr::new(&it.id)).collect(),
         obligations: decision.obligations.iter().map(SmolStr::new).collect(),
+        cut: CutLists {
+            policies: may_lack(decision.determining_policies.len()),
+            obligations: may_lack(decision.obligations.len()),
+        },
         capsule,
     }
 }

@@ -34,6 +34,15 @@ const PIECE: usize = 256;
 /// Stack of a worker: evaluating deeply nested policies exceeds the default.
 const STACK_BYTES: usize = 8 << 20;
 
+/// Which lists of a record may lack entries, since it was cut.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CutLists {
+    /// The determining policies.
+    pub policies: bool,
+    /// The obligations.
+    pub obligations: bool,
+}
+
 /// A recorded decision.
 #[derive(Debug, Clone)]
 pub struct RecordedDecision {
@@ -55,6 +64,8 @@ pub struct RecordedDecision {
     pub policies: Vec<SmolStr>,
     /// The ids of its obligations.
     pub obligations: Vec<SmolStr>,
+    /// Which of the two may lack entries.
+    pub cut: CutLists,
     /// What it was made from.
     pub capsule: RecordedCapsule,
 }

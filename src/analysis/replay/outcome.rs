@@ -4,7 +4,7 @@ use callgate_engine::cedar::EntityUID;
 use serde::Serialize;
 use smol_str::SmolStr;
 
-use crate::analysis::replay::RecordedDecision;
+use crate::analysis::replay::{CutLists, RecordedDecision};
 use crate::audit::capsule_content::{Capsule, CapsuleRequest};
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::call_context::CallContext;
@@ -71,6 +71,17 @@ impl OutcomeKey {
         obligations.sort();
         self.obligations = obligations;
         self.enforced = is_enforced || self.decision == "allow";
+        self
+    }
+
+    /// Without the lists of which the record does not hold everything: they are not compared.
+    pub(in crate::analysis::replay) fn without(mut self, cut: CutLists) -> Self {
+        if cut.policies {
+            self.policies.clear();
+        }
+        if cut.obligations {
+            self.obligations.clear();
+        }
         self
     }
 

@@ -175,8 +175,12 @@ impl Tally {
     /// Compares the decision on one request.
     fn compare(&mut self, record: &RecordedDecision, capsule: &Capsule, answer: &ReplayedAnswer) {
         let was = OutcomeKey::recorded(record);
-        let is_enforced = answer.is_enforced.unwrap_or(was.enforced);
+        let is_enforced = answer.is_enforced.unwrap_or(record.is_enforced);
         let becomes = OutcomeKey::of_verdict(&answer.verdict, is_enforced);
+        let (was, becomes) = match was.decision == becomes.decision {
+            true => (was.without(record.cut), becomes.without(record.cut)),
+            false => (was, becomes),
+        };
         if was == becomes {
             self.same += 1;
         } else if Kind::of(&was, &becomes) == Kind::OtherReason {

@@ -470,6 +470,7 @@ fn record(index: u64, verdict: &Verdict, capsule: Vec<u8>) -> RecordedDecision {
             .obligations()
             .map(|it| SmolStr::new(&it.id))
             .collect(),
+        cut: CutLists::default(),
         capsule: RecordedCapsule::Kept(capsule),
     }
 }
@@ -658,6 +659,53 @@ fn what_a_capsule_lacks_is_counted_and_not_guessed() {
     assert_eq!(report.not_replayed.not_evaluated, 1);
     assert_eq!(report.not_replayed.failed, 1);
     assert_eq!((report.replayed, report.flipped), (297, 0));
+}
+
+#[test]
+fn what_a_record_does_not_hold_in_full_is_not_compared() {
+    let stored = Stored::new();
+    let bundle = Bundle::new(&POLICIES.join("\n"), &stored);
+    let mut made = decisions(100, &bundle, &stored);
+    made.retain(|(_, record)| record.is_allow);
+    made.iter_mut().for_each(|(_, record)| {
+        record.policies.pop();
+        record.obligations.push("one_less".into());
+    });
+    let all = made.len() as u64;
+    let mut weakened = |cut| {
+        made.iter_mut().for_each(|(_, record)| record.cut = cut);
+        let report = replay(&bundle.candidate, records(&made), 1, |_| {});
+        (report.same, report.weakened)
+    };
+    let mut cut = CutLists::default();
+    assert_eq!(weakened(cut), (0, all));
+    cut.policies = true;
+    assert_eq!(weakened(cut), (0, all));
+    cut.obligations = true;
+    assert_eq!(weakened(cut), (all, 0));
+    // What flips shows what there is.
+    let none = Bundle::new("", &stored);
+    let report = replay(&none.candidate, records(&made), 1, |_| {});
+    assert_eq!(report.flipped, all);
+    assert_eq!(report.flips[0].was.obligations, ["one_less"]);
+}
+
+#[test]
+fn what_was_only_observed_is_without_a_word_of_configuration() {
+    let stored = Stored::new();
+    let bundle = Bundle::new(&POLICIES.join("\n"), &stored);
+    let mut made = decisions(100, &bundle, &stored);
+    made.retain(|(_, record)| record.is_allow);
+    let other = Bundle::new("", &stored);
+    for is_enforced in [true, false] {
+        made.iter_mut()
+            .for_each(|(_, record)| record.is_enforced = is_enforced);
+        let report = replay(&other.candidate, records(&made), 1, |_| {});
+        assert_eq!(report.flipped, made.len() as u64);
+        let group = report.flips.first().expect("a group");
+        assert_eq!((group.was.decision, group.was.enforced), ("allow", true));
+        assert_eq!(group.becomes.enforced, is_enforced);
+    }
 }
 
 #[test]

@@ -184,13 +184,13 @@ fn make(path: &Path, origin: &str) -> Result<SigningKey, KeyError> {
         path: path.to_owned(),
         error,
     })?;
-    write(path, &format!("{}\n", key.encode()), 0o600).map_err(file_error)?;
+    write(path, &key.to_text(), 0o600).map_err(file_error)?;
     Ok(key)
 }
 
 fn write_public(tree: &Path, key: &SigningKey) -> Result<(), KeyError> {
     let path = tree.join(PUBLIC_KEY_FILE);
-    let text = format!("{}\n", key.verifying_key().encode());
+    let text = key.verifying_key().to_text();
     let is_written = matches!(read_text(&path), Ok(Some(found)) if found == text);
     match is_written {
         true => Ok(()),

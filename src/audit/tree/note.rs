@@ -114,6 +114,11 @@ impl SigningKey {
         )
     }
 
+    /// What a key file holds. It is secret.
+    pub fn to_text(&self) -> String {
+        format!("{}\n", self.encode())
+    }
+
     /// The name, which is the origin of the log.
     pub fn name(&self) -> &str {
         &self.name
@@ -179,6 +184,11 @@ impl VerifyingKey {
             hex(&self.hash()),
             encode_key(&self.public)
         )
+    }
+
+    /// What a key file holds.
+    pub fn to_text(&self) -> String {
+        format!("{}\n", self.encode())
     }
 
     /// The name, which is the origin of the log.

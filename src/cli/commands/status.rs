@@ -2,7 +2,7 @@
 
 use crate::cli::control::ControlArgs;
 use crate::cli::output::Exit;
-use crate::cli::render::{Details, entities, entity, moment};
+use crate::cli::render::{Details, count, entities, entity, moment};
 use crate::proto::v1;
 
 /// Tells what a running server has in service
@@ -177,7 +177,10 @@ fn observed(it: &v1::ObserveStatus) -> String {
     };
     let shown = match it.shown_entries {
         0 => String::new(),
-        count => format!(", {count} entries of lists shown that would be hidden"),
+        shown => format!(
+            ", {} of lists shown that would be hidden",
+            count(shown, "entry")
+        ),
     };
     match what.is_empty() {
         true => String::new(),

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::analysis::replay::candidate::{Candidate, Replayer};
 use crate::analysis::replay::observed::{Proposal, propose};
-use crate::analysis::replay::{RecordedCapsule, RecordedDecision};
+use crate::analysis::replay::{CutLists, RecordedCapsule, RecordedDecision};
 use crate::audit::capsule_content::Capsule;
 use crate::audit::capsule_content::MissingFacts;
 use crate::audit::capsule_content::encode::{CallCapsule, DecidedWith};
@@ -204,6 +204,7 @@ fn record(bundle: &Bundle, index: u64, asked: &Asked) -> RecordedDecision {
         codes: codes.collect(),
         policies: Vec::new(),
         obligations: Vec::new(),
+        cut: CutLists::default(),
         capsule: RecordedCapsule::Kept(capsule.encode().expect("it fits")),
     }
 }

@@ -159,10 +159,7 @@ fn decision(parts: &mut LineParts, it: &Decision) {
     if it.is_observed {
         let shown = match it.shown {
             0 => String::new(),
-            shown => {
-                let shown = usize::try_from(shown).unwrap_or(usize::MAX);
-                format!(", showing {} that would be hidden", count(shown, "entry"))
-            }
+            shown => format!(", showing {} that would be hidden", count(shown, "entry")),
         };
         parts.push((TextStyle::Odd, format!("observed: it was allowed{shown}")));
     }
@@ -195,12 +192,11 @@ fn write(parts: &mut LineParts, it: &ControlWrite) {
 /// `result, 1,234 bytes, labels untrusted`.
 pub fn outcome_text(it: &Outcome) -> String {
     let status = json::status(it.status()).replace('_', " ");
-    let size = usize::try_from(it.size).unwrap_or(usize::MAX);
     let labels = match it.labels.as_slice() {
         [] => String::new(),
         labels => format!(", labels {}", names(labels)),
     };
-    format!("{status}, {}{labels}", count(size, "byte"))
+    format!("{status}, {}{labels}", count(it.size, "byte"))
 }
 
 /// `although the call was denied`; empty if nothing is odd.

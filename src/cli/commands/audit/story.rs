@@ -9,7 +9,7 @@ use crate::audit::record::schema::{
 use crate::audit::tree::hash::TreeHash;
 use crate::cli::commands::audit::line::{self, Paint};
 use crate::cli::commands::audit::names::{entity, name, names};
-use crate::cli::render::Details;
+use crate::cli::render::{Details, count};
 use crate::domain::request::canonical::hex;
 
 /// A decision with the records that belong to it.
@@ -340,14 +340,15 @@ fn list_counts(it: &Decision) -> (&'static str, String) {
         }
         (0, 0) => ("kept", String::new()),
         (kept, hidden) if it.is_observed && hidden > 0 => {
-            let would = format!("would have kept {kept} entries and hidden {hidden}");
+            let kept = count(kept, "entry");
+            let would = format!("would have kept {kept} and hidden {hidden}");
             match it.shown {
                 // Of before it was on record.
                 0 => ("list", would),
                 shown => ("list", format!("{would}; {shown} of those were shown")),
             }
         }
-        (kept, hidden) => ("kept", format!("{kept} entries, {hidden} hidden")),
+        (kept, hidden) => ("kept", format!("{}, {hidden} hidden", count(kept, "entry"))),
     }
 }
 

@@ -144,18 +144,18 @@ fn what_was_only_observed_of_a_list_is_told_as_what_would_have_been() {
         (facts(&story, "kept"), facts(&story, "list"), line)
     };
     let (kept, list, _) = listed(|_| ());
-    assert_eq!((kept[0].as_str(), list.len()), ("1 entries, 3 hidden", 0));
+    assert_eq!((kept[0].as_str(), list.len()), ("1 entry, 3 hidden", 0));
     let (kept, list, line) = listed(|it| (it.is_observed, it.shown) = (true, 3));
     assert!(kept.is_empty(), "{kept:?}");
     assert_eq!(
         list,
-        ["would have kept 1 entries and hidden 3; 3 of those were shown"]
+        ["would have kept 1 entry and hidden 3; 3 of those were shown"]
     );
     let told = "observed: it was allowed, showing 3 entries that would be hidden";
     assert!(line.contains(told), "{line}");
     // Of before that was on record.
     let (_, list, line) = listed(|it| it.is_observed = true);
-    assert_eq!(list, ["would have kept 1 entries and hidden 3"]);
+    assert_eq!(list, ["would have kept 1 entry and hidden 3"]);
     assert!(!line.contains("showing"), "{line}");
 }
 

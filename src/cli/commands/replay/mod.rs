@@ -269,8 +269,9 @@ impl fmt::Display for ShownReplay<'_> {
         if report.lists > 0 {
             writeln!(
                 f,
-                "  lists and searches among them  {}, with {} entries, each counted below",
-                report.lists, report.entries
+                "  lists and searches among them  {}, with {}, each counted below",
+                report.lists,
+                count(report.entries, "entry")
             )?;
         }
         writeln!(f, "  same       {}", report.same)?;

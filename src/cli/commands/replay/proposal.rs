@@ -112,10 +112,11 @@ impl fmt::Display for ShownProposal<'_> {
             proposal.would_be_denied
         )?;
         if proposal.lists > 0 {
+            let entries = count(proposal.shown_entries, "entry");
             writeln!(
                 f,
-                "observed lists that would have been shorter  {}, by {} entries: permit what they show that clients need",
-                proposal.lists, proposal.shown_entries
+                "observed lists that would have been shorter  {}, by {}: permit what they show that clients need",
+                proposal.lists, entries
             )?;
         }
         writeln!(
