@@ -244,14 +244,11 @@ impl ArgumentSchema {
             true => JsonTypes::NONE,
             false => self.types.both(JSON.or(JsonTypes::NUMBER)),
         };
-        let readers: [(JsonTypes, fn(&str) -> Option<JsonReading>); 2] = [
-            (JSON, JsonReading::of),
-            (JsonTypes::NUMBER, JsonReading::of_number),
-        ];
-        let readings = (readers.into_iter())
-            .filter(|(types, _)| expected.has(*types))
-            .filter_map(|(_, reader)| reader(text));
-        match { readings }.find(|reading| expected.has(types_of(*reading))) {
+        let json = || expected.has(JSON).then(|| JsonReading::of(text)).flatten();
+        let is_number = expected.has(JsonTypes::NUMBER);
+        let number = || is_number.then(|| JsonReading::of_number(text)).flatten();
+        let is_expected = |reading: &JsonReading| expected.has(types_of(*reading));
+        match json().filter(is_expected).or_else(number) {
             Some(reading) => Err(ArgumentError::TwoReadings {
                 path: at.exact(),
                 reading,
