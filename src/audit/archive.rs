@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, SystemTime};
 
 use crate::audit::log_files::{self, CAPSULES, LogFile, SEGMENTS, TREE};
@@ -83,7 +83,8 @@ pub fn run(
         let Some(end) = log.end() else {
             continue;
         };
-        match look(directory, retention, clock.now(), end, &tell) {
+        let is_over = || done.try_recv() == Err(TryRecvError::Disconnected);
+        match look(directory, retention, clock.now(), end, (&tell, &is_over)) {
             Ok(()) => is_failing = false,
             Err(error) => {
                 if !std::mem::replace(&mut is_failing, true) {
@@ -99,7 +100,7 @@ pub fn run(
 pub const REMOVED_RECORDS: &str = "records";
 
 /// Compresses and removes what is due. `end` is the index after the last record: a file that begins after it is none of the log's.
-/// Whatever is removed is told first, and stays if `tell` says so.
+/// Whatever is removed is told first, and stays if `tell` says so. No further file is compressed once `is_over` says so.
 ///
 /// # Errors
 ///
@@ -109,7 +110,7 @@ pub fn look(
     retention: Retention,
     now: SystemTime,
     end: u64,
-    tell: &dyn Fn(Notice) -> bool,
+    (tell, is_over): (&dyn Fn(Notice) -> bool, &dyn Fn() -> bool),
 ) -> io::Result<()> {
     let (segments, capsules) = (directory.join(SEGMENTS), directory.join(CAPSULES));
     let files = written(&capsules, end)?;
@@ -129,6 +130,9 @@ pub fn look(
         return Ok(());
     };
     for file in closed.iter().filter(|file| !file.is_compressed) {
+        if is_over() {
+            break;
+        }
         compress(&segments, file)?;
     }
     Ok(())

@@ -62,11 +62,11 @@ fn indices(directory: &Path) -> Vec<u64> {
 
 fn look_and_hear(directory: &Path, retention: Retention, now: SystemTime) -> Vec<Notice> {
     let told = RefCell::new(Vec::new());
-    look(directory, retention, now, u64::MAX, &|notice| {
+    let tell = |notice| {
         told.borrow_mut().push(notice);
         true
-    })
-    .unwrap();
+    };
+    look(directory, retention, now, u64::MAX, (&tell, &|| false)).unwrap();
     told.into_inner()
 }
 
@@ -83,6 +83,17 @@ fn closed_files_are_compressed_and_read_as_before() {
             .sum()
     };
     let before = size();
+    // At the end the rest is left for the next time.
+    let now = SystemTime::now();
+    look(
+        directory.path(),
+        FOREVER,
+        now,
+        u64::MAX,
+        (&|_| true, &|| true),
+    )
+    .unwrap();
+    assert_eq!(size(), before);
     assert!(look_and_hear(directory.path(), FOREVER, SystemTime::now()).is_empty());
     let files = log_files::list(&segments).unwrap();
     let compressed: Vec<_> = files
@@ -180,7 +191,14 @@ fn what_is_removed_is_told_before_and_stays_if_nobody_agrees() {
             assert_eq!(indices(directory.path()), (0..40).collect::<Vec<_>>());
             agrees
         };
-        look(directory.path(), nothing_is_kept, now, u64::MAX, &tell).unwrap();
+        look(
+            directory.path(),
+            nothing_is_kept,
+            now,
+            u64::MAX,
+            (&tell, &|| false),
+        )
+        .unwrap();
     }
     assert_eq!(indices(directory.path()), (30..40).collect::<Vec<_>>());
 }
@@ -192,7 +210,14 @@ fn a_file_that_begins_after_the_end_does_not_make_the_open_one_a_closed_one() {
     let far = directory.path().join(SEGMENTS).join(log_files::name(1_000));
     fs::write(far, frame::header(Contents::Records, 1_000)).unwrap();
     let tell = |_| true;
-    look(directory.path(), FOREVER, SystemTime::now(), 20, &tell).unwrap();
+    look(
+        directory.path(),
+        FOREVER,
+        SystemTime::now(),
+        20,
+        (&tell, &|| false),
+    )
+    .unwrap();
     let files = log_files::list(&directory.path().join(SEGMENTS)).unwrap();
     let compressed: Vec<_> = files.iter().map(|file| file.is_compressed).collect();
     assert_eq!(compressed, [true, false, false]);

@@ -1,14 +1,14 @@
 //! Whether the key files of a log hold the keys in use while it is written.
 //!
 //! Without them the next start is refused, or capsules are encrypted under a key that is nowhere. A file in the directory of the
-//! log is put back from memory; what is found in its place is kept beside it, whatever was kept there before. One elsewhere is its owner's: where it holds another
-//! key of capsules, that is used from then on, and whatever else is wrong with it is told.
+//! log is put back from memory; what is found in its place is kept beside it, whatever was kept there before. One elsewhere is
+//! its owner's: where it holds another key of capsules, that is used from then on, and whatever else is wrong with it is told.
 //!
 //! Invariant: nothing is written into the directory of a log that another process writes.
 
 use std::fmt;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use crate::audit::log_files;
 use crate::audit::log_lock::LogLock;
 use crate::audit::segment::sync_folder;
 use crate::audit::tree::key_file;
+use crate::audit::tree::note::MAX_NOTE_LEN;
 use crate::audit::tree::tile_dir::read_text;
 
 /// The end of the name of a file with what was found in the place of a key.
@@ -196,15 +197,32 @@ impl KeyFile {
                 fs::hard_link(&self.path, &kept).or_else(|_| fs::rename(&self.path, &kept))?;
                 return Ok(kept);
             }
-            if let (Ok(before), Ok(now)) = (text_in(&kept), text_in(&self.path))
-                && before == now
-            {
+            if is_copy(&kept, &self.path) {
                 return Ok(kept);
             }
         }
         Err(io::Error::other(format!(
-            "{MOST_FOUND} files are kept beside it, `{first}` and others: move them away"
+            "{MOST_FOUND} files are kept beside it, `{first}` and others: move them away; the key in use is in `{}.{FRESH}`",
+            self.path.display()
         )))
+    }
+}
+
+/// Whether one file holds what another does, as far as a key can be long; a longer one is no copy of any. Links are not followed.
+fn is_copy(kept: &Path, found: &Path) -> bool {
+    let bytes_in = |path: &Path| -> io::Result<Option<Vec<u8>>> {
+        if !fs::symlink_metadata(path)?.is_file() {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        let file = File::open(path)?;
+        file.take(MAX_NOTE_LEN as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(Some(bytes).filter(|bytes| bytes.len() <= MAX_NOTE_LEN))
+    };
+    match (bytes_in(kept), bytes_in(found)) {
+        (Ok(Some(kept)), Ok(Some(found))) => kept == found,
+        // What cannot be read is kept beside it.
+        _ => false,
     }
 }
 

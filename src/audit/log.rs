@@ -28,6 +28,8 @@ use crate::config::audit::LogMode;
 
 /// Records in mode `written` that are written without waiting for more: as many as a connection decides in one turn.
 const MANY: u64 = 64;
+/// How long the end waits for whoever looks after files.
+const ARCHIVE_ENDS: Duration = Duration::from_secs(1);
 
 /// A handle to the log. Cloning is cheap. Nothing is written after [`AuditLog::close`].
 #[derive(Debug, Clone)]
@@ -313,22 +315,27 @@ impl AuditLog {
         &self.shared.directory
     }
 
-    /// Writes what waits, and a notice of the end. Waits for the threads.
+    /// Writes what waits, and a notice of the end. Waits for the threads, and for no file that is being compressed before that.
     pub fn close(&self) {
         let Threads {
             writing,
             archiving,
             done,
         } = std::mem::take(&mut *self.shared.threads());
-        // Who looks after files ends first: what it still finds is recorded.
+        // Who looks after files ends first, if it can: what it still finds is recorded.
         drop(done);
-        joined(archiving);
+        let until = Instant::now() + ARCHIVE_ENDS;
+        let is_busy = || archiving.as_ref().is_some_and(|it| !it.is_finished());
+        while is_busy() && Instant::now() < until {
+            std::thread::sleep(ARCHIVE_ENDS / 200);
+        }
         {
             let mut queue = self.shared.lock();
             queue.is_closed = true;
             self.shared.call(&mut queue);
         }
         joined(writing);
+        joined(archiving);
     }
 }
 

@@ -6,6 +6,7 @@ use smol_str::SmolStr;
 
 use crate::analysis::replay::{CutLists, RecordedDecision};
 use crate::audit::capsule_content::{Capsule, CapsuleRequest};
+use crate::audit::wire::as_recorded;
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::call_context::CallContext;
 
@@ -47,7 +48,8 @@ impl OutcomeKey {
             code.map(|it| SmolStr::new_static(it.code.as_str())),
             policies.map(|it| it.id.clone()).collect(),
         );
-        let obligations = verdict.obligations().map(|it| SmolStr::new(&it.id));
+        // A name may be longer than records hold it.
+        let obligations = verdict.obligations().map(|it| as_recorded(&it.id).into());
         decided.holding(obligations.collect(), is_enforced)
     }
 
@@ -74,13 +76,19 @@ impl OutcomeKey {
         self
     }
 
-    /// Without the lists of which the record does not hold everything: they are not compared.
-    pub(in crate::analysis::replay) fn without(mut self, cut: CutLists) -> Self {
+    /// With what another has in lists of which the record does not hold everything: it may have had that as well.
+    pub(in crate::analysis::replay) fn completed(mut self, cut: CutLists, by: &Self) -> Self {
+        let complete = |own: &mut Vec<SmolStr>, by: &[SmolStr]| {
+            let missing = by.iter().filter(|it| !own.contains(it));
+            let missing: Vec<SmolStr> = missing.cloned().collect();
+            own.extend(missing);
+            own.sort();
+        };
         if cut.policies {
-            self.policies.clear();
+            complete(&mut self.policies, &by.policies);
         }
         if cut.obligations {
-            self.obligations.clear();
+            complete(&mut self.obligations, &by.obligations);
         }
         self
     }

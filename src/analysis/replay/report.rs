@@ -177,9 +177,10 @@ impl Tally {
         let was = OutcomeKey::recorded(record);
         let is_enforced = answer.is_enforced.unwrap_or(record.is_enforced);
         let becomes = OutcomeKey::of_verdict(&answer.verdict, is_enforced);
-        let (was, becomes) = match was.decision == becomes.decision {
-            true => (was.without(record.cut), becomes.without(record.cut)),
-            false => (was, becomes),
+        // What flips is shown with what there is.
+        let was = match was.decision == becomes.decision {
+            true => was.completed(record.cut, &becomes),
+            false => was,
         };
         if was == becomes {
             self.same += 1;

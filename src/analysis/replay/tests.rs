@@ -662,27 +662,36 @@ fn what_a_capsule_lacks_is_counted_and_not_guessed() {
 }
 
 #[test]
-fn what_a_record_does_not_hold_in_full_is_not_compared() {
+fn of_a_list_that_a_record_does_not_hold_in_full_what_it_holds_is_compared() {
     let stored = Stored::new();
     let bundle = Bundle::new(&POLICIES.join("\n"), &stored);
     let mut made = decisions(100, &bundle, &stored);
     made.retain(|(_, record)| record.is_allow);
-    made.iter_mut().for_each(|(_, record)| {
-        record.policies.pop();
-        record.obligations.push("one_less".into());
-    });
     let all = made.len() as u64;
-    let mut weakened = |cut| {
+    let replayed = |made: &mut [(Case, RecordedDecision)], cut| {
         made.iter_mut().for_each(|(_, record)| record.cut = cut);
-        let report = replay(&bundle.candidate, records(&made), 1, |_| {});
-        (report.same, report.weakened)
+        let report = replay(&bundle.candidate, records(made), 1, |_| {});
+        (report.same, report.other_reason, report.weakened)
     };
-    let mut cut = CutLists::default();
-    assert_eq!(weakened(cut), (0, all));
-    cut.policies = true;
-    assert_eq!(weakened(cut), (0, all));
-    cut.obligations = true;
-    assert_eq!(weakened(cut), (all, 0));
+    let (whole, cut) = (
+        CutLists::default(),
+        CutLists {
+            policies: true,
+            obligations: true,
+        },
+    );
+    // It held more than is recorded.
+    let lost: u64 = (made.iter_mut())
+        .map(|(_, record)| u64::from(record.policies.pop().is_some()))
+        .sum();
+    assert!(lost > 0);
+    assert_eq!(replayed(&mut made, whole), (all - lost, lost, 0));
+    assert_eq!(replayed(&mut made, cut), (all, 0, 0));
+    // It is recorded to have held more than it does now.
+    made.iter_mut()
+        .for_each(|(_, record)| record.obligations.push("one_less".into()));
+    assert_eq!(replayed(&mut made, whole), (0, 0, all));
+    assert_eq!(replayed(&mut made, cut), (0, 0, all));
     // What flips shows what there is.
     let none = Bundle::new("", &stored);
     let report = replay(&none.candidate, records(&made), 1, |_| {});

@@ -32,8 +32,11 @@ use crate::support::in_process::{self, Running, call, waiting};
 use crate::support::plain_http::post;
 use crate::support::wire::structure;
 
-/// As many as any limit lets through, which takes far longer than [`SHORT_MS`].
+/// Far more than can be answered in [`SHORT_MS`].
 const MANY: usize = 10_000;
+
+/// Of entries of lists, each of which takes little.
+const MANY_ENTRIES: usize = 10 * MANY;
 
 /// Long enough for a message to arrive, so that it is not the timer around all that ends it.
 const SHORT_MS: u32 = 40;
@@ -42,7 +45,7 @@ const CONFIG: &str = "[limits]\nmessage_bytes = 16777216\n";
 
 /// Every list may be long, and little time is given.
 fn hurry(server: &Running) {
-    let many = MANY as u32;
+    let many = MANY_ENTRIES as u32;
     let limits = Limits {
         batch: many,
         tools: many,
@@ -58,7 +61,7 @@ fn hurry(server: &Running) {
 
 /// A tool that is registered, so that policies are asked about it every time.
 fn names() -> Vec<String> {
-    vec!["log".to_owned(); MANY]
+    vec!["log".to_owned(); MANY_ENTRIES]
 }
 
 #[tokio::test]
@@ -107,7 +110,7 @@ async fn a_question_on_a_stream_is_late_and_the_stream_goes_on() {
 async fn lists_that_gateways_pass_on_are_late() {
     let server = ext_mcp::start(ext_mcp::CONFIG).await;
     hurry(&server);
-    let tools = vec![json!({"name": "log"}); MANY];
+    let tools = vec![json!({"name": "log"}); MANY_ENTRIES];
     let response = McpResponse {
         service_names: vec!["git".to_owned()],
         method: "tools/list".to_owned(),
