@@ -209,14 +209,18 @@ impl<'c> CallCarriers<'c> {
             let counts = self.counts(self.subject);
             memory.recent_of_pair(self.subject, Some(root), counts, now)
         });
-        let mut is_new = false;
+        let (mut is_new, mut has_room) = (false, Ok(()));
         for other in self.others() {
-            let linked = memory.links.acted(root, [other, self.subject], now);
-            is_new |= linked.map_err(|LinkCapacityError| LabelCapacityError)?;
+            match memory.links.acted(root, [other, self.subject], now) {
+                Ok(is_first) => is_new |= is_first,
+                Err(LinkCapacityError) => has_room = Err(LabelCapacityError),
+            }
         }
+        // Also if the call is then denied: the links that it made are there.
         if is_new {
             memory.share(root, self.subject, now);
         }
+        has_room?;
         let (task, delegation) = (carried.task.as_ref(), carried.delegation.as_ref());
         for carrier in self.issued() {
             let all = items([session, task, delegation, carried.recent.as_ref()]);

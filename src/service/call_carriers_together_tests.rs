@@ -218,6 +218,24 @@ fn has_row(writes: &[StoreWrite], name: &str) -> bool {
 }
 
 #[test]
+fn a_link_of_a_call_that_has_no_room_for_another_gives_what_it_should() {
+    let (memory, authority) = (
+        CarrierLabels::new(2, Duration::from_secs(3_600)),
+        authority(),
+    );
+    allowed(&memory, &authority, &for_sam(agent("a")), &["x"], 600);
+    let mut call = worked_under("a", "c");
+    if let Some(chain) = &mut call.actor_chain {
+        chain.actors = ["a", "b", "d"].map(agent).to_vec();
+    }
+    let carriers = CallCarriers::new(&authority, &call, false);
+    let carried = carriers.known(&memory, at(610));
+    let denied = carriers.hand_on(&memory, None, &carried, at(610));
+    assert_eq!(denied.map(drop), Err(LabelCapacityError));
+    assert!(!seen(&memory, &authority, &for_sam(agent("c")), 620).is_empty());
+}
+
+#[test]
 fn what_a_link_gives_is_written_by_the_next_call_whatever_became_of_the_one_that_made_it() {
     let (memory, authority) = (
         CarrierLabels::new(100, Duration::from_secs(3_600)),

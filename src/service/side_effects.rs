@@ -310,11 +310,15 @@ impl LiveFacts {
         let kept = (seen.carriers.kept_in_session(&seen.carried))
             .filter(|label| !session.labels.items().contains(label));
         let mut labels = yields.iter().chain(kept).peekable();
-        // Listing has no side effects on the session.
-        if effects.tool.is_none() && labels.peek().is_none() {
+        // Listing is no call of the session.
+        let is_call = effects.tool.is_some() || !yields.is_empty();
+        if !is_call && labels.peek().is_none() {
             return Ok(None);
         }
-        let next = session.after(effects.tool.as_ref(), labels);
+        let mut next = session.after(effects.tool.as_ref(), labels);
+        if !is_call {
+            next.calls = session.calls;
+        }
         if next.is_full() {
             return Err(Commit::overloaded(
                 "no more can be remembered of this session",

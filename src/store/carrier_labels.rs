@@ -8,7 +8,8 @@
 //!
 //! [`CarrierLabels::add`] returns what has to be written before the response: labels that are new, and labels of
 //! concurrent calls whose write has not been reported yet ([`CarrierLabels::mark_written`]). A call that adds no label
-//! writes nothing: it may have been decided on labels that are not on disk yet, which only made the decision stricter.
+//! writes only what its agents have by a link ([`CarrierLabels::unwritten`]): it may have been decided on labels of others that are not
+//! on disk yet, which only made the decision stricter.
 //!
 //! A label of a pair counts from the last time it was added, which is not written each time. Instead a moment a
 //! quarter of the lifetime ahead is written, and nothing more before that moment has passed. After a restart the label

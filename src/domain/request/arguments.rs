@@ -40,8 +40,6 @@ pub struct ArgumentSchema {
     required: Vec<SmolStr>,
     /// The schema of list items.
     items: Option<Box<ArgumentSchema>>,
-    /// The schema of members that are not among the properties.
-    more: Option<Box<ArgumentSchema>>,
     /// Whether the schema allows further members explicitly (`additionalProperties`, `patternProperties`).
     names_more: bool,
     /// Whether the schema excludes further members. A schema without `properties` that does not is a
@@ -125,7 +123,6 @@ impl ArgumentSchema {
             joined: BTreeMap::new(),
             required: Vec::new(),
             items: None,
-            more: None,
             names_more,
             is_closed: !names_more,
             types: JsonTypes::ANY,
@@ -194,11 +191,9 @@ impl ArgumentSchema {
                     if !self.is_open() {
                         checked.note_undeclared(&within)?;
                     }
-                    match &self.more {
-                        Some(shape) => shape.value(value, &within, checked)?,
-                        // Nobody parses a text that no parameter takes.
-                        None if value.is_string() => {}
-                        None => FREE.value(value, &within, checked)?,
+                    // Nobody parses a text that no parameter takes.
+                    if !value.is_string() {
+                        FREE.value(value, &within, checked)?;
                     }
                 }
             }
@@ -416,23 +411,14 @@ impl ArgumentSchema {
                 }
             }
         }
-        for (own, other) in [(&mut self.items, other.items), (&mut self.more, other.more)] {
-            match (own, other) {
-                (Some(known), Some(other)) => {
-                    known.types = join(known.types, other.types);
-                    known.add_names(*other, join);
-                }
-                (own @ None, Some(other)) => *own = Some(other),
-                (_, None) => {}
+        match (&mut self.items, other.items) {
+            (Some(known), Some(items)) => {
+                known.types = join(known.types, items.types);
+                known.add_names(*items, join);
             }
+            (items @ None, Some(other)) => *items = Some(other),
+            (_, None) => {}
         }
-    }
-
-    /// What either of two schemas says.
-    fn or(mut self, other: Self) -> Self {
-        self.types = self.types.or(other.types);
-        self.add_names(other, JsonTypes::or);
-        self
     }
 }
 
@@ -459,14 +445,8 @@ fn own_words(
     let names_more =
         more.is_some_and(|it| *it != Json::Bool(false)) || words.contains_key("patternProperties");
     let is_null = words.get("type").is_some_and(|it| it == "null");
-    let places = words.get("prefixItems").and_then(Json::as_array);
-    let further = words.get("items").filter(|it| **it != Json::Bool(false));
-    let items = places.into_iter().flatten().chain(further);
-    let items = items.map(&shape_of).reduce(ArgumentSchema::or);
-    let says_of_more = more.filter(|it| it.as_object().is_some_and(|words| !words.is_empty()));
     ArgumentSchema {
         names_more,
-        more: says_of_more.map(|it| Box::new(shape_of(it))),
         joined: properties
             .keys()
             .map(|name| (joined(&folded(name)), name.clone()))
@@ -475,7 +455,7 @@ fn own_words(
         is_closed: more == Some(&Json::Bool(false)) || is_null,
         properties,
         required: required.map(SmolStr::new).collect(),
-        items: items.map(Box::new),
+        items: words.get("items").map(|items| Box::new(shape_of(items))),
         types: JsonTypes::of_words(words),
     }
 }
