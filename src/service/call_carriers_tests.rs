@@ -108,6 +108,11 @@ fn in_session(mut call: CallContext, is_vouched: bool) -> CallContext {
     call
 }
 
+/// A memory in which labels last for an hour.
+fn new_memory() -> CarrierLabels {
+    CarrierLabels::new(100, Duration::from_secs(3_600))
+}
+
 /// Everything that a call sees beside its session. Without policies everything is looked at.
 fn seen(
     memory: &CarrierLabels,
@@ -170,10 +175,7 @@ fn refused(
 
 /// What `second` sees at 1,000 s after `first` has brought a label at 900 s.
 fn passes(first: &CallContext, second: &CallContext) -> bool {
-    let (memory, authority) = (
-        CarrierLabels::new(100, Duration::from_secs(3_600)),
-        authority(),
-    );
+    let (memory, authority) = (new_memory(), authority());
     added_labels(&memory, &authority, first, "x", 900);
     !seen(&memory, &authority, second, 1_000).is_empty()
 }
@@ -219,10 +221,7 @@ fn a_task_begins_anew_and_does_not_hide_what_is_read_beside_it() {
     assert!(passes(&in_task(plain(), "t1"), &plain()));
     // Leaving the task's name out, and naming it afterwards, helps nobody.
     assert!(passes(&plain(), &in_task(plain(), "t1")));
-    let (memory, authority) = (
-        CarrierLabels::new(100, Duration::from_secs(3_600)),
-        authority(),
-    );
+    let (memory, authority) = (new_memory(), authority());
     added_labels(&memory, &authority, &plain(), "x", 499);
     let opened_later = in_task(plain(), "t2");
     assert!(seen(&memory, &authority, &opened_later, 501).is_empty());
@@ -339,10 +338,7 @@ fn a_user_passes_on_what_was_read_as_an_agent_that_delegates_does() {
 
 #[test]
 fn a_user_passes_nothing_from_one_agent_to_another() {
-    let (memory, authority) = (
-        CarrierLabels::new(100, Duration::from_secs(3_600)),
-        authority(),
-    );
+    let (memory, authority) = (new_memory(), authority());
     added_labels(&memory, &authority, &for_sam(agent("a")), "of_a", 900);
     added_labels(&memory, &authority, &as_user("sam"), "of_program", 901);
     added_labels(&memory, &authority, &in_person("sam"), "of_sam", 902);
@@ -410,7 +406,7 @@ proptest! {
         (0..3usize, prop_oneof![Just(None), Just(Some("t1")), Just(Some("t2"))], 0..9usize),
         1..20,
     )) {
-        let (memory, authority) = (CarrierLabels::new(100, Duration::from_secs(3_600)), authority());
+        let (memory, authority) = (new_memory(), authority());
         let mut earlier: Vec<Made> = Vec::new();
         for (step, (who, task, label)) in calls.into_iter().enumerate() {
             let made = Made { who, task, label };

@@ -15,10 +15,7 @@ fn worked_under(delegator: &str, subject: &str) -> CallContext {
 
 /// Whether the last of these calls sees what the one that reads has brought: calls one minute after the other.
 fn comes_through(calls: &[CallContext], reads: usize) -> bool {
-    let (memory, authority) = (
-        CarrierLabels::new(100, Duration::from_secs(3_600)),
-        authority(),
-    );
+    let (memory, authority) = (new_memory(), authority());
     let (last, before) = calls.split_last().unwrap();
     for (place, call) in before.iter().enumerate() {
         let labels: &[&str] = if place == reads { &["x"] } else { &[] };
@@ -61,10 +58,7 @@ fn a_chain_that_is_left_out_sheds_nothing_of_those_who_work_together() {
 
 #[test]
 fn what_a_call_under_others_carries_is_kept_with_its_task_and_delegations() {
-    let (memory, authority) = (
-        CarrierLabels::new(100, Duration::from_secs(3_600)),
-        authority(),
-    );
+    let (memory, authority) = (new_memory(), authority());
     allowed(&memory, &authority, &for_sam(agent("b")), &["x"], 600);
     let call = in_task(under("g2", "b"), "t2");
     assert!(!allowed(&memory, &authority, &call, &[], 660).is_empty());
@@ -81,10 +75,7 @@ fn what_a_call_under_others_carries_is_kept_with_its_task_and_delegations() {
 
 #[test]
 fn a_label_that_only_goes_round_is_forgotten_in_its_time() {
-    let (memory, authority) = (
-        CarrierLabels::new(100, Duration::from_secs(3_600)),
-        authority(),
-    );
+    let (memory, authority) = (new_memory(), authority());
     allowed(&memory, &authority, &for_sam(agent("c")), &["x"], 0);
     for minute in 0..=60 {
         let call = worked_under("a", "c");
@@ -114,10 +105,7 @@ fn what_is_read_in_a_vouched_session_stays_there_until_a_delegate_carries_it() {
 
 /// What a session keeps of a call that sees `x` of its delegator or its task, and nothing of its own.
 fn kept(call: &CallContext, is_doubted: bool) -> BTreeSet<SmolStr> {
-    let (memory, authority) = (
-        CarrierLabels::new(100, Duration::from_secs(3_600)),
-        authority(),
-    );
+    let (memory, authority) = (new_memory(), authority());
     for reads in [for_sam(agent("a")), in_task(under("g1", "a"), "t1")] {
         allowed(&memory, &authority, &in_session(reads, true), &["x"], 600);
     }
@@ -153,10 +141,7 @@ fn a_vouched_session_keeps_what_its_calls_saw_of_others() {
 
 #[test]
 fn the_task_of_a_call_under_others_keeps_what_they_have_read() {
-    let (memory, authority) = (
-        CarrierLabels::new(100, Duration::from_secs(3_600)),
-        authority(),
-    );
+    let (memory, authority) = (new_memory(), authority());
     allowed(&memory, &authority, &for_sam(agent("a")), &["x"], 400);
     // Read before the task was opened: only the chain brings it into it.
     let alone = in_task(for_sam(agent("b")), "t2");
@@ -173,10 +158,7 @@ fn the_task_of_a_call_under_others_keeps_what_they_have_read() {
 
 #[test]
 fn a_label_that_several_parts_carry_is_written_once() {
-    let (memory, authority) = (
-        CarrierLabels::new(100, Duration::from_secs(3_600)),
-        authority(),
-    );
+    let (memory, authority) = (new_memory(), authority());
     let call = in_task(under("g2", "b"), "t2");
     let labels: Arc<Labels> = Arc::new(Labels::new(vec!["x".into(), "y".into()]));
     let carried = CarriedLabels {
@@ -237,10 +219,7 @@ fn a_link_of_a_call_that_has_no_room_for_another_gives_what_it_should() {
 
 #[test]
 fn what_a_link_gives_is_written_by_the_next_call_whatever_became_of_the_one_that_made_it() {
-    let (memory, authority) = (
-        CarrierLabels::new(100, Duration::from_secs(3_600)),
-        authority(),
-    );
+    let (memory, authority) = (new_memory(), authority());
     allowed(&memory, &authority, &for_sam(agent("a")), &["x"], 600);
     let under = worked_under("a", "c");
     assert!(has_row(
@@ -258,11 +237,7 @@ fn what_a_link_gives_is_written_by_the_next_call_whatever_became_of_the_one_that
     assert!(allowed(&memory, &authority, &under, &[], 640).is_empty());
     // By a stored delegation, whether or not the call says for whom it is.
     for call in [worked_under("a", "d"), for_sam(agent("d"))] {
-        let (memory, sam, ends) = (
-            CarrierLabels::new(100, Duration::from_secs(3_600)),
-            person("sam"),
-            [agent("a"), agent("d")],
-        );
+        let (memory, sam, ends) = (new_memory(), person("sam"), [agent("a"), agent("d")]);
         allowed(&memory, &authority, &for_sam(agent("a")), &["x"], 600);
         let [a, d] = &ends;
         memory.links.granted(&sam, [a, d], &"g3".into(), at(900));
@@ -277,7 +252,7 @@ fn what_a_link_gives_is_written_by_the_next_call_whatever_became_of_the_one_that
 
 /// What a store holds after these writes, in a memory of its own.
 fn restarted(writes: Vec<StoreWrite>) -> CarrierLabels {
-    let memory = CarrierLabels::new(100, Duration::from_secs(3_600));
+    let memory = new_memory();
     for write in writes {
         let StoreWrite::Labels {
             carrier, labels, ..

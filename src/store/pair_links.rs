@@ -42,6 +42,8 @@ struct LinkShard {
     roots: HashMap<EntityUID, Agents, RandomState>,
     /// The number of links.
     links: usize,
+    /// The number of those that calls have made.
+    made: usize,
     /// The time of the last sweep.
     swept_at: Option<SystemTime>,
 }
@@ -91,6 +93,7 @@ impl PairLinks {
             if !self.has_room(&mut shard, now) {
                 return Err(LinkCapacityError);
             }
+            shard.made += 1;
             self.made.fetch_add(1, Ordering::Relaxed);
         }
         let mut was_linked = true;
@@ -164,7 +167,7 @@ impl PairLinks {
     pub fn clear(&self) {
         for mut shard in self.shards.each() {
             self.kept.fetch_sub(shard.links, Ordering::Relaxed);
-            self.made.fetch_sub(shard.made(), Ordering::Relaxed);
+            self.made.fetch_sub(shard.made, Ordering::Relaxed);
             *shard = LinkShard::default();
         }
     }
@@ -228,13 +231,13 @@ impl PairLinks {
     }
 
     fn sweep_shard(&self, shard: &mut LinkShard, now: SystemTime) {
-        let made = shard.made();
-        let mut ends = 0;
+        let (mut ends, mut made_ends) = (0, 0);
         shard.roots.retain(|_, agents| {
             agents.retain(|_, links| {
                 links.retain(|_, link| {
                     link.granted.retain(|(_, until)| now < *until);
                     link.acted = link.acted.filter(|at| self.lasts_until(*at, now));
+                    made_ends += usize::from(link.acted.is_some());
                     self.is_in_force(link, now)
                 });
                 ends += links.len();
@@ -242,10 +245,11 @@ impl PairLinks {
             });
             !agents.is_empty()
         });
-        let left = ends / 2;
+        // Each stands at both of its agents.
+        let (left, made) = (ends / 2, made_ends / 2);
         self.kept.fetch_sub(shard.links - left, Ordering::Relaxed);
-        self.made.fetch_sub(made - shard.made(), Ordering::Relaxed);
-        shard.links = left;
+        self.made.fetch_sub(shard.made - made, Ordering::Relaxed);
+        (shard.links, shard.made) = (left, made);
         shard.swept_at = Some(now);
     }
 }
@@ -254,12 +258,5 @@ impl LinkShard {
     /// The link between two agents, at the first.
     fn link_mut(&mut self, root: &EntityUID, [at, to]: [&EntityUID; 2]) -> Option<&mut Link> {
         self.roots.get_mut(root)?.get_mut(at)?.get_mut(to)
-    }
-
-    /// The number of links that calls have made.
-    fn made(&self) -> usize {
-        let links = self.roots.values().flat_map(HashMap::values);
-        let links = links.flat_map(HashMap::values);
-        links.filter(|link| link.acted.is_some()).count() / 2
     }
 }

@@ -475,6 +475,13 @@ fn record(index: u64, verdict: &Verdict, capsule: Vec<u8>) -> RecordedDecision {
     }
 }
 
+/// Those of so many decisions that allow.
+fn allowed(count: usize, bundle: &Bundle, stored: &Stored) -> Vec<(Case, RecordedDecision)> {
+    let mut made = decisions(count, bundle, stored);
+    made.retain(|(_, record)| record.is_allow);
+    made
+}
+
 /// Random decisions of a bundle, with what they were made from.
 fn decisions(count: usize, bundle: &Bundle, stored: &Stored) -> Vec<(Case, RecordedDecision)> {
     let mut random = Random(7);
@@ -665,8 +672,7 @@ fn what_a_capsule_lacks_is_counted_and_not_guessed() {
 fn of_a_list_that_a_record_does_not_hold_in_full_what_it_holds_is_compared() {
     let stored = Stored::new();
     let bundle = Bundle::new(&POLICIES.join("\n"), &stored);
-    let mut made = decisions(100, &bundle, &stored);
-    made.retain(|(_, record)| record.is_allow);
+    let mut made = allowed(100, &bundle, &stored);
     let all = made.len() as u64;
     let replayed = |made: &mut [(Case, RecordedDecision)], cut| {
         made.iter_mut().for_each(|(_, record)| record.cut = cut);
@@ -703,8 +709,7 @@ fn of_a_list_that_a_record_does_not_hold_in_full_what_it_holds_is_compared() {
 fn what_was_only_observed_is_without_a_word_of_configuration() {
     let stored = Stored::new();
     let bundle = Bundle::new(&POLICIES.join("\n"), &stored);
-    let mut made = decisions(100, &bundle, &stored);
-    made.retain(|(_, record)| record.is_allow);
+    let mut made = allowed(100, &bundle, &stored);
     let other = Bundle::new("", &stored);
     for is_enforced in [true, false] {
         made.iter_mut()

@@ -29,14 +29,45 @@ impl CarrierLabels {
     /// call of theirs writes it ([`CarrierLabels::add_carried`]). As many pairs have labels afterwards as there are links, whether
     /// there is room or not.
     pub fn share(&self, root: &EntityUID, agent: &EntityUID, now: SystemTime) {
+        if !self.is_empty() {
+            let others = self.links.linked(root, agent, now);
+            self.share_among(root, agent, &others, now);
+        }
+    }
+
+    /// Does so for each of these agents, behind its root; once for all of those who work together.
+    pub fn share_all(
+        &self,
+        agents: impl IntoIterator<Item = (EntityUID, EntityUID)>,
+        now: SystemTime,
+    ) {
         if self.is_empty() {
             return;
         }
-        let mut pairs = self.linked_pairs(root, agent, now);
-        if pairs.is_empty() {
+        let mut given: HashSet<(EntityUID, EntityUID), RandomState> = HashSet::default();
+        for (root, agent) in agents {
+            if given.contains(&(root.clone(), agent.clone())) {
+                continue;
+            }
+            let others = self.links.linked(&root, &agent, now);
+            self.share_among(&root, &agent, &others, now);
+            let together = others.into_iter().chain([agent]);
+            given.extend(together.map(|it| (root.clone(), it)));
+        }
+    }
+
+    fn share_among(
+        &self,
+        root: &EntityUID,
+        agent: &EntityUID,
+        others: &[EntityUID],
+        now: SystemTime,
+    ) {
+        if others.is_empty() {
             return;
         }
-        pairs.push(pair_of(agent.clone(), root));
+        let agents = others.iter().chain([agent]);
+        let pairs: Vec<LabelCarrier> = agents.map(|it| pair_of(it.clone(), root)).collect();
         let mut all: Vec<(SmolStr, LabelState)> = Vec::new();
         for pair in &pairs {
             let shard = self.shard(pair.as_ref());
@@ -58,23 +89,6 @@ impl CarrierLabels {
         self.has_shared.store(true, Ordering::Relaxed);
         for pair in pairs {
             self.take_in(pair, &all, now);
-        }
-    }
-
-    /// Does so for each of these agents, behind its root; once for all of those who work together.
-    pub fn share_all(
-        &self,
-        agents: impl IntoIterator<Item = (EntityUID, EntityUID)>,
-        now: SystemTime,
-    ) {
-        let mut given: HashSet<(EntityUID, EntityUID), RandomState> = HashSet::default();
-        for (root, agent) in agents {
-            let is_new = given.insert((root.clone(), agent.clone()));
-            if is_new {
-                self.share(&root, &agent, now);
-                let linked = self.links.linked(&root, &agent, now).into_iter();
-                given.extend(linked.map(|other| (root.clone(), other)));
-            }
         }
     }
 
