@@ -312,7 +312,7 @@ impl EnvelopeFields<'_, '_> {
         let has_any = left.approval.is_some()
             || left.budget.is_some()
             || left.tool_budget.is_some()
-            || !left.added_labels().is_empty()
+            || !left.added_labels.is_empty()
             || left.reads
             || left.target_labels.is_some();
         if !has_any {
@@ -322,7 +322,7 @@ impl EnvelopeFields<'_, '_> {
             wire.optional(1, left.approval.as_ref());
             wire.optional(2, left.budget.as_ref());
             wire.optional(3, left.tool_budget.as_ref());
-            wire.texts(4, left.added_labels().iter());
+            wire.texts(4, left.added_labels.iter());
             wire.flag(5, left.reads);
             if let Some(labels) = &left.target_labels {
                 wire.texts(6, labels.items());

@@ -80,7 +80,7 @@ fn left() -> LeftBehind {
     LeftBehind {
         approval: Some("approval-1".into()),
         budget: Some("task-1".into()),
-        added_labels: Some(["untrusted".into()].into()),
+        added_labels: ["untrusted".into()].into(),
         reads: true,
         ..LeftBehind::default()
     }

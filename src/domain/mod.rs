@@ -27,4 +27,5 @@ pub mod reason;
 pub mod registration;
 pub mod registration_entry;
 pub mod schema;
+pub mod shared_list;
 pub mod unconfirmed_tool;

@@ -17,6 +17,7 @@ use crate::domain::request::argument_order;
 use crate::domain::request::arguments::{ArgumentError, ArgumentReport, ArgumentSchema};
 use crate::domain::request::target::argument::{ArgumentPath, TargetArgument, TargetArgumentForm};
 use crate::domain::schema::{self, AccessLevel, TYPES};
+use crate::domain::shared_list::SharedList;
 
 /// The number of entities read at a time when all tools are collected.
 const PIECE: usize = 4_096;
@@ -38,7 +39,7 @@ pub struct RegisteredTool {
     /// The arguments that hold the contents of files. What is no path of an argument is left out: it is a text like others.
     pub file_contents: Vec<ArgumentPath>,
     /// The labels of the tool's results.
-    pub yields: Arc<[SmolStr]>,
+    pub yields: SharedList<SmolStr>,
     /// The digest of the pinned definition, `sha256:<hex>`.
     pub digest: Option<SmolStr>,
     /// The digests of the definition's parts, to report which one changed
@@ -56,13 +57,13 @@ pub struct RegisteredTools {
     tools: HashTrieMapSync<EntityUID, Arc<RegisteredTool>, RandomState>,
     /// The labels of the results of all tools of a server, by its name. Those of a tool that is removed or replaced stay, as
     /// results of before have them.
-    labels: HashTrieMapSync<SmolStr, Arc<[SmolStr]>, RandomState>,
+    labels: HashTrieMapSync<SmolStr, SharedList<SmolStr>, RandomState>,
 }
 
 impl RegisteredTool {
     /// Parses the entity of a tool.
     pub fn from_entity(uid: &EntityUID, stored: StoredEntity<'_>) -> Self {
-        let is_confirmed = bool_attribute(stored, "confirmed") == Some(true);
+        let is_confirmed = stored.bool("confirmed") == Some(true);
         let access = string_attribute(stored, "access").filter(|_| is_confirmed);
         let pinned = string_attribute(stored, "input_schema");
         let argument_order = pinned
@@ -230,14 +231,6 @@ pub fn string_set_attribute(entity: StoredEntity<'_>, name: &str) -> Vec<SmolStr
     match entity.attribute(name).map(|value| value.value) {
         Some(ValueKind::Set(texts)) => texts.iter().filter_map(text_of).cloned().collect(),
         _ => Vec::new(),
-    }
-}
-
-/// A boolean attribute.
-pub fn bool_attribute(entity: StoredEntity<'_>, name: &str) -> Option<bool> {
-    match entity.attribute(name)?.value {
-        ValueKind::Lit(Literal::Bool(value)) => Some(value),
-        _ => None,
     }
 }
 

@@ -9,7 +9,7 @@ fn tool(schema: Option<Json>, targets: Result<Vec<TargetArgument>, SmolStr>) -> 
         access: AccessLevel::Read,
         target_arguments: targets,
         file_contents: Vec::new(),
-        yields: Arc::default(),
+        yields: SharedList::default(),
         digest: None,
         digest_parts: None,
         arguments: schema.as_ref().map(ArgumentSchema::from_schema),

@@ -7,7 +7,6 @@
 //! denied; labels stay.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use callgate_engine::cedar::EntityUID;
@@ -254,10 +253,10 @@ impl LiveFacts {
         let yields = effects.added_labels(found.as_deref());
         writes.extend(self.advance_session(seen, call, effects, &yields, now)?);
         left.reads = effects.reads;
-        left.added_labels = (!yields.is_empty()).then(|| match &yields {
-            Cow::Borrowed(_) => Arc::clone(&effects.yields),
-            Cow::Owned(all) => all.as_slice().into(),
-        });
+        left.added_labels = match &yields {
+            Cow::Borrowed(_) => effects.yields.clone(),
+            Cow::Owned(all) => all.clone().into(),
+        };
         // Only now: a call whose session was changed meanwhile is decided again, and must not see its own labels then. Where the
         // store of a fleet refuses it, it does: too many rather than too few.
         let labeled = self.label(seen, effects, (&yields, found.as_deref()), now, left);

@@ -1,5 +1,8 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::domain::ids::{ApprovalId, BudgetId};
+use crate::domain::shared_list::SharedList;
 use crate::service::settings::ServiceSettings;
 use crate::store::backend::{StoreError, StoredState};
 
@@ -60,12 +63,12 @@ fn what_may_be_written_stays_used_up() {
 
 #[test]
 fn what_stays_of_a_call_whose_write_is_refused_is_known() {
-    let labels: Arc<[SmolStr]> = ["untrusted".into()].into();
+    let labels: SharedList<SmolStr> = ["untrusted".into()].into();
     let left = LeftBehind {
         approval: Some(APPROVAL),
         budget: Some(BUDGET),
         tool_budget: Some(BudgetId::new_static("t/tool")),
-        added_labels: Some(Arc::clone(&labels)),
+        added_labels: labels.clone(),
         ..LeftBehind::default()
     };
     let writes = [StoreWrite::BudgetTaken {
@@ -74,7 +77,7 @@ fn what_stays_of_a_call_whose_write_is_refused_is_known() {
         most: MOST,
     }];
     let alone = after_refusal(&left, &writes, false);
-    assert_eq!(alone.added_labels(), &*labels);
+    assert_eq!(alone.added_labels, labels);
     assert_eq!(
         (alone.approval, alone.budget, alone.tool_budget),
         (None, None, None)
@@ -89,17 +92,17 @@ fn what_stays_of_a_call_whose_write_is_refused_is_known() {
 fn what_several_attempts_leave_behind_is_all_of_it() {
     let before = LeftBehind {
         budget: Some(BUDGET),
-        added_labels: Some(["private".into(), "untrusted".into()].into()),
+        added_labels: ["private".into(), "untrusted".into()].into(),
         target_labels: Some(Arc::new(Labels::new(vec!["private".into()]))),
         ..LeftBehind::default()
     };
     let last = LeftBehind {
         approval: Some(APPROVAL),
-        added_labels: Some(["untrusted".into()].into()),
+        added_labels: ["untrusted".into()].into(),
         ..LeftBehind::default()
     };
     let all = last.and(&before);
-    assert_eq!(all.added_labels(), ["untrusted", "private"]);
+    assert_eq!(*all.added_labels, ["untrusted", "private"]);
     assert_eq!((all.approval, all.budget), (Some(APPROVAL), Some(BUDGET)));
     assert_eq!(all.target_labels.unwrap().items(), ["private"]);
 }

@@ -206,7 +206,8 @@ impl Snapshot {
         let mut candidates = Candidates::new();
         let looked_up = LookedUp::default();
         // One principal alone shares nothing.
-        let mut first = (principals.len() > 1).then(FirstOutcomes::default);
+        let is_shared = principals.len() > 1;
+        let mut first = FirstOutcomes::default();
         let mut evaluations = Vec::with_capacity(principals.len());
         for principal in principals {
             candidates.clear();
@@ -230,12 +231,11 @@ impl Snapshot {
                 looked_up: &looked_up,
                 scratch: asked.scratch,
             };
+            let first_of_all = is_shared.then_some(&mut first);
             let mut evaluation =
-                self.evaluate_policies(asked, &principal, &variables, &candidates, first.as_mut());
+                self.evaluate_policies(asked, &principal, &variables, &candidates, first_of_all);
             evaluation.policies_evaluated += unsatisfied;
-            if let Some(first) = &mut first {
-                first.go_on();
-            }
+            first.go_on();
             let is_last = is_last(&evaluation);
             evaluations.push(evaluation);
             if is_last {

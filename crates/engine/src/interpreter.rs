@@ -80,22 +80,30 @@ impl<'v, 'a> Interpreter<'v, 'a> {
                 ValueRef::Entity(name) => Some(self.is_of_type(name, &is.1, *number)),
                 _ => None,
             },
-            _ => match self.value(node)? {
-                ValueRef::Bool(bool) => Some(bool),
-                _ => None,
-            },
+            Node::Binary(op, sides) => truth(self.binary(*op, &sides[0], &sides[1])?),
+            _ => truth(self.value(node)?),
         }
     }
 
+    /// What most expressions consist of is answered where it is asked for; the others are [`Interpreter::compound`].
+    #[inline(always)]
     fn value(&self, node: &'a Node) -> Option<ValueRef<'a>> {
+        match node {
+            Node::Bool(bool) => Some(ValueRef::Bool(*bool)),
+            Node::Long(long) => Some(ValueRef::Long(*long)),
+            Node::Text(text) => Some(ValueRef::String(text)),
+            Node::Entity(key) => Some(ValueRef::Entity(EntityRef::Stored(key))),
+            Node::Constant(value) => Some(ValueRef::from_value(value)),
+            Node::Variable(variable) => Some(self.variable(*variable)),
+            Node::Attribute(of, name) => self.attribute_of(of, name)?,
+            _ => self.compound(node),
+        }
+    }
+
+    #[inline(never)]
+    fn compound(&self, node: &'a Node) -> Option<ValueRef<'a>> {
         Some(match node {
-            Node::Bool(bool) => ValueRef::Bool(*bool),
-            Node::Long(long) => ValueRef::Long(*long),
-            Node::Text(text) => ValueRef::String(text),
-            Node::Entity(key) => ValueRef::Entity(EntityRef::Stored(key)),
-            Node::Constant(value) => ValueRef::from_value(value),
             Node::Slot(slot) => ValueRef::Entity(EntityRef::Given(self.slots.get(slot)?)),
-            Node::Variable(variable) => self.variable(*variable),
             Node::If(parts) => {
                 let [test, then, otherwise] = &**parts;
                 let branch = if self.bool(test)? { then } else { otherwise };
@@ -110,7 +118,6 @@ impl<'v, 'a> Interpreter<'v, 'a> {
                 _ => return None,
             },
             Node::Binary(op, sides) => self.binary(*op, &sides[0], &sides[1])?,
-            Node::Attribute(of, name) => self.attribute(self.value(of)?, name)??,
             Node::Set(items) => {
                 let items: Option<Vec<Value>> = items.iter().map(|it| self.owned(it)).collect();
                 self.keep(Value::set(items?, None))
@@ -131,6 +138,14 @@ impl<'v, 'a> Interpreter<'v, 'a> {
             | Node::Like(_)
             | Node::Is(..) => ValueRef::Bool(self.bool(node)?),
             Node::Cedar => return None,
+            // Answered before.
+            Node::Bool(_)
+            | Node::Long(_)
+            | Node::Text(_)
+            | Node::Entity(_)
+            | Node::Constant(_)
+            | Node::Variable(_)
+            | Node::Attribute(..) => self.value(node)?,
         })
     }
 
@@ -144,15 +159,29 @@ impl<'v, 'a> Interpreter<'v, 'a> {
     }
 
     fn has(&self, of: &'a Node, path: &'a [AttributeName]) -> Option<bool> {
-        let mut value = self.value(of)?;
-        let (last, before) = path.split_last()?;
-        for name in before {
-            match self.attribute(value, name)? {
-                Some(found) => value = found,
+        let (first, rest) = path.split_first()?;
+        let mut found = self.attribute_of(of, first)?;
+        for name in rest {
+            match found {
+                Some(value) => found = self.attribute(value, name)?,
                 None => return Some(false),
             }
         }
-        Some(self.attribute(value, last)?.is_some())
+        Some(found.is_some())
+    }
+
+    /// The attribute of what a node stands for, as [`Interpreter::attribute`] has it. Most are those of the request's variables.
+    fn attribute_of(&self, of: &'a Node, name: &AttributeName) -> Option<Option<ValueRef<'a>>> {
+        let request = self.request;
+        Some(match of {
+            Node::Variable(Var::Principal) => request.principal.attribute(name),
+            Node::Variable(Var::Resource) => request.resource.attribute(name),
+            Node::Variable(Var::Context) => {
+                let found = request.context.attribute(&name.name);
+                found.map(ValueRef::from_attribute)
+            }
+            _ => return self.attribute(self.value(of)?, name),
+        })
     }
 
     /// The attribute of a record or an entity, if it has it; `None` for what has no attributes. `.` leaves both to Cedar,
@@ -375,6 +404,14 @@ impl<'v, 'a> Interpreter<'v, 'a> {
         let request = self.request;
         let known = [request.principal, request.resource, request.action];
         known.into_iter().find(|view| view.uid.is_identical(uid))
+    }
+}
+
+/// `None` for what is neither true nor false.
+fn truth(value: ValueRef<'_>) -> Option<bool> {
+    match value {
+        ValueRef::Bool(bool) => Some(bool),
+        _ => None,
     }
 }
 

@@ -86,6 +86,12 @@ impl EntityKey {
         }
     }
 
+    /// Whether this is the key of a uid.
+    pub(crate) fn is(&self, uid: &EntityUID, interner: &Interner) -> bool {
+        let eid: &str = uid.eid().as_ref();
+        self.eid == eid && interner.entity_type(self.ty) == uid.entity_type()
+    }
+
     pub(crate) fn borrow(&self) -> EntityKeyRef<'_> {
         EntityKeyRef {
             ty: self.ty,

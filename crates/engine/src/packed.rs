@@ -5,22 +5,41 @@
 //! only for Cedar's own evaluator.
 
 use std::collections::{BTreeSet, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::cedar::{Entity, EntityUID, Literal, PartialValue, Set, Value, ValueKind};
 use smol_str::SmolStr;
+use triomphe::{HeaderSlice, HeaderWithLength, ThinArc};
 
 use crate::interner::{AttrNo, Interner};
-use crate::key::EntityKey;
+use crate::key::{EntityKey, KeyHasher};
 use crate::value::for_each_entity;
 
-/// One entity.
+/// One entity as it is stored: in one piece of memory, so that reading it fetches little.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredPack(ThinArc<Head, PackedValue>);
+
+/// One entity, borrowed from the store.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PackedEntity<'s>(&'s HeaderSlice<HeaderWithLength<Head>, [PackedValue]>);
+
+/// What an entity has beside the values of its attributes.
 #[derive(Debug)]
-pub(crate) struct PackedEntity {
-    pub(crate) key: EntityKey,
-    pub(crate) parents: Box<[EntityKey]>,
-    attributes: Box<[(AttrNo, PackedValue)]>,
+struct Head {
+    key: EntityKey,
+    /// The names of its attributes, in the order of their values; shared by all entities that have the same.
+    shape: Arc<[AttrNo]>,
+    /// Shared by all entities that have the same.
+    parents: Arc<[Parent]>,
     tags: Box<[(SmolStr, PackedValue)]>,
+}
+
+/// A parent, with the hash of its key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Parent {
+    pub(crate) key: EntityKey,
+    pub(crate) hash: u64,
 }
 
 /// A value. Sets, records and extension values are shared by all entities that have them.
@@ -43,87 +62,129 @@ pub(crate) enum PackedValueRef<'p> {
     Shared(&'p Value),
 }
 
-/// The sets, records and extension values packed so far, so that equal ones are stored once.
+/// What entities have in common of those packed so far, so that equal ones are stored once.
 #[derive(Debug, Default)]
-pub(crate) struct ValuePool(BTreeSet<Arc<Value>>);
+pub(crate) struct SharedParts {
+    /// Sets, records and extension values.
+    values: BTreeSet<Arc<Value>>,
+    shapes: HashSet<Arc<[AttrNo]>>,
+    parents: HashSet<Arc<[Parent]>>,
+}
 
 /// The entity has an attribute or tag without a value, as only partial evaluation uses them.
 #[derive(Debug)]
 pub(crate) struct UnknownValueError;
 
-impl PackedEntity {
+impl StoredPack {
     pub(crate) fn pack(
         entity: Entity,
         interner: &mut Interner,
-        pool: &mut ValuePool,
+        hasher: &KeyHasher,
+        shared: &mut SharedParts,
     ) -> Result<Self, UnknownValueError> {
         let (uid, attributes, _, parents, tags) = entity.into_inner();
         let key = EntityKey::pack(&uid, interner);
-        let attributes = attributes
-            .into_iter()
-            .map(|(name, value)| {
-                let number = interner.intern_attribute(&name);
-                Ok((number, PackedValue::pack(value, interner, pool)?))
-            })
-            .collect::<Result<_, UnknownValueError>>()?;
+        let mut shape = Vec::with_capacity(attributes.len());
+        let mut values = Vec::with_capacity(attributes.len());
+        for (name, value) in attributes {
+            shape.push(interner.intern_attribute(&name));
+            values.push(PackedValue::pack(value, interner, shared)?);
+        }
         let tags = tags
             .into_iter()
-            .map(|(name, value)| Ok((name, PackedValue::pack(value, interner, pool)?)))
+            .map(|(name, value)| Ok((name, PackedValue::pack(value, interner, shared)?)))
             .collect::<Result<_, UnknownValueError>>()?;
-        let parents = parents
-            .iter()
-            .map(|parent| EntityKey::pack(parent, interner))
-            .collect();
-        Ok(Self {
+        let parents = parents.iter().map(|parent| {
+            let key = EntityKey::pack(parent, interner);
+            let hash = hasher.hashed(key.borrow()).hash;
+            Parent { key, hash }
+        });
+        let head = Head {
             key,
-            parents,
-            attributes,
+            parents: share(&mut shared.parents, parents.collect()),
+            shape: share(&mut shared.shapes, shape),
             tags,
-        })
+        };
+        Ok(Self(ThinArc::from_header_and_iter(
+            head,
+            values.into_iter(),
+        )))
+    }
+
+    pub(crate) fn get(&self) -> PackedEntity<'_> {
+        PackedEntity(&self.0)
+    }
+
+    pub(crate) fn key(&self) -> &EntityKey {
+        self.get().key()
+    }
+}
+
+impl<'s> PackedEntity<'s> {
+    pub(crate) fn key(self) -> &'s EntityKey {
+        &self.head().key
+    }
+
+    pub(crate) fn parents(self) -> &'s [Parent] {
+        &self.head().parents
+    }
+
+    fn head(self) -> &'s Head {
+        &self.0.header.header
+    }
+
+    /// Its attributes, by the numbers of their names.
+    fn attributes(self) -> impl Iterator<Item = (AttrNo, &'s PackedValue)> {
+        let shape = self.head().shape.iter().copied();
+        shape.zip(&self.0.slice)
+    }
+
+    fn packed_attribute(self, attribute: AttrNo) -> Option<&'s PackedValue> {
+        let shape = &self.head().shape;
+        let place = shape.iter().position(|number| *number == attribute)?;
+        self.0.slice.get(place)
     }
 
     /// The packed value of an attribute.
-    pub(crate) fn attribute_value(&self, attribute: AttrNo) -> Option<PackedValueRef<'_>> {
-        let (_, value) = self
-            .attributes
-            .iter()
-            .find(|(number, _)| *number == attribute)?;
-        Some(value.borrow())
+    pub(crate) fn attribute_value(self, attribute: AttrNo) -> Option<PackedValueRef<'s>> {
+        self.packed_attribute(attribute).map(PackedValue::borrow)
     }
 
     /// The packed value of a tag.
-    pub(crate) fn tag_value(&self, tag: &str) -> Option<PackedValueRef<'_>> {
-        let (_, value) = self.tags.iter().find(|(name, _)| name == tag)?;
+    pub(crate) fn tag_value(self, tag: &str) -> Option<PackedValueRef<'s>> {
+        let (_, value) = self.head().tags.iter().find(|(name, _)| name == tag)?;
         Some(value.borrow())
     }
 
     /// Cedar's form of the entity, with these ancestors.
     pub(crate) fn unpack(
-        &self,
+        self,
         interner: &Interner,
         indirect: HashSet<EntityUID>,
         parents: HashSet<EntityUID>,
     ) -> Entity {
         Entity::new_with_attr_partial_value(
-            self.key.unpack(interner),
-            self.attributes.iter().map(|(number, value)| {
+            self.key().unpack(interner),
+            self.attributes().map(|(number, value)| {
                 (
-                    interner.attribute(*number).clone(),
+                    interner.attribute(number).clone(),
                     value.unpack(interner).into(),
                 )
             }),
             indirect,
             parents,
-            self.tags
+            self.head()
+                .tags
                 .iter()
                 .map(|(name, value)| (name.clone(), value.unpack(interner).into())),
         )
     }
 
     /// Passes every entity in its attributes and tags.
-    pub(crate) fn for_each_reference(&self, interner: &Interner, each: &mut impl FnMut(EntityUID)) {
-        let attributes = self.attributes.iter().map(|(_, value)| value);
-        for value in attributes.chain(self.tags.iter().map(|(_, value)| value)) {
+    pub(crate) fn for_each_reference(self, interner: &Interner, each: &mut impl FnMut(EntityUID)) {
+        let attributes = self.attributes().map(|(_, value)| value);
+        let tags = self.head().tags.iter().map(|(_, value)| value);
+        for value in attributes.chain(tags) {
             match value {
                 PackedValue::Entity(key) => each(key.unpack(interner)),
                 PackedValue::Shared(value) => {
@@ -135,13 +196,28 @@ impl PackedEntity {
     }
 
     /// Cedar's form of an attribute's value.
-    pub(crate) fn attribute(&self, interner: &Interner, name: &str) -> Option<Value> {
+    pub(crate) fn attribute(self, interner: &Interner, name: &str) -> Option<Value> {
         let number = interner.attribute_number(name)?;
-        let (_, value) = self
-            .attributes
-            .iter()
-            .find(|(candidate, _)| *candidate == number)?;
+        let value = self.packed_attribute(number)?;
         Some(value.unpack(interner))
+    }
+
+    /// An attribute that is true or false.
+    pub(crate) fn bool(self, interner: &Interner, name: &str) -> Option<bool> {
+        let number = interner.attribute_number(name)?;
+        match self.packed_attribute(number)? {
+            PackedValue::Bool(bool) => Some(*bool),
+            _ => None,
+        }
+    }
+
+    /// Whether an attribute is this entity.
+    pub(crate) fn refers_to(self, interner: &Interner, name: &str, uid: &EntityUID) -> bool {
+        let number = interner.attribute_number(name);
+        match number.and_then(|number| self.packed_attribute(number)) {
+            Some(PackedValue::Entity(key)) => key.is(uid, interner),
+            _ => false,
+        }
     }
 }
 
@@ -149,7 +225,7 @@ impl PackedValue {
     fn pack(
         value: PartialValue,
         interner: &mut Interner,
-        pool: &mut ValuePool,
+        shared: &mut SharedParts,
     ) -> Result<Self, UnknownValueError> {
         let PartialValue::Value(value) = value else {
             return Err(UnknownValueError);
@@ -161,7 +237,7 @@ impl PackedValue {
             ValueKind::Lit(Literal::EntityUID(uid)) => {
                 Self::Entity(EntityKey::pack(&uid, interner))
             }
-            kind => Self::Shared(pool.share(without_locations(kind))),
+            kind => Self::Shared(shared.value(without_locations(kind))),
         })
     }
 
@@ -186,15 +262,25 @@ impl PackedValue {
     }
 }
 
-impl ValuePool {
-    fn share(&mut self, value: Value) -> Arc<Value> {
-        if let Some(known) = self.0.get(&value) {
+impl SharedParts {
+    fn value(&mut self, value: Value) -> Arc<Value> {
+        if let Some(known) = self.values.get(&value) {
             return Arc::clone(known);
         }
         let value = Arc::new(value);
-        self.0.insert(Arc::clone(&value));
+        self.values.insert(Arc::clone(&value));
         value
     }
+}
+
+/// The list that is known already, or this one from now on.
+fn share<T: Eq + Hash>(known: &mut HashSet<Arc<[T]>>, list: Vec<T>) -> Arc<[T]> {
+    if let Some(same) = known.get(list.as_slice()) {
+        return Arc::clone(same);
+    }
+    let list: Arc<[T]> = list.into();
+    known.insert(Arc::clone(&list));
+    list
 }
 
 /// Drops source locations: each keeps the whole text it points into alive.

@@ -60,7 +60,7 @@ pub(crate) struct CompiledPolicy {
 /// The context attributes that a policy reads. Entities in the others need not be in its slice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ContextUse {
-    /// Only these.
+    /// Only these, sorted.
     Attributes(Box<[SmolStr]>),
     /// The context as a whole.
     Whole,
@@ -304,13 +304,16 @@ impl ContextUse {
 
     /// Whether the policy reads this attribute by its name.
     pub(crate) fn names(&self, attribute: &str) -> bool {
-        matches!(self, Self::Attributes(names) if names.iter().any(|name| name == attribute))
+        *self != Self::Whole && self.reads(attribute)
     }
 
     /// Whether the policy reads this attribute.
     pub(crate) fn reads(&self, attribute: &str) -> bool {
         match self {
-            Self::Attributes(names) => names.iter().any(|name| name == attribute),
+            // They are sorted.
+            Self::Attributes(names) => names
+                .binary_search_by(|name| name.as_str().cmp(attribute))
+                .is_ok(),
             Self::Whole => true,
         }
     }

@@ -85,7 +85,7 @@ impl Rules {
 /// A stored entity, in packed form.
 #[derive(Debug, Clone, Copy)]
 pub struct StoredEntity<'s> {
-    packed: &'s PackedEntity,
+    packed: PackedEntity<'s>,
     interner: &'s Interner,
 }
 
@@ -95,19 +95,29 @@ impl StoredEntity<'_> {
         self.packed.attribute(self.interner, name)
     }
 
+    /// An attribute that is true or false.
+    pub fn bool(&self, name: &str) -> Option<bool> {
+        self.packed.bool(self.interner, name)
+    }
+
+    /// Whether an attribute is this entity.
+    pub fn refers_to(&self, name: &str, uid: &EntityUID) -> bool {
+        self.packed.refers_to(self.interner, name, uid)
+    }
+
     /// Passes every entity that it refers to: its direct parents, and those in its attributes and tags. One may come
     /// several times.
     pub fn for_each_reference(&self, mut each: impl FnMut(EntityUID)) {
-        for parent in &self.packed.parents {
-            each(parent.unpack(self.interner));
+        for parent in self.packed.parents() {
+            each(parent.key.unpack(self.interner));
         }
         self.packed.for_each_reference(self.interner, &mut each);
     }
 
     /// Its direct parents.
     pub fn parents(&self) -> impl Iterator<Item = EntityUID> {
-        let parents = self.packed.parents.iter();
-        parents.map(|parent| parent.unpack(self.interner))
+        let parents = self.packed.parents().iter();
+        parents.map(|parent| parent.key.unpack(self.interner))
     }
 }
 
@@ -311,7 +321,7 @@ impl Snapshot {
         else {
             return false;
         };
-        let mut lineage = self.entities.lineage(&packed.parents);
+        let mut lineage = self.entities.lineage(packed.parents());
         lineage.any(|key| wanted.is(key))
     }
 

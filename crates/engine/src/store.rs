@@ -15,7 +15,7 @@ use crate::cedar::{Entity, EntityType, EntityUID};
 use crate::error::BuildError;
 use crate::interner::{Interner, TypeNo};
 use crate::key::{EntityKey, EntityKeyRef, HashedKey, KeyHasher};
-use crate::packed::{PackedEntity, ValuePool};
+use crate::packed::{PackedEntity, Parent, SharedParts, StoredPack};
 
 /// In a store of a million entities, a shard holds about a thousand.
 const SHARDS: usize = 1024;
@@ -36,7 +36,7 @@ pub(crate) struct EntityStore {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Shard(HashTable<Arc<PackedEntity>>);
+struct Shard(HashTable<StoredPack>);
 
 /// A store while entities are added to it.
 struct Loader {
@@ -44,8 +44,8 @@ struct Loader {
     shards: Vec<Arc<Shard>>,
     hasher: KeyHasher,
     len: usize,
-    pool: ValuePool,
-    added: Vec<Arc<PackedEntity>>,
+    shared: SharedParts,
+    added: Vec<StoredPack>,
 }
 
 /// What happens to an entity whose uid is stored already.
@@ -84,7 +84,7 @@ impl EntityStore {
             shards: self.shards.to_vec(),
             hasher: self.hasher.clone(),
             len: self.len,
-            pool: ValuePool::default(),
+            shared: SharedParts::default(),
             added: Vec::new(),
         };
         for entity in entities {
@@ -97,12 +97,13 @@ impl EntityStore {
             len: loader.len,
         };
         // Only an added entity can close a cycle.
-        for entity in &loader.added {
+        for entity in loader.added.iter().map(StoredPack::get) {
             if store
-                .lineage(&entity.parents)
-                .any(|ancestor| *ancestor == entity.key)
+                .lineage(entity.parents())
+                .any(|ancestor| ancestor == entity.key())
             {
-                return Err(BuildError::EntityCycle(entity.key.unpack(&store.interner)));
+                let uid = entity.key().unpack(&store.interner);
+                return Err(BuildError::EntityCycle(uid));
             }
         }
         Ok(store)
@@ -117,7 +118,7 @@ impl EntityStore {
                 continue;
             };
             let shard = Arc::make_mut(&mut shards[shard_of(key.hash)]);
-            if let Ok(entry) = shard.0.find_entry(key.hash, |packed| key.is(&packed.key)) {
+            if let Ok(entry) = shard.0.find_entry(key.hash, |packed| key.is(packed.key())) {
                 entry.remove();
                 len -= 1;
             }
@@ -146,13 +147,13 @@ impl EntityStore {
     pub(crate) fn unpack(&self, uid: &EntityUID, more_parents: &[EntityUID]) -> Option<Entity> {
         let packed = self.find(uid)?;
         let parents: HashSet<EntityUID> = packed
-            .parents
+            .parents()
             .iter()
-            .map(|key| key.unpack(&self.interner))
+            .map(|parent| parent.key.unpack(&self.interner))
             .chain(more_parents.iter().cloned())
             .collect();
         let mut indirect = HashSet::new();
-        for key in self.lineage(&packed.parents).skip_roots() {
+        for key in self.lineage(packed.parents()).skip_roots() {
             indirect.insert(key.unpack(&self.interner));
         }
         self.add_lineage_of(more_parents, &mut indirect);
@@ -165,7 +166,7 @@ impl EntityStore {
         for uid in uids {
             if let Some(packed) = self.find(uid) {
                 ancestors.extend(
-                    self.lineage(&packed.parents)
+                    self.lineage(packed.parents())
                         .map(|key| key.unpack(&self.interner)),
                 );
             }
@@ -194,16 +195,16 @@ impl EntityStore {
         &self.hasher
     }
 
-    pub(crate) fn find(&self, uid: &EntityUID) -> Option<&PackedEntity> {
+    pub(crate) fn find(&self, uid: &EntityUID) -> Option<PackedEntity<'_>> {
         self.find_key(self.key_of(uid)?)
     }
 
-    pub(crate) fn find_key(&self, key: HashedKey<'_>) -> Option<&PackedEntity> {
+    pub(crate) fn find_key(&self, key: HashedKey<'_>) -> Option<PackedEntity<'_>> {
         let shard = &self.shards[shard_of(key.hash)];
         shard
             .0
-            .find(key.hash, |packed| key.is(&packed.key))
-            .map(Arc::as_ref)
+            .find(key.hash, |packed| key.is(packed.key()))
+            .map(StoredPack::get)
     }
 
     /// Identifies the order of entities. It is the same in all stores that were derived from one by
@@ -231,10 +232,11 @@ impl EntityStore {
         let mut found: Vec<(u64, EntityUID)> = shard
             .0
             .iter()
-            .filter(|packed| packed.key.ty == ty)
-            .map(|packed| (self.hasher.hash(ty, &packed.key.eid), packed))
+            .map(StoredPack::key)
+            .filter(|key| key.ty == ty)
+            .map(|key| (self.hasher.hash(ty, &key.eid), key))
             .filter(|(hash, _)| done.is_none_or(|done| *hash > done))
-            .map(|(hash, packed)| (hash, packed.key.unpack(&self.interner)))
+            .map(|(hash, key)| (hash, key.unpack(&self.interner)))
             .collect();
         found.sort_unstable();
         (found, shard.0.len())
@@ -243,14 +245,13 @@ impl EntityStore {
     /// Every stored entity, in no particular order.
     pub(crate) fn uids(&self) -> impl Iterator<Item = EntityUID> {
         let packed = self.shards.iter().flat_map(|shard| shard.0.iter());
-        packed.map(|packed| packed.key.unpack(&self.interner))
+        packed.map(|packed| packed.key().unpack(&self.interner))
     }
 
-    pub(crate) fn lineage<'s>(&'s self, parents: &'s [EntityKey]) -> Lineage<'s> {
-        let hashed = |key: &'s EntityKey| (key, self.hasher.hash(key.ty, &key.eid));
+    pub(crate) fn lineage<'s>(&'s self, parents: &'s [Parent]) -> Lineage<'s> {
         Lineage {
             store: self,
-            seen: parents.iter().map(hashed).collect(),
+            seen: parents.iter().collect(),
             index: None,
             next: 0,
             expanded: 0,
@@ -261,8 +262,7 @@ impl EntityStore {
 /// Walks the hierarchy upwards, breadth first, each ancestor once.
 pub(crate) struct Lineage<'s> {
     store: &'s EntityStore,
-    /// Each ancestor with its hash.
-    seen: SmallVec<[(&'s EntityKey, u64); USUAL_ANCESTORS]>,
+    seen: SmallVec<[&'s Parent; USUAL_ANCESTORS]>,
     /// The same as `seen`, made only beyond [`FEW_ANCESTORS`].
     index: Option<HashSet<&'s EntityKey, RandomState>>,
     next: usize,
@@ -276,16 +276,16 @@ impl<'s> Lineage<'s> {
         self
     }
 
-    /// The next ancestor, with its hash.
-    pub(crate) fn step(&mut self) -> Option<(&'s EntityKey, u64)> {
+    /// The next ancestor, as somebody's parent.
+    pub(crate) fn step(&mut self) -> Option<&'s Parent> {
         while self.next == self.seen.len() && self.expanded < self.seen.len() {
-            let (key, hash) = self.seen[self.expanded];
+            let Parent { key, hash } = self.seen[self.expanded];
             self.expanded += 1;
-            let key = key.borrow();
+            let (key, hash) = (key.borrow(), *hash);
             let Some(packed) = self.store.find_key(HashedKey { key, hash }) else {
                 continue;
             };
-            for parent in &packed.parents {
+            for parent in packed.parents() {
                 self.add(parent);
             }
         }
@@ -294,21 +294,19 @@ impl<'s> Lineage<'s> {
         Some(found)
     }
 
-    fn add(&mut self, key: &'s EntityKey) {
+    fn add(&mut self, parent: &'s Parent) {
         if self.index.is_none() && self.seen.len() > FEW_ANCESTORS {
-            self.index = Some(self.seen.iter().map(|(key, _)| *key).collect());
+            self.index = Some(self.seen.iter().map(|known| &known.key).collect());
         }
-        let hash = self.store.hasher.hash(key.ty, &key.eid);
         let is_new = match &mut self.index {
-            Some(index) => index.insert(key),
+            Some(index) => index.insert(&parent.key),
             None => {
-                let is_it =
-                    |&(known, of_known): &(&EntityKey, u64)| of_known == hash && known == key;
+                let is_it = |known: &&Parent| known.hash == parent.hash && known.key == parent.key;
                 !self.seen.iter().any(is_it)
             }
         };
         if is_new {
-            self.seen.push((key, hash));
+            self.seen.push(parent);
         }
     }
 }
@@ -317,28 +315,28 @@ impl<'s> Iterator for Lineage<'s> {
     type Item = &'s EntityKey;
 
     fn next(&mut self) -> Option<&'s EntityKey> {
-        self.step().map(|(key, _)| key)
+        self.step().map(|parent| &parent.key)
     }
 }
 
 impl Loader {
     fn add(&mut self, entity: Entity, on_duplicate: OnDuplicate) -> Result<(), BuildError> {
         let uid = entity.uid().clone();
-        let packed = PackedEntity::pack(entity, &mut self.interner, &mut self.pool)
+        let (interner, shared) = (&mut self.interner, &mut self.shared);
+        let packed = StoredPack::pack(entity, interner, &self.hasher, shared)
             .map_err(|_| BuildError::UnknownValue(uid.clone()))?;
-        let packed = Arc::new(packed);
-        let key = self.hasher.hashed(packed.key.borrow());
+        let key = self.hasher.hashed(packed.key().borrow());
         let hash = key.hash;
         let shard = Arc::make_mut(&mut self.shards[shard_of(hash)]);
-        match shard.0.find_mut(hash, |known| key.is(&known.key)) {
+        match shard.0.find_mut(hash, |known| key.is(known.key())) {
             Some(_) if on_duplicate == OnDuplicate::Refuse => {
                 return Err(BuildError::DuplicateEntity(uid));
             }
-            Some(known) => *known = Arc::clone(&packed),
+            Some(known) => *known = packed.clone(),
             None => {
                 let hasher = &self.hasher;
-                shard.0.insert_unique(hash, Arc::clone(&packed), |known| {
-                    hasher.hash(known.key.ty, &known.key.eid)
+                shard.0.insert_unique(hash, packed.clone(), |known| {
+                    hasher.hash(known.key().ty, &known.key().eid)
                 });
                 self.len += 1;
             }

@@ -6,12 +6,12 @@ use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use crate::actions::Actions;
-use crate::cedar::{EntityType, Value};
+use crate::cedar::Value;
 use crate::condition::AttributeName;
 use crate::interner::TypeNo;
-use crate::key::{EntityKey, EntityKeyRef, EntityRef, HashedKey, is_same_uid};
+use crate::key::{EntityKeyRef, EntityRef, HashedKey, is_same_uid};
 use crate::overlay::Overlay;
-use crate::packed::PackedEntity;
+use crate::packed::{PackedEntity, Parent};
 use crate::store::{EntityStore, USUAL_ANCESTORS};
 use crate::value::ValueRef;
 
@@ -30,7 +30,7 @@ pub(crate) struct EntityView<'a> {
     request: RequestView<'a>,
     /// `None` for an entity of a type that no stored entity and no policy mentions.
     key: Option<HashedKey<'a>>,
-    packed: Option<&'a PackedEntity>,
+    packed: Option<PackedEntity<'a>>,
     overlay: Option<&'a Overlay>,
     ancestors: Ancestors<'a>,
 }
@@ -47,7 +47,7 @@ enum Ancestors<'a> {
 pub(crate) struct KnownEntity<'a> {
     uid: EntityRef<'a>,
     key: Option<HashedKey<'a>>,
-    packed: Option<&'a PackedEntity>,
+    packed: Option<PackedEntity<'a>>,
     overlay: Option<&'a Overlay>,
     ancestors: AncestorList<'a>,
 }
@@ -106,8 +106,7 @@ impl<'a> RequestView<'a> {
             (Stored(one), Stored(other)) => one == other,
             (Given(one), Given(other)) => is_same_uid(one, other),
             (Stored(key), Given(uid)) | (Given(uid), Stored(key)) => {
-                let eid: &str = uid.eid().as_ref();
-                key.eid == eid && self.type_of_key(key) == uid.entity_type()
+                key.is(uid, self.store.interner())
             }
         }
     }
@@ -118,10 +117,6 @@ impl<'a> RequestView<'a> {
             EntityRef::Stored(key) => Some(self.store.hasher().hashed(key.borrow())),
             EntityRef::Given(uid) => self.store.key_of(uid),
         }
-    }
-
-    fn type_of_key(self, key: &EntityKey) -> &'a EntityType {
-        self.store.interner().entity_type(key.ty)
     }
 }
 
@@ -202,12 +197,12 @@ impl<'a> EntityView<'a> {
         ancestors
     }
 
-    fn add_above(&self, packed: &'a PackedEntity, ancestors: &mut AncestorList<'a>) {
-        let mut lineage = self.request.store.lineage(&packed.parents);
-        while let Some((key, hash)) = lineage.step() {
+    fn add_above(&self, packed: PackedEntity<'a>, ancestors: &mut AncestorList<'a>) {
+        let mut lineage = self.request.store.lineage(packed.parents());
+        while let Some(Parent { key, hash }) = lineage.step() {
             ancestors.push(Ancestor {
                 uid: EntityRef::Stored(key),
-                key: Some((key.ty, hash)),
+                key: Some((key.ty, *hash)),
             });
         }
     }

@@ -59,7 +59,10 @@ pub fn is_the_same(snapshot: &Snapshot, party: &EntityUID, recorded: Option<&Ent
         return true;
     }
     match recorded {
-        Some(recorded) => owner(snapshot, party).as_ref() == Some(recorded),
+        Some(recorded) => {
+            let known = snapshot.entity(party);
+            known.is_some_and(|it| it.refers_to("owner", recorded))
+        }
         None => snapshot.contains(party),
     }
 }

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use serde_json::json;
 
 use super::*;
@@ -7,6 +5,7 @@ use crate::domain::fixtures::world;
 use crate::domain::request::target;
 use crate::domain::request::target::argument::TargetArgumentForm;
 use crate::domain::schema::{self, AccessLevel};
+use crate::domain::shared_list::SharedList;
 
 fn at(text: &str) -> Target {
     target::parse_one("slack", text).unwrap()
@@ -115,7 +114,7 @@ fn invite_with(
             .map(|it| TargetArgument::read(it).unwrap())
             .collect()),
         file_contents: Vec::new(),
-        yields: Arc::default(),
+        yields: SharedList::default(),
         digest: None,
         digest_parts: None,
         arguments: None,

@@ -170,7 +170,7 @@ pub(super) fn effects(evaluator: &RequestEvaluator<'_>) -> SideEffects {
             .zip(request.tool())
             .and_then(|(task, tool)| task.tool_budget(tool)),
         tool: request.tool().cloned(),
-        yields: Arc::clone(&request.yields),
+        yields: request.yields.clone(),
         targets: request.targets.clone(),
         // For a tool that writes, the registration alone says which labels its result has.
         reads: request.access == AccessLevel::Read

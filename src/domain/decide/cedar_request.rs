@@ -29,6 +29,7 @@ use crate::domain::request::target::host::Host;
 use crate::domain::request::target::{self, Target, TargetError, TargetKind, text};
 use crate::domain::request::uri_template;
 use crate::domain::schema::{self, AccessLevel, TYPES};
+use crate::domain::shared_list::SharedList;
 
 /// The maximum number of targets of one call.
 pub const MAX_TARGETS: usize = 32;
@@ -47,7 +48,7 @@ pub struct CedarRequest {
     /// Facts of this operation, besides those of every call.
     pub operation: OperationContext,
     /// The targets acted upon. Each of them has to be allowed.
-    pub targets: Vec<Target>,
+    pub targets: SharedList<Target>,
     /// Whether the call may act upon things of its server that it does not name: it names none of its targets, or returns
     /// the result of an earlier call.
     pub is_unnamed: bool,
@@ -56,7 +57,7 @@ pub struct CedarRequest {
     /// Whether authority for some of the server's tools is enough; see [`OperationKind::is_incidental`].
     pub is_incidental: bool,
     /// The labels that the result adds to a session.
-    pub yields: Arc<[SmolStr]>,
+    pub yields: SharedList<SmolStr>,
     /// Whether the action is declared by the bundle, so that the context is checked against its type. The
     /// contexts of built-in actions conform by construction; a test holds that.
     pub is_declared: bool,
@@ -71,16 +72,16 @@ impl CedarRequest {
             registered_tool: None,
             overlays: Vec::new(),
             operation: OperationContext::Nothing,
-            targets: Vec::new(),
+            targets: SharedList::default(),
             is_unnamed: false,
             access: AccessLevel::Read,
             is_incidental: false,
-            yields: Arc::default(),
+            yields: SharedList::default(),
             is_declared: false,
         }
     }
 
-    fn with_labels(self, yields: Arc<[SmolStr]>) -> Self {
+    fn with_labels(self, yields: SharedList<SmolStr>) -> Self {
         Self { yields, ..self }
     }
 
@@ -236,9 +237,9 @@ fn from_tool_call(
     });
     request.is_declared = is_declared;
     request.access = registered.access;
-    request.yields = Arc::clone(&registered.yields);
+    request.yields = registered.yields.clone();
     request.registered_tool = Some(Arc::clone(&registered));
-    request.targets = targets(inputs, operation, &registered, call)?;
+    request.targets = targets(inputs, operation, &registered, call)?.into();
     request.is_unnamed = request.targets.is_empty() && registered.has_targets();
     Ok(request)
 }
@@ -420,7 +421,7 @@ fn on_resource(
         .map_err(|fault| invalid(format!("the resource's URI {fault}")))?;
     no_other_server(inputs, &target, Some(server), "the resource's URI")?;
     let mut request = CedarRequest::new(schema::action_uid(action), target.uid().clone());
-    request.targets.push(target);
+    request.targets = [target].into();
     Ok(request)
 }
 

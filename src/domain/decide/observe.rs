@@ -329,7 +329,7 @@ fn about_registered(
     request.operation = names_of(tool);
     request.is_declared = is_declared;
     request.access = registered.access;
-    request.yields = Arc::clone(&registered.yields);
+    request.yields = registered.yields.clone();
     request.is_unnamed = registered.has_targets();
     request.registered_tool = Some(registered);
     RelaxedRequest {
@@ -354,14 +354,14 @@ fn about_unregistered(
     let mut request = CedarRequest::new(action, uid.clone());
     request.operation = names_of(tool);
     request.access = access;
-    request.yields = Arc::new([UNTRUSTED]);
+    request.yields = [UNTRUSTED].into();
     request.overlays.push(Overlay {
         parents: vec![schema::server_uid(server)],
         attributes: unconfirmed_tool::attributes(),
         ..Overlay::bare(uid)
     });
     if let Some(stated) = &tool.target {
-        request.targets = cedar_request::stated_targets(inputs, server, stated)?;
+        request.targets = cedar_request::stated_targets(inputs, server, stated)?.into();
     }
     let unknown: &[&str] = match operation.told {
         Told::All => &[],
@@ -451,7 +451,7 @@ fn relaxed(
 fn unknown_effects(call: &CallContext) -> SideEffects {
     SideEffects {
         tool: call.operation.tool_uid(),
-        yields: Arc::new([UNTRUSTED]),
+        yields: [UNTRUSTED].into(),
         reads: true,
         ..SideEffects::default()
     }

@@ -14,6 +14,7 @@ use crate::domain::authority::labels::Labels;
 use crate::domain::ids::{ApprovalId, BudgetId, CallDigest};
 use crate::domain::request::target::Target;
 use crate::domain::schema::AccessLevel;
+use crate::domain::shared_list::SharedList;
 
 pub use crate::domain::reason::{Reason, ReasonCode};
 
@@ -89,9 +90,9 @@ pub struct SideEffects {
     /// The tool called.
     pub tool: Option<EntityUID>,
     /// The labels that the result adds to the session.
-    pub yields: Arc<[SmolStr]>,
+    pub yields: SharedList<SmolStr>,
     /// The targets acted upon.
-    pub targets: Vec<Target>,
+    pub targets: SharedList<Target>,
     /// What stands for everything on the server, if the call changes targets or may act upon some that it does not name.
     pub on_server: Option<EntityUID>,
     /// Whether the call may act upon things of its server that it does not name.
@@ -127,7 +128,7 @@ pub struct LeftBehind {
     /// One call of the budget of the tool in the task.
     pub tool_budget: Option<BudgetId>,
     /// The labels that the result brings.
-    pub added_labels: Option<Arc<[SmolStr]>>,
+    pub added_labels: SharedList<SmolStr>,
     /// Whether the result may contain data of the targets.
     pub reads: bool,
     /// The labels that its targets have got.
@@ -142,27 +143,22 @@ impl LeftBehind {
             approval: effects.approval.as_ref().map(|(id, _)| id.clone()),
             budget: id(&effects.budget),
             tool_budget: id(&effects.tool_budget),
-            added_labels: Some(Arc::clone(&effects.yields)),
+            added_labels: effects.yields.clone(),
             reads: effects.reads,
             target_labels: (effects.writes.clone()).filter(|it| !it.items().is_empty()),
         }
     }
 
-    /// The labels that the result brings.
-    pub fn added_labels(&self) -> &[SmolStr] {
-        self.added_labels.as_deref().unwrap_or_default()
-    }
-
     /// Both of these: an attempt to decide a call, and one before it.
     pub fn and(mut self, before: &Self) -> Self {
-        let is_new = |label: &&SmolStr| !self.added_labels().contains(label);
-        let new: Vec<_> = (before.added_labels().iter())
+        let is_new = |label: &&SmolStr| !self.added_labels.contains(label);
+        let new: Vec<_> = (before.added_labels.iter())
             .filter(is_new)
             .cloned()
             .collect();
         if !new.is_empty() {
-            let all = self.added_labels().iter().cloned().chain(new);
-            self.added_labels = Some(all.collect());
+            let all = self.added_labels.iter().cloned().chain(new);
+            self.added_labels = all.collect();
         }
         let or = |own: Option<BudgetId>, before: &Option<BudgetId>| own.or_else(|| before.clone());
         Self {

@@ -19,11 +19,12 @@ use crate::domain::decide::inputs;
 use crate::domain::decide::inputs::DecisionInputs;
 use crate::domain::ids::ApprovalId;
 use crate::domain::reason::{Reason, ReasonCode};
-use crate::domain::registration::{RegisteredTool, bool_attribute, string_set_attribute};
+use crate::domain::registration::{RegisteredTool, string_set_attribute};
 use crate::domain::request::call_context::{ActorChain, CallContext, Identity, Operation, Subject};
 use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::request::target::Target;
 use crate::domain::schema::{self, TYPES};
+use crate::domain::shared_list::SharedList;
 
 /// Everybody for whom Cedar is asked about one call.
 pub type PrincipalList<'e> = SmallVec<[&'e EntityUID; 4]>;
@@ -223,7 +224,7 @@ fn verify_approver(inputs: &DecisionInputs<'_>, approval: &Approval) -> Result<(
     let by = approval.word.as_ref().map(|word| &word.by);
     inputs.authority.verify_not_stopped(by)?;
     let approver = by.and_then(|by| inputs.snapshot.entity(by));
-    match approver.and_then(|approver| bool_attribute(approver, "active")) {
+    match approver.and_then(|approver| approver.bool("active")) {
         Some(false) => Err(invalid_approval(
             &approval.id,
             "was given by somebody who has left",
@@ -308,7 +309,7 @@ fn verify_server(snapshot: &Snapshot, name: &SmolStr) -> Result<(), Reason> {
     let unknown = |message: String| Err(Reason::new(ReasonCode::ServerUnknown, message));
     match snapshot.entity(&schema::server_uid(name)) {
         None => unknown(format!("server `{name}` is not registered")),
-        Some(server) if bool_attribute(server, "active") == Some(false) => {
+        Some(server) if server.bool("active") == Some(false) => {
             unknown(format!("server `{name}` is out of service"))
         }
         Some(_) => Ok(()),
@@ -455,21 +456,21 @@ pub fn verify_tool(
 }
 
 /// The labels that the result of any call of a server may have: those of its resources and prompts, and of all its tools.
-pub fn labels_of_any_call(inputs: &DecisionInputs<'_>, server: &SmolStr) -> Arc<[SmolStr]> {
+pub fn labels_of_any_call(inputs: &DecisionInputs<'_>, server: &SmolStr) -> SharedList<SmolStr> {
     let stated = stated_server_labels(inputs.snapshot, server);
     with_labels_of_tools(inputs, server, stated)
 }
 
 /// The labels of a server's resources and prompts. If the registration says nothing, they may be whatever its tools yield:
 /// a resource is often what a tool reads, by another name.
-pub fn server_labels(inputs: &DecisionInputs<'_>, server: &SmolStr) -> Arc<[SmolStr]> {
+pub fn server_labels(inputs: &DecisionInputs<'_>, server: &SmolStr) -> SharedList<SmolStr> {
     match stated_server_labels(inputs.snapshot, server) {
         Some(stated) => stated,
         None => with_labels_of_tools(inputs, server, None),
     }
 }
 
-fn stated_server_labels(snapshot: &Snapshot, server: &SmolStr) -> Option<Arc<[SmolStr]>> {
+fn stated_server_labels(snapshot: &Snapshot, server: &SmolStr) -> Option<SharedList<SmolStr>> {
     let stored = snapshot.entity(&schema::server_uid(server))?;
     stored.attribute("yields")?;
     Some(string_set_attribute(stored, "yields").into())
@@ -479,9 +480,9 @@ fn stated_server_labels(snapshot: &Snapshot, server: &SmolStr) -> Option<Arc<[Sm
 fn with_labels_of_tools(
     inputs: &DecisionInputs<'_>,
     server: &SmolStr,
-    stated: Option<Arc<[SmolStr]>>,
-) -> Arc<[SmolStr]> {
-    let own = stated.unwrap_or_else(|| Arc::new([SmolStr::new_static("untrusted")]));
+    stated: Option<SharedList<SmolStr>>,
+) -> SharedList<SmolStr> {
+    let own = stated.unwrap_or_else(|| [SmolStr::new_static("untrusted")].into());
     let unknown = labels::UNKNOWN_ORIGIN.map(SmolStr::new_static);
     let of_tools = match inputs.tools {
         Some(tools) => tools.labels_of_server(server),

@@ -3,8 +3,10 @@
 //! Start at [`targets`].
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde_json::{Map, Value as Json};
+use smallvec::SmallVec;
 
 use crate::domain::request::target::argument::{
     ArgumentPath, PathStep, TargetArgument, TargetBase,
@@ -25,8 +27,19 @@ pub enum CallTargetError {
     TooMany,
 }
 
-/// A value in the arguments and its path.
-type LocatedValue<'a> = (String, &'a Json);
+/// Where in the arguments a value is, as a text only where an error says so: `arguments.files[1].path`.
+#[derive(Clone)]
+struct Location<'p> {
+    steps: &'p [PathStep],
+    /// Positions in the lists among the steps, and in a list at their end.
+    positions: Positions,
+}
+
+/// Few targets are in a list, and fewer in a list of a list.
+type Positions = SmallVec<[usize; 2]>;
+
+/// A value in the arguments.
+type LocatedValue<'p, 'a> = (Location<'p>, &'a Json);
 
 /// The targets that the arguments of a call name on a server, each once in each role.
 ///
@@ -41,9 +54,7 @@ pub fn targets(
 ) -> Result<Vec<Target>, CallTargetError> {
     let mut targets: Vec<Target> = Vec::new();
     for argument in wanted {
-        let mut found = Vec::new();
-        find(arguments, argument, &mut found)?;
-        for (at, value) in found {
+        for (at, value) in TargetWalk::through(arguments, argument)? {
             for mut target in read_value(server, argument, &at, value, arguments)? {
                 target.role.clone_from(&argument.role);
                 if !targets.iter().any(|known| known.is_same(&target)) {
@@ -61,7 +72,7 @@ pub fn targets(
 fn read_value(
     server: &str,
     argument: &TargetArgument,
-    at: &str,
+    at: &Location<'_>,
     value: &Json,
     arguments: &Map<String, Json>,
 ) -> Result<Vec<Target>, CallTargetError> {
@@ -97,7 +108,7 @@ fn read_value(
 /// The target of a value that its tool puts below the base of a URL.
 fn below_url<'a>(
     base: &'a UrlBase,
-    at: &str,
+    at: &Location<'_>,
     value: &'a Json,
     arguments: &'a Map<String, Json>,
 ) -> Result<Target, CallTargetError> {
@@ -119,7 +130,7 @@ fn below_url<'a>(
 }
 
 /// A text or a number that is a part of a URL.
-fn url_part<'v>(at: &str, value: &'v Json) -> Result<Cow<'v, str>, CallTargetError> {
+fn url_part<'v>(at: &Location<'_>, value: &'v Json) -> Result<Cow<'v, str>, CallTargetError> {
     match value {
         Json::String(text) => Ok(Cow::Borrowed(text)),
         Json::Number(number) => {
@@ -134,7 +145,7 @@ fn url_part<'v>(at: &str, value: &'v Json) -> Result<Cow<'v, str>, CallTargetErr
     }
 }
 
-fn invalid_at(at: &str, fault: TargetError) -> CallTargetError {
+fn invalid_at(at: &Location<'_>, fault: TargetError) -> CallTargetError {
     CallTargetError::Invalid(format!("{} {fault}", argument_at(at)))
 }
 
@@ -153,138 +164,163 @@ fn base_of<'a>(
 }
 
 /// The value of an argument that is not in a list.
-fn value_of<'a>(
-    place: &ArgumentPath,
+fn value_of<'p, 'a>(
+    place: &'p ArgumentPath,
     arguments: &'a Map<String, Json>,
-) -> Result<LocatedValue<'a>, CallTargetError> {
-    let mut at = "arguments".to_owned();
+) -> Result<LocatedValue<'p, 'a>, CallTargetError> {
+    let steps = place.steps();
     let mut members = Some(arguments);
     let mut value = None;
-    for step in place.steps() {
+    for (depth, step) in steps.iter().enumerate() {
         let PathStep::Member(name) = step else {
+            let at = Location::of(&steps[..depth]);
             return Err(CallTargetError::Invalid(format!(
                 "{} is no place",
                 argument_at(&at)
             )));
         };
-        at = format!("{at}.{name}");
         value = members.and_then(|members| members.get(name.as_str()));
         members = value.and_then(Json::as_object);
     }
+    let at = Location::of(steps);
     match value {
-        None | Some(Json::Null) => Err(CallTargetError::Missing(at)),
+        None | Some(Json::Null) => Err(at.missing()),
         Some(value) => Ok((at, value)),
     }
 }
 
-fn find<'a>(
-    arguments: &'a Map<String, Json>,
-    argument: &TargetArgument,
-    found: &mut Vec<LocatedValue<'a>>,
-) -> Result<(), CallTargetError> {
-    let walk = TargetWalk {
-        is_optional: argument.is_optional,
-    };
-    let at = "arguments".to_owned();
-    match argument.place.steps().split_first() {
-        Some((PathStep::Member(name), rest)) => walk.member(arguments, name, &at, rest, found),
-        _ => Err(CallTargetError::Invalid(format!(
-            "{} names no target",
-            argument_at(&at)
-        ))),
-    }
-}
-
-struct TargetWalk {
+/// Looks for the values of an argument that names targets.
+struct TargetWalk<'p, 'a> {
+    steps: &'p [PathStep],
     is_optional: bool,
+    /// Of the lists on the way to what is looked at.
+    positions: Positions,
+    found: Vec<LocatedValue<'p, 'a>>,
 }
 
-impl TargetWalk {
-    fn absent(&self, at: String) -> Result<(), CallTargetError> {
-        match self.is_optional {
-            true => Ok(()),
-            false => Err(CallTargetError::Missing(at)),
+impl<'p, 'a> TargetWalk<'p, 'a> {
+    fn through(
+        arguments: &'a Map<String, Json>,
+        argument: &'p TargetArgument,
+    ) -> Result<Vec<LocatedValue<'p, 'a>>, CallTargetError> {
+        let mut walk = Self {
+            steps: argument.place.steps(),
+            is_optional: argument.is_optional,
+            positions: Positions::new(),
+            found: Vec::new(),
+        };
+        match walk.steps.first() {
+            Some(PathStep::Member(name)) => walk.value(arguments.get(name.as_str()), 1)?,
+            _ => return Err(walk.wrong(0, "names no target")),
         }
+        Ok(walk.found)
     }
 
-    fn member<'a>(
-        &self,
-        members: &'a Map<String, Json>,
-        name: &str,
-        at: &str,
-        rest: &[PathStep],
-        found: &mut Vec<LocatedValue<'a>>,
-    ) -> Result<(), CallTargetError> {
-        let at = format!("{at}.{name}");
-        match members.get(name) {
-            None => self.absent(at),
-            Some(value) => self.value(value, at, rest, found),
-        }
-    }
-
-    fn value<'a>(
-        &self,
-        value: &'a Json,
-        at: String,
-        rest: &[PathStep],
-        found: &mut Vec<LocatedValue<'a>>,
-    ) -> Result<(), CallTargetError> {
-        match (value, rest.split_first()) {
-            (Json::Null, _) => self.absent(at),
+    /// What so many steps lead to, if it is there.
+    fn value(&mut self, value: Option<&'a Json>, depth: usize) -> Result<(), CallTargetError> {
+        match (value, self.steps.get(depth)) {
+            (None | Some(Json::Null), _) => self.absent(depth),
             // A list of targets needs no final `[]`.
-            (Json::Array(items), None) => self.items(items, &at, &[], found),
-            (Json::Array(items), Some((PathStep::Items, rest))) => {
-                self.items(items, &at, rest, found)
+            (Some(Json::Array(items)), None) => self.items(items, depth, depth),
+            (Some(Json::Array(items)), Some(PathStep::Items)) => {
+                self.items(items, depth, depth + 1)
             }
-            (Json::Object(members), Some((PathStep::Member(name), rest))) => {
-                self.member(members, name, &at, rest, found)
+            (Some(Json::Object(members)), Some(PathStep::Member(name))) => {
+                self.value(members.get(name.as_str()), depth + 1)
             }
-            (Json::String(_) | Json::Number(_) | Json::Bool(_) | Json::Object(_), None) => {
-                found.push((at, value));
+            (Some(value), None) => {
+                let at = self.at(depth);
+                self.found.push((at, value));
                 Ok(())
             }
-            (value, Some((wanted, _))) => {
+            (Some(value), Some(wanted)) => {
                 let wanted = match wanted {
                     PathStep::Items => "a list",
                     PathStep::Member(_) => "an object",
                 };
                 let what = word(value);
-                Err(CallTargetError::Invalid(format!(
-                    "{} is {what}, not {wanted}",
-                    argument_at(&at)
-                )))
+                Err(self.wrong(depth, &format!("is {what}, not {wanted}")))
             }
         }
     }
 
-    fn items<'a>(
-        &self,
+    /// The items of a list that so many steps lead to. After `inner` steps one is in it.
+    fn items(
+        &mut self,
         items: &'a [Json],
-        at: &str,
-        rest: &[PathStep],
-        found: &mut Vec<LocatedValue<'a>>,
+        depth: usize,
+        inner: usize,
     ) -> Result<(), CallTargetError> {
         if items.is_empty() {
-            return self.absent(at.to_owned());
+            return self.absent(depth);
         }
-        for (index, item) in items.iter().enumerate() {
-            let at = format!("{at}[{index}]");
+        for (position, item) in items.iter().enumerate() {
+            self.positions.push(position);
             // A nested list that the path does not mention.
-            if rest.is_empty() && item.is_array() {
-                return Err(CallTargetError::Invalid(format!(
-                    "{} is a list in a list",
-                    argument_at(&at)
-                )));
+            if inner == self.steps.len() && item.is_array() {
+                return Err(self.wrong(inner, "is a list in a list"));
             }
-            self.value(item, at, rest, found)?;
+            self.value(Some(item), inner)?;
+            self.positions.pop();
         }
         Ok(())
+    }
+
+    fn absent(&self, depth: usize) -> Result<(), CallTargetError> {
+        match self.is_optional {
+            true => Ok(()),
+            false => Err(self.at(depth).missing()),
+        }
+    }
+
+    fn wrong(&self, depth: usize, why: &str) -> CallTargetError {
+        CallTargetError::Invalid(format!("{} {why}", argument_at(&self.at(depth))))
+    }
+
+    fn at(&self, depth: usize) -> Location<'p> {
+        Location {
+            steps: self.steps.get(..depth).unwrap_or(self.steps),
+            positions: self.positions.clone(),
+        }
+    }
+}
+
+impl<'p> Location<'p> {
+    /// Without lists on the way.
+    fn of(steps: &'p [PathStep]) -> Self {
+        Self {
+            steps,
+            positions: Positions::new(),
+        }
+    }
+
+    fn missing(&self) -> CallTargetError {
+        CallTargetError::Missing(self.to_string())
+    }
+}
+
+impl fmt::Display for Location<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("arguments")?;
+        let mut positions = self.positions.iter();
+        for step in self.steps {
+            match (step, positions.as_slice()) {
+                (PathStep::Member(name), _) => write!(formatter, ".{name}")?,
+                (PathStep::Items, [position, ..]) => {
+                    write!(formatter, "[{position}]")?;
+                    positions.next();
+                }
+                (PathStep::Items, []) => formatter.write_str("[]")?,
+            }
+        }
+        positions.try_for_each(|position| write!(formatter, "[{position}]"))
     }
 }
 
 /// The path of an argument in messages.
-fn argument_at(at: &str) -> String {
-    let within = at.strip_prefix("arguments.").unwrap_or(at);
+fn argument_at(at: &Location<'_>) -> String {
+    let at = at.to_string();
+    let within = at.strip_prefix("arguments.").unwrap_or(&at);
     format!("argument `{within}`")
 }
 
