@@ -123,15 +123,18 @@ impl RegisteredTool {
     ///
     /// # Errors
     ///
-    /// As [`ArgumentSchema::check`].
+    /// As [`ArgumentSchema::check`] and [`ArgumentSchema::check_target_texts`].
     pub fn check_arguments(
         &self,
         arguments: &Map<String, Json>,
     ) -> Result<ArgumentReport, ArgumentError> {
-        let targets = self.target_arguments.iter().flatten();
-        ArgumentSchema::check_texts(targets.flat_map(TargetArgument::outermost), arguments)?;
         let schema = self.arguments.as_ref();
-        schema.unwrap_or(&ArgumentSchema::UNKNOWN).check(arguments)
+        let report = schema
+            .unwrap_or(&ArgumentSchema::UNKNOWN)
+            .check(arguments)?;
+        let targets = self.target_arguments.iter().flatten();
+        ArgumentSchema::check_target_texts(targets.flat_map(TargetArgument::outermost), arguments)?;
+        Ok(report)
     }
 
     /// Whether a call of it may act upon targets.

@@ -72,6 +72,23 @@ fn somebody_has_said_of_each_method_what_its_result_brings() {
 }
 
 #[test]
+fn a_method_that_was_written_down_is_decided_as_it_was() {
+    let rows = REQUESTS.iter().chain(&NOTIFICATIONS).map(|row| row.name);
+    let methods = rows.filter_map(connect_method);
+    let others = STREAM.into_iter().chain([REPLY, RESUME]);
+    let mut apart = 0;
+    for method in methods.chain(others) {
+        let sent = OperationKind::Connect { method };
+        let read = OperationKind::connecting(method);
+        assert_eq!(sent.brings(), read.brings(), "{method}");
+        assert_eq!(sent.access(), read.access(), "{method}");
+        assert_eq!(sent.uses_budget(), read.uses_budget(), "{method}");
+        apart += usize::from(read.method() == method);
+    }
+    assert!(apart > 7, "{apart}");
+}
+
+#[test]
 fn parameters_may_be_absent_where_nothing_in_them_is_decided() {
     let clients = REQUESTS.iter().filter(|row| row.sender == Sender::Client);
     let may_lack: Vec<_> = clients.filter(|row| row.may_lack_params()).collect();

@@ -97,6 +97,7 @@ pub fn of_tool_calls(
         .with("identity", Fact::Record(identity))
         .with("arguments", Fact::Record(arguments))
         .with("delegation", delegation)
+        .with("earlier_result", Fact::Absent)
         .with("elicitation", Fact::Absent)
         .with("sampling", Fact::Absent);
     match *parties.subject.entity_type() == TYPES.server {

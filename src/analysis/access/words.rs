@@ -79,11 +79,16 @@ const NOUNS: [(&str, &str); 46] = [
 ];
 
 /// Attributes that are true or false: how that is said, and how the contrary is.
-const STATES: [(&str, &str, &str); 14] = [
+const STATES: [(&str, &str, &str); 15] = [
     (
         "delegation.verified",
         "the delegation is verified",
         "the delegation is not verified",
+    ),
+    (
+        "earlier_result",
+        "it may bring the result of an earlier call",
+        "it brings no result of an earlier call",
     ),
     (
         "identity.through_agent",

@@ -36,6 +36,9 @@ const UNTOLD_ARGUMENTS_SINCE: u8 = 4;
 /// The version since which a capsule says which entities were not stored.
 const ABSENT_SINCE: u8 = 5;
 
+/// The version since which a capsule says by which method a connection is kept.
+const METHODS_SINCE: u8 = 6;
+
 impl Capsule {
     /// Reads a capsule.
     ///
@@ -190,10 +193,10 @@ fn read_kind(bytes: &mut Reader<'_>) -> Result<OperationKind, CapsuleContentErro
     let operation =
         OperationType::from_number(bytes.byte()?).ok_or(CapsuleContentError::Bad("operation"))?;
     Ok(match operation {
-        // No decision reads which method it was.
-        OperationType::Connect => OperationKind::Connect {
-            method: "initialize",
-        },
+        OperationType::Connect if bytes.version < METHODS_SINCE => {
+            OperationKind::connecting("initialize")
+        }
+        OperationType::Connect => OperationKind::connecting(bytes.text()?),
         OperationType::CallTool => OperationKind::CallTool(ToolCall {
             tool: bytes.short()?,
             arguments: bytes.object()?,

@@ -11,7 +11,7 @@ use crate::domain::fixtures::get_issue;
 /// A call of the operation.
 fn example(operation: OperationType) -> OperationKind {
     match operation {
-        // Which method it is decides nothing, and is not kept.
+        // Which method it is of those that are decided as this one is, is not kept.
         OperationType::Connect => OperationKind::Connect {
             method: "initialize",
         },
@@ -56,7 +56,9 @@ fn every_kind_of_operation_comes_back_as_it_was() {
         Authority::default(),
         ReachableEntities::default(),
     );
-    for kind in OperationType::all().map(example) {
+    let fetching = ["tasks/result", "tasks/cancel", "resume"];
+    let fetching = fetching.map(|method| OperationKind::Connect { method });
+    for kind in OperationType::all().map(example).chain(fetching) {
         let mut call = get_issue();
         call.operation.kind = kind;
         call.operation.told = Told::Part;

@@ -287,7 +287,8 @@ fn write_kind(out: &mut Writer, kind: &OperationKind) {
             out.json(requested_schema);
         }
         OperationKind::ElicitUrl { url } => out.text(url),
-        OperationKind::Connect { .. } | OperationKind::List(_) | OperationKind::OnClient(_) => {}
+        OperationKind::Connect { method } => out.text(method),
+        OperationKind::List(_) | OperationKind::OnClient(_) => {}
     }
 }
 

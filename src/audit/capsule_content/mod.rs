@@ -43,10 +43,10 @@ pub use entities::{AbsentEntities, StoredForms};
 use many::{ListedEntry, SearchedCandidate};
 
 /// The version of the encoding. A change of the encoding is a new version.
-pub const VERSION: u8 = 5;
+pub const VERSION: u8 = 6;
 
 /// The oldest version that is read. It had no lists and searches, up to version 2 recent calls were written by name, and up to
-/// version 4 it was not said which entities were not stored.
+/// version 4 it was not said which entities were not stored, and up to version 5 not by which method a connection is kept.
 pub const OLDEST_VERSION: u8 = 1;
 
 /// The most bytes of a capsule; a decision that would need more has none.

@@ -18,6 +18,7 @@ use crate::domain::authority::session::Session;
 use crate::domain::authority::state::Authority;
 use crate::domain::authority::task::{Task, TaskStep};
 use crate::domain::authority::usage::Usage;
+use crate::domain::decide::cedar_request::MAX_TARGETS;
 use crate::domain::decide::facts::Facts;
 use crate::domain::decide::facts::inputs::ContextInputs;
 use crate::domain::decide::inputs::History;
@@ -533,10 +534,15 @@ fn a_boundary_around_a_place_holds_for_every_target() {
         ask(policies, &read(json!(null))).reasons[0].missing,
         ["arguments.path"]
     );
-    let many: Vec<String> = (0..100).map(|n| format!("/srv/app/{n}")).collect();
-    assert_eq!(
-        code(policies, &read(json!(many))),
-        ReasonCode::ContextInvalid
+    let many =
+        |count: usize| -> Vec<String> { (0..count).map(|n| format!("/srv/app/{n}")).collect() };
+    assert!(ask(policies, &read(json!(many(MAX_TARGETS)))).is_allow());
+    let refused = ask(policies, &read(json!(many(MAX_TARGETS + 1))));
+    assert_eq!(refused.reasons[0].code, ReasonCode::ContextInvalid);
+    let message = refused.reasons[0].message.as_str();
+    assert!(
+        message.ends_with("resources: make several calls of it"),
+        "{message}"
     );
 }
 
@@ -1164,6 +1170,26 @@ fn what_a_result_may_hold_is_known_before_it_is_there() {
     };
     // Nor does this server say what its prompts yield.
     assert_eq!(effects("github", prompt).0, ["untrusted", "private"]);
+}
+
+#[test]
+fn a_policy_tells_what_fetches_an_earlier_result_from_what_keeps_a_connection() {
+    let policies = r#"permit (principal, action, resource);
+        forbid (principal, action == Mcp::Action::"connect", resource) when { context has earlier_result && context.earlier_result };
+        forbid (principal, action == Mcp::Action::"list_tools", resource) when { context has earlier_result };"#;
+    let decided = |kind: OperationKind| {
+        let mut call = tool_call("files", "find", json!({ "path": "/srv/a" }));
+        call.operation.kind = kind;
+        ask(policies, &call).is_allow()
+    };
+    let connect = |method: &'static str| decided(OperationKind::Connect { method });
+    for method in ["initialize", "ping", "reply", "GET", "DELETE"] {
+        assert!(connect(method), "{method}");
+    }
+    for method in ["tasks/get", "tasks/result", "tasks/cancel", "resume"] {
+        assert!(!connect(method), "{method}");
+    }
+    assert!(decided(OperationKind::List(Listing::Tools)));
 }
 
 #[test]

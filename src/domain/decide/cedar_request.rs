@@ -31,8 +31,8 @@ use crate::domain::request::uri_template;
 use crate::domain::schema::{self, AccessLevel, TYPES};
 use crate::domain::shared_list::SharedList;
 
-/// The maximum number of targets of one call.
-pub const MAX_TARGETS: usize = 32;
+/// The maximum number of targets of one call, each of which is a Cedar request for each principal.
+pub const MAX_TARGETS: usize = 128;
 
 /// The Cedar request of an operation, without its principal.
 #[derive(Debug)]
@@ -139,7 +139,13 @@ pub fn from_operation(
         OperationKind::Connect { .. } if operation.told != Told::All => {
             return Err(Reason::context_missing(vec!["params".to_owned()]));
         }
-        OperationKind::Connect { .. } | OperationKind::List(_) => on_server(action, server),
+        OperationKind::Connect { .. } => CedarRequest {
+            operation: OperationContext::Connection {
+                earlier_result: operation.kind.brings() == ResultLabels::OfAnyCall,
+            },
+            ..on_server(action, server)
+        },
+        OperationKind::List(_) => on_server(action, server),
         OperationKind::OnResource {
             operation: ResourceOperation::Complete,
             uri,
@@ -341,7 +347,7 @@ fn no_other_server(
 
 fn too_many() -> Reason {
     invalid(format!(
-        "the call acts upon more than {MAX_TARGETS} resources"
+        "the call acts upon more than {MAX_TARGETS} resources: make several calls of it"
     ))
 }
 

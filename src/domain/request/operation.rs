@@ -171,6 +171,17 @@ const BRINGING_NOTHING: [&str; 14] = [
 /// The methods that keep a connection and change a task of MCP.
 const CHANGING_TASKS: [&str; 2] = ["tasks/update", "tasks/cancel"];
 
+/// The methods that keep a connection of which more is decided than of `initialize`, as they are written down.
+const DECIDED_APART: [&str; 7] = [
+    "tasks/get",
+    "tasks/result",
+    "tasks/list",
+    "tasks/update",
+    "tasks/cancel",
+    "notifications/tasks",
+    RESUME,
+];
+
 /// Opens a stream of notifications. What is subscribed to is decided beside it.
 pub const SUBSCRIBE: &str = "subscriptions/listen";
 
@@ -362,6 +373,15 @@ impl OperationKind {
             Self::ElicitForm { .. } => OperationType::ElicitForm,
             Self::ElicitUrl { .. } => OperationType::ElicitUrl,
             Self::OnClient(operation) => OperationType::OnClient(*operation),
+        }
+    }
+
+    /// To keep a connection, by a method that was written down. Which one it was of those that are decided as `initialize`
+    /// is, makes no difference.
+    pub fn connecting(method: &str) -> Self {
+        let known = DECIDED_APART.into_iter().find(|it| *it == method);
+        Self::Connect {
+            method: known.unwrap_or("initialize"),
         }
     }
 

@@ -180,6 +180,18 @@ fn context(case: &Case, form: &CallForm) -> Result<CallContext, CaseFault> {
     })
 }
 
+/// To keep a connection, by a method that is decided apart if one is said.
+fn connecting(method: Option<&str>) -> Result<OperationKind, CaseFault> {
+    let kind = OperationKind::connecting(method.unwrap_or_default());
+    match method.filter(|it| *it != kind.method()) {
+        None => Ok(kind),
+        Some(other) => Err(CaseFault::new(
+            "call.method",
+            format!("`{other}` is no method that is decided otherwise than `initialize`"),
+        )),
+    }
+}
+
 /// The operation, and the server that it names.
 pub(super) fn operation(form: &CallForm) -> Result<(OperationKind, Option<String>), CaseFault> {
     let required = |field: &str, text: &Option<String>| {
@@ -206,9 +218,7 @@ pub(super) fn operation(form: &CallForm) -> Result<(OperationKind, Option<String
             };
             return Ok((OperationKind::CallTool(call), Some(server.to_owned())));
         }
-        OperationType::Connect => OperationKind::Connect {
-            method: "initialize",
-        },
+        OperationType::Connect => connecting(form.method.as_deref())?,
         OperationType::List(listing) => OperationKind::List(listing),
         OperationType::OnResource(operation) => OperationKind::OnResource {
             operation,

@@ -83,6 +83,11 @@ pub enum OperationContext {
     },
     /// The parameters of a sampling request.
     Sampling(Sampling),
+    /// A message that keeps a connection.
+    Connection {
+        /// Whether it may bring the result of an earlier call.
+        earlier_result: bool,
+    },
 }
 
 impl ContextInputs<'_> {

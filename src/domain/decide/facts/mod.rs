@@ -79,11 +79,12 @@ struct ClientResponseFacts<'c> {
 }
 
 impl<'c> Facts<'c> {
-    const NAMES: [&'static str; 19] = [
+    const NAMES: [&'static str; 20] = [
         "answers",
         "approval",
         "arguments",
         "delegation",
+        "earlier_result",
         "elicitation",
         "environment",
         "identity",
@@ -158,7 +159,8 @@ impl<'c> Facts<'c> {
             OperationContext::Url { scheme, host } => Some(elicitation_url(scheme, host)),
             OperationContext::Nothing
             | OperationContext::Arguments(_)
-            | OperationContext::Sampling(_) => None,
+            | OperationContext::Sampling(_)
+            | OperationContext::Connection { .. } => None,
         };
         self.elicitation.get_or_init(make).as_ref()
     }
@@ -192,6 +194,12 @@ impl ContextSource for Facts<'_> {
                 .delegation
                 .as_ref()
                 .map(|delegation| AttributeRef::Record(delegation)),
+            "earlier_result" => match self.operation {
+                OperationContext::Connection { earlier_result } => {
+                    Some(AttributeRef::Bool(*earlier_result))
+                }
+                _ => None,
+            },
             "elicitation" => self.elicitation().map(AttributeRef::Value),
             "environment" => Some(AttributeRef::Value(self.environment())),
             "identity" => Some(AttributeRef::Record(&self.identity)),

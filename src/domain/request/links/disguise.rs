@@ -29,7 +29,16 @@ pub(super) fn plain(text: &str, most: usize) -> Option<String> {
             return Some(folded);
         }
     }
-    let plain = without_brackets(&unescaped(&folded));
+    let plain = without_brackets(&unescaped(&folded, &['%', '&']));
+    (plain != text).then_some(plain)
+}
+
+/// The text with the characters that HTML and Markdown show for `&sol;` and `&#47;`. `None` if nothing changed.
+pub(super) fn without_references(text: &str) -> Option<String> {
+    if !text.contains('&') {
+        return None;
+    }
+    let plain = unescaped(text, &['&']);
     (plain != text).then_some(plain)
 }
 
@@ -65,16 +74,20 @@ fn without_brackets(text: &str) -> String {
     plain
 }
 
-/// Undoes `%2e` and `&#46;`.
-fn unescaped(text: &str) -> String {
+/// Undoes `%2e` and `&#46;`, as far as they begin with one of these signs. What nobody sees is left out.
+fn unescaped(text: &str, signs: &[char]) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find(['%', '&']) {
+    while let Some(at) = rest.find(signs) {
         plain.push_str(&rest[..at]);
         rest = &rest[at..];
         match escape(rest) {
             Some((c, length)) => {
-                plain.push(if c == '\\' { '/' } else { c });
+                match c {
+                    '\\' => plain.push('/'),
+                    c if is_invisible(c) => {}
+                    c => plain.push(c),
+                }
                 rest = &rest[length..];
             }
             None => {
@@ -89,13 +102,15 @@ fn unescaped(text: &str) -> String {
 
 /// The character that an escape at the start of the text stands for, and the length of the escape.
 fn escape(text: &str) -> Option<(char, usize)> {
-    const NAMED: [(&str, char); 6] = [
+    const NAMED: [(&str, char); 8] = [
         ("&period;", '.'),
         ("&colon;", ':'),
         ("&sol;", '/'),
         ("&bsol;", '\\'),
         ("&commat;", '@'),
         ("&dot;", '.'),
+        ("&Tab;", '\t'),
+        ("&NewLine;", '\n'),
     ];
     if let Some(digits) = text.strip_prefix('%') {
         let byte = u8::from_str_radix(digits.get(..2)?, 16).ok()?;
@@ -117,5 +132,5 @@ fn escape(text: &str) -> Option<(char, usize)> {
     let c = char::from_u32(u32::from_str_radix(digits.get(..length)?, radix).ok()?)?;
     let before = text.len() - digits.len();
     let ends = usize::from(digits[length..].starts_with(';'));
-    (!is_invisible(c)).then_some((c, before + length + ends))
+    Some((c, before + length + ends))
 }

@@ -6,7 +6,7 @@
 //! or with invisible characters inside. A false positive costs an approval, a false negative may leak data.
 //!
 //! The contents of files (`contents` of [`find`]) are read by programs, whose names of things look like hosts: there a link is only what
-//! is written as one, with a scheme, `//` or `www.`.
+//! is written as one, with a scheme, `//` or `www.`, be it in the character references of a page (`&sol;`).
 //!
 //! Work is bounded: every text is scanned a fixed number of times, at most [`MAX_LINKS`] different links,
 //! [`MAX_NAMES`] names and [`MAX_BYTES`] of text are examined, with what disguises expand to. Beyond that, one more
@@ -178,6 +178,7 @@ impl<'t> LinkFinder<'t> {
     fn find_in_file(&mut self) {
         self.with_slashes();
         self.with_colon();
+        self.with_mixed_slashes();
         let names = names_in(self.text).map(|name| name.trim_start_matches(['.', '-', '_']));
         let is_www = |name: &&str| {
             name.get(..4)
@@ -217,6 +218,31 @@ impl<'t> LinkFinder<'t> {
                 if scheme != "data" || after.starts_with(['/', ',']) {
                     self.add(&scheme, None);
                 }
+            }
+            if self.links.is_cut {
+                return;
+            }
+        }
+    }
+
+    /// Finds hosts behind a slash and a backslash, which browsers take for `//`, where an address begins: `[a](/\host)`,
+    /// `href="\/host"`.
+    fn with_mixed_slashes(&mut self) {
+        let text = self.text;
+        for (at, _) in text.match_indices('\\') {
+            let (before, rest) = match (
+                text[..at].strip_suffix('/'),
+                text[at + 1..].strip_prefix('/'),
+            ) {
+                (Some(before), _) => (before, &text[at + 1..]),
+                (None, Some(rest)) => (&text[..at], rest),
+                (None, None) => continue,
+            };
+            let host = &rest[..rest.find(|c| !is_of_host(c)).unwrap_or(rest.len())];
+            let host = host.trim_end_matches(['.', '-', '_']);
+            let begins = before.ends_with(['(', '"', '\'', '=', '<']) && host.contains('.');
+            if begins && self.links.may_look_up() && is_registered(host) {
+                self.add(host, None);
             }
             if self.links.is_cut {
                 return;

@@ -40,6 +40,7 @@ fn whatever_somebody_takes_for_a_link_is_one() {
         "ht\u{ad}tps://evil.example",
         "https://evil%2eexample/",
         "evil&#46;example&#x2F;x",
+        "evil&#8203;.example&#173;/x",
         "https&colon;&sol;&sol;evil&period;example",
         "\u{ff48}ttps\u{ff1a}\u{ff0f}\u{ff0f}evil\u{ff0e}example",
         "https://evil\u{3002}example",
@@ -520,6 +521,8 @@ fn in_the_content_of_a_file_a_link_is_only_what_is_written_as_one() {
         "evil.example/x evil[.]example bit.ly/x who@evil.example",
         "C:\\\\Users\\\\me.name \\\\evil.example\\share",
         "awww.evil.example",
+        "a && b&c; x&#46;map(y) &sol; &#x2f;",
+        "(/\\d+\\.com/) (/\\bid.node/) \"\\/srv\\/a.rs\"",
     ] {
         assert_eq!(hosts(code), [] as [String; 0], "{code}");
     }
@@ -533,9 +536,29 @@ fn in_the_content_of_a_file_a_link_is_only_what_is_written_as_one() {
         "<img src=\"https:\\\\evil.example/?d=1\">",
         "https:/\\evil.example",
         "\"https:\\/\\/evil.example\"",
+        "[a](&#104;ttps&colon;&sol;&sol;evil.example/x)",
+        "<img src=&#x2f;&#47evil&period;example/x>",
+        "<a href='ht&#9;tp&#58;&NewLine;//evil.example'>",
+        "[a](mailto&colon;who&commat;evil.example)",
     ] {
         assert_eq!(hosts(link), ["evil.example"], "{link}");
     }
+    for link in [
+        "![a](/\\evil.com/?d=1)",
+        "<a href=\"\\/evil.com\">",
+        "<a href=&bsol;&sol;evil.com>",
+    ] {
+        assert_eq!(hosts(link), ["evil.com"], "{link}");
+    }
+    let page = "https://larkwood.example/a &#47;";
+    let contents = [ArgumentPath::parse("content").unwrap()];
+    let links = find(
+        json!({"content": page}).as_object().unwrap(),
+        &[],
+        &contents,
+    );
+    let is_known = |place: &EntityUID| place.eid().as_ref() as &str == "https://larkwood.example";
+    assert!(links.unknown(is_known).is_empty(), "{links:?}");
     for link in [
         "_WWW.evil.example/x",
         "wait..www.evil.example/x",

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::domain::request::links::disguise::plain;
+use crate::domain::request::links::disguise::{plain, without_references};
 use crate::domain::request::links::{LinkFinder, Links, MAX_BYTES};
 use crate::domain::request::target::argument::PathStep;
 
@@ -76,10 +76,17 @@ impl LinkWalk {
         }
     }
 
-    /// Adds the links of the content of a file.
+    /// Adds the links of the content of a file, as written and as whoever shows it as a page reads it. Other disguises are none
+    /// to programs.
     fn content(&mut self, text: &str) {
-        if self.examines(text.len()) {
-            LinkFinder::new(text, true, &mut self.links).find_in_file();
+        if !self.examines(text.len()) {
+            return;
+        }
+        LinkFinder::new(text, true, &mut self.links).find_in_file();
+        if let Some(plain) = without_references(text)
+            && self.examines(plain.len())
+        {
+            LinkFinder::new(&plain, false, &mut self.links).find_in_file();
         }
     }
 

@@ -2,6 +2,7 @@
 
 use serde_json::Number;
 use uuid::Uuid;
+use uuid::fmt::{Hyphenated, Simple};
 
 use crate::domain::request::target::canonical::CanonicalTarget;
 use crate::domain::request::target::expansion;
@@ -11,11 +12,12 @@ use crate::domain::request::target::text::{check_segment, has_escape};
 /// The largest integer that every JSON parser keeps exact.
 const MAX_NUMBER: u64 = (1 << 53) - 1;
 
-/// Parses an id, verbatim.
+/// Parses an id, verbatim. An escape is refused: whoever replaces it means another thing.
 pub(super) fn read(server: &str, text: &str) -> Result<CanonicalTarget, TargetError> {
     if text.starts_with("//") {
         return Err(TargetError::Ambiguous("two slashes at its beginning"));
     }
+    no_escape(text)?;
     expansion::check(text)?;
     for segment in text.split('/') {
         check_segment(segment)?;
@@ -27,19 +29,20 @@ pub(super) fn read(server: &str, text: &str) -> Result<CanonicalTarget, TargetEr
 }
 
 /// Parses a value of unknown kind as an id. It may be a relative path to the server, so only a normalized
-/// spelling is accepted.
+/// spelling is accepted. With the hyphens of a UUID it is one; without, it may be another number.
 pub(super) fn by_look(server: &str, text: &str) -> Result<CanonicalTarget, TargetError> {
+    if text.len() == Hyphenated::LENGTH
+        && let Ok(named) = uuid(server, text)
+    {
+        return Ok(named);
+    }
     check_exact(text)?;
     read(server, text)
 }
 
 /// Rejects spellings that would have an equivalent if the value were a path.
 pub(super) fn check_exact(text: &str) -> Result<(), TargetError> {
-    if has_escape(text) {
-        return Err(TargetError::Ambiguous(
-            "an escape such as `%41`, which some programs replace",
-        ));
-    }
+    no_escape(text)?;
     expansion::check(text)?;
     for segment in text.split('/') {
         check_segment(segment)?;
@@ -50,11 +53,20 @@ pub(super) fn check_exact(text: &str) -> Result<(), TargetError> {
     Ok(())
 }
 
+fn no_escape(text: &str) -> Result<(), TargetError> {
+    match has_escape(text) {
+        true => Err(TargetError::Ambiguous(
+            "an escape such as `%41`, which some programs replace",
+        )),
+        false => Ok(()),
+    }
+}
+
 /// Parses a UUID, with or without hyphens, in either case.
 pub(super) fn uuid(server: &str, text: &str) -> Result<CanonicalTarget, TargetError> {
     let known = Uuid::try_parse(text).ok().filter(|_| {
         // Braces and URNs are not accepted.
-        [32, 36].contains(&text.len())
+        [Simple::LENGTH, Hyphenated::LENGTH].contains(&text.len())
     });
     let uuid = known.ok_or(TargetError::Not("a UUID"))?;
     let text = uuid.as_hyphenated().to_string();

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 
 /// The maximum depth of references and combinators followed.
@@ -215,7 +216,8 @@ impl<'s> SchemaLocation<'s> {
             root: self.root,
             schemas: parts
                 .iter()
-                .filter_map(|words| words.get("items"))
+                .map(|words| schemas_of_items(words))
+                .flat_map(|(places, items)| places.iter().chain(items))
                 .collect(),
         }
     }
@@ -292,7 +294,7 @@ impl<'s> SchemaLocation<'s> {
         if let Some(Json::String(text)) = words.get("const") {
             found.push(vec![text.clone()]);
         }
-        found.extend(self.referred(words).and_then(of));
+        found.extend(referred(self.root, words).and_then(of));
         found.extend(list(words, "allOf").filter_map(of));
         for word in ["anyOf", "oneOf"] {
             let parts: Option<Vec<Vec<String>>> = list(words, word).map(of).collect();
@@ -322,7 +324,7 @@ impl<'s> SchemaLocation<'s> {
             return;
         }
         parts.push(words);
-        if let Some(schema) = self.referred(words) {
+        if let Some(schema) = referred(self.root, words) {
             self.add_parts(schema, depth + 1, parts);
         }
         for word in ["allOf", "anyOf", "oneOf"] {
@@ -332,11 +334,6 @@ impl<'s> SchemaLocation<'s> {
         }
     }
 
-    fn referred(&self, words: &Map<String, Json>) -> Option<&'s Json> {
-        let target = words.get("$ref")?.as_str()?.strip_prefix('#')?;
-        self.root.pointer(target)
-    }
-
     fn types_of(&self, schema: &Json, depth: VisitBudget<'_>) -> JsonTypes {
         let words = match schema {
             Json::Object(words) if depth.may_go_on() => words,
@@ -344,7 +341,7 @@ impl<'s> SchemaLocation<'s> {
             _ => return JsonTypes::ANY,
         };
         let mut types = JsonTypes::of_words(words);
-        if let Some(schema) = self.referred(words) {
+        if let Some(schema) = referred(self.root, words) {
             types = types.both(self.types_of(schema, depth.deeper()));
         }
         for schema in list(words, "allOf") {
@@ -374,10 +371,28 @@ impl<'s> SchemaLocation<'s> {
             choices.peek().is_some() && choices.all(requires)
         };
         list(words, "required").any(|it| it == name)
-            || self.referred(words).is_some_and(requires)
+            || referred(self.root, words).is_some_and(requires)
             || list(words, "allOf").any(requires)
             || of_choices("anyOf")
             || of_choices("oneOf")
+    }
+}
+
+/// The schema that a local `$ref` names: `#`, or `#/` with a JSON pointer, which may be percent-encoded.
+pub fn referred<'s>(root: &'s Json, words: &Map<String, Json>) -> Option<&'s Json> {
+    let pointer = words.get("$ref")?.as_str()?.strip_prefix('#')?;
+    let pointer = percent_decode_str(pointer).decode_utf8().ok()?;
+    root.pointer(&pointer)
+}
+
+/// What a schema says of the items of a list: of the first ones, each of its own, and of those that follow. Older drafts have a list
+/// in `items` for the former, and `additionalItems` for the latter.
+pub fn schemas_of_items(words: &Map<String, Json>) -> (&[Json], Option<&Json>) {
+    let items = words.get("items");
+    match (words.get("prefixItems"), items) {
+        (Some(Json::Array(places)), _) => (places, items),
+        (_, Some(Json::Array(places))) => (places, words.get("additionalItems")),
+        _ => (&[], items),
     }
 }
 

@@ -588,6 +588,32 @@ proptest! {
         }
     }
 
+    /// All spellings of a page make one target, and none that somebody may take for another makes a second one.
+    #[test]
+    fn a_page_is_one_target_however_it_is_spelt(id: u128, upper: u64, escaped in 0_usize..36) {
+        let uuid = uuid::Uuid::from_u128(id);
+        let wanted = [format!("files:{}", uuid.as_hyphenated())];
+        let in_cases = |text: String| -> String {
+            let signs = text.chars().enumerate();
+            let signs = signs.map(|(at, sign)| match upper >> at & 1 {
+                0 => sign,
+                _ => sign.to_ascii_uppercase(),
+            });
+            signs.collect()
+        };
+        let hyphenated = in_cases(uuid.as_hyphenated().to_string());
+        let simple = in_cases(uuid.as_simple().to_string());
+        prop_assert_eq!(names(Some(TargetKind::Uuid), &hyphenated), wanted.clone());
+        prop_assert_eq!(names(Some(TargetKind::Uuid), &simple), wanted.clone());
+        prop_assert_eq!(names(None, &hyphenated), wanted);
+        let sign = u32::from(hyphenated.as_bytes()[escaped]);
+        let (before, after) = hyphenated.split_at(escaped);
+        for kind in [None, Some(TargetKind::Uuid), Some(TargetKind::Id)] {
+            let other = format!("{before}%{sign:02x}{}", &after[1..]);
+            prop_assert!(is_refused(kind, &other), "{}", other);
+        }
+    }
+
     /// The name of a thing, read again, is the name of the same thing.
     #[test]
     fn names_are_canonical(text in TEXTS) {

@@ -1,12 +1,13 @@
 //! The arguments of a call, checked against the names in the tool's pinned schema.
 //!
-//! Start at [`ArgumentSchema::check`]. Values are validated by the server; names are checked here, because a
+//! Start at [`ArgumentSchema::check`]; [`compile`] reads the schema. Values are validated by the server; names are checked here, because a
 //! name decides who reads a value: required arguments are present, undeclared ones are reported, and names
 //! that differ from a declared one only for some parsers are rejected. So is a text of which some servers make another value
 //! that the schema allows: that has other names, targets and links.
 
+mod compile;
+
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Map, Value as Json};
@@ -16,12 +17,6 @@ use crate::domain::request::json_text::JsonReading;
 use crate::domain::request::target::json_schema::JsonTypes;
 use crate::domain::request::unannotated::unannotated;
 use crate::domain::request::visible::folded;
-
-/// The maximum depth examined in a schema; deeper levels may have any names.
-const MAX_DEPTH: usize = 16;
-
-/// The maximum number of subschemas examined; further ones may have any names.
-const MAX_SCHEMAS: usize = 4_096;
 
 /// The maximum number of different undeclared arguments. A call with more is rejected: policies forbid names, so none may
 /// be left out.
@@ -38,8 +33,12 @@ pub struct ArgumentSchema {
     joined: BTreeMap<String, SmolStr>,
     /// The names of required members.
     required: Vec<SmolStr>,
-    /// The schema of list items.
+    /// The schemas of the first items of a list, each of its own.
+    places: Vec<ArgumentSchema>,
+    /// The schema of further list items.
     items: Option<Box<ArgumentSchema>>,
+    /// What is said of members that are not among the properties, if anything is.
+    more: Option<Box<ArgumentSchema>>,
     /// Whether the schema allows further members explicitly (`additionalProperties`, `patternProperties`).
     names_more: bool,
     /// Whether the schema excludes further members. A schema without `properties` that does not is a
@@ -81,6 +80,16 @@ pub enum ArgumentError {
         /// What they make of it.
         reading: JsonReading,
     },
+    /// A text that names a target, and of which some servers make another value although the schema says that it is a text.
+    #[error(
+        "`{path}` names a target, and can be read in two ways: some servers make {reading} of such a text whatever their schema says. Name the target in other words: a file with `./` before its path, anything else by its id"
+    )]
+    TargetOfTwoReadings {
+        /// The path of the argument, e.g. `arguments.channel`.
+        path: String,
+        /// What they make of it.
+        reading: JsonReading,
+    },
     /// More than [`MAX_UNDECLARED`].
     #[error(
         "`arguments` has more than {MAX_UNDECLARED} names that the tool's pinned schema does not declare: send fewer, or pin a schema that declares them"
@@ -92,14 +101,10 @@ impl ArgumentSchema {
     /// Declares no names: the schema of a tool without a pinned schema.
     pub const UNKNOWN: Self = Self::bare(false);
 
-    /// The names of a schema. Keywords other than `properties`, `required`, `items`, local `$ref`, `allOf`,
-    /// `anyOf` and `oneOf` are taken to allow any names.
+    /// The names of a schema. Keywords other than `properties`, `patternProperties`, `additionalProperties`, `required`,
+    /// `items`, `prefixItems`, `additionalItems`, local `$ref`, `allOf`, `anyOf` and `oneOf` are taken to allow any names.
     pub fn from_schema(schema: &Json) -> Self {
-        let compiler = SchemaCompiler {
-            root: schema,
-            left: Cell::new(MAX_SCHEMAS),
-        };
-        let mut shape = compiler.shape(schema, 0);
+        let mut shape = compile::shape(schema);
         for name in unannotated(schema) {
             if let Some(parameter) = shape.properties.get_mut(name) {
                 parameter.types = JsonTypes::ANY;
@@ -122,7 +127,9 @@ impl ArgumentSchema {
             properties: BTreeMap::new(),
             joined: BTreeMap::new(),
             required: Vec::new(),
+            places: Vec::new(),
             items: None,
+            more: None,
             names_more,
             is_closed: !names_more,
             types: JsonTypes::ANY,
@@ -141,21 +148,20 @@ impl ArgumentSchema {
         Ok(checked)
     }
 
-    /// Rejects texts that some servers parse, whatever a schema says, among arguments with these names.
+    /// Rejects texts that name targets and that some servers parse, whatever a schema says, among arguments with these names.
     ///
     /// # Errors
     ///
-    /// [`ArgumentError::TwoReadings`] for the first of them.
-    pub fn check_texts<'n>(
+    /// [`ArgumentError::TargetOfTwoReadings`] for the first of them.
+    pub fn check_target_texts<'n>(
         names: impl Iterator<Item = &'n SmolStr>,
         arguments: &Map<String, Json>,
     ) -> Result<(), ArgumentError> {
         for name in names {
-            if let Some(Json::String(text)) = arguments.get(name.as_str()) {
-                FREE.text(
-                    text,
-                    &ArgumentLocation::Member(&ArgumentLocation::Top, name),
-                )?;
+            let text = arguments.get(name.as_str()).and_then(Json::as_str);
+            if let Some(reading) = text.and_then(JsonReading::of) {
+                let path = ArgumentLocation::Member(&ArgumentLocation::Top, name).exact();
+                return Err(ArgumentError::TargetOfTwoReadings { path, reading });
             }
         }
         Ok(())
@@ -191,9 +197,11 @@ impl ArgumentSchema {
                     if !self.is_open() {
                         checked.note_undeclared(&within)?;
                     }
-                    // Nobody parses a text that no parameter takes.
-                    if !value.is_string() {
-                        FREE.value(value, &within, checked)?;
+                    match &self.more {
+                        Some(shape) => shape.value(value, &within, checked)?,
+                        // Nobody parses a text that no parameter takes.
+                        None if value.is_string() => {}
+                        None => FREE.value(value, &within, checked)?,
                     }
                 }
             }
@@ -218,8 +226,9 @@ impl ArgumentSchema {
                 // Whoever expects no list takes one of a single item for the item, if it takes any.
                 let is_list = self.types.has(JsonTypes::ARRAY);
                 let otherwise = if is_list { &FREE } else { self };
-                let shape = self.items.as_deref().unwrap_or(otherwise);
+                let further = self.items.as_deref().unwrap_or(otherwise);
                 for (index, item) in items.iter().enumerate() {
+                    let shape = self.places.get(index).unwrap_or(further);
                     shape.value(item, &ArgumentLocation::Item(at, index), checked)?;
                 }
                 Ok(())
@@ -296,6 +305,11 @@ const fn types_of(reading: JsonReading) -> JsonTypes {
     }
 }
 
+/// A folded name in the form that readers compare to which `repo_path`, `repoPath` and `repo-path` are one.
+fn joined(folded: &str) -> String {
+    folded.replace(['_', '-'], "")
+}
+
 /// Allows any names.
 static FREE: ArgumentSchema = ArgumentSchema::bare(true);
 
@@ -328,138 +342,5 @@ impl ArgumentLocation<'_> {
     }
 }
 
-/// Compiles one schema.
-struct SchemaCompiler<'s> {
-    root: &'s Json,
-    /// The number of subschemas that may still be examined; bounds recursive schemas.
-    left: Cell<usize>,
-}
-
-impl SchemaCompiler<'_> {
-    fn shape(&self, schema: &Json, depth: usize) -> ArgumentSchema {
-        let Json::Object(words) = schema else {
-            return FREE.clone();
-        };
-        if depth > MAX_DEPTH || self.left.get() == 0 {
-            return FREE.clone();
-        }
-        self.left.set(self.left.get() - 1);
-        if let Some(target) = words.get("$ref") {
-            let found = target.as_str().and_then(|it| it.strip_prefix('#'));
-            let found = found.and_then(|it| self.root.pointer(it));
-            return found.map_or_else(|| FREE.clone(), |found| self.shape(found, depth + 1));
-        }
-        let mut shape = own_words(words, |inner| self.shape(inner, depth + 1));
-        let parts = |word: &str| {
-            words
-                .get(word)
-                .and_then(Json::as_array)
-                .into_iter()
-                .flatten()
-        };
-        for part in parts("allOf") {
-            let part = self.shape(part, depth + 1);
-            shape.required.extend(part.required.iter().cloned());
-            shape.types = shape.types.both(part.types);
-            shape.add_names(part, JsonTypes::both);
-        }
-        for word in ["anyOf", "oneOf"] {
-            let choices: Vec<ArgumentSchema> = parts(word)
-                .map(|part| self.shape(part, depth + 1))
-                .collect();
-            if choices.is_empty() {
-                continue;
-            }
-            // Required by every alternative other than null is required.
-            let mut objects = choices.iter().filter(|it| !it.is_only_null());
-            if let Some(first) = objects.next() {
-                let rest: Vec<_> = objects.collect();
-                let everywhere = |name: &&SmolStr| rest.iter().all(|it| it.required.contains(name));
-                shape
-                    .required
-                    .extend(first.required.iter().filter(everywhere).cloned());
-            }
-            let types = choices.iter().map(|it| it.types);
-            shape.types = shape.types.both(types.fold(JsonTypes::NONE, JsonTypes::or));
-            choices
-                .into_iter()
-                .filter(|it| !it.is_only_null())
-                .for_each(|it| shape.add_names(it, JsonTypes::or));
-        }
-        shape
-    }
-}
-
-impl ArgumentSchema {
-    fn is_only_null(&self) -> bool {
-        self.types == JsonTypes::NULL
-    }
-
-    /// Adds the names of another schema. Where both say something of one member, `join` says which types it has.
-    fn add_names(&mut self, other: Self, join: fn(JsonTypes, JsonTypes) -> JsonTypes) {
-        self.names_more |= other.names_more;
-        self.is_closed &= other.is_closed;
-        self.joined.extend(other.joined);
-        for (name, shape) in other.properties {
-            match self.properties.get_mut(&name) {
-                Some(known) => {
-                    known.types = join(known.types, shape.types);
-                    known.add_names(shape, join);
-                }
-                None => {
-                    self.properties.insert(name, shape);
-                }
-            }
-        }
-        match (&mut self.items, other.items) {
-            (Some(known), Some(items)) => {
-                known.types = join(known.types, items.types);
-                known.add_names(*items, join);
-            }
-            (items @ None, Some(other)) => *items = Some(other),
-            (_, None) => {}
-        }
-    }
-}
-
-/// A folded name in the form that readers compare to which `repo_path`, `repoPath` and `repo-path` are one.
-fn joined(folded: &str) -> String {
-    folded.replace(['_', '-'], "")
-}
-
-/// The names of a schema without its combinators.
-fn own_words(
-    words: &Map<String, Json>,
-    shape_of: impl Fn(&Json) -> ArgumentSchema,
-) -> ArgumentSchema {
-    let properties: BTreeMap<SmolStr, ArgumentSchema> = words
-        .get("properties")
-        .and_then(Json::as_object)
-        .into_iter()
-        .flatten()
-        .map(|(name, inner)| (SmolStr::new(name), shape_of(inner)))
-        .collect();
-    let required = words.get("required").and_then(Json::as_array);
-    let required = required.into_iter().flatten().filter_map(Json::as_str);
-    let more = words.get("additionalProperties");
-    let names_more =
-        more.is_some_and(|it| *it != Json::Bool(false)) || words.contains_key("patternProperties");
-    let is_null = words.get("type").is_some_and(|it| it == "null");
-    ArgumentSchema {
-        names_more,
-        joined: properties
-            .keys()
-            .map(|name| (joined(&folded(name)), name.clone()))
-            .collect(),
-        // Null has no members.
-        is_closed: more == Some(&Json::Bool(false)) || is_null,
-        properties,
-        required: required.map(SmolStr::new).collect(),
-        items: words.get("items").map(|items| Box::new(shape_of(items))),
-        types: JsonTypes::of_words(words),
-    }
-}
-
 #[cfg(test)]
-#[path = "arguments_tests.rs"]
 mod tests;

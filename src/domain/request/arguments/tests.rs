@@ -152,8 +152,16 @@ fn a_schema_that_refers_to_itself_ends() {
     let names: Map<String, Json> = (0..20)
         .map(|n| (format!("p{n}"), json!({"$ref": "#"})))
         .collect();
-    let endless = ArgumentSchema::from_schema(&json!({"properties": names}));
-    assert!(format!("{endless:?}").len() < 10_000_000);
+    let whole = || json!({"$ref": "#"});
+    for endless in [
+        json!({"properties": names}),
+        json!({"patternProperties": names, "additionalProperties": whole()}),
+        json!({"prefixItems": vec![whole(); 20], "items": whole()}),
+        json!({"anyOf": vec![whole(); 20], "additionalProperties": whole()}),
+    ] {
+        let endless = ArgumentSchema::from_schema(&endless);
+        assert!(format!("{endless:?}").len() < 10_000_000);
+    }
 }
 
 /// Takes seconds where the work grows with the square of what is sent.
@@ -299,5 +307,122 @@ fn a_parameter_that_the_sdk_for_python_parses_is_no_text_though_its_schema_says_
             check(schema(), json!({"path": text, "note": text})).is_ok(),
             "{text}"
         );
+    }
+}
+
+#[test]
+fn tuples_and_maps_are_looked_into_as_members_and_items_are() {
+    let whole = || json!({"type": "integer"});
+    for within in [
+        json!({"type": "array", "prefixItems": [{"type": "string"}, whole()]}),
+        json!({"type": "array", "prefixItems": [{"type": "string"}], "items": whole()}),
+        json!({"type": "array", "items": [{"type": "string"}, whole()]}),
+        json!({"type": "array", "items": [{"type": "string"}], "additionalItems": whole()}),
+        json!({"anyOf": [{"type": "array", "prefixItems": [{"type": "string"}, whole()]}, {"type": "null"}]}),
+        json!({"allOf": [{"prefixItems": [{}, {}]}, {"prefixItems": [{"type": "string"}, whole()]}]}),
+        json!({"$ref": "#/$defs/pair%20of%20two"}),
+        json!({"$ref": "#/$defs/pair%20of%20two", "type": "array"}),
+    ] {
+        let schema = || json!({"properties": {"at": within}, "$defs": {"pair of two": {"prefixItems": [{"type": "string"}, whole()]}}});
+        let refused = check(schema(), json!({"at": ["042", "042"]}));
+        let refused = refused.map_err(|fault| fault.to_string());
+        let refused = refused.expect_err(&format!("{within}"));
+        assert!(refused.starts_with("`arguments.at[1]`"), "{refused}");
+        assert!(check(schema(), json!({"at": ["042", "42"]})).is_ok());
+        assert!(check(schema(), json!({"at": ["042", 42]})).is_ok());
+    }
+    for within in [
+        json!({"type": "object", "additionalProperties": whole()}),
+        json!({"patternProperties": {"^[a-z]+$": whole()}}),
+        json!({"patternProperties": {"^n_": whole(), "^s_": {"type": "string"}}}),
+        json!({"patternProperties": {"^n_": whole()}, "additionalProperties": {"type": "string"}}),
+        json!({"oneOf": [{"additionalProperties": whole()}, {"type": "null"}]}),
+        json!({"allOf": [{"additionalProperties": {}}, {"additionalProperties": whole()}]}),
+        json!({"$ref": "#/$defs/map"}),
+    ] {
+        let schema = || json!({"properties": {"by": within}, "$defs": {"map": {"additionalProperties": whole()}}});
+        let refused = check(schema(), json!({"by": {"a": "42", "n_b": "042"}}));
+        let refused = refused.map_err(|fault| fault.to_string());
+        let refused = refused.expect_err(&format!("{within}"));
+        assert!(refused.starts_with("`arguments.by.n_b`"), "{refused}");
+        assert_eq!(
+            check(schema(), json!({"by": {"a": "42", "n_b": 42}})),
+            Ok(ArgumentReport::default())
+        );
+    }
+    for within in [
+        json!({"additionalProperties": {"type": "string"}}),
+        json!({"additionalProperties": {"type": ["integer", "string"]}}),
+        json!({"additionalProperties": {"anyOf": [whole(), {"type": "string"}]}}),
+        json!({"additionalProperties": true}),
+        json!({"additionalProperties": {}}),
+        json!({"patternProperties": {"": true}}),
+        json!({"additionalProperties": {"$ref": "#/$defs/map"}}),
+    ] {
+        let schema = json!({"properties": {"by": within}});
+        let checked = check(schema, json!({"by": {"n_b": "042", "c": "[1]"}}));
+        assert_eq!(checked, Ok(ArgumentReport::default()), "{within}");
+    }
+}
+
+#[test]
+fn names_within_tuples_and_maps_are_held_against_their_schemas() {
+    let file =
+        json!({"type": "object", "required": ["path"], "properties": {"path": {"type": "string"}}});
+    let other =
+        json!({"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}});
+    let schema = || {
+        json!({"properties": {
+            "by_name": {"type": "object", "additionalProperties": file},
+            "pair": {"type": "array", "prefixItems": [file, other]},
+            "either": {"type": "object", "patternProperties": {"^f": file, "^o": other}},
+        }})
+    };
+    let checked = check(
+        schema(),
+        json!({
+            "by_name": {"a": {"path": "x", "mode": 1}, "b": {}},
+            "pair": [{"path": "x"}, {"path": "y"}],
+            "either": {"f": {"path": "x"}, "o": {"id": "y", "z": 1}},
+        }),
+    );
+    let checked = checked.expect("no name is like another");
+    let missing = ["arguments.by_name.b.path", "arguments.pair[1].id"];
+    assert_eq!(checked.missing, missing);
+    let undeclared = ["by_name.a.mode", "either.o.z", "pair[].path"];
+    assert!(checked.undeclared.iter().eq(&undeclared), "{checked:?}");
+    let alike = check(schema(), json!({"by_name": {"a": {"Path": "x"}}}));
+    assert!(
+        matches!(alike, Err(ArgumentError::LookAlike { .. })),
+        "{alike:?}"
+    );
+}
+
+#[test]
+fn a_text_that_names_a_target_and_is_json_is_refused_with_what_to_do() {
+    let names = ["channel", "paths"].map(SmolStr::new_static);
+    let check = |arguments: Json| {
+        let arguments = arguments.as_object().expect("an object");
+        ArgumentSchema::check_target_texts(names.iter(), arguments)
+    };
+    for (text, reading) in [
+        ("null", "null"),
+        ("[2024]", "a list"),
+        ("{\"a\": 1}", "an object"),
+    ] {
+        let refused = check(json!({ "channel": text })).map_err(|fault| fault.to_string());
+        let expected = format!(
+            "`arguments.channel` names a target, and can be read in two ways: some servers make {reading} of such a text whatever \
+             their schema says. Name the target in other words: a file with `./` before its path, anything else by its id"
+        );
+        assert_eq!(refused, Err(expected));
+    }
+    for arguments in [
+        json!({"channel": "2024"}),
+        json!({"channel": "true", "paths": ["null", "./[2024]"]}),
+        json!({"channel": "./null", "text": "null"}),
+        json!({"channel": "None", "paths": ["[id].tsx"]}),
+    ] {
+        assert_eq!(check(arguments.clone()), Ok(()), "{arguments}");
     }
 }
