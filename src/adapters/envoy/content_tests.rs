@@ -86,10 +86,18 @@ fn what_readers_could_disagree_about_is_refused() {
         }
     }
     for encoding in ["gzip", "br", "deflate", "zstd", "GZIP", "identity, gzip"] {
-        for named in ["text/plain", "text/html", "application/json", "text/event-stream"] {
+        for named in [
+            "text/plain",
+            "text/html",
+            "application/json",
+            "text/event-stream",
+        ] {
             let packed = [("content-type", named), ("content-encoding", encoding)];
             let found = read(404, &packed);
-            assert!(matches!(found, Ok(ResponseContent::Unread(_))), "{packed:?}");
+            assert!(
+                matches!(found, Ok(ResponseContent::Unread(_))),
+                "{packed:?}"
+            );
         }
     }
     let identity = [

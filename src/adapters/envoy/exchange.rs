@@ -259,7 +259,12 @@ impl Exchange {
             Ok(ResponseContent::Dropped) => BodyMode::Nothing,
             Ok(ResponseContent::Unread(why)) => {
                 let server = passed.server().map_or("", |it| it.as_str());
-                tracing::warn!(server, status, why, "the body of an error was dropped unread");
+                tracing::warn!(
+                    server,
+                    status,
+                    why,
+                    "the body of an error was dropped unread"
+                );
                 passed.see(Status::Withheld);
                 without.push(content::ENCODING.to_owned());
                 BodyMode::Nothing
