@@ -158,7 +158,6 @@ fn a_database_that_may_come_is_away_and_another_fault_is_none_to_wait_for() {
         // The password, and a database of another name.
         (refusal("28P01"), false),
         (refusal("3D000"), false),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), false),
     ] {
         let error = opened(answer);
         let found = matches!(error, StoreError::Away { .. });
