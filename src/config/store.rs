@@ -21,6 +21,8 @@ pub struct StoreConfig {
     /// With `url`: milliseconds for which this server decides without having heard from the database; 500 to 60,000.
     /// What is taken away is in force on all servers after this time at the latest.
     pub max_staleness_ms: u32,
+    /// With `url`: seconds for which a start waits for a database that is away; 0 to 3,600.
+    pub wait_seconds: u32,
     /// Hours for which ended delegations, tasks and approvals can still be listed; 1 to 87,600.
     pub keep_ended_hours: u32,
     /// Days for which changes are kept for `WatchChanges`; 1 to 3,650.
@@ -51,6 +53,7 @@ impl Default for StoreConfig {
             password_file: None,
             replica: None,
             max_staleness_ms: 2_000,
+            wait_seconds: 60,
             keep_ended_hours: 168,
             keep_changes_days: 90,
             session_idle_hours: 24,

@@ -324,6 +324,7 @@ fn a_store_is_one_file_or_one_database() {
 file = "callgate.db"
 url = "mysql://x/y"
 max_staleness_ms = 499
+wait_seconds = 3601
 "#;
     assert_eq!(
         faults(text),
@@ -331,6 +332,7 @@ max_staleness_ms = 499
             "callgate.toml:4:7: `state.url` is not a URL such as `postgres://user@host/database`",
             "callgate.toml:4:7: `state.url` is set beside `file`: there is one store",
             "callgate.toml:5:20: `state.max_staleness_ms` is 499, but must be from 500 to 60000",
+            "callgate.toml:6:16: `state.wait_seconds` is 3601, but must be from 0 to 3600",
         ]
     );
     assert_eq!(

@@ -46,6 +46,9 @@ impl Control {
         archive: Arc<[u8]>,
     ) -> Result<WriteReceipt<Arc<PublishedBundle>>, ControlError> {
         const VERB: &str = "PublishBundle";
+        if let Some(repeated) = self.repeated(VERB, author).await? {
+            return Ok(repeated);
+        }
         self.check_publisher(VERB, author).await?;
         let bundles = Arc::clone(self.service.ledger().bundles());
         let (preparer, sent) = (bundles.preparer().cloned(), Arc::clone(&archive));
@@ -90,6 +93,9 @@ impl Control {
         revision: u64,
     ) -> Result<WriteReceipt<Arc<PublishedBundle>>, ControlError> {
         const VERB: &str = "RollbackBundle";
+        if let Some(repeated) = self.repeated(VERB, author).await? {
+            return Ok(repeated);
+        }
         self.check_publisher(VERB, author).await?;
         let ledger = self.service.ledger();
         let known = ledger.published_revisions().await.map_err(unreadable)?;
@@ -130,6 +136,25 @@ impl Control {
             live: live.published.as_ref().map(|it| it.id.clone()),
             revision: live.revision(),
         })
+    }
+
+    /// Answers a request whose idempotency key was used, as it was answered then: the archive need not be kept any more, nor
+    /// compile on every replica. `None` for a new one.
+    async fn repeated(
+        &self,
+        verb: &'static str,
+        author: &WriteRequester,
+    ) -> Result<Option<WriteReceipt<Arc<PublishedBundle>>>, ControlError> {
+        if !self.service.ledger().knows_key(&author.asked()) {
+            return Ok(None);
+        }
+        // Planned only if what used the key was undone meanwhile.
+        let plan = |_: &WriteContext<'_>| {
+            Err(ControlError::UnderWay(
+                "what was asked for under this key before",
+            ))
+        };
+        self.put_into_service(verb, author, plan).await.map(Some)
     }
 
     /// Asks Cedar before anything is compiled. A deny goes on record as that of any write.
@@ -219,18 +244,19 @@ impl Control {
         plan: impl Plan + 'static,
     ) -> Result<WriteReceipt<Arc<PublishedBundle>>, ControlError> {
         let written = self.write(verb, author, plan).await?;
-        let known = self.service.ledger().published_revisions().await;
-        let known = known.map_err(unreadable)?.into_iter();
-        let mut known = known.filter(|it| it.revision == written.revision);
-        let bundle = known.next().map(|it| Arc::new(it.bundle));
-        tracing::info!(
-            revision = written.revision,
-            verb,
-            "a published bundle is in service"
-        );
+        let revision = written.revision;
+        let bundle = self.service.ledger().published_at(revision).await;
+        let bundle = bundle.map_err(unreadable)?.ok_or_else(|| {
+            let message =
+                format!("it was done at revision {revision}, of which nothing is kept any more");
+            ControlError::NotFound(message)
+        })?;
+        if !written.is_repeated {
+            tracing::info!(revision, verb, "a published bundle is in service");
+        }
         Ok(WriteReceipt {
-            value: bundle.ok_or(ControlError::Internal)?,
-            revision: written.revision,
+            value: bundle,
+            revision,
             is_durable: written.is_durable,
         })
     }

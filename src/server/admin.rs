@@ -37,6 +37,11 @@ const CONNECTIONS: u32 = 64;
 /// How long a request waits for the one before it that reads status or metrics.
 const TURN: Duration = Duration::from_secs(5);
 
+pub(super) const LIVE: &str = "/livez";
+const READY: &str = "/readyz";
+const STATUS: &str = "/statusz";
+const METRICS: &str = "/metrics";
+
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
@@ -103,28 +108,16 @@ impl<B> Service<ReceivedRequest<B>> for AdminService {
 
 impl AdminState {
     async fn answer(&self, request: &Parts) -> Response<Body> {
-        let path = request.uri.path();
-        if !matches!(path, "/livez" | "/readyz" | "/statusz" | "/metrics") {
-            let known = "there is /livez, /readyz, /statusz and /metrics\n";
-            return response(StatusCode::NOT_FOUND, TEXT, known);
-        }
-        if !matches!(request.method, Method::GET | Method::HEAD) {
-            let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET or HEAD\n");
-            let allowed = HeaderValue::from_static("GET, HEAD");
-            refused.headers_mut().insert(ALLOW, allowed);
+        if let Some(refused) = refused(request) {
             return refused;
         }
-        match path {
-            "/livez" => response(StatusCode::OK, TEXT, "ok\n"),
-            "/readyz" => match self.unready() {
+        match request.uri.path() {
+            LIVE => alive(),
+            READY => match self.unready() {
                 None => response(StatusCode::OK, TEXT, "ready\n"),
-                Some(why) => response(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    TEXT,
-                    format!("not ready: {why}\n"),
-                ),
+                Some(why) => not_ready(why),
             },
-            _ => self.in_turn(path, request).await,
+            path => self.in_turn(path, request).await,
         }
     }
 
@@ -134,7 +127,7 @@ impl AdminState {
             let busy = "the request before this one is not answered yet\n";
             return response(StatusCode::SERVICE_UNAVAILABLE, TEXT, busy);
         };
-        if path == "/statusz" {
+        if path == STATUS {
             return self.statusz().await;
         }
         let accept = request.headers.get(ACCEPT);
@@ -204,6 +197,31 @@ impl AdminState {
             Err(error) => unavailable(&error),
         }
     }
+}
+
+/// The response to what is no probe and no scrape.
+pub(super) fn refused(request: &Parts) -> Option<Response<Body>> {
+    if !matches!(request.uri.path(), LIVE | READY | STATUS | METRICS) {
+        let known = format!("there is {LIVE}, {READY}, {STATUS} and {METRICS}\n");
+        return Some(response(StatusCode::NOT_FOUND, TEXT, known));
+    }
+    if matches!(request.method, Method::GET | Method::HEAD) {
+        return None;
+    }
+    let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET or HEAD\n");
+    let allowed = HeaderValue::from_static("GET, HEAD");
+    refused.headers_mut().insert(ALLOW, allowed);
+    Some(refused)
+}
+
+/// The response to [`LIVE`].
+pub(super) fn alive() -> Response<Body> {
+    response(StatusCode::OK, TEXT, "ok\n")
+}
+
+/// The response of a server that is not ready.
+pub(super) fn not_ready(why: &str) -> Response<Body> {
+    unavailable(&format!("not ready: {why}"))
 }
 
 fn unavailable(why: &str) -> Response<Body> {

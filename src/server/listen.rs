@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -164,6 +165,15 @@ impl Listener {
     /// Whether it is for probes and scrapes.
     pub fn is_admin(&self) -> bool {
         matches!(self, Self::Admin(_))
+    }
+
+    /// The same socket once more, if it is for probes and scrapes: whichever of both accepts a connection has it.
+    pub(super) fn admin_again(&self) -> Option<io::Result<Self>> {
+        let Self::Admin(listener) = self else {
+            return None;
+        };
+        let again = listener.as_fd().try_clone_to_owned();
+        Some(again.and_then(|it| TcpListener::from_std(it.into()).map(Self::Admin)))
     }
 
     /// What it speaks, for the log: `grpc`, `http` or `admin`.

@@ -11,7 +11,8 @@
 //!    [`public_services`] instead, as they need no authentication; [`limited_body`] bounds what is read;
 //! 4. `routes` and `http` hand it to its adapter.
 //!
-//! `admin` answers probes and scrapes, on a listener of its own. [`refused_requests`] puts on record what callers have no right to. [`reloadable`] holds what a reload of the configuration
+//! `admin` answers probes and scrapes, on a listener of its own, and [`starting`] before there is anything to serve.
+//! [`refused_requests`] puts on record what callers have no right to. [`reloadable`] holds what a reload of the configuration
 //! swaps, [`reloadable_tls`] the certificates.
 //!
 //! Invariant: no decisions and no protocol. What a request means is up to the adapters.
@@ -39,6 +40,7 @@ pub mod reloadable_tls;
 mod request_timing;
 mod round_time;
 mod routes;
+pub mod starting;
 pub mod stop_signal;
 pub mod tls;
 
@@ -196,8 +198,7 @@ impl Services {
         stopped: &CancellationToken,
     ) {
         let (is_admin, is_http) = (listener.is_admin(), listener.is_http());
-        let keepalive = Duration::from_millis(limits.keepalive_ms.into());
-        let incoming = listener.incoming(limiter, keepalive);
+        let incoming = listener.incoming(limiter, keepalive(limits));
         let http = ConnectionSettings::new(limits, Protocol::Http);
         let grpc = ConnectionSettings::new(limits, Protocol::Http2);
         match tls {
@@ -237,6 +238,11 @@ impl Services {
             })
         })
     }
+}
+
+/// After how long of silence a connection is probed.
+fn keepalive(limits: &Limits) -> Duration {
+    Duration::from_millis(limits.keepalive_ms.into())
 }
 
 /// Serves connections in a task of its own until `stopped`.

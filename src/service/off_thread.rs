@@ -1,5 +1,5 @@
 //! How a request says that it waits for something else than a thread that decides: work on a thread of its own, a revision,
-//! a session, the store, or other replicas.
+//! a session, the store, the decision log, or other replicas.
 //!
 //! Such a wait says nothing about how long requests wait for a thread that decides, and so nothing about how many of those
 //! are too many ([`crate::service::concurrency_limit`]).

@@ -22,6 +22,7 @@ use crate::domain::request::call_context::CallContext;
 use crate::service::Service;
 use crate::service::in_flight::{Decided, InFlightRequest, decision_id};
 use crate::service::live_facts::{LiveFacts, UsedUp};
+use crate::service::off_thread::off_thread;
 use crate::service::request::Response;
 use crate::telemetry::record::recorder::Recorder;
 
@@ -186,7 +187,9 @@ impl<'a, Q: Recorded> Untold<'a, Q> {
     pub(super) async fn written(&mut self) {
         // Who gives up waiting does not know whether it is written.
         if let Some(receipt) = self.awaited.receipt.take() {
-            self.awaited.receipt = Some(match receipt.recorded().await {
+            // A disk that is slow says nothing of how many are decided at once. Letting others go first is no such wait, which
+            // whoever polls requests knows.
+            self.awaited.receipt = Some(match off_thread(receipt.recorded()).await {
                 Ok(()) => LogReceipt::Done,
                 Err(_) => LogReceipt::Failed,
             });

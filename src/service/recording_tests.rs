@@ -1,11 +1,20 @@
+use std::pin::pin;
+use std::task::{Context, Waker};
+use std::time::SystemTime;
+
 use serde_json::Map;
 
 use super::*;
+use crate::audit::envelope;
+use crate::audit::log::AuditLog;
+use crate::audit::record::schema::Notice;
 use crate::authn::caller::Caller;
+use crate::config::audit::{AuditConfig, LogMode};
 use crate::domain::request::call_context::{Operation, Subject};
 use crate::domain::schema::{self, TYPES};
 use crate::service::deadline::Deadline;
 use crate::service::fixtures::service;
+use crate::service::off_thread;
 use crate::service::request::RequestMeta;
 use crate::telemetry::span_fixtures::KeptSpans;
 
@@ -135,4 +144,41 @@ fn record_and_span_have_one_duration() {
     let span = spans.all().remove(0);
     let shown = span.end_time.duration_since(span.start_time);
     assert_eq!(shown.ok(), Some(recorded));
+}
+
+#[test]
+fn who_waits_for_the_disk_of_the_log_waits_for_no_thread_that_decides() {
+    let caller = Caller::local();
+    for mode in [LogMode::Synced, LogMode::Written] {
+        let place = tempfile::tempdir().expect("a directory");
+        let config = AuditConfig {
+            mode,
+            capsules: false,
+            ..AuditConfig::default()
+        };
+        let key = place.path().join("key");
+        let prepared = AuditLog::prepare(&place.path().join("log"), &key, &config);
+        let prepared = prepared.expect("a log").expect("one that is kept");
+        let mut bytes = Vec::new();
+        envelope::notice(&mut bytes, SystemTime::now(), &Notice::default());
+        // As with a disk that does not answer: nothing is written before the log is started.
+        let receipt = prepared.log().append(&bytes, None);
+        let spans = KeptSpans::default();
+        let service = service(&spans);
+        let allow = Verdict::allow_unconditionally();
+        let untold = untold(&service, &caller, allow, Some(receipt));
+        let mut answer = pin!(service.finish_record(untold));
+        let mut context = Context::from_waker(Waker::noop());
+        // In mode `written` others have their turn first.
+        for _ in 0..3 {
+            off_thread::begin_poll();
+            assert!(answer.as_mut().poll(&mut context).is_pending(), "{mode:?}");
+            assert!(off_thread::waits_off_thread(), "{mode:?}");
+        }
+        let log = prepared.start().expect("started");
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let answer = runtime.expect("a runtime").block_on(answer);
+        assert!(answer.value.is_allow(), "{mode:?}");
+        log.close();
+    }
 }

@@ -267,7 +267,7 @@ impl LiveFacts {
         writes.extend(self.use_approval(effects)?);
         left.approval = effects.approval.as_ref().map(|(id, _)| id.clone());
         // Usage that no policy reads is not counted.
-        if seen.usage.is_some() {
+        if seen.usage.is_some() && !call.operation.kind.is_unasked() {
             let actor = &call.subject.entity;
             self.usage.count_allowed(actor, effects.tool.as_ref(), now);
         }
@@ -309,8 +309,9 @@ impl LiveFacts {
         let kept = (seen.carriers.kept_in_session(&seen.carried))
             .filter(|label| !session.labels.items().contains(label));
         let mut labels = yields.iter().chain(kept).peekable();
-        // Listing is no call of the session.
-        let is_call = effects.tool.is_some() || !yields.is_empty();
+        // Listing is no call of the session, nor is what a server sends unasked.
+        let brings = effects.tool.is_some() || !yields.is_empty();
+        let is_call = brings && !call.operation.kind.is_unasked();
         if !is_call && labels.peek().is_none() {
             return Ok(None);
         }
@@ -413,7 +414,7 @@ impl LiveFacts {
 
     /// Counts a denied call, if some policy reads usage.
     pub fn count_denial(&self, seen: &Observed<'_>, call: &CallContext, now: SystemTime) {
-        if seen.usage.is_none() {
+        if seen.usage.is_none() || call.operation.kind.is_unasked() {
             return;
         }
         let root = seen.carriers.root();

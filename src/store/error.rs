@@ -30,6 +30,14 @@ pub enum StoreError {
         /// The reason.
         why: String,
     },
+    /// Nobody answers where it is, or a server that begins or ends: it may be there a moment later.
+    #[error("the store {place} is away: {why}")]
+    Away {
+        /// The place.
+        place: String,
+        /// The reason.
+        why: String,
+    },
     /// It was written by a newer program.
     #[error("the store {place} has version {found}; this program knows versions up to {known}")]
     TooNew {

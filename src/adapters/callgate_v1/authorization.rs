@@ -265,7 +265,7 @@ impl AuthorizationState {
             at: self.service.now(),
         };
         let recorded = self.service.recorder().append_outcome(&outcome).recorded();
-        let recorded = asking.deadline.within(recorded).await?;
+        let recorded = asking.deadline.within(off_thread(recorded)).await?;
         recorded.map_err(|_| GrpcRejection::NotRecorded)?;
         Ok(v1::ReportOutcomeResponse {})
     }

@@ -97,7 +97,8 @@ impl AllowedRequest {
         }
     }
 
-    fn server(&self) -> Option<&SmolStr> {
+    /// The server that was asked.
+    pub(super) fn server(&self) -> Option<&SmolStr> {
         self.origins.only()
     }
 }

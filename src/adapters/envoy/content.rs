@@ -6,6 +6,9 @@ use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
 /// How the names of headers begin that only Callgate sends.
 const OWN_HEADERS: &str = "x-callgate-";
 
+/// The header that says how a body is compressed; of a body that is dropped it would say what is not so.
+pub(super) const ENCODING: &str = "content-encoding";
+
 /// The kind of content of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResponseContent {
@@ -20,6 +23,9 @@ pub(super) enum ResponseContent {
     /// A body that is dropped: a success of another media type than MCP has, one of none, or a text in a character set whose
     /// letters are other bytes than those of ASCII.
     Dropped,
+    /// The body of an error that is dropped unread, for this reason: it is compressed, or readers could disagree about its type.
+    /// Status and headers say enough of an error (whether to authenticate, to begin a session anew, to wait).
+    Unread(&'static str),
 }
 
 /// Which replies clients read in a response, by its HTTP status.
@@ -43,16 +49,26 @@ impl RepliesRead {
     }
 }
 
-/// Classifies a response. An error means that readers could disagree; its text is safe to send.
+/// Classifies a response. An error means that it is no response of an error, and that its body cannot be read, or readers could
+/// disagree about it; its text is safe to send.
 pub(super) fn from_headers(
     status: u16,
     headers: &HeaderFields,
     is_all: bool,
 ) -> Result<ResponseContent, &'static str> {
-    const TYPE: &str = "the server does not say clearly what it answers with";
     if is_all {
         return Ok(ResponseContent::Empty);
     }
+    match of_body(status, headers) {
+        Err(why) if status >= 400 => Ok(ResponseContent::Unread(why)),
+        content => content,
+    }
+}
+
+fn of_body(status: u16, headers: &HeaderFields) -> Result<ResponseContent, &'static str> {
+    const TYPE: &str = "the server does not say clearly what it answers with";
+    const COMPRESSED: &str = "the server compresses its answer though no `accept-encoding` reaches it: switch that off at the server, or have \
+         what is in front of it decompress";
     let Some(named) = headers.get("content-type").map_err(|_| TYPE)? else {
         return Ok(ResponseContent::Dropped);
     };
@@ -67,9 +83,9 @@ pub(super) fn from_headers(
         }
         Err(MediaError::Other) => return Ok(ResponseContent::Dropped),
     };
-    let encoding = headers.get("content-encoding").map_err(|_| TYPE)?;
+    let encoding = headers.get(ENCODING).map_err(|_| TYPE)?;
     match encoding.is_some_and(|encoding| encoding != "identity") {
-        true => Err("the server compresses its answer, which was not asked for"),
+        true => Err(COMPRESSED),
         false => Ok(content),
     }
 }

@@ -78,10 +78,28 @@ fn what_readers_could_disagree_about_is_refused() {
             ("content-encoding", "br"),
         ],
     ] {
-        assert!(read(200, headers).is_err(), "{headers:?}");
+        let why = read(200, headers).expect_err("a success that cannot be judged");
+        // Of an error status and headers are left.
+        for status in [400, 401, 404, 429, 503] {
+            let error = read(status, headers);
+            assert_eq!(error, Ok(ResponseContent::Unread(why)), "{headers:?}");
+        }
     }
-    let packed = [("content-type", "text/plain"), ("content-encoding", "br")];
-    assert!(read(400, &packed).is_err());
+    for encoding in ["gzip", "br", "deflate", "zstd", "GZIP", "identity, gzip"] {
+        for named in [
+            "text/plain",
+            "text/html",
+            "application/json",
+            "text/event-stream",
+        ] {
+            let packed = [("content-type", named), ("content-encoding", encoding)];
+            let found = read(404, &packed);
+            assert!(
+                matches!(found, Ok(ResponseContent::Unread(_))),
+                "{packed:?}"
+            );
+        }
+    }
     let identity = [
         ("content-type", "text/json"),
         ("content-encoding", "identity"),

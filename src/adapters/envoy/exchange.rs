@@ -252,10 +252,23 @@ impl Exchange {
             300..400 => Err("the server sends the client elsewhere, which MCP does not have"),
             _ => content::from_headers(status, headers, is_all),
         };
+        let mut without = content::own_headers(headers);
         let way = match content {
             _ if passed.is_plain => BodyMode::Untouched,
             Ok(ResponseContent::Empty) => BodyMode::Untouched,
             Ok(ResponseContent::Dropped) => BodyMode::Nothing,
+            Ok(ResponseContent::Unread(why)) => {
+                let server = passed.server().map_or("", |it| it.as_str());
+                tracing::warn!(
+                    server,
+                    status,
+                    why,
+                    "the body of an error was dropped unread"
+                );
+                passed.see(Status::Withheld);
+                without.push(content::ENCODING.to_owned());
+                BodyMode::Nothing
+            }
             Ok(ResponseContent::ErrorText) => BodyMode::ErrorText(ErrorText::default()),
             Ok(ResponseContent::Message) => BodyMode::Whole(Some(BytesMut::new())),
             Ok(ResponseContent::Events) => {
@@ -278,7 +291,6 @@ impl Exchange {
         }
         passed.hand_out(is_all);
         self.stage = Stage::Response(Some(passed), way);
-        let without = content::own_headers(headers);
         ProcessorReply::ResponseHeaders { without }
     }
 

@@ -206,7 +206,8 @@ impl Code {
             }
             Self::PolicyWithoutId => {
                 "Decisions, logs and tests name policies by their id. Without `@id` it is the file's name and a number, and changes \
-                 when another policy is put before it."
+                 when another policy is put before it: records of before then name another policy. Write `@id(\"area.rule\")` before \
+                 the policy, and keep it for good."
             }
             Self::PermitWithoutOwner => {
                 "A permit opens something, and somebody has to answer for that: `@owner(\"team\")`. The owner stands in decisions and in \

@@ -1,11 +1,14 @@
 //! `callgate delegation`: creates, narrows, revokes and lists delegations.
 
+use std::time::{Duration, SystemTime};
+
 use anyhow::bail;
 use prost_types::Timestamp;
 
 use crate::cli::args::{self, ExpiryArgs, ScopeArgs};
 use crate::cli::control::{ControlArgs, LimitArgs, ListPage, WriteArgs, warn_if};
 use crate::cli::output::Exit;
+use crate::cli::render;
 use crate::cli::value_parser;
 use crate::cli::views;
 use crate::proto::v1;
@@ -156,8 +159,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Verb::Narrow(it) => {
             let asked = it.request()?;
             let again = it.write.once.again();
-            let answer = ask.change(again, asked, async |to, it| to.narrow_delegation(it).await)?;
+            let sent = asked.clone();
+            let answer = ask.change(again, sent, async |to, it| to.narrow_delegation(it).await)?;
             warn_if(answer.not_durable);
+            if let Some(unmet) = unmet(&asked, answer.delegation.as_ref(), SystemTime::now()) {
+                bail!("the server has answered, and {unmet}");
+            }
             let text = shown(answer.delegation.as_ref(), answer.revision);
             ask.answer(&text, "NarrowDelegationResponse", &answer)
         }
@@ -175,6 +182,42 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
         Verb::List(it) => list(ask, it),
     }
+}
+
+/// How far the clocks of this machine and of the server may be apart before an end is taken for another than was asked for.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
+
+/// What of a narrowing the answer to it does not carry: an older server leaves out what it does not know.
+fn unmet(
+    asked: &v1::NarrowDelegationRequest,
+    narrowed: Option<&v1::StoredDelegation>,
+    now: SystemTime,
+) -> Option<String> {
+    let Some(narrowed) = narrowed else {
+        return Some("it does not say what the delegation is now".to_owned());
+    };
+    let lasts = asked.lasts.map(Duration::try_from).transpose();
+    let until = asked.expires_at.map(SystemTime::try_from).transpose();
+    let latest = match (lasts, until) {
+        (Ok(lasts), Ok(until)) => lasts.and_then(|it| now.checked_add(it)).or(until),
+        // No server takes such a time.
+        _ => None,
+    };
+    let ends_at = narrowed.expires_at.map(SystemTime::try_from);
+    if let Some(latest) = latest.and_then(|it| it.checked_add(CLOCKS_APART))
+        && !matches!(ends_at, Some(Ok(ends_at)) if ends_at <= latest)
+    {
+        let ends = narrowed.expires_at.as_ref().map(render::moment);
+        let ends = ends.unwrap_or_else(|| "never".to_owned());
+        return Some(format!(
+            "the delegation ends later than was asked for, {ends}: the server is older and does not know `--for`, or its clock is \
+             another. Say `--until TIME`, or revoke the delegation"
+        ));
+    }
+    let left = narrowed.max_redelegations;
+    asked.max_redelegations.filter(|most| left > *most).map(|_| {
+        format!("the delegation may still be redelegated {left} times: the server is older and does not know `--max-redelegations`")
+    })
 }
 
 fn shown(delegation: Option<&v1::StoredDelegation>, revision: u64) -> String {
@@ -249,3 +292,7 @@ impl Narrow {
         Ok(asked)
     }
 }
+
+#[cfg(test)]
+#[path = "delegation_tests.rs"]
+mod tests;

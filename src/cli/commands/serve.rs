@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ use crate::telemetry::record::recorder::Recorder;
 use crate::telemetry::setup::{Logging, Telemetry, start_logging};
 
 mod shutdown;
+mod store_wait;
 
 /// Time limit for threads to end at shutdown.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -201,7 +203,11 @@ async fn serve(
     check_callers(args, &config)?;
     let listeners = bind(args, &config).await?;
     let tls = load_tls(args.base(), &config)?;
-    let store = open_store(args, &config)?;
+    let mut stop = pin!(stop);
+    let probes = (listeners.as_slice(), &config.limits);
+    let Some(store) = store_wait::open(args, &config, probes, stop.as_mut()).await? else {
+        return Ok(0);
+    };
     // Beside the store, which says first if it belongs to another server.
     let prepared = open_audit(args, &config)?;
     let audit = prepared.as_ref().map(|it| it.log().clone());
@@ -348,20 +354,6 @@ fn start_audit(prepared: Option<PreparedLog>) -> anyhow::Result<()> {
         "the decision log is open"
     );
     Ok(())
-}
-
-/// Opens the store.
-fn open_store(args: &Args, config: &Config) -> anyhow::Result<OpenedStore> {
-    let Some(url) = args.shared(config)? else {
-        if args.replica.is_some() {
-            anyhow::bail!("`--replica` is for a database that several servers share");
-        }
-        return store::open_file(&args.database(config), args.on_loss());
-    };
-    let mut state = config.state.clone();
-    state.replica = args.replica.clone().or(state.replica);
-    let file = args.database(config);
-    store::open_shared(&url, args.base(), &state, (&file, args.on_loss()))
 }
 
 /// Opens the service over a store.

@@ -21,6 +21,7 @@ use crate::config::{Config, ReloadConfig};
 
 /// How long a server may decide without having heard from the database, in milliseconds.
 const MAX_STALENESS_MS: std::ops::RangeInclusive<u32> = 500..=60_000;
+const MAX_WAIT_SECONDS: u32 = 3_600;
 
 const MAX_DEREFERENCE_LEVEL: u32 = 16;
 const MAX_DEBOUNCE_MS: u64 = 60_000;
@@ -395,6 +396,11 @@ fn state(state: &StoreConfig, faults: &mut ConfigErrors<'_>) {
     if !MAX_STALENESS_MS.contains(&staleness) {
         let said = format!("is {staleness}, but must be from 500 to 60000");
         faults.add("state.max_staleness_ms", said);
+    }
+    let wait = state.wait_seconds;
+    if wait > MAX_WAIT_SECONDS {
+        let said = format!("is {wait}, but must be from 0 to {MAX_WAIT_SECONDS}");
+        faults.add("state.wait_seconds", said);
     }
     for (name, given, most) in [
         (

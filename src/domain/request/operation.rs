@@ -189,6 +189,9 @@ pub const SUBSCRIBE: &str = "subscriptions/listen";
 /// be the result of any call of before.
 pub const RESUME: &str = "resume";
 
+/// The methods of what a server sends of earlier calls without being asked.
+const UNASKED: [&str; 2] = [RESUME, "notifications/tasks"];
+
 /// An operation without its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OperationType {
@@ -417,9 +420,16 @@ impl OperationKind {
         }
     }
 
-    /// Whether it counts against the budget of a task. What only looks at what a server offers does not.
+    /// Whether a server sends it without being asked, as often as it likes. It is no call of whom it is sent to, so it uses none
+    /// up and is counted as none.
+    pub fn is_unasked(&self) -> bool {
+        matches!(self, Self::Connect { method } if UNASKED.contains(method))
+    }
+
+    /// Whether it counts against the budget of a task. What only looks at what a server offers does not, nor what a server sends
+    /// unasked.
     pub fn uses_budget(&self) -> bool {
-        !self.only_looks()
+        !self.only_looks() && !self.is_unasked()
     }
 
     /// Whether authority for some of a server's tools is enough for it: to look at what the server offers, or for what the

@@ -89,6 +89,12 @@ fn only_what_looks_or_keeps_a_connection_is_incidental_and_uses_no_budget() {
         assert!(!kind.is_incidental() && kind.uses_budget(), "{kind:?}");
         assert_eq!(kind.access(), AccessLevel::Read, "{kind:?}");
     }
+    // As often as a server likes: it uses up no call, and what it brings takes the authority that it took.
+    for kind in [RESUME, "notifications/tasks"].map(connect) {
+        assert!(kind.is_unasked(), "{kind:?}");
+        assert!(!kind.is_incidental() && !kind.uses_budget(), "{kind:?}");
+        assert_eq!(kind.brings(), ResultLabels::OfAnyCall, "{kind:?}");
+    }
     for kind in ["tasks/update", "tasks/cancel"].map(connect) {
         assert!(!kind.is_incidental() && kind.uses_budget(), "{kind:?}");
         assert_eq!(kind.access(), AccessLevel::Write, "{kind:?}");

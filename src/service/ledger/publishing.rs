@@ -77,6 +77,30 @@ impl Ledger {
         read.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// The bundle that went into service at this revision, as its change says: that is kept longer than its archive. `None` if
+    /// it is not kept either, or is another change.
+    ///
+    /// # Errors
+    ///
+    /// Any error of reading it.
+    pub async fn published_at(
+        &self,
+        revision: u64,
+    ) -> Result<Option<Arc<PublishedBundle>>, StoreError> {
+        let (done, read) = tokio::sync::oneshot::channel();
+        let before = revision.saturating_sub(1);
+        self.writer.access(move |store| {
+            // The receiver is gone if nobody waits any more.
+            let _ = done.send(store.and_then(|store| store.entries_after(before, 1)));
+        })?;
+        let entries = read.await.map_err(|_| StoreError::Closed)??;
+        let found = entries.into_iter().find(|it| it.revision == revision);
+        Ok(found.and_then(|it| match it.change {
+            Change::Published(bundle) => Some(bundle),
+            _ => None,
+        }))
+    }
+
     /// The generation after a change, a published bundle included.
     pub(super) fn after(
         &self,

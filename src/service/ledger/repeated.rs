@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use smol_str::SmolStr;
 
-use crate::domain::authority::change::Change;
+use crate::domain::authority::change::{Change, ChangeOrigin};
 use crate::service::generation::Generation;
+use crate::service::idempotency::KeyLookup;
 use crate::service::ledger::{CommittedChange, Ledger, WriteError};
 use crate::store::backend::{StoreError, StoredKey};
 
@@ -15,6 +16,13 @@ use crate::store::backend::{StoreError, StoredKey};
 const REPEAT_WAIT: Duration = Duration::from_secs(5);
 
 impl Ledger {
+    /// Whether a request was carried out, or is, under the idempotency key of this one: it need not be planned, whatever it
+    /// would need for that.
+    pub fn knows_key(&self, asked: &ChangeOrigin) -> bool {
+        let found = self.head().keys.lookup(asked);
+        matches!(found, KeyLookup::Repeated(_) | KeyLookup::Reused)
+    }
+
     /// The result of a request that was carried out before, once its change is in service; `None` if it is not made after
     /// all, and has to be looked up again.
     pub(super) async fn repeat<E>(

@@ -36,6 +36,20 @@ pub struct Address {
     tls: Option<MakeRustlsConnect>,
 }
 
+/// No connection was made.
+#[derive(Debug)]
+pub(super) struct ConnectError {
+    pub(super) why: String,
+    /// Whether one may be made a moment later ([`errors::is_away`]).
+    pub(super) is_away: bool,
+}
+
+impl From<ConnectError> for StoreError {
+    fn from(error: ConnectError) -> Self {
+        Self::Read(error.why)
+    }
+}
+
 /// Parameters of the URL that concern TLS; the library knows the others.
 #[derive(Debug, Default)]
 struct TlsParameters {
@@ -140,8 +154,8 @@ impl Address {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Read`] if none is made within [`CONNECT`].
-    async fn connect(&self) -> Result<Client, StoreError> {
+    /// [`ConnectError`] if none is made within [`CONNECT`].
+    pub(super) async fn connect(&self) -> Result<Client, ConnectError> {
         let connecting = async {
             match &self.tls {
                 Some(tls) => {
@@ -158,8 +172,14 @@ impl Address {
         };
         match tokio::time::timeout(CONNECT, connecting).await {
             Ok(Ok(client)) => Ok(client),
-            Ok(Err(error)) => Err(errors::read(&error)),
-            Err(_) => Err(StoreError::Read("no connection in time".to_owned())),
+            Ok(Err(error)) => Err(ConnectError {
+                is_away: errors::is_away(&error),
+                why: errors::text(&error),
+            }),
+            Err(_) => Err(ConnectError {
+                is_away: true,
+                why: "no connection in time".to_owned(),
+            }),
         }
     }
 }
@@ -239,7 +259,7 @@ impl PgConnection {
     ///
     /// [`StoreError::Read`] if none is made.
     pub async fn fresh(&self) -> Result<Client, StoreError> {
-        self.address.connect().await
+        Ok(self.address.connect().await?)
     }
 }
 

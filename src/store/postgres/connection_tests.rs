@@ -1,6 +1,11 @@
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
+use std::time::Duration;
 
 use super::Address;
+use crate::store::backend::StoreError;
+use crate::store::postgres::PostgresStore;
 
 fn parse(url: &str) -> Result<String, String> {
     let address = Address::parse(url, Path::new("/etc/callgate"), None);
@@ -102,5 +107,60 @@ fn what_is_no_url_of_postgresql_is_told() {
     ] {
         let said = parse(text).unwrap_err();
         assert!(said.contains("does not begin with `postgres://`"), "{said}");
+    }
+}
+
+/// What a start says of a server that answers so to whoever connects.
+fn opened(answer: Vec<u8>) -> StoreError {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client");
+        let limit = Some(Duration::from_secs(5));
+        client.set_read_timeout(limit).expect("a limit");
+        // Whatever it begins with.
+        let _ = client.read(&mut [0; 1_024]);
+        let _ = client.write_all(&answer);
+    });
+    open(port)
+}
+
+/// A connection that is refused with this SQLSTATE.
+fn refusal(code: &str) -> Vec<u8> {
+    let fields = format!("SFATAL\0C{code}\0Mno\0\0");
+    let length = u32::try_from(4 + fields.len()).expect("short");
+    [b"E", &length.to_be_bytes()[..], fields.as_bytes()].concat()
+}
+
+fn open(port: u16) -> StoreError {
+    let url = format!("postgres://callgate@127.0.0.1:{port}/callgate");
+    PostgresStore::open(&url, Path::new("."), None).expect_err("no database")
+}
+
+#[test]
+fn a_database_that_may_come_is_away_and_another_fault_is_none_to_wait_for() {
+    let port = {
+        let bound = TcpListener::bind("127.0.0.1:0").expect("a port");
+        bound.local_addr().expect("an address").port()
+    };
+    let nobody = open(port);
+    let StoreError::Away { place, why } = &nobody else {
+        panic!("{nobody:?}");
+    };
+    assert!(place.contains(&port.to_string()), "{place}");
+    assert!(why.contains("refused"), "{why}");
+    for (answer, is_away) in [
+        // It ends, or a proxy has nobody behind it.
+        (Vec::new(), true),
+        // The database system is starting up.
+        (refusal("57P03"), true),
+        (refusal("53300"), true),
+        // The password, and a database of another name.
+        (refusal("28P01"), false),
+        (refusal("3D000"), false),
+    ] {
+        let error = opened(answer);
+        let found = matches!(error, StoreError::Away { .. });
+        assert_eq!(found, is_away, "{error:?}");
     }
 }

@@ -1,5 +1,8 @@
 //! What PostgreSQL says, as errors of a store.
 
+use std::error::Error as _;
+use std::io::{self, ErrorKind};
+
 use serde::Deserialize;
 
 use crate::store::backend::StoreError;
@@ -24,6 +27,24 @@ struct Detail {
     id: String,
     #[serde(default)]
     used: u64,
+}
+
+/// SQLSTATEs of a server that begins or ends, or has no room for one connection more. Those of class 08 are of the connection.
+const AWAY: [&str; 4] = ["57P01", "57P02", "57P03", "53300"];
+const OF_CONNECTION: &str = "08";
+
+/// Whether there may be a connection a moment later: nobody answers, or a server that begins or ends. A certificate or a
+/// configuration that does not fit stays as it is.
+pub(super) fn is_away(error: &tokio_postgres::Error) -> bool {
+    if let Some(database) = error.as_db_error() {
+        let code = database.code().code();
+        return AWAY.contains(&code) || code.starts_with(OF_CONNECTION);
+    }
+    let mut causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    let io = causes.find_map(|cause| cause.downcast_ref::<io::Error>());
+    let lasts =
+        |it: &io::Error| matches!(it.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput);
+    error.is_closed() || io.is_some_and(|it| !lasts(it))
 }
 
 /// An error of reading.
@@ -62,7 +83,7 @@ pub(super) fn text(error: &tokio_postgres::Error) -> String {
         Some(database) => format!("{} ({})", database.message(), database.code().code()),
         None => {
             let mut text = error.to_string();
-            let mut cause = std::error::Error::source(error);
+            let mut cause = error.source();
             while let Some(inner) = cause {
                 text = format!("{text}: {inner}");
                 cause = inner.source();

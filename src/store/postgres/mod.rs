@@ -146,7 +146,8 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Open`] if it cannot be reached or used, [`StoreError::TooNew`] if a newer program wrote it.
+    /// [`StoreError::Away`] if it may be reached a moment later, [`StoreError::Open`] if it cannot be reached or used,
+    /// [`StoreError::TooNew`] if a newer program wrote it.
     pub fn open(url: &str, base: &Path, password_file: Option<&Path>) -> Result<Self, StoreError> {
         Self::open_known(url, base, password_file, None)
     }
@@ -171,7 +172,14 @@ impl PostgresStore {
             .wait(schema::LIMIT, {
                 let (place, known) = (place.clone(), known.map(str::to_owned));
                 async move {
-                    let client = first.fresh().await?;
+                    let connected = first.address().connect().await;
+                    let client = connected.map_err(|error| match error.is_away {
+                        true => StoreError::Away {
+                            place: place.clone(),
+                            why: error.why,
+                        },
+                        false => schema::open_error(&place, error.why),
+                    })?;
                     schema::migrate(client, &place, known.as_deref()).await
                 }
             })

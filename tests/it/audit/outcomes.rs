@@ -50,7 +50,13 @@ async fn what_envoy_sees_of_a_response_is_on_record() {
     let mut exchange = Exchange::open_with(stage.server.channel().await, None).await;
     exchange.pass(&message).await;
     drop(exchange);
-    let contents = outcomes(&stage, 4).await;
+    // An error that cannot be read.
+    let mut exchange = Exchange::open_with(stage.server.channel().await, None).await;
+    exchange.pass(&message).await;
+    let unclear = "text/plain; as=application/json";
+    exchange.answered_under("400", unclear).await.unwrap();
+    exchange.body(&[error.as_bytes()]).await.unwrap();
+    let contents = outcomes(&stage, 5).await;
     let seen: Vec<_> = contents
         .outcomes
         .iter()
@@ -64,6 +70,8 @@ async fn what_envoy_sees_of_a_response_is_on_record() {
             (Status::Error, length(&error)),
             (Status::Result, length(&event)),
             (Status::NoResponse, 0),
+            // Known by its headers.
+            (Status::Withheld, 0),
         ]
     );
     for outcome in &contents.outcomes {

@@ -163,6 +163,42 @@ fn a_bundle_is_published_rolled_back_listed_and_there_after_a_restart() {
 }
 
 #[test]
+fn a_repeated_rollback_is_answered_as_at_first_also_where_nothing_of_it_is_kept() {
+    let place = first("");
+    let other = next();
+    let server = Server::start(&place, &[]);
+    let desk = Desk {
+        folder: &other,
+        server: &server,
+    };
+    desk.says(0, "publish --as user:alice --version 5");
+    fs::remove_file(other.policies().join("stop.cedar")).unwrap();
+    desk.says(0, "publish --as user:alice --version 6");
+    let rollback = "rollback 2 --as user:alice --key k-1";
+    let made = desk.json(rollback);
+    assert_eq!(made["bundle"]["backToRevision"], "2", "{made}");
+    desk.says(0, "rollback 3 --as user:alice");
+    let store = place.folder().join("callgate.db");
+    server.stop();
+    // As after fifty more: neither the revision that it went back to is kept, nor its own.
+    let database = rusqlite::Connection::open(store).unwrap();
+    let pruned = database.execute("DELETE FROM published WHERE revision IN (2, 4)", []);
+    assert_eq!(pruned.unwrap(), 2);
+    drop(database);
+    let server = Server::start(&place, &[]);
+    let desk = Desk {
+        folder: &other,
+        server: &server,
+    };
+    assert_eq!(desk.json(rollback), made);
+    // Of another request under the key nothing is told, and a new one finds nothing.
+    let said = desk.says(1, "rollback 3 --as user:alice --key k-1");
+    assert!(said.contains("was used for another request"), "{said}");
+    let said = desk.says(1, "rollback 2 --as user:alice --key k-2");
+    assert!(said.contains("no published bundle of revision 2"), "{said}");
+}
+
+#[test]
 fn a_bundle_that_does_not_compile_or_that_nobody_expects_is_refused() {
     let place = first("");
     let server = Server::start(&place, &[]);

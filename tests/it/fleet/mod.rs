@@ -10,7 +10,7 @@ mod database;
 mod history;
 mod keyed;
 mod mutations;
-mod proxy;
+pub mod proxy;
 mod run;
 
 use std::path::Path;

@@ -3,3 +3,4 @@
 pub mod admin;
 mod backup;
 mod dashboards;
+mod start;

@@ -6,7 +6,7 @@ use callgate::proto::envoy::processing::processing_request::Request;
 use callgate::proto::envoy::processing::processing_response::Response;
 use serde_json::{Value as Json, json};
 
-use crate::envoy::ext_proc::{Exchange, asking, headers, list, request, seen};
+use crate::envoy::ext_proc::{Exchange, asking, headers, list, request};
 use crate::support::in_process::Running;
 
 /// Types that no client has to take for MCP.
@@ -199,19 +199,45 @@ async fn what_is_no_text_of_ascii_letters_does_not_pass() {
         let found = passed(&server, ("400", &of_type), b"+AHsAIg-jsonrpc").await;
         assert_eq!(found, [b"", b""], "{charset}");
     }
-    let mut exchange = Exchange::open(&server).await;
-    exchange.pass(&list()).await;
-    let packed = [
-        (":status", "400"),
-        ("content-type", "text/plain"),
-        ("content-encoding", "gzip"),
+}
+
+#[tokio::test]
+async fn of_an_error_that_cannot_be_read_status_and_headers_pass() {
+    let server = asking().await;
+    let cases = [
+        ("401", "application/json", "gzip"),
+        ("404", "text/html", "br"),
+        ("429", "text/event-stream", "zstd"),
+        ("503", "text/plain", "deflate"),
+        ("400", "text/plain; as=text/event-stream", "identity"),
     ];
-    exchange
-        .tell(Request::ResponseHeaders(headers(&packed, false)))
-        .await;
-    let told = exchange.hear().await.expect("an answer");
-    let Response::ImmediateResponse(told) = told else {
-        panic!("{told:?}");
-    };
-    assert_eq!(seen(told).0, 502);
+    for (status, of_type, encoding) in cases {
+        let mut exchange = Exchange::open(&server).await;
+        exchange.pass(&list()).await;
+        let answer = [
+            (":status", status),
+            ("content-type", of_type),
+            ("content-encoding", encoding),
+            ("www-authenticate", "Bearer"),
+            ("x-callgate-decision-id", "the server's"),
+        ];
+        let answer = Request::ResponseHeaders(headers(&answer, false));
+        exchange.tell(answer).await;
+        let told = exchange.hear().await.expect("an answer");
+        let Response::ResponseHeaders(told) = told else {
+            panic!("{status}: {told:?}");
+        };
+        let changed = told.response.and_then(|it| it.header_mutation);
+        let mut without = changed.expect("a change").remove_headers;
+        without.sort();
+        assert_eq!(
+            without,
+            ["content-encoding", "x-callgate-decision-id"],
+            "{status}"
+        );
+        // Whatever it is, also what is no compressed text at all.
+        let evil = visit("evil.example").to_string();
+        let passed = exchange.body(&[evil.as_bytes(), b"\x1f\x8b"]).await;
+        assert_eq!(passed.expect("a body"), b"", "{status}");
+    }
 }

@@ -178,3 +178,31 @@ when { context.labels.contains("private") };"#;
         "{passed}"
     );
 }
+
+#[tokio::test]
+async fn what_a_server_sends_unasked_uses_up_nothing_of_its_client() {
+    // The stream and the calls below are counted, and nothing else.
+    let bursts = r#"@id("bursts") forbid (principal, action in Mcp::Action::"call_tool", resource)
+when { context has usage && (context.usage.actor_last_minute > 3 || context.usage.recent_denials > 0) };
+@id("sessions") forbid (principal, action in Mcp::Action::"call_tool", resource)
+when { context has session && context.session.calls > 2 };"#;
+    let world = worlds::small().file("bursts.cedar", bursts);
+    let server = world.start(CONFIG).await;
+    let mut exchange = Exchange::open(&server).await;
+    exchange.listen().await;
+    let told = exchange.answered_with("text/event-stream").await;
+    told.expect("go on");
+    assert!(may_write(&server).await);
+    let sent: Vec<String> = (0..20)
+        .map(|id| event(&json!({"jsonrpc": "2.0", "id": id, "result": {"content": []}})))
+        .collect();
+    let passed = exchange.body(&[sent.concat().as_bytes()]).await;
+    assert_eq!(
+        passed.expect("a body"),
+        sent.concat().as_bytes(),
+        "each is decided, and passes"
+    );
+    assert!(may_write(&server).await);
+    assert!(may_write(&server).await);
+    assert!(!may_write(&server).await, "calls are counted");
+}
