@@ -169,10 +169,11 @@ impl LiveFacts {
         let task = call.workflow.task_id.as_ref();
         let task = task.and_then(|id| generation.authority.tasks.get(id));
         let budget = task.and_then(|task| task.budget());
-        let tool_budget = task.zip(call.operation.tool_uid());
-        let tool_budget = tool_budget.and_then(|(task, tool)| task.tool_budget(&tool));
+        let tool = call.operation.tool_uid();
+        let tool_budget = task.zip(tool.as_ref());
+        let tool_budget = tool_budget.and_then(|(task, tool)| task.tool_budget(tool));
         let usage = || {
-            let (actor, tool) = (&call.subject.entity, call.operation.tool_uid());
+            let actor = &call.subject.entity;
             self.usage.view(actor, carriers.root(), tool.as_ref(), now)
         };
         Observed {
@@ -190,7 +191,7 @@ impl LiveFacts {
             approval_uses: (call.approval_ids.iter())
                 .map(|id| self.quotas.approval_uses(id))
                 .collect(),
-            definition: self.definition_of(ask, call, now),
+            definition: tool.and_then(|tool| self.definition_of(ask, tool, now)),
             carriers,
             seen_as,
         }
@@ -209,17 +210,14 @@ impl LiveFacts {
     fn definition_of(
         &self,
         ask: &RequestMeta<'_>,
-        call: &CallContext,
+        tool: EntityUID,
         now: SystemTime,
     ) -> Option<DefinitionDigests> {
         if self.definitions.is_empty() {
             return None;
         }
-        let place = GatewayTool {
-            gateway: ask.gateway(),
-            tool: call.operation.tool_uid()?,
-        };
-        self.definitions.get(&place, now)
+        let gateway = ask.gateway();
+        self.definitions.get(&GatewayTool { gateway, tool }, now)
     }
 
     /// Commits the side effects of an allow, and notes in `left` what is committed.

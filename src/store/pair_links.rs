@@ -191,14 +191,16 @@ impl PairLinks {
         mut change: impl FnMut(&mut Link),
     ) {
         let mut is_new = false;
-        for [at, to] in [[one, other], [other, one]] {
+        for ends in [[one, other], [other, one]] {
+            // It is there already, as nearly always.
+            if let Some(link) = shard.link_mut(root, ends) {
+                change(link);
+                continue;
+            }
+            let [at, to] = ends.map(EntityUID::clone);
             let agents = shard.roots.entry(root.clone()).or_default();
-            let links = agents.entry(at.clone()).or_default();
-            let link = links.entry(to.clone()).or_insert_with(|| {
-                is_new = true;
-                Link::default()
-            });
-            change(link);
+            change(agents.entry(at).or_default().entry(to).or_default());
+            is_new = true;
         }
         if is_new {
             shard.links += 1;

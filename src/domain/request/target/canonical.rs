@@ -10,6 +10,9 @@ use crate::domain::request::target::kind::TargetKind;
 use crate::domain::request::target::text;
 use crate::domain::schema::{self, TYPES};
 
+/// As many attributes as a target has at most: its name, kind and spelling, scheme, query, and four facts of a host.
+const MOST_ATTRIBUTES: usize = 9;
+
 /// A resource that a call acts upon.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -83,7 +86,8 @@ impl CanonicalTarget {
         let kind = self.kind.unwrap_or(TargetKind::Id);
         let name = SmolStr::new(&self.name);
         let text = |text: &SmolStr| Value::new(text.clone(), None);
-        let mut attributes = vec![
+        let mut attributes = Vec::with_capacity(MOST_ATTRIBUTES);
+        attributes.extend([
             (SmolStr::new_static("uri"), text(&name)),
             (
                 SmolStr::new_static("kind"),
@@ -93,14 +97,14 @@ impl CanonicalTarget {
                 SmolStr::new_static("canonical"),
                 Value::new(is_canonical, None),
             ),
-        ];
+        ]);
         let mut add = |name: &'static str, value: Option<&SmolStr>| {
             attributes.extend(value.map(|value| (SmolStr::new_static(name), text(value))));
         };
         add("scheme", self.scheme.as_ref());
         add("query", self.query.as_ref());
         if let Some(host) = &self.host {
-            let facts = host.facts().into_iter();
+            let facts = host.facts();
             attributes.extend(facts.map(|(name, value)| (SmolStr::new_static(name), value)));
         }
         let containing = self.containing.iter().map(|name| place(name.as_str()));
@@ -128,7 +132,9 @@ fn is_escaped_as(name: &str, text: &str) -> bool {
 /// The name of a resource below a root and the names of those that contain it, for unescaped segments. A root
 /// that is itself a resource, such as `file:///`, ends with a slash.
 pub(super) fn below(root: &str, segments: &[&str]) -> (String, Vec<String>) {
-    let mut name = root.to_owned();
+    let added: usize = segments.iter().map(|segment| 1 + segment.len()).sum();
+    let mut name = String::with_capacity(root.len() + added);
+    name.push_str(root);
     let mut containing = Vec::with_capacity(segments.len());
     for segment in segments {
         containing.push(name.clone());

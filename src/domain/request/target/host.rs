@@ -127,16 +127,19 @@ impl Host {
     }
 
     /// The attributes that policies see, by name.
-    pub fn facts(&self) -> Vec<(&'static str, Value)> {
+    pub fn facts(&self) -> impl Iterator<Item = (&'static str, Value)> {
         let text = |text: &SmolStr| Value::new(text.clone(), None);
-        let mut facts = vec![
+        let of_all = [
             ("host", text(&self.name)),
             ("public", Value::new(self.is_open, None)),
         ];
         let address = self.address.and_then(address_value);
-        facts.extend(address.map(|address| ("address", address)));
-        facts.extend(self.domain.as_ref().map(|domain| ("domain", text(domain))));
-        facts
+        let domain = self.domain.as_ref().map(text);
+        let of_some = [("address", address), ("domain", domain)];
+        let of_some = of_some.into_iter();
+        of_all
+            .into_iter()
+            .chain(of_some.filter_map(|(name, value)| Some((name, value?))))
     }
 }
 
