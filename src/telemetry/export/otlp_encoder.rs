@@ -262,7 +262,17 @@ impl<'b> AttributeWriter<'b> {
         self.pieces(key, &shortened(value, self.longest));
     }
 
-    /// A text in pieces that belong together.
+    /// A text in pieces, which are joined.
+    #[inline]
+    pub fn joined(&mut self, key: &str, pieces: &[&str]) {
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        match length <= self.longest {
+            true => self.pieces(key, pieces),
+            false => self.text(key, &pieces.concat()),
+        }
+    }
+
+    /// The same without a limit.
     #[inline]
     fn pieces(&mut self, key: &str, pieces: &[&str]) {
         let length = pieces.iter().map(|piece| piece.len()).sum();
