@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::audit::batch::{self, BatchCapsules, DIGEST, finish};
+use crate::audit::batch::{self, BatchCapsules, DIGEST, FinishedFrames, finish};
 use crate::audit::capsule::{self, CapsuleError, CapsuleKey, CapsuleSealer};
 use crate::audit::frame::{self, Contents};
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
@@ -26,7 +26,6 @@ use crate::audit::segment::{AppendError, Segment};
 mod notices;
 mod recovery;
 pub use notices::NoticeCounts;
-use notices::times;
 pub use recovery::warn_of_what_is_gone;
 
 /// How often it is looked for the lock while there is much to write.
@@ -115,6 +114,8 @@ pub struct LogOutput {
     lost_records: LostRanges,
     /// Reused for frames of notices and capsules.
     scratch: Vec<u8>,
+    /// Reused for what is known of the frames that are appended next.
+    finished: FinishedFrames,
     /// The tree over the records; `None` in a log that goes on without one.
     tree: Option<LogTree>,
     /// Files to repair to which nothing more is written.
@@ -161,6 +162,7 @@ impl LogOutput {
             lost: LostCounts::default(),
             lost_records: LostRanges::default(),
             scratch: Vec::new(),
+            finished: FinishedFrames::default(),
             tree: None,
             closed: Vec::new(),
             lock: Arc::new(lock),
@@ -260,17 +262,17 @@ impl LogOutput {
         if frames.is_empty() {
             return Ok(());
         }
-        if !capsules.is_empty() {
-            let digests = self.write_capsules(capsules, records)?;
-            let of_group = |(group, digest)| {
-                let found = batch::capsules_of(group).flatten();
-                found.map(move |(position, _)| (position, digest))
-            };
-            let digests = capsules.groups().zip(digests).flat_map(of_group);
-            batch::set_capsule_digests(frames, digests);
-        }
-        finish(frames, self.next);
-        self.append(frames, records)
+        let digests = match capsules.is_empty() {
+            true => Vec::new(),
+            false => self.write_capsules(capsules, records)?,
+        };
+        let of_group = |(group, digest)| {
+            let found = batch::capsules_of(group).flatten();
+            found.map(move |(position, _)| (position, digest))
+        };
+        let digests = capsules.groups().zip(digests).flat_map(of_group);
+        finish(frames, self.next, digests, &mut self.finished);
+        self.append(frames)
     }
 
     /// Whether the next batch is no more than appended to the files that are open: neither is one to be begun, nor waits a
@@ -309,8 +311,8 @@ impl LogOutput {
         }
     }
 
-    /// Appends records. If the file is not what was written any more, it is given up.
-    fn append(&mut self, frames: &[u8], count: u64) -> Result<(), WriteError> {
+    /// Appends frames that were finished last. If the file is not what was written any more, it is given up.
+    fn append(&mut self, frames: &[u8]) -> Result<(), WriteError> {
         let is_synced = self.settings.is_synced;
         let Some(segment) = &mut self.segments.current else {
             return Err(AppendError::Replaced("there is no file").into());
@@ -321,11 +323,12 @@ impl LogOutput {
             }
             return Err(error.into());
         }
-        self.latest = times(frames).fold(self.latest, u64::max);
+        let FinishedFrames { leaves, latest } = &self.finished;
+        self.latest = self.latest.max(*latest);
         let first = self.next;
-        self.next += count;
+        self.next += leaves.len() as u64;
         if let Some(tree) = &mut self.tree
-            && let Err(error) = tree.append(first, frames)
+            && let Err(error) = tree.append(first, leaves)
         {
             tracing::error!(%error, "the decision log goes on without its tree until the next start");
             self.tree = None;
