@@ -277,11 +277,9 @@ impl LogOutput {
 
     /// Whether the next batch is no more than appended to the files that are open: neither is one to be begun, nor waits a
     /// notice, nor has the tree to catch up.
-    pub fn only_appends(&self, capsules: &BatchCapsules) -> bool {
-        let is_current = |rolling: &Rolling| {
-            let current = rolling.current.as_ref();
-            current.is_some_and(|it| !self.is_to_be_rolled(it, rolling.opened))
-        };
+    pub fn only_appends(&self, capsules: &BatchCapsules, now: Instant) -> bool {
+        let is_current =
+            |rolling: &Rolling| rolling.current.is_some() && !self.is_to_be_rolled(rolling, now);
         let is_ready = capsules.is_empty() || is_current(&self.capsules);
         let has_room = self.tree.as_ref().is_none_or(LogTree::has_room);
         let is_own = !self.lock.is_taken();
@@ -392,11 +390,8 @@ impl LogOutput {
         if self.segments.current.is_none() {
             self.segments.begin(self.next).map_err(WriteError::Create)?;
         }
-        let is_due = |rolling: &Rolling| {
-            let current = rolling.current.as_ref();
-            current.is_some_and(|it| self.is_to_be_rolled(it, rolling.opened))
-        };
-        let due = [is_due(&self.segments), is_due(&self.capsules)];
+        let now = Instant::now();
+        let due = [&self.segments, &self.capsules].map(|it| self.is_to_be_rolled(it, now));
         let rolled = [&mut self.segments, &mut self.capsules]
             .into_iter()
             .zip(due);
@@ -407,10 +402,13 @@ impl LogOutput {
         Ok(())
     }
 
-    /// Whether a file with records is too large or too old to be appended to.
-    fn is_to_be_rolled(&self, current: &Segment, opened: Instant) -> bool {
-        let is_large = current.length() >= self.settings.segment_bytes;
-        let is_old = opened.elapsed() >= self.settings.segment_age;
-        (is_large || is_old) && current.first() != self.next
+    /// Whether there is a file with records that is too large or too old to be appended to.
+    fn is_to_be_rolled(&self, rolling: &Rolling, now: Instant) -> bool {
+        let age = now.saturating_duration_since(rolling.opened);
+        let is_old = age >= self.settings.segment_age;
+        rolling.current.as_ref().is_some_and(|current| {
+            let is_large = current.length() >= self.settings.segment_bytes;
+            (is_large || is_old) && current.first() != self.next
+        })
     }
 }
