@@ -2,6 +2,8 @@
 
 use crate::audit::envelope;
 use crate::audit::frame::FRAME_HEADER;
+use crate::audit::record::time_of;
+use crate::audit::tree::hash::TreeHash;
 
 /// Plaintext after which a group of capsules is closed and the next one begins, in bytes: whoever reads one capsule opens its
 /// group.
@@ -15,6 +17,15 @@ const NO_DIGEST_YET: &[u8] = &{
     (field[0], field[1]) = (8 << 3 | 2, DIGEST as u8);
     field
 };
+
+/// What is known of frames that are finished.
+#[derive(Debug, Default)]
+pub(super) struct FinishedFrames {
+    /// Their leaves in the tree.
+    pub(super) leaves: Vec<TreeHash>,
+    /// The latest time of their records, in nanoseconds since 1970.
+    pub(super) latest: u64,
+}
 
 /// The capsules of a batch in plaintext, in groups that are compressed and encrypted at once. Each capsule stands behind the
 /// position of its record in the batch (u64) and its length (u32), both little endian.
@@ -91,53 +102,34 @@ pub(super) fn push_unfinished(frames: &mut Vec<u8>, envelope: &[u8], has_capsule
     frames.extend_from_slice(digest);
 }
 
-/// Puts the digests of the frames of capsules into frames with these positions, which ascend.
-pub(super) fn set_capsule_digests(
+/// Puts indices, checksums and the digests of the frames of capsules into frames, of which the first gets this index, and notes
+/// in `finished` what is to be known of them. Digests come with the positions of their records, which ascend.
+pub(super) fn finish(
     frames: &mut [u8],
+    first: u64,
     digests: impl IntoIterator<Item = (u64, [u8; DIGEST])>,
+    finished: &mut FinishedFrames,
 ) {
+    let FinishedFrames { leaves, latest } = finished;
+    leaves.clear();
+    *latest = 0;
     let mut digests = digests.into_iter().peekable();
-    each_frame(frames, |position, _, payload| {
-        if let Some((_, digest)) = digests.next_if(|(at, _)| *at == position)
-            && let Some(place) = payload.last_chunk_mut()
-        {
-            *place = digest;
-        }
-    });
-}
-
-/// Puts indices and checksums into frames, and returns how many there are.
-pub(super) fn finish(frames: &mut [u8], first: u64) -> u64 {
-    each_frame(frames, |position, checksum, payload| {
-        envelope::set_index(payload, first + position);
-        *checksum = crc32c::crc32c(payload).to_le_bytes();
-    })
-}
-
-/// The payloads of frames.
-pub(super) fn payloads(frames: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = frames;
-    std::iter::from_fn(move || {
-        let (head, tail) = rest.split_first_chunk::<FRAME_HEADER>()?;
-        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
-        let (payload, after) = tail.split_at(length.min(tail.len()));
-        rest = after;
-        Some(payload)
-    })
-}
-
-/// Calls `change` with the position, the checksum and the payload of each frame. Returns how many there are.
-fn each_frame(frames: &mut [u8], mut change: impl FnMut(u64, &mut [u8; 4], &mut [u8])) -> u64 {
-    let mut rest = frames;
-    let mut count = 0;
     while let Some((length, tail)) = rest.split_first_chunk_mut::<4>()
         && let Some((checksum, tail)) = tail.split_first_chunk_mut::<4>()
     {
         let length = u32::from_le_bytes(*length) as usize;
         let (payload, after) = tail.split_at_mut(length.min(tail.len()));
-        change(count, checksum, payload);
-        count += 1;
+        let position = leaves.len() as u64;
+        if let Some((_, digest)) = digests.next_if(|(at, _)| *at == position)
+            && let Some(place) = payload.last_chunk_mut()
+        {
+            *place = digest;
+        }
+        envelope::set_index(payload, first + position);
+        *checksum = crc32c::crc32c(payload).to_le_bytes();
+        *latest = time_of(payload).unwrap_or_default().max(*latest);
+        leaves.push(TreeHash::leaf(payload));
         rest = after;
     }
-    count
 }

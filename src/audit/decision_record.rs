@@ -64,6 +64,12 @@ impl<'a> DecisionRecord<'a> {
         !self.is_enforced && !self.decision.is_allow()
     }
 
+    /// When it was decided.
+    pub fn decided_at(&self) -> SystemTime {
+        let decided_at = self.started_at.checked_add(self.took);
+        decided_at.unwrap_or(self.started_at)
+    }
+
     /// How many entries of a list were shown only because it was not enforced.
     pub fn waived_entries(&self) -> usize {
         match self.question {

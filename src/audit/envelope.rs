@@ -6,7 +6,6 @@
 //! Invariant: URIs, purposes, addresses and challenges go in as keyed digests, or not at all: nothing in a record can be held
 //! against guesses at what a call contained.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -15,6 +14,7 @@ use callgate_engine::cedar::EntityUID;
 
 use crate::audit::control_record::{ControlOutcome, ControlRecord};
 use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
+use crate::audit::keyed_digest::KeyedDigest;
 use crate::audit::left_out::Named;
 use crate::audit::outcome_record::OutcomeRecord;
 use crate::audit::record::INDEX_TAG;
@@ -26,24 +26,6 @@ use crate::domain::request::call_context::CallContext;
 use crate::domain::request::operation::OperationKind;
 use crate::domain::request::trace_context::TraceContext;
 use crate::domain::schema::TYPES;
-
-/// HMAC-SHA-256 of a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hmac {
-    /// Its bytes.
-    pub bytes: [u8; 32],
-    /// The same in hexadecimal.
-    pub hex: Arc<str>,
-}
-
-/// Digests of sensitive values.
-pub trait KeyedDigest {
-    /// That of a text; `None` without a key.
-    fn digest(&self, text: &str) -> Option<Hmac>;
-
-    /// That of an address, as it is written.
-    fn address_digest(&self, address: IpAddr) -> Option<Hmac>;
-}
 
 /// Appends the envelope of a decision.
 pub fn decision(out: &mut Vec<u8>, record: &DecisionRecord<'_>, digests: &dyn KeyedDigest) {
@@ -170,7 +152,7 @@ impl EnvelopeFields<'_, '_> {
         let challenge = verdict.challenge.as_ref();
         let challenge = challenge.and_then(|it| self.digests.digest(it.digest.as_str()));
         if let Some(digest) = challenge {
-            self.wire.bytes(46, &digest.bytes);
+            self.wire.bytes(46, &digest.0);
         }
         if let Some(left) = record.left.filter(|_| record.is_dry_run) {
             self.left(47, left);
@@ -241,7 +223,7 @@ impl EnvelopeFields<'_, '_> {
         ];
         for (field, digest) in (43..).zip(digests) {
             if let Some(digest) = digest {
-                self.wire.bytes(field, &digest.bytes);
+                self.wire.bytes(field, &digest.0);
             }
         }
     }
@@ -254,7 +236,7 @@ impl EnvelopeFields<'_, '_> {
                 wire.text(1, target.kind);
                 wire.optional(2, target.role.as_ref());
                 if let Some(digest) = digests.digest(&target.id) {
-                    wire.bytes(4, &digest.bytes);
+                    wire.bytes(4, &digest.0);
                 }
             });
         });
@@ -434,7 +416,7 @@ fn entity(wire: &mut WireWriter<'_>, digests: &dyn KeyedDigest, field: u32, uid:
     }
     match digests.digest(uid.eid().as_ref()) {
         Some(digest) => {
-            let name = format_args!("{}::hmac:{}", uid.entity_type(), digest.hex);
+            let name = format_args!("{}::hmac:{}", uid.entity_type(), digest.hex());
             wire.display(field, &name);
         }
         None => {

@@ -8,11 +8,12 @@ use prost::Message;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Hmac, KeyedDigest, control_write, decision, notice, outcome, set_index};
+use super::{control_write, decision, notice, outcome, set_index};
 use crate::audit::control_record::{ControlOutcome, ControlRecord};
 use crate::audit::decision_record::RecordedRequest;
 use crate::audit::frame::MAX_RECORD;
 use crate::audit::json;
+use crate::audit::keyed_digest::{Hmac, KeyedDigest};
 use crate::audit::outcome_record::{OutcomeOf, OutcomeRecord, Status};
 use crate::audit::record::schema as schema_v1;
 use crate::audit::record::schema::record::Kind;
@@ -32,10 +33,7 @@ struct Shown;
 
 impl KeyedDigest for Shown {
     fn digest(&self, text: &str) -> Option<Hmac> {
-        Some(Hmac {
-            bytes: [text.len() as u8; 32],
-            hex: format!("hmac{}", text.len()).into(),
-        })
+        Some(Hmac([text.len() as u8; 32]))
     }
 
     fn address_digest(&self, address: IpAddr) -> Option<Hmac> {
@@ -194,7 +192,10 @@ fn every_kind_of_record_is_what_its_message_encodes_to() {
     };
     assert_eq!(
         (write.revision, write.id.as_str()),
-        (Some(0), "Mcp::Resource::hmac:hmac14")
+        (
+            Some(0),
+            &*format!("Mcp::Resource::hmac:{}", "0e".repeat(32))
+        )
     );
     assert_eq!(write.reasons[0].code, "FORBIDDEN");
     out.clear();
@@ -409,7 +410,8 @@ fn a_resource_stands_in_a_record_with_its_digest_whatever_its_part() {
     let read = StoredRecord::from_bytes(bytes).unwrap().decode().unwrap();
     let it = decided(&read);
     let chain = it.chain.as_ref().unwrap();
-    assert_eq!(it.subject, "Mcp::Resource::hmac:hmac32");
+    let digest = "20".repeat(32);
+    assert_eq!(it.subject, format!("Mcp::Resource::hmac:{digest}"));
     assert_eq!([&chain.root, &chain.actors[0]], [&it.subject, &it.subject]);
     assert_eq!(it.principals[1].principal, it.subject);
 }

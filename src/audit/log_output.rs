@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::audit::batch::{self, BatchCapsules, DIGEST, finish};
+use crate::audit::batch::{self, BatchCapsules, DIGEST, FinishedFrames, finish};
 use crate::audit::capsule::{self, CapsuleError, CapsuleKey, CapsuleSealer};
 use crate::audit::frame::{self, Contents};
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
@@ -26,7 +26,6 @@ use crate::audit::segment::{AppendError, Segment};
 mod notices;
 mod recovery;
 pub use notices::NoticeCounts;
-use notices::times;
 pub use recovery::warn_of_what_is_gone;
 
 /// How often it is looked for the lock while there is much to write.
@@ -115,6 +114,8 @@ pub struct LogOutput {
     lost_records: LostRanges,
     /// Reused for frames of notices and capsules.
     scratch: Vec<u8>,
+    /// Reused for what is known of the frames that are appended next.
+    finished: FinishedFrames,
     /// The tree over the records; `None` in a log that goes on without one.
     tree: Option<LogTree>,
     /// Files to repair to which nothing more is written.
@@ -161,6 +162,7 @@ impl LogOutput {
             lost: LostCounts::default(),
             lost_records: LostRanges::default(),
             scratch: Vec::new(),
+            finished: FinishedFrames::default(),
             tree: None,
             closed: Vec::new(),
             lock: Arc::new(lock),
@@ -260,26 +262,24 @@ impl LogOutput {
         if frames.is_empty() {
             return Ok(());
         }
-        if !capsules.is_empty() {
-            let digests = self.write_capsules(capsules, records)?;
-            let of_group = |(group, digest)| {
-                let found = batch::capsules_of(group).flatten();
-                found.map(move |(position, _)| (position, digest))
-            };
-            let digests = capsules.groups().zip(digests).flat_map(of_group);
-            batch::set_capsule_digests(frames, digests);
-        }
-        finish(frames, self.next);
-        self.append(frames, records)
+        let digests = match capsules.is_empty() {
+            true => Vec::new(),
+            false => self.write_capsules(capsules, records)?,
+        };
+        let of_group = |(group, digest)| {
+            let found = batch::capsules_of(group).flatten();
+            found.map(move |(position, _)| (position, digest))
+        };
+        let digests = capsules.groups().zip(digests).flat_map(of_group);
+        finish(frames, self.next, digests, &mut self.finished);
+        self.append(frames)
     }
 
     /// Whether the next batch is no more than appended to the files that are open: neither is one to be begun, nor waits a
     /// notice, nor has the tree to catch up.
-    pub fn only_appends(&self, capsules: &BatchCapsules) -> bool {
-        let is_current = |rolling: &Rolling| {
-            let current = rolling.current.as_ref();
-            current.is_some_and(|it| !self.is_to_be_rolled(it, rolling.opened))
-        };
+    pub fn only_appends(&self, capsules: &BatchCapsules, now: Instant) -> bool {
+        let is_current =
+            |rolling: &Rolling| rolling.current.is_some() && !self.is_to_be_rolled(rolling, now);
         let is_ready = capsules.is_empty() || is_current(&self.capsules);
         let has_room = self.tree.as_ref().is_none_or(LogTree::has_room);
         let is_own = !self.lock.is_taken();
@@ -309,8 +309,8 @@ impl LogOutput {
         }
     }
 
-    /// Appends records. If the file is not what was written any more, it is given up.
-    fn append(&mut self, frames: &[u8], count: u64) -> Result<(), WriteError> {
+    /// Appends frames that were finished last. If the file is not what was written any more, it is given up.
+    fn append(&mut self, frames: &[u8]) -> Result<(), WriteError> {
         let is_synced = self.settings.is_synced;
         let Some(segment) = &mut self.segments.current else {
             return Err(AppendError::Replaced("there is no file").into());
@@ -321,11 +321,12 @@ impl LogOutput {
             }
             return Err(error.into());
         }
-        self.latest = times(frames).fold(self.latest, u64::max);
+        let FinishedFrames { leaves, latest } = &self.finished;
+        self.latest = self.latest.max(*latest);
         let first = self.next;
-        self.next += count;
+        self.next += leaves.len() as u64;
         if let Some(tree) = &mut self.tree
-            && let Err(error) = tree.append(first, frames)
+            && let Err(error) = tree.append(first, leaves)
         {
             tracing::error!(%error, "the decision log goes on without its tree until the next start");
             self.tree = None;
@@ -389,11 +390,8 @@ impl LogOutput {
         if self.segments.current.is_none() {
             self.segments.begin(self.next).map_err(WriteError::Create)?;
         }
-        let is_due = |rolling: &Rolling| {
-            let current = rolling.current.as_ref();
-            current.is_some_and(|it| self.is_to_be_rolled(it, rolling.opened))
-        };
-        let due = [is_due(&self.segments), is_due(&self.capsules)];
+        let now = Instant::now();
+        let due = [&self.segments, &self.capsules].map(|it| self.is_to_be_rolled(it, now));
         let rolled = [&mut self.segments, &mut self.capsules]
             .into_iter()
             .zip(due);
@@ -404,10 +402,13 @@ impl LogOutput {
         Ok(())
     }
 
-    /// Whether a file with records is too large or too old to be appended to.
-    fn is_to_be_rolled(&self, current: &Segment, opened: Instant) -> bool {
-        let is_large = current.length() >= self.settings.segment_bytes;
-        let is_old = opened.elapsed() >= self.settings.segment_age;
-        (is_large || is_old) && current.first() != self.next
+    /// Whether there is a file with records that is too large or too old to be appended to.
+    fn is_to_be_rolled(&self, rolling: &Rolling, now: Instant) -> bool {
+        let age = now.saturating_duration_since(rolling.opened);
+        let is_old = age >= self.settings.segment_age;
+        rolling.current.as_ref().is_some_and(|current| {
+            let is_large = current.length() >= self.settings.segment_bytes;
+            (is_large || is_old) && current.first() != self.next
+        })
     }
 }

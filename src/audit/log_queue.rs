@@ -181,13 +181,6 @@ impl Shared {
         queue.batch.bytes() >= self.max_queue / GATHERED_PART
     }
 
-    /// Takes what waits. Only for whoever has the writer.
-    pub(super) fn take(&self, batch: &mut Batch) {
-        let mut queue = self.lock();
-        std::mem::swap(&mut queue.batch, batch);
-        queue.in_hand = batch.oldest;
-    }
-
     /// What was taken is dealt with.
     pub(super) fn note_batch_done(&self) {
         self.lock().in_hand = None;
@@ -287,6 +280,9 @@ impl Shared {
     }
 
     pub(super) fn failure(&self) -> Option<Failure> {
+        if !self.is_failing() {
+            return None;
+        }
         let failure = self.failure.lock();
         failure.unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -310,6 +306,14 @@ impl Shared {
 
     pub(super) fn threads(&self) -> MutexGuard<'_, Threads> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// Takes what waits, into a batch that is empty. Only for whoever has the writer.
+    pub(super) fn take(&mut self, batch: &mut Batch) {
+        std::mem::swap(&mut self.batch, batch);
+        self.in_hand = batch.oldest;
     }
 }
 

@@ -6,7 +6,6 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::audit::batch;
 use crate::audit::key_guard::{KeyFile, KeyUse};
 use crate::audit::log_files::{self, SEGMENTS, TREE};
 use crate::audit::log_lock::LogLock;
@@ -39,8 +38,6 @@ pub struct LogTree {
     thread: TreeThread,
     log: LogReader,
     next: u64,
-    /// Reused for the leaves of the next frames.
-    leaves: Vec<TreeHash>,
 }
 
 /// A tree, and the files with its keys.
@@ -57,31 +54,31 @@ impl LogTree {
         self.thread.watch()
     }
 
-    /// Whether frames can be appended without waiting for anything.
+    /// Whether leaves can be appended without waiting for anything.
     pub fn has_room(&self) -> bool {
         self.thread.has_room()
     }
 
-    /// Appends frames that are written, whose first record has this index. Records before it that nobody appended, since
-    /// their write seemed to have failed, are read from the log.
+    /// Appends the leaves of records that are written, of which the first has this index. Records before it that nobody appended,
+    /// since their write seemed to have failed, are read from the log.
     ///
     /// # Errors
     ///
     /// If those cannot be read, or the thread of the tree has ended.
-    pub fn append(&mut self, first: u64, frames: &[u8]) -> io::Result<()> {
-        let leaves = &mut self.leaves;
-        leaves.clear();
+    pub fn append(&mut self, first: u64, leaves: &[TreeHash]) -> io::Result<()> {
         if self.next < first {
+            let mut missing = Vec::new();
             let mut records = SegmentLeaves {
                 log: self.log.clone(),
                 first: self.next,
                 end: first,
             };
             records.each_from(self.next, &mut |leaf| {
-                leaves.push(leaf.unwrap_or_else(no_record))
+                missing.push(leaf.unwrap_or_else(no_record))
             })?;
+            self.thread.append(&missing)?;
+            self.next = first;
         }
-        leaves.extend(batch::payloads(frames).map(TreeHash::leaf));
         self.next += leaves.len() as u64;
         self.thread.append(leaves)
     }
@@ -123,12 +120,7 @@ pub fn start(
     };
     let thread = TreeThread::start(writer, CHECKPOINT_INTERVAL, Box::new(sync));
     let thread = thread.map_err(LogTreeError::Thread)?;
-    let tree = LogTree {
-        thread,
-        log,
-        next,
-        leaves: Vec::new(),
-    };
+    let tree = LogTree { thread, log, next };
     Ok(StartedTree { tree, keys })
 }
 

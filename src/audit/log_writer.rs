@@ -142,17 +142,19 @@ impl LogWriter {
         if self.slow_until.is_some_and(|until| begun < until) {
             return false;
         }
-        let is_plain = {
-            let queue = shared.lock();
-            if queue.batch.records == 0 {
-                return true;
-            }
-            queue.batch.is_plain() && self.output.only_appends(&queue.batch.capsules)
-        };
-        if !is_plain || self.untold.is_some() || shared.is_failing() {
+        let is_well = self.untold.is_none() && !shared.is_failing();
+        let mut queue = shared.lock();
+        if queue.batch.records == 0 {
+            return true;
+        }
+        let is_plain =
+            queue.batch.is_plain() && self.output.only_appends(&queue.batch.capsules, begun);
+        if !is_well || !is_plain {
             return false;
         }
-        self.write_queued(shared);
+        queue.take(&mut self.batch);
+        drop(queue);
+        self.write_taken(shared);
         let took = begun.elapsed();
         if took >= SLOW {
             let pause = (took * TIMES_AFTER_SLOW).min(AFTER_SLOW);
@@ -163,8 +165,12 @@ impl LogWriter {
 
     /// Writes what is queued, and looks after the files if nothing is.
     fn write_queued(&mut self, shared: &Shared) {
+        shared.lock().take(&mut self.batch);
+        self.write_taken(shared);
+    }
+
+    fn write_taken(&mut self, shared: &Shared) {
         let mut batch = std::mem::take(&mut self.batch);
-        shared.take(&mut batch);
         // Dropped by whatever goes wrong, which tells those who wait.
         let waiting = batch.waiting.take();
         let goes_on = self.process(shared, &mut batch);

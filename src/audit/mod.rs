@@ -1,7 +1,7 @@
 //! The decision log: records of decisions, control writes and outcomes, and the files they are kept in.
 //!
 //! Start at [`decision_record::DecisionRecord`]; [`control_record::ControlRecord`] is the same for writes,
-//! [`outcome_record::OutcomeRecord`] for what became of a call. [`envelope`] encodes them ([`wire`] is how), and
+//! [`outcome_record::OutcomeRecord`] for what became of a call. [`envelope`] encodes them ([`wire`] is how, [`keyed_digest`] what stands for what they must not show), and
 //! [`log::AuditLog`] takes them ([`log_opening`] opens it): a thread writes them ([`log_output`]) and feeds the tree ([`log_tree`]), another compresses
 //! and removes files that are closed ([`archive`]). On disk: [`record`] is an envelope, [`frame`] how envelopes follow one
 //! another, [`segment`] a file that is written, [`capsule`] what belongs to an envelope and is encrypted
@@ -28,6 +28,7 @@ pub mod find;
 pub mod frame;
 pub mod json;
 pub mod key_guard;
+pub mod keyed_digest;
 pub mod left_out;
 pub mod log;
 pub mod log_files;

@@ -119,8 +119,7 @@ impl<'b> WireWriter<'b> {
         if length > MAX_TEXT {
             return self.display(field, uid);
         }
-        wire::tag(self.out, field, wire::LENGTH);
-        wire::varint(self.out, length as u64);
+        wire::prefix(self.out, field, length);
         for part in parts {
             self.out.extend_from_slice(part.as_bytes());
         }

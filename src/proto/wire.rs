@@ -30,11 +30,23 @@ pub fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// What precedes the content of a field with bytes: its number, and how many there are.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "less than 128 each")]
+pub fn prefix(out: &mut Vec<u8>, field: u32, length: usize) {
+    if field < 16 && length < 0x80 {
+        // A byte each, as with nearly all: they are written at once.
+        out.extend_from_slice(&[(field << 3 | LENGTH) as u8, length as u8]);
+    } else {
+        tag(out, field, LENGTH);
+        varint(out, length as u64);
+    }
+}
+
 /// A field with bytes, written even if there are none.
 #[inline]
 pub fn bytes(out: &mut Vec<u8>, field: u32, content: &[u8]) {
-    tag(out, field, LENGTH);
-    varint(out, content.len() as u64);
+    prefix(out, field, content.len());
     out.extend_from_slice(content);
 }
 
@@ -78,8 +90,7 @@ pub fn nested(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
 /// Begins a field whose length is not known yet. [`end`] wants what this returns.
 #[inline]
 pub fn begin(out: &mut Vec<u8>, field: u32) -> usize {
-    tag(out, field, LENGTH);
-    out.push(0);
+    prefix(out, field, 0);
     out.len()
 }
 

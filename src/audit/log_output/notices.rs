@@ -2,12 +2,13 @@
 
 use std::time::SystemTime;
 
-use crate::audit::batch::{self, finish, push_unfinished};
+use crate::audit::batch::{finish, push_unfinished};
 use crate::audit::envelope;
+use crate::audit::frame::FRAME_HEADER;
 use crate::audit::log_output::{LogOutput, WriteError};
-use crate::audit::record;
 use crate::audit::record::schema::Notice;
 use crate::audit::record::schema::notice::Kind;
+use crate::audit::record::time_of;
 use crate::audit::record_time::SLACK;
 
 /// Notices that wait, and those that were written since the start.
@@ -53,8 +54,8 @@ impl LogOutput {
             push_unfinished(&mut frames, &bytes, false);
         }
         let told = self.notices.len();
-        let count = finish(&mut frames, self.next);
-        let appended = self.append(&frames, count);
+        finish(&mut frames, self.next, [], &mut self.finished);
+        let appended = self.append(&frames);
         self.scratch = frames;
         appended?;
         self.notices.drain(..told);
@@ -69,7 +70,7 @@ impl LogOutput {
             return None;
         }
         let waiting = self.notices.first().map(|(at, _)| envelope::nanos(*at));
-        let first = waiting.or_else(|| times(next).next())?;
+        let first = waiting.or_else(|| first_time(next))?;
         let notice = Notice {
             kind: Kind::ClockSetBack.into(),
             since: self.latest,
@@ -110,10 +111,11 @@ impl LogOutput {
     }
 }
 
-/// The times of records in frames, in nanoseconds since 1970.
-pub(super) fn times(frames: &[u8]) -> impl Iterator<Item = u64> {
+/// The time of the first record in frames, in nanoseconds since 1970; `None` if there is none.
+fn first_time(frames: &[u8]) -> Option<u64> {
+    let first = frames.get(FRAME_HEADER..)?;
     // That of before 1970 is left out.
-    batch::payloads(frames).map(|it| record::time_of(it).unwrap_or_default())
+    Some(time_of(first).unwrap_or_default())
 }
 
 #[cfg(test)]

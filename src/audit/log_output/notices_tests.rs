@@ -71,7 +71,7 @@ fn write(output: &mut LogOutput, times: impl Iterator<Item = u64>) {
 fn read(directory: &Path) -> Vec<(u64, u64)> {
     let log = LogReader::open(directory).expect("a log");
     let records = log.iter_from(0).flatten();
-    let records = records.map(|it| (it.index, record::time_of(&it.bytes).unwrap_or_default()));
+    let records = records.map(|it| (it.index, time_of(&it.bytes).unwrap_or_default()));
     records.collect()
 }
 

@@ -5,18 +5,19 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanId, TraceId};
 
+use crate::audit::envelope::nanos;
 use crate::telemetry::export::otlp_encoder::SpanIds;
 
 /// The histogram that has exemplars.
 pub(crate) const WITH_EXEMPLARS: &str = "callgate.decision.duration";
 
-/// The shortest time between two exemplars of one bucket.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// The shortest time between two exemplars of one bucket, in nanoseconds.
+const INTERVAL: u64 = 1_000_000_000;
 
 /// One measurement and the span it comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,14 +37,13 @@ pub struct Exemplar {
 /// The last exemplar of each bucket of a histogram.
 #[derive(Debug)]
 pub struct Exemplars {
-    started: Instant,
     bounds: &'static [f64],
     buckets: Vec<ExemplarBucket>,
 }
 
 #[derive(Debug, Default)]
 struct ExemplarBucket {
-    /// Milliseconds from `started` until the next one may be taken.
+    /// When the next one may be taken, in nanoseconds since 1970.
     next_at: AtomicU64,
     last: Mutex<Option<Exemplar>>,
 }
@@ -52,7 +52,6 @@ impl Exemplars {
     /// None yet, of a histogram with these upper bounds and one bucket more.
     pub fn new(bounds: &'static [f64]) -> Self {
         Self {
-            started: Instant::now(),
             bounds,
             buckets: (0..=bounds.len())
                 .map(|_| ExemplarBucket::default())
@@ -60,28 +59,28 @@ impl Exemplars {
         }
     }
 
-    /// Takes a measurement as exemplar, if one is due.
-    pub fn note(&self, value: f64, labels: &[KeyValue], span: &SpanIds) {
+    /// Takes a measurement of this time as exemplar, if one is due.
+    pub fn note(&self, value: f64, labels: &[KeyValue], span: &SpanIds, at: SystemTime) {
         let Some(bucket) = self.buckets.get(self.bucket(value)) else {
             return;
         };
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if now < bucket.next_at.load(Ordering::Relaxed) {
+        let now = nanos(at);
+        let wait = bucket.next_at.load(Ordering::Relaxed).saturating_sub(now);
+        // More than that was noted by a clock that was set back since.
+        if (1..=INTERVAL).contains(&wait) {
             return;
         }
         let Ok(mut last) = bucket.last.try_lock() else {
             return;
         };
-        let interval = u64::try_from(INTERVAL.as_millis()).unwrap_or(u64::MAX);
-        bucket
-            .next_at
-            .store(now.saturating_add(interval), Ordering::Relaxed);
+        let next_at = now.saturating_add(INTERVAL);
+        bucket.next_at.store(next_at, Ordering::Relaxed);
         *last = Some(Exemplar {
             labels: labels.to_vec(),
             trace_id: span.trace_id,
             span_id: span.span_id,
             value,
-            at: SystemTime::now(),
+            at,
         });
     }
 

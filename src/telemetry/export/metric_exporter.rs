@@ -180,7 +180,7 @@ mod tests {
             histogram.record(0.5, &allow);
             histogram.record(0.5, &deny);
         }
-        exemplars.note(0.5, &allow, &span);
+        exemplars.note(0.5, &allow, &span, std::time::SystemTime::now());
         provider.force_flush().expect("metrics");
         let metrics = kept.get_finished_metrics().expect("metrics").remove(0);
         let sent = message(&metrics, &exemplars);

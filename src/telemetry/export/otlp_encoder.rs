@@ -15,7 +15,7 @@ use opentelemetry_sdk::Resource;
 use smol_str::format_smolstr;
 
 use crate::audit::envelope::nanos;
-use crate::proto::wire::{FIXED_32, FIXED_64, LENGTH, VARINT, bytes, number, tag, text, varint};
+use crate::proto::wire::{FIXED_32, FIXED_64, VARINT, bytes, number, prefix, tag, text, varint};
 
 /// `SpanFlags`: the span is sampled, the next bit is set deliberately, and the parent is remote.
 const SAMPLED: u32 = 0x1;
@@ -102,8 +102,7 @@ pub fn span(
     }
     let [first, second] = head.name;
     if first.len() + second.len() > 0 {
-        tag(out, 5, LENGTH);
-        varint(out, (first.len() + second.len()) as u64);
+        prefix(out, 5, first.len() + second.len());
         out.extend_from_slice(first.as_bytes());
         out.extend_from_slice(second.as_bytes());
     }
@@ -143,8 +142,7 @@ fn write_link(out: &mut Vec<u8>, link: &SpanLink<'_>) {
         field_length(key_value_length(key, value))
     });
     let ids = (1 + 1 + 16) + (1 + 1 + 8) + text_length(state);
-    tag(out, 13, LENGTH);
-    varint(out, (ids + lengths.sum::<usize>() + 5) as u64);
+    prefix(out, 13, ids + lengths.sum::<usize>() + 5);
     bytes(out, 1, &trace_id.to_bytes());
     bytes(out, 2, &span_id.to_bytes());
     text(out, 3, state);
@@ -157,11 +155,10 @@ fn write_link(out: &mut Vec<u8>, link: &SpanLink<'_>) {
 }
 
 fn status(out: &mut Vec<u8>, error: Option<&str>) {
-    tag(out, 15, LENGTH);
     let Some(message) = error else {
-        return varint(out, 0);
+        return prefix(out, 15, 0);
     };
-    varint(out, (text_length(message) + 2) as u64);
+    prefix(out, 15, text_length(message) + 2);
     text(out, 2, message);
     number(out, 3, ERROR);
 }
@@ -207,9 +204,8 @@ impl ExportFrame {
         let [of_scope, of_resource] = &self.schema_urls;
         out.clear();
         out.extend_from_slice(&self.resource);
-        tag(out, 2, LENGTH);
         let length = self.scope.len() + records.len() + of_scope.len();
-        varint(out, length as u64);
+        prefix(out, 2, length);
         out.extend_from_slice(&self.scope);
         out.extend_from_slice(records);
         out.extend_from_slice(of_scope);
@@ -262,13 +258,22 @@ impl<'b> AttributeWriter<'b> {
         self.pieces(key, &shortened(value, self.longest));
     }
 
-    /// A text in pieces that belong together.
+    /// A text in pieces, which are joined.
+    #[inline]
+    pub fn joined(&mut self, key: &str, pieces: &[&str]) {
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        match length <= self.longest {
+            true => self.pieces(key, pieces),
+            false => self.text(key, &pieces.concat()),
+        }
+    }
+
+    /// The same without a limit.
     #[inline]
     fn pieces(&mut self, key: &str, pieces: &[&str]) {
         let length = pieces.iter().map(|piece| piece.len()).sum();
         if self.begin(key, string_length(length)) {
-            tag(self.out, 1, LENGTH);
-            varint(self.out, length as u64);
+            prefix(self.out, 1, length);
             for piece in pieces {
                 self.out.extend_from_slice(piece.as_bytes());
             }
@@ -297,14 +302,11 @@ impl<'b> AttributeWriter<'b> {
         let lengths = kept.clone().map(|[text, mark]| text.len() + mark.len());
         let content: usize = lengths.map(|it| field_length(string_length(it))).sum();
         if content > 0 && self.begin(key, field_length(content)) {
-            tag(self.out, 5, LENGTH);
-            varint(self.out, content as u64);
+            prefix(self.out, 5, content);
             for [text, mark] in kept {
                 let length = text.len() + mark.len();
-                tag(self.out, 1, LENGTH);
-                varint(self.out, string_length(length) as u64);
-                tag(self.out, 1, LENGTH);
-                varint(self.out, length as u64);
+                prefix(self.out, 1, string_length(length));
+                prefix(self.out, 1, length);
                 self.out.extend_from_slice(text.as_bytes());
                 self.out.extend_from_slice(mark.as_bytes());
             }
@@ -336,11 +338,9 @@ impl<'b> AttributeWriter<'b> {
             return false;
         };
         self.left = left;
-        tag(self.out, self.field, LENGTH);
-        varint(self.out, key_value_length(key, value_length) as u64);
+        prefix(self.out, self.field, key_value_length(key, value_length));
         text(self.out, 1, key);
-        tag(self.out, 2, LENGTH);
-        varint(self.out, value_length as u64);
+        prefix(self.out, 2, value_length);
         true
     }
 }

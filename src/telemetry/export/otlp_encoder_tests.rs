@@ -239,6 +239,25 @@ fn only(attributes: impl FnOnce(&mut AttributeWriter<'_>), links: &[SpanLink<'_>
 }
 
 #[test]
+fn a_text_in_pieces_is_the_text_that_they_are_together() {
+    for length in [
+        0,
+        1,
+        100,
+        MAX_TEXT - 9,
+        MAX_TEXT - 8,
+        MAX_TEXT - 7,
+        MAX_TEXT,
+    ] {
+        let id = "ü".repeat(length / 2) + &"x".repeat(length % 2);
+        let pieces = ["Agent", "::\"", &id, "\""];
+        let in_pieces = only(|out| out.joined("of", &pieces), &[]);
+        let whole = only(|out| out.text("of", &pieces.concat()), &[]);
+        assert_eq!(in_pieces.attributes, whole.attributes, "{length}");
+    }
+}
+
+#[test]
 fn texts_and_lists_of_a_span_are_cut_and_say_so() {
     let long = "ü".repeat(MAX_TEXT);
     let cut = format!("{}…", "ü".repeat(MAX_TEXT / 2));

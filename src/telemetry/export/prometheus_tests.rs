@@ -39,7 +39,7 @@ fn scraped(format: MetricsFormat) -> String {
         parent: None,
         trace_state: String::new(),
     };
-    exemplars.note(0.5, &labels, &span);
+    exemplars.note(0.5, &labels, &span, SystemTime::now());
     let text = scraper.text(format).expect("the metrics");
     provider.shutdown().expect("the end");
     assert!(scraper.text(format).is_err(), "telemetry has stopped");

@@ -144,7 +144,7 @@ impl DecisionAttributes<'_, '_> {
     }
 
     fn entity(&mut self, key: &'static str, uid: &EntityUID) {
-        self.out.text(key, &self.redaction.entity(uid));
+        self.out.joined(key, &self.redaction.entity(uid).pieces());
     }
 
     fn cedar(
@@ -201,7 +201,7 @@ impl DecisionAttributes<'_, '_> {
         if is_clear {
             self.put(clear_key, text);
         } else if let Some(digest) = self.redaction.digest(text) {
-            self.put(key, &digest.hex);
+            self.put(key, &digest.hex());
         }
     }
 
@@ -277,7 +277,7 @@ impl DecisionAttributes<'_, '_> {
             if clear.addresses {
                 self.put("client.address", &format_smolstr!("{address}"));
             } else if let Some(digest) = self.redaction.address_digest(address) {
-                self.put("callgate.client.address.hmac", &digest.hex);
+                self.put("callgate.client.address.hmac", &digest.hex());
             }
         }
     }
@@ -299,7 +299,7 @@ impl DecisionAttributes<'_, '_> {
             OperationKind::CallTool(tool_call) => {
                 self.put("gen_ai.tool.name", &tool_call.tool);
                 if let Some(digest) = self.redaction.arguments_digest(&tool_call.arguments) {
-                    self.put("callgate.arguments.hmac", digest.as_ref());
+                    self.put("callgate.arguments.hmac", &digest.hex());
                 }
                 self.redaction.clear_arguments(
                     &call.operation.server,
@@ -348,7 +348,7 @@ pub fn log_fields<'a>(record: &DecisionRecord<'a>, redaction: &Redaction) -> Log
             return LogFields {
                 server: None,
                 tool: None,
-                subject: redaction.entity(principal),
+                subject: redaction.entity(principal).to_text(),
                 on_behalf_of: None,
             };
         }
@@ -356,7 +356,8 @@ pub fn log_fields<'a>(record: &DecisionRecord<'a>, redaction: &Redaction) -> Log
             return LogFields {
                 server: None,
                 tool: None,
-                subject: principal.map_or_else(|| Arc::from(""), |it| redaction.entity(it)),
+                subject: principal
+                    .map_or_else(|| Arc::from(""), |it| redaction.entity(it).to_text()),
                 on_behalf_of: None,
             };
         }
@@ -364,10 +365,10 @@ pub fn log_fields<'a>(record: &DecisionRecord<'a>, redaction: &Redaction) -> Log
     LogFields {
         server: Some(call.operation.server.as_str()).filter(|server| !server.is_empty()),
         tool: call.operation.kind.tool_call().map(|it| it.tool.as_str()),
-        subject: redaction.entity(&call.subject.entity),
+        subject: redaction.entity(&call.subject.entity).to_text(),
         on_behalf_of: record
             .on_behalf_of()
-            .map(|delegated| redaction.entity(delegated.root)),
+            .map(|delegated| redaction.entity(delegated.root).to_text()),
     }
 }
 

@@ -216,7 +216,7 @@ impl Metrics {
         let took = record.took.as_secs_f64();
         duration.record(took);
         if let Some((exemplars, span)) = self.exemplars.as_ref().zip(span) {
-            exemplars.note(took, labels, span);
+            exemplars.note(took, labels, span, record.decided_at());
         }
         if !record.decision.shadow.is_empty() {
             self.shadow_flips.add(1, labels);

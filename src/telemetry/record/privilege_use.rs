@@ -3,6 +3,7 @@
 //! A permit is used once it was satisfied in an allow, a tool once a call of it was allowed, since this process started and
 //! not in dry runs. `callgate access --with-usage` says the same by agent and tool, over the whole decision log.
 
+use std::hash::Hash;
 use std::sync::{PoisonError, RwLock};
 
 use callgate_engine::Snapshot;
@@ -40,13 +41,16 @@ impl PrivilegeUse {
         if !decision.is_allow() || record.is_dry_run {
             return;
         }
-        for permit in &decision.determining_policies {
-            insert(&self.permits, &permit.id);
+        let permits = decision.determining_policies.iter().map(|it| &it.id);
+        if !knows(&self.permits, permits.clone()) {
+            insert(&self.permits, permits);
         }
+        // Nearly always it is known, and the directory need not be asked.
         if let Some(tool) = &decision.effects.tool
+            && !knows(&self.tools, [tool])
             && record.snapshot.is_some_and(|it| it.contains(tool))
         {
-            insert(&self.tools, tool);
+            insert(&self.tools, [tool]);
         }
     }
 
@@ -68,19 +72,25 @@ impl PrivilegeUse {
     }
 }
 
-fn insert<T: Clone + Eq + std::hash::Hash>(used: &RwLock<NameSet<T>>, one: &T) {
+/// Whether all of these are in a set.
+fn knows<'t, T: Eq + Hash + 't>(
+    used: &RwLock<NameSet<T>>,
+    some: impl IntoIterator<Item = &'t T>,
+) -> bool {
     // A set whose lock is poisoned is whole: an entry goes in with one step.
-    let is_known = {
-        let used = used.read().unwrap_or_else(PoisonError::into_inner);
-        used.contains(one)
-    };
-    if !is_known {
-        let mut used = used.write().unwrap_or_else(PoisonError::into_inner);
-        used.insert(one.clone());
-    }
+    let used = used.read().unwrap_or_else(PoisonError::into_inner);
+    some.into_iter().all(|one| used.contains(one))
 }
 
-fn count<T: Eq + std::hash::Hash>(
+fn insert<'t, T: Clone + Eq + Hash + 't>(
+    used: &RwLock<NameSet<T>>,
+    some: impl IntoIterator<Item = &'t T>,
+) {
+    let mut used = used.write().unwrap_or_else(PoisonError::into_inner);
+    used.extend(some.into_iter().cloned());
+}
+
+fn count<T: Eq + Hash>(
     kind: &'static str,
     used: &RwLock<NameSet<T>>,
     granted: &NameSet<&T>,

@@ -1,9 +1,9 @@
 //! The spans of recent decisions and approvals, so that later spans can link to them.
 //!
 //! A link names a span by its trace and span id (OpenTelemetry, "Link"). Calls name a decision or an approval by its id, so the
-//! spans of the last ones are kept by these ids, in fixed memory. Every decision is kept and hardly one is looked for: so decisions
-//! are written one after the other, which is cheap, and found by looking through the ids of a shard. Approvals are in two
-//! halves, and when one is full the older one is forgotten.
+//! spans of the last ones are kept by these ids, in fixed memory. Every decision is kept and hardly one is looked for: so those
+//! of one millisecond are written one after the other into one shard, which is cheap, and found by looking through all of it.
+//! Approvals are in two halves, and when one is full the older one is forgotten.
 //!
 //! Invariant: what is kept is bounded, and a lookup waits for no more than another lookup.
 
@@ -12,14 +12,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 use hashbrown::{Equivalent, HashMap};
+use opentelemetry::trace::{SpanId, TraceId};
 use uuid::Uuid;
 
 use crate::domain::ids::{ApprovalId, CallDigest};
 use crate::telemetry::export::otlp_encoder::SpanIds;
 
-/// Decisions in a shard, and shards: 65,536 decisions in about 5 MB, and 8 kB of ids to look through for one.
+/// Decisions in a shard, and shards: 65,024 decisions in under 3 MB, and 20 kB to look through for one. The number of shards is
+/// prime, so that calls that come as often as a clock ticks do not all meet in a few of them.
 const DECISIONS: usize = 512;
-const SHARDS: usize = 128;
+const SHARDS: usize = 127;
 /// Approvals, and denies that an approval would turn, in one half.
 const APPROVALS: usize = 4_096;
 
@@ -46,28 +48,58 @@ pub(super) struct ApprovalSpans {
 /// The last decisions of a shard.
 #[derive(Debug, Default)]
 struct RecentDecisions {
-    ids: Vec<Uuid>,
-    /// As many, in the same order.
-    spans: Vec<SpanIds>,
+    spans: Vec<DecisionSpan>,
+    /// The `tracestate` of those that have one, which are few, by their places.
+    trace_states: HashMap<usize, String, RandomState>,
     /// Where the next one goes once there are [`DECISIONS`].
     oldest: usize,
 }
 
+/// What a link needs of the span of a decision, but for its `tracestate`.
+#[derive(Debug, Clone, Copy)]
+struct DecisionSpan {
+    decision: Uuid,
+    trace_id: TraceId,
+    span_id: SpanId,
+}
+
 impl RecentDecisions {
-    fn put(&mut self, id: Uuid, span: SpanIds) {
-        if self.ids.len() < DECISIONS {
-            self.ids.push(id);
-            self.spans.push(span);
-            return;
+    fn put(&mut self, decision: Uuid, span: &SpanIds) {
+        let place = self.place_of_next();
+        let kept = DecisionSpan {
+            decision,
+            trace_id: span.trace_id,
+            span_id: span.span_id,
+        };
+        match self.spans.get_mut(place) {
+            Some(oldest) => *oldest = kept,
+            None => self.spans.push(kept),
         }
-        self.ids[self.oldest] = id;
-        self.spans[self.oldest] = span;
-        self.oldest = (self.oldest + 1) % DECISIONS;
+        if !span.trace_state.is_empty() {
+            self.trace_states.insert(place, span.trace_state.clone());
+        } else if !self.trace_states.is_empty() {
+            self.trace_states.remove(&place);
+        }
     }
 
-    fn get(&self, id: Uuid) -> Option<&SpanIds> {
-        let at = self.ids.iter().position(|it| *it == id)?;
-        self.spans.get(at)
+    fn place_of_next(&mut self) -> usize {
+        if self.spans.len() < DECISIONS {
+            return self.spans.len();
+        }
+        let next = (self.oldest + 1) % DECISIONS;
+        std::mem::replace(&mut self.oldest, next)
+    }
+
+    fn get(&self, decision: Uuid) -> Option<SpanIds> {
+        let place = self.spans.iter().position(|it| it.decision == decision)?;
+        let kept = self.spans.get(place)?;
+        Some(SpanIds {
+            trace_id: kept.trace_id,
+            span_id: kept.span_id,
+            // A link names no parent.
+            parent: None,
+            trace_state: self.trace_states.get(&place).cloned().unwrap_or_default(),
+        })
     }
 }
 
@@ -114,7 +146,7 @@ impl Default for RecentSpans {
 impl RecentSpans {
     /// Keeps the span of a decision, and the digest of its challenge.
     pub(super) fn decided(&self, id: Uuid, challenge: Option<&CallDigest>, span: &SpanIds) {
-        lock(self.shard(id)).put(id, span.clone());
+        lock(self.shard(id)).put(id, span);
         if let Some(digest) = challenge {
             lock(&self.denied).put(digest.clone(), (id, span.clone()), APPROVALS);
         }
@@ -122,7 +154,7 @@ impl RecentSpans {
 
     /// The span of a decision.
     pub(super) fn decision(&self, id: Uuid) -> Option<SpanIds> {
-        lock(self.shard(id)).get(id).cloned()
+        lock(self.shard(id)).get(id)
     }
 
     /// Keeps the span of a request for an approval, or of what was said to it.
@@ -155,9 +187,10 @@ impl RecentSpans {
     }
 
     fn shard(&self, id: Uuid) -> &Mutex<RecentDecisions> {
-        // The last byte of a UUID version 7 is random.
-        let [.., last] = *id.as_bytes();
-        &self.decisions[usize::from(last) % SHARDS]
+        // A UUID version 7 begins with 48 bits of milliseconds.
+        let [_, _, a, b, c, d, ..] = *id.as_bytes();
+        let millis = u32::from_be_bytes([a, b, c, d]);
+        &self.decisions[millis as usize % SHARDS]
     }
 }
 

@@ -11,10 +11,59 @@ fn span(number: u64) -> SpanIds {
     }
 }
 
+/// The id of a decision of this millisecond.
+fn decided_at(millis: u64, random: u64) -> Uuid {
+    Uuid::from_u64_pair(millis << 16 | 0x7000, random)
+}
+
+#[test]
+fn decisions_that_meet_in_one_shard_keep_their_own_spans() {
+    let spans = RecentSpans::default();
+    let id = |number: u64| match number % 2 {
+        0 => decided_at(1_000, number),
+        _ => decided_at(1_000 + SHARDS as u64, number),
+    };
+    let with_state = |number: u64| SpanIds {
+        trace_state: format!("vendor={number}"),
+        ..span(number)
+    };
+    let full = DECISIONS as u64;
+    for number in 0..full {
+        spans.decided(id(number), None, &with_state(number));
+    }
+    // The next ones take the places of the first: one without a state, and one with its own.
+    spans.decided(id(full), None, &span(full));
+    spans.decided(id(full + 1), None, &with_state(full + 1));
+    assert_eq!(spans.decision(id(0)), None);
+    assert_eq!(spans.decision(id(1)), None);
+    assert_eq!(spans.decision(id(full)), Some(span(full)));
+    for number in (2..full).chain([full + 1]) {
+        assert_eq!(spans.decision(id(number)), Some(with_state(number)));
+    }
+}
+
+#[test]
+fn calls_at_regular_times_use_nearly_all_shards() {
+    for every in [
+        1, 5, 10, 16, 20, 50, 60, 64, 100, 128, 250, 500, 1_000, 60_000,
+    ] {
+        let spans = RecentSpans::default();
+        for number in 0..4 * SHARDS as u64 {
+            let at = 1_700_000_000_000 + number * every;
+            spans.decided(decided_at(at, number), None, &span(number));
+        }
+        let used = spans
+            .decisions
+            .iter()
+            .filter(|it| !lock(it).spans.is_empty());
+        assert_eq!(used.count(), SHARDS, "every {every} ms");
+    }
+}
+
 #[test]
 fn memory_is_bounded_and_the_last_ones_are_known() {
     let spans = RecentSpans::default();
-    let id = |number: u64| Uuid::from_u128(u128::from(number));
+    let id = |number: u64| decided_at(number, 7);
     let bound = DECISIONS * SHARDS;
     let count = (bound + bound / 2) as u64;
     for number in 0..count {
@@ -23,7 +72,7 @@ fn memory_is_bounded_and_the_last_ones_are_known() {
     let kept: usize = spans
         .decisions
         .iter()
-        .map(|shard| lock(shard).ids.len())
+        .map(|shard| lock(shard).spans.len())
         .sum();
     assert_eq!(kept, bound);
     let known = count - bound as u64;

@@ -198,7 +198,7 @@ impl Recorder {
             outcome = record.outcome.as_str(),
             reason = write_mapping::reason(record).map(|code| code.as_str()),
             id = write_mapping::object_id(record, redaction).as_deref(),
-            actor = &*redaction.entity(record.actor),
+            actor = &*redaction.entity(record.actor).to_text(),
             policies = record.decision.and_then(|decision| listed(&decision.determining_policies)),
             caller = &**record.caller,
             adapter = record.adapter,

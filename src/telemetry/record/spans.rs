@@ -7,7 +7,6 @@
 
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
@@ -56,7 +55,7 @@ impl Spans {
         let head = SpanHead {
             ids: &ids,
             name: decision_mapping::span_name(record),
-            times: times(record.started_at, record.took),
+            times: [record.started_at, record.decided_at()],
             error: is_failure.then_some("callgate failed while deciding"),
         };
         let attributes = |out: &mut AttributeWriter<'_>| {
@@ -76,11 +75,12 @@ impl Spans {
     ) -> Option<SpanIds> {
         let ids = self.tracer.begin(record.trace)?;
         let links = self.link_write(record, &ids);
+        let ended_at = record.started_at.checked_add(record.took);
         let is_failure = write_mapping::is_failure(record);
         let head = SpanHead {
             ids: &ids,
             name: write_mapping::span_name(record),
-            times: times(record.started_at, record.took),
+            times: [record.started_at, ended_at.unwrap_or(record.started_at)],
             error: is_failure.then_some("callgate could not write"),
         };
         let attributes = |out: &mut AttributeWriter<'_>| {
@@ -143,12 +143,6 @@ impl Spans {
         }
         links
     }
-}
-
-/// When a span began and ended.
-fn times(started_at: SystemTime, took: Duration) -> [SystemTime; 2] {
-    let ended_at = started_at.checked_add(took);
-    [started_at, ended_at.unwrap_or(started_at)]
 }
 
 fn to_decision(kind: &'static str, id: Uuid, span: Option<SpanIds>) -> SpanLink<'static> {

@@ -47,7 +47,7 @@ pub fn span_name<'a>(record: &ControlRecord<'a>) -> [&'a str; 2] {
 pub fn object_id(record: &ControlRecord<'_>, redaction: &Redaction) -> Option<Arc<str>> {
     let id = record.id?;
     Some(match id.parse::<EntityUID>() {
-        Ok(uid) => redaction.entity(&uid),
+        Ok(uid) => redaction.entity(&uid).to_text(),
         Err(_) => Arc::from(id),
     })
 }
@@ -65,7 +65,8 @@ pub fn attributes(
     }
     out.text("callgate.adapter", record.adapter);
     out.text("callgate.caller", record.caller);
-    out.text("callgate.control.actor", &redaction.entity(record.actor));
+    let actor = redaction.entity(record.actor);
+    out.joined("callgate.control.actor", &actor.pieces());
     if let Some(revision) = record.revision {
         let revision = i64::try_from(revision).unwrap_or(i64::MAX);
         out.integer("callgate.revision", revision);

@@ -1,5 +1,4 @@
-//! A cache of keyed digests, and of names made with them. Users, purposes and addresses recur from call to call, and a digest
-//! costs more than a lookup.
+//! A cache of keyed digests. Users, purposes and addresses recur from call to call, and a digest costs more than a lookup.
 //!
 //! Invariant: the size is fixed. A newer value replaces the one in its slot, and no thread waits for a slot.
 

@@ -5,6 +5,7 @@
 //!
 //! Invariant: without a key, a sensitive value is left out.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -15,9 +16,10 @@ use serde_json::{Map, Value as Json};
 use sha2::Sha256;
 use smol_str::format_smolstr;
 
-use crate::audit::envelope::{Hmac, KeyedDigest};
+use crate::audit::keyed_digest::{HexDigest, Hmac, KeyedDigest};
 use crate::config::telemetry::{CleartextFields, TelemetryConfig};
 use crate::domain::request::canonical;
+use crate::domain::schema::mcp_name;
 use crate::telemetry::redact::digest_cache::DigestCache;
 
 /// Shortest key, in bytes.
@@ -43,7 +45,6 @@ pub struct Redaction {
     arguments: Vec<ArgumentRule>,
     digests: DigestCache<String, Hmac>,
     addresses: DigestCache<IpAddr, Hmac>,
-    entities: DigestCache<EntityUID, Arc<str>>,
 }
 
 /// An argument that may be exported in the clear.
@@ -83,7 +84,6 @@ impl Redaction {
                 .collect(),
             digests: DigestCache::default(),
             addresses: DigestCache::default(),
-            entities: DigestCache::default(),
         })
     }
 
@@ -95,7 +95,7 @@ impl Redaction {
     /// The keyed digest of a text.
     pub fn digest(&self, text: &str) -> Option<Hmac> {
         let key = self.key.as_ref()?;
-        let make = || keyed_digest(key, text.as_bytes());
+        let make = || hmac_of(key, text.as_bytes());
         Some(if text.len() <= MAX_REMEMBERED_BYTES {
             self.digests.get_or_insert_with(text, make)
         } else {
@@ -106,14 +106,14 @@ impl Redaction {
     /// The keyed digest of an address as it is written.
     pub fn address_digest(&self, address: IpAddr) -> Option<Hmac> {
         let key = self.key.as_ref()?;
-        let make = || keyed_digest(key, format_smolstr!("{address}").as_bytes());
+        let make = || hmac_of(key, format_smolstr!("{address}").as_bytes());
         Some(self.addresses.get_or_insert_with(&address, make))
     }
 
-    /// The keyed digest of a call's arguments in canonical form, in hexadecimal.
-    pub fn arguments_digest(&self, arguments: &Map<String, Json>) -> Option<HexDigest> {
+    /// The keyed digest of a call's arguments in canonical form.
+    pub fn arguments_digest(&self, arguments: &Map<String, Json>) -> Option<Hmac> {
         let key = self.key.as_ref()?;
-        let digest = |text: &str| hex(&hmac_of(key, text.as_bytes()));
+        let digest = |text: &str| hmac_of(key, text.as_bytes());
         Some(canonical::with_object_text(arguments, digest))
     }
 
@@ -137,34 +137,64 @@ impl Redaction {
     }
 
     /// An entity's name, with the id replaced if it may identify a user or is a URI.
-    pub fn entity(&self, uid: &EntityUID) -> Arc<str> {
+    pub fn entity<'u>(&self, uid: &'u EntityUID) -> EntityName<'u> {
+        let known = mcp_name(uid.entity_type());
+        let of_type = match known {
+            Some(name) => ("Mcp::", Cow::from(name)),
+            None => ("", Cow::from(uid.entity_type().to_string())),
+        };
         let id: &str = uid.eid().as_ref();
-        if id.len() > MAX_REMEMBERED_BYTES {
-            return self.name(uid).into();
-        }
-        self.entities
-            .get_or_insert_with(uid, || self.name(uid).into())
+        let id = match self.is_clear(known) {
+            true => ShownId::Clear(id),
+            false => match self.digest(id) {
+                Some(digest) => ShownId::Digest(digest.hex()),
+                None => ShownId::Redacted,
+            },
+        };
+        EntityName { of_type, id }
     }
 
-    fn name(&self, uid: &EntityUID) -> String {
-        let id: &str = uid.eid().as_ref();
-        let of_type = uid.entity_type().to_string();
-        if self.is_clear(&of_type) {
-            return [&of_type, "::\"", id, "\""].concat();
-        }
-        match &self.key {
-            Some(key) => [&of_type, "::hmac:", &hex(&hmac_of(key, id.as_bytes()))].concat(),
-            None => [&of_type, "::redacted"].concat(),
-        }
-    }
-
-    fn is_clear(&self, of_type: &str) -> bool {
-        match of_type.strip_prefix("Mcp::") {
+    /// Whether ids of a type are shown: one of the namespace `Mcp`, or `None` for any other.
+    fn is_clear(&self, of_type: Option<&str>) -> bool {
+        match of_type {
             Some("Resource") => self.clear.uris,
             Some(name) if CLEAR_TYPES.contains(&name) => true,
             // A type of another schema may name users.
             Some(_) | None => self.clear.users,
         }
+    }
+}
+
+/// The name of an entity as it is shown.
+#[derive(Debug, Clone)]
+pub struct EntityName<'u> {
+    /// The namespace, if it is that of Callgate, and the rest of the type's name.
+    of_type: (&'static str, Cow<'u, str>),
+    id: ShownId<'u>,
+}
+
+/// What is shown of an id.
+#[derive(Debug, Clone)]
+enum ShownId<'u> {
+    Clear(&'u str),
+    Digest(HexDigest),
+    Redacted,
+}
+
+impl EntityName<'_> {
+    /// The name in pieces, which a span takes without joining them first.
+    pub fn pieces(&self) -> [&str; 5] {
+        let (namespace, name) = &self.of_type;
+        match &self.id {
+            ShownId::Clear(id) => [namespace, name, "::\"", id, "\""],
+            ShownId::Digest(digest) => [namespace, name, "::hmac:", digest, ""],
+            ShownId::Redacted => [namespace, name, "::redacted", "", ""],
+        }
+    }
+
+    /// The name.
+    pub fn to_text(&self) -> Arc<str> {
+        self.pieces().concat().into()
     }
 }
 
@@ -231,48 +261,10 @@ fn cut(mut text: String) -> String {
     text
 }
 
-/// The keyed digest of some bytes.
-fn keyed_digest(key: &HmacKey, bytes: &[u8]) -> Hmac {
-    let bytes = hmac_of(key, bytes);
-    Hmac {
-        bytes,
-        hex: hex(&bytes).as_ref().into(),
-    }
-}
-
-fn hmac_of(key: &HmacKey, bytes: &[u8]) -> [u8; 32] {
+fn hmac_of(key: &HmacKey, bytes: &[u8]) -> Hmac {
     let mut mac = key.clone();
     mac.update(bytes);
-    mac.finalize().into_bytes().into()
-}
-
-fn hex(digest: &[u8; 32]) -> HexDigest {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [0; 64];
-    for (pair, byte) in text.chunks_exact_mut(2).zip(digest) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
-    }
-    HexDigest(text)
-}
-
-/// A digest in hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HexDigest([u8; 64]);
-
-impl std::ops::Deref for HexDigest {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        self.as_ref()
-    }
-}
-
-impl AsRef<str> for HexDigest {
-    fn as_ref(&self) -> &str {
-        // Hexadecimal digits are valid UTF-8.
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
+    Hmac(mac.finalize().into_bytes().into())
 }
 
 #[cfg(test)]
