@@ -363,8 +363,9 @@ impl Service {
         if pinned.generation.revision() < ask.at_least_revision {
             let mut revisions = self.ledger.revisions();
             let arrived = revisions.wait_for(|newest| *newest >= ask.at_least_revision);
-            // Whether the revision arrived in time shows below.
-            let _ = off_thread(tokio::time::timeout(self.settings.stale_wait, arrived)).await;
+            let in_time = tokio::time::timeout(self.settings.stale_wait, arrived);
+            // Whether the revision arrived in time shows below. In a box, as this is rare and large.
+            let _ = off_thread(Box::pin(in_time)).await;
             pinned = self.pin()?;
         }
         Ok(pinned)

@@ -138,7 +138,8 @@ impl Service {
         match begun {
             BegunCall::Ready(answer) => Ok(answer),
             BegunCall::Unrecorded(response) => Ok(self.recorded(response).await),
-            BegunCall::Pending(later, call) => self.finish(later, call.borrow()).await,
+            // In a box, as it is rare and large, and whoever waits for this is moved at its full size.
+            BegunCall::Pending(later, call) => Box::pin(self.finish(later, call.borrow())).await,
         }
     }
 
@@ -262,9 +263,13 @@ impl Service {
         call: &CallContext,
     ) -> Option<Reason> {
         let id = call.workflow.session_id.as_ref()?;
+        if self.facts().sessions.is_held(id) {
+            return None;
+        }
+        // In boxes, as they are rare and large, and whoever may wait for this is moved at its full size.
         let Some(fleet) = self.fleet() else {
             let loading = ask.deadline.within(self.session_loader().load(id));
-            return match off_thread(loading).await {
+            return match off_thread(Box::pin(loading)).await {
                 Ok(loaded) => loaded.err(),
                 Err(_) => Some(session_unread()),
             };
@@ -272,7 +277,7 @@ impl Service {
         let held = ask
             .deadline
             .within(fleet.holder().hold(id, self.confirmed_now()));
-        match off_thread(held).await {
+        match off_thread(Box::pin(held)).await {
             Ok(Ok(())) => None,
             Ok(Err(reason)) => Some(reason),
             Err(_) => {
