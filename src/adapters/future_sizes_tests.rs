@@ -12,7 +12,7 @@ use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::adapters::transport::grpc_unary::UnaryRpcs;
 
 /// The most bytes of the future of one request.
-const MOST: usize = 12 * 1024;
+const MOST: usize = 6 * 1024;
 
 /// The size of the future that this makes, in bytes. None is made.
 pub(in crate::adapters) fn future_size<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
