@@ -31,7 +31,7 @@ pub(in crate::adapters) fn quotable(text: &str) -> String {
 }
 
 /// The obligations of several verdicts without duplicates: name and JSON form.
-fn obligations(answers: &[Response<Verdict>]) -> Vec<(String, Map<String, Json>)> {
+fn obligations(answers: &[Response<Box<Verdict>>]) -> Vec<(String, Map<String, Json>)> {
     let mut all: Vec<(String, Map<String, Json>)> = Vec::new();
     for decision in answers.iter().map(|it| &it.value) {
         for obligation in decision.obligations() {
@@ -88,7 +88,7 @@ pub(in crate::adapters) struct RequestMutation {
 }
 
 /// The mutation of an allowed request.
-pub(in crate::adapters) fn allowed(answers: &[Response<Verdict>]) -> RequestMutation {
+pub(in crate::adapters) fn allowed(answers: &[Response<Box<Verdict>>]) -> RequestMutation {
     let (mut headers, mut without) = (Vec::new(), Vec::new());
     let obligations = obligations(answers);
     let id = answers.first().map(|it| it.decision_id.to_string());
@@ -120,12 +120,12 @@ pub(in crate::adapters) fn allowed(answers: &[Response<Verdict>]) -> RequestMuta
 }
 
 /// Metadata for later filters and the access log.
-pub(in crate::adapters) fn metadata(answers: &[Response<Verdict>]) -> Struct {
+pub(in crate::adapters) fn metadata(answers: &[Response<Box<Verdict>>]) -> Struct {
     with_obligations(answers, &obligations(answers))
 }
 
 /// Of requests of which any is only observed: the decision that would have been enforced on all of them.
-fn observed(answers: &[Response<Verdict>]) -> Option<Decision> {
+fn observed(answers: &[Response<Box<Verdict>>]) -> Option<Decision> {
     let mut observed = answers.iter().filter_map(|it| it.observed).peekable();
     observed.peek()?;
     match observed.any(|decision| decision == Decision::Deny) {
@@ -135,15 +135,13 @@ fn observed(answers: &[Response<Verdict>]) -> Option<Decision> {
 }
 
 /// Whether any obligation has more than a name.
-fn has_details(answers: &[Response<Verdict>]) -> bool {
-    let decisions = answers.iter().map(|it| &it.value);
-    decisions
-        .flat_map(Verdict::obligations)
-        .any(|it| !it.is_a_name())
+fn has_details(answers: &[Response<Box<Verdict>>]) -> bool {
+    let mut obligations = answers.iter().flat_map(|it| it.value.obligations());
+    obligations.any(|it| !it.is_a_name())
 }
 
 fn with_obligations(
-    answers: &[Response<Verdict>],
+    answers: &[Response<Box<Verdict>>],
     obligations: &[(String, Map<String, Json>)],
 ) -> Struct {
     let text = |text: &str| WireValue {

@@ -22,3 +22,6 @@ pub(in crate::adapters) mod outcome;
 pub mod subject;
 pub mod toolhive;
 pub mod transport;
+
+#[cfg(test)]
+mod future_sizes_tests;

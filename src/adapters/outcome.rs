@@ -22,7 +22,7 @@ pub(in crate::adapters) struct PassedDecision {
 
 impl PassedDecision {
     /// The first of several decisions about one request, with the labels of all of them.
-    pub(in crate::adapters) fn first(answers: &[Response<Verdict>]) -> Option<Self> {
+    pub(in crate::adapters) fn first(answers: &[Response<Box<Verdict>>]) -> Option<Self> {
         let mut labels: Vec<SmolStr> = Vec::new();
         for label in answers.iter().flat_map(|it| it.value.effects.yields.iter()) {
             if !labels.contains(label) {

@@ -24,7 +24,7 @@ pub enum BatchItem {
 
 /// A request with a response, or waiting for its side effects or its record to be written.
 enum BatchProgress<'a> {
-    Ready(Response<Verdict>),
+    Ready(Response<Box<Verdict>>),
     Call(BegunCall<'a, Box<CallContext>>),
     Cedar(UntoldDecision<'a, Box<ParcRequest>>),
     Entry(PendingList<'a, Box<CallContext>>),
@@ -40,7 +40,7 @@ impl Service {
         &self,
         ask: RequestMeta<'_>,
         question: BatchItem,
-    ) -> Result<Response<Verdict>, ServiceError> {
+    ) -> Result<Response<Box<Verdict>>, ServiceError> {
         let mut pinned = self.pin()?;
         let begun = self.start_item(ask, &mut pinned, question).await?;
         self.finish_item(begun).await
@@ -60,7 +60,7 @@ impl Service {
         ask: RequestMeta<'_>,
         questions: impl Iterator<Item = Result<BatchItem, E>>,
         until: Option<Decision>,
-    ) -> Result<Vec<Result<Response<Verdict>, E>>, ServiceError> {
+    ) -> Result<Vec<Result<Response<Box<Verdict>>, E>>, ServiceError> {
         let mut pinned = self.pin()?;
         let mut begun = Vec::new();
         for question in questions {
@@ -136,21 +136,21 @@ impl Service {
     async fn finish_item(
         &self,
         begun: BatchProgress<'_>,
-    ) -> Result<Response<Verdict>, ServiceError> {
+    ) -> Result<Response<Box<Verdict>>, ServiceError> {
         match begun {
             BatchProgress::Ready(answer) => Ok(answer),
             BatchProgress::Call(begun) => self.finish_call(begun).await,
             BatchProgress::Cedar(untold) => Ok(self.finish_record(untold).await),
             BatchProgress::Entry(list) => {
                 let shown = self.finish_list(list).await;
-                Ok(
-                    shown.map(|verdicts| match verdicts.into_iter().next().flatten() {
+                Ok(shown.map(|verdicts| {
+                    Box::new(match verdicts.into_iter().next().flatten() {
                         None => Verdict::allow_unconditionally(),
                         Some(code) => {
                             Verdict::deny(Reason::new(code, "this is not shown in lists"))
                         }
-                    }),
-                )
+                    })
+                }))
             }
         }
     }

@@ -75,9 +75,9 @@ impl Service {
         }
     }
 
-    fn stale_at(&self, at: &ClockReading) -> Option<Reason> {
+    fn stale_at(&self, at: &ClockReading) -> Option<Box<Reason>> {
         let state = self.fleet()?.state();
-        state.stale_at(at.steady, at.wall)
+        state.stale_at(at.steady, at.wall).map(Box::new)
     }
 
     /// Decides one call.
@@ -89,15 +89,11 @@ impl Service {
         &self,
         ask: RequestMeta<'_>,
         call: &CallContext,
-    ) -> Result<Response<Verdict>, ServiceError> {
+    ) -> Result<Response<Box<Verdict>>, ServiceError> {
         match self.authorize_now(ask, call)? {
             Progress::Ready(answer) => Ok(answer),
-            // In boxes, as whoever waits for this is moved at its full size.
-            Progress::Unrecorded(response) => {
-                let mut response = Box::new(response.to(self, call));
-                response.written().await;
-                Ok(self.respond_recorded(*response))
-            }
+            Progress::Unrecorded(response) => Ok(self.recorded(response.to(self, call)).await),
+            // In a box, as it is rare and large, and whoever waits for this is moved at its full size.
             Progress::Pending(later) => Box::pin(self.finish(later, call)).await,
         }
     }
@@ -112,7 +108,7 @@ impl Service {
     pub async fn authorize_batch(
         &self,
         asks: &[(RequestMeta<'_>, CallContext)],
-    ) -> Result<Vec<Response<Verdict>>, ServiceError> {
+    ) -> Result<Vec<Response<Box<Verdict>>>, ServiceError> {
         if let [(ask, call)] = asks {
             return Ok(vec![self.authorize(*ask, call).await?]);
         }
@@ -141,7 +137,7 @@ impl Service {
     pub async fn authorize_message(
         &self,
         asks: &[(RequestMeta<'_>, CallContext)],
-    ) -> Result<Vec<Response<Verdict>>, ServiceError> {
+    ) -> Result<Vec<Response<Box<Verdict>>>, ServiceError> {
         if asks.len() < 2 {
             return self.authorize_batch(asks).await;
         }
@@ -189,10 +185,10 @@ impl Service {
             request_id: None,
         };
         if let Some(reason) = self.hold_session(&ask, call).await {
-            return Ok(Decided::denied(reason).verdict);
+            return Ok(Verdict::deny(reason));
         }
         let pending = self.start_request(ask, self.pin()?);
-        Ok(self.decide(&pending, call).decision.verdict)
+        Ok(*self.decide(&pending, call).decision.verdict)
     }
 
     /// Decides a principal, action, resource and context. Any policy error denies.
@@ -204,7 +200,7 @@ impl Service {
         &self,
         ask: RequestMeta<'_>,
         question: ParcRequest,
-    ) -> Result<Response<Verdict>, ServiceError> {
+    ) -> Result<Response<Box<Verdict>>, ServiceError> {
         let (pending, stale) = self.pin_generation(ask).await?;
         let decision = match stale {
             Some(reason) => Decided::denied(reason),
@@ -245,7 +241,7 @@ impl Service {
                     return TentativeVerdict::session_not_held();
                 }
                 let world = self.decision_inputs(generation, seen.history());
-                let verdict = call::decide(world, call, asker, now);
+                let verdict = Box::new(call::decide(world, call, asker, now));
                 let effects =
                     self.effects_of_passing(&world, call, asker, &verdict, pending, is_observed);
                 if !is_evidence_true(&verdict) {
@@ -363,8 +359,9 @@ impl Service {
         if pinned.generation.revision() < ask.at_least_revision {
             let mut revisions = self.ledger.revisions();
             let arrived = revisions.wait_for(|newest| *newest >= ask.at_least_revision);
-            // Whether the revision arrived in time shows below.
-            let _ = off_thread(tokio::time::timeout(self.settings.stale_wait, arrived)).await;
+            let in_time = tokio::time::timeout(self.settings.stale_wait, arrived);
+            // Whether the revision arrived in time shows below. In a box, as this is rare and large.
+            let _ = off_thread(Box::pin(in_time)).await;
             pinned = self.pin()?;
         }
         Ok(pinned)

@@ -18,7 +18,7 @@ use crate::store::backend::StoreWrite;
 #[derive(Clone)]
 pub(super) struct Pinned {
     pub(super) generation: Arc<Generation>,
-    pub(super) stale: Option<Reason>,
+    pub(super) stale: Option<Box<Reason>>,
     /// When it was taken.
     pub(super) at: ClockReading,
 }
@@ -28,15 +28,16 @@ pub(super) struct InFlightRequest<'a> {
     pub(super) ask: RequestMeta<'a>,
     pub(super) generation: Arc<Generation>,
     /// The reason to deny without looking: this server has not been confirmed in time.
-    pub(super) stale: Option<Reason>,
+    pub(super) stale: Option<Box<Reason>>,
     pub(super) started_at: SystemTime,
     pub(super) clock: Instant,
 }
 
 /// A decision, and what belongs to its record.
 pub(super) struct Decided {
-    /// The verdict; of a request that is only observed, as it would have been.
-    pub(super) verdict: Verdict,
+    /// The verdict; of a request that is only observed, as it would have been. In a box, as it is large and moved on to the
+    /// response.
+    pub(super) verdict: Box<Verdict>,
     /// Whether the response is that verdict. Otherwise it is allow.
     pub(super) is_enforced: bool,
     /// What the call has used up and left behind; of a dry run, what it would have.
@@ -63,7 +64,7 @@ impl InFlightRequest<'_> {
         decide: impl FnOnce(&Generation, Requester<'_>) -> T,
     ) -> T {
         if let Some(reason) = &self.stale {
-            return deny(reason.clone());
+            return deny(Reason::clone(reason));
         }
         let asker = Requester {
             caller: self.ask.caller,
@@ -87,7 +88,7 @@ impl Decided {
     /// A verdict that is enforced, without a capsule.
     pub(super) fn enforced(verdict: Verdict) -> Self {
         Self {
-            verdict,
+            verdict: Box::new(verdict),
             is_enforced: true,
             left: LeftBehind::default(),
             capsule: None,

@@ -27,13 +27,9 @@ const MAX_ATTEMPTS: usize = 50;
 const REFRESH: Duration = Duration::from_secs(1);
 
 /// A response, or what it has to wait for.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a request that has to wait for something else is rare"
-)]
 pub enum Progress<'a> {
     /// The response.
-    Ready(Response<Verdict>),
+    Ready(Response<Box<Verdict>>),
     /// The response, which waits for its record alone. Before anything is waited for, it is to become an [`UnrecordedCall`].
     Unrecorded(UnrecordedResponse<'a>),
     /// The response has to wait; [`Service::finish`] waits for it.
@@ -47,18 +43,17 @@ pub struct PendingResponse<'a>(PendingStage<'a>);
 #[must_use = "what is on record has to be told"]
 pub struct UnrecordedResponse<'a>(AwaitedRecord<'a>);
 
-/// The same with its call: [`Service::recorded`]. It is large. Whoever has a place for it lets it wait there
-/// ([`UnrecordedCall::written`]) and then calls [`Service::respond_recorded`]. Dropped before, it is told without whoever has
-/// asked.
+/// The same with its call: [`Service::recorded`]. Whoever waits with a deadline lets it wait ([`UnrecordedCall::written`]) and
+/// then calls [`Service::respond_recorded`]. Dropped before, it is told without whoever has asked.
 pub struct UnrecordedCall<'a, C: Recorded>(UntoldDecision<'a, C>);
 
 /// A call that is begun, with what its response waits for.
-#[expect(
+#[allow(
     clippy::large_enum_variant,
     reason = "nearly all wait for their record, and that is the large one"
 )]
 pub(super) enum BegunCall<'a, C: Recorded> {
-    Ready(Response<Verdict>),
+    Ready(Response<Box<Verdict>>),
     Unrecorded(UnrecordedCall<'a, C>),
     Pending(PendingResponse<'a>, C),
 }
@@ -114,7 +109,7 @@ impl Service {
     pub async fn recorded<C: Recorded>(
         &self,
         response: UnrecordedCall<'_, C>,
-    ) -> Response<Verdict> {
+    ) -> Response<Box<Verdict>> {
         self.finish_record(response.0).await
     }
 
@@ -122,7 +117,7 @@ impl Service {
     pub fn respond_recorded<C: Recorded>(
         &self,
         response: UnrecordedCall<'_, C>,
-    ) -> Response<Verdict> {
+    ) -> Response<Box<Verdict>> {
         self.respond(response.0)
     }
 
@@ -134,11 +129,12 @@ impl Service {
     pub(super) async fn finish_call<C: Recorded + Borrow<CallContext>>(
         &self,
         begun: BegunCall<'_, C>,
-    ) -> Result<Response<Verdict>, ServiceError> {
+    ) -> Result<Response<Box<Verdict>>, ServiceError> {
         match begun {
             BegunCall::Ready(answer) => Ok(answer),
             BegunCall::Unrecorded(response) => Ok(self.recorded(response).await),
-            BegunCall::Pending(later, call) => self.finish(later, call.borrow()).await,
+            // In a box, as it is rare and large, and whoever waits for this is moved at its full size.
+            BegunCall::Pending(later, call) => Box::pin(self.finish(later, call.borrow())).await,
         }
     }
 
@@ -151,7 +147,7 @@ impl Service {
         &self,
         later: PendingResponse<'_>,
         call: &CallContext,
-    ) -> Result<Response<Verdict>, ServiceError> {
+    ) -> Result<Response<Box<Verdict>>, ServiceError> {
         let mut waiting = later.0;
         // What attempts before this one have left behind.
         let mut before = LeftBehind::default();
@@ -262,9 +258,13 @@ impl Service {
         call: &CallContext,
     ) -> Option<Reason> {
         let id = call.workflow.session_id.as_ref()?;
+        if self.facts().sessions.is_held(id) {
+            return None;
+        }
+        // In boxes, as they are rare and large, and whoever may wait for this is moved at its full size.
         let Some(fleet) = self.fleet() else {
             let loading = ask.deadline.within(self.session_loader().load(id));
-            return match off_thread(loading).await {
+            return match off_thread(Box::pin(loading)).await {
                 Ok(loaded) => loaded.err(),
                 Err(_) => Some(session_unread()),
             };
@@ -272,7 +272,7 @@ impl Service {
         let held = ask
             .deadline
             .within(fleet.holder().hold(id, self.confirmed_now()));
-        match off_thread(held).await {
+        match off_thread(Box::pin(held)).await {
             Ok(Ok(())) => None,
             Ok(Err(reason)) => Some(reason),
             Err(_) => {

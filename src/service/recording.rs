@@ -71,7 +71,7 @@ impl<T: Recorded> Recorded for Box<T> {
 #[must_use = "what is on record has to be told"]
 pub(super) struct AwaitedRecord<'a> {
     pending: InFlightRequest<'a>,
-    verdict: Verdict,
+    verdict: Box<Verdict>,
     is_enforced: bool,
     decision_id: Uuid,
     /// How long it took to decide, in all that tells of it.
@@ -182,7 +182,7 @@ impl<'a> AwaitedRecord<'a> {
     }
 }
 
-impl<'a, Q: Recorded> Untold<'a, Q> {
+impl<Q: Recorded> Untold<'_, Q> {
     /// Waits until the record is written, or cannot be.
     pub(super) async fn written(&mut self) {
         // Who gives up waiting does not know whether it is written.
@@ -198,24 +198,23 @@ impl<'a, Q: Recorded> Untold<'a, Q> {
 
     /// Says by span, metrics and log line what was decided. What `may_leave` does not let leave is denied, and then uses
     /// nothing up.
-    fn tell(self, may_leave: bool) -> AwaitedRecord<'a> {
-        let mut awaited = self.awaited;
+    fn tell(&mut self, may_leave: bool) {
+        let awaited = &mut self.awaited;
         if !may_leave && (awaited.verdict.is_allow() || !awaited.is_enforced) {
             self.facts.give_back(&awaited.used_up);
-            awaited.verdict = Verdict::deny(unrecorded());
+            *awaited.verdict = Verdict::deny(unrecorded());
             awaited.is_enforced = true;
         }
         let record = awaited.record(self.question.recorded());
         self.recorder.record(&record);
-        awaited
     }
 }
 
 /// Tells what nobody waits for any more. Where nobody knows whether the record is written, it is told as it was handed to the
 /// log, which counts it if it cannot be written. What this takes is what an answer takes: it waits for nothing.
-fn tell_unanswered<Q: Recorded>(untold: Untold<'_, Q>) {
+fn tell_unanswered<Q: Recorded>(mut untold: Untold<'_, Q>) {
     let is_unwritten = untold.awaited.is_written() == Some(false);
-    let _ = untold.tell(!is_unwritten);
+    untold.tell(!is_unwritten);
 }
 
 /// Tells, without a response, a decision that is carried on by itself.
@@ -226,9 +225,10 @@ pub(super) async fn tell_recorded<Q: Recorded>(mut untold: UntoldDecision<'_, Q>
 
 /// Tells what leaves, which is what is written.
 fn tell_answered<'a, Q: Recorded>(untold: UntoldDecision<'a, Q>) -> AwaitedRecord<'a> {
-    let untold = ScopeGuard::into_inner(untold);
+    let mut untold = ScopeGuard::into_inner(untold);
     let is_written = untold.awaited.is_written() == Some(true);
-    untold.tell(is_written)
+    untold.tell(is_written);
+    untold.awaited
 }
 
 impl Service {
@@ -253,13 +253,16 @@ impl Service {
     pub(super) async fn finish_record<Q: Recorded>(
         &self,
         mut untold: UntoldDecision<'_, Q>,
-    ) -> Response<Verdict> {
+    ) -> Response<Box<Verdict>> {
         untold.written().await;
         self.respond(untold)
     }
 
     /// Responds at once, as nothing is waited for.
-    pub(super) fn respond<Q: Recorded>(&self, untold: UntoldDecision<'_, Q>) -> Response<Verdict> {
+    pub(super) fn respond<Q: Recorded>(
+        &self,
+        untold: UntoldDecision<'_, Q>,
+    ) -> Response<Box<Verdict>> {
         let AwaitedRecord {
             pending,
             mut verdict,
@@ -269,7 +272,7 @@ impl Service {
         } = tell_answered(untold);
         let observed = (!is_enforced).then_some(verdict.outcome);
         if observed == Some(Decision::Deny) {
-            verdict = verdict.waived();
+            *verdict = verdict.waived();
         }
         let snapshot = &pending.generation.snapshot;
         Response {

@@ -15,7 +15,9 @@ use smallvec::SmallVec;
 use crate::cedar::EntityUID;
 use crate::context::ContextSource;
 use crate::evaluation::Outcome;
-use crate::index::{ByResource, Candidates, PolicyIndex, PolicyNo, PrincipalPolicies};
+use crate::index::{
+    ByResource, Candidates, MatchingScopes, PolicyIndex, PolicyNo, PrincipalPolicies,
+};
 use crate::key::EntityRef;
 use crate::overlay::{Overlay, is_one_each};
 use crate::policy::AttributeBloom;
@@ -70,31 +72,63 @@ pub(crate) struct SharedPrincipal<'a> {
 #[derive(Default)]
 pub(crate) struct SharedFindings {
     /// By the number of an action that is kept.
-    anywhere: RefCell<[Option<Anywhere>; KEPT_ACTIONS]>,
+    applied: RefCell<[Option<AppliedPolicies>; KEPT_ACTIONS]>,
     /// Of policies that read neither action nor resource.
     outcomes: RefCell<HashMap<PolicyNo, Outcome, RandomState>>,
 }
 
-/// The policies that apply to an action whatever the resource is.
-struct Anywhere {
-    policies: Vec<PolicyNo>,
-    /// How many more apply, but are known not to be satisfied in any of the requests. Worked out when the action comes for the
-    /// second time, as the first one evaluates them.
+/// The policies that apply to an action.
+struct AppliedPolicies {
+    /// Those that apply whatever the resource is.
+    anywhere: Vec<PolicyNo>,
+    /// How many more of these apply, but are known not to be satisfied in any of the requests. Worked out when the action comes
+    /// for the second time, as the first one evaluates them.
     unsatisfied: Option<u32>,
+    /// The scopes of the last resource, besides `ANY`. Most resources of a list match the same ones.
+    resources: MatchingScopes,
+    /// Those that apply because of these scopes.
+    of_resources: Vec<PolicyNo>,
 }
 
-impl Anywhere {
+impl AppliedPolicies {
+    fn anywhere(of_principal: &[&ByResource], actions: &[ScopeNo]) -> Self {
+        let mut anywhere = Candidates::new();
+        PolicyIndex::candidates(of_principal, actions, &[ANY], &mut anywhere);
+        Self {
+            anywhere: anywhere.to_vec(),
+            unsatisfied: None,
+            resources: MatchingScopes::new(),
+            of_resources: Vec::new(),
+        }
+    }
+
     /// Leaves out what is known not to be satisfied. Returns how many that are.
     fn leave_out(&mut self, outcomes: &HashMap<PolicyNo, Outcome, RandomState>) -> u32 {
         if let Some(unsatisfied) = self.unsatisfied {
             return unsatisfied;
         }
-        let all = self.policies.len();
-        self.policies
+        let all = self.anywhere.len();
+        self.anywhere
             .retain(|policy| outcomes.get(policy) != Some(&Outcome::Unsatisfied));
-        let unsatisfied = (all - self.policies.len()) as u32;
+        let unsatisfied = (all - self.anywhere.len()) as u32;
         self.unsatisfied = Some(unsatisfied);
         unsatisfied
+    }
+
+    /// Looks up what applies because of the scopes of a resource, unless they are those of the last one.
+    fn look_up(
+        &mut self,
+        of_principal: &[&ByResource],
+        actions: &[ScopeNo],
+        resources: &[ScopeNo],
+    ) {
+        if *self.resources != *resources {
+            let mut found = Candidates::new();
+            PolicyIndex::candidates(of_principal, actions, resources, &mut found);
+            self.resources = MatchingScopes::from_slice(resources);
+            self.of_resources.clear();
+            self.of_resources.extend_from_slice(&found);
+        }
     }
 }
 
@@ -109,25 +143,23 @@ impl SharedFindings {
         resources: &[ScopeNo],
         found: &mut Candidates,
     ) -> u32 {
-        let mut anywhere = self.anywhere.borrow_mut();
-        let mut place = action.and_then(|number| anywhere.get_mut(number));
-        let mut unsatisfied = 0;
-        match &mut place {
-            Some(Some(known)) => {
-                unsatisfied = known.leave_out(&self.outcomes.borrow());
-                found.extend_from_slice(&known.policies);
-            }
-            _ => PolicyIndex::candidates(of_principal, actions, &[ANY], found),
-        }
-        if let Some(unknown @ None) = place {
-            *unknown = Some(Anywhere {
-                policies: found.to_vec(),
-                unsatisfied: None,
-            });
-        }
+        let mut applied = self.applied.borrow_mut();
+        let Some(place) = action.and_then(|number| applied.get_mut(number)) else {
+            PolicyIndex::candidates(of_principal, actions, resources, found);
+            return 0;
+        };
+        let unsatisfied = place
+            .as_mut()
+            .map_or(0, |known| known.leave_out(&self.outcomes.borrow()));
+        let known = place.get_or_insert_with(|| AppliedPolicies::anywhere(of_principal, actions));
         // Every resource matches `ANY` first.
         let resources = resources.strip_prefix(&[ANY]).unwrap_or(resources);
-        PolicyIndex::candidates(of_principal, actions, resources, found);
+        known.look_up(of_principal, actions, resources);
+        found.extend_from_slice(&known.anywhere);
+        if !known.of_resources.is_empty() {
+            found.extend_from_slice(&known.of_resources);
+            found.sort_unstable();
+        }
         unsatisfied
     }
 

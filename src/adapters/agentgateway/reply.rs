@@ -21,7 +21,7 @@ use crate::service::request::Response;
 pub(super) const DECISION_ID: &str = "decision_id";
 
 /// The reply to an allowed request. There is at least one response.
-pub(super) fn allowed(answers: &[Response<Verdict>]) -> McpRequestResult {
+pub(super) fn allowed(answers: &[Response<Box<Verdict>>]) -> McpRequestResult {
     let passes = decision_metadata::allowed(answers);
     let set = passes.headers.into_iter().map(|(name, value)| McpHeader {
         key: name.to_owned(),
@@ -38,7 +38,7 @@ pub(super) fn allowed(answers: &[Response<Verdict>]) -> McpRequestResult {
 }
 
 /// The reply to a denied request.
-pub(super) fn denied(answer: &Response<Verdict>) -> McpRequestResult {
+pub(super) fn denied(answer: &Response<Box<Verdict>>) -> McpRequestResult {
     let answers = std::slice::from_ref(answer);
     McpRequestResult {
         result: Some(OfRequest::Error(error(answer))),
@@ -49,7 +49,7 @@ pub(super) fn denied(answer: &Response<Verdict>) -> McpRequestResult {
 
 /// Adds `decision_id`, for expressions in the gateway's configuration such as `mcpGuardrails.<field>`, where
 /// a single text is easier to use than a list.
-fn named(mut metadata: Struct, answers: &[Response<Verdict>]) -> Struct {
+fn named(mut metadata: Struct, answers: &[Response<Box<Verdict>>]) -> Struct {
     if let Some(answer) = answers.first() {
         let kind = Some(Kind::StringValue(answer.decision_id.to_string()));
         let id = WireValue { kind };
@@ -94,7 +94,7 @@ impl From<AgentgatewayRejection> for AuthorizationError {
 
 /// The gateway makes a JSON-RPC error of it: the code from `code`, the message from `reason`, the data from
 /// `mcp_error`.
-fn error(answer: &Response<Verdict>) -> AuthorizationError {
+fn error(answer: &Response<Box<Verdict>>) -> AuthorizationError {
     let decision_id = answer.decision_id.to_string();
     let mut shown = json_rpc_error::denied(None, &answer.value, &decision_id);
     let mut error = shown.get_mut("error").map(Json::take).unwrap_or_default();

@@ -239,7 +239,7 @@ impl ExtMcp {
         if method.routing == Routing::ResponseOnly
             && let Some(denied) = denial().await?
         {
-            return Ok(Filtered::Denied(Box::new(denied)));
+            return Ok(Filtered::Denied(denied));
         }
         if hides_instructions {
             result.remove("instructions");
@@ -265,7 +265,7 @@ impl ExtMcp {
         conversation: &Conversation,
         origins: &ServerSet,
         method: &'static str,
-    ) -> Result<Option<ServiceResponse<Verdict>>, ServiceError> {
+    ) -> Result<Option<ServiceResponse<Box<Verdict>>>, ServiceError> {
         let mut asks = Vec::new();
         // Which subscriptions there are is not told: they may be to tasks.
         let of_tasks = (method == operation::SUBSCRIBE).then_some("tasks/get");

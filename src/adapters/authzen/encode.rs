@@ -18,7 +18,11 @@ const OBLIGATIONS: &str = "obligations";
 
 /// Encodes one verdict. `context` is included if `with_context`; obligations always are, because an allow
 /// does not hold without them.
-pub(super) fn decision(answer: &Response<Verdict>, with_context: bool, may_explain: bool) -> Json {
+pub(super) fn decision(
+    answer: &Response<Box<Verdict>>,
+    with_context: bool,
+    may_explain: bool,
+) -> Json {
     let decision = &answer.value;
     let mut encoded = json!({"decision": decision.is_allow()});
     if with_context {
@@ -56,7 +60,7 @@ pub(super) fn found(named: Option<&str>, hit: &SearchHit) -> Json {
     found
 }
 
-fn context(answer: &Response<Verdict>, may_explain: bool) -> Json {
+fn context(answer: &Response<Box<Verdict>>, may_explain: bool) -> Json {
     let decision = &answer.value;
     let mut context = Map::new();
     let id = answer.decision_id.to_string();
@@ -95,7 +99,7 @@ fn context(answer: &Response<Verdict>, may_explain: bool) -> Json {
 }
 
 /// What a response says that was only observed: that it is not enforced, and what would have been.
-fn observed(answer: &Response<Verdict>) -> impl Iterator<Item = (&'static str, Json)> {
+fn observed(answer: &Response<Box<Verdict>>) -> impl Iterator<Item = (&'static str, Json)> {
     let said = answer.observed.map(|decision| {
         [
             ("enforced", Json::from(false)),
@@ -112,7 +116,7 @@ fn challenge(challenge: &Challenge) -> Json {
 }
 
 /// The time of the decision, taken from its UUIDv7.
-fn evaluated_at(answer: &Response<Verdict>) -> Option<String> {
+fn evaluated_at(answer: &Response<Box<Verdict>>) -> Option<String> {
     let (seconds, nanos) = answer.decision_id.get_timestamp()?.to_unix();
     let at = SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanos))?;
     Some(humantime::format_rfc3339_millis(at).to_string())

@@ -71,22 +71,26 @@ impl AuthorizationState {
 }
 
 /// A request after its first, synchronous step.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all wait for their record, and that is the large one"
+)]
 pub(super) enum Outcome<'c> {
     /// Decided and on record.
     Decided(EncodedMessage<v1::AuthorizeResponse>),
     /// Decided, and waiting for its record alone.
-    Unrecorded(Box<UnrecordedCall<'c, CallContext>>, Disclosure),
+    Unrecorded(UnrecordedCall<'c, Box<CallContext>>, Disclosure),
     /// Waiting for a write, a session or a revision.
     Undecided(Box<Waiting<PendingResponse<'c>>>),
     /// To be explained before it is decided.
     Unexplained(RequestMeta<'c>, Box<Waiting<()>>),
 }
 
-/// A call whose response waits. It is in a box, as a future is moved at its full size.
+/// A call whose response waits.
 pub(super) struct Waiting<R> {
     response: R,
     detail: Disclosure,
-    call: CallContext,
+    call: Box<CallContext>,
 }
 
 impl AuthorizationState {
@@ -102,12 +106,12 @@ impl AuthorizationState {
     /// Waits for the record of a response, until the deadline.
     pub(super) async fn recorded(
         &self,
-        mut response: Box<UnrecordedCall<'_, CallContext>>,
+        mut response: UnrecordedCall<'_, Box<CallContext>>,
         detail: Disclosure,
         deadline: Deadline,
     ) -> Result<EncodedMessage<v1::AuthorizeResponse>, GrpcRejection> {
         deadline.within(response.written()).await?;
-        let answer = self.service.respond_recorded(*response);
+        let answer = self.service.respond_recorded(response);
         Ok(encode::authorize(&answer, detail))
     }
 
@@ -163,7 +167,8 @@ impl AuthorizationState {
         let limits = self.limits.load();
         let (ask, detail) = asking.authorize(&request);
         let parser = self.parser(&limits, asking);
-        let call = parser.call_context(request.call_context)?;
+        // In a box, as it is large, and goes from here to whoever waits.
+        let call = Box::new(parser.call_context(request.call_context)?);
         if detail.is_entitled && detail.is_wanted {
             let waiting = Waiting {
                 response: (),
@@ -175,7 +180,7 @@ impl AuthorizationState {
         Ok(match self.service.authorize_now(ask, &call)? {
             Progress::Ready(answer) => Outcome::Decided(encode::authorize(&answer, detail)),
             Progress::Unrecorded(response) => {
-                Outcome::Unrecorded(Box::new(response.to(&self.service, call)), detail)
+                Outcome::Unrecorded(response.to(&self.service, call), detail)
             }
             Progress::Pending(response) => Outcome::Undecided(Box::new(Waiting {
                 response,

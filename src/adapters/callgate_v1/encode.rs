@@ -30,13 +30,13 @@ pub struct Disclosure {
 
 /// Encodes the response to one call, as `AuthorizeResponse`.
 pub fn authorize(
-    answer: &Response<Verdict>,
+    answer: &Response<Box<Verdict>>,
     detail: Disclosure,
 ) -> EncodedMessage<v1::AuthorizeResponse> {
     EncodedMessage::write(|out| write_authorize(out, answer, detail))
 }
 
-fn write_authorize(out: &mut Vec<u8>, answer: &Response<Verdict>, detail: Disclosure) {
+fn write_authorize(out: &mut Vec<u8>, answer: &Response<Box<Verdict>>, detail: Disclosure) {
     let verdict = &answer.value;
     write_verdict(out, answer, detail);
     for obligation in obligations(verdict, detail) {
@@ -53,7 +53,7 @@ fn write_authorize(out: &mut Vec<u8>, answer: &Response<Verdict>, detail: Disclo
 
 /// Encodes the responses to several calls, as `AuthorizeBatchResponse`.
 pub fn authorize_batch<'a>(
-    answers: impl IntoIterator<Item = (&'a Response<Verdict>, Disclosure)>,
+    answers: impl IntoIterator<Item = (&'a Response<Box<Verdict>>, Disclosure)>,
 ) -> EncodedMessage<v1::AuthorizeBatchResponse> {
     EncodedMessage::write(|out| {
         for (answer, detail) in answers {
@@ -64,7 +64,7 @@ pub fn authorize_batch<'a>(
 
 /// Encodes the response to a plain Cedar request, as `IsAuthorizedResponse`.
 pub fn is_authorized(
-    answer: &Response<Verdict>,
+    answer: &Response<Box<Verdict>>,
     detail: Disclosure,
 ) -> EncodedMessage<v1::IsAuthorizedResponse> {
     EncodedMessage::write(|out| {
@@ -110,7 +110,7 @@ pub fn filter_tools(
 }
 
 /// What the responses to calls and to plain Cedar requests begin with: the fields 1 to 5.
-fn write_verdict(out: &mut Vec<u8>, answer: &Response<Verdict>, detail: Disclosure) {
+fn write_verdict(out: &mut Vec<u8>, answer: &Response<Box<Verdict>>, detail: Disclosure) {
     let verdict = &answer.value;
     wire::number(out, 1, outcome(verdict.outcome) as u64);
     write_id(out, 2, answer.decision_id);
@@ -126,7 +126,7 @@ fn write_verdict(out: &mut Vec<u8>, answer: &Response<Verdict>, detail: Disclosu
 }
 
 /// What both end with: the fields 9 and 10.
-fn write_observed(out: &mut Vec<u8>, answer: &Response<Verdict>) {
+fn write_observed(out: &mut Vec<u8>, answer: &Response<Box<Verdict>>) {
     if let Some(observed) = answer.observed {
         wire::number(out, 9, 1);
         wire::number(out, 10, outcome(observed) as u64);
@@ -205,7 +205,7 @@ fn obligations(
     verdict.determining_policies.iter().flat_map(of_policy)
 }
 
-fn explanation(answer: &Response<Verdict>, detail: Disclosure) -> Option<v1::Explanation> {
+fn explanation(answer: &Response<Box<Verdict>>, detail: Disclosure) -> Option<v1::Explanation> {
     if !(detail.is_entitled && detail.is_wanted) {
         return None;
     }

@@ -34,7 +34,7 @@ fn uid(text: &str) -> EntityUID {
     text.parse().expect("a uid")
 }
 
-fn denied() -> Response<Verdict> {
+fn denied() -> Response<Box<Verdict>> {
     let mut reason = Reason::new(
         ReasonCode::EvaluationError,
         "a policy could not be evaluated",
@@ -43,7 +43,7 @@ fn denied() -> Response<Verdict> {
     reason.policies = vec!["broken".into()];
     reason.detail = Some("integer overflow".into());
     Response {
-        value: Verdict {
+        value: Box::new(Verdict {
             outcome: Decision::Deny,
             reasons: vec![reason],
             determining_policies: [policy("no")].into_iter().collect(),
@@ -67,7 +67,7 @@ fn denied() -> Response<Verdict> {
             access: None,
             challenge: None,
             effects: SideEffects::default(),
-        },
+        }),
         decision_id: Uuid::from_u128(7),
         revision: 9,
         policies_total: 12,

@@ -72,10 +72,10 @@ pub fn of_record(
 fn response(found: Explanation, decision_id: Uuid, policies_total: u32) -> v1::AuthorizeResponse {
     let answer = Response {
         // A challenge can only be met by who was given it, and tells of arguments that others do not see.
-        value: Verdict {
+        value: Box::new(Verdict {
             challenge: None,
             ..found.verdict.clone()
-        },
+        }),
         decision_id,
         revision: 0,
         policies_total,

@@ -70,7 +70,7 @@ pub(super) async fn check(
 }
 
 /// The reply to a denied request.
-fn denied(answer: &Response<Verdict>, usual: u16, body: Body) -> LocalReply {
+fn denied(answer: &Response<Box<Verdict>>, usual: u16, body: Body) -> LocalReply {
     let mut headers = vec![(
         decision_metadata::DECISION_ID,
         answer.decision_id.to_string(),

@@ -6,9 +6,9 @@ use super::*;
 use crate::adapters::decision_metadata::{DECISION_ID, ENFORCED, OBLIGATION_DETAILS, OBLIGATIONS};
 use callgate_engine::{PolicyInfo, obligation};
 
-fn deny(code: ReasonCode, message: &str) -> Response<Verdict> {
+fn deny(code: ReasonCode, message: &str) -> Response<Box<Verdict>> {
     Response {
-        value: Verdict::deny(Reason::new(code, message)),
+        value: Box::new(Verdict::deny(Reason::new(code, message))),
         decision_id: Uuid::nil(),
         revision: 3,
         policies_total: 1,
@@ -64,7 +64,7 @@ fn more_authority_is_asked_for_where_it_would_help() {
 #[test]
 fn an_allow_takes_away_what_a_client_sent_under_our_names() {
     let mut answer = deny(ReasonCode::Forbidden, "never");
-    answer.value = Verdict::allow_unconditionally();
+    *answer.value = Verdict::allow_unconditionally();
     let passes = decision_metadata::allowed(&[answer]);
     assert_eq!(passes.without, [OBLIGATIONS, OBLIGATION_DETAILS, ENFORCED]);
     assert_eq!(passes.headers[0].0, DECISION_ID);
@@ -75,7 +75,7 @@ fn an_obligation_with_more_to_say_than_its_name_is_told_in_full() {
     let text = r#"{"id": "told", "type": "notification", "properties": {"to": "a@example.com", "body": "é\nx"}}"#;
     let read = obligation::read(text).expect("an obligation");
     let mut answer = deny(ReasonCode::Forbidden, "never");
-    answer.value = Verdict::allow_unconditionally();
+    *answer.value = Verdict::allow_unconditionally();
     answer.value.determining_policies = [Arc::new(PolicyInfo {
         id: "p".into(),
         owner: None,

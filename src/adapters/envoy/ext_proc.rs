@@ -224,3 +224,7 @@ impl Stream for Replies {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "ext_proc_tests.rs"]
+mod tests;

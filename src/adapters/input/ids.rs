@@ -12,7 +12,7 @@ use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::config::limits::Limits;
 use crate::domain::ids::SessionId;
 use crate::domain::request::canonical;
-use crate::domain::request::visible::has_invisible;
+use crate::domain::request::visible::{is_invisible, is_plain};
 use crate::service::clock::MAX_APART;
 
 /// Checks an id of at most `limit` bytes.
@@ -24,13 +24,16 @@ pub(in crate::adapters) fn check(text: &str, limit: u32) -> Result<(), FieldProb
     if text.is_empty() {
         return Err(FieldProblem::Missing);
     }
-    if text.bytes().any(|byte| byte.is_ascii_control()) {
-        return Err(FieldProblem::ControlCharacter);
+    if !is_plain(text) {
+        if text.bytes().any(|byte| byte.is_ascii_control()) {
+            return Err(FieldProblem::ControlCharacter);
+        }
+        if text.chars().any(is_invisible) {
+            return Err(FieldProblem::InvisibleCharacter);
+        }
     }
-    if has_invisible(text) {
-        return Err(FieldProblem::InvisibleCharacter);
-    }
-    if text.trim().is_empty() {
+    // Any other blank is invisible.
+    if text.bytes().all(|byte| byte == b' ') {
         return Err(FieldProblem::Blank);
     }
     Ok(())

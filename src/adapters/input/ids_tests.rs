@@ -32,6 +32,8 @@ fn an_id_is_there_short_enough_and_visible() {
         ("a\u{2028}b", FieldProblem::InvisibleCharacter),
         ("\u{feff}a", FieldProblem::InvisibleCharacter),
         ("a\u{2800}", FieldProblem::InvisibleCharacter),
+        (" \u{2003}", FieldProblem::InvisibleCharacter),
+        ("\u{a0}\n", FieldProblem::ControlCharacter),
     ] {
         assert_eq!(check(text, 8), Err(wanted), "{text:?}");
     }

@@ -178,7 +178,13 @@ impl<'s> Analyser<'s> {
         let call = call_of(parties, server, tool);
         verify::verify_call(&inputs, &call, &self.rights, SystemTime::UNIX_EPOCH)?;
         let request = cedar_request::from_listed_tool(&inputs, &call.operation, tool, None)?;
-        check_scopes(self.snapshot, &parties.principals(), &request)?;
+        let principals = parties.principals();
+        check_scopes(
+            self.snapshot,
+            &principals,
+            &request.action,
+            &request.resource,
+        )?;
         Ok(request)
     }
 

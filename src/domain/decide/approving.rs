@@ -172,7 +172,10 @@ impl<'a> ApproveQuestion<'a> {
         read: impl FnOnce(&CedarRequest, PrincipalEvaluations<'_>) -> T,
     ) -> Result<T, Reason> {
         let principals = [approver.uid];
-        check_scopes(self.inputs.snapshot, &principals, &self.request)?;
+        let CedarRequest {
+            action, resource, ..
+        } = &self.request;
+        check_scopes(self.inputs.snapshot, &principals, action, resource)?;
         let (entities, unknown) = self.entities(approver)?;
         let identity = approver.identity.as_ref().map(StatedIdentity::to_identity);
         let evaluator = RequestEvaluator {

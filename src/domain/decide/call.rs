@@ -70,7 +70,7 @@ fn try_decide(
         requester,
     )?;
     let principals = evidence.principals(call);
-    check_scopes(snapshot, &principals, &request)?;
+    check_scopes(snapshot, &principals, &request.action, &request.resource)?;
     let evaluator = RequestEvaluator {
         inputs,
         call,

@@ -212,7 +212,7 @@ pub fn from_listed_tool(
 ) -> Result<CedarRequest, Reason> {
     let registered = verify::verify_tool(inputs, &operation.server, tool, definition)?;
     let (action, _) = tool_action(inputs.snapshot, operation, &registered);
-    let mut request = CedarRequest::new(action, registered.uid.clone());
+    let mut request = CedarRequest::new(action.into_owned(), registered.uid.clone());
     request.access = registered.access;
     request.registered_tool = Some(registered);
     Ok(request)
@@ -235,7 +235,7 @@ fn from_tool_call(
     let undeclared = undeclared_arguments(&registered, call)?;
     let input = tool_input::read(inputs.snapshot, &action, &call.arguments)
         .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;
-    let mut request = CedarRequest::new(action, registered.uid.clone());
+    let mut request = CedarRequest::new(action.into_owned(), registered.uid.clone());
     request.operation = OperationContext::Arguments(ToolInput {
         undeclared: Some(undeclared),
         tool: Some(Arc::clone(&registered)),
@@ -388,18 +388,18 @@ fn undeclared_arguments(tool: &RegisteredTool, call: &ToolCall) -> Result<Vec<Sm
 
 /// The action of a tool call, and whether the bundle declares it: the tool's own action if there is one,
 /// except for reverse calls.
-pub(super) fn tool_action(
+pub(super) fn tool_action<'t>(
     snapshot: &Snapshot,
     operation: &Operation,
-    registered: &RegisteredTool,
-) -> (EntityUID, bool) {
+    registered: &'t RegisteredTool,
+) -> (Cow<'t, EntityUID>, bool) {
     if operation.initiator == Initiator::Server {
-        return (registered.access.reverse_call_action(), false);
+        return (Cow::Owned(registered.access.reverse_call_action()), false);
     }
     if snapshot.has_action(&registered.own_action) {
-        (registered.own_action.clone(), true)
+        (Cow::Borrowed(&registered.own_action), true)
     } else {
-        (registered.access.call_action(), false)
+        (Cow::Owned(registered.access.call_action()), false)
     }
 }
 

@@ -404,11 +404,12 @@ impl RequestEntities {
 pub fn check_scopes(
     snapshot: &Snapshot,
     principals: &[&EntityUID],
-    request: &CedarRequest,
+    action: &EntityUID,
+    resource: &EntityUID,
 ) -> Result<(), Reason> {
     for principal in principals {
         snapshot
-            .check_scope(principal, &request.action, &request.resource)
+            .check_scope(principal, action, resource)
             .map_err(|fault| {
                 let mut reason = invalid_request(fault);
                 reason.principal = Some(EntityUID::clone(principal));

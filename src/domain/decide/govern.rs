@@ -199,7 +199,12 @@ fn evaluate(
         evidence.task,
         requester,
     )?;
-    check_scopes(inputs.snapshot, &[actor], request)?;
+    check_scopes(
+        inputs.snapshot,
+        &[actor],
+        &request.action,
+        &request.resource,
+    )?;
     let evaluator = RequestEvaluator {
         inputs,
         call,

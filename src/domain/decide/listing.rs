@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
+use crate::domain::authority::scope::RequestedAccess;
 use crate::domain::decide::cedar_request::{self, CedarRequest};
 use crate::domain::decide::combine;
 use crate::domain::decide::evaluate::{
@@ -19,7 +20,7 @@ use crate::domain::decide::inputs::{self, DecisionInputs, Requester};
 use crate::domain::decide::verify;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{CallContext, Initiator, Operation};
-use crate::domain::request::definition::ToolDefinition;
+use crate::domain::request::definition::{DefinitionDigests, ToolDefinition};
 use crate::domain::request::operation::{Listing, OperationKind, ResourceOperation};
 use crate::domain::request::uri_template;
 use crate::domain::schema;
@@ -187,46 +188,32 @@ struct ListFilter<'a> {
 
 impl ListFilter<'_> {
     fn verdict(&self, offered: &ListedItem) -> Result<(), ListedVerdict> {
-        let RequestEvaluator {
-            inputs,
-            evidence,
-            entities,
-            ..
-        } = self.evaluator;
-        let principals = self.principals;
-        let ProspectiveUse { request, unknown } = self
-            .prospective_use(offered)
-            .map_err(|reason| ListedVerdict::from(reason.code))?;
-        let mut access = request.requested_access(&self.evaluator.request.resource);
-        if unknown.contains(&"target") {
-            access.targets = None;
-        }
-        evidence
-            .covers(inputs.snapshot, &access)
-            .and_then(|()| self.check_budget(&request))
-            .and_then(|()| self.check_scope(&request))
-            .map_err(|reason| ListedVerdict::from(reason.code))?;
-        let snapshot = inputs.snapshot;
+        let read = |uri| OperationKind::OnResource {
+            operation: ResourceOperation::Read,
+            uri,
+        };
         let evaluations = match offered {
-            ListedItem::Tool { .. } => {
-                let is_last = |it: &PolicyEvaluation| !self.is_observed && !it.may_allow();
-                self.shared
-                    .evaluate(&request.action, &request.resource, is_last)
+            ListedItem::Tool { name, definition } => {
+                self.evaluate_tool(name, definition.as_ref().map(ToolDefinition::digests))
             }
-            ListedItem::Prompt(_) | ListedItem::Resource(_) | ListedItem::Template(_) => {
-                let target = request.targets.first();
-                let inputs_of = self.evaluator.context_inputs();
-                let query = Query {
-                    action: &request.action,
-                    resource: &request.resource,
-                    context: &Facts::new(inputs_of, &request.operation, target),
-                    overlays: &request.overlays(&entities.overlays, target),
-                    unknown,
+            ListedItem::Prompt(name) => {
+                let got = OperationKind::GetPrompt {
+                    name: name.clone(),
+                    arguments: Vec::new(),
                 };
-                snapshot.evaluate_each(&query, principals)
+                self.evaluate_use(got, &["answers", "approval", "arguments"])
+            }
+            ListedItem::Resource(uri) => {
+                self.evaluate_use(read(uri.clone()), &["answers", "approval"])
+            }
+            ListedItem::Template(template) => {
+                let folder = uri_template::fixed_folder(template).into();
+                self.evaluate_use(read(folder), &UNKNOWN_OF_TEMPLATES)
             }
         };
-        let mut denied = (principals.iter().zip(&evaluations)).filter(|(_, it)| !it.may_allow());
+        let evaluations = evaluations.map_err(|reason| ListedVerdict::from(reason.code))?;
+        let mut denied =
+            (self.principals.iter().zip(&evaluations)).filter(|(_, it)| !it.may_allow());
         let Some((principal, evaluation)) = denied.next() else {
             return Ok(());
         };
@@ -239,13 +226,81 @@ impl ListFilter<'_> {
         })
     }
 
+    /// Evaluates some call of a tool for each principal, once it is verified. All that it takes is in the registration.
+    fn evaluate_tool(
+        &self,
+        name: &str,
+        definition: Option<&DefinitionDigests>,
+    ) -> Result<Vec<PolicyEvaluation>, Reason> {
+        let RequestEvaluator {
+            inputs,
+            call,
+            evidence,
+            request: listing,
+            ..
+        } = self.evaluator;
+        let operation = &call.operation;
+        let tool = verify::verify_tool(inputs, &operation.server, name, definition)?;
+        let (action, _) = cedar_request::tool_action(inputs.snapshot, operation, &tool);
+        let access = RequestedAccess {
+            tool: Some(&tool.uid),
+            server: &listing.resource,
+            access: tool.access,
+            is_incidental: false,
+            targets: None,
+        };
+        evidence.covers(inputs.snapshot, &access)?;
+        self.check_budget(&tool.uid)?;
+        self.check_scope(&action, &tool.uid)?;
+        let is_last = |it: &PolicyEvaluation| !self.is_observed && !it.may_allow();
+        Ok(self.shared.evaluate(&action, &tool.uid, is_last))
+    }
+
+    /// Evaluates the use of another item for each principal, once it is verified. `unknown` are the attributes that are not known
+    /// about that use.
+    fn evaluate_use(
+        &self,
+        kind: OperationKind,
+        unknown: &[&str],
+    ) -> Result<Vec<PolicyEvaluation>, Reason> {
+        let RequestEvaluator {
+            inputs,
+            call,
+            evidence,
+            request: listing,
+            entities,
+            ..
+        } = self.evaluator;
+        let Operation {
+            initiator, server, ..
+        } = &call.operation;
+        let used = Operation::new(*initiator, server.clone(), kind);
+        let request = cedar_request::from_operation(inputs, &used, None, self.requester.caller)?;
+        let mut access = request.requested_access(&listing.resource);
+        if unknown.contains(&"target") {
+            access.targets = None;
+        }
+        evidence.covers(inputs.snapshot, &access)?;
+        self.check_scope(&request.action, &request.resource)?;
+        let target = request.targets.first();
+        let inputs_of = self.evaluator.context_inputs();
+        let query = Query {
+            action: &request.action,
+            resource: &request.resource,
+            context: &Facts::new(inputs_of, &request.operation, target),
+            overlays: &request.overlays(&entities.overlays, target),
+            unknown,
+        };
+        Ok(inputs.snapshot.evaluate_each(&query, self.principals))
+    }
+
     /// Checks that a tool's own budget in the task is not spent.
-    fn check_budget(&self, request: &CedarRequest) -> Result<(), Reason> {
+    fn check_budget(&self, tool: &EntityUID) -> Result<(), Reason> {
         let RequestEvaluator {
             inputs, evidence, ..
         } = self.evaluator;
-        match (evidence.task, request.tool()) {
-            (Some(task), Some(tool)) if inputs.history.spent_tools.contains(tool) => {
+        match evidence.task {
+            Some(task) if inputs.history.spent_tools.contains(tool) => {
                 Err(inputs::tool_budget_spent(&task.id, tool))
             }
             _ => Ok(()),
@@ -253,8 +308,8 @@ impl ListFilter<'_> {
     }
 
     /// Checks that the action of an item applies to the principals and its resource.
-    fn check_scope(&self, request: &CedarRequest) -> Result<(), Reason> {
-        let (action, of_type) = (&request.action, request.resource.entity_type());
+    fn check_scope(&self, action: &EntityUID, resource: &EntityUID) -> Result<(), Reason> {
+        let of_type = resource.entity_type();
         let mut in_scope = self.in_scope.borrow_mut();
         let is_same = |(known, known_type): &(EntityUID, EntityType)| {
             known == action && known_type == of_type
@@ -262,59 +317,13 @@ impl ListFilter<'_> {
         if in_scope.iter().any(is_same) {
             return Ok(());
         }
-        check_scopes(self.evaluator.inputs.snapshot, self.principals, request)?;
+        let snapshot = self.evaluator.inputs.snapshot;
+        check_scopes(snapshot, self.principals, action, resource)?;
         if in_scope.len() < KEPT_SCOPES {
             in_scope.push((action.clone(), of_type.clone()));
         }
         Ok(())
     }
-
-    /// The request for some use of the item, and the attributes not known about that use.
-    fn prospective_use(&self, offered: &ListedItem) -> Result<ProspectiveUse, Reason> {
-        let RequestEvaluator { inputs, call, .. } = self.evaluator;
-        let operation = &call.operation;
-        let used = |kind| {
-            let used = Operation::new(operation.initiator, operation.server.clone(), kind);
-            cedar_request::from_operation(inputs, &used, None, self.requester.caller)
-        };
-        Ok(match offered {
-            ListedItem::Tool { name, definition } => ProspectiveUse {
-                request: cedar_request::from_listed_tool(
-                    inputs,
-                    operation,
-                    name,
-                    definition.as_ref().map(ToolDefinition::digests),
-                )?,
-                unknown: &UNKNOWN_OF_TOOLS,
-            },
-            ListedItem::Prompt(name) => ProspectiveUse {
-                request: used(OperationKind::GetPrompt {
-                    name: name.clone(),
-                    arguments: Vec::new(),
-                })?,
-                unknown: &["answers", "approval", "arguments"],
-            },
-            ListedItem::Resource(uri) => ProspectiveUse {
-                request: used(OperationKind::OnResource {
-                    operation: ResourceOperation::Read,
-                    uri: uri.clone(),
-                })?,
-                unknown: &["answers", "approval"],
-            },
-            ListedItem::Template(template) => ProspectiveUse {
-                request: used(OperationKind::OnResource {
-                    operation: ResourceOperation::Read,
-                    uri: uri_template::fixed_folder(template).into(),
-                })?,
-                unknown: &UNKNOWN_OF_TEMPLATES,
-            },
-        })
-    }
-}
-
-struct ProspectiveUse {
-    request: CedarRequest,
-    unknown: &'static [&'static str],
 }
 
 /// A tool call as the list request that shows only this tool.

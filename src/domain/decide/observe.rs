@@ -325,7 +325,7 @@ fn about_registered(
     registered: Arc<RegisteredTool>,
 ) -> RelaxedRequest {
     let (action, is_declared) = cedar_request::tool_action(inputs.snapshot, operation, &registered);
-    let mut request = CedarRequest::new(action, registered.uid.clone());
+    let mut request = CedarRequest::new(action.into_owned(), registered.uid.clone());
     request.operation = names_of(tool);
     request.is_declared = is_declared;
     request.access = registered.access;
@@ -386,7 +386,10 @@ impl Relaxed<'_> {
     /// The evaluations; `None` if the request does not fit the schema.
     fn evaluate_forbids(&self) -> Option<Vec<PolicyEvaluation>> {
         let (snapshot, request) = (self.evaluator.inputs.snapshot, self.evaluator.request);
-        check_scopes(snapshot, &self.principals, request).ok()?;
+        let CedarRequest {
+            action, resource, ..
+        } = request;
+        check_scopes(snapshot, &self.principals, action, resource).ok()?;
         let evaluated = self
             .evaluator
             .evaluate(&self.principals, None, self.unknown)

@@ -37,7 +37,7 @@ pub fn has_invisible(text: &str) -> bool {
 }
 
 /// Whether a text is printable ASCII, as most are. Looks at all of it, which is faster than to stop.
-fn is_plain(text: &str) -> bool {
+pub fn is_plain(text: &str) -> bool {
     let bytes = text.bytes();
     bytes.fold(true, |is_plain, byte| {
         is_plain & matches!(byte, b' '..=b'~')

@@ -59,8 +59,8 @@ fn why(verdict: &Verdict) -> Option<ReasonCode> {
     verdict.reasons.first().map(|reason| reason.code)
 }
 
-fn verdicts(answers: Vec<Response<Verdict>>) -> Vec<Verdict> {
-    answers.into_iter().map(|answer| answer.value).collect()
+fn verdicts(answers: Vec<Response<Box<Verdict>>>) -> Vec<Verdict> {
+    answers.into_iter().map(|answer| *answer.value).collect()
 }
 
 /// What is private is read in an old session; then more old sessions come into memory than it has room for, with calls

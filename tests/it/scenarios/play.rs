@@ -388,7 +388,7 @@ impl Player {
         };
         let view = |is_entitled| {
             let answer = Response {
-                value: Verdict::deny(reason.clone()),
+                value: Box::new(Verdict::deny(reason.clone())),
                 decision_id: Uuid::nil(),
                 revision: self.stage.revision(),
                 policies_total: 0,

@@ -106,6 +106,6 @@ impl Direct {
     /// Decides a call.
     pub async fn decide(&self, call: &CallContext) -> Verdict {
         let answer = self.service.authorize(self.ask(), call).await;
-        answer.expect("a decision").value
+        *answer.expect("a decision").value
     }
 }

@@ -66,14 +66,14 @@ pub enum Filtered {
     /// was written.
     Rewritten(String),
     /// It does not pass, because the server may not ask for this.
-    Denied(Box<Response<Verdict>>),
+    Denied(Response<Box<Verdict>>),
     /// It does not pass, because it cannot be decided. The text of the error is safe to send.
     Rejected(OperationError),
 }
 
 /// Why a message does not pass.
 pub(super) enum FilterError {
-    Denied(Box<Response<Verdict>>),
+    Denied(Response<Box<Verdict>>),
     Rejected(OperationError),
     Service(ServiceError),
 }
@@ -364,7 +364,7 @@ impl MessageFilter<'_> {
         let asks: Vec<_> = calls.into_iter().map(|call| (self.ask, call)).collect();
         let responses = self.service.authorize_message(&asks).await?;
         match responses.into_iter().find(|it| !it.value.is_allow()) {
-            Some(denied) => Err(FilterError::Denied(Box::new(denied))),
+            Some(denied) => Err(FilterError::Denied(denied)),
             None => Ok(()),
         }
     }
