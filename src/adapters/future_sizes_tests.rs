@@ -20,8 +20,8 @@ pub(in crate::adapters) fn future_size<A, F: Future>(_: impl FnOnce(A) -> F) -> 
 }
 
 /// The size of the future of one message to these RPCs.
-fn answer_size<'a, R: UnaryRpcs>() -> usize {
-    future_size(|(rpcs, rpc): (&'a R, AdmittedRpc)| rpcs.answer("", rpc, Bytes::new()))
+fn answer_size<R: UnaryRpcs>() -> usize {
+    future_size(|(rpcs, rpc): (&R, AdmittedRpc)| rpcs.answer("", rpc, Bytes::new()))
 }
 
 #[test]

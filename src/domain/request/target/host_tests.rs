@@ -162,7 +162,7 @@ fn an_embedded_address_is_itself() {
     }
     let numbered = host("users://123/profile");
     assert_eq!((numbered.name.as_str(), numbered.is_open), ("123", false));
-    let names: Vec<_> = mapped.facts().into_iter().map(|(name, _)| name).collect();
+    let names: Vec<_> = mapped.facts().map(|(name, _)| name).collect();
     assert_eq!(names, ["host", "public", "address"]);
 }
 
