@@ -232,6 +232,7 @@ impl Control {
             value: bundle.ok_or(ControlError::Internal)?,
             revision: written.revision,
             is_durable: written.is_durable,
+            is_recorded: written.is_recorded,
         })
     }
 }

@@ -157,7 +157,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             let asked = it.request()?;
             let again = it.write.once.again();
             let answer = ask.change(again, asked, async |to, it| to.narrow_delegation(it).await)?;
-            warn_if(answer.not_durable);
+            warn_if(answer.not_durable, answer.not_recorded, &it.write.once);
             let text = shown(answer.delegation.as_ref(), answer.revision);
             ask.answer(&text, "NarrowDelegationResponse", &answer)
         }
@@ -169,7 +169,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 id: it.id.clone(),
             };
             let answer = ask.change(again, asked, async |to, it| to.revoke_delegation(it).await)?;
-            warn_if(answer.not_durable);
+            warn_if(answer.not_durable, answer.not_recorded, &it.write.once);
             let text = shown(answer.delegation.as_ref(), answer.revision);
             ask.answer(&text, "RevokeDelegationResponse", &answer)
         }
