@@ -5,16 +5,20 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
+use crate::audit::log_files;
+
 /// The most links from a name to its file.
 const MAX_LINKS: usize = 40;
 /// Names of what the process has open.
 const OPEN: [&str; 4] = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"];
+/// What every database of SQLite begins with.
+const SQLITE: &[u8; 16] = b"SQLite format 3\0";
 /// The permissions that a file keeps.
 const MODE: u32 = 0o777;
 
@@ -158,16 +162,45 @@ pub fn create(path: &Path, content: impl AsRef<[u8]>) -> anyhow::Result<()> {
         .with_context(|| cannot(path))
 }
 
-/// Checks that the path of a file or directory to be written is not what people write for standard output.
+/// Checks that the path of a file or directory to be written is not what people write for standard output, and that it belongs
+/// neither to a decision log nor to a store: those have their own writers, and a slip of the shell must not cost evidence.
 ///
 /// # Errors
 ///
-/// If it is `-`.
+/// If it is `-`, within the directory of a log, or a file of a store.
 pub fn check_name(path: &Path) -> anyhow::Result<()> {
     if path.as_os_str() == "-" {
         bail!("`-` is not standard output here: give a name, `./-` if it is called so");
     }
+    // What cannot be resolved cannot be written either, and is told then.
+    let Ok(place) = resolve(path) else {
+        return Ok(());
+    };
+    let name = path.display();
+    if let Some(log) = place.ancestors().find(|above| log_files::is_log(above)) {
+        bail!(
+            "`{name}` is in the decision log `{}`, in which nothing else is written: name a place elsewhere",
+            log.display()
+        );
+    }
+    if is_of_store(&place) {
+        bail!("`{name}` is a file of a store: name another one");
+    }
     Ok(())
+}
+
+/// Whether a file is a database of SQLite, or one of those beside it.
+fn is_of_store(place: &Path) -> bool {
+    let text = place.to_string_lossy();
+    let besides = ["", "-wal", "-shm", "-journal", ".id"];
+    let mut databases = besides.iter().filter_map(|end| text.strip_suffix(end));
+    databases.any(|database| {
+        // Who opens a pipe waits for its other end.
+        let is_file = fs::metadata(database).is_ok_and(|it| it.is_file());
+        let mut begin = [0; SQLITE.len()];
+        let mut read = || File::open(database)?.read_exact(&mut begin);
+        is_file && read().is_ok() && begin == *SQLITE
+    })
 }
 
 /// Where a path leads that may not be there yet: links and `..` are resolved as far as they are there.
