@@ -41,7 +41,7 @@ impl Replacement {
     ///
     /// If the path is a directory or `-`, or cannot be written.
     pub fn new(path: &Path) -> anyhow::Result<Self> {
-        check_name(path)?;
+        check_file(path)?;
         Self::open(path).with_context(|| cannot(path))
     }
 
@@ -155,19 +155,19 @@ pub fn replace(path: &Path, content: impl AsRef<[u8]>) -> anyhow::Result<()> {
 ///
 /// If something of this name is there, the path is `-`, or the file cannot be written.
 pub fn create(path: &Path, content: impl AsRef<[u8]>) -> anyhow::Result<()> {
-    check_name(path)?;
+    check_file(path)?;
     let opened = OpenOptions::new().write(true).create_new(true).open(path);
     opened
         .and_then(|mut file| file.write_all(content.as_ref()))
         .with_context(|| cannot(path))
 }
 
-/// Checks that the path of a file or directory to be written is not what people write for standard output, and that it belongs
-/// neither to a decision log nor to a store: those have their own writers, and a slip of the shell must not cost evidence.
+/// Checks that the path of a file or directory to be written is not what people write for standard output, and not within a
+/// decision log: that has its own writer, and a slip of the shell must not cost evidence.
 ///
 /// # Errors
 ///
-/// If it is `-`, within the directory of a log, or a file of a store.
+/// If it is `-`, or within the directory of a log.
 pub fn check_name(path: &Path) -> anyhow::Result<()> {
     if path.as_os_str() == "-" {
         bail!("`-` is not standard output here: give a name, `./-` if it is called so");
@@ -183,8 +183,17 @@ pub fn check_name(path: &Path) -> anyhow::Result<()> {
             log.display()
         );
     }
-    if is_of_store(&place) {
-        bail!("`{name}` is a file of a store: name another one");
+    Ok(())
+}
+
+/// The same of a file, which is none of a store either.
+fn check_file(path: &Path) -> anyhow::Result<()> {
+    check_name(path)?;
+    if resolve(path).is_ok_and(|place| is_of_store(&place)) {
+        bail!(
+            "`{}` is a file of a store: name another one",
+            path.display()
+        );
     }
     Ok(())
 }
