@@ -15,8 +15,9 @@ const STORY: [&str; 3] = ["## Enforce", "## An incident", "## Hand over the evid
 
 /// The commands of a console, each with what it says.
 fn commands(text: &str) -> Vec<String> {
-    let commands = text.split("$ callgate ").skip(1);
-    commands.map(|it| format!("$ callgate {it}")).collect()
+    let text = format!("\n{text}");
+    let commands = text.split("\n$ ").skip(1);
+    commands.map(|it| format!("$ {it}")).collect()
 }
 
 /// Runs a command until it says what it should: a running server takes a moment to notice a change.
