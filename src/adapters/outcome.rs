@@ -100,7 +100,7 @@ impl PendingOutcome {
                     caller: &self.caller,
                     adapter: self.adapter,
                     about: None,
-                    at: self.service.now(),
+                    at: self.service.clock().source_now(),
                 },
             );
         }

@@ -29,6 +29,8 @@ pub struct ControlRecord<'a> {
     pub id: Option<&'a str>,
     /// The digest of the approval that was requested or decided, `sha256:<hex>`.
     pub approval_digest: Option<&'a CallDigest>,
+    /// Of a stop: why, in the words of whoever made it.
+    pub stop_reason: Option<&'a str>,
     /// The verdict of Cedar, or the evidence that denied it; `None` if it was not decided.
     pub decision: Option<&'a Verdict>,
     /// The trace it belongs to.

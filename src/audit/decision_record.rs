@@ -43,7 +43,7 @@ pub struct DecisionRecord<'a> {
     pub authority: Option<&'a Authority>,
     /// Whether it was made without side effects.
     pub is_dry_run: bool,
-    /// When the request arrived.
+    /// When the request arrived, by the machine's clock.
     pub started_at: SystemTime,
     /// How long it took to decide.
     pub took: Duration,

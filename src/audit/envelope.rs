@@ -365,6 +365,7 @@ impl EnvelopeFields<'_, '_> {
         let took = u64::try_from(record.took.as_nanos());
         self.wire.uint(10, took.unwrap_or(u64::MAX));
         self.trace([11, 12], record.trace);
+        self.wire.optional(13, record.stop_reason);
     }
 
     fn counts(&mut self, kept: usize, hidden: usize) {

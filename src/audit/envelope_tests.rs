@@ -174,6 +174,7 @@ fn every_kind_of_record_is_what_its_message_encodes_to() {
     let actor = uid(r#"Mcp::User::"alice""#);
     let write = ControlRecord {
         approval_digest: None,
+        stop_reason: None,
         verb: "PutEntity",
         caller: &caller,
         adapter: "grpc",
@@ -380,6 +381,7 @@ fn a_resource_stands_in_a_record_with_its_digest_whatever_its_part() {
     let denied = crate::domain::decide::verdict::Verdict::deny(reason);
     let write = ControlRecord {
         approval_digest: None,
+        stop_reason: None,
         verb: "StopEntity",
         caller: &caller,
         adapter: "grpc",

@@ -22,10 +22,11 @@ pub enum Kind {
 pub struct Filter {
     /// The kind of record.
     pub kinds: Vec<Kind>,
-    /// A principal that takes part: subject, root, an actor between them; the actor of a write. As Cedar writes it, e.g.
+    /// A principal that takes part: subject, root, an actor between them; the actor of a write, and whom it stops,
+    /// resumes or changes. As Cedar writes it, e.g.
     /// `Mcp::Agent::"support"`. Each group is a condition of its own.
     pub principals: Vec<Vec<String>>,
-    /// The MCP server.
+    /// The MCP server, of a call or of a write about it.
     pub servers: Vec<String>,
     /// The tool, and its server if it was given.
     pub tools: Vec<(Option<String>, String)>,
@@ -75,6 +76,26 @@ impl Filter {
             && self.has_ids(kind)
     }
 
+    /// Whether it asks only for outcomes or notices, by what none of them has.
+    pub fn is_for_decisions_alone(&self) -> bool {
+        let has_it = |kind: &Kind| matches!(kind, Kind::Decision | Kind::Write);
+        let are_others = [
+            self.principals.is_empty(),
+            self.tools.is_empty(),
+            self.codes.is_empty(),
+            self.policies.is_empty(),
+            self.owners.is_empty(),
+            self.controls.is_empty(),
+            self.tasks.is_empty(),
+            self.approvals.is_empty(),
+            self.delegations.is_empty(),
+            self.trace_ids.is_empty(),
+            self.decision.is_none(),
+            !self.is_shadow,
+        ];
+        !self.kinds.is_empty() && !self.kinds.iter().any(has_it) && are_others.contains(&false)
+    }
+
     /// The conditions that do not look into lists, of which a record has 64 entries at most; `None` if these are all.
     pub fn without_lists(&self) -> Option<Self> {
         let lists = [
@@ -107,14 +128,19 @@ impl Filter {
 
     fn has_operation(&self, kind: &record::Kind) -> bool {
         let (servers, tool) = match kind {
-            record::Kind::Decision(it) => (std::slice::from_ref(&it.server), it.tool.as_str()),
-            record::Kind::Outcome(it) => (it.servers.as_slice(), ""),
-            _ => (&[][..], ""),
+            record::Kind::Decision(it) => (vec![it.server.as_str()], it.tool.as_str()),
+            record::Kind::Outcome(it) => (it.servers.iter().map(String::as_str).collect(), ""),
+            record::Kind::Write(it) => {
+                let (server, tool) = written_entity(it);
+                (vec![server], tool)
+            }
+            record::Kind::Notice(_) => (Vec::new(), ""),
         };
+        let has_server = |it: &String| servers.contains(&it.as_str());
         let is_tool = |(of_server, name): &(Option<String>, String)| {
-            name == tool && of_server.as_ref().is_none_or(|it| servers.contains(it))
+            name == tool && of_server.as_ref().is_none_or(has_server)
         };
-        any_of(&self.servers, |it| servers.contains(it)) && any_of(&self.tools, is_tool)
+        any_of(&self.servers, has_server) && any_of(&self.tools, is_tool)
     }
 
     fn has_reasons(&self, kind: &record::Kind) -> bool {
@@ -249,8 +275,19 @@ fn principals(kind: &record::Kind) -> Vec<&str> {
                 .map(String::as_str)
                 .collect()
         }
-        record::Kind::Write(it) => vec![it.actor.as_str()],
+        // What is stopped, resumed or changed has the id of an entity; other ids are none.
+        record::Kind::Write(it) => vec![it.actor.as_str(), it.id.as_str()],
         _ => Vec::new(),
+    }
+}
+
+/// The server and the tool whose entity a write is about: what follows the type in `Mcp::Tool::"server/tool"`, escaped as it is there.
+fn written_entity(write: &ControlWrite) -> (&str, &str) {
+    let of_type = |prefix: &str| write.id.strip_prefix(prefix)?.strip_suffix('"');
+    match (of_type("Mcp::Server::\""), of_type("Mcp::Tool::\"")) {
+        (Some(server), _) => (server, ""),
+        (None, Some(tool)) => tool.split_once('/').unwrap_or_default(),
+        (None, None) => ("", ""),
     }
 }
 

@@ -85,15 +85,12 @@ pub(super) fn latest_before(file: &LogFile) -> Option<u64> {
     })
 }
 
-/// The index from which a record of a time lies as a rule: that of the last file whose first record is ten minutes or more
-/// before it. Files whose first record cannot be read are passed over.
+/// The index from which a record of a time lies as a rule: that of the last file before which there are only earlier ones. Files
+/// whose first record cannot be read are passed over.
 fn start_in(files: &[LogFile], time: u64) -> u64 {
-    let start = files.iter().rev().find(|file| is_before(file, time));
+    let is_start = |file: &&LogFile| latest_before(file).is_some_and(|it| it < time);
+    let start = files.iter().rev().find(is_start);
     start.or(files.first()).map_or(0, |file| file.first)
-}
-
-fn is_before(file: &LogFile, time: u64) -> bool {
-    time_of(file).is_some_and(|at| at.saturating_add(SLACK) <= time)
 }
 
 /// The index before which a record of a time lies: that of the first file whose first record is ten minutes or more after

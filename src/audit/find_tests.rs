@@ -95,6 +95,27 @@ fn reading_begins_before_all_records_of_a_time_where_a_clock_was_set_back() {
 }
 
 #[test]
+fn a_decision_is_looked_for_before_the_file_in_which_a_clock_was_set_back() {
+    const HOUR: u64 = 3_600_000_000_000;
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut all = many(30);
+    // At one, at four by a clock that is ahead, and at half past one, when it was set right.
+    for (file, at) in all.chunks_mut(10).zip([2, 8, 3]) {
+        file.iter_mut()
+            .for_each(|record| record.at = START + at * HOUR / 2);
+    }
+    all[20].kind = Some(record::Kind::Notice(Notice {
+        kind: notice::Kind::ClockSetBack.into(),
+        since: START + 4 * HOUR,
+        ..Notice::default()
+    }));
+    write_log(dir.path(), &all, 10);
+    let files = files(dir.path()).expect("readable");
+    let start = |half_hours: u64| start_in(&files, START + half_hours * HOUR / 2 + HOUR / 3);
+    assert_eq!([start(2), start(3), start(8)], [0, 0, 20]);
+}
+
+#[test]
 fn oldest_records_are_missing_unless_the_log_says_that_it_removed_them() {
     for (says, missing) in [
         (None, Some((0, 49))),

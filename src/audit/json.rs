@@ -282,6 +282,7 @@ fn write(it: &ControlWrite) -> Value {
         .put("actor", it.actor.as_str())
         .put("revision", it.revision)
         .put("id", it.id.as_str())
+        .put("stop_reason", it.stop_reason.as_str())
         .put("reasons", reasons(&it.reasons))
         .put("determining_policies", policies(&it.determining_policies))
         .put("took_nanos", it.took_nanos)

@@ -273,6 +273,15 @@ impl AuditLog {
         });
     }
 
+    /// Puts on record how the machine's clock and the time by which things expire are apart from here on; `None` once they agree.
+    pub fn clock(&self, fault: Option<String>) {
+        self.shared.notice(Notice {
+            kind: notice::Kind::Clock.into(),
+            text: fault.unwrap_or_else(|| "in order".to_owned()),
+            ..Notice::default()
+        });
+    }
+
     /// What was recorded and is there no more, as far as it was noticed since the start.
     pub fn lost(&self) -> LostCounts {
         *self.shared.lost()

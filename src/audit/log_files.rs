@@ -44,6 +44,12 @@ pub fn compressed_name(first: u64) -> String {
     format!("{first:020}{COMPRESSED}")
 }
 
+/// Whether this is the directory of a log, or of a copy of one.
+pub fn is_log(directory: &Path) -> bool {
+    let has = |folder: &str| directory.join(folder).is_dir();
+    has(SEGMENTS) && (has(CAPSULES) || has(TREE))
+}
+
 /// Makes folders that owner and group may read.
 pub fn folder_builder() -> DirBuilder {
     let mut builder = DirBuilder::new();

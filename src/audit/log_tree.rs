@@ -6,6 +6,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::audit::key_guard::{KeyFile, KeyUse};
 use crate::audit::log_files::{self, SEGMENTS, TREE};
 use crate::audit::log_lock::LogLock;
@@ -152,17 +154,20 @@ fn sync_from(segments: &Path, synced: &mut u64) -> io::Result<()> {
     Ok(())
 }
 
-/// `callgate/<name of the host>`.
+/// `callgate/<name of the host>/<eight hexadecimal digits>`: another one for each log, also for those of one host.
 fn default_origin() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname")
         .or_else(|_| fs::read_to_string("/etc/hostname"))
         .unwrap_or_default();
     let is_part = |c: &char| c.is_ascii_alphanumeric() || "-._".contains(*c);
     let name: String = name.trim().chars().filter(is_part).take(64).collect();
-    match name.as_str() {
-        "" => "callgate/localhost".to_owned(),
-        name => format!("callgate/{name}"),
-    }
+    let name = match name.as_str() {
+        "" => "localhost",
+        name => name,
+    };
+    // The end of such an id is random.
+    let own = Uuid::now_v7().simple().to_string();
+    format!("callgate/{name}/{}", own.get(24..).unwrap_or(&own))
 }
 
 /// The records in the files of a log.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::audit::json;
 use crate::audit::record::Record;
 use crate::audit::record::schema::outcome::Status;
-use crate::audit::record::schema::{Decision, Outcome, Verdict, record};
+use crate::audit::record::schema::{Decision, Outcome, Verdict, notice, record};
 use crate::audit::record_time::{self, SLACK};
 
 /// The most decisions that are remembered, the last ones: outcomes follow soon.
@@ -92,6 +92,11 @@ impl OutcomeCheck {
         match &record.kind {
             Some(record::Kind::Decision(it)) => self.remember(it),
             Some(record::Kind::Outcome(it)) => return self.doubts(it),
+            // Decisions before it, which may not have been read, are of times up to there.
+            Some(record::Kind::Notice(it)) if it.kind() == notice::Kind::ClockSetBack => {
+                let partly = self.known_since.filter(|since| *since > 0);
+                self.known_since = partly.map(|since| since.max(it.since)).or(self.known_since);
+            }
             _ => {}
         }
         Vec::new()
@@ -142,7 +147,13 @@ impl OutcomeCheck {
             labels: it.labels.clone(),
         };
         let before = known.first.as_ref().filter(|before| **before != told);
-        let contradiction = before.map(|it| OutcomeDoubt::Contradiction(json::status(it.status)));
+        let contradiction = before.map(|before| {
+            let status = json::status(before.status);
+            OutcomeDoubt::Contradiction(match before.status == told.status {
+                true => format!("another {status}"),
+                false => status,
+            })
+        });
         known.first.get_or_insert(told);
         known
             .no_call

@@ -1,4 +1,5 @@
 use super::*;
+use crate::audit::record::schema::Notice;
 
 fn record(kind: record::Kind) -> Record {
     Record {
@@ -50,6 +51,17 @@ fn what_does_not_fit_a_decision_is_said() {
     );
     let before = OutcomeDoubt::Contradiction("result".to_owned());
     assert_eq!(doubts(1, "edge", Status::Withheld), [before]);
+    let longer = Outcome {
+        decision_id: vec![1; 16].into(),
+        status: Status::Result.into(),
+        caller: "edge".to_owned(),
+        size: 7,
+        ..Outcome::default()
+    };
+    let before = OutcomeDoubt::Contradiction("another result".to_owned());
+    let longer = check.note(&record(record::Kind::Outcome(longer)));
+    assert_eq!(longer, [before]);
+    let mut doubts = |id, caller, status| check.note(&outcome(id, caller, status));
     assert_eq!(
         doubts(2, "gw", Status::Result),
         [OutcomeDoubt::Denied, other]
@@ -104,6 +116,19 @@ fn an_outcome_of_no_decision_is_doubted_where_the_decision_would_have_been_read(
     let mut part = begins_with(7, 10_000);
     assert_eq!(told(&mut part, 10_599), [], "it may have been before");
     assert_eq!(told(&mut part, 10_600), [OutcomeDoubt::Unknown]);
+    // Where the clock was set back, those of a later time may have been before, too.
+    let set_back = |check: &mut OutcomeCheck| {
+        check.note(&record(record::Kind::Notice(Notice {
+            kind: notice::Kind::ClockSetBack.into(),
+            since: 20_000 * 1_000_000_000,
+            ..Notice::default()
+        })));
+    };
+    set_back(&mut part);
+    assert_eq!(told(&mut part, 20_000), []);
+    assert_eq!(told(&mut part, 20_600), [OutcomeDoubt::Unknown]);
+    set_back(&mut whole);
+    assert_eq!(told(&mut whole, 5_000), [OutcomeDoubt::Unknown]);
     // Once decisions are forgotten, only those after them would be known.
     for number in 0..=REMEMBERED as u64 {
         let decision = Decision {

@@ -19,13 +19,23 @@ use crate::cli::value_parser;
 use crate::proto::v1::control_client::ControlClient;
 use crate::proto::{json, v1};
 
-/// Warns that a revocation is in force but not yet durable.
-pub fn warn_if(not_durable: bool) {
+/// Warns that a revocation is in force but not yet durable, or that who made it is not on record. `key` is that of the request.
+pub fn warn_if(not_durable: bool, not_recorded: bool, key: &IdempotencyArgs) {
     if not_durable {
         note(
             "warning: this is in force but NOT DURABLE: the store does not write. It is written as soon as it can be; \
              see `callgate status`",
         );
+    }
+    if not_recorded {
+        let again = match key.key().as_str() {
+            "" => "ask again".to_owned(),
+            key => format!("ask again with the same words and `--key {key}`"),
+        };
+        note(format_args!(
+            "warning: this is in force but NOT ON RECORD: the decision log cannot be written, see `callgate status`. Once it can \
+             be, {again}: that is put on record"
+        ));
     }
 }
 

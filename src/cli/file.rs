@@ -5,16 +5,20 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
+use crate::audit::log_files;
+
 /// The most links from a name to its file.
 const MAX_LINKS: usize = 40;
 /// Names of what the process has open.
 const OPEN: [&str; 4] = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"];
+/// What every database of SQLite begins with.
+const SQLITE: &[u8; 16] = b"SQLite format 3\0";
 /// The permissions that a file keeps.
 const MODE: u32 = 0o777;
 
@@ -37,7 +41,7 @@ impl Replacement {
     ///
     /// If the path is a directory or `-`, or cannot be written.
     pub fn new(path: &Path) -> anyhow::Result<Self> {
-        check_name(path)?;
+        check_file(path)?;
         Self::open(path).with_context(|| cannot(path))
     }
 
@@ -151,23 +155,61 @@ pub fn replace(path: &Path, content: impl AsRef<[u8]>) -> anyhow::Result<()> {
 ///
 /// If something of this name is there, the path is `-`, or the file cannot be written.
 pub fn create(path: &Path, content: impl AsRef<[u8]>) -> anyhow::Result<()> {
-    check_name(path)?;
+    check_file(path)?;
     let opened = OpenOptions::new().write(true).create_new(true).open(path);
     opened
         .and_then(|mut file| file.write_all(content.as_ref()))
         .with_context(|| cannot(path))
 }
 
-/// Checks that the path of a file or directory to be written is not what people write for standard output.
+/// Checks that the path of a file or directory to be written is not what people write for standard output, and not within a
+/// decision log: that has its own writer, and a slip of the shell must not cost evidence.
 ///
 /// # Errors
 ///
-/// If it is `-`.
+/// If it is `-`, or within the directory of a log.
 pub fn check_name(path: &Path) -> anyhow::Result<()> {
     if path.as_os_str() == "-" {
         bail!("`-` is not standard output here: give a name, `./-` if it is called so");
     }
+    // What cannot be resolved cannot be written either, and is told then.
+    let Ok(place) = resolve(path) else {
+        return Ok(());
+    };
+    let name = path.display();
+    if let Some(log) = place.ancestors().find(|above| log_files::is_log(above)) {
+        bail!(
+            "`{name}` is in the decision log `{}`, in which nothing else is written: name a place elsewhere",
+            log.display()
+        );
+    }
     Ok(())
+}
+
+/// The same of a file, which is none of a store either.
+fn check_file(path: &Path) -> anyhow::Result<()> {
+    check_name(path)?;
+    if resolve(path).is_ok_and(|place| is_of_store(&place)) {
+        bail!(
+            "`{}` is a file of a store: name another one",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Whether a file is a database of SQLite, or one of those beside it.
+fn is_of_store(place: &Path) -> bool {
+    let text = place.to_string_lossy();
+    let besides = ["", "-wal", "-shm", "-journal", ".id"];
+    let mut databases = besides.iter().filter_map(|end| text.strip_suffix(end));
+    databases.any(|database| {
+        // Who opens a pipe waits for its other end.
+        let is_file = fs::metadata(database).is_ok_and(|it| it.is_file());
+        let mut begin = [0; SQLITE.len()];
+        let mut read = || File::open(database)?.read_exact(&mut begin);
+        is_file && read().is_ok() && begin == *SQLITE
+    })
 }
 
 /// Where a path leads that may not be there yet: links and `..` are resolved as far as they are there.

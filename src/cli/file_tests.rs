@@ -105,6 +105,43 @@ fn a_socket_a_directory_and_a_dash_are_no_files_to_replace() {
 }
 
 #[test]
+fn nothing_is_written_into_a_decision_log_or_a_store() {
+    let dir = folder();
+    let log = dir.path().join("audit");
+    for folder in ["segments", "tree"] {
+        fs::create_dir_all(log.join(folder)).expect("a folder");
+    }
+    let inside = [
+        "segments/00000000000000000000.log.zst",
+        "tree/checkpoint",
+        "new",
+    ];
+    fs::write(log.join(inside[0]), "records").expect("a file");
+    std::os::unix::fs::symlink(log.join(inside[0]), dir.path().join("link")).expect("a link");
+    fs::write(dir.path().join("state.db"), b"SQLite format 3\0and pages").expect("a file");
+    fs::write(dir.path().join("state.db-wal"), "a log").expect("a file");
+    let inside = inside.map(|name| log.join(name));
+    let outside = [
+        "link",
+        "audit/../audit/new",
+        "state.db",
+        "state.db-wal",
+        "state.db.id",
+    ];
+    let outside = outside.map(|name| dir.path().join(name));
+    for path in inside.iter().chain(&outside) {
+        for refused in [replace(path, "x"), create(path, "x")] {
+            let said = format!("{:#}", refused.expect_err("a refusal"));
+            let is_told = said.contains("is in the decision log") || said.contains("of a store");
+            assert!(is_told, "{}: {said}", path.display());
+        }
+    }
+    assert_eq!(fs::read_to_string(&inside[0]).expect("a text"), "records");
+    replace(&dir.path().join("audit.csv"), "x").expect("beside it");
+    replace(&dir.path().join("state.db.csv"), "x").expect("beside it");
+}
+
+#[test]
 fn what_is_not_finished_leaves_the_file_of_before() {
     let dir = folder();
     let path = dir.path().join("a");

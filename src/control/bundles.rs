@@ -258,6 +258,7 @@ impl Control {
             value: bundle,
             revision,
             is_durable: written.is_durable,
+            is_recorded: written.is_recorded,
         })
     }
 }

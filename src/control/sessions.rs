@@ -40,6 +40,7 @@ impl Control {
             value: (),
             revision: written.revision,
             is_durable: written.is_durable,
+            is_recorded: written.is_recorded,
         })
     }
 }

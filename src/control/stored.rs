@@ -116,6 +116,7 @@ impl Control {
             value: T::view(&self.view_of(&written.generation), stored),
             revision: written.revision,
             is_durable: written.is_durable,
+            is_recorded: written.is_recorded,
         })
     }
 }

@@ -114,6 +114,7 @@ impl Control {
             value: pinned?.map(|pin| pin.digests().pinned().clone()),
             revision: written.revision,
             is_durable: written.is_durable,
+            is_recorded: written.is_recorded,
         })
     }
 
@@ -156,6 +157,7 @@ impl Control {
             value: pinned?.digests().pinned().clone(),
             revision: written.revision,
             is_durable: written.is_durable,
+            is_recorded: written.is_recorded,
         })
     }
 }

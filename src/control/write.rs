@@ -44,6 +44,8 @@ pub struct WriteReceipt<T> {
     pub revision: u64,
     /// Whether it survives a crash. If not, it is in force all the same, and written as soon as possible.
     pub is_durable: bool,
+    /// Whether the decision log has it. If not, it is in force all the same: it takes something away.
+    pub is_recorded: bool,
 }
 
 impl Control {
@@ -263,9 +265,19 @@ impl AdmittedWrite {
             Ok(change) if recorded.is_err() && !is_restriction => {
                 Err(ControlError::NotRecorded(change.revision))
             }
+            // Who goes on without records is told as well.
+            Ok(change) => Ok(CommittedChange {
+                is_recorded: recorded.is_ok() && !is_log_failing(service),
+                ..change
+            }),
             other => other,
         }
     }
+}
+
+fn is_log_failing(service: &Service) -> bool {
+    let audit = service.recorder().audit();
+    audit.is_some_and(AuditLog::is_failing)
 }
 
 fn control_error(error: WriteError<ControlError>) -> ControlError {

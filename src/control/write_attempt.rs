@@ -2,6 +2,7 @@
 
 use std::time::{Instant, SystemTime};
 
+use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
 use crate::audit::control_record::{ControlOutcome, ControlRecord};
@@ -90,6 +91,9 @@ impl<'a> WriteAttempt<'a> {
                 .or(self.object.as_ref())
                 .map(SmolStr::as_str),
             approval_digest: written.and_then(approval_digest),
+            stop_reason: written
+                .filter(|_| self.verb == "StopEntity")
+                .and_then(stop_reason),
             decision,
             trace: &self.author.trace,
             started_at: self.started_at,
@@ -106,6 +110,12 @@ fn approval_digest(written: &CommittedChange) -> Option<&CallDigest> {
     let approvals = &written.generation.authority.approvals;
     let approval = approvals.get(written.id.as_str())?;
     Some(&approval.digest)
+}
+
+fn stop_reason(written: &CommittedChange) -> Option<&str> {
+    let stopped: EntityUID = written.id.parse().ok()?;
+    let stop = written.generation.authority.stops.get(&stopped)?;
+    Some(&stop.reason)
 }
 
 impl Drop for WriteAttempt<'_> {

@@ -318,9 +318,10 @@ async fn a_change_that_cannot_be_recorded_is_not_made_but_told_and_counted() {
     std::fs::write(&segments, "in the way").unwrap();
     // What takes something away is done, and finds out.
     bench.answers.send(Ok(())).unwrap();
-    let sec = author("sec", None);
-    let ended = bench.control.end_session(&sec, "s".into()).await;
-    assert_eq!(ended.unwrap().revision, 2);
+    let sec = author("sec", Some("key"));
+    let ended = bench.control.end_session(&sec, "s".into()).await.unwrap();
+    assert_eq!(ended.revision, 2);
+    assert!(!ended.is_recorded, "and it says so");
     assert!(log.must_deny());
     for count in 2..5 {
         let plan = |_: &WriteContext<'_>| panic!("it is not planned");
@@ -334,5 +335,13 @@ async fn a_change_that_cannot_be_recorded_is_not_made_but_told_and_counted() {
         assert_eq!(told.last(), Some(&row("failed", "", "")));
     }
     assert_eq!(bench.control.status().await.unwrap().revision, 2);
+    // Asked again once it can be written, it is put on record.
+    std::fs::remove_file(&segments).unwrap();
+    std::fs::rename(dir.path().join("aside"), &segments).unwrap();
+    while log.is_failing() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let again = bench.control.end_session(&sec, "s".into()).await.unwrap();
+    assert_eq!((again.revision, again.is_recorded), (2, true));
     log.close();
 }

@@ -42,6 +42,8 @@ pub struct ClockReading {
     pub now: SystemTime,
     /// By the system's clock, as it is.
     pub wall: SystemTime,
+    /// By the clock behind that of the service, wherever it is set: when records say that the request arrived.
+    pub shown: SystemTime,
 }
 
 /// The largest jump forward that is trusted while the service runs.
@@ -200,6 +202,7 @@ impl MonotonicClock {
                 // It is set by hand.
                 false => SystemTime::now(),
             },
+            shown: source,
         }
     }
 

@@ -322,6 +322,7 @@ impl Service {
             generation: pinned.generation,
             stale: pinned.stale,
             started_at: pinned.at.now,
+            arrived_at: pinned.at.shown,
             clock: pinned.at.steady,
         }
     }

@@ -29,7 +29,10 @@ pub(super) struct InFlightRequest<'a> {
     pub(super) generation: Arc<Generation>,
     /// The reason to deny without looking: this server has not been confirmed in time.
     pub(super) stale: Option<Box<Reason>>,
+    /// When it arrived, by the clock of the service: by which things expire.
     pub(super) started_at: SystemTime,
+    /// The same as the clock behind it showed, which may be set back: for what is on record.
+    pub(super) arrived_at: SystemTime,
     pub(super) clock: Instant,
 }
 

@@ -1,6 +1,7 @@
 //! Background work of the service: it writes what may be lost for a second, and prunes what ended long ago.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -101,10 +102,18 @@ impl Service {
         let unwritten = self.ledger().unwritten();
         let writes = self.ledger().writer().health().borrow().is_none();
         let is_confirmed = self.fleet().is_none_or(|it| it.state().is_valid());
+        let clock_fault = self.clock().check();
+        let is_clock_faulty = clock_fault.is_some();
+        let before = &self.was_clock_faulty;
+        if before.swap(is_clock_faulty, Ordering::Relaxed) != is_clock_faulty
+            && let Some(audit) = self.recorder().audit()
+        {
+            audit.clock(clock_fault);
+        }
         self.recorder().store(StoreCondition {
             is_failing: !(takes_writes && writes && is_confirmed && unwritten == 0),
             unwritten,
-            is_clock_faulty: self.clock().check().is_some(),
+            is_clock_faulty,
         });
     }
 

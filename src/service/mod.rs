@@ -61,6 +61,7 @@ mod turned_back;
 mod unsettled;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
@@ -101,6 +102,8 @@ pub struct Service {
     tasks: TaskTracker,
     /// That background writes fail.
     background_error: Arc<OnceAMinute>,
+    /// Whether the clock was at fault when that was last looked at, which is on record.
+    was_clock_faulty: AtomicBool,
 }
 
 impl Service {
@@ -193,6 +196,7 @@ impl Service {
             observe: ObserveState::default(),
             tasks: TaskTracker::new(),
             background_error: Arc::default(),
+            was_clock_faulty: AtomicBool::default(),
         })
     }
 

@@ -60,6 +60,8 @@ impl Service {
         {
             audit.observed(config.summary(), is_on_record.then(|| before.summary()));
         }
+        self.recorder()
+            .observe(config.service, config.callers.len(), config.servers.len());
         self.observe.config.store(Arc::new(config.clone()));
         if config.is_off() && !before.is_off() {
             tracing::info!("nothing is only observed any more: every decision is enforced");

@@ -109,7 +109,7 @@ impl<'a> AwaitedRecord<'a> {
             used_up,
         } = decided;
         let mut awaited = Self {
-            decision_id: decision_id(pending.started_at),
+            decision_id: decision_id(pending.arrived_at),
             took: pending.clock.elapsed(),
             pending,
             verdict,
@@ -176,7 +176,7 @@ impl<'a> AwaitedRecord<'a> {
             snapshot: Some(&generation.snapshot),
             authority: Some(&generation.authority),
             is_dry_run: pending.ask.is_dry_run,
-            started_at: pending.started_at,
+            started_at: pending.arrived_at,
             took: self.took,
         }
     }

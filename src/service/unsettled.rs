@@ -124,6 +124,7 @@ fn carry_on(unsettled: Unsettled<'_>) {
                 generation,
                 stale,
                 started_at,
+                arrived_at,
                 clock,
             },
         call,
@@ -141,6 +142,7 @@ fn carry_on(unsettled: Unsettled<'_>) {
             generation,
             stale,
             started_at,
+            arrived_at,
             clock,
         };
         let unsettled = Unsettled {

@@ -215,7 +215,7 @@ impl ExtMcp {
                 caller: &admitted.rpc.admitted.caller().id,
                 adapter: ADAPTER,
                 about: about.filter(|_| decision_id.is_none()),
-                at: self.service.now(),
+                at: self.service.clock().source_now(),
             },
         );
     }

@@ -267,7 +267,7 @@ impl AuthorizationState {
             caller: &asking.caller.id,
             adapter: ADAPTER,
             about: None,
-            at: self.service.now(),
+            at: self.service.clock().source_now(),
         };
         let recorded = self.service.recorder().append_outcome(&outcome).recorded();
         let recorded = asking.deadline.within(off_thread(recorded)).await?;

@@ -50,8 +50,9 @@ impl Usage {
     pub fn add(&mut self, record: &Record) {
         let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(record.at);
         self.span.records += 1;
-        self.span.from.get_or_insert(at);
-        self.span.to = Some(at);
+        // Times go back in a log whose clock was set back.
+        self.span.from = Some(self.span.from.map_or(at, |from| from.min(at)));
+        self.span.to = Some(self.span.to.map_or(at, |to| to.max(at)));
         let Some(Kind::Decision(decision)) = &record.kind else {
             return;
         };

@@ -162,13 +162,8 @@ impl LogSource {
     }
 
     fn decisions_from(&self, first: u64) -> Result<LogDecisions, String> {
-        let capsules = match &self.key {
-            None => None,
-            Some(key) => {
-                let reader = CapsuleReader::open(&self.directory, first);
-                Some((Arc::clone(key), reader.map_err(|error| error.to_string())?))
-            }
-        };
+        let capsules = CapsuleReader::open(&self.directory, first);
+        let capsules = capsules.map_err(|error| error.to_string())?;
         Ok(LogDecisions {
             records: self.reader.iter_from(first),
             capsules,
@@ -187,7 +182,7 @@ impl LogSource {
 /// The decisions of a log, in order.
 pub struct LogDecisions {
     records: Records,
-    capsules: Option<(Arc<CapsuleKey>, CapsuleReader)>,
+    capsules: CapsuleReader,
     source: LogSource,
     faults_in_a_row: u32,
     /// The index after the last record that was read.
@@ -247,15 +242,13 @@ impl LogDecisions {
                 false => RecordedCapsule::Gone,
             };
         };
-        let Some((key, reader)) = &mut self.capsules else {
-            return RecordedCapsule::Gone;
-        };
-        let groups = reader.groups_of(index);
-        match groups.is_empty() {
-            true if reader.was_removed(index) => RecordedCapsule::Gone,
+        let groups = self.capsules.groups_of(index);
+        match (groups.is_empty(), &self.source.key) {
+            (true, _) if self.capsules.was_removed(index) => RecordedCapsule::Gone,
             // Nothing but damage takes away what is not the oldest.
-            true => RecordedCapsule::Lost,
-            false => RecordedCapsule::Sealed(SealedCapsule {
+            (true, _) => RecordedCapsule::Lost,
+            (false, None) => RecordedCapsule::NoKey,
+            (false, Some(key)) => RecordedCapsule::Sealed(SealedCapsule {
                 key: Arc::clone(key),
                 groups,
                 index,

@@ -77,6 +77,8 @@ pub enum RecordedCapsule {
     Kept(Vec<u8>),
     /// The capsule as the decision log keeps it.
     Sealed(SealedCapsule),
+    /// It is there, and there is no key for it.
+    NoKey,
     /// There is none: none was written, or it was dropped.
     Gone,
     /// It was written and not dropped, and is not there.
@@ -221,6 +223,10 @@ fn open_capsule(record: &RecordedDecision) -> Result<Capsule, Replayed> {
     let bytes = match &record.capsule {
         RecordedCapsule::Kept(bytes) => bytes,
         RecordedCapsule::Gone => return Err(Replayed::Gone),
+        RecordedCapsule::NoKey => {
+            let why = "there is no key that opens its capsule".to_owned();
+            return Err(Replayed::Obstacle(Obstacle::Sealed(why)));
+        }
         RecordedCapsule::Lost => return Err(Replayed::Obstacle(Obstacle::Lost)),
         RecordedCapsule::List => return Err(Replayed::List),
         RecordedCapsule::Sealed(sealed) => match sealed.open() {

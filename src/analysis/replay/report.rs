@@ -66,7 +66,7 @@ pub struct NotReplayed {
     pub incomplete: BTreeMap<String, u64>,
     /// Their capsule is damaged or missing, or they could not be decided.
     pub failed: u64,
-    /// Those of `failed` whose capsule does not open with this key: it was encrypted under another one, or is damaged.
+    /// Those of `failed` whose capsule does not open: there is no key, it was encrypted under another one, or it is damaged.
     pub sealed: u64,
 }
 

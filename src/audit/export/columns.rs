@@ -35,7 +35,7 @@ pub enum Cell {
 use Type::{Number, Text, Time};
 
 /// The columns, in their order.
-pub const COLUMNS: [(&str, Type); 65] = [
+pub const COLUMNS: [(&str, Type); 67] = [
     ("index", Number),
     ("at", Time),
     ("kind", Text),
@@ -101,6 +101,8 @@ pub const COLUMNS: [(&str, Type); 65] = [
     ("target_labels", Text),
     ("would_use", Text),
     ("reason_policies", Text),
+    ("stop_reason", Text),
+    ("log", Text),
 ];
 
 /// A row, whose cells are set by the names of their columns.
@@ -132,13 +134,14 @@ impl ExportRow {
     }
 }
 
-/// The cells of a record, one for each of [`COLUMNS`].
-pub fn row(record: &Record) -> Vec<Cell> {
+/// The cells of a record of a log with this origin, one for each of [`COLUMNS`].
+pub fn row(record: &Record, log: &str) -> Vec<Cell> {
     let mut row = ExportRow(vec![Cell::Empty; COLUMNS.len()]);
     if let Some(index) = record.index {
         row.number("index", index);
     }
     row.number("at", record.at);
+    row.text("log", log);
     row.flag("is_cut", record.is_cut);
     row.text("capsule_frame_digest", hex(&record.capsule_frame_digest));
     match &record.kind {
@@ -231,6 +234,7 @@ fn write(row: &mut ExportRow, it: &ControlWrite) {
     row.text("verb", &it.verb);
     row.text("id", &it.id);
     row.text("outcome", &it.outcome);
+    row.text("stop_reason", &it.stop_reason);
 }
 
 fn outcome(row: &mut ExportRow, it: &Outcome) {

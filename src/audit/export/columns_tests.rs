@@ -2,7 +2,7 @@ use super::*;
 use crate::audit::fixtures;
 
 fn cells(record: &Record) -> Vec<(&'static str, String)> {
-    let cells = row(record).into_iter().zip(COLUMNS);
+    let cells = row(record, "").into_iter().zip(COLUMNS);
     let shown = cells.filter_map(|(cell, (name, _))| match cell {
         Cell::Empty => None,
         Cell::Text(text) => Some((name, text)),

@@ -17,13 +17,13 @@ pub fn header(out: &mut impl Write) -> io::Result<()> {
     write!(out, "{}\r\n", names.join(","))
 }
 
-/// Writes a record as one line.
+/// Writes a record of a log with this origin as one line.
 ///
 /// # Errors
 ///
 /// If the output cannot be written.
-pub fn row(out: &mut impl Write, record: &Record) -> io::Result<()> {
-    let cells = columns::row(record);
+pub fn row(out: &mut impl Write, record: &Record, log: &str) -> io::Result<()> {
+    let cells = columns::row(record, log);
     let fields = cells
         .iter()
         .zip(COLUMNS)

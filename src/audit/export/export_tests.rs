@@ -12,11 +12,14 @@ fn found(message: Record) -> FoundRecord {
     FoundRecord::new(stored, message)
 }
 
+/// The origin of the log.
+const LOG: &str = "callgate/eu-1/5d9c0a7e";
+
 fn exported(format: Format) -> String {
     let mut out = Vec::new();
     let mut exporter = Exporter::new(format, &mut out).expect("begun");
     for record in records() {
-        exporter.write(&found(record)).expect("written");
+        exporter.write(&found(record), LOG).expect("written");
     }
     exporter.finish().expect("ended");
     String::from_utf8(out).expect("text")
@@ -41,6 +44,7 @@ fn jsonl_is_one_object_a_line() {
     for (line, record) in lines.lines().zip(records()) {
         let value: serde_json::Value = serde_json::from_str(line).expect("json");
         assert_eq!(value["index"], serde_json::json!(record.index));
+        assert_eq!(value["log"], LOG);
     }
 }
 
@@ -52,7 +56,7 @@ fn json_lines_tell_why_an_outcome_does_not_fit() {
         doubts: vec![OutcomeDoubt::Denied],
         ..found(records().remove(0))
     };
-    exporter.write(&doubted).expect("written");
+    exporter.write(&doubted, "").expect("written");
     exporter.finish().expect("ended");
     let value: serde_json::Value = serde_json::from_slice(&out).expect("json");
     assert_eq!(value["doubts"], serde_json::json!(["denied"]));
@@ -74,7 +78,7 @@ fn parquet_is_read_back() {
     let mut out = Vec::new();
     let mut exporter = Exporter::new(Format::Parquet, &mut out).expect("begun");
     for record in records() {
-        exporter.write(&found(record)).expect("written");
+        exporter.write(&found(record), LOG).expect("written");
     }
     exporter.finish().expect("ended");
     let reader = SerializedFileReader::new(::bytes::Bytes::from(out)).expect("a file");

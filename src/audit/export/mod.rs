@@ -65,22 +65,28 @@ impl<W: Write + Send> Exporter<W> {
         })
     }
 
-    /// Writes a record. `false` if the format has no form for its kind.
+    /// Writes a record of a log with this origin, which may be empty. `false` if the format has no form for its kind.
     ///
     /// # Errors
     ///
     /// If the output cannot be written.
-    pub fn write(&mut self, found: &FoundRecord) -> io::Result<bool> {
+    pub fn write(&mut self, found: &FoundRecord, log: &str) -> io::Result<bool> {
         let record = &found.message;
         match self {
-            Self::Jsonl(out) => line(out, &found.json())?,
-            Self::Ocsf(out, version) => match ocsf::event(record, *version) {
+            Self::Jsonl(out) => {
+                let mut value = found.json();
+                if !log.is_empty() {
+                    value["log"] = log.into();
+                }
+                line(out, &value)?;
+            }
+            Self::Ocsf(out, version) => match ocsf::event(record, log, *version) {
                 Some(event) => line(out, &event)?,
                 None => return Ok(false),
             },
-            Self::Csv(out) => csv::row(out, record)?,
+            Self::Csv(out) => csv::row(out, record, log)?,
             #[cfg(feature = "parquet")]
-            Self::Parquet(file) => file.write(record)?,
+            Self::Parquet(file) => file.write(record, log)?,
         }
         Ok(true)
     }

@@ -33,13 +33,17 @@ impl Version {
     }
 }
 
-/// The event of a record; `None` for an outcome or a notice.
-pub fn event(record: &Record, version: Version) -> Option<Value> {
-    match record.kind.as_ref()? {
-        record::Kind::Decision(it) => Some(decision(record, it, version)),
-        record::Kind::Write(it) => Some(write(record, it, version)),
-        record::Kind::Outcome(_) | record::Kind::Notice(_) => None,
+/// The event of a record of a log with this origin; `None` for an outcome or a notice.
+pub fn event(record: &Record, log: &str, version: Version) -> Option<Value> {
+    let mut event = match record.kind.as_ref()? {
+        record::Kind::Decision(it) => decision(record, it, version),
+        record::Kind::Write(it) => write(record, it, version),
+        record::Kind::Outcome(_) | record::Kind::Notice(_) => return None,
+    };
+    if !log.is_empty() {
+        event["metadata"]["log_provider"] = log.into();
     }
+    Some(event)
 }
 
 /// What every event has.

@@ -5,7 +5,7 @@ use crate::audit::record::schema::PrincipalVerdict;
 fn events(version: Version) -> Vec<Value> {
     let mut events: Vec<_> = records()
         .iter()
-        .filter_map(|it| event(it, version))
+        .filter_map(|it| event(it, "", version))
         .collect();
     for event in &mut events {
         event["metadata"]["product"]["version"] = "…".into();
@@ -42,7 +42,8 @@ fn what_was_not_enforced_and_what_was_not_called_are_told_apart() {
             kind: Some(kind),
             ..Record::default()
         };
-        let event = event(&record, Version::V1_8).expect("an event");
+        let event = event(&record, "callgate/eu-1", Version::V1_8).expect("an event");
+        assert_eq!(event["metadata"]["log_provider"], "callgate/eu-1");
         let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
         let flag = |name: &str| event["unmapped"][name] == true;
         (
@@ -85,7 +86,7 @@ fn a_call_by_an_action_of_the_tools_own_has_the_activity_of_its_level() {
             kind: Some(kind),
             ..Record::default()
         };
-        let event = event(&record, Version::V1_8).expect("an event");
+        let event = event(&record, "callgate/eu-1", Version::V1_8).expect("an event");
         event["activity_name"].as_str().map(str::to_owned)
     };
     for (access, action, wanted) in [
@@ -109,7 +110,7 @@ fn a_call_by_an_action_of_the_tools_own_has_the_activity_of_its_level() {
 
 #[test]
 fn an_event_says_what_was_asked_of_cedar_and_what_a_call_used_up() {
-    let events = asked_and_used().map(|it| event(&it, Version::V1_8).expect("an event"));
+    let events = asked_and_used().map(|it| event(&it, "", Version::V1_8).expect("an event"));
     let [asked, searched, listed, called, written] = &events;
     assert_eq!(
         asked["message"],
@@ -169,7 +170,7 @@ fn a_search_for_subjects_has_no_user_without_a_name() {
         ..Record::default()
     };
     for version in [Version::V1_8, Version::V1_9] {
-        let event = event(&record, version).expect("an event");
+        let event = event(&record, "", version).expect("an event");
         assert_eq!(event["actor"], json!({"invoked_by": "pep"}));
         assert_eq!(event["message"], "allow cedar/search for subject (0 found)");
     }

@@ -38,13 +38,13 @@ impl<W: Write + Send> ParquetFile<W> {
         })
     }
 
-    /// Writes a record.
+    /// Writes a record of a log with this origin.
     ///
     /// # Errors
     ///
     /// If the output cannot be written.
-    pub fn write(&mut self, record: &Record) -> io::Result<()> {
-        self.rows.push(columns::row(record));
+    pub fn write(&mut self, record: &Record, log: &str) -> io::Result<()> {
+        self.rows.push(columns::row(record, log));
         match self.rows.len() < GROUP_ROWS {
             true => Ok(()),
             false => self.write_group(),

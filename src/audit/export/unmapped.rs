@@ -65,6 +65,7 @@ pub(super) fn of_write(it: &ControlWrite) -> Value {
     object(json!({
         "revision": it.revision,
         "adapter": it.adapter,
+        "stop_reason": it.stop_reason,
         "reasons": json::reasons(&it.reasons),
         "policies": json::policies(&it.determining_policies),
     }))

@@ -6,6 +6,7 @@
 //! signature covers them yet.
 
 pub mod authentic;
+pub mod coverage;
 pub mod fault;
 pub mod scan;
 
@@ -20,13 +21,14 @@ use crate::audit::log_files::{self, LogFile, TREE};
 use crate::audit::tree::checkpoint::Checkpoint;
 use crate::audit::tree::frontier::Frontier;
 use crate::audit::tree::hash::TreeHash;
-use crate::audit::tree::key_file::{self, PUBLIC_KEY_FILE};
-use crate::audit::tree::merkle::{self, Nodes as _};
+use crate::audit::tree::merkle;
 use crate::audit::tree::note::VerifyingKey;
 use crate::audit::tree::tile::{TILE_WIDTH, TileId};
 use crate::audit::tree::tile_dir::{FRONTIER_FILE, FrontierError, TileDir, TreeReader};
 use crate::audit::tree::unsigned::UnsignedTiles;
 use crate::audit::verify::authentic::AuthenticTree;
+use crate::audit::verify::coverage::checkpoint;
+pub use crate::audit::verify::coverage::{prove, signed};
 use crate::audit::verify::fault::{Fault, Faults};
 use crate::audit::verify::scan::{Found, Scan, TurnedBackNotice};
 
@@ -239,20 +241,6 @@ impl Report {
     }
 }
 
-/// The size of the last checkpoint of a log, if it can be verified with the key beside it.
-pub fn signed(directory: &Path) -> Option<u64> {
-    let dir = TileDir::new(directory.join(TREE));
-    let key = key_file::read_verifying_key(&directory.join(TREE).join(PUBLIC_KEY_FILE)).ok()?;
-    checkpoint(&dir, &key).ok().map(|it| it.size)
-}
-
-/// Reads the last checkpoint.
-fn checkpoint(dir: &TileDir, key: &VerifyingKey) -> Result<Checkpoint, String> {
-    let note = dir.read_checkpoint().map_err(|error| error.to_string())?;
-    let note = note.ok_or_else(|| "there is none".to_owned())?;
-    Checkpoint::open(&note, key).map_err(|error| error.to_string())
-}
-
 /// Refuses what is wrong whatever the log is.
 fn check_request(request: &Request) -> io::Result<()> {
     if let Some(to) = request.to.filter(|to| *to < request.from) {
@@ -285,12 +273,9 @@ fn check_range(request: &Request, has: Range<u64>) -> io::Result<()> {
             has.start
         ));
     }
-    // From the end on there may be nothing yet.
-    let (last, is_there) = match request.to {
-        Some(to) => (to, to < has.end),
-        None => (request.from, request.from <= has.end),
-    };
-    if is_there {
+    let last = request.to.unwrap_or(request.from);
+    // Of a log without records all is there.
+    if last < has.end || (request.from == 0 && request.to.is_none()) {
         return Ok(());
     }
     let has = match has.end {
@@ -412,24 +397,6 @@ fn proven_root(older: &Checkpoint, last: &Checkpoint, dir: &TileDir) -> Option<T
     let verified =
         merkle::verify_consistency(&proof, (older.size, older.root), (last.size, last.root));
     verified.ok().map(|()| older.root)
-}
-
-/// The leaf hash of a record as the tiles have it, and the proof that it is in the tree of the checkpoint.
-///
-/// # Errors
-///
-/// If the record is not in the tree, or tiles cannot be read.
-pub fn prove(dir: &TileDir, size: u64, index: u64) -> io::Result<(TreeHash, Vec<TreeHash>)> {
-    if index >= size {
-        let why = format!(
-            "record {index} is not yet in the last checkpoint, which is over {size} records"
-        );
-        return Err(io::Error::new(io::ErrorKind::NotFound, why));
-    }
-    let mut tiles = TreeReader::new(dir.clone(), size);
-    let leaf = tiles.node(0, index).map_err(io::Error::other)?;
-    let proof = merkle::inclusion_proof(&mut tiles, index, size).map_err(io::Error::other)?;
-    Ok((leaf, proof))
 }
 
 #[cfg(test)]

@@ -211,7 +211,7 @@ fn reject(ask: &ControlArgs, it: &Reject, is_full: bool) -> anyhow::Result<Exit>
     };
     let again = it.write.once.again();
     let answer = ask.change(again, asked, async |to, it| to.reject_call(it).await)?;
-    warn_if(answer.not_durable);
+    warn_if(answer.not_durable, answer.not_recorded, &it.write.once);
     let text = shown(answer.approval.as_ref(), answer.revision, is_full);
     ask.answer(&text, "RejectCallResponse", &answer)
 }

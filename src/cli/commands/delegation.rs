@@ -161,7 +161,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             let again = it.write.once.again();
             let sent = asked.clone();
             let answer = ask.change(again, sent, async |to, it| to.narrow_delegation(it).await)?;
-            warn_if(answer.not_durable);
+            warn_if(answer.not_durable, answer.not_recorded, &it.write.once);
             if let Some(unmet) = unmet(&asked, answer.delegation.as_ref(), SystemTime::now()) {
                 bail!("the server has answered, and {unmet}");
             }
@@ -176,7 +176,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 id: it.id.clone(),
             };
             let answer = ask.change(again, asked, async |to, it| to.revoke_delegation(it).await)?;
-            warn_if(answer.not_durable);
+            warn_if(answer.not_durable, answer.not_recorded, &it.write.once);
             let text = shown(answer.delegation.as_ref(), answer.revision);
             ask.answer(&text, "RevokeDelegationResponse", &answer)
         }

@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let answer = args
         .ask
         .change(again, asked, async |to, it| to.end_session(it).await)?;
-    warn_if(answer.not_durable);
+    warn_if(answer.not_durable, answer.not_recorded, &it.write.once);
     let text = Details::new(format!("session {} is over", it.id)).revision(answer.revision);
     args.ask.answer(&text, "EndSessionResponse", &answer)
 }

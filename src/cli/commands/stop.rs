@@ -63,7 +63,7 @@ pub fn stop(it: &StopArgs) -> anyhow::Result<Exit> {
     let again = it.write.once.again();
     let ask = &it.ask;
     let answer = ask.change(again, asked, async |to, it| to.stop_entity(it).await)?;
-    warn_if(answer.not_durable);
+    warn_if(answer.not_durable, answer.not_recorded, &it.write.once);
     let text = Details::new(format!("{} is stopped", entity(&it.uid))).revision(answer.revision);
     ask.answer(&text, "StopEntityResponse", &answer)
 }

@@ -176,7 +176,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 id: it.id.clone(),
             };
             let answer = ask.change(again, asked, async |to, it| to.close_task(it).await)?;
-            warn_if(answer.not_durable);
+            warn_if(answer.not_durable, answer.not_recorded, &it.write.once);
             let text = shown(answer.task.as_ref(), answer.revision);
             ask.answer(&text, "CloseTaskResponse", &answer)
         }

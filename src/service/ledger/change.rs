@@ -48,6 +48,8 @@ pub struct CommittedChange {
     /// Whether it survives a crash. A restriction takes force at once even if it cannot be written; then it is written
     /// as soon as possible, under a later revision.
     pub is_durable: bool,
+    /// Whether the decision log has it, as far as it was waited for.
+    pub is_recorded: bool,
     /// Whether it was made before, under the same key: perhaps at another server, since this request was planned here.
     pub is_repeated: bool,
 }
@@ -59,6 +61,7 @@ impl CommittedChange {
             id,
             generation,
             is_durable: false,
+            is_recorded: true,
             is_repeated: false,
         }
     }

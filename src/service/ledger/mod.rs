@@ -245,6 +245,7 @@ impl Ledger {
                 id,
                 generation: next,
                 is_durable: true,
+                is_recorded: true,
                 is_repeated: false,
             })),
             // With other servers, what only this one knows is no restriction.

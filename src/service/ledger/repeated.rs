@@ -39,6 +39,7 @@ impl Ledger {
             Some(generation) if is_there => Ok(Some(CommittedChange {
                 revision: known.revision,
                 is_durable: !self.unwritten.has(&known),
+                is_recorded: true,
                 is_repeated: true,
                 id: known.id,
                 generation,
@@ -75,6 +76,7 @@ impl Ledger {
                 id,
                 generation,
                 is_durable: self.unwritten.is_empty(),
+                is_recorded: true,
                 is_repeated: false,
             })),
             // Another server may have written meanwhile.

@@ -1,4 +1,5 @@
-//! The values behind the gauges that tell what is wrong with a server while it goes on: store, clock and certificates.
+//! The values behind the gauges that tell what is wrong with a server while it goes on: store, clock and certificates, and what
+//! it does not enforce.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,11 +10,13 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
 /// Values that the gauges read at each export.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Condition {
     is_store_failing: AtomicBool,
     unwritten: AtomicU64,
     is_clock_faulty: AtomicBool,
+    /// Each with how many it names that are only observed.
+    observed: [(&'static str, AtomicU64); 3],
     /// `None` without TLS.
     certificates: ArcSwapOption<CertificateCondition>,
 }
@@ -40,7 +43,27 @@ pub struct CertificateCondition {
     pub is_faulty: bool,
 }
 
+impl Default for Condition {
+    fn default() -> Self {
+        Self {
+            is_store_failing: AtomicBool::default(),
+            unwritten: AtomicU64::default(),
+            is_clock_faulty: AtomicBool::default(),
+            observed: ["service", "callers", "servers"].map(|kind| (kind, AtomicU64::new(0))),
+            certificates: ArcSwapOption::default(),
+        }
+    }
+}
+
 impl Condition {
+    /// Stores whether the whole service is only observed, and how many callers and servers are.
+    pub(crate) fn set_observed(&self, is_service: bool, callers: usize, servers: usize) {
+        let counts = [u64::from(is_service), callers as u64, servers as u64];
+        for ((_, known), count) in self.observed.iter().zip(counts) {
+            known.store(count, Ordering::Relaxed);
+        }
+    }
+
     /// Stores the state of store and clock.
     pub(crate) fn set_store(&self, store: StoreCondition) {
         let flag = |flag: &AtomicBool, is_set| flag.store(is_set, Ordering::Relaxed);
@@ -87,7 +110,25 @@ impl Condition {
                 .with_callback(move |observer| observer.observe(read(&condition), &[]))
                 .build();
         }
+        self.observe_unenforced(meter);
         self.observe_certificates(meter);
+    }
+
+    fn observe_unenforced(self: &Arc<Self>, meter: &Meter) {
+        let condition = Arc::clone(self);
+        meter
+            .u64_observable_gauge("callgate.observe.scopes")
+            .with_unit("{scope}")
+            .with_description(
+                "What is only observed and not enforced: 1 for the whole service, and the callers and servers that are named",
+            )
+            .with_callback(move |observer| {
+                for (kind, count) in &condition.observed {
+                    let kind = KeyValue::new("callgate.observe.kind", *kind);
+                    observer.observe(count.load(Ordering::Relaxed), &[kind]);
+                }
+            })
+            .build();
     }
 
     fn observe_certificates(self: &Arc<Self>, meter: &Meter) {

@@ -60,7 +60,7 @@ impl ExportMonitor {
                     what,
                     failures,
                     %error,
-                    "the telemetry collector cannot be reached; decisions go on without it"
+                    "the telemetry collector takes nothing, or cannot be reached; decisions go on without it"
                 );
                 true
             }

@@ -225,6 +225,12 @@ impl Recorder {
         self.inner.live.condition.set_store(store);
     }
 
+    /// Stores whether the whole service is only observed, and how many callers and servers are.
+    pub fn observe(&self, is_service: bool, callers: usize, servers: usize) {
+        let condition = &self.inner.live.condition;
+        condition.set_observed(is_service, callers, servers);
+    }
+
     /// Stores the state of the certificates.
     pub fn certificates(&self, certificates: CertificateCondition) {
         self.inner.live.condition.set_certificates(certificates);

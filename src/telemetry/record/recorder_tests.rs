@@ -603,6 +603,7 @@ fn write<'a>(
 ) -> ControlRecord<'a> {
     ControlRecord {
         approval_digest: None,
+        stop_reason: None,
         verb: "PutEntity",
         caller: &asked.caller,
         adapter: "grpc",
@@ -732,6 +733,7 @@ fn approval_write<'a>(
         revision: Some(8),
         id: Some("apr-1"),
         approval_digest: Some(&DIGEST),
+        stop_reason: None,
         decision: None,
         trace,
         started_at: SystemTime::UNIX_EPOCH,

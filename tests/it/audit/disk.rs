@@ -119,10 +119,8 @@ fn without_room_for_its_record_nothing_is_allowed() {
         reason: "the log is broken".into(),
         ..Default::default()
     };
-    stage
-        .runtime
-        .block_on(doors.control.stop_entity(stop))
-        .unwrap();
+    let stopped = stage.runtime.block_on(doors.control.stop_entity(stop));
+    assert!(stopped.unwrap().into_inner().not_recorded);
     assert_eq!(why(&stage.decide(&doors)), v1::ReasonCode::Stopped);
 
     stage.disk.empty();

@@ -7,3 +7,4 @@ mod disk;
 pub mod log_reading;
 mod outcomes;
 mod records;
+mod times;

@@ -3,6 +3,7 @@
 pub mod capacity;
 pub mod documents;
 pub mod guide;
+pub mod incident;
 pub mod observe;
 pub mod operations;
 pub mod policies;

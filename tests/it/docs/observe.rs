@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::docs::readme::{Fence, fences_of, shell, try_console};
 use crate::support::process::{Bundle, Server};
 
-const OBSERVE: &str = include_str!("../../../docs/observe.md");
+pub(super) const OBSERVE: &str = include_str!("../../../docs/observe.md");
 const STORY: [&str; 3] = ["## Try it", "## From observing to enforcing", "## Replay"];
 
 #[test]

@@ -153,13 +153,22 @@ pub fn lines_match(expected: &[&str], said: &[&str]) -> bool {
     }
 }
 
+/// `…` stands for anything, as often as it is there.
 fn line_matches(expected: &str, line: &str) -> bool {
-    match expected.split_once('…') {
-        None => expected == line,
-        Some((start, end)) => {
-            line.len() >= start.len() + end.len() && line.starts_with(start) && line.ends_with(end)
+    let Some((start, rest)) = expected.split_once('…') else {
+        return expected == line;
+    };
+    let Some(mut line) = line.strip_prefix(start) else {
+        return false;
+    };
+    let (between, end) = rest.rsplit_once('…').unwrap_or(("", rest));
+    for part in between.split('…') {
+        match line.split_once(part) {
+            Some((_, after)) => line = after,
+            None => return false,
         }
     }
+    line.ends_with(end)
 }
 
 /// Runs the one command of a console and holds what it says against what it is to say.

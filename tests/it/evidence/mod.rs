@@ -2,6 +2,7 @@
 
 mod cli;
 pub mod fixtures;
+mod incident;
 mod others;
 mod tiles;
 pub mod witness;

@@ -4,7 +4,7 @@
 
 mod broken_store;
 mod model;
-mod office;
+pub mod office;
 mod order;
 mod races;
 mod taken_away;

@@ -183,8 +183,26 @@ async fn what_was_observed_is_allowed_once_the_proposal_is_applied() {
     let other = ["--key", other.to_str().expect("text")];
     let sealed = stage.replay_in(folder.path(), &other);
     assert_eq!(sealed.code, 1, "{}", sealed.transcript());
-    let said = "of these do not open with this key";
+    let said = "of these do not open: there is no key, another one";
     assert!(sealed.stdout.contains(said), "{}", sealed.transcript());
+    // Nothing that could be read is not "nothing to propose".
+    let sealed = stage.replay_in(folder.path(), &[&other[..], &["--observed"]].concat());
+    assert_eq!(sealed.code, 1, "{}", sealed.transcript());
+    let said = "none of the observed calls could be replayed";
+    assert!(sealed.stderr.contains(said), "{}", sealed.transcript());
+    // Without a key the capsules are there all the same.
+    let key = stage.folder.path().join("capsule.key");
+    let aside = elsewhere.path().join("capsule.key");
+    std::fs::rename(&key, &aside).expect("moved");
+    let keyless = stage.replay_in(folder.path(), &["--output", "json"]);
+    assert_eq!(keyless.code, 1, "{}", keyless.transcript());
+    let out = &keyless.json()["not_replayed"];
+    assert_eq!(out["no_capsule"], 0, "{out}");
+    assert!(
+        out["sealed"].as_u64() > Some(0) && out["sealed"] == out["failed"],
+        "{out}"
+    );
+    std::fs::copy(&aside, &key).expect("back");
 
     for name in ["observed.cedar", "tools/git.json"] {
         let proposed = elsewhere.path().join("proposed").join(name);
@@ -236,6 +254,8 @@ async fn nothing_flips_is_not_said_of_a_log_that_cannot_be_read_as_a_whole() {
         assert!(ran.stderr.contains(told), "{damage}: {}", ran.transcript());
         let told = "decisions that could be read with";
         assert!(ran.stdout.contains(told), "{damage}: {}", ran.transcript());
+        let ran = stage.replay(&[], &["--observed"]);
+        assert_eq!(ran.code, 1, "{damage}: {}", ran.transcript());
     }
 }
 

@@ -147,6 +147,7 @@ impl control_server::Control for ControlApi {
             delegation: Some(encode::delegation(done.value)),
             revision: done.revision,
             not_durable: !done.is_durable,
+            not_recorded: !done.is_recorded,
         }))
     }
 
@@ -165,6 +166,7 @@ impl control_server::Control for ControlApi {
             delegation: Some(encode::delegation(done.value)),
             revision: done.revision,
             not_durable: !done.is_durable,
+            not_recorded: !done.is_recorded,
         }))
     }
 
@@ -236,6 +238,7 @@ impl control_server::Control for ControlApi {
             task: Some(encode::task(done.value)),
             revision: done.revision,
             not_durable: !done.is_durable,
+            not_recorded: !done.is_recorded,
         }))
     }
 
@@ -297,6 +300,7 @@ impl control_server::Control for ControlApi {
             approval: Some(encode::approval(done.value, &author.caller.rights)),
             revision: done.revision,
             not_durable: !done.is_durable,
+            not_recorded: !done.is_recorded,
         }))
     }
 
@@ -346,6 +350,7 @@ impl control_server::Control for ControlApi {
         Ok(Response::new(v1::EndSessionResponse {
             revision: done.revision,
             not_durable: !done.is_durable,
+            not_recorded: !done.is_recorded,
         }))
     }
 
@@ -364,6 +369,7 @@ impl control_server::Control for ControlApi {
         Ok(Response::new(v1::StopEntityResponse {
             revision: done.revision,
             not_durable: !done.is_durable,
+            not_recorded: !done.is_recorded,
         }))
     }
 

@@ -41,6 +41,8 @@ pub(super) struct Findings {
     pub allowed: u64,
     /// Those for which an approval is asked.
     pub asks_for_approval: u64,
+    /// Those that were not replayed as their capsule is damaged or missing, or does not open.
+    pub unreadable: u64,
     /// Those that were not replayed, by why.
     pub not_replayed: BTreeMap<String, u64>,
     /// What is not registered.
@@ -51,8 +53,32 @@ pub(super) struct Findings {
     pub left: BTreeMap<String, Left>,
     /// Permits that would apply in other circumstances, by their ids.
     pub conditional: BTreeMap<SmolStr, u64>,
-    /// Registered servers and tools whose entries keep calls from being evaluated, with the reason.
-    pub entries: BTreeMap<(SmolStr, Option<SmolStr>, String), u64>,
+    /// What keeps calls of registered servers and tools from being evaluated.
+    pub entries: BTreeMap<KeptBack, u64>,
+}
+
+/// What keeps calls from being evaluated.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct KeptBack {
+    /// The server that was called.
+    pub server: SmolStr,
+    /// The tool, unless it is the entry of the server.
+    pub tool: Option<SmolStr>,
+    /// What it is.
+    pub by: KeptBackBy,
+    /// The reason that they were given.
+    pub why: String,
+}
+
+/// What it is that keeps calls from being evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum KeptBackBy {
+    /// What is registered.
+    Entry,
+    /// Their arguments do not fit what is registered: either may be wrong.
+    Arguments,
+    /// They do not say what every call has to.
+    Call,
 }
 
 /// Sees the Cedar requests of one decision.
@@ -174,7 +200,10 @@ impl Findings {
         self.seen += 1;
         let decided = match decided {
             Ok(decided) => decided,
-            Err(nothing) => return count(&mut self.not_replayed, why_not(&nothing)),
+            Err(nothing) => {
+                self.unreadable += u64::from(is_unreadable(&nothing));
+                return count(&mut self.not_replayed, why_not(&nothing));
+            }
         };
         let (capsule, verdict) = (&decided.capsule, &decided.verdict);
         if verdict.is_allow() {
@@ -206,22 +235,34 @@ impl Findings {
         };
         let server = &call.operation.server;
         let is_known = snapshot.contains(&schema::server_uid(server));
-        let is_of_entry = match reason.code {
-            ReasonCode::ToolUnknown => false,
-            ReasonCode::ServerUnknown => is_known,
-            ReasonCode::ToolChanged => true,
-            ReasonCode::ContextMissing | ReasonCode::ContextInvalid => {
-                verdict.principals.is_empty() && call.operation.kind.tool_call().is_some()
+        let tool = call.operation.kind.tool_call().map(|it| it.tool.clone());
+        let of_arguments = |fact: &String| fact.starts_with("arguments");
+        let by = match reason.code {
+            ReasonCode::ServerUnknown if is_known => KeptBackBy::Entry,
+            ReasonCode::ToolChanged => KeptBackBy::Entry,
+            ReasonCode::ContextMissing | ReasonCode::ContextInvalid
+                if verdict.principals.is_empty() && tool.is_some() =>
+            {
+                match reason.missing.is_empty() || reason.missing.iter().any(of_arguments) {
+                    true => KeptBackBy::Arguments,
+                    false => KeptBackBy::Call,
+                }
+            }
+            ReasonCode::ToolUnknown
+            | ReasonCode::ServerUnknown
+            | ReasonCode::ContextMissing
+            | ReasonCode::ContextInvalid => {
+                self.unregistered.add(capsule);
+                return;
             }
             _ => return,
         };
-        if !is_of_entry {
-            self.unregistered.add(capsule);
-            return;
-        }
-        let tool = call.operation.kind.tool_call().map(|it| it.tool.clone());
-        let tool = tool.filter(|_| reason.code != ReasonCode::ServerUnknown);
-        let entry = (server.clone(), tool, reason.message.clone());
+        let entry = KeptBack {
+            server: server.clone(),
+            tool: tool.filter(|_| reason.code != ReasonCode::ServerUnknown),
+            by,
+            why: reason.message.clone(),
+        };
         count_some(&mut self.entries, entry);
     }
 
@@ -259,6 +300,7 @@ impl Findings {
         self.seen += other.seen;
         self.allowed += other.allowed;
         self.asks_for_approval += other.asks_for_approval;
+        self.unreadable += other.unreadable;
         self.unregistered.merge(other.unregistered);
         self.missing.merge(other.missing);
         for (code, left) in other.left {
@@ -285,6 +327,16 @@ fn permitted_action(
         true => PermittedAction::CallTool,
         false => PermittedAction::Is(action.clone()),
     }
+}
+
+/// Whether a record was not replayed for what somebody can put right: the key, or files that are damaged or missing.
+fn is_unreadable(nothing: &Replayed) -> bool {
+    matches!(
+        nothing,
+        Replayed::Obstacle(
+            Obstacle::Sealed(_) | Obstacle::Capsule(_) | Obstacle::Lost | Obstacle::Failed
+        )
+    )
 }
 
 /// Why a record was not replayed.

@@ -27,7 +27,7 @@ use std::collections::BTreeSet;
 use smol_str::SmolStr;
 
 use crate::analysis::replay::candidate::Candidate;
-use crate::analysis::replay::observed::findings::{Findings, decide_again};
+use crate::analysis::replay::observed::findings::{Findings, KeptBack, KeptBackBy, decide_again};
 use crate::analysis::replay::observed::lack::Lacks;
 use crate::analysis::replay::observed::permits::{OBSERVED, ProposedPermit, file_text};
 use crate::analysis::replay::observed::registrations::{is_at, register, registration_of};
@@ -199,6 +199,7 @@ fn tell(last: Findings, bundle: &Bundle, files: &BundleFiles, proposal: &mut Pro
     proposal.allowed = last.allowed;
     proposal.asks_for_approval = last.asks_for_approval;
     proposal.not_replayed = last.not_replayed.values().sum();
+    proposal.unreadable = last.unreadable;
     proposal.why_not_replayed = last.not_replayed;
     proposal.left = last.left;
     for (id, count) in last.conditional {
@@ -210,12 +211,23 @@ fn tell(last: Findings, bundle: &Bundle, files: &BundleFiles, proposal: &mut Pro
             count,
         });
     }
-    for ((server, tool, why), count) in last.entries {
+    for (entry, count) in last.entries {
+        let KeptBack {
+            server,
+            tool,
+            by,
+            why,
+        } = entry;
         let file = registration_of(files, &server);
         let file = file.map_or_else(|| "entities".to_owned(), |it| it.file.to_string());
-        let what = match tool {
-            Some(tool) => format!("tool `{tool}` of server `{server}` ({file})"),
-            None => format!("server `{server}` ({file})"),
+        let tool = tool.map(|tool| format!("tool `{tool}` of server `{server}`"));
+        let what = match (tool, by) {
+            (None, _) => format!("server `{server}` ({file})"),
+            (Some(tool), KeptBackBy::Entry) => format!("{tool} ({file})"),
+            (Some(tool), KeptBackBy::Arguments) => {
+                format!("calls of {tool}, or its registration ({file})")
+            }
+            (Some(tool), KeptBackBy::Call) => format!("calls of {tool}"),
         };
         proposal.by_hand.push(ByHand { what, why, count });
     }

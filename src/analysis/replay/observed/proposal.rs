@@ -28,6 +28,8 @@ pub struct Proposal {
     pub asks_for_approval: u64,
     /// Those that could not be replayed.
     pub not_replayed: u64,
+    /// Those of them whose capsule is damaged or missing, or does not open.
+    pub unreadable: u64,
     /// Why not, with counts.
     pub why_not_replayed: BTreeMap<String, u64>,
     /// The files to register tools with, by their name in the directory.

@@ -456,9 +456,18 @@ fn what_is_there_and_hinders_is_named() {
     let by_hand = &proposal.by_hand[0];
     assert_eq!(
         by_hand.what,
-        "tool `save` of server `notes` (tools/notes.json)"
+        "calls of tool `save` of server `notes`, or its registration (tools/notes.json)"
     );
     assert_eq!(by_hand.count, 1);
+    // What every call has to say is no matter of the registration.
+    let config = "require_delegation = true\n";
+    files
+        .sources
+        .push(source(FileKind::Config, "callgate.toml", config));
+    let mut call = by_helper(tool_on("notes", "list", json!({})));
+    call.actor_chain = None;
+    let by_hand = &self::proposal(&files, &[call.into()]).by_hand[0];
+    assert_eq!(by_hand.what, "calls of tool `list` of server `notes`");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::audit::envelope::nanos;
 use crate::audit::filter::{Filter, Kind};
 use crate::audit::find::{self, FoundRecord, SearchScope};
+use crate::audit::json;
 use crate::audit::log_files::{SEGMENTS, TREE};
 use crate::audit::outcome_check::OutcomeCheck;
 use crate::audit::reader::{LogError, LogReader};
@@ -51,6 +52,12 @@ impl LogArgs {
         let has = |folder| self.directory.join(folder).exists();
         anyhow::ensure!(has(SEGMENTS) || has(TREE), self.is_not_there());
         Ok(())
+    }
+
+    /// The identity of the log by the key beside it; empty if that is not there.
+    pub fn origin(&self) -> String {
+        let key = verifying_key(None, &self.directory);
+        key.map_or_else(|_| String::new(), |key| key.name().to_owned())
     }
 
     fn is_not_there(&self) -> String {
@@ -137,13 +144,13 @@ pub struct FilterArgs {
     /// Only records of a kind: decision, write, outcome or notice
     #[arg(long, value_name = "KIND", value_parser = kind)]
     kind: Vec<Kind>,
-    /// An agent that takes part, as subject or as an actor in the chain
+    /// An agent that takes part, as subject or as an actor in the chain, or that a write is about, as a stop
     #[arg(long, value_name = "NAME", value_parser = value_parser::agent)]
     agent: Vec<EntityRef>,
-    /// A user who takes part, or asked for a write
+    /// A user who takes part, asked for a write, or whom one is about
     #[arg(long, value_name = "NAME", value_parser = value_parser::user)]
     user: Vec<EntityRef>,
-    /// The MCP server
+    /// The MCP server, also of writes about it
     #[arg(long, value_name = "NAME", value_parser = name)]
     server: Vec<String>,
     /// The tool: its name, or SERVER/TOOL
@@ -257,8 +264,11 @@ impl FilterArgs {
             None => 0,
         };
         let mut faults = Vec::new();
-        if start <= reader.first_index()? {
+        let first = reader.first_index()?;
+        let mut removed = None;
+        if start <= first {
             faults.extend(find::missing_before(&log.directory)?);
+            removed = Some(first).filter(|first| *first > 0 && faults.is_empty());
         }
         let mut check = OutcomeCheck::default();
         let (without_lists, mut cut) = (filter.without_lists(), 0);
@@ -282,6 +292,14 @@ impl FilterArgs {
                 }
             };
             next = stored.index.saturating_add(1);
+            if let Some(first) = removed.take()
+                && filter.since.is_none_or(|since| since < message.at)
+            {
+                note(format_args!(
+                    "note: the log begins with record {first}, of {}: older ones were removed by their age or size",
+                    json::time(message.at)
+                ));
+            }
             let doubts = check.note(&message);
             let found = FoundRecord {
                 doubts,
@@ -307,6 +325,16 @@ impl FilterArgs {
             keep(&mut faults, fault);
         }
         Ok(faults)
+    }
+
+    /// Why nothing may have been found, apart from that nothing is there.
+    pub fn why_nothing(&self) -> &'static str {
+        match self.filter().is_for_decisions_alone() {
+            true => {
+                "of outcomes and notices they never hold: look for the decision, and for its outcome with `--decision-id`"
+            }
+            false => "names are taken as they are, so one that is misspelt finds nothing",
+        }
     }
 
     /// Checks what can be checked before the log is read.

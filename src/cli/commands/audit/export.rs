@@ -162,8 +162,10 @@ impl Write for SharedFile {
 fn write(args: &Args, format: Format, out: Box<dyn Write + Send>) -> anyhow::Result<usize> {
     let mut exporter = Exporter::new(format, BufWriter::new(out))?;
     let mut left_out = 0;
+    // Of several replicas each has a log of its own.
+    let log = args.log.origin();
     let faults = args.filter.each(&args.log, |found| {
-        if !exporter.write(&found)? {
+        if !exporter.write(&found, &log)? {
             left_out += 1;
         }
         Ok(true)

@@ -11,6 +11,9 @@ use crate::audit::record::schema::{
 use crate::cli::commands::audit::names::{entity, name, names, object};
 use crate::cli::render::{count, printable, printables};
 
+/// What is told of a record that is cut.
+pub const CUT: &str = "the record was too long: there may be more of each long list";
+
 /// Colours, or none.
 #[derive(Debug, Clone, Copy)]
 pub struct Paint {
@@ -182,6 +185,10 @@ fn write(parts: &mut LineParts, it: &ControlWrite) {
             .trim_end()
             .to_owned(),
     ));
+    if !it.stop_reason.is_empty() {
+        let reason = format!("reason {}", name(&it.stop_reason));
+        parts.push((TextStyle::Plain, reason));
+    }
     let codes: Vec<_> = it.reasons.iter().map(|it| &it.code).collect();
     parts.push((TextStyle::Bad, printables(&codes)));
     if let Some(revision) = it.revision {
@@ -242,6 +249,7 @@ fn notice(parts: &mut LineParts, it: &Notice) {
         notice::Kind::RepairedTail
         | notice::Kind::FoundUnsigned
         | notice::Kind::ClockSetBack
+        | notice::Kind::Clock
         | notice::Kind::Refused => TextStyle::Odd,
         _ => TextStyle::Faint,
     };

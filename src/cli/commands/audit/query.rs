@@ -18,8 +18,8 @@ pub struct Args {
     #[command(flatten)]
     log: LogArgs,
     /// The most records, counted from the first
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
     /// Only the last ones, at most 100,000
     #[arg(long, value_name = "N", conflicts_with = "limit", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     last: Option<u32>,
@@ -45,7 +45,7 @@ Exit codes: 0 done, 1 error.";
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let paint = Paint::for_stdout();
     let mut kept: VecDeque<FoundRecord> = VecDeque::new();
-    let mut count = 0;
+    let mut count = 0_u64;
     let faults = args.filter.each(&args.log, |found| {
         if args.limit == Some(count) {
             return Ok(false);
@@ -68,9 +68,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
     }
     if count == 0 {
-        note(
-            "nothing on record meets these conditions: names are taken as they are, so one that is misspelt finds nothing",
-        );
+        note(format_args!(
+            "nothing on record meets these conditions: {}",
+            args.filter.why_nothing()
+        ));
     }
     warn_of(&faults);
     Ok(Exit::Done)

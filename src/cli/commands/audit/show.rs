@@ -10,9 +10,12 @@ use crate::audit::outcome_check::{OutcomeCheck, OutcomeDoubt};
 use crate::audit::reader::LogError;
 use crate::audit::record::schema::{Decision, record};
 use crate::audit::verify;
+use crate::audit::verify::coverage::{self, Coverage};
 use crate::cli::commands::audit::args::{LogArgs, RecordId, record_id, warn_of};
 use crate::cli::commands::audit::story::{Damage, Story};
-use crate::cli::output::{Exit, Output};
+use crate::cli::output::{Exit, Output, note};
+use crate::domain::reason::ReasonCode;
+use crate::domain::schema::{self, TYPES};
 
 /// Tells one decision as a story: the chain, each principal's verdict, what it used up, its outcome
 #[derive(Debug, clap::Args)]
@@ -33,7 +36,7 @@ Examples:
   callgate audit show 0190a9c2-7d9b-7c51-8a64-3c5d8c1c9f11
   callgate audit show 17 --log /var/lib/callgate/audit --output json
 
-Exit codes: 0 done, 1 error.";
+Exit codes: 0 done, 1 error, 3 a record that is told is not the one that was signed.";
 
 /// Finds what belongs together and prints it.
 ///
@@ -44,16 +47,21 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     // Before the log is read, which may grow meanwhile.
     let signed = verify::signed(&args.log.directory);
     let record = args.id.find(&args.log)?;
+    let coverage = coverage::of(&args.log.directory, &record.stored);
     let mut found = Belonging::default();
     if let Some(record::Kind::Decision(decision)) = &record.message.kind {
         found.look_before(&args.log, &record, decision)?;
         found.look_after(&args.log, &record, decision, signed)?;
     }
-    let faults: Vec<_> = found.faults().map(ToString::to_string).collect();
+    let forged = forged(&args.log, std::iter::once(&record).chain(found.records()));
+    let faults = found.faults().map(ToString::to_string);
+    let faults: Vec<_> = faults.chain(forged.iter().cloned()).collect();
     let json = json!({
         "record": records::record(&record.message),
+        "checkpoint": { "coverage": coverage.word(), "size": coverage.size() },
         "parent": found.parent.as_ref().map(|it| records::record(&it.message)),
         "approvals": found.approvals.iter().map(FoundRecord::json).collect::<Vec<_>>(),
+        "stops": found.stops.iter().map(FoundRecord::json).collect::<Vec<_>>(),
         "delegations": found.delegations.iter().map(FoundRecord::json).collect::<Vec<_>>(),
         "later": found.later.iter().map(FoundRecord::json).collect::<Vec<_>>(),
         "faults": faults,
@@ -63,16 +71,57 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         parent: found.parent.as_ref(),
         approvals: &found.approvals,
         delegations: &found.delegations,
+        stops: &found.stops,
         later: &found.later,
         damage: Damage {
             is_before: !found.faults_before.is_empty(),
             is_after: !found.faults_after.is_empty(),
         },
-        signed,
+        coverage,
     };
     args.output.answer(&story.text(), &json)?;
     warn_of(found.faults());
-    Ok(Exit::Done)
+    for fault in &forged {
+        note(format_args!(
+            "warning: {fault}; see `callgate audit verify`"
+        ));
+    }
+    Ok(match forged.is_empty() {
+        true => Exit::Done,
+        false => Exit::Faults,
+    })
+}
+
+/// Whose stop denied a decision, as writes name them: the principal that the reason names, or else the server or the tool.
+fn stopped(decision: &Decision) -> Vec<String> {
+    let reasons = decision.reasons.iter();
+    let mut stops = reasons.filter(|it| it.code == ReasonCode::Stopped.as_str());
+    match stops.next() {
+        None => Vec::new(),
+        Some(reason) if !reason.principal.is_empty() => vec![reason.principal.clone()],
+        Some(_) => {
+            let server = schema::entity_uid(&TYPES.server, &decision.server);
+            let tool = schema::tool_uid(&decision.server, &decision.tool);
+            vec![server.to_string(), tool.to_string()]
+        }
+    }
+}
+
+fn is_write_about(record: &FoundRecord, id: &str) -> bool {
+    matches!(&record.message.kind, Some(record::Kind::Write(it)) if it.id == id)
+}
+
+/// Which of the records are not those that were signed, a sentence each.
+fn forged<'r>(log: &LogArgs, records: impl Iterator<Item = &'r FoundRecord>) -> Vec<String> {
+    let told = records.filter_map(|FoundRecord { stored, .. }| {
+        let why = match coverage::of(&log.directory, stored) {
+            Coverage::Other(_) => "is NOT the one that was signed: it was changed",
+            Coverage::Unproven(_) => "is not proven by the tree, which is damaged",
+            _ => return None,
+        };
+        Some(format!("record {} {why}", stored.index))
+    });
+    told.collect()
 }
 
 /// What belongs to a decision.
@@ -81,6 +130,8 @@ struct Belonging {
     parent: Option<FoundRecord>,
     approvals: Vec<FoundRecord>,
     delegations: Vec<FoundRecord>,
+    /// Of a call that was denied for it, the last stops of what takes part in it.
+    stops: Vec<FoundRecord>,
     later: Vec<FoundRecord>,
     /// What cannot be read before it, if something was looked for there, and after it.
     faults_before: Vec<LogError>,
@@ -88,11 +139,17 @@ struct Belonging {
 }
 
 impl Belonging {
+    fn records(&self) -> impl Iterator<Item = &FoundRecord> {
+        let before = self.approvals.iter().chain(&self.delegations);
+        let before = self.parent.iter().chain(before).chain(&self.stops);
+        before.chain(&self.later)
+    }
+
     fn faults(&self) -> impl Iterator<Item = &LogError> {
         self.faults_before.iter().chain(&self.faults_after)
     }
 
-    /// Finds the decision that it follows from, and the writes about approvals and delegations.
+    /// Finds the decision that it follows from, and the writes about approvals, delegations and what was stopped.
     fn look_before(
         &mut self,
         log: &LogArgs,
@@ -106,7 +163,8 @@ impl Belonging {
         let delegations = decision.chain.as_ref().map(|it| &it.delegation_ids[..]);
         let delegations = delegations.unwrap_or_default();
         let approvals = &decision.approval_ids;
-        let ids = approvals.iter().chain(delegations);
+        let stopped = stopped(decision);
+        let ids = approvals.iter().chain(delegations).chain(&stopped);
         let ids: Vec<&[u8]> = ids.map(String::as_bytes).collect();
         if ids.is_empty() && (parent.is_none() || self.parent.is_some()) {
             return Ok(());
@@ -117,6 +175,12 @@ impl Belonging {
                     self.approvals.push(found);
                 } else if (delegations.iter()).any(|id| is_write_about_delegation(it, id)) {
                     self.delegations.push(found);
+                } else if it.outcome == "done" && stopped.contains(&it.id) {
+                    let is_other = |stop: &FoundRecord| !is_write_about(stop, &it.id);
+                    self.stops.retain(is_other);
+                    if it.verb == "StopEntity" {
+                        self.stops.push(found);
+                    }
                 }
             }
             true

@@ -7,6 +7,7 @@ use crate::audit::record::schema::{
     ActorChain, Decision, Policy, PrincipalVerdict, Reason, SideEffects, record,
 };
 use crate::audit::tree::hash::TreeHash;
+use crate::audit::verify::coverage::Coverage;
 use crate::cli::commands::audit::line::{self, Paint};
 use crate::cli::commands::audit::names::{entity, name, names};
 use crate::cli::render::{Details, count};
@@ -22,12 +23,14 @@ pub struct Story<'a> {
     pub approvals: &'a [FoundRecord],
     /// The writes that granted, narrowed and revoked the delegations that it names, before it.
     pub delegations: &'a [FoundRecord],
+    /// The stops for which it was denied, before it.
+    pub stops: &'a [FoundRecord],
     /// Outcomes of the call, and decisions that follow from this one.
     pub later: &'a [FoundRecord],
     /// What of the log before it and after it cannot be read.
     pub damage: Damage,
-    /// The size of the tree in the last checkpoint, if there is one.
-    pub signed: Option<u64>,
+    /// What the signed tree says of the record.
+    pub coverage: Coverage,
 }
 
 /// What of a log cannot be read.
@@ -79,6 +82,9 @@ impl Story<'_> {
         for delegation in self.delegations {
             story = story.fact("delegated", told(delegation));
         }
+        for stop in self.stops {
+            story = story.fact("stopped", told(stop));
+        }
         story = story.fact("follows", self.follows(it));
         for target in &it.targets {
             let mut parts = vec![&target.kind, &target.role, &target.name_hmac];
@@ -108,8 +114,7 @@ impl Story<'_> {
             ),
         );
         if self.record.message.is_cut {
-            let cut = "the record was too long: there may be more of each long list";
-            story = story.fact("cut", cut);
+            story = story.fact("cut", line::CUT);
         }
         self.proof(self.damage(story))
     }
@@ -162,7 +167,11 @@ impl Story<'_> {
                 _ => [told(later), String::new(), String::new()],
             };
             let doubts = line::doubts_text(later);
-            let parts = parts.into_iter().chain([doubts]);
+            let cut = match (&later.message.kind, later.message.is_cut) {
+                (Some(record::Kind::Outcome(_)), true) => line::CUT.to_owned(),
+                _ => String::new(),
+            };
+            let parts = parts.into_iter().chain([cut, doubts]);
             let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
             let label = match &later.message.kind {
                 Some(record::Kind::Outcome(_)) => "outcome",
@@ -197,12 +206,16 @@ impl Story<'_> {
     fn proof(&self, story: Details) -> Details {
         let index = self.record.stored.index;
         let leaf = TreeHash::leaf(&self.record.stored.bytes).to_hex();
-        let covered = match self.signed {
-            Some(size) if index < size => format!(", in the checkpoint over {size}"),
-            Some(_) => ", not yet in a checkpoint".to_owned(),
-            None => String::new(),
+        let covered = match self.coverage {
+            Coverage::Proven(size) => format!("in the checkpoint over {size}"),
+            Coverage::NotYet => "not yet in a checkpoint".to_owned(),
+            Coverage::NoCheckpoint => "in no checkpoint that can be verified".to_owned(),
+            Coverage::Other(size) => format!("NOT THE ONE in the checkpoint over {size}"),
+            Coverage::Unproven(size) => {
+                format!("NOT PROVEN to be in the checkpoint over {size}")
+            }
         };
-        story.fact("record", format!("{index}{covered}, leaf {leaf}"))
+        story.fact("record", format!("{index}, {covered}, leaf {leaf}"))
     }
 }
 

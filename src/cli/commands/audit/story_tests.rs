@@ -19,9 +19,10 @@ fn alone(record: &FoundRecord) -> Story<'_> {
         parent: None,
         approvals: &[],
         delegations: &[],
+        stops: &[],
         later: &[],
         damage: Damage::default(),
-        signed: None,
+        coverage: Coverage::NoCheckpoint,
     }
 }
 
@@ -49,7 +50,7 @@ fn a_decision_is_told_with_what_belongs_to_it() {
         let story = Story {
             parent: parent.map(|at| &found[at]),
             later,
-            signed: Some(9),
+            coverage: Coverage::Proven(9),
             ..alone(&found[at])
         };
         story.text()

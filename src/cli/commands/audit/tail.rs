@@ -46,7 +46,7 @@ Examples:
   callgate audit tail -f --decision deny
   callgate audit tail -f --agent support | jq .reasons
 
-Exit codes: 0 done or interrupted, 1 error.";
+Exit codes: 0 done, 1 error; an interrupted -f ends by the signal.";
 
 impl Args {
     /// How to answer.

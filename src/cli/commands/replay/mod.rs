@@ -80,7 +80,8 @@ Examples:
 Exit codes: 0 nothing flips or is weakened, 1 error, or nothing could be replayed, or nothing flips and it is not known that nothing does: a part of the
 log or a capsule could not be read, or lacks what the candidate reads. 3 the directory has faults, 4 some decision flips or is weakened:
 it has an obligation less, or a deny is only observed.
-With --observed: 0 done, 1 error, 3 the directory has faults.";
+With --observed: 0 done, 1 error, or none of the calls could be replayed, or a part of the log or a capsule could not be read, 3 the directory
+has faults.";
 
 fn moment(text: &str) -> Result<SystemTime, String> {
     if let Ok(ago) = humantime::parse_duration(text) {
@@ -318,7 +319,7 @@ impl ShownReplay<'_> {
             (out.failed, "have a capsule that cannot be read or decided"),
             (
                 out.sealed,
-                "of these do not open with this key: another one encrypted them, or they are damaged",
+                "of these do not open: there is no key, another one encrypted them, or they are damaged",
             ),
         ] {
             if number > 0 {

@@ -52,12 +52,28 @@ pub(super) fn propose(
         out,
     };
     args.output.answer(&shown, &proposal)?;
-    if source.faults() > 0 {
+    Ok(outcome_of(&proposal, source.faults()))
+}
+
+/// The exit code of a proposal, with a note if it is not known that it is all there is to propose.
+fn outcome_of(proposal: &Proposal, faults: u64) -> Exit {
+    let calls = proposal.would_be_denied;
+    if calls > 0 && proposal.not_replayed == calls {
+        note("error: none of the observed calls could be replayed");
+        return Exit::Error;
+    }
+    if faults > 0 {
         note(
-            "warning: not all of the log could be read, so there may be more to propose: see `callgate audit verify`",
+            "error: not all of the log could be read, so there may be more to propose: see `callgate audit verify`",
         );
     }
-    Ok(Exit::Done)
+    if proposal.unreadable > 0 {
+        note("error: not all capsules could be read, so there may be more to propose");
+    }
+    match faults + proposal.unreadable {
+        0 => Exit::Done,
+        _ => Exit::Error,
+    }
 }
 
 /// Refuses a place for a proposal where it would be in force at once, or where something is.
