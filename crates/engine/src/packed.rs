@@ -28,12 +28,26 @@ pub(crate) struct PackedEntity<'s>(&'s HeaderSlice<HeaderWithLength<Head>, [Pack
 #[derive(Debug)]
 struct Head {
     key: EntityKey,
-    /// The names of its attributes, in the order of their values; shared by all entities that have the same.
-    shape: Arc<[AttrNo]>,
+    /// Shared by all entities that have the same.
+    shape: Arc<Shape>,
     /// Shared by all entities that have the same.
     parents: Arc<[Parent]>,
     tags: Box<[(SmolStr, PackedValue)]>,
 }
+
+/// Which attributes an entity has.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Shape {
+    /// The numbers of their names, in the order of their values.
+    numbers: Box<[AttrNo]>,
+    /// By the number of a name, where its value is; [`NOWHERE`] if there is none. Only for low numbers: others are looked for.
+    places: Box<[u8]>,
+}
+
+/// Names with higher numbers are looked for one after the other.
+const MOST_PLACES: usize = 256;
+/// No place of a value.
+const NOWHERE: u8 = u8::MAX;
 
 /// A parent, with the hash of its key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -67,7 +81,7 @@ pub(crate) enum PackedValueRef<'p> {
 pub(crate) struct SharedParts {
     /// Sets, records and extension values.
     values: BTreeSet<Arc<Value>>,
-    shapes: HashSet<Arc<[AttrNo]>>,
+    shapes: HashSet<Arc<Shape>>,
     parents: HashSet<Arc<[Parent]>>,
 }
 
@@ -101,8 +115,8 @@ impl StoredPack {
         });
         let head = Head {
             key,
-            parents: share(&mut shared.parents, parents.collect()),
-            shape: share(&mut shared.shapes, shape),
+            parents: share(&mut shared.parents, parents.collect::<Arc<[_]>>()),
+            shape: share(&mut shared.shapes, Arc::new(Shape::new(shape))),
             tags,
         };
         Ok(Self(ThinArc::from_header_and_iter(
@@ -135,13 +149,12 @@ impl<'s> PackedEntity<'s> {
 
     /// Its attributes, by the numbers of their names.
     fn attributes(self) -> impl Iterator<Item = (AttrNo, &'s PackedValue)> {
-        let shape = self.head().shape.iter().copied();
-        shape.zip(&self.0.slice)
+        let numbers = self.head().shape.numbers.iter().copied();
+        numbers.zip(&self.0.slice)
     }
 
     fn packed_attribute(self, attribute: AttrNo) -> Option<&'s PackedValue> {
-        let shape = &self.head().shape;
-        let place = shape.iter().position(|number| *number == attribute)?;
+        let place = self.head().shape.place(attribute)?;
         self.0.slice.get(place)
     }
 
@@ -221,6 +234,34 @@ impl<'s> PackedEntity<'s> {
     }
 }
 
+impl Shape {
+    fn new(numbers: Vec<AttrNo>) -> Self {
+        let low = |number: &AttrNo| Some(*number as usize).filter(|it| *it < MOST_PLACES);
+        let end = numbers.iter().filter_map(low).max().map_or(0, |it| it + 1);
+        let mut places = vec![NOWHERE; end];
+        for (place, number) in numbers.iter().enumerate() {
+            if let (Some(number), Ok(place)) = (low(number), u8::try_from(place)) {
+                places[number] = place;
+            }
+        }
+        Self {
+            numbers: numbers.into(),
+            places: places.into(),
+        }
+    }
+
+    /// Where the value of an attribute is.
+    fn place(&self, attribute: AttrNo) -> Option<usize> {
+        let number = attribute as usize;
+        // So few that no place is taken for none.
+        if number < MOST_PLACES && self.numbers.len() <= usize::from(NOWHERE) {
+            let place = *self.places.get(number)?;
+            return (place != NOWHERE).then_some(usize::from(place));
+        }
+        self.numbers.iter().position(|known| *known == attribute)
+    }
+}
+
 impl PackedValue {
     fn pack(
         value: PartialValue,
@@ -273,14 +314,13 @@ impl SharedParts {
     }
 }
 
-/// The list that is known already, or this one from now on.
-fn share<T: Eq + Hash>(known: &mut HashSet<Arc<[T]>>, list: Vec<T>) -> Arc<[T]> {
-    if let Some(same) = known.get(list.as_slice()) {
+/// What is known already, or this from now on.
+fn share<T: Eq + Hash + ?Sized>(known: &mut HashSet<Arc<T>>, new: Arc<T>) -> Arc<T> {
+    if let Some(same) = known.get(&new) {
         return Arc::clone(same);
     }
-    let list: Arc<[T]> = list.into();
-    known.insert(Arc::clone(&list));
-    list
+    known.insert(Arc::clone(&new));
+    new
 }
 
 /// Drops source locations: each keeps the whole text it points into alive.
@@ -303,3 +343,7 @@ pub(crate) fn without_locations(kind: ValueKind) -> Value {
     };
     Value::new(kind, None)
 }
+
+#[cfg(test)]
+#[path = "packed_tests.rs"]
+mod tests;
