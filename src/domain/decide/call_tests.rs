@@ -1186,7 +1186,13 @@ fn a_policy_tells_what_fetches_an_earlier_result_from_what_keeps_a_connection() 
     for method in ["initialize", "ping", "reply", "GET", "DELETE"] {
         assert!(connect(method), "{method}");
     }
-    for method in ["tasks/get", "tasks/result", "tasks/cancel", "resume"] {
+    for method in [
+        "tasks/get",
+        "tasks/result",
+        "tasks/cancel",
+        "resume",
+        "unawaited",
+    ] {
         assert!(!connect(method), "{method}");
     }
     assert!(decided(OperationKind::List(Listing::Tools)));

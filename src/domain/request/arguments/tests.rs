@@ -320,6 +320,8 @@ fn tuples_and_maps_are_looked_into_as_members_and_items_are() {
         json!({"type": "array", "items": [{"type": "string"}], "additionalItems": whole()}),
         json!({"anyOf": [{"type": "array", "prefixItems": [{"type": "string"}, whole()]}, {"type": "null"}]}),
         json!({"allOf": [{"prefixItems": [{}, {}]}, {"prefixItems": [{"type": "string"}, whole()]}]}),
+        json!({"allOf": [{"items": whole()}, {"prefixItems": [{"type": "string"}, {"title": "n"}]}], "prefixItems": [{"type": "string"}]}),
+        json!({"$ref": "#/$defs/wholes", "prefixItems": [{"type": ["string", "integer"]}, {"title": "n"}]}),
         json!({"$ref": "#/$defs/pair%20of%20two"}),
         json!({"$ref": "#/$defs/pair%20of%20two", "type": "array"}),
     ] {
