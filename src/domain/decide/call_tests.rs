@@ -1214,6 +1214,46 @@ fn a_call_that_names_none_of_its_targets_may_act_upon_any() {
 }
 
 #[test]
+fn what_a_server_sends_late_comes_after_the_last_call_of_its_task() {
+    let (snapshot, now) = (
+        world("permit (principal, action, resource);"),
+        SystemTime::now(),
+    );
+    let (caller, claims) = (Caller::local(), ClaimMapping::default());
+    let mut authority = Authority::default();
+    authority.tasks.insert_mut(Arc::new(Task {
+        steps: Vec::new(),
+        ..task()
+    }));
+    for (method, comes) in [
+        ("unawaited", true),
+        ("notifications/tasks", true),
+        ("resume", false),
+        ("tasks/result", false),
+        ("initialize", false),
+    ] {
+        let inputs = DecisionInputs {
+            authority: &authority,
+            history: History {
+                calls_left: Some(0),
+                ..History::default()
+            },
+            ..DecisionInputs::from(&snapshot)
+        };
+        let mut call = get_issue();
+        call.workflow.task_id = Some("t".into());
+        call.operation.kind = OperationKind::Connect { method };
+        let requester = Requester {
+            caller: &caller,
+            claims: &claims,
+        };
+        let verdict = decide(inputs, &call, requester, now);
+        assert_eq!(verdict.is_allow(), comes, "{method}: {verdict:?}");
+        assert_eq!(verdict.effects.budget, None, "{method}");
+    }
+}
+
+#[test]
 fn authority_for_one_tool_covers_lists_and_neither_prompts_nor_results() {
     let policies = "permit (principal, action, resource);";
     let (snapshot, now) = (world(policies), SystemTime::now());
