@@ -219,6 +219,7 @@ impl Service {
             usage: history.usage.is_none(),
             labels: has_labels && !labels::are_read(&generation.snapshot),
             entities: false,
+            method: false,
         }
     }
 

@@ -256,7 +256,10 @@ impl Exchange {
         let way = match content {
             _ if passed.is_plain => BodyMode::Untouched,
             Ok(ResponseContent::Empty) => BodyMode::Untouched,
-            Ok(ResponseContent::Dropped) => BodyMode::Nothing,
+            Ok(ResponseContent::Dropped) => {
+                without.push(content::ENCODING.to_owned());
+                BodyMode::Nothing
+            }
             Ok(ResponseContent::Unread(why)) => {
                 let server = passed.server().map_or("", |it| it.as_str());
                 tracing::warn!(

@@ -6,7 +6,7 @@
 
 use crate::adapters::mcp::server_set::IdentifierKind;
 use crate::domain::request::operation::{
-    ClientOperation, Listing, OperationType, RESUME, ResourceOperation,
+    ClientOperation, Listing, OperationType, RESUME, ResourceOperation, UNAWAITED,
 };
 
 /// Who sends a message.
@@ -471,7 +471,7 @@ pub fn connect_method(name: &str) -> Option<&'static str> {
     let methods = rows.filter(|row| row.kind == CONNECT).map(|row| row.name);
     methods
         .chain(STREAM)
-        .chain([REPLY, RESUME])
+        .chain([REPLY, RESUME, UNAWAITED])
         .find(|known| *known == name)
 }
 

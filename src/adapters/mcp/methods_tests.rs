@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use ResultLabels::{Nothing, OfAnyCall, OfServer};
 
 use super::*;
@@ -66,26 +68,39 @@ fn somebody_has_said_of_each_method_what_its_result_brings() {
     // What a client answers returns nothing, and what nobody has looked at may return anything.
     assert_eq!(connect(REPLY), Nothing);
     assert_eq!(connect("tasks/peek"), OfAnyCall);
-    // A server sends these unasked.
-    assert_eq!(connect("notifications/tasks"), OfAnyCall);
-    assert_eq!(connect(RESUME), OfAnyCall);
+    // What a client goes on with, and what a server sends unasked.
+    for method in [RESUME, UNAWAITED, "notifications/tasks"] {
+        assert_eq!(connect(method), OfAnyCall, "{method}");
+    }
 }
 
 #[test]
 fn a_method_that_was_written_down_is_decided_as_it_was() {
     let rows = REQUESTS.iter().chain(&NOTIFICATIONS).map(|row| row.name);
     let methods = rows.filter_map(connect_method);
-    let others = STREAM.into_iter().chain([REPLY, RESUME]);
-    let mut apart = 0;
+    let others = STREAM.into_iter().chain([REPLY, RESUME, UNAWAITED]);
+    let mut apart = BTreeSet::new();
     for method in methods.chain(others) {
         let sent = OperationKind::Connect { method };
         let read = OperationKind::connecting(method);
         assert_eq!(sent.brings(), read.brings(), "{method}");
         assert_eq!(sent.access(), read.access(), "{method}");
         assert_eq!(sent.uses_budget(), read.uses_budget(), "{method}");
-        apart += usize::from(read.method() == method);
+        assert_eq!(sent.is_unasked(), read.is_unasked(), "{method}");
+        apart.insert(read.method());
     }
-    assert!(apart > 7, "{apart}");
+    let wanted = [
+        "initialize",
+        "notifications/tasks",
+        "resume",
+        "tasks/cancel",
+        "tasks/get",
+        "tasks/list",
+        "tasks/result",
+        "tasks/update",
+        "unawaited",
+    ];
+    assert_eq!(apart, BTreeSet::from(wanted));
 }
 
 #[test]

@@ -212,7 +212,7 @@ pub struct CallForm {
     pub request_state: Option<String>,
     /// Whether a user interface of the server makes the call.
     pub from_ui: bool,
-    /// By which method a connection is kept, if that is decided otherwise than `initialize`: `tasks/result`, `resume` …
+    /// By which method a connection is kept, if that is decided otherwise than `initialize`: `tasks/result`, `unawaited` …
     pub method: Option<String>,
     /// The URI of a resource.
     pub uri: Option<String>,

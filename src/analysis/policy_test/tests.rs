@@ -636,6 +636,18 @@ fn a_misspelt_circumstance_is_a_fault() {
         ("labels: {recent: [secert]}", "did you mean `secret`?"),
         ("session: {tools: [git/lgo]}", "did you mean `git/log`?"),
         ("task: {agent: hepler, user: ana}", "did you mean `helper`?"),
+        (
+            "task: {read_from: ['/srv/hr']}",
+            "its canonical name is `file:///srv/hr`",
+        ),
+        (
+            "task: {send_to: ['git:0F4E1D2C-3B4A-5968-8776-655443322110']}",
+            "its canonical name is `git:0f4e1d2c-3b4a-5968-8776-655443322110`",
+        ),
+        (
+            "task: {uses: [{tool: git/log, targets: ['https://a.example/%2e%2e']}]}",
+            "no call acts upon `https://a.example/%2e%2e` under this name",
+        ),
     ] {
         let faults = fault(&allowed(with));
         assert!(faults.contains(said), "{with}: {faults}");
@@ -676,6 +688,11 @@ fn a_misspelt_name_in_fixtures_is_a_fault() {
             "{calm: {last_hour: 2}}",
             "{calm: {last_hour: 2}}\n  delegations: {one: {from: user:ana, to: hepler, servers: [git]}}",
             "did you mean `helper`?",
+        ),
+        (
+            "{calm: {last_hour: 2}}",
+            "{calm: {last_hour: 2}}\n  delegations: {one: {from: user:ana, to: helper, servers: [git], targets: [/srv/hr]}}",
+            "its canonical name is `file:///srv/hr`",
         ),
     ] {
         let text = FIXTURES.replacen(right, wrong, 1);

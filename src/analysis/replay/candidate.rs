@@ -109,6 +109,9 @@ pub enum Obstacle {
     /// The capsule had no room for all stored entities.
     #[error("more stored entities can be reached than a capsule holds")]
     NotAllEntities,
+    /// An older capsule does not say by which method a connection was kept.
+    #[error("an older capsule says of no connection by which method it was kept")]
+    NoMethod,
     /// The candidate reaches an entity that could not be reached, and may have been stored.
     #[error(
         "an entity can be reached that could not be when it was decided, and may have been stored"
@@ -315,6 +318,9 @@ impl<'c> Replayer<'c> {
         }
         if missing.entities {
             return Err(Obstacle::NotAllEntities);
+        }
+        if missing.method {
+            return Err(Obstacle::NoMethod);
         }
         let bundle = self.bundle_with(&capsule.entities)?;
         // What the bundle that decided reaches, the capsule has.

@@ -772,6 +772,53 @@ fn facts_that_were_not_looked_up_are_told() {
 }
 
 #[test]
+fn a_connection_whose_method_an_older_capsule_does_not_say_is_counted_and_not_guessed() {
+    let stored = Stored::new();
+    let bundle = Bundle::new(&POLICIES.join("\n"), &stored);
+    let (case, mut record) = decisions(1_000, &bundle, &stored).swap_remove(0);
+    let method = "tasks/result";
+    let mut call = case.call.clone();
+    call.operation.kind = OperationKind::Connect { method };
+    let capsule = CallCapsule {
+        with: DecidedWith {
+            policy_set_digest: "sha256:recorded",
+            caller: &case.caller,
+            now: case.now,
+            authority: &case.authority,
+            entities: &ReachableEntities::default(),
+        },
+        call: &call,
+        history: case.history(),
+        missing: MissingFacts::default(),
+    };
+    let newest = capsule.encode().expect("it fits");
+    // Version 5 is the same without the method, a text after its length.
+    let mut before = newest.clone();
+    let place = newest
+        .windows(method.len())
+        .position(|it| it == method.as_bytes());
+    let place = place.expect("its method");
+    before.drain(place - 1..place + method.len());
+    before[0] = 5;
+    for (bytes, counted) in [(newest, 0), (before, 1)] {
+        record.capsule = RecordedCapsule::Kept(bytes);
+        let report = replay(
+            &bundle.candidate,
+            std::iter::once(record.clone()),
+            1,
+            |_| {},
+        );
+        let incomplete = report.not_replayed.incomplete;
+        let found = incomplete.get(&Obstacle::NoMethod.to_string());
+        assert_eq!(
+            found.copied().unwrap_or_default(),
+            counted,
+            "{incomplete:?}"
+        );
+    }
+}
+
+#[test]
 #[ignore = "measures"]
 fn measured() {
     let stored = Stored::new();

@@ -54,7 +54,7 @@ impl Capsule {
             version @ OLDEST_VERSION..=VERSION => version,
             other => return Err(CapsuleContentError::Version(other)),
         };
-        let capsule = Self {
+        let mut capsule = Self {
             policy_set_digest: bytes.short()?,
             now: bytes.time()?,
             caller: read_caller(&mut bytes)?,
@@ -68,6 +68,7 @@ impl Capsule {
                 usage: bytes.bool()?,
                 labels: bytes.bool()?,
                 entities: bytes.bool()?,
+                method: false,
             },
             request: match bytes.byte()? {
                 0 => CapsuleRequest::Call(read_call(&mut bytes)?, read_history(&mut bytes)?),
@@ -84,6 +85,10 @@ impl Capsule {
             },
         };
         bytes.end()?;
+        let is_of_unknown_method = bytes.version < METHODS_SINCE
+            && matches!(&capsule.request, CapsuleRequest::Call(call, _)
+                if matches!(call.operation.kind, OperationKind::Connect { .. }));
+        capsule.missing.method = is_of_unknown_method;
         Ok(capsule)
     }
 }

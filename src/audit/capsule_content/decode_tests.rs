@@ -56,7 +56,7 @@ fn every_kind_of_operation_comes_back_as_it_was() {
         Authority::default(),
         ReachableEntities::default(),
     );
-    let fetching = ["tasks/result", "tasks/cancel", "resume"];
+    let fetching = ["tasks/result", "tasks/cancel", "resume", "unawaited"];
     let fetching = fetching.map(|method| OperationKind::Connect { method });
     for kind in OperationType::all().map(example).chain(fetching) {
         let mut call = get_issue();

@@ -95,6 +95,8 @@ pub struct MissingFacts {
     pub labels: bool,
     /// Not all stored entities that can be reached are there.
     pub entities: bool,
+    /// By which method a connection is kept: older capsules say nothing of it. It is not written, but follows from the version.
+    pub method: bool,
 }
 
 /// The history that a decision observed, owned.

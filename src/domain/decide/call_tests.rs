@@ -1186,7 +1186,13 @@ fn a_policy_tells_what_fetches_an_earlier_result_from_what_keeps_a_connection() 
     for method in ["initialize", "ping", "reply", "GET", "DELETE"] {
         assert!(connect(method), "{method}");
     }
-    for method in ["tasks/get", "tasks/result", "tasks/cancel", "resume"] {
+    for method in [
+        "tasks/get",
+        "tasks/result",
+        "tasks/cancel",
+        "resume",
+        "unawaited",
+    ] {
         assert!(!connect(method), "{method}");
     }
     assert!(decided(OperationKind::List(Listing::Tools)));
@@ -1205,6 +1211,46 @@ fn a_call_that_names_none_of_its_targets_may_act_upon_any() {
     }
     // A tool that acts upon nothing in particular finds nothing.
     assert!(!ask(policies, &get_issue()).effects.is_unnamed);
+}
+
+#[test]
+fn what_a_server_sends_late_comes_after_the_last_call_of_its_task() {
+    let (snapshot, now) = (
+        world("permit (principal, action, resource);"),
+        SystemTime::now(),
+    );
+    let (caller, claims) = (Caller::local(), ClaimMapping::default());
+    let mut authority = Authority::default();
+    authority.tasks.insert_mut(Arc::new(Task {
+        steps: Vec::new(),
+        ..task()
+    }));
+    for (method, comes) in [
+        ("unawaited", true),
+        ("notifications/tasks", true),
+        ("resume", false),
+        ("tasks/result", false),
+        ("initialize", false),
+    ] {
+        let inputs = DecisionInputs {
+            authority: &authority,
+            history: History {
+                calls_left: Some(0),
+                ..History::default()
+            },
+            ..DecisionInputs::from(&snapshot)
+        };
+        let mut call = get_issue();
+        call.workflow.task_id = Some("t".into());
+        call.operation.kind = OperationKind::Connect { method };
+        let requester = Requester {
+            caller: &caller,
+            claims: &claims,
+        };
+        let verdict = decide(inputs, &call, requester, now);
+        assert_eq!(verdict.is_allow(), comes, "{method}: {verdict:?}");
+        assert_eq!(verdict.effects.budget, None, "{method}");
+    }
 }
 
 #[test]

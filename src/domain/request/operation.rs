@@ -172,7 +172,7 @@ const BRINGING_NOTHING: [&str; 14] = [
 const CHANGING_TASKS: [&str; 2] = ["tasks/update", "tasks/cancel"];
 
 /// The methods that keep a connection of which more is decided than of `initialize`, as they are written down.
-const DECIDED_APART: [&str; 7] = [
+const DECIDED_APART: [&str; 8] = [
     "tasks/get",
     "tasks/result",
     "tasks/list",
@@ -180,17 +180,20 @@ const DECIDED_APART: [&str; 7] = [
     "tasks/cancel",
     "notifications/tasks",
     RESUME,
+    UNAWAITED,
 ];
 
 /// Opens a stream of notifications. What is subscribed to is decided beside it.
 pub const SUBSCRIBE: &str = "subscriptions/listen";
 
-/// A client goes on with a stream that broke off, or is sent a reply to a request that this exchange does not await: it may
-/// be the result of any call of before.
+/// A client goes on with a stream that broke off: what comes may be the result of any call of before.
 pub const RESUME: &str = "resume";
 
+/// A server sends a reply to a request that the exchange does not await. It may be the result of any call of before.
+pub const UNAWAITED: &str = "unawaited";
+
 /// The methods of what a server sends of earlier calls without being asked.
-const UNASKED: [&str; 2] = [RESUME, "notifications/tasks"];
+const UNASKED: [&str; 2] = [UNAWAITED, "notifications/tasks"];
 
 /// An operation without its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -426,8 +429,7 @@ impl OperationKind {
         matches!(self, Self::Connect { method } if UNASKED.contains(method))
     }
 
-    /// Whether it counts against the budget of a task. What only looks at what a server offers does not, nor what a server sends
-    /// unasked.
+    /// Whether it counts against the budget of a task. What only looks at what a server offers does not, nor what is unasked.
     pub fn uses_budget(&self) -> bool {
         !self.only_looks() && !self.is_unasked()
     }

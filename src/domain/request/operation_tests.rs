@@ -76,7 +76,7 @@ fn only_what_looks_or_keeps_a_connection_is_incidental_and_uses_no_budget() {
         operation,
         name: name(),
     });
-    let results = ["tasks/get", "tasks/result", "tasks/list"].map(connect);
+    let results = ["tasks/get", "tasks/result", "tasks/list", RESUME].map(connect);
     let bringing =
         on_resources
             .chain(on_prompts)
@@ -87,10 +87,11 @@ fn only_what_looks_or_keeps_a_connection_is_incidental_and_uses_no_budget() {
             }]);
     for kind in bringing {
         assert!(!kind.is_incidental() && kind.uses_budget(), "{kind:?}");
+        assert!(!kind.is_unasked(), "{kind:?}");
         assert_eq!(kind.access(), AccessLevel::Read, "{kind:?}");
     }
     // As often as a server likes: it uses up no call, and what it brings takes the authority that it took.
-    for kind in [RESUME, "notifications/tasks"].map(connect) {
+    for kind in [UNAWAITED, "notifications/tasks"].map(connect) {
         assert!(kind.is_unasked(), "{kind:?}");
         assert!(!kind.is_incidental() && !kind.uses_budget(), "{kind:?}");
         assert_eq!(kind.brings(), ResultLabels::OfAnyCall, "{kind:?}");

@@ -155,6 +155,11 @@ fn a_database_that_may_come_is_away_and_another_fault_is_none_to_wait_for() {
         // The database system is starting up.
         (refusal("57P03"), true),
         (refusal("53300"), true),
+        // It ends once a client is there: `AuthenticationOk`, `ReadyForQuery`, and the reason.
+        (
+            [b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I", &refusal("57P01")[..]].concat(),
+            true,
+        ),
         // The password, and a database of another name.
         (refusal("28P01"), false),
         (refusal("3D000"), false),

@@ -28,14 +28,20 @@ const OLDEST: i32 = 150_000;
 ///
 /// # Errors
 ///
-/// [`StoreError::Open`] if the database is too old or may not be written, [`StoreError::TooNew`] if a newer program wrote
-/// it.
+/// [`StoreError::Away`] if it ends meanwhile, [`StoreError::Open`] if the database is too old or may not be
+/// written, [`StoreError::TooNew`] if a newer program wrote it.
 pub(super) async fn migrate(
     mut client: Client,
     place: &str,
     known: Option<&str>,
 ) -> Result<String, StoreError> {
-    let fail = |error: tokio_postgres::Error| open_error(place, errors::text(&error));
+    let fail = |error: tokio_postgres::Error| match errors::is_away(&error) {
+        true => StoreError::Away {
+            place: place.to_owned(),
+            why: errors::text(&error),
+        },
+        false => open_error(place, errors::text(&error)),
+    };
     let transaction = client.transaction().await.map_err(fail)?;
     let found = transaction
         .query_typed("SELECT current_setting('server_version_num')::int4", &[])

@@ -2,7 +2,7 @@
 //!
 //! A link names a span by its trace and span id (OpenTelemetry, "Link"). Calls name a decision or an approval by its id, so the
 //! spans of the last ones are kept by these ids, in fixed memory. Every decision is kept and hardly one is looked for: so those
-//! of one millisecond are written one after the other into one shard, which is cheap, and found by looking through all of it.
+//! of one millisecond are written one after the other into a few shards, which is cheap, and found by looking through all of one.
 //! Approvals are in two halves, and when one is full the older one is forgotten.
 //!
 //! Invariant: what is kept is bounded, and a lookup waits for no more than another lookup.
@@ -22,6 +22,8 @@ use crate::telemetry::export::otlp_encoder::SpanIds;
 /// prime, so that calls that come as often as a clock ticks do not all meet in a few of them.
 const DECISIONS: usize = 512;
 const SHARDS: usize = 127;
+/// The bits of an id beside its millisecond that choose its shard: decisions of one millisecond are spread over four locks.
+const RANDOM_BITS: u32 = 2;
 /// Approvals, and denies that an approval would turn, in one half.
 const APPROVALS: usize = 4_096;
 
@@ -187,10 +189,12 @@ impl RecentSpans {
     }
 
     fn shard(&self, id: Uuid) -> &Mutex<RecentDecisions> {
-        // A UUID version 7 begins with 48 bits of milliseconds.
-        let [_, _, a, b, c, d, ..] = *id.as_bytes();
+        // A UUID version 7 begins with 48 bits of milliseconds and ends with random ones.
+        let [_, _, a, b, c, d, .., last] = *id.as_bytes();
         let millis = u32::from_be_bytes([a, b, c, d]);
-        &self.decisions[millis as usize % SHARDS]
+        let random = u32::from(last) % (1 << RANDOM_BITS);
+        let place = millis << RANDOM_BITS | random;
+        &self.decisions[place as usize % SHARDS]
     }
 }
 

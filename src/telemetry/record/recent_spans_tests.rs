@@ -11,17 +11,22 @@ fn span(number: u64) -> SpanIds {
     }
 }
 
-/// The id of a decision of this millisecond.
+/// The id of a decision of this millisecond, whose last bits are those of `random`.
 fn decided_at(millis: u64, random: u64) -> Uuid {
     Uuid::from_u64_pair(millis << 16 | 0x7000, random)
+}
+
+fn shards_in_use(spans: &RecentSpans) -> usize {
+    let shards = spans.decisions.iter();
+    shards.filter(|it| !lock(it).spans.is_empty()).count()
 }
 
 #[test]
 fn decisions_that_meet_in_one_shard_keep_their_own_spans() {
     let spans = RecentSpans::default();
     let id = |number: u64| match number % 2 {
-        0 => decided_at(1_000, number),
-        _ => decided_at(1_000 + SHARDS as u64, number),
+        0 => decided_at(1_000, number << RANDOM_BITS),
+        _ => decided_at(1_000 + SHARDS as u64, number << RANDOM_BITS),
     };
     let with_state = |number: u64| SpanIds {
         trace_state: format!("vendor={number}"),
@@ -52,11 +57,22 @@ fn calls_at_regular_times_use_nearly_all_shards() {
             let at = 1_700_000_000_000 + number * every;
             spans.decided(decided_at(at, number), None, &span(number));
         }
-        let used = spans
-            .decisions
-            .iter()
-            .filter(|it| !lock(it).spans.is_empty());
-        assert_eq!(used.count(), SHARDS, "every {every} ms");
+        assert_eq!(shards_in_use(&spans), SHARDS, "every {every} ms");
+    }
+}
+
+#[test]
+fn calls_of_one_millisecond_do_not_all_wait_for_one_lock() {
+    let spans = RecentSpans::default();
+    // None of them is forgotten.
+    let most = (DECISIONS << RANDOM_BITS) as u64;
+    for number in 0..most {
+        spans.decided(decided_at(1_000, number), None, &span(number));
+    }
+    assert_eq!(shards_in_use(&spans), 1 << RANDOM_BITS);
+    for number in 0..most {
+        let kept = spans.decision(decided_at(1_000, number));
+        assert_eq!(kept, Some(span(number)));
     }
 }
 

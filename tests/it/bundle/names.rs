@@ -342,7 +342,8 @@ fn words_in_entities_are_looked_up_too() {
   {"uid": {"type": "Mcp::Resource", "id": "hr"}, "attrs": {"sensitivity": "restrictd"}, "parents": []},
   {"uid": {"type": "Mcp::Resource", "id": "legal"}, "attrs": {"owner": {"type": "Mcp::User", "id": "anna"}}, "parents": []},
   {"uid": {"type": "Mcp::Resource", "id": "file:///srv/legal"}, "attrs": {"uri": "file:///srv/legal", "domain": "example.com"}, "parents": []},
-  {"uid": {"type": "Mcp::Resource", "id": "/srv/hr"}, "attrs": {"sensitivity": "restricted"}, "parents": []}
+  {"uid": {"type": "Mcp::Resource", "id": "/srv/hr"}, "attrs": {"sensitivity": "restricted"}, "parents": []},
+  {"uid": {"type": "Mcp::Resource", "id": "notion:0F4E1D2C-3B4A-5968-8776-655443322110"}, "attrs": {}, "parents": []}
 ]"#;
     let ran =
         workplace(&[("policies/entities/more.json", more)]).run(&["check", "policies", "--strict"]);

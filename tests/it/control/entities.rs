@@ -295,6 +295,11 @@ const SPOILS: &[Spoil] = &[
         "`entity` has a name under which no call acts upon it: `file:///srv/hr` is the canonical one",
     ),
     (
+        |it| place(it, "git:0F4E1D2C-3B4A-5968-8776-655443322110", None),
+        Code::InvalidArgument,
+        "`git:0f4e1d2c-3b4a-5968-8776-655443322110` is the canonical one",
+    ),
+    (
         |it| place(it, "file:///srv/../hr", None),
         Code::InvalidArgument,
         "`entity` has a name under which no call acts upon it: it ",

@@ -19,7 +19,7 @@ use crate::config::limits::Limits;
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::call_context::{CallContext, Initiator, Operation, Told};
 use crate::domain::request::json_text::tolerant;
-use crate::domain::request::operation::{Listing, OperationKind, RESUME};
+use crate::domain::request::operation::{Listing, OperationKind, UNAWAITED};
 use crate::service::Service;
 use crate::service::deadline::ServiceError;
 use crate::service::request::{RequestMeta, Response};
@@ -221,7 +221,7 @@ impl MessageFilter<'_> {
 
     async fn decide_unawaited(&self) -> Result<Filtered, FilterError> {
         let server = self.origins.only().ok_or_else(ambiguous_server)?;
-        self.decide(self.calls(operations::connect(server, RESUME)))
+        self.decide(self.calls(operations::connect(server, UNAWAITED)))
             .await?;
         Ok(Filtered::Unchanged)
     }

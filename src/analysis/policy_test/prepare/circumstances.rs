@@ -2,7 +2,7 @@
 //!
 //! Start at [`Resolver::check_circumstances`] and [`Resolver::check_fixtures`]. As elsewhere in tests, a name that nothing
 //! defines is told if it resembles a defined one; what is stopped has to be stored or take part in the case, and a word of a
-//! closed list has to be one of them.
+//! closed list has to be one of them. A place has its canonical name: no call is met by another.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -15,6 +15,7 @@ use crate::analysis::policy_test::form::{Case, Given, SessionForm, TaskForm, Use
 use crate::analysis::policy_test::prepare::{CaseFault, Resolver, party};
 use crate::bundle::validate::references::nearest;
 use crate::domain::registration_entry::Sensitivity;
+use crate::domain::request::target::stored;
 use crate::domain::schema::{self, AccessLevel, TYPES};
 
 /// The labels that need no registration.
@@ -46,6 +47,8 @@ impl Resolver<'_> {
         }
         if let Some(form) = &case.govern {
             self.check_uses("govern", &form.uses)?;
+            self.none_misnamed("govern.read_from", &form.read_from)?;
+            self.none_misnamed("govern.send_to", &form.send_to)?;
         }
         Ok(())
     }
@@ -94,18 +97,40 @@ impl Resolver<'_> {
         self.none_misspelt(&at("tools"), &TYPES.tool, &task.tools)?;
         self.none_misspelt(&at("servers"), &TYPES.server, &task.servers)?;
         self.none_misspelt(&at("groups"), &TYPES.group, &task.groups)?;
+        self.none_misnamed(&at("read_from"), &task.read_from)?;
+        self.none_misnamed(&at("send_to"), &task.send_to)?;
         self.check_uses(field, &task.uses)
     }
 
     fn check_uses(&self, field: &str, uses: &[UseForm]) -> Result<(), CaseFault> {
         let mut each = uses.iter().enumerate();
         each.try_for_each(|(index, it)| {
-            self.not_misspelt(
-                &format!("{field}.uses[{index}].tool"),
-                &TYPES.tool,
-                &it.tool,
-            )
+            let at = |member: &str| format!("{field}.uses[{index}].{member}");
+            self.not_misspelt(&at("tool"), &TYPES.tool, &it.tool)?;
+            self.none_misnamed(&at("targets"), &it.targets)
         })
+    }
+
+    fn none_misnamed(&self, field: &str, places: &[String]) -> Result<(), CaseFault> {
+        let mut each = places.iter().enumerate();
+        each.try_for_each(|(index, id)| {
+            let uid = schema::entity_uid(&TYPES.resource, id.as_str());
+            self.not_misnamed(&format!("{field}[{index}]"), &uid)
+        })
+    }
+
+    /// A place under a name that no call acts upon is told.
+    fn not_misnamed(&self, field: &str, place: &EntityUID) -> Result<(), CaseFault> {
+        let is_server = |name: &str| self.names.has(&schema::server_uid(&name.into()));
+        let Some(other) = stored::other_name(place, is_server) else {
+            return Ok(());
+        };
+        let id: &str = place.eid().as_ref();
+        let fault = CaseFault::new(field, format!("no call acts upon `{id}` under this name"));
+        Err(fault.with_help(match other {
+            Ok(name) => format!("its canonical name is `{name}`"),
+            Err(error) => format!("it {error}"),
+        }))
     }
 
     fn none_misspelt(
@@ -185,6 +210,7 @@ impl Resolver<'_> {
                 self.none_misspelt(&at("tools"), &TYPES.tool, &form.tools),
                 self.none_misspelt(&at("servers"), &TYPES.server, &form.servers),
                 self.none_misspelt(&at("groups"), &TYPES.group, &form.groups),
+                self.none_misnamed(&at("targets"), &form.targets),
             ];
             faults.extend(checked.into_iter().filter_map(Result::err));
         }
@@ -203,6 +229,7 @@ impl Resolver<'_> {
             Some((_, room)) => format!("fixtures.{room}.{id}"),
             None => "fixtures.entities".to_owned(),
         };
+        self.not_misnamed(&field, uid)?;
         for parent in entity.parents() {
             self.not_misspelt_uid(&format!("{field}.in"), parent)?;
         }

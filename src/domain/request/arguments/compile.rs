@@ -79,13 +79,16 @@ impl Joining {
     /// The types of the value.
     fn types(self, one: JsonTypes, other: JsonTypes) -> JsonTypes {
         let any = one.or(other);
+        let both = one.both(other);
         match self {
-            Self::All => one.both(other),
+            // Of what contradicts itself, readers leave out one or the other.
+            Self::All if both == JsonTypes::NONE => any.without(JsonTypes::STRING),
+            Self::All => both,
             Self::Any => any,
             // A text is one only if all of them say so.
             Self::Unknown => any
                 .without(JsonTypes::STRING)
-                .or(one.both(other).both(JsonTypes::STRING)),
+                .or(both.both(JsonTypes::STRING)),
         }
     }
 }
@@ -113,7 +116,11 @@ impl ArgumentSchema {
     /// Adds what another schema says of the same value.
     fn add(&mut self, other: Self, joining: Joining) {
         match joining {
-            Joining::All => self.required.extend(other.required.iter().cloned()),
+            Joining::All => {
+                let further = other.required.iter();
+                let further = further.filter(|name| !self.required.contains(name));
+                self.required.extend(further.cloned().collect::<Vec<_>>());
+            }
             Joining::Any | Joining::Unknown => {
                 self.required.retain(|name| other.required.contains(name));
             }
@@ -123,7 +130,13 @@ impl ArgumentSchema {
     }
 
     /// Adds the names of another schema.
-    fn add_names(&mut self, other: Self, joining: Joining) {
+    fn add_names(&mut self, mut other: Self, joining: Joining) {
+        let (own, others) = (self.places.len(), other.places.len());
+        if own > others && other.items.is_some() {
+            self.join_places(others);
+        } else if others > own && self.items.is_some() {
+            other.join_places(own);
+        }
         self.names_more |= other.names_more;
         match joining {
             Joining::All => self.is_closed |= other.is_closed,
@@ -150,6 +163,14 @@ impl ArgumentSchema {
                 (_, None) => {}
             }
         }
+    }
+
+    /// Takes the places from this one on together with what is said of further items, as another schema says one thing of all of
+    /// them. A copy of that for each place would grow with every level of a schema.
+    fn join_places(&mut self, from: usize) {
+        let places = self.places.drain(from..);
+        let all = places.chain(self.items.take().map(|it| *it)).collect();
+        self.items = Self::any_of(all, Joining::Unknown).map(Box::new);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The arguments of a call, checked against the names in the tool's pinned schema.
 //!
-//! Start at [`ArgumentSchema::check`]; [`compile`] reads the schema. Values are validated by the server; names are checked here, because a
-//! name decides who reads a value: required arguments are present, undeclared ones are reported, and names
+//! Start at [`ArgumentSchema::check`]; [`compile`] reads the schema. Values are validated by the server; names are checked
+//! here, because a name decides who reads a value: required arguments are present, undeclared ones are reported, and names
 //! that differ from a declared one only for some parsers are rejected. So is a text of which some servers make another value
 //! that the schema allows: that has other names, targets and links.
 

@@ -43,6 +43,9 @@ fn what_is_required_is_there_at_every_depth() {
         let checked = check(files(), arguments.clone()).expect("no name is like another");
         assert_eq!(checked.missing, missing, "{arguments}");
     }
+    let twice = json!({"required": ["a"], "allOf": [{"required": ["a", "b"]}], "$ref": "#/$defs/a", "$defs": {"a": {"required": ["a"]}}});
+    let checked = check(twice, json!({})).expect("no name is like another");
+    assert_eq!(checked.missing, ["arguments.a", "arguments.b"]);
     let nullable =
         json!({"required": ["note"], "properties": {"note": {"type": ["string", "null"]}}});
     assert_eq!(
@@ -330,6 +333,47 @@ fn tuples_and_maps_are_looked_into_as_members_and_items_are() {
         assert!(refused.starts_with("`arguments.at[1]`"), "{refused}");
         assert!(check(schema(), json!({"at": ["042", "42"]})).is_ok());
         assert!(check(schema(), json!({"at": ["042", 42]})).is_ok());
+    }
+    // One part of a schema takes no check of another away, and none is made where any part allows it.
+    for (within, refused, fine) in [
+        (
+            json!({"allOf": [{"items": whole()}, {"prefixItems": [{"title": "first"}]}]}),
+            json!(["042"]),
+            json!([42, "7"]),
+        ),
+        (
+            json!({"prefixItems": [{"title": "first"}, {}], "allOf": [{"items": whole()}]}),
+            json!([1, "042"]),
+            json!(["1"]),
+        ),
+        (
+            json!({"anyOf": [{"prefixItems": [{"type": "string"}, whole()]}, {"items": whole()}]}),
+            json!(["a", "042"]),
+            json!(["a", 7]),
+        ),
+        (
+            json!({"anyOf": [{"prefixItems": [{"type": "string"}, whole()]}, {"type": "array", "items": {"type": "string"}}]}),
+            Json::Null,
+            json!(["a", "042"]),
+        ),
+        (
+            json!({"$ref": "#/$defs/count", "type": "string"}),
+            json!("042"),
+            json!("42"),
+        ),
+        (
+            json!({"allOf": [{"type": "array", "items": whole()}, {"type": "string"}]}),
+            json!("[1]"),
+            json!("a"),
+        ),
+    ] {
+        let schema = json!({"properties": {"at": within}, "$defs": {"count": whole()}});
+        let is_fine = |value: &Json| check(schema.clone(), json!({"at": value})).is_ok();
+        assert!(
+            refused.is_null() || !is_fine(&refused),
+            "{within}: {refused}"
+        );
+        assert!(is_fine(&fine), "{within}: {fine}");
     }
     for within in [
         json!({"type": "object", "additionalProperties": whole()}),

@@ -123,12 +123,10 @@ fn escape(text: &str) -> Option<(char, usize)> {
     let hexadecimal = number.strip_prefix(['x', 'X']);
     let digits = hexadecimal.unwrap_or(number);
     let radix = if hexadecimal.is_some() { 16 } else { 10 };
-    // Longer than any character reference.
-    let length = digits
-        .chars()
-        .take(9)
-        .take_while(|c| c.is_digit(radix))
-        .count();
+    // Any number of zeros may stand before as many digits as a reference has.
+    let zeros = digits.bytes().take_while(|b| *b == b'0').count();
+    let significant = digits[zeros..].chars().take(9);
+    let length = zeros + significant.take_while(|c| c.is_digit(radix)).count();
     let c = char::from_u32(u32::from_str_radix(digits.get(..length)?, radix).ok()?)?;
     let before = text.len() - digits.len();
     let ends = usize::from(digits[length..].starts_with(';'));

@@ -39,7 +39,8 @@ pub const MAX_LINKS: usize = 64;
 pub const MAX_BYTES: usize = 8 << 20;
 /// The maximum length of a host name in bytes (RFC 1035).
 const MAX_HOST: usize = 253;
-/// The maximum number of candidates examined, repeated ones included.
+/// The maximum number of candidates examined, repeated ones included: in texts as written, and again in those with a disguise,
+/// where those as written come a second time.
 const MAX_TRIED: usize = 512;
 /// The maximum number of names whose registered domain is looked up, repeated ones included.
 const MAX_NAMES: usize = 16_384;
@@ -52,12 +53,20 @@ const WEB: [&str; 9] = [
 /// Schemes of links that hold a program or a whole page.
 const ACTIVE: [&str; 3] = ["javascript", "vbscript", "data"];
 
+/// What browsers take for a slash.
+const SLASHES: [char; 2] = ['/', '\\'];
+
+/// What browsers leave out of an address.
+const LEFT_OUT: [char; 3] = ['\t', '\r', '\n'];
+
 /// The links of one call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Links {
     links: BTreeSet<FoundLink>,
-    /// The number of candidates examined.
+    /// The number of candidates examined in texts as written.
     tried: usize,
+    /// The number of candidates examined in texts without their disguises.
+    tried_undisguised: usize,
     /// The number of names whose registered domain was looked up.
     looked_up: usize,
     /// Whether a limit was exceeded.
@@ -105,9 +114,13 @@ impl Links {
     }
 
     /// Counts a candidate; false once the limit is reached.
-    fn tries(&mut self) -> bool {
-        self.tried += 1;
-        self.is_cut |= self.tried > MAX_TRIED;
+    fn tries(&mut self, is_written: bool) -> bool {
+        let tried = match is_written {
+            true => &mut self.tried,
+            false => &mut self.tried_undisguised,
+        };
+        *tried += 1;
+        self.is_cut |= *tried > MAX_TRIED;
         !self.is_cut
     }
 
@@ -178,7 +191,7 @@ impl<'t> LinkFinder<'t> {
     fn find_in_file(&mut self) {
         self.with_slashes();
         self.with_colon();
-        self.with_mixed_slashes();
+        self.with_slashes_of_browsers();
         let names = names_in(self.text).map(|name| name.trim_start_matches(['.', '-', '_']));
         let is_www = |name: &&str| {
             name.get(..4)
@@ -201,7 +214,10 @@ impl<'t> LinkFinder<'t> {
                 // What has two slashes is found by them.
                 let rest = match rest.starts_with("//") {
                     true => &rest[1..],
-                    false => rest.trim_start_matches(['/', '\\']),
+                    false if rest.trim_start_matches(LEFT_OUT).starts_with(SLASHES) => {
+                        rest.trim_start_matches(may_be_slashes)
+                    }
+                    false => rest,
                 };
                 let host = run(rest).trim_end_matches(['.', '-', '_']);
                 if !host.is_empty() {
@@ -225,23 +241,22 @@ impl<'t> LinkFinder<'t> {
         }
     }
 
-    /// Finds hosts behind a slash and a backslash, which browsers take for `//`, where an address begins: `[a](/\host)`,
-    /// `href="\/host"`.
-    fn with_mixed_slashes(&mut self) {
+    /// Finds hosts behind what browsers take for `//`, where an address begins: slashes and backslashes, with tabs and line
+    /// breaks between them. `[a](/\host)`, `href="\\host"`.
+    fn with_slashes_of_browsers(&mut self) {
         let text = self.text;
-        for (at, _) in text.match_indices('\\') {
-            let (before, rest) = match (
-                text[..at].strip_suffix('/'),
-                text[at + 1..].strip_prefix('/'),
-            ) {
-                (Some(before), _) => (before, &text[at + 1..]),
-                (None, Some(rest)) => (&text[..at], rest),
-                (None, None) => continue,
-            };
+        let mut from = 0;
+        while let Some((slashes, rest)) = behind_slashes(&text[from..]) {
+            let before = &text[..self.place_of(slashes)];
+            from = self.place_of(rest);
+            let is_plain = slashes.bytes().all(|b| b == b'/');
+            let few = slashes.matches(SLASHES).nth(1).is_none();
+            if is_plain || few || !begins_address(before, slashes) {
+                continue;
+            }
             let host = &rest[..rest.find(|c| !is_of_host(c)).unwrap_or(rest.len())];
             let host = host.trim_end_matches(['.', '-', '_']);
-            let begins = before.ends_with(['(', '"', '\'', '=', '<']) && host.contains('.');
-            if begins && self.links.may_look_up() && is_registered(host) {
+            if host.contains('.') && self.links.may_look_up() && is_registered(host) {
                 self.add(host, None);
             }
             if self.links.is_cut {
@@ -399,7 +414,7 @@ impl<'t> LinkFinder<'t> {
 
     /// Adds a link to a host, with where it stands if it may be a target.
     fn add(&mut self, name: &str, written: Option<WrittenLink<'_>>) {
-        if !self.links.tries() {
+        if !self.links.tries(self.is_written) {
             return;
         }
         let host = ascii(name).unwrap_or_else(|| name.chars().take(MAX_HOST).collect());
@@ -434,6 +449,30 @@ fn host_of_address(text: &str) -> Option<&str> {
     };
     let (end, _) = text.char_indices().find(|(at, c)| ends(*at, *c))?;
     text[end..].strip_prefix('@')
+}
+
+/// The next slashes of browsers, with what they leave out between and behind them, and the text after that.
+fn behind_slashes(text: &str) -> Option<(&str, &str)> {
+    let run = &text[text.find(SLASHES)?..];
+    let rest = run.trim_start_matches(may_be_slashes);
+    Some((&run[..run.len() - rest.len()], rest))
+}
+
+fn may_be_slashes(c: char) -> bool {
+    SLASHES.contains(&c) || LEFT_OUT.contains(&c)
+}
+
+/// Whether an address begins behind this text, with these slashes.
+fn begins_address(before: &str, slashes: &str) -> bool {
+    const QUOTES: [char; 2] = ['"', '\''];
+    // Browsers leave out blanks in front.
+    let trimmed = before.trim_end();
+    let Some(before_quote) = trimmed.strip_suffix(QUOTES) else {
+        return before.ends_with(['(', '=', '<']);
+    };
+    // In the texts of programs these are one sign. In the attributes of a page they are two.
+    let is_escape = matches!(slashes, "\\/" | "\\\\");
+    !is_escape || before_quote.trim_end().ends_with('=')
 }
 
 /// The scheme at the end of a text, with its colon, in lower case.

@@ -40,6 +40,7 @@ fn whatever_somebody_takes_for_a_link_is_one() {
         "ht\u{ad}tps://evil.example",
         "https://evil%2eexample/",
         "evil&#46;example&#x2F;x",
+        "evil&#00000000046;example/x",
         "evil&#8203;.example&#173;/x",
         "https&colon;&sol;&sol;evil&period;example",
         "\u{ff48}ttps\u{ff1a}\u{ff0f}\u{ff0f}evil\u{ff0e}example",
@@ -523,6 +524,9 @@ fn in_the_content_of_a_file_a_link_is_only_what_is_written_as_one() {
         "awww.evil.example",
         "a && b&c; x&#46;map(y) &sol; &#x2f;",
         "(/\\d+\\.com/) (/\\bid.node/) \"\\/srv\\/a.rs\"",
+        "{\"file\": \"\\/README.md\", \"of\": ['\\/manage.py', \"\\\\lib.rs\"]}",
+        "/dist/\n/index.js\n\\\n/README.md = /\\n.md/",
+        "http:\n\tserver: a.b",
     ] {
         assert_eq!(hosts(code), [] as [String; 0], "{code}");
     }
@@ -539,6 +543,10 @@ fn in_the_content_of_a_file_a_link_is_only_what_is_written_as_one() {
         "[a](&#104;ttps&colon;&sol;&sol;evil.example/x)",
         "<img src=&#x2f;&#47evil&period;example/x>",
         "<a href='ht&#9;tp&#58;&NewLine;//evil.example'>",
+        "<a href=\"&#00000000104;ttps&#00000000058;&#00000000047;&#x000000000002f;evil.example/x\">",
+        "<a href=\"https:/\n/evil.example/x\">",
+        "<a href='https:\t\\\r\n/evil.example'>",
+        "<a href='https:/&Tab;/evil.example'>",
         "[a](mailto&colon;who&commat;evil.example)",
     ] {
         assert_eq!(hosts(link), ["evil.example"], "{link}");
@@ -546,6 +554,14 @@ fn in_the_content_of_a_file_a_link_is_only_what_is_written_as_one() {
     for link in [
         "![a](/\\evil.com/?d=1)",
         "<a href=\"\\/evil.com\">",
+        "<a href = '\\/evil.com'>",
+        "<img src=\"\\\\evil.com/?d=1\">",
+        "<img src=&bsol;&bsol;evil.com/x>",
+        "<img src='\\\\/evil.com'>",
+        "<a href=\" /\\evil.com\">",
+        "<a href=\"/\t/evil.com\">",
+        "<a href=\"\n/&#10;/evil.com\">",
+        "![a](/\n\\evil.com)",
         "<a href=&bsol;&sol;evil.com>",
     ] {
         assert_eq!(hosts(link), ["evil.com"], "{link}");
@@ -558,6 +574,14 @@ fn in_the_content_of_a_file_a_link_is_only_what_is_written_as_one() {
         &contents,
     );
     let is_known = |place: &EntityUID| place.eid().as_ref() as &str == "https://larkwood.example";
+    assert!(links.unknown(is_known).is_empty(), "{links:?}");
+    // As many as are examined, and one character reference among them.
+    let page = "https://larkwood.example/a ".repeat(MAX_TRIED) + "it&#39;s";
+    let links = find(
+        json!({"content": page}).as_object().unwrap(),
+        &[],
+        &contents,
+    );
     assert!(links.unknown(is_known).is_empty(), "{links:?}");
     for link in [
         "_WWW.evil.example/x",

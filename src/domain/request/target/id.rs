@@ -12,8 +12,14 @@ use crate::domain::request::target::text::{check_segment, has_escape};
 /// The largest integer that every JSON parser keeps exact.
 const MAX_NUMBER: u64 = (1 << 53) - 1;
 
-/// Parses an id, verbatim. An escape is refused: whoever replaces it means another thing.
+/// Parses an id. It is kept verbatim, but with the hyphens of a UUID it is one, which is the same in either case. An escape is
+/// refused: whoever replaces it means another thing.
 pub(super) fn read(server: &str, text: &str) -> Result<CanonicalTarget, TargetError> {
+    if text.len() == Hyphenated::LENGTH
+        && let Ok(named) = uuid(server, text)
+    {
+        return Ok(named);
+    }
     if text.starts_with("//") {
         return Err(TargetError::Ambiguous("two slashes at its beginning"));
     }
@@ -29,13 +35,8 @@ pub(super) fn read(server: &str, text: &str) -> Result<CanonicalTarget, TargetEr
 }
 
 /// Parses a value of unknown kind as an id. It may be a relative path to the server, so only a normalized
-/// spelling is accepted. With the hyphens of a UUID it is one; without, it may be another number.
+/// spelling is accepted. A UUID without hyphens is none here: it may be another number.
 pub(super) fn by_look(server: &str, text: &str) -> Result<CanonicalTarget, TargetError> {
-    if text.len() == Hyphenated::LENGTH
-        && let Ok(named) = uuid(server, text)
-    {
-        return Ok(named);
-    }
     check_exact(text)?;
     read(server, text)
 }

@@ -32,11 +32,7 @@ pub fn read(id: &str, is_server: impl FnOnce(&str) -> bool) -> Result<Target, Ta
     if let Some((server, rest)) = id.split_once(':')
         && is_server(server)
     {
-        let kinds = [TargetKind::Id, TargetKind::Uuid].into_iter();
-        let mut read = kinds.filter_map(|kind| target::parse_one_as(server, kind, rest).ok());
-        if let Some(target) = read.find(|target| name_of(target.uid()) == id) {
-            return Ok(target);
-        }
+        return target::parse_one_as(server, TargetKind::Id, rest);
     }
     target::parse_one("", id)
 }

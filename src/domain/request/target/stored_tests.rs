@@ -27,6 +27,8 @@ fn a_resource_is_stored_under_its_canonical_name() {
         "https://example.com/a",
         "mailto:ana@example.com",
         "slack:C04",
+        "slack:0f4e1d2c-3b4a-5968-8776-655443322110",
+        "slack:0F4E1D2C3B4A59688776655443322110",
         "urn:isbn:1",
     ] {
         assert_eq!(other_name(&resource(fine), is_server), None, "{fine}");
@@ -36,6 +38,10 @@ fn a_resource_is_stored_under_its_canonical_name() {
         ("file:///srv/hr/", "file:///srv/hr"),
         ("https://Example.com:443/", "https://example.com"),
         ("mailto:Ana@Example.com", "mailto:ana@example.com"),
+        (
+            "slack:0F4E1D2C-3B4A-5968-8776-655443322110",
+            "slack:0f4e1d2c-3b4a-5968-8776-655443322110",
+        ),
     ] {
         let found = other_name(&resource(other), is_server);
         assert_eq!(found, Some(Ok(meant.to_owned())), "{other}");

@@ -605,7 +605,10 @@ proptest! {
         let simple = in_cases(uuid.as_simple().to_string());
         prop_assert_eq!(names(Some(TargetKind::Uuid), &hyphenated), wanted.clone());
         prop_assert_eq!(names(Some(TargetKind::Uuid), &simple), wanted.clone());
-        prop_assert_eq!(names(None, &hyphenated), wanted);
+        prop_assert_eq!(names(None, &hyphenated), wanted.clone());
+        prop_assert_eq!(names(Some(TargetKind::Id), &hyphenated), wanted.clone());
+        let stored = format!("files:{hyphenated}");
+        prop_assert_eq!(stored::canonical_name(&stored, |_| true), Ok(wanted[0].clone()));
         let sign = u32::from(hyphenated.as_bytes()[escaped]);
         let (before, after) = hyphenated.split_at(escaped);
         for kind in [None, Some(TargetKind::Uuid), Some(TargetKind::Id)] {

@@ -210,6 +210,8 @@ async fn of_an_error_that_cannot_be_read_status_and_headers_pass() {
         ("429", "text/event-stream", "zstd"),
         ("503", "text/plain", "deflate"),
         ("400", "text/plain; as=text/event-stream", "identity"),
+        // In letters that nobody reads.
+        ("401", "text/html; charset=utf-16", "br"),
     ];
     for (status, of_type, encoding) in cases {
         let mut exchange = Exchange::open(&server).await;

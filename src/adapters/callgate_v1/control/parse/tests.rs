@@ -28,6 +28,10 @@ fn places_have_one_name_and_keep_it() {
         ("GitHub:acme", "GitHub:acme"),
         ("github:acme/widgets", "github:acme/widgets"),
         ("my_server:acme/widgets", "my_server:acme/widgets"),
+        (
+            "notion:0F4E1D2C-3B4A-5968-8776-655443322110",
+            "notion:0f4e1d2c-3b4a-5968-8776-655443322110",
+        ),
     ] {
         assert_eq!(named(text).as_deref(), Ok(name), "{text}");
         // What an answer says can be sent again.
