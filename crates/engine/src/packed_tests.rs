@@ -39,7 +39,7 @@ fn attributes_are_found_whatever_the_numbers_of_their_names_and_however_many() {
         let packed = packed.expect("values are known");
         for number in 0..=300 {
             let found = packed.get().attribute(&interner, &format!("a{number:03}"));
-            let expected = numbers.contains(&number).then(|| number as i64);
+            let expected = numbers.contains(&number).then_some(number as i64);
             assert_eq!(found, expected.map(|it| Value::new(it, None)), "{number}");
         }
         let again = packed
@@ -53,11 +53,11 @@ fn attributes_are_found_whatever_the_numbers_of_their_names_and_however_many() {
 fn entities_with_the_same_attributes_and_parents_share_them() {
     let (mut interner, hasher) = (Interner::default(), KeyHasher::default());
     let mut shared = SharedParts::default();
-    let mut pack = |numbers| {
+    let pack = |numbers| {
         let packed = StoredPack::pack(entity(numbers), &mut interner, &hasher, &mut shared);
         packed.expect("values are known")
     };
-    let [one, other, third] = [&[1, 2][..], &[1, 2], &[1]].map(|numbers| pack(numbers));
+    let [one, other, third] = [&[1, 2][..], &[1, 2], &[1]].map(pack);
     let (one, other, third) = (one.get().head(), other.get().head(), third.get().head());
     assert!(Arc::ptr_eq(&one.shape, &other.shape) && Arc::ptr_eq(&one.parents, &other.parents));
     assert!(!Arc::ptr_eq(&one.shape, &third.shape));
