@@ -14,6 +14,7 @@ use crate::evaluation::{Outcome, PolicyEvaluation, PolicyOutcome};
 use crate::index::{ByResource, Candidates, PolicyIndex, PolicyNo, USUAL_CANDIDATES};
 use crate::interpreter::{Interpreter, RequestVariables};
 use crate::key::EntityRef;
+use crate::openness::Openness;
 use crate::overlay::{Overlay, UnitedOverlays};
 use crate::policy::{AttributeBloom, CompiledPolicy, VariesWith};
 use crate::scope::ScopeNo;
@@ -263,7 +264,18 @@ impl Snapshot {
         let mut left_to_cedar = Vec::new();
         for &number in policies {
             let compiled = self.policy(number);
-            let interpret = || compiled.interpret(variables, asked);
+            let reads_unknown = || {
+                let mut unknown = query.unknown.iter();
+                unknown.any(|it| compiled.reads_unknown(it))
+            };
+            let interpret = || {
+                let may_read = compiled.reads.may_share(asked.unknown);
+                let is_undetermined = match principal.shared {
+                    Some(shared) if may_read => shared.is_undetermined(number, reads_unknown),
+                    _ => may_read && reads_unknown(),
+                };
+                compiled.interpret(variables, is_undetermined)
+            };
             let VariesWith {
                 principal: is_own,
                 action_or_resource: is_specific,
@@ -326,54 +338,6 @@ impl Snapshot {
             Err(error) => Err(error.to_string()),
         };
         policies.iter().map(outcome).collect()
-    }
-}
-
-/// Whether a request might be allowed if one attribute of the context were not known: then a policy that
-/// reads it may or may not apply, and all others apply as they do.
-struct Openness<'a> {
-    attribute: &'a str,
-    bloom: AttributeBloom,
-    has_permit: bool,
-    is_denied: bool,
-}
-
-impl<'a> Openness<'a> {
-    fn new(attribute: &'a str) -> Self {
-        Self {
-            attribute,
-            bloom: AttributeBloom::of([attribute]),
-            has_permit: false,
-            is_denied: false,
-        }
-    }
-
-    fn count(&mut self, compiled: &CompiledPolicy, outcome: &PolicyOutcome) {
-        if compiled.info.is_shadow {
-            return;
-        }
-        let is_open = || {
-            let may_be = compiled.condition.is_some() && compiled.reads.may_share(self.bloom);
-            may_be && compiled.context.reads(self.attribute)
-        };
-        match outcome {
-            Ok(Outcome::Satisfied) if compiled.info.is_forbid => self.is_denied |= !is_open(),
-            Err(_) => {
-                let is_open = is_open();
-                self.is_denied |= !is_open;
-                self.has_permit |= is_open && !compiled.info.is_forbid;
-            }
-            Ok(Outcome::Satisfied | Outcome::Undetermined) => {
-                self.has_permit |= !compiled.info.is_forbid;
-            }
-            Ok(Outcome::Unsatisfied) => {
-                self.has_permit |= !compiled.info.is_forbid && !self.has_permit && is_open();
-            }
-        }
-    }
-
-    fn may_allow(&self) -> bool {
-        self.has_permit && !self.is_denied
     }
 }
 
@@ -456,17 +420,17 @@ impl Query<'_> {
 }
 
 impl CompiledPolicy {
-    /// The outcome of the policy, given that its scope matches; `None` if Cedar has to be asked.
+    /// The outcome of the policy, given that its scope matches, and whether it reads what is not known; `None` if Cedar has to be
+    /// asked.
     fn interpret<'a>(
         &'a self,
         request: &RequestVariables<'_, 'a>,
-        asked: Asked<'_>,
+        is_undetermined: bool,
     ) -> Option<Outcome> {
         let Some(condition) = &self.condition else {
             return Some(Outcome::Satisfied);
         };
-        let mut unknown = asked.query.unknown.iter();
-        if self.reads.may_share(asked.unknown) && unknown.any(|it| self.reads_unknown(it)) {
+        if is_undetermined {
             return Some(Outcome::Undetermined);
         }
         let interpreter = Interpreter {

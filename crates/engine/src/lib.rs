@@ -70,6 +70,7 @@ mod like;
 mod listing;
 mod materialize;
 pub mod obligation;
+mod openness;
 mod overlay;
 mod packed;
 mod policy;

@@ -310,10 +310,8 @@ impl ContextUse {
     /// Whether the policy reads this attribute.
     pub(crate) fn reads(&self, attribute: &str) -> bool {
         match self {
-            // They are sorted.
-            Self::Attributes(names) => names
-                .binary_search_by(|name| name.as_str().cmp(attribute))
-                .is_ok(),
+            // Names of other lengths are told apart without a look at them.
+            Self::Attributes(names) => names.iter().any(|name| name == attribute),
             Self::Whole => true,
         }
     }

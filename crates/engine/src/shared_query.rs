@@ -75,6 +75,8 @@ pub(crate) struct SharedFindings {
     applied: RefCell<[Option<AppliedPolicies>; KEPT_ACTIONS]>,
     /// Of policies that read neither action nor resource.
     outcomes: RefCell<HashMap<PolicyNo, Outcome, RandomState>>,
+    /// Whether policies read what is not known.
+    undetermined: RefCell<HashMap<PolicyNo, bool, RandomState>>,
 }
 
 /// The policies that apply to an action.
@@ -176,6 +178,16 @@ impl SharedFindings {
         let outcome = evaluate()?;
         self.outcomes.borrow_mut().insert(policy, outcome);
         Some(outcome)
+    }
+
+    /// Whether a policy reads what is not known, by `reads_unknown` unless that was asked before.
+    pub(crate) fn is_undetermined(
+        &self,
+        policy: PolicyNo,
+        reads_unknown: impl FnOnce() -> bool,
+    ) -> bool {
+        let mut known = self.undetermined.borrow_mut();
+        *known.entry(policy).or_insert_with(reads_unknown)
     }
 }
 
