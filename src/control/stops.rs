@@ -31,6 +31,7 @@ impl Control {
         uid: EntityUID,
         reason: SmolStr,
     ) -> Result<WriteReceipt<()>, ControlError> {
+        let why = Some(reason.clone());
         let plan = move |context: &WriteContext<'_>| {
             context.set_object(uid.to_smolstr());
             check_stop(context, &uid)?;
@@ -47,7 +48,7 @@ impl Control {
             let change = Change::Stopped(same.map_or_else(|| Arc::new(stop), Arc::clone));
             Ok(planned("StopEntity", &uid, change))
         };
-        let written = self.write("StopEntity", author, plan).await?;
+        let written = self.write_because("StopEntity", author, why, plan).await?;
         Ok(WriteReceipt {
             value: (),
             revision: written.revision,

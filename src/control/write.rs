@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use smol_str::SmolStr;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::audit::log::AuditLog;
@@ -104,12 +105,24 @@ impl Control {
         author: &WriteRequester,
         plan: impl Plan + 'static,
     ) -> Result<CommittedChange, ControlError> {
+        self.write_because(verb, author, None, plan).await
+    }
+
+    /// The same for a stop, with its reason, which goes on record.
+    pub(super) async fn write_because(
+        &self,
+        verb: &'static str,
+        author: &WriteRequester,
+        stop_reason: Option<SmolStr>,
+        plan: impl Plan + 'static,
+    ) -> Result<CommittedChange, ControlError> {
         let write = AdmittedWrite {
             line: self.service.recorder().reserve_line().await,
             place: self.admit(verb, author),
             planner: self.planner(),
             verb,
             author: author.clone(),
+            stop_reason,
         };
         let written = self.service.tasks().spawn(write.carry_out(plan));
         let written = off_thread(written).await;
@@ -202,6 +215,7 @@ struct AdmittedWrite {
     planner: Planner,
     verb: &'static str,
     author: WriteRequester,
+    stop_reason: Option<SmolStr>,
     /// Released only after the attempt is on record, whatever its outcome.
     line: Option<ReservedLine>,
     place: Result<OwnedSemaphorePermit, ControlError>,
@@ -213,6 +227,7 @@ impl AdmittedWrite {
             planner,
             verb,
             author,
+            stop_reason,
             line,
             place,
         } = self;
@@ -221,6 +236,7 @@ impl AdmittedWrite {
         // What takes something away takes force whether or not it can be recorded.
         let must_not_write = || service.recorder().audit().is_some_and(AuditLog::must_deny);
         let mut attempt = WriteAttempt::start(service, verb, &author);
+        attempt.stop_reason = stop_reason;
         if line.is_none() || !is_restriction && must_not_write() {
             let refused = Err(ControlError::AuditUnavailable);
             // The attempt is told and counted all the same; whether it is on record, its response does not say.

@@ -2,7 +2,6 @@
 
 use std::time::{Instant, SystemTime};
 
-use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
 use crate::audit::control_record::{ControlOutcome, ControlRecord};
@@ -25,6 +24,8 @@ pub(super) struct WriteAttempt<'a> {
     pub(super) decided: Option<Verdict>,
     /// What was to be made or changed, where that is known.
     pub(super) object: Option<SmolStr>,
+    /// Of a stop, why, as it was requested: the state may tell of a later one by the time a repeated request is answered.
+    pub(super) stop_reason: Option<SmolStr>,
     is_over: bool,
 }
 
@@ -42,6 +43,7 @@ impl<'a> WriteAttempt<'a> {
             clock: Instant::now(),
             decided: None,
             object: None,
+            stop_reason: None,
             is_over: false,
         }
     }
@@ -91,9 +93,7 @@ impl<'a> WriteAttempt<'a> {
                 .or(self.object.as_ref())
                 .map(SmolStr::as_str),
             approval_digest: written.and_then(approval_digest),
-            stop_reason: written
-                .filter(|_| self.verb == "StopEntity")
-                .and_then(stop_reason),
+            stop_reason: written.and(self.stop_reason.as_deref()),
             decision,
             trace: &self.author.trace,
             started_at: self.started_at,
@@ -110,12 +110,6 @@ fn approval_digest(written: &CommittedChange) -> Option<&CallDigest> {
     let approvals = &written.generation.authority.approvals;
     let approval = approvals.get(written.id.as_str())?;
     Some(&approval.digest)
-}
-
-fn stop_reason(written: &CommittedChange) -> Option<&str> {
-    let stopped: EntityUID = written.id.parse().ok()?;
-    let stop = written.generation.authority.stops.get(&stopped)?;
-    Some(&stop.reason)
 }
 
 impl Drop for WriteAttempt<'_> {

@@ -5,6 +5,8 @@ use smol_str::SmolStr;
 use super::*;
 use crate::audit::log::AuditLog;
 use crate::audit::log_files::SEGMENTS;
+use crate::audit::reader::LogReader;
+use crate::audit::record::schema::record;
 use crate::authn::caller::Caller;
 use crate::config::audit::AuditConfig;
 use crate::domain::authority::change::{Change, IdempotencyKey};
@@ -31,6 +33,8 @@ struct Bench {
 
 const POLICIES: &str = r#"
 permit (principal == Mcp::User::"sec", action == Mcp::Action::"end_session", resource);
+permit (principal == Mcp::User::"sec", action == Mcp::Action::"stop_entity", resource);
+permit (principal == Mcp::User::"sec", action == Mcp::Action::"resume_entity", resource);
 "#;
 
 impl Bench {
@@ -344,4 +348,45 @@ async fn a_change_that_cannot_be_recorded_is_not_made_but_told_and_counted() {
     let again = bench.control.end_session(&sec, "s".into()).await.unwrap();
     assert_eq!((again.revision, again.is_recorded), (2, true));
     log.close();
+}
+
+#[tokio::test]
+async fn a_repeated_stop_is_on_record_with_its_own_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("capsule.key");
+    let opened = AuditLog::open(dir.path(), &key, &AuditConfig::default());
+    let log = opened.unwrap().unwrap();
+    let bench = Bench::with_logs(Limits::default(), None, Some(log.clone()));
+    let (first, other) = (author("sec", Some("key")), author("sec", None));
+    let eve = schema::entity_uid(&TYPES.user, "eve");
+    let stop = |author: &WriteRequester, reason: &str| {
+        let (author, eve, reason) = (author.clone(), eve.clone(), SmolStr::new(reason));
+        let control = Arc::clone(&bench.control);
+        async move { control.stop_entity(&author, eve, reason).await.unwrap() }
+    };
+    for _ in 0..3 {
+        bench.answers.send(Ok(())).unwrap();
+    }
+    assert_eq!(stop(&first, "INC-1").await.revision, 2);
+    assert_eq!(stop(&other, "INC-2").await.revision, 3);
+    assert_eq!(stop(&first, "INC-1").await.revision, 2);
+    let resumed = bench.control.resume_entity(&other, eve.clone()).await;
+    assert_eq!(resumed.unwrap(), 4);
+    assert_eq!(stop(&first, "INC-1").await.revision, 2);
+    log.close();
+    let records = LogReader::open(dir.path()).unwrap().iter_from(0);
+    let told = records.filter_map(|record| match record.unwrap().decode().unwrap().kind {
+        Some(record::Kind::Write(it)) => Some(format!("{} {}", it.outcome, it.stop_reason)),
+        _ => None,
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            "done INC-1",
+            "done INC-2",
+            "repeated INC-1",
+            "done ",
+            "repeated INC-1"
+        ]
+    );
 }
