@@ -23,7 +23,8 @@ const DERIVED: [&str; 9] = [
     "public",
 ];
 
-/// The target of this name: an id of a server as such, anything else by its detected kind.
+/// The target of this name: an id of a server as such, anything else by its detected kind, so what is no id of a server that is
+/// called like a scheme.
 ///
 /// # Errors
 ///
@@ -31,8 +32,9 @@ const DERIVED: [&str; 9] = [
 pub fn read(id: &str, is_server: impl FnOnce(&str) -> bool) -> Result<Target, TargetError> {
     if let Some((server, rest)) = id.split_once(':')
         && is_server(server)
+        && let Ok(target) = target::parse_one_as(server, TargetKind::Id, rest)
     {
-        return target::parse_one_as(server, TargetKind::Id, rest);
+        return Ok(target);
     }
     target::parse_one("", id)
 }

@@ -54,6 +54,36 @@ fn a_resource_is_stored_under_its_canonical_name() {
 }
 
 #[test]
+fn a_server_that_is_called_like_a_scheme_takes_no_place_from_it() {
+    let is_server = |name: &str| ["file", "https", "mailto", "urn"].contains(&name);
+    for fine in [
+        "file:///srv/hr",
+        "https://example.com/a",
+        "mailto:ana@example.com",
+        "urn:isbn:1",
+        "file:F04",
+        "https:0f4e1d2c-3b4a-5968-8776-655443322110",
+    ] {
+        assert_eq!(other_name(&resource(fine), is_server), None, "{fine}");
+    }
+    for (other, meant) in [
+        ("file:///srv/hr/", "file:///srv/hr"),
+        ("https://Example.com:443/", "https://example.com"),
+        (
+            "file:0F4E1D2C-3B4A-5968-8776-655443322110",
+            "file:0f4e1d2c-3b4a-5968-8776-655443322110",
+        ),
+    ] {
+        let found = other_name(&resource(other), is_server);
+        assert_eq!(found, Some(Ok(meant.to_owned())), "{other}");
+    }
+    let place = read("file:///srv/hr", is_server).map(|target| target.kind);
+    assert_eq!(place, Ok(TargetKind::Path));
+    let found = other_name(&resource("file:///srv/../hr"), is_server);
+    assert!(matches!(found, Some(Err(_))), "{found:?}");
+}
+
+#[test]
 fn what_a_name_determines_is_not_stated() {
     for name in DERIVED {
         let stating = stating("file:///etc/x", &[("sensitivity", "internal"), (name, "y")]);
