@@ -77,7 +77,7 @@ impl Filter {
     }
 
     /// Whether it asks only for outcomes or notices, by what none of them has.
-    pub fn is_for_decisions_alone(&self) -> bool {
+    pub fn asks_for_what_none_has(&self) -> bool {
         let has_it = |kind: &Kind| matches!(kind, Kind::Decision | Kind::Write);
         let are_others = [
             self.principals.is_empty(),

@@ -329,7 +329,7 @@ impl FilterArgs {
 
     /// Why nothing may have been found, apart from that nothing is there.
     pub fn why_nothing(&self) -> &'static str {
-        match self.filter().is_for_decisions_alone() {
+        match self.filter().asks_for_what_none_has() {
             true => {
                 "of outcomes and notices they never hold: look for the decision, and for its outcome with `--decision-id`"
             }
