@@ -57,8 +57,9 @@ impl FoundRecord {
 pub enum SearchScope {
     /// Where the time in its id says, and then everywhere.
     WholeLog,
-    /// Only where the time in its id says, in files of ten minutes before to ten minutes after it: a question that costs
-    /// little, however long the log is.
+    /// Only where the time in its id says, in files of ten minutes before to ten minutes after it, and where a clock may have
+    /// been set back to it: in the newest file, and in those that tell so. A question that costs little, however long the log
+    /// is.
     ByItsTime,
 }
 
@@ -93,14 +94,33 @@ fn start_in(files: &[LogFile], time: u64) -> u64 {
     start.or(files.first()).map_or(0, |file| file.first)
 }
 
-/// The index before which a record of a time lies: that of the first file whose first record is ten minutes or more after
-/// it.
+/// The index before which a record of a time lies as a rule: that of the first file whose first record is ten minutes or more
+/// after it.
 fn end_in(files: &[LogFile], time: u64) -> u64 {
     let is_after =
         |file: &&LogFile| time_of(file).is_some_and(|at| at >= time.saturating_add(SLACK));
     // Times hardly go back in a log, so what is after lies at its end.
     let after = files.iter().rev().take_while(is_after).last();
     after.map_or(u64::MAX, |file| file.first)
+}
+
+/// The indices of files from one on that may have records of earlier times than their first: the newest, and those during which
+/// a clock was set back, as the file after them tells.
+fn going_back(files: &[LogFile], from: u64) -> Vec<Range<u64>> {
+    let next = files.iter().skip(1).map(Some).chain([None]);
+    let later = files
+        .iter()
+        .zip(next)
+        .filter(|(file, _)| file.first >= from);
+    let back = later.filter(|(_, next)| next.is_none_or(begins_after_setting_back));
+    back.map(|(file, next)| file.first..next.map_or(u64::MAX, |it| it.first))
+        .collect()
+}
+
+/// Whether a file begins by telling that a clock was set back.
+fn begins_after_setting_back(file: &LogFile) -> bool {
+    let first = reader::first_record(file).and_then(|it| it.notice());
+    first.is_some_and(|it| it.kind() == notice::Kind::ClockSetBack)
 }
 
 fn files(directory: &Path) -> Result<Vec<LogFile>, LogError> {
@@ -132,15 +152,20 @@ pub fn decision(
     let likely = match nanos {
         Some(time) => {
             let files = files(directory)?;
-            start_in(&files, time)..end_in(&files, time)
+            let usual = start_in(&files, time)..end_in(&files, time);
+            let others = going_back(&files, usual.end);
+            [usual].into_iter().chain(others).collect()
         }
-        None => 0..0,
+        None => Vec::new(),
     };
-    let found = first_with(&log, likely.clone(), id)?;
-    match (found, scope) {
-        (None, SearchScope::WholeLog) if likely != everything => first_with(&log, everything, id),
-        (found, _) => Ok(found),
+    let has_all = likely.first() == Some(&everything);
+    let elsewhere = (scope == SearchScope::WholeLog && !has_all).then_some(everything);
+    for indices in likely.into_iter().chain(elsewhere) {
+        if let Some(found) = first_with(&log, indices, id)? {
+            return Ok(Some(found));
+        }
     }
+    Ok(None)
 }
 
 /// Why a decision was not found in a whole log: it is not there, or parts of the log are not.

@@ -116,6 +116,49 @@ fn a_decision_is_looked_for_before_the_file_in_which_a_clock_was_set_back() {
 }
 
 #[test]
+fn a_decision_is_looked_for_in_the_file_in_which_a_clock_was_set_back() {
+    const HOUR: u64 = 3_600_000_000_000;
+    // By a clock that is ahead at first: in the second file, or in the newest, it is set right.
+    for (ends_in, is_told) in [(2, true), (1, false)] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut all = many(10 * (ends_in + 1));
+        for (file, at) in all.chunks_mut(10).zip([2, 8, 3]) {
+            for record in file {
+                record.at = START + at * HOUR / 2;
+            }
+        }
+        if is_told {
+            all[20].kind = Some(record::Kind::Notice(Notice {
+                kind: notice::Kind::ClockSetBack.into(),
+                since: START + 4 * HOUR,
+                ..Notice::default()
+            }));
+        }
+        let nanos = START + HOUR * 5 / 4;
+        let id = id_at(nanos / 1_000_000);
+        all[15].at = nanos;
+        let Some(record::Kind::Decision(decided)) = &mut all[15].kind else {
+            panic!("a decision");
+        };
+        decided.id = id.into_bytes().to_vec().into();
+        write_log(dir.path(), &all, 10);
+        let found = decision(dir.path(), id, SearchScope::ByItsTime).expect("readable");
+        assert_eq!(found.map(|it| it.stored.index), Some(15), "{ends_in}");
+    }
+    // A file whose clock was not set back is not read.
+    let dir = tempfile::tempdir().expect("a directory");
+    write_log(dir.path(), &many(30), 10);
+    let files = files(dir.path()).expect("readable");
+    assert_eq!(going_back(&files, 0), [20..u64::MAX]);
+    assert!(going_back(&files, u64::MAX).is_empty());
+}
+
+/// An id of so many milliseconds since 1970.
+fn id_at(millis: u64) -> Uuid {
+    uuid::Builder::from_unix_timestamp_millis(millis, &[7; 10]).into_uuid()
+}
+
+#[test]
 fn oldest_records_are_missing_unless_the_log_says_that_it_removed_them() {
     for (says, missing) in [
         (None, Some((0, 49))),
