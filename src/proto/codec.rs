@@ -2,10 +2,10 @@
 //!
 //! tonic's own codec reports them as INTERNAL, as if the server had failed.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 
-use bytes::{BufMut, Bytes};
+use bytes::{BufMut, Bytes, BytesMut};
 use prost::{DecodeError, Message};
 use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -15,6 +15,10 @@ pub const PREFIX_BYTES: usize = 5;
 
 /// The most memory that a thread keeps for the next message that it writes.
 const KEPT_BYTES: usize = 64 << 10;
+
+/// Short messages of a thread lie one behind the other in pieces of memory of this size. A piece is there until the last of them
+/// is sent, so it is no larger than what a stream that waits to be read occupies anyway.
+const CHUNK_BYTES: usize = 4 << 10;
 
 /// A message that is encoded already.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +33,7 @@ impl<M> EncodedMessage<M> {
     pub fn write(write: impl FnOnce(&mut Vec<u8>)) -> Self {
         thread_local! {
             static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+            static CHUNK: RefCell<BytesMut> = RefCell::default();
         }
         let mut buffer = BUFFER.take();
         buffer.extend_from_slice(&[0; PREFIX_BYTES]);
@@ -37,7 +42,7 @@ impl<M> EncodedMessage<M> {
         let length = u32::try_from(buffer.len() - PREFIX_BYTES).unwrap_or_default();
         buffer[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
         let frame = if buffer.capacity() <= KEPT_BYTES {
-            let frame = Bytes::copy_from_slice(&buffer);
+            let frame = CHUNK.with_borrow_mut(|chunk| in_chunk(chunk, &buffer));
             buffer.clear();
             BUFFER.set(buffer);
             frame
@@ -86,6 +91,18 @@ impl<M: Message> From<&M> for EncodedMessage<M> {
     fn from(message: &M) -> Self {
         Self::write(|out| crate::proto::wire::encode(out, message))
     }
+}
+
+/// A message as a part of a piece of memory that it shares with others, unless it is long.
+fn in_chunk(chunk: &mut BytesMut, message: &[u8]) -> Bytes {
+    if message.len() > CHUNK_BYTES / 4 {
+        return Bytes::copy_from_slice(message);
+    }
+    if chunk.capacity() < message.len() {
+        *chunk = BytesMut::with_capacity(CHUNK_BYTES);
+    }
+    chunk.extend_from_slice(message);
+    chunk.split().freeze()
 }
 
 /// What can be sent: a message, or its bytes.

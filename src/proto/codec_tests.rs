@@ -52,3 +52,43 @@ fn other_bytes_are_told_with_what_is_wrong_with_them() {
         "{said:?}"
     );
 }
+
+fn message(bytes: &[u8]) -> EncodedMessage<()> {
+    EncodedMessage::write(|out| out.extend_from_slice(bytes))
+}
+
+#[test]
+fn messages_that_share_memory_keep_their_bytes() {
+    let lengths = [0, 1, 150, 1_000, 1_024, 1_100, 5_000, 70_000];
+    let all: Vec<_> = (0..200_u8)
+        .flat_map(|byte| lengths.map(|length| vec![byte; length]))
+        .collect();
+    let mut written: Vec<_> = all.iter().map(|bytes| message(bytes)).collect();
+    // What is sent first need not have been written first.
+    written.reverse();
+    for bytes in &all {
+        let frame = written.pop().expect("as many").into_frame().expect("short");
+        let (prefix, content) = frame.split_at(PREFIX_BYTES);
+        assert_eq!(prefix[0], 0, "not compressed");
+        assert_eq!(prefix[1..], (bytes.len() as u32).to_be_bytes());
+        assert_eq!(content, bytes);
+    }
+}
+
+#[test]
+fn only_short_messages_share_memory_and_no_more_than_a_chunk_of_it() {
+    let mut chunk = BytesMut::new();
+    let mut take = |length: usize| in_chunk(&mut chunk, &vec![7; length]);
+    let [first, second] = [150, 150].map(&mut take);
+    assert_eq!(first.as_ptr().wrapping_add(150), second.as_ptr());
+    let long = take(CHUNK_BYTES / 4 + 1);
+    let third = take(150);
+    assert_ne!(second.as_ptr().wrapping_add(150), long.as_ptr());
+    assert_eq!(second.as_ptr().wrapping_add(150), third.as_ptr());
+    let many: Vec<Bytes> = (0..100).map(|_| take(1_000)).collect();
+    let neighbours = many.windows(2).filter(|pair| {
+        let [one, next] = pair else { return false };
+        one.as_ptr().wrapping_add(1_000) == next.as_ptr()
+    });
+    assert!((1..=75).contains(&neighbours.count()), "four in a chunk");
+}
