@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use proptest::prelude::*;
 use prost::Message;
 use serde_json::json;
+use smallvec::smallvec;
 use uuid::Uuid;
 
 use super::{control_write, decision, notice, outcome, set_index};
@@ -65,7 +66,7 @@ fn verdict() -> crate::domain::decide::verdict::Verdict {
         errors: vec![(fixtures::policy("broken"), "no attribute".to_owned())],
         policies_evaluated: 12,
     }];
-    verdict.targets = vec![TargetSummary {
+    verdict.targets = smallvec![TargetSummary {
         id: "https://github.com/callgate/callgate".into(),
         kind: "url",
         role: Some("destination".into()),

@@ -41,8 +41,13 @@ impl<T, const N: usize> From<[T; N]> for SharedList<T> {
 }
 
 impl<T> FromIterator<T> for SharedList<T> {
+    /// A list of one, as most are that are not empty, is made in one piece.
     fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
-        Self::from(Vec::from_iter(items))
+        let mut items = items.into_iter();
+        Self(items.next().map(|first| match items.next() {
+            None => Arc::new([first]) as Arc<[T]>,
+            Some(second) => [first, second].into_iter().chain(items).collect(),
+        }))
     }
 }
 

@@ -7,6 +7,7 @@ use callgate_engine::PolicyInfo;
 use callgate_engine::cedar::EntityUID;
 use callgate_engine::obligation::Obligation;
 use serde_json::{Map, Value as Json, json};
+use smallvec::{SmallVec, smallvec};
 use uuid::Uuid;
 
 use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
@@ -92,7 +93,7 @@ pub fn allow() -> Verdict {
         shadow: [policy("shadow.no-night-work")].into_iter().collect(),
         principals: Vec::new(),
         access: None,
-        targets: Vec::new(),
+        targets: SmallVec::new(),
         challenge: None,
         effects: SideEffects::default(),
     }
@@ -121,7 +122,7 @@ pub fn tool_call() -> CallContext {
         actor_chain: Some(ActorChain {
             root: Some(uid(r#"Mcp::User::"alice@example.com""#)),
             actors: vec![uid(r#"Mcp::Agent::"planner""#)],
-            scopes: vec!["repo".into()],
+            scopes: smallvec!["repo".into()],
             verified: true,
             delegation_ids: Vec::new(),
             not_before: None,

@@ -10,7 +10,7 @@ use crate::cedar::{
     TCComputation,
 };
 use crate::context::ContextSource;
-use crate::evaluation::{Outcome, PolicyEvaluation, PolicyOutcome};
+use crate::evaluation::{Evaluations, Outcome, PolicyEvaluation, PolicyOutcome};
 use crate::index::{ByResource, Candidates, PolicyIndex, PolicyNo, USUAL_CANDIDATES};
 use crate::interpreter::{Interpreter, RequestVariables};
 use crate::key::EntityRef;
@@ -34,7 +34,7 @@ pub struct Query<'a> {
     /// The context.
     pub context: &'a dyn ContextSource,
     /// Entities known to this request only, and additions to stored ones.
-    pub overlays: &'a [Overlay],
+    pub overlays: &'a [&'a Overlay],
     /// Attributes of the context that are not known yet, or of a record in it (`record.attribute`). The outcome of a policy
     /// that reads one of them is undetermined.
     pub unknown: &'a [&'a str],
@@ -124,11 +124,7 @@ impl Snapshot {
     }
 
     /// The same for several principals with the same action, resource and context.
-    pub fn evaluate_each(
-        &self,
-        query: &Query<'_>,
-        principals: &[&EntityUID],
-    ) -> Vec<PolicyEvaluation> {
+    pub fn evaluate_each(&self, query: &Query<'_>, principals: &[&EntityUID]) -> Evaluations {
         self.evaluate_uids(query, principals, None)
     }
 
@@ -139,7 +135,7 @@ impl Snapshot {
         query: &Query<'_>,
         principals: &[&EntityUID],
         attribute: &str,
-    ) -> Vec<PolicyEvaluation> {
+    ) -> Evaluations {
         self.evaluate_uids(query, principals, Some(attribute))
     }
 
@@ -148,10 +144,10 @@ impl Snapshot {
         query: &Query<'_>,
         principals: &[&EntityUID],
         open_to: Option<&str>,
-    ) -> Vec<PolicyEvaluation> {
+    ) -> Evaluations {
         let united = UnitedOverlays::new(query.overlays);
         let query = &Query {
-            overlays: &united.overlays,
+            overlays: &united.or_given(query.overlays),
             ..*query
         };
         if let Some(contradiction) = &united.contradiction {
@@ -200,7 +196,7 @@ impl Snapshot {
             Item = PrincipalScope<'a, impl Deref<Target = [&'a ByResource]>>,
         >,
         is_last: impl Fn(&PolicyEvaluation) -> bool,
-    ) -> Vec<PolicyEvaluation> {
+    ) -> Evaluations {
         let Asked { query, view, .. } = asked;
         let resource = view.entity(EntityRef::Given(query.resource));
         let resources = self.index().scopes_matching(&resource);
@@ -209,7 +205,7 @@ impl Snapshot {
         // One principal alone shares nothing.
         let is_shared = principals.len() > 1;
         let mut first = FirstOutcomes::default();
-        let mut evaluations = Vec::with_capacity(principals.len());
+        let mut evaluations = Evaluations::with_capacity(principals.len());
         for principal in principals {
             candidates.clear();
             let policies = &*principal.policies;
@@ -351,7 +347,7 @@ impl SharedQuery<'_> {
         action: &EntityUID,
         resource: &EntityUID,
         is_last: impl Fn(&PolicyEvaluation) -> bool,
-    ) -> Vec<PolicyEvaluation> {
+    ) -> Evaluations {
         let query = &Query {
             action,
             resource,
@@ -394,8 +390,8 @@ impl SharedQuery<'_> {
         &self,
         query: &Query<'_>,
         is_last: impl Fn(&PolicyEvaluation) -> bool,
-    ) -> Vec<PolicyEvaluation> {
-        let mut evaluations = Vec::with_capacity(self.principals.len());
+    ) -> Evaluations {
+        let mut evaluations = Evaluations::with_capacity(self.principals.len());
         for principal in &self.principals {
             let evaluation = self.snapshot.evaluate(query, principal.uid);
             let is_last = is_last(&evaluation);

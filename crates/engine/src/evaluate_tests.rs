@@ -28,7 +28,7 @@ fn uid(text: &str) -> EntityUID {
     text.parse().expect("a uid")
 }
 
-fn ask<'a>(overlays: &'a [Overlay], unknown: &'a [&'a str]) -> Query<'a> {
+fn ask<'a>(overlays: &'a [&'a Overlay], unknown: &'a [&'a str]) -> Query<'a> {
     Query {
         action: &ACTION,
         resource: &RESOURCE,
@@ -65,7 +65,7 @@ fn principals_that_were_looked_up_keep_their_overlays() {
     let query = ask(&[], &[]);
     let parts = SharedParts {
         context: query.context,
-        overlays: &overlays,
+        overlays: &overlays.each_ref(),
         unknown: &[],
     };
     let shared = snapshot.shared_query(&[&one, &other], parts);
@@ -95,6 +95,7 @@ fn entities_of_a_context_are_told_apart_however_many_there_are() {
         ..Overlay::bare(entity(n))
     });
     let overlays: Vec<Overlay> = overlays.collect();
+    let overlays: Vec<&Overlay> = overlays.iter().collect();
     let is_itself = |n| format!("context.e{n}.n == {n} && context.e{n} in G::\"g{n}\"");
     let policies = (0..MANY).map(|n| {
         let is_itself = is_itself(n);
@@ -199,7 +200,7 @@ fn an_overlay_adds_and_never_replaces() {
     };
     assert!(
         snapshot
-            .evaluate(&ask(&[overlay], &[]), &uid("U::\"p\""))
+            .evaluate(&ask(&[&overlay], &[]), &uid("U::\"p\""))
             .is_allow()
     );
     assert!(
@@ -227,7 +228,7 @@ fn an_overlay_can_stand_for_an_entity_that_is_not_stored() {
     };
     assert!(
         snapshot
-            .evaluate(&ask(&[overlay], &[]), &uid("U::\"p\""))
+            .evaluate(&ask(&[&overlay], &[]), &uid("U::\"p\""))
             .is_allow()
     );
 }
@@ -319,7 +320,8 @@ fn overlays_of_one_entity_are_never_the_first_alone() {
     let forbidden = [[bare(), saying(true)], [bare(), in_group()]];
     let contradicted = [saying(false), saying(true)];
     let query = ask(&[], &[]);
-    let evaluate = |overlays: &[Overlay]| {
+    let evaluate = |overlays: &[Overlay; 2]| {
+        let overlays = &overlays.each_ref()[..];
         let own = Query { overlays, ..query };
         let alone = snapshot.evaluate(&own, &principal);
         let parts = SharedParts {
@@ -341,15 +343,15 @@ fn overlays_of_one_entity_are_never_the_first_alone() {
     assert!(!failed.is_allow() && failed.permits.is_empty());
     assert_eq!(failed.errors.len(), 2, "every policy that applies fails");
     let own = Query {
-        overlays: &contradicted,
+        overlays: &contradicted.each_ref(),
         ..query
     };
     assert!(snapshot.materialize(&own, &principal).is_none());
-    let seen = snapshot.cedar_entity_with(&principal, &forbidden[0]);
+    let seen = snapshot.cedar_entity_with(&principal, &forbidden[0].each_ref());
     assert!(seen.is_some_and(|it| it.get("suspended").is_some()));
     assert!(
         snapshot
-            .cedar_entity_with(&principal, &contradicted)
+            .cedar_entity_with(&principal, &contradicted.each_ref())
             .is_none()
     );
 }

@@ -9,6 +9,9 @@ use crate::policy::{CompiledPolicy, PolicyInfo};
 /// Policies, of which there are seldom more than two in one list.
 pub type PolicyList = SmallVec<[Arc<PolicyInfo>; 2]>;
 
+/// What the policies say of one request for several principals: mostly an agent, and the person it acts for.
+pub type Evaluations = SmallVec<[PolicyEvaluation; 2]>;
+
 /// What the policies say of one request. Policies in `@mode("shadow")` appear in the `shadow` lists only.
 #[derive(Debug, Clone, Default)]
 pub struct PolicyEvaluation {

@@ -19,10 +19,11 @@ impl Snapshot {
         principal: &EntityUID,
         action: &EntityUID,
         resource: &EntityUID,
-        overlays: &[Overlay],
+        overlays: &[&Overlay],
     ) -> Vec<Candidate<'_>> {
         let united = UnitedOverlays::new(overlays);
-        let view = self.view(&united.overlays);
+        let overlays = united.or_given(overlays);
+        let view = self.view(&overlays);
         let found = self.applicable_in(view, [principal, action, resource]);
         found.into_iter().map(Candidate::new).collect()
     }
@@ -35,12 +36,12 @@ impl Snapshot {
     }
 
     /// An entity as a request with these overlays sees it, with all its ancestors. `None` also if they contradict each other.
-    pub fn cedar_entity_with(&self, uid: &EntityUID, overlays: &[Overlay]) -> Option<Entity> {
+    pub fn cedar_entity_with(&self, uid: &EntityUID, overlays: &[&Overlay]) -> Option<Entity> {
         let united = UnitedOverlays::new(overlays);
         if united.contradiction.is_some() {
             return None;
         }
-        slice::unpack(self.view(&united.overlays), uid).map(Arc::unwrap_or_clone)
+        slice::unpack(self.view(&united.or_given(overlays)), uid).map(Arc::unwrap_or_clone)
     }
 }
 

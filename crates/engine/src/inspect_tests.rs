@@ -42,7 +42,7 @@ fn applicable_are_the_policies_that_evaluation_counts() {
         parents: vec![uid("G::\"b\"")],
         ..Overlay::bare(who.clone())
     };
-    let overlays = [overlay];
+    let overlays = [&overlay];
     let found = snapshot.applicable(&who, &action, &resource, &overlays);
     assert_eq!(ids(&found), ["policy0", "policy1", "policy2"]);
     let query = Query {

@@ -88,7 +88,7 @@ mod view;
 pub use context::{AttributeRef, ContextSource, collect_context};
 pub use error::{BuildError, RequestError, StaleCursorError};
 pub use evaluate::Query;
-pub use evaluation::{PolicyError, PolicyEvaluation, PolicyList};
+pub use evaluation::{Evaluations, PolicyError, PolicyEvaluation, PolicyList};
 pub use listing::{Cursor, Page};
 pub use materialize::{Candidate, MaterializedRequest};
 pub use overlay::{AssertedEntity, Overlay};

@@ -71,7 +71,8 @@ impl Snapshot {
         if united.contradiction.is_some() {
             return None;
         }
-        let view = self.view(&united.overlays);
+        let overlays = united.or_given(query.overlays);
+        let view = self.view(&overlays);
         let compiled = self.applicable_in(view, [principal, query.action, query.resource]);
         let known = [principal, query.action, query.resource]
             .into_iter()

@@ -73,33 +73,44 @@ fn add_values(known: &mut Vec<(SmolStr, Value)>, more: Vec<(SmolStr, Value)>) ->
 }
 
 /// Overlays with one for each entity, and the first contradiction among those that were united.
-pub(crate) struct UnitedOverlays<'a> {
-    pub(crate) overlays: Cow<'a, [Overlay]>,
+pub(crate) struct UnitedOverlays {
+    /// `None` if each entity has one anyway, as nearly always.
+    united: Option<Vec<Overlay>>,
     pub(crate) contradiction: Option<RequestError>,
 }
 
-impl<'a> UnitedOverlays<'a> {
-    /// Unites the overlays of one entity. Nothing is copied where each entity has one, as nearly always.
-    pub(crate) fn new(overlays: &'a [Overlay]) -> Self {
-        let mut united = Self {
-            overlays: Cow::Borrowed(overlays),
-            contradiction: None,
-        };
+impl UnitedOverlays {
+    /// Unites the overlays of one entity. Nothing is copied where each entity has one.
+    pub(crate) fn new(overlays: &[&Overlay]) -> Self {
         if is_one_each(overlays) {
-            return united;
+            return Self {
+                united: None,
+                contradiction: None,
+            };
         }
         let mut all: Vec<Overlay> = Vec::with_capacity(overlays.len());
-        for overlay in overlays {
+        let mut contradiction = None;
+        for &overlay in overlays {
             match all.iter_mut().find(|it| it.uid == overlay.uid) {
                 None => all.push(overlay.clone()),
                 Some(known) => {
-                    let contradiction = known.merge(overlay.clone()).err();
-                    united.contradiction = united.contradiction.or(contradiction);
+                    let fault = known.merge(overlay.clone()).err();
+                    contradiction = contradiction.or(fault);
                 }
             }
         }
-        united.overlays = Cow::Owned(all);
-        united
+        Self {
+            united: Some(all),
+            contradiction,
+        }
+    }
+
+    /// These, or else those that were given.
+    pub(crate) fn or_given<'a>(&'a self, given: &'a [&'a Overlay]) -> Cow<'a, [&'a Overlay]> {
+        match &self.united {
+            None => Cow::Borrowed(given),
+            Some(united) => Cow::Owned(united.iter().collect()),
+        }
     }
 }
 
@@ -107,14 +118,14 @@ impl<'a> UnitedOverlays<'a> {
 const FEW: usize = 8;
 
 /// Whether no two overlays are of one entity.
-pub(crate) fn is_one_each(overlays: &[Overlay]) -> bool {
+pub(crate) fn is_one_each(overlays: &[&Overlay]) -> bool {
     if overlays.len() > FEW {
         let mut seen: HashSet<&EntityUID, RandomState> = HashSet::default();
         return overlays.iter().all(|overlay| seen.insert(&overlay.uid));
     }
     let mut rest = overlays;
     while let Some((overlay, others)) = rest.split_first() {
-        let is_same = |other: &Overlay| is_same_uid(&other.uid, &overlay.uid);
+        let is_same = |other: &&Overlay| is_same_uid(&other.uid, &overlay.uid);
         if others.iter().any(is_same) {
             return false;
         }

@@ -23,10 +23,11 @@ fn overlays_of_one_entity_are_one_with_all_that_they_add() {
         others,
         of_p(&[("n", 1), ("m", 2)], &["G::\"a\"", "G::\"b\""]),
     ];
+    let overlays = overlays.each_ref();
     assert!(!is_one_each(&overlays));
     let united = UnitedOverlays::new(&overlays);
     assert!(united.contradiction.is_none());
-    let [p, q] = &*united.overlays else {
+    let [p, q] = *united.or_given(&overlays) else {
         panic!("two entities");
     };
     assert_eq!(q.uid, uid("U::\"q\""));
@@ -34,21 +35,27 @@ fn overlays_of_one_entity_are_one_with_all_that_they_add() {
     let names: Vec<&str> = p.attributes.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["n", "m"]);
     let many = (0..100).map(|n| Overlay::bare(uid(&format!("U::\"{n}\""))));
-    let mut many: Vec<Overlay> = many.collect();
+    let many: Vec<Overlay> = many.collect();
+    let mut many: Vec<&Overlay> = many.iter().collect();
     assert!(is_one_each(&many));
-    many.push(many[7].clone());
+    many.push(many[7]);
     assert!(!is_one_each(&many));
     let apart = UnitedOverlays::new(&overlays[..2]);
-    assert!(matches!(apart.overlays, Cow::Borrowed(_)));
+    assert!(matches!(apart.or_given(&overlays[..2]), Cow::Borrowed(_)));
 }
 
 #[test]
 fn a_second_value_of_an_attribute_or_a_tag_is_a_contradiction() {
     let overlays = [of_p(&[("n", 1)], &[]), of_p(&[("n", 2)], &["G::\"b\""])];
+    let overlays = overlays.each_ref();
     let united = UnitedOverlays::new(&overlays);
-    let said = united.contradiction.expect("two values").to_string();
+    let said = united
+        .contradiction
+        .as_ref()
+        .expect("two values")
+        .to_string();
     assert!(said.contains("the attribute `n` of `U::\"p\"`"), "{said}");
-    assert_eq!(united.overlays[0].parents, [uid("G::\"b\"")]);
+    assert_eq!(united.or_given(&overlays)[0].parents, [uid("G::\"b\"")]);
     let tagged = |value: i64| Overlay {
         tags: vec![("t".into(), Value::new(value, None))],
         ..of_p(&[], &[])

@@ -35,7 +35,7 @@ pub struct SharedParts<'a> {
     /// The context.
     pub context: &'a dyn ContextSource,
     /// Entities known to these requests only, and additions to stored ones.
-    pub overlays: &'a [Overlay],
+    pub overlays: &'a [&'a Overlay],
     /// Attributes of the context that are not known yet, as in [`Query::unknown`](crate::Query::unknown).
     pub unknown: &'a [&'a str],
 }

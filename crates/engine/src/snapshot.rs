@@ -388,7 +388,7 @@ impl Snapshot {
     }
 
     /// The entities as a request with these overlays sees them.
-    pub(crate) fn view<'a>(&'a self, overlays: &'a [Overlay]) -> RequestView<'a> {
+    pub(crate) fn view<'a>(&'a self, overlays: &'a [&'a Overlay]) -> RequestView<'a> {
         RequestView {
             store: &self.entities,
             actions: &self.rules.actions,

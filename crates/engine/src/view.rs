@@ -20,7 +20,7 @@ use crate::value::ValueRef;
 pub(crate) struct RequestView<'a> {
     pub(crate) store: &'a EntityStore,
     pub(crate) actions: &'a Actions,
-    pub(crate) overlays: &'a [Overlay],
+    pub(crate) overlays: &'a [&'a Overlay],
 }
 
 /// One entity: stored, in an overlay, both, or neither and only named.
@@ -81,6 +81,7 @@ impl<'a> RequestView<'a> {
             overlay: self
                 .overlays
                 .iter()
+                .copied()
                 .find(|overlay| self.is_same(uid, EntityRef::Given(&overlay.uid)))
                 // No request adds to an action.
                 .filter(|overlay| self.actions.get(&overlay.uid).is_none()),

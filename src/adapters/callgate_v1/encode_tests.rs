@@ -1,5 +1,6 @@
 use callgate_engine::PolicyList;
 use prost::Message;
+use smallvec::smallvec;
 
 use super::*;
 use crate::domain::decide::verdict::SideEffects;
@@ -48,7 +49,7 @@ fn denied() -> Response<Box<Verdict>> {
             reasons: vec![reason],
             determining_policies: [policy("no")].into_iter().collect(),
             shadow: [policy("soon")].into_iter().collect(),
-            targets: vec![TargetSummary {
+            targets: smallvec![TargetSummary {
                 id: "https://example.com/a".into(),
                 kind: "url",
                 role: Some("source".into()),

@@ -13,7 +13,7 @@ use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::adapters::input::ids;
 use crate::config::limits::Limits;
 use crate::domain::ids::DelegationId;
-use crate::domain::request::call_context::{ActorChain, Identity, Subject};
+use crate::domain::request::call_context::{ActorChain, Identity, Scopes, Subject};
 use crate::domain::schema::{TYPES, entity_uid};
 
 /// A resolved subject, and on whose behalf it acts.
@@ -239,10 +239,10 @@ fn claim(
 }
 
 /// Reads scopes: one text, as tokens have it, or a list of texts, as some gateways make of it.
-pub(in crate::adapters) fn scopes(token: &Map<String, Json>) -> Result<Vec<SmolStr>, &'static str> {
+pub(in crate::adapters) fn scopes(token: &Map<String, Json>) -> Result<Scopes, &'static str> {
     const NO_TEXT: &str = "the token's `scope` is neither a text nor a list of texts";
     match token.get("scope") {
-        None => Ok(Vec::new()),
+        None => Ok(Scopes::new()),
         Some(Json::String(text)) => Ok(text.split_ascii_whitespace().map(SmolStr::new).collect()),
         Some(Json::Array(scopes)) => {
             let texts = scopes.iter().map(|it| it.as_str().map(SmolStr::new));

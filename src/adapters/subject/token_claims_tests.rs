@@ -36,7 +36,7 @@ fn the_outermost_actor_acts_and_the_innermost_came_first() {
         actors,
         [r#"Mcp::Agent::"first""#, r#"Mcp::Agent::"middle""#]
     );
-    assert_eq!(delegation.scopes, ["read", "write"]);
+    assert_eq!(*delegation.scopes, ["read", "write"]);
     let at = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
     assert_eq!(delegation.expires_at, at(17));
     assert_eq!(delegation.not_before, at(3));
@@ -101,7 +101,7 @@ fn scopes_are_a_text_or_a_list() {
         let token = json!({"sub": "ana", "act": {"sub": "bot"}, "scope": scope});
         let known = read(token, None).expect("known");
         let delegation = known.actor_chain.expect("somebody stands behind it");
-        assert_eq!(delegation.scopes, ["read", "write"]);
+        assert_eq!(*delegation.scopes, ["read", "write"]);
     }
 }
 

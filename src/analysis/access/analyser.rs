@@ -27,7 +27,7 @@ use crate::domain::decide::inputs::DecisionInputs;
 use crate::domain::decide::verify;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{
-    ActorChain, CallContext, Identity, Initiator, Operation, Subject,
+    ActorChain, CallContext, Identity, Initiator, Operation, Scopes, Subject,
 };
 use crate::domain::request::operation::{OperationKind, ToolCall};
 use crate::domain::schema::{self, TYPES};
@@ -80,7 +80,8 @@ impl KnownEntities {
                 });
             }
         }
-        let seen = |uid: &EntityUID| snapshot.cedar_entity_with(uid, &overlays);
+        let added: Vec<&Overlay> = overlays.iter().collect();
+        let seen = |uid: &EntityUID| snapshot.cedar_entity_with(uid, &added);
         let own: Vec<Entity> = overlays.iter().filter_map(|it| seen(&it.uid)).collect();
         let stored = snapshot.cedar_entities();
         let stored = stored
@@ -247,8 +248,8 @@ impl<'s> Analyser<'s> {
         let server = schema::server_uid(server);
         let server = Some(&server).filter(|_| has_server);
         let known = known::of_tool_calls(parties, server, is_root_known);
-        let overlays = &self.entities.overlays;
-        let policies = snapshot.applicable(principal, action, &request.resource, overlays);
+        let overlays: Vec<&Overlay> = self.entities.overlays.iter().collect();
+        let policies = snapshot.applicable(principal, action, &request.resource, &overlays);
         let policies: Vec<_> = policies
             .into_iter()
             .filter(|it| !it.info.is_shadow)
@@ -466,7 +467,7 @@ pub fn call_of(parties: &Parties, server: &SmolStr, tool: &SmolStr) -> CallConte
     call.actor_chain = parties.root.as_ref().map(|root| ActorChain {
         root: Some(root.clone()),
         actors: parties.actors.clone(),
-        scopes: Vec::new(),
+        scopes: Scopes::new(),
         verified: true,
         delegation_ids: Vec::new(),
         not_before: None,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 use serde_json::json;
+use smallvec::smallvec;
 
 use super::*;
 use crate::analysis::explain::limits::ExplainLimits;
@@ -338,7 +339,7 @@ fn random_chain(random: &mut Random, call: &mut CallContext, authority: &mut Aut
             )));
             let chain = call.actor_chain.as_mut().expect("just set");
             chain.actors = vec![agent("planner")];
-            chain.scopes = vec!["repo".into()];
+            chain.scopes = smallvec!["repo".into()];
         }
         2 | 3 => {
             let first = delegation("d1", person("alice"), agent("planner"), random);

@@ -156,7 +156,7 @@ fn read_chain(bytes: &mut Reader<'_>) -> Result<ActorChain, CapsuleContentError>
     Ok(ActorChain {
         root: bytes.maybe(Reader::uid)?,
         actors: bytes.uids()?,
-        scopes: bytes.texts()?,
+        scopes: bytes.texts()?.into(),
         verified: bytes.bool()?,
         delegation_ids: bytes.texts()?,
         not_before: bytes.maybe(Reader::time)?,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 use url::Url;
 
@@ -24,7 +25,7 @@ use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::request::elicitation::{self, ElicitationForm};
 use crate::domain::request::operation::{OperationKind, ResourceOperation, ResultLabels, ToolCall};
 use crate::domain::request::target::argument::TargetArgument;
-use crate::domain::request::target::extract::{self, CallTargetError};
+use crate::domain::request::target::extract::{self, CallTargetError, FoundTargets};
 use crate::domain::request::target::host::Host;
 use crate::domain::request::target::{self, Target, TargetError, TargetKind, text};
 use crate::domain::request::uri_template;
@@ -33,6 +34,9 @@ use crate::domain::shared_list::SharedList;
 
 /// The maximum number of targets of one call, each of which is a Cedar request for each principal.
 pub const MAX_TARGETS: usize = 128;
+
+/// What a request adds to the entities: few calls name more principals that are not stored.
+pub type OverlayList<'a> = SmallVec<[&'a Overlay; 8]>;
 
 /// The Cedar request of an operation, without its principal.
 #[derive(Debug)]
@@ -104,16 +108,13 @@ impl CedarRequest {
     /// The overlays of the request for one target: those of the caller's entities, of the request and of the
     /// target.
     pub fn overlays<'s>(
-        &self,
+        &'s self,
         entities: &'s [Overlay],
-        target: Option<&Target>,
-    ) -> Cow<'s, [Overlay]> {
-        if self.overlays.is_empty() && target.is_none() {
-            return Cow::Borrowed(entities);
-        }
-        let target = target.map(|target| target.overlay.clone());
-        let added = self.overlays.iter().cloned().chain(target);
-        Cow::Owned(entities.iter().cloned().chain(added).collect())
+        target: Option<&'s Target>,
+    ) -> OverlayList<'s> {
+        let target = target.map(|target| &target.overlay);
+        let added = self.overlays.iter().chain(target);
+        entities.iter().chain(added).collect()
     }
 }
 
@@ -245,7 +246,8 @@ fn from_tool_call(
     request.access = registered.access;
     request.yields = registered.yields.clone();
     request.registered_tool = Some(Arc::clone(&registered));
-    request.targets = targets(inputs, operation, &registered, call)?.into();
+    let targets = targets(inputs, operation, &registered, call)?;
+    request.targets = targets.into_iter().collect();
     request.is_unnamed = request.targets.is_empty() && registered.has_targets();
     Ok(request)
 }
@@ -257,7 +259,7 @@ fn targets(
     operation: &Operation,
     registered: &RegisteredTool,
     call: &ToolCall,
-) -> Result<Vec<Target>, Reason> {
+) -> Result<FoundTargets, Reason> {
     let wanted = registered.target_arguments.as_ref().map_err(|fault| {
         invalid(format!(
             "the registration of the tool is of no use: `target_arguments` {fault}"
@@ -309,7 +311,7 @@ fn named_targets(
     operation: &Operation,
     wanted: &[TargetArgument],
     call: &ToolCall,
-) -> Result<Vec<Target>, Reason> {
+) -> Result<FoundTargets, Reason> {
     let targets = extract::targets(&operation.server, wanted, &call.arguments, MAX_TARGETS)
         .map_err(|fault| match fault {
             CallTargetError::Missing(place) => Reason::context_missing(vec![place]),

@@ -19,7 +19,9 @@ use crate::domain::decide::evaluate::RequestEvaluator;
 use crate::domain::decide::inputs::History;
 use crate::domain::decide::verify::VerifiedEvidence;
 use crate::domain::reason::{Reason, ReasonCode};
-use crate::domain::request::call_context::{ActorChain, CallContext, Operation, Subject, Workflow};
+use crate::domain::request::call_context::{
+    ActorChain, CallContext, Operation, Scopes, Subject, Workflow,
+};
 use crate::domain::request::claims;
 use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::request::operation::{OperationKind, ToolCall};
@@ -92,7 +94,7 @@ impl DescribedCall {
         let others = others.into_iter();
         let chain = approved.root.clone().map(|root| ActorChain {
             actors: approved.actors.clone(),
-            scopes: facts.map_or_else(Vec::new, |it| it.scopes.clone()),
+            scopes: facts.map_or_else(Scopes::new, |it| it.scopes.iter().cloned().collect()),
             // Stored delegations say themselves that they are. If they are gone, nobody does.
             verified: facts.is_some_and(|it| it.is_chain_verified && it.delegations.is_empty()),
             delegation_ids: facts.map_or_else(Vec::new, |it| it.delegations.clone()),

@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use callgate_engine::cedar::EntityUID;
-use callgate_engine::{Overlay, PolicyEvaluation, Query, RequestError, Snapshot};
+use callgate_engine::{Evaluations, Overlay, PolicyEvaluation, Query, RequestError, Snapshot};
 use serde_json::{Map, Value as Json};
 use smallvec::SmallVec;
 use smol_str::SmolStr;
@@ -49,12 +49,12 @@ pub struct RequestEvaluator<'a> {
 #[derive(Debug)]
 pub struct PrincipalEvaluations<'p> {
     principals: &'p [&'p EntityUID],
-    evaluations: Vec<PolicyEvaluation>,
+    evaluations: Evaluations,
 }
 
 impl<'p> PrincipalEvaluations<'p> {
     /// Evaluations of these principals, one after the other, and again for each further target.
-    pub fn new(principals: &'p [&'p EntityUID], evaluations: Vec<PolicyEvaluation>) -> Self {
+    pub fn new(principals: &'p [&'p EntityUID], evaluations: Evaluations) -> Self {
         Self {
             principals,
             evaluations,
@@ -126,7 +126,7 @@ impl<'a> RequestEvaluator<'a> {
         principals: &'p [&'p EntityUID],
         approval: Option<ApprovalFacts<'_>>,
         unknown: &[&str],
-        evaluate: impl Fn(&Snapshot, &Query<'_>, &[&EntityUID]) -> Vec<PolicyEvaluation>,
+        evaluate: impl Fn(&Snapshot, &Query<'_>, &[&EntityUID]) -> Evaluations,
     ) -> Result<PrincipalEvaluations<'p>, Reason> {
         let (snapshot, request) = (self.inputs.snapshot, self.request);
         let context = ContextInputs {
@@ -134,7 +134,7 @@ impl<'a> RequestEvaluator<'a> {
             ..self.context_inputs()
         };
         let targets = request.targets.len().max(1);
-        let mut evaluated = Vec::new();
+        let mut evaluated = Evaluations::new();
         // A call without a target is evaluated once.
         for target in 0..targets {
             let target = request.targets.get(target);

@@ -4,10 +4,11 @@
 
 use callgate_engine::cedar::{Context, EntityUID};
 use callgate_engine::{AssertedEntity, Overlay, Query, RequestError, Snapshot, for_each_entity};
+use smallvec::smallvec;
 use smol_str::SmolStr;
 
 use crate::domain::authority::state::Authority;
-use crate::domain::decide::cedar_request::CedarRequest;
+use crate::domain::decide::cedar_request::{CedarRequest, OverlayList};
 use crate::domain::decide::combine;
 use crate::domain::decide::evaluate::PrincipalEvaluations;
 use crate::domain::decide::observer::{EvaluationObserver, ObservedEvaluation};
@@ -132,7 +133,7 @@ pub fn decide_observed(
         action,
         resource,
         context,
-        overlays: &overlays,
+        overlays: &OverlayList::from_iter(&overlays),
         unknown: &[],
     };
     let evaluation = snapshot.evaluate(&query, principal);
@@ -149,7 +150,7 @@ pub fn decide_observed(
     let mut decision = combine::combine(
         principal,
         &plan,
-        PrincipalEvaluations::new(&[principal], vec![evaluation]),
+        PrincipalEvaluations::new(&[principal], smallvec![evaluation]),
     );
     if has_errors {
         name_unknown_entity(snapshot, question, &mut decision);

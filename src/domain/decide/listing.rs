@@ -25,7 +25,7 @@ use crate::domain::request::operation::{Listing, OperationKind, ResourceOperatio
 use crate::domain::request::uri_template;
 use crate::domain::schema;
 use callgate_engine::cedar::{EntityType, EntityUID};
-use callgate_engine::{PolicyEvaluation, Query, SharedParts, SharedQuery};
+use callgate_engine::{Evaluations, PolicyEvaluation, Query, SharedParts, SharedQuery};
 
 /// An item of a list that a server returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,7 +146,7 @@ pub fn filter<'w, 'o>(
     let principals = evidence.principals(call);
     let shared = SharedParts {
         context: &Facts::new(evaluator.context_inputs(), &nothing.operation, None),
-        overlays: &entities.overlays,
+        overlays: &nothing.overlays(&entities.overlays, None),
         unknown: &UNKNOWN_OF_TOOLS,
     };
     let listing = ListFilter {
@@ -231,7 +231,7 @@ impl ListFilter<'_> {
         &self,
         name: &str,
         definition: Option<&DefinitionDigests>,
-    ) -> Result<Vec<PolicyEvaluation>, Reason> {
+    ) -> Result<Evaluations, Reason> {
         let RequestEvaluator {
             inputs,
             call,
@@ -258,11 +258,7 @@ impl ListFilter<'_> {
 
     /// Evaluates the use of another item for each principal, once it is verified. `unknown` are the attributes that are not known
     /// about that use.
-    fn evaluate_use(
-        &self,
-        kind: OperationKind,
-        unknown: &[&str],
-    ) -> Result<Vec<PolicyEvaluation>, Reason> {
+    fn evaluate_use(&self, kind: OperationKind, unknown: &[&str]) -> Result<Evaluations, Reason> {
         let RequestEvaluator {
             inputs,
             call,

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use callgate_engine::cedar::EntityUID;
-use callgate_engine::{Overlay, PolicyEvaluation, Snapshot};
+use callgate_engine::{Evaluations, Overlay, PolicyEvaluation, Snapshot};
 use smol_str::SmolStr;
 
 use crate::domain::authority::chain::DelegationChain;
@@ -384,7 +384,7 @@ struct Relaxed<'a> {
 
 impl Relaxed<'_> {
     /// The evaluations; `None` if the request does not fit the schema.
-    fn evaluate_forbids(&self) -> Option<Vec<PolicyEvaluation>> {
+    fn evaluate_forbids(&self) -> Option<Evaluations> {
         let (snapshot, request) = (self.evaluator.inputs.snapshot, self.evaluator.request);
         let CedarRequest {
             action, resource, ..

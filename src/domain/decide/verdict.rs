@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use callgate_engine::cedar::EntityUID;
 use callgate_engine::obligation::Obligation;
 use callgate_engine::{PolicyInfo, PolicyList};
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use crate::domain::authority::approval::{ApprovalContext, ApprovedCall};
@@ -43,7 +44,7 @@ pub struct Verdict {
     /// What the tool does, where the bundle declares an action for it: the name of such an action does not say it.
     pub access: Option<AccessLevel>,
     /// The resources acted upon, under their canonical names.
-    pub targets: Vec<TargetSummary>,
+    pub targets: SmallVec<[TargetSummary; 1]>,
     /// What an approval has to cover, for a deny with [`ReasonCode::ApprovalRequired`].
     pub challenge: Option<Box<Challenge>>,
     /// The side effects of an allow. They are not applied yet.
@@ -206,7 +207,7 @@ impl Verdict {
             shadow: PolicyList::new(),
             principals: Vec::new(),
             access: None,
-            targets: Vec::new(),
+            targets: SmallVec::new(),
             challenge: None,
             effects: SideEffects::default(),
         }
@@ -221,7 +222,7 @@ impl Verdict {
             shadow: PolicyList::new(),
             principals: Vec::new(),
             access: None,
-            targets: Vec::new(),
+            targets: SmallVec::new(),
             challenge: None,
             effects: SideEffects::default(),
         }
@@ -268,9 +269,8 @@ impl Verdict {
 
 impl From<&Target> for TargetSummary {
     fn from(target: &Target) -> Self {
-        let id: &str = target.uid().eid().as_ref();
         Self {
-            id: SmolStr::new(id),
+            id: target.uid().eid().clone().into_smolstr(),
             kind: target.kind.as_str(),
             role: target.role.clone(),
             query: target.query.clone(),

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use callgate_engine::cedar::EntityUID;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 use uuid::Uuid;
 
@@ -65,6 +66,9 @@ pub struct Identity {
     pub is_relayed: bool,
 }
 
+/// OAuth scopes: most tokens have one, or none.
+pub type Scopes = SmallVec<[SmolStr; 1]>;
+
 /// The chain from the root of the authority to the subject (RFC 8693, `sub` and `act`), as the call states
 /// it.
 #[derive(Debug, Clone)]
@@ -75,7 +79,7 @@ pub struct ActorChain {
     /// The actors between root and subject, nearest to the root first.
     pub actors: Vec<EntityUID>,
     /// The delegated OAuth scopes.
-    pub scopes: Vec<SmolStr>,
+    pub scopes: Scopes,
     /// Whether the caller verified the chain.
     pub verified: bool,
     /// Ids of stored delegations: one for each link from the root on, or the last one alone.
@@ -194,7 +198,7 @@ impl ActorChain {
         Self {
             root: Some(root),
             actors: Vec::new(),
-            scopes: Vec::new(),
+            scopes: Scopes::new(),
             verified: true,
             delegation_ids: Vec::new(),
             not_before: None,
@@ -215,7 +219,7 @@ impl ActorChain {
         Self {
             root: None,
             actors: Vec::new(),
-            scopes: Vec::new(),
+            scopes: Scopes::new(),
             verified: false,
             delegation_ids,
             not_before: None,

@@ -415,20 +415,19 @@ impl MessageParser<'_> {
         }
     }
 
-    pub(in crate::adapters::callgate_v1) fn ids<I: From<SmolStr>>(
+    pub(in crate::adapters::callgate_v1) fn ids<I: From<SmolStr>, L: FromIterator<I>>(
         &self,
         wire: Vec<impl WireText>,
         limit: u32,
         field: &'static str,
-    ) -> Result<Vec<I>, FieldError> {
+    ) -> Result<L, FieldError> {
         check_count(wire.len(), limit, field)?;
-        let mut ids = Vec::with_capacity(wire.len());
-        for (index, text) in wire.into_iter().enumerate() {
-            ids.push(self.required_id(text, field).map_err(|inner| {
+        let ids = wire.into_iter().enumerate().map(|(index, text)| {
+            self.required_id(text, field).map_err(|inner| {
                 FieldError::new(format!("{field}[{index}]"), inner.problem().clone())
-            })?);
-        }
-        Ok(ids)
+            })
+        });
+        ids.collect()
     }
 }
 

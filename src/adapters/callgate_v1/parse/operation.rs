@@ -130,7 +130,7 @@ impl MessageParser<'_> {
             return Err(FieldError::new("arguments", FieldProblem::Json(fault)));
         }
         let names = wire.arguments.into_keys().collect();
-        let mut arguments = self.ids(names, self.limits.list_items, "arguments")?;
+        let mut arguments: Vec<_> = self.ids(names, self.limits.list_items, "arguments")?;
         arguments.sort_unstable();
         Ok(OperationKind::GetPrompt { name, arguments })
     }

@@ -94,7 +94,7 @@ pub(super) struct AskedOf<'a> {
     /// The context.
     pub context: &'a dyn ContextSource,
     /// What the request adds to stored entities.
-    pub overlays: &'a [Overlay],
+    pub overlays: &'a [&'a Overlay],
     /// Whether the action's context may have an attribute.
     pub declares: &'a dyn Fn(&str) -> bool,
 }

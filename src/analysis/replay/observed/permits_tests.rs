@@ -24,7 +24,7 @@ fn call(tool: &str, file: &str) -> (PermitKey, EntityUID, Circumstances) {
         principal: &principal,
         resource: &resource,
         context: &context,
-        overlays: &[overlay],
+        overlays: &[&overlay],
         declares: &|_| false,
     };
     let key = PermitKey {

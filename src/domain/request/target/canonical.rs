@@ -3,6 +3,7 @@
 use ::url::Url;
 use callgate_engine::Overlay;
 use callgate_engine::cedar::{EntityUID, Value};
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use crate::domain::request::target::host::Host;
@@ -43,13 +44,16 @@ impl Target {
     }
 }
 
+/// The names of resources that contain another begin its name: where they end. Most are a few levels deep.
+pub(super) type NameEnds = SmallVec<[usize; 8]>;
+
 /// A target with its canonical name, before it becomes an entity.
 #[derive(Debug, Default)]
 pub(super) struct CanonicalTarget {
     pub(super) kind: Option<TargetKind>,
-    pub(super) name: String,
-    /// The names of the containing resources, outermost first.
-    pub(super) containing: Vec<String>,
+    pub(super) name: SmolStr,
+    /// The containing resources, outermost first: how many bytes of this name theirs is.
+    pub(super) containing: NameEnds,
     pub(super) scheme: Option<SmolStr>,
     pub(super) host: Option<Host>,
     pub(super) query: Option<SmolStr>,
@@ -84,7 +88,7 @@ impl CanonicalTarget {
     /// The target; whether the call writes its name as it is.
     pub(super) fn target(self, is_canonical: bool) -> Target {
         let kind = self.kind.unwrap_or(TargetKind::Id);
-        let name = SmolStr::new(&self.name);
+        let name = self.name;
         let text = |text: &SmolStr| Value::new(text.clone(), None);
         let mut attributes = Vec::with_capacity(MOST_ATTRIBUTES);
         attributes.extend([
@@ -107,15 +111,16 @@ impl CanonicalTarget {
             let facts = host.facts();
             attributes.extend(facts.map(|(name, value)| (SmolStr::new_static(name), value)));
         }
-        let containing = self.containing.iter().map(|name| place(name.as_str()));
+        let containing = self.containing.iter();
+        let containing = containing.map(|&end| place(&name[..end]));
         Target {
             kind,
             role: None,
             is_canonical,
             query: self.query,
             overlay: Overlay {
-                uid: place(name),
                 parents: containing.collect(),
+                uid: place(name),
                 attributes,
                 tags: Vec::new(),
             },
@@ -129,20 +134,20 @@ fn is_escaped_as(name: &str, text: &str) -> bool {
     Url::parse(name).is_ok_and(is_same)
 }
 
-/// The name of a resource below a root and the names of those that contain it, for unescaped segments. A root
+/// The name of a resource below a root and where the names of those end that contain it, for unescaped segments. A root
 /// that is itself a resource, such as `file:///`, ends with a slash.
-pub(super) fn below(root: &str, segments: &[&str]) -> (String, Vec<String>) {
-    let added: usize = segments.iter().map(|segment| 1 + segment.len()).sum();
-    let mut name = String::with_capacity(root.len() + added);
-    name.push_str(root);
-    let mut containing = Vec::with_capacity(segments.len());
-    for segment in segments {
-        containing.push(name.clone());
-        if !name.ends_with('/') {
-            name.push('/');
+pub(super) fn below(root: &str, segments: &[&str]) -> (SmolStr, NameEnds) {
+    let mut containing = NameEnds::with_capacity(segments.len());
+    let name = text::joined(|name| {
+        name.push_str(root);
+        for segment in segments {
+            containing.push(name.len());
+            if !name.ends_with('/') {
+                name.push('/');
+            }
+            name.push_str(&text::escaped(segment));
         }
-        name.push_str(&text::escaped(segment));
-    }
+    });
     (name, containing)
 }
 

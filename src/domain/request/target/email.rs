@@ -5,7 +5,7 @@
 //! address literals, and names and domains in other letters by an encoding are rejected.
 
 use ::url::Host as Parsed;
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 
 use crate::domain::request::target::canonical::CanonicalTarget;
 use crate::domain::request::target::host::Host;
@@ -71,7 +71,7 @@ fn address(text: &str) -> Result<CanonicalTarget, TargetError> {
     let host = Host::of_name(&domain);
     Ok(CanonicalTarget {
         kind: Some(TargetKind::Email),
-        name: format!("mailto:{}@{domain}", local.to_ascii_lowercase()),
+        name: format_smolstr!("mailto:{}@{domain}", local.to_ascii_lowercase()),
         scheme: Some(SmolStr::new_static("mailto")),
         host: Some(host),
         ..CanonicalTarget::default()

@@ -38,8 +38,14 @@ struct Location<'p> {
 /// Few targets are in a list, and fewer in a list of a list.
 type Positions = SmallVec<[usize; 2]>;
 
+/// What a call acts upon: most calls upon one thing.
+pub type FoundTargets = SmallVec<[Target; 1]>;
+
 /// A value in the arguments.
 type LocatedValue<'p, 'a> = (Location<'p>, &'a Json);
+
+/// Most arguments are one value.
+type LocatedValues<'p, 'a> = SmallVec<[LocatedValue<'p, 'a>; 2]>;
 
 /// The targets that the arguments of a call name on a server, each once in each role.
 ///
@@ -51,14 +57,19 @@ pub fn targets(
     wanted: &[TargetArgument],
     arguments: &Map<String, Json>,
     most: usize,
-) -> Result<Vec<Target>, CallTargetError> {
-    let mut targets: Vec<Target> = Vec::new();
+) -> Result<FoundTargets, CallTargetError> {
+    let mut targets = FoundTargets::new();
     for argument in wanted {
         for (at, value) in TargetWalk::through(arguments, argument)? {
-            for mut target in read_value(server, argument, &at, value, arguments)? {
-                target.role.clone_from(&argument.role);
-                if !targets.iter().any(|known| known.is_same(&target)) {
-                    targets.push(target);
+            match &argument.base {
+                Some(TargetBase::Url(base)) => {
+                    let target = below_url(base, &at, value, arguments)?;
+                    add_new(&mut targets, target, argument);
+                }
+                _ => {
+                    for target in read_value(server, argument, &at, value, arguments)? {
+                        add_new(&mut targets, target, argument);
+                    }
                 }
             }
             if targets.len() > most {
@@ -69,6 +80,14 @@ pub fn targets(
     Ok(targets)
 }
 
+fn add_new(known: &mut FoundTargets, mut target: Target, argument: &TargetArgument) {
+    target.role.clone_from(&argument.role);
+    if !known.iter().any(|it| it.is_same(&target)) {
+        known.push(target);
+    }
+}
+
+/// The targets of a value that names them by itself, or as a path below another.
 fn read_value(
     server: &str,
     argument: &TargetArgument,
@@ -77,9 +96,6 @@ fn read_value(
     arguments: &Map<String, Json>,
 ) -> Result<Vec<Target>, CallTargetError> {
     let invalid = |fault: TargetError| invalid_at(at, fault);
-    if let Some(TargetBase::Url(base)) = &argument.base {
-        return Ok(vec![below_url(base, at, value, arguments)?]);
-    }
     match (value, argument.kind) {
         (Json::String(text), kind) => {
             let is_relative = kind == Some(TargetKind::Path) && !text.starts_with('/');
@@ -122,7 +138,7 @@ fn below_url<'a>(
         }
     };
     let segments = base.segments().iter().map(segment);
-    let segments: Vec<_> = segments.collect::<Result<_, _>>()?;
+    let segments = segments.collect::<Result<SmallVec<[_; 8]>, _>>()?;
     let invalid = |fault| invalid_at(at, fault);
     let part = url_part(at, value)?;
     let part = url_base::part_below(&part).map_err(invalid)?;
@@ -195,19 +211,19 @@ struct TargetWalk<'p, 'a> {
     is_optional: bool,
     /// Of the lists on the way to what is looked at.
     positions: Positions,
-    found: Vec<LocatedValue<'p, 'a>>,
+    found: LocatedValues<'p, 'a>,
 }
 
 impl<'p, 'a> TargetWalk<'p, 'a> {
     fn through(
         arguments: &'a Map<String, Json>,
         argument: &'p TargetArgument,
-    ) -> Result<Vec<LocatedValue<'p, 'a>>, CallTargetError> {
+    ) -> Result<LocatedValues<'p, 'a>, CallTargetError> {
         let mut walk = Self {
             steps: argument.place.steps(),
             is_optional: argument.is_optional,
             positions: Positions::new(),
-            found: Vec::new(),
+            found: LocatedValues::new(),
         };
         match walk.steps.first() {
             Some(PathStep::Member(name)) => walk.value(arguments.get(name.as_str()), 1)?,

@@ -7,7 +7,7 @@ use uuid::fmt::{Hyphenated, Simple};
 use crate::domain::request::target::canonical::CanonicalTarget;
 use crate::domain::request::target::expansion;
 use crate::domain::request::target::kind::{TargetError, TargetKind};
-use crate::domain::request::target::text::{check_segment, has_escape};
+use crate::domain::request::target::text::{self, check_segment, has_escape};
 
 /// The largest integer that every JSON parser keeps exact.
 const MAX_NUMBER: u64 = (1 << 53) - 1;
@@ -82,10 +82,10 @@ pub(super) fn of_number(number: &Number) -> Result<String, TargetError> {
     }
 }
 
-fn of_server(server: &str, kind: TargetKind, text: &str) -> CanonicalTarget {
+fn of_server(server: &str, kind: TargetKind, id: &str) -> CanonicalTarget {
     CanonicalTarget {
         kind: Some(kind),
-        name: format!("{server}:{text}"),
+        name: text::joined(|name| name.extend([server, ":", id])),
         ..CanonicalTarget::default()
     }
 }

@@ -666,3 +666,15 @@ fn what_climbs_once_programs_have_replaced_it_is_refused_in_every_kind() {
         assert_eq!(names(kind, text).len(), 1, "{text}");
     }
 }
+
+#[test]
+fn a_name_has_nothing_of_the_one_before() {
+    for length in [1, 20, 2_000, 4_000, 3, 23, 24] {
+        let segment = "s".repeat(length);
+        let path = format!("/srv/{segment}");
+        assert_eq!(names(None, &path), [format!("file://{path}")]);
+        let id = text::joined(|name| name.extend([segment.as_str(), ":", &segment]));
+        assert_eq!(id, format!("{segment}:{segment}"));
+        assert_eq!(text::joined(|_| ()), "");
+    }
+}

@@ -1,7 +1,10 @@
 //! The characters allowed in targets, and percent-encoding.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
+use smallvec::SmallVec;
+use smol_str::SmolStr;
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::domain::request::target::expansion;
@@ -18,6 +21,24 @@ const LOOK_ALIKES: [char; 12] = [
     '\u{2044}', '\u{2215}', '\u{2216}', '\u{2236}', '\u{2571}', '\u{2572}', '\u{29f5}', '\u{29f8}',
     '\u{29f9}', '\u{3002}', '\u{a789}', '\u{ff61}',
 ];
+
+/// Joins the parts of a name in memory that the thread keeps, so that only the name is allocated.
+pub fn joined(write: impl FnOnce(&mut String)) -> SmolStr {
+    thread_local! {
+        static NAME: Cell<String> = const { Cell::new(String::new()) };
+    }
+    let mut name = NAME.take();
+    name.clear();
+    write(&mut name);
+    let joined = SmolStr::new(&name);
+    if name.capacity() <= MAX_TARGET_BYTES {
+        NAME.set(name);
+    }
+    joined
+}
+
+/// The segments of a path; most have few.
+pub type Segments<'p> = SmallVec<[&'p str; 8]>;
 
 /// Rejects characters that are invisible or ambiguous.
 ///
@@ -129,12 +150,12 @@ pub fn escaped(segment: &str) -> Cow<'_, str> {
 /// # Errors
 ///
 /// [`TargetError::TooDeep`], or the error of [`expansion::check`] or [`check_segment`].
-pub fn segments(path: &str) -> Result<Vec<&str>, TargetError> {
+pub fn segments(path: &str) -> Result<Segments<'_>, TargetError> {
     expansion::check(path)?;
     for segment in path.split('/') {
         check_segment(segment)?;
     }
-    let segments: Vec<&str> = path
+    let segments: Segments<'_> = path
         .split('/')
         .filter(|segment| !segment.is_empty() && *segment != ".")
         .collect();

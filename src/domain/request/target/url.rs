@@ -179,7 +179,7 @@ pub(super) fn opaque(text: &str) -> Result<CanonicalTarget, TargetError> {
     id::check_exact(rest)?;
     Ok(CanonicalTarget {
         kind: Some(TargetKind::Uri),
-        name: format!("{scheme}:{rest}"),
+        name: format_smolstr!("{scheme}:{rest}"),
         scheme: Some(SmolStr::new(scheme)),
         ..CanonicalTarget::default()
     })

@@ -96,7 +96,7 @@ impl UrlBase {
     ) -> Result<Target, TargetError> {
         let segments = segments.iter().map(AsRef::as_ref);
         let below = part.split('/').filter(|segment| !segment.is_empty());
-        let segments: Vec<&str> = segments.chain(below).collect();
+        let segments: text::Segments<'_> = segments.chain(below).collect();
         if segments.len() > MAX_TARGET_SEGMENTS {
             return Err(TargetError::TooDeep);
         }
