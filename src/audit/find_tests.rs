@@ -149,7 +149,8 @@ fn a_decision_is_looked_for_in_the_file_in_which_a_clock_was_set_back() {
     let dir = tempfile::tempdir().expect("a directory");
     write_log(dir.path(), &many(30), 10);
     let files = files(dir.path()).expect("readable");
-    assert_eq!(going_back(&files, 0), [20..u64::MAX]);
+    let newest = 20..u64::MAX;
+    assert_eq!(going_back(&files, 0), [newest]);
     assert!(going_back(&files, u64::MAX).is_empty());
 }
 
