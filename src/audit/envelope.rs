@@ -21,6 +21,7 @@ use crate::audit::record::INDEX_TAG;
 use crate::audit::record::access_number;
 use crate::audit::record::schema::Notice;
 use crate::audit::wire::WireWriter;
+use crate::domain::authority::stop::Stop;
 use crate::domain::decide::verdict::{Decision, LeftBehind, PrincipalVerdict, Reason, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::domain::request::operation::OperationKind;
@@ -383,6 +384,9 @@ impl EnvelopeFields<'_, '_> {
                 }
                 wire.texts(3, &reason.missing);
                 wire.texts(4, &reason.policies);
+                if let Some(stop) = &reason.stop {
+                    wire.nested(5, |wire| stopped(wire, digests, stop));
+                }
             });
         });
     }
@@ -408,6 +412,13 @@ impl EnvelopeFields<'_, '_> {
             self.wire.bytes(fields[1], &parent.span_id);
         }
     }
+}
+
+fn stopped(wire: &mut WireWriter<'_>, digests: &dyn KeyedDigest, stop: &Stop) {
+    entity(wire, digests, 1, &stop.uid);
+    entity(wire, digests, 2, &stop.by);
+    wire.text(3, &stop.reason);
+    wire.fixed64(4, nanos(stop.at));
 }
 
 /// An entity, whatever it is in the request; of a resource, whose id is a URI, the digest of the id.

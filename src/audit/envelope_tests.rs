@@ -21,8 +21,9 @@ use crate::audit::record::schema::record::Kind;
 use crate::audit::record::schema::{Notice, Record, Verdict as WireVerdict, notice};
 use crate::audit::record::{StoredRecord, index_of};
 use crate::domain::authority::approval::{ApprovalContext, ApprovedCall};
+use crate::domain::authority::stop::Stop;
 use crate::domain::decide::verdict::{
-    Challenge, Decision, LeftBehind, PrincipalVerdict, Reason, ReasonCode, TargetSummary,
+    Challenge, Decision, LeftBehind, PrincipalVerdict, Reason, ReasonCode, TargetSummary, Verdict,
 };
 use crate::domain::request::call_context::{ActorChain, CallContext};
 use crate::domain::request::operation::{OperationKind, ToolCall};
@@ -700,6 +701,33 @@ fn the_challenge_in_a_record_of_before_is_not_shown() {
     let shown = json::record(&read).to_string();
     assert!(!shown.contains("00ff"), "{shown}");
     assert!(json::is_challenged(decided(&read)));
+}
+
+#[test]
+fn a_stop_is_on_record_with_the_deny() {
+    let stop = Arc::new(Stop {
+        uid: uid(RELEASE),
+        reason: "INC-4711".into(),
+        at: SystemTime::UNIX_EPOCH + Duration::from_nanos(1_700_000_000_000_000_001),
+        by: uid(SAM),
+    });
+    let fixture = RecordFixture::with(Verdict::deny(Reason::stopped(&stop)));
+    let call = fixtures::tool_call();
+    let record = decoded(&encoded(&fixture, RecordedRequest::Call(&call), &Shown));
+    let expected = schema_v1::Stop {
+        entity: RELEASE.to_owned(),
+        actor: SAM.to_owned(),
+        reason: "INC-4711".to_owned(),
+        at: 1_700_000_000_000_000_001,
+    };
+    assert_eq!(decided(&record).reasons[0].stop.as_ref(), Some(&expected));
+    let shown = json::record(&record);
+    assert_eq!(
+        shown["reasons"][0]["stop"],
+        serde_json::json!({
+            "entity": RELEASE, "actor": SAM, "reason": "INC-4711", "at": "2023-11-14T22:13:20.000000001Z",
+        })
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::audit::record::Record;
 use crate::audit::record::schema::{
     AccessLevel, ControlWrite, Decision, Notice, Outcome, Policy, PrincipalVerdict, Reason,
-    SideEffects, Verdict, notice, outcome, record,
+    SideEffects, Stop, Verdict, notice, outcome, record,
 };
 use crate::domain::reason::ReasonCode;
 use crate::domain::request::canonical::hex;
@@ -230,9 +230,19 @@ pub(super) fn reasons(reasons: &[Reason]) -> Vec<Value> {
             .put("principal", it.principal.as_str())
             .texts("missing", &it.missing)
             .texts("policies", &it.policies)
+            .put("stop", it.stop.as_ref().map_or(Value::Null, stop))
             .end()
     };
     reasons.iter().map(one).collect()
+}
+
+fn stop(it: &Stop) -> Value {
+    Object::default()
+        .put("entity", it.entity.as_str())
+        .put("actor", it.actor.as_str())
+        .put("reason", it.reason.as_str())
+        .put("at", time(it.at))
+        .end()
 }
 
 /// Policies with their owners and controls.

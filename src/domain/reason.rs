@@ -1,11 +1,14 @@
 //! Reasons for a deny: stable codes with a message.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
+use crate::domain::authority::stop::Stop;
 use crate::domain::request::visible::escaped;
+use crate::domain::schema::TYPES;
 
 /// A reason for a deny.
 #[derive(Debug, Clone)]
@@ -16,6 +19,8 @@ pub struct Reason {
     pub message: String,
     /// The principal that was denied, if the reason concerns one.
     pub principal: Option<EntityUID>,
+    /// The stop that is in force, for [`ReasonCode::Stopped`].
+    pub stop: Option<Arc<Stop>>,
     /// Whether a wider delegation would turn the deny, for [`ReasonCode::DelegationOutOfScope`].
     pub lacks_scope: bool,
     /// The missing facts, for [`ReasonCode::ContextMissing`].
@@ -162,6 +167,17 @@ impl ReasonCode {
 }
 
 impl Reason {
+    /// The reason of a deny for a stop.
+    pub fn stopped(stop: &Arc<Stop>) -> Self {
+        let message = format!("`{}` is stopped: {}", stop.uid, stop.reason);
+        let is_principal = [&TYPES.agent, &TYPES.user].contains(&stop.uid.entity_type());
+        Self {
+            principal: is_principal.then(|| stop.uid.clone()),
+            stop: Some(Arc::clone(stop)),
+            ..Self::new(ReasonCode::Stopped, message)
+        }
+    }
+
     /// A deny because facts are missing.
     pub fn context_missing(missing: Vec<String>) -> Self {
         let message = format!("the call lacks {}", missing.join(", "));
@@ -183,6 +199,7 @@ impl Reason {
             code,
             message,
             principal: None,
+            stop: None,
             lacks_scope: false,
             missing: Vec::new(),
             policies: Vec::new(),

@@ -45,7 +45,7 @@ impl Authority {
             return Ok(());
         }
         match uids.into_iter().find_map(|uid| self.stops.get(uid)) {
-            Some(stop) => Err(stop.to_reason()),
+            Some(stop) => Err(Reason::stopped(stop)),
             None => Ok(()),
         }
     }

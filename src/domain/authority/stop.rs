@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::domain::authority::form;
-use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::schema::TYPES;
 
 /// A stop.
@@ -32,15 +31,5 @@ impl Stop {
     pub fn is_stoppable(uid: &EntityUID) -> bool {
         let ty = uid.entity_type();
         [&TYPES.agent, &TYPES.user, &TYPES.server, &TYPES.tool].contains(&ty)
-    }
-
-    /// The reason of the deny.
-    pub fn to_reason(&self) -> Reason {
-        let message = format!("`{}` is stopped: {}", self.uid, self.reason);
-        let mut reason = Reason::new(ReasonCode::Stopped, message);
-        let ty = self.uid.entity_type();
-        let is_principal = *ty == TYPES.agent || *ty == TYPES.user;
-        reason.principal = is_principal.then(|| self.uid.clone());
-        reason
     }
 }

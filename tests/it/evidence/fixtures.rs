@@ -104,6 +104,7 @@ fn full_decision() -> Decision {
             principal: "Mcp::User::\"sam\"".to_owned(),
             missing: texts(&["approval"]),
             policies: texts(&["mcp.writes-need-approval"]),
+            stop: None,
         }],
         determining_policies: vec![policy(
             "mcp.writes-need-approval",

@@ -3,7 +3,9 @@
 use std::fs;
 
 use callgate::audit::record::Record;
-use callgate::audit::record::schema::{ControlWrite, Notice, Reason, Verdict, notice, record};
+use callgate::audit::record::schema::{
+    ControlWrite, Notice, Reason, Stop, Verdict, notice, record,
+};
 use serde_json::Value;
 
 use crate::evidence::fixtures::{CHILD, FULL, many, records, write_log, write_segments};
@@ -90,21 +92,37 @@ fn write(verb: &str, id: &str, why: &str) -> record::Kind {
 
 #[test]
 fn a_deny_for_a_stop_names_who_stopped_whom_and_why() {
-    let agent = "Mcp::Agent::\"support\"";
-    let mut all = many(12);
+    let (agent, tool) = ("Mcp::Agent::\"support\"", "Mcp::Tool::\"github/merge\"");
+    let mut repeated = write("StopEntity", agent, "INC-4712");
+    if let record::Kind::Write(it) = &mut repeated {
+        it.outcome = "repeated".to_owned();
+    }
+    let mut all = many(16);
     for (at, kind) in [
         (1, write("StopEntity", agent, "an older one")),
         (2, write("ResumeEntity", agent, "")),
         (3, write("StopEntity", agent, "INC-4711")),
-        (
-            4,
-            write("StopEntity", "Mcp::Tool::\"github/merge\"", "review"),
-        ),
+        (4, write("StopEntity", tool, "review")),
         (7, write("StopEntity", agent, "a later one")),
+        // It was in force before it could be put on record.
+        (12, repeated),
     ] {
         all[at].kind = Some(kind);
     }
-    for (at, principal) in [(5, agent), (6, "")] {
+    let stop = |entity: &str, reason: &str| Stop {
+        entity: entity.to_owned(),
+        actor: "Mcp::User::\"ines\"".to_owned(),
+        reason: reason.to_owned(),
+        at: all[3].at,
+    };
+    let stops = [
+        (5, stop(agent, "INC-4711")),
+        (6, stop(tool, "review")),
+        (9, stop(agent, "INC-4712")),
+        // Made by another replica.
+        (10, stop(agent, "an older one of another log")),
+    ];
+    for (at, stop) in stops {
         let Some(record::Kind::Decision(it)) = &mut all[at].kind else {
             panic!("a decision");
         };
@@ -112,35 +130,48 @@ fn a_deny_for_a_stop_names_who_stopped_whom_and_why() {
         (it.server, it.tool) = ("github".to_owned(), "merge".to_owned());
         it.reasons = vec![Reason {
             code: "STOPPED".to_owned(),
-            principal: principal.to_owned(),
+            stop: Some(stop),
             ..Reason::default()
         }];
     }
     let workplace = workplace(&all);
-    for (at, told) in [
+    let written = |entity: &str, outcome: &str, reason: &str| {
+        format!("{outcome:6}  user:ines  StopEntity {entity}  reason {reason}\n")
+    };
+    for (at, stopped, by) in [
         (
             "5",
-            "done    user:ines  StopEntity Mcp::Agent::\"support\"  reason INC-4711\n",
+            "agent:support by user:ines at 2030-01-31T",
+            written(agent, "done", "INC-4711"),
         ),
         (
             "6",
-            "done    user:ines  StopEntity Mcp::Tool::\"github/merge\"  reason review\n",
+            "tool:github/merge by user:ines at 2030-01-31T",
+            written(tool, "done", "review"),
+        ),
+        (
+            "9",
+            ", reason INC-4712\n",
+            written(agent, "repeated", "INC-4712"),
+        ),
+        (
+            "10",
+            ", reason \"an older one of another log\"\n",
+            "no write in this log\n".to_owned(),
         ),
     ] {
         let ran = workplace.run(&["audit", "show", at]);
-        let stops = ran
-            .stdout
-            .lines()
-            .filter(|line| line.starts_with("  stopped "));
-        assert_eq!(stops.count(), 1, "{}", ran.transcript());
-        assert!(ran.stdout.contains(told), "{}", ran.transcript());
+        assert!(ran.stdout.contains(stopped), "{}", ran.transcript());
+        let line = (ran.stdout.lines()).find(|line| line.starts_with("  its write "));
+        let line = format!("{}\n", line.unwrap_or_default());
+        assert!(line.ends_with(&by), "{}", ran.transcript());
     }
     // They are found by whom they are about.
     for (words, number) in [
-        (&["--agent", "support", "--kind", "write"][..], 4),
+        (&["--agent", "support", "--kind", "write"][..], 5),
         (&["--tool", "github/merge", "--kind", "write"], 1),
         (&["--server", "github", "--kind", "write"], 1),
-        (&["--user", "ines", "--kind", "write"], 5),
+        (&["--user", "ines", "--kind", "write"], 6),
     ] {
         let ran = workplace.run(&[&["audit", "query"], words].concat());
         assert_eq!(ran.stdout.lines().count(), number, "{}", ran.transcript());

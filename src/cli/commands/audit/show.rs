@@ -8,14 +8,12 @@ use crate::audit::find::{self, FoundRecord, SearchScope};
 use crate::audit::json as records;
 use crate::audit::outcome_check::{OutcomeCheck, OutcomeDoubt};
 use crate::audit::reader::LogError;
-use crate::audit::record::schema::{Decision, record};
+use crate::audit::record::schema::{Decision, Stop, record};
 use crate::audit::verify;
 use crate::audit::verify::coverage::{self, Coverage};
 use crate::cli::commands::audit::args::{LogArgs, RecordId, record_id, warn_of};
-use crate::cli::commands::audit::story::{Damage, Story};
+use crate::cli::commands::audit::story::{Damage, Story, stop_of};
 use crate::cli::output::{Exit, Output, note};
-use crate::domain::reason::ReasonCode;
-use crate::domain::schema::{self, TYPES};
 
 /// Tells one decision as a story: the chain, each principal's verdict, what it used up, its outcome
 #[derive(Debug, clap::Args)]
@@ -61,7 +59,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         "checkpoint": { "coverage": coverage.word(), "size": coverage.size() },
         "parent": found.parent.as_ref().map(|it| records::record(&it.message)),
         "approvals": found.approvals.iter().map(FoundRecord::json).collect::<Vec<_>>(),
-        "stops": found.stops.iter().map(FoundRecord::json).collect::<Vec<_>>(),
+        "stops": found.stop.iter().map(FoundRecord::json).collect::<Vec<_>>(),
         "delegations": found.delegations.iter().map(FoundRecord::json).collect::<Vec<_>>(),
         "later": found.later.iter().map(FoundRecord::json).collect::<Vec<_>>(),
         "faults": faults,
@@ -71,7 +69,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         parent: found.parent.as_ref(),
         approvals: &found.approvals,
         delegations: &found.delegations,
-        stops: &found.stops,
+        stop: found.stop.as_ref(),
         later: &found.later,
         damage: Damage {
             is_before: !found.faults_before.is_empty(),
@@ -92,23 +90,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
-/// Whose stop denied a decision, as writes name them: the principal that the reason names, or else the server or the tool.
-fn stopped(decision: &Decision) -> Vec<String> {
-    let reasons = decision.reasons.iter();
-    let mut stops = reasons.filter(|it| it.code == ReasonCode::Stopped.as_str());
-    match stops.next() {
-        None => Vec::new(),
-        Some(reason) if !reason.principal.is_empty() => vec![reason.principal.clone()],
-        Some(_) => {
-            let server = schema::entity_uid(&TYPES.server, &decision.server);
-            let tool = schema::tool_uid(&decision.server, &decision.tool);
-            vec![server.to_string(), tool.to_string()]
-        }
-    }
-}
-
-fn is_write_about(record: &FoundRecord, id: &str) -> bool {
-    matches!(&record.message.kind, Some(record::Kind::Write(it)) if it.id == id)
+/// Whether a record is the write that made a stop, or was asked for it again.
+fn has_made(record: &FoundRecord, stop: &Stop) -> bool {
+    matches!(&record.message.kind, Some(record::Kind::Write(it))
+        if it.verb == "StopEntity"
+            && ["done", "repeated"].contains(&it.outcome.as_str())
+            && (&it.id, &it.actor, &it.stop_reason) == (&stop.entity, &stop.actor, &stop.reason))
 }
 
 /// Which of the records are not those that were signed, a sentence each.
@@ -130,8 +117,8 @@ struct Belonging {
     parent: Option<FoundRecord>,
     approvals: Vec<FoundRecord>,
     delegations: Vec<FoundRecord>,
-    /// Of a call that was denied for it, the last stops of what takes part in it.
-    stops: Vec<FoundRecord>,
+    /// Of a call that was denied for a stop, the write that made it, if it is in this log.
+    stop: Option<FoundRecord>,
     later: Vec<FoundRecord>,
     /// What cannot be read before it, if something was looked for there, and after it.
     faults_before: Vec<LogError>,
@@ -141,7 +128,7 @@ struct Belonging {
 impl Belonging {
     fn records(&self) -> impl Iterator<Item = &FoundRecord> {
         let before = self.approvals.iter().chain(&self.delegations);
-        let before = self.parent.iter().chain(before).chain(&self.stops);
+        let before = self.parent.iter().chain(before).chain(&self.stop);
         before.chain(&self.later)
     }
 
@@ -163,8 +150,9 @@ impl Belonging {
         let delegations = decision.chain.as_ref().map(|it| &it.delegation_ids[..]);
         let delegations = delegations.unwrap_or_default();
         let approvals = &decision.approval_ids;
-        let stopped = stopped(decision);
-        let ids = approvals.iter().chain(delegations).chain(&stopped);
+        let stop = stop_of(decision);
+        let ids = approvals.iter().chain(delegations);
+        let ids = ids.chain(stop.map(|it| &it.entity));
         let ids: Vec<&[u8]> = ids.map(String::as_bytes).collect();
         if ids.is_empty() && (parent.is_none() || self.parent.is_some()) {
             return Ok(());
@@ -175,12 +163,8 @@ impl Belonging {
                     self.approvals.push(found);
                 } else if (delegations.iter()).any(|id| is_write_about_delegation(it, id)) {
                     self.delegations.push(found);
-                } else if it.outcome == "done" && stopped.contains(&it.id) {
-                    let is_other = |stop: &FoundRecord| !is_write_about(stop, &it.id);
-                    self.stops.retain(is_other);
-                    if it.verb == "StopEntity" {
-                        self.stops.push(found);
-                    }
+                } else if stop.is_some_and(|stop| has_made(&found, stop)) {
+                    self.stop = Some(found);
                 }
             }
             true
@@ -191,7 +175,8 @@ impl Belonging {
         Ok(())
     }
 
-    /// Finds its outcomes, and the decisions that follow from it.
+    /// Finds its outcomes, the decisions that follow from it, and the write about what was stopped if it was not there before: a
+    /// stop is in force a moment before it is on record, and may be put on record later.
     fn look_after(
         &mut self,
         log: &LogArgs,
@@ -205,7 +190,12 @@ impl Belonging {
         let mut check = OutcomeCheck::default();
         check.note(&record.message);
         let after = record.stored.index.saturating_add(1)..u64::MAX;
-        let read = find::each_naming(&log.open()?, after, &[&id], |mut found| {
+        let stop = stop_of(decision).filter(|_| self.stop.is_none());
+        let ids = [&id[..]]
+            .into_iter()
+            .chain(stop.map(|it| it.entity.as_bytes()));
+        let ids: Vec<&[u8]> = ids.collect();
+        let read = find::each_naming(&log.open()?, after, &ids, |mut found| {
             match &found.message.kind {
                 Some(record::Kind::Outcome(it)) if it.decision_id == id[..] => {
                     found.doubts = check.note(&found.message);
@@ -218,7 +208,11 @@ impl Belonging {
                     }
                     self.later.push(found);
                 }
-                _ => {}
+                _ => {
+                    if self.stop.is_none() && stop.is_some_and(|stop| has_made(&found, stop)) {
+                        self.stop = Some(found);
+                    }
+                }
             }
             true
         })?;

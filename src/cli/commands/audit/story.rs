@@ -4,7 +4,7 @@
 use crate::audit::find::FoundRecord;
 use crate::audit::json;
 use crate::audit::record::schema::{
-    ActorChain, Decision, Policy, PrincipalVerdict, Reason, SideEffects, record,
+    ActorChain, Decision, Policy, PrincipalVerdict, Reason, SideEffects, Stop, record,
 };
 use crate::audit::tree::hash::TreeHash;
 use crate::audit::verify::coverage::Coverage;
@@ -23,8 +23,8 @@ pub struct Story<'a> {
     pub approvals: &'a [FoundRecord],
     /// The writes that granted, narrowed and revoked the delegations that it names, before it.
     pub delegations: &'a [FoundRecord],
-    /// The stops for which it was denied, before it.
-    pub stops: &'a [FoundRecord],
+    /// The write that made the stop for which it was denied, if it is in this log.
+    pub stop: Option<&'a FoundRecord>,
     /// Outcomes of the call, and decisions that follow from this one.
     pub later: &'a [FoundRecord],
     /// What of the log before it and after it cannot be read.
@@ -82,8 +82,12 @@ impl Story<'_> {
         for delegation in self.delegations {
             story = story.fact("delegated", told(delegation));
         }
-        for stop in self.stops {
-            story = story.fact("stopped", told(stop));
+        if let Some(stop) = stop_of(it) {
+            story = story.fact("stopped", stopped(stop));
+            let by = self
+                .stop
+                .map_or_else(|| "no write in this log".to_owned(), told);
+            story = story.fact("its write", by);
         }
         story = story.fact("follows", self.follows(it));
         for target in &it.targets {
@@ -222,6 +226,21 @@ impl Story<'_> {
 /// Another record, in a line without its end.
 fn told(record: &FoundRecord) -> String {
     Paint::plain().line(&record.message).trim_end().to_owned()
+}
+
+/// The stop for which a call was denied.
+pub(super) fn stop_of(decision: &Decision) -> Option<&Stop> {
+    decision.reasons.iter().find_map(|it| it.stop.as_ref())
+}
+
+/// `agent:helper by user:ines at 2030-01-31T15:00:00Z, reason INC-4711`.
+fn stopped(it: &Stop) -> String {
+    let [entity, actor] = [&it.entity, &it.actor].map(|uid| entity(uid));
+    let reason = match it.reason.as_str() {
+        "" => String::new(),
+        reason => format!(", reason {}", name(reason)),
+    };
+    format!("{entity} by {actor} at {}{reason}", json::time(it.at))
 }
 
 fn by(it: &Decision) -> String {

@@ -19,7 +19,7 @@ fn alone(record: &FoundRecord) -> Story<'_> {
         parent: None,
         approvals: &[],
         delegations: &[],
-        stops: &[],
+        stop: None,
         later: &[],
         damage: Damage::default(),
         coverage: Coverage::NoCheckpoint,
