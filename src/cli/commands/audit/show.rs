@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
-/// Whether a record is the write that made a stop, or was asked for it again.
+/// Whether a record is a write that asked for a stop, at first or again under its key.
 fn has_made(record: &FoundRecord, stop: &Stop) -> bool {
     matches!(&record.message.kind, Some(record::Kind::Write(it))
         if it.verb == "StopEntity"
@@ -208,11 +208,10 @@ impl Belonging {
                     }
                     self.later.push(found);
                 }
-                _ => {
-                    if self.stop.is_none() && stop.is_some_and(|stop| has_made(&found, stop)) {
-                        self.stop = Some(found);
-                    }
+                _ if self.stop.is_none() && stop.is_some_and(|stop| has_made(&found, stop)) => {
+                    self.stop = Some(found);
                 }
+                _ => {}
             }
             true
         })?;

@@ -84,10 +84,9 @@ impl Story<'_> {
         }
         if let Some(stop) = stop_of(it) {
             story = story.fact("stopped", stopped(stop));
-            let by = self
-                .stop
-                .map_or_else(|| "no write in this log".to_owned(), told);
-            story = story.fact("its write", by);
+            let write = self.stop.map(told);
+            let write = write.unwrap_or_else(|| "no write in this log".to_owned());
+            story = story.fact("its write", write);
         }
         story = story.fact("follows", self.follows(it));
         for target in &it.targets {
